@@ -1,0 +1,3 @@
+"""dockc: a compiler toolchain for Dockerfiles."""
+
+__version__ = "0.1.0"
