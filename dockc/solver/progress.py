@@ -1,0 +1,93 @@
+"""What happens in a solve, in BuildKit's own shape (`client.SolveStatus`), and how it is fanned out.
+
+Times are integer nanoseconds since the epoch. Events are immutable; a consumer keeps the last `Vertex` event
+of each digest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from dockc.solver.vertex import ProgressGroup
+
+
+@dataclass(frozen=True, slots=True)
+class VertexEvent:
+    """State of one step: announced, started, completed; sent again on each change.
+
+    A vertex can start and complete more than once (its cache key is resolved, later it runs).
+    """
+
+    digest: str
+    name: str
+    inputs: tuple[str, ...] = ()
+    started: int | None = None
+    completed: int | None = None
+    cached: bool = False
+    error: str = ""
+    progress_group: ProgressGroup | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VertexStatus:
+    """Progress of a part of a step, such as one layer; `current` and `total` in bytes, total 0 if unknown."""
+
+    id: str
+    vertex: str
+    name: str = ""
+    current: int = 0
+    total: int = 0
+    timestamp: int = 0
+    started: int | None = None
+    completed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VertexLog:
+    """Raw output of a step; stream 1 is stdout, 2 stderr. Bytes are not decoded and not trusted."""
+
+    vertex: str
+    stream: int
+    data: bytes
+    timestamp: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRange:
+    """Positions `(line, character)` from 1 and 0, as in `pb.Range`."""
+
+    start: tuple[int, int]
+    end: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class VertexWarning:
+    """A warning about a step, with the lines it speaks of where known."""
+
+    vertex: str
+    level: int = 1
+    short: str = ""
+    detail: tuple[str, ...] = ()
+    url: str = ""
+    filename: str = ""
+    source: bytes = b""
+    ranges: tuple[SourceRange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SolveStatus:
+    """A batch of things that happened."""
+
+    vertexes: tuple[VertexEvent, ...] = ()
+    statuses: tuple[VertexStatus, ...] = ()
+    logs: tuple[VertexLog, ...] = ()
+    warnings: tuple[VertexWarning, ...] = ()
+
+
+class StatusSink(Protocol):
+    """Where a job's progress goes. Called on the event loop's thread; must not block."""
+
+    def __call__(self, status: SolveStatus, /) -> None:
+        """Take one batch."""
+        ...
