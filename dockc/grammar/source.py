@@ -1,0 +1,101 @@
+"""Source text and places in it: the first form on the way from text to image."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+BOM = "\ufeff"
+
+
+class Span(NamedTuple):
+    """A half-open range of character offsets into `Source.text`."""
+
+    start: int
+    end: int
+
+    def join(self, other: Span) -> Span:
+        """The smallest span that covers both."""
+        return Span(min(self.start, other.start), max(self.end, other.end))
+
+
+class Position(NamedTuple):
+    """A place as people count: line from 1, column from 0, in characters."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A named file and its bytes.
+
+    Attributes:
+        name: what messages call the file; also the name in source maps.
+        data: the exact bytes.
+        text: `data` decoded as UTF-8. A byte that does not decode becomes a lone surrogate (PEP 383), so
+            that `encode(text) == data` holds for every file. A byte order mark stays in the text.
+        line_starts: character offset of the first character of each line; lines end after `\\n`.
+    """
+
+    name: str
+    data: bytes
+    text: str = field(init=False, repr=False, compare=False)
+    line_starts: tuple[int, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        text = decode(self.data)
+        object.__setattr__(self, "text", text)
+        starts = [0]
+        find = text.find
+        at = find("\n") + 1
+        while at:
+            starts.append(at)
+            at = find("\n", at) + 1
+        if starts[-1] == len(text) and len(starts) > 1:
+            starts.pop()
+        object.__setattr__(self, "line_starts", tuple(starts))
+
+    @classmethod
+    def from_text(cls, text: str, name: str = "Dockerfile") -> Source:
+        """A source for text that did not come from a file."""
+        return cls(name, encode(text))
+
+    def line_at(self, offset: int) -> int:
+        """The 1-based line that holds the character at `offset`."""
+        return bisect_right(self.line_starts, max(offset, 0)) or 1
+
+    def position(self, offset: int) -> Position:
+        """Line and column of a character offset."""
+        line = self.line_at(offset)
+        return Position(line, offset - self.line_starts[line - 1])
+
+    def line_span(self, line: int) -> Span:
+        """The characters of a 1-based line, its line end included."""
+        start = self.line_starts[line - 1]
+        end = self.line_starts[line] if line < len(self.line_starts) else len(self.text)
+        return Span(start, end)
+
+    def line_text(self, line: int) -> str:
+        """A 1-based line without its line end."""
+        start, end = self.line_span(line)
+        return self.text[start:end].rstrip("\r\n")
+
+    def lines_of(self, span: Span) -> tuple[int, int]:
+        """First and last 1-based line that a span touches."""
+        return self.line_at(span.start), self.line_at(max(span.start, span.end - 1))
+
+    def slice(self, span: Span) -> str:
+        """The text under a span."""
+        return self.text[span.start : span.end]
+
+
+def decode(data: bytes) -> str:
+    """UTF-8 to text; bytes that do not decode become lone surrogates (PEP 383)."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def encode(text: str) -> bytes:
+    """The inverse of `decode`."""
+    return text.encode("utf-8", "surrogateescape")
