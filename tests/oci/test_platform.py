@@ -9,6 +9,9 @@ from dockc.oci.platform import InvalidPlatform, Platform
 
 OS_RE = r"^([A-Za-z0-9_-]+)(?:\\(([A-Za-z0-9_.%-]*)((?:\\+[A-Za-z0-9_.%-]+)*)\\))?$"
 
+OS_RULE = f'OSAndVersion specifier component must match "{OS_RE}": invalid argument'
+COMPONENT_RULE = 'platform specifier component must match "^[A-Za-z0-9_.-]+$": invalid argument'
+
 
 @pytest.mark.parametrize(
     ("text", "expected"),
@@ -51,13 +54,11 @@ def test_one_word_takes_the_rest_from_this_machine() -> None:
         ("a/b/c/d", '"a/b/c/d": cannot parse platform specifier: invalid argument'),
         (
             "",
-            f'"" is an invalid OS component of "": OSAndVersion specifier component must match "{OS_RE}": '
-            "invalid argument",
+            f'"" is an invalid OS component of "": {OS_RULE}',
         ),
         (
             "linux/amd 64",
-            '"amd 64" is an invalid component of "linux/amd 64": platform specifier component must match '
-            '"^[A-Za-z0-9_.-]+$": invalid argument',
+            f'"amd 64" is an invalid component of "linux/amd 64": {COMPONENT_RULE}',
         ),
         (
             "windows(%zz)/amd64",

@@ -50,7 +50,7 @@ def test_normal_and_familiar_form(text: str, full: str, familiar: str) -> None:
         ("a@sha256:" + "a" * 40, "invalid checksum digest length"),
         ("a@sha256:" + "A" * 64, "invalid checksum digest format"),
         ("a@md5:" + "a" * 32, "unsupported digest algorithm"),
-        ("a@MD5:" + "a" * 32, "invalid checksum digest format"),
+        ("a@MD5:" + "a" * 32, "invalid reference format: repository name (library/a@MD5) must be lowercase"),
         ("a" * 256, "repository name must not be more than 255 characters"),
         (
             "a" * 64,
