@@ -1,0 +1,1 @@
+"""Running processes of exec ops: in our own namespaces (`embedded`) or by an OCI runtime (`runc`)."""
