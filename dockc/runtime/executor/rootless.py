@@ -163,9 +163,7 @@ def _refused(exc: OSError) -> DockcError:
     elif exc.errno == errno.ENOSPC or _sysctl("user/max_user_namespaces") == "0":
         hint = "No user namespace is left: raise sysctl user.max_user_namespaces"
     elif exc.errno == errno.EPERM and Path("/.dockerenv").exists():
-        hint = (
-            "This container may not make namespaces: start it --privileged or with a wider seccomp profile."
-        )
+        hint = "This container may not make namespaces: start it with --privileged."
     return DockcError(f"cannot make a user namespace: {exc.strerror}", hint=hint)
 
 

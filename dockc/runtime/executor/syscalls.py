@@ -71,12 +71,12 @@ def _check(result: int, what: str) -> int:
 
 
 def unshare(flags: int) -> None:
-    """Leave namespaces of the calling thread for new ones, unshare(2)."""
+    """Move the calling thread into new namespaces."""
     _check(_libc.unshare(ctypes.c_int(flags)), f"unshare({flags:#x})")
 
 
 def mount(source: str | None, target: str, fstype: str | None, flags: int = 0, data: str = "") -> None:
-    """Mount, or change a mount, mount(2)."""
+    """Make a mount, or change one."""
     _check(
         _libc.mount(
             None if source is None else os.fsencode(source),
@@ -90,12 +90,12 @@ def mount(source: str | None, target: str, fstype: str | None, flags: int = 0, d
 
 
 def umount(target: str, flags: int = 0) -> None:
-    """Unmount, umount2(2)."""
+    """Unmount."""
     _check(_libc.umount2(os.fsencode(target), ctypes.c_int(flags)), f"umount {target}")
 
 
 def mount_setattr(fd: int, attributes: int, *, recursive: bool) -> None:
-    """Set (never clear) attributes of the mount at an O_PATH descriptor, mount_setattr(2), Linux 5.12."""
+    """Set (never clear) attributes of the mount at an O_PATH descriptor; needs Linux 5.12."""
     attr = (ctypes.c_uint64 * 4)(attributes, 0, 0, 0)
     flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
     result = _libc.syscall(
@@ -106,7 +106,7 @@ def mount_setattr(fd: int, attributes: int, *, recursive: bool) -> None:
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
-    """Change the root mount, pivot_root(2)."""
+    """Change the root mount."""
     number = _SYS_PIVOT_ROOT.get(os.uname().machine)
     if number is None:
         raise OSError(errno.ENOSYS, "pivot_root: unknown machine", os.uname().machine)
@@ -117,7 +117,7 @@ def pivot_root(new_root: str, put_old: str) -> None:
 
 
 def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
-    """Process control with integer arguments, prctl(2)."""
+    """Process control with integer arguments."""
     zero = ctypes.c_ulong(0)
     return _check(
         _libc.prctl(ctypes.c_int(option), ctypes.c_ulong(arg2), ctypes.c_ulong(arg3), zero, zero),
@@ -126,13 +126,13 @@ def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
 
 
 def sethostname(name: str) -> None:
-    """Set the name of the UTS namespace, sethostname(2)."""
+    """Set the name of the UTS namespace."""
     raw = os.fsencode(name)
     _check(_libc.sethostname(raw, ctypes.c_size_t(len(raw))), f"sethostname {name}")
 
 
 class _SockFprog(ctypes.Structure):
-    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_void_p)]  # noqa: RUF012 - as ctypes declares it
+    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_void_p)]  # type: ignore[mutable-override]
 
 
 def set_seccomp_filter(program: bytes) -> None:
@@ -148,7 +148,7 @@ def set_seccomp_filter(program: bytes) -> None:
 
 
 def capset(effective: int, permitted: int, inheritable: int) -> None:
-    """Set the calling thread's capabilities, bit masks each, capset(2) version 3."""
+    """Set the calling thread's capabilities, a bit mask each (version 3 of the call)."""
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     low, high = 0xFFFFFFFF, 32
     data = (ctypes.c_uint32 * 6)(
