@@ -1,0 +1,1 @@
+"""Lint: rules over a Dockerfile, their findings and fixes."""

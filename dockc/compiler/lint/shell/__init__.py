@@ -1,0 +1,1 @@
+"""Shell scripts inside Dockerfiles: parsing them, and the commands in them."""

@@ -1,0 +1,197 @@
+"""The tree of a shell script: words, commands and what holds them, as far as lint rules look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """Unquoted or double-quoted text with its escapes removed."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SingleQuoted:
+    """`'text'`."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DollarSingleQuoted:
+    """`$'text'`; `text` is as written, escapes not decoded."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DoubleQuoted:
+    """`"parts"`; `translated` for `$"parts"`."""
+
+    parts: tuple[Part, ...]
+    translated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Glob:
+    """`*`, `?` or a bracket expression."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """`$name` (`braced` False) or `${name…}`; `parts` is what stands between the braces."""
+
+    parts: tuple[Part, ...]
+    braced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """`$((…))` or `$[…]`; `parts` are the expansions in it."""
+
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Substitution:
+    """`$(…)`, or with `style` "backtick" or "process", `` `…` `` or `<(…)`."""
+
+    body: tuple[Node, ...]
+    style: str = "dollar"
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """Brace expansions and extended globs: no text that a rule could know; `parts` for what is nested in them."""
+
+    parts: tuple[Part, ...]
+    text: str = ""
+
+
+Part: TypeAlias = (
+    "Literal | SingleQuoted | DollarSingleQuoted | DoubleQuoted | Glob | Parameter | Arithmetic | Substitution | Opaque"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """Parts that stand together, and where: offsets into the script, `end` exclusive."""
+
+    parts: tuple[Part, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """`name=value`, `name+=value` or `name[index]=value`; `value` is empty parts for nothing."""
+
+    name: str
+    value: Word
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """A redirection; `target` is None for `<&-` and its kin."""
+
+    operator: str
+    target: Word | None
+
+
+@dataclass(frozen=True, slots=True)
+class Simple:
+    """A simple command. Words of declaring builtins may be assignments."""
+
+    assignments: tuple[Assignment, ...]
+    words: tuple[Word | Assignment, ...]
+    redirects: tuple[Redirect, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Commands joined by `|` or `|&`."""
+
+    commands: tuple[Node, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class AndOr:
+    """`left && right` or `left || right`."""
+
+    operator: str
+    left: Node
+    right: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """`command &`."""
+
+    command: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Compound:
+    """A compound command or function: keyword, the words of its head, the parts of its body, its redirects."""
+
+    keyword: str
+    words: tuple[Word, ...]
+    body: tuple[Node, ...]
+    redirects: tuple[Redirect, ...]
+    start: int
+    end: int
+
+
+Node: TypeAlias = "Simple | Pipeline | AndOr | Background | Compound"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A parsed script."""
+
+    text: str
+    body: tuple[Node, ...]
+
+
+def walk(script: Script) -> Iterator[Simple | Pipeline]:
+    """All simple commands and pipelines, outer before inner and in the order written, substitutions included."""
+    stack: list[object] = list(reversed(script.body))
+    while stack:
+        node = stack.pop()
+        if isinstance(node, (Simple, Pipeline)):
+            yield node
+        stack.extend(reversed(_children(node)))
+
+
+def _children(node: object) -> list[object]:
+    match node:
+        case Simple():
+            return [*(r.target for r in node.redirects if r.target), *node.assignments, *node.words]
+        case Pipeline():
+            return list(node.commands)
+        case AndOr():
+            return [node.left, node.right]
+        case Background():
+            return [node.command]
+        case Compound():
+            return [*(r.target for r in node.redirects if r.target), *node.words, *node.body]
+        case Assignment():
+            return [node.value]
+        case Word() | DoubleQuoted() | Parameter() | Arithmetic() | Opaque():
+            return list(node.parts)
+        case Substitution():
+            return list(node.body)
+        case _:
+            return []

@@ -1,0 +1,447 @@
+"""Shell scripts to trees: the shell grammar of POSIX (XCU 2.10) with bash's additions.
+
+The parser accepts what bash accepts as far as commands and words go; it does not check names or arithmetic.
+It is linear in the script apart from re-reading `((`, and gives up beyond a fixed nesting depth.
+"""
+
+from __future__ import annotations
+
+import re
+
+from dockc.compiler.lint.shell import ast
+from dockc.compiler.lint.shell.lexer import ShellSyntaxError, WordReader
+
+__all__ = ["ShellSyntaxError", "parse"]
+
+_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)((?:\[[^\]\n]*\])*)\+?=")
+_REDIRECT = re.compile(r"(?:\d+|\{[A-Za-z_]\w*\})?(&>>|&>|<<<|<<-|<<|<>|<&|>&|>>|>\||<|>)")
+_RESERVED = frozenset(["then", "else", "elif", "fi", "do", "done", "esac", "}", "in"])
+_DECLARING = frozenset(["declare", "export", "local", "readonly", "typeset"])
+_FUNCTION = re.compile(r"([^\s|&;<>()\\'\"$`{}=]+)[ \t]*\([ \t]*\)")
+
+
+def parse(text: str) -> ast.Script:
+    """Parse a script.
+
+    Raises:
+        ShellSyntaxError: it is not a shell script.
+    """
+    parser = _Parser(text)
+    body = parser.compound_list()
+    if parser.pos < len(text):
+        raise parser.fail(f"unexpected {parser.peek()!r}")
+    parser.check_heredocs()
+    return ast.Script(text, body)
+
+
+class _Parser(WordReader):
+    """Adds commands to words. State besides the reader's: heredocs whose bodies begin after the next line break."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._pending: list[tuple[str, bool]] = []
+
+    def read_substitution(self) -> tuple[ast.Node, ...]:
+        """The commands up to a closing bracket."""
+        return self.compound_list()
+
+    # White space and comments
+
+    def blanks(self) -> None:
+        """Skip blanks, continuations and a comment, staying on the line."""
+        text = self.text
+        while self.pos < len(text):
+            c = text[self.pos]
+            if c in " \t\r\xa0":
+                self.pos += 1
+            elif text.startswith("\\\n", self.pos):
+                self.pos += 2
+            elif text.startswith("\\\r\n", self.pos):
+                self.pos += 3
+            else:
+                break
+        if self.peek() == "#":
+            end = text.find("\n", self.pos)
+            self.pos = len(text) if end < 0 else end
+
+    def lines(self) -> bool:
+        """Skip blanks and line breaks, reading heredoc bodies on the way; whether there was a line break."""
+        seen = False
+        self.blanks()
+        while self.peek() == "\n":
+            seen = True
+            self.pos += 1
+            self._heredoc_bodies()
+            self.blanks()
+        return seen
+
+    def _heredoc_bodies(self) -> None:
+        while self._pending:
+            delimiter, tabs = self._pending.pop(0)
+            while True:
+                if self.pos >= len(self.text):
+                    raise self.fail("heredoc without end")
+                end = self.text.find("\n", self.pos)
+                end = len(self.text) if end < 0 else end
+                line = self.text[self.pos : end]
+                self.pos = min(end + 1, len(self.text))
+                if (line.lstrip("\t") if tabs else line) == delimiter:
+                    if self.text[self.pos - 1 : self.pos] == "\n":
+                        self.pos -= 1  # The line break separates commands.
+                    break
+
+    def check_heredocs(self) -> None:
+        """Fail where a heredoc was opened on the last line."""
+        if self._pending:
+            raise self.fail("heredoc without body")
+
+    # Lists
+
+    def compound_list(self) -> tuple[ast.Node, ...]:
+        """Commands separated by `;`, `&` or line breaks, up to something that is not a command."""
+        nodes: list[ast.Node] = []
+        self.lines()
+        while self._at_command():
+            node = self._and_or()
+            self.blanks()
+            separator = self.peek()
+            if separator == "&" and self.peek(2) != "&&":
+                node = ast.Background(node)
+            nodes.append(node)
+            if separator == ";" and self.peek(2) == ";;":
+                break
+            if separator in {";", "&"} and self.peek(2) not in {";;", ";&", "&&"}:
+                self.pos += 1
+                self.lines()
+            elif not self.lines():
+                break
+        return tuple(nodes)
+
+    def _some(self, what: str) -> tuple[ast.Node, ...]:
+        nodes = self.compound_list()
+        if not nodes:
+            raise self.fail(f"expected a command {what}")
+        return nodes
+
+    def _at_command(self) -> bool:
+        c = self.peek()
+        if not c or c in ")|;&":
+            return c == "&" and self.peek(2) == "&>"
+        return self._keyword() not in _RESERVED
+
+    def _keyword(self) -> str:
+        """The unquoted word here if it stands alone, else ""."""
+        m = re.compile(r"(?:[a-z]+|[{}!]|\[\[)(?=[\s;&|()<>]|$)").match(self.text, self.pos)
+        return m.group() if m else ""
+
+    def _take(self, keyword: str) -> bool:
+        if self._keyword() != keyword:
+            return False
+        self.pos += len(keyword)
+        return True
+
+    def _need(self, keyword: str) -> None:
+        if not self._take(keyword):
+            raise self.fail(f"expected '{keyword}'")
+
+    def _and_or(self) -> ast.Node:
+        node = self._pipeline()
+        while True:
+            self.blanks()
+            operator = self.peek(2)
+            if operator not in {"&&", "||"}:
+                return node
+            self.pos += 2
+            self.lines()
+            node = ast.AndOr(operator, node, self._pipeline())
+
+    def _pipeline(self) -> ast.Node:
+        start = self.pos
+        while self._take("!"):
+            self.blanks()
+        if self._take("time"):
+            self.blanks()
+            if self.peek(2) == "-p":
+                self.pos += 2
+                self.blanks()
+            if not self._at_command():
+                return ast.Simple((), (), (), start, self.pos)
+        commands = [self._command()]
+        self.blanks()
+        while self.peek() == "|" and self.peek(2) != "||":
+            self.pos += 2 if self.peek(2) == "|&" else 1
+            self.lines()
+            commands.append(self._command())
+            self.blanks()
+        return commands[0] if len(commands) == 1 else ast.Pipeline(tuple(commands), start, self.pos)
+
+    # Commands
+
+    def _command(self) -> ast.Node:
+        self.enter()
+        node = self._compound() or self._simple()
+        self.depth -= 1
+        return node
+
+    def _compound(self) -> ast.Node | None:
+        start = self.pos
+        keyword = self._keyword()
+        words: tuple[ast.Word, ...] = ()
+        if keyword in {"if", "while", "until", "{"}:
+            self.pos += len(keyword)
+            body = getattr(self, {"{": "_group", "if": "_if"}.get(keyword, "_loop"))()
+        elif keyword in {"for", "select"}:
+            self.pos += len(keyword)
+            words, body = self._for()
+        elif keyword == "case":
+            self.pos += 4
+            words, body = self._case()
+        elif keyword == "[[":
+            self.pos += 2
+            words, body = self._condition()
+        elif keyword in {"function", "coproc"}:
+            self.pos += len(keyword)
+            body = self._function() if keyword == "function" else self._coproc()
+        elif self.peek() == "(":
+            keyword, body = self._parenthesised()
+        elif m := _FUNCTION.match(self.text, self.pos):
+            self.pos = m.end()
+            self.lines()
+            keyword, body = "function", (self._body(),)
+        else:
+            return None
+        redirects: list[ast.Redirect] = []
+        self.blanks()
+        while (redirect := self._redirect()) is not None:
+            redirects.append(redirect)
+            self.blanks()
+        return ast.Compound(keyword, words, body, tuple(redirects), start, self.pos)
+
+    def _group(self) -> tuple[ast.Node, ...]:
+        body = self._some("after '{'")
+        self._need("}")
+        return body
+
+    def _if(self) -> tuple[ast.Node, ...]:
+        body = [*self._some("after 'if'")]
+        self._need("then")
+        body += self._some("after 'then'")
+        while self._take("elif"):
+            body += self._some("after 'elif'")
+            self._need("then")
+            body += self._some("after 'then'")
+        if self._take("else"):
+            body += self._some("after 'else'")
+        self._need("fi")
+        return tuple(body)
+
+    def _loop(self) -> tuple[ast.Node, ...]:
+        return (*self._some("as condition"), *self._do())
+
+    def _do(self) -> tuple[ast.Node, ...]:
+        self._need("do")
+        body = self._some("after 'do'")
+        self._need("done")
+        return body
+
+    def _for(self) -> tuple[tuple[ast.Word, ...], tuple[ast.Node, ...]]:
+        self.blanks()
+        words: list[ast.Word] = []
+        if self.peek(2) == "((":
+            arithmetic = self._try_arithmetic(self.pos + 2, "))")
+            if arithmetic is None:
+                raise self.fail("expected '))'")
+            words.append(ast.Word((arithmetic,), self.pos, self.pos))
+        else:
+            if self.word() is None:
+                raise self.fail("expected a variable")
+            self.lines()
+            if self._take("in"):
+                self.blanks()
+                while (word := self.word()) is not None:
+                    words.append(word)
+                    self.blanks()
+        self.blanks()
+        if self.peek() == ";":
+            self.pos += 1
+        self.lines()
+        return tuple(words), (self._group_or_do())
+
+    def _group_or_do(self) -> tuple[ast.Node, ...]:
+        return self._group() if self._take("{") else self._do()
+
+    def _case(self) -> tuple[tuple[ast.Word, ...], tuple[ast.Node, ...]]:
+        self.blanks()
+        subject = self.word()
+        if subject is None:
+            raise self.fail("expected a word")
+        words, body = [subject], list[ast.Node]()
+        self.lines()
+        self._need("in")
+        self.lines()
+        while not self._take("esac"):
+            if self.peek() == "(":
+                self.pos += 1
+                self.blanks()
+            while True:
+                pattern = self.word()
+                if pattern is None:
+                    raise self.fail("expected a pattern")
+                words.append(pattern)
+                self.blanks()
+                if self.peek() != "|":
+                    break
+                self.pos += 1
+                self.blanks()
+            self._expect(")")
+            body += self.compound_list()
+            terminator = next((t for t in (";;&", ";;", ";&") if self.text.startswith(t, self.pos)), None)
+            if terminator is not None:
+                self.pos += len(terminator)
+                self.lines()
+            elif self._keyword() != "esac":
+                raise self.fail("expected ';;'")
+        return tuple(words), tuple(body)
+
+    def _condition(self) -> tuple[tuple[ast.Word, ...], tuple[ast.Node, ...]]:
+        """`[[ … ]]`: words and operators; a regular expression may hold brackets."""
+        words: list[ast.Word] = []
+        self.lines()
+        regex = False
+        while not self.text.startswith("]]", self.pos):
+            c = self.peek()
+            if not c:
+                raise self.fail("expected ']]'")
+            if c in "()|&<>;" and not (c in "<>" and self.peek(2) in {"<(", ">("}):
+                if c == ";":
+                    raise self.fail("unexpected ';'")
+                self.pos += 1
+            else:
+                word = self.word(extra_breaks="") if not regex else self._regex()
+                if word is None:
+                    raise self.fail("expected a word")
+                words.append(word)
+                regex = self.text[word.start : word.end] == "=~"
+            self.lines()
+        self.pos += 2
+        if not words:
+            raise self.fail("empty condition")
+        return tuple(words), ()
+
+    def _regex(self) -> ast.Word | None:
+        start, level = self.pos, 0
+        parts: list[ast.Part] = []
+        while c := self.peek():
+            if level == 0 and c in " \t\n":
+                break
+            if c == "(":
+                level += 1
+            elif c == ")":
+                level -= 1
+            if c in "\\'\"$`":
+                parts.append(self._part(c))
+            else:
+                parts.append(ast.Literal(c))
+                self.pos += 1
+        return ast.Word(tuple(parts), start, self.pos) if parts else None
+
+    def _function(self) -> tuple[ast.Node, ...]:
+        self.blanks()
+        if self.word() is None:
+            raise self.fail("expected a name")
+        self.blanks()
+        if self.peek() == "(":
+            self.pos += 1
+            self.blanks()
+            self._expect(")")
+        self.lines()
+        return (self._body(),)
+
+    def _body(self) -> ast.Node:
+        node = self._compound()
+        if node is None:
+            raise self.fail("expected a function body")
+        return node
+
+    def _coproc(self) -> tuple[ast.Node, ...]:
+        self.blanks()
+        return (self._command(),)
+
+    def _parenthesised(self) -> tuple[str, tuple[ast.Node, ...]]:
+        if self.peek(2) == "((":
+            arithmetic = self._try_arithmetic(self.pos + 2, "))")
+            if arithmetic is not None:
+                word = ast.Word((arithmetic,), self.pos, self.pos)
+                return "((", (ast.Compound("((", (word,), (), (), self.pos, self.pos),)
+        self.pos += 1
+        body = self._some("after '('")
+        self._expect(")")
+        return "(", body
+
+    def _simple(self) -> ast.Simple:
+        start = end = self.pos
+        assignments: list[ast.Assignment] = []
+        words: list[ast.Word | ast.Assignment] = []
+        redirects: list[ast.Redirect] = []
+        declaring = False
+        while True:
+            if (redirect := self._redirect()) is not None:
+                redirects.append(redirect)
+            elif not words and (assignment := self._assignment()) is not None:
+                assignments.append(assignment)
+            elif declaring and (assignment := self._assignment()) is not None:
+                words.append(assignment)
+            elif (word := self.word()) is not None:
+                if not words:
+                    declaring = self.text[word.start : word.end] in _DECLARING
+                words.append(word)
+            else:
+                break
+            end = self.pos
+            self.blanks()
+        if not (assignments or words or redirects):
+            raise self.fail("expected a command")
+        return ast.Simple(tuple(assignments), tuple(words), tuple(redirects), start, end)
+
+    def _assignment(self) -> ast.Assignment | None:
+        m = _ASSIGNMENT.match(self.text, self.pos)
+        if m is None:
+            return None
+        start, self.pos = self.pos, m.end()
+        value = self._array() if self.peek() == "(" else self.word() or ast.Word((), self.pos, self.pos)
+        return ast.Assignment(m.group(1), value, start, self.pos)
+
+    def _array(self) -> ast.Word:
+        start = self.pos
+        self.pos += 1
+        self.lines()
+        parts: list[ast.Part] = []
+        while self.peek() != ")":
+            word = self.word()
+            if word is None:
+                raise self.fail("expected ')'")
+            parts += word.parts
+            self.lines()
+        self.pos += 1
+        return ast.Word((ast.Opaque(tuple(parts)),), start, self.pos)
+
+    def _redirect(self) -> ast.Redirect | None:
+        m = _REDIRECT.match(self.text, self.pos)
+        if m is None or (self.text.startswith("(", m.end()) and m.group(1) in {"<", ">"}):
+            return None
+        operator = m.group(1)
+        self.pos = m.end()
+        self.blanks()
+        if operator in {"<&", ">&"} and (closing := re.compile(r"\d*-|\d+").match(self.text, self.pos)):
+            self.pos = closing.end()
+            return ast.Redirect(operator, None)
+        target = self.word()
+        if target is None:
+            raise self.fail("expected a file name")
+        if operator in {"<<", "<<-"}:
+            self._pending.append((_delimiter(self.text[target.start : target.end]), operator == "<<-"))
+        return ast.Redirect(operator, target)
+
+
+def _delimiter(text: str) -> str:
+    return re.sub(r"\\(.)|['\"]", r"\1", text)
