@@ -1,0 +1,151 @@
+"""`Definition`: a build graph as it travels, one step before the solver."""
+
+from __future__ import annotations
+
+from dockc.errors import InvalidDefinition
+from dockc.llb import encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any, Final
+
+    from dockc.llb.sourcemap import Source
+
+MAX_OPS = 100_000
+MAX_BYTES = 256 * 1024 * 1024
+
+
+class ProgressGroup:
+    """Vertices that a progress view shows as one; see `compiler.ir.module.ProgressGroup`."""
+
+    __slots__ = ("id", "name", "weak")
+
+    def __init__(self, id: str, name: str, *, weak: bool = False) -> None:  # noqa: A002 - word of the wire format
+        self.id: Final = id
+        self.name: Final = name
+        self.weak: Final = weak
+
+
+class LinuxResources:
+    """Limits of an exec (bytes, shares, microseconds, cpu lists), outside its cache key."""
+
+    __slots__ = ("cpu_period", "cpu_quota", "cpu_shares", "cpuset_cpus", "cpuset_mems", "memory", "memory_swap")
+
+    def __init__(
+        self,
+        *,
+        memory: int = 0,
+        memory_swap: int = 0,
+        cpu_shares: int = 0,
+        cpu_period: int = 0,
+        cpu_quota: int = 0,
+        cpuset_cpus: str = "",
+        cpuset_mems: str = "",
+    ) -> None:
+        self.memory: Final = memory
+        self.memory_swap: Final = memory_swap
+        self.cpu_shares: Final = cpu_shares
+        self.cpu_period: Final = cpu_period
+        self.cpu_quota: Final = cpu_quota
+        self.cpuset_cpus: Final = cpuset_cpus
+        self.cpuset_mems: Final = cpuset_mems
+
+
+class OpMetadata:
+    """What is said about a vertex outside its digest.
+
+    Attributes:
+        ignore_cache: run it even if its result is cached.
+        description: free pairs; `llb.customname` is what progress views show.
+        export_cache: whether its result goes into an exported cache; None leaves it to the exporter.
+        caps: capability ids it relies on (id -> True).
+        progress_group: the group it is shown in, or None.
+        resources: limits, or None.
+    """
+
+    __slots__ = ("caps", "description", "export_cache", "ignore_cache", "progress_group", "resources")
+
+    def __init__(
+        self,
+        *,
+        ignore_cache: bool = False,
+        description: Mapping[str, str] | None = None,
+        export_cache: bool | None = None,
+        caps: Mapping[str, bool] | None = None,
+        progress_group: ProgressGroup | None = None,
+        resources: LinuxResources | None = None,
+    ) -> None:
+        self.ignore_cache: Final = ignore_cache
+        self.description: Final[Mapping[str, str]] = description or {}
+        self.export_cache: Final = export_cache
+        self.caps: Final[Mapping[str, bool]] = caps or {}
+        self.progress_group: Final = progress_group
+        self.resources: Final = resources
+
+    @property
+    def name(self) -> str:
+        """The name that progress views show, or ""."""
+        return self.description.get("llb.customname", "")
+
+
+class Definition:
+    """A build graph: marshalled operations in order, what is said about them, and where they are written.
+
+    The last operation is the terminal: it does nothing and has one input, the result. An empty definition
+    stands for an empty file system.
+
+    Attributes:
+        ops: pairs of digest and bytes; every operation stands after those it reads.
+        metadata: by digest.
+        source: the source map, or None.
+    """
+
+    __slots__ = ("metadata", "ops", "source")
+
+    def __init__(
+        self,
+        ops: Iterable[tuple[str, bytes]] = (),
+        metadata: Mapping[str, OpMetadata] | None = None,
+        source: Source | None = None,
+    ) -> None:
+        self.ops: Final = tuple(ops)
+        self.metadata: Final[Mapping[str, OpMetadata]] = metadata or {}
+        self.source: Final = source
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Digests of the operations, in order."""
+        return tuple(digest for digest, _ in self.ops)
+
+    def to_bytes(self) -> bytes:
+        """The wire form (`pb.Definition`), deterministic: maps sorted by key."""
+        return encode.definition(self)
+
+    def to_pb(self) -> Any:
+        """The same as a message of the protobuf package (`dockc.llb.pb.ops_pb2.Definition`)."""
+        from dockc.llb.pb import ops_pb2
+
+        return ops_pb2.Definition.FromString(self.to_bytes())
+
+    @classmethod
+    def parse(cls, data: bytes) -> Definition:
+        """Read and check the wire form; the input may come from anyone.
+
+        Raises:
+            InvalidDefinition: not a definition, too large, or a graph that breaks the rules.
+        """
+        from dockc.llb import decode
+
+        if len(data) > MAX_BYTES:
+            raise InvalidDefinition(f"definition of {len(data)} bytes is larger than {MAX_BYTES}")
+        return decode.definition(data)
+
+    @property
+    def head(self) -> tuple[str, int] | None:
+        """Digest and output index of the result, or None for an empty file system."""
+        if not self.ops:
+            return None
+        from dockc.llb import decode
+
+        return decode.terminal(self.ops[-1][1])

@@ -1,0 +1,294 @@
+"""Git remotes as users write them, and the attributes of the source operation that fetches one.
+
+Two forms: URLs with a scheme (`https`, `http`, `ssh`, `git`) and ssh's short form `user@host:path`. A
+fragment `#ref:subdir` and a query may follow. Percent escapes are kept apart as URLs ask for: `path` is
+decoded, `remote` is written as the user wrote it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from dockc.errors import DockcError
+from dockc.llb import attrs as A  # noqa: N812
+from dockc.llb import caps as C  # noqa: N812
+from dockc.llb.paths import join
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+SCHEMES = ("http", "https", "ssh", "git")
+AUTH_HEADER_SECRET = "GIT_AUTH_HEADER"  # noqa: S105 - name of a secret
+AUTH_TOKEN_SECRET = "GIT_AUTH_TOKEN"  # noqa: S105 - name of a secret
+
+_SCHEME = re.compile(r"[a-zA-Z0-9]+://")
+_URL_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*):")
+_SCP = re.compile(r"([a-zA-Z0-9\-_]+)@([a-zA-Z0-9\-.]+):([^\n]*?)(?:\?([^\n]*?))?(?:#([^\n]*))?\Z")
+_ESCAPE = re.compile(r"%(..?)?", re.DOTALL)
+_HEX2 = re.compile(r"[0-9A-Fa-f]{2}\Z")
+_HOST = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:\[\]<>\"%\x80-\U0010ffff]*\Z")
+_USERINFO = re.compile(r"[A-Za-z0-9\-._:~!$&'()*+,;=%@]*\Z")
+
+
+class UnknownProtocol(DockcError):
+    """A text that is neither a URL nor ssh's short form."""
+
+    def __init__(self) -> None:
+        super().__init__("unknown protocol")
+
+
+class InvalidGitUrl(DockcError):
+    """A URL that cannot be a git remote: a scheme that git has not, or a URL that does not parse."""
+
+
+class GitUrl:
+    """A parsed remote.
+
+    Attributes:
+        scheme: one of `SCHEMES`.
+        user: user information as written in the URL, or "".
+        host: host, with port if one is written.
+        path: decoded path.
+        query: pairs, in order, decoded.
+        fragment: decoded fragment, or "".
+        ref: branch, tag or commit named by the fragment, or "".
+        subdir: directory named by the fragment, or "".
+        remote: the URL without query and fragment, as git takes it.
+    """
+
+    __slots__ = ("fragment", "host", "path", "query", "ref", "remote", "scheme", "subdir", "user")
+
+    def __init__(
+        self,
+        scheme: str,
+        user: str,
+        host: str,
+        path: str,
+        query: tuple[tuple[str, str], ...],
+        fragment: str,
+        remote: str,
+    ) -> None:
+        self.scheme: Final = scheme
+        self.user: Final = user
+        self.host: Final = host
+        self.path: Final = path
+        self.query: Final = query
+        self.fragment: Final = fragment
+        self.remote: Final = remote
+        self.ref: Final
+        self.subdir: Final
+        self.ref, self.subdir = split_fragment(fragment)
+
+
+def split_fragment(fragment: str) -> tuple[str, str]:
+    """`ref:subdir` taken apart; the directory is cleaned and has no slash in front."""
+    ref, _, subdir = fragment.partition(":")
+    return ref, join("/", subdir).removeprefix("/")
+
+
+def is_transport(text: str) -> bool:
+    """Whether `text` begins with a git scheme or has ssh's short form."""
+    if match := _SCHEME.match(text):
+        return match.group()[:-3].lower() in SCHEMES
+    return _SCP.match(text) is not None
+
+
+def parse(text: str) -> GitUrl:
+    """Parse a remote.
+
+    Raises:
+        UnknownProtocol: neither a URL nor ssh's short form.
+        InvalidGitUrl: a scheme that git has not, or a broken URL.
+    """
+    if match := _SCHEME.match(text):
+        scheme = match.group()[:-3].lower()
+        if scheme not in SCHEMES:
+            raise InvalidGitUrl(f"{scheme}: invalid protocol")
+        return parse_url(text)
+    if scp := _SCP.match(text):
+        user, host, path, query, fragment = scp.groups(default="")
+        return GitUrl("ssh", user, host, path, _query(query), fragment, f"{user}@{host}:{path}")
+    raise UnknownProtocol
+
+
+def parse_url(text: str, *, scheme: str = "") -> GitUrl:
+    """Parse a URL; `scheme` is taken where the text has none (`github.com/a/b`).
+
+    Raises:
+        InvalidGitUrl: the URL is broken.
+    """
+    whole = text
+    if any(c < " " or c == "\x7f" for c in text):
+        raise _broken(text, "net/url: invalid control character in URL")
+    text, _, fragment = text.partition("#")
+    text, _, query = text.partition("?")
+    found = ""
+    if match := _URL_SCHEME.match(text):
+        found, text = match.group(1).lower(), text[match.end() :]
+    elif text.startswith(":"):
+        raise _broken(whole, "missing protocol scheme")
+    user = host = ""
+    if text.startswith("//"):
+        authority, slash, rest = text[2:].partition("/")
+        text = slash + rest
+        user, _, host = authority.rpartition("@")
+        if not _USERINFO.match(user):
+            raise _broken(whole, "net/url: invalid userinfo")
+        _check_host(whole, host)
+    path = _unescape(whole, text)
+    remote = f"{found or scheme}://" if (host or user or found or scheme) else ""
+    remote += (f"{user}@" if user else "") + host
+    if host and text and not text.startswith("/"):
+        remote += "/"
+    remote += text if _keeps_escapes(text) else _escape_path(path)
+    return GitUrl(found or scheme, user, host, path, _query(query), _unescape(whole, fragment), remote)
+
+
+class GitSource:
+    """Identifier, attributes and capabilities of a git source operation."""
+
+    __slots__ = ("attrs", "caps", "identifier")
+
+    def __init__(self, identifier: str, attrs: dict[str, str], caps: tuple[str, ...]) -> None:
+        self.identifier: Final = identifier
+        self.attrs: Final = attrs
+        self.caps: Final = caps
+
+
+def source(
+    url: str,
+    *,
+    ref: str = "",
+    subdir: str = "",
+    keep_git_dir: bool = False,
+    auth_token_secret: str = "",
+    auth_header_secret: str = "",
+    known_ssh_hosts: str = "",
+    mount_ssh_sock: str = "",
+    checksum: str = "",
+    skip_submodules: bool = False,
+    mtime: str = "",
+    fetch_by_commit: bool = False,
+    bundle: str = "",
+    bundle_session: str = "",
+    bundle_store: str = "",
+    checkout_bundle: bool = False,
+) -> GitSource:
+    """The source operation of a remote; see `Builder.git` for the arguments."""
+    remote: GitUrl | None = None
+    try:
+        remote = parse(url)
+    except UnknownProtocol:
+        url = f"https://{url}"
+        remote = _parse_or_none(url)
+    except InvalidGitUrl:
+        pass
+    if remote is None:
+        identifier = url
+    else:
+        url = remote.remote
+        identifier = remote.host + join("/", remote.path)
+        if ref or subdir:
+            identifier += f"#{ref}" + (f":{subdir}" if subdir else "")
+    ssh = remote is not None and remote.scheme == "ssh"
+    own_auth = bool(auth_token_secret or auth_header_secret)
+    attrs: dict[str, str] = {}
+    caps = [C.SOURCE_GIT]
+    for key, value, cap in (
+        (A.GIT_KEEP_DIR, "true" if keep_git_dir else "", C.SOURCE_GIT_KEEP_DIR),
+        (A.GIT_FULL_URL, url, C.SOURCE_GIT_FULL_URL),
+        (A.GIT_AUTH_TOKEN_SECRET, auth_token_secret or AUTH_TOKEN_SECRET, C.SOURCE_GIT_HTTP_AUTH * own_auth),
+        (A.GIT_AUTH_HEADER_SECRET, auth_header_secret or AUTH_HEADER_SECRET, C.SOURCE_GIT_HTTP_AUTH * own_auth),
+        (A.GIT_KNOWN_SSH_HOSTS, known_ssh_hosts if ssh else "", ""),
+        (A.GIT_MOUNT_SSH_SOCK, (mount_ssh_sock or "default") if ssh else "", C.SOURCE_GIT_MOUNT_SSH_SOCK),
+        (A.GIT_CHECKSUM, checksum, C.SOURCE_GIT_CHECKSUM),
+        (A.GIT_SKIP_SUBMODULES, "true" if skip_submodules else "", C.SOURCE_GIT_SKIP_SUBMODULES),
+        (A.GIT_MTIME, mtime, C.SOURCE_GIT_MTIME),
+        (A.GIT_FETCH_BY_COMMIT, "true" if fetch_by_commit else "", C.SOURCE_GIT_FETCH_BY_COMMIT),
+        (A.GIT_BUNDLE, bundle, C.SOURCE_GIT_BUNDLE),
+        (A.OCI_SESSION, bundle_session, ""),
+        (A.OCI_STORE, bundle_store, ""),
+        (A.GIT_CHECKOUT_BUNDLE, "true" if checkout_bundle else "", C.SOURCE_GIT_CHECKOUT_BUNDLE),
+    ):
+        if value:
+            attrs[key] = value
+            if cap:
+                caps.append(cap)
+    if ssh:
+        caps.append(C.SOURCE_GIT_KNOWN_SSH_HOSTS)
+    return GitSource(A.SCHEME_GIT + identifier, attrs, tuple(caps))
+
+
+def _parse_or_none(url: str) -> GitUrl | None:
+    try:
+        return parse(url)
+    except (UnknownProtocol, InvalidGitUrl):
+        return None
+
+
+# --- URL text -----------------------------------------------------------------------------------------
+
+
+def _broken(url: str, reason: str) -> InvalidGitUrl:
+    return InvalidGitUrl(f'parse "{url}": {reason}')
+
+
+def _check_host(url: str, host: str) -> None:
+    if host.startswith("["):
+        bracket = host.rfind("]")
+        if bracket < 0:
+            raise _broken(url, "missing ']' in host")
+        port = host[bracket + 1 :]
+    else:
+        port = host[host.rfind(":") :] if ":" in host else ""
+    if port and not re.fullmatch(r":[0-9]*", port):
+        raise _broken(url, f'invalid port "{port}" after host')
+    if not _HOST.match(host):
+        bad = next(c for c in host if not _HOST.match(c))
+        raise _broken(url, f'invalid character "{bad}" in host name')
+
+
+def _unescape(url: str, text: str) -> str:
+    if "%" not in text:
+        return text
+    out = bytearray()
+    at = 0
+    for match in _ESCAPE.finditer(text):
+        digits = match.group(1) or ""
+        if not _HEX2.match(digits):
+            raise _broken(url, f'invalid URL escape "{match.group()}"')
+        out += text[at : match.start()].encode("utf-8", "surrogateescape")
+        out.append(int(digits, 16))
+        at = match.end()
+    out += text[at:].encode("utf-8", "surrogateescape")
+    return out.decode("utf-8", "surrogateescape")
+
+
+_KEPT = re.compile(r"(?:[A-Za-z0-9\-_.~$&+,/:;=@!'()*\[\]]|%[0-9A-Fa-f]{2})*\Z")
+_PLAIN_PATH = re.compile(rb"[A-Za-z0-9\-_.~$&+,/:;=@]")
+
+
+def _keeps_escapes(path: str) -> bool:
+    """Whether a written path is a valid encoding, and so is passed on as it is written."""
+    return _KEPT.match(path) is not None
+
+
+def _escape_path(path: str) -> str:
+    data = path.encode("utf-8", "surrogateescape")
+    pieces = (bytes((b,)) for b in data)
+    return "".join(p.decode() if _PLAIN_PATH.match(p) else f"%{p[0]:02X}" for p in pieces)
+
+
+def _query(text: str) -> tuple[tuple[str, str], ...]:
+    """Pairs of a query string; broken ones are left out."""
+    pairs = []
+    for part in text.split("&"):
+        if not part or ";" in part:
+            continue
+        key, _, value = part.partition("=")
+        try:
+            pairs.append((_unescape("", key.replace("+", " ")), _unescape("", value.replace("+", " "))))
+        except InvalidGitUrl:
+            continue
+    return tuple(pairs)

@@ -1,0 +1,19 @@
+"""JSON as Go's `encoding/json` writes it: some source attributes hold lists in exactly these bytes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPED = re.compile("[&<>\u2028\u2029]")
+
+
+def strings(values: Sequence[str]) -> str:
+    """A JSON list of strings, compact, with `<`, `>`, `&` and the two line separators escaped.
+
+    Lone surrogates (bytes of the input that were no UTF-8) become the replacement character.
+    """
+    text = json.dumps([_SURROGATE.sub("\ufffd", v) for v in values], ensure_ascii=False, separators=(",", ":"))
+    return _ESCAPED.sub(lambda m: f"\\u{ord(m.group()):04x}", text)
