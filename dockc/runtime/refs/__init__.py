@@ -1,0 +1,1 @@
+"""References to file systems: what the solver's results are."""

@@ -1,0 +1,139 @@
+"""The words of the store: layers to be fetched, layers to be exported, cache directories, usage.
+
+Digests are `algorithm:hex`, sizes are bytes, times are nanoseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from dockc.oci.descriptor import Descriptor
+from dockc.runtime.compress import Compression
+
+if TYPE_CHECKING:
+    from dockc.runtime.content.store import ContentStore
+
+Progress = Callable[[str, int, int, bool], None]
+"""`(digest, current, total, done)` of one transfer, in bytes; called from any thread, never blocks."""
+
+
+class Provider(Protocol):
+    """Where a blob can be had from that is not in the content store yet (a registry, an OCI layout)."""
+
+    def fetch(
+        self,
+        descriptor: Descriptor,
+        content: ContentStore,
+        *,
+        cancelled: threading.Event | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Bring the blob into `content` (through `content.writer`, which verifies); blocks.
+
+        Called from several threads at once for different blobs. Raises DockcError when it cannot.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LayerDescriptor:
+    """One layer of an image as its manifest and config name it.
+
+    Attributes:
+        diff_id: digest of the uncompressed tar.
+        descriptor: the blob as the registry has it; kept as it came.
+        provider: fetches the blob on first use; None when it is in the content store already.
+        origin: how a later process can find a provider again, for example
+            `docker-image://docker.io/library/debian@sha256:...`; "" when it cannot.
+    """
+
+    diff_id: str
+    descriptor: Descriptor
+    provider: Provider | None = None
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """The layers of a ref as blobs, lowest first; what exporters write.
+
+    Attributes:
+        layers: descriptor and diff id of each layer. A blob that is not in the content store is fetched by its
+            provider (`RefManager.ensure_blobs`); all others are there.
+    """
+
+    layers: tuple[LayerDescriptor, ...]
+
+    @property
+    def descriptors(self) -> tuple[Descriptor, ...]:
+        """The blobs, lowest layer first."""
+        return tuple(layer.descriptor for layer in self.layers)
+
+    @property
+    def diff_ids(self) -> tuple[str, ...]:
+        """The uncompressed digests, lowest layer first."""
+        return tuple(layer.diff_id for layer in self.layers)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteOptions:
+    """How layers become blobs.
+
+    Attributes:
+        compression: of blobs that have to be made (and of existing ones too, if `compression.force`).
+        rewrite_timestamp: Unix seconds; newer modification times are set to it (SOURCE_DATE_EPOCH with
+            `rewrite-timestamp=true`). Layers of a base image keep their blobs all the same.
+    """
+
+    compression: Compression = field(default_factory=Compression)
+    rewrite_timestamp: int | None = None
+
+
+class Sharing(enum.Enum):
+    """How several users of one cache directory get along (`RUN --mount=type=cache,sharing=`)."""
+
+    SHARED = "shared"
+    PRIVATE = "private"
+    LOCKED = "locked"
+
+
+class RecordType(enum.StrEnum):
+    """What a record is for, in the words of `docker buildx du`; prune filters by it."""
+
+    REGULAR = "regular"
+    INTERNAL = "internal"
+    FRONTEND = "frontend"
+    LOCAL_SOURCE = "source.local"
+    GIT_CHECKOUT = "source.git.checkout"
+    EXEC_CACHE_MOUNT = "exec.cachemount"
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """One line of `dockc du`.
+
+    Attributes:
+        id: of the ref.
+        size: bytes on disk that removing it would free (its own directory and blobs, not its parents').
+        in_use: a living process holds it.
+        mutable: a cache directory or an unfinished snapshot.
+        shared: it is a parent of other records.
+        lazy: its content has not been fetched.
+    """
+
+    id: str
+    record_type: RecordType
+    description: str
+    size: int
+    created_at: int
+    last_used_at: int | None
+    usage_count: int
+    in_use: bool
+    mutable: bool
+    shared: bool
+    lazy: bool
+    parents: Sequence[str] = ()
