@@ -1,0 +1,398 @@
+"""What a Dockerfile is compiled with: the frontend options, read once into one frozen value.
+
+`CompileOptions.from_attrs` takes the option map that BuildKit's frontend takes (`target`, `build-arg:NAME`,
+`platform`, `context:NAME`, ...), and refuses bad values with the same messages. Source: BuildKit,
+docs/reference/buildctl.md and the frontend's own option list.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from dockc.compiler.checks import LintConfig, parse_check_options
+from dockc.compiler.csvline import CsvError, fields
+from dockc.compiler.ir.module import Resources
+from dockc.compiler.ir.ops import NET_HOST, NET_NONE, NET_SANDBOX
+from dockc.compiler.numbers import NumberError, parse_bool, parse_int, parse_uint
+from dockc.errors import CompileError
+from dockc.llb import caps as C  # noqa: N812
+from dockc.oci import platform as platforms
+from dockc.oci.gotext import quote
+from dockc.oci.platform import InvalidPlatform, Platform
+
+_NETWORK_MODES = {"": NET_SANDBOX, "sandbox": NET_SANDBOX, "none": NET_NONE, "host": NET_HOST}
+_RESOLVE_MODES = ("default", "pull", "local")
+_ULIMITS = frozenset(
+    "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
+)
+_ATTESTATIONS = frozenset(("sbom", "provenance"))
+_MAX_CPU = 8192
+_EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class CompileOptions:
+    """All options of one compilation; every field has the default of a plain `dockc compile`.
+
+    Attributes:
+        target: stage to build, "" for the last one.
+        build_args, labels: `build-arg:` and `label:` options.
+        target_platform: platform to build for, or None: the first build platform, and the image decides.
+        target_platforms: all platforms that `platform` named, in order.
+        build_platforms: platforms the builder runs; the first is `BUILDPLATFORM`.
+        multi_platform: vertex names begin with the platform.
+        resolve_mode: `default`, `pull` or `local`.
+        hosts: pairs of host name and address for every RUN.
+        shm_size: bytes of `/dev/shm`, 0 for the engine's default.
+        ulimits: name, soft and hard limit for every RUN.
+        resources: memory and CPU limits for every RUN, or None.
+        network: default network of RUN, one of `ir.ops.NET_*`.
+        hostname, cgroup_parent: for every RUN, "" for the engine's default.
+        devices: CDI devices for every RUN: name, and whether it is optional.
+        no_cache: None uses the cache, () ignores it for all stages, else for the stages named.
+        cache_namespace: prefix of cache mount ids.
+        lint: check options given here, which win over a `# check=` directive, or None.
+        filename: the Dockerfile's name in messages and source maps.
+        context: the main context when it is remote (git or HTTP), else "".
+        context_subdir: directory of a remote context that is its root, or "".
+        context_name, dockerfile_name: names of the local sources.
+        force_local_dockerfile: the Dockerfile comes from a local source even if the context is remote.
+        keep_git_dir: keep `.git` of a git context.
+        contexts: named contexts: name (or `name::platform`) to `docker-image://...` and the like.
+        shared_keys: extra cache keys of named local contexts.
+        session: id of the client session that local sources are read from.
+        local_sessions: other sessions for single local sources.
+        caps: capabilities of the engine.
+        all_stages: compile stages that the target does not need, too (used by lint).
+    """
+
+    target: str = ""
+    build_args: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    labels: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    target_platform: Platform | None = None
+    target_platforms: tuple[Platform, ...] = ()
+    build_platforms: tuple[Platform, ...] = ()
+    multi_platform: bool = False
+    resolve_mode: str = "default"
+    hosts: tuple[tuple[str, str], ...] = ()
+    shm_size: int = 0
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    resources: Resources | None = None
+    network: int = NET_SANDBOX
+    hostname: str = ""
+    cgroup_parent: str = ""
+    devices: tuple[tuple[str, bool], ...] = ()
+    no_cache: tuple[str, ...] | None = None
+    cache_namespace: str = ""
+    lint: LintConfig | None = None
+    filename: str = "Dockerfile"
+    context: str = ""
+    context_subdir: str = ""
+    context_name: str = "context"
+    dockerfile_name: str = "dockerfile"
+    force_local_dockerfile: bool = False
+    keep_git_dir: bool = False
+    contexts: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    shared_keys: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    session: str = ""
+    local_sessions: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    caps: frozenset[str] = C.ALL
+    all_stages: bool = False
+
+    def ignores_cache(self, stage: str) -> bool:
+        """Whether the stage of that name runs without the cache."""
+        if self.no_cache is None:
+            return False
+        return not self.no_cache or stage.lower() in (name.lower() for name in self.no_cache)
+
+    def for_platform(self, platform: Platform | None) -> CompileOptions:
+        """The same options for one of several target platforms."""
+        return replace(self, target_platform=platform)
+
+    def with_all_stages(self) -> CompileOptions:
+        """The same options for a check of the whole file, where no target was asked for."""
+        return self if self.target else replace(self, all_stages=True)
+
+    @classmethod
+    def from_attrs(
+        cls,
+        attrs: Mapping[str, str],
+        *,
+        build_platforms: tuple[Platform, ...] = (),
+        session: str = "",
+        devices: tuple[tuple[str, bool], ...] = (),
+        caps: frozenset[str] = C.ALL,
+    ) -> CompileOptions:
+        """Read the frontend's option map.
+
+        Args:
+            attrs: option names and values; names that mean nothing here are ignored.
+            build_platforms: platforms of the builder; this machine's by default.
+            session: id of the client session.
+            devices: CDI devices for every RUN.
+            caps: capabilities of the engine.
+
+        Raises:
+            CompileError: a value that cannot be understood, in the reference's words.
+        """
+        if C.FILE_BASE not in caps:
+            raise CompileError(
+                f"needs BuildKit 0.5 or later: requested prerelease feature {C.FILE_BASE}  is not supported by build server, "
+                "please update "
+            )
+        _refuse_removed(attrs)
+        build_args = _with_prefix(attrs, "build-arg:")
+        target_platforms = _platforms(attrs.get("platform", ""))
+        resolve_mode = attrs.get("image-resolve-mode") or "default"
+        if resolve_mode not in _RESOLVE_MODES:
+            raise CompileError(f"invalid image-resolve-mode: {resolve_mode}")
+        hosts = _hosts(attrs.get("add-hosts", ""))
+        shm_size = _shm_size(attrs.get("shm-size", ""))
+        ulimits = _ulimits(attrs.get("ulimit", ""))
+        resources = _resources(attrs)
+        network = _NETWORK_MODES.get(attrs.get("force-network-mode", ""))
+        if network is None:
+            raise CompileError(f"invalid netmode {attrs['force-network-mode']}")
+        multi_platform = _multi_platform(attrs, build_args, len(target_platforms))
+        _check_attestations(attrs)
+        return cls(
+            target=attrs.get("target", ""),
+            build_args=build_args,
+            labels=_with_prefix(attrs, "label:"),
+            target_platform=target_platforms[0] if len(target_platforms) == 1 else None,
+            target_platforms=target_platforms,
+            build_platforms=build_platforms or (platforms.normalize(platforms.default()),),
+            multi_platform=multi_platform,
+            resolve_mode=resolve_mode,
+            hosts=hosts,
+            shm_size=shm_size,
+            ulimits=ulimits,
+            resources=resources,
+            network=network,
+            hostname=build_args.get("BUILDKIT_SANDBOX_HOSTNAME") or attrs.get("hostname", ""),
+            cgroup_parent=attrs.get("cgroup-parent", ""),
+            devices=devices,
+            no_cache=_no_cache(attrs.get("no-cache")),
+            cache_namespace=build_args.get("BUILDKIT_CACHE_MOUNT_NS", ""),
+            lint=_lint(build_args.get("BUILDKIT_DOCKERFILE_CHECK")),
+            filename=attrs.get("filename", "Dockerfile"),
+            context=attrs.get(attrs.get("contextkey", "context"), ""),
+            context_subdir=attrs.get("contextsubdir", ""),
+            dockerfile_name=attrs.get("dockerfilekey", "dockerfile"),
+            force_local_dockerfile="dockerfilekey" in attrs,
+            keep_git_dir=_is_true(build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "")),
+            contexts=_with_prefix(attrs, "context:"),
+            shared_keys=_with_prefix(attrs, "sharedkey:localdir:"),
+            session=session,
+            local_sessions=_with_prefix(attrs, "local-sessionid:"),
+            caps=caps,
+        )
+
+
+def _with_prefix(attrs: Mapping[str, str], prefix: str) -> Mapping[str, str]:
+    found = {key[len(prefix) :]: value for key, value in attrs.items() if key.startswith(prefix)}
+    return MappingProxyType(found) if found else _EMPTY
+
+
+def _is_true(text: str) -> bool:
+    try:
+        return parse_bool(text)
+    except NumberError:
+        return False
+
+
+def _refuse_removed(attrs: Mapping[str, str]) -> None:
+    if attrs.get("override-copy-image"):
+        raise CompileError('support for "override-copy-image" was removed in BuildKit 0.11')
+    if _is_true(attrs.get("build-arg:BUILDKIT_DISABLE_FILEOP", "")):
+        raise CompileError('support for "BUILDKIT_DISABLE_FILEOP" build-arg was removed in BuildKit 0.11')
+
+
+def _platforms(text: str) -> tuple[Platform, ...]:
+    if not text:
+        return ()
+    found = []
+    for item in text.split(","):
+        try:
+            found.append(platforms.normalize(platforms.parse(item)))
+        except InvalidPlatform as error:
+            raise CompileError(f"failed to parse target platform {item}: {error.message}") from None
+    return tuple(found)
+
+
+def _hosts(text: str) -> tuple[tuple[str, str], ...]:
+    if not text:
+        return ()
+    try:
+        items = fields(text)
+    except CsvError as error:
+        raise CompileError(f"failed to parse additional hosts: {error}") from None
+    found = []
+    for item in items:
+        host, equals, address = item.lower().partition("=")
+        if not equals:
+            raise CompileError(f"failed to parse additional hosts: invalid key-value pair {item}")
+        ip = parse_ip(address)
+        if ip is None:
+            raise CompileError(f"failed to parse additional hosts: failed to parse IP {address}")
+        found.append((host, ip))
+    return tuple(found)
+
+
+def parse_ip(text: str) -> str | None:
+    """An IP address in its usual form, or None for anything else."""
+    if "%" in text or not text.isascii():
+        return None
+    try:
+        ip = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        return str(ip.ipv4_mapped)
+    return str(ip)
+
+
+def _shm_size(text: str) -> int:
+    if not text:
+        return 0
+    try:
+        return parse_int(text)
+    except NumberError as error:
+        raise CompileError(f"failed to parse shm size: {error}") from None
+
+
+def _ulimits(text: str) -> tuple[tuple[str, int, int], ...]:
+    if not text:
+        return ()
+    try:
+        return tuple(_ulimit(item) for item in fields(text))
+    except ValueError as error:
+        raise CompileError(f"failed to parse ulimit: {error}") from None
+
+
+def _ulimit(text: str) -> tuple[str, int, int]:
+    """`name=soft[:hard]`; -1 is no limit."""
+    name, equals, limits = text.partition("=")
+    if not equals:
+        raise ValueError(f"invalid ulimit argument: {text}")
+    if name not in _ULIMITS:
+        raise ValueError(f"invalid ulimit type: {name}")
+    values = limits.split(":")
+    if len(values) > 2:
+        raise ValueError(
+            f"too many limit value arguments - {limits}, can only have up to two, `soft[:hard]`"
+        )
+    hard = parse_int(values[-1])
+    soft = parse_int(values[0])
+    if hard != -1:
+        if soft == -1:
+            raise ValueError(
+                "ulimit soft limit must be less than or equal to hard limit: "
+                f"soft: -1 (unlimited), hard: {hard}"
+            )
+        if soft > hard:
+            raise ValueError(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
+    return name, soft, hard
+
+
+def _resources(attrs: Mapping[str, str]) -> Resources | None:
+    def number(key: str, *, unsigned: bool = False, unlimited: bool = False) -> int:
+        text = attrs.get(key, "")
+        if not text:
+            return 0
+        what = f"failed to parse resource limits: invalid {key} value: {text}"
+        try:
+            value = parse_uint(text) if unsigned else parse_int(text)
+        except NumberError as error:
+            raise CompileError(f"{what}: {error}") from None
+        if unlimited and (value < -1 or value == 0):
+            raise CompileError(f"{what}: must be -1 (unlimited) or > 0")
+        if not unlimited and value <= 0:
+            raise CompileError(f"{what}: must be > 0")
+        return value
+
+    resources = Resources(
+        memory=number("memory"),
+        memory_swap=number("memswap", unlimited=True),
+        cpu_shares=number("cpushares", unsigned=True),
+        cpu_period=number("cpuperiod", unsigned=True),
+        cpu_quota=number("cpuquota"),
+        cpuset_cpus=_cpuset(attrs, "cpusetcpus"),
+        cpuset_mems=_cpuset(attrs, "cpusetmems"),
+    )
+    given = any(getattr(resources, name) for name in Resources.__slots__)
+    return resources if given else None
+
+
+def _cpuset(attrs: Mapping[str, str], key: str) -> str:
+    """A list of numbers and ranges (`0-3,5`), as written once it is known to be one."""
+    text = attrs.get(key, "")
+    for part in text.split(","):
+        part = part.strip()
+        problem = _cpuset_problem(part) if part else ""
+        if problem:
+            raise CompileError(f"failed to parse resource limits: invalid {key} value: {text}: {problem}")
+    return text
+
+
+def _cpuset_problem(part: str) -> str:
+    low, dash, high = part.partition("-")
+    try:
+        first = parse_int(low.strip() if dash else part)
+        last = parse_int(high.strip()) if dash else first
+    except NumberError:
+        first, last = -1, -1
+    if first < 0 or last < first:
+        return f"invalid cpuset {'range' if dash else 'element'} {quote(part)}"
+    if last > _MAX_CPU:
+        return f"cpuset {'range' if dash else 'element'} {quote(part)} exceeds maximum {_MAX_CPU}"
+    return ""
+
+
+def _multi_platform(attrs: Mapping[str, str], build_args: Mapping[str, str], count: int) -> bool:
+    text = build_args.get("BUILDKIT_MULTI_PLATFORM") or attrs.get("multi-platform", "")
+    if not text:
+        return count > 1
+    try:
+        wanted = parse_bool(text)
+    except NumberError:
+        raise CompileError(f"invalid boolean value for multi-platform: {text}") from None
+    if not wanted and count > 1:
+        raise CompileError("conflicting config: returning multiple target platforms is not allowed")
+    return wanted
+
+
+def _no_cache(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    return tuple(text.split(",")) if text else ()
+
+
+def _check_attestations(attrs: Mapping[str, str]) -> None:
+    """Refuse attestation requests that the reference refuses; making them is the exporter's work."""
+    wanted: dict[str, str] = {}
+    for key, value in attrs.items():
+        for prefix in ("attest:", "build-arg:BUILDKIT_ATTEST_"):
+            if key.startswith(prefix):
+                wanted[key[len(prefix) :].lower()] = value
+    for kind in sorted(wanted):
+        if wanted[kind]:
+            try:
+                fields(wanted[kind])
+            except CsvError as error:
+                raise CompileError(f"failed to parse {kind}: {error}") from None
+    for kind in sorted(wanted):
+        if kind not in _ATTESTATIONS:
+            raise CompileError(f"unknown attestation type {quote(kind)}")
+
+
+def _lint(text: str | None) -> LintConfig | None:
+    if text is None:
+        return None
+    try:
+        return parse_check_options(text)
+    except CompileError as error:
+        raise CompileError(f"failed to parse build-arg:BUILDKIT_DOCKERFILE_CHECK: {error.message}") from None
