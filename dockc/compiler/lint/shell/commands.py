@@ -84,9 +84,7 @@ class Command:
     def without_values_of(self, names: Iterable[str]) -> Command:
         """The command without the words that follow any of these flags, unless the flag carries its value after `=`."""
         wanted = set(names)
-        dropped = {
-            index + 1 for flag, index in self.flags if flag in wanted and "=" not in self.arguments[index].text
-        }
+        dropped = {index + 1 for flag, index in self.flags if flag in wanted and "=" not in self.arguments[index].text}
         kept = tuple(a for i, a in enumerate(self.arguments) if i not in dropped)
         return Command(self.name, kept, self.start, self.end, self.name_end)
 

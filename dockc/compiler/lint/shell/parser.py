@@ -15,7 +15,7 @@ __all__ = ["ShellSyntaxError", "parse"]
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)((?:\[[^\]\n]*\])*)\+?=")
 _REDIRECT = re.compile(r"(?:\d+|\{[A-Za-z_]\w*\})?(&>>|&>|<<<|<<-|<<|<>|<&|>&|>>|>\||<|>)")
-_RESERVED = frozenset(["then", "else", "elif", "fi", "do", "done", "esac", "}", "in"])
+_RESERVED = frozenset(["then", "else", "elif", "fi", "do", "done", "esac", "}"])
 _DECLARING = frozenset(["declare", "export", "local", "readonly", "typeset"])
 _FUNCTION = re.compile(r"([^\s|&;<>()\\'\"$`{}=]+)[ \t]*\([ \t]*\)")
 

@@ -1,0 +1,142 @@
+"""Shell scripts: which commands rules see, and that the parser accepts what bash accepts."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dockc.compiler.lint.shell.commands import read
+
+
+def names(text: str) -> list[str]:
+    return [c.name for c in read(text).commands]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("apt-get update && apt-get install -y curl | cat", ["apt-get", "apt-get", "cat"]),
+        ("if [ -f x ]; then rm -rf x; fi", ["[", "rm"]),
+        ("for i in a b; do echo $i; done", ["echo"]),
+        ("case $x in a|b) one;; *) two;; esac", ["one", "two"]),
+        ("f() { inner; }; f", ["inner", "f"]),
+        ("cat <<EOF >f\nbody words\nEOF\nnext", ["cat", "next"]),
+        ("FOO=1 env; BAR=$(sub)", ["env", "sub"]),
+        ('echo `tick` "$(dollar)" ${x:-$(brace)} <(process)', ["echo", "tick", "dollar", "brace", "process"]),
+        ("command curl; exec tini -- x; busybox wget", ["curl", "tini", "wget"]),
+        ("$dynamic arg", []),
+        ("'quo'ted", ["quoted"]),
+        ("! not; time timed; { group; }; (sub; shell)", ["not", "timed", "group", "sub", "shell"]),
+        ("while read l; do loop; done < f; until u; do v; done", ["read", "loop", "u", "v"]),
+        ("[[ $x =~ ^(a|b)$ ]] && after", ["after"]),
+        ("((x++)) && after; $((1 + $(in))) ", ["after", "in"]),
+        ("a & b; # comment && c\nd", ["a", "b", "d"]),
+        ("a=(1 $(two)); b", ["two", "b"]),
+    ],
+)
+def test_commands_are_found_wherever_they_stand(text: str, expected: list[str]) -> None:
+    assert names(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["'open", '"open', "a &&", "if x; then y", "$(open", "| b", "a )", "case x in", "cat <<EOF\n"]
+)
+def test_what_does_not_parse_has_no_commands(text: str) -> None:
+    shell = read(text)
+    assert not shell.ok
+    assert shell.commands == ()
+
+
+def test_arguments_keep_variables_by_name_and_lose_quotes() -> None:
+    (command,) = read("""x "a b" 'c'd $v "${w}" *.t -qqy --long=1 -""").commands
+    assert command.texts == ("a b", "cd", "${v}", "${w}", "*.t", "-qqy", "--long=1", "-")
+    assert [flag for flag, _ in command.flags] == ["q", "q", "y", "long"]
+    assert command.words == ("a b", "cd", "${v}", "${w}", "*.t", "-")
+
+
+def test_flag_values() -> None:
+    (command,) = read("apt-get -t testing install -y pkg -t=x").commands
+    assert command.flag_values("t") == ("testing",)
+    assert command.without_values_of({"t"}).words == ("install", "pkg")
+
+
+def test_places_point_into_the_script() -> None:
+    text = "a && apt-get install -y curl"
+    command = read(text).commands[1]
+    assert text[command.start : command.end] == "apt-get install -y curl"
+    assert text[command.start : command.name_end] == "apt-get"
+    assert [text[a.start : a.end] for a in command.arguments] == ["install", "-y", "curl"]
+
+
+def test_pipes_are_counted() -> None:
+    assert read("a | b |& c; (d | e)").pipes == 3
+
+
+@pytest.mark.parametrize(
+    "text", ["$(" * 5000, "((" * 5000, "{ " * 5000, '"$(' * 5000, "if " * 5000, "`" * 4001, "${a:-" * 5000]
+)
+def test_deep_nesting_is_given_up(text: str) -> None:
+    assert not read(text).ok
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "a",
+                " ",
+                ";",
+                "\n",
+                "|",
+                "&",
+                "(",
+                ")",
+                "'",
+                '"',
+                "$",
+                "{",
+                "}",
+                "`",
+                "\\",
+                "<",
+                ">",
+                "if ",
+                "then ",
+                "fi",
+                "#",
+                "=",
+            ]
+        )
+    )
+)
+def test_any_text_is_parsed_or_refused(pieces: list[str]) -> None:
+    read("".join(pieces))
+
+
+SIMPLE = st.recursive(
+    st.sampled_from(["echo a", "x=1 y", 'p "q $r"', "s '|'", "t >u 2>&1", "v $(w)"]),
+    lambda inner: st.one_of(
+        st.tuples(inner, st.sampled_from([" && ", " || ", "; ", " | ", "\n", " & "]), inner).map("".join),
+        inner.map(lambda s: f"( {s} )"),
+        inner.map(lambda s: f"{{ {s}\n}}"),
+        inner.map(lambda s: f"if {s}\nthen {s}\nelse {s}\nfi"),
+        inner.map(lambda s: f"for i in 1 2; do {s}\ndone"),
+        inner.map(lambda s: f"case x in y) {s};; esac"),
+    ),
+    max_leaves=6,
+)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash to compare with")
+@settings(max_examples=60, deadline=None)
+@given(SIMPLE, st.integers(0, 400), st.booleans())
+def test_bash_agrees(script: str, cut: int, whole: bool) -> None:
+    text = script if whole else script[:cut]
+    accepted = subprocess.run(["bash", "-n", "-c", text], capture_output=True, check=False).returncode == 0
+    if accepted or whole:
+        assert read(text).ok == accepted, text
