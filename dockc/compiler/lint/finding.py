@@ -1,0 +1,63 @@
+"""What a rule found, with all that a report may want to say about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dockc.grammar.diagnostic import Fix, Severity
+from dockc.grammar.source import Source, Span
+
+__all__ = ["FileReport", "Finding", "Fix", "Severity"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One finding.
+
+    Attributes:
+        code: the rule's code, such as `DL3008`, `StageNameCasing` or `DK0103`.
+        name: the rule's name in kebab case.
+        message: one line.
+        severity: after configuration.
+        span: the exact words.
+        lines: first and last line it is reported for, from 1. Profiles compare the first.
+        column: from 1.
+        url: where the rule is explained, or "".
+        help: what to do, or "".
+        fix: how to mend it, or None.
+        description: the rule in one sentence.
+    """
+
+    code: str
+    message: str
+    severity: Severity
+    span: Span
+    lines: tuple[int, int]
+    name: str = ""
+    column: int = 1
+    url: str = ""
+    help: str = ""
+    fix: Fix | None = None
+    description: str = ""
+
+    @property
+    def line(self) -> int:
+        """The first line."""
+        return self.lines[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileReport:
+    """All findings of one file, sorted as the profile wants them.
+
+    Attributes:
+        path: as the user named it.
+        source: its text.
+        findings: what was found.
+        failed: why the file could not be read at all, or "".
+    """
+
+    path: str
+    source: Source
+    findings: tuple[Finding, ...]
+    failed: str = ""

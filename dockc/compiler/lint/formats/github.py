@@ -1,0 +1,28 @@
+"""GitHub Actions workflow commands: an annotation on the line for each finding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dockc.compiler.lint.finding import FileReport, Severity
+
+_COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "notice", Severity.STYLE: "notice"}
+
+
+def render(reports: Sequence[FileReport]) -> str:
+    """One `::error file=…::message` line a finding."""
+    lines = [
+        f"::{_COMMANDS[f.severity]} file={_value(r.path)},line={f.line},endLine={f.lines[1]},"
+        f"title={_value(f.code)}::{_text(f.message)}\n"
+        for r in reports
+        for f in r.findings
+    ]
+    return "".join(lines)
+
+
+def _text(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _value(text: str) -> str:
+    return _text(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,16 @@
+"""GNU error format: `dockc:path:line:column: code severity: message`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dockc.compiler.lint.finding import FileReport
+
+
+def render(reports: Sequence[FileReport]) -> str:
+    """Lines in order."""
+    return "".join(
+        f"dockc:{r.path}:{f.line}:{f.column}: {f.code} {f.severity.value}: {f.message}\n"
+        for r in reports
+        for f in r.findings
+    )

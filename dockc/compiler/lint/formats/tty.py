@@ -1,0 +1,14 @@
+"""One line a finding, as hadolint prints them: `path:line code severity: message`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dockc.compiler.lint.finding import FileReport
+
+
+def render(reports: Sequence[FileReport]) -> str:
+    """Lines in order."""
+    return "".join(
+        f"{r.path}:{f.line} {f.code} {f.severity.value}: {f.message}\n" for r in reports for f in r.findings
+    )
