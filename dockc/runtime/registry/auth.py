@@ -1,0 +1,192 @@
+"""Authorization: answers registries' challenges with basic credentials or bearer tokens.
+
+The token flow: the registry names a token server (realm), a service and a scope; the token server is asked
+with the user's credentials, or anonymously, and its token is sent with the request. Source: the distribution
+project's "Token Authentication Specification" and "OAuth2" pages.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from urllib.parse import urlencode, urlsplit
+
+from dockc.errors import RegistryError
+from dockc.oci.fields import InvalidDocument, decode
+from dockc.runtime.registry import challenge as challenges
+from dockc.runtime.registry.challenge import Challenge
+from dockc.runtime.registry.credentials import ANONYMOUS, Credentials, DockerConfig
+from dockc.runtime.registry.hosts import Host, is_loopback
+from dockc.runtime.registry.transport import Response, Transport
+
+ANSWER_LIMIT = 1 << 20
+_SHORTEST_LIFE = 60.0
+_EARLY = 10.0
+"""Tokens are renewed this many seconds before their end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    value: str
+    ends: float
+
+
+class Authorizer:
+    """Knows, per host, how to get in; shared by all requests of a build.
+
+    Mutable state under `_lock`: the last challenge of each host, tokens by (realm, service, scopes).
+    One token server is asked by one thread at a time, so twenty layers cost one token.
+    """
+
+    def __init__(self, transport: Transport, config: DockerConfig | None = None) -> None:
+        self._transport = transport
+        self._config = config
+        self._challenges: dict[str, Challenge] = {}
+        self._tokens: dict[tuple[str, str, str], _Token] = {}
+        self._lock = threading.Lock()
+        self._asking = threading.Lock()
+
+    def header(self, host: Host, scope: str, cancelled: threading.Event | None = None) -> str:
+        """The `Authorization` header to send to a host; "" before it has asked for one.
+
+        Args:
+            host: where the request goes.
+            scope: what it is about, `repository:library/debian:pull`; several separated by spaces.
+            cancelled: the build's cancel event.
+
+        Raises:
+            RegistryError: the token server refuses or cannot be reached.
+        """
+        with self._lock:
+            wanted = self._challenges.get(host.base)
+        if wanted is None:
+            return ""
+        who = self._credentials(host)
+        if wanted.scheme == "basic":
+            return who.basic() if who.password else ""
+        if who.registry_token:
+            return f"Bearer {who.registry_token}"
+        return f"Bearer {self._token(host, wanted, scope, who, cancelled)}"
+
+    def learn(self, host: Host, response: Response, scope: str, *, sent: str) -> bool:
+        """Take in a 401 answer; True when another try has a chance.
+
+        Args:
+            host: who answered.
+            response: the answer.
+            scope: what the request was about.
+            sent: the `Authorization` header that was refused, or "".
+        """
+        offered = challenges.parse(response.header_list("www-authenticate"))
+        chosen = next((c for c in offered if c.scheme == "bearer" and c.params.get("realm")), None)
+        if chosen is None:
+            chosen = next((c for c in offered if c.scheme == "basic"), None)
+        if chosen is None:
+            return False
+        if chosen.scheme == "basic" and (sent.startswith("Basic ") or not self._credentials(host).password):
+            return False
+        with self._lock:
+            self._challenges[host.base] = chosen
+            if sent.startswith("Bearer "):
+                refused = sent.removeprefix("Bearer ")
+                known = [key for key, token in self._tokens.items() if token.value == refused]
+                for key in known:
+                    del self._tokens[key]
+        return chosen.params.get("error") != "insufficient_scope" or not sent
+
+    def _credentials(self, host: Host) -> Credentials:
+        if self._config is None:
+            return ANONYMOUS
+        return self._config.credentials(host.name or host.address)
+
+    def _token(
+        self, host: Host, wanted: Challenge, scope: str, who: Credentials, cancelled: threading.Event | None
+    ) -> str:
+        realm, service = wanted.params["realm"], wanted.params.get("service", "")
+        scope = scope or wanted.params.get("scope", "")
+        key = (realm, service, scope)
+        with self._asking:
+            with self._lock:
+                known = self._tokens.get(key)
+            if known is not None and known.ends > time.monotonic():
+                return known.value
+            fresh = self._ask(host, realm, service, scope, who, cancelled)
+            with self._lock:
+                self._tokens[key] = fresh
+            return fresh.value
+
+    def _ask(
+        self,
+        host: Host,
+        realm: str,
+        service: str,
+        scope: str,
+        who: Credentials,
+        cancelled: threading.Event | None,
+    ) -> _Token:
+        parts = urlsplit(realm)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise RegistryError(f"{host.base}: token server {realm!r} is no web address")
+        if parts.scheme == "http" and not is_loopback(parts.hostname) and host.scheme == "https":
+            raise RegistryError(f"{host.base}: token server {realm!r} speaks plain http; refused")
+        if who.identity_token:
+            return self._refresh(host, realm, service, scope, who, cancelled)
+        query = [("scope", item) for item in scope.split()]
+        if service:
+            query.append(("service", service))
+        headers = {}
+        if who.password:
+            query.append(("account", who.username))
+            headers["Authorization"] = who.basic()
+        url = f"{realm}{'&' if parts.query else '?'}{urlencode(query)}" if query else realm
+        with self._transport.request(
+            "GET", url, headers=headers, verify=host.verify, ca_file=host.ca_file, cancelled=cancelled
+        ) as response:
+            return _read_token(realm, response, who)
+
+    def _refresh(
+        self,
+        host: Host,
+        realm: str,
+        service: str,
+        scope: str,
+        who: Credentials,
+        cancelled: threading.Event | None,
+    ) -> _Token:
+        form = {
+            "grant_type": "refresh_token",
+            "refresh_token": who.identity_token,
+            "service": service,
+            "client_id": "dockc",
+            "scope": scope,
+        }
+        with self._transport.request(
+            "POST",
+            realm,
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+            body=urlencode(form).encode(),
+            verify=host.verify,
+            ca_file=host.ca_file,
+            cancelled=cancelled,
+            retry=True,
+        ) as response:
+            return _read_token(realm, response, who)
+
+
+def _read_token(realm: str, response: Response, who: Credentials) -> _Token:
+    data = response.read_all(ANSWER_LIMIT)
+    if response.status in (401, 403):
+        subject = f"user {who.username!r}" if who.username else "anonymous access"
+        raise RegistryError(f"token server {realm}: {subject} refused ({response.status})")
+    if response.status != 200:
+        raise RegistryError(f"token server {realm}: unexpected status {response.status}")
+    try:
+        fields = decode(data, "token answer")
+        value = fields.text("token") or fields.text("access_token")
+        seconds = fields.integer("expires_in")
+    except InvalidDocument as error:
+        raise RegistryError(f"token server {realm}: {error.message}") from None
+    if not value or not value.isascii() or not value.isprintable():
+        raise RegistryError(f"token server {realm}: answer holds no token")
+    return _Token(value, time.monotonic() + max(float(seconds), _SHORTEST_LIFE) - _EARLY)

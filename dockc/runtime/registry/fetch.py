@@ -1,0 +1,116 @@
+"""Bringing blobs from a registry into the content store: resumed, verified, once per process and store.
+
+The content store lets one writer at a time work on a digest and tells it what an earlier one left, so two
+steps that want the same layer share one download, and a broken connection costs only what was in flight.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import TYPE_CHECKING
+
+from dockc.errors import DigestMismatch, RegistryError
+from dockc.oci import digest as digests
+from dockc.oci.descriptor import Descriptor
+from dockc.oci.reference import Reference
+from dockc.runtime.registry.transport import CHUNK, Cancelled, Response, Unreachable
+
+if TYPE_CHECKING:
+    from dockc.runtime.content.store import ContentStore, Writer
+    from dockc.runtime.refs.types import Progress
+    from dockc.runtime.registry.client import Client
+
+_STALLS = 4
+"""Broken connections in a row without a single new byte before giving up."""
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(?:\d{1,18}|\*)")
+
+
+class RegistryProvider:
+    """Fetches blobs of one image (`runtime.refs.types.Provider`)."""
+
+    __slots__ = ("_client", "ref")
+
+    def __init__(self, client: Client, ref: Reference) -> None:
+        """Remember where to ask; no I/O.
+
+        Args:
+            client: speaks to the registry.
+            ref: an image in the repository that holds the blobs.
+        """
+        self._client = client
+        self.ref = ref
+
+    def fetch(
+        self,
+        descriptor: Descriptor,
+        content: ContentStore,
+        *,
+        cancelled: threading.Event | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Bring a blob into the content store.
+
+        Raises:
+            DigestMismatch: the registry sends other bytes than the descriptor names.
+            RegistryError: it cannot be had.
+        """
+        if content.has(descriptor.digest):
+            return
+        try:
+            with content.writer(descriptor.digest, descriptor.size, cancelled=cancelled) as writer:
+                if not writer.complete:
+                    self._fill(descriptor, writer, cancelled, progress)
+                    writer.commit()
+        except DigestMismatch as error:
+            raise DigestMismatch(f"{self.ref}: blob {descriptor.digest}: {error.message}") from error
+        if progress is not None:
+            progress(descriptor.digest, descriptor.size, descriptor.size, True)
+
+    def _fill(
+        self,
+        descriptor: Descriptor,
+        writer: Writer,
+        cancelled: threading.Event | None,
+        progress: Progress | None,
+    ) -> None:
+        if descriptor.data and digests.from_bytes(descriptor.data) == descriptor.digest:
+            writer.restart()
+            writer.write(descriptor.data)
+            return
+        place = writer.offset
+        stalls = 0
+        while True:
+            before = place
+            try:
+                with self._client.open_blob(self.ref, descriptor, offset=place, cancelled=cancelled) as answer:
+                    if place and not _continues(answer, place):
+                        writer.restart()
+                        place = before = 0
+                        if answer.status != 200:
+                            continue
+                    while data := answer.read(CHUNK):
+                        writer.write(data)
+                        place += len(data)
+                        if progress is not None:
+                            progress(descriptor.digest, place, descriptor.size, False)
+                if place >= descriptor.size:
+                    return
+                failure: RegistryError = Unreachable("the connection was closed early")
+            except Cancelled:
+                raise
+            except Unreachable as error:
+                failure = error
+            stalls = 0 if place > before else stalls + 1
+            if stalls >= _STALLS:
+                raise RegistryError(
+                    f"{self.ref}: blob {descriptor.digest}: got {place} of {descriptor.size} bytes: {failure.message}"
+                ) from failure
+
+
+def _continues(answer: Response, offset: int) -> bool:
+    """Whether a partial answer starts where we left off."""
+    if answer.status != 206:
+        return False
+    match = _CONTENT_RANGE.fullmatch(answer.header("content-range").strip())
+    return match is not None and int(match.group(1)) == offset

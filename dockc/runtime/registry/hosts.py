@@ -1,0 +1,146 @@
+"""Which hosts serve a registry name, and how to reach them.
+
+A name in a reference (`docker.io`, `localhost:5000`) is not always where the bytes are: Docker Hub lives on
+another host, mirrors are asked first, and loopback registries speak plain HTTP.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dockc.errors import UsageError
+
+DOCKER_HUB = "registry-1.docker.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One place that serves a registry's API.
+
+    Attributes:
+        address: host with optional port.
+        scheme: "https" or "http".
+        verify: whether the TLS certificate must be valid.
+        ca_file: PEM file with further trusted authorities, or "".
+        mirror: a mirror: asked for pulls only, and with `?ns=` telling whose image is meant.
+        name: the registry name in references; credentials are looked up under it (a mirror's under its own).
+    """
+
+    address: str
+    scheme: str = "https"
+    verify: bool = True
+    ca_file: str = ""
+    mirror: bool = False
+    name: str = ""
+
+    @property
+    def base(self) -> str:
+        """Root of the API, without a slash at the end."""
+        return f"{self.scheme}://{self.address}"
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySettings:
+    """What the user says about one registry.
+
+    Attributes:
+        http: plain HTTP instead of TLS; None lets loopback addresses speak HTTP and all others TLS.
+        insecure: accept any certificate, and fall back to HTTP.
+        mirrors: hosts to ask first when pulling, best first.
+        ca_file: PEM file with further trusted authorities, or "".
+    """
+
+    http: bool | None = None
+    insecure: bool = False
+    mirrors: tuple[str, ...] = ()
+    ca_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostsConfig:
+    """Settings by registry name (`docker.io`, `localhost:5000`)."""
+
+    registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
+
+    def settings(self, name: str) -> RegistrySettings:
+        """Settings of a registry; the defaults when none were given."""
+        return self.registries.get(name, RegistrySettings())
+
+    @classmethod
+    def from_mapping(cls, raw: Mapping[str, object]) -> HostsConfig:
+        """Read `{name: {http, insecure, mirrors, ca}}`, the form of the configuration file.
+
+        Raises:
+            UsageError: an unknown key or a value of the wrong type.
+        """
+        return cls({name: _settings(name, table) for name, table in raw.items()})
+
+    def hosts(self, name: str, *, insecure: bool = False) -> tuple[Host, ...]:
+        """Hosts to try for pulls, in order.
+
+        Args:
+            name: the registry name of a reference.
+            insecure: the user asked for this one operation to accept anything.
+        """
+        found: list[Host] = []
+        for mirror in self.settings(name).mirrors:
+            address = mirror.partition("://")[2] or mirror
+            found += [
+                Host(h.address, h.scheme, h.verify, h.ca_file, mirror=True, name=address)
+                for h in _plain(address.rstrip("/"), self.settings(address), insecure=False)
+            ]
+        return (*found, *self.origin(name, insecure=insecure))
+
+    def origin(self, name: str, *, insecure: bool = False) -> tuple[Host, ...]:
+        """The registry itself, without mirrors: what pushes go to."""
+        address = DOCKER_HUB if name in ("docker.io", "index.docker.io") else name
+        return tuple(
+            Host(h.address, h.scheme, h.verify, h.ca_file, name=name)
+            for h in _plain(address, self.settings(name), insecure=insecure)
+        )
+
+
+def _plain(address: str, settings: RegistrySettings, *, insecure: bool) -> tuple[Host, ...]:
+    use_http = is_loopback(address) if settings.http is None else settings.http
+    if use_http:
+        return (Host(address, "http"),)
+    if insecure or settings.insecure:
+        return (Host(address, "https", verify=False, ca_file=settings.ca_file), Host(address, "http"))
+    return (Host(address, "https", ca_file=settings.ca_file),)
+
+
+def _settings(name: str, table: object) -> RegistrySettings:
+    if not isinstance(table, Mapping):
+        raise UsageError(f"registry {name}: expected a table of settings")
+    unknown = sorted(set(table) - {"http", "insecure", "mirrors", "ca"})
+    if unknown:
+        raise UsageError(f"registry {name}: unknown setting {unknown[0]!r}")
+    http, insecure = table.get("http"), table.get("insecure", False)
+    mirrors, ca_file = table.get("mirrors", []), table.get("ca", "")
+    if not (http is None or isinstance(http, bool)) or not isinstance(insecure, bool):
+        raise UsageError(f"registry {name}: http and insecure must be true or false")
+    if not isinstance(mirrors, list) or not all(isinstance(item, str) for item in mirrors):
+        raise UsageError(f"registry {name}: mirrors must be a list of hosts")
+    if not isinstance(ca_file, str):
+        raise UsageError(f"registry {name}: ca must be the path of a PEM file")
+    return RegistrySettings(http, insecure, tuple(mirrors), ca_file)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a `host[:port]` is this very machine by its spelling; no name is looked up."""
+    host = hostname(address)
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def hostname(address: str) -> str:
+    """The host of `host[:port]`, brackets of IPv6 removed, in lower case."""
+    if address.startswith("["):
+        return address[1:].partition("]")[0].lower()
+    return address.rpartition(":")[0].lower() if ":" in address else address.lower()

@@ -1,0 +1,164 @@
+"""Sending an image to a registry: blobs first, several at once, then manifests, the named one last.
+
+A blob that the registry has is not sent; one that another repository of the same registry has is taken over
+from there; a layer that was never fetched is fetched only when it really has to be sent.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO
+
+from dockc.errors import RegistryError
+from dockc.oci import manifest as manifests
+from dockc.oci import mediatypes as mt
+from dockc.oci.descriptor import Descriptor
+from dockc.oci.manifest import Index
+from dockc.oci.reference import InvalidReference, Reference, parse_normalized
+from dockc.runtime.registry.client import AccessDenied, NotFound
+from dockc.runtime.registry.transport import Cancelled, Unreachable
+
+if TYPE_CHECKING:
+    from dockc.runtime.content.store import ContentStore
+    from dockc.runtime.refs.types import LayerDescriptor, Progress
+    from dockc.runtime.registry.client import Client
+
+_PARALLEL = 4
+_ATTEMPTS = 3
+_ORIGIN = "docker-image://"
+
+
+@dataclass(slots=True)
+class Push:
+    """One image on its way to one name.
+
+    Attributes:
+        client: speaks to the registry.
+        content: holds the manifests, the configs, and the blobs that are here.
+        layers: layers by blob digest; their providers fetch what is not here.
+        progress: told of every blob.
+        cancelled: the build's cancel event.
+        chunk: send blobs in parts of this many bytes; 0 sends each in one request.
+    """
+
+    client: Client
+    content: ContentStore
+    layers: Mapping[str, LayerDescriptor] = field(default_factory=dict)
+    progress: Progress | None = None
+    cancelled: threading.Event | None = None
+    chunk: int = 0
+
+    def run(self, ref: Reference, root: Descriptor, *, by_digest: bool = False) -> None:
+        """Send the tree below `root`.
+
+        Args:
+            ref: the name it gets.
+            root: manifest or index, in the content store.
+            by_digest: do not tag it.
+
+        Raises:
+            RegistryError: the registry refuses or breaks; what was sent so far stays there, untagged.
+        """
+        documents = self._documents(root)
+        blobs = {blob.digest: blob for _, _, found in documents for blob in found}
+        self._send_blobs(ref, blobs.values())
+        for descriptor, data, _ in documents:
+            top = descriptor.digest == root.digest
+            name = descriptor.digest if by_digest or not top else (ref.tag or root.digest)
+            self.client.put_manifest(ref, data, descriptor.media_type, name, cancelled=self.cancelled)
+
+    def _documents(self, root: Descriptor) -> list[tuple[Descriptor, bytes, tuple[Descriptor, ...]]]:
+        """Every manifest below `root` with its blobs, children before their index."""
+        data = self.content.read(root.digest)
+        parsed = manifests.parse(data, root.media_type)
+        if not isinstance(parsed, Index):
+            layers = tuple(layer for layer in parsed.layers if not mt.is_nondistributable(layer.media_type))
+            return [(root, data, (parsed.config, *layers))]
+        found: dict[str, tuple[Descriptor, bytes, tuple[Descriptor, ...]]] = {}
+        for child in parsed.manifests:
+            if child.media_type in mt.INDEXES:
+                raise RegistryError(f"{root.digest}: an index inside an index cannot be pushed")
+            for entry in self._documents(child):
+                found[entry[0].digest] = entry
+        return [*found.values(), (root, data, ())]
+
+    def _send_blobs(self, ref: Reference, blobs: Iterable[Descriptor]) -> None:
+        with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="push") as pool:
+            running = {pool.submit(self._send, ref, blob) for blob in blobs}
+            done, rest = wait(running, return_when=FIRST_EXCEPTION)
+            for task in rest:
+                task.cancel()
+            for task in done:
+                task.result()
+
+    def _send(self, ref: Reference, blob: Descriptor) -> None:
+        layer = self.layers.get(blob.digest)
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                if not self.client.has_blob(ref, blob.digest, cancelled=self.cancelled):
+                    self._transfer(ref, blob, layer)
+                break
+            except (Cancelled, NotFound):
+                raise
+            except (Unreachable, AccessDenied):  # a token may have run out in the middle of an upload
+                if attempt == _ATTEMPTS:
+                    raise
+        if self.progress is not None:
+            self.progress(blob.digest, blob.size, blob.size, True)
+
+    def _transfer(self, ref: Reference, blob: Descriptor, layer: LayerDescriptor | None) -> None:
+        source = _source_repository(ref, layer.origin) if layer is not None else ""
+        upload = self.client.start_upload(
+            ref, mount=blob.digest if source else "", source=source, cancelled=self.cancelled
+        )
+        if upload is None:
+            return
+        if not self.content.has(blob.digest):
+            if layer is None or layer.provider is None:
+                raise RegistryError(f"{ref}: blob {blob.digest} is not in the store")
+            layer.provider.fetch(layer.descriptor, self.content, cancelled=self.cancelled, progress=self.progress)
+        with self.content.open(blob.digest) as file:
+            if not self.chunk or blob.size <= self.chunk:
+                body = _Watched(file, self, blob)
+                self.client.send(ref, upload, blob.digest, blob.size, body, cancelled=self.cancelled)
+                return
+            offset = 0
+            while data := file.read(self.chunk):
+                upload = self.client.send_chunk(ref, upload, data, offset, cancelled=self.cancelled)
+                offset += len(data)
+                if self.progress is not None:
+                    self.progress(blob.digest, offset, blob.size, False)
+        self.client.send(ref, upload, blob.digest, 0, b"", cancelled=self.cancelled)
+
+
+def _source_repository(target: Reference, origin: str) -> str:
+    """Repository of the target's registry that a layer came from, or "" when it is the target or elsewhere."""
+    if not origin.startswith(_ORIGIN):
+        return ""
+    try:
+        source = parse_normalized(origin.removeprefix(_ORIGIN))
+    except InvalidReference:
+        return ""
+    return source.path if source.domain == target.domain and source.path != target.path else ""
+
+
+class _Watched:
+    """A blob's file that tells of its progress and stops when the build does."""
+
+    def __init__(self, file: BinaryIO, push: Push, blob: Descriptor) -> None:
+        self._file = file
+        self._push = push
+        self._blob = blob
+        self._sent = 0
+
+    def read(self, size: int = -1) -> bytes:
+        if self._push.cancelled is not None and self._push.cancelled.is_set():
+            raise Cancelled("cancelled")
+        data = self._file.read(size)
+        self._sent += len(data)
+        if self._push.progress is not None:
+            self._push.progress(self._blob.digest, self._sent, self._blob.size, False)
+        return data

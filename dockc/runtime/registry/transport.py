@@ -1,0 +1,355 @@
+"""HTTP for registries and downloads: timeouts, retries, redirects that leak nothing, bounded answers.
+
+Runs in worker threads; a cancelled build sets the `threading.Event` that every wait and every read looks at.
+This module is the only one that knows urllib3.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import IO, Protocol, cast
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError, SSLError
+from urllib3.util import Timeout, make_headers
+
+from dockc import __version__
+from dockc.errors import RegistryError
+
+USER_AGENT = f"dockc/{__version__}"
+CHUNK = 1 << 18
+_REDIRECTS = frozenset((301, 302, 303, 307, 308))
+_RETRIABLE = frozenset((408, 429, 500, 502, 503, 504))
+_CREDENTIAL_HEADERS = ("authorization", "cookie", "proxy-authorization")
+
+
+class Readable(Protocol):
+    """A source of bytes to send."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes; empty at the end."""
+        ...
+
+
+Body = bytes | Readable | None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How patient the transport is.
+
+    Attributes:
+        connect: seconds to establish a connection.
+        read: seconds between two bytes.
+        attempts: tries of one request, the first included.
+        backoff: seconds before the second try; doubles each time.
+        patience: longest wait that a server may ask for with Retry-After (seconds).
+        redirects: hops to follow.
+    """
+
+    connect: float = 20.0
+    read: float = 60.0
+    attempts: int = 4
+    backoff: float = 0.25
+    patience: float = 20.0
+    redirects: int = 10
+
+
+class Cancelled(RegistryError):
+    """The build that wanted this was cancelled."""
+
+
+class Unreachable(RegistryError):
+    """No answer: name unknown, connection refused, timeout, TLS failure."""
+
+
+class Response:
+    """An answer whose body is read by the caller; close it (or use `with`)."""
+
+    __slots__ = ("_cancelled", "_inner", "headers", "status", "url")
+
+    def __init__(self, inner: urllib3.BaseHTTPResponse, url: str, cancelled: threading.Event | None) -> None:
+        self._inner = inner
+        self._cancelled = cancelled
+        self.status = inner.status
+        self.url = url
+        self.headers: Mapping[str, str] = inner.headers
+
+    def header(self, name: str) -> str:
+        """A header's value, "" when missing; several are joined by commas."""
+        return self.headers.get(name, "")
+
+    def header_list(self, name: str) -> list[str]:
+        """Each line of a header."""
+        return list(self._inner.headers.getlist(name))
+
+    def read(self, size: int = CHUNK) -> bytes:
+        """Next bytes of the body, empty at its end.
+
+        Raises:
+            Unreachable: the connection broke.
+            Cancelled: the build was cancelled.
+        """
+        if self._cancelled is not None and self._cancelled.is_set():
+            raise Cancelled("cancelled")
+        try:
+            return self._inner.read(size if size >= 0 else None, decode_content=False)
+        except (HTTPError, OSError, ValueError) as error:
+            raise Unreachable(f"{_shown(self.url)}: {_reason(error)}") from error
+
+    def read_all(self, limit: int) -> bytes:
+        """The whole body; `RegistryError` when it is larger than `limit` bytes."""
+        parts: list[bytes] = []
+        total = 0
+        while data := self.read(min(CHUNK, limit + 1 - total)):
+            parts.append(data)
+            total += len(data)
+            if total > limit:
+                raise RegistryError(f"{_shown(self.url)}: answer is larger than {limit} bytes")
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Give the connection back, or drop it when the body was not read to its end."""
+        self._inner.close()
+        self._inner.release_conn()
+
+    def __enter__(self) -> Response:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Transport:
+    """Sends requests; safe to share between threads.
+
+    Mutable state: connection pools by TLS settings, under `_lock`.
+    """
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        self._pools: dict[tuple[bool, str, str], urllib3.PoolManager] = {}
+        self._lock = threading.Lock()
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Body = None,
+        verify: bool = True,
+        ca_file: str = "",
+        cancelled: threading.Event | None = None,
+        retry: bool | None = None,
+    ) -> Response:
+        """Send a request, follow redirects, and try again where that is safe.
+
+        Args:
+            method: HTTP verb.
+            url: absolute http or https URL.
+            headers: sent along; credentials among them stay with the first host.
+            body: bytes, or a file; only bytes survive a redirect or a retry.
+            verify: whether a TLS certificate must be valid.
+            ca_file: PEM file with further trusted authorities.
+            cancelled: look here before waiting.
+            retry: whether to try again after a failure; by default for GET and HEAD.
+
+        Raises:
+            Unreachable: no answer after all tries.
+            RegistryError: a redirect that must not be followed, or too many.
+        """
+        again = method in ("GET", "HEAD") if retry is None else retry
+        attempts = self.limits.attempts if again and (body is None or isinstance(body, bytes)) else 1
+        for attempt in range(1, attempts + 1):
+            wait = self.limits.backoff * 2 ** (attempt - 1)
+            try:
+                response = self._follow(method, url, dict(headers or {}), body, verify, ca_file, cancelled)
+            except Unreachable as error:
+                if attempt == attempts or isinstance(error.__cause__, NameResolutionError | SSLError):
+                    raise
+            else:
+                if response.status not in _RETRIABLE or attempt == attempts:
+                    return response
+                wait = max(wait, min(self.limits.patience, _retry_after(response)))
+                response.close()
+            _pause(wait, cancelled)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _follow(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        body: Body,
+        verify: bool,
+        ca_file: str,
+        cancelled: threading.Event | None,
+    ) -> Response:
+        origin = _origin(url)
+        for _ in range(self.limits.redirects + 1):
+            response = self._send(method, url, headers, body, verify, ca_file, cancelled)
+            location = response.header("location")
+            if response.status not in _REDIRECTS or not location:
+                return response
+            response.close()
+            target = urljoin(url, location)
+            _check_redirect(url, target)
+            if body is not None and not isinstance(body, bytes):
+                raise RegistryError(f"{_shown(url)}: redirect of an upload cannot be followed")
+            if response.status == 303 and method != "HEAD":
+                method, body = "GET", None
+            if _origin(target) != origin:
+                headers = {k: v for k, v in headers.items() if k.lower() not in _CREDENTIAL_HEADERS}
+            url = target
+        raise RegistryError(f"{_shown(url)}: more than {self.limits.redirects} redirects")
+
+    def _send(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        body: Body,
+        verify: bool,
+        ca_file: str,
+        cancelled: threading.Event | None,
+    ) -> Response:
+        if cancelled is not None and cancelled.is_set():
+            raise Cancelled("cancelled")
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise RegistryError(f"{_shown(url)}: not an http or https address")
+        pool = self._pool(verify, ca_file, _proxy_for(parts.scheme, parts.hostname))
+        sent = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
+        try:
+            inner = pool.request(
+                method,
+                url,
+                headers=sent,
+                body=cast("bytes | IO[bytes] | None", body),
+                preload_content=False,
+                redirect=False,
+                retries=False,
+                timeout=Timeout(connect=self.limits.connect, read=self.limits.read),
+            )
+        except (HTTPError, OSError, ValueError) as error:
+            raise Unreachable(f"{_shown(url)}: {_reason(error)}") from error
+        return Response(inner, url, cancelled)
+
+    def _pool(self, verify: bool, ca_file: str, proxy: str) -> urllib3.PoolManager:
+        key = (verify, ca_file, proxy)
+        with self._lock:
+            pool = self._pools.get(key)
+            if pool is None:
+                context = _tls(verify, ca_file)
+                if proxy:
+                    pool = _proxy_pool(proxy, context)
+                else:
+                    pool = urllib3.PoolManager(num_pools=32, maxsize=16, ssl_context=context)
+                self._pools[key] = pool
+            return pool
+
+    def close(self) -> None:
+        """Close idle connections."""
+        with self._lock:
+            for pool in self._pools.values():
+                pool.clear()
+            self._pools.clear()
+
+
+def _tls(verify: bool, ca_file: str) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca_file:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise RegistryError(f"{ca_file}: cannot load certificates: {error}") from error
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _proxy_for(scheme: str, host: str) -> str:
+    """The proxy of the environment (`HTTPS_PROXY`, `NO_PROXY`, ...) for a host, or ""."""
+    from dockc.runtime.registry.hosts import is_loopback
+
+    proxies = urllib.request.getproxies_environment()
+    address = proxies.get(scheme) or proxies.get("all") or ""
+    if not address or is_loopback(host) or urllib.request.proxy_bypass(host, proxies):
+        return ""
+    return address if "://" in address else f"http://{address}"
+
+
+def _proxy_pool(proxy: str, context: ssl.SSLContext) -> urllib3.PoolManager:
+    parts = urlsplit(proxy)
+    if parts.scheme not in ("http", "https"):
+        raise RegistryError(f"proxy {_shown(proxy)}: only http and https proxies are supported")
+    headers = None
+    if parts.username:
+        headers = make_headers(proxy_basic_auth=f"{parts.username}:{parts.password or ''}")
+    return urllib3.ProxyManager(proxy, proxy_headers=headers, maxsize=16, ssl_context=context)
+
+
+def _check_redirect(source: str, target: str) -> None:
+    """Refuse what is no web address, and a step from TLS down to plain HTTP."""
+    before, after = urlsplit(source), urlsplit(target)
+    if after.scheme not in ("http", "https") or not after.hostname:
+        raise RegistryError(f"{_shown(source)}: redirect to {_shown(target)}, which is no web address")
+    if before.scheme == "https" and after.scheme == "http":
+        raise RegistryError(f"{_shown(source)}: redirect from https to http ({_shown(target)}) refused")
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    return parts.scheme, parts.hostname or "", port or {"http": 80, "https": 443}.get(parts.scheme)
+
+
+def _shown(url: str) -> str:
+    """The URL for messages: no user, no query (both may hold secrets)."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _reason(error: Exception) -> str:
+    """One short sentence for what went wrong on the wire."""
+    if isinstance(error, NameResolutionError):
+        return "host name cannot be resolved"
+    if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
+        return "connection timed out"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, TimeoutError):
+            return "timed out"
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS failure: {getattr(cause, 'verify_message', '') or cause.reason or cause}"
+        if isinstance(cause, OSError) and cause.strerror:
+            return os.strerror(cause.errno).lower() if cause.errno else cause.strerror
+        if isinstance(cause, NewConnectionError):
+            return str(cause).rpartition(": ")[2]
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or type(error).__name__
+
+
+def _retry_after(response: Response) -> float:
+    text = response.header("retry-after").strip()
+    return float(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0.0
+
+
+def _pause(seconds: float, cancelled: threading.Event | None) -> None:
+    """Wait, but not longer than the build lives."""
+    if (cancelled or threading.Event()).wait(seconds):
+        raise Cancelled("cancelled")
