@@ -1,12 +1,31 @@
-"""The content store: blobs by digest under `blobs/<algorithm>/<hex>` of an OCI layout."""
+"""The content store: blobs by digest under `blobs/<algorithm>/<hex>` of an OCI layout.
+
+A blob appears under its name only when it is whole, verified and on disk. What is being written lies in
+`ingest/` beside `blobs/`, locked by its writer; a lock dies with its process, so what a killed process left
+is either taken up again (blobs whose digest is known) or removed by `clean`.
+
+Source: OCI image layout specification 1.1.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import os
+import secrets
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
+
+from dockc.errors import DigestMismatch, StoreError
+from dockc.oci import digest as digests
+from dockc.runtime.content.errors import is_full, store_error, telling
+from dockc.runtime.content.locks import Cancelled, lock_file
+
+_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+_BLOCK = 1 << 20
 
 
 class ContentStore:
@@ -14,30 +33,65 @@ class ContentStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._blobs = root / "blobs"
+        self._ingest = root / "ingest"
+        with telling("opening the content store", root):
+            (self._blobs / digests.CANONICAL).mkdir(parents=True, exist_ok=True)
+            self._ingest.mkdir(exist_ok=True)
+            if not (root / "oci-layout").exists():
+                _write_new(root / "oci-layout", _LAYOUT)
 
     def has(self, digest: str) -> bool:
         """Whether the blob is here."""
-        raise NotImplementedError
+        return self._place(digest).is_file()
 
     def size(self, digest: str) -> int:
         """Bytes of the blob; raises StoreError when it is not here."""
-        raise NotImplementedError
+        return self.path(digest).stat().st_size
 
     def path(self, digest: str) -> Path:
         """Where the blob is (read only); raises StoreError when it is not here."""
-        raise NotImplementedError
+        place = self._place(digest)
+        if not place.is_file():
+            raise StoreError(f"blob {digest} is not in the store")
+        return place
 
     def open(self, digest: str) -> BinaryIO:
         """The blob's bytes, seekable, not verified again; raises StoreError when it is not here."""
-        raise NotImplementedError
+        try:
+            return self._place(digest).open("rb")
+        except FileNotFoundError:
+            raise StoreError(f"blob {digest} is not in the store") from None
 
     def read(self, digest: str, limit: int = 8 << 20) -> bytes:
-        """The whole blob, verified; raises StoreError when it is larger than `limit`, DigestMismatch when damaged."""
-        raise NotImplementedError
+        """The whole blob, verified.
+
+        Raises:
+            StoreError: not here, or larger than `limit`.
+            DigestMismatch: damaged on disk.
+        """
+        with self.open(digest) as stream:
+            data = stream.read(limit + 1)
+        if len(data) > limit:
+            raise StoreError(f"blob {digest} is larger than {limit} bytes")
+        return digests.check(data, digest)
+
+    def verify(self, digest: str) -> int:
+        """Read the whole blob and return its size; raises DigestMismatch when it is damaged."""
+        with self.open(digest) as stream:
+            size = 0
+            for block in digests.VerifyingReader(stream, digest):
+                size += len(block)
+        return size
 
     def put(self, data: bytes, expected: str | None = None) -> str:
         """Store bytes and return their digest."""
-        raise NotImplementedError
+        expected = expected or digests.from_bytes(data)
+        with self.writer(expected, len(data)) as writer:
+            if not writer.complete:
+                writer.restart()
+                writer.write(data)
+            return writer.commit()[0]
 
     def writer(
         self,
@@ -51,35 +105,202 @@ class ContentStore:
         With `expected`, only one writer of a digest is at work over all processes: this call waits for the
         other, and the `Writer` then says `complete`. What an interrupted writer left is taken up again:
         `Writer.offset` bytes are already there, and the caller goes on from that byte (or calls `restart()`).
+
+        Raises:
+            InvalidDigest: `expected` is not a digest.
+            Cancelled: `cancelled` was set while waiting.
         """
-        raise NotImplementedError
+        with telling("beginning a blob", self.root):
+            if expected is None:
+                temporary = self._ingest / f"new-{secrets.token_hex(12)}"
+                return Writer(self, temporary, lock_file(temporary, cancelled), None, size)
+            place = self._place(expected)
+            temporary = self._ingest / f"{digests.algorithm(expected)}-{digests.encoded(expected)}"
+            while True:
+                if place.is_file():
+                    return Writer(self, temporary, None, expected, place.stat().st_size)
+                descriptor = lock_file(temporary, cancelled)
+                # The writer we waited for has renamed its file: then ours is not the one under this name.
+                if _is_same_file(descriptor, temporary) and not place.is_file():
+                    return Writer(self, temporary, descriptor, expected, size)
+                os.close(descriptor)
 
     def remove(self, digest: str) -> int:
         """Delete a blob; returns the bytes freed (0 when it was not here)."""
-        raise NotImplementedError
+        place = self._place(digest)
+        try:
+            size = place.stat().st_size
+            place.unlink()
+        except FileNotFoundError:
+            return 0
+        return size
 
     def digests(self) -> Iterator[str]:
         """All blobs, in no particular order."""
-        raise NotImplementedError
+        for folder in self._blobs.iterdir():
+            for entry in folder.iterdir():
+                name = f"{folder.name}:{entry.name}"
+                if digests.is_valid(name):
+                    yield name
+
+    def age(self, digest: str) -> float:
+        """Seconds since the blob was written or asked for by a writer; 0 when it is not here."""
+        try:
+            return max(0.0, time.time() - self._place(digest).stat().st_mtime)
+        except FileNotFoundError:
+            return 0.0
+
+    def clean(self, partial_older_than: float = 86400.0) -> int:
+        """Remove what dead writers left; returns the bytes freed.
+
+        Blobs of known digest that were begun less than `partial_older_than` seconds ago stay: a later download
+        goes on from there.
+        """
+        freed = 0
+        for entry in list(self._ingest.iterdir()):
+            try:
+                status = entry.stat()
+                known = not entry.name.startswith("new-")
+                if known and time.time() - status.st_mtime < partial_older_than:
+                    continue
+                descriptor = os.open(entry, os.O_RDWR | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_same_file(descriptor, entry):
+                    entry.unlink()
+                    freed += status.st_size
+            except BlockingIOError:
+                pass
+            finally:
+                os.close(descriptor)
+        return freed
+
+    def _place(self, digest: str) -> Path:
+        digests.validate(digest)
+        return self._blobs / digests.algorithm(digest) / digests.encoded(digest)
+
+    def _land(self, temporary: Path, digest: str) -> None:
+        place = self._place(digest)
+        place.parent.mkdir(exist_ok=True)
+        temporary.rename(place)
+        _sync_directory(place.parent)
 
 
 class Writer:
-    """One blob in the making; leaving the `with` block without `commit` keeps what can be resumed."""
+    """One blob in the making; leaving the `with` block without `commit` keeps what can be resumed.
 
-    offset: int
-    complete: bool
+    Attributes:
+        offset: bytes written so far; above 0 at the start when an earlier writer was interrupted.
+        complete: the blob is already in the store: write nothing, `commit` just names it.
+
+    Mutable state belongs to the one thread that writes.
+    """
+
+    def __init__(
+        self, store: ContentStore, temporary: Path, descriptor: int | None, expected: str | None, size: int | None
+    ) -> None:
+        self._store = store
+        self._temporary = temporary
+        self._descriptor = descriptor
+        self._expected = expected
+        self._size = size
+        self._algorithm = digests.algorithm(expected) if expected else digests.CANONICAL
+        self._hasher = digests.Hasher(self._algorithm)
+        self.complete = descriptor is None
+        if descriptor is not None and expected is not None:
+            self._take_up(descriptor)
+
+    @property
+    def offset(self) -> int:
+        """Bytes written so far."""
+        return self._hasher.size
+
+    def _take_up(self, descriptor: int) -> None:
+        while block := os.read(descriptor, _BLOCK):
+            self._hasher.update(block)
+        if self._size is not None and self._hasher.size > self._size:
+            self.restart()
 
     def write(self, data: bytes | memoryview) -> int:
-        """Append bytes; raises DigestMismatch as soon as there are more than promised, StoreError when the disk is full."""
-        raise NotImplementedError
+        """Append bytes and return how many.
+
+        Raises:
+            DigestMismatch: more bytes than promised; what was written is dropped.
+            StoreError: the disk is full; what was written is dropped.
+        """
+        descriptor = self._open_descriptor()
+        if self._size is not None and self._hasher.size + len(data) > self._size:
+            self._drop()
+            raise DigestMismatch(f"{self._expected or 'blob'}: more than the expected {self._size} bytes")
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(descriptor, view) :]
+        except OSError as error:
+            self._drop()
+            raise store_error(error, "writing a blob", self._store.root) from error
+        self._hasher.update(data)
+        return len(data)
 
     def restart(self) -> None:
         """Drop what is there and begin at offset 0."""
-        raise NotImplementedError
+        if self.complete:
+            return
+        descriptor = self._open_descriptor()
+        os.ftruncate(descriptor, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        self._hasher = digests.Hasher(self._algorithm)
 
     def commit(self) -> tuple[str, int]:
-        """Verify, fsync, rename into place; returns digest and size. Raises DigestMismatch and drops the bytes."""
-        raise NotImplementedError
+        """Verify, fsync, rename into place; returns digest and size.
+
+        Raises:
+            DigestMismatch: too short, or other bytes than promised; they are dropped.
+            StoreError: the disk is full.
+        """
+        if self.complete:
+            if self._expected is None:
+                raise StoreError("this blob has been committed before")
+            place = self._store.path(self._expected)
+            os.utime(place)  # tells a concurrent cleaning that somebody has just asked for it
+            return self._expected, place.stat().st_size
+        digest, size = self._hasher.digest(), self._hasher.size
+        if self._size is not None and size != self._size:
+            # A short one may be gone on with later; a resumed one that does not fit is dropped below.
+            raise DigestMismatch(
+                f"{self._expected or digest}: unexpected end of data: got {size} of {self._size} bytes"
+            )
+        if self._expected is not None and digest != self._expected:
+            self._drop()
+            raise DigestMismatch(f"unexpected digest: expected {self._expected}, got {digest}")
+        descriptor = self._open_descriptor()
+        try:
+            os.fchmod(descriptor, 0o644)
+            os.fsync(descriptor)
+            self._store._land(self._temporary, digest)
+        except OSError as error:
+            self._drop()
+            raise store_error(error, "committing a blob", self._store.root) from error
+        self.complete = True
+        self._expected = digest
+        self._close()
+        return digest, size
+
+    def _open_descriptor(self) -> int:
+        if self._descriptor is None:
+            raise StoreError("this blob is complete: nothing can be written to it")
+        return self._descriptor
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _drop(self) -> None:
+        self._temporary.unlink(missing_ok=True)
+        self._close()
 
     def __enter__(self) -> Self:
         return self
@@ -87,4 +308,36 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        raise NotImplementedError
+        resumable = self._expected is not None and self._hasher.size > 0 and not is_full(error)
+        if self._descriptor is not None and not resumable:
+            self._drop()
+        self._close()
+
+
+def _is_same_file(descriptor: int, path: Path) -> bool:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    here = os.fstat(descriptor)
+    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(6)}")
+    with temporary.open("wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.rename(path)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+__all__ = ["Cancelled", "ContentStore", "Writer"]

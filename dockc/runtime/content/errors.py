@@ -1,0 +1,49 @@
+"""Operating system errors of the store, told as `StoreError`."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dockc.errors import StoreError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether the error, or what it was raised from, says that the disk (or the quota) is used up."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        error = error.__cause__
+    return False
+
+
+def store_error(error: OSError, doing: str, root: Path | str) -> StoreError:
+    """The error of an operation on the store at `root`, for people."""
+    if error.errno in FULL:
+        return StoreError(
+            f"the disk of the store {root} is full ({doing})",
+            hint="Free some space, or remove unused build cache with `dockc prune`.",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StoreError(
+            f"the store {root} cannot be written: {error.strerror} ({doing})",
+            hint="Check who owns it, or choose another one with $DOCKC_STORE.",
+        )
+    where = f": {error.filename}" if error.filename else ""
+    return StoreError(f"{doing}: {error.strerror or error}{where}")
+
+
+@contextmanager
+def telling(doing: str, root: Path | str) -> Iterator[None]:
+    """Run a block; an `OSError` in it becomes a `StoreError` that says what was being done."""
+    try:
+        yield
+    except OSError as error:
+        raise store_error(error, doing, root) from error
