@@ -1,0 +1,1 @@
+"""File trees: paths inside a root, metadata, copies, archives, filtered walks."""

@@ -1,0 +1,245 @@
+"""Paths inside a root directory: symbolic links are read as if the root were `/`, and never lead out.
+
+A path is first worked out by name (`resolve`): every link on the way is replaced by its target. It is then
+opened directory by directory without following any link (`open_dir`), so that a link that appears in
+between makes the operation fail instead of leading it elsewhere. All work on entries is relative to such an
+open directory.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from dockc.errors import UnsafePath
+from dockc.grammar.globs import clean
+from dockc.runtime.fsutil.failure import FileError, failed
+
+MAX_LINKS = 255
+
+_OPEN_PATH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_READ = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Root:
+    """An open root directory. Use as a context manager; any thread."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, path: Path) -> None:
+        """Open `path`.
+
+        Raises:
+            FileError: it is not a directory that can be opened.
+        """
+        try:
+            self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise failed("open", str(path), error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self.fd)
+
+    def lstat(self, path: str) -> os.stat_result | None:
+        """Status of a path that has no links but perhaps the last component; None where nothing is.
+
+        Raises:
+            FileError: anything else than a missing entry.
+        """
+        try:
+            return os.stat(path.strip("/") or ".", dir_fd=self.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise failed("lstat", path, error) from error
+
+    def resolve(self, path: str) -> str:
+        """`path` without links: absolute, clean. What does not exist stands as it is written.
+
+        Raises:
+            FileError: too many links, or a component that is not a directory.
+        """
+        todo = [part for part in posixpath.join("/", path).split("/") if part and part != "."]
+        todo.reverse()
+        done: list[str] = []
+        links = 0
+        missing = False
+        while todo:
+            part = todo.pop()
+            if part == "..":
+                if done:
+                    done.pop()
+                missing = False
+                continue
+            done.append(part)
+            status = None if missing else self.lstat("/" + "/".join(done))
+            missing = status is None
+            if status is None or not stat.S_ISLNK(status.st_mode):
+                continue
+            links += 1
+            if links > MAX_LINKS:
+                raise FileError("too many links")
+            target = self._readlink("/".join(done))
+            done.pop()
+            if target.startswith("/"):
+                done.clear()
+            todo.extend(part for part in reversed(target.split("/")) if part and part != ".")
+        return "/" + "/".join(done)
+
+    def resolve_parent(self, path: str) -> str:
+        """As `resolve`, but a link in the last component stays."""
+        directory, name = posixpath.split(clean(posixpath.join("/", path)))
+        return posixpath.join(self.resolve(directory), name) if name else "/"
+
+    def _readlink(self, path: str) -> str:
+        try:
+            return os.readlink(path, dir_fd=self.fd)
+        except OSError as error:
+            raise failed("readlink", "/" + path, error) from error
+
+    def open_dir(self, path: str, *, read: bool = False) -> int:
+        """Open a directory by its resolved path, following nothing.
+
+        Args:
+            path: as `resolve` gave it.
+            read: also for listing.
+
+        Raises:
+            UnsafePath: a component has become a link.
+            FileError: a component is missing or not a directory.
+        """
+        parts = [part for part in path.split("/") if part]
+        if ".." in parts:
+            raise UnsafePath(f"path {path} is not resolved")
+        fd = os.open(".", _OPEN_READ if read and not parts else _OPEN_PATH, dir_fd=self.fd)
+        for number, part in enumerate(parts):
+            flags = _OPEN_READ if read and number == len(parts) - 1 else _OPEN_PATH
+            try:
+                inner = open_entry(fd, part, flags, "/" + "/".join(parts[: number + 1]))
+            finally:
+                os.close(fd)
+            fd = inner
+        return fd
+
+    @contextmanager
+    def parent(self, path: str) -> Iterator[tuple[int, str]]:
+        """The open directory of a resolved path, and the name in it (`.` for the root itself)."""
+        directory, name = posixpath.split(path)
+        fd = self.open_dir(directory)
+        try:
+            yield fd, name or "."
+        finally:
+            os.close(fd)
+
+
+def open_entry(fd: int, name: str, flags: int, shown: str) -> int:
+    """Open an entry of an open directory; `flags` must hold O_NOFOLLOW.
+
+    Raises:
+        UnsafePath: it is a link.
+        FileError: it cannot be opened.
+    """
+    try:
+        return os.open(name, flags, dir_fd=fd)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR) and _is_link(fd, name):
+            raise UnsafePath(f"{shown}: became a symbolic link") from error
+        raise failed("open", shown, error) from error
+
+
+def _is_link(fd: int, name: str) -> bool:
+    try:
+        return stat.S_ISLNK(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode)
+    except OSError:
+        return False
+
+
+def open_subdir(fd: int, name: str, shown: str, *, read: bool = False) -> int:
+    """Open a directory in an open directory, following nothing."""
+    return open_entry(fd, name, _OPEN_READ if read else _OPEN_PATH, shown)
+
+
+def entries(fd: int) -> list[str]:
+    """The names in a directory that is open for reading."""
+    return os.listdir(fd)  # noqa: PTH208  a descriptor has no Path
+
+
+def remove_tree(fd: int, name: str, shown: str) -> None:
+    """Remove an entry and all below it; nothing there is fine. Links are removed, not followed."""
+    pending: list[tuple[int, str, list[str]]] = []  # open directory, its name in the one before, entries left
+    try:
+        names = [name]
+        here = fd
+        while True:
+            if names:
+                entry = names.pop()
+                if _unlink(here, entry, shown):
+                    continue
+                inner = open_subdir(here, entry, shown, read=True)
+                pending.append((inner, entry, names))
+                here, names = inner, entries(inner)
+                if len(pending) > 512:
+                    _remove_deep(here, names, shown)
+                    names = []
+            elif pending:
+                inner, entry, names = pending.pop()
+                os.close(inner)
+                here = pending[-1][0] if pending else fd
+                try:
+                    os.rmdir(entry, dir_fd=here)
+                except OSError as error:
+                    raise failed("unlinkat", shown, error) from error
+            else:
+                return
+    finally:
+        for inner, _, _ in pending:
+            os.close(inner)
+
+
+def _unlink(fd: int, name: str, shown: str) -> bool:
+    """Remove what is not a directory; False for a directory."""
+    try:
+        os.unlink(name, dir_fd=fd)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno in (errno.EISDIR, errno.EPERM) and stat.S_ISDIR(
+            os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
+        ):
+            return False
+        raise failed("unlinkat", shown, error) from error
+    return True
+
+
+def _remove_deep(fd: int, names: list[str], shown: str) -> None:
+    """Flatten what lies very deep: move each directory's entries up one level until nothing is left below.
+
+    Keeps the number of open directories bounded for a tree of any depth.
+    """
+    serial = 0
+    while names:
+        entry = names.pop()
+        if _unlink(fd, entry, shown):
+            continue
+        inner = open_subdir(fd, entry, shown, read=True)
+        try:
+            for child in entries(inner):
+                serial += 1
+                flat = f".dockc-removed-{serial}"
+                os.rename(child, flat, src_dir_fd=inner, dst_dir_fd=fd)
+                names.append(flat)
+        finally:
+            os.close(inner)
+        os.rmdir(entry, dir_fd=fd)

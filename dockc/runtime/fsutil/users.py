@@ -1,0 +1,87 @@
+"""Names of users and groups, looked up in the `/etc/passwd` and `/etc/group` of a root file system."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dockc.runtime.fsutil.failure import FileError
+from dockc.runtime.fsutil.inroot import Root, open_entry
+
+MAX_FILE = 10 << 20
+"""A larger passwd or group file is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Numeric ids."""
+
+    uid: int
+    gid: int
+
+
+def find_user(root: Root, name: str) -> Owner | None:
+    """The ids of the first user with this name; None if there is none, or no passwd file."""
+    for fields in _lines(root, "/etc/passwd"):
+        if fields[0] == name:
+            return Owner(_number(fields, 2), _number(fields, 3))
+    return None
+
+
+def find_group(root: Root, name: str) -> int | None:
+    """The id of the first group with this name; None if there is none, or no group file."""
+    for fields in _lines(root, "/etc/group"):
+        if fields[0] == name:
+            return _number(fields, 2)
+    return None
+
+
+def _number(fields: list[str], index: int) -> int:
+    """A numeric field; 0 where it is missing or not a number."""
+    text = fields[index] if index < len(fields) else ""
+    digits = text.removeprefix("-") if text.startswith("-") else text.removeprefix("+")
+    return int(text) if digits.isascii() and digits.isdigit() else 0
+
+
+def _lines(root: Root, path: str) -> Iterator[list[str]]:
+    try:
+        resolved = root.resolve(path)
+        with root.parent(resolved) as (fd, name):
+            file = open_entry(fd, name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, path)
+    except FileError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return
+        raise
+    with os.fdopen(file, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise FileError(f"{resolved} is not a regular file")
+        data = stream.read(MAX_FILE + 1)
+    if len(data) > MAX_FILE:
+        raise FileError(f'"{resolved}" exceeds {MAX_FILE} bytes')
+    for line in data.decode("utf-8", "surrogateescape").split("\n"):
+        text = line.strip()
+        if text:
+            yield text.split(":")
+
+
+def read_owner_ids(root: Root, user: str | int | None, group: str | int | None) -> Owner:
+    """Ids for a user and a group, each a name, a number, or None.
+
+    A user given as number or name also sets the group (to that number, or to the user's own group) unless a
+    group is given. Names that are not found count as 0, as the reference has it.
+    """
+    owner = Owner(0, 0)
+    if isinstance(user, int):
+        owner = Owner(user, user)
+    elif user is not None:
+        owner = find_user(root, user) or owner
+    if isinstance(group, int):
+        return Owner(owner.uid, group)
+    if group is not None:
+        gid = find_group(root, group)
+        if gid is not None:
+            return Owner(owner.uid, gid)
+    return owner
