@@ -17,11 +17,17 @@ MAX_BYTES = 256 * 1024 * 1024
 
 
 class ProgressGroup:
-    """Vertices that a progress view shows as one; see `compiler.ir.module.ProgressGroup`."""
+    """Vertices that a progress view shows as one.
+
+    Attributes:
+        id: the same text in all of them.
+        name: what the view shows.
+        weak: do not show the group when it holds a single vertex.
+    """
 
     __slots__ = ("id", "name", "weak")
 
-    def __init__(self, id: str, name: str, *, weak: bool = False) -> None:  # noqa: A002 - word of the wire format
+    def __init__(self, id: str = "", name: str = "", *, weak: bool = False) -> None:  # noqa: A002 - word of the wire format
         self.id: Final = id
         self.name: Final = name
         self.weak: Final = weak

@@ -76,9 +76,9 @@ class GitUrl:
         self.query: Final = query
         self.fragment: Final = fragment
         self.remote: Final = remote
-        self.ref: Final
-        self.subdir: Final
-        self.ref, self.subdir = split_fragment(fragment)
+        ref, subdir = split_fragment(fragment)
+        self.ref: Final = ref
+        self.subdir: Final = subdir
 
 
 def split_fragment(fragment: str) -> tuple[str, str]:

@@ -25,6 +25,7 @@ from dockc.compiler.ir.ops import (
 from dockc.errors import CompileError
 from dockc.llb import attrs as A  # noqa: N812
 from dockc.llb import caps as C  # noqa: N812
+from dockc.llb.definition import LinuxResources, ProgressGroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,56 +74,6 @@ class Location:
         self.ranges: Final = ranges
 
 
-class ProgressGroup:
-    """Vertices that a progress view shows as one.
-
-    Attributes:
-        id: any text that is unique in the module; emission numbers the groups in the order of the operations.
-        name: what the view shows.
-        weak: the group is not shown when it holds a single vertex.
-    """
-
-    __slots__ = ("id", "name", "weak")
-
-    def __init__(self, id: str, name: str, *, weak: bool = False) -> None:  # noqa: A002 - word of the wire format
-        self.id: Final = id
-        self.name: Final = name
-        self.weak: Final = weak
-
-
-class Resources:
-    """Limits of an exec that are no part of its cache key (bytes, shares, microseconds, cpu lists)."""
-
-    __slots__ = (
-        "cpu_period",
-        "cpu_quota",
-        "cpu_shares",
-        "cpuset_cpus",
-        "cpuset_mems",
-        "memory",
-        "memory_swap",
-    )
-
-    def __init__(
-        self,
-        *,
-        memory: int = 0,
-        memory_swap: int = 0,
-        cpu_shares: int = 0,
-        cpu_period: int = 0,
-        cpu_quota: int = 0,
-        cpuset_cpus: str = "",
-        cpuset_mems: str = "",
-    ) -> None:
-        self.memory: Final = memory
-        self.memory_swap: Final = memory_swap
-        self.cpu_shares: Final = cpu_shares
-        self.cpu_period: Final = cpu_period
-        self.cpu_quota: Final = cpu_quota
-        self.cpuset_cpus: Final = cpuset_cpus
-        self.cpuset_mems: Final = cpuset_mems
-
-
 class OpMeta:
     """What is said about an operation; no part of its digest.
 
@@ -131,7 +82,8 @@ class OpMeta:
         locations: where it is written.
         ignore_cache: run it even if its result is cached.
         export_cache: whether its result goes into an exported cache; None leaves it to the exporter.
-        progress_group: the group it is shown in.
+        progress_group: the group it is shown in; its id is any text that is unique in the module, emission
+            numbers the groups in the order of the operations.
         resources: limits, for exec.
     """
 
@@ -146,7 +98,7 @@ class OpMeta:
         ignore_cache: bool = False,
         export_cache: bool | None = None,
         progress_group: ProgressGroup | None = None,
-        resources: Resources | None = None,
+        resources: LinuxResources | None = None,
     ) -> None:
         described = dict(description) if description else {}
         if name is not None:

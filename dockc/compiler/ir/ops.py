@@ -279,6 +279,7 @@ class ExecOp(Op):
         ulimits: triples of name, soft and hard limit.
         exit_codes: statuses that count as success, or None for just 0.
         devices: pairs of CDI name and whether it is optional.
+        remove_mount_stubs: directories made only to mount something there are removed afterwards.
     """
 
     __slots__ = (
@@ -293,6 +294,7 @@ class ExecOp(Op):
         "mounts",
         "network",
         "proxy",
+        "remove_mount_stubs",
         "secrets",
         "security",
         "ssh",
@@ -325,8 +327,10 @@ class ExecOp(Op):
         platform: Platform | None,
         filters: tuple[str, ...] = (),
         caps: tuple[str, ...] = (),
+        remove_mount_stubs: bool = True,
     ) -> None:
         super().__init__(meta, platform, filters, caps)
+        self.remove_mount_stubs: Final = remove_mount_stubs
         self.args: Final = args
         self.env: Final = env
         self.cwd: Final = cwd
