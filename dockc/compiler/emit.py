@@ -69,7 +69,7 @@ def digests(module: Module) -> dict[Op, str]:
 
 
 def _origin(file: SourceMap) -> Callable[[], Definition | None]:
-    return lambda: None if file.origin is None else emit_value(file.origin)
+    return lambda: emit_value(file.origin) if file.has_origin else None
 
 
 def _metadata(op: Op) -> OpMetadata:

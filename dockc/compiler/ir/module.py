@@ -47,12 +47,22 @@ class SourceMap:
         filename: its name as the user gave it.
         language: name of its language (`Dockerfile`).
         data: its bytes.
-        origin: the file system it was read from (the local source `dockerfile`), or None.
+        origin: the file system it was read from (the local source `dockerfile`), or None for an empty or
+            unknown one; `has_origin` tells these apart.
     """
 
-    __slots__ = ("data", "filename", "language", "origin")
+    __slots__ = ("data", "filename", "has_origin", "language", "origin")
 
-    def __init__(self, filename: str, language: str, data: bytes, origin: Value | None = None) -> None:
+    def __init__(
+        self,
+        filename: str,
+        language: str,
+        data: bytes,
+        origin: Value | None = None,
+        *,
+        has_origin: bool | None = None,
+    ) -> None:
+        self.has_origin: Final = origin is not None if has_origin is None else has_origin
         self.filename: Final = filename
         self.language: Final = language
         self.data: Final = data
