@@ -138,7 +138,7 @@ def make_dirs(root: Root, path: str, mode: int, owner: Owner | None, time_ns: in
             make_dir(fd, name, mode, here)
             meta.chmod(fd, name, mode, here)
             if owner is not None:
-                meta.chown(fd, name, owner.uid, owner.gid, here)
+                meta.chown(fd, name, owner, here)
             if time_ns is not None:
                 meta.utime(fd, name, (time_ns, time_ns), here)
         made.append(here)
@@ -422,15 +422,17 @@ class _Copier:
             except OSError as error:
                 raise failed("remove", shown, error) from error
         kind = stat.S_IFMT(status.st_mode)
-        if kind == stat.S_IFREG:
-            if status.st_nlink > 1 and self._link(status, target_fd, name, shown):
-                pass
-            else:
+        node = meta.node_of(source_fd, source_name, status) if kind == stat.S_IFREG and not status.st_size else None
+        if node is not None:
+            meta.make_node(target_fd, name, *node, stat.S_IMODE(status.st_mode), shown)
+        elif kind == stat.S_IFREG:
+            if status.st_nlink == 1 or not self._link(status, target_fd, name, shown):
                 self._file(source_fd, source_name, status, target_fd, name, path)
         elif kind == stat.S_IFLNK:
             self._symlink(source_fd, source_name, target_fd, name, path)
         else:
-            meta.make_node(target_fd, name, status, shown)
+            mode = stat.S_IMODE(status.st_mode)
+            meta.make_node(target_fd, name, kind, status.st_rdev, mode, shown)
         self._metadata(source_fd, source_name, status, target_fd, name, path)
 
     def _link(self, status: os.stat_result, target_fd: int, name: str, shown: str) -> bool:
@@ -452,16 +454,9 @@ class _Copier:
         self, source_fd: int, source_name: str, status: os.stat_result, target_fd: int, name: str, path: str
     ) -> None:
         shown_source, shown = self.source_path(path), self.target_path(path)
-        doing = "failed to copy files: failed to open"
+        source = _open(source_fd, source_name, _READ, shown_source, "source")
         try:
-            source = os.open(source_name, _READ, dir_fd=source_fd)
-        except OSError as error:
-            raise failed("open", shown_source, error, wrap=f"{doing} source {shown_source}") from error
-        try:
-            try:
-                target = os.open(name, _CREATE, 0o600, dir_fd=target_fd)
-            except OSError as error:
-                raise failed("open", shown, error, wrap=f"{doing} target {shown}") from error
+            target = _open(target_fd, name, _CREATE, shown, "target")
             try:
                 if status.st_size:
                     copy_data(source, target, os.fstat(source), self.options.cancelled)
@@ -492,10 +487,13 @@ class _Copier:
     ) -> None:
         options = self.options
         shown = self.target_path(path)
-        owner = options.owner
-        uid, gid = (status.st_uid, status.st_gid) if owner is None else (owner.uid, owner.gid)
         doing = "failed to copy file info: failed to"
-        meta.chown(target_fd, name, uid, gid, shown, wrap=f"{doing} chown {shown}")
+        try:
+            facts = meta.read_facts(source_fd, source_name, status)
+        except OSError as error:
+            raise failed("listxattr", self.source_path(path), error, wrap="failed to copy xattrs") from error
+        owner = options.owner or facts.owner
+        meta.chown(target_fd, name, owner, shown, wrap=f"{doing} chown {shown}")
         if not stat.S_ISLNK(status.st_mode):
             mode = stat.S_IMODE(status.st_mode)
             if options.mode_set is not None:
@@ -504,12 +502,8 @@ class _Copier:
                 mode = options.mode & 0o7777
             meta.chmod(target_fd, name, mode, shown, wrap=f"{doing} chmod {shown}")
         self._times(status, target_fd, name, path)
-        try:
-            values = meta.read_xattrs(source_fd, source_name)
-        except OSError as error:
-            raise failed("listxattr", self.source_path(path), error, wrap="failed to copy xattrs") from error
-        if values:
-            meta.write_xattrs(target_fd, name, values)
+        if facts.xattrs:
+            meta.write_xattrs(target_fd, name, facts.xattrs)
 
     def _times(self, status: os.stat_result, target_fd: int, name: str, path: str) -> None:
         time = self.options.time_ns
@@ -524,6 +518,14 @@ def _matcher(patterns: Sequence[str], label: str) -> PatternMatcher | None:
         return PatternMatcher(patterns)
     except BadPattern as error:
         raise BadPattern(f"invalid {label}: [{' '.join(patterns)}]: {error.message}") from error
+
+
+def _open(fd: int, name: str, flags: int, shown: str, which: str) -> int:
+    try:
+        return os.open(name, flags, 0o600, dir_fd=fd)
+    except OSError as error:
+        wrap = f"failed to copy files: failed to open {which} {shown}"
+        raise failed("open", shown, error, wrap=wrap) from error
 
 
 def _close(frame: _Frame) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 import threading
 
 from dockc.errors import SolveError
+from dockc.runtime.content.locks import Cancelled
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -22,10 +22,6 @@ class FileError(SolveError):
     def __init__(self, message: str, *, number: int = 0, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.errno = number
-
-
-class Cancelled(Exception):
-    """The step was given up; nobody is to read this as a failure."""
 
 
 def explain(error: OSError) -> str:
@@ -52,9 +48,4 @@ def failed(call: str, path: str, error: OSError, *, wrap: str = "") -> FileError
 def check(cancelled: threading.Event | None) -> None:
     """Raise `Cancelled` when the step has been given up."""
     if cancelled is not None and cancelled.is_set():
-        raise Cancelled()
-
-
-def is_dir(status: os.stat_result) -> bool:
-    """Whether the status is a directory's."""
-    return stat.S_ISDIR(status.st_mode)
+        raise Cancelled("cancelled")

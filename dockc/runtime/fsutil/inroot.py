@@ -44,6 +44,13 @@ class Root:
         except OSError as error:
             raise failed("open", str(path), error) from error
 
+    @classmethod
+    def at(cls, fd: int) -> Self:
+        """The root at an open directory; the descriptor stays the caller's."""
+        root = cls.__new__(cls)
+        root.fd = fd
+        return root
+
     def __enter__(self) -> Self:
         return self
 
@@ -134,10 +141,20 @@ class Root:
         return fd
 
     @contextmanager
-    def parent(self, path: str) -> Iterator[tuple[int, str]]:
-        """The open directory of a resolved path, and the name in it (`.` for the root itself)."""
+    def parent(self, path: str, call: str = "") -> Iterator[tuple[int, str]]:
+        """The open directory of a resolved path, and the name in it (`.` for the root itself).
+
+        Args:
+            path: as `resolve` gave it.
+            call: what is to be done there, for the message if the directory cannot be opened.
+        """
         directory, name = posixpath.split(path)
-        fd = self.open_dir(directory)
+        try:
+            fd = self.open_dir(directory)
+        except FileError as error:
+            if not call or not isinstance(error.__cause__, OSError):
+                raise
+            raise failed(call, path, error.__cause__) from error
         try:
             yield fd, name or "."
         finally:
@@ -173,7 +190,7 @@ def open_subdir(fd: int, name: str, shown: str, *, read: bool = False) -> int:
 
 def entries(fd: int) -> list[str]:
     """The names in a directory that is open for reading."""
-    return os.listdir(fd)  # noqa: PTH208  a descriptor has no Path
+    return os.listdir(fd)
 
 
 def remove_tree(fd: int, name: str, shown: str) -> None:

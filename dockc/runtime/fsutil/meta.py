@@ -1,4 +1,8 @@
-"""Owner, mode, times and extended attributes of entries of an open directory; links are never followed."""
+"""Owner, mode, times and extended attributes of entries of an open directory; links are never followed.
+
+Where a user namespace cannot give files to an owner or make devices, the store remembers those facts in
+attributes (`runtime.snapshot.marks`); they are read and written here as what they stand for.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +10,42 @@ import errno
 import os
 import stat
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from dockc.runtime.fsutil.failure import FileError, failed
+from dockc.runtime.fsutil.failure import FileError, explain, failed
+from dockc.runtime.fsutil.users import Owner
+from dockc.runtime.snapshot import marks
 
-_NO_XATTRS = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENODATA})
+_NO_XATTRS = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENODATA, errno.EPERM})
+_STORE_PREFIXES = ("trusted.overlay.", "user.overlay.", "user.dockc.")
+_MARKED = frozenset({stat.S_IFREG, stat.S_IFDIR})
 
 
-def chown(fd: int, name: str, uid: int, gid: int, shown: str, *, wrap: str = "") -> None:
-    """Change the owner of an entry."""
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an entry is, beyond its status.
+
+    Attributes:
+        owner: the owner it has or ought to have.
+        xattrs: extended attributes that belong to it, those of the store left out.
+    """
+
+    owner: Owner
+    xattrs: Mapping[str, bytes]
+
+
+def chown(fd: int, name: str, owner: Owner, shown: str, *, wrap: str = "") -> None:
+    """Change the owner of an entry, or remember it where the namespace lacks the ids."""
     try:
-        os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
+        os.chown(name, owner.uid, owner.gid, dir_fd=fd, follow_symlinks=False)
     except OSError as error:
-        if error.errno == errno.EINVAL:
-            raise FileError(
-                f"{wrap + ': ' if wrap else ''}lchown {shown}: invalid argument",
-                number=error.errno,
-                hint=f"Owner {uid}:{gid} has no place in the user namespace: "
-                "add ranges for this user to /etc/subuid and /etc/subgid.",
-            ) from error
-        raise failed("lchown", shown, error, wrap=wrap) from error
+        if error.errno not in (errno.EPERM, errno.EINVAL):
+            raise failed("lchown", shown, error, wrap=wrap) from error
+        try:
+            status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            marks.set_owner(_path(fd, name), owner.uid, owner.gid, status)
+        except OSError:
+            raise failed("lchown", shown, error, wrap=wrap) from error
 
 
 def chmod(fd: int, name: str, mode: int, shown: str, *, wrap: str = "") -> None:
@@ -40,16 +61,31 @@ def utime(fd: int, name: str, times_ns: tuple[int, int], shown: str) -> None:
     try:
         os.utime(name, ns=times_ns, dir_fd=fd, follow_symlinks=False)
     except OSError as error:
-        raise FileError(f"failed to utime {shown}: {os.strerror(error.errno or 0).lower()}") from error
+        raise FileError(f"failed to utime {shown}: {explain(error)}", number=error.errno or 0) from error
+
+
+def read_facts(fd: int, name: str, status: os.stat_result) -> Facts:
+    """Owner and extended attributes of an entry.
+
+    Raises:
+        OSError: the attributes cannot be listed.
+    """
+    values = read_xattrs(fd, name)
+    owner = Owner(status.st_uid, status.st_gid)
+    if not values:
+        return Facts(owner, values)
+    if marks.OWNER in values and stat.S_IFMT(status.st_mode) in _MARKED:
+        owner = Owner(*marks.owner_of(_path(fd, name), status))
+    return Facts(owner, {key: value for key, value in values.items() if not key.startswith(_STORE_PREFIXES)})
 
 
 def read_xattrs(fd: int, name: str) -> dict[str, bytes]:
     """All extended attributes of an entry that can be read; empty where the file system has none."""
-    path = f"/proc/self/fd/{fd}/{name}"
+    path = _path(fd, name)
     try:
         keys = os.listxattr(path, follow_symlinks=False)
     except OSError as error:
-        if error.errno in _NO_XATTRS or error.errno == errno.EPERM:
+        if error.errno in _NO_XATTRS:
             return {}
         raise
     found: dict[str, bytes] = {}
@@ -67,7 +103,7 @@ def write_xattrs(fd: int, name: str, values: Mapping[str, bytes]) -> list[str]:
     A file system that cannot hold an attribute, or a user who may not set it, does not fail the copy.
     """
     refused: list[str] = []
-    path = f"/proc/self/fd/{fd}/{name}"
+    path = _path(fd, name)
     for key, value in values.items():
         try:
             os.setxattr(path, key, value, follow_symlinks=False)
@@ -76,22 +112,35 @@ def write_xattrs(fd: int, name: str, values: Mapping[str, bytes]) -> list[str]:
     return refused
 
 
-def copy_xattrs(source: int, source_name: str, target: int, target_name: str) -> None:
-    """Copy the extended attributes that can be read and set."""
-    values = read_xattrs(source, source_name)
-    if values:
-        write_xattrs(target, target_name, values)
+def node_of(fd: int, name: str, status: os.stat_result) -> tuple[int, int] | None:
+    """Kind and number of a device, real or remembered; None for anything else."""
+    if stat.S_ISREG(status.st_mode) and status.st_size:
+        return None
+    return marks.node_of(_path(fd, name), status)
 
 
-def make_node(fd: int, name: str, status: os.stat_result, shown: str) -> None:
-    """Make a device or a pipe like the one with `status`; a socket becomes an empty file."""
-    mode = status.st_mode
-    kind = stat.S_IFREG if stat.S_ISSOCK(mode) else stat.S_IFMT(mode)
-    device = status.st_rdev if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else 0
+def make_node(fd: int, name: str, kind: int, device: int, mode: int, shown: str) -> None:
+    """Make a device or a pipe; a socket becomes an empty file.
+
+    Args:
+        fd: the directory.
+        name: the entry, which must not be there.
+        kind: `S_IFCHR`, `S_IFBLK`, `S_IFIFO` or `S_IFSOCK`.
+        device: the device number.
+        mode: permission bits.
+        shown: the path for messages.
+    """
     try:
-        os.mknod(name, kind | stat.S_IMODE(mode), device, dir_fd=fd)
+        if kind == stat.S_IFSOCK:
+            os.mknod(name, stat.S_IFREG | 0o600, dir_fd=fd)
+        else:
+            marks.make_node(name, kind, device, fd)
+        os.chmod(name, mode, dir_fd=fd)
     except OSError as error:
-        hint = "Device nodes can only be made by root." if error.errno == errno.EPERM else ""
         raise FileError(
-            f"failed to create device: {os.strerror(error.errno or 0).lower()}", number=error.errno or 0, hint=hint
+            f"failed to create device: {explain(error)}", number=error.errno or 0, hint=f"This is for {shown}."
         ) from error
+
+
+def _path(fd: int, name: str) -> str:
+    return f"/proc/self/fd/{fd}/{name}"
