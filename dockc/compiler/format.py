@@ -1,0 +1,199 @@
+"""`dockc fmt`: one style for Dockerfiles, on the lossless tree.
+
+The style:
+
+- keywords and `AS` in upper case; no indentation before them
+- one space between keyword, flags and arguments
+- where an instruction was broken into lines between flags or arguments it stays broken there, indented by four spaces
+- exec forms as `["a", "b"]`
+- no trailing space, no empty lines inside continued instructions
+- at most one empty line elsewhere, and one before each stage
+- comments start with `# `; line ends are `\\n`; the file ends with one
+
+What is not touched, because it is part of what is built: shell commands, heredoc bodies, quoting, the triggers of
+ONBUILD, the legacy `KEY value` form, and instructions that do not parse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dockc.grammar.cst import BlankLine, Command, CommentLine, DirectiveLine, File, InstructionNode, Item
+
+INDENT = "    "
+_SHEBANG_LIKE = frozenset("#!-=*")
+
+
+def format_file(file: File) -> str:
+    """The whole file in dockc's style."""
+    blocks = [_Block.of(item, file) for item in file.items]
+    out: list[str] = []
+    blank = False
+    for index, block in enumerate(blocks):
+        if block.blank:
+            blank = True
+            continue
+        if out and (blank or _begins_stage(blocks, index)) and not _after_gap(out):
+            out.append("\n")
+        blank = False
+        out.append(block.text)
+    return "".join(out)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    text: str
+    blank: bool = False
+    comment: bool = False
+    stage: bool = False
+
+    @classmethod
+    def of(cls, item: Item, file: File) -> _Block:
+        source = file.source.text
+        raw = source[item.span.start : item.span.end]
+        match item:
+            case BlankLine():
+                return cls("", blank=True)
+            case CommentLine() | DirectiveLine():
+                return cls(_comment(raw) + "\n", comment=True)
+            case InstructionNode():
+                stage = item.command.keyword.value.upper() == "FROM"
+                return cls(_Layout(item, file).text(), stage=stage)
+
+
+def _begins_stage(blocks: list[_Block], index: int) -> bool:
+    """Whether the block is a FROM, or the first of the comments right above one, and something stands before it."""
+    if not any(not b.blank and not b.comment for b in blocks[:index]):
+        return False
+    if blocks[index].stage:
+        return not blocks[index - 1].comment
+    if not blocks[index].comment or blocks[index - 1].comment:
+        return False
+    following = index
+    while following < len(blocks) and blocks[following].comment:
+        following += 1
+    return following < len(blocks) and blocks[following].stage
+
+
+def _after_gap(out: list[str]) -> bool:
+    return out[-1] == "\n"
+
+
+def _comment(raw: str) -> str:
+    text = raw.lstrip("\ufeff").strip()
+    body = text[1:]
+    if body and not body[0].isspace() and body[0] not in _SHEBANG_LIKE:
+        return "# " + body
+    return text
+
+
+class _Layout:
+    """Lays one instruction out.
+
+    State: `lines`, the finished physical lines without their line ends, and `line`, the one being filled.
+    """
+
+    def __init__(self, node: InstructionNode, file: File) -> None:
+        self.node = node
+        self.source = file.source.text
+        self.escape = file.escape
+        self.lines: list[str] = []
+        self.line = ""
+        heredocs = node.heredocs
+        self.head_end = heredocs[0].body.start if heredocs else node.span.end
+
+    def text(self) -> str:
+        """The instruction, heredocs included, with a line end."""
+        command = self.node.command
+        if command.text is not self.node.logical.text or any(c.fault for c in self.node.commands):
+            return self._verbatim()
+        span = self.node.logical.span
+        self.line = command.keyword.value.upper()
+        at = span(command.keyword.start, command.keyword.end).end
+        for flag in command.flags:
+            place = span(flag.token.start, flag.token.end)
+            at = self._token(at, place.start, place.end)
+        if command.form in {"words", "assignments"}:
+            at = self._words(command, at)
+        elif command.form == "json":
+            at = self._json(command, at)
+        self._rest(at)
+        self.lines.append(self.line.rstrip())
+        head = "\n".join(self.lines) + "\n"
+        return head + self.source[self.head_end : self.node.span.end] if self.node.heredocs else head
+
+    def _verbatim(self) -> str:
+        raw = self.source[self.node.span.start : self.node.span.end]
+        return raw if raw.endswith("\n") else raw + "\n"
+
+    def _token(self, at: int, start: int, end: int, text: str | None = None) -> int:
+        """Put the token at `start`, on a line of its own where the source has a line break before it."""
+        self._gap(self.source[at:start])
+        self.line += self.source[start:end] if text is None else text
+        return end
+
+    def _gap(self, gap: str) -> None:
+        if "\n" not in gap:
+            self.line += " "
+            return
+        self.lines.append(f"{self.line.rstrip()} {self.escape}")
+        inner = [piece.strip() for piece in gap.split("\n")[1:-1]]
+        self.lines += [INDENT + _comment(piece) for piece in inner if piece.startswith("#")]
+        self.line = INDENT
+
+    def _words(self, command: Command, at: int) -> int:
+        span = self.node.logical.span
+        is_from = command.keyword.value.upper() == "FROM" and len(command.args) == 3
+        for index, token in enumerate(command.args):
+            place = span(token.start, token.end)
+            at = self._token(at, place.start, place.end, "AS" if is_from and index == 1 else None)
+        return at
+
+    def _json(self, command: Command, at: int) -> int:
+        span = self.node.logical.span
+        first, last = command.args[0], command.args[-1]
+        begin, end = span(first.start, last.end)
+        raw = self.source[begin:end]
+        if "\n" in raw:
+            return at
+        text = ""
+        for token in command.args:
+            text += token.value.strip()
+            if token.kind in {"JSON_COMMA", "JSON_COLON"}:
+                text += " "
+        return self._token(at, begin, end, text)
+
+    def _rest(self, at: int) -> None:
+        """What the style leaves alone, up to the end of the logical line; only trailing space and empty lines go."""
+        rest = self.source[at : self.head_end]
+        body = rest.lstrip(" \t")
+        if not body.strip():
+            return
+        pieces = body.split("\n")
+        if pieces[-1].strip() == "":
+            pieces.pop()
+        first = pieces[0].rstrip(" \t\r")
+        if first == self.escape:
+            # Nothing but the continuation: the command begins on the next line.
+            self.lines.append(f"{self.line.rstrip()} {self.escape}")
+        else:
+            self.line += " " + self._physical(pieces[0])
+            self.lines.append(self.line)
+        begun = first != self.escape
+        for piece in pieces[1:]:
+            stripped = piece.strip()
+            if not stripped:
+                continue
+            if stripped.startswith("#"):
+                self.lines.append(INDENT + _comment(piece))
+            elif begun:
+                self.lines.append(self._physical(piece))
+            else:
+                self.lines.append(INDENT + self._physical(piece.lstrip(" \t")))
+                begun = True
+        self.line = self.lines.pop()
+
+    def _physical(self, line: str) -> str:
+        """A line of a command: space after a continuation goes, space before it stays, being part of the command."""
+        bare = line.rstrip(" \t\r")
+        return bare if bare.endswith(self.escape) else line.rstrip("\r")

@@ -1,0 +1,15 @@
+#!/bin/sh
+# Sets dockc up in .venv, makes a base image of this machine's own programs, builds the example, lists and runs it.
+# Needs Python 3.11 or newer on Linux; no registry, no daemon, no root.
+set -eu
+cd "$(dirname "$0")/../.."
+venv=${DOCKC_VENV:-.venv}
+[ -x "$venv/bin/dockc" ] || {
+  "${PYTHON:-python3}" -m venv "$venv"
+  "$venv/bin/python" -m pip install -q --disable-pip-version-check .
+}
+work=${DOCKC_EXAMPLE_DIR:-$(mktemp -d)}
+"$venv/bin/dockc" base sh sort cp chmod cat --output "$work/base"
+"$venv/bin/dockc" build examples/hello --tag hello --build-context base=oci-layout://"$work/base"
+"$venv/bin/dockc" images
+"$venv/bin/dockc" run hello
