@@ -18,7 +18,6 @@ class Plan(TypedDict):
     sandboxed: bool
     mounts: list[MountEntry]
     selectors: dict[str, str]
-    files: dict[str, bytes]
     devices: list[str]
     masked: list[str]
     readonly: list[str]

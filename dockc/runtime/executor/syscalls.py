@@ -47,7 +47,10 @@ PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 
+_SYS_OPEN_TREE = 428
+_SYS_MOVE_MOUNT = 429
 _SYS_MOUNT_SETATTR = 442
+_OPEN_TREE_CLONE = 1
 _AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
 MOUNT_ATTR_RDONLY = 0x1
@@ -103,6 +106,23 @@ def mount_setattr(fd: int, attributes: int, *, recursive: bool) -> None:
         ctypes.byref(attr), ctypes.c_size_t(32),
     )  # fmt: skip
     _check(result, "mount_setattr")
+
+
+def open_tree_clone(fd: int) -> int:
+    """A detached copy of the mounts at and below an O_PATH descriptor; needs Linux 5.2."""
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_EMPTY_PATH | _AT_RECURSIVE
+    result: int = _libc.syscall(ctypes.c_long(_SYS_OPEN_TREE), ctypes.c_int(fd), b"", ctypes.c_uint(flags))
+    return _check(result, "open_tree")
+
+
+def move_mount(tree: int, target: int) -> None:
+    """Attach what `open_tree_clone` gave at an O_PATH descriptor."""
+    from_and_to_empty_path = 0x4 | 0x40
+    result = _libc.syscall(
+        ctypes.c_long(_SYS_MOVE_MOUNT), ctypes.c_int(tree), b"", ctypes.c_int(target), b"",
+        ctypes.c_uint(from_and_to_empty_path),
+    )  # fmt: skip
+    _check(result, "move_mount")
 
 
 def pivot_root(new_root: str, put_old: str) -> None:

@@ -1,0 +1,208 @@
+"""The helper process of the embedded executor: from a `Plan` on standard input to execve in a container.
+
+    builder -> A supervisor   in the builder's namespaces; waits, passes signals on
+               └─ B outer init  pid 1 of a pid namespace: its death, however it comes, ends everything below
+                  └─ C the step   pid 1 of its own namespaces; becomes the program by execve
+
+B exists because C cannot watch over itself: a setuid program clears the parent death signal. A signal to A
+(SIGTERM: ask the step to end, SIGUSR1: end it now) is passed down; A's death kills B by its death signal.
+
+Trouble before execve goes to the status descriptor as `<exit status> <message>`; nothing written there
+means that the program runs. Start time counts: only what is needed is imported.
+"""
+
+from __future__ import annotations
+
+import errno
+import marshal
+import os
+import signal
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+from dockc.runtime.executor import sandbox
+from dockc.runtime.executor import syscalls as sc
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dockc.runtime.executor.plan import Plan
+
+NOT_FOUND, NOT_EXECUTABLE, FAILED = 127, 126, 255
+
+
+class _Failed(Exception):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def main(status_fd: int) -> None:
+    """Read the plan from standard input, run the step, exit with its status."""
+    os.set_inheritable(status_fd, False)
+    plan: Plan = marshal.load(sys.stdin.buffer)  # noqa: S302 - our own parent wrote it
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.close(null)
+    try:
+        code = _supervise(plan, status_fd)
+    except BaseException as exc:
+        _report(status_fd, exc)
+        code = FAILED
+    os._exit(code)
+
+
+def _report(status_fd: int, exc: BaseException) -> None:
+    if isinstance(exc, _Failed):
+        status, message = exc.status, str(exc)
+    elif isinstance(exc, OSError):
+        status, message = FAILED, exc.strerror or str(exc)
+        if exc.filename:
+            message = f"{exc.filename}: {message}"
+    else:
+        status, message = FAILED, f"{type(exc).__name__}: {exc}"
+    os.write(status_fd, f"{status} {message}".encode("utf-8", "surrogateescape")[:4000])
+
+
+def _supervise(plan: Plan, status_fd: int) -> int:
+    """A: make the outer pid namespace and wait for its init."""
+    sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+    alive_read, alive_write = os.pipe()
+    try:
+        sc.unshare(sc.CLONE_NEWPID)
+    except OSError as exc:
+        raise _Failed(FAILED, f"cannot make a pid namespace: {exc.strerror}") from exc
+    child = os.fork()
+    if child == 0:
+        os.close(alive_write)
+        _in_child(status_fd, _outer_init, plan, status_fd, alive_read)
+    os.close(alive_read)
+    os.close(status_fd)
+    os.close(1)
+    os.close(2)
+    signal.signal(signal.SIGTERM, lambda *_: _pass_on(child, signal.SIGTERM))
+    signal.signal(signal.SIGUSR1, lambda *_: _pass_on(child, signal.SIGKILL))
+    return _wait(child)
+
+
+def _in_child(status_fd: int, fn: Callable[..., int], *args: object) -> None:
+    """Run `fn` as the whole life of a forked child."""
+    try:
+        code = fn(*args)
+    except BaseException as exc:
+        _report(status_fd, exc)
+        code = FAILED
+    os._exit(code)
+
+
+def _pass_on(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def _wait(pid: int) -> int:
+    while True:
+        done, status = os.waitpid(-1, 0)
+        if done == pid:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+
+
+def _outer_init(plan: Plan, status_fd: int, alive_read: int) -> int:
+    """B: die with A, and take the step along."""
+    sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.set_blocking(alive_read, False)
+    try:
+        if os.read(alive_read, 1) == b"":
+            return FAILED  # A was gone before the death signal was set
+    except BlockingIOError:
+        pass
+    try:
+        sc.unshare(plan["namespaces"])
+    except OSError as exc:
+        raise _Failed(FAILED, f"cannot make namespaces: {exc.strerror}") from exc
+    child = os.fork()
+    if child == 0:
+        os.close(alive_read)
+        _in_child(status_fd, _step, plan)
+    os.close(status_fd)
+    os.close(1)
+    os.close(2)
+    # As init of this namespace, B may signal all in it at once; it is spared itself.
+    signal.signal(signal.SIGTERM, lambda *_: _pass_on(-1, signal.SIGTERM))
+    return _wait(child)
+
+
+def _step(plan: Plan) -> int:
+    """C: become the program."""
+    os.umask(0)
+    sandbox.build_root(plan)
+    os.umask(0o022)
+    if plan["namespaces"] & sc.CLONE_NEWUTS:
+        sc.sethostname(plan["hostname"])
+    if plan["own_network"]:
+        sandbox.loopback_up()
+    sandbox.set_limits(plan)
+    for number in range(1, signal.NSIG):
+        # Python ignores SIGPIPE and SIGXFSZ, and what is ignored stays so through execve.
+        try:
+            signal.signal(number, signal.SIG_DFL)
+        except (OSError, ValueError):
+            continue
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    try:
+        sandbox.become(plan)
+    except OSError as exc:
+        if exc.filename == plan["cwd"]:
+            raise _Failed(NOT_EXECUTABLE, f"cannot enter working directory {plan['cwd']}: {exc.strerror}") from exc
+        raise
+    env = dict(entry.partition("=")[::2] for entry in plan["env"])
+    path = find_executable(plan["args"][0], env.get("PATH", ""))
+    try:
+        os.execve(path, plan["args"], env)  # noqa: S606
+    except OSError as exc:
+        status = NOT_FOUND if exc.errno == errno.ENOENT else NOT_EXECUTABLE
+        raise _Failed(status, f"exec {path}: {_lower(exc)}") from exc
+
+
+def find_executable(name: str, path: str) -> str:
+    """The file to execute, found as Go's exec.LookPath finds it, with its messages."""
+    quoted = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if "/" in name:
+        trouble = _trouble(name)
+        if trouble is None:
+            return name
+        status = NOT_FOUND if trouble.errno == errno.ENOENT else NOT_EXECUTABLE
+        what = f"stat {name}: {_lower(trouble)}" if status == NOT_FOUND else _lower(trouble)
+        raise _Failed(status, f"exec: {quoted}: {what}")
+    for where in path.split(":"):
+        candidate = f"{where or '.'}/{name}"
+        if name and _trouble(candidate) is None:
+            if not candidate.startswith("/"):
+                raise _Failed(
+                    NOT_EXECUTABLE,
+                    f"exec: {quoted}: cannot run executable found relative to current directory",
+                )
+            return candidate
+    raise _Failed(NOT_FOUND, f"exec: {quoted}: executable file not found in $PATH")
+
+
+def _trouble(path: str) -> OSError | None:
+    """Why a file cannot be executed, or None."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116
+    except OSError as exc:
+        return exc
+    if stat.S_ISDIR(mode):
+        return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not os.access(path, os.X_OK, effective_ids=True):
+        return PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return None
+
+
+def _lower(exc: OSError) -> str:
+    text = exc.strerror or str(exc)
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,217 @@
+"""The executor that needs nothing installed: namespaces made by a helper process of our own (`child`)."""
+
+from __future__ import annotations
+
+import marshal
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import dockc
+from dockc.errors import DockcError
+from dockc.runtime.executor import policy, seccomp, syscalls
+from dockc.runtime.executor.base import (
+    DEFAULT_HOSTNAME,
+    ExecCancelled,
+    ExecIO,
+    ExecSpec,
+    ExecutorError,
+    ResolvedMount,
+)
+from dockc.runtime.executor.plan import Plan
+from dockc.runtime.executor.prepare import Prepared, prepare
+
+_PACKAGE_ROOT = str(Path(dockc.__file__).resolve().parent.parent)
+_START = (
+    f"import sys; sys.path.insert(0, {_PACKAGE_ROOT!r}); "
+    "from dockc.runtime.executor.child import main; main(int(sys.argv[1]))"
+)
+_POLL_SECONDS = 0.05
+_GRACE_SECONDS = 1.0
+_CHUNK = 65536
+
+
+class EmbeddedExecutor:
+    """Runs each process in fresh namespaces on the kernel alone.
+
+    Args:
+        state_dir: where the few files of a running container live; made if missing.
+    """
+
+    name = "embedded"
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+
+    def run(
+        self,
+        spec: ExecSpec,
+        rootfs: Path,
+        mounts: Sequence[ResolvedMount],
+        io: ExecIO,
+        cancelled: threading.Event,
+    ) -> int:
+        """See `Executor.run`."""
+        with prepare(spec, rootfs, mounts, self._state_dir) as prepared:
+            plan = make_plan(spec, rootfs, prepared)
+            return run_helper(marshal.dumps(cast(Any, plan)), io, cancelled)
+
+
+def make_plan(spec: ExecSpec, rootfs: Path, prepared: Prepared) -> Plan:
+    """Decide all that the child will do.
+
+    Raises:
+        ExecutorError: no system call filter exists for this machine, and the step is a sandboxed one.
+    """
+    insecure = policy.is_insecure(spec)
+    namespaces = syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
+    if policy.has_own_network(spec):
+        namespaces |= syscalls.CLONE_NEWNET
+    if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):  # noqa: PTH110
+        namespaces |= syscalls.CLONE_NEWCGROUP
+    last = _last_capability()
+    available = _bounding_set()
+    wanted = available if insecure else policy.capability_mask(policy.DEFAULT_CAPABILITIES) & available
+    return {
+        "rootfs": os.path.realpath(rootfs),
+        "readonly_rootfs": spec.readonly_rootfs,
+        "sandboxed": not insecure,
+        "mounts": prepared.mounts,
+        "selectors": prepared.selectors,
+        "devices": [*policy.DEVICES, *(policy.INSECURE_DEVICES if insecure else ())],
+        "masked": [] if insecure else list(policy.MASKED_PATHS),
+        "readonly": [] if insecure else list(policy.READONLY_PATHS),
+        "namespaces": namespaces,
+        "own_network": policy.has_own_network(spec),
+        "hostname": spec.hostname or DEFAULT_HOSTNAME,
+        "uid": prepared.user.uid,
+        "gid": prepared.user.gid,
+        "groups": list(prepared.user.groups),
+        "args": list(spec.args),
+        "env": prepared.env,
+        "cwd": policy.clean(spec.cwd or "/"),
+        "rlimits": policy.rlimit_rows(spec.rlimits),
+        "capabilities": wanted,
+        "ambient": insecure,
+        "last_capability": last,
+        "seccomp": b"" if insecure else _filter(),
+        "no_new_privileges": spec.no_new_privileges,
+    }
+
+
+def _filter() -> bytes:
+    machine = os.uname().machine
+    program = seccomp.program(machine)
+    if program is None:
+        raise ExecutorError(
+            f"no system call filter for {machine}",
+            hint="Use --executor=crun or --executor=runc on this machine.",
+        )
+    return program
+
+
+def _last_capability() -> int:
+    try:
+        return int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    except OSError:
+        return len(policy.CAPABILITIES) - 1
+
+
+def _bounding_set() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapBnd:"):
+            return int(line.split()[1], 16)
+    raise ExecutorError("/proc/self/status tells no capabilities")
+
+
+def run_helper(plan: bytes, io: ExecIO, cancelled: threading.Event, *, start: str = _START) -> int:
+    """Start the helper, stream its output, and wait until nothing of it is left.
+
+    Returns:
+        The step's exit status.
+    """
+    status_read, status_write = os.pipe()
+    try:
+        helper = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", start, str(status_write)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=(status_write,),
+            start_new_session=True,
+            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+        )
+    except OSError as exc:
+        os.close(status_read)
+        raise ExecutorError(f"cannot start {sys.executable}: {exc.strerror}") from exc
+    finally:
+        os.close(status_write)
+    said = bytearray()
+    try:
+        _send(helper, plan)
+        _stream(helper, status_read, io, said, cancelled)
+    except BaseException:
+        helper.send_signal(signal.SIGUSR1)
+        helper.kill()
+        raise
+    finally:
+        os.close(status_read)
+        for stream in (helper.stdout, helper.stderr):
+            if stream is not None:
+                stream.close()
+        code = helper.wait()
+    if cancelled.is_set():
+        raise ExecCancelled("cancelled")
+    if said:
+        status, _, message = bytes(said).decode("utf-8", "surrogateescape").partition(" ")
+        raise ExecutorError(message, exit_status=int(status) if status.isdigit() else 255)
+    if code < 0:
+        raise ExecutorError(f"the container's supervisor was ended by signal {-code}")
+    return code
+
+
+def _send(helper: subprocess.Popen[bytes], plan: bytes) -> None:
+    if helper.stdin is None:
+        raise DockcError("the helper has no standard input")
+    try:
+        helper.stdin.write(plan)
+        helper.stdin.close()
+    except BrokenPipeError:
+        pass  # it died already; the status tells why
+
+
+def _stream(
+    helper: subprocess.Popen[bytes], status: int, io: ExecIO, said: bytearray, cancelled: threading.Event
+) -> None:
+    """Pass output on until all three pipes are closed, which the death of the last process does."""
+    with selectors.DefaultSelector() as selector:
+        targets: list[tuple[int, Callable[[bytes], object]]] = [(status, said.extend)]
+        for stream, sink in ((helper.stdout, io.stdout), (helper.stderr, io.stderr)):
+            if stream is not None:
+                targets.append((stream.fileno(), sink))
+        for fd, target in targets:
+            selector.register(fd, selectors.EVENT_READ, target)
+        asked = 0.0
+        killed = False
+        while selector.get_map():
+            for key, _ in selector.select(_POLL_SECONDS):
+                data = os.read(key.fd, _CHUNK)
+                if data:
+                    key.data(data)
+                else:
+                    selector.unregister(key.fd)
+            if not cancelled.is_set() or killed:
+                continue
+            if not asked:
+                asked = time.monotonic()
+                helper.send_signal(signal.SIGTERM)
+            elif time.monotonic() - asked > _GRACE_SECONDS:
+                killed = True
+                helper.send_signal(signal.SIGUSR1)
