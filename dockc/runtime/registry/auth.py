@@ -18,7 +18,7 @@ from dockc.runtime.registry import challenge as challenges
 from dockc.runtime.registry.challenge import Challenge
 from dockc.runtime.registry.credentials import ANONYMOUS, Credentials, DockerConfig
 from dockc.runtime.registry.hosts import Host, is_loopback
-from dockc.runtime.registry.transport import Response, Transport
+from dockc.runtime.registry.transport import Response, Transport, join
 
 ANSWER_LIMIT = 1 << 20
 _SHORTEST_LIFE = 60.0
@@ -125,7 +125,7 @@ class Authorizer:
         who: Credentials,
         cancelled: threading.Event | None,
     ) -> _Token:
-        parts = urlsplit(realm)
+        parts = urlsplit(join(host.base, realm) if "://" in realm else "")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise RegistryError(f"{host.base}: token server {realm!r} is no web address")
         if parts.scheme == "http" and not is_loopback(parts.hostname) and host.scheme == "https":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import quote, urlsplit
 
 from dockc.errors import DigestMismatch, RegistryError
 from dockc.oci import digest as digests
@@ -21,7 +21,7 @@ from dockc.oci.reference import Reference
 from dockc.runtime.registry.auth import Authorizer
 from dockc.runtime.registry.credentials import DockerConfig
 from dockc.runtime.registry.hosts import Host, HostsConfig
-from dockc.runtime.registry.transport import Body, Cancelled, Limits, Response, Transport, Unreachable
+from dockc.runtime.registry.transport import Body, Cancelled, Limits, Response, Transport, Unreachable, join
 
 _ACCEPT = f"{mt.DOCKER_MANIFEST}, {mt.DOCKER_LIST}, {mt.OCI_MANIFEST}, {mt.OCI_INDEX}, */*"
 _ERROR_LIMIT = 64 << 10
@@ -190,7 +190,7 @@ class Client:
             location = answer.header("location")
             if answer.status != 202 or not location:
                 raise _failure(ref, answer)
-        return Upload(host, urljoin(answer.url, location))
+        return Upload(host, join(answer.url, location))
 
     def send(
         self,
@@ -221,7 +221,7 @@ class Client:
         with self._upload("PATCH", ref, upload, data, len(data), headers=headers, cancelled=cancelled) as answer:
             if answer.status not in (202, 204):
                 raise _failure(ref, answer)
-            return Upload(upload.host, urljoin(answer.url, answer.header("location") or upload.url))
+            return Upload(upload.host, join(answer.url, answer.header("location") or upload.url))
 
     def put_manifest(
         self,

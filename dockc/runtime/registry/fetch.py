@@ -78,17 +78,16 @@ class RegistryProvider:
             writer.restart()
             writer.write(descriptor.data)
             return
-        place = writer.offset
+        place = best = writer.offset
         stalls = 0
         while True:
-            before = place
             try:
                 with self._client.open_blob(self.ref, descriptor, offset=place, cancelled=cancelled) as answer:
                     if place and not _continues(answer, place):
                         writer.restart()
-                        place = before = 0
+                        place = 0
                         if answer.status != 200:
-                            continue
+                            raise Unreachable("the answer starts at another byte than the one asked for")
                     while data := answer.read(CHUNK):
                         writer.write(data)
                         place += len(data)
@@ -101,7 +100,8 @@ class RegistryProvider:
                 raise
             except Unreachable as error:
                 failure = error
-            stalls = 0 if place > before else stalls + 1
+            stalls = 0 if place > best else stalls + 1
+            best = max(best, place)
             if stalls >= _STALLS:
                 raise RegistryError(
                     f"{self.ref}: blob {descriptor.digest}: got {place} of {descriptor.size} bytes: {failure.message}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dockc.errors import UsageError
 
@@ -48,7 +48,7 @@ class RegistrySettings:
     Attributes:
         http: plain HTTP instead of TLS; None lets loopback addresses speak HTTP and all others TLS.
         insecure: accept any certificate, and fall back to HTTP.
-        mirrors: hosts to ask first when pulling, best first.
+        mirrors: hosts to ask first when pulling, best first; `http://` or `https://` may stand before one.
         ca_file: PEM file with further trusted authorities, or "".
     """
 
@@ -86,10 +86,14 @@ class HostsConfig:
         """
         found: list[Host] = []
         for mirror in self.settings(name).mirrors:
-            address = mirror.partition("://")[2] or mirror
+            scheme, _, rest = mirror.rpartition("://")
+            address = rest.rstrip("/")
+            settings = self.settings(address)
+            if scheme:
+                settings = replace(settings, http=scheme == "http")
             found += [
                 Host(h.address, h.scheme, h.verify, h.ca_file, mirror=True, name=address)
-                for h in _plain(address.rstrip("/"), self.settings(address), insecure=False)
+                for h in _plain(address, settings, insecure=False)
             ]
         return (*found, *self.origin(name, insecure=insecure))
 

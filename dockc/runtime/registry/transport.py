@@ -202,7 +202,7 @@ class Transport:
             if response.status not in _REDIRECTS or not location:
                 return response
             response.close()
-            target = urljoin(url, location)
+            target = join(url, location)
             _check_redirect(url, target)
             if body is not None and not isinstance(body, bytes):
                 raise RegistryError(f"{_shown(url)}: redirect of an upload cannot be followed")
@@ -300,6 +300,16 @@ def _proxy_pool(proxy: str, context: ssl.SSLContext) -> urllib3.PoolManager:
     return urllib3.ProxyManager(proxy, proxy_headers=headers, maxsize=16, ssl_context=context)
 
 
+def join(base: str, location: str) -> str:
+    """Where a `Location` header leads; `RegistryError` when it is no address at all."""
+    try:
+        target = urljoin(base, location)
+        _ = urlsplit(target).port
+    except ValueError as error:
+        raise RegistryError(f"{_shown(base)}: redirect to a broken address: {error}") from None
+    return target
+
+
 def _check_redirect(source: str, target: str) -> None:
     """Refuse what is no web address, and a step from TLS down to plain HTTP."""
     before, after = urlsplit(source), urlsplit(target)
@@ -311,11 +321,7 @@ def _check_redirect(source: str, target: str) -> None:
 
 def _origin(url: str) -> tuple[str, str, int | None]:
     parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:
-        port = None
-    return parts.scheme, parts.hostname or "", port or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)
 
 
 def _shown(url: str) -> str:
@@ -338,8 +344,6 @@ def _reason(error: Exception) -> str:
             return f"TLS failure: {getattr(cause, 'verify_message', '') or cause.reason or cause}"
         if isinstance(cause, OSError) and cause.strerror:
             return os.strerror(cause.errno).lower() if cause.errno else cause.strerror
-        if isinstance(cause, NewConnectionError):
-            return str(cause).rpartition(": ")[2]
         cause = cause.__cause__ or cause.__context__
     return str(error) or type(error).__name__
 

@@ -1,0 +1,284 @@
+"""Registries that lie, break, stall or send us in circles."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import pytest
+
+from dockc.errors import DigestMismatch, RegistryError
+from dockc.oci import digest as digests
+from dockc.oci import mediatypes as mt
+from dockc.oci.reference import Reference, parse_normalized
+from dockc.runtime.content.store import ContentStore
+from dockc.runtime.registry.client import Client, NotFound
+from dockc.runtime.registry.fetch import RegistryProvider
+from dockc.runtime.registry.hosts import HostsConfig, RegistrySettings
+from dockc.runtime.registry.transport import Cancelled, Unreachable
+from tests.runtime.registry.conftest import FAST
+from tests.runtime.registry_servers import Answer, Image, Script, Seen, error_body, free_port, make_image, serve_image
+
+
+@pytest.fixture
+def image(source: ContentStore) -> Image:
+    import os
+
+    return make_image(source, [{"data": os.urandom(200_000)}])
+
+
+def at(server: Script, name: str = "app:latest") -> Reference:
+    return parse_normalized(f"{server.address}/{name}")
+
+
+def test_unreachable(client: Client) -> None:
+    port = free_port()
+    with pytest.raises(Unreachable) as caught:
+        client.resolve(parse_normalized(f"localhost:{port}/app"))
+    assert caught.value.message == (
+        f"localhost:{port}/app:latest: cannot reach the registry: "
+        f"http://localhost:{port}/v2/app/manifests/latest: connection refused"
+    )
+
+
+def test_unknown_host(client: Client) -> None:
+    with pytest.raises(Unreachable) as caught:
+        client.resolve(parse_normalized("registry.invalid/app"))
+    assert "host name cannot be resolved" in caught.value.message
+
+
+def test_manifest_with_a_wrong_digest(client: Client, source: ContentStore, image: Image) -> None:
+    honest = serve_image(source, image)
+
+    def answer(seen: Seen) -> Answer:
+        reply = honest(seen)
+        return Answer(200, reply.body + b" ", {"Content-Type": mt.OCI_MANIFEST})
+
+    with Script(answer) as server:
+        ref = at(server).with_digest(image.root.digest)
+        with pytest.raises(DigestMismatch, match="unexpected manifest digest: expected sha256:"):
+            client.manifest(ref)
+
+
+def test_manifest_that_contradicts_its_header(client: Client) -> None:
+    claimed = digests.from_bytes(b"other")
+
+    def answer(_: Seen) -> Answer:
+        return Answer(200, b"{}", {"Content-Type": mt.OCI_MANIFEST, "Docker-Content-Digest": claimed})
+
+    with Script(answer) as server, pytest.raises(DigestMismatch, match=f"expected {claimed}"):
+        client.manifest(at(server))
+
+
+def test_head_with_another_digest_than_asked_for(client: Client, source: ContentStore, image: Image) -> None:
+    with Script(serve_image(source, image)) as server:
+        ref = at(server).with_digest("sha256:" + "0" * 64)
+        with pytest.raises(NotFound):
+            client.resolve(ref)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'"x"', b"{", b"\xff\xfe", b"[" * 50_000])
+def test_garbage_manifest(client: Client, body: bytes) -> None:
+    with Script(lambda _: Answer(200, body)) as server, pytest.raises(RegistryError) as caught:
+        client.manifest(at(server))
+    assert caught.value.message.startswith(f"{at(server)}: manifest")
+
+
+def test_huge_manifest(client: Client) -> None:
+    with Script(lambda _: Answer(200, b" " * (5 << 20))) as server, pytest.raises(RegistryError, match="larger than"):
+        client.manifest(at(server))
+
+
+def test_registry_without_head(client: Client, source: ContentStore, image: Image) -> None:
+    honest = serve_image(source, image)
+    with Script(lambda seen: Answer(405) if seen.method == "HEAD" else honest(seen)) as server:
+        assert client.resolve(at(server)).digest == image.root.digest
+
+
+def test_interrupted_download_goes_on_where_it_stopped(
+    client: Client, source: ContentStore, store: ContentStore, image: Image
+) -> None:
+    honest = serve_image(source, image)
+    size = image.layers[0].size
+
+    def answer(seen: Seen) -> Answer:
+        reply = honest(seen)
+        reply.cut = len(reply.body) // 2 if len(reply.body) > 1000 else None
+        return reply
+
+    with Script(answer) as server:
+        RegistryProvider(client, at(server)).fetch(image.layers[0], store)
+        ranges = [seen.headers.get("range") for seen in server.seen]
+    assert ranges[:2] == [None, f"bytes={size // 2}-"]
+    assert store.verify(image.layers[0].digest) == size
+
+
+def test_server_that_ignores_ranges(client: Client, source: ContentStore, store: ContentStore, image: Image) -> None:
+    data = source.read(image.layers[0].digest)
+
+    def answer(_: Seen) -> Answer:
+        return Answer(200, data, cut=1000 if len(server.seen) == 1 else None)
+
+    with Script(answer) as server:
+        RegistryProvider(client, at(server)).fetch(image.layers[0], store)
+    assert store.read(image.layers[0].digest) == data
+
+
+def test_server_that_continues_at_the_wrong_place(
+    client: Client, source: ContentStore, store: ContentStore, image: Image
+) -> None:
+    data = source.read(image.layers[0].digest)
+
+    def answer(seen: Seen) -> Answer:
+        if len(server.seen) == 1:
+            return Answer(200, data, cut=1000)
+        if "range" in seen.headers:
+            return Answer(206, data[5:], {"Content-Range": f"bytes 5-{len(data) - 1}/{len(data)}"})
+        return Answer(200, data)
+
+    with Script(answer) as server:
+        RegistryProvider(client, at(server)).fetch(image.layers[0], store)
+    assert store.read(image.layers[0].digest) == data
+
+
+def test_blob_that_is_always_cut_off(client: Client, source: ContentStore, store: ContentStore, image: Image) -> None:
+    data = source.read(image.layers[0].digest)
+    with Script(lambda seen: Answer(200, data, cut=0)) as server, pytest.raises(RegistryError) as caught:
+        RegistryProvider(client, at(server)).fetch(image.layers[0], store)
+    assert f"blob {image.layers[0].digest}: got 0 of {len(data)} bytes" in caught.value.message
+    assert not store.has(image.layers[0].digest)
+
+
+@pytest.mark.parametrize("kind", ["other", "longer", "shorter"])
+def test_blob_with_wrong_bytes(
+    client: Client, source: ContentStore, store: ContentStore, image: Image, kind: str
+) -> None:
+    data = source.read(image.layers[0].digest)
+    wrong = {"other": b"\0" + data[1:], "longer": data + b"x", "shorter": data[:-1]}[kind]
+    with Script(lambda seen: Answer(200, wrong)) as server:
+        provider = RegistryProvider(client, at(server))
+        with pytest.raises((DigestMismatch, RegistryError)) as caught:
+            provider.fetch(image.layers[0], store)
+    assert image.layers[0].digest in caught.value.message
+    assert not store.has(image.layers[0].digest)
+
+
+def test_redirect_loop(client: Client) -> None:
+    with Script(lambda seen: Answer(307, headers={"Location": seen.path})) as server:
+        with pytest.raises(RegistryError, match="more than 10 redirects"):
+            client.manifest(at(server))
+        assert len(server.seen) == 11
+
+
+@pytest.mark.parametrize("target", ["ftp://x/y", "file:///etc/passwd", "http://", "http://[bad"])
+def test_redirect_to_nowhere(client: Client, target: str) -> None:
+    with Script(lambda _: Answer(302, headers={"Location": target})) as server, pytest.raises(RegistryError):
+        client.manifest(at(server))
+
+
+def test_redirected_blob_gets_no_credentials(source: ContentStore, store: ContentStore, image: Image) -> None:
+    from dockc.runtime.registry.credentials import Credentials, DockerConfig
+
+    data = source.read(image.layers[0].digest)
+    with Script(lambda _: Answer(200, data)) as storage:
+
+        def answer(seen: Seen) -> Answer:
+            if "authorization" not in seen.headers:
+                return Answer(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+            return Answer(307, headers={"Location": f"{storage.url}/bucket/blob"})
+
+        with Script(answer) as server:
+            client = Client(config=DockerConfig({server.address: Credentials("u", "p")}), limits=FAST)
+            RegistryProvider(client, at(server)).fetch(image.layers[0], store)
+            client.close()
+        assert "authorization" not in storage.seen[0].headers
+        assert server.seen[-1].headers["authorization"] == "Basic dTpw"
+
+
+def test_busy_server_is_asked_again(client: Client, source: ContentStore, image: Image) -> None:
+    honest = serve_image(source, image)
+
+    def answer(seen: Seen) -> Answer:
+        if len(server.seen) < 3:
+            return Answer(503, headers={"Retry-After": "86400"})
+        return honest(seen)
+
+    with Script(answer) as server:
+        assert client.resolve(at(server)).digest == image.root.digest
+
+
+def test_server_that_stays_broken(client: Client) -> None:
+    body = error_body("UNAVAILABLE", "disk\x1b[31m full")
+    with Script(lambda _: Answer(500, body)) as server, pytest.raises(RegistryError) as caught:
+        client.manifest(at(server))
+    assert caught.value.message == (
+        f"{at(server)}: unexpected status 500 from {server.url}/v2/app/manifests/latest: unavailable: disk [31m full"
+    )
+
+
+def test_too_many_requests(client: Client) -> None:
+    with Script(lambda _: Answer(429, error_body("TOOMANYREQUESTS", "slow down"))) as server:
+        ref = at(server)
+        with pytest.raises(RegistryError, match="too many requests: toomanyrequests: slow down"):
+            client.manifest(ref)
+
+
+def test_slow_server_times_out() -> None:
+    from dataclasses import replace
+
+    client = Client(limits=replace(FAST, read=0.2, attempts=1))
+    with Script(lambda _: Answer(200, b"{}", delay=1)) as server, pytest.raises(Unreachable, match="timed out"):
+        client.manifest(at(server))
+    client.close()
+
+
+def test_cancel_stops_a_download(client: Client, source: ContentStore, store: ContentStore, image: Image) -> None:
+    data = source.read(image.layers[0].digest)
+    cancelled = threading.Event()
+
+    def answer(seen: Seen) -> Answer:
+        cancelled.set()
+        return Answer(200, data)
+
+    with Script(answer) as server, pytest.raises(Cancelled):
+        RegistryProvider(client, at(server)).fetch(image.layers[0], store, cancelled=cancelled)
+    assert not store.has(image.layers[0].digest)
+
+
+def test_two_steps_share_one_download(client: Client, source: ContentStore, store: ContentStore, image: Image) -> None:
+    honest = serve_image(source, image)
+
+    def answer(seen: Seen) -> Answer:
+        time.sleep(0.2)
+        return honest(seen)
+
+    with Script(answer) as server:
+        provider = RegistryProvider(client, at(server))
+        threads = [threading.Thread(target=provider.fetch, args=(image.layers[0], store)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(server.seen) == 1
+    assert store.has(image.layers[0].digest)
+
+
+def test_mirror_first_then_the_registry(source: ContentStore, image: Image) -> None:
+    with Script(lambda _: Answer(404)) as mirror, Script(serve_image(source, image)) as origin:
+        hosts = HostsConfig({origin.address: RegistrySettings(mirrors=(mirror.address,))})
+        client = Client(hosts=hosts, limits=FAST)
+        assert client.resolve(at(origin)).digest == image.root.digest
+        assert mirror.seen[0].query == f"ns={origin.address}"
+        client.close()
+    with Script(serve_image(source, image)) as mirror:
+        dead = f"127.0.0.1:{free_port()}"
+        client = Client(hosts=HostsConfig({dead: RegistrySettings(mirrors=(mirror.address,))}), limits=FAST)
+        assert client.resolve(parse_normalized(f"{dead}/app")).digest == image.root.digest
+        client.close()
+
+
+def test_error_body_is_read_only_so_far(client: Client) -> None:
+    body = json.dumps({"errors": [{"code": "X", "message": "y" * (1 << 20)}]}).encode()
+    with Script(lambda _: Answer(404, body)) as server, pytest.raises(NotFound):
+        client.manifest(at(server))
