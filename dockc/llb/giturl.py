@@ -1,4 +1,4 @@
-"""Git remotes as users write them, and the attributes of the source operation that fetches one.
+"""Git remotes as users write them.
 
 Two forms: URLs with a scheme (`https`, `http`, `ssh`, `git`) and ssh's short form `user@host:path`. A
 fragment `#ref:subdir` and a query may follow. Percent escapes are kept apart as URLs ask for: `path` is
@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 
 from dockc.errors import DockcError
-from dockc.llb import attrs as A  # noqa: N812
-from dockc.llb import caps as C  # noqa: N812
 from dockc.llb.paths import join
 
 TYPE_CHECKING = False
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
     from typing import Final
 
 SCHEMES = ("http", "https", "ssh", "git")
-AUTH_HEADER_SECRET = "GIT_AUTH_HEADER"  # noqa: S105 - name of a secret
-AUTH_TOKEN_SECRET = "GIT_AUTH_TOKEN"  # noqa: S105 - name of a secret
 
 _SCHEME = re.compile(r"[a-zA-Z0-9]+://")
 _URL_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*):")
@@ -79,6 +75,11 @@ class GitUrl:
         ref, subdir = split_fragment(fragment)
         self.ref: Final = ref
         self.subdir: Final = subdir
+
+    @property
+    def identifier(self) -> str:
+        """Host and path: the same for every protocol by which the repository can be reached."""
+        return self.host + join("/", self.path)
 
 
 def split_fragment(fragment: str) -> tuple[str, str]:
@@ -145,84 +146,10 @@ def parse_url(text: str, *, scheme: str = "") -> GitUrl:
     return GitUrl(found or scheme, user, host, path, _query(query), _unescape(whole, fragment), remote)
 
 
-class GitSource:
-    """Identifier, attributes and capabilities of a git source operation."""
-
-    __slots__ = ("attrs", "caps", "identifier")
-
-    def __init__(self, identifier: str, attrs: dict[str, str], caps: tuple[str, ...]) -> None:
-        self.identifier: Final = identifier
-        self.attrs: Final = attrs
-        self.caps: Final = caps
-
-
-def source(
-    url: str,
-    *,
-    ref: str = "",
-    subdir: str = "",
-    keep_git_dir: bool = False,
-    auth_token_secret: str = "",
-    auth_header_secret: str = "",
-    known_ssh_hosts: str = "",
-    mount_ssh_sock: str = "",
-    checksum: str = "",
-    skip_submodules: bool = False,
-    mtime: str = "",
-    fetch_by_commit: bool = False,
-    bundle: str = "",
-    bundle_session: str = "",
-    bundle_store: str = "",
-    checkout_bundle: bool = False,
-) -> GitSource:
-    """The source operation of a remote; see `Builder.git` for the arguments."""
-    remote: GitUrl | None = None
+def parse_or_none(text: str) -> GitUrl | None:
+    """Parse a remote; None if it is not one."""
     try:
-        remote = parse(url)
-    except UnknownProtocol:
-        url = f"https://{url}"
-        remote = _parse_or_none(url)
-    except InvalidGitUrl:
-        pass
-    if remote is None:
-        identifier = url
-    else:
-        url = remote.remote
-        identifier = remote.host + join("/", remote.path)
-        if ref or subdir:
-            identifier += f"#{ref}" + (f":{subdir}" if subdir else "")
-    ssh = remote is not None and remote.scheme == "ssh"
-    own_auth = bool(auth_token_secret or auth_header_secret)
-    attrs: dict[str, str] = {}
-    caps = [C.SOURCE_GIT]
-    for key, value, cap in (
-        (A.GIT_KEEP_DIR, "true" if keep_git_dir else "", C.SOURCE_GIT_KEEP_DIR),
-        (A.GIT_FULL_URL, url, C.SOURCE_GIT_FULL_URL),
-        (A.GIT_AUTH_TOKEN_SECRET, auth_token_secret or AUTH_TOKEN_SECRET, C.SOURCE_GIT_HTTP_AUTH * own_auth),
-        (A.GIT_AUTH_HEADER_SECRET, auth_header_secret or AUTH_HEADER_SECRET, C.SOURCE_GIT_HTTP_AUTH * own_auth),
-        (A.GIT_KNOWN_SSH_HOSTS, known_ssh_hosts if ssh else "", ""),
-        (A.GIT_MOUNT_SSH_SOCK, (mount_ssh_sock or "default") if ssh else "", C.SOURCE_GIT_MOUNT_SSH_SOCK),
-        (A.GIT_CHECKSUM, checksum, C.SOURCE_GIT_CHECKSUM),
-        (A.GIT_SKIP_SUBMODULES, "true" if skip_submodules else "", C.SOURCE_GIT_SKIP_SUBMODULES),
-        (A.GIT_MTIME, mtime, C.SOURCE_GIT_MTIME),
-        (A.GIT_FETCH_BY_COMMIT, "true" if fetch_by_commit else "", C.SOURCE_GIT_FETCH_BY_COMMIT),
-        (A.GIT_BUNDLE, bundle, C.SOURCE_GIT_BUNDLE),
-        (A.OCI_SESSION, bundle_session, ""),
-        (A.OCI_STORE, bundle_store, ""),
-        (A.GIT_CHECKOUT_BUNDLE, "true" if checkout_bundle else "", C.SOURCE_GIT_CHECKOUT_BUNDLE),
-    ):
-        if value:
-            attrs[key] = value
-            if cap:
-                caps.append(cap)
-    if ssh:
-        caps.append(C.SOURCE_GIT_KNOWN_SSH_HOSTS)
-    return GitSource(A.SCHEME_GIT + identifier, attrs, tuple(caps))
-
-
-def _parse_or_none(url: str) -> GitUrl | None:
-    try:
-        return parse(url)
+        return parse(text)
     except (UnknownProtocol, InvalidGitUrl):
         return None
 

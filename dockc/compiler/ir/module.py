@@ -13,6 +13,7 @@ from dockc.compiler.ir.ops import (
     Hole,
     MergeOp,
     Mount,
+    Node,
     Op,
     Owner,
     PassthroughOp,
@@ -21,11 +22,15 @@ from dockc.compiler.ir.ops import (
     SourceOp,
     Ssh,
     Value,
+    replaced,
+    slots_of,
 )
 from dockc.errors import CompileError
 from dockc.llb import attrs as A  # noqa: N812
 from dockc.llb import caps as C  # noqa: N812
-from dockc.llb.definition import LinuxResources, ProgressGroup
+from dockc.llb import sources
+from dockc.llb.definition import LinuxResources
+from dockc.llb.definition import ProgressGroup as ProgressGroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -227,22 +232,28 @@ class Builder:
         identifier: str,
         attrs: Mapping[str, str] | None = None,
         *,
+        caps: Sequence[str] | None = None,
         platform: Platform | None = None,
-        caps: Iterable[str] = (),
         filters: tuple[str, ...] = (),
         meta: OpMeta = NO_META,
     ) -> Value:
-        """Any source by its identifier and attributes; the methods below are the usual ones."""
-        specific = A.is_platform_specific(identifier)
+        """Any source by its identifier and attributes; the methods below are the usual ones.
+
+        `caps` are derived from the attributes where they are None.
+        """
+        given = attrs or {}
         op = SourceOp(
             identifier,
-            tuple(sorted(attrs.items())) if attrs else (),
-            platform=(platform or self.platform) if specific else None,
+            tuple(sorted(given.items())),
+            platform=(platform or self.platform) if A.is_platform_specific(identifier) else None,
             meta=meta,
             filters=filters,
-            caps=tuple(caps),
+            caps=tuple(sources.caps(identifier, given) if caps is None else caps),
         )
         return self._intern(op)
+
+    def _source(self, spec: sources.SourceSpec, platform: Platform | None, meta: OpMeta) -> Value:
+        return self.source(spec.identifier, spec.attrs, caps=spec.caps, platform=platform, meta=meta)
 
     def image(
         self,
@@ -253,28 +264,17 @@ class Builder:
         record_type: str = "",
         layer_limit: int | None = None,
         checksum: str = "",
-        filters: tuple[str, ...] = (),
         meta: OpMeta = NO_META,
     ) -> Value:
-        """An image of a registry. `ref` is a full reference (domain, and tag or digest).
-
-        `resolve_mode` is one of `default` (or ""), `pull`, `local`.
-        """
-        attrs: dict[str, str] = {}
-        caps = [C.SOURCE_IMAGE]
-        if resolve_mode not in ("", A.RESOLVE_DEFAULT):
-            attrs[A.IMAGE_RESOLVE_MODE] = resolve_mode
-            if resolve_mode == A.RESOLVE_PULL:
-                caps.append(C.SOURCE_IMAGE_RESOLVE_MODE)
-        if record_type:
-            attrs[A.IMAGE_RECORD_TYPE] = record_type
-        if layer_limit is not None:
-            attrs[A.IMAGE_LAYER_LIMIT] = str(layer_limit)
-            caps.append(C.SOURCE_IMAGE_LAYER_LIMIT)
-        if checksum:
-            attrs[A.IMAGE_CHECKSUM] = checksum
-            caps.append(C.SOURCE_IMAGE_CHECKSUM)
-        return self.source(A.SCHEME_IMAGE + ref, attrs, platform=platform, caps=caps, filters=filters, meta=meta)
+        """An image of a registry; see `llb.sources.image`."""
+        spec = sources.image(
+            ref,
+            resolve_mode=resolve_mode,
+            record_type=record_type,
+            layer_limit=layer_limit,
+            checksum=checksum,
+        )
+        return self._source(spec, platform, meta)
 
     def oci_layout(
         self,
@@ -286,15 +286,9 @@ class Builder:
         layer_limit: int | None = None,
         meta: OpMeta = NO_META,
     ) -> Value:
-        """An image of an OCI layout that the client of session `session` offers under the name `store`."""
-        attrs: dict[str, str] = {}
-        if session:
-            attrs[A.OCI_SESSION] = session
-        if store:
-            attrs[A.OCI_STORE] = store
-        if layer_limit is not None:
-            attrs[A.OCI_LAYER_LIMIT] = str(layer_limit)
-        return self.source(A.SCHEME_OCI_LAYOUT + ref, attrs, platform=platform, caps=(C.SOURCE_OCI_LAYOUT,), meta=meta)
+        """An image of an OCI layout; see `llb.sources.oci_layout`."""
+        spec = sources.oci_layout(ref, session=session, store=store, layer_limit=layer_limit)
+        return self._source(spec, platform, meta)
 
     def local(
         self,
@@ -312,37 +306,21 @@ class Builder:
         metadata_exceptions: Sequence[str] = (),
         meta: OpMeta = NO_META,
     ) -> Value:
-        """A directory of the client, by the name under which the client offers it.
-
-        Without `session`, `unique` keeps the sources of different clients apart.
-        """
-        from dockc.llb import gojson
-
-        attrs: dict[str, str] = {}
-        caps = [C.SOURCE_LOCAL]
-        for key, value, cap in (
-            (A.LOCAL_SESSION, session, C.SOURCE_LOCAL_SESSION_ID),
-            (A.LOCAL_INCLUDE, gojson.strings(include) if include else "", C.SOURCE_LOCAL_INCLUDE_PATTERNS),
-            (A.LOCAL_FOLLOW, gojson.strings(follow) if follow else "", C.SOURCE_LOCAL_FOLLOW_PATHS),
-            (A.LOCAL_EXCLUDE, gojson.strings(exclude) if exclude else "", C.SOURCE_LOCAL_EXCLUDE_PATTERNS),
-            (A.LOCAL_SHARED_KEY_HINT, shared_key_hint, C.SOURCE_LOCAL_SHARED_KEY_HINT),
-        ):
-            if value:
-                attrs[key] = value
-                caps.append(cap)
-        if differ:
-            attrs[A.LOCAL_DIFFER] = differ
-            if differ_required:
-                caps.append(C.SOURCE_LOCAL_DIFFER)
-        if metadata_only:
-            attrs[A.LOCAL_METADATA_TRANSFER] = "true"
-            if metadata_exceptions:
-                attrs[A.LOCAL_METADATA_TRANSFER_EXCLUDE] = gojson.strings(metadata_exceptions)
-            caps.append(C.SOURCE_LOCAL_METADATA_TRANSFER)
-        if not session:
-            attrs[A.LOCAL_UNIQUE] = unique
-            caps.append(C.SOURCE_LOCAL_UNIQUE)
-        return self.source(A.SCHEME_LOCAL + name, attrs, caps=caps, meta=meta)
+        """A directory of the client; see `llb.sources.local`."""
+        spec = sources.local(
+            name,
+            session=session,
+            unique=unique,
+            include=include,
+            exclude=exclude,
+            follow=follow,
+            shared_key_hint=shared_key_hint,
+            differ=differ,
+            differ_required=differ_required,
+            metadata_only=metadata_only,
+            metadata_exceptions=metadata_exceptions,
+        )
+        return self._source(spec, None, meta)
 
     def git(
         self,
@@ -365,15 +343,8 @@ class Builder:
         checkout_bundle: bool = False,
         meta: OpMeta = NO_META,
     ) -> Value:
-        """A checkout of a git repository.
-
-        `url` is any form that git understands (`https://`, `ssh://`, `git@host:path`, `git://`), without a
-        fragment; one without a scheme is taken as https. The host's ssh keys are never looked up here: where
-        `known_ssh_hosts` is empty, the attribute is left out.
-        """
-        from dockc.llb import giturl
-
-        source = giturl.source(
+        """A checkout of a git repository; see `llb.sources.git`."""
+        spec = sources.git(
             url,
             ref=ref,
             subdir=subdir,
@@ -391,7 +362,7 @@ class Builder:
             bundle_store=bundle_store,
             checkout_bundle=checkout_bundle,
         )
-        return self.source(source.identifier, source.attrs, caps=source.caps, meta=meta)
+        return self._source(spec, None, meta)
 
     def http(
         self,
@@ -403,35 +374,27 @@ class Builder:
         uid: int = 0,
         gid: int = 0,
         auth_header_secret: str = "",
-        accept: str | None = None,
-        user_agent: str | None = None,
+        accept: str = "",
+        user_agent: str = "",
         signature_pubkey: str = "",
         signature: str = "",
         meta: OpMeta = NO_META,
     ) -> Value:
-        """A file fetched over HTTP: a directory that holds the one file `filename`.
-
-        `accept` and `user_agent` are request headers; None leaves both out.
-        """
-        attrs: dict[str, str] = {}
-        caps = [C.SOURCE_HTTP]
-        for key, value, cap in (
-            (A.HTTP_CHECKSUM, checksum, C.SOURCE_HTTP_CHECKSUM),
-            (A.HTTP_FILENAME, filename, ""),
-            (A.HTTP_PERM, f"0{perm:o}" if perm else "", C.SOURCE_HTTP_PERM),
-            (A.HTTP_UID, str(uid) if uid else "", C.SOURCE_HTTP_UID_GID),
-            (A.HTTP_GID, str(gid) if gid else "", C.SOURCE_HTTP_UID_GID),
-            (A.HTTP_AUTH_HEADER_SECRET, auth_header_secret, C.SOURCE_HTTP_AUTH),
-            (A.HTTP_HEADER_PREFIX + "accept", accept or "", C.SOURCE_HTTP_HEADER),
-            (A.HTTP_HEADER_PREFIX + "user-agent", user_agent or "", C.SOURCE_HTTP_HEADER),
-            (A.HTTP_SIGNATURE_PUBKEY, signature_pubkey, C.SOURCE_HTTP_SIGNATURE_VERIFY),
-            (A.HTTP_SIGNATURE, signature, C.SOURCE_HTTP_SIGNATURE_VERIFY),
-        ):
-            if value:
-                attrs[key] = value
-                if cap:
-                    caps.append(cap)
-        return self.source(url, attrs, caps=caps, meta=meta)
+        """A file fetched over HTTP; see `llb.sources.http`."""
+        spec = sources.http(
+            url,
+            checksum=checksum,
+            filename=filename,
+            perm=perm,
+            uid=uid,
+            gid=gid,
+            auth_header_secret=auth_header_secret,
+            accept=accept,
+            user_agent=user_agent,
+            signature_pubkey=signature_pubkey,
+            signature=signature,
+        )
+        return self._source(spec, None, meta)
 
     # --- operations -----------------------------------------------------------------------------------
 
@@ -474,22 +437,12 @@ class Builder:
             raise CompileError("working directory is required")
         root_mount = Mount("/", root, readonly=readonly_root)
         all_mounts = tuple(sorted((root_mount, *mounts), key=lambda m: m.target))
-        caps = _exec_caps(all_mounts, secrets, ssh)
-        environment, sockets = self._exec_env(env, ssh, platform, caps)
-        for condition, cap in (
-            (exit_codes is not None, C.EXEC_VALID_EXIT_CODE),
-            (bool(ulimits), C.EXEC_META_ULIMIT),
-            (meta.resources is not None, C.EXEC_META_LINUX_RESOURCES),
-            (network != NET_SANDBOX, C.EXEC_META_NETWORK),
-            (security == SECURITY_INSECURE, C.EXEC_META_SECURITY),
-            (proxy is not None, C.EXEC_META_PROXY),
-            (bool(devices), C.EXEC_META_CDI),
-        ):
-            if condition:
-                caps.append(cap)
+        if any(m.tmpfs and m.source is not None for m in all_mounts):
+            raise CompileError("tmpfs mounts must use scratch")
+        sockets = tuple(_with_target(s, f"/run/buildkit/ssh_agent.{i}") for i, s in enumerate(ssh))
         op = ExecOp(
             args=tuple(args),
-            env=environment,
+            env=self._exec_env(env, sockets),
             cwd=cwd,
             user=user,
             hostname=hostname,
@@ -507,8 +460,10 @@ class Builder:
             meta=meta,
             platform=platform or self.platform,
             filters=filters,
-            caps=tuple(caps),
+            caps=(),
         )
+        knows_path = self.caps is not None and C.EXEC_META_SETS_DEFAULT_PATH in self.caps
+        op = replaced(op, caps=exec_caps(op, sets_default_path=knows_path))
         made = self._intern(op)
         return root if readonly_root else Value(made.op, op.output_index(root_mount))
 
@@ -523,22 +478,14 @@ class Builder:
                 return Value(op, op.output_index(mount))
         raise CompileError(f"the mount at {target} has no output")
 
-    def _exec_env(
-        self, env: Sequence[str], ssh: Sequence[Ssh], platform: Platform | None, caps: list[str]
-    ) -> tuple[tuple[str, ...], tuple[Ssh, ...]]:
+    def _exec_env(self, env: Sequence[str], ssh: Sequence[Ssh]) -> tuple[str, ...]:
         environment = list(env)
-        sockets = []
-        for i, s in enumerate(ssh):
-            target = s.target or f"/run/buildkit/ssh_agent.{i}"
-            sockets.append(Ssh(s.id, target=target, uid=s.uid, gid=s.gid, mode=s.mode, optional=s.optional))
-        if sockets and not _has(environment, "SSH_AUTH_SOCK"):
-            environment.append(f"SSH_AUTH_SOCK={sockets[0].target}")
-        if self.caps is not None:
-            if C.EXEC_META_SETS_DEFAULT_PATH in self.caps:
-                caps.append(C.EXEC_META_SETS_DEFAULT_PATH)
-            elif self.platform.os != "windows" and not _has(environment, "PATH"):
-                environment.append(f"PATH={DEFAULT_PATH}")
-        return tuple(environment), tuple(sockets)
+        if ssh and not _has(environment, "SSH_AUTH_SOCK"):
+            environment.append(f"SSH_AUTH_SOCK={ssh[0].target}")
+        lacks_path = self.caps is not None and C.EXEC_META_SETS_DEFAULT_PATH not in self.caps
+        if lacks_path and self.platform.os != "windows" and not _has(environment, "PATH"):
+            environment.append(f"PATH={DEFAULT_PATH}")
+        return tuple(environment)
 
     def file(
         self,
@@ -610,10 +557,9 @@ def _identity(thing: object) -> object:
         return tuple(_identity(t) for t in thing)
     if isinstance(thing, dict):
         return tuple(sorted(thing.items()))
-    slots = [slot for cls in type(thing).__mro__ for slot in getattr(cls, "__slots__", ())]
-    if not slots or type(thing).__module__.startswith("dockc.oci"):
+    if not isinstance(thing, Node | OpMeta | ProgressGroup | LinuxResources):
         return thing
-    return (type(thing), *(_identity(getattr(thing, slot)) for slot in slots))
+    return (type(thing), *(_identity(getattr(thing, slot)) for slot in slots_of(type(thing))))
 
 
 def parse_owner(text: str) -> Owner:
@@ -637,27 +583,61 @@ def _has(env: Sequence[str], key: str) -> bool:
     return any(e.startswith(key + "=") for e in env)
 
 
-def _exec_caps(mounts: Sequence[Mount], secrets: Sequence[Secret], ssh: Sequence[Ssh]) -> list[str]:
-    caps = [C.EXEC_META_BASE]
-    for m in mounts:
+def _with_target(agent: Ssh, target: str) -> Ssh:
+    return agent if agent.target else replaced(agent, target=target)
+
+
+def exec_caps(op: ExecOp, *, sets_default_path: bool) -> tuple[str, ...]:
+    """The capability ids that follow from the fields of an exec.
+
+    `sets_default_path`: the daemon is known to set `PATH` by itself.
+    """
+    caps = {C.EXEC_META_BASE}
+    for m in op.mounts:
         if m.selector:
-            caps.append(C.EXEC_MOUNT_SELECTOR)
+            caps.add(C.EXEC_MOUNT_SELECTOR)
         if m.cache_id:
-            caps += (C.EXEC_MOUNT_CACHE, C.EXEC_MOUNT_CACHE_SHARING)
+            caps |= {C.EXEC_MOUNT_CACHE, C.EXEC_MOUNT_CACHE_SHARING}
         elif m.tmpfs:
-            if m.source is not None:
-                raise CompileError("tmpfs mounts must use scratch")
-            caps.append(C.EXEC_MOUNT_TMPFS)
+            caps.add(C.EXEC_MOUNT_TMPFS)
             if m.tmpfs_size > 0:
-                caps.append(C.EXEC_MOUNT_TMPFS_SIZE)
+                caps.add(C.EXEC_MOUNT_TMPFS_SIZE)
         elif m.source is not None:
-            caps.append(C.EXEC_MOUNT_BIND)
+            caps.add(C.EXEC_MOUNT_BIND)
         if m.content_cache:
-            caps.append(C.EXEC_MOUNT_CONTENT_CACHE)
-    if secrets:
-        caps.append(C.EXEC_MOUNT_SECRET)
-        if any(s.env is not None for s in secrets):
-            caps.append(C.EXEC_SECRET_ENV)
-    if ssh:
-        caps.append(C.EXEC_MOUNT_SSH)
-    return caps
+            caps.add(C.EXEC_MOUNT_CONTENT_CACHE)
+    for condition, cap in (
+        (sets_default_path, C.EXEC_META_SETS_DEFAULT_PATH),
+        (op.exit_codes is not None, C.EXEC_VALID_EXIT_CODE),
+        (bool(op.ulimits), C.EXEC_META_ULIMIT),
+        (op.meta.resources is not None, C.EXEC_META_LINUX_RESOURCES),
+        (op.network != NET_SANDBOX, C.EXEC_META_NETWORK),
+        (op.security == SECURITY_INSECURE, C.EXEC_META_SECURITY),
+        (op.proxy is not None, C.EXEC_META_PROXY),
+        (bool(op.secrets), C.EXEC_MOUNT_SECRET),
+        (any(s.env is not None for s in op.secrets), C.EXEC_SECRET_ENV),
+        (bool(op.ssh), C.EXEC_MOUNT_SSH),
+        (bool(op.devices), C.EXEC_META_CDI),
+    ):
+        if condition:
+            caps.add(cap)
+    return tuple(sorted(caps))
+
+
+def default_caps(op: Op) -> tuple[str, ...]:
+    """The capability ids that the `Builder` gives to such an operation when the daemon knows all of them."""
+    if isinstance(op, SourceOp):
+        return tuple(sorted(set(sources.caps(op.identifier, dict(op.attrs)))))
+    if isinstance(op, ExecOp):
+        return exec_caps(op, sets_default_path=True)
+    return _KIND_CAPS[type(op)]
+
+
+_KIND_CAPS: dict[type[Op], tuple[str, ...]] = {
+    FileOp: (C.FILE_BASE,),
+    MergeOp: (C.MERGE_OP,),
+    DiffOp: (C.DIFF_OP,),
+    PassthroughOp: (C.PASSTHROUGH_OP,),
+}
+
+Resources = LinuxResources

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import ClassVar, Final
+    from typing import ClassVar, Final, TypeVar
 
     from dockc.compiler.ir.module import OpMeta
     from dockc.oci.platform import Platform
+
+    AnyNode = TypeVar("AnyNode", bound="Node")
 
 NET_SANDBOX, NET_HOST, NET_NONE = 0, 1, 2
 SECURITY_SANDBOX, SECURITY_INSECURE = 0, 1
@@ -62,7 +64,34 @@ class Hole(Value):
         return f"Hole({self.name!r})"
 
 
-class Op:
+class Node:
+    """Base of everything that an operation is made of: immutable once made."""
+
+    __slots__ = ()
+
+
+_SLOTS: dict[type, tuple[str, ...]] = {}
+
+
+def slots_of(cls: type) -> tuple[str, ...]:
+    """The names of a class's fields, those of its bases included."""
+    if cls not in _SLOTS:
+        _SLOTS[cls] = tuple(slot for c in cls.__mro__ for slot in getattr(c, "__slots__", ()))
+    return _SLOTS[cls]
+
+
+def replaced(node: AnyNode, **changes: object) -> AnyNode:
+    """A copy of a node with other values for some of its fields."""
+    cls = type(node)
+    new = cls.__new__(cls)
+    for slot in slots_of(cls):
+        setattr(new, slot, changes[slot] if slot in changes else getattr(node, slot))
+    if unknown := changes.keys() - set(slots_of(cls)):
+        raise TypeError(f"{cls.__name__} has no field {min(unknown)}")
+    return new
+
+
+class Op(Node):
     """Base of all operations.
 
     Attributes:
@@ -122,7 +151,7 @@ class SourceOp(Op):
 # --- exec ---------------------------------------------------------------------------------------------
 
 
-class Mount:
+class Mount(Node):
     """A directory that an exec sees at `target`.
 
     Attributes:
@@ -181,23 +210,8 @@ class Mount:
         """Whether what is written there can be read by a later operation."""
         return not (self.readonly or self.no_output or self.cache_id or self.tmpfs)
 
-    def with_source(self, source: Value | None) -> Mount:
-        """The same mount of another file system."""
-        return Mount(
-            self.target,
-            source,
-            selector=self.selector,
-            readonly=self.readonly,
-            no_output=self.no_output,
-            cache_id=self.cache_id,
-            sharing=self.sharing,
-            tmpfs=self.tmpfs,
-            tmpfs_size=self.tmpfs_size,
-            content_cache=self.content_cache,
-        )
 
-
-class Secret:
+class Secret(Node):
     """A secret that an exec sees as a file (`target`), as a variable (`env`), or both."""
 
     __slots__ = ("env", "gid", "id", "mode", "optional", "target", "uid")
@@ -222,7 +236,7 @@ class Secret:
         self.optional: Final = optional
 
 
-class Ssh:
+class Ssh(Node):
     """An agent socket that an exec sees at `target` ("" lets the `Builder` choose)."""
 
     __slots__ = ("gid", "id", "mode", "optional", "target", "uid")
@@ -245,7 +259,7 @@ class Ssh:
         self.optional: Final = optional
 
 
-class ProxyEnv:
+class ProxyEnv(Node):
     """Proxy variables that a process sees and that are no part of its cache key."""
 
     __slots__ = ("all_proxy", "ftp_proxy", "http_proxy", "https_proxy", "no_proxy")
@@ -368,7 +382,7 @@ class ExecOp(Op):
 # --- files --------------------------------------------------------------------------------------------
 
 
-class Owner:
+class Owner(Node):
     """Who owns new files: names are looked up in the file system that is changed, numbers are ids."""
 
     __slots__ = ("group", "user")
@@ -378,7 +392,7 @@ class Owner:
         self.group: Final = group
 
 
-class FileAction:
+class FileAction(Node):
     """Base of the steps of a `FileOp`. `timestamp` is in nanoseconds of Unix time, -1 for "leave it"."""
 
     __slots__ = ()
@@ -462,28 +476,6 @@ class Copy(FileAction):
         self.exclude: Final = exclude
         self.required: Final = required
         self.replace_existing: Final = replace_existing
-
-    def with_source(self, source: Value | None) -> Copy:
-        """The same copy out of another file system."""
-        return Copy(
-            source,
-            self.src,
-            self.dest,
-            owner=self.owner,
-            mode=self.mode,
-            mode_str=self.mode_str,
-            follow_symlinks=self.follow_symlinks,
-            dir_contents=self.dir_contents,
-            unpack=self.unpack,
-            create_dest=self.create_dest,
-            wildcard=self.wildcard,
-            empty_wildcard=self.empty_wildcard,
-            timestamp=self.timestamp,
-            include=self.include,
-            exclude=self.exclude,
-            required=self.required,
-            replace_existing=self.replace_existing,
-        )
 
 
 class Mkfile(FileAction):
