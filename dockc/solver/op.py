@@ -46,9 +46,7 @@ class OpContext(Protocol):
         """Send output of the step to whoever watches (1 stdout, 2 stderr). Any thread; never blocks."""
         ...
 
-    def status(
-        self, status_id: str, *, name: str = "", current: int = 0, total: int = 0, done: bool = False
-    ) -> None:
+    def status(self, status_id: str, *, name: str = "", current: int = 0, total: int = 0, done: bool = False) -> None:
         """Report the progress of a part, such as one layer's download, in bytes. Any thread."""
         ...
 

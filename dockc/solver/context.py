@@ -1,0 +1,99 @@
+"""What an operation is given while it runs: the runner's side of `op.OpContext`."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, Protocol, TypeVar
+
+from dockc.solver.progress import SolveStatus, VertexLog, VertexStatus, VertexWarning
+from dockc.solver.vertex import Vertex
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Host(Protocol):
+    """What a context needs of the runner."""
+
+    pool: ThreadPoolExecutor
+
+    def emit(self, vertex_id: str, status: SolveStatus) -> None:
+        """Send progress of a vertex to the builds that hold it; any thread."""
+        ...
+
+    def value(self, vertex_id: str, key: str) -> object | None:
+        """What a build that holds the vertex knows under `key`."""
+        ...
+
+
+class RunContext:
+    """An `OpContext` for one call of one operation."""
+
+    def __init__(self, host: Host, vertex_id: str, vertex: Vertex) -> None:
+        self._host = host
+        self._id = vertex_id
+        self._starts: dict[str, int] = {}
+        self.vertex = vertex
+        self.cancelled = threading.Event()
+
+    def log(self, stream: int, data: bytes) -> None:
+        """See `OpContext.log`."""
+        if data:
+            line = VertexLog(self.vertex.digest, stream, bytes(data), time.time_ns())
+            self._host.emit(self._id, SolveStatus(logs=(line,)))
+
+    def status(self, status_id: str, *, name: str = "", current: int = 0, total: int = 0, done: bool = False) -> None:
+        """See `OpContext.status`."""
+        now = time.time_ns()
+        started = self._starts.setdefault(status_id, now)
+        status = VertexStatus(
+            status_id,
+            self.vertex.digest,
+            name or status_id,
+            current,
+            total,
+            now,
+            started,
+            now if done else None,
+        )
+        self._host.emit(self._id, SolveStatus(statuses=(status,)))
+
+    def warn(self, warning: VertexWarning) -> None:
+        """See `OpContext.warn`."""
+        self._host.emit(self._id, SolveStatus(warnings=(warning,)))
+
+    def value(self, key: str) -> object | None:
+        """See `OpContext.value`."""
+        return self._host.value(self._id, key)
+
+    async def run_blocking(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """See `OpContext.run_blocking`."""
+        return await in_thread(self._host.pool, self.cancelled, lambda: fn(*args, **kwargs))
+
+
+async def in_thread(pool: ThreadPoolExecutor, cancelled: threading.Event, fn: Callable[[], T]) -> T:
+    """Run `fn` in a thread. On cancellation set `cancelled`, wait for the thread to end, then be cancelled."""
+    job = pool.submit(fn)
+    future = asyncio.wrap_future(job)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        cancelled.set()
+        if not job.cancel():
+            await _outlast(future)
+        if not future.cancelled():
+            future.exception()
+        raise
+
+
+async def _outlast(future: asyncio.Future[T]) -> None:
+    """Wait for `future` to end, however often this task is cancelled meanwhile."""
+    while not future.done():
+        try:
+            await asyncio.wait((future,))
+        except asyncio.CancelledError:
+            continue
