@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dockc.llb.pb import ops_pb2
-
-_EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,7 @@ class VertexOptions:
     """
 
     ignore_cache: bool = False
-    description: Mapping[str, str] = field(default=_EMPTY)
+    description: Mapping[str, str] = field(default_factory=dict)
     export_cache: bool | None = None
     progress_group: ProgressGroup | None = None
 
