@@ -1,0 +1,81 @@
+"""Digest of one entry of a file tree: its metadata less times and name, and its data.
+
+The form is that of the tarsum of the reference's cache keys: the fields of a tar header as text, each with
+its name before it, then the extended attributes, then the data. Digests are equal to BuildKit's
+(`cache/contenthash`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import threading
+
+from dockc.runtime.fsutil import meta
+from dockc.runtime.fsutil.failure import check
+
+_BUFFER = 1 << 20
+_TYPE = {
+    stat.S_IFREG: "0",
+    stat.S_IFSOCK: "0",
+    stat.S_IFLNK: "2",
+    stat.S_IFCHR: "3",
+    stat.S_IFBLK: "4",
+    stat.S_IFDIR: "5",
+    stat.S_IFIFO: "6",
+}
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def entry_digest(
+    fd: int,
+    name: str,
+    status: os.stat_result,
+    link: str = "",
+    cancelled: threading.Event | None = None,
+) -> bytes:
+    """SHA-256 (32 bytes) of the entry `name` of the open directory `fd`; of a directory its own metadata only.
+
+    Args:
+        fd: the directory.
+        name: the entry; `.` for the directory itself.
+        status: its lstat.
+        link: target of a symbolic link.
+        cancelled: looked at between blocks.
+
+    Raises:
+        OSError: the entry cannot be read.
+        Cancelled: `cancelled` was set.
+    """
+    facts = meta.read_facts(fd, name, status)
+    kind = stat.S_IFMT(status.st_mode)
+    device = status.st_rdev if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0
+    if kind == stat.S_IFREG and not status.st_size:
+        node = meta.node_of(fd, name, status)
+        if node is not None:
+            kind, device = node
+    mode = stat.S_IMODE(status.st_mode) | (0o777 if kind == stat.S_IFLNK else 0)
+    size = status.st_size if kind in (stat.S_IFREG, stat.S_IFSOCK) else 0
+    owner = facts.owner
+    header = (
+        f"namemode{mode}uid{owner.uid}gid{owner.gid}size{size}typeflag{_TYPE.get(kind, '0')}linkname{link}"
+        f"unamegnamedevmajor{os.major(device)}devminor{os.minor(device)}"
+    )
+    digest = hashlib.sha256(header.encode("utf-8", "surrogateescape"))
+    for key in sorted(facts.xattrs):
+        if key == "security.capability" or not key.startswith(("security.", "system.")):
+            digest.update(key.encode("utf-8", "surrogateescape") + facts.xattrs[key])
+    if kind == stat.S_IFREG and size:
+        _hash_data(fd, name, digest, cancelled)
+    return digest.digest()
+
+
+def _hash_data(fd: int, name: str, digest: hashlib._Hash, cancelled: threading.Event | None) -> None:
+    file = os.open(name, _OPEN, dir_fd=fd)
+    try:
+        while block := os.read(file, _BUFFER):
+            digest.update(block)
+            check(cancelled)
+    finally:
+        os.close(file)
