@@ -1,0 +1,330 @@
+"""The store's table of contents: records, their parents, blobs, metadata, and who holds them.
+
+SQLite in WAL mode, shared by processes and threads: one connection, one lock, short transactions that take
+the write lock at once. A killed process loses its open transaction and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from dockc.errors import StoreError
+from dockc.oci.descriptor import Descriptor
+from dockc.runtime.content.errors import FULL, store_error
+
+VERSION = 1
+_WAIT = 60.0  # seconds for another process's transaction
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS record(
+  id TEXT PRIMARY KEY,
+  kind TEXT NOT NULL,                    -- layer: own changes on one parent; merge; diff (suffix of known layers)
+  state TEXT NOT NULL,                   -- mutable, committed
+  retain INTEGER NOT NULL DEFAULT 0,     -- a mutable one that outlives its process
+  snapshot INTEGER NOT NULL DEFAULT 0,   -- its change directory is there
+  diff_id TEXT NOT NULL DEFAULT '',      -- digest of its tar, once known
+  chain_id TEXT NOT NULL DEFAULT '',     -- of an image's layer: identity of it and everything below
+  size INTEGER NOT NULL DEFAULT -1,      -- bytes of the change directory on disk, once measured
+  record_type TEXT NOT NULL,
+  description TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  last_used_at INTEGER NOT NULL,
+  usage_count INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS record_chain ON record(chain_id) WHERE chain_id != '';
+CREATE TABLE IF NOT EXISTS parent(
+  record TEXT NOT NULL, position INTEGER NOT NULL, parent TEXT NOT NULL, PRIMARY KEY(record, position)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS parent_of ON parent(parent);
+CREATE TABLE IF NOT EXISTS blob(
+  record TEXT NOT NULL, digest TEXT NOT NULL, variant TEXT NOT NULL, media_type TEXT NOT NULL,
+  size INTEGER NOT NULL, annotations TEXT NOT NULL, diff_id TEXT NOT NULL, origin TEXT NOT NULL,
+  PRIMARY KEY(record, variant)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS blob_digest ON blob(digest);
+CREATE TABLE IF NOT EXISTS meta(
+  record TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY(record, key)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS meta_value ON meta(key, value);
+CREATE TABLE IF NOT EXISTS hold(
+  lease TEXT NOT NULL, record TEXT NOT NULL, PRIMARY KEY(lease, record)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS hold_record ON hold(record);
+"""
+
+MUTABLE = "mutable"
+COMMITTED = "committed"
+LAYER = "layer"
+MERGE = "merge"
+DIFF = "diff"
+AS_CAME = "as-came"
+"""The `variant` of a blob that came from outside; others name compression, level, library and epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row of `record`; see the schema."""
+
+    id: str
+    kind: str
+    state: str
+    retain: int
+    snapshot: int
+    diff_id: str
+    chain_id: str
+    size: int
+    record_type: str
+    description: str
+    created_at: int
+    last_used_at: int
+    usage_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """One row of `blob`: a layer in the form of a blob."""
+
+    record: str
+    variant: str
+    descriptor: Descriptor
+    diff_id: str
+    origin: str
+
+
+_RECORD_COLUMNS = ", ".join(field.name for field in fields(Record))
+_BLOB_COLUMNS = "record, variant, digest, media_type, size, annotations, diff_id, origin"
+
+
+class Database:
+    """Queries on one database file. Any thread may call; writes go through `transaction`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        try:
+            self._connection = sqlite3.connect(path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            with self.transaction():
+                found = self._connection.execute("PRAGMA user_version").fetchone()[0]
+                if found > VERSION:
+                    raise StoreError(
+                        f"the store {path.parent} has format {found}; this program knows up to {VERSION}",
+                        hint="Use a newer dockc, or another store with $DOCKC_STORE.",
+                    )
+                for statement in _SCHEMA.split(";\n"):
+                    self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version={VERSION}")
+        except sqlite3.Error as error:
+            raise self._told(error) from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All statements of the block at once, or none; no other process writes meanwhile. May be nested."""
+        with self._lock:
+            if self._connection.in_transaction:
+                yield
+                return
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield
+                except BaseException:
+                    self._connection.execute("ROLLBACK")
+                    raise
+                self._connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise self._told(error) from error
+
+    def _told(self, error: sqlite3.Error) -> StoreError:
+        text = str(error)
+        if "full" in text:
+            return store_error(OSError(next(iter(FULL)), text), "writing the database", self._path.parent)
+        if "readonly" in text or "unable to open" in text:
+            return StoreError(
+                f"the store {self._path.parent} cannot be written: {text}",
+                hint="Check who owns it, or choose another one with $DOCKC_STORE.",
+            )
+        return StoreError(f"the database of the store {self._path.parent} failed: {text}")
+
+    def _all(self, sql: str, *values: object) -> list[tuple[object, ...]]:
+        with self._lock:
+            try:
+                return self._connection.execute(sql, values).fetchall()
+            except sqlite3.Error as error:
+                raise self._told(error) from error
+
+    def _run(self, sql: str, *values: object) -> int:
+        with self.transaction():
+            return self._connection.execute(sql, values).rowcount
+
+    # -- records
+
+    def add(self, record: Record, parents: Sequence[str]) -> None:
+        """Insert a record with its parents."""
+        with self.transaction():
+            marks = ", ".join("?" * len(fields(Record)))
+            self._run(
+                f"INSERT INTO record({_RECORD_COLUMNS}) VALUES({marks})",  # noqa: S608 - names of our own
+                *(getattr(record, field.name) for field in fields(Record)),
+            )
+            for position, parent in enumerate(parents):
+                self._run("INSERT INTO parent VALUES(?, ?, ?)", record.id, position, parent)
+
+    def find(self, record_id: str) -> Record | None:
+        """The record, or None."""
+        rows = self._records("WHERE id = ?", record_id)
+        return rows[0] if rows else None
+
+    def records(self) -> list[Record]:
+        """All records, oldest first."""
+        return self._records("ORDER BY created_at, id")
+
+    def by_chain(self, chain_id: str) -> Record | None:
+        """The committed layer of an image's chain."""
+        rows = self._records("WHERE chain_id = ? AND chain_id != ''", chain_id)
+        return rows[0] if rows else None
+
+    def by_meta(self, key: str, value: bytes, state: str) -> list[Record]:
+        """Records with this metadata, latest used first."""
+        return self._records(
+            "WHERE state = ? AND id IN (SELECT record FROM meta WHERE key = ? AND value = ?) "
+            "ORDER BY last_used_at DESC, id",
+            state,
+            key,
+            value,
+        )
+
+    def _records(self, where: str, *values: object) -> list[Record]:
+        rows = self._all(f"SELECT {_RECORD_COLUMNS} FROM record {where}", *values)  # noqa: S608
+        return [Record(*row) for row in rows]  # type: ignore[arg-type]
+
+    def update(self, record_id: str, **columns: object) -> None:
+        """Set columns of a record."""
+        sets = ", ".join(f"{name} = ?" for name in columns)
+        self._run(f"UPDATE record SET {sets} WHERE id = ?", *columns.values(), record_id)  # noqa: S608
+
+    def used(self, record_id: str, now: int) -> None:
+        """Count one more use."""
+        self._run("UPDATE record SET last_used_at = ?, usage_count = usage_count + 1 WHERE id = ?", now, record_id)
+
+    def delete(self, record_id: str) -> None:
+        """Delete a record and all that hangs on it."""
+        with self.transaction():
+            self._run("DELETE FROM record WHERE id = ?", record_id)
+            for table in ("parent", "blob", "meta", "hold"):
+                self._run(f"DELETE FROM {table} WHERE record = ?", record_id)  # noqa: S608
+
+    def parents(self, record_id: str) -> tuple[str, ...]:
+        """Ids of the parents, in order."""
+        rows = self._all("SELECT parent FROM parent WHERE record = ? ORDER BY position", record_id)
+        return tuple(str(row[0]) for row in rows)
+
+    def all_parents(self) -> list[tuple[str, str]]:
+        """Every pair of record and parent."""
+        rows = self._all("SELECT record, parent FROM parent ORDER BY record, position")
+        return [(str(a), str(b)) for a, b in rows]
+
+    def has_children(self, record_id: str) -> bool:
+        """Whether other records stand on it."""
+        return bool(self._all("SELECT 1 FROM parent WHERE parent = ? LIMIT 1", record_id))
+
+    # -- blobs
+
+    def add_blob(self, blob: Blob) -> None:
+        """Insert or replace a blob of a record."""
+        found = blob.descriptor
+        self._run(
+            f"INSERT OR REPLACE INTO blob({_BLOB_COLUMNS}) VALUES(?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            blob.record,
+            blob.variant,
+            found.digest,
+            found.media_type,
+            found.size,
+            json.dumps(dict(found.annotations), sort_keys=True),
+            blob.diff_id,
+            blob.origin,
+        )
+
+    def blobs(self, record_id: str | None = None) -> list[Blob]:
+        """The blobs of one record, or of all."""
+        where, values = ("WHERE record = ?", (record_id,)) if record_id is not None else ("", ())
+        rows = self._all(f"SELECT {_BLOB_COLUMNS} FROM blob {where} ORDER BY record, variant", *values)  # noqa: S608
+        return [_blob(row) for row in rows]
+
+    def drop_blobs(self, digest: str) -> None:
+        """Forget a blob that was made here (those that came from outside can be fetched again)."""
+        self._run("DELETE FROM blob WHERE digest = ? AND variant != ?", digest, AS_CAME)
+
+    def blob_users(self, digest: str) -> int:
+        """How many records have this blob."""
+        rows = self._all("SELECT COUNT(DISTINCT record) FROM blob WHERE digest = ?", digest)
+        return int(str(rows[0][0]))
+
+    # -- metadata
+
+    def meta(self, record_id: str, key: str) -> bytes | None:
+        """A record's metadata."""
+        rows = self._all("SELECT value FROM meta WHERE record = ? AND key = ?", record_id, key)
+        return bytes(rows[0][0]) if rows else None  # type: ignore[arg-type]
+
+    def set_meta(self, record_id: str, key: str, value: bytes | None) -> None:
+        """Set or (None) remove metadata."""
+        if value is None:
+            self._run("DELETE FROM meta WHERE record = ? AND key = ?", record_id, key)
+        else:
+            self._run("INSERT OR REPLACE INTO meta VALUES(?, ?, ?)", record_id, key, value)
+
+    # -- holds
+
+    def hold(self, lease: str, record_id: str) -> None:
+        """Let a lease hold a record."""
+        self._run("INSERT OR IGNORE INTO hold VALUES(?, ?)", lease, record_id)
+
+    def unhold(self, lease: str, record_id: str | None = None) -> None:
+        """Let go of one record, or of all."""
+        if record_id is None:
+            self._run("DELETE FROM hold WHERE lease = ?", lease)
+        else:
+            self._run("DELETE FROM hold WHERE lease = ? AND record = ?", lease, record_id)
+
+    def held(self) -> set[str]:
+        """Ids of all held records."""
+        return {str(row[0]) for row in self._all("SELECT DISTINCT record FROM hold")}
+
+    def is_held(self, record_id: str) -> bool:
+        """Whether anybody holds the record."""
+        return bool(self._all("SELECT 1 FROM hold WHERE record = ? LIMIT 1", record_id))
+
+    def holders(self) -> set[str]:
+        """All leases that hold something."""
+        return {str(row[0]) for row in self._all("SELECT DISTINCT lease FROM hold")}
+
+    def check(self) -> list[str]:
+        """What SQLite's own check finds wrong; empty when all is well."""
+        found = [str(row[0]) for row in self._all("PRAGMA integrity_check")]
+        return [] if found == ["ok"] else found
+
+
+def _blob(row: tuple[object, ...]) -> Blob:
+    record, variant, digest, media_type, size, annotations, diff_id, origin = row
+    descriptor = Descriptor(
+        media_type=str(media_type),
+        digest=str(digest),
+        size=int(str(size)),
+        annotations=json.loads(str(annotations)),
+    )
+    return Blob(str(record), str(variant), descriptor, str(diff_id), str(origin))

@@ -1,0 +1,59 @@
+"""A process's lease on the store: a locked file, whose lock goes when the process goes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from dockc.runtime.content.locks import lock_file, try_lock
+
+
+class Lease:
+    """This process's lease. `id` names the holder in the database, `staging` is the process's own directory."""
+
+    def __init__(self, root: Path) -> None:
+        self._folder = root / "leases"
+        self._folder.mkdir(exist_ok=True)
+        self.id = f"{os.getpid()}-{secrets.token_hex(8)}"
+        self.staging = root / "staging" / self.id
+        # Locked under another name first: a lease file without a lock means a dead process.
+        temporary = self._folder / f".{self.id}"
+        self._descriptor = lock_file(temporary)
+        self._path = self._folder / self.id
+        temporary.rename(self._path)
+        self.staging.mkdir(parents=True)
+
+    def end(self) -> None:
+        """Give the lease up; the caller has removed what it held and its staging directory."""
+        self._path.unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+
+def living(root: Path) -> set[str]:
+    """Ids of all leases whose processes live."""
+    found: set[str] = set()
+    for path in (root / "leases").iterdir():
+        name = path.name.lstrip(".")
+        descriptor = try_lock(path, shared=True, create=False)
+        if descriptor is None:
+            if path.exists():
+                found.add(name)
+        else:
+            os.close(descriptor)
+    return found
+
+
+def forget_dead(root: Path) -> set[str]:
+    """Remove the lease files of dead processes; returns the living ones' ids."""
+    alive = living(root)
+    for path in (root / "leases").iterdir():
+        if path.name.lstrip(".") in alive:
+            continue
+        descriptor = try_lock(path, create=False)
+        if descriptor is None:
+            alive.add(path.name.lstrip("."))  # has just been taken
+            continue
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+    return alive

@@ -1,0 +1,394 @@
+"""Applying a layer's tar stream to a change directory, safely.
+
+The archive is foreign: names never leave the target (`..` above the root is an error, symbolic links are
+followed inside it), device 0/0, overlayfs's own attributes and the store's marks cannot be smuggled in, and
+sizes are bounded.
+
+Source: OCI image specification, "Image Layer Filesystem Changeset".
+"""
+
+# ruff: noqa: PTH101 - paths hang on descriptors: no Path per file
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dockc.errors import UnsafePath
+from dockc.oci.digest import Reader
+from dockc.runtime.content.locks import check_cancelled
+from dockc.runtime.snapshot import marks, tarheader
+from dockc.runtime.snapshot.files import copy_file
+from dockc.runtime.snapshot.lookup import Stack
+from dockc.runtime.snapshot.removal import remove_tree
+from dockc.runtime.snapshot.rooted import clean_name, open_directory
+from dockc.runtime.snapshot.tarheader import InvalidTar, Member, TarReader
+
+WHITEOUT = ".wh."
+OPAQUE = ".wh..wh..opq"
+_META = ".wh..wh."
+_BLOCK = 1 << 20
+_CHECK_EVERY = 256
+_KEPT_OPEN = 64
+_DEFAULT_MODE = stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH
+_NODES = {
+    tarheader.CHAR: stat.S_IFCHR,
+    tarheader.BLOCK_DEVICE: stat.S_IFBLK,
+    tarheader.FIFO: stat.S_IFIFO,
+}
+_WRITE_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one layer may ask for; more raises InvalidTar.
+
+    Attributes:
+        total: bytes of all files together, holes included.
+        entries: members of the archive.
+        header: bytes of one extended header.
+    """
+
+    total: int = 256 << 30
+    entries: int = 8_000_000
+    header: int = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was applied: members and bytes of file data."""
+
+    entries: int
+    size: int
+
+
+def apply_layer(
+    stream: Reader,
+    target: Path,
+    *,
+    lowers: Sequence[Path] = (),
+    opaque: str = "trusted.overlay.opaque",
+    limits: Limits | None = None,
+    cancelled: threading.Event | None = None,
+) -> Applied:
+    """Unpack an uncompressed layer into the empty directory `target`, as a change directory.
+
+    Args:
+        stream: the tar; read to the end of the archive (the caller drains and verifies what follows).
+        target: an empty directory of the store.
+        lowers: the layers below, lowest first: parents that the archive leaves out get their attributes from
+            there, and hard links may point there.
+        opaque: name of the attribute that marks opaque directories.
+        limits: bounds; the defaults are generous.
+        cancelled: looked at every few hundred members and megabytes.
+
+    Raises:
+        InvalidTar: not a tar, or beyond the limits.
+        UnsafePath: a name or hard link that leads out of the root.
+        Cancelled: `cancelled` was set.
+        OSError: the disk is full and the like.
+    """
+    applier = _Applier(target, Stack(lowers), opaque, limits or Limits(), cancelled)
+    try:
+        return applier.run(stream)
+    finally:
+        applier.close()
+
+
+class _Applier:
+    """One application. All state belongs to the calling thread."""
+
+    def __init__(
+        self, target: Path, lower: Stack, opaque: str, limits: Limits, cancelled: threading.Event | None
+    ) -> None:
+        self._target = str(target)
+        self._root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._lower = lower
+        self._opaque = opaque
+        self._limits = limits
+        self._cancelled = cancelled
+        self._parents: dict[str, int] = {}
+        self._made: set[str] = set()
+        self._whiteouts: set[str] = set()
+        self._times: list[tuple[str, int]] = []
+        self._entries = self._size = self._total = 0
+
+    def close(self) -> None:
+        """Let go of all descriptors."""
+        self._forget_parents()
+        os.close(self._root)
+
+    def run(self, stream: Reader) -> Applied:
+        """Apply every member; then directory times, which making their children has changed."""
+        archive = TarReader(stream, max_header=self._limits.header)
+        for member in archive:
+            self._entries += 1
+            if len(self._parents) > _KEPT_OPEN:
+                self._forget_parents()
+            if self._entries % _CHECK_EVERY == 0:
+                check_cancelled(self._cancelled)
+            if self._entries > self._limits.entries:
+                raise InvalidTar(f"a layer of more than {self._limits.entries} files")
+            self._member(archive, member)
+        for path, mtime in reversed(self._times):
+            self._set_directory_time(path, mtime)
+        return Applied(self._entries, self._size)
+
+    # -- members
+
+    def _member(self, archive: TarReader, member: Member) -> None:
+        path = clean_name(member.name)
+        if not path:
+            if member.kind == tarheader.DIRECTORY:
+                self._attributes(f"/proc/self/fd/{self._root}", member, os.fstat(self._root))
+                self._times.append(("", member.mtime))
+            return
+        parent_path, _, name = path.rpartition("/")
+        if name.startswith(WHITEOUT):
+            self._whiteout(parent_path, name, path)
+            return
+        if path.startswith(_META):
+            return
+        parent = self._parent(parent_path)
+        # Links in the parent path may have led elsewhere; the descriptor's path is what counts from here on.
+        full = f"/proc/self/fd/{parent}/{name}"
+        was_whiteout = self._clear(parent, name, path, member)
+        made = self._make(archive, member, parent, name, full)
+        if not made:
+            return
+        if member.kind == tarheader.DIRECTORY:
+            if was_whiteout:
+                marks.set_opaque(full, self._opaque)
+            self._times.append((path, member.mtime))
+        self._made.add(path)
+
+    def _make(self, archive: TarReader, member: Member, parent: int, name: str, full: str) -> bool:
+        kind = member.kind
+        if kind == tarheader.REGULAR:
+            self._regular(archive, member, parent, name, full)
+            return True
+        if kind == tarheader.HARDLINK:
+            self._hard_link(member, parent, name)
+            return True
+        if kind == tarheader.DIRECTORY:
+            try:
+                os.mkdir(name, 0o700, dir_fd=parent)
+            except FileExistsError:
+                pass
+        elif kind == tarheader.SYMLINK:
+            if not member.linkname:
+                raise InvalidTar(f"{member.name}: a symbolic link without a target")
+            os.symlink(member.linkname, name, dir_fd=parent)
+        elif kind in _NODES:
+            device = os.makedev(member.major & 0xFFF, member.minor & 0xFFFFF)
+            if kind == tarheader.CHAR and device == 0:
+                self._make_whiteout(parent, name)
+                return False
+            marks.make_node(name, _NODES[kind], device, parent)
+        else:
+            return False  # a type that no layer has: volume labels, directory dumps, vendors' own
+        self._attributes(full, member, os.lstat(full))
+        return True
+
+    def _regular(self, archive: TarReader, member: Member, parent: int, name: str, full: str) -> None:
+        self._total += member.real_size
+        if self._total > self._limits.total:
+            raise InvalidTar(f"a layer of more than {self._limits.total} bytes")
+        descriptor = os.open(name, _WRITE_NEW, 0o600, dir_fd=parent)
+        try:
+            if member.sparse is None:
+                self._write(archive, descriptor, member.size)
+            else:
+                for offset, length in member.sparse:
+                    os.lseek(descriptor, offset, os.SEEK_SET)
+                    self._write(archive, descriptor, length)
+                os.ftruncate(descriptor, member.real_size)
+            self._size += member.size
+            status = os.fstat(descriptor)
+            if (status.st_uid, status.st_gid) != (member.uid, member.gid):
+                marks.set_owner(full, member.uid, member.gid, status)
+            os.fchmod(descriptor, member.mode)
+            for key, value in member.xattrs.items():
+                marks.set_attribute(full, key, value)
+            os.utime(descriptor, ns=(member.mtime, member.mtime))
+        finally:
+            os.close(descriptor)
+
+    def _write(self, archive: TarReader, descriptor: int, size: int) -> None:
+        while size:
+            data = archive.read(min(size, _BLOCK))
+            size -= len(data)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            if size:
+                check_cancelled(self._cancelled)
+
+    def _attributes(self, full: str, member: Member, status: os.stat_result) -> None:
+        # The root is known by a descriptor's link in /proc, which must be followed; all others must not be.
+        is_link = member.kind == tarheader.SYMLINK
+        if full == f"/proc/self/fd/{self._root}":
+            full = self._target
+        marks.set_owner(full, member.uid, member.gid, status)
+        if not is_link:
+            os.chmod(full, member.mode)
+        for key, value in member.xattrs.items():
+            marks.set_attribute(full, key, value)
+        if member.kind != tarheader.DIRECTORY:
+            os.utime(full, ns=(member.mtime, member.mtime), follow_symlinks=False)
+
+    def _hard_link(self, member: Member, parent: int, name: str) -> None:
+        source = clean_name(member.linkname)
+        folder, _, base = source.rpartition("/")
+        if not base:
+            raise UnsafePath(f"{member.name}: a hard link to the root")
+        try:
+            source_parent = self._existing_parent(folder)
+            status = os.stat(base, dir_fd=source_parent, follow_symlinks=False)
+            if marks.is_whiteout(status):
+                raise FileNotFoundError(source)
+        except (FileNotFoundError, NotADirectoryError):
+            source_parent = self._copy_up(source, member)
+        os.link(base, name, src_dir_fd=source_parent, dst_dir_fd=parent, follow_symlinks=False)
+
+    def _copy_up(self, path: str, member: Member) -> int:
+        """Bring a file of a lower layer into this one, so that it can be linked to; returns its parent."""
+        found = None if path in self._whiteouts else self._lower.find(path)
+        if found is None or stat.S_ISDIR(found.status.st_mode):
+            raise InvalidTar(f"{member.name}: a hard link to {member.linkname}, which does not exist")
+        folder, _, base = path.rpartition("/")
+        parent = self._parent(folder)
+        copy_file(found.path, found.status, f"/proc/self/fd/{parent}/{base}")
+        self._made.add(path)
+        return parent
+
+    # -- whiteouts
+
+    def _whiteout(self, parent_path: str, name: str, path: str) -> None:
+        if name == OPAQUE:
+            descriptor = self._parent(parent_path)
+            marks.set_opaque(f"/proc/self/fd/{descriptor}/.", self._opaque)
+            return
+        if path.startswith(_META) or name.startswith(_META):
+            return
+        hidden = name[len(WHITEOUT) :]
+        if hidden in ("", ".", ".."):
+            raise UnsafePath(f"invalid whiteout {path!r}")
+        hidden_path = f"{parent_path}/{hidden}" if parent_path else hidden
+        parent = self._parent(parent_path)
+        if hidden_path in self._made:
+            # Whiteouts speak of lower layers only: what this layer has made stays, and hides what is below.
+            full = f"/proc/self/fd/{parent}/{hidden}"
+            if stat.S_ISDIR(os.lstat(full).st_mode):
+                marks.set_opaque(full, self._opaque)
+            return
+        self._make_whiteout(parent, hidden)
+        self._whiteouts.add(hidden_path)
+
+    def _make_whiteout(self, parent: int, name: str) -> None:
+        try:
+            marks.make_whiteout(name, parent)
+        except FileExistsError:
+            self._remove(parent, name)
+            marks.make_whiteout(name, parent)
+
+    def _clear(self, parent: int, name: str, path: str, member: Member) -> bool:
+        """Remove what an earlier member put where this one goes; returns whether it was a whiteout."""
+        try:
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        if stat.S_ISDIR(status.st_mode) and member.kind == tarheader.DIRECTORY:
+            return False
+        if member.kind == tarheader.HARDLINK and clean_name(member.linkname) == path:
+            raise InvalidTar(f"{member.name}: a hard link to itself")
+        self._remove(parent, name)
+        return marks.is_whiteout(status)
+
+    def _remove(self, parent: int, name: str) -> None:
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
+            remove_tree(f"/proc/self/fd/{parent}/{name}")
+        else:
+            os.unlink(name, dir_fd=parent)
+        if stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode):
+            self._forget_parents(except_for=parent)  # paths through it lead elsewhere now
+
+    # -- directories
+
+    def _parent(self, path: str) -> int:
+        """A descriptor of the directory, made with its parents where missing; kept open for the next member."""
+        if not path:
+            return self._root
+        known = self._parents.get(path)
+        if known is not None:
+            return known
+        missing: list[str] = []
+        above = path
+        descriptor = -1
+        while descriptor < 0:
+            try:
+                descriptor = self._existing_parent(above)
+            except (FileNotFoundError, NotADirectoryError):
+                missing.append(above)
+                above = above.rpartition("/")[0]
+        for folder in reversed(missing):
+            self._make_directory(descriptor, folder.rpartition("/")[2], folder)
+            descriptor = self._existing_parent(folder)
+        return descriptor
+
+    def _existing_parent(self, path: str) -> int:
+        if not path:
+            return self._root
+        known = self._parents.get(path)
+        if known is None:
+            known = self._parents[path] = open_directory(self._root, path)
+        return known
+
+    def _is_whiteout(self, parent: int, name: str) -> bool:
+        try:
+            return marks.is_whiteout(os.stat(name, dir_fd=parent, follow_symlinks=False))
+        except OSError:
+            return False
+
+    def _make_directory(self, parent: int, name: str, path: str) -> None:
+        """A directory that the archive has no member for: like the one below, else 0755 of root."""
+        full = f"/proc/self/fd/{parent}/{name}"
+        if hidden := self._is_whiteout(parent, name):
+            os.unlink(name, dir_fd=parent)
+        try:
+            os.mkdir(name, 0o700, dir_fd=parent)
+        except FileExistsError:
+            raise InvalidTar(f"{path}: not a directory") from None  # a file, or a link to nowhere
+        if hidden:
+            marks.set_opaque(full, self._opaque)
+        below = self._lower.find(path)
+        if below is None or not stat.S_ISDIR(below.status.st_mode):
+            os.chmod(full, _DEFAULT_MODE)
+            return
+        uid, gid = marks.owner_of(below.path, below.status)
+        marks.set_owner(full, uid, gid, os.lstat(full))
+        os.chmod(full, stat.S_IMODE(below.status.st_mode))
+        for key, value in marks.content_attributes(below.path).items():
+            marks.set_attribute(full, key, value)
+        self._times.append((path, below.status.st_mtime_ns))
+
+    def _set_directory_time(self, path: str, mtime: int) -> None:
+        try:
+            descriptor = open_directory(self._root, path)
+        except (FileNotFoundError, NotADirectoryError):
+            return  # replaced by a later member
+        try:
+            os.utime(f"/proc/self/fd/{descriptor}/.", ns=(mtime, mtime))
+        finally:
+            os.close(descriptor)
+
+    def _forget_parents(self, except_for: int = -1) -> None:
+        kept = {path: fd for path, fd in self._parents.items() if fd == except_for}
+        for descriptor in self._parents.values():
+            if descriptor != except_for:
+                os.close(descriptor)
+        self._parents = kept
