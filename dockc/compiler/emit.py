@@ -15,6 +15,7 @@ from dockc.compiler.ir.ops import (
     Rm,
     SourceOp,
     Symlink,
+    Value,
 )
 from dockc.errors import CompileError
 from dockc.llb import encode
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dockc.compiler.ir.module import Module, SourceMap
-    from dockc.compiler.ir.ops import FileAction, Mount, Op, Owner, Value
+    from dockc.compiler.ir.ops import FileAction, Mount, Op, Owner
 
     Inputs = list[tuple[str, int]]
 
@@ -49,23 +50,21 @@ def emit_value(value: Value | None) -> Definition:
     if value is None:
         return Definition()
     assembler = Assembler()
-    names: dict[Op, str] = {}
     for op in walk([value]):
-        name = assembler.add(marshal(op, names), _metadata(op))
-        names[op] = name
+        name, data = wire(op)
+        assembler.add(name, data, _metadata(op))
         for place in op.meta.locations:
             file = place.source
             number = assembler.file(file, file.filename, file.language, file.data, _origin(file))
             assembler.place(name, number, place.ranges)
-    return assembler.finish(names[value.op], value.index)
+    return assembler.finish(wire(value.op)[0], value.index)
 
 
-def digests(module: Module) -> dict[Op, str]:
-    """The digest of every operation."""
-    names: dict[Op, str] = {}
-    for op in module.ops():
-        names[op] = encode.digest(marshal(op, names))
-    return names
+def digest(op: Op) -> str:
+    """The digest of an operation."""
+    for below in walk([Value(op)]):
+        wire(below)
+    return wire(op)[0]
 
 
 def _origin(file: SourceMap) -> Callable[[], Definition | None]:
@@ -84,34 +83,41 @@ def _metadata(op: Op) -> OpMetadata:
     )
 
 
-def marshal(op: Op, names: dict[Op, str]) -> bytes:
-    """The bytes of one operation; `names` holds the digests of those it reads.
+def wire(op: Op) -> tuple[str, bytes]:
+    """Digest and canonical bytes of an operation; those that it reads must have been asked before.
 
     Raises:
         CompileError: it holds text that is not Unicode.
     """
-    try:
-        return _MARSHAL[type(op)](op, names)
-    except UnicodeEncodeError:
-        raise CompileError("string field contains invalid UTF-8") from None
+    if op.wire is None:
+        try:
+            data = _MARSHAL[type(op)](op)
+        except UnicodeEncodeError:
+            raise CompileError("string field contains invalid UTF-8") from None
+        op.wire = (encode.digest(data), data)
+    return op.wire
 
 
-def _position(inputs: Inputs, value: Value | None, names: dict[Op, str]) -> int:
+def _edge(value: Value) -> tuple[str, int]:
+    return wire(value.op)[0], value.index
+
+
+def _position(inputs: Inputs, value: Value | None) -> int:
     """The position of a value among the inputs, where equal ones share one; -1 for an empty file system."""
     if value is None:
         return -1
-    wanted = (names[value.op], value.index)
+    wanted = _edge(value)
     if wanted not in inputs:
         inputs.append(wanted)
     return inputs.index(wanted)
 
 
-def _source(op: SourceOp, names: dict[Op, str]) -> bytes:
+def _source(op: SourceOp) -> bytes:
     content = encode.source_op(op.identifier, op.attrs)
     return encode.op((), encode.SOURCE, content, op.platform, op.filters)
 
 
-def _exec(op: ExecOp, names: dict[Op, str]) -> bytes:
+def _exec(op: ExecOp) -> bytes:
     proxy = op.proxy
     meta = encode.exec_meta(
         op.args,
@@ -132,7 +138,7 @@ def _exec(op: ExecOp, names: dict[Op, str]) -> bytes:
     mounts = []
     outputs = 0
     for m in op.mounts:
-        position = _position(inputs, m.source, names)
+        position = _position(inputs, m.source)
         output = -1
         if m.has_output:
             output = outputs
@@ -174,10 +180,10 @@ def _mount(m: Mount, position: int, output: int) -> bytes:
     )
 
 
-def _file(op: FileOp, names: dict[Op, str]) -> bytes:
+def _file(op: FileOp) -> bytes:
     inputs: Inputs = []
-    base = _position(inputs, op.base, names)
-    sources = [_position(inputs, a.source, names) if isinstance(a, Copy) else -1 for a in op.actions]
+    base = _position(inputs, op.base)
+    sources = [_position(inputs, a.source) if isinstance(a, Copy) else -1 for a in op.actions]
     actions = []
     last = len(op.actions) - 1
     for i, (action, source) in enumerate(zip(op.actions, sources, strict=True)):
@@ -232,24 +238,24 @@ def _owner(owner: Owner | None, base: int) -> bytes | None:
     )
 
 
-def _merge(op: MergeOp, names: dict[Op, str]) -> bytes:
-    inputs = [(names[v.op], v.index) for v in op.layers]
+def _merge(op: MergeOp) -> bytes:
+    inputs = [_edge(v) for v in op.layers]
     content = encode.merge_op(range(len(inputs)))
     return encode.op(inputs, encode.MERGE, content, None, op.filters)
 
 
-def _diff(op: DiffOp, names: dict[Op, str]) -> bytes:
+def _diff(op: DiffOp) -> bytes:
     inputs: Inputs = []
     positions = []
     for value in (op.lower, op.upper):
         positions.append(-1 if value is None else len(inputs))
         if value is not None:
-            inputs.append((names[value.op], value.index))
+            inputs.append(_edge(value))
     return encode.op(inputs, encode.DIFF, encode.diff_op(*positions), None, op.filters)
 
 
-def _passthrough(op: PassthroughOp, names: dict[Op, str]) -> bytes:
-    inputs = [(names[v.op], v.index) for v in op.values]
+def _passthrough(op: PassthroughOp) -> bytes:
+    inputs = [_edge(v) for v in op.values]
     content = encode.passthrough_op(op.id, op.forwarded)
     return encode.op(inputs, encode.PASSTHROUGH, content, None, op.filters)
 

@@ -28,16 +28,14 @@ class Assembler:
         self._files: list[tuple[str, str, bytes, Callable[[], Definition | None]]] = []
         self._places: dict[str, list[Location]] = {}
 
-    def add(self, data: bytes, metadata: OpMetadata) -> str:
-        """Add an operation by its bytes; returns its digest."""
-        name = encode.digest(data)
+    def add(self, name: str, data: bytes, metadata: OpMetadata) -> None:
+        """Add an operation by its digest and bytes."""
         if name in self._ops:
             self._said[name] = joined(self._said[name], metadata)
         else:
             self._ops[name] = data
             self._said[name] = metadata
             self._places[name] = []
-        return name
 
     def file(
         self,

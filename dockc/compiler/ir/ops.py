@@ -74,9 +74,10 @@ _SLOTS: dict[type, tuple[str, ...]] = {}
 
 
 def slots_of(cls: type) -> tuple[str, ...]:
-    """The names of a class's fields, those of its bases included."""
+    """The names of a class's fields, those of its bases included, without the memory of its bytes."""
     if cls not in _SLOTS:
-        _SLOTS[cls] = tuple(slot for c in cls.__mro__ for slot in getattr(c, "__slots__", ()))
+        slots = (slot for c in cls.__mro__ for slot in getattr(c, "__slots__", ()))
+        _SLOTS[cls] = tuple(slot for slot in slots if slot != "wire")
     return _SLOTS[cls]
 
 
@@ -88,6 +89,8 @@ def replaced(node: AnyNode, **changes: object) -> AnyNode:
         setattr(new, slot, changes[slot] if slot in changes else getattr(node, slot))
     if unknown := changes.keys() - set(slots_of(cls)):
         raise TypeError(f"{cls.__name__} has no field {min(unknown)}")
+    if isinstance(new, Op):
+        new.wire = None
     return new
 
 
@@ -99,15 +102,17 @@ class Op(Node):
         platform: what it runs on, or None where that makes no difference.
         filters: worker constraints (containerd filters).
         caps: capability ids that the operation relies on (metadata, no part of the digest).
+        wire: digest and canonical bytes, once `emit.wire` has worked them out.
     """
 
-    __slots__ = ("caps", "filters", "meta", "platform")
+    __slots__ = ("caps", "filters", "meta", "platform", "wire")
 
     KIND: ClassVar[str] = ""
 
     def __init__(
         self, meta: OpMeta, platform: Platform | None, filters: tuple[str, ...], caps: tuple[str, ...]
     ) -> None:
+        self.wire: tuple[str, bytes] | None = None
         self.meta: Final = meta
         self.platform: Final = platform
         self.filters: Final = filters
