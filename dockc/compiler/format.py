@@ -62,8 +62,8 @@ class _Block:
 
 
 def _begins_stage(blocks: list[_Block], index: int) -> bool:
-    """Whether the block is a FROM, or the first of the comments right above one, and something stands before it."""
-    if not any(not b.blank and not b.comment for b in blocks[:index]):
+    """Whether the block is a FROM, or the first of the comments right above one, and another stage stands before it."""
+    if not any(b.stage for b in blocks[:index]):
         return False
     if blocks[index].stage:
         return not blocks[index - 1].comment
@@ -105,8 +105,8 @@ class _Layout:
     def text(self) -> str:
         """The instruction, heredocs included, with a line end."""
         command = self.node.command
-        if command.text is not self.node.logical.text or any(c.fault for c in self.node.commands):
-            return self._verbatim()
+        if not self.node.logical.text.startswith(command.text) or any(c.fault for c in self.node.commands):
+            return self._verbatim()  # offsets would count in another text than the source's
         span = self.node.logical.span
         self.line = command.keyword.value.upper()
         at = span(command.keyword.start, command.keyword.end).end
@@ -185,7 +185,8 @@ class _Layout:
             if not stripped:
                 continue
             if stripped.startswith("#"):
-                self.lines.append(INDENT + _comment(piece))
+                lead = piece[: len(piece) - len(piece.lstrip())] if begun else INDENT
+                self.lines.append(lead + _comment(piece))
             elif begun:
                 self.lines.append(self._physical(piece))
             else:
