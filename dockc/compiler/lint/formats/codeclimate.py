@@ -29,7 +29,7 @@ def render_gitlab(reports: Sequence[FileReport]) -> str:
     for report in reports:
         for finding in report.findings:
             text = report.source.line_text(min(finding.line, len(report.source.line_starts)))
-            identity = "\0".join([report.path, finding.code, finding.message, text])
+            identity = f"{report.path}\x00{finding.code}\x00{finding.message}\x00{text}"
             seen[identity] += 1
             digest = hashlib.sha256(f"{identity}\0{seen[identity]}".encode("utf-8", "surrogateescape"))
             rows.append(_issue(report, finding) | {"fingerprint": digest.hexdigest()})

@@ -1,0 +1,204 @@
+"""What rules look at: every instruction of a file in order, also where the file as a whole does not build."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+from typing import TypeVar
+
+from dockc.compiler import ast
+from dockc.compiler.instructions import Rejected, build
+from dockc.compiler.lint.shell.commands import Shell, read
+from dockc.grammar.cst import CommentLine, File, InstructionNode
+from dockc.grammar.source import Source, Span
+
+I = TypeVar("I", bound=ast.Instruction)  # noqa: E741  the one instruction type of a call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Options that rules read; the names are those of hadolint's configuration where it has them.
+
+    Attributes:
+        trusted_registries: patterns of registries that images may come from.
+        label_schema: label to type, `text` by default.
+        strict_labels: no label outside the schema.
+        build_args: values given for ARGs.
+        ignore_patterns: of the context's ignore file, or None where none is known.
+        rules: options of single rules, by rule name.
+    """
+
+    trusted_registries: tuple[str, ...] = ()
+    label_schema: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    strict_labels: bool = False
+    build_args: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    ignore_patterns: tuple[str, ...] | None = None
+    rules: Mapping[str, Mapping[str, object]] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One instruction.
+
+    Attributes:
+        node: in the CST.
+        instruction: in the AST; None where it was rejected (`why`).
+        stage: index of its stage, -1 before the first FROM.
+        index: among the entries.
+    """
+
+    node: InstructionNode
+    instruction: ast.Instruction | None
+    stage: int
+    index: int
+    why: str = ""
+
+    @property
+    def keyword(self) -> str:
+        """In upper case."""
+        return self.node.command.keyword.value.upper()
+
+    @property
+    def line(self) -> int:
+        """The first line."""
+        return self.node.lines[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """Shell text of an instruction, and where its characters stand in the source.
+
+    Attributes:
+        entry: the instruction it belongs to.
+        instruction: the instruction itself; for ONBUILD, the trigger.
+        shell: parsed.
+        offsets: `(script offset, source offset)` where runs of equally placed characters begin; empty where the text does
+            not stand in the source as it is (exec form), so that no fix can be made in it.
+        onbuild: it is the trigger of an ONBUILD.
+    """
+
+    entry: Entry
+    instruction: ast.ShellDependent
+    shell: Shell
+    offsets: tuple[tuple[int, int], ...]
+    onbuild: bool = False
+
+    @property
+    def exact(self) -> bool:
+        """Whether places in the script can be given in the source."""
+        return bool(self.offsets)
+
+    def span(self, start: int, end: int) -> Span:
+        """The place of a stretch of the script; the whole instruction where the place is not known."""
+        if not self.offsets:
+            return self.instruction.span
+        return Span(self._locate(start), self._locate(end - 1) + 1 if end > start else self._locate(start))
+
+    def _locate(self, offset: int) -> int:
+        found = self.offsets[0]
+        for pair in self.offsets:
+            if pair[0] > offset:
+                break
+            found = pair
+        return found[1] + offset - found[0]
+
+
+class Context:
+    """One file and what is known about it. Immutable; derived facts are computed once."""
+
+    def __init__(self, file: File, settings: Settings | None = None, *, parity: bool = False) -> None:
+        self.file = file
+        self.settings = settings or Settings()
+        #: True where a peer's findings are wanted exactly, its known mistakes included.
+        self.parity = parity
+
+    @property
+    def source(self) -> Source:
+        """The text."""
+        return self.file.source
+
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """All instructions in order."""
+        stage = -1
+        entries = []
+        for index, node in enumerate(self.file.instructions):
+            instruction: ast.Instruction | None = None
+            why = ""
+            fault = next((c.fault for c in node.commands if c.fault is not None), None)
+            if fault is not None:
+                why = fault.message
+            else:
+                try:
+                    instruction = build(node, [])
+                except Rejected as rejected:
+                    why = str(rejected)
+            if node.command.keyword.value.upper() == "FROM":
+                stage += 1
+            entries.append(Entry(node, instruction, stage, index, why))
+        return tuple(entries)
+
+    def all(self, kind: type[I]) -> Iterator[tuple[Entry, I]]:
+        """Instructions of one kind, triggers left out."""
+        for entry in self.entries:
+            if isinstance(entry.instruction, kind):
+                yield entry, entry.instruction
+
+    def all_or_triggers(self, kind: type[I]) -> Iterator[tuple[Entry, I]]:
+        """Instructions of one kind, also those behind ONBUILD."""
+        for entry in self.entries:
+            found = entry.instruction
+            if isinstance(found, ast.Onbuild):
+                found = found.trigger
+            if isinstance(found, kind):
+                yield entry, found
+
+    @cached_property
+    def stages(self) -> tuple[tuple[Entry, ...], ...]:
+        """Entries by stage, FROM first; what stands before the first FROM is left out."""
+        count = max((e.stage for e in self.entries), default=-1) + 1
+        return tuple(tuple(e for e in self.entries if e.stage == n) for n in range(count))
+
+    @cached_property
+    def comments(self) -> tuple[tuple[int, CommentLine], ...]:
+        """Comment lines with their line numbers."""
+        return tuple(
+            (self.source.line_at(c.span.start), c) for c in self.file.items if isinstance(c, CommentLine)
+        )
+
+    @cached_property
+    def runs(self) -> tuple[Script, ...]:
+        """Scripts of all RUN instructions, those behind ONBUILD included."""
+        return tuple(script(entry, run) for entry, run in self.all_or_triggers(ast.Run))
+
+
+def script(entry: Entry, instruction: ast.ShellDependent) -> Script:
+    """The shell text of an instruction: the line, the heredoc's body, or the exec form's words joined by blanks."""
+    onbuild = isinstance(entry.instruction, ast.Onbuild)
+    words = instruction.cmdline or ()
+    if not instruction.prepend_shell:
+        return Script(entry, instruction, read(" ".join(words)), (), onbuild)
+    text = words[0] if words else ""
+    if isinstance(instruction, ast.Run) and instruction.files:
+        document = instruction.files[0]
+        if text.strip().startswith("<<"):
+            return Script(entry, instruction, read(document.data), ((0, document.span.start),), onbuild)
+        return Script(entry, instruction, read(f"{text}\n{document.data}{document.name}\n"), (), onbuild)
+    return Script(entry, instruction, read(text), _offsets(entry.node, text), onbuild)
+
+
+def _offsets(node: InstructionNode, text: str) -> tuple[tuple[int, int], ...]:
+    logical = node.logical
+    command = node.commands[-1]
+    begin = command.args[0].start if command.args else -1
+    if begin < 0 or not logical.text.startswith(text, begin):
+        return ()
+    pairs = [(0, logical.source_offset(begin))]
+    pairs += [
+        (start - begin, start + shift)
+        for start, shift in zip(logical.starts, logical.shifts, strict=True)
+        if begin < start < begin + len(text)
+    ]
+    return tuple(pairs)
