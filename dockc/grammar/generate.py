@@ -21,6 +21,18 @@ TARGET = HERE / "tables.py"
 #: File stem to start rules.
 GRAMMARS: dict[str, tuple[str, ...]] = {
     "word": ("word", "plain"),
+    "dockerfile": (
+        "instruction",
+        "flags",
+        "words",
+        "line",
+        "assignments",
+        "legacy_assignment",
+        "healthcheck",
+        "json",
+        "heredoc",
+        "options",
+    ),
 }
 
 _HEAD = '''"""LALR tables of the grammars beside this file.

@@ -27,7 +27,18 @@ _NO_RUNE = "\ufffd"  # how the reference shows the end of the text where it want
 
 
 class WordError(DockcError):
-    """A word that cannot be expanded; the message is the reference's own, `failed to process "...": ...`."""
+    """A word that cannot be expanded; the message is the reference's own, `failed to process "...": ...`.
+
+    Attributes:
+        matched, unmatched: variables asked for up to the error, found and not found.
+    """
+
+    def __init__(
+        self, message: str, matched: frozenset[str] = frozenset(), unmatched: frozenset[str] = frozenset()
+    ) -> None:
+        super().__init__(message)
+        self.matched = matched
+        self.unmatched = unmatched
 
 
 class Expanded(NamedTuple):
@@ -133,7 +144,8 @@ class Lex:
         try:
             return _Machine(env, self.skip_unset_env, matched, unmatched, words).run(self._program(text))
         except _Stop as stop:
-            raise WordError(f"failed to process {quote(text)}: {stop}") from None
+            message = f"failed to process {quote(text)}: {stop}"
+            raise WordError(message, frozenset(matched), frozenset(unmatched)) from None
 
     def _program(self, text: str) -> _Program:
         program = self._programs.get(text)

@@ -1,0 +1,708 @@
+"""One instruction: CST node to AST class, with the checks of the reference's instruction phase.
+
+Source: BuildKit's frontend/dockerfile/instructions (parse.go, bflag.go, commands_run*.go). One function per keyword;
+the order of checks is the reference's, since it decides which of several errors is reported.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from dockc.compiler.ast import (
+    CLASSES,
+    Add,
+    Arg,
+    ArgPair,
+    Cmd,
+    Copy,
+    Device,
+    Entrypoint,
+    Env,
+    Expose,
+    Flag,
+    From,
+    Healthcheck,
+    Heredoc,
+    InlineFile,
+    Instruction,
+    KeyValue,
+    Label,
+    LintFact,
+    Maintainer,
+    Onbuild,
+    Run,
+    Shell,
+    SourceContent,
+    Stopsignal,
+    User,
+    Volume,
+    Word,
+    Workdir,
+)
+from dockc.compiler.csvline import CsvError, fields
+from dockc.compiler.durations import DurationError, parse_duration
+from dockc.compiler.mounts import parse_mount, suggested, ties
+from dockc.compiler.numbers import NumberError, parse_bool, parse_int
+from dockc.compiler.suggest import nearest
+from dockc.errors import CompileError, SyntaxFailure
+from dockc.grammar.cst import Command, InstructionNode, Token
+from dockc.grammar.diagnostic import Diagnostic
+from dockc.grammar.gostr import quote, trim
+from dockc.grammar.heredoc import chomp, parse_opener
+from dockc.grammar.source import Span, encode
+from dockc.grammar.word import WordError
+
+_ONBUILD = re.compile(r"[\t\n\f\r ]*ONBUILD[\t\n\f\r ]*", re.IGNORECASE | re.ASCII)
+_STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*\Z")
+_BOOL, _STRING, _STRINGS = "bool", "string", "strings"
+
+
+class Rejected(Exception):
+    """An instruction that the reference refuses.
+
+    Attributes:
+        error: message, suggestion, alternatives.
+        code, span, help: for a diagnostic.
+    """
+
+    def __init__(self, error: CompileError | str, span: Span, code: str = "", help_: str = "") -> None:
+        self.error = error if isinstance(error, CompileError) else CompileError(error)
+        super().__init__(self.error.message)
+        self.span = span
+        self.code = code or "invalid-instruction"
+        self.help = help_
+
+    def failure(self, prefix: str = "", location: tuple[tuple[int, int], ...] | None = None) -> SyntaxFailure:
+        """The reference's error."""
+        error = self.error
+        return SyntaxFailure(
+            prefix + error.message,
+            locations=(location,) if location else (),
+            suggestion=error.suggestion,
+            alternatives=tuple(prefix + message for message in error.alternatives),
+            hint=self.help,
+        )
+
+    def diagnostic(self, lines: tuple[int, int]) -> Diagnostic:
+        """The same for people, on the exact words."""
+        error = self.error
+        help_ = self.help or (f"did you mean {error.suggestion}?" if error.suggestion else "")
+        return Diagnostic(
+            self.code, error.message, self.span, help=help_, lines=lines, suggestion=error.suggestion
+        )
+
+
+class _Request(NamedTuple):
+    """What the functions below work from.
+
+    Attributes:
+        node, command: of the CST.
+        name: keyword in upper case.
+        args: the arguments; for ENV and LABEL key, value and delimiter in turn.
+        base: fields that all AST classes share.
+        facts: where lint facts go.
+    """
+
+    node: InstructionNode
+    command: Command
+    name: str
+    args: tuple[Word, ...]
+    base: dict[str, Any]
+    facts: list[LintFact]
+
+    def reject(self, message: CompileError | str, code: str, span: Span | None = None, help_: str = "") -> Rejected:
+        """An error on a span, or on the whole instruction."""
+        return Rejected(message, span or self.base["span"], code, help_)
+
+    def fact(self, rule: str, message: str) -> None:
+        self.facts.append(LintFact(rule, message, self.node.lines, self.node.comments))
+
+
+def build(node: InstructionNode, facts: list[LintFact]) -> Instruction:
+    """The AST of a node; lint facts are appended in emission order. Raises Rejected."""
+    request = _request(node, node.command, facts)
+    builder = _BUILDERS.get(request.name)
+    if builder is None:
+        raise _unknown(request)
+    return builder(request)
+
+
+def _unknown(request: _Request) -> Rejected:
+    options = tuple(sorted(CLASSES))
+    name = request.command.keyword.value
+    best = nearest(name, options, ignore_case=True)
+    error = suggested(f"unknown instruction: {name}", best, ties(name, best, options, ignore_case=True))
+    return request.reject(error, "unknown-instruction", request.base["name_span"])
+
+
+# Words, spans, flags
+
+
+def _request(node: InstructionNode, command: Command, facts: list[LintFact]) -> _Request:
+    logical = node.logical
+    span = logical.span
+    keyword = command.keyword
+    size = len(logical.text)
+
+    def place(start: int, end: int) -> Span:
+        return span(min(start, size), min(end, size))
+
+    flags = tuple(_flag(flag.text, place(flag.token.start, flag.token.end)) for flag in command.flags)
+    name = keyword.value.upper()
+    whole = place(command.start, command.end)
+    heredocs: tuple[Heredoc, ...] = ()
+    if node.heredocs:
+        heredocs = tuple(
+            Heredoc(h.name, h.content, h.chomp, h.expand, h.fd, h.body) for h in node.heredocs
+        )
+        whole = Span(whole.start, max(whole.end, node.heredocs[-1].end.end))
+    args = _args(node, command, place)
+    base: dict[str, Any] = {
+        "name": keyword.value,
+        "name_span": place(keyword.start, keyword.end),
+        "code": trim(logical.text) if command is node.commands[0] else trim(command.text[command.start :]),
+        "lines": node.lines,
+        "span": whole,
+        "comments": node.comments,
+        "flags": flags,
+        "args": args,
+        "heredocs": heredocs,
+    }
+    return _Request(node, command, name, args, base, facts)
+
+
+def _args(node: InstructionNode, command: Command, place: _Place) -> tuple[Word, ...]:
+    """The arguments as the reference's instruction phase sees them."""
+    values, tokens = command.values, command.args
+    assert values is not None, "an instruction with a fault has no arguments"
+    form = command.form
+    if form == "words" or form == "line" or form == "names":
+        return tuple(Word(v, place(t.start, t.end)) for v, t in zip(values, tokens, strict=True))
+    if command.is_json:
+        tokens = tuple(t for t in tokens if t.kind == "JSON_STRING" or t.kind == "HEALTH_TYPE")
+        return tuple(Word(v, place(t.start, t.end)) for v, t in zip(values, tokens, strict=True))
+    if form == "assignments":
+        return tuple(_assigned(values, tokens, place))
+    if form == "instruction":
+        inner = node.commands[node.commands.index(command) + 1 :]
+        words = [Word(c.keyword.value, place(c.keyword.start, c.keyword.end)) for c in inner]
+        return (*words, *_args(node, inner[-1], place))
+    here = place(command.end, command.end)
+    spans = [place(t.start, t.end) for t in tokens]
+    return tuple(Word(v, spans[at] if at < len(spans) else here) for at, v in enumerate(values))
+
+
+def _assigned(values: tuple[str, ...], tokens: tuple[Token, ...], place: _Place) -> list[Word]:
+    """Key, value and delimiter of each `key=value`."""
+    words = []
+    for at, token in enumerate(tokens):
+        key, value, delimiter = values[3 * at : 3 * at + 3]
+        cut = token.start + len(key)
+        words.append(Word(key, place(token.start, cut)))
+        words.append(Word(value, place(cut + 1, token.end)))
+        words.append(Word(delimiter, place(cut, cut + 1)))
+    return words
+
+
+def _flag(text: str, span: Span) -> Flag:
+    name, equals, value = text[2:].partition("=")
+    if not equals:
+        return Flag(text, name, None, span, None)
+    return Flag(text, name, value, span, Span(min(span.start + len(name) + 3, span.end), span.end))
+
+
+class _Flags(NamedTuple):
+    """Checked flags: values of those that were used, in order of first use."""
+
+    used: Mapping[str, list[str]]
+
+    def text(self, name: str, default: str = "") -> str:
+        return self.used[name][-1] if name in self.used else default
+
+    def true(self, name: str) -> bool:
+        return self.text(name) == "true"
+
+    def maybe(self, name: str) -> bool | None:
+        return self.true(name) if name in self.used else None
+
+
+def _flags(request: _Request, known: Mapping[str, str]) -> _Flags:
+    """Check the flags of an instruction against the known ones (name to kind). Raises Rejected."""
+    used: dict[str, list[str]] = {}
+    for flag in request.base["flags"]:
+        name, value = flag.name, flag.value
+        shown = f"--{name}"
+        kind = known.get(name)
+        if kind is None:
+            options = tuple(sorted(known))
+            best = nearest(name, options)
+            error = suggested(f"unknown flag: {shown}", best, ties(name, best, options))
+            help_ = "" if best or not options else f"{request.name} takes " + ", ".join(f"--{o}" for o in options)
+            raise request.reject(error, "unknown-flag", flag.span, help_)
+        if name in used and kind != _STRINGS:
+            raise request.reject(f"duplicate flag specified: {shown}", "duplicate-flag", flag.span)
+        if (value is None and kind != _BOOL) or (value == "" and kind == _BOOL):
+            raise request.reject(f"missing a value on flag: {shown}", "missing-flag-value", flag.span)
+        if kind == _BOOL:
+            lower = (value or "true").lower()
+            if lower not in ("true", "false"):
+                message = f"expecting boolean value for flag {shown}, not: {value}"
+                raise request.reject(message, "bad-flag-value", flag.value_span, "write true or false")
+            value = lower
+        used.setdefault(name, []).append(value or "")
+    return _Flags(used)
+
+
+def _flag_word(request: _Request, flags: _Flags, name: str) -> Word:
+    """The value of a flag with its place, or an empty word at the keyword's end."""
+    if name in flags.used:
+        flag = next(f for f in reversed(request.base["flags"]) if f.name == name)
+        return Word(flags.text(name), flag.value_span or flag.span)
+    end = request.base["name_span"].end
+    return Word("", Span(end, end))
+
+
+def _flag_words(request: _Request, name: str) -> tuple[Word, ...]:
+    """All values of a flag that may come more than once."""
+    return tuple(
+        Word(f.value or "", f.value_span or f.span) for f in request.base["flags"] if f.name == name
+    )
+
+
+def _one(request: _Request) -> Word:
+    if len(request.args) != 1:
+        raise request.reject(f"{request.name} requires exactly one argument", "argument-count")
+    return request.args[0]
+
+
+def _at_least_one(request: _Request) -> None:
+    if not request.args:
+        raise request.reject(f"{request.name} requires at least one argument", "argument-count")
+
+
+# One function per instruction
+
+
+def _doc_comment(comments: tuple[str, ...], name: str) -> str:
+    if name:
+        for comment in comments:
+            if comment.startswith(name + " "):
+                return comment[len(name) + 1 :]
+    return ""
+
+
+def _check_description(request: _Request, keys: list[str]) -> None:
+    comments = request.node.comments
+    if not comments or not keys or comments[-1].split(" ")[0] in keys:
+        return
+    example = keys[0] if len(keys) == 1 else "<arg_key>"
+    request.fact(
+        "InvalidDefinitionDescription",
+        f"Comment for {request.name} should follow the format: `# {example} <description>`",
+    )
+
+
+def _from(request: _Request) -> From:
+    args, keyword = request.args, request.command.keyword.value
+    if len(args) == 3 and args[2].text != args[2].text.lower():
+        request.fact("StageNameCasing", f"Stage name '{args[2].text}' should be lowercase")
+    if len(args) >= 3:
+        word = args[1].text
+        lower, upper = keyword == keyword.lower(), keyword == keyword.upper()
+        if (lower and word != word.lower()) or (upper and not lower and word != word.upper()):
+            request.fact("FromAsCasing", f"'{word}' and '{keyword}' keywords' casing do not match")
+    name = ""
+    as_word = name_word = None
+    if len(args) == 3 and len(args[1].text) == 2 and args[1].text.casefold() == "as":
+        _, as_word, name_word = args
+        name = name_word.text.lower()
+        if not _STAGE_NAME.match(name):
+            message = (
+                f"invalid name for build stage: {quote(args[2].text)}, "
+                "name can't start with a number or contain symbols"
+            )
+            raise request.reject(message, "bad-stage-name", args[2].span)
+    elif len(args) != 1:
+        raise request.reject("FROM requires either one or three arguments", "argument-count")
+    flags = _flags(request, {"platform": _STRING})
+    if name:
+        _check_description(request, [name])
+    return From(
+        **request.base,
+        base=args[0],
+        platform=_flag_word(request, flags, "platform"),
+        stage_name=name,
+        stage_name_word=name_word,
+        as_word=as_word,
+        doc_comment=_doc_comment(request.node.comments, name),
+    )
+
+
+def _arg(request: _Request) -> Arg:
+    _at_least_one(request)
+    pairs = []
+    for word in request.args:
+        key, equals, value = word.text.partition("=")
+        if equals and not key:
+            raise request.reject("ARG names can not be blank", "blank-name", word.span)
+        comment = _doc_comment(request.node.comments, key)
+        start, end = word.span
+        cut = min(start + len(key), end)
+        if not equals:
+            pairs.append(ArgPair(word, None, comment))
+        else:
+            pairs.append(
+                ArgPair(Word(key, Span(start, cut)), Word(value, Span(min(cut + 1, end), end)), comment)
+            )
+    _check_description(request, [pair.key.text for pair in pairs])
+    return Arg(**request.base, pairs=tuple(pairs))
+
+
+def _pairs(request: _Request) -> tuple[KeyValue, ...]:
+    _flags(request, {})
+    _at_least_one(request)
+    args = request.args
+    pairs = []
+    for at in range(0, len(args), 3):
+        key, value, delimiter = args[at : at + 3]
+        if not key.text:
+            raise request.reject(f"{request.name} names can not be blank", "blank-name", delimiter.span)
+        pairs.append(KeyValue(key, value, not delimiter.text))
+    return tuple(pairs)
+
+
+def _env(request: _Request) -> Env:
+    return Env(**request.base, pairs=_pairs(request))
+
+
+def _label(request: _Request) -> Label:
+    return Label(**request.base, pairs=_pairs(request))
+
+
+def _maintainer(request: _Request) -> Maintainer:
+    request.fact("MaintainerDeprecated", "Maintainer instruction is deprecated in favor of using label")
+    word = _one(request)
+    _flags(request, {})
+    return Maintainer(**request.base, maintainer=word)
+
+
+_COPY_FLAGS = {
+    "chown": _STRING,
+    "from": _STRING,
+    "chmod": _STRING,
+    "link": _BOOL,
+    "exclude": _STRINGS,
+    "parents": _BOOL,
+}
+_ADD_FLAGS = {
+    "chown": _STRING,
+    "chmod": _STRING,
+    "link": _BOOL,
+    "keep-git-dir": _BOOL,
+    "checksum": _STRING,
+    "unpack": _BOOL,
+    "exclude": _STRINGS,
+}
+
+
+def _sources(request: _Request, known: Mapping[str, str]) -> tuple[dict[str, Any], _Flags]:
+    """What COPY and ADD share."""
+    args, name = request.args, request.name
+    if len(args) < 2:
+        message = (
+            f"{name} requires at least two arguments, but only one was provided. "
+            "Destination could not be determined"
+        )
+        raise request.reject(message, "argument-count", None, f"write {name} SOURCE... DESTINATION")
+    flags = _flags(request, known)
+    dest = args[-1]
+    if _opener_name(dest.text) is not None:
+        raise request.reject(f"{name} cannot accept a heredoc as a destination", "bad-heredoc", dest.span)
+    bodies = {heredoc.name: heredoc for heredoc in request.base["heredocs"]}
+    sources, contents = [], []
+    for word in args[:-1]:
+        opener = _opener_name(word.text)
+        if opener is None:
+            sources.append(word)
+            continue
+        path, stripped, expand = opener
+        body = bodies.get(path)
+        data = body.content if body else ""
+        contents.append(
+            SourceContent(path, chomp(data) if stripped else data, expand, body.span if body else word.span)
+        )
+    shared = {
+        **request.base,
+        "sources": tuple(sources),
+        "contents": tuple(contents),
+        "dest": dest,
+        "chown": _flag_word(request, flags, "chown"),
+        "chmod": _flag_word(request, flags, "chmod"),
+        "link": flags.true("link"),
+        "excludes": _flag_words(request, "exclude"),
+    }
+    return shared, flags
+
+
+def _opener_name(text: str) -> tuple[str, bool, bool] | None:
+    """Name, `<<-` and expansion of a word that opens a heredoc, else None."""
+    try:
+        opener = parse_opener(text)
+    except WordError:
+        return None
+    return None if opener is None else (opener.name, opener.chomp, opener.expand)
+
+
+def _copy(request: _Request) -> Copy:
+    shared, flags = _sources(request, _COPY_FLAGS)
+    return Copy(**shared, from_=_flag_word(request, flags, "from"), parents=flags.true("parents"))
+
+
+def _add(request: _Request) -> Add:
+    shared, flags = _sources(request, _ADD_FLAGS)
+    return Add(
+        **shared,
+        checksum=_flag_word(request, flags, "checksum"),
+        keep_git_dir=flags.maybe("keep-git-dir"),
+        unpack=flags.maybe("unpack"),
+    )
+
+
+def _command_line(request: _Request, args: tuple[Word, ...]) -> tuple[str, ...]:
+    """The exec form's words, or all of the shell form as one."""
+    if not args:
+        return ()
+    if request.command.is_json:
+        return tuple(word.text for word in args)
+    return (" ".join(word.text for word in args),)
+
+
+def _run(request: _Request) -> Run:
+    known = {"device": _STRINGS, "mount": _STRINGS, "network": _STRING, "security": _STRING}
+    flags = _flags(request, known)
+    devices = tuple(_device(request, word) for word in _flag_words(request, "device"))
+    mounts = _flag_words(request, "mount")
+    for mount in mounts:
+        try:
+            parse_mount(mount.text, None)
+        except CompileError as error:
+            raise request.reject(error, "bad-mount", mount.span) from None
+    network = flags.text("network", "default")
+    if network not in ("default", "none", "host"):
+        span = _flag_word(request, flags, "network").span
+        help_ = "default, none or host"
+        raise request.reject(f"invalid network mode {quote(network)}", "bad-flag-value", span, help_)
+    security = flags.text("security", "sandbox")
+    if security not in ("sandbox", "insecure"):
+        span = _flag_word(request, flags, "security").span
+        help_ = "sandbox or insecure"
+        raise request.reject(f"security {quote(security)} is not valid", "bad-flag-value", span, help_)
+    return Run(
+        **request.base,
+        cmdline=_command_line(request, request.args),
+        prepend_shell=not request.command.is_json,
+        files=tuple(
+            InlineFile(h.name, h.content, h.chomp, h.expand, h.span) for h in request.base["heredocs"]
+        ),
+        flags_used=tuple(flags.used),
+        mounts=mounts,
+        network=network,
+        security=security,
+        devices=devices,
+    )
+
+
+def _device(request: _Request, word: Word) -> Device:
+    """Read the value of a `--device`."""
+
+    def bad(message: CompileError | str) -> Rejected:
+        return request.reject(message, "bad-device", word.span)
+
+    try:
+        options = fields(word.text)
+    except CsvError as error:
+        raise bad(f"failed to parse csv devices: {error}") from None
+    name, required = "", False
+    for option in options:
+        key, equals, value = option.partition("=")
+        key = key.lower()
+        if not equals and key == "required":
+            required = True
+        elif equals and key == "name":
+            if name:
+                raise bad(f"device name already set to {name}")
+            name = value
+        elif equals and key == "required":
+            try:
+                required = parse_bool(value)
+            except NumberError:
+                raise bad(f"invalid value for {key}: {value}") from None
+        elif not name:
+            name = option
+        elif not equals:
+            raise bad(f"invalid field '{option}' must be a key=value pair")
+        else:
+            raise bad(suggested(f"unexpected key '{key}' in '{option}'", nearest(key, ("name", "required"))))
+    return Device(name, required)
+
+
+def _cmd(request: _Request) -> Cmd:
+    _flags(request, {})
+    line = _command_line(request, request.args)
+    return Cmd(**request.base, cmdline=line, prepend_shell=not request.command.is_json)
+
+
+def _entrypoint(request: _Request) -> Entrypoint:
+    _flags(request, {})
+    line = _command_line(request, request.args) or None
+    return Entrypoint(**request.base, cmdline=line, prepend_shell=not request.command.is_json)
+
+
+def _shell(request: _Request) -> Shell:
+    _flags(request, {})
+    line = _command_line(request, request.args)
+    _at_least_one(request)
+    if not request.command.is_json:
+        message = "SHELL requires the arguments to be in JSON form"
+        raise request.reject(message, "not-json", None, 'write SHELL ["program", "argument"]')
+    return Shell(**request.base, shell=line)
+
+
+_HEALTH_FLAGS = ("interval", "timeout", "start-period", "start-interval", "retries")
+
+
+def _healthcheck(request: _Request) -> Healthcheck:
+    _at_least_one(request)
+    kind, args = request.args[0].text.upper(), request.args[1:]
+    if kind == "NONE":
+        if args:
+            raise request.reject("HEALTHCHECK NONE takes no arguments", "argument-count", args[0].span)
+        return Healthcheck(**request.base, test=("NONE",))
+    flags = _flags(request, dict.fromkeys(_HEALTH_FLAGS, _STRING))
+    if kind != "CMD":
+        message = f"Unknown type {quote(kind)} in HEALTHCHECK (try CMD)"
+        raise request.reject(message, "bad-healthcheck", request.args[0].span)
+    line = _command_line(request, args)
+    if not line:
+        raise request.reject("Missing command after HEALTHCHECK CMD", "argument-count", request.args[0].span)
+    times = [_interval(request, flags, name) for name in _HEALTH_FLAGS[:4]]
+    return Healthcheck(
+        **request.base,
+        test=("CMD" if request.command.is_json else "CMD-SHELL", *line),
+        interval=times[0],
+        timeout=times[1],
+        start_period=times[2],
+        start_interval=times[3],
+        retries=_retries(request, flags),
+    )
+
+
+def _interval(request: _Request, flags: _Flags, name: str) -> int:
+    word = _flag_word(request, flags, name)
+    if not word.text:
+        return 0
+    try:
+        value = parse_duration(word.text)
+    except DurationError as error:
+        raise request.reject(str(error), "bad-flag-value", word.span, "a number with a unit, such as 30s") from None
+    if value and value < 1_000_000:
+        raise request.reject(f"Interval {quote(name)} cannot be less than 1ms", "bad-flag-value", word.span)
+    return value
+
+
+def _retries(request: _Request, flags: _Flags) -> int:
+    word = _flag_word(request, flags, "retries")
+    if not word.text:
+        return 0
+    try:
+        value = parse_int(word.text, bits=32)
+    except NumberError as error:
+        raise request.reject(str(error), "bad-flag-value", word.span, "a whole number") from None
+    if value < 0:
+        raise request.reject(f"--retries cannot be negative ({value})", "bad-flag-value", word.span)
+    return value
+
+
+def _expose(request: _Request) -> Expose:
+    _at_least_one(request)
+    _flags(request, {})
+    return Expose(**request.base, ports=tuple(sorted(request.args, key=lambda word: encode(word.text))))
+
+
+def _stopsignal(request: _Request) -> Stopsignal:
+    return Stopsignal(**request.base, signal=_one(request))
+
+
+def _user(request: _Request) -> User:
+    word = _one(request)
+    _flags(request, {})
+    return User(**request.base, user=word)
+
+
+def _workdir(request: _Request) -> Workdir:
+    word = _one(request)
+    _flags(request, {})
+    return Workdir(**request.base, path=word)
+
+
+def _volume(request: _Request) -> Volume:
+    _at_least_one(request)
+    _flags(request, {})
+    volumes = []
+    for word in request.args:
+        path = trim(word.text)
+        if not path:
+            raise request.reject("VOLUME specified can not be an empty string", "blank-name", word.span)
+        volumes.append(Word(path, word.span))
+    return Volume(**request.base, volumes=tuple(volumes))
+
+
+def _onbuild(request: _Request) -> Onbuild:
+    _at_least_one(request)
+    _flags(request, {})
+    word = request.args[0]
+    trigger = trim(word.text).upper()
+    if trigger == "ONBUILD":
+        message = "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"
+        raise request.reject(message, "bad-trigger", word.span)
+    if trigger in ("MAINTAINER", "FROM"):
+        raise request.reject(f"{trigger} isn't allowed as an ONBUILD trigger", "bad-trigger", word.span)
+    expression = _ONBUILD.sub("", request.node.logical.text, count=1)
+    if heredocs := request.base["heredocs"]:
+        parts = [expression, *(f"{heredoc.content}{heredoc.name}" for heredoc in heredocs)]
+        expression = "\n".join(parts)
+    inner: Instruction | None = None
+    command = request.node.commands[1]
+    nested = _request(request.node, command, [])
+    builder = _BUILDERS.get(nested.name)
+    if builder is not None:
+        try:
+            inner = builder(nested)
+        except Rejected:
+            inner = None  # the build that triggers it will say what is wrong
+    return Onbuild(**request.base, expression=expression, trigger=inner)
+
+
+_Place = Callable[[int, int], Span]
+_BUILDERS: dict[str, Callable[[_Request], Instruction]] = {
+    "ADD": _add,
+    "ARG": _arg,
+    "CMD": _cmd,
+    "COPY": _copy,
+    "ENTRYPOINT": _entrypoint,
+    "ENV": _env,
+    "EXPOSE": _expose,
+    "FROM": _from,
+    "HEALTHCHECK": _healthcheck,
+    "LABEL": _label,
+    "MAINTAINER": _maintainer,
+    "ONBUILD": _onbuild,
+    "RUN": _run,
+    "SHELL": _shell,
+    "STOPSIGNAL": _stopsignal,
+    "USER": _user,
+    "VOLUME": _volume,
+    "WORKDIR": _workdir,
+}

@@ -1,0 +1,246 @@
+"""Text to CST: the scanner's lines, each read by the rules of `dockerfile.lark`.
+
+A fault spoils its own instruction only: reading goes on at the next one, so a file gives all its errors at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+from dockc.grammar import forms
+from dockc.grammar.cst import (
+    BlankLine,
+    Command,
+    CommentLine,
+    DirectiveLine,
+    Fault,
+    File,
+    HeredocNode,
+    InstructionNode,
+    Item,
+    Logical,
+    Token,
+)
+from dockc.grammar.diagnostic import Diagnostic
+from dockc.grammar.forms import EMPTY, Form
+from dockc.grammar.gostr import SPACES
+from dockc.grammar.heredoc import openers
+from dockc.grammar.scanner import Blank, Comment, Problem, Scanner
+from dockc.grammar.source import Source, Span
+from dockc.grammar.word import WordError
+
+#: Keyword to form of arguments.
+FORMS: dict[str, Callable[[str, int, int, str], Form]] = {
+    "ADD": forms.json_or_words,
+    "ARG": forms.names,
+    "CMD": forms.json_or_line,
+    "COPY": forms.json_or_words,
+    "ENTRYPOINT": forms.json_or_line,
+    "ENV": lambda text, start, end, escape: forms.assignments(text, start, end, escape, "ENV"),
+    "EXPOSE": forms.words,
+    "FROM": forms.words,
+    "HEALTHCHECK": forms.healthcheck,
+    "LABEL": lambda text, start, end, escape: forms.assignments(text, start, end, escape, "LABEL"),
+    "MAINTAINER": forms.line,
+    "RUN": forms.json_or_line,
+    "SHELL": forms.json_or_line,
+    "STOPSIGNAL": forms.line,
+    "USER": forms.line,
+    "VOLUME": forms.json_or_words,
+    "WORKDIR": forms.line,
+}
+KEYWORDS = frozenset({*FORMS, "ONBUILD"})
+WITH_HEREDOCS = frozenset({"ADD", "COPY", "RUN"})
+_UNKNOWN = Form("unknown", (), ("",))
+_LOOKS_LIKE_INSTRUCTION = re.compile(rf"(?:{'|'.join(sorted(KEYWORDS))})[ \t]")
+
+
+class Parsed(NamedTuple):
+    """A source read.
+
+    Attributes:
+        file: the tree.
+        diagnostics: what is wrong, in order of place. The first is the one that the reference reports.
+    """
+
+    file: File
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def parse(source: Source) -> Parsed:
+    """Read a source. Never raises for bad input."""
+    return _Reader(source).read()
+
+
+class _Reader:
+    """One pass over a source. Its state: the items so far, the faults so far, the comments not yet claimed."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.scanner = Scanner(source)
+        self.items: list[Item] = []
+        self.diagnostics: list[Diagnostic] = []
+        self.comments: list[str] = []
+        self.any_instruction = False
+        self.last_read = 0  # the last line that a heredoc without end went through
+
+    def read(self) -> Parsed:
+        scanner = self.scanner
+        while True:
+            item = scanner.item()
+            if item is None:
+                if scanner.too_long is None:
+                    break
+                self.long_line()
+            elif isinstance(item, Blank):
+                self.items.append(BlankLine(item.span))
+            elif isinstance(item, Comment):
+                self.comment(item)
+            else:
+                self.instruction(item)
+        if not self.any_instruction and not self.diagnostics:
+            end = len(self.source.text)
+            self.problem(
+                Problem("no-instructions", "file with no instructions", scanner.line, Span(end, end), "begin with FROM")
+            )
+        return Parsed(File(self.source, scanner.escape, tuple(self.items)), tuple(self.diagnostics))
+
+    def problem(self, problem: Problem) -> None:
+        lines = (problem.line, problem.line)
+        self.diagnostics.append(
+            Diagnostic(problem.code, problem.message, problem.span, help=problem.help, lines=lines)
+        )
+
+    def long_line(self) -> None:
+        problem = self.scanner.too_long
+        assert problem is not None
+        if not self.any_instruction:
+            # The reference looks for instructions first, and finds none.
+            problem = problem._replace(code="no-instructions", message="file with no instructions")
+        self.problem(problem)
+        self.items.append(BlankLine(self.scanner.skip_long_line()))
+
+    def comment(self, item: Comment) -> None:
+        if item.problem is not None:
+            self.problem(item.problem)
+        found = item.directive
+        if found is not None:
+            self.items.append(DirectiveLine(item.span, found.name, found.value, found.line))
+            return
+        if item.text:
+            self.comments.append(item.text)
+        else:
+            self.comments = []
+        self.items.append(CommentLine(item.span, item.text))
+
+    def instruction(self, logical: Logical) -> None:
+        self.any_instruction = True
+        scanner = self.scanner
+        commands = _commands(logical.text, scanner.escape)
+        first, line = logical.first, scanner.line
+        fault = next((c.fault for c in reversed(commands) if c.fault is not None), None)
+        heredocs: tuple[HeredocNode, ...] = ()
+        if fault is None and "<<" in logical.text and _may_have_heredocs(commands):
+            try:
+                heredocs, fault = self.heredocs(logical, commands)
+            except WordError as error:
+                fault = Fault("bad-heredoc", error.message, 0, len(logical.text))
+        if fault is not None:
+            self.diagnostics.append(
+                Diagnostic(
+                    fault.code,
+                    fault.message,
+                    logical.span(fault.start, fault.end),
+                    help=fault.help,
+                    lines=(first, max(line, self.last_read)),
+                )
+            )
+        source = self.source
+        begin = source.line_starts[first - 1]
+        end = source.line_starts[scanner.line] if scanner.line < len(source.line_starts) else len(source.text)
+        self.last_read = 0
+        self.items.append(
+            InstructionNode(
+                Span(begin, end), logical, commands, heredocs, tuple(self.comments), (first, scanner.line)
+            )
+        )
+        self.comments = []
+
+    def heredocs(
+        self, logical: Logical, commands: tuple[Command, ...]
+    ) -> tuple[tuple[HeredocNode, ...], Fault | None]:
+        scanner = self.scanner
+        nodes = []
+        for opener in openers(logical.text):
+            body, end, ended = scanner.heredoc(opener.name, opener.chomp)
+            content = self.source.text[body.start : body.end]
+            nodes.append(
+                HeredocNode(opener.name, opener.fd, opener.chomp, opener.expand, content, body, end)
+            )
+            if not ended:
+                nodes[-1] = self.recover(nodes[-1], logical.last)
+                at = max(logical.text.find("<<"), 0)
+                return tuple(nodes), Fault(
+                    "unterminated-heredoc",
+                    "unterminated heredoc",
+                    at,
+                    len(logical.text),
+                    f"no line of the file is just {opener.name}" + (" (after tabs)" if opener.chomp else ""),
+                )
+        return tuple(nodes), None
+
+    def recover(self, node: HeredocNode, opener_line: int) -> HeredocNode:
+        """After a heredoc without end, go on at the first line that looks like an instruction."""
+        source = self.source
+        self.last_read = self.scanner.line
+        for line in range(source.line_at(node.body.start) - 1, len(source.line_starts)):
+            if line >= opener_line and _LOOKS_LIKE_INSTRUCTION.match(source.text, source.line_starts[line]):
+                self.scanner.rewind(line)
+                at = source.line_starts[line]
+                body = Span(node.body.start, at)
+                return replace(node, content=source.slice(body), body=body, end=Span(at, at))
+        return node
+
+
+def _may_have_heredocs(commands: tuple[Command, ...]) -> bool:
+    command = commands[0]
+    if command.keyword.value.upper() == "ONBUILD" and len(commands) > 1:
+        command = commands[1]
+    return command.keyword.value.upper() in WITH_HEREDOCS and not command.is_json
+
+
+def _commands(text: str, escape: str) -> tuple[Command, ...]:
+    """The instruction of a logical line; after ONBUILD the inner ones too, outermost first."""
+    found: list[Command] = []
+    text = text.rstrip(SPACES)  # so that the end of each part is the end of the text, and nothing is copied
+    start, end = 0, len(text)
+    while True:
+        start, end = _trim(text, start, end)
+        header, outcome = forms.tokens("instruction", text, start, end, escape)
+        keyword = header[0] if header else Token("KEYWORD", "", start, start)
+        rest = outcome if isinstance(outcome, int) else end
+        nodes, args_text, begin, stop = forms.flags(text, rest, end, escape)
+        begin, stop = _trim(args_text, begin, stop)
+        name = keyword.value.upper()
+        if name == "ONBUILD":
+            form = Form("instruction", (), ()) if begin < stop else EMPTY
+        else:
+            reader = FORMS.get(name)
+            form = _UNKNOWN if reader is None else reader(args_text, begin, stop, escape)
+        found.append(
+            Command(text, start, end, keyword, nodes, form.name, form.args, form.values, form.is_json, form.fault)
+        )
+        if form.name != "instruction":
+            return tuple(found)
+        text, start, end = args_text, begin, stop
+
+
+def _trim(text: str, start: int, end: int) -> tuple[int, int]:
+    while start < end and text[start] in SPACES:
+        start += 1
+    while end > start and text[end - 1] in SPACES:
+        end -= 1
+    return start, end
