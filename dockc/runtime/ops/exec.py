@@ -1,0 +1,196 @@
+"""The exec operation: a RUN step."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dockc.errors import DockcError, ExecError
+from dockc.oci import digest as digests
+from dockc.oci.gotext import dump_json, quote
+from dockc.runtime import secrets
+from dockc.runtime.executor.base import (
+    DEFAULT_PATH,
+    ExecIO,
+    ExecSpec,
+    ExecutorError,
+    HostEntry,
+    NetworkMode,
+    Rlimit,
+    SecurityMode,
+)
+from dockc.runtime.ops import execkey
+from dockc.runtime.ops.execmounts import ExecMounts, get_secret
+from dockc.runtime.ops.steplog import StepLog
+from dockc.runtime.refs.contenthash import Selector, digest_by
+from dockc.runtime.refs.result import RefResult, ref_of
+from dockc.solver.op import STDERR, STDOUT, CacheDep, CacheMap
+
+if TYPE_CHECKING:
+    from dockc.llb.pb import ops_pb2
+    from dockc.runtime.refs.ref import ImmutableRef
+    from dockc.runtime.worker import Worker
+    from dockc.solver.op import OpContext
+    from dockc.solver.result import Result
+    from dockc.solver.vertex import Vertex
+
+_PROXIES = (
+    ("http_proxy", "HTTP_PROXY"),
+    ("https_proxy", "HTTPS_PROXY"),
+    ("ftp_proxy", "FTP_PROXY"),
+    ("no_proxy", "NO_PROXY"),
+    ("all_proxy", "ALL_PROXY"),
+)
+
+
+class ExecOp:
+    """Runs a process on file systems and gives back those that it may have changed."""
+
+    def __init__(self, vertex: Vertex, worker: Worker) -> None:
+        self._vertex = vertex
+        self._worker = worker
+        self._op: ops_pb2.ExecOp = getattr(vertex.op, "exec")  # noqa: B009 - reads like the builtin
+
+    async def cache_map(self, ctx: OpContext) -> CacheMap:
+        """See `solver.op.Op.cache_map`."""
+        check_entitlements(self._op, ctx.value(secrets.ENTITLEMENTS))
+        preimage = execkey.preimage(self._vertex.op)
+        deps = tuple(
+            CacheDep(
+                selector=key.selector_digest,
+                content_digest=digest_by([Selector(path=p, follow_links=True) for p in key.content_paths])
+                if key.by_content
+                else None,
+                preprocess=_make_present,
+            )
+            for key in execkey.input_keys(self._op, len(self._vertex.inputs))
+        )
+        return CacheMap(digest=digests.from_bytes(dump_json(preimage)), deps=deps, preimage=preimage)
+
+    async def exec(self, ctx: OpContext, inputs: Sequence[Result]) -> Sequence[Result | None]:
+        """See `solver.op.Op.exec`."""
+        refs = [ref_of(result) for result in inputs]
+        return await ctx.run_blocking(self._run, ctx, refs)
+
+    def _run(self, ctx: OpContext, refs: list[ImmutableRef]) -> list[Result | None]:
+        _check_devices(self._op, ctx)
+        spec = make_spec(self._op, ctx)
+        with ExecMounts(self._op, refs, self._worker.refs, ctx) as mounts:
+            root = mounts.root
+            if root is None:
+                raise DockcError("no root mount found in exec op")
+            log = StepLog(ctx.log)
+            io = ExecIO(stdout=lambda data: log.write(STDOUT, data), stderr=lambda data: log.write(STDERR, data))
+            spec = _with_root(spec, readonly=root.readonly)
+            try:
+                status = self._worker.executor.run(spec, root.path, mounts.mounts, io, ctx.cancelled)
+            except ExecutorError as exc:
+                if ctx.cancelled.is_set():
+                    raise
+                log.flush_tail()
+                raise self._not_started(exc, ctx) from exc
+            except BaseException:
+                log.flush_tail()
+                raise
+            allowed = (0,) if spec.valid_exit_codes is None else spec.valid_exit_codes
+            if status not in allowed:
+                log.flush_tail()
+                raise self._failed(f"exit code: {status}", status)
+            return [RefResult(ref) for ref in mounts.commit()]
+
+    def _failed(self, reason: str, status: int, hint: str = "") -> ExecError:
+        command = quote(" ".join(self._op.meta.args))
+        return ExecError(
+            f"process {command} did not complete successfully: {reason}",
+            exit_status=status,
+            vertex=self._vertex.digest,
+            hint=hint,
+        )
+
+    def _not_started(self, exc: ExecutorError, ctx: OpContext) -> ExecError:
+        if exc.exit_status in (126, 127):
+            # As a shell would: what is wrong goes to the log, the status to the error.
+            ctx.log(STDERR, f"{exc.message}\n".encode("utf-8", "surrogateescape"))
+            return self._failed(f"exit code: {exc.exit_status}", exc.exit_status, exc.hint)
+        return self._failed(exc.message, exc.exit_status, exc.hint)
+
+
+async def _make_present(ctx: OpContext, result: Result) -> None:
+    """Fetch and unpack an input before the step's own time starts."""
+    ref = ref_of(result)
+    await ctx.run_blocking(ref.prefetch, cancelled=ctx.cancelled)
+
+
+def check_entitlements(op: ops_pb2.ExecOp, allowed: object) -> None:
+    """Refuse what the user has not allowed.
+
+    Raises:
+        DockcError: `security.insecure is not allowed` or `network.host is not allowed`.
+    """
+    granted = allowed if isinstance(allowed, (set, frozenset)) else frozenset()
+    needed = []
+    if int(op.network) == NetworkMode.HOST:
+        needed.append("network.host")
+    if int(op.security) == SecurityMode.INSECURE:
+        needed.append("security.insecure")
+    for name in needed:
+        if name not in granted:
+            raise DockcError(f"{name} is not allowed", hint=f"Allow it with --allow {name}")
+
+
+def _check_devices(op: ops_pb2.ExecOp, ctx: OpContext) -> None:
+    for device in op.cdiDevices:
+        if not device.optional:
+            raise DockcError(
+                f"CDI device {device.name} is not available", hint="This builder has no CDI devices to give."
+            )
+        ctx.log(STDERR, f"optional CDI device {device.name} is not available\n".encode())
+
+
+def make_spec(op: ops_pb2.ExecOp, ctx: OpContext) -> ExecSpec:
+    """The process of an exec operation, with proxies, a default PATH and secret variables in its environment.
+
+    Raises:
+        DockcError: a missing secret, an address that cannot be read.
+    """
+    meta = op.meta
+    env = list(meta.env)
+    if meta.HasField("proxy_env"):
+        for field, name in _PROXIES:
+            if value := getattr(meta.proxy_env, field):
+                env += [f"{name}={value}", f"{name.lower()}={value}"]
+    if not any(entry.startswith("PATH=") for entry in env):
+        env.append(f"PATH={DEFAULT_PATH}")
+    for secret in op.secretenv:
+        if not secret.ID:
+            raise DockcError(f"secret ID missing for {quote(secret.name)} environment variable")
+        data = get_secret(ctx, secret.ID, optional=secret.optional)
+        env.append(f"{secret.name}={(data or b'').decode('utf-8', 'surrogateescape')}")
+    return ExecSpec(
+        args=tuple(meta.args),
+        env=tuple(env),
+        cwd=meta.cwd or "/",
+        user=meta.user,
+        hostname=meta.hostname,
+        extra_hosts=tuple(HostEntry(entry.Host, _address(entry.IP)) for entry in meta.extraHosts),
+        network=NetworkMode(op.network),
+        security=SecurityMode(op.security),
+        rlimits=tuple(Rlimit(limit.Name, limit.Soft, limit.Hard) for limit in meta.ulimit),
+        cgroup_parent=meta.cgroupParent,
+        remove_mount_stubs_recursive=meta.removeMountStubsRecursive,
+        valid_exit_codes=tuple(meta.validExitCodes) or None,
+    )
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as exc:
+        raise DockcError(f"failed to parse IP {text}") from exc
+
+
+def _with_root(spec: ExecSpec, *, readonly: bool) -> ExecSpec:
+    from dataclasses import replace
+
+    return replace(spec, readonly_rootfs=readonly)

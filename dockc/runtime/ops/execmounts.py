@@ -1,0 +1,261 @@
+"""The mounts of an exec operation: from inputs, caches and secrets to directories, and back to outputs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dockc.errors import DockcError
+from dockc.runtime import secrets
+from dockc.runtime.executor import syscalls
+from dockc.runtime.executor.base import ResolvedMount
+from dockc.runtime.executor.prepare import run_directory
+from dockc.runtime.ops.execkey import BIND, CACHE, EMPTY_INPUT, ROOT, SECRET, SKIP_OUTPUT, SSH, TMPFS
+from dockc.runtime.refs.types import Sharing
+
+if TYPE_CHECKING:
+    from dockc.llb.pb import ops_pb2
+    from dockc.runtime.refs.manager import RefManager
+    from dockc.runtime.refs.ref import ImmutableRef, MutableRef
+    from dockc.solver.op import OpContext
+
+_SHARING = {0: Sharing.SHARED, 1: Sharing.PRIVATE, 2: Sharing.LOCKED}
+_TYPE_NAMES = {BIND: "BIND", SECRET: "SECRET", SSH: "SSH", CACHE: "CACHE", TMPFS: "TMPFS"}
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """The root file system of the process."""
+
+    path: Path
+    readonly: bool
+
+
+class ExecMounts:
+    """Prepares all mounts of one step. Use as a context manager around the run, then `commit`.
+
+    Everything it holds is given up when the context ends: directories unmounted, uncommitted file systems
+    and secrets removed, cache directories unlocked. Outputs become refs only by `commit`.
+    """
+
+    def __init__(self, op: ops_pb2.ExecOp, inputs: Sequence[ImmutableRef], refs: RefManager, ctx: OpContext) -> None:
+        self._op = op
+        self._inputs = inputs
+        self._refs = refs
+        self._ctx = ctx
+        self._stack = contextlib.ExitStack()
+        self._held = contextlib.ExitStack()
+        self._caches: dict[str, Path] = {}
+        self._outputs: list[MutableRef | ImmutableRef] = []
+        self._run_directory: Path | None = None
+        self._command = " ".join(op.meta.args)
+        self.root: Root | None = None
+        self.mounts: list[ResolvedMount] = []
+
+    def __enter__(self) -> ExecMounts:
+        try:
+            for mount in self._op.mounts:
+                self._add(mount)
+            if self.root is None:
+                raise DockcError("no root mount found in exec op")
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Unmount and give up whatever is still held; may be called again."""
+        try:
+            self._stack.close()
+        finally:
+            self._held.close()
+
+    def commit(self) -> list[ImmutableRef]:
+        """Unmount everything and freeze the outputs, in the order of their mounts; the caller owns them."""
+        from dockc.runtime.refs.ref import MutableRef
+
+        self._stack.close()
+        done: list[ImmutableRef] = []
+        try:
+            for output in self._outputs:
+                done += [output.commit() if isinstance(output, MutableRef) else output.clone()]
+        except BaseException:
+            for ref in done:
+                ref.release()
+            raise
+        return done
+
+    def _add(self, mount: ops_pb2.Mount) -> None:
+        if mount.dest == ROOT and mount.mountType != BIND:
+            raise DockcError(f"invalid mount type {_TYPE_NAMES.get(mount.mountType, mount.mountType)} for {mount.dest}")
+        ref: ImmutableRef | None = None
+        if mount.input != EMPTY_INPUT:
+            if not 0 <= mount.input < len(self._inputs):
+                raise DockcError(f"missing input {mount.input}")
+            ref = self._inputs[mount.input]
+        match mount.mountType:
+            case 0:
+                self._add_bind(mount, ref)
+            case 3:
+                self._add_cache(mount, ref)
+            case 4:
+                size = mount.TmpfsOpt.size if mount.HasField("TmpfsOpt") else 0
+                self._show(
+                    ResolvedMount(
+                        dest=self._dest(mount), kind="tmpfs", readonly=mount.readonly, nosuid=True, size=max(size, 0)
+                    )
+                )
+            case 1:
+                self._add_secret(mount)
+            case 2:
+                self._add_ssh(mount)
+            case other:
+                raise DockcError(f"mount type {other} not implemented")
+
+    def _dest(self, mount: ops_pb2.Mount) -> str:
+        if posixpath.normpath(mount.dest).startswith("/"):
+            return mount.dest
+        return posixpath.join("/", self._op.meta.cwd, mount.dest)
+
+    def _show(self, mount: ResolvedMount) -> None:
+        self.mounts.append(mount)
+
+    def _writable(self, mount: ops_pb2.Mount, ref: ImmutableRef | None) -> MutableRef:
+        description = f"mount {mount.dest} from exec {self._command}"
+        active = self._refs.new_mutable(ref, description=description)
+        self._held.callback(active.release)
+        return active
+
+    def _add_bind(self, mount: ops_pb2.Mount, ref: ImmutableRef | None) -> None:
+        is_root = mount.dest == ROOT
+        has_output = mount.output != SKIP_OUTPUT
+        if has_output and mount.readonly and ref is not None and not is_root:
+            kept = ref.clone()
+            self._held.callback(kept.release)
+            self._outputs.append(kept)
+            path = self._stack.enter_context(ref.mount())
+        elif has_output or is_root or not mount.readonly or ref is None:
+            if ref is None and is_root and not has_output:
+                raise DockcError(f"mount {mount.dest} has no input")
+            # A root is always written to: mount points are made in it, even when the step may only read.
+            active = self._writable(mount, ref)
+            if has_output:
+                self._outputs.append(active)
+            path = self._stack.enter_context(active.mount())
+        else:
+            path = self._stack.enter_context(ref.mount())
+        if is_root:
+            self.root = Root(path, mount.readonly)
+        else:
+            self._show(
+                ResolvedMount(dest=self._dest(mount), source=path, selector=mount.selector, readonly=mount.readonly)
+            )
+
+    def _add_cache(self, mount: ops_pb2.Mount, ref: ImmutableRef | None) -> None:
+        if not mount.HasField("cacheOpt"):
+            raise DockcError("missing cache mount options")
+        sharing = _SHARING.get(mount.cacheOpt.sharing)
+        if sharing is None:
+            raise DockcError(f"invalid cache sharing option: {mount.cacheOpt.sharing}")
+        cache_id = mount.cacheOpt.ID
+        key = cache_id if ref is None else f"{cache_id}:{ref.id}"
+        path = self._caches.get(key)
+        if path is None:
+            # Asked for once a step: a locked cache that is mounted twice must not wait for itself.
+            description = f"cached mount {mount.dest} from exec {self._command}"
+            if cache_id != mount.dest:
+                description += f' with id "{cache_id}"'
+            path = self._stack.enter_context(
+                self._refs.cache_dir(key, sharing, ref, cancelled=self._ctx.cancelled, description=description)
+            )
+            self._caches[key] = path
+        if mount.output != SKIP_OUTPUT and ref is not None:
+            kept = ref.clone()
+            self._held.callback(kept.release)
+            self._outputs.append(kept)
+        self._show(ResolvedMount(dest=self._dest(mount), source=path, selector=mount.selector, readonly=mount.readonly))
+
+    def _add_secret(self, mount: ops_pb2.Mount) -> None:
+        if not mount.HasField("secretOpt"):
+            raise DockcError("invalid secret mount options")
+        option = mount.secretOpt
+        if not option.ID:
+            raise DockcError("secret ID missing from mount options")
+        data = get_secret(self._ctx, option.ID, optional=option.optional)
+        if data is None:
+            return
+        path = self._private_directory() / f"secret-{len(self.mounts)}"
+        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as stream:
+            stream.write(data)
+        _own(path, option.uid, option.gid)
+        path.chmod(option.mode & 0o777)
+        self._show(
+            ResolvedMount(
+                dest=self._dest(mount),
+                source=path,
+                readonly=True,
+                nodev=True,
+                nosuid=True,
+                noexec=not option.mode & 0o111,
+            )
+        )
+
+    def _add_ssh(self, mount: ops_pb2.Mount) -> None:
+        from dockc.runtime.sshforward import forward
+
+        option = mount.SSHOpt
+        ssh_id = option.ID or secrets.DEFAULT_SSH_ID
+        agents = self._ctx.value(secrets.SSH)
+        source = agents.find(ssh_id) if isinstance(agents, secrets.SshAgents) else None
+        if source is None:
+            if option.optional:
+                return
+            if isinstance(agents, secrets.SshAgents):
+                raise DockcError(f"unset ssh forward key {ssh_id}", hint=f"Forward it with --ssh {ssh_id}")
+            raise DockcError(f'no SSH key "{ssh_id}" forwarded from the client', hint=f"Forward it with --ssh {ssh_id}")
+        directory = self._private_directory()
+        path = self._stack.enter_context(forward(source, directory, uid=option.uid, gid=option.gid, mode=option.mode))
+        self._show(ResolvedMount(dest=self._dest(mount), source=path))
+
+    def _private_directory(self) -> Path:
+        """A tmpfs of this step alone: what lies in it never reaches a disk and dies with the builder."""
+        if self._run_directory is None:
+            state = self._refs.root / "run"
+            directory = self._stack.enter_context(run_directory(state)) / "private"
+            directory.mkdir(mode=0o711)
+            syscalls.mount("tmpfs", str(directory), "tmpfs", syscalls.MS_NODEV | syscalls.MS_NOSUID, "mode=711")
+            self._stack.callback(syscalls.umount, str(directory), syscalls.MNT_DETACH)
+            self._run_directory = directory
+        return self._run_directory
+
+
+def _own(path: Path, uid: int, gid: int) -> None:
+    try:
+        os.chown(path, uid, gid)
+    except OSError as exc:
+        raise DockcError(
+            f"cannot give the secret to user {uid}, group {gid}: {exc.strerror}",
+            hint="These ids are not mapped for this user: add ranges to /etc/subuid and /etc/subgid.",
+        ) from exc
+
+
+def get_secret(ctx: OpContext, secret_id: str, *, optional: bool) -> bytes | None:
+    """A secret of the build, None if it is missing and optional.
+
+    Raises:
+        DockcError: `secret ID: not found`.
+    """
+    store = ctx.value(secrets.SECRETS)
+    data = store.get(secret_id) if isinstance(store, secrets.SecretStore) else None
+    if data is None and not optional:
+        raise DockcError(f"secret {secret_id}: not found", hint=f"Give it with --secret id={secret_id},src=FILE")
+    return data
