@@ -255,7 +255,7 @@ class EdgeState:
         """What this edge, itself wanted as far as `want`, wants of each input."""
         n = len(self.inputs)
         ready = self.records or self.vertex.outputs is not None
-        if want <= self.status or (want == COMPLETE and ready):
+        if n == 0 or want <= self.status or (want == COMPLETE and ready):
             return [INITIAL] * n
         if not self.vertex.maps or self.queries:
             # Enough to go on with; what has already been asked for is not taken back for a moment's doubt.

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -333,14 +333,23 @@ class Runner:
 
     # ------------------------------------------------------------ commands that are tasks
 
-    def _spawn(self, ticket: int, vertex_id: str, work: Callable[[RunContext], Coroutine[Any, Any, Event]]) -> None:
+    def _spawn(
+        self,
+        ticket: int,
+        vertex_id: str,
+        work: Callable[[RunContext], Coroutine[Any, Any, Event]],
+        holds: Sequence[HeldResult] = (),
+    ) -> None:
+        """Start a task that answers `ticket`; `holds` are released when it has ended, however it ends."""
         context = RunContext(self, vertex_id, self.active[vertex_id].vertex)
         task = self._loop.create_task(work(context))
         self._tasks[ticket] = (task, context)
-        task.add_done_callback(lambda done: self._ended(ticket, done))
+        task.add_done_callback(lambda done: self._ended(ticket, done, holds))
 
-    def _ended(self, ticket: int, task: asyncio.Task[Event]) -> None:
+    def _ended(self, ticket: int, task: asyncio.Task[Event], holds: Sequence[HeldResult]) -> None:
         _, context = self._tasks.pop(ticket)
+        for hold in holds:
+            self.let_go(hold)
         if task.cancelled():
             if context.cancelled.is_set():
                 self.feed(Cancelled(ticket))
@@ -384,20 +393,17 @@ class Runner:
 
     def _compute_digest(self, command: ComputeDigest) -> None:
         result = self.handles[command.result].clone()
-        self._spawn(command.ticket, command.vertex, lambda context: self._digest(command, context, result))
+        self._spawn(command.ticket, command.vertex, lambda context: self._digest(command, context, result), [result])
 
     async def _digest(self, command: ComputeDigest, context: RunContext, result: HeldResult) -> Event:
         active = self.active[command.vertex]
         dep = active.maps[0].deps[command.input]
         digest = ""
-        try:
-            with _Shown(self, command.vertex, shown=False):
-                if dep.preprocess is not None:
-                    await dep.preprocess(context, result)
-                if dep.content_digest is not None:
-                    digest = await dep.content_digest(context, result)
-        finally:
-            self.let_go(result)
+        with _Shown(self, command.vertex, shown=False):
+            if dep.preprocess is not None:
+                await dep.preprocess(context, result)
+            if dep.content_digest is not None:
+                digest = await dep.content_digest(context, result)
         active.contents[command.input] = digest
         return ContentDigestReady(command.ticket, digest)
 
@@ -411,7 +417,7 @@ class Runner:
 
     def _execute(self, command: Execute) -> None:
         inputs = [self.handles[handle].clone() for handle in command.inputs]
-        self._spawn(command.ticket, command.vertex, lambda context: self._exec(command, context, inputs))
+        self._spawn(command.ticket, command.vertex, lambda context: self._exec(command, context, inputs), inputs)
 
     async def _exec(self, command: Execute, context: RunContext, inputs: list[HeldResult]) -> Event:
         flight = None
@@ -426,8 +432,6 @@ class Runner:
         finally:
             if flight is not None:
                 flight.land()
-            for result in inputs:
-                self.let_go(result)
 
     async def _exec_and_save(self, command: Execute, context: RunContext, inputs: list[HeldResult]) -> Event:
         outputs = list(await self._op(command.vertex).exec(context, inputs))
@@ -474,7 +478,12 @@ class Runner:
 
     def _save_result(self, command: SaveResult) -> None:
         result = self.handles[command.handle].clone()
-        self._spawn(command.ticket, command.edge.vertex, lambda context: self._save_late(command, context, result))
+        self._spawn(
+            command.ticket,
+            command.edge.vertex,
+            lambda context: self._save_late(command, context, result),
+            [result],
+        )
 
     async def _save_late(self, command: SaveResult, context: RunContext, result: HeldResult) -> Event:
         def work() -> tuple[str, ...]:
@@ -482,10 +491,7 @@ class Runner:
             self.cache.flush()
             return keys
 
-        try:
-            return Saved(command.ticket, await in_thread(self.pool, context.cancelled, work))
-        finally:
-            self.let_go(result)
+        return Saved(command.ticket, await in_thread(self.pool, context.cancelled, work))
 
     # ------------------------------------------------------------ results
 

@@ -473,7 +473,7 @@ class SchedulerCore:
         if edge.loading is not None or (want == COMPLETE and edge.records):
             return {("load", edge.index)}
         if edge.queries:
-            return {work for work in edge.needs if work[0] == "digest"}
+            return {work for work in edge.needs if work[0] == "digest" and work in vertex.pending}
         needs: set[Work] = {
             ("digest", i)
             for i, ask in enumerate(edge.asks)
