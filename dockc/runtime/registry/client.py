@@ -6,6 +6,7 @@ by the content store that the bytes are written to.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from dockc.oci.reference import Reference
 from dockc.runtime.registry.auth import Authorizer
 from dockc.runtime.registry.credentials import DockerConfig
 from dockc.runtime.registry.hosts import Host, HostsConfig
-from dockc.runtime.registry.transport import Body, Cancelled, Limits, Response, Transport, Unreachable, join
+from dockc.runtime.registry.transport import Body, Limits, Response, Transport, Unreachable, join
 
 _ACCEPT = f"{mt.DOCKER_MANIFEST}, {mt.DOCKER_LIST}, {mt.OCI_MANIFEST}, {mt.OCI_INDEX}, */*"
 _ERROR_LIMIT = 64 << 10
@@ -296,8 +297,6 @@ class Client:
                     return host, answer
                 with answer:
                     failure = _failure(ref, answer, subject, pull=pull)
-            except Cancelled:
-                raise
             except Unreachable as error:
                 failure = Unreachable(f"{ref}: cannot reach the registry: {error.message}", hint=error.hint)
                 failure.__cause__ = error.__cause__
@@ -363,6 +362,12 @@ class Client:
                 method, url, headers=sent, body=body, verify=host.verify, ca_file=host.ca_file, cancelled=cancelled
             )
         return self._authorized(method, host, url, scope, sent, body, cancelled, replayable=isinstance(body, bytes))
+
+
+@functools.cache
+def default_client() -> Client:
+    """A client for the process, with the user's Docker credentials and no special hosts."""
+    return Client(config=DockerConfig.load())
 
 
 def _media_type(answer: Response) -> str:

@@ -14,7 +14,7 @@ from dockc.errors import DigestMismatch, RegistryError
 from dockc.oci import digest as digests
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.reference import Reference
-from dockc.runtime.registry.transport import CHUNK, Cancelled, Response, Unreachable
+from dockc.runtime.registry.transport import CHUNK, Response, Unreachable
 
 if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore, Writer
@@ -96,8 +96,6 @@ class RegistryProvider:
                 if place >= descriptor.size:
                     return
                 failure: RegistryError = Unreachable("the connection was closed early")
-            except Cancelled:
-                raise
             except Unreachable as error:
                 failure = error
             stalls = 0 if place > best else stalls + 1

@@ -18,8 +18,9 @@ from dockc.oci import mediatypes as mt
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.manifest import Index
 from dockc.oci.reference import InvalidReference, Reference, parse_normalized
-from dockc.runtime.registry.client import AccessDenied, NotFound
-from dockc.runtime.registry.transport import Cancelled, Unreachable
+from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.registry.client import AccessDenied
+from dockc.runtime.registry.transport import Unreachable
 
 if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
@@ -101,8 +102,6 @@ class Push:
                 if not self.client.has_blob(ref, blob.digest, cancelled=self.cancelled):
                     self._transfer(ref, blob, layer)
                 break
-            except (Cancelled, NotFound):
-                raise
             except (Unreachable, AccessDenied):  # a token may have run out in the middle of an upload
                 if attempt == _ATTEMPTS:
                     raise

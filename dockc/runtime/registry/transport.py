@@ -22,6 +22,7 @@ from urllib3.util import Timeout, make_headers
 
 from dockc import __version__
 from dockc.errors import RegistryError
+from dockc.runtime.content.locks import Cancelled
 
 USER_AGENT = f"dockc/{__version__}"
 CHUNK = 1 << 18
@@ -60,10 +61,6 @@ class Limits:
     backoff: float = 0.25
     patience: float = 20.0
     redirects: int = 10
-
-
-class Cancelled(RegistryError):
-    """The build that wanted this was cancelled."""
 
 
 class Unreachable(RegistryError):

@@ -12,11 +12,12 @@ from dockc.errors import DigestMismatch, RegistryError
 from dockc.oci import digest as digests
 from dockc.oci import mediatypes as mt
 from dockc.oci.reference import Reference, parse_normalized
+from dockc.runtime.content.locks import Cancelled
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.registry.client import Client, NotFound
 from dockc.runtime.registry.fetch import RegistryProvider
 from dockc.runtime.registry.hosts import HostsConfig, RegistrySettings
-from dockc.runtime.registry.transport import Cancelled, Unreachable
+from dockc.runtime.registry.transport import Unreachable
 from tests.runtime.registry.conftest import FAST
 from tests.runtime.registry_servers import Answer, Image, Script, Seen, error_body, free_port, make_image, serve_image
 

@@ -1,0 +1,110 @@
+"""SourceOp: content from outside, dispatched by the scheme of its identifier.
+
+The cache key of a source is what it stands for now (a manifest digest, a commit, a content digest), not how it
+was written; so two spellings of one image share their cache records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from dockc.errors import SolveError
+from dockc.llb import attrs
+from dockc.oci import digest as digests
+from dockc.oci import platform as platforms
+from dockc.oci.platform import Platform
+from dockc.runtime.refs.result import RefResult
+from dockc.solver.op import CacheMap
+
+if TYPE_CHECKING:
+    from dockc.runtime.source.base import Source, SourceKey
+    from dockc.runtime.worker import Worker
+    from dockc.solver.op import OpContext
+    from dockc.solver.result import Result
+    from dockc.solver.vertex import Vertex
+
+_CACHE_TYPE = "buildkit.source.v0"
+_SESSION = "session:"
+"""Keys that start so are good for one build only."""
+
+
+class SourceOp:
+    """A vertex that brings in content (`solver.op.Op`)."""
+
+    def __init__(self, vertex: Vertex, worker: Worker) -> None:
+        """Take the source apart.
+
+        Raises:
+            DockcError: an identifier or attribute that makes no sense.
+        """
+        self._worker = worker
+        self._identifier: str = vertex.op.source.identifier
+        self._source = make_source(self._identifier, dict(vertex.op.source.attrs), _platform(vertex), worker)
+
+    async def cache_map(self, ctx: OpContext) -> CacheMap:
+        """What the source stands for now."""
+        key = await ctx.run_blocking(self._source.key, ctx)
+        if not key.more:
+            return self._map(key.key, key)
+
+        async def more(_: OpContext) -> CacheMap:
+            return self._map(key.more, key)
+
+        first = self._map(key.key, key)
+        return CacheMap(first.digest, preimage=first.preimage, more=more)
+
+    def _map(self, text: str, key: SourceKey) -> CacheMap:
+        digest = digests.from_bytes(f"{_CACHE_TYPE}:{text}".encode("utf-8", "surrogateescape"))
+        if text.startswith(_SESSION):
+            digest = f"random:{digests.encoded(digest)}"
+        preimage = {"kind": "source", "identifier": self._identifier, "pin": key.pin, "key": text}
+        return CacheMap(digest, preimage={**preimage, "of": key.preimage})
+
+    async def exec(self, ctx: OpContext, inputs: Sequence[Result]) -> Sequence[Result | None]:
+        """Bring the content in."""
+        ref = await ctx.run_blocking(self._source.snapshot, ctx)
+        return [RefResult(self._worker.refs.scratch() if ref is None else ref)]
+
+
+def make_source(identifier: str, attributes: Mapping[str, str], platform: Platform, worker: Worker) -> Source:
+    """The source behind an identifier.
+
+    Args:
+        identifier: `scheme://...`.
+        attributes: of the source operation; keys in `llb.attrs`. Unknown ones are ignored, as the
+            specification of LLB asks.
+        platform: of the vertex.
+        worker: store and refs.
+
+    Raises:
+        SolveError: no such scheme.
+        DockcError: what follows the scheme, or an attribute, makes no sense.
+    """
+    if identifier.startswith((attrs.SCHEME_IMAGE, attrs.SCHEME_OCI_LAYOUT)):
+        from dockc.runtime.source.imageop import image_source
+
+        return image_source(identifier, attributes, platform, worker.content, worker.refs)
+    if identifier.startswith(attrs.SCHEME_LOCAL):
+        from dockc.runtime.source.local import LocalSource
+
+        return LocalSource(identifier.removeprefix(attrs.SCHEME_LOCAL), attributes, worker.refs)
+    if identifier.startswith((attrs.SCHEME_HTTP, attrs.SCHEME_HTTPS)):
+        from dockc.runtime.source.http import HttpSource, parse_options
+
+        return HttpSource(parse_options(identifier, attributes), worker.refs)
+    if identifier.startswith(attrs.SCHEME_GIT):
+        from dockc.runtime.source.git import GitSource
+        from dockc.runtime.source.gitid import parse_options as parse_git
+
+        return GitSource(parse_git(identifier, attributes), worker.refs)
+    scheme = identifier.partition("://")[0]
+    raise SolveError(f"source {identifier!r}: scheme {scheme!r} is not supported")
+
+
+def _platform(vertex: Vertex) -> Platform:
+    """The platform of the vertex in normal form; this machine's when it has none."""
+    if not vertex.op.HasField("platform"):
+        return platforms.normalize(platforms.default())
+    raw = vertex.op.platform
+    return platforms.normalize(Platform(raw.OS, raw.Architecture, raw.Variant, raw.OSVersion, tuple(raw.OSFeatures)))

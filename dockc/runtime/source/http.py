@@ -1,0 +1,383 @@
+"""Web resources as sources: one file, revalidated by its entity tag, in a file system of its own.
+
+With a checksum nothing is asked before the file is really needed; without one, the server is asked whether the
+copy in the store is still good.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import os
+import tarfile
+import tempfile
+import threading
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import IO, TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from dockc.errors import DigestMismatch, DockcError, RegistryError, SolveError, StoreError
+from dockc.llb import attrs
+from dockc.oci import digest as digests
+from dockc.oci.gotext import dump_json
+from dockc.runtime.registry.transport import CHUNK, Response, Transport
+from dockc.runtime.source import web
+from dockc.runtime.source.base import SourceKey, registry_of, secrets_of
+from dockc.runtime.source.resolve import FoundHttp
+
+if TYPE_CHECKING:
+    from dockc.runtime.refs.manager import RefManager
+    from dockc.runtime.refs.ref import ImmutableRef
+    from dockc.runtime.secrets import SecretStore
+    from dockc.solver.op import OpContext
+
+_HEADER_SECRET = "HTTP_AUTH_HEADER_"  # noqa: S105 - prefix of a secret's id
+_TOKEN_SECRET = "HTTP_AUTH_TOKEN_"  # noqa: S105 - prefix of a secret's id
+_USER_HEADERS = {"accept": "Accept", "user-agent": "User-Agent"}
+_DEFAULT_MODE = 0o600
+_META_URL = "http.url"
+_META_ETAG = "http.etag"
+_META_DIGEST = "http.digest"
+_META_TIME = "http.modtime"
+_PROBE_ENTRIES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class HttpOptions:
+    """What a source operation says about a download.
+
+    Attributes:
+        url: where from.
+        checksum: digest that the content must have, or "".
+        filename: what the file is called, or "" for the server's name.
+        mode: permission bits; 0 is 0600.
+        uid: owner.
+        gid: group.
+        secret: id of a secret that is the whole Authorization header, or "".
+        headers: further request headers, sorted.
+    """
+
+    url: str
+    checksum: str = ""
+    filename: str = ""
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
+    secret: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def name_key(self) -> dict[str, object]:
+        """What tells two downloads of one URL apart, besides the content."""
+        return {"perm": self.mode, "uid": self.uid, "gid": self.gid, "auth": self.secret, "headers": self.headers}
+
+
+def parse_options(url: str, attributes: Mapping[str, str]) -> HttpOptions:
+    """Read a source operation's attributes.
+
+    Raises:
+        SolveError: a value that makes no sense, or signatures, which are not supported.
+        InvalidDigest: a broken checksum.
+    """
+    if attributes.get(attrs.HTTP_SIGNATURE) or attributes.get(attrs.HTTP_SIGNATURE_PUBKEY):
+        raise SolveError(f"{url}: verifying signatures of downloads is not supported")
+    checksum = attributes.get(attrs.HTTP_CHECKSUM, "")
+    headers = {
+        _USER_HEADERS[name]: value
+        for key, value in attributes.items()
+        if (name := key.removeprefix(attrs.HTTP_HEADER_PREFIX).lower()) in _USER_HEADERS and name != key.lower()
+    }
+    for value in headers.values():
+        if not value.isprintable():
+            raise SolveError(f"{url}: a header value with control characters")
+    return HttpOptions(
+        url=url,
+        checksum=digests.validate(checksum) if checksum else "",
+        filename=attributes.get(attrs.HTTP_FILENAME, ""),
+        mode=_integer(attributes.get(attrs.HTTP_PERM, "0"), 0o7777),
+        uid=_integer(attributes.get(attrs.HTTP_UID, "0"), (1 << 32) - 2),
+        gid=_integer(attributes.get(attrs.HTTP_GID, "0"), (1 << 32) - 2),
+        secret=attributes.get(attrs.HTTP_AUTH_HEADER_SECRET, ""),
+        headers=tuple(sorted(headers.items())),
+    )
+
+
+def _integer(text: str, most: int) -> int:
+    """An integer as Go's base 0 reads it: `0o644`, `0644`, `0x1a4`, `420`."""
+    try:
+        value = int(text, 8) if text[:1] == "0" and text.isdigit() else int(text, 0)
+    except ValueError:
+        raise SolveError(f"invalid number {text!r}") from None
+    if not 0 <= value <= most:
+        raise SolveError(f"number {text!r} is out of range")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A download that is in the store."""
+
+    ref_id: str
+    digest: str
+    modified: datetime | None
+
+
+@dataclass(slots=True)
+class HttpSource:
+    """An `http://` or `https://` source operation (`source.base.Source`)."""
+
+    options: HttpOptions
+    refs: RefManager
+    _found: _Known | None = field(default=None, init=False)
+
+    def key(self, ctx: OpContext) -> SourceKey:
+        """The content's digest with the name and owner that the file will have."""
+        wanted = self.options
+        if wanted.checksum:
+            return self._key(wanted.checksum, web.file_name(wanted.url, wanted.filename), None)
+        digest, name, modified = self._revalidate(ctx)
+        return self._key(digest, name, modified)
+
+    def _key(self, digest: str, name: str, modified: datetime | None) -> SourceKey:
+        preimage = {
+            "filename": name,
+            **self.options.name_key(),
+            "checksum": digest,
+            "modified": web.http_date(modified) if modified else "",
+        }
+        return SourceKey(digests.from_bytes(dump_json(preimage)), digest, preimage)
+
+    def snapshot(self, ctx: OpContext) -> ImmutableRef:
+        """The file, from the store where it is still good, else downloaded."""
+        known = self._found or self._checksummed()
+        if known is not None:
+            try:
+                return self.refs.get(known.ref_id)
+            except StoreError:
+                pass  # pruned in between
+        ref, known, _ = self._download(ctx, {})
+        expected = self.options.checksum or (self._found.digest if self._found else "")
+        if expected and known.digest != expected:
+            ref.release()
+            raise DigestMismatch(f"digest mismatch {known.digest}: {expected}")
+        self._found = known
+        return ref
+
+    def _checksummed(self) -> _Known | None:
+        return next((k for _, k in self._candidates() if k.digest == self.options.checksum), None)
+
+    # --- revalidation ---------------------------------------------------------------------------------
+
+    def _url_hash(self) -> bytes:
+        parts = {"url": self.options.url, "filename": self.options.filename, **self.options.name_key()}
+        return digests.from_bytes(dump_json(parts)).encode()
+
+    def _candidates(self) -> list[tuple[str, _Known]]:
+        """Earlier downloads of this URL with their entity tags, the latest first."""
+        found = []
+        for ref_id in self.refs.find(_META_URL, self._url_hash()):
+            try:
+                with self.refs.get(ref_id) as ref:
+                    digest = (ref.get_meta(_META_DIGEST) or b"").decode()
+                    tag = (ref.get_meta(_META_ETAG) or b"").decode()
+                    modified = web.parse_date((ref.get_meta(_META_TIME) or b"").decode())
+            except StoreError:
+                continue
+            if digest:
+                found.append((tag, _Known(ref_id, digest, modified)))
+        return found
+
+    def _revalidate(self, ctx: OpContext) -> tuple[str, str, datetime | None]:
+        """Digest, file name and time of the content that the server has now."""
+        if self._found is not None:
+            return self._found.digest, web.file_name(self.options.url, self.options.filename), self._found.modified
+        known: dict[str, _Known] = {}
+        for tag, candidate in self._candidates():
+            if tag:
+                known.setdefault(tag, candidate)
+        extra = {"If-None-Match": ", ".join(known)} if known else {}
+        if known:
+            # Some servers send tags and still ignore If-None-Match: compare on a HEAD first.
+            with self._send(ctx, "HEAD", extra) as answer:
+                same = _unchanged(answer, known) if answer.status in (200, 304) else None
+            if same is not None:
+                self._found = same
+                return same.digest, self._name(answer), same.modified
+        ref, found, name = self._download(ctx, extra, known)
+        ref.release()
+        self._found = found
+        return found.digest, name, found.modified
+
+    def _name(self, answer: Response) -> str:
+        return web.file_name(self.options.url, self.options.filename, answer.header("content-disposition"))
+
+    def _send(self, ctx: OpContext, method: str, extra: Mapping[str, str]) -> Response:
+        headers = {**request_headers(self.options, secrets_of(ctx)), **extra}
+        return registry_of(ctx).transport.request(method, self.options.url, headers=headers, cancelled=ctx.cancelled)
+
+    # --- download -------------------------------------------------------------------------------------
+
+    def _download(
+        self, ctx: OpContext, extra: Mapping[str, str], known: Mapping[str, _Known] | None = None
+    ) -> tuple[ImmutableRef, _Known, str]:
+        with self._send(ctx, "GET", extra) as answer:
+            name = self._name(answer)
+            if answer.status == 304:
+                same = _unchanged(answer, known or {})
+                if same is None:
+                    raise RegistryError(f"{self.options.url}: invalid not-modified ETag: {answer.header('etag')}")
+                return self.refs.get(same.ref_id), same, name
+            if not 200 <= answer.status < 300:
+                raise RegistryError(f"{self.options.url}: invalid response status {answer.status}")
+            return self._save(ctx, answer, name)
+
+    def _save(self, ctx: OpContext, answer: Response, name: str) -> tuple[ImmutableRef, _Known, str]:
+        modified = web.parse_date(answer.header("last-modified"))
+        with self.refs.new_mutable(description=f"http url {self.options.url}") as mutable:
+            with mutable.mount() as root:
+                digest = self._write(ctx, answer, str(root), name, modified)
+            ref = mutable.commit()
+        ref.set_meta(_META_URL, self._url_hash())
+        ref.set_meta(_META_DIGEST, digest.encode())
+        ref.set_meta(_META_ETAG, web.etag(answer.header("etag")).encode())
+        ref.set_meta(_META_TIME, answer.header("last-modified").encode())
+        return ref, _Known(ref.id, digest, modified), name
+
+    def _write(self, ctx: OpContext, answer: Response, root: str, name: str, modified: datetime | None) -> str:
+        wanted = self.options
+        what = f"downloading {wanted.url}"
+        length = answer.header("content-length")
+        total = int(length) if length.isascii() and length.isdigit() and len(length) < 19 else 0
+        hasher = digests.Hasher()
+        mode = wanted.mode or _DEFAULT_MODE
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            folder = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                handle = os.open(name, flags, 0o600, dir_fd=folder)
+            finally:
+                os.close(folder)
+            with open(handle, "wb") as file:  # noqa: PTH123 - a descriptor
+                while data := answer.read(CHUNK):
+                    hasher.update(data)
+                    file.write(data)
+                    ctx.status(what, current=hasher.size, total=total)
+                file.flush()
+                if wanted.uid or wanted.gid:
+                    os.fchown(file.fileno(), wanted.uid, wanted.gid)
+                os.fchmod(file.fileno(), mode)
+                seconds = int(modified.timestamp()) if modified else 0
+                os.utime(file.fileno(), (seconds, seconds))
+        except OSError as error:
+            raise StoreError(f"{wanted.url}: cannot write {name}: {error.strerror}") from error
+        ctx.status(what, current=hasher.size, total=total, done=True)
+        return hasher.digest()
+
+
+def request_headers(options: HttpOptions, secrets: SecretStore | None) -> dict[str, str]:
+    """Headers to send: the user's, and an Authorization out of the build's secrets.
+
+    Raises:
+        SolveError: the operation names a secret that the build has not.
+    """
+    headers = dict(options.headers)
+    host = urlsplit(options.url).hostname or ""
+    if options.secret:
+        value = secrets.get(options.secret) if secrets else None
+        if value is None:
+            raise SolveError(f"failed to retrieve HTTP auth secret {options.secret}: not found")
+    else:
+        value = secrets.get(_HEADER_SECRET + host) if secrets else None
+        token = secrets.get(_TOKEN_SECRET + host) if secrets else None
+        if token is not None:
+            value = b"Bearer " + token
+    if value is not None:
+        text = value.decode("latin-1").strip()
+        if not text.isprintable():
+            raise SolveError(f"{options.url}: the authorization secret has control characters")
+        headers["Authorization"] = text
+    return headers
+
+
+def _unchanged(answer: Response, known: Mapping[str, _Known]) -> _Known | None:
+    """The download that the server says is still the content."""
+    tag = web.etag(answer.header("etag"))
+    if not tag and answer.status == 304 and len(known) == 1:
+        return next(iter(known.values()))
+    return known.get(tag)
+
+
+# --- the compiler's question ----------------------------------------------------------------------------
+
+
+def probe(
+    url: str,
+    checksum: str,
+    transport: Transport,
+    secrets: SecretStore | None = None,
+    cancelled: threading.Event | None = None,
+) -> FoundHttp:
+    """Fetch a URL and tell its digest, its time, whether it is an archive and how new that is.
+
+    Raises:
+        RegistryError: it cannot be fetched.
+        DigestMismatch: it is not what the checksum says.
+    """
+    options = HttpOptions(url, checksum)
+    headers = request_headers(options, secrets)
+    with tempfile.TemporaryFile() as file:
+        with transport.request("GET", url, headers=headers, cancelled=cancelled) as answer:
+            if not 200 <= answer.status < 300:
+                raise RegistryError(f"{url}: invalid response status {answer.status}")
+            hasher = digests.Hasher()
+            while data := answer.read(CHUNK):
+                hasher.update(data)
+                file.write(data)
+            modified = web.parse_date(answer.header("last-modified"))
+        if checksum and hasher.digest() != checksum:
+            raise DigestMismatch(f"digest mismatch for {url}: {hasher.digest()} (expected: {checksum})")
+        file.seek(0)
+        newest = _newest(file)
+    return FoundHttp(
+        digest=hasher.digest(),
+        last_modified=_rfc3339(modified),
+        newest=_rfc3339(newest),
+        archive=newest is not None,
+    )
+
+
+def _rfc3339(moment: datetime | None) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else ""
+
+
+def _newest(file: IO[bytes]) -> datetime | None:
+    """Time of the newest entry of a tar archive, compressed or not; None when it is no archive."""
+    latest = 0.0
+    seen = False
+    try:
+        with tarfile.open(fileobj=_Bounded(file), mode="r|*") as archive:
+            for count, member in enumerate(archive):
+                if count > _PROBE_ENTRIES:
+                    raise DockcError("archive with too many entries")
+                seen = True
+                latest = max(latest, member.mtime)
+                archive.members.clear()  # type: ignore[attr-defined]
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, ValueError):
+        if not seen:
+            return None
+    return datetime.fromtimestamp(min(latest, 253402300799), UTC) if seen else None
+
+
+class _Bounded(io.RawIOBase):
+    """A file that gives large reads in pieces, so that a hostile header cannot ask for memory."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        return self._file.read(CHUNK if size < 0 else min(size, 1 << 24))

@@ -1,0 +1,138 @@
+"""Images in registries, and the names of images that this store has seen or built.
+
+Resolve modes, in BuildKit's words: `default` asks the registry and falls back to what is here, `pull` asks
+the registry only, `local` takes what is here and asks the registry only for the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dockc.errors import DockcError, RegistryError, UsageError
+from dockc.llb import attrs
+from dockc.oci import digest as digests
+from dockc.oci import reference as references
+from dockc.oci.descriptor import Descriptor
+from dockc.oci.fields import InvalidDocument, decode
+from dockc.oci.gotext import dump_json
+from dockc.oci.reference import Reference
+from dockc.runtime.registry.fetch import RegistryProvider
+
+if TYPE_CHECKING:
+    from dockc.runtime.content.store import ContentStore
+    from dockc.runtime.refs.types import Provider
+    from dockc.runtime.registry.client import Client
+
+MODES = (attrs.RESOLVE_DEFAULT, attrs.RESOLVE_PULL, attrs.RESOLVE_LOCAL)
+_ENTRY_LIMIT = 64 << 10
+
+
+def parse_mode(text: str) -> str:
+    """The resolve mode; "" is the default one. `UsageError` for an unknown one."""
+    if text and text not in MODES:
+        raise UsageError(f"invalid resolvemode: {text}")
+    return text or attrs.RESOLVE_DEFAULT
+
+
+class LocalNames:
+    """Which image a name stood for when it was last pulled, or what was built under it.
+
+    One small file per name in `images/` beside the blobs; written atomically, safe between processes.
+    """
+
+    def __init__(self, content: ContentStore) -> None:
+        self._content = content
+        self._folder: Path = content.root / "images"
+
+    def get(self, ref: Reference) -> Descriptor | None:
+        """The image's root, if its document is still in the store."""
+        try:
+            with self._file(ref).open("rb") as file:
+                data = file.read(_ENTRY_LIMIT)
+            fields = decode(data, "image name")
+            found = Descriptor.from_fields(fields.object("target"))
+        except (OSError, InvalidDocument):
+            return None
+        if fields.text("name") != str(ref.tag_name_only()) or not self._content.has(found.digest):
+            return None
+        return found if ref.digest in ("", found.digest) else None
+
+    def put(self, ref: Reference, target: Descriptor) -> None:
+        """Remember what a tag stands for; references by digest need no memory."""
+        if ref.digest:
+            return
+        entry = {"name": str(ref.tag_name_only()), "target": target.to_json()}
+        self._folder.mkdir(exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".new-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(dump_json(entry))
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(self._file(ref))
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    def _file(self, ref: Reference) -> Path:
+        name = str(ref.tag_name_only())
+        return self._folder / digests.encoded(digests.from_bytes(name.encode()))
+
+
+class RegistryOrigin:
+    """A registry, with the store's memory beside it (`source.image.Origin`)."""
+
+    def __init__(self, client: Client, content: ContentStore, ref: Reference, mode: str = "") -> None:
+        """Remember how to ask; no I/O.
+
+        Args:
+            client: speaks to registries.
+            content: its blobs and names serve `local` and `default` mode.
+            ref: the image; all its blobs come from its repository.
+            mode: resolve mode; "" is `default`.
+        """
+        self._client = client
+        self._names = LocalNames(content)
+        self._mode = parse_mode(mode)
+        self.provider: Provider = RegistryProvider(client, ref.trim())
+        self.name = f"{attrs.SCHEME_IMAGE}{ref.name}"
+
+    def resolve(self, ref: Reference, cancelled: threading.Event | None) -> Descriptor:
+        """What the reference stands for, by the rules of the resolve mode."""
+        if self._mode == attrs.RESOLVE_LOCAL and (known := self._names.get(ref)):
+            return known
+        try:
+            found = self._client.resolve(ref, cancelled=cancelled)
+        except RegistryError:
+            known = self._names.get(ref) if self._mode == attrs.RESOLVE_DEFAULT else None
+            if known is None:
+                raise
+            return known
+        self._names.put(ref, found)
+        return found
+
+    def manifest(self, ref: Reference, cancelled: threading.Event | None) -> tuple[Descriptor, bytes]:
+        """Manifest or index by name."""
+        return self._client.manifest(ref, cancelled=cancelled)
+
+
+def provider_for(client: Client, origin: str) -> Provider | None:
+    """A provider for layers that another process has seen, from `LayerDescriptor.origin`; None if unknown."""
+    if origin.startswith(attrs.SCHEME_IMAGE):
+        try:
+            return RegistryProvider(client, references.parse_normalized(origin.removeprefix(attrs.SCHEME_IMAGE)))
+        except DockcError:
+            return None
+    if origin.startswith(attrs.SCHEME_OCI_LAYOUT):
+        from dockc.runtime.source import ocilayout
+
+        path, _, _ = origin.removeprefix(attrs.SCHEME_OCI_LAYOUT).rpartition("@")
+        try:
+            return ocilayout.open_layout(Path(path)).provider
+        except DockcError:
+            return None
+    return None

@@ -1,0 +1,260 @@
+"""Answers to the compiler's questions about the world.
+
+The compiler asks in its own types; this room does not know them and looks only at their shape. `answer` gives
+one `Found...` or one error per request, and the caller, who knows both rooms, carries them over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from dockc.errors import DockcError
+from dockc.oci import reference as references
+from dockc.oci.platform import Platform
+from dockc.runtime.source import image, ocilayout
+from dockc.runtime.source.registry import RegistryOrigin
+
+if TYPE_CHECKING:
+    from dockc.runtime.content.store import ContentStore
+    from dockc.runtime.registry.client import Client
+    from dockc.runtime.secrets import SecretStore
+
+_FILE_LIMIT = 16 << 20
+"""Ignore files and the like are not larger than this (bytes)."""
+
+
+@runtime_checkable
+class ImageQuestion(Protocol):
+    """Which digest and config has this image? `store` names an OCI layout, "" means the registry."""
+
+    @property
+    def ref(self) -> str:
+        """Full reference."""
+        ...
+
+    @property
+    def platform(self) -> Platform:
+        """For which platform."""
+        ...
+
+    @property
+    def resolve_mode(self) -> str:
+        """`default`, `pull` or `local`."""
+        ...
+
+    @property
+    def store(self) -> str:
+        """Name of an OCI layout store, or ""."""
+        ...
+
+
+@runtime_checkable
+class FilesQuestion(Protocol):
+    """What is in these files of a local source?"""
+
+    @property
+    def name(self) -> str:
+        """Name of the local source."""
+        ...
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths inside it."""
+        ...
+
+
+@runtime_checkable
+class HttpQuestion(Protocol):
+    """What does the server say about this URL?"""
+
+    @property
+    def url(self) -> str:
+        """The URL."""
+        ...
+
+    @property
+    def checksum(self) -> str:
+        """Digest that the content must have, or ""."""
+        ...
+
+
+@runtime_checkable
+class GitQuestion(Protocol):
+    """Which commit does this git source name?"""
+
+    @property
+    def identifier(self) -> str:
+        """`git://...#ref`, as in the source operation."""
+        ...
+
+    @property
+    def attrs(self) -> tuple[tuple[str, str], ...]:
+        """Attributes of the source operation."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """An image: the reference that was resolved, the digest of its root, its config's bytes."""
+
+    ref: str
+    digest: str
+    config: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFiles:
+    """Contents by path; None for a file that is not there."""
+
+    contents: Mapping[str, bytes | None] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundHttp:
+    """A web resource.
+
+    Attributes:
+        digest: of the content.
+        last_modified: RFC 3339 time that the server gave, or "".
+        newest: RFC 3339 time of the newest entry when the content is an archive, or "".
+        archive: whether the content is an archive.
+    """
+
+    digest: str
+    last_modified: str = ""
+    newest: str = ""
+    archive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FoundGit:
+    """A commit and its raw object."""
+
+    commit: str
+    commit_object: bytes = field(default=b"", repr=False)
+
+
+Found = FoundImage | FoundFiles | FoundHttp | FoundGit
+
+
+class Resolver:
+    """Looks things up in registries, OCI layouts, local directories, on web servers and in git repositories.
+
+    Attributes:
+        content: keeps manifests and configs.
+        client: speaks to registries.
+        locals: directories by local source name.
+        stores: OCI layouts by store name.
+        secrets: for git and HTTP authorization.
+    """
+
+    def __init__(
+        self,
+        content: ContentStore,
+        client: Client,
+        *,
+        locals: Mapping[str, Path] | None = None,  # noqa: A002 - the word of LLB
+        stores: Mapping[str, Path] | None = None,
+        secrets: SecretStore | None = None,
+    ) -> None:
+        self.content = content
+        self.client = client
+        self.locals = dict(locals or {})
+        self.stores = dict(stores or {})
+        self.secrets = secrets
+
+    async def answer(self, requests: Sequence[object]) -> list[Found | DockcError]:
+        """Answer all requests at once, in their order; a failure is an answer too.
+
+        Cancelling stops the work in the threads before this call ends.
+        """
+        cancelled = threading.Event()
+        tasks = [asyncio.create_task(asyncio.to_thread(self._settle, r, cancelled)) for r in requests]
+        try:
+            return list(await asyncio.gather(*tasks))
+        except asyncio.CancelledError:
+            cancelled.set()
+            await asyncio.shield(asyncio.gather(*tasks, return_exceptions=True))
+            raise
+
+    def _settle(self, request: object, cancelled: threading.Event) -> Found | DockcError:
+        try:
+            return self.find(request, cancelled=cancelled)
+        except DockcError as error:
+            return error
+
+    def find(self, request: object, *, cancelled: threading.Event | None = None) -> Found:
+        """Answer one request; blocks.
+
+        Raises:
+            DockcError: it cannot be answered.
+            TypeError: it is no request that this class knows.
+        """
+        if isinstance(request, ImageQuestion):
+            return self.image(request.ref, request.platform, request.resolve_mode, request.store, cancelled)
+        if isinstance(request, FilesQuestion):
+            return self.files(request.name, request.files)
+        if isinstance(request, HttpQuestion):
+            from dockc.runtime.source.http import probe
+
+            return probe(request.url, request.checksum, self.client.transport, self.secrets, cancelled)
+        if isinstance(request, GitQuestion):
+            from dockc.runtime.source.git import find_commit
+
+            return find_commit(request.identifier, dict(request.attrs), self.secrets, cancelled)
+        raise TypeError(f"not a request: {request!r}")
+
+    def image(
+        self,
+        ref: str,
+        platform: Platform,
+        mode: str = "",
+        store: str = "",
+        cancelled: threading.Event | None = None,
+    ) -> FoundImage:
+        """Digest and config of an image."""
+        parsed = references.parse_normalized(ref)
+        origin: image.Origin
+        if store:
+            origin = ocilayout.open_store(self.stores, store)
+        else:
+            origin = RegistryOrigin(self.client, self.content, parsed, mode)
+        found = image.load(origin, parsed.tag_name_only(), platform, self.content, cancelled=cancelled)
+        return FoundImage(ref, found.root.digest, found.config)
+
+    def files(self, name: str, files: Sequence[str]) -> FoundFiles:
+        """Contents of files in a local source; paths are resolved inside it, links included."""
+        root = self.locals.get(name)
+        if root is None:
+            raise DockcError(f"no local source named {name!r} was given to this build")
+        contents: dict[str, bytes | None] = {}
+        for file in files:
+            contents[file] = _read(root, file)
+        return FoundFiles(contents)
+
+
+def _read(root: Path, path: str) -> bytes | None:
+    """A regular file inside a directory; None when nothing is there."""
+    from dockc.runtime.fsutil.inroot import Root, open_entry
+
+    with Root(root) as opened:
+        resolved = opened.resolve(path)
+        status = opened.lstat(resolved)
+        if status is None:
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            raise DockcError(f"{path}: not a regular file")
+        with opened.parent(resolved, "open") as (folder, name):
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            with open(open_entry(folder, name, flags, resolved), "rb") as file:  # noqa: PTH123 - a descriptor
+                data = file.read(_FILE_LIMIT + 1)
+    if len(data) > _FILE_LIMIT:
+        raise DockcError(f"{path}: larger than {_FILE_LIMIT} bytes")
+    return data
