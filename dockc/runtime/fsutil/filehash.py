@@ -2,7 +2,7 @@
 
 The form is that of the tarsum of the reference's cache keys: the fields of a tar header as text, each with
 its name before it, then the extended attributes, then the data. Digests are equal to BuildKit's
-(`cache/contenthash`).
+(`cache/contenthash`) but for device nodes: there they all count as device 0:0, here the number counts.
 """
 
 from __future__ import annotations
