@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from dockc.errors import StoreError
 from dockc.oci.descriptor import Descriptor
@@ -102,14 +104,18 @@ _BLOB_COLUMNS = "record, variant, digest, media_type, size, annotations, diff_id
 
 
 class Database:
-    """Queries on one database file. Any thread may call; writes go through `transaction`."""
+    """Queries on one database file. Any thread may call; writes go through `transaction`.
+
+    Attributes:
+        lock: guards the connection; re-entrant. Whoever keeps state that must agree with the database takes it.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         try:
             self._connection = sqlite3.connect(path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._use_wal()
             self._connection.execute("PRAGMA synchronous=NORMAL")
             with self.transaction():
                 found = self._connection.execute("PRAGMA user_version").fetchone()[0]
@@ -124,15 +130,27 @@ class Database:
         except sqlite3.Error as error:
             raise self._told(error) from error
 
+    def _use_wal(self) -> None:
+        # The change of mode does not wait for others as statements do, and two processes may make the file at once.
+        deadline = time.monotonic() + _WAIT
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
     def close(self) -> None:
         """Close the connection."""
-        with self._lock:
+        with self.lock:
             self._connection.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All statements of the block at once, or none; no other process writes meanwhile. May be nested."""
-        with self._lock:
+        with self.lock:
             if self._connection.in_transaction:
                 yield
                 return
@@ -160,8 +178,8 @@ class Database:
             )
         return StoreError(f"the database of the store {self._path.parent} failed: {text}")
 
-    def _all(self, sql: str, *values: object) -> list[tuple[object, ...]]:
-        with self._lock:
+    def _all(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        with self.lock:
             try:
                 return self._connection.execute(sql, values).fetchall()
             except sqlite3.Error as error:
@@ -178,7 +196,7 @@ class Database:
         with self.transaction():
             marks = ", ".join("?" * len(fields(Record)))
             self._run(
-                f"INSERT INTO record({_RECORD_COLUMNS}) VALUES({marks})",  # noqa: S608 - names of our own
+                f"INSERT INTO record({_RECORD_COLUMNS}) VALUES({marks})",
                 *(getattr(record, field.name) for field in fields(Record)),
             )
             for position, parent in enumerate(parents):
@@ -210,7 +228,7 @@ class Database:
 
     def _records(self, where: str, *values: object) -> list[Record]:
         rows = self._all(f"SELECT {_RECORD_COLUMNS} FROM record {where}", *values)  # noqa: S608
-        return [Record(*row) for row in rows]  # type: ignore[arg-type]
+        return [Record(*row) for row in rows]
 
     def update(self, record_id: str, **columns: object) -> None:
         """Set columns of a record."""
@@ -248,7 +266,7 @@ class Database:
         """Insert or replace a blob of a record."""
         found = blob.descriptor
         self._run(
-            f"INSERT OR REPLACE INTO blob({_BLOB_COLUMNS}) VALUES(?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+            f"INSERT OR REPLACE INTO blob({_BLOB_COLUMNS}) VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
             blob.record,
             blob.variant,
             found.digest,
@@ -272,14 +290,14 @@ class Database:
     def blob_users(self, digest: str) -> int:
         """How many records have this blob."""
         rows = self._all("SELECT COUNT(DISTINCT record) FROM blob WHERE digest = ?", digest)
-        return int(str(rows[0][0]))
+        return int(rows[0][0])
 
     # -- metadata
 
     def meta(self, record_id: str, key: str) -> bytes | None:
         """A record's metadata."""
         rows = self._all("SELECT value FROM meta WHERE record = ? AND key = ?", record_id, key)
-        return bytes(rows[0][0]) if rows else None  # type: ignore[arg-type]
+        return bytes(rows[0][0]) if rows else None
 
     def set_meta(self, record_id: str, key: str, value: bytes | None) -> None:
         """Set or (None) remove metadata."""
@@ -319,12 +337,12 @@ class Database:
         return [] if found == ["ok"] else found
 
 
-def _blob(row: tuple[object, ...]) -> Blob:
+def _blob(row: tuple[Any, ...]) -> Blob:
     record, variant, digest, media_type, size, annotations, diff_id, origin = row
     descriptor = Descriptor(
         media_type=str(media_type),
         digest=str(digest),
-        size=int(str(size)),
+        size=int(size),
         annotations=json.loads(str(annotations)),
     )
     return Blob(str(record), str(variant), descriptor, str(diff_id), str(origin))

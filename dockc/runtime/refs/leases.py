@@ -19,9 +19,14 @@ class Lease:
         self.staging = root / "staging" / self.id
         # Locked under another name first: a lease file without a lock means a dead process.
         temporary = self._folder / f".{self.id}"
-        self._descriptor = lock_file(temporary)
         self._path = self._folder / self.id
-        temporary.rename(self._path)
+        while True:
+            self._descriptor = lock_file(temporary)
+            try:
+                temporary.rename(self._path)
+                break
+            except FileNotFoundError:  # taken for a dead one's between making and locking
+                os.close(self._descriptor)
         self.staging.mkdir(parents=True)
 
     def end(self) -> None:

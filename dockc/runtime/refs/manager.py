@@ -1,34 +1,151 @@
-"""RefManager: the one door to file systems in the store."""
+"""RefManager: the one door to file systems in the store.
+
+<root>/store.db             records, parents, blobs, metadata, holds (SQLite)
+<root>/content/             blobs, as an OCI layout
+<root>/snapshots/<id>/fs    change directories
+<root>/squashed/            read-only combinations of them, made of hard links
+<root>/leases/<lease>       one locked file a living process
+<root>/staging/<lease>/     that process's unfinished work and mount points
+<root>/locks/               locks on single records
+"""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from dockc.runtime.refs.ref import ImmutableRef, MutableRef
-from dockc.runtime.refs.types import LayerDescriptor, Progress, Provider, RecordType, Remote, Sharing
+from dockc.errors import StoreError
+from dockc.oci import digest as digests
+from dockc.runtime.content.errors import telling
+from dockc.runtime.content.locks import try_lock
+from dockc.runtime.content.store import ContentStore
+from dockc.runtime.refs import database
+from dockc.runtime.refs.cachedirs import cache_dir
+from dockc.runtime.refs.core import Core, ProviderFactory, RefNotFound, new_id
+from dockc.runtime.refs.database import AS_CAME, Blob, Database
+from dockc.runtime.refs.leases import Lease
+from dockc.runtime.refs.recovery import clear_staging, recover
+from dockc.runtime.refs.ref import ImmutableRef, MutableRef, fresh_record
+from dockc.runtime.refs.types import LayerDescriptor, Progress, RecordType, Remote, Sharing, UsageRecord
+from dockc.runtime.refs.unpack import fetch, inherit_root
+from dockc.runtime.refs.usage import Pruned, PrunePolicy, prune, usage
+from dockc.runtime.snapshot import marks
+from dockc.runtime.snapshot.changes import tree_changes
+from dockc.runtime.snapshot.choose import snapshotter
+from dockc.runtime.snapshot.squash import SquashCache
+from dockc.runtime.snapshot.tarread import Limits
 
 if TYPE_CHECKING:
-    from dockc.runtime.content.store import ContentStore
+    from types import TracebackType
+
     from dockc.runtime.snapshot.base import Snapshotter
 
-ProviderFactory = Callable[[str], Provider | None]
-"""From `LayerDescriptor.origin` to a provider, for layers that an earlier process knew and never fetched."""
+_FOLDERS = ("snapshots", "leases", "staging", "locks")
 
 
 class RefManager:
-    """Makes, finds and removes refs. Any thread may call; several processes share one root."""
+    """Makes, finds and removes refs. Any thread may call; several processes share one root.
 
-    root: Path
-    content: ContentStore
-    snapshotter: Snapshotter
+    Args:
+        root: the store; made if missing.
+        snapshotter_name: `auto`, `overlay` or `native`.
+        provider_factory: see `ProviderFactory`.
+        on_removed: told the id of every ref that is removed, so that caches can forget it.
+        limits: what one layer may unpack to.
+
+    Raises:
+        StoreError: the store cannot be opened or written.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        snapshotter_name: str = "auto",
+        provider_factory: ProviderFactory | None = None,
+        on_removed: Callable[[str], None] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        with telling("opening the store", root):
+            root.mkdir(parents=True, exist_ok=True)
+            root = root.resolve()
+            for name in _FOLDERS:
+                (root / name).mkdir(exist_ok=True)
+            opaque = marks.opaque_attribute(root / "staging")
+            lease = Lease(root)
+        squashed = SquashCache(root / "squashed", opaque)
+        user = opaque.startswith("user.")
+        self._core = Core(
+            root=root,
+            content=ContentStore(root / "content"),
+            db=Database(root / "store.db"),
+            lease=lease,
+            snapshotter=snapshotter(snapshotter_name, lease.staging, squashed, user=user),
+            squashed=squashed,
+            opaque=opaque,
+            limits=limits or Limits(),
+            provider_factory=provider_factory,
+            on_removed=on_removed,
+        )
+        with telling("cleaning the store", root):
+            recover(self._core)
+
+    @property
+    def root(self) -> Path:
+        """The store's directory."""
+        return self._core.root
+
+    @property
+    def content(self) -> ContentStore:
+        """The blobs."""
+        return self._core.content
+
+    @property
+    def snapshotter(self) -> Snapshotter:
+        """What mounts."""
+        return self._core.snapshotter
+
+    @property
+    def core(self) -> Core:
+        """For the store's own tools (doctor)."""
+        return self._core
+
+    @property
+    def staging(self) -> Path:
+        """A directory of this process inside the store, removed at `close` and after a crash."""
+        return self._core.lease.staging
+
+    def close(self) -> None:
+        """Let go of everything this process holds."""
+        core = self._core
+        with core.db.lock:
+            unfinished = [r for r in map(core.db.find, core.holds) if r and r.state == database.MUTABLE]
+            core.holds.clear()
+            core.db.unhold(core.lease.id)
+        for record in unfinished:
+            if not record.retain:
+                core.remove(record.id)
+        clear_staging(core.lease.staging)
+        core.db.close()
+        core.lease.end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- making refs
 
     def scratch(self) -> ImmutableRef:
         """The empty file system."""
-        raise NotImplementedError
+        return self.merge(())
 
     def from_layers(
         self,
@@ -40,8 +157,42 @@ class RefManager:
         """The file system of an image's layers, lowest first.
 
         Nothing is fetched or unpacked before the first mount. Equal chains are one ref.
+
+        Raises:
+            InvalidDigest: a diff id that is no digest.
         """
-        raise NotImplementedError
+        core = self._core
+        if not layers:
+            return self.scratch()
+        for layer in layers:
+            digests.validate(layer.diff_id)
+        with core.db.transaction():
+            chain = parent = ""
+            for layer in layers:
+                chain = layer.diff_id if not chain else digests.from_bytes(f"{chain} {layer.diff_id}".encode())
+                known = core.db.by_chain(chain)
+                record_id = known.id if known else new_id()
+                if known is None:
+                    record = fresh_record(
+                        record_id,
+                        kind=database.LAYER,
+                        state=database.COMMITTED,
+                        record_type=record_type,
+                        description=description,
+                        chain_id=chain,
+                        diff_id=layer.diff_id,
+                    )
+                    core.db.add(record, (parent,) if parent else ())
+                self._know(record_id, layer)
+                parent = record_id
+            core.hold(parent)
+            return ImmutableRef(core, parent)
+
+    def _know(self, record_id: str, layer: LayerDescriptor) -> None:
+        core = self._core
+        core.db.add_blob(Blob(record_id, AS_CAME, layer.descriptor, layer.diff_id, layer.origin))
+        if layer.provider is not None:
+            core.providers[layer.descriptor.digest] = layer.provider
 
     def new_mutable(
         self,
@@ -56,31 +207,121 @@ class RefManager:
         With `retain` an uncommitted ref outlives `release()` and the process and is found again by its metadata
         (`find_mutable`); without, `release()` removes it.
         """
-        raise NotImplementedError
+        core = self._core
+        record_id = new_id()
+        record = fresh_record(
+            record_id,
+            kind=database.LAYER,
+            state=database.MUTABLE,
+            record_type=record_type,
+            description=description,
+            retain=retain,
+        )
+        lock = try_lock(core.lock_path("mutable", record_id)) if retain else None
+        with core.db.transaction():
+            core.db.add(record, (parent.id,) if parent is not None else ())
+            core.hold(record_id)
+        return MutableRef(core, record_id, lock)
 
     def merge(self, refs: Sequence[ImmutableRef], *, description: str = "") -> ImmutableRef:
         """The layers of all `refs` on top of each other, later ones winning. No data is copied."""
-        raise NotImplementedError
+        full = [ref for ref in refs if self._core.stack(ref.id)]
+        if len(full) == 1:
+            return full[0].clone()
+        return self._combined(database.MERGE, tuple(ref.id for ref in full), description)
 
-    def diff(self, lower: ImmutableRef | None, upper: ImmutableRef | None, *, description: str = "") -> ImmutableRef:
+    def diff(
+        self,
+        lower: ImmutableRef | None,
+        upper: ImmutableRef | None,
+        *,
+        description: str = "",
+        cancelled: threading.Event | None = None,
+    ) -> ImmutableRef:
         """What has to be applied to `lower` to get `upper`: known layers where possible, computed otherwise."""
-        raise NotImplementedError
+        core = self._core
+        below = core.stack(lower.id) if lower is not None else ()
+        above = core.stack(upper.id) if upper is not None else ()
+        if upper is not None and lower is not None and below and above[: len(below)] == below:
+            if above == below:
+                return self.scratch()
+            return self._combined(database.DIFF, (lower.id, upper.id), description)
+        if upper is not None and not below:
+            return upper.clone()
+        if lower is None or not below:
+            return self.scratch()
+        return self._computed(lower, upper, description, cancelled)
+
+    def _combined(self, kind: str, parents: tuple[str, ...], description: str) -> ImmutableRef:
+        core = self._core
+        record = fresh_record(
+            new_id(),
+            kind=kind,
+            state=database.COMMITTED,
+            record_type=RecordType.REGULAR,
+            description=description or kind,
+        )
+        with core.db.transaction():
+            core.db.add(record, parents)
+            core.hold(record.id)
+        return ImmutableRef(core, record.id)
+
+    def _computed(
+        self,
+        lower: ImmutableRef,
+        upper: ImmutableRef | None,
+        description: str,
+        cancelled: threading.Event | None,
+    ) -> ImmutableRef:
+        """A layer of the differences of two trees that have no layers in common."""
+        from dockc.runtime.refs.difference import gather
+
+        core = self._core
+        new = upper if upper is not None else self.scratch()
+        try:
+            with (
+                lower.mount(cancelled=cancelled) as old_tree,
+                new.mount(cancelled=cancelled) as new_tree,
+                self.new_mutable(description=description or "diff") as made,
+            ):
+                with made.mount() as target, telling("computing a difference", core.root):
+                    gather(tree_changes(old_tree, new_tree), target)
+                    inherit_root(target, [new_tree])
+                return made.commit()
+        finally:
+            if upper is None:
+                new.release()
+
+    # -- finding refs
 
     def get(self, ref_id: str) -> ImmutableRef:
         """A new hold on a committed ref; raises `RefNotFound`."""
-        raise NotImplementedError
+        self._core.acquire(ref_id)
+        return ImmutableRef(self._core, ref_id)
 
     def exists(self, ref_id: str) -> bool:
         """Whether `get` finds it and all of its content is here or can be fetched."""
-        raise NotImplementedError
+        found = self._core.db.find(ref_id)
+        return found is not None and found.state == database.COMMITTED and self._core.is_available(found)
 
     def find(self, key: str, value: bytes) -> tuple[str, ...]:
         """Ids of committed refs whose metadata `key` is `value`, latest used first."""
-        raise NotImplementedError
+        return tuple(record.id for record in self._core.db.by_meta(key, value, database.COMMITTED))
 
     def find_mutable(self, key: str, value: bytes) -> MutableRef | None:
         """A retained mutable ref with this metadata, locked for the caller; None if there is none or all are busy."""
-        raise NotImplementedError
+        core = self._core
+        for record in core.db.by_meta(key, value, database.MUTABLE):
+            lock = try_lock(core.lock_path("mutable", record.id))
+            if lock is None:
+                continue
+            with core.db.transaction():
+                found = core.db.find(record.id)
+                if found is not None and found.state == database.MUTABLE and found.retain:
+                    core.hold(record.id)
+                    return MutableRef(core, record.id, lock)
+            os.close(lock)
+        return None
 
     def cache_dir(
         self,
@@ -96,7 +337,7 @@ class RefManager:
         On first use it is a copy of `base`. SHARED: used by many at once; LOCKED: waits until it is alone;
         PRIVATE: another directory of the same key is taken (or made) while this one is in use.
         """
-        raise NotImplementedError
+        return cache_dir(self._core, key, sharing, base, cancelled, description)
 
     def ensure_blobs(
         self,
@@ -106,4 +347,22 @@ class RefManager:
         progress: Progress | None = None,
     ) -> None:
         """Fetch every blob of `remote` that is not in the content store."""
-        raise NotImplementedError
+        for layer in remote.layers:
+            if layer.provider is not None:
+                with self._core.db.lock:
+                    self._core.providers.setdefault(layer.descriptor.digest, layer.provider)
+        blobs = [Blob("", AS_CAME, layer.descriptor, layer.diff_id, layer.origin) for layer in remote.layers]
+        fetch(self._core, blobs, cancelled=cancelled, progress=progress)
+
+    # -- keeping house
+
+    def usage(self) -> list[UsageRecord]:
+        """Every record with its size and state, for `dockc du`."""
+        return usage(self._core)
+
+    def prune(self, policy: PrunePolicy | None = None) -> Pruned:
+        """Remove what nobody needs, as the policy says; what is held, and what that stands on, stays."""
+        return prune(self._core, policy or PrunePolicy())
+
+
+__all__ = ["ProviderFactory", "PrunePolicy", "Pruned", "RefManager", "RefNotFound", "StoreError"]

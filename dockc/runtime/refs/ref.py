@@ -2,59 +2,125 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
+from dockc.errors import StoreError
+from dockc.runtime.content.errors import telling
+from dockc.runtime.refs import database
+from dockc.runtime.refs.blobs import blob_of, known_blob, layer_descriptor
+from dockc.runtime.refs.core import now
 from dockc.runtime.refs.types import LayerDescriptor, Progress, Remote, RemoteOptions
+from dockc.runtime.refs.unpack import ensure_directories, inherit_root, settle
+
+if TYPE_CHECKING:
+    from dockc.runtime.refs.core import Core
+
+
+@dataclass(frozen=True, slots=True)
+class LayerInfo:
+    """What is known about one layer without looking at its content.
+
+    Attributes:
+        id: of the record that owns the layer.
+        description: of the step that made it.
+        created_at: nanoseconds since the epoch.
+    """
+
+    id: str
+    description: str
+    created_at: int
 
 
 class ImmutableRef:
     """A hold on a committed file system (nothing writes to it ever again)."""
 
+    def __init__(self, core: Core, record_id: str) -> None:
+        """Takes over one hold that the caller has made on the record."""
+        self._core = core
+        self._id = record_id
+        self._open = True
+
     @property
     def id(self) -> str:
         """Stable identity over processes."""
-        raise NotImplementedError
-
-    def clone(self) -> ImmutableRef:
-        """One more hold on the same file system."""
-        raise NotImplementedError
-
-    def release(self) -> None:
-        """Give up this hold; the content stays until it is pruned. Once per hold."""
-        raise NotImplementedError
-
-    def mount(self) -> AbstractContextManager[Path]:
-        """A directory with the whole file system, for reading only, fetched and unpacked as needed."""
-        raise NotImplementedError
-
-    def prefetch(self, *, cancelled: threading.Event | None = None, progress: Progress | None = None) -> None:
-        """Fetch and unpack now what `mount` would need."""
-        raise NotImplementedError
-
-    def layers(self) -> tuple[LayerDescriptor | None, ...]:
-        """Each layer, lowest first; None for one that has not been made a blob yet."""
-        raise NotImplementedError
-
-    def remote(self, options: RemoteOptions | None = None, *, cancelled: threading.Event | None = None) -> Remote:
-        """The layers as blobs; those not there yet are made now. Base image blobs stay as they came."""
-        raise NotImplementedError
-
-    def get_meta(self, key: str) -> bytes | None:
-        """Metadata kept with the ref."""
-        raise NotImplementedError
-
-    def set_meta(self, key: str, value: bytes | None) -> None:
-        """Keep metadata with the ref (None removes it); `RefManager.find` searches by it."""
-        raise NotImplementedError
+        return self._id
 
     @property
     def description(self) -> str:
         """What people see in `dockc du`."""
-        raise NotImplementedError
+        return self._core.record(self._id).description
+
+    def clone(self) -> ImmutableRef:
+        """One more hold on the same file system."""
+        self._check()
+        self._core.hold(self._id)
+        return ImmutableRef(self._core, self._id)
+
+    def release(self) -> None:
+        """Give up this hold; the content stays until it is pruned. Once per hold."""
+        self._check()
+        self._open = False
+        self._core.unhold(self._id)
+
+    @contextmanager
+    def mount(self, *, cancelled: threading.Event | None = None, progress: Progress | None = None) -> Iterator[Path]:
+        """A directory with the whole file system, for reading only, fetched and unpacked as needed."""
+        self._check()
+        core = self._core
+        layers = core.stack(self._id)
+        ensure_directories(core, layers, cancelled=cancelled, progress=progress)
+        with core.snapshotter.view(core.directories(layers)) as path:
+            yield path
+
+    def prefetch(self, *, cancelled: threading.Event | None = None, progress: Progress | None = None) -> None:
+        """Fetch and unpack now what `mount` would need."""
+        self._check()
+        core = self._core
+        ensure_directories(core, core.stack(self._id), cancelled=cancelled, progress=progress)
+
+    def layers(self) -> tuple[LayerDescriptor | None, ...]:
+        """Each layer, lowest first; None for one that has not been made a blob yet."""
+        self._check()
+        blobs = [known_blob(self._core, layer) for layer in self._core.stack(self._id)]
+        return tuple(None if blob is None else layer_descriptor(self._core, blob) for blob in blobs)
+
+    def layer_info(self) -> tuple[LayerInfo, ...]:
+        """Who made each layer and when, lowest first; as long as `remote().layers`."""
+        self._check()
+        records = [self._core.record(layer) for layer in self._core.stack(self._id)]
+        return tuple(LayerInfo(r.id, r.description, r.created_at) for r in records)
+
+    def remote(self, options: RemoteOptions | None = None, *, cancelled: threading.Event | None = None) -> Remote:
+        """The layers as blobs; those not there yet are made now. Base image blobs stay as they came.
+
+        Raises:
+            StoreError: a layer that cannot be packed, or the disk is full.
+            Cancelled: `cancelled` was set.
+        """
+        self._check()
+        core, options = self._core, options or RemoteOptions()
+        blobs = [blob_of(core, layer, options, cancelled) for layer in core.stack(self._id)]
+        return Remote(tuple(layer_descriptor(core, blob) for blob in blobs))
+
+    def get_meta(self, key: str) -> bytes | None:
+        """Metadata kept with the ref."""
+        return self._core.db.meta(self._id, key)
+
+    def set_meta(self, key: str, value: bytes | None) -> None:
+        """Keep metadata with the ref (None removes it); `RefManager.find` searches by it."""
+        self._check()
+        self._core.db.set_meta(self._id, key, value)
+
+    def _check(self) -> None:
+        if not self._open:
+            raise StoreError(f"ref {self._id} has been released")
 
     def __enter__(self) -> Self:
         return self
@@ -62,36 +128,113 @@ class ImmutableRef:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.release()
+        if self._open:
+            self.release()
+
+    def __repr__(self) -> str:
+        return f"ImmutableRef({self._id}{'' if self._open else ', released'})"
 
 
 class MutableRef:
-    """A hold on a file system that is being written."""
+    """A hold on a file system that is being written.
+
+    Mutable state: `_mounted` and `_open`, under the core's lock.
+    """
+
+    def __init__(self, core: Core, record_id: str, lock: int | None = None) -> None:
+        """Takes over one hold on the record, and the lock (a descriptor) of a retained one."""
+        self._core = core
+        self._id = record_id
+        self._lock = lock
+        self._mounted = False
+        self._open = True
 
     @property
     def id(self) -> str:
         """Stable identity over processes."""
-        raise NotImplementedError
+        return self._id
 
-    def mount(self) -> AbstractContextManager[Path]:
+    @contextmanager
+    def mount(self, *, cancelled: threading.Event | None = None, progress: Progress | None = None) -> Iterator[Path]:
         """A directory with the whole file system, writable; may be mounted again, one at a time."""
-        raise NotImplementedError
+        core = self._core
+        with core.db.lock:
+            self._check()
+            if self._mounted:
+                raise StoreError(f"ref {self._id} is mounted already")
+            self._mounted = True
+        try:
+            below = core.below(self._id)
+            ensure_directories(core, below, cancelled=cancelled, progress=progress)
+            lowers = core.directories(below)
+            self._prepare(lowers)
+            folder = core.snapshot_dir(self._id)
+            with core.snapshotter.writable(lowers, folder / "fs", folder / "work") as path:
+                yield path
+        finally:
+            self._mounted = False
 
     def commit(self, *, description: str | None = None) -> ImmutableRef:
         """Freeze it; this hold becomes the returned one. It must not be mounted."""
-        raise NotImplementedError
+        core = self._core
+        with core.db.lock:
+            self._check()
+            if self._mounted:
+                raise StoreError(f"ref {self._id} is still mounted")
+            if not core.record(self._id).snapshot:
+                below = core.below(self._id)
+                ensure_directories(core, below)
+                self._prepare(core.directories(below))
+            changes: dict[str, object] = {"state": database.COMMITTED, "retain": 0, "size": -1}
+            if description is not None:
+                changes["description"] = description
+            core.db.update(self._id, **changes)
+            self._open = False
+            self._unlock()
+        core.discard(core.snapshot_dir(self._id) / "work")
+        return ImmutableRef(core, self._id)
 
     def release(self) -> None:
         """Give it up: removed, unless it was made with `retain`. After `commit` it does nothing."""
-        raise NotImplementedError
+        core = self._core
+        with core.db.lock:
+            if not self._open:
+                return
+            self._open = False
+            last = core.unhold(self._id)
+            record = core.db.find(self._id)
+        if last and record is not None and not record.retain:
+            core.remove(self._id)
+        self._unlock()
 
     def get_meta(self, key: str) -> bytes | None:
         """Metadata kept with the ref."""
-        raise NotImplementedError
+        return self._core.db.meta(self._id, key)
 
     def set_meta(self, key: str, value: bytes | None) -> None:
         """Keep metadata with the ref (None removes it)."""
-        raise NotImplementedError
+        self._check()
+        self._core.db.set_meta(self._id, key, value)
+
+    def _prepare(self, lowers: list[Path]) -> None:
+        """Make the change directory, once."""
+        core = self._core
+        if core.record(self._id).snapshot:
+            return
+        with telling("beginning a snapshot", core.root), core.workspace("new") as folder:
+            (folder / "new" / "fs").mkdir(parents=True)
+            (folder / "new" / "work").mkdir()
+            inherit_root(folder / "new" / "fs", lowers)
+            settle(core, self._id, folder / "new")
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _check(self) -> None:
+        if not self._open:
+            raise StoreError(f"ref {self._id} has been committed or released")
 
     def __enter__(self) -> Self:
         return self
@@ -100,3 +243,36 @@ class MutableRef:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+    def __repr__(self) -> str:
+        return f"MutableRef({self._id}{'' if self._open else ', closed'})"
+
+
+def fresh_record(
+    record_id: str,
+    *,
+    kind: str,
+    state: str,
+    record_type: str,
+    description: str,
+    retain: bool = False,
+    chain_id: str = "",
+    diff_id: str = "",
+) -> database.Record:
+    """A record that has just come to be."""
+    moment = now()
+    return database.Record(
+        id=record_id,
+        kind=kind,
+        state=state,
+        retain=int(retain),
+        snapshot=0,
+        diff_id=diff_id,
+        chain_id=chain_id,
+        size=-1,
+        record_type=record_type,
+        description=description,
+        created_at=moment,
+        last_used_at=moment,
+        usage_count=0,
+    )

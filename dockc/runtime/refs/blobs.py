@@ -1,0 +1,128 @@
+"""Making blobs of layers: tar of a change directory, compressed, into the content store."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from dockc.errors import StoreError
+from dockc.oci import mediatypes
+from dockc.oci.descriptor import Descriptor
+from dockc.oci.digest import Hasher, VerifyingReader
+from dockc.runtime.compress import Compression, Compressor, Decompressor, gzip_library
+from dockc.runtime.content.errors import store_error
+from dockc.runtime.content.locks import check_cancelled, locked
+from dockc.runtime.refs.database import AS_CAME, Blob
+from dockc.runtime.refs.types import LayerDescriptor
+from dockc.runtime.refs.unpack import ensure_directories, fetch
+from dockc.runtime.snapshot.changes import layer_changes
+from dockc.runtime.snapshot.tarwrite import write_layer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dockc.runtime.refs.core import Core
+    from dockc.runtime.refs.types import RemoteOptions
+
+_BLOCK = 1 << 20
+_TRIES = 3
+
+
+def layer_descriptor(core: Core, blob: Blob) -> LayerDescriptor:
+    """A blob of the store in the form that exporters take."""
+    present = core.content.has(blob.descriptor.digest)
+    return LayerDescriptor(
+        diff_id=blob.diff_id,
+        descriptor=blob.descriptor,
+        provider=None if present else core.provider(blob),
+        origin=blob.origin,
+    )
+
+
+def known_blob(core: Core, layer: str) -> Blob | None:
+    """The blob a layer came with, else any that was made of it, else None."""
+    blobs = core.db.blobs(layer)
+    return next((b for b in blobs if b.variant == AS_CAME), blobs[0] if blobs else None)
+
+
+def blob_of(core: Core, layer: str, options: RemoteOptions, cancelled: threading.Event | None) -> Blob:
+    """The blob of a layer that meets the options, made now if there is none."""
+    wanted = options.compression
+    blobs = core.db.blobs(layer)
+    came = next((b for b in blobs if b.variant == AS_CAME), None)
+    if came is not None:
+        same = mediatypes.layer_compression(came.descriptor.media_type) == wanted.name
+        if not wanted.force or (same and wanted.level is None):
+            return came
+    variant = _variant(wanted, None if came is not None else options.rewrite_timestamp)
+    for blob in blobs:
+        if blob.variant == variant and core.content.has(blob.descriptor.digest):
+            return blob
+    with locked(core.lock_path("unpack", layer), cancelled):
+        for _ in range(_TRIES):
+            made = _convert(core, came, wanted, cancelled) if came else _pack(core, layer, options, cancelled)
+            blob = Blob(layer, variant, made.descriptor, made.diff_id, "")
+            with core.db.transaction():
+                # Another process may just have removed an equal blob that nobody had named.
+                if core.content.has(blob.descriptor.digest):
+                    core.db.add_blob(blob)
+                    if came is None and options.rewrite_timestamp is None:
+                        core.db.update(layer, diff_id=blob.diff_id)
+                    return blob
+    raise StoreError(f"the blob of layer {layer} keeps being removed")
+
+
+def _variant(compression: Compression, epoch: int | None) -> str:
+    level = "" if compression.level is None else str(compression.level)
+    library = gzip_library() if compression.name == "gzip" and not level else ""
+    return json.dumps([compression.name, level, library, epoch])
+
+
+def _pack(core: Core, layer: str, options: RemoteOptions, cancelled: threading.Event | None) -> LayerDescriptor:
+    """The tar of a layer's change directory."""
+    below = core.below(layer)
+    ensure_directories(core, (*below, layer), cancelled=cancelled)
+    (own,) = core.directories((layer,))
+    with ExitStack() as stack:
+        # Against what is below, entries that overlayfs copied up and nobody changed are left out.
+        lower = stack.enter_context(core.snapshotter.view(core.directories(below))) if below else None
+        changes = layer_changes(own, lower)
+
+        def write(out: Callable[[bytes], object]) -> None:
+            write_layer(changes, out, rewrite_timestamp=options.rewrite_timestamp, cancelled=cancelled)
+
+        return _store(core, options.compression, write)
+
+
+def _convert(core: Core, blob: Blob, compression: Compression, cancelled: threading.Event | None) -> LayerDescriptor:
+    """The same tar in another compression."""
+    fetch(core, [blob], cancelled=cancelled)
+    with core.content.open(blob.descriptor.digest) as stream:
+        plain = VerifyingReader(Decompressor(stream), blob.diff_id)
+
+        def write(out: Callable[[bytes], object]) -> None:
+            while data := plain.read(_BLOCK):
+                check_cancelled(cancelled)
+                out(data)
+
+        return _store(core, compression, write)
+
+
+def _store(core: Core, compression: Compression, write: Callable[[Callable[[bytes], object]], None]) -> LayerDescriptor:
+    diff = Hasher()
+    try:
+        with core.content.writer() as writer:
+            encoder = Compressor(compression, writer.write)
+
+            def take(data: bytes) -> None:
+                diff.update(data)
+                encoder.write(data)
+
+            write(take)
+            encoder.close()
+            digest, size = writer.commit()
+    except OSError as error:
+        raise store_error(error, "making a layer", core.root) from error
+    return LayerDescriptor(diff.digest(), Descriptor(compression.media_type, digest, size))

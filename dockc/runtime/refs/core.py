@@ -1,0 +1,243 @@
+"""What refs stand on: records and their layers, holds, providers, directories. Private to `dockc.runtime.refs`."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dockc.errors import StoreError
+from dockc.runtime.refs import database
+from dockc.runtime.refs.database import Blob, Database, Record
+from dockc.runtime.snapshot import marks
+from dockc.runtime.snapshot.removal import remove_tree
+from dockc.runtime.snapshot.tarread import Limits
+
+if TYPE_CHECKING:
+    from dockc.runtime.content.store import ContentStore
+    from dockc.runtime.refs.leases import Lease
+    from dockc.runtime.refs.types import Provider
+    from dockc.runtime.snapshot.base import Snapshotter
+    from dockc.runtime.snapshot.squash import SquashCache
+
+log = logging.getLogger(__name__)
+
+ProviderFactory = Callable[[str], "Provider | None"]
+"""From `LayerDescriptor.origin` to a provider, for layers that an earlier process knew and never fetched."""
+
+
+class RefNotFound(StoreError):
+    """No ref of that id (any more)."""
+
+
+def now() -> int:
+    """Nanoseconds since the epoch."""
+    return time.time_ns()
+
+
+def new_id() -> str:
+    """A fresh id: 25 characters of lower-case base 36, as BuildKit's are."""
+    number, out = secrets.randbits(130), ""
+    for _ in range(25):
+        number, digit = divmod(number, 36)
+        out += "0123456789abcdefghijklmnopqrstuvwxyz"[digit]
+    return out
+
+
+@dataclass
+class Core:
+    """Shared state of one process's view of a store.
+
+    Mutable state: `holds`, `providers` and `stacks`, under `db.lock`.
+
+    Attributes:
+        holds: how often this process holds each record; the database knows only whether.
+        providers: where blobs can be fetched from, by digest.
+        stacks: layers of committed records, which never change.
+        on_removed: told the id of every record that is removed.
+    """
+
+    root: Path
+    content: ContentStore
+    db: Database
+    lease: Lease
+    snapshotter: Snapshotter
+    squashed: SquashCache
+    opaque: str
+    limits: Limits = field(default_factory=Limits)
+    provider_factory: ProviderFactory | None = None
+    on_removed: Callable[[str], None] | None = None
+    holds: dict[str, int] = field(default_factory=dict)
+    providers: dict[str, Provider] = field(default_factory=dict)
+    stacks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    # -- places
+
+    def snapshot_dir(self, record_id: str) -> Path:
+        """Where a record's change directory (`fs`) and working directory (`work`) are."""
+        return self.root / "snapshots" / record_id
+
+    def changes_dir(self, record_id: str) -> Path:
+        """A record's change directory."""
+        return self.snapshot_dir(record_id) / "fs"
+
+    def lock_path(self, kind: str, record_id: str) -> Path:
+        """A lock file: `unpack`, `cache` or `mutable`."""
+        return self.root / "locks" / f"{kind}-{record_id}"
+
+    # -- records
+
+    def record(self, record_id: str) -> Record:
+        """The record; raises RefNotFound."""
+        found = self.db.find(record_id)
+        if found is None:
+            raise RefNotFound(f"ref {record_id} is not in the store")
+        return found
+
+    def hold(self, record_id: str) -> None:
+        """One more hold of this process on a record, which keeps it and all it stands on."""
+        with self.db.lock:
+            count = self.holds.get(record_id, 0)
+            if count == 0:
+                self.db.hold(self.lease.id, record_id)
+            self.holds[record_id] = count + 1
+
+    def unhold(self, record_id: str) -> bool:
+        """One hold less; returns whether it was this process's last."""
+        with self.db.lock:
+            count = self.holds[record_id] - 1
+            if count:
+                self.holds[record_id] = count
+                return False
+            del self.holds[record_id]
+            self.db.unhold(self.lease.id, record_id)
+            return True
+
+    def acquire(self, record_id: str) -> Record:
+        """Hold a committed record; raises RefNotFound."""
+        with self.db.transaction():
+            found = self.db.find(record_id)
+            if found is None or found.state != database.COMMITTED:
+                raise RefNotFound(f"ref {record_id} is not in the store")
+            self.hold(record_id)
+            self.db.used(record_id, now())
+            return found
+
+    def stack(self, record_id: str) -> tuple[str, ...]:
+        """Ids of the layers of a record, lowest first (its own included, for a layer)."""
+        with self.db.lock:
+            todo = [record_id]
+            while todo:
+                current = todo[-1]
+                if current in self.stacks:
+                    todo.pop()
+                    continue
+                parents = self.db.parents(current)
+                missing = [parent for parent in parents if parent not in self.stacks]
+                if missing:
+                    todo.extend(missing)
+                    continue
+                self.stacks[current] = self._combine(self.record(current), [self.stacks[p] for p in parents])
+                todo.pop()
+            return self.stacks[record_id]
+
+    @staticmethod
+    def _combine(record: Record, parents: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+        if record.kind == database.DIFF:
+            lower, upper = parents
+            return upper[len(lower) :]
+        below = tuple(layer for parent in parents for layer in parent)
+        return (*below, record.id) if record.kind == database.LAYER else below
+
+    def below(self, layer_id: str) -> tuple[str, ...]:
+        """The layers on which a layer was made."""
+        return tuple(layer for parent in self.db.parents(layer_id) for layer in self.stack(parent))
+
+    def directories(self, layers: Sequence[str]) -> list[Path]:
+        """Change directories of layers, lowest first. What an opaque root hides is left out.
+
+        Raises:
+            StoreError: a directory is missing (the store was damaged from outside).
+        """
+        found = [self.changes_dir(layer) for layer in layers]
+        for at in range(len(found) - 1, -1, -1):
+            if not found[at].is_dir():
+                raise StoreError(
+                    f"the directory of layer {layers[at]} is missing from the store",
+                    hint="`dockc doctor --fix` forgets what cannot be used any more.",
+                )
+            if at and marks.is_opaque(str(found[at])):
+                return found[at:]
+        return found
+
+    # -- blobs
+
+    def provider(self, blob: Blob) -> Provider | None:
+        """Where the blob can be fetched from, or None."""
+        with self.db.lock:
+            known = self.providers.get(blob.descriptor.digest)
+            if known is None and blob.origin and self.provider_factory is not None:
+                known = self.provider_factory(blob.origin)
+                if known is not None:
+                    self.providers[blob.descriptor.digest] = known
+            return known
+
+    def is_available(self, record: Record) -> bool:
+        """Whether all content of a record is here or can be fetched."""
+        if record.kind == database.LAYER and record.snapshot:
+            return True  # its directory was made on top of those below
+        for layer in self.stack(record.id):
+            found = self.db.find(layer)
+            if found is None:
+                return False
+            if found.snapshot:
+                continue
+            if not any(self.content.has(b.descriptor.digest) or self.provider(b) for b in self.db.blobs(layer)):
+                return False
+        return True
+
+    # -- removal
+
+    def remove(self, record_id: str) -> int:
+        """Remove a record on which nothing stands and which nobody holds; returns bytes freed, -1 if kept."""
+        with self.db.transaction():
+            found = self.db.find(record_id)
+            if found is None or self.db.has_children(record_id) or self.db.is_held(record_id):
+                return -1
+            blobs = self.db.blobs(record_id)
+            self.db.delete(record_id)
+            self.stacks.pop(record_id, None)
+            freed = max(found.size, 0)
+            for digest in {blob.descriptor.digest for blob in blobs}:
+                if not self.db.blob_users(digest):
+                    freed += self.content.remove(digest)
+        self.discard(self.snapshot_dir(record_id))
+        for kind in ("unpack", "cache", "mutable"):
+            self.lock_path(kind, record_id).unlink(missing_ok=True)
+        if self.on_removed is not None:
+            self.on_removed(record_id)
+        return freed
+
+    def discard(self, path: Path) -> None:
+        """Remove a directory: first out of the way at once, then for good."""
+        trash = self.lease.staging / f"trash-{secrets.token_hex(6)}"
+        try:
+            path.rename(trash)
+        except FileNotFoundError:
+            return
+        remove_tree(trash)
+
+    @contextmanager
+    def workspace(self, what: str) -> Iterator[Path]:
+        """A directory of this process, removed at the end; a killed process's goes with the next cleaning."""
+        path = self.lease.staging / f"{what}-{secrets.token_hex(6)}"
+        path.mkdir()
+        try:
+            yield path
+        finally:
+            remove_tree(path)

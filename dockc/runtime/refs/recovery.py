@@ -1,0 +1,68 @@
+"""Cleaning up after processes that did not: dead leases, their unfinished snapshots, what nobody knows of."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from dockc.runtime.content.locks import try_lock
+from dockc.runtime.refs import database
+from dockc.runtime.refs.leases import forget_dead
+from dockc.runtime.snapshot.mounts import mounted_below, unmount
+from dockc.runtime.snapshot.removal import remove_tree
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dockc.runtime.refs.core import Core
+
+log = logging.getLogger(__name__)
+
+
+def recover(core: Core) -> None:
+    """Bring the store into a state as if dead processes had ended properly. Quick when there is nothing to do.
+
+    Another process that is at it already is left alone.
+    """
+    lock = try_lock(core.root / "locks" / "recovery")
+    if lock is None:
+        return
+    try:
+        # Inside the transaction nobody can begin to hold something: a lease not seen alive now is dead.
+        with core.db.transaction():
+            alive = forget_dead(core.root)
+            for lease in core.db.holders() - alive:
+                core.db.unhold(lease)
+            orphans = _forget_unfinished(core)
+        for path in orphans:
+            log.info("removing what an interrupted build left: %s", path.name)
+            core.discard(path)
+        for path in (core.root / "staging").iterdir():
+            if path.name not in alive:
+                clear_staging(path)
+        core.content.clean()
+    finally:
+        os.close(lock)
+
+
+def _forget_unfinished(core: Core) -> list[Path]:
+    """Delete records of unfinished snapshots; returns directories that no record owns."""
+    known: set[str] = set()
+    held = core.db.held()
+    for record in core.db.records():
+        if record.state == database.MUTABLE and not record.retain and record.id not in held:
+            core.db.delete(record.id)
+        else:
+            known.add(record.id)
+    return [path for path in (core.root / "snapshots").iterdir() if path.name not in known]
+
+
+def clear_staging(path: Path) -> None:
+    """Remove a process's own directory, never reaching into what may still be mounted there."""
+    for place in mounted_below(path):
+        unmount(place)
+    try:
+        remove_tree(path)
+    except OSError as error:
+        log.warning("cannot remove %s yet: %s", path, error.strerror)

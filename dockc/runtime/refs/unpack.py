@@ -1,0 +1,142 @@
+"""Bringing layers to disk: fetching blobs that are not here, unpacking them into change directories."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dockc.errors import StoreError
+from dockc.oci.digest import VerifyingReader
+from dockc.runtime.compress import Decompressor
+from dockc.runtime.content.errors import store_error
+from dockc.runtime.content.locks import check_cancelled, locked
+from dockc.runtime.snapshot.files import copy_attributes
+from dockc.runtime.snapshot.tarread import apply_layer
+
+if TYPE_CHECKING:
+    from dockc.runtime.refs.core import Core
+    from dockc.runtime.refs.database import Blob
+    from dockc.runtime.refs.types import Progress
+
+_TRANSFERS = 4
+_BLOCK = 1 << 20
+
+
+def ensure_directories(
+    core: Core,
+    layers: Sequence[str],
+    *,
+    cancelled: threading.Event | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Give every layer (lowest first) its change directory.
+
+    Raises:
+        StoreError: a layer has neither directory nor blob nor provider; or it is damaged, or the disk is full.
+        Cancelled: `cancelled` was set.
+    """
+    missing = [layer for layer in layers if not core.record(layer).snapshot]
+    if not missing:
+        return
+    blobs = {layer: choose_blob(core, layer) for layer in missing}
+    fetch(core, list(blobs.values()), cancelled=cancelled, progress=progress)
+    for layer in missing:
+        check_cancelled(cancelled)
+        with locked(core.lock_path("unpack", layer), cancelled):
+            if not core.record(layer).snapshot:
+                _unpack(core, layer, blobs[layer], cancelled)
+
+
+def choose_blob(core: Core, layer: str) -> Blob:
+    """The blob to unpack a layer from: one that is here, else one that can be fetched."""
+    blobs = core.db.blobs(layer)
+    for blob in blobs:
+        if core.content.has(blob.descriptor.digest):
+            return blob
+    for blob in blobs:
+        if core.provider(blob) is not None:
+            return blob
+    name = blobs[0].descriptor.digest if blobs else layer
+    raise StoreError(
+        f"layer {name} is not in the store, and nothing is known that has it",
+        hint="Build again with --no-cache, or `dockc doctor --fix` to forget it.",
+    )
+
+
+def fetch(
+    core: Core,
+    blobs: Sequence[Blob],
+    *,
+    cancelled: threading.Event | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Fetch the blobs that are not in the content store, several at a time; the first error ends all."""
+    wanted = {b.descriptor.digest: b for b in blobs if not core.content.has(b.descriptor.digest)}
+    if not wanted:
+        return
+    stop = threading.Event()
+
+    def bring(blob: Blob) -> None:
+        provider = core.provider(blob)
+        if provider is None:
+            raise StoreError(f"blob {blob.descriptor.digest} is not in the store, and nothing is known that has it")
+        check_cancelled(stop)
+        provider.fetch(blob.descriptor, core.content, cancelled=cancelled or stop, progress=progress)
+        if not core.content.has(blob.descriptor.digest):
+            raise StoreError(f"blob {blob.descriptor.digest} was not delivered")
+
+    if len(wanted) == 1:
+        bring(next(iter(wanted.values())))
+        return
+    with ThreadPoolExecutor(_TRANSFERS, thread_name_prefix="fetch") as pool:
+        futures = [pool.submit(bring, blob) for blob in wanted.values()]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            stop.set()
+            for future in futures:
+                future.cancel()
+            raise
+
+
+def _unpack(core: Core, layer: str, blob: Blob, cancelled: threading.Event | None) -> None:
+    lowers = core.directories(core.below(layer))
+    try:
+        with core.workspace("unpack") as folder, core.content.open(blob.descriptor.digest) as stream:
+            target = folder / "new" / "fs"
+            target.mkdir(parents=True)
+            inherit_root(target, lowers)
+            # What is unpacked is verified as it is read: by the digest of the plain tar, to its very end.
+            plain = VerifyingReader(Decompressor(stream), blob.diff_id)
+            apply_layer(plain, target, lowers=lowers, opaque=core.opaque, limits=core.limits, cancelled=cancelled)
+            while plain.read(_BLOCK):
+                check_cancelled(cancelled)
+            settle(core, layer, folder / "new")
+    except OSError as error:
+        raise store_error(error, f"unpacking layer {blob.descriptor.digest}", core.root) from error
+    except StoreError as error:
+        raise type(error)(f"layer {blob.descriptor.digest}: {error.message}", hint=error.hint) from error
+
+
+def inherit_root(target: Path, lowers: Sequence[Path]) -> None:
+    """Let a new change directory's root look like the one below it (0755 of root where there is none)."""
+    if lowers:
+        below = str(lowers[-1])
+        copy_attributes(below, os.lstat(below), str(target))
+    else:
+        target.chmod(stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
+
+
+def settle(core: Core, record_id: str, made: Path) -> None:
+    """Put a finished snapshot (a directory with `fs` inside) in its place; the record knows it from then on."""
+    with ExitStack() as stack:
+        stack.enter_context(core.db.transaction())
+        made.rename(core.snapshot_dir(record_id))
+        core.db.update(record_id, snapshot=1, size=-1)
