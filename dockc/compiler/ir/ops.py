@@ -70,6 +70,7 @@ class Node:
     __slots__ = ()
 
 
+_UNWRITTEN = {"meta", "caps"}  # fields that are no part of an operation's bytes
 _SLOTS: dict[type, tuple[str, ...]] = {}
 
 
@@ -90,7 +91,7 @@ def replaced(node: AnyNode, **changes: object) -> AnyNode:
     if unknown := changes.keys() - set(slots_of(cls)):
         raise TypeError(f"{cls.__name__} has no field {min(unknown)}")
     if isinstance(new, Op):
-        new.wire = None
+        new.wire = node.wire if isinstance(node, Op) and changes.keys() <= _UNWRITTEN else None
     return new
 
 

@@ -1,0 +1,76 @@
+"""The passes by name, and the pipelines that `-O` stands for.
+
+A pass is imported when it is asked for. Third parties add passes under the entry point group `dockc.passes`:
+the name is the pass's name, the object its class.
+"""
+
+from __future__ import annotations
+
+from dockc.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dockc.compiler.passes.pipeline import Observer, Pass, PassPipeline
+
+PASSES = {
+    "canonicalize": "dockc.compiler.passes.canonicalize:Canonicalize",
+    "dead-code": "dockc.compiler.passes.dead_code:DeadCode",
+    "fold-env": "dockc.compiler.passes.fold_env:FoldEnv",
+    "link-copies": "dockc.compiler.passes.link_copies:LinkCopies",
+    "narrow-context": "dockc.compiler.passes.narrow_context:NarrowContext",
+    "pin-sources": "dockc.compiler.passes.pin_sources:PinSources",
+    "prune": "dockc.compiler.passes.prune:Prune",
+    "squash": "dockc.compiler.passes.squash:Squash",
+}
+
+PRESETS = {
+    0: "",
+    1: "prune,canonicalize",
+    2: "prune,canonicalize,dead-code,fold-env,link-copies,narrow-context,canonicalize",
+}
+"""What `-O0`, `-O1` (the default; changes no bytes) and `-O2` run."""
+
+ENTRY_POINTS = "dockc.passes"
+
+
+def get_pass(name: str) -> type[Pass]:
+    """The class of a pass.
+
+    Raises:
+        UsageError: there is no pass of that name.
+    """
+    if name in PASSES:
+        from importlib import import_module
+
+        module, _, attribute = PASSES[name].partition(":")
+        found: type[Pass] = getattr(import_module(module), attribute)
+        return found
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group=ENTRY_POINTS, name=name):
+        loaded: type[Pass] = entry.load()
+        return loaded
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, PASSES, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known passes: {', '.join(PASSES)}"
+    raise UsageError(f"unknown pass {name}", hint=hint)
+
+
+def pipeline(
+    level: int = 1, passes: str | None = None, *, squash: int = 0, observers: tuple[Observer, ...] = ()
+) -> PassPipeline:
+    """The pipeline for `-O level`, or the one written out in `passes`; `squash` adds that pass at a level.
+
+    Raises:
+        UsageError: an unknown level, pass or option.
+    """
+    from dockc.compiler.passes.pipeline import PassPipeline, parse_passes
+
+    if passes is None:
+        if level not in PRESETS:
+            raise UsageError(f"unknown optimisation level {level}", hint="use 0, 1 or 2")
+        passes = PRESETS[level]
+    if squash:
+        passes = f"{passes},squash{{level={squash}}}".lstrip(",")
+    return PassPipeline(parse_passes(passes, get_pass), observers)
