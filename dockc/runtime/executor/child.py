@@ -27,7 +27,7 @@ from dockc.runtime.executor import syscalls as sc
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dockc.runtime.executor.plan import Plan
+    from dockc.runtime.executor.plan import Plan, RuntimePlan
 
 NOT_FOUND, NOT_EXECUTABLE, FAILED = 127, 126, 255
 
@@ -41,7 +41,7 @@ class _Failed(Exception):
 def main(status_fd: int) -> None:
     """Read the plan from standard input, run the step, exit with its status."""
     os.set_inheritable(status_fd, False)
-    plan: Plan = marshal.load(sys.stdin.buffer)  # noqa: S302 - our own parent wrote it
+    plan: Plan | RuntimePlan = marshal.load(sys.stdin.buffer)  # noqa: S302 - our own parent wrote it
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.close(null)
@@ -65,7 +65,7 @@ def _report(status_fd: int, exc: BaseException) -> None:
     os.write(status_fd, f"{status} {message}".encode("utf-8", "surrogateescape")[:4000])
 
 
-def _supervise(plan: Plan, status_fd: int) -> int:
+def _supervise(plan: Plan | RuntimePlan, status_fd: int) -> int:
     """A: make the outer pid namespace and wait for its init."""
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     alive_read, alive_write = os.pipe()
@@ -111,7 +111,7 @@ def _wait(pid: int) -> int:
             return code if code >= 0 else 128 - code
 
 
-def _outer_init(plan: Plan, status_fd: int, alive_read: int) -> int:
+def _outer_init(plan: Plan | RuntimePlan, status_fd: int, alive_read: int) -> int:
     """B: die with A, and take the step along."""
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.set_blocking(alive_read, False)
@@ -120,20 +120,48 @@ def _outer_init(plan: Plan, status_fd: int, alive_read: int) -> int:
             return FAILED  # A was gone before the death signal was set
     except BlockingIOError:
         pass
-    try:
-        sc.unshare(plan["namespaces"])
-    except OSError as exc:
-        raise _Failed(FAILED, f"cannot make namespaces: {exc.strerror}") from exc
-    child = os.fork()
-    if child == 0:
-        os.close(alive_read)
-        _in_child(status_fd, _step, plan)
+    if "command" in plan:
+        command = plan["command"] if _own_proc(plan["hidden"]) else plan["command_bound"]
+        child = os.fork()
+        if child == 0:
+            _in_child(status_fd, _exec_runtime, command)
+    else:
+        try:
+            sc.unshare(plan["namespaces"])
+        except OSError as exc:
+            raise _Failed(FAILED, f"cannot make namespaces: {exc.strerror}") from exc
+        child = os.fork()
+        if child == 0:
+            os.close(alive_read)
+            _in_child(status_fd, _step, plan)
     os.close(status_fd)
     os.close(1)
     os.close(2)
     # As init of this namespace, B may signal all in it at once; it is spared itself.
     signal.signal(signal.SIGTERM, lambda *_: _pass_on(-1, signal.SIGTERM))
     return _wait(child)
+
+
+def _own_proc(hidden: list[str]) -> bool:
+    """Show this pid namespace in /proc, as a runtime needs it; False if the kernel refuses."""
+    try:
+        sc.unshare(sc.CLONE_NEWNS)
+        sc.mount("none", "/", None, sc.MS_REC | sc.MS_PRIVATE)
+        for path in hidden:
+            sc.mount("none", path, "tmpfs", 0, "mode=755")
+        sc.mount("proc", "/proc", "proc", sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC)
+    except OSError:
+        return False
+    return True
+
+
+def _exec_runtime(command: list[str]) -> int:
+    """C, when an OCI runtime does the rest."""
+    _reset_signals()
+    try:
+        os.execve(command[0], command, {"PATH": os.environ.get("PATH", os.defpath)})  # noqa: S606
+    except OSError as exc:
+        raise _Failed(NOT_EXECUTABLE, f"exec {command[0]}: {_lower(exc)}") from exc
 
 
 def _step(plan: Plan) -> int:
@@ -146,13 +174,7 @@ def _step(plan: Plan) -> int:
     if plan["own_network"]:
         sandbox.loopback_up()
     sandbox.set_limits(plan)
-    for number in range(1, signal.NSIG):
-        # Python ignores SIGPIPE and SIGXFSZ, and what is ignored stays so through execve.
-        try:
-            signal.signal(number, signal.SIG_DFL)
-        except (OSError, ValueError):
-            continue
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _reset_signals()
     try:
         sandbox.become(plan)
     except OSError as exc:
@@ -166,6 +188,16 @@ def _step(plan: Plan) -> int:
     except OSError as exc:
         status = NOT_FOUND if exc.errno == errno.ENOENT else NOT_EXECUTABLE
         raise _Failed(status, f"exec {path}: {_lower(exc)}") from exc
+
+
+def _reset_signals() -> None:
+    for number in range(1, signal.NSIG):
+        # Python ignores SIGPIPE and SIGXFSZ, and what is ignored stays so through execve.
+        try:
+            signal.signal(number, signal.SIG_DFL)
+        except (OSError, ValueError):
+            continue
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def find_executable(name: str, path: str) -> str:

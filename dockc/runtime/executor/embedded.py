@@ -77,7 +77,7 @@ def make_plan(spec: ExecSpec, rootfs: Path, prepared: Prepared) -> Plan:
     if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):  # noqa: PTH110
         namespaces |= syscalls.CLONE_NEWCGROUP
     last = _last_capability()
-    available = _bounding_set()
+    available = bounding_set()
     wanted = available if insecure else policy.capability_mask(policy.DEFAULT_CAPABILITIES) & available
     return {
         "rootfs": os.path.realpath(rootfs),
@@ -124,7 +124,8 @@ def _last_capability() -> int:
         return len(policy.CAPABILITIES) - 1
 
 
-def _bounding_set() -> int:
+def bounding_set() -> int:
+    """Bit mask of the capabilities that this process can pass on."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("CapBnd:"):
             return int(line.split()[1], 16)

@@ -5,11 +5,12 @@ Both sides run the same interpreter from the same package, so the form needs no 
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TypedDict, final
 
 from dockc.runtime.executor.policy import MountEntry
 
 
+@final
 class Plan(TypedDict):
     """Everything the child does, decided beforehand."""
 
@@ -36,3 +37,14 @@ class Plan(TypedDict):
     last_capability: int
     seccomp: bytes
     no_new_privileges: bool
+
+
+@final
+class RuntimePlan(TypedDict):
+    """Run an OCI runtime instead: its command line, the one for a builder whose /proc cannot be renewed,
+    and directories that it must not see.
+    """
+
+    command: list[str]
+    command_bound: list[str]
+    hidden: list[str]

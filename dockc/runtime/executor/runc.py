@@ -1,0 +1,204 @@
+"""Executors that hand the container to an OCI runtime: crun or runc.
+
+The runtime is started below the same supervisor as our own containers (`child`): a pid namespace whose init
+dies with the builder, so that a killed builder leaves neither runtime nor container behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import marshal
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dockc.errors import DockcError
+from dockc.runtime.executor import rootless, syscalls
+from dockc.runtime.executor.base import ExecIO, ExecSpec, ExecutorError, ResolvedMount
+from dockc.runtime.executor.embedded import bounding_set, run_helper
+from dockc.runtime.executor.prepare import Prepared, prepare
+from dockc.runtime.executor.rootpath import open_in_root
+from dockc.runtime.executor.spec import make_spec
+
+_UNIFIED = "/sys/fs/cgroup/unified"
+
+
+class RuntimeExecutor:
+    """Runs each process through `crun run` or `runc run`.
+
+    Args:
+        runtime: `crun` or `runc`, looked up in PATH.
+        state_dir: where bundles and the runtime's state live; made if missing.
+
+    Raises:
+        DockcError: the runtime is not installed.
+    """
+
+    def __init__(self, runtime: str, state_dir: Path) -> None:
+        path = shutil.which(runtime, path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin")
+        if path is None:
+            raise DockcError(
+                f"{runtime} is not installed", hint="Install it, or use --executor=embedded, which needs nothing."
+            )
+        self._name = runtime
+        self._path = path
+        self._state_dir = state_dir
+
+    @property
+    def name(self) -> str:
+        """`crun` or `runc`."""
+        return self._name
+
+    def run(
+        self,
+        spec: ExecSpec,
+        rootfs: Path,
+        mounts: Sequence[ResolvedMount],
+        io: ExecIO,
+        cancelled: threading.Event,
+    ) -> int:
+        """See `Executor.run`."""
+        with contextlib.ExitStack() as stack:
+            prepared = stack.enter_context(prepare(spec, rootfs, mounts, self._state_dir))
+            stack.enter_context(_selected(prepared))
+            is_rootless = _is_rootless()
+            container_id = prepared.directory.name
+            cgroup = "" if is_rootless else _cgroups_path(spec, container_id)
+            for bundle, bind_proc in (("bundle", False), ("bundle-bound", True)):
+                config = make_spec(
+                    spec,
+                    rootfs,
+                    prepared,
+                    rootless=is_rootless,
+                    available=bounding_set(),
+                    cgroups_path=cgroup,
+                    bind_proc=bind_proc,
+                )
+                folder = prepared.directory / bundle
+                folder.mkdir()
+                (folder / "config.json").write_text(json.dumps(config))
+            log = prepared.directory / "runtime.log"
+            plan = {
+                "command": self._command(prepared, "bundle", log, is_rootless),
+                "command_bound": self._command(prepared, "bundle-bound", log, is_rootless),
+                "hidden": [_UNIFIED] if self._name == "crun" and _is_hybrid() else [],
+            }
+            try:
+                status = run_helper(marshal.dumps(plan), io, cancelled)
+            finally:
+                _remove_cgroups(cgroup)
+            trouble = read_trouble(log) if status else ""
+            if trouble:
+                raise ExecutorError(trouble, exit_status=_status_of(trouble))
+            return status
+
+    def _command(self, prepared: Prepared, bundle: str, log: Path, is_rootless: bool) -> list[str]:
+        command = [self._path, "--root", str(prepared.directory / "state"), "--log", str(log)]
+        command += ["--log-format", "json"]
+        if self._name == "crun":
+            command += ["--cgroup-manager", "disabled" if is_rootless else "cgroupfs"]
+        elif is_rootless:
+            command += ["--rootless", "true"]
+        return [*command, "run", "--bundle", str(prepared.directory / bundle), prepared.directory.name]
+
+
+def _is_hybrid() -> bool:
+    """Control groups of both versions with controllers in each: crun works only if it does not see this."""
+    try:
+        return bool(Path(_UNIFIED, "cgroup.controllers").read_text().strip())
+    except OSError:
+        return False
+
+
+def _is_rootless() -> bool:
+    namespace = rootless.current()
+    if namespace is not None:
+        return namespace.rootless
+    whole = (rootless.IdRange(0, 0, 2**32 - 1),)
+    return rootless.read_id_map("uid") != whole
+
+
+def _cgroups_path(spec: ExecSpec, container_id: str) -> str:
+    parent = spec.cgroup_parent.strip("/")
+    if ".." in parent.split("/"):
+        raise ExecutorError(f"invalid cgroup parent {spec.cgroup_parent!r}")
+    return "/".join(["", *([parent] if parent else []), "dockc", container_id])
+
+
+def _remove_cgroups(path: str) -> None:
+    """Remove what is left of a container's control groups: a runtime that was killed leaves them."""
+    if not path:
+        return
+    top = Path("/sys/fs/cgroup")
+    for hierarchy in (top, *top.iterdir()) if top.is_dir() else ():
+        with contextlib.suppress(OSError):
+            (hierarchy / path[1:]).rmdir()
+
+
+@contextlib.contextmanager
+def _selected(prepared: Prepared) -> Iterator[None]:
+    """Give a mount with a selector a source path that is exactly the selected part.
+
+    The part is resolved inside its source by descriptor and bound on a path of our own: a link that
+    somebody puts there afterwards changes nothing.
+    """
+    with contextlib.ExitStack() as stack:
+        for number, entry in enumerate(prepared.mounts):
+            selector = prepared.selectors.get(entry["destination"], "")
+            if not selector or entry["type"] != "bind":
+                continue
+            source = os.open(entry["source"], os.O_PATH | os.O_CLOEXEC)
+            try:
+                part = open_in_root(source, selector)
+            finally:
+                os.close(source)
+            point = prepared.directory / f"selected-{number}"
+            try:
+                if Path(f"/proc/self/fd/{part}").is_dir():
+                    point.mkdir()
+                else:
+                    point.touch()
+                syscalls.mount(f"/proc/self/fd/{part}", str(point), None, syscalls.MS_BIND | syscalls.MS_REC)
+            finally:
+                os.close(part)
+            stack.callback(syscalls.umount, str(point), syscalls.MNT_DETACH)
+            entry["source"] = str(point)
+        yield
+
+
+def read_trouble(log: Path) -> str:
+    """The last error in a runtime's log, "" if the container itself is to blame for its status."""
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    for line in reversed(lines):
+        try:
+            row: Any = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and row.get("level") in ("error", "fatal") and isinstance(row.get("msg"), str):
+            return str(row["msg"])
+    return ""
+
+
+def _status_of(trouble: str) -> int:
+    """The status a shell would give for a program that cannot be started, 255 for other trouble."""
+    low = trouble.lower()
+    if "exec: " not in low and "executable" not in low and "exec format error" not in low:
+        return 255
+    return 127 if "not found" in low or "no such file or directory" in low else 126
+
+
+def version(runtime: str) -> str:
+    """First line of the runtime's own version, "" if it is not there."""
+    path = shutil.which(runtime)
+    if path is None:
+        return ""
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    return done.stdout.splitlines()[0] if done.stdout else ""
