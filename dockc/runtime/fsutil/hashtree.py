@@ -63,7 +63,7 @@ class Node:
         while pending:
             depth, name, node = pending.pop()
             known = node.children is not None
-            rows.append((depth, _hide(name), node.kind, _hide(node.link), node.own, node.tree, known))
+            rows.append((depth, to_utf8(name), node.kind, to_utf8(node.link), node.own, node.tree, known))
             pending.extend((depth + 1, key, child) for key, child in (node.children or {}).items())
         return msgspec.msgpack.encode(rows)
 
@@ -80,7 +80,7 @@ class Node:
         for depth, name, kind, link, own, tree, known in rows:
             if depth > len(path) or (depth == 0) != (not path):
                 return None
-            node = cls(kind, _show(link))
+            node = cls(kind, from_utf8(link))
             node.own, node.tree = own, tree
             node.children = {} if known else None
             del path[depth:]
@@ -88,19 +88,20 @@ class Node:
                 above = path[-1].children
                 if above is None:
                     return None
-                above[_show(name)] = node
+                above[from_utf8(name)] = node
             path.append(node)
         return path[0] if path else None
 
 
-def _hide(text: str) -> str:
-    """Undecodable bytes of a name in a form that is valid UTF-8 (a name has no NUL)."""
+def to_utf8(text: str) -> str:
+    """A name with its undecodable bytes in a form that is valid UTF-8 (a name itself has no NUL)."""
     if text.isascii():
         return text
     return "".join(f"\0{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in text)
 
 
-def _show(text: str) -> str:
+def from_utf8(text: str) -> str:
+    """The inverse of `to_utf8`."""
     if "\0" not in text:
         return text
     first, *rest = text.split("\0")

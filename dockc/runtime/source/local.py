@@ -1,0 +1,297 @@
+"""The `local://` source: a directory of the user, brought into the store.
+
+What is wanted of the directory (`.dockerignore`, the paths that COPY reads) is walked; what has changed since
+the last build of the same directory is copied on top of the last snapshot. A file counts as unchanged when
+type, mode, size, times and inode are what they were; it is neither read nor hashed again. The cache key is
+the digest of the content, so a touched file or another checkout of the same sources changes nothing
+downstream.
+
+In the store everything belongs to root and keeps its times. Links stay links, wherever they point to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from dockc.errors import DockcError, SolveError
+from dockc.llb import attrs
+from dockc.runtime.fsutil.inroot import Root
+from dockc.runtime.fsutil.walk import Filter, walk
+from dockc.runtime.refs import contenthash
+from dockc.runtime.refs.types import RecordType
+from dockc.runtime.source import localsync
+from dockc.runtime.source.base import SourceKey
+
+if TYPE_CHECKING:
+    from dockc.runtime.refs.manager import RefManager
+    from dockc.runtime.refs.ref import ImmutableRef
+    from dockc.runtime.source.localsync import Changes, Manifest
+    from dockc.solver.op import OpContext
+
+LOCALS = "locals"
+"""`OpContext.value` key: `Mapping[str, Path]`, directories of the user by the name of the local source."""
+
+_KEY = "local.key"
+_DIRECTORY = "local.directory"
+_MANIFEST = "local.manifest"
+_MAX_LAYERS = 12
+"""Snapshots on top of each other, beyond which everything is copied afresh."""
+_REPORT_EVERY = 0.1
+
+Report = Callable[[int, bool], None]
+"""`(bytes copied so far, done)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalOptions:
+    """What a local source asks for.
+
+    Attributes:
+        name: which of the build's directories.
+        filter: which of its entries.
+        hint: tells apart uses of one directory that shall not share a snapshot.
+        compare: unchanged files are taken from the last snapshot; otherwise everything is copied again.
+    """
+
+    name: str
+    filter: Filter
+    hint: str = ""
+    compare: bool = True
+
+
+def parse_options(name: str, attributes: Mapping[str, str]) -> LocalOptions:
+    """Read the attributes of a `local://NAME` source.
+
+    Raises:
+        SolveError: an attribute cannot be read, or asks for what is not done here.
+    """
+    session = attributes.get(attrs.LOCAL_SESSION, "")
+    prefix, found, _ = session.partition(":")
+    if found:
+        name = f"{prefix}-{name}"
+    if attributes.get(attrs.LOCAL_METADATA_TRANSFER, "") in ("1", "t", "T", "true", "TRUE", "True"):
+        raise SolveError(f"local source {name!r}: transfer of metadata only is not supported")
+    follow = _strings(attributes, attrs.LOCAL_FOLLOW)
+    return LocalOptions(
+        name,
+        Filter(
+            include=_strings(attributes, attrs.LOCAL_INCLUDE) or (),
+            exclude=_strings(attributes, attrs.LOCAL_EXCLUDE) or (),
+            follow=follow,
+        ),
+        hint=attributes.get(attrs.LOCAL_SHARED_KEY_HINT, ""),
+        compare=attributes.get(attrs.LOCAL_DIFFER, "") != attrs.DIFFER_NONE,
+    )
+
+
+def _strings(attributes: Mapping[str, str], key: str) -> tuple[str, ...] | None:
+    text = attributes.get(key)
+    if text is None:
+        return None
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise SolveError(f"invalid value for {key}: {error}") from error
+    if values is None:
+        return None
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise SolveError(f"invalid value for {key}: not a list of strings")
+    return tuple(values)
+
+
+class LocalSource:
+    """One local source operation (`source.base.Source`).
+
+    Mutable state: `_ref`, a hold on the snapshot between `key` and `snapshot`; one thread at a time.
+    """
+
+    def __init__(self, name: str, attributes: Mapping[str, str], refs: RefManager) -> None:
+        """Read the attributes.
+
+        Raises:
+            SolveError: as `parse_options`.
+        """
+        self._options = parse_options(name, attributes)
+        self._refs = refs
+        self._ref: ImmutableRef | None = None
+
+    def key(self, ctx: OpContext) -> SourceKey:
+        """Bring the directory in and name its content.
+
+        Raises:
+            SolveError: the build has no such directory, or something in it cannot be read.
+        """
+        ref = self._bring_in(ctx)
+        digest = contenthash.checksum(ref, contenthash.Selector(), cancelled=ctx.cancelled)
+        chosen = self._options.filter
+        preimage = {
+            "name": self._options.name,
+            "content": digest,
+            "include": list(chosen.include),
+            "exclude": list(chosen.exclude),
+            "follow": list(chosen.follow or ()),
+        }
+        return SourceKey(f"local:{digest}", pin=digest, preimage=preimage)
+
+    def snapshot(self, ctx: OpContext) -> ImmutableRef | None:
+        """A hold on the snapshot that `key` made."""
+        ref = self._bring_in(ctx)
+        self._ref = None
+        return ref
+
+    def _bring_in(self, ctx: OpContext) -> ImmutableRef:
+        if self._ref is None:
+            name = self._options.name
+            label = f"transferring {name}:"
+
+            def report(current: int, done: bool) -> None:
+                ctx.status(label, current=current, done=done)
+
+            self._ref = snapshot(
+                self._refs, _directory(ctx, name), self._options, report=report, cancelled=ctx.cancelled
+            )
+        return self._ref
+
+    def __del__(self) -> None:
+        # Where the solver found the content in its cache, nobody has asked for the snapshot.
+        ref = getattr(self, "_ref", None)
+        if ref is not None:
+            ref.release()
+
+
+def _directory(ctx: OpContext, name: str) -> Path:
+    known = cast("Mapping[str, Path]", ctx.value(LOCALS) or {})
+    if name not in known:
+        raise SolveError(
+            f'no access allowed to dir "{name}"',
+            hint=f"The build was given no directory for the local source {name!r}.",
+        )
+    return known[name]
+
+
+def snapshot(
+    refs: RefManager,
+    directory: Path,
+    options: LocalOptions,
+    *,
+    report: Report | None = None,
+    cancelled: threading.Event | None = None,
+) -> ImmutableRef:
+    """The wanted entries of `directory` as they are now.
+
+    Args:
+        refs: where it is kept, and where the last snapshot of the directory is found.
+        directory: on the host.
+        options: what is wanted.
+        report: told of the progress.
+        cancelled: looked at for each entry.
+
+    Raises:
+        FileError: something cannot be read (`error from sender: open /a/b: permission denied`) or written.
+        BadPattern: a pattern cannot be read.
+        Cancelled: `cancelled` was set.
+    """
+    directory = directory.resolve()
+    if not directory.is_dir():
+        raise SolveError(f"local source {options.name!r}: {directory} is not a directory")
+    manifest = localsync.rows_of(walk(directory, options.filter, cancelled))
+    keys = _keys(directory, options)
+    last = _last(refs, keys) if options.compare else None
+    maker = _Maker(refs, directory, options, keys, report, cancelled)
+    if last is None:
+        return maker.make(manifest, None, {}, localsync.changes_between({}, manifest))
+    with last:
+        old = localsync.decode(last.get_meta(_MANIFEST)) or {}
+        changes = localsync.changes_between(old, manifest)
+        if not changes:
+            return last.clone()
+        made = maker.make(manifest, last, old, changes)
+        for key, _ in keys:
+            last.set_meta(key, None)  # the next build starts from the new one
+        return made
+
+
+def _keys(directory: Path, options: LocalOptions) -> tuple[tuple[str, bytes], ...]:
+    """Under which metadata a snapshot is found again: first the same question, then the same directory."""
+    chosen = options.filter
+    place = [str(directory), options.hint]
+    question = [*place, list(chosen.include), list(chosen.exclude), chosen.follow and list(chosen.follow)]
+    return ((_KEY, _digest(question)), (_DIRECTORY, _digest(place)))
+
+
+def _digest(value: object) -> bytes:
+    return hashlib.sha256(json.dumps(value).encode()).digest()
+
+
+def _last(refs: RefManager, keys: tuple[tuple[str, bytes], ...]) -> ImmutableRef | None:
+    """A hold on the snapshot to start from."""
+    for key, value in keys:
+        for ref_id in refs.find(key, value):
+            try:
+                ref = refs.get(ref_id)
+            except DockcError:  # pruned meanwhile
+                continue
+            if ref.get_meta(_MANIFEST) is not None:
+                return ref
+            ref.release()
+    return None
+
+
+class _Maker:
+    """Makes snapshots of one directory."""
+
+    def __init__(
+        self,
+        refs: RefManager,
+        directory: Path,
+        options: LocalOptions,
+        keys: tuple[tuple[str, bytes], ...],
+        report: Report | None,
+        cancelled: threading.Event | None,
+    ) -> None:
+        self._refs = refs
+        self._directory = directory
+        self._name = options.name
+        self._keys = keys
+        self._report = report
+        self._cancelled = cancelled
+        self._reported = 0.0
+        self._copied = 0
+
+    def make(self, manifest: Manifest, last: ImmutableRef | None, old: Manifest, changes: Changes) -> ImmutableRef:
+        """The snapshot with the entries of `manifest`; `last`, which stays the caller's, has those of `old`."""
+        base = last
+        todo = changes
+        # Where little would be shared, a snapshot of its own is smaller and quicker to read.
+        if last is not None and (changes.kept * 2 < len(manifest) or len(last.layers()) >= _MAX_LAYERS):
+            base = None
+            todo = localsync.changes_between({}, manifest)
+        with self._refs.new_mutable(
+            base, description=f"local source for {self._name}", record_type=RecordType.LOCAL_SOURCE
+        ) as mutable:
+            with mutable.mount() as mounted, Root(self._directory) as source, Root(mounted) as target:
+                copier = localsync.Copier(source, target, manifest, self._progress, self._cancelled)
+                copier.run(todo, old if base is not None else {})
+            made = mutable.commit()
+        tree = contenthash.load_tree(last) if last is not None else None
+        contenthash.store_tree(made, localsync.digest_tree(manifest, changes, tree))
+        made.set_meta(_MANIFEST, localsync.encode(manifest))
+        for key, value in self._keys:
+            made.set_meta(key, value)
+        if self._report is not None:
+            self._report(self._copied, True)
+        return made
+
+    def _progress(self, copied: int) -> None:
+        self._copied = copied
+        now = time.monotonic()
+        if self._report is not None and now - self._reported >= _REPORT_EVERY:
+            self._reported = now
+            self._report(copied, False)

@@ -1,0 +1,433 @@
+"""Bringing a snapshot of a directory up to date: what has changed, the copy of that, and the digests that stay."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import posixpath
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from dockc.runtime.fsutil import meta
+from dockc.runtime.fsutil.copy import make_dir
+from dockc.runtime.fsutil.data import copy_data
+from dockc.runtime.fsutil.failure import FileError, check, explain, failed
+from dockc.runtime.fsutil.hashtree import DIRECTORY, FILE, LINK, Node, from_utf8, to_utf8
+from dockc.runtime.fsutil.inroot import Root, remove_tree
+from dockc.runtime.fsutil.users import Owner
+from dockc.runtime.fsutil.walk import Entry
+from dockc.runtime.snapshot import marks
+
+_RACY_NS = 50_000_000
+"""A file changed so shortly before it was read may change again within one tick of the file system's clock."""
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+Report = Callable[[int], None]
+"""Told how many bytes have been copied so far."""
+
+_Stored = tuple[str, int, int, int, int, int, str, str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One entry as it was when it was copied.
+
+    Attributes:
+        path: relative to the directory.
+        mode: type and permission bits.
+        size: bytes of a file; the number of a device.
+        mtime: nanoseconds.
+        ctime: nanoseconds, of the user's file.
+        inode: of the user's file.
+        link: target of a symbolic link.
+        same_as: path of an earlier entry that is the same file.
+        racy: it may have changed after this was noted, without looking different.
+    """
+
+    path: str
+    mode: int
+    size: int
+    mtime: int
+    ctime: int
+    inode: int
+    link: str = ""
+    same_as: str = ""
+    racy: bool = False
+
+    @classmethod
+    def of(cls, entry: Entry) -> Row:
+        """The row of an entry just found."""
+        status = entry.status
+        mode = status.st_mode
+        if stat.S_ISSOCK(mode):
+            mode = stat.S_IFREG | stat.S_IMODE(mode)
+        size = status.st_size
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            size = status.st_rdev
+        if stat.S_ISDIR(mode):
+            # What happens to a directory's entries is seen in them.
+            return cls(entry.path, mode, 0, status.st_mtime_ns, 0, 0)
+        return cls(
+            entry.path, mode, size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, entry.link, entry.same_as
+        )
+
+    @property
+    def is_dir(self) -> bool:
+        """Whether it is a directory."""
+        return stat.S_ISDIR(self.mode)
+
+
+Manifest = dict[str, Row]
+"""Rows by path, each directory before its entries."""
+
+
+def encode(manifest: Manifest) -> bytes:
+    """A manifest as bytes."""
+    import msgspec
+
+    rows: list[_Stored] = [
+        (to_utf8(r.path), r.mode, r.size, r.mtime, r.ctime, r.inode, to_utf8(r.link), to_utf8(r.same_as), r.racy)
+        for r in manifest.values()
+    ]
+    return msgspec.msgpack.encode(rows)
+
+
+def decode(data: bytes | None) -> Manifest | None:
+    """The inverse of `encode`; None for anything else."""
+    import msgspec
+
+    if data is None:
+        return None
+    try:
+        rows = msgspec.msgpack.decode(data, type=list[_Stored])
+    except msgspec.MsgspecError:
+        return None
+    found: Manifest = {}
+    for path, mode, size, mtime, ctime, inode, link, same_as, racy in rows:
+        path = from_utf8(path)
+        found[path] = Row(path, mode, size, mtime, ctime, inode, from_utf8(link), from_utf8(same_as), racy)
+    return found
+
+
+# --- what has changed -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The way from one manifest to another.
+
+    Attributes:
+        removed: paths that are gone or have become something else; none of them below another.
+        written: paths to write, each directory before its entries.
+        kept: how many entries stay as they are.
+    """
+
+    removed: tuple[str, ...]
+    written: tuple[str, ...]
+    kept: int
+
+    def __bool__(self) -> bool:
+        return bool(self.removed or self.written)
+
+
+def changes_between(old: Mapping[str, Row], new: Manifest) -> Changes:
+    """Compare two manifests of one directory."""
+    written: dict[str, None] = {}
+    replaced: set[str] = set()
+    for path, row in new.items():
+        before = old.get(path)
+        if before is not None and _same(before, row):
+            continue
+        written[path] = None
+        if before is not None and stat.S_IFMT(before.mode) != stat.S_IFMT(row.mode):
+            replaced.add(path)
+    _whole_link_groups(new, written)
+    removed: list[str] = []
+    for path in old:
+        if path in new and path not in replaced:
+            continue
+        if not (removed and path.startswith(removed[-1] + "/")):
+            removed.append(path)
+    # What lay below a directory that was removed has to be written again; there is nothing of it in `new`
+    # unless the directory has been replaced by one, which is no replacement.
+    return Changes(tuple(removed), tuple(path for path in new if path in written), len(new) - len(written))
+
+
+def _same(before: Row, now: Row) -> bool:
+    if now.is_dir:
+        return before.mode == now.mode
+    return not before.racy and replace(before, racy=False) == now
+
+
+def _whole_link_groups(new: Manifest, written: dict[str, None]) -> None:
+    """Files that are hard links of each other are written together, so that they stay links."""
+    groups: dict[str, list[str]] = {}
+    for path, row in new.items():
+        if row.same_as:
+            groups.setdefault(row.same_as, [row.same_as]).append(path)
+    for members in groups.values():
+        if any(path in written for path in members):
+            written.update(dict.fromkeys(members))
+
+
+# --- the copy -------------------------------------------------------------------------------------
+
+
+class _Holder:
+    """The directory of a root that was used last, kept open: neighbours are handled one after the other."""
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self._path: str | None = None
+        self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+        self._path = None
+
+    def at(self, path: str) -> tuple[int, str]:
+        """The open directory of a relative path, and the name in it."""
+        directory, name = posixpath.split(path)
+        if directory != self._path:
+            self.close()
+            self._fd = self._root.open_dir("/" + directory)
+            self._path = directory
+        return self._fd, name
+
+
+class Copier:
+    """Writes the changes of a user's directory into a snapshot of it."""
+
+    def __init__(
+        self,
+        source: Root,
+        target: Root,
+        manifest: Manifest,
+        report: Report,
+        cancelled: threading.Event | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            source: the user's directory.
+            target: the snapshot.
+            manifest: what the snapshot shall hold; rows are replaced by what was really read, and taken out
+                where an entry is gone meanwhile.
+            report: told of the progress.
+            cancelled: looked at for each entry.
+        """
+        self._source = source
+        self._target = target
+        self._manifest = manifest
+        self._report = report
+        self._cancelled = cancelled
+        self._copied = 0
+        self._own = os.geteuid() == 0 and os.getegid() == 0
+
+    def run(self, changes: Changes, old: Mapping[str, Row]) -> None:
+        """Write `changes`.
+
+        Raises:
+            FileError: an entry cannot be read or written.
+            Cancelled: `cancelled` was set.
+        """
+        touched: set[str] = set()
+        for path in changes.removed:
+            check(self._cancelled)
+            with self._target.parent("/" + path) as (fd, name):
+                remove_tree(fd, name, path)
+            touched.add(posixpath.dirname(path))
+        with _Holder(self._source) as reading, _Holder(self._target) as writing:
+            for path in changes.written:
+                check(self._cancelled)
+                row = self._manifest.get(path)
+                if row is None:
+                    continue
+                touched.add(posixpath.dirname(path))
+                if row.is_dir:
+                    touched.add(path)
+                    fd, name = writing.at(path)
+                    if self._target.lstat("/" + path) is None:
+                        make_dir(fd, name, 0o700, path)
+                    continue
+                fd, name = writing.at(path)
+                if path in old:
+                    remove_tree(fd, name, path)
+                self._write(row, reading, writing)
+        # Last and from below, for every entry made in a directory changes its times.
+        for path in sorted(touched, key=lambda p: p.count("/"), reverse=True):
+            row = self._manifest.get(path)
+            if row is not None:
+                self._finish_dir(row)
+
+    def _finish_dir(self, row: Row) -> None:
+        with self._target.parent("/" + row.path) as (fd, name):
+            try:
+                with self._source.parent("/" + row.path) as (source_fd, source_name):
+                    self._attributes(source_fd, source_name, fd, name)
+            except FileError:
+                pass  # gone meanwhile; its entries are there
+            self._metadata(row, fd, name)
+
+    def _write(self, row: Row, reading: _Holder, writing: _Holder) -> None:
+        path = row.path
+        fd, name = writing.at(path)
+        kind = stat.S_IFMT(row.mode)
+        first = self._manifest.get(row.same_as) if row.same_as else None
+        if first is not None:
+            with self._target.parent("/" + first.path) as (first_fd, first_name):
+                try:
+                    os.link(first_name, name, src_dir_fd=first_fd, dst_dir_fd=fd, follow_symlinks=False)
+                except OSError as error:
+                    raise FileError(f"failed to link {path} to {first.path}: {explain(error)}") from error
+            return
+        if kind == stat.S_IFLNK:
+            try:
+                os.symlink(row.link, name, dir_fd=fd)
+            except OSError as error:
+                raise failed("symlink", path, error, wrap=f"failed to symlink {path}") from error
+            self._metadata(row, fd, name)
+            return
+        try:
+            source_fd, source_name = reading.at(path)
+        except FileError:
+            del self._manifest[path]
+            return
+        if kind == stat.S_IFREG:
+            self._file(row, source_fd, source_name, fd, name)
+        else:
+            meta.make_node(fd, name, kind, row.size, stat.S_IMODE(row.mode), path)
+            self._metadata(row, fd, name)
+
+    def _file(self, row: Row, source_fd: int, source_name: str, fd: int, name: str) -> None:
+        source = self._open(row, source_fd, source_name)
+        if source is None:
+            del self._manifest[row.path]
+            return
+        with source:
+            try:
+                with os.fdopen(os.open(name, _CREATE, 0o600, dir_fd=fd), "wb", 0) as target:
+                    row = self._data(row, source.fileno(), target.fileno())
+            except OSError as error:
+                raise failed("write", row.path, error) from error
+        self._manifest[row.path] = row
+        self._attributes(source_fd, source_name, fd, name)
+        self._metadata(row, fd, name)
+
+    def _open(self, row: Row, fd: int, name: str) -> BinaryIO | None:
+        """The user's file for reading; a socket counts as an empty file. None if it is gone meanwhile."""
+        try:
+            return os.fdopen(os.open(name, _READ, dir_fd=fd), "rb", 0)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return Path(os.devnull).open("rb", 0)
+            raise failed("open", row.path, error, wrap="error from sender") from error
+
+    def _data(self, row: Row, source: int, target: int) -> Row:
+        status = os.fstat(source)
+        if stat.S_ISCHR(status.st_mode):  # the empty file that stands for a socket
+            return row
+        if not stat.S_ISREG(status.st_mode):
+            raise FileError(f"error from sender: {row.path} changed while it was read")
+        started = time.time_ns()
+        copy_data(source, target, status, self._cancelled)
+        self._copied += status.st_size
+        self._report(self._copied)
+        after = os.fstat(source)
+        racy = (after.st_mtime_ns, after.st_ctime_ns, after.st_size) != (
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            status.st_size,
+        ) or max(status.st_mtime_ns, status.st_ctime_ns) > started - _RACY_NS
+        seen = Entry(row.path, status, same_as=row.same_as)
+        return replace(Row.of(seen), racy=racy)
+
+    @staticmethod
+    def _attributes(source_fd: int, source_name: str, fd: int, name: str) -> None:
+        try:
+            values = meta.read_xattrs(source_fd, source_name)
+        except OSError:
+            return
+        wanted = {key: value for key, value in values.items() if marks.is_content_attribute(key)}
+        if wanted:
+            meta.write_xattrs(fd, name, wanted)
+
+    def _metadata(self, row: Row, fd: int, name: str) -> None:
+        if not self._own:
+            meta.chown(fd, name, Owner(0, 0), row.path)
+        if not stat.S_ISLNK(row.mode):
+            meta.chmod(fd, name, stat.S_IMODE(row.mode), row.path)
+        meta.utime(fd, name, (row.mtime, row.mtime), row.path)
+
+
+# --- digests --------------------------------------------------------------------------------------
+
+
+def digest_tree(manifest: Manifest, changes: Changes, before: Node | None) -> Node:
+    """The tree of the new snapshot, with the digests of the old one where nothing has changed.
+
+    The root itself counts as nothing: it is not part of what the user sends.
+    """
+    root = Node.directory()
+    root.own = hashlib.sha256(b"").digest()
+    root.children = {}
+    nodes: dict[str, Node] = {"": root}
+    old: dict[str, Node | None] = {"": before}
+    stale = _with_directories((*changes.written, *changes.removed))
+    written = frozenset(changes.written)
+    for path, row in manifest.items():
+        directory, name = posixpath.split(path)
+        kind = DIRECTORY if row.is_dir else LINK if stat.S_ISLNK(row.mode) else FILE
+        node = Node(kind, row.link)
+        if row.is_dir:
+            node.children = {}
+        above = nodes[directory].children
+        assert above is not None
+        above[name] = node
+        nodes[path] = node
+        parent = old[directory]
+        known = (parent.children or {}).get(name) if parent is not None else None
+        old[path] = known
+        if known is None or known.kind != kind or path in written:
+            continue
+        node.own = known.own
+        if row.is_dir and path not in stale:
+            node.tree = known.tree
+    if before is not None and "" not in stale:
+        root.tree = before.tree
+    return root
+
+
+def _with_directories(paths: Iterable[str]) -> frozenset[str]:
+    """The paths and all directories above them, the root as ""."""
+    found: set[str] = set()
+    for path in paths:
+        while path not in found:
+            found.add(path)
+            path = posixpath.dirname(path)
+    return frozenset(found)
+
+
+def rows_of(entries: Sequence[Entry] | Iterable[Entry]) -> Manifest:
+    """The manifest of the entries of a walk."""
+    return {entry.path: Row.of(entry) for entry in entries}
