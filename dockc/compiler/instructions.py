@@ -49,7 +49,7 @@ from dockc.compiler.suggest import nearest
 from dockc.errors import CompileError, SyntaxFailure
 from dockc.grammar.cst import Command, InstructionNode, Token
 from dockc.grammar.diagnostic import Diagnostic
-from dockc.grammar.gostr import quote, trim
+from dockc.grammar.gostr import lower, quote, trim, upper
 from dockc.grammar.heredoc import chomp, parse_opener
 from dockc.grammar.source import Span, encode
 from dockc.grammar.word import WordError
@@ -132,8 +132,10 @@ def build(node: InstructionNode, facts: list[LintFact]) -> Instruction:
 def _unknown(request: _Request) -> Rejected:
     options = tuple(sorted(CLASSES))
     name = request.command.keyword.value
-    best = nearest(name, options, ignore_case=True)
-    error = suggested(f"unknown instruction: {name}", best, ties(name, best, options, ignore_case=True))
+    recase = upper if name == upper(name) and name != lower(name) else lower
+    best = recase(nearest(name, options, ignore_case=True))
+    equals = tuple(recase(other) for other in ties(name, best, options, ignore_case=True))
+    error = suggested(f"unknown instruction: {name}", best, equals)
     return request.reject(error, "unknown-instruction", request.base["name_span"])
 
 
@@ -150,7 +152,6 @@ def _request(node: InstructionNode, command: Command, facts: list[LintFact]) -> 
         return span(min(start, size), min(end, size))
 
     flags = tuple(_flag(flag.text, place(flag.token.start, flag.token.end)) for flag in command.flags)
-    name = keyword.value.upper()
     whole = place(command.start, command.end)
     heredocs: tuple[Heredoc, ...] = ()
     if node.heredocs:
@@ -170,7 +171,7 @@ def _request(node: InstructionNode, command: Command, facts: list[LintFact]) -> 
         "args": args,
         "heredocs": heredocs,
     }
-    return _Request(node, command, name, args, base, facts)
+    return _Request(node, command, command.name, args, base, facts)
 
 
 def _args(node: InstructionNode, command: Command, place: _Place) -> tuple[Word, ...]:
@@ -246,11 +247,11 @@ def _flags(request: _Request, known: Mapping[str, str]) -> _Flags:
         if (value is None and kind != _BOOL) or (value == "" and kind == _BOOL):
             raise request.reject(f"missing a value on flag: {shown}", "missing-flag-value", flag.span)
         if kind == _BOOL:
-            lower = (value or "true").lower()
-            if lower not in ("true", "false"):
+            word = lower(value or "true")
+            if word not in ("true", "false"):
                 message = f"expecting boolean value for flag {shown}, not: {value}"
                 raise request.reject(message, "bad-flag-value", flag.value_span, "write true or false")
-            value = lower
+            value = word
         used.setdefault(name, []).append(value or "")
     return _Flags(used)
 
@@ -306,18 +307,18 @@ def _check_description(request: _Request, keys: list[str]) -> None:
 
 def _from(request: _Request) -> From:
     args, keyword = request.args, request.command.keyword.value
-    if len(args) == 3 and args[2].text != args[2].text.lower():
+    if len(args) == 3 and args[2].text != lower(args[2].text):
         request.fact("StageNameCasing", f"Stage name '{args[2].text}' should be lowercase")
     if len(args) >= 3:
         word = args[1].text
-        lower, upper = keyword == keyword.lower(), keyword == keyword.upper()
-        if (lower and word != word.lower()) or (upper and not lower and word != word.upper()):
+        small, big = keyword == lower(keyword), keyword == upper(keyword)
+        if (small and word != lower(word)) or (big and not small and word != upper(word)):
             request.fact("FromAsCasing", f"'{word}' and '{keyword}' keywords' casing do not match")
     name = ""
     as_word = name_word = None
     if len(args) == 3 and len(args[1].text) == 2 and args[1].text.casefold() == "as":
         _, as_word, name_word = args
-        name = name_word.text.lower()
+        name = lower(name_word.text)
         if not _STAGE_NAME.match(name):
             message = (
                 f"invalid name for build stage: {quote(args[2].text)}, "
@@ -527,7 +528,7 @@ def _device(request: _Request, word: Word) -> Device:
     name, required = "", False
     for option in options:
         key, equals, value = option.partition("=")
-        key = key.lower()
+        key = lower(key)
         if not equals and key == "required":
             required = True
         elif equals and key == "name":
@@ -575,7 +576,7 @@ _HEALTH_FLAGS = ("interval", "timeout", "start-period", "start-interval", "retri
 
 def _healthcheck(request: _Request) -> Healthcheck:
     _at_least_one(request)
-    kind, args = request.args[0].text.upper(), request.args[1:]
+    kind, args = upper(request.args[0].text), request.args[1:]
     if kind == "NONE":
         if args:
             raise request.reject("HEALTHCHECK NONE takes no arguments", "argument-count", args[0].span)
@@ -663,7 +664,7 @@ def _onbuild(request: _Request) -> Onbuild:
     _at_least_one(request)
     _flags(request, {})
     word = request.args[0]
-    trigger = trim(word.text).upper()
+    trigger = upper(trim(word.text))
     if trigger == "ONBUILD":
         message = "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"
         raise request.reject(message, "bad-trigger", word.span)

@@ -12,7 +12,7 @@ from dockc.compiler.csvline import CsvError, fields
 from dockc.compiler.numbers import NumberError, parse_bool, parse_size, parse_uint
 from dockc.compiler.suggest import nearest
 from dockc.errors import CompileError
-from dockc.grammar.gostr import quote
+from dockc.grammar.gostr import lower, quote
 
 #: Mount types, and the sharing modes of cache mounts.
 TYPES = ("bind", "cache", "tmpfs", "secret", "ssh")
@@ -75,7 +75,7 @@ def parse_mount(text: str, expander: Expander | None) -> Mount:
     builder = _Builder()
     for option in options:
         key, equals, value = option.partition("=")
-        key = key.lower()
+        key = lower(key)
         if not equals:
             if expander is not None:
                 builder.bare(key, option)
@@ -187,9 +187,9 @@ def _bool(key: str, value: str) -> bool:
 
 
 def _choice(what: str, value: str, allowed: tuple[str, ...]) -> str:
-    lower = value.lower()
-    if lower in allowed:
-        return lower
+    known = lower(value)
+    if known in allowed:
+        return known
     best = nearest(value, allowed)
     raise suggested(f"unsupported {what} {quote(value)}", best, ties(value, best, allowed))
 

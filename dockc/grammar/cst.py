@@ -105,6 +105,7 @@ class Command:
             whose bytes do not decode.
         start, end: the instruction in `text`, surrounding space left out.
         keyword: as written.
+        name: the keyword in upper case.
         flags: in order.
         form: `json`, `words`, `assignments`, `legacy`, `names`, `line`, `healthcheck`, `instruction`, `unknown`
             or `empty`.
@@ -117,6 +118,7 @@ class Command:
     start: int
     end: int
     keyword: Token
+    name: str
     flags: tuple[FlagNode, ...]
     form: str
     args: tuple[Token, ...]

@@ -10,7 +10,7 @@ from typing import Any
 
 from dockc.grammar.cst import Command, InstructionNode
 from dockc.grammar.directives import Found, detect_syntax, parse_directive
-from dockc.grammar.gostr import quote, quote_all, runes, trim
+from dockc.grammar.gostr import lower, quote, quote_all, runes, trim
 from dockc.grammar.parser import Parsed
 
 _EMPTY_CONTINUATION = "Empty continuation lines will become errors in a future release"
@@ -27,7 +27,7 @@ def sexpr(parsed: Parsed) -> str:
 def _sexpr(node: InstructionNode) -> str:
     inner = ""
     for command in reversed(node.commands):
-        out = command.keyword.value.lower()
+        out = lower(command.keyword.value)
         if command.flags:
             out += " " + quote_all([flag.text for flag in command.flags])
         if inner:

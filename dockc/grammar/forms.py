@@ -149,7 +149,8 @@ def healthcheck(text: str, start: int, end: int, escape: str) -> Form:
     at = outcome if isinstance(outcome, int) else len(view)
     if data:
         rest = decode(data[at:])
-        kind = Token("HEALTH_TYPE", decode(data[: found[0].end]), start, min(end, start + found[0].end))
+        name = decode(data[: found[0].end])
+        kind = Token("HEALTH_TYPE", name, start, min(start + len(name), end - len(rest)))
         text, at = text[:end][: -len(rest) or None] + rest, end - len(rest)
         end = len(text)
     else:

@@ -52,6 +52,28 @@ def runes(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
+def lower(text: str) -> str:
+    """Lower case, character by character (strings.ToLower)."""
+    if text.isascii():
+        return text.lower()
+    return "".join("i" if char == "\u0130" else char.lower() for char in runes(text))
+
+
+def upper(text: str) -> str:
+    """Upper case, character by character (strings.ToUpper)."""
+    if text.isascii():
+        return text.upper()
+    return "".join(_upper(char) for char in runes(text))
+
+
+def _upper(char: str) -> str:
+    """The simple mapping: where Python knows only one to several characters, one or none."""
+    for changed in (char.upper(), char.title()):
+        if len(changed) == 1:
+            return changed
+    return char
+
+
 def quote(text: str) -> str:
     """`text` in double quotes with Go's escapes (strconv.Quote, `%q`)."""
     if _PLAIN.match(text):

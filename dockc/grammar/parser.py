@@ -26,7 +26,7 @@ from dockc.grammar.cst import (
 )
 from dockc.grammar.diagnostic import Diagnostic
 from dockc.grammar.forms import EMPTY, Form
-from dockc.grammar.gostr import SPACES
+from dockc.grammar.gostr import SPACES, lower
 from dockc.grammar.heredoc import openers
 from dockc.grammar.scanner import Blank, Comment, Problem, Scanner
 from dockc.grammar.source import Source, Span
@@ -207,9 +207,9 @@ class _Reader:
 
 def _may_have_heredocs(commands: tuple[Command, ...]) -> bool:
     command = commands[0]
-    if command.keyword.value.upper() == "ONBUILD" and len(commands) > 1:
+    if command.name == "ONBUILD" and len(commands) > 1:
         command = commands[1]
-    return command.keyword.value.upper() in WITH_HEREDOCS and not command.is_json
+    return command.name in WITH_HEREDOCS and not command.is_json
 
 
 def _commands(text: str, escape: str) -> tuple[Command, ...]:
@@ -224,14 +224,14 @@ def _commands(text: str, escape: str) -> tuple[Command, ...]:
         rest = outcome if isinstance(outcome, int) else end
         nodes, args_text, begin, stop = forms.flags(text, rest, end, escape)
         begin, stop = _trim(args_text, begin, stop)
-        name = keyword.value.upper()
+        name = lower(keyword.value).upper()  # the reference compares lower case, which is not the same
         if name == "ONBUILD":
             form = Form("instruction", (), ()) if begin < stop else EMPTY
         else:
             reader = FORMS.get(name)
             form = _UNKNOWN if reader is None else reader(args_text, begin, stop, escape)
         found.append(
-            Command(text, start, end, keyword, nodes, form.name, form.args, form.values, form.is_json, form.fault)
+            Command(text, start, end, keyword, name, nodes, form.name, form.args, form.values, form.is_json, form.fault)
         )
         if form.name != "instruction":
             return tuple(found)
