@@ -199,15 +199,15 @@ class Linter:
     Mutable state: `warnings` and `called`, appended to by `report` alone.
 
     Args:
-        enabled: False hears nothing: no findings, and no error from `error()`.
+        config: which checks are on.
+        warnings: where findings go; None hears nothing: no findings, and no error from `error()`.
     """
 
-    __slots__ = ("called", "config", "enabled", "warnings")
+    __slots__ = ("called", "config", "warnings")
 
-    def __init__(self, config: LintConfig, *, enabled: bool = True) -> None:
+    def __init__(self, config: LintConfig, warnings: list[Warning] | None) -> None:
         self.config = config
-        self.enabled = enabled
-        self.warnings: list[Warning] = []
+        self.warnings = warnings
         self.called: list[str] = []
 
     def within(self, comments: tuple[str, ...]) -> Linter:
@@ -222,8 +222,7 @@ class Linter:
                 extra = parse_check_options(directive[1].partition(" ")[0])
             except CompileError:
                 return self
-            scoped = Linter(self.config.merged(extra), enabled=self.enabled)
-            scoped.warnings = self.warnings
+            scoped = Linter(self.config.merged(extra), self.warnings)
             scoped.called = self.called
             return scoped
         return self
@@ -231,7 +230,7 @@ class Linter:
     def report(self, name: str, message: str, lines: tuple[int, int]) -> None:
         """Note a finding for all lines from the first to the last of `lines`."""
         rule = RULES[name]
-        if not self.enabled or not self.config.allows(rule):
+        if self.warnings is None or not self.config.allows(rule):
             return
         self.called.append(name)
         self.warnings.append(Warning(rule, message, line_list(lines)))

@@ -7,7 +7,6 @@ docs/reference/buildctl.md and the frontend's own option list.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -43,6 +42,7 @@ class CompileOptions:
         target_platform: platform to build for, or None: the first build platform, and the image decides.
         target_platforms: all platforms that `platform` named, in order.
         build_platforms: platforms the builder runs; the first is `BUILDPLATFORM`.
+        host_platform: what a named context is looked up for where nothing asks for a platform.
         multi_platform: vertex names begin with the platform.
         resolve_mode: `default`, `pull` or `local`.
         hosts: pairs of host name and address for every RUN.
@@ -74,7 +74,8 @@ class CompileOptions:
     labels: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
     target_platform: Platform | None = None
     target_platforms: tuple[Platform, ...] = ()
-    build_platforms: tuple[Platform, ...] = ()
+    build_platforms: tuple[Platform, ...] = field(default_factory=lambda: (_host(),))
+    host_platform: Platform = field(default_factory=lambda: _host())
     multi_platform: bool = False
     resolve_mode: str = "default"
     hosts: tuple[tuple[str, str], ...] = ()
@@ -122,6 +123,7 @@ class CompileOptions:
         attrs: Mapping[str, str],
         *,
         build_platforms: tuple[Platform, ...] = (),
+        host_platform: Platform | None = None,
         session: str = "",
         devices: tuple[tuple[str, bool], ...] = (),
         caps: frozenset[str] = C.ALL,
@@ -131,6 +133,7 @@ class CompileOptions:
         Args:
             attrs: option names and values; names that mean nothing here are ignored.
             build_platforms: platforms of the builder; this machine's by default.
+            host_platform: platform of the machine, where it is not this one's.
             session: id of the client session.
             devices: CDI devices for every RUN.
             caps: capabilities of the engine.
@@ -164,7 +167,8 @@ class CompileOptions:
             labels=_with_prefix(attrs, "label:"),
             target_platform=target_platforms[0] if len(target_platforms) == 1 else None,
             target_platforms=target_platforms,
-            build_platforms=build_platforms or (platforms.normalize(platforms.default()),),
+            build_platforms=build_platforms or (host_platform or _host(),),
+            host_platform=host_platform or _host(),
             multi_platform=multi_platform,
             resolve_mode=resolve_mode,
             hosts=hosts,
@@ -190,6 +194,10 @@ class CompileOptions:
             local_sessions=_with_prefix(attrs, "local-sessionid:"),
             caps=caps,
         )
+
+
+def _host() -> Platform:
+    return platforms.normalize(platforms.default())
 
 
 def _with_prefix(attrs: Mapping[str, str], prefix: str) -> Mapping[str, str]:
@@ -246,6 +254,8 @@ def parse_ip(text: str) -> str | None:
     """An IP address in its usual form, or None for anything else."""
     if "%" in text or not text.isascii():
         return None
+    import ipaddress
+
     try:
         ip = ipaddress.ip_address(text)
     except ValueError:

@@ -1,0 +1,274 @@
+"""The compiler's own river: text, CST, AST, IR, and on request LLB and image config.
+
+    front = read(source)                              # text -> CST -> AST, findings and errors as data
+    compiled = compile(front, options, answers)       # AST -> IR -> (lazily) LLB, image config
+    lint(front, options, answers)                     # what the checks say, whether it compiles or not
+    outline(front, options, answers)                  # what can be set
+    targets(front)                                    # what can be built
+
+`compile`, `lint` and `outline` raise `resolve.Unanswered` while something is not known; see `resolve`.
+"""
+
+from __future__ import annotations
+
+from dockc.compiler.build_ast import build_ast
+from dockc.compiler.checks import Linter, check_directive, parse_check_options
+from dockc.compiler.lower import lower
+from dockc.compiler.options import CompileOptions
+from dockc.compiler.outline import outline as stage_outline
+from dockc.compiler.outline import targets as file_targets
+from dockc.compiler.resolve import Answers, Unanswered
+from dockc.errors import CompileError
+from dockc.grammar.parser import parse
+from dockc.grammar.source import Source
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final
+
+    from dockc.compiler.ast import Dockerfile
+    from dockc.compiler.build_ast import AstResult
+    from dockc.compiler.checks import Warning
+    from dockc.compiler.image import ImageConfig
+    from dockc.compiler.ir.module import Module
+    from dockc.compiler.ir.ops import Value
+    from dockc.compiler.lower import Lowered
+    from dockc.compiler.resolve import Request
+    from dockc.grammar.parser import Parsed
+    from dockc.llb.definition import Definition
+    from dockc.oci.gotime import Time
+    from dockc.oci.platform import Platform
+
+EMPTY_FILE = "the Dockerfile cannot be empty"
+
+
+class Front:
+    """A file that was read: its lossless tree and, if it is right, its abstract one.
+
+    Attributes:
+        source: the text.
+        parsed: CST and diagnostics.
+        result: AST, the facts found on the way, and the first error.
+    """
+
+    __slots__ = ("parsed", "result", "source")
+
+    def __init__(self, source: Source, parsed: Parsed, result: AstResult) -> None:
+        self.source: Final = source
+        self.parsed: Final = parsed
+        self.result: Final = result
+
+
+def read(source: Source | Front) -> Front:
+    """Parse a file. Bad input is data here, not an error."""
+    if isinstance(source, Front):
+        return source
+    parsed = parse(source)
+    return Front(source, parsed, build_ast(parsed))
+
+
+class Compiled:
+    """A compiled file; every form on the way can be looked at.
+
+    Attributes:
+        front: text, CST and AST.
+        module: the IR; a pass pipeline may put another one in its place (`with_module`).
+        image: the image config; base_image: that of the base image, or None.
+        warnings: what the checks found, in order.
+        epoch: the time that everything made gets, or None.
+        platform: what was built for.
+        extras: further file systems to scan for an SBOM.
+        ignore_cache: the target runs without the cache.
+        target: name of the target stage, or "".
+    """
+
+    __slots__ = (
+        "_definition",
+        "base_image",
+        "epoch",
+        "extras",
+        "front",
+        "ignore_cache",
+        "image",
+        "module",
+        "platform",
+        "target",
+        "warnings",
+    )
+
+    def __init__(self, front: Front, module: Module, lowered: Lowered, warnings: tuple[Warning, ...]) -> None:
+        self.front: Final = front
+        self.module: Final = module
+        self.image: Final[ImageConfig] = lowered.image
+        self.base_image: Final[ImageConfig | None] = lowered.base_image
+        self.warnings: Final = warnings
+        self.epoch: Final[Time | None] = lowered.epoch
+        self.platform: Final[Platform] = module.platform
+        self.extras: Final[dict[str, Value | None]] = lowered.extras
+        self.ignore_cache: Final = lowered.ignore_cache
+        self.target: Final = lowered.target.name
+        self._definition: Definition | None = None
+
+    @property
+    def dockerfile(self) -> Dockerfile:
+        """The AST."""
+        dockerfile = self.front.result.dockerfile
+        if dockerfile is None:
+            raise CompileError(EMPTY_FILE)
+        return dockerfile
+
+    @property
+    def definition(self) -> Definition:
+        """The LLB, made when first asked for."""
+        if self._definition is None:
+            from dockc.compiler.emit import emit
+
+            self._definition = emit(self.module)
+        return self._definition
+
+    @property
+    def image_json(self) -> bytes:
+        """The exact bytes of the image config."""
+        return self.image.marshal()
+
+    def extra_definition(self, name: str) -> Definition:
+        """The LLB of one of `extras`."""
+        from dockc.compiler.emit import emit
+        from dockc.compiler.ir.module import Module
+
+        return emit(Module({"": self.extras[name]}, self.platform))
+
+    def with_module(self, module: Module) -> Compiled:
+        """The same with another graph, as passes leave it."""
+        other = Compiled.__new__(Compiled)
+        for slot in Compiled.__slots__:
+            object.__setattr__(other, slot, getattr(self, slot))
+        other.module = module  # type: ignore[misc]
+        other._definition = None
+        return other
+
+
+def compile(  # noqa: A001 - the word for it
+    source: Source | Front,
+    options: CompileOptions | None = None,
+    answers: Answers | None = None,
+    *,
+    warnings: list[Warning] | None = None,
+) -> Compiled:
+    """Compile a file for one platform.
+
+    Args:
+        source: the file, read or not.
+        options: everything else that decides the result.
+        answers: what is known about the world.
+        warnings: findings of the checks are added here too, also when compiling fails.
+
+    Raises:
+        CompileError: the file is wrong (`SyntaxFailure` if it does not parse).
+        Unanswered: something must be known first.
+    """
+    front = read(source)
+    found: list[Warning] = [] if warnings is None else warnings
+    lowered = _lower(front, options or CompileOptions(), answers or Answers(), found)
+    module = lowered.module
+    if lowered.invalid:
+        for op in module.ops():
+            if op in lowered.invalid:
+                raise CompileError(lowered.invalid[op])
+    return Compiled(front, module, lowered, tuple(found))
+
+
+def compile_asking(
+    source: Source | Front,
+    options: CompileOptions,
+    ask: Callable[[tuple[Request, ...]], Answers],
+    answers: Answers | None = None,
+) -> tuple[Compiled, Answers]:
+    """Compile, calling `ask` for what is not known; returns all answers too.
+
+    Raises:
+        CompileError: the file is wrong.
+        Unanswered: `ask` left something open.
+    """
+    front = read(source)
+    known = answers or Answers()
+    while True:
+        try:
+            return compile(front, options, known), known
+        except Unanswered as error:
+            known = known.merged(ask(error.requests))
+            if not all(known.has(request) for request in error.requests):
+                raise
+
+
+class LintResult:
+    """What the checks say about a file, and the error that would end its compilation, if any."""
+
+    __slots__ = ("error", "warnings")
+
+    def __init__(self, warnings: tuple[Warning, ...], error: CompileError | None) -> None:
+        self.warnings: Final = warnings
+        self.error: Final = error
+
+
+def lint(
+    source: Source | Front, options: CompileOptions | None = None, answers: Answers | None = None
+) -> LintResult:
+    """Run the checks, over all stages where no target is asked for.
+
+    Raises:
+        Unanswered: something must be known first.
+    """
+    options = (options or CompileOptions()).with_all_stages()
+    warnings: list[Warning] = []
+    try:
+        _lower(read(source), options, answers or Answers(), warnings)
+    except CompileError as error:
+        return LintResult(tuple(warnings), error)
+    return LintResult(tuple(warnings), None)
+
+
+def outline(
+    source: Source | Front, options: CompileOptions | None = None, answers: Answers | None = None
+) -> dict[str, Any]:
+    """ARGs, secrets and ssh agents that the target knows, in the form of a `frontend.outline` result.
+
+    Raises:
+        CompileError: the file is wrong.
+        Unanswered: something must be known first.
+    """
+    lowered = _lower(read(source), options or CompileOptions(), answers or Answers(), None)
+    return stage_outline(lowered.target)
+
+
+def targets(source: Source | Front) -> list[dict[str, Any]] | None:
+    """All stages that can be built, in the form of a `frontend.targets` result.
+
+    Raises:
+        CompileError: the file is wrong.
+    """
+    return file_targets(_dockerfile(read(source)))
+
+
+def _dockerfile(front: Front) -> Dockerfile:
+    result = front.result
+    if result.dockerfile is None:
+        raise result.error or CompileError(EMPTY_FILE)
+    return result.dockerfile
+
+
+def _lower(
+    front: Front, options: CompileOptions, answers: Answers, warnings: list[Warning] | None
+) -> Lowered:
+    """From the AST to the IR; without a list for them the checks are off."""
+    if not front.source.data:
+        raise CompileError(EMPTY_FILE)
+    try:
+        config = options.lint or parse_check_options(check_directive(front.source.text))
+    except CompileError as error:
+        raise CompileError(f"failed to parse check options: {error.message}") from None
+    linter = Linter(config, warnings)
+    for fact in front.result.warnings:
+        linter.within(fact.comments).report(fact.rule, fact.message, fact.lines)
+    return lower(_dockerfile(front), options, answers, linter)

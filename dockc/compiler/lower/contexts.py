@@ -1,0 +1,445 @@
+"""Build contexts: the main one, and named ones that stand for an image, a stage, or a source of COPY --from."""
+
+from __future__ import annotations
+
+from dockc.compiler.ir.module import OpMeta, SourceMap
+from dockc.compiler.ir.ops import Copy
+from dockc.compiler.lower.context import DOCKERFILE_LANGUAGE, LocalSource, internal_name
+from dockc.compiler.paths import base as base_name
+from dockc.compiler.paths import join
+from dockc.compiler.resolve import ContextRequest, HttpRequest, ImageRequest
+from dockc.compiler.scope import assign, split_pair
+from dockc.compiler.stages import SCRATCH
+from dockc.compiler.urls import parse_git_ref
+from dockc.errors import CompileError, DockcError
+from dockc.grammar import ignore
+from dockc.llb import attrs as A  # noqa: N812
+from dockc.oci import platform as platforms
+from dockc.oci import reference as references
+from dockc.oci.gotext import quote
+from dockc.oci.platform import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from dockc.compiler.image import ImageConfig
+    from dockc.compiler.ir.module import Builder
+    from dockc.compiler.ir.ops import Value
+    from dockc.compiler.lower.context import Lowering
+    from dockc.compiler.resolve import ImageAnswer
+    from dockc.compiler.stages import StageState
+    from dockc.compiler.urls import GitRef
+
+DOCKERIGNORE = ".dockerignore"
+DEFAULT_NAME = "Dockerfile"
+HTTP_CONTEXT_FILE = "context"
+
+
+class NamedContext:
+    """A `context:NAME` option that was asked for.
+
+    Attributes:
+        spec: its value, `docker-image://alpine` and the like.
+        name: the name in short form; full_name: with `::platform` where the option has it.
+        platform: the platform it was asked for, or None.
+    """
+
+    __slots__ = ("full_name", "name", "platform", "spec")
+
+    def __init__(self, spec: str, name: str, full_name: str, platform: Platform | None) -> None:
+        self.spec: Final = spec
+        self.name: Final = name
+        self.full_name: Final = full_name
+        self.platform: Final = platform
+
+
+class LoadedContext:
+    """A named context as a file system.
+
+    Attributes:
+        value: the file system, None for an empty one.
+        image: config of the image it is, or None.
+        env, directory, exec_platform: what a process started in it sees.
+    """
+
+    __slots__ = ("directory", "env", "exec_platform", "image", "value")
+
+    def __init__(
+        self,
+        value: Value | None,
+        image: ImageConfig | None = None,
+        exec_platform: Platform | None = None,
+    ) -> None:
+        self.value: Final = value
+        self.image: Final = image
+        self.env: dict[str, str] = {}
+        self.directory = "/"
+        self.exec_platform = exec_platform
+        if image is None:
+            return
+        for entry in image.env:
+            key, text = split_pair(entry)
+            if key:
+                assign(self.env, key, text)
+        working_dir = image.working_dir
+        self.directory = working_dir if working_dir.startswith("/") else join("/", working_dir)
+        if image.architecture and image.os:
+            self.exec_platform = platforms.normalize(image.platform)
+
+
+def find(state: Lowering, name: str, platform: Platform | None) -> NamedContext | None:
+    """The named context that stands for a stage or image of that name, or None.
+
+    Raises:
+        CompileError: the name is no reference.
+    """
+    if name.lower() in (SCRATCH, "context"):
+        return None
+    return lookup(state, name, platform or state.options.target_platform)
+
+
+def lookup(state: Lowering, name: str, platform: Platform | None) -> NamedContext | None:
+    """As `find`, for any name; a context for exactly this platform wins."""
+    contexts = state.options.contexts
+    try:
+        short = references.parse_normalized(name).familiar().removesuffix(":latest")
+    except DockcError as error:
+        raise CompileError(f"invalid context name {name}: {error.message}") from None
+    wanted = platforms.normalize(platform or state.options.host_platform)
+    for full in (f"{short}::{platforms.format_all(wanted)}", short):
+        if full in contexts:
+            return NamedContext(contexts[full], short, full, platform)
+    return None
+
+
+def wants(state: Lowering, context: NamedContext) -> None:
+    """Ask for what loading the context needs to know."""
+    scheme, _, rest = context.spec.partition(":")
+    try:
+        if scheme == "docker-image" and rest.removeprefix("//") != SCRATCH:
+            state.want(_image_request(state, context, rest))
+        elif scheme == "oci-layout":
+            state.want(_layout_request(state, context, rest))
+        elif scheme == "local":
+            state.want(ContextRequest(rest, (DOCKERIGNORE,)))
+    except CompileError:
+        return
+
+
+def load(state: Lowering, context: NamedContext, stage: StageState | None) -> LoadedContext:
+    """The file system of a named context; `stage` is whose used paths a local directory is cut down to.
+
+    Raises:
+        CompileError: the option's value is wrong, or the image cannot be read.
+        Unanswered: something about it is not known yet.
+    """
+    scheme, colon, rest = context.spec.partition(":")
+    if not colon:
+        raise CompileError(f"invalid context specifier {context.spec} for {context.full_name}")
+    if scheme.startswith("git@"):
+        scheme = "git"
+    match scheme:
+        case "docker-image":
+            return _load_image(state, context, rest)
+        case "git":
+            return LoadedContext(_git_value(state.builder, context.spec))
+        case "http" | "https":
+            return _load_http(state, context)
+        case "oci-layout":
+            return _load_layout(state, context, rest)
+        case "local":
+            return _load_local(state, context, rest, stage)
+        case "input":
+            raise CompileError(f"invalid input {rest} for {context.full_name}")
+    raise CompileError(f"unsupported context source {scheme} for {context.full_name}")
+
+
+def _shown(context: NamedContext, text: str) -> OpMeta:
+    return OpMeta(f"[context {context.full_name}] {text}")
+
+
+# --- images -------------------------------------------------------------------------------------------
+
+
+def _image_request(state: Lowering, context: NamedContext, rest: str) -> ImageRequest:
+    ref = rest.removeprefix("//")
+    try:
+        named = references.parse_normalized(ref).tag_name_only()
+    except DockcError as error:
+        raise CompileError(error.message) from None
+    return ImageRequest(
+        str(named),
+        context.platform or state.target,
+        state.options.resolve_mode,
+        log_name=f"[context {context.full_name}] load metadata for {ref}",
+    )
+
+
+def _load_image(state: Lowering, context: NamedContext, rest: str) -> LoadedContext:
+    ref = rest.removeprefix("//")
+    if ref == SCRATCH:
+        return LoadedContext(None)
+    answer = state.image(_image_request(state, context, rest))
+    image = _config(state, answer)
+    image.created = ""
+    value = state.builder.image(
+        _full_ref(answer.ref), platform=context.platform, meta=_shown(context, ref)
+    )
+    return LoadedContext(value, image, _normal(context.platform))
+
+
+def _layout_request(state: Lowering, context: NamedContext, rest: str) -> ImageRequest:
+    spec = rest.removeprefix("//")
+    try:
+        parsed = references.parse(spec)
+    except DockcError as error:
+        raise CompileError(f"could not parse oci-layout reference {quote(spec)}: {error.message}") from None
+    if not parsed.digest:
+        raise CompileError(f"oci-layout reference {quote(str(parsed))} has no digest")
+    stand_in = references.parse_normalized(context.name).with_digest(parsed.digest)
+    return ImageRequest(
+        str(stand_in),
+        context.platform or state.target,
+        state.options.resolve_mode,
+        store=parsed.name,
+        log_name=f"[context {context.full_name}] load metadata for {stand_in}",
+    )
+
+
+def _load_layout(state: Lowering, context: NamedContext, rest: str) -> LoadedContext:
+    request = _layout_request(state, context, rest)
+    image = _config(state, state.image(request))
+    value = state.builder.oci_layout(
+        request.ref,
+        platform=context.platform,
+        session=state.options.session,
+        store=request.store,
+        meta=_shown(context, "OCI load from client"),
+    )
+    return LoadedContext(value, image, _normal(context.platform))
+
+
+def _config(state: Lowering, answer: ImageAnswer) -> ImageConfig:
+    if answer.error:
+        raise CompileError(answer.error)
+    return state.image_config(answer.config)
+
+
+def _normal(platform: Platform | None) -> Platform | None:
+    return None if platform is None else platforms.normalize(platform)
+
+
+def _full_ref(ref: str) -> str:
+    try:
+        return str(references.parse_normalized(ref).tag_name_only())
+    except DockcError:
+        return ref
+
+
+# --- git and http -------------------------------------------------------------------------------------
+
+
+def git_value(
+    builder: Builder,
+    git: GitRef,
+    *,
+    meta: OpMeta,
+    keep_git_dir: bool = False,
+    checksum: str = "",
+    mtime: str = "",
+    fetch_by_commit: bool = False,
+) -> Value:
+    """A checkout of what the reference names."""
+    return builder.git(
+        git.remote,
+        ref=git.ref,
+        subdir=git.subdir,
+        keep_git_dir=keep_git_dir,
+        checksum=checksum,
+        skip_submodules=git.submodules is False,
+        mtime=mtime,
+        fetch_by_commit=fetch_by_commit,
+        meta=meta,
+    )
+
+
+def _git_value(builder: Builder, spec: str, *, keep_git_dir: bool = False, mtime: str = "") -> Value:
+    """A git context.
+
+    Raises:
+        CompileError: the text is no git reference.
+    """
+    git = parse_git_ref(spec)
+    if git is None:
+        raise CompileError(f"invalid git context {spec}")
+    return git_value(
+        builder,
+        git,
+        meta=OpMeta(internal_name(f"load git source {spec}")),
+        keep_git_dir=bool(git.keep_git_dir) or keep_git_dir,
+        checksum=git.checksum,
+        mtime=git.mtime or mtime,
+        fetch_by_commit=git.fetch_by_commit,
+    )
+
+
+def _load_http(state: Lowering, context: NamedContext) -> LoadedContext:
+    if parse_git_ref(context.spec) is not None:
+        return LoadedContext(_git_value(state.builder, context.spec))
+    meta = _shown(context, context.spec)
+    return LoadedContext(state.builder.http(context.spec, filename=HTTP_CONTEXT_FILE, meta=meta))
+
+
+# --- local directories --------------------------------------------------------------------------------
+
+
+def _load_local(state: Lowering, context: NamedContext, name: str, stage: StageState | None) -> LoadedContext:
+    data = state.file(name, DOCKERIGNORE)
+    exclude = _patterns(data, DOCKERIGNORE) if data else []
+    source = LocalSource(
+        name,
+        state.options.local_sessions.get(name, state.options.session),
+        f"context:{context.full_name}-{state.options.shared_keys.get(context.full_name, '')}",
+        exclude,
+        f"[context {context.full_name}] load from client",
+    )
+    hole = state.builder.hole(f"named context {context.full_name}")
+    if stage is None:
+        state.builder.fill(hole, source.value(state.builder, {"/"}))
+    else:
+        state.pending.append((hole, stage, source))
+    return LoadedContext(hole)
+
+
+def _patterns(data: bytes, name: str) -> list[str]:
+    try:
+        return ignore.parse(data)
+    except DockcError as error:
+        raise CompileError(f"failed parsing {name}: {error.message}") from None
+
+
+# --- the main context ---------------------------------------------------------------------------------
+
+
+class MainContext:
+    """Where the files of the build come from, and the Dockerfile itself.
+
+    Attributes:
+        remote: the file system of a remote context, None for the local source.
+        source_map: the Dockerfile as a source of operations.
+        identifier: of the remote source operation, or "".
+        attrs: of the remote source operation.
+    """
+
+    __slots__ = ("attrs", "identifier", "remote", "source_map")
+
+    def __init__(
+        self, remote: Value | None, source_map: SourceMap, identifier: str, attrs: tuple[tuple[str, str], ...]
+    ) -> None:
+        self.remote: Final = remote
+        self.source_map: Final = source_map
+        self.identifier: Final = identifier
+        self.attrs: Final = attrs
+
+
+def open_main(state: Lowering) -> MainContext:
+    """Decide where the context and the Dockerfile come from.
+
+    Raises:
+        CompileError: the context is neither a directory nor a remote source.
+        Unanswered: an HTTP context that nobody has looked at.
+    """
+    options, builder = state.options, state.builder
+    filename = options.filename
+    remote: Value | None = None
+    git = parse_git_ref(options.context) if options.context else None
+    if git is not None:
+        mtime = "commit" if options.build_args.get("SOURCE_DATE_EPOCH") else ""
+        remote = _git_value(builder, options.context, keep_git_dir=options.keep_git_dir, mtime=mtime)
+    elif options.context.startswith(("http://", "https://")):
+        remote = builder.http(
+            options.context,
+            filename=HTTP_CONTEXT_FILE,
+            meta=OpMeta(internal_name("load remote build context")),
+        )
+    identifier, attrs = "", ()
+    if remote is not None:
+        op = remote.op
+        identifier, attrs = op.identifier, op.attrs  # type: ignore[attr-defined]
+    if remote is not None and git is None:
+        state.want(HttpRequest(options.context, HTTP_CONTEXT_FILE))
+        state.barrier()
+        if state.answers.http[options.context].archive:
+            unpack = Copy(remote, f"/{HTTP_CONTEXT_FILE}", "/", unpack=True)
+            remote = builder.file(None, (unpack,))
+        else:
+            filename = HTTP_CONTEXT_FILE
+    dockerfile = remote
+    if remote is not None and options.context_subdir:
+        scoped = Copy(remote, join("/", options.context_subdir), "/", dir_contents=True)
+        remote = builder.file(None, (scoped,))
+    if dockerfile is None or options.force_local_dockerfile:
+        dockerfile = _local_dockerfile(state, filename)
+    data = state.dockerfile.source.data
+    return MainContext(
+        remote, SourceMap(filename, DOCKERFILE_LANGUAGE, data, dockerfile), identifier, attrs
+    )
+
+
+def _local_dockerfile(state: Lowering, filename: str) -> Value:
+    """The local source that the Dockerfile is read from, with the names under which it may be there."""
+    options = state.options
+    name = options.dockerfile_name
+    wanted = [filename, f"{filename}{DOCKERIGNORE}"]
+    if base_name(filename) == DEFAULT_NAME:
+        wanted.append(join(filename.rpartition("/")[0], DEFAULT_NAME.lower()))
+    return state.builder.local(
+        name,
+        session=options.local_sessions.get(name, options.session),
+        follow=wanted,
+        shared_key_hint=name,
+        differ=A.DIFFER_NONE,
+        meta=OpMeta(internal_name(f"load build definition from {filename}")),
+    )
+
+
+def ignore_patterns(state: Lowering, main: MainContext) -> list[str]:
+    """The patterns of `Dockerfile.dockerignore` if there is one, else those of `.dockerignore`.
+
+    Raises:
+        CompileError: the file cannot be read.
+        Unanswered: nobody has looked for it yet.
+    """
+    if main.remote is not None:
+        return []
+    options = state.options
+    own = f"{options.filename}{DOCKERIGNORE}"
+    data, name = state.file(options.dockerfile_name, own), own
+    if data is None:
+        data, name = state.file(options.context_name, DOCKERIGNORE), DOCKERIGNORE
+    return _patterns(data, name) if data else []
+
+
+def want_ignore_files(state: Lowering, main: MainContext) -> None:
+    """Ask for the files that `ignore_patterns` may read."""
+    if main.remote is not None:
+        return
+    options = state.options
+    state.want(ContextRequest(options.dockerfile_name, (f"{options.filename}{DOCKERIGNORE}",)))
+    state.want(ContextRequest(options.context_name, (DOCKERIGNORE,)))
+
+
+def close_main(state: Lowering, main: MainContext, exclude: list[str], used: set[str]) -> Value:
+    """The build context, cut down to what is used of it."""
+    if main.remote is not None:
+        return main.remote
+    options = state.options
+    source = LocalSource(
+        options.context_name,
+        options.local_sessions.get(options.context_name, options.session),
+        options.context_name,
+        exclude,
+        internal_name("load build context"),
+    )
+    return source.value(state.builder, used)

@@ -1,0 +1,209 @@
+"""Answers to questions about a file that build nothing: its outline (what can be set) and its targets.
+
+The JSON forms are those of BuildKit's `frontend.outline` and `frontend.targets` requests.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any, Final
+
+    from dockc.compiler.ast import Dockerfile
+    from dockc.compiler.stages import StageState
+
+    Lines = tuple[int, int]
+
+
+class ArgInfo:
+    """An ARG: its value, what the comment above says about it, the ARGs its default is made of."""
+
+    __slots__ = ("depends", "description", "lines", "name", "value")
+
+    def __init__(self, name: str, value: str, description: str, depends: set[str], lines: Lines) -> None:
+        self.name: Final = name
+        self.value: Final = value
+        self.description: Final = description
+        self.depends: Final = depends
+        self.lines: Final = lines
+
+
+class Needed:
+    """A secret or an ssh agent that a RUN asks for."""
+
+    __slots__ = ("lines", "required")
+
+    def __init__(self, lines: Lines, *, required: bool) -> None:
+        self.lines: Final = lines
+        self.required: Final = required
+
+
+class Capture:
+    """What is noted of one stage while it is lowered; a stage starts with a copy of its base's notes."""
+
+    __slots__ = ("args", "secrets", "ssh", "used")
+
+    def __init__(self) -> None:
+        self.args: dict[str, ArgInfo] = {}
+        self.used: dict[str, None] = {}
+        self.secrets: dict[str, Needed] = {}
+        self.ssh: dict[str, Needed] = {}
+
+    def clone(self) -> Capture:
+        """A copy that can be added to on its own."""
+        other = Capture()
+        other.args = self.args.copy()
+        other.used = self.used.copy()
+        other.secrets = self.secrets.copy()
+        other.ssh = self.ssh.copy()
+        return other
+
+    def used_args(self) -> list[ArgInfo]:
+        """The ARGs in use, with those that their defaults are made of."""
+        pending = list(self.used)
+        seen = set(pending)
+        found = []
+        for name in pending:
+            info = self.args.get(name)
+            if info is None:
+                continue
+            found.append(info)
+            for other in sorted(info.depends - seen):
+                seen.add(other)
+                pending.append(other)
+        return found
+
+
+def outline(target: StageState) -> dict[str, Any]:
+    """The outline of a target stage: name, description, ARGs, secrets and ssh agents, by line."""
+    args: dict[str, ArgInfo] = {}
+    secrets: dict[str, Needed] = {}
+    ssh: dict[str, Needed] = {}
+    for stage in _with_dependencies(target):
+        for info in stage.outline.used_args():
+            args.setdefault(info.name, info)
+        for name, need in stage.outline.secrets.items():
+            secrets.setdefault(name, need)
+        for name, need in stage.outline.ssh.items():
+            ssh.setdefault(name, need)
+    out: dict[str, Any] = {}
+    if target.name:
+        out["name"] = target.name
+    if target.description:
+        out["description"] = target.description
+    if args:
+        ordered = sorted(args.values(), key=lambda info: info.lines[0])
+        out["args"] = [_arg_json(info) for info in ordered]
+    for key, needs in (("secrets", secrets), ("ssh", ssh)):
+        if needs:
+            listed = sorted(needs.items(), key=lambda item: item[1].lines[0])
+            out[key] = [_need_json(name, need) for name, need in listed]
+    return out
+
+
+def _with_dependencies(target: StageState) -> list[StageState]:
+    """The stage, its base and the stages it reads, and so on; each once, in that order."""
+    order = []
+    seen = set()
+    stack = [target]
+    while stack:
+        stage = stack.pop()
+        if stage in seen:
+            continue
+        seen.add(stage)
+        order.append(stage)
+        following = [] if stage.base is None else [stage.base]
+        following += stage.depends
+        stack.extend(reversed(following))
+    return order
+
+
+def _arg_json(info: ArgInfo) -> dict[str, Any]:
+    out: dict[str, Any] = {"name": info.name}
+    if info.description:
+        out["description"] = info.description
+    if info.value:
+        out["value"] = info.value
+    return out | _location_json(info.lines)
+
+
+def _need_json(name: str, need: Needed) -> dict[str, Any]:
+    out: dict[str, Any] = {"name": name}
+    if need.required:
+        out["required"] = True
+    return out | _location_json(need.lines)
+
+
+def _location_json(lines: Lines) -> dict[str, Any]:
+    ranges = line_ranges(lines)
+    return {"location": {"ranges": ranges}} if ranges else {}
+
+
+def line_ranges(lines: Lines) -> list[dict[str, dict[str, int]]]:
+    """Each line as a range in the wire form, which leaves zeros out."""
+    first, last = lines
+    if not first:
+        return []
+    return [{"start": {"line": n}, "end": {"line": n}} for n in range(first, max(first, last) + 1)]
+
+
+def targets(dockerfile: Dockerfile) -> list[dict[str, Any]] | None:
+    """All stages that can be built, the default one marked; None for a file without stages."""
+    found: list[dict[str, Any]] = []
+    last = len(dockerfile.stages) - 1
+    for index, stage in enumerate(dockerfile.stages):
+        pairs: tuple[tuple[str, Any], ...] = (
+            ("name", stage.name),
+            ("default", index == last),
+            ("description", stage.doc_comment),
+            ("base", stage.base.text),
+            ("platform", stage.platform.text),
+        )
+        found.append({key: value for key, value in pairs if value} | _location_json(stage.lines))
+    return found or None
+
+
+# --- as text for people -------------------------------------------------------------------------------
+
+
+def outline_text(found: dict[str, Any]) -> str:
+    """The outline as tables."""
+    parts = []
+    if found.get("name") or found.get("description"):
+        rows = [("TARGET:", found.get("name") or "(default)")]
+        if found.get("description"):
+            rows.append(("DESCRIPTION:", found["description"]))
+        parts.append(_table(rows, 1))
+    if found.get("args"):
+        rows_ = [("BUILD ARG", "VALUE", "DESCRIPTION")]
+        rows_ += [(arg["name"], arg.get("value", ""), arg.get("description", "")) for arg in found["args"]]
+        parts.append(_table(rows_, 3))
+    for key, title in (("secrets", "SECRET"), ("ssh", "SSH")):
+        if found.get(key):
+            rows = [(title, "REQUIRED")]
+            rows += [(need["name"], "true" if need.get("required") else "") for need in found[key]]
+            parts.append(_table(rows, 3))
+    return "\n".join(parts)
+
+
+def targets_text(found: list[dict[str, Any]] | None) -> str:
+    """The targets as a table."""
+    rows = [("TARGET", "DESCRIPTION")]
+    for target in found or ():
+        name = target.get("name", "")
+        if target.get("default"):
+            name = f"{name} (default)" if name else "(default)"
+        rows.append((name, target.get("description", "")))
+    return _table(rows, 3)
+
+
+def _table(rows: Sequence[Iterable[str]], gap: int) -> str:
+    """Columns padded to the same width."""
+    cells = [list(row) for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    lines = []
+    for row in cells:
+        padded = [cell.ljust(width + gap) for cell, width in zip(row, widths, strict=True)]
+        lines.append("".join(padded).rstrip() + "\n")
+    return "".join(lines)
