@@ -51,8 +51,8 @@ def _link(op: Op, facts: Facts) -> Replacement | None:
     taken = top_levels(op.base)
     if taken is None or any(top_level(a) in taken for a in op.actions):
         return None
-    place = op.meta.locations[0].ranges[:1] if op.meta.locations else ()
-    group = op.meta.progress_group or ProgressGroup(f"link {op.meta.name} {place}", op.meta.name)
+    places = [f"{r[0]}:{r[1]}" for place in op.meta.locations for r in place.ranges]
+    group = op.meta.progress_group or ProgressGroup(" ".join(["link", op.meta.name, *places]), op.meta.name)
     weak = ProgressGroup(group.id, group.name, weak=True)
     layer = replaced(op, base=None, meta=_said(op.meta, op.meta.name, weak))
     facts.uses[layer] = 1
