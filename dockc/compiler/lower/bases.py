@@ -44,18 +44,21 @@ def resolve(state: Lowering, wanted: set[StageState]) -> None:
         if stage in wanted:
             _want(state, stage)
     state.barrier()
+    looked_up = []
     for stage in open_stages:
-        needed = stage in wanted
-        stage.resolved = needed
+        stage.resolved = stage in wanted
         if stage.base_name == SCRATCH and stage.named_context is None:
             _start_empty(state, stage)
+            stage.dispatched |= not stage.registered
         else:
-            try:
-                _resolve(state, stage, needed=needed)
-            except CompileError as error:
-                raise located(error, stage.lines) from None
-        if not stage.registered:
-            stage.dispatched = True
+            looked_up.append(stage)
+    # The reference looks bases up all at once and reports whichever error comes first, as a rule that of the last one.
+    for stage in looked_up[-1:] + looked_up[:-1]:
+        try:
+            _resolve(state, stage, needed=stage in wanted)
+        except CompileError as error:
+            raise located(error, stage.lines) from None
+        stage.dispatched |= not stage.registered
 
 
 def _start_empty(state: Lowering, stage: StageState) -> None:
