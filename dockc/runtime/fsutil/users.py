@@ -65,23 +65,3 @@ def _lines(root: Root, path: str) -> Iterator[list[str]]:
         text = line.strip()
         if text:
             yield text.split(":")
-
-
-def read_owner_ids(root: Root, user: str | int | None, group: str | int | None) -> Owner:
-    """Ids for a user and a group, each a name, a number, or None.
-
-    A user given as number or name also sets the group (to that number, or to the user's own group) unless a
-    group is given. Names that are not found count as 0, as the reference has it.
-    """
-    owner = Owner(0, 0)
-    if isinstance(user, int):
-        owner = Owner(user, user)
-    elif user is not None:
-        owner = find_user(root, user) or owner
-    if isinstance(group, int):
-        return Owner(owner.uid, group)
-    if group is not None:
-        gid = find_group(root, group)
-        if gid is not None:
-            return Owner(owner.uid, gid)
-    return owner
