@@ -1,0 +1,46 @@
+"""Errors as people read them."""
+
+from __future__ import annotations
+
+from dockc.errors import CompileError, DockcError
+
+
+def render_error(error: DockcError, *, filename: str = "Dockerfile", text: str | None = None) -> str:
+    """The message, the lines of the Dockerfile it speaks of where they are known, and the hint.
+
+    Args:
+        filename: the Dockerfile's name.
+        text: its text, or None.
+    """
+    parts = []
+    if isinstance(error, CompileError) and error.locations and text is not None:
+        parts.append(excerpt(filename, text, error.locations[0]))
+    parts.append(f"error: {error.message}\n")
+    if isinstance(error, CompileError) and error.suggestion and error.suggestion not in error.message:
+        parts.append(f"  help: did you mean {error.suggestion}?\n")
+    if error.hint:
+        parts.append(f"  help: {error.hint}\n")
+    return "".join(parts)
+
+
+def excerpt(filename: str, text: str, ranges: tuple[tuple[int, int], ...], context: int = 3) -> str:
+    """The lines around `ranges` (1-based, inclusive), those in them marked with `>>>`."""
+    lines = text.split("\n")
+    marked = {n for start, end in ranges for n in range(start, max(end, start) + 1)}
+    marked = {n for n in marked if 1 <= n <= len(lines)}
+    if not marked:
+        return ""
+    first, last = max(min(marked) - context, 1), min(max(marked) + context, len(lines))
+    while last > max(marked) and not lines[last - 1].strip():
+        last -= 1
+    width = len(str(last))
+    out = [f"{filename}:{min(marked)}", "-" * 20]
+    out += [
+        f"{number:>{width + 1}} | {'>>>' if number in marked else '   '} {_printable(lines[number - 1])}".rstrip()
+        for number in range(first, last + 1)
+    ]
+    return "\n".join([*out, "-" * 20, ""])
+
+
+def _printable(line: str) -> str:
+    return "".join(c if c == "\t" or c.isprintable() else "\ufffd" for c in line.rstrip("\r"))

@@ -1,0 +1,485 @@
+"""From what the user typed to a compiled Dockerfile: the upper half of the river, and the only place where the compiler's questions
+meet the world.
+
+    request -> inputs (source, options, named directories) -> compile, answering what it asks -> passes -> a form to print
+
+No network and no asyncio unless an image, URL or repository must be asked.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dockc.errors import DockcError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Final
+
+    from dockc.compiler.compile import Compiled, Front
+    from dockc.compiler.options import CompileOptions
+    from dockc.compiler.resolve import Answers, Request
+    from dockc.oci.platform import Platform
+
+FORMS = ("cst", "ast", "ir", "llb", "dot", "json", "pb", "image")
+
+#: A Dockerfile or ignore file is not larger than this, bytes.
+FILE_LIMIT = 64 << 20
+
+#: Frontend images that the built-in compiler stands for.
+BUILT_IN = ("docker/dockerfile", "docker/dockerfile-upstream", "docker.io/docker/dockerfile", "docker.io/docker/dockerfile-upstream")
+
+
+class CompileRequest:
+    """Everything that decides what comes out of `dockc compile`; the front half of `dockc build`.
+
+    Attributes:
+        context: directory, or URL of a remote context.
+        file: Dockerfile; "" is the context's own, "-" standard input.
+        attrs: frontend options.
+        contexts: named contexts as typed, name to value.
+        answers: file of answers, or None.
+        offline: ask nobody.
+        locked: lock file whose answers must be enough and right, or None.
+        level, passes: the pipeline; passes "" means the level's own.
+        squash: level of the squash pass.
+        print_after, print_after_all, time_passes, verify_each: observers.
+        store: directory of the content store, or None.
+    """
+
+    __slots__ = (
+        "answers", "attrs", "context", "contexts", "file", "level", "locked", "offline", "passes", "print_after",
+        "print_after_all", "squash", "store", "time_passes", "verify_each",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        context: str = ".",
+        file: str = "",
+        *,
+        attrs: Mapping[str, str] | None = None,
+        contexts: Mapping[str, str] | None = None,
+        answers: Path | None = None,
+        offline: bool = False,
+        locked: Path | None = None,
+        level: int = 1,
+        passes: str = "",
+        squash: int = 0,
+        print_after: Sequence[str] = (),
+        print_after_all: bool = False,
+        time_passes: bool = False,
+        verify_each: bool = False,
+        store: Path | None = None,
+    ) -> None:
+        self.context: Final = context
+        self.file: Final = file
+        self.attrs: Final = dict(attrs or {})
+        self.contexts: Final = dict(contexts or {})
+        self.answers: Final = answers
+        self.offline: Final = offline
+        self.locked: Final = locked
+        self.level: Final = level
+        self.passes: Final = passes
+        self.squash: Final = squash
+        self.print_after: Final = tuple(print_after)
+        self.print_after_all: Final = print_after_all
+        self.time_passes: Final = time_passes
+        self.verify_each: Final = verify_each
+        self.store: Final = store
+
+
+class Inputs:
+    """A request with its files read.
+
+    Attributes:
+        front: the Dockerfile, read.
+        options: compile options, one platform or none chosen yet.
+        locals: directories by local source name.
+        stores: OCI layouts by store name.
+    """
+
+    __slots__ = ("front", "locals", "options", "stores")
+
+    def __init__(self, front: Front, options: CompileOptions, locals_: Mapping[str, Path], stores: Mapping[str, Path]) -> None:
+        self.front: Final = front
+        self.options: Final = options
+        self.locals: Final = dict(locals_)
+        self.stores: Final = dict(stores)
+
+    @property
+    def platforms(self) -> tuple[Platform | None, ...]:
+        """The platforms to compile for; None is the default one."""
+        return self.options.target_platforms or (None,)
+
+
+# --- options --------------------------------------------------------------------------------------------
+
+
+def frontend_attrs(
+    *,
+    target: str = "",
+    build_args: Iterable[str] = (),
+    platforms: Iterable[str] = (),
+    labels: Iterable[str] = (),
+    opts: Iterable[str] = (),
+    no_cache: bool = False,
+    no_cache_filter: Iterable[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """The command line's short forms as BuildKit's frontend options; they win over `--opt` of the same key.
+
+    Raises:
+        UsageError: an option without `=` that needs one.
+    """
+    environment = os.environ if environment is None else environment
+    attrs: dict[str, str] = {}
+    for text in opts:
+        key, equals, value = text.partition("=")
+        if not key:
+            raise UsageError(f"invalid value {text} for --opt: expected KEY=VALUE")
+        attrs[key] = value if equals else ""
+    for text in build_args:
+        key, equals, value = text.partition("=")
+        if not key:
+            raise UsageError(f"invalid value {text} for --build-arg: expected NAME[=VALUE]")
+        if equals:
+            attrs[f"build-arg:{key}"] = value
+        elif key in environment:
+            attrs[f"build-arg:{key}"] = environment[key]
+    for text in labels:
+        key, _, value = text.partition("=")
+        if not key:
+            raise UsageError(f"invalid value {text} for --label: expected NAME=VALUE")
+        attrs[f"label:{key}"] = value
+    if target:
+        attrs["target"] = target
+    wanted = [p.strip() for text in platforms for p in text.split(",") if p.strip()]
+    if wanted:
+        attrs["platform"] = ",".join(_platform(p) for p in wanted)
+    if no_cache:
+        attrs["no-cache"] = ""
+    elif stages := ",".join(no_cache_filter):
+        attrs["no-cache"] = stages
+    return attrs
+
+
+def _platform(text: str) -> str:
+    if text != "local":
+        return text
+    from dockc.oci import platform as platforms
+
+    return platforms.format_all(platforms.normalize(platforms.default()))
+
+
+def named_contexts(texts: Iterable[str]) -> dict[str, str]:
+    """`NAME=VALUE` options to a map.
+
+    Raises:
+        UsageError: one without `=`.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"invalid context value: {text}, expected key=value")
+        found[name] = value
+    return found
+
+
+# --- files ----------------------------------------------------------------------------------------------
+
+
+def load(request: CompileRequest, *, session: str = "") -> Inputs:
+    """Read the Dockerfile and sort out options, directories and layouts.
+
+    Raises:
+        DockcError: a file that cannot be read, an option that cannot be understood.
+    """
+    from dockc.compiler.compile import read
+    from dockc.compiler.options import CompileOptions
+    from dockc.grammar.source import Source
+
+    attrs = dict(request.attrs)
+    locals_: dict[str, Path] = {}
+    stores: dict[str, Path] = {}
+    for name, value in request.contexts.items():
+        attrs[f"context:{name}"] = _named_context(name, value, locals_, stores)
+    path, data = _read_dockerfile(request)
+    if _is_url(request.context):
+        attrs.setdefault("context", request.context)
+        attrs.setdefault("dockerfilekey", "dockerfile")
+    else:
+        locals_["context"] = _directory(request.context)
+    locals_["dockerfile"] = path.parent if path is not None else Path()
+    if path is not None:
+        attrs.setdefault("filename", path.name)
+    options = CompileOptions.from_attrs(attrs, session=session)
+    front = read(Source(attrs.get("filename", "Dockerfile"), data))
+    _check_syntax(front, attrs)
+    return Inputs(front, options, locals_, stores)
+
+
+def _is_url(context: str) -> bool:
+    return context.startswith(("http://", "https://", "git://", "ssh://", "git@", "github.com/")) or context.endswith(".git")
+
+
+def _directory(text: str) -> Path:
+    path = Path(text)
+    if not path.is_dir():
+        what = "is not a directory" if path.exists() else "does not exist"
+        raise UsageError(f"unable to prepare context: path {text!r} {what}", hint="Name a directory, or a git or HTTP URL.")
+    return path
+
+
+def _read_dockerfile(request: CompileRequest) -> tuple[Path | None, bytes]:
+    if request.file == "-" or (not request.file and request.context == "-"):
+        return None, sys.stdin.buffer.read(FILE_LIMIT)
+    if request.file:
+        path = Path(request.file)
+    elif _is_url(request.context):
+        raise UsageError("a remote context needs a local Dockerfile: name it with --file")
+    else:
+        path = _directory(request.context) / "Dockerfile"
+        if not path.exists() and path.with_name("dockerfile").exists():
+            path = path.with_name("dockerfile")
+    return path, read_file(path)
+
+
+def read_file(path: Path) -> bytes:
+    """A file of limited size.
+
+    Raises:
+        DockcError: it is missing, unreadable, not a regular file, or too large.
+    """
+    try:
+        with path.open("rb") as file:
+            if stat.S_ISDIR(os.fstat(file.fileno()).st_mode):
+                raise DockcError(f"failed to read dockerfile: {path} is a directory")
+            data = file.read(FILE_LIMIT + 1)
+    except OSError as exc:
+        reason = "no such file or directory" if isinstance(exc, FileNotFoundError) else (exc.strerror or str(exc)).lower()
+        raise DockcError(f"failed to read dockerfile: open {path}: {reason}") from exc
+    if len(data) > FILE_LIMIT:
+        raise DockcError(f"failed to read dockerfile: {path} is larger than {FILE_LIMIT} bytes")
+    return data
+
+
+def _named_context(name: str, value: str, locals_: dict[str, Path], stores: dict[str, Path]) -> str:
+    if value.startswith("oci-layout://"):
+        return _layout_context(name, value.removeprefix("oci-layout://"), stores)
+    if value.startswith("docker-image://") or _is_url(value):
+        return value
+    path = Path(value.removeprefix("local:"))
+    if not path.is_dir():
+        raise UsageError(f"failed to get build context {name}: {value} is not a directory")
+    locals_[name] = path
+    return f"local:{name}"
+
+
+def _layout_context(name: str, value: str, stores: dict[str, Path]) -> str:
+    """`PATH[:TAG][@DIGEST]` to a reference that names the digest; the store is named like the context."""
+    from dockc.runtime.source.ocilayout import resolve_context
+
+    path, digest = resolve_context(value)
+    store = _store_name(name)
+    stores[store] = path
+    return f"oci-layout://{store}@{digest}"
+
+
+def _store_name(name: str) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_./") else "-" for c in name.lower()).strip("-_./") or "layout"
+
+
+def _check_syntax(front: Front, attrs: Mapping[str, str]) -> None:
+    """Refuse a file that asks for another frontend than the one that is built in."""
+    wanted = attrs.get("build-arg:BUILDKIT_SYNTAX", "")
+    if not wanted:
+        directive = next((d for d in front.parsed.file.directives if d.name == "syntax"), None)
+        wanted = directive.value if directive is not None else ""
+    name = wanted.split(" ", 1)[0].split("@", 1)[0]
+    slash = name.rfind("/")
+    name = name[: name.find(":", slash)] if ":" in name[slash + 1 :] else name
+    if name and name not in BUILT_IN:
+        raise DockcError(
+            f"the frontend {wanted} is not supported",
+            hint="dockc compiles Dockerfiles itself and stands for docker/dockerfile; it does not run other frontend images.",
+        )
+
+
+# --- questions ------------------------------------------------------------------------------------------
+
+
+def asker(request: CompileRequest, inputs: Inputs) -> Callable[[tuple[Request, ...]], Answers]:
+    """What answers the compiler: files from the directories, the rest from registries unless the request forbids it."""
+    from dockc.compiler.resolve import Answers, ContextRequest, Unanswered
+
+    def ask(requests: tuple[Request, ...]) -> Answers:
+        files: dict[tuple[str, str], bytes | None] = {}
+        others: list[Request] = []
+        for one in requests:
+            if isinstance(one, ContextRequest):
+                for name in one.files:
+                    files[one.name, name] = read_inside(inputs.locals.get(one.name), name)
+            else:
+                others.append(one)
+        answers = Answers(files=files)
+        if not others:
+            return answers
+        if request.offline or request.locked is not None or (request.answers is not None):
+            raise Unanswered(others)
+        from dockc.remote import ask_world
+
+        return answers.merged(ask_world(others, inputs, request.store))
+
+    return ask
+
+
+def read_inside(root: Path | None, name: str) -> bytes | None:
+    """A small regular file below `root`, or None; a link that leads outside is not followed.
+
+    Raises:
+        DockcError: the file is too large.
+    """
+    if root is None:
+        return None
+    try:
+        real = (root / name).resolve(strict=True)
+        if not real.is_relative_to(root.resolve()) or not real.is_file():
+            return None
+        with real.open("rb") as file:
+            data = file.read(FILE_LIMIT + 1)
+    except (OSError, RuntimeError, ValueError):
+        return None
+    if len(data) > FILE_LIMIT:
+        raise DockcError(f"{root / name} is larger than {FILE_LIMIT} bytes")
+    return data
+
+
+def initial_answers(request: CompileRequest) -> Answers:
+    """What the answers or lock file says, or nothing.
+
+    Raises:
+        DockcError: the file cannot be read or understood.
+    """
+    from dockc.compiler.resolve import Answers
+
+    path = request.locked or request.answers
+    if path is None:
+        return Answers()
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UsageError(f"cannot read {path}: {exc}") from exc
+    return Answers.load(text, str(path))
+
+
+# --- compile --------------------------------------------------------------------------------------------
+
+
+def compile_all(request: CompileRequest, inputs: Inputs, log: Callable[[str], object]) -> tuple[tuple[Compiled, ...], Answers]:
+    """Compile for every platform of the request and run the passes; also all answers that were used.
+
+    Args:
+        log: takes what observers print.
+
+    Raises:
+        DockcError: the file is wrong, or something cannot be answered.
+    """
+    from dockc.compiler.compile import compile_asking
+
+    answers = initial_answers(request)
+    ask = asker(request, inputs)
+    done = []
+    for platform in inputs.platforms:
+        options = inputs.options.for_platform(platform)
+        compiled, answers = compile_asking(inputs.front, options, ask, answers)
+        done.append(_optimised(compiled, request, log))
+    return tuple(done), answers
+
+
+def _optimised(compiled: Compiled, request: CompileRequest, log: Callable[[str], object]) -> Compiled:
+    observed = bool(request.print_after or request.print_after_all or request.time_passes or request.verify_each)
+    if not observed and request.level == 1 and not request.passes and not request.squash:
+        return compiled  # the default passes change no bytes: emission alone gives the same
+    from dockc.compiler.passes import pipeline
+    from dockc.compiler.passes.pipeline import Observer, print_after, time_passes, verify_each
+
+    observers: list[Observer] = []
+    if request.verify_each:
+        observers.append(verify_each())
+    if request.print_after or request.print_after_all:
+        observers.append(print_after(None if request.print_after_all else request.print_after, log))
+    if request.time_passes:
+        observers.append(time_passes(log))
+    passes = pipeline(request.level, request.passes or None, squash=request.squash, observers=tuple(observers))
+    known = {one.name for one in passes.passes}
+    for name in request.print_after:
+        if name not in known:
+            raise UsageError(f"--print-after={name}: the pass does not run", hint=f"Running: {', '.join(sorted(known)) or 'none'}.")
+    return compiled.with_module(passes.run(compiled.module))
+
+
+def render(compiled: Sequence[Compiled], form: str) -> bytes:
+    """One form of each compiled platform.
+
+    Raises:
+        UsageError: an unknown form, or several platforms in a form that holds one.
+    """
+    if form not in FORMS:
+        raise UsageError(f"unknown form {form}", hint=f"Choose one of {', '.join(FORMS)}.")
+    if form == "pb":
+        if len(compiled) > 1:
+            raise UsageError("protobuf output holds one platform", hint="Choose one with --platform.")
+        return compiled[0].definition.to_bytes()
+    if form in {"cst", "ast"}:
+        return _render_one(compiled[0], form).encode("utf-8", "surrogateescape")
+    texts = [_render_one(one, form) for one in compiled]
+    return "".join(texts).encode("utf-8", "surrogateescape")
+
+
+def _render_one(compiled: Compiled, form: str) -> str:
+    match form:
+        case "cst":
+            return render_cst(compiled.front)
+        case "ast":
+            from dockc.compiler.dump import dump
+
+            return dump(compiled.dockerfile)
+        case "ir":
+            from dockc.compiler.ir.printer import print_module
+
+            return print_module(compiled.module)
+        case "image":
+            return compiled.image_json.decode("utf-8", "surrogateescape") + "\n"
+        case _:
+            from dockc.llb import text
+
+            writers = {"llb": text.tree, "dot": text.dot, "json": text.json_lines}
+            return writers[form](compiled.definition)
+
+
+def render_cst(front: Front) -> str:
+    """One line a piece: place, kind, text."""
+    from dockc.grammar.cst import pieces
+
+    lines = []
+    for piece in pieces(front.parsed.file):
+        at = front.source.position(piece.span.start)
+        lines.append(f"{at.line}:{at.column + 1}\t{piece.kind}\t{piece.text!r}\n")
+    return "".join(lines)
+
+
+def compile_command(request: CompileRequest, form: str, log: Callable[[str], object]) -> bytes:
+    """`dockc compile`: the form asked for; warnings and observers' output go to `log`."""
+    inputs = load(request)
+    if form == "cst":
+        return render_cst(inputs.front).encode("utf-8", "surrogateescape")
+    compiled, _ = compile_all(request, inputs, log)
+    from dockc.console.diagnostics import render_warnings
+
+    log(render_warnings(compiled[0].warnings, inputs.front.source))
+    return render(compiled, form)

@@ -1,0 +1,87 @@
+"""Asks the world what the compiler wants to know: the compiler's requests to the runtime's resolver, its findings back to answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dockc.compiler.resolve import (
+    Answers,
+    GitAnswer,
+    GitRequest,
+    HttpAnswer,
+    HttpRequest,
+    ImageAnswer,
+    ImageRequest,
+    Request,
+    describe,
+)
+from dockc.errors import CompileError, DockcError
+
+if TYPE_CHECKING:
+    from dockc.frontend import Inputs
+    from dockc.runtime.source.resolve import Found, Resolver
+
+
+def ask_world(requests: Sequence[Request], inputs: Inputs, store: Path | None) -> Answers:
+    """Answer all requests at once with a resolver of this process's own.
+
+    Raises:
+        DockcError: something cannot be found out.
+    """
+    from dockc.runtime.content.store import ContentStore
+    from dockc.runtime.registry.client import Client
+    from dockc.runtime.registry.credentials import DockerConfig
+    from dockc.runtime.registry.hosts import HostsConfig
+    from dockc.runtime.source.resolve import Resolver
+    from dockc.runtime.worker import store_root
+
+    client = Client(config=DockerConfig.load(), hosts=HostsConfig.load())
+    try:
+        content = ContentStore(store_root(store) / "content")
+        resolver = Resolver(content, client, locals=inputs.locals, stores=inputs.stores)
+        return asyncio.run(answer(requests, resolver))
+    finally:
+        client.close()
+
+
+async def answer(requests: Sequence[Request], resolver: Resolver) -> Answers:
+    """Answer all requests with `resolver`.
+
+    Raises:
+        DockcError: something cannot be found out.
+    """
+    images: dict[tuple[str, str, str], ImageAnswer] = {}
+    http: dict[str, HttpAnswer] = {}
+    git: dict[str, GitAnswer] = {}
+    for request, found in zip(requests, await resolver.answer(requests), strict=True):
+        if isinstance(found, DockcError):
+            if isinstance(request, ImageRequest):
+                # The compiler knows the line that asks for the image, and whether the stage matters at all.
+                images[request.key] = ImageAnswer(request.ref, error=found.message)
+                continue
+            raise CompileError(f"{describe(request)}: {found.message}", hint=found.hint) from found
+        _take(request, found, images, http, git)
+    return Answers(images=images, http=http, git=git)
+
+
+def _take(
+    request: Request,
+    found: Found,
+    images: dict[tuple[str, str, str], ImageAnswer],
+    http: dict[str, HttpAnswer],
+    git: dict[str, GitAnswer],
+) -> None:
+    from dockc.runtime.source.resolve import FoundGit, FoundHttp, FoundImage
+
+    match request, found:
+        case ImageRequest(), FoundImage():
+            images[request.key] = ImageAnswer(found.ref, found.digest, found.config)
+        case HttpRequest(), FoundHttp():
+            http[request.url] = HttpAnswer(found.digest, found.last_modified, found.newest, found.archive)
+        case GitRequest(), FoundGit():
+            git[request.identifier] = GitAnswer(found.commit, found.commit_object)
+        case _:
+            raise TypeError(f"{found!r} does not answer {request!r}")
