@@ -128,13 +128,13 @@ def _owner(owner: ops_pb2.ChownOpt) -> dict[str, Any]:
     return value
 
 
-def _user(user: ops_pb2.UserOpt) -> dict[str, Any] | None:
+def _user(user: ops_pb2.UserOpt) -> dict[str, Any]:
     kind = user.WhichOneof("user")
-    if kind == "byID":
-        return {"ByID": user.byID}
+    if kind == "byID" and user.byID:
+        return {"byId": user.byID}
     if kind == "byName":
-        return {"ByName": _fields(user.byName, ("name", "input"))}
-    return None
+        return {"byName": _fields(user.byName, ("name", "input"))}
+    return {}
 
 
 def _base(path: str) -> str:
