@@ -1,0 +1,297 @@
+"""One output after the other: what `-o` and `-t` asked for becomes files, archives and pushed images."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from dockc.errors import DockcError, RegistryError, StoreError, UsageError
+from dockc.oci.descriptor import Descriptor
+from dockc.oci.gotext import dump_json
+from dockc.oci.reference import Reference
+from dockc.runtime.exporter import archive, tarball
+from dockc.runtime.exporter.localdir import LocalWriter, Tree
+from dockc.runtime.exporter.options import Output
+from dockc.runtime.exporter.output import check_destination, open_output
+from dockc.runtime.exporter.source import ExportSource, Report
+from dockc.runtime.exporter.writer import ImageWriter, Written
+
+if TYPE_CHECKING:
+    from dockc.runtime.content.store import ContentStore
+    from dockc.runtime.refs.manager import RefManager
+    from dockc.runtime.refs.types import Progress
+    from dockc.runtime.registry.client import Client
+
+CONFIG_DIGEST = "containerimage.config.digest"
+DESCRIPTOR = "containerimage.descriptor"
+DIGEST = "containerimage.digest"
+IMAGE_NAME = "image.name"
+
+
+@dataclass(frozen=True, slots=True)
+class Exporters:
+    """What exporting needs.
+
+    Attributes:
+        content: the content store.
+        refs: fetches layers that nobody has needed yet.
+        client: makes a registry client, called only when something is pushed; the argument says whether any
+            certificate and plain HTTP are accepted.
+        report: told of each part's begin and end.
+        progress: told of bytes fetched and pushed.
+        cancelled: the build's cancel event.
+    """
+
+    content: ContentStore
+    refs: RefManager
+    client: Callable[[bool], Client]
+    report: Report | None = None
+    progress: Progress | None = None
+    cancelled: threading.Event | None = None
+
+    def tell(self, what: str, *, done: bool = False) -> None:
+        """Report a part of the export."""
+        if self.report is not None:
+            self.report(what, done)
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What came of one output.
+
+    Attributes:
+        output: what was asked for.
+        metadata: BuildKit's response: texts by key, the descriptor in base64.
+    """
+
+    output: Output
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def check(outputs: Sequence[Output], names: Sequence[str] = ()) -> None:
+    """Refuse what cannot work before anything is built.
+
+    Raises:
+        UsageError: a destination that is no place to write to, a push without a name, a broken name.
+        InvalidReference: a broken name of `-t`.
+    """
+    archive.parse_names(names)
+    for output in outputs:
+        if output.type in ("local", "tar", "oci", "docker"):
+            dest = _destination(output)
+            if dest:
+                check_destination(output.type, dest, directory=output.is_directory)
+            elif output.type == "docker" and shutil.which("docker") is None:
+                raise UsageError(
+                    "dest file is required for docker exporter",
+                    hint="without a dest the image goes to the engine by `docker load`, and there is no docker",
+                )
+        if output.flag("push") and not names and not output.names:
+            raise UsageError("tag is needed when pushing to registry", hint="name the image with -t or with name=...")
+
+
+def _destination(output: Output) -> str:
+    """Archives without a destination go to standard output, Docker's into the engine."""
+    if output.dest or output.type == "docker" or output.is_directory:
+        return output.dest
+    return "-"
+
+
+def export(source: ExportSource, output: Output, using: Exporters) -> Exported:
+    """Make one output.
+
+    Raises:
+        DockcError: it cannot be made; files appear whole or not at all.
+    """
+    match output.type:
+        case "local":
+            _local(source, output, using)
+            return Exported(output)
+        case "tar":
+            _tar(source, output, using)
+            return Exported(output)
+        case "oci" | "docker":
+            return _archive(source, output, using)
+        case "image":
+            return _image(source, output, using)
+        case "cacheonly":
+            return Exported(output)
+    raise DockcError(f"unknown output type {output.type!r}")
+
+
+def metadata_file(results: Sequence[Exported]) -> bytes:
+    """The content of `--metadata-file`: JSON with sorted keys, the descriptor as an object."""
+    merged: dict[str, object] = {}
+    for result in results:
+        for key, value in result.metadata.items():
+            merged[key] = json.loads(base64.b64decode(value)) if key == DESCRIPTOR else value
+    return dump_json({key: merged[key] for key in sorted(merged)}, indent=2)
+
+
+# --- files ----------------------------------------------------------------------------------------------
+
+
+def _local(source: ExportSource, output: Output, using: Exporters) -> None:
+    split = output.flag("platform-split", source.multi)
+    delete = output.attrs.get("mode", "").strip().lower() == "delete"
+    using.tell("copying files")
+    with _mounted(source, output, split=split, using=using) as trees:
+        LocalWriter(Path(output.dest), delete, using.cancelled).write(trees)
+    using.tell("copying files", done=True)
+
+
+def _tar(source: ExportSource, output: Output, using: Exporters) -> None:
+    using.tell("sending tarball")
+    with (
+        _mounted(source, output, split=source.multi, using=using) as trees,
+        open_output(_destination(output)) as out,
+    ):
+        tarball.write(out, trees, cancelled=using.cancelled)
+    using.tell("sending tarball", done=True)
+
+
+@contextmanager
+def _mounted(source: ExportSource, output: Output, *, split: bool, using: Exporters) -> Iterator[list[Tree]]:
+    """All results as directories."""
+    with ExitStack() as stack:
+        trees = []
+        for result in source.results:
+            if result.ref is None:
+                held = stack.enter_context(using.refs.scratch())
+                root = stack.enter_context(held.mount())
+            else:
+                root = stack.enter_context(result.ref.mount())
+            epoch = result.epoch if output.epoch is None else output.epoch
+            folder = result.id.replace("/", "_") if split else ""
+            trees.append(Tree(result.id, root, folder, epoch))
+        yield trees
+
+
+# --- images ---------------------------------------------------------------------------------------------
+
+
+def _names(source: ExportSource, output: Output) -> tuple[Reference, ...]:
+    own = output.names
+    return archive.parse_names(source.names if not own or own == ("*",) else own)
+
+
+def _write(source: ExportSource, output: Output, using: Exporters) -> tuple[Written, dict[str, str]]:
+    written = ImageWriter(using.content, report=using.report, cancelled=using.cancelled).write(source, output.image)
+    metadata = {DIGEST: written.root.digest}
+    if written.config_digest:
+        metadata[CONFIG_DIGEST] = written.config_digest
+    return written, metadata
+
+
+def _encoded(descriptor: Descriptor) -> str:
+    return base64.b64encode(dump_json(descriptor.to_json())).decode()
+
+
+def _archive(source: ExportSource, output: Output, using: Exporters) -> Exported:
+    if output.type == "docker" and source.multi:
+        raise DockcError("docker exporter does not currently support exporting manifest lists")
+    written, metadata = _write(source, output, using)
+    names = _names(source, output)
+    created = _created(source, output)
+    root = replace(written.root, annotations={archive.CREATED: created, **written.root.annotations})
+    metadata[DESCRIPTOR] = _encoded(root)
+    if names:
+        metadata[IMAGE_NAME] = ",".join(str(name) for name in names)
+    using.refs.ensure_blobs(written.remote, cancelled=using.cancelled, progress=using.progress)
+    using.tell("sending tarball")
+    if output.archive:
+        dest = _destination(output)
+        with open_output(dest) if dest else _docker_load() as out:
+            archive.write_tar(
+                out,
+                using.content,
+                root,
+                names,
+                created,
+                docker=output.type == "docker",
+                cancelled=using.cancelled,
+            )
+    else:
+        archive.write_directory(Path(output.dest), using.content, root, names, created, cancelled=using.cancelled)
+    using.tell("sending tarball", done=True)
+    return Exported(output, metadata)
+
+
+def _created(source: ExportSource, output: Output) -> str:
+    epoch = output.epoch
+    if epoch is None:
+        known = [result.epoch for result in source.results if result.epoch is not None]
+        epoch = known[0] if known else None
+    moment = datetime.now(UTC) if epoch is None else datetime.fromtimestamp(epoch, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@contextmanager
+def _docker_load() -> Iterator[BinaryIO]:
+    """A stream into `docker load`."""
+    process = subprocess.Popen(
+        ["docker", "load", "--quiet"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        if process.stdin is None:
+            raise StoreError("docker load: no input")
+        broken = False
+        try:
+            yield cast("BinaryIO", process.stdin)
+        except BrokenPipeError:
+            broken = True
+        said = process.communicate()[0].decode("utf-8", "replace").strip()
+        if process.returncode != 0 or broken:
+            raise StoreError(f"docker load failed: {said[:500] or process.returncode}")
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def _image(source: ExportSource, output: Output, using: Exporters) -> Exported:
+    from dockc.runtime.registry.push import Push
+    from dockc.runtime.source.registry import LocalNames
+
+    written, metadata = _write(source, output, using)
+    metadata[DESCRIPTOR] = _encoded(written.root)
+    names = _names(source, output)
+    push, by_digest = output.flag("push"), output.flag("push-by-digest")
+    prefix = output.attrs.get("dangling-name-prefix", "")
+    if prefix and not (names and output.flag("danging-name-empty-only")):
+        names = (*names, *archive.parse_names([f"{prefix}@{written.root.digest}"]))
+    if names:
+        metadata[IMAGE_NAME] = ",".join(str(name) for name in names)
+    if output.flag("store", True):
+        using.refs.ensure_blobs(written.remote, cancelled=using.cancelled, progress=using.progress)
+        known = LocalNames(using.content)
+        for name in names:
+            using.tell(f"naming to {name}")
+            known.put(name, replace(written.root, annotations={}, platform=None))
+            using.tell(f"naming to {name}", done=True)
+    if push:
+        if not names:
+            raise RegistryError("cannot push an image without a name")
+        client = using.client(output.flag("registry.insecure"))
+        job = Push(client, using.content, written.layers, using.progress, using.cancelled)
+        for name in names:
+            using.tell(f"pushing manifest for {name}@{written.root.digest}")
+            try:
+                job.run(name, written.root, by_digest=by_digest or bool(name.digest))
+            except RegistryError as error:
+                again = type(error)(f"failed to push {name}: {error.message}", hint=error.hint)
+                raise again from error
+            using.tell(f"pushing manifest for {name}@{written.root.digest}", done=True)
+    return Exported(output, metadata)

@@ -1,0 +1,89 @@
+"""Where an output goes: a file that appears whole or not at all, or standard output."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from dockc.errors import StoreError, UsageError
+
+STDOUT = "-"
+
+
+def check_destination(kind: str, dest: str, *, directory: bool) -> None:
+    """Refuse a destination that cannot work, before anything is built.
+
+    Raises:
+        UsageError: with buildx's message.
+    """
+    if dest == STDOUT:
+        if sys.stdout.isatty():
+            raise UsageError(f"dest file is required for {kind} exporter. refusing to write to console")
+        return
+    path = Path(dest)
+    try:
+        present = path.exists()
+    except OSError as error:
+        noun = "directory" if directory else "file"
+        raise UsageError(f"invalid destination {noun}: {dest}: {error.strerror}") from None
+    if present and directory and not path.is_dir():
+        raise UsageError(f"destination directory {dest} is a file")
+    if present and not directory and path.is_dir():
+        raise UsageError(f"destination file {dest} is a directory")
+
+
+@contextmanager
+def open_output(dest: str) -> Iterator[BinaryIO]:
+    """A stream to write an archive to. A file appears under its name when the block ends well.
+
+    Raises:
+        StoreError: it cannot be written (full disk, no permission).
+    """
+    if dest == STDOUT:
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            raise StoreError(f"cannot write to standard output: {error.strerror}") from error
+        return
+    target = Path(dest)
+    if target.exists() and not target.is_file():  # a pipe or device is written to as it is
+        with _telling(dest), target.open("wb") as file:
+            yield file
+        return
+    with _telling(dest):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".new")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                os.fchmod(file.fileno(), 0o666 & ~current_umask())
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _telling(dest: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"cannot write {dest}: {error.strerror}") from error
+
+
+def current_umask() -> int:
+    """The process's umask, read without changing it."""
+    with Path("/proc/self/status").open() as status:
+        for line in status:
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    return 0o022

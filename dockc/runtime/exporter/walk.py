@@ -1,0 +1,113 @@
+"""Walking a root file system for export: by open directories, following no link, sorted, any depth."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dockc.errors import StoreError
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_DEPTH_MAX = 900
+"""Directories below each other; each holds one open descriptor while the walk is inside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the tree.
+
+    Attributes:
+        path: relative, without `./`.
+        status: of the entry itself, links not followed.
+        folder: descriptor of the directory that holds it, open while the walk stands here.
+        name: last component of `path`.
+    """
+
+    path: str
+    status: os.stat_result
+    folder: int
+    name: str
+
+    @property
+    def is_dir(self) -> bool:
+        """Whether it is a directory."""
+        return stat.S_ISDIR(self.status.st_mode)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a regular file."""
+        return stat.S_ISREG(self.status.st_mode)
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it is a symbolic link."""
+        return stat.S_ISLNK(self.status.st_mode)
+
+    def open(self) -> int:
+        """A descriptor of the regular file; `OSError` when it is none any more."""
+        return os.open(self.name, _FILE, dir_fd=self.folder)
+
+    def readlink(self) -> str:
+        """Target of the symbolic link."""
+        return os.readlink(self.name, dir_fd=self.folder)
+
+    def xattrs(self) -> dict[str, bytes]:
+        """Extended attributes; none where the file system has none."""
+        place = f"/proc/self/fd/{self.folder}/{self.name}"
+        try:
+            names = os.listxattr(place, follow_symlinks=False)
+            return {name: os.getxattr(place, name, follow_symlinks=False) for name in sorted(names)}
+        except OSError:
+            return {}
+
+
+@contextmanager
+def _closing(stack: list[tuple[int, str, list[str]]]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for descriptor, _, _ in stack:
+            os.close(descriptor)
+
+
+def walk(root: Path) -> Iterator[Entry]:
+    """Every entry below `root`, parents before children, names in byte order.
+
+    Raises:
+        StoreError: it cannot be read, or is nested more than 900 deep.
+    """
+    stack: list[tuple[int, str, list[str]]] = []
+    try:
+        top = os.open(root, _DIRECTORY)
+    except OSError as error:
+        raise StoreError(f"cannot read the result: {error.strerror}") from error
+    stack.append((top, "", _names(top)))
+    with _closing(stack):
+        while stack:
+            folder, prefix, names = stack[-1]
+            if not names:
+                os.close(folder)
+                stack.pop()
+                continue
+            name = names.pop()
+            path = prefix + name
+            try:
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+                yield Entry(path, status, folder, name)
+                if stat.S_ISDIR(status.st_mode):
+                    if len(stack) > _DEPTH_MAX:
+                        raise StoreError(f"/{path[:200]}...: directories nested more than {_DEPTH_MAX} deep")
+                    inner = os.open(name, _DIRECTORY, dir_fd=folder)
+                    stack.append((inner, f"{path}/", _names(inner)))
+            except OSError as error:
+                raise StoreError(f"cannot read /{path}: {error.strerror}") from error
+
+
+def _names(folder: int) -> list[str]:
+    """Names in a directory, last first (the walk takes them from the end)."""
+    return sorted(os.listdir(folder), key=os.fsencode, reverse=True)
