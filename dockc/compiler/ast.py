@@ -8,10 +8,10 @@ at the text. Line numbers count from 1 and include the bodies of heredocs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NamedTuple
 
+from dockc.grammar.record import Record
 from dockc.grammar.source import Source, Span
 
 
@@ -40,8 +40,7 @@ class Flag(NamedTuple):
     value_span: Span | None
 
 
-@dataclass(frozen=True, slots=True)
-class Heredoc:
+class Heredoc(Record):
     """A heredoc body of RUN, COPY, ADD or their ONBUILD forms.
 
     Attributes:
@@ -61,8 +60,7 @@ class Heredoc:
     span: Span
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instruction:
+class Instruction(Record, kw_only=True):
     """What all instructions share.
 
     Attributes:
@@ -147,8 +145,7 @@ class Device(NamedTuple):
     required: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class From(Instruction):
+class From(Instruction, kw_only=True):
     """`FROM [--platform=P] base [AS name]`. `stage_name` is lower case, "" without AS."""
 
     base: Word
@@ -159,29 +156,25 @@ class From(Instruction):
     doc_comment: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arg(Instruction):
+class Arg(Instruction, kw_only=True):
     """`ARG name[=value] ...`."""
 
     pairs: tuple[ArgPair, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Env(Instruction):
+class Env(Instruction, kw_only=True):
     """`ENV key=value ...` or `ENV key value`."""
 
     pairs: tuple[KeyValue, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Label(Instruction):
+class Label(Instruction, kw_only=True):
     """`LABEL key=value ...` or `LABEL key value`."""
 
     pairs: tuple[KeyValue, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShellDependent(Instruction):
+class ShellDependent(Instruction, kw_only=True):
     """Instructions with a command line in shell or exec (JSON) form.
 
     Attributes:
@@ -193,8 +186,7 @@ class ShellDependent(Instruction):
     prepend_shell: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run(ShellDependent):
+class Run(ShellDependent, kw_only=True):
     """`RUN [flags] command`.
 
     Attributes:
@@ -214,18 +206,15 @@ class Run(ShellDependent):
     devices: tuple[Device, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cmd(ShellDependent):
+class Cmd(ShellDependent, kw_only=True):
     """`CMD command`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entrypoint(ShellDependent):
+class Entrypoint(ShellDependent, kw_only=True):
     """`ENTRYPOINT command`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourcesAndDest(Instruction):
+class SourcesAndDest(Instruction, kw_only=True):
     """What COPY and ADD share.
 
     Attributes:
@@ -246,16 +235,14 @@ class SourcesAndDest(Instruction):
     excludes: tuple[Word, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copy(SourcesAndDest):
+class Copy(SourcesAndDest, kw_only=True):
     """`COPY [flags] source... dest`. `from_` is "" without `--from`."""
 
     from_: Word
     parents: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Add(SourcesAndDest):
+class Add(SourcesAndDest, kw_only=True):
     """`ADD [flags] source... dest`. `keep_git_dir` and `unpack` are None where the flag was not given."""
 
     checksum: Word
@@ -263,15 +250,13 @@ class Add(SourcesAndDest):
     unpack: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expose(Instruction):
+class Expose(Instruction, kw_only=True):
     """`EXPOSE port...`; `ports` are sorted by their bytes, as the reference has them."""
 
     ports: tuple[Word, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Healthcheck(Instruction):
+class Healthcheck(Instruction, kw_only=True):
     """`HEALTHCHECK NONE` or `HEALTHCHECK [flags] CMD command`.
 
     Attributes:
@@ -288,15 +273,13 @@ class Healthcheck(Instruction):
     retries: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Maintainer(Instruction):
+class Maintainer(Instruction, kw_only=True):
     """`MAINTAINER text` (deprecated)."""
 
     maintainer: Word
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Onbuild(Instruction):
+class Onbuild(Instruction, kw_only=True):
     """`ONBUILD instruction`.
 
     Attributes:
@@ -308,43 +291,37 @@ class Onbuild(Instruction):
     trigger: Instruction | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shell(Instruction):
+class Shell(Instruction, kw_only=True):
     """`SHELL ["program", "arg"...]`."""
 
     shell: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stopsignal(Instruction):
+class Stopsignal(Instruction, kw_only=True):
     """`STOPSIGNAL signal`."""
 
     signal: Word
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class User(Instruction):
+class User(Instruction, kw_only=True):
     """`USER user[:group]`."""
 
     user: Word
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Volume(Instruction):
+class Volume(Instruction, kw_only=True):
     """`VOLUME path...`, each path stripped of surrounding space."""
 
     volumes: tuple[Word, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workdir(Instruction):
+class Workdir(Instruction, kw_only=True):
     """`WORKDIR path`."""
 
     path: Word
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class Stage(Record, kw_only=True):
     """A build stage: a FROM and the instructions up to the next one.
 
     Attributes:
@@ -403,8 +380,7 @@ class LintFact(NamedTuple):
     comments: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dockerfile:
+class Dockerfile(Record, kw_only=True):
     """A whole file.
 
     Attributes:
@@ -418,7 +394,7 @@ class Dockerfile:
 
     source: Source
     escape: str
-    directives: Mapping[str, Directive] = field(default_factory=lambda: MappingProxyType({}))
+    directives: Mapping[str, Directive] = MappingProxyType({})
     meta_args: tuple[Arg, ...] = ()
     stages: tuple[Stage, ...] = ()
     warnings: tuple[LintFact, ...] = ()

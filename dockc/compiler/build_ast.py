@@ -13,7 +13,6 @@ Source: BuildKit's frontend/dockerfile/instructions/parse.go.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from dockc.compiler.ast import Arg, Directive, Dockerfile, From, Instruction, LintFact, Stage
@@ -22,13 +21,13 @@ from dockc.errors import SyntaxFailure
 from dockc.grammar.cst import File, InstructionNode
 from dockc.grammar.diagnostic import Diagnostic
 from dockc.grammar.parser import Parsed, parse
+from dockc.grammar.record import Record
 from dockc.grammar.source import Source, Span
 
 Location = tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class AstResult:
+class AstResult(Record):
     """What became of a file: a tree or the first error, the lint facts on the way, and all errors as diagnostics."""
 
     dockerfile: Dockerfile | None

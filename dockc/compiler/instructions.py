@@ -42,7 +42,6 @@ from dockc.compiler.ast import (
     Workdir,
 )
 from dockc.compiler.csvline import CsvError, fields
-from dockc.compiler.durations import DurationError, parse_duration
 from dockc.compiler.mounts import parse_mount, suggested, ties
 from dockc.compiler.numbers import NumberError, parse_bool, parse_int
 from dockc.compiler.suggest import nearest
@@ -50,9 +49,7 @@ from dockc.errors import CompileError, SyntaxFailure
 from dockc.grammar.cst import Command, InstructionNode, Token
 from dockc.grammar.diagnostic import Diagnostic
 from dockc.grammar.gostr import lower, quote, trim, upper
-from dockc.grammar.heredoc import chomp, parse_opener
 from dockc.grammar.source import Span, encode
-from dockc.grammar.word import WordError
 
 _ONBUILD = re.compile(r"[\t\n\f\r ]*ONBUILD[\t\n\f\r ]*", re.IGNORECASE | re.ASCII)
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*\Z")
@@ -428,6 +425,8 @@ def _sources(request: _Request, known: Mapping[str, str]) -> tuple[dict[str, Any
         if opener is None:
             sources.append(word)
             continue
+        from dockc.grammar.heredoc import chomp
+
         path, stripped, expand = opener
         body = bodies.get(path)
         data = body.content if body else ""
@@ -449,6 +448,11 @@ def _sources(request: _Request, known: Mapping[str, str]) -> tuple[dict[str, Any
 
 def _opener_name(text: str) -> tuple[str, bool, bool] | None:
     """Name, `<<-` and expansion of a word that opens a heredoc, else None."""
+    if "<<" not in text:
+        return None
+    from dockc.grammar.heredoc import parse_opener
+    from dockc.grammar.word import WordError
+
     try:
         opener = parse_opener(text)
     except WordError:
@@ -604,6 +608,8 @@ def _interval(request: _Request, flags: _Flags, name: str) -> int:
     word = _flag_word(request, flags, name)
     if not word.text:
         return 0
+    from dockc.compiler.durations import DurationError, parse_duration
+
     try:
         value = parse_duration(word.text)
     except DurationError as error:

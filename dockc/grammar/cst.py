@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from dockc.grammar.record import Record
 from dockc.grammar.source import Source, Span
 
 
@@ -30,8 +30,7 @@ class Token(NamedTuple):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Logical:
+class Logical(Record):
     """A logical line: physical lines joined at continuations, comments and empty lines inside them left out.
 
     Attributes:
@@ -66,16 +65,14 @@ class Logical:
         return Span(self.source_offset(start), self.source_offset(end - 1) + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class FlagNode:
+class FlagNode(Record):
     """A `--name=value`. `text` is the flag without quotes and escapes, as the reference reads it."""
 
     token: Token
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class HeredocNode:
+class HeredocNode(Record):
     """A heredoc: its opener on the line, its body, and the line that ended it (empty where the file ended first).
 
     Attributes:
@@ -96,8 +93,7 @@ class HeredocNode:
     end: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Record):
     """Keyword, flags and arguments of one instruction; ONBUILD holds another.
 
     Attributes:
@@ -137,8 +133,7 @@ class Fault(NamedTuple):
     help: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class InstructionNode:
+class InstructionNode(Record):
     """An instruction with all that belongs to it.
 
     Attributes:
@@ -163,16 +158,14 @@ class InstructionNode:
         return self.commands[0]
 
 
-@dataclass(frozen=True, slots=True)
-class CommentLine:
+class CommentLine(Record):
     """A comment on its own line. `text` as the reference reads it."""
 
     span: Span
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class DirectiveLine:
+class DirectiveLine(Record):
     """A parser directive; `name` is lower case."""
 
     span: Span
@@ -181,8 +174,7 @@ class DirectiveLine:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class BlankLine:
+class BlankLine(Record):
     """An empty line, or one of white space."""
 
     span: Span
@@ -191,8 +183,7 @@ class BlankLine:
 Item = InstructionNode | CommentLine | DirectiveLine | BlankLine
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(Record):
     """A whole source, in order and without gaps.
 
     Attributes:

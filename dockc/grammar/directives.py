@@ -6,7 +6,6 @@ names are case-insensitive; a name may come once; `check` is also read from comm
 
 from __future__ import annotations
 
-import json
 import re
 from typing import NamedTuple
 
@@ -73,6 +72,10 @@ def detect_syntax(source: Source) -> Found | None:
     found = _find("syntax", lines, first, "#") or _find("syntax", lines, first, "//")
     if found is not None:
         return found
+    if not lines[0].lstrip().startswith("{") and any(line.strip() for line in lines[:1]):
+        return None
+    import json
+
     try:
         whole = json.loads("\n".join(lines))
     except (ValueError, RecursionError):

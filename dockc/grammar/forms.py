@@ -301,4 +301,4 @@ def json_string(literal: str) -> str:
         high, low = (ord(half) for half in match.groups())
         return chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
 
-    return runes(_PAIRS.sub(join, _JSON_ESCAPE.sub(put, value)))
+    return runes(re.sub(_PAIRS, join, re.sub(_JSON_ESCAPE, put, value)))

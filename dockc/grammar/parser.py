@@ -5,9 +5,7 @@ A fault spoils its own instruction only: reading goes on at the next one, so a f
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
 from dockc.grammar import forms
@@ -27,7 +25,6 @@ from dockc.grammar.cst import (
 from dockc.grammar.diagnostic import Diagnostic
 from dockc.grammar.forms import EMPTY, Form
 from dockc.grammar.gostr import SPACES, lower
-from dockc.grammar.heredoc import openers
 from dockc.grammar.scanner import Blank, Comment, Problem, Scanner
 from dockc.grammar.source import Source, Span
 from dockc.grammar.word import WordError
@@ -54,8 +51,10 @@ FORMS: dict[str, Callable[[str, int, int, str], Form]] = {
 }
 KEYWORDS = frozenset({*FORMS, "ONBUILD"})
 WITH_HEREDOCS = frozenset({"ADD", "COPY", "RUN"})
+#: Reading flags beyond ASCII copies the rest of the line, so a chain of ONBUILD with such flags is read this deep.
+#: (Any chain is an error in the end.)
+_MAX_VIEWS = 100
 _UNKNOWN = Form("unknown", (), ("",))
-_LOOKS_LIKE_INSTRUCTION = re.compile(rf"(?:{'|'.join(sorted(KEYWORDS))})[ \t]")
 
 
 class Parsed(NamedTuple):
@@ -172,6 +171,8 @@ class _Reader:
     def heredocs(
         self, logical: Logical, commands: tuple[Command, ...]
     ) -> tuple[tuple[HeredocNode, ...], Fault | None]:
+        from dockc.grammar.heredoc import openers  # few files have heredocs
+
         scanner = self.scanner
         nodes = []
         for opener in openers(logical.text):
@@ -194,14 +195,19 @@ class _Reader:
 
     def recover(self, node: HeredocNode, opener_line: int) -> HeredocNode:
         """After a heredoc without end, go on at the first line that looks like an instruction."""
+        import re
+
+        looks_like_instruction = re.compile(rf"(?:{'|'.join(sorted(KEYWORDS))})[ \t]").match
         source = self.source
         self.last_read = self.scanner.line
         for line in range(source.line_at(node.body.start) - 1, len(source.line_starts)):
-            if line >= opener_line and _LOOKS_LIKE_INSTRUCTION.match(source.text, source.line_starts[line]):
+            if line >= opener_line and looks_like_instruction(source.text, source.line_starts[line]):
                 self.scanner.rewind(line)
                 at = source.line_starts[line]
                 body = Span(node.body.start, at)
-                return replace(node, content=source.slice(body), body=body, end=Span(at, at))
+                return HeredocNode(
+                    node.name, node.fd, node.chomp, node.expand, source.slice(body), body, Span(at, at)
+                )
         return node
 
 
@@ -217,6 +223,7 @@ def _commands(text: str, escape: str) -> tuple[Command, ...]:
     found: list[Command] = []
     text = text.rstrip(SPACES)  # so that the end of each part is the end of the text, and nothing is copied
     start, end = 0, len(text)
+    views = 0
     while True:
         start, end = _trim(text, start, end)
         header, outcome = forms.tokens("instruction", text, start, end, escape)
@@ -225,8 +232,11 @@ def _commands(text: str, escape: str) -> tuple[Command, ...]:
         nodes, args_text, begin, stop = forms.flags(text, rest, end, escape)
         begin, stop = _trim(args_text, begin, stop)
         name = lower(keyword.value).upper()  # the reference compares lower case, which is not the same
-        if name == "ONBUILD":
+        views += bool(nodes) and not text.isascii()
+        if name == "ONBUILD" and views <= _MAX_VIEWS:
             form = Form("instruction", (), ()) if begin < stop else EMPTY
+        elif name == "ONBUILD":
+            form = forms.line(args_text, begin, stop, escape)
         else:
             reader = FORMS.get(name)
             form = _UNKNOWN if reader is None else reader(args_text, begin, stop, escape)

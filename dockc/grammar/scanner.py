@@ -163,7 +163,10 @@ class Scanner:
                 starts.append(size)
                 shifts.append(start - size)
                 size += len(piece)
-        return Logical("".join(texts), tuple(starts), tuple(shifts), first, self.line, empty)
+        text = "".join(texts)
+        if not text.isascii():
+            text = decode(encode(text))  # a continuation may have stood between the bytes of one character
+        return Logical(text, tuple(starts), tuple(shifts), first, self.line, empty)
 
     def _continued(self, content: str) -> tuple[str, bool]:
         """A line without its continuation, and whether it has one."""

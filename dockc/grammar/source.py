@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 BOM = "\ufeff"
@@ -27,9 +26,8 @@ class Position(NamedTuple):
     column: int
 
 
-@dataclass(frozen=True, slots=True)
 class Source:
-    """A named file and its bytes.
+    """A named file and its bytes. Immutable; equal where name and bytes are.
 
     Attributes:
         name: what messages call the file; also the name in source maps.
@@ -39,14 +37,15 @@ class Source:
         line_starts: character offset of the first character of each line; lines end after `\\n`.
     """
 
+    __slots__ = ("data", "line_starts", "name", "text")
+
     name: str
     data: bytes
-    text: str = field(init=False, repr=False, compare=False)
-    line_starts: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    text: str
+    line_starts: tuple[int, ...]
 
-    def __post_init__(self) -> None:
-        text = decode(self.data)
-        object.__setattr__(self, "text", text)
+    def __init__(self, name: str, data: bytes) -> None:
+        text = decode(data)
         starts = [0]
         find = text.find
         at = find("\n") + 1
@@ -55,7 +54,28 @@ class Source:
             at = find("\n", at) + 1
         if starts[-1] == len(text) and len(starts) > 1:
             starts.pop()
-        object.__setattr__(self, "line_starts", tuple(starts))
+        put = object.__setattr__
+        put(self, "name", name)
+        put(self, "data", data)
+        put(self, "text", text)
+        put(self, "line_starts", tuple(starts))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"Source.{name} is frozen")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Source):
+            return NotImplemented
+        return self.name == other.name and self.data == other.data
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.data))
+
+    def __repr__(self) -> str:
+        return f"Source({self.name!r}, {self.data!r})"
+
+    def __reduce__(self) -> tuple[type[Source], tuple[str, bytes]]:
+        return Source, (self.name, self.data)
 
     @classmethod
     def from_text(cls, text: str, name: str = "Dockerfile") -> Source:

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
 from dockc.errors import DockcError
 from dockc.grammar.gostr import SPACE, SPACES, quote, runes
 from dockc.grammar.lalr import Failure, Parser
-from dockc.grammar.pattern import BadPattern, compile_pattern, match_prefix, replace
 from dockc.grammar.tables import WORD
 
 MISSING_BRACE = "syntax error: missing '}'"
@@ -113,13 +113,12 @@ class Lex:
         self.raw_escapes = raw_escapes
         self.skip_process_quotes = skip_process_quotes
         self.skip_unset_env = skip_unset_env
-        special = f"${escape}" if skip_process_quotes else f"'\"${escape}"
-        self._special = re.compile(f"[{re.escape(special)}]").search
+        self._special = frozenset(f"${escape}" if skip_process_quotes else f"$'\"{escape}")
         self._programs = _PROGRAMS.setdefault((raw_quotes, raw_escapes, skip_process_quotes, escape), {})
 
     def expand(self, text: str, env: Mapping[str, str]) -> Expanded:
         """The whole text as one word, and the names of the variables it asked for. Raises WordError."""
-        if text.isascii() and not self._special(text):
+        if self._is_plain(text):
             return Expanded(text, _NONE, _NONE)
         matched: set[str] = set()
         unmatched: set[str] = set()
@@ -128,7 +127,7 @@ class Lex:
 
     def word(self, text: str, env: Mapping[str, str]) -> str:
         """The whole text as one word. Raises WordError."""
-        if text.isascii() and not self._special(text):
+        if self._is_plain(text):
             return text
         return self._run(text, env, set(), set(), None)
 
@@ -137,6 +136,10 @@ class Lex:
         words = _Words()
         self._run(text, env, set(), set(), words)
         return words.finish()
+
+    def _is_plain(self, text: str) -> bool:
+        """Whether the text stands for itself, so that it need not be parsed."""
+        return text.isascii() and self._special.isdisjoint(text)
 
     def _run(
         self, text: str, env: Mapping[str, str], matched: set[str], unmatched: set[str], words: _Words | None
@@ -346,7 +349,7 @@ class _Words:
         self.in_word = False
 
     def text(self, text: str) -> None:
-        for part in _SPACE_RUNS.split(text):
+        for part in _space_runs().split(text):
             if part and part[0] in SPACES:
                 if self.in_word and self.buffer:
                     self.done.append("".join(self.buffer))
@@ -367,7 +370,9 @@ class _Words:
         return self.done
 
 
-_SPACE_RUNS = re.compile(f"([{SPACE}]+)")
+@cache
+def _space_runs() -> re.Pattern[str]:
+    return re.compile(f"([{SPACE}]+)")
 
 
 class _Machine:
@@ -453,6 +458,8 @@ class _Machine:
             raise _Stop(f"unsupported modifier ({how}) in substitution")
 
     def replaced(self, name: str, how: str, pattern: str, replacement: str) -> str:
+        from dockc.grammar.pattern import BadPattern, compile_pattern, replace
+
         value = self.get(name)
         if value is None and self.skip_unset:
             return f"${{{name}/{pattern}/{replacement}}}"
@@ -479,6 +486,8 @@ def _flat(rope: _Rope) -> str:
 
 def _trimmed(how: str, word: str, value: str) -> str:
     """`${x#word}` and `${x%word}`; a doubled sign asks for the longest match."""
+    from dockc.grammar.pattern import BadPattern, compile_pattern, match_prefix
+
     greedy = word.startswith(how)
     if greedy:
         word = word[1:]
