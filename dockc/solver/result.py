@@ -62,13 +62,13 @@ class SharedResult:
             self._holders += 1
         return HeldResult(self)
 
-    def _drop(self) -> None:
+    def _drop(self) -> Result | None:
+        """One holder less; returns the result when it must be released now."""
         with self._lock:
             self._holders -= 1
             last = self._holders == 0 and not self._released
             self._released = self._released or last
-        if last:
-            self._result.release()
+        return self._result if last else None
 
 
 class HeldResult:
@@ -90,16 +90,26 @@ class HeldResult:
         """The value of the shared result."""
         return self._shared.value
 
+    def shared_result(self) -> Result:
+        """The result itself, borrowed."""
+        return self._shared._result
+
     def clone(self) -> HeldResult:
         """One more hold on the same result."""
         return self._shared.acquire()
 
     def release(self) -> None:
         """Give this hold up; the last one releases the result itself."""
+        left = self.give_up()
+        if left is not None:
+            left.release()
+
+    def give_up(self) -> Result | None:
+        """Give this hold up without blocking; returns the result if the caller must now release it."""
         if not self._open:
             raise RuntimeError(f"result {self.id} released twice by one holder")
         self._open = False
-        self._shared._drop()
+        return self._shared._drop()
 
     def __repr__(self) -> str:
         return f"HeldResult({self.id!r}{'' if self._open else ', released'})"

@@ -7,6 +7,7 @@ spot; everything else is a task. A task ends by feeding one event to the core.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 import time
@@ -60,6 +61,7 @@ from dockc.solver.vertex import Vertex
 
 _SLICE_SECONDS = 0.02
 _THREADS = 64
+_GC_THRESHOLD = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,11 @@ class Runner:
         self._outbox: deque[tuple[str, SolveStatus]] = deque()
         self._posting = False
         self._post_lock = threading.Lock()
+        # A graph is many small objects that live as long as the build: looking for garbage among them at every
+        # few hundred allocations costs more than the solving itself.
+        self._gc_threshold = gc.get_threshold()
+        if self._gc_threshold[0]:
+            gc.set_threshold(max(self._gc_threshold[0], _GC_THRESHOLD), *self._gc_threshold[1:])
 
     # ------------------------------------------------------------ the loop around the core
 
@@ -228,6 +235,7 @@ class Runner:
             self.let_go(self.handles.pop(handle))
         await self.idle()
         self.pool.shutdown(wait=True)
+        gc.set_threshold(*self._gc_threshold)
         if self.options.trace is not None:
             self.options.trace.close()
 
@@ -309,8 +317,11 @@ class Runner:
         self.let_go(self.handles.pop(command.handle))
 
     def let_go(self, result: Result) -> None:
-        """Release a result in a thread."""
-        future = asyncio.ensure_future(in_thread(self.pool, threading.Event(), result.release))
+        """Release a result; in a thread if that may block."""
+        last: Result | None = result.give_up() if isinstance(result, HeldResult) else result
+        if last is None:
+            return
+        future = asyncio.ensure_future(in_thread(self.pool, threading.Event(), last.release))
         self._releases.add(future)
         future.add_done_callback(self._released)
 
