@@ -128,6 +128,8 @@ class Definition:
         """The wire form (`pb.Definition`), deterministic: maps sorted by key."""
         return encode.definition(self)
 
+    marshal = to_bytes
+
     def to_pb(self) -> Any:
         """The same as a message of the protobuf package (`dockc.llb.pb.ops_pb2.Definition`)."""
         from dockc.llb.pb import ops_pb2
