@@ -98,6 +98,7 @@ class _Builder:
         self.diagnostics: list[Diagnostic] = []
         self.meta_args: list[Arg] = []
         self.stages: list[tuple[From, list[Instruction]]] = []
+        self.lost_from = False  # a FROM was refused, or its lack was reported
 
     def add(self, node: InstructionNode) -> None:
         """Read one instruction and put it in its place."""
@@ -108,6 +109,7 @@ class _Builder:
             first = node.lines[0]
             failure = rejected.failure(f"dockerfile parse error on line {first}: ", location(node.lines))
             self.fail(failure, rejected.diagnostic(node.lines))
+            self.lost_from = self.lost_from or node.command.name == "FROM"
             return
         if isinstance(instruction, From):
             self.stages.append((instruction, []))
@@ -115,19 +117,18 @@ class _Builder:
             self.stages[-1][1].append(instruction)
         elif isinstance(instruction, Arg):
             self.meta_args.append(instruction)
-        else:
+        elif not self.lost_from:
+            self.lost_from = True  # say it once
             message = "no build stage in current context"
             help_ = "only ARG may stand before the first FROM"
             failure = SyntaxFailure(message, locations=(location(node.lines),), hint=help_)
             self.fail(
-                failure,
-                Diagnostic("no-stage", message, instruction.name_span, help=help_, lines=node.lines),
-                once=True,
+                failure, Diagnostic("no-stage", message, instruction.name_span, help=help_, lines=node.lines)
             )
 
-    def fail(self, failure: SyntaxFailure, diagnostic: Diagnostic, *, once: bool = False) -> None:
-        if not (once and any(d.code == diagnostic.code for d in self.diagnostics)):
-            self.diagnostics.append(diagnostic)
+    def fail(self, failure: SyntaxFailure, diagnostic: Diagnostic) -> None:
+        """Note an error; the first one is what the reference reports."""
+        self.diagnostics.append(diagnostic)
         if self.error is None:
             self.error = failure
 

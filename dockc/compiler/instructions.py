@@ -47,7 +47,7 @@ from dockc.compiler.numbers import NumberError, parse_bool, parse_int
 from dockc.compiler.suggest import nearest
 from dockc.errors import CompileError, SyntaxFailure
 from dockc.grammar.cst import Command, InstructionNode, Token
-from dockc.grammar.diagnostic import Diagnostic
+from dockc.grammar.diagnostic import Applicability, Diagnostic, Edit, Fix
 from dockc.grammar.gostr import lower, quote, trim, upper
 from dockc.grammar.source import Span, encode
 
@@ -62,14 +62,18 @@ class Rejected(Exception):
     Attributes:
         error: message, suggestion, alternatives.
         code, span, help: for a diagnostic.
+        fixable: where the span may be replaced by the suggestion: what to write before it; else None.
     """
 
-    def __init__(self, error: CompileError | str, span: Span, code: str = "", help_: str = "") -> None:
+    def __init__(
+        self, error: CompileError | str, span: Span, code: str, help_: str = "", fixable: str | None = None
+    ) -> None:
         self.error = error if isinstance(error, CompileError) else CompileError(error)
         super().__init__(self.error.message)
         self.span = span
-        self.code = code or "invalid-instruction"
+        self.code = code
         self.help = help_
+        self.fixable = fixable
 
     def failure(self, prefix: str = "", location: tuple[tuple[int, int], ...] | None = None) -> SyntaxFailure:
         """The reference's error."""
@@ -84,10 +88,18 @@ class Rejected(Exception):
 
     def diagnostic(self, lines: tuple[int, int]) -> Diagnostic:
         """The same for people, on the exact words."""
-        error = self.error
-        help_ = self.help or (f"did you mean {error.suggestion}?" if error.suggestion else "")
+        error, wanted = self.error, self.error.suggestion
+        fix = None
+        if wanted and self.fixable is not None:
+            fix = Fix(f"write {wanted}", (Edit(self.span, self.fixable + wanted),), Applicability.UNSAFE)
         return Diagnostic(
-            self.code, error.message, self.span, help=help_, lines=lines, suggestion=error.suggestion
+            self.code,
+            error.message.removesuffix(f" (did you mean {wanted}?)"),
+            self.span,
+            help=self.help or (f"did you mean {wanted}?" if wanted else ""),
+            fix=fix,
+            lines=lines,
+            suggestion=wanted,
         )
 
 
@@ -133,7 +145,7 @@ def _unknown(request: _Request) -> Rejected:
     best = recase(nearest(name, options, ignore_case=True))
     equals = tuple(recase(other) for other in ties(name, best, options, ignore_case=True))
     error = suggested(f"unknown instruction: {name}", best, equals)
-    return request.reject(error, "unknown-instruction", request.base["name_span"])
+    return Rejected(error, request.base["name_span"], "unknown-instruction", "", "")
 
 
 # Words, spans, flags
@@ -238,11 +250,11 @@ def _flags(request: _Request, known: Mapping[str, str]) -> _Flags:
             best = nearest(name, options)
             error = suggested(f"unknown flag: {shown}", best, ties(name, best, options))
             help_ = "" if best or not options else f"{request.name} takes " + ", ".join(f"--{o}" for o in options)
-            raise request.reject(error, "unknown-flag", flag.span, help_)
+            raise Rejected(error, _flag_name_span(flag), "unknown-flag", help_, "--")
         if name in used and kind != _STRINGS:
-            raise request.reject(f"duplicate flag specified: {shown}", "duplicate-flag", flag.span)
+            raise request.reject(f"duplicate flag specified: {shown}", "duplicate-flag", _flag_name_span(flag))
         if (value is None and kind != _BOOL) or (value == "" and kind == _BOOL):
-            raise request.reject(f"missing a value on flag: {shown}", "missing-flag-value", flag.span)
+            raise request.reject(f"missing a value on flag: {shown}", "missing-flag-value", _flag_name_span(flag))
         if kind == _BOOL:
             word = lower(value or "true")
             if word not in ("true", "false"):
@@ -251,6 +263,11 @@ def _flags(request: _Request, known: Mapping[str, str]) -> _Flags:
             value = word
         used.setdefault(name, []).append(value or "")
     return _Flags(used)
+
+
+def _flag_name_span(flag: Flag) -> Span:
+    """The place of `--name`."""
+    return Span(flag.span.start, min(flag.span.start + 2 + len(flag.name), flag.span.end))
 
 
 def _flag_word(request: _Request, flags: _Flags, name: str) -> Word:
