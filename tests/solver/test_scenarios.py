@@ -321,7 +321,9 @@ async def test_optimized_cache_access_2() -> None:
 @scenario
 async def test_slow_cache() -> None:
     async with make_solver() as solver:
-        assert await build(solver, vtx("v0", "seed0", "result0", [vtx("v1", "seed1", "result1")], slow=[0])) == "result0"
+        assert (
+            await build(solver, vtx("v0", "seed0", "result0", [vtx("v1", "seed1", "result1")], slow=[0])) == "result0"
+        )
         g1 = vtx("v2", "seed0", "-", [vtx("v3", "seed3", "result1")], slow=[0])
         assert await build(solver, g1) == "result0"
         # The definition of v3 leads to the result by itself from now on.
@@ -490,7 +492,9 @@ async def test_repeat_build_with_ignore_cache() -> None:
 async def test_ignore_cache_resume_from_slow_cache() -> None:
     """The user of a vertex that had to run is cached when the content has stayed the same."""
     async with make_solver() as solver:
-        assert await build(solver, vtx("v0", "seed0", "result0", [vtx("v1", "seed1", "result1")], slow=[0])) == "result0"
+        assert (
+            await build(solver, vtx("v0", "seed0", "result0", [vtx("v1", "seed1", "result1")], slow=[0])) == "result0"
+        )
         g1 = vtx("v0", "seed0", "-", [vtx("v1", "seed1", "result1", ignore_cache=True)], slow=[0])
         n = count(g1)
         assert await build(solver, g1) == "result0"
@@ -645,9 +649,7 @@ async def test_merged_edges_cycle() -> None:
 async def test_merged_edges_cycle_multiple_owners() -> None:
     for _ in range(5):
         async with make_solver() as solver:
-            va, vb, vc = (
-                add_each(2, const(3), const(4), const(5), name=name).vertex for name in ("va", "vb", "vc")
-            )
+            va, vb, vc = (add_each(2, const(3), const(4), const(5), name=name).vertex for name in ("va", "vb", "vc"))
             pairs = ((vb, 0), (va, 0), (vc, 1), (va, 1), (va, 2), (vb, 2))
             g = add_up(1, *(Edge(v, i) for v, i in pairs))
             assert await build(solver, g) == 37
@@ -732,7 +734,9 @@ def test_cache_miss_stale_complete_shared_dep(hold: bool, warm: bool, same: bool
 
             if warm:
                 await build(solver, base("base-warm"))
-            assert await build_held(solver, vtx("step", "step-seed", "result", [base("b")]), base("b"), hold) == "result"
+            assert (
+                await build_held(solver, vtx("step", "step-seed", "result", [base("b")]), base("b"), hold) == "result"
+            )
             g = vtx("step" if same else "step-2", "step-seed", "again", [base("b2")])
             n = count(g)
             await build(solver, g)

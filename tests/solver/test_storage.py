@@ -19,7 +19,9 @@ OTHER = CacheLink(1, 0, "sha256:op", "selector")
 
 
 def record(key: str, name: str, at: int, digest: str = "sha256:op") -> KeyRecord:
-    return KeyRecord(key, digest, 0, "sha256:v", name, {"args": ["a", "b"]}, ({"keys": [["k", ""]], "content": ""},), at)
+    return KeyRecord(
+        key, digest, 0, "sha256:v", name, {"args": ["a", "b"]}, ({"keys": [["k", ""]], "content": ""},), at
+    )
 
 
 class Conformance:

@@ -121,7 +121,11 @@ def vtx(
     """Edge 0 of a vertex that gives `value`. Same name, same digest."""
     op = FakeOp(name, seed or name, give or (lambda _: [value]), len(inputs), **options)
     vertex = Vertex(
-        digest or digest_of(name), op, tuple(inputs), VertexOptions(ignore_cache=ignore_cache), name  # type: ignore[arg-type]
+        digest or digest_of(name),
+        op,
+        tuple(inputs),
+        VertexOptions(ignore_cache=ignore_cache),
+        name,  # type: ignore[arg-type]
     )
     return Edge(vertex, 0)
 
