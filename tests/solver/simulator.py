@@ -196,7 +196,7 @@ class Simulator:
                 return Saved(ticket, tuple(self.save(spec, self.handles[handle]) for spec in specs))
         raise AssertionError(command)
 
-    def save(self, spec, value: str) -> str:  # noqa: ANN001
+    def save(self, spec, value: str) -> str:
         if value == "gone":
             return "random:gone"
         return self.cache.save(

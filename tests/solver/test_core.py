@@ -42,7 +42,7 @@ def graphs(draw: st.DrawFn) -> Graph:
                 outputs,
                 draw(st.integers(0, 7)) == 0,
                 more,
-            )  # fmt: skip
+            )
         )
     return Graph(steps)
 
@@ -171,7 +171,7 @@ def test_unknown_tickets_are_refused_with_the_story() -> None:
     sim.request(0, "j", graph, 0)
     with pytest.raises(SchedulerError, match=r"ticket 77 is not open\nlast events:\n(.*\n)*.*Executed\(ticket=77"):
         sim.core.handle(Executed(77, ()))
-    with pytest.raises(SchedulerError, match="is for .'map', 0., not for 'exec'"):
+    with pytest.raises(SchedulerError, match=r"is for .'map', 0., not for 'exec'"):
         sim.core.handle(Executed(1, ()))
 
 

@@ -403,7 +403,7 @@ async def test_error_returns() -> None:
                 "v0", "seed0", "result0",
                 [vtx("v1" + where, value=1, **{where: endless}), vtx("v2" + where, value=2, **{where: fail})],
             )  # fmt: skip
-            with pytest.raises(SolveError, match="^error-from-test$") as caught:
+            with pytest.raises(SolveError, match=r"^error-from-test$") as caught:
                 await build(solver, g)
             assert caught.value.vertex == g.vertex.inputs[1].vertex.digest
             assert stopped.is_set()
@@ -417,7 +417,7 @@ async def test_foreign_error_names_the_step() -> None:
         async def fail(ctx: OpContext) -> None:
             raise ValueError("odd")
 
-        with pytest.raises(SolveError, match="^v0: odd$") as caught:
+        with pytest.raises(SolveError, match=r"^v0: odd$") as caught:
             await build(solver, vtx("v0", on_exec=fail))
         assert isinstance(caught.value.__cause__, ValueError)
 
@@ -747,7 +747,7 @@ def test_cache_miss_stale_complete_shared_dep(hold: bool, warm: bool, same: bool
 
     held: list = []
 
-    async def build_held(solver, edge, shared, hold):  # noqa: ANN001, ANN202
+    async def build_held(solver, edge, shared, hold):
         first = solver.job("a1")
         (r,) = await first.build(edge)
         value = r.result.value
@@ -787,7 +787,7 @@ async def test_unfindable_results_are_not_kept() -> None:
         g = vtx("copy", "copy-seed", "copied", [local], slow=[0])
         assert await build(solver, g) == "copied"
         assert op_of(local).results[0].released == 1
-        assert not any(key.startswith("random:") for key in cache.keys.keys())
+        assert not any(key.startswith("random:") for key in tuple(cache.keys.keys()))
         g2 = vtx("copy-2", "copy-seed", "-", [vtx("local-2", "random:bb", "files")], slow=[0])
         n = count(g2)
         assert await build(solver, g2) == "copied"
