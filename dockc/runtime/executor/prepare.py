@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -50,10 +51,15 @@ def prepare(spec: ExecSpec, rootfs: Path, mounts: Sequence[ResolvedMount], state
     if any("\0" in arg for arg in spec.args):
         raise ExecutorError("the command contains a NUL byte")
     ordered = sorted(mounts, key=lambda mount: policy.clean(mount.dest))
-    for mount in ordered:
-        _check_source(mount)
-    stubs = MountStubs(rootfs, [m.dest for m in ordered], recursive=spec.remove_mount_stubs_recursive)
+    for name in ("proc", "sys"):
+        # A link here would let the image choose what the process sees as /proc.
+        here = rootfs / name
+        if here.is_symlink() or (here.exists() and not here.is_dir()):
+            raise ExecutorError(f"/{name} in the image is not a directory")
+    points = [(policy.clean(mount.dest), _is_directory(mount)) for mount in ordered]
+    stubs = MountStubs(rootfs, points, recursive=spec.remove_mount_stubs_recursive)
     try:
+        stubs.make()
         try:
             user = users.resolve(rootfs, spec.user)
             env = policy.environment(spec, user.home)
@@ -78,18 +84,22 @@ def prepare(spec: ExecSpec, rootfs: Path, mounts: Sequence[ResolvedMount], state
         stubs.clean()
 
 
-def _check_source(mount: ResolvedMount) -> None:
-    """Say now, in the builder, which source is missing."""
+def _is_directory(mount: ResolvedMount) -> bool:
+    """Whether a mount needs a directory to be mounted on; a missing source is reported now, by its name."""
     if policy.clean(mount.dest) == "/":
         raise ExecutorError("a step's mount cannot take the place of the root")
     if mount.kind != "bind" or mount.source is None:
-        return
+        return True
     try:
         source = os.open(mount.source, os.O_PATH | os.O_CLOEXEC)
     except OSError as exc:
         raise ExecutorError(f"mount {mount.dest}: {mount.source}: {exc.strerror}") from exc
     try:
-        os.close(open_in_root(source, mount.selector))
+        part = open_in_root(source, mount.selector)
+        try:
+            return stat.S_ISDIR(os.fstat(part).st_mode)
+        finally:
+            os.close(part)
     except OSError as exc:
         text = (exc.strerror or str(exc)).lower()
         raise ExecutorError(f"open {mount.selector}: {text}") from exc

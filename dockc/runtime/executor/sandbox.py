@@ -89,21 +89,8 @@ def _mount(plan: Plan, root: int, entry: MountEntry) -> None:
 
 def _target(plan: Plan, root: int, entry: MountEntry) -> int:
     """The mount point, made if missing: a directory, or an empty file for a source that is not one."""
-    dest = entry["destination"]
-    if entry["type"] in ("proc", "sysfs"):
-        # A link here would let the image choose what the process sees as /proc.
-        try:
-            fd = os.open(dest[1:], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=root)
-        except FileNotFoundError:
-            fd = -1
-        if fd >= 0:
-            is_dir = stat.S_ISDIR(os.fstat(fd).st_mode)
-            if is_dir:
-                return fd
-            os.close(fd)
-            raise OSError(errno.ENOTDIR, f"{dest} in the image is not a directory")
     is_file = entry["type"] == "bind" and not _is_dir_source(plan, entry)
-    return open_in_root(root, dest, make="file" if is_file else "dir")
+    return open_in_root(root, entry["destination"], make="file" if is_file else "dir")
 
 
 def _open_source(plan: Plan, entry: MountEntry) -> int:

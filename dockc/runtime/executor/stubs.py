@@ -6,36 +6,46 @@ it is removed again if it is still empty, and the parent keeps its times.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dockc.runtime.executor.rootpath import root_path
 
-ALWAYS = ("/etc/resolv.conf", "/etc/hosts")
+ALWAYS = (("/etc/resolv.conf", False), ("/etc/hosts", False))
 
 
 class MountStubs:
-    """Remembers which mount points are missing; `clean` removes those made since."""
+    """Makes the missing mount points of a run and removes them again.
 
-    def __init__(self, rootfs: Path, dests: Sequence[str], *, recursive: bool) -> None:
+    They are made here, before the run, so that their parents' times can be set back at once: whatever
+    changes these times afterwards is the step's own doing, and stays.
+    """
+
+    def __init__(self, rootfs: Path, dests: Sequence[tuple[str, bool]], *, recursive: bool) -> None:
         """Look, before anything is mounted.
 
         Args:
             rootfs: the container's root.
-            dests: destinations of mounts, beside /etc/resolv.conf and /etc/hosts.
-            recursive: remember missing parent directories too.
+            dests: destinations of mounts, each with whether it is a directory; /etc/resolv.conf and /etc/hosts
+                are known.
+            recursive: parent directories that had to be made are removed too.
         """
         self._root = str(rootfs).rstrip("/")
+        self._make: list[tuple[str, bool]] = []
         self._missing: list[str] = []
-        for dest in (*ALWAYS, *dests):
+        inner = [dest.rstrip("/") + "/" for dest, _ in dests]
+        for dest, is_dir in (*ALWAYS, *dests):
             if dest.strip("/") == "":
                 continue
             try:
                 real = root_path(self._root, dest)
             except OSError:
                 continue
+            if not any(dest.startswith(prefix) for prefix in inner):
+                self._make.append((real, is_dir))
             while real != self._root and not os.path.lexists(real):
                 if real not in self._missing:
                     self._missing.append(real)
@@ -44,6 +54,27 @@ class MountStubs:
                 real = os.path.dirname(real)  # noqa: PTH120 - plain text, as root_path gave it
         # Children before parents, whatever order the mounts came in.
         self._missing.sort(key=lambda path: path.count("/"), reverse=True)
+
+    def make(self) -> None:
+        """Make the mount points that lie in the rootfs itself; what fails here is reported by the run."""
+        for real, is_dir in self._make:
+            try:
+                self._make_one(real, is_dir)
+            except OSError:
+                continue
+
+    def _make_one(self, real: str, is_dir: bool) -> None:
+        chain: list[str] = []
+        at = real
+        while at != self._root and not os.path.lexists(at):
+            chain.append(at)
+            at = os.path.dirname(at)  # noqa: PTH120
+        for path in reversed(chain):
+            with _same_times(os.path.dirname(path)):  # noqa: PTH120
+                if is_dir or path != real:
+                    os.mkdir(path, 0o755)  # noqa: PTH102
+                else:
+                    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644))
 
     def clean(self) -> None:
         """Remove what was made and is still empty; errors leave it in place."""
@@ -60,11 +91,16 @@ class MountStubs:
         is_dir = stat.S_ISDIR(info.st_mode)
         if os.listdir(path) if is_dir else info.st_size:  # noqa: PTH208
             return
-        parent = os.path.dirname(path)  # noqa: PTH120
-        before = os.stat(parent)  # noqa: PTH116
-        if is_dir:
-            os.rmdir(path)  # noqa: PTH106
-        else:
-            os.unlink(path)  # noqa: PTH108
-        # A layer must not tell by its times that something was mounted here.
-        os.utime(parent, ns=(before.st_atime_ns, before.st_mtime_ns))
+        with _same_times(os.path.dirname(path)):  # noqa: PTH120
+            if is_dir:
+                os.rmdir(path)  # noqa: PTH106
+            else:
+                os.unlink(path)  # noqa: PTH108
+
+
+@contextlib.contextmanager
+def _same_times(directory: str) -> Iterator[None]:
+    """Change a directory's entries without a trace in its times: a layer must not tell what was mounted."""
+    before = os.stat(directory)  # noqa: PTH116
+    yield
+    os.utime(directory, ns=(before.st_atime_ns, before.st_mtime_ns))
