@@ -1,0 +1,332 @@
+"""Layers are applied as the specification says, and no archive gets out of its root."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import stat
+import subprocess
+import tarfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from dockc.errors import StoreError, UnsafePath
+from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.snapshot import marks, rooted
+from dockc.runtime.snapshot.tarheader import InvalidTar
+from dockc.runtime.snapshot.tarread import Limits, apply_layer
+from tests.runtime.store_helpers import Row, folder, hardlink, make_tar, symlink, tree
+
+ROOT = os.geteuid() == 0
+needs_root = pytest.mark.skipif(not ROOT, reason="whiteouts and owners need uid 0")
+
+
+@pytest.fixture(params=["openat2", "walk"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways of finding directories inside the root."""
+    monkeypatch.setattr(rooted, "_available", [request.param == "openat2"])
+    return str(request.param)
+
+
+def apply(target: Path, *rows: Row, lowers: tuple[Path, ...] = (), limits: Limits | None = None) -> Path:
+    target.mkdir(exist_ok=True)
+    apply_layer(io.BytesIO(make_tar(rows)), target, lowers=lowers, limits=limits)
+    return target
+
+
+def test_everything_a_member_says(tmp_path: Path) -> None:
+    if not ROOT:
+        pytest.skip("owners and devices need uid 0")
+    done = apply(
+        tmp_path / "layer",
+        folder("d", 0o1777, uid=3, gid=4, mtime=1_000_000_001),
+        Row("d/f", b"data", mode=0o4755, uid=1000, gid=1001, mtime=1_000_000_002),
+        symlink("d/s", "/nowhere/../else"),
+        hardlink("d/h", "d/f"),
+        Row("d/null", kind=tarfile.CHRTYPE, device=(1, 3), mode=0o666),
+        Row("d/disk", kind=tarfile.BLKTYPE, device=(7, 9), mode=0o660),
+        Row("d/pipe", kind=tarfile.FIFOTYPE, mode=0o600),
+        Row("x", b"1", pax={"mtime": "1234567890.125", "SCHILY.xattr.user.note": "hi"}),
+    )
+    found = tree(done)
+    assert (found["d"].mode, found["d"].owner, found["d"].mtime) == (0o1777, (3, 4), 1_000_000_001)
+    assert (found["d/f"].mode, found["d/f"].owner, found["d/f"].mtime) == (0o4755, (1000, 1001), 1_000_000_002)
+    assert found["d/s"].content == "/nowhere/../else"
+    assert found["d/h"].same_as == "d/f"
+    assert (found["d/null"].kind, found["d/null"].content) == ("c", os.makedev(1, 3))
+    assert (found["d/disk"].kind, found["d/disk"].content) == ("b", os.makedev(7, 9))
+    assert found["d/pipe"].kind == "p"
+    assert (done / "x").stat().st_mtime_ns == 1_234_567_890_125_000_000
+    assert found["x"].xattrs == (("user.note", b"hi"),)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("../evil", "the path '../evil' leads out of its root"),
+        ("a/../../evil", "the path 'a/../../evil' leads out of its root"),
+        ("/../evil", "the path '/../evil' leads out of its root"),
+        ("a/" * 2050 + "f", "is longer than 4096 bytes"),
+    ],
+)
+def test_a_name_that_leaves_the_root_is_refused(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(UnsafePath) as caught:
+        apply(tmp_path / "layer", Row(name, b"x"))
+    assert message in caught.value.message
+    assert not (tmp_path / "evil").exists()
+
+
+def test_absolute_names_and_links_stay_inside(tmp_path: Path, way: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    done = apply(
+        tmp_path / "layer",
+        folder("etc"),
+        Row("/etc/passwd", b"inside"),
+        symlink("out", "../../../../../.." + str(outside)),
+        symlink("abs", "/etc"),
+        symlink("up", ".."),
+        Row("abs/new", b"1"),
+        Row("up/up/up/top", b"2"),
+        Row("./etc/./x/../y", b"3"),
+    )
+    assert (done / "etc/passwd").read_bytes() == b"inside"
+    assert (done / "etc/new").read_bytes() == b"1"
+    assert (done / "top").read_bytes() == b"2"
+    assert (done / "etc/y").read_bytes() == b"3"
+    with pytest.raises(InvalidTar, match="not a directory"):
+        apply(tmp_path / "second", symlink("out", str(outside)), Row("out/f", b"x"))
+    assert list(outside.iterdir()) == []
+
+
+def test_a_file_through_a_final_link_replaces_the_link(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    done = apply(tmp_path / "layer", symlink("f", str(victim)), Row("f", b"new"))
+    assert victim.read_text() == "mine"
+    assert not (done / "f").is_symlink()
+
+
+def test_hard_links_stay_inside(tmp_path: Path, way: str) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("mine")
+    for target in ("../secret", "/../secret"):
+        with pytest.raises(UnsafePath):
+            apply(tmp_path / "a", hardlink("got", target))
+    with pytest.raises(InvalidTar, match="a hard link to .*secret, which does not exist"):
+        apply(tmp_path / "b", symlink("dir", str(tmp_path)), hardlink("got", "dir/secret"))
+    with pytest.raises(InvalidTar, match="which does not exist"):
+        apply(tmp_path / "c", hardlink("got", str(secret)))
+    done = apply(tmp_path / "d", symlink("s", str(secret)), hardlink("got", "s"))
+    assert (done / "got").is_symlink()  # the link itself has two names now, its target has not
+
+
+def test_a_loop_of_links_ends(tmp_path: Path, way: str) -> None:
+    with pytest.raises(UnsafePath, match="too many levels of symbolic links"):
+        apply(tmp_path / "layer", symlink("a", "b"), symlink("b", "a"), Row("a/f", b""))
+
+
+@needs_root
+def test_whiteouts(tmp_path: Path) -> None:
+    done = apply(
+        tmp_path / "layer",
+        folder("d"),
+        Row("d/.wh.gone"),
+        folder("o"),
+        Row("o/.wh..wh..opq"),
+        Row("o/kept", b""),
+        Row(".wh.both"),
+        folder("both"),
+        Row("file"),
+        Row(".wh.file"),
+        folder("dir"),
+        Row("dir/x"),
+        Row(".wh.dir"),
+        Row(".wh..wh.plnk/ignored"),
+    )
+    assert marks.is_whiteout((done / "d/gone").lstat())
+    assert marks.is_opaque(str(done / "o"))
+    assert (done / "o/kept").exists()
+    assert marks.is_opaque(str(done / "both")), "hidden and made again"
+    assert (done / "file").is_file(), "a whiteout speaks of lower layers only"
+    assert marks.is_opaque(str(done / "dir"))
+    assert (done / "dir/x").exists()
+    assert sorted(os.listdir(done)) == ["both", "d", "dir", "file", "o"]
+
+
+@pytest.mark.parametrize("name", [".wh.", ".wh..", ".wh...", "d/.wh.."])
+def test_whiteouts_of_no_name_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UnsafePath, match="invalid whiteout"):
+        apply(tmp_path / "layer", folder("d"), Row(name))
+
+
+@needs_root
+def test_marks_of_the_store_cannot_be_smuggled_in(tmp_path: Path) -> None:
+    attributes = {
+        f"SCHILY.xattr.{name}": "y"
+        for name in ("trusted.overlay.opaque", "user.overlay.opaque", "trusted.overlay.redirect", "user.dockc.owner")
+    }
+    done = apply(tmp_path / "layer", Row("d", kind=tarfile.DIRTYPE, pax=attributes), Row("f", pax=attributes))
+    assert not os.listxattr(done / "d")
+    assert not os.listxattr(done / "f")
+
+
+@needs_root
+def test_missing_parents_look_like_those_below(tmp_path: Path) -> None:
+    below = apply(tmp_path / "below", folder("a", 0o700, uid=5, gid=6, mtime=1_111_111_111), folder("a/b", 0o711))
+    done = apply(tmp_path / "layer", Row("a/b/c/f", b"x"), lowers=(below,))
+    found = tree(done)
+    assert (found["a"].mode, found["a"].owner, found["a"].mtime) == (0o700, (5, 6), 1_111_111_111)
+    assert found["a/b"].mode == 0o711
+    assert (found["a/b/c"].mode, found["a/b/c"].owner) == (0o755, (0, 0))
+
+
+@needs_root
+def test_a_hard_link_to_a_file_below_brings_it_up(tmp_path: Path) -> None:
+    below = apply(tmp_path / "below", folder("d"), Row("d/f", b"data", mode=0o640, uid=7))
+    hidden = apply(tmp_path / "hidden", folder("d"), Row("d/.wh.g"))
+    done = apply(tmp_path / "layer", hardlink("link", "d/f"), lowers=(below, hidden))
+    found = tree(done)
+    assert found["d/f"].same_as == found["link"].same_as == "d/f"
+    assert (found["link"].content, found["link"].mode, found["link"].owner) == (b"data", 0o640, (7, 0))
+    with pytest.raises(InvalidTar, match="which does not exist"):
+        apply(tmp_path / "none", hardlink("link", "d/g"), lowers=(below, hidden))
+
+
+def test_later_members_replace_earlier_ones(tmp_path: Path) -> None:
+    done = apply(
+        tmp_path / "layer",
+        folder("a"),
+        Row("a/x", b"1"),
+        Row("a", b"file now"),
+        Row("b", b"file"),
+        folder("b"),
+        Row("b/y", b"2"),
+        Row("b/y", b"3"),
+        folder("b", 0o700),
+    )
+    assert (done / "a").read_bytes() == b"file now"
+    assert (done / "b/y").read_bytes() == b"3"
+    assert stat.S_IMODE((done / "b").stat().st_mode) == 0o700
+
+
+def test_a_directory_replaced_under_its_children(tmp_path: Path, way: str) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    done = apply(
+        tmp_path / "layer",
+        folder("a"),
+        Row("a/1"),
+        symlink("a", str(outside)),
+        symlink("a", "b"),
+        folder("b"),
+        Row("a/2"),
+    )
+    assert list(outside.iterdir()) == []
+    assert (done / "b/2").exists()
+
+
+def test_bounds(tmp_path: Path) -> None:
+    with pytest.raises(InvalidTar, match="more than 10 bytes"):
+        apply(tmp_path / "a", Row("f", b"12345678901"), limits=Limits(total=10))
+    with pytest.raises(InvalidTar, match="more than 2 files"):
+        apply(tmp_path / "b", Row("1"), Row("2"), Row("3"), limits=Limits(entries=2))
+    with pytest.raises(InvalidTar, match="an extended header of .* bytes is larger than 1000"):
+        apply(tmp_path / "c", Row("f", pax={"comment": "x" * 2000}), limits=Limits(header=1000))
+
+
+def sparse_tar(rows: list[tuple[int, int]], real: int) -> bytes:
+    """A GNU 1.0 sparse member with this map."""
+    text = "\n".join([str(len(rows)), *(f"{a}\n{b}" for a, b in rows)]) + "\n"
+    data = text.encode().ljust(-(-len(text) // 512) * 512, b"\0") + b"x" * sum(max(b, 0) for _, b in rows)
+    pax = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "f", "GNU.sparse.realsize": str(real)}
+    return make_tar([Row("GNUSparseFile.0/f", data, pax=pax)])
+
+
+def test_hostile_sparse_maps(tmp_path: Path) -> None:
+    for rows, real in (([(0, 4), (2, 4)], 10), ([(8, 4)], 10), ([(0, 4)], -1), ([(1 << 62, 4)], 10)):
+        with pytest.raises(InvalidTar):
+            apply_layer(io.BytesIO(sparse_tar(rows, real)), tmp_path)
+    with pytest.raises(InvalidTar, match="a layer of more than"):
+        apply_layer(io.BytesIO(sparse_tar([(0, 4)], 1 << 60)), tmp_path)
+
+
+def test_sparse_files_of_gnu_tar(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    with (source / "holes").open("wb") as stream:
+        for offset in range(0, 64 << 20, 2 << 20):
+            stream.seek(offset)
+            stream.write(b"piece" + str(offset).encode())
+        stream.truncate(80 << 20)
+    for form in ("--format=gnu", "--format=pax --sparse-version=0.0", "--format=pax --sparse-version=0.1", "--format=pax"):
+        archive = tmp_path / "a.tar"
+        subprocess.run(["tar", "-S", *form.split(), "-C", source, "-cf", archive, "."], check=True)
+        target = tmp_path / form.replace(" ", "")
+        target.mkdir()
+        with archive.open("rb") as stream:
+            apply_layer(stream, target)
+        assert (target / "holes").read_bytes() == (source / "holes").read_bytes(), form
+        assert (target / "holes").stat().st_blocks * 512 < 8 << 20, form
+
+
+@pytest.mark.parametrize("form", ["v7", "ustar", "oldgnu", "gnu", "posix"])
+def test_formats_of_gnu_tar(tmp_path: Path, form: str) -> None:
+    source = tmp_path / "source"
+    (source / "dir").mkdir(parents=True)
+    name = "n" * (90 if form == "v7" else 99)
+    (source / "dir" / "f").write_text("f")
+    (source / name).write_text("long")
+    if form in ("oldgnu", "gnu", "posix"):
+        deep = source / ("d" * 120) / ("e" * 120)
+        deep.mkdir(parents=True)
+        (deep / ("f" * 200)).symlink_to("t" * 180)
+    (source / "täst").write_text("name")
+    subprocess.run(["tar", f"--format={form}", "-C", source, "-cf", tmp_path / "a.tar", "."], check=True)
+    target = tmp_path / "target"
+    target.mkdir()
+    with (tmp_path / "a.tar").open("rb") as stream:
+        apply_layer(stream, target)
+    assert tree(target) == tree(source)
+
+
+def test_every_cut_and_flip_is_an_error_or_harmless(tmp_path: Path) -> None:
+    data = make_tar([folder("d"), Row("d/f", b"x" * 700), symlink("l", "d"), hardlink("h", "d/f")])
+    rng = random.Random(7)
+    for number in range(300):
+        broken = bytearray(data)
+        if number % 2:
+            broken = broken[: rng.randrange(len(data))]
+        else:
+            for _ in range(rng.randrange(1, 5)):
+                broken[rng.randrange(len(broken))] = rng.randrange(256)
+        target = tmp_path / str(number)
+        target.mkdir()
+        try:
+            apply_layer(io.BytesIO(bytes(broken)), target, limits=Limits(total=1 << 20))
+        except (StoreError, UnsafePath, OSError):
+            pass
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(str(n) for n in range(300))
+
+
+def test_not_a_tar(tmp_path: Path) -> None:
+    with pytest.raises(InvalidTar, match="invalid tar header"):
+        apply_layer(io.BytesIO(b"<html>" + b"x" * 1000), tmp_path)
+    assert apply_layer(io.BytesIO(b""), tmp_path).entries == 0
+
+
+def test_cancelling(tmp_path: Path) -> None:
+    stop = threading.Event()
+    stop.set()
+    data = make_tar([Row(f"f{n}") for n in range(1000)])
+    with pytest.raises(Cancelled):
+        apply_layer(io.BytesIO(data), tmp_path, cancelled=stop)
+    assert len(os.listdir(tmp_path)) < 1000
+
+
+def test_very_deep_parents_in_one_member(tmp_path: Path) -> None:
+    apply(tmp_path / "layer", Row("/".join("d" * 1990) + "/f", b"x"))
+    assert (tmp_path / "layer" / "d" / "d").is_dir()
