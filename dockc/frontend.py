@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from dockc.compiler.resolve import Answers, Request
     from dockc.oci.platform import Platform
 
+    World = Callable[[Sequence[Request]], Answers]
+
 FORMS = ("cst", "ast", "ir", "llb", "dot", "json", "pb", "image")
 
 #: A Dockerfile or ignore file is not larger than this, bytes.
@@ -313,8 +315,8 @@ def _check_syntax(front: Front, attrs: Mapping[str, str]) -> None:
 # --- questions ------------------------------------------------------------------------------------------
 
 
-def asker(request: CompileRequest, inputs: Inputs) -> Callable[[tuple[Request, ...]], Answers]:
-    """What answers the compiler: files from the directories, the rest from registries unless the request forbids it."""
+def asker(request: CompileRequest, inputs: Inputs, world: World | None = None) -> Callable[[tuple[Request, ...]], Answers]:
+    """What answers the compiler: files from the directories, the rest from `world` unless the request forbids it."""
     from dockc.compiler.resolve import Answers, ContextRequest, Unanswered
 
     def ask(requests: tuple[Request, ...]) -> Answers:
@@ -331,6 +333,8 @@ def asker(request: CompileRequest, inputs: Inputs) -> Callable[[tuple[Request, .
             return answers
         if request.offline or request.locked is not None or (request.answers is not None):
             raise Unanswered(others)
+        if world is not None:
+            return answers.merged(world(others))
         from dockc.remote import ask_world
 
         return answers.merged(ask_world(others, inputs, request.store))
@@ -380,11 +384,14 @@ def initial_answers(request: CompileRequest) -> Answers:
 # --- compile --------------------------------------------------------------------------------------------
 
 
-def compile_all(request: CompileRequest, inputs: Inputs, log: Callable[[str], object]) -> tuple[tuple[Compiled, ...], Answers]:
+def compile_all(
+    request: CompileRequest, inputs: Inputs, log: Callable[[str], object], world: World | None = None
+) -> tuple[tuple[Compiled, ...], Answers]:
     """Compile for every platform of the request and run the passes; also all answers that were used.
 
     Args:
         log: takes what observers print.
+        world: answers what files do not; None asks registries with a client of its own.
 
     Raises:
         DockcError: the file is wrong, or something cannot be answered.
@@ -392,7 +399,7 @@ def compile_all(request: CompileRequest, inputs: Inputs, log: Callable[[str], ob
     from dockc.compiler.compile import compile_asking
 
     answers = initial_answers(request)
-    ask = asker(request, inputs)
+    ask = asker(request, inputs, world)
     done = []
     for platform in inputs.platforms:
         options = inputs.options.for_platform(platform)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc import settings
 from dockc.compiler.resolve import (
     Answers,
     GitAnswer,
@@ -36,11 +37,11 @@ def ask_world(requests: Sequence[Request], inputs: Inputs, store: Path | None) -
     from dockc.runtime.registry.credentials import DockerConfig
     from dockc.runtime.registry.hosts import HostsConfig
     from dockc.runtime.source.resolve import Resolver
-    from dockc.runtime.worker import store_root
+    from dockc.runtime.worker import default_root
 
-    client = Client(config=DockerConfig.load(), hosts=HostsConfig.load())
+    client = Client(config=DockerConfig.load(), hosts=HostsConfig.from_mapping(settings.registries()))
     try:
-        content = ContentStore(store_root(store) / "content")
+        content = ContentStore((store or default_root()) / "content")
         resolver = Resolver(content, client, locals=inputs.locals, stores=inputs.stores)
         return asyncio.run(answer(requests, resolver))
     finally:

@@ -1,0 +1,431 @@
+"""The river, whole: read, compile, solve, export.
+
+    request ──> inputs ──> compiled (one per platform) ──> edges ──> results ──> outputs
+               frontend    compiler, answers from outside    solver + worker     exporters
+
+Progress goes sideways as `SolveStatus` to the request's sink, from the first file read to the last byte pushed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dockc import frontend, settings
+from dockc.errors import DockcError, SolveError
+from dockc.frontend import CompileRequest, Inputs
+from dockc.solver.progress import SolveStatus, StatusSink, VertexEvent, VertexLog, VertexStatus
+
+if TYPE_CHECKING:
+    from dockc.compiler.compile import Compiled
+    from dockc.compiler.resolve import Answers, Request
+    from dockc.llb.definition import Definition
+    from dockc.runtime.exporter.export import Exported
+    from dockc.runtime.exporter.options import Output
+    from dockc.runtime.registry.client import Client
+    from dockc.runtime.worker import Worker
+    from dockc.solver.jobs import BuildResult, Job
+
+    _Connect = Callable[[bool], Client]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """Everything that decides what `dockc build` does.
+
+    Attributes:
+        compile: the front half.
+        outputs: what to make; empty keeps the image in dockc's own store.
+        names: image names of `-t`.
+        secrets, ssh: texts of `--secret` and `--ssh`.
+        allow: entitlements (`network.host`, `security.insecure`).
+        executor: `auto`, `embedded`, `crun` or `runc`.
+        snapshotter: `auto`, `overlay` or `native`.
+        parallelism: steps run at once; 0 leaves it to the solver.
+        insecure: registries are spoken to by plain HTTP or with any certificate.
+    """
+
+    compile: CompileRequest
+    outputs: tuple[Output, ...] = ()
+    names: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    ssh: tuple[str, ...] = ()
+    allow: frozenset[str] = frozenset()
+    executor: str = "auto"
+    snapshotter: str = "auto"
+    parallelism: int = 0
+    insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What came of a build.
+
+    Attributes:
+        compiled: one per platform.
+        exported: one per output.
+        executed, cached: steps that ran, and steps whose results were there.
+        answers: what the compiler was told.
+    """
+
+    compiled: tuple[Compiled, ...]
+    exported: tuple[Exported, ...]
+    executed: int
+    cached: int
+    answers: Answers
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """BuildKit's exporter response, all outputs together."""
+        return {key: value for one in self.exported for key, value in one.metadata.items()}
+
+
+class FailedStep(SolveError):
+    """A step failed; knows where it is written.
+
+    Attributes:
+        name: the step's name.
+        filename, text, ranges: the Dockerfile and the lines in it, empty where they are not known.
+    """
+
+    def __init__(self, error: SolveError, *, name: str, filename: str, text: str, ranges: tuple[tuple[int, int], ...]) -> None:
+        super().__init__(error.message, vertex=error.vertex, hint=error.hint)
+        self.exit_code = error.exit_code
+        self.name = name
+        self.filename = filename
+        self.text = text
+        self.ranges = ranges
+
+
+def build(request: BuildRequest, sink: StatusSink) -> Built:
+    """Build, and make all outputs.
+
+    Enters the builder's namespaces, so it must be called while the process has one thread.
+
+    Raises:
+        FailedStep: a step failed.
+        DockcError: anything else that can go wrong on purpose.
+    """
+    from dockc.runtime.executor.rootless import enter_build_namespace
+    from dockc.runtime.exporter import export
+    from dockc.runtime.worker import default_root
+
+    export.check(request.outputs, request.names)
+    root = request.compile.store or default_root()
+    enter_build_namespace()
+    return asyncio.run(_build(request, root, _Counting(sink)))
+
+
+async def _build(request: BuildRequest, root: Path, sink: _Counting) -> Built:
+    from dockc.runtime.registry.client import Client
+    from dockc.runtime.registry.credentials import DockerConfig
+    from dockc.runtime.registry.hosts import HostsConfig
+    from dockc.runtime.source.registry import provider_for
+    from dockc.runtime.worker import Worker, WorkerOptions
+
+    def connect(insecure: bool = False) -> Client:
+        return Client(config=DockerConfig.load(), hosts=HostsConfig.from_mapping(settings.registries()), insecure=insecure or request.insecure)
+
+    steps = _Steps(sink)
+    with steps.step("[internal] load build definition from " + _shown_name(request.compile)):
+        inputs = frontend.load(request.compile)
+    client = connect()
+    options = WorkerOptions(
+        root=root,
+        snapshotter=request.snapshotter,
+        executor=request.executor,
+        provider_factory=lambda origin: provider_for(client, origin),
+    )
+    try:
+        with Worker(options) as worker:
+            compiled, answers = await _compile(request, inputs, worker, client, steps)
+            exported = await _solve_and_export(request, inputs, compiled, worker, client, connect, steps, sink)
+    finally:
+        client.close()
+    return Built(compiled=compiled, exported=exported, executed=sink.executed, cached=sink.cached, answers=answers)
+
+
+def _shown_name(request: CompileRequest) -> str:
+    return "stdin" if request.file == "-" else Path(request.file).name if request.file else "Dockerfile"
+
+
+# --- compile --------------------------------------------------------------------------------------------
+
+
+async def _compile(
+    request: BuildRequest, inputs: Inputs, worker: Worker, client: Client, steps: _Steps
+) -> tuple[tuple[Compiled, ...], Answers]:
+    """Compile in a thread; what the compiler asks is answered on the loop, all of one round at once."""
+    from dockc.compiler.resolve import Answers, ImageRequest
+    from dockc.remote import answer
+    from dockc.runtime.source.resolve import Resolver
+
+    resolver = Resolver(worker.content, client, locals=inputs.locals, stores=inputs.stores)
+    loop = asyncio.get_running_loop()
+
+    async def answer_one(one: Request) -> Answers:
+        name = f"[internal] load metadata for {one.ref}" if isinstance(one, ImageRequest) else f"[internal] ask for {one}"
+        with steps.step(name):
+            return await answer([one], resolver)
+
+    async def answer_all(requests: Sequence[Request]) -> Answers:
+        found = Answers()
+        for part in await asyncio.gather(*(answer_one(one) for one in requests)):
+            found = found.merged(part)
+        return found
+
+    def world(requests: Sequence[Request]) -> Answers:
+        return asyncio.run_coroutine_threadsafe(answer_all(requests), loop).result()
+
+    logs: list[str] = []
+    compiled, answers = await asyncio.to_thread(frontend.compile_all, request.compile, inputs, logs.append, world)
+    for text in logs:
+        steps.say(text)
+    return compiled, answers
+
+
+# --- solve ----------------------------------------------------------------------------------------------
+
+
+async def _solve_and_export(
+    request: BuildRequest,
+    inputs: Inputs,
+    compiled: tuple[Compiled, ...],
+    worker: Worker,
+    client: Client,
+    connect: _Connect,
+    steps: _Steps,
+    sink: _Counting,
+) -> tuple[Exported, ...]:
+    from dockc.solver.flights import Flights
+    from dockc.solver.jobs import Solver
+    from dockc.solver.runner import RunnerOptions
+
+    options = RunnerOptions(
+        parallelism=request.parallelism,
+        flights=Flights(worker.refs.root / "flights.lock"),
+    )
+    async with (
+        Solver(worker.resolve_op, worker.keys, worker.results, options) as solver,
+        solver.job("build", sink=sink, values=_values(request, inputs, client)) as job,
+    ):
+        results = await _solve(job, compiled)
+        try:
+            return await _export(request, compiled, results, worker, connect, steps)
+        finally:
+            for result in results:
+                if result is not None:
+                    result.result.release()
+
+
+def _values(request: BuildRequest, inputs: Inputs, client: Client) -> dict[str, object]:
+    from dockc.runtime import secrets
+    from dockc.runtime.source import base, local
+
+    return {
+        base.REGISTRY: client,
+        base.OCI_STORES: inputs.stores,
+        local.LOCALS: inputs.locals,
+        secrets.SECRETS: secrets.ClientSecrets([secrets.parse_secret(text) for text in request.secrets]),
+        secrets.SSH: secrets.ClientSsh(request.ssh),
+        secrets.ENTITLEMENTS: request.allow,
+    }
+
+
+async def _solve(job: Job, compiled: Sequence[Compiled]) -> list[BuildResult | None]:
+    """One result per platform; None for an empty file system."""
+    from dockc.solver import graph
+
+    edges = [graph.load(one.definition) if one.definition.ops else None for one in compiled]
+    wanted = [edge for edge in edges if edge is not None]
+    try:
+        results = iter(await job.build(*wanted) if wanted else ())
+    except SolveError as exc:
+        raise _located(exc, job, [one.definition for one in compiled]) from exc
+    return [None if edge is None else next(results) for edge in edges]
+
+
+def _located(error: SolveError, job: Job, definitions: Sequence[Definition]) -> SolveError:
+    """The error with the lines of the step, which are found by the step's name."""
+    try:
+        name = job.vertex(error.vertex).name
+    except KeyError:
+        return error
+    for definition in definitions:
+        digest = next((d for d, meta in definition.metadata.items() if meta.name == name), "")
+        if definition.source is None or digest not in definition.source.locations:
+            continue
+        location = definition.source.locations[digest][0]
+        info = definition.source.infos[location.index]
+        return FailedStep(
+            error,
+            name=name,
+            filename=info.filename,
+            text=info.data.decode("utf-8", "replace"),
+            ranges=tuple((r[0], r[2]) for r in location.ranges),
+        )
+    return FailedStep(error, name=name, filename="", text="", ranges=())
+
+
+# --- export ---------------------------------------------------------------------------------------------
+
+
+async def _export(
+    request: BuildRequest,
+    compiled: Sequence[Compiled],
+    results: Sequence[BuildResult | None],
+    worker: Worker,
+    connect: _Connect,
+    steps: _Steps,
+) -> tuple[Exported, ...]:
+    from dockc.runtime.exporter.export import Exporters, export
+    from dockc.runtime.exporter.options import Output
+    from dockc.runtime.exporter.source import ExportSource, PlatformResult
+    from dockc.runtime.refs.result import ref_of
+
+    source = ExportSource(
+        tuple(
+            PlatformResult(
+                platform=one.platform,
+                ref=None if result is None else ref_of(result.result),
+                config=one.image_json,
+                base_config=one.base_image.marshal() if one.base_image is not None else b"",
+                epoch=one.epoch.seconds if one.epoch is not None else None,
+            )
+            for one, result in zip(compiled, results, strict=True)
+        ),
+        multi=len(compiled) > 1 or _is_multi(request),
+        names=request.names,
+    )
+    made: list[Exported] = []
+    for output in request.outputs or (Output("image"),):
+        cancelled = threading.Event()
+        with steps.step(f"exporting to {_described(output)}") as vertex:
+            using = Exporters(
+                worker.content,
+                worker.refs,
+                connect,
+                report=steps.reporter(vertex),
+                progress=steps.meter(vertex),
+                cancelled=cancelled,
+            )
+            try:
+                made.append(await asyncio.to_thread(export, source, output, using))
+            except asyncio.CancelledError:
+                cancelled.set()
+                raise
+    return tuple(made)
+
+
+def _is_multi(request: BuildRequest) -> bool:
+    attrs = request.compile.attrs
+    return attrs.get("multi-platform", attrs.get("build-arg:BUILDKIT_MULTI_PLATFORM", "")).lower() in {"1", "t", "true"}
+
+
+def _described(output: Output) -> str:
+    match output.type:
+        case "local":
+            return "client directory"
+        case "tar":
+            return "client tarball"
+        case "oci" | "docker":
+            return f"{output.type} image format"
+        case "cacheonly":
+            return "cache"
+    return "image"
+
+
+# --- progress -------------------------------------------------------------------------------------------
+
+
+class _Counting:
+    """A sink that also counts steps. Called on the loop's thread, or through `post` from others.
+
+    State: `_inner`, and by step whether it ran or was cached.
+    """
+
+    def __init__(self, inner: StatusSink) -> None:
+        self._inner = inner
+        self._ran: set[str] = set()
+        self._cached: set[str] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def executed(self) -> int:
+        """Steps that ran something of their own: RUN, COPY and the like, not sources."""
+        return len(self._ran)
+
+    @property
+    def cached(self) -> int:
+        """Steps whose result was there."""
+        return len(self._cached)
+
+    def __call__(self, status: SolveStatus, /) -> None:
+        with self._lock:
+            for event in status.vertexes:
+                if event.name.startswith(("[internal]", "[auth]", "exporting", "[context")) or event.completed is None:
+                    continue
+                if event.cached:
+                    self._cached.add(event.digest)
+                elif not event.error and not _is_source(event):
+                    self._ran.add(event.digest)
+            self._inner(status)
+
+
+def _is_source(event: VertexEvent) -> bool:
+    return not event.inputs
+
+
+class _Steps:
+    """Steps that are no vertices of the graph: reading the Dockerfile, asking for metadata, exporting."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, sink: StatusSink) -> None:
+        self._sink = sink
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[str]:
+        """Show a step for as long as the block runs; gives its digest."""
+        digest = "sha256:" + hashlib.sha256(f"{next(self._numbers)} {name}".encode()).hexdigest()
+        started = time.time_ns()
+        self._send(VertexEvent(digest, name, started=started))
+        error = ""
+        try:
+            yield digest
+        except BaseException as exc:
+            error = str(exc) if isinstance(exc, DockcError) else "context canceled"
+            raise
+        finally:
+            self._send(VertexEvent(digest, name, started=started, completed=time.time_ns(), error=error))
+
+    def part(self, digest: str, what: str, *, current: int = 0, total: int = 0, done: bool) -> None:
+        """Report a part of a step."""
+        now = time.time_ns()
+        status = VertexStatus(what, digest, what, current, total, now, started=now, completed=now if done else None)
+        self._sink(SolveStatus(statuses=(status,)))
+
+    def reporter(self, digest: str) -> Callable[[str, bool], None]:
+        """Reports begin and end of parts of a step."""
+        return lambda what, done: self.part(digest, what, done=done)
+
+    def meter(self, digest: str) -> Callable[[str, int, int, bool], None]:
+        """Reports bytes of parts of a step."""
+        return lambda what, current, total, done: self.part(digest, what, current=current, total=total, done=done)
+
+    def say(self, text: str) -> None:
+        """Output of the compiler's observers."""
+        with self.step("[internal] compile") as digest:
+            self._sink(SolveStatus(logs=(VertexLog(digest, 2, text.encode("utf-8", "replace"), time.time_ns()),)))
+
+    def _send(self, event: VertexEvent) -> None:
+        self._sink(SolveStatus(vertexes=(event,)))
+
