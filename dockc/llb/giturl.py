@@ -43,7 +43,7 @@ class GitUrl:
 
     Attributes:
         scheme: one of `SCHEMES`.
-        user: user information as written in the URL, or "".
+        user: user information, escaped as in a URL, or "".
         host: host, with port if one is written.
         path: decoded path.
         query: pairs, in order, decoded.
@@ -136,9 +136,12 @@ def parse_url(text: str, *, scheme: str = "") -> GitUrl:
         user, _, host = authority.rpartition("@")
         if not _USERINFO.match(user):
             raise _broken(whole, "net/url: invalid userinfo")
+        user = ":".join(_escape_user(_unescape(whole, part)) for part in user.split(":", 1))
         _check_host(whole, host)
     path = _unescape(whole, text)
-    remote = f"{found or scheme}://" if (host or user or found or scheme) else ""
+    remote = f"{found or scheme}:"
+    if host or user or text:
+        remote += "//"
     remote += (f"{user}@" if user else "") + host
     if host and text and not text.startswith("/"):
         remote += "/"
@@ -205,6 +208,15 @@ def _escape_path(path: str) -> str:
     data = path.encode("utf-8", "surrogateescape")
     pieces = (bytes((b,)) for b in data)
     return "".join(p.decode() if _PLAIN_PATH.match(p) else f"%{p[0]:02X}" for p in pieces)
+
+
+_PLAIN_USER = re.compile(rb"[A-Za-z0-9\-_.~$&+,;=]")
+
+
+def _escape_user(text: str) -> str:
+    data = text.encode("utf-8", "surrogateescape")
+    pieces = (bytes((b,)) for b in data)
+    return "".join(p.decode() if _PLAIN_USER.match(p) else f"%{p[0]:02X}" for p in pieces)
 
 
 def _query(text: str) -> tuple[tuple[str, str], ...]:
