@@ -1,0 +1,415 @@
+"""Git repositories as sources: a commit is looked up, fetched into a shared repository, and checked out.
+
+The shared repository of a remote stays in the store, so that a later commit costs only what is new.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets as random
+import shutil
+import stat
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from dockc.errors import SolveError, StoreError
+from dockc.oci.gotext import quote
+from dockc.runtime.refs.types import RecordType
+from dockc.runtime.secrets import SSH
+from dockc.runtime.source.base import SourceKey, secrets_of
+from dockc.runtime.source.gitcli import Git, GitError, prepare
+from dockc.runtime.source.gitid import GitOptions, is_commit, parse_options
+from dockc.runtime.source.resolve import FoundGit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dockc.runtime.refs.manager import RefManager
+    from dockc.runtime.refs.ref import ImmutableRef, MutableRef
+    from dockc.runtime.secrets import SecretStore, SshAgents
+    from dockc.solver.op import OpContext
+
+_BRANCH = re.compile(r"refs/heads/(\S+)")
+_META_REMOTE = "git.remote"
+_META_SNAPSHOT = "git.snapshot"
+_STDERR = 2
+_locks: dict[str, threading.Lock] = {}
+_locks_guard = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What a ref stands for.
+
+    Attributes:
+        ref: the full ref that matched, or the commit hash when that was asked for.
+        hash: of the commit, or of the tag object of an annotated tag.
+        peeled: commit behind an annotated tag, "" otherwise.
+    """
+
+    ref: str
+    hash: str
+    peeled: str = ""
+
+
+def look_up(options: GitOptions, git: Git) -> Commit:
+    """Ask the remote what the ref stands for.
+
+    Raises:
+        SolveError: it has no such ref, another commit than the checksum says, or cannot be reached.
+    """
+    wanted = options.checksum
+    if is_commit(options.ref):
+        if wanted and not options.ref.startswith(wanted):
+            raise SolveError(f"expected checksum to match {wanted}, got {options.ref}")
+        return Commit(options.ref, options.ref)
+    if options.by_commit:
+        return Commit(options.ref, wanted)
+    ref = options.ref or default_branch(options, git)
+    try:
+        listing = git.run("ls-remote", "--", options.remote, ref, f"{ref}^{{}}").decode("utf-8", "replace")
+    except GitError as error:
+        raise _wrapped(f"failed to fetch remote {options.shown}", error) from error
+    found = _match(ref, listing)
+    if found is None:
+        raise SolveError(f"repository does not contain ref {ref}, output: {quote(listing)}")
+    if not is_commit(found.hash):
+        raise SolveError(f"invalid commit sha {quote(found.hash)}")
+    if wanted and not found.hash.startswith(wanted) and not found.peeled.startswith(wanted):
+        got = f" or {found.peeled}" if found.peeled else found.hash
+        raise SolveError(f"expected checksum to match {wanted}, got {got}")
+    return found
+
+
+def _match(ref: str, listing: str) -> Commit | None:
+    """A full ref first, then a branch, then a tag, as git checkout does."""
+    by_ref = {}
+    for line in listing.splitlines():
+        digest, _, name = line.partition("\t")
+        by_ref[name] = digest
+    partial = f"refs/{ref.removeprefix('refs/')}"
+    branch = f"refs/heads/{ref.removeprefix('refs/heads/')}"
+    tag = f"refs/tags/{ref.removeprefix('refs/tags/')}"
+    for name in (partial, branch, tag):
+        if name in by_ref:
+            # A tag asked for by its full ref is dereferenced as well.
+            peeled = by_ref.get(f"{tag}^{{}}", "") if name == tag else ""
+            return Commit(name, by_ref[name], peeled)
+    return None
+
+
+def default_branch(options: GitOptions, git: Git) -> str:
+    """The branch that the remote's HEAD names.
+
+    Raises:
+        SolveError: the remote cannot be reached or names none.
+    """
+    try:
+        answer = git.text("ls-remote", "--symref", options.remote, "HEAD")
+    except GitError as error:
+        raise _wrapped(f"error fetching default branch for repository {options.shown}", error) from error
+    match = _BRANCH.search(answer)
+    if match is None or match.group(1).startswith("-"):
+        raise SolveError(f"could not find default branch for repository: {options.shown}")
+    return match.group(1)
+
+
+def _wrapped(what: str, error: GitError) -> GitError:
+    return GitError(f"{what}: {error.message}", error.stderr, hint=error.hint)
+
+
+@dataclass(slots=True)
+class GitSource:
+    """A `git://` source operation (`source.base.Source`)."""
+
+    options: GitOptions
+    refs: RefManager
+    _commit: Commit | None = field(default=None, init=False)
+
+    def key(self, ctx: OpContext) -> SourceKey:
+        """The commit, and what of it is checked out."""
+        with _remote_lock(self.options.remote), self._git(ctx) as git:
+            found = look_up(self.options, git)
+        self._commit = found
+        text = self._cache_key(found)
+        return SourceKey(text, found.hash, {"commit": found.hash, "ref": found.ref, "checkout": text})
+
+    def _cache_key(self, found: Commit) -> str:
+        by_commit = found.peeled if found.peeled and not self.options.keep_git_dir else found.hash
+        return self.options.cache_key(by_commit, found.ref)
+
+    def snapshot(self, ctx: OpContext) -> ImmutableRef:
+        """The checkout, from the store or made now."""
+        if self._commit is None:
+            self.key(ctx)
+        found = cast(Commit, self._commit)
+        key = f"{self._cache_key(found)}:{self.options.subdir}"
+        with _remote_lock(self.options.remote):
+            for ref_id in self.refs.find(_META_SNAPSHOT, key.encode()):
+                try:
+                    return self.refs.get(ref_id)
+                except StoreError:
+                    continue
+            with self._git(ctx) as git:
+                ref = self._make(git, found)
+        ref.set_meta(_META_SNAPSHOT, key.encode())
+        return ref
+
+    @contextmanager
+    def _git(self, ctx: OpContext) -> Iterator[Git]:
+        def log(data: bytes) -> None:
+            ctx.log(_STDERR, data)
+
+        agents = cast("SshAgents | None", ctx.value(SSH))
+        with prepare(self.options, secrets_of(ctx), agents, log=log, cancelled=ctx.cancelled) as git:
+            yield git
+
+    def _make(self, git: Git, found: Commit) -> ImmutableRef:
+        try:
+            return self._fetch_and_check_out(git, found, fresh=False)
+        except GitError as error:
+            if not _must_start_over(error.stderr):
+                raise
+        return self._fetch_and_check_out(git, found, fresh=True)
+
+    def _fetch_and_check_out(self, git: Git, found: Commit, *, fresh: bool) -> ImmutableRef:
+        with _shared_repository(self.refs, self.options, git, found, fresh=fresh) as folder:
+            repository = git.at(git_dir=folder)
+            ref = fetch(self.options, repository, found)
+            _verify(self.options, repository, ref, found)
+            with self.refs.new_mutable(
+                description=f"git snapshot for {self.options.shown}#{self.options.ref or ref}",
+                record_type=RecordType.GIT_CHECKOUT,
+            ) as mutable:
+                with mutable.mount() as root:
+                    _check_out(self.options, repository, folder, root, ref, found)
+                return mutable.commit()
+
+
+def _must_start_over(stderr: str) -> bool:
+    """Whether a moved tag, or a branch that became a directory of branches, blocks the shared repository."""
+    if "rejected" in stderr and "(would clobber existing tag)" in stderr:
+        return True
+    return "some local refs could not be updated;" in stderr and (
+        "(unable to update local ref)" in stderr or "refname conflict" in stderr
+    )
+
+
+@contextmanager
+def _remote_lock(remote: str) -> Iterator[None]:
+    """One at a time per remote in this process; other processes are kept off by the store."""
+    with _locks_guard:
+        lock = _locks.setdefault(remote, threading.Lock())
+    with lock:
+        yield
+
+
+@contextmanager
+def _shared_repository(
+    refs: RefManager, options: GitOptions, git: Git, found: Commit, *, fresh: bool
+) -> Iterator[Path]:
+    """The bare repository that keeps what was fetched from a remote."""
+    value = options.remote.encode()
+    old = refs.find_mutable(_META_REMOTE, value)
+    if old is not None and fresh:
+        old.set_meta(_META_REMOTE, None)
+        old.release()
+        old = None
+    repository: MutableRef = old or refs.new_mutable(description=f"shared git repo for {options.shown}", retain=True)
+    try:
+        with repository.mount() as folder:
+            if old is None:
+                init(git, folder, found, options.remote)
+                repository.set_meta(_META_REMOTE, value)
+            yield folder
+    finally:
+        repository.release()
+
+
+def init(git: Git, folder: Path, found: Commit, remote: str) -> None:
+    """Make an empty bare repository that knows the remote."""
+    hashing = ["--object-format=sha256"] if len(found.hash) == 64 else []
+    repository = git.at(git_dir=folder)
+    repository.run("-c", "init.defaultBranch=master", "init", "--bare", *hashing)
+    repository.run("remote", "add", "origin", remote)
+
+
+def fetch(options: GitOptions, git: Git, found: Commit) -> str:
+    """Bring the commit into the repository; returns the name it has there.
+
+    Raises:
+        GitError: the remote does not give it.
+        SolveError: the ref has moved on and the commit is gone.
+    """
+    ref = options.ref or found.ref.removeprefix("refs/heads/")
+    wanted = found.hash if options.by_commit else ref
+    target = ref if ref.startswith("refs/tags/") else f"tags/{ref}"
+    if is_commit(wanted) and git.succeeds("cat-file", "-e", f"{wanted}^{{commit}}"):
+        return wanted
+    if git.git_dir is not None:
+        (git.git_dir / "shallow.lock").unlink(missing_ok=True)
+    args = ["fetch"]
+    if options.by_commit or not is_commit(wanted):
+        args += ["--depth=1", "--no-tags"]
+    else:
+        args += ["--tags", *_unshallow(git)]
+    args.append("origin")
+    args += [wanted] if is_commit(wanted) else ["--force", "--", f"{wanted}:{target}"]
+    try:
+        git.run(*args)
+        if git.text("rev-parse", wanted) != found.hash:
+            _point_back(git, target, found.hash)
+    except GitError as error:
+        raise _wrapped(f"failed to fetch remote {options.shown}", error) from error
+    return wanted
+
+
+def _unshallow(git: Git) -> list[str]:
+    return ["--unshallow"] if git.git_dir is not None and (git.git_dir / "shallow").exists() else []
+
+
+def _point_back(git: Git, target: str, commit: str) -> None:
+    """The ref has moved since it was looked up: make it name the commit that the cache key names."""
+    full = target if target.startswith("refs/") else f"refs/{target}"
+    if not git.succeeds("cat-file", "-e", commit):
+        git.run("fetch", "--tags", *_unshallow(git), "origin", commit)
+        git.run("reflog", "expire", "--all", "--expire=now")
+        if not git.succeeds("cat-file", "-e", commit):
+            raise SolveError(
+                f"fetched ref {full} does not match expected commit {commit} and commit can not be found in "
+                "the repository"
+            )
+    git.run("update-ref", full, commit, "--no-deref")
+
+
+def _verify(options: GitOptions, git: Git, ref: str, found: Commit) -> None:
+    """The checksum names the commit or the tag object that is really there."""
+    if not options.checksum:
+        return
+    actual = git.text("rev-parse", ref)
+    peeled = git.text("rev-parse", f"{ref}^{{}}")
+    if actual.startswith(options.checksum) or peeled.startswith(options.checksum):
+        return
+    both = f"{actual} or {peeled}" if peeled != actual else actual
+    raise SolveError(f"expected checksum to match {options.checksum}, got {both}")
+
+
+# --- checkout -------------------------------------------------------------------------------------------
+
+
+def _check_out(options: GitOptions, git: Git, bare: Path, root: Path, ref: str, found: Commit) -> None:
+    subdir = options.subdir
+    if options.keep_git_dir and not subdir:
+        work = _clone(options, git, bare, root, ref, found)
+        folder = root
+    else:
+        folder = Path(tempfile.mkdtemp(prefix="checkout", dir=root)) if subdir else root
+        work = git.at(git_dir=bare, work_tree=folder)
+        try:
+            work.run("checkout", "--no-overlay", ref, "--", ".")
+        except GitError as error:
+            raise _wrapped(f"failed to checkout remote {options.shown}", error) from error
+    if not options.skip_submodules:
+        try:
+            work.run("submodule", "update", "--init", "--recursive", "--depth=1")
+        except GitError as error:
+            raise _wrapped(f"failed to update submodules for {options.shown}", error) from error
+    if subdir:
+        _lift(folder, subdir, root)
+    if options.commit_time:
+        seconds = git.text("log", "-1", "--format=%ct", f"{ref}^{{commit}}")
+        _set_times(root, int(seconds))
+
+
+def _clone(options: GitOptions, git: Git, bare: Path, root: Path, ref: str, found: Commit) -> Git:
+    """A repository of its own in the checkout, with one commit and the name it was asked for by."""
+    inner = root / ".git"
+    work = git.at(git_dir=inner, work_tree=root)
+    hashing = ["--object-format=sha256"] if len(found.hash) == 64 else []
+    work.run("-c", "init.defaultBranch=master", "init", *hashing)
+    # The file protocol keeps git from taking short cuts through the file system.
+    work.run("remote", "add", "origin", f"file://{bare}")
+    name = options.ref or found.ref.removeprefix("refs/heads/")
+    if git.text("cat-file", "-t", ref) == "tag":
+        spec = f"{ref}:{ref if ref.startswith('refs/tags/') else f'refs/tags/{ref}'}"
+    elif options.by_commit and name != ref:
+        spec = f"{ref}:{name}"
+    elif is_commit(ref):
+        spec = f"refs/dockc/{random.token_hex(12)}"
+        git.run("update-ref", spec, ref)
+    else:
+        spec = f"{ref}:{ref}"
+    try:
+        work.run("fetch", "-u", "--depth=1", "--", "origin", spec)
+        work.run("checkout", "FETCH_HEAD")
+    except GitError as error:
+        raise _wrapped(f"failed to checkout remote {options.shown}", error) from error
+    work.run("remote", "set-url", "origin", options.shown)
+    work.run("reflog", "expire", "--all", "--expire=now")
+    (inner / "FETCH_HEAD").unlink(missing_ok=True)
+    return work
+
+
+def _lift(folder: Path, subdir: str, root: Path) -> None:
+    """Move what is in a directory of the checkout up to the root, and drop the rest.
+
+    Raises:
+        SolveError: the directory is missing, or a link or file is on the way.
+    """
+    here = folder
+    for part in subdir.split("/"):
+        here = here / part
+        try:
+            mode = here.lstat().st_mode
+        except OSError as error:
+            shown = here.relative_to(folder)
+            raise SolveError(
+                f'invalid subdir {subdir}: failed to lstat "{shown}": {(error.strerror or "").lower()}'
+            ) from None
+        if not stat.S_ISDIR(mode):
+            shown = here.relative_to(folder)
+            raise SolveError(f'invalid subdir {subdir}: git subpath "{subdir}" contains non-directory "{shown}"')
+    for entry in list(here.iterdir()):
+        entry.rename(root / entry.name)
+    shutil.rmtree(folder)
+
+
+def _set_times(root: Path, seconds: int) -> None:
+    """Give everything below (and the root) one modification time."""
+    for folder, directories, files in os.walk(root, topdown=False, followlinks=False):
+        for name in (*files, *directories):
+            os.utime(Path(folder) / name, (seconds, seconds), follow_symlinks=False)
+    os.utime(root, (seconds, seconds))
+
+
+# --- the compiler's question ----------------------------------------------------------------------------
+
+
+def find_commit(
+    identifier: str,
+    attributes: Mapping[str, str],
+    secrets: SecretStore | None = None,
+    cancelled: threading.Event | None = None,
+) -> FoundGit:
+    """The commit that a git source names, and its raw object.
+
+    Raises:
+        SolveError: it cannot be found.
+    """
+    options = parse_options(identifier, attributes)
+    with (
+        prepare(options, secrets, None, cancelled=cancelled) as git,
+        tempfile.TemporaryDirectory(prefix="dockc-git-") as place,
+    ):
+        found = look_up(options, git)
+        init(git, Path(place), found, options.remote)
+        repository = git.at(git_dir=Path(place))
+        ref = fetch(options, repository, found)
+        commit = repository.text("rev-parse", f"{ref}^{{commit}}")
+        return FoundGit(found.hash, repository.run("cat-file", "commit", commit))

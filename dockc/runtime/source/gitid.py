@@ -1,0 +1,146 @@
+"""What a git source operation asks for: its identifier and attributes, read and checked."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from dockc.errors import SolveError
+from dockc.llb import attrs, giturl
+from dockc.oci.gotext import quote
+
+_COMMIT = re.compile(r"[a-f0-9]{40}|[a-f0-9]{64}")
+_HEX = re.compile(r"[a-fA-F0-9]+")
+_GITHUB = ("https://github.com/", "https://www.github.com/")
+_UNSUPPORTED = {
+    attrs.GIT_BUNDLE: "fetching from a bundle",
+    attrs.GIT_SIGNATURE_PUBKEY: "verifying signatures",
+    attrs.GIT_SIGNATURE_REQUIRE_SIGNED_TAG: "verifying signatures",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GitOptions:
+    """A git source.
+
+    Attributes:
+        remote: URL as git takes it; may hold credentials, so it is shown only through `shown`.
+        ref: branch, tag, full ref or commit; "" is the remote's default branch.
+        subdir: directory of the repository that becomes the root, "" for all.
+        keep_git_dir: leave `.git` in the checkout.
+        checksum: prefix of the commit (or tag object) hash that must come out, or "".
+        token_secret: id of a secret with an access token.
+        header_secret: id of a secret with a whole Authorization header.
+        known_hosts: lines for ssh's known_hosts, or "".
+        ssh_id: id of the agent that the build lends, or "".
+        skip_submodules: leave submodules alone.
+        commit_time: give every file the time of the commit.
+        by_commit: ask the server for the commit itself; `ref` is only a name for it.
+    """
+
+    remote: str
+    ref: str = ""
+    subdir: str = ""
+    keep_git_dir: bool = False
+    checksum: str = ""
+    token_secret: str = ""
+    header_secret: str = ""
+    known_hosts: str = ""
+    ssh_id: str = ""
+    skip_submodules: bool = False
+    commit_time: bool = False
+    by_commit: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The remote for messages, without a password."""
+        scheme, separator, rest = self.remote.partition("://")
+        user, at, host = rest.partition("/")[0].rpartition("@")
+        if not separator or not at:
+            return self.remote
+        name, colon, _ = user.partition(":")
+        secret = f"{name}:xxxxx" if colon else "xxxxx"
+        return f"{scheme}://{secret}@{host}{rest[len(user) + len(at) + len(host) :]}"
+
+    @property
+    def token_scope(self) -> str:
+        """URLs that a token is good for: the remote, and for GitHub all of its repositories (submodules)."""
+        return next((prefix for prefix in _GITHUB if self.remote.startswith(prefix)), self.remote)
+
+    def cache_key(self, commit: str, ref: str) -> str:
+        """Text that names the checkout of a commit."""
+        key = commit
+        if self.keep_git_dir:
+            key += f".git#{ref}" if ref else ".git"
+        if self.subdir:
+            key += f":{self.subdir}"
+        if self.skip_submodules:
+            key += "(skip-submodules)"
+        if self.commit_time:
+            key += "(mtime=commit)"
+        return key
+
+
+def is_commit(text: str) -> bool:
+    """Whether a text is a full commit hash."""
+    return _COMMIT.fullmatch(text) is not None
+
+
+def parse_options(identifier: str, attributes: Mapping[str, str]) -> GitOptions:
+    """Read a source operation's identifier and attributes.
+
+    Raises:
+        SolveError: a value that makes no sense, or a feature that is not supported.
+        DockcError: the URL is broken.
+    """
+    for key, what in _UNSUPPORTED.items():
+        if attributes.get(key):
+            raise SolveError(f"{identifier}: {what} is not supported for git sources")
+    if attributes.get(attrs.GIT_CHECKOUT_BUNDLE) == "true":
+        raise SolveError(f"{identifier}: checking out as a bundle is not supported")
+    text = _with_scheme(identifier.removeprefix(attrs.SCHEME_GIT))
+    url = giturl.parse(text)
+    options = GitOptions(url.remote, url.ref, url.subdir)
+    full = attributes.get(attrs.GIT_FULL_URL, "")
+    if full:
+        options = replace(options, remote=_with_scheme(full))
+    if options.remote.startswith("-"):
+        raise SolveError(f"invalid git remote {quote(options.remote)}")
+    if options.ref.startswith("-"):
+        raise SolveError(f"invalid git ref {quote(options.ref)}")
+    checksum = attributes.get(attrs.GIT_CHECKSUM, "")
+    if checksum and _HEX.fullmatch(checksum) is None:
+        raise SolveError(f"invalid checksum {checksum} for Git URL, expected hex commit hash")
+    options = replace(
+        options,
+        subdir=posixpath.normpath(f"/{options.subdir}").strip("/"),
+        keep_git_dir=attributes.get(attrs.GIT_KEEP_DIR) == "true",
+        checksum=checksum,
+        token_secret=attributes.get(attrs.GIT_AUTH_TOKEN_SECRET, ""),
+        header_secret=attributes.get(attrs.GIT_AUTH_HEADER_SECRET, ""),
+        known_hosts=attributes.get(attrs.GIT_KNOWN_SSH_HOSTS, ""),
+        ssh_id=attributes.get(attrs.GIT_MOUNT_SSH_SOCK, ""),
+        skip_submodules=attributes.get(attrs.GIT_SKIP_SUBMODULES) == "true",
+        commit_time=attributes.get(attrs.GIT_MTIME, "") == "commit",
+        by_commit=attributes.get(attrs.GIT_FETCH_BY_COMMIT) == "true",
+    )
+    return _by_commit(options) if options.by_commit else options
+
+
+def _by_commit(options: GitOptions) -> GitOptions:
+    if is_commit(options.ref):
+        return options
+    if not options.checksum:
+        raise SolveError("fetch-by-commit requires a checksum or a commit SHA ref")
+    if not is_commit(options.checksum):
+        raise SolveError(f"fetch-by-commit requires a full commit SHA checksum, got {quote(options.checksum)}")
+    ref = options.ref or options.checksum
+    if not ref.startswith("refs/") and not is_commit(ref):
+        ref = f"refs/heads/{ref}"
+    return replace(options, ref=ref)
+
+
+def _with_scheme(text: str) -> str:
+    return text if giturl.is_transport(text) else f"https://{text}"
