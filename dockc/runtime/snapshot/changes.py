@@ -72,7 +72,7 @@ def layer_changes(layer: Path, lower: Path | None) -> list[Change]:
         if path:
             status = _lstat(source)
             was = _below(below)
-            if marks.is_whiteout(status):
+            if marks.is_whiteout(source, status):
                 if lower is None or was is not None:
                     found.append(Change(Kind.DELETE, path))
                 continue

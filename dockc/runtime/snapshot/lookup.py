@@ -40,7 +40,7 @@ class Stack:
                     status = os.lstat(here)
                 except OSError:
                     break
-                if marks.is_whiteout(status):
+                if marks.is_whiteout(here, status):
                     return None
                 if at == len(parts) - 1:
                     return Found(here, status)

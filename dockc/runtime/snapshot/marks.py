@@ -15,20 +15,35 @@ from pathlib import Path
 
 OWNER = "user.dockc.owner"
 NODE = "user.dockc.node"
+_WHITEOUT = "user.dockc.whiteout"
 _OPAQUE_NAMES = ("trusted.overlay.opaque", "user.overlay.opaque")
 _HIDDEN_PREFIXES = ("trusted.", "user.overlay.", "user.dockc.", "system.", "security.selinux", "security.ima",
                     "security.evm", "security.apparmor", "security.SMACK")  # fmt: skip
 _CANNOT = (errno.EPERM, errno.EINVAL, errno.ENOTSUP)
 
 
-def is_whiteout(status: os.stat_result) -> bool:
+def is_whiteout(path: str, status: os.stat_result) -> bool:
     """Whether the entry says that what is below it is gone."""
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+    if stat.S_ISCHR(status.st_mode):
+        return status.st_rdev == 0
+    # The other form is rare: only a file that nobody may use at all is looked at twice.
+    return status.st_mode == stat.S_IFREG and status.st_size == 0 and _get(path, _WHITEOUT) == b"y"
 
 
 def make_whiteout(name: str, dir_fd: int) -> None:
-    """Make a whiteout."""
-    os.mknod(name, stat.S_IFCHR | 0o000, 0, dir_fd=dir_fd)
+    """Make a whiteout; where devices cannot be made (a store on overlayfs), an empty file with an attribute.
+
+    No overlay is ever mounted on such a file system, so that only the store itself has to understand it.
+    """
+    try:
+        os.mknod(name, stat.S_IFCHR | 0o000, 0, dir_fd=dir_fd)
+    except PermissionError:
+        descriptor = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0, dir_fd=dir_fd)
+        try:
+            os.setxattr(descriptor, _WHITEOUT, b"y")
+            os.fchmod(descriptor, 0)
+        finally:
+            os.close(descriptor)
 
 
 def opaque_attribute(store: Path) -> str:

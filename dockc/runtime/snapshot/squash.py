@@ -38,7 +38,7 @@ def apply_changes(layer: Path, target: Path, *, link: bool, opaque: str | None =
         path, status = stack.pop()
         source, place = (f"{layer}/{path}", f"{target}/{path}") if path else (str(layer), str(target))
         was = _lstat(place)
-        if marks.is_whiteout(status):
+        if marks.is_whiteout(source, status):
             if was is not None:
                 _remove(place, was)
             if opaque is not None:
@@ -74,7 +74,7 @@ def _place_file(
 def _place_directory(source: str, place: str, was: os.stat_result | None, opaque: str | None) -> None:
     hides = marks.is_opaque(source)
     if was is not None and not stat.S_ISDIR(was.st_mode):
-        hides = hides or marks.is_whiteout(was)
+        hides = hides or marks.is_whiteout(place, was)
         _remove(place, was)
         was = None
     if was is not None and hides:

@@ -248,7 +248,7 @@ class _Applier:
         try:
             source_parent = self._existing_parent(folder)
             status = os.stat(base, dir_fd=source_parent, follow_symlinks=False)
-            if marks.is_whiteout(status):
+            if marks.is_whiteout(f"/proc/self/fd/{source_parent}/{base}", status):
                 raise FileNotFoundError(source)
         except (FileNotFoundError, NotADirectoryError):
             source_parent = self._copy_up(source, member)
@@ -305,8 +305,9 @@ class _Applier:
             return False
         if member.kind == tarheader.HARDLINK and clean_name(member.linkname) == path:
             raise InvalidTar(f"{member.name}: a hard link to itself")
+        hidden = marks.is_whiteout(f"/proc/self/fd/{parent}/{name}", status)
         self._remove(parent, name)
-        return marks.is_whiteout(status)
+        return hidden
 
     def _remove(self, parent: int, name: str) -> None:
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
@@ -350,7 +351,8 @@ class _Applier:
 
     def _is_whiteout(self, parent: int, name: str) -> bool:
         try:
-            return marks.is_whiteout(os.stat(name, dir_fd=parent, follow_symlinks=False))
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            return marks.is_whiteout(f"/proc/self/fd/{parent}/{name}", status)
         except OSError:
             return False
 

@@ -148,7 +148,7 @@ def test_whiteouts(tmp_path: Path) -> None:
         Row(".wh.dir"),
         Row(".wh..wh.plnk/ignored"),
     )
-    assert marks.is_whiteout((done / "d/gone").lstat())
+    assert marks.is_whiteout(str(done / "d/gone"), (done / "d/gone").lstat())
     assert marks.is_opaque(str(done / "o"))
     assert (done / "o/kept").exists()
     assert marks.is_opaque(str(done / "both")), "hidden and made again"
