@@ -1,0 +1,155 @@
+"""Progress as lines that only ever follow each other: for pipes, CI logs and plain tastes.
+
+    #4 [stage-0 2/3] RUN make
+    #4 0.213 cc -o hello hello.c
+    #4 DONE 0.4s
+
+One step at a time has the floor. When another takes it, the first is left with `#4 ...` and comes back with
+its name.
+"""
+
+from __future__ import annotations
+
+from typing import TextIO
+
+from dockc.console.clean import size_text
+from dockc.console.steps import Step, Steps, failure_text, now
+from dockc.solver.progress import SolveStatus, VertexStatus
+
+_SECOND = 1_000_000_000
+_PATIENCE = 5 * _SECOND
+_PART_PAUSE = 5 * _SECOND
+_PART_SHARE = 0.05
+
+
+class PlainProgress:
+    """A status sink that writes lines.
+
+    Mutable state: `steps`; which step has the floor, since when, and since when others wait.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self.steps = Steps()
+        self._out = out
+        self._floor: Step | None = None
+        self._waiting: dict[str, int] = {}
+        self._parts: dict[tuple[str, str], VertexStatus] = {}
+        self._closed: dict[str, tuple[object, ...]] = {}
+        self._started = False
+
+    def __call__(self, status: SolveStatus) -> None:
+        """Take one batch and write what follows from it."""
+        changed = self.steps.update(status)
+        for step in sorted(changed, key=lambda s: (s is not self._floor, not s.completed, s.number)):
+            if step.completed:
+                self._write(step)
+            else:
+                self._waiting.setdefault(step.id, now())
+        self._pass_floor()
+        self._out.flush()
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """Write what is left, and once more the log of each failed step."""
+        for step in self.steps.shown:
+            if step.fresh or step.id in self._waiting:
+                self._write(step)
+        text = failure_text(self.steps)
+        if text:
+            self._out.write(("\n" if self._started else "") + text)
+        self._out.flush()
+
+    def _pass_floor(self) -> None:
+        """Let the step that has the floor speak; if it has none, or others have waited for long, pass it on."""
+        floor = self._floor
+        if floor is not None and floor.id in self._waiting:
+            self._write(floor)
+            floor = self._floor
+        if not self._waiting:
+            return
+        first = min(self._waiting, key=lambda step: self._waiting[step])
+        if floor is None or now() - self._waiting[first] > _PATIENCE:
+            self._write(self.steps.by_id[first])
+
+    def _write(self, step: Step) -> None:
+        self._waiting.pop(step.id, None)
+        lines, parts, warnings = step.take_lines(), step.take_parts(), step.warnings
+        step.warnings = []
+        state = (step.cached, step.error, tuple(step.intervals.items()))
+        if step.completed and self._closed.get(step.id) == state and not (lines or parts or warnings):
+            return
+        self._take_floor(step)
+        tag = f"#{step.number} "
+        out = [text for part in parts if (text := self._part(step, part))]
+        out += [f"WARN: {warning}" for warning in warnings]
+        out += [f"{line.stamp} {line.text}" for line in lines]
+        self._out.write("".join(f"{tag}{line}\n" for line in out))
+        if step.completed:
+            self._closed[step.id] = state
+            self._out.write(f"{tag}{_ending(step)}\n")
+            self._floor = None
+
+    def _take_floor(self, step: Step) -> None:
+        if step is self._floor:
+            return
+        if self._floor is not None:
+            self._out.write(f"#{self._floor.number} ...\n")
+        if self._started:
+            self._out.write("\n")
+        self._started = True
+        self._floor = step
+        self._out.write(f"#{step.number} {step.name}\n")
+
+    def _part(self, step: Step, part: VertexStatus) -> str:
+        """The line for a part of a step, or "" when little has changed since the last one."""
+        last = self._parts.get((step.id, part.id))
+        if last is not None and part.completed is None:
+            moved = (part.current - last.current) / part.total if part.total > 0 else 0.0
+            if moved < _PART_SHARE and part.timestamp - last.timestamp < _PART_PAUSE:
+                return ""
+        self._parts[(step.id, part.id)] = part
+        return part_text(part)
+
+
+def part_text(part: VertexStatus) -> str:
+    """`sha256:... 1.05MB / 3.42MB 0.2s done`."""
+    from dockc.console.clean import clean_text
+
+    text = clean_text(part.name or part.id)
+    if part.total:
+        text += f" {size_text(part.current)} / {size_text(part.total)}"
+    elif part.current:
+        text += f" {size_text(part.current)}"
+    if part.started is not None:
+        seconds = ((part.completed or part.timestamp) - part.started) / _SECOND
+        if seconds > 0.01:
+            text += f" {seconds:.1f}s"
+    return text + (" done" if part.completed is not None else "")
+
+
+def _ending(step: Step) -> str:
+    from dockc.console.clean import clean_text
+
+    if step.cancelled:
+        return "CANCELED"
+    if step.error:
+        return f"ERROR: {clean_text(step.error)}"
+    if step.cached:
+        return "CACHED"
+    return f"DONE {step.seconds(now()):.1f}s"
+
+
+class QuietProgress:
+    """A status sink that says nothing, unless a step fails: then its log, at the end."""
+
+    def __init__(self, out: TextIO) -> None:
+        self.steps = Steps(keep_fresh=False)
+        self._out = out
+
+    def __call__(self, status: SolveStatus) -> None:
+        """Take one batch."""
+        self.steps.update(status)
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """Write the logs of failed steps."""
+        self._out.write(failure_text(self.steps))
+        self._out.flush()
