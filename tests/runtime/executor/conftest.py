@@ -167,7 +167,9 @@ def identities() -> Iterator[dict[str, list[str] | str]]:
                 created = made.returncode == 0
             for identity in ("user", "single"):
                 try:
-                    uid = pwd.getpwnam(USER).pw_uid if identity == "user" else 54321
+                    uid = gid = 54321
+                    if identity == "user":
+                        uid, gid = pwd.getpwnam(USER).pw_uid, pwd.getpwnam(USER).pw_gid
                 except KeyError:
                     found[identity] = "no user could be made"
                     continue
@@ -178,7 +180,7 @@ def identities() -> Iterator[dict[str, list[str] | str]]:
                 if python is None:
                     found[identity] = "no Python that an ordinary user may run"
                     continue
-                ids = ["--reuid", str(uid), "--regid", str(uid), "--clear-groups"]
+                ids = ["--reuid", str(uid), "--regid", str(gid), "--clear-groups"]
                 found[identity] = ["setpriv", *ids, "env", python]
     yield found
     if created:
@@ -200,6 +202,8 @@ class Builders:
         builder = Builder(executor, identity, self._base, command)
         if "refused" in builder.hello:
             pytest.skip(builder.hello["refused"])
+        if identity == "user":
+            assert not builder.hello["single"], builder.hello["reason"]
         return builder
 
     def get(self, executor: str, identity: str) -> Builder:
@@ -223,6 +227,13 @@ def builders(identities: dict[str, list[str] | str], base_tar: Path) -> Iterator
 @pytest.fixture(params=[f"{e}-{i}" for e in EXECUTORS for i in IDENTITIES])
 def builder(request: pytest.FixtureRequest, builders: Builders) -> Builder:
     """Every executor as every kind of user."""
+    executor, identity = request.param.split("-")
+    return builders.get(executor, identity)
+
+
+@pytest.fixture(params=[f"{e}-{i}" for e in EXECUTORS for i in ("root", "user")])
+def mapped(request: pytest.FixtureRequest, builders: Builders) -> Builder:
+    """Every executor where the usual ids exist."""
     executor, identity = request.param.split("-")
     return builders.get(executor, identity)
 

@@ -52,6 +52,7 @@ class Driver:
             "pid": os.getpid(),
             "rootless": self.namespace.rootless,
             "single": self.namespace.single_id,
+            "reason": self.namespace.reason,
         }
 
     def fresh(self, _: dict[str, Any]) -> dict[str, Any]:
