@@ -6,11 +6,8 @@ the name is the pass's name, the object its class.
 
 from __future__ import annotations
 
+from dockc.compiler.passes.pipeline import Observer, Pass, PassPipeline, parse_passes
 from dockc.errors import UsageError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from dockc.compiler.passes.pipeline import Observer, Pass, PassPipeline
 
 PASSES = {
     "canonicalize": "dockc.compiler.passes.canonicalize:Canonicalize",
@@ -26,7 +23,7 @@ PASSES = {
 PRESETS = {
     0: "",
     1: "prune,canonicalize",
-    2: "prune,canonicalize,dead-code,fold-env,link-copies,narrow-context,canonicalize",
+    2: "prune,canonicalize,dead-code,link-copies,dead-code,fold-env,narrow-context,canonicalize",
 }
 """What `-O0`, `-O1` (the default; changes no bytes) and `-O2` run."""
 
@@ -57,7 +54,7 @@ def get_pass(name: str) -> type[Pass]:
     raise UsageError(f"unknown pass {name}", hint=hint)
 
 
-def pipeline(
+def pipeline(  # the module of this name is loaded above, so that it does not take the name later
     level: int = 1, passes: str | None = None, *, squash: int = 0, observers: tuple[Observer, ...] = ()
 ) -> PassPipeline:
     """The pipeline for `-O level`, or the one written out in `passes`; `squash` adds that pass at a level.
@@ -65,8 +62,6 @@ def pipeline(
     Raises:
         UsageError: an unknown level, pass or option.
     """
-    from dockc.compiler.passes.pipeline import PassPipeline, parse_passes
-
     if passes is None:
         if level not in PRESETS:
             raise UsageError(f"unknown optimisation level {level}", hint="use 0, 1 or 2")

@@ -1,0 +1,83 @@
+"""Pipelines as text, the registry, and the observers."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields, is_dataclass
+
+import pytest
+
+from dockc.compiler.ir.parser import parse_module
+from dockc.compiler.passes import PASSES, PRESETS, get_pass, pipeline
+from dockc.compiler.passes.pipeline import describe, print_after, time_passes
+from dockc.compiler.passes.squash import Squash
+from dockc.errors import UsageError
+
+MODULE = 'platform linux/amd64\n%0 = source "docker-image://x" {\n  platform linux/amd64\n}\nresult %0\n'
+
+
+@pytest.mark.parametrize("name", sorted(PASSES))
+def test_a_pass_is_a_frozen_dataclass_with_a_page(name):
+    kind = get_pass(name)
+    assert kind.name == name
+    assert is_dataclass(kind)
+    assert kind.__dataclass_params__.frozen
+    page = inspect.getdoc(kind)
+    for heading in ("What it does:", "When it is legal:", "What it changes:", "Example:"):
+        assert heading in page
+    for option in fields(kind):
+        assert f"{option.name}:" in page.partition("Options:")[2]
+
+
+def test_text_and_back():
+    passes = pipeline(passes="prune{keep=base}, squash{level=3},dead-code").passes
+    assert [describe(p) for p in passes] == ["prune{keep=base}", "squash{level=3}", "dead-code"]
+    assert pipeline(passes="squash").passes == (Squash(1),)
+    assert pipeline(passes="").passes == ()
+    assert pipeline(passes="pin-sources{strict}").passes[0].strict
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("squish", "unknown pass squish"),
+        ("squash{levle=1}", "pass squash has no option levle"),
+        ("squash{level=x}", "option level of pass squash is a number, not x"),
+        ("pin-sources{strict=maybe}", "is true or false, not maybe"),
+        ("squash{level=1", "cannot read passes at"),
+        ("a b", "cannot read passes at"),
+    ],
+)
+def test_bad_text(text, message):
+    with pytest.raises(UsageError, match=message):
+        pipeline(passes=text)
+
+
+def test_a_near_name_is_suggested():
+    with pytest.raises(UsageError) as failed:
+        get_pass("dead-cod")
+    assert failed.value.hint == "did you mean dead-code?"
+
+
+def test_levels():
+    for level in PRESETS:
+        pipeline(level)
+    assert pipeline(0).passes == ()
+    assert [p.name for p in pipeline(0, squash=2).passes] == ["squash"]
+    assert pipeline(1, squash=2).passes[-1] == Squash(2)
+    with pytest.raises(UsageError, match="unknown optimisation level 7"):
+        pipeline(7)
+    with pytest.raises(UsageError, match="there is no squash level 9"):
+        pipeline(0, squash=9).run(parse_module(MODULE))
+
+
+def test_observers():
+    out: list[str] = []
+    observers = (print_after(["canonicalize"], out.append), time_passes(out.append))
+    pipeline(1, observers=observers).run(parse_module(MODULE))
+    assert [line.split()[-1] for line in out if " ms " in line] == ["prune", "canonicalize"]
+    (printed,) = [text for text in out if text.startswith("# --- after")]
+    assert printed == "# --- after canonicalize ---\n" + MODULE
+    out.clear()
+    pipeline(1, observers=(print_after(None, out.append),)).run(parse_module(MODULE))
+    assert len(out) == 2
