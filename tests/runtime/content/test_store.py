@@ -1,0 +1,227 @@
+"""Blobs: whole or not there, verified, resumed, shared by processes, and honest about a full disk."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dockc.errors import DigestMismatch, StoreError
+from dockc.oci import digest as digests
+from dockc.oci.digest import InvalidDigest
+from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.content.store import ContentStore
+from dockc.runtime.executor import syscalls
+from tests.runtime.store_helpers import need_mounts
+
+DATA = bytes(range(256)) * 5000
+DIGEST = digests.from_bytes(DATA)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ContentStore:
+    return ContentStore(tmp_path / "content")
+
+
+def ingest(store: ContentStore) -> list[str]:
+    return sorted(path.name for path in (store.root / "ingest").iterdir())
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512"])
+def test_put_and_read(store: ContentStore, algorithm: str) -> None:
+    digest = digests.from_bytes(DATA, algorithm)
+    assert not store.has(digest)
+    with store.writer(digest, len(DATA)) as writer:
+        writer.write(DATA[:1000])
+        assert not store.has(digest)
+        writer.write(DATA[1000:])
+        assert writer.commit() == (digest, len(DATA))
+    assert store.has(digest)
+    assert store.size(digest) == len(DATA)
+    assert store.read(digest) == DATA
+    assert store.verify(digest) == len(DATA)
+    assert (store.root / "blobs" / algorithm / digest.partition(":")[2]).read_bytes() == DATA
+    assert list(store.digests()) == [digest]
+    assert ingest(store) == []
+    assert (store.root / "oci-layout").read_bytes() == b'{"imageLayoutVersion":"1.0.0"}'
+    assert store.remove(digest) == len(DATA)
+    assert store.remove(digest) == 0
+
+
+def test_a_digest_that_is_not_known_yet(store: ContentStore) -> None:
+    with store.writer() as writer:
+        writer.write(b"hello")
+        assert writer.commit() == (digests.from_bytes(b"hello"), 5)
+    assert store.put(b"hello") == digests.from_bytes(b"hello")
+
+
+def test_wrong_bytes_are_dropped(store: ContentStore) -> None:
+    with pytest.raises(DigestMismatch, match=f"unexpected digest: expected {DIGEST}, got sha256:"), store.writer(DIGEST) as writer:
+        writer.write(b"wrong")
+        writer.commit()
+    with pytest.raises(DigestMismatch, match="more than the expected 3 bytes"), store.writer(DIGEST, 3) as writer:
+        writer.write(DATA)
+    assert ingest(store) == []
+    assert not store.has(DIGEST)
+    for bad in ("sha256:xyz", "md5:" + "0" * 32, "../../etc/passwd", "sha256:" + "../" * 21 + "a"):
+        with pytest.raises(InvalidDigest):
+            store.writer(bad)
+        with pytest.raises(InvalidDigest):
+            store.open(bad)
+
+
+def test_resuming(store: ContentStore) -> None:
+    with pytest.raises(DigestMismatch, match="unexpected end of data: got 1000 of"), store.writer(DIGEST, len(DATA)) as writer:
+        writer.write(DATA[:1000])
+        writer.commit()
+    assert len(ingest(store)) == 1
+    with store.writer(DIGEST, len(DATA)) as writer:
+        assert writer.offset == 1000
+        writer.write(DATA[1000:])
+        writer.commit()
+    assert store.read(DIGEST) == DATA
+
+
+def test_resuming_on_top_of_wrong_bytes(store: ContentStore) -> None:
+    with store.writer(DIGEST, len(DATA)) as writer:
+        writer.write(b"x" * 1000)
+    with pytest.raises(DigestMismatch), store.writer(DIGEST, len(DATA)) as writer:
+        writer.write(DATA[1000:])
+        writer.commit()
+    with store.writer(DIGEST, len(DATA)) as writer:
+        assert writer.offset == 0, "what did not fit is gone"
+    with store.writer(DIGEST, len(DATA)) as writer:
+        writer.write(b"y" * 500)
+        writer.restart()
+        assert writer.offset == 0
+        writer.write(DATA)
+        writer.commit()
+    assert store.read(DIGEST) == DATA
+
+
+def test_a_complete_blob_is_not_written_again(store: ContentStore) -> None:
+    store.put(DATA)
+    with store.writer(DIGEST, len(DATA)) as writer:
+        assert writer.complete
+        with pytest.raises(StoreError, match="is complete"):
+            writer.write(b"x")
+        assert writer.commit() == (DIGEST, len(DATA))
+
+
+def test_limits_and_damage(store: ContentStore) -> None:
+    store.put(DATA)
+    with pytest.raises(StoreError, match="is larger than 10 bytes"):
+        store.read(DIGEST, 10)
+    place = store.path(DIGEST)
+    place.chmod(0o644)
+    place.write_bytes(b"!" + DATA[1:])
+    with pytest.raises(DigestMismatch):
+        store.read(DIGEST)
+    with pytest.raises(DigestMismatch):
+        store.verify(DIGEST)
+    with pytest.raises(StoreError, match="is not in the store"):
+        store.open(digests.from_bytes(b"?"))
+
+
+def slow_writer(root: Path, started: object, done: object) -> None:
+    store = ContentStore(root)
+    with store.writer(DIGEST, len(DATA)) as writer:
+        done.put(writer.complete)  # type: ignore[attr-defined]
+        if not writer.complete:
+            started.set()  # type: ignore[attr-defined]
+            for at in range(0, len(DATA), 1 << 17):
+                writer.write(DATA[at : at + (1 << 17)])
+                time.sleep(0.02)
+        writer.commit()
+
+
+def test_many_processes_write_one_blob_once(store: ContentStore) -> None:
+    context = multiprocessing.get_context("fork")
+    started, done = context.Event(), context.Queue()
+    workers = [context.Process(target=slow_writer, args=(store.root, started, done)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    assert sorted(done.get() for _ in workers) == [False, True, True, True]
+    assert store.read(DIGEST) == DATA
+    assert ingest(store) == []
+
+
+def test_waiting_for_another_writer_can_be_cancelled(store: ContentStore) -> None:
+    stop = threading.Event()
+    with store.writer(DIGEST, len(DATA)):
+        threading.Timer(0.1, stop.set).start()
+        with pytest.raises(Cancelled):
+            store.writer(DIGEST, len(DATA), cancelled=stop)
+
+
+def test_a_killed_writer_leaves_what_can_be_taken_up(store: ContentStore) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from dockc.runtime.content.store import ContentStore\n"
+        "s = ContentStore(Path(sys.argv[1])); w = s.writer(sys.argv[2], 1280000); w.write(bytes(range(256)) * 1000)\n"
+        "a = s.writer(); a.write(b'x' * 100); print('ready', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, store.root, DIGEST]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as killed:
+        assert killed.stdout is not None
+        assert killed.stdout.readline() == b"ready\n"
+        assert store.clean() == 0, "a living writer's file stays"
+        killed.kill()
+    assert not store.has(DIGEST)
+    assert store.clean() == 100
+    with store.writer(DIGEST, len(DATA)) as writer:
+        assert writer.offset == 256_000
+        writer.write(DATA[256_000:])
+        writer.commit()
+    assert store.read(DIGEST) == DATA
+    with store.writer(digests.from_bytes(b"never")) as writer:
+        writer.write(b"part")
+    assert store.clean(partial_older_than=0) == 4
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    need_mounts()
+    place = tmp_path / "small"
+    place.mkdir()
+    syscalls.mount("tmpfs", str(place), "tmpfs", 0, "size=1m")
+    yield place
+    syscalls.umount(str(place), syscalls.MNT_DETACH)
+
+
+def test_a_full_disk(small: Path) -> None:
+    store = ContentStore(small / "content")
+    with pytest.raises(StoreError) as caught, store.writer(DIGEST, len(DATA)) as writer:
+        writer.write(DATA)
+        writer.commit()
+    assert caught.value.message == f"the disk of the store {store.root} is full (writing a blob)"
+    assert "dockc prune" in caught.value.hint
+    assert ingest(store) == []
+    assert not store.has(DIGEST)
+    assert store.put(b"small") == digests.from_bytes(b"small")
+
+
+def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "content").write_text("a file")
+    with pytest.raises(StoreError, match="opening the content store"):
+        ContentStore(tmp_path / "content")
+    if os.geteuid() == 0:
+        need_mounts()
+        place = tmp_path / "readonly"
+        place.mkdir()
+        syscalls.mount("tmpfs", str(place), "tmpfs", syscalls.MS_RDONLY)
+        try:
+            with pytest.raises(StoreError, match="cannot be written: Read-only file system"):
+                ContentStore(place / "content")
+        finally:
+            syscalls.umount(str(place))
