@@ -41,7 +41,6 @@ from dockc.compiler.ast import (
     Word,
     Workdir,
 )
-from dockc.compiler.csvline import CsvError, fields
 from dockc.compiler.mounts import parse_mount, suggested, ties
 from dockc.compiler.numbers import NumberError, parse_bool, parse_int
 from dockc.compiler.suggest import nearest
@@ -49,6 +48,7 @@ from dockc.errors import CompileError, SyntaxFailure
 from dockc.grammar.cst import Command, InstructionNode, Token
 from dockc.grammar.diagnostic import Applicability, Diagnostic, Edit, Fix
 from dockc.grammar.gostr import lower, quote, trim, upper
+from dockc.grammar.options import BadOptions, options
 from dockc.grammar.source import Span, encode
 
 _ONBUILD = re.compile(r"[\t\n\f\r ]*ONBUILD[\t\n\f\r ]*", re.IGNORECASE | re.ASCII)
@@ -543,11 +543,11 @@ def _device(request: _Request, word: Word) -> Device:
         return request.reject(message, "bad-device", word.span)
 
     try:
-        options = fields(word.text)
-    except CsvError as error:
+        found = options(word.text)
+    except BadOptions as error:
         raise bad(f"failed to parse csv devices: {error}") from None
     name, required = "", False
-    for option in options:
+    for option, _, _ in found:
         key, equals, value = option.partition("=")
         key = lower(key)
         if not equals and key == "required":

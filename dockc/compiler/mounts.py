@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from dockc.compiler.csvline import CsvError, fields
 from dockc.compiler.numbers import NumberError, parse_bool, parse_size, parse_uint
 from dockc.compiler.suggest import nearest
 from dockc.errors import CompileError
 from dockc.grammar.gostr import lower, quote
+from dockc.grammar.options import BadOptions, options
 
 #: Mount types, and the sharing modes of cache mounts.
 TYPES = ("bind", "cache", "tmpfs", "secret", "ssh")
@@ -69,11 +69,11 @@ def parse_mount(text: str, expander: Expander | None) -> Mount:
         CompileError: with the reference's words. What `expander` raises passes through.
     """
     try:
-        options = fields(text)
-    except CsvError as error:
+        found = options(text)
+    except BadOptions as error:
         raise CompileError(f"failed to parse csv mounts: {error}") from None
     builder = _Builder()
-    for option in options:
+    for option, _, _ in found:
         key, equals, value = option.partition("=")
         key = lower(key)
         if not equals:

@@ -1,0 +1,167 @@
+"""The forms of arguments, heredocs, limits and recovery."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dockc.grammar import forms
+from dockc.grammar.cst import Command, InstructionNode
+from dockc.grammar.heredoc import Opener, chomp, parse_opener
+from dockc.grammar.lalr import Parser
+from dockc.grammar.parser import parse
+from dockc.grammar.scanner import MAX_LINE
+from dockc.grammar.source import Source
+
+
+def node(text: str) -> InstructionNode:
+    return next(parse(Source.from_text(text)).file.instructions)
+
+
+def command(text: str) -> Command:
+    return node(text).commands[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "values"),
+    [
+        ("RUN a  b ", "line", ("a  b",)),
+        ("RUN", "empty", ()),
+        ('RUN ["a", "b"]', "json", ("a", "b")),
+        ('RUN [ "a" , ]', "line", ('[ "a" , ]',)),
+        ("RUN ['a']", "line", ("['a']",)),
+        ('CMD ["\\u00e9\\ud83d\\ude00\\ud83d\\n\\/"]', "json", ("é😀\ufffd\n/",)),
+        ("CMD []", "json", ()),
+        ('CMD ["a"] x', "line", ('["a"] x',)),
+        ("CMD [1e999]", "line", ("[1e999]",)),
+        ("COPY a\tb\vc", "words", ("a", "b", "c")),
+        ("COPY a\xa0b c", "words", ("a\xa0b", "c")),
+        ("ENV a=b c='d e' f=\"g\\\" h\" i=j\\ k", "assignments", ("a", "b", "=", "c", "'d e'", "=", "f", '"g\\" h"', "=", "i", "j\\ k", "=")),
+        ("ENV a=b\xa0c=d", "assignments", ("a", "b", "=", "c", "d", "=")),
+        ("ENV a b  c=d", "legacy", ("a", "b  c=d", "")),
+        ("ENV 'a b' c", "legacy", ("'a", "b' c", "")),
+        ('ENV "a=b" c=d', "assignments", ('"a', 'b"', "=", "c", "d", "=")),
+        ("ARG a b=c 'd e'=f", "names", ("a", "b=c", "'d e'=f")),
+        ("HEALTHCHECK CMD  a b", "healthcheck", ("CMD", "a b")),
+        ('HEALTHCHECK cmd ["a"]', "healthcheck", ("cmd", "a")),
+        ("ONBUILD RUN a", "line", ("a",)),
+        ("FOO bar baz", "unknown", ("",)),
+    ],
+)
+def test_forms(text: str, form: str, values: tuple[str, ...]) -> None:
+    found = command(text)
+    assert (found.form, found.values) == (form, values)
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "rest"),
+    [
+        ("RUN --a=b --c d", ["--a=b", "--c"], ("d",)),
+        ("RUN --a='b c'\"d\"\\ e f", ["--a=b cd e"], ("f",)),
+        ("RUN -- --a b", [], ("--a b",)),
+        ("RUN --\"\" --a b", [], ("--a b",)),
+        ("RUN --a -b", ["--a"], ("-b",)),
+        ("RUN --a='open b", ["--a=open b"], ()),
+        ("RUN --é=ü x", ["--\xc3\xa9=\xc3\xbc"], ("x",)),
+        ("RUN --x=à b", ["--x=\xc3"], ("b",)),
+    ],
+)
+def test_flags(text: str, flags: list[str], rest: tuple[str, ...]) -> None:
+    found = command(text)
+    assert [flag.text for flag in found.flags] == flags
+    assert found.values == rest
+
+
+def test_backtick_escape() -> None:
+    found = command("# escape=`\nENV a=b` c d=\\ ")
+    assert found.values == ("a", "b` c", "=", "d", "\\", "=")
+
+
+@pytest.mark.parametrize(
+    ("word", "opener"),
+    [
+        ("<<EOF", Opener("EOF", 0, False, True)),
+        ("<<-EOF", Opener("EOF", 0, True, True)),
+        ("<<'E F'", Opener("E F", 0, False, False)),
+        ('3<<-"E"', Opener("E", 3, True, False)),
+        ("<< EOF", Opener("EOF", 0, False, True)),
+        ("<<E\"O\"F", Opener("EOF", 0, False, False)),
+        ("<<<x", None),
+        ("<<", None),
+        ("x<<EOF", None),
+        ("<<$x", Opener("$x", 0, False, True)),
+        ("99999999999999999999999<<E", Opener("E", 2**64 - 1, False, True)),
+    ],
+)
+def test_heredoc_openers(word: str, opener: Opener | None) -> None:
+    assert parse_opener(word) == opener
+
+
+def test_heredoc_bodies() -> None:
+    found = node("RUN a <<A 2<<-'B'\n1\nA\n\t2\n\tB\nFROM x")
+    assert [(h.name, h.content, h.expand, h.chomp, h.fd) for h in found.heredocs] == [
+        ("A", "1\n", True, False, 0),
+        ("B", "\t2\n", False, True, 2),
+    ]
+    assert found.lines == (1, 5)
+    assert chomp("\t\ta\n b\n\tc") == "a\n b\nc"
+
+
+def test_reading_goes_on_after_a_heredoc_without_end() -> None:
+    parsed = parse(Source.from_text("FROM a\nRUN <<X\nfrom here\nCOPY a b\nENV x\n"))
+    assert [item.command.keyword.value for item in parsed.file.instructions] == ["FROM", "RUN", "COPY", "ENV"]
+    assert [d.code for d in parsed.diagnostics] == ["unterminated-heredoc", "missing-value"]
+    assert parsed.diagnostics[0].lines == (2, 5)
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_line_limit(extra: int) -> None:
+    body = "FROM a\nRUN " + "x" * (MAX_LINE - 5 + extra)
+    parsed = parse(Source.from_text(body + "\nRUN y\n"))
+    assert [d.code for d in parsed.diagnostics] == ["line-too-long"] * extra
+    assert len(list(parsed.file.instructions)) == 3 - extra
+    parsed = parse(Source.from_text(body))
+    assert [d.code for d in parsed.diagnostics] == ["line-too-long"] * extra
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.lists(st.text(), max_size=5), st.booleans())
+def test_json_lists_of_strings(texts: list[str], ascii_only: bool) -> None:
+    literal = json.dumps(texts, ensure_ascii=ascii_only)
+    found = forms.json(literal, 0, len(literal))
+    assert found is not None
+    assert found.values == tuple(texts)
+
+
+@given(st.lists(values, max_size=5), st.sampled_from(["", " ", "\t"]))
+def test_json_in_general(data: list[object], space: str) -> None:
+    literal = json.dumps(data, indent=None, separators=(f",{space}", f"{space}:{space}"))
+    found = forms.json(literal, 0, len(literal))
+    assert found is not None
+    strings = all(isinstance(value, str) for value in data)
+    assert (found.fault is None) == strings
+    assert forms.json(literal + ",", 0, len(literal) + 1) is None
+
+
+def test_depth_of_json_is_the_reference_s() -> None:
+    for depth, is_json in ((10000, True), (10001, False)):
+        text = "[" * depth + "]" * depth
+        assert (forms.json(text, 0, len(text)) is not None) == is_json
+
+
+def test_states_that_need_no_lookahead_have_none() -> None:
+    from dockc.grammar.tables import DOCKERFILE, WORD
+
+    for grammar in (DOCKERFILE, WORD):
+        for actions in grammar.states:
+            assert "*" not in actions or len(actions) == 1
+        Parser(grammar, "`", False)
