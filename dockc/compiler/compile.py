@@ -212,9 +212,7 @@ class LintResult:
         self.error: Final = error
 
 
-def lint(
-    source: Source | Front, options: CompileOptions | None = None, answers: Answers | None = None
-) -> LintResult:
+def lint(source: Source | Front, options: CompileOptions | None = None, answers: Answers | None = None) -> LintResult:
     """Run the checks, over all stages where no target is asked for.
 
     Raises:
@@ -258,9 +256,7 @@ def _dockerfile(front: Front) -> Dockerfile:
     return result.dockerfile
 
 
-def _lower(
-    front: Front, options: CompileOptions, answers: Answers, warnings: list[Warning] | None
-) -> Lowered:
+def _lower(front: Front, options: CompileOptions, answers: Answers, warnings: list[Warning] | None) -> Lowered:
     """From the AST to the IR; without a list for them the checks are off."""
     if not front.source.data:
         raise CompileError(EMPTY_FILE)

@@ -30,7 +30,7 @@ def fields(line: str) -> list[str]:
             end = len(line) if comma < 0 else comma
             bare = line.find('"', position, end)
             if bare >= 0:
-                raise _error(line, bare, 'bare " in non-quoted field')
+                raise _error(line, bare, 'bare " in non-quoted-field')
             out.append(line[position:end])
             if comma < 0:
                 return out

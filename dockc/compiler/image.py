@@ -283,7 +283,7 @@ def _wrong(value: Any, struct: str, path: str, kind: str) -> CompileError:
     elif isinstance(value, (int, float)):
         name = "number" if kind in ("string", "bool") or isinstance(value, int) else f"number {value}"
     else:
-        name = {str: "string", list: "array", dict: "object"}[type(value)]
+        name = "string" if isinstance(value, str) else "array" if isinstance(value, list) else "object"
     place = f"Go struct field {struct}.{path}" if path else "Go value"
     return CompileError(f"json: cannot unmarshal {name} into {place} of type {kind}")
 
@@ -392,11 +392,7 @@ def _history(value: Any, struct: str, path: str) -> list[History]:
         draft = _HistoryDraft()
         if item is not None:
             _read(_object(item, struct, path, "v1.History"), _HISTORY_FIELDS, draft, "History", f"{path}.")
-        out.append(
-            History(
-                draft.created, draft.created_by, draft.author, draft.comment, empty_layer=draft.empty_layer
-            )
-        )
+        out.append(History(draft.created, draft.created_by, draft.author, draft.comment, empty_layer=draft.empty_layer))
     return out
 
 
@@ -496,7 +492,7 @@ def _json_problem(data: bytes, error: ValueError) -> str:
     """The reference's words for broken JSON, as far as they can be told from the place of the error."""
     if isinstance(error, json.JSONDecodeError):
         text = error.doc
-        rest = text[error.pos :].lstrip() if isinstance(text, str) else ""
+        rest = text[error.pos :].lstrip()
         if not rest:
             return "unexpected end of JSON input"
         return f"invalid character '{rest[0]}' looking for beginning of value"

@@ -16,6 +16,7 @@ from dockc.compiler.csvline import CsvError, fields
 from dockc.compiler.ir.module import Resources
 from dockc.compiler.ir.ops import NET_HOST, NET_NONE, NET_SANDBOX
 from dockc.compiler.numbers import NumberError, parse_bool, parse_int, parse_uint
+from dockc.compiler.urls import parse_git_ref
 from dockc.errors import CompileError
 from dockc.llb import caps as C  # noqa: N812
 from dockc.oci import platform as platforms
@@ -25,7 +26,10 @@ from dockc.oci.platform import InvalidPlatform, Platform
 _NETWORK_MODES = {"": NET_SANDBOX, "sandbox": NET_SANDBOX, "none": NET_NONE, "host": NET_HOST}
 _RESOLVE_MODES = ("default", "pull", "local")
 _ULIMITS = frozenset(
-    "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
+    (
+        *("core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice"),
+        *("nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"),
+    )
 )
 _ATTESTATIONS = frozenset(("sbom", "provenance"))
 _MAX_CPU = 8192
@@ -75,7 +79,7 @@ class CompileOptions:
     target_platform: Platform | None = None
     target_platforms: tuple[Platform, ...] = ()
     build_platforms: tuple[Platform, ...] = field(default_factory=lambda: (_host(),))
-    host_platform: Platform = field(default_factory=lambda: _host())
+    host_platform: Platform = field(default_factory=lambda: _host())  # noqa: PLW0108 - defined below
     multi_platform: bool = False
     resolve_mode: str = "default"
     hosts: tuple[tuple[str, str], ...] = ()
@@ -161,6 +165,10 @@ class CompileOptions:
             raise CompileError(f"invalid netmode {attrs['force-network-mode']}")
         multi_platform = _multi_platform(attrs, build_args, len(target_platforms))
         _check_attestations(attrs)
+        lint = _lint(build_args.get("BUILDKIT_DOCKERFILE_CHECK"))
+        context = attrs.get(attrs.get("contextkey", "context"), "")
+        # A git context with wrong parameters is refused before anything is read.
+        parse_git_ref(context)
         return cls(
             target=attrs.get("target", ""),
             build_args=build_args,
@@ -181,9 +189,9 @@ class CompileOptions:
             devices=devices,
             no_cache=_no_cache(attrs.get("no-cache")),
             cache_namespace=build_args.get("BUILDKIT_CACHE_MOUNT_NS", ""),
-            lint=_lint(build_args.get("BUILDKIT_DOCKERFILE_CHECK")),
+            lint=lint,
             filename=attrs.get("filename", "Dockerfile"),
-            context=attrs.get(attrs.get("contextkey", "context"), ""),
+            context=context,
             context_subdir=attrs.get("contextsubdir", ""),
             dockerfile_name=attrs.get("dockerfilekey", "dockerfile"),
             force_local_dockerfile="dockerfilekey" in attrs,
@@ -292,16 +300,13 @@ def _ulimit(text: str) -> tuple[str, int, int]:
         raise ValueError(f"invalid ulimit type: {name}")
     values = limits.split(":")
     if len(values) > 2:
-        raise ValueError(
-            f"too many limit value arguments - {limits}, can only have up to two, `soft[:hard]`"
-        )
+        raise ValueError(f"too many limit value arguments - {limits}, can only have up to two, `soft[:hard]`")
     hard = parse_int(values[-1])
     soft = parse_int(values[0])
     if hard != -1:
         if soft == -1:
             raise ValueError(
-                "ulimit soft limit must be less than or equal to hard limit: "
-                f"soft: -1 (unlimited), hard: {hard}"
+                f"ulimit soft limit must be less than or equal to hard limit: soft: -1 (unlimited), hard: {hard}"
             )
         if soft > hard:
             raise ValueError(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")

@@ -262,13 +262,14 @@ def _image_json(key: tuple[str, str, str], answer: ImageAnswer) -> dict[str, Any
     if answer.digest:
         out["digest"] = answer.digest
     text = answer.config.decode("utf-8", "surrogateescape")
+    out["config"] = text
     try:
         value = json.loads(text)
         # An object is easier to read; it is used only where its compact form is the very text.
-        exact = json.dumps(value, ensure_ascii=False, separators=(",", ":")) == text
+        if json.dumps(value, ensure_ascii=False, separators=(",", ":")) == text:
+            out["config"] = value
     except (ValueError, RecursionError):
-        exact = False
-    out["config"] = value if exact else text
+        pass
     return out
 
 

@@ -44,9 +44,7 @@ def split_pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-def default_args(
-    build: Platform, target: Platform, overrides: Mapping[str, str], stage: str
-) -> dict[str, str]:
+def default_args(build: Platform, target: Platform, overrides: Mapping[str, str], stage: str) -> dict[str, str]:
     """The ARGs that every file has before its first FROM: platforms and the name of the target stage."""
     values = {
         "BUILDPLATFORM": platforms.format_short(build),

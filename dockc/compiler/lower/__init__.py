@@ -1,7 +1,7 @@
 """AST to IR: every stage that the target needs, instruction by instruction, and the image config beside it.
 
-    analyze   which images and files does this file need?      (raises `Unanswered`)
-    lower     the graph, the image config and the findings of the checks
+analyze   which images and files does this file need?      (raises `Unanswered`)
+lower     the graph, the image config and the findings of the checks
 """
 
 from __future__ import annotations
@@ -139,9 +139,7 @@ class Lowered:
         "target",
     )
 
-    def __init__(
-        self, state: Lowering, target: StageState, module: Module, extras: dict[str, Value | None]
-    ) -> None:
+    def __init__(self, state: Lowering, target: StageState, module: Module, extras: dict[str, Value | None]) -> None:
         self.target: Final = target
         self.module: Final = module
         self.image: Final[ImageConfig] = target.image
@@ -253,9 +251,7 @@ def _set_meta_args(state: Lowering) -> None:
         options.target or dockerfile.stages[-1].name,
     )
     _check_default_bases(state, defaults)
-    state.meta_args, state.global_infos = meta_args(
-        defaults, dockerfile.meta_args, state.build_args, state.lex
-    )
+    state.meta_args, state.global_infos = meta_args(defaults, dockerfile.meta_args, state.build_args, state.lex)
 
 
 def _check_default_bases(state: Lowering, defaults: dict[str, str]) -> None:

@@ -37,9 +37,7 @@ def resolve(state: Lowering, wanted: set[StageState]) -> None:
         CompileError: a base that is no reference, or cannot be looked up.
         Unanswered: images that are not known yet, all at once.
     """
-    open_stages = [
-        stage for stage in state.table.stages if not (stage.base or stage.dispatched or stage.resolved)
-    ]
+    open_stages = [stage for stage in state.table.stages if not (stage.base or stage.dispatched or stage.resolved)]
     for stage in open_stages:
         if stage in wanted:
             _want(state, stage)
@@ -86,9 +84,7 @@ def _want(state: Lowering, stage: StageState) -> None:
 
 def _request(state: Lowering, ref: str, platform: Platform) -> ImageRequest:
     prefix = f"[{platforms.format_all(platform)} internal]" if state.options.multi_platform else "[internal]"
-    return ImageRequest(
-        ref, platform, state.options.resolve_mode, log_name=f"{prefix} load metadata for {ref}"
-    )
+    return ImageRequest(ref, platform, state.options.resolve_mode, log_name=f"{prefix} load metadata for {ref}")
 
 
 def _resolve(state: Lowering, stage: StageState, *, needed: bool) -> None:
@@ -140,9 +136,7 @@ def _replace(state: Lowering, stage: StageState, context: NamedContext) -> None:
             stage.platform = loaded.image.platform
 
 
-def _start_from_context(
-    state: Lowering, stage: StageState, context: NamedContext, platform: Platform
-) -> None:
+def _start_from_context(state: Lowering, stage: StageState, context: NamedContext, platform: Platform) -> None:
     """A named context in the place of a base image."""
     loaded = contexts.load(state, context, stage)
     image = loaded.image if loaded.image is not None else ImageConfig.empty(platform)
@@ -155,9 +149,7 @@ def _start_from_context(
     stage.platform = platform
 
 
-def _look_up(
-    state: Lowering, stage: StageState, written: str, ref: Reference, platform: Platform
-) -> Platform:
+def _look_up(state: Lowering, stage: StageState, written: str, ref: Reference, platform: Platform) -> Platform:
     """Take digest and config of the base image; returns the platform it is used for."""
     answer = state.image(_request(state, stage.base_name, platform))
     if answer.error:

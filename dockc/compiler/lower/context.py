@@ -180,9 +180,7 @@ class LocalSource:
 
     __slots__ = ("exclude", "name", "session", "shared_key_hint", "shown_name")
 
-    def __init__(
-        self, name: str, session: str, shared_key_hint: str, exclude: list[str], shown_name: str
-    ) -> None:
+    def __init__(self, name: str, session: str, shared_key_hint: str, exclude: list[str], shown_name: str) -> None:
         self.name: Final = name
         self.session: Final = session
         self.shared_key_hint: Final = shared_key_hint

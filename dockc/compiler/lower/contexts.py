@@ -170,7 +170,7 @@ def _image_request(state: Lowering, context: NamedContext, rest: str) -> ImageRe
         raise CompileError(error.message) from None
     return ImageRequest(
         str(named),
-        context.platform or state.target,
+        context.platform or state.options.host_platform,
         state.options.resolve_mode,
         log_name=f"[context {context.full_name}] load metadata for {ref}",
     )
@@ -183,9 +183,7 @@ def _load_image(state: Lowering, context: NamedContext, rest: str) -> LoadedCont
     answer = state.image(_image_request(state, context, rest))
     image = _config(state, answer)
     image.created = ""
-    value = state.builder.image(
-        _full_ref(answer.ref), platform=context.platform, meta=_shown(context, ref)
-    )
+    value = state.builder.image(_full_ref(answer.ref), platform=context.platform, meta=_shown(context, ref))
     return LoadedContext(value, image, _normal(context.platform))
 
 
@@ -200,7 +198,7 @@ def _layout_request(state: Lowering, context: NamedContext, rest: str) -> ImageR
     stand_in = references.parse_normalized(context.name).with_digest(parsed.digest)
     return ImageRequest(
         str(stand_in),
-        context.platform or state.target,
+        context.platform or state.options.host_platform,
         state.options.resolve_mode,
         store=parsed.name,
         log_name=f"[context {context.full_name}] load metadata for {stand_in}",
@@ -382,9 +380,7 @@ def open_main(state: Lowering) -> MainContext:
     if dockerfile is None or options.force_local_dockerfile:
         dockerfile = _local_dockerfile(state, filename)
     data = state.dockerfile.source.data
-    return MainContext(
-        remote, SourceMap(filename, DOCKERFILE_LANGUAGE, data, dockerfile), identifier, attrs
-    )
+    return MainContext(remote, SourceMap(filename, DOCKERFILE_LANGUAGE, data, dockerfile), identifier, attrs)
 
 
 def _local_dockerfile(state: Lowering, filename: str) -> Value:

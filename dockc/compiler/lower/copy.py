@@ -12,6 +12,7 @@ from dockc.compiler.ir.ops import Copy, Mkfile
 from dockc.compiler.lower.context import as_compile_error, command_meta, internal_name
 from dockc.compiler.lower.contexts import git_value
 from dockc.compiler.lower.names import command_text, same_step_name, step_name
+from dockc.compiler.lower.words import Expander
 from dockc.compiler.numbers import NumberError, parse_uint
 from dockc.compiler.urls import http_filename, is_git, is_http, parse_git_ref
 from dockc.errors import CompileError, DockcError
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from dockc.compiler.ast import SourcesAndDest
     from dockc.compiler.ir.ops import FileAction, Value
     from dockc.compiler.lower.context import Lowering
-    from dockc.compiler.lower.words import Expander
     from dockc.compiler.stages import StageState, Step
     from dockc.compiler.urls import GitRef
 
@@ -80,9 +80,7 @@ class _Job:
         self.uses_context = True
 
 
-def lower_copy(
-    state: Lowering, stage: StageState, step: Step, copy: CopyInstruction, expand: Expander
-) -> None:
+def lower_copy(state: Lowering, stage: StageState, step: Step, copy: CopyInstruction, expand: Expander) -> None:
     """`COPY`: from the context, a stage or an image."""
     job = _Job(state, stage, step, copy, expand)
     sources, contents = _expand_words(job)
@@ -120,11 +118,10 @@ def _expand_words(job: _Job) -> tuple[list[str], list[tuple[str, str]]]:
         job.checksum = expand(instruction.checksum.text)
     sources = expand.each(instruction.sources)
     job.dest = expand(instruction.dest.text)
-    contents = []
-    if instruction.contents:
-        raw = type(expand)(job.state.heredoc_lex, job.stage, job.step, expand.linter)
-        for content in instruction.contents:
-            contents.append((content.path, raw(content.data) if content.expand else content.data))
+    raw = Expander(job.state.heredoc_lex, job.stage, job.step, expand.linter)
+    contents = [
+        (content.path, raw(content.data) if content.expand else content.data) for content in instruction.contents
+    ]
     return sources, contents
 
 
@@ -207,9 +204,7 @@ def parse_mode(text: str) -> tuple[int, str]:
     """
     if not text:
         return -1, ""
-    wrong = CompileError(
-        f"invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777"
-    )
+    wrong = CompileError(f"invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777")
     try:
         mode = parse_uint(text, base=8, bits=32)
     except NumberError:

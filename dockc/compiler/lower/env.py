@@ -86,9 +86,7 @@ def lower_env(state: Lowering, stage: StageState, step: Step, env: Env, expand: 
     stage.image.commit(" ".join(shown), state.created, layer=False)
 
 
-def lower_workdir(
-    state: Lowering, stage: StageState, step: Step, workdir: Workdir, expand: Expander
-) -> None:
+def lower_workdir(state: Lowering, stage: StageState, step: Step, workdir: Workdir, expand: Expander) -> None:
     """`WORKDIR`: change to a directory, and make it."""
     path = expand(workdir.path.text)
     system = stage.system

@@ -10,8 +10,8 @@ from dockc.compiler.ast import Add, Arg
 from dockc.compiler.ir.module import NO_META
 from dockc.compiler.ir.ops import FileOp, SourceOp
 from dockc.compiler.lower import contexts
-from dockc.compiler.lower.contexts import git_value
 from dockc.compiler.lower.context import as_compile_error
+from dockc.compiler.lower.contexts import git_value
 from dockc.compiler.numbers import NumberError, parse_int
 from dockc.compiler.resolve import GitRequest, HttpRequest
 from dockc.compiler.scope import assign, expand, located
@@ -75,11 +75,10 @@ def _resolve(state: Lowering, main: MainContext, text: str) -> Time | None:
     for stage in state.dockerfile.stages:
         if stage.name and stage.name.lower() == text.lower():
             try:
-                return _time_of(state, _stage_source(state, stage))
+                source = _stage_source(state, stage)
             except CompileError as error:
-                if error.locations:
-                    raise
                 raise located(error, stage.lines) from None
+            return _time_of(state, source)
     raise CompileError(f"invalid SOURCE_DATE_EPOCH: {text}")
 
 

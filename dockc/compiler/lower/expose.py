@@ -66,9 +66,7 @@ def _ports(text: str, step: Step, linter: Linter) -> list[str]:
         if host_ports is None:
             raise CompileError(f"invalid hostPort: {host}")
         if len(ports) != len(host_ports) and len(ports) > 1:
-            raise CompileError(
-                f"invalid ranges specified for container and host Ports: {container} and {host}"
-            )
+            raise CompileError(f"invalid ranges specified for container and host Ports: {container} and {host}")
     return [f"{port}/{protocol.lower()}" for port in ports]
 
 

@@ -10,7 +10,7 @@ from dockc.compiler.lower import contexts
 from dockc.compiler.lower.bases import resolve
 from dockc.compiler.mounts import parse_mount
 from dockc.compiler.numbers import NumberError, parse_int
-from dockc.compiler.scope import expand, located, ranges
+from dockc.compiler.scope import located, ranges
 from dockc.compiler.stages import SCRATCH, StageState, Step, check_cycles, reachable
 from dockc.compiler.suggest import nearest
 from dockc.errors import CompileError
@@ -73,7 +73,7 @@ def _base_name(state: Lowering, stage: Stage, linter: Linter) -> tuple[str, set[
     try:
         match = state.lex.expand(text, state.meta_args)
     except WordError as error:
-        _report_undeclared(state, getattr(error, "unmatched", ()), stage, linter)
+        _report_undeclared(state, error.unmatched, stage, linter)
         raise located(CompileError(error.message), stage.lines) from None
     _report_undeclared(state, match.unmatched, stage, linter)
     if not match.result:
@@ -86,7 +86,7 @@ def _platform(state: Lowering, stage: Stage, linter: Linter) -> tuple[Platform, 
     try:
         match = state.lex.expand(text, state.meta_args)
     except WordError as error:
-        _report_undeclared(state, getattr(error, "unmatched", ()), stage, linter)
+        _report_undeclared(state, error.unmatched, stage, linter)
         problem = CompileError(f"failed to process arguments for platform : {error.message}")
         raise located(problem, stage.lines) from None
     _report_undeclared(state, match.unmatched, stage, linter)
@@ -109,12 +109,11 @@ def _with_suggestion(state: Lowering, error: CompileError, names: Iterable[str])
     for name in sorted(names):
         suggestion = nearest(name, state.meta_args)
         if suggestion:
-            better = CompileError(
+            return CompileError(
                 f"{error.message} (did you mean {suggestion}?)",
                 locations=error.locations,
                 suggestion=suggestion,
             )
-            return better
     return error
 
 
@@ -134,9 +133,7 @@ def _report_redundant(state: Lowering, text: str, match: Expanded, stage: Stage,
     if match.unmatched or match.matched != {"TARGETPLATFORM"}:
         return
     if match.result == state.meta_args.get("TARGETPLATFORM", ""):
-        message = (
-            f"Setting platform to predefined {text} in FROM is redundant as this is the default behavior"
-        )
+        message = f"Setting platform to predefined {text} in FROM is redundant as this is the default behavior"
         linter.report("RedundantTargetPlatform", message, stage.lines)
 
 
@@ -203,9 +200,7 @@ def _step(state: Lowering, instruction: Instruction, lines: Lines, *, on_build: 
     if isinstance(instruction, Copy) and instruction.from_.text:
         sources = (_copy_source(state, instruction.from_.text, lines),)
     elif isinstance(instruction, Run) and instruction.mounts:
-        sources = tuple(
-            _mount_source(state, parse_mount(mount.text, None).from_) for mount in instruction.mounts
-        )
+        sources = tuple(_mount_source(state, parse_mount(mount.text, None).from_) for mount in instruction.mounts)
     return Step(instruction, lines, sources, on_build=on_build)
 
 
@@ -259,9 +254,8 @@ def _read_triggers(state: Lowering, stage: StageState) -> bool:
     """Put the triggers of the base before the stage's own steps; whether they read other stages."""
     triggers = list(stage.image.on_build)
     if stage.base is not None and not stage.triggers_read:
-        for step in stage.base.steps:
-            if isinstance(step.instruction, Onbuild):
-                triggers.append(step.instruction.expression)
+        instructions = [step.instruction for step in stage.base.steps]
+        triggers += [each.expression for each in instructions if isinstance(each, Onbuild)]
         stage.triggers_read = True
     if not triggers:
         return False

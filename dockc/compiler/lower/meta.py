@@ -33,8 +33,44 @@ if TYPE_CHECKING:
 
 _REALTIME = [f"RTMIN+{n}" for n in range(1, 16)] + [f"RTMAX-{n}" for n in range(1, 15)]
 _SIGNALS = frozenset(
-    "ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT SEGV STKFLT STOP SYS TERM TRAP "
-    "TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ RTMIN RTMAX".split()
+    [
+        "ABRT",
+        "ALRM",
+        "BUS",
+        "CHLD",
+        "CLD",
+        "CONT",
+        "FPE",
+        "HUP",
+        "ILL",
+        "INT",
+        "IO",
+        "IOT",
+        "KILL",
+        "PIPE",
+        "POLL",
+        "PROF",
+        "PWR",
+        "QUIT",
+        "SEGV",
+        "STKFLT",
+        "STOP",
+        "SYS",
+        "TERM",
+        "TRAP",
+        "TSTP",
+        "TTIN",
+        "TTOU",
+        "URG",
+        "USR1",
+        "USR2",
+        "VTALRM",
+        "WINCH",
+        "XCPU",
+        "XFSZ",
+        "RTMIN",
+        "RTMAX",
+    ]
 ) | frozenset(_REALTIME)
 
 
@@ -83,9 +119,7 @@ def lower_cmd(state: Lowering, stage: StageState, step: Step, cmd: Cmd, expand: 
     stage.image.commit(f"CMD {_quoted(args)}", state.created, layer=False)
 
 
-def lower_entrypoint(
-    state: Lowering, stage: StageState, step: Step, entrypoint: Entrypoint, expand: Expander
-) -> None:
+def lower_entrypoint(state: Lowering, stage: StageState, step: Step, entrypoint: Entrypoint, expand: Expander) -> None:
     """`ENTRYPOINT`: what a container always runs; the base's CMD makes no sense with it."""
     _report_repeated(stage.entrypoint_lines, entrypoint.name, expand.linter)
     stage.entrypoint_lines = step.lines
@@ -118,9 +152,7 @@ def lower_volume(state: Lowering, stage: StageState, step: Step, volume: Volume,
     stage.image.commit(f"VOLUME [{' '.join(names)}]", state.created, layer=False)
 
 
-def lower_stopsignal(
-    state: Lowering, stage: StageState, step: Step, stopsignal: Stopsignal, expand: Expander
-) -> None:
+def lower_stopsignal(state: Lowering, stage: StageState, step: Step, stopsignal: Stopsignal, expand: Expander) -> None:
     """`STOPSIGNAL`: how a container is asked to end."""
     signal = expand(stopsignal.signal.text)
     if not _is_signal(signal):
@@ -136,9 +168,7 @@ def _is_signal(text: str) -> bool:
         return text.upper().removeprefix("SIG") in _SIGNALS
 
 
-def lower_healthcheck(
-    state: Lowering, stage: StageState, step: Step, check: Healthcheck, expand: Expander
-) -> None:
+def lower_healthcheck(state: Lowering, stage: StageState, step: Step, check: Healthcheck, expand: Expander) -> None:
     """`HEALTHCHECK`: how to find out whether a container is well."""
     _report_repeated(stage.healthcheck_lines, check.name, expand.linter)
     stage.healthcheck_lines = step.lines
@@ -185,16 +215,12 @@ def _fraction(value: int, size: int) -> str:
     return f"{whole}.{digits}" if digits else str(whole)
 
 
-def lower_maintainer(
-    state: Lowering, stage: StageState, step: Step, maintainer: Maintainer, expand: Expander
-) -> None:
+def lower_maintainer(state: Lowering, stage: StageState, step: Step, maintainer: Maintainer, expand: Expander) -> None:
     """`MAINTAINER`: the image's author."""
     stage.image.author = maintainer.maintainer.text
     stage.image.commit(f"MAINTAINER {maintainer.maintainer.text}", state.created, layer=False)
 
 
-def lower_onbuild(
-    state: Lowering, stage: StageState, step: Step, onbuild: Onbuild, expand: Expander
-) -> None:
+def lower_onbuild(state: Lowering, stage: StageState, step: Step, onbuild: Onbuild, expand: Expander) -> None:
     """`ONBUILD`: an instruction for builds on top of this image."""
     stage.image.on_build.append(onbuild.expression)

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from dockc.grammar.word import Lex
 
 
-def step_name(
-    state: Lowering, stage: StageState, text: str, platform: Platform | None, env: Mapping[str, str]
-) -> str:
+def step_name(state: Lowering, stage: StageState, text: str, platform: Platform | None, env: Mapping[str, str]) -> str:
     """The text behind stage, number and platform; counts the step."""
     if not stage.step_total:
         return text
@@ -34,9 +32,7 @@ def same_step_name(
     return _decorated(state, stage, text, platform, env)
 
 
-def _decorated(
-    state: Lowering, stage: StageState, text: str, platform: Platform | None, env: Mapping[str, str]
-) -> str:
+def _decorated(state: Lowering, stage: StageState, text: str, platform: Platform | None, env: Mapping[str, str]) -> str:
     out = "["
     if state.options.multi_platform and platform is not None:
         out += f"{platforms.format_all(platform)}{_cross_suffix(platform, env)} "

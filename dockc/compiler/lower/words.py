@@ -36,7 +36,7 @@ class Expander:
         try:
             expanded = self.lex.expand(text, self.stage.env)
         except WordError as error:
-            self._report(getattr(error, "unmatched", ()))
+            self._report(error.unmatched)
             raise CompileError(error.message) from None
         if expanded.unmatched:
             self._report(expanded.unmatched)

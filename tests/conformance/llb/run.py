@@ -159,9 +159,7 @@ class Run:
         found += self._compare("base_image", actual_base, expected.get("base_image"))
         epoch = None if compiled.epoch is None else compiled.epoch.seconds
         found += self._compare("epoch", epoch, expected.get("epoch"))
-        found += self._compare(
-            "is_ignore_cache", compiled.ignore_cache, expected.get("is_ignore_cache", False)
-        )
+        found += self._compare("is_ignore_cache", compiled.ignore_cache, expected.get("is_ignore_cache", False))
         extras = {}
         for name in compiled.extras:
             extra = compiled.extra_definition(name)
@@ -289,9 +287,7 @@ def _first_difference(actual: Any, expected: Any, path: str = "") -> str:
     if isinstance(actual, dict) and isinstance(expected, dict):
         for key in sorted({*actual, *expected}):
             if actual.get(key, _ABSENT) != expected.get(key, _ABSENT):
-                return _first_difference(
-                    actual.get(key, _ABSENT), expected.get(key, _ABSENT), f"{path}.{key}"
-                )
+                return _first_difference(actual.get(key, _ABSENT), expected.get(key, _ABSENT), f"{path}.{key}")
     if isinstance(actual, list) and isinstance(expected, list):
         for index, (one, other) in enumerate(zip(actual, expected, strict=False)):
             if one != other:

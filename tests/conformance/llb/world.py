@@ -136,9 +136,7 @@ def frontend_options(case: dict[str, Any]) -> dict[str, str]:
 
 def compile_options(case: dict[str, Any]) -> CompileOptions:
     """The options of a case. Raises CompileError for options that the frontend refuses."""
-    build = tuple(
-        platforms.normalize(platforms.parse(text)) for text in case.get("build_platforms", ("linux/amd64",))
-    )
+    build = tuple(platforms.normalize(platforms.parse(text)) for text in case.get("build_platforms", ("linux/amd64",)))
     return CompileOptions.from_attrs(
         frontend_options(case),
         build_platforms=build,
