@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,11 +62,17 @@ class LocalNames:
             return None
         return found if ref.digest in ("", found.digest) else None
 
-    def put(self, ref: Reference, target: Descriptor) -> None:
-        """Remember what a tag stands for; references by digest need no memory."""
+    def put(self, ref: Reference, target: Descriptor, *, built: bool = False) -> None:
+        """Remember what a tag stands for; references by digest need no memory.
+
+        Args:
+            ref: the name.
+            target: manifest or index.
+            built: it was made here, so that it is listed and not pruned; a pulled one can be had again.
+        """
         if ref.digest:
             return
-        entry = {"name": str(ref.tag_name_only()), "target": target.to_json()}
+        entry = {"name": str(ref.tag_name_only()), "target": target.to_json(), "built": built}
         self._folder.mkdir(exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=".new-")
         try:
@@ -77,6 +84,24 @@ class LocalNames:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+    def built(self) -> Iterator[tuple[Reference, Descriptor]]:
+        """Names of images that were made here."""
+        for file in sorted(self._folder.glob("[0-9a-f]*")):
+            try:
+                fields = decode(file.read_bytes()[:_ENTRY_LIMIT], "image name")
+                if fields.flag("built"):
+                    yield references.parse_normalized(fields.text("name")), Descriptor.from_fields(fields.object("target"))
+            except (OSError, InvalidDocument, references.InvalidReference):
+                continue
+
+    def remove(self, ref: Reference) -> bool:
+        """Forget a name; whether it was known."""
+        try:
+            self._file(ref).unlink()
+        except FileNotFoundError:
+            return False
+        return True
 
     def _file(self, ref: Reference) -> Path:
         name = str(ref.tag_name_only())
