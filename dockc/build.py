@@ -124,6 +124,36 @@ def build(request: BuildRequest, sink: StatusSink) -> Built:
     return asyncio.run(_build(request, root, _Counting(sink)))
 
 
+def build_and_show(request: BuildRequest, *, mode: str, metadata_file: Path | None, iidfile: Path | None) -> Built:
+    """`dockc build`: build with a progress view on standard error, and write what the user wants to know.
+
+    Raises:
+        DockcError: as `build`; the view has shown the failed step's log by then.
+    """
+    import sys
+
+    from dockc.console.progress import make_view
+    from dockc.runtime.exporter.export import metadata_file as metadata_text
+
+    view = make_view(mode, sys.stderr)
+    try:
+        built = build(request, view)
+    except BaseException as exc:
+        view.finish(exc)
+        raise
+    view.finish()
+    digest = built.metadata.get("containerimage.digest", "")
+    if metadata_file is not None:
+        metadata_file.write_bytes(metadata_text(built.exported))
+    if iidfile is not None:
+        iidfile.write_text(digest)
+    if mode == "quiet":
+        sys.stdout.write(digest + "\n")
+    elif mode != "rawjson":
+        sys.stderr.write(f"{built.executed} steps run, {built.cached} cached\n")
+    return built
+
+
 async def _build(request: BuildRequest, root: Path, sink: _Counting) -> Built:
     from dockc.runtime.registry.client import Client
     from dockc.runtime.registry.credentials import DockerConfig

@@ -52,6 +52,8 @@ Level = Annotated[
     int, typer.Option("-O", min=0, max=2, help="Optimisation level: 0 none, 1 no byte changes (default), 2 all.")
 ]
 Passes = Annotated[str, typer.Option("--passes", metavar="NAMES", help="Run exactly these passes, separated by commas.")]
+Locked = Annotated[Path | None, typer.Option("--locked", metavar="FILE", help="Compile with this lock file's answers only, and fail where they do not do.")]
+Squash = Annotated[int, typer.Option("--squash", min=0, max=2, help="Merge file operations that need no layer of their own: 1 within a run of them, 2 all of the stage.")]
 Store = Annotated[
     Path | None, typer.Option("--store", metavar="DIR", envvar="DOCKC_STORE", help="Where layers, images and the cache live.")
 ]
@@ -80,6 +82,9 @@ def _options(
     label: list[str],
     opt: list[str],
     no_cache: bool,
+    no_cache_filter: list[str] | None = None,
+    network: str = "",
+    add_host: list[str] | None = None,
 ) -> dict[str, str]:
     """The short forms as frontend options; later ones win over `--opt` of the same key."""
     from dockc.frontend import frontend_attrs
@@ -91,6 +96,9 @@ def _options(
         labels=label,
         opts=opt,
         no_cache=no_cache,
+        no_cache_filter=no_cache_filter or (),
+        network=network,
+        hosts=add_host or (),
     )
 
 
@@ -112,8 +120,10 @@ def compile(  # noqa: A001  the command's name
     no_cache: NoCache = False,
     answers: Answers = None,
     offline: Offline = False,
+    locked: Locked = None,
     level: Level = 1,
     passes: Passes = "",
+    squash: Squash = 0,
     print_after: Annotated[list[str], typer.Option("--print-after", metavar="PASS", help="Print the IR after this pass to standard error.")] = [],  # noqa: B006
     print_after_all: Annotated[bool, typer.Option("--print-after-all", help="Print the IR after every pass.")] = False,
     time_passes: Annotated[bool, typer.Option("--time-passes", help="Print the time that each pass takes.")] = False,
@@ -136,8 +146,10 @@ def compile(  # noqa: A001  the command's name
         contexts=named_contexts(build_context),
         answers=answers,
         offline=offline,
+        locked=locked,
         level=level,
         passes=passes,
+        squash=squash,
         print_after=tuple(print_after),
         print_after_all=print_after_all,
         time_passes=time_passes,
@@ -145,6 +157,268 @@ def compile(  # noqa: A001  the command's name
         store=store,
     )
     _write(compile_command(request, form, sys.stderr.write), output)
+
+Tag = Annotated[list[str], typer.Option("--tag", "-t", metavar="NAME[:TAG]", help="Name the image; may be repeated.")]
+OutputOption = Annotated[
+    list[str],
+    typer.Option("--output", "-o", metavar="type=TYPE[,KEY=VALUE]", help="What to make: type=oci, docker, local, tar, image or registry, with dest=PATH; or a directory. Default: the image stays in dockc's store."),
+]
+Executor = Annotated[str, typer.Option("--executor", metavar="NAME", help="What runs steps: auto, embedded, crun or runc.")]
+
+
+@app.command()
+def build(
+    context: Context = ".",
+    file: File = "",
+    tag: Tag = [],  # noqa: B006
+    output: OutputOption = [],  # noqa: B006
+    target: Target = "",
+    build_arg: BuildArg = [],  # noqa: B006
+    platform: PlatformOption = [],  # noqa: B006
+    label: Label = [],  # noqa: B006
+    build_context: BuildContext = [],  # noqa: B006
+    opt: Opt = [],  # noqa: B006
+    no_cache: NoCache = False,
+    no_cache_filter: Annotated[list[str], typer.Option("--no-cache-filter", metavar="STAGE", help="Run every step of these stages.")] = [],  # noqa: B006
+    secret: Annotated[list[str], typer.Option("--secret", metavar="id=ID[,src=PATH|env=NAME]", help="A secret for `RUN --mount=type=secret`.")] = [],  # noqa: B006
+    ssh: Annotated[list[str], typer.Option("--ssh", metavar="ID[=SOCKET|KEY]", help="An SSH agent or key for `RUN --mount=type=ssh`.")] = [],  # noqa: B006
+    allow: Annotated[list[str], typer.Option("--allow", metavar="ENTITLEMENT", help="Allow network.host or security.insecure.")] = [],  # noqa: B006
+    network: Annotated[str, typer.Option("--network", metavar="MODE", help="Network of RUN steps: default, none or host.")] = "",
+    add_host: Annotated[list[str], typer.Option("--add-host", metavar="HOST=IP", help="A line for /etc/hosts of RUN steps.")] = [],  # noqa: B006
+    push: Annotated[bool, typer.Option("--push", help="Short for --output=type=registry.")] = False,
+    load: Annotated[bool, typer.Option("--load", help="Short for --output=type=docker: load into the local Docker engine.")] = False,
+    progress: Annotated[str, typer.Option("--progress", metavar="MODE", help="auto, tty, plain, rawjson or quiet.")] = "auto",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the image's digest only.")] = False,
+    metadata_file: Annotated[Path | None, typer.Option("--metadata-file", metavar="FILE", help="Write the result's digests as JSON.")] = None,
+    iidfile: Annotated[Path | None, typer.Option("--iidfile", metavar="FILE", help="Write the image's digest.")] = None,
+    answers: Answers = None,
+    offline: Offline = False,
+    locked: Locked = None,
+    level: Level = 1,
+    passes: Passes = "",
+    squash: Squash = 0,
+    executor: Executor = "auto",
+    snapshotter: Annotated[str, typer.Option("--snapshotter", metavar="NAME", help="How layers are stacked: auto, overlay or native.")] = "auto",
+    parallelism: Annotated[int, typer.Option("--parallelism", min=0, help="Steps that run at once; 0: as many as there are cores.")] = 0,
+    store: Store = None,
+) -> None:
+    """Build an image. No daemon and no root needed."""
+    from dockc.build import BuildRequest, build_and_show
+    from dockc.frontend import CompileRequest, named_contexts
+    from dockc.runtime.exporter.options import parse_output
+
+    attrs = _options(
+        target=target,
+        build_arg=build_arg,
+        platform=platform,
+        label=label,
+        opt=opt,
+        no_cache=no_cache,
+        no_cache_filter=no_cache_filter,
+        network=network,
+        add_host=add_host,
+    )
+    texts = [*output, *(["type=registry"] if push else []), *(["type=docker"] if load else [])]
+    request = BuildRequest(
+        compile=CompileRequest(
+            context,
+            file,
+            attrs=attrs,
+            contexts=named_contexts(build_context),
+            answers=answers,
+            offline=offline,
+            locked=locked,
+            level=level,
+            passes=passes,
+            squash=squash,
+            store=store,
+        ),
+        outputs=tuple(parse_output(text) for text in texts),
+        names=tuple(tag),
+        secrets=tuple(secret),
+        ssh=tuple(ssh),
+        allow=frozenset(allow),
+        executor=executor,
+        snapshotter=snapshotter,
+        parallelism=parallelism,
+    )
+    build_and_show(request, mode="quiet" if quiet else progress, metadata_file=metadata_file, iidfile=iidfile)
+
+
+@app.command(name="run", context_settings={"allow_interspersed_args": False})
+def run_image(
+    image: Annotated[str, typer.Argument(help="Name of an image that was built here.")],
+    command: Annotated[list[str] | None, typer.Argument(help="Command and arguments instead of the image's CMD.")] = None,
+    env: Annotated[list[str], typer.Option("--env", "-e", metavar="NAME=VALUE", help="Set an environment variable.")] = [],  # noqa: B006
+    user: Annotated[str, typer.Option("--user", "-u", help="Run as this user instead of the image's.")] = "",
+    workdir: Annotated[str, typer.Option("--workdir", "-w", help="Working directory instead of the image's.")] = "",
+    executor: Executor = "auto",
+    store: Store = None,
+) -> int:
+    """Run the program of an image; what it writes is thrown away. Ends with the program's exit status."""
+    from dockc.container import run as run_container
+
+    return run_container(
+        image,
+        command or [],
+        store=store,
+        executor=executor,
+        stdout=sys.stdout.buffer,
+        stderr=sys.stderr.buffer,
+        env=env,
+        user=user,
+        workdir=workdir,
+    )
+
+
+@app.command()
+def images(
+    remove: Annotated[list[str], typer.Option("--remove", metavar="NAME", help="Take a name away; its layers go with the next prune.")] = [],  # noqa: B006
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+    store: Store = None,
+) -> None:
+    """List the images that were built under a name."""
+    from dockc.console.tables import render_images
+    from dockc.store import forget_images
+    from dockc.store import images as named
+
+    if remove:
+        forget_images(store, remove)
+        return
+    _write(render_images(named(store), as_json=json_output).encode(), None)
+
+
+@app.command()
+def du(
+    filters: Annotated[list[str], typer.Option("--filter", metavar="CONDITION", help="Only records that match, such as `type==exec.cachemount`.")] = [],  # noqa: B006
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+    store: Store = None,
+) -> None:
+    """Show what the store holds and what it takes."""
+    from dockc.console.tables import render_usage
+    from dockc.store import usage
+
+    _write(render_usage(usage(store, filters), as_json=json_output).encode(), None)
+
+
+@app.command()
+def prune(
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Internal records too.")] = False,
+    filters: Annotated[list[str], typer.Option("--filter", metavar="CONDITION", help="Only records that match; `until=24h` keeps recent ones.")] = [],  # noqa: B006
+    keep_storage: Annotated[str, typer.Option("--keep-storage", metavar="SIZE", help="Stop when no more than this is used, such as 10GB.")] = "",
+    store: Store = None,
+) -> None:
+    """Remove build cache that nothing needs. Images with a name stay."""
+    from dockc.console.tables import render_pruned
+    from dockc.store import prune as prune_store
+    from dockc.units import parse_duration, parse_size
+
+    until = [f.removeprefix("until=") for f in filters if f.startswith("until=")]
+    pruned = prune_store(
+        store,
+        everything=everything,
+        filters=[f for f in filters if not f.startswith("until=")],
+        keep_storage=parse_size(keep_storage) if keep_storage else 0,
+        keep_duration=parse_duration(until[-1]) if until else 0,
+    )
+    _write(render_pruned(pruned).encode(), None)
+
+
+@app.command()
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Forget what cannot be used any more.")] = False,
+    store: Store = None,
+) -> int:
+    """Check the store: every blob's digest, every layer, every cache record. Ends with 1 if something is wrong."""
+    from dockc.store import examine
+
+    report = examine(store, fix=fix)
+    for finding in report.findings:
+        sys.stdout.write(f"{finding.problem}: {finding.subject}: {finding.message}{' (fixed)' if finding.fixed else ''}\n")
+    sys.stdout.write(f"{report.blobs} blobs and {report.records} records checked: {'healthy' if report.healthy else 'damaged'}\n")
+    return 0 if report.healthy else 1
+
+
+@app.command()
+def base(
+    programs: Annotated[list[str] | None, typer.Argument(help="Programs by name or path, and further files. Default: a shell and its usual tools.")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="OCI layout to write; a `.tar` name gives an archive.")] = Path("base"),
+    name: Annotated[str, typer.Option("--name", help="Tag of the image in the layout.")] = "",
+) -> None:
+    """Make a base image from this machine's own programs and the libraries they need. No registry, no root."""
+    from dockc.runtime.basefs import DEFAULT_PROGRAMS
+    from dockc.runtime.basefs import base as make_base
+
+    written = make_base(programs or DEFAULT_PROGRAMS, output, name=name)
+    sys.stdout.write(f"{written.path}: {written.files} files, {written.layer_size} bytes, {written.digest}\n")
+
+
+@app.command(name="opt")
+def optimise(
+    file: Annotated[str, typer.Argument(help="IR as `dockc compile --emit=ir` prints it; `-` reads standard input.")] = "-",
+    passes: Passes = "",
+    level: Level = 1,
+    squash: Squash = 0,
+    emit: Annotated[str, typer.Option("--emit", metavar="FORM", help="ir, llb, dot, json or pb.")] = "ir",
+    verify_each: Annotated[bool, typer.Option("--verify-each", help="Verify the IR after every pass.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write there instead of standard output.")] = None,
+) -> None:
+    """Run passes over a file of IR."""
+    from dockc.frontend import optimise_text
+
+    data = sys.stdin.buffer.read() if file == "-" else _read(Path(file))
+    _write(optimise_text(data, passes=passes, level=level, squash=squash, emit=emit, verify=verify_each), output)
+
+
+@app.command(name="passes")
+def list_passes() -> None:
+    """List the passes and the levels that run them."""
+    from dockc.frontend import describe_passes
+
+    _write(describe_passes().encode(), None)
+
+
+@app.command()
+def decompile(
+    file: Annotated[str, typer.Argument(help="LLB as `dockc compile --emit=pb` writes it, or an image config with history (JSON); `-` reads standard input.")] = "-",
+) -> None:
+    """Write a plain Dockerfile for LLB or for an image's history."""
+    from dockc.frontend import decompile_bytes
+
+    data = sys.stdin.buffer.read() if file == "-" else _read(Path(file))
+    _write(decompile_bytes(data).encode("utf-8", "surrogateescape"), None)
+
+
+@app.command()
+def lock(
+    context: Context = ".",
+    file: File = "",
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: Dockerfile.lock beside the Dockerfile.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; end with 1 if the lock file is out of date.")] = False,
+    policy: Annotated[Path | None, typer.Option("--policy", metavar="FILE", help="Also write the pins as a BuildKit source policy (JSON).")] = None,
+    target: Target = "",
+    build_arg: BuildArg = [],  # noqa: B006
+    platform: PlatformOption = [],  # noqa: B006
+    build_context: BuildContext = [],  # noqa: B006
+    opt: Opt = [],  # noqa: B006
+    store: Store = None,
+) -> int:
+    """Write down what a Dockerfile's images, repositories and URLs are now, for `--locked` builds."""
+    from dockc.frontend import CompileRequest, named_contexts
+    from dockc.lockfile import lock_command
+
+    attrs = _options(target=target, build_arg=build_arg, platform=platform, label=[], opt=opt, no_cache=False)
+    request = CompileRequest(context, file, attrs=attrs, contexts=named_contexts(build_context), store=store)
+    return lock_command(request, output=output, check=check, policy=policy, log=sys.stderr.write)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        from dockc.errors import UsageError
+
+        raise UsageError(f"cannot read {path}: {exc.strerror}") from exc
 
 
 def _write(data: bytes, output: Path | None) -> None:

@@ -130,6 +130,8 @@ def frontend_attrs(
     opts: Iterable[str] = (),
     no_cache: bool = False,
     no_cache_filter: Iterable[str] = (),
+    network: str = "",
+    hosts: Iterable[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The command line's short forms as BuildKit's frontend options; they win over `--opt` of the same key.
@@ -166,6 +168,10 @@ def frontend_attrs(
         attrs["no-cache"] = ""
     elif stages := ",".join(no_cache_filter):
         attrs["no-cache"] = stages
+    if network and network != "default":
+        attrs["force-network-mode"] = network
+    if lines := [text if "=" in text else text.replace(":", "=", 1) for text in hosts]:
+        attrs["add-hosts"] = ",".join(lines)
     return attrs
 
 
@@ -490,3 +496,60 @@ def compile_command(request: CompileRequest, form: str, log: Callable[[str], obj
 
     log(render_warnings(compiled[0].warnings, inputs.front.source))
     return render(compiled, form)
+
+
+# --- IR and LLB given as files --------------------------------------------------------------------------
+
+
+def optimise_text(data: bytes, *, passes: str, level: int, squash: int, emit: str, verify: bool) -> bytes:
+    """`dockc opt`: IR text through passes to one of its forms.
+
+    Raises:
+        DockcError: text that is no IR, an unknown pass or form.
+    """
+    from dockc.compiler.emit import emit as emit_llb
+    from dockc.compiler.ir.parser import parse_module
+    from dockc.compiler.ir.printer import print_module
+    from dockc.compiler.passes import pipeline
+    from dockc.compiler.passes.pipeline import verify_each
+    from dockc.llb import text
+
+    module = parse_module(data.decode("utf-8", "surrogateescape"))
+    observers = (verify_each(),) if verify else ()
+    module = pipeline(level, passes or None, squash=squash, observers=observers).run(module)
+    if emit == "ir":
+        return print_module(module).encode("utf-8", "surrogateescape")
+    definition = emit_llb(module)
+    if emit == "pb":
+        return definition.to_bytes()
+    writers = {"llb": text.tree, "dot": text.dot, "json": text.json_lines}
+    if emit not in writers:
+        raise UsageError(f"unknown form {emit}", hint="Choose one of ir, llb, dot, json, pb.")
+    return writers[emit](definition).encode("utf-8", "surrogateescape")
+
+
+def describe_passes() -> str:
+    """`dockc passes`: name, levels and first sentence of each pass."""
+    from dockc.compiler.passes import PASSES, PRESETS, get_pass
+
+    lines = []
+    for name in sorted(PASSES):
+        levels = " ".join(f"-O{level}" for level, preset in PRESETS.items() if name in preset.split(","))
+        summary = (get_pass(name).__doc__ or "").strip().split("\n")[0]
+        lines.append(f"{name:16} {levels or '-':9} {summary}\n")
+    return "".join(lines)
+
+
+def decompile_bytes(data: bytes) -> str:
+    """`dockc decompile`: an image config (JSON) or a definition (protobuf) to a Dockerfile.
+
+    Raises:
+        DockcError: it is neither.
+    """
+    from dockc.compiler.decompile import decompile, decompile_history
+
+    if data.lstrip()[:1] == b"{":
+        return decompile_history(data)
+    from dockc.llb.definition import Definition
+
+    return decompile(Definition.parse(data))

@@ -279,7 +279,7 @@ def _image(source: ExportSource, output: Output, using: Exporters) -> Exported:
         known = LocalNames(using.content)
         for name in names:
             using.tell(f"naming to {name}")
-            known.put(name, replace(written.root, annotations={}, platform=None))
+            known.put(name, replace(written.root, annotations={}, platform=None), built=True)
             using.tell(f"naming to {name}", done=True)
     if push:
         if not names:

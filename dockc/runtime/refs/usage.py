@@ -38,12 +38,14 @@ class PrunePolicy:
         filters: see `parse_filter`; a record that matches any of them may go. None: every record.
         keep_duration: nanoseconds; records used within them stay.
         keep_storage: bytes; removal stops when no more than these are used.
+        keep_blobs: digests of blobs that stay, with the records that hold them (images with a name).
     """
 
     all: bool = False
     filters: tuple[Callable[[UsageRecord], bool], ...] = ()
     keep_duration: int = 0
     keep_storage: int = 0
+    keep_blobs: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +189,12 @@ def prune(core: Core, policy: PrunePolicy) -> Pruned:
                 children[parent] += 1
     queue = [(_age_key(r), r.id) for r in records.values() if not children[r.id]]
     heapq.heapify(queue)
+    kept = {blob.record for blob in core.db.blobs() if blob.descriptor.digest in policy.keep_blobs}
     removed: list[UsageRecord] = []
     freed = 0
     while queue and (not policy.keep_storage or total > policy.keep_storage):
         record = records[heapq.heappop(queue)[1]]
-        if not _may_go(record, policy) or not _unlocked(core, record):
+        if record.id in kept or not _may_go(record, policy) or not _unlocked(core, record):
             continue
         bytes_freed = core.remove(record.id)
         if bytes_freed < 0:
@@ -207,7 +210,7 @@ def prune(core: Core, policy: PrunePolicy) -> Pruned:
                 heapq.heappush(queue, (_age_key(records[parent]), parent))
     core.squashed.clean(everything=bool(removed))
     partial = core.content.clean(partial_older_than=0.0 if policy.all else _DAY)
-    other = 0 if policy.filters or policy.keep_storage else _remove_loose_blobs(core)
+    other = 0 if policy.filters or policy.keep_storage else _remove_loose_blobs(core, policy.keep_blobs)
     return Pruned(tuple(removed), freed + partial + other, other)
 
 
@@ -240,13 +243,13 @@ def _unlocked(core: Core, record: UsageRecord) -> bool:
     return True
 
 
-def _remove_loose_blobs(core: Core) -> int:
+def _remove_loose_blobs(core: Core, keep: frozenset[str]) -> int:
     """Blobs that no record has (manifests, configs, interrupted exports).
 
     While other processes work, only those that nobody has touched for a day: they may be about to be used.
     """
     alone = living(core.root) <= {core.lease.id}
-    named = {blob.descriptor.digest for blob in core.db.blobs()}
+    named = {blob.descriptor.digest for blob in core.db.blobs()} | keep
     freed = 0
     for digest in list(core.content.digests()):
         if digest not in named and (alone or core.content.age(digest) > _DAY):
