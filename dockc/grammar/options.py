@@ -58,7 +58,7 @@ def options(text: str) -> list[Option]:
 def _error(text: str, at: int) -> BadOptions:
     """What is wrong with the field that begins at `at`."""
     if text[at] != '"':
-        place, what = text.index('"', at), 'bare " in non-quoted field'
+        place, what = text.index('"', at), 'bare " in non-quoted-field'
     else:
         what = 'extraneous or missing " in quoted-field'
         place = at + 1

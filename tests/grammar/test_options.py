@@ -39,8 +39,8 @@ def test_fields(text: str, fields: list[str]) -> None:
     [
         ("", "EOF"),
         ("\n", "EOF"),
-        ('a"b', 'parse error on line 1, column 2: bare " in non-quoted field'),
-        ('é,a"b', 'parse error on line 1, column 5: bare " in non-quoted field'),
+        ('a"b', 'parse error on line 1, column 2: bare " in non-quoted-field'),
+        ('é,a"b', 'parse error on line 1, column 5: bare " in non-quoted-field'),
         ('"a', 'parse error on line 1, column 2: extraneous or missing " in quoted-field'),
         ('"a"b', 'parse error on line 1, column 3: extraneous or missing " in quoted-field'),
         ('x,"a""', 'parse error on line 1, column 7: extraneous or missing " in quoted-field'),
