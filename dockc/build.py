@@ -132,7 +132,7 @@ def build_and_show(request: BuildRequest, *, mode: str, metadata_file: Path | No
     """
     import sys
 
-    from dockc.console.progress import make_view
+    from dockc.console.view import make_view
     from dockc.runtime.exporter.export import metadata_file as metadata_text
 
     view = make_view(mode, sys.stderr)

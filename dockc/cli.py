@@ -278,7 +278,7 @@ def images(
     store: Store = None,
 ) -> None:
     """List the images that were built under a name."""
-    from dockc.console.tables import render_images
+    from dockc.console.view import render_images
     from dockc.store import forget_images
     from dockc.store import images as named
 
@@ -295,7 +295,7 @@ def du(
     store: Store = None,
 ) -> None:
     """Show what the store holds and what it takes."""
-    from dockc.console.tables import render_usage
+    from dockc.console.view import render_usage
     from dockc.store import usage
 
     _write(render_usage(usage(store, filters), as_json=json_output).encode(), None)
@@ -309,7 +309,7 @@ def prune(
     store: Store = None,
 ) -> None:
     """Remove build cache that nothing needs. Images with a name stay."""
-    from dockc.console.tables import render_pruned
+    from dockc.console.view import render_pruned
     from dockc.store import prune as prune_store
     from dockc.units import parse_duration, parse_size
 

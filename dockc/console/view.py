@@ -1,0 +1,118 @@
+"""Chooses how progress is shown, and shows what commands on the store found."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from dockc.errors import UsageError
+from dockc.solver.progress import SolveStatus
+
+if TYPE_CHECKING:
+    from dockc.runtime.images import NamedImage
+    from dockc.runtime.refs.types import UsageRecord
+    from dockc.runtime.refs.usage import Pruned
+
+MODES = ("auto", "tty", "plain", "rawjson", "quiet")
+
+
+class View(Protocol):
+    """A status sink with an end."""
+
+    def __call__(self, status: SolveStatus) -> None:
+        """Take one batch."""
+        ...
+
+    def finish(self, error: BaseException | None = None) -> None:
+        """Show what is left; logs of failed steps once more."""
+        ...
+
+
+def make_view(mode: str, out: TextIO) -> View:
+    """The view of a mode; `auto` is `tty` on a terminal that can move its cursor, else `plain`.
+
+    Raises:
+        UsageError: no such mode, or `tty` where there is no terminal.
+    """
+    if mode not in MODES:
+        raise UsageError(f"invalid progress mode {mode}", hint=f"Choose one of {', '.join(MODES)}.")
+    if mode == "rawjson":
+        from dockc.console.rawjson import RawJsonProgress
+
+        return RawJsonProgress(out)
+    if mode == "quiet":
+        from dockc.console.plain import QuietProgress
+
+        return QuietProgress(out)
+    if mode == "tty" or (mode == "auto" and out.isatty() and _can_move()):
+        if not out.isatty():
+            raise UsageError("progress mode tty needs a terminal", hint="Use --progress=plain.")
+        from dockc.console.progress import TtyProgress
+
+        return TtyProgress(out)
+    from dockc.console.plain import PlainProgress
+
+    return PlainProgress(out)
+
+
+def _can_move() -> bool:
+    import os
+
+    return os.environ.get("TERM", "dumb") not in {"", "dumb"}
+
+
+def render_images(images: Sequence[NamedImage], *, as_json: bool = False) -> str:
+    """A table of named images, or a JSON object a line."""
+    if as_json:
+        return "".join(
+            json.dumps(
+                {"name": i.name, "digest": i.target.digest, "platforms": list(i.platforms), "size": i.size, "created": i.created}
+            )
+            + "\n"
+            for i in images
+        )
+    from dockc.console.clean import size_text
+    from dockc.console.tables import table
+
+    rows = [(i.name, i.target.digest[7:19], ", ".join(i.platforms), size_text(i.size)) for i in images]
+    return table(("NAME", "DIGEST", "PLATFORMS", "SIZE"), rows, right=(3,))
+
+
+def render_usage(records: Sequence[UsageRecord], *, as_json: bool = False) -> str:
+    """A table of the store's records, or a JSON object a line."""
+    if as_json:
+        return "".join(
+            json.dumps(
+                {
+                    "id": r.id,
+                    "type": str(r.record_type),
+                    "description": r.description,
+                    "size": r.size,
+                    "created_at": r.created_at,
+                    "last_used_at": r.last_used_at,
+                    "usage_count": r.usage_count,
+                    "in_use": r.in_use,
+                    "mutable": r.mutable,
+                    "shared": r.shared,
+                    "lazy": r.lazy,
+                    "parents": list(r.parents),
+                }
+            )
+            + "\n"
+            for r in records
+        )
+    from dockc.console.tables import usage_table
+
+    return usage_table(records, time.time_ns())
+
+
+def render_pruned(pruned: Pruned) -> str:
+    """What was removed, and all that it freed, loose blobs and unfinished downloads included."""
+    from dockc.console.clean import size_text
+    from dockc.console.tables import table
+
+    rows = [(r.id, str(r.record_type), size_text(r.size), r.description[:60]) for r in pruned.records]
+    text = table(("ID", "TYPE", "SIZE", "DESCRIPTION"), rows, right=(2,)) if rows else ""
+    return f"{text}Total: {size_text(pruned.size)}\n"
