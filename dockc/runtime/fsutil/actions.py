@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from dockc.grammar.globs import BadPattern, clean, match, split_wildcards
 from dockc.runtime.fsutil import meta, modes
-from dockc.runtime.fsutil.copy import CopyOptions, copy, make_dir, make_dirs
+from dockc.runtime.fsutil.copy import CopyOptions, copy, make_dirs, make_plain_dir
 from dockc.runtime.fsutil.failure import FileError, check, failed
 from dockc.runtime.fsutil.inroot import Root, entries, remove_tree
 from dockc.runtime.fsutil.unpack import unpack
@@ -40,8 +40,7 @@ def mkdir(root: Root, action: ops_pb2.FileActionMkDir, owner: Owner | None) -> N
     if root.lstat(path) is not None:
         return
     with root.parent(path, "mkdir") as (fd, name):
-        make_dir(fd, name, mode, path)
-        meta.chmod(fd, name, mode, path)
+        make_plain_dir(fd, name, mode, path)
         _finish(fd, name, owner, time_ns, path)
 
 

@@ -135,8 +135,7 @@ def make_dirs(root: Root, path: str, mode: int, owner: Owner | None, time_ns: in
                 raise FileError(f"mkdir {here}: not a directory")
             continue
         with root.parent(here) as (fd, name):
-            make_dir(fd, name, mode, here)
-            meta.chmod(fd, name, mode, here)
+            make_plain_dir(fd, name, mode, here)
             if owner is not None:
                 meta.chown(fd, name, owner, here)
             if time_ns is not None:
@@ -151,6 +150,16 @@ def make_dir(fd: int, name: str, mode: int, shown: str, *, wrap: str = "") -> No
         os.mkdir(name, mode, dir_fd=fd)
     except OSError as error:
         raise failed("mkdir", shown, error, wrap=wrap) from error
+
+
+def make_plain_dir(fd: int, name: str, mode: int, shown: str) -> None:
+    """Make one directory with exactly this mode.
+
+    The umask of this process plays no part; the setgid bit that a directory hands down does.
+    """
+    make_dir(fd, name, mode, shown)
+    inherited = os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode & stat.S_ISGID
+    meta.chmod(fd, name, mode | inherited, shown)
 
 
 class _Frame:

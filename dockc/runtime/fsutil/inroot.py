@@ -100,8 +100,10 @@ class Root:
                 raise FileError("too many links")
             target = self._readlink("/".join(done))
             done.pop()
-            if target.startswith("/"):
-                done.clear()
+            if todo or not target.startswith("/"):
+                # `x/..` in such a target is dropped by name, whatever x is: so does the reference.
+                target = clean(posixpath.join("/", *done, target))
+            done.clear()
             todo.extend(part for part in reversed(target.split("/")) if part and part != ".")
         return "/" + "/".join(done)
 

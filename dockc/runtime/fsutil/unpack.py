@@ -117,7 +117,9 @@ class _Unpacker:
             return
         if path == "/" and not directory:
             raise FileError(f"cannot replace the root with {member.name}")
-        make_dirs(self.root, posixpath.dirname(path), 0o755, Owner(0, 0), None)
+        if self.root.lstat(posixpath.dirname(path)) is None:
+            self._refuse_dangling(member.name)
+            make_dirs(self.root, posixpath.dirname(path), 0o755, Owner(0, 0), None)
         with self.root.parent(path) as (fd, name):
             merge = directory and there is not None and stat.S_ISDIR(there.st_mode)
             if there is not None and not merge:
@@ -129,6 +131,15 @@ class _Unpacker:
             else:
                 self._make(reader, member, fd, name, path)
             self._metadata(member, fd, name, path)
+
+    def _refuse_dangling(self, name: str) -> None:
+        """A directory is not made through a link that leads nowhere."""
+        here = "/"
+        for part in posixpath.normpath(posixpath.join("/", name)).split("/")[1:-1]:
+            here = posixpath.join(here, part)
+            literal = self.root.lstat(self.root.resolve_parent(here))
+            if literal is not None and self.root.lstat(self.root.resolve(here)) is None:
+                raise FileError(f"mkdir {here}: file exists")
 
     def _make(self, reader: TarReader, member: Member, fd: int, name: str, path: str) -> None:
         if member.kind == tarheader.REGULAR:
