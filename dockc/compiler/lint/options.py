@@ -1,0 +1,40 @@
+"""How to lint: profile, rules chosen, severities changed, and the options of rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from dockc.compiler.lint.context import Settings
+from dockc.grammar.diagnostic import Severity
+
+PROFILES = ("dockc", "hadolint", "buildkit")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LintOptions:
+    """What decides which findings come out.
+
+    Attributes:
+        profile: `dockc` (its own defaults), `hadolint` or `buildkit` (those tools' findings exactly).
+        settings: options that rules read.
+        select: only these codes or name prefixes; empty for the profile's own.
+        extend: codes that are on besides the profile's own.
+        ignored: codes that are off.
+        severities: code to severity; None is off. Also switches a rule on that the profile leaves off.
+        pragmas: whether suppressing comments count.
+        shellcheck: None uses ShellCheck where it is installed, True demands it, False leaves it.
+        attrs: frontend options for the checks that compile (`build-arg:`, `target`, `platform`).
+        baseline: findings that are known and not reported: `(path, code, text of the line)`.
+    """
+
+    profile: str = "dockc"
+    settings: Settings = field(default_factory=Settings)
+    select: tuple[str, ...] = ()
+    extend: frozenset[str] = frozenset()
+    ignored: frozenset[str] = frozenset()
+    severities: Mapping[str, Severity | None] = field(default_factory=lambda: MappingProxyType({}))
+    pragmas: bool = True
+    shellcheck: bool | None = None
+    attrs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))

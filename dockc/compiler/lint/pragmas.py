@@ -1,0 +1,116 @@
+"""Comments that steer lint: hadolint's pragmas, BuildKit's `check=`, and dockc's own.
+
+    # hadolint ignore=DL3008,SC2086        findings on the line right below
+    # hadolint global ignore=DL3008        the whole file
+    # hadolint stage ignore=DL3008         the stage whose FROM is right below
+    # hadolint shell=powershell            what ShellCheck assumes from here on
+    # dockc ignore=DL3008,DK0203 reason    findings of the next instruction, wherever they stand in it
+    # check=skip=StageNameCasing           BuildKit's own
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from dockc.compiler.lint.context import Context
+from dockc.grammar.source import Span
+
+_CODES = r"[DLSC0-9]+(?:[ \t]*,[ \t]*[DLSC0-9]+)*"
+_REASON = r"[ \t]*(?:#[^\n]*)?"
+_HADOLINT = re.compile(rf"[ \t]*hadolint[ \t]+(?:(global|stage)[ \t]+)?ignore[ \t]*=[ \t]*({_CODES}){_REASON}")
+_SHELL = re.compile(rf"[ \t]*hadolint[ \t]+shell[ \t]*=[ \t]*([^\n\t #]+){_REASON}")
+_OWN = re.compile(r"[ \t]*dockc[ \t]+ignore[ \t]*=[ \t]*([A-Za-z0-9_\-]+(?:[ \t]*,[ \t]*[A-Za-z0-9_\-]+)*)(?:[ \t]+(.*))?")
+
+
+@dataclass(slots=True)
+class Pragma:
+    """One suppressing comment.
+
+    Attributes:
+        kind: `line`, `global`, `stage` or `own`.
+        codes: what it suppresses.
+        line: its own line.
+        span: the comment.
+        first, last: lines it covers; (1, 0) when it covers nothing.
+        reason: free text of an own one.
+        used: codes that it has suppressed; filled while findings are filtered.
+    """
+
+    kind: str
+    codes: frozenset[str]
+    line: int
+    span: Span
+    first: int = 1
+    last: int = 0
+    reason: str = ""
+    used: set[str] = field(default_factory=set)
+
+    def covers(self, code: str, line: int) -> bool:
+        """Whether it suppresses this."""
+        return code in self.codes and self.first <= line <= self.last
+
+
+@dataclass(frozen=True, slots=True)
+class Pragmas:
+    """All of a file's pragmas, and where ShellCheck's shell changes: `(line, shell)`."""
+
+    items: tuple[Pragma, ...]
+    shells: tuple[tuple[int, str], ...]
+
+    def suppress(self, code: str, line: int) -> bool:
+        """Whether a finding is suppressed; marks what did it."""
+        hit = False
+        for item in self.items:
+            if item.covers(code, line):
+                item.used.add(code)
+                hit = True
+        return hit
+
+    def unused(self) -> Iterable[tuple[Pragma, frozenset[str]]]:
+        """Pragmas with the codes that suppressed nothing."""
+        for item in self.items:
+            left = item.codes - item.used
+            if left:
+                yield item, left
+
+
+def read(context: Context) -> Pragmas:
+    """Find the pragmas of a file."""
+    items: list[Pragma] = []
+    shells: list[tuple[int, str]] = []
+    last_line = len(context.source.line_starts) + 1
+    for line, comment in context.comments:
+        text = context.source.text[comment.span.start : comment.span.end].strip().lstrip("\ufeff")
+        body = text.removeprefix("#")
+        if found := _HADOLINT.fullmatch(body):
+            scope, codes = found[1] or "line", frozenset(c.strip() for c in found[2].split(","))
+            item = Pragma(scope, codes, line, comment.span)
+            match scope:
+                case "line":
+                    item.first = item.last = line + 1
+                case "global":
+                    item.first, item.last = 1, last_line
+                case _:
+                    item.first, item.last = _stage(context, line + 1, last_line)
+            items.append(item)
+        elif found := _SHELL.fullmatch(body):
+            shells.append((line, found[1]))
+        elif found := _OWN.fullmatch(body.rstrip()):
+            codes = frozenset(c.strip() for c in found[1].split(","))
+            item = Pragma("own", codes, line, comment.span, reason=(found[2] or "").strip())
+            following = next((e for e in context.entries if e.node.lines[0] > line), None)
+            if following is not None:
+                item.first, item.last = following.node.lines
+            items.append(item)
+    return Pragmas(tuple(items), tuple(shells))
+
+
+def _stage(context: Context, line: int, last_line: int) -> tuple[int, int]:
+    """Lines of the stage whose FROM stands on `line`. hadolint counts a stage from the line after its FROM."""
+    for number, stage in enumerate(context.stages):
+        if stage and stage[0].keyword == "FROM" and stage[0].line == line:
+            following = context.stages[number + 1] if number + 1 < len(context.stages) else ()
+            return line + 1, following[0].line if following else last_line
+    return 1, 0
