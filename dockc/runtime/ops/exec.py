@@ -50,7 +50,7 @@ class ExecOp:
     def __init__(self, vertex: Vertex, worker: Worker) -> None:
         self._vertex = vertex
         self._worker = worker
-        self._op: ops_pb2.ExecOp = getattr(vertex.op, "exec")  # noqa: B009 - reads like the builtin
+        self._op: ops_pb2.ExecOp = vertex.op.exec
 
     async def cache_map(self, ctx: OpContext) -> CacheMap:
         """See `solver.op.Op.cache_map`."""

@@ -68,7 +68,7 @@ def preimage(op: ops_pb2.Op) -> dict[str, Any]:
     default = platforms.default()
     out: dict[str, Any] = {
         "Type": CACHE_TYPE,
-        "Exec": _exec(getattr(op, "exec")),  # noqa: B009 - `exec` reads like the builtin
+        "Exec": _exec(op.exec),
         "OS": platform.OS if platform else default.os,
         "Arch": platform.Architecture if platform else default.architecture,
     }

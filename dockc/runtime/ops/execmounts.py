@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,6 @@ from dockc.errors import DockcError
 from dockc.runtime import secrets
 from dockc.runtime.executor import syscalls
 from dockc.runtime.executor.base import ResolvedMount
-from dockc.runtime.executor.prepare import run_directory
 from dockc.runtime.ops.execkey import BIND, CACHE, EMPTY_INPUT, ROOT, SECRET, SKIP_OUTPUT, SSH, TMPFS
 from dockc.runtime.refs.types import Sharing
 
@@ -229,9 +229,9 @@ class ExecMounts:
     def _private_directory(self) -> Path:
         """A tmpfs of this step alone: what lies in it never reaches a disk and dies with the builder."""
         if self._run_directory is None:
-            state = self._refs.root / "run"
-            directory = self._stack.enter_context(run_directory(state)) / "private"
-            directory.mkdir(mode=0o711)
+            directory = Path(tempfile.mkdtemp(prefix="private-", dir=self._refs.staging))
+            self._stack.callback(directory.rmdir)
+            directory.chmod(0o711)
             syscalls.mount("tmpfs", str(directory), "tmpfs", syscalls.MS_NODEV | syscalls.MS_NOSUID, "mode=711")
             self._stack.callback(syscalls.umount, str(directory), syscalls.MNT_DETACH)
             self._run_directory = directory
