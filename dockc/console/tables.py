@@ -1,4 +1,4 @@
-"""Tables as text: what takes space, what was removed, what a build would do."""
+"""Tables as text: what takes space, what a build would do."""
 
 from __future__ import annotations
 
@@ -107,15 +107,6 @@ def _yes(value: bool) -> str:
 
 def _short(text: str, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
-
-
-def removed_table(records: Sequence[UsageRecord]) -> str:
-    """`dockc prune`: what was removed, and how much that was."""
-    rows = [
-        (record.id, str(record.record_type), size_text(record.size), _short(record.description)) for record in records
-    ]
-    text = table(("ID", "TYPE", "SIZE", "DESCRIPTION"), rows, right=(2,)) if rows else ""
-    return f"{text}Total:       {size_text(sum(record.size for record in records))}\n"
 
 
 def plan_table(planned: Sequence[PlannedVertex]) -> str:

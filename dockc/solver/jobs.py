@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import MappingProxyType, TracebackType
 
 from dockc.solver.cachemanager import CacheManager, LocalCache
@@ -16,6 +18,7 @@ from dockc.solver.progress import SolveStatus, StatusSink, VertexEvent
 from dockc.solver.result import HeldResult
 from dockc.solver.runner import Miss, Runner, RunnerOptions, announce
 from dockc.solver.storage.base import CacheKeyStorage, CacheResultStorage
+from dockc.solver.trace import ENVIRONMENT, TraceWriter
 from dockc.solver.vertex import Edge, Vertex, walk
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
@@ -53,13 +56,17 @@ class Solver:
             resolver: finds the operation of a vertex.
             cache: a whole cache, or a key graph to be used with `results`.
             results: where results are kept, if `cache` is only a key graph.
-            options: how to run.
+            options: how to run. Without a trace, the environment variable DOCKC_SOLVER_TRACE names the file
+                for one.
         """
         if isinstance(cache, CacheKeyStorage):
             if results is None:
                 raise TypeError("a key storage needs a result storage")
             cache = LocalCache(cache, results)
-        self.runner = Runner(resolver, cache, options or RunnerOptions())
+        options = options or RunnerOptions()
+        if options.trace is None and (path := os.environ.get(ENVIRONMENT)):
+            options = replace(options, trace=TraceWriter(Path(path)))
+        self.runner = Runner(resolver, cache, options)
         self._names = itertools.count(1)
 
     def job(self, name: str = "", *, sink: StatusSink | None = None, values: Mapping[str, object] = _NOTHING) -> Job:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dockc.console.tables import age_text, plan_table, removed_table, table, usage_table
+from dockc.console.tables import age_text, plan_table, table, usage_table
 from dockc.runtime.refs.types import RecordType, UsageRecord
 from dockc.solver.plan import PlannedVertex, PlanState
 from tests.solver.world import vtx
@@ -77,13 +77,6 @@ def test_usage_in_full() -> None:
         "Reclaimable: 10B\n"
         "Total:       10B\n"
     )
-
-
-def test_removed() -> None:
-    assert removed_table([record("a", 1000)]) == (
-        "ID   TYPE        SIZE   DESCRIPTION\na    regular   1.00kB   RUN a\nTotal:       1.00kB\n"
-    )
-    assert removed_table([]) == "Total:       0B\n"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from dockc.solver.cachemanager import LocalCache
-from dockc.solver.events import Executed, GraphLoaded, Output, VertexSpec
+from dockc.solver.events import Execute, Executed, GraphLoaded, Output, VertexSpec
 from dockc.solver.storage.memory import MemoryKeyStorage, MemoryResultStorage
 from dockc.solver.trace import TraceError, TraceWriter, decode, encode, read, replay
 from dockc.solver.vertex import EdgeId
 from tests.solver.simulator import Graph, Simulator, Step
+from tests.solver.world import build, make_solver, vtx
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "solver"
 
@@ -191,3 +193,16 @@ def test_messages_survive() -> None:
         GraphLoaded("j", (VertexSpec("sha256:a", (EdgeId("sha256:b", 1),), ignore_cache=True),)),
     ):
         assert decode(encode(message)) == message
+
+
+def test_environment_variable_names_a_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKC_SOLVER_TRACE", str(tmp_path / "trace"))
+
+    async def main() -> None:
+        async with make_solver() as solver:
+            await build(solver, vtx("top", value=1, inputs=[vtx("base", value=2)]))
+
+    asyncio.run(main())
+    steps = list(read((tmp_path / "trace").read_text().splitlines()))
+    replay(steps)
+    assert sum(isinstance(command, Execute) for _, commands in steps for command in commands) == 2
