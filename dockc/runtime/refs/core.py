@@ -212,7 +212,9 @@ class Core:
             blobs = self.db.blobs(record_id)
             self.db.delete(record_id)
             self.stacks.pop(record_id, None)
-            freed = max(found.size, 0)
+        # The record goes first: killed in between, we leave blobs that nobody names, never names without blobs.
+        freed = max(found.size, 0)
+        with self.db.transaction():
             for digest in {blob.descriptor.digest for blob in blobs}:
                 if not self.db.blob_users(digest):
                     freed += self.content.remove(digest)

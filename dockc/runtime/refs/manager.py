@@ -75,11 +75,29 @@ class RefManager:
             root = root.resolve()
             for name in _FOLDERS:
                 (root / name).mkdir(exist_ok=True)
-            opaque = marks.opaque_attribute(root / "staging")
             lease = Lease(root)
+        try:
+            self._core = self._opened(root, lease, snapshotter_name, provider_factory, on_removed, limits)
+            with telling("cleaning the store", root):
+                recover(self._core)
+        except BaseException:
+            clear_staging(lease.staging)
+            lease.end()
+            raise
+
+    @staticmethod
+    def _opened(
+        root: Path,
+        lease: Lease,
+        snapshotter_name: str,
+        provider_factory: ProviderFactory | None,
+        on_removed: Callable[[str], None] | None,
+        limits: Limits | None,
+    ) -> Core:
+        opaque = marks.opaque_attribute(lease.staging)
         squashed = SquashCache(root / "squashed", opaque)
         user = opaque.startswith("user.")
-        self._core = Core(
+        return Core(
             root=root,
             content=ContentStore(root / "content"),
             db=Database(root / "store.db"),
@@ -91,8 +109,6 @@ class RefManager:
             provider_factory=provider_factory,
             on_removed=on_removed,
         )
-        with telling("cleaning the store", root):
-            recover(self._core)
 
     @property
     def root(self) -> Path:

@@ -1,0 +1,254 @@
+"""Cache directories, usage, pruning, and the doctor."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from dockc.errors import UsageError
+from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.doctor import Problem, examine
+from dockc.runtime.refs.manager import PrunePolicy, RefManager, RefNotFound
+from dockc.runtime.refs.types import RecordType, Sharing
+from dockc.runtime.refs.usage import disk_usage, parse_filter
+from dockc.solver.storage.base import CacheResult
+from dockc.solver.storage.sqlite import SqliteKeyStorage
+from tests.runtime.refs.test_refs import Far, far_layer, names, step
+from tests.runtime.store_helpers import Row, layer, make_tar, write
+
+
+def test_cache_directories_persist(refs: RefManager) -> None:
+    with refs.cache_dir("apt") as place:
+        (place / "f").write_text("1")
+    with refs.cache_dir("apt", Sharing.PRIVATE) as place:
+        assert (place / "f").read_text() == "1"
+    with refs.cache_dir("other") as place:
+        assert list(place.iterdir()) == []
+    with RefManager(refs.root) as second, second.cache_dir("apt", Sharing.LOCKED) as place:
+        assert (place / "f").exists()
+
+
+def test_shared_by_many_private_for_one(refs: RefManager) -> None:
+    with refs.cache_dir("k") as one, refs.cache_dir("k") as two:
+        assert one == two
+    with refs.cache_dir("p", Sharing.PRIVATE) as one, refs.cache_dir("p", Sharing.PRIVATE) as two:
+        assert one != two
+        (one / "f").touch()
+    with refs.cache_dir("p", Sharing.PRIVATE) as again:
+        assert again in (one, two)
+    assert len([r for r in refs.usage() if r.record_type is RecordType.EXEC_CACHE_MOUNT]) == 3
+    with refs.cache_dir("k", Sharing.LOCKED) as one, refs.cache_dir("k", Sharing.SHARED) as two:
+        assert one != two, "a locked one is never shared"
+
+
+def test_locked_waits(refs: RefManager) -> None:
+    order: list[str] = []
+
+    def use(name: str) -> None:
+        with refs.cache_dir("k", Sharing.LOCKED) as place:
+            order.append(f"{name} in")
+            (place / "f").write_text(name)
+            time.sleep(0.05)
+            assert (place / "f").read_text() == name
+            order.append(f"{name} out")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(use, "abcd"))
+    assert all(order[n].split()[0] == order[n + 1].split()[0] for n in range(0, 8, 2))
+    stop = threading.Event()
+    with refs.cache_dir("k", Sharing.LOCKED):
+        threading.Timer(0.1, stop.set).start()
+        with pytest.raises(Cancelled), refs.cache_dir("k", Sharing.LOCKED, cancelled=stop):
+            pass
+
+
+def test_a_cache_directory_begins_as_its_base(refs: RefManager) -> None:
+    base = step(refs, None, write(d__a="1"), lambda root: (root.chmod(0o700), os.chown(root / "d", 3, 4)))
+    with refs.cache_dir("k", base=base) as place:
+        assert (place / "d/a").read_text() == "1"
+        assert (place / "d").stat().st_uid == 3
+        assert place.stat().st_mode & 0o777 == 0o700
+        (place / "d/a").write_text("2")
+    with refs.cache_dir("k", base=base) as place:
+        assert (place / "d/a").read_text() == "2"
+    assert names(base) == ["d", "d/a"]
+    with base.mount() as root:
+        assert (root / "d/a").read_text() == "1"
+    with refs.cache_dir("k") as place:
+        assert list(place.iterdir()) == []
+
+
+def test_usage(refs: RefManager) -> None:
+    base = step(refs, None, lambda root: (root / "big").write_bytes(bytes(300_000)), name="base")
+    top = step(refs, base, write(a="1"), name="top")
+    far = Far({})
+    lazy = refs.from_layers([far_layer(make_tar([Row("f", b"1" * 100_000)]), far)], description="image")
+    by_name = {record.description: record for record in refs.usage()}
+    assert by_name["base"].shared
+    assert by_name["base"].size >= 300_000
+    assert not by_name["top"].shared
+    assert by_name["top"].parents == (base.id,)
+    assert (by_name["image"].lazy, by_name["image"].size) == (True, 0)
+    lazy.prefetch()
+    (image,) = [record for record in refs.usage() if record.description == "image"]
+    assert not image.lazy
+    assert image.size >= 200_000, "its blob and its directory"
+    assert all(record.in_use for record in refs.usage())
+    top.release()
+    assert not next(r for r in refs.usage() if r.id == top.id).in_use
+
+
+def test_pruning_takes_what_nobody_needs(refs: RefManager) -> None:
+    removed: list[str] = []
+    refs.core.on_removed = removed.append
+    base = step(refs, None, write(a="1"), name="base")
+    held = step(refs, base, write(b="1"), name="held")
+    loose = step(refs, base, write(c="1"), name="loose")
+    remote = loose.remote()
+    base.release()
+    loose.release()
+    with refs.cache_dir("busy"), held.mount() as root:
+        done = refs.prune()
+        assert [record.description for record in done.records] == ["loose"]
+        assert removed == [loose.id]
+        assert sorted(os.listdir(root)) == ["a", "b"]
+    assert not refs.content.has(remote.descriptors[1].digest)
+    assert done.size > 4096
+    with pytest.raises(RefNotFound):
+        refs.get(loose.id)
+    held.release()
+    assert {record.description for record in refs.prune().records} == {"base", "held", "cached mount busy"}
+    assert refs.usage() == []
+    assert list((refs.root / "snapshots").iterdir()) == []
+
+
+def test_pruning_policies(refs: RefManager) -> None:
+    for name in ("one", "two", "three"):
+        step(refs, None, lambda root: (root / "f").write_bytes(os.urandom(100_000)), name=name).release()
+    step(refs, None, name="inner").release()
+    refs.core.db.update(next(r.id for r in refs.usage() if r.description == "inner"), record_type="internal")
+    assert refs.prune(PrunePolicy(keep_duration=3600 * 10**9)).records == ()
+    only = refs.prune(PrunePolicy(filters=(parse_filter("description~=^tw"),)))
+    assert [record.description for record in only.records] == ["two"]
+    kept = refs.prune(PrunePolicy(keep_storage=150_000))
+    assert [record.description for record in kept.records] == ["one"], "least recently used first"
+    assert [record.description for record in refs.prune().records] == ["three"]
+    assert [record.description for record in refs.prune(PrunePolicy(all=True)).records] == ["inner"]
+
+
+def test_filters(refs: RefManager) -> None:
+    step(refs, step(refs, None, name="base"), name="top").release()
+    base, top = refs.usage()
+
+    def matching(text: str) -> set[str]:
+        return {record.description for record in (base, top) if parse_filter(text)(record)}
+
+    assert matching("shared") == matching("inuse") == {"base"}
+    assert matching("private") == matching("shared==false") == matching("parents") == {"top"}
+    assert matching("description==top,type==regular") == {"top"}
+    assert matching("description!=top") == matching(f"id={base.id}") == {"base"}
+    assert matching("mutable") == set()
+    assert matching("immutable") == {"base", "top"}
+    assert matching(f"parents=={base.id}") == {"top"}
+    for bad in ("", "colour==red", "description~=(", "type <"):
+        with pytest.raises(UsageError):
+            parse_filter(bad)
+
+
+def test_pruning_frees_squashed_stacks(store: RefManager) -> None:
+    chain = [layer(store, make_tar([Row(f"f{n}", b"x")])) for n in range(210)]
+    with store.from_layers(chain) as image, image.mount():
+        assert list((store.root / "squashed").glob("*.layers"))
+        store.prune()
+        assert list((store.root / "squashed").glob("*.layers")), "in use"
+    store.prune()
+    assert not list((store.root / "squashed").glob("*.layers"))
+    assert disk_usage(store.root / "snapshots") == 0
+
+
+def test_two_prunes_and_builds_at_once(store: RefManager) -> None:
+    failed: list[BaseException] = []
+    until = time.monotonic() + 2
+
+    def build(number: int) -> None:
+        try:
+            with RefManager(store.root) as refs:
+                while time.monotonic() < until:
+                    base = step(refs, None, write(a="same"))
+                    top = step(refs, base, write(b="same"))
+                    assert len(top.remote().layers) == 2
+                    assert names(top) == ["a", "b"]
+                    refs.ensure_blobs(top.remote())
+                    for ref in (base, top):
+                        ref.release()
+                    if number:
+                        refs.prune()
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=build, args=(n,)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert examine(store).healthy
+
+
+def problems(refs: RefManager, **options: object) -> list[tuple[Problem, bool]]:
+    return sorted((f.problem, f.fixed) for f in examine(refs, **options).findings)  # type: ignore[arg-type]
+
+
+def test_the_doctor(store: RefManager, tmp_path: Path) -> None:
+    keys = SqliteKeyStorage(tmp_path / "cache.db")
+    base = store.from_layers([layer(store, make_tar([Row("f", b"1")]))], description="image")
+    names(base)
+    top, other = step(store, base, write(g="1")), step(store, None, write(h="1"))
+    above = step(store, other, write(i="1"))
+    for number, ref in enumerate((base, top, other, above)):
+        keys.add_result(f"key{number}", CacheResult(ref.id, 1))
+    assert top.remote().layers[1].descriptor.size > 0
+    assert examine(store, keys=keys).healthy
+    blob = store.content.path(top.remote().descriptors[1].digest)
+    blob.write_bytes(b"bad")
+    (store.root / "snapshots" / "stranger").mkdir()
+    shutil.rmtree(store.root / "snapshots" / base.id)
+    shutil.rmtree(store.root / "snapshots" / other.id)
+    keys.add_result("key9", CacheResult("gone", 1))
+    found = [
+        (Problem.BLOB_DAMAGED, False),
+        (Problem.DIRECTORY_MISSING, False),
+        (Problem.DIRECTORY_MISSING, False),
+        (Problem.RESULT_MISSING, False),
+        (Problem.DIRECTORY_UNKNOWN, False),
+    ]
+    assert problems(store, keys=keys) == sorted(found)
+    assert not examine(store, keys=keys).healthy
+    for ref in (other, above):
+        ref.release()
+    store.core.on_removed = keys.release
+    report = examine(store, keys=keys, fix=True)
+    assert report.healthy
+    assert examine(store, keys=keys).findings == ()
+    assert names(base) == ["f"], "unpacked again from its blob"
+    assert names(top) == ["f", "g"]
+    assert top.remote().layers[1].descriptor.size > 0
+    assert store.exists(top.id)
+    assert not store.exists(above.id)
+    assert keys.result_ids() == tuple(sorted((base.id, top.id))) or set(keys.result_ids()) == {base.id, top.id}
+    keys.close()
+
+
+def test_the_doctor_leaves_what_is_held(store: RefManager) -> None:
+    ref = step(store, None, write(a="1"))
+    shutil.rmtree(store.root / "snapshots" / ref.id)
+    assert problems(store, fix=True) == [(Problem.DIRECTORY_MISSING, False)]
+    ref.release()
+    assert problems(store, fix=True) == [(Problem.DIRECTORY_MISSING, True)]
+    assert problems(store) == []
