@@ -16,7 +16,8 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from dockc.compiler.ast import Arg, Directive, Dockerfile, From, Instruction, LintFact, Stage
-from dockc.compiler.instructions import Rejected, build
+from dockc.compiler.instructions import build
+from dockc.compiler.request import Rejected
 from dockc.errors import SyntaxFailure
 from dockc.grammar.cst import File, InstructionNode
 from dockc.grammar.diagnostic import Diagnostic

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from dockc.compiler.ast import (
     CLASSES,
@@ -21,10 +21,8 @@ from dockc.compiler.ast import (
     Entrypoint,
     Env,
     Expose,
-    Flag,
     From,
     Healthcheck,
-    Heredoc,
     InlineFile,
     Instruction,
     KeyValue,
@@ -43,102 +41,41 @@ from dockc.compiler.ast import (
 )
 from dockc.compiler.mounts import parse_mount, suggested, ties
 from dockc.compiler.numbers import NumberError, parse_bool, parse_int
+from dockc.compiler.request import (
+    BOOL,
+    STRING,
+    STRINGS,
+    Flags,
+    Rejected,
+    Request,
+    at_least_one,
+    check_flags,
+    exactly_one,
+    flag_word,
+    flag_words,
+    make_request,
+)
 from dockc.compiler.suggest import nearest
-from dockc.errors import CompileError, SyntaxFailure
-from dockc.grammar.cst import Command, InstructionNode, Token
-from dockc.grammar.diagnostic import Applicability, Diagnostic, Edit, Fix
+from dockc.errors import CompileError
+from dockc.grammar.cst import InstructionNode
 from dockc.grammar.gostr import lower, quote, trim, upper
 from dockc.grammar.options import BadOptions, options
 from dockc.grammar.source import Span, encode
 
 _ONBUILD = re.compile(r"[\t\n\f\r ]*ONBUILD[\t\n\f\r ]*", re.IGNORECASE | re.ASCII)
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*\Z")
-_BOOL, _STRING, _STRINGS = "bool", "string", "strings"
-
-
-class Rejected(Exception):
-    """An instruction that the reference refuses.
-
-    Attributes:
-        error: message, suggestion, alternatives.
-        code, span, help: for a diagnostic.
-        fixable: where the span may be replaced by the suggestion: what to write before it; else None.
-    """
-
-    def __init__(
-        self, error: CompileError | str, span: Span, code: str, help_: str = "", fixable: str | None = None
-    ) -> None:
-        self.error = error if isinstance(error, CompileError) else CompileError(error)
-        super().__init__(self.error.message)
-        self.span = span
-        self.code = code
-        self.help = help_
-        self.fixable = fixable
-
-    def failure(self, prefix: str = "", location: tuple[tuple[int, int], ...] | None = None) -> SyntaxFailure:
-        """The reference's error."""
-        error = self.error
-        return SyntaxFailure(
-            prefix + error.message,
-            locations=(location,) if location else (),
-            suggestion=error.suggestion,
-            alternatives=tuple(prefix + message for message in error.alternatives),
-            hint=self.help,
-        )
-
-    def diagnostic(self, lines: tuple[int, int]) -> Diagnostic:
-        """The same for people, on the exact words."""
-        error, wanted = self.error, self.error.suggestion
-        fix = None
-        if wanted and self.fixable is not None:
-            fix = Fix(f"write {wanted}", (Edit(self.span, self.fixable + wanted),), Applicability.UNSAFE)
-        return Diagnostic(
-            self.code,
-            error.message.removesuffix(f" (did you mean {wanted}?)"),
-            self.span,
-            help=self.help or (f"did you mean {wanted}?" if wanted else ""),
-            fix=fix,
-            lines=lines,
-            suggestion=wanted,
-        )
-
-
-class _Request(NamedTuple):
-    """What the functions below work from.
-
-    Attributes:
-        node, command: of the CST.
-        name: keyword in upper case.
-        args: the arguments; for ENV and LABEL key, value and delimiter in turn.
-        base: fields that all AST classes share.
-        facts: where lint facts go.
-    """
-
-    node: InstructionNode
-    command: Command
-    name: str
-    args: tuple[Word, ...]
-    base: dict[str, Any]
-    facts: list[LintFact]
-
-    def reject(self, message: CompileError | str, code: str, span: Span | None = None, help_: str = "") -> Rejected:
-        """An error on a span, or on the whole instruction."""
-        return Rejected(message, span or self.base["span"], code, help_)
-
-    def fact(self, rule: str, message: str) -> None:
-        self.facts.append(LintFact(rule, message, self.node.lines, self.node.comments))
 
 
 def build(node: InstructionNode, facts: list[LintFact]) -> Instruction:
     """The AST of a node; lint facts are appended in emission order. Raises Rejected."""
-    request = _request(node, node.command, facts)
+    request = make_request(node, node.command, facts)
     builder = _BUILDERS.get(request.name)
     if builder is None:
         raise _unknown(request)
     return builder(request)
 
 
-def _unknown(request: _Request) -> Rejected:
+def _unknown(request: Request) -> Rejected:
     options = tuple(sorted(CLASSES))
     name = request.command.keyword.value
     recase = upper if name == upper(name) and name != lower(name) else lower
@@ -146,155 +83,6 @@ def _unknown(request: _Request) -> Rejected:
     equals = tuple(recase(other) for other in ties(name, best, options, ignore_case=True))
     error = suggested(f"unknown instruction: {name}", best, equals)
     return Rejected(error, request.base["name_span"], "unknown-instruction", "", "")
-
-
-# Words, spans, flags
-
-
-def _request(node: InstructionNode, command: Command, facts: list[LintFact]) -> _Request:
-    logical = node.logical
-    span = logical.span
-    keyword = command.keyword
-    size = len(logical.text)
-
-    def place(start: int, end: int) -> Span:
-        return span(min(start, size), min(end, size))
-
-    flags = tuple(_flag(flag.text, place(flag.token.start, flag.token.end)) for flag in command.flags)
-    whole = place(command.start, command.end)
-    heredocs: tuple[Heredoc, ...] = ()
-    if node.heredocs:
-        heredocs = tuple(
-            Heredoc(h.name, h.content, h.chomp, h.expand, h.fd, h.body) for h in node.heredocs
-        )
-        whole = Span(whole.start, max(whole.end, node.heredocs[-1].end.end))
-    args = _args(node, command, place)
-    base: dict[str, Any] = {
-        "name": keyword.value,
-        "name_span": place(keyword.start, keyword.end),
-        "code": trim(logical.text) if command is node.commands[0] else trim(command.text[command.start :]),
-        "lines": node.lines,
-        "span": whole,
-        "comments": node.comments,
-        "flags": flags,
-        "args": args,
-        "heredocs": heredocs,
-    }
-    return _Request(node, command, command.name, args, base, facts)
-
-
-def _args(node: InstructionNode, command: Command, place: _Place) -> tuple[Word, ...]:
-    """The arguments as the reference's instruction phase sees them."""
-    values, tokens = command.values, command.args
-    assert values is not None, "an instruction with a fault has no arguments"
-    form = command.form
-    if form == "words" or form == "line" or form == "names":
-        return tuple(Word(v, place(t.start, t.end)) for v, t in zip(values, tokens, strict=True))
-    if command.is_json:
-        tokens = tuple(t for t in tokens if t.kind == "JSON_STRING" or t.kind == "HEALTH_TYPE")
-        return tuple(Word(v, place(t.start, t.end)) for v, t in zip(values, tokens, strict=True))
-    if form == "assignments":
-        return tuple(_assigned(values, tokens, place))
-    if form == "instruction":
-        inner = node.commands[node.commands.index(command) + 1 :]
-        words = [Word(c.keyword.value, place(c.keyword.start, c.keyword.end)) for c in inner]
-        return (*words, *_args(node, inner[-1], place))
-    here = place(command.end, command.end)
-    spans = [place(t.start, t.end) for t in tokens]
-    return tuple(Word(v, spans[at] if at < len(spans) else here) for at, v in enumerate(values))
-
-
-def _assigned(values: tuple[str, ...], tokens: tuple[Token, ...], place: _Place) -> list[Word]:
-    """Key, value and delimiter of each `key=value`."""
-    words = []
-    for at, token in enumerate(tokens):
-        key, value, delimiter = values[3 * at : 3 * at + 3]
-        cut = token.start + len(key)
-        words.append(Word(key, place(token.start, cut)))
-        words.append(Word(value, place(cut + 1, token.end)))
-        words.append(Word(delimiter, place(cut, cut + 1)))
-    return words
-
-
-def _flag(text: str, span: Span) -> Flag:
-    name, equals, value = text[2:].partition("=")
-    if not equals:
-        return Flag(text, name, None, span, None)
-    return Flag(text, name, value, span, Span(min(span.start + len(name) + 3, span.end), span.end))
-
-
-class _Flags(NamedTuple):
-    """Checked flags: values of those that were used, in order of first use."""
-
-    used: Mapping[str, list[str]]
-
-    def text(self, name: str, default: str = "") -> str:
-        return self.used[name][-1] if name in self.used else default
-
-    def true(self, name: str) -> bool:
-        return self.text(name) == "true"
-
-    def maybe(self, name: str) -> bool | None:
-        return self.true(name) if name in self.used else None
-
-
-def _flags(request: _Request, known: Mapping[str, str]) -> _Flags:
-    """Check the flags of an instruction against the known ones (name to kind). Raises Rejected."""
-    used: dict[str, list[str]] = {}
-    for flag in request.base["flags"]:
-        name, value = flag.name, flag.value
-        shown = f"--{name}"
-        kind = known.get(name)
-        if kind is None:
-            options = tuple(sorted(known))
-            best = nearest(name, options)
-            error = suggested(f"unknown flag: {shown}", best, ties(name, best, options))
-            help_ = "" if best or not options else f"{request.name} takes " + ", ".join(f"--{o}" for o in options)
-            raise Rejected(error, _flag_name_span(flag), "unknown-flag", help_, "--")
-        if name in used and kind != _STRINGS:
-            raise request.reject(f"duplicate flag specified: {shown}", "duplicate-flag", _flag_name_span(flag))
-        if (value is None and kind != _BOOL) or (value == "" and kind == _BOOL):
-            raise request.reject(f"missing a value on flag: {shown}", "missing-flag-value", _flag_name_span(flag))
-        if kind == _BOOL:
-            word = lower(value or "true")
-            if word not in ("true", "false"):
-                message = f"expecting boolean value for flag {shown}, not: {value}"
-                raise request.reject(message, "bad-flag-value", flag.value_span, "write true or false")
-            value = word
-        used.setdefault(name, []).append(value or "")
-    return _Flags(used)
-
-
-def _flag_name_span(flag: Flag) -> Span:
-    """The place of `--name`."""
-    return Span(flag.span.start, min(flag.span.start + 2 + len(flag.name), flag.span.end))
-
-
-def _flag_word(request: _Request, flags: _Flags, name: str) -> Word:
-    """The value of a flag with its place, or an empty word at the keyword's end."""
-    if name in flags.used:
-        flag = next(f for f in reversed(request.base["flags"]) if f.name == name)
-        return Word(flags.text(name), flag.value_span or flag.span)
-    end = request.base["name_span"].end
-    return Word("", Span(end, end))
-
-
-def _flag_words(request: _Request, name: str) -> tuple[Word, ...]:
-    """All values of a flag that may come more than once."""
-    return tuple(
-        Word(f.value or "", f.value_span or f.span) for f in request.base["flags"] if f.name == name
-    )
-
-
-def _one(request: _Request) -> Word:
-    if len(request.args) != 1:
-        raise request.reject(f"{request.name} requires exactly one argument", "argument-count")
-    return request.args[0]
-
-
-def _at_least_one(request: _Request) -> None:
-    if not request.args:
-        raise request.reject(f"{request.name} requires at least one argument", "argument-count")
 
 
 # One function per instruction
@@ -308,7 +96,7 @@ def _doc_comment(comments: tuple[str, ...], name: str) -> str:
     return ""
 
 
-def _check_description(request: _Request, keys: list[str]) -> None:
+def _check_description(request: Request, keys: list[str]) -> None:
     comments = request.node.comments
     if not comments or not keys or comments[-1].split(" ")[0] in keys:
         return
@@ -319,7 +107,7 @@ def _check_description(request: _Request, keys: list[str]) -> None:
     )
 
 
-def _from(request: _Request) -> From:
+def _from(request: Request) -> From:
     args, keyword = request.args, request.command.keyword.value
     if len(args) == 3 and args[2].text != lower(args[2].text):
         request.fact("StageNameCasing", f"Stage name '{args[2].text}' should be lowercase")
@@ -341,13 +129,13 @@ def _from(request: _Request) -> From:
             raise request.reject(message, "bad-stage-name", args[2].span)
     elif len(args) != 1:
         raise request.reject("FROM requires either one or three arguments", "argument-count")
-    flags = _flags(request, {"platform": _STRING})
+    flags = check_flags(request, {"platform": STRING})
     if name:
         _check_description(request, [name])
     return From(
         **request.base,
         base=args[0],
-        platform=_flag_word(request, flags, "platform"),
+        platform=flag_word(request, flags, "platform"),
         stage_name=name,
         stage_name_word=name_word,
         as_word=as_word,
@@ -355,8 +143,8 @@ def _from(request: _Request) -> From:
     )
 
 
-def _arg(request: _Request) -> Arg:
-    _at_least_one(request)
+def _arg(request: Request) -> Arg:
+    at_least_one(request)
     pairs = []
     for word in request.args:
         key, equals, value = word.text.partition("=")
@@ -375,9 +163,9 @@ def _arg(request: _Request) -> Arg:
     return Arg(**request.base, pairs=tuple(pairs))
 
 
-def _pairs(request: _Request) -> tuple[KeyValue, ...]:
-    _flags(request, {})
-    _at_least_one(request)
+def _pairs(request: Request) -> tuple[KeyValue, ...]:
+    check_flags(request, {})
+    at_least_one(request)
     args = request.args
     pairs = []
     for at in range(0, len(args), 3):
@@ -388,41 +176,41 @@ def _pairs(request: _Request) -> tuple[KeyValue, ...]:
     return tuple(pairs)
 
 
-def _env(request: _Request) -> Env:
+def _env(request: Request) -> Env:
     return Env(**request.base, pairs=_pairs(request))
 
 
-def _label(request: _Request) -> Label:
+def _label(request: Request) -> Label:
     return Label(**request.base, pairs=_pairs(request))
 
 
-def _maintainer(request: _Request) -> Maintainer:
+def _maintainer(request: Request) -> Maintainer:
     request.fact("MaintainerDeprecated", "Maintainer instruction is deprecated in favor of using label")
-    word = _one(request)
-    _flags(request, {})
+    word = exactly_one(request)
+    check_flags(request, {})
     return Maintainer(**request.base, maintainer=word)
 
 
 _COPY_FLAGS = {
-    "chown": _STRING,
-    "from": _STRING,
-    "chmod": _STRING,
-    "link": _BOOL,
-    "exclude": _STRINGS,
-    "parents": _BOOL,
+    "chown": STRING,
+    "from": STRING,
+    "chmod": STRING,
+    "link": BOOL,
+    "exclude": STRINGS,
+    "parents": BOOL,
 }
 _ADD_FLAGS = {
-    "chown": _STRING,
-    "chmod": _STRING,
-    "link": _BOOL,
-    "keep-git-dir": _BOOL,
-    "checksum": _STRING,
-    "unpack": _BOOL,
-    "exclude": _STRINGS,
+    "chown": STRING,
+    "chmod": STRING,
+    "link": BOOL,
+    "keep-git-dir": BOOL,
+    "checksum": STRING,
+    "unpack": BOOL,
+    "exclude": STRINGS,
 }
 
 
-def _sources(request: _Request, known: Mapping[str, str]) -> tuple[dict[str, Any], _Flags]:
+def _sources(request: Request, known: Mapping[str, str]) -> tuple[dict[str, Any], Flags]:
     """What COPY and ADD share."""
     args, name = request.args, request.name
     if len(args) < 2:
@@ -431,7 +219,7 @@ def _sources(request: _Request, known: Mapping[str, str]) -> tuple[dict[str, Any
             "Destination could not be determined"
         )
         raise request.reject(message, "argument-count", None, f"write {name} SOURCE... DESTINATION")
-    flags = _flags(request, known)
+    flags = check_flags(request, known)
     dest = args[-1]
     if _opener_name(dest.text) is not None:
         raise request.reject(f"{name} cannot accept a heredoc as a destination", "bad-heredoc", dest.span)
@@ -455,10 +243,10 @@ def _sources(request: _Request, known: Mapping[str, str]) -> tuple[dict[str, Any
         "sources": tuple(sources),
         "contents": tuple(contents),
         "dest": dest,
-        "chown": _flag_word(request, flags, "chown"),
-        "chmod": _flag_word(request, flags, "chmod"),
+        "chown": flag_word(request, flags, "chown"),
+        "chmod": flag_word(request, flags, "chmod"),
         "link": flags.true("link"),
-        "excludes": _flag_words(request, "exclude"),
+        "excludes": flag_words(request, "exclude"),
     }
     return shared, flags
 
@@ -477,22 +265,22 @@ def _opener_name(text: str) -> tuple[str, bool, bool] | None:
     return None if opener is None else (opener.name, opener.chomp, opener.expand)
 
 
-def _copy(request: _Request) -> Copy:
+def _copy(request: Request) -> Copy:
     shared, flags = _sources(request, _COPY_FLAGS)
-    return Copy(**shared, from_=_flag_word(request, flags, "from"), parents=flags.true("parents"))
+    return Copy(**shared, from_=flag_word(request, flags, "from"), parents=flags.true("parents"))
 
 
-def _add(request: _Request) -> Add:
+def _add(request: Request) -> Add:
     shared, flags = _sources(request, _ADD_FLAGS)
     return Add(
         **shared,
-        checksum=_flag_word(request, flags, "checksum"),
+        checksum=flag_word(request, flags, "checksum"),
         keep_git_dir=flags.maybe("keep-git-dir"),
         unpack=flags.maybe("unpack"),
     )
 
 
-def _command_line(request: _Request, args: tuple[Word, ...]) -> tuple[str, ...]:
+def _command_line(request: Request, args: tuple[Word, ...]) -> tuple[str, ...]:
     """The exec form's words, or all of the shell form as one."""
     if not args:
         return ()
@@ -501,11 +289,11 @@ def _command_line(request: _Request, args: tuple[Word, ...]) -> tuple[str, ...]:
     return (" ".join(word.text for word in args),)
 
 
-def _run(request: _Request) -> Run:
-    known = {"device": _STRINGS, "mount": _STRINGS, "network": _STRING, "security": _STRING}
-    flags = _flags(request, known)
-    devices = tuple(_device(request, word) for word in _flag_words(request, "device"))
-    mounts = _flag_words(request, "mount")
+def _run(request: Request) -> Run:
+    known = {"device": STRINGS, "mount": STRINGS, "network": STRING, "security": STRING}
+    flags = check_flags(request, known)
+    devices = tuple(_device(request, word) for word in flag_words(request, "device"))
+    mounts = flag_words(request, "mount")
     for mount in mounts:
         try:
             parse_mount(mount.text, None)
@@ -513,12 +301,12 @@ def _run(request: _Request) -> Run:
             raise request.reject(error, "bad-mount", mount.span) from None
     network = flags.text("network", "default")
     if network not in ("default", "none", "host"):
-        span = _flag_word(request, flags, "network").span
+        span = flag_word(request, flags, "network").span
         help_ = "default, none or host"
         raise request.reject(f"invalid network mode {quote(network)}", "bad-flag-value", span, help_)
     security = flags.text("security", "sandbox")
     if security not in ("sandbox", "insecure"):
-        span = _flag_word(request, flags, "security").span
+        span = flag_word(request, flags, "security").span
         help_ = "sandbox or insecure"
         raise request.reject(f"security {quote(security)} is not valid", "bad-flag-value", span, help_)
     return Run(
@@ -536,7 +324,7 @@ def _run(request: _Request) -> Run:
     )
 
 
-def _device(request: _Request, word: Word) -> Device:
+def _device(request: Request, word: Word) -> Device:
     """Read the value of a `--device`."""
 
     def bad(message: CompileError | str) -> Rejected:
@@ -570,22 +358,22 @@ def _device(request: _Request, word: Word) -> Device:
     return Device(name, required)
 
 
-def _cmd(request: _Request) -> Cmd:
-    _flags(request, {})
+def _cmd(request: Request) -> Cmd:
+    check_flags(request, {})
     line = _command_line(request, request.args)
     return Cmd(**request.base, cmdline=line, prepend_shell=not request.command.is_json)
 
 
-def _entrypoint(request: _Request) -> Entrypoint:
-    _flags(request, {})
+def _entrypoint(request: Request) -> Entrypoint:
+    check_flags(request, {})
     line = _command_line(request, request.args) or None
     return Entrypoint(**request.base, cmdline=line, prepend_shell=not request.command.is_json)
 
 
-def _shell(request: _Request) -> Shell:
-    _flags(request, {})
+def _shell(request: Request) -> Shell:
+    check_flags(request, {})
     line = _command_line(request, request.args)
-    _at_least_one(request)
+    at_least_one(request)
     if not request.command.is_json:
         message = "SHELL requires the arguments to be in JSON form"
         raise request.reject(message, "not-json", None, 'write SHELL ["program", "argument"]')
@@ -595,14 +383,14 @@ def _shell(request: _Request) -> Shell:
 _HEALTH_FLAGS = ("interval", "timeout", "start-period", "start-interval", "retries")
 
 
-def _healthcheck(request: _Request) -> Healthcheck:
-    _at_least_one(request)
+def _healthcheck(request: Request) -> Healthcheck:
+    at_least_one(request)
     kind, args = upper(request.args[0].text), request.args[1:]
     if kind == "NONE":
         if args:
             raise request.reject("HEALTHCHECK NONE takes no arguments", "argument-count", args[0].span)
         return Healthcheck(**request.base, test=("NONE",))
-    flags = _flags(request, dict.fromkeys(_HEALTH_FLAGS, _STRING))
+    flags = check_flags(request, dict.fromkeys(_HEALTH_FLAGS, STRING))
     if kind != "CMD":
         message = f"Unknown type {quote(kind)} in HEALTHCHECK (try CMD)"
         raise request.reject(message, "bad-healthcheck", request.args[0].span)
@@ -621,8 +409,8 @@ def _healthcheck(request: _Request) -> Healthcheck:
     )
 
 
-def _interval(request: _Request, flags: _Flags, name: str) -> int:
-    word = _flag_word(request, flags, name)
+def _interval(request: Request, flags: Flags, name: str) -> int:
+    word = flag_word(request, flags, name)
     if not word.text:
         return 0
     from dockc.compiler.durations import DurationError, parse_duration
@@ -636,8 +424,8 @@ def _interval(request: _Request, flags: _Flags, name: str) -> int:
     return value
 
 
-def _retries(request: _Request, flags: _Flags) -> int:
-    word = _flag_word(request, flags, "retries")
+def _retries(request: Request, flags: Flags) -> int:
+    word = flag_word(request, flags, "retries")
     if not word.text:
         return 0
     try:
@@ -649,31 +437,31 @@ def _retries(request: _Request, flags: _Flags) -> int:
     return value
 
 
-def _expose(request: _Request) -> Expose:
-    _at_least_one(request)
-    _flags(request, {})
+def _expose(request: Request) -> Expose:
+    at_least_one(request)
+    check_flags(request, {})
     return Expose(**request.base, ports=tuple(sorted(request.args, key=lambda word: encode(word.text))))
 
 
-def _stopsignal(request: _Request) -> Stopsignal:
-    return Stopsignal(**request.base, signal=_one(request))
+def _stopsignal(request: Request) -> Stopsignal:
+    return Stopsignal(**request.base, signal=exactly_one(request))
 
 
-def _user(request: _Request) -> User:
-    word = _one(request)
-    _flags(request, {})
+def _user(request: Request) -> User:
+    word = exactly_one(request)
+    check_flags(request, {})
     return User(**request.base, user=word)
 
 
-def _workdir(request: _Request) -> Workdir:
-    word = _one(request)
-    _flags(request, {})
+def _workdir(request: Request) -> Workdir:
+    word = exactly_one(request)
+    check_flags(request, {})
     return Workdir(**request.base, path=word)
 
 
-def _volume(request: _Request) -> Volume:
-    _at_least_one(request)
-    _flags(request, {})
+def _volume(request: Request) -> Volume:
+    at_least_one(request)
+    check_flags(request, {})
     volumes = []
     for word in request.args:
         path = trim(word.text)
@@ -683,9 +471,9 @@ def _volume(request: _Request) -> Volume:
     return Volume(**request.base, volumes=tuple(volumes))
 
 
-def _onbuild(request: _Request) -> Onbuild:
-    _at_least_one(request)
-    _flags(request, {})
+def _onbuild(request: Request) -> Onbuild:
+    at_least_one(request)
+    check_flags(request, {})
     word = request.args[0]
     trigger = upper(trim(word.text))
     if trigger == "ONBUILD":
@@ -699,7 +487,7 @@ def _onbuild(request: _Request) -> Onbuild:
         expression = "\n".join(parts)
     inner: Instruction | None = None
     command = request.node.commands[1]
-    nested = _request(request.node, command, [])
+    nested = make_request(request.node, command, [])
     builder = _BUILDERS.get(nested.name)
     if builder is not None:
         try:
@@ -709,8 +497,7 @@ def _onbuild(request: _Request) -> Onbuild:
     return Onbuild(**request.base, expression=expression, trigger=inner)
 
 
-_Place = Callable[[int, int], Span]
-_BUILDERS: dict[str, Callable[[_Request], Instruction]] = {
+_BUILDERS: dict[str, Callable[[Request], Instruction]] = {
     "ADD": _add,
     "ARG": _arg,
     "CMD": _cmd,
