@@ -26,7 +26,8 @@ class LintOptions:
         pragmas: whether suppressing comments count.
         shellcheck: None uses ShellCheck where it is installed, True demands it, False leaves it.
         attrs: frontend options for the checks that compile (`build-arg:`, `target`, `platform`).
-        baseline: findings that are known and not reported: `(path, code, text of the line)`.
+        images: what is known about base images: name without tag to architecture; all others run on the target platform.
+        ignore_file: text of the context's ignore file, or None.
     """
 
     profile: str = "dockc"
@@ -38,3 +39,5 @@ class LintOptions:
     pragmas: bool = True
     shellcheck: bool | None = None
     attrs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    images: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    ignore_file: bytes | None = None

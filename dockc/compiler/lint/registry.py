@@ -6,10 +6,14 @@ Third parties add rules under the entry point group `dockc.rules`: the name is t
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from dockc.compiler.lint.rule import Rule
 from dockc.compiler.lint.table import RULES
 from dockc.errors import UsageError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINTS = "dockc.rules"
 _PACKAGE = "dockc.compiler.lint.rules."
@@ -60,10 +64,10 @@ def all_rules() -> tuple[type[Rule], ...]:
     return tuple(get_rule(code) for code in codes())
 
 
-def _entry_points():  # type: ignore[no-untyped-def]  # importlib.metadata's type differs between versions
+def _entry_points() -> tuple[EntryPoint, ...]:
     from importlib.metadata import entry_points
 
-    return entry_points(group=ENTRY_POINTS)
+    return tuple(entry_points(group=ENTRY_POINTS))
 
 
 def _near(text: str) -> str:

@@ -1,0 +1,89 @@
+"""BuildKit's own checks as findings: the Dockerfile is lowered with made-up base images, and what the checks say is taken over."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from dockc.compiler.checks import Warning as Check
+from dockc.compiler.compile import Front, LintResult, lint
+from dockc.compiler.lint.options import LintOptions
+from dockc.compiler.options import CompileOptions
+from dockc.compiler.resolve import (
+    Answers,
+    ContextRequest,
+    GitAnswer,
+    GitRequest,
+    HttpAnswer,
+    HttpRequest,
+    ImageAnswer,
+    ImageRequest,
+    Request,
+    Unanswered,
+)
+from dockc.errors import CompileError
+from dockc.oci import reference as references
+from dockc.oci.platform import Platform, normalize, parse
+
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ROUNDS = 50
+#: The platform of made-up builds: lint must say the same on every machine.
+PLATFORM = "linux/amd64"
+
+__all__ = ["Check", "check", "made_up"]
+
+
+def check(front: Front, options: LintOptions) -> LintResult:
+    """What BuildKit's lint request would say about a file."""
+    try:
+        compile_options = CompileOptions.from_attrs(options.attrs, build_platforms=(normalize(parse(PLATFORM)),))
+    except CompileError as error:
+        return LintResult((), error)
+    answers = Answers()
+    for _ in range(_ROUNDS):
+        try:
+            return lint(front, compile_options, answers)
+        except Unanswered as error:
+            answers = answers.merged(made_up(error.requests, options))
+    return LintResult((), CompileError("the file asks about too many images"))
+
+
+def made_up(requests: Iterable[Request], options: LintOptions | None = None) -> Answers:
+    """Answers that say as little as possible: an image has a PATH and nothing else."""
+    options = options or LintOptions()
+    images: dict[tuple[str, str, str], ImageAnswer] = {}
+    files: dict[tuple[str, str], bytes | None] = {}
+    http: dict[str, HttpAnswer] = {}
+    git: dict[str, GitAnswer] = {}
+    for request in requests:
+        match request:
+            case ImageRequest():
+                images[request.key] = _image(request, options)
+            case ContextRequest():
+                for name in request.files:
+                    wanted = request.name == "context" and name == ".dockerignore"
+                    files[request.name, name] = options.ignore_file if wanted else None
+            case HttpRequest():
+                http[request.url] = HttpAnswer(_digest(request.url), "2024-01-02T03:04:05Z")
+            case GitRequest():
+                git[request.identifier] = GitAnswer("0" * 40)
+    return Answers(images, files, http, git)
+
+
+def _image(request: ImageRequest, options: LintOptions) -> ImageAnswer:
+    platform = request.platform
+    name = references.parse_normalized(request.ref).familiar_name()
+    architecture = options.images.get(name)
+    if architecture:
+        platform = Platform(platform.os, architecture)
+    config: dict[str, object] = {"architecture": platform.architecture, "os": platform.os}
+    if platform.variant:
+        config["variant"] = platform.variant
+    config["rootfs"] = {"type": "layers", "diff_ids": [_digest(f"layer:{request.ref}")]}
+    config["config"] = {"Env": [_PATH]} if platform.os != "windows" else {}
+    return ImageAnswer(request.ref, _digest(request.ref), json.dumps(config).encode())
+
+
+def _digest(text: str) -> str:
+    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,244 @@
+"""Runs rules over a file: one context, all rules that the profile wants, suppressions, order.
+
+    source -> parse -> context -> rules ┐
+                    -> BuildKit's checks ├-> suppress -> severities -> sort -> report
+                    -> ShellCheck        ┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dockc.compiler.compile import Front, read
+from dockc.compiler.lint import pragmas as pragma_comments
+from dockc.compiler.lint.compiled import check
+from dockc.compiler.lint.context import Context
+from dockc.compiler.lint.finding import FileReport, Finding
+from dockc.compiler.lint.options import LintOptions
+from dockc.compiler.lint.registry import codes, get_rule
+from dockc.compiler.lint.rule import Hit, Rule
+from dockc.grammar.diagnostic import Severity
+from dockc.grammar.source import Source, Span
+
+SYNTAX = "DL1000"
+_BUILD_ERROR = "build-error"
+
+
+def lint_source(source: Source | Front, options: LintOptions | None = None, *, path: str = "") -> FileReport:
+    """All findings of one file, in the profile's order. A file that does not parse has findings too."""
+    options = options or LintOptions()
+    front = read(source)
+    run = _Run(front, options)
+    return FileReport(path=path or front.source.name, source=front.source, findings=run.findings())
+
+
+class _Run:
+    """One file under one set of options."""
+
+    def __init__(self, front: Front, options: LintOptions) -> None:
+        self.front = front
+        self.source = front.source
+        self.options = options
+        self.context = Context(front.parsed.file, options.settings, parity=options.profile == "hadolint")
+        self.order = {code: index for index, code in enumerate(codes())}
+        self.pragmas = pragma_comments.read(self.context)
+
+    def findings(self) -> tuple[Finding, ...]:
+        match self.options.profile:
+            case "buildkit":
+                found = list(self.checks())
+                return tuple(self.kept(found, pragmas=False))
+            case "hadolint":
+                if self.front.parsed.diagnostics:
+                    return tuple(self.syntax_errors())
+                found = [*self.rules(), *self.shellcheck()]
+            case _:
+                found = [*self.syntax_errors(), *self.checks(), *self.rules(), *self.shellcheck()]
+                found = self.without_twins(found)
+        kept = list(self.kept(found, pragmas=self.options.pragmas))
+        if self.options.profile == "dockc":
+            kept += self.kept(list(self.unused_pragmas()), pragmas=False)
+        kept.sort(key=lambda f: (f.line, self.order.get(f.code, len(self.order)), f.span.start))
+        return tuple(kept)
+
+    # --- where findings come from
+
+    def syntax_errors(self) -> Iterator[Finding]:
+        """What keeps the file from being read: the parser's faults, and in dockc's own profile what no instruction may be."""
+        own = self.options.profile == "dockc"
+        diagnostics = self.front.result.diagnostics if own else self.front.parsed.diagnostics[:1]
+        for d in diagnostics:
+            lines = d.lines or self.source.lines_of(d.span)
+            yield Finding(
+                code=SYNTAX,
+                name="syntax-error",
+                message=d.message,
+                severity=Severity.ERROR,
+                span=d.span,
+                lines=lines,
+                column=self.source.position(d.span.start).column + 1,
+                help=d.help,
+                fix=d.fix,
+            )
+
+    def checks(self) -> Iterator[Finding]:
+        """BuildKit's checks, in their own order, and the error that ends the build."""
+        result = check(self.front, self.options)
+        for warning in result.warnings:
+            lines = (warning.lines[0], warning.lines[-1]) if warning.lines else (1, 1)
+            yield self.enriched(
+                Finding(
+                    code=warning.rule,
+                    message=warning.message,
+                    severity=Severity.WARNING,
+                    span=self.span_of(lines),
+                    lines=lines,
+                    url=warning.url,
+                    description=warning.description,
+                )
+            )
+        error = result.error
+        if error is None or (self.options.profile == "dockc" and self.front.result.diagnostics):
+            return  # syntax errors have been reported with more detail
+        ranges = error.locations[0] if error.locations else ((1, 1),)
+        lines = (ranges[0][0] or 1, ranges[-1][1] or 1)
+        if self.options.profile == "buildkit" or not _depends_on_images(error.message):
+            yield Finding(
+                code=_BUILD_ERROR,
+                name=_BUILD_ERROR,
+                message=error.message,
+                severity=Severity.ERROR,
+                span=self.span_of(lines),
+                lines=lines,
+                help=error.hint,
+            )
+
+    def rules(self) -> Iterator[Finding]:
+        """All other rules that are on."""
+        for code in codes():
+            rule = get_rule(code)
+            severity = self.severity(rule)
+            if severity is None or rule.check is Rule.check:
+                continue
+            for hit in rule().check(self.context):
+                yield self.finding(rule, hit, hit.severity or severity)
+
+    def shellcheck(self) -> Iterator[Finding]:
+        """ShellCheck's findings where it is installed."""
+        from dockc.compiler.lint.shellcheck import findings
+
+        yield from findings(self.context, self.pragmas, self.options)
+
+    def unused_pragmas(self) -> Iterator[Finding]:
+        """Suppressions that suppressed nothing."""
+        if "DK0001" not in self.order:
+            return
+        rule = get_rule("DK0001")
+        severity = self.severity(rule)
+        if severity is None:
+            return
+        for pragma, left in self.pragmas.unused():
+            message = f"suppresses nothing: {', '.join(sorted(left))}"
+            yield self.finding(rule, Hit(pragma.span, message, (pragma.line, pragma.line)), severity)
+
+    # --- what becomes of them
+
+    def severity(self, rule: type[Rule]) -> Severity | None:
+        """The severity that a rule has before configuration; None if it does not run at all."""
+        options = self.options
+        severity = rule.hadolint_severity if options.profile == "hadolint" else rule.severity
+        if options.profile == "hadolint" and not rule.code.startswith("DL"):
+            return None
+        if rule.code in options.severities:
+            return options.severities[rule.code]
+        if severity is None and rule.code in options.extend:
+            return Severity.WARNING
+        return severity
+
+    def finding(self, rule: type[Rule], hit: Hit, severity: Severity) -> Finding:
+        lines = hit.lines or self.source.lines_of(hit.span)
+        column = 1 if self.context.parity else self.source.position(hit.span.start).column + 1
+        return Finding(
+            code=rule.code,
+            name=rule.name,
+            message=hit.message,
+            severity=severity,
+            span=hit.span,
+            lines=lines,
+            column=column,
+            help=hit.help,
+            fix=hit.fix,
+            description=rule.summary,
+        )
+
+    def enriched(self, finding: Finding) -> Finding:
+        """A check's finding with the exact words and the fix that its rule knows."""
+        if finding.code not in self.order:
+            return finding
+        rule = get_rule(finding.code)
+        locate = getattr(rule(), "locate", None)
+        if self.options.profile != "dockc" or locate is None:
+            return finding
+        hit: Hit | None = locate(self.context, finding)
+        if hit is None:
+            return finding
+        return Finding(
+            code=finding.code,
+            name=rule.name,
+            message=finding.message,
+            severity=rule.severity or finding.severity,
+            span=hit.span,
+            lines=finding.lines,
+            column=self.source.position(hit.span.start).column + 1,
+            url=finding.url,
+            help=hit.help,
+            fix=hit.fix,
+            description=finding.description,
+        )
+
+    def without_twins(self, found: list[Finding]) -> list[Finding]:
+        """One finding where two rules say the same of a line."""
+        replaced = {
+            (twin, line)
+            for f in found
+            if f.code in self.order
+            for twin in get_rule(f.code).replaces
+            for line in range(f.lines[0], f.lines[1] + 1)
+        }
+        return [f for f in found if (f.code, f.line) not in replaced]
+
+    def kept(self, found: list[Finding], *, pragmas: bool) -> Iterator[Finding]:
+        options = self.options
+        for finding in found:
+            if finding.code in options.ignored or (options.select and not self.selected(finding.code)):
+                continue
+            if pragmas and finding.code != SYNTAX and self.pragmas.suppress(finding.code, finding.line):
+                continue
+            if finding.code in options.severities:
+                severity = options.severities[finding.code]
+                if severity is None:
+                    continue
+                finding = _with_severity(finding, severity)
+            yield finding
+
+    def selected(self, code: str) -> bool:
+        return any(code == wanted or (wanted.isalpha() and code.startswith(wanted)) for wanted in self.options.select)
+
+    def span_of(self, lines: tuple[int, int]) -> Span:
+        """The text of some lines, without surrounding space."""
+        count = len(self.source.line_starts)
+        first, last = min(max(lines[0], 1), count), min(max(lines[1], 1), count)
+        start, end = self.source.line_span(first).start, self.source.line_span(last).end
+        text = self.source.text[start:end]
+        return Span(start + len(text) - len(text.lstrip()), max(start, start + len(text.rstrip())))
+
+
+def _with_severity(finding: Finding, severity: Severity) -> Finding:
+    from dataclasses import replace
+
+    return replace(finding, severity=severity)
+
+
+def _depends_on_images(message: str) -> bool:
+    """Whether a build error is only about a base image that a build argument without default would name."""
+    return message.startswith(("base name (", "failed to parse stage name", "failed to process"))
