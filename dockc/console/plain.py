@@ -25,7 +25,7 @@ _PART_SHARE = 0.05
 class PlainProgress:
     """A status sink that writes lines.
 
-    Mutable state: `steps`; which step has the floor, since when, and since when others wait.
+    Mutable state: `steps`; which step has the floor, since when others wait, and how each was last said to end.
     """
 
     def __init__(self, out: TextIO) -> None:
@@ -34,7 +34,7 @@ class PlainProgress:
         self._floor: Step | None = None
         self._waiting: dict[str, int] = {}
         self._parts: dict[tuple[str, str], VertexStatus] = {}
-        self._closed: dict[str, tuple[object, ...]] = {}
+        self._said: dict[str, tuple[bool, str] | None] = {}
         self._started = False
 
     def __call__(self, status: SolveStatus) -> None:
@@ -43,7 +43,7 @@ class PlainProgress:
         for step in sorted(changed, key=lambda s: (s is not self._floor, not s.completed, s.number)):
             if step.completed:
                 self._write(step)
-            else:
+            elif step.has_news or step.id not in self._said:
                 self._waiting.setdefault(step.id, now())
         self._pass_floor()
         self._out.flush()
@@ -72,11 +72,11 @@ class PlainProgress:
 
     def _write(self, step: Step) -> None:
         self._waiting.pop(step.id, None)
+        state = (step.cached, step.error)
+        if step.completed and self._said.get(step.id) == state and not step.has_news:
+            return  # Done once more, as a step is that first finds its key and then runs: nothing new to say.
         lines, parts, warnings = step.take_lines(), step.take_parts(), step.warnings
         step.warnings = []
-        state = (step.cached, step.error, tuple(step.intervals.items()))
-        if step.completed and self._closed.get(step.id) == state and not (lines or parts or warnings):
-            return
         self._take_floor(step)
         tag = f"#{step.number} "
         out = [text for part in parts if (text := self._part(step, part))]
@@ -84,7 +84,7 @@ class PlainProgress:
         out += [f"{line.stamp} {line.text}" for line in lines]
         self._out.write("".join(f"{tag}{line}\n" for line in out))
         if step.completed:
-            self._closed[step.id] = state
+            self._said[step.id] = state
             self._out.write(f"{tag}{_ending(step)}\n")
             self._floor = None
 
@@ -97,6 +97,7 @@ class PlainProgress:
             self._out.write("\n")
         self._started = True
         self._floor = step
+        self._said.setdefault(step.id, None)
         self._out.write(f"#{step.number} {step.name}\n")
 
     def _part(self, step: Step, part: VertexStatus) -> str:

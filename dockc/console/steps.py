@@ -94,6 +94,11 @@ class Step:
             end = max(end, last)
         return total / _SECOND
 
+    @property
+    def has_news(self) -> bool:
+        """Whether there is something that a view has not taken yet."""
+        return bool(self.fresh or self.fresh_parts or self.warnings)
+
     def take_lines(self) -> list[LogLine]:
         """The lines that have come since the last call."""
         lines, self.fresh = self.fresh, []

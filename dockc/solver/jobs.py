@@ -102,8 +102,8 @@ class Solver:
 class Job:
     """One build. Vertices it has loaded stay active until `close`.
 
-    Mutable state: `_vertices` (by digest), `_waiting` (requests), `_seen` (last event of each vertex), all on the
-    loop's thread.
+    Mutable state: `_vertices` (by digest), `_order` (inputs before users), `_waiting` (requests), `_seen` (last
+    event of each vertex), all on the loop's thread.
     """
 
     _requests = itertools.count(1)
@@ -116,6 +116,7 @@ class Job:
         self._vertices: dict[str, Vertex] = {}
         self._waiting: dict[int, asyncio.Future[BuildResult]] = {}
         self._seen: dict[str, VertexEvent] = {}
+        self._order: dict[str, int] = {}
         self._open = True
         runner.watchers[name] = self
 
@@ -155,6 +156,7 @@ class Job:
     def _load(self, edges: Sequence[Edge]) -> None:
         new = [vertex for vertex in walk(*edges) if vertex.digest not in self._vertices]
         self._vertices |= {vertex.digest: vertex for vertex in new}
+        self._order |= {vertex.digest: len(self._order) + n for n, vertex in enumerate(new)}
         specs = tuple(VertexSpec(v.digest, tuple(edge.id for edge in v.inputs), v.options.ignore_cache) for v in new)
         if specs:
             self._runner.feed(GraphLoaded(self.name, specs))
@@ -233,6 +235,7 @@ class Job:
 
     def _mark_unneeded(self, event: VertexEvent, events: list[VertexEvent]) -> None:
         """An input that has not been completed when its user starts was not needed: it counts as cached."""
+        unneeded: list[VertexEvent] = []
         stack = list(event.inputs)
         while stack:
             known = self._seen.get(stack.pop())
@@ -240,8 +243,9 @@ class Job:
                 continue
             marked = replace(known, cached=True, started=event.started, completed=event.started)
             self._seen[known.digest] = marked
-            events.append(marked)
+            unneeded.append(marked)
             stack += known.inputs
+        events += sorted(unneeded, key=lambda marked: self._order[marked.digest])
 
     def _farewell(self) -> None:
         now = time.time_ns()
