@@ -9,8 +9,9 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from dockc.compiler import ast
-from dockc.compiler.instructions import Rejected, build
+from dockc.compiler.instructions import build
 from dockc.compiler.lint.shell.commands import Shell, read
+from dockc.compiler.request import Rejected
 from dockc.grammar.cst import CommentLine, File, InstructionNode
 from dockc.grammar.source import Source, Span
 
