@@ -111,9 +111,12 @@ class ContentStore:
             Cancelled: `cancelled` was set while waiting.
         """
         with telling("beginning a blob", self.root):
-            if expected is None:
+            while expected is None:
                 temporary = self._ingest / f"new-{secrets.token_hex(12)}"
-                return Writer(self, temporary, lock_file(temporary, cancelled), None, size)
+                descriptor = lock_file(temporary, cancelled)
+                if _is_same_file(descriptor, temporary):  # else `clean` took it, not locked yet, for a dead one's
+                    return Writer(self, temporary, descriptor, None, size)
+                os.close(descriptor)
             place = self._place(expected)
             temporary = self._ingest / f"{digests.algorithm(expected)}-{digests.encoded(expected)}"
             while True:
