@@ -5,10 +5,8 @@ Entries of the archive are sorted and carry no times, so equal images give equal
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import tarfile
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -25,6 +23,9 @@ from dockc.oci.gotext import dump_json
 from dockc.oci.manifest import Index, Manifest
 from dockc.oci.reference import Reference, parse_normalized
 from dockc.runtime.exporter.output import current_umask
+from dockc.runtime.exporter.tarball import END, pad
+from dockc.runtime.snapshot.tarheader import DIRECTORY, REGULAR, Member
+from dockc.runtime.snapshot.tarwrite import header
 
 if TYPE_CHECKING:
     import threading
@@ -118,32 +119,29 @@ def write_tar(
         small["manifest.json"] = (docker_manifest(content, root, names), 0o644)
     folders = {"blobs", *(f"blobs/{digests.algorithm(blob.digest)}" for blob in blobs)}
     by_path = {_blob_path(blob.digest): blob for blob in blobs}
-    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-        for name in sorted([*small, *by_path, *(f"{folder}/" for folder in folders)]):
-            entry = tarfile.TarInfo(name.rstrip("/"))
-            if name.endswith("/"):
-                entry.type, entry.mode = tarfile.DIRTYPE, 0o755
-                archive.addfile(entry)
-            elif name in small:
-                data, entry.mode = small[name]
-                entry.size = len(data)
-                archive.addfile(entry, io.BytesIO(data))
-            else:
-                _add_blob(archive, entry, content, by_path[name].digest, cancelled)
+    for name in sorted([*small, *by_path, *(f"{folder}/" for folder in folders)]):
+        if name.endswith("/"):
+            out.write(header(Member(name, DIRECTORY, 0o755, 0, 0, 0, 0)))
+        elif name in small:
+            data, mode = small[name]
+            out.write(header(Member(name, REGULAR, mode, 0, 0, len(data), 0)))
+            out.write(data + pad(len(data)))
+        else:
+            _add_blob(out, name, content, by_path[name].digest, cancelled)
+    out.write(END)
 
 
-def _add_blob(
-    archive: tarfile.TarFile,
-    entry: tarfile.TarInfo,
-    content: ContentStore,
-    digest: str,
-    cancelled: threading.Event | None,
-) -> None:
-    entry.mode, entry.size = 0o444, content.size(digest)
+def _add_blob(out: BinaryIO, name: str, content: ContentStore, digest: str, cancelled: threading.Event | None) -> None:
+    size = content.size(digest)
+    out.write(header(Member(name, REGULAR, 0o444, 0, 0, size, 0)))
     with content.open(digest) as file:
         checked = _Checked(file, digest, cancelled)
-        archive.addfile(entry, checked)
+        left = size
+        while left and (data := checked.read(min(_CHUNK, left))):
+            out.write(data)
+            left -= len(data)
         checked.finish()
+    out.write(pad(size))
 
 
 class _Checked:

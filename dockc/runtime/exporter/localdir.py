@@ -210,13 +210,17 @@ class _Copy:
         """A file, link, or device: made under a new name, then moved into place."""
         temporary = f".dockc-{secrets.token_hex(8)}"
         try:
-            if entry.is_file:
+            node = entry.node()
+            if node is not None:
+                if not _device(folder, temporary, node, entry, self._tree.epoch):
+                    return
+            elif entry.is_file:
                 self._file(folder, temporary, entry)
             elif entry.is_link:
                 os.symlink(entry.readlink(), temporary, dir_fd=folder)
                 _touch_at(folder, temporary, self._tree.epoch, entry.status)
             else:
-                os.mknod(temporary, entry.status.st_mode, entry.status.st_rdev, dir_fd=folder)
+                os.mknod(temporary, entry.status.st_mode, dir_fd=folder)
                 os.chmod(temporary, stat.S_IMODE(entry.status.st_mode), dir_fd=folder)
                 _touch_at(folder, temporary, self._tree.epoch, entry.status)
             _move(folder, temporary, entry.name)
@@ -259,6 +263,18 @@ class _Copy:
             _unlink_quietly(folder, temporary)
         finally:
             os.close(here)
+
+
+def _device(folder: int, name: str, node: tuple[int, int], entry: Entry, epoch: int | None) -> bool:
+    """Make a device node; False where this user may not, as in the reference."""
+    mode = stat.S_IMODE(entry.status.st_mode)
+    try:
+        os.mknod(name, node[0] | mode, node[1], dir_fd=folder)
+    except PermissionError:
+        return False
+    os.chmod(name, mode, dir_fd=folder)
+    _touch_at(folder, name, epoch, entry.status)
+    return True
 
 
 def _set_xattr(target: int, key: str, value: bytes) -> None:

@@ -1,10 +1,9 @@
-"""`type=tar`: the files of a result as one tar archive."""
+"""`type=tar`: the files of a result as one tar archive, header for header as the reference writes it."""
 
 from __future__ import annotations
 
 import os
 import stat
-import tarfile
 import threading
 from collections.abc import Sequence
 from typing import BinaryIO
@@ -13,75 +12,88 @@ from dockc.errors import StoreError
 from dockc.runtime.content.locks import Cancelled
 from dockc.runtime.exporter.localdir import Tree
 from dockc.runtime.exporter.walk import Entry, walk
+from dockc.runtime.snapshot import tarheader as kinds
+from dockc.runtime.snapshot.tarheader import Member
+from dockc.runtime.snapshot.tarwrite import header
 
-_XATTR = "SCHILY.xattr."
+_CHUNK = 1 << 20
+_SECOND = 1_000_000_000
+END = bytes(2 * kinds.BLOCK)
+"""What an archive ends with."""
+
+
+def pad(size: int) -> bytes:
+    """Zeros up to the next block."""
+    return bytes(-size % kinds.BLOCK)
 
 
 def write(out: BinaryIO, trees: Sequence[Tree], *, cancelled: threading.Event | None = None) -> None:
     """Write the trees into one archive, each below its folder; owners and modes as they are in the image.
 
     Raises:
-        StoreError: something cannot be read, or the archive cannot be written.
+        StoreError: something cannot be read.
     """
-    with tarfile.open(
-        fileobj=out, mode="w|", format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape"
-    ) as archive:
-        for tree in trees:
-            _write_tree(archive, tree, cancelled)
+    for tree in trees:
+        _write_tree(out, tree, cancelled)
+    out.write(END)
 
 
-def _write_tree(archive: tarfile.TarFile, tree: Tree, cancelled: threading.Event | None) -> None:
+def _write_tree(out: BinaryIO, tree: Tree, cancelled: threading.Event | None) -> None:
     prefix = f"{tree.folder}/" if tree.folder else ""
     if tree.folder:
-        head = tarfile.TarInfo(tree.folder)
-        head.type, head.mode = tarfile.DIRTYPE, 0o755
-        head.mtime = tree.epoch or 0
-        archive.addfile(head)
+        moment = (tree.epoch or 0) * _SECOND
+        out.write(header(Member(prefix, kinds.DIRECTORY, 0o755, 0, 0, 0, moment)))
     links: dict[tuple[int, int], str] = {}
     for entry in walk(tree.root):
         if cancelled is not None and cancelled.is_set():
             raise Cancelled
         if stat.S_ISSOCK(entry.status.st_mode):
             continue  # tar has no word for sockets
-        info = _header(entry, prefix, tree.epoch)
         try:
-            if entry.is_file:
-                key = (entry.status.st_dev, entry.status.st_ino)
-                first = links.get(key) if entry.status.st_nlink > 1 else None
-                if first is not None:
-                    info.type, info.linkname, info.size = tarfile.LNKTYPE, first, 0
-                    archive.addfile(info)
-                    continue
-                links[key] = info.name
-                with open(entry.open(), "rb") as file:  # noqa: PTH123 - a descriptor
-                    archive.addfile(info, file)
-            else:
-                if entry.is_link:
-                    info.linkname = entry.readlink()
-                archive.addfile(info)
+            member = _member(entry, prefix, tree.epoch, links)
+            out.write(header(member))
+            if member.kind == kinds.REGULAR and member.size:
+                _copy(out, entry, member.size)
         except OSError as error:
             raise StoreError(f"cannot archive /{entry.path}: {error.strerror or error}") from error
 
 
-def _header(entry: Entry, prefix: str, epoch: int | None) -> tarfile.TarInfo:
+def _member(entry: Entry, prefix: str, epoch: int | None, links: dict[tuple[int, int], str]) -> Member:
     status = entry.status
-    info = tarfile.TarInfo(prefix + entry.path)
-    info.mode = stat.S_IMODE(status.st_mode)
-    info.uid, info.gid = status.st_uid, status.st_gid
-    info.mtime = status.st_mtime_ns // 1_000_000_000 if epoch is None else epoch
-    match stat.S_IFMT(status.st_mode):
-        case stat.S_IFDIR:
-            info.type = tarfile.DIRTYPE
-        case stat.S_IFLNK:
-            info.type = tarfile.SYMTYPE
-        case stat.S_IFIFO:
-            info.type = tarfile.FIFOTYPE
-        case stat.S_IFCHR | stat.S_IFBLK as kind:
-            info.type = tarfile.CHRTYPE if kind == stat.S_IFCHR else tarfile.BLKTYPE
-            info.devmajor, info.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
-        case _:
-            info.size = status.st_size
-    info.pax_headers = {
-        _XATTR + name: value.decode("utf-8", "surrogateescape") for name, value in entry.xattrs().items()
-    }
-    return info
+    uid, gid = entry.owner()
+    # Whole seconds, rounded as the reference rounds.
+    moment = (status.st_mtime_ns + _SECOND // 2) // _SECOND if epoch is None else epoch
+    name = prefix + entry.path
+    member = Member(name, kinds.REGULAR, stat.S_IMODE(status.st_mode), uid, gid, 0, moment * _SECOND)
+    member.xattrs = entry.xattrs()
+    if entry.is_dir:
+        member.name, member.kind = f"{name}/", kinds.DIRECTORY
+        return member
+    if status.st_nlink > 1:
+        first = links.setdefault((status.st_dev, status.st_ino), name)
+        if first != name:
+            member.kind, member.linkname = kinds.HARDLINK, first
+            return member
+    node = entry.node()
+    if node is not None:
+        member.kind = kinds.CHAR if node[0] == stat.S_IFCHR else kinds.BLOCK_DEVICE
+        member.major, member.minor = os.major(node[1]), os.minor(node[1])
+    elif entry.is_link:
+        member.kind, member.linkname = kinds.SYMLINK, entry.readlink()
+    elif stat.S_ISFIFO(status.st_mode):
+        member.kind = kinds.FIFO
+    else:
+        member.size = status.st_size
+    return member
+
+
+def _copy(out: BinaryIO, entry: Entry, size: int) -> None:
+    left = size
+    with open(entry.open(), "rb") as file:  # noqa: PTH123 - a descriptor
+        while left:
+            data = file.read(min(_CHUNK, left))
+            if not data:
+                raise StoreError(f"/{entry.path} became shorter while it was read")
+            out.write(data)
+            left -= len(data)
+    out.write(pad(size))

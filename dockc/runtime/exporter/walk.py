@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dockc.errors import StoreError
+from dockc.runtime.snapshot import marks
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -56,14 +57,22 @@ class Entry:
         """Target of the symbolic link."""
         return os.readlink(self.name, dir_fd=self.folder)
 
+    @property
+    def place(self) -> str:
+        """A path to the entry; only its last component may be a link."""
+        return f"/proc/self/fd/{self.folder}/{self.name}"
+
     def xattrs(self) -> dict[str, bytes]:
-        """Extended attributes; none where the file system has none."""
-        place = f"/proc/self/fd/{self.folder}/{self.name}"
-        try:
-            names = os.listxattr(place, follow_symlinks=False)
-            return {name: os.getxattr(place, name, follow_symlinks=False) for name in sorted(names)}
-        except OSError:
-            return {}
+        """Extended attributes that belong to the content; none where the file system has none."""
+        return marks.content_attributes(self.place)
+
+    def owner(self) -> tuple[int, int]:
+        """User and group, also where the store could only remember them."""
+        return marks.owner_of(self.place, self.status)
+
+    def node(self) -> tuple[int, int] | None:
+        """Kind and number of a device, also where the store could only remember it."""
+        return marks.node_of(self.place, self.status)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dockc.runtime.refs.ref import ImmutableRef
 
 CREATED_AT = "buildkit/createdat"
+REWRITTEN = "buildkit/rewritten-timestamp"
 _SOURCE_PREFIX = "containerd.io/distribution.source."
 
 
@@ -143,7 +144,7 @@ class ImageWriter:
         wanted = RemoteOptions(options.compression, epoch if options.rewrite_timestamp else None)
         remote = ref.remote(wanted, cancelled=self._cancelled)
         self._tell("exporting layers", done=True)
-        return remote
+        return remote if wanted.rewrite_timestamp is None else _marked(remote, wanted.rewrite_timestamp, base)
 
     def _put(self, what: str, data: bytes) -> str:
         digest = digests.from_bytes(data)
@@ -167,6 +168,20 @@ def _platform_of(result: PlatformResult) -> platforms.Platform:
         if stated.os and stated.architecture:
             return platforms.normalize(stated)
     return platforms.normalize(result.platform)
+
+
+def _marked(remote: Remote, epoch: int, base: ImageConfig | None) -> Remote:
+    """The layers with a note on each whose times were rewritten: all above those of the base image."""
+    known = base.diff_ids if base is not None else ()
+    same = 0
+    while same < min(len(known), len(remote.layers)) and known[same] == remote.layers[same].diff_id:
+        same += 1
+    note = {REWRITTEN: str(epoch)}
+    marked = [
+        replace(layer, descriptor=replace(layer.descriptor, annotations={**layer.descriptor.annotations, **note}))
+        for layer in remote.layers[same:]
+    ]
+    return Remote((*remote.layers[:same], *marked))
 
 
 def _manifest_layer(descriptor: Descriptor, options: ImageOptions) -> Descriptor:
