@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 from dockc.grammar.globs import BadPattern, clean, match, split_wildcards
 from dockc.runtime.fsutil import meta, modes
-from dockc.runtime.fsutil.copy import CopyOptions, copy, make_dirs, make_plain_dir
+from dockc.runtime.fsutil.copy import copy
+from dockc.runtime.fsutil.copyentry import CopyOptions
+from dockc.runtime.fsutil.dirs import make_dirs, make_plain_dir
 from dockc.runtime.fsutil.failure import FileError, check, failed
 from dockc.runtime.fsutil.inroot import Root, entries, remove_tree
 from dockc.runtime.fsutil.unpack import unpack

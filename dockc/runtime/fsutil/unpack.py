@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from dockc.errors import StoreError
 from dockc.runtime.compress import Decompressor
 from dockc.runtime.fsutil import meta
-from dockc.runtime.fsutil.copy import CopyOptions, make_dir, make_dirs
+from dockc.runtime.fsutil.copyentry import CopyOptions
+from dockc.runtime.fsutil.dirs import make_dir, make_dirs
 from dockc.runtime.fsutil.failure import FileError, check, explain, failed
 from dockc.runtime.fsutil.inroot import Root, open_entry, remove_tree
 from dockc.runtime.fsutil.users import Owner

@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from dockc.runtime.fsutil import meta
-from dockc.runtime.fsutil.copy import make_dir
 from dockc.runtime.fsutil.data import copy_data
+from dockc.runtime.fsutil.dirs import make_dir
 from dockc.runtime.fsutil.failure import FileError, check, explain, failed
 from dockc.runtime.fsutil.hashtree import DIRECTORY, FILE, LINK, Node, from_utf8, to_utf8
 from dockc.runtime.fsutil.inroot import Root, remove_tree
