@@ -107,9 +107,13 @@ def make_request(node: InstructionNode, command: Command, facts: list[LintFact])
     keyword = command.keyword
     size = len(logical.text)
 
-    def place(start: int, end: int) -> Span:
-        return span(min(start, size), min(end, size))
+    place: _Place = span
+    if len(command.text) > size:  # another text than the line's: places are near, and never outside
 
+        def near(start: int, end: int) -> Span:
+            return span(min(start, size), min(end, size))
+
+        place = near
     flags = tuple(_flag(flag.text, place(flag.token.start, flag.token.end)) for flag in command.flags)
     whole = place(command.start, command.end)
     heredocs: tuple[Heredoc, ...] = ()

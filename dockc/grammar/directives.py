@@ -18,11 +18,20 @@ _BLANKS = "\t\n\f\r "
 
 
 class Found(NamedTuple):
-    """A directive: lower case name, value, 1-based line."""
+    """A directive: lower case name, value, 1-based line.
+
+    The reference reads the value up to its first space (`word`), except from a JSON object.
+    """
 
     name: str
     value: str
     line: int
+    is_json: bool = False
+
+    @property
+    def word(self) -> str:
+        """The part of the value that counts."""
+        return self.value if self.is_json else self.value.partition(" ")[0]
 
 
 class DuplicateDirective(ValueError):
@@ -66,22 +75,23 @@ def parse_directive(name: str, source: Source) -> Found | None:
 def detect_syntax(source: Source) -> Found | None:
     """The frontend a file asks for: `# syntax=`, `// syntax=` or a JSON object's `syntax`.
 
-    The value is the whole of it; the image reference is what stands before the first space.
+    The image reference is the `word` of it.
     """
     lines, first = _lines(source)
     found = _find("syntax", lines, first, "#") or _find("syntax", lines, first, "//")
     if found is not None:
         return found
-    if not lines[0].lstrip().startswith("{") and any(line.strip() for line in lines[:1]):
+    text = "\n".join(lines)
+    if not text.lstrip(" \t\r\n").startswith("{"):
         return None
     import json
 
     try:
-        whole = json.loads("\n".join(lines))
+        whole = json.loads(text)
     except (ValueError, RecursionError):
         return None
     value = whole.get("syntax") if isinstance(whole, dict) else None
-    return Found("syntax", value, first) if isinstance(value, str) else None
+    return Found("syntax", value, first, True) if isinstance(value, str) else None
 
 
 def check_comment(comment: str) -> str | None:

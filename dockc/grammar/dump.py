@@ -62,11 +62,11 @@ def tree(parsed: Parsed) -> dict[str, Any]:
     source = parsed.file.source
     syntax = detect_syntax(source)
     if syntax is not None:
-        out["syntax"] = {"ref": syntax.value.partition(" ")[0], **_found(syntax)}
+        out["syntax"] = {"ref": syntax.word, **_found(syntax)}
     for name in ("check", "escape"):
         found = parse_directive(name, source)
         if found is not None:
-            out[f"directive_{name}"] = {"value": found.value.partition(" ")[0], **_found(found)}
+            out[f"directive_{name}"] = {"value": found.word, **_found(found)}
     return out
 
 

@@ -58,7 +58,16 @@ class Record(metaclass=_RecordType):
     def __init__(self, *args: Any, **values: Any) -> None:
         setters = self._setters
         if args:
-            values = dict(zip(setters, args, strict=False), **values)
+            if len(args) == len(setters) and not values:
+                for put, value in zip(setters.values(), args, strict=True):
+                    put(self, value)
+                return
+            if len(args) > len(setters):
+                raise TypeError(f"{type(self).__name__} has {len(setters)} fields, not {len(args)}")
+            placed = dict(zip(setters, args, strict=False))
+            if twice := placed.keys() & values.keys():
+                raise TypeError(f"{type(self).__name__} got {', '.join(sorted(twice))} twice")
+            values = {**placed, **values}
         try:
             for name, value in values.items():
                 setters[name](self, value)

@@ -21,7 +21,8 @@ def source(text: str) -> Source:
         ("\ufeff# syntax=a\n", Found("syntax", "a", 1)),
         ("#!/usr/bin/env x\n# check=y\n# syntax=a\n", Found("syntax", "a", 3)),
         ("// syntax=a\n", Found("syntax", "a", 1)),
-        ('{"syntax": "a"}', Found("syntax", "a", 0)),
+        ('{"syntax": "a b"}', Found("syntax", "a b", 0, True)),
+        ("#!only", None),
         ('{"syntax": 1}', None),
         ("# check=x\n# syntax=a", Found("syntax", "a", 2)),
         ("# other=x\n# syntax=a", None),
@@ -34,6 +35,10 @@ def source(text: str) -> Source:
 )
 def test_syntax(text: str, found: Found | None) -> None:
     assert detect_syntax(source(text)) == found
+
+
+def test_word() -> None:
+    assert [f.word for f in (Found("check", "a b", 1), Found("syntax", "a b", 0, True))] == ["a", "a b"]
 
 
 def test_only_hashes_count_for_other_directives() -> None:
