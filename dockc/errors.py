@@ -44,7 +44,12 @@ class CompileError(DockcError):
         locations: 1-based line ranges, `((start, end), ...)` per location, innermost first.
         suggestion: the name the user probably meant, or "".
         alternatives: messages that are equally right, where the reference picks one at random.
+        source: name and text of the Dockerfile, where whoever caught the error knew it.
+        details: everything that is wrong with the file, rendered for people, or "".
     """
+
+    source: tuple[str, str] | None = None
+    details: str = ""
 
     def __init__(
         self,

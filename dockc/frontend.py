@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dockc.errors import DockcError, UsageError
+from dockc.errors import CompileError, DockcError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -407,11 +407,25 @@ def compile_all(
     answers = initial_answers(request)
     ask = asker(request, inputs, world)
     done = []
-    for platform in inputs.platforms:
-        options = inputs.options.for_platform(platform)
-        compiled, answers = compile_asking(inputs.front, options, ask, answers)
-        done.append(_optimised(compiled, request, log))
+    try:
+        for platform in inputs.platforms:
+            options = inputs.options.for_platform(platform)
+            compiled, answers = compile_asking(inputs.front, options, ask, answers)
+            done.append(_optimised(compiled, request, log))
+    except CompileError as exc:
+        raise _explained(exc, inputs.front) from None
     return tuple(done), answers
+
+
+def _explained(error: CompileError, front: Front) -> CompileError:
+    """The error with the file it speaks of, and with everything else that is wrong there."""
+    error.source = (front.source.name, front.source.text)
+    diagnostics = front.result.diagnostics
+    if diagnostics:
+        from dockc.grammar.render import render_all
+
+        error.details = render_all(diagnostics, front.source)
+    return error
 
 
 def _optimised(compiled: Compiled, request: CompileRequest, log: Callable[[str], object]) -> Compiled:

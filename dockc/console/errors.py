@@ -5,20 +5,21 @@ from __future__ import annotations
 from dockc.errors import CompileError, DockcError
 
 
-def render_error(error: DockcError, *, filename: str = "Dockerfile", text: str | None = None) -> str:
-    """The message, the lines of the Dockerfile it speaks of where they are known, and the hint.
-
-    Args:
-        filename: the Dockerfile's name.
-        text: its text, or None.
-    """
+def render_error(error: DockcError) -> str:
+    """The message, the lines of the Dockerfile it speaks of where they are known, and the hint."""
     parts = []
-    if isinstance(error, CompileError) and error.locations and text is not None:
-        parts.append(excerpt(filename, text, error.locations[0]))
+    if isinstance(error, CompileError):
+        if error.details:
+            parts.append(f"{error.details}\n")
+        elif error.locations and error.source is not None:
+            parts.append(excerpt(*error.source, error.locations[0]))
+    place = getattr(error, "ranges", ())
+    if place:
+        parts.append(excerpt(getattr(error, "filename", ""), getattr(error, "text", ""), place))
     parts.append(f"error: {error.message}\n")
     if isinstance(error, CompileError) and error.suggestion and error.suggestion not in error.message:
         parts.append(f"  help: did you mean {error.suggestion}?\n")
-    if error.hint:
+    if error.hint and error.hint not in "".join(parts):
         parts.append(f"  help: {error.hint}\n")
     return "".join(parts)
 
