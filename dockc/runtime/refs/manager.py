@@ -70,6 +70,7 @@ class RefManager:
         on_removed: Callable[[str], None] | None = None,
         limits: Limits | None = None,
     ) -> None:
+        self._closed = False
         with telling("opening the store", root):
             root.mkdir(parents=True, exist_ok=True)
             root = root.resolve()
@@ -136,8 +137,11 @@ class RefManager:
         return self._core.lease.staging
 
     def close(self) -> None:
-        """Let go of everything this process holds."""
+        """Let go of everything this process holds; a second time does nothing."""
         core = self._core
+        if self._closed:
+            return
+        self._closed = True
         with core.db.lock:
             unfinished = [r for r in map(core.db.find, core.holds) if r and r.state == database.MUTABLE]
             core.holds.clear()
