@@ -107,6 +107,7 @@ class Simulator:
         self.open: list[Command] = []
         self.cancelled: set[int] = set()
         self.handles: dict[int, str] = {}
+        self.held: dict[int, list[str]] = {}
         self.finished: dict[int, str] = {}
         self.executed: list[str] = []
         self.loads = 0
@@ -128,6 +129,13 @@ class Simulator:
                 failed = command.failure
                 self.finished[command.request] = f"failed: {failed.message}" if failed else self.handles[command.handle]
             else:
+                # Work holds on to what it reads, even when the core has let go of it.
+                if isinstance(command, Execute):
+                    self.held[command.ticket] = [self.handles[handle] for handle in command.inputs]
+                elif isinstance(command, ComputeDigest):
+                    self.held[command.ticket] = [self.handles[command.result]]
+                elif isinstance(command, SaveResult):
+                    self.held[command.ticket] = [self.handles[command.handle]]
                 self.open.append(command)
 
     def load(self, job: str, graph: Graph) -> None:
@@ -181,26 +189,24 @@ class Simulator:
                 return KeysFound(ticket, self.cache.query(digest, edge.index, i, keys, also))
             case QueryRecords(ticket, _, keys):
                 return RecordsFound(ticket, self.cache.records(keys))
-            case ComputeDigest(ticket, _, _, handle):
-                return ContentDigestReady(ticket, digest_of(self.handles.get(handle, "gone")))
+            case ComputeDigest(ticket):
+                return ContentDigestReady(ticket, digest_of(self.held[ticket][0]))
             case LoadResult(ticket, _, record):
                 self.loads += 1
                 return ResultLoaded(ticket, self.keep(str(self.cache.load(record).value)))
-            case Execute(ticket, vertex, inputs, saves, _):
+            case Execute(ticket, vertex, _, saves, _):
                 step = self.step(vertex)
                 self.executed.append(vertex)
                 if step.fails == "exec":
                     return Failed(ticket, "no exec")
-                values = give(step, [self.handles.get(h, "gone") for h in inputs])
+                values = give(step, self.held[ticket])
                 names = {o: tuple(self.save(spec, values[o]) for spec in specs) for o, specs in saves}
                 return Executed(ticket, tuple(Output(self.keep(v), names.get(o, ())) for o, v in enumerate(values)))
-            case SaveResult(ticket, _, handle, specs):
-                return Saved(ticket, tuple(self.save(spec, self.handles[handle]) for spec in specs))
+            case SaveResult(ticket, _, _, specs):
+                return Saved(ticket, tuple(self.save(spec, self.held[ticket][0]) for spec in specs))
         raise AssertionError(command)
 
     def save(self, spec, value: str) -> str:
-        if value == "gone":
-            return "random:gone"
         return self.cache.save(
             spec, Value(value, f"r{next(self._result)}-{value}"), next(self._result), Provenance("v", "n")
         )

@@ -138,7 +138,7 @@ def test_failures_reach_the_build(graph: Graph, seed: int, kind: str) -> None:
     rng = random.Random(seed)
     broken = rng.randrange(len(graph.steps))
     steps = list(graph.steps)
-    steps[broken] = Step(**{**vars(steps[broken]), "fails": kind, "seed": "broken"})
+    steps[broken] = Step(**{**vars(steps[broken]), "fails": kind, "seed": "broken", "more": ()})
     graph = Graph(steps)
     sim = Simulator(choose=lambda n: rng.randrange(n))
     sim.load("j", graph)
