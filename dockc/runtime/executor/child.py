@@ -121,10 +121,10 @@ def _outer_init(plan: Plan | RuntimePlan, status_fd: int, alive_read: int) -> in
     except BlockingIOError:
         pass
     if "command" in plan:
-        command = plan["command"] if _own_proc(plan["hidden"]) else plan["command_bound"]
+        _own_proc(plan["hidden"])
         child = os.fork()
         if child == 0:
-            _in_child(status_fd, _exec_runtime, command)
+            _in_child(status_fd, _exec_runtime, plan["command"])
     else:
         try:
             sc.unshare(plan["namespaces"])
@@ -142,17 +142,20 @@ def _outer_init(plan: Plan | RuntimePlan, status_fd: int, alive_read: int) -> in
     return _wait(child)
 
 
-def _own_proc(hidden: list[str]) -> bool:
-    """Show this pid namespace in /proc, as a runtime needs it; False if the kernel refuses."""
+def _own_proc(hidden: list[str]) -> None:
+    """Show this pid namespace in /proc: a runtime looks up its processes there by number."""
     try:
         sc.unshare(sc.CLONE_NEWNS)
         sc.mount("none", "/", None, sc.MS_REC | sc.MS_PRIVATE)
         for path in hidden:
             sc.mount("none", path, "tmpfs", 0, "mode=755")
         sc.mount("proc", "/proc", "proc", sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC)
-    except OSError:
-        return False
-    return True
+    except OSError as exc:
+        raise _Failed(
+            FAILED,
+            f"an OCI runtime needs a /proc of its own, which the kernel refuses here ({exc.strerror}): "
+            "use --executor=embedded",
+        ) from exc
 
 
 def _exec_runtime(command: list[str]) -> int:

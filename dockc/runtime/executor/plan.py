@@ -41,10 +41,7 @@ class Plan(TypedDict):
 
 @final
 class RuntimePlan(TypedDict):
-    """Run an OCI runtime instead: its command line, the one for a builder whose /proc cannot be renewed,
-    and directories that it must not see.
-    """
+    """Run an OCI runtime instead: its command line, and directories that it must not see."""
 
     command: list[str]
-    command_bound: list[str]
     hidden: list[str]

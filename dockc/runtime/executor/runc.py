@@ -69,23 +69,20 @@ class RuntimeExecutor:
             is_rootless = _is_rootless()
             container_id = prepared.directory.name
             cgroup = "" if is_rootless else _cgroups_path(spec, container_id)
-            for bundle, bind_proc in (("bundle", False), ("bundle-bound", True)):
-                config = make_spec(
-                    spec,
-                    rootfs,
-                    prepared,
-                    rootless=is_rootless,
-                    available=bounding_set(),
-                    cgroups_path=cgroup,
-                    bind_proc=bind_proc,
-                )
-                folder = prepared.directory / bundle
-                folder.mkdir()
-                (folder / "config.json").write_text(json.dumps(config))
+            config = make_spec(
+                spec,
+                rootfs,
+                prepared,
+                rootless=is_rootless,
+                available=bounding_set(),
+                cgroups_path=cgroup,
+            )
+            bundle = prepared.directory / "bundle"
+            bundle.mkdir()
+            (bundle / "config.json").write_text(json.dumps(config))
             log = prepared.directory / "runtime.log"
             plan = {
-                "command": self._command(prepared, "bundle", log, is_rootless),
-                "command_bound": self._command(prepared, "bundle-bound", log, is_rootless),
+                "command": self._command(prepared, bundle, log, is_rootless),
                 "hidden": [_UNIFIED] if self._name == "crun" and _is_hybrid() else [],
             }
             try:
@@ -97,14 +94,14 @@ class RuntimeExecutor:
                 raise ExecutorError(trouble, exit_status=_status_of(trouble))
             return status
 
-    def _command(self, prepared: Prepared, bundle: str, log: Path, is_rootless: bool) -> list[str]:
+    def _command(self, prepared: Prepared, bundle: Path, log: Path, is_rootless: bool) -> list[str]:
         command = [self._path, "--root", str(prepared.directory / "state"), "--log", str(log)]
         command += ["--log-format", "json"]
         if self._name == "crun":
             command += ["--cgroup-manager", "disabled" if is_rootless else "cgroupfs"]
         elif is_rootless:
             command += ["--rootless", "true"]
-        return [*command, "run", "--bundle", str(prepared.directory / bundle), prepared.directory.name]
+        return [*command, "run", "--bundle", str(bundle), prepared.directory.name]
 
 
 def _is_hybrid() -> bool:

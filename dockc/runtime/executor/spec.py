@@ -24,7 +24,6 @@ def make_spec(
     rootless: bool,
     available: int,
     cgroups_path: str = "",
-    bind_proc: bool = False,
 ) -> dict[str, Any]:
     """The runtime's configuration of one run.
 
@@ -35,7 +34,6 @@ def make_spec(
         rootless: leave out what only the real root may do (device rules, a new sysfs).
         available: bit mask of the capabilities that the builder can pass on.
         cgroups_path: where the container's control group is made, "" for none.
-        bind_proc: show the builder's /proc, where the kernel refuses a new one.
     """
     insecure = policy.is_insecure(spec)
     wanted = available if insecure else policy.capability_mask(policy.DEFAULT_CAPABILITIES) & available
@@ -72,7 +70,7 @@ def make_spec(
         linux["resources"] = {"devices": [{"allow": insecure, "access": "rwm"}]}
     if cgroups_path:
         linux["cgroupsPath"] = cgroups_path
-    mounts = [fixed for entry in prepared.mounts for fixed in _mount(entry, rootless, bind_proc)]
+    mounts = [fixed for entry in prepared.mounts for fixed in _mount(entry, rootless)]
     if insecure:
         mounts += _devices()
     return {
@@ -106,10 +104,8 @@ def _limit(value: int) -> int:
     return value if value >= 0 else _UNLIMITED
 
 
-def _mount(entry: MountEntry, rootless: bool, bind_proc: bool) -> list[dict[str, Any]]:
+def _mount(entry: MountEntry, rootless: bool) -> list[dict[str, Any]]:
     kind, options = entry["type"], list(entry["options"])
-    if kind == "proc" and bind_proc:
-        return [_row("/proc", "bind", "/proc", ["rbind"])]
     if rootless:
         if kind == "sysfs":
             # A new sysfs needs a network namespace of one's own; the host's is shown instead.

@@ -9,7 +9,7 @@ import pwd
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,13 +193,13 @@ class Builders:
         self._base = base
         self._running: dict[tuple[str, str], Builder] = {}
 
-    def start(self, executor: str, identity: str) -> Builder:
+    def start(self, executor: str, identity: str, *, prefix: Sequence[str] = ()) -> Builder:
         if executor != "embedded" and shutil.which(executor, path=basefs.DEFAULT_PATH) is None:
             pytest.skip(f"no {executor} on this machine")
         command = self._identities[identity]
         if isinstance(command, str):
             pytest.skip(command)
-        builder = Builder(executor, identity, self._base, command)
+        builder = Builder(executor, identity, self._base, [*prefix, *command])
         if "refused" in builder.hello:
             pytest.skip(builder.hello["refused"])
         if identity == "user":
@@ -242,3 +242,12 @@ def mapped(request: pytest.FixtureRequest, builders: Builders) -> Builder:
 def embedded(request: pytest.FixtureRequest, builders: Builders) -> Builder:
     """The embedded executor as every kind of user, for what only it promises."""
     return builders.get("embedded", request.param)
+
+
+@pytest.fixture
+def hidden_proc() -> list[str]:
+    """A command prefix under which parts of /proc are hidden, as in a container of a container engine."""
+    if os.geteuid() != 0:
+        pytest.skip("hiding parts of /proc needs root")
+    hide = 'mount -t tmpfs -o ro none /proc/fs; mount --bind /dev/null /proc/keys; exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", hide, "sh"]

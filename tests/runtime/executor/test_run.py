@@ -407,6 +407,35 @@ def test_umask_and_signals_are_the_usual(builder: Builder) -> None:
     assert {int(line.split()[1], 16) for line in done.out.splitlines()} == {0}
 
 
+# Builders that may do less
+
+
+@pytest.mark.parametrize("identity", ["user", "single"])
+def test_where_no_new_proc_can_be_mounted(builders: Builders, hidden_proc: list[str], identity: str) -> None:
+    builder = builders.start("embedded", identity, prefix=hidden_proc)
+    try:
+        done = builder.run(
+            "echo $$; readlink /proc/self/exe; cat /proc/keys; ls /proc/fs; echo x > /proc/sysrq-trigger"
+        )
+        assert done.out.split() == ["1", "/usr/bin/readlink"]
+        assert done.status != 0
+        assert builder.run("sleep 60 & exit 4").status == 4
+    finally:
+        builder.close()
+
+
+@pytest.mark.parametrize("executor", ["crun", "runc"])
+def test_runtimes_say_that_they_need_a_new_proc(builders: Builders, hidden_proc: list[str], executor: str) -> None:
+    builder = builders.start(executor, "user", prefix=hidden_proc)
+    try:
+        assert builder.run("true").error == (
+            "an OCI runtime needs a /proc of its own, which the kernel refuses here (Operation not permitted): "
+            "use --executor=embedded"
+        )
+    finally:
+        builder.close()
+
+
 # Hostile images
 
 
