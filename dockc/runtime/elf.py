@@ -65,7 +65,7 @@ def read(path: Path) -> Elf | None:
 
         try:
             return _parse(data, at)
-        except (struct.error, ValueError) as exc:
+        except (struct.error, ValueError, IndexError) as exc:
             raise BadElf(f"{path}: broken ELF file: {exc}") from exc
 
 
