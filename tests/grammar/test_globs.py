@@ -1,0 +1,166 @@
+"""Path patterns against recorded answers of the reference, and laws that hold for all of them.
+
+`tests/golden/grammar/patterns.json` was recorded from Go's filepath.Match and moby's patternmatcher and ignorefile.
+Strings in it are bytes, one code point each.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dockc.grammar.globs import (
+    NO_PARENT,
+    BadPattern,
+    PatternMatcher,
+    clean,
+    contains_wildcards,
+    match,
+    split_wildcards,
+)
+from dockc.grammar.linear import Automaton, BadExpression
+
+RECORDED = json.loads((Path(__file__).parents[1] / "golden/grammar/patterns.json").read_text())
+
+PATTERN = st.text(st.sampled_from("ab/*?[]^\\.!-|{}2"), max_size=10)
+PATH = st.text(st.sampled_from("ab/.é"), min_size=1, max_size=12)
+
+
+def text(recorded: str) -> str:
+    return recorded.encode("latin1").decode("utf-8", "surrogateescape")
+
+
+def name(case: list[object]) -> str:
+    return ascii(case[:2])[:60]
+
+
+@pytest.mark.parametrize("case", RECORDED["match"], ids=name)
+def test_match_as_recorded(case: tuple[list[str], str, bool, str]) -> None:
+    (pattern,), path, expected, error = case
+    if error:
+        with pytest.raises(BadPattern) as raised:
+            match(text(pattern), text(path))
+        assert raised.value.message == error
+    else:
+        assert match(text(pattern), text(path)) == expected
+
+
+@pytest.mark.parametrize("case", RECORDED["list"], ids=name)
+def test_pattern_lists_as_recorded(case: tuple[list[str], str, bool, str]) -> None:
+    patterns, path, expected, error = case
+    if error:
+        with pytest.raises(BadPattern) as raised:
+            PatternMatcher(map(text, patterns)).matches(text(path))
+        assert raised.value.message == error
+    else:
+        assert PatternMatcher(map(text, patterns)).matches(text(path)) == expected
+
+
+@pytest.mark.parametrize("case", RECORDED["clean"], ids=name)
+def test_clean_as_recorded(case: tuple[str, str]) -> None:
+    assert clean(case[0]) == case[1]
+
+
+def walked(matcher: PatternMatcher, path: str) -> bool:
+    """The answer for a path reached from the top, each directory passing on what it knows."""
+    info = NO_PARENT
+    selected = False
+    parts = path.split("/")
+    for length in range(1, len(parts) + 1):
+        selected, info = matcher.matches_under("/".join(parts[:length]), info)
+    return selected
+
+
+@given(st.lists(PATTERN, max_size=3), PATH.map(clean).filter(lambda p: not p.startswith(("/", ".."))))
+def test_a_walk_from_the_top_agrees_with_a_direct_question(patterns: list[str], path: str) -> None:
+    positive = [p.replace("!", "") for p in patterns]
+    try:
+        direct = PatternMatcher(positive).matches(path)
+        assert walked(PatternMatcher(positive), path) == direct
+    except BadPattern:
+        pass
+
+
+@given(st.lists(PATTERN, max_size=4), PATH)
+def test_no_other_error_than_a_bad_pattern(patterns: list[str], path: str) -> None:
+    try:
+        PatternMatcher(patterns).matches(path)
+    except BadPattern:
+        pass
+    for pattern in patterns:
+        try:
+            match(pattern, path)
+        except BadPattern:
+            pass
+
+
+@given(PATH)
+def test_an_escaped_path_matches_itself_only(path: str) -> None:
+    escaped = "".join("\\" + char if char in "*?[\\" else char for char in path)
+    assert match(escaped, path)
+    assert not match(escaped, path + "x")
+
+
+@given(PATH)
+def test_clean_is_idempotent(path: str) -> None:
+    assert clean(clean(path)) == clean(path)
+
+
+def test_negative_patterns_take_back_in_order() -> None:
+    matcher = PatternMatcher(["*", "!keep", "keep/secret"])
+    assert matcher.exclusions
+    assert matcher.matches("other")
+    assert not matcher.matches("keep/file")
+    assert matcher.matches("keep/secret/deep")
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/a/b", ("/a/b", "")),
+        ("/a/*/c", ("/a", "*/c")),
+        ("/*.txt", ("/", "*.txt")),
+        ("*.txt", ("", "*.txt")),
+        ("a/[b]/c", ("a", "[b]/c")),
+        ("/a\\*/b?", ("/a\\*", "b?")),
+        ("", ("", "")),
+    ],
+)
+def test_split_wildcards(path: str, expected: tuple[str, str]) -> None:
+    assert split_wildcards(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("a", False), ("a*", True), ("\\*", False), ("\\\\*", True), ("[", True), ("a?", True)]
+)
+def test_contains_wildcards(text: str, expected: bool) -> None:
+    assert contains_wildcards(text) is expected
+
+
+@pytest.mark.parametrize(
+    "pattern", ["*a" * 30 + "b", "**/a" * 20 + "b", "(a|a)*" * 10, "[a*]" * 30, "a{1,500}" * 8 + "b"]
+)
+def test_hostile_patterns_take_linear_time(pattern: str) -> None:
+    path = "a" * 4000
+    started = time.process_time()
+    PatternMatcher([pattern]).matches(path)
+    match(pattern.replace("{", "").replace("(", ""), path)
+    assert time.process_time() - started < 5
+
+
+def test_oversized_repetitions_are_refused() -> None:
+    with pytest.raises(BadExpression):
+        Automaton("^" + "a{1000}" * 30 + "$")
+
+
+def test_the_table_of_an_automaton_stays_bounded() -> None:
+    automaton = Automaton("^[^/]*x[^/]*$")
+    for start in range(0x100, 0x20000, 0x400):
+        automaton.match("".join(map(chr, range(start, start + 0x400))).encode("utf-8", "replace").decode())
+    assert automaton.match("abxc")
+    assert not automaton.match("ab/xc/")
