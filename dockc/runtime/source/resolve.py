@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from dockc.errors import DockcError
+from dockc.errors import DockcError, RegistryError, StoreError
 from dockc.oci import reference as references
 from dockc.oci.platform import Platform
 from dockc.runtime.source import image, ocilayout
@@ -222,11 +222,15 @@ class Resolver:
         """Digest and config of an image."""
         parsed = references.parse_normalized(ref)
         origin: image.Origin
-        if store:
-            origin = ocilayout.open_store(self.stores, store)
-        else:
-            origin = RegistryOrigin(self.client, self.content, parsed, mode)
-        found = image.load(origin, parsed.tag_name_only(), platform, self.content, cancelled=cancelled)
+        try:
+            if store:
+                origin = ocilayout.open_store(self.stores, store)
+            else:
+                origin = RegistryOrigin(self.client, self.content, parsed, mode)
+            found = image.load(origin, parsed.tag_name_only(), platform, self.content, cancelled=cancelled)
+        except (RegistryError, StoreError) as error:
+            message = f"failed to resolve source metadata for {ref}: {error.message}"
+            raise type(error)(message, hint=error.hint) from error
         return FoundImage(ref, found.root.digest, found.config)
 
     def files(self, name: str, files: Sequence[str]) -> FoundFiles:
