@@ -22,6 +22,11 @@ from dockc.runtime.refs.types import LayerDescriptor
 from dockc.runtime.snapshot import marks
 
 
+def names_in(path: Path) -> set[str]:
+    """What is directly in a directory."""
+    return {entry.name for entry in path.iterdir()}
+
+
 def need_mounts() -> None:
     """Enter a private mount namespace once, or skip the test with the reason."""
     if os.geteuid() != 0:
@@ -75,7 +80,7 @@ def tree(root: Path, *, times: bool = True) -> dict[str, Entry]:
 
 def _content(path: Path, status: os.stat_result) -> object:
     if stat.S_ISLNK(status.st_mode):
-        return os.readlink(path)
+        return str(path.readlink())
     if stat.S_ISREG(status.st_mode):
         return path.read_bytes()
     return status.st_rdev
@@ -109,10 +114,10 @@ def hardlink(name: str, target: str) -> Row:
     return Row(name, kind=tarfile.LNKTYPE, link=target)
 
 
-def make_tar(rows: Iterable[Row], *, format: int = tarfile.PAX_FORMAT) -> bytes:
+def make_tar(rows: Iterable[Row]) -> bytes:
     """A tar with exactly these members."""
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=format) as archive:
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for row in rows:
             info = tarfile.TarInfo(row.name)
             info.type, info.linkname, info.mode = row.kind, row.link, row.mode

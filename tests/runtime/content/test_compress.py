@@ -16,7 +16,13 @@ from dockc.runtime.compress import Compression, Decompressor, compress_bytes
 
 RNG = random.Random(1)
 DATA = b"".join(RNG.choice([b"hello ", b"world\n", RNG.randbytes(50)]) for _ in range(40000)) + bytes(3_000_000)
-KINDS = [Compression("gzip"), Compression("gzip", 9), Compression("gzip", 0), Compression("zstd"), Compression("zstd", 19)]
+KINDS = [
+    Compression("gzip"),
+    Compression("gzip", 9),
+    Compression("gzip", 0),
+    Compression("zstd"),
+    Compression("zstd", 19),
+]
 ALL = [*KINDS, Compression("uncompressed")]
 
 

@@ -63,7 +63,10 @@ def test_a_digest_that_is_not_known_yet(store: ContentStore) -> None:
 
 
 def test_wrong_bytes_are_dropped(store: ContentStore) -> None:
-    with pytest.raises(DigestMismatch, match=f"unexpected digest: expected {DIGEST}, got sha256:"), store.writer(DIGEST) as writer:
+    with (
+        pytest.raises(DigestMismatch, match=f"unexpected digest: expected {DIGEST}, got sha256:"),
+        store.writer(DIGEST) as writer,
+    ):
         writer.write(b"wrong")
         writer.commit()
     with pytest.raises(DigestMismatch, match="more than the expected 3 bytes"), store.writer(DIGEST, 3) as writer:
@@ -78,7 +81,10 @@ def test_wrong_bytes_are_dropped(store: ContentStore) -> None:
 
 
 def test_resuming(store: ContentStore) -> None:
-    with pytest.raises(DigestMismatch, match="unexpected end of data: got 1000 of"), store.writer(DIGEST, len(DATA)) as writer:
+    with (
+        pytest.raises(DigestMismatch, match="unexpected end of data: got 1000 of"),
+        store.writer(DIGEST, len(DATA)) as writer,
+    ):
         writer.write(DATA[:1000])
         writer.commit()
     assert len(ingest(store)) == 1

@@ -18,7 +18,7 @@ from dockc.runtime.doctor import examine
 from dockc.runtime.executor import syscalls
 from dockc.runtime.refs.manager import RefManager
 from tests.runtime.refs.test_refs import names, step
-from tests.runtime.store_helpers import Row, folder, layer, make_tar, need_mounts, write
+from tests.runtime.store_helpers import Row, folder, layer, make_tar, names_in, need_mounts, write
 
 PRELUDE = """
 import os, sys, threading, time
@@ -151,7 +151,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
                 assert not record.in_use
                 if not record.mutable:
                     with refs.get(record.id) as ref, ref.mount() as root:
-                        assert all((root / name).read_text() for name in os.listdir(root))
+                        assert all((root / name).read_text() for name in names_in(root))
     with RefManager(tmp_path) as refs:
         refs.prune()
         assert list((refs.root / "snapshots").iterdir()) == []
@@ -160,7 +160,10 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
 
 def test_many_processes_at_once(tmp_path: Path) -> None:
     with RefManager(tmp_path) as refs:
-        chain = [layer(refs, make_tar([folder(f"d{n}"), *(Row(f"d{n}/{i}", b"y" * 500) for i in range(300))])) for n in range(3)]
+        chain = [
+            layer(refs, make_tar([folder(f"d{n}"), *(Row(f"d{n}/{i}", b"y" * 500) for i in range(300))]))
+            for n in range(3)
+        ]
         arguments = [f"{item.diff_id},{item.descriptor.digest},{item.descriptor.size}" for item in chain]
         code = (
             "ls = [LayerDescriptor(a, Descriptor('', b, int(c))) for a, b, c in (x.split(',') for x in sys.argv[3:])]\n"
@@ -187,7 +190,9 @@ def test_a_full_disk(tmp_path: Path) -> None:
             image = refs.from_layers([layer(refs, big)])
             with pytest.raises(StoreError) as caught, image.mount():
                 pass
-            assert caught.value.message.startswith(f"the disk of the store {refs.root} is full (unpacking layer sha256:")
+            assert caught.value.message.startswith(
+                f"the disk of the store {refs.root} is full (unpacking layer sha256:"
+            )
             assert list((refs.root / "snapshots").iterdir()) == []
             assert all(path.name.startswith("empty") for path in refs.staging.iterdir())
             made = refs.new_mutable()

@@ -20,7 +20,7 @@ from dockc.runtime.refs.usage import disk_usage, parse_filter
 from dockc.solver.storage.base import CacheResult
 from dockc.solver.storage.sqlite import SqliteKeyStorage
 from tests.runtime.refs.test_refs import Far, far_layer, names, step
-from tests.runtime.store_helpers import Row, layer, make_tar, write
+from tests.runtime.store_helpers import Row, layer, make_tar, names_in, write
 
 
 def test_cache_directories_persist(refs: RefManager) -> None:
@@ -117,7 +117,7 @@ def test_pruning_takes_what_nobody_needs(refs: RefManager) -> None:
         done = refs.prune()
         assert [record.description for record in done.records] == ["loose"]
         assert removed == [loose.id]
-        assert sorted(os.listdir(root)) == ["a", "b"]
+        assert sorted(names_in(root)) == ["a", "b"]
     assert not refs.content.has(remote.descriptors[1].digest)
     assert done.size > 4096
     with pytest.raises(RefNotFound):

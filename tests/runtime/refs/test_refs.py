@@ -19,12 +19,14 @@ from dockc.runtime.content.store import ContentStore
 from dockc.runtime.refs.manager import RefManager, RefNotFound
 from dockc.runtime.refs.ref import ImmutableRef
 from dockc.runtime.refs.types import LayerDescriptor, Progress, RemoteOptions
-from tests.runtime.store_helpers import Row, folder, hardlink, layer, make_tar, symlink, tree, write
+from tests.runtime.store_helpers import Row, folder, hardlink, layer, make_tar, names_in, symlink, tree, write
 
 GZIP, ZSTD, PLAIN = Compression("gzip"), Compression("zstd"), Compression("uncompressed")
 
 
-def step(refs: RefManager, parent: ImmutableRef | None, *changes: Callable[[Path], object], name: str = "") -> ImmutableRef:
+def step(
+    refs: RefManager, parent: ImmutableRef | None, *changes: Callable[[Path], object], name: str = ""
+) -> ImmutableRef:
     with refs.new_mutable(parent, description=name) as made:
         with made.mount() as root:
             for change in changes:
@@ -122,7 +124,7 @@ def test_rewriting_over_several_mounts(refs: RefManager) -> None:
         (root / "a").unlink()
         (root / "b").write_text("2")
     with made.mount() as root:
-        assert sorted(os.listdir(root)) == ["b", "d"]
+        assert sorted(names_in(root)) == ["b", "d"]
         (root / "a").write_text("again")
         (root / "d/x").unlink()
         (root / "d").rmdir()
@@ -180,7 +182,10 @@ def test_layers_that_lie(refs: RefManager) -> None:
     tar = make_tar([Row("f", b"1")])
     true = layer(refs, tar, GZIP)
     liar = refs.from_layers([LayerDescriptor(digests.from_bytes(b"other"), true.descriptor)])
-    with pytest.raises(DigestMismatch, match=f"layer {true.descriptor.digest}: unexpected digest: expected"), liar.mount():
+    with (
+        pytest.raises(DigestMismatch, match=f"layer {true.descriptor.digest}: unexpected digest: expected"),
+        liar.mount(),
+    ):
         pass
     far = Far({})
     wrong = far_layer(tar, far)
@@ -195,7 +200,7 @@ def test_layers_that_lie(refs: RefManager) -> None:
         pass
     assert not refs.exists(lost.id)
     assert not any((refs.root / "snapshots").iterdir()), "nothing half unpacked is left"
-    assert os.listdir(refs.staging) in ([], ["empty"])
+    assert names_in(refs.staging) <= {"empty"}
 
 
 def test_trailing_bytes_are_part_of_the_digest(refs: RefManager) -> None:
@@ -264,7 +269,11 @@ def test_blobs_are_made_once_in_each_form_and_deterministic(refs: RefManager) ->
     zstd, plain = ref.remote(RemoteOptions(ZSTD)), ref.remote(RemoteOptions(PLAIN))
     assert {first.diff_ids, zstd.diff_ids} == {plain.diff_ids}
     assert plain.descriptors[0].digest == plain.diff_ids[0]
-    assert [r.descriptors[0].media_type.rpartition(".")[2] for r in (first, zstd, plain)] == ["tar+gzip", "tar+zstd", "tar"]
+    assert [r.descriptors[0].media_type.rpartition(".")[2] for r in (first, zstd, plain)] == [
+        "tar+gzip",
+        "tar+zstd",
+        "tar",
+    ]
     for remote in (first, zstd, plain):
         assert members(refs, remote.descriptors[0]) == ["a", "dir", "dir/b"]
     refs.content.remove(first.descriptors[0].digest)
@@ -324,23 +333,27 @@ def test_retained_mutable_refs(refs: RefManager) -> None:
     found = refs.find_mutable("local", b"context")
     assert found is not None
     with found.mount() as root:
-        assert os.listdir(root) == ["f"]
+        assert names_in(root) == {"f"}
     found.commit().release()
     assert refs.find_mutable("local", b"context") is None
 
 
 def test_a_chain_deeper_than_any_mount(store: RefManager) -> None:
-    chain = [layer(store, make_tar([folder("d"), Row(f"d/f{n}", b"x"), Row("last", str(n).encode())])) for n in range(640)]
+    chain = [
+        layer(store, make_tar([folder("d"), Row(f"d/f{n}", b"x"), Row("last", str(n).encode())])) for n in range(640)
+    ]
     chain[300] = layer(store, make_tar([folder("d"), Row("d/.wh.f7"), Row("d/.wh.f299"), symlink("link", "last")]))
-    chain[450] = layer(store, make_tar([folder("d"), Row("d/.wh..wh..opq"), Row("d/f450", b"x"), hardlink("h", "d/f450")]))
+    chain[450] = layer(
+        store, make_tar([folder("d"), Row("d/.wh..wh..opq"), Row("d/f450", b"x"), hardlink("h", "d/f450")])
+    )
     image = store.from_layers(chain)
     with image.mount() as root:
-        assert sorted(os.listdir(root / "d")) == sorted(f"f{n}" for n in range(450, 640))
+        assert sorted(names_in(root / "d")) == sorted(f"f{n}" for n in range(450, 640))
         assert (root / "link").read_text() == "639"
     half = store.from_layers(chain[:420])
     with half.mount() as root:
         present = {f"f{n}" for n in range(420)} - {"f7", "f299", "f300"}
-        assert set(os.listdir(root / "d")) == present
+        assert names_in(root / "d") == present
     top = step(store, image, write(new="1"), lambda root: (root / "d/f500").unlink())
     assert "d/f500" not in names(top)
     assert "d/f501" in names(top)
@@ -356,7 +369,9 @@ def test_steps_beyond_the_recursion_limit(store: RefManager) -> None:
 
 
 def test_an_opaque_root_hides_everything_below(refs: RefManager) -> None:
-    image = refs.from_layers([layer(refs, make_tar([Row("a")])), layer(refs, make_tar([Row(".wh..wh..opq"), Row("b")]))])
+    image = refs.from_layers(
+        [layer(refs, make_tar([Row("a")])), layer(refs, make_tar([Row(".wh..wh..opq"), Row("b")]))]
+    )
     assert names(image) == ["b"]
     assert names(step(refs, image, write(c="1"))) == ["b", "c"]
 

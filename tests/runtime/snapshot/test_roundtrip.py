@@ -266,7 +266,7 @@ def test_sockets_are_left_out_and_whiteout_names_refused(fresh: Path) -> None:
         assert len(pack(tree_changes(None, root))) == 1024
     (root / "s").unlink()
     (root / ".wh.x").touch()
-    with pytest.raises(StoreError, match="names that begin with .wh. cannot be in an image layer"):
+    with pytest.raises(StoreError, match=r"names that begin with \.wh\. cannot be in an image layer"):
         pack(tree_changes(None, root))
 
 
