@@ -32,6 +32,11 @@ def options(text: str) -> list[Option]:
         raise BadOptions("EOF")
     found: list[Option] = []
     at = 0
+    if '"' not in body:  # no need for the tables: every comma separates
+        for part in body.split(","):
+            found.append(Option(part, at, at + len(part)))
+            at += len(part) + 1
+        return found
 
     def take(kind: str, value: str, start: int, end: int) -> None:
         nonlocal at

@@ -99,13 +99,16 @@ def _last_end(piece: re.Pattern[str], size: int, value: str, at: int, line_end: 
     return -1
 
 
-def replace(pattern: Pattern, value: str, replacement: str, every: bool) -> str:
+def replace(pattern: Pattern, value: str, replacement: str, every: bool, limit: int) -> str:
     """`value` with the first match, or all of them, replaced; matches are leftmost and longest.
 
     With `every`, `$name`, `${name}` and `$$` in the replacement are read as Go's regexp templates read them.
+
+    Raises:
+        OverflowError: the result would have more than about `limit` characters.
     """
     out: list[str] = []
-    last_end = at = 0
+    last_end = at = size = 0
     while at <= len(value):
         found = _find(pattern, value, at)
         if found is None:
@@ -116,6 +119,9 @@ def replace(pattern: Pattern, value: str, replacement: str, every: bool) -> str:
             return "".join([*out, replacement, value[end:]])
         if end > last_end or begin == 0:
             out.append(_template(replacement, value[begin:end]))
+            size += len(out[-1])
+            if size > limit:
+                raise OverflowError
         last_end = end
         at = max(end, at + 1)
     out.append(value[last_end:])

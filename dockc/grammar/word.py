@@ -21,8 +21,13 @@ from dockc.grammar.gostr import SPACE, SPACES, quote, runes
 from dockc.grammar.lalr import Failure, Parser
 from dockc.grammar.tables import WORD
 
+#: Most characters that variables may add to one word. The reference has no limit, so that a few lines of
+#: `ENV A=$A$A` fill its memory; no system could start a process with an environment of this size.
+MAX_EXPANSION = 1 << 24
+
 MISSING_BRACE = "syntax error: missing '}'"
 MISSING_SLASH = "syntax error: missing '/' in ${}"
+_TOO_LARGE = f"variables add more than {MAX_EXPANSION} characters"
 _NO_RUNE = "\ufffd"  # how the reference shows the end of the text where it wanted a character
 
 
@@ -392,6 +397,7 @@ class _Machine:
         self.unmatched = unmatched
         self.words = words
         self.stack: list[_Rope] = [[]]
+        self.room = MAX_EXPANSION
 
     def run(self, program: _Program) -> str:
         stack = self.stack
@@ -426,6 +432,9 @@ class _Machine:
 
     def get(self, name: str) -> str | None:
         value = self.env.get(name)
+        self.room -= len(value or "")
+        if self.room < 0:
+            raise _Stop(_TOO_LARGE)
         (self.unmatched if value is None else self.matched).add(name)
         return value
 
@@ -464,7 +473,11 @@ class _Machine:
         if value is None and self.skip_unset:
             return f"${{{name}/{pattern}/{replacement}}}"
         try:
-            return replace(compile_pattern(pattern), value or "", replacement, how == "//")
+            result = replace(compile_pattern(pattern), value or "", replacement, how == "//", self.room)
+            self.room -= len(result)
+            return result
+        except OverflowError:
+            raise _Stop(_TOO_LARGE) from None
         except BadPattern as bad:
             raise _Stop(f"invalid pattern ({pattern}) in substitution: {bad}") from None
 

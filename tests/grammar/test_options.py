@@ -57,3 +57,12 @@ def test_what_a_csv_writer_writes_is_read(fields: list[str]) -> None:
     out = io.StringIO()
     csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="").writerow(fields)
     assert [option.text for option in options(out.getvalue())] == fields
+
+
+@given(st.lists(st.text("ab= é", max_size=4), min_size=1, max_size=5))
+def test_without_quotes_the_tables_are_not_needed(fields: list[str]) -> None:
+    text = ",".join(fields)
+    if text:
+        assert [option.text for option in options(text)] == fields
+        quoted = options(text + ',"q"')  # goes through the tables
+        assert quoted[:-1] == options(text)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockc.grammar import forms
+from dockc.grammar import cst, forms
 from dockc.grammar.cst import Command, InstructionNode
 from dockc.grammar.heredoc import Opener, chomp, parse_opener
 from dockc.grammar.lalr import Parser
-from dockc.grammar.parser import parse
+from dockc.grammar.parser import KEYWORDS, parse
 from dockc.grammar.scanner import MAX_LINE
 from dockc.grammar.source import Source
 
@@ -165,3 +166,44 @@ def test_states_that_need_no_lookahead_have_none() -> None:
         for actions in grammar.states:
             assert "*" not in actions or len(actions) == 1
         Parser(grammar, "`", False)
+
+
+KINDS = {
+    "ADD": "ADD --chown=1 a b /c",
+    "ARG": "ARG a b=c",
+    "CMD": 'CMD ["a", "b"]',
+    "COPY": "COPY --from=x a /b",
+    "ENTRYPOINT": "ENTRYPOINT a b",
+    "ENV": "ENV a=b c='d e'",
+    "EXPOSE": "EXPOSE 80 90",
+    "FROM": "FROM --platform=x a AS b",
+    "HEALTHCHECK": "HEALTHCHECK --interval=1s CMD a b",
+    "LABEL": "LABEL a b c",
+    "MAINTAINER": "MAINTAINER some one",
+    "ONBUILD": "ONBUILD COPY --link a b",
+    "RUN": "RUN --mount=type=cache,target=/x a && b",
+    "SHELL": 'SHELL ["a"]',
+    "STOPSIGNAL": "STOPSIGNAL INT",
+    "USER": "USER a",
+    "VOLUME": 'VOLUME ["/a", "/b"]',
+    "WORKDIR": "WORKDIR /a b",
+}
+
+
+@pytest.mark.parametrize("keyword", sorted(KEYWORDS))
+def test_every_kind_of_node(keyword: str) -> None:
+    """Print, positions, order, reading back, and the same node when it is broken into lines."""
+    text = KINDS[keyword]
+    found = node(text)
+    source = Source.from_text(text)
+    tokens = list(cst.node_tokens(found))
+    assert "".join(piece.text for piece in cst.pieces(parse(source).file)) == text
+    assert [source.slice(span) for _, span in tokens] == [
+        token.value for c in found.commands for token in (c.keyword, *(f.token for f in c.flags), *c.args)
+    ]
+    assert all(a[1].end <= b[1].start for a, b in pairwise(tokens))
+    assert node(text) == found
+    broken = node(text.replace(" ", " \\\n  # why\n"))
+    assert [c.values for c in broken.commands] == [c.values for c in found.commands]
+    assert [[f.text for f in c.flags] for c in broken.commands] == [[f.text for f in c.flags] for c in found.commands]
+    assert broken.lines == (1, 1 + 2 * text.count(" "))

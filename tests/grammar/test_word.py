@@ -184,3 +184,11 @@ def test_any_text_expands_or_says_why(text: str, escape: str) -> None:
         else:
             assert first == lex.expand(text, ENV)
             assert first.result == lex.word(text, ENV)
+
+
+def test_no_word_fills_the_memory() -> None:
+    big = "a" * (1 << 20)
+    for text in ("$v" * 17, "${v//a/$v}", "${v//?/xxxxxxxxxxxxxxxxxxxxxxxx}", "${none:-" * 3 + "$v" * 17 + "}" * 3):
+        with pytest.raises(WordError, match="variables add more than 16777216 characters"):
+            Lex().word(text, {"v": big})
+    assert len(Lex().word("$v" * 16, {"v": big})) == 1 << 24
