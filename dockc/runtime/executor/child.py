@@ -19,11 +19,11 @@ import os
 import signal
 import stat
 import sys
-from typing import TYPE_CHECKING
 
 from dockc.runtime.executor import sandbox
 from dockc.runtime.executor import syscalls as sc
 
+TYPE_CHECKING = False  # importing typing would cost more than all the rest
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -12,14 +12,13 @@ import errno
 import fcntl
 import os
 import resource
-import socket
 import stat
 import struct
-from typing import TYPE_CHECKING
 
 from dockc.runtime.executor import syscalls as sc
 from dockc.runtime.executor.rootpath import open_in_root
 
+TYPE_CHECKING = False  # importing typing would cost more than all the rest
 if TYPE_CHECKING:
     from dockc.runtime.executor.plan import Plan
     from dockc.runtime.executor.policy import MountEntry
@@ -304,6 +303,8 @@ def _freeze(root: int, path: str) -> None:
 
 def loopback_up() -> None:
     """Switch on `lo`, the only interface of a new network namespace."""
+    import socket
+
     get_flags, set_flags, up_and_running = 0x8913, 0x8914, 0x41
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         request = struct.pack("16sh14x", b"lo", 0)
