@@ -117,7 +117,7 @@ class EdgeState:
         result_keys: the keys of the result.
         owner: the edge this one has been merged into.
         absorbed: edges merged into this one.
-        tokens: its names in the index of equal keys.
+        tokens: its names in the index of equal keys; `placed` tells what was known when they were looked up.
     """
 
     __slots__ = (
@@ -148,7 +148,7 @@ class EdgeState:
         self.owner: EdgeState | None = None
         self.absorbed: list[EdgeState] = []
         self.tokens: set[str] = set()
-        self.placed: object = None
+        self.placed: list[int] = []
         self.needs: frozenset[Work] = frozenset()
 
     def forget_lookups(self) -> None:

@@ -538,15 +538,20 @@ class SchedulerCore:
 
     def _merge_if_equal(self, edge: EdgeState) -> bool:
         """Merge `edge` with an active edge of equal key, if there is one. True: `edge` is no more."""
+        # Tokens, contents and maps only ever become more: where their numbers have stayed, nothing is new.
+        vertex = edge.vertex
+        known = [len(vertex.maps), len(vertex.contents)]
+        for i in range(len(edge.inputs)):
+            dep = edge.dep(i)
+            known += (id(dep), len(dep.tokens))
+        if edge.placed == known:
+            return False
+        edge.placed = known
         atoms = self._atoms(edge)
         if atoms is None:
             return False
-        placed = (len(edge.vertex.maps), atoms)
-        if edge.placed == placed:
-            return False
         before = len(edge.tokens)
-        edge.placed = placed
-        holder = self.index.place(edge, [spec.digest for spec in edge.vertex.maps], atoms)
+        holder = self.index.place(edge, [spec.digest for spec in vertex.maps], atoms)
         if len(edge.tokens) != before:
             self._wake_users(edge)
         if holder is None or holder.failure is not None or self._related(edge, holder):
