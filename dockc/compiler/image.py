@@ -9,6 +9,7 @@ Shell).
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 
 from dockc.compiler import paths
 from dockc.errors import CompileError
@@ -19,6 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Final
+
+    _Chain = tuple["_Chain", "History"] | None
 
 HISTORY_COMMENT = "buildkit.dockerfile.v0"
 
@@ -98,9 +101,12 @@ class ImageConfig:
     """An image config under construction.
 
     The lists and maps belong to the instance alone: `clone` copies them, and the instructions change them in place.
+    History only grows, so it is a chain whose older part is shared: a long row of stages costs no more than its steps.
     """
 
     __slots__ = (
+        "_env_places",
+        "_history",
         "architecture",
         "args_escaped",
         "author",
@@ -111,7 +117,6 @@ class ImageConfig:
         "env",
         "exposed_ports",
         "healthcheck",
-        "history",
         "labels",
         "on_build",
         "os",
@@ -136,7 +141,8 @@ class ImageConfig:
         self.variant = ""
         self.rootfs_type = ""
         self.diff_ids: list[str] | None = None
-        self.history: list[History] = []
+        self._history: _Chain = None
+        self._env_places: dict[str, int] | None = None
         self.user = ""
         self.exposed_ports: dict[str, None] = {}
         self.env: list[str] = []
@@ -190,7 +196,25 @@ class ImageConfig:
             if isinstance(value, (list, dict)):
                 value = value.copy()
             setattr(other, name, value)
+        other._env_places = None
         return other
+
+    @property
+    def history(self) -> list[History]:
+        """How the image was made, oldest step first."""
+        entries = []
+        chain = self._history
+        while chain is not None:
+            chain, entry = chain
+            entries.append(entry)
+        entries.reverse()
+        return entries
+
+    @history.setter
+    def history(self, entries: list[History]) -> None:
+        self._history = None
+        for entry in entries:
+            self._history = (self._history, entry)
 
     @property
     def platform(self) -> Platform:
@@ -209,16 +233,22 @@ class ImageConfig:
 
     def commit(self, created_by: str, created: str, *, layer: bool) -> None:
         """Add a history entry, with a layer of its own or without."""
-        self.history.append(History(created, created_by, comment=HISTORY_COMMENT, empty_layer=not layer))
+        entry = History(created, created_by, comment=HISTORY_COMMENT, empty_layer=not layer)
+        self._history = (self._history, entry)
 
     def set_env(self, key: str, value: str) -> None:
         """Set a variable in its place, or add it at the end."""
+        places = self._env_places
+        if places is None:
+            places = self._env_places = {}
+            for index, old in enumerate(self.env):
+                places.setdefault(old.partition("=")[0], index)
         entry = f"{key}={value}"
-        for index, old in enumerate(self.env):
-            if old.partition("=")[0] == key:
-                self.env[index] = entry
-                return
-        self.env.append(entry)
+        index = places.setdefault(key, len(self.env))
+        if index == len(self.env):
+            self.env.append(entry)
+        else:
+            self.env[index] = entry
 
     # --- writing --------------------------------------------------------------------------------------
 
@@ -238,8 +268,9 @@ class ImageConfig:
         if self.variant:
             out["variant"] = self.variant
         out["rootfs"] = {"type": self.rootfs_type, "diff_ids": self.diff_ids}
-        if self.history:
-            out["history"] = [entry.to_json() for entry in self.history]
+        history = self.history
+        if history:
+            out["history"] = [entry.to_json() for entry in history]
         out["config"] = self._config_json()
         return out
 
@@ -350,13 +381,18 @@ def _time(value: Any, struct: str, path: str) -> str:
     """An RFC 3339 time in its shortest form."""
     if not isinstance(value, str):
         raise CompileError("Time.UnmarshalJSON: input is not a JSON string")
+    return _shortest_time(value)
+
+
+@lru_cache(maxsize=1024)
+def _shortest_time(text: str) -> str:
     from dockc.oci.gotime import InvalidTime, Time
 
     try:
-        return str(Time.parse(value))
+        return str(Time.parse(text))
     except InvalidTime:
         raise CompileError(
-            f'parsing time "{value}" as "2006-01-02T15:04:05Z07:00": cannot parse "{value}" as "2006"'
+            f'parsing time "{text}" as "2006-01-02T15:04:05Z07:00": cannot parse "{text}" as "2006"'
         ) from None
 
 

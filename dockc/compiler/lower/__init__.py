@@ -65,7 +65,6 @@ from dockc.compiler.scope import (
     meta_args,
     split_pair,
 )
-from dockc.compiler.stages import reachable
 from dockc.errors import CompileError, DockcError
 from dockc.grammar.globs import PatternMatcher
 from dockc.grammar.word import WordError
@@ -290,7 +289,7 @@ def _lower_stage(state: Lowering, stage: StageState) -> None:
         stage.platform = Platform("", "")
     image = stage.image
     if stage.system != "windows" and not any(split_pair(entry)[0] == "PATH" for entry in image.env):
-        image.env.append(f"PATH={default_path(stage.system)}")
+        image.set_env("PATH", default_path(stage.system))
     for entry in image.env:
         assign(stage.env, *split_pair(entry))
     if state.options.hostname:
@@ -359,7 +358,7 @@ def _finish(
         extras["context"] = state.context
     lowered = Lowered(state, target, Module({"": target.value}, state.target), extras)
     for stage in state.table.stages:
-        if stage is not target and stage.scan_stage and stage in reachable(target):
+        if stage is not target and stage.scan_stage and stage in needed:
             extras[stage.shown_name] = stage.value
             lowered.ignore_cache |= stage.ignore_cache
     return lowered

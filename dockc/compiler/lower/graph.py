@@ -21,7 +21,7 @@ from dockc.oci.platform import InvalidPlatform, Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from dockc.compiler.ast import Instruction, Stage
     from dockc.compiler.checks import Linter
@@ -117,7 +117,9 @@ def _with_suggestion(state: Lowering, error: CompileError, names: Iterable[str])
     return error
 
 
-def _report_undeclared(state: Lowering, names: Iterable[str], stage: Stage, linter: Linter) -> None:
+def _report_undeclared(state: Lowering, names: Collection[str], stage: Stage, linter: Linter) -> None:
+    if not names:
+        return
     known = dict.fromkeys((*state.global_infos, *state.meta_args))
     for name in sorted(names):
         if name in known:
