@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import sys
 import threading
 import urllib.request
 from collections.abc import Mapping
@@ -172,7 +173,7 @@ class Transport:
             try:
                 response = self._follow(method, url, dict(headers or {}), body, verify, ca_file, cancelled)
             except Unreachable as error:
-                if attempt == attempts or isinstance(error.__cause__, NameResolutionError | SSLError):
+                if attempt >= min(attempts, _attempts_after(error.__cause__)):
                     raise
             else:
                 if response.status not in _RETRIABLE or attempt == attempts:
@@ -343,6 +344,14 @@ def _reason(error: Exception) -> str:
             return os.strerror(cause.errno).lower() if cause.errno else cause.strerror
         cause = cause.__cause__ or cause.__context__
     return str(error) or type(error).__name__
+
+
+def _attempts_after(cause: BaseException | None) -> int:
+    """How many tries make sense after a failure: a name or certificate stays wrong, a closed port mostly."""
+    if isinstance(cause, NameResolutionError | SSLError):
+        return 1
+    refused = isinstance(cause, NewConnectionError) and isinstance(cause.__cause__, ConnectionRefusedError)
+    return 2 if refused else sys.maxsize
 
 
 def _retry_after(response: Response) -> float:

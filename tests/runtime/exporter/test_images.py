@@ -149,6 +149,30 @@ def test_docker_engine_loads_and_runs_it(
 
 
 @pytest.mark.peer
+@pytest.mark.root
+def test_docker_without_a_destination_goes_into_the_engine(
+    exporters: Exporters, make_ref: Maker, dockerd: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", dockerd[-1])
+    output = parse_output("type=docker")
+    check([output])
+    done = export(source_of(make_ref({"a": b"1"}), "piped:1", history=[]), output, exporters)
+    seen = json.loads(run(*dockerd, "image", "inspect", "piped:1"))[0]
+    assert seen["Id"] == done.metadata["containerimage.config.digest"]
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
+    with pytest.raises(StoreError, match="docker load failed: "):
+        export(source_of(make_ref({"a": b"1"}), "piped:2"), output, exporters)
+
+
+@pytest.mark.parametrize("kind", ["oci", "tar", "docker"])
+def test_full_disk(exporters: Exporters, make_ref: Maker, kind: str) -> None:
+    source = source_of(make_ref({"a": os.urandom(1 << 20)}))
+    with pytest.raises(StoreError) as caught:
+        export(source, parse_output(f"type={kind},dest=/dev/full"), exporters)
+    assert caught.value.message == "cannot write /dev/full: No space left on device"
+
+
+@pytest.mark.peer
 def test_push(exporters: Exporters, make_ref: Maker, tmp_path: Path) -> None:
     skopeo = need("skopeo")
     with real_registry(tmp_path) as registry:
