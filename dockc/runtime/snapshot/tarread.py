@@ -98,6 +98,10 @@ def apply_layer(
         applier.close()
 
 
+class _NotADirectory(InvalidTar):
+    """A member below something that is not a directory."""
+
+
 class _Applier:
     """One application. All state belongs to the calling thread."""
 
@@ -148,7 +152,10 @@ class _Applier:
             return
         parent_path, _, name = path.rpartition("/")
         if name.startswith(WHITEOUT):
-            self._whiteout(parent_path, name, path)
+            try:
+                self._whiteout(parent_path, name, path)
+            except _NotADirectory:
+                pass  # what is hidden is below a file, which hides it already
             return
         if path.startswith(_META):
             return
@@ -364,7 +371,7 @@ class _Applier:
         try:
             os.mkdir(name, 0o700, dir_fd=parent)
         except FileExistsError:
-            raise InvalidTar(f"{path}: not a directory") from None  # a file, or a link to nowhere
+            raise _NotADirectory(f"{path}: not a directory") from None  # a file, or a link to nowhere
         if hidden:
             marks.set_opaque(full, self._opaque)
         below = self._lower.find(path)

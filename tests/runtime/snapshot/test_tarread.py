@@ -158,6 +158,11 @@ def test_whiteouts(tmp_path: Path) -> None:
     assert sorted(names_in(done)) == ["both", "d", "dir", "file", "o"]
 
 
+def test_a_whiteout_below_a_file_hides_nothing_more(tmp_path: Path) -> None:
+    done = apply(tmp_path / "layer", Row("f", b"x"), Row("f/.wh.e"), Row("f/.wh..wh..opq"), Row("g", b"y"))
+    assert names_in(done) == {"f", "g"}
+
+
 @pytest.mark.parametrize("name", [".wh.", ".wh..", ".wh...", "d/.wh.."])
 def test_whiteouts_of_no_name_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UnsafePath, match="invalid whiteout"):
