@@ -44,6 +44,8 @@ def build_root(plan: Plan) -> None:
     Raises:
         OSError: what the kernel refused, with the mount in `filename`.
     """
+    if plan["own_network"]:
+        import socket  # noqa: F401 - for loopback_up, when the interpreter's own files are out of sight
     sc.mount("none", "/", None, sc.MS_REC | sc.MS_PRIVATE)
     rootfs = plan["rootfs"]
     sc.mount(rootfs, rootfs, None, sc.MS_BIND | sc.MS_REC)
