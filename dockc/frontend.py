@@ -560,10 +560,18 @@ def decompile_bytes(data: bytes) -> str:
     Raises:
         DockcError: it is neither.
     """
-    from dockc.compiler.decompile import decompile, decompile_history
-
     if data.lstrip()[:1] == b"{":
-        return decompile_history(data)
-    from dockc.llb.definition import Definition
+        import json
 
-    return decompile(Definition.parse(data))
+        from dockc.compiler.decompile_history import decompile_history
+
+        try:
+            image = json.loads(data)
+        except (ValueError, RecursionError) as exc:
+            raise UsageError(f"not an image config: {exc}") from None
+        return decompile_history(image)
+    from dockc.compiler.decompile import decompile
+    from dockc.llb.definition import Definition
+    from dockc.oci import platform as platforms
+
+    return decompile(Definition.parse(data), platform=platforms.normalize(platforms.default()))

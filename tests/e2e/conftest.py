@@ -1,0 +1,127 @@
+"""Whole builds through the command line: one store a test, a base image of this machine's programs, real registries."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+PROGRAMS = ("sh", "cat", "cp", "chmod", "ls", "mkdir", "rm", "sleep", "sort", "id", "head", "env", "touch", "ln", "stat")
+
+
+@dataclass(frozen=True)
+class Dockc:
+    """Runs `dockc` with a store of its own, as root or as an ordinary user."""
+
+    store: Path
+    home: Path
+    prefix: tuple[str, ...] = (sys.executable,)
+
+    def environ(self) -> dict[str, str]:
+        keep = {k: v for k, v in os.environ.items() if not k.startswith(("DOCKC_", "DOCKER_"))}
+        own = {"DOCKC_STORE": str(self.store), "HOME": str(self.home), "DOCKER_CONFIG": str(self.home / ".docker")}
+        return keep | own | {"PYTHONPATH": os.pathsep.join([str(REPO), *(p for p in sys.path if p.endswith("-packages"))])}
+
+    def argv(self, *args: object) -> list[str]:
+        return [*self.prefix, "-m", "dockc", *map(str, args)]
+
+    def start(self, *args: object, **kwargs: object) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.argv(*args), env=self.environ(), cwd=self.home, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs
+        )
+
+    def run(self, *args: object, status: int | None = 0, **kwargs: object) -> subprocess.CompletedProcess[str]:
+        result = subprocess.run(
+            self.argv(*args), env=self.environ(), cwd=self.home, text=True, capture_output=True, check=False, timeout=280, **kwargs
+        )
+        if status is not None:
+            assert result.returncode == status, f"status {result.returncode}\n{result.stdout}\n{result.stderr}"
+        return result
+
+    def build(self, context: Path, *args: object, status: int | None = 0) -> str:
+        """Build with plain progress; gives what was shown."""
+        return self.run("build", context, "--progress=plain", *args, status=status).stderr
+
+
+def _open_to_all(folder: Path) -> None:
+    """pytest's folders are closed to other users; open them up to the system's own temporary folder."""
+    while folder.name.startswith(("pytest-", "base", "popen-", "test_")):
+        folder.chmod(folder.stat().st_mode | 0o055)
+        folder = folder.parent
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base image made of this machine's programs."""
+    folder = tmp_path_factory.mktemp("base") / "layout"
+    subprocess.run([sys.executable, "-m", "dockc", "base", *PROGRAMS, "--output", str(folder)], check=True, capture_output=True)
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    _open_to_all(folder.parent)
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Dockc:
+    """dockc as root."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    return Dockc(tmp_path / "store", tmp_path)
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> Iterator[Dockc]:
+    """dockc as an ordinary user without subordinate ids."""
+    if os.geteuid() != 0:
+        yield Dockc(tmp_path / "store", tmp_path)
+        return
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        pytest.skip("needs setpriv to become an ordinary user")
+    uid = "64321"
+    become = (setpriv, f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "env")  # env: its child has no capabilities left
+    for python in (sys.executable, "/usr/bin/python3"):
+        probe = (*become, f"PYTHONPATH={REPO}", python, "-c", "import sys; assert sys.version_info >= (3, 11); import dockc")
+        if subprocess.run(probe, check=False, cwd="/", capture_output=True).returncode == 0:
+            break
+    else:
+        pytest.skip("no interpreter and checkout that another user may read")
+    _open_to_all(tmp_path.parent)
+    os.chown(tmp_path, int(uid), int(uid))
+    yield Dockc(tmp_path / "store", tmp_path, (*become, python))
+
+
+@pytest.fixture(params=["root", "user"])
+def dockc(request: pytest.FixtureRequest) -> Dockc:
+    """dockc as root and as an ordinary user."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def context(tmp_path: Path, base: Path) -> Callable[..., Path]:
+    """Makes a build context; `base` in FROM is the base image by its digest-pinned named context."""
+
+    def make(dockerfile: str, **files: str) -> Path:
+        folder = tmp_path / "context"
+        folder.mkdir(exist_ok=True)
+        (folder / "Dockerfile").write_text(dockerfile)
+        for name, text in files.items():
+            path = folder / name.replace("__", "/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def with_base(base: Path) -> tuple[str, str]:
+    """The option that makes `FROM base` work."""
+    return ("--build-context", f"base=oci-layout://{base}")
