@@ -215,8 +215,9 @@ class Piece(NamedTuple):
     span: Span
 
 
-#: Trivia kinds: space, line end, continuation (escape character to line end), comment, byte order mark.
-SPACE, NEWLINE, CONTINUATION, COMMENT, MARK = "space", "newline", "continuation", "comment", "bom"
+#: Trivia kinds: space, line end, continuation (escape character to line end), comment, byte order mark, and text
+#: that was not read (a line that is too long).
+SPACE, NEWLINE, CONTINUATION, COMMENT, MARK, UNREAD = "space", "newline", "continuation", "comment", "bom", "unread"
 
 
 def pieces(file: File) -> Iterator[Piece]:
@@ -292,7 +293,7 @@ def _trivia(file: File, start: int, end: int) -> Iterator[Piece]:
                 yield Piece(SPACE, content[:lead], Span(begin, begin + lead))
             yield Piece(CONTINUATION, content[lead:], Span(begin + lead, split))
         elif content:
-            yield Piece(SPACE, content, Span(begin, split))
+            yield Piece(UNREAD if stripped else SPACE, content, Span(begin, split))
         if split < stop:
             yield Piece(NEWLINE, text[split:stop], Span(split, stop))
         at = stop

@@ -114,13 +114,22 @@ class _Reader:
         )
 
     def long_line(self) -> None:
-        problem = self.scanner.too_long
+        """A line that the reference does not read: kept as it is, as an instruction with a fault."""
+        scanner = self.scanner
+        problem = scanner.too_long
         assert problem is not None
         if not self.any_instruction:
             # The reference looks for instructions first, and finds none.
             problem = problem._replace(code="no-instructions", message="file with no instructions")
         self.problem(problem)
-        self.items.append(BlankLine(self.scanner.skip_long_line()))
+        span = scanner.skip_long_line()
+        text = self.source.slice(span).rstrip("\r\n")
+        line = scanner.line
+        fault = Fault(problem.code, problem.message, 0, len(text), problem.help)
+        command = Command(text, 0, len(text), Token("KEYWORD", "", 0, 0), "", (), "unknown", (), ("",), False, fault)
+        logical = Logical(text, (0,), (span.start,), line, line)
+        self.items.append(InstructionNode(span, logical, (command,), (), tuple(self.comments), (line, line)))
+        self.comments = []
 
     def comment(self, item: Comment) -> None:
         if item.problem is not None:

@@ -123,7 +123,10 @@ def test_line_limit(extra: int) -> None:
     body = "FROM a\nRUN " + "x" * (MAX_LINE - 5 + extra)
     parsed = parse(Source.from_text(body + "\nRUN y\n"))
     assert [d.code for d in parsed.diagnostics] == ["line-too-long"] * extra
-    assert len(list(parsed.file.instructions)) == 3 - extra
+    read = [item for item in parsed.file.instructions if not item.command.fault]
+    assert len(read) == 3 - extra
+    assert cst.text(parsed.file) == body + "\nRUN y\n"
+    assert (("unread", MAX_LINE) in [(p.kind, len(p.text)) for p in cst.pieces(parsed.file)]) == bool(extra)
     parsed = parse(Source.from_text(body))
     assert [d.code for d in parsed.diagnostics] == ["line-too-long"] * extra
 
