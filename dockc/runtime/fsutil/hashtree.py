@@ -64,7 +64,8 @@ class Node:
             depth, name, node = pending.pop()
             known = node.children is not None
             rows.append((depth, to_utf8(name), node.kind, to_utf8(node.link), node.own, node.tree, known))
-            pending.extend((depth + 1, key, child) for key, child in (node.children or {}).items())
+            below = list((node.children or {}).items())
+            pending.extend((depth + 1, key, child) for key, child in reversed(below))
         return msgspec.msgpack.encode(rows)
 
     @classmethod

@@ -1,0 +1,155 @@
+"""Content digests: equal to the reference's, sensitive to what counts, remembered with refs."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.fsutil.failure import FileError
+from dockc.runtime.fsutil.hashtree import HashTree, Node
+from dockc.runtime.refs import contenthash
+from dockc.runtime.refs.contenthash import EMPTY, Selector, checksum_directory
+from tests.runtime import file_trees
+
+RECORDED = json.loads((Path(__file__).parents[2] / "golden/files/checksums.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    file_trees.need_root()
+    base = tmp_path_factory.mktemp("checksums")
+    return [file_trees.build(base / str(n), rows) for n, rows in enumerate(RECORDED["trees"])]
+
+
+def selector(fields: dict[str, Any]) -> Selector:
+    return Selector(
+        fields["path"],
+        wildcard=fields["wildcard"],
+        follow_links=fields["follow"],
+        include=tuple(fields.get("include", ())),
+        exclude=tuple(fields.get("exclude", ())),
+        required=tuple(fields.get("required", ())),
+    )
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("case", RECORDED["cases"], ids=lambda case: ascii(case[:2])[:70])
+def test_as_recorded(case: tuple[int, dict[str, Any], str, str], trees: list[Path]) -> None:
+    tree, fields, expected, error = case
+    if error:
+        with pytest.raises(FileError) as raised:
+            checksum_directory(trees[tree], selector(fields))
+        assert raised.value.message == error
+    else:
+        assert checksum_directory(trees[tree], selector(fields)) == expected
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    (tmp_path / "dir/sub").mkdir(parents=True)
+    (tmp_path / "dir/file").write_text("text")
+    (tmp_path / "dir/sub/deep").write_text("deep")
+    (tmp_path / "link").symlink_to("dir/file")
+    (tmp_path / "away").symlink_to("/etc/passwd")
+    return tmp_path
+
+
+def test_times_do_not_count_and_everything_else_does(tree: Path) -> None:
+    before = checksum_directory(tree, Selector("dir"))
+    os.utime(tree / "dir/file", ns=(1, 1))
+    os.utime(tree / "dir", ns=(1, 1))
+    assert checksum_directory(tree, Selector("dir")) == before
+    seen = {before}
+    for change in (
+        lambda: (tree / "dir/file").chmod(0o600),
+        lambda: (tree / "dir/sub").chmod(0o700),
+        lambda: (tree / "dir/file").write_text("texT"),
+        lambda: (tree / "dir/file").rename(tree / "dir/other"),
+        lambda: (tree / "dir/empty").mkdir(),
+        lambda: (tree / "dir/l").symlink_to("x"),
+        lambda: os.setxattr(tree / "dir/other", "user.note", b"1"),
+    ):
+        change()
+        digest = checksum_directory(tree, Selector("dir"))
+        assert digest not in seen
+        seen.add(digest)
+
+
+def test_links_stay_inside_the_root(tree: Path) -> None:
+    assert checksum_directory(tree, Selector("link", follow_links=True)) == checksum_directory(
+        tree, Selector("dir/file")
+    )
+    assert checksum_directory(tree, Selector("link")) != checksum_directory(tree, Selector("dir/file"))
+    with pytest.raises(FileError, match=r'^"/away": not found$'):
+        checksum_directory(tree, Selector("away", follow_links=True))
+
+
+def test_what_is_not_there(tree: Path) -> None:
+    with pytest.raises(FileError, match=r'^"/missing": not found$'):
+        checksum_directory(tree, Selector("missing"))
+    with pytest.raises(FileError, match=r'^"/none": not found$'):
+        checksum_directory(tree, Selector("/", include=("*",), required=("/none",)))
+    assert checksum_directory(tree, Selector("*.none", wildcard=True)) == EMPTY
+    (tree / "a").symlink_to("b")
+    (tree / "b").symlink_to("a")
+    with pytest.raises(FileError, match=r"^too many links$"):
+        checksum_directory(tree, Selector("a", follow_links=True))
+
+
+def test_no_file_system_at_all() -> None:
+    assert contenthash.checksum(None, Selector("/")) == EMPTY
+    with pytest.raises(FileError, match=r"^/x: no such file or directory$"):
+        contenthash.checksum(None, Selector("x"))
+
+
+def test_cancelled(tree: Path) -> None:
+    event = threading.Event()
+    event.set()
+    with pytest.raises(Cancelled):
+        checksum_directory(tree, Selector("/"), cancelled=event)
+
+
+def test_nodes_survive_a_round_trip(tree: Path) -> None:
+    odd = os.fsdecode(b"\xffodd\xc3")
+    (tree / "dir" / odd).symlink_to(odd)
+    from contextlib import nullcontext
+
+    with HashTree(lambda: nullcontext(tree)) as hashes:
+        found = hashes.find("/", follow=False)
+        assert found is not None
+        digest = hashes.digest(*found)
+        data = found[1].encode()
+    again = Node.decode(data)
+    assert again is not None
+    assert again.encode() == data
+    assert again.tree == digest
+
+    def mount() -> Any:
+        raise AssertionError("nothing has to be read")
+
+    with HashTree(mount, again) as remembered:
+        assert remembered.find(f"/dir/{odd}", follow=False) is not None
+        assert remembered.digest("/", again) == digest
+        assert not remembered.changed
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00", b"\x90", b"\x91\x93\x01\x02\x03", b"\xc1junk"])
+def test_damaged_memory_is_no_memory(data: bytes) -> None:
+    assert Node.decode(data) is None
+
+
+def test_a_tree_of_great_depth(tmp_path: Path) -> None:
+    fd = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(300):
+        os.mkdir("d", dir_fd=fd)
+        inner = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    os.close(fd)
+    assert checksum_directory(tmp_path, Selector("/")).startswith("sha256:")

@@ -1,0 +1,68 @@
+"""File actions against what the reference did with the same trees (`tests/golden/files/actions.json`)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+
+from dockc.errors import DockcError
+from dockc.llb.pb import ops_pb2
+from dockc.runtime.fsutil import actions
+from dockc.runtime.fsutil.inroot import Root
+from dockc.runtime.fsutil.users import Owner
+from tests.runtime import file_trees
+
+RECORDED = json.loads((Path(__file__).parents[2] / "golden/files/actions.json").read_text())
+MESSAGES: dict[str, Any] = {
+    "copy": ops_pb2.FileActionCopy,
+    "mkdir": ops_pb2.FileActionMkDir,
+    "mkfile": ops_pb2.FileActionMkFile,
+    "rm": ops_pb2.FileActionRm,
+    "symlink": ops_pb2.FileActionSymlink,
+}
+
+pytestmark = pytest.mark.root
+
+
+def run(kind: str, source: Path, target: Path, fields: dict[str, Any], owner: Owner | None) -> str:
+    """Do one action; the error message, or ""."""
+    message = json_format.ParseDict(fields, MESSAGES[kind]())
+    try:
+        with Root(source) as src, Root(target) as dst:
+            if kind == "copy":
+                actions.copy_action(src, dst, message, owner)
+            elif kind == "mkdir":
+                actions.mkdir(dst, message, owner)
+            elif kind == "mkfile":
+                actions.mkfile(dst, message, owner)
+            elif kind == "symlink":
+                actions.symlink(dst, message, owner)
+            else:
+                actions.rm(dst, message)
+    except DockcError as error:
+        return error.message
+    return ""
+
+
+@pytest.mark.parametrize("number", range(len(RECORDED["cases"])))
+def test_as_recorded(number: int, tmp_path: Path) -> None:
+    file_trees.need_root()
+    tree, kind, fields, ids, error, expected = RECORDED["cases"][number]
+    before, after = RECORDED["trees"][tree]
+    source = file_trees.build(tmp_path / "source", before)
+    target = file_trees.build(tmp_path / "target", after)
+    said = run(kind, source, target, fields, Owner(*ids) if ids else None)
+    assert said == error, fields
+    if error:
+        return
+    unchanged = {row[0]: row for row in after}
+    for path in expected["gone"]:
+        unchanged.pop(path, None)
+    wanted = {**unchanged, **{row[0]: row for row in expected["new"]}}
+    found = {row[0]: row for row in file_trees.read(target)}
+    assert found == wanted, fields
+    assert {row[0]: row for row in file_trees.read(source)} == {row[0]: row for row in before}
