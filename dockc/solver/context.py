@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, Protocol, TypeVar
 
+from dockc.errors import DockcError, SolveError
 from dockc.solver.progress import SolveStatus, VertexLog, VertexStatus, VertexWarning
 from dockc.solver.vertex import Vertex
 
@@ -97,3 +98,14 @@ async def _outlast(future: asyncio.Future[T]) -> None:
             await asyncio.wait((future,))
         except asyncio.CancelledError:
             continue
+
+
+def readable(error: BaseException, vertex: Vertex) -> BaseException:
+    """The error to report for a failed operation: our own as they are, others with the step's name."""
+    if isinstance(error, SolveError) and not error.vertex:
+        error.vertex = vertex.digest
+    if isinstance(error, DockcError) or not isinstance(error, Exception):
+        return error
+    wrapped = SolveError(f"{vertex.name or vertex.digest}: {str(error) or type(error).__name__}", vertex=vertex.digest)
+    wrapped.__cause__ = error
+    return wrapped

@@ -16,6 +16,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from dockc.errors import StoreError
+from dockc.solver.cachekey import derived_key, root_key
+from dockc.solver.events import Execute
 
 _FLOCK = "hhqqi4x"
 """struct flock on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid, padding to 32 bytes."""
@@ -74,3 +76,11 @@ class Flight:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+def flight_name(command: Execute) -> str:
+    """What equal work is called in every process: its digest and, of each input, the most telling name."""
+    for _, specs in command.saves:
+        for spec in specs:
+            return derived_key(spec) if spec.deps else root_key(spec.digest, spec.output)
+    return command.vertex

@@ -14,9 +14,9 @@ from types import MappingProxyType, TracebackType
 from dockc.solver.cachemanager import CacheManager, LocalCache
 from dockc.solver.events import GraphLoaded, JobClosed, Requested, VertexSpec, Withdrawn
 from dockc.solver.op import OpResolver
-from dockc.solver.progress import SolveStatus, StatusSink, VertexEvent
+from dockc.solver.progress import SolveStatus, StatusSink, VertexEvent, announce
 from dockc.solver.result import HeldResult
-from dockc.solver.runner import Miss, Runner, RunnerOptions, announce
+from dockc.solver.runner import Miss, Runner, RunnerOptions
 from dockc.solver.storage.base import CacheKeyStorage, CacheResultStorage
 from dockc.solver.trace import ENVIRONMENT, TraceWriter
 from dockc.solver.vertex import Edge, Vertex, walk

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from dockc.solver.vertex import ProgressGroup
+from dockc.solver.vertex import ProgressGroup, Vertex
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +91,10 @@ class StatusSink(Protocol):
     def __call__(self, status: SolveStatus, /) -> None:
         """Take one batch."""
         ...
+
+
+def announce(vertex: Vertex, *, started: int | None = None, completed: int | None = None) -> VertexEvent:
+    """The event that makes a vertex known."""
+    inputs = tuple(dict.fromkeys(edge.vertex.digest for edge in vertex.inputs))
+    group = vertex.options.progress_group
+    return VertexEvent(vertex.digest, vertex.name, inputs, started, completed, progress_group=group)

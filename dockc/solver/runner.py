@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from dockc.errors import DockcError, SolveError
 from dockc.solver.cachemanager import CacheManager, Provenance
-from dockc.solver.context import RunContext, in_thread
+from dockc.solver.context import RunContext, in_thread, readable
 from dockc.solver.events import (
     CacheMapReady,
     CacheMapSpec,
@@ -50,9 +50,9 @@ from dockc.solver.events import (
     SaveResult,
     Superseded,
 )
-from dockc.solver.flights import Flights
+from dockc.solver.flights import Flights, flight_name
 from dockc.solver.op import CacheMap, Op, OpResolver
-from dockc.solver.progress import SolveStatus, VertexEvent
+from dockc.solver.progress import SolveStatus, VertexEvent, announce
 from dockc.solver.result import HeldResult, Result, SharedResult
 from dockc.solver.scheduler import SchedulerCore
 from dockc.solver.storage.base import KeyRecord
@@ -549,34 +549,6 @@ class _Shown:
             text = "context canceled" if isinstance(error, asyncio.CancelledError) else str(error)
             if self._shown or text != "context canceled":
                 self._runner._tell(self._id, self._started, done=True, error=text)
-
-
-def announce(vertex: Vertex, *, started: int | None = None, completed: int | None = None) -> VertexEvent:
-    """The event that makes a vertex known."""
-    inputs = tuple(dict.fromkeys(edge.vertex.digest for edge in vertex.inputs))
-    group = vertex.options.progress_group
-    return VertexEvent(vertex.digest, vertex.name, inputs, started, completed, progress_group=group)
-
-
-def flight_name(command: Execute) -> str:
-    """What equal work is called in every process: its digest and, of each input, the most telling name."""
-    from dockc.solver.cachekey import derived_key, root_key
-
-    for _, specs in command.saves:
-        for spec in specs:
-            return derived_key(spec) if spec.deps else root_key(spec.digest, spec.output)
-    return command.vertex
-
-
-def readable(error: BaseException, vertex: Vertex) -> BaseException:
-    """The error to report for a failed operation: our own as they are, others with the step's name."""
-    if isinstance(error, SolveError) and not error.vertex:
-        error.vertex = vertex.digest
-    if isinstance(error, DockcError) or not isinstance(error, Exception):
-        return error
-    wrapped = SolveError(f"{vertex.name or vertex.digest}: {str(error) or type(error).__name__}", vertex=vertex.digest)
-    wrapped.__cause__ = error
-    return wrapped
 
 
 Runner._PERFORM = {
