@@ -121,22 +121,44 @@ def _one_layer(value: Value | None, context: PassContext) -> Value | None:
     base, steps = _base_image(value)
     if base is None or steps < 2:
         return value
-    diff = DiffOp(base, value, meta=OpMeta("squash: changes"), caps=(DIFF_OP,))
-    merged = MergeOp((base, Value(diff)), meta=OpMeta("squash: base and changes"), caps=(MERGE_OP,))
+    places = [place for step in _chain(value) for place in step.op.meta.locations]
+    diff = DiffOp(base, value, meta=OpMeta("squash: changes", locations=places), caps=(DIFF_OP,))
+    said = OpMeta("squash: base and changes", locations=places)
+    merged = MergeOp((base, Value(diff)), meta=said, caps=(MERGE_OP,))
     context.trace.append(Applied("one layer", f"{steps} steps", "1 layer"))
     return Value(merged)
 
 
 def _base_image(value: Value) -> tuple[Value | None, int]:
     """The image that a root file system began as, and the number of steps since."""
-    steps = 0
-    while not isinstance(value.op, SourceOp):
-        below = _below(value)
-        if below is None:
-            return None, steps
-        value = below
-        steps += 1
-    return value, steps
+    steps = _chain(value)
+    bottom = _below(steps[0]) if steps else value
+    return bottom, len(steps)
+
+
+def _chain(value: Value | None) -> list[Value]:
+    """The steps that made a root file system, first to last, without the image it began as."""
+    steps: list[Value] = []
+    while value is not None and not isinstance(value.op, SourceOp):
+        steps.append(value)
+        value = _below(value)
+    return steps[::-1]
+
+
+def kept_layers(before: Module, after: Module) -> tuple[bool, ...]:
+    """For each step that made a layer of the result, whether a layer still ends with it.
+
+    An image's history has an entry for each of them; those that lost their layer are to be marked empty. Steps
+    are known again by their places in the source.
+    """
+    new = _chain(after.result)
+    layer_of = {id(place): at for at, step in enumerate(new) for place in step.op.meta.locations}
+    old = _chain(before.result)
+    ends: list[int | None] = []
+    for step in old:
+        places = step.op.meta.locations
+        ends.append(layer_of.get(id(places[-1])) if places else None)
+    return tuple(end is None or end not in ends[at + 1 :] for at, end in enumerate(ends))
 
 
 def _below(value: Value) -> Value | None:

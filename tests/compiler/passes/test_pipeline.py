@@ -10,7 +10,7 @@ import pytest
 from dockc.compiler.ir.parser import parse_module
 from dockc.compiler.passes import PASSES, PRESETS, get_pass, pipeline
 from dockc.compiler.passes.pipeline import describe, print_after, time_passes
-from dockc.compiler.passes.squash import Squash
+from dockc.compiler.passes.squash import Squash, kept_layers
 from dockc.errors import UsageError
 
 MODULE = 'platform linux/amd64\n%0 = source "docker-image://x" {\n  platform linux/amd64\n}\nresult %0\n'
@@ -81,3 +81,27 @@ def test_observers():
     out.clear()
     pipeline(1, observers=(print_after(None, out.append),)).run(parse_module(MODULE))
     assert len(out) == 2
+
+
+@pytest.mark.parametrize(
+    ("level", "kept"),
+    [
+        (1, (False, False, True, True, False, True)),
+        (2, (False, False, True, True, False, True)),
+        (3, (False, False, False, False, False, True)),
+    ],
+)
+def test_history_can_tell_which_steps_still_end_a_layer(level, kept):
+    lines = ["WORKDIR /w", "COPY a .", "COPY b .", "RUN x", "COPY c .", "COPY d ."]
+    text = 'platform linux/amd64\nfile @0 "Dockerfile"\n%0 = source "docker-image://x" {\n  platform linux/amd64\n}\n'
+    text += '%1 = source "local://context"\n'
+    for n, line in enumerate(lines, 2):
+        step = (
+            f'exec {{\n  mount "/" %{n - 1 if n > 2 else 0}\n  args "x"\n  cwd "/"\n  platform linux/amd64\n'
+            if line.startswith("RUN")
+            else f'file %{n - 1 if n > 2 else 0} {{\n  copy %1 "/{n}" "/w/{n}" create-dest\n'
+        )
+        text += f'%{n} = {step}  name "{line}"\n  at @0 {n}:0-{n}:9\n}}\n'
+    before = parse_module(text + f"result %{len(lines) + 1}\n")
+    after = pipeline(passes=f"squash{{level={level}}}").run(before)
+    assert kept_layers(before, after) == kept
