@@ -5,7 +5,6 @@ The operations come from anyone, so every rule that the solver and the operation
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from dockc.errors import InvalidDefinition
@@ -22,8 +21,8 @@ _CUSTOM_NAME = "llb.customname"
 def load(definition: Definition, *, ignore_cache: bool = False, platform: Platform | None = None) -> Edge:
     """Turn `definition` into a graph and return its result edge.
 
-    An operation without a platform gets `platform`; every platform is brought to its normal form. Where that
-    changes an operation, its digest and those of its users are computed anew.
+    An operation without a platform gets `platform`; every platform is brought to its normal form. A vertex keeps
+    the digest that its operation has in the definition, which is what source maps and metadata know it by.
 
     Args:
         definition: the LLB; its last operation is the terminal.
@@ -82,21 +81,15 @@ class _Graph:
         if problem:
             raise InvalidDefinition(f"{problem} ({digest})")
         inputs = tuple(self.edge(i.digest, i.index) for i in op.inputs)
-        changed = self._set_platform(op)
-        for wire, edge in zip(op.inputs, inputs, strict=True):
-            if wire.digest != edge.vertex.digest:
-                wire.digest = edge.vertex.digest
-                changed = True
-        final = "sha256:" + sha256(op.SerializeToString(deterministic=True)).hexdigest() if changed else digest
+        self._set_platform(op)
         metadata = self._metadata.get(digest)
         options = _options(metadata, self._ignore_cache)
         name = options.description.get(_CUSTOM_NAME) or op_name(op, inputs)
-        self._vertices[digest] = Vertex(final, op, inputs, options, name)
+        self._vertices[digest] = Vertex(digest, op, inputs, options, name)
 
-    def _set_platform(self, op: ops_pb2.Op) -> bool:
+    def _set_platform(self, op: ops_pb2.Op) -> None:
         from dockc.oci import platform as platforms
 
-        before = op.SerializeToString(deterministic=True)
         wire = op.platform
         if op.HasField("platform"):
             normal = platforms.normalize(
@@ -108,7 +101,6 @@ class _Graph:
         wire.OSVersion = normal.os_version
         wire.OSFeatures[:] = normal.os_features
         wire.SetInParent()
-        return op.SerializeToString(deterministic=True) != before
 
 
 def _options(metadata: OpMetadata | None, ignore_cache: bool) -> VertexOptions:
