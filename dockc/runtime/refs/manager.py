@@ -25,7 +25,7 @@ from dockc.runtime.content.locks import try_lock
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.refs import database
 from dockc.runtime.refs.cachedirs import cache_dir
-from dockc.runtime.refs.core import Core, ProviderFactory, RefNotFound, new_id
+from dockc.runtime.refs.core import Core, ProviderFactory, RefNotFound, new_id, now
 from dockc.runtime.refs.database import AS_CAME, Blob, Database
 from dockc.runtime.refs.leases import Lease
 from dockc.runtime.refs.recovery import clear_staging, recover
@@ -206,6 +206,7 @@ class RefManager:
                 self._know(record_id, layer)
                 parent = record_id
             core.hold(parent)
+            core.db.used(parent, now())
             return ImmutableRef(core, parent)
 
     def _know(self, record_id: str, layer: LayerDescriptor) -> None:

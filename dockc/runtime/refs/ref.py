@@ -177,14 +177,14 @@ class MutableRef:
     def commit(self, *, description: str | None = None) -> ImmutableRef:
         """Freeze it; this hold becomes the returned one. It must not be mounted."""
         core = self._core
+        self._check()
+        if not core.record(self._id).snapshot:
+            with self.mount():  # never mounted: an empty change on what is below
+                pass
         with core.db.lock:
             self._check()
             if self._mounted:
                 raise StoreError(f"ref {self._id} is still mounted")
-            if not core.record(self._id).snapshot:
-                below = core.below(self._id)
-                ensure_directories(core, below)
-                self._prepare(core.directories(below))
             changes: dict[str, object] = {"state": database.COMMITTED, "retain": 0, "size": -1}
             if description is not None:
                 changes["description"] = description

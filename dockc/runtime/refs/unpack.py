@@ -6,7 +6,7 @@ import os
 import stat
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from dockc.errors import StoreError
 from dockc.oci.digest import VerifyingReader
 from dockc.runtime.compress import Decompressor
 from dockc.runtime.content.errors import store_error
-from dockc.runtime.content.locks import check_cancelled, locked
+from dockc.runtime.content.locks import AnyOf, check_cancelled, locked
 from dockc.runtime.snapshot.files import copy_attributes
 from dockc.runtime.snapshot.tarread import apply_layer
 
@@ -80,14 +80,14 @@ def fetch(
     wanted = {b.descriptor.digest: b for b in blobs if not core.content.has(b.descriptor.digest)}
     if not wanted:
         return
-    stop = threading.Event()
+    stop = AnyOf(cancelled)
 
     def bring(blob: Blob) -> None:
         provider = core.provider(blob)
         if provider is None:
             raise StoreError(f"blob {blob.descriptor.digest} is not in the store, and nothing is known that has it")
         check_cancelled(stop)
-        provider.fetch(blob.descriptor, core.content, cancelled=cancelled or stop, progress=progress)
+        provider.fetch(blob.descriptor, core.content, cancelled=stop, progress=progress)
         if not core.content.has(blob.descriptor.digest):
             raise StoreError(f"blob {blob.descriptor.digest} was not delivered")
 
@@ -97,7 +97,8 @@ def fetch(
     with ThreadPoolExecutor(_TRANSFERS, thread_name_prefix="fetch") as pool:
         futures = [pool.submit(bring, blob) for blob in wanted.values()]
         try:
-            for future in futures:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in done:
                 future.result()
         except BaseException:
             stop.set()

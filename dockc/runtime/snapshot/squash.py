@@ -7,6 +7,7 @@ that are only read are kept and shared: each has a lock file whose shared lock s
 # ruff: noqa: PTH208 - one string per file, no Path
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -61,14 +62,24 @@ def apply_changes(layer: Path, target: Path, *, link: bool, opaque: str | None =
 def _place_file(
     source: str, status: os.stat_result, place: str, names: dict[tuple[int, int], str], *, link: bool
 ) -> None:
-    if link:
-        os.link(source, place, follow_symlinks=False)
+    if link and _link(source, place):
         return
     identity = (status.st_dev, status.st_ino)
     if status.st_nlink > 1 and (first := names.setdefault(identity, place)) != place:
         os.link(first, place, follow_symlinks=False)
         return
     copy_file(source, status, place)
+
+
+def _link(source: str, place: str) -> bool:
+    """Make a hard link; False where the file has as many as it can have, or the kernel protects it."""
+    try:
+        os.link(source, place, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in (errno.EMLINK, errno.EPERM, errno.EXDEV):
+            raise
+        return False
+    return True
 
 
 def _place_directory(source: str, place: str, was: os.stat_result | None, opaque: str | None) -> None:

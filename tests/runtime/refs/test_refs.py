@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import tarfile
@@ -15,6 +16,7 @@ from dockc.errors import DigestMismatch, StoreError, UnsafePath
 from dockc.oci import digest as digests
 from dockc.oci.descriptor import Descriptor
 from dockc.runtime.compress import Compression, Decompressor
+from dockc.runtime.content.locks import Cancelled
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.refs.manager import RefManager, RefNotFound
 from dockc.runtime.refs.ref import ImmutableRef
@@ -401,3 +403,47 @@ def test_native_is_chosen_where_overlayfs_is_refused(tmp_path: Path, caplog: pyt
                 assert "overlayfs cannot be mounted" in caplog.text
     finally:
         unmount(tmp_path / "here")
+
+
+def test_one_failed_transfer_ends_the_others(refs: RefManager) -> None:
+    far = Far({})
+    chain = [far_layer(make_tar([Row(f"f{n}")]), far) for n in range(3)]
+    waiting = threading.Event()
+
+    class Slow(Far):
+        def fetch(
+            self,
+            descriptor: Descriptor,
+            content: ContentStore,
+            *,
+            cancelled: threading.Event | None = None,
+            progress: Progress | None = None,
+        ) -> None:
+            assert cancelled is not None
+            waiting.set()
+            assert cancelled.wait(30), "told to stop"
+            raise Cancelled
+
+    class Broken(Slow):
+        def fetch(self, *arguments: object, **options: object) -> None:
+            waiting.wait(30)
+            raise StoreError("the other side is gone")
+
+    slow, broken = Slow({}), Broken({})
+    image = refs.from_layers(
+        [dataclasses.replace(chain[0], provider=slow), dataclasses.replace(chain[1], provider=broken), chain[2]]
+    )
+    with pytest.raises(StoreError, match="the other side is gone"):
+        image.prefetch()
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Cancelled):
+        refs.from_layers([dataclasses.replace(chain[0], provider=slow)]).prefetch(cancelled=stop)
+
+
+def test_a_step_that_touches_nothing(refs: RefManager) -> None:
+    far = Far({})
+    base = refs.from_layers([far_layer(make_tar([folder("d", 0o700), Row("f", b"1")]), far)])
+    done = refs.new_mutable(base).commit()
+    assert names(done) == ["d", "f"]
+    assert members(refs, done.remote(RemoteOptions(PLAIN)).descriptors[1]) == []
