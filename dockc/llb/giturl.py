@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 SCHEMES = ("http", "https", "ssh", "git")
 
-_SCHEME = re.compile(r"[a-zA-Z0-9]+://")
-_URL_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.\-]*):")
-_SCP = re.compile(r"([a-zA-Z0-9\-_]+)@([a-zA-Z0-9\-.]+):([^\n]*?)(?:\?([^\n]*?))?(?:#([^\n]*))?\Z")
-_ESCAPE = re.compile(r"%(..?)?", re.DOTALL)
-_HEX2 = re.compile(r"[0-9A-Fa-f]{2}\Z")
-_HOST = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:\[\]<>\"%\x80-\U0010ffff]*\Z")
-_USERINFO = re.compile(r"[A-Za-z0-9\-._:~!$&'()*+,;=%@]*\Z")
+# Patterns are compiled when they are first used: most files name no git repository.
+_SCHEME = r"[a-zA-Z0-9]+://"
+_URL_SCHEME = r"([a-zA-Z][a-zA-Z0-9+.\-]*):"
+_SCP = r"([a-zA-Z0-9\-_]+)@([a-zA-Z0-9\-.]+):([^\n]*?)(?:\?([^\n]*?))?(?:#([^\n]*))?\Z"
+_ESCAPE = r"(?s)%(..?)?"
+_HEX2 = r"[0-9A-Fa-f]{2}\Z"
+_HOST = r"[A-Za-z0-9\-._~!$&'()*+,;=:\[\]<>\"%\x80-\U0010ffff]*\Z"
+_USERINFO = r"[A-Za-z0-9\-._:~!$&'()*+,;=%@]*\Z"
 
 
 class UnknownProtocol(DockcError):
@@ -90,9 +91,9 @@ def split_fragment(fragment: str) -> tuple[str, str]:
 
 def is_transport(text: str) -> bool:
     """Whether `text` begins with a git scheme or has ssh's short form."""
-    if match := _SCHEME.match(text):
+    if match := re.match(_SCHEME, text):
         return match.group()[:-3].lower() in SCHEMES
-    return _SCP.match(text) is not None
+    return re.match(_SCP, text) is not None
 
 
 def parse(text: str) -> GitUrl:
@@ -102,12 +103,12 @@ def parse(text: str) -> GitUrl:
         UnknownProtocol: neither a URL nor ssh's short form.
         InvalidGitUrl: a scheme that git has not, or a broken URL.
     """
-    if match := _SCHEME.match(text):
+    if match := re.match(_SCHEME, text):
         scheme = match.group()[:-3].lower()
         if scheme not in SCHEMES:
             raise InvalidGitUrl(f"{scheme}: invalid protocol")
         return parse_url(text)
-    if scp := _SCP.match(text):
+    if scp := re.match(_SCP, text):
         user, host, path, query, fragment = scp.groups(default="")
         return GitUrl("ssh", user, host, path, _query(query), fragment, f"{user}@{host}:{path}")
     raise UnknownProtocol
@@ -125,7 +126,7 @@ def parse_url(text: str, *, scheme: str = "") -> GitUrl:
     text, _, fragment = text.partition("#")
     text, _, query = text.partition("?")
     found = ""
-    if match := _URL_SCHEME.match(text):
+    if match := re.match(_URL_SCHEME, text):
         found, text = match.group(1).lower(), text[match.end() :]
     elif text.startswith(":"):
         raise _broken(whole, "missing protocol scheme")
@@ -134,7 +135,7 @@ def parse_url(text: str, *, scheme: str = "") -> GitUrl:
         authority, slash, rest = text[2:].partition("/")
         text = slash + rest
         user, _, host = authority.rpartition("@")
-        if not _USERINFO.match(user):
+        if not re.match(_USERINFO, user):
             raise _broken(whole, "net/url: invalid userinfo")
         user = ":".join(_escape_user(_unescape(whole, part)) for part in user.split(":", 1))
         _check_host(whole, host)
@@ -174,8 +175,8 @@ def _check_host(url: str, host: str) -> None:
         port = host[host.rfind(":") :] if ":" in host else ""
     if port and not re.fullmatch(r":[0-9]*", port):
         raise _broken(url, f'invalid port "{port}" after host')
-    if not _HOST.match(host):
-        bad = next(c for c in host if not _HOST.match(c))
+    if not re.match(_HOST, host):
+        bad = next(c for c in host if not re.match(_HOST, c))
         raise _broken(url, f'invalid character "{bad}" in host name')
 
 
@@ -184,9 +185,9 @@ def _unescape(url: str, text: str) -> str:
         return text
     out = bytearray()
     at = 0
-    for match in _ESCAPE.finditer(text):
+    for match in re.finditer(_ESCAPE, text):
         digits = match.group(1) or ""
-        if not _HEX2.match(digits):
+        if not re.match(_HEX2, digits):
             raise _broken(url, f'invalid URL escape "{match.group()}"')
         out += text[at : match.start()].encode("utf-8", "surrogateescape")
         out.append(int(digits, 16))
@@ -195,28 +196,28 @@ def _unescape(url: str, text: str) -> str:
     return out.decode("utf-8", "surrogateescape")
 
 
-_KEPT = re.compile(r"(?:[A-Za-z0-9\-_.~$&+,/:;=@!'()*\[\]]|%[0-9A-Fa-f]{2})*\Z")
-_PLAIN_PATH = re.compile(rb"[A-Za-z0-9\-_.~$&+,/:;=@]")
+_KEPT = r"(?:[A-Za-z0-9\-_.~$&+,/:;=@!'()*\[\]]|%[0-9A-Fa-f]{2})*\Z"
+_PLAIN_PATH = rb"[A-Za-z0-9\-_.~$&+,/:;=@]"
 
 
 def _keeps_escapes(path: str) -> bool:
     """Whether a written path is a valid encoding, and so is passed on as it is written."""
-    return _KEPT.match(path) is not None
+    return re.match(_KEPT, path) is not None
 
 
 def _escape_path(path: str) -> str:
     data = path.encode("utf-8", "surrogateescape")
     pieces = (bytes((b,)) for b in data)
-    return "".join(p.decode() if _PLAIN_PATH.match(p) else f"%{p[0]:02X}" for p in pieces)
+    return "".join(p.decode() if re.match(_PLAIN_PATH, p) else f"%{p[0]:02X}" for p in pieces)
 
 
-_PLAIN_USER = re.compile(rb"[A-Za-z0-9\-_.~$&+,;=]")
+_PLAIN_USER = rb"[A-Za-z0-9\-_.~$&+,;=]"
 
 
 def _escape_user(text: str) -> str:
     data = text.encode("utf-8", "surrogateescape")
     pieces = (bytes((b,)) for b in data)
-    return "".join(p.decode() if _PLAIN_USER.match(p) else f"%{p[0]:02X}" for p in pieces)
+    return "".join(p.decode() if re.match(_PLAIN_USER, p) else f"%{p[0]:02X}" for p in pieces)
 
 
 def _query(text: str) -> tuple[tuple[str, str], ...]:

@@ -6,8 +6,8 @@ import json
 import re
 from collections.abc import Sequence
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_ESCAPED = re.compile("[&<>\u2028\u2029]")
+_SURROGATE = "[\ud800-\udfff]"
+_ESCAPED = "[&<>\u2028\u2029]"
 
 
 def strings(values: Sequence[str]) -> str:
@@ -15,5 +15,5 @@ def strings(values: Sequence[str]) -> str:
 
     Lone surrogates (bytes of the input that were no UTF-8) become the replacement character.
     """
-    text = json.dumps([_SURROGATE.sub("\ufffd", v) for v in values], ensure_ascii=False, separators=(",", ":"))
-    return _ESCAPED.sub(lambda m: f"\\u{ord(m.group()):04x}", text)
+    text = json.dumps([re.sub(_SURROGATE, "\ufffd", v) for v in values], ensure_ascii=False, separators=(",", ":"))
+    return re.sub(_ESCAPED, lambda m: f"\\u{ord(m.group()):04x}", text)
