@@ -1,0 +1,442 @@
+"""The local source: what of a user's directory comes into the store, and what a second build does again."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dockc.errors import SolveError
+from dockc.llb import attrs
+from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.fsutil import filehash
+from dockc.runtime.fsutil.failure import FileError
+from dockc.runtime.refs import contenthash
+from dockc.runtime.refs.contenthash import Selector
+from dockc.runtime.refs.manager import RefManager
+from dockc.runtime.refs.ref import ImmutableRef
+from dockc.runtime.source import local, localsync
+from dockc.runtime.source.local import LOCALS, LocalSource, parse_options, snapshot
+from tests.runtime.store_helpers import need_mounts
+
+OLD = 1_600_000_000_000_000_000
+
+
+@pytest.fixture(params=["overlay", "native"])
+def refs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RefManager]:
+    need_mounts()
+    with RefManager(tmp_path / "store", snapshotter_name=request.param) as manager:
+        yield manager
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    root = tmp_path / "context"
+    (root / "src/deep").mkdir(parents=True)
+    (root / "src/main.py").write_text("print(1)\n")
+    (root / "src/deep/data").write_bytes(b"\x00" * 5000)
+    (root / "README").write_text("read me\n")
+    (root / "run.sh").write_text("#!/bin/sh\n")
+    (root / "run.sh").chmod(0o755)
+    age(root)
+    return root
+
+
+def age(root: Path) -> None:
+    """Let everything look old, so that no file is too young to be trusted."""
+    for path in [*root.rglob("*"), root]:
+        os.utime(path, ns=(OLD, OLD), follow_symlinks=False)
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of a test have just been made; the rule for young files has a test of its own."""
+    monkeypatch.setattr(localsync, "_RACY_NS", -(10**18))
+
+
+def bring(refs: RefManager, directory: Path, **attributes: Any) -> ImmutableRef:
+    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in attributes.items()}
+    names = {
+        "include": attrs.LOCAL_INCLUDE,
+        "exclude": attrs.LOCAL_EXCLUDE,
+        "follow": attrs.LOCAL_FOLLOW,
+        "differ": attrs.LOCAL_DIFFER,
+        "hint": attrs.LOCAL_SHARED_KEY_HINT,
+    }
+    return snapshot(refs, directory, parse_options("context", {names[k]: v for k, v in values.items()}))
+
+
+def listing(ref: ImmutableRef) -> dict[str, str]:
+    """Path to content; directories end with a slash, links show their target."""
+    found: dict[str, str] = {}
+    with ref.mount() as root:
+        for path in sorted(root.rglob("*")):
+            name = str(path.relative_to(root))
+            if path.is_symlink():
+                found[name] = f"-> {path.readlink()}"
+            elif path.is_dir():
+                found[name + "/"] = ""
+            else:
+                found[name] = path.read_text() if path.is_file() else "special"
+    return found
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the files whose data is hashed."""
+    names: list[str] = []
+    real = filehash._hash_data
+
+    def spy(fd: int, name: str, *rest: Any) -> None:
+        names.append(name)
+        real(fd, name, *rest)
+
+    monkeypatch.setattr(filehash, "_hash_data", spy)
+    return names
+
+
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths that are written."""
+    paths: list[str] = []
+    real = localsync.Copier.run
+
+    def spy(self: localsync.Copier, changes: localsync.Changes, old: Any) -> None:
+        paths.extend(changes.written)
+        real(self, changes, old)
+
+    monkeypatch.setattr(localsync.Copier, "run", spy)
+    return paths
+
+
+pytestmark = pytest.mark.root
+
+
+def test_everything_comes_as_roots_with_its_times_and_modes(refs: RefManager, context: Path) -> None:
+    os.chown(context / "README", 1234, 2345)
+    os.utime(context / "README", ns=(OLD, OLD))
+    with bring(refs, context) as ref, ref.mount() as root:
+        assert (root / "README").read_text() == "read me\n"
+        status = (root / "README").stat()
+        assert (status.st_uid, status.st_gid, status.st_mtime_ns) == (0, 0, OLD)
+        assert stat.S_IMODE((root / "run.sh").stat().st_mode) == 0o755
+        assert (root / "src").stat().st_mtime_ns == OLD
+        assert (root / "src/deep").stat().st_mtime_ns == OLD
+
+
+def test_a_second_build_copies_and_hashes_nothing(
+    refs: RefManager, context: Path, copied: list[str], hashed: list[str]
+) -> None:
+    first = bring(refs, context)
+    digest = contenthash.checksum(first, Selector())
+    assert sorted(hashed) == ["README", "data", "main.py", "run.sh"]
+    copied.clear()
+    hashed.clear()
+    second = bring(refs, context)
+    assert second.id == first.id
+    assert contenthash.checksum(second, Selector()) == digest
+    assert (copied, hashed) == ([], [])
+
+
+def test_only_what_changed_is_copied_and_hashed(
+    refs: RefManager, context: Path, copied: list[str], hashed: list[str]
+) -> None:
+    first = bring(refs, context)
+    before = contenthash.checksum(first, Selector())
+    copied.clear()
+    hashed.clear()
+    (context / "src/main.py").write_text("print(2)\n")
+    (context / "src/new").write_text("new")
+    (context / "run.sh").unlink()
+    second = bring(refs, context)
+    assert listing(second) == {
+        "README": "read me\n",
+        "src/": "",
+        "src/deep/": "",
+        "src/deep/data": "\x00" * 5000,
+        "src/main.py": "print(2)\n",
+        "src/new": "new",
+    }
+    assert copied == ["src/main.py", "src/new"]
+    after = contenthash.checksum(second, Selector())
+    assert sorted(hashed) == ["main.py", "new"]
+    assert after != before
+    with second.mount() as root:
+        assert contenthash.checksum_directory(root, Selector("/src")) == contenthash.checksum(second, Selector("/src"))
+    assert listing(first)["src/main.py"] == "print(1)\n"
+
+
+def test_the_digest_is_that_of_the_content(refs: RefManager, context: Path, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere"
+    subprocess.run(["cp", "-r", str(context), str(other)], check=True)
+    with bring(refs, context) as one, bring(refs, other) as two:
+        assert one.id != two.id
+        assert contenthash.checksum(one, Selector()) == contenthash.checksum(two, Selector())
+
+
+def test_after_many_changes_everything_is_copied_afresh(refs: RefManager, context: Path) -> None:
+    depth = []
+    for number in range(local._MAX_LAYERS + 3):
+        (context / "README").write_text(f"{number}\n")
+        with bring(refs, context) as ref:
+            depth.append(len(ref.layers()))
+            assert listing(ref)["README"] == f"{number}\n"
+    assert max(depth) == local._MAX_LAYERS
+    assert depth[-1] < local._MAX_LAYERS
+
+
+def test_types_that_change(refs: RefManager, context: Path) -> None:
+    for n in range(6):
+        (context / f"filler{n}").write_text("x")
+    bring(refs, context).release()
+    (context / "README").unlink()
+    (context / "README").mkdir()
+    (context / "README/inner").write_text("now a directory")
+    subprocess.run(["rm", "-r", str(context / "src")], check=True)
+    (context / "src").symlink_to("README")
+    (context / "run.sh").unlink()
+    os.mkfifo(context / "run.sh")
+    with bring(refs, context) as ref:
+        found = listing(ref)
+        assert found["README/inner"] == "now a directory"
+        assert found["src"] == "-> README"
+        assert found["run.sh"] == "special"
+        assert not any(name.startswith("src/") for name in found)
+
+
+def test_a_young_file_is_copied_again(
+    refs: RefManager, context: Path, copied: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(localsync, "_RACY_NS", 10**10)
+    (context / "README").write_text("just written")
+    bring(refs, context).release()
+    copied.clear()
+    bring(refs, context).release()
+    assert "README" in copied
+
+
+def test_ignored_and_wanted(refs: RefManager, context: Path) -> None:
+    with bring(refs, context, exclude=["src/**", "!src/deep", "*.sh"]) as ref:
+        assert set(listing(ref)) == {"README", "src/", "src/deep/", "src/deep/data"}
+    with bring(refs, context, include=["src/deep"]) as ref:
+        assert set(listing(ref)) == {"src/", "src/deep/", "src/deep/data"}
+
+
+def test_only_what_is_asked_for_is_read(refs: RefManager, context: Path) -> None:
+    (context / "secret").mkdir(mode=0o700)
+    (context / "secret/key").write_text("k")
+    opened: list[str] = []
+
+    def note(event: str, args: tuple[object, ...]) -> None:
+        if event == "open" and recording:
+            opened.append(str(args[0]))
+
+    recording = False
+    sys.addaudithook(note)
+    recording = True
+    with bring(refs, context, follow=["src/main.py"]) as ref:
+        recording = False
+        assert set(listing(ref)) == {"src/", "src/main.py"}
+    assert not any(name in ("key", "secret", "README", "data") for name in opened)
+
+
+def test_a_followed_path_brings_its_links_and_their_targets(refs: RefManager, context: Path) -> None:
+    (context / "link").symlink_to("src/inner")
+    (context / "src/inner").symlink_to("/src/deep")
+    with bring(refs, context, follow=["link/data"]) as ref:
+        assert listing(ref) == {
+            "link": "-> src/inner",
+            "src/": "",
+            "src/inner": "-> /src/deep",
+            "src/deep/": "",
+            "src/deep/data": "\x00" * 5000,
+        }
+
+
+def test_links_out_of_the_context_stay_links(refs: RefManager, context: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/secret").write_text("secret")
+    (context / "up").symlink_to("../outside")
+    (context / "absolute").symlink_to(str(tmp_path / "outside"))
+    (context / "passwd").symlink_to("/etc/passwd")
+    with bring(refs, context, follow=["up/secret", "absolute/secret", "passwd", "../outside"]) as ref:
+        found = listing(ref)
+    assert found["up"] == "-> ../outside"
+    assert found["absolute"] == f"-> {tmp_path / 'outside'}"
+    assert found["passwd"] == "-> /etc/passwd"
+    assert "secret" not in str([value for value in found.values() if not value.startswith("->")])
+    assert not any("outside" in name for name in found)
+
+
+def test_hard_links_stay_links(refs: RefManager, context: Path) -> None:
+    (context / "again").hardlink_to(context / "README")
+    (context / "src/third").hardlink_to(context / "README")
+    with bring(refs, context) as ref, ref.mount() as root:
+        inodes = {(root / name).stat().st_ino for name in ("README", "again", "src/third")}
+        assert len(inodes) == 1
+    (context / "README").write_text("changed through one name")
+    with bring(refs, context) as ref, ref.mount() as root:
+        assert (root / "src/third").read_text() == "changed through one name"
+        assert len({(root / name).stat().st_ino for name in ("README", "again", "src/third")}) == 1
+
+
+def test_sockets_become_empty_files(refs: RefManager, context: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(context / "socket"))
+        with bring(refs, context) as ref, ref.mount() as root:
+            assert (root / "socket").is_file()
+            assert (root / "socket").read_bytes() == b""
+        with bring(refs, context) as again:
+            assert again.id == ref.id
+
+
+def test_attributes_come_along(refs: RefManager, context: Path) -> None:
+    try:
+        os.setxattr(context / "README", "user.note", b"kept")
+    except OSError:
+        pytest.skip("this file system has no user attributes")
+    with bring(refs, context) as ref, ref.mount() as root:
+        assert os.getxattr(root / "README", "user.note") == b"kept"
+
+
+def test_names_that_are_not_utf8(refs: RefManager, context: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    (context / name).write_text("latin")
+    (context / "l").symlink_to(name)
+    with bring(refs, context) as ref, ref.mount() as root:
+        assert (root / name).read_text() == "latin"
+    with bring(refs, context) as again:
+        assert again.id == ref.id
+
+
+def test_comparison_can_be_switched_off(refs: RefManager, context: Path, copied: list[str]) -> None:
+    bring(refs, context, differ="none").release()
+    copied.clear()
+    bring(refs, context, differ="none").release()
+    assert "README" in copied
+
+
+def test_a_damaged_memory_is_no_memory(refs: RefManager, context: Path) -> None:
+    with bring(refs, context) as ref:
+        ref.set_meta(local._MANIFEST, b"\xc1nonsense")
+    with bring(refs, context) as ref:
+        assert listing(ref)["README"] == "read me\n"
+
+
+def test_cancelled(refs: RefManager, context: Path) -> None:
+    event = threading.Event()
+    event.set()
+    with pytest.raises(Cancelled):
+        snapshot(refs, context, parse_options("context", {}), cancelled=event)
+
+
+def test_a_directory_that_is_not_there(refs: RefManager, tmp_path: Path) -> None:
+    with pytest.raises(SolveError, match=r"^local source 'context': .*/none is not a directory$"):
+        bring(refs, tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({attrs.LOCAL_INCLUDE: "["}, r"^invalid value for local\.includepattern: "),
+        ({attrs.LOCAL_EXCLUDE: '{"a": 1}'}, r"^invalid value for local\.excludepatterns: not a list of strings$"),
+        ({attrs.LOCAL_METADATA_TRANSFER: "true"}, r"transfer of metadata only is not supported$"),
+    ],
+)
+def test_attributes_that_make_no_sense(attributes: dict[str, str], message: str) -> None:
+    with pytest.raises(SolveError, match=message):
+        parse_options("context", attributes)
+
+
+class Context:
+    """As much of an `OpContext` as a source uses."""
+
+    def __init__(self, values: dict[str, object]) -> None:
+        self.values = values
+        self.cancelled = threading.Event()
+        self.statuses: list[tuple[str, bool]] = []
+
+    def value(self, key: str) -> object | None:
+        return self.values.get(key)
+
+    def status(self, status_id: str, *, name: str = "", current: int = 0, total: int = 0, done: bool = False) -> None:
+        self.statuses.append((status_id, done))
+
+
+def test_the_source_operation(refs: RefManager, context: Path) -> None:
+    ctx: Any = Context({LOCALS: {"context": context}})
+    source = LocalSource("context", {attrs.LOCAL_EXCLUDE: '["src"]'}, refs)
+    key = source.key(ctx)
+    assert key.key == f"local:{key.pin}"
+    ref = source.snapshot(ctx)
+    assert ref is not None
+    assert set(listing(ref)) == {"README", "run.sh"}
+    assert contenthash.checksum(ref, Selector()) == key.pin
+    assert ctx.statuses[-1] == ("transferring context:", True)
+    ref.release()
+
+
+def test_a_build_without_the_directory(refs: RefManager) -> None:
+    with pytest.raises(SolveError, match=r'^no access allowed to dir "context"$'):
+        LocalSource("context", {}, refs).key(Context({}))  # type: ignore[arg-type]
+
+
+def test_unreadable_files_and_directories_as_an_ordinary_user(context: Path) -> None:
+    """Root reads everything, so a child gives up being root and walks."""
+    (context / "locked").mkdir()
+    (context / "locked/file").write_text("x")
+    (context / "private").write_text("x")
+    for folder in (context, *context.parents):
+        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    (context / "locked").chmod(0o700)
+    (context / "private").chmod(0o600)
+
+    def said(action: Callable[[], object]) -> str:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            message = "nothing"
+            try:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+                action()
+            except FileError as error:
+                message = error.message
+            finally:
+                os.write(writer, message.encode())
+                os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader) as stream:
+            text = stream.read()
+        os.waitpid(child, 0)
+        return text
+
+    from dockc.runtime.fsutil.inroot import Root
+    from dockc.runtime.fsutil.walk import Filter, walk
+
+    assert said(lambda: list(walk(context, Filter()))) == (
+        f"error from sender: open {context}/locked: permission denied"
+    )
+    assert said(lambda: list(walk(context, Filter(exclude=("locked",))))) == "nothing"
+    assert said(lambda: list(walk(context, Filter(include=("README",))))) == "nothing"
+
+    def copy() -> None:
+        wanted = localsync.rows_of(walk(context, Filter(include=("private",))))
+        changes = localsync.changes_between({}, wanted)
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as target, Root(context) as source, Root(Path(target)) as root:
+            localsync.Copier(source, root, wanted, lambda _: None).run(changes, {})
+
+    assert said(copy) == "error from sender: open private: permission denied"
