@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import struct
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,6 +24,9 @@ _FLOCK = "hhqqi4x"
 """struct flock on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid, padding to 32 bytes."""
 
 
+_MOMENT = 0.5
+
+
 class Flights:
     """The locks of one store. Each lock is held on an open file description of its own."""
 
@@ -30,8 +34,12 @@ class Flights:
         """Use the lock file `path`; it is made if missing and stays empty."""
         self._path = path
 
-    async def take(self, name: str) -> Flight:
+    async def take(self, name: str, on_wait: Callable[[], None] | None = None) -> Flight:
         """Wait until no other process does the work called `name`, and hold it.
+
+        Args:
+            name: see `flight_name`.
+            on_wait: called once when it takes longer than a moment.
 
         Raises:
             StoreError: the lock file cannot be opened, or the file system has no locks.
@@ -42,10 +50,13 @@ class Flights:
         except OSError as error:
             raise StoreError(f"cannot open the lock file {self._path}: {error.strerror}") from error
         flight = Flight(fd)
-        wait = 0.002
+        wait, waited = 0.002, 0.0
         try:
             while not self._try(fd, offset):
                 await asyncio.sleep(wait)
+                if waited < _MOMENT <= waited + wait and on_wait is not None:
+                    on_wait()
+                waited += wait
                 wait = min(wait * 1.5, 0.2)
         except BaseException:
             flight.land()

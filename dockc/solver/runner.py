@@ -51,7 +51,7 @@ from dockc.solver.events import (
     Superseded,
 )
 from dockc.solver.flights import Flights, flight_name
-from dockc.solver.op import CacheMap, Op, OpResolver
+from dockc.solver.op import STDERR, CacheMap, Op, OpResolver
 from dockc.solver.progress import SolveStatus, VertexEvent, announce
 from dockc.solver.result import HeldResult, Result, SharedResult
 from dockc.solver.scheduler import SchedulerCore
@@ -140,10 +140,11 @@ class Runner:
         self.errors: dict[int, BaseException] = {}
         self.misses: dict[str, Miss] = {}
         self.broken: Exception | None = None
-        self.pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="dockc-solver")
+        slots = options.parallelism or max(4, 2 * (os.cpu_count() or 1))
+        self.pool = ThreadPoolExecutor(slots + _THREADS, thread_name_prefix="dockc-solver")
         self._resolver = resolver
         self._loop = asyncio.get_running_loop()
-        self._slots = asyncio.Semaphore(options.parallelism or max(4, 2 * (os.cpu_count() or 1)))
+        self._slots = asyncio.Semaphore(slots)
         self._queue: deque[Event] = deque()
         self._pumping = False
         self._tasks: dict[int, tuple[asyncio.Task[Event], RunContext]] = {}
@@ -435,7 +436,9 @@ class Runner:
         try:
             async with self._slots:
                 if command.share and self.options.flights is not None:
-                    flight = await self.options.flights.take(flight_name(command))
+                    flight = await self.options.flights.take(
+                        flight_name(command), lambda: self._tell_waiting(command.vertex, context)
+                    )
                     if all(self.cache.has(spec) for _, specs in command.saves for spec in specs[:1]):
                         return Superseded(command.ticket)
                 with _Shown(self, command.vertex):
@@ -443,6 +446,10 @@ class Runner:
         finally:
             if flight is not None:
                 flight.land()
+
+    def _tell_waiting(self, vertex_id: str, context: RunContext) -> None:
+        self._tell(vertex_id, time.time_ns())
+        context.log(STDERR, b"waiting for another build that runs the same step\n")
 
     async def _exec_and_save(self, command: Execute, context: RunContext, inputs: list[HeldResult]) -> Event:
         outputs = list(await self._op(command.vertex).exec(context, inputs))

@@ -49,7 +49,10 @@ class TraceWriter:
     """Appends to a file, line by line, so that the trace of a crash is whole up to the crash."""
 
     def __init__(self, path: Path) -> None:
-        self._file: TextIO = path.open("w", encoding="utf-8", buffering=1)
+        try:
+            self._file: TextIO = path.open("w", encoding="utf-8", buffering=1)
+        except OSError as error:
+            raise TraceError(f"cannot write the solver trace {path}: {error.strerror}") from error
 
     def record(self, event: Event, commands: Iterable[Command]) -> None:
         """Write one event with the commands that followed."""

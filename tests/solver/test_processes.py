@@ -163,8 +163,10 @@ def test_a_killed_process_gives_its_flight_back(tmp_path: Path) -> None:
     async def main() -> None:
         flights = Flights(path)
         other = await asyncio.wait_for(flights.take("other work"), 5)
+        waited: list[str] = []
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(flights.take("work"), 0.2)
+            await asyncio.wait_for(flights.take("work", lambda: waited.append("once")), 1.2)
+        assert waited == ["once"]
         os.kill(process.pid, signal.SIGKILL)
         mine = await asyncio.wait_for(flights.take("work"), 5)
         with pytest.raises(TimeoutError):

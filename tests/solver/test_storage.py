@@ -225,3 +225,19 @@ def test_foreign_database_is_refused(tmp_path: Path) -> None:
 def test_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot be used: unable to open"):
         SqliteKeyStorage(tmp_path / "no" / "cache.db")
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    """A write that does not fit is an error that says so; what was written before stays."""
+    storage = SqliteKeyStorage(tmp_path / "cache.db")
+    storage.add_result("first", CacheResult("r", 1))
+    storage.flush()
+    pages = storage._db.execute("PRAGMA page_count").fetchone()[0]
+    storage._db.execute(f"PRAGMA max_page_count={pages}")
+    for n in range(200):
+        storage.add_result(f"key-{n}" + "x" * 200, CacheResult("r", 1))
+    with pytest.raises(StoreError, match="the disk is full"):
+        storage.flush()
+    assert storage.results("first") == (CacheResult("r", 1),)
+    assert not storage.exists("key-1" + "x" * 200)
+    storage.close()

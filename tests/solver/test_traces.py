@@ -206,3 +206,8 @@ def test_environment_variable_names_a_trace(tmp_path: Path, monkeypatch: pytest.
     steps = list(read((tmp_path / "trace").read_text().splitlines()))
     replay(steps)
     assert sum(isinstance(command, Execute) for _, commands in steps for command in commands) == 2
+
+
+def test_trace_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(TraceError, match=r"cannot write the solver trace .*: No such file or directory"):
+        TraceWriter(tmp_path / "no" / "trace")

@@ -40,8 +40,8 @@ CREATE TABLE records (
   key TEXT PRIMARY KEY, digest TEXT NOT NULL, output INTEGER NOT NULL, vertex TEXT NOT NULL,
   name TEXT NOT NULL, preimage TEXT NOT NULL, inputs TEXT NOT NULL, created_at INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX records_by_name ON records (name);
-CREATE INDEX records_by_digest ON records (digest);
+CREATE INDEX records_by_name ON records (name, created_at);
+CREATE INDEX records_by_digest ON records (digest, created_at);
 """
 _TABLES = ("links", "results", "records")
 _RECORD_COLUMNS = "key, digest, output, vertex, name, preimage, inputs, created_at"
@@ -309,12 +309,15 @@ class SqliteKeyStorage:
 
     def recall_similar(self, name: str, digest: str, limit: int = 8) -> tuple[KeyRecord, ...]:
         """Records with the same name or digest, newest first."""
-        rows = self._read(
-            f"SELECT {_RECORD_COLUMNS} FROM records WHERE name=? OR digest=? "  # noqa: S608
-            "ORDER BY created_at DESC LIMIT ?",
-            (name, digest, limit),
-        )
-        return tuple(_record(row) for row in rows)
+        found: dict[str, KeyRecord] = {}
+        for column, value in (("name", name), ("digest", digest)):
+            rows = self._read(
+                f"SELECT {_RECORD_COLUMNS} FROM records WHERE {column}=? "  # noqa: S608
+                "ORDER BY created_at DESC LIMIT ?",
+                (value, limit),
+            )
+            found |= {record.key: record for record in map(_record, rows)}
+        return tuple(sorted(found.values(), key=lambda record: -record.created_at)[:limit])
 
     def verify(self) -> tuple[str, ...]:
         """What SQLite's own check finds wrong with the file; empty when it is sound."""
