@@ -115,20 +115,30 @@ class Database:
         self.lock = threading.RLock()
         try:
             self._connection = sqlite3.connect(path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
-            self._use_wal()
-            self._connection.execute("PRAGMA synchronous=NORMAL")
-            with self.transaction():
-                found = self._connection.execute("PRAGMA user_version").fetchone()[0]
-                if found > VERSION:
-                    raise StoreError(
-                        f"the store {path.parent} has format {found}; this program knows up to {VERSION}",
-                        hint="Use a newer dockc, or another store with $DOCKC_STORE.",
-                    )
-                for statement in _SCHEMA.split(";\n"):
-                    self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA user_version={VERSION}")
         except sqlite3.Error as error:
             raise self._told(error) from error
+        try:
+            self._begin()
+        except sqlite3.Error as error:
+            self._connection.close()
+            raise self._told(error) from error
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _begin(self) -> None:
+        self._use_wal()
+        self._connection.execute("PRAGMA synchronous=NORMAL")
+        with self.transaction():
+            found = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            if found > VERSION:
+                raise StoreError(
+                    f"the store {self._path.parent} has format {found}; this program knows up to {VERSION}",
+                    hint="Use a newer dockc, or another store with $DOCKC_STORE.",
+                )
+            for statement in _SCHEMA.split(";\n"):
+                self._connection.execute(statement)
+            self._connection.execute(f"PRAGMA user_version={VERSION}")
 
     def _use_wal(self) -> None:
         # The change of mode does not wait for others as statements do, and two processes may make the file at once.

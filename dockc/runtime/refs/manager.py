@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -77,14 +77,14 @@ class RefManager:
             for name in _FOLDERS:
                 (root / name).mkdir(exist_ok=True)
             lease = Lease(root)
-        try:
+        with ExitStack() as undo:
+            undo.callback(lease.end)
+            undo.callback(clear_staging, lease.staging)
             self._core = self._opened(root, lease, snapshotter_name, provider_factory, on_removed, limits)
+            undo.callback(self._core.db.close)
             with telling("cleaning the store", root):
                 recover(self._core)
-        except BaseException:
-            clear_staging(lease.staging)
-            lease.end()
-            raise
+            undo.pop_all()
 
     @staticmethod
     def _opened(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,28 +134,26 @@ def test_limits_and_damage(store: ContentStore) -> None:
         store.open(digests.from_bytes(b"?"))
 
 
-def slow_writer(root: Path, started: object, done: object) -> None:
-    store = ContentStore(root)
-    with store.writer(DIGEST, len(DATA)) as writer:
-        done.put(writer.complete)  # type: ignore[attr-defined]
-        if not writer.complete:
-            started.set()  # type: ignore[attr-defined]
-            for at in range(0, len(DATA), 1 << 17):
-                writer.write(DATA[at : at + (1 << 17)])
-                time.sleep(0.02)
-        writer.commit()
+SLOW_WRITER = """
+import sys, time
+from pathlib import Path
+from dockc.runtime.content.store import ContentStore
+data = bytes(range(256)) * 5000
+with ContentStore(Path(sys.argv[1])).writer(sys.argv[2], len(data)) as writer:
+    print(writer.complete)
+    for at in range(writer.offset, 0 if writer.complete else len(data), 1 << 17):
+        writer.write(data[at : at + (1 << 17)])
+        time.sleep(0.05)
+    writer.commit()
+"""
 
 
 def test_many_processes_write_one_blob_once(store: ContentStore) -> None:
-    context = multiprocessing.get_context("fork")
-    started, done = context.Event(), context.Queue()
-    workers = [context.Process(target=slow_writer, args=(store.root, started, done)) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-        assert worker.exitcode == 0
-    assert sorted(done.get() for _ in workers) == [False, True, True, True]
+    command = [sys.executable, "-c", SLOW_WRITER, store.root, DIGEST]
+    writers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    said = sorted(writer.communicate()[0] for writer in writers)
+    assert [writer.returncode for writer in writers] == [0] * 4
+    assert said == ["False\n", "True\n", "True\n", "True\n"]
     assert store.read(DIGEST) == DATA
     assert ingest(store) == []
 
