@@ -386,6 +386,8 @@ def _time(value: Any, struct: str, path: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _shortest_time(text: str) -> str:
+    if _is_plain_time(text):
+        return text
     from dockc.oci.gotime import InvalidTime, Time
 
     try:
@@ -394,6 +396,25 @@ def _shortest_time(text: str) -> str:
         raise CompileError(
             f'parsing time "{text}" as "2006-01-02T15:04:05Z07:00": cannot parse "{text}" as "2006"'
         ) from None
+
+
+def _is_plain_time(text: str) -> bool:
+    """Whether a time is surely right and in its shortest form, `2024-01-02T03:04:05Z` in the first 28 days of a month."""
+    if (
+        len(text) != 20
+        or not text.isascii()
+        or text[4] + text[7] + text[10] + text[13] + text[16] + text[19] != "--T::Z"
+    ):
+        return False
+    numbers = (text[0:4], text[5:7], text[8:10], text[11:13], text[14:16], text[17:19])
+    return all(map(str.isdigit, numbers)) and (
+        numbers[0] != "0000"
+        and "01" <= numbers[1] <= "12"
+        and "01" <= numbers[2] <= "28"
+        and numbers[3] <= "23"
+        and numbers[4] <= "59"
+        and numbers[5] <= "59"
+    )
 
 
 class _HistoryDraft:

@@ -7,8 +7,6 @@ docs/reference/buildctl.md and the frontend's own option list.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from dockc.compiler.checks import LintConfig, parse_check_options
@@ -16,12 +14,17 @@ from dockc.compiler.csvline import CsvError, fields
 from dockc.compiler.ir.module import Resources
 from dockc.compiler.ir.ops import NET_HOST, NET_NONE, NET_SANDBOX
 from dockc.compiler.numbers import NumberError, parse_bool, parse_int, parse_uint
-from dockc.compiler.urls import parse_git_ref
 from dockc.errors import CompileError
+from dockc.grammar.record import Record
 from dockc.llb import caps as C  # noqa: N812
 from dockc.oci import platform as platforms
 from dockc.oci.gotext import quote
 from dockc.oci.platform import InvalidPlatform, Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 _NETWORK_MODES = {"": NET_SANDBOX, "sandbox": NET_SANDBOX, "none": NET_NONE, "host": NET_HOST}
 _RESOLVE_MODES = ("default", "pull", "local")
@@ -36,8 +39,7 @@ _MAX_CPU = 8192
 _EMPTY: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class CompileOptions:
+class CompileOptions(Record):
     """All options of one compilation; every field has the default of a plain `dockc compile`.
 
     Attributes:
@@ -45,8 +47,8 @@ class CompileOptions:
         build_args, labels: `build-arg:` and `label:` options.
         target_platform: platform to build for, or None: the first build platform, and the image decides.
         target_platforms: all platforms that `platform` named, in order.
-        build_platforms: platforms the builder runs; the first is `BUILDPLATFORM`.
-        host_platform: what a named context is looked up for where nothing asks for a platform.
+        build_platforms: platforms the builder runs; the first is `BUILDPLATFORM`. () is the host's alone.
+        host_platform: what a named context is looked up for where nothing asks for a platform; None is this machine.
         multi_platform: vertex names begin with the platform.
         resolve_mode: `default`, `pull` or `local`.
         hosts: pairs of host name and address for every RUN.
@@ -74,12 +76,12 @@ class CompileOptions:
     """
 
     target: str = ""
-    build_args: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
-    labels: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    build_args: Mapping[str, str] = _EMPTY
+    labels: Mapping[str, str] = _EMPTY
     target_platform: Platform | None = None
     target_platforms: tuple[Platform, ...] = ()
-    build_platforms: tuple[Platform, ...] = field(default_factory=lambda: (_host(),))
-    host_platform: Platform = field(default_factory=lambda: _host())  # noqa: PLW0108 - defined below
+    build_platforms: tuple[Platform, ...] = ()
+    host_platform: Platform | None = None
     multi_platform: bool = False
     resolve_mode: str = "default"
     hosts: tuple[tuple[str, str], ...] = ()
@@ -100,10 +102,10 @@ class CompileOptions:
     dockerfile_name: str = "dockerfile"
     force_local_dockerfile: bool = False
     keep_git_dir: bool = False
-    contexts: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
-    shared_keys: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    contexts: Mapping[str, str] = _EMPTY
+    shared_keys: Mapping[str, str] = _EMPTY
     session: str = ""
-    local_sessions: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    local_sessions: Mapping[str, str] = _EMPTY
     caps: frozenset[str] = C.ALL
     all_stages: bool = False
 
@@ -115,11 +117,25 @@ class CompileOptions:
 
     def for_platform(self, platform: Platform | None) -> CompileOptions:
         """The same options for one of several target platforms."""
-        return replace(self, target_platform=platform)
+        return self._with(target_platform=platform)
 
     def with_all_stages(self) -> CompileOptions:
         """The same options for a check of the whole file, where no target was asked for."""
-        return self if self.target else replace(self, all_stages=True)
+        return self if self.target else self._with(all_stages=True)
+
+    @property
+    def host(self) -> Platform:
+        """The platform of the machine."""
+        return self.host_platform or platforms.normalize(platforms.default())
+
+    @property
+    def builders(self) -> tuple[Platform, ...]:
+        """The platforms that the builder runs, at least one."""
+        return self.build_platforms or (self.host,)
+
+    def _with(self, **changes: Any) -> CompileOptions:
+        values = {name: getattr(self, name) for name in self._setters}
+        return CompileOptions(**{**values, **changes})
 
     @classmethod
     def from_attrs(
@@ -168,15 +184,18 @@ class CompileOptions:
         lint = _lint(build_args.get("BUILDKIT_DOCKERFILE_CHECK"))
         context = attrs.get(attrs.get("contextkey", "context"), "")
         # A git context with wrong parameters is refused before anything is read.
-        parse_git_ref(context)
+        if ":" in context or "/" in context:
+            from dockc.compiler.urls import parse_git_ref
+
+            parse_git_ref(context)
         return cls(
             target=attrs.get("target", ""),
             build_args=build_args,
             labels=_with_prefix(attrs, "label:"),
             target_platform=target_platforms[0] if len(target_platforms) == 1 else None,
             target_platforms=target_platforms,
-            build_platforms=build_platforms or (host_platform or _host(),),
-            host_platform=host_platform or _host(),
+            build_platforms=build_platforms,
+            host_platform=host_platform,
             multi_platform=multi_platform,
             resolve_mode=resolve_mode,
             hosts=hosts,
@@ -202,10 +221,6 @@ class CompileOptions:
             local_sessions=_with_prefix(attrs, "local-sessionid:"),
             caps=caps,
         )
-
-
-def _host() -> Platform:
-    return platforms.normalize(platforms.default())
 
 
 def _with_prefix(attrs: Mapping[str, str], prefix: str) -> Mapping[str, str]:

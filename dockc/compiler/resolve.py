@@ -23,26 +23,25 @@ a string: the exact text of the config.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 from dockc.errors import DockcError, UsageError
+from dockc.grammar.record import Record
 from dockc.oci import platform as platforms
 from dockc.oci.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
     from dockc.compiler.ast import Dockerfile
     from dockc.compiler.options import CompileOptions
 
 VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class ImageRequest:
+class ImageRequest(Record):
     """Which digest and config does this image have?
 
     Attributes:
@@ -57,7 +56,7 @@ class ImageRequest:
     platform: Platform
     resolve_mode: str = "default"
     store: str = ""
-    log_name: str = field(default="", compare=False)
+    log_name: str = ""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -65,16 +64,14 @@ class ImageRequest:
         return (self.ref, platforms.format_all(self.platform), self.store)
 
 
-@dataclass(frozen=True, slots=True)
-class ContextRequest:
+class ContextRequest(Record):
     """What is in these files of a local source? (`context`, `dockerfile`, or a named context's directory)"""
 
     name: str
     files: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class HttpRequest:
+class HttpRequest(Record):
     """What does the server say about this URL? `filename` is what the download is called."""
 
     url: str
@@ -82,8 +79,7 @@ class HttpRequest:
     checksum: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class GitRequest:
+class GitRequest(Record):
     """Which commit does this git source name? `identifier` and `attrs` are those of the source operation."""
 
     identifier: str
@@ -93,8 +89,7 @@ class GitRequest:
 Request = ImageRequest | ContextRequest | HttpRequest | GitRequest
 
 
-@dataclass(frozen=True, slots=True)
-class ImageAnswer:
+class ImageAnswer(Record):
     """An image as it was found.
 
     Attributes:
@@ -110,8 +105,7 @@ class ImageAnswer:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
+class HttpAnswer(Record):
     """What a server said.
 
     Attributes:
@@ -129,8 +123,7 @@ class HttpAnswer:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class GitAnswer:
+class GitAnswer(Record):
     """What a repository said.
 
     Attributes:
@@ -176,8 +169,7 @@ def describe(request: Request) -> str:
 _NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(Record):
     """All that is known about the world.
 
     Attributes:
@@ -187,10 +179,10 @@ class Answers:
         git: by source identifier.
     """
 
-    images: Mapping[tuple[str, str, str], ImageAnswer] = field(default_factory=lambda: _NOTHING)
-    files: Mapping[tuple[str, str], bytes | None] = field(default_factory=lambda: _NOTHING)
-    http: Mapping[str, HttpAnswer] = field(default_factory=lambda: _NOTHING)
-    git: Mapping[str, GitAnswer] = field(default_factory=lambda: _NOTHING)
+    images: Mapping[tuple[str, str, str], ImageAnswer] = _NOTHING
+    files: Mapping[tuple[str, str], bytes | None] = _NOTHING
+    http: Mapping[str, HttpAnswer] = _NOTHING
+    git: Mapping[str, GitAnswer] = _NOTHING
 
     def merged(self, other: Answers) -> Answers:
         """These answers and the other's, which win."""
@@ -217,6 +209,8 @@ class Answers:
 
     def dump(self) -> str:
         """The answers as JSON text, sorted, ending in a line end."""
+        import json
+
         files: dict[str, dict[str, str | None]] = {}
         for (name, file), data in sorted(self.files.items()):
             text = None if data is None else data.decode("utf-8", "surrogateescape")
@@ -239,6 +233,8 @@ class Answers:
         Raises:
             UsageError: not JSON, another version, or an entry of the wrong shape; `name` is the file.
         """
+        import json
+
         try:
             document = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -263,6 +259,8 @@ def _image_json(key: tuple[str, str, str], answer: ImageAnswer) -> dict[str, Any
         out["digest"] = answer.digest
     text = answer.config.decode("utf-8", "surrogateescape")
     out["config"] = text
+    import json
+
     try:
         value = json.loads(text)
         # An object is easier to read; it is used only where its compact form is the very text.
@@ -275,7 +273,7 @@ def _image_json(key: tuple[str, str, str], answer: ImageAnswer) -> dict[str, Any
 
 def _plain(answer: HttpAnswer | GitAnswer) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    for name in answer.__slots__:
+    for name in answer._setters:
         value = getattr(answer, name)
         if value:
             out[name] = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
@@ -287,6 +285,8 @@ def _load(document: Any) -> Answers:
         raise TypeError("expected an object")
     if document.get("version", VERSION) != VERSION:
         raise ValueError(f"version {document['version']} is not supported")
+    import json
+
     images = {}
     for entry in document.get("images", ()):
         platform = platforms.format_all(platforms.normalize(platforms.parse(entry["platform"])))

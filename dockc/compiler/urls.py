@@ -7,17 +7,15 @@ repositories".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dockc.compiler import paths
 from dockc.compiler.numbers import NumberError, parse_bool
 from dockc.errors import CompileError
+from dockc.grammar.record import Record
 from dockc.llb import giturl
 from dockc.oci.gotext import quote
 
 
-@dataclass(frozen=True, slots=True)
-class GitRef:
+class GitRef(Record):
     """What a git source names.
 
     Attributes:

@@ -28,8 +28,8 @@ from dockc.compiler.ast import (
 from dockc.compiler.checks import LintConfig, Linter
 from dockc.compiler.ir.module import Builder, Module
 from dockc.compiler.ir.ops import ProxyEnv
-from dockc.compiler.lower import contexts, epoch
-from dockc.compiler.lower.context import Lowering
+from dockc.compiler.lower import contexts
+from dockc.compiler.lower.context import EPOCH, Lowering
 from dockc.compiler.lower.copy import lower_add, lower_copy
 from dockc.compiler.lower.env import (
     lower_arg,
@@ -40,7 +40,6 @@ from dockc.compiler.lower.env import (
     set_directory,
     set_user,
 )
-from dockc.compiler.lower.expose import lower_expose
 from dockc.compiler.lower.graph import build_table, find_target, link_stages, resolve_stages
 from dockc.compiler.lower.meta import (
     lower_cmd,
@@ -66,7 +65,6 @@ from dockc.compiler.scope import (
     split_pair,
 )
 from dockc.errors import CompileError, DockcError
-from dockc.grammar.globs import PatternMatcher
 from dockc.grammar.word import WordError
 from dockc.oci import platform as platforms
 from dockc.oci import reference as references
@@ -88,6 +86,14 @@ if TYPE_CHECKING:
     from dockc.oci.gotime import Time
 
     Lowerer = Callable[[Lowering, StageState, Step, Any, Expander], None]
+
+
+def lower_expose(state: Lowering, stage: StageState, step: Step, expose: Expose, expand: Expander) -> None:
+    """`EXPOSE`, whose module is loaded when a file has one."""
+    from dockc.compiler.lower.expose import lower_expose as lower_ports
+
+    lower_ports(state, stage, step, expose, expand)
+
 
 LOWERERS: Mapping[type[Instruction], Lowerer] = {
     Add: lower_add,
@@ -172,6 +178,8 @@ def lower(dockerfile: Dockerfile, options: CompileOptions, answers: Answers, lin
     main, target, needed = _prepare(state)
     exclude = contexts.ignore_patterns(state, main)
     if exclude:
+        from dockc.grammar.globs import PatternMatcher
+
         try:
             state.ignore = PatternMatcher(exclude)
         except DockcError as error:
@@ -186,7 +194,7 @@ def lower(dockerfile: Dockerfile, options: CompileOptions, answers: Answers, lin
 def _open(dockerfile: Dockerfile, options: CompileOptions, answers: Answers, linter: Linter) -> Lowering:
     if not dockerfile.stages:
         raise CompileError("dockerfile contains no stages to build")
-    platform = options.target_platform or options.build_platforms[0]
+    platform = options.target_platform or options.builders[0]
     return Lowering(dockerfile, options, answers, linter, Builder(platform, options.caps))
 
 
@@ -198,7 +206,10 @@ def _prepare(state: Lowering) -> tuple[MainContext, StageState, set[StageState]]
     main = contexts.open_main(state)
     state.source_map = main.source_map
     contexts.want_ignore_files(state, main)
-    epoch.settle(state, main)
+    if EPOCH in state.build_args or EPOCH in state.meta_args:
+        from dockc.compiler.lower import epoch
+
+        epoch.settle(state, main)
     state.proxy = _proxy(state.build_args)
     build_table(state)
     target = find_target(state)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     Lines = tuple[int, int]
 
+EPOCH = "SOURCE_DATE_EPOCH"
 DOCKERFILE_LANGUAGE = "Dockerfile"
 _FIRST_SECOND = -62135596800
 _LAST_SECOND = 253402300799
@@ -67,7 +68,7 @@ class Lowering:
         self.linter: Final = linter
         self.builder: Final = builder
         self.target: Platform = builder.platform
-        self.build_platforms = options.build_platforms or (self.target,)
+        self.build_platforms = options.builders
         self.implicit_target = options.target_platform is None
         self.lex = Lex(dockerfile.escape)
         self.heredoc_lex = Lex("\\", skip_process_quotes=True)

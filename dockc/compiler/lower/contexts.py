@@ -10,9 +10,7 @@ from dockc.compiler.paths import join
 from dockc.compiler.resolve import ContextRequest, HttpRequest, ImageRequest
 from dockc.compiler.scope import assign, split_pair
 from dockc.compiler.stages import SCRATCH
-from dockc.compiler.urls import parse_git_ref
 from dockc.errors import CompileError, DockcError
-from dockc.grammar import ignore
 from dockc.llb import attrs as A  # noqa: N812
 from dockc.oci import platform as platforms
 from dockc.oci import reference as references
@@ -106,7 +104,7 @@ def lookup(state: Lowering, name: str, platform: Platform | None) -> NamedContex
         short = references.parse_normalized(name).familiar().removesuffix(":latest")
     except DockcError as error:
         raise CompileError(f"invalid context name {name}: {error.message}") from None
-    wanted = platforms.normalize(platform or state.options.host_platform)
+    wanted = platforms.normalize(platform or state.options.host)
     for full in (f"{short}::{platforms.format_all(wanted)}", short):
         if full in contexts:
             return NamedContext(contexts[full], short, full, platform)
@@ -170,7 +168,7 @@ def _image_request(state: Lowering, context: NamedContext, rest: str) -> ImageRe
         raise CompileError(error.message) from None
     return ImageRequest(
         str(named),
-        context.platform or state.options.host_platform,
+        context.platform or state.options.host,
         state.options.resolve_mode,
         log_name=f"[context {context.full_name}] load metadata for {ref}",
     )
@@ -198,7 +196,7 @@ def _layout_request(state: Lowering, context: NamedContext, rest: str) -> ImageR
     stand_in = references.parse_normalized(context.name).with_digest(parsed.digest)
     return ImageRequest(
         str(stand_in),
-        context.platform or state.options.host_platform,
+        context.platform or state.options.host,
         state.options.resolve_mode,
         store=parsed.name,
         log_name=f"[context {context.full_name}] load metadata for {stand_in}",
@@ -262,13 +260,19 @@ def git_value(
     )
 
 
+def _parse_git(text: str) -> GitRef | None:
+    from dockc.compiler.urls import parse_git_ref
+
+    return parse_git_ref(text)
+
+
 def _git_value(builder: Builder, spec: str, *, keep_git_dir: bool = False, mtime: str = "") -> Value:
     """A git context.
 
     Raises:
         CompileError: the text is no git reference.
     """
-    git = parse_git_ref(spec)
+    git = _parse_git(spec)
     if git is None:
         raise CompileError(f"invalid git context {spec}")
     return git_value(
@@ -283,7 +287,7 @@ def _git_value(builder: Builder, spec: str, *, keep_git_dir: bool = False, mtime
 
 
 def _load_http(state: Lowering, context: NamedContext) -> LoadedContext:
-    if parse_git_ref(context.spec) is not None:
+    if _parse_git(context.spec) is not None:
         return LoadedContext(_git_value(state.builder, context.spec))
     meta = _shown(context, context.spec)
     return LoadedContext(state.builder.http(context.spec, filename=HTTP_CONTEXT_FILE, meta=meta))
@@ -311,6 +315,8 @@ def _load_local(state: Lowering, context: NamedContext, name: str, stage: StageS
 
 
 def _patterns(data: bytes, name: str) -> list[str]:
+    from dockc.grammar import ignore
+
     try:
         return ignore.parse(data)
     except DockcError as error:
@@ -351,7 +357,7 @@ def open_main(state: Lowering) -> MainContext:
     options, builder = state.options, state.builder
     filename = options.filename
     remote: Value | None = None
-    git = parse_git_ref(options.context) if options.context else None
+    git = _parse_git(options.context) if options.context else None
     if git is not None:
         mtime = "commit" if options.build_args.get("SOURCE_DATE_EPOCH") else ""
         remote = _git_value(builder, options.context, keep_git_dir=options.keep_git_dir, mtime=mtime)

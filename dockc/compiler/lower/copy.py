@@ -14,9 +14,7 @@ from dockc.compiler.lower.contexts import git_value
 from dockc.compiler.lower.names import command_text, same_step_name, step_name
 from dockc.compiler.lower.words import Expander
 from dockc.compiler.numbers import NumberError, parse_uint
-from dockc.compiler.urls import http_filename, is_git, is_http, parse_git_ref
 from dockc.errors import CompileError, DockcError
-from dockc.grammar.globs import contains_wildcards
 from dockc.grammar.source import encode
 from dockc.llb import caps as C  # noqa: N812
 from dockc.llb import paths as llb_paths
@@ -223,6 +221,8 @@ def _check_checksum(job: _Job, sources: list[str]) -> None:
         return
     if len(sources) != 1:
         raise CompileError("checksum can't be specified for multiple sources")
+    from dockc.compiler.urls import is_git, is_http
+
     if not is_http(sources[0]) and not is_git(sources[0]):
         raise CompileError("checksum requires HTTP(S) or Git sources")
 
@@ -231,6 +231,10 @@ def _check_checksum(job: _Job, sources: list[str]) -> None:
 
 
 def _action(job: _Job, source: str) -> Copy:
+    if ":" not in source and not source.startswith("github.com/"):
+        return _path_copy(job, source)
+    from dockc.compiler.urls import http_filename, is_http, parse_git_ref
+
     git = parse_git_ref(source)
     if git is not None and not git.local_looking:
         if not job.is_add:
@@ -328,6 +332,8 @@ def _parents(source: str, system: str) -> tuple[str, tuple[str, ...], tuple[str,
 
     A path without wildcards has to exist.
     """
+    from dockc.grammar.globs import contains_wildcards
+
     base, pivot, pattern = source.partition("/./")
     if not pivot:
         base, pattern = "/", source

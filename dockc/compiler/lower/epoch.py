@@ -10,7 +10,7 @@ from dockc.compiler.ast import Add, Arg
 from dockc.compiler.ir.module import NO_META
 from dockc.compiler.ir.ops import FileOp, SourceOp
 from dockc.compiler.lower import contexts
-from dockc.compiler.lower.context import as_compile_error
+from dockc.compiler.lower.context import EPOCH, as_compile_error
 from dockc.compiler.lower.contexts import git_value
 from dockc.compiler.numbers import NumberError, parse_int
 from dockc.compiler.resolve import GitRequest, HttpRequest
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from dockc.compiler.lower.context import Lowering
     from dockc.compiler.lower.contexts import MainContext
 
-EPOCH = "SOURCE_DATE_EPOCH"
 _COMMIT_HEADERS = ("tree", "author", "committer")
 _TAG_HEADERS = ("object", "type", "tag", "tagger")
 
