@@ -5,10 +5,12 @@ Entries of the archive are sorted and carry no times, so equal images give equal
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -21,8 +23,7 @@ from dockc.oci.descriptor import Descriptor
 from dockc.oci.fields import InvalidDocument
 from dockc.oci.gotext import dump_json
 from dockc.oci.manifest import Index, Manifest
-from dockc.oci.reference import Reference, parse_normalized
-from dockc.runtime.exporter.output import current_umask
+from dockc.oci.reference import DEFAULT_TAG, Reference, parse_normalized
 from dockc.runtime.exporter.tarball import END, pad
 from dockc.runtime.snapshot.tarheader import DIRECTORY, REGULAR, Member
 from dockc.runtime.snapshot.tarwrite import header
@@ -178,8 +179,9 @@ def write_directory(
 ) -> None:
     """Add an image to an OCI layout directory, which is made when it is not there.
 
-    Blobs that are there stay; entries of `index.json` with the same names are replaced. The index is written
-    last, so a reader sees the old image or the new one.
+    Blobs that are there stay; entries of `index.json` with the same names are replaced, and an image without
+    a name is tagged `latest`. The index is written last, so a reader sees the old image or the new one; builds
+    that write into one layout wait for each other.
 
     Raises:
         StoreError: it cannot be written.
@@ -189,13 +191,28 @@ def write_directory(
     try:
         for blob in blobs:
             _copy_blob(folder / _blob_path(blob.digest), content, blob.digest, cancelled)
-        _replace(folder / "oci-layout", [_LAYOUT])
-        entries = index_entries(root, names, created)
-        kept = _other_entries(folder / "index.json", entries)
-        index = Index(mt.OCI_INDEX, (*kept, *entries)).marshal(indent=None)
-        _replace(folder / "index.json", [index])
+        with _locked(folder):
+            _replace(folder / "oci-layout", [_LAYOUT], 0o644)
+            entries = index_entries(root, names, created)
+            if not names:
+                notes = {REF_NAME: DEFAULT_TAG, **entries[0].annotations}
+                entries = (replace(entries[0], annotations=notes),)
+            kept = _other_entries(folder / "index.json", entries)
+            index = Index(mt.OCI_INDEX, (*kept, *entries)).marshal(indent=None)
+            _replace(folder / "index.json", [index], 0o644)
     except OSError as error:
         raise StoreError(f"cannot write {folder}: {error.strerror}") from error
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Alone in the directory; the lock ends with the process."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _copy_blob(target: Path, content: ContentStore, digest: str, cancelled: threading.Event | None) -> None:
@@ -210,17 +227,17 @@ def _copy_blob(target: Path, content: ContentStore, digest: str, cancelled: thre
                 yield data
             checked.finish()
 
-        _replace(target, pieces())
+        _replace(target, pieces(), 0o444)
 
 
-def _replace(target: Path, pieces: Iterable[bytes]) -> None:
+def _replace(target: Path, pieces: Iterable[bytes], mode: int) -> None:
     """Write a file that appears whole under its name."""
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=".new-")
     try:
         with os.fdopen(handle, "wb") as file:
             for data in pieces:
                 file.write(data)
-            os.fchmod(file.fileno(), 0o666 & ~current_umask())
+            os.fchmod(file.fileno(), mode)
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(target)

@@ -68,7 +68,7 @@ class LocalWriter:
             StoreError: something cannot be written.
         """
         try:
-            self.dest.mkdir(parents=True, exist_ok=True)
+            self.dest.mkdir(mode=0o700, parents=True, exist_ok=True)
             top = os.open(self.dest, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise StoreError(f"cannot write {self.dest}: {error.strerror}") from error

@@ -22,7 +22,16 @@ from dockc.oci.reference import Reference
 from dockc.runtime.registry.auth import Authorizer
 from dockc.runtime.registry.credentials import DockerConfig
 from dockc.runtime.registry.hosts import Host, HostsConfig
-from dockc.runtime.registry.transport import Body, Limits, Response, Transport, Unreachable, join
+from dockc.runtime.registry.transport import (
+    Body,
+    Limits,
+    Response,
+    Transport,
+    Unreachable,
+    check_redirect,
+    join,
+    printable,
+)
 
 _ACCEPT = f"{mt.DOCKER_MANIFEST}, {mt.DOCKER_LIST}, {mt.OCI_MANIFEST}, {mt.OCI_INDEX}, */*"
 _ERROR_LIMIT = 64 << 10
@@ -191,7 +200,9 @@ class Client:
             location = answer.header("location")
             if answer.status != 202 or not location:
                 raise _failure(ref, answer)
-        return Upload(host, join(answer.url, location))
+        target = join(answer.url, location)
+        check_redirect(answer.url, target)
+        return Upload(host, target)
 
     def send(
         self,
@@ -439,5 +450,4 @@ def _server_message(answer: Response) -> str:
         parts = [": ".join(filter(None, (e.text("code").lower(), e.text("message")))) for e in fields.objects("errors")]
     except (InvalidDocument, RegistryError):
         return ""
-    printable = "".join(char if char.isprintable() else " " for char in "; ".join(filter(None, parts)))
-    return printable[:300]
+    return printable("; ".join(filter(None, parts))[:300])

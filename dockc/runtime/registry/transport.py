@@ -201,7 +201,7 @@ class Transport:
                 return response
             response.close()
             target = join(url, location)
-            _check_redirect(url, target)
+            check_redirect(url, target)
             if body is not None and not isinstance(body, bytes):
                 raise RegistryError(f"{_shown(url)}: redirect of an upload cannot be followed")
             if response.status == 303 and method != "HEAD":
@@ -308,7 +308,7 @@ def join(base: str, location: str) -> str:
     return target
 
 
-def _check_redirect(source: str, target: str) -> None:
+def check_redirect(source: str, target: str) -> None:
     """Refuse what is no web address, and a step from TLS down to plain HTTP."""
     before, after = urlsplit(source), urlsplit(target)
     if after.scheme not in ("http", "https") or not after.hostname:
@@ -325,7 +325,12 @@ def _origin(url: str) -> tuple[str, str, int | None]:
 def _shown(url: str) -> str:
     """The URL for messages: no user, no query (both may hold secrets)."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
+
+
+def printable(text: str) -> str:
+    """Text from outside as a message may show it: nothing that could steer a terminal."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
 def _reason(error: Exception) -> str:

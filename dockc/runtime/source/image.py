@@ -26,6 +26,7 @@ from dockc.oci.platform import Platform
 from dockc.oci.reference import InvalidReference, Reference, parse_normalized
 from dockc.runtime.refs.types import LayerDescriptor, RecordType
 from dockc.runtime.registry.client import NotFound
+from dockc.runtime.registry.transport import printable
 from dockc.runtime.source.base import SourceKey
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ def _choose(ref: Reference, index: Descriptor, parsed: Index, matcher: platforms
     offered = sorted({platforms.format_all(p) for _, p in stated if p.os != "unknown"})
     raise NotFound(
         f"{ref}: no match for platform in manifest {index.digest}: not found",
-        hint=f"the image is made for {', '.join(offered)}" if offered else "",
+        hint=printable(f"the image is made for {', '.join(offered[:20])}") if offered else "",
     )
 
 

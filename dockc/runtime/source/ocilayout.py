@@ -24,7 +24,7 @@ from dockc.oci.manifest import Index
 from dockc.oci.reference import Reference
 from dockc.runtime.content.locks import Cancelled
 from dockc.runtime.registry.client import NotFound
-from dockc.runtime.registry.transport import CHUNK
+from dockc.runtime.registry.transport import CHUNK, printable
 
 if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
@@ -138,7 +138,7 @@ class Layout:
         names = ", ".join(sorted(filter(None, (entry.annotations.get(REF_NAME, "") for entry in entries))))
         raise NotFound(
             f"{self.path}: no image tagged {wanted!r} in this OCI layout",
-            hint=f"it holds {names}" if names else "",
+            hint=printable(f"it holds {names[:500]}") if names else "",
         )
 
     def resolve(self, ref: Reference, cancelled: threading.Event | None) -> Descriptor:

@@ -17,6 +17,7 @@ from dockc.runtime.content.store import ContentStore
 from dockc.runtime.registry.client import Client, NotFound
 from dockc.runtime.registry.fetch import RegistryProvider
 from dockc.runtime.registry.hosts import HostsConfig, RegistrySettings
+from dockc.runtime.registry.push import Push
 from dockc.runtime.registry.transport import Unreachable
 from tests.runtime.registry.conftest import FAST
 from tests.runtime.registry_servers import Answer, Image, Script, Seen, error_body, free_port, make_image, serve_image
@@ -214,7 +215,7 @@ def test_server_that_stays_broken(client: Client) -> None:
     with Script(lambda _: Answer(500, body)) as server, pytest.raises(RegistryError) as caught:
         client.manifest(at(server))
     assert caught.value.message == (
-        f"{at(server)}: unexpected status 500 from {server.url}/v2/app/manifests/latest: unavailable: disk [31m full"
+        f"{at(server)}: unexpected status 500 from {server.url}/v2/app/manifests/latest: unavailable: disk\ufffd[31m full"
     )
 
 
@@ -283,3 +284,62 @@ def test_error_body_is_read_only_so_far(client: Client) -> None:
     body = json.dumps({"errors": [{"code": "X", "message": "y" * (1 << 20)}]}).encode()
     with Script(lambda _: Answer(404, body)) as server, pytest.raises(NotFound):
         client.manifest(at(server))
+
+
+def test_redirect_cannot_steer_the_terminal(client: Client) -> None:
+    headers = {"Location": "ftp://x/\x1b[31m\x07"}
+    with Script(lambda _: Answer(302, headers=headers)) as server, pytest.raises(RegistryError) as caught:
+        client.manifest(at(server))
+    assert caught.value.message.isprintable()
+
+
+def test_upload_session_elsewhere_gets_no_credentials(source: ContentStore, image: Image) -> None:
+    from dockc.runtime.registry.credentials import Credentials, DockerConfig
+
+    with Script(lambda _: Answer(201)) as storage:
+
+        def answer(seen: Seen) -> Answer:
+            if "authorization" not in seen.headers:
+                return Answer(401, headers={"WWW-Authenticate": "Basic realm=x"})
+            if seen.method == "HEAD":
+                return Answer(404)
+            if seen.method == "POST":
+                return Answer(202, headers={"Location": f"{storage.url}/session?a=1"})
+            return Answer(201)
+
+        with Script(answer) as server:
+            client = Client(config=DockerConfig({server.address: Credentials("u", "p")}), limits=FAST)
+            Push(client, source).run(at(server), image.root)
+            client.close()
+        assert len(storage.seen) == 2 and not any("authorization" in seen.headers for seen in storage.seen)
+        assert all(seen.query.startswith("a=1&digest=sha256%3A") for seen in storage.seen)
+
+
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_refused_push(client: Client, source: ContentStore, image: Image, status: int) -> None:
+    def answer(seen: Seen) -> Answer:
+        if seen.method == "HEAD":
+            return Answer(404)
+        return Answer(status, error_body("NO", "not today"))
+
+    with Script(answer) as server, pytest.raises(RegistryError, match="not today"):
+        Push(client, source).run(at(server), image.root)
+
+
+def test_upload_that_breaks_is_started_again(client: Client, source: ContentStore, image: Image) -> None:
+    sessions = 0
+
+    def answer(seen: Seen) -> Answer:
+        nonlocal sessions
+        if seen.method == "HEAD":
+            return Answer(404)
+        if seen.method == "POST":
+            sessions += 1
+            return Answer(202, headers={"Location": f"/up/{sessions}"})
+        if seen.method == "PUT" and seen.path == "/up/1":
+            return Answer(401)
+        return Answer(201)
+
+    with Script(answer) as server:
+        Push(client, source).run(at(server), image.root)
+    assert sessions == 3
