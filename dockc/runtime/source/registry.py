@@ -91,7 +91,10 @@ class LocalNames:
             try:
                 fields = decode(file.read_bytes()[:_ENTRY_LIMIT], "image name")
                 if fields.flag("built"):
-                    yield references.parse_normalized(fields.text("name")), Descriptor.from_fields(fields.object("target"))
+                    yield (
+                        references.parse_normalized(fields.text("name")),
+                        Descriptor.from_fields(fields.object("target")),
+                    )
             except (OSError, InvalidDocument, references.InvalidReference):
                 continue
 
