@@ -13,7 +13,10 @@ from dockc.compiler.compile import Front, compile, lint, outline, read, targets
 from dockc.compiler.options import CompileOptions
 from dockc.compiler.resolve import Answers, Unanswered
 from dockc.errors import CompileError
+from dockc.grammar import cst
+from dockc.grammar.dump import sexpr, tree
 from dockc.grammar.source import Source
+from tests.conformance.llb import pb
 from tests.conformance.llb.world import World, compile_options
 
 PANIC = "panic: "
@@ -30,6 +33,8 @@ class Case:
         expected: dict[str, Any],
         definition: bytes | None = None,
         unstable: tuple[str, ...] = (),
+        tree_text: str | None = None,
+        tree: Any = None,
     ) -> None:
         self.name = name
         self.source = source
@@ -37,6 +42,8 @@ class Case:
         self.expected = expected
         self.definition = definition
         self.unstable = frozenset(unstable)
+        self.tree_text = tree_text
+        self.tree = tree
 
     @property
     def group(self) -> str:
@@ -52,7 +59,7 @@ def load(directory: Path) -> Iterator[Case]:
     for path in sorted(directory.rglob("case.json")):
         folder = path.parent
         expected = json.loads((folder / "expected.json").read_bytes())
-        definition = folder / "definition.pb"
+        definition, text, tree = (folder / name for name in ("definition.pb", "expected.ast.txt", "expected.ast.json"))
         name = folder.relative_to(directory)
         yield Case(
             "/".join(name.parts) or folder.name,
@@ -61,6 +68,8 @@ def load(directory: Path) -> Iterator[Case]:
             expected,
             definition.read_bytes() if definition.is_file() else None,
             tuple(expected.get("nondeterministic", ())),
+            text.read_text() if text.is_file() else None,
+            json.loads(tree.read_bytes()) if tree.is_file() else None,
         )
 
 
@@ -96,11 +105,12 @@ class Run:
 
     def differences(self) -> list[str]:
         """What is not as expected; [] when all is well."""
+        found = self._tree()
         try:
             options = compile_options(self.case.options)
         except CompileError as error:
-            return self._refused(error)
-        found = [*self._build(options), *self._lint(options)]
+            return found + self._refused(error)
+        found += [*self._build(options), *self._lint(options)]
         expected = self.case.expected
         for name, action in (
             ("outline", lambda: self.asking(lambda answers: outline(self.front, options, answers))),
@@ -108,6 +118,18 @@ class Run:
         ):
             if name in expected:
                 found += self._compare(name, _or_error(action), expected[name])
+        return found
+
+    def _tree(self) -> list[str]:
+        """The parse tree: printed back, dumped as text, and in full."""
+        parsed = self.front.parsed
+        found = []
+        if cst.text(parsed.file).encode("utf-8", "surrogateescape") != self.case.source:
+            found.append("the parse tree does not print back to its file")
+        if self.case.tree_text is not None:
+            found += self._compare("ast", sexpr(parsed), self.case.tree_text.rstrip("\n"))
+        if self.case.tree is not None:
+            found += self._compare("ast json", tree(parsed), self.case.tree)
         return found
 
     def _refused(self, error: CompileError) -> list[str]:
@@ -147,6 +169,8 @@ class Run:
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         found += self._compare("definition_sha256", digest, expected.get("definition_sha256"))
         found += self._compare("head", definition.head[0] if definition.head else "", expected.get("head"))
+        if "ops" in expected:
+            found += self._ops(data)
         text = compiled.image_json.decode("utf-8", "surrogateescape")
         if "image_sha256" in expected:
             image_digest = "sha256:" + hashlib.sha256(compiled.image_json).hexdigest()
@@ -182,6 +206,14 @@ class Run:
             expected["warnings"] = _sorted(expected["warnings"])
             _accept_alternative(actual, expected, self.case.expected)
         return self._compare("lint", actual, expected)
+
+    def _ops(self, data: bytes) -> list[str]:
+        """Operations and source map, read by the protobuf package and set beside the recorded ones."""
+        expected = self.case.expected
+        found = self._compare("ops", pb.ops(data), expected["ops"])
+        if "source_map" in expected:
+            found += self._compare("source_map", pb.source_map(data), expected["source_map"])
+        return found
 
     # --- comparing ------------------------------------------------------------------------------------
 
@@ -311,19 +343,4 @@ def _short(value: Any) -> str:
 
 def _explain(actual: bytes, expected: bytes) -> str:
     """The first difference of two definitions, in words."""
-    return _first_difference(_readable(actual), _readable(expected))
-
-
-def _readable(data: bytes) -> dict[str, Any]:
-    from google.protobuf.json_format import MessageToDict
-
-    from dockc.llb.pb import ops_pb2
-
-    definition = ops_pb2.Definition.FromString(data)
-    ops = []
-    for raw in getattr(definition, "def"):
-        digest = "sha256:" + hashlib.sha256(raw).hexdigest()
-        op = MessageToDict(ops_pb2.Op.FromString(raw))
-        metadata = MessageToDict(definition.metadata[digest])
-        ops.append({"op": op, "metadata": metadata, "zz digest": digest})
-    return {"ops": ops, "source": MessageToDict(definition.Source)}
+    return _first_difference(*({"ops": pb.ops(data), "source": pb.source_map(data)} for data in (actual, expected)))
