@@ -36,6 +36,7 @@ from dockc.solver.events import (
     ResultLoaded,
     Saved,
     SaveResult,
+    Superseded,
     VertexSpec,
     Withdrawn,
 )
@@ -104,6 +105,7 @@ class Simulator:
         self.core = SchedulerCore()
         self.cache = cache or LocalCache(MemoryKeyStorage(), MemoryResultStorage())
         self.choose = choose
+        self.flaky = False
         self.open: list[Command] = []
         self.cancelled: set[int] = set()
         self.handles: dict[int, str] = {}
@@ -193,9 +195,13 @@ class Simulator:
                 return ContentDigestReady(ticket, digest_of(self.held[ticket][0]))
             case LoadResult(ticket, _, record):
                 self.loads += 1
+                if self.flaky and self.choose(3) == 0:
+                    return Failed(ticket, "gone from the disk")
                 return ResultLoaded(ticket, self.keep(str(self.cache.load(record).value)))
-            case Execute(ticket, vertex, _, saves, _):
+            case Execute(ticket, vertex, _, saves, share):
                 step = self.step(vertex)
+                if share and saves and all(self.cache.has(specs[0]) for _, specs in saves):
+                    return Superseded(ticket)
                 self.executed.append(vertex)
                 if step.fails == "exec":
                     return Failed(ticket, "no exec")

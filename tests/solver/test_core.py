@@ -133,6 +133,27 @@ def test_cancellation_leaves_nothing(built: list[Graph], seed: int) -> None:
 
 
 @settings(max_examples=100, deadline=None)
+@given(st.lists(graphs(), min_size=2, max_size=3), st.integers(0, 2**32))
+def test_other_processes_and_lost_results(built: list[Graph], seed: int) -> None:
+    """Several cores on one cache, interleaved: they see each other's results, and some that cannot be loaded."""
+    rng = random.Random(seed)
+    sims: list[Simulator] = []
+    for n, graph in enumerate(built * 2):
+        sim = Simulator(sims[0].cache if sims else None, lambda n: rng.randrange(n))
+        sim._result = iter(range(n * 1000, (n + 1) * 1000))  # type: ignore[assignment]
+        sim.flaky = n % 2 == 1
+        sim.load("j", graph)
+        sim.request(0, "j", graph, len(graph.steps) - 1)
+        sims.append(sim)
+    while any(sim.open for sim in sims):
+        sim = rng.choice([sim for sim in sims if sim.open])
+        sim.advance()
+    for sim, graph in zip(sims, built * 2, strict=True):
+        assert sim.finished == {0: graph.values()[-1][0]}
+        finish(sim, ["j"])
+
+
+@settings(max_examples=100, deadline=None)
 @given(graphs(), st.integers(0, 2**32), st.sampled_from(["map", "exec"]))
 def test_failures_reach_the_build(graph: Graph, seed: int, kind: str) -> None:
     rng = random.Random(seed)
