@@ -1,0 +1,15 @@
+"""The reference page names every option."""
+
+from __future__ import annotations
+
+import pytest
+
+from dockc.runtime.exporter import options
+from tests.conftest import REPO
+
+
+@pytest.mark.parametrize("kind", sorted(options._ALLOWED))
+def test_every_option_is_documented(kind: str) -> None:
+    page = (REPO / "docs" / "reference" / "exporters.md").read_text()
+    assert f"`{kind}`" in page
+    assert [key for key in sorted(options._ALLOWED[kind]) if f"`{key}`" not in page] == []
