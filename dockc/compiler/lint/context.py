@@ -165,9 +165,7 @@ class Context:
     @cached_property
     def comments(self) -> tuple[tuple[int, CommentLine], ...]:
         """Comment lines with their line numbers."""
-        return tuple(
-            (self.source.line_at(c.span.start), c) for c in self.file.items if isinstance(c, CommentLine)
-        )
+        return tuple((self.source.line_at(c.span.start), c) for c in self.file.items if isinstance(c, CommentLine))
 
     @cached_property
     def runs(self) -> tuple[Script, ...]:

@@ -1,11 +1,11 @@
 """Comments that steer lint: hadolint's pragmas, BuildKit's `check=`, and dockc's own.
 
-    # hadolint ignore=DL3008,SC2086        findings on the line right below
-    # hadolint global ignore=DL3008        the whole file
-    # hadolint stage ignore=DL3008         the stage whose FROM is right below
-    # hadolint shell=powershell            what ShellCheck assumes from here on
-    # dockc ignore=DL3008,DK0203 reason    findings of the next instruction, wherever they stand in it
-    # check=skip=StageNameCasing           BuildKit's own
+# hadolint ignore=DL3008,SC2086        findings on the line right below
+# hadolint global ignore=DL3008        the whole file
+# hadolint stage ignore=DL3008         the stage whose FROM is right below
+# hadolint shell=powershell            what ShellCheck assumes from here on
+# dockc ignore=DL3008,DK0203 reason    findings of the next instruction, wherever they stand in it
+# check=skip=StageNameCasing           BuildKit's own
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ _CODES = r"[DLSC0-9]+(?:[ \t]*,[ \t]*[DLSC0-9]+)*"
 _REASON = r"[ \t]*(?:#[^\n]*)?"
 _HADOLINT = re.compile(rf"[ \t]*hadolint[ \t]+(?:(global|stage)[ \t]+)?ignore[ \t]*=[ \t]*({_CODES}){_REASON}")
 _SHELL = re.compile(rf"[ \t]*hadolint[ \t]+shell[ \t]*=[ \t]*([^\n\t #]+){_REASON}")
-_OWN = re.compile(r"[ \t]*dockc[ \t]+ignore[ \t]*=[ \t]*([A-Za-z0-9_\-]+(?:[ \t]*,[ \t]*[A-Za-z0-9_\-]+)*)(?:[ \t]+(.*))?")
+_OWN = re.compile(
+    r"[ \t]*dockc[ \t]+ignore[ \t]*=[ \t]*([A-Za-z0-9_\-]+(?:[ \t]*,[ \t]*[A-Za-z0-9_\-]+)*)(?:[ \t]+(.*))?"
+)
 
 
 @dataclass(slots=True)

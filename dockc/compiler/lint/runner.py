@@ -1,8 +1,8 @@
 """Runs rules over a file: one context, all rules that the profile wants, suppressions, order.
 
-    source -> parse -> context -> rules ┐
-                    -> BuildKit's checks ├-> suppress -> severities -> sort -> report
-                    -> ShellCheck        ┘
+source -> parse -> context -> rules ┐
+                -> BuildKit's checks ├-> suppress -> severities -> sort -> report
+                -> ShellCheck        ┘
 """
 
 from __future__ import annotations

@@ -18,7 +18,9 @@ def render(reports: Sequence[FileReport]) -> str:
     ]
     for report in reports:
         count = len(report.findings)
-        lines.append(f'  <testsuite name={attribute(report.path)} tests="{max(count, 1)}" failures="{count}" errors="0">')
+        lines.append(
+            f'  <testsuite name={attribute(report.path)} tests="{max(count, 1)}" failures="{count}" errors="0">'
+        )
         if not report.findings:
             lines.append(f'    <testcase name="no findings" classname={attribute(report.path)}/>')
         for f in report.findings:

@@ -9,6 +9,4 @@ from dockc.compiler.lint.finding import FileReport
 
 def render(reports: Sequence[FileReport]) -> str:
     """Lines in order."""
-    return "".join(
-        f"{r.path}:{f.line} {f.code} {f.severity.value}: {f.message}\n" for r in reports for f in r.findings
-    )
+    return "".join(f"{r.path}:{f.line} {f.code} {f.severity.value}: {f.message}\n" for r in reports for f in r.findings)

@@ -1,0 +1,45 @@
+"""DL3019 apk-no-cache."""
+
+from __future__ import annotations
+
+from dockc.compiler.lint.context import Context, Script
+from dockc.compiler.lint.families import CommandRule, caches, insert_word, position
+from dockc.compiler.lint.rule import Fix, Severity
+from dockc.compiler.lint.shell.commands import Command
+
+
+class ApkNoCache(CommandRule):
+    """Reports `apk add` without `--no-cache`.
+
+    ## Why
+
+    The index stays in the layer. `--no-cache` fetches it and leaves nothing behind.
+
+    ## Fix
+
+    Adds `--no-cache`.
+    """
+
+    code = "DL3019"
+    name = "apk-no-cache"
+    summary = "`apk add` leaves its index in the layer"
+    severity = Severity.INFO
+    hadolint_severity = Severity.INFO
+    equivalents = ("hadolint:DL3019",)
+    message = "Use the `--no-cache` switch to avoid the need to use `--update` and remove `/var/cache/apk/*` when done installing packages"
+    fixable = "safe"
+    bad = "FROM alpine:3\nRUN apk add curl\n"
+    good = "FROM alpine:3\nRUN apk add --no-cache curl\n"
+    fixed = "FROM alpine:3\nRUN apk add --no-cache curl\n"
+
+    def excuses(self, script: Script, context: Context) -> bool:
+        """With a cache mount nothing is left in the layer."""
+        return caches(script.instruction, "/var/cache/apk")
+
+    def offends(self, command: Command, script: Script) -> bool:
+        """See the class."""
+        return command.name == "apk" and command.has_argument("add") and not command.has_flag("no-cache")
+
+    def mend(self, command: Command, script: Script) -> Fix | None:
+        """Adds the flag after `add`."""
+        return insert_word(command, script, position(command, "add"), "--no-cache", "Add --no-cache")

@@ -1,0 +1,80 @@
+"""DL3009 apt-lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dockc.compiler import ast
+from dockc.compiler.lint.context import Context, Script
+from dockc.compiler.lint.families import alias, caches, image
+from dockc.compiler.lint.rule import Hit, Rule, Severity
+from dockc.compiler.lint.shell.commands import Command
+
+_MESSAGE = "Delete the apt lists (/var/lib/apt/lists) after installing something"
+
+
+class AptLists(Rule):
+    """Reports a RUN that updates apt's lists and leaves them in the layer.
+
+    ## Why
+
+    The lists take tens of megabytes that no container needs. Remove them in the same RUN, or keep them in a cache mount.
+
+    ## Known problems
+
+    hadolint takes any `rm -rf` for a clean-up; dockc's own profile wants the lists' path.
+    """
+
+    code = "DL3009"
+    name = "apt-lists"
+    summary = "apt's lists stay in the layer"
+    severity = Severity.INFO
+    hadolint_severity = Severity.INFO
+    equivalents = ("hadolint:DL3009",)
+    bad = "FROM debian:12\nRUN apt-get update && apt-get install -y curl\n"
+    good = "FROM debian:12\nRUN apt-get update && apt-get install -y curl && rm -rf /var/lib/apt/lists/*\n"
+
+    def check(self, context: Context) -> Iterator[Hit]:
+        """See the class."""
+        forgotten: list[tuple[Script, ast.From | None]] = []
+        bases: set[str] = set()
+        current: ast.From | None = None
+        scripts = {id(s.entry): s for s in context.runs}
+        for entry in context.entries:
+            if isinstance(entry.instruction, ast.From):
+                current = entry.instruction
+                bases.add(image(current.base.text).name)
+            script = scripts.get(id(entry))
+            if script is not None and self.forgets(script, context):
+                forgotten.append((script, current))
+        for script, stage in forgotten:
+            last = stage is current or (stage is not None and current is not None and _same(stage, current))
+            if last or (stage is not None and alias(stage) and alias(stage) in bases):
+                yield Hit(script.instruction.span, _MESSAGE, script.entry.node.lines)
+
+    def forgets(self, script: Script, context: Context) -> bool:
+        """Whether a script leaves lists behind."""
+        if not any(_updates(c) for c in script.shell.commands):
+            return False
+        if any(_cleans(c, context) for c in script.shell.commands):
+            return False
+        run = script.instruction
+        if caches(run, "/var/lib/apt/lists"):
+            return False
+        return not (caches(run, "/var/lib/apt") and caches(run, "/var/cache/apt"))
+
+
+def _same(a: ast.From, b: ast.From) -> bool:
+    return (a.base.text, a.platform.text, alias(a)) == (b.base.text, b.platform.text, alias(b))
+
+
+def _updates(command: Command) -> bool:
+    return command.name in {"apt", "apt-get", "aptitude"} and command.has_argument("update")
+
+
+def _cleans(command: Command, context: Context) -> bool:
+    if command.name != "rm":
+        return False
+    if context.parity:
+        return command.has_argument("-rf", "/var/lib/apt/lists/*")
+    return any(a.text.startswith("/var/lib/apt") for a in command.arguments)

@@ -1,0 +1,54 @@
+"""DL3022 copy-from-unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dockc.compiler import ast
+from dockc.compiler.lint.context import Context
+from dockc.compiler.lint.families import alias, unquoted
+from dockc.compiler.lint.rule import Hit, Rule, Severity
+
+
+class CopyFromUnknown(Rule):
+    """Reports `COPY --from` that names neither an earlier stage nor an image with a tag.
+
+    ## Why
+
+    A name that is no stage is taken for an image; a typo then pulls whatever is published under it.
+    """
+
+    code = "DL3022"
+    name = "copy-from-unknown"
+    summary = "COPY --from names no stage"
+    severity = Severity.WARNING
+    hadolint_severity = Severity.WARNING
+    equivalents = ("hadolint:DL3022",)
+    bad = "FROM debian:12 AS build\nFROM debian:12\nCOPY --from=biuld /a /b\n"
+    good = "FROM debian:12 AS build\nFROM debian:12\nCOPY --from=build /a /b\n"
+
+    def check(self, context: Context) -> Iterator[Hit]:
+        """See the class."""
+        names: set[str] = set()
+        count = 0
+        for entry in context.entries:
+            found = entry.instruction
+            if isinstance(found, ast.From):
+                count += 1
+                names.add(alias(found))
+            elif isinstance(found, ast.Copy) and found.from_.text:
+                source = unquoted(found.from_.text)
+                if ":" in source or found.from_.text in names or (not context.parity and _known(source, names)):
+                    continue
+                digits = source[: len(source) - len(source.lstrip("0123456789"))]
+                if digits and int(digits[:9]) < count:
+                    continue
+                yield Hit(
+                    found.from_.span,
+                    "`COPY --from` should reference a previously defined `FROM` alias",
+                    entry.node.lines,
+                )
+
+
+def _known(source: str, names: set[str]) -> bool:
+    return "@" in source or "$" in source or source.lower() in {name.lower() for name in names}

@@ -1,0 +1,36 @@
+"""DL3041 dnf-pin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dockc.compiler.lint.context import Context
+from dockc.compiler.lint.rpm import unpinned_runs
+from dockc.compiler.lint.rule import Hit, Rule, Severity
+
+
+class DnfPin(Rule):
+    """Reports `dnf install` of packages without a version.
+
+    ## Why
+
+    Two builds of one Dockerfile install different versions.
+    """
+
+    code = "DL3041"
+    name = "dnf-pin"
+    summary = "`dnf install` without versions"
+    severity = Severity.WARNING
+    hadolint_severity = Severity.WARNING
+    equivalents = ("hadolint:DL3041",)
+    bad = "FROM img:1\nRUN dnf install -y curl\n"
+    good = "FROM img:1\nRUN dnf install -y curl-8.0\n"
+
+    def check(self, context: Context) -> Iterator[Hit]:
+        """See the class."""
+        for script in unpinned_runs(context, ("dnf", "microdnf"), ("module", "group")):
+            yield Hit(
+                script.instruction.span,
+                "Specify version with `dnf install -y <package>-<version>`.",
+                script.entry.node.lines,
+            )

@@ -1,0 +1,94 @@
+"""DL3042 pip-no-cache."""
+
+from __future__ import annotations
+
+from dockc.compiler import ast
+from dockc.compiler.lint.context import Context, Script
+from dockc.compiler.lint.families import CommandRule, alias, caches, image, insert_word, position
+from dockc.compiler.lint.pip import is_pip_install
+from dockc.compiler.lint.rule import Fix, Severity
+from dockc.compiler.lint.shell.commands import Command
+
+
+class PipNoCache(CommandRule):
+    """Reports `pip install` without `--no-cache-dir`.
+
+    ## Why
+
+    Downloaded packages stay in the layer and are never used again. `PIP_NO_CACHE_DIR=1` in ENV, or a cache mount, will do too.
+
+    ## Fix
+
+    Adds `--no-cache-dir`.
+    """
+
+    code = "DL3042"
+    name = "pip-no-cache"
+    summary = "pip leaves its cache in the layer"
+    severity = Severity.WARNING
+    hadolint_severity = Severity.WARNING
+    equivalents = ("hadolint:DL3042",)
+    message = "Avoid use of cache directory with pip. Use `pip install --no-cache-dir <package>`"
+    fixable = "safe"
+    bad = "FROM python:3.13\nRUN pip install flask==3.0.3\n"
+    good = "FROM python:3.13\nRUN pip install --no-cache-dir flask==3.0.3\n"
+    fixed = "FROM python:3.13\nRUN pip install --no-cache-dir flask==3.0.3\n"
+
+    def offends(self, command: Command, script: Script) -> bool:
+        """See the class."""
+        if not is_pip_install(command) or "--no-cache-dir" in command.texts:
+            return False
+        return not any(_is_wrapper(command, name) for name in ("pipx", "pipenv"))
+
+    def excuses(self, script: Script, context: Context) -> bool:
+        """Where the cache is off, or kept in a mount."""
+        if caches(script.instruction, ".cache/pip"):
+            return True
+        if not context.parity and caches(script.instruction, "/pip"):
+            return True
+        _, found, rest = script.shell.text.partition("PIP_NO_CACHE_DIR=")
+        if found and rest.lower().startswith(_TRUE):
+            return True
+        return _stage_of(script, context) in _without_cache(context)
+
+    def mend(self, command: Command, script: Script) -> Fix | None:
+        """Adds the flag after `install`."""
+        return insert_word(command, script, position(command, "install"), "--no-cache-dir", "Add --no-cache-dir")
+
+
+_TRUE = ("1", "true", "on", "yes")
+
+
+def _is_wrapper(command: Command, name: str) -> bool:
+    texts = command.texts
+    pairs = [texts[i : i + 2] for i in range(len(texts))]
+    return name in command.name or (command.name.startswith("python") and ("-m", name) in pairs)
+
+
+def _stage_of(script: Script, context: Context) -> str:
+    name = ""
+    for entry, from_ in context.all(ast.From):
+        if entry.index > script.entry.index:
+            break
+        name = alias(from_) or image(from_.base.text).name
+    return name
+
+
+def _without_cache(context: Context) -> set[str]:
+    """Names of stages whose environment, or that of the stage they build on, turns the cache off."""
+    off: set[str] = set()
+    current = ""
+    for entry in context.entries:
+        found = entry.instruction
+        if isinstance(found, ast.From):
+            base = image(found.base.text).name
+            current = alias(found) or base
+            if base in off:
+                off.add(current)
+            elif current in off:
+                off.discard(current)
+        elif isinstance(found, ast.Env):
+            for pair in found.pairs:
+                if pair.key.text == "PIP_NO_CACHE_DIR" and pair.value.text.strip("\"'").lower() in _TRUE:
+                    off.add(current)
+    return off

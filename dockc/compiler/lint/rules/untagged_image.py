@@ -1,0 +1,41 @@
+"""DL3006 untagged-image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dockc.compiler import ast
+from dockc.compiler.lint.context import Context
+from dockc.compiler.lint.families import alias, image
+from dockc.compiler.lint.rule import Hit, Rule, Severity
+
+
+class UntaggedImage(Rule):
+    """Reports FROM with an image that has neither tag nor digest.
+
+    ## Why
+
+    Without a tag it is `latest`, whatever that is on the day of the build.
+    """
+
+    code = "DL3006"
+    name = "untagged-image"
+    summary = "The base image has no tag"
+    severity = Severity.WARNING
+    hadolint_severity = Severity.WARNING
+    equivalents = ("hadolint:DL3006",)
+    bad = "FROM debian\n"
+    good = "FROM debian:12 AS base\nFROM base\n"
+
+    def check(self, context: Context) -> Iterator[Hit]:
+        """See the class."""
+        names: set[str] = set()
+        for entry, from_ in context.all(ast.From):
+            found = image(from_.base.text)
+            known = found.name in names if context.parity else found.name.lower() in {n.lower() for n in names}
+            own = alias(from_)
+            if own:
+                names.add(own)
+            if found.name == "scratch" or found.digest or found.tag or found.name.startswith("$") or known:
+                continue
+            yield Hit(from_.base.span, "Always tag the version of an image explicitly", entry.node.lines)

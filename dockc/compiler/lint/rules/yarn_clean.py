@@ -1,0 +1,57 @@
+"""DL3060 yarn-clean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dockc.compiler import ast
+from dockc.compiler.lint.context import Context, Script
+from dockc.compiler.lint.families import alias, caches, image
+from dockc.compiler.lint.rule import Hit, Rule, Severity
+
+
+class YarnClean(Rule):
+    """Reports `yarn install` that is not followed by `yarn cache clean` in the same RUN.
+
+    ## Why
+
+    The cache stays in the layer. A cache mount keeps it out of the image, and fast.
+    """
+
+    code = "DL3060"
+    name = "yarn-clean"
+    summary = "yarn leaves its cache in the layer"
+    severity = Severity.INFO
+    hadolint_severity = Severity.INFO
+    equivalents = ("hadolint:DL3060",)
+    bad = "FROM node:22\nRUN yarn install\n"
+    good = "FROM node:22\nRUN yarn install && yarn cache clean\n"
+
+    def check(self, context: Context) -> Iterator[Hit]:
+        """See the class."""
+        forgotten: list[tuple[Script, ast.From | None]] = []
+        bases: set[str] = set()
+        current: ast.From | None = None
+        scripts = {id(s.entry): s for s in context.runs}
+        for entry in context.entries:
+            if isinstance(entry.instruction, ast.From):
+                current = entry.instruction
+                bases.add(image(current.base.text).name)
+            script = scripts.get(id(entry))
+            if script is not None and _forgets(script):
+                forgotten.append((script, current))
+        for script, stage in forgotten:
+            if stage is current or (stage is not None and alias(stage) and alias(stage) in bases):
+                message = "`yarn cache clean` missing after `yarn install` was run."
+                yield Hit(script.instruction.span, message, script.entry.node.lines)
+
+
+def _forgets(script: Script) -> bool:
+    commands = script.shell.commands
+    installs = [i for i, c in enumerate(commands) if c.name == "yarn" and c.has_argument("install")]
+    cleans = [i for i, c in enumerate(commands) if c.name == "yarn" and c.has_argument("cache", "clean")]
+    if not installs:
+        return False
+    if not cleans:
+        return not caches(script.instruction, ".cache/yarn")
+    return cleans[0] < installs[0]

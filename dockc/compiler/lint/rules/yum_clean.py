@@ -1,0 +1,47 @@
+"""DL3032 yum-clean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dockc.compiler.lint.context import Context
+from dockc.compiler.lint.rule import Hit, Rule, Severity
+from dockc.compiler.lint.shell.commands import Command
+
+
+class YumClean(Rule):
+    """Reports a RUN that installs with `yum` and does not clean up after it.
+
+    ## Why
+
+    Metadata and packages stay in the layer. Clean up in the same RUN, or keep them in a cache mount.
+    """
+
+    code = "DL3032"
+    name = "yum-clean"
+    summary = "`yum` leaves its cache in the layer"
+    severity = Severity.WARNING
+    hadolint_severity = Severity.WARNING
+    equivalents = ("hadolint:DL3032",)
+    bad = "FROM img:1\nRUN yum install -y x-1.0\n"
+    good = "FROM img:1\nRUN yum install -y x-1.0 && yum clean all\n"
+
+    def check(self, context: Context) -> Iterator[Hit]:
+        """See the class."""
+        for script in context.runs:
+            if any(_forgets(script.shell.commands, program) for program in ("yum",)):
+                yield Hit(script.instruction.span, _MESSAGE, script.entry.node.lines)
+
+
+_MESSAGE = "`yum clean all` missing after yum command."
+
+
+def _forgets(commands: tuple[Command, ...], program: str) -> bool:
+    installs = [i for i, c in enumerate(commands) if c.name == program and c.has_argument("install")]
+    cleans = [
+        i
+        for i, c in enumerate(commands)
+        if (c.name == program and c.has_argument("clean", "all"))
+        or (c.name == "rm" and c.has_argument("-rf", "/var/cache/yum/*"))
+    ]
+    return bool(installs) and not (cleans and installs[0] < cleans[0])
