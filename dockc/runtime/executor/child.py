@@ -126,6 +126,7 @@ def _outer_init(plan: Plan | RuntimePlan, status_fd: int, alive_read: int) -> in
         if child == 0:
             _in_child(status_fd, _exec_runtime, plan["command"])
     else:
+        _join_cgroups(plan["cgroups"])
         try:
             sc.unshare(plan["namespaces"])
         except OSError as exc:
@@ -140,6 +141,13 @@ def _outer_init(plan: Plan | RuntimePlan, status_fd: int, alive_read: int) -> in
     # As init of this namespace, B may signal all in it at once; it is spared itself.
     signal.signal(signal.SIGTERM, lambda *_: _pass_on(-1, signal.SIGTERM))
     return _wait(child)
+
+
+def _join_cgroups(files: list[str]) -> None:
+    """Become a member of the run's control groups, and with this process all that it starts."""
+    for file in files:
+        with open(file, "w") as stream:  # noqa: PTH123
+            stream.write("0")
 
 
 def _own_proc(hidden: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import os
 import selectors
@@ -25,8 +26,10 @@ from dockc.runtime.executor.base import (
     ExecutorError,
     ResolvedMount,
 )
+from dockc.runtime.executor.cgroup import group
 from dockc.runtime.executor.plan import Plan
 from dockc.runtime.executor.prepare import Prepared, prepare
+from dockc.runtime.executor.rootless import in_user_namespace
 
 _PACKAGE_ROOT = str(Path(dockc.__file__).resolve().parent.parent)
 _START = (
@@ -59,8 +62,12 @@ class EmbeddedExecutor:
         cancelled: threading.Event,
     ) -> int:
         """See `Executor.run`."""
-        with prepare(spec, rootfs, mounts, self._state_dir) as prepared:
+        with contextlib.ExitStack() as stack:
+            prepared = stack.enter_context(prepare(spec, rootfs, mounts, self._state_dir))
             plan = make_plan(spec, rootfs, prepared)
+            if spec.cgroup_parent and not in_user_namespace():
+                # An ordinary user owns no control groups: there the parent is left out, as in the reference.
+                plan["cgroups"] = stack.enter_context(group(spec.cgroup_parent, prepared.directory.name))
             return run_helper(marshal.dumps(cast(Any, plan)), io, cancelled)
 
 
@@ -85,6 +92,7 @@ def make_plan(spec: ExecSpec, rootfs: Path, prepared: Prepared) -> Plan:
         "sandboxed": not insecure,
         "mounts": prepared.mounts,
         "selectors": prepared.selectors,
+        "cgroups": [],
         "devices": [*policy.DEVICES, *(policy.INSECURE_DEVICES if insecure else ())],
         "masked": [] if insecure else list(policy.MASKED_PATHS),
         "readonly": [] if insecure else list(policy.READONLY_PATHS),

@@ -19,6 +19,7 @@ class Plan(TypedDict):
     sandboxed: bool
     mounts: list[MountEntry]
     selectors: dict[str, str]
+    cgroups: list[str]
     devices: list[str]
     masked: list[str]
     readonly: list[str]

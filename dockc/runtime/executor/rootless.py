@@ -65,6 +65,7 @@ class BuildNamespace:
         return any(r.inside <= gid < r.inside + r.count for r in self.gids)
 
 
+_WHOLE = (IdRange(0, 0, 2**32 - 1),)
 # The namespace of this process, once entered: at most one entry, written by enter_build_namespace alone.
 _entered: list[BuildNamespace] = []
 
@@ -72,6 +73,11 @@ _entered: list[BuildNamespace] = []
 def current() -> BuildNamespace | None:
     """The namespace entered by this process, or None."""
     return _entered[0] if _entered else None
+
+
+def in_user_namespace() -> bool:
+    """Whether this process is in a user namespace other than the initial one."""
+    return read_id_map("uid") != _WHOLE
 
 
 def enter_build_namespace() -> BuildNamespace:
@@ -112,8 +118,7 @@ def _enter_mount_namespace() -> BuildNamespace:
             hint="Run dockc with CAP_SYS_ADMIN, or as an ordinary user on a kernel with user namespaces.",
         ) from exc
     uids, gids = read_id_map("uid"), read_id_map("gid")
-    whole = (IdRange(0, 0, 2**32 - 1),)
-    return BuildNamespace(rootless=uids != whole, uids=uids, gids=gids)
+    return BuildNamespace(rootless=uids != _WHOLE, uids=uids, gids=gids)
 
 
 def _make_private() -> None:

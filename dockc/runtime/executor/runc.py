@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dockc.errors import DockcError
-from dockc.runtime.executor import rootless, syscalls
+from dockc.runtime.executor import cgroup, rootless, syscalls
 from dockc.runtime.executor.base import ExecIO, ExecSpec, ExecutorError, ResolvedMount
 from dockc.runtime.executor.embedded import bounding_set, run_helper
 from dockc.runtime.executor.prepare import Prepared, prepare
@@ -66,16 +66,16 @@ class RuntimeExecutor:
         with contextlib.ExitStack() as stack:
             prepared = stack.enter_context(prepare(spec, rootfs, mounts, self._state_dir))
             stack.enter_context(_selected(prepared))
-            is_rootless = _is_rootless()
+            is_rootless = rootless.in_user_namespace()
             container_id = prepared.directory.name
-            cgroup = "" if is_rootless else _cgroups_path(spec, container_id)
+            group = "" if is_rootless else cgroup.path_of(spec.cgroup_parent, container_id)
             config = make_spec(
                 spec,
                 rootfs,
                 prepared,
                 rootless=is_rootless,
                 available=bounding_set(),
-                cgroups_path=cgroup,
+                cgroups_path=group,
             )
             bundle = prepared.directory / "bundle"
             bundle.mkdir()
@@ -88,7 +88,8 @@ class RuntimeExecutor:
             try:
                 status = run_helper(marshal.dumps(plan), io, cancelled)
             finally:
-                _remove_cgroups(cgroup)
+                if group:
+                    cgroup.remove(group)
             trouble = read_trouble(log) if status else ""
             if trouble:
                 raise ExecutorError(trouble, exit_status=_status_of(trouble))
@@ -110,31 +111,6 @@ def _is_hybrid() -> bool:
         return bool(Path(_UNIFIED, "cgroup.controllers").read_text().strip())
     except OSError:
         return False
-
-
-def _is_rootless() -> bool:
-    namespace = rootless.current()
-    if namespace is not None:
-        return namespace.rootless
-    whole = (rootless.IdRange(0, 0, 2**32 - 1),)
-    return rootless.read_id_map("uid") != whole
-
-
-def _cgroups_path(spec: ExecSpec, container_id: str) -> str:
-    parent = spec.cgroup_parent.strip("/")
-    if ".." in parent.split("/"):
-        raise ExecutorError(f"invalid cgroup parent {spec.cgroup_parent!r}")
-    return "/".join(["", *([parent] if parent else []), "dockc", container_id])
-
-
-def _remove_cgroups(path: str) -> None:
-    """Remove what is left of a container's control groups: a runtime that was killed leaves them."""
-    if not path:
-        return
-    top = Path("/sys/fs/cgroup")
-    for hierarchy in (top, *top.iterdir()) if top.is_dir() else ():
-        with contextlib.suppress(OSError):
-            (hierarchy / path[1:]).rmdir()
 
 
 @contextlib.contextmanager

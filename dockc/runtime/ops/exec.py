@@ -96,7 +96,7 @@ class ExecOp:
             allowed = (0,) if spec.valid_exit_codes is None else spec.valid_exit_codes
             if status not in allowed:
                 log.flush_tail()
-                raise self._failed(f"exit code: {status}", status)
+                raise self._failed(f"exit code: {status}", status, _single_id_hint())
             return [RefResult(ref) for ref in mounts.commit()]
 
     def _failed(self, reason: str, status: int, hint: str = "") -> ExecError:
@@ -114,6 +114,19 @@ class ExecOp:
             ctx.log(STDERR, f"{exc.message}\n".encode("utf-8", "surrogateescape"))
             return self._failed(f"exit code: {exc.exit_status}", exc.exit_status, exc.hint)
         return self._failed(exc.message, exc.exit_status, exc.hint)
+
+
+def _single_id_hint() -> str:
+    """Why programs that change users (apt, su) fail for an ordinary user without subordinate ids."""
+    from dockc.runtime.executor import rootless
+
+    namespace = rootless.current()
+    if namespace is None or not namespace.single_id:
+        return ""
+    return (
+        f"Only one user id is mapped here ({namespace.reason}): programs that change users or owners fail. "
+        "Add ranges with usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER."
+    )
 
 
 async def _make_present(ctx: OpContext, result: Result) -> None:

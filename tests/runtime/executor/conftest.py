@@ -9,6 +9,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,8 @@ from dockc.runtime.executor.rootless import subordinate_ids
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[2]
-USER = "dockctest"
+# One user for each test process: they are made and removed independently.
+USER = "dockctest" + os.environ.get("PYTEST_XDIST_WORKER", "")
 PROGRAMS = (
     "sh", "cat", "ls", "id", "sleep", "touch", "env", "uname", "stat", "mkdir", "head", "grep", "mount", "mknod",
     "unshare", "perl", "readlink", "true", "ln", "rm", "seq", "cp", "chmod",
@@ -132,6 +134,15 @@ def _clean_base_tar() -> Iterator[None]:
     (Path("/tmp") / f"dockc-test-base-{os.getpid()}.tar").unlink(missing_ok=True)
 
 
+def _add_user() -> bool:
+    """Make the test user with its subordinate ids; another test process may hold the lock for a moment."""
+    for options in (["--system", "--add-subids-for-system"], ["--no-create-home"]) * 10:
+        if subprocess.run(["useradd", *options, USER], capture_output=True, check=False).returncode == 0:
+            return True
+        time.sleep(0.2)
+    return False
+
+
 def _python_of(uid: int) -> str | None:
     """An interpreter that this user may run."""
     for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
@@ -159,12 +170,8 @@ def identities() -> Iterator[dict[str, list[str] | str]]:
             try:
                 pwd.getpwnam(USER)
             except KeyError:
-                made = subprocess.run(
-                    ["useradd", "--system", "--add-subids-for-system", USER], capture_output=True, check=False
-                )
-                if made.returncode:
-                    made = subprocess.run(["useradd", "--no-create-home", USER], capture_output=True, check=False)
-                created = made.returncode == 0
+                made = _add_user()
+                created = made
             for identity in ("user", "single"):
                 try:
                     uid = gid = 54321
@@ -224,14 +231,17 @@ def builders(identities: dict[str, list[str] | str], base_tar: Path) -> Iterator
     made.close()
 
 
-@pytest.fixture(params=[f"{e}-{i}" for e in EXECUTORS for i in IDENTITIES])
+MAPPED = [f"{executor}-{identity}" for executor in EXECUTORS for identity in ("root", "user")]
+
+
+@pytest.fixture(params=[*MAPPED, "embedded-single"])
 def builder(request: pytest.FixtureRequest, builders: Builders) -> Builder:
     """Every executor as every kind of user."""
     executor, identity = request.param.split("-")
     return builders.get(executor, identity)
 
 
-@pytest.fixture(params=[f"{e}-{i}" for e in EXECUTORS for i in ("root", "user")])
+@pytest.fixture(params=MAPPED)
 def mapped(request: pytest.FixtureRequest, builders: Builders) -> Builder:
     """Every executor where the usual ids exist."""
     executor, identity = request.param.split("-")

@@ -162,6 +162,26 @@ def test_unknown_limit(builder: Builder) -> None:
     assert builder.run("true", rlimits=[["threads", 1, 1]]).error == "invalid ulimit type: threads"
 
 
+def test_cgroup_parent(builder: Builder) -> None:
+    name = f"dockc-test-{os.getpid()}"
+    done = builder.run("cat /proc/self/cgroup", cgroup_parent=f"/{name}/inner")
+    assert done.status == 0, done
+    if builder.identity == "root":
+        # The runtimes show the path from their own namespace's root where they make one (version 2).
+        assert f"/{name}/inner/dockc/run-" in done.out or done.out.strip() == "0::/"
+        tops = [p for pattern in (name, f"*/{name}") for p in Path("/sys/fs/cgroup").glob(pattern)]
+        assert [p for top in tops for p in top.glob("inner/dockc/*") if p.is_dir()] == []
+        for top in tops:
+            for directory in (top / "inner/dockc", top / "inner", top):
+                directory.rmdir()
+
+
+def test_cgroup_parent_cannot_lead_upwards(builders: Builders) -> None:
+    for executor in ("embedded", "crun", "runc"):
+        done = builders.get(executor, "root").run("true", cgroup_parent="../../x")
+        assert done.error == "invalid cgroup parent '../../x'"
+
+
 def test_command_not_found(builder: Builder) -> None:
     done = builder.run(args=["nosuchprogram"])
     assert done.status == 127
