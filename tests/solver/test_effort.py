@@ -1,0 +1,71 @@
+"""How much is done for a vertex: counted, since times depend on the machine."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import pytest
+
+from dockc.solver.advance import Advancing
+from tests.solver.simulator import Graph, Simulator, Step
+
+
+def chain(n: int) -> Graph:
+    return Graph([Step("v", "s0"), *(Step("v", f"s{i}", ((i - 1, 0),)) for i in range(1, n))])
+
+
+def mesh(n: int) -> Graph:
+    steps = [Step(f"r{i}", f"r{i}") for i in range(20)]
+    steps += [Step("v", f"s{i}", ((i - 20, 0), (i - 1 - i % 19, 0))) for i in range(20, n)]
+    return Graph(steps)
+
+
+def effort(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> tuple[int, Counter[str]]:
+    """Advances and commands of a solve that is cached as a whole."""
+    cold = Simulator()
+    cold.core.check = lambda: None  # type: ignore[method-assign]
+    cold.load("j", graph)
+    cold.request(0, "j", graph, len(graph.steps) - 1)
+    cold.run()
+    warm = Simulator(cold.cache)
+    warm.core.check = lambda: None  # type: ignore[method-assign]
+    count = 0
+    advance = Advancing._advance
+
+    def counted(self: Advancing, edge: object) -> None:
+        nonlocal count
+        count += 1
+        advance(self, edge)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Advancing, "_advance", counted)
+        warm.load("j", graph)
+        warm.request(0, "j", graph, len(graph.steps) - 1)
+        warm.run()
+    assert warm.executed == []
+    assert warm.finished == cold.finished
+    return count, Counter(type(command).__name__ for _, commands in warm.log for command in commands)
+
+
+@pytest.mark.parametrize("shape", [chain, mesh])
+def test_effort_is_linear(shape: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert callable(shape)
+    small, large = effort(shape(500), monkeypatch), effort(shape(1000), monkeypatch)
+    per_vertex = [advances / commands["LoadCacheMap"] for advances, commands in (small, large)]
+    assert per_vertex[1] <= 1.1 * per_vertex[0]
+    assert per_vertex[1] <= 14
+    commands = large[1]
+    assert commands["LoadResult"] == 1
+    assert commands["LoadCacheMap"] <= 1000
+    assert commands["QueryRecords"] <= 1000
+    assert commands["QueryKeys"] <= 2000
+    assert commands["Execute"] == commands["ComputeDigest"] == commands["Cancel"] == 0
+
+
+@pytest.mark.slow
+def test_five_thousand_cached_vertices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Far from tight: a guard against anything that grows with the square of the graph."""
+    start = time.process_time()
+    effort(chain(5000), monkeypatch)
+    assert time.process_time() - start < 30
