@@ -73,6 +73,8 @@ class Copier:
             if not stat.S_ISDIR(item.status.st_mode):
                 self._writer.write(item, there)
                 return
+            if _identity(self._source) == _identity(self._target) and f"{dst}/".startswith(f"{src.rstrip('/')}/"):
+                raise FileError(f"cannot copy {src} into itself")
             frame = _Frame(name, "", item.status, NO_PARENT, NO_PARENT, included=True)
             try:
                 self._frames.append(frame)
@@ -260,6 +262,11 @@ def _matcher(patterns: Sequence[str], label: str) -> PatternMatcher | None:
         return PatternMatcher(patterns)
     except BadPattern as error:
         raise BadPattern(f"invalid {label}: [{' '.join(patterns)}]: {error.message}") from error
+
+
+def _identity(root: Root) -> tuple[int, int]:
+    status = os.fstat(root.fd)
+    return status.st_dev, status.st_ino
 
 
 def _close(frame: _Frame) -> None:
