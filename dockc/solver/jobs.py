@@ -245,7 +245,7 @@ class Job:
             self._seen[known.digest] = marked
             unneeded.append(marked)
             stack += known.inputs
-        events += sorted(unneeded, key=lambda marked: self._order[marked.digest])
+        events += sorted(unneeded, key=lambda marked: self._order.get(marked.digest, -1))
 
     def _farewell(self) -> None:
         now = time.time_ns()
