@@ -82,7 +82,7 @@ class _Stage:
         return stage
 
     def comment(self, text: str) -> None:
-        self.lines.append(f"# {text}")
+        self.lines.append("# " + " ".join(text.split()))
 
 
 class _Writer:
@@ -116,7 +116,10 @@ class _Writer:
         name = f"s{len(self._written)}"
         stage = self._begin(value, name)
         for step in reversed(steps):
-            self._step(stage, step)
+            try:
+                self._step(stage, step)
+            except CannotWrite as reason:
+                stage.comment(f"a step is missing: no Dockerfile can hold {reason}")
         self._stages[end.op, end.index] = stage
         self._written.append(stage)
 
@@ -143,7 +146,10 @@ class _Writer:
                 stage.comment(f"the base is {base.op.identifier}: pass it with --build-context")
             return stage
         stage.lines.append(f"FROM scratch AS {name}")
-        self._copy_from(stage, Copy(base, "/", "/"), [])
+        try:
+            self._copy_from(stage, Copy(base, "/", "/"), [])
+        except CannotWrite:
+            stage.comment(f"the base is {base.op.identifier}")
         return stage
 
     def _platform_flag(self, op: SourceOp) -> str:

@@ -415,6 +415,9 @@ def check(value: Definition) -> None:
     Raises:
         InvalidDefinition: naming the operation and what is wrong with it.
     """
+    for info in value.source.infos if value.source else ():
+        if info.definition is not None:
+            check(info.definition)  # nesting is bounded: see `_read`
     if not value.ops:
         return
     if len(value.ops) > MAX_OPS:

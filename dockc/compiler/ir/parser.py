@@ -47,12 +47,12 @@ if TYPE_CHECKING:
 
 _TOKEN = re.compile(
     r"""[ \t]+|(?P<comment>\#.*)|(?P<key>[A-Za-z][A-Za-z0-9_\-]*=)|(?P<text>"(?:[^"\\\n]|\\.)*")"""
-    r"""|(?P<value>%\d+(?:\.\d+)?)|(?P<file>@\d+)|(?P<mark>[{}=])|(?P<word>[A-Za-z0-9_./:+\-]+)"""
+    r"""|(?P<value>%[0-9]{1,9}(?:\.[0-9]{1,9})?)|(?P<file>@[0-9]{1,9})|(?P<mark>[{}=])|(?P<word>[A-Za-z0-9_./:+\-]+)"""
 )
 _UNESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|.)")
 _SIMPLE = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
-_NUMBER = re.compile(r"-?\d+\Z")
-_RANGE = re.compile(r"(\d+):(\d+)-(\d+):(\d+)\Z")
+_NUMBER = re.compile(r"-?[0-9]{1,20}\Z")
+_RANGE = re.compile(r"([0-9]{1,9}):([0-9]{1,9})-([0-9]{1,9}):([0-9]{1,9})\Z")
 
 
 def parse_module(text: str) -> Module:
@@ -86,7 +86,7 @@ class _Line:
 
     def word(self, at: int) -> str:
         if at >= len(self.words):
-            self.fail(f"{self.words[0]} needs more words")
+            self.fail(f"{self.words[0]} needs more words" if self.words else "expected a word")
         return self.words[at]
 
     def text(self, at: int) -> str:
@@ -101,7 +101,7 @@ class _Line:
         return int(word)
 
     def mode(self, word: str) -> int:
-        if not re.fullmatch(r"0[0-7]*", word):
+        if not re.fullmatch(r"0[0-7]{0,11}", word):
             self.fail(f"expected an octal mode, not {word}")
         return int(word, 8)
 
@@ -145,7 +145,7 @@ def _lines(text: str) -> list[_Line]:
         elif open_block is not None:
             open_block.block.append(line)
         else:
-            if words[-1] == "{" and not isinstance(words[-1], _Text):
+            if words and words[-1] == "{" and not isinstance(words[-1], _Text):
                 words.pop()
                 open_block = line
             top.append(line)
@@ -463,6 +463,8 @@ def _platform(line: _Line) -> Platform:
     parts = [str(w) for w in line.words[1:]]
     if len(parts) == 1 and not isinstance(line.words[1], _Text):
         parts = parts[0].split("/")
+        if "" in parts:
+            line.fail("expected os/architecture")
     if not 2 <= len(parts) <= 3:
         line.fail("expected os/architecture")
     version = str(line.key("version") or "")

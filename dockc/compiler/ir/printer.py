@@ -71,7 +71,7 @@ PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 _ESCAPED = re.compile('[\\\\"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
-_BARE = re.compile(r"[A-Za-z0-9_./:+\-]+\Z")
+_BARE = re.compile(r"[A-Za-z0-9_.:+\-]+\Z")
 
 
 def print_module(module: Module) -> str:
@@ -93,8 +93,8 @@ def quoted_bytes(data: bytes) -> str:
 def platform_words(platform: Platform) -> str:
     """A platform as words: `os/architecture[/variant]`, then what is unusual about it."""
     parts = [platform.os, platform.architecture] + ([platform.variant] if platform.variant else [])
-    text = "/".join(parts)
-    words = [text if _BARE.match(text) and "" not in parts[:2] else " ".join(quoted(p) for p in parts)]
+    bare = all(_BARE.match(p) for p in parts)
+    words = ["/".join(parts) if bare else " ".join(quoted(p) for p in parts)]
     if platform.os_version:
         words.append(f"version={quoted(platform.os_version)}")
     words += [f"feature={quoted(f)}" for f in platform.os_features]
@@ -165,7 +165,7 @@ class _Printer:
             body.append(f"platform {platform_words(op.platform)}")
         body += [f"filter {quoted(f)}" for f in op.filters]
         if set(op.caps) != set(default_caps(op)):
-            body.append(_words("caps", *sorted(op.caps)))
+            body.append(_words("caps", *[c if _BARE.match(c) else quoted(c) for c in sorted(op.caps)]))
         body += self._meta(op.meta, files)
         self._numbers[op] = number
         self._block(f"%{number} = {head}", body)

@@ -112,30 +112,36 @@ def _path(reading: _Reading, path: str, *, literal: bool) -> None:
 
 def _narrowed(op: SourceOp, reading: _Reading) -> SourceOp | None:
     attrs = dict(op.attrs)
-    if A.LOCAL_INCLUDE in attrs:
+    follow, exclude = _list(attrs.get(A.LOCAL_FOLLOW)), _list(attrs.get(A.LOCAL_EXCLUDE))
+    if A.LOCAL_INCLUDE in attrs or follow is None or exclude is None:
         return None
     if not reading.whole:
         wanted = sorted(reading.paths)
-        present = _list(attrs.get(A.LOCAL_FOLLOW))
-        if not wanted or wanted == present or (present and not _covers(present, wanted)):
+        if not wanted or wanted == follow or (follow and not _covers(follow, wanted)):
             return None
         attrs[A.LOCAL_FOLLOW] = strings(wanted)
     elif reading.paths or A.LOCAL_FOLLOW in attrs:
         return None
     else:
         common = [p for p in reading.excluded[0] if all(p in other for other in reading.excluded)]
-        present = _list(attrs.get(A.LOCAL_EXCLUDE))
-        added = [p for p in common if p not in present]
+        added = [p for p in common if p not in exclude]
         if not added or any(p.startswith("!") for other in reading.excluded for p in other):
             return None
-        attrs[A.LOCAL_EXCLUDE] = strings([*present, *added])
+        attrs[A.LOCAL_EXCLUDE] = strings([*exclude, *added])
     pairs = tuple(sorted(attrs.items()))
     caps = tuple(sorted({*op.caps, *sources.caps(op.identifier, attrs)}))
     return replaced(op, attrs=pairs, caps=caps)
 
 
-def _list(text: str | None) -> list[str]:
-    return [str(item) for item in json.loads(text)] if text else []
+def _list(text: str | None) -> list[str] | None:
+    """The patterns of an attribute; None if it cannot be read, for definitions come from anywhere."""
+    if not text:
+        return []
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return [str(item) for item in items] if isinstance(items, list) else None
 
 
 def _covers(wide: list[str], narrow: list[str]) -> bool:
