@@ -1,3 +1,27 @@
-"""dockc: a compiler toolchain for Dockerfiles."""
+"""dockc: a compiler toolchain for Dockerfiles.
+
+Public names: `parse`, `compile`, `lint`, `format`, and the package `llb` for authoring LLB. Each is imported when it is first used.
+"""
+
+from __future__ import annotations
 
 __version__ = "0.1.0"
+
+__all__ = ["__version__", "compile", "format", "lint", "llb", "parse"]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dockc import llb
+    from dockc.api import compile, format, lint, parse
+
+
+def __getattr__(name: str) -> object:
+    if name == "llb":
+        import dockc.llb
+
+        return dockc.llb
+    if name in {"compile", "format", "lint", "parse"}:
+        from dockc import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

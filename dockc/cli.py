@@ -412,6 +412,23 @@ def lock(
     return lock_command(request, output=output, check=check, policy=policy, log=sys.stderr.write)
 
 
+Files = Annotated[
+    list[str] | None, typer.Argument(help="Files, directories to search, or patterns; `-` reads standard input. Default: the current directory.")
+]
+
+
+@app.command(name="fmt")
+def format_files(
+    files: Files = None,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; end with 1 if a file would change.")] = False,
+    diff: Annotated[bool, typer.Option("--diff", help="Write nothing; show what would change, and end with 1 if anything would.")] = False,
+) -> int:
+    """Format Dockerfiles in one style. A file is written only when it is proven to compile to the same LLB."""
+    from dockc.fmt import format_command
+
+    return format_command(files or ["."], check=check, diff=diff, out=sys.stdout.write, log=sys.stderr.write)
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()

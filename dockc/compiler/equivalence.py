@@ -1,7 +1,8 @@
 """Whether two Dockerfiles mean the same: what a formatter and a safe fix must prove before they are believed.
 
-Two proofs, the second stronger than most edits can pass: equal trees (all that lowering reads, places and layout left out), and
-equal LLB (operations and image config of the default target, compiled with the same made-up answers about base images).
+Two proofs. Equal trees: all that lowering reads, with places, spelling of keywords and layout left out. Equal LLB: operations and image
+config of every stage, compiled with the same made-up answers about base images. A fix that changes the tree on purpose (an
+instruction's flag, say) is proven by the second, or is not safe.
 """
 
 from __future__ import annotations
@@ -9,10 +10,17 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 
 from dockc.compiler.ast import Dockerfile, Flag, Instruction, Word
+from dockc.compiler.compile import Front, compile, read
+from dockc.compiler.lint.compiled import PLATFORM, made_up
+from dockc.compiler.options import CompileOptions
+from dockc.compiler.resolve import Answers, Unanswered
+from dockc.errors import CompileError
+from dockc.grammar.source import Source
+from dockc.oci.platform import normalize, parse
 
 #: Fields that say where something stands or how it was spelled, not what it means.
 _LAYOUT = frozenset({"span", "name_span", "value_span", "lines", "code", "source", "comments", "orig_cmd", "warnings"})
-_SPELLING = frozenset({"name"})
+_ROUNDS = 50
 
 
 def meaning(node: object) -> object:
@@ -24,16 +32,56 @@ def meaning(node: object) -> object:
     if isinstance(node, Dockerfile):
         return (meaning(node.meta_args), tuple(meaning(stage) for stage in node.stages), node.escape)
     if is_dataclass(node) and not isinstance(node, type):
-        skipped = _LAYOUT | _SPELLING if isinstance(node, Instruction) else _LAYOUT
+        skipped = _LAYOUT | {"name"} if isinstance(node, Instruction) else _LAYOUT
         values = [meaning(getattr(node, f.name)) for f in fields(node) if f.name not in skipped]
         return (type(node).__name__, *values)
     if isinstance(node, tuple):
-        skipped = _LAYOUT if hasattr(node, "_fields") else frozenset()
         names = getattr(node, "_fields", ())
-        return tuple(meaning(v) for i, v in enumerate(node) if not skipped or names[i] not in skipped)
+        return tuple(meaning(v) for i, v in enumerate(node) if not names or names[i] not in _LAYOUT)
     return node
 
 
 def same_tree(before: Dockerfile, after: Dockerfile) -> bool:
     """Whether the two files read the same to the compiler."""
     return meaning(before) == meaning(after)
+
+
+def products(front: Front) -> tuple[object, ...]:
+    """What the file and each named stage compile to: digests of the operations and the image config, or the error."""
+    dockerfile = front.result.dockerfile
+    if dockerfile is None:
+        error = front.result.error
+        return ("error", error.message if error is not None else "")
+    names = dict.fromkeys(stage.name for stage in dockerfile.stages if stage.name)
+    return (_product(front, ""), *(_product(front, name) for name in names))
+
+
+def _product(front: Front, target: str) -> object:
+    options = CompileOptions(target=target, build_platforms=(normalize(parse(PLATFORM)),))
+    answers = Answers()
+    for _ in range(_ROUNDS):
+        try:
+            compiled = compile(front, options, answers)
+        except Unanswered as error:
+            answers = answers.merged(made_up(error.requests))
+        except CompileError as error:
+            return ("error", error.message)
+        else:
+            return (compiled.definition.digests, compiled.image_json)
+    return ("error", "too many questions")
+
+
+def same_product(before: Front, after: Front) -> bool:
+    """Whether every stage of the two files compiles to the same operations and the same image config."""
+    return products(before) == products(after)
+
+
+def equivalent(before: str, after: str, *, name: str = "Dockerfile") -> bool:
+    """Whether two texts mean the same: equal trees, or at least equal products."""
+    first, second = read(Source.from_text(before, name)), read(Source.from_text(after, name))
+    if first.result.dockerfile is not None and second.result.dockerfile is not None:
+        if same_tree(first.result.dockerfile, second.result.dockerfile):
+            return True
+    elif (first.result.dockerfile is None) != (second.result.dockerfile is None):
+        return False
+    return same_product(first, second)

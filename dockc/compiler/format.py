@@ -107,6 +107,8 @@ class _Layout:
         command = self.node.command
         if not self.node.logical.text.startswith(command.text) or any(c.fault for c in self.node.commands):
             return self._verbatim()  # offsets would count in another text than the source's
+        if command.form == "unknown" or self._odd(command):
+            return self._verbatim()
         span = self.node.logical.span
         self.line = command.keyword.value.upper()
         at = span(command.keyword.start, command.keyword.end).end
@@ -121,6 +123,22 @@ class _Layout:
         self.lines.append(self.line.rstrip())
         head = "\n".join(self.lines) + "\n"
         return head + self.source[self.head_end : self.node.span.end] if self.node.heredocs else head
+
+    def _odd(self, command: Command) -> bool:
+        """Whether something stands between the tokens that is neither space, continuation nor comment (`--`, say)."""
+        span = self.node.logical.span
+        tokens = [command.keyword, *(flag.token for flag in command.flags)]
+        if command.form in {"words", "assignments", "json"}:
+            tokens += command.args
+        at = span(tokens[0].start, tokens[0].end).end
+        for token in tokens[1:]:
+            place = span(token.start, token.end)
+            gap = self.source[at : max(at, place.start)]
+            pieces = (piece.strip() for piece in gap.split("\n"))
+            if any(piece not in {"", self.escape} and not piece.startswith("#") for piece in pieces):
+                return True
+            at = max(at, place.end)
+        return False
 
     def _verbatim(self) -> str:
         raw = self.source[self.node.span.start : self.node.span.end]
@@ -146,7 +164,8 @@ class _Layout:
         is_from = command.keyword.value.upper() == "FROM" and len(command.args) == 3
         for index, token in enumerate(command.args):
             place = span(token.start, token.end)
-            at = self._token(at, place.start, place.end, "AS" if is_from and index == 1 else None)
+            word = "AS" if is_from and index == 1 and token.value.lower() == "as" else None
+            at = self._token(at, place.start, place.end, word)
         return at
 
     def _json(self, command: Command, at: int) -> int:

@@ -1,0 +1,102 @@
+"""The library: stable names for programs that parse, compile and lint Dockerfiles themselves.
+
+    >>> import dockc
+    >>> dockc.parse("FROM scratch\\nCOPY a /a\\n").stages[0].instructions[0].name
+    'COPY'
+    >>> compiled = dockc.compile("FROM scratch\\nCOPY a /a\\n")
+    >>> [meta.name for meta in compiled.definition.metadata.values() if meta.name]
+    ['[internal] load build context', '[1/1] COPY a /a']
+    >>> [finding.code for finding in dockc.lint("from scratch as A\\n")]
+    ['StageNameCasing']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dockc.compiler.ast import Dockerfile
+    from dockc.compiler.compile import Compiled
+    from dockc.compiler.lint.finding import Finding
+    from dockc.compiler.lint.options import LintOptions
+    from dockc.compiler.resolve import Answers
+    from dockc.grammar.source import Source
+
+__all__ = ["compile", "format", "lint", "parse"]
+
+
+def _source(text: str | bytes | Source, name: str) -> Source:
+    from dockc.grammar.source import Source
+
+    if isinstance(text, Source):
+        return text
+    return Source.from_text(text, name) if isinstance(text, str) else Source(name, text)
+
+
+def parse(text: str | bytes | Source, *, name: str = "Dockerfile") -> Dockerfile:
+    """Parse a Dockerfile to its AST.
+
+    Args:
+        text: the file.
+        name: what messages call it.
+
+    Raises:
+        SyntaxFailure: it does not parse; the message and lines are BuildKit's.
+    """
+    from dockc.compiler.build_ast import build_ast_or_raise
+    from dockc.grammar.parser import parse as parse_source
+
+    return build_ast_or_raise(parse_source(_source(text, name)))
+
+
+def compile(  # noqa: A001  the word for it
+    text: str | bytes | Source,
+    *,
+    name: str = "Dockerfile",
+    attrs: Mapping[str, str] | None = None,
+    answers: Answers | None = None,
+) -> Compiled:
+    """Compile a Dockerfile to LLB and an image config; no I/O.
+
+    Args:
+        text: the file.
+        name: what messages and the source map call it.
+        attrs: frontend options as BuildKit takes them (`target`, `build-arg:NAME`, `platform`, ...).
+        answers: what is known about base images and other sources.
+
+    Raises:
+        CompileError: the file is wrong (`SyntaxFailure` where it does not parse).
+        Unanswered: something must be known first; its `requests` say what.
+    """
+    from dockc.compiler.compile import compile as compile_source
+    from dockc.compiler.options import CompileOptions
+    from dockc.compiler.resolve import Answers, ContextRequest, Unanswered
+
+    options = CompileOptions.from_attrs({"filename": name, **(attrs or {})})
+    known = answers or Answers()
+    source = _source(text, name)
+    while True:
+        try:
+            return compile_source(source, options, known)
+        except Unanswered as error:
+            files = [r for r in error.requests if isinstance(r, ContextRequest)]
+            if len(files) != len(error.requests):
+                raise
+            # Ignore files that nobody spoke of are not there.
+            known = known.merged(Answers(files={(r.name, file): None for r in files for file in r.files}))
+
+
+def lint(text: str | bytes | Source, *, name: str = "Dockerfile", options: LintOptions | None = None) -> tuple[Finding, ...]:
+    """All findings of lint in a Dockerfile, one that does not parse included."""
+    from dockc.compiler.lint.runner import lint_source
+
+    return lint_source(_source(text, name), options).findings
+
+
+def format(text: str | bytes | Source, *, name: str = "Dockerfile") -> str:  # noqa: A001  the word for it
+    """The Dockerfile in dockc's style; the same LLB comes of it."""
+    from dockc.compiler.format import format_file
+    from dockc.grammar.parser import parse as parse_source
+
+    return format_file(parse_source(_source(text, name)).file)

@@ -1,0 +1,99 @@
+"""`dockc fmt`: formats files, and proves of each that it still means the same before it is written."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from dockc.discover import STDIN, find
+from dockc.errors import DockcError
+
+
+class FormatRefused(DockcError):
+    """The formatted file would not mean the same; nothing was written."""
+
+
+def format_text(text: str, name: str) -> str:
+    """The text in dockc's style.
+
+    Raises:
+        FormatRefused: the outcome would not compile to the same LLB.
+    """
+    from dockc.compiler.equivalence import equivalent
+    from dockc.compiler.format import format_file
+    from dockc.grammar.parser import parse
+    from dockc.grammar.source import Source
+
+    after = format_file(parse(Source.from_text(text, name)).file)
+    if after != text and not equivalent(text, after, name=name):
+        raise FormatRefused(f"{name}: formatting would change what is built", hint="Please report this file; it was left as it is.")
+    return after
+
+
+def format_command(arguments: Sequence[str], *, check: bool, diff: bool, out: Callable[[str], object], log: Callable[[str], object]) -> int:
+    """Format files in place; standard input to standard output.
+
+    Args:
+        arguments: files, directories, patterns, or `-`.
+        check: write nothing.
+        diff: write nothing, show the changes.
+
+    Returns:
+        0, or 1 when `check` or `diff` would change something, or a file was refused.
+    """
+    changed, failed = 0, 0
+    paths = find(arguments)
+    for path in paths:
+        try:
+            before = _read(path)
+            after = format_text(before, "<stdin>" if path == STDIN else path)
+        except DockcError as error:
+            log(f"error: {error.message}\n")
+            failed += 1
+            continue
+        if diff:
+            out("".join(_diff(path, before, after)))
+        elif path == STDIN and not check:
+            out(after)
+        if before == after:
+            continue
+        changed += 1
+        if check:
+            log(f"would reformat {path}\n")
+        elif not diff and path != STDIN:
+            _write(Path(path), after)
+            log(f"reformatted {path}\n")
+    if check or (paths != [STDIN] and not diff):
+        log(f"{changed} file{'s' * (changed != 1)} {'would be ' if check else ''}reformatted, {len(paths) - changed - failed} unchanged\n")
+    return 1 if failed or (changed and (check or diff)) else 0
+
+
+def _diff(path: str, before: str, after: str) -> list[str]:
+    lines = difflib.unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), path, path)
+    return [line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines]
+
+
+def _read(path: str) -> str:
+    from dockc.frontend import read_file
+    from dockc.grammar.source import decode
+
+    return decode(sys.stdin.buffer.read() if path == STDIN else read_file(Path(path)))
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file, keeping its mode; through a link, what it points to."""
+    from dockc.grammar.source import encode
+
+    target = path.resolve()
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(encode(text))
+        os.chmod(temporary, target.stat().st_mode & 0o7777)  # noqa: PTH101
+        Path(temporary).replace(target)
+    except OSError as exc:
+        raise DockcError(f"cannot write {path}: {exc.strerror}") from exc
