@@ -41,8 +41,7 @@ def answer(kind: str, question: Any) -> list[str]:
     out = []
     for one in others:
         out.append("".join(str(int(matcher.match(one))) for matcher in matchers))
-        for two in others:
-            out.append("".join(str(int(matcher.less(one, two))) for matcher in matchers))
+        out += ["".join(str(int(matcher.less(one, two))) for matcher in matchers) for two in others]
     return out
 
 
