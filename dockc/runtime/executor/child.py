@@ -68,6 +68,8 @@ def _report(status_fd: int, exc: BaseException) -> None:
 def _supervise(plan: Plan | RuntimePlan, status_fd: int) -> int:
     """A: make the outer pid namespace and wait for its init."""
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+    # Held back until whoever is to get them is ready; the step itself starts with none blocked.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGUSR1))
     alive_read, alive_write = os.pipe()
     try:
         sc.unshare(sc.CLONE_NEWPID)
@@ -83,6 +85,7 @@ def _supervise(plan: Plan | RuntimePlan, status_fd: int) -> int:
     os.close(2)
     signal.signal(signal.SIGTERM, lambda *_: _pass_on(child, signal.SIGTERM))
     signal.signal(signal.SIGUSR1, lambda *_: _pass_on(child, signal.SIGKILL))
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     return _wait(child)
 
 
@@ -140,6 +143,7 @@ def _outer_init(plan: Plan | RuntimePlan, status_fd: int, alive_read: int) -> in
     os.close(2)
     # As init of this namespace, B may signal all in it at once; it is spared itself.
     signal.signal(signal.SIGTERM, lambda *_: _pass_on(-1, signal.SIGTERM))
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     return _wait(child)
 
 

@@ -38,6 +38,7 @@ _START = (
 )
 _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 1.0
+_END_SECONDS = 10.0
 _CHUNK = 65536
 
 
@@ -149,13 +150,13 @@ def run_helper(plan: bytes, io: ExecIO, cancelled: threading.Event, *, start: st
     status_read, status_write = os.pipe()
     try:
         helper = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", start, str(status_write)],
+            [sys.executable, "-I", "-S", "-X", "utf8", "-c", start, str(status_write)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=(status_write,),
             start_new_session=True,
-            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+            env={name: value for name, value in os.environ.items() if name in ("PATH", "LD_LIBRARY_PATH")},
         )
     except OSError as exc:
         os.close(status_read)
@@ -167,8 +168,7 @@ def run_helper(plan: bytes, io: ExecIO, cancelled: threading.Event, *, start: st
         _send(helper, plan)
         _stream(helper, status_read, io, said, cancelled)
     except BaseException:
-        helper.send_signal(signal.SIGUSR1)
-        helper.kill()
+        _end(helper)
         raise
     finally:
         os.close(status_read)
@@ -184,6 +184,15 @@ def run_helper(plan: bytes, io: ExecIO, cancelled: threading.Event, *, start: st
     if code < 0:
         raise ExecutorError(f"the container's supervisor was ended by signal {-code}")
     return code
+
+
+def _end(helper: subprocess.Popen[bytes]) -> None:
+    """End a step whose output nobody can take any more, and wait until nothing of it is left."""
+    helper.send_signal(signal.SIGUSR1)
+    try:
+        helper.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        helper.kill()
 
 
 def _send(helper: subprocess.Popen[bytes], plan: bytes) -> None:

@@ -1,6 +1,6 @@
 """The Linux calls that Python 3.11 does not wrap, through ctypes; each raises OSError on failure.
 
-Imported by the container's first process, so it imports nothing but `ctypes` and `os`.
+Imported by the container's first process, so it imports little.
 Numbers and flags: Linux UAPI headers (sched.h, mount.h, prctl.h), the same on all machines listed
 in `_NUMBERS` since they were added after the numbering was unified.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import struct
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -151,17 +152,13 @@ def sethostname(name: str) -> None:
     _check(_libc.sethostname(raw, ctypes.c_size_t(len(raw))), f"sethostname {name}")
 
 
-class _SockFprog(ctypes.Structure):
-    _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_void_p)]  # type: ignore[mutable-override]
-
-
 def set_seccomp_filter(program: bytes) -> None:
     """Install a classic BPF program (8 bytes an instruction) as a seccomp filter."""
     buffer = ctypes.create_string_buffer(program, len(program))
-    prog = _SockFprog(len(program) // 8, ctypes.addressof(buffer))
+    prog = struct.pack("@HP", len(program) // 8, ctypes.addressof(buffer))  # struct sock_fprog
     mode_filter = 2
     result = _libc.prctl(
-        ctypes.c_int(PR_SET_SECCOMP), ctypes.c_ulong(mode_filter), ctypes.byref(prog),
+        ctypes.c_int(PR_SET_SECCOMP), ctypes.c_ulong(mode_filter), prog,
         ctypes.c_ulong(0), ctypes.c_ulong(0),
     )  # fmt: skip
     _check(result, "seccomp filter")

@@ -26,7 +26,7 @@ REPO = HERE.parents[2]
 USER = "dockctest" + os.environ.get("PYTEST_XDIST_WORKER", "")
 PROGRAMS = (
     "sh", "cat", "ls", "id", "sleep", "touch", "env", "uname", "stat", "mkdir", "head", "grep", "mount", "mknod",
-    "unshare", "perl", "readlink", "true", "ln", "rm", "seq", "cp", "chmod",
+    "unshare", "perl", "readlink", "true", "ln", "rm", "seq", "cp", "chmod", "echo",
 )  # fmt: skip
 EXECUTORS = ("embedded", "crun", "runc")
 IDENTITIES = ("root", "user", "single")

@@ -49,6 +49,12 @@ def test_environment_is_what_was_asked_for(builder: Builder) -> None:
     assert sorted(done.out.splitlines()) == ["A=2", "B=x=y", "EMPTY=", "HOME=/root", "PATH=/usr/bin"]
 
 
+def test_words_that_are_not_ascii(builder: Builder) -> None:
+    done = builder.run(args=["env", "echo", "grüße", "\U0001f433"], env=["PATH=/usr/bin", "NAME=wörter"])
+    assert done.out == "grüße \U0001f433\n"
+    assert "NAME=wörter" in builder.run(args=["env"], env=["PATH=/usr/bin", "NAME=wörter"]).out
+
+
 def test_home_is_kept_if_given(builder: Builder) -> None:
     assert builder.run("echo $HOME", env=["PATH=/usr/bin:/bin", "HOME=/elsewhere"]).out == "/elsewhere\n"
 
