@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import dockc
 from dockc.errors import DockcError
 from dockc.runtime.executor import policy, seccomp, syscalls
 from dockc.runtime.executor.base import (
@@ -31,7 +30,7 @@ from dockc.runtime.executor.plan import Plan
 from dockc.runtime.executor.prepare import Prepared, prepare
 from dockc.runtime.executor.rootless import in_user_namespace
 
-_PACKAGE_ROOT = str(Path(dockc.__file__).resolve().parent.parent)
+_PACKAGE_ROOT = str(Path(__file__).resolve().parents[3])
 _START = (
     f"import sys; sys.path.insert(0, {_PACKAGE_ROOT!r}); "
     "from dockc.runtime.executor.child import main; main(int(sys.argv[1]))"
