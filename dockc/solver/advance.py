@@ -154,7 +154,9 @@ class Advancing(CoreTables):
             inputs = tuple(self._handle(edge.dep(i)) for i in range(len(edge.inputs)))
             edges = [e for _, e in sorted(vertex.edges.items()) if e.owner is None and e.handle is None]
             saves = tuple((e.index, self._key_specs(e)) for e in edges)
-            share = vertex.share and not edge.ignores_cache
+            # Above a vertex that must run, what the cache knows by definition is from before that run.
+            named = (vertex.contents.get(i) or any(edge.dep(i).offered_keys()) for i in range(len(edge.inputs)))
+            share = vertex.share and not edge.ignores_cache and all(named)
             self._commands.append(Execute(self._begin(vertex, work), vertex.id, inputs, saves, share))
         else:
             self._start_save(edge, work)
