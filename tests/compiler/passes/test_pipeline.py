@@ -105,3 +105,19 @@ def test_history_can_tell_which_steps_still_end_a_layer(level, kept):
     before = parse_module(text + f"result %{len(lines) + 1}\n")
     after = pipeline(passes=f"squash{{level={level}}}").run(before)
     assert kept_layers(before, after) == kept
+
+
+def test_passes_of_others_are_found(tmp_path, monkeypatch):
+    (tmp_path / "their_pass.py").write_text(
+        "from dataclasses import dataclass\nfrom typing import ClassVar\n\n\n"
+        "@dataclass(frozen=True)\nclass Theirs:\n    name: ClassVar[str] = 'theirs'\n    strength: int = 1\n\n"
+        "    def run(self, module, context):\n        return module\n"
+    )
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[dockc.passes]\ntheirs = their_pass:Theirs\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (made,) = pipeline(passes="theirs{strength=3}").passes
+    assert describe(made) == "theirs{strength=3}"
+    assert made.run(parse_module(MODULE), None).result is not None
