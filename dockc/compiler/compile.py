@@ -120,11 +120,15 @@ class Compiled:
 
     @property
     def definition(self) -> Definition:
-        """The LLB, made when first asked for."""
+        """The LLB, made when first asked for.
+
+        Raises:
+            CompileError: a name or value holds bytes that are no UTF-8, which the wire format has no place for.
+        """
         if self._definition is None:
             from dockc.compiler.emit import emit
 
-            self._definition = emit(self.module)
+            self._definition = _writable(emit(self.module))
         return self._definition
 
     @property
@@ -147,6 +151,18 @@ class Compiled:
         other.module = module  # type: ignore[misc]
         other._definition = None
         return other
+
+
+def _writable(definition: Definition) -> Definition:
+    """The definition, once it is sure that what is said about its operations can be written."""
+    for metadata in definition.metadata.values():
+        for text in metadata.description.values():
+            if not text.isascii():
+                try:
+                    text.encode()
+                except UnicodeEncodeError:
+                    raise CompileError("string field contains invalid UTF-8") from None
+    return definition
 
 
 def compile(  # noqa: A001 - the word for it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,7 @@ class Run:
         if _is_panic(expected):
             # The reference crashed; anything that is not a crash is right.
             return []
+        actual = _readable(actual)
         if name in self.case.unstable:
             actual, expected = _sorted_deep(actual), _sorted_deep(expected)
         return [] if actual == expected else [f"{name}: {_first_difference(actual, expected)}"]
@@ -326,6 +328,18 @@ def _first_difference(actual: Any, expected: Any, path: str = "") -> str:
                 return _first_difference(one, other, f"{path}[{index}]")
         return f"{path}: {len(actual)} items, expected {len(expected)}"
     return f"{path}: {_short(actual)}, expected {_short(expected)}".lstrip(": ")
+
+
+def _readable(value: Any) -> Any:
+    """Bytes that were no UTF-8 as JSON shows them."""
+    if isinstance(value, str):
+        return value if value.isascii() else _SURROGATES.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_readable(key): _readable(item) for key, item in value.items()}
+    return [_readable(item) for item in value] if isinstance(value, list) else value
+
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class _Absent:
