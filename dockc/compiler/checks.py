@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Final
 
-_DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*([^\n]+?)[\t\n\f\r ]*")
+_DIRECTIVE = r"([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*([^\n]+?)[\t\n\f\r ]*"
 _BOM = "\ufeff"
 _KNOWN_DIRECTIVES = frozenset(("syntax", "escape", "check"))
 _URL = "https://docs.docker.com/go/dockerfile/rule/"
@@ -250,7 +250,9 @@ def line_list(lines: tuple[int, int]) -> tuple[int, ...]:
 
 def parse_directive(line: str) -> tuple[str, str] | None:
     """Name and value of a parser directive, the comment sign already removed; None for other text."""
-    match = _DIRECTIVE.fullmatch(line.lstrip())
+    if "=" not in line:
+        return None
+    match = re.fullmatch(_DIRECTIVE, line.lstrip())
     if match is None:
         return None
     name = match.group(1).lower()

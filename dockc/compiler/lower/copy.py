@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dockc.compiler.stages import StageState, Step
     from dockc.compiler.urls import GitRef
 
-_SYMBOLIC_MODE = re.compile(r"[augo]*(?:[-+=][rstwXxugo]*)+(?:,[augo]*(?:[-+=][rstwXxugo]*)+)*")
+_SYMBOLIC_MODE = r"[augo]*(?:[-+=][rstwXxugo]*)+(?:,[augo]*(?:[-+=][rstwXxugo]*)+)*"
 _HIGHEST_MODE = 0o7777
 _EVERYTHING = ("*", "**", "**/*")
 
@@ -208,7 +208,7 @@ def parse_mode(text: str) -> tuple[int, str]:
     except NumberError:
         if "0" <= text[0] <= "9":
             raise wrong from None
-        if _SYMBOLIC_MODE.fullmatch(text) is None:
+        if re.fullmatch(_SYMBOLIC_MODE, text) is None:
             raise CompileError("invalid syntax") from None
         return -1, text
     if mode > _HIGHEST_MODE:

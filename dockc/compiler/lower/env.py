@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from dockc.compiler import paths
 from dockc.compiler.ir.module import OpMeta, parse_owner
 from dockc.compiler.ir.ops import Mkdir
@@ -21,10 +19,10 @@ if TYPE_CHECKING:
     from dockc.compiler.lower.words import Expander
     from dockc.compiler.stages import StageState, Step
 
-_SECRET = re.compile(
-    r"(?:_|^)(?:apikey|auth|credential|credentials|key|password|pword|passwd|secret|token)(?:_|$)", re.I
+_SECRET_WORDS = frozenset(
+    ("apikey", "auth", "credential", "credentials", "key", "password", "pword", "passwd", "secret", "token")
 )
-_NOT_SECRET = re.compile(r"(?:_|^)(?:public|file|version)(?:_|$)", re.I)
+_HARMLESS_WORDS = frozenset(("public", "file", "version"))
 
 
 def lower_arg(state: Lowering, stage: StageState, step: Step, arg: Arg, expand: Expander) -> None:
@@ -61,7 +59,8 @@ def _arg_value(state: Lowering, pair: ArgPair, expand: Expander) -> tuple[str | 
 
 def report_secret(instruction: str, key: str, step: Step, linter: Linter) -> None:
     """Note a variable whose name says that its value must not be kept in an image."""
-    if _SECRET.search(key) and not _NOT_SECRET.search(key):
+    words = key.casefold().split("_")
+    if not _SECRET_WORDS.isdisjoint(words) and _HARMLESS_WORDS.isdisjoint(words):
         message = f"Do not use ARG or ENV instructions for sensitive data ({instruction} {quote(key)})"
         linter.report("SecretsUsedInArgOrEnv", message, step.lines)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from dockc.compiler.ast import Add, Copy, Onbuild, Run, Workdir
 from dockc.compiler.build_ast import parse_trigger
 from dockc.compiler.lower import contexts
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     Lines = tuple[int, int]
 
 _COUNTED = (Add, Copy, Run, Workdir)
-_KEYWORD = re.compile(r"(?i)\s*ONBUILD\s*")
 
 
 # --- the table of stages ------------------------------------------------------------------------------
