@@ -181,6 +181,7 @@ def _exec_runtime(command: list[str]) -> int:
 
 def _step(plan: Plan) -> int:
     """C: become the program."""
+    os.setsid()
     os.umask(0)
     sandbox.build_root(plan)
     os.umask(0o022)

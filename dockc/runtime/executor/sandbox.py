@@ -74,6 +74,8 @@ def build_root(plan: Plan) -> None:
 
 def _mount(plan: Plan, root: int, entry: MountEntry) -> None:
     kind, options = entry["type"], entry["options"]
+    is_dev = kind == "tmpfs" and entry["destination"] == "/dev"
+    nodes = _device_nodes(plan, root) if is_dev else {}
     target = _target(plan, root, entry)
     try:
         if kind == "bind":
@@ -84,8 +86,8 @@ def _mount(plan: Plan, root: int, entry: MountEntry) -> None:
             _file_system(target, entry)
     finally:
         os.close(target)
-    if kind == "tmpfs" and entry["destination"] == "/dev":
-        _fill_dev(plan, root)
+    if is_dev:
+        _fill_dev(plan, root, nodes)
 
 
 def _target(plan: Plan, root: int, entry: MountEntry) -> int:
@@ -253,17 +255,51 @@ def _own_cgroups() -> list[tuple[str, str]]:
     return found
 
 
-def _fill_dev(plan: Plan, root: int) -> None:
-    dev = open_in_root(root, "/dev")
+def _device_nodes(plan: Plan, root: int) -> dict[str, int]:
+    """Descriptors of the device nodes by name below /dev: nodes of our own, or the host's.
+
+    Our own are made on a file system that /dev is mounted over afterwards: there the step sees single nodes,
+    and has no place to make others that would open. The host's nodes serve where none can be made, in a
+    user namespace; root there is nobody to the host, so it cannot change them (elsewhere it could).
+    """
+    nodes: dict[str, int] = {}
+    place = open_in_root(root, "/dev", make="dir")
+    try:
+        sc.mount("devices", f"/proc/self/fd/{place}", "tmpfs", sc.MS_NOSUID | sc.MS_NOEXEC, "mode=755,size=64k")
+    finally:
+        os.close(place)
+    place = open_in_root(root, "/dev")
     try:
         for name in plan["devices"]:
-            source = f"/dev/{name}"
-            if os.path.exists(source):  # noqa: PTH110
-                point = open_in_root(dev, name, make="file")
-                try:
-                    sc.mount(source, f"/proc/self/fd/{point}", None, sc.MS_BIND)
-                finally:
-                    os.close(point)
+            try:
+                host = os.stat(f"/dev/{name}")  # noqa: PTH116
+            except OSError:
+                continue
+            flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+            parent = open_in_root(place, os.path.dirname(name), make="dir")  # noqa: PTH120
+            base = os.path.basename(name)  # noqa: PTH119
+            try:
+                os.mknod(base, stat.S_IFMT(host.st_mode) | 0o666, host.st_rdev, dir_fd=parent)
+                nodes[name] = os.open(base, flags, dir_fd=parent)
+            except PermissionError:
+                nodes[name] = os.open(f"/dev/{name}", flags)
+            finally:
+                os.close(parent)
+    finally:
+        os.close(place)
+    return nodes
+
+
+def _fill_dev(plan: Plan, root: int, nodes: dict[str, int]) -> None:
+    dev = open_in_root(root, "/dev")
+    try:
+        for name, node in nodes.items():
+            point = open_in_root(dev, name, make="file")
+            try:
+                sc.mount(f"/proc/self/fd/{node}", f"/proc/self/fd/{point}", None, sc.MS_BIND)
+            finally:
+                os.close(point)
+                os.close(node)
         for target, name in _DEV_LINKS:
             os.symlink(target, name, dir_fd=dev)
         os.symlink("pts/ptmx", "ptmx", dir_fd=dev)

@@ -400,8 +400,22 @@ def test_devices_are_the_usual_few(builder: Builder) -> None:
     assert done.status != 0
 
 
+def test_devices_of_the_host_stay_as_they_are(builder: Builder) -> None:
+    before = {name: Path("/dev", name).stat().st_mode for name in ("null", "zero", "tty")}
+    builder.run("chmod 0 /dev/null /dev/zero /dev/tty; rm -f /dev/null /dev/zero; true")
+    assert {name: Path("/dev", name).stat().st_mode for name in before} == before
+
+
+def test_process_leads_its_own_session(builder: Builder) -> None:
+    done = builder.run(args=["perl", "-e", "print getpgrp(0)"])
+    assert done.out == "1"
+
+
 def test_block_devices_cannot_be_opened(builder: Builder) -> None:
-    done = builder.run("mknod /tmp/disk b 7 0; head -c 1 /tmp/disk; mknod /dev/disk b 7 0; head -c 1 /dev/disk")
+    done = builder.run(
+        "mknod /tmp/disk b 7 0; head -c 1 /tmp/disk; mknod /dev/disk b 7 0; head -c 1 /dev/disk; "
+        "mknod /dev/shm/disk b 7 0; head -c 1 /dev/shm/disk"
+    )
     assert done.status != 0
     assert done.out == ""
     assert "Permission denied" in done.err or "not permitted" in done.err
