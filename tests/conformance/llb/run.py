@@ -23,6 +23,14 @@ from tests.conformance.llb.world import World, compile_options
 PANIC = "panic: "
 
 
+# A field whose order varies takes with it those that are made of the same bytes.
+_FOLLOWS = {
+    "image": ("image_json", "image_sha256"),
+    "ops": ("definition", "definition_sha256", "digests", "head", "source_map"),
+    "source_map": ("definition", "definition_sha256"),
+}
+
+
 class Case:
     """A Dockerfile, its options, and what is expected of them."""
 
@@ -42,7 +50,7 @@ class Case:
         self.options = options
         self.expected = expected
         self.definition = definition
-        self.unstable = frozenset(unstable)
+        self.unstable = frozenset(unstable).union(*(_FOLLOWS.get(name, ()) for name in unstable))
         self.tree_text = tree_text
         self.tree = tree
 
@@ -165,7 +173,8 @@ class Run:
         found = self._warnings(warnings)
         data = definition.to_bytes()
         found += self._compare("digests", list(definition.digests), expected.get("digests"))
-        if self.case.definition is not None and data != self.case.definition:
+        stable = "definition" not in self.case.unstable
+        if stable and self.case.definition is not None and data != self.case.definition:
             found.append("definition: " + _explain(data, self.case.definition))
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
         found += self._compare("definition_sha256", digest, expected.get("definition_sha256"))
@@ -233,6 +242,8 @@ class Run:
             # The reference crashed; anything that is not a crash is right.
             return []
         actual = _readable(actual)
+        if name in self.case.unstable and isinstance(actual, str):
+            return []
         if name in self.case.unstable:
             actual, expected = _sorted_deep(actual), _sorted_deep(expected)
         return [] if actual == expected else [f"{name}: {_first_difference(actual, expected)}"]
