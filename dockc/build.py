@@ -121,7 +121,35 @@ def build(request: BuildRequest, sink: StatusSink) -> Built:
     export.check(request.outputs, request.names)
     root = request.compile.store or default_root()
     enter_build_namespace()
-    return asyncio.run(_build(request, root, _Counting(sink)))
+    return asyncio.run(_until_told(request, root, _Counting(sink)))
+
+
+class Terminated(DockcError):
+    """The process was told to end (SIGTERM); the steps that ran have ended by now."""
+
+    exit_code = 143
+
+
+async def _until_told(request: BuildRequest, root: Path, sink: _Counting) -> Built:
+    """Build; SIGTERM cancels like an interrupt does, so that no step outlives its builder."""
+    import signal
+
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(_build(request, root, sink))
+    told = False
+
+    def stop() -> None:
+        nonlocal told
+        told = True
+        task.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if told:
+            raise Terminated("terminated") from None
+        raise
 
 
 def build_and_show(request: BuildRequest, *, mode: str, metadata_file: Path | None, iidfile: Path | None) -> Built:
@@ -284,16 +312,15 @@ async def _solve(job: Job, compiled: Sequence[Compiled]) -> list[BuildResult | N
 
 
 def _located(error: SolveError, job: Job, definitions: Sequence[Definition]) -> SolveError:
-    """The error with the lines of the step, which are found by the step's name."""
+    """The error with the step's name and the lines that it is written on."""
     try:
         name = job.vertex(error.vertex).name
     except KeyError:
         return error
     for definition in definitions:
-        digest = next((d for d, meta in definition.metadata.items() if meta.name == name), "")
-        if definition.source is None or digest not in definition.source.locations:
+        if definition.source is None or error.vertex not in definition.source.locations:
             continue
-        location = definition.source.locations[digest][0]
+        location = definition.source.locations[error.vertex][0]
         info = definition.source.infos[location.index]
         return FailedStep(
             error,

@@ -53,7 +53,7 @@ Level = Annotated[
 ]
 Passes = Annotated[str, typer.Option("--passes", metavar="NAMES", help="Run exactly these passes, separated by commas.")]
 Locked = Annotated[Path | None, typer.Option("--locked", metavar="FILE", help="Compile with this lock file's answers only, and fail where they do not do.")]
-Squash = Annotated[int, typer.Option("--squash", min=0, max=2, help="Merge file operations that need no layer of their own: 1 within a run of them, 2 all of the stage.")]
+Squash = Annotated[int, typer.Option("--squash", min=0, max=3, help="Merge layers: 1 and 2 file operations that need none of their own, 3 all on the base image.")]
 Store = Annotated[
     Path | None, typer.Option("--store", metavar="DIR", envvar="DOCKC_STORE", help="Where layers, images and the cache live.")
 ]

@@ -9,6 +9,7 @@ No network and no asyncio unless an image, URL or repository must be asked.
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from pathlib import Path
@@ -560,7 +561,7 @@ def decompile_bytes(data: bytes) -> str:
     Raises:
         DockcError: it is neither.
     """
-    if data.lstrip()[:1] == b"{":
+    if re.match(rb"\s*\{[\s\"}]", data):  # a definition, too, may begin with a line end and a brace
         import json
 
         from dockc.compiler.decompile_history import decompile_history
