@@ -97,13 +97,13 @@ class RefManager:
     ) -> Core:
         opaque = marks.opaque_attribute(lease.staging)
         squashed = SquashCache(root / "squashed", opaque)
-        user = opaque.startswith("user.")
+        tool = snapshotter(snapshotter_name, lease.staging, squashed, user=opaque.startswith("user."))
         return Core(
             root=root,
             content=ContentStore(root / "content"),
             db=Database(root / "store.db"),
             lease=lease,
-            snapshotter=snapshotter(snapshotter_name, lease.staging, squashed, user=user),
+            snapshotter=tool,
             squashed=squashed,
             opaque=opaque,
             limits=limits or Limits(),
