@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 META_KEY = "contenthash.v1"
 EMPTY = "sha256:" + hashlib.sha256(b"").hexdigest()
 _TREES_IN_MEMORY = 16
+_MISSING_HINT = "Check the path in the build context or stage it is taken from, and what .dockerignore leaves out."
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,7 @@ def _checksum(tree: HashTree, path: str, selector: Selector) -> str:
 def _lookup(tree: HashTree, path: str, *, follow: bool) -> bytes:
     found = tree.find(path, follow=follow)
     if found is None:
-        raise FileError(f"{quote('' if path == '/' else path)}: not found")
+        raise FileError(f"{quote('' if path == '/' else path)}: not found", hint=_MISSING_HINT)
     return tree.digest(*found)
 
 
