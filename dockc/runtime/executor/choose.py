@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,16 +18,18 @@ def choose(name: str, state_dir: Path) -> Executor:
     """The executor of a name.
 
     Args:
-        name: `embedded`, `crun`, `runc`, or `auto`, which is the embedded one: it needs nothing installed,
-            starts fastest, and behaves alike everywhere.
+        name: `embedded`, `crun`, `runc`, or `auto`: the embedded one, which needs nothing installed and starts
+            fastest; where it has no system call filter for the machine, the first runtime that is installed.
         state_dir: where it keeps the few files of running containers.
 
     Raises:
         UsageError: an unknown name.
         DockcError: the runtime is not installed.
     """
+    if name == "auto":
+        name = _automatic()
     match name:
-        case "auto" | "embedded":
+        case "embedded":
             from dockc.runtime.executor.embedded import EmbeddedExecutor
 
             return EmbeddedExecutor(state_dir)
@@ -36,3 +39,12 @@ def choose(name: str, state_dir: Path) -> Executor:
             return RuntimeExecutor(name, state_dir)
         case _:
             raise UsageError(f"unknown executor {name!r}: one of {', '.join(NAMES)}")
+
+
+def _automatic() -> str:
+    from dockc.runtime.executor.runc import find_runtime
+    from dockc.runtime.executor.seccomp import program
+
+    if program(os.uname().machine) is not None:
+        return "embedded"
+    return next((name for name in ("crun", "runc") if find_runtime(name)), "embedded")

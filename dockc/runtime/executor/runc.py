@@ -40,8 +40,8 @@ class RuntimeExecutor:
     """
 
     def __init__(self, runtime: str, state_dir: Path) -> None:
-        path = shutil.which(runtime, path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin")
-        if path is None:
+        path = find_runtime(runtime)
+        if not path:
             raise DockcError(
                 f"{runtime} is not installed", hint="Install it, or use --executor=embedded, which needs nothing."
             )
@@ -168,10 +168,15 @@ def _status_of(trouble: str) -> int:
     return 127 if "not found" in low or "no such file or directory" in low else 126
 
 
+def find_runtime(name: str) -> str:
+    """The path of an installed runtime, or ""; the directories of administrators count too."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin") or ""
+
+
 def version(runtime: str) -> str:
     """First line of the runtime's own version, "" if it is not there."""
-    path = shutil.which(runtime)
-    if path is None:
+    path = find_runtime(runtime)
+    if not path:
         return ""
     done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
     return done.stdout.splitlines()[0] if done.stdout else ""

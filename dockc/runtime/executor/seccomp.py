@@ -129,6 +129,8 @@ _OCI_ARCHES = {
     "aarch64": ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
     "armv7l": ["SCMP_ARCH_ARM"],
     "riscv64": ["SCMP_ARCH_RISCV64"],
+    "ppc64le": ["SCMP_ARCH_PPC64LE"],
+    "s390x": ["SCMP_ARCH_S390X", "SCMP_ARCH_S390"],
 }
 
 _LD, _JEQ, _JGT, _JGE, _JSET, _RET = 0x20, 0x15, 0x25, 0x35, 0x45, 0x06
@@ -221,11 +223,11 @@ def oci_profile(machine: str) -> dict[str, Any] | None:
         return None
     allow = "SCMP_ACT_ALLOW"
 
-    def rule(name: str, op: str, value: int, value_two: int = 0) -> dict[str, Any]:
+    def rule(name: str, op: str, value: int, *, index: int = 0) -> dict[str, Any]:
         return {
             "names": [name],
             "action": allow,
-            "args": [{"index": 0, "value": value, "valueTwo": value_two, "op": op}],
+            "args": [{"index": index, "value": value, "valueTwo": 0, "op": op}],
         }
 
     return {
@@ -235,7 +237,7 @@ def oci_profile(machine: str) -> dict[str, Any] | None:
         "syscalls": [
             {"names": sorted(ALLOWED), "action": allow},
             {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS},
-            rule("clone", "SCMP_CMP_MASKED_EQ", _NEW_NAMESPACES, 0),
+            rule("clone", "SCMP_CMP_MASKED_EQ", _NEW_NAMESPACES, index=1 if machine == "s390x" else 0),
             *(rule("personality", "SCMP_CMP_EQ", value) for value in _PERSONALITIES),
             rule("socket", "SCMP_CMP_LT", _AF_ALG),
             rule("socket", "SCMP_CMP_EQ", _AF_ALG + 1),

@@ -119,6 +119,14 @@ def test_choice(tmp_path: Path) -> None:
         choose("lxc", tmp_path)
 
 
+def test_choice_on_a_machine_without_a_filter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dockc.runtime.executor.seccomp.program", lambda _: None)
+    monkeypatch.setattr("dockc.runtime.executor.runc.find_runtime", lambda name: f"/bin/{name}")
+    assert choose("auto", tmp_path).name == "crun"
+    monkeypatch.setattr("dockc.runtime.executor.runc.find_runtime", lambda _: "")
+    assert choose("auto", tmp_path).name == "embedded"
+
+
 def test_a_runtime_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     with pytest.raises(DockcError, match="crun is not installed"):
