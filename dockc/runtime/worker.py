@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from dockc.errors import SolveError, UsageError
+from dockc.runtime import ballast
 from dockc.runtime.refs.core import ProviderFactory, RefNotFound
 from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.refs.result import RefResult, ref_of
@@ -130,8 +131,10 @@ class Worker:
         self._options = options
         self._executor: Executor | None = None
         self._keys: SqliteKeyStorage | None = None
+        root = options.root or default_root()
+        ballast.settle(root)
         self.refs = RefManager(
-            options.root or default_root(),
+            root,
             snapshotter_name=options.snapshotter,
             provider_factory=options.provider_factory,
             on_removed=self._forget,
