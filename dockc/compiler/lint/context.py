@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from dockc.compiler import ast
 from dockc.compiler.instructions import build
+from dockc.compiler.lint.joined import command_text
 from dockc.compiler.lint.shell.commands import Shell, read
 from dockc.compiler.request import Rejected
 from dockc.grammar.cst import CommentLine, File, InstructionNode
@@ -81,7 +82,7 @@ class Script:
     """
 
     entry: Entry
-    instruction: ast.ShellDependent
+    instruction: ast.Instruction
     shell: Shell
     offsets: tuple[tuple[int, int], ...]
     onbuild: bool = False
@@ -170,12 +171,27 @@ class Context:
     @cached_property
     def runs(self) -> tuple[Script, ...]:
         """Scripts of all RUN instructions, those behind ONBUILD included."""
-        return tuple(script(entry, run) for entry, run in self.all_or_triggers(ast.Run))
+        make = self._peer_script if self.parity else script
+        return tuple(make(entry, run) for entry, run in self.all_or_triggers(ast.Run))
+
+    def _peer_script(self, entry: Entry, run: ast.Run) -> Script:
+        """The shell text as hadolint has it. Places in it are not known: hadolint gives none."""
+        onbuild = isinstance(entry.instruction, ast.Onbuild)
+        args = entry.node.commands[-1].args
+        if not run.prepend_shell or not args:
+            return Script(entry, run, read(" ".join(run.cmdline or ())), (), onbuild)
+        text = self.source.text[entry.node.logical.source_offset(args[0].start) : entry.node.span.end]
+        return Script(entry, run, read(command_text(text.replace("\r\n", "\n"), 0, self.file.escape)), (), onbuild)
 
 
-def script(entry: Entry, instruction: ast.ShellDependent) -> Script:
+def script(entry: Entry, instruction: ast.ShellDependent | ast.Healthcheck) -> Script:
     """The shell text of an instruction: the line, the heredoc's body, or the exec form's words joined by blanks."""
     onbuild = isinstance(entry.instruction, ast.Onbuild)
+    if isinstance(instruction, ast.Healthcheck):
+        words = instruction.test[1:]
+        if instruction.test[0] != "CMD-SHELL":
+            return Script(entry, instruction, read(" ".join(words)), (), onbuild)
+        return Script(entry, instruction, read(words[0]), _offsets(entry.node, words[0]), onbuild)
     words = instruction.cmdline or ()
     if not instruction.prepend_shell:
         return Script(entry, instruction, read(" ".join(words)), (), onbuild)
@@ -190,9 +206,9 @@ def script(entry: Entry, instruction: ast.ShellDependent) -> Script:
 
 def _offsets(node: InstructionNode, text: str) -> tuple[tuple[int, int], ...]:
     logical = node.logical
-    command = node.commands[-1]
-    begin = command.args[0].start if command.args else -1
-    if begin < 0 or not logical.text.startswith(text, begin):
+    args = node.commands[-1].args
+    begin = logical.text.find(text, args[0].start) if args and text else -1
+    if begin < 0:
         return ()
     pairs = [(0, logical.source_offset(begin))]
     pairs += [

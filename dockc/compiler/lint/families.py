@@ -91,7 +91,7 @@ def replace_argument(argument: Argument, script: Script, text: str, title: str, 
     return Fix(title, (Edit(script.span(argument.start, argument.end), text),), kind)
 
 
-def mounts(run: ast.ShellDependent) -> Iterator[dict[str, str]]:
+def mounts(run: ast.Instruction) -> Iterator[dict[str, str]]:
     """The `--mount` options of a RUN as key and value; keys in lower case."""
     if not isinstance(run, ast.Run):
         return
@@ -105,7 +105,7 @@ def target(mount: dict[str, str]) -> str:
     return mount.get("target") or mount.get("dst") or mount.get("destination") or ""
 
 
-def caches(run: ast.ShellDependent, *fragments: str) -> bool:
+def caches(run: ast.Instruction, *fragments: str) -> bool:
     """Whether a cache or tmpfs mount goes to a path that holds any of the fragments."""
     return any(
         fragment in target(mount)

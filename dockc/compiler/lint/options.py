@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any, TypeAlias
 
 from dockc.compiler.lint.context import Settings
 from dockc.grammar.diagnostic import Severity
+
+#: Runs ShellCheck on scripts that begin with `#!`: for each script, the comments of its `json1` output.
+Checker: TypeAlias = Callable[[Sequence[str]], Sequence[list[dict[str, Any]]]]
 
 PROFILES = ("dockc", "hadolint", "buildkit")
 
@@ -25,6 +29,7 @@ class LintOptions:
         severities: code to severity; None is off. Also switches a rule on that the profile leaves off.
         pragmas: whether suppressing comments count.
         shellcheck: None uses ShellCheck where it is installed, True demands it, False leaves it.
+        checker: what runs ShellCheck; None where it is not installed or not wanted.
         attrs: frontend options for the checks that compile (`build-arg:`, `target`, `platform`).
         images: what is known about base images: name without tag to architecture; all others run on the target platform.
         ignore_file: text of the context's ignore file, or None.
@@ -38,6 +43,7 @@ class LintOptions:
     severities: Mapping[str, Severity | None] = field(default_factory=lambda: MappingProxyType({}))
     pragmas: bool = True
     shellcheck: bool | None = None
+    checker: Checker | None = None
     attrs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     images: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     ignore_file: bytes | None = None

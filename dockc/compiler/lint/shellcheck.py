@@ -1,20 +1,298 @@
-"""ShellCheck on the scripts of a Dockerfile, through what `runtime` finds of it: see `dockc.compiler.lint.shellcheck`'s `Checker`.
+"""ShellCheck on the scripts of a Dockerfile.
 
-The compiler starts no processes. Whoever may (the command line, the language server) sets a checker.
+The compiler starts no processes: it makes the scripts and reads the findings; whoever may start processes gives a `Checker`
+(`dockc.shellcheck_runner` has one) in `LintOptions.checker`.
+
+A script is what the shell gets, below a head that tells ShellCheck what is known: `#!SHELL` and an `export NAME=1` for each variable
+that ENV, ARG or the builder sets. Findings are mapped back to the words of the Dockerfile. For hadolint's profile the scripts are
+hadolint's own, and of each RUN the last finding is kept, on its first line, as hadolint does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dockc.compiler import ast
+from dockc.compiler.lint.context import Context, Entry, Script, script
+from dockc.compiler.lint.families import alias, image
+from dockc.compiler.lint.finding import Finding
+from dockc.grammar.diagnostic import Severity
 
 if TYPE_CHECKING:
-    from dockc.compiler.lint.context import Context
-    from dockc.compiler.lint.finding import Finding
-    from dockc.compiler.lint.options import LintOptions
+    from dockc.compiler.lint.options import Checker, LintOptions
     from dockc.compiler.lint.pragmas import Pragmas
+
+#: Findings that say nothing about a Dockerfile: 2187 (ash is like dash), 1090 and 1091 (files that are not there).
+EXCLUDED = ("SC2187", "SC1090", "SC1091")
+#: In dockc's own profile also: a `#!` that is not on the first line of the script as we make it.
+_OWN_EXCLUDED = frozenset((*EXCLUDED, "SC1128"))
+
+_PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "FTP_PROXY", "ftp_proxy", "NO_PROXY", "no_proxy")
+_NOT_POSIX = ("pwsh", "powershell", "cmd")
+_SHEBANGS = tuple(f"#!{place}{name}" for place in ("/bin/", "/usr/bin/env ") for name in ("sh", "bash", "ksh"))
+_SHELLS = frozenset(["sh", "bash", "dash", "ash", "ksh", "busybox"])
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_URL = "https://www.shellcheck.net/wiki/"
+_DEFAULT = "/bin/sh -c"
+
+
+@dataclass(frozen=True, slots=True)
+class _Shell:
+    """What is known where a script runs: the SHELL as text, and names of variables."""
+
+    name: str = _DEFAULT
+    names: frozenset[str] = frozenset(_PROXIES)
+
+    def head(self, shell: str) -> str:
+        """The lines above the script."""
+        return f"#!{shell}\n" + "".join(f"export {name}=1\n" for name in sorted(self.names))
+
+
+class _Job(NamedTuple):
+    """A script to be checked: its text with head, how many lines that has, and where it belongs."""
+
+    text: str
+    head: int
+    entry: Entry
+    script: Script
 
 
 def findings(context: Context, pragmas: Pragmas, options: LintOptions) -> Iterator[Finding]:
     """Findings of all scripts; none where no checker is set."""
-    yield from ()
+    checker = options.checker
+    if checker is None or options.shellcheck is False:
+        return
+    if context.parity:
+        yield from _parity(context, pragmas, checker)
+    else:
+        yield from _own(context, pragmas, checker)
+
+
+def _run(checker: Checker, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, list[dict[str, Any]]]]:
+    """Jobs with what the checker says of them; equal scripts are checked once."""
+    unique = tuple(dict.fromkeys(job.text for job in jobs))
+    answers = dict(zip(unique, checker(unique), strict=True)) if unique else {}
+    for job in jobs:
+        yield job, answers[job.text]
+
+
+# --- hadolint's way
+
+
+def _parity(context: Context, pragmas: Pragmas, checker: Checker) -> Iterator[Finding]:
+    jobs = [*_hadolint_jobs(context, pragmas, triggers=False), *_hadolint_jobs(context, pragmas, triggers=True)]
+    for job, comments in _run(checker, jobs):
+        kept = [c for c in comments if f"SC{c['code']}" not in EXCLUDED]
+        if not kept:
+            continue
+        last = max(enumerate(kept), key=lambda pair: (*_place(pair[1]), pair[0]))[1]
+        yield Finding(
+            code=f"SC{last['code']}",
+            name=f"sc{last['code']}",
+            message=str(last["message"]),
+            severity=_severity(last),
+            span=job.entry.node.span,
+            lines=job.entry.node.lines,
+            url=f"{_URL}SC{last['code']}",
+        )
+
+
+def _place(comment: Mapping[str, Any]) -> tuple[int, int, int, int, str]:
+    return (comment["line"], comment["column"], _severity(comment).rank, comment["code"], comment["message"])
+
+
+def _hadolint_jobs(context: Context, pragmas: Pragmas, *, triggers: bool) -> Iterator[_Job]:
+    """Scripts of RUN, or with `triggers` those behind ONBUILD, which know of other triggers only."""
+    states = _States()
+    scripts = {s.entry.index: s for s in context.runs}
+    for _, item in _events(context, pragmas, triggers=triggers):
+        if isinstance(item, str):
+            states.pragma(item)
+            continue
+        entry, instruction = item
+        states.see(instruction)
+        if isinstance(instruction, ast.Run) and instruction.prepend_shell and entry.index in scripts:
+            text = scripts[entry.index].shell.text
+            shell = states.now
+            if any(name in shell.name for name in _NOT_POSIX) or _foreign(text):
+                continue
+            words = shell.name.split()
+            head = shell.head(words[0] if words else "")
+            yield _Job(head + text, head.count("\n"), entry, scripts[entry.index])
+
+
+def _foreign(text: str) -> bool:
+    """A script with a `#!` of something that ShellCheck does not know."""
+    return text.startswith("#!") and not text.startswith(_SHEBANGS)
+
+
+def _events(
+    context: Context, pragmas: Pragmas, *, triggers: bool
+) -> Iterator[tuple[int, str | tuple[Entry, ast.Instruction]]]:
+    """Instructions and shell pragmas in the order of the file."""
+    events: list[tuple[int, str | tuple[Entry, ast.Instruction]]] = []
+    for entry in context.entries:
+        found = entry.instruction
+        if isinstance(found, ast.Onbuild) != triggers or found is None:
+            continue
+        events.append((entry.line, (entry, found.trigger if isinstance(found, ast.Onbuild) else found)))
+    if not triggers:
+        events += [(line, name) for line, name in pragmas.shells]
+        events.sort(key=lambda event: event[0])
+    yield from events
+
+
+@dataclass(slots=True)
+class _States:
+    """Shell and variables from instruction to instruction; a stage begins with those of the stage that it builds on.
+
+    Attributes:
+        now: at the present instruction.
+        default: what a stage on an image begins with; only a pragma before anything else changes it.
+        stages: what each stage has come to.
+        aliases: index and name of stages, in order.
+    """
+
+    now: _Shell = _Shell()
+    default: _Shell = _Shell()
+    index: int = 0
+    begun: bool = False
+    stages: dict[int, _Shell] = field(default_factory=dict)
+    aliases: dict[int, str] = field(default_factory=dict)
+
+    def see(self, instruction: ast.Instruction) -> None:
+        """Take in an instruction."""
+        match instruction:
+            case ast.From():
+                self._stage(instruction)
+            case ast.Arg():
+                self._set(_Shell(self.now.name, self.now.names | {instruction.pairs[0].key.text}))
+            case ast.Env():
+                names = {pair.key.text.strip("\"'") for pair in instruction.pairs}
+                self._set(_Shell(self.now.name, self.now.names | names))
+            case ast.Shell():
+                self._set(_Shell(" ".join(instruction.shell), self.now.names))
+
+    def pragma(self, shell: str) -> None:
+        """Take in `# hadolint shell=`."""
+        new = _Shell(shell, self.now.names)
+        if not self.begun:
+            self.default = new
+        self._set(new)
+
+    def _set(self, shell: _Shell) -> None:
+        self.begun = True
+        self.now = self.stages[self.index] = shell
+
+    def _stage(self, from_: ast.From) -> None:
+        if not self.begun:
+            self.now = self.default
+        else:
+            base = image(from_.base.text).name
+            parent = next((index for index, name in self.aliases.items() if name == base), None)
+            self.index += 1
+            self.now = self.default if parent is None else self.stages.get(parent, self.default)
+        self.begun = True
+        self.stages[self.index] = self.now
+        if alias(from_):
+            self.aliases[self.index] = alias(from_)
+
+
+# --- dockc's own way
+
+
+def _own(context: Context, pragmas: Pragmas, checker: Checker) -> Iterator[Finding]:
+    for job, comments in _run(checker, list(_own_jobs(context, pragmas))):
+        starts = _line_starts(job.script.shell.text)
+        for comment in comments:
+            line = comment["line"] - job.head
+            code = f"SC{comment['code']}"
+            if line < 1 or code in _OWN_EXCLUDED:
+                continue
+            start = _offset(starts, line, comment["column"])
+            end = _offset(starts, comment["endLine"] - job.head, comment["endColumn"])
+            size = len(job.script.shell.text)
+            span = job.script.span(min(start, size), min(max(start, end), size))
+            yield Finding(
+                code=code,
+                name=code.lower(),
+                message=str(comment["message"]),
+                severity=_severity(comment),
+                span=span,
+                lines=context.source.lines_of(span),
+                column=context.source.position(span.start).column + 1,
+                url=f"{_URL}{code}",
+            )
+
+
+def _line_starts(text: str) -> list[int]:
+    return [0, *(match.end() for match in re.finditer("\n", text))]
+
+
+def _offset(starts: Sequence[int], line: int, column: int) -> int:
+    return starts[min(max(line, 1), len(starts)) - 1] + max(column, 1) - 1
+
+
+def _own_jobs(context: Context, pragmas: Pragmas) -> Iterator[_Job]:
+    """Scripts of RUN, CMD, ENTRYPOINT and HEALTHCHECK, also behind ONBUILD."""
+    states = _States()
+    events = [*_events(context, pragmas, triggers=False), *_events(context, pragmas, triggers=True)]
+    for _, item in sorted(events, key=lambda event: event[0]):
+        if isinstance(item, str):
+            states.pragma(item)
+            continue
+        entry, instruction = item
+        states.see(instruction)
+        found = _script(entry, instruction)
+        if found is None or not found.shell.text.strip():
+            continue
+        words = states.now.name.split()
+        shell = _interpreter(found.shell.text) or (words[0] if words else "/bin/sh")
+        name = shell.rsplit("/", 1)[-1].rsplit("\\", 1)[-1]
+        if name not in _SHELLS:
+            continue
+        names = frozenset(n for n in states.now.names if _NAME.fullmatch(n))
+        head = _Shell(states.now.name, names).head(f"/bin/{name if name != 'busybox' else 'sh'}")
+        yield _Job(head + found.shell.text, head.count("\n"), entry, found)
+
+
+def _interpreter(text: str) -> str:
+    """What a script's own `#!` names, or ""."""
+    if not text.startswith("#!"):
+        return ""
+    words = text[2:].partition("\n")[0].split()
+    if words and words[0].endswith("/env"):
+        words = words[1:]
+    return words[0] if words else "unknown"
+
+
+def _script(entry: Entry, instruction: ast.Instruction) -> Script | None:
+    """The shell-form script of an instruction, where it stands in the source as it is."""
+    if isinstance(instruction, ast.ShellDependent):
+        if not instruction.prepend_shell:
+            return None
+    elif not isinstance(instruction, ast.Healthcheck) or instruction.test[0] != "CMD-SHELL":
+        return None
+    found = script(entry, instruction)
+    return found if found.exact else None
+
+
+# --- the checker's answers
+
+
+def parse_answer(text: str, names: Sequence[str]) -> list[list[dict[str, Any]]]:
+    """What `shellcheck -f json1 NAME...` printed, as one list of comments a name."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for comment in json.loads(text).get("comments", ()):
+        if comment.get("file") in found:
+            found[comment["file"]].append(comment)
+    return [found[name] for name in names]
+
+
+def _severity(comment: Mapping[str, Any]) -> Severity:
+    level = comment["level"]
+    return Severity(level) if level in {"warning", "info", "style"} else Severity.ERROR
