@@ -174,6 +174,10 @@ class ClientSsh:
                 raise UsageError(f"duplicate agent ID {quote(ssh_id)}")
             self._sources[ssh_id] = self._source(ssh_id, rest.split(",") if equals else [])
 
+    def __bool__(self) -> bool:
+        """Whether anything is forwarded at all."""
+        return bool(self._sources)
+
     def find(self, ssh_id: str) -> SshSource | None:
         """See `SshAgents.find`."""
         return self._sources.get(ssh_id)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dockc.errors import DockcError
+from dockc.oci.gotext import quote
 from dockc.runtime import secrets
 from dockc.runtime.executor import syscalls
 from dockc.runtime.executor.base import ResolvedMount
@@ -219,9 +220,10 @@ class ExecMounts:
         if source is None:
             if option.optional:
                 return
-            if isinstance(agents, secrets.SshAgents):
-                raise DockcError(f"unset ssh forward key {ssh_id}", hint=f"Forward it with --ssh {ssh_id}")
-            raise DockcError(f'no SSH key "{ssh_id}" forwarded from the client', hint=f"Forward it with --ssh {ssh_id}")
+            hint = f"Forward it with --ssh {ssh_id}"
+            if isinstance(agents, secrets.SshAgents) and agents:
+                raise DockcError(f"unset ssh forward key {ssh_id}", hint=hint)
+            raise DockcError(f"no SSH key {quote(option.ID)} forwarded from the client", hint=hint)
         directory = self._private_directory()
         path = self._stack.enter_context(forward(source, directory, uid=option.uid, gid=option.gid, mode=option.mode))
         self._show(ResolvedMount(dest=self._dest(mount), source=path))

@@ -399,6 +399,8 @@ def test_nothing_forwarded(steps: Steps, agent: tuple[Agent, Path]) -> None:
     with pytest.raises(DockcError) as caught:
         steps.run(_ssh(steps, 11))
     assert caught.value.message == 'no SSH key "default" forwarded from the client'
+    with pytest.raises(DockcError, match="no SSH key"):
+        steps.run(_ssh(steps, 11), ssh=secrets.ClientSsh([]))
     with pytest.raises(DockcError) as caught:
         steps.run(_ssh(steps, 11), ssh=secrets.ClientSsh([f"other={agent[1]}"]))
     assert caught.value.message == "unset ssh forward key default"
