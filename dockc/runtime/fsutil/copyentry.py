@@ -200,6 +200,8 @@ class EntryWriter:
             raise failed("listxattr", shown, error, wrap="failed to copy xattrs") from error
         owner = self._options.owner or facts.owner
         mode = None if stat.S_ISLNK(status.st_mode) else self._mode(status.st_mode)
+        if stat.S_ISDIR(status.st_mode):  # it may have been there before
+            meta.forget_owner(item.target_fd, item.name)
         try:
             os.chown(item.name, owner.uid, owner.gid, dir_fd=item.target_fd, follow_symlinks=False)
             if mode is not None:

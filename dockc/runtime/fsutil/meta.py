@@ -10,6 +10,7 @@ import errno
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from dockc.runtime.fsutil.failure import FileError, explain, failed
@@ -36,6 +37,7 @@ class Facts:
 
 def chown(fd: int, name: str, owner: Owner, shown: str, *, wrap: str = "") -> None:
     """Change the owner of an entry, or remember it where the namespace lacks the ids."""
+    forget_owner(fd, name)
     try:
         os.chown(name, owner.uid, owner.gid, dir_fd=fd, follow_symlinks=False)
     except OSError as error:
@@ -46,6 +48,12 @@ def chown(fd: int, name: str, owner: Owner, shown: str, *, wrap: str = "") -> No
             marks.set_owner(_path(fd, name), owner.uid, owner.gid, status)
         except OSError:
             raise failed("lchown", shown, error, wrap=wrap) from error
+
+
+def forget_owner(fd: int, name: str) -> None:
+    """Take away an owner that was remembered, before another one is given."""
+    with suppress(OSError):
+        os.removexattr(_path(fd, name), marks.OWNER, follow_symlinks=False)
 
 
 def chmod(fd: int, name: str, mode: int, shown: str, *, wrap: str = "") -> None:

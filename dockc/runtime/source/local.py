@@ -16,6 +16,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -160,10 +161,12 @@ class LocalSource:
         return self._ref
 
     def __del__(self) -> None:
-        # Where the solver found the content in its cache, nobody has asked for the snapshot.
+        # Where the solver found the content in its cache, nobody has asked for the snapshot. The store may be
+        # closed by now, which gave up all holds.
         ref = getattr(self, "_ref", None)
         if ref is not None:
-            ref.release()
+            with suppress(Exception):
+                ref.release()
 
 
 def _directory(ctx: OpContext, name: str) -> Path:

@@ -164,7 +164,7 @@ def changes_between(old: Mapping[str, Row], new: Manifest) -> Changes:
 def _same(before: Row, now: Row) -> bool:
     if now.is_dir:
         return before.mode == now.mode
-    return not before.racy and replace(before, racy=False) == now
+    return not before.racy and before == now
 
 
 def _whole_link_groups(new: Manifest, written: dict[str, None]) -> None:
