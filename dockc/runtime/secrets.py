@@ -41,7 +41,9 @@ class SecretStore(Protocol):
 
 @runtime_checkable
 class SshAgents(Protocol):
-    """Knows what to forward under an id."""
+    """Knows what to forward under an id; false if nothing is forwarded at all."""
+
+    def __bool__(self) -> bool: ...
 
     def find(self, ssh_id: str) -> SshSource | None:
         """What is forwarded under this id, or None."""
