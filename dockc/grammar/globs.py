@@ -24,9 +24,7 @@ from dataclasses import dataclass
 from dockc.errors import DockcError
 from dockc.grammar.linear import Automaton, BadExpression
 
-GO_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
-    map(chr, range(0x2000, 0x200B))
-)
+GO_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 """What Go's strings.TrimSpace removes; `str.strip()` would also take the separators U+001C to U+001F."""
 
 _ESCAPED = frozenset(".+()$")

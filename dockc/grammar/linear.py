@@ -193,9 +193,7 @@ class _Parser:
             raise BadExpression("repeat count out of range")
         if item.kind != "one":  # an assertion holds twice where it holds once
             return [item] if low else []
-        rest = (
-            [_Item("star", item.accepts)] if high is None else [_Item("maybe", item.accepts)] * (high - low)
-        )
+        rest = [_Item("star", item.accepts)] if high is None else [_Item("maybe", item.accepts)] * (high - low)
         return [item] * low + rest
 
     def _escape(self) -> list[_Item]:
