@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from dockc.compiler.ast import Dockerfile, Instruction
     from dockc.compiler.image import ImageConfig
     from dockc.compiler.ir.ops import Value
+    from dockc.compiler.lower.context import Observer
     from dockc.compiler.lower.contexts import MainContext
     from dockc.compiler.options import CompileOptions
     from dockc.compiler.resolve import Answers
@@ -167,14 +168,21 @@ def analyze(dockerfile: Dockerfile, options: CompileOptions, answers: Answers) -
     _prepare(state)
 
 
-def lower(dockerfile: Dockerfile, options: CompileOptions, answers: Answers, linter: Linter) -> Lowered:
-    """Lower a file.
+def lower(
+    dockerfile: Dockerfile,
+    options: CompileOptions,
+    answers: Answers,
+    linter: Linter,
+    observer: Observer | None = None,
+) -> Lowered:
+    """Lower a file; an `observer` is told of every step.
 
     Raises:
         CompileError: the file is wrong; with places.
         Unanswered: something must be known first.
     """
     state = _open(dockerfile, options, answers, linter)
+    state.observer = observer
     main, target, needed = _prepare(state)
     exclude = contexts.ignore_patterns(state, main)
     if exclude:
@@ -322,10 +330,14 @@ def _lower_step(state: Lowering, stage: StageState, step: Step) -> None:
     instruction = step.instruction
     stage.on_build = step.on_build
     expand = Expander(state.lex, stage, step, state.linter.within(instruction.comments))
+    if state.observer is not None:
+        state.observer.before(stage, step)
     try:
         LOWERERS[type(instruction)](state, stage, step, instruction, expand)
     except CompileError as error:
         raise located(error, step.lines) from None
+    if state.observer is not None:
+        state.observer.after(stage, step)
 
 
 def _mark_scans(state: Lowering, stage: StageState) -> None:

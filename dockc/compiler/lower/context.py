@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dockc.compiler.options import CompileOptions
     from dockc.compiler.outline import ArgInfo
     from dockc.compiler.resolve import Answers, ImageAnswer, ImageRequest, Request
-    from dockc.compiler.stages import StageState
+    from dockc.compiler.stages import StageState, Step
     from dockc.grammar.globs import PatternMatcher
     from dockc.oci.gotime import Time
     from dockc.oci.platform import Platform
@@ -32,6 +32,16 @@ EPOCH = "SOURCE_DATE_EPOCH"
 DOCKERFILE_LANGUAGE = "Dockerfile"
 _FIRST_SECOND = -62135596800
 _LAST_SECOND = 253402300799
+
+
+class Observer:
+    """Is shown every stage before and after each of its steps; changes nothing. For explanations."""
+
+    def before(self, stage: StageState, step: Step) -> None:
+        """A step is about to be lowered."""
+
+    def after(self, stage: StageState, step: Step) -> None:
+        """A step has been lowered."""
 
 
 class Lowering:
@@ -52,6 +62,7 @@ class Lowering:
         ignore: patterns of .dockerignore, or None.
         invalid: operations that cannot be written out, and why; an error only if something needs them.
         groups: number of progress groups so far.
+        observer: is told of every step, or None.
     """
 
     def __init__(
@@ -86,6 +97,7 @@ class Lowering:
         self.pending: list[tuple[Hole, StageState, LocalSource]] = []
         self.invalid: dict[Op, str] = {}
         self.groups = 0
+        self.observer: Observer | None = None
         self._wanted: list[Request] = []
         self._images: dict[bytes, ImageConfig] = {}
 
