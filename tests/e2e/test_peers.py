@@ -1,0 +1,134 @@
+"""Images that dockc builds, in other people's hands; and a real Debian root from a real registry as the base."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+def need(program: str) -> str:
+    found = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if found is None:
+        pytest.skip(f"{program} is not installed")
+    return found
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """A Docker engine of our own."""
+    dockerd, docker = need("dockerd"), need("docker")
+    if os.geteuid() != 0:
+        pytest.skip("dockerd needs root")
+    folder = tmp_path_factory.mktemp("dockerd")
+    address = f"unix://{folder}/d.sock"
+    argv = [dockerd, "--data-root", folder / "data", "--exec-root", folder / "exec", "--host", address, "--pidfile", folder / "pid"]
+    argv += ["--iptables=false", "--ip6tables=false", "--bridge=none", "--storage-driver", "vfs"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(list(map(str, argv)), stdout=log, stderr=log)
+        try:
+            command = [docker, "-H", address]
+            deadline = time.monotonic() + 60
+            while subprocess.run([*command, "version"], capture_output=True, check=False).returncode != 0:
+                assert process.poll() is None, (folder / "log").read_text()
+                assert time.monotonic() < deadline, (folder / "log").read_text()
+                time.sleep(0.3)
+            yield command
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Debian's docker-registry on loopback."""
+    program = need("docker-registry")
+    folder = tmp_path_factory.mktemp("registry")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (folder / "config.yml").write_text(
+        f"version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {folder / 'data'}\nhttp:\n  addr: 127.0.0.1:{port}\n"
+    )
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([program, "serve", str(folder / "config.yml")], stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + 30
+            while True:
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                assert time.monotonic() < deadline, (folder / "log").read_text()
+                time.sleep(0.1)
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    folder = tmp_path / "hello"
+    shutil.copytree(REPO / "examples" / "hello", folder)
+    return folder
+
+
+def test_a_docker_engine_loads_and_runs_it(root, example, with_base, engine, tmp_path) -> None:
+    archive = tmp_path / "hello.tar"
+    root.build(example, *with_base, "-t", "hello:e2e", "-o", f"type=docker,dest={archive}")
+    loaded = subprocess.run([*engine, "load", "-i", archive], text=True, capture_output=True, check=True)
+    assert "hello:e2e" in loaded.stdout
+    ran = subprocess.run([*engine, "run", "--rm", "--network=none", "hello:e2e"], text=True, capture_output=True, check=True)
+    assert ran.stdout == "Hello from dockc:\n  digest\n  edge\n  layer\n  vertex\n"
+
+
+def test_skopeo_and_umoci_accept_it(root, example, with_base, tmp_path) -> None:
+    skopeo, umoci = need("skopeo"), need("umoci")
+    archive, layout = tmp_path / "hello.oci.tar", tmp_path / "layout"
+    root.build(example, *with_base, "-t", "hello:e2e", "-o", f"type=oci,dest={archive}")
+    inspected = subprocess.run([skopeo, "inspect", "--config", f"oci-archive:{archive}"], text=True, capture_output=True, check=True)
+    assert json.loads(inspected.stdout)["config"]["Cmd"] == ["/usr/bin/hello"]
+    subprocess.run([skopeo, "--insecure-policy", "copy", f"oci-archive:{archive}", f"oci:{layout}:hello"], check=True, capture_output=True)
+    subprocess.run([umoci, "unpack", "--image", f"{layout}:hello", tmp_path / "bundle"], check=True, capture_output=True)
+    assert (tmp_path / "bundle" / "rootfs" / "usr" / "bin" / "hello").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.slow
+def test_apt_works_on_a_debian_root_from_a_registry(root, context, registry, tmp_path_factory) -> None:
+    mmdebstrap, skopeo, umoci = need("mmdebstrap"), need("skopeo"), need("umoci")
+    folder = tmp_path_factory.mktemp("debian")
+    release = dict(line.partition("=")[::2] for line in Path("/etc/os-release").read_text().splitlines())
+    suite = release.get("VERSION_CODENAME", "stable").strip('"')
+    options = ["--variant=apt", '--aptopt=Acquire::Check-Valid-Until "false"', "--aptopt=Acquire::Languages none"]  # mirrors may lag
+    made = subprocess.run([mmdebstrap, *options, suite, str(folder / "root.tar")], text=True, capture_output=True, check=False)
+    assert made.returncode == 0, made.stderr[-2000:]
+    layout = folder / "layout"
+    subprocess.run([umoci, "init", "--layout", layout], check=True, capture_output=True)
+    subprocess.run([umoci, "new", "--image", f"{layout}:debian"], check=True, capture_output=True)
+    subprocess.run([umoci, "raw", "add-layer", "--image", f"{layout}:debian", folder / "root.tar"], check=True, capture_output=True)
+    subprocess.run(
+        [skopeo, "--insecure-policy", "copy", "--dest-tls-verify=false", f"oci:{layout}:debian", f"docker://{registry}/debian:root"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    dockerfile = (
+        f"FROM {registry}/debian:root AS work\n"
+        "RUN apt-get update && apt-get install -y --no-install-recommends hello\n"
+        "FROM work\nRUN hello > /said\n"
+    )
+    shown = root.build(context(dockerfile), "-o", "type=local,dest=out", "-t", f"{registry}/said:1", "--push")
+    assert shown.rstrip().endswith("2 steps run, 0 cached")
+    assert (root.home / "out" / "said").read_text() == "Hello, world!\n"
+    again = root.build(context(dockerfile), "-t", "said")
+    assert again.rstrip().endswith("0 steps run, 2 cached")
+    assert root.run("run", "said", "cat", "/said").stdout == "Hello, world!\n"
+    pushed = subprocess.run([skopeo, "inspect", "--tls-verify=false", f"docker://{registry}/said:1"], text=True, capture_output=True, check=True)
+    assert len(json.loads(pushed.stdout)["Layers"]) == 3
