@@ -146,6 +146,8 @@ def _enter_user_namespace() -> BuildNamespace:
     reason = plan.reason
     if mapper is not None:
         trouble = mapper.run()
+        if trouble and read_id_map("uid"):
+            raise DockcError(f"cannot map groups: {trouble}", hint="Compare /etc/subuid and /etc/subgid.")
         if trouble:
             reason = trouble
             plan = _MapPlan.single(uid, gid, trouble)

@@ -108,11 +108,23 @@ class ExecOp:
             hint=hint,
         )
 
+    def _foreign_hint(self) -> str:
+        """Why no program of an image for another machine type starts, or ""."""
+        from dockc.oci import platform as platforms
+
+        wanted, here = self._vertex.op.platform.Architecture, platforms.default().architecture
+        if wanted in ("", here):
+            return ""
+        return (
+            f"The step is for {wanted}, this machine is {here}: its programs start only with an emulator that is "
+            "registered with binfmt_misc (package qemu-user-static)."
+        )
+
     def _not_started(self, exc: ExecutorError, ctx: OpContext) -> ExecError:
         if exc.exit_status in (126, 127):
             # As a shell would: what is wrong goes to the log, the status to the error.
             ctx.log(STDERR, f"{exc.message}\n".encode("utf-8", "surrogateescape"))
-            return self._failed(f"exit code: {exc.exit_status}", exc.exit_status, exc.hint)
+            return self._failed(f"exit code: {exc.exit_status}", exc.exit_status, exc.hint or self._foreign_hint())
         return self._failed(exc.message, exc.exit_status, exc.hint)
 
 

@@ -75,6 +75,15 @@ def test_missing_program_is_127_and_says_so_in_the_log(steps: Steps) -> None:
     assert steps.log == 'exec: "nosuch": executable file not found in $PATH\n'
 
 
+def test_a_step_for_another_machine_says_what_is_missing(steps: Steps) -> None:
+    op = steps.op(args=["nosuch"])
+    op.platform.Architecture = "s390x"
+    with pytest.raises(ExecError) as caught:
+        steps.run(op)
+    assert "The step is for s390x" in caught.value.hint
+    assert "binfmt_misc" in caught.value.hint
+
+
 def test_unknown_user(steps: Steps) -> None:
     op = steps.op()
     _exec(op).meta.user = "bob"
