@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 META_KEY = "contenthash.v1"
 EMPTY = "sha256:" + hashlib.sha256(b"").hexdigest()
 _TREES_IN_MEMORY = 16
+_NAMES_COMPARED = 1000
 _MISSING_HINT = "Check the path in the build context or stage it is taken from, and what .dockerignore leaves out."
 
 
@@ -195,8 +196,21 @@ def _checksum(tree: HashTree, path: str, selector: Selector) -> str:
 def _lookup(tree: HashTree, path: str, *, follow: bool) -> bytes:
     found = tree.find(path, follow=follow)
     if found is None:
-        raise FileError(f"{quote('' if path == '/' else path)}: not found", hint=_MISSING_HINT)
+        raise FileError(f"{quote('' if path == '/' else path)}: not found", hint=_what_instead(tree, path))
     return tree.digest(*found)
+
+
+def _what_instead(tree: HashTree, path: str) -> str:
+    """A hint for a path that is not there: a name beside it that looks alike, if there is one."""
+    from difflib import get_close_matches
+
+    directory, name = posixpath.split(path)
+    above = tree.find(directory, follow=True)
+    if above is not None and above[1].is_dir:
+        alike = get_close_matches(name, [entry for entry, _ in tree.entries(*above)][:_NAMES_COMPARED], n=1)
+        if alike:
+            return f"Did you mean {quote(posixpath.join(directory, alike[0]))}?"
+    return _MISSING_HINT
 
 
 # --- selections -----------------------------------------------------------------------------------

@@ -242,6 +242,8 @@ class RefManager:
         with core.db.transaction():
             core.db.add(record, (parent.id,) if parent is not None else ())
             core.hold(record_id)
+            if parent is not None:
+                core.db.used(parent.id, now())
         return MutableRef(core, record_id, lock)
 
     def merge(self, refs: Sequence[ImmutableRef], *, description: str = "") -> ImmutableRef:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dockc.runtime.content.locks import try_lock
 from dockc.runtime.refs import database
-from dockc.runtime.refs.leases import forget_dead
+from dockc.runtime.refs.leases import forget_dead, living
 from dockc.runtime.snapshot.mounts import mounted_below, unmount
 from dockc.runtime.snapshot.removal import remove_tree
 
@@ -38,7 +38,10 @@ def recover(core: Core) -> None:
         for path in orphans:
             log.info("removing what an interrupted build left: %s", path.name)
             core.discard(path)
-        for path in (core.root / "staging").iterdir():
+        # Listed before the living are counted: a process locks its lease first and makes its directory then.
+        staged = list((core.root / "staging").iterdir())
+        alive = living(core.root)
+        for path in staged:
             if path.name not in alive:
                 clear_staging(path)
         core.content.clean()

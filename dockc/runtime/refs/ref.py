@@ -76,6 +76,7 @@ class ImmutableRef:
         core = self._core
         layers = core.stack(self._id)
         ensure_directories(core, layers, cancelled=cancelled, progress=progress)
+        core.db.used(self._id, now())
         with core.snapshotter.view(core.directories(layers)) as path:
             yield path
 
