@@ -102,6 +102,15 @@ def test_what_is_not_there(tree: Path) -> None:
         checksum_directory(tree, Selector("a", follow_links=True))
 
 
+def test_a_near_miss_is_named(tree: Path) -> None:
+    with pytest.raises(FileError) as raised:
+        checksum_directory(tree, Selector("dir/fil"))
+    assert raised.value.hint == 'Did you mean "/dir/file"?'
+    with pytest.raises(FileError) as raised:
+        checksum_directory(tree, Selector("nothing/like/it"))
+    assert ".dockerignore" in raised.value.hint
+
+
 def test_no_file_system_at_all() -> None:
     assert contenthash.checksum(None, Selector("/")) == EMPTY
     with pytest.raises(FileError, match=r"^/x: no such file or directory$"):
