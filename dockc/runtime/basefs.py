@@ -107,6 +107,9 @@ class _Root:
                 continue
             at = here
         info = at.stat()
+        if stat.S_ISDIR(info.st_mode):
+            self.add_dir(str(at)[1:])
+            return at
         if not stat.S_ISREG(info.st_mode):
             raise DockcError(f"{path}: not a regular file")
         self.add_dir(str(at.parent)[1:])
@@ -149,6 +152,11 @@ class _Root:
             for interpreter in script_programs(real):
                 self.add_program(interpreter, depth + 1)
 
+    def add_object(self, path: Path) -> None:
+        """Add what an added file needs, if it is a program or library."""
+        if path.is_file() and self.linker.elf(path) is not None:
+            self._add_libraries(path)
+
     def _add_libraries(self, program: Path) -> None:
         elf = self.linker.elf(program)
         musl = elf is not None and "ld-musl" in elf.interpreter
@@ -182,6 +190,22 @@ class _Root:
                 return
 
 
+def _add_tree(root: _Root, top: Path) -> None:
+    """Add all below a directory, and the shared libraries that its objects need; special files are left out.
+
+    Scripts are taken as they are: a library's first lines name interpreters that nobody runs.
+    """
+    for folder, names, files in os.walk(top):
+        names.sort()
+        root.add_dir(folder[1:])
+        for name in sorted([*files, *(n for n in names if Path(folder, n).is_symlink())]):
+            path = Path(folder, name)
+            if path.is_symlink() and not path.exists():
+                root.entries.setdefault(str(path)[1:], Entry(mode=0o777, target=os.readlink(path)))  # noqa: PTH115
+            elif path.is_symlink() or path.is_file():
+                root.add_object(root.add(path))
+
+
 def script_programs(path: Path) -> Iterator[Path]:
     """The programs that a script's first line names (`#!/usr/bin/env x` names two)."""
     with path.open("rb") as stream:
@@ -207,7 +231,7 @@ def find_program(name: str) -> Path:
     """
     if "/" in name:
         path = Path(os.path.abspath(name))  # noqa: PTH100 - resolve() would lose the links
-        if path.is_file():
+        if path.is_file() or path.is_dir():
             return path
         raise DockcError(f"{name}: no such program")
     found = shutil.which(name, path=f"{DEFAULT_PATH}:{os.environ.get('PATH', '')}")
@@ -220,7 +244,8 @@ def collect(programs: Sequence[str], *, extra: Sequence[str] = ()) -> dict[str, 
     """The root file system of the named programs: path without leading slash to entry.
 
     Args:
-        programs: names or paths; empty means `DEFAULT_PROGRAMS`, as far as they are here.
+        programs: names or paths; a directory is taken with all below it; empty means `DEFAULT_PROGRAMS`, as
+            far as they are here.
         extra: paths of plain files to copy as they are.
     """
     root = _Root()
@@ -235,6 +260,10 @@ def collect(programs: Sequence[str], *, extra: Sequence[str] = ()) -> dict[str, 
     root.entries["etc/group"] = Entry(mode=0o644, data=_GROUP)
     for program in programs or _present(DEFAULT_PROGRAMS):
         found = find_program(program)
+        if found.is_dir():
+            root.add(found)
+            _add_tree(root, found.resolve())
+            continue
         root.add_program(found)
         if PurePosixPath(program).name == "busybox":
             for applet in _applets(found):

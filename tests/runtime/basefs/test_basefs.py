@@ -124,6 +124,47 @@ def test_extra_files(tmp_path: Path) -> None:
     assert str(data)[1:] in basefs.collect(["sh"], extra=[str(data)])
 
 
+def test_directories_come_with_all_below(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    (top / "sub").mkdir(parents=True)
+    (top / "sub/data").write_text("x")
+    shutil.copy(shutil.which("ls") or "/bin/ls", top / "prog")
+    (top / "link").symlink_to("sub")
+    (top / "dangling").symlink_to("nowhere")
+    os.mkfifo(top / "fifo")
+    entries = basefs.collect([str(top)])
+    prefix = str(top)[1:]
+    below = {path for path in entries if path.startswith(prefix)}
+    assert below == {prefix, *(f"{prefix}/{n}" for n in ("sub", "sub/data", "prog", "link", "dangling"))}
+    assert entries[f"{prefix}/link"].target == "sub"
+    assert any(Path(path).name.startswith("libc.") for path in entries)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="chroot needs root")
+def test_a_language_with_its_library(tmp_path: Path) -> None:
+    python = Path("/usr/bin/python3")
+    if not python.exists():
+        pytest.skip("no Python of the system on this machine")
+    ask = "import os; print(os.path.dirname(os.__file__))"
+    library = subprocess.run([str(python), "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
+    entries = basefs.collect(["/usr/bin/python3", library])
+    root = tmp_path / "root"
+    root.mkdir()
+    with (tmp_path / "layer").open("w+b") as stream:
+        basefs.write_layer(entries, stream)
+        stream.seek(0)
+        with tarfile.open(fileobj=stream) as tar:
+            tar.extraction_filter = lambda member, _: member  # type: ignore[assignment]
+            tar.extractall(root)
+    done = subprocess.run(
+        ["chroot", str(root), "/usr/bin/python3", "-c", "import json, ssl, sqlite3; print(json.dumps([1]))"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("[1]\n", "")
+
+
 def test_busybox_brings_its_applets(tmp_path: Path) -> None:
     box = tmp_path / "busybox"
     box.write_text("#!/bin/sh\nprintf 'bin/ls\\nbin/wget\\nusr/bin/awk\\nbin/busybox\\n'\n")
