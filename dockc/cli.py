@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dockc.cli_lint import lint
 from dockc.errors import DockcError
 
 app = typer.Typer(
@@ -427,6 +428,9 @@ def format_files(
     from dockc.fmt import format_command
 
     return format_command(files or ["."], check=check, diff=diff, out=sys.stdout.write, log=sys.stderr.write)
+
+
+app.command()(lint)
 
 
 def _read(path: Path) -> bytes:

@@ -65,7 +65,7 @@ def format_command(arguments: Sequence[str], *, check: bool, diff: bool, out: Ca
         if check:
             log(f"would reformat {path}\n")
         elif not diff and path != STDIN:
-            _write(Path(path), after)
+            write_text(Path(path), after)
             log(f"reformatted {path}\n")
     if check or (paths != [STDIN] and not diff):
         log(f"{changed} file{'s' * (changed != 1)} {'would be ' if check else ''}reformatted, {len(paths) - changed - failed} unchanged\n")
@@ -84,7 +84,7 @@ def _read(path: str) -> str:
     return decode(sys.stdin.buffer.read() if path == STDIN else read_file(Path(path)))
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Replace a file, keeping its mode; through a link, what it points to."""
     from dockc.grammar.source import encode
 

@@ -46,6 +46,7 @@ class Rule:
         equivalents: codes in other tools, as `tool:code`.
         replaces: codes that are not reported again for a line where this rule has fired (dockc's own profile only).
         fixable: whether there is a fix, and how safe: "safe", "unsafe" or "".
+        changes: what a safe fix may change in what the file compiles to; a name in `dockc.compiler.lint.fixes.CHANGES`. "" is nothing.
         bad, good: example Dockerfiles; `fixed`: `bad` after all of this rule's fixes, or "".
     """
 
@@ -57,6 +58,7 @@ class Rule:
     equivalents: ClassVar[tuple[str, ...]] = ()
     replaces: ClassVar[tuple[str, ...]] = ()
     fixable: ClassVar[str] = ""
+    changes: ClassVar[str] = ""
     bad: ClassVar[str]
     good: ClassVar[str]
     fixed: ClassVar[str] = ""

@@ -28,6 +28,7 @@ class ApkNoCache(CommandRule):
     equivalents = ("hadolint:DL3019",)
     message = "Use the `--no-cache` switch to avoid the need to use `--update` and remove `/var/cache/apk/*` when done installing packages"
     fixable = "safe"
+    changes = "more words in RUN"
     bad = "FROM alpine:3\nRUN apk add curl\n"
     good = "FROM alpine:3\nRUN apk add --no-cache curl\n"
     fixed = "FROM alpine:3\nRUN apk add --no-cache curl\n"

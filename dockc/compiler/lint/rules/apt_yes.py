@@ -28,6 +28,7 @@ class AptYes(CommandRule):
     equivalents = ("hadolint:DL3014",)
     message = "Use the `-y` switch to avoid manual input `apt-get -y install <package>`"
     fixable = "safe"
+    changes = "more words in RUN"
     bad = "FROM debian:12\nRUN apt-get install curl\n"
     good = "FROM debian:12\nRUN apt-get install -y curl\n"
     fixed = "FROM debian:12\nRUN apt-get install -y curl\n"

@@ -30,6 +30,7 @@ class CopyNotAdd(Rule):
     hadolint_severity = Severity.ERROR
     equivalents = ("hadolint:DL3020",)
     fixable = "safe"
+    changes = "COPY for ADD"
     bad = "FROM debian:12\nADD app.py /app/\n"
     good = "FROM debian:12\nCOPY app.py /app/\n"
     fixed = "FROM debian:12\nCOPY app.py /app/\n"

@@ -28,6 +28,7 @@ class DnfYes(CommandRule):
     equivalents = ("hadolint:DL3038",)
     message = "Use the -y switch to avoid manual input `dnf install -y <package>`"
     fixable = "safe"
+    changes = "more words in RUN"
     bad = "FROM img:1\nRUN dnf install x-1.0\n"
     good = "FROM img:1\nRUN dnf install -y x-1.0\n"
     fixed = "FROM img:1\nRUN dnf install -y x-1.0\n"

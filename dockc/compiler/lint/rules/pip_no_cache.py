@@ -30,6 +30,7 @@ class PipNoCache(CommandRule):
     equivalents = ("hadolint:DL3042",)
     message = "Avoid use of cache directory with pip. Use `pip install --no-cache-dir <package>`"
     fixable = "safe"
+    changes = "more words in RUN"
     bad = "FROM python:3.13\nRUN pip install flask==3.0.3\n"
     good = "FROM python:3.13\nRUN pip install --no-cache-dir flask==3.0.3\n"
     fixed = "FROM python:3.13\nRUN pip install --no-cache-dir flask==3.0.3\n"

@@ -28,6 +28,7 @@ class UseraddNoLogInit(CommandRule):
     equivalents = ("hadolint:DL3046",)
     message = "`useradd` without flag `-l` and high UID will result in excessively large Image."
     fixable = "safe"
+    changes = "more words in RUN"
     bad = "FROM debian:12\nRUN useradd -u 1234567 ada\n"
     good = "FROM debian:12\nRUN useradd -l -u 1234567 ada\n"
     fixed = "FROM debian:12\nRUN useradd -l -u 1234567 ada\n"

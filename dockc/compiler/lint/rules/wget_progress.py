@@ -28,6 +28,7 @@ class WgetProgress(CommandRule):
     equivalents = ("hadolint:DL3047",)
     message = "Avoid use of wget without progress bar. Use `wget --progress=dot:giga <url>`. Or consider using `-q` or `-nv` (shorthands for `--quiet` or `--no-verbose`)."
     fixable = "safe"
+    changes = "more words in RUN"
     bad = "FROM debian:12\nRUN wget https://example.org/a\n"
     good = "FROM debian:12\nRUN wget -nv https://example.org/a\n"
     fixed = "FROM debian:12\nRUN wget -nv https://example.org/a\n"

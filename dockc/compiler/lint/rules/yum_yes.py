@@ -28,6 +28,7 @@ class YumYes(CommandRule):
     equivalents = ("hadolint:DL3030",)
     message = "Use the -y switch to avoid manual input `yum install -y <package>`"
     fixable = "safe"
+    changes = "more words in RUN"
     bad = "FROM img:1\nRUN yum install x-1.0\n"
     good = "FROM img:1\nRUN yum install -y x-1.0\n"
     fixed = "FROM img:1\nRUN yum install -y x-1.0\n"

@@ -28,6 +28,7 @@ class ZypperYes(CommandRule):
     equivalents = ("hadolint:DL3034",)
     message = "Non-interactive switch missing from `zypper` command: `zypper install -y`"
     fixable = "safe"
+    changes = "more words in RUN"
     bad = "FROM img:1\nRUN zypper install x-1.0\n"
     good = "FROM img:1\nRUN zypper -n install x-1.0\n"
     fixed = "FROM img:1\nRUN zypper -n install x-1.0\n"
