@@ -131,9 +131,11 @@ def run_directory(state_dir: Path) -> Iterator[Path]:
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
     _sweep(state_dir)
     directory = Path(tempfile.mkdtemp(prefix="run-", dir=state_dir))
-    lock = os.open(directory / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    new_lock = directory / f"{_LOCK}.new"
+    lock = os.open(new_lock, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        new_lock.rename(directory / _LOCK)  # never to be seen without its holder
         directory.chmod(0o711)
         yield directory
     finally:
