@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from dockc.compiler import ast
 from dockc.compiler.instructions import build
-from dockc.compiler.lint.joined import command_text
+from dockc.compiler.lint.joined import command
 from dockc.compiler.lint.shell.commands import Shell, read
 from dockc.compiler.request import Rejected
 from dockc.grammar.cst import CommentLine, File, InstructionNode
@@ -176,12 +176,18 @@ class Context:
 
     def _peer_script(self, entry: Entry, run: ast.Run) -> Script:
         """The shell text as hadolint has it. Places in it are not known: hadolint gives none."""
-        onbuild = isinstance(entry.instruction, ast.Onbuild)
+        _, text = self.peer_command(entry)
+        return Script(entry, run, read(text), (), isinstance(entry.instruction, ast.Onbuild))
+
+    def peer_command(self, entry: Entry) -> tuple[bool, str]:
+        """Whether hadolint takes an instruction's command for the exec form, and the command's text as hadolint has it."""
         args = entry.node.commands[-1].args
-        if not run.prepend_shell or not args:
-            return Script(entry, run, read(" ".join(run.cmdline or ())), (), onbuild)
+        if args and args[0].kind == "HEALTH_TYPE":
+            args = args[1:]
+        if not args:
+            return False, ""
         text = self.source.text[entry.node.logical.source_offset(args[0].start) : entry.node.span.end]
-        return Script(entry, run, read(command_text(text.replace("\r\n", "\n"), 0, self.file.escape)), (), onbuild)
+        return command(text.replace("\r\n", "\n"), 0, self.file.escape)
 
 
 def script(entry: Entry, instruction: ast.ShellDependent | ast.Healthcheck) -> Script:

@@ -18,6 +18,9 @@ ARCHIVES = (
 )  # fmt: skip
 
 
+_EXPANSION = re.compile(r"\$\{(?:[^{}]|\{[^{}]*\})*\}?")
+
+
 class CommandRule(Rule):
     """A rule about single commands of RUN scripts.
 
@@ -124,23 +127,29 @@ class Image(NamedTuple):
     digest: str
 
 
-def image(text: str) -> Image:
-    """Take a reference apart: `[REGISTRY/]NAME[:TAG][@DIGEST]`."""
+def image(text: str, *, parity: bool = True) -> Image:
+    """Take a reference apart: `[REGISTRY/]NAME[:TAG][@DIGEST]`. Colons in `${…}` belong to the variable.
+
+    With `parity`, as hadolint does: a registry is what has a dot in it. Without, also `localhost` and what has a port.
+    """
     text = unquoted(text)
-    rest, _, digest = text.partition("@")
-    slash = rest.find("/")
-    head = rest[:slash] if slash > 0 else ""
-    registry = head if "." in head or ":" in head or head == "localhost" else ""
-    if registry:
-        rest = rest[slash + 1 :]
-    colon = rest.rfind(":")
-    if colon > rest.rfind("/") and not _inside_braces(rest, colon):
-        return Image(registry, rest[:colon], rest[colon + 1 :], digest)
-    return Image(registry, rest, "", digest)
-
-
-def _inside_braces(text: str, at: int) -> bool:
-    return text.rfind("${", 0, at) > text.rfind("}", 0, at)
+    plain = _EXPANSION.sub(lambda m: "$" * len(m.group()), text) if "${" in text else text
+    registry = ""
+    dot = plain.find(".")
+    slash = plain.find("/", dot + 1) if dot > 0 else -1
+    first = plain.partition("/")[0] if "/" in plain else ""
+    if not parity and "." not in first and (":" in first or first == "localhost"):
+        dot, slash = 0, len(first)
+    if slash > dot + 1:
+        registry = text[:slash]
+        text, plain = text[slash + 1 :], plain[slash + 1 :]
+    ends = [i for i in (plain.find(":"), plain.find("@")) if i >= 0]
+    end = min(ends, default=len(text))
+    name, rest, plain = text[:end], text[end:], plain[end:]
+    at = plain.find("@")
+    digest = rest[at + 1 :] if at >= 0 else ""
+    tag = rest[1 : at if at >= 0 else len(rest)] if rest.startswith(":") else ""
+    return Image(registry, name, tag, digest)
 
 
 def unquoted(text: str) -> str:
@@ -170,7 +179,8 @@ def declared(context: Context) -> Iterator[tuple[Entry, str]]:
     for entry in context.entries:
         found = entry.instruction.trigger if isinstance(entry.instruction, ast.Onbuild) else entry.instruction
         if isinstance(found, (ast.Arg, ast.Env)):
-            for pair in found.pairs:
+            pairs = found.pairs[:1] if context.parity and isinstance(found, ast.Arg) else found.pairs
+            for pair in pairs:
                 yield entry, pair.key.text
 
 

@@ -12,18 +12,80 @@ _COMMENTS = re.compile(r"(?:[ \t]*#[^\n]*\n+)+")
 _BLANKS = re.compile(r"[ \t]+")
 
 
-def command_text(text: str, at: int, escape: str) -> str:
-    """The command that begins at an offset of a Dockerfile's text (line breaks are `\\n`).
+def command(text: str, at: int, escape: str) -> tuple[bool, str]:
+    """Whether a command is in exec form, and its text (the words of the exec form joined by blanks).
 
     Args:
-        text: the whole file.
+        text: of the file; line breaks are `\\n`.
         at: where the command begins, behind flags.
         escape: the escape character.
     """
     if text.startswith("<<", at) and (found := _heredoc(text, at)) is not None:
-        return found
+        return False, found
+    if text.startswith("[", at) and (words := _exec_form(text, at, escape)) is not None:
+        return True, " ".join(words)
     line = _until_heredoc(text, at, escape)
-    return _until_end(text, at, escape) if line is None else line
+    return False, _until_end(text, at, escape) if line is None else line
+
+
+def _exec_form(text: str, at: int, escape: str) -> list[str] | None:
+    """The words of `["…", …]`, in which only the escape character escapes and only quotes; None where it is none."""
+    words: list[str] = []
+    at = _space(text, at + 1, escape)
+    while text.startswith('"', at):
+        found = _quoted(text, at + 1, escape)
+        if found is None:
+            return None
+        words.append(found[1])
+        at = _space(text, found[0], escape)
+        if not text.startswith(",", at):
+            break
+        at = _space(text, at + 1, escape)
+        if not text.startswith('"', at):
+            return None
+    return words if text.startswith("]", at) else None
+
+
+def _space(text: str, at: int, escape: str) -> int:
+    while at < len(text):
+        if found := _BLANKS.match(text, at):
+            at = found.end()
+        elif (joined := _break(text, at, escape)) is not None:
+            at = joined[0]
+        else:
+            break
+    return at
+
+
+def _quoted(text: str, at: int, escape: str) -> tuple[int, str] | None:
+    """A string's text up to its closing quote, and where that ends."""
+    out: list[str] = []
+    while at < len(text):
+        c = text[at]
+        if c == '"':
+            return at + 1, "".join(out)
+        if c == "\n":
+            return None
+        if c == escape:
+            if (joined := _break(text, at, escape)) is not None:
+                at = joined[0]
+                out.append(joined[1])
+                continue
+            run = at
+            while text.startswith(escape, run):
+                run += 1
+            if not text.startswith('"', run):
+                out.append(text[at:run])
+                at = run
+            elif run == at + 1:
+                out.append('"')
+                at = run + 1
+            else:
+                return None
+        else:
+            out.append(c)
+            at += 1
+    return None
 
 
 def _break(text: str, at: int, escape: str) -> tuple[int, str] | None:

@@ -34,10 +34,18 @@ def is_rfc3339(text: str) -> bool:
     return 1 <= month <= 12 and 1 <= day <= days[month - 1] and hour < 24 and minute < 60 and second <= 60
 
 
-def is_spdx(text: str) -> bool:
-    """One identifier of the SPDX licence list; expressions are none."""
-    from dockc.compiler.lint.spdx import IDENTIFIERS
+def is_spdx(text: str, *, parity: bool = False) -> bool:
+    """One identifier of the SPDX licence list; expressions are none.
 
+    Args:
+        text: the label's value.
+        parity: by the older list that hadolint 2.15.1 has, and with blanks behind it.
+    """
+    from dockc.compiler.lint.spdx import IDENTIFIERS, UNKNOWN_TO_HADOLINT
+
+    if parity:
+        text = text.rstrip()
+        return text in IDENTIFIERS and text not in UNKNOWN_TO_HADOLINT
     return text in IDENTIFIERS
 
 

@@ -115,7 +115,7 @@ def _hadolint_jobs(context: Context, pragmas: Pragmas, *, triggers: bool) -> Ite
             continue
         entry, instruction = item
         states.see(instruction)
-        if isinstance(instruction, ast.Run) and instruction.prepend_shell and entry.index in scripts:
+        if isinstance(instruction, ast.Run) and not context.peer_command(entry)[0]:
             text = scripts[entry.index].shell.text
             shell = states.now
             if any(name in shell.name for name in _NOT_POSIX) or _foreign(text):

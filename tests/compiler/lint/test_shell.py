@@ -20,7 +20,7 @@ def names(text: str) -> list[str]:
     ("text", "expected"),
     [
         ("apt-get update && apt-get install -y curl | cat", ["apt-get", "apt-get", "cat"]),
-        ("if [ -f x ]; then rm -rf x; fi", ["[", "rm"]),
+        ("if [ -f x ]; then rm -rf x; fi", ["rm"]),
         ("for i in a b; do echo $i; done", ["echo"]),
         ("case $x in a|b) one;; *) two;; esac", ["one", "two"]),
         ("f() { inner; }; f", ["inner", "f"]),

@@ -40,4 +40,4 @@ class CopyRoot(Rule):
             from_ = stages[entry.stage][0].instruction if 0 <= entry.stage < len(stages) else None
             if not context.parity and isinstance(from_, ast.From) and from_.base.text == "scratch":
                 continue
-            yield Hit(copy.span, "Copying from / to / might not be what you want", entry.node.lines)
+            yield Hit(copy.span, "Do not copy an entire filesystem from another stage", entry.node.lines)

@@ -32,7 +32,7 @@ class GoPin(Rule):
             packages = _run(script.shell.commands) or _installed(script.shell.commands)
             if not all(_pinned(package) for package in packages):
                 message = (
-                    "Pin versions in go install. Instead of `go install <package>` use `go install <package>@<version>`"
+                    "Pin versions in go. Instead of `go install <package>` use `go install <package>@<version>`"
                 )
                 yield Hit(script.instruction.span, message, script.entry.node.lines)
 

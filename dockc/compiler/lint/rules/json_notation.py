@@ -35,7 +35,11 @@ class JsonNotation(Rule):
         message = "Use arguments JSON notation for CMD and ENTRYPOINT arguments"
         for entry in context.entries:
             found = entry.instruction
-            if (isinstance(found, (ast.Cmd, ast.Entrypoint)) and found.prepend_shell) or (
-                isinstance(found, ast.Healthcheck) and found.test[:1] == ("CMD-SHELL",)
-            ):
+            if isinstance(found, (ast.Cmd, ast.Entrypoint)):
+                shell_form = found.prepend_shell
+            elif isinstance(found, ast.Healthcheck) and found.test[0] != "NONE":
+                shell_form = found.test[0] == "CMD-SHELL"
+            else:
+                continue
+            if not context.peer_command(entry)[0] if context.parity else shell_form:
                 yield Hit(found.span, message, entry.node.lines)

@@ -30,4 +30,4 @@ class MultipleCmd(Rule):
         """See the class."""
         for _, entries in each_stage(context):
             for entry in [e for e in entries if e.keyword == "CMD"][1:]:
-                yield Hit(entry.node.span, "Multiple `CMD` instructions found", entry.node.lines)
+                yield Hit(entry.node.span, "Multiple `CMD` instructions found. If you list more than one `CMD` then only the last `CMD` will take effect", entry.node.lines)

@@ -30,4 +30,4 @@ class MultipleEntrypoint(Rule):
         """See the class."""
         for _, entries in each_stage(context):
             for entry in [e for e in entries if e.keyword == "ENTRYPOINT"][1:]:
-                yield Hit(entry.node.span, "Multiple `ENTRYPOINT` instructions found", entry.node.lines)
+                yield Hit(entry.node.span, "Multiple `ENTRYPOINT` instructions found. If you list more than one `ENTRYPOINT` then only the last `ENTRYPOINT` will take effect", entry.node.lines)

@@ -23,7 +23,7 @@ class NoSudo(CommandRule):
     severity = Severity.WARNING
     hadolint_severity = Severity.ERROR
     equivalents = ("hadolint:DL3004",)
-    message = "Do not use sudo as it leads to unpredictable behavior"
+    message = "Do not use sudo as it leads to unpredictable behavior. Use a tool like gosu to enforce root"
     bad = "FROM debian:12\nRUN sudo make install\n"
     good = "FROM debian:12\nRUN make install\n"
 

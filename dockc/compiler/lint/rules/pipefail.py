@@ -45,7 +45,11 @@ class Pipefail(Rule):
                 script = scripts[id(entry)]
                 own = any(c.name == "set" and c.has_argument("pipefail") for c in script.shell.commands)
                 if script.shell.pipes and (context.parity or not own):
-                    message = "Set the SHELL option -o pipefail before RUN with a pipe in it."
+                    message = (
+                        "Set the SHELL option -o pipefail before RUN with a pipe in it. If you are using /bin/sh in an alpine image or "
+                        "if your shell is symlinked to busybox then consider explicitly setting your SHELL to /bin/ash, or disable "
+                        "this check"
+                    )
                     yield Hit(script.instruction.span, message, entry.node.lines)
 
 

@@ -25,7 +25,10 @@ class PointlessCommand(CommandRule):
     severity = Severity.INFO
     hadolint_severity = Severity.INFO
     equivalents = ("hadolint:DL3001",)
-    message = "This command makes no sense in a build step"
+    message = (
+        "For some bash commands it makes no sense running them in a Docker container like `ssh`, `vim`, `shutdown`, `service`, "
+        "`ps`, `free`, `top`, `kill`, `mount`, `ifconfig`"
+    )
     bad = "FROM debian:12\nRUN service cron start\n"
     good = "FROM debian:12\nRUN cron --version\n"
 

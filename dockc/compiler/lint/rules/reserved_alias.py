@@ -31,4 +31,4 @@ class ReservedAlias(Rule):
         """See the class."""
         for entry, from_ in context.all(ast.From):
             if alias(from_) in {"scratch", "context"}:
-                yield Hit(from_.span, "Reserved keyword used as stage name.", entry.node.lines)
+                yield Hit(from_.span, "stage name should not be a reserved word", entry.node.lines)

@@ -34,7 +34,7 @@ class SecretName(Rule):
                 seen.add(entry.index)
                 yield Hit(
                     entry.node.span,
-                    "Potentially sensitive data should not be used in the ARG or ENV commands",
+                    "Potentially sensitive data should not be used in the `ARG` or `ENV` commands",
                     entry.node.lines,
                 )
 

@@ -31,7 +31,7 @@ class UntaggedImage(Rule):
         """See the class."""
         names: set[str] = set()
         for entry, from_ in context.all(ast.From):
-            found = image(from_.base.text)
+            found = image(from_.base.text, parity=context.parity)
             known = found.name in names if context.parity else found.name.lower() in {n.lower() for n in names}
             own = alias(from_)
             if own:

@@ -17,6 +17,8 @@ _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)((?:\[[^\]\n]*\])*)\+?=")
 _REDIRECT = re.compile(r"(?:\d+|\{[A-Za-z_]\w*\})?(&>>|&>|<<<|<<-|<<|<>|<&|>&|>>|>\||<|>)")
 _RESERVED = frozenset(["then", "else", "elif", "fi", "do", "done", "esac", "}"])
 _DECLARING = frozenset(["declare", "export", "local", "readonly", "typeset"])
+_UNARY = re.compile(r"-[A-Za-z]+")
+_BINARY = re.compile(r"-[A-Za-z]+|\\[<>]|'(?:[=!<>]=|=~|~=|[<>=])'|\"(?:[=!<>]=|=~|~=|[<>=])\"|[=!<>]=|=~|~=|[<>=]")
 _FUNCTION = re.compile(r"([^\s|&;<>()\\'\"$`{}=]+)[ \t]*\([ \t]*\)")
 
 
@@ -131,7 +133,7 @@ class _Parser(WordReader):
 
     def _keyword(self) -> str:
         """The unquoted word here if it stands alone, else ""."""
-        m = re.compile(r"(?:[a-z]+|[{}!]|\[\[)(?=[\s;&|()<>]|$)").match(self.text, self.pos)
+        m = re.compile(r"(?:[a-z]+|[{}!])(?=[\s;&|()<>]|$)").match(self.text, self.pos)
         return m.group() if m else ""
 
     def _take(self, keyword: str) -> bool:
@@ -196,8 +198,9 @@ class _Parser(WordReader):
         elif keyword == "case":
             self.pos += 4
             words, body = self._case()
-        elif keyword == "[[":
-            self.pos += 2
+        elif self.peek() == "[":
+            keyword = "[[" if self.peek(2) == "[[" else "["
+            self.pos += len(keyword)
             words, body = self._condition()
         elif keyword in {"function", "coproc"}:
             self.pos += len(keyword)
@@ -304,35 +307,67 @@ class _Parser(WordReader):
         return tuple(words), tuple(body)
 
     def _condition(self) -> tuple[tuple[ast.Word, ...], tuple[ast.Node, ...]]:
-        """`[[ … ]]`: words and operators; a regular expression may hold brackets."""
+        """`[ … ]` and `[[ … ]]` behind the opening bracket: terms joined by operators; the words of all of them."""
         words: list[ast.Word] = []
+        before = self.pos
         self.lines()
-        regex = False
-        while not self.text.startswith("]]", self.pos):
-            c = self.peek()
-            if not c:
-                raise self.fail("expected ']]'")
-            if c in "()|&<>;" and not (c in "<>" and self.peek(2) in {"<(", ">("}):
-                if c == ";":
-                    raise self.fail("unexpected ';'")
-                self.pos += 1
-            else:
-                word = self.word(extra_breaks="") if not regex else self._regex()
-                if word is None:
-                    raise self.fail("expected a word")
-                words.append(word)
-                regex = self.text[word.start : word.end] == "=~"
-            self.lines()
-        self.pos += 2
-        if not words:
-            raise self.fail("empty condition")
+        if self.pos == before or self.peek() != "]":
+            self._terms(words)
+        if not self.text.startswith("]", self.pos):
+            raise self.fail("expected ']'")
+        self.pos += 2 if self.peek(2) == "]]" else 1
         return tuple(words), ()
 
-    def _regex(self) -> ast.Word | None:
+    def _terms(self, words: list[ast.Word]) -> None:
+        while True:
+            self._term(words)
+            self.lines()
+            if self.peek(2) not in {"&&", "||", "-a", "-o"}:
+                return
+            self.pos += 2
+            self.lines()
+
+    def _term(self, words: list[ast.Word]) -> None:
+        if self.peek() == "!":
+            self.pos += 1
+            self.lines()
+        if (opening := _escaped(self.text, self.pos, "(")) is not None:
+            self.enter()
+            self.pos = opening
+            self.lines()
+            self._terms(words)
+            closing = _escaped(self.text, self.pos, ")")
+            if closing is None:
+                raise self.fail("expected ')'")
+            self.pos = closing
+            self.depth -= 1
+        elif unary := _UNARY.match(self.text, self.pos):
+            self.pos = unary.end()
+            self.lines()
+            words.append(self._operand())
+        else:
+            words.append(self._operand())
+            regex = self.peek(2) in {"=~", "~="}
+            if (end := _binary(self.text, self.pos)) is not None:
+                self.pos = end
+                self.lines()
+                words.append(self._regex() if regex else self._operand())
+
+    def _operand(self) -> ast.Word:
+        word = None if self.peek() == "]" else self.word()
+        if word is None:
+            raise self.fail("expected a word")
+        last = word.parts[-1]
+        if isinstance(last, ast.Literal) and last.text.endswith("]") and "[" not in self.text[word.start : word.end]:
+            raise self.fail("missing space before ']'")
+        self.blanks()
+        return word
+
+    def _regex(self) -> ast.Word:
         start, level = self.pos, 0
         parts: list[ast.Part] = []
         while c := self.peek():
-            if level == 0 and c in " \t\n":
+            if level == 0 and c in " \t\n;&<>)":
                 break
             if c == "(":
                 level += 1
@@ -343,7 +378,10 @@ class _Parser(WordReader):
             else:
                 parts.append(ast.Literal(c))
                 self.pos += 1
-        return ast.Word(tuple(parts), start, self.pos) if parts else None
+        if not parts:
+            raise self.fail("expected a regular expression")
+        self.blanks()
+        return ast.Word(tuple(parts), start, self.pos)
 
     def _function(self) -> tuple[ast.Node, ...]:
         self.blanks()
@@ -441,6 +479,20 @@ class _Parser(WordReader):
         if operator in {"<<", "<<-"}:
             self._pending.append((_delimiter(self.text[target.start : target.end]), operator == "<<-"))
         return ast.Redirect(operator, target)
+
+
+def _escaped(text: str, at: int, bracket: str) -> int | None:
+    """Where a bracket ends that stands for itself, behind a backslash, or in quotes; None where there is none."""
+    for form in (bracket, f"\\{bracket}", f"'{bracket}'", f'"{bracket}"'):
+        if text.startswith(form, at):
+            return at + len(form)
+    return None
+
+
+def _binary(text: str, at: int) -> int | None:
+    """Where a comparison operator ends, or None."""
+    m = _BINARY.match(text, at)
+    return None if m is None or m.group() in {"-a", "-o"} else m.end()
 
 
 def _delimiter(text: str) -> str:
