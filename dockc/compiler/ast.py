@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
 
-from dockc.grammar.record import Record
 from dockc.grammar.source import Source, Span
+from dockc.lean import NamedTuple, Record
 
 
 class Word(NamedTuple):

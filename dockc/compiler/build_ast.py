@@ -22,8 +22,8 @@ from dockc.errors import SyntaxFailure
 from dockc.grammar.cst import File, InstructionNode
 from dockc.grammar.diagnostic import Diagnostic
 from dockc.grammar.parser import Parsed, parse
-from dockc.grammar.record import Record
 from dockc.grammar.source import Source, Span
+from dockc.lean import Record
 
 Location = tuple[tuple[int, int], ...]
 

@@ -5,7 +5,7 @@ Source: Go's time.ParseDuration; the messages are its own.
 
 from __future__ import annotations
 
-import re
+from dockc.lean import pattern
 
 _UNITS = {
     "ns": 1,
@@ -17,7 +17,7 @@ _UNITS = {
     "m": 60_000_000_000,
     "h": 3_600_000_000_000,
 }
-_PART = re.compile(r"([0-9]*)(?:(\.)([0-9]*))?([^.0-9]*)")
+_PART = pattern(r"([0-9]*)(?:(\.)([0-9]*))?([^.0-9]*)")
 _LIMIT = 1 << 63
 
 

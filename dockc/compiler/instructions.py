@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from dockc.compiler.ast import (
     CLASSES,
@@ -61,9 +60,14 @@ from dockc.grammar.cst import InstructionNode
 from dockc.grammar.gostr import lower, quote, trim, upper
 from dockc.grammar.options import BadOptions, options
 from dockc.grammar.source import Span, encode
+from dockc.lean import pattern
 
-_ONBUILD = re.compile(r"[\t\n\f\r ]*ONBUILD[\t\n\f\r ]*", re.IGNORECASE | re.ASCII)
-_STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*\Z")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_ONBUILD = pattern(r"[\t\n\f\r ]*ONBUILD[\t\n\f\r ]*", re.IGNORECASE | re.ASCII)
+_STAGE_NAME = pattern(r"[a-z][a-z0-9\-_.]*\Z")
 
 
 def build(node: InstructionNode, facts: list[LintFact]) -> Instruction:

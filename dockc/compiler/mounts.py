@@ -6,13 +6,17 @@ Source: BuildKit's frontend/dockerfile/instructions/commands_runmount.go.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 from dockc.compiler.numbers import NumberError, parse_bool, parse_size, parse_uint
 from dockc.compiler.suggest import nearest
 from dockc.errors import CompileError
 from dockc.grammar.gostr import lower, quote
 from dockc.grammar.options import BadOptions, options
+from dockc.lean import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 #: Mount types, and the sharing modes of cache mounts.
 TYPES = ("bind", "cache", "tmpfs", "secret", "ssh")

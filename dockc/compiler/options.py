@@ -15,7 +15,7 @@ from dockc.compiler.ir.module import Resources
 from dockc.compiler.ir.ops import NET_HOST, NET_NONE, NET_SANDBOX
 from dockc.compiler.numbers import NumberError, parse_bool, parse_int, parse_uint
 from dockc.errors import CompileError
-from dockc.grammar.record import Record
+from dockc.lean import Record
 from dockc.llb import caps as C  # noqa: N812
 from dockc.oci import platform as platforms
 from dockc.oci.gotext import quote

@@ -6,7 +6,6 @@ Source: BuildKit's frontend/dockerfile/instructions (bflag.go, parse.go).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
 
 from dockc.compiler.ast import Flag, Heredoc, LintFact, Word
 from dockc.compiler.mounts import suggested, ties
@@ -16,6 +15,11 @@ from dockc.grammar.cst import Command, InstructionNode, Token
 from dockc.grammar.diagnostic import Applicability, Diagnostic, Edit, Fix
 from dockc.grammar.gostr import lower, trim
 from dockc.grammar.source import Span
+from dockc.lean import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 #: Kinds of flags: with true or false, with one value, with any number of values.
 BOOL, STRING, STRINGS = "bool", "string", "strings"

@@ -26,7 +26,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from dockc.errors import DockcError, UsageError
-from dockc.grammar.record import Record
+from dockc.lean import Record
 from dockc.oci import platform as platforms
 from dockc.oci.platform import Platform
 

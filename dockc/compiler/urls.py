@@ -10,7 +10,7 @@ from __future__ import annotations
 from dockc.compiler import paths
 from dockc.compiler.numbers import NumberError, parse_bool
 from dockc.errors import CompileError
-from dockc.grammar.record import Record
+from dockc.lean import Record
 from dockc.llb import giturl
 from dockc.oci.gotext import quote
 

@@ -6,14 +6,12 @@ names are case-insensitive; a name may come once; `check` is also read from comm
 
 from __future__ import annotations
 
-import re
-from typing import NamedTuple
-
 from dockc.grammar.gostr import SPACES
 from dockc.grammar.source import BOM, Source
+from dockc.lean import NamedTuple, pattern
 
 NAMES = frozenset({"syntax", "escape", "check"})
-_DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*([^\n]+)\Z")
+_DIRECTIVE = pattern(r"([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*([^\n]+)\Z")
 _BLANKS = "\t\n\f\r "
 
 

@@ -6,8 +6,8 @@ from bisect import bisect_right
 from collections.abc import Iterable
 
 from dockc.grammar.diagnostic import Edit
-from dockc.grammar.record import Record
 from dockc.grammar.source import Span
+from dockc.lean import Record
 
 
 class OverlapError(ValueError):

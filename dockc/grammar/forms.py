@@ -7,21 +7,21 @@ BuildKit's frontend/dockerfile/parser/line_parsers.go and split_command.go.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from dockc.grammar.cst import Fault, FlagNode, Token
 from dockc.grammar.gostr import SPACES, quote, runes
 from dockc.grammar.lalr import Failure, Parser
 from dockc.grammar.source import decode, encode
 from dockc.grammar.tables import DOCKERFILE
+from dockc.lean import NamedTuple, pattern
 
 NOT_STRINGS = "when using JSON array syntax, arrays must be comprised of strings only"
 _MAX_DEPTH = 10000  # of Go's encoding/json
 _SEPARATORS = frozenset({"BLANKS", "SPACE", "FLAG_SPACE"})
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-_JSON_ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))")
+_JSON_ESCAPE = pattern(r"\\(?:u([0-9A-Fa-f]{4})|(.))")
 _BYTE_SPACES = ("\udc85", "\udca0")
-_PAIRS = re.compile("([\ud800-\udbff])([\udc00-\udfff])")
+_PAIRS = pattern("([\ud800-\udbff])([\udc00-\udfff])")
 _PARSERS: dict[tuple[str, bool], Parser] = {}
 
 
@@ -301,4 +301,4 @@ def json_string(literal: str) -> str:
         high, low = (ord(half) for half in match.groups())
         return chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
 
-    return runes(re.sub(_PAIRS, join, re.sub(_JSON_ESCAPE, put, value)))
+    return runes(_PAIRS.sub(join, _JSON_ESCAPE.sub(put, value)))

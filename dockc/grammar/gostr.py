@@ -7,7 +7,7 @@ not UTF-8.
 
 from __future__ import annotations
 
-import re
+from dockc.lean import pattern
 
 #: Inside of a character class: what Go's unicode.IsSpace accepts.
 SPACE = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -32,12 +32,12 @@ NUMBER_LIKE = (
     r"\U0001ed2f-\U0001ed3d\U0001f100-\U0001f10c"
 )
 
-_PLAIN = re.compile(r'[ !#-\[\]-~]*\Z')
+_PLAIN = pattern(r'[ !#-\[\]-~]*\Z')
 _SHORT = {
     "\a": r"\a", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v",
     '"': r"\"", "\\": r"\\",
 }  # fmt: skip
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE = pattern("[\ud800-\udfff]")
 
 
 def trim(text: str) -> str:

@@ -6,19 +6,18 @@ escapes kept; a delimiter with any part quoted leaves the body as it is.
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
-from typing import NamedTuple
 
 from dockc.grammar.lalr import Parser
 from dockc.grammar.tables import DOCKERFILE
 from dockc.grammar.word import Lex, WordError
+from dockc.lean import NamedTuple, pattern
 
 _LINE = Lex("\\", raw_quotes=True, raw_escapes=True, skip_unset_env=True)
 _PLAIN = Lex("\\", skip_unset_env=True)
 _QUOTED = Lex("\\", raw_quotes=True, skip_unset_env=True)
 _PARSER = Parser(DOCKERFILE, "\\", True)
-_TABS = re.compile(r"^\t+", re.MULTILINE)
+_TABS = pattern(r"(?m)^\t+")
 
 
 class Opener(NamedTuple):

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 from dockc.grammar.gostr import NUMBER_LIKE
+from dockc.lean import NamedTuple
 
 #: What a state does at a terminal: a state to shift to (>= 0), or ~rule to reduce by (< 0). `*` stands for the only
 #: action of a state that needs no lookahead: a reduction, or 0 to accept.

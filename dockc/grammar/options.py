@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from dockc.grammar.lalr import Failure, Parser
 from dockc.grammar.source import encode
 from dockc.grammar.tables import DOCKERFILE
+from dockc.lean import NamedTuple
 
 _PARSERS: list[Parser] = []
 

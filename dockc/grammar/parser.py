@@ -6,7 +6,6 @@ A fault spoils its own instruction only: reading goes on at the next one, so a f
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from dockc.grammar import forms
 from dockc.grammar.cst import (
@@ -28,6 +27,7 @@ from dockc.grammar.gostr import SPACES, lower
 from dockc.grammar.scanner import Blank, Comment, Problem, Scanner
 from dockc.grammar.source import Source, Span
 from dockc.grammar.word import WordError
+from dockc.lean import NamedTuple
 
 #: Keyword to form of arguments.
 FORMS: dict[str, Callable[[str, int, int, str], Form]] = {

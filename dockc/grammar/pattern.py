@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
 
 from dockc.grammar.gostr import NUMBER_LIKE, runes
+from dockc.lean import NamedTuple
 
 
 class BadPattern(ValueError):

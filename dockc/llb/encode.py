@@ -10,7 +10,7 @@ Every function returns the content of its message, without tag and length.
 
 from __future__ import annotations
 
-import hashlib
+from dockc.lean import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def varint(n: int) -> bytes:
 
 def digest(data: bytes) -> str:
     """The name of an operation: `sha256:` and the hex digest of its bytes."""
-    return "sha256:" + hashlib.sha256(data).hexdigest()
+    return "sha256:" + sha256(data)
 
 
 # --- fields: tag, then value; nothing for the default value ---------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 
@@ -15,5 +14,7 @@ def strings(values: Sequence[str]) -> str:
 
     Lone surrogates (bytes of the input that were no UTF-8) become the replacement character.
     """
+    import json
+
     text = json.dumps([re.sub(_SURROGATE, "\ufffd", v) for v in values], ensure_ascii=False, separators=(",", ":"))
     return re.sub(_ESCAPED, lambda m: f"\\u{ord(m.group()):04x}", text)

@@ -6,25 +6,21 @@ are the only ones that take them apart.
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator
 
 from dockc.errors import DigestMismatch, DockcError
+from dockc.lean import pattern
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from hashlib import _Hash
+    from typing import Protocol
+else:
+    Protocol = object
 
 CANONICAL = "sha256"
 _HEX_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
-_SHAPE = re.compile(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+")
-_LOWER_HEX = re.compile(r"[a-f0-9]*")
-_NEW: dict[str, Callable[[], _Hash]] = {
-    "sha256": hashlib.sha256,
-    "sha384": hashlib.sha384,
-    "sha512": hashlib.sha512,
-}
+_SHAPE = pattern(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[a-zA-Z0-9=_-]+")
+_LOWER_HEX = pattern(r"[a-f0-9]*")
 
 
 class InvalidDigest(DockcError):
@@ -87,11 +83,12 @@ class Hasher:
     __slots__ = ("_algorithm", "_hash", "size")
 
     def __init__(self, algorithm: str = CANONICAL) -> None:
-        make = _NEW.get(algorithm)
-        if make is None:
+        if algorithm not in _HEX_DIGITS:
             raise InvalidDigest("unsupported digest algorithm")
+        import hashlib  # loads OpenSSL, which compiling a file does without
+
         self._algorithm = algorithm
-        self._hash = make()
+        self._hash = hashlib.new(algorithm)
         self.size = 0
 
     def update(self, data: bytes | memoryview) -> None:
@@ -109,7 +106,6 @@ class Reader(Protocol):
 
     def read(self, size: int = -1, /) -> bytes:
         """At most `size` bytes; empty at the end."""
-        ...
 
 
 class VerifyingReader:

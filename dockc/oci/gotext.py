@@ -7,8 +7,9 @@ prints them alike.
 
 from __future__ import annotations
 
-import json
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _SHORT = {
     '"': '\\"',
@@ -53,6 +54,8 @@ def dump_json(value: Any, *, indent: int | None = None) -> bytes:
     Go writes struct fields in declaration order and map keys sorted; the caller says which is which
     by the order of its dicts (`sorted_map` for maps).
     """
+    import json
+
     separators = (",", ":") if indent is None else (",", ": ")
     text = json.dumps(value, ensure_ascii=False, separators=separators, indent=indent, allow_nan=False)
     # None of these characters can appear outside a string, so replacing in the whole text is safe.

@@ -11,11 +11,16 @@ import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from dockc.errors import DockcError
+from dockc.lean import Record, pattern, replace
 from dockc.oci.gotext import quote
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    T = TypeVar("T")
 
 _KNOWN_OS = frozenset(
     (
@@ -55,18 +60,14 @@ _MACHINES = {
 }
 _COMPONENT_PATTERN = "^[A-Za-z0-9_.-]+$"
 _OS_PATTERN = r"^([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.%-]*)((?:\+[A-Za-z0-9_.%-]+)*)\))?$"
-_COMPONENT = re.compile(_COMPONENT_PATTERN[1:-1])
-_OS = re.compile(_OS_PATTERN[1:-1])
-
-T = TypeVar("T")
-
+_COMPONENT = pattern(_COMPONENT_PATTERN[1:-1])
+_OS = pattern(_OS_PATTERN[1:-1])
 
 class InvalidPlatform(DockcError):
     """A text that names no platform."""
 
 
-@dataclass(frozen=True, slots=True)
-class Platform:
+class Platform(Record):
     """What an image runs on, in the words of the OCI specification (Go's GOOS and GOARCH).
 
     Attributes:

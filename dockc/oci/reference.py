@@ -6,10 +6,8 @@ implementation, because users and tests compare them.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
-
 from dockc.errors import DockcError
+from dockc.lean import Record, pattern, replace
 from dockc.oci import digest as digests
 
 DEFAULT_DOMAIN = "docker.io"
@@ -25,19 +23,18 @@ _DOMAIN = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}"
 
-_REFERENCE = re.compile(rf"((?:{_DOMAIN}/)?{_PATH})(?::({_TAG}))?(?:@({_DIGEST}))?")
-_NAME = re.compile(rf"(?:({_DOMAIN})/)?({_PATH})")
-_TAG_ONLY = re.compile(_TAG)
-_DIGEST_ONLY = re.compile(_DIGEST)
-_IDENTIFIER = re.compile(r"[a-f0-9]{64}")
+_REFERENCE = pattern(rf"((?:{_DOMAIN}/)?{_PATH})(?::({_TAG}))?(?:@({_DIGEST}))?")
+_NAME = pattern(rf"(?:({_DOMAIN})/)?({_PATH})")
+_TAG_ONLY = pattern(_TAG)
+_DIGEST_ONLY = pattern(_DIGEST)
+_IDENTIFIER = pattern(r"[a-f0-9]{64}")
 
 
 class InvalidReference(DockcError):
     """A text that names no image."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(Record):
     """An image name.
 
     Attributes:

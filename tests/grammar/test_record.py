@@ -8,7 +8,7 @@ import pickle
 
 import pytest
 
-from dockc.grammar.record import Record
+from dockc.lean import Record
 
 
 class Point(Record):

@@ -1,0 +1,226 @@
+"""What the standard library offers, for less time at every start: records, named tuples, patterns and digests.
+
+`Record` gives what `@dataclass(frozen=True, slots=True)` gives, `NamedTuple` what typing's gives, `pattern` what `re.compile` gives;
+type checkers treat them alike. The standard decorators compile half a dozen methods for each class and load `inspect`, `ast` and
+`typing`; here methods are shared, or made when they are first called. `dataclasses.fields`, `replace` and `is_dataclass` work on records.
+This module imports nothing heavy and nothing of ours; everyone may import it.
+"""
+
+from __future__ import annotations
+
+import re
+from _collections import _tuplegetter  # type: ignore[import-not-found]  # what collections.namedtuple is made of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, ClassVar, TypeVar, dataclass_transform
+    from typing import NamedTuple as NamedTuple
+
+    R = TypeVar("R", bound="Record")
+    Setter = Callable[[Any, Any], None]
+else:
+
+    def dataclass_transform(**_):
+        """A word to type checkers only."""
+        return lambda cls: cls
+
+
+_FIELDS: dict[type, Mapping[str, Any]] = {}
+
+
+class _Fields:
+    """`__dataclass_fields__`, made when somebody asks for it."""
+
+    def __get__(self, instance: object, owner: type[Record]) -> Mapping[str, Any]:
+        found = _FIELDS.get(owner)
+        if found is None:
+            import dataclasses
+
+            model = dataclasses.make_dataclass(owner.__name__, list(owner._setters))
+            found = _FIELDS[owner] = {field.name: field for field in dataclasses.fields(model)}
+        return found
+
+
+class _RecordType(type):
+    """Turns annotations into slots."""
+
+    _setters: dict[str, Setter]
+    _defaults: dict[str, Any]
+
+    def __new__(
+        mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, kw_only: bool = False
+    ) -> _RecordType:
+        own = [field for field, kind in namespace.get("__annotations__", {}).items() if "ClassVar" not in str(kind)]
+        defaults = {field: namespace.pop(field) for field in own if field in namespace}
+        namespace["__slots__"] = tuple(own)
+        cls = super().__new__(mcls, name, bases, namespace)
+        parent = bases[0] if bases and isinstance(bases[0], _RecordType) else None
+        cls._setters = dict(parent._setters) if parent else {}
+        cls._setters.update((field, cls.__dict__[field].__set__) for field in own)
+        cls._defaults = {**(parent._defaults if parent else {}), **defaults}
+        return cls
+
+
+@dataclass_transform(frozen_default=True, eq_default=True)
+class Record(metaclass=_RecordType):
+    """Base of frozen records: fields are the annotations of the class and its bases, in that order."""
+
+    _setters: ClassVar[dict[str, Setter]]
+    _defaults: ClassVar[dict[str, Any]]
+    __dataclass_fields__: ClassVar[Any] = _Fields()
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        setters = self._setters
+        if args:
+            if len(args) == len(setters) and not values:
+                for put, value in zip(setters.values(), args, strict=True):
+                    put(self, value)
+                return
+            if len(args) > len(setters):
+                raise TypeError(f"{type(self).__name__} has {len(setters)} fields, not {len(args)}")
+            placed = dict(zip(setters, args, strict=False))
+            if twice := placed.keys() & values.keys():
+                raise TypeError(f"{type(self).__name__} got {', '.join(sorted(twice))} twice")
+            values = {**placed, **values}
+        try:
+            for name, value in values.items():
+                setters[name](self, value)
+        except KeyError as error:
+            raise TypeError(f"{type(self).__name__} has no field {error}") from None
+        if len(values) != len(setters):
+            for name, default in self._defaults.items():
+                if name not in values:
+                    setters[name](self, default)
+            if missing := [name for name in setters if name not in values and name not in self._defaults]:
+                raise TypeError(f"{type(self).__name__} needs {', '.join(missing)}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__}.{name} is frozen")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__}.{name} is frozen")
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self._setters)
+
+    def __eq__(self, other: object) -> bool:
+        if other is self:
+            return True
+        return self._values() == other._values() if type(other) is type(self) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._values()))
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._setters)
+        return f"{type(self).__name__}({shown})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), dict(zip(self._setters, self._values(), strict=True)))
+
+
+def _restore(cls: type[Record], values: dict[str, Any]) -> Record:
+    return cls(**values)
+
+
+def replace(record: R, **changes: Any) -> R:
+    """A copy of a record with some fields changed, as `dataclasses.replace` makes it."""
+    values = {name: getattr(record, name) for name in record._setters}
+    return type(record)(**(values | changes))
+
+
+if not TYPE_CHECKING:
+
+    class _RowType(type):
+        """Turns annotations into the items of a tuple."""
+
+        def __new__(mcls, name, bases, namespace):
+            fields = tuple(namespace.get("__annotations__", ()))
+            namespace["__slots__"] = ()
+            if fields:
+                defaults = {field: namespace.pop(field) for field in fields if field in namespace}
+                namespace.update((field, _tuplegetter(at, field)) for at, field in enumerate(fields))
+                namespace.update(_fields=fields, _field_defaults=defaults, __match_args__=fields, __new__=_first)
+            return super().__new__(mcls, name, bases, namespace)
+
+    def _first(cls, *args, **values):
+        """The constructor until it is first called: makes the real one."""
+        owner = next(base for base in cls.__mro__ if "_fields" in base.__dict__)
+        names = {f"default_{field}": default for field, default in owner._field_defaults.items()}
+        declared = ", ".join(f"{field}=default_{field}" if field in owner._field_defaults else field for field in owner._fields)
+        code = f"lambda cls, {declared}: new(cls, ({', '.join(owner._fields)},))"
+        owner.__new__ = make = eval(code, {"new": tuple.__new__, "__name__": owner.__module__, **names})  # noqa: S307  field names only
+        return make(cls, *args, **values)
+
+    class NamedTuple(tuple, metaclass=_RowType):
+        """Base of named tuples: fields are the annotations of the class."""
+
+        _fields = ()
+        _field_defaults = {}  # noqa: RUF012
+
+        @classmethod
+        def _make(cls, values):
+            row = tuple.__new__(cls, values)
+            if len(row) != len(cls._fields):
+                raise TypeError(f"{cls.__name__} has {len(cls._fields)} fields, not {len(row)}")
+            return row
+
+        def _replace(self, **changes):
+            row = self._make(map(changes.pop, self._fields, self))
+            if changes:
+                raise ValueError(f"{type(self).__name__} has no field {', '.join(changes)}")
+            return row
+
+        def _asdict(self):
+            return dict(zip(self._fields, self, strict=True))
+
+        def __repr__(self):
+            shown = ", ".join(f"{name}={value!r}" for name, value in zip(self._fields, self, strict=True))
+            return f"{type(self).__name__}({shown})"
+
+        def __getnewargs__(self):
+            return tuple(self)
+
+
+class _Pattern:
+    """A pattern that is compiled when one of its methods is first asked for."""
+
+    __slots__ = ("__dict__", "_flags", "_text")
+
+    def __init__(self, text: str, flags: int) -> None:
+        self._text = text
+        self._flags = flags
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(re.compile(self._text, self._flags), name)
+        setattr(self, name, found)
+        return found
+
+
+if TYPE_CHECKING:
+
+    def pattern(text: str, flags: int = 0) -> re.Pattern[str]:
+        """A regular expression, compiled when it is first used."""
+        ...
+
+else:
+
+    def pattern(text, flags=0):
+        """A regular expression, compiled when it is first used."""
+        return _Pattern(text, flags)
+
+
+def sha256(data: bytes) -> str:
+    """Hexadecimal SHA-256 of a short text; does not load OpenSSL where the interpreter brings its own."""
+    found: str = _sha256(data).hexdigest()
+    return found
+
+
+try:
+    from _sha2 import sha256 as _sha256  # type: ignore[import-not-found, unused-ignore]
+except ImportError:
+    try:
+        from _sha256 import sha256 as _sha256  # type: ignore[import-not-found, no-redef, unused-ignore]
+    except ImportError:
+        from hashlib import sha256 as _sha256  # type: ignore[no-redef, unused-ignore]
