@@ -238,7 +238,7 @@ def _limit(request: LintRequest, config: Config, profile: str) -> int:
         text = "none"
     if text not in _THRESHOLDS:
         raise UsageError(f"unknown severity: {text}", hint=f"Choose one of {', '.join(_THRESHOLDS)}.")
-    return _THRESHOLDS[text] if text == "none" else _THRESHOLDS[text]
+    return _THRESHOLDS[text]
 
 
 # --- linting

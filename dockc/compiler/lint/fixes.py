@@ -173,9 +173,7 @@ def proven(before: Front, after: Front, changes: Iterable[str] = ("",)) -> bool:
     platforms = [PLATFORM, _OTHER] if "--platform" in before.source.text.lower() else [PLATFORM]
     for platform in map(parse, platforms):
         for index in range(len(one.stages)):
-            first, second = _product(before, str(index), platform), _product(after, str(index), platform)
-            if isinstance(first, str) and "repair" in names and not isinstance(second, str):
-                continue
+            first, second = _product(before, index, platform), _product(after, index, platform)
             if isinstance(first, str) or isinstance(second, str):
                 return False
             if not _alike(first, second, names):
@@ -200,8 +198,22 @@ class _Product:
     digests: tuple[str, ...]
 
 
-def _product(front: Front, target: str, platform: Platform) -> _Product | str:
+def _targeted(front: Front, index: int) -> tuple[Front, str]:
+    """A file and target that build a stage: by name, or as the last one of the file, cut off behind it where it has no name."""
+    assert front.result.dockerfile is not None
+    stages = front.result.dockerfile.stages
+    if index == len(stages) - 1:
+        return front, ""
+    name = stages[index].name
+    if name and name not in {stage.name for stage in stages[index + 1 :]}:
+        return front, name
+    text = front.source.text[: stages[index + 1].span.start]
+    return read(Source.from_text(text, front.source.name)), ""
+
+
+def _product(front: Front, index: int, platform: Platform) -> _Product | str:
     """What a stage compiles to with made-up base images, or why it does not."""
+    front, target = _targeted(front, index)
     options = CompileOptions(target=target, build_platforms=(normalize(platform),))
     answers = Answers()
     for _ in range(_QUESTIONS):
@@ -222,7 +234,7 @@ def _product(front: Front, target: str, platform: Platform) -> _Product | str:
 def _positional(marshalled: Iterable[tuple[str, bytes]]) -> tuple[llb.Op, ...]:
     """Operations whose inputs name positions in the list instead of digests, so that one change does not show in all that follow."""
     places: dict[str, str] = {}
-    out = []
+    out: list[llb.Op] = []
     for digest, data in marshalled:
         op = llb.parse(data)
         inputs = tuple(llb.Input(places.get(i.digest, i.digest), i.index) for i in op.inputs)
@@ -297,6 +309,18 @@ def _same_layers(one: list[dict[str, Any]], two: list[dict[str, Any]]) -> bool:
     return [h for h in one if not h.get("empty_layer")] == [h for h in two if not h.get("empty_layer")]
 
 
+def _more_slash(one: llb.Op, two: llb.Op) -> bool:
+    """Copies that differ in the slash at the end of their destination, which only the second has."""
+    if not isinstance(one.op, llb.FileOp) or not isinstance(two.op, llb.FileOp) or len(one.op.actions) != len(two.op.actions):
+        return False
+    actions = []
+    for old, new in zip(one.op.actions, two.op.actions, strict=True):
+        if isinstance(old.action, llb.Copy) and isinstance(new.action, llb.Copy) and new.action.dest == f"{old.action.dest}/":
+            new = replace(new, action=replace(new.action, dest=old.action.dest))
+        actions.append(new)
+    return replace(two, op=llb.FileOp(tuple(actions))) == one
+
+
 def _no_unpacking(one: llb.Op, two: llb.Op) -> bool:
     """Copies that differ in whether archives are unpacked."""
     return isinstance(one.op, llb.FileOp) and isinstance(two.op, llb.FileOp) and _packed(one) == _packed(two)
@@ -315,5 +339,5 @@ CHANGES = {
     "more words in RUN": Change("The command of the RUN gains words; nothing else differs.", _more_words, _run_history),
     "COPY for ADD": Change("Archives are not unpacked; nothing else differs.", _no_unpacking, _copy_history),
     "history": Change("Entries of the image's history that stand for no layer; operations and config are the same.", _never, _same_layers),
-    "repair": Change("Stages that did not build before build now; all others are the same.", _never, _never),
+    "destination gains a slash": Change("Destinations of COPY end with a slash; nothing else differs.", _more_slash, _copy_history),
 }

@@ -31,7 +31,7 @@ class CopyManyNeedsSlash(Rule):
     hadolint_severity = Severity.ERROR
     equivalents = ("hadolint:DL3021",)
     fixable = "safe"
-    changes = "repair"
+    changes = "destination gains a slash"
     bad = "FROM debian:12\nCOPY a b /app\n"
     good = "FROM debian:12\nCOPY a b /app/\n"
     fixed = "FROM debian:12\nCOPY a b /app/\n"

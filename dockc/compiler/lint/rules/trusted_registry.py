@@ -29,7 +29,7 @@ class TrustedRegistry(Rule):
     hadolint_severity = Severity.ERROR
     equivalents = ("hadolint:DL3026",)
     bad = '# dockc.toml: trusted-registries = ["quay.io"]\nFROM debian:12\n'
-    good = "FROM debian:12\n"
+    good = '# dockc.toml: trusted-registries = ["quay.io"]\nFROM quay.io/team/app:1\n'
 
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""

@@ -1,0 +1,117 @@
+"""Every rule on its own page's examples: it fires on the bad one, not on the good one, and its fix makes the fixed one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dockc.compiler.compile import read
+from dockc.compiler.lint.context import Context, Settings
+from dockc.compiler.lint.docs import page
+from dockc.compiler.lint.fixes import CHANGES, fix_source, proven
+from dockc.compiler.lint.formats.text import render
+from dockc.compiler.lint.options import LintOptions
+from dockc.compiler.lint.registry import all_rules, codes, get_rule
+from dockc.compiler.lint.rule import Rule
+from dockc.compiler.lint.runner import lint_source
+from dockc.grammar.diagnostic import Severity
+from dockc.grammar.source import Source
+
+GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "lint"
+
+SETTINGS = {
+    "DL3026": Settings(trusted_registries=("quay.io",)),
+    "DL3049": Settings(label_schema={"l": "text"}),
+    "DL3050": Settings(label_schema={"l": "text"}, strict_labels=True),
+    "DL3051": Settings(label_schema={"l": "text"}),
+    "DL3052": Settings(label_schema={"l": "url"}),
+    "DL3053": Settings(label_schema={"l": "rfc3339"}),
+    "DL3054": Settings(label_schema={"l": "spdx"}),
+    "DL3055": Settings(label_schema={"l": "hash"}),
+    "DL3056": Settings(label_schema={"l": "semver"}),
+    "DL3058": Settings(label_schema={"l": "email"}),
+}
+
+
+def options(code: str) -> LintOptions:
+    """Only this rule, switched on, knowing what its example is about."""
+    return LintOptions(
+        select=(code,),
+        severities={code: get_rule(code).severity or Severity.WARNING},
+        settings=SETTINGS.get(code, Settings()),
+        ignore_file=b"secret.txt\n" if code == "CopyIgnoredFile" else None,
+        images={"arm64v8/alpine": "arm64"} if code == "InvalidBaseImagePlatform" else {},
+        shellcheck=False,
+    )
+
+
+def fires(code: str, text: str) -> bool:
+    rule = get_rule(code)
+    if rule.check is Rule.check:
+        return any(f.code == code for f in lint_source(Source.from_text(text), options(code)).findings)
+    return any(True for _ in rule().check(Context(read(Source.from_text(text)).parsed.file, SETTINGS.get(code))))
+
+
+@pytest.mark.parametrize("code", codes())
+def test_fires_on_its_bad_example(code: str) -> None:
+    assert fires(code, get_rule(code).bad)
+
+
+@pytest.mark.parametrize("code", codes())
+def test_is_silent_on_its_good_example(code: str) -> None:
+    assert not fires(code, get_rule(code).good)
+
+
+@pytest.mark.parametrize("code", [c for c in codes() if get_rule(c).fixed])
+def test_fix_makes_its_fixed_example(code: str) -> None:
+    rule = get_rule(code)
+    result = fix_source(Source.from_text(rule.bad), options(code), unsafe=rule.fixable == "unsafe")
+    assert result.text == rule.fixed
+    assert not result.refused
+    assert {f.code for f in result.applied} == {code}
+
+
+@pytest.mark.parametrize("code", [c for c in codes() if get_rule(c).fixable == "safe"])
+def test_safe_fix_is_proven_and_unsafe_one_is_not_applied(code: str) -> None:
+    rule = get_rule(code)
+    before, after = read(Source.from_text(rule.bad)), read(Source.from_text(rule.fixed))
+    assert proven(before, after, {rule.changes})
+
+
+@pytest.mark.parametrize("code", [c for c in codes() if get_rule(c).fixable == "unsafe"])
+def test_unsafe_fix_needs_consent(code: str) -> None:
+    rule = get_rule(code)
+    assert fix_source(Source.from_text(rule.bad), options(code)).text == rule.bad
+
+
+@pytest.mark.parametrize("rule", all_rules(), ids=lambda r: r.code)
+def test_page_says_what_it_must(rule: type[Rule]) -> None:
+    text = page(rule)
+    assert rule.__doc__
+    assert "## Why" in rule.__doc__
+    assert not rule.summary.endswith(".")
+    assert rule.changes in {"", *CHANGES}
+    assert bool(rule.fixable) == bool(rule.fixed)
+    assert ("## Fix" in rule.__doc__) == bool(rule.fixable)
+    assert f"# {rule.code}: {rule.name}\n" in text
+
+
+def test_names_and_codes_are_unique() -> None:
+    assert len({rule.name for rule in all_rules()}) == len(codes()) == len(set(codes()))
+
+
+@pytest.mark.parametrize("code", codes())
+def test_report_of_the_bad_example(code: str, request: pytest.FixtureRequest) -> None:
+    """The rendered findings, in a file a rule; `--snapshot-update` writes it."""
+    rule = get_rule(code)
+    chosen = options(code)
+    report = lint_source(Source.from_text(rule.bad), chosen)
+    text = render([report]) or "(said by its twin)\n"
+    fixed = fix_source(Source.from_text(rule.bad), chosen, unsafe=True)
+    text += f"\n--- after its fix\n{fixed.text}" if fixed.applied else ""
+    file = GOLDEN / f"{code}.txt"
+    if request.config.getoption("update_snapshots", default=False):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    assert file.read_text() == text
