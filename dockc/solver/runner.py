@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from dockc.errors import DockcError, SolveError
+from dockc.errors import DockcError, SolveError, StoreError
 from dockc.solver.cachemanager import CacheManager, Provenance
 from dockc.solver.context import RunContext, in_thread, readable
 from dockc.solver.events import (
@@ -415,7 +415,13 @@ class Runner:
             if dep.preprocess is not None:
                 await dep.preprocess(context, result)
             if dep.content_digest is not None:
-                digest = await dep.content_digest(context, result)
+                try:
+                    digest = await dep.content_digest(context, result)
+                except StoreError:
+                    raise
+                except DockcError as error:
+                    message = f"failed to compute cache key: {error.message}"
+                    raise SolveError(message, vertex=command.vertex, hint=error.hint) from error
         active.contents[command.input] = digest
         return ContentDigestReady(command.ticket, digest)
 

@@ -200,11 +200,7 @@ def test_a_full_disk_is_said_and_leaves_a_store_that_works(root, context, with_b
 def test_kill_9_in_the_middle_leaves_nothing_running_and_a_good_store(dockc, context, with_base) -> None:
     folder = context("FROM base\nRUN echo first > /first\nRUN sleep 271828\n")
     process = dockc.start("build", folder, "--progress=plain", *with_base, start_new_session=True)
-    deadline = time.monotonic() + 60
-    seen = ""
-    while "RUN sleep" not in seen and time.monotonic() < deadline:
-        seen += process.stderr.readline()
-    time.sleep(1)
+    _wait_for(process, "RUN sleep")
     process.kill()
     process.wait()
     process.stdout.close()
@@ -223,14 +219,22 @@ def test_kill_9_in_the_middle_leaves_nothing_running_and_a_good_store(dockc, con
 def test_interrupt_ends_the_build_and_its_steps(root, context, with_base, sent, status) -> None:
     folder = context("FROM base\nRUN sleep 314159\n")
     process = root.start("build", folder, "--progress=plain", *with_base)
-    while "RUN sleep" not in process.stderr.readline():
-        pass
-    time.sleep(1)
+    _wait_for(process, "RUN sleep")
     process.send_signal(sent)
     _, rest = process.communicate(timeout=60)
     assert process.returncode == status, rest
     assert not _running("314159")
     assert root.run("doctor").stdout.rstrip().endswith("healthy")
+
+
+def _wait_for(process: subprocess.Popen[str], text: str) -> None:
+    """Read what is shown until a step is under way, and a moment longer."""
+    seen = ""
+    while text not in seen:
+        line = process.stderr.readline()
+        assert line, f"the build ended before {text!r}:\n{seen}"
+        seen += line
+    time.sleep(1)
 
 
 def _running(argument: str) -> bool:
