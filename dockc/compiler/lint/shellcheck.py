@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -107,7 +107,7 @@ def _place(comment: Mapping[str, Any]) -> tuple[int, int, int, int, str]:
 
 def _hadolint_jobs(context: Context, pragmas: Pragmas, *, triggers: bool) -> Iterator[_Job]:
     """Scripts of RUN, or with `triggers` those behind ONBUILD, which know of other triggers only."""
-    states = _States()
+    states = _States(parity=True)
     scripts = {s.entry.index: s for s in context.runs}
     for _, item in _events(context, pragmas, triggers=triggers):
         if isinstance(item, str):
@@ -151,12 +151,14 @@ class _States:
     """Shell and variables from instruction to instruction; a stage begins with those of the stage that it builds on.
 
     Attributes:
+        parity: whether to do exactly as hadolint does.
         now: at the present instruction.
         default: what a stage on an image begins with; only a pragma before anything else changes it.
         stages: what each stage has come to.
         aliases: index and name of stages, in order.
     """
 
+    parity: bool
     now: _Shell = _Shell()
     default: _Shell = _Shell()
     index: int = 0
@@ -170,12 +172,16 @@ class _States:
             case ast.From():
                 self._stage(instruction)
             case ast.Arg():
-                self._set(_Shell(self.now.name, self.now.names | {instruction.pairs[0].key.text}))
+                pairs = instruction.pairs[:1] if self.parity else instruction.pairs
+                self._variables(pair.key.text for pair in pairs)
             case ast.Env():
-                names = {pair.key.text.strip("\"'") for pair in instruction.pairs}
-                self._set(_Shell(self.now.name, self.now.names | names))
+                self._variables(pair.key.text.strip("\"'") for pair in instruction.pairs)
             case ast.Shell():
                 self._set(_Shell(" ".join(instruction.shell), self.now.names))
+
+    def _variables(self, names: Iterable[str]) -> None:
+        # hadolint 2.15.1 forgets the SHELL where a variable is declared.
+        self._set(_Shell(_DEFAULT if self.parity else self.now.name, self.now.names.union(names)))
 
     def pragma(self, shell: str) -> None:
         """Take in `# hadolint shell=`."""
@@ -239,7 +245,7 @@ def _offset(starts: Sequence[int], line: int, column: int) -> int:
 
 def _own_jobs(context: Context, pragmas: Pragmas) -> Iterator[_Job]:
     """Scripts of RUN, CMD, ENTRYPOINT and HEALTHCHECK, also behind ONBUILD."""
-    states = _States()
+    states = _States(parity=False)
     events = [*_events(context, pragmas, triggers=False), *_events(context, pragmas, triggers=True)]
     for _, item in sorted(events, key=lambda event: event[0]):
         if isinstance(item, str):
