@@ -64,7 +64,7 @@ def act(root: Path, action: tuple[object, ...]) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
         match kind, *rest:
             case "file", bytes(data), int(mode):
-                if not path.is_symlink():
+                if not path.is_symlink() and not path.is_fifo():  # opening a pipe would wait for a reader
                     path.write_bytes(data)
                     path.chmod(mode)
             case "dir", int(mode):
