@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dockc.compiler.compile import Compiled
     from dockc.compiler.resolve import Answers, Request
     from dockc.llb.definition import Definition
+    from dockc.record import Recorder
     from dockc.runtime.exporter.export import Exported
     from dockc.runtime.exporter.options import Output
     from dockc.runtime.registry.client import Client
@@ -105,10 +106,11 @@ class FailedStep(SolveError):
         self.ranges = ranges
 
 
-def build(request: BuildRequest, sink: StatusSink) -> Built:
+def build(request: BuildRequest, sink: StatusSink, recorder: Recorder | None = None) -> Built:
     """Build, and make all outputs.
 
-    Enters the builder's namespaces, so it must be called while the process has one thread.
+    Enters the builder's namespaces, so it must be called while the process has one thread. A `recorder` is told the sizes of
+    the steps' results; it is the caller's to put it before the sink.
 
     Raises:
         FailedStep: a step failed.
@@ -121,7 +123,7 @@ def build(request: BuildRequest, sink: StatusSink) -> Built:
     export.check(request.outputs, request.names)
     root = request.compile.store or default_root()
     enter_build_namespace()
-    return asyncio.run(_until_told(request, root, _Counting(sink)))
+    return asyncio.run(_until_told(request, root, _Counting(sink), recorder))
 
 
 class Terminated(DockcError):
@@ -130,12 +132,12 @@ class Terminated(DockcError):
     exit_code = 143
 
 
-async def _until_told(request: BuildRequest, root: Path, sink: _Counting) -> Built:
+async def _until_told(request: BuildRequest, root: Path, sink: _Counting, recorder: Recorder | None) -> Built:
     """Build; SIGTERM cancels like an interrupt does, so that no step outlives its builder."""
     import signal
 
     loop = asyncio.get_running_loop()
-    task = loop.create_task(_build(request, root, sink))
+    task = loop.create_task(_build(request, root, sink, recorder))
     told = False
 
     def stop() -> None:
@@ -152,8 +154,12 @@ async def _until_told(request: BuildRequest, root: Path, sink: _Counting) -> Bui
         raise
 
 
-def build_and_show(request: BuildRequest, *, mode: str, metadata_file: Path | None, iidfile: Path | None) -> Built:
+def build_and_show(
+    request: BuildRequest, *, mode: str, metadata_file: Path | None, iidfile: Path | None, record: Path | None = None
+) -> Built:
     """`dockc build`: build with a progress view on standard error, and write what the user wants to know.
+
+    A `record` of the steps is written also when one of them failed.
 
     Raises:
         DockcError: as `build`; the view has shown the failed step's log by then.
@@ -164,11 +170,15 @@ def build_and_show(request: BuildRequest, *, mode: str, metadata_file: Path | No
     from dockc.runtime.exporter.export import metadata_file as metadata_text
 
     view = make_view(mode, sys.stderr)
+    recorder = _recorder(view) if record is not None else None
     try:
-        built = build(request, view)
+        built = build(request, recorder or view, recorder)
     except BaseException as exc:
         view.finish(exc)
         raise
+    finally:
+        if recorder is not None and record is not None:
+            recorder.write(record)
     view.finish()
     digest = built.metadata.get("containerimage.digest", "")
     if metadata_file is not None:
@@ -182,7 +192,13 @@ def build_and_show(request: BuildRequest, *, mode: str, metadata_file: Path | No
     return built
 
 
-async def _build(request: BuildRequest, root: Path, sink: _Counting) -> Built:
+def _recorder(view: StatusSink) -> Recorder:
+    from dockc.record import Recorder
+
+    return Recorder(view)
+
+
+async def _build(request: BuildRequest, root: Path, sink: _Counting, recorder: Recorder | None) -> Built:
     from dockc.runtime.registry.client import Client
     from dockc.runtime.registry.credentials import DockerConfig
     from dockc.runtime.registry.hosts import HostsConfig
@@ -206,6 +222,8 @@ async def _build(request: BuildRequest, root: Path, sink: _Counting) -> Built:
         with Worker(options) as worker:
             compiled, answers = await _compile(request, inputs, worker, client, steps)
             exported = await _solve_and_export(request, inputs, compiled, worker, client, connect, steps, sink)
+            if recorder is not None:
+                recorder.measure((one.description, one.created_at, one.size) for one in worker.refs.usage())
     finally:
         client.close()
     return Built(compiled=compiled, exported=exported, executed=sink.executed, cached=sink.cached, answers=answers)

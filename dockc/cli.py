@@ -6,12 +6,14 @@ of modules that each command may load.
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from dockc.cli_explain import explain, lsp
 from dockc.cli_lint import lint
 from dockc.errors import DockcError
 
@@ -29,7 +31,7 @@ Context = Annotated[str, typer.Argument(help="The build context: a directory, or
 File = Annotated[
     str, typer.Option("--file", "-f", help="The Dockerfile; `-` reads standard input. Default: CONTEXT/Dockerfile.")
 ]
-Target = Annotated[str, typer.Option("--target", help="The stage to build, by name or index. Default: the last.")]
+Target = Annotated[str, typer.Option("--target", help="The stage to build, by name. Default: the last.")]
 BuildArg = Annotated[
     list[str], typer.Option("--build-arg", metavar="NAME[=VALUE]", help="Set a build argument; without a value, from the environment.")
 ]
@@ -192,6 +194,7 @@ def build(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the image's digest only.")] = False,
     metadata_file: Annotated[Path | None, typer.Option("--metadata-file", metavar="FILE", help="Write the result's digests as JSON.")] = None,
     iidfile: Annotated[Path | None, typer.Option("--iidfile", metavar="FILE", help="Write the image's digest.")] = None,
+    record: Annotated[Path | None, typer.Option("--record", metavar="FILE", help="Write times and sizes of the steps as JSON, for `dockc explain --graph`.")] = None,
     answers: Answers = None,
     offline: Offline = False,
     locked: Locked = None,
@@ -243,7 +246,7 @@ def build(
         snapshotter=snapshotter,
         parallelism=parallelism,
     )
-    build_and_show(request, mode="quiet" if quiet else progress, metadata_file=metadata_file, iidfile=iidfile)
+    build_and_show(request, mode="quiet" if quiet else progress, metadata_file=metadata_file, iidfile=iidfile, record=record)
 
 
 @app.command(name="run", context_settings={"allow_interspersed_args": False})
@@ -431,6 +434,8 @@ def format_files(
 
 
 app.command()(lint)
+app.command()(explain)
+app.command()(lsp)
 
 
 def _read(path: Path) -> bytes:
@@ -444,11 +449,21 @@ def _read(path: Path) -> bytes:
 
 def _write(data: bytes, output: Path | None) -> None:
     if output is not None:
-        output.write_bytes(data)
+        try:
+            output.write_bytes(data)
+        except OSError as exc:
+            from dockc.errors import UsageError
+
+            raise UsageError(f"cannot write {output}: {exc.strerror}") from exc
         return
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # Whoever read has gone. What is still buffered must not be tried again when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(141) from None
 
 
 def run(argv: list[str] | None = None) -> int:
@@ -465,8 +480,6 @@ def run(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("dockc: interrupted\n")
         return 130
-    except BrokenPipeError:
-        return 141
     except DockcError as exc:
         _report(exc)
         return exc.exit_code

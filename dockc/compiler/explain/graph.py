@@ -1,0 +1,105 @@
+"""The build graph of a Dockerfile as a picture wants it: stages as lanes, operations as nodes, who reads whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dockc.compiler.explain.trace import Lines, op_lines, stage_index
+from dockc.compiler.ir import ops as ir
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dockc.compiler.explain.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A stage, or (`line` 0) the sources that belong to none.
+
+    Attributes:
+        title: name or number, and base.
+        needed: the target needs it; an unneeded stage has no nodes.
+    """
+
+    title: str
+    line: int
+    needed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An operation.
+
+    Attributes:
+        digest: of the LLB vertex.
+        kind: `source`, `exec`, `file`, `merge`, `diff`.
+        label: its name without the step's number.
+        name: its full name.
+        lane: index of its lane; lines: where it is written, or None.
+        inputs: indices of the nodes it reads, each once.
+        output: it is the image's file system.
+    """
+
+    digest: str
+    kind: str
+    label: str
+    name: str
+    lane: int
+    lines: Lines | None
+    inputs: tuple[int, ...]
+    output: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A picture's content. Nodes come after those they read.
+
+    Attributes:
+        filename, text: the Dockerfile.
+    """
+
+    filename: str
+    text: str
+    lanes: tuple[Lane, ...]
+    nodes: tuple[Node, ...]
+
+
+def make_graph(found: Trace, digest: Callable[[ir.Op], str], text: str, filename: str) -> Graph:
+    """The graph of a compilation.
+
+    Args:
+        found: the compilation.
+        digest: of an operation.
+        text, filename: of the Dockerfile.
+    """
+    dockerfile = found.dockerfile
+    lanes = [Lane("sources", 0)]
+    for index, stage in enumerate(dockerfile.stages):
+        base = found.lowered.stages[index].base_name or stage.base.text
+        title = f"{stage.name or f'stage {index}'}: FROM {base}"
+        lanes.append(Lane(title, stage.lines[0], found.lowered.stages[index].dispatched))
+    numbers: dict[str, int] = {}
+    nodes: list[Node] = []
+    result = found.module.result
+    for op in found.module.ops():
+        name = digest(op)
+        if name in numbers:
+            continue  # written twice, built once
+        numbers[name] = len(nodes)
+        lines = op_lines(op)
+        lane = 1 + stage_index(dockerfile, lines[0]) if lines else 0
+        inputs = tuple(dict.fromkeys(numbers[digest(value.op)] for value in op.inputs()))
+        output = result is not None and op is result.op
+        nodes.append(Node(name, op.KIND, _label(op), op.meta.name, lane, lines, inputs, output))
+    return Graph(filename, text, tuple(lanes), tuple(nodes))
+
+
+def _label(op: ir.Op) -> str:
+    name = op.meta.name
+    if isinstance(op, ir.SourceOp) and not name:
+        return op.identifier
+    if name.startswith("["):
+        return name.partition("] ")[2] or name
+    return name or op.KIND

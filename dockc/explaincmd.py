@@ -1,0 +1,438 @@
+"""`dockc explain`: finds out what is asked about, gathers the facts, and has them put into words.
+
+    RULE, INSTRUCTION, PASS   -> a page
+    FILE:LINE                 -> what the line does          (a compilation that is watched)
+    FILE --plan               -> what would run              (the solver, with nothing executed)
+    FILE --graph              -> stages and operations       (and a build record, if there is one)
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dockc import frontend
+from dockc.errors import CompileError, UsageError
+from dockc.frontend import CompileRequest, Inputs
+
+if TYPE_CHECKING:
+    from dockc.compiler.explain.line import Key
+    from dockc.compiler.explain.trace import Trace
+    from dockc.compiler.lint.rule import Rule
+    from dockc.compiler.options import CompileOptions
+    from dockc.compiler.resolve import Answers, Request
+    from dockc.console.graph import Fact
+    from dockc.runtime.worker import Worker
+    from dockc.solver.op import CacheMap, ContentDigest, Op, OpContext
+    from dockc.solver.plan import PlannedVertex
+    from dockc.solver.result import Result
+    from dockc.solver.storage.base import KeyRecord
+    from dockc.solver.vertex import Vertex
+
+_PLACE = re.compile(r"(.+):([0-9]{1,9})")
+_SOME_FILES = 200
+
+
+# --- what is asked about --------------------------------------------------------------------------------
+
+
+def split_place(text: str) -> tuple[str, int]:
+    """`FILE:LINE` to its parts; line 0 where there is none. A file whose name ends so wins."""
+    match = _PLACE.fullmatch(text)
+    if match is None or Path(text).exists():
+        return text, 0
+    return match[1], int(match[2])
+
+
+def page(topic: str) -> str:
+    """The page of a rule, an instruction or a pass; a list for `rules` and `instructions`.
+
+    Raises:
+        UsageError: nothing of that name.
+    """
+    from dockc.compiler.explain.instructions import INSTRUCTIONS
+    from dockc.console import explain
+
+    folded = topic.strip()
+    if folded.lower() == "rules":
+        return explain.rule_list(_rules())
+    if folded.lower() == "instructions":
+        return "".join(f"{doc.keyword:<12} {doc.summary}\n" for doc in INSTRUCTIONS.values())
+    if folded.upper() in INSTRUCTIONS:
+        return explain.instruction_page(INSTRUCTIONS[folded.upper()])
+    if (found := _pass_page(folded)) is not None:
+        return found
+    from dockc.compiler.lint.registry import find_rule
+
+    try:
+        return explain.rule_page(find_rule(folded))
+    except UsageError as error:
+        raise UsageError(f"nothing is called {topic}", hint=error.hint or "`dockc explain rules` lists the rules.") from None
+
+
+def _rules() -> Sequence[type[Rule]]:
+    from dockc.compiler.lint.registry import all_rules
+
+    return sorted(all_rules(), key=lambda rule: rule.code)
+
+
+def _pass_page(name: str) -> str | None:
+    from dockc.compiler.passes import PASSES, PRESETS, get_pass
+    from dockc.console.explain import pass_page
+
+    if name not in PASSES:
+        return None
+    found = get_pass(name)
+    levels = [f"-O{level}" for level, preset in PRESETS.items() if name in preset.split(",")]
+    # The module's text is the pass's page where it says more than the class does.
+    import sys
+
+    pages = (found.__doc__ or "", sys.modules[found.__module__].__doc__ or "")
+    return pass_page(name, max(pages, key=len), levels)
+
+
+# --- a compilation --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A Dockerfile that was read for an explanation.
+
+    Attributes:
+        request, inputs: as for a build.
+        options: for one platform.
+        ask: answers the compiler.
+        made_up: base images are made up.
+        filename: as the user named it.
+    """
+
+    request: CompileRequest
+    inputs: Inputs
+    options: CompileOptions
+    ask: Callable[[tuple[Request, ...]], Answers]
+    made_up: bool
+    filename: str
+
+
+def look(request: CompileRequest, *, online: bool, filename: str) -> Looked:
+    """Read a Dockerfile. Without answers and not online, base images are made up.
+
+    Raises:
+        DockcError: it cannot be read.
+    """
+    inputs = frontend.load(request)
+    options = inputs.options.for_platform(inputs.platforms[0])
+    made_up = not online and request.answers is None and request.locked is None
+    ask = _imagined(request, inputs) if made_up else frontend.asker(request, inputs)
+    return Looked(request, inputs, options, ask, made_up, filename)
+
+
+def _imagined(request: CompileRequest, inputs: Inputs) -> Callable[[tuple[Request, ...]], Answers]:
+    """Files from the directories, everything else made up."""
+    from dockc.compiler.lint.compiled import made_up
+    from dockc.compiler.resolve import ContextRequest
+
+    files = frontend.asker(request, inputs)
+
+    def ask(requests: tuple[Request, ...]) -> Answers:
+        local = tuple(one for one in requests if isinstance(one, ContextRequest))
+        other = [one for one in requests if not isinstance(one, ContextRequest)]
+        return files(local).merged(made_up(other))
+
+    return ask
+
+
+def _trace(looked: Looked, line: int = 0) -> Trace:
+    from dockc.compiler.explain.trace import trace
+
+    try:
+        return trace(looked.inputs.front, looked.options, looked.ask, line, frontend.initial_answers(looked.request))
+    except CompileError as error:
+        error.source = (looked.inputs.front.source.name, looked.inputs.front.source.text)
+        raise
+
+
+def line(looked: Looked, number: int) -> str:
+    """What the instruction on a line does.
+
+    Raises:
+        UsageError: no such line, or nothing on it.
+        CompileError: the file is wrong.
+    """
+    from dockc.compiler.emit import digest
+    from dockc.compiler.explain.line import explain_line
+    from dockc.console.explain import line_text
+
+    source = looked.inputs.front.source
+    count = len(source.line_starts)
+    if not 1 <= number <= count:
+        raise UsageError(f"{looked.filename} has {count} line{'s' * (count != 1)}, not {number}")
+    reports = explain_line(_trace(looked, number), number, digest)
+    if not reports:
+        raise UsageError(f"{looked.filename}:{number} holds no instruction", hint=_next_instruction(looked, number))
+    files = {key: found for r in reports for key in r.keys if (found := _files(looked.inputs, key)) is not None}
+    return "\n".join(line_text(report, looked.filename, files, looked.made_up) for report in reports)
+
+
+def _next_instruction(looked: Looked, number: int) -> str:
+    for node in looked.inputs.front.parsed.file.instructions:
+        if node.lines[0] > number:
+            return f"The next instruction is on line {node.lines[0]}."
+    return ""
+
+
+def _files(inputs: Inputs, key: Key) -> Sequence[str] | None:
+    """Files of a local directory that a key is made of now; None for keys of another kind."""
+    from dockc.runtime.fsutil.walk import Filter, walk
+
+    directory = inputs.locals.get(key.source) if key.source else None
+    if directory is None:
+        return None
+    patterns = tuple(path.strip("/") for path in key.paths)
+    wanted = () if any(p in {"", "."} for p in patterns) else patterns
+    found = []
+    try:
+        for entry in walk(directory, Filter(include=wanted, exclude=key.exclude)):
+            if not stat.S_ISDIR(entry.status.st_mode):
+                found.append(entry.path)
+            if len(found) > _SOME_FILES:
+                break
+    except OSError:
+        return None
+    return found
+
+
+# --- the graph ------------------------------------------------------------------------------------------
+
+
+def graph(looked: Looked, form: str, record: Path | None) -> str:
+    """The graph of a file in one of the formats.
+
+    Raises:
+        UsageError: an unknown format; a record that cannot be read.
+        CompileError: the file is wrong.
+    """
+    from dockc.compiler.emit import digest
+    from dockc.compiler.explain.graph import make_graph
+    from dockc.console.graph import FORMATS, match_facts, render_graph
+
+    if form not in FORMATS:
+        raise UsageError(f"unknown format {form}", hint=f"Choose one of {', '.join(FORMATS)}.")
+    records = _facts(record) if record is not None else []
+    made = make_graph(_trace(looked), digest, looked.inputs.front.source.text, looked.filename)
+    return render_graph(made, form, match_facts(made, records))
+
+
+def _facts(path: Path) -> list[tuple[str, str, Fact]]:
+    from dockc.console.graph import Fact
+    from dockc.record import read_record
+
+    return [
+        (one.digest, one.name, Fact(None if one.cached else one.seconds, one.size, one.cached)) for one in read_record(path)
+    ]
+
+
+# --- the plan -------------------------------------------------------------------------------------------
+
+
+def plan(looked: Looked, *, insecure: bool = False) -> str:
+    """Which steps a build would run now. Nothing is executed; local directories are read.
+
+    Enters the builder's namespaces, so it must be called while the process has one thread.
+
+    Raises:
+        DockcError: the file is wrong, or something that must be known cannot be found out.
+    """
+    import asyncio
+
+    from dockc.console.explain import plan_text
+    from dockc.runtime.executor.rootless import enter_build_namespace
+    from dockc.runtime.worker import Worker, WorkerOptions, default_root
+
+    root = looked.request.store or default_root()
+    compiled, _ = frontend.compile_all(looked.request, looked.inputs, _ignore)
+    enter_build_namespace()
+    with Worker(WorkerOptions(root=root)) as worker:
+        found = asyncio.run(_plan(looked, [one.definition for one in compiled], worker, insecure=insecure))
+    rows = []
+    counts: dict[str, int] = {}
+    for one in found:
+        word = one.planned.state.value.upper()
+        counts[word] = counts.get(word, 0) + 1
+        rows.append((word, one.planned.vertex.name or one.planned.vertex.digest, one.line, one.reasons))
+    return plan_text(rows, counts, looked.filename)
+
+
+def _ignore(text: str) -> None:
+    """Warnings are for other commands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a plan: its line as text, and why it would run."""
+
+    planned: PlannedVertex
+    line: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Watched:
+    """An operation whose cache map and content digests are noted on the way.
+
+    Mutable: `map`, and the digests by input.
+    """
+
+    inner: Op
+    map: CacheMap | None = None
+    contents: dict[int, str] = field(default_factory=dict)
+
+    async def cache_map(self, ctx: OpContext) -> CacheMap:
+        """The operation's own."""
+        found = await self.inner.cache_map(ctx)
+        self.map = found
+        deps = tuple(
+            replace(dep, content_digest=self._noting(i, dep.content_digest)) if dep.content_digest is not None else dep
+            for i, dep in enumerate(found.deps)
+        )
+        return replace(found, deps=deps)
+
+    def _noting(self, index: int, digest: ContentDigest) -> ContentDigest:
+        async def note(ctx: OpContext, result: Result) -> str:
+            found = await digest(ctx, result)
+            self.contents[index] = found
+            return found
+
+        return note
+
+    async def exec(self, ctx: OpContext, inputs: Sequence[Result]) -> Sequence[Result | None]:
+        """The operation's own; asked for only where the planner may execute."""
+        return await self.inner.exec(ctx, inputs)
+
+
+async def _plan(looked: Looked, definitions: Sequence[object], worker: Worker, *, insecure: bool) -> list[Step]:
+    from dockc import settings
+    from dockc.llb.definition import Definition
+    from dockc.runtime.registry.client import Client
+    from dockc.runtime.registry.credentials import DockerConfig
+    from dockc.runtime.registry.hosts import HostsConfig
+    from dockc.runtime.source import base, local
+    from dockc.solver import graph as graphs
+    from dockc.solver.cachemanager import LocalCache
+    from dockc.solver.plan import plan as make_plan
+
+    watched: dict[str, _Watched] = {}
+
+    def resolve(vertex: Vertex) -> Op:
+        made = watched[vertex.digest] = _Watched(worker.resolve_op(vertex))
+        return made
+
+    known = [one for one in definitions if isinstance(one, Definition) and one.ops]
+    edges = [graphs.load(one) for one in known]
+    if not edges:
+        return []
+    cache = LocalCache(worker.keys, worker.results)
+    client = Client(config=DockerConfig.load(), hosts=HostsConfig.from_mapping(settings.registries()), insecure=insecure)
+    try:
+        planned = await make_plan(
+            resolve,
+            cache,
+            *edges,
+            may_execute=_is_local,
+            may_load=lambda vertex: True,
+            values={
+                base.REGISTRY: client,
+                base.OCI_STORES: looked.inputs.stores,
+                local.LOCALS: looked.inputs.locals,
+            },
+        )
+    finally:
+        client.close()
+    lines: dict[str, str] = {}
+    for one in known:
+        if one.source is not None:
+            for digest, locations in one.source.locations.items():
+                ranges = [r for location in locations for r in location.ranges]
+                if ranges:
+                    lines.setdefault(digest, str(min(r[0] for r in ranges)))
+    states = {one.vertex.digest: one for one in planned}
+    return [
+        Step(one, lines.get(one.vertex.digest, ""), _reasons(one, watched.get(one.vertex.digest), cache, states))
+        for one in planned
+        if not (_is_local(one.vertex) and one.state.value == "run")
+    ]
+
+
+def _is_local(vertex: Vertex) -> bool:
+    return vertex.op.WhichOneof("op") == "source" and vertex.op.source.identifier.startswith("local://")
+
+
+def _reasons(
+    one: PlannedVertex, op: _Watched | None, cache: object, states: Mapping[str, PlannedVertex]
+) -> tuple[str, ...]:
+    """Why a step would run, in words."""
+    from dockc.solver.cachemanager import LocalCache
+    from dockc.solver.miss import MissReason, explain
+    from dockc.solver.runner import Miss
+
+    if one.state.value == "depends":
+        return (one.reason,) if one.reason else ()
+    if one.state.value != "run" or op is None or op.map is None:
+        return ()
+    vertex = one.vertex
+    if vertex.options.ignore_cache:
+        return ("it was told to run (no cache)",)
+    assert isinstance(cache, LocalCache)
+    earlier = cache.similar(vertex.name, op.map.digest)
+    record = _record(vertex, op, op.map, earlier, states)
+    diff = explain(Miss(vertex.digest, record, earlier))
+    match diff.reason:
+        case MissReason.UNKNOWN:
+            return ("no step like it was built here: it is new, or its text has changed",)
+        case MissReason.OPERATION:
+            return tuple(_change(change.path, change.old, change.new) for change in diff.changes[:5])
+        case MissReason.RESULT:
+            return ("its result has been removed",)
+        case MissReason.CONTENT:
+            return tuple(f"files that it reads from {_shown(vertex, i)} have changed" for i in diff.inputs)
+        case MissReason.INPUT:
+            names = dict.fromkeys(_shown(vertex, i) for i in diff.inputs)
+            return tuple(f"it stands on {name}, which would run" for name in names)
+
+
+def _shown(vertex: Vertex, index: int) -> str:
+    if index >= len(vertex.inputs):
+        return "an input"
+    below = vertex.inputs[index].vertex
+    return below.name or below.op.source.identifier or below.digest
+
+
+def _record(
+    vertex: Vertex, op: _Watched, found: CacheMap, earlier: Sequence[KeyRecord], states: Mapping[str, PlannedVertex]
+) -> KeyRecord:
+    """The key that the step would get. Of an input that would not run, the key is one that was known."""
+    from dockc.solver.storage.base import KeyRecord
+
+    inputs = []
+    for i, edge in enumerate(vertex.inputs):
+        state = states.get(edge.vertex.digest)
+        runs = state is not None and state.state.value != "cached" and not _is_local(edge.vertex)
+        keys: list[object] = []
+        if not runs:
+            for old in earlier:
+                known = old.inputs[i].get("keys", ()) if i < len(old.inputs) else ()
+                keys += known if isinstance(known, Sequence) else ()
+        inputs.append({"keys": keys, "content": op.contents.get(i, "")})
+    return KeyRecord("", found.digest, 0, vertex.digest, vertex.name, found.preimage, tuple(inputs), 0)
+
+
+def _change(path: str, old: object, new: object) -> str:
+    if old is None:
+        return f"{path} is new: {new}"
+    if new is None:
+        return f"{path} is gone: {old}"
+    return f"{path} is {new}, was {old}"

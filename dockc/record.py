@@ -1,0 +1,131 @@
+"""Build records: how long each step took and what it takes on disk, kept as JSON for `dockc explain --graph`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dockc.errors import DockcError, UsageError
+
+if TYPE_CHECKING:
+    from dockc.solver.progress import SolveStatus, StatusSink
+
+VERSION = 1
+_LIMIT = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class VertexRecord:
+    """One step of a build.
+
+    Attributes:
+        digest: of the LLB vertex.
+        name: as it was shown.
+        started, completed: nanoseconds since the epoch, or None.
+        cached: its result was there.
+        error: why it failed, or "".
+        size: bytes that its result adds on disk, or None where it has none of its own.
+    """
+
+    digest: str
+    name: str
+    started: int | None = None
+    completed: int | None = None
+    cached: bool = False
+    error: str = ""
+    size: int | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took; None for a step that did not run to its end."""
+        if self.started is None or self.completed is None:
+            return None
+        return max(0, self.completed - self.started) / 1_000_000_000
+
+
+class Recorder:
+    """A sink of progress that remembers the steps and hands everything on.
+
+    Mutable state: the steps so far, in the order in which they were announced.
+    """
+
+    def __init__(self, inner: StatusSink) -> None:
+        self._inner = inner
+        self._steps: dict[str, VertexRecord] = {}
+
+    def __call__(self, status: SolveStatus, /) -> None:
+        """Take one batch."""
+        for event in status.vertexes:
+            old = self._steps.get(event.digest, VertexRecord(event.digest, event.name))
+            # A step may start twice: its key is looked up, later it runs. The last run counts.
+            self._steps[event.digest] = replace(
+                old,
+                started=old.started if event.started is None else event.started,
+                completed=event.completed,
+                cached=old.cached or event.cached,
+                error=event.error or old.error,
+            )
+        self._inner(status)
+
+    def measure(self, sizes: Iterable[tuple[str, int, int]]) -> None:
+        """Add sizes.
+
+        Args:
+            sizes: name of the step, time of making, bytes, of what the store holds; of one name the newest counts.
+        """
+        newest = {name: size for name, _, size in sorted(sizes, key=lambda one: one[1])}
+        for digest, step in self._steps.items():
+            if not step.name.startswith(("[internal]", "exporting")) and step.name in newest:
+                self._steps[digest] = replace(step, size=newest[step.name])
+
+    @property
+    def steps(self) -> tuple[VertexRecord, ...]:
+        """What is known of each step."""
+        return tuple(self._steps.values())
+
+    def write(self, path: Path) -> None:
+        """Write the record.
+
+        Raises:
+            DockcError: the file cannot be written.
+        """
+        document = {"version": VERSION, "vertices": [asdict(step) for step in self.steps]}
+        try:
+            path.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+        except OSError as error:
+            raise DockcError(f"cannot write {path}: {error.strerror}") from error
+
+
+def read_record(path: Path) -> tuple[VertexRecord, ...]:
+    """Read what `Recorder.write` wrote.
+
+    Raises:
+        UsageError: the file cannot be read or is no build record.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LIMIT + 1)
+        document = json.loads(data) if len(data) <= _LIMIT else None
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is no build record: {error}") from None
+    if not isinstance(document, Mapping) or document.get("version") != VERSION:
+        raise UsageError(f"{path} is no build record", hint="`dockc build --record FILE` writes one.")
+    found = document.get("vertices")
+    if not isinstance(found, list):
+        raise UsageError(f"{path} is no build record: it has no vertices")
+    return tuple(_vertex(path, one) for one in found)
+
+
+def _vertex(path: Path, one: Any) -> VertexRecord:
+    kinds: dict[str, tuple[type, ...]] = {
+        "digest": (str,), "name": (str,), "started": (int, type(None)), "completed": (int, type(None)), "cached": (bool,),
+        "error": (str,), "size": (int, type(None)),
+    }  # fmt: skip
+    if not isinstance(one, Mapping) or any(not isinstance(one.get(key), kind) for key, kind in kinds.items()):
+        raise UsageError(f"{path} is no build record: a vertex is not as it should be")
+    return VertexRecord(**{key: one[key] for key in kinds})
