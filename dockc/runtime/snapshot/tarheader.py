@@ -71,6 +71,7 @@ class TarReader:
         self._stream = stream
         self._max_header = max_header
         self._max_sparse = max_sparse
+        self._extended = {"g": 0, "x": 0}
         self._left = 0
         self._padding = 0
 
@@ -88,8 +89,8 @@ class TarReader:
         long_name = long_link = b""
         while (header := self._next_header()) is not None:
             kind = chr(header[156])
-            if kind in "xg":
-                records = parse_pax(self._extension(header))
+            if kind in ("x", "g"):
+                records = parse_pax(self._extension(header, kind))
                 if kind == "g":
                     shared = {**shared, **records}
                 else:
@@ -101,6 +102,7 @@ class TarReader:
             else:
                 member = self._member(header, kind, {**shared, **own}, long_name, long_link)
                 own, long_name, long_link = {}, b"", b""
+                self._extended["x"] = 0
                 yield member
 
     def _next_header(self) -> bytes | None:
@@ -144,10 +146,12 @@ class TarReader:
         self._left = size
         self._padding = -size % BLOCK
 
-    def _extension(self, header: bytes) -> bytes:
+    def _extension(self, header: bytes, kind: str = "x") -> bytes:
+        """The data of a header that speaks of others; those of one member, and all global ones, are one sum."""
         size = _number(header, 124, 12)
-        if not 0 <= size <= self._max_header:
+        if size < 0 or (total := self._extended[kind] + size + BLOCK) > self._max_header:
             raise InvalidTar(f"an extended header of {size} bytes is larger than {self._max_header}")
+        self._extended[kind] = total
         self._begin_data(size)
         data = self._stream.read(size)
         if len(data) < size:

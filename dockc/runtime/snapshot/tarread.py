@@ -91,7 +91,7 @@ def apply_layer(
         Cancelled: `cancelled` was set.
         OSError: the disk is full and the like.
     """
-    applier = _Applier(target, Stack(lowers), opaque, limits or Limits(), cancelled)
+    applier = _Applier(target, lowers, opaque, limits or Limits(), cancelled)
     try:
         return applier.run(stream)
     finally:
@@ -106,17 +106,21 @@ class _Applier:
     """One application. All state belongs to the calling thread."""
 
     def __init__(
-        self, target: Path, lower: Stack, opaque: str, limits: Limits, cancelled: threading.Event | None
+        self,
+        target: Path,
+        lowers: Sequence[Path],
+        opaque: str,
+        limits: Limits,
+        cancelled: threading.Event | None,
     ) -> None:
         self._target = str(target)
         self._root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        self._lower = lower
+        self._lower = Stack(lowers)
+        self._whole = Stack((*lowers, target))
         self._opaque = opaque
         self._limits = limits
         self._cancelled = cancelled
         self._parents: dict[str, int] = {}
-        self._made: set[str] = set()
-        self._whiteouts: set[str] = set()
         self._times: list[tuple[str, int]] = []
         self._entries = self._size = self._total = 0
 
@@ -170,7 +174,6 @@ class _Applier:
             if was_whiteout:
                 marks.set_opaque(full, self._opaque)
             self._times.append((path, member.mtime))
-        self._made.add(path)
 
     def _make(self, archive: TarReader, member: Member, parent: int, name: str, full: str) -> bool:
         kind = member.kind
@@ -263,13 +266,12 @@ class _Applier:
 
     def _copy_up(self, path: str, member: Member) -> int:
         """Bring a file of a lower layer into this one, so that it can be linked to; returns its parent."""
-        found = None if path in self._whiteouts else self._lower.find(path)
+        found = self._whole.find(path)
         if found is None or stat.S_ISDIR(found.status.st_mode):
             raise InvalidTar(f"{member.name}: a hard link to {member.linkname}, which does not exist")
         folder, _, base = path.rpartition("/")
         parent = self._parent(folder)
         copy_file(found.path, found.status, f"/proc/self/fd/{parent}/{base}")
-        self._made.add(path)
         return parent
 
     # -- whiteouts
@@ -284,16 +286,16 @@ class _Applier:
         hidden = name[len(WHITEOUT) :]
         if hidden in ("", ".", ".."):
             raise UnsafePath(f"invalid whiteout {path!r}")
-        hidden_path = f"{parent_path}/{hidden}" if parent_path else hidden
         parent = self._parent(parent_path)
-        if hidden_path in self._made:
-            # Whiteouts speak of lower layers only: what this layer has made stays, and hides what is below.
-            full = f"/proc/self/fd/{parent}/{hidden}"
-            if stat.S_ISDIR(os.lstat(full).st_mode):
-                marks.set_opaque(full, self._opaque)
+        full = f"/proc/self/fd/{parent}/{hidden}"
+        try:
+            status = os.lstat(full)
+        except FileNotFoundError:
+            self._make_whiteout(parent, hidden)
             return
-        self._make_whiteout(parent, hidden)
-        self._whiteouts.add(hidden_path)
+        # Whiteouts speak of lower layers only: what this layer has made stays, and hides what is below.
+        if stat.S_ISDIR(status.st_mode):
+            marks.set_opaque(full, self._opaque)
 
     def _make_whiteout(self, parent: int, name: str) -> None:
         try:

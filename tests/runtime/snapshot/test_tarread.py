@@ -342,3 +342,31 @@ def test_very_deep_parents_in_one_member(tmp_path: Path) -> None:
     apply(tmp_path / "layer", Row("/".join("d" * 1990) + "/f", b"x"))
     assert (tmp_path / "layer" / "d" / "d").is_dir()
     remove_tree(tmp_path / "layer")  # deeper than what removes temporary directories can walk
+
+
+def test_headers_of_headers_do_not_add_up_without_end(tmp_path: Path) -> None:
+    def extension(kind: bytes, number: int) -> bytes:
+        record = f"k{number}={'v' * 600}\n"
+        data = f"{len(record) + 4} {record}".encode()
+        info = tarfile.TarInfo("x")
+        info.type, info.size = kind, len(data)
+        return info.tobuf(tarfile.USTAR_FORMAT) + data.ljust(1024, b"\0")
+
+    for kind in (tarfile.XHDTYPE, tarfile.XGLTYPE):
+        data = b"".join(extension(kind, number) for number in range(100)) + make_tar([Row("f")])
+        with pytest.raises(InvalidTar, match="an extended header of 609 bytes is larger than 50000"):
+            apply_layer(io.BytesIO(data), tmp_path, limits=Limits(header=50_000))
+    many = b"".join(
+        extension(tarfile.XHDTYPE, number) + make_tar([Row(f"f{number}")])[:512] for number in range(100)
+    )
+    assert apply_layer(io.BytesIO(many), tmp_path, limits=Limits(header=50_000)).entries == 100
+
+
+@needs_root
+def test_a_parent_that_was_only_implied_keeps_its_new_children(tmp_path: Path) -> None:
+    below = apply(tmp_path / "below", folder("a"), Row("a/old"))
+    done = apply(tmp_path / "layer", Row("a/new"), Row(".wh.a"), lowers=(below,))
+    assert names_in(done / "a") == {"new"}
+    assert marks.is_opaque(str(done / "a"))
+    with pytest.raises(InvalidTar, match="which does not exist"):
+        apply(tmp_path / "link", folder("a"), Row(".wh.a"), hardlink("got", "a/old"), lowers=(below,))
