@@ -12,7 +12,7 @@ import os
 import stat
 import sys
 
-from dockc.errors import CompileError, DockcError, UsageError
+from dockc.errors import CompileError, DockcError, InvalidDefinition, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -252,18 +252,28 @@ def _directory(text: str) -> str:
 
 
 def _read_dockerfile(request: CompileRequest) -> tuple[str | None, bytes]:
-    if request.file == "-" or (not request.file and request.context == "-"):
+    path = dockerfile_path(request)
+    if path is None:
         return None, sys.stdin.buffer.read(FILE_LIMIT)
-    if request.file:
-        path = request.file
-    elif _is_url(request.context):
-        raise UsageError("a remote context needs a local Dockerfile: name it with --file")
-    else:
-        folder = _directory(request.context)
-        path = os.path.join(folder, "Dockerfile")  # noqa: PTH118
-        if not os.path.exists(path) and os.path.exists(os.path.join(folder, "dockerfile")):  # noqa: PTH110, PTH118
-            path = os.path.join(folder, "dockerfile")  # noqa: PTH118
     return path, read_file(path)
+
+
+def dockerfile_path(request: CompileRequest) -> str | None:
+    """Where the Dockerfile is; None for standard input.
+
+    Raises:
+        UsageError: the context is remote and no file is named, or it is no directory.
+    """
+    if request.file == "-" or (not request.file and request.context == "-"):
+        return None
+    if request.file:
+        return request.file
+    if _is_url(request.context):
+        raise UsageError("a remote context needs a local Dockerfile: name it with --file")
+    folder = _directory(request.context)
+    names = ("Dockerfile", "dockerfile")
+    path, other = (name if folder == "." else os.path.join(folder, name) for name in names)  # noqa: PTH118
+    return other if not os.path.exists(path) and os.path.exists(other) else path  # noqa: PTH110
 
 
 def read_file(path: str | PathLike[str]) -> bytes:
@@ -609,4 +619,10 @@ def decompile_bytes(data: bytes) -> str:
     from dockc.llb.definition import Definition
     from dockc.oci import platform as platforms
 
-    return decompile(Definition.parse(data), platform=platforms.normalize(platforms.default()))
+    try:
+        definition = Definition.parse(data)
+    except InvalidDefinition as exc:
+        raise InvalidDefinition(
+            f"not LLB: {exc.message}", hint="Give LLB as `dockc compile --emit=pb` writes it, or an image config as JSON."
+        ) from None
+    return decompile(definition, platform=platforms.normalize(platforms.default()))

@@ -1,7 +1,7 @@
 """`dockc lock`: the compiler's answers written down, and the same pins as a BuildKit source policy.
 
 The lock file is an answers file (see `compiler.resolve`) with image configs, digests, commits and download digests of everything that
-the Dockerfile asks about. `--locked` compiles with these answers alone.
+the Dockerfile takes from outside. `--locked` compiles with these answers alone, and holds every source to them.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dockc import frontend
-from dockc.errors import UsageError
+from dockc.compiler.resolve import Answers
+from dockc.errors import DockcError, UsageError
 from dockc.frontend import CompileRequest
-
-if TYPE_CHECKING:
-    from dockc.compiler.resolve import Answers
+from dockc.pins import loose_sources
 
 
 def lock_command(
@@ -31,29 +29,74 @@ def lock_command(
         DockcError: the file does not compile, or something cannot be found out.
     """
     path = output or _default_path(request)
-    inputs = frontend.load(request)
-    _, answers = frontend.compile_all(request, inputs, log)
-    text = pinned(answers).dump()
+    answers = find_out(request, log)
     if check:
         try:
-            same = path.read_text("utf-8") == text
+            text = path.read_text("utf-8")
         except OSError as exc:
             raise UsageError(f"cannot read {path}: {exc.strerror}", hint="Make it with `dockc lock`.") from exc
-        if not same:
-            log(f"{path} is out of date\n")
-        return 0 if same else 1
-    _write(path, text)
+        except UnicodeDecodeError as exc:
+            raise UsageError(f"cannot read {path}: not UTF-8 text") from exc
+        changes = differences(Answers.load(text, str(path)), answers)
+        if changes:
+            log(f"{path} is out of date\n" + "".join(f"  {change}\n" for change in changes))
+        return 1 if changes else 0
+    _write(path, answers.dump())
     log(f"{path}: {len(answers.images)} images, {len(answers.git)} git commits, {len(answers.http)} downloads\n")
     if policy is not None:
         _write(policy, json.dumps(source_policy(answers), indent=1) + "\n")
     return 0
 
 
-def pinned(answers: Answers) -> Answers:
-    """What belongs into a lock file: everything but the files of the context, which are at hand in every checkout."""
-    from dockc.compiler.resolve import Answers
+def find_out(request: CompileRequest, log: Callable[[str], object]) -> Answers:
+    """Everything that belongs into a lock file: what the compiler asked, and the sources that are fetched in the build.
 
+    Files of the context do not belong there; they are at hand in every checkout.
+
+    Raises:
+        DockcError: the file does not compile, or something cannot be found out.
+    """
+    inputs = frontend.load(request)
+    compiled, answers = frontend.compile_all(request, inputs, log)
+    open_questions = {one: None for each in compiled for one in loose_sources(each.module) if not answers.has(one)}
+    if open_questions:
+        from dockc.remote import ask_world
+
+        answers = answers.merged(ask_world(tuple(open_questions), inputs, request.store))
+    for one in answers.images.values():
+        if one.error:
+            raise DockcError(f"{one.ref}: {one.error}")
     return Answers(images=answers.images, http=answers.http, git=answers.git)
+
+
+def differences(old: Answers, new: Answers) -> list[str]:
+    """What is in one of two lock files only, or is something else there, a line each."""
+    before, after = _named(old), _named(new)
+    lines = []
+    for name in sorted({*before, *after}):
+        was, now = before.get(name), after.get(name)
+        if was is None:
+            lines.append(f"{name}: not in the lock file")
+        elif now is None:
+            lines.append(f"{name}: not used any more")
+        elif was[0] != now[0]:
+            lines.append(f"{name}: {was[0] or 'unknown'} in the lock file, {now[0] or 'unknown'} now")
+        elif was != now:
+            lines.append(f"{name}: other details")
+    return lines
+
+
+def _named(answers: Answers) -> dict[str, tuple[str, object]]:
+    """By a name for people: what identifies the content, and everything that is known."""
+    named: dict[str, tuple[str, object]] = {}
+    for (ref, platform, store), image in answers.images.items():
+        place = f" in store {store}" if store else ""
+        named[f"image {ref} for {platform}{place}"] = (image.digest, (image.ref, image.config))
+    for url, http in answers.http.items():
+        named[url] = (http.digest, (http.last_modified, http.newest, http.archive))
+    for identifier, git in answers.git.items():
+        named[identifier] = (git.commit, git.commit_object)
+    return named
 
 
 def source_policy(answers: Answers) -> dict[str, object]:
@@ -88,10 +131,10 @@ def _convert(identifier: str, updates: dict[str, object]) -> dict[str, object]:
 
 
 def _default_path(request: CompileRequest) -> Path:
-    if request.file == "-":
+    dockerfile = frontend.dockerfile_path(request)
+    if dockerfile is None:
         raise UsageError("a Dockerfile from standard input needs --output for its lock file")
-    dockerfile = Path(request.file) if request.file else Path(request.context) / "Dockerfile"
-    return dockerfile.with_name(dockerfile.name + ".lock")
+    return Path(f"{dockerfile}.lock")
 
 
 def _write(path: Path, text: str) -> None:

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 def render_warnings(warnings: Sequence[Warning], source: Source) -> str:
     """One line a finding, with its place."""
-    return "".join(
-        f"{source.name}:{warning.lines[0] if warning.lines else 1}: warning: {warning.message} ({warning.rule})\n"
-        for warning in warnings
-    )
+    from dockc.console.errors import visible
+
+    if not warnings:
+        return ""
+    lines = [
+        f"{source.name}:{warning.lines[0] if warning.lines else 1}: warning: {warning.message} ({warning.rule})\n" for warning in warnings
+    ]
+    return visible("".join(lines))

@@ -21,7 +21,7 @@ def render_error(error: DockcError) -> str:
         parts.append(f"  help: did you mean {error.suggestion}?\n")
     if error.hint and error.hint not in "".join(parts):
         parts.append(f"  help: {error.hint}\n")
-    return "".join(parts)
+    return visible("".join(parts))
 
 
 def excerpt(filename: str, text: str, ranges: tuple[tuple[int, int], ...], context: int = 3) -> str:
@@ -43,5 +43,12 @@ def excerpt(filename: str, text: str, ranges: tuple[tuple[int, int], ...], conte
     return "\n".join([*out, "-" * 20, ""])
 
 
+def visible(text: str) -> str:
+    """Text that a terminal can take, whatever a hostile file put into it: no control characters, no bytes that are no characters."""
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text
+    return "".join(c if c in "\t\n" or c.isprintable() else "\ufffd" for c in text)
+
+
 def _printable(line: str) -> str:
-    return "".join(c if c == "\t" or c.isprintable() else "\ufffd" for c in line.rstrip("\r"))
+    return visible(line.rstrip("\r"))
