@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dockc.runtime.refs.ref import ImmutableRef
+    from dockc.solver.op import OpContext
     from dockc.solver.result import Result
 
 
@@ -44,3 +45,16 @@ def ref_of(result: Result) -> ImmutableRef:
     if not isinstance(value, ImmutableRef):
         raise TypeError(f"result {result.id} holds {type(value).__name__}, not a file system")
     return value
+
+
+async def make_present(ctx: OpContext, result: Result) -> None:
+    """Fetch and unpack an input before the step that reads it starts (a `CacheDep.preprocess`).
+
+    Transfers show as parts of the step, by the digest of the layer.
+    """
+    ref = ref_of(result)
+
+    def report(digest: str, current: int, total: int, done: bool) -> None:
+        ctx.status(digest, name=digest, current=current, total=total, done=done)
+
+    await ctx.run_blocking(ref.prefetch, cancelled=ctx.cancelled, progress=report)
