@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     World = Callable[[Sequence[Request]], Answers]
 
 FORMS = ("cst", "ast", "ir", "llb", "dot", "json", "pb", "image")
+OPT_FORMS = ("ir", "llb", "dot", "json", "pb")
 
 #: A Dockerfile or ignore file is not larger than this, bytes.
 FILE_LIMIT = 64 << 20
@@ -571,17 +572,19 @@ def optimise_text(data: bytes, *, passes: str, level: int, squash: int, emit: st
     from dockc.compiler.passes.pipeline import verify_each
     from dockc.llb import text
 
+    if emit not in OPT_FORMS:
+        raise UsageError(f"unknown form {emit}", hint=f"Choose one of {', '.join(OPT_FORMS)}.")
     module = parse_module(data.decode("utf-8", "surrogateescape"))
     observers = (verify_each(),) if verify else ()
     module = pipeline(level, passes or None, squash=squash, observers=observers).run(module)
     if emit == "ir":
         return print_module(module).encode("utf-8", "surrogateescape")
+    if "" not in module.outputs:
+        raise DockcError("the IR has no result", hint="End it with `result` and a value.")
     definition = emit_llb(module)
     if emit == "pb":
         return definition.to_bytes()
     writers = {"llb": text.tree, "dot": text.dot, "json": text.json_lines}
-    if emit not in writers:
-        raise UsageError(f"unknown form {emit}", hint="Choose one of ir, llb, dot, json, pb.")
     return writers[emit](definition).encode("utf-8", "surrogateescape")
 
 

@@ -1,0 +1,124 @@
+"""`dockc opt`, `passes` and `decompile`: IR and LLB as files."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dockc.llb.definition import Definition
+
+PLATFORM = "--platform=linux/amd64"
+
+
+def test_ir_goes_out_and_in_again(cli, two_stages) -> None:
+    text = cli("compile", PLATFORM, "--emit=ir").stdout
+    assert cli("opt", stdin=text).stdout == text
+    (two_stages / "a.ir").write_bytes(text)
+    assert cli("opt", "a.ir").stdout == text
+    assert cli("opt", "a.ir", "--emit=pb").stdout == cli("compile", PLATFORM).stdout
+    for form in ("llb", "dot", "json"):
+        assert cli("opt", "a.ir", f"--emit={form}").stdout == cli("compile", PLATFORM, f"--emit={form}").stdout
+    cli("opt", "a.ir", "--emit=pb", "--output", "a.pb")
+    assert (two_stages / "a.pb").read_bytes() == cli("compile", PLATFORM).stdout
+
+
+@pytest.mark.parametrize("options", [("-O0",), ("-O2",), ("--squash=2",), ("--passes=link-copies,canonicalize",)])
+def test_passes_do_the_same_on_text_as_on_a_dockerfile(cli, two_stages, options) -> None:
+    text = cli("compile", PLATFORM, "--emit=ir").stdout
+    assert cli("opt", *options, "--verify-each", stdin=text).stdout == cli("compile", PLATFORM, *options, "--emit=ir").stdout
+
+
+def test_optimised_ir_is_the_same_when_optimised_again(cli, two_stages) -> None:
+    once = cli("opt", "-O2", stdin=cli("compile", PLATFORM, "--emit=ir").stdout).stdout
+    assert cli("opt", "-O2", stdin=once).stdout == once
+
+
+@pytest.mark.parametrize(
+    ("args", "data", "status", "message"),
+    [
+        ((), b"garbage\n", 1, "line 1: unknown statement garbage"),
+        ((), b"\x00\xff", 1, "line 1"),
+        (("none.ir",), b"", 2, "cannot read none.ir: No such file or directory"),
+        (("--emit=cst",), b"platform linux/amd64\n", 2, "unknown form cst"),
+        (("--passes=nothing",), b"platform linux/amd64\n", 2, "unknown pass nothing"),
+        (("--emit=pb",), b"platform linux/amd64\n", 1, "the IR has no result"),
+        ((), b'platform linux/amd64\n%0 = file %1 {\n rm "/a"\n}\nresult %0\n', 1, "line 2"),
+    ],
+)
+def test_what_is_no_ir(cli, args, data, status, message) -> None:
+    ended = cli("opt", *args, stdin=data, status=status)
+    assert message in ended.stderr
+    assert ended.stdout == b""
+
+
+def test_passes_are_listed_with_their_levels(cli) -> None:
+    lines = cli("passes").text.splitlines()
+    listed = {line.split()[0]: line for line in lines}
+    assert "-O1 -O2" in listed["canonicalize"]
+    assert "-O2" in listed["link-copies"]
+    assert "-O" not in listed["squash"]
+    assert all(line.endswith(".") for line in lines)
+
+
+# --- decompile ------------------------------------------------------------------------------------------
+
+PLAIN = {
+    "copies": "FROM scratch\nCOPY a b /d/\nCOPY --chown=1:2 --chmod=640 c /c\n",
+    "stages": "FROM scratch AS one\nCOPY a /a\nFROM scratch AS two\nCOPY b /b\nFROM scratch\nCOPY --from=one /a /1\nCOPY --from=two /b /2\n",
+    "link": "FROM scratch\nCOPY --link a /a\nCOPY --link b /b\n",
+    "parents": "FROM scratch\nCOPY --parents x/./y/z /d/\nCOPY --exclude=*.md src /src\n",
+    "heredoc": "FROM scratch\nCOPY <<a <<b /d/\none\na\ntwo $x\nb\n",
+    "add": "FROM scratch\nADD a.tar /a\nADD --unpack=false b.tar /b\n",
+    "run": "FROM base\nRUN echo a\nRUN --network=none echo b\nRUN --mount=type=cache,target=/c --mount=type=bind,from=base,source=/e,target=/f echo c\n",
+    "env": "FROM base\nENV A=b\nWORKDIR /w\nUSER 1:2\nRUN echo $A\n",
+    "secrets": "FROM base\nRUN --mount=type=secret,id=s,target=/s --mount=type=tmpfs,target=/t true\nRUN --security=insecure true\n",
+    "url": f"FROM scratch\nADD --checksum=sha256:{'0' * 64} http://localhost:1/a /a\nADD http://localhost:1/b /b\n",
+}
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_llb_comes_back_as_a_dockerfile_that_compiles_to_it(cli, folder, name) -> None:
+    (folder / "Dockerfile").write_text(PLAIN[name])
+    digest = "sha256:" + "1" * 64
+    image = {"rootfs": {"diff_ids": [digest]}, "config": {"Env": ["PATH=/bin"]}, "os": "linux", "architecture": "amd64"}
+    refs = ("docker.io/library/base:latest", f"docker.io/library/base:latest@{digest}")
+    images = [{"ref": ref, "platform": "linux/amd64", "digest": digest, "config": image} for ref in refs]
+    (folder / "answers.json").write_text(json.dumps({"version": 1, "images": images}))
+    compiled = cli("compile", PLATFORM, "--answers=answers.json").stdout
+    written = cli("decompile", stdin=compiled)
+    again = cli("compile", PLATFORM, "--answers=answers.json", "-f", "-", stdin=written.stdout).stdout
+    assert sorted(graph(again)) == sorted(graph(compiled)), written.text
+
+
+def graph(data: bytes) -> list[str]:
+    """Digests of what a definition does; its names and places in a file are another matter."""
+    return [digest for digest, _ in Definition.parse(data).ops]
+
+
+def test_an_image_comes_back_as_a_dockerfile(cli, folder) -> None:
+    (folder / "Dockerfile").write_text(
+        "FROM scratch\nENV A='b c'\nLABEL k=\"v w\"\nEXPOSE 80 53/udp\nVOLUME /v\nUSER u\nWORKDIR /w\nSTOPSIGNAL 9\n"
+        'HEALTHCHECK --interval=5s CMD true\nSHELL ["/bin/bash", "-c"]\nENTRYPOINT ["/e"]\nCMD ["a", "b"]\n'
+    )
+    before = cli("compile", PLATFORM, "--emit=image").stdout
+    written = cli("decompile", stdin=before)
+    after = cli("compile", PLATFORM, "--emit=image", "-f", "-", stdin=written.stdout).stdout
+    assert json.loads(after)["config"] == json.loads(before)["config"], written.text
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "message"),
+    [
+        (b"garbage", 1, "error: not LLB: "),
+        (b'{"a":', 2, "not an image config"),
+        (b"{}" * 3, 2, "not an image config"),
+    ],
+)
+def test_what_cannot_be_decompiled(cli, data, status, message) -> None:
+    assert message in cli("decompile", stdin=data, status=status).stderr
+
+
+@pytest.mark.parametrize("data", [b'{"history": 1}', b'{"config": []}', b'{"config": {"Env": 1}}', b'{"history": [1, {"created_by": []}]}'])
+def test_strange_image_configs_never_crash(cli, data) -> None:
+    assert cli("decompile", stdin=data, status=None).status in {0, 1, 2}
