@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS record(
   retain INTEGER NOT NULL DEFAULT 0,     -- a mutable one that outlives its process
   snapshot INTEGER NOT NULL DEFAULT 0,   -- its change directory is there
   diff_id TEXT NOT NULL DEFAULT '',      -- digest of its tar, once known
-  chain_id TEXT NOT NULL DEFAULT '',     -- of an image's layer: identity of it and everything below
+  chain_id TEXT NOT NULL DEFAULT '',     -- identity by content: of an image's layer with all below, of a combination
   size INTEGER NOT NULL DEFAULT -1,      -- bytes of the change directory on disk, once measured
   record_type TEXT NOT NULL,
   description TEXT NOT NULL,

@@ -276,18 +276,24 @@ class RefManager:
         return self._computed(lower, upper, description, cancelled)
 
     def _combined(self, kind: str, parents: tuple[str, ...], description: str) -> ImmutableRef:
+        """A ref without a layer of its own; equal combinations are one ref."""
         core = self._core
-        record = fresh_record(
-            new_id(),
-            kind=kind,
-            state=database.COMMITTED,
-            record_type=RecordType.REGULAR,
-            description=description or kind,
-        )
+        identity = f"{kind}:{digests.from_bytes(' '.join(parents).encode())}"
         with core.db.transaction():
-            core.db.add(record, parents)
-            core.hold(record.id)
-        return ImmutableRef(core, record.id)
+            known = core.db.by_chain(identity)
+            if known is None:
+                known = fresh_record(
+                    new_id(),
+                    kind=kind,
+                    state=database.COMMITTED,
+                    record_type=RecordType.REGULAR,
+                    description=description or (kind if parents else "scratch"),
+                    chain_id=identity,
+                )
+                core.db.add(known, parents)
+            core.hold(known.id)
+            core.db.used(known.id, now())
+        return ImmutableRef(core, known.id)
 
     def _computed(
         self,

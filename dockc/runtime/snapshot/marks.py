@@ -121,7 +121,15 @@ def set_owner(path: str, uid: int, gid: int, status: os.stat_result) -> None:
         if error.errno not in _CANNOT:
             raise
         if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
-            os.setxattr(path, OWNER, b"%d:%d" % (uid, gid), follow_symlinks=False)
+            _remember_owner(path, uid, gid)
+
+
+def _remember_owner(path: str, uid: int, gid: int) -> None:
+    try:
+        os.setxattr(path, OWNER, b"%d:%d" % (uid, gid), follow_symlinks=False)
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:  # a file system without attributes (tmpfs before Linux 6.6)
+            raise
 
 
 def owner_of(path: str, status: os.stat_result) -> tuple[int, int]:

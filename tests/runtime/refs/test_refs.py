@@ -447,3 +447,11 @@ def test_a_step_that_touches_nothing(refs: RefManager) -> None:
     done = refs.new_mutable(base).commit()
     assert names(done) == ["d", "f"]
     assert members(refs, done.remote(RemoteOptions(PLAIN)).descriptors[1]) == []
+
+
+def test_equal_combinations_are_one_ref(refs: RefManager) -> None:
+    one, two = step(refs, None, write(a="1")), step(refs, None, write(b="1"))
+    top = step(refs, one, write(c="1"))
+    assert refs.scratch().id == refs.scratch().id == refs.from_layers(()).id
+    assert refs.merge([one, two]).id == refs.merge([one, two]).id != refs.merge([two, one]).id
+    assert refs.diff(one, top).id == refs.diff(one, top).id
