@@ -38,8 +38,16 @@ class _Failed(Exception):
         self.status = status
 
 
-def main(status_fd: int) -> None:
-    """Read the plan from standard input, run the step, exit with its status."""
+def main(status_fd: int, builder: int) -> None:
+    """Read the plan from standard input, run the step, exit with its status.
+
+    Args:
+        status_fd: where trouble is reported.
+        builder: pid of the process that started this one.
+    """
+    sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != builder:
+        os._exit(FAILED)  # it died before the death signal was set
     os.set_inheritable(status_fd, False)
     plan: Plan | RuntimePlan = marshal.load(sys.stdin.buffer)  # noqa: S302 - our own parent wrote it
     null = os.open(os.devnull, os.O_RDWR)
@@ -67,7 +75,6 @@ def _report(status_fd: int, exc: BaseException) -> None:
 
 def _supervise(plan: Plan | RuntimePlan, status_fd: int) -> int:
     """A: make the outer pid namespace and wait for its init."""
-    sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     # Held back until whoever is to get them is ready; the step itself starts with none blocked.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGUSR1))
     alive_read, alive_write = os.pipe()

@@ -33,7 +33,7 @@ from dockc.runtime.executor.rootless import in_user_namespace
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[3])
 _START = (
     f"import sys; sys.path.insert(0, {_PACKAGE_ROOT!r}); "
-    "from dockc.runtime.executor.child import main; main(int(sys.argv[1]))"
+    "from dockc.runtime.executor.child import main; main(*map(int, sys.argv[1:]))"
 )
 _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 1.0
@@ -149,7 +149,7 @@ def run_helper(plan: bytes, io: ExecIO, cancelled: threading.Event, *, start: st
     status_read, status_write = os.pipe()
     try:
         helper = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-X", "utf8", "-c", start, str(status_write)],
+            [sys.executable, "-I", "-S", "-X", "utf8", "-c", start, str(status_write), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
