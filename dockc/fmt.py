@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,13 +21,16 @@ def format_text(text: str, name: str) -> str:
     Raises:
         FormatRefused: the outcome would not compile to the same LLB.
     """
-    from dockc.compiler.equivalence import equivalent
     from dockc.compiler.format import format_file
     from dockc.grammar.parser import parse
     from dockc.grammar.source import Source
 
     after = format_file(parse(Source.from_text(text, name)).file)
-    if after != text and not equivalent(text, after, name=name):
+    if after == text:
+        return text
+    from dockc.compiler.equivalence import equivalent
+
+    if not equivalent(text, after, name=name):
         raise FormatRefused(f"{name}: formatting would change what is built", hint="Please report this file; it was left as it is.")
     return after
 
@@ -73,6 +74,8 @@ def format_command(arguments: Sequence[str], *, check: bool, diff: bool, out: Ca
 
 
 def _diff(path: str, before: str, after: str) -> list[str]:
+    import difflib
+
     lines = difflib.unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), path, path)
     return [line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines]
 
@@ -86,6 +89,8 @@ def _read(path: str) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Replace a file, keeping its mode; through a link, what it points to."""
+    import tempfile
+
     from dockc.grammar.source import encode
 
     target = path.resolve()

@@ -53,9 +53,10 @@ class _RecordType(type):
     ) -> _RecordType:
         own = [field for field, kind in namespace.get("__annotations__", {}).items() if "ClassVar" not in str(kind)]
         defaults = {field: namespace.pop(field) for field in own if field in namespace}
-        namespace["__slots__"] = tuple(own)
-        cls = super().__new__(mcls, name, bases, namespace)
         parent = bases[0] if bases and isinstance(bases[0], _RecordType) else None
+        namespace["__slots__"] = tuple(own)
+        namespace["__match_args__"] = (*(parent._setters if parent else ()), *own)
+        cls = super().__new__(mcls, name, bases, namespace)
         cls._setters = dict(parent._setters) if parent else {}
         cls._setters.update((field, cls.__dict__[field].__set__) for field in own)
         cls._defaults = {**(parent._defaults if parent else {}), **defaults}

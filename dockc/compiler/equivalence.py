@@ -7,15 +7,13 @@ instruction's flag, say) is proven by the second, or is not safe.
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
-
 from dockc.compiler.ast import Dockerfile, Flag, Instruction, Word
 from dockc.compiler.compile import Front, compile, read
-from dockc.compiler.lint.compiled import PLATFORM, made_up
 from dockc.compiler.options import CompileOptions
 from dockc.compiler.resolve import Answers, Unanswered
 from dockc.errors import CompileError
 from dockc.grammar.source import Source
+from dockc.lean import Record
 from dockc.oci.platform import normalize, parse
 
 #: Fields that say where something stands or how it was spelled, not what it means.
@@ -31,9 +29,9 @@ def meaning(node: object) -> object:
         return (node.name, node.value)
     if isinstance(node, Dockerfile):
         return (meaning(node.meta_args), tuple(meaning(stage) for stage in node.stages), node.escape)
-    if is_dataclass(node) and not isinstance(node, type):
+    if isinstance(node, Record):
         skipped = _LAYOUT | {"name"} if isinstance(node, Instruction) else _LAYOUT
-        values = [meaning(getattr(node, f.name)) for f in fields(node) if f.name not in skipped]
+        values = [meaning(getattr(node, name)) for name in node._setters if name not in skipped]
         return (type(node).__name__, *values)
     if isinstance(node, tuple):
         names = getattr(node, "_fields", ())
@@ -57,6 +55,8 @@ def products(front: Front) -> tuple[object, ...]:
 
 
 def _product(front: Front, target: str) -> object:
+    from dockc.compiler.lint.compiled import PLATFORM, made_up
+
     options = CompileOptions(target=target, build_platforms=(normalize(parse(PLATFORM)),))
     answers = Answers()
     for _ in range(_ROUNDS):

@@ -16,9 +16,8 @@ ONBUILD, the legacy `KEY value` form, and instructions that do not parse.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dockc.grammar.cst import BlankLine, Command, CommentLine, DirectiveLine, File, InstructionNode, Item
+from dockc.lean import Record
 
 INDENT = "    "
 _SHEBANG_LIKE = frozenset("#!-=*")
@@ -40,8 +39,7 @@ def format_file(file: File) -> str:
     return "".join(out)
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
+class _Block(Record):
     text: str
     blank: bool = False
     comment: bool = False

@@ -7,7 +7,6 @@ fields are skipped, the last value of a single field wins, and repeated parts of
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from dockc.errors import InvalidDefinition
 from dockc.llb import ops
@@ -15,6 +14,10 @@ from dockc.llb.definition import MAX_OPS, Definition, LinuxResources, OpMetadata
 from dockc.llb.encode import digest
 from dockc.llb.sourcemap import Location, Source, SourceInfo
 from dockc.oci.platform import Platform
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _MAX_NESTING = 16
 

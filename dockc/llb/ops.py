@@ -7,13 +7,18 @@ canonical ones. Positions and indexes are as on the wire: -1 is an empty file sy
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from dockc.errors import InvalidDefinition
+from dockc.lean import Record
 from dockc.llb import encode
 from dockc.oci.platform import Platform
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 EMPTY = -1
+_NOTHING: Mapping[str, Any] = {}
 NET_SANDBOX, NET_HOST, NET_NONE = range(3)
 SECURITY_SANDBOX, SECURITY_INSECURE = range(2)
 BIND, SECRET, SSH, CACHE, TMPFS = range(5)
@@ -21,16 +26,14 @@ SHARED, PRIVATE, LOCKED = range(3)
 CONTENT_CACHE_DEFAULT, CONTENT_CACHE_ON, CONTENT_CACHE_OFF = range(3)
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
+class Input(Record):
     """One output of another operation."""
 
     digest: str = ""
     index: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ProxyEnv:
+class ProxyEnv(Record):
     """Proxy variables of a process, outside its cache key."""
 
     http_proxy: str = ""
@@ -40,16 +43,14 @@ class ProxyEnv:
     all_proxy: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class HostIP:
+class HostIP(Record):
     """A line of `/etc/hosts`."""
 
     host: str = ""
     ip: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Ulimit:
+class Ulimit(Record):
     """A resource limit; -1 is unlimited."""
 
     name: str = ""
@@ -57,8 +58,7 @@ class Ulimit:
     hard: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Meta:
+class Meta(Record):
     """The process of an exec. `env` holds `KEY=value` strings; no `exit_codes` means just 0."""
 
     args: tuple[str, ...] = ()
@@ -74,8 +74,7 @@ class Meta:
     exit_codes: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SecretEnv:
+class SecretEnv(Record):
     """A variable that holds a secret."""
 
     id: str = ""
@@ -83,31 +82,27 @@ class SecretEnv:
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(Record):
     """A device by its CDI name."""
 
     name: str = ""
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TmpfsOpt:
+class TmpfsOpt(Record):
     """Size limit in bytes, 0 for none."""
 
     size: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class CacheOpt:
+class CacheOpt(Record):
     """Name and sharing (`SHARED`, `PRIVATE`, `LOCKED`) of a cache directory."""
 
     id: str = ""
     sharing: int = SHARED
 
 
-@dataclass(frozen=True, slots=True)
-class CredentialOpt:
+class CredentialOpt(Record):
     """A secret file or an agent socket, and who may read it."""
 
     id: str = ""
@@ -117,8 +112,7 @@ class CredentialOpt:
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(Record):
     """A directory of an exec.
 
     Attributes:
@@ -143,8 +137,7 @@ class Mount:
     content_cache: int = CONTENT_CACHE_DEFAULT
 
 
-@dataclass(frozen=True, slots=True)
-class ExecOp:
+class ExecOp(Record):
     """A process in a container."""
 
     meta: Meta | None = None
@@ -155,40 +148,35 @@ class ExecOp:
     devices: tuple[Device, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SourceOp:
+class SourceOp(Record):
     """Content from outside; see `llb.attrs`."""
 
     identifier: str = ""
-    attrs: Mapping[str, str] = field(default_factory=dict)
+    attrs: Mapping[str, str] = _NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class NamedUser:
+class NamedUser(Record):
     """A user or group name, looked up in the file system at position `input`."""
 
     name: str = ""
     input: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(Record):
     """A user or group, by name or by number (neither is number 0)."""
 
     by_name: NamedUser | None = None
     by_id: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Chown:
+class Chown(Record):
     """Owner and group of new files; None leaves one as it is."""
 
     user: User | None = None
     group: User | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Copy:
+class Copy(Record):
     """Copy `src` of the secondary input to `dest`; `mode` -1 and `timestamp` -1 keep those of the source."""
 
     src: str = ""
@@ -209,8 +197,7 @@ class Copy:
     required: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Mkfile:
+class Mkfile(Record):
     """Write a file."""
 
     path: str = ""
@@ -220,8 +207,7 @@ class Mkfile:
     timestamp: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Mkdir:
+class Mkdir(Record):
     """Make a directory."""
 
     path: str = ""
@@ -231,8 +217,7 @@ class Mkdir:
     timestamp: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Rm:
+class Rm(Record):
     """Remove a path."""
 
     path: str = ""
@@ -240,8 +225,7 @@ class Rm:
     wildcard: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Symlink:
+class Symlink(Record):
     """Make a symbolic link at `newpath` that holds `oldpath`."""
 
     oldpath: str = ""
@@ -250,8 +234,7 @@ class Symlink:
     timestamp: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class FileAction:
+class FileAction(Record):
     """One step of a file operation.
 
     Positions below the number of `Op.inputs` name those; from there on, results of earlier actions.
@@ -264,51 +247,45 @@ class FileAction:
     action: Copy | Mkfile | Mkdir | Rm | Symlink | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FileOp:
+class FileOp(Record):
     """A sequence of file actions."""
 
     actions: tuple[FileAction, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class MergeOp:
+class MergeOp(Record):
     """File systems laid over each other, by position of the input."""
 
     inputs: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class DiffOp:
+class DiffOp(Record):
     """What `upper` changed against `lower`; positions of inputs or `EMPTY`, None if the field is absent."""
 
     lower: int | None = None
     upper: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PassthroughOp:
+class PassthroughOp(Record):
     """Output `n` is input `outputs[n]`, once all inputs are there."""
 
     id: str = ""
     outputs: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class BuildOp:
+class BuildOp(Record):
     """A build inside a build. `definition` is its marshalled graph, not read here."""
 
     builder: int = 0
-    inputs: Mapping[str, int] = field(default_factory=dict)
+    inputs: Mapping[str, int] = _NOTHING
     definition: bytes | None = None
-    attrs: Mapping[str, str] = field(default_factory=dict)
+    attrs: Mapping[str, str] = _NOTHING
 
 
 AnyOp = ExecOp | SourceOp | FileOp | BuildOp | MergeOp | DiffOp | PassthroughOp
 
 
-@dataclass(frozen=True, slots=True)
-class Op:
+class Op(Record):
     """One vertex. The terminal of a definition has one input and no `op`."""
 
     inputs: tuple[Input, ...] = ()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import json
-import re
 from collections.abc import Mapping
-from typing import Any
 
+from dockc.lean import pattern
 from dockc.llb import ops
 from dockc.llb.definition import Definition, OpMetadata
 from dockc.oci.platform import Platform
 
-_HTML = re.compile("[&<>\u2028\u2029]")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_HTML = pattern("[&<>\u2028\u2029]")
 _SHARING = ("shared", "private", "locked")
 
 
@@ -201,7 +204,7 @@ def _kind_json(op: ops.AnyOp) -> dict[str, Any]:
                 attrs=dict(sorted(op.attrs.items())) or None,
             )
             if op.definition is not None:
-                fields["def"] = base64.b64encode(op.definition).decode()
+                fields["def"] = binascii.b2a_base64(op.definition, newline=False).decode()
             return {"build": fields}
 
 
@@ -281,7 +284,7 @@ def _action_json(step: ops.FileAction) -> dict[str, Any]:
                 required_paths=list(c.required),
             )
         case ops.Mkfile(path, mode, data, owner, timestamp):
-            text = base64.b64encode(data).decode()
+            text = binascii.b2a_base64(data, newline=False).decode()
             action["mkfile"] = _present(path=path, mode=mode, data=text, owner=_chown_json(owner), timestamp=timestamp)
         case ops.Mkdir(path, mode, parents, owner, timestamp):
             action["mkdir"] = _present(

@@ -6,7 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import pytest
 from typer.models import ArgumentInfo, OptionInfo
@@ -39,7 +39,7 @@ def _declared(name: str) -> dict[str, tuple[str, str, object, object]]:
                 if negative:
                     found[negative] = (parameter, FLAG, default, False)
             elif kind == list[str]:
-                found[text] = (parameter, LIST, tuple(default), None)
+                found[text] = (parameter, LIST, tuple(cast("list[str]", default)), None)
             elif kind == Path | None:
                 found[text] = (parameter, PATH, default, told.envvar)
             elif kind is int:

@@ -1,0 +1,81 @@
+"""What commands must not load: a start is as cheap as what it imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FILE = "FROM scratch AS base\nARG A=1\nENV B=$A\nCOPY --chmod=0644 a /a\nRUN echo $B\nCMD [\"/a\"]\n"
+
+#: Nothing short of a build or a question to a registry needs these.
+HEAVY = ("asyncio", "grpc", "urllib3", "http.client", "sqlite3", "ssl", "rich", "lark", "google.protobuf", "socket", "multiprocessing")
+#: Nor does reading and compiling one file need these.
+LIBRARY = ("typer", "click", "pydantic", "email", "logging", "subprocess", "zipfile", "tempfile", "importlib.metadata", "shutil")
+#: And compiling does without these, each a measurable part of a bare interpreter's start.
+STANDARD = ("typing", "dataclasses", "inspect", "ast", "pathlib", "urllib", "hashlib", "ipaddress", "datetime", "contextlib")
+
+SHOW = "import sys, runpy\ntry:\n    {}\nfinally:\n    sys.stderr.write('\\nLOADED ' + ' '.join(sys.modules))"
+
+
+def _loaded(code: str, *arguments: str) -> set[str]:
+    """Names of all modules that are loaded at the end of a run, without those that a bare interpreter loads."""
+    prepare = f"sys.argv[1:] = {list(arguments)!r}; "
+    done = subprocess.run([sys.executable, "-c", SHOW.format(prepare + code)], capture_output=True, check=False)
+    lines = done.stderr.decode().splitlines()
+    assert lines and lines[-1].startswith("LOADED "), done.stderr.decode()
+    bare = subprocess.run([sys.executable, "-c", SHOW.format("pass")], capture_output=True, check=True).stderr.decode()
+    return set(lines[-1].split()) - set(bare.split())
+
+
+def _command(*arguments: str) -> set[str]:
+    return _loaded("from dockc.__main__ import main; main()", *arguments)
+
+
+def _forbidden(loaded: set[str], names: tuple[str, ...]) -> list[str]:
+    return sorted(m for m in loaded if any(m == name or m.startswith(f"{name}.") for name in names))
+
+
+@pytest.fixture
+def dockerfile(tmp_path: Path) -> Path:
+    path = tmp_path / "Dockerfile"
+    path.write_text(FILE)
+    return path
+
+
+def test_the_package() -> None:
+    loaded = _loaded("import dockc")
+    assert _forbidden(loaded, (*HEAVY, *LIBRARY, *STANDARD)) == []
+    assert {m for m in loaded if m.startswith("dockc")} == {"dockc"}
+
+
+def test_version() -> None:
+    loaded = _command("--version")
+    assert _forbidden(loaded, (*HEAVY, *LIBRARY, *STANDARD)) == []
+    assert {m for m in loaded if m.startswith("dockc")} == {"dockc", "dockc.__main__"}
+
+
+def test_help() -> None:
+    # The command line library brings pieces of its own; none of ours may be heavy.
+    assert _forbidden(_command("compile", "--help"), ("asyncio", "grpc", "urllib3", "http.client", "sqlite3", "ssl", "rich.live", "lark", "google.protobuf")) == []
+
+
+@pytest.mark.parametrize("form", ["pb", "llb", "ir", "image", "cst"])
+def test_compile(dockerfile: Path, form: str) -> None:
+    loaded = _command("compile", str(dockerfile.parent), f"--emit={form}")
+    assert "dockc.compiler.lower" in loaded or form == "cst"
+    assert _forbidden(loaded, (*HEAVY, *LIBRARY, *STANDARD)) == []
+
+
+def test_lint(dockerfile: Path) -> None:
+    loaded = _command("lint", str(dockerfile))
+    assert "dockc.lintcmd" in loaded
+    assert _forbidden(loaded, (*(h for h in HEAVY if h not in {"socket"}), "typer", "click", "pydantic")) == []
+
+
+def test_fmt(dockerfile: Path) -> None:
+    loaded = _command("fmt", "--check", str(dockerfile))
+    assert "dockc.fmt" in loaded
+    assert _forbidden(loaded, (*HEAVY, "typer", "click", "pydantic", "logging", "subprocess", "tempfile", "dataclasses", "inspect")) == []
