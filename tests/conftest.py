@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+#: Peers that no package registry has: where they are at hand their tests run, elsewhere they may be skipped.
+RARE = ("buildctl", "buildkitd")
+
 REPO = Path(__file__).resolve().parent.parent
 SHARED = REPO.parent / "shared"
 
@@ -18,6 +21,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter else []
+    skipped = [report for report in skipped if not any(tool in str(report.longrepr) for tool in RARE)]
     if skipped and exitstatus == 0:
         reporter.write_line(f"{len(skipped)} skipped tests, and DOCKC_TESTS_NO_SKIP is set", red=True)
         session.exitstatus = 1
