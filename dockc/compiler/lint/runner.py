@@ -7,7 +7,7 @@ source -> parse -> context -> rules ┐
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from dockc.compiler.compile import Front, read
 from dockc.compiler.lint import pragmas as pragma_comments
@@ -22,6 +22,8 @@ from dockc.grammar.source import Source, Span
 
 SYNTAX = "DL1000"
 _BUILD_ERROR = "build-error"
+#: Faults of a file that hadolint does not see.
+_PEER_READS = frozenset(["no-instructions", "duplicate-directive"])
 
 
 def lint_source(source: Source | Front, options: LintOptions | None = None, *, path: str = "") -> FileReport:
@@ -49,7 +51,7 @@ class _Run:
                 found = list(self.checks())
                 return tuple(self.kept(found, pragmas=False))
             case "hadolint":
-                if self.front.parsed.diagnostics:
+                if any(d.code not in _PEER_READS for d in self.front.parsed.diagnostics):
                     return tuple(self.syntax_errors())
                 found = [*self.rules(), *self.shellcheck()]
             case _:
@@ -137,9 +139,20 @@ class _Run:
         severity = self.severity(rule)
         if severity is None:
             return
+        hit: Callable[..., Hit] = rule().hit  # type: ignore[attr-defined]
         for pragma, left in self.pragmas.unused():
-            message = f"suppresses nothing: {', '.join(sorted(left))}"
-            yield self.finding(rule, Hit(pragma.span, message, (pragma.line, pragma.line)), severity)
+            ran = frozenset(code for code in left if self.ran(code))
+            if ran:
+                yield self.finding(rule, hit(self.context, pragma, ran), severity)
+
+    def ran(self, code: str) -> bool:
+        """Whether a rule could have found something in this run."""
+        if code in self.options.ignored or (self.options.select and not self.selected(code)):
+            return False
+        if code in self.order:
+            rule = get_rule(code)
+            return rule.check is Rule.check or self.severity(rule) is not None
+        return code.startswith("SC") and self.options.checker is not None
 
     # --- what becomes of them
 

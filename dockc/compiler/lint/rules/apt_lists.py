@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dockc.compiler import ast
 from dockc.compiler.lint.context import Context, Script
-from dockc.compiler.lint.families import alias, caches, image
+from dockc.compiler.lint.families import alias, caches, image, same_from
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 from dockc.compiler.lint.shell.commands import Command
 
@@ -48,8 +48,9 @@ class AptLists(Rule):
             if script is not None and self.forgets(script, context):
                 forgotten.append((script, current))
         for script, stage in forgotten:
-            last = stage is current or (stage is not None and current is not None and _same(stage, current))
-            if last or (stage is not None and alias(stage) and alias(stage) in bases):
+            last = stage is current or (stage is not None and current is not None and same_from(stage, current))
+            feeds = stage is not None and alias(stage) and alias(stage) in bases
+            if last or feeds or (script.onbuild and context.parity):
                 yield Hit(script.instruction.span, _MESSAGE, script.entry.node.lines)
 
     def forgets(self, script: Script, context: Context) -> bool:
@@ -62,10 +63,6 @@ class AptLists(Rule):
         if caches(run, "/var/lib/apt/lists"):
             return False
         return not (caches(run, "/var/lib/apt") and caches(run, "/var/cache/apt"))
-
-
-def _same(a: ast.From, b: ast.From) -> bool:
-    return (a.base.text, a.platform.text, alias(a)) == (b.base.text, b.platform.text, alias(b))
 
 
 def _updates(command: Command) -> bool:

@@ -31,9 +31,7 @@ class GoPin(Rule):
         for script in context.runs:
             packages = _run(script.shell.commands) or _installed(script.shell.commands)
             if not all(_pinned(package) for package in packages):
-                message = (
-                    "Pin versions in go. Instead of `go install <package>` use `go install <package>@<version>`"
-                )
+                message = "Pin versions in go. Instead of `go install <package>` use `go install <package>@<version>`"
                 yield Hit(script.instruction.span, message, script.entry.node.lines)
 
 

@@ -30,4 +30,8 @@ class InlinePragma(Rule):
         """See the class."""
         for pragma in pragmas.read(context).items:
             if pragma.kind == "line":
-                yield Hit(pragma.span, "Please refrain from using inline ignore pragmas  `# hadolint ignore=DLxxxx`.", (pragma.line, pragma.line))
+                yield Hit(
+                    pragma.span,
+                    "Please refrain from using inline ignore pragmas  `# hadolint ignore=DLxxxx`.",
+                    (pragma.line, pragma.line),
+                )

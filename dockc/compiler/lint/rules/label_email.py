@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.compiler.lint.context import Context
-from dockc.compiler.lint.families import labels, unquoted
+from dockc.compiler.lint.families import labels
 from dockc.compiler.lint.labels import is_email
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 
@@ -35,7 +35,7 @@ class LabelEmail(Rule):
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
         for entry, key, value in labels(context):
-            if context.settings.label_schema.get(key.text) == "email" and not is_email(unquoted(value.text)):
+            if context.settings.label_schema.get(key.text) == "email" and not is_email(value.text):
                 yield Hit(
                     value.span,
                     f"Label `{key.text}` is not a valid email format - must conform to RFC5322.",

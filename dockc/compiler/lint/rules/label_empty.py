@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.compiler.lint.context import Context
-from dockc.compiler.lint.families import labels, unquoted
+from dockc.compiler.lint.families import labels
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 
 
@@ -34,5 +34,5 @@ class LabelEmpty(Rule):
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
         for entry, key, value in labels(context):
-            if key.text in context.settings.label_schema and not unquoted(value.text):
+            if key.text in context.settings.label_schema and not value.text:
                 yield Hit(key.span, f"label `{key.text}` is empty.", entry.node.lines)

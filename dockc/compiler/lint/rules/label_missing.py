@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from dockc.compiler import ast
-from dockc.compiler.lint.context import Context
-from dockc.compiler.lint.inherit import bad_stages
+from dockc.compiler.lint.context import Context, Entry
+from dockc.compiler.lint.families import alias, image, unquoted
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 
 
@@ -35,10 +36,36 @@ class LabelMissing(Rule):
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
         for wanted in context.settings.label_schema:
-            has = {
-                entry.index
-                for entry, label in context.all(ast.Label)
-                if any(pair.key.text.strip("\"'") == wanted for pair in label.pairs)
-            }
-            for entry in bad_stages(context, has, copies=True):
+            for entry in _lacking(context, wanted):
                 yield Hit(entry.node.span, f"Label `{wanted}` is missing.", entry.node.lines)
+
+
+class _Stage(NamedTuple):
+    base: str
+    alias: str
+    entry: Entry
+
+
+def _lacking(context: Context, wanted: str) -> list[Entry]:
+    """FROM entries of the stages that ought to have the label and do not.
+
+    A stage that builds on a good one is good. A stage is let off when a later one copies from it, or has the label and builds on it.
+    """
+    good: list[_Stage] = []
+    bad: list[_Stage] = []
+    current: _Stage | None = None
+    for entry in context.entries:
+        found = entry.instruction
+        if isinstance(found, ast.From):
+            current = _Stage(image(found.base.text).name, alias(found), entry)
+            inherits = any(stage.alias and stage.alias == current.base for stage in good)
+            (good if inherits else bad).append(current)
+        elif current is None:
+            continue
+        elif isinstance(found, ast.Copy) and found.from_.text:
+            bad = [stage for stage in bad if stage.alias != found.from_.text]
+        elif isinstance(found, ast.Label) and any(unquoted(pair.key.text) == wanted for pair in found.pairs):
+            own = current.alias or current.base
+            bad = [stage for stage in bad if stage.alias != own and stage is not current]
+            good.append(current)
+    return [stage.entry for stage in bad]

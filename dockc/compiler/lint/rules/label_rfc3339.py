@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.compiler.lint.context import Context
-from dockc.compiler.lint.families import labels, unquoted
+from dockc.compiler.lint.families import labels
 from dockc.compiler.lint.labels import is_rfc3339
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 
@@ -35,7 +35,7 @@ class LabelRfc3339(Rule):
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
         for entry, key, value in labels(context):
-            if context.settings.label_schema.get(key.text) == "rfc3339" and not is_rfc3339(unquoted(value.text)):
+            if context.settings.label_schema.get(key.text) == "rfc3339" and not is_rfc3339(value.text):
                 yield Hit(
                     value.span,
                     f"Label `{key.text}` is not a valid time format - must conform to RFC3339.",

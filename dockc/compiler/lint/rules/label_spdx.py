@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.compiler.lint.context import Context
-from dockc.compiler.lint.families import labels, unquoted
+from dockc.compiler.lint.families import labels
 from dockc.compiler.lint.labels import is_spdx
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 
@@ -36,5 +36,5 @@ class LabelSpdx(Rule):
         """See the class."""
         for entry, key, value in labels(context):
             wanted = context.settings.label_schema.get(key.text) == "spdx"
-            if wanted and not is_spdx(unquoted(value.text), parity=context.parity):
+            if wanted and not is_spdx(value.text, parity=context.parity):
                 yield Hit(value.span, f"Label `{key.text}` is not a valid SPDX identifier.", entry.node.lines)

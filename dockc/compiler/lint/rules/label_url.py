@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.compiler.lint.context import Context
-from dockc.compiler.lint.families import labels, unquoted
+from dockc.compiler.lint.families import labels
 from dockc.compiler.lint.labels import is_url
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 
@@ -35,5 +35,5 @@ class LabelUrl(Rule):
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
         for entry, key, value in labels(context):
-            if context.settings.label_schema.get(key.text) == "url" and not is_url(unquoted(value.text)):
+            if context.settings.label_schema.get(key.text) == "url" and not is_url(value.text):
                 yield Hit(value.span, f"Label `{key.text}` is not a valid URL.", entry.node.lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.compiler.lint.context import Context
-from dockc.compiler.lint.families import each_stage
+from dockc.compiler.lint.families import stretches
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 
 
@@ -28,6 +28,10 @@ class MultipleCmd(Rule):
 
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
-        for _, entries in each_stage(context):
+        for entries in stretches(context):
             for entry in [e for e in entries if e.keyword == "CMD"][1:]:
-                yield Hit(entry.node.span, "Multiple `CMD` instructions found. If you list more than one `CMD` then only the last `CMD` will take effect", entry.node.lines)
+                yield Hit(
+                    entry.node.span,
+                    "Multiple `CMD` instructions found. If you list more than one `CMD` then only the last `CMD` will take effect",
+                    entry.node.lines,
+                )

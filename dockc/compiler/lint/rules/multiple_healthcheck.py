@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.compiler.lint.context import Context
-from dockc.compiler.lint.families import each_stage
+from dockc.compiler.lint.families import stretches
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 
 
@@ -28,7 +28,7 @@ class MultipleHealthcheck(Rule):
 
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
-        for _, entries in each_stage(context):
+        for entries in stretches(context):
             found = [e for e in entries if e.keyword == "HEALTHCHECK"]
             for entry in found[1:]:
                 yield Hit(entry.node.span, "Multiple `HEALTHCHECK` instructions", entry.node.lines)

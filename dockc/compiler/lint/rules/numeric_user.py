@@ -38,4 +38,6 @@ class NumericUser(Rule):
                 uid = user.partition(":")[0]
                 numeric = all(c.isdigit() for c in uid)
                 if not numeric and not any("${" + name + "}" in user or "$" + name in user for name in names):
-                    yield Hit(found.user.span, "Non-numeric user-id may not be resolvable by host system", entry.node.lines)
+                    yield Hit(
+                        found.user.span, "Non-numeric user-id may not be resolvable by host system", entry.node.lines
+                    )

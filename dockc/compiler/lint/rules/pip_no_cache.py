@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from dockc.compiler import ast
 from dockc.compiler.lint.context import Context, Script
 from dockc.compiler.lint.families import CommandRule, alias, caches, image, insert_word, position
 from dockc.compiler.lint.pip import is_pip_install
-from dockc.compiler.lint.rule import Fix, Severity
+from dockc.compiler.lint.rule import Fix, Hit, Severity
 from dockc.compiler.lint.shell.commands import Command
 
 
@@ -35,6 +37,11 @@ class PipNoCache(CommandRule):
     good = "FROM python:3.13\nRUN pip install --no-cache-dir flask==3.0.3\n"
     fixed = "FROM python:3.13\nRUN pip install --no-cache-dir flask==3.0.3\n"
 
+    def check(self, context: Context) -> Iterator[Hit]:
+        """See the class."""
+        self.off = _without_cache(context, triggers=False) | _without_cache(context, triggers=True)
+        return super().check(context)
+
     def offends(self, command: Command, script: Script) -> bool:
         """See the class."""
         if not is_pip_install(command) or "--no-cache-dir" in command.texts:
@@ -50,7 +57,7 @@ class PipNoCache(CommandRule):
         _, found, rest = script.shell.text.partition("PIP_NO_CACHE_DIR=")
         if found and rest.lower().startswith(_TRUE):
             return True
-        return _stage_of(script, context) in _without_cache(context)
+        return script.entry.index in self.off
 
     def mend(self, command: Command, script: Script) -> Fix | None:
         """Adds the flag after `install`."""
@@ -66,30 +73,32 @@ def _is_wrapper(command: Command, name: str) -> bool:
     return name in command.name or (command.name.startswith("python") and ("-m", name) in pairs)
 
 
-def _stage_of(script: Script, context: Context) -> str:
-    name = ""
-    for entry, from_ in context.all(ast.From):
-        if entry.index > script.entry.index:
-            break
-        name = alias(from_) or image(from_.base.text).name
-    return name
+def _without_cache(context: Context, *, triggers: bool) -> set[int]:
+    """Entries where the environment turns the cache off: the stage's, or that of the stage it builds on.
 
-
-def _without_cache(context: Context) -> set[str]:
-    """Names of stages whose environment, or that of the stage they build on, turns the cache off."""
+    In hadolint's profile triggers (`triggers`) know of each other only.
+    """
     off: set[str] = set()
+    here: set[int] = set()
     current = ""
     for entry in context.entries:
         found = entry.instruction
+        behind = isinstance(found, ast.Onbuild)
+        if isinstance(found, ast.Onbuild):
+            found = found.trigger
+        if context.parity and behind != triggers:
+            continue
         if isinstance(found, ast.From):
             base = image(found.base.text).name
             current = alias(found) or base
             if base in off:
                 off.add(current)
-            elif current in off:
+            else:
                 off.discard(current)
         elif isinstance(found, ast.Env):
             for pair in found.pairs:
                 if pair.key.text == "PIP_NO_CACHE_DIR" and pair.value.text.strip("\"'").lower() in _TRUE:
                     off.add(current)
-    return off
+        elif current in off:
+            here.add(entry.index)
+    return here

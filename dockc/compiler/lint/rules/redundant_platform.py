@@ -31,5 +31,7 @@ class RedundantPlatform(Rule):
         for entry, from_ in context.all(ast.From):
             if from_.platform.text in {"$TARGETPLATFORM", "${TARGETPLATFORM}"}:
                 yield Hit(
-                    from_.platform.span, "Setting `FROM --platform` to predefined `$TARGETPLATFORM` in is redundant as this is the default behavior", entry.node.lines
+                    from_.platform.span,
+                    "Setting `FROM --platform` to predefined `$TARGETPLATFORM` in is redundant as this is the default behavior",
+                    entry.node.lines,
                 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dockc.compiler import ast
 from dockc.compiler.lint.context import Context, Entry
-from dockc.compiler.lint.families import ARCHIVES, each_stage, unquoted
+from dockc.compiler.lint.families import ARCHIVES, stretches, unquoted
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 from dockc.compiler.lint.shell.commands import Command
 
@@ -33,7 +33,8 @@ class UseAddForArchives(Rule):
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
         scripts = {id(s.entry): s for s in context.runs if not s.onbuild}
-        for _, entries in each_stage(context):
+        found = list(stretches(context))
+        for entries in found[-1:] if context.parity else found:  # hadolint forgets stages that are followed by another
             copied: list[tuple[str, Entry, ast.Copy]] = []
             hits: dict[int, tuple[Entry, ast.Copy]] = {}
             for entry in entries:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dockc.compiler import ast
 from dockc.compiler.lint.context import Context, Script
-from dockc.compiler.lint.families import alias, caches, image
+from dockc.compiler.lint.families import alias, caches, image, same_from
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 
 
@@ -41,7 +41,9 @@ class YarnClean(Rule):
             if script is not None and _forgets(script):
                 forgotten.append((script, current))
         for script, stage in forgotten:
-            if stage is current or (stage is not None and alias(stage) and alias(stage) in bases):
+            last = stage is current or (stage is not None and current is not None and same_from(stage, current))
+            feeds = stage is not None and alias(stage) and alias(stage) in bases
+            if last or feeds or (script.onbuild and context.parity):
                 message = "`yarn cache clean` missing after `yarn install` was run."
                 yield Hit(script.instruction.span, message, script.entry.node.lines)
 
