@@ -45,7 +45,7 @@ def load(directory: Path, env: Mapping[str, str], *, explicit: Path | None = Non
 
 
 def _nearest(directory: Path) -> Config:
-    """dockc's own configuration in the directory or the nearest one above it."""
+    """Own configuration in the directory or the nearest one above it."""
     start = directory.resolve()
     for folder in (start, *start.parents):
         for name in _OWN:

@@ -59,7 +59,9 @@ class ShellCheck:
 
     def __init__(self, program: str, *, workers: int | None = None) -> None:
         self._program = program
-        self._workers = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._workers = (
+            workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        )
         self._known: dict[str, list[dict[str, Any]]] = {}
 
     def __call__(self, scripts: Sequence[str]) -> list[list[dict[str, Any]]]:

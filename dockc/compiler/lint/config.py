@@ -214,7 +214,7 @@ def own_file(text: str, name: str) -> Config | None:
 
 
 def own_table(data: object, name: str) -> Config:
-    """dockc's own table of lint.
+    """Dockc's own table of lint.
 
     Raises:
         UsageError: a key is unknown or a value has the wrong type.
@@ -229,7 +229,8 @@ def own_table(data: object, name: str) -> Config:
         known = _THRESHOLDS.get(level) if isinstance(level, str) else None
         if known is None and level != "off":
             raise UsageError(
-                f"{name}: unknown severity {level!r} of {code}", hint="Severities are error, warning, info, style and off."
+                f"{name}: unknown severity {level!r} of {code}",
+                hint="Severities are error, warning, info, style and off.",
             )
         severities[code] = None if known in {None, "none"} else Severity(known)
     rules: dict[str, Mapping[str, object]] = {}
@@ -261,7 +262,9 @@ _THRESHOLDS = {**{level.value: level.value for level in Severity}, "ignore": "no
 
 def _threshold(text: str, what: str) -> str:
     if text not in _THRESHOLDS:
-        raise UsageError(f"{what}: unknown severity {text!r}", hint="Severities are error, warning, info, style and none.")
+        raise UsageError(
+            f"{what}: unknown severity {text!r}", hint="Severities are error, warning, info, style and none."
+        )
     return _THRESHOLDS[text]
 
 

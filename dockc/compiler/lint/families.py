@@ -132,7 +132,8 @@ def image(text: str, *, parity: bool = True) -> Image:
 
     With `parity`, as hadolint does: a registry is what has a dot in it. Without, also `localhost` and what has a port.
     """
-    text = unquoted(text)
+    if not parity:
+        text = unquoted(text)
     plain = _EXPANSION.sub(lambda m: "$" * len(m.group()), text) if "${" in text else text
     registry = ""
     dot = plain.find(".")
@@ -162,6 +163,11 @@ def alias(from_: ast.From) -> str:
     return from_.stage_name_word.text if from_.stage_name_word is not None else ""
 
 
+def same_from(a: ast.From, b: ast.From) -> bool:
+    """Whether two FROM say the same."""
+    return (a.base.text, a.platform.text, alias(a)) == (b.base.text, b.platform.text, alias(b))
+
+
 def is_windows_absolute(path: str) -> bool:
     """`C:` and the like."""
     return len(path) > 1 and path[0].isalpha() and path[1] == ":"
@@ -172,6 +178,14 @@ def each_stage(context: Context) -> Iterator[tuple[ast.From, tuple[Entry, ...]]]
     for stage in context.stages:
         if stage and isinstance(stage[0].instruction, ast.From):
             yield stage[0].instruction, stage
+
+
+def stretches(context: Context) -> Iterator[tuple[Entry, ...]]:
+    """Entries stage by stage, and before these what stands before the first FROM."""
+    before = tuple(entry for entry in context.entries if entry.stage < 0)
+    if before:
+        yield before
+    yield from context.stages
 
 
 def declared(context: Context) -> Iterator[tuple[Entry, str]]:
@@ -190,7 +204,10 @@ def mentions(text: str, name: str) -> bool:
 
 
 def labels(context: Context) -> Iterator[tuple[Entry, ast.Word, ast.Word]]:
-    """Key and value of all labels, as written but for quotes around the key."""
+    """Key and value of all labels, as written but for quotes around them."""
     for entry, label in context.all(ast.Label):
         for pair in label.pairs:
-            yield entry, ast.Word(unquoted(pair.key.text), pair.key.span), pair.value
+            value = pair.value
+            if not (context.parity and pair.no_delim):  # hadolint keeps the quotes of `LABEL key "value"`
+                value = ast.Word(unquoted(value.text), value.span)
+            yield entry, ast.Word(unquoted(pair.key.text), pair.key.span), value

@@ -16,15 +16,14 @@ class _Stage:
     entry: Entry
 
 
-def bad_stages(context: Context, has: set[int], *, copies: bool = False) -> list[Entry]:
+def bad_stages(context: Context, has: set[int]) -> list[Entry]:
     """FROM entries of the stages that lack a thing.
 
-    A stage is good when it builds on a good one, has the thing itself, or a good stage builds on it (or, with `copies`, copies from it).
+    A stage is good when it builds on a good one, has the thing itself, or a good stage builds on it.
 
     Args:
         context: the file.
         has: indices of entries that bring the thing.
-        copies: whether `COPY --from` counts like building on a stage.
     """
     good: set[_Stage] = set()
     bad: set[_Stage] = set()
@@ -37,11 +36,6 @@ def bad_stages(context: Context, has: set[int], *, copies: bool = False) -> list
             (good if any(stage.name == base for stage in good) else bad).add(current)
         elif current is not None and entry.index in has:
             _mark(current, good, bad)
-        elif copies and current is not None and current in good and isinstance(found, ast.Copy) and found.from_.text:
-            for stage in [s for s in bad if s.name == found.from_.text]:
-                _mark(stage, good, bad)
-    if copies:
-        _mark_copied(context, good, bad)
     return sorted((stage.entry for stage in bad), key=lambda e: e.index)
 
 
@@ -52,18 +46,3 @@ def _mark(stage: _Stage, good: set[_Stage], bad: set[_Stage]) -> None:
         bad.discard(one)
         good.add(one)
         queue += [other for other in bad if other.name == one.base]
-
-
-def _mark_copied(context: Context, good: set[_Stage], bad: set[_Stage]) -> None:
-    """Stages that a good stage copies from; again while that makes more of them good."""
-    by_index = {stage.entry.stage: stage for stage in good | bad}
-    changed = True
-    while changed:
-        changed = False
-        for entry, copy in context.all(ast.Copy):
-            reader = by_index.get(entry.stage)
-            if reader is None or reader not in good or not copy.from_.text:
-                continue
-            for stage in [s for s in bad if s.name == copy.from_.text]:
-                _mark(stage, good, bad)
-                changed = True

@@ -83,6 +83,7 @@ def read(context: Context) -> Pragmas:
     items: list[Pragma] = []
     shells: list[tuple[int, str]] = []
     last_line = len(context.source.line_starts) + 1
+    starts = sorted(stage[0].line for stage in context.stages if stage)
     for line, comment in context.comments:
         text = context.source.text[comment.span.start : comment.span.end].strip().lstrip("\ufeff")
         body = text.removeprefix("#")
@@ -95,7 +96,7 @@ def read(context: Context) -> Pragmas:
                 case "global":
                     item.first, item.last = 1, last_line
                 case _:
-                    item.first, item.last = _stage(context, line + 1, last_line)
+                    item.first, item.last = _stage(context, line, starts, last_line)
             items.append(item)
         elif found := _SHELL.fullmatch(body):
             shells.append((line, found[1]))
@@ -109,10 +110,13 @@ def read(context: Context) -> Pragmas:
     return Pragmas(tuple(items), tuple(shells))
 
 
-def _stage(context: Context, line: int, last_line: int) -> tuple[int, int]:
-    """Lines of the stage whose FROM stands on `line`. hadolint counts a stage from the line after its FROM."""
-    for number, stage in enumerate(context.stages):
-        if stage and stage[0].keyword == "FROM" and stage[0].line == line:
-            following = context.stages[number + 1] if number + 1 < len(context.stages) else ()
-            return line + 1, following[0].line if following else last_line
-    return 1, 0
+def _stage(context: Context, line: int, starts: list[int], last_line: int) -> tuple[int, int]:
+    """Lines that a stage pragma on `line` covers: up to the next FROM.
+
+    hadolint counts from the line behind the one below the pragma, up to the next FROM itself. Elsewhere the FROM right below the
+    pragma is covered, and the next stage's is not.
+    """
+    following = next((start for start in starts if start > line + 1), None)
+    if context.parity:
+        return line + 2, last_line if following is None else following
+    return line + 1, last_line if following is None else following - 1

@@ -21,7 +21,7 @@ def unpinned_runs(context: Context, programs: tuple[str, ...], groups: tuple[str
         groups: sub-commands that install other things than packages.
     """
     for script in context.runs:
-        known = _variables(context, script)
+        known: set[str] | None = None
         for command in script.shell.commands:
             if command.name not in programs or not command.has_argument("install"):
                 continue
@@ -30,7 +30,12 @@ def unpinned_runs(context: Context, programs: tuple[str, ...], groups: tuple[str
                 if not all(":" in word for word in words):
                     yield script
                     break
-            elif not command.has_argument(*groups) and not all(_pinned(word, known) for word in words):
+                continue
+            if command.has_argument(*groups):
+                continue
+            if known is None and any("$" in word for word in words):
+                known = _variables(context, script)
+            if not all(_pinned(word, known or set()) for word in words):
                 yield script
                 break
 
@@ -55,12 +60,16 @@ def _variables(context: Context, script: Script) -> set[str]:
         if entry.index >= script.entry.index:
             break
         found = entry.instruction
+        if context.parity and isinstance(found, ast.Onbuild) != script.onbuild:
+            continue  # hadolint's triggers know of triggers only
+        if isinstance(found, ast.Onbuild):
+            found = found.trigger
         if isinstance(found, ast.From):
             current = set(by_stage.get(image(found.base.text).name, ()))
             if alias(found):
                 by_stage[alias(found)] = current
         elif isinstance(found, ast.Arg):
-            arguments.update(pair.key.text for pair in found.pairs)
+            arguments.update(pair.key.text for pair in (found.pairs[:1] if context.parity else found.pairs))
         elif isinstance(found, ast.Env):
             current.update(pair.key.text for pair in found.pairs)
     return arguments | current

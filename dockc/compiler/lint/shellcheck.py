@@ -137,9 +137,11 @@ def _events(
     events: list[tuple[int, str | tuple[Entry, ast.Instruction]]] = []
     for entry in context.entries:
         found = entry.instruction
-        if isinstance(found, ast.Onbuild) != triggers or found is None:
-            continue
-        events.append((entry.line, (entry, found.trigger if isinstance(found, ast.Onbuild) else found)))
+        behind = isinstance(found, ast.Onbuild)
+        if isinstance(found, ast.Onbuild):
+            found = found.trigger
+        if found is not None and behind == triggers:
+            events.append((entry.line, (entry, found)))
     if not triggers:
         events += [(line, name) for line, name in pragmas.shells]
         events.sort(key=lambda event: event[0])

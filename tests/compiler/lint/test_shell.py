@@ -30,7 +30,7 @@ def names(text: str) -> list[str]:
         ("command curl; exec tini -- x; busybox wget", ["curl", "tini", "wget"]),
         ("$dynamic arg", []),
         ("'quo'ted", ["quoted"]),
-        ("! not; time timed; { group; }; (sub; shell)", ["not", "timed", "group", "sub", "shell"]),
+        ("! not; time timed; { group; }; (sub; shell)", ["not", "time", "timed", "group", "sub", "shell"]),
         ("while read l; do loop; done < f; until u; do v; done", ["read", "loop", "u", "v"]),
         ("[[ $x =~ ^(a|b)$ ]] && after", ["after"]),
         ("((x++)) && after; $((1 + $(in))) ", ["after", "in"]),

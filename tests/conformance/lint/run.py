@@ -53,9 +53,7 @@ def _cases(directory: Path, profiles: Sequence[str]) -> Iterator[Case]:
             if expectation.is_file():
                 options = (_hadolint if profile == "hadolint" else _buildkit)(path, stem)
                 expected = json.loads(expectation.read_bytes())
-                yield Case(
-                    name=name, profile=profile, source=path.read_bytes(), options=options, expected=expected
-                )
+                yield Case(name=name, profile=profile, source=path.read_bytes(), options=options, expected=expected)
 
 
 def _hadolint(path: Path, stem: str) -> LintOptions:

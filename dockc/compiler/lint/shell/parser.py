@@ -161,13 +161,6 @@ class _Parser(WordReader):
         start = self.pos
         while self._take("!"):
             self.blanks()
-        if self._take("time"):
-            self.blanks()
-            if self.peek(2) == "-p":
-                self.pos += 2
-                self.blanks()
-            if not self._at_command():
-                return ast.Simple((), (), (), start, self.pos)
         commands = [self._command()]
         self.blanks()
         while self.peek() == "|" and self.peek(2) != "||":
@@ -198,6 +191,8 @@ class _Parser(WordReader):
         elif keyword == "case":
             self.pos += 4
             words, body = self._case()
+        elif keyword == "time":
+            body = self._time()
         elif self.peek() == "[":
             keyword = "[[" if self.peek(2) == "[[" else "["
             self.pos += len(keyword)
@@ -219,6 +214,20 @@ class _Parser(WordReader):
             redirects.append(redirect)
             self.blanks()
         return ast.Compound(keyword, words, body, tuple(redirects), start, self.pos)
+
+    def _time(self) -> tuple[ast.Node, ...]:
+        """`time` as a command, and the pipeline that it measures."""
+        start = self.pos
+        self.pos += 4
+        word = ast.Word((ast.Literal("time"),), start, self.pos)
+        words = [word]
+        self.blanks()
+        while self.peek() == "-" and (flag := self.word()) is not None:
+            words.append(flag)
+            self.blanks()
+        command = ast.Simple((), tuple(words), (), start, words[-1].end)
+        c = self.peek()
+        return (command, self._pipeline()) if c not in {"\n", "|", ""} and self._at_command() else (command,)
 
     def _group(self) -> tuple[ast.Node, ...]:
         body = self._some("after '{'")
