@@ -198,6 +198,23 @@ def _recorder(view: StatusSink) -> Recorder:
     return Recorder(view)
 
 
+def _descriptions(compiled: Sequence[Compiled]) -> dict[str, str]:
+    """Digest of each step to what the store calls its result."""
+    from dockc.compiler.emit import wire
+    from dockc.compiler.ir.ops import ExecOp, SourceOp
+
+    found = {}
+    for op in (op for one in compiled for op in one.module.ops()):
+        match op:
+            case ExecOp():
+                found[wire(op)[0]] = f"mount / from exec {' '.join(op.args)}"
+            case SourceOp():
+                found[wire(op)[0]] = "pulled from " + op.identifier.partition("://")[2]
+            case _:
+                found[wire(op)[0]] = op.meta.name
+    return found
+
+
 async def _build(request: BuildRequest, root: Path, sink: _Counting, recorder: Recorder | None) -> Built:
     from dockc.runtime.registry.client import Client
     from dockc.runtime.registry.credentials import DockerConfig
@@ -223,7 +240,8 @@ async def _build(request: BuildRequest, root: Path, sink: _Counting, recorder: R
             compiled, answers = await _compile(request, inputs, worker, client, steps)
             exported = await _solve_and_export(request, inputs, compiled, worker, client, connect, steps, sink)
             if recorder is not None:
-                recorder.measure((one.description, one.created_at, one.size) for one in worker.refs.usage())
+                sizes = [(one.description, one.created_at, one.size) for one in worker.refs.usage()]
+                recorder.measure(sizes, _descriptions(compiled))
     finally:
         client.close()
     return Built(compiled=compiled, exported=exported, executed=sink.executed, cached=sink.cached, answers=answers)

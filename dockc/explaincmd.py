@@ -216,14 +216,14 @@ def graph(looked: Looked, form: str, record: Path | None) -> str:
         UsageError: an unknown format; a record that cannot be read.
         CompileError: the file is wrong.
     """
-    from dockc.compiler.emit import digest
+    from dockc.compiler.emit import wire
     from dockc.compiler.explain.graph import make_graph
     from dockc.console.graph import FORMATS, match_facts, render_graph
 
     if form not in FORMATS:
         raise UsageError(f"unknown format {form}", hint=f"Choose one of {', '.join(FORMATS)}.")
     records = _facts(record) if record is not None else []
-    made = make_graph(_trace(looked), digest, looked.inputs.front.source.text, looked.filename)
+    made = make_graph(_trace(looked), lambda op: wire(op)[0], looked.inputs.front.source.text, looked.filename)
     return render_graph(made, form, match_facts(made, records))
 
 

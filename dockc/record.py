@@ -70,16 +70,18 @@ class Recorder:
             )
         self._inner(status)
 
-    def measure(self, sizes: Iterable[tuple[str, int, int]]) -> None:
+    def measure(self, sizes: Iterable[tuple[str, int, int]], names: Mapping[str, str]) -> None:
         """Add sizes.
 
         Args:
-            sizes: name of the step, time of making, bytes, of what the store holds; of one name the newest counts.
+            sizes: what the store holds: description, time of making, bytes; of one description the newest counts.
+            names: digest of the step to the description of what it made.
         """
         newest = {name: size for name, _, size in sorted(sizes, key=lambda one: one[1])}
         for digest, step in self._steps.items():
-            if not step.name.startswith(("[internal]", "exporting")) and step.name in newest:
-                self._steps[digest] = replace(step, size=newest[step.name])
+            size = newest.get(names.get(digest, ""))
+            if size is not None:
+                self._steps[digest] = replace(step, size=size)
 
     @property
     def steps(self) -> tuple[VertexRecord, ...]:

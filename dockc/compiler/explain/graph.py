@@ -71,13 +71,14 @@ def make_graph(found: Trace, digest: Callable[[ir.Op], str], text: str, filename
 
     Args:
         found: the compilation.
-        digest: of an operation.
+        digest: of an operation, asked for in the order of the graph.
         text, filename: of the Dockerfile.
     """
     dockerfile = found.dockerfile
     lanes = [Lane("sources", 0)]
     for index, stage in enumerate(dockerfile.stages):
         base = found.lowered.stages[index].base_name or stage.base.text
+        base = base if "@" in stage.base.text else base.partition("@")[0]
         title = f"{stage.name or f'stage {index}'}: FROM {base}"
         lanes.append(Lane(title, stage.lines[0], found.lowered.stages[index].dispatched))
     numbers: dict[str, int] = {}
