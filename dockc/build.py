@@ -120,10 +120,21 @@ def build(request: BuildRequest, sink: StatusSink, recorder: Recorder | None = N
     from dockc.runtime.exporter import export
     from dockc.runtime.worker import default_root
 
+    _refuse_missing(request.compile.attrs)
     export.check(request.outputs, request.names)
     root = request.compile.store or default_root()
     enter_build_namespace()
     return asyncio.run(_until_told(request, root, _Counting(sink), recorder))
+
+
+def _refuse_missing(attrs: Mapping[str, str]) -> None:
+    """Frontend options that ask a builder for what this one does not do yet."""
+    for key, value in attrs.items():
+        wanted = value.lower() not in {"disabled=true", "false"}
+        if key.startswith(("attest:", "build-arg:BUILDKIT_ATTEST_")) and wanted:
+            raise DockcError(f"attestations are not supported yet ({key})", hint="Leave the option out, or say disabled=true.")
+        if key in {"cache-from", "cache-imports", "cache-to"} and value:
+            raise DockcError(f"remote caches are not supported yet ({key})", hint="The store's own cache is always used.")
 
 
 class Terminated(DockcError):
