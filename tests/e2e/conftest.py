@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).resolve().parents[2]
-PROGRAMS = ("sh", "cat", "cp", "chmod", "ls", "mkdir", "rm", "sleep", "sort", "id", "head", "env", "touch", "ln", "stat")
+PROGRAMS = ("sh", "cat", "cp", "chmod", "ls", "mkdir", "rm", "sleep", "sort", "id", "head", "env", "touch", "ln", "stat", "chown", "mkfifo")
 
 
 @dataclass(frozen=True)
