@@ -32,7 +32,7 @@ from dockc.runtime.refs.recovery import clear_staging, recover
 from dockc.runtime.refs.ref import ImmutableRef, MutableRef, fresh_record
 from dockc.runtime.refs.types import LayerDescriptor, Progress, RecordType, Remote, Sharing, UsageRecord
 from dockc.runtime.refs.unpack import fetch, inherit_root
-from dockc.runtime.refs.usage import Pruned, PrunePolicy, prune, usage
+from dockc.runtime.refs.usage import Pruned, PrunePolicy, collect, prune, usage
 from dockc.runtime.snapshot import marks
 from dockc.runtime.snapshot.changes import tree_changes
 from dockc.runtime.snapshot.choose import snapshotter
@@ -392,6 +392,10 @@ class RefManager:
     def prune(self, policy: PrunePolicy | None = None) -> Pruned:
         """Remove what nobody needs, as the policy says; what is held, and what that stands on, stays."""
         return prune(self._core, policy or PrunePolicy())
+
+    def collect(self, keep_blobs: frozenset[str] = frozenset()) -> Pruned:
+        """Keep the store within its share of the disk; for the end of a build. See `usage.collect`."""
+        return collect(self._core, keep_blobs)
 
 
 __all__ = ["ProviderFactory", "PrunePolicy", "Pruned", "RefManager", "RefNotFound", "StoreError"]

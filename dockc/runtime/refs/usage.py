@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 import re
+import shutil
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from dockc.runtime.refs.database import Blob, Record
 
 _DAY = 86400.0
+_HOUR = 3600 * 10**9  # nanoseconds
 _HIDDEN_TYPES = (RecordType.INTERNAL, RecordType.FRONTEND)
 _FILTER = re.compile(r"(?P<key>[a-z]+)(?:(?P<op>==|!=|~=|=)(?P<value>.*))?", re.S)
 _TRUE_OR_FALSE = ("inuse", "mutable", "immutable", "shared", "private", "lazy")
@@ -212,6 +214,23 @@ def prune(core: Core, policy: PrunePolicy) -> Pruned:
     partial = core.content.clean(partial_older_than=0.0 if policy.all else _DAY)
     other = 0 if policy.filters or policy.keep_storage else _remove_loose_blobs(core, policy.keep_blobs)
     return Pruned(tuple(removed), freed + partial + other, other)
+
+
+def collect(core: Core, keep_blobs: frozenset[str] = frozenset()) -> Pruned:
+    """Keep the store within its share of the disk; meant for the end of a build, and quick when there is room.
+
+    The store may take 60 % of the disk as long as 20 % of it stay free, and 10 % in any case. What was used within
+    the last hour stays.
+    """
+    disk = shutil.disk_usage(core.root)
+    share, spare, least = disk.total * 6 // 10, disk.total * 2 // 10, disk.total // 10
+    if disk.total - disk.free <= share and disk.free >= spare:
+        return Pruned()
+    used = sum(record.size for record in usage(core))
+    allowed = max(least, min(share, used + disk.free - spare))
+    if used <= allowed:
+        return Pruned()
+    return prune(core, PrunePolicy(keep_storage=allowed, keep_duration=_HOUR, keep_blobs=keep_blobs))
 
 
 def _age_key(record: UsageRecord) -> tuple[int, int]:

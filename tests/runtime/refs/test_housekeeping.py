@@ -14,13 +14,14 @@ import pytest
 from dockc.errors import UsageError
 from dockc.runtime.content.locks import Cancelled
 from dockc.runtime.doctor import Problem, examine
+from dockc.runtime.executor import syscalls
 from dockc.runtime.refs.manager import PrunePolicy, RefManager, RefNotFound
 from dockc.runtime.refs.types import RecordType, Sharing
 from dockc.runtime.refs.usage import disk_usage, parse_filter
 from dockc.solver.storage.base import CacheResult
 from dockc.solver.storage.sqlite import SqliteKeyStorage
 from tests.runtime.refs.test_refs import Far, far_layer, names, step
-from tests.runtime.store_helpers import Row, layer, make_tar, names_in, write
+from tests.runtime.store_helpers import Row, layer, make_tar, names_in, need_mounts, write
 
 
 def test_cache_directories_persist(refs: RefManager) -> None:
@@ -252,3 +253,24 @@ def test_the_doctor_leaves_what_is_held(store: RefManager) -> None:
     ref.release()
     assert problems(store, fix=True) == [(Problem.DIRECTORY_MISSING, True)]
     assert problems(store) == []
+
+
+def test_the_store_keeps_to_its_share_of_the_disk(tmp_path: Path) -> None:
+    need_mounts()
+    place = tmp_path / "small"
+    place.mkdir()
+    syscalls.mount("tmpfs", str(place), "tmpfs", 0, "size=10m")
+    try:
+        with RefManager(place / "store") as refs:
+            for number in range(8):
+                step(refs, None, lambda root: (root / "f").write_bytes(os.urandom(900_000)), name=f"{number}").release()
+            assert refs.collect().records == (), "used within the last hour"
+            for record in refs.usage():
+                moment = record.created_at - 2 * 3600 * 10**9
+                refs.core.db.update(record.id, created_at=moment, last_used_at=moment)
+            gone = [record.description for record in refs.collect().records]
+            assert gone == [str(number) for number in range(len(gone))]
+            assert 1 <= len(gone) <= 4
+            assert refs.collect().records == ()
+    finally:
+        syscalls.umount(str(place), syscalls.MNT_DETACH)

@@ -109,10 +109,9 @@ def settle(root: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def space() -> Iterator[Path]:
+def space(tmp_path_factory: pytest.TempPathFactory) -> Path:
     need_mounts()
-    with tempfile.TemporaryDirectory(dir="/var/tmp", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    return tmp_path_factory.mktemp("space")
 
 
 @pytest.fixture
