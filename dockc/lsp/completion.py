@@ -94,6 +94,7 @@ class _Line:
             number -= 1
         self.text = "".join(parts)
         self.first = number
+        self.inside = inside is not None
 
 
 def _continued(document: Document, number: int, escape: str) -> bool:
@@ -131,12 +132,15 @@ class _Completer:
         self.keyword = words[0].upper() if words and (len(words) > 1 or self.text[-1:].isspace()) else ""
         if self.keyword == "ONBUILD" and len(words) > 1 and (len(words) > 2 or self.text[-1:].isspace()):
             self.keyword = words[1].upper()
+        self.inside = line.inside
         self.word = "" if not self.text or self.text[-1].isspace() else words[-1] if words else ""
 
     def items(self) -> Iterator[Item]:
         variable = _VARIABLE.search(self.text)
-        if variable is not None and self.keyword:
+        if variable is not None and (self.keyword or self.inside):
             yield from self.variables(self.span(variable[1]))
+        elif self.inside:
+            return  # the body of a heredoc is no Dockerfile
         elif not self.keyword or (self.keyword == "ONBUILD"):
             yield from self.keywords()
         elif self.word.startswith("--") and "=" not in self.word:
