@@ -1,6 +1,6 @@
 """Comments that steer lint: hadolint's pragmas, BuildKit's `check=`, and dockc's own.
 
-# hadolint ignore=DL3008,SC2086        findings on the line right below
+# hadolint ignore=DL3008,SC2086        findings of the next instruction (for hadolint itself: on the line right below)
 # hadolint global ignore=DL3008        the whole file
 # hadolint stage ignore=DL3008         the stage whose FROM is right below
 # hadolint shell=powershell            what ShellCheck assumes from here on
@@ -91,8 +91,10 @@ def read(context: Context) -> Pragmas:
             scope, codes = found[1] or "line", frozenset(c.strip() for c in found[2].split(","))
             item = Pragma(scope, codes, line, comment.span)
             match scope:
-                case "line":
+                case "line" if context.parity:
                     item.first = item.last = line + 1
+                case "line":
+                    _cover_next(item, context)
                 case "global":
                     item.first, item.last = 1, last_line
                 case _:
@@ -103,11 +105,16 @@ def read(context: Context) -> Pragmas:
         elif found := _OWN.fullmatch(body.rstrip()):
             codes = frozenset(c.strip() for c in found[1].split(","))
             item = Pragma("own", codes, line, comment.span, reason=(found[2] or "").strip())
-            following = next((e for e in context.entries if e.node.lines[0] > line), None)
-            if following is not None:
-                item.first, item.last = following.node.lines
+            _cover_next(item, context)
             items.append(item)
     return Pragmas(tuple(items), tuple(shells))
+
+
+def _cover_next(item: Pragma, context: Context) -> None:
+    """Let a pragma cover all lines of the instruction that follows it."""
+    following = next((e for e in context.entries if e.node.lines[0] > item.line), None)
+    if following is not None:
+        item.first, item.last = following.node.lines
 
 
 def _stage(context: Context, line: int, starts: list[int], last_line: int) -> tuple[int, int]:

@@ -7,7 +7,8 @@ source -> parse -> context -> rules ┐
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 
 from dockc.compiler.compile import Front, read
 from dockc.compiler.lint import pragmas as pragma_comments
@@ -17,13 +18,16 @@ from dockc.compiler.lint.finding import FileReport, Finding
 from dockc.compiler.lint.options import LintOptions
 from dockc.compiler.lint.registry import codes, get_rule
 from dockc.compiler.lint.rule import Hit, Rule
-from dockc.grammar.diagnostic import Severity
+from dockc.grammar.diagnostic import Diagnostic, Severity
 from dockc.grammar.source import Source, Span
 
 SYNTAX = "DL1000"
 _BUILD_ERROR = "build-error"
+#: How the error begins that `# check=error=true` makes of warnings; they are errors themselves then.
+_VIOLATION = "lint violation found for rules"
+_PREFIX = re.compile(r"[A-Z]{2}[0-9]*")
 #: Faults of a file that hadolint does not see.
-_PEER_READS = frozenset(["no-instructions", "duplicate-directive"])
+_PEER_READS = frozenset(["no-instructions", "duplicate-directive", "missing-equals", "json-not-strings"])
 
 
 def lint_source(source: Source | Front, options: LintOptions | None = None, *, path: str = "") -> FileReport:
@@ -44,6 +48,8 @@ class _Run:
         self.context = Context(front.parsed.file, options.settings, parity=options.profile == "hadolint")
         self.order = {code: index for index, code in enumerate(codes())}
         self.pragmas = pragma_comments.read(self.context)
+        #: The file has an error, so that later findings are missing.
+        self.stopped = options.profile == "dockc" and bool(front.result.diagnostics)
 
     def findings(self) -> tuple[Finding, ...]:
         match self.options.profile:
@@ -51,11 +57,16 @@ class _Run:
                 found = list(self.checks())
                 return tuple(self.kept(found, pragmas=False))
             case "hadolint":
-                if any(d.code not in _PEER_READS for d in self.front.parsed.diagnostics):
-                    return tuple(self.syntax_errors())
+                if unreadable := self.unreadable():
+                    return tuple(self.syntax_errors(unreadable[:1]))
                 found = [*self.rules(), *self.shellcheck()]
             case _:
-                found = [*self.syntax_errors(), *self.checks(), *self.rules(), *self.shellcheck()]
+                found = [
+                    *self.syntax_errors(self.front.result.diagnostics),
+                    *self.checks(),
+                    *self.rules(),
+                    *self.shellcheck(),
+                ]
                 found = self.without_twins(found)
         kept = list(self.kept(found, pragmas=self.options.pragmas))
         if self.options.profile == "dockc":
@@ -65,10 +76,15 @@ class _Run:
 
     # --- where findings come from
 
-    def syntax_errors(self) -> Iterator[Finding]:
-        """What keeps the file from being read: the parser's faults, and in dockc's own profile what no instruction may be."""
-        own = self.options.profile == "dockc"
-        diagnostics = self.front.result.diagnostics if own else self.front.parsed.diagnostics[:1]
+    def unreadable(self) -> Sequence[Diagnostic]:
+        """Faults of the file that hadolint would not read it with either."""
+        found = [d for d in self.front.parsed.diagnostics if d.code not in _PEER_READS]
+        if not found and any(e.instruction is None and e.why.startswith("unknown inst") for e in self.context.entries):
+            return self.front.result.diagnostics
+        return found
+
+    def syntax_errors(self, diagnostics: Sequence[Diagnostic]) -> Iterator[Finding]:
+        """What keeps the file from being read or, in dockc's own profile, what no instruction may be."""
         for d in diagnostics:
             lines = d.lines or self.source.lines_of(d.span)
             yield Finding(
@@ -86,22 +102,24 @@ class _Run:
     def checks(self) -> Iterator[Finding]:
         """BuildKit's checks, in their own order, and the error that ends the build."""
         result = check(self.front, self.options)
+        error = result.error
+        strict = error is not None and error.message.startswith(_VIOLATION) and self.options.profile == "dockc"
         for warning in result.warnings:
             lines = (warning.lines[0], warning.lines[-1]) if warning.lines else (1, 1)
             yield self.enriched(
                 Finding(
                     code=warning.rule,
                     message=warning.message,
-                    severity=Severity.WARNING,
+                    severity=Severity.ERROR if strict else Severity.WARNING,
                     span=self.span_of(lines),
                     lines=lines,
                     url=warning.url,
                     description=warning.description,
                 )
             )
-        error = result.error
-        if error is None or (self.options.profile == "dockc" and self.front.result.diagnostics):
+        if error is None or strict or (self.options.profile == "dockc" and self.front.result.diagnostics):
             return  # syntax errors have been reported with more detail
+        self.stopped = True
         ranges = error.locations[0] if error.locations else ((1, 1),)
         lines = (ranges[0][0] or 1, ranges[-1][1] or 1)
         if self.options.profile == "buildkit" or not _depends_on_images(error.message):
@@ -117,7 +135,9 @@ class _Run:
 
     def rules(self) -> Iterator[Finding]:
         """All other rules that are on."""
-        for code in codes():
+        for code in self.order:
+            if self.context.parity and not code.startswith("DL"):
+                continue
             rule = get_rule(code)
             severity = self.severity(rule)
             if severity is None or rule.check is Rule.check:
@@ -133,7 +153,7 @@ class _Run:
 
     def unused_pragmas(self) -> Iterator[Finding]:
         """Suppressions that suppressed nothing."""
-        if "DK0001" not in self.order:
+        if "DK0001" not in self.order or self.stopped or not self.options.pragmas:
             return
         rule = get_rule("DK0001")
         severity = self.severity(rule)
@@ -164,8 +184,8 @@ class _Run:
             return None
         if rule.code in options.severities:
             return options.severities[rule.code]
-        if severity is None and rule.code in options.extend:
-            return Severity.WARNING
+        if severity is None and (rule.code in options.extend or rule.code in options.select):
+            return rule.hadolint_severity or Severity.WARNING
         return severity
 
     def finding(self, rule: type[Rule], hit: Hit, severity: Severity) -> Finding:
@@ -199,7 +219,7 @@ class _Run:
             code=finding.code,
             name=rule.name,
             message=finding.message,
-            severity=rule.severity or finding.severity,
+            severity=finding.severity if finding.severity is Severity.ERROR else rule.severity or finding.severity,
             span=hit.span,
             lines=finding.lines,
             column=self.source.position(hit.span.start).column + 1,
@@ -225,7 +245,7 @@ class _Run:
         for finding in found:
             if finding.code in options.ignored or (options.select and not self.selected(finding.code)):
                 continue
-            if pragmas and finding.code != SYNTAX and self.pragmas.suppress(finding.code, finding.line):
+            if pragmas and finding.code != SYNTAX and self.suppressed(finding):
                 continue
             if finding.code in options.severities:
                 severity = options.severities[finding.code]
@@ -234,8 +254,20 @@ class _Run:
                 finding = _with_severity(finding, severity)
             yield finding
 
+    def suppressed(self, finding: Finding) -> bool:
+        """Whether a comment suppresses a finding, by its code or, for BuildKit's checks, by that of hadolint's rule for the same."""
+        found = self.pragmas.suppress(finding.code, finding.line)
+        if not self.context.parity and finding.code in self.order and not finding.code.startswith(("DL", "DK", "SC")):
+            for other in get_rule(finding.code).equivalents:
+                tool, _, code = other.partition(":")
+                found |= tool == "hadolint" and self.pragmas.suppress(code, finding.line)
+        return found
+
     def selected(self, code: str) -> bool:
-        return any(code == wanted or (wanted.isalpha() and code.startswith(wanted)) for wanted in self.options.select)
+        """Whether `select` names a code, wholly or by the beginning of a numbered one."""
+        return any(
+            code == wanted or (_PREFIX.fullmatch(wanted) and code.startswith(wanted)) for wanted in self.options.select
+        )
 
     def span_of(self, lines: tuple[int, int]) -> Span:
         """The text of some lines, without surrounding space."""
