@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 venv=${DOCKC_VENV:-.venv}
 [ -x "$venv/bin/dockc" ] || {
   "${PYTHON:-python3}" -m venv "$venv"
-  "$venv/bin/python" -m pip install -q --disable-pip-version-check .
+  "$venv/bin/python" -m pip install -qq --disable-pip-version-check .
 }
 work=${DOCKC_EXAMPLE_DIR:-$(mktemp -d)}
 "$venv/bin/dockc" base sh sort cp chmod cat --output "$work/base"
