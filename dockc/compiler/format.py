@@ -32,7 +32,7 @@ def format_file(file: File) -> str:
         if block.blank:
             blank = True
             continue
-        if out and (blank or _begins_stage(blocks, index)) and not _after_gap(out):
+        if out and (blank or _begins_stage(blocks, index)) and not _after_gap(out) and not blocks[index - 1].open:
             out.append("\n")
         blank = False
         out.append(block.text)
@@ -44,6 +44,7 @@ class _Block(Record):
     blank: bool = False
     comment: bool = False
     stage: bool = False
+    open: bool = False  # ends in a heredoc that never ends: a line that follows would be part of it
 
     @classmethod
     def of(cls, item: Item, file: File) -> _Block:
@@ -56,7 +57,8 @@ class _Block(Record):
                 return cls(_comment(raw) + "\n", comment=True)
             case InstructionNode():
                 stage = item.command.keyword.value.upper() == "FROM"
-                return cls(_Layout(item, file).text(), stage=stage)
+                unended = any(heredoc.end.start == heredoc.end.end for heredoc in item.heredocs)
+                return cls(_Layout(item, file).text(), stage=stage, open=unended)
 
 
 def _begins_stage(blocks: list[_Block], index: int) -> bool:

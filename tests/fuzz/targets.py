@@ -1,0 +1,167 @@
+"""What is fuzzed: each target takes any bytes and either succeeds or raises a `DockcError`; everything else is a bug."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+
+from dockc.compiler.compile import Front, compile, outline, read, targets
+from dockc.compiler.compile import lint as check
+from dockc.compiler.emit import emit
+from dockc.compiler.format import format_file
+from dockc.compiler.ir.parser import parse_module
+from dockc.compiler.ir.printer import print_module
+from dockc.compiler.lint.compiled import PLATFORM, made_up
+from dockc.compiler.lint.runner import lint_source
+from dockc.compiler.options import CompileOptions
+from dockc.compiler.resolve import Answers, Unanswered
+from dockc.errors import DockcError
+from dockc.grammar import ignore
+from dockc.grammar.cst import text
+from dockc.grammar.parser import parse
+from dockc.grammar.render import render_all
+from dockc.grammar.source import Source
+from dockc.llb.definition import Definition
+from dockc.llb.text import dot, json_lines, tree
+from dockc.oci.platform import normalize
+from dockc.oci.platform import parse as parse_platform
+from tests.fuzz.mutate import seeds
+
+ROUNDS = 60
+OPTIONS = CompileOptions(build_platforms=(normalize(parse_platform(PLATFORM)),))
+
+
+def answered(work: Callable[[Answers], object]) -> object:
+    """The outcome of some work with every question answered by a made-up image, file or commit."""
+    answers = Answers()
+    for _ in range(ROUNDS):
+        try:
+            return work(answers)
+        except Unanswered as error:
+            answers = answers.merged(made_up(error.requests))
+    raise AssertionError("questions without end")
+
+
+def _compiled(front: Front) -> None:
+    compiled = answered(lambda answers: compile(front, OPTIONS, answers))
+    assert compiled.definition.to_bytes() == compiled.definition.to_bytes()  # type: ignore[attr-defined]
+    assert json.loads(compiled.image_json)  # type: ignore[attr-defined]
+
+
+def fuzz_compile(data: bytes) -> None:
+    """Text to LLB: lossless on the way, and every error has a message."""
+    front = read(Source("Dockerfile", data))
+    assert text(front.parsed.file) == front.source.text
+    render_all(front.result.diagnostics, front.source)
+    try:
+        _compiled(front)
+    except DockcError as error:
+        assert error.message
+        raise
+
+
+def fuzz_requests(data: bytes) -> None:
+    """The frontend's other requests: lint, outline, targets."""
+    front = read(Source("Dockerfile", data))
+    for request in (check, outline):
+        try:
+            answered(lambda answers, request=request: request(front, OPTIONS, answers))  # type: ignore[misc]
+        except DockcError:
+            pass
+    targets(front)
+
+
+def fuzz_lint(data: bytes) -> None:
+    """All rules; a broken file gives findings too."""
+    for finding in lint_source(Source("Dockerfile", data)).findings:
+        assert finding.code and finding.message
+
+
+def fuzz_format(data: bytes) -> None:
+    """Formatting is idempotent whatever comes in."""
+    once = format_file(parse(Source("Dockerfile", data)).file)
+    assert format_file(parse(Source.from_text(once)).file) == once
+
+
+def fuzz_llb(data: bytes) -> None:
+    """A definition from anyone: refused, or printed in every form and written back."""
+    definition = Definition.parse(data)
+    printed = tree(definition), dot(definition), json_lines(definition)
+    again = Definition.parse(definition.to_bytes())
+    assert (tree(again), dot(again), json_lines(again)) == printed
+
+
+def fuzz_ir(data: bytes) -> None:
+    """IR text: refused, or a module that prints, reads back the same, and emits."""
+    module = parse_module(data.decode("utf-8", "surrogateescape"))
+    printed = print_module(module)
+    assert print_module(parse_module(printed)) == printed
+    emit(module)
+
+
+def fuzz_ignore(data: bytes) -> None:
+    """.dockerignore: patterns that match, or an error."""
+    matcher = ignore.matcher(data)
+    for path in ("a", "a/b", "src/x/y.o", "é/\udcff", ".git"):
+        matcher.matches(path)
+
+
+def fuzz_answers(data: bytes) -> None:
+    """Files of answers: refused, or written back the same."""
+    answers = Answers.load(data.decode("utf-8", "surrogateescape"))
+    again = Answers.load(answers.dump())
+    assert again.dump() == answers.dump()
+
+
+def _definitions() -> list[bytes]:
+    found = []
+    for data in seeds():
+        try:
+            found.append(answered(lambda answers, data=data: compile(Source("Dockerfile", data), OPTIONS, answers)))  # type: ignore[misc]
+        except DockcError:
+            continue
+    return found  # type: ignore[return-value]
+
+
+def _llb_seeds() -> list[bytes]:
+    return [c.definition.to_bytes() for c in _definitions()]  # type: ignore[attr-defined]
+
+
+def _ir_seeds() -> list[bytes]:
+    return [print_module(c.module).encode("utf-8", "surrogateescape") for c in _definitions()]  # type: ignore[attr-defined]
+
+
+def _answer_seeds() -> list[bytes]:
+    known = Answers()
+    for data in seeds():
+        try:
+            while True:
+                try:
+                    compile(Source("Dockerfile", data), OPTIONS, known)
+                    break
+                except Unanswered as error:
+                    known = known.merged(made_up(error.requests))
+        except DockcError:
+            continue
+    return [known.dump().encode()]
+
+
+IGNORE_SEEDS = [b"*\n!src/**\n# comment\n  a/../b \n[a-z]?.o\n/abs/\n\\!x\n", b"**/node_modules\n!**/*.md\n*.[!a]\n[\n"]
+
+#: Name: what is run, and what makes the inputs to begin with.
+TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = {
+    "compile": (fuzz_compile, seeds),
+    "requests": (fuzz_requests, seeds),
+    "lint": (fuzz_lint, seeds),
+    "format": (fuzz_format, seeds),
+    "llb": (fuzz_llb, _llb_seeds),
+    "ir": (fuzz_ir, _ir_seeds),
+    "ignore": (fuzz_ignore, lambda: IGNORE_SEEDS),
+    "answers": (fuzz_answers, _answer_seeds),
+}
+
+
+def random_source(seed: int) -> random.Random:
+    """Mutations of one run; the same for the same seed."""
+    return random.Random(seed)
