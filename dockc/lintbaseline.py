@@ -98,4 +98,4 @@ class Baseline:
         except ValueError:
             file = Path(report.path).as_posix()
         line = min(max(finding.line, 1), len(report.source.line_starts))
-        return (file, finding.code, finding.message, report.source.line_text(line).strip())
+        return (file, finding.code, finding.message, report.shown().line_text(line).strip())

@@ -96,7 +96,18 @@ def pass_pages() -> dict[str, str]:
     return pages
 
 
-GENERATORS: list[Callable[[], dict[str, str]]] = [cli_page, instruction_pages, pass_pages]
+def rule_pages() -> dict[str, str]:
+    """docs/reference/rules/*.md from the rules' classes."""
+    from dockc.compiler.lint.docs import index, page
+    from dockc.compiler.lint.registry import get_rule
+    from dockc.compiler.lint.table import RULES
+
+    rules = [get_rule(code) for code in RULES]
+    pages = {f"docs/reference/rules/{rule.name}.md": HEADER + page(rule) for rule in rules}
+    return pages | {"docs/reference/rules/index.md": HEADER + index(rules)}
+
+
+GENERATORS: list[Callable[[], dict[str, str]]] = [cli_page, instruction_pages, pass_pages, rule_pages]
 
 
 def generate() -> dict[str, str]:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from dockc.grammar.diagnostic import Fix, Severity
 from dockc.grammar.source import Source, Span
 
-__all__ = ["FileReport", "Finding", "Fix", "Severity"]
+#: The rule whose findings are secrets themselves.
+COVERED = "DK0101"
+
+__all__ = ["COVERED", "FileReport", "Finding", "Fix", "Severity"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,3 +64,14 @@ class FileReport:
     source: Source
     findings: tuple[Finding, ...]
     failed: str = ""
+
+    def shown(self) -> Source:
+        """The text for people to see, under the report's path: secrets that were found are covered up, at equal length."""
+        text = self.source.text
+        for finding in self.findings:
+            if finding.code == COVERED:
+                start, end = finding.span
+                text = text[:start] + "".join(c if c in "\r\n" else "*" for c in text[start:end]) + text[end:]
+        if text == self.source.text and self.path == self.source.name:
+            return self.source
+        return Source.from_text(text, self.path)

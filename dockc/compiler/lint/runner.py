@@ -163,7 +163,8 @@ class _Run:
         for pragma, left in self.pragmas.unused():
             ran = frozenset(code for code in left if self.ran(code))
             if ran:
-                yield self.finding(rule, hit(self.context, pragma, ran), severity)
+                found = hit(self.context, pragma, ran)
+                yield self.finding(rule, found, found.severity or severity)
 
     def ran(self, code: str) -> bool:
         """Whether a rule could have found something in this run."""

@@ -12,14 +12,11 @@ from dockc.grammar.source import Source
 
 def render(reports: Sequence[FileReport]) -> str:
     """All findings with an empty line between them."""
-    return "\n".join(one(r, f) for r in reports for f in r.findings)
+    return "\n".join(one(source, f) for r in reports if r.findings for source in [r.shown()] for f in r.findings)
 
 
-def one(report: FileReport, finding: Finding) -> str:
-    """One finding; ends with a line end."""
-    source = report.source
-    if report.path != source.name:
-        source = Source(report.path, source.data)
+def one(source: Source, finding: Finding) -> str:
+    """One finding; ends with a line end. `source` is the text as it may be shown."""
     diagnostic = Diagnostic(
         finding.code, finding.message, finding.span, finding.severity, help=finding.help, fix=finding.fix
     )

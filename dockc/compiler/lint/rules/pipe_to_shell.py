@@ -34,6 +34,7 @@ class PipeToShell(Rule):
             if not script.shell.ok or not any(name in script.shell.text for name in _LOADERS):
                 continue
             for start, end in _places(parse(script.shell.text)):
+                end = len(script.shell.text[:end].rstrip(" \t\r\n\\"))
                 yield Hit(script.span(start, end), "a downloaded script is run without a look at it", help="Use ADD --checksum, or check a hash before running it.")
 
 

@@ -61,7 +61,7 @@ _SHAPES = (
     ("a Docker Hub token", re.compile(r"(?<!\w)dckr_pat_[A-Za-z0-9_-]{20,}")),
     ("a Google API key", re.compile(r"(?<!\w)AIza[A-Za-z0-9_-]{35}(?!\w)")),
     ("a Stripe key", re.compile(r"(?<!\w)[rs]k_live_[A-Za-z0-9]{20,}")),
-    ("a private key", re.compile(r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----")),
+    ("a private key", re.compile(r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----(?:[^-]{1,16384}-----END (?:[A-Z]+ )?PRIVATE KEY-----)?")),
     ("a JSON web token", re.compile(r"(?<!\w)eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}")),
     ("a password in a URL", re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s/:@'\"$<{]{1,64}:([^\s/@'\"$<{]{3,128})@[A-Za-z0-9]")),
 )
