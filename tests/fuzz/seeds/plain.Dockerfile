@@ -11,7 +11,7 @@ RUN set -eux; \
     apt-get update && \
 
     apt-get install -y gcc
-COPY --chown=1000:users --chmod=u+x,go-w src/ ["with space", "/dst/"]
+COPY --chown=1000:users --chmod=u+x,go-w ["with space", "/dst/"]
 ADD --checksum=sha256:1111111111111111111111111111111111111111111111111111111111111111 https://example.org/a.tar.gz /opt/
 LABEL a=b "c d"='e f' g="h\"i"
 FROM scratch
