@@ -324,11 +324,20 @@ async def _solve_and_export(
     ):
         results = await _solve(job, compiled)
         try:
-            return await _export(request, compiled, results, worker, connect, steps)
+            exported = await _export(request, compiled, results, worker, connect, steps)
         finally:
             for result in results:
                 if result is not None:
                     result.result.release()
+    await asyncio.to_thread(_collect, worker)
+    return exported
+
+
+def _collect(worker: Worker) -> None:
+    """Keep the store within its share of the disk; images with a name stay."""
+    from dockc.runtime.images import reachable
+
+    worker.refs.collect(frozenset(reachable(worker.content)))
 
 
 def _values(request: BuildRequest, inputs: Inputs, client: Client) -> dict[str, object]:
