@@ -12,7 +12,7 @@ from dockc.errors import UsageError
 
 #: Names of Dockerfiles, compared without case.
 PATTERNS = ("dockerfile", "dockerfile.*", "dockerfile-*", "*.dockerfile", "containerfile", "containerfile.*", "*.containerfile")
-_NOT_THESE = ("*.dockerignore", "*.lock", "*.orig", "*.rej", "*.swp", "*~")
+_NOT_THESE = ("*.dockerignore", "*.json", "*.md", "*.yaml", "*.yml", "*.lock", "*.orig", "*.rej", "*.swp", "*~")
 _SKIPPED = frozenset({".git", ".hg", ".svn", "node_modules", ".venv", "__pycache__"})
 
 STDIN = "-"
