@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dockc import frontend
-from dockc.errors import CompileError, UsageError
+from dockc.errors import CompileError, DockcError, UsageError
 from dockc.frontend import CompileRequest, Inputs
 
 if TYPE_CHECKING:
@@ -201,8 +201,8 @@ def _files(inputs: Inputs, key: Key) -> Sequence[str] | None:
                 found.append(entry.path)
             if len(found) > _SOME_FILES:
                 break
-    except OSError:
-        return None
+    except (OSError, DockcError):
+        return None  # a directory that cannot be read, a pattern that is none: the build will say so
     return found
 
 

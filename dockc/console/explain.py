@@ -93,7 +93,7 @@ def line_text(report: LineReport, filename: str, files: Mapping[Key, Sequence[st
     """
     first, last = report.lines
     where = f"{filename}:{first}" + (f"-{last}" if last > first else "")
-    out = [f"{where}  {clean_text(report.text)}"]
+    out = [f"{where}  {_line(report.text)}"]
     if report.stage:
         note = "" if report.needed else " (not needed for the target: it would not run)"
         out.append(f"stage {clean_text(report.stage)}{note}")
@@ -104,13 +104,19 @@ def line_text(report: LineReport, filename: str, files: Mapping[Key, Sequence[st
         used = [flag for flag in report.doc.flags if f"{flag}=" in report.text or f"{flag} " in report.text]
         out += [f"  {flag}: {report.doc.flags[flag]}" for flag in used]
     out += _section("Values", [*_expansions(report), *_variables(report.variables)])
-    out += _section("Depends on", [clean_text(one) for one in report.depends])
+    out += _section("Depends on", [_line(one) for one in report.depends])
     out += _section("Cache key", list(_keys(report.keys, files)) or ["none of its own: it makes no step"])
+    out += _section("Is part of the cache key of", [_line(one) for one in report.affects])
     out += _section("Adds to the image", list(_image(report)))
     out += _section("LLB", list(_vertices(report)) or ["no operation"])
     if made_up and report.vertices:
         out += ["", "Base images were made up: digests are those of a real build only with --online or --answers."]
     return "\n".join(out) + "\n"
+
+
+def _line(text: str) -> str:
+    """Text of an instruction on one line, its indentation left out."""
+    return " ".join(clean_text(text).split())
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:
@@ -130,6 +136,8 @@ def _variables(variables: Sequence[Variable]) -> Iterator[str]:
         match one.origin.kind:
             case "base":
                 where = "from the base image"
+            case "builder":
+                where = "given by the builder"
             case "arg" if one.origin.given:
                 where = f"ARG of line {one.origin.line}, given with --build-arg"
             case "arg" if one.origin.inherited:
@@ -178,7 +186,7 @@ def _vertices(report: LineReport) -> Iterator[str]:
     for vertex in report.vertices:
         yield f"{vertex.kind} {vertex.digest}"
         if vertex.name:
-            yield f"  {clean_text(vertex.name)}"
+            yield f"  {_line(vertex.name)}"
         for line in vertex.detail:
             yield f"  {clean_text(line)}"
 
@@ -198,8 +206,8 @@ def plan_text(rows: Sequence[tuple[str, str, str, Sequence[str]]], counts: Mappi
     out = []
     for word, name, line, reasons in rows:
         place = f"{filename}:{line}" if line else ""
-        out.append(f"{word:<8} {place:<{width}}  {clean_text(name)}".rstrip())
-        out += [f"{'':<8} {'':<{width}}    {clean_text(reason)}" for reason in reasons]
+        out.append(f"{word:<8} {place:<{width}}  {_line(name)}".rstrip())
+        out += [f"{'':<8} {'':<{width}}    {_line(reason)}" for reason in reasons]
     parts = [f"{counts.get('CACHED', 0)} cached", f"{counts.get('RUN', 0)} to run"]
     if counts.get("DEPENDS"):
         parts.append(f"{counts['DEPENDS']} depending on contents")

@@ -23,7 +23,7 @@ _NODE_WIDTH, _NODE_HEIGHT = 250, 44
 _GAP_X, _GAP_Y = 24, 34
 _LANE_GAP, _LANE_PAD, _LANE_HEAD = 26, 14, 34
 _MARGIN = 16
-_LABEL, _TITLE = 36, 38
+_LABEL, _TITLE = 33, 36
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dockc.compiler.explain.trace import Trace
+
+
+_DIGEST = re.compile(r"(@sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ def make_graph(found: Trace, digest: Callable[[ir.Op], str], text: str, filename
 
 
 def _label(op: ir.Op) -> str:
-    name = op.meta.name
+    name = _DIGEST.sub(r"\1…", " ".join(op.meta.name.split()))
     if isinstance(op, ir.SourceOp) and not name:
         return op.identifier
     if name.startswith("["):

@@ -10,10 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dockc.compiler.ast import Add, Copy, From, Run, SourcesAndDest
+from dockc.compiler.ast import Add, Arg, Copy, Env, From, Run, SourcesAndDest
 from dockc.compiler.explain.instructions import INSTRUCTIONS, InstructionDoc
 from dockc.compiler.explain.trace import Lines, Origin, Trace, Traced, op_lines, stage_index
 from dockc.compiler.ir import ops as ir
+from dockc.compiler.scope import default_args
+from dockc.compiler.stages import SCRATCH
 from dockc.grammar.word import Lex, WordError
 from dockc.llb import attrs as A  # noqa: N812
 
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from dockc.compiler.stages import StageState
 
 _SHELL_VARIABLE = re.compile(r"\$(?:\{#?)?([A-Za-z_][A-Za-z0-9_]*)")
-_PREDEFINED = ("BUILD", "TARGET")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class LineReport:
         variables: the variables it uses.
         depends: stages and images that it stands on or reads, in words.
         keys: what decides its cache key.
+        affects: instructions whose keys it is part of, for one that sets variables.
         history: text of the history entry, or None; layer: whether that has a layer.
         changes: of the image config.
         vertices: LLB operations that are written here.
@@ -107,6 +109,7 @@ class LineReport:
     layer: bool
     changes: tuple[ConfigChange, ...]
     vertices: tuple[Vertex, ...]
+    affects: tuple[str, ...] = ()
 
 
 def explain_line(found: Trace, line: int, digest: Callable[[ir.Op], str]) -> tuple[LineReport, ...]:
@@ -163,7 +166,7 @@ def _from(found: Trace, index: int, stage: StageState, digest: Callable[[ir.Op],
     if stage.base is not None:
         depends.append(f"stage {_called(found, stage.base)} (line {stage.base.lines[0]})")
         keys.append(Key("stage", f"everything that stage {_called(found, stage.base)} is made of"))
-    elif stage.base_name and stage.base_name != "scratch":
+    elif stage.base_name and stage.base_name != SCRATCH:
         name = stage.base_name if "@" in written.base.text else stage.base_name.partition("@")[0]
         depends.append(f"base image {name}")
         keys.append(Key("image", f"the digest that {name} resolves to, for the stage's platform"))
@@ -171,20 +174,23 @@ def _from(found: Trace, index: int, stage: StageState, digest: Callable[[ir.Op],
     shown = tuple((text, stage.base_name.partition("@")[0]) for what, text in words if what == "base" and "$" in text)
     lex = Lex(found.dockerfile.escape)
     used = sorted({name for _, text in words if text for name in _names(lex, text)})
-    global_args = stage.outline.args
-    variables = tuple(
-        Variable(
-            n,
-            global_args[n].value if n in global_args else None,
-            Origin("arg", global_args[n].lines[0], n in found.options.build_args) if n in global_args else None,
-        )
-        for n in used
-    )
+    variables = tuple(_global(found, stage, name) for name in used)
     return LineReport(
         lines=written.lines, text=written.code, doc=INSTRUCTIONS["FROM"], trigger=False, stage=_called(found, stage),
         needed=found.complete, expanded=shown, variables=variables, depends=tuple(depends), keys=tuple(keys), history=None,
         layer=False, changes=(), vertices=tuple(_vertex(op, digest) for op in ops),
     )  # fmt: skip
+
+
+def _global(found: Trace, stage: StageState, name: str) -> Variable:
+    """A variable of a FROM line."""
+    options = found.options
+    info = stage.outline.args.get(name)
+    if info is not None:
+        return Variable(name, info.value, Origin("arg", info.lines[0], name in options.build_args))
+    build = options.builders[0]
+    given = default_args(build, options.target_platform or build, options.build_args, options.target)
+    return Variable(name, given.get(name), Origin("builder") if name in given else None)
 
 
 def _step(found: Trace, one: Traced, index: int, digest: Callable[[ir.Op], str]) -> LineReport:
@@ -203,6 +209,7 @@ def _step(found: Trace, one: Traced, index: int, digest: Callable[[ir.Op], str])
         variables=_variables(found, one),
         depends=tuple(_depends(found, one, ops)),
         keys=tuple(key for op in ops for key in _keys(found, op, one)),
+        affects=tuple(_affects(found, one, index)),
         history=new[-1][0] if new else None,
         layer=bool(new) and new[-1][1],
         changes=tuple(_changes(before.config, after.config)),
@@ -253,10 +260,43 @@ def _variables(found: Trace, one: Traced) -> tuple[Variable, ...]:
     lex = Lex(found.dockerfile.escape)
     names = {name for text in _words(one.instruction) for name in _names(lex, text)}
     env = one.before.env
+    if isinstance(one.instruction, Arg):
+        after = one.after
+        declared = dict.fromkeys(pair.key.text for pair in one.instruction.pairs)
+        set_here = tuple(Variable(n, after.env.get(n), _declared(found, one, n)) for n in declared)
+        return (*set_here, *(Variable(n, env.get(n), one.before.origins.get(n)) for n in sorted(names - declared.keys())))
     if isinstance(one.instruction, Run):
         scripts = [*(one.instruction.cmdline or ()), *(f.data for f in one.instruction.files)]
         names |= {n for text in scripts for n in _SHELL_VARIABLE.findall(text) if n in env}
     return tuple(Variable(name, env.get(name), one.before.origins.get(name)) for name in sorted(names))
+
+
+def _declared(found: Trace, one: Traced, name: str) -> Origin:
+    """Where an ARG's value comes from: outside, the ARG before the first FROM, or its own default."""
+    origin = one.after.origins.get(name)
+    if origin is None or not origin.inherited:
+        return Origin("arg", one.step.lines[0], name in found.options.build_args)
+    above = [a for a in found.dockerfile.meta_args if any(pair.key.text == name for pair in a.pairs)]
+    return Origin("arg", above[-1].lines[0]) if above else Origin("builder")
+
+
+def _affects(found: Trace, one: Traced, index: int) -> Iterator[str]:
+    """Later instructions that see what an ARG or ENV sets."""
+    if not isinstance(one.instruction, Arg | Env):
+        return
+    names = {pair.key.text for pair in one.instruction.pairs}
+    lex = Lex(found.dockerfile.escape)
+    heirs = [one.stage]
+    for number, written in enumerate(found.dockerfile.stages):
+        stage = found.lowered.stages[number]
+        if stage is not one.stage and stage.base not in heirs:
+            continue
+        heirs.append(stage)
+        for later in written.instructions:
+            if number == index and later.lines[0] <= one.step.lines[0]:
+                continue
+            if isinstance(later, Run) or any(not names.isdisjoint(_names(lex, text)) for text in _words(later) if "$" in text):
+                yield f"line {later.lines[0]}: {later.code}"
 
 
 def _expanded(found: Trace, one: Traced) -> tuple[tuple[str, str], ...]:
@@ -289,12 +329,16 @@ def _depends(found: Trace, one: Traced, ops: Sequence[ir.Op]) -> Iterator[str]:
         for source in dict.fromkeys(one.step.sources):
             if source.registered:
                 yield f"stage {_called(found, source)} (line {source.lines[0]})"
-            elif source.base_name:
+            elif source.base_name not in {"", SCRATCH}:
                 yield f"image {source.base_name}"
-    if isinstance(instruction, Add | Copy) and any(_local(value.op) for op in ops for value in op.inputs()):
-        yield "the build context"
+    if isinstance(instruction, Add | Copy):
+        read = [value.op for op in ops for value in op.inputs()]
+        if any(_local(op) for op in read):
+            yield "the build context"
+        elsewhere = [op for op in read if isinstance(op, ir.SourceOp) and not _local(op) and op_lines(op) == one.step.lines]
+        yield from dict.fromkeys(op.identifier for op in elsewhere)
     for variable in _variables(found, one):
-        if variable.origin is not None and variable.origin.line:
+        if variable.origin is not None and variable.origin.line not in {0, one.step.lines[0]}:
             yield f"{variable.origin.kind.upper()} {variable.name} (line {variable.origin.line})"
 
 
@@ -314,10 +358,7 @@ def _keys(found: Trace, op: ir.Op, one: Traced) -> Iterator[Key]:
         case ir.SourceOp():
             yield Key("url" if op.identifier.startswith("http") else "source", op.identifier)
         case ir.MergeOp():
-            yield Key("stage", "the file systems that are laid over each other")
-            for value in op.inputs():
-                if isinstance(value.op, ir.FileOp) and op_lines(value.op) == op_lines(op):
-                    yield from _file_keys(found, value.op, one)
+            yield Key("layers", "the stage so far, and these files laid over it")
 
 
 def _file_keys(found: Trace, op: ir.FileOp, one: Traced) -> Iterator[Key]:
@@ -352,6 +393,8 @@ def _copied(found: Trace, action: ir.Copy) -> Key:
     if name := _local(source):
         assert isinstance(source, ir.SourceOp)
         return Key("files", f"content, names, modes of {shown}", True, name, tuple(paths), (*action.exclude, *_excluded(source)))
+    if isinstance(source, ir.SourceOp) and op_lines(source) is not None and not source.identifier.startswith("docker-image:"):
+        return Key("url", f"what {source.identifier} serves")
     return Key("files", f"content, names, modes and owners of {shown} in {_name(source)}")
 
 

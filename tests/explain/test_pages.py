@@ -1,0 +1,76 @@
+"""Pages: rules by every name, instructions, passes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from dockc import explaincmd
+from dockc.cli import run
+from dockc.compiler.explain.instructions import INSTRUCTIONS
+from dockc.compiler.lint.registry import all_rules
+from dockc.compiler.passes import PASSES
+from dockc.errors import UsageError
+
+
+@pytest.mark.parametrize("name", ["DL3000", "dl3000", "absolute-workdir"])
+def test_a_rule_by_code_and_name(name: str) -> None:
+    page = explaincmd.page(name)
+    assert page.startswith("DL3000 absolute-workdir\n")
+    assert "same as:     hadolint DL3000, buildkit WorkdirRelativePath" in page
+    assert "    WORKDIR app\n" in page
+
+
+def test_a_rule_by_the_code_of_another_tool() -> None:
+    assert "StageNameCasing" in explaincmd.page("stagenamecasing")
+
+
+def test_every_rule_has_a_page() -> None:
+    listed = explaincmd.page("rules")
+    for rule in all_rules():
+        page = explaincmd.page(rule.code)
+        assert rule.summary in page
+        assert "## Why" in page
+        assert f"{rule.code} " in listed
+
+
+@pytest.mark.parametrize("keyword", sorted(INSTRUCTIONS))
+def test_every_instruction_has_a_page(keyword: str) -> None:
+    page = explaincmd.page(keyword.lower())
+    assert page.startswith(f"{keyword}\n")
+    assert all(flag in page for flag in INSTRUCTIONS[keyword].flags)
+
+
+@pytest.mark.parametrize("name", sorted(PASSES))
+def test_every_pass_has_a_page(name: str) -> None:
+    assert explaincmd.page(name).startswith(f"pass {name} (runs ")
+
+
+def test_what_nobody_knows() -> None:
+    with pytest.raises(UsageError, match="nothing is called DL30008") as caught:
+        explaincmd.page("DL30008")
+    assert "DL3008" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["{file}", "--plan", "--graph"], "two questions"), (["{file}:1", "--graph"], "without a line"),
+     (["{file}:99"], "has 1 line, not 99"), (["{file}", "--graph", "--format", "gif"], "unknown format gif"),
+     (["nowhere:3"], "no such file")],
+)  # fmt: skip
+def test_wrong_usage(tmp_path, capsys, arguments: list[str], message: str) -> None:
+    file = tmp_path / "Dockerfile"
+    file.write_text("FROM scratch\n")
+    assert run(["explain", *(a.replace("{file}", str(file)) for a in arguments)]) != 0
+    assert message in capsys.readouterr().err
+
+
+def test_pages_need_no_solver_and_no_network() -> None:
+    code = (
+        "import sys; from dockc.cli import run; run(['explain', 'DL3008']); run(['explain', 'RUN']);"
+        "sys.exit(','.join(m for m in ('asyncio', 'sqlite3', 'urllib3', 'rich.live') if m in sys.modules) or 0)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr

@@ -1,0 +1,44 @@
+"""Build records."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dockc.errors import UsageError
+from dockc.record import Recorder, VertexRecord, read_record
+from dockc.solver.progress import SolveStatus, VertexEvent
+
+
+def test_what_is_recorded_is_read_back(tmp_path) -> None:
+    seen = []
+    recorder = Recorder(seen.append)
+    recorder(SolveStatus(vertexes=(VertexEvent("sha256:a", "one"), VertexEvent("sha256:b", "two", cached=True, started=1, completed=2))))
+    recorder(SolveStatus(vertexes=(VertexEvent("sha256:a", "one", started=5),)))
+    recorder(SolveStatus(vertexes=(VertexEvent("sha256:a", "one", started=5, completed=2_000_000_005),)))
+    recorder.measure([("made", 1, 10), ("made", 3, 30), ("made", 2, 20), ("other", 9, 9)], {"sha256:a": "made"})
+    recorder.write(tmp_path / "record.json")
+    assert read_record(tmp_path / "record.json") == (
+        VertexRecord("sha256:a", "one", 5, 2_000_000_005, size=30),
+        VertexRecord("sha256:b", "two", 1, 2, cached=True),
+    )
+    assert recorder.steps[0].seconds == 2.0
+    assert len(seen) == 3, "everything is handed on"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{", "{}", json.dumps({"version": 2}), json.dumps({"version": 1, "vertices": 3}),
+     json.dumps({"version": 1, "vertices": [{"digest": 1}]}), "[" * 100_000],
+)  # fmt: skip
+def test_what_is_no_record_is_refused(tmp_path, text: str) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"no build record"):
+        read_record(path)
+
+
+def test_a_missing_record_is_told(tmp_path) -> None:
+    with pytest.raises(UsageError, match="cannot read"):
+        read_record(tmp_path / "none.json")
