@@ -8,7 +8,6 @@ A file that cannot be read, or on which lint itself fails, gives a finding of it
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +25,7 @@ from dockc.grammar.source import Source, Span
 UNREADABLE = "unreadable"
 FAILED = "lint-failed"
 STDIN_NAME = "<stdin>"
-_NEVER = 99
+_NEVER = -1
 _THRESHOLDS = {**{s.value: s.rank for s in Severity}, "none": _NEVER}
 #: From this many files on, work is shared among processes.
 _MANY = 12
@@ -154,7 +153,6 @@ def make_plans(request: LintRequest) -> list[Plan]:
         UsageError: something in the request or in a configuration file cannot be understood.
     """
     from dockc.lintconfig import load
-    from dockc.shellcheck_runner import with_checker
 
     if request.profile and request.profile not in PROFILES:
         raise UsageError(f"unknown profile: {request.profile}", hint=f"Choose one of {', '.join(PROFILES)}.")
@@ -174,10 +172,18 @@ def make_plans(request: LintRequest) -> list[Plan]:
         if directory not in known:
             config = load(directory, os.environ, explicit=request.config, profile=request.profile).merged(typed)
             options = config.options()
-            known[directory] = config, with_checker(options)
+            known[directory] = config, _with_shellcheck(options)
         config, options = known[directory]
         plans.append(Plan(path, _for_file(path, options, request.build_args), _limit(request, config, options.profile)))
     return plans
+
+
+def _with_shellcheck(options: LintOptions) -> LintOptions:
+    if options.shellcheck is False or options.profile == "buildkit":
+        return options
+    from dockc.shellcheck_runner import with_checker
+
+    return with_checker(options)
 
 
 def split(texts: Iterable[str]) -> tuple[str, ...]:
@@ -292,6 +298,8 @@ def _failed(source: Source, code: str, message: str) -> FileReport:
 
 def _shared_out(plans: Sequence[Plan], workers: int) -> list[FileReport]:
     """Lint in forked processes, each with every n-th file. What a process does not bring back is linted here."""
+    import pickle
+
     from dockc.compiler.lint.runner import lint_source
 
     lint_source(Source.from_text("FROM scratch\n"), plans[0].options)  # loads the rules once, before they are shared
@@ -319,6 +327,8 @@ def _shared_out(plans: Sequence[Plan], workers: int) -> list[FileReport]:
 
 def _child(plans: Sequence[Plan], writer: int) -> None:
     """The whole life of a forked process. It must not return into its parent's code, nor flush its parent's buffers."""
+    import pickle
+
     status = 1
     try:
         data = pickle.dumps([lint_file(plan) for plan in plans], protocol=pickle.HIGHEST_PROTOCOL)

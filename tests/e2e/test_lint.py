@@ -1,0 +1,219 @@
+"""`dockc lint` as a program: what it prints, what it writes, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+CLEAN = "FROM debian:12\nCOPY app /app\nUSER 1000\n"
+DIRTY = "FROM debian:12\nADD app /app\nRUN apt-get install curl=1\n"
+FORMATS = ("text", "json", "sarif", "github", "gitlab", "checkstyle", "junit", "codeclimate", "tty", "gnu")
+
+
+def lint(folder: Path, *args: object, status: int | None = None, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("DOCKC_", "HADOLINT_"))} | {"PYTHONPATH": str(REPO)}
+    argv = [sys.executable, "-m", "dockc", "lint", "--no-shellcheck", *map(str, args)]
+    result = subprocess.run(argv, cwd=folder, env=env, input=stdin, text=True, capture_output=True, check=False, timeout=120)
+    assert status is None or result.returncode == status, f"status {result.returncode}\n{result.stdout}\n{result.stderr}"
+    return result
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "Dockerfile").write_text(DIRTY)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "Containerfile").write_text(CLEAN)
+    (tmp_path / "sub" / "app.dockerfile").write_text("FORM debian\n")
+    (tmp_path / "sub" / "notes.txt").write_text("FROM nothing")
+    return tmp_path
+
+
+def codes(result: subprocess.CompletedProcess[str]) -> list[tuple[str, int, str]]:
+    return [(row["file"], row["line"], row["code"]) for row in json.loads(result.stdout)]
+
+
+def test_clean_file_ends_with_0(folder: Path) -> None:
+    assert lint(folder, "sub/Containerfile", status=0).stdout == "Nothing found in 1 file.\n"
+
+
+def test_text_shows_place_words_fix_and_link(folder: Path) -> None:
+    out = lint(folder, "Dockerfile", status=1).stdout
+    assert "warning[DL3020]: Use COPY instead of ADD for files and folders\n --> Dockerfile:2:1\n" in out
+    assert "2 | ADD app /app\n  | ^^^\n" in out
+    assert "= fix: Use COPY (safe)\n  = see: dockc lint --explain DL3020\n" in out
+    assert out.endswith("Found 2 warnings, 1 info in 1 file. 2 can be fixed with `--fix`, 1 more with `--fix --unsafe`.\n")
+
+
+def test_directories_are_searched_and_a_broken_file_hides_no_other(folder: Path) -> None:
+    found = codes(lint(folder, "--format=json", status=1))
+    assert ("Dockerfile", 2, "DL3020") in found
+    assert ("sub/app.dockerfile", 1, "DL1000") in found
+    assert not any("notes" in file for file, _, _ in found)
+
+
+def test_unreadable_file_is_a_finding(folder: Path) -> None:
+    (folder / "x.dockerfile").symlink_to("missing")
+    (folder / "big.dockerfile").symlink_to("sub")
+    found = codes(lint(folder, ".", "--format=json", status=1))
+    assert {("x.dockerfile", 1, "unreadable"), ("Dockerfile", 2, "DL3020")} <= set(found)
+
+
+def test_patterns(folder: Path) -> None:
+    assert {f for f, _, _ in codes(lint(folder, "**/*.dockerfile", "--format=json"))} == {"sub/app.dockerfile"}
+
+
+def test_standard_input(folder: Path) -> None:
+    assert codes(lint(folder, "-", "--format=json", stdin="FROM debian\n", status=1)) == [("<stdin>", 1, "DL3006")]
+
+
+@pytest.mark.parametrize("args", [["missing"], ["--select=NOPE"], ["--format=nope"], ["--profile=nope"], ["--severity=DL3020=bad"], ["--failure-threshold=x"],
+                                  ["--write-baseline"], ["--config=missing.toml"], ["--explain=NOPE"], ["*.nothing"]])
+def test_wrong_usage_ends_with_2(folder: Path, args: list[str]) -> None:
+    result = lint(folder, *args, status=2)
+    assert result.stderr.startswith("error: ")
+    assert "Traceback" not in result.stderr
+
+
+def test_threshold_and_no_fail(folder: Path) -> None:
+    lint(folder, "Dockerfile", "--failure-threshold=error", status=0)
+    lint(folder, "Dockerfile", "--failure-threshold=warning", status=1)
+    lint(folder, "Dockerfile", "--no-fail", status=0)
+    lint(folder, "Dockerfile", "--failure-threshold=none", status=0)
+    lint(folder, "Dockerfile", "--select=DL3015", status=0)
+    lint(folder, "Dockerfile", "--select=DL3015", "--failure-threshold=info", status=1)
+
+
+def test_select_ignore_extend_severity(folder: Path) -> None:
+    def of(*args: str) -> set[tuple[int, str]]:
+        return {(line, code) for _, line, code in codes(lint(folder, "Dockerfile", "--format=json", *args))}
+
+    assert of("--select=DL3020") == {(2, "DL3020")}
+    assert of("--ignore=DL3020,DL3014") == {(3, "DL3015")}
+    assert (1, "DK0201") in of("--extend=DK0201")
+    assert of("--select=DL3020", "--severity=DL3020=off") == set()
+    row = json.loads(lint(folder, "Dockerfile", "--format=json", "--select=DL3020", "--severity=DL3020=error").stdout)[0]
+    assert row["level"] == "error"
+
+
+def test_configuration_beside_the_file(folder: Path) -> None:
+    (folder / "dockc.toml").write_text('[lint]\nignore = ["DL3020", "DL3014", "DL3015"]\n')
+    assert codes(lint(folder, "Dockerfile", "--format=json", status=0)) == []
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_is_well_formed(folder: Path, form: str) -> None:
+    out = lint(folder, f"--format={form}", "--output=report", status=1)
+    assert out.stdout == ""
+    text = (folder / "report").read_text()
+    assert "DL3020" in text
+    if form in {"json", "sarif", "gitlab", "codeclimate"}:
+        json.loads(text)
+    if form in {"checkstyle", "junit"}:
+        ET.fromstring(text)
+
+
+def test_fix_writes_and_says_what(folder: Path) -> None:
+    (folder / "Dockerfile").chmod(0o640)
+    result = lint(folder, "Dockerfile", "--fix", status=0)
+    assert (folder / "Dockerfile").read_text() == "FROM debian:12\nCOPY app /app\nRUN apt-get install -y curl=1\n"
+    assert result.stderr == "Dockerfile: fixed 1 DL3020, 1 DL3014\n"
+    assert (folder / "Dockerfile").stat().st_mode & 0o777 == 0o640
+    lint(folder, "Dockerfile", "--fix", "--unsafe", status=0)
+    assert "--no-install-recommends" in (folder / "Dockerfile").read_text()
+
+
+def test_diff_writes_nothing(folder: Path) -> None:
+    result = lint(folder, "Dockerfile", "--diff", status=1)
+    assert "\n-ADD app /app\n" in result.stdout
+    assert "\n+COPY app /app\n" in result.stdout
+    assert (folder / "Dockerfile").read_text() == DIRTY
+
+
+def test_fix_of_standard_input(folder: Path) -> None:
+    result = lint(folder, "-", "--fix", stdin="FROM debian:12\nADD a /b\n", status=0)
+    assert result.stdout == "FROM debian:12\nCOPY a /b\n"
+
+
+def test_stats(folder: Path) -> None:
+    out = lint(folder, "Dockerfile", "--stats").stdout.splitlines()
+    assert [line.split()[:2] for line in out] == [["1", "DL3014"], ["1", "DL3015"], ["1", "DL3020"]]
+
+
+def test_baseline_hides_what_is_known_and_no_more(folder: Path) -> None:
+    assert "3 findings" in lint(folder, "Dockerfile", "--baseline=known.json", "--write-baseline", status=0).stderr
+    lint(folder, "Dockerfile", "--baseline=known.json", status=0)
+    (folder / "Dockerfile").write_text(f"# a line more\n{DIRTY}ADD other /other\n")
+    found = codes(lint(folder, "Dockerfile", "--baseline=known.json", "--format=json", status=1))
+    assert found == [("Dockerfile", 5, "DL3020")]
+    (folder / "Dockerfile").write_text(CLEAN)
+    assert "3 of its findings are gone" in lint(folder, "Dockerfile", "--baseline=known.json", status=0).stderr
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"version": 9, "files": {}}', '{"version": 1, "files": {"a": [1]}}', "[" * 100000])
+def test_baseline_that_is_none(folder: Path, content: str) -> None:
+    (folder / "known.json").write_text(content)
+    lint(folder, "Dockerfile", "--baseline=known.json", status=2)
+
+
+def test_explain_prints_the_page(folder: Path) -> None:
+    assert lint(folder, "--explain=apt-yes", status=0).stdout.startswith("# DL3014: apt-yes\n")
+
+
+def test_a_secret_is_not_printed(folder: Path) -> None:
+    secret = "ghp_a8Fk2LmQ9ZxT4vWc7RbN1yHs6JdP3gUe5KoX"
+    (folder / "Dockerfile").write_text(f"FROM debian:12\nENV DEPLOY_TOKEN={secret}\n")
+    for form in FORMATS:
+        result = lint(folder, "Dockerfile", f"--format={form}", status=1)
+        assert "DK0101" in result.stdout
+        assert secret not in result.stdout + result.stderr
+    lint(folder, "Dockerfile", "--baseline=known.json", "--write-baseline")
+    assert secret not in (folder / "known.json").read_text()
+
+
+def test_many_files_in_processes_give_the_same_report(folder: Path) -> None:
+    for number in range(40):
+        (folder / f"{number:02}.dockerfile").write_text(DIRTY if number % 2 else "from debian:12 as A\nRUN cd /x\n")
+    alone = lint(folder, ".", "--jobs=1", "--format=json", status=1)
+    shared = lint(folder, ".", "--jobs=4", "--format=json", status=1)
+    assert alone.stdout == shared.stdout
+    assert len(codes(alone)) > 80
+
+
+def test_start_up_loads_nothing_heavy(folder: Path) -> None:
+    script = (
+        "import sys; from dockc.cli import run; run(['lint', 'Dockerfile', '--no-fail', '--no-shellcheck']);"
+        "bad = {'asyncio', 'urllib3', 'sqlite3', 'rich', 'multiprocessing', 'concurrent.futures', 'google.protobuf', 'dockc.solver', 'dockc.runtime'};"
+        "sys.exit(','.join(sorted(bad & set(sys.modules))))"
+    )
+    env = os.environ | {"PYTHONPATH": str(REPO)}
+    result = subprocess.run([sys.executable, "-c", script], cwd=folder, env=env, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_rules_of_other_packages(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    site = tmp_path_factory.mktemp("site")
+    (site / "acme_rules.py").write_text(
+        "from dockc.compiler.lint.rule import Hit, Rule\n"
+        "class NoCurl(Rule):\n"
+        '    """Reports curl.\n\n    ## Why\n\n    House rule.\n    """\n'
+        "    code = 'ACME1'\n    name = 'no-curl'\n    summary = 'curl'\n    bad = ''\n    good = ''\n"
+        "    def check(self, context):\n"
+        "        for script in context.runs:\n"
+        "            if 'curl' in script.shell.text:\n"
+        "                yield Hit(script.instruction.span, 'curl is not for us')\n"
+    )
+    info = site / "acme_rules-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-rules\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[dockc.rules]\nACME1 = acme_rules:NoCurl\n")
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(REPO), str(site)])}
+    argv = [sys.executable, "-m", "dockc", "lint", "Dockerfile", "--no-shellcheck", "--select=ACME1", "--format=tty"]
+    result = subprocess.run(argv, cwd=folder, env=env, text=True, capture_output=True, check=False)
+    assert (result.returncode, result.stdout) == (1, "Dockerfile:3 ACME1 warning: curl is not for us\n")
