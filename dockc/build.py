@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -237,8 +238,9 @@ async def _build(request: BuildRequest, root: Path, sink: _Counting, recorder: R
         return Client(config=DockerConfig.load(), hosts=HostsConfig.from_mapping(settings.registries()), insecure=insecure or request.insecure)
 
     steps = _Steps(sink)
-    with steps.step("[internal] load build definition from " + _shown_name(request.compile)):
-        inputs = frontend.load(request.compile)
+    remote = frontend.is_in_remote_context(request.compile)
+    with nullcontext() if remote else steps.step("[internal] load build definition from " + _shown_name(request.compile)):
+        inputs = None if remote else frontend.load(request.compile)
     client = connect()
     options = WorkerOptions(
         root=root,
@@ -248,6 +250,9 @@ async def _build(request: BuildRequest, root: Path, sink: _Counting, recorder: R
     )
     try:
         with Worker(options) as worker:
+            if inputs is None:
+                request = await _with_fetched_dockerfile(request, worker, client, steps)
+                inputs = frontend.load(request.compile)
             compiled, answers = await _compile(request, inputs, worker, client, steps)
             exported = await _solve_and_export(request, inputs, compiled, worker, client, connect, steps, sink)
             if recorder is not None:
@@ -256,6 +261,44 @@ async def _build(request: BuildRequest, root: Path, sink: _Counting, recorder: R
     finally:
         client.close()
     return Built(compiled=compiled, exported=exported, executed=sink.executed, cached=sink.cached, answers=answers)
+
+
+async def _with_fetched_dockerfile(request: BuildRequest, worker: Worker, client: Client, steps: _Steps) -> BuildRequest:
+    """The request with the Dockerfile of its remote context, which is fetched by a build of its own: one copy out of the context.
+
+    Raises:
+        DockcError: the context cannot be fetched, or has no Dockerfile.
+    """
+    from dockc.runtime.refs.result import ref_of
+    from dockc.solver.jobs import Solver
+    from dockc.solver.runner import RunnerOptions
+
+    asked = request.compile
+    name = asked.file or "Dockerfile"
+    # A URL may be that of a Dockerfile itself; the compiler knows its content as `context`.
+    sources = [asked.file] if asked.file else ["[Dd]ockerfile", "contex[t]"]
+    copy = b"FROM scratch\nCOPY " + json.dumps([*sources, "/"]).encode() + b"\n"
+    fetching = replace(request, compile=CompileRequest(asked.context, dockerfile=copy, offline=asked.offline, store=asked.store))
+    inputs = frontend.load(fetching.compile)
+    compiled, _ = await _compile(fetching, inputs, worker, client, steps)
+    silent = _Counting(lambda status: None)
+    async with (
+        Solver(worker.resolve_op, worker.keys, worker.results, RunnerOptions()) as solver,
+        solver.job("dockerfile", sink=silent, values=_values(request, inputs, client)) as job,
+    ):
+        with steps.step(f"[internal] load build definition from {name} of {asked.context}"):
+            (result,) = await _solve(job, compiled)
+            if result is None:
+                raise DockcError(f"failed to read dockerfile: {asked.context} is empty")
+            try:
+                with ref_of(result.result).mount() as root:
+                    found = (frontend.read_inside(root, one) for one in (Path(name).name, "dockerfile", "context"))
+                    data = next((one for one in found if one is not None), None)
+            finally:
+                result.result.release()
+            if data is None:
+                raise DockcError(f"failed to read dockerfile: open {name}: no such file or directory", hint=f"Looked for it in {asked.context}.")
+    return replace(request, compile=frontend.with_dockerfile(asked, data))
 
 
 def _shown_name(request: CompileRequest) -> str:

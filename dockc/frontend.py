@@ -44,6 +44,7 @@ class CompileRequest:
     Attributes:
         context: directory, or URL of a remote context.
         file: Dockerfile; "" is the context's own, "-" standard input.
+        dockerfile: its bytes, where they have been read already.
         attrs: frontend options.
         contexts: named contexts as typed, name to value.
         answers: file of answers, or None.
@@ -56,7 +57,7 @@ class CompileRequest:
     """
 
     __slots__ = (
-        "answers", "attrs", "context", "contexts", "file", "level", "locked", "offline", "passes", "print_after",
+        "answers", "attrs", "context", "contexts", "dockerfile", "file", "level", "locked", "offline", "passes", "print_after",
         "print_after_all", "squash", "store", "time_passes", "verify_each",
     )  # fmt: skip
 
@@ -78,9 +79,11 @@ class CompileRequest:
         time_passes: bool = False,
         verify_each: bool = False,
         store: Path | None = None,
+        dockerfile: bytes | None = None,
     ) -> None:
         self.context: Final = context
         self.file: Final = file
+        self.dockerfile: Final = dockerfile
         self.attrs: Final = dict(attrs or {})
         self.contexts: Final = dict(contexts or {})
         self.answers: Final = answers
@@ -225,10 +228,13 @@ def load(request: CompileRequest, *, session: str = "") -> Inputs:
     stores: dict[str, Path] = {}
     for name, value in request.contexts.items():
         attrs[f"context:{name}"] = _named_context(name, value, locals_, stores)
-    path, data = _read_dockerfile(request)
+    path, data = (None, request.dockerfile) if request.dockerfile is not None else _read_dockerfile(request)
     if _is_url(request.context):
         attrs.setdefault("context", request.context)
-        attrs.setdefault("dockerfilekey", "dockerfile")
+        if request.dockerfile is None:
+            attrs.setdefault("dockerfilekey", "dockerfile")
+        elif request.file:
+            attrs.setdefault("filename", request.file)
     else:
         locals_["context"] = _directory(request.context)
     locals_["dockerfile"] = (os.path.dirname(path) if path is not None else "") or "."  # noqa: PTH120  pathlib costs a tenth of the start
@@ -259,6 +265,17 @@ def _read_dockerfile(request: CompileRequest) -> tuple[str | None, bytes]:
     return path, read_file(path)
 
 
+def is_in_remote_context(request: CompileRequest) -> bool:
+    """Whether the Dockerfile must be fetched: the context is a URL, and no local file is named."""
+    return _is_url(request.context) and request.dockerfile is None and not (request.file and (request.file == "-" or os.path.exists(request.file)))  # noqa: PTH110
+
+
+def with_dockerfile(request: CompileRequest, data: bytes) -> CompileRequest:
+    """The same request with the Dockerfile's bytes."""
+    known = {name: getattr(request, name) for name in CompileRequest.__slots__}
+    return CompileRequest(**known | {"dockerfile": data})
+
+
 def dockerfile_path(request: CompileRequest) -> str | None:
     """Where the Dockerfile is; None for standard input.
 
@@ -270,7 +287,7 @@ def dockerfile_path(request: CompileRequest) -> str | None:
     if request.file:
         return request.file
     if _is_url(request.context):
-        raise UsageError("a remote context needs a local Dockerfile: name it with --file")
+        raise UsageError("the Dockerfile of a remote context is not here", hint="Name a local one with --file; `dockc build` fetches it itself.")
     folder = _directory(request.context)
     names = ("Dockerfile", "dockerfile")
     path, other = (name if folder == "." else os.path.join(folder, name) for name in names)  # noqa: PTH118

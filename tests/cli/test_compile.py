@@ -180,7 +180,7 @@ def test_named_contexts(cli, folder, tmp_path) -> None:
     }
     (folder / "answers.json").write_text(json.dumps(answers))
     text = cli("compile", *base, "base=docker-image://other:1", "--answers=answers.json").text
-    assert f"docker-image://docker.io/library/other:1" in text
+    assert "docker-image://docker.io/library/other:1" in text
     for value, message in [
         ("base", "invalid context value: base, expected key=value"),
         (f"base={folder / 'none'}", "is not a directory"),
