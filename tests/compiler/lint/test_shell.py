@@ -43,12 +43,18 @@ def test_commands_are_found_wherever_they_stand(text: str, expected: list[str]) 
 
 
 @pytest.mark.parametrize(
-    "text", ["'open", '"open', "a &&", "if x; then y", "$(open", "| b", "a )", "case x in", "cat <<EOF\n"]
+    "text", ["'open", '"open', "a &&", "if x; then y", "$(open", "| b", "case x in", "cat <<EOF\n"]
 )
 def test_what_does_not_parse_has_no_commands(text: str) -> None:
     shell = read(text)
     assert not shell.ok
     assert shell.commands == ()
+
+
+def test_commands_before_something_that_cannot_follow_are_kept() -> None:
+    shell = read("a && b ) c")
+    assert not shell.ok
+    assert [c.name for c in shell.commands] == ["a", "b"]
 
 
 def test_arguments_keep_variables_by_name_and_lose_quotes() -> None:

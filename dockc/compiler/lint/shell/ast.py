@@ -159,10 +159,11 @@ Node: TypeAlias = "Simple | Pipeline | AndOr | Background | Compound"
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A parsed script."""
+    """A parsed script; `complete` is False where something behind its commands could not be read."""
 
     text: str
     body: tuple[Node, ...]
+    complete: bool = True
 
 
 def walk(script: Script) -> Iterator[Simple | Pipeline]:

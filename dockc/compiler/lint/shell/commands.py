@@ -95,7 +95,7 @@ class Shell:
 
     Attributes:
         text: the script.
-        ok: whether it parsed.
+        ok: whether it parsed to its end; where something cannot follow, the commands before it are kept.
         commands: in the order written, each once.
         pipes: number of `|`.
     """
@@ -124,7 +124,7 @@ def read(text: str) -> Shell:
             pipes += len(node.commands) - 1
         elif (command := _command(node)) is not None:
             commands.append(command)
-    return Shell(text, True, tuple(commands), pipes)
+    return Shell(text, script.complete, tuple(commands), pipes)
 
 
 def _command(node: ast.Simple) -> Command | None:

@@ -65,8 +65,6 @@ class WordReader:
                 if c in "<>" and self.peek(2) in {"<(", ">("}:
                     parts.append(self._process())
                     continue
-                if c == "(" and parts:
-                    raise self.fail("unexpected '('")
                 break
             parts.append(self._part(c))
         return ast.Word(tuple(parts), start, self.pos) if parts else None

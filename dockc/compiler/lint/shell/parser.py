@@ -17,23 +17,22 @@ _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)((?:\[[^\]\n]*\])*)\+?=")
 _REDIRECT = re.compile(r"(?:\d+|\{[A-Za-z_]\w*\})?(&>>|&>|<<<|<<-|<<|<>|<&|>&|>>|>\||<|>)")
 _RESERVED = frozenset(["then", "else", "elif", "fi", "do", "done", "esac", "}"])
 _DECLARING = frozenset(["declare", "export", "local", "readonly", "typeset"])
+_KEYWORD = re.compile(r"[a-z]+(?=[\s;&|()<>\[]|$)|[{}!]")
 _UNARY = re.compile(r"-[A-Za-z]+")
 _BINARY = re.compile(r"-[A-Za-z]+|\\[<>]|'(?:[=!<>]=|=~|~=|[<>=])'|\"(?:[=!<>]=|=~|~=|[<>=])\"|[=!<>]=|=~|~=|[<>=]")
-_FUNCTION = re.compile(r"([^\s|&;<>()\\'\"$`{}=]+)[ \t]*\([ \t]*\)")
+_FUNCTION = re.compile(r"[A-Za-z0-9_:+?\-./^@,][A-Za-z0-9_#:+?\-./^@,]*[ \t]*\([^\n){]*\)")
 
 
 def parse(text: str) -> ast.Script:
-    """Parse a script.
+    """Parse a script, up to its end or something that cannot follow a complete command, such as an unmatched `)`.
 
     Raises:
         ShellSyntaxError: it is not a shell script.
     """
     parser = _Parser(text)
     body = parser.compound_list()
-    if parser.pos < len(text):
-        raise parser.fail(f"unexpected {parser.peek()!r}")
     parser.check_heredocs()
-    return ast.Script(text, body)
+    return ast.Script(text, body, parser.pos == len(text))
 
 
 class _Parser(WordReader):
@@ -133,7 +132,7 @@ class _Parser(WordReader):
 
     def _keyword(self) -> str:
         """The unquoted word here if it stands alone, else ""."""
-        m = re.compile(r"(?:[a-z]+|[{}!])(?=[\s;&|()<>]|$)").match(self.text, self.pos)
+        m = _KEYWORD.match(self.text, self.pos)
         return m.group() if m else ""
 
     def _take(self, keyword: str) -> bool:
@@ -155,6 +154,8 @@ class _Parser(WordReader):
                 return node
             self.pos += 2
             self.lines()
+            if not self._at_command():
+                raise self.fail("expected a command")
             node = ast.AndOr(operator, node, self._pipeline())
 
     def _pipeline(self) -> ast.Node:
@@ -166,6 +167,8 @@ class _Parser(WordReader):
         while self.peek() == "|" and self.peek(2) != "||":
             self.pos += 2 if self.peek(2) == "|&" else 1
             self.lines()
+            while self._take("!"):
+                self.blanks()
             commands.append(self._command())
             self.blanks()
         return commands[0] if len(commands) == 1 else ast.Pipeline(tuple(commands), start, self.pos)
@@ -205,6 +208,8 @@ class _Parser(WordReader):
         elif m := _FUNCTION.match(self.text, self.pos):
             self.pos = m.end()
             self.lines()
+            if self.peek() not in {"{", "("}:
+                raise self.fail("expected a function body")
             keyword, body = "function", (self._body(),)
         else:
             return None
