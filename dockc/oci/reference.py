@@ -6,6 +6,8 @@ implementation, because users and tests compare them.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from dockc.errors import DockcError
 from dockc.lean import Record, pattern, replace
 from dockc.oci import digest as digests
@@ -133,6 +135,7 @@ def parse(text: str) -> Reference:
     return Reference(domain, path, tag, digest)
 
 
+@lru_cache(maxsize=512)
 def parse_normalized(text: str) -> Reference:
     """Parse a name as people type it: `debian` is `docker.io/library/debian`.
 

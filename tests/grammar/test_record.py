@@ -59,3 +59,27 @@ def test_works_with_the_standard_library() -> None:
     assert dataclasses.replace(named, y=5) == Named(x=1, y=5, name="a")
     assert pickle.loads(pickle.dumps(named)) == named
     assert copy.deepcopy(named) == named
+
+
+def test_classes_made_often_stay_the_same() -> None:
+    class Often(Record):
+        name: str
+        number: int = 7
+
+    class More(Often):
+        extra: str = "e"
+
+    for count in range(200):
+        assert Often("a") == Often(name="a", number=7) == Often("a", 7), count
+        assert More("a", extra="x") == More("a", 7, "x"), count
+    for wrong in ({"nope": 1}, {}):
+        with pytest.raises(TypeError):
+            Often(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(AttributeError):
+        Often("a").name = "b"  # type: ignore[misc]
+
+    class Later(Often):
+        late: int = 1
+
+    assert Later("a", late=2).late == 2
+    assert pickle.loads(pickle.dumps(Point(1, 2))) == Point(1, 2)
