@@ -230,7 +230,7 @@ def _svg(graph: Graph, facts: Facts, style: str) -> str:
         unneeded = "" if lane.needed else " unneeded"
         out.append(
             f'<g><rect class="lane{unneeded}" x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" height="{box.height:g}" rx="8"/>'
-            f'<text class="title" x="{box.x + _LANE_PAD:g}" y="{box.y + 21:g}">{_xml(_short(lane.title, _TITLE))}'
+            f'<text class="title" x="{box.x + _LANE_PAD:g}" y="{box.y + 21:g}">{_xml(_short(lane.title, int(box.width / _NODE_WIDTH * _TITLE)))}'
             f"<title>{_xml(lane.title)}</title></text></g>\n"
         )
     ends = [(placed.nodes[source], placed.nodes[i]) for i, node in enumerate(graph.nodes) for source in node.inputs]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dockc.compiler.explain.trace import Lines, op_lines, stage_index
 from dockc.compiler.ir import ops as ir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from dockc.compiler.explain.trace import Trace
 
@@ -44,6 +44,7 @@ class Node:
         lane: index of its lane; lines: where it is written, or None.
         inputs: indices of the nodes it reads, each once.
         output: it is the image's file system.
+        local: it is a directory of the user.
     """
 
     digest: str
@@ -54,6 +55,7 @@ class Node:
     lines: Lines | None
     inputs: tuple[int, ...]
     output: bool = False
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,9 @@ def make_graph(found: Trace, digest: Callable[[ir.Op], str], text: str, filename
     dockerfile = found.dockerfile
     lanes = [Lane("sources", 0)]
     for index, stage in enumerate(dockerfile.stages):
-        base = found.lowered.stages[index].base_name or stage.base.text
-        base = base if "@" in stage.base.text else base.partition("@")[0]
+        base = stage.base.text
+        if "$" in base:
+            base = found.lowered.stages[index].base_name.partition("@")[0] or base
         title = f"{stage.name or f'stage {index}'}: FROM {base}"
         lanes.append(Lane(title, stage.lines[0], found.lowered.stages[index].dispatched))
     numbers: dict[str, int] = {}
@@ -97,8 +100,22 @@ def make_graph(found: Trace, digest: Callable[[ir.Op], str], text: str, filename
         lane = 1 + stage_index(dockerfile, lines[0]) if lines else 0
         inputs = tuple(dict.fromkeys(numbers[digest(value.op)] for value in op.inputs()))
         output = result is not None and op is result.op
-        nodes.append(Node(name, op.KIND, _label(op), op.meta.name, lane, lines, inputs, output))
-    return Graph(filename, text, tuple(lanes), tuple(nodes))
+        local = isinstance(op, ir.SourceOp) and op.identifier.startswith("local://")
+        nodes.append(Node(name, op.KIND, _label(op), op.meta.name, lane, lines, inputs, output, local))
+    return Graph(filename, text, tuple(lanes), tuple(_at_home(nodes)))
+
+
+def _at_home(nodes: list[Node]) -> Iterator[Node]:
+    """A source that only one stage reads stands in that stage, but for the user's own directories."""
+    readers: dict[int, set[int]] = {}
+    for node in nodes:
+        for source in node.inputs:
+            readers.setdefault(source, set()).add(node.lane)
+    for i, node in enumerate(nodes):
+        lanes = readers.get(i, set())
+        if node.lane == 0 and len(lanes) == 1 and not node.local:
+            node = replace(node, lane=min(lanes))
+        yield node
 
 
 def _label(op: ir.Op) -> str:

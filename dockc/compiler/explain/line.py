@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dockc.compiler.ast import Instruction
     from dockc.compiler.stages import StageState
 
+_IMAGES = ("docker-image://", "oci-layout://")
 _SHELL_VARIABLE = re.compile(r"\$(?:\{#?)?([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -335,7 +336,7 @@ def _depends(found: Trace, one: Traced, ops: Sequence[ir.Op]) -> Iterator[str]:
         read = [value.op for op in ops for value in op.inputs()]
         if any(_local(op) for op in read):
             yield "the build context"
-        elsewhere = [op for op in read if isinstance(op, ir.SourceOp) and not _local(op) and op_lines(op) == one.step.lines]
+        elsewhere = [op for op in read if isinstance(op, ir.SourceOp) and not _local(op) and not op.identifier.startswith(_IMAGES)]
         yield from dict.fromkeys(op.identifier for op in elsewhere)
     for variable in _variables(found, one):
         if variable.origin is not None and variable.origin.line not in {0, one.step.lines[0]}:
@@ -393,7 +394,7 @@ def _copied(found: Trace, action: ir.Copy) -> Key:
     if name := _local(source):
         assert isinstance(source, ir.SourceOp)
         return Key("files", f"content, names, modes of {shown}", True, name, tuple(paths), (*action.exclude, *_excluded(source)))
-    if isinstance(source, ir.SourceOp) and op_lines(source) is not None and not source.identifier.startswith("docker-image:"):
+    if isinstance(source, ir.SourceOp) and not source.identifier.startswith(_IMAGES):
         return Key("url", f"what {source.identifier} serves")
     return Key("files", f"content, names, modes and owners of {shown} in {_name(source)}")
 
