@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -171,28 +171,35 @@ def walk(script: Script) -> Iterator[Simple | Pipeline]:
     stack: list[object] = list(reversed(script.body))
     while stack:
         node = stack.pop()
-        if isinstance(node, (Simple, Pipeline)):
-            yield node
+        kind = type(node)
+        if kind in _LEAVES:
+            continue
+        if kind is Simple or kind is Pipeline:
+            yield node  # type: ignore[misc]
         stack.extend(reversed(_children(node)))
 
 
-def _children(node: object) -> list[object]:
+_LEAVES = frozenset([Literal, SingleQuoted, DollarSingleQuoted, Glob])
+
+
+def _children(node: object) -> Sequence[object]:
     match node:
+        case Word() | DoubleQuoted() | Parameter() | Arithmetic() | Opaque():
+            return [part for part in node.parts if type(part) not in _LEAVES]
         case Simple():
-            return [*(r.target for r in node.redirects if r.target), *node.assignments, *node.words]
+            targets = [r.target for r in node.redirects if r.target] if node.redirects else []
+            return [*targets, *node.assignments, *node.words]
         case Pipeline():
-            return list(node.commands)
+            return node.commands
         case AndOr():
-            return [node.left, node.right]
+            return (node.left, node.right)
         case Background():
-            return [node.command]
+            return (node.command,)
         case Compound():
             return [*(r.target for r in node.redirects if r.target), *node.words, *node.body]
         case Assignment():
-            return [node.value]
-        case Word() | DoubleQuoted() | Parameter() | Arithmetic() | Opaque():
-            return list(node.parts)
+            return (node.value,)
         case Substitution():
-            return list(node.body)
+            return node.body
         case _:
-            return []
+            return ()

@@ -18,6 +18,7 @@ _REDIRECT = re.compile(r"(?:\d+|\{[A-Za-z_]\w*\})?(&>>|&>|<<<|<<-|<<|<>|<&|>&|>>
 _RESERVED = frozenset(["then", "else", "elif", "fi", "do", "done", "esac", "}"])
 _DECLARING = frozenset(["declare", "export", "local", "readonly", "typeset"])
 _KEYWORD = re.compile(r"[a-z]+(?=[\s;&|()<>\[]|$)|[{}!]")
+_BLANKS = re.compile(r"(?:[ \t\r\xa0]|\\\r?\n)*(?:#[^\n]*)?")
 _UNARY = re.compile(r"-[A-Za-z]+")
 _BINARY = re.compile(r"-[A-Za-z]+|\\[<>]|'(?:[=!<>]=|=~|~=|[<>=])'|\"(?:[=!<>]=|=~|~=|[<>=])\"|[=!<>]=|=~|~=|[<>=]")
 _FUNCTION = re.compile(r"[A-Za-z0-9_:+?\-./^@,][A-Za-z0-9_#:+?\-./^@,]*[ \t]*\([^\n){]*\)")
@@ -50,20 +51,9 @@ class _Parser(WordReader):
 
     def blanks(self) -> None:
         """Skip blanks, continuations and a comment, staying on the line."""
-        text = self.text
-        while self.pos < len(text):
-            c = text[self.pos]
-            if c in " \t\r\xa0":
-                self.pos += 1
-            elif text.startswith("\\\n", self.pos):
-                self.pos += 2
-            elif text.startswith("\\\r\n", self.pos):
-                self.pos += 3
-            else:
-                break
-        if self.peek() == "#":
-            end = text.find("\n", self.pos)
-            self.pos = len(text) if end < 0 else end
+        m = _BLANKS.match(self.text, self.pos)
+        if m is not None:
+            self.pos = m.end()
 
     def lines(self) -> bool:
         """Skip blanks and line breaks, reading heredoc bodies on the way; whether there was a line break."""
