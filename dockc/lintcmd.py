@@ -172,6 +172,8 @@ def make_plans(request: LintRequest) -> list[Plan]:
         if directory not in known:
             config = load(directory, os.environ, explicit=request.config, profile=request.profile).merged(typed)
             options = config.options()
+            asked = options.extend | {code for code in options.select if not code.isalpha()}
+            options = replace(options, extend=asked)
             known[directory] = config, _with_shellcheck(options)
         config, options = known[directory]
         plans.append(Plan(path, _for_file(path, options, request.build_args), _limit(request, config, options.profile)))

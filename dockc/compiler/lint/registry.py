@@ -27,6 +27,7 @@ def codes() -> tuple[str, ...]:
     return (*RULES, *(entry.name for entry in _entry_points() if entry.name not in RULES))
 
 
+@cache
 def get_rule(code: str) -> type[Rule]:
     """The class of a rule, by code.
 

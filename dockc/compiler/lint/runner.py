@@ -18,6 +18,7 @@ from dockc.compiler.lint.finding import FileReport, Finding
 from dockc.compiler.lint.options import LintOptions
 from dockc.compiler.lint.registry import codes, get_rule
 from dockc.compiler.lint.rule import Hit, Rule
+from dockc.compiler.lint.table import CHECKS, OFF
 from dockc.grammar.diagnostic import Diagnostic, Severity
 from dockc.grammar.source import Source, Span
 
@@ -120,7 +121,7 @@ class _Run:
         if error is None or strict or (self.options.profile == "dockc" and self.front.result.diagnostics):
             return  # syntax errors have been reported with more detail
         self.stopped = True
-        ranges = error.locations[0] if error.locations else ((1, 1),)
+        ranges = next(filter(None, error.locations), ((1, 1),))
         lines = (ranges[0][0] or 1, ranges[-1][1] or 1)
         if self.options.profile == "buildkit" or not _depends_on_images(error.message):
             yield Finding(
@@ -137,6 +138,8 @@ class _Run:
         """All other rules that are on."""
         for code in self.order:
             if self.context.parity and not code.startswith("DL"):
+                continue
+            if self.off(code):
                 continue
             rule = get_rule(code)
             severity = self.severity(rule)
@@ -176,6 +179,15 @@ class _Run:
         return code.startswith("SC") and self.options.checker is not None
 
     # --- what becomes of them
+
+    def off(self, code: str) -> bool:
+        """Whether a rule does not run, as far as can be said without loading it."""
+        options = self.options
+        if code in CHECKS or (options.profile == "hadolint" and not code.startswith("DL")):
+            return True
+        if options.select and not self.selected(code):
+            return True
+        return options.profile == "dockc" and code in OFF and code not in options.extend and code not in options.severities
 
     def severity(self, rule: type[Rule]) -> Severity | None:
         """The severity that a rule has before configuration; None if it does not run at all."""

@@ -131,3 +131,20 @@ RULES: dict[str, str] = {
     "DK0502": "exposed_admin_port:ExposedAdminPort",
     "DK0503": "world_writable:WorldWritable",
 }
+
+#: Rules that find nothing themselves: the compiler does. They need not be loaded to run; a test holds the list.
+CHECKS = frozenset(
+    ["StageNameCasing", "FromAsCasing", "NoEmptyContinuation", "ConsistentInstructionCasing",
+     "DuplicateStageName", "ReservedStageName", "JSONArgsRecommended", "MaintainerDeprecated",
+     "UndefinedArgInFrom", "WorkdirRelativePath", "UndefinedVar", "MultipleInstructionsDisallowed",
+     "LegacyKeyValueFormat", "InvalidBaseImagePlatform", "RedundantTargetPlatform", "SecretsUsedInArgOrEnv",
+     "InvalidDefaultArgInFrom", "FromPlatformFlagConstDisallowed", "CopyIgnoredFile",
+     "InvalidDefinitionDescription", "ExposeProtoCasing", "ExposeInvalidFormat", "DK0001"]
+)  # fmt: skip
+
+#: Rules that dockc's own profile leaves off. They need not be loaded until somebody asks for them; a test holds the list.
+OFF = frozenset(
+    ["DL1001", "DL3000", "DL3008", "DL3012", "DL3018", "DL3024", "DL3025", "DL3029", "DL3057", "DL3059",
+     "DL3061", "DL3063", "DL3064", "DL3065", "DL3066", "DL4000", "DL4003", "DL4004", "DK0201", "DK0204",
+     "DK0302", "DK0501"]
+)  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dockc.compiler.compile import read
+from dockc.compiler.lint import table
 from dockc.compiler.lint.context import Context, Settings
 from dockc.compiler.lint.docs import page
 from dockc.compiler.lint.fixes import CHANGES, fix_source, proven
@@ -115,3 +116,10 @@ def test_report_of_the_bad_example(code: str, request: pytest.FixtureRequest) ->
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     assert file.read_text() == text
+
+
+def test_table_knows_which_rules_need_not_be_loaded() -> None:
+    rules = [get_rule(code) for code in table.RULES]
+    assert {rule.code for rule in rules if rule.check is Rule.check} == table.CHECKS
+    assert {rule.code for rule in rules if rule.severity is None} - table.CHECKS == table.OFF
+    assert {code: get_rule(code).code for code in table.RULES} == {code: code for code in table.RULES}
