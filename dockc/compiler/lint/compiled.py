@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 from dockc.compiler.checks import Warning as Check
 from dockc.compiler.compile import Front, LintResult, lint
@@ -40,12 +40,18 @@ def check(front: Front, options: LintOptions) -> LintResult:
         compile_options = CompileOptions.from_attrs(options.attrs, build_platforms=(normalize(parse(PLATFORM)),))
     except CompileError as error:
         return LintResult((), error)
-    answers = Answers()
+    answers = Answers(_Images(options))
     for _ in range(_ROUNDS):
         try:
             return lint(front, compile_options, answers)
         except Unanswered as error:
-            answers = answers.merged(made_up(error.requests, options))
+            more = made_up(error.requests, options)
+            answers = Answers(
+                answers.images,
+                {**answers.files, **more.files},
+                {**answers.http, **more.http},
+                {**answers.git, **more.git},
+            )
     return LintResult((), CompileError("the file asks about too many images"))
 
 
@@ -59,7 +65,7 @@ def made_up(requests: Iterable[Request], options: LintOptions | None = None) -> 
     for request in requests:
         match request:
             case ImageRequest():
-                images[request.key] = _image(request, options)
+                images[request.key] = _image(request.ref, request.platform, options)
             case ContextRequest():
                 for name in request.files:
                     wanted = request.name == "context" and name == ".dockerignore"
@@ -71,18 +77,39 @@ def made_up(requests: Iterable[Request], options: LintOptions | None = None) -> 
     return Answers(images, files, http, git)
 
 
-def _image(request: ImageRequest, options: LintOptions) -> ImageAnswer:
-    platform = request.platform
-    name = references.parse_normalized(request.ref).familiar_name()
+class _Images(Mapping[tuple[str, str, str], ImageAnswer]):
+    """Answers for all images, made up when they are looked at: this saves asking for them, and lowering again."""
+
+    def __init__(self, options: LintOptions) -> None:
+        self._options = options
+        self._known: dict[tuple[str, str, str], ImageAnswer] = {}
+
+    def __getitem__(self, key: tuple[str, str, str]) -> ImageAnswer:
+        if key not in self._known:
+            self._known[key] = _image(key[0], parse(key[1]), self._options)
+        return self._known[key]
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[tuple[str, str, str]]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+def _image(ref: str, platform: Platform, options: LintOptions) -> ImageAnswer:
+    name = references.parse_normalized(ref).familiar_name()
     architecture = options.images.get(name)
     if architecture:
         platform = Platform(platform.os, architecture)
     config: dict[str, object] = {"architecture": platform.architecture, "os": platform.os}
     if platform.variant:
         config["variant"] = platform.variant
-    config["rootfs"] = {"type": "layers", "diff_ids": [_digest(f"layer:{request.ref}")]}
+    config["rootfs"] = {"type": "layers", "diff_ids": [_digest(f"layer:{ref}")]}
     config["config"] = {"Env": [_PATH]} if platform.os != "windows" else {}
-    return ImageAnswer(request.ref, _digest(request.ref), json.dumps(config).encode())
+    return ImageAnswer(ref, _digest(ref), json.dumps(config).encode())
 
 
 def _digest(text: str) -> str:
