@@ -101,3 +101,14 @@ def test_patterns_without_blow_up() -> None:
     """Patterns of ignore files that would keep a backtracking matcher busy for ages."""
     for pattern in (b"*a" * 40, b"**/" * 60 + b"b", b"a*" * 40 + b"b", b"[a-z]*" * 30 + b"!"):
         ignore.matcher(pattern + b"\n").matches("a" * 200 + "/" + "a/" * 50 + "c")
+
+
+FOUND = [
+    ("lint", b"FROM ,scratch AS a\nFROM a AS b\nCOPY --from=1 /x /z\n"),  # an error at a step that the file does not hold
+    ("format", b"FORM a\nRUN <<EOF\nnever ends\nFROM b\n"),  # a gap before FROM went into the heredoc
+]
+
+
+@pytest.mark.parametrize(("name", "data"), FOUND)
+def test_what_was_found_stays_mended(name: str, data: bytes) -> None:
+    targets.TARGETS[name][0](data)

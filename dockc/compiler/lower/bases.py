@@ -50,13 +50,17 @@ def resolve(state: Lowering, wanted: set[StageState]) -> None:
             stage.dispatched |= not stage.registered
         else:
             looked_up.append(stage)
-    # The reference looks bases up all at once and reports whichever error comes first, as a rule that of the last one.
+    # The reference looks bases up all at once and reports whichever error comes first, as a rule that of the last one; what the checks
+    # have to say about the other bases is not lost.
+    failure: CompileError | None = None
     for stage in looked_up[-1:] + looked_up[:-1]:
         try:
             _resolve(state, stage, needed=stage in wanted)
         except CompileError as error:
-            raise located(error, stage.lines) from None
+            failure = failure or located(error, stage.lines)
         stage.dispatched |= not stage.registered
+    if failure is not None:
+        raise failure
 
 
 def _start_empty(state: Lowering, stage: StageState) -> None:
