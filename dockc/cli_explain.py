@@ -12,7 +12,7 @@ from dockc.errors import UsageError
 
 
 def explain(
-    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="A rule (code, name or another tool's code), an instruction, a pass, `rules`, `instructions`, FILE:LINE, or a FILE.")],
+    topic: Annotated[str, typer.Argument(metavar="TOPIC", help="A rule (code, name or another tool's code), an instruction, a pass, `rules`, `instructions`, FILE:LINE, or a FILE. For --plan and --graph also a directory; default: the current one.")] = "",
     context: Annotated[str, typer.Argument(help="The build context. Default: the directory of FILE.")] = "",
     plan: Annotated[bool, typer.Option("--plan", help="Show which steps of FILE would run and which are cached; run nothing.")] = False,
     graph: Annotated[bool, typer.Option("--graph", help="Show stages and operations of FILE.")] = False,
@@ -34,7 +34,11 @@ def explain(
     from dockc import explaincmd
     from dockc.frontend import CompileRequest, frontend_attrs, named_contexts
 
-    file, line = explaincmd.split_place(topic)
+    if not topic and not (plan or graph):
+        raise UsageError("nothing to explain", hint="Name a rule, an instruction, a pass, FILE:LINE or a FILE.")
+    file, line = explaincmd.split_place(topic or ".")
+    if (plan or graph) and Path(file).is_dir():
+        file = explaincmd.dockerfile_of(file)
     if not (plan or graph or line or Path(file).is_file()):
         _put(explaincmd.page(topic), output)
         return

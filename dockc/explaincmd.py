@@ -48,6 +48,13 @@ def split_place(text: str) -> tuple[str, int]:
     return match[1], int(match[2])
 
 
+def dockerfile_of(directory: str) -> str:
+    """The Dockerfile that a build of a directory takes."""
+    names = ("Dockerfile", "dockerfile")
+    found = next((name for name in names if (Path(directory) / name).exists()), names[0])
+    return str(Path(directory) / found)
+
+
 def page(topic: str) -> str:
     """The page of a rule, an instruction or a pass; a list for `rules` and `instructions`.
 

@@ -243,7 +243,7 @@ class _Completer:
         names = self.document.names
         inside = self.keyword != "FROM" and self.stage >= 0
         if inside:
-            chain = names.scopes(self.stage)
+            chain = set(names.scopes(self.stage))
             sites = [s for s in names.definitions if s.target in chain and (s.target != self.stage or s.entry < self.entry)]
         else:
             sites = [s for s in names.definitions if s.target == GLOBAL and s.entry < self.entry]

@@ -8,7 +8,8 @@ without a value. Uses before the definition do not count.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -87,9 +88,18 @@ class Names:
         """The stage that a name or number means for an instruction of stage `before`: the last one of that name above it."""
         if text.isdecimal():
             return int(text) if int(text) < len(self.froms) else None
-        named = [i for i, (_, f) in enumerate(self.froms) if f is not None and f.stage_name == text.lower() and text]
-        above = [i for i in named if i < before]
-        return above[-1] if above else None
+        named = self._named.get(text.lower(), ()) if text else ()
+        above = bisect_left(named, before)
+        return named[above - 1] if above else None
+
+    @cached_property
+    def _named(self) -> dict[str, list[int]]:
+        """Numbers of stages by name."""
+        found: dict[str, list[int]] = {}
+        for index, (_, instruction) in enumerate(self.froms):
+            if instruction is not None and instruction.stage_name:
+                found.setdefault(instruction.stage_name, []).append(index)
+        return found
 
     @cached_property
     def bases(self) -> tuple[int | None, ...]:
@@ -156,46 +166,50 @@ class Names:
         match = _NAME.match(text)
         return Span(word.span.start, word.span.start + match.end()) if match and match[0] == word.text else None
 
-    def scopes(self, stage: int) -> list[int]:
+    def scopes(self, stage: int) -> Iterator[int]:
         """A stage and those it is built on, nearest first; for the part before the first FROM, that alone."""
-        chain: list[int] = []
         at: int | None = stage
-        while at is not None and at not in chain:
-            chain.append(at)
-            at = self.bases[at] if at >= 0 else None
-        return chain
+        while at is not None:
+            yield at
+            at = self.bases[at] if at >= 0 else None  # a base stands above, so this ends
 
     def defined(self, name: str, entry: int) -> tuple[Site, ...]:
         """Where the value of a variable comes from for an instruction: the nearest definition, and the ARG behind it."""
-        for site in self._visible(entry, self._by_name.get(name, ())):
+        for site in self._visible(entry, self._by_name.get(name, {})):
             return (site, *self._behind(site))
         return ()
 
     def visible(self, entry: int) -> tuple[Site, ...]:
         """Definitions that an instruction sees, nearest first."""
-        return tuple(self._visible(entry, self.definitions))
+        return tuple(self._visible(entry, self._by_scope))
 
-    def _visible(self, entry: int, sites: Sequence[Site]) -> Iterator[Site]:
+    def _visible(self, entry: int, sites: Mapping[int, Sequence[Site]]) -> Iterator[Site]:
         here = self._entries[entry]
-        if here.keyword == "FROM" or here.stage < 0:
-            yield from (s for s in reversed(sites) if s.target == GLOBAL and s.entry < entry)
-            return
-        for scope in self.scopes(here.stage):
-            yield from (s for s in reversed(sites) if s.target == scope and (scope != here.stage or s.entry < entry))
+        own = GLOBAL if here.keyword == "FROM" else here.stage
+        for scope in self.scopes(own):
+            found = sites.get(scope, ())
+            count = bisect_left(found, entry, key=lambda site: site.entry) if scope == own else len(found)
+            yield from (found[i] for i in range(count - 1, -1, -1))
 
     @cached_property
-    def _by_name(self) -> dict[str, list[Site]]:
-        found: dict[str, list[Site]] = {}
+    def _by_scope(self) -> dict[int, list[Site]]:
+        found: dict[int, list[Site]] = {}
         for site in self.definitions:
-            found.setdefault(site.name, []).append(site)
+            found.setdefault(site.target, []).append(site)
+        return found
+
+    @cached_property
+    def _by_name(self) -> dict[str, dict[int, list[Site]]]:
+        found: dict[str, dict[int, list[Site]]] = {}
+        for site in self.definitions:
+            found.setdefault(site.name, {}).setdefault(site.target, []).append(site)
         return found
 
     def _behind(self, site: Site) -> tuple[Site, ...]:
         """For `ARG NAME` in a stage, the ARG before the first FROM."""
         if site.target == GLOBAL or not self._takes_over(site):
             return ()
-        found = [s for s in self._by_name[site.name] if s.target == GLOBAL]
-        return tuple(found[-1:])
+        return tuple(self._by_name[site.name].get(GLOBAL, ())[-1:])
 
     def _takes_over(self, site: Site) -> bool:
         instruction = self._entries[site.entry].instruction
@@ -244,7 +258,15 @@ class Names:
         return tuple(sorted(found, key=lambda s: s.span.start))
 
     def _root(self, stage: int) -> int:
-        return stage if stage == GLOBAL else self.scopes(stage)[-1]
+        return stage if stage == GLOBAL else self._roots[stage]
+
+    @cached_property
+    def _roots(self) -> list[int]:
+        """For each stage, the lowest one that it is built on."""
+        roots: list[int] = []
+        for stage, base in enumerate(self.bases):
+            roots.append(stage if base is None else roots[base])
+        return roots
 
     def _joined(self, site: Site) -> set[int]:
         """Scopes that share a variable: all that take over the ARG before the first FROM are one."""

@@ -56,7 +56,7 @@ def test_what_nobody_knows() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["{file}", "--plan", "--graph"], "two questions"), (["{file}:1", "--graph"], "without a line"),
+    [([], "nothing to explain"), (["{file}", "--plan", "--graph"], "two questions"), (["{file}:1", "--graph"], "without a line"),
      (["{file}:99"], "has 1 line, not 99"), (["{file}", "--graph", "--format", "gif"], "unknown format gif"),
      (["nowhere:3"], "no such file")],
 )  # fmt: skip
@@ -65,6 +65,12 @@ def test_wrong_usage(tmp_path, capsys, arguments: list[str], message: str) -> No
     file.write_text("FROM scratch\n")
     assert run(["explain", *(a.replace("{file}", str(file)) for a in arguments)]) != 0
     assert message in capsys.readouterr().err
+
+
+def test_the_graph_of_a_directory(tmp_path, capsysbinary) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch AS only\nCOPY a /a\n")
+    assert run(["explain", str(tmp_path), "--graph"]) == 0
+    assert b"only: FROM scratch" in capsysbinary.readouterr().out
 
 
 def test_pages_need_no_solver_and_no_network() -> None:

@@ -206,3 +206,12 @@ def test_nothing_breaks_on_what_is_being_typed(text: str, data: st.DataObject) -
     document.references(offset, definitions=True)
     assert document.symbols is not None
     assert all(f.first < f.last for f in document.folds)
+
+
+def test_long_files_are_no_trouble() -> None:
+    count = 1500
+    chain = "".join(f"FROM s{n - 1} AS s{n}\nENV A=$A{n}\nRUN echo $A\n" for n in range(1, count))
+    document = Document("FROM a AS s0\nENV A=1\n" + chain + "ENV A=$A\n" * count)
+    assert len(document.names.uses) > count
+    assert len(document.references(len("FROM a AS s0\nENV A"), definitions=True)) > 2 * count
+    assert document.symbols[-1].name == f"s{count - 1}"

@@ -68,16 +68,20 @@ class Session:
         return {"text_document": self.id, "position": lsp.Position(line, column)}
 
 
-def session(folder: Path, work: Callable[[Session, lsp.InitializeResult], Awaitable[None]], store: Path | None = None) -> None:
+def session(
+    folder: Path,
+    work: Callable[[Session, lsp.InitializeResult], Awaitable[None]],
+    capabilities: lsp.ClientCapabilities | None = None,
+) -> None:
     """Start a server, shake hands, do some work, say goodbye; the server must end with status 0."""
 
     async def run() -> None:
         editor = Editor()
-        environ = {**os.environ, "PYTHONPATH": str(REPO), "DOCKC_STORE": str(store or folder / "store")}
+        environ = {**os.environ, "PYTHONPATH": str(REPO), "DOCKC_STORE": str(folder / "store")}
         await editor.start_io(sys.executable, "-m", "dockc", "lsp", env=environ, cwd=str(folder))
         done = await asyncio.wait_for(
             editor.initialize_async(
-                lsp.InitializeParams(capabilities=lsp.ClientCapabilities(), initialization_options={"buildArgs": {"GIVEN": "7"}})
+                lsp.InitializeParams(capabilities=capabilities or lsp.ClientCapabilities(), initialization_options={"buildArgs": {"GIVEN": "7"}})
             ),
             60,
         )
@@ -214,6 +218,21 @@ def test_formatting_and_images_of_the_store(tmp_path: Path) -> None:
         assert [e.new_text for e in edits or ()] == ["FROM scratch\nCOPY a /a\n"]
 
     session(tmp_path, work)
+
+
+def test_columns_count_what_was_agreed_on_and_given_arguments_have_values(tmp_path: Path) -> None:
+    async def work(editing: Session, done: lsp.InitializeResult) -> None:
+        assert done.capabilities.position_encoding == lsp.PositionEncodingKind.Utf8
+        editing.open('FROM scratch\nARG GIVEN\nRUN echo "😀" $GIVEN\n')
+        hover = await editing.editor.text_document_hover_async(lsp.HoverParams(**editing.at(2, 18)))
+        assert hover is not None
+        assert isinstance(hover.contents, lsp.MarkupContent)
+        assert '`GIVEN` = `"7"`' in hover.contents.value
+        assert hover.range is not None
+        assert (hover.range.start.character, hover.range.end.character) == (17, 22), "bytes before it"
+
+    general = lsp.GeneralClientCapabilities(position_encodings=[lsp.PositionEncodingKind.Utf8])
+    session(tmp_path, work, lsp.ClientCapabilities(general=general))
 
 
 def test_without_pygls_the_command_says_what_to_install(tmp_path: Path) -> None:
