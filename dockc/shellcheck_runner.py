@@ -93,7 +93,9 @@ class ShellCheck:
                 raise DockcError(f"ShellCheck did not end within {_TIMEOUT:.0f} seconds") from None
             except OSError as error:
                 raise DockcError(f"ShellCheck did not start: {error}") from error
-        if result.returncode not in {0, 1}:
+        try:
+            return parse_answer(result.stdout, names)
+        except ValueError:
             why = (result.stderr or result.stdout).strip().splitlines()
-            raise DockcError(f"ShellCheck failed with status {result.returncode}: {why[-1] if why else 'no output'}")
-        return parse_answer(result.stdout, names)
+            detail = why[-1] if why else "no output"
+            raise DockcError(f"ShellCheck failed with status {result.returncode}: {detail}") from None

@@ -187,7 +187,8 @@ class _Run:
             return True
         if options.select and not self.selected(code):
             return True
-        return options.profile == "dockc" and code in OFF and code not in options.extend and code not in options.severities
+        named = code in options.extend or code in options.severities or code in options.select
+        return options.profile == "dockc" and code in OFF and not named
 
     def severity(self, rule: type[Rule]) -> Severity | None:
         """The severity that a rule has before configuration; None if it does not run at all."""
