@@ -22,6 +22,7 @@ from pathlib import Path
 
 from dockc.errors import DockcError
 from dockc.runtime.executor import syscalls
+from dockc.runtime.executor.interpreter import protect_interpreter
 
 _CAP_SYS_ADMIN = 21
 
@@ -90,7 +91,9 @@ def enter_build_namespace() -> BuildNamespace:
         DockcError: the kernel or its configuration refuses; message and hint say which setting.
     """
     if not _entered:
-        _entered.append(_enter_mount_namespace() if has_sys_admin() else _enter_user_namespace())
+        space = _enter_mount_namespace() if has_sys_admin() else _enter_user_namespace()
+        protect_interpreter()
+        _entered.append(space)
     return _entered[0]
 
 
