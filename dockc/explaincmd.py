@@ -160,6 +160,8 @@ def _trace(looked: Looked, line: int = 0) -> Trace:
         return trace(looked.inputs.front, looked.options, looked.ask, line, frontend.initial_answers(looked.request))
     except CompileError as error:
         error.source = (looked.inputs.front.source.name, looked.inputs.front.source.text)
+        if error.message.startswith(("base name (", "failed to parse stage name")) and not error.hint:
+            error.hint = "If an ARG has no default, give it a value with --build-arg."
         raise
 
 
