@@ -9,12 +9,12 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dockc.compiler.lint.finding import FileReport, Finding
 from dockc.errors import DockcError, UsageError
+from dockc.lean import replace
 
 _VERSION = 1
 _LIMIT = 64 << 20

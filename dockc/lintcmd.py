@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,6 +20,7 @@ from dockc.discover import STDIN, find
 from dockc.errors import DockcError, UsageError
 from dockc.grammar.diagnostic import Severity
 from dockc.grammar.source import Source, Span
+from dockc.lean import Record, replace
 
 UNREADABLE = "unreadable"
 FAILED = "lint-failed"
@@ -33,8 +33,7 @@ _MANY = 12
 Out = Callable[[str], object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LintRequest:
+class LintRequest(Record, kw_only=True):
     """What the command line says. Texts are as typed.
 
     Attributes:
@@ -73,12 +72,11 @@ class LintRequest:
     baseline: Path | None = None
     write_baseline: bool = False
     shellcheck: bool | None = None
-    build_args: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    build_args: Mapping[str, str] = MappingProxyType({})
     jobs: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Record):
     """How one file is linted.
 
     Attributes:

@@ -13,13 +13,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dockc.compiler.lint.shellcheck import EXCLUDED, parse_answer
 from dockc.errors import DockcError, UsageError
+from dockc.lean import replace
 
 if TYPE_CHECKING:
     from dockc.compiler.lint.options import LintOptions

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +17,7 @@ from dockc.compiler.lint.context import Settings
 from dockc.compiler.lint.options import PROFILES, LintOptions
 from dockc.errors import UsageError
 from dockc.grammar.diagnostic import Severity
+from dockc.lean import Record, replace
 
 LABEL_TYPES = ("text", "url", "semver", "hash", "rfc3339", "spdx", "email")
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -28,8 +28,7 @@ _OWN_KEYS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(Record, kw_only=True):
     """What one or several sources of configuration say. None and empty mean: nothing said.
 
     Attributes:
@@ -50,11 +49,11 @@ class Config:
     extend: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     overrides: tuple[tuple[str, Severity], ...] = ()
-    severities: Mapping[str, Severity | None] = field(default_factory=lambda: _EMPTY)
+    severities: Mapping[str, Severity | None] = _EMPTY
     trusted_registries: tuple[str, ...] = ()
-    label_schema: Mapping[str, str] = field(default_factory=lambda: _EMPTY)
+    label_schema: Mapping[str, str] = _EMPTY
     strict_labels: bool | None = None
-    rules: Mapping[str, Mapping[str, object]] = field(default_factory=lambda: _EMPTY)
+    rules: Mapping[str, Mapping[str, object]] = _EMPTY
     pragmas: bool | None = None
     shellcheck: bool | None = None
     fail_on: str | None = None
@@ -66,7 +65,7 @@ class Config:
     def merged(self, later: Config) -> Config:
         """Both; where only one can hold, `later`."""
         changes: dict[str, Any] = {}
-        for name in self.__dataclass_fields__:
+        for name in Config._setters:
             mine, theirs = getattr(self, name), getattr(later, name)
             if isinstance(mine, tuple):
                 changes[name] = (*mine, *(item for item in theirs if item not in mine))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import TypeVar
@@ -15,12 +14,12 @@ from dockc.compiler.lint.shell.commands import Shell, read
 from dockc.compiler.request import Rejected
 from dockc.grammar.cst import CommentLine, File, InstructionNode
 from dockc.grammar.source import Source, Span
+from dockc.lean import Record
 
 I = TypeVar("I", bound=ast.Instruction)  # noqa: E741  the one instruction type of a call
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Record, kw_only=True):
     """Options that rules read; the names are those of hadolint's configuration where it has them.
 
     Attributes:
@@ -33,15 +32,14 @@ class Settings:
     """
 
     trusted_registries: tuple[str, ...] = ()
-    label_schema: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    label_schema: Mapping[str, str] = MappingProxyType({})
     strict_labels: bool = False
-    build_args: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    build_args: Mapping[str, str] = MappingProxyType({})
     ignore_patterns: tuple[str, ...] | None = None
-    rules: Mapping[str, Mapping[str, object]] = field(default_factory=lambda: MappingProxyType({}))
+    rules: Mapping[str, Mapping[str, object]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Record):
     """One instruction.
 
     Attributes:
@@ -68,8 +66,7 @@ class Entry:
         return self.node.lines[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(Record):
     """Shell text of an instruction, and where its characters stand in the source.
 
     Attributes:

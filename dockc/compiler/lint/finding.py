@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dockc.grammar.diagnostic import Fix, Severity
 from dockc.grammar.source import Source, Span
+from dockc.lean import Record
 
 #: The rule whose findings are secrets themselves.
 COVERED = "DK0101"
@@ -13,8 +12,7 @@ COVERED = "DK0101"
 __all__ = ["COVERED", "FileReport", "Finding", "Fix", "Severity"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Record, kw_only=True):
     """One finding.
 
     Attributes:
@@ -49,8 +47,7 @@ class Finding:
         return self.lines[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileReport:
+class FileReport(Record, kw_only=True):
     """All findings of one file, sorted as the profile wants them.
 
     Attributes:

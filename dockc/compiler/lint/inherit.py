@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dockc.compiler import ast
 from dockc.compiler.lint.context import Context, Entry
 from dockc.compiler.lint.families import alias, image
+from dockc.lean import Record
 
 
-@dataclass(frozen=True, slots=True)
-class _Stage:
+class _Stage(Record):
     base: str
     name: str
     entry: Entry

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from dockc.compiler.lint.context import Settings
 from dockc.grammar.diagnostic import Severity
+from dockc.lean import Record
 
 #: Runs ShellCheck on scripts that begin with `#!`: for each script, the comments of its `json1` output.
 Checker: TypeAlias = Callable[[Sequence[str]], Sequence[list[dict[str, Any]]]]
@@ -16,8 +16,7 @@ Checker: TypeAlias = Callable[[Sequence[str]], Sequence[list[dict[str, Any]]]]
 PROFILES = ("dockc", "hadolint", "buildkit")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LintOptions:
+class LintOptions(Record, kw_only=True):
     """What decides which findings come out.
 
     Attributes:
@@ -36,14 +35,14 @@ class LintOptions:
     """
 
     profile: str = "dockc"
-    settings: Settings = field(default_factory=Settings)
+    settings: Settings = Settings()
     select: tuple[str, ...] = ()
     extend: frozenset[str] = frozenset()
     ignored: frozenset[str] = frozenset()
-    severities: Mapping[str, Severity | None] = field(default_factory=lambda: MappingProxyType({}))
+    severities: Mapping[str, Severity | None] = MappingProxyType({})
     pragmas: bool = True
     shellcheck: bool | None = None
     checker: Checker | None = None
-    attrs: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    images: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    attrs: Mapping[str, str] = MappingProxyType({})
+    images: Mapping[str, str] = MappingProxyType({})
     ignore_file: bytes | None = None

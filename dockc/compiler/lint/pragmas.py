@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from dockc.compiler.lint.context import Context
 from dockc.grammar.source import Span
+from dockc.lean import Record
 
 _CODES = r"[DLSC0-9]+(?:[ \t]*,[ \t]*[DLSC0-9]+)*"
 _REASON = r"[ \t]*(?:#[^\n]*)?"
@@ -26,7 +26,6 @@ _OWN = re.compile(
 )
 
 
-@dataclass(slots=True)
 class Pragma:
     """One suppressing comment.
 
@@ -40,22 +39,24 @@ class Pragma:
         used: codes that it has suppressed; filled while findings are filtered.
     """
 
-    kind: str
-    codes: frozenset[str]
-    line: int
-    span: Span
-    first: int = 1
-    last: int = 0
-    reason: str = ""
-    used: set[str] = field(default_factory=set)
+    __slots__ = ("codes", "first", "kind", "last", "line", "reason", "span", "used")
+
+    def __init__(self, kind: str, codes: frozenset[str], line: int, span: Span, *, reason: str = "") -> None:
+        self.kind = kind
+        self.codes = codes
+        self.line = line
+        self.span = span
+        self.first = 1
+        self.last = 0
+        self.reason = reason
+        self.used: set[str] = set()
 
     def covers(self, code: str, line: int) -> bool:
         """Whether it suppresses this."""
         return code in self.codes and self.first <= line <= self.last
 
 
-@dataclass(frozen=True, slots=True)
-class Pragmas:
+class Pragmas(Record):
     """All of a file's pragmas, and where ShellCheck's shell changes: `(line, shell)`."""
 
     items: tuple[Pragma, ...]

@@ -8,18 +8,17 @@ tests make sure that the rule fires on the first and not on the second, and that
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
 from dockc.compiler.lint.context import Context
 from dockc.grammar.diagnostic import Fix, Severity
 from dockc.grammar.source import Span
+from dockc.lean import Record
 
 __all__ = ["Fix", "Hit", "Rule", "Severity"]
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(Record):
     """What a rule reports: where, in which words, how to mend it.
 
     Attributes:

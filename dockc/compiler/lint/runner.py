@@ -293,7 +293,7 @@ class _Run:
 
 
 def _with_severity(finding: Finding, severity: Severity) -> Finding:
-    from dataclasses import replace
+    from dockc.lean import replace
 
     return replace(finding, severity=severity)
 

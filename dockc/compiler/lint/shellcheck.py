@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dockc.compiler import ast
@@ -21,6 +20,7 @@ from dockc.compiler.lint.context import Context, Entry, Script, script
 from dockc.compiler.lint.families import alias, image
 from dockc.compiler.lint.finding import Finding
 from dockc.grammar.diagnostic import Severity
+from dockc.lean import Record
 
 if TYPE_CHECKING:
     from dockc.compiler.lint.options import Checker, LintOptions
@@ -40,8 +40,7 @@ _URL = "https://www.shellcheck.net/wiki/"
 _DEFAULT = "/bin/sh -c"
 
 
-@dataclass(frozen=True, slots=True)
-class _Shell:
+class _Shell(Record):
     """What is known where a script runs: the SHELL as text, and names of variables."""
 
     name: str = _DEFAULT
@@ -148,7 +147,6 @@ def _events(
     yield from events
 
 
-@dataclass(slots=True)
 class _States:
     """Shell and variables from instruction to instruction; a stage begins with those of the stage that it builds on.
 
@@ -160,13 +158,15 @@ class _States:
         aliases: index and name of stages, in order.
     """
 
-    parity: bool
-    now: _Shell = _Shell()
-    default: _Shell = _Shell()
-    index: int = 0
-    begun: bool = False
-    stages: dict[int, _Shell] = field(default_factory=dict)
-    aliases: dict[int, str] = field(default_factory=dict)
+    __slots__ = ("aliases", "begun", "default", "index", "now", "parity", "stages")
+
+    def __init__(self, parity: bool) -> None:
+        self.parity = parity
+        self.now = self.default = _Shell()
+        self.index = 0
+        self.begun = False
+        self.stages: dict[int, _Shell] = {}
+        self.aliases: dict[int, str] = {}
 
     def see(self, instruction: ast.Instruction) -> None:
         """Take in an instruction."""

@@ -3,71 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from dockc.lean import Record
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+
+class Literal(Record):
     """Unquoted or double-quoted text with its escapes removed."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class SingleQuoted:
+class SingleQuoted(Record):
     """`'text'`."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class DollarSingleQuoted:
+class DollarSingleQuoted(Record):
     """`$'text'`; `text` is as written, escapes not decoded."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class DoubleQuoted:
+class DoubleQuoted(Record):
     """`"parts"`; `translated` for `$"parts"`."""
 
     parts: tuple[Part, ...]
     translated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Glob:
+class Glob(Record):
     """`*`, `?` or a bracket expression."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Record):
     """`$name` (`braced` False) or `${name…}`; `parts` is what stands between the braces."""
 
     parts: tuple[Part, ...]
     braced: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Arithmetic:
+class Arithmetic(Record):
     """`$((…))` or `$[…]`; `parts` are the expansions in it."""
 
     parts: tuple[Part, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Substitution:
+class Substitution(Record):
     """`$(…)`, or with `style` "backtick" or "process", `` `…` `` or `<(…)`."""
 
     body: tuple[Node, ...]
     style: str = "dollar"
 
 
-@dataclass(frozen=True, slots=True)
-class Opaque:
+class Opaque(Record):
     """Brace expansions and extended globs: no text that a rule could know; `parts` for what is nested in them."""
 
     parts: tuple[Part, ...]
@@ -79,8 +71,7 @@ Part: TypeAlias = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(Record):
     """Parts that stand together, and where: offsets into the script, `end` exclusive."""
 
     parts: tuple[Part, ...]
@@ -88,8 +79,7 @@ class Word:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(Record):
     """`name=value`, `name+=value` or `name[index]=value`; `value` is empty parts for nothing."""
 
     name: str
@@ -98,16 +88,14 @@ class Assignment:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Redirect:
+class Redirect(Record):
     """A redirection; `target` is None for `<&-` and its kin."""
 
     operator: str
     target: Word | None
 
 
-@dataclass(frozen=True, slots=True)
-class Simple:
+class Simple(Record):
     """A simple command. Words of declaring builtins may be assignments."""
 
     assignments: tuple[Assignment, ...]
@@ -117,8 +105,7 @@ class Simple:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pipeline:
+class Pipeline(Record):
     """Commands joined by `|` or `|&`."""
 
     commands: tuple[Node, ...]
@@ -126,8 +113,7 @@ class Pipeline:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class AndOr:
+class AndOr(Record):
     """`left && right` or `left || right`."""
 
     operator: str
@@ -135,15 +121,13 @@ class AndOr:
     right: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Background:
+class Background(Record):
     """`command &`."""
 
     command: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Compound:
+class Compound(Record):
     """A compound command or function: keyword, the words of its head, the parts of its body, its redirects."""
 
     keyword: str
@@ -157,8 +141,7 @@ class Compound:
 Node: TypeAlias = "Simple | Pipeline | AndOr | Background | Compound"
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
+class Script(Record):
     """A parsed script; `complete` is False where something behind its commands could not be read."""
 
     text: str

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 
 from dockc.compiler.lint.shell import ast
 from dockc.compiler.lint.shell.parser import ShellSyntaxError, parse
+from dockc.lean import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(Record):
     """A word after the command's name: its text with quotes removed and variables as `${NAME}`, and its place."""
 
     text: str
@@ -19,8 +18,7 @@ class Argument:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Record):
     """A simple command whose name is literal.
 
     Attributes:
@@ -89,8 +87,7 @@ class Command:
         return Command(self.name, kept, self.start, self.end, self.name_end)
 
 
-@dataclass(frozen=True, slots=True)
-class Shell:
+class Shell(Record):
     """A script as rules see it: empty where it does not parse.
 
     Attributes:
