@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def main() -> None:
@@ -16,10 +21,28 @@ def main() -> None:
     from dockc import fastargs
 
     status = fastargs.run(arguments)
-    if status is None:
-        from dockc.cli import run
+    if status is not None:
+        _end(status)
+    from dockc.cli import run
 
-        status = run()
+    sys.exit(run())
+
+
+def _end(status: int) -> NoReturn:
+    """End the process at once: taking the interpreter apart takes a fifth of the time of a short command.
+
+    Only where nothing is left to do: standard streams are written out, and nobody measures the process.
+    """
+    if sys.getprofile() is None and sys.gettrace() is None and "coverage" not in sys.modules and "concurrent.futures" not in sys.modules:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except BrokenPipeError:
+            status = 141
+        except OSError as error:
+            os.write(2, f"error: cannot write the output: {error.strerror}\n".encode())
+            status = status or 1
+        os._exit(status)
     sys.exit(status)
 
 

@@ -234,10 +234,12 @@ def _lint(values: Values) -> int:
 
 def _format(values: Values) -> int:
     from dockc.fmt import format_command
+    from dockc.grammar.source import encode
 
-    return format_command(
-        values["files"] or ["."], check=values["check"], diff=values["diff"], out=sys.stdout.write, log=sys.stderr.write
-    )
+    def out(text: str) -> None:
+        _write(encode(text), None)
+
+    return format_command(values["files"] or ["."], check=values["check"], diff=values["diff"], out=out, log=sys.stderr.write)
 
 
 def _write(data: bytes, output: Path | None) -> None:
@@ -249,6 +251,12 @@ def _write(data: bytes, output: Path | None) -> None:
 
             raise UsageError(f"cannot write {output}: {error.strerror}") from error
         return
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        from dockc.errors import DockcError
+
+        raise DockcError(f"cannot write the output: {error.strerror}") from error

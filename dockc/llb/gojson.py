@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
-_SURROGATE = "[\ud800-\udfff]"
-_ESCAPED = "[&<>\u2028\u2029]"
+try:
+    from _json import encode_basestring as _quote  # what the json module is made of, without loading it
+except ImportError:
+    from json.encoder import encode_basestring as _quote
+
+_ESCAPED = "&<>\u2028\u2029"
 
 
 def strings(values: Sequence[str]) -> str:
@@ -14,7 +17,10 @@ def strings(values: Sequence[str]) -> str:
 
     Lone surrogates (bytes of the input that were no UTF-8) become the replacement character.
     """
-    import json
-
-    text = json.dumps([re.sub(_SURROGATE, "\ufffd", v) for v in values], ensure_ascii=False, separators=(",", ":"))
-    return re.sub(_ESCAPED, lambda m: f"\\u{ord(m.group()):04x}", text)
+    text = "[" + ",".join(map(_quote, values)) + "]"
+    if not text.isascii():
+        text = "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
+    for char in _ESCAPED:
+        if char in text:
+            text = text.replace(char, f"\\u{ord(char):04x}")
+    return text

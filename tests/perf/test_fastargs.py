@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -173,3 +174,32 @@ def test_errors_read_alike(tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
         told.append(capfd.readouterr())
     assert told[0] == told[1]
     assert "does not exist" in told[0].err
+
+
+def _run(*arguments: str, stdin: bytes = b"", stdout: int | None = subprocess.PIPE) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([sys.executable, "-m", "dockc", *arguments], input=stdin, stdout=stdout, stderr=subprocess.PIPE, check=False)
+
+
+def test_everything_is_written_before_the_process_ends() -> None:
+    many = "FROM scratch\n" + "".join(f"COPY a{n} /{n}\n" for n in range(3000))
+    done = _run("compile", ".", "-f", "-", "--emit=llb", stdin=many.encode())
+    assert done.returncode == 0
+    assert done.stdout.count(b"copy") >= 3000
+    assert done.stdout.endswith(b"\n")
+
+
+def test_bytes_that_are_no_text_pass_through_fmt() -> None:
+    done = _run("fmt", "-", stdin=b"from scratch\nlabel a=\xff\n")
+    assert (done.returncode, done.stdout) == (0, b"FROM scratch\nLABEL a=\xff\n")
+
+
+@pytest.mark.parametrize("arguments", [("compile", ".", "-f", "-"), ("fmt", "-"), ("lint", "-")])
+def test_full_disk(arguments: tuple[str, ...]) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("needs /dev/full")
+    with full.open("wb") as disk:
+        done = _run(*arguments, stdin=b"FROM scratch\nCOPY a b\n", stdout=disk.fileno())
+    assert done.returncode == 1
+    assert b"cannot write the output: No space left on device\n" in done.stderr
+    assert b"Traceback" not in done.stderr

@@ -31,7 +31,7 @@ def _loaded(code: str, *arguments: str) -> set[str]:
 
 
 def _command(*arguments: str) -> set[str]:
-    return _loaded("from dockc.__main__ import main; main()", *arguments)
+    return _loaded("import os; os._exit = sys.exit; from dockc.__main__ import main; main()", *arguments)
 
 
 def _forbidden(loaded: set[str], names: tuple[str, ...]) -> list[str]:
