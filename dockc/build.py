@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dockc import frontend, settings
-from dockc.errors import DockcError, SolveError
+from dockc.errors import DockcError, SolveError, UsageError
 from dockc.frontend import CompileRequest, Inputs
 from dockc.solver.progress import SolveStatus, StatusSink, VertexEvent, VertexLog, VertexStatus
 
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from dockc.solver.jobs import BuildResult, Job
 
     _Connect = Callable[[bool], Client]
+
+_ENTITLEMENTS = frozenset(("network.host", "security.insecure"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +125,7 @@ def build(request: BuildRequest, sink: StatusSink, recorder: Recorder | None = N
 
     _refuse_missing(request.compile.attrs)
     export.check(request.outputs, request.names)
+    _check(request)
     root = request.compile.store or default_root()
     enter_build_namespace()
     return asyncio.run(_until_told(request, root, _Counting(sink), recorder))
@@ -136,6 +139,23 @@ def _refuse_missing(attrs: Mapping[str, str]) -> None:
             raise DockcError(f"attestations are not supported yet ({key})", hint="Leave the option out, or say disabled=true.")
         if key in {"cache-from", "cache-imports", "cache-to"} and value:
             raise DockcError(f"remote caches are not supported yet ({key})", hint="The store's own cache is always used.")
+
+
+def _check(request: BuildRequest) -> None:
+    """Refuse options that cannot work before anything is asked or run.
+
+    Raises:
+        UsageError: an executor, secret, SSH agent or entitlement that there is not.
+    """
+    from dockc.runtime import secrets
+    from dockc.runtime.executor.choose import NAMES
+
+    if request.executor not in {"auto", *NAMES}:
+        raise UsageError(f"unknown executor {request.executor}", hint=f"Choose one of {', '.join(dict.fromkeys(('auto', *NAMES)))}.")
+    for name in sorted(request.allow - _ENTITLEMENTS):
+        raise UsageError(f"unknown entitlement {name}", hint=f"Known are {' and '.join(sorted(_ENTITLEMENTS))}.")
+    secrets.ClientSecrets([secrets.parse_secret(text) for text in request.secrets])
+    secrets.ClientSsh(request.ssh)
 
 
 class Terminated(DockcError):
@@ -194,14 +214,27 @@ def build_and_show(
     view.finish()
     digest = built.metadata.get("containerimage.digest", "")
     if metadata_file is not None:
-        metadata_file.write_bytes(metadata_text(built.exported))
+        _write(metadata_file, metadata_text(built.exported))
     if iidfile is not None:
-        iidfile.write_text(digest)
+        _write(iidfile, digest.encode())
     if mode == "quiet":
-        sys.stdout.write(digest + "\n")
+        if digest and not any(map(_is_piped, request.outputs)):  # an archive must not end in a digest
+            sys.stdout.write(digest + "\n")
     elif mode != "rawjson":
         sys.stderr.write(f"{built.executed} steps run, {built.cached} cached\n")
     return built
+
+
+def _is_piped(output: Output) -> bool:
+    """Whether an output goes to standard output."""
+    return output.dest == "-" or (not output.dest and output.type in {"oci", "tar"})
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as exc:
+        raise UsageError(f"cannot write {path}: {exc.strerror}") from exc
 
 
 def _recorder(view: StatusSink) -> Recorder:

@@ -66,10 +66,10 @@ def read_oci(path: Path) -> tuple[dict, dict[str, bytes]]:
 # --- platforms and outputs ------------------------------------------------------------------------------
 
 
-def test_several_platforms_make_an_index(dockc, context, tmp_path) -> None:
+def test_several_platforms_make_an_index(root, context, tmp_path) -> None:
     folder = context("FROM scratch\nARG TARGETARCH\nCOPY <<EOF /arch\n$TARGETARCH\nEOF\n")
     archive = tmp_path / "two.tar"
-    dockc.build(folder, "--platform=linux/amd64,linux/arm64", "-t", "two:1", "-o", f"type=oci,dest={archive}", "-o", "type=image")
+    root.build(folder, "--platform=linux/amd64,linux/arm64", "-t", "two:1", "-o", f"type=oci,dest={archive}", "-o", "type=image")
     index, blobs = read_oci(archive)
     inner = json.loads(blobs[index["manifests"][0]["digest"]])
     assert [one["platform"]["architecture"] for one in inner["manifests"]] == ["amd64", "arm64"]
@@ -77,9 +77,9 @@ def test_several_platforms_make_an_index(dockc, context, tmp_path) -> None:
         manifest = json.loads(blobs[one["digest"]])
         with tarfile.open(fileobj=io.BytesIO(blobs[manifest["layers"][0]["digest"]])) as layer:
             assert layer.extractfile("arch").read().decode().strip() == one["platform"]["architecture"]
-    listed = json.loads(dockc.run("images", "--json").stdout)
+    listed = json.loads(root.run("images", "--json").stdout)
     assert listed["platforms"] == ["linux/amd64", "linux/arm64"]
-    dockc.build(folder, "--platform=linux/amd64,linux/arm64", "-o", f"type=local,dest={tmp_path / 'out'}")
+    root.build(folder, "--platform=linux/amd64,linux/arm64", "-o", f"type=local,dest={tmp_path / 'out'}")
     assert (tmp_path / "out" / "linux_arm64" / "arch").read_text() == "arm64\n"
 
 
@@ -91,11 +91,32 @@ def test_output_to_standard_output_and_to_a_directory(root, context, tmp_path) -
         assert archive.extractfile("d/a").read() == b"text"
     root.build(folder, "-o", tmp_path / "plain")
     assert (tmp_path / "plain" / "d" / "a").read_text() == "text"
-    argv = root.argv("build", folder, "-o", "type=oci", "--progress=quiet")
-    piped = subprocess.run(argv, env=root.environ(), cwd=root.home, capture_output=True, check=False)
-    if piped.returncode == 0:
-        with tarfile.open(fileobj=io.BytesIO(piped.stdout)) as archive:
-            assert "index.json" in archive.getnames()
+    argv = root.argv("build", folder, "-o", "type=oci", "--quiet")
+    piped = subprocess.run(argv, env=root.environ(), cwd=root.home, capture_output=True, check=True)
+    with tarfile.open(fileobj=io.BytesIO(piped.stdout)) as archive:
+        assert "index.json" in archive.getnames()
+    assert piped.stdout.endswith(b"\0"), "nothing follows the archive"
+
+
+def test_wrong_options_are_refused_before_anything_runs(root, context) -> None:
+    folder = context("FROM localhost:1/never-asked\n")
+    for args, message in [
+        (("--executor=foo",), "unknown executor foo\n  help: Choose one of auto, embedded"),
+        (("--snapshotter=foo",), "unknown snapshotter 'foo'"),
+        (("--secret=foo",), "invalid field 'foo' must be a key=value pair"),
+        (("--secret=id=a,src=/none/such",), "/none/such"),
+        (("--ssh=a=/none/such",), "/none/such"),
+        (("--allow=everything",), "unknown entitlement everything\n  help: Known are network.host and security.insecure."),
+        (("-o", "type=oci,dest=/"), "destination file / is a directory"),
+        (("-t", "Bad Name"), "invalid reference format"),
+        (("--push",), "name"),
+    ]:
+        ended = root.run("build", folder, "--progress=quiet", *args, status=None)
+        assert ended.returncode in {1, 2}, args
+        assert message in ended.stderr, (args, ended.stderr)
+        assert "localhost:1" not in ended.stderr, args
+    ended = root.run("build", context("FROM scratch\n"), "--progress=quiet", "--iidfile", "/none/such", status=2)
+    assert "cannot write /none/such: No such file or directory" in ended.stderr
 
 
 def test_source_date_epoch_makes_images_reproducible(root, context, with_base, tmp_path) -> None:
@@ -303,7 +324,7 @@ def make_repository(root: Path, work: Path, **files: str) -> str:
 
     call("init", "-q", "-b", "main", work)
     for name, text in files.items():
-        path = work / name.replace("__", "/")
+        path = work / name.replace("__", "/").replace("_", ".")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     call("-C", work, "add", ".")
@@ -343,12 +364,20 @@ def test_git_and_urls_as_sources(root, context, web, tmp_path) -> None:
 
 def test_a_repository_as_the_context(root, context, web, tmp_path) -> None:
     url, served = web
-    make_repository(served / "r.git", tmp_path / "work", Dockerfile="FROM scratch\nCOPY file /f\n", file="one", sub__file="two")
+    make_repository(served / "r.git", tmp_path / "work", Dockerfile="FROM scratch\nCOPY file /f\n", file="one", sub__file="two", other__My_dockerfile="FROM scratch\nCOPY file /h\n")
     local = context("FROM scratch\nCOPY file /g\n")
     root.build(f"{url}/r.git#main:sub", "-f", local / "Dockerfile", "-o", tmp_path / "local")
     assert (tmp_path / "local" / "g").read_text() == "two"
     root.build(f"{url}/r.git#main", "-o", tmp_path / "remote")
     assert (tmp_path / "remote" / "f").read_text() == "one"
+    root.build(f"{url}/r.git#main", "-f", "other/My.dockerfile", "-o", tmp_path / "named")
+    assert (tmp_path / "named" / "h").read_text() == "one"
+    shown = root.build(f"{url}/r.git#main:sub", status=1)
+    assert "failed to read dockerfile: open Dockerfile: no such file or directory" in shown
+    assert "error: " in root.build(f"{url}/r.git#main", "-f", "none", status=1)
+    (served / "Dockerfile").write_text("FROM scratch\nCOPY <<EOF /inline\nhi\nEOF\n")
+    root.build(f"{url}/Dockerfile", "-o", tmp_path / "single")
+    assert (tmp_path / "single" / "inline").read_text() == "hi\n"
 
 
 # --- progress -------------------------------------------------------------------------------------------
