@@ -78,7 +78,7 @@ def session(
     async def run() -> None:
         editor = Editor()
         environ = {**os.environ, "PYTHONPATH": str(REPO), "DOCKC_STORE": str(folder / "store")}
-        await editor.start_io(sys.executable, "-m", "dockc", "lsp", env=environ, cwd=str(folder))
+        await editor.start_io(sys.executable, "-m", "dockc", "lsp", "--stdio", env=environ, cwd=str(folder))
         done = await asyncio.wait_for(
             editor.initialize_async(
                 lsp.InitializeParams(capabilities=capabilities or lsp.ClientCapabilities(), initialization_options={"buildArgs": {"GIVEN": "7"}})
