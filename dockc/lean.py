@@ -58,7 +58,7 @@ class _RecordType(type):
         defaults = {field: namespace.pop(field) for field in own if field in namespace}
         parent = bases[0] if bases and isinstance(bases[0], _RecordType) else None
         namespace["__slots__"] = tuple(own)
-        if parent is not None and (parent in _made or parent.__init__ is Record.__init__):
+        if parent is not None and (parent in _made or parent.__init__ is Record.__init__):  # type: ignore[misc]  # identity only
             namespace.setdefault("__init__", Record.__init__)  # not the parent's own, which does not know the new fields
         namespace["__match_args__"] = (*(parent._setters if parent else ()), *own)
         cls = super().__new__(mcls, name, bases, namespace)
