@@ -7,12 +7,8 @@ directory and checked many at a time, because starting the program costs more th
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +31,8 @@ def find() -> str | None:
     name = "shellcheck.exe" if os.name == "nt" else "shellcheck"
     if (beside / name).is_file() and os.access(beside / name, os.X_OK):
         return str(beside / name)
+    import shutil
+
     return shutil.which("shellcheck")
 
 
@@ -70,6 +68,8 @@ class ShellCheck:
         size = max(1, min(_BATCH, -(-len(new) // self._workers)))
         batches = [new[at : at + size] for at in range(0, len(new), size)]
         if len(batches) > 1:
+            from concurrent.futures import ThreadPoolExecutor
+
             with ThreadPoolExecutor(self._workers) as pool:
                 answers = list(pool.map(self._check, batches))
         else:
@@ -79,6 +79,9 @@ class ShellCheck:
         return [self._known[text] for text in scripts]
 
     def _check(self, scripts: Sequence[str]) -> list[list[dict[str, Any]]]:
+        import subprocess
+        import tempfile
+
         with tempfile.TemporaryDirectory(prefix="dockc-shellcheck-") as folder:
             names = [f"script{number}" for number in range(len(scripts))]
             for name, text in zip(names, scripts, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -23,6 +22,7 @@ from dockc.compiler.resolve import (
     Unanswered,
 )
 from dockc.errors import CompileError
+from dockc.lean import sha256
 from dockc.oci import reference as references
 from dockc.oci.platform import Platform, normalize, parse
 
@@ -113,4 +113,4 @@ def _image(ref: str, platform: Platform, options: LintOptions) -> ImageAnswer:
 
 
 def _digest(text: str) -> str:
-    return "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    return "sha256:" + sha256(text.encode("utf-8", "surrogateescape"))

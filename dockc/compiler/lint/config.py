@@ -7,7 +7,6 @@ unknown key is an error.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
@@ -200,6 +199,8 @@ def own_file(text: str, name: str) -> Config | None:
     Raises:
         UsageError: the file is no TOML; a key is unknown; a value has the wrong type.
     """
+    import tomllib
+
     try:
         data: Any = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
