@@ -215,7 +215,9 @@ def plan_text(rows: Sequence[tuple[str, str, str, Sequence[str]]], counts: Mappi
 
 
 def duration_text(seconds: float) -> str:
-    """`0.3s`, `75s`, `3m 20s`."""
+    """`12ms`, `7.3s`, `3m 20s`."""
+    if seconds < 0.1:
+        return f"{seconds * 1000:.0f}ms"
     if seconds < 100:
         return f"{seconds:.1f}s"
     return f"{int(seconds) // 60}m {int(seconds) % 60}s"
