@@ -10,8 +10,9 @@ from dockc.compiler.lint.finding import Finding
 from dockc.compiler.lint.rule import Fix, Hit, Rule
 from dockc.grammar.diagnostic import Applicability, Edit
 from dockc.grammar.source import Span
+from dockc.lean import pattern
 
-_SUGGESTION = re.compile(r" \(did you mean \$?(\w+)\?\)$")
+_SUGGESTION = pattern(r" \(did you mean \$?(\w+)\?\)$")
 
 
 class CheckRule(Rule):

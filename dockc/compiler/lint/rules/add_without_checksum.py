@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from dockc.compiler import ast
 from dockc.compiler.lint.context import Context
 from dockc.compiler.lint.families import unquoted
 from dockc.compiler.lint.rule import Hit, Rule, Severity
+from dockc.lean import pattern
 
 
 class AddWithoutChecksum(Rule):
@@ -39,4 +39,4 @@ class AddWithoutChecksum(Rule):
                     yield Hit(word.span, "a download without --checksum", entry.node.lines)
 
 
-_COMMIT = re.compile(r"#(?:refs/)?[0-9a-f]{40}(?::|$)|[?&](?:commit|checksum)=[0-9a-f]{7,}|\$")
+_COMMIT = pattern(r"#(?:refs/)?[0-9a-f]{40}(?::|$)|[?&](?:commit|checksum)=[0-9a-f]{7,}|\$")

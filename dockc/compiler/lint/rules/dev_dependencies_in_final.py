@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from dockc.compiler import ast
@@ -10,6 +9,7 @@ from dockc.compiler.lint.context import Context
 from dockc.compiler.lint.families import alias, each_stage, unquoted
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 from dockc.compiler.lint.shell.commands import Command
+from dockc.lean import pattern
 
 
 class DevDependenciesInFinal(Rule):
@@ -49,7 +49,7 @@ class DevDependenciesInFinal(Rule):
                     yield Hit(script.span(command.start, command.end), "development dependencies end up in the image")
 
 
-_RUNNER = re.compile(r"\\b(?:run|test|dev|watch|nodemon|jest|storybook|serve)\\b")
+_RUNNER = pattern(r"\\b(?:run|test|dev|watch|nodemon|jest|storybook|serve)\\b")
 
 
 def _builds(command: Command) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from dockc.compiler.lint.context import Context
@@ -11,6 +10,7 @@ from dockc.compiler.suggest import nearest
 from dockc.grammar.cst import CommentLine, DirectiveLine
 from dockc.grammar.diagnostic import Edit
 from dockc.grammar.source import Span
+from dockc.lean import pattern
 
 
 class DirectiveTypo(Rule):
@@ -65,7 +65,7 @@ class DirectiveTypo(Rule):
 
 
 _NAMES = ("syntax", "escape", "check")
-_LIKE = re.compile(r"#[ \t]*([A-Za-z]+)[ \t]*([=:])[ \t]*(\S.*)")
+_LIKE = pattern(r"#[ \t]*([A-Za-z]+)[ \t]*([=:])[ \t]*(\S.*)")
 
 
 def _is_prose(value: str) -> bool:

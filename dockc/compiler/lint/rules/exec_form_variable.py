@@ -10,6 +10,7 @@ from dockc.compiler.lint.context import Context
 from dockc.compiler.lint.families import each_stage
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 from dockc.grammar.source import Span
+from dockc.lean import pattern
 
 
 class ExecFormVariable(Rule):
@@ -44,8 +45,8 @@ class ExecFormVariable(Rule):
                     break
 
 
-_VARIABLE = re.compile(r"\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*[^}]*\})")
-_SHELL = re.compile(r"(?:.*[/\\])?(?:(?:ba|da|a|z|k)?sh|cmd|cmd\.exe|powershell|pwsh|powershell\.exe|env|envsubst|perl|awk|tini|dumb-init)", re.IGNORECASE)
+_VARIABLE = pattern(r"\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*[^}]*\})")
+_SHELL = pattern(r"(?:.*[/\\])?(?:(?:ba|da|a|z|k)?sh|cmd|cmd\.exe|powershell|pwsh|powershell\.exe|env|envsubst|perl|awk|tini|dumb-init)", re.IGNORECASE)
 
 
 def _has_shell(words: tuple[str, ...]) -> bool:

@@ -12,6 +12,7 @@ from dockc.compiler.lint.shell.commands import read
 from dockc.compiler.lint.shell.parser import parse
 from dockc.grammar.diagnostic import Applicability, Edit
 from dockc.grammar.source import Span
+from dockc.lean import pattern
 
 
 class HeredocWithoutErrexit(Rule):
@@ -58,4 +59,4 @@ class HeredocWithoutErrexit(Rule):
             yield Hit(found.name_span, "the shell goes on after a failing command of this heredoc", (entry.line, entry.line), fix)
 
 
-_BARE = re.compile(r"<<-?[\"']?\w+[\"']?")
+_BARE = pattern(r"<<-?[\"']?\w+[\"']?")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 
 from dockc.compiler import ast
 from dockc.compiler.lint.checked import CheckRule, entry_at, replacing
@@ -11,6 +10,7 @@ from dockc.compiler.lint.context import Context
 from dockc.compiler.lint.finding import Finding
 from dockc.compiler.lint.rule import Hit, Severity
 from dockc.grammar.source import Span
+from dockc.lean import pattern
 
 
 class JsonArgsRecommended(CheckRule):
@@ -54,7 +54,7 @@ class JsonArgsRecommended(CheckRule):
         return Hit(entry.instruction.span, finding.message, fix=fix)
 
 
-_SIMPLE = re.compile(r"[A-Za-z0-9_./:=@,+%-]+(?:[ \t]+[A-Za-z0-9_./:=@,+%-]+)*")
+_SIMPLE = pattern(r"[A-Za-z0-9_./:=@,+%-]+(?:[ \t]+[A-Za-z0-9_./:=@,+%-]+)*")
 _BUILTINS = frozenset(
     [".", ":", "alias", "bg", "break", "case", "cd", "command", "continue", "eval", "exec", "exit", "export", "fc", "fg", "for", "getopts",
      "hash", "if", "jobs", "read", "readonly", "return", "set", "shift", "source", "times", "trap", "type", "ulimit", "umask", "unalias",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from dockc.compiler import ast
 from dockc.compiler.lint.context import Context
 from dockc.compiler.lint.rule import Hit, Rule, Severity
+from dockc.lean import pattern
 
 
 class LabelKey(Rule):
@@ -37,7 +37,7 @@ class LabelKey(Rule):
                         break
 
 
-_KEY = re.compile(r"[a-z](?:[0-9a-zA-Z./_-]*[a-z0-9])?")
+_KEY = pattern(r"[a-z](?:[0-9a-zA-Z./_-]*[a-z0-9])?")
 _RESERVED = ("com.docker.", "io.docker.", "org.dockerproject.")
 
 

@@ -9,6 +9,7 @@ from dockc.compiler import ast
 from dockc.compiler.lint.context import Context
 from dockc.compiler.lint.families import unquoted
 from dockc.compiler.lint.rule import Hit, Rule, Severity
+from dockc.lean import pattern
 
 
 class PlainHttp(Rule):
@@ -45,4 +46,4 @@ class PlainHttp(Rule):
                     after = argument.text
 
 
-_PLAIN = re.compile(r"(?:http|ftp)://(?!localhost|127\.|0\.0\.0\.0|\[::1\]|\$|[\w-]+(?::\d+)?(?:/|$))", re.IGNORECASE)
+_PLAIN = pattern(r"(?:http|ftp)://(?!localhost|127\.|0\.0\.0\.0|\[::1\]|\$|[\w-]+(?::\d+)?(?:/|$))", re.IGNORECASE)

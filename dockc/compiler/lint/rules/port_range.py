@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from dockc.compiler import ast
 from dockc.compiler.lint.context import Context
 from dockc.compiler.lint.rule import Hit, Rule, Severity
+from dockc.lean import pattern
 
-_PORTS = re.compile(r"(\d+)(?:-(\d+))?(?:/[A-Za-z]+)?")
+_PORTS = pattern(r"(\d+)(?:-(\d+))?(?:/[A-Za-z]+)?")
 
 
 class PortRange(Rule):

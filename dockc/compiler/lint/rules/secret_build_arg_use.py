@@ -11,6 +11,7 @@ from dockc.compiler.lint.families import mounts
 from dockc.compiler.lint.rule import Fix, Hit, Rule, Severity
 from dockc.grammar.diagnostic import Applicability, Edit
 from dockc.grammar.source import Span
+from dockc.lean import pattern
 
 
 class SecretBuildArgUse(Rule):
@@ -56,4 +57,4 @@ class SecretBuildArgUse(Rule):
                         yield Hit(span, f"{name} is a build argument: its value stays in the image's history", fix=fix)
 
 
-_NAME = re.compile(r"(?:^|_)(?:apikey|auth|credentials?|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE)
+_NAME = pattern(r"(?:^|_)(?:apikey|auth|credentials?|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE)

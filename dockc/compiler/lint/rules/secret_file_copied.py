@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from dockc.compiler import ast
 from dockc.compiler.lint.context import Context
 from dockc.compiler.lint.families import unquoted
 from dockc.compiler.lint.rule import Hit, Rule, Severity
+from dockc.lean import pattern
 
 
 class SecretFileCopied(Rule):
@@ -43,4 +43,4 @@ _FILES = frozenset(
      "id_ed25519", ".htpasswd", ".pgpass", ".my.cnf", ".vault-token", ".terraformrc"]
 )  # fmt: skip
 _PATHS = (".docker/config.json", ".aws/credentials", ".kube/config", ".config/gcloud", ".gem/credentials")
-_PATTERN = re.compile(r"\.env\.(?:local|prod|production|staging|dev|development)|.*\.(?:p12|pfx|jks|keystore)|.*(?:private|server|client|tls)[-_.]?key\.pem")
+_PATTERN = pattern(r"\.env\.(?:local|prod|production|staging|dev|development)|.*\.(?:p12|pfx|jks|keystore)|.*(?:private|server|client|tls)[-_.]?key\.pem")

@@ -11,6 +11,7 @@ from dockc.compiler.lint.context import Context
 from dockc.compiler.lint.families import unquoted
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 from dockc.grammar.source import Span
+from dockc.lean import pattern
 
 
 class SecretValue(Rule):
@@ -37,8 +38,10 @@ class SecretValue(Rule):
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
         seen: list[Span] = []
-        for what, pattern in _SHAPES:
-            for found in pattern.finditer(context.source.text):
+        for what, hints, shape in _SHAPES:
+            if not any(hint in context.source.text for hint in hints):
+                continue
+            for found in shape.finditer(context.source.text):
                 group = found.lastindex or 0
                 if _is_placeholder(found[group]):
                     continue
@@ -52,21 +55,22 @@ class SecretValue(Rule):
                 yield Hit(value.span, f"the value of {key.text} looks like a secret", help="Use RUN --mount=type=secret.")
 
 
+#: What it is, texts of which one must be there, and the whole form.
 _SHAPES = (
-    ("an AWS access key", re.compile(r"(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])")),
-    ("a GitHub token", re.compile(r"(?<!\w)(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})")),
-    ("a GitLab token", re.compile(r"(?<!\w)glpat-[A-Za-z0-9_-]{20,}")),
-    ("a Slack token", re.compile(r"(?<!\w)xox[abprs]-[A-Za-z0-9-]{16,}")),
-    ("an npm token", re.compile(r"(?<!\w)npm_[A-Za-z0-9]{36}(?!\w)")),
-    ("a Docker Hub token", re.compile(r"(?<!\w)dckr_pat_[A-Za-z0-9_-]{20,}")),
-    ("a Google API key", re.compile(r"(?<!\w)AIza[A-Za-z0-9_-]{35}(?!\w)")),
-    ("a Stripe key", re.compile(r"(?<!\w)[rs]k_live_[A-Za-z0-9]{20,}")),
-    ("a private key", re.compile(r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----(?:[^-]{1,16384}-----END (?:[A-Z]+ )?PRIVATE KEY-----)?")),
-    ("a JSON web token", re.compile(r"(?<!\w)eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}")),
-    ("a password in a URL", re.compile(r"[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s/:@'\"$<{]{1,64}:([^\s/@'\"$<{]{3,128})@[A-Za-z0-9]")),
+    ("an AWS access key", ("AKIA", "ASIA"), pattern(r"(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])")),
+    ("a GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"), pattern(r"(?<!\w)(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})")),
+    ("a GitLab token", ("glpat-",), pattern(r"(?<!\w)glpat-[A-Za-z0-9_-]{20,}")),
+    ("a Slack token", ("xox",), pattern(r"(?<!\w)xox[abprs]-[A-Za-z0-9-]{16,}")),
+    ("an npm token", ("npm_",), pattern(r"(?<!\w)npm_[A-Za-z0-9]{36}(?!\w)")),
+    ("a Docker Hub token", ("dckr_pat_",), pattern(r"(?<!\w)dckr_pat_[A-Za-z0-9_-]{20,}")),
+    ("a Google API key", ("AIza",), pattern(r"(?<!\w)AIza[A-Za-z0-9_-]{35}(?!\w)")),
+    ("a Stripe key", ("k_live_",), pattern(r"(?<!\w)[rs]k_live_[A-Za-z0-9]{20,}")),
+    ("a private key", ("PRIVATE KEY",), pattern(r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----(?:[^-]{1,16384}-----END (?:[A-Z]+ )?PRIVATE KEY-----)?")),
+    ("a JSON web token", ("eyJ",), pattern(r"(?<!\w)eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}")),
+    ("a password in a URL", ("@",), pattern(r"[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s/:@'\"$<{]{1,64}:([^\s/@'\"$<{]{3,128})@[A-Za-z0-9]")),
 )
-_NAME = re.compile(r"(?:^|_)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE)
-_PUBLIC = re.compile(r"(?:^|_)(?:public|file|path|version|gpg|pgp|fingerprint|sha\d*|checksum|id|url|name)(?:_|$)", re.IGNORECASE)
+_NAME = pattern(r"(?:^|_)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE)
+_PUBLIC = pattern(r"(?:^|_)(?:public|file|path|version|gpg|pgp|fingerprint|sha\d*|checksum|id|url|name)(?:_|$)", re.IGNORECASE)
 _PLACEHOLDERS = frozenset(["password", "passwd", "pass", "secret", "token", "changeme", "postgres", "root", "admin", "test", "example", "user"])
 
 

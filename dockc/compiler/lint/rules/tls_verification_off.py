@@ -10,6 +10,7 @@ from dockc.compiler.lint.context import Context
 from dockc.compiler.lint.families import unquoted
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 from dockc.compiler.lint.shell.commands import Command
+from dockc.lean import pattern
 
 
 class TlsVerificationOff(Rule):
@@ -46,7 +47,7 @@ class TlsVerificationOff(Rule):
                         yield Hit(pair.key.span, "certificates are not checked", entry.node.lines)
 
 
-_ASSIGNED = re.compile(
+_ASSIGNED = pattern(
     r"\b(?:NODE_TLS_REJECT_UNAUTHORIZED=[\"']?0[\"']?|PYTHONHTTPSVERIFY=[\"']?0[\"']?|GIT_SSL_NO_VERIFY=[\"']?(?:1|true)[\"']?"
     r"|NPM_CONFIG_STRICT_SSL=[\"']?false[\"']?|npm_config_strict_ssl=[\"']?false[\"']?)(?!\w)"
 )

@@ -11,6 +11,7 @@ from dockc.compiler.lint.registry import codes
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 from dockc.compiler.suggest import nearest
 from dockc.grammar.source import Span
+from dockc.lean import pattern
 
 
 class UnknownRule(Rule):
@@ -48,10 +49,10 @@ class UnknownRule(Rule):
                     yield Hit(Span(start, start + len(name[0])), f"no rule is called {name[0]}", (line, line), help=_meant(name[0], known))
 
 
-_CHECK = re.compile(r"^\s*#\s*check\s*=\s*(\S+)")
-_IGNORE = re.compile(r"^\s*#\s*(?:hadolint|dockc)\s+(?:global\s+|stage\s+)?ignore\s*=\s*([\w-]+(?:\s*,\s*[\w-]+)*)")
-_NAME = re.compile(r"[\w-]+")
-_OTHERS = re.compile(r"SC\d{4}|DL\d{4}|build-error")
+_CHECK = pattern(r"^\s*#\s*check\s*=\s*(\S+)")
+_IGNORE = pattern(r"^\s*#\s*(?:hadolint|dockc)\s+(?:global\s+|stage\s+)?ignore\s*=\s*([\w-]+(?:\s*,\s*[\w-]+)*)")
+_NAME = pattern(r"[\w-]+")
+_OTHERS = pattern(r"SC\d{4}|DL\d{4}|build-error")
 
 
 def _checks(context: Context, options: str, start: int) -> Iterator[Hit]:
