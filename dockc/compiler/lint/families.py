@@ -12,13 +12,14 @@ from dockc.compiler.lint.rule import Fix, Hit, Rule
 from dockc.compiler.lint.shell.commands import Argument, Command
 from dockc.grammar.diagnostic import Applicability, Edit
 from dockc.grammar.source import Span
+from dockc.lean import pattern
 
 ARCHIVES = (
     ".tar", ".Z", ".bz2", ".gz", ".lz", ".lzma", ".tZ", ".tb2", ".tbz", ".tbz2", ".tgz", ".tlz", ".tpz", ".txz", ".xz",
 )  # fmt: skip
 
 
-_EXPANSION = re.compile(r"\$\{(?:[^{}]|\{[^{}]*\})*\}?")
+_EXPANSION = pattern(r"\$\{(?:[^{}]|\{[^{}]*\})*\}?")
 
 
 class CommandRule(Rule):
