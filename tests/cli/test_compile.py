@@ -65,7 +65,7 @@ def test_protobuf_is_what_a_pipe_gets(cli, two_stages, tmp_path) -> None:
 
 
 def test_a_pipe_to_buildctl(two_stages, cli) -> None:
-    buildctl = shutil.which("buildctl")
+    buildctl = shutil.which("buildctl", path=os.pathsep.join([os.environ.get("DOCKC_BUILDKIT_BIN", ""), os.environ.get("PATH", "")]))
     if buildctl is None:
         pytest.skip("buildctl is not installed")
     dumped = subprocess.run(
