@@ -204,11 +204,19 @@ def mentions(text: str, name: str) -> bool:
     return re.search(rf"\$\{{{re.escape(name)}(?![A-Za-z0-9_])|\${re.escape(name)}(?![A-Za-z0-9_])", text) is not None
 
 
+_QUOTES = pattern(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'", re.DOTALL)
+
+
+def _inner(found: re.Match[str]) -> str:
+    quote = found[0][0]
+    return found[0][1:-1].replace(f"\\{quote}", quote)
+
+
 def labels(context: Context) -> Iterator[tuple[Entry, ast.Word, ast.Word]]:
     """Key and value of all labels, as written but for quotes around them."""
     for entry, label in context.all(ast.Label):
         for pair in label.pairs:
             value = pair.value
             if not (context.parity and pair.no_delim):  # hadolint keeps the quotes of `LABEL key "value"`
-                value = ast.Word(unquoted(value.text), value.span)
+                value = ast.Word(_QUOTES.sub(_inner, value.text), value.span)
             yield entry, ast.Word(unquoted(pair.key.text), pair.key.span), value

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import re
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\"{}|\\^`]*")
-_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.\d+)?(?:[Zz]|[+-]\d\d:?\d\d)")
-_HASH = re.compile(r"[0-9a-f]{7}|[0-9a-f]{40}")
-_SEMVER = re.compile(
+from dockc.lean import pattern
+
+_PCHAR = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})"
+_HOST = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})*"
+_LITERAL = r"\[(?:[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*|[vV][0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+,;=:]+)\]"
+_USER = r"(?:(?:[A-Za-z0-9\-._~!$&'()*+,;=:]|%[0-9A-Fa-f]{2})*@)?"
+_URL = pattern(
+    rf"[A-Za-z][A-Za-z0-9+.\-]*:(?://{_USER}(?:{_LITERAL}|{_HOST})(?::[0-9]*)?(?:/{_PCHAR}*)*|/?(?:{_PCHAR}+(?:/{_PCHAR}*)*)?)"
+    rf"(?:\?(?:{_PCHAR}|[/?])*)?(?:#(?:{_PCHAR}|[/?])*)?"
+)
+_RFC3339 = pattern(r"(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.\d+)?(?:[Zz]|[+-]\d\d:?\d\d)")
+_PEER_TIME = pattern(r"(\d{1,9})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:\.\d*)?(?:[Zz]|[+-]\d\d:?\d\d)")
+_PEER_VERSION = pattern(r"\d+\.\d+\.\d+(?:-(?:{0})?)?(?:\+(?:{0})?)?".format(r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"))
+_COMMENT = pattern(r"\([^()]*\)")
+_HASH = pattern(r"[0-9a-f]{7}|[0-9a-f]{40}")
+_SEMVER = pattern(
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-(?:0|[1-9]\d*|\d*[A-Za-z-][0-9A-Za-z-]*)(?:\.(?:0|[1-9]\d*|\d*[A-Za-z-]"
     r"[0-9A-Za-z-]*))*)?(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?"
 )
-_EMAIL = re.compile(
+_EMAIL = pattern(
     r"(?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*|\"(?:[^\"\\]|\\.)*\")"
     r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*|\[[^\]\s]+\])"
 )
@@ -20,12 +31,12 @@ _EMAIL = re.compile(
 
 def is_url(text: str) -> bool:
     """An absolute URI."""
-    return _URL.fullmatch(text) is not None and _PERCENT.search(text) is None and text.count("#") <= 1
+    return _URL.fullmatch(text) is not None
 
 
-def is_rfc3339(text: str) -> bool:
-    """A date and time with an offset."""
-    found = _RFC3339.fullmatch(text)
+def is_rfc3339(text: str, *, parity: bool = False) -> bool:
+    """A date and time with an offset. hadolint (`parity`) also takes years of any length and a point without digits."""
+    found = (_PEER_TIME if parity else _RFC3339).fullmatch(text)
     if found is None:
         return False
     year, month, day, hour, minute, second = (int(part) for part in found.groups())
@@ -54,11 +65,15 @@ def is_hash(text: str) -> bool:
     return _HASH.fullmatch(text) is not None
 
 
-def is_semver(text: str) -> bool:
-    """A version as semver.org 2.0.0 has it; no leading v."""
-    return _SEMVER.fullmatch(text) is not None
+def is_semver(text: str, *, parity: bool = False) -> bool:
+    """A version as semver.org 2.0.0 has it; no leading v. hadolint (`parity`) also takes leading zeros and empty suffixes."""
+    return (_PEER_VERSION if parity else _SEMVER).fullmatch(text) is not None
 
 
-def is_email(text: str) -> bool:
-    """A mail address (RFC 5322 addr-spec without comments)."""
+def is_email(text: str, *, parity: bool = False) -> bool:
+    """A mail address (RFC 5322 addr-spec). hadolint (`parity`) takes it with comments, blanks around, and a point behind."""
+    if parity:
+        text = _COMMENT.sub("", text).strip().removesuffix(".")
+        local, at, domain = text.rpartition("@")
+        text = re.sub(r"\"(?:[^\"\\]|\\.)*\"", "quoted", local) + at + domain
     return _EMAIL.fullmatch(text) is not None

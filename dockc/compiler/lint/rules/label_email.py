@@ -35,7 +35,8 @@ class LabelEmail(Rule):
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
         for entry, key, value in labels(context):
-            if context.settings.label_schema.get(key.text) == "email" and not is_email(value.text):
+            wanted = context.settings.label_schema.get(key.text) == "email"
+            if wanted and not is_email(value.text, parity=context.parity):
                 yield Hit(
                     value.span,
                     f"Label `{key.text}` is not a valid email format - must conform to RFC5322.",

@@ -35,7 +35,8 @@ class LabelRfc3339(Rule):
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
         for entry, key, value in labels(context):
-            if context.settings.label_schema.get(key.text) == "rfc3339" and not is_rfc3339(value.text):
+            wanted = context.settings.label_schema.get(key.text) == "rfc3339"
+            if wanted and not is_rfc3339(value.text, parity=context.parity):
                 yield Hit(
                     value.span,
                     f"Label `{key.text}` is not a valid time format - must conform to RFC3339.",

@@ -35,5 +35,6 @@ class LabelSemver(Rule):
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
         for entry, key, value in labels(context):
-            if context.settings.label_schema.get(key.text) == "semver" and not is_semver(value.text):
+            wanted = context.settings.label_schema.get(key.text) == "semver"
+            if wanted and not is_semver(value.text, parity=context.parity):
                 yield Hit(value.span, f"Label `{key.text}` does not conform to semantic versioning.", entry.node.lines)
