@@ -71,6 +71,10 @@ def _product(front: Front, target: str) -> object:
     return ("error", "too many questions")
 
 
+def _directives(dockerfile: Dockerfile) -> dict[str, str]:
+    return {name: directive.value for name, directive in dockerfile.directives.items()}
+
+
 def same_product(before: Front, after: Front) -> bool:
     """Whether every stage of the two files compiles to the same operations and the same image config."""
     return products(before) == products(after)
@@ -80,6 +84,8 @@ def equivalent(before: str, after: str, *, name: str = "Dockerfile") -> bool:
     """Whether two texts mean the same: equal trees, or at least equal products."""
     first, second = read(Source.from_text(before, name)), read(Source.from_text(after, name))
     if first.result.dockerfile is not None and second.result.dockerfile is not None:
+        if _directives(first.result.dockerfile) != _directives(second.result.dockerfile):
+            return False
         if same_tree(first.result.dockerfile, second.result.dockerfile):
             return True
     elif (first.result.dockerfile is None) != (second.result.dockerfile is None):

@@ -17,6 +17,7 @@ ONBUILD, the legacy `KEY value` form, and instructions that do not parse.
 from __future__ import annotations
 
 from dockc.grammar.cst import BlankLine, Command, CommentLine, DirectiveLine, File, InstructionNode, Item
+from dockc.grammar.directives import DirectiveReader
 from dockc.lean import Record
 
 INDENT = "    "
@@ -34,6 +35,8 @@ def format_file(file: File) -> str:
             continue
         if out and (blank or _begins_stage(blocks, index)) and not _after_gap(out) and not blocks[index - 1].open:
             out.append("\n")
+        elif blank and not out and block.comment and DirectiveReader().read(block.text.strip()) is not None:
+            out.append("\n")  # without a line above it the comment would be a directive
         blank = False
         out.append(block.text)
     return "".join(out)
