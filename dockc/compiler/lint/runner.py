@@ -18,7 +18,7 @@ from dockc.compiler.lint.finding import FileReport, Finding
 from dockc.compiler.lint.options import LintOptions
 from dockc.compiler.lint.registry import codes, get_rule
 from dockc.compiler.lint.rule import Hit, Rule
-from dockc.compiler.lint.table import CHECKS, OFF
+from dockc.compiler.lint.table import CHECKS, NEEDS, OFF
 from dockc.grammar.diagnostic import Diagnostic, Severity
 from dockc.grammar.source import Source, Span
 
@@ -46,6 +46,7 @@ class _Run:
         self.front = front
         self.source = front.source
         self.options = options
+        self.folded = front.source.text.lower()
         self.context = Context(front.parsed.file, options.settings, parity=options.profile == "hadolint")
         self.order = {code: index for index, code in enumerate(codes())}
         self.pragmas = pragma_comments.read(self.context)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from dockc.compiler.compile import read
-from dockc.compiler.lint import table
+from dockc.compiler.lint import runner, table
 from dockc.compiler.lint.context import Context, Settings
 from dockc.compiler.lint.docs import page
 from dockc.compiler.lint.fixes import CHANGES, fix_source, proven
@@ -123,3 +124,27 @@ def test_table_knows_which_rules_need_not_be_loaded() -> None:
     assert {rule.code for rule in rules if rule.check is Rule.check} == table.CHECKS
     assert {rule.code for rule in rules if rule.severity is None} - table.CHECKS == table.OFF
     assert {code: get_rule(code).code for code in table.RULES} == {code: code for code in table.RULES}
+
+
+def _findings(text: str | bytes, monkeypatch: pytest.MonkeyPatch, *, needs: bool) -> list[tuple[str, int]]:
+    with monkeypatch.context() as patch:
+        if not needs:
+            patch.setattr(runner, "NEEDS", {})
+        source = Source("Dockerfile", text) if isinstance(text, bytes) else Source.from_text(text)
+        return [(f.code, f.line) for f in lint_source(source, LintOptions(shellcheck=False)).findings]
+
+
+def test_rules_that_are_not_loaded_would_find_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(table.NEEDS) <= set(table.RULES)
+    for rule in all_rules():
+        for text in (rule.bad, rule.good):
+            assert _findings(text, monkeypatch, needs=True) == _findings(text, monkeypatch, needs=False)
+
+
+@pytest.mark.slow
+def test_rules_that_are_not_loaded_would_find_nothing_in_real_files(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads ../shared/corpus."""
+    root = shared / "corpus"
+    for row in json.loads((root / "manifest.json").read_text())[::4]:
+        data = (root / row["file"]).read_bytes()
+        assert _findings(data, monkeypatch, needs=True) == _findings(data, monkeypatch, needs=False), row["file"]
