@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 
-_COMMENTS = re.compile(r"(?:[ \t]*#[^\n]*\n+)+")
-_BLANKS = re.compile(r"[ \t]+")
+from dockc.lean import pattern
+
+_COMMENTS = pattern(r"(?:[ \t]*#[^\n]*\n+)+")
+_BLANKS = pattern(r"[ \t]+")
 
 
 def command(text: str, at: int, escape: str) -> tuple[bool, str]:

@@ -10,20 +10,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from dockc.compiler.lint.context import Context
 from dockc.grammar.source import Span
-from dockc.lean import Record
+from dockc.lean import Record, pattern
 
 _CODES = r"[DLSC0-9]+(?:[ \t]*,[ \t]*[DLSC0-9]+)*"
 _REASON = r"[ \t]*(?:#[^\n]*)?"
-_HADOLINT = re.compile(rf"[ \t]*hadolint[ \t]+(?:(global|stage)[ \t]+)?ignore[ \t]*=[ \t]*({_CODES}){_REASON}")
-_SHELL = re.compile(rf"[ \t]*hadolint[ \t]+shell[ \t]*=[ \t]*([^\n\t #]+){_REASON}")
-_OWN = re.compile(
-    r"[ \t]*dockc[ \t]+ignore[ \t]*=[ \t]*([A-Za-z0-9_\-]+(?:[ \t]*,[ \t]*[A-Za-z0-9_\-]+)*)(?:[ \t]+(.*))?"
-)
+_HADOLINT = pattern(rf"[ \t]*hadolint[ \t]+(?:(global|stage)[ \t]+)?ignore[ \t]*=[ \t]*({_CODES}){_REASON}")
+_SHELL = pattern(rf"[ \t]*hadolint[ \t]+shell[ \t]*=[ \t]*([^\n\t #]+){_REASON}")
+_OWN = pattern(r"[ \t]*dockc[ \t]+ignore[ \t]*=[ \t]*([A-Za-z0-9_\-]+(?:[ \t]*,[ \t]*[A-Za-z0-9_\-]+)*)(?:[ \t]+(.*))?")
 
 
 class Pragma:
@@ -88,6 +85,8 @@ def read(context: Context) -> Pragmas:
     for line, comment in context.comments:
         text = context.source.text[comment.span.start : comment.span.end].strip().lstrip("\ufeff")
         body = text.removeprefix("#")
+        if "hadolint" not in body and "dockc" not in body:
+            continue
         if found := _HADOLINT.fullmatch(body):
             scope, codes = found[1] or "line", frozenset(c.strip() for c in found[2].split(","))
             item = Pragma(scope, codes, line, comment.span)

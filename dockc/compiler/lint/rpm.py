@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from dockc.compiler import ast
 from dockc.compiler.lint.context import Context, Script
 from dockc.compiler.lint.families import alias, image
+from dockc.lean import pattern
 
-_VERSION = re.compile(r"[0-9A-Za-z.~^_:+]*")
+_VERSION = pattern(r"[0-9A-Za-z.~^_:+]*")
 
 
 def unpinned_runs(context: Context, programs: tuple[str, ...], groups: tuple[str, ...]) -> Iterator[Script]:

@@ -20,7 +20,7 @@ from dockc.compiler.lint.context import Context, Entry, Script, script
 from dockc.compiler.lint.families import alias, image
 from dockc.compiler.lint.finding import Finding
 from dockc.grammar.diagnostic import Severity
-from dockc.lean import Record
+from dockc.lean import Record, pattern
 
 if TYPE_CHECKING:
     from dockc.compiler.lint.options import Checker, LintOptions
@@ -35,7 +35,7 @@ _PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "FTP_PROXY
 _NOT_POSIX = ("pwsh", "powershell", "cmd")
 _SHEBANGS = tuple(f"#!{place}{name}" for place in ("/bin/", "/usr/bin/env ") for name in ("sh", "bash", "ksh"))
 _SHELLS = frozenset(["sh", "bash", "dash", "ash", "ksh", "busybox"])
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME = pattern(r"[A-Za-z_][A-Za-z0-9_]*")
 _URL = "https://www.shellcheck.net/wiki/"
 _DEFAULT = "/bin/sh -c"
 
