@@ -189,7 +189,11 @@ class _Run:
         if options.select and not self.selected(code):
             return True
         named = code in options.extend or code in options.severities or code in options.select
-        return options.profile == "dockc" and code in OFF and not named
+        if options.profile != "dockc":
+            return False
+        needed = NEEDS.get(code)
+        unneeded = needed is not None and not any(word in self.folded for word in needed)
+        return unneeded or (code in OFF and not named)
 
     def severity(self, rule: type[Rule]) -> Severity | None:
         """The severity that a rule has before configuration; None if it does not run at all."""
