@@ -51,7 +51,8 @@ def test_run_ends_as_its_program_ends(root, context, with_base) -> None:
 def test_run_is_ended_by_signals(root, context, with_base) -> None:
     root.build(context('FROM base\nCMD ["sleep", "161803"]\n'), *with_base, "-t", "app")
     for sent, statuses in ((signal.SIGTERM, {143, -15}), (signal.SIGINT, {130, -2})):
-        process = root.start("run", "app")
+        # Whoever runs the tests in the background may ignore interrupts, and hand that down.
+        process = root.start("run", "app", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         deadline = time.monotonic() + 30
         while not running("161803") and time.monotonic() < deadline:
             time.sleep(0.05)
