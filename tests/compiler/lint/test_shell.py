@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -146,3 +147,12 @@ def test_bash_agrees(script: str, cut: int, whole: bool) -> None:
     accepted = subprocess.run(["bash", "-n", "-c", text], capture_output=True, check=False).returncode == 0
     if accepted or whole:
         assert read(text).ok == accepted, text
+
+
+@pytest.mark.parametrize(
+    "piece", ["[", "[a", "[[:", "$((", "((", "`", '"$(', "${a:-", "@(", "case x in (", "x[1", "<<a ", "\\\n"]
+)
+def test_hostile_scripts_take_linear_time(piece: str) -> None:
+    began = time.process_time()
+    read(f"e {piece * 5000}")
+    assert time.process_time() - began < 2

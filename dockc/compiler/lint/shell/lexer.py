@@ -15,7 +15,8 @@ BREAKS = frozenset(" \t\n\r|&;<>()\xa0")
 _PLAIN = re.compile(r"[^ \t\n\r\xa0|&;<>()\\'\"$`*?\[{}@!+]+")
 _IN_DOUBLE = re.compile(r"[^\\\"$`]+")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_BRACKET = re.compile(r"\[[!^]?\]?(?:\[:[a-z]+:\]|\\.|[^\]\\\s|&;<>()'\"$`{}])*\]")
+# Bounded, so that many opening brackets without a closing one stay linear.
+_BRACKET = re.compile(r"\[[!^]?\]?(?:\[:[a-z]+:\]|\\.|[^\]\\\s|&;<>()'\"$`{}]){0,500}\]")
 _BRACE = re.compile(r"\{[^\s{}'\"$`\\;&|<>()]*(?:,|\.\.)[^\s{}'\"$`\\;&|<>()]*\}")
 
 
