@@ -51,23 +51,26 @@ class Dockc:
         return self.run("build", context, "--progress=plain", *args, status=status).stderr
 
 
-def _open_to_all(folder: Path) -> None:
-    """pytest's folders are closed to other users; open them up to the system's own temporary folder."""
-    top = Path(tempfile.gettempdir()).resolve()
-    while folder not in {top, top.parent, Path("/")} and folder.stat().st_uid == os.geteuid():
-        folder.chmod(folder.stat().st_mode | 0o055)
-        folder = folder.parent
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder that other users may pass through; pytest's own are closed, and closed again by the next session."""
+    folder = Path(tempfile.mkdtemp(prefix="dockc-e2e-")).resolve()
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def base() -> Iterator[Path]:
     """A base image made of this machine's programs."""
-    folder = tmp_path_factory.mktemp("base") / "layout"
+    top = Path(tempfile.mkdtemp(prefix="dockc-base-")).resolve()
+    folder = top / "layout"
     subprocess.run([sys.executable, "-m", "dockc", "base", *PROGRAMS, "--output", str(folder)], check=True, capture_output=True)
     for path in [folder, *folder.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
-    _open_to_all(folder.parent)
-    return folder
+    top.chmod(0o755)
+    yield folder
+    shutil.rmtree(top, ignore_errors=True)
 
 
 @pytest.fixture
@@ -95,7 +98,6 @@ def user(tmp_path: Path) -> Iterator[Dockc]:
             break
     else:
         pytest.skip("no interpreter and checkout that another user may read")
-    _open_to_all(tmp_path.parent)
     os.chown(tmp_path, int(uid), int(uid))
     yield Dockc(tmp_path / "store", tmp_path, (*become, python))
 
