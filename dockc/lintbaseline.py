@@ -14,6 +14,7 @@ from typing import Any
 
 from dockc.compiler.lint.finding import FileReport, Finding
 from dockc.errors import DockcError, UsageError
+from dockc.grammar.source import Source
 from dockc.lean import replace
 
 _VERSION = 1
@@ -39,7 +40,9 @@ class Baseline:
     def of(cls, reports: Sequence[FileReport], root: Path) -> Baseline:
         """All findings of some reports; paths count from `root`."""
         baseline = cls(root, Counter())
-        baseline.counts.update(baseline._key(report, finding) for report in reports for finding in report.findings)
+        for report in reports:
+            shown = report.shown()
+            baseline.counts.update(baseline._key(report, shown, finding) for finding in report.findings)
         return baseline
 
     @classmethod
@@ -80,8 +83,9 @@ class Baseline:
     def filtered(self, report: FileReport) -> FileReport:
         """A report without what is known."""
         kept = []
+        shown = report.shown()
         for finding in report.findings:
-            key = self._key(report, finding)
+            key = self._key(report, shown, finding)
             if self.counts[key] > 0:
                 self.counts[key] -= 1
             else:
@@ -92,10 +96,10 @@ class Baseline:
         """How many known findings did not come up."""
         return sum(count for count in self.counts.values() if count > 0)
 
-    def _key(self, report: FileReport, finding: Finding) -> Key:
+    def _key(self, report: FileReport, shown: Source, finding: Finding) -> Key:
         try:
             file = Path(os.path.relpath(report.path, self.root)).as_posix()
         except ValueError:
             file = Path(report.path).as_posix()
-        line = min(max(finding.line, 1), len(report.source.line_starts))
-        return (file, finding.code, finding.message, report.shown().line_text(line).strip())
+        line = min(max(finding.line, 1), len(shown.line_starts))
+        return (file, finding.code, finding.message, shown.line_text(line).strip())
