@@ -301,9 +301,14 @@ def read_file(path: str | PathLike[str]) -> bytes:
         DockcError: it is missing, unreadable, not a regular file, or too large.
     """
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
-            if stat.S_ISDIR(os.fstat(file.fileno()).st_mode):
+        # A pipe that somebody left in the place of a file would keep us waiting; one that a shell hands over is meant.
+        given = os.fspath(path).startswith(("/dev/stdin", "/dev/fd/", "/proc/self/fd/"))
+        with open(path, "rb", opener=None if given else _open_at_once) as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if stat.S_ISDIR(mode):
                 raise DockcError(f"failed to read dockerfile: {path} is a directory")
+            if not stat.S_ISREG(mode) and not given:
+                raise DockcError(f"failed to read dockerfile: {path} is not a regular file")
             data = file.read(FILE_LIMIT + 1)
     except OSError as exc:
         reason = "no such file or directory" if isinstance(exc, FileNotFoundError) else (exc.strerror or str(exc)).lower()
@@ -311,6 +316,10 @@ def read_file(path: str | PathLike[str]) -> bytes:
     if len(data) > FILE_LIMIT:
         raise DockcError(f"failed to read dockerfile: {path} is larger than {FILE_LIMIT} bytes")
     return data
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _named_context(name: str, value: str, locals_: dict[str, str], stores: dict[str, Path]) -> str:

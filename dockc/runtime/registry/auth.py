@@ -43,7 +43,7 @@ class Authorizer:
         self._transport = transport
         self._config = config
         self._challenges: dict[str, Challenge] = {}
-        self._tokens: dict[tuple[str, str, str], _Token] = {}
+        self._tokens: dict[tuple[str, str, str, str], _Token] = {}
         self._lock = threading.Lock()
         self._asking = threading.Lock()
 
@@ -105,7 +105,8 @@ class Authorizer:
     ) -> str:
         realm, service = wanted.params["realm"], wanted.params.get("service", "")
         scope = scope or wanted.params.get("scope", "")
-        key = (realm, service, scope)
+        # The host belongs to the key: one that names another's realm and service must not be given that one's token.
+        key = (host.base, realm, service, scope)
         with self._asking:
             with self._lock:
                 known = self._tokens.get(key)
