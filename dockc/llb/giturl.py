@@ -139,11 +139,12 @@ def parse_url(text: str, *, scheme: str = "") -> GitUrl:
             raise _broken(whole, "net/url: invalid userinfo")
         user = ":".join(_escape_user(_unescape(whole, part)) for part in user.split(":", 1))
         _check_host(whole, host)
+        host = _unescape_host(host)
     path = _unescape(whole, text)
     remote = f"{found or scheme}:"
     if host or user or text:
         remote += "//"
-    remote += (f"{user}@" if user else "") + host
+    remote += (f"{user}@" if user else "") + _escape_host(host)
     if host and text and not text.startswith("/"):
         remote += "/"
     remote += text if _keeps_escapes(text) else _escape_path(path)
@@ -212,6 +213,22 @@ def _escape_path(path: str) -> str:
 
 
 _PLAIN_USER = rb"[A-Za-z0-9\-_.~$&+,;=]"
+
+
+def _escape_host(host: str) -> str:
+    """A host as URLs write it: what is not ASCII is percent-escaped (RFC 3986, reg-name)."""
+    if host.isascii():
+        return host
+    data = host.encode("utf-8", "surrogateescape")
+    return "".join(chr(byte) if byte < 0x80 else f"%{byte:02X}" for byte in data)
+
+
+def _unescape_host(host: str) -> str:
+    """The host again; only bytes beyond ASCII may be escaped in one."""
+    if "%" not in host:
+        return host
+    data = re.sub(rb"%([89A-Fa-f][0-9A-Fa-f])", lambda m: bytes([int(m[1], 16)]), host.encode("utf-8", "surrogateescape"))
+    return data.decode("utf-8", "surrogateescape")
 
 
 def _escape_user(text: str) -> str:

@@ -32,3 +32,12 @@ def test_parse(text):
     for key, value in url.query:
         query.setdefault(key, []).append(value)
     assert query == wanted.get("query", {})
+
+
+def test_hosts_beyond_ascii_are_escaped_in_the_remote_only() -> None:
+    from dockc.llb import giturl
+
+    for text in ("https://güt.example/repo.git", "https://g%C3%BCt.example/repo.git"):
+        found = giturl.parse(text)
+        assert found.remote == "https://g%C3%BCt.example/repo.git"
+        assert found.identifier == "güt.example/repo.git"
