@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Dockc, base, root, user, with_base  # noqa: F401  fixtures
+from tests.e2e.conftest import Dockc, base, root, tmp_path, user, with_base  # noqa: F401  fixtures
 
 DOCKERFILE = """\
 FROM base AS one

@@ -60,6 +60,14 @@ def work(base: Path) -> dict[str, object]:
     }
 
 
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder of its own: pytest's are closed to other users, and closed again by the next session."""
+    folder = Path(tempfile.mkdtemp(prefix="dockc-single-id-")).resolve()
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.mark.root
 def test_owners_and_devices(tmp_path: Path) -> None:
     if os.geteuid() != 0:
