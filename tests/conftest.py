@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-#: Peers that no package registry has: where they are at hand their tests run, elsewhere they may be skipped.
-RARE = ("buildctl", "buildkitd")
+#: What no package registry has: peers, and recorded cases beside the checkout. Where they are at hand their tests run.
+RARE = ("buildctl", "buildkitd", "../shared")
 
 REPO = Path(__file__).resolve().parent.parent
 SHARED = REPO.parent / "shared"

@@ -39,7 +39,7 @@ def context(tmp_path: Path) -> Path:
     return folder
 
 
-def plan(dockc: Dockc, folder: Path, with_base: tuple[str, ...], *more: str) -> tuple[dict[int, str], str]:  # noqa: F811
+def plan(dockc: Dockc, folder: Path, with_base: tuple[str, ...], *more: str) -> tuple[dict[int, str], str]:
     """What happens on each line, and the whole text."""
     text = dockc.run("explain", folder / "Dockerfile", "--plan", *with_base, *more).stdout
     words = {}
@@ -50,7 +50,7 @@ def plan(dockc: Dockc, folder: Path, with_base: tuple[str, ...], *more: str) -> 
     return words, text
 
 
-def test_a_plan_is_what_the_next_build_does(dockc: Dockc, context: Path, with_base: tuple[str, ...]) -> None:  # noqa: F811
+def test_a_plan_is_what_the_next_build_does(dockc: Dockc, context: Path, with_base: tuple[str, ...]) -> None:
     words, text = plan(dockc, context, with_base)
     assert set(words.values()) == {"RUN"}
     assert "no step like it was built here" in text
@@ -70,7 +70,7 @@ def test_a_plan_is_what_the_next_build_does(dockc: Dockc, context: Path, with_ba
     assert built.strip().splitlines()[-1].startswith("3 steps run")
 
 
-def test_a_changed_step_says_what_has_changed(root: Dockc, context: Path, with_base: tuple[str, ...]) -> None:  # noqa: F811
+def test_a_changed_step_says_what_has_changed(root: Dockc, context: Path, with_base: tuple[str, ...]) -> None:
     file = context / "Dockerfile"
     file.write_text("FROM base\nENV A=1\nRUN cat /dev/null\n")
     root.build(context, *with_base)
@@ -84,7 +84,7 @@ def test_a_changed_step_says_what_has_changed(root: Dockc, context: Path, with_b
     assert "it was told to run" in text
 
 
-def test_what_depends_on_a_step_that_must_run(root: Dockc, context: Path, with_base: tuple[str, ...]) -> None:  # noqa: F811
+def test_what_depends_on_a_step_that_must_run(root: Dockc, context: Path, with_base: tuple[str, ...]) -> None:
     root.build(context, *with_base)
     (context / "a.txt").write_text("other\n")
     words, text = plan(root, context, with_base)
@@ -92,7 +92,7 @@ def test_what_depends_on_a_step_that_must_run(root: Dockc, context: Path, with_b
     assert re.search(r"depends on the result of \[one [0-9]/[0-9]\] RUN cat a.txt > b.txt", text)
 
 
-def test_a_record_of_a_real_build_gives_times_and_sizes(root: Dockc, context: Path, with_base: tuple[str, ...], tmp_path: Path) -> None:  # noqa: F811
+def test_a_record_of_a_real_build_gives_times_and_sizes(root: Dockc, context: Path, with_base: tuple[str, ...], tmp_path: Path) -> None:
     record = tmp_path / "record.json"
     root.build(context, *with_base, "--record", record)
     steps = {one["name"]: one for one in json.loads(record.read_text())["vertices"]}
@@ -107,7 +107,7 @@ def test_a_record_of_a_real_build_gives_times_and_sizes(root: Dockc, context: Pa
     assert "s, " in line.rpartition("[")[2]
 
 
-def test_a_failed_build_has_a_record(root: Dockc, context: Path, with_base: tuple[str, ...], tmp_path: Path) -> None:  # noqa: F811
+def test_a_failed_build_has_a_record(root: Dockc, context: Path, with_base: tuple[str, ...], tmp_path: Path) -> None:
     record = tmp_path / "record.json"
     (context / "Dockerfile").write_text("FROM base\nRUN cat /nowhere\n")
     root.build(context, *with_base, "--record", record, status=1)

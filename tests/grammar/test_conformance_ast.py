@@ -17,7 +17,7 @@ CASES = sorted((SHARED / "conformance" / "llb").glob("*/*/Dockerfile"))
 GROUPS = sorted({case.parent.parent.name for case in CASES})
 
 if not CASES:
-    pytest.skip("the shared conformance cases are not here", allow_module_level=True)
+    pytest.skip("no ../shared beside this checkout: conformance cases", allow_module_level=True)
 
 
 def cases(group: str) -> list[Path]:
@@ -52,7 +52,7 @@ def test_lossless(group: str) -> None:
 def test_corpus_is_lossless() -> None:
     files = [path for path in (SHARED / "corpus").rglob("*") if path.is_file()]
     if not files:
-        pytest.skip("the shared corpus is not here")
+        pytest.skip("no ../shared beside this checkout: corpus")
     for path in files:
         data = path.read_bytes()
         parsed = parse(Source(path.name, data))
