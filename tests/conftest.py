@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Benchmarks measure time; a law that is slow on a busy machine is no less a law.
+settings.register_profile("dockc", deadline=None)
+settings.load_profile("dockc")
 
 #: What no package registry has: peers, and recorded cases beside the checkout. Where they are at hand their tests run.
 RARE = ("buildctl", "buildkitd", "../shared")

@@ -17,6 +17,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,8 @@ from dockc.runtime.executor import syscalls
 from dockc.runtime.executor.interpreter import protect_interpreter
 
 _CAP_SYS_ADMIN = 21
+_LEAVING = 2.0
+"""Seconds that a joined thread gets to leave the kernel's list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +134,16 @@ def _make_private() -> None:
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
 
 
+def _threads() -> int:
+    """Threads of this process as the kernel counts them; one that was joined may take a moment longer to leave there."""
+    until = time.monotonic() + _LEAVING
+    while (count := len(os.listdir("/proc/self/task"))) > 1 and threading.active_count() == 1 and time.monotonic() < until:  # noqa: PTH208 - a Path walk says no more
+        time.sleep(0.001)
+    return count
+
+
 def _enter_user_namespace() -> BuildNamespace:
-    threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208 - a Path walk says no more
+    threads = _threads()
     if threads != 1:
         raise DockcError(
             f"cannot make a user namespace in a process of {threads} threads",
