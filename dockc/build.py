@@ -320,7 +320,7 @@ async def _with_fetched_dockerfile(request: BuildRequest, worker: Worker, client
         solver.job("dockerfile", sink=silent, values=_values(request, inputs, client)) as job,
     ):
         with steps.step(f"[internal] load build definition from {name} of {asked.context}"):
-            (result,) = await _solve(job, compiled)
+            (result,) = await _solve(job, compiled, request.allow)
             if result is None:
                 raise DockcError(f"failed to read dockerfile: {asked.context} is empty")
             try:
@@ -398,7 +398,7 @@ async def _solve_and_export(
         Solver(worker.resolve_op, worker.keys, worker.results, options) as solver,
         solver.job("build", sink=sink, values=_values(request, inputs, client)) as job,
     ):
-        results = await _solve(job, compiled)
+        results = await _solve(job, compiled, request.allow)
         try:
             exported = await _export(request, compiled, results, worker, connect, steps)
         finally:
@@ -430,12 +430,14 @@ def _values(request: BuildRequest, inputs: Inputs, client: Client) -> dict[str, 
     }
 
 
-async def _solve(job: Job, compiled: Sequence[Compiled]) -> list[BuildResult | None]:
+async def _solve(job: Job, compiled: Sequence[Compiled], allowed: frozenset[str]) -> list[BuildResult | None]:
     """One result per platform; None for an empty file system."""
+    from dockc.runtime.ops.exec import check_load
     from dockc.solver import graph
 
     edges = [graph.load(one.definition) if one.definition.ops else None for one in compiled]
     wanted = [edge for edge in edges if edge is not None]
+    check_load(wanted, allowed)
     try:
         results = iter(await job.build(*wanted) if wanted else ())
     except SolveError as exc:

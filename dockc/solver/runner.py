@@ -411,17 +411,17 @@ class Runner:
         active = self.active[command.vertex]
         dep = active.maps[0].deps[command.input]
         digest = ""
-        with _Shown(self, command.vertex, shown=False):
-            if dep.preprocess is not None:
-                await dep.preprocess(context, result)
-            if dep.content_digest is not None:
-                try:
+        try:
+            with _Shown(self, command.vertex, shown=False):
+                if dep.preprocess is not None:
+                    await dep.preprocess(context, result)
+                if dep.content_digest is not None:
                     digest = await dep.content_digest(context, result)
-                except StoreError:
-                    raise
-                except DockcError as error:
-                    message = f"failed to compute cache key: {error.message}"
-                    raise SolveError(message, vertex=command.vertex, hint=error.hint) from error
+        except StoreError:
+            raise
+        except DockcError as error:  # the step itself says less than the build
+            message = f"failed to compute cache key: {error.message}"
+            raise SolveError(message, vertex=command.vertex, hint=error.hint) from error
         active.contents[command.input] = digest
         return ContentDigestReady(command.ticket, digest)
 

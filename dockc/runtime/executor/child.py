@@ -50,9 +50,7 @@ def main(status_fd: int, builder: int) -> None:
         os._exit(FAILED)  # it died before the death signal was set
     os.set_inheritable(status_fd, False)
     plan: Plan | RuntimePlan = marshal.load(sys.stdin.buffer)  # noqa: S302 - our own parent wrote it
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.close(null)
+    # What is left of standard input is the step's: the end of a pipe that nobody writes to.
     try:
         code = _supervise(plan, status_fd)
     except BaseException as exc:
@@ -65,12 +63,15 @@ def _report(status_fd: int, exc: BaseException) -> None:
     if isinstance(exc, _Failed):
         status, message = exc.status, str(exc)
     elif isinstance(exc, OSError):
-        status, message = FAILED, exc.strerror or str(exc)
-        if exc.filename:
-            message = f"{exc.filename}: {message}"
+        status, message = FAILED, _told(exc)
     else:
         status, message = FAILED, f"{type(exc).__name__}: {exc}"
     os.write(status_fd, f"{status} {message}".encode("utf-8", "surrogateescape")[:4000])
+
+
+def _told(exc: OSError) -> str:
+    message = exc.strerror or str(exc)
+    return f"{exc.filename}: {message}" if exc.filename else message
 
 
 def _supervise(plan: Plan | RuntimePlan, status_fd: int) -> int:
@@ -190,7 +191,10 @@ def _step(plan: Plan) -> int:
     """C: become the program."""
     os.setsid()
     os.umask(0)
-    sandbox.build_root(plan)
+    try:
+        sandbox.build_root(plan)
+    except OSError as exc:
+        raise _Failed(NOT_EXECUTABLE, f"error during container init: {_told(exc)}") from exc
     os.umask(0o022)
     if plan["namespaces"] & sc.CLONE_NEWUTS:
         sc.sethostname(plan["hostname"])

@@ -20,8 +20,8 @@ ALWAYS = (("/etc/resolv.conf", False), ("/etc/hosts", False))
 class MountStubs:
     """Makes the missing mount points of a run and removes them again.
 
-    They are made here, before the run, so that their parents' times can be set back at once: whatever
-    changes these times afterwards is the step's own doing, and stays.
+    They are made here, before the run, as BuildKit's runc makes them: the directory that a mount point was made in has
+    the time of the run, which shows where the layer has that directory for another reason. Their removal leaves no trace.
     """
 
     def __init__(self, rootfs: Path, dests: Sequence[tuple[str, bool]], *, recursive: bool) -> None:
@@ -70,11 +70,10 @@ class MountStubs:
             chain.append(at)
             at = os.path.dirname(at)  # noqa: PTH120
         for path in reversed(chain):
-            with _same_times(os.path.dirname(path)):  # noqa: PTH120
-                if is_dir or path != real:
-                    os.mkdir(path, 0o755)  # noqa: PTH102
-                else:
-                    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+            if is_dir or path != real:
+                os.mkdir(path, 0o755)  # noqa: PTH102
+            else:
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644))
 
     def clean(self) -> None:
         """Remove what was made and is still empty; errors leave it in place."""

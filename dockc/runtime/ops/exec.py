@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from dockc.errors import DockcError, ExecError
@@ -26,6 +26,7 @@ from dockc.runtime.ops.steplog import StepLog
 from dockc.runtime.refs.contenthash import Selector, digest_by
 from dockc.runtime.refs.result import RefResult, ref_of
 from dockc.solver.op import STDERR, STDOUT, CacheDep, CacheMap
+from dockc.solver.vertex import walk
 
 if TYPE_CHECKING:
     from dockc.llb.pb import ops_pb2
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from dockc.runtime.worker import Worker
     from dockc.solver.op import OpContext
     from dockc.solver.result import Result
-    from dockc.solver.vertex import Vertex
+    from dockc.solver.vertex import Edge, Vertex
 
 _PROXIES = (
     ("http_proxy", "HTTP_PROXY"),
@@ -122,9 +123,9 @@ class ExecOp:
 
     def _not_started(self, exc: ExecutorError, ctx: OpContext) -> ExecError:
         if exc.exit_status in (126, 127):
-            # As a shell would: what is wrong goes to the log, the status to the error.
-            ctx.log(STDERR, f"{exc.message}\n".encode("utf-8", "surrogateescape"))
-            return self._failed(f"exit code: {exc.exit_status}", exc.exit_status, exc.hint or self._foreign_hint())
+            # As with BuildKit's runc: what is wrong goes to the log, and the status is 1, whatever a shell would give.
+            ctx.log(STDERR, f"unable to start container process: {exc.message}\n".encode("utf-8", "surrogateescape"))
+            return self._failed("exit code: 1", 1, exc.hint or self._foreign_hint())
         return self._failed(exc.message, exc.exit_status, exc.hint)
 
 
@@ -145,6 +146,20 @@ async def _make_present(ctx: OpContext, result: Result) -> None:
     """Fetch and unpack an input before the step's own time starts."""
     ref = ref_of(result)
     await ctx.run_blocking(ref.prefetch, cancelled=ctx.cancelled)
+
+
+def check_load(edges: Iterable[Edge], allowed: frozenset[str]) -> None:
+    """Refuse a graph with a step that the user has not allowed, before anything of it runs.
+
+    Raises:
+        DockcError: which entitlement is missing.
+    """
+    for vertex in walk(*edges):
+        if vertex.op.WhichOneof("op") == "exec":
+            try:
+                check_entitlements(vertex.op.exec, allowed)
+            except DockcError as exc:
+                raise DockcError(f"failed to load LLB: {exc.message}", hint=exc.hint) from exc
 
 
 def check_entitlements(op: ops_pb2.ExecOp, allowed: object) -> None:

@@ -1,7 +1,8 @@
 """What a layer changes: read from its change directory, or found by walking two trees.
 
-Both give the same list: sorted by path (children right after their directory), parents of every change included,
-removed trees named once.
+Both give a list sorted by path (children right after their directory), with the parents of every change and removed trees
+named once. They differ in what counts as a change: a layer says what BuildKit's layers say, so that a directory's time, or an
+extended attribute that layers do not keep, makes no entry of its own; the walk over two trees misses nothing.
 """
 
 # ruff: noqa: PTH115, PTH208 - one string per file, no Path
@@ -25,7 +26,6 @@ class Kind(enum.Enum):
 
     SET = "set"
     DELETE = "delete"
-    OPAQUE = "opaque"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,7 @@ class Change:
     """One change.
 
     Attributes:
-        kind: SET: the entry was added, changed, or is the parent of a change; DELETE: it is gone; OPAQUE: all
-            that was below the directory is gone (its SET comes before, its new children after).
+        kind: SET: the entry was added, changed, or is the parent of a change; DELETE: it is gone.
         path: relative, without a leading slash.
         source: the entry itself, for SET.
         status: its state, for SET.
@@ -52,41 +51,95 @@ class _Entry:
     source: str
     status: os.stat_result
     changed: bool
+    compared: bool = True  # with a whole tree: an unchanged name of a file is then worth a link to its changed one
+
+    @property
+    def identity(self) -> tuple[int, int] | None:
+        """The file, where it may have other names."""
+        if self.status.st_nlink < 2 or stat.S_ISDIR(self.status.st_mode):
+            return None
+        return self.status.st_dev, self.status.st_ino
+
+
+class _Below(enum.Enum):
+    """How a directory of a layer stands to the one below it."""
+
+    NOTHING = "nothing"  # there is none, or no directory
+    SHINES = "shines through"
+    REPLACED = "replaced"  # the layer's directory, or one above it, is opaque
 
 
 def layer_changes(layer: Path, lower: Path | None) -> list[Change]:
     """The changes in a change directory.
 
+    What is in the directory without being different (overlayfs copies a file up when it is merely opened for writing, and
+    when it gets a further name) is left out. What an opaque directory hides is named, entry by entry.
+
     Args:
         layer: the change directory.
-        lower: the file system it was made on, as a reader sees it. With it, what is in the directory without
-            being different (overlayfs copies a file up when it is merely opened for writing) is left out.
-            None: there was nothing below, or all entries count.
+        lower: the file system it was made on, as a reader sees it; None where there was nothing below.
     """
     found: list[_Entry | Change] = []
-    stack: list[tuple[str, bool]] = [("", False)]  # path, hidden: nothing of the lower shines through
+    stack = [("", _Below.NOTHING if lower is None else _Below.SHINES)]
     while stack:
-        path, hidden = stack.pop()
+        path, relation = stack.pop()
         source = f"{layer}/{path}" if path else str(layer)
-        below = f"{lower}/{path}" if lower is not None and not hidden else None
+        below = f"{lower}/{path}" if relation is not _Below.NOTHING else ""
+        status = _present(source)
         if path:
-            status = _lstat(source)
-            was = _below(below)
-            if marks.is_whiteout(source, status):
-                if lower is None or was is not None:
+            was = _lstat_or_none(below) if below else None
+            if status is None:
+                if was is not None:
                     found.append(Change(Kind.DELETE, path))
                 continue
-            found.append(_Entry(path, source, status, was is None or not _same(below or "", was, source, status)))
+            changed = was is None or not _same_in_layer(below, was, source, status)
+            found.append(_Entry(path, source, status, changed, compared=relation is _Below.REPLACED))
             if not stat.S_ISDIR(status.st_mode):
                 continue
-            if marks.is_opaque(source):
-                hidden = True
-                if lower is None or (was is not None and stat.S_ISDIR(was.st_mode)):
-                    found.append(Change(Kind.OPAQUE, path))
-            hidden = hidden or was is None or not stat.S_ISDIR(was.st_mode)
-        names = _list(source)
-        stack.extend((f"{path}/{name}" if path else name, hidden) for name in reversed(names))
-    return _complete(found, layer)
+            if was is None or not stat.S_ISDIR(was.st_mode):
+                relation = _Below.NOTHING
+            elif marks.is_opaque(source):
+                relation = _Below.REPLACED
+        names = set(_list(source))
+        if relation is _Below.REPLACED:
+            names.update(_list(below))
+        stack.extend((f"{path}/{name}" if path else name, relation) for name in sorted(names, key=os.fsencode, reverse=True))
+    return _told(found, layer)
+
+
+def _present(source: str) -> os.stat_result | None:
+    """The state of an entry of a change directory; None where it is not there, or says that something is gone."""
+    status = _lstat_or_none(source)
+    return None if status is None or marks.is_whiteout(source, status) else status
+
+
+def _told(found: list[_Entry | Change], root: Path) -> list[Change]:
+    """What a layer tells: what changed, with its parents, and other names of changed files in directories made anew."""
+    out: list[Change] = []
+    emitted: set[str] = {""}
+    written: set[tuple[int, int]] = set()
+    waiting: dict[tuple[int, int], list[_Entry]] = {}
+    for item in found:
+        if isinstance(item, Change):
+            _parents(item.path, root, emitted, out)
+            out.append(item)
+            continue
+        if stat.S_ISSOCK(item.status.st_mode):
+            continue
+        same = [item]
+        if (file := item.identity) is not None and file not in written and item.changed:
+            written.add(file)
+            same += waiting.pop(file, [])
+        elif not item.changed and (file not in written or not item.compared):
+            if file is not None and item.compared:
+                waiting.setdefault(file, []).append(item)
+            continue
+        for one in same:
+            if one.path not in emitted:
+                _parents(one.path, root, emitted, out)
+                emitted.add(one.path)
+                out.append(Change(Kind.SET, one.path, one.source, one.status))
+    return out
 
 
 def tree_changes(lower: Path | None, upper: Path) -> list[Change]:
@@ -107,7 +160,7 @@ def tree_changes(lower: Path | None, upper: Path) -> list[Change]:
         source = f"{upper}/{path}" if path else str(upper)
         below = f"{lower}/{path}" if path else str(lower)
         status = _lstat(source)
-        was = _below(below) if in_lower else None
+        was = _lstat_or_none(below) if in_lower else None
         if path:
             found.append(_Entry(path, source, status, was is None or not _same(below, was, source, status)))
         if not stat.S_ISDIR(status.st_mode):
@@ -122,29 +175,17 @@ def tree_changes(lower: Path | None, upper: Path) -> list[Change]:
 
 def _complete(found: list[_Entry | Change], root: Path) -> list[Change]:
     """Keep what changed, with its parents, and the unchanged names of files that got a further name."""
-    linked: set[tuple[int, int]] = {
-        (item.status.st_dev, item.status.st_ino)
-        for item in found
-        if isinstance(item, _Entry) and item.changed and _has_links(item.status)
-    }
+    linked = {item.identity for item in found if isinstance(item, _Entry) and item.changed and item.identity is not None}
     out: list[Change] = []
     emitted: set[str] = {""}
     for item in found:
         if isinstance(item, _Entry):
-            if item.path in emitted:
+            if item.path in emitted or not (item.changed or item.identity in linked):
                 continue
-            keep = item.changed or (_has_links(item.status) and (item.status.st_dev, item.status.st_ino) in linked)
-            if not keep:
-                continue
+            item = Change(Kind.SET, item.path, item.source, item.status)
         _parents(item.path, root, emitted, out)
         emitted.add(item.path)
-        if isinstance(item, _Entry):
-            out.append(Change(Kind.SET, item.path, item.source, item.status))
-        else:
-            if item.kind is Kind.OPAQUE and (not out or out[-1].path != item.path):
-                source = f"{root}/{item.path}"
-                out.append(Change(Kind.SET, item.path, source, _lstat(source)))
-            out.append(item)
+        out.append(item)
     return out
 
 
@@ -160,10 +201,6 @@ def _parents(path: str, root: Path, emitted: set[str], out: list[Change]) -> Non
         emitted.add(folder)
 
 
-def _has_links(status: os.stat_result) -> bool:
-    return status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode)
-
-
 def _lstat(path: str) -> os.stat_result:
     try:
         return os.lstat(path)
@@ -171,13 +208,13 @@ def _lstat(path: str) -> os.stat_result:
         raise StoreError(f"cannot read {path[:200]!r} of a snapshot: {error.strerror}") from error
 
 
-def _below(path: str | None) -> os.stat_result | None:
-    if path is None:
-        return None
+def _lstat_or_none(path: str) -> os.stat_result | None:
     try:
         return os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise StoreError(f"cannot read {path[:200]!r} of a snapshot: {error.strerror}") from error
 
 
 def _list(path: str) -> list[str]:
@@ -185,6 +222,21 @@ def _list(path: str) -> list[str]:
         return sorted(os.listdir(path), key=os.fsencode)
     except OSError as error:
         raise StoreError(f"cannot read {path[:200]!r} of a snapshot: {error.strerror}") from error
+
+
+def _same_in_layer(old: str, was: os.stat_result, new: str, status: os.stat_result) -> bool:
+    """Whether a layer has nothing to say of an entry: as BuildKit compares them, but with the data of equal times looked at."""
+    if (was.st_dev, was.st_ino) == (status.st_dev, status.st_ino):
+        return True
+    if (was.st_mode, was.st_rdev) != (status.st_mode, status.st_rdev):
+        return False
+    if marks.owner_of(old, was) != marks.owner_of(new, status) or marks.capability(old) != marks.capability(new):
+        return False
+    if stat.S_ISDIR(status.st_mode):
+        return True
+    if (was.st_size, was.st_mtime_ns) != (status.st_size, status.st_mtime_ns):
+        return False
+    return _same_contents(old, new, status)
 
 
 def _same(old: str, was: os.stat_result, new: str, status: os.stat_result) -> bool:
@@ -203,6 +255,10 @@ def _same(old: str, was: os.stat_result, new: str, status: os.stat_result) -> bo
         return True
     if was.st_size != status.st_size:
         return False
+    return _same_contents(old, new, status)
+
+
+def _same_contents(old: str, new: str, status: os.stat_result) -> bool:
     if stat.S_ISLNK(status.st_mode):
         return os.readlink(old) == os.readlink(new)
     return not stat.S_ISREG(status.st_mode) or _same_data(old, new)

@@ -13,6 +13,7 @@ import os
 import stat
 from pathlib import Path
 
+CAPABILITY = "security.capability"
 OWNER = "user.dockc.owner"
 NODE = "user.dockc.node"
 _WHITEOUT = "user.dockc.whiteout"
@@ -84,7 +85,12 @@ def _get(path: str | int, name: str) -> bytes:
 
 def is_content_attribute(name: str) -> bool:
     """Whether an extended attribute is part of a file's content, not of the machine or of the store."""
-    return name == "security.capability" or (name.startswith("user.") and not name.startswith(_HIDDEN_PREFIXES))
+    return name == CAPABILITY or (name.startswith("user.") and not name.startswith(_HIDDEN_PREFIXES))
+
+
+def capability(path: str) -> bytes:
+    """The file capabilities, the one extended attribute that image layers keep; empty where there are none."""
+    return _get(path, CAPABILITY)
 
 
 def content_attributes(path: str) -> dict[str, bytes]:

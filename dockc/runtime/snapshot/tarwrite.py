@@ -29,7 +29,7 @@ from dockc.runtime.snapshot.tarheader import (
     SYMLINK,
     Member,
 )
-from dockc.runtime.snapshot.tarread import OPAQUE, WHITEOUT
+from dockc.runtime.snapshot.tarread import WHITEOUT
 
 _CHUNK = 1 << 20
 _NANO = 1_000_000_000
@@ -84,12 +84,8 @@ def write_layer(
 
 
 def _whiteout(change: Change) -> Member:
-    if change.kind is Kind.OPAQUE:
-        name = f"{change.path}/{OPAQUE}"
-    else:
-        folder, slash, base = change.path.rpartition("/")
-        name = f"{folder}{slash}{WHITEOUT}{base}"
-    return Member(name=name, kind=REGULAR, mode=0, uid=0, gid=0, size=0, mtime=0)
+    folder, slash, base = change.path.rpartition("/")
+    return Member(name=f"{folder}{slash}{WHITEOUT}{base}", kind=REGULAR, mode=0, uid=0, gid=0, size=0, mtime=0)
 
 
 def describe(path: str, source: str, status: os.stat_result, links: dict[tuple[int, int], str]) -> Member | None:
@@ -116,19 +112,19 @@ def describe(path: str, source: str, status: os.stat_result, links: dict[tuple[i
         size=0,
         mtime=status.st_mtime_ns,
     )
-    if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
-        first = links.setdefault((status.st_dev, status.st_ino), path)
-        if first != path:
-            member.kind, member.linkname = HARDLINK, first
-            return member
-    if (node := marks.node_of(source, status)) is not None:
+    if capability := marks.capability(source):
+        member.xattrs = {marks.CAPABILITY: capability}
+    first = path if status.st_nlink < 2 or stat.S_ISDIR(status.st_mode) else links.setdefault((status.st_dev, status.st_ino), path)
+    node = marks.node_of(source, status)
+    if node is not None:
         member.kind = _KINDS[node[0]]
         member.major, member.minor = os.major(node[1]), os.minor(node[1])
+    if first != path:
+        member.kind, member.linkname = HARDLINK, first
     elif member.kind == SYMLINK:
         member.linkname = os.readlink(source)  # noqa: PTH115 - one string per file
     elif member.kind == REGULAR:
         member.size = status.st_size
-    member.xattrs = marks.content_attributes(source)
     return member
 
 

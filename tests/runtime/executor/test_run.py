@@ -283,16 +283,12 @@ def test_mount_points_leave_no_trace(builder: Builder) -> None:
     builder.fresh()
     before = builder.tree()
     builder.sh("rm -rf src; mkdir src; echo s > file")
-    stamp = 1_000_000_000
-    builder.sh(f"touch -d @{stamp} rootfs/etc rootfs/usr")
     mounts = [
         {"dest": "/usr/made/here", "source": str(builder.top / "src")},
         {"dest": "/etc/secret", "source": str(builder.top / "file"), "readonly": True},
     ]
     assert builder.run("cat /etc/secret", mounts=mounts, remove_mount_stubs_recursive=True).out == "s\n"
     assert builder.tree() == before
-    for name in ("etc", "usr"):
-        builder.sh(f"test $(stat -c %Y rootfs/{name}) = {stamp}")
 
 
 def test_without_recursion_parents_of_mount_points_stay(builder: Builder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,6 @@ STAMP = 1_000_000_000 * 10**9
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    import os
-
     for name in ("etc", "usr"):
         (tmp_path / name).mkdir()
         os.utime(tmp_path / name, ns=(STAMP, STAMP))
@@ -30,11 +29,21 @@ def test_made_and_removed(root: Path) -> None:
     stubs.make()
     assert _names(root) == {"etc", "etc/f", "etc/hosts", "etc/resolv.conf", "usr", "usr/a", "usr/a/b"}
     assert (root / "etc/f").is_file()
-    assert (root / "etc").stat().st_mtime_ns == STAMP
     stubs.clean()
     assert _names(root) == {"etc", "usr"}
-    for name in ("etc", "usr"):
-        assert (root / name).stat().st_mtime_ns == STAMP
+
+
+def test_removal_keeps_the_times_that_making_left(root: Path) -> None:
+    (root / "etc/hosts").write_text("")
+    (root / "etc/resolv.conf").write_text("")
+    os.utime(root / "etc", ns=(STAMP, STAMP))
+    stubs = MountStubs(root, [("/usr/a", True)], recursive=True)
+    stubs.make()
+    assert (root / "usr").stat().st_mtime_ns != STAMP, "as with BuildKit: what was mounted on was made now"
+    os.utime(root / "usr", ns=(STAMP + 1, STAMP + 1))
+    stubs.clean()
+    assert (root / "usr").stat().st_mtime_ns == STAMP + 1
+    assert (root / "etc").stat().st_mtime_ns == STAMP, "nothing was missing there"
 
 
 def test_parents_stay_without_recursion(root: Path) -> None:
@@ -55,6 +64,9 @@ def test_what_was_there_or_was_filled_stays(root: Path) -> None:
 
 
 def test_times_that_the_step_changed_stay_changed(root: Path) -> None:
+    (root / "etc/hosts").write_text("")
+    (root / "etc/resolv.conf").write_text("")
+    os.utime(root / "etc", ns=(STAMP, STAMP))
     stubs = MountStubs(root, [], recursive=True)
     stubs.make()
     (root / "etc/new").write_text("x")
