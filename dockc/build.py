@@ -15,15 +15,23 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dockc import frontend, settings
 from dockc.errors import DockcError, SolveError, UsageError
 from dockc.frontend import CompileRequest, Inputs
-from dockc.solver.progress import SolveStatus, StatusSink, VertexEvent, VertexLog, VertexStatus
+from dockc.solver.progress import (
+    SolveStatus,
+    SourceRange,
+    StatusSink,
+    VertexEvent,
+    VertexLog,
+    VertexStatus,
+    VertexWarning,
+)
 
 if TYPE_CHECKING:
     from dockc.compiler.compile import Compiled
@@ -55,6 +63,7 @@ class BuildRequest:
         snapshotter: `auto`, `overlay` or `native`.
         parallelism: steps run at once; 0 leaves it to the solver.
         insecure: registries are spoken to by plain HTTP or with any certificate.
+        uploads: files by the addresses that they answer for.
     """
 
     compile: CompileRequest
@@ -67,6 +76,7 @@ class BuildRequest:
     snapshotter: str = "auto"
     parallelism: int = 0
     insecure: bool = False
+    uploads: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +230,7 @@ def build_and_show(
     if mode == "quiet":
         if digest and not any(map(_is_piped, request.outputs)):  # an archive must not end in a digest
             sys.stdout.write(digest + "\n")
-    elif mode != "rawjson":
+    elif mode not in ("rawjson", "none"):
         sys.stderr.write(f"{built.executed} steps run, {built.cached} cached\n")
     return built
 
@@ -268,12 +278,17 @@ async def _build(request: BuildRequest, root: Path, sink: _Counting, recorder: R
     from dockc.runtime.worker import Worker, WorkerOptions
 
     def connect(insecure: bool = False) -> Client:
-        return Client(config=DockerConfig.load(), hosts=HostsConfig.from_mapping(settings.registries()), insecure=insecure or request.insecure)
+        made = Client(config=DockerConfig.load(), hosts=HostsConfig.from_mapping(settings.registries()), insecure=insecure or request.insecure)
+        made.transport.uploads = request.uploads
+        return made
 
     steps = _Steps(sink)
     remote = frontend.is_in_remote_context(request.compile)
-    with nullcontext() if remote else steps.step("[internal] load build definition from " + _shown_name(request.compile)):
-        inputs = None if remote else frontend.load(request.compile)
+    inputs = None
+    reading = ""
+    if not remote:
+        with steps.step("[internal] load build definition from " + _shown_name(request.compile)) as reading:
+            inputs = frontend.load(request.compile)
     client = connect()
     options = WorkerOptions(
         root=root,
@@ -284,9 +299,10 @@ async def _build(request: BuildRequest, root: Path, sink: _Counting, recorder: R
     try:
         with Worker(options) as worker:
             if inputs is None:
-                request = await _with_fetched_dockerfile(request, worker, client, steps)
+                request, reading = await _with_fetched_dockerfile(request, worker, client, steps)
                 inputs = frontend.load(request.compile)
             compiled, answers = await _compile(request, inputs, worker, client, steps)
+            steps.warn(reading, compiled)
             exported = await _solve_and_export(request, inputs, compiled, worker, client, connect, steps, sink)
             if recorder is not None:
                 sizes = [(one.description, one.created_at, one.size) for one in worker.refs.usage()]
@@ -296,8 +312,10 @@ async def _build(request: BuildRequest, root: Path, sink: _Counting, recorder: R
     return Built(compiled=compiled, exported=exported, executed=sink.executed, cached=sink.cached, answers=answers)
 
 
-async def _with_fetched_dockerfile(request: BuildRequest, worker: Worker, client: Client, steps: _Steps) -> BuildRequest:
+async def _with_fetched_dockerfile(request: BuildRequest, worker: Worker, client: Client, steps: _Steps) -> tuple[BuildRequest, str]:
     """The request with the Dockerfile of its remote context, which is fetched by a build of its own: one copy out of the context.
+
+    Also the digest of the step that read it.
 
     Raises:
         DockcError: the context cannot be fetched, or has no Dockerfile.
@@ -319,7 +337,7 @@ async def _with_fetched_dockerfile(request: BuildRequest, worker: Worker, client
         Solver(worker.resolve_op, worker.keys, worker.results, RunnerOptions()) as solver,
         solver.job("dockerfile", sink=silent, values=_values(request, inputs, client)) as job,
     ):
-        with steps.step(f"[internal] load build definition from {name} of {asked.context}"):
+        with steps.step(f"[internal] load build definition from {name} of {asked.context}") as reading:
             (result,) = await _solve(job, compiled, request.allow)
             if result is None:
                 raise DockcError(f"failed to read dockerfile: {asked.context} is empty")
@@ -331,7 +349,7 @@ async def _with_fetched_dockerfile(request: BuildRequest, worker: Worker, client
                 result.result.release()
             if data is None:
                 raise DockcError(f"failed to read dockerfile: open {name}: no such file or directory", hint=f"Looked for it in {asked.context}.")
-    return replace(request, compile=frontend.with_dockerfile(asked, data))
+    return replace(request, compile=frontend.with_changes(asked, dockerfile=data)), reading
 
 
 def _shown_name(request: CompileRequest) -> str:
@@ -616,6 +634,21 @@ class _Steps:
         """Output of the compiler's observers."""
         with self.step("[internal] compile") as digest:
             self._sink(SolveStatus(logs=(VertexLog(digest, 2, text.encode("utf-8", "replace"), time.time_ns()),)))
+
+    def warn(self, digest: str, compiled: Sequence[Compiled]) -> None:
+        """Show what the compiler's checks found, each once, at the step that read the Dockerfile."""
+        from dockc.console.diagnostics import short_warning
+
+        found: dict[str, VertexWarning] = {}
+        for one in compiled:
+            source = one.front.source
+            for warning in one.warnings:
+                short = short_warning(warning)
+                ranges = tuple(SourceRange((line, 0), (line, 0)) for line in warning.lines)
+                detail = (warning.description,) if warning.description else ()
+                found.setdefault(short, VertexWarning(digest, 1, short, detail, warning.url, source.name, source.data, ranges))
+        if found:
+            self._sink(SolveStatus(warnings=tuple(found.values())))
 
     def _send(self, event: VertexEvent) -> None:
         self._sink(SolveStatus(vertexes=(event,)))

@@ -13,8 +13,28 @@ from typing import Annotated, Any
 
 import typer
 
+from dockc.cli_build import build, plain_flags
 from dockc.cli_explain import explain, lsp
 from dockc.cli_lint import lint
+from dockc.cli_options import (
+    Answers,
+    BuildArg,
+    BuildContext,
+    Context,
+    Executor,
+    File,
+    Label,
+    Level,
+    Locked,
+    NoCache,
+    Offline,
+    Opt,
+    Passes,
+    PlatformOption,
+    Squash,
+    Store,
+    Target,
+)
 from dockc.errors import DockcError
 
 app = typer.Typer(
@@ -26,40 +46,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Context = Annotated[str, typer.Argument(help="The build context: a directory, or the URL of a git repository or archive.")]
-File = Annotated[
-    str, typer.Option("--file", "-f", help="The Dockerfile; `-` reads standard input. Default: CONTEXT/Dockerfile.")
-]
-Target = Annotated[str, typer.Option("--target", help="The stage to build, by name. Default: the last.")]
-BuildArg = Annotated[
-    list[str], typer.Option("--build-arg", metavar="NAME[=VALUE]", help="Set a build argument; without a value, from the environment.")
-]
-PlatformOption = Annotated[
-    list[str], typer.Option("--platform", metavar="OS/ARCH[/VARIANT]", help="Target platform; repeat or separate by commas for several.")
-]
-Label = Annotated[list[str], typer.Option("--label", metavar="NAME=VALUE", help="Add a label to the image config.")]
-BuildContext = Annotated[
-    list[str],
-    typer.Option("--build-context", metavar="NAME=VALUE", help="A named context: a directory, docker-image://REF, oci-layout://DIR, URL."),
-]
-Opt = Annotated[
-    list[str], typer.Option("--opt", metavar="KEY=VALUE", help="A frontend option as BuildKit takes it, such as `add-hosts=…`.")
-]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Run every step, whatever is cached.")]
-Answers = Annotated[
-    Path | None, typer.Option("--answers", metavar="FILE", help="Answers to what the compiler asks about images and sources; no network.")
-]
-Offline = Annotated[bool, typer.Option("--offline", help="Ask no registry: what FILE and the store do not answer is an error.")]
-Level = Annotated[
-    int, typer.Option("-O", min=0, max=2, help="Optimisation level: 0 none, 1 no byte changes (default), 2 all.")
-]
-Passes = Annotated[str, typer.Option("--passes", metavar="NAMES", help="Run exactly these passes, separated by commas.")]
-Locked = Annotated[Path | None, typer.Option("--locked", metavar="FILE", help="Compile with this lock file's answers only, and fail where they do not do.")]
-Squash = Annotated[int, typer.Option("--squash", min=0, max=3, help="Merge layers: 1 and 2 file operations that need none of their own, 3 all on the base image.")]
-Store = Annotated[
-    Path | None, typer.Option("--store", metavar="DIR", envvar="DOCKC_STORE", help="Where layers, images and the cache live.")
-]
 
 
 def _version(value: bool) -> None:
@@ -75,34 +61,6 @@ def main(
     version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and exit.", callback=_version, is_eager=True)] = False,
 ) -> None:
     """A compiler toolchain for Dockerfiles: parse, lint, compile to LLB, solve, export OCI images."""
-
-
-def _options(
-    *,
-    target: str,
-    build_arg: list[str],
-    platform: list[str],
-    label: list[str],
-    opt: list[str],
-    no_cache: bool,
-    no_cache_filter: list[str] | None = None,
-    network: str = "",
-    add_host: list[str] | None = None,
-) -> dict[str, str]:
-    """The short forms as frontend options; later ones win over `--opt` of the same key."""
-    from dockc.frontend import frontend_attrs
-
-    return frontend_attrs(
-        target=target,
-        build_args=build_arg,
-        platforms=platform,
-        labels=label,
-        opts=opt,
-        no_cache=no_cache,
-        no_cache_filter=no_cache_filter or (),
-        network=network,
-        hosts=add_host or (),
-    )
 
 
 @app.command()
@@ -137,15 +95,13 @@ def compile(  # noqa: A001  the command's name
 
     Warnings go to standard error. `dockc compile | buildctl debug dump-llb` works.
     """
-    from dockc.frontend import CompileRequest, compile_command, named_contexts
+    from dockc.frontend import CompileRequest, compile_command, frontend_attrs, named_contexts
 
     form = emit or ("llb" if output is None and sys.stdout.isatty() else "pb")
     request = CompileRequest(
         context=context,
         file=file,
-        attrs=_options(
-            target=target, build_arg=build_arg, platform=platform, label=label, opt=opt, no_cache=no_cache
-        ),
+        attrs=frontend_attrs(target=target, build_args=build_arg, platforms=platform, labels=label, opts=opt, no_cache=no_cache),
         contexts=named_contexts(build_context),
         answers=answers,
         offline=offline,
@@ -161,92 +117,8 @@ def compile(  # noqa: A001  the command's name
     )
     _write(compile_command(request, form, sys.stderr.write), output)
 
-Tag = Annotated[list[str], typer.Option("--tag", "-t", metavar="NAME[:TAG]", help="Name the image; may be repeated.")]
-OutputOption = Annotated[
-    list[str],
-    typer.Option("--output", "-o", metavar="type=TYPE[,KEY=VALUE]", help="What to make: type=oci, docker, local, tar, image or registry, with dest=PATH; or a directory. Default: the image stays in dockc's store."),
-]
-Executor = Annotated[str, typer.Option("--executor", metavar="NAME", help="What runs steps: auto, embedded, crun or runc.")]
 
-
-@app.command()
-def build(
-    context: Context = ".",
-    file: File = "",
-    tag: Tag = [],  # noqa: B006
-    output: OutputOption = [],  # noqa: B006
-    target: Target = "",
-    build_arg: BuildArg = [],  # noqa: B006
-    platform: PlatformOption = [],  # noqa: B006
-    label: Label = [],  # noqa: B006
-    build_context: BuildContext = [],  # noqa: B006
-    opt: Opt = [],  # noqa: B006
-    no_cache: NoCache = False,
-    no_cache_filter: Annotated[list[str], typer.Option("--no-cache-filter", metavar="STAGE", help="Run every step of these stages.")] = [],  # noqa: B006
-    secret: Annotated[list[str], typer.Option("--secret", metavar="id=ID[,src=PATH|env=NAME]", help="A secret for `RUN --mount=type=secret`.")] = [],  # noqa: B006
-    ssh: Annotated[list[str], typer.Option("--ssh", metavar="ID[=SOCKET|KEY]", help="An SSH agent or key for `RUN --mount=type=ssh`.")] = [],  # noqa: B006
-    allow: Annotated[list[str], typer.Option("--allow", metavar="ENTITLEMENT", help="Allow network.host or security.insecure.")] = [],  # noqa: B006
-    network: Annotated[str, typer.Option("--network", metavar="MODE", help="Network of RUN steps: default, none or host.")] = "",
-    add_host: Annotated[list[str], typer.Option("--add-host", metavar="HOST=IP", help="A line for /etc/hosts of RUN steps.")] = [],  # noqa: B006
-    push: Annotated[bool, typer.Option("--push", help="Short for --output=type=registry.")] = False,
-    load: Annotated[bool, typer.Option("--load", help="Short for --output=type=docker: load into the local Docker engine.")] = False,
-    progress: Annotated[str, typer.Option("--progress", metavar="MODE", help="auto, tty, plain, rawjson or quiet.")] = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the image's digest only.")] = False,
-    metadata_file: Annotated[Path | None, typer.Option("--metadata-file", metavar="FILE", help="Write the result's digests as JSON.")] = None,
-    iidfile: Annotated[Path | None, typer.Option("--iidfile", metavar="FILE", help="Write the image's digest.")] = None,
-    record: Annotated[Path | None, typer.Option("--record", metavar="FILE", help="Write times and sizes of the steps as JSON, for `dockc explain --graph`.")] = None,
-    answers: Answers = None,
-    offline: Offline = False,
-    locked: Locked = None,
-    level: Level = 1,
-    passes: Passes = "",
-    squash: Squash = 0,
-    executor: Executor = "auto",
-    snapshotter: Annotated[str, typer.Option("--snapshotter", metavar="NAME", help="How layers are stacked: auto, overlay or native.")] = "auto",
-    parallelism: Annotated[int, typer.Option("--parallelism", min=0, help="Steps that run at once; 0: as many as there are cores.")] = 0,
-    store: Store = None,
-) -> None:
-    """Build an image. No daemon and no root needed."""
-    from dockc.build import BuildRequest, build_and_show
-    from dockc.frontend import CompileRequest, named_contexts
-    from dockc.runtime.exporter.options import parse_output
-
-    attrs = _options(
-        target=target,
-        build_arg=build_arg,
-        platform=platform,
-        label=label,
-        opt=opt,
-        no_cache=no_cache,
-        no_cache_filter=no_cache_filter,
-        network=network,
-        add_host=add_host,
-    )
-    texts = [*output, *(["type=registry"] if push else []), *(["type=docker"] if load else [])]
-    request = BuildRequest(
-        compile=CompileRequest(
-            context,
-            file,
-            attrs=attrs,
-            contexts=named_contexts(build_context),
-            answers=answers,
-            offline=offline,
-            locked=locked,
-            level=level,
-            passes=passes,
-            squash=squash,
-            store=store,
-        ),
-        outputs=tuple(parse_output(text) for text in texts),
-        names=tuple(tag),
-        secrets=tuple(secret),
-        ssh=tuple(ssh),
-        allow=frozenset(allow),
-        executor=executor,
-        snapshotter=snapshotter,
-        parallelism=parallelism,
-    )
-    build_and_show(request, mode="quiet" if quiet else progress, metadata_file=metadata_file, iidfile=iidfile, record=record)
+app.command()(build)
 
 
 @app.command(name="run", context_settings={"allow_interspersed_args": False})
@@ -408,10 +280,10 @@ def lock(
     store: Store = None,
 ) -> int:
     """Write down what a Dockerfile's images, repositories and URLs are now, for `--locked` builds."""
-    from dockc.frontend import CompileRequest, named_contexts
+    from dockc.frontend import CompileRequest, frontend_attrs, named_contexts
     from dockc.lockfile import lock_command
 
-    attrs = _options(target=target, build_arg=build_arg, platform=platform, label=[], opt=opt, no_cache=False)
+    attrs = frontend_attrs(target=target, build_args=build_arg, platforms=platform, opts=opt)
     request = CompileRequest(context, file, attrs=attrs, contexts=named_contexts(build_context), store=store)
     return lock_command(request, output=output, check=check, policy=policy, log=sys.stderr.write)
 
@@ -471,8 +343,9 @@ def run(argv: list[str] | None = None) -> int:
 
     Errors that dockc raises on purpose become a message on standard error, with a hint where there is one.
     """
+    arguments = sys.argv[1:] if argv is None else argv
     try:
-        result: Any = app(args=argv, standalone_mode=False)
+        result: Any = app(args=plain_flags(arguments), standalone_mode=False)
     except typer.Exit as exc:
         return exc.exit_code
     except typer.Abort:

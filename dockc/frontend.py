@@ -19,17 +19,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from os import PathLike
     from pathlib import Path
-    from typing import Final
+    from typing import Any, Final, TypeVar
 
     from dockc.compiler.compile import Compiled, Front
     from dockc.compiler.options import CompileOptions
     from dockc.compiler.resolve import Answers, Request, Unanswered
     from dockc.oci.platform import Platform
 
+    T = TypeVar("T")
     World = Callable[[Sequence[Request]], Answers]
 
 FORMS = ("cst", "ast", "ir", "llb", "dot", "json", "pb", "image")
 OPT_FORMS = ("ir", "llb", "dot", "json", "pb")
+
+#: Set in the environment, it is a build argument.
+EPOCH = "SOURCE_DATE_EPOCH"
 
 #: A Dockerfile or ignore file is not larger than this, bytes.
 FILE_LIMIT = 64 << 20
@@ -142,22 +146,29 @@ def frontend_attrs(
     opts: Iterable[str] = (),
     no_cache: bool = False,
     no_cache_filter: Iterable[str] = (),
-    network: str = "",
-    hosts: Iterable[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The command line's short forms as BuildKit's frontend options; they win over `--opt` of the same key.
+
+    Build arguments without a value have the environment's, and none where it has none; `SOURCE_DATE_EPOCH` comes from there
+    unasked, as with BuildKit's own clients.
 
     Raises:
         UsageError: an option without `=` that needs one.
     """
     environment = os.environ if environment is None else environment
     attrs: dict[str, str] = {}
+    if EPOCH in environment:
+        attrs[f"build-arg:{EPOCH}"] = environment[EPOCH]
     for text in opts:
         key, equals, value = text.partition("=")
         if not key:
             raise UsageError(f"invalid value {text} for --opt: expected KEY=VALUE")
-        attrs[key] = value if equals else ""
+        name = key.removeprefix("build-arg:")
+        if equals or name == key:
+            attrs[key] = value
+        elif name in environment:
+            attrs[key] = environment[name]
     for text in build_args:
         key, equals, value = text.partition("=")
         if not key:
@@ -180,10 +191,6 @@ def frontend_attrs(
         attrs["no-cache"] = ""
     elif stages := ",".join(no_cache_filter):
         attrs["no-cache"] = stages
-    if network and network != "default":
-        attrs["force-network-mode"] = network
-    if lines := [text if "=" in text else text.replace(":", "=", 1) for text in hosts]:
-        attrs["add-hosts"] = ",".join(lines)
     return attrs
 
 
@@ -235,7 +242,7 @@ def load(request: CompileRequest, *, session: str = "") -> Inputs:
             attrs.setdefault("dockerfilekey", "dockerfile")
         elif request.file:
             attrs.setdefault("filename", request.file)
-    else:
+    elif request.context != "-":
         locals_["context"] = _directory(request.context)
     locals_["dockerfile"] = (os.path.dirname(path) if path is not None else "") or "."  # noqa: PTH120  pathlib costs a tenth of the start
     if path is not None:
@@ -260,20 +267,32 @@ def _directory(text: str) -> str:
 
 def _read_dockerfile(request: CompileRequest) -> tuple[str | None, bytes]:
     path = dockerfile_path(request)
-    if path is None:
-        return None, sys.stdin.buffer.read(FILE_LIMIT)
-    return path, read_file(path)
+    if path is not None:
+        return path, read_file(path)
+    if request.file == "-" == request.context:
+        raise UsageError("can't use stdin for both build context and dockerfile")
+    data = sys.stdin.buffer.read(FILE_LIMIT + 1)
+    if len(data) > FILE_LIMIT:
+        raise DockcError(f"failed to read dockerfile: standard input is larger than {FILE_LIMIT} bytes")
+    if is_archive(data[:512]):
+        raise UsageError("standard input holds an archive, no Dockerfile", hint="Only `dockc build -` takes archives.")
+    return None, data
 
 
 def is_in_remote_context(request: CompileRequest) -> bool:
-    """Whether the Dockerfile must be fetched: the context is a URL, and no local file is named."""
-    return _is_url(request.context) and request.dockerfile is None and not (request.file and (request.file == "-" or os.path.exists(request.file)))  # noqa: PTH110
+    """Whether the Dockerfile must be fetched: the context is a URL, and no local file is named, which takes an absolute path."""
+    return _is_url(request.context) and request.dockerfile is None and not (request.file == "-" or os.path.isabs(request.file))  # noqa: PTH117
 
 
-def with_dockerfile(request: CompileRequest, data: bytes) -> CompileRequest:
-    """The same request with the Dockerfile's bytes."""
+def with_changes(request: CompileRequest, **changes: Any) -> CompileRequest:
+    """The same request with other attributes."""
     known = {name: getattr(request, name) for name in CompileRequest.__slots__}
-    return CompileRequest(**known | {"dockerfile": data})
+    return CompileRequest(**known | changes)
+
+
+def is_archive(head: bytes) -> bool:
+    """Whether a file that begins so is an archive, compressed or not, and no Dockerfile."""
+    return head.startswith((b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0")) or head[257:262] == b"ustar"
 
 
 def dockerfile_path(request: CompileRequest) -> str | None:
@@ -284,10 +303,10 @@ def dockerfile_path(request: CompileRequest) -> str | None:
     """
     if request.file == "-" or (not request.file and request.context == "-"):
         return None
+    if _is_url(request.context) and not os.path.isabs(request.file):  # noqa: PTH117
+        raise UsageError("the Dockerfile of a remote context is not here", hint="Name a local one by its absolute path; `dockc build` fetches it itself.")
     if request.file:
         return request.file
-    if _is_url(request.context):
-        raise UsageError("the Dockerfile of a remote context is not here", hint="Name a local one with --file; `dockc build` fetches it itself.")
     folder = _directory(request.context)
     names = ("Dockerfile", "dockerfile")
     path, other = (name if folder == "." else os.path.join(folder, name) for name in names)  # noqa: PTH118
@@ -468,7 +487,7 @@ def compile_all(
                 compiled = held(compiled, pins(answers))
             done.append(compiled)
     except CompileError as exc:
-        raise _explained(exc, inputs.front) from None
+        raise explained(exc, inputs.front) from None
     except Unanswered as exc:
         if request.locked is None:
             raise
@@ -487,7 +506,26 @@ def _drifted(request: CompileRequest, inputs: Inputs, error: Unanswered) -> Dock
     )
 
 
-def _explained(error: CompileError, front: Front) -> CompileError:
+def asking(request: CompileRequest, inputs: Inputs, action: Callable[[Answers], T], world: World | None = None) -> T:
+    """What an action of the compiler gives once everything that it asks is answered.
+
+    Raises:
+        DockcError: what the action raises, or something cannot be answered.
+    """
+    from dockc.compiler.resolve import Unanswered
+
+    answers = initial_answers(request)
+    ask = asker(request, inputs, world)
+    while True:
+        try:
+            return action(answers)
+        except Unanswered as error:
+            answers = answers.merged(ask(error.requests))
+            if not all(answers.has(one) for one in error.requests):
+                raise
+
+
+def explained(error: CompileError, front: Front) -> CompileError:
     """The error with the file it speaks of, and with everything else that is wrong there."""
     error.source = (front.source.name, front.source.text)
     diagnostics = front.result.diagnostics

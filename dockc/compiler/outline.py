@@ -184,7 +184,7 @@ def outline_text(found: dict[str, Any]) -> str:
             rows = [(title, "REQUIRED")]
             rows += [(need["name"], "true" if need.get("required") else "") for need in found[key]]
             parts.append(_table(rows, 3))
-    return "\n".join(parts)
+    return "".join(f"{part}\n" for part in parts)
 
 
 def targets_text(found: list[dict[str, Any]] | None) -> str:
@@ -195,15 +195,11 @@ def targets_text(found: list[dict[str, Any]] | None) -> str:
         if target.get("default"):
             name = f"{name} (default)" if name else "(default)"
         rows.append((name, target.get("description", "")))
-    return _table(rows, 3)
+    return _table(rows, 1)
 
 
 def _table(rows: Sequence[Iterable[str]], gap: int) -> str:
-    """Columns padded to the same width."""
+    """Columns padded to the same width, all but the last."""
     cells = [list(row) for row in rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
-    lines = []
-    for row in cells:
-        padded = [cell.ljust(width + gap) for cell, width in zip(row, widths, strict=True)]
-        lines.append("".join(padded).rstrip() + "\n")
-    return "".join(lines)
+    widths = [max(len(row[i]) for row in cells) + gap for i in range(len(cells[0]) - 1)]
+    return "".join("".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)) + "\n" for row in cells)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dockc.runtime.refs.types import UsageRecord
     from dockc.runtime.refs.usage import Pruned
 
-MODES = ("auto", "tty", "plain", "rawjson", "quiet")
+MODES = ("auto", "tty", "plain", "rawjson", "quiet", "none")
 
 
 class View(Protocol):
@@ -42,7 +42,7 @@ def make_view(mode: str, out: TextIO) -> View:
         from dockc.console.rawjson import RawJsonProgress
 
         return RawJsonProgress(out)
-    if mode == "quiet":
+    if mode in ("quiet", "none"):
         from dockc.console.plain import QuietProgress
 
         return QuietProgress(out)

@@ -165,9 +165,9 @@ def test_outline() -> None:
     assert found["ssh"][0]["name"] == "default"
     assert outline_text(found) == (
         "TARGET:      app\nDESCRIPTION: what runs\n\n"
-        "BUILD ARG   VALUE   DESCRIPTION\nV           1       the version\nW\n"
+        "BUILD ARG   VALUE   DESCRIPTION\nV           1       the version\nW                   \n"
         "DOC         1       word\n\n"
-        "SECRET   REQUIRED\ns        true\n\nSSH       REQUIRED\ndefault\n"
+        "SECRET   REQUIRED\ns        true\n\nSSH       REQUIRED\ndefault   \n\n"
     )
 
 
@@ -176,7 +176,7 @@ def test_targets() -> None:
     assert found is not None
     assert [target["name"] for target in found] == ["base", "app"]
     assert found[1]["default"] and found[1]["base"] == "base"
-    assert targets_text(found) == "TARGET          DESCRIPTION\nbase\napp (default)   what runs\n"
+    assert targets_text(found) == "TARGET        DESCRIPTION\nbase          \napp (default) what runs\n"
     assert targets(front("ARG A\n")) is None
 
 

@@ -134,12 +134,21 @@ def parse_output(text: str) -> Output:
     Raises:
         UsageError: with buildx's message where it has one.
     """
+    return make_output(*split_output(text))
+
+
+def split_output(text: str) -> tuple[str, str, dict[str, str]]:
+    """Type, destination and attributes of one `-o`, unchecked.
+
+    Raises:
+        UsageError: it is not written as an output is.
+    """
     try:
         fields = next(csv.reader([text], strict=True), [])
     except csv.Error as error:
         raise UsageError(f"invalid output {text!r}: {error}") from None
     if len(fields) == 1 and fields[0] == text and not text.startswith("type="):
-        return make_output("tar" if text == "-" else "local", text, {})
+        return ("tar" if text == "-" else "local"), text, {}
     kind, dest = "", ""
     attributes: dict[str, str] = {}
     for item in fields:
@@ -156,7 +165,7 @@ def parse_output(text: str) -> Output:
                 attributes[key if key.lower().startswith("annotation") else key.lower()] = value
     if not kind:
         raise UsageError("type is required for output")
-    return make_output(kind, dest, attributes)
+    return kind, dest, attributes
 
 
 def make_output(kind: str, dest: str, attributes: Mapping[str, str]) -> Output:

@@ -1,0 +1,179 @@
+"""What the options of `docker buildx build` mean that are neither frontend options nor outputs by themselves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dockc.errors import DockcError, UsageError
+from dockc.units import parse_memory
+
+if TYPE_CHECKING:
+    from dockc.runtime.exporter.options import Output
+
+#: The address that `host-gateway` stands for: steps share the host's network, so the host is where they are.
+GATEWAY = "127.0.0.1"
+
+#: Names of calls as people and BuildKit's clients write them.
+METHODS = {"build": "build", "check": "check", "lint": "check", "outline": "outline", "targets": "targets"}
+NETWORKS = ("default", "none", "host")
+_ANNOTATION = re.compile(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?")
+_ANNOTATED = ("manifest", "manifest-descriptor", "index", "index-descriptor")
+_IMAGES = ("image", "registry", "oci", "docker")
+
+
+# --- what steps get -------------------------------------------------------------------------------------
+
+
+def step_attrs(
+    *,
+    pull: bool = False,
+    network: str = "",
+    hosts: Sequence[str] = (),
+    shm_size: str = "",
+    ulimits: Sequence[str] = (),
+    cgroup_parent: str = "",
+) -> dict[str, str]:
+    """Options about how base images are looked up and steps are run, as frontend options.
+
+    Raises:
+        UsageError: a value that cannot be understood.
+    """
+    attrs: dict[str, str] = {}
+    if pull:
+        attrs["image-resolve-mode"] = "pull"
+    if network:
+        if network not in NETWORKS:
+            raise UsageError(f"invalid network mode {network}", hint=f"Choose one of {', '.join(NETWORKS)}.")
+        if network != "default":
+            attrs["force-network-mode"] = network
+    if hosts:
+        attrs["add-hosts"] = ",".join(_host(text) for text in hosts)
+    if shm_size:
+        attrs["shm-size"] = str(parse_memory(shm_size))
+    if ulimits:
+        attrs["ulimit"] = ",".join(ulimits)
+    if cgroup_parent:
+        attrs["cgroup-parent"] = cgroup_parent
+    return attrs
+
+
+def _host(text: str) -> str:
+    """`HOST=IP` or `HOST:IP`, the address in brackets or not."""
+    import ipaddress
+
+    name, found, address = text.partition("=") if "=" in text else text.partition(":")
+    if address.startswith("[") and address.endswith("]"):
+        address = address[1:-1]
+    if address == "host-gateway":
+        address = GATEWAY
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        found = ""
+    if not (name and found):
+        raise UsageError(f"invalid host {text}", hint="Write it as HOST=IP; host-gateway stands for this machine.")
+    return f"{name}={address}"
+
+
+# --- what is asked --------------------------------------------------------------------------------------
+
+
+def method(text: str, attrs: dict[str, str]) -> tuple[str, str]:
+    """What `--call` asks for and in which form; the frontend option `requestid` says it too, and is taken out.
+
+    Raises:
+        UsageError: there is no such call, or no such form.
+    """
+    name, *rest = text.split(",")
+    form = "text"
+    if asked := attrs.pop("requestid", ""):
+        name = asked.removeprefix("frontend.")
+    if name not in METHODS:
+        raise UsageError(f"unsupported request {asked or name}", hint=f"Choose one of {', '.join(dict.fromkeys(METHODS.values()))}.")
+    for field in rest:
+        key, _, form = field.partition("=")
+        if key != "format" or form not in ("text", "json"):
+            raise UsageError(f"invalid option {field} of --call", hint="There is format=json.")
+    return METHODS[name], form
+
+
+# --- outputs --------------------------------------------------------------------------------------------
+
+
+def outputs(texts: Sequence[str], *, push: bool = False, load: bool = False, annotations: Sequence[str] = ()) -> tuple[Output, ...]:
+    """All outputs: those of `--output`, what `--push` and `--load` make of them, and annotations on those that are images.
+
+    Raises:
+        UsageError: a value that cannot be understood, or annotations where nothing can carry them.
+    """
+    from dockc.runtime.exporter.options import make_output, split_output
+
+    found = [split_output(text) for text in texts]
+    if push:
+        images = [attributes for kind, _, attributes in found if kind in ("image", "registry")]
+        for attributes in images:
+            attributes["push"] = "true"
+        if not images:
+            found.append(("registry", "", {}))
+    if load and ("docker", "") not in [(kind, dest) for kind, dest, _ in found]:
+        found.append(("docker", "", {}))
+    if annotations:
+        found = found or [("image", "", {})]
+        images = [attributes for kind, _, attributes in found if kind in _IMAGES]
+        if not images:
+            raise UsageError("annotations need an image to be on", hint=f"Outputs of type {', '.join(_IMAGES)} are images.")
+        for key, value in (pair for text in annotations for pair in _annotation(text)):
+            for attributes in images:
+                attributes[key] = value
+    return tuple(make_output(kind, dest, attributes) for kind, dest, attributes in found)
+
+
+def _annotation(text: str) -> list[tuple[str, str]]:
+    """`[TYPE[,TYPE]:]KEY=VALUE` as keys of an output; a type may name a platform: `manifest[linux/amd64]`."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"invalid annotation {text!r}, expected key=value")
+    kinds, colon, key = name.partition(":")
+    if not colon:
+        return [(f"annotation.{name}", value)]
+    found = []
+    for kind in kinds.split(","):
+        match = _ANNOTATION.fullmatch(kind)
+        if match is None or match[1] not in _ANNOTATED:
+            raise UsageError(f"unknown annotation type {kind!r}", hint=f"Known: {', '.join(_ANNOTATED)}.")
+        found.append((f"annotation-{match[1]}{f'[{match[2]}]' if match[2] else ''}.{key}", value))
+    return found
+
+
+# --- what is not there ----------------------------------------------------------------------------------
+
+
+def refuse(
+    *,
+    cache_from: Sequence[str] = (),
+    cache_to: Sequence[str] = (),
+    attest: Sequence[str] = (),
+    provenance: str = "",
+    sbom: str = "",
+    builder: str = "",
+) -> None:
+    """Refuse options that ask for what dockc does not do.
+
+    Raises:
+        DockcError: with the option and what to do instead.
+    """
+    for option, texts in (("--cache-from", cache_from), ("--cache-to", cache_to)):
+        if any(texts):
+            raise DockcError(f"remote caches are not supported yet ({option})", hint="The store's own cache is always used.")
+    for option, text in (("--provenance", provenance), ("--sbom", sbom), *(("--attest", text) for text in attest)):
+        if text and not _is_off(text):
+            raise DockcError(f"attestations are not supported yet ({option}={text})", hint="Leave the option out, or say false.")
+    if builder:
+        raise DockcError(f"there is no builder {builder}", hint="dockc builds by itself; leave --builder out.")
+
+
+def _is_off(text: str) -> bool:
+    fields = [field.strip().lower() for field in text.split(",")]
+    return fields[0] in {"false", "0", "f"} or bool({"disabled=true", "disabled=1"} & set(fields))

@@ -1,0 +1,228 @@
+"""The words of `docker buildx build`: what they become, what is refused and how, and what is asked instead of built."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from typer.models import OptionInfo
+
+from dockc import buildflags, cli_build
+from dockc.errors import DockcError, UsageError
+from dockc.frontend import frontend_attrs
+from tests.cli.conftest import Cli
+
+CHECKED = """\
+FROM scratch AS one
+ARG V=1
+FROM scratch as two
+MAINTAINER me
+COPY --from=one /a /a
+RUN --mount=type=secret,id=tok,required x
+"""
+FINDINGS = """\
+Check complete, 2 warnings have been found!
+
+WARNING: FromAsCasing - https://docs.docker.com/go/dockerfile/rule/from-as-casing/
+'as' and 'FROM' keywords' casing do not match
+Dockerfile:3
+--------------------
+   1 |     FROM scratch AS one
+   2 |     ARG V=1
+   3 | >>> FROM scratch as two
+   4 |     MAINTAINER me
+   5 |     COPY --from=one /a /a
+--------------------
+
+WARNING: MaintainerDeprecated - https://docs.docker.com/go/dockerfile/rule/maintainer-deprecated/
+Maintainer instruction is deprecated in favor of using label
+Dockerfile:4
+--------------------
+   2 |     ARG V=1
+   3 |     FROM scratch as two
+   4 | >>> MAINTAINER me
+   5 |     COPY --from=one /a /a
+   6 |     RUN --mount=type=secret,id=tok,required x
+--------------------
+"""
+
+
+# --- options to attributes ------------------------------------------------------------------------------
+
+
+def test_options_of_steps_become_frontend_options() -> None:
+    assert buildflags.step_attrs() == {}
+    assert buildflags.step_attrs(
+        pull=True, network="none", hosts=["a=10.0.0.1", "b:::1", "c=[::1]", "d:host-gateway"], shm_size="64m", ulimits=["nofile=1:2", "core=0"], cgroup_parent="/x"
+    ) == {
+        "image-resolve-mode": "pull",
+        "force-network-mode": "none",
+        "add-hosts": "a=10.0.0.1,b=::1,c=::1,d=127.0.0.1",
+        "shm-size": str(64 << 20),
+        "ulimit": "nofile=1:2,core=0",
+        "cgroup-parent": "/x",
+    }
+    assert buildflags.step_attrs(network="default") == {}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"network": "bridge"}, "invalid network mode bridge"),
+        ({"hosts": ["a"]}, "invalid host a"),
+        ({"hosts": ["a=b"]}, "invalid host a=b"),
+        ({"hosts": ["=1.2.3.4"]}, "invalid host =1.2.3.4"),
+        ({"shm_size": "much"}, "invalid size: much"),
+    ],
+)
+def test_options_of_steps_that_make_no_sense(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        buildflags.step_attrs(**wrong)  # type: ignore[arg-type]
+    assert error.value.message == message
+
+
+def test_build_arguments_come_from_the_environment_where_they_have_no_value() -> None:
+    environment = {"A": "1", "SOURCE_DATE_EPOCH": "5"}
+    assert frontend_attrs(build_args=["A", "B", "C="], environment=environment) == {
+        "build-arg:SOURCE_DATE_EPOCH": "5", "build-arg:A": "1", "build-arg:C": "",
+    }  # fmt: skip
+    assert frontend_attrs(opts=["build-arg:A", "build-arg:B", "no-cache", "build-arg:SOURCE_DATE_EPOCH=7"], environment=environment) == {
+        "build-arg:SOURCE_DATE_EPOCH": "7", "build-arg:A": "1", "no-cache": "",
+    }  # fmt: skip
+
+
+def test_push_and_load_complete_the_outputs() -> None:
+    def kinds(*texts: str, **more: bool) -> list[tuple[str, str, bool]]:
+        return [(one.type, one.dest, one.flag("push")) for one in buildflags.outputs(texts, **more)]
+
+    assert kinds() == []
+    assert kinds(push=True) == [("image", "", True)]
+    assert kinds("type=image,name=a", "out", push=True) == [("image", "", True), ("local", "out", False)]
+    assert kinds("out", push=True) == [("local", "out", False), ("image", "", True)]
+    assert kinds(load=True) == [("docker", "", False)]
+    assert kinds("type=docker", load=True) == [("docker", "", False)]
+    assert kinds("type=docker,dest=a.tar", load=True) == [("docker", "a.tar", False), ("docker", "", False)]
+
+
+def test_annotations_go_to_every_image() -> None:
+    texts = ["a=b=c", "index,manifest-descriptor[linux/arm64]:org.x=1,2"]
+    image, archive, folder = buildflags.outputs(["type=image", "type=oci,dest=x", "out"], annotations=texts)
+    for one in (image, archive):
+        assert one.image.annotations_for("linux/arm64").manifest == {"a": "b=c"}
+        assert one.image.annotations_for().index == {"org.x": "1,2"}
+        assert one.image.annotations_for("linux/arm64").manifest_descriptor == {"org.x": "1,2"}
+        assert one.image.annotations_for("linux/amd64").manifest_descriptor == {}
+    assert folder.image.annotations == {}
+    (kept,) = buildflags.outputs([], annotations=["a=b"])
+    assert (kept.type, kept.image.annotations_for().manifest) == ("image", {"a": "b"})
+    for wrong, message in [("a", "invalid annotation 'a', expected key=value"), ("layer:a=b", "unknown annotation type 'layer'")]:
+        with pytest.raises(UsageError) as error:
+            buildflags.outputs([], annotations=[wrong])
+        assert error.value.message == message
+    with pytest.raises(UsageError, match="annotations need an image to be on"):
+        buildflags.outputs(["out"], annotations=["a=b"])
+
+
+def test_flags_take_values_as_dockers_do() -> None:
+    plain = cli_build.plain_flags
+    assert plain(["build", "--push=true", "--pull=1", "--load=false", "--no-cache=F", "--target=true", "."]) == ["build", "--push", "--pull", "--target=true", "."]
+    assert plain(["build", "--push=maybe"]) == ["build", "--push=maybe"], "left to the library's own message"
+    assert plain(["build", "--", "--push=true"]) == ["build", "--", "--push=true"]
+    assert plain(["du", "--json=true"]) == ["du", "--json=true"]
+    told = [(get_args(one.annotation), one.default) for one in inspect.signature(cli_build.build, eval_str=True).parameters.values()]
+    defined = [str(info.default) for (kind, info), default in told if kind is bool and isinstance(info, OptionInfo) and default is False]
+    assert sorted(defined) == sorted(cli_build.FLAGS)
+
+
+# --- refused --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"cache_from": ["type=gha"]}, "remote caches are not supported yet (--cache-from)"),
+        ({"cache_to": ["type=inline"]}, "remote caches are not supported yet (--cache-to)"),
+        ({"provenance": "mode=max"}, "attestations are not supported yet (--provenance=mode=max)"),
+        ({"sbom": "true"}, "attestations are not supported yet (--sbom=true)"),
+        ({"attest": ["type=sbom"]}, "attestations are not supported yet (--attest=type=sbom)"),
+        ({"builder": "other"}, "there is no builder other"),
+    ],
+)
+def test_what_is_not_there_is_refused(given: dict[str, object], message: str) -> None:
+    with pytest.raises(DockcError) as error:
+        buildflags.refuse(**given)  # type: ignore[arg-type]
+    assert error.value.message == message
+
+
+def test_attestations_may_be_declined() -> None:
+    buildflags.refuse(provenance="false", sbom="false", attest=["type=provenance,disabled=true"])
+
+
+# --- asked ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def checked(folder: Path) -> Path:
+    (folder / "Dockerfile").write_text(CHECKED)
+    return folder
+
+
+def test_checks_in_buildkits_form(cli: Cli, checked: Path) -> None:
+    for arguments in (["--check"], ["--check=true"], ["--call=check"], ["--call", "lint"], ["--opt", "requestid=frontend.lint"]):
+        found = cli("build", ".", *arguments, status=1)
+        assert (found.text, found.stderr) == (FINDINGS, "")
+    (checked / "Dockerfile").write_text("FROM scratch\nCOPY a /a\n")
+    assert cli("build", "--check").text == "Check complete, no warnings found.\n"
+    (checked / "Dockerfile").write_text("FROM scratch as a\nRUNN x\n")
+    broken = cli("build", "--check", status=1)
+    assert broken.text.startswith("Check complete, 1 warning has been found!\n")
+    assert broken.stderr.endswith("error: dockerfile parse error on line 2: unknown instruction: RUNN (did you mean RUN?)\n")
+    found = json.loads(cli("build", "--call=check,format=json", status=1).text)
+    assert [one["ruleName"] for one in found["warnings"]] == ["FromAsCasing"]
+    assert found["buildError"] == {
+        "message": "dockerfile parse error on line 2: unknown instruction: RUNN (did you mean RUN?)",
+        "location": {"ranges": [{"start": {"line": 2}, "end": {"line": 2}}]},
+    }
+
+
+def test_outline_and_targets(cli: Cli, checked: Path) -> None:
+    assert cli("build", "--call=outline").text == "TARGET: two\n\nBUILD ARG   VALUE   DESCRIPTION\nV           1       \n\nSECRET   REQUIRED\ntok      true\n\n"
+    assert cli("build", "--call=outline", "--target=one").text == "TARGET: one\n\nBUILD ARG   VALUE   DESCRIPTION\nV           1       \n\n"
+    assert json.loads(cli("build", "--call=outline,format=json").text)["secrets"][0]["name"] == "tok"
+    assert cli("build", "--call=targets").text == "TARGET        DESCRIPTION\none           \ntwo (default) \n"
+    assert [one["name"] for one in json.loads(cli("build", "--call=targets,format=json").text)["targets"]] == ["one", "two"]
+    assert cli("build", "--call=outline", "--target=none", status=1).stderr.endswith('error: target stage "none" could not be found (did you mean one?)\n')
+    for call, message in [("summary", "unsupported request summary"), ("check,form=json", "invalid option form=json of --call")]:
+        assert cli("build", f"--call={call}", status=2).stderr.startswith(f"error: {message}\n")
+
+
+# --- standard input -------------------------------------------------------------------------------------
+
+
+def test_standard_input_is_one_thing_at_a_time(cli: Cli, folder: Path) -> None:
+    for arguments, stdin, message in [
+        (("-", "-f", "-"), b"", "can't use stdin for both build context and dockerfile"),
+        (("-", "-f", "x"), b"FROM scratch\n", "ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles"),
+        (("-",), b"\x28\xb5\x2f\xfd", "a context cannot be compressed by zstd"),
+    ]:
+        assert cli("build", "--call=targets", *arguments, stdin=stdin, status=2).stderr.startswith(f"error: {message}\n")
+    assert cli("build", "--call=targets", "-", stdin=b"FROM scratch AS a\n").text.endswith("a (default) \n")
+    assert b"COPY a /a" in cli("compile", "-", stdin=b"FROM scratch\nCOPY a /a\n").stdout
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("Dockerfile"))
+    refused = cli("compile", "-", stdin=raw.getvalue(), status=2)
+    assert refused.stderr.startswith("error: standard input holds an archive, no Dockerfile\n")
+    assert cli("compile", "-", "-f", "-", status=2).stderr.startswith("error: can't use stdin for both build context and dockerfile\n")
+
+
+def test_a_relative_file_of_a_remote_context_is_in_it(cli: Cli, folder: Path) -> None:
+    (folder / "Dockerfile").write_text("FROM scratch\n")
+    refused = cli("compile", "https://example.org/a.git", "-f", "Dockerfile", status=2)
+    assert refused.stderr.startswith("error: the Dockerfile of a remote context is not here\n")
+    cli("compile", "https://example.org/a.git", "-f", folder / "Dockerfile")
