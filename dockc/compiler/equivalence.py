@@ -17,7 +17,7 @@ from dockc.lean import Record
 from dockc.oci.platform import normalize, parse
 
 #: Fields that say where something stands or how it was spelled, not what it means.
-_LAYOUT = frozenset({"span", "name_span", "value_span", "lines", "code", "source", "comments", "orig_cmd", "warnings"})
+_LAYOUT = frozenset({"span", "name_span", "value_span", "lines", "code", "source", "comments", "orig_cmd", "as_word", "warnings"})
 _ROUNDS = 50
 
 

@@ -86,7 +86,7 @@ def _excerpt(source: Source, marks: list[tuple[Label, str]], width: int) -> list
         for label, sign in wanted[line]:
             begin, end = _columns(source, line, label.span)
             left = max(starts[min(begin, len(starts) - 1)] - moved, 0)
-            right = max(min(starts[min(end, len(starts) - 1)] - moved, max(len(text), left + 1)), left + 1)
+            right = max(min(starts[min(end, len(starts) - 1)] - moved, max(_cells(text), left + 1)), left + 1)
             last = source.lines_of(label.span)[1]
             note = f" {_printable(label.text)}" if label.text and line == last else ""
             out.append(f"{' ' * width} | {' ' * left}{sign * (right - left)}{note}")

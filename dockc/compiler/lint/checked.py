@@ -15,11 +15,15 @@ from dockc.lean import pattern
 _SUGGESTION = pattern(r" \(did you mean \$?(\w+)\?\)$")
 
 
+#: What `locate` gives for a finding that does not hold, by what can be seen in the file and BuildKit's check does not look at.
+DROPPED = Hit(Span(0, 0), "")
+
+
 class CheckRule(Rule):
     """A check of BuildKit's. `code` is its name there, which `# check=skip=` takes."""
 
     def locate(self, context: Context, finding: Finding) -> Hit | None:
-        """The exact words that a finding is about, and a fix; None leaves the finding as the compiler gave it."""
+        """The exact words that a finding is about, and a fix; None leaves the finding as the compiler gave it, `DROPPED` takes it back."""
         raise NotImplementedError
 
 
@@ -63,6 +67,11 @@ def quoted_part(message: str) -> str:
     return found[1] if found else ""
 
 
+def suggestion(finding: Finding) -> re.Match[str] | None:
+    """The name that a message proposes, as the group 1 of what it ends with."""
+    return _SUGGESTION.search(finding.message)
+
+
 def variable_hit(context: Context, finding: Finding, span: Span) -> Hit | None:
     """The use of the variable that a message names, within a stretch of text; with the name that was probably meant."""
     name = quoted_part(finding.message).removeprefix("$")
@@ -71,6 +80,6 @@ def variable_hit(context: Context, finding: Finding, span: Span) -> Hit | None:
     if found is None:
         return None
     place = Span(span.start + found.start(1), span.start + found.end(1))
-    meant = _SUGGESTION.search(finding.message)
+    meant = suggestion(finding)
     fix = replacing(f"Write {meant[1]}", place, meant[1], safe=False) if meant else None
     return Hit(place, finding.message, fix=fix)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import pairwise
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -13,8 +15,11 @@ from dockc.compiler.lint.joined import command
 from dockc.compiler.lint.shell.commands import Shell, read
 from dockc.compiler.request import Rejected
 from dockc.grammar.cst import CommentLine, File, InstructionNode
+from dockc.grammar.forms import json_string
+from dockc.grammar.heredoc import chomp, parse_opener
 from dockc.grammar.source import Source, Span
-from dockc.lean import Record
+from dockc.grammar.word import WordError
+from dockc.lean import Record, pattern
 
 I = TypeVar("I", bound=ast.Instruction)  # noqa: E741  the one instruction type of a call
 
@@ -76,6 +81,7 @@ class Script(Record):
         offsets: `(script offset, source offset)` where runs of equally placed characters begin; empty where the text does
             not stand in the source as it is (exec form), so that no fix can be made in it.
         onbuild: it is the trigger of an ONBUILD.
+        reader: the shell with its options that reads the heredoc which the script is, where the line names one; else "".
     """
 
     entry: Entry
@@ -83,6 +89,7 @@ class Script(Record):
     shell: Shell
     offsets: tuple[tuple[int, int], ...]
     onbuild: bool = False
+    reader: str = ""
 
     @property
     def exact(self) -> bool:
@@ -200,11 +207,81 @@ def script(entry: Entry, instruction: ast.ShellDependent | ast.Healthcheck) -> S
         return Script(entry, instruction, read(" ".join(words)), (), onbuild)
     text = words[0] if words else ""
     if isinstance(instruction, ast.Run) and instruction.files:
-        document = instruction.files[0]
-        if text.strip().startswith("<<"):
-            return Script(entry, instruction, read(document.data), ((0, document.span.start),), onbuild)
-        return Script(entry, instruction, read(f"{text}\n{document.data}{document.name}\n"), (), onbuild)
+        return _heredoc_script(entry, instruction, text, onbuild)
     return Script(entry, instruction, read(text), _offsets(entry.node, text), onbuild)
+
+
+def _heredoc_script(entry: Entry, run: ast.Run, text: str, onbuild: bool) -> Script:
+    """The body alone where it is what a shell runs; else the line with all its heredocs, as the shell gets them."""
+    reader = _reader(text) if len(run.files) == 1 else None
+    if reader is not None:
+        document = run.files[0]
+        data = chomp(document.data) if document.chomp else document.data
+        return Script(entry, run, read(data), _body_offsets(document, data, 0), onbuild, reader)
+    whole = text
+    offsets = list(_offsets(entry.node, text))
+    for document in run.files:
+        if offsets:
+            offsets += _body_offsets(document, document.data, len(whole) + 1)
+        whole += f"\n{document.data}{document.name}"
+    return Script(entry, run, read(f"{whole}\n"), tuple(offsets), onbuild)
+
+
+_READERS = frozenset(["sh", "bash", "dash", "ash", "ksh", "zsh"])
+
+
+def _reader(text: str) -> str | None:
+    """What reads a heredoc as a script: "" for the stage's shell, or a shell named on the line; None where the body is something else."""
+    openers: list[str] = []
+    rest: list[str] = []
+    for word in text.split():
+        try:
+            (openers if parse_opener(word) else rest).append(word)
+        except WordError:
+            return None
+    if len(openers) != 1:
+        return None
+    if not rest:
+        return ""
+    options = all(word[0] in "-+" or before[-1:] == "o" for before, word in pairwise(rest))
+    return " ".join(rest) if rest[0].rsplit("/", 1)[-1] in _READERS and options else None
+
+
+def _body_offsets(document: ast.InlineFile, data: str, at: int) -> tuple[tuple[int, int], ...]:
+    """Where the lines of a heredoc, which begins at `at` of the script, stand in the source; tabs may have been taken from their starts."""
+    if data == document.data:
+        return ((at, document.span.start),)
+    pairs, source = [], document.span.start
+    for line, whole in zip(data.splitlines(keepends=True), document.data.splitlines(keepends=True), strict=True):
+        pairs.append((at, source + len(whole) - len(line)))
+        at += len(line)
+        source += len(whole)
+    return tuple(pairs)
+
+
+def exec_script(entry: Entry, instruction: ast.ShellDependent | ast.Healthcheck) -> Script | None:
+    """The script in an exec form such as `["bash", "-c", "…"]`, where it stands in the source; its `reader` is the shell with its options."""
+    command = entry.node.commands[-1]
+    strings = [token for token in command.args if token.kind == "JSON_STRING"]
+    words = [json_string(token.value) for token in strings]
+    if not command.is_json or len(words) < 3 or words[0].rsplit("/", 1)[-1] not in _READERS:
+        return None
+    at = next((i for i, word in enumerate(words) if i and word[:1] not in {"-", "+"} and words[i - 1][-1:] != "o"), 0)
+    if not at or not any(word.startswith("-") and word.endswith("c") for word in words[1:at]):
+        return None
+    raw, size = strings[at].value, 0
+    pairs: list[tuple[int, int]] = []
+    for piece in _PIECES.finditer(raw, 1, len(raw) - 1):
+        place = entry.node.logical.source_offset(strings[at].start + piece.start())
+        if not pairs or place - pairs[-1][1] != size - pairs[-1][0]:
+            pairs.append((size, place))
+        size += len(json_string(f'"{piece[0]}"'))
+    onbuild = isinstance(entry.instruction, ast.Onbuild)
+    return Script(entry, instruction, read(words[at]), tuple(pairs), onbuild, " ".join(words[:at]))
+
+
+#: Characters of a JSON string: surrogate pairs, escapes, and plain ones.
+_PIECES = pattern(r"(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[0-9a-fA-F]{4}|\\.|[^\\]", re.DOTALL)
 
 
 def _offsets(node: InstructionNode, text: str) -> tuple[tuple[int, int], ...]:

@@ -28,10 +28,12 @@ class CommandRule(Rule):
     Class attributes:
         message: what is said.
         triggers: whether commands behind ONBUILD count.
+        parity: while a file is checked, whether a peer's findings are wanted.
     """
 
     message: ClassVar[str]
     triggers: ClassVar[bool] = True
+    parity = False
 
     def offends(self, command: Command, script: Script) -> bool:
         """Whether the command is what the rule is about."""
@@ -47,6 +49,7 @@ class CommandRule(Rule):
 
     def check(self, context: Context) -> Iterator[Hit]:
         """One hit a command; one a RUN where a peer's findings are wanted."""
+        self.parity = context.parity
         for script in context.runs:
             if (script.onbuild and not self.triggers) or self.excuses(script, context):
                 continue
@@ -58,6 +61,13 @@ class CommandRule(Rule):
             for command in found:
                 fix = self.mend(command, script) if script.exact else None
                 yield Hit(script.span(command.start, command.end), self.message, fix=fix)
+
+
+def hit_at(context: Context, script: Script, command: Command, message: str) -> Hit:
+    """A hit at a command; at the whole RUN where a peer's findings are wanted."""
+    if context.parity:
+        return Hit(script.instruction.span, message, script.entry.node.lines)
+    return Hit(script.span(command.start, command.end), message)
 
 
 class InstallRule(CommandRule):

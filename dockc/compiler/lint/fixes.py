@@ -4,16 +4,18 @@
 
 A fix is atomic. Those that overlap wait for a later round. A safe fix is believed only when every stage compiles to the same operations
 and the same image config before and after, or differs in just what its rule declares (`Rule.changes`); otherwise it is refused, and the
-result says so. Unsafe fixes are applied on demand; they must leave a file that parses as well as before.
+result says so. Where a base image is named by a build argument without default, both are compiled with a made-up value of it. Unsafe fixes are applied on demand; they must leave a file that parses as well as before.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
+from dockc.compiler.ast import Dockerfile
 from dockc.compiler.compile import Front, compile, read
 from dockc.compiler.equivalence import same_tree
 from dockc.compiler.lint.compiled import PLATFORM, made_up
@@ -174,6 +176,8 @@ def proven(before: Front, after: Front, changes: Iterable[str] = ("",)) -> bool:
     for platform in map(parse, platforms):
         for index in range(len(one.stages)):
             first, second = _product(before, index, platform), _product(after, index, platform)
+            if isinstance(first, str) and isinstance(second, str) and (wanted := _demanded(one)):
+                first, second = _product(before, index, platform, wanted), _product(after, index, platform, wanted)
             if isinstance(first, str) or isinstance(second, str):
                 return False
             if not _alike(first, second, names):
@@ -211,10 +215,17 @@ def _targeted(front: Front, index: int) -> tuple[Front, str]:
     return read(Source.from_text(text, front.source.name)), ""
 
 
-def _product(front: Front, index: int, platform: Platform) -> _Product | str:
+def _demanded(dockerfile: Dockerfile) -> dict[str, str]:
+    """Values for build arguments without which no base image has a name: those before the first FROM that have no default."""
+    names = [pair.key.text for arg in dockerfile.meta_args for pair in arg.pairs if pair.value is None]
+    known = {"platform": PLATFORM, "os": "linux", "arch": "amd64"}
+    return {name: next((value for end, value in known.items() if name.lower().endswith(end)), "any") for name in names}
+
+
+def _product(front: Front, index: int, platform: Platform, build_args: Mapping[str, str] = MappingProxyType({})) -> _Product | str:
     """What a stage compiles to with made-up base images, or why it does not."""
     front, target = _targeted(front, index)
-    options = CompileOptions(target=target, build_platforms=(normalize(platform),))
+    options = CompileOptions(target=target, build_platforms=(normalize(platform),), build_args=build_args)
     answers = Answers()
     for _ in range(_QUESTIONS):
         try:

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from dockc.compiler import ast
 from dockc.compiler.lint.context import Context, Script
 from dockc.compiler.lint.families import alias, image
+from dockc.compiler.lint.shell.commands import Command
 from dockc.lean import pattern
 
 _VERSION = pattern(r"[0-9A-Za-z.~^_:+]*")
 
 
-def unpinned_runs(context: Context, programs: tuple[str, ...], groups: tuple[str, ...]) -> Iterator[Script]:
-    """Scripts in which one of the programs installs a package or module without a version.
+def unpinned_runs(context: Context, programs: tuple[str, ...], groups: tuple[str, ...]) -> Iterator[tuple[Script, Command]]:
+    """Scripts in which one of the programs installs a package or module without a version, and the first command that does.
 
     Args:
         context: the file.
@@ -28,7 +29,7 @@ def unpinned_runs(context: Context, programs: tuple[str, ...], groups: tuple[str
             words = [w for w in command.words if w not in {"install", "module"}]
             if command.has_argument("module"):
                 if not all(":" in word for word in words):
-                    yield script
+                    yield script, command
                     break
                 continue
             if command.has_argument(*groups):
@@ -36,7 +37,7 @@ def unpinned_runs(context: Context, programs: tuple[str, ...], groups: tuple[str
             if known is None and any("$" in word for word in words):
                 known = _variables(context, script)
             if not all(_pinned(word, known or set()) for word in words):
-                yield script
+                yield script, command
                 break
 
 

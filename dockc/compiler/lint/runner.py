@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from dockc.compiler.compile import Front, read
 from dockc.compiler.lint import pragmas as pragma_comments
+from dockc.compiler.lint.checked import DROPPED
 from dockc.compiler.lint.compiled import check
 from dockc.compiler.lint.context import Context
 from dockc.compiler.lint.finding import FileReport, Finding
@@ -108,7 +109,7 @@ class _Run:
         strict = error is not None and error.message.startswith(_VIOLATION) and self.options.profile == "dockc"
         for warning in result.warnings:
             lines = (warning.lines[0], warning.lines[-1]) if warning.lines else (1, 1)
-            yield self.enriched(
+            found = self.enriched(
                 Finding(
                     code=warning.rule,
                     message=warning.message,
@@ -119,6 +120,8 @@ class _Run:
                     description=warning.description,
                 )
             )
+            if found is not None:
+                yield found
         if error is None or strict or (self.options.profile == "dockc" and self.front.result.diagnostics):
             return  # syntax errors have been reported with more detail
         self.stopped = True
@@ -223,8 +226,11 @@ class _Run:
             description=rule.summary,
         )
 
-    def enriched(self, finding: Finding) -> Finding:
-        """A check's finding with the exact words and the fix that its rule knows."""
+    def enriched(self, finding: Finding) -> Finding | None:
+        """A check's finding with the exact words and the fix that its rule knows; None where the rule takes it back.
+
+        What ends the build, by `# check=error=true`, is never taken back nor made milder.
+        """
         if finding.code not in self.order:
             return finding
         rule = get_rule(finding.code)
@@ -232,13 +238,16 @@ class _Run:
         if self.options.profile != "dockc" or locate is None:
             return finding
         hit: Hit | None = locate(self.context, finding)
+        fatal = finding.severity is Severity.ERROR
+        if hit is DROPPED:
+            return finding if fatal else None
         if hit is None:
             return finding
         return Finding(
             code=finding.code,
             name=rule.name,
-            message=finding.message,
-            severity=finding.severity if finding.severity is Severity.ERROR else rule.severity or finding.severity,
+            message=hit.message,
+            severity=finding.severity if fatal else hit.severity or rule.severity or finding.severity,
             span=hit.span,
             lines=finding.lines,
             column=self.source.position(hit.span.start).column + 1,

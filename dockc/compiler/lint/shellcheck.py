@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dockc.compiler import ast
-from dockc.compiler.lint.context import Context, Entry, Script, script
+from dockc.compiler.lint.bases import Base, bases
+from dockc.compiler.lint.context import Context, Entry, Script, exec_script, script
 from dockc.compiler.lint.families import alias, image
 from dockc.compiler.lint.finding import Finding
 from dockc.grammar.diagnostic import Severity
@@ -248,6 +249,7 @@ def _offset(starts: Sequence[int], line: int, column: int) -> int:
 def _own_jobs(context: Context, pragmas: Pragmas) -> Iterator[_Job]:
     """Scripts of RUN, CMD, ENTRYPOINT and HEALTHCHECK, also behind ONBUILD."""
     states = _States(parity=False)
+    below = bases(context)
     events = [*_events(context, pragmas, triggers=False), *_events(context, pragmas, triggers=True)]
     for _, item in sorted(events, key=lambda event: event[0]):
         if isinstance(item, str):
@@ -258,14 +260,29 @@ def _own_jobs(context: Context, pragmas: Pragmas) -> Iterator[_Job]:
         found = _script(entry, instruction)
         if found is None or not found.shell.text.strip():
             continue
-        words = states.now.name.split()
-        shell = _interpreter(found.shell.text) or (words[0] if words else "/bin/sh")
-        name = shell.rsplit("/", 1)[-1].rsplit("\\", 1)[-1]
-        if name not in _SHELLS:
+        base = below[entry.stage] if 0 <= entry.stage < len(below) else Base("", ())
+        own = _interpreter(found.shell.text) or found.reader
+        shell = own or states.now.name
+        if not own and states.now.name == _DEFAULT and (base.windows or context.file.escape == "`"):
+            continue
+        dialect = _dialect(shell.split()[0] if shell.split() else "/bin/sh", base.shell)
+        if dialect is None:
             continue
         names = frozenset(n for n in states.now.names if _NAME.fullmatch(n))
-        head = _Shell(states.now.name, names).head(f"/bin/{name if name != 'busybox' else 'sh'}")
+        head = _Shell(states.now.name, names).head(dialect)
         yield _Job(head + found.shell.text, head.count("\n"), entry, found)
+
+
+def _dialect(shell: str, base: str) -> str | None:
+    """The `#!` that tells ShellCheck which shell it is; `sh` is what it is in the base image, where that is known. None for no POSIX shell."""
+    name = shell.rsplit("/", 1)[-1].rsplit("\\", 1)[-1]
+    if name not in _SHELLS:
+        return None
+    if name == "busybox" or (name in {"sh", "ash"} and base == "busybox"):
+        return "/bin/busybox sh"
+    if name == "sh" and base:
+        return f"/bin/{base}"
+    return f"/bin/{name}"
 
 
 def _interpreter(text: str) -> str:
@@ -279,14 +296,14 @@ def _interpreter(text: str) -> str:
 
 
 def _script(entry: Entry, instruction: ast.Instruction) -> Script | None:
-    """The shell-form script of an instruction, where it stands in the source as it is."""
+    """The script of an instruction, in the shell form or handed to a shell in the exec form, where it stands in the source."""
     if isinstance(instruction, ast.ShellDependent):
-        if not instruction.prepend_shell:
-            return None
-    elif not isinstance(instruction, ast.Healthcheck) or instruction.test[0] != "CMD-SHELL":
+        found = script(entry, instruction) if instruction.prepend_shell else exec_script(entry, instruction)
+    elif isinstance(instruction, ast.Healthcheck):
+        found = script(entry, instruction) if instruction.test[0] == "CMD-SHELL" else exec_script(entry, instruction)
+    else:
         return None
-    found = script(entry, instruction)
-    return found if found.exact else None
+    return found if found is not None and found.exact else None
 
 
 # --- the checker's answers

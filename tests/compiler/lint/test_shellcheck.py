@@ -95,6 +95,60 @@ def test_findings_stand_at_the_exact_words_across_continuations() -> None:
     assert [text[f.span.start : f.span.end] for f in findings] == ["$THREE", "$YY", "$ZZ"]
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("RUN <<-EOF\n\tset -e\n\t\tls $XX\n\tEOF", ["$XX"]),
+        ("RUN <<EOF bash -e\nls $YY\nEOF", ["$YY"]),
+        ("RUN cat <<A $ZZ && cat <<B $WW\nq\nA\nr\nB", ["$ZZ", "$WW"]),
+        ('CMD ["sh", "-c", "echo \\"x\\" && ls $QQ \\u00e9\\ud83d\\ude00 $RR"]', ["$QQ", "$RR"]),
+        ('ENTRYPOINT ["/bin/bash", "-euo", "pipefail", "-c", "ls $PP", "--"]', ["$PP"]),
+        ('HEALTHCHECK CMD ["bash","-c","ls $HH"]', ["$HH"]),
+        ('ONBUILD CMD ["sh", "-ec", "ls $OO"]', ["$OO"]),
+        ("ONBUILD RUN \\\n  # c\n\n  ls \\\n  $NN", ["$NN"]),
+        ("RUN ls \U0001f600 $EE", ["$EE"]),
+        ("RUN ls \\\r\n $CR\r", ["$CR"]),
+    ],
+)
+def test_findings_stand_at_the_exact_words_in_every_form(text: str, words: list[str]) -> None:
+    text = f"FROM a:1\n{text}\n"
+    assert [text[f.span.start : f.span.end] for f in found(text) if f.code == "SC2086"] == words
+
+
+def test_a_heredoc_that_a_program_reads_is_no_script() -> None:
+    (script,) = scripts("FROM a:1\nRUN python3 <<EOF\nprint(1)\nEOF\n")
+    assert script.endswith("python3 <<EOF\nprint(1)\nEOF\n")
+
+
+@pytest.mark.parametrize(
+    ("base", "first"),
+    [
+        ("alpine:3", "#!/bin/busybox sh"),
+        ("node:22-alpine", "#!/bin/busybox sh"),
+        ("python:3.13-slim", "#!/bin/dash"),
+        ("registry.example.org/fedora:40", "#!/bin/bash"),
+        ("example.org/tool:1", "#!/bin/sh"),
+    ],
+)
+def test_sh_is_what_the_base_image_has_for_it(base: str, first: str) -> None:
+    (script,) = scripts(f"FROM {base} AS b\nFROM b\nRUN x\n")
+    assert script.partition("\n")[0] == first
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM mcr.microsoft.com/windows/servercore:ltsc2022\nRUN x\n",
+        "FROM mcr.microsoft.com/windows/nanoserver:1809 AS a\nFROM a\nRUN x\n",
+        "# escape=`\nFROM tools\nRUN x\n",
+        "FROM --platform=windows/amd64 tools\nRUN x\n",
+    ],
+)
+def test_windows_has_no_shell_to_check(text: str) -> None:
+    assert scripts(text) == []
+    assert len(scripts(text.replace("RUN", 'SHELL ["bash", "-c"]\nRUN'))) == 1
+
+
 def test_of_each_run_hadolint_keeps_the_last_finding_on_the_first_line() -> None:
     findings = found('FROM a:1\nRUN ls $A && \\\n  [ "x" == "$B" ]\n', "hadolint")
     assert [(f.code, f.line, f.column) for f in findings] == [("SC3014", 2, 1)]

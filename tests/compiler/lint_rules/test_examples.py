@@ -19,6 +19,7 @@ from dockc.compiler.lint.rule import Rule
 from dockc.compiler.lint.runner import lint_source
 from dockc.grammar.diagnostic import Severity
 from dockc.grammar.source import Source
+from dockc.lean import replace
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "lint"
 
@@ -103,20 +104,38 @@ def test_names_and_codes_are_unique() -> None:
     assert len({rule.name for rule in all_rules()}) == len(codes()) == len(set(codes()))
 
 
-@pytest.mark.parametrize("code", codes())
-def test_report_of_the_bad_example(code: str, request: pytest.FixtureRequest) -> None:
-    """The rendered findings, in a file a rule; `--snapshot-update` writes it."""
+def _golden(code: str) -> str:
+    """The three sides of a rule: what it reports, what becomes of that, and what it does not report."""
     rule = get_rule(code)
     chosen = options(code)
-    report = lint_source(Source.from_text(rule.bad), chosen)
-    text = render([report]) or "(said by its twin)\n"
-    fixed = fix_source(Source.from_text(rule.bad), chosen, unsafe=True)
+    bad, good = Source.from_text(rule.bad), Source.from_text(rule.good)
+    text = render([lint_source(bad, chosen)])
+    if not text:  # its twin has said it
+        text = "(in hadolint's profile)\n" + render([lint_source(bad, replace(chosen, profile="hadolint"))])
+    fixed = fix_source(bad, chosen, unsafe=True)
     text += f"\n--- after its fix\n{fixed.text}" if fixed.applied else ""
+    left = [f for f in lint_source(good, chosen).findings if f.code == code]
+    return f"{text}\n--- not reported{'!' * len(left)}\n{good.text}"
+
+
+@pytest.mark.parametrize("code", codes())
+def test_report_of_the_bad_example(code: str, request: pytest.FixtureRequest) -> None:
+    """Firing, fix and not firing, in a file a rule; `--snapshot-update` writes it."""
+    text = _golden(code)
     file = GOLDEN / f"{code}.txt"
     if request.config.getoption("update_snapshots", default=False):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     assert file.read_text() == text
+
+
+def test_every_rule_has_its_golden_file_and_no_file_is_left_over() -> None:
+    assert {file.stem for file in GOLDEN.glob("*.txt")} == set(codes())
+    for rule in all_rules():
+        text = (GOLDEN / f"{rule.code}.txt").read_text()
+        assert f"[{rule.code}]" in text, rule.code
+        assert text.endswith(f"\n--- not reported\n{rule.good}"), rule.code
+        assert ("\n--- after its fix\n" in text) == bool(rule.fixable), rule.code
 
 
 def test_table_knows_which_rules_need_not_be_loaded() -> None:

@@ -39,7 +39,8 @@ class ApkNoCache(CommandRule):
 
     def offends(self, command: Command, script: Script) -> bool:
         """See the class."""
-        return command.name == "apk" and command.has_argument("add") and not command.has_flag("no-cache")
+        kept = ("no-cache",) if self.parity else ("no-cache", "no-network")  # without a network there is no index to fetch
+        return command.name == "apk" and command.has_argument("add") and not command.has_flag(*kept)
 
     def mend(self, command: Command, script: Script) -> Fix | None:
         """Adds the flag after `add`."""

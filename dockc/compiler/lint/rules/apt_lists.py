@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from dockc.compiler import ast
 from dockc.compiler.lint.context import Context, Script
-from dockc.compiler.lint.families import alias, caches, image, same_from
+from dockc.compiler.lint.families import alias, caches, hit_at, image, same_from
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 from dockc.compiler.lint.shell.commands import Command
+from dockc.lean import pattern
 
 _MESSAGE = "Delete the apt lists (/var/lib/apt/lists) after installing something"
 
@@ -22,7 +23,7 @@ class AptLists(Rule):
 
     ## Known problems
 
-    hadolint takes any `rm -rf` for a clean-up; dockc's own profile wants the lists' path.
+    hadolint takes any `rm -rf` for a clean-up; dockc's own profile wants the lists' path, or `apt-get dist-clean`.
     """
 
     code = "DL3009"
@@ -51,13 +52,13 @@ class AptLists(Rule):
             last = stage is current or (stage is not None and current is not None and same_from(stage, current))
             feeds = stage is not None and alias(stage) and alias(stage) in bases
             if last or feeds or (script.onbuild and context.parity):
-                yield Hit(script.instruction.span, _MESSAGE, script.entry.node.lines)
+                yield hit_at(context, script, next(c for c in script.shell.commands if _updates(c)), _MESSAGE)
 
     def forgets(self, script: Script, context: Context) -> bool:
         """Whether a script leaves lists behind."""
         if not any(_updates(c) for c in script.shell.commands):
             return False
-        if any(_cleans(c, context) for c in script.shell.commands):
+        if any(_cleans(c, script, context) for c in script.shell.commands):
             return False
         run = script.instruction
         if caches(run, "/var/lib/apt/lists"):
@@ -69,9 +70,13 @@ def _updates(command: Command) -> bool:
     return command.name in {"apt", "apt-get", "aptitude"} and command.has_argument("update")
 
 
-def _cleans(command: Command, context: Context) -> bool:
-    if command.name != "rm":
-        return False
+def _cleans(command: Command, script: Script, context: Context) -> bool:
     if context.parity:
-        return command.has_argument("-rf", "/var/lib/apt/lists/*")
-    return any(a.text.startswith("/var/lib/apt") for a in command.arguments)
+        return command.name == "rm" and command.has_argument("-rf", "/var/lib/apt/lists/*")
+    if command.name in {"apt", "apt-get"}:
+        return command.has_argument("dist-clean", "distclean")
+    # As written: `/var/lib/{apt,cache}` has no text of its own.
+    return command.name in {"rm", "find"} and any(_LISTS.match(script.shell.text[a.start : a.end]) for a in command.arguments)
+
+
+_LISTS = pattern(r"[\"']?/var/lib/(\{[^}]*)?apt")

@@ -16,6 +16,10 @@ class CopyFromUnknown(Rule):
     ## Why
 
     A name that is no stage is taken for an image; a typo then pulls whatever is published under it.
+
+    ## Known problems
+
+    hadolint reports every image without a tag; dockc's own profile leaves out what has a `/` in it and so cannot be a stage.
     """
 
     code = "DL3022"
@@ -51,4 +55,4 @@ class CopyFromUnknown(Rule):
 
 
 def _known(source: str, names: set[str]) -> bool:
-    return "@" in source or "$" in source or source.lower() in {name.lower() for name in names}
+    return any(sign in source for sign in "@$/") or source.lower() in {name.lower() for name in names}

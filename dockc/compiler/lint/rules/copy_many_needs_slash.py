@@ -43,7 +43,7 @@ class CopyManyNeedsSlash(Rule):
             if (
                 len(copy.sources) + len(copy.contents) < 2
                 or dest.endswith("/")
-                or (not context.parity and dest in {".", ".."})
+                or (not context.parity and (dest in {".", ".."} or dest.endswith("\\")))
             ):
                 continue
             end = copy.dest.span.end

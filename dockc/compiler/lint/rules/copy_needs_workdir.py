@@ -29,13 +29,15 @@ class CopyNeedsWorkdir(Rule):
 
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
-        settled: set[str] = set()
+        settled: set[str] = {"scratch"} if not context.parity else set()  # from nothing, `.` is `/`
         current = ""
         for entry in context.entries:
             found = entry.instruction
             if isinstance(found, ast.From):
                 base = image(found.base.text).name
                 current = alias(found) or base
+                if not context.parity:
+                    base, current = base.lower(), alias(found).lower() or f" {entry.index}"
                 if base in settled:
                     settled.add(current)
                 else:

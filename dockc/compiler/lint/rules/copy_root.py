@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.compiler import ast
-from dockc.compiler.lint.context import Context
-from dockc.compiler.lint.families import unquoted
+from dockc.compiler.lint.bases import bases
+from dockc.compiler.lint.context import Context, Entry
+from dockc.compiler.lint.families import alias, unquoted
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 
 
@@ -16,6 +17,11 @@ class CopyRoot(Rule):
     ## Why
 
     It copies everything there is, what the stage left behind included. To flatten an image, say so with `FROM scratch`, or copy what is needed.
+
+    ## Known problems
+
+    hadolint reports every such copy. dockc's own profile leaves out what is made to be laid over a file system: an image, and a stage that
+    began with `FROM scratch`.
     """
 
     code = "DL3067"
@@ -24,12 +30,11 @@ class CopyRoot(Rule):
     severity = Severity.WARNING
     hadolint_severity = Severity.WARNING
     equivalents = ("hadolint:DL3067",)
-    bad = "FROM debian:12 AS a\nFROM debian:12\nCOPY --from=a / /\n"
-    good = "FROM debian:12 AS a\nFROM debian:12\nCOPY --from=a /out /\n"
+    bad = "FROM debian:12 AS a\nRUN make\nFROM debian:12\nCOPY --from=a / /\n"
+    good = "FROM debian:12 AS a\nRUN make\nFROM debian:12\nCOPY --from=a /out /\n"
 
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
-        stages = list(context.stages)
         for entry, copy in context.all(ast.Copy):
             if (
                 not copy.from_.text
@@ -37,7 +42,18 @@ class CopyRoot(Rule):
                 or all(unquoted(s.text) != "/" for s in copy.sources)
             ):
                 continue
-            from_ = stages[entry.stage][0].instruction if 0 <= entry.stage < len(stages) else None
-            if not context.parity and isinstance(from_, ast.From) and from_.base.text == "scratch":
+            if not context.parity and _overlays(context, entry, unquoted(copy.from_.text)):
                 continue
             yield Hit(copy.span, "Do not copy an entire filesystem from another stage", entry.node.lines)
+
+
+def _overlays(context: Context, entry: Entry, source: str) -> bool:
+    """Whether a copy flattens something into an empty stage, or adds something made for it: an image, or a stage that began empty."""
+    below = bases(context)
+    if 0 <= entry.stage < len(below) and below[entry.stage].image == "scratch":
+        return True
+    names = [alias(stage[0].instruction).lower() if isinstance(stage[0].instruction, ast.From) else "" for stage in context.stages]
+    index = int(source) if source.isdecimal() else next((i for i, name in enumerate(names) if name == source.lower()), -1)
+    if not 0 <= index < len(below) or below[index].image == "scratch":
+        return True
+    return len(below[index].stages) == 1 and len(context.stages[index]) == 1  # another name for an image

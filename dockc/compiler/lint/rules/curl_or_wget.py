@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.compiler.lint.context import Context
+from dockc.compiler.lint.families import hit_at
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 
 
@@ -35,7 +36,10 @@ class CurlOrWget(Rule):
                     continue
                 if script.entry.stage != stage:
                     stage, seen = script.entry.stage, set()
-                used = {c.name for c in script.shell.commands} & {"curl", "wget"}
-                seen |= used
-                if used and len(seen) == 2:
-                    yield Hit(script.instruction.span, "Either use Wget or Curl but not both", script.entry.node.lines)
+                second = None
+                for command in script.shell.commands:
+                    if command.name in {"curl", "wget"}:
+                        seen.add(command.name)
+                        second = second or (command if len(seen) == 2 else None)
+                if second is not None:
+                    yield hit_at(context, script, second, "Either use Wget or Curl but not both")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.compiler.lint.context import Context
-from dockc.compiler.lint.families import caches
+from dockc.compiler.lint.families import caches, hit_at
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 from dockc.compiler.lint.shell.commands import Command
 
@@ -32,15 +32,17 @@ class DnfClean(Rule):
         for script in context.runs:
             if caches(script.instruction, "/var/cache/libdnf5", ".cache/libdnf5"):
                 continue
-            if any(_forgets(script.shell.commands, program) for program in ("dnf", "microdnf")):
-                yield Hit(script.instruction.span, _MESSAGE, script.entry.node.lines)
+            forgotten = (_forgotten(script.shell.commands, program) for program in ("dnf", "microdnf"))
+            if (command := next(filter(None, forgotten), None)) is not None:
+                yield hit_at(context, script, command, _MESSAGE)
 
 
 _INSTALLS = ("install", "in", "upgrade", "up", "upgrade-minimal", "up-min", "reinstall", "rei")
 _MESSAGE = "`dnf clean all` missing after dnf command."
 
 
-def _forgets(commands: tuple[Command, ...], program: str) -> bool:
+def _forgotten(commands: tuple[Command, ...], program: str) -> Command | None:
+    """The first install that nothing is cleaned up behind."""
     installs = [i for i, c in enumerate(commands) if c.name == program and c.has_argument(*_INSTALLS)]
     cleans = [
         i
@@ -48,4 +50,4 @@ def _forgets(commands: tuple[Command, ...], program: str) -> bool:
         if (c.name == program and c.has_argument("clean", "all"))
         or (c.name == "rm" and c.has_argument("-rf", "/var/cache/libdnf5*"))
     ]
-    return bool(installs) and not (cleans and installs[0] < cleans[0])
+    return commands[installs[0]] if installs and not (cleans and installs[0] < cleans[0]) else None

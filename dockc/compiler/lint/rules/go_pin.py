@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.compiler.lint.context import Context
+from dockc.compiler.lint.families import hit_at
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 from dockc.compiler.lint.shell.commands import Command
 
@@ -30,20 +31,27 @@ class GoPin(Rule):
         """See the class."""
         for script in context.runs:
             packages = _run(script.shell.commands) or _installed(script.shell.commands)
-            if not all(_pinned(package) for package in packages):
-                message = "Pin versions in go. Instead of `go install <package>` use `go install <package>@<version>`"
-                yield Hit(script.instruction.span, message, script.entry.node.lines)
+            if not context.parity:
+                # Both, and files of the build itself are no packages.
+                packages = [*_run(script.shell.commands), *_installed(script.shell.commands)]
+                packages = [(command, package) for command, package in packages if not package.endswith(".go")]
+            unpinned = next((command for command, package in packages if not _pinned(package)), None)
+            if unpinned is not None:
+                yield hit_at(context, script, unpinned, _MESSAGE)
 
 
-def _run(commands: tuple[Command, ...]) -> list[str]:
+_MESSAGE = "Pin versions in go. Instead of `go install <package>` use `go install <package>@<version>`"
+
+
+def _run(commands: tuple[Command, ...]) -> list[tuple[Command, str]]:
     # What comes after the package are arguments of the Go program.
-    calls = (c.words for c in commands if c.name == "go" and c.has_argument("run"))
-    return [word for words in calls for word in words[:2] if word != "run"]
+    calls = (c for c in commands if c.name == "go" and c.has_argument("run"))
+    return [(call, word) for call in calls for word in call.words[:2] if word != "run"]
 
 
-def _installed(commands: tuple[Command, ...]) -> list[str]:
-    calls = (c.words for c in commands if c.name == "go" and c.has_argument("install", "get"))
-    return [word for words in calls for word in words if word not in {"install", "get", "tool"}]
+def _installed(commands: tuple[Command, ...]) -> list[tuple[Command, str]]:
+    calls = (c for c in commands if c.name == "go" and c.has_argument("install", "get"))
+    return [(call, word) for call in calls for word in call.words if word not in {"install", "get", "tool"}]
 
 
 def _pinned(package: str) -> bool:

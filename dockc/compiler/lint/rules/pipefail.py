@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.compiler import ast
-from dockc.compiler.lint.context import Context
+from dockc.compiler.lint.context import Context, Script
 from dockc.compiler.lint.rule import Hit, Rule, Severity
-from dockc.compiler.lint.shell.commands import read
+from dockc.compiler.lint.shell import ast as shell
+from dockc.compiler.lint.shell.commands import literal, read
 
 
 class Pipefail(Rule):
@@ -16,6 +17,10 @@ class Pipefail(Rule):
     ## Why
 
     Of `a | b` only `b`'s status counts: when `a` fails, the build goes on with what it did not make.
+
+    ## Known problems
+
+    hadolint reports every pipe. dockc's own profile leaves out those that only print something (`echo … | sha256sum -c`).
 
     ## See also
 
@@ -43,14 +48,31 @@ class Pipefail(Rule):
                 safe = found.shell[:1] != () and _stops(found.shell)
             elif not safe and id(entry) in scripts:
                 script = scripts[id(entry)]
-                own = any(c.name == "set" and c.has_argument("pipefail") for c in script.shell.commands)
-                if script.shell.pipes and (context.parity or not own):
-                    message = (
-                        "Set the SHELL option -o pipefail before RUN with a pipe in it. If you are using /bin/sh in an alpine image or "
-                        "if your shell is symlinked to busybox then consider explicitly setting your SHELL to /bin/ash, or disable "
-                        "this check"
-                    )
-                    yield Hit(script.instruction.span, message, entry.node.lines)
+                if not script.shell.pipes:
+                    continue
+                if context.parity:
+                    yield Hit(script.instruction.span, _MESSAGE, entry.node.lines)
+                elif (found_at := _unguarded(script)) is not None:
+                    yield Hit(script.span(found_at.start, found_at.end), _MESSAGE)
+
+
+_MESSAGE = (
+    "Set the SHELL option -o pipefail before RUN with a pipe in it. If you are using /bin/sh in an alpine image or "
+    "if your shell is symlinked to busybox then consider explicitly setting your SHELL to /bin/ash, or disable "
+    "this check"
+)
+
+
+def _unguarded(script: Script) -> shell.Pipeline | None:
+    """The first pipe in which a failure would go unseen; what only prints cannot fail, and `yes` is meant to be cut off."""
+    if any(c.name == "set" and c.has_argument("pipefail") for c in script.shell.commands) or "pipefail" in script.reader:
+        return None
+    return next((p for p in script.shell.pipelines if not all(map(_prints, p.commands[:-1]))), None)
+
+
+def _prints(node: shell.Node) -> bool:
+    first = node.words[0] if isinstance(node, shell.Simple) and node.words else None
+    return isinstance(first, shell.Word) and literal(first) in {"echo", "printf", "yes", "true", ":"}
 
 
 def _stops(shell: tuple[str, ...]) -> bool:

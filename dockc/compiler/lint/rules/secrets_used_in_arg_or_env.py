@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from dockc.compiler import ast
-from dockc.compiler.lint.checked import CheckRule, instruction_at, quoted_part
+from dockc.compiler.lint.checked import DROPPED, CheckRule, instruction_at, quoted_part
 from dockc.compiler.lint.context import Context
 from dockc.compiler.lint.finding import Finding
 from dockc.compiler.lint.rule import Hit, Severity
+from dockc.lean import pattern
 
 
 class SecretsUsedInArgOrEnv(CheckRule):
@@ -15,6 +18,11 @@ class SecretsUsedInArgOrEnv(CheckRule):
     ## Why
 
     Values of ENV are in the image's config, those of ARG in its history and build record. Whoever has the image reads them. `RUN --mount=type=secret` leaves nothing behind.
+
+    ## Known problems
+
+    BuildKit looks at names alone. dockc's own profile takes a finding back where the value in the file cannot be a secret: a URL without
+    credentials, a path, a key's fingerprint, yes or no.
     """
 
     code = "SecretsUsedInArgOrEnv"
@@ -32,5 +40,20 @@ class SecretsUsedInArgOrEnv(CheckRule):
         if not isinstance(found, (ast.Arg, ast.Env)):
             return None
         name = quoted_part(finding.message)
+        if any(pair.key.text == name and _public(name, pair.value) for pair in found.pairs):
+            return DROPPED
         span = next((pair.key.span for pair in found.pairs if pair.key.text == name), found.span)
         return Hit(span, finding.message, help="Use RUN --mount=type=secret.")
+
+
+def _public(name: str, value: ast.Word | None) -> bool:
+    """Whether a value can be read by anybody, whatever it is called."""
+    if value is None:
+        return False
+    text = value.text.strip("\"'")
+    return _NOT_SECRET.fullmatch(text) is not None or (_SIGNER.search(name) is not None and _FINGERPRINT.fullmatch(text) is not None)
+
+
+_NOT_SECRET = pattern(r"https?://[^@\s]+|(\$\{?\w+\}?)?(/[\w.${}-]+)+/?|true|false|yes|no|on|off|0|1", re.IGNORECASE)
+_SIGNER = pattern(r"GPG|PGP|APT|RPM|SIGN|KEYRING|FINGERPRINT", re.IGNORECASE)
+_FINGERPRINT = pattern(r"((0x)?[0-9A-F]{8,64}[\s,;]*)+", re.IGNORECASE)

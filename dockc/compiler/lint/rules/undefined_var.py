@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dockc.compiler.lint.checked import CheckRule, instruction_at, variable_hit
+from dockc.compiler.lint.bases import bases
+from dockc.compiler.lint.checked import CheckRule, entry_at, suggestion, variable_hit
 from dockc.compiler.lint.context import Context
+from dockc.compiler.lint.families import declared
 from dockc.compiler.lint.finding import Finding
 from dockc.compiler.lint.rule import Hit, Severity
+from dockc.lean import replace
 
 
 class UndefinedVar(CheckRule):
@@ -17,7 +20,8 @@ class UndefinedVar(CheckRule):
 
     ## Known problems
 
-    Variables that the base image sets are not known without asking a registry; those that common images set are left out by BuildKit.
+    Variables that the base image sets are not known without asking a registry. So in a stage on an image the severity is info, unless a name
+    of the file is nearly the same.
 
     ## Fix
 
@@ -36,5 +40,16 @@ class UndefinedVar(CheckRule):
 
     def locate(self, context: Context, finding: Finding) -> Hit | None:
         """See the class."""
-        found = instruction_at(context, finding)
-        return variable_hit(context, finding, found.span) if found is not None else None
+        entry = entry_at(context, finding)
+        if entry is None or entry.instruction is None:
+            return None
+        meant = suggestion(finding)
+        if meant is not None and meant[1] not in {name for _, name in declared(context)}:
+            finding = replace(finding, message=finding.message[: meant.start()])  # PATH, say, of which nobody thought
+            meant = None
+        hit = variable_hit(context, finding, entry.instruction.span)
+        below = bases(context)
+        image = below[entry.stage].image if 0 <= entry.stage < len(below) else "scratch"
+        if hit is None or meant is not None or image == "scratch":
+            return hit
+        return replace(hit, severity=Severity.INFO, help=f"{image} may set it; otherwise declare it with ARG or ENV")

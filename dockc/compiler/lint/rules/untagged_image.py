@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from dockc.compiler import ast
 from dockc.compiler.lint.context import Context
 from dockc.compiler.lint.families import alias, image
 from dockc.compiler.lint.rule import Hit, Rule, Severity
+from dockc.lean import pattern
 
 
 class UntaggedImage(Rule):
@@ -33,9 +35,22 @@ class UntaggedImage(Rule):
         for entry, from_ in context.all(ast.From):
             found = image(from_.base.text, parity=context.parity)
             known = found.name in names if context.parity else found.name.lower() in {n.lower() for n in names}
+            known = known or (not context.parity and _could_be(from_.base.text, names))
             own = alias(from_)
             if own:
                 names.add(own)
             if found.name == "scratch" or found.digest or found.tag or found.name.startswith("$") or known:
                 continue
             yield Hit(from_.base.span, "Always tag the version of an image explicitly", entry.node.lines)
+
+
+def _could_be(text: str, names: set[str]) -> bool:
+    """Whether a name with variables, such as `base-$TARGETARCH`, may be that of a stage."""
+    if "$" not in text:
+        return False
+    pieces = _VARIABLE.split(text.strip("\"'"))
+    wanted = re.compile(".*".join(re.escape(piece) for piece in pieces), re.IGNORECASE)
+    return any(wanted.fullmatch(name) for name in names)
+
+
+_VARIABLE = pattern(r"\$(?:\{[^}]*\}|\w+)")

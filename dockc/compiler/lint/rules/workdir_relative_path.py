@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dockc.compiler import ast
-from dockc.compiler.lint.checked import CheckRule, instruction_at, plain, replacing
+from dockc.compiler.lint.checked import DROPPED, CheckRule, instruction_at, plain, quoted_part, replacing
 from dockc.compiler.lint.context import Context
 from dockc.compiler.lint.finding import Finding
 from dockc.compiler.lint.rule import Hit, Severity
@@ -38,6 +38,8 @@ class WorkdirRelativePath(CheckRule):
         if not isinstance(found, ast.Workdir):
             return None
         path = found.path
+        if quoted_part(finding.message) == "" or path.text.lstrip("\"'").startswith("$"):
+            return DROPPED  # the base image may set the variable; that it is not defined here is reported by itself
         simple = plain(context, path) and path.text[:1].isalnum() and "$" not in path.text
         fix = replacing("Write an absolute path", path.span, f"/{path.text}", safe=False) if simple else None
         return Hit(path.span, finding.message, fix=fix)

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from dockc.compiler import ast
 from dockc.compiler.lint.context import Context, Script
-from dockc.compiler.lint.families import alias, caches, image, same_from
+from dockc.compiler.lint.families import alias, caches, hit_at, image, same_from
 from dockc.compiler.lint.rule import Hit, Rule, Severity
+from dockc.compiler.lint.shell.commands import Command
 
 
 class YarnClean(Rule):
@@ -29,7 +30,7 @@ class YarnClean(Rule):
 
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
-        forgotten: list[tuple[Script, ast.From | None]] = []
+        forgotten: list[tuple[Script, Command, ast.From | None]] = []
         bases: set[str] = set()
         current: ast.From | None = None
         scripts = {id(s.entry): s for s in context.runs}
@@ -38,22 +39,22 @@ class YarnClean(Rule):
                 current = entry.instruction
                 bases.add(image(current.base.text).name)
             script = scripts.get(id(entry))
-            if script is not None and _forgets(script):
-                forgotten.append((script, current))
-        for script, stage in forgotten:
+            if script is not None and (command := _forgotten(script)) is not None:
+                forgotten.append((script, command, current))
+        for script, command, stage in forgotten:
             last = stage is current or (stage is not None and current is not None and same_from(stage, current))
             feeds = stage is not None and alias(stage) and alias(stage) in bases
             if last or feeds or (script.onbuild and context.parity):
                 message = "`yarn cache clean` missing after `yarn install` was run."
-                yield Hit(script.instruction.span, message, script.entry.node.lines)
+                yield hit_at(context, script, command, message)
 
 
-def _forgets(script: Script) -> bool:
+def _forgotten(script: Script) -> Command | None:
+    """The first install that nothing is cleaned up behind."""
     commands = script.shell.commands
     installs = [i for i, c in enumerate(commands) if c.name == "yarn" and c.has_argument("install")]
     cleans = [i for i, c in enumerate(commands) if c.name == "yarn" and c.has_argument("cache", "clean")]
     if not installs:
-        return False
-    if not cleans:
-        return not caches(script.instruction, ".cache/yarn")
-    return cleans[0] < installs[0]
+        return None
+    kept = caches(script.instruction, ".cache/yarn") if not cleans else cleans[0] >= installs[0]
+    return None if kept else commands[installs[0]]

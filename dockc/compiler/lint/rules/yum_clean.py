@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.compiler.lint.context import Context
+from dockc.compiler.lint.families import hit_at
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 from dockc.compiler.lint.shell.commands import Command
 
@@ -29,14 +30,16 @@ class YumClean(Rule):
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
         for script in context.runs:
-            if any(_forgets(script.shell.commands, program) for program in ("yum",)):
-                yield Hit(script.instruction.span, _MESSAGE, script.entry.node.lines)
+            forgotten = (_forgotten(script.shell.commands, program) for program in ("yum",))
+            if (command := next(filter(None, forgotten), None)) is not None:
+                yield hit_at(context, script, command, _MESSAGE)
 
 
 _MESSAGE = "`yum clean all` missing after yum command."
 
 
-def _forgets(commands: tuple[Command, ...], program: str) -> bool:
+def _forgotten(commands: tuple[Command, ...], program: str) -> Command | None:
+    """The first install that nothing is cleaned up behind."""
     installs = [i for i, c in enumerate(commands) if c.name == program and c.has_argument("install")]
     cleans = [
         i
@@ -44,4 +47,4 @@ def _forgets(commands: tuple[Command, ...], program: str) -> bool:
         if (c.name == program and c.has_argument("clean", "all"))
         or (c.name == "rm" and c.has_argument("-rf", "/var/cache/yum/*"))
     ]
-    return bool(installs) and not (cleans and installs[0] < cleans[0])
+    return commands[installs[0]] if installs and not (cleans and installs[0] < cleans[0]) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.compiler.lint.context import Context
+from dockc.compiler.lint.families import hit_at
 from dockc.compiler.lint.rpm import unpinned_runs
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 
@@ -28,9 +29,5 @@ class YumPin(Rule):
 
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
-        for script in unpinned_runs(context, ("yum",), ("module",)):
-            yield Hit(
-                script.instruction.span,
-                "Specify version with `yum install -y <package>-<version>`.",
-                script.entry.node.lines,
-            )
+        for script, command in unpinned_runs(context, ("yum",), ("module",)):
+            yield hit_at(context, script, command, "Specify version with `yum install -y <package>-<version>`.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.compiler.lint.context import Context
-from dockc.compiler.lint.families import caches
+from dockc.compiler.lint.families import caches, hit_at
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 from dockc.compiler.lint.shell.commands import Command
 
@@ -32,14 +32,16 @@ class ZypperClean(Rule):
         for script in context.runs:
             if caches(script.instruction, "/var/cache/zypp"):
                 continue
-            if any(_forgets(script.shell.commands, program) for program in ("zypper",)):
-                yield Hit(script.instruction.span, _MESSAGE, script.entry.node.lines)
+            forgotten = (_forgotten(script.shell.commands, program) for program in ("zypper",))
+            if (command := next(filter(None, forgotten), None)) is not None:
+                yield hit_at(context, script, command, _MESSAGE)
 
 
 _MESSAGE = "`zypper clean` missing after zypper use."
 
 
-def _forgets(commands: tuple[Command, ...], program: str) -> bool:
+def _forgotten(commands: tuple[Command, ...], program: str) -> Command | None:
+    """The first install that nothing is cleaned up behind."""
     installs = [i for i, c in enumerate(commands) if c.name == program and c.has_argument("install", "in")]
     cleans = [i for i, c in enumerate(commands) if c.name == program and c.has_argument("clean", "cc")]
-    return bool(installs) and not (cleans and installs[0] < cleans[0])
+    return commands[installs[0]] if installs and not (cleans and installs[0] < cleans[0]) else None

@@ -95,12 +95,14 @@ class Shell(Record):
         ok: whether it parsed to its end; where something cannot follow, the commands before it are kept.
         commands: in the order written, each once.
         pipes: number of `|`.
+        pipelines: where they stand.
     """
 
     text: str
     ok: bool
     commands: tuple[Command, ...]
     pipes: int
+    pipelines: tuple[ast.Pipeline, ...] = ()
 
     def using(self, name: str) -> bool:
         """Whether a command of this name is called."""
@@ -115,13 +117,13 @@ def read(text: str) -> Shell:
     except ShellSyntaxError:
         return Shell(text, False, (), 0)
     commands: list[Command] = []
-    pipes = 0
+    pipelines: list[ast.Pipeline] = []
     for node in ast.walk(script):
         if isinstance(node, ast.Pipeline):
-            pipes += len(node.commands) - 1
+            pipelines.append(node)
         elif (command := _command(node)) is not None:
             commands.append(command)
-    return Shell(text, script.complete, tuple(commands), pipes)
+    return Shell(text, script.complete, tuple(commands), sum(len(p.commands) - 1 for p in pipelines), tuple(pipelines))
 
 
 def _command(node: ast.Simple) -> Command | None:

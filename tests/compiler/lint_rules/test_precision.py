@@ -1,0 +1,99 @@
+"""Where dockc's own profile is more precise than the tools it knows: what it leaves out, how severe, and in which words."""
+
+from __future__ import annotations
+
+import pytest
+
+from dockc.compiler.lint.finding import Finding
+from dockc.compiler.lint.options import LintOptions
+from dockc.compiler.lint.runner import lint_source
+from dockc.grammar.source import Source
+
+
+def found(code: str, text: str, profile: str = "dockc") -> list[Finding]:
+    options = LintOptions(profile=profile, select=(code,), shellcheck=False)
+    return list(lint_source(Source.from_text(text), options).findings)
+
+
+def words(code: str, text: str) -> list[str]:
+    return [text[f.span.start : f.span.end] for f in found(code, text)]
+
+
+LEFT_OUT = [
+    ("DL3006", "FROM debian:12 AS base-amd64\nFROM base-$TARGETARCH\n"),
+    ("DL3006", "FROM debian:12 AS out-linux\nFROM out-${TARGETOS:-linux}\n"),
+    ("DL3009", "FROM debian:13\nRUN apt-get update && apt-get install -y a && apt-get dist-clean\n"),
+    ("DL3009", "FROM debian:13\nRUN apt-get update && rm -rf /var/lib/{apt,dpkg}/lists\n"),
+    ("DL3009", "FROM debian:13\nRUN apt-get update && find /var/lib/apt/lists -delete\n"),
+    ("DL3019", "FROM alpine:3\nRUN apk add --no-network --virtual .deps a=1\n"),
+    ("DL3021", "FROM mcr.microsoft.com/windows/nanoserver:1809\nCOPY a b C:\\\\x\\\\\n"),
+    ("DL3022", "FROM debian:12\nCOPY --from=registry.example.org/tools/x /a /a\n"),
+    ("DL3045", "FROM scratch\nCOPY a b\n"),
+    ("DL3045", "FROM debian:12 AS A\nWORKDIR /a\nFROM a\nCOPY b c\n"),
+    ("DL3062", "FROM golang:1\nRUN go run build.go -x\n"),
+    ("DL3067", "FROM debian:12 AS a\nRUN b\nFROM scratch\nCOPY --from=a / /\n"),
+    ("DL3067", "FROM debian:12\nCOPY --from=tonistiigi/xx / /\n"),
+    ("DL3067", "FROM tonistiigi/xx AS xx\nFROM debian:12\nCOPY --from=xx / /\n"),
+    ("DL3067", "FROM scratch AS files\nCOPY a /b\nFROM debian:12\nCOPY --from=files / /\n"),
+    ("DL4006", "FROM debian:12\nRUN echo 'abc  file' | sha256sum -c -\n"),
+    ("DL4006", "FROM debian:12\nRUN yes | install && printf '%s' a | tee b\n"),
+    ("DL4006", "FROM debian:12\nRUN <<EOF bash -eo pipefail\na | b\nEOF\n"),
+    ("SecretsUsedInArgOrEnv", "FROM debian:12\nENV GPG_KEY=F7529FAE24811A5C0DF3CA741596BBF0726835D8\n"),
+    ("SecretsUsedInArgOrEnv", "FROM debian:12\nARG SIGNING_KEY=https://example.org/a.asc\n"),
+    ("SecretsUsedInArgOrEnv", "FROM debian:12\nENV ALLOW_EMPTY_PASSWORD=yes TLS_KEY=/etc/tls/tls.key\n"),
+    ("WorkdirRelativePath", "FROM golang:1\nWORKDIR $SRC\n"),
+]
+
+
+@pytest.mark.parametrize(("code", "text"), LEFT_OUT)
+def test_is_left_out(code: str, text: str) -> None:
+    assert found(code, text) == []
+    peer = "hadolint" if code.startswith("DL") else "buildkit"
+    if code not in {"DL3019", "DL3009", "DL3021"} or "dist-clean" in text:
+        assert found(code, text, peer), "the other tool reports it"
+
+
+REPORTED = [
+    ("DL3006", "FROM debian:12 AS base-amd64\nFROM other-$TARGETARCH\n", ["other-$TARGETARCH"]),
+    ("DL3009", "FROM debian:12\nRUN a && apt-get update && apt-get install -y b\n", ["apt-get update"]),
+    ("DL3022", "FROM debian:12\nCOPY --from=biuld /a /a\n", ["biuld"]),
+    ("DL3032", "FROM centos:7\nRUN a && yum install -y b-1\n", ["yum install -y b-1"]),
+    ("DL3033", "FROM centos:7\nRUN a && yum install -y b\n", ["yum install -y b"]),
+    ("DL3036", "FROM opensuse:15\nRUN a && zypper in -y b=1\n", ["zypper in -y b=1"]),
+    ("DL3040", "FROM fedora:40\nRUN a && dnf install -y b-1 && c\n", ["dnf install -y b-1"]),
+    ("DL3041", "FROM fedora:40\nRUN a && dnf install -y b\n", ["dnf install -y b"]),
+    ("DL3045", "FROM debian:12\nCOPY a b\n", ["b"]),
+    ("DL3060", "FROM node:22\nRUN a && yarn install\n", ["yarn install"]),
+    ("DL3062", "FROM golang:1\nRUN a && go install x.org/y@latest && go run x.org/z\n", ["go run x.org/z"]),
+    ("DL3067", "FROM debian:12 AS a\nRUN b\nFROM debian:12\nCOPY --from=a / /\n", ["COPY --from=a / /"]),
+    ("DL4001", "FROM debian:12\nRUN curl -O x && a && wget -q y\n", ["wget -q y"]),
+    ("DL4006", "FROM debian:12\nRUN echo a | b && \\\n  curl x | sh\n", ["curl x | sh"]),
+    ("SecretsUsedInArgOrEnv", "FROM debian:12\nENV A_KEY=0123456789abcdef0123456789abcdef\n", ["A_KEY"]),
+    ("SecretsUsedInArgOrEnv", "FROM debian:12\nENV A_TOKEN=https://user:pass@example.org/\nARG B_TOKEN\n", ["A_TOKEN", "B_TOKEN"]),
+    ("WorkdirRelativePath", "FROM golang:1\nWORKDIR a\n", ["a"]),
+]
+
+
+@pytest.mark.parametrize(("code", "text", "marked"), REPORTED)
+def test_is_reported_in_exact_words(code: str, text: str, marked: list[str]) -> None:
+    assert sorted(words(code, text)) == sorted(marked)
+
+
+@pytest.mark.parametrize(
+    ("text", "severity", "message"),
+    [
+        ("FROM golang:1\nWORKDIR $GOPATH/src\n", "info", "Usage of undefined variable '$GOPATH'"),
+        ("FROM golang:1 AS a\nFROM a\nCOPY $X /b\n", "info", "Usage of undefined variable '$X'"),
+        ("FROM scratch\nCOPY $GOPATH /b\n", "warning", "Usage of undefined variable '$GOPATH'"),
+        ("FROM golang:1\nARG VERSION=1\nCOPY $VERSOIN /b\n", "warning", "Usage of undefined variable '$VERSOIN' (did you mean $VERSION?)"),
+    ],
+)
+def test_a_variable_that_the_base_image_may_set_is_less_severe(text: str, severity: str, message: str) -> None:
+    (finding,) = found("UndefinedVar", text)
+    assert (finding.severity.value, finding.message) == (severity, message)
+    assert bool(finding.fix) == ("did you mean" in message)
+
+
+def test_what_ends_the_build_is_never_taken_back() -> None:
+    text = "# check=error=true\nFROM golang:1\nWORKDIR $SRC\n"
+    assert [f.severity.value for f in found("WorkdirRelativePath", text)] == ["error"]
