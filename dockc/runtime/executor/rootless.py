@@ -120,6 +120,11 @@ def _enter_mount_namespace() -> BuildNamespace:
         syscalls.unshare(syscalls.CLONE_NEWNS)
         _make_private()
     except OSError as exc:
+        if exc.errno == errno.EINVAL:  # from _make_private
+            raise DockcError(
+                "cannot make a mount namespace: the root directory of this process is not a mount point, as in a plain chroot",
+                hint="Bind mount the directory on itself before chroot, or use pivot_root.",
+            ) from exc
         raise DockcError(
             f"cannot make a mount namespace: {exc.strerror}",
             hint="Run dockc with CAP_SYS_ADMIN, or as an ordinary user on a kernel with user namespaces.",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +134,30 @@ def test_a_runtime_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     with pytest.raises(DockcError, match="crun is not installed"):
         choose("crun", tmp_path)
+
+
+_IN_A_CHROOT = """
+import os, sys
+from dockc.errors import DockcError
+from dockc.runtime.executor import syscalls
+from dockc.runtime.executor.rootless import enter_build_namespace
+syscalls.unshare(syscalls.CLONE_NEWNS)
+syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
+os.mkdir(sys.argv[1] + "/proc")
+syscalls.mount("proc", sys.argv[1] + "/proc", "proc")
+os.chroot(sys.argv[1])
+try:
+    enter_build_namespace()
+except DockcError as error:
+    print(error.message)
+"""
+
+
+@pytest.mark.root
+def test_a_root_that_is_no_mount_point(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("chroot needs root")
+    done = subprocess.run([sys.executable, "-c", _IN_A_CHROOT, tmp_path], capture_output=True, text=True, check=False)
+    assert done.stdout == (
+        "cannot make a mount namespace: the root directory of this process is not a mount point, as in a plain chroot\n"
+    ), done.stderr
