@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fnmatch
-import glob
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from dockc.errors import UsageError
 
@@ -20,6 +17,8 @@ STDIN = "-"
 
 def is_dockerfile(name: str) -> bool:
     """Whether a file name is one of a Dockerfile."""
+    import fnmatch
+
     folded = name.lower()
     if any(fnmatch.fnmatchcase(folded, pattern) for pattern in _NOT_THESE):
         return False
@@ -39,18 +38,24 @@ def find(arguments: Iterable[str]) -> list[str]:
     for text in arguments:
         if text == STDIN:
             found[STDIN] = None
-        elif Path(text).is_dir():
+        elif os.path.isdir(text):
             found.update(dict.fromkeys(_below(text)))
-        elif Path(text).exists():
+        elif os.path.exists(text):
             found[text] = None
         elif any(c in text for c in "*?["):
-            matches = sorted(m for m in glob.glob(text, recursive=True) if Path(m).is_file())  # noqa: PTH207  keeps the text as typed
-            if not matches:
-                raise UsageError(f"no file matches {text}")
-            found.update(dict.fromkeys(matches))
+            found.update(dict.fromkeys(_matches(text)))
         else:
             raise UsageError(f"{text} does not exist")
     return list(found)
+
+
+def _matches(text: str) -> list[str]:
+    import glob
+
+    matches = sorted(m for m in glob.glob(text, recursive=True) if os.path.isfile(m))
+    if not matches:
+        raise UsageError(f"no file matches {text}")
+    return matches
 
 
 def _below(top: str) -> Iterator[str]:
@@ -58,4 +63,4 @@ def _below(top: str) -> Iterator[str]:
         folders[:] = sorted(f for f in folders if f not in _SKIPPED)
         for name in sorted(files):
             if is_dockerfile(name):
-                yield os.path.normpath(os.path.join(folder, name))  # noqa: PTH118  keeps the text as typed
+                yield os.path.normpath(os.path.join(folder, name))

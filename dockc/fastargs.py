@@ -67,6 +67,7 @@ LINT = (
     (("--no-shellcheck",), "shellcheck", FLAG, None, False),
     (("--build-arg",), "build_arg", LIST, (), None),
     (("--jobs", "-j"), "jobs", NUMBER, 0, (0, None)),
+    (("--no-cache",), "no_cache", FLAG, False, True),
 )
 
 FMT = (
@@ -198,7 +199,8 @@ def lint_request(values: Values) -> Any:
     """The `LintRequest` of the parameters of `lint`."""
     from dockc.lintcmd import LintRequest
 
-    same = ("profile", "fix", "unsafe", "diff", "stats", "no_fail", "config", "baseline", "write_baseline", "shellcheck", "jobs")
+    same = ("profile", "fix", "unsafe", "diff", "stats", "no_fail", "config", "baseline", "write_baseline", "shellcheck", "jobs",
+            "no_cache")  # fmt: skip
     pairs = (text.partition("=") for text in values["build_arg"])
     return LintRequest(
         files=tuple(values["files"] or ()),

@@ -9,10 +9,11 @@ No network and no asyncio unless an image, URL or repository must be asked.
 from __future__ import annotations
 
 import os
-import stat
 import sys
 
 from dockc.errors import CompileError, DockcError, InvalidDefinition, UsageError
+from dockc.files import FILE_LIMIT
+from dockc.files import read_file as read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ OPT_FORMS = ("ir", "llb", "dot", "json", "pb")
 
 #: Set in the environment, it is a build argument.
 EPOCH = "SOURCE_DATE_EPOCH"
-
-#: A Dockerfile or ignore file is not larger than this, bytes.
-FILE_LIMIT = 64 << 20
 
 #: Frontend images that the built-in compiler stands for.
 BUILT_IN = ("docker/dockerfile", "docker/dockerfile-upstream", "docker.io/docker/dockerfile", "docker.io/docker/dockerfile-upstream")
@@ -311,34 +309,6 @@ def dockerfile_path(request: CompileRequest) -> str | None:
     names = ("Dockerfile", "dockerfile")
     path, other = (name if folder == "." else os.path.join(folder, name) for name in names)  # noqa: PTH118
     return other if not os.path.exists(path) and os.path.exists(other) else path  # noqa: PTH110
-
-
-def read_file(path: str | PathLike[str]) -> bytes:
-    """A file of limited size.
-
-    Raises:
-        DockcError: it is missing, unreadable, not a regular file, or too large.
-    """
-    try:
-        # A pipe that somebody left in the place of a file would keep us waiting; one that a shell hands over is meant.
-        given = os.fspath(path).startswith(("/dev/stdin", "/dev/fd/", "/proc/self/fd/"))
-        with open(path, "rb", opener=None if given else _open_at_once) as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if stat.S_ISDIR(mode):
-                raise DockcError(f"failed to read dockerfile: {path} is a directory")
-            if not stat.S_ISREG(mode) and not given:
-                raise DockcError(f"failed to read dockerfile: {path} is not a regular file")
-            data = file.read(FILE_LIMIT + 1)
-    except OSError as exc:
-        reason = "no such file or directory" if isinstance(exc, FileNotFoundError) else (exc.strerror or str(exc)).lower()
-        raise DockcError(f"failed to read dockerfile: open {path}: {reason}") from exc
-    if len(data) > FILE_LIMIT:
-        raise DockcError(f"failed to read dockerfile: {path} is larger than {FILE_LIMIT} bytes")
-    return data
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _named_context(name: str, value: str, locals_: dict[str, str], stores: dict[str, Path]) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 
 from dockc.compiler.lint.config import Config
@@ -22,6 +21,12 @@ from dockc.grammar.diagnostic import Severity
 from dockc.grammar.source import Source, Span
 from dockc.lean import Record, replace
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dockc.lintcache import Cache
+
 UNREADABLE = "unreadable"
 FAILED = "lint-failed"
 STDIN_NAME = "<stdin>"
@@ -29,6 +34,14 @@ _NEVER = -1
 _THRESHOLDS = {**{s.value: s.rank for s in Severity}, "none": _NEVER}
 #: From this many files on, work is shared among processes.
 _MANY = 12
+#: Needs most of what linting any file needs.
+_WARM_UP = """FROM scratch AS base
+ARG A=1
+ENV B=$A
+RUN set -x && apt-get update
+COPY a /a
+CMD ["/a"]
+"""
 
 Out = Callable[[str], object]
 
@@ -53,6 +66,7 @@ class LintRequest(Record, kw_only=True):
         shellcheck: None uses it where it is installed.
         platform, build_args: as for a build.
         jobs: processes at most; 0 is one for each core.
+        no_cache: lint every file anew, and remember nothing.
     """
 
     files: tuple[str, ...] = ()
@@ -74,6 +88,7 @@ class LintRequest(Record, kw_only=True):
     shellcheck: bool | None = None
     build_args: Mapping[str, str] = MappingProxyType({})
     jobs: int = 0
+    no_cache: bool = False
 
 
 class Plan(Record):
@@ -114,7 +129,7 @@ def lint_command(request: LintRequest, *, out: Out, log: Out) -> int:
 
         reports, changed = fix_files(plans, unsafe=request.unsafe, diff=request.diff, out=out, log=log)
     else:
-        reports, changed = lint_files(plans, request.jobs), False
+        reports, changed = lint_files(plans, request.jobs, None if request.no_cache else _cache()), False
     if request.baseline is not None:
         from dockc.lintbaseline import Baseline
 
@@ -164,9 +179,9 @@ def make_plans(request: LintRequest) -> list[Plan]:
     )
     check_codes(typed)
     plans = []
-    known: dict[Path, tuple[Config, LintOptions]] = {}
+    known: dict[str, tuple[Config, LintOptions]] = {}
     for path in find(request.files or (".",)):
-        directory = Path() if path == STDIN else Path(path).parent
+        directory = "." if path == STDIN else os.path.dirname(path) or "."
         if directory not in known:
             config = load(directory, os.environ, explicit=request.config, profile=request.profile).merged(typed)
             options = config.options()
@@ -225,9 +240,9 @@ def _for_file(path: str, options: LintOptions, build_args: Mapping[str, str]) ->
         options = replace(options, attrs=attrs, settings=replace(options.settings, build_args=dict(build_args)))
     if path == STDIN or options.profile != "dockc":
         return options
-    for name in (f"{path}.dockerignore", os.path.join(os.path.dirname(path), ".dockerignore")):  # noqa: PTH118, PTH120  cheap
+    for name in (f"{path}.dockerignore", os.path.join(os.path.dirname(path), ".dockerignore")):
         try:
-            with open(name, "rb") as file:  # noqa: PTH123  cheap
+            with open(name, "rb") as file:
                 text = file.read(1 << 20)
         except OSError:
             continue
@@ -250,20 +265,44 @@ def _limit(request: LintRequest, config: Config, profile: str) -> int:
 # --- linting
 
 
-def lint_files(plans: Sequence[Plan], jobs: int = 0) -> list[FileReport]:
-    """Reports in the order of the plans."""
-    workers = min(jobs or os.cpu_count() or 1, len(plans))
-    if len(plans) < _MANY or workers < 2 or not hasattr(os, "fork"):
-        return [lint_file(plan) for plan in plans]
-    return _shared_out(plans, workers)
+def _cache() -> Cache | None:
+    from dockc.lintcache import opened
+
+    return opened(os.environ)
 
 
-def lint_file(plan: Plan) -> FileReport:
-    """Lint one file. Never raises: what goes wrong is a finding."""
-    source = read_source(plan.path)
-    if isinstance(source, FileReport):
-        return source
-    return lint_read(source, plan)
+def lint_files(plans: Sequence[Plan], jobs: int = 0, cache: Cache | None = None) -> list[FileReport]:
+    """Reports in the order of the plans.
+
+    Args:
+        jobs: processes at most; 0 is one for each core.
+        cache: where reports of earlier runs are.
+    """
+    found: dict[int, FileReport] = {}
+    left: list[tuple[int, Source]] = []
+    for index, plan in enumerate(plans):
+        source = read_source(plan.path)
+        known = source if isinstance(source, FileReport) else cache.look_up(source, plan.options) if cache is not None else None
+        if known is not None:
+            found[index] = known
+        elif isinstance(source, Source):
+            left.append((index, source))
+    work = [(source, plans[index]) for index, source in left]
+    workers = min(jobs or cores(), len(work))
+    if len(work) < _MANY or workers < 2 or not hasattr(os, "fork"):
+        new = [lint_read(*item) for item in work]
+    else:
+        new = _shared_out(work, workers)
+    for (index, _), report in zip(left, new, strict=True):
+        found[index] = report
+        if cache is not None:
+            cache.keep(report, plans[index].options)
+    return [found[index] for index in range(len(plans))]
+
+
+def cores() -> int:
+    """Processors that we may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_source(path: str) -> Source | FileReport:
@@ -272,9 +311,9 @@ def read_source(path: str) -> Source | FileReport:
     try:
         if path == STDIN:
             return Source(name, sys.stdin.buffer.read())
-        from dockc.frontend import read_file
+        from dockc.files import read_file
 
-        return Source(name, read_file(Path(path)))
+        return Source(name, read_file(path))
     except DockcError as error:
         return _failed(Source(name, b""), UNREADABLE, error.message)
 
@@ -296,13 +335,14 @@ def _failed(source: Source, code: str, message: str) -> FileReport:
     return FileReport(path=source.name, source=source, findings=(finding,), failed=message)
 
 
-def _shared_out(plans: Sequence[Plan], workers: int) -> list[FileReport]:
-    """Lint in forked processes, each with every n-th file. What a process does not bring back is linted here."""
-    import pickle
+def _shared_out(work: Sequence[tuple[Source, Plan]], workers: int) -> list[FileReport]:
+    """Lint in forked processes, each every n-th file. What a process does not bring back is linted here."""
+    import marshal
 
     from dockc.compiler.lint.runner import lint_source
+    from dockc.lintcache import unpacked
 
-    lint_source(Source.from_text("FROM scratch\n"), plans[0].options)  # loads the rules once, before they are shared
+    lint_source(Source.from_text(_WARM_UP), replace(work[0][1].options, checker=None))  # loads what all will need before it is shared
     sys.stdout.flush()
     sys.stderr.flush()
     children = []
@@ -311,27 +351,35 @@ def _shared_out(plans: Sequence[Plan], workers: int) -> list[FileReport]:
         pid = os.fork()
         if pid == 0:
             os.close(reader)
-            _child(plans[worker::workers], writer)
+            _child(work[worker::workers], writer)
         os.close(writer)
         children.append((worker, pid, reader))
-    found: dict[int, FileReport] = {i * workers: lint_file(p) for i, p in enumerate(plans[0::workers])}
+    found = {i * workers: lint_read(*item) for i, item in enumerate(work[0::workers])}
     for worker, pid, reader in children:
         with os.fdopen(reader, "rb") as pipe:
             data = pipe.read()
         _, status = os.waitpid(pid, 0)
-        part = plans[worker::workers]
-        reports = pickle.loads(data) if status == 0 else [lint_file(plan) for plan in part]  # noqa: S301  our own child's
-        found |= {worker + i * workers: report for i, report in enumerate(reports)}
-    return [found[index] for index in range(len(plans))]
+        part = work[worker::workers]
+        answers = marshal.loads(data) if status == 0 else [None] * len(part)  # noqa: S302  our own child's
+        for i, ((source, plan), answer) in enumerate(zip(part, answers, strict=True)):
+            found[worker + i * workers] = (
+                lint_read(source, plan)
+                if answer is None
+                else FileReport(path=source.name, source=source, findings=unpacked(answer[0]), failed=answer[1])
+            )
+    return [found[index] for index in range(len(work))]
 
 
-def _child(plans: Sequence[Plan], writer: int) -> None:
+def _child(work: Sequence[tuple[Source, Plan]], writer: int) -> None:
     """The whole life of a forked process. It must not return into its parent's code, nor flush its parent's buffers."""
-    import pickle
+    import marshal
+
+    from dockc.lintcache import packed
 
     status = 1
     try:
-        data = pickle.dumps([lint_file(plan) for plan in plans], protocol=pickle.HIGHEST_PROTOCOL)
+        reports = [lint_read(*item) for item in work]
+        data = marshal.dumps([(packed(report.findings), report.failed) for report in reports])
         with os.fdopen(writer, "wb") as pipe:
             pipe.write(data)
         status = 0

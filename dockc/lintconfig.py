@@ -5,17 +5,21 @@ Later sources win: hadolint's environment variables, its file (lists of both add
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from dockc.compiler.lint.config import Config, hadolint_environment, hadolint_file, hadolint_places, own_file
 from dockc.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from os import PathLike
 
 _OWN = ("dockc.toml", "pyproject.toml")
 _LIMIT = 1 << 20
 
 
-def load(directory: Path, env: Mapping[str, str], *, explicit: Path | None = None, profile: str = "") -> Config:
+def load(directory: str | PathLike[str], env: Mapping[str, str], *, explicit: str | PathLike[str] | None = None, profile: str = "") -> Config:
     """All configuration that holds for files of a directory.
 
     Args:
@@ -29,35 +33,39 @@ def load(directory: Path, env: Mapping[str, str], *, explicit: Path | None = Non
     """
     own, peer = Config(), Config()
     if explicit is not None:
-        if explicit.suffix in {".yaml", ".yml"}:
-            peer = hadolint_file(_read(explicit), str(explicit))
+        path = os.fspath(explicit)
+        if path.endswith((".yaml", ".yml")):
+            peer = hadolint_file(_read(path), path)
         else:
-            own = own_file(_read(explicit), str(explicit)) or Config()
+            own = own_file(_read(path), path) or Config()
     else:
-        own = _nearest(directory)
+        own = _nearest(os.fspath(directory))
         if (profile or own.profile) != "buildkit":
-            found = next((p for p in map(Path, hadolint_places(str(directory), env)) if p.is_file()), None)
+            places = (place.removeprefix("./") for place in hadolint_places(os.fspath(directory), env))
+            found = next((place for place in places if os.path.isfile(place)), None)
             if found is not None:
-                peer = hadolint_file(_read(found), str(found))
+                peer = hadolint_file(_read(found), found)
     if (profile or own.profile) != "buildkit":
         peer = hadolint_environment(env).merged(peer)
     return peer.merged(own)
 
 
-def _nearest(directory: Path) -> Config:
+def _nearest(directory: str) -> Config:
     """Own configuration in the directory or the nearest one above it."""
-    start = directory.resolve()
-    for folder in (start, *start.parents):
+    folder = os.path.realpath(directory)
+    while True:
         for name in _OWN:
-            path = folder / name
-            if path.is_file() and (found := own_file(_read(path), str(path))) is not None:
+            path = os.path.join(folder, name)
+            if os.path.isfile(path) and (found := own_file(_read(path), path)) is not None:
                 return found
-    return Config()
+        if (parent := os.path.dirname(folder)) == folder:
+            return Config()
+        folder = parent
 
 
-def _read(path: Path) -> str:
+def _read(path: str) -> str:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             data = file.read(_LIMIT + 1)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dockc.errors import DockcError, UsageError
-from dockc.frontend import FILE_LIMIT, CompileRequest, is_archive, with_changes
+from dockc.files import FILE_LIMIT, CompileRequest, is_archive, with_changes
 
 #: Addresses below this one are answered from files; no name server knows it.
 SESSION = "http://buildkit-session/"

@@ -8,15 +8,17 @@ unknown key is an error.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
-from typing import Any
 
-from dockc.compiler.lint.context import Settings
 from dockc.compiler.lint.options import PROFILES, LintOptions
+from dockc.compiler.lint.settings import Settings
 from dockc.errors import UsageError
 from dockc.grammar.diagnostic import Severity
 from dockc.lean import Record, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 LABEL_TYPES = ("text", "url", "semver", "hash", "rfc3339", "spdx", "email")
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -315,6 +317,8 @@ class _Table:
 
     def only(self, known: Iterable[str]) -> None:
         """Fail for any other key."""
+        from difflib import get_close_matches
+
         for key in self._data:
             if key not in known:
                 near = get_close_matches(key, tuple(known), n=1)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from itertools import pairwise
-from types import MappingProxyType
 from typing import TypeVar
 
 from dockc.compiler import ast
 from dockc.compiler.instructions import build
 from dockc.compiler.lint.joined import command
+from dockc.compiler.lint.settings import Settings as Settings
 from dockc.compiler.lint.shell.commands import Shell, read
 from dockc.compiler.request import Rejected
 from dockc.grammar.cst import CommentLine, File, InstructionNode
@@ -22,26 +22,6 @@ from dockc.grammar.word import WordError
 from dockc.lean import Record, pattern
 
 I = TypeVar("I", bound=ast.Instruction)  # noqa: E741  the one instruction type of a call
-
-
-class Settings(Record, kw_only=True):
-    """Options that rules read; the names are those of hadolint's configuration where it has them.
-
-    Attributes:
-        trusted_registries: patterns of registries that images may come from.
-        label_schema: label to type, `text` by default.
-        strict_labels: no label outside the schema.
-        build_args: values given for ARGs.
-        ignore_patterns: of the context's ignore file, or None where none is known.
-        rules: options of single rules, by rule name.
-    """
-
-    trusted_registries: tuple[str, ...] = ()
-    label_schema: Mapping[str, str] = MappingProxyType({})
-    strict_labels: bool = False
-    build_args: Mapping[str, str] = MappingProxyType({})
-    ignore_patterns: tuple[str, ...] | None = None
-    rules: Mapping[str, Mapping[str, object]] = MappingProxyType({})
 
 
 class Entry(Record):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeAlias
 
-from dockc.compiler.lint.context import Settings
+from dockc.compiler.lint.settings import Settings
 from dockc.grammar.diagnostic import Severity
 from dockc.lean import Record
 
-#: Runs ShellCheck on scripts that begin with `#!`: for each script, the comments of its `json1` output.
-Checker: TypeAlias = Callable[[Sequence[str]], Sequence[list[dict[str, Any]]]]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, TypeAlias
+
+    #: Runs ShellCheck on scripts that begin with `#!`: for each script, the comments of its `json1` output.
+    Checker: TypeAlias = Callable[[Sequence[str]], Sequence[list[dict[str, Any]]]]
+else:
+    Checker = object
 
 PROFILES = ("dockc", "hadolint", "buildkit")
 

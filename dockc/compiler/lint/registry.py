@@ -5,12 +5,12 @@ Third parties add rules under the entry point group `dockc.rules`: the name is t
 
 from __future__ import annotations
 
-import os
 import sys
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from dockc.compiler.lint.announced import ENTRY_POINTS, announced
 from dockc.compiler.lint.rule import Rule
 from dockc.compiler.lint.table import RULES
 from dockc.errors import UsageError
@@ -18,7 +18,6 @@ from dockc.errors import UsageError
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-ENTRY_POINTS = "dockc.rules"
 _PACKAGE = "dockc.compiler.lint.rules."
 
 
@@ -70,32 +69,11 @@ def all_rules() -> tuple[type[Rule], ...]:
 
 @cache
 def _entry_points() -> tuple[EntryPoint, ...]:
-    if not _announced(tuple(sys.path)):
+    if not announced(tuple(sys.path)):
         return ()
     from importlib.metadata import entry_points
 
     return tuple(entry_points(group=ENTRY_POINTS))
-
-
-def _announced(places: tuple[str, ...]) -> bool:
-    """Whether any installed distribution may have rules. Asking `importlib.metadata` costs a quarter of a small file's lint."""
-    wanted = f"[{ENTRY_POINTS}]".encode()
-    for place in places:
-        try:
-            names = os.listdir(place or ".")  # noqa: PTH208  cheap
-        except NotADirectoryError:
-            return True  # an archive on the path: let importlib look into it
-        except OSError:
-            continue
-        for name in names:
-            if name.endswith((".dist-info", ".egg-info", ".egg")):
-                try:
-                    with open(f"{place}/{name}/entry_points.txt", "rb") as file:  # noqa: PTH123  cheap
-                        if wanted in file.read():
-                            return True
-                except OSError:
-                    continue
-    return False
 
 
 def _near(text: str) -> str:

@@ -62,13 +62,15 @@ class _Run:
             case "hadolint":
                 if unreadable := self.unreadable():
                     return tuple(self.syntax_errors(unreadable[:1]))
-                found = [*self.rules(), *self.shellcheck()]
+                scripts = self.shellcheck()
+                found = [*self.rules(), *scripts]
             case _:
+                scripts = self.shellcheck()
                 found = [
                     *self.syntax_errors(self.front.result.diagnostics),
                     *self.checks(),
                     *self.rules(),
-                    *self.shellcheck(),
+                    *scripts,
                 ]
                 found = self.without_twins(found)
         kept = list(self.kept(found, pragmas=self.options.pragmas))
@@ -153,10 +155,12 @@ class _Run:
                 yield self.finding(rule, hit, hit.severity or severity)
 
     def shellcheck(self) -> Iterator[Finding]:
-        """ShellCheck's findings where it is installed."""
+        """ShellCheck's findings where it is installed; it works from now on, and is waited for when they are asked for."""
+        if self.options.checker is None:
+            return iter(())
         from dockc.compiler.lint.shellcheck import findings
 
-        yield from findings(self.context, self.pragmas, self.options)
+        return findings(self.context, self.pragmas, self.options)
 
     def unused_pragmas(self) -> Iterator[Finding]:
         """Suppressions that suppressed nothing."""

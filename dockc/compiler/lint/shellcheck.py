@@ -3,7 +3,7 @@
 The compiler starts no processes: it makes the scripts and reads the findings; whoever may start processes gives a `Checker`
 (`dockc.shellcheck_runner` has one) in `LintOptions.checker`.
 
-A script is what the shell gets, below a head that tells ShellCheck what is known: `#!SHELL` and an `export NAME=1` for each variable
+A script is what the shell gets, below a head that tells ShellCheck what is known: `#!SHELL` and an `export` of each variable
 that ENV, ARG or the builder sets. Findings are mapped back to the words of the Dockerfile. For hadolint's profile the scripts are
 hadolint's own, and of each RUN the last finding is kept, on its first line, as hadolint does.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dockc.compiler import ast
@@ -48,8 +48,10 @@ class _Shell(Record):
     names: frozenset[str] = frozenset(_PROXIES)
 
     def head(self, shell: str) -> str:
-        """The lines above the script."""
-        return f"#!{shell}\n" + "".join(f"export {name}=1\n" for name in sorted(self.names))
+        """The lines above the script. One command for all plain names: ShellCheck takes its time for every command."""
+        plain = sorted(name for name in self.names if _NAME.fullmatch(name))
+        others = "".join(f"export {name}=1\n" for name in sorted(self.names) if not _NAME.fullmatch(name))
+        return f"#!{shell}\nexport {' '.join(f'{name}=1' for name in plain)}\n{others}" if plain else f"#!{shell}\n{others}"
 
 
 class _Job(NamedTuple):
@@ -62,20 +64,32 @@ class _Job(NamedTuple):
 
 
 def findings(context: Context, pragmas: Pragmas, options: LintOptions) -> Iterator[Finding]:
-    """Findings of all scripts; none where no checker is set."""
+    """Findings of all scripts; none where no checker is set.
+
+    A checker that can begin its work and answer later has begun when this returns.
+    """
     checker = options.checker
     if checker is None or options.shellcheck is False:
-        return
+        return iter(())
     if context.parity:
-        yield from _parity(context, pragmas, checker)
-    else:
-        yield from _own(context, pragmas, checker)
+        jobs = [*_hadolint_jobs(context, pragmas, triggers=False), *_hadolint_jobs(context, pragmas, triggers=True)]
+        return _parity(_run(checker, jobs))
+    return _own(context, _run(checker, list(_own_jobs(context, pragmas))))
 
 
 def _run(checker: Checker, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, list[dict[str, Any]]]]:
     """Jobs with what the checker says of them; equal scripts are checked once."""
     unique = tuple(dict.fromkeys(job.text for job in jobs))
-    answers = dict(zip(unique, checker(unique), strict=True)) if unique else {}
+    if not unique:
+        return iter(())
+    start = getattr(checker, "start", None)
+    return _answered(jobs, unique, start(unique).answers if start is not None else lambda: checker(unique))
+
+
+def _answered(
+    jobs: Sequence[_Job], unique: Sequence[str], ask: Callable[[], Sequence[list[dict[str, Any]]]]
+) -> Iterator[tuple[_Job, list[dict[str, Any]]]]:
+    answers = dict(zip(unique, ask(), strict=True))
     for job in jobs:
         yield job, answers[job.text]
 
@@ -83,9 +97,8 @@ def _run(checker: Checker, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, list[di
 # --- hadolint's way
 
 
-def _parity(context: Context, pragmas: Pragmas, checker: Checker) -> Iterator[Finding]:
-    jobs = [*_hadolint_jobs(context, pragmas, triggers=False), *_hadolint_jobs(context, pragmas, triggers=True)]
-    for job, comments in _run(checker, jobs):
+def _parity(found: Iterator[tuple[_Job, list[dict[str, Any]]]]) -> Iterator[Finding]:
+    for job, comments in found:
         kept = [c for c in comments if f"SC{c['code']}" not in EXCLUDED]
         if not kept:
             continue
@@ -214,8 +227,8 @@ class _States:
 # --- dockc's own way
 
 
-def _own(context: Context, pragmas: Pragmas, checker: Checker) -> Iterator[Finding]:
-    for job, comments in _run(checker, list(_own_jobs(context, pragmas))):
+def _own(context: Context, found: Iterator[tuple[_Job, list[dict[str, Any]]]]) -> Iterator[Finding]:
+    for job, comments in found:
         starts = _line_starts(job.script.shell.text)
         for comment in comments:
             line = comment["line"] - job.head

@@ -15,8 +15,8 @@ from dockc.compiler.lint.runner import lint_source
 from dockc.errors import DockcError, UsageError
 from dockc.grammar.source import Source
 
-HEAD = "".join(
-    f"export {name}=1\n"
+HEAD = "export " + " ".join(
+    f"{name}=1"
     for name in (
         "FTP_PROXY",
         "HTTPS_PROXY",
@@ -27,7 +27,7 @@ HEAD = "".join(
         "https_proxy",
         "no_proxy",
     )
-)
+) + "\n"
 
 
 def scripts(text: str, profile: str = "dockc") -> list[str]:
@@ -54,13 +54,13 @@ def found(text: str, profile: str = "dockc") -> list[Finding]:
 def test_a_script_has_the_shell_and_known_variables_above_it() -> None:
     assert scripts("FROM a:1\nRUN x $Y\n") == [f"#!/bin/sh\n{HEAD}x $Y"]
     (script,) = scripts('FROM a:1\nENV B=1 A=2\nARG C\nSHELL ["bash", "-c"]\nRUN x\n')
-    assert script.startswith("#!/bin/bash\nexport A=1\nexport B=1\nexport C=1\nexport FTP_PROXY=1\n")
+    assert script.startswith("#!/bin/bash\nexport A=1 B=1 C=1 FTP_PROXY=1 ")
 
 
 def test_variables_are_inherited_from_the_stage_built_on() -> None:
     _, second, third = scripts("FROM a:1 AS x\nENV A=1\nRUN x\nFROM x\nRUN y\nFROM b:1\nRUN z\n")
-    assert "export A=1\n" in second
-    assert "export A=1\n" not in third
+    assert "export A=1 " in second
+    assert "export A=1 " not in third
 
 
 @pytest.mark.parametrize(

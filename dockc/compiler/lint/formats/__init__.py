@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import cast
 
-from dockc.compiler.lint.finding import FileReport
 from dockc.errors import UsageError
 
-Renderer = Callable[[Sequence[FileReport]], str]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dockc.compiler.lint.finding import FileReport
+
+    Renderer = Callable[[Sequence[FileReport]], str]
 
 #: Name to module; `text` and `tty` are the console's.
 FORMATS = {
@@ -36,4 +39,5 @@ def renderer(name: str) -> Renderer:
         module, _, function = FORMATS[name].partition(":")
     except KeyError:
         raise UsageError(f"unknown format: {name}", hint=f"Choose one of {', '.join(sorted(FORMATS))}.") from None
-    return cast("Renderer", getattr(import_module(module), function or "render"))
+    found: Renderer = getattr(import_module(module), function or "render")
+    return found

@@ -1,0 +1,43 @@
+"""Reading files of which nobody knows what they are."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from dockc.errors import DockcError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from os import PathLike
+
+#: A Dockerfile or ignore file is not larger than this, bytes.
+FILE_LIMIT = 64 << 20
+
+
+def read_file(path: str | PathLike[str]) -> bytes:
+    """A file of limited size.
+
+    Raises:
+        DockcError: it is missing, unreadable, not a regular file, or too large.
+    """
+    try:
+        # A pipe that somebody left in the place of a file would keep us waiting; one that a shell hands over is meant.
+        given = os.fspath(path).startswith(("/dev/stdin", "/dev/fd/", "/proc/self/fd/"))
+        with open(path, "rb", opener=None if given else _open_at_once) as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if stat.S_ISDIR(mode):
+                raise DockcError(f"failed to read dockerfile: {path} is a directory")
+            if not stat.S_ISREG(mode) and not given:
+                raise DockcError(f"failed to read dockerfile: {path} is not a regular file")
+            data = file.read(FILE_LIMIT + 1)
+    except OSError as exc:
+        reason = "no such file or directory" if isinstance(exc, FileNotFoundError) else (exc.strerror or str(exc)).lower()
+        raise DockcError(f"failed to read dockerfile: open {path}: {reason}") from exc
+    if len(data) > FILE_LIMIT:
+        raise DockcError(f"failed to read dockerfile: {path} is larger than {FILE_LIMIT} bytes")
+    return data
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)

@@ -1,0 +1,286 @@
+"""Findings of files that have not changed, kept from run to run.
+
+One small file for each linted path and set of options, below `$XDG_CACHE_HOME/dockc/lint` (`~/.cache/dockc/lint`). An entry holds for
+exactly the bytes, options, ShellCheck program, Python and dockc code that it was made with, so it is never out of date; whatever else it may be
+(damaged, somebody else's, of another version) it is as good as missing. Nothing depends on the cache: where it cannot be written, lint works
+without. Entries are written under another name first and renamed, so that processes may share them.
+
+Rules of third parties may look at what they like; where any are installed, nothing is kept.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+import sys
+import time
+
+from dockc import __version__
+from dockc.compiler.lint.finding import FileReport, Finding, Fix, Severity
+from dockc.grammar.diagnostic import Applicability, Edit
+from dockc.grammar.source import Source, Span
+from dockc.lean import Record, sha256
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
+
+    from dockc.compiler.lint.options import LintOptions
+
+_FORMAT = "1"
+_DAY = 86_400.0
+#: An entry that nobody has asked for this long is removed.
+_KEPT = 30 * _DAY
+_DIGEST = 64
+#: The rooms whose code decides what is found.
+_ROOMS = ("", "compiler", "grammar", "llb", "oci")
+
+
+def opened(environ: Mapping[str, str]) -> Cache | None:
+    """The user's cache; None where there is no place for one, or rules of third parties are installed."""
+    from dockc.compiler.lint.announced import announced
+
+    base = environ.get("XDG_CACHE_HOME", "")
+    if not base.startswith("/"):
+        home = environ.get("HOME", "")
+        if not home.startswith("/"):
+            return None
+        base = f"{home}/.cache"
+    if announced(tuple(sys.path)):
+        return None
+    return Cache(f"{base}/dockc/lint")
+
+
+class Cache:
+    """Entries in one directory."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._code = f"{_FORMAT} {__version__} {sys.version} {_stamp()}"
+        self._written = 0
+        self._readable = _ours(root)
+        #: Unknown until something is to be written.
+        self._writable: bool | None = None
+        self._prints: dict[int, tuple[LintOptions, str | None]] = {}
+
+    def look_up(self, source: Source, options: LintOptions) -> FileReport | None:
+        """The report of a file as it was found before; None where it must be linted."""
+        key = self._key(source, options) if self._readable else None
+        data = _read(f"{self._root}/{key[0]}") if key is not None else None
+        if key is None or data is None or data[:_DIGEST] != sha256(data[_DIGEST:]).encode():
+            return None
+        try:
+            identity, found = marshal.loads(data[_DIGEST:])  # noqa: S302  our own file, and whole
+            if identity != key[1]:
+                return None
+            return FileReport(path=source.name, source=source, findings=unpacked(found))
+        except (ValueError, TypeError, EOFError, KeyError):
+            return None
+
+    def keep(self, report: FileReport, options: LintOptions) -> None:
+        """Remember a report. Does nothing where that is not possible."""
+        if report.failed or self._writable is False:
+            return
+        key = self._key(report.source, options)
+        if key is None or not self._prepared():
+            return
+        body = marshal.dumps((key[1], packed(report.findings)))
+        self._written += 1
+        new = f"{self._root}/.{os.getpid()}-{self._written}"
+        try:
+            with open(new, "xb", opener=_private) as file:
+                file.write(sha256(body).encode() + body)
+            os.replace(new, f"{self._root}/{key[0]}")
+        except OSError:
+            self._writable = False
+            _remove(new)
+
+    def _key(self, source: Source, options: LintOptions) -> tuple[str, str] | None:
+        """Name of an entry, and what it must say it is of; None for options that cannot be told apart."""
+        known = self._prints.get(id(options))
+        if known is None or known[0] is not options:
+            parts = list(_print(options))
+            known = self._prints[id(options)] = options, None if None in parts else "\0".join(map(str, parts))
+        if known[1] is None:
+            return None
+        name = sha256(f"{os.path.abspath(source.name)}\0{known[1]}".encode("utf-8", "surrogatepass"))
+        return name, f"{self._code} {sha256(source.data)} {sha256(source.name.encode('utf-8', 'surrogatepass'))}"
+
+    def _prepared(self) -> bool:
+        """Whether the directory is there and ours; makes it, and now and then removes what nobody asks for any more."""
+        if self._writable is None:
+            self._writable = self._readable = _made(self._root) and _ours(self._root)
+            if self._writable:
+                self._sweep()
+        return self._writable
+
+    def _sweep(self) -> None:
+        stamp = f"{self._root}/.swept"
+        now = time.time()
+        try:
+            if os.stat(stamp).st_mtime > now - _DAY:
+                return
+        except OSError:
+            pass
+        try:
+            with open(stamp, "wb", opener=_private):
+                os.utime(stamp)
+            with os.scandir(self._root) as entries:
+                old = [e.path for e in entries if e.stat(follow_symlinks=False).st_mtime < now - _KEPT]
+        except OSError:
+            return
+        for path in old:
+            _remove(path)
+
+
+# --- findings as plain values
+
+
+def packed(findings: Iterable[Finding]) -> tuple[tuple[Any, ...], ...]:
+    """Findings as tuples of numbers and text."""
+    return tuple(
+        (f.code, f.message, f.severity.value, *f.span, *f.lines, f.name, f.column, f.url, f.help, f.description, _packed_fix(f.fix)) for f in findings
+    )
+
+
+def _packed_fix(fix: Fix | None) -> tuple[Any, ...] | None:
+    if fix is None:
+        return None
+    return fix.title, fix.applicability.value, tuple((*edit.span, edit.text) for edit in fix.edits)
+
+
+def unpacked(found: Iterable[tuple[Any, ...]]) -> tuple[Finding, ...]:
+    """What `packed` made, as findings again."""
+    return tuple(
+        Finding(
+            code=code,
+            message=message,
+            severity=Severity(severity),
+            span=Span(start, end),
+            lines=(first, last),
+            name=name,
+            column=column,
+            url=url,
+            help=help_,
+            description=description,
+            fix=None if fix is None else _unpacked_fix(fix),
+        )
+        for code, message, severity, start, end, first, last, name, column, url, help_, description, fix in found
+    )
+
+
+def _unpacked_fix(fix: tuple[Any, ...]) -> Fix:
+    title, applicability, edits = fix
+    return Fix(title, tuple(Edit(Span(start, end), text) for start, end, text in edits), Applicability(applicability))
+
+
+# --- what an entry is of
+
+
+def _print(value: object) -> Iterator[str | None]:
+    """A value as text, equal for equal values only; None within for what has no such text."""
+    if value is None or isinstance(value, (str, int, float, bytes)):
+        yield repr(value)
+    elif isinstance(value, Severity):
+        yield str(value)
+    elif isinstance(value, Record):
+        yield f"{type(value).__name__}("
+        for name in type(value)._setters:
+            yield name
+            yield from _print(getattr(value, name))
+        yield ")"
+    elif isinstance(value, (tuple, list)):
+        yield "["
+        for item in value:
+            yield from _print(item)
+        yield "]"
+    elif isinstance(value, (set, frozenset)):
+        yield from ("{", *sorted(map(repr, value)), "}")
+    elif hasattr(value, "keys"):
+        yield "{"
+        for key in sorted(value.keys()):
+            yield repr(key)
+            yield from _print(value[key])  # type: ignore[index]
+        yield "}"
+    else:
+        yield getattr(value, "identity", None)
+
+
+def _stamp() -> str:
+    """Changes whenever code does that decides what is found: names, sizes and times of its files, or when a package was installed."""
+    top = os.path.dirname(os.path.abspath(__file__))
+    try:  # an installed package: what its files are stands in one
+        status = os.stat(f"{os.path.dirname(top)}/dockc-{__version__}.dist-info/RECORD")
+    except OSError:
+        pass
+    else:
+        return f"{status.st_mtime_ns} {status.st_size}"
+    found: list[tuple[str, int, int]] = []
+    folders = [f"{top}/{room}" if room else top for room in _ROOMS]
+    for folder in folders:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(".py"):
+                    status = entry.stat()
+                    found.append((entry.path, status.st_mtime_ns, status.st_size))
+                elif folder != top and entry.is_dir() and entry.name != "__pycache__":
+                    folders.append(entry.path)
+    return sha256(repr(sorted(found)).encode("utf-8", "surrogatepass"))
+
+
+# --- files
+
+
+def _ours(root: str) -> bool:
+    """Whether a directory is there, belongs to us, and nobody else may write into it."""
+    try:
+        status = os.stat(root)
+    except OSError:
+        return False
+    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
+def _made(root: str) -> bool:
+    """Make a directory, but not in another user's home: that would lock the user out of it."""
+    if os.path.isdir(root):
+        return True
+    above = root
+    while not os.path.exists(above):
+        above = os.path.dirname(above)
+    try:
+        if os.stat(above).st_uid != os.geteuid():
+            return False
+        os.makedirs(root, mode=0o700, exist_ok=True)
+    except OSError:
+        return False
+    return True
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with open(number, "rb") as file:
+        status = os.fstat(number)
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            return None
+        try:
+            data = file.read()
+            if status.st_mtime < time.time() - _DAY:
+                os.utime(number)
+        except OSError:
+            return None
+        return data
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
