@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dockc.errors import DockcError, UsageError
-from dockc.files import FILE_LIMIT, CompileRequest, is_archive, with_changes
+from dockc.files import FILE_LIMIT
+from dockc.frontend import CompileRequest, is_archive, with_changes
 
 #: Addresses below this one are answered from files; no name server knows it.
 SESSION = "http://buildkit-session/"
