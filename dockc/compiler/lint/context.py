@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import pairwise
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from dockc.compiler import ast
 from dockc.compiler.instructions import build
-from dockc.compiler.lint.joined import command
 from dockc.compiler.lint.settings import Settings as Settings
 from dockc.compiler.lint.shell.commands import Shell, read
 from dockc.compiler.request import Rejected
@@ -20,6 +19,9 @@ from dockc.grammar.heredoc import chomp, parse_opener
 from dockc.grammar.source import Source, Span
 from dockc.grammar.word import WordError
 from dockc.lean import Record, pattern
+
+if TYPE_CHECKING:
+    from dockc.compiler.lint.peer.reader import Reading
 
 I = TypeVar("I", bound=ast.Instruction)  # noqa: E741  the one instruction type of a call
 
@@ -108,6 +110,8 @@ class Context:
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
         """All instructions in order."""
+        if self.parity:
+            return tuple(self._peer_entries())
         stage = -1
         entries = []
         for index, node in enumerate(self.file.instructions):
@@ -147,31 +151,41 @@ class Context:
         count = max((e.stage for e in self.entries), default=-1) + 1
         return tuple(tuple(e for e in self.entries if e.stage == n) for n in range(count))
 
+    def _peer_entries(self) -> Iterator[Entry]:
+        from dockc.compiler.lint.peer.entries import entries
+
+        stage = -1
+        for index, (node, instruction) in enumerate(entries(self.file, self.peer)):
+            if node.command.name == "FROM":
+                stage += 1
+            yield Entry(node, instruction, stage, index)
+
+    @cached_property
+    def peer(self) -> Reading | None:
+        """The file as hadolint reads it; None where it cannot, or where nobody asks."""
+        if not self.parity:
+            return None
+        from dockc.compiler.lint.peer.reader import read as peer_read
+
+        return peer_read(self.source)
+
     @cached_property
     def comments(self) -> tuple[tuple[int, CommentLine], ...]:
         """Comment lines with their line numbers."""
+        if self.peer is not None:
+            return tuple((self.source.line_at(c.span.start), c) for c in self.peer.comments)
         return tuple((self.source.line_at(c.span.start), c) for c in self.file.items if isinstance(c, CommentLine))
 
     @cached_property
     def runs(self) -> tuple[Script, ...]:
         """Scripts of all RUN instructions, those behind ONBUILD included."""
-        make = self._peer_script if self.parity else script
+        make = _peer_script if self.parity else script
         return tuple(make(entry, run) for entry, run in self.all_or_triggers(ast.Run))
 
-    def _peer_script(self, entry: Entry, run: ast.Run) -> Script:
-        """The shell text as hadolint has it. Places in it are not known: hadolint gives none."""
-        _, text = self.peer_command(entry)
-        return Script(entry, run, read(text), (), isinstance(entry.instruction, ast.Onbuild))
 
-    def peer_command(self, entry: Entry) -> tuple[bool, str]:
-        """Whether hadolint takes an instruction's command for the exec form, and the command's text as hadolint has it."""
-        args = entry.node.commands[-1].args
-        if args and args[0].kind == "HEALTH_TYPE":
-            args = args[1:]
-        if not args:
-            return False, ""
-        text = self.source.text[entry.node.logical.source_offset(args[0].start) : entry.node.span.end]
-        return command(text.replace("\r\n", "\n"), 0, self.file.escape)
+def _peer_script(entry: Entry, run: ast.Run) -> Script:
+    """The shell text as hadolint has it. Places in it are not known: hadolint gives none."""
+    return Script(entry, run, read(" ".join(run.cmdline or ())), (), isinstance(entry.instruction, ast.Onbuild))
 
 
 def script(entry: Entry, instruction: ast.ShellDependent | ast.Healthcheck) -> Script:

@@ -204,8 +204,7 @@ def declared(context: Context) -> Iterator[tuple[Entry, str]]:
     for entry in context.entries:
         found = entry.instruction.trigger if isinstance(entry.instruction, ast.Onbuild) else entry.instruction
         if isinstance(found, (ast.Arg, ast.Env)):
-            pairs = found.pairs[:1] if context.parity and isinstance(found, ast.Arg) else found.pairs
-            for pair in pairs:
+            for pair in found.pairs:
                 yield entry, pair.key.text
 
 
@@ -226,7 +225,8 @@ def labels(context: Context) -> Iterator[tuple[Entry, ast.Word, ast.Word]]:
     """Key and value of all labels, as written but for quotes around them."""
     for entry, label in context.all(ast.Label):
         for pair in label.pairs:
-            value = pair.value
-            if not (context.parity and pair.no_delim):  # hadolint keeps the quotes of `LABEL key "value"`
-                value = ast.Word(_QUOTES.sub(_inner, value.text), value.span)
-            yield entry, ast.Word(unquoted(pair.key.text), pair.key.span), value
+            if context.parity:
+                yield entry, pair.key, pair.value
+            else:
+                value = ast.Word(_QUOTES.sub(_inner, pair.value.text), pair.value.span)
+                yield entry, ast.Word(unquoted(pair.key.text), pair.key.span), value

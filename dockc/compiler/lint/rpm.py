@@ -70,7 +70,7 @@ def _variables(context: Context, script: Script) -> set[str]:
             if alias(found):
                 by_stage[alias(found)] = current
         elif isinstance(found, ast.Arg):
-            arguments.update(pair.key.text for pair in (found.pairs[:1] if context.parity else found.pairs))
+            arguments.update(pair.key.text for pair in found.pairs)
         elif isinstance(found, ast.Env):
             current.update(pair.key.text for pair in found.pairs)
     return arguments | current

@@ -60,7 +60,7 @@ class _Run:
                 found = list(self.checks())
                 return tuple(self.kept(found, pragmas=False))
             case "hadolint":
-                if unreadable := self.unreadable():
+                if self.context.peer is None and (unreadable := self.unreadable()):
                     return tuple(self.syntax_errors(unreadable[:1]))
                 scripts = self.shellcheck()
                 found = [*self.rules(), *scripts]
@@ -84,7 +84,7 @@ class _Run:
     def unreadable(self) -> Sequence[Diagnostic]:
         """Faults of the file that hadolint would not read it with either."""
         found = [d for d in self.front.parsed.diagnostics if d.code not in _PEER_READS]
-        if not found and any(e.instruction is None and e.why.startswith("unknown inst") for e in self.context.entries):
+        if not found and any(d.code == "unknown-instruction" for d in self.front.result.diagnostics):
             return self.front.result.diagnostics
         return found
 
@@ -151,7 +151,12 @@ class _Run:
             severity = self.severity(rule)
             if severity is None or rule.check is Rule.check:
                 continue
+            seen: set[tuple[tuple[int, int] | None, str]] = set()
             for hit in rule().check(self.context):
+                if self.context.parity:  # hadolint says a thing once an instruction
+                    if (hit.lines, hit.message) in seen:
+                        continue
+                    seen.add((hit.lines, hit.message))
                 yield self.finding(rule, hit, hit.severity or severity)
 
     def shellcheck(self) -> Iterator[Finding]:

@@ -128,7 +128,7 @@ def _hadolint_jobs(context: Context, pragmas: Pragmas, *, triggers: bool) -> Ite
             continue
         entry, instruction = item
         states.see(instruction)
-        if isinstance(instruction, ast.Run) and not context.peer_command(entry)[0]:
+        if isinstance(instruction, ast.Run) and instruction.prepend_shell:
             text = scripts[entry.index].shell.text
             shell = states.now
             if any(name in shell.name for name in _NOT_POSIX) or _foreign(text):
@@ -188,10 +188,11 @@ class _States:
             case ast.From():
                 self._stage(instruction)
             case ast.Arg():
-                pairs = instruction.pairs[:1] if self.parity else instruction.pairs
-                self._variables(pair.key.text for pair in pairs)
+                self._variables(pair.key.text for pair in instruction.pairs)
             case ast.Env():
-                self._variables(pair.key.text.strip("\"'") for pair in instruction.pairs)
+                self._variables(
+                    pair.key.text if self.parity else pair.key.text.strip("\"'") for pair in instruction.pairs
+                )
             case ast.Shell():
                 self._set(_Shell(" ".join(instruction.shell), self.now.names))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from dockc.compiler.lint.joined import command
 from dockc.compiler.lint.options import LintOptions
 from dockc.compiler.lint.runner import lint_source
 from dockc.grammar.source import Source
@@ -107,23 +106,3 @@ def test_select_narrows_and_switches_on() -> None:
     text = "FROM a\nRUN cd /x\nRUN cd /y\n"
     assert {code for _, code in codes(text, select=("DL30",))} == {"DL3003", "DL3006"}
     assert {code for _, code in codes(text, select=("DL3059",))} == {"DL3059"}
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("a \\\n    b", (False, "a  b")),
-        ("a\\\nb", (False, "ab")),
-        ("a \\\n# note\n  && b", (False, "a  && b")),
-        ("cat <<EOF > x\nbody\nEOF", (False, "cat")),
-        ("<<EOF\n one\n two\nEOF", (False, "one\n two")),
-        ("a << b", (False, "a << b")),
-        ('["a", "b c"]', (True, "a b c")),
-        ('["a", \\\n  "b\\"c"]', (True, 'a b"c')),
-        ("['a']", (False, "['a']")),
-        ('["C:\\\\x", "y"]', (True, "C:\\\\x y")),
-        ('["a",]', (False, '["a",]')),
-    ],
-)
-def test_commands_as_hadolint_reads_them(text: str, expected: tuple[bool, str]) -> None:
-    assert command(text, 0, "\\") == expected

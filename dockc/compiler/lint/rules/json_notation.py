@@ -41,5 +41,5 @@ class JsonNotation(Rule):
                 shell_form = found.test[0] == "CMD-SHELL"
             else:
                 continue
-            if not context.peer_command(entry)[0] if context.parity else shell_form:
+            if shell_form:
                 yield Hit(found.span, message, entry.node.lines)

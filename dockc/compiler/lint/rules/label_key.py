@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from dockc.compiler import ast
 from dockc.compiler.lint.context import Context
+from dockc.compiler.lint.families import unquoted
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 from dockc.lean import pattern
 
@@ -31,13 +32,12 @@ class LabelKey(Rule):
         """See the class."""
         for entry, label in context.all(ast.Label):
             for pair in label.pairs:
-                if _is_bad(pair.key.text.strip("\"'")):
+                key = pair.key.text if context.parity else unquoted(pair.key.text)
+                if _is_bad(key):
                     yield Hit(pair.key.span, "Invalid label key.", entry.node.lines)
-                    if context.parity:
-                        break
 
 
-_KEY = pattern(r"[a-z](?:[0-9a-zA-Z./_-]*[a-z0-9])?")
+_KEY = pattern(r"[a-z](?:[0-9a-z./_-]*[a-z0-9])?")
 _RESERVED = ("com.docker.", "io.docker.", "org.dockerproject.")
 
 

@@ -64,8 +64,13 @@ def _lacking(context: Context, wanted: str) -> list[Entry]:
             continue
         elif isinstance(found, ast.Copy) and found.from_.text:
             bad = [stage for stage in bad if stage.alias != found.from_.text]
-        elif isinstance(found, ast.Label) and any(unquoted(pair.key.text) == wanted for pair in found.pairs):
+        elif isinstance(found, ast.Label) and _names(context, found, wanted):
             own = current.alias or current.base
             bad = [stage for stage in bad if stage.alias != own and stage is not current]
             good.append(current)
     return [stage.entry for stage in bad]
+
+
+def _names(context: Context, label: ast.Label, wanted: str) -> bool:
+    keys = (pair.key.text for pair in label.pairs)
+    return wanted in (keys if context.parity else map(unquoted, keys))

@@ -35,8 +35,6 @@ class LabelSuperfluous(Rule):
         """See the class."""
         if not context.settings.strict_labels:
             return
-        seen = -1
         for entry, key, _ in labels(context):
-            if key.text not in context.settings.label_schema and not (context.parity and entry.index == seen):
-                seen = entry.index
+            if key.text not in context.settings.label_schema:
                 yield Hit(key.span, "Superfluous label(s) present.", entry.node.lines)

@@ -36,7 +36,7 @@ class NumericUser(Rule):
             elif isinstance(found, ast.User):
                 user = found.user.text
                 uid = user.partition(":")[0]
-                numeric = all(c.isdigit() for c in uid)
+                numeric = all("0" <= c <= "9" for c in uid)
                 if not numeric and not any("${" + name + "}" in user or "$" + name in user for name in names):
                     yield Hit(
                         found.user.span, "Non-numeric user-id may not be resolvable by host system", entry.node.lines

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dockc.compiler import ast
 from dockc.compiler.lint.context import Context, Script
-from dockc.compiler.lint.families import CommandRule, alias, caches, image, insert_word, position
+from dockc.compiler.lint.families import CommandRule, alias, caches, image, insert_word, position, unquoted
 from dockc.compiler.lint.pip import is_pip_install
 from dockc.compiler.lint.rule import Fix, Hit, Severity
 from dockc.compiler.lint.shell.commands import Command
@@ -55,7 +55,7 @@ class PipNoCache(CommandRule):
         if not context.parity and caches(script.instruction, "/pip"):
             return True
         _, found, rest = script.shell.text.partition("PIP_NO_CACHE_DIR=")
-        if found and rest.lower().startswith(_TRUE):
+        if found and (rest if context.parity else rest.lower()).startswith(_TRUE):
             return True
         return script.entry.index in self.off
 
@@ -64,7 +64,7 @@ class PipNoCache(CommandRule):
         return insert_word(command, script, position(command, "install"), "--no-cache-dir", "Add --no-cache-dir")
 
 
-_TRUE = ("1", "true", "on", "yes")
+_TRUE = ("1", "true", "True", "TRUE", "on", "On", "ON", "yes", "Yes", "YES")
 
 
 def _is_wrapper(command: Command, name: str) -> bool:
@@ -96,9 +96,9 @@ def _without_cache(context: Context, *, triggers: bool) -> set[int]:
             else:
                 off.discard(current)
         elif isinstance(found, ast.Env):
-            for pair in found.pairs:
-                if pair.key.text == "PIP_NO_CACHE_DIR" and pair.value.text.strip("\"'").lower() in _TRUE:
-                    off.add(current)
+            values = [pair.value.text for pair in found.pairs if pair.key.text == "PIP_NO_CACHE_DIR"]
+            if values and (values[0] if context.parity else unquoted(values[-1]).lower()) in _TRUE:
+                off.add(current)
         elif current in off:
             here.add(entry.index)
     return here

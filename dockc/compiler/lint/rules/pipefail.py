@@ -45,7 +45,7 @@ class Pipefail(Rule):
             if isinstance(found, ast.From):
                 safe = False
             elif isinstance(found, ast.Shell):
-                safe = found.shell[:1] != () and _stops(found.shell)
+                safe = found.shell[:1] != () and _stops(found.shell, context)
             elif not safe and id(entry) in scripts:
                 script = scripts[id(entry)]
                 if not script.shell.pipes:
@@ -75,10 +75,15 @@ def _prints(node: shell.Node) -> bool:
     return isinstance(first, shell.Word) and literal(first) in {"echo", "printf", "yes", "true", ":"}
 
 
-def _stops(shell: tuple[str, ...]) -> bool:
+def _stops(shell: tuple[str, ...], context: Context) -> bool:
     if shell[0].startswith(("pwsh", "powershell", "cmd")):
         return True
     return any(
-        c.name.rsplit("/", 1)[-1] in {"bash", "zsh", "ash"} and c.has_flag("o") and c.has_argument("pipefail")
+        _is_capable(c.name, context) and c.has_flag("o") and c.has_argument("pipefail")
         for c in read(" ".join(shell)).commands
     )
+
+
+def _is_capable(shell: str, context: Context) -> bool:
+    place, _, name = shell.rpartition("/")
+    return name in {"bash", "zsh", "ash"} and (not context.parity or place == "/bin" or shell == name)

@@ -36,5 +36,3 @@ class PortRange(Rule):
                 found = _PORTS.fullmatch(port.text)
                 if found and any(int(n[:12]) > 65535 for n in found.groups() if n):
                     yield Hit(port.span, "Valid UNIX ports range from 0 to 65535", entry.node.lines)
-                    if context.parity:
-                        break

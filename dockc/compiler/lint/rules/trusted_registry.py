@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dockc.compiler import ast
 from dockc.compiler.lint.context import Context
-from dockc.compiler.lint.families import alias, image, mounts
+from dockc.compiler.lint.families import Image, alias, image, mounts
 from dockc.compiler.lint.rule import Hit, Rule, Severity
 
 
@@ -39,23 +39,28 @@ class TrustedRegistry(Rule):
         names: set[str] = set()
         for entry in context.entries:
             found = entry.instruction
-            wanted: list[str] = []
+            wanted: list[Image] = []
+            read = _used if context.parity else image
             if isinstance(found, ast.From):
-                wanted = [found.base.text]
+                wanted = [image(found.base.text)]
             elif isinstance(found, ast.Copy) and found.from_.text:
-                wanted = [found.from_.text]
+                wanted = [read(found.from_.text)]
             elif isinstance(found, ast.Run):
-                wanted = [
-                    m.get("from") or "scratch" for m in mounts(found) if m.get("type", "bind") in {"bind", "cache"}
-                ]
-            if any(not _trusted(text, names, allowed) for text in wanted):
+                used = [m.get("from") or "scratch" for m in mounts(found) if m.get("type", "bind") in {"bind", "cache"}]
+                wanted = [read(text) for text in used]
+            if any(not _trusted(found, names, allowed) for found in wanted):
                 yield Hit(entry.node.span, "Use only an allowed registry in the FROM image", entry.node.lines)
             if isinstance(found, ast.From):
                 names.add(alias(found))
 
 
-def _trusted(text: str, names: set[str], allowed: tuple[str, ...]) -> bool:
-    found = image(text)
+def _used(text: str) -> Image:
+    """An image that COPY or a mount names, as hadolint takes it apart: what follows the registry is all name."""
+    first, slash, rest = text.partition("/")
+    return Image(first, rest, "", "") if slash and "." in first else Image("", text, "", "")
+
+
+def _trusted(found: Image, names: set[str], allowed: tuple[str, ...]) -> bool:
     if found.name in names:
         return True
     if found.registry:

@@ -407,6 +407,13 @@ class _Parser(WordReader):
 
     def _coproc(self) -> tuple[ast.Node, ...]:
         self.blanks()
+        before = self.pos
+        if self._keyword() not in _RESERVED and self.word() is not None:  # a name is one before a compound command only
+            self.blanks()
+            body = self._compound()
+            if body is not None:
+                return (body,)
+            self.pos = before
         return (self._command(),)
 
     def _parenthesised(self) -> tuple[str, tuple[ast.Node, ...]]:

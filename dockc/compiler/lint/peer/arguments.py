@@ -1,0 +1,135 @@
+"""Command lines as hadolint takes them.
+
+They differ from what the shell gets: blanks after a continuation become one, a line with `<<` in it loses its heredoc and all that
+follows the opener, and a heredoc that stands for the whole command is taken without surrounding space.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from dockc.compiler.lint.peer.scan import Scanner, Unreadable, literal
+from dockc.lean import pattern
+
+
+class CommandLine(NamedTuple):
+    """A command line: its text, the exec form's words joined by blanks."""
+
+    text: str
+    exec_form: bool
+
+
+_SPACE = pattern(r"\s")
+_REDIRECT = pattern(r"(?:\||>)[ \t]*")
+
+
+def command_line(scanner: Scanner) -> CommandLine:
+    """The command line that begins here."""
+    before = scanner.pos
+    for form in (_heredoc, _exec_form, _shell_with_heredoc):
+        try:
+            return form(scanner)
+        except Unreadable:
+            scanner.pos = before
+    return CommandLine(scanner.rest(), False)
+
+
+def _heredoc(scanner: Scanner) -> CommandLine:
+    return CommandLine(heredoc_body(scanner, heredoc_marker(scanner)), False)
+
+
+def _exec_form(scanner: Scanner) -> CommandLine:
+    scanner.need("[")
+    words: list[str] = []
+    scanner.space()
+    while scanner.take('"'):
+        words.append(scanner.quoted('"'))
+        scanner.space()
+        if not scanner.take(","):
+            break
+        scanner.space()
+        if not scanner.at('"'):
+            raise Unreadable("string")
+    scanner.need("]")
+    scanner.space()
+    return CommandLine(" ".join(words), True)
+
+
+def _shell_with_heredoc(scanner: Scanner) -> CommandLine:
+    out: list[str] = []
+    text = scanner.text
+    if text.find("<<", scanner.pos) < 0:
+        raise Unreadable("no heredoc")
+    while not scanner.at("<<"):
+        if (left := scanner.brk()) is not None:
+            out.append(left)
+        elif scanner.pos == len(text) or scanner.at("\n"):
+            raise Unreadable("no heredoc")
+        else:
+            out.append(text[scanner.pos])
+            scanner.pos += 1
+    heredoc_body(scanner, heredoc_marker(scanner))
+    return CommandLine("".join(out).strip(), False)
+
+
+def heredoc_marker(scanner: Scanner) -> str:
+    """The marker of a heredoc whose opener begins here. Unless it is quoted, the space behind it is gone past."""
+    scanner.need("<<")
+    while scanner.take("-"):
+        pass
+    before = scanner.pos
+    for quote in "\"'":
+        if scanner.at(quote):
+            try:
+                marker = literal(scanner, quote)
+                break
+            except Unreadable:
+                scanner.pos = before
+    else:
+        found = _SPACE.search(scanner.text, scanner.pos)
+        if found is None:
+            raise Unreadable("marker")
+        marker = scanner.text[scanner.pos : found.start()]
+        scanner.pos = found.end()
+    if found := _REDIRECT.match(scanner.text, scanner.pos):
+        scanner.pos = found.end()
+        scanner.rest()
+    return marker
+
+
+def heredoc_body(scanner: Scanner, marker: str) -> str:
+    """The body without surrounding space; goes past the marker and the line end behind it."""
+    text, at = scanner.text, scanner.pos
+    if text.startswith(f"{marker}\n", at):
+        scanner.pos = at + len(marker) + 1
+        return ""
+    if text[at:] == marker:
+        scanner.pos = len(text)
+        return ""
+    end = text.find(f"\n{marker}\n", at)
+    if end >= 0:
+        scanner.pos = end + len(marker) + 2
+    elif text.endswith(f"\n{marker}") and len(text) - len(marker) - 1 >= at:
+        end = len(text) - len(marker) - 1
+        scanner.pos = len(text)
+    else:
+        raise Unreadable("heredoc")
+    return text[at:end].strip()
+
+
+def string_list(scanner: Scanner) -> list[str]:
+    """`["a", "b"]` of COPY and ADD."""
+    scanner.need("[")
+    scanner.space()
+    found: list[str] = []
+    while scanner.at('"'):
+        found.append(literal(scanner, '"'))
+        scanner.space()
+        if not scanner.take(","):
+            break
+        scanner.space()
+        if not scanner.at('"'):
+            raise Unreadable("string")
+    scanner.need("]")
+    scanner.space()
+    return found
