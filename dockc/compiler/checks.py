@@ -228,12 +228,12 @@ class Linter:
         return self
 
     def report(self, name: str, message: str, lines: tuple[int, int]) -> None:
-        """Note a finding for all lines from the first to the last of `lines`."""
+        """Note a finding for all lines from the first to the last of `lines`; (0, 0) is no place at all."""
         rule = RULES[name]
         if self.warnings is None or not self.config.allows(rule):
             return
         self.called.append(name)
-        self.warnings.append(Warning(rule, message, line_list(lines)))
+        self.warnings.append(Warning(rule, message, line_list(lines) if lines[0] else ()))
 
     def error(self) -> CompileError | None:
         """The error of a configuration with `error=true` once something was found, else None."""

@@ -192,6 +192,8 @@ def compile(  # noqa: A001 - the word for it
         for op in module.ops():
             if op in lowered.invalid:
                 raise CompileError(lowered.invalid[op])
+    if lowered.epoch is not None:
+        lowered.image.check()
     return Compiled(front, module, lowered, tuple(found))
 
 

@@ -9,6 +9,7 @@ Shell).
 from __future__ import annotations
 
 from dockc.compiler import paths
+from dockc.errors import CompileError
 from dockc.oci.gotext import dump_json, sorted_map
 from dockc.oci.platform import Platform
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     _Chain = tuple["_Chain", "History"] | None
 
 HISTORY_COMMENT = "buildkit.dockerfile.v0"
+# In the place of a time that has no RFC 3339 form.
+NO_SUCH_TIME = "-"
 
 
 class History:
@@ -242,6 +245,18 @@ class ImageConfig:
             self.env[index] = entry
 
     # --- writing --------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """See that the config can be written.
+
+        Raises:
+            CompileError: a step was made at a time that an image config cannot hold.
+        """
+        if any(entry.created == NO_SUCH_TIME for entry in self.history):
+            raise CompileError(
+                "failed to marshal image config: json: error calling MarshalJSON for type *time.Time: "
+                "Time.MarshalJSON: year outside of range [0,9999]"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """The JSON document, fields in their order."""

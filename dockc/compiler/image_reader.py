@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from dockc.compiler.image import Healthcheck, History
 from dockc.errors import CompileError
+from dockc.grammar.gostr import fold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,80 +19,119 @@ if TYPE_CHECKING:
 
     from dockc.compiler.image import ImageConfig
 
-    _Reader = Callable[[Any, str, str], Any]
+    _Reader = Callable[[Any, "_Place"], Any]
+    _Fields = Mapping[str, tuple[str, _Reader, str]]
 
 
-def _wrong(value: Any, struct: str, path: str, kind: str) -> CompileError:
-    if isinstance(value, bool):
-        name = "bool"
-    elif isinstance(value, (int, float)):
-        name = "number" if kind in ("string", "bool") or isinstance(value, int) else f"number {value}"
-    else:
-        name = "string" if isinstance(value, str) else "array" if isinstance(value, list) else "object"
-    place = f"Go struct field {struct}.{path}" if path else "Go value"
-    return CompileError(f"json: cannot unmarshal {name} into {place} of type {kind}")
+class _Place:
+    """Where in a document a value stands: the reference's type around it and its path, and the first problem so far."""
+
+    __slots__ = ("path", "problems", "struct")
+
+    def __init__(self, struct: str, path: str, problems: list[str]) -> None:
+        self.struct = struct
+        self.path = path
+        self.problems = problems
+
+    def wrong(self, value: Any, kind: str) -> None:
+        """Note a value of the wrong type. Reading goes on: only the first such value is reported, once all is read."""
+        if isinstance(value, bool):
+            name = "bool"
+        elif isinstance(value, (int, _Fraction)):
+            name = f"number {value}" if kind in _NUMBERS else "number"
+        else:
+            name = "string" if isinstance(value, str) else "array" if isinstance(value, list) else "object"
+        where = f"Go struct field {self.struct}.{self.path}" if self.path else "Go value"
+        self.problems.append(f"json: cannot unmarshal {name} into {where} of type {kind}")
 
 
-def _object(value: Any, struct: str, path: str, kind: str = "v1.DockerOCIImage") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise _wrong(value, struct, path, kind)
-    return value
+class _Fraction:
+    """A number with a fraction or an exponent, which no field takes; kept as it is written."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
 
 
-def _read(
-    document: dict[str, Any], fields: Mapping[str, tuple[str, _Reader]], target: object, struct: str, path: str
-) -> None:
+_NUMBERS = ("time.Duration", "int")
+
+
+def _object(value: Any, place: _Place, kind: str) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    place.wrong(value, kind)
+    return {}
+
+
+def _read(document: dict[str, Any], fields: _Fields, target: object, struct: str, path: str, problems: list[str]) -> None:
     """Set the attributes that the document has fields for; null changes nothing. Field names ignore case."""
     for name, value in document.items():
-        field = fields.get(name) or fields.get(name.casefold())
+        field = fields.get(name) or fields.get(fold(name))
         if field is None or value is None:
             continue
-        attribute, reader = field
-        setattr(target, attribute, reader(value, struct, f"{path}{name}"))
+        attribute, reader, shown = field
+        setattr(target, attribute, reader(value, _Place(struct, path + shown, problems)))
 
 
-def _text(value: Any, struct: str, path: str) -> str:
-    if not isinstance(value, str):
-        raise _wrong(value, struct, path, "string")
-    return value
+def _text(value: Any, place: _Place) -> str:
+    if isinstance(value, str):
+        return value
+    place.wrong(value, "string")
+    return ""
 
 
-def _flag(value: Any, struct: str, path: str) -> bool:
+def _flag(value: Any, place: _Place) -> bool:
     if not isinstance(value, bool):
-        raise _wrong(value, struct, path, "bool")
+        place.wrong(value, "bool")
+    return value is True
+
+
+def _integer(value: Any, place: _Place, kind: str = "int") -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not -(1 << 63) <= value < 1 << 63:
+        place.wrong(value, kind)
+        return 0
     return value
 
 
-def _integer(value: Any, struct: str, path: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise _wrong(value, struct, path, "int64")
-    return value
+def _duration(value: Any, place: _Place) -> int:
+    return _integer(value, place, "time.Duration")
 
 
-def _texts(value: Any, struct: str, path: str) -> list[str]:
+def _texts(value: Any, place: _Place, kind: str = "string") -> list[str]:
     if not isinstance(value, list):
-        raise _wrong(value, struct, path, "[]string")
-    return ["" if item is None else _text(item, struct, path) for item in value]
+        place.wrong(value, f"[]{kind}")
+        return []
+    for item in value:
+        if item is not None and not isinstance(item, str):
+            place.wrong(item, kind)
+    return [item if isinstance(item, str) else "" for item in value]
 
 
-def _text_tuple(value: Any, struct: str, path: str) -> tuple[str, ...]:
-    return tuple(_texts(value, struct, path))
+def _text_tuple(value: Any, place: _Place) -> tuple[str, ...]:
+    return tuple(_texts(value, place))
 
 
-def _names(value: Any, struct: str, path: str) -> dict[str, None]:
-    for item in _object(value, struct, path, "map[string]struct {}").values():
+def _digests(value: Any, place: _Place) -> list[str]:
+    return _texts(value, place, "digest.Digest")
+
+
+def _names(value: Any, place: _Place) -> dict[str, None]:
+    found = _object(value, place, "map[string]struct {}")
+    for item in found.values():
         if item is not None:
-            _object(item, struct, path, "struct {}")
-    return dict.fromkeys(value)
+            _object(item, place, "struct {}")
+    return dict.fromkeys(found)
 
 
-def _text_map(value: Any, struct: str, path: str) -> dict[str, str]:
-    found = _object(value, struct, path, "map[string]string")
-    return {key: "" if item is None else _text(item, struct, path) for key, item in found.items()}
+def _text_map(value: Any, place: _Place) -> dict[str, str]:
+    found = _object(value, place, "map[string]string")
+    return {key: "" if item is None else _text(item, place) for key, item in found.items()}
 
 
-def _time(value: Any, struct: str, path: str) -> str:
-    """An RFC 3339 time in its shortest form."""
+def _time(value: Any, place: _Place) -> str:
+    """An RFC 3339 time in its shortest form; one that is none ends the reading at once."""
     if not isinstance(value, str):
         raise CompileError("Time.UnmarshalJSON: input is not a JSON string")
     return _shortest_time(value)
@@ -101,14 +141,9 @@ def _time(value: Any, struct: str, path: str) -> str:
 def _shortest_time(text: str) -> str:
     if _is_plain_time(text):
         return text
-    from dockc.oci.gotime import InvalidTime, Time
+    from dockc.compiler.timetext import shortest
 
-    try:
-        return str(Time.parse(text))
-    except InvalidTime:
-        raise CompileError(
-            f'parsing time "{text}" as "2006-01-02T15:04:05Z07:00": cannot parse "{text}" as "2006"'
-        ) from None
+    return shortest(text)
 
 
 def _is_plain_time(text: str) -> bool:
@@ -146,30 +181,24 @@ class _HealthDraft:
         self.interval = self.timeout = self.start_period = self.start_interval = self.retries = 0
 
 
-class _RootfsDraft:
-    """The fields of a rootfs while it is read."""
-
-    def __init__(self) -> None:
-        self.type = ""
-        self.diff_ids: list[str] | None = None
-
-
-def _history(value: Any, struct: str, path: str) -> list[History]:
+def _history(value: Any, place: _Place) -> list[History]:
     if not isinstance(value, list):
-        raise _wrong(value, struct, path, "[]v1.History")
+        place.wrong(value, "[]v1.History")
+        return []
     out = []
     for item in value:
         draft = _HistoryDraft()
         if item is not None:
-            _read(_object(item, struct, path, "v1.History"), _HISTORY_FIELDS, draft, "History", f"{path}.")
+            document = _object(item, place, "v1.History")
+            _read(document, _HISTORY_FIELDS, draft, "History", f"{place.path}.", place.problems)
         out.append(History(draft.created, draft.created_by, draft.author, draft.comment, empty_layer=draft.empty_layer))
     return out
 
 
-def _healthcheck(value: Any, struct: str, path: str) -> Healthcheck:
+def _healthcheck(value: Any, place: _Place) -> Healthcheck:
     draft = _HealthDraft()
-    document = _object(value, struct, path, "v1.HealthcheckConfig")
-    _read(document, _HEALTH_FIELDS, draft, "HealthcheckConfig", f"{path}.")
+    document = _object(value, place, "v1.HealthcheckConfig")
+    _read(document, _HEALTH_FIELDS, draft, "HealthcheckConfig", f"{place.path}.", place.problems)
     return Healthcheck(
         draft.test,
         interval=draft.interval,
@@ -180,9 +209,10 @@ def _healthcheck(value: Any, struct: str, path: str) -> Healthcheck:
     )
 
 
-def _folded(table: dict[str, tuple[str, _Reader]]) -> dict[str, tuple[str, _Reader]]:
-    """The table under its exact and its case-folded names."""
-    return table | {name.casefold(): field for name, field in table.items()}
+def _folded(table: Mapping[str, tuple[str, _Reader]], prefix: str = "") -> _Fields:
+    """The table under its exact and its case-folded names, each field with the path that messages name it by."""
+    fields = {name: (attribute, reader, f"{prefix}{name}") for name, (attribute, reader) in table.items()}
+    return {**fields, **{fold(name): field for name, field in fields.items()}}
 
 
 _HISTORY_FIELDS = _folded(
@@ -197,45 +227,59 @@ _HISTORY_FIELDS = _folded(
 _HEALTH_FIELDS = _folded(
     {
         "Test": ("test", _text_tuple),
-        "Interval": ("interval", _integer),
-        "Timeout": ("timeout", _integer),
-        "StartPeriod": ("start_period", _integer),
-        "StartInterval": ("start_interval", _integer),
+        "Interval": ("interval", _duration),
+        "Timeout": ("timeout", _duration),
+        "StartPeriod": ("start_period", _duration),
+        "StartInterval": ("start_interval", _duration),
         "Retries": ("retries", _integer),
     }
 )
-_ROOTFS_FIELDS = _folded({"type": ("type", _text), "diff_ids": ("diff_ids", _texts)})
-_CONFIG_FIELDS = _folded(
-    {
-        "User": ("user", _text),
-        "ExposedPorts": ("exposed_ports", _names),
-        "Env": ("env", _texts),
-        "Entrypoint": ("entrypoint", _texts),
-        "Cmd": ("cmd", _texts),
-        "Volumes": ("volumes", _names),
-        "WorkingDir": ("working_dir", _text),
-        "Labels": ("labels", _text_map),
-        "StopSignal": ("stop_signal", _text),
-        "ArgsEscaped": ("args_escaped", _flag),
-        "Healthcheck": ("healthcheck", _healthcheck),
-        "OnBuild": ("on_build", _texts),
-        "Shell": ("shell", _texts),
-    }
-)
-
-
-_IMAGE_FIELDS = _folded(
-    {
-        "created": ("created", _time),
-        "author": ("author", _text),
-        "architecture": ("architecture", _text),
-        "os": ("os", _text),
-        "os.version": ("os_version", _text),
-        "os.features": ("os_features", _text_tuple),
-        "variant": ("variant", _text),
-        "history": ("history", _history),
-    }
-)
+_ROOTFS_FIELDS = _folded({"type": ("rootfs_type", _text), "diff_ids": ("diff_ids", _digests)})
+_CONFIG_FIELDS = {
+    **_folded(
+        {
+            "User": ("user", _text),
+            "ExposedPorts": ("exposed_ports", _names),
+            "Env": ("env", _texts),
+            "Entrypoint": ("entrypoint", _texts),
+            "Cmd": ("cmd", _texts),
+            "Volumes": ("volumes", _names),
+            "WorkingDir": ("working_dir", _text),
+            "Labels": ("labels", _text_map),
+            "StopSignal": ("stop_signal", _text),
+            "ArgsEscaped": ("args_escaped", _flag),
+        },
+        prefix="ImageConfig.",
+    ),
+    **_folded(
+        {
+            "Healthcheck": ("healthcheck", _healthcheck),
+            "OnBuild": ("on_build", _texts),
+            "Shell": ("shell", _texts),
+        },
+        prefix="DockerOCIImageConfigExt.",
+    ),
+}
+_IMAGE_FIELDS = {
+    **_folded(
+        {
+            "created": ("created", _time),
+            "author": ("author", _text),
+            "history": ("history", _history),
+        },
+        prefix="Image.",
+    ),
+    **_folded(
+        {
+            "architecture": ("architecture", _text),
+            "os": ("os", _text),
+            "os.version": ("os_version", _text),
+            "os.features": ("os_features", _text_tuple),
+            "variant": ("variant", _text),
+        },
+        prefix="Image.Platform.",
+    ),
+}
 
 
 def read_image(data: bytes, image: ImageConfig) -> None:
@@ -245,30 +289,33 @@ def read_image(data: bytes, image: ImageConfig) -> None:
         CompileError: not JSON, or a field of the wrong type.
     """
     try:
-        document = json.loads(data)
+        document = json.loads(data, parse_float=_Fraction)
     except RecursionError:
         raise CompileError("exceeded max depth") from None
     except ValueError as error:
         raise CompileError(_json_problem(data, error)) from None
-    if document is not None:
-        _read_image(_object(document, "DockerOCIImage", ""), image)
+    if document is None:
+        return
+    problems: list[str] = []
+    _read_image(_object(document, _Place("", "", problems), "v1.DockerOCIImage"), image, problems)
+    if problems:
+        raise CompileError(problems[0])
 
 
-def _read_image(document: dict[str, Any], image: ImageConfig) -> None:
-    """Read a whole config: its own fields, and those of the objects `config` and `rootfs` in it."""
-    _read(document, _IMAGE_FIELDS, image, "DockerOCIImage", "")
+def _read_image(document: dict[str, Any], image: ImageConfig, problems: list[str]) -> None:
+    """Read a whole config field by field, the objects `config` and `rootfs` in their place among the others."""
     for name, value in document.items():
-        folded = name.casefold()
-        if value is None or folded not in ("config", "rootfs"):
+        folded = fold(name)
+        if value is None:
             continue
         if folded == "config":
-            inner = _object(value, "DockerOCIImage", name, "v1.DockerOCIImageConfig")
-            _read(inner, _CONFIG_FIELDS, image, "DockerOCIImageConfig", f"{name}.")
+            inner = _object(value, _Place("DockerOCIImage", "config", problems), "v1.DockerOCIImageConfig")
+            _read(inner, _CONFIG_FIELDS, image, "DockerOCIImageConfig", "config.", problems)
+        elif folded == "rootfs":
+            inner = _object(value, _Place("DockerOCIImage", "Image.rootfs", problems), "v1.RootFS")
+            _read(inner, _ROOTFS_FIELDS, image, "RootFS", "Image.rootfs.", problems)
         else:
-            draft = _RootfsDraft()
-            inner = _object(value, "DockerOCIImage", name, "v1.RootFS")
-            _read(inner, _ROOTFS_FIELDS, draft, "RootFS", f"{name}.")
-            image.rootfs_type, image.diff_ids = draft.type, draft.diff_ids
+            _read({name: value}, _IMAGE_FIELDS, image, "DockerOCIImage", "", problems)
 
 
 def _json_problem(data: bytes, error: ValueError) -> str:

@@ -57,7 +57,7 @@ from dockc.compiler.request import (
 from dockc.compiler.suggest import nearest
 from dockc.errors import CompileError
 from dockc.grammar.cst import InstructionNode
-from dockc.grammar.gostr import lower, quote, trim, upper
+from dockc.grammar.gostr import fold, lower, quote, trim, upper
 from dockc.grammar.options import BadOptions, options
 from dockc.grammar.source import Span, encode
 from dockc.lean import pattern
@@ -122,7 +122,7 @@ def _from(request: Request) -> From:
             request.fact("FromAsCasing", f"'{word}' and '{keyword}' keywords' casing do not match")
     name = ""
     as_word = name_word = None
-    if len(args) == 3 and len(args[1].text) == 2 and args[1].text.casefold() == "as":
+    if len(args) == 3 and len(args[1].text) == 2 and fold(args[1].text) == "as":
         _, as_word, name_word = args
         name = lower(name_word.text)
         if not _STAGE_NAME.match(name):

@@ -15,11 +15,13 @@ from dockc.compiler.ir.module import Resources
 from dockc.compiler.ir.ops import NET_HOST, NET_NONE, NET_SANDBOX
 from dockc.compiler.numbers import NumberError, parse_bool, parse_int, parse_uint
 from dockc.errors import CompileError
+from dockc.grammar.gostr import fold, lower
 from dockc.lean import Record
 from dockc.llb import caps as C  # noqa: N812
 from dockc.oci import platform as platforms
 from dockc.oci.gotext import quote
 from dockc.oci.platform import InvalidPlatform, Platform
+from dockc.oci.reference import InvalidReference, parse_normalized
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,7 +115,7 @@ class CompileOptions(Record):
         """Whether the stage of that name runs without the cache."""
         if self.no_cache is None:
             return False
-        return not self.no_cache or stage.lower() in (name.lower() for name in self.no_cache)
+        return not self.no_cache or fold(stage) in map(fold, self.no_cache)
 
     def for_platform(self, platform: Platform | None) -> CompileOptions:
         """The same options for one of several target platforms."""
@@ -263,7 +265,7 @@ def _hosts(text: str) -> tuple[tuple[str, str], ...]:
         raise CompileError(f"failed to parse additional hosts: {error}") from None
     found = []
     for item in items:
-        host, equals, address = item.lower().partition("=")
+        host, equals, address = lower(item).partition("=")
         if not equals:
             raise CompileError(f"failed to parse additional hosts: invalid key-value pair {item}")
         ip = parse_ip(address)
@@ -404,19 +406,26 @@ def _no_cache(text: str | None) -> tuple[str, ...] | None:
 def _check_attestations(attrs: Mapping[str, str]) -> None:
     """Refuse attestation requests that the reference refuses; making them is the exporter's work."""
     wanted: dict[str, str] = {}
+    scanner = None
     for key, value in attrs.items():
         for prefix in ("attest:", "build-arg:BUILDKIT_ATTEST_"):
             if key.startswith(prefix):
-                wanted[key[len(prefix) :].lower()] = value
+                wanted[lower(key[len(prefix) :])] = value
     for kind in sorted(wanted):
         if wanted[kind]:
             try:
-                fields(wanted[kind])
+                given = dict(field.partition("=")[::2] for field in fields(wanted[kind]))
             except CsvError as error:
                 raise CompileError(f"failed to parse {kind}: {error}") from None
+            scanner = given.get("generator", scanner) if kind == "sbom" else scanner
     for kind in sorted(wanted):
         if kind not in _ATTESTATIONS:
             raise CompileError(f"unknown attestation type {quote(kind)}")
+    if scanner is not None:
+        try:
+            parse_normalized(scanner)
+        except InvalidReference as error:
+            raise CompileError(f"failed to parse sbom scanner {scanner}: {error.message}") from None
 
 
 def _lint(text: str | None) -> LintConfig | None:

@@ -10,6 +10,7 @@ from dockc.compiler.image import ImageConfig
 from dockc.compiler.outline import Capture
 from dockc.compiler.scope import located
 from dockc.errors import CompileError
+from dockc.grammar.gostr import lower
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ class StageTable:
 
     def by_name(self, name: str) -> StageState | None:
         """The last stage of that name, in any case."""
-        return self._by_name.get(name.lower())
+        return self._by_name.get(lower(name))
 
     def by_index(self, index: int) -> StageState:
         """The stage of that number.

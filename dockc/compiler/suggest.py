@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dockc.grammar.gostr import lower, upper
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,10 +17,10 @@ def nearest(value: str, options: Iterable[str], *, ignore_case: bool = False) ->
     An option that equals the value means that the spelling was not the problem: no suggestion. Of equally near
     options the first is taken.
     """
-    wanted = value.lower() if ignore_case else value
+    wanted = lower(value) if ignore_case else value
     best, distance = "", _LIMIT
     for option in options:
-        candidate = option.lower() if ignore_case else option
+        candidate = lower(option) if ignore_case else option
         if candidate == wanted:
             return ""
         if abs(len(candidate) - len(wanted)) >= distance:
@@ -27,9 +29,9 @@ def nearest(value: str, options: Iterable[str], *, ignore_case: bool = False) ->
         if edits < distance:
             best, distance = candidate, edits
     if ignore_case and best:
-        if value == value.lower():
+        if value == lower(value):
             return best.lower()
-        if value == value.upper():
+        if value == upper(value):
             return best.upper()
     return best
 

@@ -37,6 +37,7 @@ _SHORT = {
     "\a": r"\a", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v",
     '"': r"\"", "\\": r"\\",
 }  # fmt: skip
+_ASCII_FOLDS = {"\u017f": "s", "\u212a": "k"}
 _SURROGATE = pattern("[\ud800-\udfff]")
 
 
@@ -57,6 +58,13 @@ def lower(text: str) -> str:
     if text.isascii():
         return text.lower()
     return "".join("i" if char == "\u0130" else char.lower() for char in runes(text))
+
+
+def fold(text: str) -> str:
+    """A text whose comparison with an ASCII one ignores case (strings.EqualFold): two letters beyond ASCII are in it."""
+    if text.isascii():
+        return text.lower()
+    return "".join(_ASCII_FOLDS.get(char) or (char.lower() if char.isascii() else char) for char in text)
 
 
 def upper(text: str) -> str:

@@ -17,6 +17,9 @@ _RFC3339 = re.compile(
 )
 _EPOCH = datetime.datetime(1970, 1, 1)
 _YEAR_ONE = -62135596800
+_YEAR_ZERO = -62167219200
+# The calendar repeats after so many years and seconds.
+_PERIOD = (400, 12622780800)
 
 
 class InvalidTime(DockcError):
@@ -76,10 +79,12 @@ class Time:
 
     def __str__(self) -> str:
         """RFC 3339 with the fraction only as long as needed."""
-        local = _EPOCH + datetime.timedelta(seconds=max(self.seconds, _YEAR_ONE) + self.offset * 60)
+        seconds = max(self.seconds + self.offset * 60, _YEAR_ZERO)
+        years, shift = _PERIOD if seconds < _YEAR_ONE else (0, 0)
+        local = _EPOCH + datetime.timedelta(seconds=seconds + shift)
         fraction = f".{self.nanos:09d}".rstrip("0") if self.nanos else ""
         zone = "Z"
         if self.offset:
             hours, minutes = divmod(abs(self.offset), 60)
             zone = f"{'-' if self.offset < 0 else '+'}{hours:02d}:{minutes:02d}"
-        return f"{local.year:04d}{local:-%m-%dT%H:%M:%S}{fraction}{zone}"
+        return f"{local.year - years:04d}{local:-%m-%dT%H:%M:%S}{fraction}{zone}"

@@ -56,6 +56,7 @@ def front(text: str) -> Front:
         ("FROM --platform=$TARGETPLATFORM scratch\n", ["RedundantTargetPlatform"]),
         ("FROM scratch\nARG MY_TOKEN\n", ["SecretsUsedInArgOrEnv"]),
         ("FROM scratch\nARG PUBLIC_KEY\n", []),
+        ("FROM scratch\nARG \u212aEY pa\u00dfword\n", ["SecretsUsedInArgOrEnv"]),
         ("ARG X\nFROM scratch AS a\nFROM a${X:+:}\n", []),
         ("FROM --platform=linux/arm64 scratch\n", ["FromPlatformFlagConstDisallowed"]),
         ("FROM --platform=linux/arm64 scratch AS arm64\n", []),

@@ -64,9 +64,41 @@ def test_null_is_nothing() -> None:
     assert ImageConfig.parse(b"null").marshal() == ImageConfig().marshal()
 
 
-def test_times_are_written_in_their_shortest_form() -> None:
-    image = ImageConfig.parse(b'{"created":"2020-01-02T03:04:05.100+02:00"}')
-    assert image.created == "2020-01-02T03:04:05.1+02:00"
+@pytest.mark.parametrize(
+    ("text", "shortest"),
+    [
+        ("2020-01-02T03:04:05.100+02:00", "2020-01-02T03:04:05.1+02:00"),
+        ("2020-01-02T3:04:05,0Z", "2020-01-02T03:04:05Z"),
+        ("2020-01-02T03:04:05-00:00", "2020-01-02T03:04:05Z"),
+        ("2020-01-02T03:04:05+02:60", "2020-01-02T03:04:05+03:00"),
+        ("0000-02-29T03:04:05.1234567899Z", "0000-02-29T03:04:05.123456789Z"),
+    ],
+)
+def test_times_are_written_in_their_shortest_form(text: str, shortest: str) -> None:
+    image = ImageConfig.parse(json.dumps({"created": text}).encode())
+    assert image.created == shortest
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("2020-01-02", ' as "2006-01-02T15:04:05Z07:00": cannot parse "" as "T"'),
+        ("2020-01-02t03:04:05z", ' as "2006-01-02T15:04:05Z07:00": cannot parse "t03:04:05z" as "T"'),
+        ("2020-1-02T03:04:05Z", ' as "2006-01-02T15:04:05Z07:00": cannot parse "1-02T03:04:05Z" as "01"'),
+        ("2020-01-02T03:04:05.Z", ' as "2006-01-02T15:04:05Z07:00": cannot parse ".Z" as "Z07:00"'),
+        ("2020-13-02T03:04:05Z", ": month out of range"),
+        ("2020-01-02T24:00:00Z", ": hour out of range"),
+        ("2021-02-29T03:04:05Z", ": day out of range"),
+        ("2020-01-02T03:04:05+25:00", ": time zone offset hour out of range"),
+        ("2020-01-02T03:04:05+02:61", ": time zone offset minute out of range"),
+        ("2020-01-02T03:04:05Z \u00e9", ': extra text: " \\xc3\\xa9"'),
+    ],
+)
+def test_texts_that_are_no_times_are_refused(text: str, problem: str) -> None:
+    with pytest.raises(CompileError) as caught:
+        ImageConfig.parse(json.dumps({"created": text}, ensure_ascii=False).encode())
+    assert caught.value.message.startswith('parsing time "2')
+    assert caught.value.message.endswith(problem)
 
 
 @pytest.mark.parametrize(
@@ -76,9 +108,20 @@ def test_times_are_written_in_their_shortest_form() -> None:
         (b"{", "unexpected end of JSON input"),
         (b"x", "invalid character 'x' looking for beginning of value"),
         (b"[]", "json: cannot unmarshal array into Go value of type"),
-        (b'{"config":{"Env":"x"}}', "json: cannot unmarshal string into Go struct field"),
-        (b'{"os":1}', "cannot unmarshal number into Go struct field DockerOCIImage.os of type string"),
-        (b'{"created":"now"}', 'parsing time "now"'),
+        (
+            b'{"config":{"env":"x"}}',
+            "cannot unmarshal string into Go struct field DockerOCIImageConfig.config.ImageConfig.Env of type []string",
+        ),
+        (b'{"config":{"Cmd":[1]}}', "number into Go struct field DockerOCIImageConfig.config.ImageConfig.Cmd of type string"),
+        (
+            b'{"config":{"Healthcheck":{"Interval":1e3}}}',
+            "number 1e3 into Go struct field HealthcheckConfig.config.DockerOCIImageConfigExt.Healthcheck.Interval of type ",
+        ),
+        (b'{"os":1,"author":2}', "number into Go struct field DockerOCIImage.Image.Platform.os of type string"),
+        (b'{"rootfs":{"diff_ids":[{}]}}', "object into Go struct field RootFS.Image.rootfs.diff_ids of type digest.Digest"),
+        (b'{"history":[{"created_by":true}]}', "bool into Go struct field History.Image.history.created_by of type string"),
+        (b'{"os":1,"created":2}', "Time.UnmarshalJSON: input is not a JSON string"),
+        (b'{"created":"now"}', 'cannot parse "now" as "2006"'),
         (b"[" * 100_000, ""),
     ],
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dockc.compiler.compile import compile_asking
 from dockc.compiler.ir.ops import (
     NET_HOST,
     NET_NONE,
@@ -20,8 +21,13 @@ from dockc.compiler.ir.ops import (
     Mkfile,
     SourceOp,
 )
+from dockc.compiler.options import CompileOptions
+from dockc.compiler.resolve import ImageAnswer, ImageRequest
 from dockc.errors import CompileError
+from dockc.grammar.source import Source
 from dockc.llb import caps
+from dockc.oci import platform as platforms
+from tests.compiler.conftest import HOST, World
 
 Build = Any
 
@@ -489,12 +495,20 @@ def test_the_epoch_stamps_history_and_directories(build: Build) -> None:
     [
         ("yesterday", "invalid SOURCE_DATE_EPOCH: yesterday"),
         ("ts", "SOURCE_DATE_EPOCH stage must contain exactly one remote ADD"),
-        ("999999999999", "year outside of range"),
     ],
 )
 def test_wrong_epochs(build: Build, value: str, message: str) -> None:
     error = build.error("FROM scratch AS ts\nFROM scratch\nRUN x\n", {"build-arg:SOURCE_DATE_EPOCH": value})
     assert message in error.message
+
+
+def test_an_epoch_beyond_all_years_matters_once_an_image_holds_it(build: Build) -> None:
+    attrs = {"build-arg:SOURCE_DATE_EPOCH": "253402300800"}
+    assert "year outside of range" in build.error("FROM scratch\nUSER a\n", attrs).message
+    assert build("FROM scratch\n", attrs).epoch.seconds == 253402300800
+    assert "could not be found" in build.error("FROM scratch\nUSER a\n", attrs | {"target": "x"}).message
+    early = build("FROM scratch\nUSER a\n", {"build-arg:SOURCE_DATE_EPOCH": "-62135596801"})
+    assert early.image.history[0].created == "0000-12-31T23:59:59Z"
 
 
 def test_an_epoch_without_a_time_is_no_epoch(build: Build) -> None:
@@ -528,3 +542,18 @@ def test_processes_carry_settings_of_their_stage(build: Build) -> None:
     assert (op.user, op.cwd, op.hostname) == ("svc", "/home", "h")
     assert op.env[0] == "X=1" and op.env[1].startswith("PATH=")
     assert op.proxy is not None and op.proxy.http_proxy == "p"
+
+
+def test_a_finding_about_an_image_that_is_only_mounted_has_no_place_in_the_file(build: Build) -> None:
+    class Foreign(World):
+        def image(self, request: ImageRequest) -> ImageAnswer:
+            return super().image(ImageRequest(request.ref, platforms.parse("linux/s390x")))
+
+    text = "FROM scratch\nRUN --mount=from=im,target=/m x\n"
+    options = CompileOptions.from_attrs({}, host_platform=HOST, build_platforms=(HOST,))
+    compiled, _ = compile_asking(Source.from_text(text), options, Foreign())
+    assert [(finding.rule, finding.lines) for finding in compiled.warnings] == [("InvalidBaseImagePlatform", ())]
+
+
+def test_names_in_capitals_keep_letters_without_a_single_capital(build: Build) -> None:
+    assert build.names("FROM scratch\nRUN\t\u00df\u0131 x\n")[-1] == "[1/1] RUN\t\u00dfI x"

@@ -121,6 +121,7 @@ def test_build_args_that_are_options() -> None:
             "conflicting config: returning multiple target platforms is not allowed",
         ),
         ({"attest:color": ""}, 'unknown attestation type "color"'),
+        ({"attest:sbom": "generator="}, "failed to parse sbom scanner : invalid reference format"),
         ({"build-arg:BUILDKIT_DOCKERFILE_CHECK": "what"}, 'invalid check option "what"'),
         ({"override-copy-image": "x"}, 'support for "override-copy-image" was removed'),
         ({"context": "https://h/r.git?a=1&a=2"}, 'query "a" has multiple values'),
@@ -130,6 +131,12 @@ def test_bad_values_are_refused(attrs: dict[str, str], message: str) -> None:
     with pytest.raises(CompileError) as caught:
         CompileOptions.from_attrs(attrs)
     assert message in caught.value.message
+
+
+def test_case_is_that_of_single_characters() -> None:
+    options = CompileOptions.from_attrs({"add-hosts": "\u0130=1.1.1.1", "no-cache": "\u017ftage"})
+    assert options.hosts == (("i", "1.1.1.1"),)
+    assert options.ignores_cache("STAGE") and not options.ignores_cache("other")
 
 
 def test_an_engine_without_file_operations_is_too_old() -> None:

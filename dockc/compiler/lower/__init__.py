@@ -65,6 +65,7 @@ from dockc.compiler.scope import (
     split_pair,
 )
 from dockc.errors import CompileError, DockcError
+from dockc.grammar.gostr import fold
 from dockc.grammar.word import WordError
 from dockc.oci import platform as platforms
 from dockc.oci import reference as references
@@ -292,8 +293,9 @@ def _proxy(build_args: Mapping[str, str]) -> ProxyEnv | None:
     """Proxy settings among the build arguments, in either case; of two spellings the lower case one wins."""
     found: dict[str, str] = {}
     for key in sorted(build_args):
-        if key.lower() in ProxyEnv.__slots__:
-            found[key.lower()] = build_args[key]
+        name = fold(key)
+        if name in ProxyEnv.__slots__:
+            found[name] = build_args[key]
     return ProxyEnv(**found) if found else None
 
 

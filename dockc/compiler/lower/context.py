@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dockc.compiler.image import ImageConfig
+from dockc.compiler.image import NO_SUCH_TIME, ImageConfig
 from dockc.compiler.ir.module import Location, OpMeta, SourceMap
 from dockc.compiler.resolve import ContextRequest, Unanswered
 from dockc.compiler.scope import ranges
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 EPOCH = "SOURCE_DATE_EPOCH"
 DOCKERFILE_LANGUAGE = "Dockerfile"
-_FIRST_SECOND = -62135596800
+_FIRST_SECOND = -62167219200
 _LAST_SECOND = 253402300799
 
 
@@ -107,20 +107,12 @@ class Lowering:
         return self._created
 
     def set_epoch(self, epoch: Time | None) -> None:
-        """Say which time everything made gets.
-
-        Raises:
-            CompileError: a time that an image config cannot hold.
-        """
+        """Say which time everything made gets; one that an image config cannot hold matters once a step is written."""
         self.epoch = epoch
         self._created = ""
         if epoch is not None:
-            if not _FIRST_SECOND <= epoch.seconds <= _LAST_SECOND:
-                raise CompileError(
-                    "failed to marshal image config: json: error calling MarshalJSON for type *time.Time: "
-                    "Time.MarshalJSON: year outside of range [0,9999]"
-                )
-            self._created = str(epoch)
+            fits = _FIRST_SECOND <= epoch.seconds <= _LAST_SECOND
+            self._created = str(epoch) if fits else NO_SUCH_TIME
 
     @property
     def timestamp(self) -> int:

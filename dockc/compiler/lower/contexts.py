@@ -11,6 +11,7 @@ from dockc.compiler.resolve import ContextRequest, HttpRequest, ImageRequest
 from dockc.compiler.scope import assign, split_pair
 from dockc.compiler.stages import SCRATCH
 from dockc.errors import CompileError, DockcError
+from dockc.grammar.gostr import fold
 from dockc.llb import attrs as A  # noqa: N812
 from dockc.oci import platform as platforms
 from dockc.oci import reference as references
@@ -92,7 +93,7 @@ def find(state: Lowering, name: str, platform: Platform | None) -> NamedContext 
     Raises:
         CompileError: the name is no reference.
     """
-    if name.lower() in (SCRATCH, "context"):
+    if fold(name) in (SCRATCH, "context"):
         return None
     return lookup(state, name, platform or state.options.target_platform)
 

@@ -9,6 +9,7 @@ from dockc.compiler.lower.names import command_text, step_name
 from dockc.compiler.outline import ArgInfo
 from dockc.compiler.scope import NOT_IN_ENVIRONMENT, assign
 from dockc.errors import CompileError
+from dockc.grammar.gostr import fold
 from dockc.oci.gotext import quote
 
 TYPE_CHECKING = False
@@ -59,7 +60,7 @@ def _arg_value(state: Lowering, pair: ArgPair, expand: Expander) -> tuple[str | 
 
 def report_secret(instruction: str, key: str, step: Step, linter: Linter) -> None:
     """Note a variable whose name says that its value must not be kept in an image."""
-    words = key.casefold().split("_")
+    words = fold(key).split("_")
     if not _SECRET_WORDS.isdisjoint(words) and _HARMLESS_WORDS.isdisjoint(words):
         message = f"Do not use ARG or ENV instructions for sensitive data ({instruction} {quote(key)})"
         linter.report("SecretsUsedInArgOrEnv", message, step.lines)

@@ -18,6 +18,7 @@ from dockc.compiler.scope import assign, expand, located
 from dockc.compiler.stages import SCRATCH
 from dockc.compiler.urls import http_filename, is_http, parse_git_ref
 from dockc.errors import CompileError, DockcError
+from dockc.grammar.gostr import fold
 from dockc.oci import digest as digests
 from dockc.oci.gotime import Time
 
@@ -72,7 +73,7 @@ def _resolve(state: Lowering, main: MainContext, text: str) -> Time | None:
         state.barrier()
         return _time_of(state, contexts.load(state, context, None).value)
     for stage in state.dockerfile.stages:
-        if stage.name and stage.name.lower() == text.lower():
+        if stage.name and stage.name == fold(text):
             try:
                 source = _stage_source(state, stage)
             except CompileError as error:

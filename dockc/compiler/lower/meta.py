@@ -6,6 +6,7 @@ from dockc.compiler.image import Healthcheck as ImageHealthcheck
 from dockc.compiler.lower.env import report_legacy_pair
 from dockc.compiler.numbers import NumberError, parse_int
 from dockc.errors import CompileError
+from dockc.grammar.gostr import upper
 from dockc.oci.gotext import quote
 
 TYPE_CHECKING = False
@@ -165,7 +166,7 @@ def _is_signal(text: str) -> bool:
     try:
         return parse_int(text) != 0
     except NumberError:
-        return text.upper().removeprefix("SIG") in _SIGNALS
+        return upper(text).removeprefix("SIG") in _SIGNALS
 
 
 def lower_healthcheck(state: Lowering, stage: StageState, step: Step, check: Healthcheck, expand: Expander) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dockc.grammar.gostr import upper
 from dockc.grammar.word import WordError
 from dockc.oci import platform as platforms
 from dockc.oci.platform import InvalidPlatform, Platform
@@ -52,7 +53,7 @@ def command_text(code: str, lex: Lex, env: Mapping[str, str]) -> str:
     except WordError:
         pass
     keyword, space, rest = code.partition(" ")
-    return keyword.upper() + space + rest
+    return upper(keyword) + space + rest
 
 
 def _cross_suffix(platform: Platform, env: Mapping[str, str]) -> str:
