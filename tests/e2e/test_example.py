@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -41,6 +42,18 @@ def test_builds_twice_and_reruns_what_a_change_touches(dockc, example, with_base
     assert listed["platforms"] == ["linux/amd64"] or listed["platforms"]
     assert dockc.run("run", "hello").stdout == "Hello from dockc:\n  one\n  two\n"
     assert "healthy" in dockc.run("doctor").stdout
+
+
+def test_a_touched_file_runs_nothing_again_but_is_copied_with_its_new_time(dockc, context, tmp_path) -> None:
+    folder = context("FROM scratch\nCOPY a /one\n", a="x")
+    for when in (1_500_000_000, 1_600_000_000):
+        os.utime(folder / "a", (when, when))
+        shown = dockc.build(folder, "-o", tmp_path / "out")
+    assert "CACHED" in shown
+    assert (tmp_path / "out" / "one").stat().st_mtime == 1_500_000_000
+    (folder / "Dockerfile").write_text("FROM scratch\nCOPY a /two\n")
+    dockc.build(folder, "-o", tmp_path / "out")
+    assert (tmp_path / "out" / "two").stat().st_mtime == 1_600_000_000
 
 
 def test_prune_keeps_named_images(root, example, with_base) -> None:

@@ -147,10 +147,8 @@ class Copier:
             if parent.source_fd < 0:
                 self._take_up(parent, frame)
             item = Item(parent.source_fd, frame.name, frame.status, parent.target_fd, frame.name, frame.path)
-            if frame.included:
+            if frame.included:  # others have their metadata since they were made, and the time of their last entry
                 self._writer.metadata(item)
-            elif frame.created:
-                self._writer.times(item)
         finally:
             _close(frame)
 

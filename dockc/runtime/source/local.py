@@ -3,8 +3,8 @@
 What is wanted of the directory (`.dockerignore`, the paths that COPY reads) is walked; what has changed since
 the last build of the same directory is copied on top of the last snapshot. A file counts as unchanged when
 type, mode, size, times and inode are what they were; it is neither read nor hashed again. The cache key is
-the digest of the content, so a touched file or another checkout of the same sources changes nothing
-downstream.
+the digest of the content and of the times: steps look at the content alone, so a touched file or another checkout
+of the same sources runs none of them again, but one that does run gets the files with the times they have now.
 
 In the store everything belongs to root and keeps its times. Links stay links, wherever they point to.
 """
@@ -42,6 +42,7 @@ LOCALS = "locals"
 _KEY = "local.key"
 _DIRECTORY = "local.directory"
 _MANIFEST = "local.manifest"
+_TIMES = "local.times"
 _MAX_LAYERS = 12
 """Snapshots on top of each other, beyond which everything is copied afresh."""
 _REPORT_EVERY = 0.1
@@ -131,15 +132,17 @@ class LocalSource:
         """
         ref = self._bring_in(ctx)
         digest = contenthash.checksum(ref, contenthash.Selector(), cancelled=ctx.cancelled)
+        times = (ref.get_meta(_TIMES) or b"").hex()
         chosen = self._options.filter
         preimage = {
             "name": self._options.name,
             "content": digest,
+            "times": times,
             "include": list(chosen.include),
             "exclude": list(chosen.exclude),
             "follow": list(chosen.follow or ()),
         }
-        return SourceKey(f"local:{digest}", pin=digest, preimage=preimage)
+        return SourceKey(f"local:{digest}:{times}", pin=digest, preimage=preimage)
 
     def snapshot(self, ctx: OpContext) -> ImmutableRef | None:
         """A hold on the snapshot that `key` made."""
@@ -286,6 +289,7 @@ class _Maker:
         tree = contenthash.load_tree(last) if last is not None else None
         contenthash.store_tree(made, localsync.digest_tree(manifest, changes, tree))
         made.set_meta(_MANIFEST, localsync.encode(manifest))
+        made.set_meta(_TIMES, localsync.digest_times(manifest))
         for key, value in self._keys:
             made.set_meta(key, value)
         if self._report is not None:

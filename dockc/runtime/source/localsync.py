@@ -117,6 +117,14 @@ def decode(data: bytes | None) -> Manifest | None:
     return found
 
 
+def digest_times(manifest: Manifest) -> bytes:
+    """A digest over the modification times of all entries."""
+    hasher = hashlib.sha256()
+    for row in manifest.values():
+        hasher.update(b"%d\0%b\0" % (row.mtime, row.path.encode("utf-8", "surrogateescape")))
+    return hasher.digest()
+
+
 # --- what has changed -----------------------------------------------------------------------------
 
 

@@ -376,13 +376,23 @@ def test_the_source_operation(refs: RefManager, context: Path) -> None:
     ctx: Any = Context({LOCALS: {"context": context}})
     source = LocalSource("context", {attrs.LOCAL_EXCLUDE: '["src"]'}, refs)
     key = source.key(ctx)
-    assert key.key == f"local:{key.pin}"
+    assert key.key.startswith(f"local:{key.pin}:")
     ref = source.snapshot(ctx)
     assert ref is not None
     assert set(listing(ref)) == {"README", "run.sh"}
     assert contenthash.checksum(ref, Selector()) == key.pin
     assert ctx.statuses[-1] == ("transferring context:", True)
     ref.release()
+
+
+def test_a_touched_file_has_another_key_and_the_same_content(refs: RefManager, context: Path) -> None:
+    ctx: Any = Context({LOCALS: {"context": context}})
+    first = LocalSource("context", {}, refs).key(ctx)
+    assert LocalSource("context", {}, refs).key(ctx).key == first.key
+    os.utime(context / "README", (1, 1))
+    touched = LocalSource("context", {}, refs).key(ctx)
+    assert touched.pin == first.pin
+    assert touched.key != first.key
 
 
 def test_a_build_without_the_directory(refs: RefManager) -> None:
