@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import posixpath
+
 from dockc.compiler.ir.ops import Copy, FileAction, FileOp, MergeOp, Mkdir, Op, Value
 
 
 def top_level(action: FileAction) -> str:
     """The top-level name below which an action works; "" for the root itself."""
     path = action.dest if isinstance(action, Copy) else getattr(action, "path", getattr(action, "newpath", "/"))
-    name = str(path).lstrip("/").split("/", 1)[0]
-    return "" if name == "." else name
+    return posixpath.normpath(f"/{path}").lstrip("/").split("/", 1)[0]
 
 
 def top_levels(value: Value | None) -> set[str] | None:
@@ -43,7 +44,12 @@ def looks_up_names(action: FileAction) -> bool:
 
 
 def independent(action: FileAction) -> bool:
-    """Whether an action does the same on nothing as on a file system without its top-level name."""
+    """Whether an action does the same on nothing as on a file system without its top-level name.
+
+    A copy into the root has no such name: what it writes, and over what, only its source can tell.
+    """
+    if not top_level(action):
+        return False
     match action:
         case Copy():
             return action.create_dest and not looks_up_names(action)
