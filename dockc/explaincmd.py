@@ -159,7 +159,14 @@ def _trace(looked: Looked, line: int = 0) -> Trace:
     try:
         return trace(looked.inputs.front, looked.options, looked.ask, line, frontend.initial_answers(looked.request))
     except CompileError as error:
-        error.source = (looked.inputs.front.source.name, looked.inputs.front.source.text)
+        from dockc.compiler.blame import diagnose
+        from dockc.grammar.render import render_all
+
+        front = looked.inputs.front
+        error.source = (front.source.name, front.source.text)
+        diagnostic = diagnose(error, front)
+        found = front.result.diagnostics or (() if diagnostic is None else (diagnostic,))
+        error.details = render_all(found, front.source)
         if error.message.startswith(("base name (", "failed to parse stage name")) and not error.hint:
             error.hint = "If an ARG has no default, give it a value with --build-arg."
         raise

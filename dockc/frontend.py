@@ -444,8 +444,9 @@ def compile_all(
     from dockc.compiler.resolve import Unanswered
 
     answers = initial_answers(request)
-    ask = asker(request, inputs, world)
+    ask = _Remembering(asker(request, inputs, world), answers)
     done = []
+    options = inputs.options
     try:
         for platform in inputs.platforms:
             options = inputs.options.for_platform(platform)
@@ -457,7 +458,7 @@ def compile_all(
                 compiled = held(compiled, pins(answers))
             done.append(compiled)
     except CompileError as exc:
-        raise explained(exc, inputs.front) from None
+        raise explained(exc, inputs.front, options, ask.answers) from None
     except Unanswered as exc:
         if request.locked is None:
             raise
@@ -495,13 +496,40 @@ def asking(request: CompileRequest, inputs: Inputs, action: Callable[[Answers], 
                 raise
 
 
-def explained(error: CompileError, front: Front) -> CompileError:
-    """The error with the file it speaks of, and with everything else that is wrong there."""
-    error.source = (front.source.name, front.source.text)
-    diagnostics = front.result.diagnostics
-    if diagnostics:
-        from dockc.grammar.render import render_all
+class _Remembering:
+    """A function that answers requests and keeps all answers."""
 
+    def __init__(self, ask: Callable[[tuple[Request, ...]], Answers], answers: Answers) -> None:
+        self._ask = ask
+        self.answers = answers
+
+    def __call__(self, requests: tuple[Request, ...]) -> Answers:
+        more = self._ask(requests)
+        self.answers = self.answers.merged(more)
+        return more
+
+
+def explained(
+    error: CompileError, front: Front, options: CompileOptions | None = None, answers: Answers | None = None
+) -> CompileError:
+    """The error with the file it speaks of, and with everything else that is wrong there, as far as the answers tell."""
+    from dockc.compiler.blame import diagnose_all
+    from dockc.compiler.compile import compile
+    from dockc.compiler.resolve import Unanswered
+    from dockc.grammar.render import render_all
+
+    def retry(rest: Front) -> CompileError | None:
+        try:
+            compile(rest, options, answers)
+        except CompileError as found:
+            return found
+        except Unanswered:
+            pass
+        return None
+
+    error.source = (front.source.name, front.source.text)
+    diagnostics = front.result.diagnostics or diagnose_all(error, front, retry)
+    if diagnostics:
         error.details = render_all(diagnostics, front.source)
     return error
 

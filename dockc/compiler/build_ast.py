@@ -108,6 +108,8 @@ class _Builder:
             instruction = build(node, facts)
         except Rejected as rejected:
             first = node.lines[0]
+            if rejected.code == "unknown-instruction" and self._continues(node):
+                rejected.help = "does the line above lack its continuation, an escape character at the very end?"
             failure = rejected.failure(f"dockerfile parse error on line {first}: ", location(node.lines))
             self.fail(failure, rejected.diagnostic(node.lines))
             self.lost_from = self.lost_from or node.command.name == "FROM"
@@ -126,6 +128,12 @@ class _Builder:
             self.fail(
                 failure, Diagnostic("no-stage", message, instruction.name_span, help=help_, lines=node.lines)
             )
+
+    def _continues(self, node: InstructionNode) -> bool:
+        """Whether an instruction looks like the rest of the line above: indented, or after an operator of the shell."""
+        text, start = self.file.source.text, node.span.start
+        above = text[max(start - 200, 0) : start].rstrip()
+        return text[start : start + 1] in (" ", "\t") or above.endswith(("&&", "|", ";", ","))
 
     def fail(self, failure: SyntaxFailure, diagnostic: Diagnostic) -> None:
         """Note an error; the first one is what the reference reports."""

@@ -44,6 +44,7 @@ from dockc.compiler.request import (
     BOOL,
     STRING,
     STRINGS,
+    USAGE,
     Flags,
     Rejected,
     Request,
@@ -53,6 +54,7 @@ from dockc.compiler.request import (
     flag_word,
     flag_words,
     make_request,
+    word_part,
 )
 from dockc.compiler.suggest import nearest
 from dockc.errors import CompileError
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _ONBUILD = pattern(r"[\t\n\f\r ]*ONBUILD[\t\n\f\r ]*", re.IGNORECASE | re.ASCII)
+_INSTRUCTIONS = "a line begins with an instruction, such as RUN or COPY"
 _STAGE_NAME = pattern(r"[a-z][a-z0-9\-_.]*\Z")
 
 
@@ -86,7 +89,7 @@ def _unknown(request: Request) -> Rejected:
     best = recase(nearest(name, options, ignore_case=True))
     equals = tuple(recase(other) for other in ties(name, best, options, ignore_case=True))
     error = suggested(f"unknown instruction: {name}", best, equals)
-    return Rejected(error, request.base["name_span"], "unknown-instruction", "", "")
+    return Rejected(error, request.base["name_span"], "unknown-instruction", "" if best else _INSTRUCTIONS, "")
 
 
 # One function per instruction
@@ -130,9 +133,10 @@ def _from(request: Request) -> From:
                 f"invalid name for build stage: {quote(args[2].text)}, "
                 "name can't start with a number or contain symbols"
             )
-            raise request.reject(message, "bad-stage-name", args[2].span)
+            help_ = "begin with a letter; then letters, digits, and any of - _ ."
+            raise request.reject(message, "bad-stage-name", args[2].span, help_)
     elif len(args) != 1:
-        raise request.reject("FROM requires either one or three arguments", "argument-count")
+        raise request.reject("FROM requires either one or three arguments", "argument-count", *_from_arguments(args))
     flags = check_flags(request, {"platform": STRING})
     if name:
         _check_description(request, [name])
@@ -147,13 +151,25 @@ def _from(request: Request) -> From:
     )
 
 
+def _from_arguments(args: tuple[Word, ...]) -> tuple[Span | None, str]:
+    """Which of the arguments of FROM are too many, and what to write instead."""
+    if not args:
+        return None, "write FROM IMAGE, or FROM IMAGE AS NAME"
+    if len(args) == 2 and upper(args[1].text) == "AS":
+        return args[1].span, "the name is missing: write AS NAME"
+    if len(args) == 3:
+        return args[1].span, "write AS before the name of the stage"
+    extra = args[3:] if len(args) > 3 and upper(args[1].text) == "AS" else args[1:]
+    return Span(extra[0].span.start, extra[-1].span.end), "write FROM IMAGE, or FROM IMAGE AS NAME"
+
+
 def _arg(request: Request) -> Arg:
     at_least_one(request)
     pairs = []
     for word in request.args:
         key, equals, value = word.text.partition("=")
         if equals and not key:
-            raise request.reject("ARG names can not be blank", "blank-name", word.span)
+            raise request.reject("ARG names can not be blank", "blank-name", word.span, "write a name before =")
         comment = _doc_comment(request.node.comments, key)
         start, end = word.span
         cut = min(start + len(key), end)
@@ -175,7 +191,8 @@ def _pairs(request: Request) -> tuple[KeyValue, ...]:
     for at in range(0, len(args), 3):
         key, value, delimiter = args[at : at + 3]
         if not key.text:
-            raise request.reject(f"{request.name} names can not be blank", "blank-name", delimiter.span)
+            message = f"{request.name} names can not be blank"
+            raise request.reject(message, "blank-name", delimiter.span, "write a name before =")
         pairs.append(KeyValue(key, value, not delimiter.text))
     return tuple(pairs)
 
@@ -302,7 +319,7 @@ def _run(request: Request) -> Run:
         try:
             parse_mount(mount.text, None)
         except CompileError as error:
-            raise request.reject(error, "bad-mount", mount.span) from None
+            raise request.reject(error, "bad-mount", *_bad_mount(mount, error.message)) from None
     network = flags.text("network", "default")
     if network not in ("default", "none", "host"):
         span = flag_word(request, flags, "network").span
@@ -328,37 +345,48 @@ def _run(request: Request) -> Run:
     )
 
 
+def _bad_mount(mount: Word, message: str) -> tuple[Span, str]:
+    """What of a mount is refused already while it is read, and what to write instead."""
+    if not message.startswith("failed to parse csv"):
+        named = [(start, end) for text, start, end in options(mount.text) if lower(text).startswith("from=") and "$" in text]
+        help_ = "add FROM ${NAME} AS stage, with an ARG NAME before the first FROM, and mount from the stage"
+        return (word_part(mount, *named[0]) if named else mount.span), help_
+    start, end = mount.span
+    return Span(start if mount.text else start - len("--mount="), end), "write key=value,key=value; a value with a comma goes in double quotes"
+
+
 def _device(request: Request, word: Word) -> Device:
     """Read the value of a `--device`."""
 
-    def bad(message: CompileError | str) -> Rejected:
-        return request.reject(message, "bad-device", word.span)
+    def bad(message: CompileError | str, at: Span | None = None) -> Rejected:
+        return request.reject(message, "bad-device", at or word.span, "write NAME, or NAME,required")
 
     try:
         found = options(word.text)
     except BadOptions as error:
         raise bad(f"failed to parse csv devices: {error}") from None
     name, required = "", False
-    for option, _, _ in found:
+    for option, start, end in found:
         key, equals, value = option.partition("=")
         key = lower(key)
         if not equals and key == "required":
             required = True
         elif equals and key == "name":
             if name:
-                raise bad(f"device name already set to {name}")
+                raise bad(f"device name already set to {name}", word_part(word, start, end))
             name = value
         elif equals and key == "required":
             try:
                 required = parse_bool(value)
             except NumberError:
-                raise bad(f"invalid value for {key}: {value}") from None
+                raise bad(f"invalid value for {key}: {value}", word_part(word, start, end)) from None
         elif not name:
             name = option
         elif not equals:
-            raise bad(f"invalid field '{option}' must be a key=value pair")
+            raise bad(f"invalid field '{option}' must be a key=value pair", word_part(word, start, end))
         else:
-            raise bad(suggested(f"unexpected key '{key}' in '{option}'", nearest(key, ("name", "required"))))
+            unknown = suggested(f"unexpected key '{key}' in '{option}'", nearest(key, ("name", "required")))
+            raise bad(unknown, word_part(word, start, start + len(key)))
     return Device(name, required)
 
 
@@ -392,15 +420,17 @@ def _healthcheck(request: Request) -> Healthcheck:
     kind, args = upper(request.args[0].text), request.args[1:]
     if kind == "NONE":
         if args:
-            raise request.reject("HEALTHCHECK NONE takes no arguments", "argument-count", args[0].span)
+            message = "HEALTHCHECK NONE takes no arguments"
+            raise request.reject(message, "argument-count", args[0].span, "drop what stands after NONE")
         return Healthcheck(**request.base, test=("NONE",))
     flags = check_flags(request, dict.fromkeys(_HEALTH_FLAGS, STRING))
     if kind != "CMD":
         message = f"Unknown type {quote(kind)} in HEALTHCHECK (try CMD)"
-        raise request.reject(message, "bad-healthcheck", request.args[0].span)
+        raise request.reject(message, "bad-healthcheck", request.args[0].span, USAGE["HEALTHCHECK"])
     line = _command_line(request, args)
     if not line:
-        raise request.reject("Missing command after HEALTHCHECK CMD", "argument-count", request.args[0].span)
+        message = "Missing command after HEALTHCHECK CMD"
+        raise request.reject(message, "argument-count", request.args[0].span, USAGE["HEALTHCHECK"])
     times = [_interval(request, flags, name) for name in _HEALTH_FLAGS[:4]]
     return Healthcheck(
         **request.base,
@@ -424,7 +454,8 @@ def _interval(request: Request, flags: Flags, name: str) -> int:
     except DurationError as error:
         raise request.reject(str(error), "bad-flag-value", word.span, "a number with a unit, such as 30s") from None
     if value and value < 1_000_000:
-        raise request.reject(f"Interval {quote(name)} cannot be less than 1ms", "bad-flag-value", word.span)
+        message = f"Interval {quote(name)} cannot be less than 1ms"
+        raise request.reject(message, "bad-flag-value", word.span, "write 1ms or more, or 0s for the default")
     return value
 
 
@@ -437,7 +468,8 @@ def _retries(request: Request, flags: Flags) -> int:
     except NumberError as error:
         raise request.reject(str(error), "bad-flag-value", word.span, "a whole number") from None
     if value < 0:
-        raise request.reject(f"--retries cannot be negative ({value})", "bad-flag-value", word.span)
+        message = f"--retries cannot be negative ({value})"
+        raise request.reject(message, "bad-flag-value", word.span, "write 1 or more, or 0 for the default")
     return value
 
 
@@ -470,7 +502,8 @@ def _volume(request: Request) -> Volume:
     for word in request.args:
         path = trim(word.text)
         if not path:
-            raise request.reject("VOLUME specified can not be an empty string", "blank-name", word.span)
+            message = "VOLUME specified can not be an empty string"
+            raise request.reject(message, "blank-name", word.span, USAGE["VOLUME"])
         volumes.append(Word(path, word.span))
     return Volume(**request.base, volumes=tuple(volumes))
 
@@ -482,9 +515,10 @@ def _onbuild(request: Request) -> Onbuild:
     trigger = upper(trim(word.text))
     if trigger == "ONBUILD":
         message = "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"
-        raise request.reject(message, "bad-trigger", word.span)
+        raise request.reject(message, "bad-trigger", word.span, "write ONBUILD once")
     if trigger in ("MAINTAINER", "FROM"):
-        raise request.reject(f"{trigger} isn't allowed as an ONBUILD trigger", "bad-trigger", word.span)
+        message = f"{trigger} isn't allowed as an ONBUILD trigger"
+        raise request.reject(message, "bad-trigger", word.span, "a trigger runs inside of a stage that the next build begins")
     expression = _ONBUILD.sub("", request.node.logical.text, count=1)
     if heredocs := request.base["heredocs"]:
         parts = [expression, *(f"{heredoc.content}{heredoc.name}" for heredoc in heredocs)]

@@ -24,6 +24,22 @@ if TYPE_CHECKING:
 #: Kinds of flags: with true or false, with one value, with any number of values.
 BOOL, STRING, STRINGS = "bool", "string", "strings"
 
+#: What to write where the arguments are missing.
+USAGE = {
+    "ARG": "write ARG NAME, or ARG NAME=DEFAULT",
+    "ENV": "write ENV NAME=VALUE",
+    "EXPOSE": "write EXPOSE PORT, such as 8080 or 53/udp",
+    "HEALTHCHECK": "write HEALTHCHECK CMD command, or HEALTHCHECK NONE",
+    "LABEL": "write LABEL name=value",
+    "MAINTAINER": "write LABEL org.opencontainers.image.authors=NAME: MAINTAINER is deprecated",
+    "ONBUILD": "write ONBUILD and the instruction that the next build is to run",
+    "SHELL": 'write SHELL ["program", "argument"]',
+    "STOPSIGNAL": "write STOPSIGNAL NAME, such as SIGTERM",
+    "USER": "write USER NAME, or USER NAME:GROUP",
+    "VOLUME": "write VOLUME /path",
+    "WORKDIR": "write WORKDIR /path",
+}
+
 _Place = Callable[[int, int], Span]
 
 
@@ -67,7 +83,7 @@ class Rejected(Exception):
             self.code,
             error.message.removesuffix(f" (did you mean {wanted}?)"),
             self.span,
-            help=self.help or (f"did you mean {wanted}?" if wanted else ""),
+            help=self.help or (f"did you mean {self.fixable or ''}{wanted}?" if wanted else ""),
             fix=fix,
             lines=lines,
             suggestion=wanted,
@@ -213,9 +229,11 @@ def check_flags(request: Request, known: Mapping[str, str]) -> Flags:
             help_ = "" if best or not options else f"{request.name} takes " + ", ".join(f"--{o}" for o in options)
             raise Rejected(error, flag_name_span(flag), "unknown-flag", help_, "--")
         if name in used and kind != STRINGS:
-            raise request.reject(f"duplicate flag specified: {shown}", "duplicate-flag", flag_name_span(flag))
+            message = f"duplicate flag specified: {shown}"
+            raise request.reject(message, "duplicate-flag", flag_name_span(flag), "keep one of them")
         if (value is None and kind != BOOL) or (value == "" and kind == BOOL):
-            raise request.reject(f"missing a value on flag: {shown}", "missing-flag-value", flag_name_span(flag))
+            help_ = f"write {shown}=VALUE" if kind != BOOL else f"write {shown}, or {shown}=false"
+            raise request.reject(f"missing a value on flag: {shown}", "missing-flag-value", flag_name_span(flag), help_)
         if kind == BOOL:
             word = lower(value or "true")
             if word not in ("true", "false"):
@@ -224,6 +242,13 @@ def check_flags(request: Request, known: Mapping[str, str]) -> Flags:
             value = word
         used.setdefault(name, []).append(value or "")
     return Flags(used)
+
+
+def word_part(word: Word, start: int, end: int) -> Span:
+    """A part of a word's place; all of it where quotes or continuations were removed and the places are not known."""
+    if word.span.end - word.span.start != len(word.text):
+        return word.span
+    return Span(word.span.start + start, word.span.start + max(end, start + 1))
 
 
 def flag_name_span(flag: Flag) -> Span:
@@ -250,11 +275,13 @@ def flag_words(request: Request, name: str) -> tuple[Word, ...]:
 def exactly_one(request: Request) -> Word:
     """The only argument. Raises Rejected for none or more."""
     if len(request.args) != 1:
-        raise request.reject(f"{request.name} requires exactly one argument", "argument-count")
+        message = f"{request.name} requires exactly one argument"
+        raise request.reject(message, "argument-count", None, USAGE.get(request.name, ""))
     return request.args[0]
 
 
 def at_least_one(request: Request) -> None:
     """Raises Rejected where there are no arguments."""
     if not request.args:
-        raise request.reject(f"{request.name} requires at least one argument", "argument-count")
+        message = f"{request.name} requires at least one argument"
+        raise request.reject(message, "argument-count", None, USAGE.get(request.name, ""))

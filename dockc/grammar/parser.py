@@ -192,12 +192,12 @@ class _Reader:
             )
             if not ended:
                 nodes[-1] = self.recover(nodes[-1], logical.last)
-                at = max(logical.text.find("<<"), 0)
+                at, stop = _opener_place(logical.text, len(nodes))
                 return tuple(nodes), Fault(
                     "unterminated-heredoc",
                     "unterminated heredoc",
                     at,
-                    len(logical.text),
+                    stop,
                     f"no line of the file is just {opener.name}" + (" (after tabs)" if opener.chomp else ""),
                 )
         return tuple(nodes), None
@@ -218,6 +218,16 @@ class _Reader:
                     node.name, node.fd, node.chomp, node.expand, source.slice(body), body, Span(at, at)
                 )
         return node
+
+
+def _opener_place(text: str, number: int) -> tuple[int, int]:
+    """Start and end of the opener with that number, from 1, as far as it can be told without reading the line's words."""
+    import re
+
+    found = list(re.finditer(r"\d*<<-?\s*(?:\"[^\"]*\"|'[^']*'|[^\s<])+", text))
+    if not found:
+        return max(text.find("<<"), 0), len(text)
+    return found[min(number, len(found)) - 1].span()
 
 
 def _may_have_heredocs(commands: tuple[Command, ...]) -> bool:

@@ -127,11 +127,13 @@ class Scanner:
                 if directive.value in ("\\", "`"):
                     self.escape = directive.value
                 else:
+                    at = raw.find(directive.value, raw.find("=") + 1)
+                    begin = span.end - len(raw) + at
                     problem = Problem(
                         "invalid-escape-token",
                         f"invalid escape token '{directive.value}' does not match ` or \\",
                         self.line - 1,
-                        span,
+                        span if at < 0 else Span(begin, begin + len(directive.value)),
                         "use a backslash or a backtick",
                     )
         return Comment(span, text, directive, problem)

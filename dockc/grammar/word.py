@@ -321,6 +321,30 @@ def _compile(lex: Lex, text: str) -> _Program:
     return tuple(emitter.ops)
 
 
+def stop(lex: Lex, text: str) -> tuple[int, int] | None:
+    """Start and end of what is broken in a word: a substitution, or a quote up to the end; None where nothing is."""
+    opened: list[tuple[str, int]] = []
+
+    def take(kind: str, value: str, start: int, end: int) -> None:
+        if kind in ("BRACE_OPEN", "DOUBLE_OPEN"):
+            opened.append((kind, start))
+        elif kind in ("BRACE_CLOSE", "DOUBLE_CLOSE"):
+            opened.pop()
+
+    plain = runes(text)
+    rule = "plain" if lex.skip_process_quotes else "word"
+    outcome = Parser(WORD, lex.escape, text.isascii()).run(rule, plain, 0, take)
+    if isinstance(outcome, int):
+        return (outcome, len(text)) if outcome < len(text) else None
+    at, expected = outcome
+    begin = next((start for kind, start in reversed(opened) if kind == "BRACE_OPEN"), at)
+    if "NAME" in expected or "MODIFIER" in expected:
+        return begin, min(at + (2 if plain[at : at + 1] == ":" else 1), len(text))
+    if "DOUBLE_CLOSE" in expected:
+        return opened[-1][1], len(text)
+    return (at if plain[at : at + 1] == "'" else begin), len(text)
+
+
 def _blame_syntax(emitter: _Emitter, text: str, failure: Failure) -> None:
     at, expected = failure
     char = text[at : at + 1] or _NO_RUNE

@@ -23,6 +23,10 @@ from dockc.compiler.lint.table import CHECKS, NEEDS, OFF
 from dockc.grammar.diagnostic import Diagnostic, Severity
 from dockc.grammar.source import Source, Span
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dockc.errors import CompileError
+
 SYNTAX = "DL1000"
 _BUILD_ERROR = "build-error"
 #: How the error begins that `# check=error=true` makes of warnings; they are errors themselves then.
@@ -129,16 +133,37 @@ class _Run:
         self.stopped = True
         ranges = next(filter(None, error.locations), ((1, 1),))
         lines = (ranges[0][0] or 1, ranges[-1][1] or 1)
-        if self.options.profile == "buildkit" or not _depends_on_images(error.message):
+        yield from self.build_errors(error, lines)
+
+    def build_errors(self, error: CompileError, lines: tuple[int, int]) -> Iterator[Finding]:
+        """The error that ends the build; in dockc's own profile those behind it too, and all on their exact words."""
+        found: tuple[Diagnostic, ...] = ()
+        if self.options.profile == "dockc":
+            from dockc.compiler.blame import diagnose_all
+
+            found = diagnose_all(error, self.front, self.next_error)
+        if not found:
+            span = self.span_of(lines)
+            found = (Diagnostic(_BUILD_ERROR, error.message, span, help=error.hint, lines=lines),)
+        for d in found:
+            if self.options.profile == "dockc" and _depends_on_images(d.message) and "$" in self.source.slice(d.span):
+                continue  # only a base image or a build argument can tell
+            exact = len(found) > 1 or d.code != _BUILD_ERROR
             yield Finding(
                 code=_BUILD_ERROR,
                 name=_BUILD_ERROR,
-                message=error.message,
+                message=f"{d.message} (did you mean {d.suggestion}?)" if d.suggestion else d.message,
                 severity=Severity.ERROR,
-                span=self.span_of(lines),
-                lines=lines,
-                help=error.hint,
+                span=d.span,
+                lines=self.source.lines_of(d.span) if exact else lines,
+                column=self.source.position(d.span.start).column + 1 if exact else 1,
+                help=d.help,
             )
+
+    def next_error(self, rest: Front) -> CompileError | None:
+        """The error of what is left of the file, where it is one of the file itself."""
+        error = check(rest, self.options).error
+        return None if error is None or error.message.startswith(_VIOLATION) else error
 
     def rules(self) -> Iterator[Finding]:
         """All other rules that are on."""
@@ -322,5 +347,7 @@ def _with_severity(finding: Finding, severity: Severity) -> Finding:
 
 
 def _depends_on_images(message: str) -> bool:
-    """Whether a build error is only about a base image that a build argument without default would name."""
-    return message.startswith(("base name (", "failed to parse stage name", "failed to process"))
+    """Whether a build error may be only about what a base image or a build argument without default would say."""
+    if message.startswith("failed to process"):
+        return not any(word in message for word in ("unsupported modifier", "syntax error", "unexpected end of statement"))
+    return message.startswith(("base name (", "failed to parse stage name", "empty platform value"))
