@@ -95,6 +95,12 @@ class _Line:
             self.fail(f"expected quoted text, not {word}")
         return str(word)
 
+    def data(self, at: int) -> bytes:
+        try:
+            return self.text(at).encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            self.fail("the text holds half of a pair of surrogates")
+
     def integer(self, word: str) -> int:
         if not _NUMBER.match(word):
             self.fail(f"expected a number, not {word}")
@@ -187,14 +193,11 @@ def _unquote(token: str) -> _Text:
         if escape[0] == "u" and len(escape) == 5:
             return chr(int(escape[1:], 16))
         if escape[0] == "x" and len(escape) == 3:
-            return chr(0xDC00 + int(escape[1:], 16))
+            byte = int(escape[1:], 16)
+            return chr(byte if byte < 0x80 else 0xDC00 + byte)
         return _SIMPLE.get(escape, escape)
 
     return _Text(_UNESCAPE.sub(one, token[1:-1]))
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
 
 
 class _Parser:
@@ -244,7 +247,7 @@ class _Parser:
     def _file(self, line: _Line) -> None:
         line.only(keys=("language", "origin"), after=3)
         origin = line.key("origin")
-        data = b"".join(_bytes(row.text(0)) for row in line.block)
+        data = b"".join(row.data(0) for row in line.block)
         self._files[line.word(1)] = SourceMap(
             line.text(2),
             str(line.key("language") or ""),
@@ -382,7 +385,7 @@ class _Parser:
                 return self._copy(r, stamp)
             case "mkfile":
                 r.only(("owner",), owned, after=4)
-                mode, data = r.mode(r.word(2)), _bytes(r.text(3))
+                mode, data = r.mode(r.word(2)), r.data(3)
                 return Mkfile(r.text(1), mode, data, owner=_owner(r), timestamp=stamp)
             case "mkdir":
                 flags = r.only(("owner", "parents"), owned, after=3)

@@ -108,6 +108,15 @@ def test_odd_lines(line):
         parse_module(f"platform linux/amd64\n{line}\n")
 
 
+def test_escapes_of_data():
+    text = 'platform linux/amd64\n%0 = file scratch {{\n  mkfile "/f" 0644 "{}"\n}}\nresult %0\n'
+    module = parse_module(text.format(r"\x00\x41\xff\u00e9"))
+    assert module.result.op.actions[0].data == b"\0A\xff\xc3\xa9"
+    assert print_module(parse_module(print_module(module))) == print_module(module)
+    with pytest.raises(CompileError, match="line 3: the text holds half of a pair of surrogates"):
+        parse_module(text.format(r"\ud800"))
+
+
 def test_odd_words_are_quoted():
     source = ops.Op(op=ops.SourceOp("x://y"), platform=Platform("/inux", "", "v"), filters=("a b",))
     name = digest(source.encode())
