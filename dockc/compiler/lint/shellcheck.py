@@ -48,10 +48,14 @@ class _Shell(Record):
     names: frozenset[str] = frozenset(_PROXIES)
 
     def head(self, shell: str) -> str:
-        """The lines above the script. One command for all plain names: ShellCheck takes its time for every command."""
+        """The lines above the script. One command for all plain names: ShellCheck takes its time for every command.
+
+        There is a line for each name, because messages of ShellCheck may name lines, as they then do for hadolint.
+        """
         plain = sorted(name for name in self.names if _NAME.fullmatch(name))
         others = "".join(f"export {name}=1\n" for name in sorted(self.names) if not _NAME.fullmatch(name))
-        return f"#!{shell}\nexport {' '.join(f'{name}=1' for name in plain)}\n{others}" if plain else f"#!{shell}\n{others}"
+        known = f"export {' '.join(f'{name}=1' for name in plain)}" + "\n" * len(plain) if plain else ""
+        return f"#!{shell}\n{known}{others}"
 
 
 class _Job(NamedTuple):

@@ -37,6 +37,11 @@ def names(text: str) -> list[str]:
         ("((x++)) && after; $((1 + $(in))) ", ["after", "in"]),
         ("a & b; # comment && c\nd", ["a", "b", "d"]),
         ("a=(1 $(two)); b", ["two", "b"]),
+        ("coproc one; coproc N { two; }; coproc N ( three ); coproc f() { four; }", ["one", "two", "three", "four"]),
+        ("coproc for ((;;)); do one; done; coproc", ["one", "coproc"]),
+        ("one & ; if two; then; three; else; four; fi", ["one", "two", "three", "four"]),
+        ("for i in a b do one; done; while two; do; three; done", ["one", "two", "three"]),
+        ("one &>&2; two &>&-", ["one", "two"]),
     ],
 )
 def test_commands_are_found_wherever_they_stand(text: str, expected: list[str]) -> None:
@@ -44,7 +49,22 @@ def test_commands_are_found_wherever_they_stand(text: str, expected: list[str]) 
 
 
 @pytest.mark.parametrize(
-    "text", ["'open", '"open', "a &&", "if x; then y", "$(open", "| b", "case x in", "cat <<EOF\n"]
+    "text",
+    [
+        "'open",
+        '"open',
+        "a &&",
+        "if x; then y",
+        "$(open",
+        "| b",
+        "case x in",
+        "cat <<EOF\n",
+        "a; for i- in b; do c; done",
+        "a; coproc ( b )",
+        "a; time -p; b",
+        "a; for ((i=0; i<3)); do b; done",
+        "if; a; then b; fi",
+    ],
 )
 def test_what_does_not_parse_has_no_commands(text: str) -> None:
     shell = read(text)

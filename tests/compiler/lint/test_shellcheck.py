@@ -27,7 +27,7 @@ HEAD = "export " + " ".join(
         "https_proxy",
         "no_proxy",
     )
-) + "\n"
+) + "\n" * 8
 
 
 def scripts(text: str, profile: str = "dockc") -> list[str]:

@@ -106,14 +106,11 @@ def heredoc_body(scanner: Scanner, marker: str) -> str:
     if text[at:] == marker:
         scanner.pos = len(text)
         return ""
-    end = text.find(f"\n{marker}\n", at)
-    if end >= 0:
-        scanner.pos = end + len(marker) + 2
-    elif text.endswith(f"\n{marker}") and len(text) - len(marker) - 1 >= at:
-        end = len(text) - len(marker) - 1
-        scanner.pos = len(text)
-    else:
-        raise Unreadable("heredoc")
+    end = text.find(f"\n{marker}", at)
+    after = end + 1 + len(marker)
+    if end < 0 or text[after : after + 1] not in {"", "\n"}:
+        raise Unreadable("heredoc")  # also where a line begins with the marker and goes on
+    scanner.pos = min(after + 1, len(text))
     return text[at:end].strip()
 
 

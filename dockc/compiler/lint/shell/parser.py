@@ -14,11 +14,15 @@ from dockc.compiler.lint.shell.lexer import ShellSyntaxError, WordReader
 __all__ = ["ShellSyntaxError", "parse"]
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)((?:\[[^\]\n]*\])*)\+?=")
-_REDIRECT = re.compile(r"(?:\d+|\{[A-Za-z_]\w*\})?(&>>|&>|<<<|<<-|<<|<>|<&|>&|>>|>\||<|>)")
+_REDIRECT = re.compile(r"(?:\d+|\{[A-Za-z_]\w*\})?(&>>|&>&(?=[\d-])|&>|<<<|<<-|<<|<>|<&|>&|>>|>\||<|>)")
 _RESERVED = frozenset(["then", "else", "elif", "fi", "do", "done", "esac", "}"])
+_COMPOUND = frozenset(["if", "while", "until", "for", "select", "case", "function", "coproc", "time"])
 _DECLARING = frozenset(["declare", "export", "local", "readonly", "typeset"])
 _KEYWORD = re.compile(r"[a-z]+(?=[\s;&|()<>\[]|$)|[{}!]")
 _BLANKS = re.compile(r"(?:[ \t\r\xa0]|\\\r?\n)*(?:#[^\n]*)?")
+_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_NAMED = re.compile(r"[A-Za-z_]\w*[ \t]+", re.ASCII)
+_SUBSHELL = re.compile(r"\([ \t]*[^ \t)]")
 _UNARY = re.compile(r"-[A-Za-z]+")
 _BINARY = re.compile(r"-[A-Za-z]+|\\[<>]|'(?:[=!<>]=|=~|~=|[<>=])'|\"(?:[=!<>]=|=~|~=|[<>=])\"|[=!<>]=|=~|~=|[<>=]")
 _FUNCTION = re.compile(r"[A-Za-z0-9_:+?\-./^@,][A-Za-z0-9_#:+?\-./^@,]*[ \t]*\([^\n){]*\)")
@@ -103,10 +107,18 @@ class _Parser(WordReader):
                 break
             if separator in {";", "&"} and self.peek(2) not in {";;", ";&", "&&"}:
                 self.pos += 1
+                if separator == "&":
+                    self.blanks()
+                    self._semicolon()
                 self.lines()
             elif not self.lines():
                 break
         return tuple(nodes)
+
+    def _semicolon(self) -> None:
+        """Go past a `;` where none should be: ShellCheck complains of it and goes on."""
+        if self.peek() == ";" and self.peek(2) not in {";;", ";&"}:
+            self.pos += 1
 
     def _some(self, what: str) -> tuple[ast.Node, ...]:
         nodes = self.compound_list()
@@ -190,7 +202,9 @@ class _Parser(WordReader):
             keyword = "[[" if self.peek(2) == "[[" else "["
             self.pos += len(keyword)
             words, body = self._condition()
-        elif keyword in {"function", "coproc"}:
+        elif keyword == "coproc" and self.text[self.pos + 6 : self.pos + 7] in {"", ";", "\n"}:
+            return None
+        elif keyword in {"function", "coproc"} and self.text[self.pos + len(keyword)] in " \t":
             self.pos += len(keyword)
             body = self._function() if keyword == "function" else self._coproc()
         elif self.peek() == "(":
@@ -222,6 +236,8 @@ class _Parser(WordReader):
             self.blanks()
         command = ast.Simple((), tuple(words), (), start, words[-1].end)
         c = self.peek()
+        if len(words) > 1 and (not c or c in ";\n"):
+            raise self.fail("expected a command")
         return (command, self._pipeline()) if c not in {"\n", "|", ""} and self._at_command() else (command,)
 
     def _group(self) -> tuple[ast.Node, ...]:
@@ -231,22 +247,27 @@ class _Parser(WordReader):
 
     def _if(self) -> tuple[ast.Node, ...]:
         body = [*self._some("after 'if'")]
-        self._need("then")
-        body += self._some("after 'then'")
+        body += self._then()
         while self._take("elif"):
             body += self._some("after 'elif'")
-            self._need("then")
-            body += self._some("after 'then'")
+            body += self._then()
         if self._take("else"):
+            self._semicolon()
             body += self._some("after 'else'")
         self._need("fi")
         return tuple(body)
+
+    def _then(self) -> tuple[ast.Node, ...]:
+        self._need("then")
+        self._semicolon()
+        return self._some("after 'then'")
 
     def _loop(self) -> tuple[ast.Node, ...]:
         return (*self._some("as condition"), *self._do())
 
     def _do(self) -> tuple[ast.Node, ...]:
         self._need("do")
+        self._semicolon()
         body = self._some("after 'do'")
         self._need("done")
         return body
@@ -255,17 +276,19 @@ class _Parser(WordReader):
         self.blanks()
         words: list[ast.Word] = []
         if self.peek(2) == "((":
-            arithmetic = self._try_arithmetic(self.pos + 2, "))")
-            if arithmetic is None:
+            start = self.pos + 2
+            arithmetic = self._try_arithmetic(start, "))")
+            if arithmetic is None or self.text.count(";", start, self.pos) != 2:
                 raise self.fail("expected '))'")
             words.append(ast.Word((arithmetic,), self.pos, self.pos))
         else:
-            if self.word() is None:
+            name = self.word()
+            if name is None or _VARIABLE.fullmatch(self.text, name.start, name.end) is None:
                 raise self.fail("expected a variable")
             self.lines()
             if self._take("in"):
                 self.blanks()
-                while (word := self.word()) is not None:
+                while self._keyword() != "do" and (word := self.word()) is not None:
                     words.append(word)
                     self.blanks()
         self.blanks()
@@ -406,15 +429,20 @@ class _Parser(WordReader):
         return node
 
     def _coproc(self) -> tuple[ast.Node, ...]:
+        """A compound command, one with a name before it, or a simple command."""
         self.blanks()
-        before = self.pos
-        if self._keyword() not in _RESERVED and self.word() is not None:  # a name is one before a compound command only
-            self.blanks()
+        if self.peek() == "(":
+            raise self.fail("expected a command")
+        name = None if self._keyword() in _COMPOUND else _NAMED.match(self.text, self.pos)
+        body = None
+        if name is None or not _SUBSHELL.match(self.text, name.end()):
             body = self._compound()
-            if body is not None:
-                return (body,)
-            self.pos = before
-        return (self._command(),)
+        if body is None and name is not None:
+            before, self.pos = self.pos, name.end()
+            body = self._compound()
+            if body is None:
+                self.pos = before
+        return (body or self._simple(),)
 
     def _parenthesised(self) -> tuple[str, tuple[ast.Node, ...]]:
         if self.peek(2) == "((":
@@ -481,7 +509,7 @@ class _Parser(WordReader):
         operator = m.group(1)
         self.pos = m.end()
         self.blanks()
-        if operator in {"<&", ">&"} and (closing := re.compile(r"\d*-|\d+").match(self.text, self.pos)):
+        if operator in {"<&", ">&", "&>&"} and (closing := re.compile(r"\d*-|\d+").match(self.text, self.pos)):
             self.pos = closing.end()
             return ast.Redirect(operator, None)
         target = self.word()
