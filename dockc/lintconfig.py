@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from dockc.compiler.lint.config import Config, hadolint_environment, hadolint_file, hadolint_places, own_file
 from dockc.errors import UsageError
+from dockc.lean import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ def load(directory: str | PathLike[str], env: Mapping[str, str], *, explicit: st
             if found is not None:
                 peer = hadolint_file(_read(found), found)
     if (profile or own.profile) != "buildkit":
-        peer = hadolint_environment(env).merged(peer)
+        variables = hadolint_environment(env)
+        types = {**peer.label_schema, **variables.label_schema}  # of a label's types hadolint takes the variable's
+        peer = replace(variables.merged(peer), label_schema=types)
     return peer.merged(own)
 
 

@@ -134,7 +134,7 @@ def hadolint_file(text: str, name: str) -> Config:
         formats = (*formats, single)
     threshold = table.text("failure-threshold")
     if threshold is not None:
-        threshold = _threshold(threshold, f"{name}: failure-threshold")
+        threshold = _PEER_THRESHOLDS[_threshold(threshold, f"{name}: failure-threshold")]
     disable = table.flag("disable-ignore-pragma")
     return Config(
         ignore=table.texts("ignored"),
@@ -174,7 +174,7 @@ def hadolint_environment(env: Mapping[str, str]) -> Config:
         label_schema=labels,
         strict_labels=flag("HADOLINT_STRICT_LABELS"),
         pragmas=None if disable is None else not disable,
-        fail_on=_THRESHOLDS.get(threshold),
+        fail_on=_PEER_THRESHOLDS.get(_THRESHOLDS.get(threshold, "")),
         no_fail=flag("HADOLINT_NOFAIL"),
         no_color=True if "NO_COLOR" in env else None,
         verbose=flag("HADOLINT_VERBOSE"),
@@ -259,6 +259,8 @@ def own_table(data: object, name: str) -> Config:
 
 # --- reading values
 
+#: hadolint takes its mildest severity, `ignore` or `none`, for a threshold that everything reaches.
+_PEER_THRESHOLDS = {**{level.value: level.value for level in Severity}, "none": Severity.STYLE.value}
 _THRESHOLDS = {**{level.value: level.value for level in Severity}, "ignore": "none", "none": "none"}
 
 

@@ -39,7 +39,7 @@ def test_hadolints_file_means_what_it_means_to_hadolint() -> None:
     assert options.settings.label_schema == {"version": "semver", "plain": "text"}
     assert options.settings.strict_labels
     assert not options.pragmas
-    assert (config.fail_on, config.no_fail, config.formats) == ("none", True, ("json",))
+    assert (config.fail_on, config.no_fail, config.formats) == ("style", True, ("json",))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_environment() -> None:
     assert config.overrides == (("DL3057", Severity.WARNING),)
     assert config.trusted_registries == ("a.io", "b.io")
     assert config.label_schema == {"v": "semver", "w": "text"}
-    assert (config.strict_labels, config.no_fail, config.fail_on, config.no_color) == (True, False, "none", True)
+    assert (config.strict_labels, config.no_fail, config.fail_on, config.no_color) == (True, False, "style", True)
 
 
 def test_lists_of_two_sources_add_up_and_single_values_of_the_later_win() -> None:
@@ -181,3 +181,9 @@ def test_an_explicit_file_is_the_only_one(tmp_path: Path) -> None:
     assert load(tmp_path, {}, explicit=tmp_path / "other.yaml").ignore == ("PEER",)
     with pytest.raises(UsageError, match="cannot be read"):
         load(tmp_path, {}, explicit=tmp_path / "missing.toml")
+
+
+def test_of_a_labels_types_the_environments_counts(tmp_path: Path) -> None:
+    (tmp_path / ".hadolint.yaml").write_text("label-schema: {a: url, b: hash}\n")
+    config = load(tmp_path, {"HADOLINT_REQUIRE_LABELS": "a:semver,c"})
+    assert config.label_schema == {"a": "semver", "b": "hash", "c": "text"}
