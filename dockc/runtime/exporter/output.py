@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import BinaryIO
 from dockc.errors import StoreError, UsageError
 
 STDOUT = "-"
+#: What file systems answer that know no files without a name.
+_NO_UNNAMED = frozenset((errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT))
 
 
 def check_destination(kind: str, dest: str, *, directory: bool) -> None:
@@ -58,18 +61,30 @@ def open_output(dest: str) -> Iterator[BinaryIO]:
         return
     with _telling(dest):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".new")
-        temporary = Path(name)
+        temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.new")
+        handle, named = _create(temporary)
         try:
             with os.fdopen(handle, "wb") as file:
                 os.fchmod(file.fileno(), 0o666 & ~current_umask())
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
+                if not named:
+                    os.link(f"/proc/self/fd/{file.fileno()}", temporary, src_dir_fd=file.fileno())  # a descriptor makes it follow the link
             temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def _create(path: Path) -> tuple[int, bool]:
+    """A new file to write, which goes with its process as long as it has no name; whether it had to be given one."""
+    try:
+        return os.open(path.parent, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600), False
+    except OSError as error:
+        if error.errno not in _NO_UNNAMED:
+            raise
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), True
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dockc.errors import StoreError
+from dockc.errors import StoreError, UnsafePath
 from dockc.oci.digest import VerifyingReader
 from dockc.runtime.compress import Decompressor
 from dockc.runtime.content.errors import store_error
@@ -122,7 +122,7 @@ def _unpack(core: Core, layer: str, blob: Blob, cancelled: threading.Event | Non
             settle(core, layer, folder / "new")
     except OSError as error:
         raise store_error(error, f"unpacking layer {blob.descriptor.digest}", core.root) from error
-    except StoreError as error:
+    except (StoreError, UnsafePath) as error:
         raise type(error)(f"layer {blob.descriptor.digest}: {error.message}", hint=error.hint) from error
 
 

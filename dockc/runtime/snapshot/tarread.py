@@ -11,6 +11,7 @@ Source: OCI image specification, "Image Layer Filesystem Changeset".
 from __future__ import annotations
 
 import os
+import posixpath
 import stat
 import threading
 from collections.abc import Sequence
@@ -33,6 +34,7 @@ _META = ".wh..wh."
 _BLOCK = 1 << 20
 _CHECK_EVERY = 256
 _KEPT_OPEN = 64
+_LINKS = 40
 _DEFAULT_MODE = stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH
 _NODES = {
     tarheader.CHAR: stat.S_IFCHR,
@@ -329,8 +331,13 @@ class _Applier:
 
     # -- directories
 
-    def _parent(self, path: str) -> int:
-        """A descriptor of the directory, made with its parents where missing; kept open for the next member."""
+    def _parent(self, path: str, links: int = 0) -> int:
+        """A descriptor of the directory, made with its parents where missing; kept open for the next member.
+
+        A link of this layer that leads nowhere yet gets the directory that it names. `links` are those followed so far.
+        """
+        if links > _LINKS:
+            raise InvalidTar(f"{path}: too many links")
         if not path:
             return self._root
         known = self._parents.get(path)
@@ -346,9 +353,23 @@ class _Applier:
                 missing.append(above)
                 above = above.rpartition("/")[0]
         for folder in reversed(missing):
-            self._make_directory(descriptor, folder.rpartition("/")[2], folder)
+            name = folder.rpartition("/")[2]
+            leads_to = self._link(descriptor, name)
+            if leads_to is None:
+                self._make_directory(descriptor, name, folder)
+            else:
+                self._parent(leads_to, links + 1)
             descriptor = self._existing_parent(folder)
         return descriptor
+
+    def _link(self, parent: int, name: str) -> str | None:
+        """Where a symbolic link leads, as a path from the root that stays in it; None for anything else."""
+        try:
+            target = os.readlink(name, dir_fd=parent)
+        except OSError:
+            return None
+        top, folder = (str(Path(f"/proc/self/fd/{fd}").readlink()) for fd in (self._root, parent))
+        return posixpath.normpath(posixpath.join("/", posixpath.relpath(folder, top), target)).lstrip("/")
 
     def _existing_parent(self, path: str) -> int:
         if not path:
@@ -373,7 +394,7 @@ class _Applier:
         try:
             os.mkdir(name, 0o700, dir_fd=parent)
         except FileExistsError:
-            raise _NotADirectory(f"{path}: not a directory") from None  # a file, or a link to nowhere
+            raise _NotADirectory(f"{path}: not a directory") from None
         if hidden:
             marks.set_opaque(full, self._opaque)
         below = self._lower.find(path)

@@ -14,6 +14,7 @@ from dockc.errors import DockcError
 from dockc.oci.platform import Platform
 from dockc.runtime.exporter.export import Exporters, export
 from dockc.runtime.exporter.options import parse_output
+from dockc.runtime.exporter.output import current_umask, open_output
 from dockc.runtime.exporter.source import ExportSource, PlatformResult
 from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.refs.ref import ImmutableRef
@@ -166,3 +167,23 @@ def test_deep_tree(exporters: Exporters, refs: RefManager, tmp_path: Path) -> No
     ref = mutable.commit()
     export(source_of(ref), parse_output(str(tmp_path / "o")), exporters)
     assert (tmp_path / "o" / "/".join(["d"] * 300)).is_dir()
+
+
+def test_a_file_that_is_being_written_has_no_name_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "new" / "out.tar"
+    with open_output(str(target)) as file:
+        file.write(b"one")
+        assert not list(target.parent.iterdir())
+    assert target.read_bytes() == b"one"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o666 & ~current_umask()
+    with pytest.raises(KeyboardInterrupt), open_output(str(target)):
+        raise KeyboardInterrupt
+    assert target.read_bytes() == b"one"
+    assert list(target.parent.iterdir()) == [target]
+    # Where file systems know no files without a name, it has another one meanwhile.
+    monkeypatch.setattr(os, "O_TMPFILE", os.O_DIRECTORY)
+    with open_output(str(target)) as file:
+        file.write(b"two")
+        assert len(list(target.parent.iterdir())) == 2
+    assert target.read_bytes() == b"two"
+    assert list(target.parent.iterdir()) == [target]

@@ -98,9 +98,29 @@ def test_absolute_names_and_links_stay_inside(tmp_path: Path, way: str) -> None:
     assert (done / "etc/new").read_bytes() == b"1"
     assert (done / "top").read_bytes() == b"2"
     assert (done / "etc/y").read_bytes() == b"3"
-    with pytest.raises(InvalidTar, match="not a directory"):
-        apply(tmp_path / "second", symlink("out", str(outside)), Row("out/f", b"x"))
+    done = apply(tmp_path / "second", symlink("out", str(outside)), Row("out/f", b"x"))
+    assert (done / str(outside).lstrip("/") / "f").read_bytes() == b"x"
     assert list(outside.iterdir()) == []
+
+
+def test_a_link_to_nowhere_gets_the_directory_it_names(tmp_path: Path, way: str) -> None:
+    done = apply(
+        tmp_path / "layer",
+        folder("var"),
+        symlink("var/run", "/run"),
+        Row("var/run/pid/file", b"1"),
+        symlink("var/lock", "../run/lock"),
+        symlink("again", "var/lock/deeper"),
+        Row("again/file", b"2"),
+        symlink("far", "../../../../up"),
+        Row("far/file", b"3"),
+    )
+    assert (done / "run/pid/file").read_bytes() == b"1"
+    assert (done / "run/lock/deeper/file").read_bytes() == b"2"
+    assert (done / "up/file").read_bytes() == b"3"
+    assert (done / "var/run").readlink() == Path("/run")
+    with pytest.raises(InvalidTar, match="f: not a directory"):
+        apply(tmp_path / "second", Row("f", b""), symlink("l", "f"), Row("l/x/y", b""))
 
 
 def test_a_file_through_a_final_link_replaces_the_link(tmp_path: Path) -> None:
