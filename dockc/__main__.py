@@ -18,14 +18,18 @@ def main() -> None:
 
         sys.stdout.write(f"dockc {__version__}\n")
         return
-    from dockc import fastargs
+    try:
+        from dockc import fastargs
 
-    status = fastargs.run(arguments)
-    if status is not None:
-        _end(status)
-    from dockc.cli import run
+        status = fastargs.run(arguments)
+        if status is None:
+            from dockc.cli import run
 
-    sys.exit(run())
+            sys.exit(run())
+    except KeyboardInterrupt:  # before a command was there to say so
+        sys.stderr.write("dockc: interrupted\n")
+        sys.exit(130)
+    _end(status)
 
 
 def _end(status: int) -> NoReturn:

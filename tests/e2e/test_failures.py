@@ -189,6 +189,7 @@ def test_a_full_disk_is_said_and_leaves_a_store_that_works(root, context, with_b
         full = type(root)(small / "store", root.home, root.prefix)
         shown = full.build(folder, *with_base, status=1)
         assert "Free some space" in shown or "No space left on device" in shown
+        assert "Traceback" not in shown
         (folder / "Dockerfile").write_text("FROM base\nRUN echo fine\n")
         full.run("prune", "--all")
         assert "1 steps run" in full.build(folder, *with_base, "-o", "type=cacheonly")

@@ -203,3 +203,14 @@ def test_full_disk(arguments: tuple[str, ...]) -> None:
     assert done.returncode == 1
     assert b"cannot write the output: No space left on device\n" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("module", ["dockc.fastargs", "dockc.cli"])
+def test_an_interrupt_while_starting_is_no_traceback(module: str) -> None:
+    code = (
+        "import sys\nclass Interrupted:\n    def find_spec(self, name, *rest):\n"
+        f"        if name == {module!r}:\n            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\nsys.argv[1:] = ['images']\nfrom dockc.__main__ import main\nmain()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "dockc: interrupted\n")

@@ -108,14 +108,20 @@ class Core:
             self.holds[record_id] = count + 1
 
     def unhold(self, record_id: str) -> bool:
-        """One hold less; returns whether it was this process's last."""
+        """One hold less; returns whether it was this process's last.
+
+        A disk too full to write that down is no error: the hold goes with the process's lease.
+        """
         with self.db.lock:
             count = self.holds[record_id] - 1
             if count:
                 self.holds[record_id] = count
                 return False
             del self.holds[record_id]
-            self.db.unhold(self.lease.id, record_id)
+            try:
+                self.db.unhold(self.lease.id, record_id)
+            except StoreError as error:
+                log.debug("letting go of %s: %s", record_id, error)
             return True
 
     def acquire(self, record_id: str) -> Record:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dockc.errors import UsageError
+from dockc.errors import StoreError, UsageError
 from dockc.runtime.content.locks import Cancelled
 from dockc.runtime.doctor import Problem, examine
 from dockc.runtime.executor import syscalls
@@ -274,3 +274,19 @@ def test_the_store_keeps_to_its_share_of_the_disk(tmp_path: Path) -> None:
             assert refs.collect().records == ()
     finally:
         syscalls.umount(str(place), syscalls.MNT_DETACH)
+
+
+def test_letting_go_needs_no_space(refs: RefManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk may be full just then; what this process held is free once it has ended."""
+    held = refs.new_mutable().commit()
+
+    def full(*args: object) -> None:
+        raise StoreError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(refs._core.db, "unhold", full)
+        held.release()
+    assert refs.prune(PrunePolicy(all=True)).records == ()
+    again = refs.get(held.id)
+    again.release()
+    assert [one.id for one in refs.prune(PrunePolicy(all=True)).records] == [held.id]
