@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +69,14 @@ class BuildNamespace:
     def has_gid(self, gid: int) -> bool:
         """Whether `gid` can own files here."""
         return any(r.inside <= gid < r.inside + r.count for r in self.gids)
+
+    def missing(self, uid: int, gid: int, groups: Sequence[int]) -> str:
+        """Why no process can have these ids here, or "" where it can."""
+        from dockc.runtime.executor.sandbox import unmapped
+
+        if absent := [one for one in (gid, *(() if self.single_id else groups)) if not self.has_gid(one)]:
+            return unmapped("group", list(dict.fromkeys(absent)))
+        return "" if self.has_uid(uid) else unmapped("user", [uid])
 
 
 _WHOLE = (IdRange(0, 0, 2**32 - 1),)

@@ -65,6 +65,9 @@ class RuntimeExecutor:
         """See `Executor.run`."""
         with contextlib.ExitStack() as stack:
             prepared = stack.enter_context(prepare(spec, rootfs, mounts, self._state_dir))
+            space, user = rootless.current(), prepared.user
+            if space is not None and (absent := space.missing(user.uid, user.gid, user.groups)):
+                raise ExecutorError(absent, exit_status=_status_of(absent))
             stack.enter_context(_selected(prepared))
             is_rootless = rootless.in_user_namespace()
             container_id = prepared.directory.name

@@ -418,18 +418,19 @@ def _set_ids(plan: Plan) -> None:
                 raise
     except OSError as exc:
         if exc.errno == errno.EINVAL:
-            raise OSError(errno.EINVAL, _unmapped("group", plan["groups"])) from exc
+            raise OSError(errno.EINVAL, unmapped("group", plan["groups"])) from exc
         raise
     try:
         os.setresgid(gid, gid, gid)
     except OSError as exc:
-        raise OSError(exc.errno, _unmapped("group", [gid])) from exc
+        raise OSError(exc.errno, unmapped("group", [gid])) from exc
     try:
         os.setresuid(uid, uid, uid)
     except OSError as exc:
-        raise OSError(exc.errno, _unmapped("user", [uid])) from exc
+        raise OSError(exc.errno, unmapped("user", [uid])) from exc
 
 
-def _unmapped(what: str, ids: list[int]) -> str:
+def unmapped(what: str, ids: list[int]) -> str:
+    """Says that ids are not mapped, and where they would be."""
     numbers = ", ".join(str(number) for number in ids)
     return f"{what} {numbers} does not exist in this user namespace (/etc/subuid and /etc/subgid give the ranges)"

@@ -70,7 +70,7 @@ def make_spec(
         linux["resources"] = {"devices": [{"allow": insecure, "access": "rwm"}]}
     if cgroups_path:
         linux["cgroupsPath"] = cgroups_path
-    mounts = [fixed for entry in prepared.mounts for fixed in _mount(entry, rootless)]
+    mounts = [fixed for entry in prepared.mounts for fixed in _mount(entry, rootless, policy.has_own_network(spec))]
     if insecure:
         mounts += _devices()
     return {
@@ -104,10 +104,10 @@ def _limit(value: int) -> int:
     return value if value >= 0 else _UNLIMITED
 
 
-def _mount(entry: MountEntry, rootless: bool) -> list[dict[str, Any]]:
+def _mount(entry: MountEntry, rootless: bool, own_network: bool) -> list[dict[str, Any]]:
     kind, options = entry["type"], list(entry["options"])
     if rootless:
-        if kind == "sysfs":
+        if kind == "sysfs" and not own_network:
             # A new sysfs needs a network namespace of one's own; the host's is shown instead.
             mode = ["ro"] if "ro" in options else []
             return [_row("/sys", "bind", "/sys", ["rbind", "nosuid", "noexec", "nodev", *mode])]

@@ -98,8 +98,9 @@ def test_users_come_from_the_image(mapped: Builder, user: str, expected: str) ->
     assert done.out.strip() == expected
 
 
-def test_unmapped_user_is_refused_with_the_reason(builders: Builders) -> None:
-    builder = builders.get("embedded", "single")
+@pytest.mark.parametrize("name", ["embedded", "crun", "runc"])
+def test_unmapped_user_is_refused_with_the_reason(builders: Builders, name: str) -> None:
+    builder = builders.get(name, "single")
     done = builder.run("id", user="1000:1000")
     assert "1000 does not exist in this user namespace" in done.error
     assert "/etc/subuid" in done.error
@@ -149,6 +150,7 @@ def test_network_none_has_loopback_alone(builder: Builder) -> None:
     own = builder.run("cat /proc/net/dev", network=2)
     names = [line.split(":")[0].strip() for line in own.out.splitlines() if ":" in line]
     assert names == ["lo"]
+    assert builder.run("ls /sys/class/net", network=2).out == "lo\n"
     up = builder.run("cat /proc/net/fib_trie | grep -c 127.0.0.1", network=2)
     assert int(up.out) > 0
 
