@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -19,7 +21,7 @@ def format_text(text: str, name: str) -> str:
     """The text in dockc's style.
 
     Raises:
-        FormatRefused: the outcome would not compile to the same LLB.
+        FormatRefused: the outcome would not compile to the same LLB, or the file cannot be read and the outcome would fail elsewhere.
     """
     from dockc.compiler.format import format_file
     from dockc.grammar.parser import parse
@@ -31,6 +33,10 @@ def format_text(text: str, name: str) -> str:
     from dockc.compiler.equivalence import equivalent
 
     if not equivalent(text, after, name=name):
+        from dockc.compiler.compile import read
+
+        if (error := read(Source.from_text(text, name)).result.error) is not None:
+            raise FormatRefused(f"{name}: cannot be formatted before it can be read: {error.message}")
         raise FormatRefused(f"{name}: formatting would change what is built", hint="Please report this file; it was left as it is.")
     return after
 
@@ -88,17 +94,28 @@ def _read(path: str) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file, keeping its mode; through a link, what it points to."""
+    """Replace a file at once and whole, keeping its mode and, where that is allowed, its owner; through a link, what it points to."""
     import tempfile
 
     from dockc.grammar.source import encode
 
     target = path.resolve()
+    temporary = ""
     try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        before = target.stat()
+        if not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))  # renaming would get around it
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
         with os.fdopen(handle, "wb") as file:
             file.write(encode(text))
-        os.chmod(temporary, target.stat().st_mode & 0o7777)  # noqa: PTH101
+            file.flush()
+            os.fsync(file.fileno())
+        if hasattr(os, "chown"):
+            with contextlib.suppress(PermissionError):
+                os.chown(temporary, before.st_uid, before.st_gid)
+        os.chmod(temporary, before.st_mode & 0o7777)  # noqa: PTH101
         Path(temporary).replace(target)
     except OSError as exc:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
         raise DockcError(f"cannot write {path}: {exc.strerror}") from exc

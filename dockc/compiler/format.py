@@ -110,9 +110,10 @@ class _Layout:
         command = self.node.command
         if not self.node.logical.text.startswith(command.text) or any(c.fault for c in self.node.commands):
             return self._verbatim()  # offsets would count in another text than the source's
-        if command.form == "unknown" or self._odd(command):
-            return self._verbatim()
         span = self.node.logical.span
+        before = self.source[self.node.span.start : span(command.keyword.start, command.keyword.end).start]
+        if command.form == "unknown" or self._odd(command) or "#" in before:  # comments may stand before the keyword, after a lone continuation
+            return self._verbatim()
         self.line = command.keyword.value.upper()
         at = span(command.keyword.start, command.keyword.end).end
         for flag in command.flags:
