@@ -298,11 +298,17 @@ def format_files(
     files: Files = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; end with 1 if a file would change.")] = False,
     diff: Annotated[bool, typer.Option("--diff", help="Write nothing; show what would change, and end with 1 if anything would.")] = False,
+    stdin_filename: Annotated[str, typer.Option("--stdin-filename", metavar="FILE", help="What standard input is called in messages and diffs.")] = "",
 ) -> int:
     """Format Dockerfiles in one style. A file is written only when it is proven to compile to the same LLB."""
     from dockc.fmt import format_command
+    from dockc.grammar.source import encode
 
-    return format_command(files or ["."], check=check, diff=diff, out=sys.stdout.write, log=sys.stderr.write)
+    def out(text: str) -> None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(encode(text))
+
+    return format_command(files or ["."], check=check, diff=diff, stdin_name=stdin_filename, out=out, log=sys.stderr.write)
 
 
 app.command()(lint)

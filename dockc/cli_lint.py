@@ -35,6 +35,7 @@ def lint(
     shellcheck: Annotated[bool | None, typer.Option("--shellcheck/--no-shellcheck", help="Check shell scripts with ShellCheck. Default: where it is installed.")] = None,
     build_arg: Annotated[list[str], typer.Option("--build-arg", metavar="NAME=VALUE", help="What the checks take for a build argument.")] = [],  # noqa: B006
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Processes for many files; 0: one for each core.")] = 0,
+    stdin_filename: Annotated[str, typer.Option("--stdin-filename", metavar="FILE", help="What standard input is called in reports; configuration is looked for beside and above it.")] = "",
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Lint every file anew; neither use nor keep findings of files that have not changed.")] = False,
     explain: Annotated[str, typer.Option("--explain", metavar="RULE", help="Print a rule's page and end.")] = "",
 ) -> int:
@@ -72,6 +73,7 @@ def lint(
         build_args=_pairs(build_arg),
         jobs=jobs,
         no_cache=no_cache,
+        stdin_name=stdin_filename,
     )
     parts: list[str] = []
     status = lint_command(request, out=parts.append, log=_log)

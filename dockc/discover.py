@@ -7,9 +7,15 @@ from collections.abc import Iterable, Iterator
 
 from dockc.errors import UsageError
 
-#: Names of Dockerfiles, compared without case.
-PATTERNS = ("dockerfile", "dockerfile.*", "dockerfile-*", "*.dockerfile", "containerfile", "containerfile.*", "*.containerfile")
-_NOT_THESE = ("*.dockerignore", "*.json", "*.md", "*.yaml", "*.yml", "*.lock", "*.orig", "*.rej", "*.swp", "*~")
+#: How names of Dockerfiles begin or end, compared without case.
+_BEGIN = ("dockerfile", "containerfile")
+_END = (".dockerfile", ".containerfile")
+#: What follows the last dot in names of files about Dockerfiles: data, templates, leftovers of editors.
+_OTHER = frozenset(
+    "dockerignore lock json md rst txt html xml yaml yml toml ini j2 jinja jinja2 tmpl tpl template erb mustache log orig rej bak swp tmp".split()
+)
+#: Programs, unless all that stands before the dot is `Dockerfile`: that may be the one for Go.
+_PROGRAMS = frozenset("py go rs rb java kt scala js mjs ts tsx jsx c h cc cpp cs php pl lua sh bash zsh bat ps1 sql".split())
 _SKIPPED = frozenset({".git", ".hg", ".svn", "node_modules", ".venv", "__pycache__"})
 
 STDIN = "-"
@@ -17,12 +23,11 @@ STDIN = "-"
 
 def is_dockerfile(name: str) -> bool:
     """Whether a file name is one of a Dockerfile."""
-    import fnmatch
-
     folded = name.lower()
-    if any(fnmatch.fnmatchcase(folded, pattern) for pattern in _NOT_THESE):
+    stem, _, end = folded.rpartition(".")
+    if folded.endswith("~") or end in _OTHER or (end in _PROGRAMS and stem not in _BEGIN):
         return False
-    return any(fnmatch.fnmatchcase(folded, pattern) for pattern in PATTERNS)
+    return folded.startswith(_BEGIN) or folded.endswith(_END)
 
 
 def find(arguments: Iterable[str]) -> list[str]:
@@ -52,10 +57,35 @@ def find(arguments: Iterable[str]) -> list[str]:
 def _matches(text: str) -> list[str]:
     import glob
 
-    matches = sorted(m for m in glob.glob(text, recursive=True) if os.path.isfile(m))
+    found = _crossing(text) if "**" in text.split("/") else glob.glob(text)
+    matches = sorted(m for m in found if os.path.isfile(m))
     if not matches:
         raise UsageError(f"no file matches {text}")
     return matches
+
+
+def _crossing(pattern: str) -> Iterator[str]:
+    """What a pattern with `**` means. Links to directories are not followed: they may lead in circles."""
+    parts = pattern.split("/")
+    fixed = next(i for i, part in enumerate(parts) if any(c in part for c in "*?["))
+    top = "/".join(parts[:fixed]) or ("/" if fixed else ".")
+    wanted = [part for part in parts[fixed:] if part]
+    for folder, folders, files in os.walk(top):
+        folders[:] = sorted(f for f in folders if f not in _SKIPPED)
+        inside = [part for part in os.path.relpath(folder, top).split(os.sep) if part != "."]
+        for name in files:
+            if _fits([*inside, name], wanted):
+                yield os.path.normpath(os.path.join(folder, name))
+
+
+def _fits(names: list[str], wanted: list[str]) -> bool:
+    import fnmatch
+
+    if not wanted or not names:
+        return not names and all(part == "**" for part in wanted)
+    if wanted[0] == "**":
+        return _fits(names, wanted[1:]) or _fits(names[1:], wanted)
+    return fnmatch.fnmatchcase(names[0], wanted[0]) and _fits(names[1:], wanted[1:])
 
 
 def _below(top: str) -> Iterator[str]:

@@ -67,12 +67,14 @@ LINT = (
     (("--no-shellcheck",), "shellcheck", FLAG, None, False),
     (("--build-arg",), "build_arg", LIST, (), None),
     (("--jobs", "-j"), "jobs", NUMBER, 0, (0, None)),
+    (("--stdin-filename",), "stdin_filename", TEXT, "", None),
     (("--no-cache",), "no_cache", FLAG, False, True),
 )
 
 FMT = (
     (("--check",), "check", FLAG, False, True),
     (("--diff",), "diff", FLAG, False, True),
+    (("--stdin-filename",), "stdin_filename", TEXT, "", None),
 )
 
 #: Command: options, parameter of the arguments, whether there may be many.
@@ -210,6 +212,7 @@ def lint_request(values: Values) -> Any:
         severities=tuple(values["severity"]),
         format=values["format_"],
         threshold=values["failure_threshold"],
+        stdin_name=values["stdin_filename"],
         build_args={name: value if equals else os.environ.get(name, "") for name, equals, value in pairs},
         **{name: values[name] for name in same},
     )
@@ -241,7 +244,7 @@ def _format(values: Values) -> int:
     def out(text: str) -> None:
         _write(encode(text), None)
 
-    return format_command(values["files"] or ["."], check=values["check"], diff=values["diff"], out=out, log=sys.stderr.write)
+    return format_command(values["files"] or ["."], check=values["check"], diff=values["diff"], stdin_name=values["stdin_filename"], out=out, log=sys.stderr.write)
 
 
 def _write(data: bytes, output: Path | None) -> None:

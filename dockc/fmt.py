@@ -21,33 +21,33 @@ def format_text(text: str, name: str) -> str:
     """The text in dockc's style.
 
     Raises:
-        FormatRefused: the outcome would not compile to the same LLB, or the file cannot be read and the outcome would fail elsewhere.
+        FormatRefused: the outcome would not compile to the same LLB, or the file cannot be read.
     """
+    from dockc.compiler.compile import read
     from dockc.compiler.format import format_file
-    from dockc.grammar.parser import parse
     from dockc.grammar.source import Source
 
-    after = format_file(parse(Source.from_text(text, name)).file)
+    front = read(Source.from_text(text, name))
+    if (error := front.result.error) is not None:
+        raise FormatRefused(f"{name}: cannot be formatted before it can be read: {error.message}")
+    after = format_file(front.parsed.file)
     if after == text:
         return text
     from dockc.compiler.equivalence import equivalent
 
     if not equivalent(text, after, name=name):
-        from dockc.compiler.compile import read
-
-        if (error := read(Source.from_text(text, name)).result.error) is not None:
-            raise FormatRefused(f"{name}: cannot be formatted before it can be read: {error.message}")
         raise FormatRefused(f"{name}: formatting would change what is built", hint="Please report this file; it was left as it is.")
     return after
 
 
-def format_command(arguments: Sequence[str], *, check: bool, diff: bool, out: Callable[[str], object], log: Callable[[str], object]) -> int:
+def format_command(arguments: Sequence[str], *, check: bool, diff: bool, out: Callable[[str], object], log: Callable[[str], object], stdin_name: str = "") -> int:
     """Format files in place; standard input to standard output.
 
     Args:
         arguments: files, directories, patterns, or `-`.
         check: write nothing.
         diff: write nothing, show the changes.
+        stdin_name: what standard input is called in diffs and messages.
 
     Returns:
         0, or 1 when `check` or `diff` would change something, or a file was refused.
@@ -57,20 +57,23 @@ def format_command(arguments: Sequence[str], *, check: bool, diff: bool, out: Ca
     for path in paths:
         try:
             before = _read(path)
-            after = format_text(before, "<stdin>" if path == STDIN else path)
+            name = (stdin_name or "<stdin>") if path == STDIN else path
+            after = format_text(before, name)
         except DockcError as error:
-            log(f"error: {error.message}\n")
+            from dockc.console.errors import visible
+
+            log(visible(f"error: {error.message}\n"))
             failed += 1
             continue
         if diff:
-            out("".join(_diff(path, before, after)))
+            out("".join(_diff(name, before, after)))
         elif path == STDIN and not check:
             out(after)
         if before == after:
             continue
         changed += 1
         if check:
-            log(f"would reformat {path}\n")
+            log(f"would reformat {name}\n")
         elif not diff and path != STDIN:
             write_text(Path(path), after)
             log(f"reformatted {path}\n")

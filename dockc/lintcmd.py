@@ -34,6 +34,8 @@ _NEVER = -1
 _THRESHOLDS = {**{s.value: s.rank for s in Severity}, "none": _NEVER}
 #: From this many files on, work is shared among processes.
 _MANY = 12
+#: So much of a file is looked at to tell whether it is text.
+_LOOK = 8192
 #: Needs most of what linting any file needs.
 _WARM_UP = """FROM scratch AS base
 ARG A=1
@@ -67,6 +69,7 @@ class LintRequest(Record, kw_only=True):
         platform, build_args: as for a build.
         jobs: processes at most; 0 is one for each core.
         no_cache: lint every file anew, and remember nothing.
+        stdin_name: what standard input is called in reports; its configuration is looked for there.
     """
 
     files: tuple[str, ...] = ()
@@ -89,6 +92,7 @@ class LintRequest(Record, kw_only=True):
     build_args: Mapping[str, str] = MappingProxyType({})
     jobs: int = 0
     no_cache: bool = False
+    stdin_name: str = ""
 
 
 class Plan(Record):
@@ -98,11 +102,13 @@ class Plan(Record):
         path: the file, or `-`.
         options: how.
         fails_at: rank of the mildest severity that fails the run.
+        name: what reports call it.
     """
 
     path: str
     options: LintOptions
     fails_at: int
+    name: str
 
 
 def lint_command(request: LintRequest, *, out: Out, log: Out) -> int:
@@ -146,14 +152,23 @@ def lint_command(request: LintRequest, *, out: Out, log: Out) -> int:
     if request.stats:
         to(statistics(reports))
     elif not request.diff or request.format != "text":
-        to(render(reports))
+        to(_sound(render(reports), request.format))
     if request.format == "text" and not request.diff and not request.stats:
         to(summary(reports))
     if request.no_fail:
         return 0
-    limits = {plan.path: plan.fails_at for plan in plans}
-    failing = any(f.severity.rank <= limits[r.path if r.path != STDIN_NAME else STDIN] for r in reports for f in r.findings)
+    limits = {plan.name: plan.fails_at for plan in plans}
+    failing = any(f.severity.rank <= limits[r.path] for r in reports for f in r.findings)
     return 1 if failing or (request.diff and changed) else 0
+
+
+def _sound(text: str, form: str) -> str:
+    """A report that its reader can take, whatever files and their names hold: no bytes that are no characters, nothing that steers a terminal."""
+    if form in {"text", "tty", "gnu"}:
+        from dockc.console.errors import visible
+
+        return visible(text)
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 # --- configuration
@@ -181,7 +196,8 @@ def make_plans(request: LintRequest) -> list[Plan]:
     plans = []
     known: dict[str, tuple[Config, LintOptions]] = {}
     for path in find(request.files or (".",)):
-        directory = "." if path == STDIN else os.path.dirname(path) or "."
+        name = (request.stdin_name or STDIN_NAME) if path == STDIN else path
+        directory = os.path.dirname(name) or "."
         if directory not in known:
             config = load(directory, os.environ, explicit=request.config, profile=request.profile).merged(typed)
             options = config.options()
@@ -189,7 +205,7 @@ def make_plans(request: LintRequest) -> list[Plan]:
             options = replace(options, extend=asked)
             known[directory] = config, _with_shellcheck(options)
         config, options = known[directory]
-        plans.append(Plan(path, _for_file(path, options, request.build_args), _limit(request, config, options.profile)))
+        plans.append(Plan(path, _for_file(name, options, request.build_args), _limit(request, config, options.profile), name))
     return plans
 
 
@@ -238,7 +254,7 @@ def _for_file(path: str, options: LintOptions, build_args: Mapping[str, str]) ->
     if build_args:
         attrs = {**options.attrs, **{f"build-arg:{k}": v for k, v in build_args.items()}}
         options = replace(options, attrs=attrs, settings=replace(options.settings, build_args=dict(build_args)))
-    if path == STDIN or options.profile != "dockc":
+    if path == STDIN_NAME or options.profile != "dockc":
         return options
     for name in (f"{path}.dockerignore", os.path.join(os.path.dirname(path), ".dockerignore")):
         try:
@@ -281,7 +297,7 @@ def lint_files(plans: Sequence[Plan], jobs: int = 0, cache: Cache | None = None)
     found: dict[int, FileReport] = {}
     left: list[tuple[int, Source]] = []
     for index, plan in enumerate(plans):
-        source = read_source(plan.path)
+        source = read_source(plan.path, plan.name)
         known = source if isinstance(source, FileReport) else cache.look_up(source, plan.options) if cache is not None else None
         if known is not None:
             found[index] = known
@@ -305,9 +321,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def read_source(path: str) -> Source | FileReport:
-    """A file's text, or the report that it cannot be read."""
-    name = STDIN_NAME if path == STDIN else path
+def read_source(path: str, name: str) -> Source | FileReport:
+    """A file's text under a name, or the report that it cannot be read."""
     try:
         if path == STDIN:
             return Source(name, sys.stdin.buffer.read())
@@ -323,7 +338,10 @@ def lint_read(source: Source, plan: Plan) -> FileReport:
     from dockc.compiler.lint.runner import lint_source
 
     try:
-        return lint_source(source, plan.options, path=source.name)
+        report = lint_source(source, plan.options, path=source.name)
+        if b"\0" in source.data[:_LOOK] and any(f.code == "DL1000" for f in report.findings) and plan.options.profile == "dockc":
+            return _failed(source, UNREADABLE, "this is no text: it holds NUL characters")
+        return report
     except UsageError:
         raise
     except Exception as error:  # one rule's mistake must not hide the other files

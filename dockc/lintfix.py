@@ -30,7 +30,7 @@ def fix_files(plans: Sequence[Plan], *, unsafe: bool, diff: bool, out: Out, log:
     reports: list[FileReport] = []
     changed = False
     for plan in plans:
-        source = read_source(plan.path)
+        source = read_source(plan.path, plan.name)
         if isinstance(source, FileReport):
             reports.append(source)
             continue
@@ -44,7 +44,9 @@ def fix_files(plans: Sequence[Plan], *, unsafe: bool, diff: bool, out: Out, log:
             fixed = fix_source(source, plan.options, unsafe=unsafe, path=source.name)
             changed |= _finish(plan, source.text, fixed, diff=diff, out=out, log=log)
         except DockcError as error:
-            log(f"error: {source.name}: {error.message}\n")
+            from dockc.console.errors import visible
+
+            log(visible(f"error: {source.name}: {error.message}\n"))
             reports.append(first)
             continue
         reports.append(first if diff else fixed.report)

@@ -217,3 +217,54 @@ def test_rules_of_other_packages(folder: Path, tmp_path_factory: pytest.TempPath
     argv = [sys.executable, "-m", "dockc", "lint", "Dockerfile", "--no-shellcheck", "--select=ACME1", "--format=tty"]
     result = subprocess.run(argv, cwd=folder, env=env, text=True, capture_output=True, check=False)
     assert (result.returncode, result.stdout) == (1, "Dockerfile:3 ACME1 warning: curl is not for us\n")
+
+
+def test_standard_input_has_a_name_and_the_configuration_of_its_place(folder: Path) -> None:
+    (folder / "sub" / "dockc.toml").write_text('[lint]\nignore = ["DL3020"]\n')
+    shown = lint(folder, "-", "--stdin-filename", "sub/Dockerfile.new", "--format=json", "--select=DL3020,DL3014", stdin=DIRTY)
+    assert codes(shown) == [("sub/Dockerfile.new", 3, "DL3014")]
+    assert {code for _, _, code in codes(lint(folder, "-", "--format=json", "--select=DL3020,DL3014", stdin=DIRTY))} == {"DL3020", "DL3014"}
+
+
+def test_what_is_no_text_is_one_finding(folder: Path) -> None:
+    (folder / "Dockerfile.bin").write_bytes(bytes(range(256)) * 100)
+    assert codes(lint(folder, "Dockerfile.bin", "--format=json", status=1)) == [("Dockerfile.bin", 1, "unreadable")]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_names_and_bytes_of_files_cannot_break_a_report(folder: Path, form: str) -> None:
+    name = os.fsdecode(b"Dockerfile.\xff\x1b[31m\n#%<")
+    (folder / name).write_bytes(b"FROM debian:12\nR\xfe\x1b\n")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("DOCKC_", "HADOLINT_"))} | {"PYTHONPATH": str(REPO)}
+    argv = [sys.executable, "-m", "dockc", "lint", "--no-shellcheck", f"--format={form}", name]
+    output = subprocess.run(argv, cwd=folder, env=env, capture_output=True, check=False, timeout=120).stdout
+    text = output.decode()  # is UTF-8
+    if form in {"text", "tty", "gnu"}:
+        assert "\x1b" not in text
+    if form in {"tty", "gnu", "github"}:
+        assert len(text.splitlines()) == 1
+    if form == "sarif":
+        (place,) = (r["locations"][0]["physicalLocation"] for r in json.loads(text)["runs"][0]["results"])
+        assert place["artifactLocation"]["uri"] == "Dockerfile.%FF%1B%5B31m%0A%23%25%3C"
+        assert place["region"]["startLine"] == 2
+
+
+def test_annotations_have_columns_where_they_are_on_one_line(folder: Path) -> None:
+    shown = lint(folder, "Dockerfile", "--format=github", "--select=DL3014")
+    assert shown.stdout.startswith("::warning file=Dockerfile,line=3,endLine=3,col=5,endColumn=27,title=DL3014::")
+
+
+def test_an_empty_file_is_faulty_on_its_first_line(folder: Path) -> None:
+    (folder / "Dockerfile").write_text("")
+    assert codes(lint(folder, "Dockerfile", "--format=json", status=1)) == [("Dockerfile", 1, "DL1000")]
+
+
+def test_a_link_is_fixed_through_and_modes_stay(folder: Path) -> None:
+    (folder / "Dockerfile").rename(folder / "real")
+    (folder / "real").chmod(0o640)
+    (folder / "Dockerfile").symlink_to("real")
+    lint(folder, "--fix", "Dockerfile")
+    assert (folder / "Dockerfile").is_symlink()
+    assert "COPY app" in (folder / "real").read_text()
+    assert (folder / "real").stat().st_mode & 0o777 == 0o640
+    assert [p.name for p in folder.iterdir() if p.name.startswith(".real")] == []

@@ -80,7 +80,8 @@ class _Run:
         kept = list(self.kept(found, pragmas=self.options.pragmas))
         if self.options.profile == "dockc":
             kept += self.kept(list(self.unused_pragmas()), pragmas=False)
-        kept.sort(key=lambda f: (f.line, self.order.get(f.code, len(self.order)), f.span.start))
+        own = self.options.profile == "dockc"
+        kept.sort(key=lambda f: (f.line, f.span.start if own else 0, self.order.get(f.code, len(self.order)), f.span.start))
         return tuple(kept)
 
     # --- where findings come from
@@ -96,6 +97,8 @@ class _Run:
         """What keeps the file from being read or, in dockc's own profile, what no instruction may be."""
         for d in diagnostics:
             lines = d.lines or self.source.lines_of(d.span)
+            if self.options.profile == "dockc":
+                lines = (max(lines[0], 1), max(lines[1], 1))  # the reference counts from 0 in an empty file
             yield Finding(
                 code=SYNTAX,
                 name="syntax-error",

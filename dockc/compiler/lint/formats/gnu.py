@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dockc.compiler.lint.finding import FileReport
+from dockc.compiler.lint.formats.lines import one_line
 
 
 def render(reports: Sequence[FileReport]) -> str:
     """Lines in order."""
     return "".join(
-        f"dockc:{r.path}:{f.line}:{f.column}: {f.code} {f.severity.value}: {f.message}\n"
+        f"dockc:{one_line(r.path)}:{f.line}:{f.column}: {f.code} {f.severity.value}: {f.message}\n"
         for r in reports
         for f in r.findings
     )

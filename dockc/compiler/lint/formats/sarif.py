@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from dockc import __version__
 from dockc.compiler.lint.finding import FileReport, Finding, Severity
@@ -42,7 +43,7 @@ def _rule(finding: Finding) -> dict[str, object]:
 
 
 def _result(report: FileReport, finding: Finding, rule_index: int) -> dict[str, object]:
-    uri = report.path.replace("\\", "/")
+    uri = quote(report.path.replace("\\", "/"), safe="/~!$&'()*+,;=@", errors="surrogateescape")
     location = {"artifactLocation": {"uri": uri}, "region": region(report.source, finding.span)}
     result: dict[str, object] = {
         "ruleId": finding.code,

@@ -1,0 +1,54 @@
+"""Which files a directory or a pattern means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dockc.discover import find, is_dockerfile
+from dockc.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Dockerfile", "dockerfile", "Dockerfile.dev", "Dockerfile-prod", "Dockerfile_amd", "Dockerfile2", "Dockerfile.go", "api.Dockerfile",
+     "x.dockerfile", "Containerfile", "Containerfile.alpine", "y.containerfile", "DOCKERFILE"],
+)  # fmt: skip
+def test_names_of_dockerfiles(name: str) -> None:
+    assert is_dockerfile(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Dockerfile.dockerignore", "Dockerfile.json", "Dockerfile.j2", "Dockerfile.template", "Dockerfile.lock", "Dockerfile~", "dockerfile_parser.py",
+     "DockerfileTest.java", "notes.txt", "my-dockerfiles", "Dockerfile.orig"],
+)  # fmt: skip
+def test_names_of_other_files(name: str) -> None:
+    assert not is_dockerfile(name)
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("Dockerfile", "a/Dockerfile", "a/b/x.dockerfile", "a/.devcontainer/Dockerfile", "node_modules/Dockerfile"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("FROM a:1\n")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "a" / "self").symlink_to("self")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_links_that_lead_in_circles_are_not_followed(tree: Path) -> None:
+    assert find(["."]) == ["Dockerfile", "a/Dockerfile", "a/.devcontainer/Dockerfile", "a/b/x.dockerfile"]
+    assert find(["**/*file"]) == ["Dockerfile", "a/.devcontainer/Dockerfile", "a/Dockerfile", "a/b/x.dockerfile"]
+
+
+def test_patterns(tree: Path) -> None:
+    assert find(["a/**/*.dockerfile"]) == ["a/b/x.dockerfile"]
+    assert find(["a/**/Dockerfile"]) == ["a/.devcontainer/Dockerfile", "a/Dockerfile"]
+    assert find(["*/D*"]) == ["a/Dockerfile", "node_modules/Dockerfile"]
+    assert find([f"{tree}/**/x.*"]) == [f"{tree}/a/b/x.dockerfile"]
+    assert find(["Dockerfile", "Docker*", "Dockerfile"]) == ["Dockerfile"]
+    with pytest.raises(UsageError, match="no file matches"):
+        find(["**/nothing*"])
