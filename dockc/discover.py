@@ -11,11 +11,15 @@ from dockc.errors import UsageError
 _BEGIN = ("dockerfile", "containerfile")
 _END = (".dockerfile", ".containerfile")
 #: What follows the last dot in names of files about Dockerfiles: data, templates, leftovers of editors.
-_OTHER = frozenset(
-    "dockerignore lock json md rst txt html xml yaml yml toml ini j2 jinja jinja2 tmpl tpl template erb mustache log orig rej bak swp tmp".split()
-)
+_OTHER = frozenset((
+    "dockerignore", "lock", "json", "md", "rst", "txt", "html", "xml", "yaml", "yml", "toml", "ini", "j2", "jinja", "jinja2", "tmpl",
+    "tpl", "template", "erb", "mustache", "log", "orig", "rej", "bak", "swp", "tmp",
+))  # fmt: skip
 #: Programs, unless all that stands before the dot is `Dockerfile`: that may be the one for Go.
-_PROGRAMS = frozenset("py go rs rb java kt scala js mjs ts tsx jsx c h cc cpp cs php pl lua sh bash zsh bat ps1 sql".split())
+_PROGRAMS = frozenset((
+    "py", "go", "rs", "rb", "java", "kt", "scala", "js", "mjs", "ts", "tsx", "jsx", "c", "h", "cc", "cpp", "cs", "php", "pl", "lua",
+    "sh", "bash", "zsh", "bat", "ps1", "sql",
+))  # fmt: skip
 _SKIPPED = frozenset({".git", ".hg", ".svn", "node_modules", ".venv", "__pycache__"})
 
 STDIN = "-"
