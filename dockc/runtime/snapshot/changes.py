@@ -77,7 +77,8 @@ def layer_changes(layer: Path, lower: Path | None) -> list[Change]:
 
     Args:
         layer: the change directory.
-        lower: the file system it was made on, as a reader sees it; None where there was nothing below.
+        lower: the file system it was made on, as a reader sees it; None where that is not known (a difference, to be put on
+            anything) or there was nothing: all removals count then.
     """
     found: list[_Entry | Change] = []
     stack = [("", _Below.NOTHING if lower is None else _Below.SHINES)]
@@ -89,7 +90,7 @@ def layer_changes(layer: Path, lower: Path | None) -> list[Change]:
         if path:
             was = _lstat_or_none(below) if below else None
             if status is None:
-                if was is not None:
+                if was is not None or lower is None:
                     found.append(Change(Kind.DELETE, path))
                 continue
             changed = was is None or not _same_in_layer(below, was, source, status)

@@ -65,7 +65,12 @@ def test_removals_of_what_was_never_there_are_left_out(tmp_path: Path) -> None:
     layer = make(tmp_path / "layer", "d/")
     gone(layer, "d/a", "d/b", "c")
     assert told(layer, lower) == ["d", "d/.wh.a"]
-    assert told(layer, None) == ["d"]
+
+
+def test_a_difference_for_anything_keeps_its_removals(tmp_path: Path) -> None:
+    layer = make(tmp_path / "layer", "d/")
+    gone(layer, "d/a", "d/b", "c")
+    assert told(layer, None) == [".wh.c", "d", "d/.wh.a", "d/.wh.b"]
 
 
 def test_a_further_name_is_a_file_of_its_own(tmp_path: Path) -> None:
