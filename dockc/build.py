@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from dockc import frontend, settings
 from dockc.errors import DockcError, SolveError, UsageError
 from dockc.frontend import CompileRequest, Inputs
+from dockc.lean import Record
 from dockc.solver.progress import (
     SolveStatus,
     SourceRange,
@@ -79,8 +80,7 @@ class BuildRequest:
     uploads: Mapping[str, Path] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Built:
+class Built(Record, kw_only=True):
     """What came of a build.
 
     Attributes:

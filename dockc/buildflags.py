@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dockc.errors import DockcError, UsageError
+from dockc.lean import pattern
 from dockc.units import parse_memory
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ GATEWAY = "127.0.0.1"
 #: Names of calls as people and BuildKit's clients write them.
 METHODS = {"build": "build", "check": "check", "lint": "check", "outline": "outline", "targets": "targets"}
 NETWORKS = ("default", "none", "host")
-_ANNOTATION = re.compile(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?")
+_ANNOTATION = pattern(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?")
 _ANNOTATED = ("manifest", "manifest-descriptor", "index", "index-descriptor")
 _IMAGES = ("image", "registry", "oci", "docker")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -93,60 +92,10 @@ def build(
     store: Store = None,
 ) -> int:
     """Build an image. No daemon and no root needed."""
-    from dockc import buildflags
-    from dockc.frontend import CompileRequest, frontend_attrs, named_contexts
-    from dockc.piped import from_stdin
+    values = dict(locals())
+    from dockc.buildcmd import build_command
 
-    buildflags.refuse(cache_from=cache_from, cache_to=cache_to, attest=attest, provenance=provenance, sbom=sbom, builder=builder)
-    for name, given in (("--rm", rm), ("--force-rm", force_rm), ("--compress", compress)):
-        if given:
-            sys.stderr.write(f"warning: {name} has no effect: there are no containers to remove and no context to send\n")
-    attrs = frontend_attrs(
-        target=target,
-        build_args=build_arg,
-        platforms=platform,
-        labels=label,
-        opts=opt,
-        no_cache=no_cache,
-        no_cache_filter=no_cache_filter,
-    ) | buildflags.step_attrs(
-        pull=pull, network=network, hosts=add_host, shm_size=shm_size, ulimits=ulimit, cgroup_parent=cgroup_parent
-    )
-    asked = CompileRequest(
-        context,
-        file,
-        attrs=attrs,
-        contexts=named_contexts(build_context),
-        answers=answers,
-        offline=offline,
-        locked=locked,
-        level=level,
-        passes=passes,
-        squash=squash,
-        store=store,
-    )
-    with from_stdin(asked, sys.stdin.buffer) as (read, uploads):
-        method, form = buildflags.method("check" if check else call, attrs)
-        if method != "build":
-            from dockc.calls import call as ask
-
-            return ask(read, method, form, out=sys.stdout.write)
-        from dockc.build import BuildRequest, build_and_show
-
-        request = BuildRequest(
-            compile=read,
-            outputs=buildflags.outputs(output, push=push, load=load, annotations=annotation),
-            names=tuple(tag),
-            secrets=tuple(secret),
-            ssh=tuple(ssh),
-            allow=frozenset(allow) | ({"network.host"} if network == "host" else set()),
-            executor=executor,
-            snapshotter=snapshotter,
-            parallelism=parallelism,
-            uploads=uploads,
-        )
-        build_and_show(request, mode="quiet" if quiet else progress, metadata_file=metadata_file, iidfile=iidfile, record=record)
-    return 0
+    return build_command(values)
 
 
 def plain_flags(arguments: Sequence[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """Well-formed command lines of the commands that people and editors run most, read without the command line library.
 
-Loading typer takes several times as long as compiling an ordinary Dockerfile. `run` reads the options of `compile`, `lint` and `fmt` from a
+Loading typer takes several times as long as compiling an ordinary Dockerfile. `run` reads the options of `build`, `compile`, `lint` and `fmt` from a
 literal table and calls what `dockc.cli` calls; whatever it is not sure of (another command, help, an unknown option, a value that may be
 wrong) it leaves to `dockc.cli`, which answers with its own messages. A test holds the table against the definitions there.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 TEXT, LIST, PATH, FLAG, NUMBER = "text", "list", "path", "flag", "number"
 
-#: An option: flags, parameter, kind, default, and what the kind needs: the value a flag sets, the bounds of a number, the variable of a path.
+#: An option: flags, parameter, kind, default, and what the kind needs: the value a flag sets, the bounds of a number, the variable of a path or text.
 
 COMPILE = (
     (("--file", "-f"), "file", TEXT, "", None),
@@ -71,6 +71,58 @@ LINT = (
     (("--no-cache",), "no_cache", FLAG, False, True),
 )
 
+BUILD = (
+    (("--file", "-f"), "file", TEXT, "", None),
+    (("--tag", "-t"), "tag", LIST, (), None),
+    (("--output", "-o"), "output", LIST, (), None),
+    (("--target",), "target", TEXT, "", None),
+    (("--build-arg",), "build_arg", LIST, (), None),
+    (("--platform",), "platform", LIST, (), None),
+    (("--label",), "label", LIST, (), None),
+    (("--annotation",), "annotation", LIST, (), None),
+    (("--build-context",), "build_context", LIST, (), None),
+    (("--opt",), "opt", LIST, (), None),
+    (("--no-cache",), "no_cache", FLAG, False, True),
+    (("--no-cache-filter",), "no_cache_filter", LIST, (), None),
+    (("--pull",), "pull", FLAG, False, True),
+    (("--call",), "call", TEXT, "build", None),
+    (("--check",), "check", FLAG, False, True),
+    (("--secret",), "secret", LIST, (), None),
+    (("--ssh",), "ssh", LIST, (), None),
+    (("--allow",), "allow", LIST, (), None),
+    (("--network",), "network", TEXT, "", None),
+    (("--add-host",), "add_host", LIST, (), None),
+    (("--shm-size",), "shm_size", TEXT, "", None),
+    (("--ulimit",), "ulimit", LIST, (), None),
+    (("--cgroup-parent",), "cgroup_parent", TEXT, "", None),
+    (("--push",), "push", FLAG, False, True),
+    (("--load",), "load", FLAG, False, True),
+    (("--progress",), "progress", TEXT, "auto", "BUILDKIT_PROGRESS"),
+    (("--quiet", "-q"), "quiet", FLAG, False, True),
+    (("--metadata-file",), "metadata_file", PATH, None, None),
+    (("--iidfile",), "iidfile", PATH, None, None),
+    (("--record",), "record", PATH, None, None),
+    (("--answers",), "answers", PATH, None, None),
+    (("--offline",), "offline", FLAG, False, True),
+    (("--locked",), "locked", PATH, None, None),
+    (("-O",), "level", NUMBER, 1, (0, 2)),
+    (("--passes",), "passes", TEXT, "", None),
+    (("--squash",), "squash", NUMBER, 0, (0, 3)),
+    (("--executor",), "executor", TEXT, "auto", None),
+    (("--snapshotter",), "snapshotter", TEXT, "auto", None),
+    (("--parallelism",), "parallelism", NUMBER, 0, (0, None)),
+    (("--cache-from", "--import-cache"), "cache_from", LIST, (), None),
+    (("--cache-to", "--export-cache"), "cache_to", LIST, (), None),
+    (("--attest",), "attest", LIST, (), None),
+    (("--provenance",), "provenance", TEXT, "", None),
+    (("--sbom",), "sbom", TEXT, "", None),
+    (("--builder",), "builder", TEXT, "", None),
+    (("--rm",), "rm", FLAG, False, True),
+    (("--force-rm",), "force_rm", FLAG, False, True),
+    (("--compress",), "compress", FLAG, False, True),
+    (("--store",), "store", PATH, None, "DOCKC_STORE"),
+)
+
 FMT = (
     (("--check",), "check", FLAG, False, True),
     (("--diff",), "diff", FLAG, False, True),
@@ -79,6 +131,7 @@ FMT = (
 
 #: Command: options, parameter of the arguments, whether there may be many.
 COMMANDS: dict[str, tuple[tuple[Any, ...], str, bool]] = {
+    "build": (BUILD, "context", False),
     "compile": (COMPILE, "context", False),
     "lint": (LINT, "files", True),
     "fmt": (FMT, "files", True),
@@ -91,8 +144,8 @@ def read(command: str, arguments: Sequence[str], environment: Mapping[str, str])
     by_flag = {flag: option for option in options for flag in option[0]}
     values: Values = {option[1]: list(option[3]) if option[2] == LIST else option[3] for option in options}
     for _, name, kind, _, extra in options:
-        if kind == PATH and extra and environment.get(extra):
-            values[name] = _path(environment[extra])
+        if kind in (PATH, TEXT) and extra and environment.get(extra):
+            values[name] = _path(environment[extra]) if kind == PATH else environment[extra]
     found: list[str] = []
     if not _take(arguments, by_flag, values, found):
         return None
@@ -164,10 +217,13 @@ def run(argv: Sequence[str]) -> int | None:
     values = read(argv[0], argv[1:], os.environ)
     if values is None:
         return None
+    import gc
+
     from dockc.errors import DockcError
 
+    gc.set_threshold(20_000, 20, 20)  # what a short command makes is nearly all of use to its end
     try:
-        return {"compile": _compile, "lint": _lint, "fmt": _format}[argv[0]](values)
+        return {"build": _build, "compile": _compile, "lint": _lint, "fmt": _format}[argv[0]](values)
     except KeyboardInterrupt:
         sys.stderr.write("dockc: interrupted\n")
         return 130
@@ -216,6 +272,12 @@ def lint_request(values: Values) -> Any:
         build_args={name: value if equals else os.environ.get(name, "") for name, equals, value in pairs},
         **{name: values[name] for name in same},
     )
+
+
+def _build(values: Values) -> int:
+    from dockc.buildcmd import build_command
+
+    return build_command(values)
 
 
 def _compile(values: Values) -> int:

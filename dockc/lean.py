@@ -28,8 +28,10 @@ else:
 
 _FIELDS: dict[type, Mapping[str, Any]] = {}
 _made: dict[type, int] = {}
+_compared: dict[type, int] = {}
+_own_eq: set[type] = set()
 _FEW = 40
-"""Records of a class that the shared constructor makes; a class that is made more often gets one of its own, three times as fast."""
+"""How often the shared methods serve a class; one whose records are made, compared or hashed more often gets its own, three times as fast."""
 
 
 class _Fields:
@@ -60,6 +62,10 @@ class _RecordType(type):
         namespace["__slots__"] = tuple(own)
         if parent is not None and (parent in _made or parent.__init__ is Record.__init__):  # type: ignore[misc]  # identity only
             namespace.setdefault("__init__", Record.__init__)  # not the parent's own, which does not know the new fields
+        if parent is not None and "__eq__" not in namespace and (parent in _own_eq or parent.__eq__ is Record.__eq__):  # type: ignore[comparison-overlap]  # identity only
+            shared = parent in _own_eq or parent.__hash__ is Record.__hash__  # type: ignore[comparison-overlap]  # identity only
+            namespace["__eq__"] = Record.__eq__
+            namespace.setdefault("__hash__", Record.__hash__ if shared else parent.__hash__)
         namespace["__match_args__"] = (*(parent._setters if parent else ()), *own)
         cls = super().__new__(mcls, name, bases, namespace)
         cls._setters = dict(parent._setters) if parent else {}
@@ -72,9 +78,12 @@ class _RecordType(type):
 class Record(metaclass=_RecordType):
     """Base of frozen records: fields are the annotations of the class and its bases, in that order."""
 
-    _setters: ClassVar[dict[str, Setter]]
-    _defaults: ClassVar[dict[str, Any]]
-    __dataclass_fields__: ClassVar[Any] = _Fields()
+    if TYPE_CHECKING:  # words that nobody can look up when the program runs
+        _setters: ClassVar[dict[str, Setter]]
+        _defaults: ClassVar[dict[str, Any]]
+        __dataclass_fields__: ClassVar[Any]
+    else:
+        __dataclass_fields__ = _Fields()
 
     def __init__(self, *args: Any, **values: Any) -> None:
         setters = self._setters
@@ -116,10 +125,14 @@ class Record(metaclass=_RecordType):
     def __eq__(self, other: object) -> bool:
         if other is self:
             return True
-        return self._values() == other._values() if type(other) is type(self) else NotImplemented
+        if type(other) is not type(self):
+            return NotImplemented
+        _often_compared(type(self))
+        return self._values() == other._values()
 
     def __hash__(self) -> int:
-        return hash((type(self), self._values()))
+        _often_compared(type(self))
+        return hash(self._values())
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._setters)
@@ -143,6 +156,22 @@ def _specialise(cls: type[Record]) -> None:
     body = "".join(f"    put_{name}(self_, {name})\n" for name in ordered) or "    pass\n"
     exec(f"def __init__({', '.join(('self_', *declared))}):\n{body}", names)  # noqa: S102  field names only
     cls.__init__ = names["__init__"]  # type: ignore[method-assign]
+
+
+def _often_compared(cls: type[Record]) -> None:
+    """Count; in time give a class comparison and hash of its own, as `dataclass` would have written them."""
+    _compared[cls] = count = _compared.get(cls, 0) + 1
+    if count != _FEW:
+        return
+    mine, theirs = ("".join(f"{who}.{name}, " for name in cls._setters) for who in ("self_", "other_"))
+    made: dict[str, Any] = {}
+    if cls.__eq__ is Record.__eq__ and cls.__hash__ is Record.__hash__:
+        code = f"def __eq__(self_, other_):\n    return ({mine}) == ({theirs}) if other_.__class__ is self_.__class__ else NotImplemented\n"
+        code += f"def __hash__(self_):\n    return hash(({mine}))\n"
+        exec(code, made)  # noqa: S102  field names only
+        _own_eq.add(cls)
+        cls.__hash__ = made["__hash__"]  # type: ignore[method-assign]
+        cls.__eq__ = made["__eq__"]  # type: ignore[method-assign]
 
 
 def _restore(cls: type[Record], values: dict[str, Any]) -> Record:

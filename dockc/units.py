@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 
 from dockc.errors import UsageError
+from dockc.lean import pattern
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b?)", re.IGNORECASE)
-_MEMORY = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.IGNORECASE | re.ASCII)
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|h|m|s|d)")
+_SIZE = pattern(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b?)", re.IGNORECASE)
+_MEMORY = pattern(r"(\d+(?:\.\d+)?) ?([kmgtp]?)i?b?", re.IGNORECASE | re.ASCII)
+_PART = pattern(r"(\d+(?:\.\d+)?)(ns|us|ms|h|m|s|d)")
 _NANOSECONDS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
 
 

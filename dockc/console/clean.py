@@ -6,12 +6,12 @@ control character: no escape sequence moves a cursor, sets a title or hides a li
 
 from __future__ import annotations
 
-import re
+from dockc.lean import pattern
 
 MAX_LINE = 16 * 1024
 """Longer lines are shown as several."""
 
-_SEQUENCES = re.compile(
+_SEQUENCES = pattern(
     "\x1b\\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
     "|\x1b[\\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\\\|$)"  # OSC, DCS, SOS, PM, APC: titles, links, with their text
     "|\x1b[ -/]*[0-~]?"  # two-character sequences

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dockc.console.clean import clean_text, size_text
 from dockc.console.explain import duration_text
+from dockc.lean import Record
 
 if TYPE_CHECKING:
     from dockc.compiler.explain.graph import Graph, Node
@@ -26,8 +26,7 @@ _MARGIN = 16
 _LABEL, _TITLE = 33, 36
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(Record):
     """What a build record knows of a node.
 
     Attributes:
@@ -136,8 +135,7 @@ def _quoted(label: str) -> str:
 # --- layout ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(Record):
     """A rectangle in pixels."""
 
     x: float
@@ -146,8 +144,7 @@ class Box:
     height: float
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Record):
     """Where everything is: boxes of nodes and (by index) of lanes that are shown, and the size of the picture."""
 
     nodes: tuple[Box, ...]

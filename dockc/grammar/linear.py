@@ -18,6 +18,8 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dockc.lean import pattern
+
 Predicate = Callable[[str], bool]
 
 _LITERAL_ESCAPES = {"a": "\a", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
@@ -51,7 +53,7 @@ _CATEGORIES = frozenset("CLMNPSZ") | {
     }.items()
     for minor in minors
 }
-_REPEAT = re.compile(r"\{(0|[1-9][0-9]*)(,(0|[1-9][0-9]*)?)?\}", re.ASCII)
+_REPEAT = pattern(r"\{(0|[1-9][0-9]*)(,(0|[1-9][0-9]*)?)?\}", re.ASCII)
 _MAX_REPEAT = 1000
 _MAX_ITEMS = 20_000
 """Positions of one expression after its counted repetitions are written out."""
@@ -59,7 +61,7 @@ _MAX_ITEMS = 20_000
 _MAX_CELLS = 1 << 16
 """Remembered transitions of one automaton; beyond it the table starts anew, so memory stays bounded."""
 
-_SURROGATES = re.compile("[\ud800-\udfff]")
+_SURROGATES = pattern("[\ud800-\udfff]")
 
 
 class BadExpression(ValueError):

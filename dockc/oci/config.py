@@ -8,9 +8,9 @@ lost.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
+from dockc.lean import Record
 from dockc.oci import digest as digests
 from dockc.oci.descriptor import platform_from_fields, platform_to_json
 from dockc.oci.fields import Fields, InvalidDocument, decode
@@ -23,8 +23,7 @@ SIZE_LIMIT = 4 << 20
 """Configs larger than this are refused (bytes)."""
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(Record):
     """One step of an image's making; a step without `empty_layer` owns the next layer."""
 
     created: Time | None = None
@@ -57,8 +56,7 @@ class History:
         return out
 
 
-@dataclass(frozen=True, slots=True)
-class Healthcheck:
+class Healthcheck(Record):
     """How to find out whether a container is well; times in nanoseconds, zero meaning "inherit"."""
 
     test: tuple[str, ...] = ()
@@ -69,8 +67,7 @@ class Healthcheck:
     retries: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerConfig:
+class ContainerConfig(Record):
     """How a container of the image starts. `None` differs from empty where Docker makes a difference."""
 
     user: str = ""
@@ -88,8 +85,7 @@ class ContainerConfig:
     shell: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ImageConfig:
+class ImageConfig(Record):
     """The typed view of an image config.
 
     Attributes:

@@ -11,8 +11,9 @@ import re
 from dataclasses import dataclass
 
 from dockc.errors import DockcError
+from dockc.lean import pattern
 
-_RFC3339 = re.compile(
+_RFC3339 = pattern(
     r"(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})(?:[.,](\d+))?(?:Z|([+-])(\d{2}):(\d{2}))", re.ASCII
 )
 _EPOCH = datetime.datetime(1970, 1, 1)

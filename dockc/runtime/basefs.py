@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from dockc.errors import DockcError
+from dockc.lean import Record
 from dockc.oci import digest as digests
 from dockc.oci import mediatypes as mt
 from dockc.oci import platform as platforms
@@ -48,8 +49,7 @@ _MAX_LINKS = 40
 _MAX_SCRIPT_DEPTH = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Record):
     """One file of the root: exactly one of `target` (a link), `source` or `data` (a file), or none (a directory)."""
 
     mode: int
@@ -58,8 +58,7 @@ class Entry:
     data: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Record):
     """What `base` made: the manifest's digest, the place, and how many files and bytes of layer it holds."""
 
     digest: str

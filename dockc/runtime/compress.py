@@ -13,11 +13,11 @@ import io
 import sys
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from dockc.errors import StoreError, UsageError
+from dockc.lean import Record
 from dockc.oci import mediatypes
 from dockc.oci.digest import Reader
 
@@ -37,8 +37,7 @@ _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # no flags, no time,
 _NAMES: dict[str, CompressionName] = {"gzip": "gzip", "zstd": "zstd", "uncompressed": "uncompressed"}
 
 
-@dataclass(frozen=True, slots=True)
-class Compression:
+class Compression(Record):
     """A choice of compression.
 
     Attributes:

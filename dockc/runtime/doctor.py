@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dockc import lean
 from dockc.errors import StoreError
 from dockc.runtime.refs import database
 
@@ -36,8 +36,7 @@ class Problem(enum.StrEnum):
     RESULT_MISSING = "missing result"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(lean.Record):
     """One thing that is wrong.
 
     Attributes:
@@ -53,8 +52,7 @@ class Finding:
     fixed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(lean.Record):
     """What was looked at and what was found."""
 
     blobs: int

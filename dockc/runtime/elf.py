@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from dockc.errors import DockcError
+from dockc.lean import Record
 
 _PT_LOAD, _PT_DYNAMIC, _PT_INTERP = 1, 2, 3
 _DT_NULL, _DT_NEEDED, _DT_STRTAB, _DT_STRSZ, _DT_RPATH, _DT_RUNPATH = 0, 1, 5, 10, 15, 29
@@ -25,8 +25,7 @@ class BadElf(DockcError):
     """A file that starts like ELF and then is not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Elf:
+class Elf(Record):
     """The part of an ELF file that concerns dynamic linking.
 
     Attributes:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dockc.errors import DockcError, StoreError
+from dockc.lean import Record
 from dockc.oci import digest as digests
 from dockc.oci import manifest as manifests
 from dockc.oci import platform as platforms
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from dockc.runtime.source.image import LoadedImage
 
 
-@dataclass(frozen=True, slots=True)
-class NamedImage:
+class NamedImage(Record):
     """A name in the store.
 
     Attributes:

@@ -10,11 +10,11 @@ import csv
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from dockc.errors import DockcError, UsageError
+from dockc.lean import Record
 from dockc.oci.gotext import quote
 
 SECRETS = "secrets"
@@ -50,8 +50,7 @@ class SshAgents(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class SshSource:
+class SshSource(Record):
     """Where signatures come from.
 
     Attributes:
@@ -65,8 +64,7 @@ class SshSource:
     raw: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SecretFile:
+class SecretFile(Record):
     """A secret by its source: a file or an environment variable of the client."""
 
     id: str

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import importlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from dockc.errors import SolveError, UsageError
+from dockc.lean import Record
 from dockc.runtime import ballast
 from dockc.runtime.refs.core import ProviderFactory, RefNotFound
 from dockc.runtime.refs.manager import RefManager
@@ -43,8 +43,7 @@ _OPERATIONS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerOptions:
+class WorkerOptions(Record, kw_only=True):
     """How a worker is set up.
 
     Attributes:

@@ -9,15 +9,13 @@ docstring, or `Failed`, or (only after a `Cancel`) `Cancelled`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from dockc import lean
 from dockc.solver.vertex import EdgeId
 
 # ---------------------------------------------------------------- words used by both
 
 
-@dataclass(frozen=True, slots=True)
-class VertexSpec:
+class VertexSpec(lean.Record):
     """What the core needs to know of a vertex."""
 
     digest: str
@@ -25,8 +23,7 @@ class VertexSpec:
     ignore_cache: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DepSpec:
+class DepSpec(lean.Record):
     """`op.CacheDep` without its functions: `content` and `preprocess` say whether there is one."""
 
     selector: str = ""
@@ -34,8 +31,7 @@ class DepSpec:
     preprocess: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CacheMapSpec:
+class CacheMapSpec(lean.Record):
     """`op.CacheMap` as data; `more` says whether a further name can be asked for."""
 
     digest: str
@@ -43,8 +39,7 @@ class CacheMapSpec:
     more: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRef:
+class KeyRef(lean.Record):
     """A key of an input and the selector it is used with; a content key has none."""
 
     key: str
@@ -52,8 +47,7 @@ class KeyRef:
     content: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class KeySpec:
+class KeySpec(lean.Record):
     """A key by construction: operation, output, and for each input the keys that name it equally well."""
 
     digest: str
@@ -61,8 +55,7 @@ class KeySpec:
     deps: tuple[tuple[KeyRef, ...], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(lean.Record):
     """A cached result that can be loaded: under which key, which result, from which cache source."""
 
     key: str
@@ -71,16 +64,14 @@ class Record:
     source: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(lean.Record):
     """One output of an executed operation: its handle, and the keys it was saved under, if it was."""
 
     handle: int
     keys: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(lean.Record):
     """Why something could not be had; `ticket` is the work that failed, `vertex` where."""
 
     ticket: int
@@ -91,16 +82,14 @@ class Failure:
 # ---------------------------------------------------------------- events
 
 
-@dataclass(frozen=True, slots=True)
-class GraphLoaded:
+class GraphLoaded(lean.Record):
     """A build brings vertices, inputs before their users."""
 
     job: str
     vertices: tuple[VertexSpec, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Requested:
+class Requested(lean.Record):
     """A build wants the result of an edge that it has loaded."""
 
     request: int
@@ -108,93 +97,81 @@ class Requested:
     edge: EdgeId
 
 
-@dataclass(frozen=True, slots=True)
-class Withdrawn:
+class Withdrawn(lean.Record):
     """A request is of no interest any more. No `Finish` follows."""
 
     request: int
 
 
-@dataclass(frozen=True, slots=True)
-class JobClosed:
+class JobClosed(lean.Record):
     """A build has gone: its requests are withdrawn, vertices that no other build has are dropped."""
 
     job: str
 
 
-@dataclass(frozen=True, slots=True)
-class CacheMapReady:
+class CacheMapReady(lean.Record):
     """Answers `LoadCacheMap`."""
 
     ticket: int
     spec: CacheMapSpec
 
 
-@dataclass(frozen=True, slots=True)
-class KeysFound:
+class KeysFound(lean.Record):
     """Answers `QueryKeys`: keys of the edge that one input's keys lead to."""
 
     ticket: int
     keys: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RecordsFound:
+class RecordsFound(lean.Record):
     """Answers `QueryRecords`."""
 
     ticket: int
     records: tuple[Record, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ContentDigestReady:
+class ContentDigestReady(lean.Record):
     """Answers `ComputeDigest`; "" when the input has no content key."""
 
     ticket: int
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class ResultLoaded:
+class ResultLoaded(lean.Record):
     """Answers `LoadResult`; the core owns the handle now."""
 
     ticket: int
     handle: int
 
 
-@dataclass(frozen=True, slots=True)
-class Executed:
+class Executed(lean.Record):
     """Answers `Execute`; the core owns the handles now."""
 
     ticket: int
     outputs: tuple[Output | None, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Superseded:
+class Superseded(lean.Record):
     """Answers `Execute`: equal work was finished elsewhere meanwhile, the cache must be asked again."""
 
     ticket: int
 
 
-@dataclass(frozen=True, slots=True)
-class Saved:
+class Saved(lean.Record):
     """Answers `SaveResult`."""
 
     ticket: int
     keys: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(lean.Record):
     """The work failed; `message` is for people, the exception itself stays with the runner."""
 
     ticket: int
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(lean.Record):
     """The work has been cancelled and has left nothing behind."""
 
     ticket: int
@@ -221,8 +198,7 @@ Event = (
 # ---------------------------------------------------------------- commands
 
 
-@dataclass(frozen=True, slots=True)
-class LoadCacheMap:
+class LoadCacheMap(lean.Record):
     """Ask the operation how it is cached; `nth` counts the names of a vertex without inputs from 0."""
 
     ticket: int
@@ -230,8 +206,7 @@ class LoadCacheMap:
     nth: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class QueryKeys:
+class QueryKeys(lean.Record):
     """Ask the cache which keys of `edge` follow from the keys of its input `input` (-1: it has no inputs).
 
     `also` are further names of the same input; they are not looked up. What one of the keys leads to, all of
@@ -246,8 +221,7 @@ class QueryKeys:
     also: tuple[KeyRef, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class QueryRecords:
+class QueryRecords(lean.Record):
     """Ask the cache for loadable results of keys."""
 
     ticket: int
@@ -255,8 +229,7 @@ class QueryRecords:
     keys: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ComputeDigest:
+class ComputeDigest(lean.Record):
     """Preprocess the result of an input and compute its content digest, as far as the cache map says."""
 
     ticket: int
@@ -265,8 +238,7 @@ class ComputeDigest:
     result: int
 
 
-@dataclass(frozen=True, slots=True)
-class LoadResult:
+class LoadResult(lean.Record):
     """Load a cached result."""
 
     ticket: int
@@ -274,8 +246,7 @@ class LoadResult:
     record: Record
 
 
-@dataclass(frozen=True, slots=True)
-class Execute:
+class Execute(lean.Record):
     """Run the operation and save what `saves` names: `(output, keys)`. With `share`, first see whether another
     process has just done the same.
     """
@@ -287,8 +258,7 @@ class Execute:
     share: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class SaveResult:
+class SaveResult(lean.Record):
     """Save a further output of an operation that has already run."""
 
     ticket: int
@@ -297,22 +267,19 @@ class SaveResult:
     keys: tuple[KeySpec, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(lean.Record):
     """Nobody wants this work any more. Its ticket is still answered, by whichever comes first."""
 
     ticket: int
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(lean.Record):
     """The core gives a handle up."""
 
     handle: int
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(lean.Record):
     """A request of `job` is answered: `handle` (borrowed) or `failure`."""
 
     request: int

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from dockc.lean import Record
 from dockc.solver.cachekey import is_ephemeral, root_key
 from dockc.solver.storage.base import CacheKeyStorage, CacheLink, CacheResult, KeyRecord
 
@@ -26,8 +27,7 @@ class ExportMode(StrEnum):
     """Those of all steps."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExportLink:
+class ExportLink(Record):
     """An input of a record: the position of another record, and the selector it is used with."""
 
     record: int

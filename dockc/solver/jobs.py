@@ -7,10 +7,11 @@ import itertools
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 
+from dockc.lean import Record
 from dockc.solver.cachemanager import CacheManager, LocalCache
 from dockc.solver.events import GraphLoaded, JobClosed, Requested, VertexSpec, Withdrawn
 from dockc.solver.op import OpResolver
@@ -25,8 +26,7 @@ _NOTHING: Mapping[str, object] = MappingProxyType({})
 _CANCELED = "context canceled"
 
 
-@dataclass(frozen=True, slots=True)
-class BuildResult:
+class BuildResult(Record):
     """The result of an edge, and the cache keys it is known by. `result.release()` is the receiver's duty."""
 
     result: HeldResult

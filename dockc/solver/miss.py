@@ -6,9 +6,9 @@ Data in, data out; the sentences are made elsewhere.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
+from dockc.lean import Record
 from dockc.solver.runner import Miss
 from dockc.solver.storage.base import KeyRecord
 
@@ -30,8 +30,7 @@ class MissReason(StrEnum):
     """The same step is known, its result has been removed, or it was told to run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Record):
     """A field of the operation: where (`meta.env[2]`), what it was and what it is (None: absent)."""
 
     path: str
@@ -39,8 +38,7 @@ class Change:
     new: object
 
 
-@dataclass(frozen=True, slots=True)
-class KeyDiff:
+class KeyDiff(Record):
     """What is different from the nearest earlier key.
 
     Attributes:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
+from dockc.lean import Record
 from dockc.solver.result import Result
 
 if TYPE_CHECKING:
@@ -73,8 +74,7 @@ Preprocess = Callable[[OpContext, Result], Awaitable[None]]
 """Work to do on an input before the operation may use it, such as fetching lazy layers."""
 
 
-@dataclass(frozen=True, slots=True)
-class CacheDep:
+class CacheDep(Record):
     """How one input takes part in the cache key.
 
     Attributes:

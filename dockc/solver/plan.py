@@ -8,9 +8,9 @@ content digest is wanted of it. Where contents decide and are not known, the ans
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 
+from dockc import lean
 from dockc.errors import DockcError
 from dockc.solver.cachekey import RANDOM
 from dockc.solver.cachemanager import CacheManager
@@ -51,8 +51,7 @@ class PlanState(StrEnum):
     """It runs or not, depending on contents that only running its inputs can tell."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedVertex:
+class PlannedVertex(lean.Record):
     """One line of a plan.
 
     Attributes:

@@ -6,14 +6,13 @@ of each digest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
+from dockc.lean import Record
 from dockc.solver.vertex import ProgressGroup, Vertex
 
 
-@dataclass(frozen=True, slots=True)
-class VertexEvent:
+class VertexEvent(Record):
     """State of one step: announced, started, completed; sent again on each change.
 
     A vertex can start and complete more than once (its cache key is resolved, later it runs).
@@ -29,8 +28,7 @@ class VertexEvent:
     progress_group: ProgressGroup | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class VertexStatus:
+class VertexStatus(Record):
     """Progress of a part of a step, such as one layer; `current` and `total` in bytes, total 0 if unknown."""
 
     id: str
@@ -43,8 +41,7 @@ class VertexStatus:
     completed: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class VertexLog:
+class VertexLog(Record):
     """Raw output of a step; stream 1 is stdout, 2 stderr. Bytes are not decoded and not trusted."""
 
     vertex: str
@@ -53,16 +50,14 @@ class VertexLog:
     timestamp: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRange:
+class SourceRange(Record):
     """Positions `(line, character)` from 1 and 0, as in `pb.Range`."""
 
     start: tuple[int, int]
     end: tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class VertexWarning:
+class VertexWarning(Record):
     """A warning about a step, with the lines it speaks of where known."""
 
     vertex: str
@@ -75,8 +70,7 @@ class VertexWarning:
     ranges: tuple[SourceRange, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SolveStatus:
+class SolveStatus(Record):
     """A batch of things that happened."""
 
     vertexes: tuple[VertexEvent, ...] = ()

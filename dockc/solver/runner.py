@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from dockc.errors import DockcError, SolveError, StoreError
+from dockc.lean import Record
 from dockc.solver.cachemanager import CacheManager, Provenance
 from dockc.solver.context import RunContext, in_thread, readable
 from dockc.solver.events import (
@@ -64,8 +65,7 @@ _THREADS = 64
 _GC_THRESHOLD = 50_000
 
 
-@dataclass(frozen=True, slots=True)
-class RunnerOptions:
+class RunnerOptions(Record):
     """How to run.
 
     Attributes:
@@ -114,8 +114,7 @@ class ActiveVertex:
     contents: dict[int, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Miss:
+class Miss(Record):
     """An operation that had to run: its key, and what was known of the nearest earlier ones by then."""
 
     vertex: str

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dockc.lean import Record
+
 if TYPE_CHECKING:
     from dockc.llb.pb import ops_pb2
 
 
-@dataclass(frozen=True, slots=True)
-class ProgressGroup:
+class ProgressGroup(Record):
     """Vertices of one group are shown as one step (LLB `pb.ProgressGroup`)."""
 
     id: str
@@ -65,8 +66,7 @@ class Vertex:
         return f"Vertex({self.digest[:19]} {self.name!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(Record):
     """Output `index` of `vertex`."""
 
     vertex: Vertex

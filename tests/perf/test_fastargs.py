@@ -12,10 +12,10 @@ from typing import Any, cast, get_args
 import pytest
 from typer.models import ArgumentInfo, OptionInfo
 
-from dockc import cli, cli_lint, fastargs, frontend
+from dockc import cli, cli_build, cli_lint, fastargs, frontend
 from dockc.fastargs import COMMANDS, FLAG, LIST, NUMBER, PATH, TEXT
 
-DEFINED: dict[str, Callable[..., Any]] = {"compile": cli.compile, "lint": cli_lint.lint, "fmt": cli.format_files}
+DEFINED: dict[str, Callable[..., Any]] = {"build": cli_build.build, "compile": cli.compile, "lint": cli_lint.lint, "fmt": cli.format_files}
 
 
 def _parameters(name: str) -> list[tuple[str, Any, Any, object]]:
@@ -47,7 +47,7 @@ def _declared(name: str) -> dict[str, tuple[str, str, object, object]]:
                 found[text] = (parameter, NUMBER, default, (told.min, told.max))
             else:
                 assert kind is str
-                found[text] = (parameter, TEXT, default, None)
+                found[text] = (parameter, TEXT, default, told.envvar)
     return found
 
 
@@ -84,6 +84,8 @@ class _Seen(Exception):
 
 
 def _seen(request: Any, *rest: Any, **named: Any) -> Any:
+    if isinstance(request, dict):
+        raise _Seen(request)
     slots = [slot for slot in getattr(request, "__slots__", ()) if hasattr(request, slot)] or list(vars(request))
     named.pop("out", None)
     named.pop("log", None)
@@ -105,6 +107,17 @@ def test_compile_gives_one_request(monkeypatch: pytest.MonkeyPatch, arguments: l
     monkeypatch.setattr(frontend, "compile_command", _seen)
     monkeypatch.setenv("DOCKC_STORE", store)
     quick, full = _both(["compile", *arguments])
+    assert quick == full
+
+
+@pytest.mark.parametrize("arguments", [[], ["ctx", "-t", "a", "--tag=b", "-o", "type=oci,dest=x", "--push", "-q"], ["-", "--store=s", "--parallelism", "3"]])
+@pytest.mark.parametrize("progress", ["", "plain"])
+def test_build_gives_one_call(monkeypatch: pytest.MonkeyPatch, arguments: list[str], progress: str) -> None:
+    import dockc.buildcmd
+
+    monkeypatch.setattr(dockc.buildcmd, "build_command", _seen)
+    monkeypatch.setenv("BUILDKIT_PROGRESS", progress)
+    quick, full = _both(["build", *arguments])
     assert quick == full
 
 
@@ -143,7 +156,8 @@ def test_fmt_gives_one_call(monkeypatch: pytest.MonkeyPatch, arguments: list[str
     "argv",
     [
         [],
-        ["build"],
+        ["build", "--no-cache=true"],
+        ["build", "--help"],
         ["compile", "--help"],
         ["compile", "-h"],
         ["compile", "--nope"],

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from dockc.errors import DockcError
+from dockc.lean import Record
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_HOSTNAME = "buildkitsandbox"
@@ -35,8 +36,7 @@ class SecurityMode(enum.IntEnum):
     INSECURE = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Rlimit:
+class Rlimit(Record):
     """One resource limit; `name` as in setrlimit(2) without `RLIMIT_`, any case; -1 is unlimited."""
 
     name: str
@@ -44,16 +44,14 @@ class Rlimit:
     hard: int
 
 
-@dataclass(frozen=True, slots=True)
-class HostEntry:
+class HostEntry(Record):
     """One extra line of /etc/hosts."""
 
     host: str
     ip: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecSpec:
+class ExecSpec(Record, kw_only=True):
     """The process to run and its surroundings, all but files.
 
     Attributes:
@@ -82,8 +80,7 @@ class ExecSpec:
     no_new_privileges: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResolvedMount:
+class ResolvedMount(Record, kw_only=True):
     """One mount beside the root, its source already a path of the builder.
 
     Attributes:

@@ -9,10 +9,10 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from dockc.errors import DockcError
+from dockc.lean import Record
 from dockc.runtime.executor import netfiles, policy, users
 from dockc.runtime.executor.base import ExecSpec, ExecutorError, ResolvedMount
 from dockc.runtime.executor.policy import MountEntry
@@ -22,8 +22,7 @@ from dockc.runtime.executor.stubs import MountStubs
 _LOCK = "lock"
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Record):
     """Facts of one run.
 
     Attributes:

@@ -20,10 +20,10 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from dockc.errors import DockcError
+from dockc.lean import Record
 from dockc.runtime.executor import syscalls
 from dockc.runtime.executor.interpreter import protect_interpreter
 
@@ -32,8 +32,7 @@ _LEAVING = 2.0
 """Seconds that a joined thread gets to leave the kernel's list."""
 
 
-@dataclass(frozen=True, slots=True)
-class IdRange:
+class IdRange(Record):
     """`count` ids from `inside` on are those from `outside` on in the parent namespace."""
 
     inside: int
@@ -41,8 +40,7 @@ class IdRange:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class BuildNamespace:
+class BuildNamespace(Record):
     """Where the builder runs.
 
     Attributes:
@@ -232,8 +230,7 @@ def _become_root(*, setgroups: bool) -> None:
         raise DockcError(f"cannot become root of the user namespace: {exc.strerror}") from exc
 
 
-@dataclass(frozen=True, slots=True)
-class _MapPlan:
+class _MapPlan(Record):
     uids: tuple[IdRange, ...]
     gids: tuple[IdRange, ...]
     by_helper: bool

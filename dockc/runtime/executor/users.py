@@ -7,23 +7,21 @@ used as it is, a name must be found; groups that list the user are added unless 
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from dockc.errors import DockcError
+from dockc.lean import Record, pattern
 from dockc.runtime.executor.rootpath import open_in_root
 
 MAX_FILE = 10 << 20
 _MAX_ID = 2**31 - 1
-_NUMBER = re.compile(r"[+-]?[0-9]+")
-_UINT32 = re.compile(r"[0-9]+")
+_NUMBER = pattern(r"[+-]?[0-9]+")
+_UINT32 = pattern(r"[0-9]+")
 
 
-@dataclass(frozen=True, slots=True)
-class ExecUser:
+class ExecUser(Record):
     """Numeric ids of a process; `groups` begins with `gid`."""
 
     uid: int
@@ -32,16 +30,14 @@ class ExecUser:
     home: str
 
 
-@dataclass(frozen=True, slots=True)
-class _PasswdLine:
+class _PasswdLine(Record):
     name: str
     uid: int
     gid: int
     home: str
 
 
-@dataclass(frozen=True, slots=True)
-class _GroupLine:
+class _GroupLine(Record):
     name: str
     gid: int
     members: tuple[str, ...]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,18 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from dockc.errors import DockcError, RegistryError, StoreError, UsageError
+from dockc.lean import Record
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.gotext import dump_json
 from dockc.oci.reference import Reference
-from dockc.runtime.exporter import archive, tarball
-from dockc.runtime.exporter.localdir import LocalWriter, Tree
 from dockc.runtime.exporter.options import Output
 from dockc.runtime.exporter.output import check_destination, open_output
 from dockc.runtime.exporter.source import ExportSource, Report
 from dockc.runtime.exporter.writer import ImageWriter, Written
 
 if TYPE_CHECKING:
+
     from dockc.runtime.content.store import ContentStore
+    from dockc.runtime.exporter.localdir import Tree
     from dockc.runtime.refs.manager import RefManager
     from dockc.runtime.refs.types import Progress
     from dockc.runtime.registry.client import Client
@@ -37,8 +36,7 @@ DIGEST = "containerimage.digest"
 IMAGE_NAME = "image.name"
 
 
-@dataclass(frozen=True, slots=True)
-class Exporters:
+class Exporters(Record):
     """What exporting needs.
 
     Attributes:
@@ -84,6 +82,10 @@ def check(outputs: Sequence[Output], names: Sequence[str] = ()) -> None:
         UsageError: a destination that is no place to write to, a push without a name, a broken name.
         InvalidReference: a broken name of `-t`.
     """
+    import shutil
+
+    from dockc.runtime.exporter import archive
+
     archive.parse_names(names)
     for output in outputs:
         if output.type in ("local", "tar", "oci", "docker"):
@@ -141,6 +143,8 @@ def metadata_file(results: Sequence[Exported]) -> bytes:
 
 
 def _local(source: ExportSource, output: Output, using: Exporters) -> None:
+    from dockc.runtime.exporter.localdir import LocalWriter
+
     split = output.flag("platform-split", source.multi)
     delete = output.attrs.get("mode", "").strip().lower() == "delete"
     using.tell("copying files")
@@ -150,6 +154,8 @@ def _local(source: ExportSource, output: Output, using: Exporters) -> None:
 
 
 def _tar(source: ExportSource, output: Output, using: Exporters) -> None:
+    from dockc.runtime.exporter import tarball
+
     using.tell("sending tarball")
     with (
         _mounted(source, output, split=source.multi, using=using) as trees,
@@ -162,6 +168,8 @@ def _tar(source: ExportSource, output: Output, using: Exporters) -> None:
 @contextmanager
 def _mounted(source: ExportSource, output: Output, *, split: bool, using: Exporters) -> Iterator[list[Tree]]:
     """All results as directories."""
+    from dockc.runtime.exporter.localdir import Tree
+
     with ExitStack() as stack:
         trees = []
         for result in source.results:
@@ -180,6 +188,8 @@ def _mounted(source: ExportSource, output: Output, *, split: bool, using: Export
 
 
 def _names(source: ExportSource, output: Output) -> tuple[Reference, ...]:
+    from dockc.runtime.exporter import archive
+
     own = output.names
     return archive.parse_names(source.names if not own or own == ("*",) else own)
 
@@ -197,6 +207,8 @@ def _encoded(descriptor: Descriptor) -> str:
 
 
 def _archive(source: ExportSource, output: Output, using: Exporters) -> Exported:
+    from dockc.runtime.exporter import archive
+
     if output.type == "docker" and source.multi:
         raise DockcError("docker exporter does not currently support exporting manifest lists")
     written, metadata = _write(source, output, using)
@@ -238,6 +250,8 @@ def _created(source: ExportSource, output: Output) -> str:
 @contextmanager
 def _docker_load() -> Iterator[BinaryIO]:
     """A stream into `docker load`."""
+    import subprocess
+
     process = subprocess.Popen(
         ["docker", "load", "--quiet"],
         stdin=subprocess.PIPE,
@@ -262,6 +276,7 @@ def _docker_load() -> Iterator[BinaryIO]:
 
 
 def _image(source: ExportSource, output: Output, using: Exporters) -> Exported:
+    from dockc.runtime.exporter import archive
     from dockc.runtime.registry.push import Push
     from dockc.runtime.source.registry import LocalNames
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dockc.errors import DockcError, StoreError
+from dockc.lean import Record
 from dockc.runtime.content.locks import Cancelled
 from dockc.runtime.exporter.walk import Entry, walk
 from dockc.runtime.fsutil.inroot import entries, remove_tree
@@ -27,8 +28,7 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Tree(Record):
     """One result on its way into the directory.
 
     Attributes:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dockc.errors import UsageError
+from dockc.lean import pattern
 from dockc.oci import platform as platforms
 from dockc.oci.platform import InvalidPlatform
 from dockc.oci.reference import InvalidReference, parse_normalized
@@ -17,7 +18,7 @@ from dockc.runtime.compress import Compression
 TYPES = ("image", "registry", "oci", "docker", "local", "tar", "cacheonly")
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
-_ANNOTATION = re.compile(r"annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)")
+_ANNOTATION = pattern(r"annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)")
 _LEVELS = {"gzip": 9, "zstd": 22, "uncompressed": 0}
 _ALLOWED = {
     "image": frozenset(

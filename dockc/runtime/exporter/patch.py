@@ -7,9 +7,10 @@ out. The rules here are the reference exporter's, because the config's digest is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dockc.errors import DockcError
+from dockc.lean import Record
 from dockc.oci.config import History, ImageConfig
 from dockc.oci.fields import InvalidDocument, decode
 from dockc.oci.gotext import dump_json, sorted_map
@@ -23,8 +24,7 @@ class InvalidConfig(DockcError):
     """An image config that cannot be exported."""
 
 
-@dataclass(frozen=True, slots=True)
-class LayerInfo:
+class LayerInfo(Record):
     """What the store knows about a layer: when it was made and by what."""
 
     created: Time | None = None

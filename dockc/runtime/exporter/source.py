@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dockc.lean import Record
 from dockc.oci import platform as platforms
 from dockc.oci.platform import Platform
 
@@ -16,8 +16,7 @@ Report = Callable[[str, bool], None]
 """`(what, done)`: a part of an export begins or has ended; called from any thread."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlatformResult:
+class PlatformResult(Record):
     """The result for one platform.
 
     Attributes:
@@ -41,8 +40,7 @@ class PlatformResult:
         return platforms.format_all(self.platform)
 
 
-@dataclass(frozen=True, slots=True)
-class ExportSource:
+class ExportSource(Record):
     """All that an exporter gets.
 
     Attributes:

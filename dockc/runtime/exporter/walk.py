@@ -6,10 +6,10 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from dockc.errors import StoreError
+from dockc.lean import Record
 from dockc.runtime.snapshot import marks
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -18,8 +18,7 @@ _DEPTH_MAX = 900
 """Directories below each other; each holds one open descriptor while the walk is inside."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Record):
     """One entry of the tree.
 
     Attributes:

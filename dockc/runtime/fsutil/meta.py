@@ -11,8 +11,8 @@ import os
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 
+from dockc.lean import Record
 from dockc.runtime.fsutil.failure import FileError, explain, failed
 from dockc.runtime.fsutil.users import Owner
 from dockc.runtime.snapshot import marks
@@ -22,8 +22,7 @@ _STORE_PREFIXES = ("trusted.overlay.", "user.overlay.", "user.dockc.")
 _MARKED = frozenset({stat.S_IFREG, stat.S_IFDIR})
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Record):
     """What an entry is, beyond its status.
 
     Attributes:

@@ -7,8 +7,8 @@ The grammar is chmod(1)'s: clauses separated by commas, each with users (`u g o 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from dockc.lean import Record
 from dockc.runtime.fsutil.failure import FileError
 
 _STANDARD = 0o6777
@@ -23,8 +23,7 @@ _Change = Callable[[int, int, bool], int]
 """From (original mode, mode so far, is a directory) to the new mode."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModeSet:
+class ModeSet(Record):
     """A parsed mode; `apply` gives the new permission bits."""
 
     changes: tuple[_Change, ...]

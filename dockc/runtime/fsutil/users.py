@@ -6,8 +6,8 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from dockc.lean import Record
 from dockc.runtime.fsutil.failure import FileError
 from dockc.runtime.fsutil.inroot import Root, open_entry
 
@@ -15,8 +15,7 @@ MAX_FILE = 10 << 20
 """A larger passwd or group file is refused."""
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(Record):
     """Numeric ids."""
 
     uid: int

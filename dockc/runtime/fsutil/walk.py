@@ -28,6 +28,7 @@ from dockc.grammar.globs import (
     contains_wildcards,
     match,
 )
+from dockc.lean import Record
 from dockc.runtime.fsutil.failure import FileError, check, failed
 from dockc.runtime.fsutil.inroot import Root, entries
 
@@ -35,8 +36,7 @@ _SPECIAL = frozenset("*[]?^\\")
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Record):
     """One entry to be transferred.
 
     Attributes:
@@ -52,8 +52,7 @@ class Entry:
     same_as: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(Record):
     """Which entries are wanted.
 
     Attributes:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dockc.errors import DockcError
+from dockc.lean import Record
 from dockc.oci import digest as digests
 from dockc.oci import platform as platforms
 from dockc.oci.gotext import dump_json
@@ -29,8 +29,7 @@ BIND, SECRET, SSH, CACHE, TMPFS = 0, 1, 2, 3, 4
 _CONTENT_ON, _CONTENT_OFF = 1, 2
 
 
-@dataclass(frozen=True, slots=True)
-class InputKey:
+class InputKey(Record):
     """How one input takes part: the paths read of it, and whether their content makes the key."""
 
     selectors: tuple[str, ...]

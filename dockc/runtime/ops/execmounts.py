@@ -7,11 +7,11 @@ import os
 import posixpath
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dockc.errors import DockcError
+from dockc.lean import Record
 from dockc.oci.gotext import quote
 from dockc.runtime import secrets
 from dockc.runtime.executor import syscalls
@@ -29,8 +29,7 @@ _SHARING = {0: Sharing.SHARED, 1: Sharing.PRIVATE, 2: Sharing.LOCKED}
 _TYPE_NAMES = {BIND: "BIND", SECRET: "SECRET", SSH: "SSH", CACHE: "CACHE", TMPFS: "TMPFS"}
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
+class Root(Record):
     """The root file system of the process."""
 
     path: Path

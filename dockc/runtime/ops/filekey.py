@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import base64
 import posixpath
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dockc.errors import InvalidDefinition
 from dockc.grammar.globs import contains_wildcards
+from dockc.lean import Record
 from dockc.oci import digest as digests
 from dockc.oci.gotext import dump_json
 from dockc.runtime.refs.contenthash import Selector
@@ -35,8 +35,7 @@ _COPY = (
 _FIELDS = {"mkdir": _MKDIR, "mkfile": _MKFILE, "symlink": _SYMLINK, "rm": _RM, "copy": _COPY}
 
 
-@dataclass(frozen=True, slots=True)
-class FileKey:
+class FileKey(Record):
     """How a file operation is cached.
 
     Attributes:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dockc.grammar.globs import NO_PARENT, BadPattern, MatchInfo, PatternMatcher, match, split_wildcards
+from dockc.lean import Record
 from dockc.oci.gotext import quote
 from dockc.runtime.fsutil.failure import FileError
 from dockc.runtime.fsutil.hashtree import LINK, HashTree, Node
@@ -37,8 +38,7 @@ _NAMES_COMPARED = 1000
 _MISSING_HINT = "Check the path in the build context or stage it is taken from, and what .dockerignore leaves out."
 
 
-@dataclass(frozen=True, slots=True)
-class Selector:
+class Selector(Record):
     """Which part of a file system counts.
 
     Attributes:

@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from dockc import lean
 from dockc.errors import StoreError
 from dockc.oci.descriptor import Descriptor
 from dockc.runtime.content.errors import FULL, store_error
@@ -69,8 +70,7 @@ AS_CAME = "as-came"
 """The `variant` of a blob that came from outside; others name compression, level, library and epoch."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(lean.Record):
     """One row of `record`; see the schema."""
 
     id: str
@@ -88,8 +88,7 @@ class Record:
     usage_count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
+class Blob(lean.Record):
     """One row of `blob`: a layer in the form of a blob."""
 
     record: str

@@ -6,12 +6,12 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from dockc.errors import StoreError
+from dockc.lean import Record
 from dockc.runtime.content.errors import telling
 from dockc.runtime.refs import database
 from dockc.runtime.refs.blobs import blob_of, known_blob, layer_descriptor
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from dockc.runtime.refs.core import Core
 
 
-@dataclass(frozen=True, slots=True)
-class LayerInfo:
+class LayerInfo(Record):
     """What is known about one layer without looking at its content.
 
     Attributes:

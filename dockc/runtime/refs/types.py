@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from dockc.lean import Record
 from dockc.oci.descriptor import Descriptor
 from dockc.runtime.compress import Compression
 
@@ -39,8 +40,7 @@ class Provider(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class LayerDescriptor:
+class LayerDescriptor(Record):
     """One layer of an image as its manifest and config name it.
 
     Attributes:
@@ -57,8 +57,7 @@ class LayerDescriptor:
     origin: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Remote:
+class Remote(Record):
     """The layers of a ref as blobs, lowest first; what exporters write.
 
     Attributes:
@@ -112,8 +111,7 @@ class RecordType(enum.StrEnum):
     EXEC_CACHE_MOUNT = "exec.cachemount"
 
 
-@dataclass(frozen=True, slots=True)
-class UsageRecord:
+class UsageRecord(Record):
     """One line of `dockc du`.
 
     Attributes:

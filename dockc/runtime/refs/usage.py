@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc import lean
 from dockc.errors import UsageError
 from dockc.runtime.content.locks import try_lock
 from dockc.runtime.refs import database
@@ -31,8 +32,7 @@ _TRUE_OR_FALSE = ("inuse", "mutable", "immutable", "shared", "private", "lazy")
 _TEXTS = ("id", "type", "description", "parents")
 
 
-@dataclass(frozen=True, slots=True)
-class PrunePolicy:
+class PrunePolicy(lean.Record):
     """What to remove.
 
     Attributes:

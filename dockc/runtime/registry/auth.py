@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit
 
 from dockc.errors import RegistryError
+from dockc.lean import Record
 from dockc.oci.fields import InvalidDocument, decode
 from dockc.runtime.registry import challenge as challenges
 from dockc.runtime.registry.challenge import Challenge
@@ -26,8 +26,7 @@ _EARLY = 10.0
 """Tokens are renewed this many seconds before their end."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(Record):
     value: str
     ends: float
 

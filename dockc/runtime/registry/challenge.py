@@ -9,9 +9,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from dockc.lean import pattern
+
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_SCHEME = re.compile(rf"\s*({_WORD})(?:\s+|$|(?=,))")
-_PARAM = re.compile(rf'\s*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_WORD}|[^\s,"]+))\s*(?:,|$)')
+_SCHEME = pattern(rf"\s*({_WORD})(?:\s+|$|(?=,))")
+_PARAM = pattern(rf'\s*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_WORD}|[^\s,"]+))\s*(?:,|$)')
 _LENGTH_MAX = 16 << 10
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from dockc.errors import DigestMismatch, RegistryError
+from dockc.lean import Record
 from dockc.oci import digest as digests
 from dockc.oci import mediatypes as mt
 from dockc.oci.descriptor import Descriptor
@@ -46,8 +46,7 @@ class AccessDenied(RegistryError):
     """The registry wants credentials, or other ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(Record):
     """An upload session.
 
     Attributes:

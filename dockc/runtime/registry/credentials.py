@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-import re
 import subprocess
 import threading
 from collections.abc import Mapping
@@ -18,11 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dockc.errors import RegistryError
+from dockc.lean import pattern
 from dockc.oci.fields import Fields, InvalidDocument, decode
 
 HUB_KEY = "https://index.docker.io/v1/"
 _HUB_NAMES = frozenset(("docker.io", "index.docker.io", "registry-1.docker.io"))
-_HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_HELPER_NAME = pattern(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HELPER_SECONDS = 30
 _FILE_LIMIT = 4 << 20
 

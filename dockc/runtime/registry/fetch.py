@@ -6,11 +6,11 @@ steps that want the same layer share one download, and a broken connection costs
 
 from __future__ import annotations
 
-import re
 import threading
 from typing import TYPE_CHECKING
 
 from dockc.errors import DigestMismatch, RegistryError
+from dockc.lean import pattern
 from dockc.oci import digest as digests
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.reference import Reference
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _STALLS = 4
 """Broken connections in a row without a single new byte before giving up."""
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(?:\d{1,18}|\*)")
+_CONTENT_RANGE = pattern(r"bytes (\d{1,18})-\d{1,18}/(?:\d{1,18}|\*)")
 
 
 class RegistryProvider:

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from dockc.errors import UsageError
+from dockc.lean import Record
 
 DOCKER_HUB = "registry-1.docker.io"
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(Record):
     """One place that serves a registry's API.
 
     Attributes:
@@ -41,8 +41,7 @@ class Host:
         return f"{self.scheme}://{self.address}"
 
 
-@dataclass(frozen=True, slots=True)
-class RegistrySettings:
+class RegistrySettings(Record):
     """What the user says about one registry.
 
     Attributes:

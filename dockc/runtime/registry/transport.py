@@ -1,31 +1,30 @@
 """HTTP for registries and downloads: timeouts, retries, redirects that leak nothing, bounded answers.
 
 Runs in worker threads; a cancelled build sets the `threading.Event` that every wait and every read looks at.
-This module is the only one that knows urllib3.
+This module is the only one that knows urllib3, and loads it when something is asked: most builds ask nobody.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import ssl
 import sys
 import threading
-import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Protocol, cast
+from typing import IO, TYPE_CHECKING, Protocol, cast
 from urllib.parse import urljoin, urlsplit
-
-import urllib3
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError, SSLError
-from urllib3.util import Timeout, make_headers
 
 from dockc import __version__
 from dockc.errors import RegistryError
+from dockc.lean import Record
 from dockc.runtime.content.locks import Cancelled
+
+if TYPE_CHECKING:
+    import ssl
+
+    import urllib3
 
 USER_AGENT = f"dockc/{__version__}"
 CHUNK = 1 << 18
@@ -45,8 +44,7 @@ class Readable(Protocol):
 Body = bytes | Readable | None
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Record):
     """How patient the transport is.
 
     Attributes:
@@ -97,6 +95,8 @@ class Response:
             Unreachable: the connection broke.
             Cancelled: the build was cancelled.
         """
+        from urllib3.exceptions import HTTPError
+
         if self._cancelled is not None and self._cancelled.is_set():
             raise Cancelled("cancelled")
         try:
@@ -229,6 +229,9 @@ class Transport:
         ca_file: str,
         cancelled: threading.Event | None,
     ) -> Response:
+        from urllib3.exceptions import HTTPError
+        from urllib3.util import Timeout
+
         if cancelled is not None and cancelled.is_set():
             raise Cancelled("cancelled")
         parts = urlsplit(url)
@@ -252,6 +255,8 @@ class Transport:
         return Response(inner, url, cancelled)
 
     def _pool(self, verify: bool, ca_file: str, proxy: str) -> urllib3.PoolManager:
+        import urllib3
+
         key = (verify, ca_file, proxy)
         with self._lock:
             pool = self._pools.get(key)
@@ -274,6 +279,8 @@ class Transport:
 
 def _uploaded(method: str, url: str, path: Path, cancelled: threading.Event | None) -> Response:
     """A file as the answer to a request."""
+    import urllib3
+
     headers = {"ETag": f'"{url.rpartition("/")[2]}"'}
     try:
         body = path.open("rb") if method == "GET" else io.BytesIO()
@@ -283,6 +290,8 @@ def _uploaded(method: str, url: str, path: Path, cancelled: threading.Event | No
 
 
 def _tls(verify: bool, ca_file: str) -> ssl.SSLContext:
+    import ssl
+
     context = ssl.create_default_context()
     if ca_file:
         try:
@@ -297,6 +306,8 @@ def _tls(verify: bool, ca_file: str) -> ssl.SSLContext:
 
 def _proxy_for(scheme: str, host: str) -> str:
     """The proxy of the environment (`HTTPS_PROXY`, `NO_PROXY`, ...) for a host, or ""."""
+    import urllib.request
+
     from dockc.runtime.registry.hosts import is_loopback
 
     proxies = urllib.request.getproxies_environment()
@@ -307,6 +318,9 @@ def _proxy_for(scheme: str, host: str) -> str:
 
 
 def _proxy_pool(proxy: str, context: ssl.SSLContext) -> urllib3.PoolManager:
+    import urllib3
+    from urllib3.util import make_headers
+
     parts = urlsplit(proxy)
     if parts.scheme not in ("http", "https"):
         raise RegistryError(f"proxy {_shown(proxy)}: only http and https proxies are supported")
@@ -353,6 +367,10 @@ def printable(text: str) -> str:
 
 def _reason(error: Exception) -> str:
     """One short sentence for what went wrong on the wire."""
+    import ssl
+
+    from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
     if isinstance(error, NameResolutionError):
         return "host name cannot be resolved"
     if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
@@ -371,6 +389,8 @@ def _reason(error: Exception) -> str:
 
 def _attempts_after(cause: BaseException | None) -> int:
     """How many tries make sense after a failure: a name or certificate stays wrong, a closed port mostly."""
+    from urllib3.exceptions import NameResolutionError, NewConnectionError, SSLError
+
     if isinstance(cause, NameResolutionError | SSLError):
         return 1
     refused = isinstance(cause, NewConnectionError) and isinstance(cause.__cause__, ConnectionRefusedError)

@@ -12,10 +12,10 @@ import enum
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from dockc.errors import StoreError
+from dockc.lean import Record
 from dockc.runtime.snapshot import marks
 
 _BLOCK = 1 << 20
@@ -28,8 +28,7 @@ class Kind(enum.Enum):
     DELETE = "delete"
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Record):
     """One change.
 
     Attributes:
@@ -45,8 +44,7 @@ class Change:
     status: os.stat_result | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(Record):
     path: str
     source: str
     status: os.stat_result

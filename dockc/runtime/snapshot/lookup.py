@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from dockc.lean import Record
 from dockc.runtime.snapshot import marks
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Record):
     """An entry of a stack: where it really is, and its state."""
 
     path: str

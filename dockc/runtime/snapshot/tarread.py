@@ -15,10 +15,10 @@ import posixpath
 import stat
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from dockc.errors import UnsafePath
+from dockc.lean import Record
 from dockc.oci.digest import Reader
 from dockc.runtime.content.locks import check_cancelled
 from dockc.runtime.snapshot import marks, tarheader
@@ -44,8 +44,7 @@ _NODES = {
 _WRITE_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Record):
     """What one layer may ask for; more raises InvalidTar.
 
     Attributes:
@@ -59,8 +58,7 @@ class Limits:
     header: int = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Record):
     """What was applied: members and bytes of file data."""
 
     entries: int

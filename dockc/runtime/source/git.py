@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from dockc.errors import SolveError, StoreError
+from dockc.lean import Record
 from dockc.oci.gotext import quote
 from dockc.runtime.refs.types import RecordType
 from dockc.runtime.secrets import SSH
@@ -43,8 +44,7 @@ _locks: dict[str, threading.Lock] = {}
 _locks_guard = threading.Lock()
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(Record):
     """What a ref stands for.
 
     Attributes:

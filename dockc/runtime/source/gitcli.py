@@ -10,12 +10,13 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dockc.errors import DockcError, SolveError
+from dockc.lean import Record
 from dockc.runtime.content.locks import Cancelled
 
 if TYPE_CHECKING:
@@ -41,8 +42,7 @@ class GitError(SolveError):
         self.stderr = stderr
 
 
-@dataclass(frozen=True, slots=True)
-class Git:
+class Git(Record):
     """A way to run git.
 
     Attributes:

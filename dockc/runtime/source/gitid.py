@@ -5,9 +5,10 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dockc.errors import SolveError
+from dockc.lean import Record
 from dockc.llb import attrs, giturl
 from dockc.oci.gotext import quote
 
@@ -21,8 +22,7 @@ _UNSUPPORTED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class GitOptions:
+class GitOptions(Record):
     """A git source.
 
     Attributes:

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dockc.errors import DigestMismatch, DockcError, RegistryError, SolveError, StoreError
+from dockc.lean import Record
 from dockc.llb import attrs
 from dockc.oci import digest as digests
 from dockc.oci.gotext import dump_json
@@ -45,8 +46,7 @@ _META_TIME = "http.modtime"
 _PROBE_ENTRIES = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class HttpOptions:
+class HttpOptions(Record):
     """What a source operation says about a download.
 
     Attributes:
@@ -115,8 +115,7 @@ def _integer(text: str, most: int) -> int:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(Record):
     """A download that is in the store."""
 
     ref_id: str

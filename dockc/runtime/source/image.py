@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from dockc.errors import RegistryError
+from dockc.lean import Record
 from dockc.oci import digest as digests
 from dockc.oci import manifest as manifests
 from dockc.oci import mediatypes as mt
@@ -61,8 +62,7 @@ class Origin(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedImage:
+class LoadedImage(Record):
     """An image whose manifest and config are in the content store.
 
     Attributes:

@@ -17,11 +17,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from dockc.errors import DockcError, SolveError
+from dockc.lean import Record
 from dockc.llb import attrs
 from dockc.runtime.fsutil.inroot import Root
 from dockc.runtime.fsutil.walk import Filter, walk
@@ -51,8 +51,7 @@ Report = Callable[[int, bool], None]
 """`(bytes copied so far, done)`."""
 
 
-@dataclass(frozen=True, slots=True)
-class LocalOptions:
+class LocalOptions(Record):
     """What a local source asks for.
 
     Attributes:

@@ -10,11 +10,12 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from dockc.lean import Record
 from dockc.runtime.fsutil import meta
 from dockc.runtime.fsutil.data import copy_data
 from dockc.runtime.fsutil.dirs import make_dir
@@ -36,8 +37,7 @@ Report = Callable[[int], None]
 _Stored = tuple[str, int, int, int, int, int, str, str, bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Record):
     """One entry as it was when it was copied.
 
     Attributes:
@@ -128,8 +128,7 @@ def digest_times(manifest: Manifest) -> bytes:
 # --- what has changed -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(Record):
     """The way from one manifest to another.
 
     Attributes:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from dockc.errors import DockcError, RegistryError, StoreError
+from dockc.lean import Record
 from dockc.oci import reference as references
 from dockc.oci.platform import Platform
 from dockc.runtime.source import image, ocilayout
@@ -116,8 +117,7 @@ class FoundFiles:
     contents: Mapping[str, bytes | None] = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class FoundHttp:
+class FoundHttp(Record):
     """A web resource.
 
     Attributes:

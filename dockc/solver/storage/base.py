@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from dockc.lean import Record
 from dockc.solver.result import Result
 
 
@@ -18,8 +19,7 @@ class NotFound(KeyError):
     """No such key, or no such result."""
 
 
-@dataclass(frozen=True, slots=True)
-class CacheResult:
+class CacheResult(Record):
     """A result id that hangs on a key, and when the result was made (nanoseconds since the epoch)."""
 
     id: str
@@ -36,8 +36,7 @@ class CacheLink:
     selector: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRecord:
+class KeyRecord(Record):
     """What is remembered about a key for explanations; never used for a lookup.
 
     Attributes:
