@@ -65,7 +65,7 @@ class CompileOptions(Record):
         lint: check options given here, which win over a `# check=` directive, or None.
         filename: the Dockerfile's name in messages and source maps.
         context: the main context when it is remote (git or HTTP), else "".
-        context_subdir: directory of a remote context that is its root, or "".
+        context_subdir: directory of a remote context that is its root, or None.
         context_name, dockerfile_name: names of the local sources.
         force_local_dockerfile: the Dockerfile comes from a local source even if the context is remote.
         keep_git_dir: keep `.git` of a git context.
@@ -99,7 +99,7 @@ class CompileOptions(Record):
     lint: LintConfig | None = None
     filename: str = "Dockerfile"
     context: str = ""
-    context_subdir: str = ""
+    context_subdir: str | None = None
     context_name: str = "context"
     dockerfile_name: str = "dockerfile"
     force_local_dockerfile: bool = False
@@ -213,7 +213,7 @@ class CompileOptions(Record):
             lint=lint,
             filename=attrs.get("filename", "Dockerfile"),
             context=context,
-            context_subdir=attrs.get("contextsubdir", ""),
+            context_subdir=attrs.get("contextsubdir"),
             dockerfile_name=attrs.get("dockerfilekey", "dockerfile"),
             force_local_dockerfile="dockerfilekey" in attrs,
             keep_git_dir=_is_true(build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "")),

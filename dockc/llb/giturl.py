@@ -25,6 +25,8 @@ _SCP = r"([a-zA-Z0-9\-_]+)@([a-zA-Z0-9\-.]+):([^\n]*?)(?:\?([^\n]*?))?(?:#([^\n]
 _ESCAPE = r"(?s)%(..?)?"
 _HEX2 = r"[0-9A-Fa-f]{2}\Z"
 _HOST = r"[A-Za-z0-9\-._~!$&'()*+,;=:\[\]<>\"%\x80-\U0010ffff]*\Z"
+# Escapes in a host: bytes beyond ASCII, and the percent sign; in the zone of an address all that a host may hold, too.
+_HOST_ESCAPE = r"%(?:[89A-Fa-f][0-9A-Fa-f]|25)"
 _USERINFO = r"[A-Za-z0-9\-._:~!$&'()*+,;=%@]*\Z"
 
 
@@ -110,6 +112,8 @@ def parse(text: str) -> GitUrl:
         return parse_url(text)
     if scp := re.match(_SCP, text):
         user, host, path, query, fragment = scp.groups(default="")
+        if any(";" in part or not _decodes(part) for part in query.split("&")):
+            raise UnknownProtocol
         return GitUrl("ssh", user, host, path, _query(query), fragment, f"{user}@{host}:{path}")
     raise UnknownProtocol
 
@@ -121,33 +125,34 @@ def parse_url(text: str, *, scheme: str = "") -> GitUrl:
         InvalidGitUrl: the URL is broken.
     """
     whole = text
+    text, _, fragment = text.partition("#")
     if any(c < " " or c == "\x7f" for c in text):
         raise _broken(text, "net/url: invalid control character in URL")
-    text, _, fragment = text.partition("#")
-    text, _, query = text.partition("?")
+    text, mark, query = text.partition("?")
     found = ""
     if match := re.match(_URL_SCHEME, text):
         found, text = match.group(1).lower(), text[match.end() :]
     elif text.startswith(":"):
         raise _broken(whole, "missing protocol scheme")
-    user = host = ""
+    user = at = host = ""
     if text.startswith("//"):
         authority, slash, rest = text[2:].partition("/")
         text = slash + rest
-        user, _, host = authority.rpartition("@")
+        user, at, host = authority.rpartition("@")
         if not re.match(_USERINFO, user):
             raise _broken(whole, "net/url: invalid userinfo")
         user = ":".join(_escape_user(_unescape(whole, part)) for part in user.split(":", 1))
-        _check_host(whole, host)
-        host = _unescape_host(host)
+        host = _host(whole, found or scheme, host)
     path = _unescape(whole, text)
     remote = f"{found or scheme}:"
-    if host or user or text:
+    if host or at or text:
         remote += "//"
-    remote += (f"{user}@" if user else "") + _escape_host(host)
+    remote += user + at + _escape_host(host)
     if host and text and not text.startswith("/"):
         remote += "/"
     remote += text if _keeps_escapes(text) else _escape_path(path)
+    # A question mark with nothing behind it stays where it is.
+    remote += mark if not query else ""
     return GitUrl(found or scheme, user, host, path, _query(query), _unescape(whole, fragment), remote)
 
 
@@ -166,19 +171,71 @@ def _broken(url: str, reason: str) -> InvalidGitUrl:
     return InvalidGitUrl(f'parse "{url}": {reason}')
 
 
-def _check_host(url: str, host: str) -> None:
-    if host.startswith("["):
-        bracket = host.rfind("]")
-        if bracket < 0:
-            raise _broken(url, "missing ']' in host")
-        port = host[bracket + 1 :]
-    else:
-        port = host[host.rfind(":") :] if ":" in host else ""
-    if port and not re.fullmatch(r":[0-9]*", port):
+def _host(url: str, scheme: str, host: str) -> str:
+    """The decoded host. Brackets hold an IPv6 address; a name and its port have one colon, but for ssh and git."""
+    opening = host.rfind("[")
+    if opening > 0:
+        raise _broken(url, "invalid IP-literal")
+    if opening < 0:
+        colon = host.find(":") if scheme in ("http", "https") else host.rfind(":")
+        _check_port(url, host[colon:] if colon >= 0 else "")
+        return _unescape_host(url, host)
+    closing = host.rfind("]")
+    if closing < 0:
+        raise _broken(url, "missing ']' in host")
+    address, port = host[1:closing], host[closing + 1 :]
+    _check_port(url, port)
+    zone = address.find("%25")
+    name = _unescape_host(url, address) if zone < 0 else _unescape_zone(url, address[:zone], address[zone:])
+    _check_address(url, name)
+    return f"[{name}]{port}"
+
+
+def _check_port(url: str, port: str) -> None:
+    if port and not re.match(r":[0-9]*\Z", port):
         raise _broken(url, f'invalid port "{port}" after host')
+
+
+def _check_address(url: str, text: str) -> None:
+    import ipaddress
+
+    address, percent, zone = text.partition("%")
+    try:
+        ipaddress.IPv6Address(address)
+    except ValueError:
+        raise _broken(url, "invalid host") from None
+    if percent and not zone:
+        raise _broken(url, "invalid host")
+
+
+def _check_host(url: str, host: str) -> None:
     if not re.match(_HOST, host):
         bad = next(c for c in host if not re.match(_HOST, c))
         raise _broken(url, f'invalid character "{bad}" in host name')
+
+
+def _unescape_host(url: str, host: str) -> str:
+    """The host again; only bytes beyond ASCII and percent signs may be escaped in one."""
+    _check_host(url, host)
+    for escape in re.findall(r"%.{0,2}", host):
+        if not re.fullmatch(_HOST_ESCAPE, escape):
+            raise _broken(url, f'invalid URL escape "{escape}"')
+    return _unescape(url, host)
+
+
+def _unescape_zone(url: str, address: str, zone: str) -> str:
+    _check_host(url, zone)
+    decoded = _unescape(url, zone)
+    _check_host(url, decoded.replace(" ", ""))
+    return _unescape_host(url, address) + decoded
+
+
+def _decodes(text: str) -> bool:
+    try:
+        _unescape("", text)
+    except InvalidGitUrl:
+        return False
+    return True
 
 
 def _unescape(url: str, text: str) -> str:
@@ -216,19 +273,11 @@ _PLAIN_USER = rb"[A-Za-z0-9\-_.~$&+,;=]"
 
 
 def _escape_host(host: str) -> str:
-    """A host as URLs write it: what is not ASCII is percent-escaped (RFC 3986, reg-name)."""
-    if host.isascii():
+    """A host as URLs write it: what is not ASCII is percent-escaped (RFC 3986, reg-name), as is what no name holds."""
+    if host.isascii() and "%" not in host and " " not in host:
         return host
     data = host.encode("utf-8", "surrogateescape")
-    return "".join(chr(byte) if byte < 0x80 else f"%{byte:02X}" for byte in data)
-
-
-def _unescape_host(host: str) -> str:
-    """The host again; only bytes beyond ASCII may be escaped in one."""
-    if "%" not in host:
-        return host
-    data = re.sub(rb"%([89A-Fa-f][0-9A-Fa-f])", lambda m: bytes([int(m[1], 16)]), host.encode("utf-8", "surrogateescape"))
-    return data.decode("utf-8", "surrogateescape")
+    return "".join(chr(byte) if byte < 0x80 and chr(byte) not in "% " else f"%{byte:02X}" for byte in data)
 
 
 def _escape_user(text: str) -> str:

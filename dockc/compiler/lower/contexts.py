@@ -381,7 +381,7 @@ def open_main(state: Lowering) -> MainContext:
         else:
             filename = HTTP_CONTEXT_FILE
     dockerfile = remote
-    if remote is not None and options.context_subdir:
+    if remote is not None and options.context_subdir is not None:
         scoped = Copy(remote, join("/", options.context_subdir), "/", dir_contents=True)
         remote = builder.file(None, (scoped,))
     if dockerfile is None or options.force_local_dockerfile:
