@@ -148,8 +148,13 @@ class Context:
     @cached_property
     def stages(self) -> tuple[tuple[Entry, ...], ...]:
         """Entries by stage, FROM first; what stands before the first FROM is left out."""
-        count = max((e.stage for e in self.entries), default=-1) + 1
-        return tuple(tuple(e for e in self.entries if e.stage == n) for n in range(count))
+        stages: list[list[Entry]] = []
+        for entry in self.entries:
+            if entry.stage >= len(stages):
+                stages.append([])
+            if entry.stage >= 0:
+                stages[-1].append(entry)
+        return tuple(map(tuple, stages))
 
     def _peer_entries(self) -> Iterator[Entry]:
         from dockc.compiler.lint.peer.entries import entries

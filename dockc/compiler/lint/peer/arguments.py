@@ -58,7 +58,7 @@ def _exec_form(scanner: Scanner) -> CommandLine:
 def _shell_with_heredoc(scanner: Scanner) -> CommandLine:
     out: list[str] = []
     text = scanner.text
-    if text.find("<<", scanner.pos) < 0:
+    if scanner.last_opener < scanner.pos:
         raise Unreadable("no heredoc")
     while not scanner.at("<<"):
         if (left := scanner.brk()) is not None:

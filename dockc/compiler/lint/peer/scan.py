@@ -42,16 +42,19 @@ class Scanner:
 
     Attributes:
         text, escape: what is read.
+        moved: from offsets in the text to those in the source.
         pos: the next character.
+        last_opener: where the last `<<` stands, or -1.
     """
 
-    __slots__ = ("_break", "_end", "_escapes", "_line", "_word", "escape", "moved", "pos", "text")
+    __slots__ = ("_break", "_end", "_escapes", "_line", "_word", "escape", "last_opener", "moved", "pos", "text")
 
     def __init__(self, text: str, escape: str, moved: Callable[[int], int]) -> None:
         self.text = text
         self.escape = escape
         self.moved = moved
         self.pos = 0
+        self.last_opener = text.rfind("<<")
         self._break, self._line, self._escapes, self._word, self._end = _patterns(escape)
 
     def at(self, text: str) -> bool:
