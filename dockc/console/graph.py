@@ -1,7 +1,9 @@
 """The build graph as text, Mermaid, DOT, SVG and a page of its own.
 
-The layout needs no other program: a node's row is the longest way from a source to it, its column that of its stage. So time
-runs downwards, a stage reads top to bottom as it is written, and what crosses columns is what one stage takes from another.
+The layout needs no other program: a node's row is the longest way from a source to it, its column that of its stage, and stages share a
+column where they do not meet in it. So time runs downwards, a stage reads top to bottom as it is written, and what crosses columns is what
+one stage takes from another. Stages that the
+target does not need stand in small boxes below all that.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ _NODE_WIDTH, _NODE_HEIGHT = 250, 44
 _GAP_X, _GAP_Y = 24, 34
 _LANE_GAP, _LANE_PAD, _LANE_HEAD = 26, 14, 34
 _MARGIN = 16
-_LABEL, _TITLE = 33, 36
+_LABEL, _TITLE = 33, 30
 
 
 class Fact(Record):
@@ -166,20 +168,60 @@ def layout(graph: Graph) -> Layout:
     boxes: list[Box] = [Box(0, 0, 0, 0)] * len(graph.nodes)
     lanes: dict[int, Box] = {}
     x: float = _MARGIN
-    for number, lane in enumerate(graph.lanes):
-        own = places.get(number, {})
-        if not own and not lane.line:
-            continue
-        wide = max((len(row) for row in own.values()), default=1)
+    for track in _tracks(graph, places):
+        wide = max(len(row) for number in track for row in places[number].values())
         inner = wide * _NODE_WIDTH + (wide - 1) * _GAP_X
-        lanes[number] = Box(x, _MARGIN, inner + 2 * _LANE_PAD, bottom - _MARGIN)
-        for row, members in own.items():
-            used = len(members) * _NODE_WIDTH + (len(members) - 1) * _GAP_X
-            left = x + _LANE_PAD + (inner - used) / 2
-            for n, i in enumerate(members):
-                boxes[i] = Box(left + n * (_NODE_WIDTH + _GAP_X), top + row * height_of_row, _NODE_WIDTH, _NODE_HEIGHT)
+        for number in track:
+            own = places[number]
+            first, last = min(own), max(own)
+            height = (last - first) * height_of_row + _NODE_HEIGHT + _LANE_HEAD + _LANE_PAD
+            lanes[number] = Box(x, top + first * height_of_row - _LANE_HEAD, inner + 2 * _LANE_PAD, height)
+            for row, members in own.items():
+                used = len(members) * _NODE_WIDTH + (len(members) - 1) * _GAP_X
+                left = x + _LANE_PAD + (inner - used) / 2
+                for n, i in enumerate(members):
+                    boxes[i] = Box(left + n * (_NODE_WIDTH + _GAP_X), top + row * height_of_row, _NODE_WIDTH, _NODE_HEIGHT)
         x += inner + 2 * _LANE_PAD + _LANE_GAP
-    return Layout(tuple(boxes), lanes, x - _LANE_GAP + _MARGIN if lanes else 2 * _MARGIN, bottom + _MARGIN)
+    width = x - _LANE_GAP + _MARGIN if lanes else 2 * _MARGIN
+    empty = [number for number, lane in enumerate(graph.lanes) if lane.line and number not in lanes]
+    return _below(Layout(tuple(boxes), lanes, width, bottom + _MARGIN), empty)
+
+
+def _tracks(graph: Graph, places: Mapping[int, Mapping[int, list[int]]]) -> list[list[int]]:
+    """Lanes by column: one goes below others where there is a free row for its title, so that wide graphs stay narrow."""
+    tracks: list[list[int]] = []
+    for number in range(len(graph.lanes)):
+        own = places.get(number)
+        if not own:
+            continue
+        wide = max(map(len, own.values()))
+        fitting = (
+            track
+            for track in tracks
+            if wide <= max(len(row) for other in track for row in places[other].values())
+            and all(max(own) + 2 <= min(places[other]) or max(places[other]) + 2 <= min(own) for other in track)
+        )
+        track = next(fitting, None)
+        if track is None:
+            tracks.append([number])
+        else:
+            track.append(number)
+    return tracks
+
+
+def _below(placed: Layout, empty: list[int]) -> Layout:
+    """The same with boxes for stages without nodes, row by row below the others."""
+    if not empty:
+        return placed
+    wide = _NODE_WIDTH + 2 * _LANE_PAD
+    in_row = max(int((placed.width - 2 * _MARGIN + _GAP_X) // (wide + _GAP_X)), 3)
+    lanes = dict(placed.lanes)
+    for place, number in enumerate(empty):
+        row, column = divmod(place, in_row)
+        lanes[number] = Box(_MARGIN + column * (wide + _GAP_X), placed.height + row * (_LANE_HEAD + _GAP_Y / 2), wide, _LANE_HEAD)
+    columns, rows = min(len(empty), in_row), (len(empty) - 1) // in_row + 1
+    width = max(placed.width, 2 * _MARGIN + columns * (wide + _GAP_X) - _GAP_X)
+    return Layout(placed.nodes, lanes, width, placed.height + rows * (_LANE_HEAD + _GAP_Y / 2) + _MARGIN)
 
 
 def _rows(graph: Graph) -> list[int]:
@@ -230,8 +272,10 @@ def _svg(graph: Graph, facts: Facts, style: str) -> str:
             f'<text class="title" x="{box.x + _LANE_PAD:g}" y="{box.y + 21:g}">{_xml(_short(lane.title, int(box.width / _NODE_WIDTH * _TITLE)))}'
             f"<title>{_xml(lane.title)}</title></text></g>\n"
         )
-    ends = [(placed.nodes[source], placed.nodes[i]) for i, node in enumerate(graph.nodes) for source in node.inputs]
-    out += [f'<path class="edge" marker-end="url(#tip)" d="{_curve(above, below)}"/>\n' for above, below in ends]
+    for i, node in enumerate(graph.nodes):
+        for source in node.inputs:
+            curve = _curve(placed.nodes[source], placed.nodes[i])
+            out.append(f'<path class="edge" data-from="n{source}" data-to="n{i}" marker-end="url(#tip)" d="{curve}"/>\n')
     out += [_node(i, node, placed.nodes[i], facts.get(i)) for i, node in enumerate(graph.nodes)]
     return "".join(out) + "</svg>\n"
 
@@ -275,20 +319,37 @@ _PAGE_STYLE = """
 :root{color-scheme:light dark}
 body{margin:0;font:14px/1.45 system-ui,sans-serif;display:grid;grid-template-columns:minmax(0,3fr) minmax(22rem,2fr);
 grid-template-rows:auto 1fr;height:100vh}
-header{grid-column:1/-1;padding:.6rem 1rem;border-bottom:1px solid #8886}
+header{grid-column:1/-1;padding:.6rem 1rem;border-bottom:1px solid #8886;display:flex;align-items:center;gap:.5rem}
+header div{margin-right:auto}header input{font:inherit;padding:.2rem .4rem;width:14rem}header button{font:inherit;min-width:2rem;padding:.2rem .5rem}
 h1{font-size:1rem;margin:0}header p{margin:.1rem 0 0;opacity:.75}
-main{overflow:auto}aside{overflow:auto;border-left:1px solid #8886}
+main{overflow:auto}main svg{display:block}aside{overflow:auto;border-left:1px solid #8886}
 ol{margin:0;padding:.5rem 0;list-style:none;font:12px/1.6 ui-monospace,monospace}
 ol li{display:flex;white-space:pre;padding-right:1rem}ol li.code{cursor:pointer}
 ol li i{flex:none;width:3.5rem;padding-right:.8rem;text-align:right;opacity:.5;font-style:normal;user-select:none}
 ol li.on{background:#f4b40044}
 ol li b{margin-left:auto;padding-left:1rem;font-weight:400;opacity:.65}
 .dockc .node{cursor:pointer}.dockc .node:focus{outline:none}.dockc .node.on rect{stroke:#d98200;stroke-width:3.5}
+.dockc .edge.on{stroke:#d98200;stroke-width:2.6}.dockc .node.faded{opacity:.25}
 table{border-collapse:collapse;margin:1rem;font-size:12px}th,td{text-align:left;padding:.15rem .6rem;border-bottom:1px solid #8884}
 td.n{text-align:right;font-variant-numeric:tabular-nums}tr.on{background:#f4b40044}tbody tr{cursor:pointer}
 """
 
 _SCRIPT = """
+const picture = document.querySelector('main svg');
+const main = document.querySelector('main');
+const size = {width: +picture.getAttribute('width'), height: +picture.getAttribute('height')};
+let scale = 1;
+function zoom(to) {
+  scale = Math.min(Math.max(to, 0.1), 3);
+  picture.setAttribute('width', size.width * scale);
+  picture.setAttribute('height', size.height * scale);
+}
+const fitting = () => Math.min(1, main.clientWidth / size.width);
+document.querySelector('#out').addEventListener('click', () => zoom(scale / 1.25));
+document.querySelector('#in').addEventListener('click', () => zoom(scale * 1.25));
+document.querySelector('#fit').addEventListener('click', () => zoom(fitting()));
+zoom(Math.max(fitting(), 0.6));
+const edges = [...document.querySelectorAll('.edge')];
 const nodes = [...document.querySelectorAll('.node')];
 const lines = [...document.querySelectorAll('li[data-line]')];
 const rows = [...document.querySelectorAll('tr[data-node]')];
@@ -296,6 +357,8 @@ const covers = (node, line) => node.dataset.first && +node.dataset.first <= line
 function show(chosen, from) {
   for (const node of nodes) node.classList.toggle('on', chosen.includes(node));
   for (const row of rows) row.classList.toggle('on', chosen.some(node => node.id === row.dataset.node));
+  const ids = chosen.map(node => node.id);
+  for (const edge of edges) edge.classList.toggle('on', ids.includes(edge.dataset.from) || ids.includes(edge.dataset.to));
   for (const line of lines) line.classList.toggle('on', chosen.some(node => covers(node, +line.dataset.line)));
   const first = from === 'line' ? chosen[0] : lines.find(line => line.classList.contains('on'));
   if (first) first.scrollIntoView({block: 'nearest', inline: 'nearest'});
@@ -305,6 +368,12 @@ for (const node of nodes) {
   node.addEventListener('keydown', event => { if (event.key === 'Enter') show([node], 'node'); });
 }
 for (const row of rows) row.addEventListener('click', () => show(nodes.filter(node => node.id === row.dataset.node), 'row'));
+document.querySelector('#find').addEventListener('input', event => {
+  const wanted = event.target.value.toLowerCase();
+  const found = nodes.filter(node => node.textContent.toLowerCase().includes(wanted));
+  for (const node of nodes) node.classList.toggle('faded', !found.includes(node));
+  if (wanted && found.length) found[0].scrollIntoView({block: 'center', inline: 'center'});
+});
 for (const line of lines) line.addEventListener('click', () => show(nodes.filter(node => covers(node, +line.dataset.line)), 'line'));
 """
 
@@ -313,7 +382,7 @@ def page(graph: Graph, facts: Facts) -> str:
     """One self-contained page: the graph, the lines, and a table of times and sizes where they are known."""
     policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
     count = len(graph.nodes)
-    told = f"{count} operation{'s' * (count != 1)}, {sum(lane.line > 0 for lane in graph.lanes)} stages"
+    told = f"{count} operation{'s' * (count != 1)}, {_stages(graph)}"
     total = sum(f.seconds for f in facts.values() if f.seconds is not None and not f.cached)
     if facts:
         told += f"; {sum(f.cached for f in facts.values())} cached, {duration_text(total)} of work"
@@ -322,11 +391,18 @@ def page(graph: Graph, facts: Facts) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width">\n<link rel="icon" href="data:,">\n'
         f"<title>{_xml(graph.filename)}: build graph</title>\n<style>{_STYLE}{_PAGE_STYLE}</style>\n</head>\n<body>\n"
-        f"<header><h1>{_xml(graph.filename)}</h1><p>{_xml(told)}</p></header>\n"
+        f"<header><div><h1>{_xml(graph.filename)}</h1><p>{_xml(told)}</p></div>\n"
+        '<input id="find" type="search" placeholder="Find an operation" aria-label="Find an operation">\n'
+        '<button id="out" title="Smaller">−</button><button id="in" title="Larger">+</button><button id="fit" title="Fit the width">Fit</button></header>\n'
         f"<main>\n{_svg(graph, facts, '')}{_table(graph, facts)}</main>\n"
         f"<aside><ol>\n{''.join(_lines(graph, facts))}</ol></aside>\n"
         f"<script>{_SCRIPT}</script>\n</body>\n</html>\n"
     )
+
+
+def _stages(graph: Graph) -> str:
+    count, left = sum(lane.line > 0 for lane in graph.lanes), sum(not lane.needed for lane in graph.lanes)
+    return f"{count} stage{'s' * (count != 1)}" + (f", {left} of them not needed" if left else "")
 
 
 def _lines(graph: Graph, facts: Facts) -> Iterator[str]:

@@ -108,6 +108,23 @@ def test_a_hostile_dockerfile_brings_no_markup_into_the_page(tmp_path) -> None:
     assert "<img" not in text
 
 
+def test_stages_that_do_not_meet_share_a_column_and_unneeded_ones_stand_below() -> None:
+    lanes = (Lane("a", 1), Lane("b", 2), Lane("c", 3), Lane("left out", 9, needed=False))
+    chain = [(0, ()), (0, (0,)), (1, ()), (1, (2,)), (2, (1, 3)), (2, (4,)), (2, (5,))]
+    nodes = [Node(f"sha256:{i}", "exec", "x", "x", lane, (i, i), inputs) for i, (lane, inputs) in enumerate(chain)]
+    placed = layout(Graph("f", "", lanes, tuple(nodes)))
+    assert placed.lanes[0].x != placed.lanes[1].x
+    boxes = list(placed.lanes.values())
+    for one in boxes:
+        for other in boxes:
+            apart = one.x + one.width <= other.x or other.x + other.width <= one.x or one.y + one.height <= other.y or other.y + other.height <= one.y
+            assert one is other or apart
+    below = placed.lanes[3]
+    assert all(below.y >= box.y + box.height for number, box in placed.lanes.items() if number != 3)
+    lower = tuple(Node(f"sha256:{i}", "exec", "x", "x", lane, (i, i), inputs) for i, (lane, inputs) in enumerate([(0, ()), (1, (0,)), (1, (1,)), (2, (2,))]))
+    assert layout(Graph("f", "", lanes[:3], lower)).lanes[2].x == layout(Graph("f", "", lanes[:3], lower)).lanes[0].x
+
+
 def test_ten_thousand_steps_are_drawn() -> None:
     nodes = tuple(Node(f"sha256:{n}", "exec", "x", "x", 1, (n + 1, n + 1), (n - 1,) if n else ()) for n in range(10_000))
     assert svg(Graph("f", "", (Lane("s", 0), Lane("a", 1)), nodes), {}).count('class="node') == 10_000
@@ -136,6 +153,21 @@ window.addEventListener('load', () => {
   say('key', on('.node').join() === node.id);
   const box = node.getBoundingClientRect();
   say('visible', box.width > 50 && box.height > 20);
+  const mine = [...document.querySelectorAll('.edge')].filter(edge => [edge.dataset.from, edge.dataset.to].includes(node.id));
+  say('edges', mine.length > 0 && document.querySelectorAll('.edge.on').length === mine.length);
+  const wide = () => +document.querySelector('main svg').getAttribute('width');
+  const before = wide();
+  click(document.getElementById('in'));
+  const larger = wide();
+  click(document.getElementById('out'));
+  say('zoom', larger > before && Math.abs(wide() - before) < 1);
+  const find = document.getElementById('find');
+  find.value = 'no such operation';
+  find.dispatchEvent(new Event('input'));
+  const none = document.querySelectorAll('.node:not(.faded)').length;
+  find.value = '';
+  find.dispatchEvent(new Event('input'));
+  say('find', none === 0 && document.querySelectorAll('.node.faded').length === 0);
   say('errors', window.errors.length === 0);
   document.body.dataset.results = results.join(' ') + ' ' + window.errors.join(';');
 });
@@ -160,4 +192,4 @@ def test_the_page_in_a_real_browser(tmp_path, record) -> None:
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     found = re.search(r'data-results="([^"]*)"', ended.stdout)
     assert found is not None, ended.stderr[-2000:]
-    assert found[1].split() == [f"{name}=true" for name in ("node", "lines", "line", "row", "key", "visible", "errors")]
+    assert found[1].split() == [f"{name}=true" for name in ("node", "lines", "line", "row", "key", "visible", "edges", "zoom", "find", "errors")]
