@@ -690,4 +690,7 @@ def decompile_bytes(data: bytes) -> str:
         raise InvalidDefinition(
             f"not LLB: {exc.message}", hint="Give LLB as `dockc compile --emit=pb` writes it, or an image config as JSON."
         ) from None
-    return decompile(definition, platform=platforms.normalize(platforms.default()))
+    from dockc.compiler.decompile_check import checked
+
+    platform = platforms.normalize(platforms.default())
+    return checked(decompile(definition, platform=platform), definition, platform)

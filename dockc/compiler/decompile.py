@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from dockc.compiler.decompile_text import (
+    DEFAULT_SHELL,
     CannotWrite,
     assignments,
     command,
@@ -18,6 +19,7 @@ from dockc.compiler.decompile_text import (
     heredoc,
     json_words,
     mount_flag,
+    unexpanded,
     word,
 )
 from dockc.compiler.ir import from_llb
@@ -181,7 +183,7 @@ class _Writer:
         self._surroundings(stage, op)
         flags = []
         try:
-            flags = [self._mount(m) for m in op.mounts if m.target != "/"]
+            flags = [self._mount(m) for m in op.mounts if m.target != "/" and not _script(op, m)]
             flags += [f for s in op.secrets for f in _secret(s.id, s.target, s.env, s.uid, s.gid, s.mode, s.optional)]
             for number, agent in enumerate(op.ssh):
                 flags.append(_ssh(number, agent.id, agent.target, agent.uid, agent.gid, agent.mode, agent.optional))
@@ -192,7 +194,14 @@ class _Writer:
             flags.append(f"--network={('default', 'host', 'none')[op.network]}")
         if op.security:
             flags.append("--security=insecure")
-        stage.lines.append(" ".join(["RUN", *flags, command(op.args)]))
+        made = next((found for m in op.mounts if (found := _script(op, m))), None)
+        if made is None:
+            stage.lines.append(" ".join(["RUN", *flags, command(op.args)]))
+        else:
+            shell, usual = json_words(op.args[:-1]), json_words(DEFAULT_SHELL)
+            stage.lines += [f"SHELL {shell}"] * (shell != usual)
+            stage.lines.append(" ".join(["RUN", *flags, f"<<{made[0]}"]) + f"\n{made[1]}{made[0]}")
+            stage.lines += [f"SHELL {usual}"] * (shell != usual)
 
     def _surroundings(self, stage: _Stage, op: ExecOp) -> None:
         """Environment, directory and user as the command wants them."""
@@ -239,6 +248,10 @@ class _Writer:
                 pairs.append(("sharing", shared))
             if m.readonly:
                 pairs.append(("readonly", None))
+            if made := _owned_cache(m):
+                owner = made.owner or Owner(0, 0)
+                pairs += [(k, str(v)) for k, v in (("uid", owner.user), ("gid", owner.group)) if v]
+                return mount_flag([*pairs, ("mode", f"0{made.mode:o}")])
             return mount_flag([*pairs, *self._mount_source(m)])
         if m.tmpfs:
             size = [("size", str(m.tmpfs_size))] if m.tmpfs_size else []
@@ -353,7 +366,7 @@ class _Writer:
         keyword = "ADD" if c.unpack and not origin else "COPY"
         origin_flag = [f"--from={origin}"] if origin else []
         if not bodies and any(" " in w or w.startswith(("-", "[")) for w in [*words, c.dest]):
-            rest = json_words([*words, c.dest])
+            rest = json_words([unexpanded(w) for w in (*words, c.dest)])  # JSON words are expanded, too
         else:
             written = [w if w.startswith("<<") else word(w) for w in words]
             rest = " ".join([*written, word(c.dest)])
@@ -422,6 +435,9 @@ def _is_inline(reader: Op, value: Value) -> bool:
         return False
     if isinstance(reader, MergeOp):
         return all(isinstance(a, Copy | Mkdir) for a in op.actions)
+    if isinstance(reader, ExecOp):
+        mounts = [m for m in reader.mounts if m.source is not None and m.source.op is op]
+        return all(_owned_cache(m) is not None or _script(reader, m) is not None for m in mounts)
     return isinstance(reader, FileOp) and _is_heredoc(op)
 
 
@@ -460,6 +476,35 @@ def _joins(first: FileAction, second: FileAction) -> bool:
 
 def _is_heredoc(op: Op) -> bool:
     return isinstance(op, FileOp) and op.base is None and len(op.actions) == 1 and isinstance(op.actions[0], Mkfile)
+
+
+def _owned_cache(m: Mount) -> Mkdir | None:
+    """The directory that a cache with an owner or a mode begins with."""
+    op = m.source.op if m.source is not None else None
+    if not m.cache_id or m.selector != "/cache" or not isinstance(op, FileOp) or op.base is not None:
+        return None
+    made = op.actions[0] if len(op.actions) == 1 else None
+    if not isinstance(made, Mkdir) or made.path != "/cache" or made.parents:
+        return None
+    owner = made.owner
+    return made if owner is None or not (isinstance(owner.user, str) or isinstance(owner.group, str)) else None
+
+
+def _script(op: ExecOp, m: Mount) -> tuple[str, str] | None:
+    """Name and text of the heredoc with a program line that a RUN consists of."""
+    source = m.source.op if m.source is not None else None
+    if m.target.rstrip("/") != "/dev/pipes" or source is None or not _is_heredoc(source) or not isinstance(source, FileOp):
+        return None
+    made = source.actions[0]
+    if not isinstance(made, Mkfile) or made.mode != 0o755 or len(op.args) < 2 or op.args[-1] != f"/dev/pipes{made.path}":
+        return None
+    name = made.path.removeprefix("/")
+    try:
+        redirect, body = heredoc(made.data, name)
+    except CannotWrite:
+        return None
+    whole = body.startswith("#!") and redirect == f'<<"{name}"'
+    return (name, body.removesuffix(f"{name}\n")) if whole else None
 
 
 def _is_context(c: Copy) -> bool:
@@ -519,7 +564,7 @@ def _owner_flags(owner: Owner | None) -> list[str]:
     if owner is None or owner.user is None:
         return []
     group = "" if owner.group is None else f":{owner.group}"
-    return [flag("chown", f"{owner.user}{group}")]
+    return [flag("chown", unexpanded(f"{owner.user}{group}"))]
 
 
 def _relative(path: str) -> str:

@@ -28,6 +28,11 @@ def word(text: str) -> str:
     return '"' + re.sub(r'([\\"$])', r"\\\1", text) + '"'
 
 
+def unexpanded(text: str) -> str:
+    """Text that comes out as it is where variables are expanded and quotes are read, but space does not split."""
+    return re.sub(r"([\\'\"$])", r"\\\1", text)
+
+
 def json_words(words: Sequence[str]) -> str:
     """The JSON form of an instruction's words."""
     return json.dumps(list(words), ensure_ascii=False)
@@ -60,25 +65,28 @@ def reads_back(script: str) -> bool:
 
 
 def flag(name: str, value: str) -> str:
-    """`--name=value`.
+    """`--name=value`, in quotes where space, quotes or escapes have to stay.
 
     Raises:
-        CannotWrite: flags hold no spaces.
+        CannotWrite: a value with a line break.
     """
-    if re.search(r"\s", value):
-        raise CannotWrite(f"--{name} with a space")
-    return f"--{name}={value}"
+    if not re.search(r"[\s'\"\\]", value):
+        return f"--{name}={value}"
+    if not value.isprintable():
+        raise CannotWrite(f"--{name} with control characters")
+    escaped = re.sub(r"(['\\])", r"\\\1", value)
+    return f"--{name}='{escaped}'"
 
 
 def mount_flag(pairs: Sequence[tuple[str, str | None]]) -> str:
     """`--mount=key=value,...`; fields with commas or quotes are quoted as in CSV.
 
     Raises:
-        CannotWrite: a value holds a space.
+        CannotWrite: a value holds a line break.
     """
     fields = []
     for key, value in pairs:
-        field = key if value is None else f"{key}={value}"
+        field = key if value is None else f"{key}={unexpanded(value)}"
         fields.append('"' + field.replace('"', '""') + '"' if re.search(r'[",]', field) else field)
     return flag("mount", ",".join(fields))
 
