@@ -31,9 +31,13 @@ from dockc.cli_options import (
     Opt,
     Passes,
     PlatformOption,
+    PrintAfter,
+    PrintAfterAll,
     Squash,
     Store,
     Target,
+    TimePasses,
+    VerifyEach,
 )
 from dockc.errors import DockcError
 
@@ -85,10 +89,10 @@ def compile(  # noqa: A001  the command's name
     level: Level = 1,
     passes: Passes = "",
     squash: Squash = 0,
-    print_after: Annotated[list[str], typer.Option("--print-after", metavar="PASS", help="Print the IR after this pass to standard error.")] = [],  # noqa: B006
-    print_after_all: Annotated[bool, typer.Option("--print-after-all", help="Print the IR after every pass.")] = False,
-    time_passes: Annotated[bool, typer.Option("--time-passes", help="Print the time that each pass takes.")] = False,
-    verify_each: Annotated[bool, typer.Option("--verify-each", help="Verify the IR after every pass.")] = False,
+    print_after: PrintAfter = [],  # noqa: B006
+    print_after_all: PrintAfterAll = False,
+    time_passes: TimePasses = False,
+    verify_each: VerifyEach = False,
     store: Store = None,
 ) -> None:
     """Compile a Dockerfile and print one of its forms.
@@ -236,14 +240,26 @@ def optimise(
     level: Level = 1,
     squash: Squash = 0,
     emit: Annotated[str, typer.Option("--emit", metavar="FORM", help="ir, llb, dot, json or pb.")] = "ir",
-    verify_each: Annotated[bool, typer.Option("--verify-each", help="Verify the IR after every pass.")] = False,
+    print_after: PrintAfter = [],  # noqa: B006
+    print_after_all: PrintAfterAll = False,
+    time_passes: TimePasses = False,
+    verify_each: VerifyEach = False,
     output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write there instead of standard output.")] = None,
 ) -> None:
     """Run passes over a file of IR."""
-    from dockc.frontend import optimise_text
+    from dockc.frontend import CompileRequest, optimise_text
 
     data = sys.stdin.buffer.read() if file == "-" else _read(Path(file))
-    _write(optimise_text(data, passes=passes, level=level, squash=squash, emit=emit, verify=verify_each), output)
+    request = CompileRequest(
+        passes=passes,
+        level=level,
+        squash=squash,
+        print_after=tuple(print_after),
+        print_after_all=print_after_all,
+        time_passes=time_passes,
+        verify_each=verify_each,
+    )
+    _write(optimise_text(data, request, emit, sys.stderr.write), output)
 
 
 @app.command(name="passes")

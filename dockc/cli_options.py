@@ -35,6 +35,10 @@ Level = Annotated[
     int, typer.Option("-O", min=0, max=2, help="Optimisation level: 0 none, 1 no byte changes (default), 2 all.")
 ]
 Passes = Annotated[str, typer.Option("--passes", metavar="NAMES", help="Run exactly these passes, separated by commas.")]
+PrintAfter = Annotated[list[str], typer.Option("--print-after", metavar="PASS", help="Print the IR after this pass to standard error.")]
+PrintAfterAll = Annotated[bool, typer.Option("--print-after-all", help="Print the IR after every pass.")]
+TimePasses = Annotated[bool, typer.Option("--time-passes", help="Print the time that each pass takes.")]
+VerifyEach = Annotated[bool, typer.Option("--verify-each", help="Verify the IR after every pass.")]
 Locked = Annotated[Path | None, typer.Option("--locked", metavar="FILE", help="Compile with this lock file's answers only, and fail where they do not do.")]
 Squash = Annotated[int, typer.Option("--squash", min=0, max=3, help="Merge layers: 1 and 2 file operations that need none of their own, 3 all on the base image.")]
 Store = Annotated[

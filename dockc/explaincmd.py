@@ -88,10 +88,10 @@ def _rules() -> Sequence[type[Rule]]:
 
 
 def _pass_page(name: str) -> str | None:
-    from dockc.compiler.passes import PASSES, PRESETS, get_pass
+    from dockc.compiler.passes import PRESETS, get_pass, names
     from dockc.console.explain import pass_page
 
-    if name not in PASSES:
+    if name not in names():
         return None
     found = get_pass(name)
     levels = [f"-O{level}" for level, preset in PRESETS.items() if name in preset.split(",")]

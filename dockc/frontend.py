@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from dockc.compiler.compile import Compiled, Front
     from dockc.compiler.options import CompileOptions
+    from dockc.compiler.passes.pipeline import PassPipeline
     from dockc.compiler.resolve import Answers, Request, Unanswered
     from dockc.oci.platform import Platform
 
@@ -443,6 +444,8 @@ def compile_all(
     from dockc.compiler.compile import compile_asking
     from dockc.compiler.resolve import Unanswered
 
+    if not _is_usual(request):
+        _pipeline(request, log)  # what is wrong with the names of passes is said before anybody is asked
     answers = initial_answers(request)
     ask = _Remembering(asker(request, inputs, world), answers)
     done = []
@@ -535,9 +538,24 @@ def explained(
 
 
 def _optimised(compiled: Compiled, request: CompileRequest, log: Callable[[str], object]) -> Compiled:
-    observed = bool(request.print_after or request.print_after_all or request.time_passes or request.verify_each)
-    if not observed and request.level == 1 and not request.passes and not request.squash:
+    if _is_usual(request):
         return compiled  # the default passes change no bytes: emission alone gives the same
+    passes = _pipeline(request, log)
+    return compiled.with_module(passes.run(compiled.module))
+
+
+def _is_usual(request: CompileRequest) -> bool:
+    """Whether the default passes run and nobody looks at them."""
+    observed = bool(request.print_after or request.print_after_all or request.time_passes or request.verify_each)
+    return not observed and request.level == 1 and not request.passes and not request.squash
+
+
+def _pipeline(request: CompileRequest, log: Callable[[str], object]) -> PassPipeline:
+    """The passes and observers that a request asks for.
+
+    Raises:
+        UsageError: an unknown pass, option or level; one whose result is to be printed and that does not run.
+    """
     from dockc.compiler.passes import pipeline
     from dockc.compiler.passes.pipeline import Observer, print_after, time_passes, verify_each
 
@@ -553,7 +571,7 @@ def _optimised(compiled: Compiled, request: CompileRequest, log: Callable[[str],
     for name in request.print_after:
         if name not in known:
             raise UsageError(f"--print-after={name}: the pass does not run", hint=f"Running: {', '.join(sorted(known)) or 'none'}.")
-    return compiled.with_module(passes.run(compiled.module))
+    return passes
 
 
 def render(compiled: Sequence[Compiled], form: str) -> bytes:
@@ -562,8 +580,7 @@ def render(compiled: Sequence[Compiled], form: str) -> bytes:
     Raises:
         UsageError: an unknown form, or several platforms in a form that holds one.
     """
-    if form not in FORMS:
-        raise UsageError(f"unknown form {form}", hint=f"Choose one of {', '.join(FORMS)}.")
+    _check_form(form)
     if form == "pb":
         if len(compiled) > 1:
             raise UsageError("protobuf output holds one platform", hint="Choose one with --platform.")
@@ -606,8 +623,18 @@ def render_cst(front: Front) -> str:
     return "".join(lines)
 
 
+def _check_form(form: str) -> None:
+    if form not in FORMS:
+        from difflib import get_close_matches
+
+        near = get_close_matches(form, FORMS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"Choose one of {', '.join(FORMS)}."
+        raise UsageError(f"unknown form {form}", hint=hint)
+
+
 def compile_command(request: CompileRequest, form: str, log: Callable[[str], object]) -> bytes:
     """`dockc compile`: the form asked for; warnings and observers' output go to `log`."""
+    _check_form(form)
     inputs = load(request)
     if form == "cst":
         return render_cst(inputs.front).encode("utf-8", "surrogateescape")
@@ -621,8 +648,12 @@ def compile_command(request: CompileRequest, form: str, log: Callable[[str], obj
 # --- IR and LLB given as files --------------------------------------------------------------------------
 
 
-def optimise_text(data: bytes, *, passes: str, level: int, squash: int, emit: str, verify: bool) -> bytes:
+def optimise_text(data: bytes, request: CompileRequest, emit: str, log: Callable[[str], object]) -> bytes:
     """`dockc opt`: IR text through passes to one of its forms.
+
+    Args:
+        request: chooses passes and observers; no more of it counts.
+        log: takes what observers print.
 
     Raises:
         DockcError: text that is no IR, an unknown pass or form.
@@ -630,15 +661,15 @@ def optimise_text(data: bytes, *, passes: str, level: int, squash: int, emit: st
     from dockc.compiler.emit import emit as emit_llb
     from dockc.compiler.ir.parser import parse_module
     from dockc.compiler.ir.printer import print_module
-    from dockc.compiler.passes import pipeline
-    from dockc.compiler.passes.pipeline import verify_each
+    from dockc.compiler.ir.verifier import verify
     from dockc.llb import text
 
     if emit not in OPT_FORMS:
         raise UsageError(f"unknown form {emit}", hint=f"Choose one of {', '.join(OPT_FORMS)}.")
+    passes = _pipeline(request, log)
     module = parse_module(data.decode("utf-8", "surrogateescape"))
-    observers = (verify_each(),) if verify else ()
-    module = pipeline(level, passes or None, squash=squash, observers=observers).run(module)
+    verify(module)  # it may come from anyone
+    module = passes.run(module)
     if emit == "ir":
         return print_module(module).encode("utf-8", "surrogateescape")
     if "" not in module.outputs:
@@ -652,10 +683,10 @@ def optimise_text(data: bytes, *, passes: str, level: int, squash: int, emit: st
 
 def describe_passes() -> str:
     """`dockc passes`: name, levels and first sentence of each pass."""
-    from dockc.compiler.passes import PASSES, PRESETS, get_pass
+    from dockc.compiler.passes import PRESETS, get_pass, names
 
     lines = []
-    for name in sorted(PASSES):
+    for name in names():
         levels = " ".join(f"-O{level}" for level, preset in PRESETS.items() if name in preset.split(","))
         summary = (get_pass(name).__doc__ or "").strip().split("\n")[0]
         lines.append(f"{name:16} {levels or '-':9} {summary}\n")

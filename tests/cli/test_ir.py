@@ -29,6 +29,21 @@ def test_passes_do_the_same_on_text_as_on_a_dockerfile(cli, two_stages, options)
     assert cli("opt", *options, "--verify-each", stdin=text).stdout == cli("compile", PLATFORM, *options, "--emit=ir").stdout
 
 
+def test_observers_of_opt(cli, two_stages) -> None:
+    text = cli("compile", PLATFORM, "--emit=ir").stdout
+    ended = cli("opt", "--passes=prune,canonicalize", "--print-after-all", "--time-passes", stdin=text)
+    assert ended.stderr.count("# --- after ") == 2
+    assert [line.split()[-1] for line in ended.stderr.splitlines() if " ms  " in line] == ["prune", "canonicalize"]
+    assert ended.stderr.partition("# --- after prune ---\n")[2].startswith(text.decode())
+    assert "the pass does not run" in cli("opt", "--print-after=squash", stdin=text, status=2).stderr
+
+
+def test_what_is_wrong_with_words_is_said_before_anything_is_asked(cli, folder) -> None:
+    (folder / "Dockerfile").write_text("FROM localhost:1/nothing-here\n")
+    assert "unknown form lbl\n  help: did you mean llb?" in cli("compile", "--emit=lbl", status=2).stderr
+    assert "unknown pass squish" in cli("compile", "--passes=squish", status=2).stderr
+
+
 def test_optimised_ir_is_the_same_when_optimised_again(cli, two_stages) -> None:
     once = cli("opt", "-O2", stdin=cli("compile", PLATFORM, "--emit=ir").stdout).stdout
     assert cli("opt", "-O2", stdin=once).stdout == once
@@ -44,6 +59,7 @@ def test_optimised_ir_is_the_same_when_optimised_again(cli, two_stages) -> None:
         (("--passes=nothing",), b"platform linux/amd64\n", 2, "unknown pass nothing"),
         (("--emit=pb",), b"platform linux/amd64\n", 1, "the IR has no result"),
         ((), b'platform linux/amd64\n%0 = file %1 {\n rm "/a"\n}\nresult %0\n', 1, "line 2"),
+        ((), b'platform linux/amd64\n%0 = file scratch {\n rm "a"\n}\nresult %0\n', 1, "paths of file actions are absolute"),
     ],
 )
 def test_what_is_no_ir(cli, args, data, status, message) -> None:

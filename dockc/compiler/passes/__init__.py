@@ -9,6 +9,10 @@ from __future__ import annotations
 from dockc.compiler.passes.pipeline import Observer, Pass, PassPipeline, parse_passes
 from dockc.errors import UsageError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
 PASSES = {
     "canonicalize": "dockc.compiler.passes.canonicalize:Canonicalize",
     "dead-code": "dockc.compiler.passes.dead_code:DeadCode",
@@ -45,13 +49,40 @@ def get_pass(name: str) -> type[Pass]:
     from importlib.metadata import entry_points
 
     for entry in entry_points(group=ENTRY_POINTS, name=name):
-        loaded: type[Pass] = entry.load()
-        return loaded
+        return _loaded(name, entry)
     from difflib import get_close_matches
 
-    near = get_close_matches(name, PASSES, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known passes: {', '.join(PASSES)}"
+    near = get_close_matches(name, names(), n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known passes: {', '.join(names())}"
     raise UsageError(f"unknown pass {name}", hint=hint)
+
+
+def names() -> list[str]:
+    """All passes, those of others included."""
+    from importlib.metadata import entry_points
+
+    return sorted({*PASSES, *(entry.name for entry in entry_points(group=ENTRY_POINTS))})
+
+
+def _loaded(name: str, entry: EntryPoint) -> type[Pass]:
+    """The class behind an entry point.
+
+    Raises:
+        UsageError: it cannot be imported, or is no pass.
+    """
+    from dataclasses import is_dataclass
+    from typing import cast
+
+    where = f"pass {name} of {entry.dist.name if entry.dist is not None else entry.value}"
+    try:
+        found = entry.load()
+    except Exception as error:  # whatever the code of others raises
+        raise UsageError(f"{where} cannot be loaded: {type(error).__name__}: {error}") from error
+    if not (isinstance(found, type) and is_dataclass(found) and callable(getattr(found, "run", None))):
+        raise UsageError(f"{where} is no pass: {entry.value} is not a data class with a method run")
+    if getattr(found, "name", None) != name:
+        raise UsageError(f"{where} is no pass: its attribute name is not {name}")
+    return cast("type[Pass]", found)
 
 
 def pipeline(  # the module of this name is loaded above, so that it does not take the name later

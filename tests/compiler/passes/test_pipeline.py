@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from dataclasses import fields, is_dataclass
 
 import pytest
 
 from dockc.compiler.ir.parser import parse_module
-from dockc.compiler.passes import PASSES, PRESETS, get_pass, pipeline
+from dockc.compiler.passes import PASSES, PRESETS, get_pass, names, pipeline
 from dockc.compiler.passes.pipeline import describe, print_after, time_passes
 from dockc.compiler.passes.squash import Squash, kept_layers
 from dockc.errors import UsageError
@@ -120,4 +121,32 @@ def test_passes_of_others_are_found(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (made,) = pipeline(passes="theirs{strength=3}").passes
     assert describe(made) == "theirs{strength=3}"
+    assert "theirs" in names()
+    with pytest.raises(UsageError) as failed:
+        get_pass("their")
+    assert failed.value.hint == "did you mean theirs?"
     assert made.run(parse_module(MODULE), None).result is not None
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("1 / 0", "pass odd of theirs cannot be loaded: ZeroDivisionError: division by zero"),
+        ("Odd = 1", "pass odd of theirs is no pass: odd_pass:Odd is not a data class with a method run"),
+        (
+            "import dataclasses\n@dataclasses.dataclass(frozen=True)\nclass Odd:\n    def run(self, module, context): ...",
+            "pass odd of theirs is no pass: its attribute name is not odd",
+        ),
+    ],
+)
+def test_passes_of_others_that_are_broken(code, message, tmp_path, monkeypatch):
+    (tmp_path / "odd_pass.py").write_text(code + "\n")
+    info = tmp_path / "theirs-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[dockc.passes]\nodd = odd_pass:Odd\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "odd_pass", raising=False)
+    with pytest.raises(UsageError) as failed:
+        get_pass("odd")
+    assert failed.value.message == message
