@@ -211,6 +211,9 @@ def build_and_show(
     from dockc.console.view import make_view
     from dockc.runtime.exporter.export import metadata_file as metadata_text
 
+    for path in (metadata_file, iidfile, record):
+        if path is not None:
+            _check_place(path)
     view = make_view(mode, sys.stderr)
     recorder = _recorder(view) if record is not None else None
     try:
@@ -245,6 +248,13 @@ def _write(path: Path, data: bytes) -> None:
         path.write_bytes(data)
     except OSError as exc:
         raise UsageError(f"cannot write {path}: {exc.strerror}") from exc
+
+
+def _check_place(path: Path) -> None:
+    """Refuse before the build what could not be written after it."""
+    trouble = "is a directory" if path.is_dir() else "" if path.parent.is_dir() else "no such directory"
+    if trouble:
+        raise UsageError(f"cannot write {path}: {trouble}")
 
 
 def _recorder(view: StatusSink) -> Recorder:

@@ -163,6 +163,13 @@ def test_attestations_may_be_declined() -> None:
     buildflags.refuse(provenance="false", sbom="false", attest=["type=provenance,disabled=true"])
 
 
+@pytest.mark.parametrize("option", ["--metadata-file", "--iidfile", "--record"])
+def test_files_that_cannot_be_written_are_refused_before_anything_runs(cli: Cli, folder: Path, option: str) -> None:
+    (folder / "Dockerfile").write_text("FROM scratch\nRUN x\n")
+    assert cli("build", option, "none/file", status=2).stderr == "error: cannot write none/file: no such directory\n"
+    assert cli("build", option, ".", status=2).stderr == "error: cannot write .: is a directory\n"
+
+
 # --- asked ----------------------------------------------------------------------------------------------
 
 
