@@ -61,7 +61,7 @@ async def answer(requests: Sequence[Request], resolver: Resolver) -> Answers:
         if isinstance(found, DockcError):
             if isinstance(request, ImageRequest):
                 # The compiler knows the line that asks for the image, and whether the stage matters at all.
-                images[request.key] = ImageAnswer(request.ref, error=found.message)
+                images[request.key] = ImageAnswer(request.ref, error=found.message, hint=found.hint)
                 continue
             raise CompileError(f"{describe(request)}: {found.message}", hint=found.hint) from found
         _take(request, found, images, http, git)

@@ -97,12 +97,14 @@ class ImageAnswer(Record):
         digest: digest of manifest or index, or "".
         config: the config's bytes.
         error: why it could not be looked up, or "".
+        hint: what can be done about that, or ""; not kept in files.
     """
 
     ref: str
     digest: str = ""
     config: bytes = b""
     error: str = ""
+    hint: str = ""
 
 
 class HttpAnswer(Record):

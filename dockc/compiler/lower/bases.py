@@ -190,7 +190,7 @@ def _lookup_error(state: Lowering, written: str, answer: ImageAnswer) -> Compile
     message = f"{written}: {answer.error}"
     if suggestion:
         message += f" (did you mean {suggestion}?)"
-    return CompileError(message, suggestion=suggestion)
+    return CompileError(message, suggestion=suggestion, hint=answer.hint)
 
 
 def _detect_platform(image: ImageConfig, wanted: Platform, supported: tuple[Platform, ...]) -> Platform:

@@ -219,7 +219,7 @@ def _load_layout(state: Lowering, context: NamedContext, rest: str) -> LoadedCon
 
 def _config(state: Lowering, answer: ImageAnswer) -> ImageConfig:
     if answer.error:
-        raise CompileError(answer.error)
+        raise CompileError(answer.error, hint=answer.hint)
     return state.image_config(answer.config)
 
 
