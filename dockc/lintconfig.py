@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from dockc.compiler.lint.config import Config, hadolint_environment, hadolint_file, hadolint_places, own_file
+from dockc.compiler.lint.config import Config, hadolint_environment, hadolint_file, hadolint_places, own_file, place_of
 from dockc.errors import UsageError
 from dockc.lean import replace
 
@@ -38,7 +38,7 @@ def load(directory: str | PathLike[str], env: Mapping[str, str], *, explicit: st
         if path.endswith((".yaml", ".yml")):
             peer = hadolint_file(_read(path), path)
         else:
-            own = own_file(_read(path), path) or Config()
+            own = _own(path) or Config()
     else:
         own = _nearest(os.fspath(directory))
         if (profile or own.profile) != "buildkit":
@@ -59,11 +59,33 @@ def _nearest(directory: str) -> Config:
     while True:
         for name in _OWN:
             path = os.path.join(folder, name)
-            if os.path.isfile(path) and (found := own_file(_read(path), path)) is not None:
+            if os.path.isfile(path) and (found := _own(path)) is not None:
                 return found
         if (parent := os.path.dirname(folder)) == folder:
             return Config()
         folder = parent
+
+
+def _own(path: str) -> Config | None:
+    """A file of dockc's own; the rules that it names must be there."""
+    text = _read(path)
+    found = own_file(text, path)
+    if found is not None:
+        from dockc.compiler.lint.table import RULES
+
+        for code in (*found.select, *found.extend, *found.ignore, *found.severities):
+            if code not in RULES:
+                _must_be(code, text, path)
+    return found
+
+
+def _must_be(code: str, text: str, path: str) -> None:
+    from dockc.lintcmd import check_codes
+
+    try:
+        check_codes(Config(ignore=(code,)))
+    except UsageError as error:
+        raise UsageError(f"{place_of(text, path, code)}: {error.message}", hint=error.hint) from None
 
 
 def _read(path: str) -> str:

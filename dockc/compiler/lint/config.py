@@ -7,6 +7,7 @@ unknown key is an error.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -106,6 +107,12 @@ class Config(Record, kw_only=True):
         )
 
 
+def place_of(text: str, name: str, key: str) -> str:
+    """The file and, where it can be told, the line that names a key or a code."""
+    found = re.search(rf"(?<![\w-]){re.escape(key)}(?![\w-])", text)
+    return f"{name}:{text.count(chr(10), 0, found.start()) + 1}" if found else name
+
+
 # --- hadolint
 
 
@@ -127,14 +134,14 @@ def hadolint_file(text: str, name: str) -> Config:
         data = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
         raise UsageError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from None
-    table = _Table({} if data is None else data, name)
-    override = _Table(table.get("override", dict) or {}, name, "override.")
+    table = _Table({} if data is None else data, name, text=text)
+    override = _Table(table.get("override", dict) or {}, name, "override.", text)
     formats = table.texts("formats")
     if (single := table.text("format")) is not None:
         formats = (*formats, single)
     threshold = table.text("failure-threshold")
     if threshold is not None:
-        threshold = _PEER_THRESHOLDS[_threshold(threshold, f"{name}: failure-threshold")]
+        threshold = _PEER_THRESHOLDS[_threshold(threshold, f"{table.place('failure-threshold')}: failure-threshold")]
     disable = table.flag("disable-ignore-pragma")
     return Config(
         ignore=table.texts("ignored"),
@@ -210,35 +217,36 @@ def own_file(text: str, name: str) -> Config | None:
     if name.replace("\\", "/").rsplit("/", 1)[-1] == "pyproject.toml":
         for key in ("tool", "dockc"):
             data = data.get(key, {}) if isinstance(data, dict) else {}
-    if not isinstance(data, dict) or "lint" not in data:
+    if not isinstance(data, dict) or not data:
         return None
-    return own_table(data["lint"], name)
+    _Table(data, name, text=text).only(["lint"])
+    return own_table(data["lint"], name, text)
 
 
-def own_table(data: object, name: str) -> Config:
-    """Dockc's own table of lint.
+def own_table(data: object, name: str, text: str = "") -> Config:
+    """Dockc's own table of lint. `text` is that of the file, for the lines of mistakes.
 
     Raises:
         UsageError: a key is unknown or a value has the wrong type.
     """
-    table = _Table(data, name, "lint.")
+    table = _Table(data, name, "lint.", text)
     table.only(_OWN_KEYS)
     profile = table.text("profile")
     if profile is not None and profile not in PROFILES:
-        raise UsageError(f"{name}: unknown lint.profile {profile!r}", hint=f"Profiles are {', '.join(PROFILES)}.")
+        raise UsageError(f"{table.place('profile')}: unknown lint.profile {profile!r}", hint=f"Profiles are {', '.join(PROFILES)}.")
     severities: dict[str, Severity | None] = {}
     for code, level in (table.get("severity", dict) or {}).items():
         known = _THRESHOLDS.get(level) if isinstance(level, str) else None
         if known is None and level != "off":
             raise UsageError(
-                f"{name}: unknown severity {level!r} of {code}",
+                f"{table.place(code)}: unknown severity {level!r} of {code}",
                 hint="Severities are error, warning, info, style and off.",
             )
         severities[code] = None if known in {None, "none"} else Severity(known)
     rules: dict[str, Mapping[str, object]] = {}
     for rule, options in (table.get("rules", dict) or {}).items():
         if not isinstance(options, dict):
-            raise UsageError(f"{name}: lint.rules.{rule} must be a table")
+            raise UsageError(f"{table.place(rule)}: lint.rules.{rule} must be a table")
         rules[rule] = options
     fail_on = table.text("fail-on")
     return Config(
@@ -252,7 +260,7 @@ def own_table(data: object, name: str) -> Config:
         strict_labels=table.flag("strict-labels"),
         pragmas=table.flag("pragmas"),
         shellcheck=table.flag("shellcheck"),
-        fail_on=None if fail_on is None else _threshold(fail_on, f"{name}: lint.fail-on"),
+        fail_on=None if fail_on is None else _threshold(fail_on, f"{table.place('fail-on')}: lint.fail-on"),
         rules=rules,
     )
 
@@ -275,19 +283,27 @@ def _threshold(text: str, what: str) -> str:
 class _Table:
     """A table of a configuration file, with typed access that names file and key when it fails."""
 
-    def __init__(self, data: object, name: str, prefix: str = "") -> None:
-        if not isinstance(data, dict):
-            raise UsageError(f"{name}: {prefix.rstrip('.') or 'the file'} must be a table of keys and values")
-        self._data = {str(key): value for key, value in data.items()}
+    def __init__(self, data: object, name: str, prefix: str = "", text: str = "") -> None:
         self._name = name
         self._prefix = prefix
+        self._text = text
+        if not isinstance(data, dict):
+            what = prefix.rstrip(".")
+            raise UsageError(f"{self.place(what)}: {what or 'the file'} must be a table of keys and values")
+        self._data = {str(key): value for key, value in data.items()}
+
+    def place(self, key: str) -> str:
+        """The file, and the line where a key stands in it, as far as that can be told from the text."""
+        pattern = rf"^[ \t{{]*\[*[ \t]*(?:[\w.\"'-]+\.)?[\"']?{re.escape(key)}[\"']?[ \t]*[\]:=]"
+        found = re.search(pattern, self._text, re.MULTILINE) if key else None
+        return f"{self._name}:{self._text.count(chr(10), 0, found.start()) + 1}" if found else self._name
 
     def get(self, key: str, kind: type) -> Any:
         """The value of a key, or None."""
         value = self._data.get(key)
         if value is not None and not isinstance(value, kind):
             kinds = {str: "a string", bool: "true or false", list: "a list", dict: "a table"}
-            raise UsageError(f"{self._name}: {self._prefix}{key} must be {kinds[kind]}")
+            raise UsageError(f"{self.place(key)}: {self._prefix}{key} must be {kinds[kind]}")
         return value
 
     def text(self, key: str) -> str | None:
@@ -304,7 +320,7 @@ class _Table:
         """A list of strings."""
         found = self.get(key, list) or []
         if not all(isinstance(item, str) for item in found):
-            raise UsageError(f"{self._name}: {self._prefix}{key} must be a list of strings")
+            raise UsageError(f"{self.place(key)}: {self._prefix}{key} must be a list of strings")
         return tuple(found)
 
     def labels(self, key: str) -> dict[str, str]:
@@ -313,7 +329,7 @@ class _Table:
         for label, kind in found.items():
             if kind not in (*LABEL_TYPES, "", None):
                 raise UsageError(
-                    f"{self._name}: unknown type {kind!r} of label {label}", hint=f"Types are {', '.join(LABEL_TYPES)}."
+                    f"{self.place(label)}: unknown type {kind!r} of label {label}", hint=f"Types are {', '.join(LABEL_TYPES)}."
                 )
         return {str(label): kind or "text" for label, kind in found.items()}
 
@@ -325,4 +341,4 @@ class _Table:
             if key not in known:
                 near = get_close_matches(key, tuple(known), n=1)
                 hint = f"Did you mean {near[0]}?" if near else f"Keys are {', '.join(known)}."
-                raise UsageError(f"{self._name}: unknown key {self._prefix}{key}", hint=hint)
+                raise UsageError(f"{self.place(key)}: unknown key {self._prefix}{key}", hint=hint)

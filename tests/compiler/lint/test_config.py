@@ -45,13 +45,13 @@ def test_hadolints_file_means_what_it_means_to_hadolint() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("ignored: DL3008", "c.yaml: ignored must be a list"),
-        ("ignored: [1]", "c.yaml: ignored must be a list of strings"),
-        ("override: [a]", "c.yaml: override must be a table"),
+        ("ignored: DL3008", "c.yaml:1: ignored must be a list"),
+        ("ignored: [1]", "c.yaml:1: ignored must be a list of strings"),
+        ("override: [a]", "c.yaml:1: override must be a table"),
         ("- a", "c.yaml: the file must be a table of keys and values"),
         ("label-schema: {a: number}", "c.yaml: unknown type 'number' of label a"),
-        ("failure-threshold: loud", "c.yaml: failure-threshold: unknown severity 'loud'"),
-        ("strict-labels: 3", "c.yaml: strict-labels must be true or false"),
+        ("failure-threshold: loud", "c.yaml:1: failure-threshold: unknown severity 'loud'"),
+        ("strict-labels: 3", "c.yaml:1: strict-labels must be true or false"),
     ],
 )
 def test_wrong_values_name_file_and_key(text: str, message: str) -> None:
@@ -127,19 +127,20 @@ def test_own_table() -> None:
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("[lint]\nignored = []", "dockc.toml: unknown key lint.ignored", "Did you mean ignore?"),
+        ("[lint]\nignored = []", "dockc.toml:2: unknown key lint.ignored", "Did you mean ignore?"),
         (
             '[lint]\nprofile = "kics"',
-            "dockc.toml: unknown lint.profile 'kics'",
+            "dockc.toml:2: unknown lint.profile 'kics'",
             "Profiles are dockc, hadolint, buildkit.",
         ),
         (
             '[lint.severity]\nDL3008 = "loud"',
-            "dockc.toml: unknown severity 'loud' of DL3008",
+            "dockc.toml:2: unknown severity 'loud' of DL3008",
             "Severities are error, warning, info, style and off.",
         ),
-        ("[lint.rules]\nx = 1", "dockc.toml: lint.rules.x must be a table", ""),
-        ("lint = 1", "dockc.toml: lint must be a table of keys and values", ""),
+        ("[lint.rules]\nx = 1", "dockc.toml:2: lint.rules.x must be a table", ""),
+        ("# here\n[lnit]\nignore = []", "dockc.toml:2: unknown key lnit", "Did you mean lint?"),
+        ("lint = 1", "dockc.toml:1: lint must be a table of keys and values", ""),
     ],
 )
 def test_own_table_is_strict(text: str, message: str, hint: str) -> None:
@@ -166,17 +167,17 @@ def test_hadolints_places_in_order() -> None:
 def test_the_nearest_own_file_above_is_found_and_hadolints_only_here(tmp_path: Path) -> None:
     inner = tmp_path / "a" / "b"
     inner.mkdir(parents=True)
-    (tmp_path / "dockc.toml").write_text('[lint]\nignore = ["FAR"]\n')
-    (tmp_path / "a" / "pyproject.toml").write_text('[tool.dockc.lint]\nignore = ["NEAR"]\n')
+    (tmp_path / "dockc.toml").write_text('[lint]\nignore = ["DL3001"]\n')
+    (tmp_path / "a" / "pyproject.toml").write_text('[tool.dockc.lint]\nignore = ["DL3002"]\n')
     (tmp_path / "a" / ".hadolint.yaml").write_text("ignored: [PEER]\n")
-    assert load(inner, {}).ignore == ("NEAR",)
-    assert load(tmp_path / "a", {}).ignore == ("PEER", "NEAR")
-    assert load(tmp_path, {"HADOLINT_IGNORE": "ENV"}).ignore == ("ENV", "FAR")
-    assert load(tmp_path / "a", {"HADOLINT_IGNORE": "ENV"}, profile="buildkit").ignore == ("NEAR",)
+    assert load(inner, {}).ignore == ("DL3002",)
+    assert load(tmp_path / "a", {}).ignore == ("PEER", "DL3002")
+    assert load(tmp_path, {"HADOLINT_IGNORE": "ENV"}).ignore == ("ENV", "DL3001")
+    assert load(tmp_path / "a", {"HADOLINT_IGNORE": "ENV"}, profile="buildkit").ignore == ("DL3002",)
 
 
 def test_an_explicit_file_is_the_only_one(tmp_path: Path) -> None:
-    (tmp_path / "dockc.toml").write_text('[lint]\nignore = ["OWN"]\n')
+    (tmp_path / "dockc.toml").write_text('[lint]\nignore = ["DL3001"]\n')
     (tmp_path / "other.yaml").write_text("ignored: [PEER]\n")
     assert load(tmp_path, {}, explicit=tmp_path / "other.yaml").ignore == ("PEER",)
     with pytest.raises(UsageError, match="cannot be read"):
@@ -187,3 +188,16 @@ def test_of_a_labels_types_the_environments_counts(tmp_path: Path) -> None:
     (tmp_path / ".hadolint.yaml").write_text("label-schema: {a: url, b: hash}\n")
     config = load(tmp_path, {"HADOLINT_REQUIRE_LABELS": "a:semver,c"})
     assert config.label_schema == {"a": "semver", "b": "hash", "c": "text"}
+
+
+def test_a_rule_that_there_is_not_is_an_error_at_its_line(tmp_path: Path) -> None:
+    (tmp_path / "dockc.toml").write_text('[lint]\nignore = ["SC2086", "DL"]\n\n[lint.severity]\nDL3O20 = "error"\n')
+    with pytest.raises(UsageError) as error:
+        load(tmp_path, {})
+    assert error.value.message == f"{tmp_path}/dockc.toml:5: unknown rule: DL3O20"
+    assert error.value.hint == "Did you mean DL3020?"
+
+
+def test_mistakes_in_hadolints_file_have_their_line() -> None:
+    with pytest.raises(UsageError, match=r"^c\.yaml:2: ignored must be a list$"):
+        hadolint_file("no-fail: true\nignored: DL3020\n", "c.yaml")
