@@ -53,12 +53,17 @@ def found(text: str, profile: str = "dockc") -> list[Finding]:
 
 def test_a_script_has_the_shell_and_known_variables_above_it() -> None:
     assert scripts("FROM a:1\nRUN x $Y\n") == [f"#!/bin/sh\n{HEAD}x $Y"]
-    (script,) = scripts('FROM a:1\nENV B=1 A=2\nARG C\nSHELL ["bash", "-c"]\nRUN x\n')
+    (script,) = scripts('FROM a:1\nENV B=1 A=2\nARG C\nSHELL ["bash", "-c"]\nRUN x $A\n')
     assert script.startswith("#!/bin/bash\nexport A=1 B=1 C=1 FTP_PROXY=1 ")
 
 
+def test_a_script_that_asks_for_no_variable_is_told_of_none() -> None:
+    assert scripts("FROM a:1\nENV B=1\nRUN x && y\nRUN [[ B -eq 1 ]]\n")[0] == "#!/bin/sh\nx && y"
+    assert "export B=1 " in scripts("FROM a:1\nENV B=1\nRUN [[ B -eq 1 ]]\n")[0]
+
+
 def test_variables_are_inherited_from_the_stage_built_on() -> None:
-    _, second, third = scripts("FROM a:1 AS x\nENV A=1\nRUN x\nFROM x\nRUN y\nFROM b:1\nRUN z\n")
+    _, second, third = scripts("FROM a:1 AS x\nENV A=1\nRUN x $A\nFROM x\nRUN y $A\nFROM b:1\nRUN z $A\n")
     assert "export A=1 " in second
     assert "export A=1 " not in third
 
