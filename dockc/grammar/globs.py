@@ -19,10 +19,10 @@ from __future__ import annotations
 import functools
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from dockc.errors import DockcError
 from dockc.grammar.linear import Automaton, BadExpression
+from dockc.lean import Record
 
 GO_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 """What Go's strings.TrimSpace removes; `str.strip()` would also take the separators U+001C to U+001F."""
@@ -74,8 +74,7 @@ def split_wildcards(path: str) -> tuple[str, str]:
 # --- filepath.Match -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Class:
+class _Class(Record):
     """A bracket class; as in Go it can match a slash."""
 
     ranges: tuple[tuple[int, int], ...]
@@ -86,8 +85,7 @@ _Element = bytes | _Class | None
 """Literal bytes, a class, or None for `?`."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Chunk:
+class _Chunk(Record):
     """What stands between two stars.
 
     Attributes:

@@ -16,9 +16,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from dockc.lean import pattern
+from dockc.lean import Record, pattern
 
 Predicate = Callable[[str], bool]
 
@@ -68,8 +67,7 @@ class BadExpression(ValueError):
     """The expression is not valid in RE2 syntax."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(Record):
     """One position of the sequence.
 
     Attributes:
