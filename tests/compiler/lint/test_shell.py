@@ -42,6 +42,12 @@ def names(text: str) -> list[str]:
         ("one & ; if two; then; three; else; four; fi", ["one", "two", "three", "four"]),
         ("for i in a b do one; done; while two; do; three; done", ["one", "two", "three"]),
         ("one &>&2; two &>&-", ["one", "two"]),
+        (
+            "one <<E; two\n$(three) `four` ${x:-$(five)} \\$(no) $((1 + $(six)))\nE\nseven",
+            ["one", "three", "four", "five", "six", "two", "seven"],
+        ),
+        ("one <<'E' <<\\F\n$(no)\nE\n$(no)\nF\ntwo", ["one", "two"]),
+        ("one <<E\nx\nE \ntwo", ["one", "two"]),
     ],
 )
 def test_commands_are_found_wherever_they_stand(text: str, expected: list[str]) -> None:

@@ -89,10 +89,17 @@ class Assignment(Record):
 
 
 class Redirect(Record):
-    """A redirection; `target` is None for `<&-` and its kin."""
+    """A redirection.
+
+    Attributes:
+        operator: `>`, `<<` and so on.
+        target: None for `<&-` and its kin.
+        body: the expansions in a heredoc's body; there only once the body has been read.
+    """
 
     operator: str
     target: Word | None
+    body: list[Part]
 
 
 class Simple(Record):
@@ -170,7 +177,7 @@ def _children(node: object) -> Sequence[object]:
         case Word() | DoubleQuoted() | Parameter() | Arithmetic() | Opaque():
             return [part for part in node.parts if type(part) not in _LEAVES]
         case Simple():
-            targets = [r.target for r in node.redirects if r.target] if node.redirects else []
+            targets = _redirected(node.redirects) if node.redirects else []
             return [*targets, *node.assignments, *node.words]
         case Pipeline():
             return node.commands
@@ -179,10 +186,19 @@ def _children(node: object) -> Sequence[object]:
         case Background():
             return (node.command,)
         case Compound():
-            return [*(r.target for r in node.redirects if r.target), *node.words, *node.body]
+            return [*_redirected(node.redirects), *node.words, *node.body]
         case Assignment():
             return (node.value,)
         case Substitution():
             return node.body
         case _:
             return ()
+
+
+def _redirected(redirects: Sequence[Redirect]) -> list[object]:
+    found: list[object] = []
+    for redirect in redirects:
+        if redirect.target is not None:
+            found.append(redirect.target)
+        found += redirect.body
+    return found

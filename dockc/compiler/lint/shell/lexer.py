@@ -151,6 +151,8 @@ class WordReader:
             return self._substitution("dollar")
         if following == "[" and (found := self._try_arithmetic(pos + 2, "]")) is not None:
             return found
+        if following == "[" and not quoted:
+            raise self.fail("unclosed '$['")
         if following == "{":
             return self._braced()
         if not quoted and following == "'":

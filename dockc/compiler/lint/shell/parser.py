@@ -25,6 +25,7 @@ _NAMED = re.compile(r"[A-Za-z_]\w*[ \t]+", re.ASCII)
 _SUBSHELL = re.compile(r"\([ \t]*[^ \t)]")
 _UNARY = re.compile(r"-[A-Za-z]+")
 _BINARY = re.compile(r"-[A-Za-z]+|\\[<>]|'(?:[=!<>]=|=~|~=|[<>=])'|\"(?:[=!<>]=|=~|~=|[<>=])\"|[=!<>]=|=~|~=|[<>=]")
+_EXPANDS = re.compile(r"[\\$`]")
 _FUNCTION = re.compile(r"[A-Za-z0-9_:+?\-./^@,][A-Za-z0-9_#:+?\-./^@,]*[ \t]*\([^\n){]*\)")
 
 
@@ -45,7 +46,8 @@ class _Parser(WordReader):
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self._pending: list[tuple[str, bool]] = []
+        self._pending: list[tuple[str, bool, list[ast.Part] | None]] = []
+        self._in_body = False
 
     def read_substitution(self) -> tuple[ast.Node, ...]:
         """The commands up to a closing bracket."""
@@ -72,7 +74,8 @@ class _Parser(WordReader):
 
     def _heredoc_bodies(self) -> None:
         while self._pending:
-            delimiter, tabs = self._pending.pop(0)
+            delimiter, tabs, parts = self._pending.pop(0)
+            start = self.pos
             while True:
                 if self.pos >= len(self.text):
                     raise self.fail("heredoc without end")
@@ -80,10 +83,30 @@ class _Parser(WordReader):
                 end = len(self.text) if end < 0 else end
                 line = self.text[self.pos : end]
                 self.pos = min(end + 1, len(self.text))
-                if (line.lstrip("\t") if tabs else line) == delimiter:
+                if line == delimiter or (line.lstrip("\t") if tabs else line).rstrip(" \t") == delimiter:
+                    if parts is not None:
+                        self._read_body(parts, start, end - len(line))
                     if self.text[self.pos - 1 : self.pos] == "\n":
                         self.pos -= 1  # The line break separates commands.
                     break
+
+    def _read_body(self, parts: list[ast.Part], start: int, end: int) -> None:
+        """Find the expansions in the body of a heredoc. Those of a heredoc inside of one are left out, as ShellCheck leaves them out."""
+        if self._in_body or not _EXPANDS.search(self.text, start, end):
+            return
+        reader = _Parser(self.text[:end])
+        reader.pos, reader.depth, reader._in_body = start, self.depth, True
+        while found := _EXPANDS.search(reader.text, reader.pos):
+            reader.pos = found.start()
+            if found[0] == "\\":
+                reader.pos += 2
+            elif found[0] == "`":
+                parts.append(reader._backtick(quoted=True))
+            else:
+                part = reader._dollar(quoted=True)
+                if isinstance(part, ast.Literal) and reader.peek() == "[":
+                    raise self.fail("unclosed '$['")
+                parts.append(part)
 
     def check_heredocs(self) -> None:
         """Fail where a heredoc was opened on the last line."""
@@ -108,7 +131,6 @@ class _Parser(WordReader):
             if separator in {";", "&"} and self.peek(2) not in {";;", ";&", "&&"}:
                 self.pos += 1
                 if separator == "&":
-                    self.blanks()
                     self._semicolon()
                 self.lines()
             elif not self.lines():
@@ -117,6 +139,7 @@ class _Parser(WordReader):
 
     def _semicolon(self) -> None:
         """Go past a `;` where none should be: ShellCheck complains of it and goes on."""
+        self.blanks()
         if self.peek() == ";" and self.peek(2) not in {";;", ";&"}:
             self.pos += 1
 
@@ -511,13 +534,15 @@ class _Parser(WordReader):
         self.blanks()
         if operator in {"<&", ">&", "&>&"} and (closing := re.compile(r"\d*-|\d+").match(self.text, self.pos)):
             self.pos = closing.end()
-            return ast.Redirect(operator, None)
+            return ast.Redirect(operator, None, [])
         target = self.word()
         if target is None:
             raise self.fail("expected a file name")
+        body: list[ast.Part] = []
         if operator in {"<<", "<<-"}:
-            self._pending.append((_delimiter(self.text[target.start : target.end]), operator == "<<-"))
-        return ast.Redirect(operator, target)
+            delimiter, expands = _delimiter(self.text[target.start : target.end])
+            self._pending.append((delimiter, operator == "<<-", body if expands else None))
+        return ast.Redirect(operator, target, body)
 
 
 def _escaped(text: str, at: int, bracket: str) -> int | None:
@@ -534,5 +559,8 @@ def _binary(text: str, at: int) -> int | None:
     return None if m is None or m.group() in {"-a", "-o"} else m.end()
 
 
-def _delimiter(text: str) -> str:
-    return re.sub(r"\\(.)|['\"]", r"\1", text)
+def _delimiter(text: str) -> tuple[str, bool]:
+    """A heredoc's delimiter, and whether the body is expanded. Quotes count around the whole word only, as they do for ShellCheck."""
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return text[1:-1], False
+    return text.replace("\\", ""), "\\" not in text
