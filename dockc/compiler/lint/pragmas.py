@@ -23,6 +23,12 @@ _SHELL = pattern(rf"[ \t]*hadolint[ \t]+shell[ \t]*=[ \t]*([^\n\t #]+){_REASON}"
 _OWN = pattern(r"[ \t]*dockc[ \t]+ignore[ \t]*=[ \t]*([A-Za-z0-9_\-]+(?:[ \t]*,[ \t]*[A-Za-z0-9_\-]+)*)(?:[ \t]+(.*))?")
 
 
+def is_pragma(comment: str) -> bool:
+    """Whether a comment, `#` included, steers lint."""
+    body = comment.strip().removeprefix("#").rstrip()
+    return any(known.fullmatch(body) for known in (_HADOLINT, _SHELL, _OWN))
+
+
 class Pragma:
     """One suppressing comment.
 

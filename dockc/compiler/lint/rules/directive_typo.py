@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.compiler.lint.context import Context
+from dockc.compiler.lint.pragmas import is_pragma
 from dockc.compiler.lint.rule import Fix, Hit, Rule, Severity
 from dockc.compiler.suggest import nearest
 from dockc.grammar.cst import CommentLine, DirectiveLine
@@ -15,7 +16,8 @@ from dockc.lean import pattern
 
 class DirectiveTypo(Rule):
     """Reports comments that were meant to be `# syntax=`, `# escape=` or `# check=` and are not: misspelled, with a colon, or behind another
-    comment or an empty line, where directives are not read any more.
+    comment or an empty line, where directives are not read any more. Likewise comments that were meant to suppress findings and are not written
+    like `# dockc ignore=CODE reason` or `# hadolint ignore=CODE # reason`.
 
     ## Why
 
@@ -28,7 +30,7 @@ class DirectiveTypo(Rule):
 
     code = "DK0002"
     name = "directive-typo"
-    summary = "A comment looks like a parser directive but is none"
+    summary = "A comment looks like a parser directive or a suppression but is none"
     severity = Severity.WARNING
     fixable = "safe"
     bad = "# sytnax=docker/dockerfile:1\nFROM debian:12\n"
@@ -37,6 +39,11 @@ class DirectiveTypo(Rule):
 
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
+        yield from _suppressions(context)
+        yield from self.directives(context)
+
+    def directives(self, context: Context) -> Iterator[Hit]:
+        """Comments that look like directives."""
         first = next((e.line for e in context.entries), 0)
         known = {directive.name for directive in context.file.directives}
         at_top = True
@@ -64,6 +71,19 @@ class DirectiveTypo(Rule):
             at_top = False
 
 
+def _suppressions(context: Context) -> Iterator[Hit]:
+    """Comments that look like suppressions and are none."""
+    for line, comment in context.comments:
+        text = context.source.slice(comment.span)
+        found = _PRAGMA.match(text)
+        if found is not None and not is_pragma(text):
+            reason = " reason" if found[1] == "dockc" else " # reason"
+            start = comment.span.start + len(text) - len(text.lstrip())
+            span = Span(start, comment.span.start + len(text.rstrip()))
+            yield Hit(span, f"suppresses nothing: the form is `# {found[1]} ignore=CODE{reason}`", (line, line))
+
+
+_PRAGMA = pattern(r"\s*#[ \t]*(dockc|hadolint)[ \t:]*(?:(?:global|stage)[ \t]+)?ignore[ \t]*(?:[:=]|$|\[|(?:DL|DK|SC)[0-9])")
 _NAMES = ("syntax", "escape", "check")
 _LIKE = pattern(r"#[ \t]*([A-Za-z]+)[ \t]*([=:])[ \t]*(\S.*)")
 
