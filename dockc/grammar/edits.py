@@ -51,6 +51,14 @@ def ordered(edits: Iterable[Edit]) -> list[Edit]:
     return sorted(edits, key=lambda edit: (edit.span.start, edit.span.end))
 
 
+def with_line_ends(edits: Iterable[Edit], text: str) -> list[Edit]:
+    """Edits whose new lines end as all lines of the text do."""
+    found = list(edits)
+    if "\r\n" not in text or text.count("\r\n") != text.count("\n"):
+        return found
+    return [Edit(edit.span, edit.text.replace("\r\n", "\n").replace("\n", "\r\n")) for edit in found]
+
+
 def overlap(first: Edit, second: Edit) -> bool:
     """Whether two edits want the same characters. Edits that only touch do not; two equal insertions do not."""
     return first.span.start < second.span.end and second.span.start < first.span.end

@@ -51,7 +51,7 @@ class Places:
         text = self._source.text
         if offset >= len(text) and text.endswith("\n"):
             return Place(line + 1, 0)
-        before = text[start:offset]
+        before = text[start : min(offset, self._end(line))]
         if self._units == UTF32 or before.isascii():
             return Place(line, len(before))
         return Place(line, sum(_size(char, self._units) for char in before))

@@ -17,7 +17,9 @@ from dockc.compiler.lint.options import LintOptions
 from dockc.compiler.lint.runner import lint_source
 from dockc.errors import DockcError
 from dockc.grammar.diagnostic import Applicability, Edit, Severity
+from dockc.grammar.edits import with_line_ends
 from dockc.grammar.source import Span
+from dockc.lean import replace
 from dockc.lsp import completion
 from dockc.lsp.features import Document, Symbol
 from dockc.lsp.images import local_images
@@ -78,7 +80,11 @@ class File:
 
     def edits(self, edits: Sequence[Edit]) -> list[lsp.TextEdit]:
         """Edits as text edits."""
-        return [lsp.TextEdit(self.range(edit.span), edit.text) for edit in edits]
+        return [self.edit(edit) for edit in with_line_ends(edits, self.document.text)]
+
+    def edit(self, edit: Edit) -> lsp.TextEdit:
+        """An edit as it is."""
+        return lsp.TextEdit(self.range(edit.span), edit.text)
 
     def workspace_edit(self, edits: Sequence[Edit]) -> lsp.WorkspaceEdit:
         """Edits of this file."""
@@ -112,20 +118,21 @@ class Server(LanguageServer):
         return known
 
     def options(self, file: File) -> LintOptions:
-        """How a file is linted: configuration of its directory; dockc's own defaults where that cannot be read."""
+        """How a file is linted: configuration of its directory, saved or not; dockc's own defaults where that cannot be read."""
         from dockc.lintcmd import LintRequest, make_plans
-        from dockc.shellcheck_runner import with_checker
 
         try:
-            if file.path is not None and file.path.is_file():
-                request = LintRequest(files=(str(file.path),), build_args=self.build_args)
-                return make_plans(request)[0].options
-            return with_checker(LintOptions())
+            request = LintRequest(files=("-",), stdin_name=str(file.path or ""), build_args=self.build_args)
+            return make_plans(request)[0].options
         except DockcError as error:
-            if error.message not in self.complained:
-                self.complained.add(error.message)
-                self.say(f"dockc: {error.message}")
+            self.complain(error)
             return LintOptions()
+
+    def complain(self, error: DockcError) -> None:
+        """Tell the user of something wrong around the files, once."""
+        if error.message not in self.complained:
+            self.complained.add(error.message)
+            self.say(f"dockc: {error.message}")
 
     def say(self, message: str) -> None:
         """Show the user a warning."""
@@ -141,17 +148,20 @@ class Server(LanguageServer):
     async def _lint(self, uri: str, delay: float) -> None:
         await asyncio.sleep(delay)
         file = self.file(uri)
-        options = self.options(file)
-        report = await asyncio.to_thread(lint_source, file.document.front, options)
-        file.findings = report.findings
+        await self.findings(file)
         if self.files.get(uri) is file:
-            found = [_diagnostic(file, finding) for finding in report.findings]
+            found = [_diagnostic(file, finding) for finding in file.findings or ()]
             self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, found, file.version))
 
     async def findings(self, file: File) -> tuple[Finding, ...]:
         """What lint says about a file; waits for it where it is not known yet."""
         if file.findings is None:
-            report = await asyncio.to_thread(lint_source, file.document.front, self.options(file))
+            options = self.options(file)
+            try:
+                report = await asyncio.to_thread(lint_source, file.document.front, options)
+            except DockcError as error:  # ShellCheck does not run: the rest does
+                self.complain(error)
+                report = await asyncio.to_thread(lint_source, file.document.front, replace(options, checker=None, shellcheck=False))
             file.findings = report.findings
         return file.findings
 
@@ -367,7 +377,7 @@ def _editing(server: Server) -> None:
         except DockcError as error:
             ls.say(error.message)
             return []
-        return file.edits([Edit(Span(0, len(text)), after)]) if after != text else []
+        return [file.edit(Edit(Span(0, len(text)), after))] if after != text else []
 
 
 def _completion(file: File, item: completion.Item) -> lsp.CompletionItem:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dockc.grammar.diagnostic import Edit
-from dockc.grammar.edits import OverlapError, apply, apply_what_fits
+from dockc.grammar.edits import OverlapError, apply, apply_what_fits, with_line_ends
 from dockc.grammar.source import Span
 
 TEXT = "FROM alpine AS x\n"
@@ -24,6 +24,13 @@ def test_replace_insert_delete() -> None:
 
 def test_insertions_at_one_place_keep_their_order() -> None:
     assert apply(TEXT, [edit(0, 0, "a"), edit(0, 0, "b"), edit(0, 4, "from")]).text == "abfrom alpine AS x\n"
+
+
+def test_new_lines_end_as_the_text_has_it() -> None:
+    edits = [edit(0, 0, "a\nb\r\n")]
+    assert [e.text for e in with_line_ends(edits, "x\r\ny\r\n")] == ["a\r\nb\r\n"]
+    assert with_line_ends(edits, "x\ny\n") == edits
+    assert with_line_ends(edits, "x\r\ny\n") == edits
 
 
 def test_overlap() -> None:

@@ -72,12 +72,13 @@ def session(
     folder: Path,
     work: Callable[[Session, lsp.InitializeResult], Awaitable[None]],
     capabilities: lsp.ClientCapabilities | None = None,
+    path: Path = REPO,
 ) -> None:
     """Start a server, shake hands, do some work, say goodbye; the server must end with status 0."""
 
     async def run() -> None:
         editor = Editor()
-        environ = {**os.environ, "PYTHONPATH": str(REPO), "DOCKC_STORE": str(folder / "store")}
+        environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(path), str(REPO)]), "DOCKC_STORE": str(folder / "store")}
         await editor.start_io(sys.executable, "-m", "dockc", "lsp", "--stdio", env=environ, cwd=str(folder))
         done = await asyncio.wait_for(
             editor.initialize_async(
@@ -196,6 +197,37 @@ def test_configuration_and_pragmas_count(tmp_path: Path) -> None:
         assert "StageNameCasing" not in [d.code for d in await editing.editor.diagnostics(1)]
 
     session(tmp_path, work)
+
+
+def test_a_file_that_is_not_saved_has_the_configuration_of_its_place_and_keeps_its_line_ends(tmp_path: Path) -> None:
+    (tmp_path / "dockc.toml").write_text('[lint]\nignore = ["StageNameCasing"]\nshellcheck = false\n')
+
+    async def work(editing: Session, done: lsp.InitializeResult) -> None:
+        editing.open("FROM debian:12 AS Build\r\nADD a /a\r\n")
+        found = await editing.editor.diagnostics(1)
+        assert [d.code for d in found] == ["DL3020"]
+        context = lsp.CodeActionContext(diagnostics=found)
+        actions = await editing.editor.text_document_code_action_async(lsp.CodeActionParams(editing.id, found[0].range, context))
+        texts = [edit.new_text for a in actions or () if isinstance(a, lsp.CodeAction) and a.edit for edit in (a.edit.changes or {})[editing.uri]]
+        assert texts == ["COPY", "# dockc ignore=DL3020\r\n"]
+
+    session(tmp_path, work)
+
+
+def test_a_shellcheck_that_fails_is_told_once_and_hides_nothing(tmp_path: Path) -> None:
+    (tmp_path / "shellcheck").write_text("#!/bin/sh\nexit 9\n")
+    (tmp_path / "shellcheck").chmod(0o755)
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import dockc.shellcheck_runner as r\nr.find = lambda: {str(tmp_path / 'shellcheck')!r}\n"
+    )
+
+    async def work(editing: Session, done: lsp.InitializeResult) -> None:
+        editing.open("FROM debian:12\nADD a /a\nRUN ls\n")
+        assert [d.code for d in await editing.editor.diagnostics(1)] == ["DL3020"]
+        assert len(editing.editor.messages) == 1
+        assert "ShellCheck failed" in editing.editor.messages[0]
+
+    session(tmp_path, work, path=tmp_path)
 
 
 def test_formatting_and_images_of_the_store(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from dockc.compiler.options import CompileOptions
 from dockc.compiler.resolve import Answers, Unanswered
 from dockc.errors import CompileError
 from dockc.grammar.diagnostic import Applicability
-from dockc.grammar.edits import apply
+from dockc.grammar.edits import apply, with_line_ends
 from dockc.grammar.source import Source
 from dockc.llb import ops as llb
 from dockc.oci.platform import Platform, normalize, parse
@@ -128,7 +128,8 @@ class _State:
 
     def edited(self, chosen: Sequence[Finding]) -> Front | None:
         """The file after some fixes; None where it was like that before, so that fixes never go in circles."""
-        text = apply(self.front.source.text, [e for f in chosen if f.fix for e in f.fix.edits]).text
+        before = self.front.source.text
+        text = apply(before, with_line_ends([e for f in chosen if f.fix for e in f.fix.edits], before)).text
         return None if text in self.seen else read(Source.from_text(text, self.front.source.name))
 
     def believed(self, chosen: Sequence[Finding], after: Front, kind: Applicability) -> bool:
