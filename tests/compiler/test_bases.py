@@ -26,6 +26,7 @@ def test_a_base_that_cannot_be_had_comes_with_what_can_be_done() -> None:
         compile(front)
     (request,) = (one for one in asked.value.requests if isinstance(one, ImageRequest))
     refused = ImageAnswer(request.ref, error="pull access denied", hint="log in first")
+    files = {("dockerfile", "Dockerfile.dockerignore"): None, ("context", ".dockerignore"): None}
     with pytest.raises(CompileError) as error:
-        compile(front, answers=Answers(images={request.key: refused}))
+        compile(front, answers=Answers(images={request.key: refused}, files=files))
     assert (error.value.message, error.value.hint) == ("private/app: pull access denied", "log in first")
