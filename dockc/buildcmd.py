@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -40,6 +41,7 @@ def build_command(values: Mapping[str, Any]) -> int:
     ) | buildflags.step_attrs(
         hosts=values["add_host"], ulimits=values["ulimit"], **same("pull", "network", "shm_size", "cgroup_parent")
     )
+    attrs |= buildflags.proxy_attrs(os.environ, attrs)
     asked = CompileRequest(
         values["context"],
         values["file"],

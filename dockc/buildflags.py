@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dockc.errors import DockcError, UsageError
@@ -20,6 +21,8 @@ METHODS = {"build": "build", "check": "check", "lint": "check", "outline": "outl
 NETWORKS = ("default", "none", "host")
 _ANNOTATION = pattern(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?")
 _ANNOTATED = ("manifest", "manifest-descriptor", "index", "index-descriptor")
+_PROXIES = {"HTTP_PROXY": "httpProxy", "HTTPS_PROXY": "httpsProxy", "FTP_PROXY": "ftpProxy", "NO_PROXY": "noProxy", "ALL_PROXY": "allProxy"}
+_CONFIG_LIMIT = 4 << 20
 _IMAGES = ("image", "registry", "oci", "docker")
 
 
@@ -75,6 +78,30 @@ def _host(text: str) -> str:
     if not (name and found):
         raise UsageError(f"invalid host {text}", hint="Write it as HOST=IP; host-gateway stands for this machine.")
     return f"{name}={address}"
+
+
+def proxy_attrs(environ: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """The proxies of Docker's configuration file as build arguments, as Docker's client passes them on; those that are given stay.
+
+    What is wrong with the file is said by those who need its credentials.
+    """
+    path = os.path.join(environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME", ""), ".docker"), "config.json")  # noqa: PTH118
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            data = file.read(_CONFIG_LIMIT)
+    except OSError:
+        return {}
+    if b'"proxies"' not in data:
+        return {}
+    import json
+
+    try:
+        proxies = json.loads(data)["proxies"]["default"]
+        found = {name: proxies.get(key, "") for name, key in _PROXIES.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    attrs = {f"build-arg:{one}": value for name, value in found.items() if value and isinstance(value, str) for one in (name, name.lower())}
+    return {key: value for key, value in attrs.items() if key not in given}
 
 
 # --- what is asked --------------------------------------------------------------------------------------

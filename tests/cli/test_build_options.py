@@ -96,6 +96,19 @@ def test_build_arguments_come_from_the_environment_where_they_have_no_value() ->
     }  # fmt: skip
 
 
+def test_proxies_of_dockers_configuration_are_build_arguments(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    environ = {"DOCKER_CONFIG": str(tmp_path)}
+    assert buildflags.proxy_attrs(environ, {}) == {}
+    config.write_text(json.dumps({"proxies": {"default": {"httpProxy": "http://p:1", "noProxy": "a", "ftpProxy": 1}}}))
+    assert buildflags.proxy_attrs(environ, {"build-arg:NO_PROXY": "mine"}) == {
+        "build-arg:HTTP_PROXY": "http://p:1", "build-arg:http_proxy": "http://p:1", "build-arg:no_proxy": "a",
+    }  # fmt: skip
+    for broken in ('{"proxies"', '{"proxies": []}', '{"proxies": {"default": []}}', '["proxies"]', '{"proxies": {"tcp://x": {}}}'):
+        config.write_text(broken)
+        assert buildflags.proxy_attrs(environ, {}) == {}
+
+
 def test_push_and_load_complete_the_outputs() -> None:
     def kinds(*texts: str, **more: bool) -> list[tuple[str, str, bool]]:
         return [(one.type, one.dest, one.flag("push")) for one in buildflags.outputs(texts, **more)]

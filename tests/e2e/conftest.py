@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 import sys
@@ -100,6 +101,30 @@ def user(tmp_path: Path) -> Iterator[Dockc]:
         pytest.skip("no interpreter and checkout that another user may read")
     os.chown(tmp_path, int(uid), int(uid))
     yield Dockc(tmp_path / "store", tmp_path, (*become, python))
+
+
+@pytest.fixture
+def many(root: Dockc, tmp_path: Path) -> Dockc:
+    """dockc as an ordinary user who has subordinate ids."""
+    setpriv = shutil.which("setpriv")
+    if setpriv is None or shutil.which("newuidmap") is None:
+        pytest.skip("needs setpriv and newuidmap")
+    listed = Path("/etc/subuid")
+    names = [line.split(":")[0] for line in listed.read_text().splitlines()] if listed.exists() else []
+    known = {one.pw_name: one for one in pwd.getpwall()}
+    users = [known[name] for name in names if name != "root" and name in known]
+    if not users:
+        pytest.skip("no user in /etc/subuid")
+    user = users[0]
+    become = (setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "env")
+    for python in (sys.executable, "/usr/bin/python3"):
+        probe = (*become, f"PYTHONPATH={REPO}", python, "-c", "import sys; assert sys.version_info >= (3, 11); import dockc")
+        if subprocess.run(probe, check=False, cwd="/", capture_output=True).returncode == 0:
+            break
+    else:
+        pytest.skip("no interpreter and checkout that another user may read")
+    os.chown(tmp_path, user.pw_uid, user.pw_gid)
+    return Dockc(tmp_path / "store", tmp_path, (*become, python))
 
 
 @pytest.fixture(params=["root", "user"])

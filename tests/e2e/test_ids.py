@@ -2,46 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
-
-import pytest
-
-REPO = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def many(root, tmp_path):
-    """dockc as an ordinary user who has subordinate ids."""
-    setpriv = shutil.which("setpriv")
-    if setpriv is None or shutil.which("newuidmap") is None:
-        pytest.skip("needs setpriv and newuidmap")
-    listed = Path("/etc/subuid")
-    names = [line.split(":")[0] for line in listed.read_text().splitlines()] if listed.exists() else []
-    known = {one.pw_name: one for one in pwd.getpwall()}
-    users = [known[name] for name in names if name != "root" and name in known]
-    if not users:
-        pytest.skip("no user in /etc/subuid")
-    user = users[0]
-    become = (setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "env")
-    for python in (sys.executable, "/usr/bin/python3"):
-        probe = (*become, f"PYTHONPATH={REPO}", python, "-c", "import sys; assert sys.version_info >= (3, 11); import dockc")
-        if subprocess.run(probe, check=False, cwd="/", capture_output=True).returncode == 0:
-            break
-    else:
-        pytest.skip("no interpreter and checkout that another user may read")
-    folder = tmp_path
-    while folder.name.startswith(("pytest-", "test_")):
-        folder.chmod(folder.stat().st_mode | 0o055)
-        folder = folder.parent
-    os.chown(tmp_path, user.pw_uid, user.pw_gid)
-    return type(root)(tmp_path / "store", tmp_path, (*become, python))
-
 
 OWNERS = (
     "FROM base\n"

@@ -102,8 +102,9 @@ def test_skopeo_and_umoci_accept_it(root, example, with_base, tmp_path) -> None:
     assert (tmp_path / "bundle" / "rootfs" / "usr" / "bin" / "hello").stat().st_mode & 0o777 == 0o755
 
 
-@pytest.mark.slow
-def test_apt_works_on_a_debian_root_from_a_registry(root, context, registry, tmp_path_factory) -> None:
+@pytest.fixture(scope="module")
+def debian(registry, tmp_path_factory) -> str:
+    """A Debian root of this machine's release in the registry."""
     mmdebstrap, skopeo, umoci = need("mmdebstrap"), need("skopeo"), need("umoci")
     folder = tmp_path_factory.mktemp("debian")
     release = dict(line.partition("=")[::2] for line in Path("/etc/os-release").read_text().splitlines())
@@ -119,16 +120,25 @@ def test_apt_works_on_a_debian_root_from_a_registry(root, context, registry, tmp
         [skopeo, "--insecure-policy", "copy", "--dest-tls-verify=false", f"oci:{layout}:debian", f"docker://{registry}/debian:root"],
         check=True, capture_output=True,
     )  # fmt: skip
+    return f"{registry}/debian:root"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("who", ["root", "many"])
+def test_apt_works_on_a_debian_root_from_a_registry(request, who, context, registry, debian) -> None:
+    """As root, and as an ordinary user with subordinate ids, which apt needs for a user of its own."""
+    skopeo, dockc = need("skopeo"), request.getfixturevalue(who)
     dockerfile = (
-        f"FROM {registry}/debian:root AS work\n"
+        f"FROM {debian} AS work\n"
         "RUN apt-get update && apt-get install -y --no-install-recommends hello\n"
         "FROM work\nRUN hello > /said\n"
     )
-    shown = root.build(context(dockerfile), "-o", "type=local,dest=out", "-t", f"{registry}/said:1", "--push")
+    name = f"{registry}/said:{who}"
+    shown = dockc.build(context(dockerfile), "-o", "type=local,dest=out", "-t", name, "--push")
     assert shown.rstrip().endswith("2 steps run, 0 cached")
-    assert (root.home / "out" / "said").read_text() == "Hello, world!\n"
-    again = root.build(context(dockerfile), "-t", "said")
+    assert (dockc.home / "out" / "said").read_text() == "Hello, world!\n"
+    again = dockc.build(context(dockerfile), "-t", "said")
     assert again.rstrip().endswith("0 steps run, 2 cached")
-    assert root.run("run", "said", "cat", "/said").stdout == "Hello, world!\n"
-    pushed = subprocess.run([skopeo, "inspect", "--tls-verify=false", f"docker://{registry}/said:1"], text=True, capture_output=True, check=True)
+    assert dockc.run("run", "said", "cat", "/said").stdout == "Hello, world!\n"
+    pushed = subprocess.run([skopeo, "inspect", "--tls-verify=false", f"docker://{name}"], text=True, capture_output=True, check=True)
     assert len(json.loads(pushed.stdout)["Layers"]) == 3
