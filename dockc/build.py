@@ -289,7 +289,7 @@ async def _build(request: BuildRequest, root: Path, sink: _Counting, recorder: R
 
     def connect(insecure: bool = False) -> Client:
         made = Client(config=DockerConfig.load(), hosts=HostsConfig.from_mapping(settings.registries()), insecure=insecure or request.insecure)
-        made.transport.uploads = request.uploads
+        made.transport.uploads, made.transport.offline = request.uploads, request.compile.offline
         return made
 
     steps = _Steps(sink)

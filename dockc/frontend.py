@@ -51,7 +51,7 @@ class CompileRequest:
         attrs: frontend options.
         contexts: named contexts as typed, name to value.
         answers: file of answers, or None.
-        offline: ask nobody.
+        offline: ask nobody but the store, OCI layouts and what else is on this machine.
         locked: lock file whose answers must be enough and right, or None.
         level, passes: the pipeline; passes "" means the level's own.
         squash: level of the squash pass.
@@ -373,13 +373,13 @@ def asker(request: CompileRequest, inputs: Inputs, world: World | None = None) -
         answers = Answers(files=files)
         if not others:
             return answers
-        if request.offline or request.locked is not None or (request.answers is not None):
+        if request.locked is not None or (request.answers is not None and not request.offline):
             raise Unanswered(others)
         if world is not None:
             return answers.merged(world(others))
         from dockc.remote import ask_world
 
-        return answers.merged(ask_world(others, inputs, request.store))
+        return answers.merged(ask_world(others, inputs, request.store, offline=request.offline))
 
     return ask
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from dockc.runtime.source.resolve import Found, Resolver
 
 
-def ask_world(requests: Sequence[Request], inputs: Inputs, store: Path | None) -> Answers:
-    """Answer all requests at once with a resolver of this process's own.
+def ask_world(requests: Sequence[Request], inputs: Inputs, store: Path | None, *, offline: bool = False) -> Answers:
+    """Answer all requests at once with a resolver of this process's own; `offline`, from this machine alone.
 
     Raises:
         DockcError: something cannot be found out.
@@ -40,6 +40,7 @@ def ask_world(requests: Sequence[Request], inputs: Inputs, store: Path | None) -
     from dockc.runtime.worker import default_root
 
     client = Client(config=DockerConfig.load(), hosts=HostsConfig.from_mapping(settings.registries()))
+    client.transport.offline = offline
     try:
         content = ContentStore((store or default_root()) / "content")
         resolver = Resolver(content, client, locals=inputs.locals, stores=inputs.stores)

@@ -228,9 +228,9 @@ def layout_of(config: dict, folder: Path, tag: str) -> tuple[Path, str]:
 def test_offline_says_what_is_missing(cli, folder) -> None:
     (folder / "Dockerfile").write_text("FROM debian:12 AS a\nFROM a\nCOPY --from=busybox /bin /bin\n")
     ended = cli("compile", "--offline", "--platform=linux/arm64", status=1)
-    assert "no answer for image docker.io/library/debian:12 for linux/arm64" in ended.stderr
-    assert "docker.io/library/busybox:latest for linux/arm64" in ended.stderr
-    assert "help: compile online, or supply the answers with --answers" in ended.stderr
+    assert "/v2/library/debian/manifests/12: not asked, because of --offline" in ended.stderr
+    assert "/v2/library/busybox/manifests/latest: not asked, because of --offline" in ended.stderr
+    assert "help: Ask online, or supply what is missing with --answers." in ended.stderr
 
 
 @pytest.mark.parametrize(

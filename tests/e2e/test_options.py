@@ -200,6 +200,24 @@ def test_a_locked_build_needs_no_network(root, context, with_base, tmp_path, tmp
     assert (tmp_path / "out" / "more").read_text() == "more\n"
 
 
+def test_offline_is_what_this_machine_has(root, context, with_base, web, tmp_path, monkeypatch) -> None:
+    url, served = web
+    (served / "f").write_text("f")
+    make_repository(served / "r.git", tmp_path / "work", file="one")
+    root.build(context("FROM base\nRUN echo hi > /hi\n"), *with_base, "--offline", "-t", "made:1")
+    folder = context("FROM made:1\nRUN cat /hi > /more\n")
+    root.build(folder, "--offline", "-o", tmp_path / "out")
+    assert (tmp_path / "out" / "more").read_text() == "hi\n"
+    assert "RUN cat" in root.run("compile", folder, "--offline", "--emit=llb").stdout
+    shown = root.build(context("FROM other:1\nRUN true\n"), "--offline", status=1)
+    assert "registry-1.docker.io/v2/library/other/manifests/1: not asked, because of --offline" in shown
+    for source, message in [(f"{url}/f", "/f: not asked, because of --offline"), (f"{url}/r.git#main", "transport 'http' not allowed")]:
+        folder = context(f"FROM scratch\nADD {source} /x\n")
+        assert message in root.build(folder, "--offline", status=1)
+    root.run("build", "-", "--offline", "-o", tmp_path / "stdin", input="FROM scratch\nCOPY <<EOF /a\nhi\nEOF\n")
+    assert (tmp_path / "stdin" / "a").read_text() == "hi\n"
+
+
 # --- what steps get -------------------------------------------------------------------------------------
 
 

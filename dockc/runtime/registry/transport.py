@@ -136,11 +136,13 @@ class Transport:
 
     Attributes:
         uploads: files by the addresses that they answer for; the last part of each is a tag of the content.
+        offline: nobody is asked: every other address is unreachable.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self.uploads: Mapping[str, Path] = {}
+        self.offline = False
         self._pools: dict[tuple[bool, str, str], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
 
@@ -174,6 +176,8 @@ class Transport:
         """
         if url in self.uploads:
             return _uploaded(method, url, self.uploads[url], cancelled)
+        if self.offline:
+            raise Unreachable(f"{_shown(url)}: not asked, because of --offline", hint="Ask online, or supply what is missing with --answers.")
         again = method in ("GET", "HEAD") if retry is None else retry
         attempts = self.limits.attempts if again and (body is None or isinstance(body, bytes)) else 1
         for attempt in range(1, attempts + 1):

@@ -23,7 +23,7 @@ from dockc.lean import Record
 from dockc.oci.gotext import quote
 from dockc.runtime.refs.types import RecordType
 from dockc.runtime.secrets import SSH
-from dockc.runtime.source.base import SourceKey, secrets_of
+from dockc.runtime.source.base import SourceKey, registry_of, secrets_of
 from dockc.runtime.source.gitcli import Git, GitError, prepare
 from dockc.runtime.source.gitid import GitOptions, is_commit, parse_options
 from dockc.runtime.source.resolve import FoundGit
@@ -167,7 +167,8 @@ class GitSource:
             ctx.log(_STDERR, data)
 
         agents = cast("SshAgents | None", ctx.value(SSH))
-        with prepare(self.options, secrets_of(ctx), agents, log=log, cancelled=ctx.cancelled) as git:
+        offline = registry_of(ctx).transport.offline
+        with prepare(self.options, secrets_of(ctx), agents, log=log, cancelled=ctx.cancelled, offline=offline) as git:
             yield git
 
     def _make(self, git: Git, found: Commit) -> ImmutableRef:
@@ -396,15 +397,17 @@ def find_commit(
     attributes: Mapping[str, str],
     secrets: SecretStore | None = None,
     cancelled: threading.Event | None = None,
+    *,
+    offline: bool = False,
 ) -> FoundGit:
-    """The commit that a git source names, and its raw object.
+    """The commit that a git source names, and its raw object; `offline`, without asking anybody.
 
     Raises:
         SolveError: it cannot be found.
     """
     options = parse_options(identifier, attributes)
     with (
-        prepare(options, secrets, None, cancelled=cancelled) as git,
+        prepare(options, secrets, None, cancelled=cancelled, offline=offline) as git,
         tempfile.TemporaryDirectory(prefix="dockc-git-") as place,
     ):
         found = look_up(options, git)

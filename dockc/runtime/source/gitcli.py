@@ -153,8 +153,9 @@ def prepare(
     *,
     log: Callable[[bytes], None] | None = None,
     cancelled: threading.Event | None = None,
+    offline: bool = False,
 ) -> Iterator[Git]:
-    """A `Git` with the build's credentials; what is needed on disk is gone afterwards.
+    """A `Git` with the build's credentials; what is needed on disk is gone afterwards. `offline`, it asks nobody.
 
     Raises:
         SolveError: an agent is asked for that the build does not lend.
@@ -168,6 +169,8 @@ def prepare(
         "HOME": os.devnull,
     }
     environ |= {name: os.environ[name] for name in _PROXIES if name in os.environ}
+    if offline:
+        environ["GIT_ALLOW_PROTOCOL"] = "file"
     header = _authorization(options, secrets)
     if header:
         environ |= {

@@ -208,7 +208,7 @@ class Resolver:
         if isinstance(request, GitQuestion):
             from dockc.runtime.source.git import find_commit
 
-            return find_commit(request.identifier, dict(request.attrs), self.secrets, cancelled)
+            return find_commit(request.identifier, dict(request.attrs), self.secrets, cancelled, offline=self.client.transport.offline)
         raise TypeError(f"not a request: {request!r}")
 
     def image(
