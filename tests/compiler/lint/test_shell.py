@@ -54,6 +54,39 @@ def test_commands_are_found_wherever_they_stand(text: str, expected: list[str]) 
     assert names(text) == expected
 
 
+ARITHMETIC = """
+1; +1; - a; !!a; ~a; ++a; a++; a + b; a +b; 1$x; $a$b; ${a}b; "1"; 'a' + `b`; $(c) * $((d)); 10#$x; 16#ff; x[1]; x[$i+1]++; 1.5; 08;
+$#; ${#a[@]}; a+++b; a = b; a=b=c; a == b; a =! b; a <= b; a << b; a >>= b; a && b || c; a ** b % c; a,b; a ? b : c; a ? b ? c : d : e;
+(a) + (b); ((a)); a += 1; i<3&&j<2; i = i + 1; 1=i; 1a; a-b;
+"""
+NO_ARITHMETIC = """
+1 +; a b; a$b; a"b"; x[a b]; a.b; @; - -a; a ++ b; a === b; a => b; a <> b; , a; a ,; a ? b; a : b; (a) (b); (a)b; a(b); [a]; {a}; a # b;
+a := 1; a -eq 1; =; &&; !; ?; %; 1 a;
+"""
+
+
+@pytest.mark.parametrize("text", [one.strip() for one in ARITHMETIC.split(";") if one.strip()])
+def test_arithmetic(text: str) -> None:
+    assert names(f"for ((i=0; {text}; i++)); do loop; done")[-1] == "loop"
+
+
+@pytest.mark.parametrize("text", [one.strip() for one in NO_ARITHMETIC.split(";") if one.strip()])
+def test_what_is_no_arithmetic(text: str) -> None:
+    assert names(f"for ((i=0; {text}; i++)); do loop; done") == []
+
+
+def test_two_brackets_without_arithmetic_are_two_subshells() -> None:
+    assert names("((sub shell)); $((sub shell))") == ["sub", "sub"]
+
+
+@pytest.mark.parametrize(
+    "opening", ["$((", "((", "$[", "$(( 1 + ", "((a?", "coproc f() { $((", '"$((', "<<E\n$(", "coproc N { "]
+)
+def test_deep_nesting_is_given_up_soon(opening: str) -> None:
+    for closing in ("", ") )", "]", "}"):
+        read(opening * 300 + "1" + closing * 300)
+
+
 @pytest.mark.parametrize(
     "text",
     [

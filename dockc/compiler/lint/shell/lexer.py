@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from dockc.compiler.lint.shell import ast
+from dockc.compiler.lint.shell import arithmetic, ast
 
 #: Nesting of substitutions, quotes in substitutions and compound commands beyond which a script is given up.
 MAX_DEPTH = 80
@@ -35,6 +35,7 @@ class WordReader:
         self.text = text
         self.pos = 0
         self.depth = 0
+        self._no_arithmetic: set[int] = set()
 
     # The command parser gives the body of `$(…)` and its kin.
     read_substitution: Callable[[], tuple[ast.Node, ...]]
@@ -151,7 +152,7 @@ class WordReader:
             return self._substitution("dollar")
         if following == "[" and (found := self._try_arithmetic(pos + 2, "]")) is not None:
             return found
-        if following == "[" and not quoted:
+        if following == "[":
             raise self.fail("unclosed '$['")
         if following == "{":
             return self._braced()
@@ -178,30 +179,30 @@ class WordReader:
         self.pos += 1
         return ast.DollarSingleQuoted(self.text[start : self.pos - 1])
 
-    def _try_arithmetic(self, start: int, closing: str) -> ast.Arithmetic | None:
-        """Arithmetic up to `closing`; None where the parentheses turn out to be a substitution with a subshell."""
-        self.enter()
-        saved, self.pos = self.pos, start
+    def expansion(self) -> ast.Part:
+        """The quoted string, variable or substitution that begins here."""
+        return self._part(self.peek())
+
+    def _try_arithmetic(self, start: int, closing: str, count: int = 1) -> ast.Arithmetic | None:
+        """`count` stretches of arithmetic with `;` between, up to `closing`; None, and nothing is read, where it is something else."""
+        if start in self._no_arithmetic:  # found out before, in a try of something around it
+            return None
+        before, depth = self.pos, self.depth
+        self.pos = start
         parts: list[ast.Part] = []
-        level = 0
-        while c := self.peek():
-            if level == 0 and self.text.startswith(closing, self.pos):
-                self.pos += len(closing)
-                self.depth -= 1
-                return ast.Arithmetic(tuple(parts))
-            if c in "([":
-                level += 1
-            elif c in ")]":
-                level -= 1
-                if level < 0:
-                    break
-            if c in "$`\"'":
-                parts.append(self._part(c))
-            else:
-                self.pos += 2 if c == "\\" else 1
-        self.pos = saved
-        self.depth -= 1
-        return None
+        try:
+            self.enter()
+            for number in range(count):
+                if number:
+                    self._expect(";")
+                arithmetic.sequence(self, parts)
+            self._expect(closing)
+        except ShellSyntaxError:
+            self._no_arithmetic.add(start)
+            self.pos, self.depth = before, depth
+            return None
+        self.depth = depth
+        return ast.Arithmetic(tuple(parts))
 
     def _braced(self) -> ast.Part:
         self.enter()

@@ -20,7 +20,7 @@ _COMPOUND = frozenset(["if", "while", "until", "for", "select", "case", "functio
 _DECLARING = frozenset(["declare", "export", "local", "readonly", "typeset"])
 _KEYWORD = re.compile(r"[a-z]+(?=[\s;&|()<>\[]|$)|[{}!]")
 _BLANKS = re.compile(r"(?:[ \t\r\xa0]|\\\r?\n)*(?:#[^\n]*)?")
-_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_VARIABLE = re.compile(r"\$?[A-Za-z_]\w*", re.ASCII)
 _NAMED = re.compile(r"[A-Za-z_]\w*[ \t]+", re.ASCII)
 _SUBSHELL = re.compile(r"\([ \t]*[^ \t)]")
 _UNARY = re.compile(r"-[A-Za-z]+")
@@ -103,10 +103,7 @@ class _Parser(WordReader):
             elif found[0] == "`":
                 parts.append(reader._backtick(quoted=True))
             else:
-                part = reader._dollar(quoted=True)
-                if isinstance(part, ast.Literal) and reader.peek() == "[":
-                    raise self.fail("unclosed '$['")
-                parts.append(part)
+                parts.append(reader._dollar(quoted=True))
 
     def check_heredocs(self) -> None:
         """Fail where a heredoc was opened on the last line."""
@@ -299,9 +296,8 @@ class _Parser(WordReader):
         self.blanks()
         words: list[ast.Word] = []
         if self.peek(2) == "((":
-            start = self.pos + 2
-            arithmetic = self._try_arithmetic(start, "))")
-            if arithmetic is None or self.text.count(";", start, self.pos) != 2:
+            arithmetic = self._try_arithmetic(self.pos + 2, "))", 3)
+            if arithmetic is None:
                 raise self.fail("expected '))'")
             words.append(ast.Word((arithmetic,), self.pos, self.pos))
         else:
