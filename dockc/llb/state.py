@@ -149,7 +149,7 @@ class State:
         exit_codes: Sequence[int] | None = None,
         readonly_root: bool = False,
         **said: Unpack[Constraints],
-    ) -> Ran:
+    ) -> State:
         """Run a command in this file system.
 
         Args:
@@ -245,6 +245,15 @@ class State:
         return assembler.finish(names[id(self.output.vertex)], self.output.index(), group_ids=False)
 
 
+    def mount(self, target: str) -> State:
+        """What the command just run left in its writable mount at `target`.
+
+        Raises:
+            UsageError: there is no such mount, it has no output, or the state is not what a command left.
+        """
+        raise UsageError(f"no mount at {target}: the state is not what a command left", hint="Call it on what `run` returns.")
+
+
 @dataclass(frozen=True, eq=False)
 class Ran(State):
     """The file system after a command, with what it left in its other mounts."""
@@ -252,11 +261,7 @@ class Ran(State):
     vertex: ExecVertex | None = None
 
     def mount(self, target: str) -> State:
-        """What the command left in its writable mount at `target`.
-
-        Raises:
-            UsageError: there is no such mount, or it has no output.
-        """
+        """See `State.mount`."""
         vertex = self.vertex
         assert vertex is not None
         for m in vertex.mounts:

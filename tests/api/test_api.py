@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import doctest
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 import dockc
 import dockc.api
 from dockc.errors import SyntaxFailure
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_public_names_are_these() -> None:
@@ -41,3 +47,21 @@ def test_bytes_text_and_source_are_alike() -> None:
     text = "FROM scratch\nCOPY a /a\n"
     one, two, three = (dockc.compile(t).definition.to_bytes() for t in (text, text.encode(), Source.from_text(text)))
     assert one == two == three
+
+
+USER_SCRIPT = Path(__file__).parent / "user_script.py"
+
+
+def test_a_users_script_runs() -> None:
+    done = subprocess.run([sys.executable, str(USER_SCRIPT)], env=dict(os.environ, PYTHONPATH=str(ROOT)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "DL3006" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_users_script_is_typed(tmp_path: Path) -> None:
+    """As `mypy --strict` sees it from outside: exact types of everything that the library's page names."""
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--cache-dir", str(tmp_path), str(USER_SCRIPT)]
+    environment = dict(os.environ, MYPYPATH=str(ROOT))
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

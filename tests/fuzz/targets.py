@@ -6,17 +6,24 @@ import json
 import random
 from collections.abc import Callable
 
+from dockc.compiler.blame import diagnose_all
 from dockc.compiler.compile import Front, compile, outline, read, targets
 from dockc.compiler.compile import lint as check
+from dockc.compiler.decompile import decompile
+from dockc.compiler.decompile_check import checked
+from dockc.compiler.decompile_history import decompile_history
 from dockc.compiler.emit import emit
 from dockc.compiler.format import format_file
 from dockc.compiler.ir.parser import parse_module
 from dockc.compiler.ir.printer import print_module
+from dockc.compiler.ir.verifier import verify
 from dockc.compiler.lint.compiled import PLATFORM, made_up
 from dockc.compiler.lint.runner import lint_source
 from dockc.compiler.options import CompileOptions
+from dockc.compiler.passes import pipeline
+from dockc.compiler.passes.pipeline import verify_each
 from dockc.compiler.resolve import Answers, Unanswered
-from dockc.errors import DockcError
+from dockc.errors import CompileError, DockcError
 from dockc.grammar import ignore
 from dockc.grammar.cst import text
 from dockc.grammar.parser import parse
@@ -29,7 +36,8 @@ from dockc.oci.platform import parse as parse_platform
 from tests.fuzz.mutate import seeds
 
 ROUNDS = 60
-OPTIONS = CompileOptions(build_platforms=(normalize(parse_platform(PLATFORM)),))
+AMD64 = normalize(parse_platform(PLATFORM))
+OPTIONS = CompileOptions(build_platforms=(AMD64,))
 
 
 def answered(work: Callable[[Answers], object]) -> object:
@@ -58,7 +66,27 @@ def fuzz_compile(data: bytes) -> None:
         _compiled(front)
     except DockcError as error:
         assert error.message
+        if isinstance(error, CompileError):
+            _explained(error, front)
         raise
+
+
+def _explained(error: CompileError, front: Front) -> None:
+    """Every error can be shown: on words of the file, all errors behind it too."""
+
+    def retry(rest: Front) -> CompileError | None:
+        try:
+            _compiled(rest)
+        except CompileError as found:
+            return found
+        except DockcError:
+            pass
+        return None
+
+    found = diagnose_all(error, front, retry)
+    for diagnostic in found:
+        assert 0 <= diagnostic.span.start <= diagnostic.span.end <= len(front.source.text)
+    render_all(found, front.source)
 
 
 def fuzz_requests(data: bytes) -> None:
@@ -98,6 +126,31 @@ def fuzz_ir(data: bytes) -> None:
     printed = print_module(module)
     assert print_module(parse_module(printed)) == printed
     emit(module)
+
+
+def fuzz_passes(data: bytes) -> None:
+    """IR text that is legal stays legal through every pass."""
+    module = parse_module(data.decode("utf-8", "surrogateescape"))
+    verify(module)
+    for level, squash in ((1, 0), (2, 0), (2, 1), (0, 2), (2, 3)):
+        emit(pipeline(level, squash=squash, observers=(verify_each(),)).run(module))
+
+
+def fuzz_decompile(data: bytes) -> None:
+    """A definition from anyone comes out as a Dockerfile that parses."""
+    definition = Definition.parse(data)
+    text_ = checked(decompile(definition, platform=AMD64), definition, AMD64)
+    for diagnostic in parse(Source.from_text(text_)).diagnostics:
+        raise AssertionError(diagnostic.message)
+
+
+def fuzz_history(data: bytes) -> None:
+    """So does any JSON that could be an image config."""
+    try:
+        image = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    parse(Source.from_text(decompile_history(image)))
 
 
 def fuzz_ignore(data: bytes) -> None:
@@ -147,6 +200,10 @@ def _answer_seeds() -> list[bytes]:
     return [known.dump().encode()]
 
 
+def _image_seeds() -> list[bytes]:
+    return [c.image_json for c in _definitions()]  # type: ignore[attr-defined]
+
+
 IGNORE_SEEDS = [b"*\n!src/**\n# comment\n  a/../b \n[a-z]?.o\n/abs/\n\\!x\n", b"**/node_modules\n!**/*.md\n*.[!a]\n[\n"]
 
 #: Name: what is run, and what makes the inputs to begin with.
@@ -157,6 +214,9 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
     "format": (fuzz_format, seeds),
     "llb": (fuzz_llb, _llb_seeds),
     "ir": (fuzz_ir, _ir_seeds),
+    "passes": (fuzz_passes, _ir_seeds),
+    "decompile": (fuzz_decompile, _llb_seeds),
+    "history": (fuzz_history, _image_seeds),
     "ignore": (fuzz_ignore, lambda: IGNORE_SEEDS),
     "answers": (fuzz_answers, _answer_seeds),
 }
