@@ -21,6 +21,7 @@ from dockc.compiler.decompile_text import (
     reads_back,
     word,
 )
+from dockc.grammar.gostr import runes
 
 _NOP = re.compile(r"^/bin/sh -c #\(nop\)\s+")
 _ARGS = re.compile(r"^\|(\d+) ")
@@ -47,7 +48,7 @@ def decompile_history(image: Mapping[str, object], base: str = "scratch") -> str
         if isinstance(entry, Mapping):
             reader.entry(str(entry.get("created_by") or ""), bool(entry.get("empty_layer")))
     known = {f"env:{k}": v for k, v in reader.env.items()} | {"workdir": reader.workdir, "user": reader.user}
-    return "".join(f"{line}\n" for line in [*reader.lines, *config_lines(config, known)])
+    return runes("".join(f"{line}\n" for line in [*reader.lines, *config_lines(config, known)]))  # JSON may hold half a pair of surrogates
 
 
 class _Reader:
