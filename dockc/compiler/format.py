@@ -4,7 +4,8 @@ The style:
 
 - keywords and `AS` in upper case; no indentation before them
 - one space between keyword, flags and arguments
-- where an instruction was broken into lines between flags or arguments it stays broken there, indented by four spaces
+- where an instruction was broken into lines between flags or arguments it stays broken there, indented by four spaces, or like the shell
+  command that follows where that has lines of its own: their indentation is part of what is built
 - exec forms as `["a", "b"]`
 - no trailing space, no empty lines inside continued instructions
 - at most one empty line elsewhere, and one before each stage
@@ -104,6 +105,7 @@ class _Layout:
         self.line = ""
         heredocs = node.heredocs
         self.head_end = heredocs[0].body.start if heredocs else node.span.end
+        self.indent = INDENT
 
     def text(self) -> str:
         """The instruction, heredocs included, with a line end."""
@@ -116,6 +118,8 @@ class _Layout:
             return self._verbatim()
         self.line = command.keyword.value.upper()
         at = span(command.keyword.start, command.keyword.end).end
+        if command.form not in {"words", "assignments", "json"}:
+            self.indent = self._margin(span(command.flags[-1].token.start, command.flags[-1].token.end).end if command.flags else at)
         for flag in command.flags:
             place = span(flag.token.start, flag.token.end)
             at = self._token(at, place.start, place.end)
@@ -127,6 +131,15 @@ class _Layout:
         self.lines.append(self.line.rstrip())
         head = "\n".join(self.lines) + "\n"
         return head + self.source[self.head_end : self.node.span.end] if self.node.heredocs else head
+
+    def _margin(self, at: int) -> str:
+        """The indentation of a shell command's own lines after its first, which begins somewhere behind `at`."""
+        lines = self.source[at : self.head_end].split("\n")
+        written = [line for line in lines if line.strip() and not (line is not lines[0] and line.lstrip().startswith("#"))]
+        if lines[0].strip() in {"", self.escape}:
+            written = written[1:] if lines[0].strip() else written
+        margins = [line[: len(line) - len(line.lstrip(" \t"))] for line in written[1:]]
+        return min(margins, key=len, default="") or INDENT
 
     def _odd(self, command: Command) -> bool:
         """Whether something stands between the tokens that is neither space, continuation nor comment (`--`, say)."""
@@ -160,8 +173,8 @@ class _Layout:
             return
         self.lines.append(f"{self.line.rstrip()} {self.escape}")
         inner = [piece.strip() for piece in gap.split("\n")[1:-1]]
-        self.lines += [INDENT + _comment(piece) for piece in inner if piece.startswith("#")]
-        self.line = INDENT
+        self.lines += [self.indent + _comment(piece) for piece in inner if piece.startswith("#")]
+        self.line = self.indent
 
     def _words(self, command: Command, at: int) -> int:
         span = self.node.logical.span
@@ -208,12 +221,12 @@ class _Layout:
             if not stripped:
                 continue
             if stripped.startswith("#"):
-                lead = piece[: len(piece) - len(piece.lstrip())] if begun else INDENT
+                lead = piece[: len(piece) - len(piece.lstrip())] if begun else self.indent
                 self.lines.append(lead + _comment(piece))
             elif begun:
                 self.lines.append(self._physical(piece))
             else:
-                self.lines.append(INDENT + self._physical(piece.lstrip(" \t")))
+                self.lines.append(self.indent + self._physical(piece.lstrip(" \t")))
                 begun = True
         self.line = self.lines.pop()
 

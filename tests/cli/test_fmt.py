@@ -69,3 +69,20 @@ def test_a_failed_write_leaves_the_file_and_nothing_else(tmp_path: Path, monkeyp
         write_text(path, "FROM b\n")
     assert path.read_text() == "FROM a\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        # Lines of the command keep their indentation, which is part of it; flags and its first line follow.
+        ("RUN --mount=a=b \\\n      --network=none \\\n # c\n    one && \\\n  two\n", "RUN --mount=a=b \\\n  --network=none \\\n  # c\n  one && \\\n  two\n"),
+        ("RUN --network=none \\\n\n\tone; \\\n\ttwo\n", "RUN --network=none \\\n\tone; \\\n\ttwo\n"),
+        ("RUN --network=none \\\n one\n", "RUN --network=none \\\n    one\n"),
+        ("RUN \\\n   one && \\\n  two\n", "RUN \\\n  one && \\\n  two\n"),
+        ("RUN one && \\\n  two\n", "RUN one && \\\n  two\n"),
+        ("copy --from=x \\\n  a \\\n b\n", "COPY --from=x \\\n    a \\\n    b\n"),
+    ],
+)
+def test_indentation(before: str, after: str) -> None:
+    assert format_text(f"FROM a\n{before}", "Dockerfile") == f"FROM a\n{after}"
+    assert format_text(f"FROM a\n{after}", "Dockerfile") == f"FROM a\n{after}"
