@@ -442,8 +442,11 @@ def compile_all(
         DockcError: the file is wrong, or something cannot be answered.
     """
     from dockc.compiler.compile import compile_asking
+    from dockc.compiler.options import misspelled
     from dockc.compiler.resolve import Unanswered
 
+    for key, meant in misspelled(request.attrs):
+        log(f"warning: the frontend has no option {key} (did you mean {meant}?)\n")
     if not _is_usual(request):
         _pipeline(request, log)  # what is wrong with the names of passes is said before anybody is asked
     answers = initial_answers(request)

@@ -14,6 +14,7 @@ from dockc.compiler.csvline import CsvError, fields
 from dockc.compiler.ir.module import Resources
 from dockc.compiler.ir.ops import NET_HOST, NET_NONE, NET_SANDBOX
 from dockc.compiler.numbers import NumberError, parse_bool, parse_int, parse_uint
+from dockc.compiler.suggest import nearest
 from dockc.errors import CompileError
 from dockc.grammar.gostr import fold, lower
 from dockc.lean import Record
@@ -223,6 +224,29 @@ class CompileOptions(Record):
             local_sessions=_with_prefix(attrs, "local-sessionid:"),
             caps=caps,
         )
+
+
+_NAMES = (
+    "target", "platform", "image-resolve-mode", "add-hosts", "shm-size", "ulimit", "force-network-mode", "multi-platform", "no-cache",
+    "hostname", "cgroup-parent", "filename", "context", "contextkey", "contextsubdir", "dockerfilekey", "memory", "memswap", "cpushares",
+    "cpuperiod", "cpuquota", "cpusetcpus", "cpusetmems", "source", "cmdline", "cache-from", "cache-imports", "cache-to", "requestid",
+    "override-copy-image", "frontend.caps",
+)  # fmt: skip
+_PREFIXES = ("build-arg", "label", "context", "attest", "sharedkey", "local-sessionid", "vcs", "input-metadata")
+
+
+def misspelled(attrs: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Options that the frontend does not know, with the known one that is near. (Unknown ones alone are no error: frontends differ.)"""
+    found = []
+    for key in attrs:
+        prefix, colon, rest = key.partition(":")
+        if colon:
+            near = "" if prefix in _PREFIXES else nearest(prefix, _PREFIXES)
+            if near:
+                found.append((key, f"{near}:{rest}"))
+        elif key not in _NAMES and (near := nearest(key, _NAMES)):
+            found.append((key, near))
+    return found
 
 
 def _with_prefix(attrs: Mapping[str, str], prefix: str) -> Mapping[str, str]:

@@ -44,6 +44,14 @@ def test_what_is_wrong_with_words_is_said_before_anything_is_asked(cli, folder) 
     assert "unknown pass squish" in cli("compile", "--passes=squish", status=2).stderr
 
 
+def test_misspelled_options_are_named(cli, two_stages) -> None:
+    ended = cli("compile", PLATFORM, "--opt=traget=files", "--opt=buildarg:X=1", "--opt=mine:own=1", "--opt=whatever=2", "--opt=build-arg:Y=1")
+    assert [line for line in ended.stderr.splitlines() if line.startswith("warning: the frontend")] == [
+        "warning: the frontend has no option traget (did you mean target?)",
+        "warning: the frontend has no option buildarg:X (did you mean build-arg:X?)",
+    ]
+
+
 def test_optimised_ir_is_the_same_when_optimised_again(cli, two_stages) -> None:
     once = cli("opt", "-O2", stdin=cli("compile", PLATFORM, "--emit=ir").stdout).stdout
     assert cli("opt", "-O2", stdin=once).stdout == once
