@@ -107,7 +107,26 @@ def rule_pages() -> dict[str, str]:
     return pages | {"docs/reference/rules/index.md": HEADER + index(rules)}
 
 
-GENERATORS: list[Callable[[], dict[str, str]]] = [cli_page, instruction_pages, pass_pages, rule_pages]
+def error_page() -> dict[str, str]:
+    """docs/reference/errors.md: an example of each kind of error, as the tests in tests/compiler/blame hold it."""
+    import re
+
+    examples: dict[str, str] = {}
+    for path in sorted((ROOT / "tests" / "golden" / "errors").glob("*/errors.txt")):
+        for shown in path.read_text(encoding="utf-8").split("\n\n"):
+            if match := re.match(r"error\[([a-z\-]+)\]", shown):
+                examples.setdefault(match[1], shown.rstrip())
+    out = [
+        "# Errors\n\n",
+        "What is wrong with a Dockerfile is shown with a code, the lines, carets under the exact words, and what to do. One run shows all\n",
+        "errors of a file: reading goes on at the next instruction, and lowering without the one that failed. The last line is always\n",
+        "`error: ` and the message of BuildKit's Dockerfile frontend for the first of them. `dockc lint` shows the same places.\n\n",
+    ]
+    out += [f"## {code}\n\n```text\n{examples[code]}\n```\n\n" for code in sorted(examples)]
+    return {"docs/reference/errors.md": HEADER + "".join(out).rstrip() + "\n"}
+
+
+GENERATORS: list[Callable[[], dict[str, str]]] = [cli_page, error_page, instruction_pages, pass_pages, rule_pages]
 
 
 def generate() -> dict[str, str]:
