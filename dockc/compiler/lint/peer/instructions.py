@@ -74,7 +74,9 @@ def _line(scanner: Scanner) -> ast.Word:
 
 def _onbuild(scanner: Scanner) -> Read:
     if scanner.at("#"):
-        raise Unreadable("comment as a trigger")
+        end = scanner.text.find("\n", scanner.pos)
+        scanner.pos = len(scanner.text) if end < 0 else end
+        return {"expression": ""}, ast.Onbuild
     return {"expression": "", "trigger": read_instruction(scanner)}, ast.Onbuild
 
 
@@ -173,7 +175,7 @@ def _flags(
         if flag.name in found and flag.name not in many:
             raise Unreadable("flag given twice")
         found[flag.name] = flag
-        if not scanner.space():
+        if not scanner.separated():
             break
     return found
 
@@ -370,17 +372,21 @@ def _expose(scanner: Scanner) -> Read:
     ports: list[ast.Word] = []
     while True:
         start = scanner.pos
-        text = scanner.maybe_until("")
+        found = _NUMBERS.match(scanner.text, start)
+        if found is not None:  # a continuation is no part of it, as it is of a variable
+            scanner.pos = found.end()
+        text = found[0] if found is not None else scanner.maybe_until("")
         if text is None:
             break
         if _RANGE.fullmatch(text) is None:
             raise Unreadable("port")
         ports.append(scanner.word(text, start))
-        if not scanner.space():
+        if not scanner.separated():
             break
     return {"ports": tuple(ports)}, ast.Expose
 
 
+_NUMBERS = pattern(r"[^\s$\\`]+(?![^\s\\`])")
 _RANGE = pattern(r"(?:\d+|\$[^-/]+)-(?:\d+|\$[^-/]+)(?:/(?:tcp|udp))?|\$[^$]+|\d+(?:/(?:tcp|udp))?", 2)
 
 
@@ -399,7 +405,7 @@ def _pairs(kind: type[ast.Env | ast.Label]) -> Callable[[Scanner], Read]:
                 break
             else:
                 raise Unreadable("pair")
-            if not scanner.space():
+            if not scanner.separated():
                 break
         return {"pairs": tuple(pairs)}, kind
 

@@ -112,6 +112,13 @@ class Scanner:
         if not self.space():
             raise Unreadable("space")
 
+    def separated(self) -> bool:
+        """Go past blanks, if they are there; continuations alone separate nothing."""
+        before = self.pos
+        if not self.space() and self.pos != before:
+            raise Unreadable("space")
+        return self.pos != before
+
     def followed(self, text: str) -> bool:
         """Go past blanks, if they are there and this text comes behind them."""
         before = self.pos
