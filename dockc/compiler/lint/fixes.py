@@ -174,11 +174,12 @@ def proven(before: Front, after: Front, changes: Iterable[str] = ("",)) -> bool:
     if not names <= CHANGES.keys():
         return False
     platforms = [PLATFORM, _OTHER] if "--platform" in before.source.text.lower() else [PLATFORM]
+    known = _Known()
     for platform in map(parse, platforms):
         for index in range(len(one.stages)):
-            first, second = _product(before, index, platform), _product(after, index, platform)
+            first, second = (_product(front, index, platform, known) for front in (before, after))
             if isinstance(first, str) and isinstance(second, str) and (wanted := _demanded(one)):
-                first, second = _product(before, index, platform, wanted), _product(after, index, platform, wanted)
+                first, second = (_product(front, index, platform, known, wanted) for front in (before, after))
             if isinstance(first, str) or isinstance(second, str):
                 return False
             if not _alike(first, second, names):
@@ -191,16 +192,27 @@ class _Product:
     """What one stage compiles to.
 
     Attributes:
-        ops: in order, inputs as positions.
+        marshalled: operations in order, with their digests.
         config: the image config without its history.
         history: of the image config.
         digests: of the operations.
     """
 
-    ops: tuple[llb.Op, ...]
+    marshalled: tuple[tuple[str, bytes], ...]
     config: dict[str, Any]
     history: list[dict[str, Any]]
     digests: tuple[str, ...]
+
+    def ops(self) -> tuple[llb.Op, ...]:
+        """The operations, inputs as positions."""
+        return _positional(self.marshalled)
+
+
+class _Known:
+    """Mutable state: the made-up answers to what earlier compilations of one proof asked."""
+
+    def __init__(self) -> None:
+        self.answers = Answers()
 
 
 def _targeted(front: Front, index: int) -> tuple[Front, str]:
@@ -223,23 +235,22 @@ def _demanded(dockerfile: Dockerfile) -> dict[str, str]:
     return {name: next((value for end, value in known.items() if name.lower().endswith(end)), "any") for name in names}
 
 
-def _product(front: Front, index: int, platform: Platform, build_args: Mapping[str, str] = MappingProxyType({})) -> _Product | str:
+def _product(front: Front, index: int, platform: Platform, known: _Known, build_args: Mapping[str, str] = MappingProxyType({})) -> _Product | str:
     """What a stage compiles to with made-up base images, or why it does not."""
     front, target = _targeted(front, index)
     options = CompileOptions(target=target, build_platforms=(normalize(platform),), build_args=build_args)
-    answers = Answers()
     for _ in range(_QUESTIONS):
         try:
-            compiled = compile(front, options, answers)
+            compiled = compile(front, options, known.answers)
             definition = compiled.definition
         except Unanswered as error:
-            answers = answers.merged(made_up(error.requests))
+            known.answers = known.answers.merged(made_up(error.requests))
         except CompileError as error:
             return error.message
         else:
             config = json.loads(compiled.image_json)
             history = config.pop("history", None) or []
-            return _Product(_positional(definition.ops), config, history, definition.digests)
+            return _Product(tuple(definition.ops), config, history, definition.digests)
     return "too many questions"
 
 
@@ -259,9 +270,9 @@ def _alike(one: _Product, two: _Product, names: set[str]) -> bool:
     if one.config != two.config:
         return False
     if one.digests != two.digests:
-        if len(one.ops) != len(two.ops):
+        if len(one.marshalled) != len(two.marshalled):
             return False
-        for left, right in zip(one.ops, two.ops, strict=True):
+        for left, right in zip(one.ops(), two.ops(), strict=True):
             if left != right and not any(CHANGES[name].ops(left, right) for name in names):
                 return False
     return one.history == two.history or any(CHANGES[name].history(one.history, two.history) for name in names)
