@@ -12,6 +12,9 @@ from dockc.compiler.numbers import NumberError, parse_bool
 from dockc.errors import CompileError
 from dockc.oci.gotext import quote
 
+#: The lines of what stands nowhere in the file.
+NOWHERE = (0, -1)
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -228,12 +231,12 @@ class Linter:
         return self
 
     def report(self, name: str, message: str, lines: tuple[int, int]) -> None:
-        """Note a finding for all lines from the first to the last of `lines`; (0, 0) is no place at all."""
+        """Note a finding for all lines from the first to the last of `lines`; none for `NOWHERE`."""
         rule = RULES[name]
         if self.warnings is None or not self.config.allows(rule):
             return
         self.called.append(name)
-        self.warnings.append(Warning(rule, message, line_list(lines) if lines[0] else ()))
+        self.warnings.append(Warning(rule, message, line_list(lines)))
 
     def error(self) -> CompileError | None:
         """The error of a configuration with `error=true` once something was found, else None."""
@@ -243,7 +246,9 @@ class Linter:
 
 
 def line_list(lines: tuple[int, int]) -> tuple[int, ...]:
-    """Every line of a range; a range that runs backwards is its first line."""
+    """Every line of a range; a range that runs backwards is its first line, and `NOWHERE` has none."""
+    if lines == NOWHERE:
+        return ()
     first, last = lines
     return tuple(range(first, last + 1)) if last > first else (first,)
 

@@ -21,8 +21,12 @@ if TYPE_CHECKING:
     _Chain = tuple["_Chain", "History"] | None
 
 HISTORY_COMMENT = "buildkit.dockerfile.v0"
-# In the place of a time that has no RFC 3339 form.
-NO_SUCH_TIME = "-"
+# In the place of times that have no RFC 3339 form, and why that is.
+NO_SUCH_YEAR, NO_SUCH_ZONE = "-", "+"
+_NO_SUCH_TIMES = {
+    NO_SUCH_YEAR: "year outside of range [0,9999]",
+    NO_SUCH_ZONE: "timezone hour outside of range [0,23]",
+}
 
 
 class History:
@@ -252,11 +256,12 @@ class ImageConfig:
         Raises:
             CompileError: a step was made at a time that an image config cannot hold.
         """
-        if any(entry.created == NO_SUCH_TIME for entry in self.history):
-            raise CompileError(
-                "failed to marshal image config: json: error calling MarshalJSON for type *time.Time: "
-                "Time.MarshalJSON: year outside of range [0,9999]"
-            )
+        for entry in self.history:
+            if entry.created in _NO_SUCH_TIMES:
+                raise CompileError(
+                    "failed to marshal image config: json: error calling MarshalJSON for type *time.Time: "
+                    f"Time.MarshalJSON: {_NO_SUCH_TIMES[entry.created]}"
+                )
 
     def to_json(self) -> dict[str, Any]:
         """The JSON document, fields in their order."""

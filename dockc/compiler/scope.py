@@ -6,6 +6,7 @@ in which a process gets its variables.
 
 from __future__ import annotations
 
+from dockc.compiler.checks import NOWHERE
 from dockc.compiler.suggest import nearest
 from dockc.errors import CompileError
 from dockc.grammar.word import Lex, WordError
@@ -115,10 +116,10 @@ def located(error: CompileError, lines: tuple[int, int]) -> CompileError:
 
 
 def ranges(lines: tuple[int, int]) -> tuple[tuple[int, int], ...]:
-    """Each line from the first to the last as a range of its own; (0, 0) is no place at all."""
-    first, last = lines
-    if not first:
+    """Each line from the first to the last as a range of its own; none for `NOWHERE`."""
+    if lines == NOWHERE:
         return ()
+    first, last = lines
     return tuple((line, line) for line in range(first, max(first, last) + 1))
 
 

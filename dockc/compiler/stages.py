@@ -60,9 +60,10 @@ class StageState:
         shown_name: what progress names show, `stage-0` for a stage without a name, "" for the only stage.
         description: doc comment of the stage.
         base_name: the base, variables expanded; later the full reference.
-        lines: lines of FROM, or of the instruction that reads an image; (0, 0) where the reference has none.
+        lines: lines of FROM, or of the instruction that reads an image; `NOWHERE` where the reference has none.
         instructions: as written; none for an image.
         registered: False for an image that is read without FROM.
+        lineage: for such an image, the names by which triggers of one image led to the next, its own last.
         platform: the platform it is for, None until known.
         named_context: the named context that takes the stage's place, or None.
         base: the stage it is built on, or None.
@@ -98,6 +99,7 @@ class StageState:
         "ignore_cache",
         "image",
         "instructions",
+        "lineage",
         "lines",
         "name",
         "named_context",
@@ -130,6 +132,7 @@ class StageState:
         self.lines = lines
         self.instructions: tuple[Instruction, ...] = stage.instructions if stage else ()
         self.registered = stage is not None
+        self.lineage: tuple[str, ...] = ()
         self.platform: Platform | None = None
         self.named_context: NamedContext | None = None
         self.base: StageState | None = None

@@ -24,8 +24,8 @@ from dockc.grammar.cst import (
 from dockc.grammar.diagnostic import Diagnostic
 from dockc.grammar.forms import EMPTY, Form
 from dockc.grammar.gostr import SPACES, lower
-from dockc.grammar.scanner import Blank, Comment, Problem, Scanner
-from dockc.grammar.source import Source, Span
+from dockc.grammar.scanner import MAX_LINE, Blank, Comment, Problem, Scanner
+from dockc.grammar.source import Source, Span, decode, encode
 from dockc.grammar.word import WordError
 from dockc.lean import NamedTuple
 
@@ -121,6 +121,8 @@ class _Reader:
         if not self.any_instruction:
             # The reference looks for instructions first, and finds none.
             problem = problem._replace(code="no-instructions", message="file with no instructions")
+        elif problem.line > scanner.line and (fault := self.cut_fault(problem)):
+            problem = problem._replace(code=fault.code, message=fault.message)
         self.problem(problem)
         span = scanner.skip_long_line()
         text = self.source.slice(span).rstrip("\r\n")
@@ -130,6 +132,21 @@ class _Reader:
         logical = Logical(text, (0,), (span.start,), line, line)
         self.items.append(InstructionNode(span, logical, (command,), (), tuple(self.comments), (line, line)))
         self.comments = []
+
+    def cut_fault(self, problem: Problem) -> Fault | None:
+        """What is wrong with the part of a long line that the reference reads when the line before it is continued."""
+        escape = self.scanner.escape
+        text = decode(encode(self.source.slice(problem.span))[:MAX_LINE]).strip(SPACES)
+        if text.startswith("#"):
+            return None
+        commands = _commands(text.removesuffix(escape), escape)
+        fault = next((c.fault for c in reversed(commands) if c.fault is not None), None)
+        if fault is None and "<<" in text and _may_have_heredocs(commands):
+            from dockc.grammar.heredoc import openers
+
+            if openers(text):
+                return Fault("unterminated-heredoc", "unterminated heredoc", 0, len(text))
+        return fault
 
     def comment(self, item: Comment) -> None:
         if item.problem is not None:

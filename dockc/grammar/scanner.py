@@ -149,6 +149,9 @@ class Scanner:
         while more:
             line = self._next()
             if line is None:
+                if self.too_long is not None:
+                    # The reference gives up reading once it comes here again, and takes what fits for a line till then.
+                    self.too_long = self.too_long._replace(line=self.line + 1)
                 break
             start, raw = line
             content = raw.rstrip("\r\n")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dockc.compiler.compile import compile_asking
+from dockc.compiler.compile import compile_asking, lint, read
 from dockc.compiler.ir.ops import (
     NET_HOST,
     NET_NONE,
@@ -22,7 +22,7 @@ from dockc.compiler.ir.ops import (
     SourceOp,
 )
 from dockc.compiler.options import CompileOptions
-from dockc.compiler.resolve import ImageAnswer, ImageRequest
+from dockc.compiler.resolve import Answers, GitAnswer, GitRequest, ImageAnswer, ImageRequest, Request, Unanswered
 from dockc.errors import CompileError
 from dockc.grammar.source import Source
 from dockc.llb import caps
@@ -544,7 +544,7 @@ def test_processes_carry_settings_of_their_stage(build: Build) -> None:
     assert op.proxy is not None and op.proxy.http_proxy == "p"
 
 
-def test_a_finding_about_an_image_that_is_only_mounted_has_no_place_in_the_file(build: Build) -> None:
+def test_a_finding_about_an_image_that_is_only_mounted_has_no_place_in_the_file() -> None:
     class Foreign(World):
         def image(self, request: ImageRequest) -> ImageAnswer:
             return super().image(ImageRequest(request.ref, platforms.parse("linux/s390x")))
@@ -557,3 +557,49 @@ def test_a_finding_about_an_image_that_is_only_mounted_has_no_place_in_the_file(
 
 def test_names_in_capitals_keep_letters_without_a_single_capital(build: Build) -> None:
     assert build.names("FROM scratch\nRUN\t\u00df\u0131 x\n")[-1] == "[1/1] RUN\t\u00dfI x"
+
+
+@pytest.mark.parametrize(
+    ("triggers", "message"),
+    [
+        ({"im": ["COPY --from=im a b"]}, "ONBUILD triggers of image im lead back to it"),
+        ({"im": ["COPY --from=x a /m"], "x": ["COPY --from=im a b"]}, "lead back to it"),
+        (
+            {f"{'i' * n}m": [f"COPY --from={'i' * (n + 1)}m a b"] * 2 for n in range(1, 20)},
+            "ONBUILD triggers lead to more than 1000 further images",
+        ),
+    ],
+)
+def test_triggers_without_end_are_refused(build: Build, triggers: dict[str, list[str]], message: str) -> None:
+    images = {f"docker.io/library/{name}:latest": {"OnBuild": each} for name, each in triggers.items()}
+    error = build.error("FROM scratch\n\nFROM im\n", images=images)
+    assert message in error.message
+    assert error.locations == (((3, 3),),)
+
+
+def test_triggers_of_a_mounted_image_are_found_at_line_zero() -> None:
+    images = {"docker.io/library/im:latest": {"OnBuild": ["ENV a b"]}}
+    front = read(Source.from_text("FROM scratch\nRUN --mount=from=im,target=/m x\n"))
+    options = CompileOptions.from_attrs({}, host_platform=HOST, build_platforms=(HOST,))
+    world, answers = World(images), Answers()
+    while True:
+        try:
+            found = lint(front, options, answers)
+            break
+        except Unanswered as error:
+            answers = answers.merged(world(error.requests))
+    assert [(each.rule, each.lines) for each in found.warnings] == [("LegacyKeyValueFormat", (0,))]
+
+
+def test_an_epoch_in_a_zone_that_no_image_can_name() -> None:
+    class Far(World):
+        def answer(self, request: Request) -> Answers:
+            if isinstance(request, GitRequest):
+                commit = b"tree " + b"4" * 40 + b"\nauthor A <a@x> 1 +0000\ncommitter B <b@x> 1 +2500\n\n"
+                return Answers(git={request.identifier: GitAnswer(commit_object=commit)})
+            return super().answer(request)
+
+    attrs = {"context": "https://h/r.git", "build-arg:SOURCE_DATE_EPOCH": "context"}
+    options = CompileOptions.from_attrs(attrs, host_platform=HOST, build_platforms=(HOST,))
+    with pytest.raises(CompileError, match=r"timezone hour outside of range \[0,23\]"):
+        compile_asking(Source.from_text("FROM scratch\nUSER a\n"), options, Far())

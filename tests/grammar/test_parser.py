@@ -210,3 +210,18 @@ def test_every_kind_of_node(keyword: str) -> None:
     assert [c.values for c in broken.commands] == [c.values for c in found.commands]
     assert [[f.text for f in c.flags] for c in broken.commands] == [[f.text for f in c.flags] for c in found.commands]
     assert broken.lines == (1, 1 + 2 * text.count(" "))
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "line"),
+    [
+        ("FROM a\n{}", "dockerfile line greater than max allowed size of 65535", 1),
+        ("FROM a\nRUN b \\\n{}", "dockerfile line greater than max allowed size of 65535", 3),
+        ("FROM a\nRUN b \\\nENV {}", "ENV must have two arguments", 3),
+        ("FROM a\nRUN b \\\n# {}", "dockerfile line greater than max allowed size of 65535", 3),
+        ("FROM a\nRUN b \\\nRUN <<E {}", "unterminated heredoc", 3),
+    ],
+)
+def test_a_long_line_after_a_continuation_is_read_as_far_as_it_fits(text: str, message: str, line: int) -> None:
+    first = parse(Source.from_text(text.format("x" * 70000))).diagnostics[0]
+    assert (first.message, first.lines) == (message, (line, line))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dockc.compiler.image import NO_SUCH_TIME, ImageConfig
+from dockc.compiler.image import NO_SUCH_YEAR, NO_SUCH_ZONE, ImageConfig
 from dockc.compiler.ir.module import Location, OpMeta, SourceMap
 from dockc.compiler.resolve import ContextRequest, Unanswered
 from dockc.compiler.scope import ranges
@@ -32,6 +32,7 @@ EPOCH = "SOURCE_DATE_EPOCH"
 DOCKERFILE_LANGUAGE = "Dockerfile"
 _FIRST_SECOND = -62167219200
 _LAST_SECOND = 253402300799
+_DAY = 24 * 60  # minutes
 
 
 class Observer:
@@ -62,6 +63,7 @@ class Lowering:
         ignore: patterns of .dockerignore, or None.
         invalid: operations that cannot be written out, and why; an error only if something needs them.
         groups: number of progress groups so far.
+        trigger_images: number of images that triggers of other images read.
         observer: is told of every step, or None.
     """
 
@@ -97,6 +99,7 @@ class Lowering:
         self.pending: list[tuple[Hole, StageState, LocalSource]] = []
         self.invalid: dict[Op, str] = {}
         self.groups = 0
+        self.trigger_images = 0
         self.observer: Observer | None = None
         self._wanted: list[Request] = []
         self._images: dict[bytes, ImageConfig] = {}
@@ -111,8 +114,12 @@ class Lowering:
         self.epoch = epoch
         self._created = ""
         if epoch is not None:
-            fits = _FIRST_SECOND <= epoch.seconds <= _LAST_SECOND
-            self._created = str(epoch) if fits else NO_SUCH_TIME
+            if not _FIRST_SECOND <= epoch.seconds + epoch.offset * 60 <= _LAST_SECOND:
+                self._created = NO_SUCH_YEAR
+            elif abs(epoch.offset) >= _DAY:
+                self._created = NO_SUCH_ZONE
+            else:
+                self._created = str(epoch)
 
     @property
     def timestamp(self) -> int:

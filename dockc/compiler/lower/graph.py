@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dockc.compiler.ast import Add, Copy, Onbuild, Run, Workdir
 from dockc.compiler.build_ast import parse_trigger
+from dockc.compiler.checks import NOWHERE
 from dockc.compiler.lower import contexts
 from dockc.compiler.lower.bases import resolve
 from dockc.compiler.mounts import parse_mount
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     Lines = tuple[int, int]
 
 _COUNTED = (Add, Copy, Run, Workdir)
+
+_TRIGGER_IMAGES = 1000
 
 
 # --- the table of stages ------------------------------------------------------------------------------
@@ -222,7 +225,7 @@ def _copy_source(state: Lowering, name: str, lines: Lines) -> StageState:
 
 def _mount_source(state: Lowering, name: str) -> StageState:
     name = name or SCRATCH
-    return state.table.by_name(name) or StageState(name, (0, 0))
+    return state.table.by_name(name) or StageState(name, NOWHERE)
 
 
 # --- bases and triggers -------------------------------------------------------------------------------
@@ -249,6 +252,23 @@ def resolve_stages(state: Lowering, target: StageState) -> set[StageState]:
             return needed
 
 
+def _follow(state: Lowering, stage: StageState, step: Step) -> None:
+    """Refuse images whose triggers lead back to them, or to ever more images: the reference never comes to an end there.
+
+    Raises:
+        CompileError: such an image.
+    """
+    for source in step.sources:
+        if source.registered or source.base_name == SCRATCH:
+            continue
+        if source.base_name in stage.lineage:
+            raise CompileError(f"ONBUILD triggers of image {source.base_name} lead back to it")
+        source.lineage = (*stage.lineage, source.base_name)
+        state.trigger_images += len(source.lineage) > 1
+        if state.trigger_images > _TRIGGER_IMAGES:
+            raise CompileError(f"ONBUILD triggers lead to more than {_TRIGGER_IMAGES} further images")
+
+
 def _read_triggers(state: Lowering, stage: StageState) -> bool:
     """Put the triggers of the base before the stage's own steps; whether they read other stages."""
     triggers = list(stage.image.on_build)
@@ -259,9 +279,12 @@ def _read_triggers(state: Lowering, stage: StageState) -> bool:
     if not triggers:
         return False
     steps: list[Step] = []
+    # The reference gives triggers of an image that is only mounted the line 0.
+    lines = (0, 0) if stage.lines == NOWHERE else stage.lines
     try:
         for text in triggers:
-            step = _step(state, parse_trigger(text), stage.lines, on_build=True)
+            step = _step(state, parse_trigger(text), lines, on_build=True)
+            _follow(state, stage, step)
             _add_step(state, stage, step, steps)
     except CompileError as error:
         error.locations = (ranges(stage.lines),)
