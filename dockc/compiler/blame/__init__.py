@@ -27,7 +27,8 @@ _MEANT = pattern(r" \(did you mean (\S+)\?\)$")
 _LISTS = pattern(r"options are|mounts are of type")
 #: The code of an error that no row knows.
 OTHER = "compile-error"
-_MOST = 20
+#: Errors shown of one file, and instructions lowered again to find those behind the first.
+_MOST, _WORK = 20, 20_000
 #: What may be wrong only since an ARG or ENV with an error of its own was left out.
 _FOLLOWING = frozenset({"unset-variable", "blank-base", "bad-image-name", "bad-platform", "bad-port", "blank-name"})
 
@@ -48,7 +49,8 @@ def diagnose_all(
     found: list[Diagnostic] = []
     lost_variables = False
     next_: CompileError | None = error
-    while next_ is not None and len(found) < _MOST:
+    size = len(_instructions(front.result.dockerfile)) if front.result.dockerfile is not None else 0
+    while next_ is not None and len(found) < _MOST and len(found) * size <= _WORK:
         diagnostic, instruction = _blamed(next_, front)
         if diagnostic is None or (lost_variables and diagnostic.code in _FOLLOWING):
             break

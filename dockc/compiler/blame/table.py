@@ -47,20 +47,23 @@ _QUOTE = "close the quote, or put the escape character before it"
 _OPTIONS = "options are type, from, source, target, readonly, readwrite, id, sharing, required, size, mode, uid, gid and env"
 _PORT = "write PORT, FIRST-LAST or either with /tcp or /udp; ports go from 0 to 65535"
 
+#: A word that cannot be expanded. No pattern begins with what may be anything: messages hold text of the file, and that may be long.
+_WORD = r'(?:failed to process arguments for platform : )?failed to process (".*"): '
+
 ROWS: tuple[Row, ...] = (
     # words
-    Row(r'(?:.*?: )?failed to process (".*"): (unsupported modifier .*)', "bad-substitution", expanded, _MODIFIERS),
-    Row(r'(?:.*?: )?failed to process (".*"): (syntax error: bad substitution)', "bad-substitution", expanded, _MODIFIERS),
-    Row(r'(?:.*?: )?failed to process (".*"): (syntax error: missing \'/\' .*)', "bad-substitution", expanded, "write ${{name/pattern/word}}"),
-    Row(r'(?:.*?: )?failed to process (".*"): (syntax error: missing .*)', "bad-substitution", expanded, "write ${{name}}; a literal $ is \\$"),
-    Row(r'(?:.*?: )?failed to process (".*"): (unexpected end of statement .*)', "unclosed-quote", expanded, _QUOTE),
+    Row(_WORD + r'(unsupported modifier .*)', "bad-substitution", expanded, _MODIFIERS),
+    Row(_WORD + r'(syntax error: bad substitution)', "bad-substitution", expanded, _MODIFIERS),
+    Row(_WORD + r'(syntax error: missing \'/\' .*)', "bad-substitution", expanded, "write ${{name/pattern/word}}"),
+    Row(_WORD + r'(syntax error: missing .*)', "bad-substitution", expanded, "write ${{name}}; a literal $ is \\$"),
+    Row(_WORD + r'(unexpected end of statement .*)', "unclosed-quote", expanded, _QUOTE),
     Row(
-        r'(?:.*?: )?failed to process (".*"): (\w+: (?:is )?not allowed to be .*)',
+        _WORD + r'(\w+: (?:is )?not allowed to be .*)',
         "unset-variable",
         expanded,
         "set it with ARG or ENV before this line, or with --build-arg",
     ),
-    Row(r'(?:.*?: )?failed to process (".*"): (.*)', "unset-variable", expanded, "set it with ARG or ENV before this line, or with --build-arg"),
+    Row(_WORD + r'(.*)', "unset-variable", expanded, "set it with ARG or ENV before this line, or with --build-arg"),
     # FROM
     Row(r"base name \((.*)\) should not be blank", "blank-base", base, "give the ARG a default before the first FROM, or set it with --build-arg"),
     Row(
@@ -128,7 +131,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row(r"secret mount should not have a (from)", "bad-mount", mount_of("type=secret", "from"), "a secret comes from --secret id=ID,src=FILE"),
     Row(r"secret mount should not define (sharing)", "bad-mount", mount_of("type=secret", "sharing"), "sharing= belongs to mounts of type cache"),
-    Row(r".*one of source, target required", "bad-mount", mount_of("type=secret"), "name the secret: type=secret,id=ID"),
+    Row(r"(?:invalid secret mount\. )?one of source, target required", "bad-mount", mount_of("type=secret"), "name the secret: type=secret,id=ID"),
     Row(r"both (source) and id can't be set", "bad-mount", mount_of("type=secret", "source", "src"), "keep id="),
     Row(r"invalid cache (sharing) set for .* mount", "bad-mount", mount_option, "sharing= belongs to mounts of type cache"),
     Row(r"ssh does not support (source)", "bad-mount", mount_of("type=ssh", "source", "src"), "name the agent with id="),

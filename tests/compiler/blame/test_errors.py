@@ -117,6 +117,20 @@ def test_errors_behind_a_lost_variable_are_not_made_up() -> None:
     assert [d.code for d in shown("FROM a\nARG P=${X:?}\nEXPOSE ${P:?}\n")] == ["unset-variable"]
 
 
+def test_a_long_file_is_not_read_again_and_again() -> None:
+    tries = 0
+
+    def counted(front: Front) -> CompileError | None:
+        nonlocal tries
+        tries += 1
+        return failure(front)
+
+    front = read(Source.from_text("FROM a\n" + "LABEL a=b\n" * 9000 + "EXPOSE x\n" * 10))
+    error = failure(front)
+    assert error is not None
+    assert len(diagnose_all(error, front, counted)) == tries == 3
+
+
 def test_the_last_line_stays_the_references() -> None:
     error = failure(read(Source.from_text("FROM a\nRUN --mount=type=cahce,target=/x b\n")))
     assert error is not None
