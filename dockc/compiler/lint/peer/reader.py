@@ -14,7 +14,7 @@ from dockc.lean import Record, pattern, replace
 
 _ESCAPE = pattern(r"[ \t\n\r]*#[ \t]*escape[ \t]*=[ \t]*(.)")
 _SYNTAX = pattern(r"[ \t\n\r]*#[ \t]*syntax[ \t]*=[ \t]*[^\n]")
-_DIRECTIVE = pattern(r"#[ \t]*(escape|syntax)[ \t]*=[ \t]*(?=[^\n])")
+_DIRECTIVE = pattern(r"#[ \t]*(escape|syntax)[ \t]*=[ \t]*(?!\Z)")
 _BREAKS = " \t\n\r"
 
 
@@ -82,10 +82,10 @@ class _File:
         start = scanner.pos
         if found := _DIRECTIVE.match(scanner.text, start):
             scanner.pos = found.end()
-            if found[1] == "syntax":
+            if found[1] == "syntax" and not scanner.at("\n"):
                 scanner.rest()
-            elif not scanner.at("\\"):
-                scanner.pos += 1
+            elif found[1] == "escape" and not scanner.at("\\"):
+                scanner.pos += 1  # whatever it is, even the end of the line
             else:
                 scanner.pos = start
         if scanner.pos == start:
