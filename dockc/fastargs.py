@@ -219,9 +219,11 @@ def run(argv: Sequence[str]) -> int | None:
         return None
     import gc
 
+    from dockc import patterncache
     from dockc.errors import DockcError
 
     gc.set_threshold(20_000, 20, 20)  # what a short command makes is nearly all of use to its end
+    patterns = patterncache.install(os.environ)
     try:
         return {"build": _build, "compile": _compile, "lint": _lint, "fmt": _format}[argv[0]](values)
     except KeyboardInterrupt:
@@ -234,6 +236,9 @@ def run(argv: Sequence[str]) -> int | None:
 
         sys.stderr.write(render_error(error))
         return error.exit_code
+    finally:
+        if patterns is not None:
+            patterns.save()
 
 
 def compile_request(values: Values) -> Any:

@@ -237,6 +237,10 @@ if not TYPE_CHECKING:
             return tuple(self)
 
 
+compiler: Callable[[str, int], re.Pattern[str]] = re.compile
+"""What compiles patterns; a command may put something in its place that remembers what it compiled."""
+
+
 class _Pattern:
     """A pattern that is compiled when one of its methods is first asked for."""
 
@@ -247,7 +251,7 @@ class _Pattern:
         self._flags = flags
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(re.compile(self._text, self._flags), name)
+        found = getattr(compiler(self._text, self._flags), name)
         setattr(self, name, found)
         return found
 

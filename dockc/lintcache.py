@@ -15,7 +15,7 @@ import os
 import sys
 import time
 
-from dockc import __version__
+from dockc import __version__, cachefiles
 from dockc.compiler.lint.finding import FileReport, Finding, Fix, Severity
 from dockc.grammar.diagnostic import Applicability, Edit
 from dockc.grammar.source import Source, Span
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from dockc.compiler.lint.options import LintOptions
 
 _FORMAT = "1"
-_DAY = 86_400.0
 #: An entry that nobody has asked for this long is removed.
-_KEPT = 30 * _DAY
-_DIGEST = 64
+_KEPT = 30 * cachefiles.DAY
 #: The rooms whose code decides what is found.
 _ROOMS = ("", "compiler", "grammar", "llb", "oci")
 
@@ -41,15 +39,8 @@ def opened(environ: Mapping[str, str]) -> Cache | None:
     """The user's cache; None where there is no place for one, or rules of third parties are installed."""
     from dockc.compiler.lint.announced import announced
 
-    base = environ.get("XDG_CACHE_HOME", "")
-    if not base.startswith("/"):
-        home = environ.get("HOME", "")
-        if not home.startswith("/"):
-            return None
-        base = f"{home}/.cache"
-    if announced(tuple(sys.path)):
-        return None
-    return Cache(f"{base}/dockc/lint")
+    folder = cachefiles.place(environ)
+    return None if folder is None or announced(tuple(sys.path)) else Cache(f"{folder}/lint")
 
 
 class Cache:
@@ -58,8 +49,7 @@ class Cache:
     def __init__(self, root: str) -> None:
         self._root = root
         self._code = f"{_FORMAT} {__version__} {sys.version} {_stamp()}"
-        self._written = 0
-        self._readable = _ours(root)
+        self._readable = cachefiles.ours(root)
         #: Unknown until something is to be written.
         self._writable: bool | None = None
         self._prints: dict[int, tuple[LintOptions, str | None]] = {}
@@ -67,11 +57,11 @@ class Cache:
     def look_up(self, source: Source, options: LintOptions) -> FileReport | None:
         """The report of a file as it was found before; None where it must be linted."""
         key = self._key(source, options) if self._readable else None
-        data = _read(f"{self._root}/{key[0]}") if key is not None else None
-        if key is None or data is None or data[:_DIGEST] != sha256(data[_DIGEST:]).encode():
+        data = cachefiles.read(f"{self._root}/{key[0]}") if key is not None else None
+        if key is None or data is None:
             return None
         try:
-            identity, found = marshal.loads(data[_DIGEST:])  # noqa: S302  our own file, and whole
+            identity, found = marshal.loads(data)  # noqa: S302  our own file, and whole
             if identity != key[1]:
                 return None
             return FileReport(path=source.name, source=source, findings=unpacked(found))
@@ -85,16 +75,7 @@ class Cache:
         key = self._key(report.source, options)
         if key is None or not self._prepared():
             return
-        body = marshal.dumps((key[1], packed(report.findings)))
-        self._written += 1
-        new = f"{self._root}/.{os.getpid()}-{self._written}"
-        try:
-            with open(new, "xb", opener=_private) as file:
-                file.write(sha256(body).encode() + body)
-            os.replace(new, f"{self._root}/{key[0]}")
-        except OSError:
-            self._writable = False
-            _remove(new)
+        self._writable = cachefiles.write(f"{self._root}/{key[0]}", marshal.dumps((key[1], packed(report.findings))))
 
     def _key(self, source: Source, options: LintOptions) -> tuple[str, str] | None:
         """Name of an entry, and what it must say it is of; None for options that cannot be told apart."""
@@ -110,7 +91,7 @@ class Cache:
     def _prepared(self) -> bool:
         """Whether the directory is there and ours; makes it, and now and then removes what nobody asks for any more."""
         if self._writable is None:
-            self._writable = self._readable = _made(self._root) and _ours(self._root)
+            self._writable = self._readable = cachefiles.made(self._root)
             if self._writable:
                 self._sweep()
         return self._writable
@@ -119,19 +100,19 @@ class Cache:
         stamp = f"{self._root}/.swept"
         now = time.time()
         try:
-            if os.stat(stamp).st_mtime > now - _DAY:
+            if os.stat(stamp).st_mtime > now - cachefiles.DAY:
                 return
         except OSError:
             pass
         try:
-            with open(stamp, "wb", opener=_private):
+            with open(stamp, "wb", opener=cachefiles.private):
                 os.utime(stamp)
             with os.scandir(self._root) as entries:
                 old = [e.path for e in entries if e.stat(follow_symlinks=False).st_mtime < now - _KEPT]
         except OSError:
             return
         for path in old:
-            _remove(path)
+            cachefiles.remove(path)
 
 
 # --- findings as plain values
@@ -227,60 +208,3 @@ def _stamp() -> str:
                 elif folder != top and entry.is_dir() and entry.name != "__pycache__":
                     folders.append(entry.path)
     return sha256(repr(sorted(found)).encode("utf-8", "surrogatepass"))
-
-
-# --- files
-
-
-def _ours(root: str) -> bool:
-    """Whether a directory is there, belongs to us, and nobody else may write into it."""
-    try:
-        status = os.stat(root)
-    except OSError:
-        return False
-    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
-
-
-def _made(root: str) -> bool:
-    """Make a directory, but not in another user's home: that would lock the user out of it."""
-    if os.path.isdir(root):
-        return True
-    above = root
-    while not os.path.exists(above):
-        above = os.path.dirname(above)
-    try:
-        if os.stat(above).st_uid != os.geteuid():
-            return False
-        os.makedirs(root, mode=0o700, exist_ok=True)
-    except OSError:
-        return False
-    return True
-
-
-def _read(path: str) -> bytes | None:
-    try:
-        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError:
-        return None
-    with open(number, "rb") as file:
-        status = os.fstat(number)
-        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            return None
-        try:
-            data = file.read()
-            if status.st_mtime < time.time() - _DAY:
-                os.utime(number)
-        except OSError:
-            return None
-        return data
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass

@@ -22,10 +22,11 @@ from dockc.compiler.decompile_text import (
     word,
 )
 from dockc.grammar.gostr import runes
+from dockc.lean import pattern
 
-_NOP = re.compile(r"^/bin/sh -c #\(nop\)\s+")
-_ARGS = re.compile(r"^\|(\d+) ")
-_HASHED = re.compile(r"\b(file|dir|multi):[0-9a-f]{8,}")
+_NOP = pattern(r"^/bin/sh -c #\(nop\)\s+")
+_ARGS = pattern(r"^\|(\d+) ")
+_HASHED = pattern(r"\b(file|dir|multi):[0-9a-f]{8,}")
 _COMMENT = "# buildkit"
 _FROM_CONFIG = frozenset(
     "CMD ENTRYPOINT LABEL EXPOSE VOLUME STOPSIGNAL HEALTHCHECK ONBUILD MAINTAINER".split()  # noqa: SIM905

@@ -6,8 +6,10 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-_PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=\-~^*?\[\]{}!;<>&|()#]+\Z")
-_UNSAFE_SHELL = re.compile(r"[\[\-<#]|.*(<<|\\$)", re.DOTALL)
+from dockc.lean import pattern
+
+_PLAIN = pattern(r"[A-Za-z0-9_./:@%+,=\-~^*?\[\]{}!;<>&|()#]+\Z")
+_UNSAFE_SHELL = pattern(r"[\[\-<#]|.*(<<|\\$)", re.DOTALL)
 DEFAULT_SHELL = ("/bin/sh", "-c")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from dockc import lean
 from dockc.grammar.gostr import NUMBER_LIKE
 from dockc.lean import NamedTuple
 
@@ -83,7 +84,7 @@ class Parser:
         pattern = "|".join(f"(?P<{n}>{p})" for n, p in self._patterns.items() if n in actions) or r"(?!)"
         match = self._shared.get(pattern)
         if match is None:
-            match = self._shared[pattern] = re.compile(pattern, self._flags).match
+            match = self._shared[pattern] = lean.compiler(pattern, self._flags).match
         self._lexers[state] = match
         return match
 
@@ -104,13 +105,13 @@ class Parser:
             if action is None:
                 if match is None:
                     match = (lexers[state] or self._lexer(state))(text, at)
-                    kind = END if match is None else str(match.lastgroup)
+                    kind = END if match is None else match.lastgroup or ""
                 action = states[state].get(kind)
                 if action is None:
                     return Failure(at, frozenset(n for n in states[state] if n in self._patterns))
                 if action >= 0 and match is not None:
                     end = match.end()
-                    handler(kind, match.group(), at, end)
+                    handler(kind, match[0], at, end)
                     at, match, state = end, None, action
                     stack.append(state)
                     continue

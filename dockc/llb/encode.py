@@ -62,7 +62,8 @@ def _text(tag: bytes, text: str) -> bytes:
     if not text:
         return b""
     data = text.encode()
-    return tag + varint(len(data)) + data
+    size = len(data)
+    return tag + (_SMALL[size] if size < 128 else varint(size)) + data
 
 
 def _bytes(tag: bytes, data: bytes) -> bytes:
@@ -74,13 +75,15 @@ def _texts(tag: bytes, texts: Iterable[str]) -> bytes:
     out = []
     for text in texts:
         data = text.encode()
-        out.append(tag + varint(len(data)) + data)
+        size = len(data)
+        out.append(tag + (_SMALL[size] if size < 128 else varint(size)) + data)
     return b"".join(out)
 
 
 def _message(tag: bytes, content: bytes) -> bytes:
     """A message that is present, even if it is empty."""
-    return tag + varint(len(content)) + content
+    size = len(content)
+    return tag + (_SMALL[size] if size < 128 else varint(size)) + content
 
 
 def _text_map(tag: bytes, pairs: Iterable[tuple[str, str]]) -> bytes:

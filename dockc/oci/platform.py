@@ -188,6 +188,7 @@ def format_short(platform: Platform) -> str:
     return _join(platform.os, platform)
 
 
+@functools.lru_cache(256)
 def format_all(platform: Platform) -> str:
     """The whole specifier, version and features included; "unknown" without an operating system."""
     if not platform.os:

@@ -17,6 +17,7 @@ from dockc.compiler.ir import ops as ir
 from dockc.compiler.scope import default_args
 from dockc.compiler.stages import SCRATCH
 from dockc.grammar.word import Lex, WordError
+from dockc.lean import pattern
 from dockc.llb import attrs as A  # noqa: N812
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from dockc.compiler.stages import StageState
 
 _IMAGES = ("docker-image://", "oci-layout://")
-_SHELL_VARIABLE = re.compile(r"\$(?:\{#?)?([A-Za-z_][A-Za-z0-9_]*)")
+_SHELL_VARIABLE = pattern(r"\$(?:\{#?)?([A-Za-z_][A-Za-z0-9_]*)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -549,8 +549,13 @@ class Builder:
         return self._interned.setdefault(_identity(op), value)
 
 
+_PLAIN = frozenset((str, int, bool, bytes, float))
+
+
 def _identity(thing: object) -> object:
     """What decides whether two fields are equal: hashable, with nodes and metadata taken apart."""
+    if thing is None or type(thing) in _PLAIN:
+        return thing
     if isinstance(thing, Value):
         return (thing.op, thing.index)
     if isinstance(thing, tuple):

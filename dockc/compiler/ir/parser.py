@@ -37,6 +37,7 @@ from dockc.compiler.ir.ops import (
     replaced,
 )
 from dockc.errors import CompileError
+from dockc.lean import pattern
 from dockc.llb.definition import LinuxResources
 from dockc.oci.platform import Platform
 
@@ -45,14 +46,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import NoReturn
 
-_TOKEN = re.compile(
+_TOKEN = pattern(
     r"""[ \t]+|(?P<comment>\#.*)|(?P<key>[A-Za-z][A-Za-z0-9_\-]*=)|(?P<text>"(?:[^"\\\n]|\\.)*")"""
     r"""|(?P<value>%[0-9]{1,9}(?:\.[0-9]{1,9})?)|(?P<file>@[0-9]{1,9})|(?P<mark>[{}=])|(?P<word>[A-Za-z0-9_./:+\-]+)"""
 )
-_UNESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|.)")
+_UNESCAPE = pattern(r"\\(u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|.)")
 _SIMPLE = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
-_NUMBER = re.compile(r"-?[0-9]{1,20}\Z")
-_RANGE = re.compile(r"([0-9]{1,9}):([0-9]{1,9})-([0-9]{1,9}):([0-9]{1,9})\Z")
+_NUMBER = pattern(r"-?[0-9]{1,20}\Z")
+_RANGE = pattern(r"([0-9]{1,9}):([0-9]{1,9})-([0-9]{1,9}):([0-9]{1,9})\Z")
 
 
 def parse_module(text: str) -> Module:

@@ -47,6 +47,7 @@ from dockc.compiler.ir.ops import (
     Symlink,
     Value,
 )
+from dockc.lean import pattern
 from dockc.oci.platform import Platform
 
 TYPE_CHECKING = False
@@ -70,8 +71,8 @@ RESOURCES = ("memory", "memory_swap", "cpu_shares", "cpu_period", "cpu_quota", "
 PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
-_ESCAPED = re.compile('[\\\\"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
-_BARE = re.compile(r"[A-Za-z0-9_.:+\-]+\Z")
+_ESCAPED = pattern('[\\\\"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
+_BARE = pattern(r"[A-Za-z0-9_.:+\-]+\Z")
 
 
 def print_module(module: Module) -> str:

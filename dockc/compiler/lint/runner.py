@@ -7,7 +7,6 @@ source -> parse -> context -> rules ┐
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 
 from dockc.compiler.compile import Front, read
@@ -22,6 +21,7 @@ from dockc.compiler.lint.rule import Hit, Rule
 from dockc.compiler.lint.table import CHECKS, NEEDS, OFF
 from dockc.grammar.diagnostic import Diagnostic, Severity
 from dockc.grammar.source import Source, Span
+from dockc.lean import pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ SYNTAX = "DL1000"
 _BUILD_ERROR = "build-error"
 #: How the error begins that `# check=error=true` makes of warnings; they are errors themselves then.
 _VIOLATION = "lint violation found for rules"
-_PREFIX = re.compile(r"[A-Z]{2}[0-9]*")
+_PREFIX = pattern(r"[A-Z]{2}[0-9]*")
 #: Faults of a file that hadolint does not see.
 _PEER_READS = frozenset(["no-instructions", "duplicate-directive", "missing-equals", "json-not-strings"])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,9 +10,10 @@ from dockc.compiler.ir.ops import FileOp, MergeOp, Op, Value, replaced
 from dockc.compiler.ir.rewrite import Facts, Replacement, Rewrite, rewrite
 from dockc.compiler.passes.pipeline import PassContext
 from dockc.compiler.passes.targets import independent, top_level, top_levels
+from dockc.lean import pattern
 from dockc.llb.caps import MERGE_OP
 
-_PREFIX = re.compile(r"(\[[^\]]*\] )?")
+_PREFIX = pattern(r"(\[[^\]]*\] )?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -11,6 +10,7 @@ from typing import ClassVar, Protocol
 from dockc.compiler.ir.module import Module
 from dockc.compiler.ir.rewrite import Applied
 from dockc.errors import UsageError
+from dockc.lean import pattern
 
 
 @dataclass(slots=True)
@@ -97,7 +97,7 @@ def verify_each() -> Observer:
 
 # --- text -----------------------------------------------------------------------------------------------
 
-_ONE = re.compile(r"\s*([a-z][a-z0-9\-]*)\s*(?:\{([^{}]*)\})?\s*(?:,|\Z)")
+_ONE = pattern(r"\s*([a-z][a-z0-9\-]*)\s*(?:\{([^{}]*)\})?\s*(?:,|\Z)")
 
 
 def describe(one: Pass) -> str:

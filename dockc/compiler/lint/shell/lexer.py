@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from dockc.compiler.lint.shell import arithmetic, ast
+from dockc.lean import pattern
 
 #: Nesting of substitutions, quotes in substitutions and compound commands beyond which a script is given up.
 MAX_DEPTH = 80
 
 #: Characters that end an unquoted word.
 BREAKS = frozenset(" \t\n\r|&;<>()\xa0")
-_PLAIN = re.compile(r"[^ \t\n\r\xa0|&;<>()\\'\"$`*?\[{}@!+]+")
-_IN_DOUBLE = re.compile(r"[^\\\"$`]+")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PLAIN = pattern(r"[^ \t\n\r\xa0|&;<>()\\'\"$`*?\[{}@!+]+")
+_IN_DOUBLE = pattern(r"[^\\\"$`]+")
+_NAME = pattern(r"[A-Za-z_][A-Za-z0-9_]*")
 # Bounded, so that many opening brackets without a closing one stay linear.
-_BRACKET = re.compile(r"\[[!^]?\]?(?:\[:[a-z]+:\]|\\.|[^\]\\\s|&;<>()'\"$`{}]){0,500}\]")
-_BRACE = re.compile(r"\{[^\s{}'\"$`\\;&|<>()]*(?:,|\.\.)[^\s{}'\"$`\\;&|<>()]*\}")
+_BRACKET = pattern(r"\[[!^]?\]?(?:\[:[a-z]+:\]|\\.|[^\]\\\s|&;<>()'\"$`{}]){0,500}\]")
+_BRACE = pattern(r"\{[^\s{}'\"$`\\;&|<>()]*(?:,|\.\.)[^\s{}'\"$`\\;&|<>()]*\}")
 
 
 class ShellSyntaxError(ValueError):
