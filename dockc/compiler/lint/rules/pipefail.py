@@ -72,7 +72,7 @@ def _unguarded(script: Script) -> shell.Pipeline | None:
 
 def _prints(node: shell.Node) -> bool:
     first = node.words[0] if isinstance(node, shell.Simple) and node.words else None
-    return isinstance(first, shell.Word) and literal(first) in {"echo", "printf", "yes", "true", ":"}
+    return isinstance(first, shell.Word) and literal(first) in {"echo", "printf", "yes", "true", ":", "uname"}
 
 
 def _stops(shell: tuple[str, ...], context: Context) -> bool:

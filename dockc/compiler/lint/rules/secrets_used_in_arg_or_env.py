@@ -22,7 +22,7 @@ class SecretsUsedInArgOrEnv(CheckRule):
     ## Known problems
 
     BuildKit looks at names alone. dockc's own profile takes a finding back where the value in the file cannot be a secret: a URL without
-    credentials, a path, a key's fingerprint, yes or no.
+    credentials, a path, a key's fingerprint, a commit, yes or no.
     """
 
     code = "SecretsUsedInArgOrEnv"
@@ -51,9 +51,18 @@ def _public(name: str, value: ast.Word | None) -> bool:
     if value is None:
         return False
     text = value.text.strip("\"'")
-    return _NOT_SECRET.fullmatch(text) is not None or (_SIGNER.search(name) is not None and _FINGERPRINT.fullmatch(text) is not None)
+    if _NOT_SECRET.fullmatch(text) is not None:
+        return True
+    words = set(name.upper().split("_"))
+    if words & {"SECRET", "TOKEN", "PASSWORD", "PASSWD", "PWD"}:
+        return False
+    known = _FINGERPRINTS if words & _IDENTIFIED else _FINGERPRINT
+    return known.fullmatch(text) is not None
 
 
 _NOT_SECRET = pattern(r"https?://[^@\s]+|(\$\{?\w+\}?)?(/[\w.${}-]+)+/?|true|false|yes|no|on|off|0|1", re.IGNORECASE)
-_SIGNER = pattern(r"GPG|PGP|APT|RPM|SIGN|KEYRING|FINGERPRINT", re.IGNORECASE)
-_FINGERPRINT = pattern(r"((0x)?[0-9A-F]{8,64}[\s,;]*)+", re.IGNORECASE)
+#: Words of names whose hexadecimal values say which key or commit is meant.
+_IDENTIFIED = frozenset(("GPG", "PGP", "APT", "RPM", "KEYRING", "FINGERPRINT", "COMMIT", "REVISION", "REV", "SHA", "SHA1", "SHA256", "SHA512"))
+_FINGERPRINTS = pattern(r"(0x)?[0-9A-F]{8,128}([\s,;]+(0x)?[0-9A-F]{8,128})*", re.IGNORECASE)
+#: How GnuPG prints a key's fingerprint.
+_FINGERPRINT = pattern(r"[0-9A-F]{40}|0x[0-9A-F]{16,40}")

@@ -44,8 +44,8 @@ class UndefinedVar(CheckRule):
         if entry is None or entry.instruction is None:
             return None
         meant = suggestion(finding)
-        if meant is not None and meant[1] not in {name for _, name in declared(context)}:
-            finding = replace(finding, message=finding.message[: meant.start()])  # PATH, say, of which nobody thought
+        if meant is not None and (meant[1] == "PATH" or meant[1] not in {name for _, name in declared(context)}):
+            finding = replace(finding, message=finding.message[: meant.start()])  # of PATH nobody thought
             meant = None
         hit = variable_hit(context, finding, entry.instruction.span)
         below = bases(context)
