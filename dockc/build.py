@@ -480,9 +480,10 @@ def _located(error: SolveError, job: Job, definitions: Sequence[Definition]) -> 
     except KeyError:
         return error
     for definition in definitions:
-        if definition.source is None or error.vertex not in definition.source.locations:
+        places = definition.source.locations.get(error.vertex, ()) if definition.source is not None else ()
+        if definition.source is None or not places:  # git sources, for one, have an empty list of places
             continue
-        location = definition.source.locations[error.vertex][0]
+        location = places[0]
         info = definition.source.infos[location.index]
         return FailedStep(
             error,

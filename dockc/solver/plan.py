@@ -140,7 +140,8 @@ class _Planner(Runner):
             return await super()._cache_map(command, context)
         except DockcError as error:
             vertex = context.vertex
-            self._unknown.setdefault(command.vertex, {})[-1] = f"its cache key is not known: {error}"
+            cause = error.__cause__ if isinstance(error.__cause__, DockcError) else error
+            self._unknown.setdefault(command.vertex, {})[-1] = f"its cache key is not known: {cause}"
             deps = tuple(DepSpec() for _ in vertex.inputs)
             return CacheMapReady(command.ticket, CacheMapSpec(f"{RANDOM}plan-{command.vertex}", deps))
 

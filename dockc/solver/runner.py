@@ -386,15 +386,18 @@ class Runner:
     async def _cache_map(self, command: LoadCacheMap, context: RunContext) -> Event:
         active = self.active[command.vertex]
         shown = not active.vertex.inputs
-        with _Shown(self, command.vertex, shown=shown):
-            if command.nth == 0:
-                found = await self._op(command.vertex).cache_map(context)
-            else:
-                more = active.maps[command.nth - 1].more
-                assert more is not None
-                found = await more(context)
-            if found.more is not None and active.vertex.inputs:
-                raise SolveError(f"{active.vertex.name}: only a vertex without inputs can have several cache maps")
+        try:
+            with _Shown(self, command.vertex, shown=shown):
+                if command.nth == 0:
+                    found = await self._op(command.vertex).cache_map(context)
+                else:
+                    more = active.maps[command.nth - 1].more
+                    assert more is not None
+                    found = await more(context)
+                if found.more is not None and active.vertex.inputs:
+                    raise SolveError(f"{active.vertex.name}: only a vertex without inputs can have several cache maps")
+        except DockcError as error:
+            raise _wrapped(error, "failed to load cache key", command.vertex) from error
         del active.maps[command.nth :]
         active.maps.append(found)
         deps = tuple(
@@ -416,11 +419,8 @@ class Runner:
                     await dep.preprocess(context, result)
                 if dep.content_digest is not None:
                     digest = await dep.content_digest(context, result)
-        except StoreError:
-            raise
-        except DockcError as error:  # the step itself says less than the build
-            message = f"failed to compute cache key: {error.message}"
-            raise SolveError(message, vertex=command.vertex, hint=error.hint) from error
+        except DockcError as error:
+            raise _wrapped(error, "failed to compute cache key", command.vertex) from error
         active.contents[command.input] = digest
         return ContentDigestReady(command.ticket, digest)
 
@@ -540,6 +540,13 @@ class Runner:
             raise
 
     _PERFORM: Mapping[type[Command], Callable[[Runner, Any], None]]
+
+
+def _wrapped(error: DockcError, doing: str, vertex: str) -> DockcError:
+    """What the build says of a failure that the step itself says less of; trouble with the store stays what it is."""
+    if isinstance(error, StoreError):
+        return error
+    return SolveError(f"{doing}: {error.message}", vertex=vertex, hint=error.hint)
 
 
 class _Shown:

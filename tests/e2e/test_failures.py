@@ -55,6 +55,20 @@ def test_failing_run_shows_log_excerpt_and_status(dockc, context, with_base) -> 
     assert "never" not in shown.replace("RUN echo never", "")
 
 
+def test_sources_that_cannot_be_had_end_in_an_error_of_one_line(root, context) -> None:
+    for source in ("git://127.0.0.1:1/x", "http://127.0.0.1:1/x"):
+        shown = root.build(context(f"FROM scratch\nADD {source} /x\n"), status=1)
+        assert "Traceback" not in shown
+        assert "error: failed to load cache key: " in shown
+
+
+def test_entitlements_are_asked_for_before_anything_runs(root, context, with_base) -> None:
+    folder = context("FROM base\nRUN echo this ran\nRUN --network=host true\n")
+    shown = root.build(folder, *with_base, status=1)
+    assert "error: failed to load LLB: network.host is not allowed" in shown
+    assert "this ran" not in shown
+
+
 def test_unreachable_registry(root, context) -> None:
     shown = root.build(context("FROM localhost:1/app:1\n"), status=1)
     assert "error: localhost:1/app:1: " in shown

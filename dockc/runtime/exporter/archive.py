@@ -76,8 +76,10 @@ def index_entries(root: Descriptor, names: Sequence[Reference], created: str) ->
 
 
 def _object(name: Reference) -> str:
-    parts = (name.tag, f"@{name.digest}" if name.digest else "")
-    return "".join(parts)
+    """The tag, with a digest that follows it; a digest alone does not tell anything without the name."""
+    if not name.tag:
+        return str(name)
+    return f"{name.tag}@{name.digest}" if name.digest else name.tag
 
 
 def docker_manifest(content: ContentStore, root: Descriptor, names: Sequence[Reference]) -> bytes:

@@ -16,7 +16,7 @@ from dockc.errors import DockcError, RegistryError, StoreError, UsageError
 from dockc.lean import Record
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.gotext import dump_json
-from dockc.oci.reference import Reference
+from dockc.oci.reference import Reference, parse_normalized
 from dockc.runtime.exporter.options import Output
 from dockc.runtime.exporter.output import check_destination, open_output
 from dockc.runtime.exporter.source import ExportSource, Report
@@ -190,8 +190,13 @@ def _mounted(source: ExportSource, output: Output, *, split: bool, using: Export
 def _names(source: ExportSource, output: Output) -> tuple[Reference, ...]:
     from dockc.runtime.exporter import archive
 
+    return archive.parse_names(_written_names(source, output))
+
+
+def _written_names(source: ExportSource, output: Output) -> tuple[str, ...]:
+    """Image names as the output or, without any of its own, the build says them."""
     own = output.names
-    return archive.parse_names(source.names if not own or own == ("*",) else own)
+    return source.names if not own or own == ("*",) else own
 
 
 def _write(source: ExportSource, output: Output, using: Exporters) -> tuple[Written, dict[str, str]]:
@@ -284,11 +289,14 @@ def _image(source: ExportSource, output: Output, using: Exporters) -> Exported:
     metadata[DESCRIPTOR] = _encoded(written.root)
     names = _names(source, output)
     push, by_digest = output.flag("push"), output.flag("push-by-digest")
+    written_names = _written_names(source, output)
+    shown = list(written_names) if output.names else [str(name) for name in names]
     prefix = output.attrs.get("dangling-name-prefix", "")
     if prefix and not (names and output.flag("danging-name-empty-only")):
-        names = (*names, *archive.parse_names([f"{prefix}@{written.root.digest}"]))
+        shown.append(f"{prefix}@{written.root.digest}")
+        names = (*names, *archive.parse_names(shown[-1:]))
     if names:
-        metadata[IMAGE_NAME] = ",".join(str(name) for name in names)
+        metadata[IMAGE_NAME] = ",".join(shown)
     if output.flag("store", True):
         using.refs.ensure_blobs(written.remote, cancelled=using.cancelled, progress=using.progress)
         known = LocalNames(using.content)
@@ -299,6 +307,9 @@ def _image(source: ExportSource, output: Output, using: Exporters) -> Exported:
     if push:
         if not names:
             raise RegistryError("cannot push an image without a name")
+        for name in map(parse_normalized, written_names) if by_digest else ():
+            if name.tag or name.digest:
+                raise RegistryError(f"failed to push {name}: can't push tagged ref {name} by digest")
         client = using.client(output.flag("registry.insecure"))
         job = Push(client, using.content, written.layers, using.progress, using.cancelled)
         for name in names:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from dockc.errors import UsageError
 from dockc.lean import pattern
 from dockc.oci import platform as platforms
+from dockc.oci.gotext import quote
 from dockc.oci.platform import InvalidPlatform
 from dockc.oci.reference import InvalidReference, parse_normalized
 from dockc.runtime.compress import Compression
@@ -256,12 +257,12 @@ def _compression(attrs: Mapping[str, str]) -> Compression:
         raise UsageError(f"unsupported compression type {name}")
     force = attrs.get("force-compression")
     if force not in (None, "") and force not in _TRUE | _FALSE:
-        raise UsageError(f"non-bool value {force} specified for force-compression")
+        raise UsageError(f"non-bool value {force} specified for force-compression: {_unparsed('Bool', force)}")
     level: int | None = None
     if "compression-level" in attrs:
         text = attrs["compression-level"]
         if re.fullmatch(r"[+-]?[0-9]{1,9}", text) is None:
-            raise UsageError(f"non-integer value {text} specified for compression-level")
+            raise UsageError(f"non-integer value {text} specified for compression-level: {_unparsed('Int', text)}")
         level = int(text)
         if not 0 <= level <= _LEVELS[name]:
             raise UsageError(f"compression-level for {name} must be between 0 and {_LEVELS[name]}")
@@ -314,4 +315,9 @@ def parse_flag(key: str, text: str) -> bool:
         return True
     if text in _FALSE:
         return False
-    raise UsageError(f'non-bool value specified for {key}: strconv.ParseBool: parsing "{text}": invalid syntax')
+    raise UsageError(f"non-bool value specified for {key}: {_unparsed('Bool', text)}")
+
+
+def _unparsed(kind: str, text: str) -> str:
+    """What Go says of a text that it cannot read as a value."""
+    return f"strconv.Parse{kind}: parsing {quote(text)}: invalid syntax"

@@ -80,7 +80,8 @@ class ImageWriter:
             raise DockcError("nothing to export")
         known = {result.id for result in source.results}
         for name in options.annotations:
-            if name and name not in known:
+            # The one image of a build without an index takes the name of any platform, as in BuildKit.
+            if name and name not in known and source.multi:
                 raise DockcError(f"invalid annotation: no platform {name} found in source")
         if not source.multi:
             if len(source.results) > 1:

@@ -371,7 +371,7 @@ def _lift(folder: Path, subdir: str, root: Path) -> None:
         except OSError as error:
             shown = here.relative_to(folder)
             raise SolveError(
-                f'invalid subdir {subdir}: failed to lstat "{shown}": {(error.strerror or "").lower()}'
+                f'invalid subdir {subdir}: failed to lstat "{shown}": statat {shown}: {(error.strerror or "").lower()}'
             ) from None
         if not stat.S_ISDIR(mode):
             shown = here.relative_to(folder)

@@ -229,7 +229,7 @@ class HttpSource:
                     raise RegistryError(f"{self.options.url}: invalid not-modified ETag: {answer.header('etag')}")
                 return self.refs.get(same.ref_id), same, name
             if not 200 <= answer.status < 300:
-                raise RegistryError(f"{self.options.url}: invalid response status {answer.status}")
+                raise RegistryError(f"invalid response status {answer.status}")
             return self._save(ctx, answer, name)
 
     def _save(self, ctx: OpContext, answer: Response, name: str) -> tuple[ImmutableRef, _Known, str]:

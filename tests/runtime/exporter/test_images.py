@@ -194,6 +194,28 @@ def test_push(exporters: Exporters, make_ref: Maker, tmp_path: Path) -> None:
         assert by_digest.metadata["containerimage.digest"] and b'"latest"' not in tags.stdout
 
 
+def test_names_are_told_as_they_were_written(exporters: Exporters, make_ref: Maker) -> None:
+    source = source_of(make_ref({"a": b""}), "one")
+    assert export(source, parse_output("type=image"), exporters).metadata["image.name"] == "docker.io/library/one:latest"
+    named = export(source, parse_output('type=image,"name=foo,bar:1",dangling-name-prefix=zz'), exporters).metadata
+    assert named["image.name"] == f"foo,bar:1,zz@{named['containerimage.digest']}"
+
+
+def test_a_tag_cannot_be_pushed_by_digest(exporters: Exporters, make_ref: Maker) -> None:
+    source = source_of(make_ref({"a": b""}))
+    with pytest.raises(DockcError, match=r"^failed to push localhost:1/x:1: can't push tagged ref localhost:1/x:1 by digest$"):
+        export(source, parse_output("type=image,push=true,push-by-digest=true,name=localhost:1/x:1"), exporters)
+
+
+def test_a_name_by_digest_is_noted_whole(exporters: Exporters, make_ref: Maker, tmp_path: Path) -> None:
+    name = "docker.io/library/foo@sha256:" + "0" * 64
+    for given, noted in ((name, name), ("foo:2", "2")):
+        export(source_of(make_ref({"a": b""})), parse_output(f"type=oci,dest={tmp_path}/x.tar,name={given}"), exporters)
+        with tarfile.open(tmp_path / "x.tar") as archive:
+            index = json.load(archive.extractfile("index.json") or pytest.fail("no index"))
+        assert index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"] == noted
+
+
 def test_several_platforms_make_an_index(exporters: Exporters, make_ref: Maker, tmp_path: Path) -> None:
     results = (
         PlatformResult(AMD64, make_ref({"a": b"1"}), config_for(AMD64)),
@@ -221,8 +243,10 @@ def test_several_platforms_make_an_index(exporters: Exporters, make_ref: Maker, 
 
 def test_wrong_annotations(exporters: Exporters, make_ref: Maker, tmp_path: Path) -> None:
     source = source_of(make_ref({"a": b""}))
+    one = parse_output(f"type=oci,dest={tmp_path}/x,annotation[linux/s390x].a=b")
+    export(source, one, exporters)  # as in BuildKit: the only image of a build answers to any platform
     with pytest.raises(DockcError, match=r"invalid annotation: no platform linux/s390x found in source"):
-        export(source, parse_output(f"type=oci,dest={tmp_path}/x,annotation[linux/s390x].a=b"), exporters)
+        export(ExportSource(source.results, multi=True), one, exporters)
     with pytest.raises(DockcError, match="index annotations not supported for single platform export"):
         export(source, parse_output(f"type=oci,dest={tmp_path}/x,annotation-index.a=b"), exporters)
 

@@ -64,9 +64,9 @@ def test_directories() -> None:
         ("type=oci,tar=false", "dest is required for oci exporter"),
         ("type=local,dest=x,mode=move", 'invalid local exporter mode "move"'),
         ("type=oci,compression=lzma", "unsupported compression type lzma"),
-        ("type=oci,compression-level=x", "non-integer value x specified for compression-level"),
+        ("type=oci,compression-level=x", 'non-integer value x specified for compression-level: strconv.ParseInt: parsing "x": invalid syntax'),
         ("type=oci,compression-level=10", "compression-level for gzip must be between 0 and 9"),
-        ("type=oci,force-compression=x", "non-bool value x specified for force-compression"),
+        ("type=oci,force-compression=x", 'non-bool value x specified for force-compression: strconv.ParseBool: parsing "x": invalid syntax'),
         (
             "type=image,push=maybe",
             'non-bool value specified for push: strconv.ParseBool: parsing "maybe": invalid syntax',

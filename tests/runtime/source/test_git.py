@@ -165,7 +165,7 @@ def test_subdirectory(refs: RefManager, ctx: Context, daemon: str, repo: Reposit
     assert checkout(refs, ctx, make(refs, url, "#:sub/inner")) == {"f": b"x"}
     for fragment, message in (
         ("#main:link/inner", 'invalid subdir link/inner: git subpath "link/inner" contains non-directory "link"'),
-        ("#main:none", 'invalid subdir none: failed to lstat "none": no such file or directory'),
+        ("#main:none", 'invalid subdir none: failed to lstat "none": statat none: no such file or directory'),
         ("#main:top", 'invalid subdir top: git subpath "top" contains non-directory "top"'),
     ):
         source = make(refs, url, fragment)
