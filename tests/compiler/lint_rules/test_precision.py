@@ -21,6 +21,7 @@ def words(code: str, text: str) -> list[str]:
 
 LEFT_OUT = [
     ("DL3006", "FROM debian:12 AS base-amd64\nFROM base-$TARGETARCH\n"),
+    ("DL3006", "FROM debian:12 AS a-x-b-y-c\nFROM a-$X-b-${Y}-c\n"),
     ("DL3006", "FROM debian:12 AS out-linux\nFROM out-${TARGETOS:-linux}\n"),
     ("DL3009", "FROM debian:13\nRUN apt-get update && apt-get install -y a && apt-get dist-clean\n"),
     ("DL3009", "FROM debian:13\nRUN apt-get update && rm -rf /var/lib/{apt,dpkg}/lists\n"),
@@ -58,6 +59,8 @@ def test_is_left_out(code: str, text: str) -> None:
 
 REPORTED = [
     ("DL3006", "FROM debian:12 AS base-amd64\nFROM other-$TARGETARCH\n", ["other-$TARGETARCH"]),
+    ("DL3006", f"FROM debian:12 AS {'a' * 4000}\nFROM {'a$X-' * 60}b\n", [f"{'a$X-' * 60}b"]),
+    ("DL3006", "FROM debian:12 AS ab\nFROM ab$X-b\n", ["ab$X-b"]),
     ("DL3009", "FROM debian:12\nRUN a && apt-get update && apt-get install -y b\n", ["apt-get update"]),
     ("DL3022", "FROM debian:12\nCOPY --from=biuld /a /a\n", ["biuld"]),
     ("DL3032", "FROM centos:7\nRUN a && yum install -y b-1\n", ["yum install -y b-1"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from dockc.compiler import ast
@@ -48,9 +47,22 @@ def _could_be(text: str, names: set[str]) -> bool:
     """Whether a name with variables, such as `base-$TARGETARCH`, may be that of a stage."""
     if "$" not in text:
         return False
-    pieces = _VARIABLE.split(text.strip("\"'"))
-    wanted = re.compile(".*".join(re.escape(piece) for piece in pieces), re.IGNORECASE)
-    return any(wanted.fullmatch(name) for name in names)
+    pieces = _VARIABLE.split(text.strip("\"'").lower())
+    return any(_fits(pieces, name.lower()) for name in names)
+
+
+def _fits(pieces: list[str], name: str) -> bool:
+    """Whether a name is the pieces with anything between them."""
+    first, last = pieces[0], pieces[-1]
+    if len(name) < len(first) + len(last) or not name.startswith(first) or not name.endswith(last):
+        return False
+    at, end = len(first), len(name) - len(last)
+    for piece in pieces[1:-1]:
+        found = name.find(piece, at, end)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return True
 
 
 _VARIABLE = pattern(r"\$(?:\{[^}]*\}|\w+)")
