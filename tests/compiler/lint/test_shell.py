@@ -75,6 +75,16 @@ def test_what_is_no_arithmetic(text: str) -> None:
     assert names(f"for ((i=0; {text}; i++)); do loop; done") == []
 
 
+@pytest.mark.parametrize("operator", ["=", "==", "!=", "=~", "<=", "\\<", "\\=", "\\!=", "-eq", "-foo", '"="'])
+def test_operators_of_conditions(operator: str) -> None:
+    assert names(f'[ "$a" {operator} b ]; [[ $a {operator} b ]]; after') == ["after"]
+
+
+@pytest.mark.parametrize("operator", ["~=", "===", "=>", "~", "+", "!~"])
+def test_what_is_no_operator_of_a_condition(operator: str) -> None:
+    assert names(f'[ "$a" {operator} b ]; after') == []
+
+
 def test_two_brackets_without_arithmetic_are_two_subshells() -> None:
     assert names("((sub shell)); $((sub shell))") == ["sub", "sub"]
 

@@ -24,7 +24,7 @@ _VARIABLE = re.compile(r"\$?[A-Za-z_]\w*", re.ASCII)
 _NAMED = re.compile(r"[A-Za-z_]\w*[ \t]+", re.ASCII)
 _SUBSHELL = re.compile(r"\([ \t]*[^ \t)]")
 _UNARY = re.compile(r"-[A-Za-z]+")
-_BINARY = re.compile(r"-[A-Za-z]+|\\[<>]|'(?:[=!<>]=|=~|~=|[<>=])'|\"(?:[=!<>]=|=~|~=|[<>=])\"|[=!<>]=|=~|~=|[<>=]")
+_BINARY = re.compile(r"-[A-Za-z]+|'(?:[=!<>]=|=~|[<>=])'|\"(?:[=!<>]=|=~|[<>=])\"|\\?(?:[=!<>]=|=~|[<>=])")
 _EXPANDS = re.compile(r"[\\$`]")
 _FUNCTION = re.compile(r"[A-Za-z0-9_:+?\-./^@,][A-Za-z0-9_#:+?\-./^@,]*[ \t]*\([^\n){]*\)")
 
@@ -393,7 +393,7 @@ class _Parser(WordReader):
             words.append(self._operand())
         else:
             words.append(self._operand())
-            regex = self.peek(2) in {"=~", "~="}
+            regex = self.peek(2) == "=~"
             if (end := _binary(self.text, self.pos)) is not None:
                 self.pos = end
                 self.lines()
