@@ -204,6 +204,9 @@ def _what_instead(tree: HashTree, path: str) -> str:
     """A hint for a path that is not there: a name beside it that looks alike, if there is one."""
     from difflib import get_close_matches
 
+    itself = tree.find(path, follow=False)
+    if itself is not None and itself[1].link:
+        return f"It is a symbolic link to {quote(itself[1].link)}, which is not there."
     directory, name = posixpath.split(path)
     above = tree.find(directory, follow=True)
     if above is not None and above[1].is_dir:

@@ -59,6 +59,28 @@ CASES = {
             "RUN cat /all/a > /out\n"
         ),
     ),
+    "link-copies beside the root": (
+        "link-copies",
+        (
+            "FROM base AS build\nRUN mkdir -p /o/etc /o/app && cat /bin/cat > /o/app/x && chmod 700 /o/etc\n"
+            "FROM scratch\nCOPY a /etc/a\nCOPY --chown=3:4 src /app/\nCOPY --from=build /o/ /\nCOPY doc /doc\n"
+        ),
+    ),
+    "narrow-context twice": (
+        "prune,narrow-context",
+        "FROM base\nCOPY --exclude=src/deep --exclude=unused/* . /all/\nCOPY --exclude=unused/* --exclude=src/deep --exclude=doc . /b/\n",
+    ),
+    "squash-2 beside the root": (
+        "squash{level=2}",
+        "FROM base\nCOPY --link a /one/a\nCOPY --link src /two/\nCOPY --link doc /\nCOPY --link src /\nCOPY --link a /three\n",
+    ),
+    "squash-3 of what was replaced": (
+        "squash{level=3}",
+        (
+            "FROM base\nRUN mkdir -p /d/e && echo 1 > /d/e/f\nCOPY a /d/a\nRUN rm -r /d && mkdir /d && echo n > /d/new\n"
+            "COPY src /d/\nRUN rm -r /d/deep\nCOPY --link doc /d/doc\nWORKDIR /d/w\n"
+        ),
+    ),
     "squash-1": (
         "squash{level=1}",
         (

@@ -162,3 +162,10 @@ def test_a_tree_of_great_depth(tmp_path: Path) -> None:
         fd = inner
     os.close(fd)
     assert checksum_directory(tmp_path, Selector("/")).startswith("sha256:")
+
+
+def test_a_link_to_nothing_is_called_one(tree: Path) -> None:
+    (tree / "lost").symlink_to("/nowhere")
+    with pytest.raises(FileError, match=r'^"/lost": not found$') as raised:
+        checksum_directory(tree, Selector("lost", follow_links=True))
+    assert raised.value.hint == 'It is a symbolic link to "/nowhere", which is not there.'
