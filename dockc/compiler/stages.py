@@ -230,16 +230,17 @@ class StageTable:
         return [stage.shown_name for stage in self.stages if stage.shown_name]
 
 
-def reachable(target: StageState) -> set[StageState]:
-    """The stages that the target needs, itself included."""
-    found = {target}
+def reachable(target: StageState) -> dict[StageState, None]:
+    """The stages that the target needs: itself first, and after each stage its base and what it reads."""
+    found: dict[StageState, None] = {}
     pending = [target]
     while pending:
         stage = pending.pop()
-        for other in (*stage.depends, *(() if stage.base is None else (stage.base,))):
-            if other not in found:
-                found.add(other)
-                pending.append(other)
+        if stage not in found:
+            found[stage] = None
+            pending += reversed(stage.depends)
+            if stage.base is not None:
+                pending.append(stage.base)
     return found
 
 

@@ -603,3 +603,9 @@ def test_an_epoch_in_a_zone_that_no_image_can_name() -> None:
     options = CompileOptions.from_attrs(attrs, host_platform=HOST, build_platforms=(HOST,))
     with pytest.raises(CompileError, match=r"timezone hour outside of range \[0,23\]"):
         compile_asking(Source.from_text("FROM scratch\nUSER a\n"), options, Far())
+
+
+def test_wrong_triggers_are_reported_at_the_target_first(build: Build) -> None:
+    images = {"docker.io/library/im:latest": {"OnBuild": ["COPY a"]}}
+    error = build.error("FROM im AS a\nFROM im\nCOPY --from=a b c\n", images=images)
+    assert error.locations == (((2, 2),),)

@@ -242,14 +242,14 @@ def resolve_stages(state: Lowering, target: StageState) -> set[StageState]:
     """
     while True:
         needed = reachable(target)
-        resolve(state, set(state.table.stages) if state.options.all_stages else needed)
-        found = False
-        for stage in list(state.table.stages):
+        resolve(state, set(state.table.stages) if state.options.all_stages else set(needed))
+        for stage in state.table.stages:
             if stage in needed:
                 stage.inherit()
-                found |= _read_triggers(state, stage)
-        if not found:
-            return needed
+        # The reference goes through a map; this is the order in which it was filled.
+        found = [_read_triggers(state, stage) for stage in needed]
+        if not any(found):
+            return set(needed)
 
 
 def _follow(state: Lowering, stage: StageState, step: Step) -> None:
