@@ -116,7 +116,7 @@ def test_wrong_options_are_refused_before_anything_runs(root, context) -> None:
         assert message in ended.stderr, (args, ended.stderr)
         assert "localhost:1" not in ended.stderr, args
     ended = root.run("build", context("FROM scratch\n"), "--progress=quiet", "--iidfile", "/none/such", status=2)
-    assert "cannot write /none/such: No such file or directory" in ended.stderr
+    assert "cannot write /none/such: no such directory" in ended.stderr
 
 
 def test_source_date_epoch_makes_images_reproducible(root, context, with_base, tmp_path) -> None:

@@ -10,7 +10,7 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Protocol, cast
@@ -19,9 +19,11 @@ from urllib.parse import urljoin, urlsplit
 from dockc import __version__
 from dockc.errors import RegistryError
 from dockc.lean import Record
-from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.content.locks import Cancelled, check_cancelled
+from dockc.runtime.registry.patience import Watch, abandonable
 
 if TYPE_CHECKING:
+    import socket
     import ssl
 
     import urllib3
@@ -71,11 +73,15 @@ class Unreachable(RegistryError):
 class Response:
     """An answer whose body is read by the caller; close it (or use `with`)."""
 
-    __slots__ = ("_cancelled", "_inner", "headers", "status", "url")
+    __slots__ = ("_cancelled", "_inner", "_unwatch", "headers", "status", "url")
 
-    def __init__(self, inner: urllib3.BaseHTTPResponse, url: str, cancelled: threading.Event | None) -> None:
+    def __init__(self, inner: urllib3.BaseHTTPResponse, url: str, cancelled: threading.Event | None, watch: Watch | None = None) -> None:
         self._inner = inner
         self._cancelled = cancelled
+        self._unwatch: Callable[[], None] = lambda: None
+        peer = _peer(inner)
+        if watch is not None and cancelled is not None and peer is not None:
+            self._unwatch = watch.add(peer, cancelled)
         self.status = inner.status
         self.url = url
         self.headers: Mapping[str, str] = inner.headers
@@ -97,11 +103,13 @@ class Response:
         """
         from urllib3.exceptions import HTTPError
 
-        if self._cancelled is not None and self._cancelled.is_set():
-            raise Cancelled("cancelled")
+        check_cancelled(self._cancelled)
         try:
-            return self._inner.read(size if size >= 0 else None, decode_content=False)
+            data = self._inner.read(size if size >= 0 else None, decode_content=False)
+            check_cancelled(self._cancelled)  # the end may be that of the build
+            return data
         except (HTTPError, OSError, ValueError) as error:
+            check_cancelled(self._cancelled)
             raise Unreachable(f"{_shown(self.url)}: {_reason(error)}") from error
 
     def read_all(self, limit: int) -> bytes:
@@ -117,6 +125,7 @@ class Response:
 
     def close(self) -> None:
         """Give the connection back, or drop it when the body was not read to its end."""
+        self._unwatch()
         self._inner.close()
         self._inner.release_conn()
 
@@ -145,6 +154,7 @@ class Transport:
         self.offline = False
         self._pools: dict[tuple[bool, str, str], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
+        self._watch = Watch()
 
     def request(
         self,
@@ -236,15 +246,15 @@ class Transport:
         from urllib3.exceptions import HTTPError
         from urllib3.util import Timeout
 
-        if cancelled is not None and cancelled.is_set():
-            raise Cancelled("cancelled")
+        check_cancelled(cancelled)
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise RegistryError(f"{_shown(url)}: not an http or https address")
         pool = self._pool(verify, ca_file, _proxy_for(parts.scheme, parts.hostname))
         sent = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
-        try:
-            inner = pool.request(
+
+        def ask() -> urllib3.BaseHTTPResponse:
+            return pool.request(
                 method,
                 url,
                 headers=sent,
@@ -254,9 +264,13 @@ class Transport:
                 retries=False,
                 timeout=Timeout(connect=self.limits.connect, read=self.limits.read),
             )
+
+        longest = self.limits.connect + self.limits.read if body is None else 0  # an upload takes as long as it takes
+        try:
+            inner = ask() if cancelled is None else abandonable(ask, cancelled, longest, lambda late: late.close())
         except (HTTPError, OSError, ValueError) as error:
             raise Unreachable(f"{_shown(url)}: {_reason(error)}") from error
-        return Response(inner, url, cancelled)
+        return Response(inner, url, cancelled, self._watch)
 
     def _pool(self, verify: bool, ca_file: str, proxy: str) -> urllib3.PoolManager:
         import urllib3
@@ -291,6 +305,12 @@ def _uploaded(method: str, url: str, path: Path, cancelled: threading.Event | No
     except OSError as error:
         raise Unreachable(f"{_shown(url)}: {_reason(error)}") from error
     return Response(urllib3.HTTPResponse(body, headers=headers, status=200, preload_content=False), url, cancelled)
+
+
+def _peer(inner: urllib3.BaseHTTPResponse) -> socket.socket | None:
+    """The socket that an answer is read from, where there is one."""
+    raw = getattr(getattr(getattr(inner, "_fp", None), "fp", None), "raw", None)
+    return getattr(raw, "_sock", None)
 
 
 def _tls(verify: bool, ca_file: str) -> ssl.SSLContext:

@@ -1,0 +1,115 @@
+"""Peers that never answer, or never end: what is cancelled ends at once."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.registry.patience import Watch, abandonable
+from dockc.runtime.registry.transport import Transport, Unreachable
+from tests.runtime.registry.conftest import FAST
+
+LONG = 3600.0
+
+
+@pytest.fixture
+def stalling() -> Iterator[Callable[[bytes], tuple[str, threading.Event]]]:
+    """Servers that send something and then nothing for as long as the test lasts; an event says that a request is there."""
+    over = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def start(sent: bytes) -> tuple[str, threading.Event]:
+        listener = socket.create_server(("127.0.0.1", 0))
+        asked = threading.Event()
+
+        def serve() -> None:
+            with listener, listener.accept()[0] as peer:
+                peer.recv(1 << 16)
+                peer.sendall(sent)
+                asked.set()
+                over.wait()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        threads.append(thread)
+        return f"http://127.0.0.1:{listener.getsockname()[1]}/x", asked
+
+    yield start
+    over.set()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nX-A: "])
+def test_before_there_is_an_answer(stalling, sent: bytes) -> None:
+    url, asked = stalling(sent)
+    cancelled = threading.Event()
+    threading.Thread(target=lambda: (asked.wait(), cancelled.set())).start()
+    transport = Transport(replace(FAST, connect=LONG, read=LONG))
+    with pytest.raises(Cancelled):
+        transport.request("GET", url, cancelled=cancelled)
+    transport.close()
+
+
+@pytest.mark.parametrize("length", [b"Content-Length: 100000\r\n", b"Connection: close\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_in_the_middle_of_an_answer(stalling, length: bytes) -> None:
+    url, asked = stalling(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n")
+    cancelled = threading.Event()
+    transport = Transport(replace(FAST, connect=LONG, read=LONG))
+    with transport.request("GET", url, cancelled=cancelled) as answer:
+        assert asked.wait(60)
+        threading.Timer(0.05, cancelled.set).start()
+        with pytest.raises(Cancelled):
+            answer.read()
+    transport.close()
+
+
+def test_headers_that_never_end_are_too_late(stalling) -> None:
+    url, _ = stalling(b"HTTP/1.1 200 OK\r\nX-A: ")
+    transport = Transport(replace(FAST, connect=0.2, read=0.2, attempts=1))
+    with pytest.raises(Unreachable, match="timed out"):
+        transport.request("GET", url, cancelled=threading.Event())
+    transport.close()
+
+
+def test_what_comes_after_all_is_disposed_of() -> None:
+    go, gone, cancelled = threading.Event(), threading.Event(), threading.Event()
+    cancelled.set()
+    disposed: list[str] = []
+
+    def late() -> str:
+        go.wait()
+        return "late"
+
+    def dispose(what: str) -> None:
+        disposed.append(what)
+        gone.set()
+
+    with pytest.raises(Cancelled):
+        abandonable(late, cancelled, 0, dispose)
+    go.set()
+    assert gone.wait(60)
+    assert disposed == ["late"]
+    assert abandonable(lambda: "now", threading.Event(), 0, disposed.append) == "now"
+    with pytest.raises(KeyError, match="x"):
+        abandonable(lambda: {}["x"], threading.Event(), 0, disposed.append)
+
+
+def test_a_socket_that_serves_another_by_now_is_left_alone() -> None:
+    watch = Watch()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        first, second = threading.Event(), threading.Event()
+        forget_first = watch.add(ours, first)
+        watch.add(ours, second)
+        forget_first()
+        first.set()
+        theirs.sendall(b"x")
+        assert ours.recv(1) == b"x"
+        second.set()
+        assert ours.recv(1) == b""
