@@ -209,6 +209,23 @@ class RefManager:
             core.db.used(parent, now())
             return ImmutableRef(core, parent)
 
+    def offer(self, layers: Sequence[LayerDescriptor]) -> None:
+        """Tell where layers (lowest first) can be fetched now: refs that an earlier build left may name a place that is gone."""
+        core = self._core
+        chain = ""
+        for layer in layers:
+            chain = layer.diff_id if not chain else digests.from_bytes(f"{chain} {layer.diff_id}".encode())
+            if layer.provider is None:
+                continue
+            with core.db.lock:
+                core.providers[layer.descriptor.digest] = layer.provider
+            known = core.db.by_chain(chain)
+            if known is None or known.snapshot or any(core.content.has(blob.descriptor.digest) for blob in core.db.blobs(known.id)):
+                continue
+            with core.db.transaction():
+                if core.db.find(known.id) is not None:
+                    self._know(known.id, layer)
+
     def _know(self, record_id: str, layer: LayerDescriptor) -> None:
         core = self._core
         core.db.add_blob(Blob(record_id, AS_CAME, layer.descriptor, layer.diff_id, layer.origin))

@@ -249,6 +249,7 @@ class ImageSource:
                 f"layer limit {self.layer_limit} is greater than the number of layers in the image {count}"
             )
         self._loaded = image
+        self.refs.offer(image.layers[: self.layer_limit])
         preimage = manifest_preimage(image.root.digest, self.platform, self.layer_limit)
         chain = chain_id(layer.diff_id for layer in image.layers[: self.layer_limit])
         return SourceKey(

@@ -77,3 +77,20 @@ def test_layer_with_a_wrong_digest(tmp_path: Path) -> None:
         lying = False
         assert build(tmp_path, base).returncode == 0
         assert (tmp_path / "o.tar").exists()
+
+
+def test_layers_are_fetched_from_the_registry_that_is_asked_now(tmp_path: Path) -> None:
+    """An earlier build knew them from one that went away before they were fetched."""
+    source = ContentStore(tmp_path / "source")
+    image = make_image(source, [{"a": b"1" * 5000}])
+    honest = serve_image(source, image)
+
+    def broken(seen: Seen) -> Answer:
+        return Answer(404) if seen.path.endswith(image.layers[0].digest) else honest(seen)
+
+    with Script(broken) as server:
+        assert build(tmp_path, f"{server.address}/x:latest").returncode == 1
+    with Script(honest) as server:
+        done = build(tmp_path, f"{server.address}/x:latest")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "o.tar").exists()
