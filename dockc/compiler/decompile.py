@@ -6,6 +6,7 @@ else compiles back to the same operations wherever the definition came from a Do
 
 from __future__ import annotations
 
+import posixpath
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -95,6 +96,7 @@ class _Writer:
         self._result = result
         self._ops = ops
         self._heads = _stage_heads(ops, result, platform)
+        self._spelled = _spelled(ops)
         self._stages: dict[tuple[Op, int], _Stage] = {}
         self._written: list[_Stage] = []
 
@@ -305,8 +307,8 @@ class _Writer:
                 self._copies(stage, [a for a in group if isinstance(a, Copy)], link)
             elif isinstance(first, Mkdir) and first.parents and first.mode == 0o755:
                 self._become(stage, first.owner)
-                stage.lines.append(f"WORKDIR {_line_word(first.path)}")
-                stage.workdir = first.path
+                stage.workdir = self._spelled.get(first.path, first.path)
+                stage.lines.append(f"WORKDIR {_line_word(stage.workdir)}")
             elif isinstance(first, Mkfile):
                 redirect, body = heredoc(first.data, first.path.rpartition("/")[2])
                 flags = _owner_flags(first.owner) + [f"--chmod={first.mode:o}"] * (first.mode != 0o644)
@@ -422,6 +424,15 @@ def _stage_heads(ops: Sequence[Op], result: Value, platform: Platform) -> set[tu
         for op, index in heads
         if op is result.op or not isinstance(op, SourceOp) or op.platform not in (None, platform)
     }
+
+
+def _spelled(ops: Sequence[Op]) -> dict[str, str]:
+    """Directories as commands name them, where all commands spell them alike: `WORKDIR /app/` makes `/app` and works in `/app/`."""
+    found: dict[str, set[str]] = {}
+    for op in ops:
+        if isinstance(op, ExecOp):
+            found.setdefault(posixpath.normpath(op.cwd), set()).add(op.cwd)
+    return {path: next(iter(names)) for path, names in found.items() if len(names) == 1}
 
 
 def _outputs(op: Op) -> int:

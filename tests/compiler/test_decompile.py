@@ -67,6 +67,14 @@ def test_what_does_not_come_back_is_named():
     assert "RUN more\n" not in text.partition("FROM")[0]
 
 
+def test_directories_are_spelled_as_commands_spell_them():
+    state = llb.image("alpine").env("PATH", "/bin").file(llb.mkdir("/app", 0o755, parents=True)).dir("/app/").run("true")
+    definition = state.marshal()
+    text = decompile(definition, platform=AMD64)
+    assert text.splitlines()[1:] == ["WORKDIR /app/", "ENV PATH=/bin", 'RUN ["true"]']
+    assert checked(text, definition, AMD64) == text
+
+
 def test_what_comes_back_says_nothing():
     copy = llb.copy(llb.image("busybox"), "/a b", "/it's", create_dest=True, follow_symlinks=True, dir_contents=True, wildcard=True, empty_wildcard=True)
     mounts = [llb.cache("/c d,e", "//x"), llb.mount('/q"', llb.image("busybox"), readonly=True)]
