@@ -59,6 +59,7 @@ class Scanner:
         self._starts = starts
         self._count = 0 if not text else len(starts)
         self._check_lengths = len(source.data) >= MAX_LINE
+        self._ends: dict[tuple[bool, str], int] = {}
 
     def __bool__(self) -> bool:
         """Whether there are lines left that can be read."""
@@ -184,15 +185,31 @@ class Scanner:
         """Read a heredoc body: its place, the place of the line that ends it, and whether there was one."""
         begin = self._starts[self.line] if self.line < self._count else len(self.source.text)
         at = begin
+        if self._ends and self._ends.get((chomp, name), 0) <= self.line:
+            self.line, at = self._count, len(self.source.text)
+            return Span(begin, at), Span(at, at), False
         while True:
             line = self._next()
             if line is None:
+                self._index_ends()
                 return Span(begin, at), Span(at, at), False
             start, raw = line
             at = start + len(raw)
             content = raw.rstrip("\r\n")
             if (content.lstrip("\t") if chomp else content) == name:
                 return Span(begin, start), Span(start, at), True
+
+    def _index_ends(self) -> None:
+        """After a heredoc without end: note where each text stands last, so that more of them are not all searched for."""
+        if self._ends or self.too_long is not None:
+            return
+        text, starts = self.source.text, (*self._starts[: self._count], len(self.source.text))
+        for number, start in enumerate(starts[:-1], 1):
+            content = text[start : starts[number]].rstrip("\r\n")
+            if self._check_lengths and _size(content) >= MAX_LINE - 1:
+                self._ends.clear()
+                return
+            self._ends[False, content] = self._ends[True, content.lstrip("\t")] = number
 
     def rewind(self, line: int) -> None:
         """Go back so that the 1-based line after `line` is read next (recovery from an endless heredoc)."""

@@ -225,3 +225,12 @@ def test_every_kind_of_node(keyword: str) -> None:
 def test_a_long_line_after_a_continuation_is_read_as_far_as_it_fits(text: str, message: str, line: int) -> None:
     first = parse(Source.from_text(text.format("x" * 70000))).diagnostics[0]
     assert (first.message, first.lines) == (message, (line, line))
+
+
+def test_many_heredocs_without_end_are_all_found() -> None:
+    text = "FROM a\nRUN <<A\nRUN <<B\nx\nB\nRUN <<-A\nRUN <<C\n\tB\nRUN <<B\nC\n"
+    parsed = parse(Source.from_text(text))
+    assert [(d.code, d.lines) for d in parsed.diagnostics] == [
+        ("unterminated-heredoc", (2, 10)),
+        ("unterminated-heredoc", (6, 10)),
+    ]
