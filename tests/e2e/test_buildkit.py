@@ -282,6 +282,18 @@ CASES = {
         RUN rm -r /a && mkdir /a && echo again > /a/g
         COPY sub /a/g2/
     """,
+    "layers-corners": """
+        FROM base
+        RUN mkdir -p /o/k/m /o/z && touch /o/k/m/1 /o/k/2 /o/3 && ln /o/3 /o/33 && chmod 1777 /o/z
+        RUN ln /o/3 /other && ln /o/3 /o/z/in
+        RUN rm -r /o/k && mkdir -p /o/k/m && touch /o/k/m/new
+        RUN rm -r /o && mkdir /o && touch /o/other && ln /o/other /o/another
+        RUN mkdir /o/tmp && rm -r /o/tmp
+        RUN rm -r /o && mkdir -p /o/k/m && touch /o/k/m/1 && ln -s x /o/33
+        RUN cp /bin/cat /o/cat && ln /o/cat /o/dog && rm /o/cat
+        COPY --parents **/*.md /o/
+        COPY --parents --exclude=**/er sub/./deep sub /o/p/
+    """,
     "users": """
         FROM base
         RUN echo 'app:x:1234:1235::/home/app:/bin/sh' >> /etc/passwd && echo 'grp:x:1235:' >> /etc/group && echo 'extra:x:77:app' >> /etc/group
@@ -417,6 +429,7 @@ def test_the_same_image(root, base, with_base, buildctl, web, tmp_path, name) ->
     assert timeless(our_config) == timeless(their_config)
     assert len(our_layers) == len(their_layers)
     for number, (mine, wanted) in enumerate(zip(our_layers, their_layers, strict=True)):
+        assert list(mine) == list(wanted), f"names and order of layer {number}, ours and theirs"
         differing = {path: (mine.get(path), wanted.get(path)) for path in {*mine, *wanted} if mine.get(path) != wanted.get(path)}
         assert not differing, f"layer {number}, ours and theirs"
 
