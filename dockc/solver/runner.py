@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from dockc.errors import DockcError, SolveError, StoreError
+from dockc.errors import DockcError, InvalidDefinition, SolveError, StoreError
 from dockc.lean import Record
 from dockc.solver.cachemanager import CacheManager, Provenance
 from dockc.solver.context import RunContext, in_thread, readable
@@ -543,8 +543,11 @@ class Runner:
 
 
 def _wrapped(error: DockcError, doing: str, vertex: str) -> DockcError:
-    """What the build says of a failure that the step itself says less of; trouble with the store stays what it is."""
-    if isinstance(error, StoreError):
+    """What the build says of a failure that the step itself says less of.
+
+    Trouble with the store, and with operations that make no sense, is no matter of cache keys and stays what it is.
+    """
+    if isinstance(error, StoreError | InvalidDefinition):
         return error
     return SolveError(f"{doing}: {error.message}", vertex=vertex, hint=error.hint)
 
