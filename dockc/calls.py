@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dockc import frontend
-from dockc.errors import CompileError
+from dockc.errors import CompileError, UsageError
 
 if TYPE_CHECKING:
     from dockc.compiler.checks import Warning
@@ -34,6 +34,8 @@ def call(request: CompileRequest, method: str, form: str, *, out: Callable[[str]
     from dockc.compiler import compile as compiler
     from dockc.compiler.outline import outline_text, targets_text
 
+    if frontend.is_in_remote_context(request):
+        raise UsageError("a call needs a Dockerfile that is here, not in a remote context or an archive", hint="Name one by its absolute path with --file.")
     inputs = frontend.load(request)
     source = inputs.front.source
     options = inputs.options.for_platform(inputs.platforms[0])

@@ -217,6 +217,8 @@ def test_outline_and_targets(cli: Cli, checked: Path) -> None:
     assert cli("build", "--call=targets").text == "TARGET        DESCRIPTION\none           \ntwo (default) \n"
     assert [one["name"] for one in json.loads(cli("build", "--call=targets,format=json").text)["targets"]] == ["one", "two"]
     assert cli("build", "--call=outline", "--target=none", status=1).stderr.endswith('error: target stage "none" could not be found (did you mean one?)\n')
+    refused = cli("build", "--check", "https://example.org/a.git", status=2).stderr
+    assert refused.startswith("error: a call needs a Dockerfile that is here, not in a remote context or an archive\n")
     for call, message in [("summary", "unsupported request summary"), ("check,form=json", "invalid option form=json of --call")]:
         assert cli("build", f"--call={call}", status=2).stderr.startswith(f"error: {message}\n")
 
