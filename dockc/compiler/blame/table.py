@@ -78,6 +78,12 @@ ROWS: tuple[Row, ...] = (
     Row(r"dockerfile contains no stages to build", "no-stage", last_line, "add a stage: FROM IMAGE, or FROM scratch"),
     Row(r"(\S+): failed to resolve source metadata for .*", "image-not-available", base),
     Row(r"failed to parse (?:ref|image config)\b.*", "bad-image", base),
+    Row(
+        r"ONBUILD triggers (?:of image \S+ lead back to it|lead to more than \S+ further images)",
+        "endless-triggers",
+        base,
+        "the triggers of this image read images with triggers of their own; use another base",
+    ),
     Row(r"target stage (.*) could not be found", "unknown-target", nowhere),
     # who reads whom
     Row(r"invalid stage index (\d+)", "unknown-stage", copy_from, "stages are numbered from 0 in the order of their FROM; a name is safer"),
