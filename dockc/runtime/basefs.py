@@ -324,7 +324,10 @@ def base(programs: Sequence[str], dest: Path, *, name: str = "", extra: Sequence
         DockcError: an unknown program, a missing library, a destination that is something else.
     """
     entries = collect(programs, extra=extra)
-    dest.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        dest.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DockcError(f"cannot make {dest.parent}: {(error.strerror or str(error)).lower()}") from error
     if dest.name.endswith(".tar"):
         with tempfile.TemporaryDirectory(dir=dest.parent, prefix=".dockc-base-") as temp:
             written = _write_layout(entries, Path(temp), name)

@@ -228,3 +228,9 @@ def test_archive_is_accepted(tmp_path: Path) -> None:
         ["skopeo", "inspect", "--config", f"oci-archive:{tmp_path}/base.tar:v1"], check=True, capture_output=True
     )
     assert json.loads(done.stdout)["os"] == "linux"
+
+
+def test_a_file_in_the_way_of_the_destination(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DockcError, match=r"cannot make .*file: "):
+        basefs.base(["sh"], tmp_path / "file" / "base")
