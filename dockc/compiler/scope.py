@@ -131,11 +131,13 @@ def report_undefined(
     linter: Linter,
 ) -> None:
     """Note the variables that are used without being set or declared."""
-    unknown = set(names)
+    unknown = list(names)
     if not unknown:
         return
-    unknown.difference_update(declared)
-    for name in sorted(unknown - NOT_IN_ENVIRONMENT):
+    known = NOT_IN_ENVIRONMENT.union(declared)
+    for name in unknown:
+        if name in known:
+            continue
         match = nearest(name, env)
         message = f"Usage of undefined variable '${name}'"
         if match:

@@ -39,7 +39,7 @@ class WordError(DockcError):
     """
 
     def __init__(
-        self, message: str, matched: frozenset[str] = frozenset(), unmatched: frozenset[str] = frozenset()
+        self, message: str, matched: frozenset[str] = frozenset(), unmatched: tuple[str, ...] = ()
     ) -> None:
         super().__init__(message)
         self.matched = matched
@@ -52,12 +52,12 @@ class Expanded(NamedTuple):
     Attributes:
         result: the text.
         matched: names of variables that were found.
-        unmatched: names that were not.
+        unmatched: names that were not, in the order in which they were asked for.
     """
 
     result: str
     matched: frozenset[str]
-    unmatched: frozenset[str]
+    unmatched: tuple[str, ...]
 
 
 class _Op(NamedTuple):
@@ -124,22 +124,22 @@ class Lex:
     def expand(self, text: str, env: Mapping[str, str]) -> Expanded:
         """The whole text as one word, and the names of the variables it asked for. Raises WordError."""
         if self._is_plain(text):
-            return Expanded(text, _NONE, _NONE)
+            return Expanded(text, _NONE, ())
         matched: set[str] = set()
-        unmatched: set[str] = set()
+        unmatched: dict[str, None] = {}
         result = self._run(text, env, matched, unmatched, None)
-        return Expanded(result, frozenset(matched), frozenset(unmatched))
+        return Expanded(result, frozenset(matched), tuple(unmatched))
 
     def word(self, text: str, env: Mapping[str, str]) -> str:
         """The whole text as one word. Raises WordError."""
         if self._is_plain(text):
             return text
-        return self._run(text, env, set(), set(), None)
+        return self._run(text, env, set(), {}, None)
 
     def words(self, text: str, env: Mapping[str, str]) -> list[str]:
         """The text split into words at unquoted space, after expansion. Raises WordError."""
         words = _Words()
-        self._run(text, env, set(), set(), words)
+        self._run(text, env, set(), {}, words)
         return words.finish()
 
     def _is_plain(self, text: str) -> bool:
@@ -147,13 +147,13 @@ class Lex:
         return text.isascii() and self._special.isdisjoint(text)
 
     def _run(
-        self, text: str, env: Mapping[str, str], matched: set[str], unmatched: set[str], words: _Words | None
+        self, text: str, env: Mapping[str, str], matched: set[str], unmatched: dict[str, None], words: _Words | None
     ) -> str:
         try:
             return _Machine(env, self.skip_unset_env, matched, unmatched, words).run(self._program(text))
         except _Stop as stop:
             message = f"failed to process {quote(text)}: {stop}"
-            raise WordError(message, frozenset(matched), frozenset(unmatched)) from None
+            raise WordError(message, frozenset(matched), tuple(unmatched)) from None
 
     def _program(self, text: str) -> _Program:
         program = self._programs.get(text)
@@ -412,7 +412,7 @@ class _Machine:
         env: Mapping[str, str],
         skip_unset: bool,
         matched: set[str],
-        unmatched: set[str],
+        unmatched: dict[str, None],
         words: _Words | None,
     ) -> None:
         self.env = env
@@ -459,7 +459,10 @@ class _Machine:
         self.room -= len(value or "")
         if self.room < 0:
             raise _Stop(_TOO_LARGE)
-        (self.unmatched if value is None else self.matched).add(name)
+        if value is None:
+            self.unmatched[name] = None
+        else:
+            self.matched.add(name)
         return value
 
     def close(self, name: str, how: str) -> None:

@@ -609,3 +609,10 @@ def test_wrong_triggers_are_reported_at_the_target_first(build: Build) -> None:
     images = {"docker.io/library/im:latest": {"OnBuild": ["COPY a"]}}
     error = build.error("FROM im AS a\nFROM im\nCOPY --from=a b c\n", images=images)
     assert error.locations == (((2, 2),),)
+
+
+def test_undefined_variables_are_reported_in_the_order_of_their_look_up(build: Build) -> None:
+    found = build.warnings("FROM scratch\nLABEL l=${Z:-$Y}$X$Y\n")
+    assert [message.split("'")[1] for _, message in found] == ["$Y", "$Z", "$X"]
+    found = build.warnings("FROM scratch$B$A\n")
+    assert [message.split("'")[1] for _, message in found] == ["B", "A"]

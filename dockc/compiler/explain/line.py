@@ -254,8 +254,8 @@ def _names(lex: Lex, text: str) -> frozenset[str]:
     try:
         expanded = lex.expand(text, {})
     except WordError as error:
-        return error.matched | error.unmatched
-    return expanded.matched | expanded.unmatched
+        return error.matched.union(error.unmatched)
+    return expanded.matched.union(expanded.unmatched)
 
 
 def _variables(found: Trace, one: Traced) -> tuple[Variable, ...]:

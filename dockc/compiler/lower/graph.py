@@ -106,7 +106,7 @@ def _platform(state: Lowering, stage: Stage, linter: Linter) -> tuple[Platform, 
 
 def _with_suggestion(state: Lowering, error: CompileError, names: Iterable[str]) -> CompileError:
     """The error with the ARG that was probably meant by the first name that is near to one."""
-    for name in sorted(names):
+    for name in names:
         suggestion = nearest(name, state.meta_args)
         if suggestion:
             return CompileError(
@@ -121,7 +121,7 @@ def _report_undeclared(state: Lowering, names: Collection[str], stage: Stage, li
     if not names:
         return
     known = dict.fromkeys((*state.global_infos, *state.meta_args))
-    for name in sorted(names):
+    for name in names:
         if name in known:
             continue
         message = f"FROM argument '{name}' is not declared"
