@@ -16,6 +16,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -241,6 +242,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="where the temporary directory is made")
     arguments = parser.parse_args()
     compileall.compile_dir(ROOT / "dockc", quiet=1)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the daemon must not outlive us
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.work, ignore_cleanup_errors=True)))
         base = work / "base"
