@@ -433,7 +433,7 @@ def test_insecure_may_mount(builder: Builder) -> None:
 def test_standard_input_is_empty(builder: Builder) -> None:
     done = builder.run("cat; readlink /proc/self/fd/0; ls /proc/self/fd | grep -c .")
     first = done.out.splitlines()[0]
-    assert first in ("/dev/null", "/null") or builder.executor == "runc"  # runc copies by way of a pipe
+    assert first.startswith("pipe:[")  # as in BuildKit: a pipe that nobody writes to; cat has ended and said nothing
     if builder.executor == "embedded":
         # 0, 1, 2 and the directory itself: nothing of the builder's is open.
         assert int(done.out.splitlines()[1]) == 4
