@@ -49,7 +49,8 @@ def _argument(param: Any) -> str:
 
 def _option(param: Any) -> str:
     names = ", ".join(sorted(param.opts, key=len))
-    return names if param.is_flag else f"{names} {(param.metavar or 'TEXT').strip('[]').split()[0]}"
+    kind = "N" if isinstance(param.default, int) or getattr(param, "min", None) is not None else "TEXT"
+    return names if param.is_flag else f"{names} {param.metavar or kind}"
 
 
 def _with_default(param: Any) -> str:
