@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from syrupy.location import PyTestLocation
 
 # Benchmarks measure time; a law that is slow on a busy machine is no less a law.
 settings.register_profile("dockc", deadline=None)
@@ -26,11 +29,26 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if not os.environ.get("DOCKC_TESTS_NO_SKIP") or hasattr(session.config, "workerinput"):
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    skipped = reporter.stats.get("skipped", []) if reporter else []
+    if reporter is None:
+        return
+    skipped = reporter.stats.get("skipped", [])
     skipped = [report for report in skipped if not any(tool in str(report.longrepr) for tool in RARE)]
     if skipped and exitstatus == 0:
         reporter.write_line(f"{len(skipped)} skipped tests, and DOCKC_TESTS_NO_SKIP is set", red=True)
         session.exitstatus = 1
+
+
+def member(archive: tarfile.TarFile, name: str | tarfile.TarInfo) -> bytes:
+    """The content of a regular file in an archive."""
+    stream = archive.extractfile(name)
+    assert stream is not None, f"{name} is no regular file"
+    return stream.read()
+
+
+def parameter(location: PyTestLocation, name: str) -> Any:
+    """What the test of a snapshot was given for one of its parameters."""
+    assert isinstance(location.item, pytest.Function)
+    return location.item.callspec.params[name]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,7 @@ import io
 import json
 import tarfile
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from typer.models import OptionInfo
@@ -110,7 +110,7 @@ def test_proxies_of_dockers_configuration_are_build_arguments(tmp_path: Path) ->
 
 
 def test_push_and_load_complete_the_outputs() -> None:
-    def kinds(*texts: str, **more: bool) -> list[tuple[str, str, bool]]:
+    def kinds(*texts: str, **more: Any) -> list[tuple[str, str, bool]]:
         return [(one.type, one.dest, one.flag("push")) for one in buildflags.outputs(texts, **more)]
 
     assert kinds() == []

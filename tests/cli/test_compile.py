@@ -9,12 +9,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+from syrupy.location import PyTestLocation
+from syrupy.types import SnapshotIndex
 
 from dockc.llb.definition import Definition
+from tests.cli.conftest import Cli, Ended
 
 REPO = Path(__file__).resolve().parents[2]
 GOLDEN = REPO / "tests" / "golden" / "cli"
@@ -26,37 +30,38 @@ class Golden(SingleFileSnapshotExtension):
     _write_mode = WriteMode.TEXT
 
     @classmethod
-    def get_location(cls, *, test_location, index):
+    def get_location(cls, *, test_location: PyTestLocation, index: SnapshotIndex) -> str:
         form = test_location.testname.partition("[")[2].rstrip("]")
         return str(GOLDEN / f"two-stages.{form}")
 
     @classmethod
-    def dirname(cls, *, test_location):
+    def dirname(cls, *, test_location: PyTestLocation) -> str:
         return str(GOLDEN)
 
     @classmethod
-    def matches_test_location(cls, *, test_location, snapshot_location):
+    def matches_test_location(cls, *, test_location: PyTestLocation, snapshot_location: str) -> bool:
         return snapshot_location == cls.get_location(test_location=test_location, index=0)
 
-    def is_snapshot_location(self, *, location):
+    def is_snapshot_location(self, *, location: str) -> bool:
         return location.startswith(str(GOLDEN / "two-stages."))
 
 
-def image_of(ended) -> dict:
-    return json.loads(ended.stdout)
+def image_of(ended: Ended) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(ended.stdout)
+    return found
 
 
 # --- forms ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", ["cst", "ast", "ir", "llb", "dot", "json", "image"])
-def test_text_forms(cli, two_stages, form, snapshot: SnapshotAssertion) -> None:
+def test_text_forms(cli: Cli, two_stages: Path, form: str, snapshot: SnapshotAssertion) -> None:
     ended = cli("compile", "--platform=linux/amd64", f"--emit={form}")
     assert ended.stderr == ""
     assert ended.text == snapshot(extension_class=Golden)
 
 
-def test_protobuf_is_what_a_pipe_gets(cli, two_stages, tmp_path) -> None:
+def test_protobuf_is_what_a_pipe_gets(cli: Cli, two_stages: Path, tmp_path: Path) -> None:
     piped = cli("compile", "--platform=linux/amd64").stdout
     assert piped == cli("compile", "--platform=linux/amd64", "--emit=pb").stdout
     cli("compile", "--platform=linux/amd64", "-o", tmp_path / "out.pb")
@@ -64,7 +69,7 @@ def test_protobuf_is_what_a_pipe_gets(cli, two_stages, tmp_path) -> None:
     assert len(Definition.parse(piped).ops) == 6
 
 
-def test_a_pipe_to_buildctl(two_stages, cli) -> None:
+def test_a_pipe_to_buildctl(two_stages: Path, cli: Cli) -> None:
     buildctl = shutil.which("buildctl", path=os.pathsep.join([os.environ.get("DOCKC_BUILDKIT_BIN", ""), os.environ.get("PATH", "")]))
     if buildctl is None:
         pytest.skip("buildctl is not installed")
@@ -77,7 +82,7 @@ def test_a_pipe_to_buildctl(two_stages, cli) -> None:
     assert theirs == ours
 
 
-def test_unknown_forms_and_files_that_cannot_be_written(cli, two_stages) -> None:
+def test_unknown_forms_and_files_that_cannot_be_written(cli: Cli, two_stages: Path) -> None:
     ended = cli("compile", "--emit=poetry", status=2)
     assert (
         ended.stderr == "error: unknown form poetry\n  help: Choose one of cst, ast, ir, llb, dot, json, pb, image.\n"
@@ -89,7 +94,7 @@ def test_unknown_forms_and_files_that_cannot_be_written(cli, two_stages) -> None
 # --- options --------------------------------------------------------------------------------------------
 
 
-def test_targets(cli, two_stages) -> None:
+def test_targets(cli: Cli, two_stages: Path) -> None:
     assert "mkfile" in cli("compile", "--target=files", "--emit=llb").text
     assert cli("compile", "--target=FILES").stdout == cli("compile", "--target=files").stdout
     assert image_of(cli("compile", "--target=files", "--emit=image")).get("config", {}).get("Entrypoint") is None
@@ -97,7 +102,7 @@ def test_targets(cli, two_stages) -> None:
     assert ended.stderr == 'error: target stage "file" could not be found (did you mean files?)\n'
 
 
-def test_build_arguments_from_the_command_line_and_from_the_environment(cli, two_stages, monkeypatch) -> None:
+def test_build_arguments_from_the_command_line_and_from_the_environment(cli: Cli, two_stages: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hello world" in cli("compile", "--emit=ir").text
     assert "bye world" in cli("compile", "--emit=ir", "--build-arg", "GREETING=bye").text
     assert '" world\\n"' in cli("compile", "--emit=ir", "--build-arg", "GREETING=").text
@@ -110,7 +115,7 @@ def test_build_arguments_from_the_command_line_and_from_the_environment(cli, two
     assert "invalid value =x for --build-arg" in ended.stderr
 
 
-def test_platforms(cli, two_stages) -> None:
+def test_platforms(cli: Cli, two_stages: Path) -> None:
     both = cli("compile", "--platform=linux/amd64,linux/arm64/v8", "--emit=image").stdout.splitlines()
     assert [json.loads(line)["architecture"] for line in both] == ["amd64", "arm64"]
     repeated = cli("compile", "--platform=linux/amd64", "--platform", "linux/arm64", "--emit=image").stdout.splitlines()
@@ -122,13 +127,13 @@ def test_platforms(cli, two_stages) -> None:
     assert "cannot parse platform specifier" in cli("compile", "--platform=a/b/c/d", status=1).stderr
 
 
-def test_labels(cli, two_stages) -> None:
+def test_labels(cli: Cli, two_stages: Path) -> None:
     image = image_of(cli("compile", "--emit=image", "--label", "a=b=c", "--label=kind=other", "--label", "empty"))
     assert image["config"]["Labels"] == {"a": "b=c", "kind": "other", "empty": ""}
     assert "expected NAME=VALUE" in cli("compile", "--label", "=x", status=2).stderr
 
 
-def test_options_of_the_frontend(cli, two_stages) -> None:
+def test_options_of_the_frontend(cli: Cli, two_stages: Path) -> None:
     assert "opt world" in cli("compile", "--emit=ir", "--opt", "build-arg:GREETING=opt").text
     assert (
         "short world"
@@ -138,7 +143,7 @@ def test_options_of_the_frontend(cli, two_stages) -> None:
     assert "expected KEY=VALUE" in cli("compile", "--opt", "=x", status=2).stderr
 
 
-def test_no_cache_marks_every_step(cli, two_stages) -> None:
+def test_no_cache_marks_every_step(cli: Cli, two_stages: Path) -> None:
     def ignoring(*args: str) -> int:
         return cli("compile", "--emit=json", *args).text.count('"ignore_cache":true')
 
@@ -147,7 +152,7 @@ def test_no_cache_marks_every_step(cli, two_stages) -> None:
     assert 0 < ignoring("--opt", "no-cache=files") < ignoring("--no-cache")
 
 
-def test_named_contexts(cli, folder, tmp_path) -> None:
+def test_named_contexts(cli: Cli, folder: Path, tmp_path: Path) -> None:
     (folder / "Dockerfile").write_text("FROM base\nCOPY --from=more /x /x\n")
     (tmp_path / "more").mkdir()
     layout, digest = layout_of({"Env": ["A=b"]}, tmp_path / "layout", "v1")
@@ -193,12 +198,12 @@ def test_named_contexts(cli, folder, tmp_path) -> None:
         assert message in ended.stderr, ended.stderr
 
 
-def layout_of(config: dict, folder: Path, tag: str) -> tuple[Path, str]:
+def layout_of(config: dict[str, Any], folder: Path, tag: str) -> tuple[Path, str]:
     """An OCI layout with an image whose layer nobody needs; the folder and the manifest's digest."""
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
 
-    def put(value: object, kind: str) -> dict:
+    def put(value: object, kind: str) -> dict[str, Any]:
         data = json.dumps(value).encode()
         name = hashlib.sha256(data).hexdigest()
         (blobs / name).write_bytes(data)
@@ -225,7 +230,7 @@ def layout_of(config: dict, folder: Path, tag: str) -> tuple[Path, str]:
 # --- questions ------------------------------------------------------------------------------------------
 
 
-def test_offline_says_what_is_missing(cli, folder) -> None:
+def test_offline_says_what_is_missing(cli: Cli, folder: Path) -> None:
     (folder / "Dockerfile").write_text("FROM debian:12 AS a\nFROM a\nCOPY --from=busybox /bin /bin\n")
     ended = cli("compile", "--offline", "--platform=linux/arm64", status=1)
     assert "/v2/library/debian/manifests/12: not asked, because of --offline" in ended.stderr
@@ -242,7 +247,7 @@ def test_offline_says_what_is_missing(cli, folder) -> None:
         ('{"images": [{}]}', "is missing"),
     ],
 )
-def test_answers_that_are_none(cli, two_stages, text, message) -> None:
+def test_answers_that_are_none(cli: Cli, two_stages: Path, text: str, message: str) -> None:
     (two_stages / "answers.json").write_text(text)
     assert message in cli("compile", "--answers=answers.json", status=2).stderr
     assert (
@@ -254,7 +259,7 @@ def test_answers_that_are_none(cli, two_stages, text, message) -> None:
 # --- passes ---------------------------------------------------------------------------------------------
 
 
-def test_default_levels_change_no_bytes(cli, two_stages) -> None:
+def test_default_levels_change_no_bytes(cli: Cli, two_stages: Path) -> None:
     plain = cli("compile").stdout
     assert (
         plain
@@ -267,7 +272,7 @@ def test_default_levels_change_no_bytes(cli, two_stages) -> None:
     assert cli("compile", "-O3", status=2).stdout == b""
 
 
-def test_observers_of_passes_write_to_standard_error(cli, two_stages) -> None:
+def test_observers_of_passes_write_to_standard_error(cli: Cli, two_stages: Path) -> None:
     plain = cli("compile").stdout
     ended = cli("compile", "--print-after=prune")
     assert ended.stdout == plain
@@ -281,7 +286,7 @@ def test_observers_of_passes_write_to_standard_error(cli, two_stages) -> None:
     assert "help: Running: canonicalize, prune." in ended.stderr
 
 
-def test_passes_by_name(cli, two_stages) -> None:
+def test_passes_by_name(cli: Cli, two_stages: Path) -> None:
     assert "# --- after link-copies" in cli("compile", "--passes=link-copies", "--print-after-all", "--emit=ir").stderr
     assert (
         "unknown pass dead-cod\n  help: did you mean dead-code?" in cli("compile", "--passes=dead-cod", status=2).stderr
@@ -289,7 +294,7 @@ def test_passes_by_name(cli, two_stages) -> None:
     assert "cannot read passes" in cli("compile", "--passes={", status=2).stderr
 
 
-def test_squash_makes_fewer_operations(cli, folder) -> None:
+def test_squash_makes_fewer_operations(cli: Cli, folder: Path) -> None:
     (folder / "Dockerfile").write_text("FROM scratch\nCOPY a /a\nCOPY b /b\nCOPY c /c\n")
     counts = [len(Definition.parse(cli("compile", f"--squash={level}").stdout).ops) for level in (0, 1, 2, 3)]
     assert counts[0] == 5
@@ -300,14 +305,14 @@ def test_squash_makes_fewer_operations(cli, folder) -> None:
 # --- input ----------------------------------------------------------------------------------------------
 
 
-def test_standard_input(cli, two_stages) -> None:
+def test_standard_input(cli: Cli, two_stages: Path) -> None:
     data = (two_stages / "Dockerfile").read_bytes()
     (two_stages / "Dockerfile").unlink()
     assert "mkfile" in cli("compile", "-f", "-", "--emit=llb", stdin=data).text
     assert "failed to read dockerfile: open Dockerfile: no such file or directory" in cli("compile", status=1).stderr
 
 
-def test_other_names(cli, two_stages) -> None:
+def test_other_names(cli: Cli, two_stages: Path) -> None:
     (two_stages / "sub").mkdir()
     (two_stages / "Dockerfile").rename(two_stages / "sub" / "My.dockerfile")
     assert 'file @0 "My.dockerfile"' in cli("compile", "-f", "sub/My.dockerfile", "--emit=ir").text
@@ -318,7 +323,7 @@ def test_other_names(cli, two_stages) -> None:
     assert "path 'nowhere' does not exist" in ended.stderr
 
 
-def test_warnings_go_to_standard_error_with_their_place(cli, folder) -> None:
+def test_warnings_go_to_standard_error_with_their_place(cli: Cli, folder: Path) -> None:
     ended = cli("compile", "-f", "-", "--emit=llb", stdin=b"from scratch\nMAINTAINER me\nENV a b\n")
     assert set(ended.stderr.splitlines()) >= {
         "Dockerfile:2: warning: Maintainer instruction is deprecated in favor of using label (MaintainerDeprecated)",
@@ -342,7 +347,7 @@ def test_warnings_go_to_standard_error_with_their_place(cli, folder) -> None:
     ],
 )
 @pytest.mark.parametrize("form", ["cst", "ast", "ir", "llb", "image", "json", "dot"])
-def test_bytes_that_are_no_text_never_crash(cli, folder, data, status, form) -> None:
+def test_bytes_that_are_no_text_never_crash(cli: Cli, folder: Path, data: bytes, status: int, form: str) -> None:
     ended = cli("compile", "-f", "-", f"--emit={form}", "--offline", stdin=data, status=None)
     assert ended.status in {0, 1}
     assert "Traceback" not in ended.stderr
@@ -350,7 +355,7 @@ def test_bytes_that_are_no_text_never_crash(cli, folder, data, status, form) -> 
     assert "\\udc" not in ended.stderr, "what the terminal cannot show is U+FFFD"
 
 
-def test_a_reader_that_goes_away_is_no_crash(folder) -> None:
+def test_a_reader_that_goes_away_is_no_crash(folder: Path) -> None:
     text = "FROM scratch\n" + "".join(f"LABEL a{n}=b\n" for n in range(3000))
     environ = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(REPO), *(p for p in sys.path if p.endswith("-packages"))])
@@ -359,6 +364,9 @@ def test_a_reader_that_goes_away_is_no_crash(folder) -> None:
         [sys.executable, "-m", "dockc", "compile", "-f", "-", "--emit=ast"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ,
     )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
     process.stdout.close()
     process.stdin.write(text.encode())
     process.stdin.close()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from dockc.llb.definition import Definition
+from tests.cli.conftest import Cli
 
 PLATFORM = "--platform=linux/amd64"
 
 
-def test_ir_goes_out_and_in_again(cli, two_stages) -> None:
+def test_ir_goes_out_and_in_again(cli: Cli, two_stages: Path) -> None:
     text = cli("compile", PLATFORM, "--emit=ir").stdout
     assert cli("opt", stdin=text).stdout == text
     (two_stages / "a.ir").write_bytes(text)
@@ -24,12 +26,12 @@ def test_ir_goes_out_and_in_again(cli, two_stages) -> None:
 
 
 @pytest.mark.parametrize("options", [("-O0",), ("-O2",), ("--squash=2",), ("--passes=link-copies,canonicalize",)])
-def test_passes_do_the_same_on_text_as_on_a_dockerfile(cli, two_stages, options) -> None:
+def test_passes_do_the_same_on_text_as_on_a_dockerfile(cli: Cli, two_stages: Path, options: tuple[str]) -> None:
     text = cli("compile", PLATFORM, "--emit=ir").stdout
     assert cli("opt", *options, "--verify-each", stdin=text).stdout == cli("compile", PLATFORM, *options, "--emit=ir").stdout
 
 
-def test_observers_of_opt(cli, two_stages) -> None:
+def test_observers_of_opt(cli: Cli, two_stages: Path) -> None:
     text = cli("compile", PLATFORM, "--emit=ir").stdout
     ended = cli("opt", "--passes=prune,canonicalize", "--print-after-all", "--time-passes", stdin=text)
     assert ended.stderr.count("# --- after ") == 2
@@ -38,13 +40,13 @@ def test_observers_of_opt(cli, two_stages) -> None:
     assert "the pass does not run" in cli("opt", "--print-after=squash", stdin=text, status=2).stderr
 
 
-def test_what_is_wrong_with_words_is_said_before_anything_is_asked(cli, folder) -> None:
+def test_what_is_wrong_with_words_is_said_before_anything_is_asked(cli: Cli, folder: Path) -> None:
     (folder / "Dockerfile").write_text("FROM localhost:1/nothing-here\n")
     assert "unknown form lbl\n  help: did you mean llb?" in cli("compile", "--emit=lbl", status=2).stderr
     assert "unknown pass squish" in cli("compile", "--passes=squish", status=2).stderr
 
 
-def test_misspelled_options_are_named(cli, two_stages) -> None:
+def test_misspelled_options_are_named(cli: Cli, two_stages: Path) -> None:
     ended = cli("compile", PLATFORM, "--opt=traget=files", "--opt=buildarg:X=1", "--opt=mine:own=1", "--opt=whatever=2", "--opt=build-arg:Y=1")
     assert [line for line in ended.stderr.splitlines() if line.startswith("warning: the frontend")] == [
         "warning: the frontend has no option traget (did you mean target?)",
@@ -52,7 +54,7 @@ def test_misspelled_options_are_named(cli, two_stages) -> None:
     ]
 
 
-def test_optimised_ir_is_the_same_when_optimised_again(cli, two_stages) -> None:
+def test_optimised_ir_is_the_same_when_optimised_again(cli: Cli, two_stages: Path) -> None:
     once = cli("opt", "-O2", stdin=cli("compile", PLATFORM, "--emit=ir").stdout).stdout
     assert cli("opt", "-O2", stdin=once).stdout == once
 
@@ -70,13 +72,13 @@ def test_optimised_ir_is_the_same_when_optimised_again(cli, two_stages) -> None:
         ((), b'platform linux/amd64\n%0 = file scratch {\n rm "a"\n}\nresult %0\n', 1, "paths of file actions are absolute"),
     ],
 )
-def test_what_is_no_ir(cli, args, data, status, message) -> None:
+def test_what_is_no_ir(cli: Cli, args: tuple[str, ...], data: bytes, status: int, message: str) -> None:
     ended = cli("opt", *args, stdin=data, status=status)
     assert message in ended.stderr
     assert ended.stdout == b""
 
 
-def test_passes_are_listed_with_their_levels(cli) -> None:
+def test_passes_are_listed_with_their_levels(cli: Cli) -> None:
     lines = cli("passes").text.splitlines()
     listed = {line.split()[0]: line for line in lines}
     assert "-O1 -O2" in listed["canonicalize"]
@@ -102,7 +104,7 @@ PLAIN = {
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_llb_comes_back_as_a_dockerfile_that_compiles_to_it(cli, folder, name) -> None:
+def test_llb_comes_back_as_a_dockerfile_that_compiles_to_it(cli: Cli, folder: Path, name: str) -> None:
     (folder / "Dockerfile").write_text(PLAIN[name])
     digest = "sha256:" + "1" * 64
     image = {"rootfs": {"diff_ids": [digest]}, "config": {"Env": ["PATH=/bin"]}, "os": "linux", "architecture": "amd64"}
@@ -120,7 +122,7 @@ def graph(data: bytes) -> list[str]:
     return [digest for digest, _ in Definition.parse(data).ops]
 
 
-def test_an_image_comes_back_as_a_dockerfile(cli, folder) -> None:
+def test_an_image_comes_back_as_a_dockerfile(cli: Cli, folder: Path) -> None:
     (folder / "Dockerfile").write_text(
         "FROM scratch\nENV A='b c'\nLABEL k=\"v w\"\nEXPOSE 80 53/udp\nVOLUME /v\nUSER u\nWORKDIR /w\nSTOPSIGNAL 9\n"
         'HEALTHCHECK --interval=5s CMD true\nSHELL ["/bin/bash", "-c"]\nENTRYPOINT ["/e"]\nCMD ["a", "b"]\n'
@@ -139,10 +141,10 @@ def test_an_image_comes_back_as_a_dockerfile(cli, folder) -> None:
         (b"{}" * 3, 2, "not an image config"),
     ],
 )
-def test_what_cannot_be_decompiled(cli, data, status, message) -> None:
+def test_what_cannot_be_decompiled(cli: Cli, data: bytes, status: int, message: str) -> None:
     assert message in cli("decompile", stdin=data, status=status).stderr
 
 
 @pytest.mark.parametrize("data", [b'{"history": 1}', b'{"config": []}', b'{"config": {"Env": 1}}', b'{"history": [1, {"created_by": []}]}'])
-def test_strange_image_configs_never_crash(cli, data) -> None:
+def test_strange_image_configs_never_crash(cli: Cli, data: bytes) -> None:
     assert cli("decompile", stdin=data, status=None).status in {0, 1, 2}

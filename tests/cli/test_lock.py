@@ -17,8 +17,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.cli.conftest import Cli
 
 
 def need(program: str) -> str:
@@ -62,7 +65,7 @@ def push(registry: str, name: str, folder: Path, **env: str) -> str:
     blobs = layout / "blobs" / "sha256"
     blobs.mkdir(parents=True)
 
-    def put(data: bytes, kind: str) -> dict:
+    def put(data: bytes, kind: str) -> dict[str, Any]:
         digest = hashlib.sha256(data).hexdigest()
         (blobs / digest).write_bytes(data)
         return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{digest}", "size": len(data)}
@@ -94,7 +97,7 @@ def push(registry: str, name: str, folder: Path, **env: str) -> str:
     (layout / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
     command = [skopeo, "--insecure-policy", "copy", "--dest-tls-verify=false", f"oci:{layout}:x", f"docker://{registry}/{name}"]
     subprocess.run(command, check=True, capture_output=True)
-    return manifest["digest"]
+    return str(manifest["digest"])
 
 
 @pytest.fixture
@@ -136,7 +139,7 @@ def commit(repository: Path, work: Path, text: str) -> str:
 
 
 @pytest.fixture
-def everything(folder, registry, web, tmp_path) -> dict[str, str]:
+def everything(folder: Path, registry: str, web: tuple[str, Path], tmp_path: Path) -> dict[str, str]:
     """A Dockerfile with an image, a URL and a repository; what they are now."""
     url, root = web
     (root / "file.txt").write_text("one\n")
@@ -147,7 +150,7 @@ def everything(folder, registry, web, tmp_path) -> dict[str, str]:
     return {"image": f"{name}:1", "digest": digest, "url": f"{url}/file.txt", "repo": f"{url}/repo.git", "commit": sha}
 
 
-def test_a_lock_holds_every_source(cli, folder, everything, tmp_path) -> None:
+def test_a_lock_holds_every_source(cli: Cli, folder: Path, everything: dict[str, str], tmp_path: Path) -> None:
     ended = cli("lock", "--platform=linux/amd64", "--policy=policy.json")
     assert ended.stderr == "Dockerfile.lock: 1 images, 1 git commits, 1 downloads\n"
     text = (folder / "Dockerfile.lock").read_text()
@@ -168,7 +171,7 @@ def test_a_lock_holds_every_source(cli, folder, everything, tmp_path) -> None:
     assert {rule["selector"]["identifier"].partition("://")[0] for rule in policy["rules"]} == {"docker-image", "http", "git"}
 
 
-def test_drift_is_named(cli, folder, everything, registry, web, tmp_path) -> None:
+def test_drift_is_named(cli: Cli, folder: Path, everything: dict[str, str], registry: str, web: tuple[str, Path], tmp_path: Path) -> None:
     platform = "--platform=linux/amd64"
     cli("lock", platform)
     new = push(registry, everything["image"].partition("/")[2], tmp_path, A="2")
@@ -185,7 +188,7 @@ def test_drift_is_named(cli, folder, everything, registry, web, tmp_path) -> Non
     assert new not in locked
 
 
-def test_what_the_lock_lacks_is_named(cli, folder, everything) -> None:
+def test_what_the_lock_lacks_is_named(cli: Cli, folder: Path, everything: dict[str, str]) -> None:
     cli("lock", "--platform=linux/amd64")
     dockerfile = folder / "Dockerfile"
     text = dockerfile.read_text()
@@ -209,7 +212,7 @@ def test_what_the_lock_lacks_is_named(cli, folder, everything) -> None:
     assert ended.stderr == "error: cannot read none.lock: No such file or directory\n"
 
 
-def test_check_without_a_lock_file_and_files_that_cannot_be_written(cli, folder) -> None:
+def test_check_without_a_lock_file_and_files_that_cannot_be_written(cli: Cli, folder: Path) -> None:
     (folder / "Dockerfile").write_text("FROM scratch\n")
     ended = cli("lock", "--check", status=2)
     assert ended.stderr == "error: cannot read Dockerfile.lock: No such file or directory\n  help: Make it with `dockc lock`.\n"
@@ -224,7 +227,7 @@ def test_check_without_a_lock_file_and_files_that_cannot_be_written(cli, folder)
     assert "not UTF-8" in cli("lock", "--check", "-o", "Dockerfile.lock", status=2).stderr
 
 
-def test_an_image_that_cannot_be_had_is_no_lock(cli, folder) -> None:
+def test_an_image_that_cannot_be_had_is_no_lock(cli: Cli, folder: Path) -> None:
     (folder / "Dockerfile").write_text("FROM localhost:1/none\n")
     ended = cli("lock", status=1)
     assert "connection refused" in ended.stderr

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from dockc.compiler.compile import Compiled, compile_asking
+from dockc.compiler.ir.ops import Op, Value
 from dockc.compiler.options import CompileOptions
 from dockc.compiler.resolve import (
     Answers,
@@ -26,6 +27,16 @@ from dockc.grammar.source import Source
 from dockc.oci import platform as platforms
 
 HOST = platforms.parse("linux/amd64")
+
+
+AnyOp = TypeVar("AnyOp", bound=Op)
+
+
+def op_of(value: Value | None, kind: type[AnyOp]) -> AnyOp:
+    """The operation that a value comes from, which is of this kind."""
+    assert value is not None
+    assert isinstance(value.op, kind)
+    return value.op
 
 
 class World:

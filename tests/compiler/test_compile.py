@@ -124,7 +124,7 @@ def test_where_a_check_directive_is_read(text: str, expected: str) -> None:
 
 def test_check_options() -> None:
     config = parse_check_options(" skip = A , B ; experimental=all;error=1")
-    assert (config.skip, config.experimental_all, config.error) == ({"A", "B"}, True, True)
+    assert (config.skip, config.experimental_all, config.error) == (frozenset({"A", "B"}), True, True)
     with pytest.raises(CompileError, match="failed to parse check option"):
         parse_check_options("error=maybe")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dockc import llb
-from dockc.compiler.compile import compile
+from dockc.compiler.compile import Compiled, compile
 from dockc.compiler.decompile import decompile
 from dockc.compiler.decompile_check import checked
 from dockc.compiler.decompile_history import decompile_history
@@ -33,13 +35,14 @@ KNOWN = {
 }
 
 
-def compiled(case: Case):
+def compiled(case: Case) -> Compiled:
     run = Run(case)
     options = compile_options(case.options)
-    return run.asking(lambda answers: compile(run.front, options, answers))
+    found: Compiled = run.asking(lambda answers: compile(run.front, options, answers))
+    return found
 
 
-def test_what_is_decompiled_compiles_to_the_same_operations(shared):
+def test_what_is_decompiled_compiles_to_the_same_operations(shared: Path) -> None:
     """On the conformance cases beside this checkout (in ../shared)."""
     same = 0
     for case in load(shared / "conformance" / "llb"):
@@ -58,7 +61,7 @@ def test_what_is_decompiled_compiles_to_the_same_operations(shared):
     assert same > 250
 
 
-def test_what_does_not_come_back_is_named():
+def test_what_does_not_come_back_is_named() -> None:
     state = llb.image("alpine", name="FROM alpine").extra_host("db", "10.0.0.1").run("true", name="RUN true").run("more", name="RUN more")
     definition = state.marshal()
     text = checked(decompile(definition, platform=AMD64), definition, AMD64)
@@ -67,7 +70,7 @@ def test_what_does_not_come_back_is_named():
     assert "RUN more\n" not in text.partition("FROM")[0]
 
 
-def test_directories_are_spelled_as_commands_spell_them():
+def test_directories_are_spelled_as_commands_spell_them() -> None:
     state = llb.image("alpine").env("PATH", "/bin").file(llb.mkdir("/app", 0o755, parents=True)).dir("/app/").run("true")
     definition = state.marshal()
     text = decompile(definition, platform=AMD64)
@@ -75,7 +78,7 @@ def test_directories_are_spelled_as_commands_spell_them():
     assert checked(text, definition, AMD64) == text
 
 
-def test_what_comes_back_says_nothing():
+def test_what_comes_back_says_nothing() -> None:
     copy = llb.copy(llb.image("busybox"), "/a b", "/it's", create_dest=True, follow_symlinks=True, dir_contents=True, wildcard=True, empty_wildcard=True)
     mounts = [llb.cache("/c d,e", "//x"), llb.mount('/q"', llb.image("busybox"), readonly=True)]
     definition = llb.image("alpine").env("PATH", "/bin").file(copy).run("true", shell=True, mounts=mounts).marshal()
@@ -83,7 +86,7 @@ def test_what_comes_back_says_nothing():
     assert checked(text, definition, AMD64) == text, text
 
 
-def test_stages_mounts_and_links():
+def test_stages_mounts_and_links() -> None:
     builder = llb.image("golang:1.22").file(llb.copy(llb.local("context"), "/", "/src", create_dest=True))
     builder = builder.dir("/src").run(
         "go build",
@@ -105,7 +108,7 @@ def test_stages_mounts_and_links():
     )
 
 
-def test_what_no_dockerfile_says_is_a_comment():
+def test_what_no_dockerfile_says_is_a_comment() -> None:
     state = llb.image("alpine").env("A", "x\ny").extra_host("db", "10.0.0.1").ulimit("nofile", 1, 2)
     state = state.run("true", exit_codes=[0, 3])
     state = llb.diff(llb.image("alpine"), state.file(llb.mkdir("/d", 0o700), llb.rm("/x"), llb.symlink("a", "/b")))
@@ -118,7 +121,7 @@ def test_what_no_dockerfile_says_is_a_comment():
     assert "# not exact: what was removed is not removed here\n" in text
 
 
-def test_config_comes_last():
+def test_config_comes_last() -> None:
     config = {
         "Env": ["A=1", 'B=$x "y"'],
         "WorkingDir": "/w",
@@ -149,11 +152,11 @@ def test_config_comes_last():
     ]
 
 
-def test_an_empty_definition():
+def test_an_empty_definition() -> None:
     assert decompile(llb.scratch().marshal(), platform=AMD64) == "FROM scratch\n"
 
 
-def test_history_of_both_builders():
+def test_history_of_both_builders() -> None:
     image = {
         "config": {"Env": ["PATH=/bin", "A=1 2", "B=x"], "Cmd": ["bash"], "WorkingDir": "/w", "User": "app"},
         "history": [
@@ -189,14 +192,14 @@ def test_history_of_both_builders():
     ]
 
 
-def test_history_that_is_nonsense():
+def test_history_that_is_nonsense() -> None:
     assert decompile_history({"history": [3, {"created_by": None}, {"created_by": "\n\0"}]}) == (
         "FROM scratch\n# a layer without a history\n# RUN \n"
     )
     assert decompile_history({}) == "FROM scratch\n"
 
 
-def test_builds_inside_builds_are_refused():
+def test_builds_inside_builds_are_refused() -> None:
     from dockc.llb import ops
 
     build = ops.Op(op=ops.BuildOp(-1)).encode()

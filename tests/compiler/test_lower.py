@@ -27,7 +27,7 @@ from dockc.errors import CompileError
 from dockc.grammar.source import Source
 from dockc.llb import caps
 from dockc.oci import platform as platforms
-from tests.compiler.conftest import HOST, World
+from tests.compiler.conftest import HOST, World, op_of
 
 Build = Any
 
@@ -324,6 +324,7 @@ def test_linked_copies_are_layers_of_their_own(build: Build) -> None:
     assert file.base is None
     assert file.meta.progress_group is not None
     assert (file.meta.name, merge.meta.name) == ("[2/2] COPY --link a /b", "[2/2] LINK COPY --link a /b")
+    assert merge.meta.progress_group is not None
     assert file.meta.progress_group.id == merge.meta.progress_group.id
     chmod = build("FROM alpine\nCOPY --link --chmod=1 a /b\n").module.ops()[-1]
     assert isinstance(chmod, FileOp)
@@ -338,12 +339,13 @@ def test_heredoc_files(build: Build) -> None:
 def test_add_of_urls_and_repositories(build: Build) -> None:
     checksum = "sha256:" + "a" * 64
     (copy,) = copies(build, f"ADD --checksum={checksum} https://h/a/b.tgz?x /d/")
-    source = copy.source.op
+    source = op_of(copy.source, SourceOp)
     assert (copy.src, copy.unpack) == ("/b.tgz", False)
     assert dict(source.attrs) == {"http.checksum": checksum, "http.filename": "b.tgz"}
     (copy,) = copies(build, "ADD --keep-git-dir https://h/r.git#v1:sub /d/")
-    attrs = dict(copy.source.op.attrs)
-    assert copy.source.op.identifier == "git://h/r.git#v1:sub"
+    source = op_of(copy.source, SourceOp)
+    attrs = dict(source.attrs)
+    assert source.identifier == "git://h/r.git#v1:sub"
     assert (copy.src, attrs["git.keepgitdir"]) == ("/", "true")
 
 
@@ -582,10 +584,10 @@ def test_triggers_of_a_mounted_image_are_found_at_line_zero() -> None:
     front = read(Source.from_text("FROM scratch\nRUN --mount=from=im,target=/m x\n"))
     options = CompileOptions.from_attrs({}, host_platform=HOST, build_platforms=(HOST,))
     world, answers = World(images), Answers()
-    while True:
+    found = None
+    while found is None:
         try:
             found = lint(front, options, answers)
-            break
         except Unanswered as error:
             answers = answers.merged(world(error.requests))
     assert [(each.rule, each.lines) for each in found.warnings] == [("LegacyKeyValueFormat", (0,))]

@@ -8,14 +8,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 
 REPO = Path(__file__).resolve().parents[2]
 PROGRAMS = ("sh", "cat", "cp", "chmod", "ls", "mkdir", "rm", "sleep", "sort", "id", "head", "env", "touch", "ln", "stat", "chown", "mkfifo")
+
+
+class MakeContext(Protocol):
+    """Makes a build context; in the names of files `__` stands for a slash."""
+
+    def __call__(self, dockerfile: str, **files: str) -> Path: ...
 
 
 @dataclass(frozen=True)
@@ -34,12 +41,12 @@ class Dockc:
     def argv(self, *args: object) -> list[str]:
         return [*self.prefix, "-m", "dockc", *map(str, args)]
 
-    def start(self, *args: object, **kwargs: object) -> subprocess.Popen[str]:
+    def start(self, *args: object, **kwargs: Any) -> subprocess.Popen[str]:
         return subprocess.Popen(
             self.argv(*args), env=self.environ(), cwd=self.home, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **kwargs
         )
 
-    def run(self, *args: object, status: int | None = 0, **kwargs: object) -> subprocess.CompletedProcess[str]:
+    def run(self, *args: object, status: int | None = 0, **kwargs: Any) -> subprocess.CompletedProcess[str]:
         result = subprocess.run(
             self.argv(*args), env=self.environ(), cwd=self.home, text=True, capture_output=True, check=False, timeout=280, **kwargs
         )
@@ -47,7 +54,7 @@ class Dockc:
             assert result.returncode == status, f"status {result.returncode}\n{result.stdout}\n{result.stderr}"
         return result
 
-    def build(self, context: Path, *args: object, status: int | None = 0) -> str:
+    def build(self, context: Path | str, *args: object, status: int | None = 0) -> str:
         """Build with plain progress; gives what was shown."""
         return self.run("build", context, "--progress=plain", *args, status=status).stderr
 
@@ -130,11 +137,12 @@ def many(root: Dockc, tmp_path: Path) -> Dockc:
 @pytest.fixture(params=["root", "user"])
 def dockc(request: pytest.FixtureRequest) -> Dockc:
     """dockc as root and as an ordinary user."""
-    return request.getfixturevalue(request.param)
+    made: Dockc = request.getfixturevalue(request.param)
+    return made
 
 
 @pytest.fixture
-def context(tmp_path: Path, base: Path) -> Callable[..., Path]:
+def context(tmp_path: Path, base: Path) -> MakeContext:
     """Makes a build context; `base` in FROM is the base image by its digest-pinned named context."""
 
     def make(dockerfile: str, **files: str) -> Path:

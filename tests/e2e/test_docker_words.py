@@ -6,11 +6,17 @@ import base64
 import io
 import json
 import tarfile
+from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from tests.e2e.conftest import Dockc, MakeContext
 
-def archive(mode: str, **files: str) -> bytes:
+Mode = Literal["w", "w:gz", "w:bz2", "w:xz"]
+
+
+def archive(mode: Mode, **files: str) -> bytes:
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode=mode) as made:
         for name, text in files.items():
@@ -21,7 +27,7 @@ def archive(mode: str, **files: str) -> bytes:
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
-def test_an_archive_on_standard_input_is_the_context(dockc, tmp_path, mode, monkeypatch) -> None:
+def test_an_archive_on_standard_input_is_the_context(dockc: Dockc, tmp_path: Path, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = tmp_path / "spool"
     spool.mkdir()
     spool.chmod(0o777)
@@ -42,14 +48,14 @@ def test_an_archive_on_standard_input_is_the_context(dockc, tmp_path, mode, monk
     assert not list(spool.iterdir())
 
 
-def test_a_dockerfile_on_standard_input_has_an_empty_context(dockc, tmp_path) -> None:
+def test_a_dockerfile_on_standard_input_has_an_empty_context(dockc: Dockc, tmp_path: Path) -> None:
     dockc.run("build", "-", "-o", tmp_path / "out", input="FROM scratch\nCOPY <<EOF /a\nhi\nEOF\n")
     assert (tmp_path / "out" / "a").read_text() == "hi\n"
     shown = dockc.run("build", "-", "--progress=plain", input="FROM scratch\nCOPY a /a\n", status=1).stderr
     assert '"/a": not found' in shown
 
 
-def test_what_steps_are_given(dockc, context, with_base, tmp_path) -> None:
+def test_what_steps_are_given(dockc: Dockc, context: MakeContext, with_base: tuple[str, str], tmp_path: Path) -> None:
     folder = context(
         "FROM base\nRUN cat /proc/self/limits > /limits && cat /etc/hosts > /hosts && cat /proc/mounts > /mounts && ls /sys/class/net > /net\n"
     )
@@ -67,14 +73,14 @@ def test_what_steps_are_given(dockc, context, with_base, tmp_path) -> None:
     dockc.build(context("FROM base\nRUN --network=host true\n"), *with_base, "--network=host", "-o", "type=cacheonly")
 
 
-def test_pull_does_not_do_with_what_the_store_has(root, context, with_base) -> None:
+def test_pull_does_not_do_with_what_the_store_has(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
     root.build(context("FROM base\nRUN echo hi > /hi\n"), *with_base, "-t", "localhost:1/app:1")
     folder = context("FROM localhost:1/app:1\nRUN cat /hi\n")
     assert "1 steps run" in root.build(folder)
     assert "cannot reach the registry" in root.build(folder, "--pull", status=1)
 
 
-def test_annotations_and_the_epoch_of_the_environment(root, context, tmp_path, monkeypatch) -> None:
+def test_annotations_and_the_epoch_of_the_environment(root: Dockc, context: MakeContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000")
     folder = context("FROM scratch\nCOPY a /a\n", a="a")
     root.build(folder, "--annotation", "org.x=one", "-o", f"type=oci,dest={tmp_path / 'x'},tar=false")
@@ -85,7 +91,7 @@ def test_annotations_and_the_epoch_of_the_environment(root, context, tmp_path, m
     assert json.loads((blobs / manifest["config"]["digest"][7:]).read_bytes())["created"] == "1970-01-01T00:16:40Z"
 
 
-def test_warnings_of_the_compiler_are_shown(root, context) -> None:
+def test_warnings_of_the_compiler_are_shown(root: Dockc, context: MakeContext) -> None:
     folder = context("FROM scratch as A\nMAINTAINER me\nCOPY a /a\n", a="a")
     shown = root.build(folder)
     assert "#1 WARN: StageNameCasing: Stage name 'A' should be lowercase (line 1)\n" in shown
@@ -99,7 +105,7 @@ def test_warnings_of_the_compiler_are_shown(root, context) -> None:
     assert warnings[0]["url"].endswith("/stage-name-casing/")
 
 
-def test_progress_of_the_environment_and_none(root, context, monkeypatch) -> None:
+def test_progress_of_the_environment_and_none(root: Dockc, context: MakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = context("FROM scratch\nCOPY a /a\n", a="a")
     assert root.run("build", folder, "--progress=none").stderr == ""
     assert root.run("build", folder, "--progress=none").stdout == ""

@@ -18,8 +18,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import Dockc, MakeContext
 
-def test_syntax_errors_are_all_shown_with_their_words(root, context) -> None:
+
+def test_syntax_errors_are_all_shown_with_their_words(root: Dockc, context: MakeContext) -> None:
     folder = context("FROM base\nRUNN echo\nCOPY --bogus a b\n")
     shown = root.build(folder, status=1)
     assert "error[unknown-instruction]: unknown instruction: RUNN" in shown
@@ -28,24 +30,24 @@ def test_syntax_errors_are_all_shown_with_their_words(root, context) -> None:
     assert shown.rstrip().endswith("error: dockerfile parse error on line 2: unknown instruction: RUNN (did you mean RUN?)")
 
 
-def test_unknown_target(root, context) -> None:
+def test_unknown_target(root: Dockc, context: MakeContext) -> None:
     shown = root.build(context("FROM scratch AS build\n"), "--target", "biuld", status=1)
     assert 'error: target stage "biuld" could not be found (did you mean build?)' in shown
 
 
-def test_copy_of_a_missing_file_names_it_and_its_line(root, context, with_base) -> None:
+def test_copy_of_a_missing_file_names_it_and_its_line(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
     shown = root.build(context("FROM base\nCOPY nope /x\n"), *with_base, status=1)
     assert '"/nope": not found' in shown
     assert " 2 | >>> COPY nope /x" in shown
 
 
-def test_copy_from_an_unknown_stage_is_an_image_that_cannot_be_had(root, context, with_base) -> None:
+def test_copy_from_an_unknown_stage_is_an_image_that_cannot_be_had(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
     shown = root.build(context("FROM base\nCOPY --from=localhost:1/none /a /b\n"), *with_base, status=1)
     assert "cannot reach the registry" in shown
     assert "connection refused" in shown
 
 
-def test_failing_run_shows_log_excerpt_and_status(dockc, context, with_base) -> None:
+def test_failing_run_shows_log_excerpt_and_status(dockc: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
     folder = context("FROM base\n\nRUN echo before && exit 3\nRUN echo never\n")
     shown = dockc.build(folder, *with_base, status=1)
     end = shown[shown.index("------") :]
@@ -55,21 +57,21 @@ def test_failing_run_shows_log_excerpt_and_status(dockc, context, with_base) -> 
     assert "never" not in shown.replace("RUN echo never", "")
 
 
-def test_sources_that_cannot_be_had_end_in_an_error_of_one_line(root, context) -> None:
+def test_sources_that_cannot_be_had_end_in_an_error_of_one_line(root: Dockc, context: MakeContext) -> None:
     for source in ("git://127.0.0.1:1/x", "http://127.0.0.1:1/x"):
         shown = root.build(context(f"FROM scratch\nADD {source} /x\n"), status=1)
         assert "Traceback" not in shown
         assert "error: failed to load cache key: " in shown
 
 
-def test_entitlements_are_asked_for_before_anything_runs(root, context, with_base) -> None:
+def test_entitlements_are_asked_for_before_anything_runs(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
     folder = context("FROM base\nRUN echo this ran\nRUN --network=host true\n")
     shown = root.build(folder, *with_base, status=1)
     assert "error: failed to load LLB: network.host is not allowed" in shown
     assert "this ran" not in shown
 
 
-def test_unreachable_registry(root, context) -> None:
+def test_unreachable_registry(root: Dockc, context: MakeContext) -> None:
     shown = root.build(context("FROM localhost:1/app:1\n"), status=1)
     assert "error: localhost:1/app:1: " in shown
     assert "http://localhost:1/v2/app/manifests/1: connection refused" in shown
@@ -122,7 +124,7 @@ def lying_registry() -> Iterator[str]:
     server.server_close()
 
 
-def test_a_blob_with_a_wrong_digest_is_refused_and_not_kept(root, context, lying_registry) -> None:
+def test_a_blob_with_a_wrong_digest_is_refused_and_not_kept(root: Dockc, context: MakeContext, lying_registry: str) -> None:
     shown = root.build(context(f"FROM {lying_registry}/app:1\nCOPY a /a\n", a="x"), "-o", "type=local,dest=out", status=1)
     assert "digest" in shown
     assert hashlib.sha256(b"the layer").hexdigest() in shown
@@ -130,7 +132,7 @@ def test_a_blob_with_a_wrong_digest_is_refused_and_not_kept(root, context, lying
     assert root.run("doctor").stdout.rstrip().endswith("healthy")
 
 
-def test_paths_that_lead_out_of_the_context_stay_inside(root, context, with_base, tmp_path) -> None:
+def test_paths_that_lead_out_of_the_context_stay_inside(root: Dockc, context: MakeContext, with_base: tuple[str, str], tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("outside")
     folder = context("FROM base\nCOPY ../secret /x\n")
     assert '"/secret": not found' in root.build(folder, *with_base, status=1)
@@ -142,7 +144,7 @@ def test_paths_that_lead_out_of_the_context_stay_inside(root, context, with_base
     assert "not found" in root.build(folder, *with_base, status=1)
 
 
-def test_a_layer_cannot_write_outside_its_root(root, context, tmp_path) -> None:
+def test_a_layer_cannot_write_outside_its_root(root: Dockc, context: MakeContext, tmp_path: Path) -> None:
     layout = hostile_layout(tmp_path / "layout", tmp_path)
     folder = context("FROM evil\nCOPY a /a\n", a="x")
     result = root.run("build", folder, "--progress=plain", "--build-context", f"evil=oci-layout://{layout}", "-o", "type=local,dest=out", status=None)
@@ -194,7 +196,7 @@ def hostile_layout(folder: Path, outside: Path) -> Path:
     return folder
 
 
-def test_a_full_disk_is_said_and_leaves_a_store_that_works(root, context, with_base, tmp_path) -> None:
+def test_a_full_disk_is_said_and_leaves_a_store_that_works(root: Dockc, context: MakeContext, with_base: tuple[str, str], tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     if shutil.which("mount") is None:
@@ -215,12 +217,14 @@ def test_a_full_disk_is_said_and_leaves_a_store_that_works(root, context, with_b
         subprocess.run(["umount", "-l", small], check=True)
 
 
-def test_kill_9_in_the_middle_leaves_nothing_running_and_a_good_store(dockc, context, with_base) -> None:
+def test_kill_9_in_the_middle_leaves_nothing_running_and_a_good_store(dockc: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
     folder = context("FROM base\nRUN echo first > /first\nRUN sleep 271828\n")
     process = dockc.start("build", folder, "--progress=plain", *with_base, start_new_session=True)
     _wait_for(process, "RUN sleep")
     process.kill()
     process.wait()
+    assert process.stdout is not None
+    assert process.stderr is not None
     process.stdout.close()
     process.stderr.close()
     deadline = time.monotonic() + 20
@@ -234,7 +238,9 @@ def test_kill_9_in_the_middle_leaves_nothing_running_and_a_good_store(dockc, con
 
 
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupt_ends_the_build_and_its_steps(root, context, with_base, sent, status) -> None:
+def test_interrupt_ends_the_build_and_its_steps(
+    root: Dockc, context: MakeContext, with_base: tuple[str, str], sent: signal.Signals, status: int
+) -> None:
     folder = context("FROM base\nRUN sleep 314159\n")
     # Whoever runs the tests in the background may ignore interrupts, and hand that down.
     process = root.start("build", folder, "--progress=plain", *with_base, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
@@ -248,6 +254,7 @@ def test_interrupt_ends_the_build_and_its_steps(root, context, with_base, sent, 
 
 def _wait_for(process: subprocess.Popen[str], text: str) -> None:
     """Read what is shown until a step is under way, and a moment longer."""
+    assert process.stderr is not None
     seen = ""
     while text not in seen:
         line = process.stderr.readline()
@@ -268,7 +275,7 @@ def _running(argument: str) -> bool:
     return False
 
 
-def test_two_builds_at_once_share_a_store_and_run_equal_steps_once(root, context, with_base) -> None:
+def test_two_builds_at_once_share_a_store_and_run_equal_steps_once(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
     root.build(context("FROM base\nRUN true\n"), *with_base)  # on a cold store both may fetch the base, and then go on alone
     folder = context("FROM base\nRUN sleep 2 && cat /proc/sys/kernel/random/uuid > /id\n")
     one = root.start("build", folder, "--progress=plain", *with_base, "-o", "type=local,dest=one")
@@ -278,7 +285,7 @@ def test_two_builds_at_once_share_a_store_and_run_equal_steps_once(root, context
     assert (root.home / "one" / "id").read_text() == (root.home / "two" / "id").read_text(), shown
 
 
-def test_usage_errors_end_with_2(root, context) -> None:
+def test_usage_errors_end_with_2(root: Dockc, context: MakeContext) -> None:
     folder = context("FROM scratch\n")
     for arguments, message in [
         (("build", folder, "--build-context", "x"), "invalid context value"),

@@ -20,8 +20,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.conftest import member
+from tests.e2e.conftest import Dockc, MakeContext
 
 
 def need(program: str) -> str:
@@ -54,19 +58,19 @@ def web(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     server.server_close()
 
 
-def read_oci(path: Path) -> tuple[dict, dict[str, bytes]]:
+def read_oci(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Index and blobs of an OCI archive."""
     with tarfile.open(path) as archive:
         blobs = {
-            "sha256:" + m.name.rpartition("/")[2]: archive.extractfile(m).read() for m in archive if m.isreg() and m.name.startswith("blobs/")
+            "sha256:" + m.name.rpartition("/")[2]: member(archive, m) for m in archive if m.isreg() and m.name.startswith("blobs/")
         }
-        return json.load(archive.extractfile("index.json")), blobs
+        return json.loads(member(archive, "index.json")), blobs
 
 
 # --- platforms and outputs ------------------------------------------------------------------------------
 
 
-def test_several_platforms_make_an_index(root, context, tmp_path) -> None:
+def test_several_platforms_make_an_index(root: Dockc, context: MakeContext, tmp_path: Path) -> None:
     folder = context("FROM scratch\nARG TARGETARCH\nCOPY <<EOF /arch\n$TARGETARCH\nEOF\n")
     archive = tmp_path / "two.tar"
     root.build(folder, "--platform=linux/amd64,linux/arm64", "-t", "two:1", "-o", f"type=oci,dest={archive}", "-o", "type=image")
@@ -76,19 +80,19 @@ def test_several_platforms_make_an_index(root, context, tmp_path) -> None:
     for one in inner["manifests"]:
         manifest = json.loads(blobs[one["digest"]])
         with tarfile.open(fileobj=io.BytesIO(blobs[manifest["layers"][0]["digest"]])) as layer:
-            assert layer.extractfile("arch").read().decode().strip() == one["platform"]["architecture"]
+            assert member(layer, "arch").decode().strip() == one["platform"]["architecture"]
     listed = json.loads(root.run("images", "--json").stdout)
     assert listed["platforms"] == ["linux/amd64", "linux/arm64"]
     root.build(folder, "--platform=linux/amd64,linux/arm64", "-o", f"type=local,dest={tmp_path / 'out'}")
     assert (tmp_path / "out" / "linux_arm64" / "arch").read_text() == "arm64\n"
 
 
-def test_output_to_standard_output_and_to_a_directory(root, context, tmp_path) -> None:
+def test_output_to_standard_output_and_to_a_directory(root: Dockc, context: MakeContext, tmp_path: Path) -> None:
     folder = context("FROM scratch\nCOPY a /d/a\n", a="text")
     argv = root.argv("build", folder, "-o", "-", "--progress=quiet")
     piped = subprocess.run(argv, env=root.environ(), cwd=root.home, capture_output=True, check=True)
     with tarfile.open(fileobj=io.BytesIO(piped.stdout)) as archive:
-        assert archive.extractfile("d/a").read() == b"text"
+        assert member(archive, "d/a") == b"text"
     root.build(folder, "-o", tmp_path / "plain")
     assert (tmp_path / "plain" / "d" / "a").read_text() == "text"
     argv = root.argv("build", folder, "-o", "type=oci", "--quiet")
@@ -98,7 +102,7 @@ def test_output_to_standard_output_and_to_a_directory(root, context, tmp_path) -
     assert piped.stdout.endswith(b"\0"), "nothing follows the archive"
 
 
-def test_wrong_options_are_refused_before_anything_runs(root, context) -> None:
+def test_wrong_options_are_refused_before_anything_runs(root: Dockc, context: MakeContext) -> None:
     folder = context("FROM localhost:1/never-asked\n")
     for args, message in [
         (("--executor=foo",), "unknown executor foo\n  help: Choose one of auto, embedded"),
@@ -119,7 +123,7 @@ def test_wrong_options_are_refused_before_anything_runs(root, context) -> None:
     assert "cannot write /none/such: no such directory" in ended.stderr
 
 
-def test_source_date_epoch_makes_images_reproducible(root, context, with_base, tmp_path) -> None:
+def test_source_date_epoch_makes_images_reproducible(root: Dockc, context: MakeContext, with_base: tuple[str, str], tmp_path: Path) -> None:
     folder = context("FROM base\nCOPY a /a\nRUN echo b > /b && mkdir /c\nLABEL d=e\n", a="text")
     digests, archives = [], []
     for number in (1, 2):
@@ -140,7 +144,7 @@ def test_source_date_epoch_makes_images_reproducible(root, context, with_base, t
     assert config["created"] == "2023-11-14T22:13:20Z"
 
 
-def test_push_to_a_registry_and_build_on_it(root, context, with_base, registry, tmp_path) -> None:
+def test_push_to_a_registry_and_build_on_it(root: Dockc, context: MakeContext, with_base: tuple[str, str], registry: str, tmp_path: Path) -> None:
     folder = context("FROM base\nENV FROM_BASE=1\nONBUILD COPY a /triggered\nONBUILD RUN echo $FROM_BASE > /ran\n", a="text")
     root.build(folder, *with_base, "-t", f"{registry}/parent:1", "--push")
     (folder / "Dockerfile").write_text(f"FROM {registry}/parent:1\nRUN cat /triggered /ran > /both\n")
@@ -184,7 +188,13 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             process.wait(30)
 
 
-def test_a_locked_build_needs_no_network(root, context, with_base, tmp_path, tmp_path_factory) -> None:
+def test_a_locked_build_needs_no_network(
+    root: Dockc,
+    context: MakeContext,
+    with_base: tuple[str, str],
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     """The registry that the image came from is gone; what is in the store is enough."""
     make = registry.__wrapped__ if hasattr(registry, "__wrapped__") else registry._get_wrapped_function()
     serving = make(tmp_path_factory)
@@ -200,7 +210,14 @@ def test_a_locked_build_needs_no_network(root, context, with_base, tmp_path, tmp
     assert (tmp_path / "out" / "more").read_text() == "more\n"
 
 
-def test_offline_is_what_this_machine_has(root, context, with_base, web, tmp_path, monkeypatch) -> None:
+def test_offline_is_what_this_machine_has(
+    root: Dockc,
+    context: MakeContext,
+    with_base: tuple[str, str],
+    web: tuple[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     url, served = web
     (served / "f").write_text("f")
     make_repository(served / "r.git", tmp_path / "work", file="one")
@@ -221,7 +238,7 @@ def test_offline_is_what_this_machine_has(root, context, with_base, web, tmp_pat
 # --- what steps get -------------------------------------------------------------------------------------
 
 
-def test_secrets(dockc, context, with_base, tmp_path, monkeypatch) -> None:
+def test_secrets(dockc: Dockc, context: MakeContext, with_base: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OF_ENV", "from env")
     (tmp_path / "s").write_text("from file")
     (tmp_path / "s").chmod(0o644)
@@ -241,7 +258,7 @@ def test_secrets(dockc, context, with_base, tmp_path, monkeypatch) -> None:
     assert "error:" in dockc.build(folder, *with_base, "--secret", f"id=f,src={tmp_path / 'none'}", status=None)
 
 
-def test_ssh(root, context, with_base, tmp_path) -> None:
+def test_ssh(root: Dockc, context: MakeContext, with_base: tuple[str, str], tmp_path: Path) -> None:
     folder = context("FROM base\nRUN --mount=type=ssh,required echo $SSH_AUTH_SOCK\n")
     shown = root.build(folder, *with_base, status=1)
     assert 'no SSH key "" forwarded from the client' in shown
@@ -258,7 +275,7 @@ def test_ssh(root, context, with_base, tmp_path) -> None:
         process.wait(10)
 
 
-def test_network_and_hosts(dockc, context, with_base, tmp_path) -> None:
+def test_network_and_hosts(dockc: Dockc, context: MakeContext, with_base: tuple[str, str], tmp_path: Path) -> None:
     folder = context("FROM base\nRUN cat /etc/hosts > /hosts && ls /sys/class/net > /net\n")
     dockc.build(folder, *with_base, "--network=none", "--add-host", "one:10.0.0.1", "--add-host", "two=10.0.0.2", "-o", tmp_path / "out")
     hosts = (tmp_path / "out" / "hosts").read_text()
@@ -272,7 +289,7 @@ def test_network_and_hosts(dockc, context, with_base, tmp_path) -> None:
     assert "invalid" in dockc.build(folder, *with_base, "--network=strange", status=None)
 
 
-def test_cache_mounts_are_shared_between_builds(dockc, context, with_base, tmp_path) -> None:
+def test_cache_mounts_are_shared_between_builds(dockc: Dockc, context: MakeContext, with_base: tuple[str, str], tmp_path: Path) -> None:
     text = "FROM base\nARG N\nRUN --mount=type=cache,target=/c touch /c/$N && ls /c > /seen\n"
     folder = context(text)
     for number in ("1", "2"):
@@ -282,7 +299,7 @@ def test_cache_mounts_are_shared_between_builds(dockc, context, with_base, tmp_p
     assert "exec.cachemount" in dockc.run("du", "--filter", "type==exec.cachemount").stdout
 
 
-def test_no_cache_and_its_filter(root, context, with_base) -> None:
+def test_no_cache_and_its_filter(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
     folder = context(
         "FROM base AS one\nRUN cat /proc/sys/kernel/random/uuid > /u\nFROM base AS two\nRUN cat  /proc/sys/kernel/random/uuid > /v\n"
         "FROM scratch\nCOPY --from=one /u /u\nCOPY --from=two /v /v\n"
@@ -309,7 +326,7 @@ def test_no_cache_and_its_filter(root, context, with_base) -> None:
 # --- contexts -------------------------------------------------------------------------------------------
 
 
-def test_the_dockerfiles_own_ignore_file_wins(root, context, tmp_path) -> None:
+def test_the_dockerfiles_own_ignore_file_wins(root: Dockc, context: MakeContext, tmp_path: Path) -> None:
     folder = context("FROM scratch\nCOPY . /\n", a="a", b="b", c="c")
     (folder / ".dockerignore").write_text("a\nDockerfile*\n.docker*\n")
     root.build(folder, "-o", tmp_path / "one")
@@ -321,7 +338,7 @@ def test_the_dockerfiles_own_ignore_file_wins(root, context, tmp_path) -> None:
     assert '"/b": not found' in root.build(folder, status=1)
 
 
-def test_named_directories_lower_case_dockerfile_and_standard_input(root, context, tmp_path) -> None:
+def test_named_directories_lower_case_dockerfile_and_standard_input(root: Dockc, context: MakeContext, tmp_path: Path) -> None:
     folder = context("FROM scratch\nCOPY --from=more x /x\nCOPY a /a\n", a="a")
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "x").write_text("x")
@@ -352,7 +369,7 @@ def make_repository(root: Path, work: Path, **files: str) -> str:
     return call("-C", work, "rev-parse", "HEAD")
 
 
-def test_git_and_urls_as_sources(root, context, web, tmp_path) -> None:
+def test_git_and_urls_as_sources(root: Dockc, context: MakeContext, web: tuple[str, Path], tmp_path: Path) -> None:
     url, served = web
     sha = make_repository(served / "r.git", tmp_path / "work", file="one", sub__f="two")
     (served / "plain").write_bytes(b"plain\n")
@@ -380,7 +397,7 @@ def test_git_and_urls_as_sources(root, context, web, tmp_path) -> None:
     assert "404" in root.build(folder, status=1)
 
 
-def test_a_repository_as_the_context(root, context, web, tmp_path) -> None:
+def test_a_repository_as_the_context(root: Dockc, context: MakeContext, web: tuple[str, Path], tmp_path: Path) -> None:
     url, served = web
     make_repository(served / "r.git", tmp_path / "work", Dockerfile="FROM scratch\nCOPY file /f\n", file="one", sub__file="two", other__My_dockerfile="FROM scratch\nCOPY file /h\n")
     local = context("FROM scratch\nCOPY file /g\n")
@@ -401,7 +418,7 @@ def test_a_repository_as_the_context(root, context, web, tmp_path) -> None:
 # --- progress -------------------------------------------------------------------------------------------
 
 
-def on_a_terminal(dockc, *args: object) -> tuple[int, str]:
+def on_a_terminal(dockc: Dockc, *args: object) -> tuple[int, str]:
     """Run on a terminal of 100 columns; exit status, and what was written."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
@@ -426,7 +443,7 @@ def plain(shown: str) -> str:
     return re.sub(r"\x1b\[[0-?]*[ -/]*[@-~]", "", shown).replace("\r\n", "\n")
 
 
-def test_a_terminal_shows_steps_times_and_logs(root, context, with_base) -> None:
+def test_a_terminal_shows_steps_times_and_logs(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
     folder = context("FROM base\nRUN echo first line && sleep 1\nRUN echo second > /b\n")
     status, shown = on_a_terminal(root, "build", folder, *with_base)
     assert status == 0
@@ -447,12 +464,12 @@ def test_a_terminal_shows_steps_times_and_logs(root, context, with_base) -> None
     assert end.rstrip().endswith("exit code: 7")
 
 
-def test_a_terminal_is_asked_for_where_there_is_none(root, context) -> None:
+def test_a_terminal_is_asked_for_where_there_is_none(root: Dockc, context: MakeContext) -> None:
     result = root.run("build", context("FROM scratch\n"), "--progress=tty", status=2)
     assert result.stderr == "error: progress mode tty needs a terminal\n  help: Use --progress=plain.\n"
 
 
-def test_compile_on_a_terminal_is_text(root, context) -> None:
+def test_compile_on_a_terminal_is_text(root: Dockc, context: MakeContext) -> None:
     status, shown = on_a_terminal(root, "compile", context("FROM scratch\nCOPY a /a\n"))
     assert status == 0
     assert "[1/1] COPY a /a" in plain(shown)

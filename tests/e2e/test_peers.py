@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import Dockc, MakeContext
+
 REPO = Path(__file__).resolve().parents[2]
 
 
@@ -82,7 +84,7 @@ def example(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_docker_engine_loads_and_runs_it(root, example, with_base, engine, tmp_path) -> None:
+def test_a_docker_engine_loads_and_runs_it(root: Dockc, example: Path, with_base: tuple[str, str], engine: list[str], tmp_path: Path) -> None:
     archive = tmp_path / "hello.tar"
     root.build(example, *with_base, "-t", "hello:e2e", "-o", f"type=docker,dest={archive}")
     loaded = subprocess.run([*engine, "load", "-i", archive], text=True, capture_output=True, check=True)
@@ -91,7 +93,7 @@ def test_a_docker_engine_loads_and_runs_it(root, example, with_base, engine, tmp
     assert ran.stdout == "Hello from dockc:\n  digest\n  edge\n  layer\n  vertex\n"
 
 
-def test_skopeo_and_umoci_accept_it(root, example, with_base, tmp_path) -> None:
+def test_skopeo_and_umoci_accept_it(root: Dockc, example: Path, with_base: tuple[str, str], tmp_path: Path) -> None:
     skopeo, umoci = need("skopeo"), need("umoci")
     archive, layout = tmp_path / "hello.oci.tar", tmp_path / "layout"
     root.build(example, *with_base, "-t", "hello:e2e", "-o", f"type=oci,dest={archive}")
@@ -103,7 +105,7 @@ def test_skopeo_and_umoci_accept_it(root, example, with_base, tmp_path) -> None:
 
 
 @pytest.fixture(scope="module")
-def debian(registry, tmp_path_factory) -> str:
+def debian(registry: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A Debian root of this machine's release in the registry."""
     mmdebstrap, skopeo, umoci = need("mmdebstrap"), need("skopeo"), need("umoci")
     folder = tmp_path_factory.mktemp("debian")
@@ -125,7 +127,9 @@ def debian(registry, tmp_path_factory) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("who", ["root", "many"])
-def test_apt_works_on_a_debian_root_from_a_registry(request, who, context, registry, debian) -> None:
+def test_apt_works_on_a_debian_root_from_a_registry(
+    request: pytest.FixtureRequest, who: str, context: MakeContext, registry: str, debian: str
+) -> None:
     """As root, and as an ordinary user with subordinate ids, which apt needs for a user of its own."""
     skopeo, dockc = need("skopeo"), request.getfixturevalue(who)
     dockerfile = (

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import Dockc, MakeContext
+
 
 @pytest.fixture
-def app(dockc, context, with_base):
+def app(dockc: Dockc, context: MakeContext, with_base: tuple[str, str]) -> Dockc:
     """A store with an image `app` that says what it was started with."""
     folder = context(
         "FROM base\nENV A=image B=image\nRUN mkdir -p /w/deep && chmod 777 /w/deep\nCOPY --chmod=755 show /show\nWORKDIR /w\n"
@@ -24,7 +26,7 @@ def app(dockc, context, with_base):
     return dockc
 
 
-def test_run_passes_on_what_it_is_given(app) -> None:
+def test_run_passes_on_what_it_is_given(app: Dockc) -> None:
     ran = app.run("run", "app")
     assert ran.stdout == "args=default\nA=image B=image pwd=/w\n0\n0\n"
     assert ran.stderr == "err\n"
@@ -34,7 +36,7 @@ def test_run_passes_on_what_it_is_given(app) -> None:
     assert missing.stderr.startswith("error: no such image")
 
 
-def test_run_ends_as_its_program_ends(root, context, with_base) -> None:
+def test_run_ends_as_its_program_ends(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
     root.build(context('FROM base\nCMD ["/bin/sh", "-c", "exit 7"]\n'), *with_base, "-t", "app")
     assert root.run("run", "app", status=None).returncode == 7
     killed = root.run("run", "app", "sh", "-c", "sh -c 'kill -9 $$'; exit $?", status=None)
@@ -48,7 +50,7 @@ def test_run_ends_as_its_program_ends(root, context, with_base) -> None:
     assert root.run("run", "app", "ls", "/made", status=None).returncode != 0, "nothing of a run is kept"
 
 
-def test_run_is_ended_by_signals(root, context, with_base) -> None:
+def test_run_is_ended_by_signals(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
     root.build(context('FROM base\nCMD ["sleep", "161803"]\n'), *with_base, "-t", "app")
     for sent, statuses in ((signal.SIGTERM, {143, -15}), (signal.SIGINT, {130, -2})):
         # Whoever runs the tests in the background may ignore interrupts, and hand that down.
@@ -79,7 +81,7 @@ def running(argument: str) -> bool:
     return False
 
 
-def test_images_are_listed_and_forgotten(app) -> None:
+def test_images_are_listed_and_forgotten(app: Dockc) -> None:
     table = app.run("images").stdout.splitlines()
     assert re.match(r"NAME\s+DIGEST\s+PLATFORMS\s+SIZE$", table[0])
     assert re.match(r"app:latest\s+[0-9a-f]{12}\s+linux/\w+\s+\S+[kM]B$", table[1])
@@ -91,7 +93,7 @@ def test_images_are_listed_and_forgotten(app) -> None:
     assert app.run("images", "--json").stdout == ""
 
 
-def test_usage_and_prune(app) -> None:
+def test_usage_and_prune(app: Dockc) -> None:
     records = [json.loads(line) for line in app.run("du", "--json").stdout.splitlines()]
     assert {"id", "type", "size", "description", "parents"} <= records[0].keys()
     assert any("RUN" in one["description"] or "mkdir" in one["description"] for one in records)
@@ -117,7 +119,7 @@ def test_usage_and_prune(app) -> None:
     assert app.run("doctor").stdout.rstrip().endswith("healthy")
 
 
-def test_doctor_finds_and_mends_damage(app, context, with_base) -> None:
+def test_doctor_finds_and_mends_damage(app: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
     blobs = sorted((app.store / "content" / "blobs" / "sha256").iterdir(), key=lambda path: path.stat().st_size)
     blob = blobs[-1]
     data = bytearray(blob.read_bytes())
@@ -133,7 +135,7 @@ def test_doctor_finds_and_mends_damage(app, context, with_base) -> None:
     assert app.run("run", "app").stdout.startswith("args=default\n")
 
 
-def test_base_makes_a_layout_that_a_build_can_use(root, context, tmp_path) -> None:
+def test_base_makes_a_layout_that_a_build_can_use(root: Dockc, context: MakeContext, tmp_path: Path) -> None:
     written = root.run("base", "cat", "/etc/hostname", "-o", tmp_path / "layout", "--name", "tiny:1").stdout
     assert written.startswith(f"{tmp_path / 'layout'}: ")
     assert written.rstrip().split()[-1].startswith("sha256:")

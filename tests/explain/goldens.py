@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+from syrupy.location import PyTestLocation
+from syrupy.types import SnapshotIndex
 
 from dockc.explaincmd import Looked
 from dockc.oci.platform import normalize, parse
@@ -20,18 +22,18 @@ class GoldenFile(SingleFileSnapshotExtension):
     _write_mode = WriteMode.TEXT
 
     @classmethod
-    def get_location(cls, *, test_location, index):
+    def get_location(cls, *, test_location: PyTestLocation, index: SnapshotIndex) -> str:
         return str(FOLDER / test_location.testname.partition("[")[2].rstrip("]"))
 
     @classmethod
-    def dirname(cls, *, test_location):
+    def dirname(cls, *, test_location: PyTestLocation) -> str:
         return str(FOLDER)
 
     @classmethod
-    def matches_test_location(cls, *, test_location, snapshot_location):
+    def matches_test_location(cls, *, test_location: PyTestLocation, snapshot_location: str) -> bool:
         return snapshot_location == cls.get_location(test_location=test_location, index=0)
 
-    def is_snapshot_location(self, *, location):
+    def is_snapshot_location(self, *, location: str) -> bool:
         return location.startswith(str(FOLDER)) and not location.endswith(("Dockerfile", "record.json"))
 
 

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from syrupy.assertion import SnapshotAssertion
 from dockc import explaincmd
 from dockc.compiler.explain.graph import Graph, Lane, Node
 from dockc.console.graph import FORMATS, Fact, dot, layout, match_facts, mermaid, page, render_graph, svg
+from dockc.explaincmd import Looked
 from dockc.frontend import CompileRequest, frontend_attrs
 from dockc.record import Recorder
 from dockc.solver.progress import SolveStatus, VertexEvent
@@ -25,13 +27,13 @@ FILE = FOLDER / "Dockerfile"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def looked(context):
+def looked(context: Path) -> Looked:
     request = CompileRequest(str(context), str(FILE), attrs=frontend_attrs(platforms=["linux/amd64"]))
     return on_amd64(explaincmd.look(request, online=False, filename="Dockerfile"))
 
 
 @pytest.fixture
-def record(tmp_path):
+def record(tmp_path: Path) -> Path:
     """A record of a build: times for all steps, a size for one."""
     recorder = Recorder(lambda status: None)
     names = ["[tools 1/2] FROM", "[build 2/5] WORKDIR /src", "[build 3/5] COPY --chown=1000:1000 go.mod *.sum ./"]
@@ -43,11 +45,11 @@ def record(tmp_path):
 
 
 @pytest.mark.parametrize("name", [f"graph.{form}" for form in FORMATS])
-def test_forms(tmp_path, record, name: str, snapshot: SnapshotAssertion) -> None:
+def test_forms(tmp_path: Path, record: Path, name: str, snapshot: SnapshotAssertion) -> None:
     assert explaincmd.graph(looked(tmp_path), name.partition(".")[2], record) == snapshot(extension_class=GoldenFile)
 
 
-def test_times_and_sizes_of_a_record_are_shown(tmp_path, record) -> None:
+def test_times_and_sizes_of_a_record_are_shown(tmp_path: Path, record: Path) -> None:
     text = explaincmd.graph(looked(tmp_path), "text", record)
     assert "WORKDIR /src  <- #3  line 14  [cached]" in text
     assert "line 15  [3.0s, 123.46kB]" in text
@@ -100,7 +102,7 @@ def test_whatever_the_labels_are_the_forms_are_well_formed(graph: Graph) -> None
     assert render_graph(graph, "text")
 
 
-def test_a_hostile_dockerfile_brings_no_markup_into_the_page(tmp_path) -> None:
+def test_a_hostile_dockerfile_brings_no_markup_into_the_page(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch AS x\nCOPY </script><script>alert(1)</script> /\nCOPY <img/onerror=x> /a\n")
     request = CompileRequest(str(tmp_path), str(tmp_path / "Dockerfile"))
     text = explaincmd.graph(explaincmd.look(request, online=False, filename='"><script>'), "html", None)
@@ -180,7 +182,7 @@ _FLAGS = (
 )  # fmt: skip
 
 
-def test_the_page_in_a_real_browser(tmp_path, record) -> None:
+def test_the_page_in_a_real_browser(tmp_path: Path, record: Path) -> None:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("chromium is not installed")

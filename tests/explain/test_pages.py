@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -60,14 +61,14 @@ def test_what_nobody_knows() -> None:
      (["{file}:99"], "has 1 line, not 99"), (["{file}", "--graph", "--format", "gif"], "unknown format gif"),
      (["nowhere:3"], "no such file")],
 )  # fmt: skip
-def test_wrong_usage(tmp_path, capsys, arguments: list[str], message: str) -> None:
+def test_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
     file = tmp_path / "Dockerfile"
     file.write_text("FROM scratch\n")
     assert run(["explain", *(a.replace("{file}", str(file)) for a in arguments)]) != 0
     assert message in capsys.readouterr().err
 
 
-def test_the_graph_of_a_directory(tmp_path, capsysbinary) -> None:
+def test_the_graph_of_a_directory(tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch AS only\nCOPY a /a\n")
     assert run(["explain", str(tmp_path), "--graph"]) == 0
     assert b"only: FROM scratch" in capsysbinary.readouterr().out

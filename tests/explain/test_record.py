@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +12,8 @@ from dockc.record import Recorder, VertexRecord, read_record
 from dockc.solver.progress import SolveStatus, VertexEvent
 
 
-def test_what_is_recorded_is_read_back(tmp_path) -> None:
-    seen = []
+def test_what_is_recorded_is_read_back(tmp_path: Path) -> None:
+    seen: list[SolveStatus] = []
     recorder = Recorder(seen.append)
     recorder(SolveStatus(vertexes=(VertexEvent("sha256:a", "one"), VertexEvent("sha256:b", "two", cached=True, started=1, completed=2))))
     recorder(SolveStatus(vertexes=(VertexEvent("sha256:a", "one", started=5),)))
@@ -32,13 +33,13 @@ def test_what_is_recorded_is_read_back(tmp_path) -> None:
     ["", "[]", "{", "{}", json.dumps({"version": 2}), json.dumps({"version": 1, "vertices": 3}),
      json.dumps({"version": 1, "vertices": [{"digest": 1}]}), "[" * 100_000],
 )  # fmt: skip
-def test_what_is_no_record_is_refused(tmp_path, text: str) -> None:
+def test_what_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "record.json"
     path.write_text(text)
     with pytest.raises(UsageError, match=r"no build record"):
         read_record(path)
 
 
-def test_a_missing_record_is_told(tmp_path) -> None:
+def test_a_missing_record_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot read"):
         read_record(tmp_path / "none.json")

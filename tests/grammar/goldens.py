@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+from syrupy.location import PyTestLocation
+from syrupy.types import SnapshotIndex
+
+from tests.conftest import parameter
 
 FOLDER = Path(__file__).parents[1] / "golden" / "grammar"
 CASES = sorted(path.parent.name for path in FOLDER.glob("*/Dockerfile"))
@@ -18,18 +22,18 @@ class GoldenFile(SingleFileSnapshotExtension):
     stem = ""
 
     @classmethod
-    def dirname(cls, *, test_location):
-        return str(FOLDER / test_location.item.callspec.params["case"])
+    def dirname(cls, *, test_location: PyTestLocation) -> str:
+        return str(FOLDER / parameter(test_location, "case"))
 
     @classmethod
-    def get_file_basename(cls, *, test_location, index):
+    def get_file_basename(cls, *, test_location: PyTestLocation, index: SnapshotIndex) -> str:
         return cls.stem
 
     @classmethod
-    def matches_test_location(cls, *, test_location, snapshot_location):
+    def matches_test_location(cls, *, test_location: PyTestLocation, snapshot_location: str) -> bool:
         return snapshot_location == cls.get_location(test_location=test_location, index=0)
 
-    def is_snapshot_location(self, *, location):
+    def is_snapshot_location(self, *, location: str) -> bool:
         return Path(location).name == f"{self.stem}.txt"
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -53,10 +55,11 @@ def by_lark(stem: str, start: str, text: str) -> list[tuple[str, str]] | None:
     alone, and after `${x}` that speaks for words, arguments and patterns at once.)
     """
     parser = _lark(stem).parse_interactive("", start=start)
+    accepts: Callable[[], set[str]] = parser.accepts
     tokens: list[tuple[str, str]] = []
     at = 0
     while at < len(text):
-        names = frozenset(parser.accepts()) - {"$END"}
+        names = frozenset(accepts()) - {"$END"}
         found = _scanner(stem, names).match(text, at) if names else None
         if not found:
             return None
@@ -64,7 +67,7 @@ def by_lark(stem: str, start: str, text: str) -> list[tuple[str, str]] | None:
         tokens.append((kind, value))
         parser.feed_token(Token(kind, value))
         at += len(value)
-    return tokens if "$END" in parser.accepts() else None
+    return tokens if "$END" in accepts() else None
 
 
 def by_tables(stem: str, start: str, text: str) -> list[tuple[str, str]] | None:
@@ -120,7 +123,7 @@ def test_samples_are_read_alike(stem: str, start: str) -> None:
     assert any(by_lark(stem, start, text) is not None for text in SAMPLES[start])
 
 
-def test_the_conformance_files_are_read_alike(shared) -> None:
+def test_the_conformance_files_are_read_alike(shared: Path) -> None:
     """Every token that the parser takes from the files of the suite is one that Lark takes, rule by rule."""
     seen = 0
     for path in sorted(shared.glob("conformance/llb/*/*/Dockerfile"))[::5]:

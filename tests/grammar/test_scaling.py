@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -61,7 +62,7 @@ FILES: dict[str, Callable[[int], str]] = {
 def test_reading_is_linear(name: str) -> None:
     make, size = FILES[name], 60
     compile_text(make(size))  # lexers are built at first use
-    small, large = (calls(lambda n=n: compile_text(make(n))) for n in (size * 10, size * 20))
+    small, large = (calls(partial(compile_text, make(n))) for n in (size * 10, size * 20))
     assert large < 2.2 * small + 1000
 
 
@@ -89,7 +90,7 @@ def test_expansion_is_linear(name: str) -> None:
             pass
 
     work(10)
-    small, large = (calls(lambda n=n: work(n)) for n in (3000, 6000))
+    small, large = (calls(partial(work, n)) for n in (3000, 6000))
     assert large < 2.2 * small + 1000
 
 
@@ -104,7 +105,7 @@ def test_matching_is_linear(pattern: str) -> None:
         replace(compiled, value, "x", True, 1 << 20)
         replace(compiled, value + "\n" + value, "x", True, 1 << 20)
 
-    small, large = (calls(lambda n=n: work(n)) for n in (500, 1000))
+    small, large = (calls(partial(work, n)) for n in (500, 1000))
     assert large < 2.2 * small + 1000
 
 

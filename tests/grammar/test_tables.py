@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dockc.grammar import forms, generate, word
-from dockc.grammar.lalr import Parser
+from dockc.grammar.lalr import Grammar, Parser
 from dockc.grammar.tables import DOCKERFILE, WORD
 
 
@@ -36,14 +36,14 @@ def test_deterministic(seed: str) -> None:
 @pytest.mark.parametrize("grammar", [DOCKERFILE, WORD], ids=["dockerfile", "word"])
 @pytest.mark.parametrize("escape", ["\\", "`"])
 @pytest.mark.parametrize("ascii_only", [True, False])
-def test_every_state_has_a_lexer(grammar: object, escape: str, ascii_only: bool) -> None:
+def test_every_state_has_a_lexer(grammar: Grammar, escape: str, ascii_only: bool) -> None:
     parser = Parser(grammar, escape, ascii_only)
     for state in range(len(grammar.states)):
         parser._lexer(state)
 
 
 @pytest.mark.parametrize("grammar", [DOCKERFILE, WORD], ids=["dockerfile", "word"])
-def test_no_possessive_quantifiers(grammar: object) -> None:
+def test_no_possessive_quantifiers(grammar: Grammar) -> None:
     """Python before 3.11.5 matches them wrongly."""
     for name, pattern in grammar.terminals.items():
         assert not re.search(r"[*+?}]\+|\(\?>", pattern), name

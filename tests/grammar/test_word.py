@@ -98,7 +98,7 @@ def test_names_asked_for() -> None:
     assert set(found.unmatched) == {"none", "other", "x"}
     with pytest.raises(WordError) as caught:
         expand("$full$none${", ENV)
-    assert (caught.value.matched, set(caught.value.unmatched)) == ({"full"}, {"none"})
+    assert (caught.value.matched, set(caught.value.unmatched)) == (frozenset({"full"}), {"none"})
 
 
 def test_options() -> None:

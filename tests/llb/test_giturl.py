@@ -14,7 +14,7 @@ GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "llb" / "giturl.json
 
 
 @pytest.mark.parametrize("text", sorted(GOLDEN))
-def test_parse(text):
+def test_parse(text: str) -> None:
     wanted = GOLDEN[text]
     if "error" in wanted:
         with pytest.raises(DockcError) as failed:

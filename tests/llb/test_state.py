@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,11 +24,11 @@ HASH = "sha256:" + "a" * 64
 NANOS = 1_700_000_000_000_000_005
 
 
-def alpine(**said):
+def alpine(**said: Any) -> llb.State:
     return llb.image("alpine", **said)
 
 
-def full():
+def full() -> llb.State:
     state = alpine().env("A", "1").env("B", "2").env("A", "3").dir("/x").dir("y").user("u:g").hostname("h")
     state = state.network(ops.NET_HOST).security(ops.SECURITY_INSECURE).extra_host("db", "10.0.0.1")
     return (
@@ -62,7 +64,7 @@ def full():
     )
 
 
-def files():
+def files() -> llb.State:
     source = llb.local("l").dir("/src")
     return (
         alpine()
@@ -94,23 +96,23 @@ def files():
     )
 
 
-def mount_output():
+def mount_output() -> llb.State:
     return alpine().run("x", mounts=[llb.mount("/out"), llb.mount("/a", llb.local("l"))]).mount("/out")
 
 
-def readonly_output():
+def readonly_output() -> llb.State:
     return alpine().run("x", readonly_root=True, mounts=[llb.mount("/out")]).mount("/out")
 
 
-def part(name):
+def part(name: str) -> llb.State:
     return llb.scratch().file(llb.mkfile(f"/{name}", name))
 
 
-def places():
+def places() -> tuple[llb.State, llb.State]:
     first = llb.SourceMap("f", b"abc\ndef", "Dockerfile")
     second = llb.SourceMap("g", b"x", "Lang", llb.local("dockerfile", session="s"))
 
-    def at(file, line):
+    def at(file: llb.SourceMap, line: int) -> llb.Location:
         return llb.Location(file, ((line, 0, line + 1, 3),))
 
     one = alpine(name="one", at=[at(first, 1)]).run("x", at=[at(second, 4)])
@@ -118,26 +120,26 @@ def places():
     return one, two
 
 
-def equal_twice():
+def equal_twice() -> llb.State:
     one, two = places()
     return two.file(llb.copy(one, "/a", "/b"), llb.copy(alpine(name="three"), "/c", "/d"))
 
 
-def image_config():
+def image_config() -> llb.State:
     config = '{"architecture":"arm64","os":"linux","config":{"Env":["A=b","NOEQ","=x","P=1=2"],"WorkingDir":"/wd"}}'
     return alpine().with_image_config(config).run("x")
 
 
-def merged():
+def merged() -> llb.State:
     a = part("a")
     return llb.merge(alpine(), a, llb.scratch(), part("b"), a, name="m")
 
 
-def from_made():
+def from_made() -> llb.State:
     return from_definition(places()[0].marshal()).run("more")
 
 
-CASES = {
+CASES: dict[str, Callable[[], llb.State]] = {
     "scratch": llb.scratch,
     "image": alpine,
     "image-options": lambda: llb.image(
@@ -208,26 +210,26 @@ CASES = {
 KNOWN_CAPS = {"caps": caps.ALL, "caps-no-path": caps.ALL - {caps.EXEC_META_SETS_DEFAULT_PATH}}
 
 
-def test_every_case_is_here():
+def test_every_case_is_here() -> None:
     assert CASES.keys() == GOLDEN.keys()
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
-def test_bytes(name):
+def test_bytes(name: str) -> None:
     made = CASES[name]().marshal(caps=KNOWN_CAPS.get(name), unique_id="uniq")
     wanted = llb.Definition.parse(base64.b64decode(GOLDEN[name]))
     assert text.json_lines(made) == text.json_lines(wanted)
     assert made.to_bytes() == base64.b64decode(GOLDEN[name])
 
 
-def test_states_do_not_change():
+def test_states_do_not_change() -> None:
     base = alpine()
     base.env("A", "1").dir("/x").run("y")
     assert base.environment == ()
     assert base.directory == "/"
 
 
-def test_deep_chains_need_no_recursion():
+def test_deep_chains_need_no_recursion() -> None:
     state = alpine()
     for n in range(3000):
         state = state.run("true", str(n))
@@ -243,12 +245,13 @@ def test_deep_chains_need_no_recursion():
         (lambda: alpine().run("x", mounts=[llb.tmpfs("/t")]).mount("/t"), "the mount at /t has no output"),
     ],
 )
-def test_misuse(call, message):
+def test_misuse(call: Callable[[], object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         call()
 
 
-def test_shell_form():
+def test_shell_form() -> None:
     definition = alpine().run("a && b", shell=True).marshal()
     (op,) = [o.op for _, data in definition.ops if isinstance((o := ops.parse(data)).op, ops.ExecOp)]
+    assert op.meta is not None
     assert op.meta.args == ("/bin/sh", "-c", "a && b")

@@ -8,7 +8,7 @@ from dockc import llb
 from dockc.llb import gojson, paths, text
 
 
-def sample():
+def sample() -> llb.Definition:
     place = llb.SourceMap("Dockerfile", b"FROM x\nRUN y\n", "Dockerfile")
     state = llb.image("alpine", name="base").env("A", "1").user("app")
     state = state.run(
@@ -22,7 +22,7 @@ def sample():
     return state.file(llb.copy(llb.local("ctx"), "/a", "/b"), llb.rm("/c")).marshal()
 
 
-def test_tree():
+def test_tree() -> None:
     lines = text.tree(sample()).splitlines()
     assert lines[0].startswith("#0 sha256:")
     assert lines[0].endswith("  base")
@@ -36,7 +36,7 @@ def test_tree():
     assert lines[-1].startswith("result #4  sha256:")
 
 
-def test_dot_is_quoted_and_labelled():
+def test_dot_is_quoted_and_labelled() -> None:
     out = text.dot(sample())
     assert out.startswith("digraph {\n")
     assert 'label="[2/2] \\"RUN\\""' in out
@@ -59,11 +59,11 @@ def test_dot_is_quoted_and_labelled():
         ("..", ".."),
     ],
 )
-def test_clean(path, wanted):
+def test_clean(path: str, wanted: str) -> None:
     assert paths.clean(path) == wanted
 
 
-def test_normalize_keeps_the_end_where_asked():
+def test_normalize_keeps_the_end_where_asked() -> None:
     assert paths.normalize("/w", "a/", keep_slash=True) == "/w/a/"
     assert paths.normalize("/w", "a/.", keep_slash=True) == "/w/a/."
     assert paths.normalize("/w", "/.", keep_slash=True) == "/."
@@ -72,7 +72,7 @@ def test_normalize_keeps_the_end_where_asked():
     assert paths.normalize("", "a") == "/a"
 
 
-def test_go_json():
+def test_go_json() -> None:
     assert gojson.strings(["a", "<&>", "é", "\u2028", '"', "\n\x01", "\udcff"]) == (
         '["a","\\u003c\\u0026\\u003e","é","\\u2028","\\"","\\n\\u0001","\ufffd"]'
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -21,12 +22,12 @@ from dockc.oci.platform import Platform
 
 
 @pytest.fixture(scope="module")
-def definitions(shared):
+def definitions(shared: Path) -> dict[str, bytes]:
     """Every `definition.pb` beside this checkout (in ../shared)."""
     return {p.parent.name: p.read_bytes() for p in sorted(shared.glob("conformance/llb/*/*/definition.pb"))}
 
 
-def test_definitions_come_out_as_they_went_in(definitions):
+def test_definitions_come_out_as_they_went_in(definitions: dict[str, bytes]) -> None:
     for name, data in definitions.items():
         definition = Definition.parse(data)
         assert definition.to_bytes() == data, name
@@ -36,13 +37,13 @@ def test_definitions_come_out_as_they_went_in(definitions):
             assert op.digest == digest
 
 
-def test_the_protobuf_package_reads_what_we_write(definitions):
+def test_the_protobuf_package_reads_what_we_write(definitions: dict[str, bytes]) -> None:
     for name, data in definitions.items():
         assert Definition.parse(data).to_pb() == ops_pb2.Definition.FromString(data), name
 
 
 @pytest.mark.peer
-def test_json_lines_are_those_of_buildctl(definitions):
+def test_json_lines_are_those_of_buildctl(definitions: dict[str, bytes]) -> None:
     buildctl = shutil.which("buildctl")
     if buildctl is None:
         pytest.skip("buildctl is not installed")
@@ -143,7 +144,7 @@ operations = st.builds(
 
 @settings(max_examples=200, deadline=None)
 @given(operations)
-def test_operations_round_trip(op):
+def test_operations_round_trip(op: ops.Op) -> None:
     data = op.encode()
     assert ops.parse(data) == op
     message = ops_pb2.Op.FromString(data)
@@ -164,7 +165,7 @@ metadata = st.builds(
 
 @settings(max_examples=100, deadline=None)
 @given(st.dictionaries(words, metadata, max_size=3), st.binary(max_size=20), words)
-def test_definitions_round_trip(said, data, filename):
+def test_definitions_round_trip(said: dict[str, OpMetadata], data: bytes, filename: str) -> None:
     terminal = encode.op_inputs([("sha256:x", 1)])
     places = {"sha256:y": (Location(0, ((1, 0, 2, 7), (0, 0, 0, 0))), Location(3, ())), "": ()}
     source = Source((SourceInfo(filename, data, "L", Definition()), SourceInfo("", b"")), places)
@@ -177,7 +178,7 @@ def test_definitions_round_trip(said, data, filename):
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200))
-def test_any_bytes_are_read_or_refused(data):
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     try:
         Definition.parse(data)
     except InvalidDefinition:
@@ -195,7 +196,7 @@ SOURCE = ops.Op(op=ops.SourceOp("docker-image://x")).encode()
 END = encode.op_inputs([(encode.digest(SOURCE), 0)])
 
 
-def test_the_smallest_definition():
+def test_the_smallest_definition() -> None:
     assert Definition.parse(definition_of(SOURCE, END)).head == (encode.digest(SOURCE), 0)
     assert Definition.parse(b"").head is None
 
@@ -239,12 +240,12 @@ def test_the_smallest_definition():
         (definition_of(b"\x1a\x04\n\x02\xff\xfe", END), "string field contains invalid UTF-8"),
     ],
 )
-def test_broken_definitions(data, message):
+def test_broken_definitions(data: bytes, message: str) -> None:
     with pytest.raises(InvalidDefinition, match=message):
         Definition.parse(data)
 
 
-def test_nesting_is_bounded():
+def test_nesting_is_bounded() -> None:
     data = b""
     for _ in range(40):
         info = b"\x1a" + encode.varint(len(data)) + data
@@ -254,18 +255,18 @@ def test_nesting_is_bounded():
         Definition.parse(data)
 
 
-def test_many_parts_of_one_message_are_joined_in_linear_time():
+def test_many_parts_of_one_message_are_joined_in_linear_time() -> None:
     part = b"\x52\x02\x0a\x00" * 200_000  # platform, again and again
     assert ops.parse(part + b"\x1a\x03\n\x01x").platform == Platform("", "")
 
 
-def test_too_many_operations(monkeypatch):
+def test_too_many_operations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "MAX_OPS", 1)
     with pytest.raises(InvalidDefinition, match="larger than 1"):
         Definition.parse(definition_of(SOURCE, END))
 
 
-def test_text_that_is_no_unicode_is_refused():
+def test_text_that_is_no_unicode_is_refused() -> None:
     with pytest.raises(UnicodeEncodeError):
         ops.Op(op=ops.SourceOp("local://\udcff")).encode()
 
@@ -273,7 +274,7 @@ def test_text_that_is_no_unicode_is_refused():
 # --- generated modules ----------------------------------------------------------------------------------
 
 
-def test_generated_modules_are_up_to_date():
+def test_generated_modules_are_up_to_date() -> None:
     pytest.importorskip("grpc_tools", reason="the proto dependency group is not installed")
     from dockc.llb import generate
 

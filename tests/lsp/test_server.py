@@ -37,12 +37,14 @@ class Editor(LanguageClient):
         self.news = asyncio.Event()
         self.messages: list[str] = []
 
-        @self.feature(lsp.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
+        on: Callable[[str], Callable[[Callable[[Any], None]], object]] = self.feature  # pygls says nothing of its type
+
+        @on(lsp.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
         def published(params: lsp.PublishDiagnosticsParams) -> None:
             self.published[params.version] = list(params.diagnostics)
             self.news.set()
 
-        @self.feature(lsp.WINDOW_SHOW_MESSAGE)
+        @on(lsp.WINDOW_SHOW_MESSAGE)
         def told(params: lsp.ShowMessageParams) -> None:
             self.messages.append(params.message)
 
@@ -93,7 +95,7 @@ def session(
         server = editor._server
         assert server is not None
         assert await asyncio.wait_for(server.wait(), 30) == 0
-        await editor.stop()
+        await editor.stop()  # type: ignore[no-untyped-call]  # pygls says nothing of its type
 
     asyncio.run(run())
 
@@ -121,6 +123,7 @@ def test_a_whole_session(tmp_path: Path) -> None:
         assert hover is not None
         assert isinstance(hover.contents, lsp.MarkupContent)
         assert '`VERSION` = `"1.2"`' in hover.contents.value
+        assert hover.range is not None
         assert (hover.range.start.character, hover.range.end.character) == (15, 22), "UTF-16 units before it"
 
         listed = await editor.text_document_completion_async(lsp.CompletionParams(**editing.at(5, 12)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -144,7 +145,7 @@ def test_another_process_finds_the_results(worker: Worker, tmp_path: Path) -> No
     )
     (tmp_path / "llb").write_bytes(definition.to_bytes())
     repo = Path(__file__).parent.parent.parent
-    command = [sys.executable, "-c", code, tmp_path / "store", tmp_path / "llb", repo]
+    command = [sys.executable, "-c", code, str(tmp_path / "store"), str(tmp_path / "llb"), str(repo)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=repo)
     assert done.stdout == f"{first} ['a', 'b'] 0\n"
     with Worker(WorkerOptions(root=tmp_path / "store")) as second:
@@ -203,10 +204,10 @@ def test_where_the_store_is(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="DOCKC_STORE=relative is not an absolute path"):
         default_root()
     monkeypatch.delenv("DOCKC_STORE")
-    monkeypatch.setattr(worker_module.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(worker_module, "_is_initial_namespace", lambda: True)
     assert default_root() == Path("/var/lib/dockc")
-    monkeypatch.setattr(worker_module.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv("XDG_DATA_HOME", "relative is ignored")
     assert default_root() == Path("/home/me/.local/share/dockc")

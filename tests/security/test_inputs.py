@@ -11,6 +11,7 @@ import pytest
 from dockc.errors import DockcError
 from dockc.frontend import read_file
 from dockc.runtime.registry import auth
+from dockc.runtime.registry.credentials import ANONYMOUS
 
 
 def test_a_pipe_in_the_place_of_a_dockerfile_is_refused_at_once(tmp_path: Path) -> None:
@@ -38,6 +39,6 @@ def test_tokens_belong_to_the_registry_they_were_made_for(monkeypatch: pytest.Mo
     hosts = [Host(address, "https", True, name=address) for address in ("a.example", "evil.example")]
     for host in hosts:
         authorizer._challenges[host.base] = wanted
-    values = [authorizer._token(host, wanted, "repository:x:pull", auth.ANONYMOUS, threading.Event()) for host in hosts]
+    values = [authorizer._token(host, wanted, "repository:x:pull", ANONYMOUS, threading.Event()) for host in hosts]
     assert values == ["token of a.example", "token of evil.example"]
     assert asked == [host.base for host in hosts]

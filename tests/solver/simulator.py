@@ -25,6 +25,7 @@ from dockc.solver.events import (
     GraphLoaded,
     JobClosed,
     KeysFound,
+    KeySpec,
     LoadCacheMap,
     LoadResult,
     Output,
@@ -212,7 +213,7 @@ class Simulator:
                 return Saved(ticket, tuple(self.save(spec, self.held[ticket][0]) for spec in specs))
         raise AssertionError(command)
 
-    def save(self, spec, value: str) -> str:
+    def save(self, spec: KeySpec, value: str) -> str:
         return self.cache.save(
             spec, Value(value, f"r{next(self._result)}-{value}"), next(self._result), Provenance("v", "n")
         )

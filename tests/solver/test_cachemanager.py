@@ -45,7 +45,7 @@ def save(
     return cache.save(KeySpec(digest, output, deps), Value(value, "id-" + value), at, ABOUT)
 
 
-def values(cache: LocalCache | CombinedCache, *keys: str) -> list[object]:
+def values(cache: LocalCache | CombinedCache, *keys: str) -> list[str]:
     return sorted(str(cache.load(record).value) for record in cache.records(keys))
 
 

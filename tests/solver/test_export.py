@@ -114,7 +114,7 @@ def test_cycles_and_depth() -> None:
     for n in range(5000):
         storage.add_link(f"k{n}", CacheLink(0, 0, "sha256:op"), f"k{n + 1}")
     storage.add_link("k9", CacheLink(0, 0, "sha256:op"), "k3")
-    records = export(storage, ["k5000"], lambda result, make: None)
+    records: tuple[ExportRecord[str], ...] = export(storage, ["k5000"], lambda result, make: None)
     assert records == ()  # k0 stands on nothing but itself
     storage.add_link("root", CacheLink(0, 0, "sha256:op"), "k0")
     records = export(storage, ["k5000"], lambda result, make: None)

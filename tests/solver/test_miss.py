@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from dockc.solver.miss import Change, KeyDiff, MissReason, explain
 from dockc.solver.runner import Miss
@@ -57,7 +58,7 @@ def test_removed_result() -> None:
     assert misses(cache, vtx("a", "a", 1, ignore_cache=True))["a"].reason is MissReason.RESULT
 
 
-def record(preimage: dict, key: str = "k", at: int = 0) -> KeyRecord:
+def record(preimage: dict[str, Any], key: str = "k", at: int = 0) -> KeyRecord:
     return KeyRecord(key, str(preimage), 0, "v", "RUN", preimage, (), at)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from dockc.errors import RegistryError
 from dockc.solver.op import OpContext
 from dockc.solver.plan import plan
-from dockc.solver.vertex import Edge
+from dockc.solver.vertex import Edge, Vertex
 from tests.solver.world import CountingCache, build, count, make_solver, vtx
 
 
@@ -63,7 +63,7 @@ def test_allowed_sources_are_read() -> None:
     cache = CountingCache()
     built(cache, graph("files"))
 
-    def local(vertex: Any) -> bool:
+    def local(vertex: Vertex) -> bool:
         return vertex.name == "context"
 
     assert states(cache, graph("files", session="t"), may_execute=local) == {

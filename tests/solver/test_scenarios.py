@@ -9,11 +9,13 @@ import asyncio
 import functools
 import random
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from dockc.errors import SolveError
 from dockc.solver.combined import CombinedCache
+from dockc.solver.jobs import Job, Solver
 from dockc.solver.op import OpContext
 from dockc.solver.vertex import Edge
 from tests.solver.world import (
@@ -35,7 +37,7 @@ from tests.solver.world import (
 def scenario(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
     @functools.wraps(test)
     def run() -> None:
-        asyncio.run(asyncio.wait_for(test(), 60))  # type: ignore[arg-type]
+        asyncio.run(asyncio.wait_for(test(), 60))
 
     del run.__wrapped__
     return run
@@ -84,7 +86,7 @@ async def test_single_level_active_graph_while_running() -> None:
         g0 = vtx("v0", "seed0", "result0", on_cache_map=nap(0.02), on_exec=nap(0.05))
         g1 = vtx("v1", "seed0", "result1", on_exec=nap(0.05))
         n = count(g0, g1)
-        assert await asyncio.gather(build(solver, g0), build(solver, g1)) == ["result1", "result1"]
+        assert [*await asyncio.gather(build(solver, g0), build(solver, g1))] == ["result1", "result1"]
         assert (n.cache_maps, n.execs) == (2, 1)
 
 
@@ -108,7 +110,7 @@ async def test_single_level_cache_parallel() -> None:
         g0 = vtx("v0", "seed0", "result", on_cache_map=hook, on_exec=nap(0.01))
         g1 = vtx("v1", "seed0", "result", on_cache_map=hook, on_exec=nap(0.01))
         n = count(g0, g1)
-        assert await asyncio.gather(build(solver, g0), build(solver, g1)) == ["result", "result"]
+        assert [*await asyncio.gather(build(solver, g0), build(solver, g1))] == ["result", "result"]
         assert (n.cache_maps, n.execs) == (2, 1)
 
 
@@ -119,7 +121,7 @@ async def test_multi_level_cache_parallel() -> None:
         g0 = vtx("v0", "seed0", "r", [vtx("v1", "seed1", "r1", on_cache_map=hook, on_exec=nap(0.01))])
         g1 = vtx("w0", "seed0", "r", [vtx("w1", "seed1", "r1", on_cache_map=hook, on_exec=nap(0.01))])
         n = count(g0, g1)
-        assert await asyncio.gather(build(solver, g0), build(solver, g1)) == ["r", "r"]
+        assert [*await asyncio.gather(build(solver, g0), build(solver, g1))] == ["r", "r"]
         assert (n.cache_maps, n.execs) == (4, 2)
 
 
@@ -342,7 +344,7 @@ async def test_slow_cache_error_releases_inputs() -> None:
         async def broken(ctx: OpContext, result: object) -> str:
             raise SolveError("no digest")
 
-        op_of(g)._content = broken  # type: ignore[method-assign,assignment]
+        op_of(g)._content = broken  # type: ignore[method-assign]
         with pytest.raises(SolveError, match="no digest") as caught:
             await build(solver, g)
         assert caught.value.vertex == g.vertex.digest
@@ -399,9 +401,11 @@ async def test_error_returns() -> None:
 
         for where, message in (("on_cache_map", "failed to load cache key: error-from-test"), ("on_exec", "error-from-test")):
             stopped.clear()
+            first: dict[str, Any] = {where: endless}
+            second: dict[str, Any] = {where: fail}
             g = vtx(
                 "v0", "seed0", "result0",
-                [vtx("v1" + where, value=1, **{where: endless}), vtx("v2" + where, value=2, **{where: fail})],
+                [vtx("v1" + where, value=1, **first), vtx("v2" + where, value=2, **second)],
             )  # fmt: skip
             with pytest.raises(SolveError, match=f"^{message}$") as caught:
                 await build(solver, g)
@@ -745,9 +749,9 @@ def test_cache_miss_stale_complete_shared_dep(hold: bool, warm: bool, same: bool
             held.clear()
             return n.execs
 
-    held: list = []
+    held: list[Job] = []
 
-    async def build_held(solver, edge, shared, hold):
+    async def build_held(solver: Solver, edge: Edge, shared: Edge, hold: bool) -> object:
         first = solver.job("a1")
         (r,) = await first.build(edge)
         value = r.result.value

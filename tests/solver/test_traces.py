@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+from syrupy.location import PyTestLocation
+from syrupy.types import SnapshotIndex
 
 from dockc.solver.cachemanager import LocalCache
 from dockc.solver.events import Execute, Executed, GraphLoaded, Output, VertexSpec
 from dockc.solver.storage.memory import MemoryKeyStorage, MemoryResultStorage
 from dockc.solver.trace import TraceError, TraceWriter, decode, encode, read, replay
 from dockc.solver.vertex import EdgeId
+from tests.conftest import parameter
 from tests.solver.simulator import Graph, Simulator, Step
 from tests.solver.world import build, make_solver, vtx
 
@@ -36,15 +39,15 @@ class TraceFile(SingleFileSnapshotExtension):
     file_extension = "trace"
 
     @classmethod
-    def dirname(cls, *, test_location):
+    def dirname(cls, *, test_location: PyTestLocation) -> str:
         return str(GOLDEN)
 
     @classmethod
-    def get_file_basename(cls, *, test_location, index):
-        return test_location.item.callspec.params["name"]
+    def get_file_basename(cls, *, test_location: PyTestLocation, index: SnapshotIndex) -> str:
+        return str(parameter(test_location, "name"))
 
     @classmethod
-    def matches_test_location(cls, *, test_location, snapshot_location):
+    def matches_test_location(cls, *, test_location: PyTestLocation, snapshot_location: str) -> bool:
         return snapshot_location == cls.get_location(test_location=test_location, index=0)
 
 

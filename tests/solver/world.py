@@ -122,10 +122,10 @@ def vtx(
     op = FakeOp(name, seed or name, give or (lambda _: [value]), len(inputs), **options)
     vertex = Vertex(
         digest or digest_of(name),
-        op,
+        op,  # type: ignore[arg-type]  # not an operation of LLB
         tuple(inputs),
         VertexOptions(ignore_cache=ignore_cache),
-        name,  # type: ignore[arg-type]
+        name,
     )
     return Edge(vertex, 0)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+from syrupy.location import PyTestLocation
+from syrupy.types import SnapshotIndex
 
 from dockc.compiler.blame import OTHER, diagnose, diagnose_all
 from dockc.compiler.blame.table import ROWS
@@ -21,6 +23,7 @@ from dockc.grammar.diagnostic import Diagnostic
 from dockc.grammar.render import render_all
 from dockc.grammar.source import Source
 from dockc.oci.platform import normalize, parse
+from tests.conftest import parameter
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "tests" / "golden" / "errors"
@@ -35,18 +38,18 @@ class ErrorsFile(SingleFileSnapshotExtension):
     file_extension = "txt"
 
     @classmethod
-    def dirname(cls, *, test_location):
-        return str(FOLDER / test_location.item.callspec.params["case"])
+    def dirname(cls, *, test_location: PyTestLocation) -> str:
+        return str(FOLDER / parameter(test_location, "case"))
 
     @classmethod
-    def get_file_basename(cls, *, test_location, index):
+    def get_file_basename(cls, *, test_location: PyTestLocation, index: SnapshotIndex) -> str:
         return "errors"
 
     @classmethod
-    def matches_test_location(cls, *, test_location, snapshot_location):
+    def matches_test_location(cls, *, test_location: PyTestLocation, snapshot_location: str) -> bool:
         return snapshot_location == cls.get_location(test_location=test_location, index=0)
 
-    def is_snapshot_location(self, *, location):
+    def is_snapshot_location(self, *, location: str) -> bool:
         return Path(location).name == "errors.txt"
 
 

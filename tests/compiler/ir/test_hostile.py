@@ -12,6 +12,7 @@ from dockc import llb
 from dockc.compiler.decompile import decompile
 from dockc.compiler.emit import emit
 from dockc.compiler.ir import from_llb
+from dockc.compiler.ir.ops import FileOp, Mkfile
 from dockc.compiler.ir.parser import parse_module
 from dockc.compiler.ir.printer import print_module
 from dockc.compiler.ir.verifier import verify
@@ -21,6 +22,7 @@ from dockc.llb import ops, text
 from dockc.llb.definition import Definition, OpMetadata
 from dockc.llb.encode import digest
 from dockc.oci.platform import Platform
+from tests.compiler.conftest import op_of
 
 AMD64 = Platform("linux", "amd64")
 
@@ -62,7 +64,7 @@ def tampered(seed: int) -> bytes:
 
 @settings(max_examples=400, deadline=None)
 @given(st.integers(0, 2**32))
-def test_tampered_definitions(seed):
+def test_tampered_definitions(seed: int) -> None:
     try:
         definition = Definition.parse(tampered(seed))
     except DockcError:
@@ -89,7 +91,7 @@ TEXT = print_module(from_llb.load(SAMPLE, AMD64))
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(TEXT) - 1), st.sampled_from('{}"%@=0 \n\\x§-.:')), max_size=5))
-def test_tampered_text(changes):
+def test_tampered_text(changes: list[tuple[int, str]]) -> None:
     letters = list(TEXT)
     for at, letter in changes:
         letters[at] = letter
@@ -103,21 +105,23 @@ def test_tampered_text(changes):
 
 
 @pytest.mark.parametrize("line", ["x=1", "a=1 {", "  name=3", "%0 = merge %1.99999999999", '"', "{", "%0 ="])
-def test_odd_lines(line):
+def test_odd_lines(line: str) -> None:
     with pytest.raises(CompileError):
         parse_module(f"platform linux/amd64\n{line}\n")
 
 
-def test_escapes_of_data():
+def test_escapes_of_data() -> None:
     text = 'platform linux/amd64\n%0 = file scratch {{\n  mkfile "/f" 0644 "{}"\n}}\nresult %0\n'
     module = parse_module(text.format(r"\x00\x41\xff\u00e9"))
-    assert module.result.op.actions[0].data == b"\0A\xff\xc3\xa9"
+    (made,) = op_of(module.result, FileOp).actions
+    assert isinstance(made, Mkfile)
+    assert made.data == b"\0A\xff\xc3\xa9"
     assert print_module(parse_module(print_module(module))) == print_module(module)
     with pytest.raises(CompileError, match="line 3: the text holds half of a pair of surrogates"):
         parse_module(text.format(r"\ud800"))
 
 
-def test_odd_words_are_quoted():
+def test_odd_words_are_quoted() -> None:
     source = ops.Op(op=ops.SourceOp("x://y"), platform=Platform("/inux", "", "v"), filters=("a b",))
     name = digest(source.encode())
     end = ops.Op((ops.Input(name),)).encode()
@@ -129,7 +133,7 @@ def test_odd_words_are_quoted():
     assert print_module(parse_module(printed)) == printed
 
 
-def test_attributes_that_are_no_lists_are_left_alone():
+def test_attributes_that_are_no_lists_are_left_alone() -> None:
     module = parse_module(
         'platform linux/amd64\n%0 = source "local://c" {\n  attr "local.followpaths" "[oops"\n}\n'
         '%1 = file scratch {\n  copy %0 "/a" "/a"\n}\nresult %1\n'

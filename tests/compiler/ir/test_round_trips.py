@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import pytest
 
 from dockc.compiler.compile import compile
 from dockc.compiler.emit import digest, emit
 from dockc.compiler.ir import from_llb
-from dockc.compiler.ir.module import default_caps
+from dockc.compiler.ir.module import Module, default_caps
 from dockc.compiler.ir.parser import parse_module
 from dockc.compiler.ir.printer import print_module
 from dockc.compiler.ir.verifier import verify
@@ -16,20 +19,20 @@ from dockc.compiler.passes.pipeline import verify_each
 from dockc.errors import CompileError
 from dockc.llb.definition import Definition
 from dockc.oci.platform import Platform
-from tests.conformance.llb.run import Run, load
+from tests.conformance.llb.run import Case, Run, load
 from tests.conformance.llb.world import compile_options
 
 AMD64 = Platform("linux", "amd64")
 
 
 @pytest.fixture(scope="module")
-def definitions(shared):
+def definitions(shared: Path) -> dict[str, bytes]:
     """Every `definition.pb` beside this checkout (in ../shared)."""
     return {p.parent.name: p.read_bytes() for p in sorted(shared.glob("conformance/llb/*/*/definition.pb"))}
 
 
 @pytest.fixture(scope="module")
-def lowered(shared):
+def lowered(shared: Path) -> list[tuple[Case, Module]]:
     """The module of every case of the conformance suite (in ../shared) that compiles."""
     modules = []
     for case in load(shared / "conformance" / "llb"):
@@ -37,18 +40,18 @@ def lowered(shared):
             continue
         run = Run(case)
         options = compile_options(case.options)
-        modules.append((case, run.asking(lambda answers, r=run, o=options: compile(r.front, o, answers)).module))
+        modules.append((case, run.asking(partial(compile, run.front, options)).module))
     return modules
 
 
-def test_llb_to_ir_and_back(definitions):
+def test_llb_to_ir_and_back(definitions: dict[str, bytes]) -> None:
     for name, data in definitions.items():
         module = from_llb.load(Definition.parse(data), AMD64)
         verify(module)
         assert emit(module).to_bytes() == data, name
 
 
-def test_text_and_back(definitions):
+def test_text_and_back(definitions: dict[str, bytes]) -> None:
     for name, data in definitions.items():
         text = print_module(from_llb.load(Definition.parse(data), AMD64))
         module = parse_module(text)
@@ -56,13 +59,13 @@ def test_text_and_back(definitions):
         assert emit(module).to_bytes() == data, name
 
 
-def test_default_caps_are_those_of_the_reference(definitions):
+def test_default_caps_are_those_of_the_reference(definitions: dict[str, bytes]) -> None:
     for name, data in definitions.items():
         for op in from_llb.load(Definition.parse(data), AMD64).ops():
             assert set(op.caps) == set(default_caps(op)), name
 
 
-def test_lowered_modules_are_legal_and_print(lowered):
+def test_lowered_modules_are_legal_and_print(lowered: list[tuple[Case, Module]]) -> None:
     for case, module in lowered:
         verify(module)
         text = print_module(module)
@@ -70,14 +73,14 @@ def test_lowered_modules_are_legal_and_print(lowered):
         assert emit(parse_module(text)).to_bytes() == emit(module).to_bytes(), case.name
 
 
-def test_default_passes_change_no_bytes(lowered):
+def test_default_passes_change_no_bytes(lowered: list[tuple[Case, Module]]) -> None:
     for case, module in lowered:
         for level in (0, 1):
             after = pipeline(level, observers=(verify_each(),)).run(module)
             assert emit(after).to_bytes() == emit(module).to_bytes(), case.name
 
 
-def test_optimised_modules_are_legal_and_stay(lowered):
+def test_optimised_modules_are_legal_and_stay(lowered: list[tuple[Case, Module]]) -> None:
     passes = pipeline(2, observers=(verify_each(),))
     for case, module in lowered:
         after = passes.run(module)
@@ -85,7 +88,7 @@ def test_optimised_modules_are_legal_and_stay(lowered):
         Definition.parse(emit(after).to_bytes())
 
 
-def test_squashed_modules_are_legal(lowered):
+def test_squashed_modules_are_legal(lowered: list[tuple[Case, Module]]) -> None:
     for level in (1, 2, 3):
         for _case, module in lowered:
             after = pipeline(1, squash=level, observers=(verify_each(),)).run(module)
@@ -93,9 +96,10 @@ def test_squashed_modules_are_legal(lowered):
             Definition.parse(emit(after).to_bytes())
 
 
-def test_digest_of_an_operation(definitions):
+def test_digest_of_an_operation(definitions: dict[str, bytes]) -> None:
     module = from_llb.load(Definition.parse(definitions["runs-500"]), AMD64)
     names = Definition.parse(definitions["runs-500"]).digests
+    assert module.result is not None
     assert digest(module.result.op) == names[-2]
 
 
@@ -121,12 +125,12 @@ def test_digest_of_an_operation(definitions):
         ("platform a/b\n%0 = source bare\n", "line 2: expected quoted text, not bare"),
     ],
 )
-def test_broken_text(text, message):
+def test_broken_text(text: str, message: str) -> None:
     with pytest.raises(CompileError, match=message):
         parse_module(text)
 
 
-def test_forms_that_the_ir_has_not():
+def test_forms_that_the_ir_has_not() -> None:
     from dockc.llb import ops
     from dockc.llb.encode import digest as name
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from dockc.compiler.passes import PASSES
+from tests.conftest import member as content_of
 
 CONTEXT = {
     "a": "first\n",
@@ -114,7 +115,7 @@ CHANGES_NOTHING_HERE = {"prune", "canonicalize", "pin-sources"}
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A context, and a base image in the layout `base`."""
     root = tmp_path_factory.mktemp("passes")
     for name, text in CONTEXT.items():
@@ -139,7 +140,9 @@ def dockc(cwd: Path, *arguments: str, store: Path | None = None) -> str:
     return done.stdout
 
 
-def root_files(place: Path, scratch: Path, dockerfile: str, passes: str, name: str) -> tuple[str, dict[str, tuple]]:
+def root_files(
+    place: Path, scratch: Path, dockerfile: str, passes: str, name: str
+) -> tuple[str, dict[str, tuple[object, ...]]]:
     """The operations, and the files of the result: name -> everything but times."""
     file = scratch / "Dockerfile"
     file.write_text(dockerfile)
@@ -149,10 +152,10 @@ def root_files(place: Path, scratch: Path, dockerfile: str, passes: str, name: s
     store = scratch / f"store-{name}"
     operations = dockc(scratch, "compile", *common, *base, "--emit=json", store=store)
     dockc(scratch, "build", *common, *base, "--progress=plain", "-o", f"type=tar,dest={archive}", store=store)
-    found = {}
+    found: dict[str, tuple[object, ...]] = {}
     with tarfile.open(archive) as tar:
         for member in tar:
-            content = tar.extractfile(member).read() if member.isfile() else b""
+            content = content_of(tar, member) if member.isfile() else b""
             facts = (member.type, member.mode, member.uid, member.gid, member.linkname, content)
             found[member.name.strip("./")] = facts
     return operations, found
@@ -161,7 +164,7 @@ def root_files(place: Path, scratch: Path, dockerfile: str, passes: str, name: s
 @pytest.mark.root
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_the_files_are_the_same(case, place, tmp_path):
+def test_the_files_are_the_same(case: str, place: Path, tmp_path: Path) -> None:
     passes, dockerfile = CASES[case]
     operations, before = root_files(place, tmp_path, dockerfile, "prune", "before")
     changed, after = root_files(place, tmp_path, dockerfile, passes, "after")
@@ -171,6 +174,6 @@ def test_the_files_are_the_same(case, place, tmp_path):
         assert after[name] == facts, name
 
 
-def test_every_pass_is_executed():
+def test_every_pass_is_executed() -> None:
     used = {name.partition("{")[0] for passes, _ in CASES.values() for name in passes.split(",")}
     assert used == set(PASSES)

@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+from syrupy.location import PyTestLocation
+from syrupy.types import SnapshotIndex
 
 from dockc.compiler.ir.parser import parse_module
 from dockc.compiler.ir.printer import print_module
 from dockc.compiler.ir.verifier import verify
 from dockc.compiler.passes import PASSES, pipeline
 from dockc.compiler.passes.pipeline import PassContext, PassPipeline
+from tests.conftest import parameter
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "passes"
 CASES = sorted(path.parent for path in GOLDEN.glob("*/*/in.ir"))
@@ -25,18 +28,18 @@ class OutFile(SingleFileSnapshotExtension):
     file_extension = "ir"
 
     @classmethod
-    def dirname(cls, *, test_location):
-        return str(GOLDEN / test_location.item.callspec.params["case"].relative_to(GOLDEN))
+    def dirname(cls, *, test_location: PyTestLocation) -> str:
+        return str(GOLDEN / parameter(test_location, "case").relative_to(GOLDEN))
 
     @classmethod
-    def get_file_basename(cls, *, test_location, index):
+    def get_file_basename(cls, *, test_location: PyTestLocation, index: SnapshotIndex) -> str:
         return "out"
 
     @classmethod
-    def matches_test_location(cls, *, test_location, snapshot_location):
+    def matches_test_location(cls, *, test_location: PyTestLocation, snapshot_location: str) -> bool:
         return snapshot_location == cls.get_location(test_location=test_location, index=0)
 
-    def is_snapshot_location(self, *, location):
+    def is_snapshot_location(self, *, location: str) -> bool:
         return Path(location).name == "out.ir"
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 import sys
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 
 import pytest
 
 from dockc.compiler.ir.parser import parse_module
 from dockc.compiler.passes import PASSES, PRESETS, get_pass, names, pipeline
-from dockc.compiler.passes.pipeline import describe, print_after, time_passes
+from dockc.compiler.passes.pin_sources import PinSources
+from dockc.compiler.passes.pipeline import PassContext, describe, print_after, time_passes
 from dockc.compiler.passes.squash import Squash, kept_layers
 from dockc.errors import UsageError
 
@@ -18,7 +20,7 @@ MODULE = 'platform linux/amd64\n%0 = source "docker-image://x" {\n  platform lin
 
 
 @pytest.mark.parametrize("name", sorted(PASSES))
-def test_a_pass_is_a_frozen_dataclass_with_a_page(name):
+def test_a_pass_is_a_frozen_dataclass_with_a_page(name: str) -> None:
     kind = get_pass(name)
     assert kind.name == name
     assert is_dataclass(kind)
@@ -30,12 +32,14 @@ def test_a_pass_is_a_frozen_dataclass_with_a_page(name):
         assert f"{option.name}:" in page.partition("Options:")[2]
 
 
-def test_text_and_back():
+def test_text_and_back() -> None:
     passes = pipeline(passes="prune{keep=base}, squash{level=3},dead-code").passes
     assert [describe(p) for p in passes] == ["prune{keep=base}", "squash{level=3}", "dead-code"]
     assert pipeline(passes="squash").passes == (Squash(1),)
     assert pipeline(passes="").passes == ()
-    assert pipeline(passes="pin-sources{strict}").passes[0].strict
+    (strict,) = pipeline(passes="pin-sources{strict}").passes
+    assert isinstance(strict, PinSources)
+    assert strict.strict
 
 
 @pytest.mark.parametrize(
@@ -49,18 +53,18 @@ def test_text_and_back():
         ("a b", "cannot read passes at"),
     ],
 )
-def test_bad_text(text, message):
+def test_bad_text(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         pipeline(passes=text)
 
 
-def test_a_near_name_is_suggested():
+def test_a_near_name_is_suggested() -> None:
     with pytest.raises(UsageError) as failed:
         get_pass("dead-cod")
     assert failed.value.hint == "did you mean dead-code?"
 
 
-def test_levels():
+def test_levels() -> None:
     for level in PRESETS:
         pipeline(level)
     assert pipeline(0).passes == ()
@@ -72,7 +76,7 @@ def test_levels():
         pipeline(0, squash=9).run(parse_module(MODULE))
 
 
-def test_observers():
+def test_observers() -> None:
     out: list[str] = []
     observers = (print_after(["canonicalize"], out.append), time_passes(out.append))
     pipeline(1, observers=observers).run(parse_module(MODULE))
@@ -92,7 +96,7 @@ def test_observers():
         (3, (False, False, False, False, False, True)),
     ],
 )
-def test_history_can_tell_which_steps_still_end_a_layer(level, kept):
+def test_history_can_tell_which_steps_still_end_a_layer(level: int, kept: tuple[bool, ...]) -> None:
     lines = ["WORKDIR /w", "COPY a .", "COPY b .", "RUN x", "COPY c .", "COPY d ."]
     text = 'platform linux/amd64\nfile @0 "Dockerfile"\n%0 = source "docker-image://x" {\n  platform linux/amd64\n}\n'
     text += '%1 = source "local://context"\n'
@@ -108,7 +112,7 @@ def test_history_can_tell_which_steps_still_end_a_layer(level, kept):
     assert kept_layers(before, after) == kept
 
 
-def test_passes_of_others_are_found(tmp_path, monkeypatch):
+def test_passes_of_others_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "their_pass.py").write_text(
         "from dataclasses import dataclass\nfrom typing import ClassVar\n\n\n"
         "@dataclass(frozen=True)\nclass Theirs:\n    name: ClassVar[str] = 'theirs'\n    strength: int = 1\n\n"
@@ -125,7 +129,7 @@ def test_passes_of_others_are_found(tmp_path, monkeypatch):
     with pytest.raises(UsageError) as failed:
         get_pass("their")
     assert failed.value.hint == "did you mean theirs?"
-    assert made.run(parse_module(MODULE), None).result is not None
+    assert made.run(parse_module(MODULE), PassContext()).result is not None
 
 
 @pytest.mark.parametrize(
@@ -139,7 +143,9 @@ def test_passes_of_others_are_found(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_passes_of_others_that_are_broken(code, message, tmp_path, monkeypatch):
+def test_passes_of_others_that_are_broken(
+    code: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "odd_pass.py").write_text(code + "\n")
     info = tmp_path / "theirs-1.0.dist-info"
     info.mkdir()

@@ -368,4 +368,5 @@ def _short(value: Any) -> str:
 
 def _explain(actual: bytes, expected: bytes) -> str:
     """The first difference of two definitions, in words."""
-    return _first_difference(*({"ops": pb.ops(data), "source": pb.source_map(data)} for data in (actual, expected)))
+    ours, theirs = ({"ops": pb.ops(data), "source": pb.source_map(data)} for data in (actual, expected))
+    return _first_difference(ours, theirs)

@@ -125,13 +125,14 @@ _MAPS = {"build_args": "build-arg:", "labels": "label:", "contexts": "context:"}
 
 def frontend_options(case: dict[str, Any]) -> dict[str, str]:
     """The frontend's option map for a case."""
-    out = {option: case[field] for field, option in _OPTIONS.items() if field in case}
+    out: dict[str, str] = {option: case[field] for field, option in _OPTIONS.items() if field in case}
     for field, prefix in _MAPS.items():
         for key, value in case.get(field, {}).items():
             out[prefix + key] = value
     if case.get("multi_platform"):
         out["multi-platform"] = "true"
-    return out | case.get("attrs", {})
+    out.update(case.get("attrs", {}))
+    return out
 
 
 def compile_options(case: dict[str, Any]) -> CompileOptions:

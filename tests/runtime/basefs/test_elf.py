@@ -104,12 +104,15 @@ def test_run_path_and_origin(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "l.c").write_text("int f(void){return 0;}")
     (tmp_path / "m.c").write_text("int f(void); int main(void){return f();}")
-    run = {"check": True, "capture_output": True}
-    subprocess.run([compiler, "-shared", "-o", tmp_path / "lib/libf.so", tmp_path / "l.c"], **run)
+
+    def run(*command: str | Path) -> None:
+        subprocess.run(command, check=True, capture_output=True)
+
+    run(compiler, "-shared", "-o", tmp_path / "lib/libf.so", tmp_path / "l.c")
     for flag in ("--enable-new-dtags", "--disable-new-dtags"):
         program = tmp_path / "bin/m"
-        command = [compiler, "-o", program, tmp_path / "m.c", "-L", tmp_path / "lib", "-lf"]
-        subprocess.run([*command, f"-Wl,{flag},-rpath,$ORIGIN/../lib"], **run)
+        libraries = ("-L", tmp_path / "lib", "-lf", f"-Wl,{flag},-rpath,$ORIGIN/../lib")
+        run(compiler, "-o", program, tmp_path / "m.c", *libraries)
         found = Linker().find("libf.so", program, (), musl=False)
         assert found == (tmp_path / "lib/libf.so", False)
         assert Linker().find("libnone.so", program, (), musl=False) is None

@@ -149,7 +149,7 @@ with ContentStore(Path(sys.argv[1])).writer(sys.argv[2], len(data)) as writer:
 
 
 def test_many_processes_write_one_blob_once(store: ContentStore) -> None:
-    command = [sys.executable, "-c", SLOW_WRITER, store.root, DIGEST]
+    command = [sys.executable, "-c", SLOW_WRITER, str(store.root), DIGEST]
     writers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     said = sorted(writer.communicate()[0] for writer in writers)
     assert [writer.returncode for writer in writers] == [0] * 4
@@ -172,7 +172,7 @@ def test_a_killed_writer_leaves_what_can_be_taken_up(store: ContentStore) -> Non
         "s = ContentStore(Path(sys.argv[1])); w = s.writer(sys.argv[2], 1280000); w.write(bytes(range(256)) * 1000)\n"
         "a = s.writer(); a.write(b'x' * 100); print('ready', flush=True); sys.stdin.read()"
     )
-    command = [sys.executable, "-c", code, store.root, DIGEST]
+    command = [sys.executable, "-c", code, str(store.root), DIGEST]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as killed:
         assert killed.stdout is not None
         assert killed.stdout.readline() == b"ready\n"

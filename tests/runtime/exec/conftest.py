@@ -154,7 +154,7 @@ def base(worker: Worker, tmp_path_factory: pytest.TempPathFactory) -> ImmutableR
         basefs.write_layer(basefs.collect(PROGRAMS), stream)
     with worker.refs.new_mutable() as ref:
         with ref.mount() as root, tarfile.open(path) as tar:
-            tar.extraction_filter = lambda member, _: member  # type: ignore[assignment]
+            tar.extraction_filter = lambda member, _: member
             tar.extractall(root)
         return ref.commit()
 

@@ -296,7 +296,8 @@ def test_secret_is_seen_and_leaves_no_trace(steps: Steps, tmp_path: Path) -> Non
 def test_missing_secret(steps: Steps) -> None:
     op = steps.op()
     _secret(op, "token")
-    for values in ({}, {"secrets": Store()}):
+    given: tuple[dict[str, Any], ...] = ({}, {"secrets": Store()})
+    for values in given:
         with pytest.raises(DockcError) as caught:
             steps.run(op, **values)
         assert caught.value.message == "secret token: not found"

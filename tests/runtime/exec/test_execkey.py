@@ -44,14 +44,14 @@ def test_every_field() -> None:
     process.meta.proxy_env.http_proxy = "x"
     process.mounts.add(dest="/", input=0, output=0)
     cache = process.mounts.add(dest="/c", input=-1, output=-1, mountType=3)
-    cache.cacheOpt.ID, cache.cacheOpt.sharing = "other", 2
+    cache.cacheOpt.ID, cache.cacheOpt.sharing = "other", ops_pb2.LOCKED
     process.mounts.add(dest="/c2", input=-1, output=-1, mountType=3).cacheOpt.ID = "ns//c2"
     process.mounts.add(dest="/t", input=-1, output=-1, mountType=4).TmpfsOpt.SetInParent()
     secret = process.mounts.add(dest="/s", input=-1, output=-1, mountType=1)
     secret.secretOpt.ID, secret.secretOpt.mode = "s", 0o400
     ssh = process.mounts.add(dest="/ssh", input=-1, output=-1, mountType=2)
     ssh.SSHOpt.ID, ssh.SSHOpt.optional = "s", True
-    process.network, process.security = 2, 1
+    process.network, process.security = ops_pb2.NONE, ops_pb2.INSECURE
     process.secretenv.add(ID="a", name="B", optional=True)
     process.cdiDevices.add(name="v/d=1")
     # Recorded from the reference's own encoder for the same operation.

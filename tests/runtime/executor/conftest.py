@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from dockc.oci.config import DEFAULT_PATH
 from dockc.runtime import basefs
 from dockc.runtime.executor.rootless import subordinate_ids
 
@@ -70,7 +71,8 @@ class Builder:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line, "the driver died"
-        return json.loads(line)
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def run(
         self, script: str | None = None, *, mounts: Any = (), cancel_after: float | None = None, **spec: Any
@@ -116,7 +118,7 @@ class Builder:
 def base_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small root file system from this machine's programs, as a tar that everyone may read."""
     for program in PROGRAMS:
-        if shutil.which(program, path=basefs.DEFAULT_PATH) is None:
+        if shutil.which(program, path=DEFAULT_PATH) is None:
             pytest.skip(f"no {program} on this machine")
     directory = tmp_path_factory.mktemp("base")
     path = directory / "base.tar"
@@ -201,7 +203,7 @@ class Builders:
         self._running: dict[tuple[str, str], Builder] = {}
 
     def start(self, executor: str, identity: str, *, prefix: Sequence[str] = ()) -> Builder:
-        if executor != "embedded" and shutil.which(executor, path=basefs.DEFAULT_PATH) is None:
+        if executor != "embedded" and shutil.which(executor, path=DEFAULT_PATH) is None:
             pytest.skip(f"no {executor} on this machine")
         command = self._identities[identity]
         if isinstance(command, str):

@@ -59,7 +59,7 @@ class Driver:
         shutil.rmtree(self.rootfs, ignore_errors=True)
         self.rootfs.mkdir()
         with tarfile.open(self.base) as tar:
-            tar.extraction_filter = lambda member, _: member  # type: ignore[assignment]
+            tar.extraction_filter = lambda member, _: member
             tar.extractall(self.rootfs)
         return {}
 

@@ -104,7 +104,7 @@ def both(buildctl: list[str], context: Path, output: str, *options: str) -> tupl
 
 def listing(root: Path) -> list[tuple[object, ...]]:
     """All that one can see of a tree, but for the times of directories made now."""
-    found = []
+    found: list[tuple[object, ...]] = []
     for path in sorted(root.rglob("*")):
         status = path.lstat()
         data = path.read_bytes() if path.is_file() and not path.is_symlink() else b""

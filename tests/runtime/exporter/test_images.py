@@ -55,10 +55,9 @@ def test_manifest_and_config(exporters: Exporters, make_ref: Maker, tmp_path: Pa
         ("RUN make app", "buildkit.exporter.image.v0"),
     ]
     assert image.created == image.history[-1].created
-    for archive in (tmp_path / "o.tar",):
-        with tarfile.open(archive) as opened:
-            names = opened.getnames()
-            index = json.load(opened.extractfile("index.json") or pytest.fail("no index"))
+    with tarfile.open(tmp_path / "o.tar") as opened:
+        names = opened.getnames()
+        index = json.load(opened.extractfile("index.json") or pytest.fail("no index"))
     assert names == sorted(names) and "manifest.json" not in names
     entry = index["manifests"][0]
     assert entry["annotations"]["io.containerd.image.name"] == "docker.io/me/app:latest"

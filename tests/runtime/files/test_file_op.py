@@ -27,6 +27,7 @@ from dockc.runtime.refs.result import RefResult, ref_of
 from dockc.solver.op import CacheMap
 from dockc.solver.vertex import Edge, Vertex
 from tests.runtime.store_helpers import need_mounts
+from tests.runtime.waiting import awaited
 
 Files = Mapping[str, str]
 RECORDED = json.loads((Path(__file__).parents[2] / "golden/files/keys.json").read_text())
@@ -267,17 +268,13 @@ def test_the_content_of_the_source_decides(build: Builder) -> None:
     assert compute is not None
 
     def digest(files: Files) -> str:
-        return asyncio.run(_await(compute(build.context, RefResult(build.ref(files)))))
+        return asyncio.run(awaited(compute(build.context, RefResult(build.ref(files)))))
 
     first = digest({"src/a": "a", "other": "1"})
     assert digest({"src/a": "a", "other": "2"}) == first
     assert digest({"src/a": "b", "other": "1"}) != first
     with pytest.raises(FileError, match=r'^failed to calculate checksum of ref [0-9a-z]+: "/src": not found$'):
         digest({"other": "1"})
-
-
-async def _await(awaitable: Any) -> Any:
-    return await awaitable
 
 
 def test_a_base_that_is_copied_from_counts_by_its_definition(build: Builder) -> None:

@@ -70,7 +70,7 @@ def test_locked_waits(refs: RefManager) -> None:
 
 
 def test_a_cache_directory_begins_as_its_base(refs: RefManager) -> None:
-    base = step(refs, None, write(d__a="1"), lambda root: (root.chmod(0o700), os.chown(root / "d", 3, 4)))
+    base = step(refs, None, write(d__a="1"), lambda root: root.chmod(0o700), lambda root: os.chown(root / "d", 3, 4))
     with refs.cache_dir("k", base=base) as place:
         assert (place / "d/a").read_text() == "1"
         assert (place / "d").stat().st_uid == 3

@@ -9,6 +9,7 @@ import random
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,15 +69,15 @@ def layout_of(refs: RefManager, ref: ImmutableRef, place: Path, compression: Com
 def layers_of(layout: Path, tag: str, refs: RefManager) -> list[LayerDescriptor]:
     """The layers of a tagged image, put into the store."""
 
-    def load(digest: str) -> dict[str, object]:
+    def load(digest: str) -> dict[str, Any]:
         return dict(json.loads((layout / "blobs" / digest.replace(":", "/")).read_text()))
 
     index = json.loads((layout / "index.json").read_text())
     (found,) = [m for m in index["manifests"] if m["annotations"]["org.opencontainers.image.ref.name"] == tag]
     manifest = load(found["digest"])
-    diff_ids = load(manifest["config"]["digest"])["rootfs"]["diff_ids"]  # type: ignore[index]
+    diff_ids = load(manifest["config"]["digest"])["rootfs"]["diff_ids"]
     out = []
-    for diff_id, item in zip(diff_ids, manifest["layers"], strict=True):  # type: ignore[call-overload, arg-type]
+    for diff_id, item in zip(diff_ids, manifest["layers"], strict=True):
         refs.content.put((layout / "blobs" / item["digest"].replace(":", "/")).read_bytes(), item["digest"])
         out.append(LayerDescriptor(diff_id, Descriptor(item["mediaType"], item["digest"], item["size"])))
     return out

@@ -136,7 +136,7 @@ def test_rewriting_over_several_mounts(refs: RefManager) -> None:
 
 
 def test_the_root_directory_keeps_its_looks(refs: RefManager) -> None:
-    base = step(refs, None, lambda root: (root.chmod(0o711), os.chown(root, 5, 6)))
+    base = step(refs, None, lambda root: root.chmod(0o711), lambda root: os.chown(root, 5, 6))
     top = step(refs, base, write(f="1"))
     with top.mount() as root:
         assert root.stat().st_mode & 0o7777 == 0o711

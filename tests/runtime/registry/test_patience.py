@@ -15,10 +15,11 @@ from dockc.runtime.registry.transport import Transport, Unreachable
 from tests.runtime.registry.conftest import FAST
 
 LONG = 3600.0
+Stalling = Callable[[bytes], tuple[str, threading.Event]]
 
 
 @pytest.fixture
-def stalling() -> Iterator[Callable[[bytes], tuple[str, threading.Event]]]:
+def stalling() -> Iterator[Stalling]:
     """Servers that send something and then nothing for as long as the test lasts; an event says that a request is there."""
     over = threading.Event()
     threads: list[threading.Thread] = []
@@ -46,10 +47,15 @@ def stalling() -> Iterator[Callable[[bytes], tuple[str, threading.Event]]]:
 
 
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nX-A: "])
-def test_before_there_is_an_answer(stalling, sent: bytes) -> None:
+def test_before_there_is_an_answer(stalling: Stalling, sent: bytes) -> None:
     url, asked = stalling(sent)
     cancelled = threading.Event()
-    threading.Thread(target=lambda: (asked.wait(), cancelled.set())).start()
+
+    def cancel() -> None:
+        asked.wait()
+        cancelled.set()
+
+    threading.Thread(target=cancel).start()
     transport = Transport(replace(FAST, connect=LONG, read=LONG))
     with pytest.raises(Cancelled):
         transport.request("GET", url, cancelled=cancelled)
@@ -57,7 +63,7 @@ def test_before_there_is_an_answer(stalling, sent: bytes) -> None:
 
 
 @pytest.mark.parametrize("length", [b"Content-Length: 100000\r\n", b"Connection: close\r\n", b"Transfer-Encoding: chunked\r\n"])
-def test_in_the_middle_of_an_answer(stalling, length: bytes) -> None:
+def test_in_the_middle_of_an_answer(stalling: Stalling, length: bytes) -> None:
     url, asked = stalling(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n")
     cancelled = threading.Event()
     transport = Transport(replace(FAST, connect=LONG, read=LONG))
@@ -69,7 +75,7 @@ def test_in_the_middle_of_an_answer(stalling, length: bytes) -> None:
     transport.close()
 
 
-def test_headers_that_never_end_are_too_late(stalling) -> None:
+def test_headers_that_never_end_are_too_late(stalling: Stalling) -> None:
     url, _ = stalling(b"HTTP/1.1 200 OK\r\nX-A: ")
     transport = Transport(replace(FAST, connect=0.2, read=0.2, attempts=1))
     with pytest.raises(Unreachable, match="timed out"):
@@ -96,8 +102,9 @@ def test_what_comes_after_all_is_disposed_of() -> None:
     assert gone.wait(60)
     assert disposed == ["late"]
     assert abandonable(lambda: "now", threading.Event(), 0, disposed.append) == "now"
+    nothing: dict[str, str] = {}
     with pytest.raises(KeyError, match="x"):
-        abandonable(lambda: {}["x"], threading.Event(), 0, disposed.append)
+        abandonable(lambda: nothing["x"], threading.Event(), 0, disposed.append)
 
 
 def test_a_socket_that_serves_another_by_now_is_left_alone() -> None:

@@ -313,5 +313,6 @@ def test_the_compilers_question(daemon: str, repo: Repository) -> None:
     commit = repo.commit(a="1")
     url = f"{daemon}/app"
     found = find_commit(f"git://{url.partition('://')[2]}#main", {"git.fullurl": url})
-    assert isinstance(found, FoundGit) and found.commit == commit
+    assert isinstance(found, FoundGit)
+    assert found.commit == commit
     assert found.commit_object.startswith(b"tree ") and b"1700000000 +0000" in found.commit_object

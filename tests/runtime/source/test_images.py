@@ -40,6 +40,7 @@ from tests.runtime.registry_servers import (
     write_layout,
 )
 from tests.runtime.source.conftest import Context, files_of
+from tests.runtime.waiting import awaited
 
 ARM = Platform("linux", "arm64", "v8")
 
@@ -52,7 +53,7 @@ class Worker:
         self.content = refs.content
 
 
-def source_op(refs: RefManager, identifier: str, platform: Platform | None = AMD64, **attributes: str) -> SourceOp:
+def source_op(refs: RefManager, identifier: str, platform: Platform | None = AMD64, /, **attributes: str) -> SourceOp:
     op = ops_pb2.Op()
     op.source.identifier = identifier
     for key, value in attributes.items():
@@ -93,8 +94,8 @@ def test_cache_keys(refs: RefManager, source: ContentStore, ctx: Context) -> Non
         other = asyncio.run(source_op(refs, f"docker-image://{server.address}/x:latest", ARM).cache_map(ctx))
         assert maps[0].digest == maps[1].digest != other.digest
         assert maps[0].more is not None and other.more is not None
-        chain = asyncio.run(maps[0].more(ctx))
-        assert chain.digest == asyncio.run(other.more(ctx)).digest
+        chain = asyncio.run(awaited(maps[0].more(ctx)))
+        assert chain.digest == asyncio.run(awaited(other.more(ctx))).digest
         assert chain.digest == digests.from_bytes(f"buildkit.source.v0:{made.diff_ids[0]}".encode())
 
 
