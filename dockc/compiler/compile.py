@@ -192,8 +192,9 @@ def compile(  # noqa: A001 - the word for it
         for op in module.ops():
             if op in lowered.invalid:
                 raise CompileError(lowered.invalid[op])
-    if lowered.epoch is not None:
-        lowered.image.check()
+    lowered.image.check("failed to marshal image config: ")
+    if lowered.base_image is not None:
+        lowered.base_image.check()
     return Compiled(front, module, lowered, tuple(found))
 
 

@@ -27,6 +27,8 @@ _NO_SUCH_TIMES = {
     NO_SUCH_YEAR: "year outside of range [0,9999]",
     NO_SUCH_ZONE: "timezone hour outside of range [0,23]",
 }
+# How far from UTC a time can be read, but not written.
+_DAYS_AWAY = ("+24", "-24")
 
 
 class History:
@@ -250,17 +252,17 @@ class ImageConfig:
 
     # --- writing --------------------------------------------------------------------------------------
 
-    def check(self) -> None:
+    def check(self, prefix: str = "") -> None:
         """See that the config can be written.
 
         Raises:
-            CompileError: a step was made at a time that an image config cannot hold.
+            CompileError: it has a time that an image config cannot hold; `prefix` comes first.
         """
-        for entry in self.history:
-            if entry.created in _NO_SUCH_TIMES:
+        for created in (self.created, *(entry.created for entry in self.history)):
+            problem = NO_SUCH_ZONE if created[-6:-3] in _DAYS_AWAY else created
+            if problem in _NO_SUCH_TIMES:
                 raise CompileError(
-                    "failed to marshal image config: json: error calling MarshalJSON for type *time.Time: "
-                    f"Time.MarshalJSON: {_NO_SUCH_TIMES[entry.created]}"
+                    f"{prefix}json: error calling MarshalJSON for type *time.Time: Time.MarshalJSON: {_NO_SUCH_TIMES[problem]}"
                 )
 
     def to_json(self) -> dict[str, Any]:

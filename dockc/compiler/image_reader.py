@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
+from types import SimpleNamespace
 
 from dockc.compiler.image import Healthcheck, History
 from dockc.errors import CompileError
 from dockc.grammar.gostr import fold
+from dockc.oci.gotext import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -282,6 +284,14 @@ _IMAGE_FIELDS = {
 }
 
 
+_CACHE_ENTRY = "moby_buildkit_v1.CacheOptionsEntry"
+_CACHE_FIELDS = _folded({"Type": ("type", _text), "Attrs": ("attrs", _text_map)})
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
 def read_image(data: bytes, image: ImageConfig) -> None:
     """Set the fields of `image` that the document `data` has; fields that are not known are dropped.
 
@@ -289,7 +299,7 @@ def read_image(data: bytes, image: ImageConfig) -> None:
         CompileError: not JSON, or a field of the wrong type.
     """
     try:
-        document = json.loads(data, parse_float=_Fraction)
+        document = json.loads(data, parse_float=_Fraction, parse_constant=_refuse)
     except RecursionError:
         raise CompileError("exceeded max depth") from None
     except ValueError as error:
@@ -319,11 +329,33 @@ def _read_image(document: dict[str, Any], image: ImageConfig, problems: list[str
 
 
 def _json_problem(data: bytes, error: ValueError) -> str:
-    """The reference's words for broken JSON, as far as they can be told from the place of the error."""
-    if isinstance(error, json.JSONDecodeError):
-        text = error.doc
-        rest = text[error.pos :].lstrip()
-        if not rest:
-            return "unexpected end of JSON input"
-        return f"invalid character '{rest[0]}' looking for beginning of value"
-    return f"invalid JSON: {error}" if data else "unexpected end of JSON input"
+    """The reference's words for broken JSON."""
+    from dockc.oci.jsonfault import json_fault
+
+    return json_fault(data) or f"invalid JSON: {error}"
+
+
+def check_cache_imports(text: str) -> None:
+    """See that the option `cache-imports` is a list of caches, each a type and attributes.
+
+    Raises:
+        CompileError: it is not.
+    """
+    what = f"failed to unmarshal cache-imports ({quote(text)})"
+    data = text.encode("utf-8", "surrogateescape")
+    try:
+        entries = json.loads(data.decode("utf-8", "replace"), parse_float=_Fraction, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise CompileError(f"{what}: {_json_problem(data, ValueError(error))}") from None
+    problems: list[str] = []
+    if not isinstance(entries, list):
+        if entries is not None:
+            _Place("", "", problems).wrong(entries, f"[]*{_CACHE_ENTRY}")
+        entries = []
+    for entry in entries:
+        if entry is None:
+            raise CompileError(f"{what}: an entry is null")
+        fields = _object(entry, _Place("", "", problems), _CACHE_ENTRY)
+        _read(fields, _CACHE_FIELDS, SimpleNamespace(), "CacheOptionsEntry", "", problems)
+    if problems:
+        raise CompileError(f"{what}: {problems[0]}")

@@ -183,6 +183,10 @@ class CompileOptions(Record):
         if network is None:
             raise CompileError(f"invalid netmode {attrs['force-network-mode']}")
         multi_platform = _multi_platform(attrs, build_args, len(target_platforms))
+        if attrs.get("cache-imports"):
+            from dockc.compiler.image_reader import check_cache_imports
+
+            check_cache_imports(attrs["cache-imports"])
         _check_attestations(attrs)
         lint = _lint(build_args.get("BUILDKIT_DOCKERFILE_CHECK"))
         context = attrs.get(attrs.get("contextkey", "context"), "")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from dockc.compiler.compile import compile, read
+from dockc.compiler.compile import compile, compile_asking, read
 from dockc.compiler.lint.compiled import check
 from dockc.compiler.lint.options import LintOptions
-from dockc.compiler.resolve import Answers, ImageAnswer, ImageRequest, Unanswered
+from dockc.compiler.options import CompileOptions
+from dockc.compiler.resolve import Answers, ContextRequest, ImageAnswer, ImageRequest, Request, Unanswered
 from dockc.errors import CompileError
 from dockc.grammar.source import Source
 
@@ -30,3 +31,39 @@ def test_a_base_that_cannot_be_had_comes_with_what_can_be_done() -> None:
     with pytest.raises(CompileError) as error:
         compile(front, answers=Answers(images={request.key: refused}, files=files))
     assert (error.value.message, error.value.hint) == ("private/app: pull access denied", "log in first")
+
+
+def _told(dockerfile: str, answer: ImageAnswer, attrs: dict[str, str] | None = None) -> None:
+    """Compile where every image is `answer`."""
+
+    def ask(requests: tuple[Request, ...]) -> Answers:
+        files = {(each.name, file): None for each in requests if isinstance(each, ContextRequest) for file in each.files}
+        return Answers(images={each.key: answer for each in requests if isinstance(each, ImageRequest)}, files=files)
+
+    compile_asking(Source("Dockerfile", dockerfile.encode()), CompileOptions.from_attrs(attrs or {}), ask)
+
+
+@pytest.mark.parametrize("use", ["FROM q\nRUN x\n", "FROM alpine\nCOPY --from=q a b\n"])
+def test_a_named_context_that_resolves_to_no_reference_is_refused_once_it_is_used(use: str) -> None:
+    answer = ImageAnswer("docker.io/library/UP", config=b'{"architecture":"amd64","os":"linux"}')
+    attrs = {"context:q": "docker-image://im"}
+    if "alpine" in use:
+        attrs["context:alpine"] = "docker-image://scratch"
+    with pytest.raises(CompileError, match="must be lowercase"):
+        _told(use, answer, attrs)
+    _told("FROM q AS unused\nRUN x\nFROM scratch\nCOPY a b\n", answer, attrs)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (b'{"created":"2024-01-02T03:04:05+24:00"}', "json: error calling MarshalJSON"),
+        (b'{"history":[{"created":"2024-01-02T03:04:05-24:30"}]}', "failed to marshal image config: json: error calling"),
+    ],
+)
+def test_a_base_made_a_day_away_is_refused(config: bytes, message: str) -> None:
+    with pytest.raises(CompileError, match=r"timezone hour outside of range \[0,23\]") as caught:
+        _told("FROM im\nENV a=b\n", ImageAnswer("docker.io/library/im:latest", config=config))
+    assert caught.value.message.startswith(message)
+    _told("FROM im AS a\nFROM scratch\nCOPY --from=a a b\n", ImageAnswer("docker.io/library/im:latest", config=config))
+    _told("FROM im\n", ImageAnswer("docker.io/library/im:latest", config=config.replace(b"24:", b"23:")))

@@ -120,6 +120,16 @@ def test_build_args_that_are_options() -> None:
             {"multi-platform": "0", "platform": "amd64,arm64"},
             "conflicting config: returning multiple target platforms is not allowed",
         ),
+        ({"cache-imports": "x"}, "failed to unmarshal cache-imports (\"x\"): invalid character 'x' looking for beginning of value"),
+        (
+            {"cache-imports": '{"Type":"local"}'},
+            "json: cannot unmarshal object into Go value of type []*moby_buildkit_v1.CacheOptionsEntry",
+        ),
+        (
+            {"cache-imports": '[{"Attrs":{"a":1}}]'},
+            "json: cannot unmarshal number into Go struct field CacheOptionsEntry.Attrs of type string",
+        ),
+        ({"cache-imports": "[null]"}, "an entry is null"),
         ({"attest:color": ""}, 'unknown attestation type "color"'),
         ({"attest:sbom": "generator="}, "failed to parse sbom scanner : invalid reference format"),
         ({"build-arg:BUILDKIT_DOCKERFILE_CHECK": "what"}, 'invalid check option "what"'),
@@ -131,6 +141,11 @@ def test_bad_values_are_refused(attrs: dict[str, str], message: str) -> None:
     with pytest.raises(CompileError) as caught:
         CompileOptions.from_attrs(attrs)
     assert message in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", '[{"type":"registry","Attrs":{"ref":"b","x":null},"more":1}]'])
+def test_caches_to_import_are_a_list(text: str) -> None:
+    read(cache_imports=text)
 
 
 def test_case_is_that_of_single_characters() -> None:

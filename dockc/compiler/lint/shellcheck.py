@@ -175,7 +175,7 @@ class _States:
         now: at the present instruction.
         default: what a stage on an image begins with; only a pragma before anything else changes it.
         stages: what each stage has come to.
-        aliases: index and name of stages, in order.
+        aliases: name of stages and index of the first of that name.
     """
 
     __slots__ = ("aliases", "begun", "default", "index", "now", "parity", "stages")
@@ -186,7 +186,7 @@ class _States:
         self.index = 0
         self.begun = False
         self.stages: dict[int, _Shell] = {}
-        self.aliases: dict[int, str] = {}
+        self.aliases: dict[str, int] = {}
 
     def see(self, instruction: ast.Instruction) -> None:
         """Take in an instruction."""
@@ -222,13 +222,13 @@ class _States:
             self.now = self.default
         else:
             base = image(from_.base.text).name
-            parent = next((index for index, name in self.aliases.items() if name == base), None)
+            parent = self.aliases.get(base)
             self.index += 1
             self.now = self.default if parent is None else self.stages.get(parent, self.default)
         self.begun = True
         self.stages[self.index] = self.now
         if alias(from_):
-            self.aliases[self.index] = alias(from_)
+            self.aliases.setdefault(alias(from_), self.index)
 
 
 # --- dockc's own way

@@ -182,7 +182,10 @@ def _load_image(state: Lowering, context: NamedContext, rest: str) -> LoadedCont
     answer = state.image(_image_request(state, context, rest))
     image = _config(state, answer)
     image.created = ""
-    value = state.builder.image(_full_ref(answer.ref), platform=context.platform, meta=_shown(context, ref))
+    full, problem = _full_ref(answer.ref)
+    value = state.builder.image(full, platform=context.platform, meta=_shown(context, ref))
+    if problem:
+        state.invalid[value.op] = problem
     return LoadedContext(value, image, _normal(context.platform))
 
 
@@ -227,11 +230,12 @@ def _normal(platform: Platform | None) -> Platform | None:
     return None if platform is None else platforms.normalize(platform)
 
 
-def _full_ref(ref: str) -> str:
+def _full_ref(ref: str) -> tuple[str, str]:
+    """A reference with domain and tag, and what is wrong with it: that matters only once the image is part of the result."""
     try:
-        return str(references.parse_normalized(ref).tag_name_only())
-    except DockcError:
-        return ref
+        return str(references.parse_normalized(ref).tag_name_only()), ""
+    except DockcError as error:
+        return ref, error.message
 
 
 # --- git and http -------------------------------------------------------------------------------------

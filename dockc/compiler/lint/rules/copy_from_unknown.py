@@ -34,15 +34,17 @@ class CopyFromUnknown(Rule):
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
         names: set[str] = set()
+        lowered: set[str] = set()
         count = 0
         for entry in context.entries:
             found = entry.instruction
             if isinstance(found, ast.From):
                 count += 1
                 names.add(alias(found))
+                lowered.add(alias(found).lower())
             elif isinstance(found, ast.Copy) and found.from_.text:
                 source = unquoted(found.from_.text)
-                if ":" in source or found.from_.text in names or (not context.parity and _known(source, names)):
+                if ":" in source or found.from_.text in names or (not context.parity and _known(source, lowered)):
                     continue
                 digits = source[: len(source) - len(source.lstrip("0123456789"))]
                 if digits and int(digits[:9]) < count:
@@ -54,5 +56,5 @@ class CopyFromUnknown(Rule):
                 )
 
 
-def _known(source: str, names: set[str]) -> bool:
-    return any(sign in source for sign in "@$/") or source.lower() in {name.lower() for name in names}
+def _known(source: str, lowered: set[str]) -> bool:
+    return any(sign in source for sign in "@$/") or source.lower() in lowered

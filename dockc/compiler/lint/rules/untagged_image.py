@@ -31,24 +31,26 @@ class UntaggedImage(Rule):
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
         names: set[str] = set()
+        lowered: set[str] = set()
         for entry, from_ in context.all(ast.From):
             found = image(from_.base.text, parity=context.parity)
-            known = found.name in names if context.parity else found.name.lower() in {n.lower() for n in names}
-            known = known or (not context.parity and _could_be(from_.base.text, names))
+            known = found.name in names if context.parity else found.name.lower() in lowered
+            known = known or (not context.parity and _could_be(from_.base.text, lowered))
             own = alias(from_)
             if own:
                 names.add(own)
+                lowered.add(own.lower())
             if found.name == "scratch" or found.digest or found.tag or found.name.startswith("$") or known:
                 continue
             yield Hit(from_.base.span, "Always tag the version of an image explicitly", entry.node.lines)
 
 
-def _could_be(text: str, names: set[str]) -> bool:
+def _could_be(text: str, lowered: set[str]) -> bool:
     """Whether a name with variables, such as `base-$TARGETARCH`, may be that of a stage."""
     if "$" not in text:
         return False
     pieces = _VARIABLE.split(text.strip("\"'").lower())
-    return any(_fits(pieces, name.lower()) for name in names)
+    return any(_fits(pieces, name) for name in lowered)
 
 
 def _fits(pieces: list[str], name: str) -> bool:
