@@ -13,12 +13,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dockc.compiler.compile import Compiled, Front, compile, read
+from dockc.compiler.compile import Compiled, Front, compile_asking, read
 from dockc.compiler.format import format_file
 from dockc.compiler.lint.compiled import PLATFORM, made_up
 from dockc.compiler.lint.runner import lint_source
 from dockc.compiler.options import CompileOptions
-from dockc.compiler.resolve import Answers, Unanswered
 from dockc.discover import find
 from dockc.errors import DockcError
 from dockc.grammar.source import Source
@@ -29,14 +28,10 @@ OPTIONS = CompileOptions(build_platforms=(normalize(parse(PLATFORM)),))
 
 def lowered(front: Front) -> Compiled | None:
     """The file compiled with made-up answers; None where it is wrong."""
-    answers = Answers()
-    while True:
-        try:
-            return compile(front, OPTIONS, answers)
-        except Unanswered as error:
-            answers = answers.merged(made_up(error.requests))
-        except DockcError:
-            return None
+    try:
+        return compile_asking(front, OPTIONS, made_up)[0]
+    except DockcError:
+        return None
 
 
 def whole(source: Source) -> bool:

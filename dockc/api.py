@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dockc.compiler.compile import Compiled
     from dockc.compiler.lint.finding import Finding
     from dockc.compiler.lint.options import LintOptions
-    from dockc.compiler.resolve import Answers
+    from dockc.compiler.resolve import Answers, Request
     from dockc.grammar.source import Source
 
 __all__ = ["compile", "format", "lint", "parse"]
@@ -69,22 +69,18 @@ def compile(  # noqa: A001  the word for it
         CompileError: the file is wrong (`SyntaxFailure` where it does not parse).
         Unanswered: something must be known first; its `requests` say what.
     """
-    from dockc.compiler.compile import compile as compile_source
+    from dockc.compiler.compile import compile_asking
     from dockc.compiler.options import CompileOptions
-    from dockc.compiler.resolve import Answers, ContextRequest, Unanswered
+    from dockc.compiler.resolve import Answers, ContextRequest
 
     options = CompileOptions.from_attrs({"filename": name, **(attrs or {})})
-    known = answers or Answers()
-    source = _source(text, name)
-    while True:
-        try:
-            return compile_source(source, options, known)
-        except Unanswered as error:
-            files = [r for r in error.requests if isinstance(r, ContextRequest)]
-            if len(files) != len(error.requests):
-                raise
-            # Ignore files that nobody spoke of are not there.
-            known = known.merged(Answers(files={(r.name, file): None for r in files for file in r.files}))
+
+    def ask(requests: tuple[Request, ...]) -> Answers:
+        """Ignore files that nobody spoke of are not there; nothing else is known."""
+        files = [r for r in requests if isinstance(r, ContextRequest)]
+        return Answers(files={(r.name, file): None for r in files for file in r.files})
+
+    return compile_asking(_source(text, name), options, ask, answers)[0]
 
 
 def lint(text: str | bytes | Source, *, name: str = "Dockerfile", options: LintOptions | None = None) -> tuple[Finding, ...]:

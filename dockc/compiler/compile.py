@@ -17,14 +17,13 @@ from dockc.compiler.lower import lower
 from dockc.compiler.options import CompileOptions
 from dockc.compiler.outline import outline as stage_outline
 from dockc.compiler.outline import targets as file_targets
-from dockc.compiler.resolve import Answers, Unanswered
+from dockc.compiler.resolve import Answers
 from dockc.errors import CompileError
 from dockc.grammar.parser import parse
 from dockc.grammar.source import Source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any, Final
 
     from dockc.compiler.ast import Dockerfile
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from dockc.compiler.ir.module import Module
     from dockc.compiler.ir.ops import Value
     from dockc.compiler.lower import Lowered
-    from dockc.compiler.resolve import Request
+    from dockc.compiler.lower.context import Ask
     from dockc.grammar.parser import Parsed
     from dockc.llb.definition import Definition
     from dockc.oci.gotime import Time
@@ -184,9 +183,13 @@ def compile(  # noqa: A001 - the word for it
         CompileError: the file is wrong (`SyntaxFailure` if it does not parse).
         Unanswered: something must be known first.
     """
-    front = read(source)
-    found: list[Warning] = [] if warnings is None else warnings
-    lowered = _lower(front, options or CompileOptions(), answers or Answers(), found)
+    return _compile(read(source), options or CompileOptions(), answers or Answers(), [] if warnings is None else warnings)[0]
+
+
+def _compile(
+    front: Front, options: CompileOptions, answers: Answers, found: list[Warning], ask: Ask | None = None
+) -> tuple[Compiled, Answers]:
+    lowered = _lower(front, options, answers, found, ask)
     module = lowered.module
     if lowered.invalid:
         for op in module.ops():
@@ -195,13 +198,13 @@ def compile(  # noqa: A001 - the word for it
     lowered.image.check("failed to marshal image config: ")
     if lowered.base_image is not None:
         lowered.base_image.check()
-    return Compiled(front, module, lowered, tuple(found))
+    return Compiled(front, module, lowered, tuple(found)), lowered.answers
 
 
 def compile_asking(
     source: Source | Front,
     options: CompileOptions,
-    ask: Callable[[tuple[Request, ...]], Answers],
+    ask: Ask,
     answers: Answers | None = None,
 ) -> tuple[Compiled, Answers]:
     """Compile, calling `ask` for what is not known; returns all answers too.
@@ -210,15 +213,7 @@ def compile_asking(
         CompileError: the file is wrong.
         Unanswered: `ask` left something open.
     """
-    front = read(source)
-    known = answers or Answers()
-    while True:
-        try:
-            return compile(front, options, known), known
-        except Unanswered as error:
-            known = known.merged(ask(error.requests))
-            if not all(known.has(request) for request in error.requests):
-                raise
+    return _compile(read(source), options, answers or Answers(), [], ask)
 
 
 class LintResult:
@@ -275,7 +270,9 @@ def _dockerfile(front: Front) -> Dockerfile:
     return result.dockerfile
 
 
-def _lower(front: Front, options: CompileOptions, answers: Answers, warnings: list[Warning] | None) -> Lowered:
+def _lower(
+    front: Front, options: CompileOptions, answers: Answers, warnings: list[Warning] | None, ask: Ask | None = None
+) -> Lowered:
     """From the AST to the IR; without a list for them the checks are off."""
     if not front.source.data:
         raise CompileError(EMPTY_FILE)
@@ -286,4 +283,4 @@ def _lower(front: Front, options: CompileOptions, answers: Answers, warnings: li
     linter = Linter(config, warnings)
     for fact in front.result.warnings:
         linter.within(fact.comments).report(fact.rule, fact.message, fact.lines)
-    return lower(_dockerfile(front), options, answers, linter)
+    return lower(_dockerfile(front), options, answers, linter, ask=ask)

@@ -59,6 +59,26 @@ def tokens(rule: str, text: str, start: int, end: int, escape: str) -> tuple[lis
     return found, parser(escape, text.isascii()).run(rule, body, start, take)
 
 
+def row(terminal: str, text: str, start: int, end: int, escape: str) -> list[Token]:
+    """The tokens of a rule `(terminal | separator)*` whose two terminals begin with all characters there are.
+
+    Nothing can fail there, so one expression finds what the states of the grammar would.
+    """
+    found = parser(escape, text.isascii()).terminal(terminal).finditer(text, start, end)
+    return [Token(terminal, match[0], match.start(), match.end()) for match in found]
+
+
+def keyword(text: str, start: int, end: int, escape: str) -> tuple[Token, int]:
+    """The rule `instruction`: the keyword, and where what follows it begins."""
+    known = parser(escape, text.isascii())
+    match = known.terminal("KEYWORD").match(text, start, end)
+    if match is None:
+        return Token("KEYWORD", "", start, start), start
+    at = match.end()
+    blanks = known.terminal("BLANKS").match(text, at, end)
+    return Token("KEYWORD", match[0], start, at), at if blanks is None else blanks.end()
+
+
 # Flags
 
 
@@ -127,15 +147,15 @@ def line(text: str, start: int, end: int, escape: str) -> Form:
     """All of it as one argument."""
     if start == end:
         return EMPTY
-    found, _ = tokens("line", text, start, end, escape)
-    return Form("line", tuple(found), (found[0].value,))
+    value = text[start:end]
+    return Form("line", (Token("LINE", value, start, end),), (value,))
 
 
 def words(text: str, start: int, end: int, escape: str) -> Form:
     """Arguments between blanks; quotes mean nothing."""
     if start == end:
         return EMPTY
-    found, _ = tokens("words", text, start, end, escape)
+    found = row("WORD", text, start, end, escape)
     return Form("words", tuple(found), tuple(token.value for token in found))
 
 
@@ -215,7 +235,7 @@ def names(text: str, start: int, end: int, escape: str) -> Form:
 
 def _assignments(text: str, start: int, end: int, escape: str) -> list[tuple[Token, str]]:
     """Words and their values: an escape at the very end is dropped, and then perhaps no word is left."""
-    found, _ = tokens("assignments", text, start, end, escape)
+    found = row("ASSIGNMENT", text, start, end, escape)
     if not found:
         return []
     pairs = [(token, runes(token.value)) for token in found]

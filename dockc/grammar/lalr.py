@@ -76,6 +76,7 @@ class Parser:
         }
         self._lexers: list[Matcher | None] = [None] * len(grammar.states)
         self._shared: dict[str, Matcher] = {}
+        self._terminals: dict[str, re.Pattern[str]] = {}
         self._only = [actions.get("*") for actions in grammar.states]
 
     def _lexer(self, state: int) -> Matcher:
@@ -87,6 +88,13 @@ class Parser:
             match = self._shared[pattern] = lean.compiler(pattern, self._flags).match
         self._lexers[state] = match
         return match
+
+    def terminal(self, name: str) -> re.Pattern[str]:
+        """The expression of one terminal, for rules that are rows of it and of separators, which need no states."""
+        found = self._terminals.get(name)
+        if found is None:
+            found = self._terminals[name] = lean.compiler(self._patterns[name], self._flags)
+        return found
 
     def run(self, start: str, text: str, at: int, handler: Handler) -> Failure | int:
         """Parse `text` from `at`, calling `handler(terminal, value, start, end)` for each token in order.

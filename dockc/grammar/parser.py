@@ -262,9 +262,7 @@ def _commands(text: str, escape: str) -> tuple[Command, ...]:
     views = 0
     while True:
         start, end = _trim(text, start, end)
-        header, outcome = forms.tokens("instruction", text, start, end, escape)
-        keyword = header[0] if header else Token("KEYWORD", "", start, start)
-        rest = outcome if isinstance(outcome, int) else end
+        keyword, rest = forms.keyword(text, start, end, escape)
         nodes, args_text, begin, stop = forms.flags(text, rest, end, escape)
         begin, stop = _trim(args_text, begin, stop)
         name = lower(keyword.value).upper()  # the reference compares lower case, which is not the same

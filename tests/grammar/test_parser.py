@@ -234,3 +234,20 @@ def test_many_heredocs_without_end_are_all_found() -> None:
         ("unterminated-heredoc", (2, 10)),
         ("unterminated-heredoc", (6, 10)),
     ]
+
+
+_PIECES = st.text(alphabet="aZ-=\"'\\` \t\v\f\x1c\x85\xa0é\udc85#[]$\n", max_size=30)
+
+
+@given(_PIECES, st.sampled_from("\\`"))
+def test_rows_are_what_the_tables_say(text: str, escape: str) -> None:
+    """Rules that are rows of one terminal are read without the tables, and read alike."""
+    for rule, terminal in (("words", "WORD"), ("assignments", "ASSIGNMENT")):
+        expected, outcome = forms.tokens(rule, text, 0, len(text), escape)
+        assert forms.row(terminal, text, 0, len(text), escape) == expected
+        assert outcome == len(text)
+    header, _ = forms.tokens("instruction", text, 0, len(text), escape)
+    if header:
+        keyword, end = forms.keyword(text, 0, len(text), escape)
+        assert [keyword] == header
+        assert not text[end:].startswith(("\t", "\v", "\f", "\r", " "))

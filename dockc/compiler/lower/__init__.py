@@ -80,7 +80,7 @@ if TYPE_CHECKING:
     from dockc.compiler.ast import Dockerfile, Instruction
     from dockc.compiler.image import ImageConfig
     from dockc.compiler.ir.ops import Value
-    from dockc.compiler.lower.context import Observer
+    from dockc.compiler.lower.context import Ask, Observer
     from dockc.compiler.lower.contexts import MainContext
     from dockc.compiler.options import CompileOptions
     from dockc.compiler.resolve import Answers
@@ -130,11 +130,13 @@ class Lowered:
         image: the image config; base_image: that of the base, or None.
         epoch: the time that everything made gets, or None.
         extras: further file systems to scan for an SBOM, by stage name or `context`.
+        answers: what was known in the end.
         ignore_cache: the target or one of the extras runs without the cache.
         stages: all stages, in order.
     """
 
     __slots__ = (
+        "answers",
         "base_image",
         "epoch",
         "extras",
@@ -149,6 +151,7 @@ class Lowered:
     def __init__(self, state: Lowering, target: StageState, module: Module, extras: dict[str, Value | None]) -> None:
         self.target: Final = target
         self.module: Final = module
+        self.answers: Final = state.answers
         self.image: Final[ImageConfig] = target.image
         self.base_image: Final[ImageConfig | None] = target.base_image
         self.epoch: Final[Time | None] = state.epoch
@@ -175,14 +178,15 @@ def lower(
     answers: Answers,
     linter: Linter,
     observer: Observer | None = None,
+    ask: Ask | None = None,
 ) -> Lowered:
-    """Lower a file; an `observer` is told of every step.
+    """Lower a file; an `observer` is told of every step, `ask` is called for what the answers lack.
 
     Raises:
         CompileError: the file is wrong; with places.
         Unanswered: something must be known first.
     """
-    state = _open(dockerfile, options, answers, linter)
+    state = _open(dockerfile, options, answers, linter, ask)
     state.observer = observer
     main, target, needed = _prepare(state)
     exclude = contexts.ignore_patterns(state, main)
@@ -200,11 +204,13 @@ def lower(
     return _finish(state, main, exclude, target, needed)
 
 
-def _open(dockerfile: Dockerfile, options: CompileOptions, answers: Answers, linter: Linter) -> Lowering:
+def _open(
+    dockerfile: Dockerfile, options: CompileOptions, answers: Answers, linter: Linter, ask: Ask | None = None
+) -> Lowering:
     if not dockerfile.stages:
         raise CompileError("dockerfile contains no stages to build")
     platform = options.target_platform or options.builders[0]
-    return Lowering(dockerfile, options, answers, linter, Builder(platform, options.caps))
+    return Lowering(dockerfile, options, answers, linter, Builder(platform, options.caps), ask)
 
 
 def _prepare(state: Lowering) -> tuple[MainContext, StageState, set[StageState]]:

@@ -12,6 +12,7 @@ from dockc.grammar.word import Lex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Final
 
     from dockc.compiler.ast import Dockerfile
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from dockc.oci.gotime import Time
     from dockc.oci.platform import Platform
 
+    Ask = Callable[[tuple[Request, ...]], Answers]
     Lines = tuple[int, int]
 
 EPOCH = "SOURCE_DATE_EPOCH"
@@ -48,7 +50,7 @@ class Observer:
 class Lowering:
     """The state of one compilation.
 
-    Mutable: `meta_args` and `build_args` until the epoch is known, `table` until all triggers are read, `linter`'s
+    Mutable: `answers` where there is somebody to ask, `meta_args` and `build_args` until the epoch is known, `table` until all triggers are read, `linter`'s
     findings, and `pending` (holes with the stage that says which paths are used).
 
     Attributes:
@@ -74,10 +76,12 @@ class Lowering:
         answers: Answers,
         linter: Linter,
         builder: Builder,
+        ask: Ask | None = None,
     ) -> None:
         self.dockerfile: Final = dockerfile
         self.options: Final = options
-        self.answers: Final = answers
+        self.answers = answers
+        self._ask = ask
         self.linter: Final = linter
         self.builder: Final = builder
         self.target: Platform = builder.platform
@@ -139,13 +143,20 @@ class Lowering:
         return False
 
     def barrier(self) -> None:
-        """Go on only if everything wanted so far is answered.
+        """Go on only if everything wanted so far is answered; whoever can answer is asked now, so that nothing is lowered twice.
 
         Raises:
             Unanswered: with all that is missing.
         """
-        if self._wanted:
-            raise Unanswered(self._wanted)
+        if not self._wanted:
+            return
+        missing = Unanswered(self._wanted)
+        if self._ask is None:
+            raise missing
+        self.answers = self.answers.merged(self._ask(missing.requests))
+        if not all(self.answers.has(request) for request in missing.requests):
+            raise missing
+        self._wanted = []
 
     def image(self, request: ImageRequest) -> ImageAnswer:
         """The answer for an image.

@@ -105,6 +105,8 @@ def lookup(state: Lowering, name: str, platform: Platform | None) -> NamedContex
         short = references.parse_normalized(name).familiar().removesuffix(":latest")
     except DockcError as error:
         raise CompileError(f"invalid context name {name}: {error.message}") from None
+    if not contexts:
+        return None
     wanted = platforms.normalize(platform or state.options.host)
     for full in (f"{short}::{platforms.format_all(wanted)}", short):
         if full in contexts:
