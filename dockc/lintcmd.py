@@ -199,7 +199,7 @@ def make_plans(request: LintRequest) -> list[Plan]:
         name = (request.stdin_name or STDIN_NAME) if path == STDIN else path
         directory = os.path.dirname(name) or "."
         if directory not in known:
-            config = load(directory, os.environ, explicit=request.config, profile=request.profile).merged(typed)
+            config = load(directory, os.environ, explicit=request.config, profile=request.profile, warn=_warn).merged(typed)
             options = config.options()
             asked = options.extend | {code for code in options.select if not code.isalpha()}
             options = replace(options, extend=asked)
@@ -207,6 +207,13 @@ def make_plans(request: LintRequest) -> list[Plan]:
         config, options = known[directory]
         plans.append(Plan(path, _for_file(name, options, request.build_args), _limit(request, config, options.profile), name))
     return plans
+
+
+def _warn(error: UsageError) -> None:
+    """Say what is wrong with a configuration file that is left out."""
+    from dockc.console.errors import visible
+
+    sys.stderr.write(visible(f"warning: {error.message}; the file is ignored\n"))
 
 
 def _with_shellcheck(options: LintOptions) -> LintOptions:

@@ -6,9 +6,17 @@ Later sources win: hadolint's environment variables, its file (lists of both add
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from dockc.compiler.lint.config import Config, hadolint_environment, hadolint_file, hadolint_places, own_file, place_of
+from dockc.compiler.lint.config import (
+    Config,
+    NoYaml,
+    hadolint_environment,
+    hadolint_file,
+    hadolint_places,
+    own_file,
+    place_of,
+)
 from dockc.errors import UsageError
 from dockc.lean import replace
 
@@ -20,7 +28,9 @@ _OWN = ("dockc.toml", "pyproject.toml")
 _LIMIT = 1 << 20
 
 
-def load(directory: str | PathLike[str], env: Mapping[str, str], *, explicit: str | PathLike[str] | None = None, profile: str = "") -> Config:
+def load(
+    directory: str | PathLike[str], env: Mapping[str, str], *, explicit: str | PathLike[str] | None = None, profile: str = "", warn: Callable[[UsageError], None] | None = None
+) -> Config:
     """All configuration that holds for files of a directory.
 
     Args:
@@ -28,6 +38,7 @@ def load(directory: str | PathLike[str], env: Mapping[str, str], *, explicit: st
         env: environment variables.
         explicit: the only file to be read: hadolint's if its name ends with `.yaml` or `.yml`, else dockc's own.
         profile: what the command line asks for; "" leaves it to the configuration.
+        warn: is told what is wrong with hadolint's file where hadolint's findings are wanted: hadolint goes on without a broken one.
 
     Raises:
         UsageError: a file cannot be read or is wrong.
@@ -36,7 +47,7 @@ def load(directory: str | PathLike[str], env: Mapping[str, str], *, explicit: st
     if explicit is not None:
         path = os.fspath(explicit)
         if path.endswith((".yaml", ".yml")):
-            peer = hadolint_file(_read(path), path)
+            peer = _peer(path, warn if profile == "hadolint" else None)
         else:
             own = _own(path) or Config()
     else:
@@ -45,12 +56,26 @@ def load(directory: str | PathLike[str], env: Mapping[str, str], *, explicit: st
             places = (place.removeprefix("./") for place in hadolint_places(os.fspath(directory), env))
             found = next((place for place in places if os.path.isfile(place)), None)
             if found is not None:
-                peer = hadolint_file(_read(found), found)
+                peer = _peer(found, warn if (profile or own.profile) == "hadolint" else None)
     if (profile or own.profile) != "buildkit":
         variables = hadolint_environment(env)
         types = {**peer.label_schema, **variables.label_schema}  # of a label's types hadolint takes the variable's
         peer = replace(variables.merged(peer), label_schema=types)
     return peer.merged(own)
+
+
+def _peer(path: str, warn: Callable[[UsageError], None] | None) -> Config:
+    """Hadolint's file; a broken one is nothing but a warning where somebody takes warnings."""
+    text = _read(path)
+    try:
+        return hadolint_file(text, path)
+    except NoYaml:
+        raise
+    except UsageError as error:
+        if warn is None:
+            raise
+        warn(error)
+        return Config()
 
 
 def _nearest(directory: str) -> Config:

@@ -24,22 +24,23 @@ def render_error(error: DockcError) -> str:
     return visible("".join(parts))
 
 
-def excerpt(filename: str, text: str, ranges: tuple[tuple[int, int], ...], context: int = 3) -> str:
-    """The lines around `ranges` (1-based, inclusive), those in them marked with `>>>`."""
+def excerpt(filename: str, text: str, ranges: tuple[tuple[int, int], ...]) -> str:
+    """The lines around `ranges` (1-based, inclusive), those in them marked with `>>>`, in the very form in which BuildKit's client shows them.
+
+    Two lines before and after a single line, one before and after several; "" where the text has no such lines.
+    """
     lines = text.split("\n")
-    marked = {n for start, end in ranges for n in range(start, max(end, start) + 1)}
-    marked = {n for n in marked if 1 <= n <= len(lines)}
-    if not marked:
+    if not ranges:
         return ""
-    first, last = max(min(marked) - context, 1), min(max(marked) + context, len(lines))
-    while last > max(marked) and not lines[last - 1].strip():
-        last -= 1
-    width = len(str(last))
-    out = [f"{filename}:{min(marked)}", "-" * 20]
-    out += [
-        f"{number:>{width + 1}} | {'>>>' if number in marked else '   '} {_printable(lines[number - 1])}".rstrip()
-        for number in range(first, last + 1)
-    ]
+    start, end = min(first for first, _ in ranges), max(max(pair) for pair in ranges)
+    if not 1 <= start <= len(lines):
+        return ""
+    end = min(end, len(lines))
+    context = 2 if start == end else 1
+    out = [f"{filename}:{start}", "-" * 20]
+    for number in range(max(start - context, 1), min(end + context, len(lines)) + 1):
+        mark = ">>>" if any(first <= number <= max(first, last) for first, last in ranges) else "   "
+        out.append(f" {number:>3} | {mark} {_printable(lines[number - 1])}")
     return "\n".join([*out, "-" * 20, ""])
 
 

@@ -116,6 +116,10 @@ def place_of(text: str, name: str, key: str) -> str:
 # --- hadolint
 
 
+class NoYaml(UsageError):
+    """The package that reads YAML is not installed."""
+
+
 def hadolint_file(text: str, name: str) -> Config:
     """A `.hadolint.yaml`.
 
@@ -129,7 +133,7 @@ def hadolint_file(text: str, name: str) -> Config:
     try:
         import yaml
     except ImportError:
-        raise UsageError(f"{name} cannot be read: PyYAML is not installed", hint="`pip install pyyaml`") from None
+        raise NoYaml(f"{name} cannot be read: PyYAML is not installed", hint="`pip install pyyaml`") from None
     try:
         data = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:

@@ -201,3 +201,19 @@ def test_a_rule_that_there_is_not_is_an_error_at_its_line(tmp_path: Path) -> Non
 def test_mistakes_in_hadolints_file_have_their_line() -> None:
     with pytest.raises(UsageError, match=r"^c\.yaml:2: ignored must be a list$"):
         hadolint_file("no-fail: true\nignored: DL3020\n", "c.yaml")
+
+
+@pytest.mark.parametrize("text", ["ignored: [DL3006", "ignored: 5", "- a", "failure-threshold: loud"])
+def test_hadolints_profile_goes_on_without_a_broken_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / ".hadolint.yaml").write_text(text)
+    told: list[str] = []
+
+    def warn(error: UsageError) -> None:
+        told.append(error.message)
+
+    assert load(tmp_path, {}, profile="hadolint", warn=warn) == Config()
+    assert load(tmp_path, {}, explicit=tmp_path / ".hadolint.yaml", profile="hadolint", warn=warn) == Config()
+    assert len(told) == 2
+    for profile in ("", "dockc"):
+        with pytest.raises(UsageError):
+            load(tmp_path, {}, profile=profile, warn=warn)

@@ -145,3 +145,47 @@ def test_times_and_versions_that_hadolint_takes() -> None:
     assert not is_rfc3339(" 2020-01-01T00:00:00Z ")
     assert is_semver("1.2.3-a.+b.", parity=True)
     assert not is_semver("1.2.3-a..b", parity=True)
+
+
+@pytest.mark.parametrize(
+    ("number", "found"),
+    [
+        ("0", False),
+        ("1", True),
+        ("000000000012", True),
+        ("4294967296", True),
+        ("9223372036854775807", True),
+        ("9223372036854775808", False),
+        ("18446744073709551615", False),
+        ("18446744073709551617", True),
+        ("36893488147419103232", False),
+        ("0x", False),
+        ('"0"', True),
+    ],
+)
+def test_stage_numbers_are_of_64_bits(number: str, found: bool) -> None:
+    assert codes(f"FROM a:1\nCOPY --from={number} /a /b\n") == (["2 DL3022"] if found else [])
+
+
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [
+        ("a[$(cd /x)]=x", True),
+        ("a[`cd /x`]+=x ls", True),
+        ('export a["$(cd /x)"]=x', True),
+        ("a[1]=x cd /x", True),
+        ("a[1]=x", False),
+        ("[ a \\-eq b ] && cd /x", True),
+        ("[ a '-eq' b ] && cd /x", True),
+        ('[[ a "-eq" b ]] && cd /x', True),
+        ("[ a \\-a b ] && cd /x", False),
+        ("[ a \"-eq' b ] && cd /x", False),
+        ("function f { cd /x; }", True),
+        ("function f() ( cd /x )", True),
+        ("function f if true; then cd /x; fi", False),
+        ("f() for x in a; do cd /x; done", False),
+        ("coproc ( cd /x )", False),
+    ],
+)
+def test_scripts_as_hadolint_reads_them(script: str, found: bool) -> None:
+    assert ("2 DL3003" in codes(f"FROM a:1\nRUN {script}\n")) == found

@@ -46,14 +46,25 @@ class CopyFromUnknown(Rule):
                 source = unquoted(found.from_.text)
                 if ":" in source or found.from_.text in names or (not context.parity and _known(source, lowered)):
                     continue
-                digits = source[: len(source) - len(source.lstrip("0123456789"))]
-                if digits and int(digits[:9]) < count:
+                number = _number(found.from_.text, wraps=True) if context.parity else _number(source)
+                if number is not None and number < count:
                     continue
                 yield Hit(
                     found.from_.span,
                     "`COPY --from` should reference a previously defined `FROM` alias",
                     entry.node.lines,
                 )
+
+
+def _number(text: str, *, wraps: bool = False) -> int | None:
+    """The number that a text begins with. hadolint 2.15.1 reads one of 64 bits: large ones wrap around, half of them below zero."""
+    digits = text[: len(text) - len(text.lstrip("0123456789"))]
+    if not digits:
+        return None
+    if not wraps:
+        return int(digits.lstrip("0")[:18] or "0")
+    value = int(digits[-64:]) % (1 << 64)  # 64 decimal digits decide the last 64 bits
+    return value - (1 << 64) if value >> 63 else value
 
 
 def _known(source: str, lowered: set[str]) -> bool:

@@ -80,12 +80,13 @@ class Word(Record):
 
 
 class Assignment(Record):
-    """`name=value`, `name+=value` or `name[index]=value`; `value` is empty parts for nothing."""
+    """`name=value`, `name+=value` or `name[index]=value`; `value` is empty parts for nothing, `subscript` has what is expanded in the index."""
 
     name: str
     value: Word
     start: int
     end: int
+    subscript: tuple[Part, ...] = ()
 
 
 class Redirect(Record):
@@ -188,7 +189,7 @@ def _children(node: object) -> Sequence[object]:
         case Compound():
             return [*_redirected(node.redirects), *node.words, *node.body]
         case Assignment():
-            return (node.value,)
+            return (*node.subscript, node.value)
         case Substitution():
             return node.body
         case _:

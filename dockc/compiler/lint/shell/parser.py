@@ -24,8 +24,9 @@ _VARIABLE = re.compile(r"\$?[A-Za-z_]\w*", re.ASCII)
 _NAMED = re.compile(r"[A-Za-z_]\w*[ \t]+", re.ASCII)
 _SUBSHELL = re.compile(r"\([ \t]*[^ \t)]")
 _UNARY = re.compile(r"-[A-Za-z]+")
-_BINARY = re.compile(r"-[A-Za-z]+|'(?:[=!<>]=|=~|[<>=])'|\"(?:[=!<>]=|=~|[<>=])\"|\\?(?:[=!<>]=|=~|[<>=])")
+_BINARY = re.compile(r"(?:\\|(?P<quote>['\"]))?(?:-[A-Za-z]+|[=!<>]=|=~|[<>=])(?(quote)(?P=quote))")
 _EXPANDS = re.compile(r"[\\$`]")
+_SPECIAL = re.compile(r"[\\$`'\"]")
 _FUNCTION = re.compile(r"[A-Za-z0-9_:+?\-./^@,][A-Za-z0-9_#:+?\-./^@,]*[ \t]*\([^\n){]*\)")
 
 
@@ -231,9 +232,6 @@ class _Parser(WordReader):
             keyword, body = self._parenthesised()
         elif m := _FUNCTION.match(self.text, self.pos):
             self.pos = m.end()
-            self.lines()
-            if self.peek() not in {"{", "("}:
-                raise self.fail("expected a function body")
             keyword, body = "function", (self._body(),)
         else:
             return None
@@ -438,11 +436,12 @@ class _Parser(WordReader):
             self.pos += 1
             self.blanks()
             self._expect(")")
-        self.lines()
         return (self._body(),)
 
     def _body(self) -> ast.Node:
-        node = self._compound()
+        """A function's body: ShellCheck takes braces and brackets only."""
+        self.lines()
+        node = self._compound() if self.peek() in {"{", "("} else None
         if node is None:
             raise self.fail("expected a function body")
         return node
@@ -503,9 +502,20 @@ class _Parser(WordReader):
         m = _ASSIGNMENT.match(self.text, self.pos)
         if m is None:
             return None
-        start, self.pos = self.pos, m.end()
+        start = self.pos
+        subscript = self._subscript(m.start(2), m.end(2)) if _EXPANDS.search(self.text, m.start(2), m.end(2)) else ()
+        self.pos = m.end()
         value = self._array() if self.peek() == "(" else self.word() or ast.Word((), self.pos, self.pos)
-        return ast.Assignment(m.group(1), value, start, self.pos)
+        return ast.Assignment(m.group(1), value, start, self.pos, subscript)
+
+    def _subscript(self, start: int, end: int) -> tuple[ast.Part, ...]:
+        """The expansions in the subscripts of an assignment."""
+        parts: list[ast.Part] = []
+        self.pos = start
+        while found := _SPECIAL.search(self.text, self.pos, end):
+            self.pos = found.start()
+            parts.append(self._part(found[0]))
+        return tuple(parts)
 
     def _array(self) -> ast.Word:
         start = self.pos
@@ -552,7 +562,7 @@ def _escaped(text: str, at: int, bracket: str) -> int | None:
 def _binary(text: str, at: int) -> int | None:
     """Where a comparison operator ends, or None."""
     m = _BINARY.match(text, at)
-    return None if m is None or m.group() in {"-a", "-o"} else m.end()
+    return None if m is None or m.group().strip("\\'\"") in {"-a", "-o"} else m.end()
 
 
 def _delimiter(text: str) -> tuple[str, bool]:
