@@ -68,11 +68,13 @@ def main() -> None:
     arguments = parser.parse_args()
     sources = [Source(path, Path(path).read_bytes()) for path in find(arguments.directories)]
     fronts = [read(source) for source in sources]
+    for front in fronts:
+        front.parsed, front.result  # noqa: B018  trees are made when first asked for
     done = [compiled for compiled in map(lowered, fronts) if compiled is not None]
     print(f"{len(sources)} files, {sum(len(s.data.splitlines()) for s in sources)} lines; {len(done)} compile")
     stages: dict[str, tuple[Callable[[Any], object], Sequence[Any]]] = {
         "compile, everything": (lambda source: whole(Source(source.name, source.data)), sources),
-        "  read (CST and AST)": (lambda source: read(Source(source.name, source.data)), sources),
+        "  read (CST and AST)": (lambda source: read(Source(source.name, source.data)).result, sources),
         "  lower (AST to IR)": (lowered, fronts),
         "  emit (IR to LLB, config)": (_emitted, done),
         "format": (lambda front: format_file(front.parsed.file), fronts),

@@ -43,28 +43,36 @@ EMPTY_FILE = "the Dockerfile cannot be empty"
 
 
 class Front:
-    """A file that was read: its lossless tree and, if it is right, its abstract one.
+    """A file that is read: its lossless tree and, if it is right, its abstract one, each made when first asked for.
 
-    Attributes:
-        source: the text.
-        parsed: CST and diagnostics.
-        result: AST, the facts found on the way, and the first error.
+    Formatting needs no abstract tree, and hadolint's profile neither, unless hadolint could not read the file.
     """
 
-    __slots__ = ("parsed", "result", "source")
+    __slots__ = ("_parsed", "_result", "source")
 
-    def __init__(self, source: Source, parsed: Parsed, result: AstResult) -> None:
+    def __init__(self, source: Source, parsed: Parsed | None = None, result: AstResult | None = None) -> None:
         self.source: Final = source
-        self.parsed: Final = parsed
-        self.result: Final = result
+        self._parsed = parsed
+        self._result = result
+
+    @property
+    def parsed(self) -> Parsed:
+        """CST and diagnostics."""
+        if self._parsed is None:
+            self._parsed = parse(self.source)
+        return self._parsed
+
+    @property
+    def result(self) -> AstResult:
+        """AST, the facts found on the way, and the first error."""
+        if self._result is None:
+            self._result = build_ast(self.parsed)
+        return self._result
 
 
 def read(source: Source | Front) -> Front:
-    """Parse a file. Bad input is data here, not an error."""
-    if isinstance(source, Front):
-        return source
-    parsed = parse(source)
-    return Front(source, parsed, build_ast(parsed))
+    """A file to be parsed. Bad input is data here, not an error."""
+    return source if isinstance(source, Front) else Front(source)
 
 
 class Compiled:

@@ -67,7 +67,7 @@ class Document:
     def __init__(self, text: str, name: str = "Dockerfile", build_args: Mapping[str, str] | None = None) -> None:
         self.source = Source.from_text(text, name)
         self.front: Front = read(self.source)
-        self.context = Context(self.front.parsed.file)
+        self.context = Context(self.front)
         self.names = Names(self.context)
         self._build_args = dict(build_args or {})
         self._values: dict[int, Mapping[str, str]] = {}

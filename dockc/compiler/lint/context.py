@@ -21,6 +21,7 @@ from dockc.grammar.word import WordError
 from dockc.lean import Record, pattern
 
 if TYPE_CHECKING:
+    from dockc.compiler.compile import Front
     from dockc.compiler.lint.peer.reader import Reading
 
 I = TypeVar("I", bound=ast.Instruction)  # noqa: E741  the one instruction type of a call
@@ -96,8 +97,8 @@ class Script(Record):
 class Context:
     """One file and what is known about it. Immutable; derived facts are computed once."""
 
-    def __init__(self, file: File, settings: Settings | None = None, *, parity: bool = False) -> None:
-        self.file = file
+    def __init__(self, front: Front, settings: Settings | None = None, *, parity: bool = False) -> None:
+        self._front = front
         self.settings = settings or Settings()
         #: True where a peer's findings are wanted exactly, its known mistakes included.
         self.parity = parity
@@ -105,7 +106,12 @@ class Context:
     @property
     def source(self) -> Source:
         """The text."""
-        return self.file.source
+        return self._front.source
+
+    @property
+    def file(self) -> File:
+        """The CST, which a peer's profile does without where the peer's own reader can read the file."""
+        return self._front.parsed.file
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
@@ -160,7 +166,7 @@ class Context:
         from dockc.compiler.lint.peer.entries import entries
 
         stage = -1
-        for index, (node, instruction) in enumerate(entries(self.file, self.peer)):
+        for index, (node, instruction) in enumerate(entries(self._front, self.peer)):
             if node.command.name == "FROM":
                 stage += 1
             yield Entry(node, instruction, stage, index)

@@ -52,7 +52,7 @@ class _Run:
         self.source = front.source
         self.options = options
         self.folded = front.source.text.lower()
-        self.context = Context(front.parsed.file, options.settings, parity=options.profile == "hadolint")
+        self.context = Context(front, options.settings, parity=options.profile == "hadolint")
         self.order = {code: index for index, code in enumerate(codes())}
         self.pragmas = pragma_comments.read(self.context)
         #: The file has an error, so that later findings are missing.

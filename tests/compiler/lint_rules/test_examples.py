@@ -53,7 +53,7 @@ def fires(code: str, text: str) -> bool:
     rule = get_rule(code)
     if rule.check is Rule.check:
         return any(f.code == code for f in lint_source(Source.from_text(text), options(code)).findings)
-    return any(True for _ in rule().check(Context(read(Source.from_text(text)).parsed.file, SETTINGS.get(code))))
+    return any(True for _ in rule().check(Context(read(Source.from_text(text)), SETTINGS.get(code))))
 
 
 @pytest.mark.parametrize("code", codes())

@@ -15,14 +15,16 @@ from dockc.grammar.cst import Command, File, InstructionNode, Logical, Token
 from dockc.lean import replace
 
 if TYPE_CHECKING:
+    from dockc.compiler.compile import Front
     from dockc.compiler.lint.peer.reader import Reading
 
 Pair = tuple[InstructionNode, ast.Instruction | None]
 
 
-def entries(file: File, reading: Reading | None) -> Iterator[Pair]:
+def entries(front: Front, reading: Reading | None) -> Iterator[Pair]:
     """Each instruction in order: as hadolint reads the file, else as it would read the instruction by itself, else as a build does."""
     if reading is None:
+        file = front.parsed.file
         yield from (_alone(file, node) for node in file.instructions)
         return
     for instruction in reading.instructions:
