@@ -119,6 +119,10 @@ class FailedStep(SolveError):
         self.ranges = ranges
 
 
+# What BuildKit's clients say before the message of whatever ended a build: scripts look for these words.
+_FAILED = "failed to solve: "
+
+
 def build(request: BuildRequest, sink: StatusSink, recorder: Recorder | None = None) -> Built:
     """Build, and make all outputs.
 
@@ -138,7 +142,12 @@ def build(request: BuildRequest, sink: StatusSink, recorder: Recorder | None = N
     _check(request)
     root = request.compile.store or default_root()
     enter_build_namespace()
-    return asyncio.run(_until_told(request, root, _Counting(sink), recorder))
+    try:
+        return asyncio.run(_until_told(request, root, _Counting(sink), recorder))
+    except DockcError as error:
+        if not isinstance(error, (UsageError, Terminated)):
+            error.context = _FAILED
+        raise
 
 
 def _refuse_missing(attrs: Mapping[str, str]) -> None:

@@ -21,9 +21,11 @@ class DockcError(Exception):
 
     Attributes:
         hint: what the user can do about it, one sentence, or "".
+        context: what whoever caught it was doing, in the words that come before the message, or "".
     """
 
     exit_code = 1
+    context: str = ""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

@@ -29,7 +29,12 @@ _LIMIT = 1 << 20
 
 
 def load(
-    directory: str | PathLike[str], env: Mapping[str, str], *, explicit: str | PathLike[str] | None = None, profile: str = "", warn: Callable[[UsageError], None] | None = None
+    directory: str | PathLike[str],
+    env: Mapping[str, str],
+    *,
+    explicit: str | PathLike[str] | None = None,
+    profile: str = "",
+    warn: Callable[[UsageError], None] | None = None,
 ) -> Config:
     """All configuration that holds for files of a directory.
 

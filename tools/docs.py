@@ -122,6 +122,8 @@ def error_page() -> dict[str, str]:
         "What is wrong with a Dockerfile is shown with a code, the lines, carets under the exact words, and what to do. One run shows all\n",
         "errors of a file: reading goes on at the next instruction, and lowering without the one that failed. The last line is always\n",
         "`error: ` and the message of BuildKit's Dockerfile frontend for the first of them. `dockc lint` shows the same places.\n\n",
+        "What ends a build is said in the words of BuildKit's clients: the log of the failed step, its lines in the Dockerfile, and\n",
+        "as the last line `error: failed to solve: ` with BuildKit's message. A hint may follow it.\n\n",
     ]
     out += [f"## {code}\n\n```text\n{examples[code]}\n```\n\n" for code in sorted(examples)]
     return {"docs/reference/errors.md": HEADER + "".join(out).rstrip() + "\n"}

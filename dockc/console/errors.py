@@ -16,7 +16,7 @@ def render_error(error: DockcError) -> str:
     place = getattr(error, "ranges", ())
     if place:
         parts.append(excerpt(getattr(error, "filename", ""), getattr(error, "text", ""), place))
-    parts.append(f"error: {error.message}\n")
+    parts.append(f"error: {error.context}{error.message}\n")
     if isinstance(error, CompileError) and error.suggestion and error.suggestion not in error.message:
         parts.append(f"  help: did you mean {error.suggestion}?\n")
     if error.hint and error.hint not in "".join(parts):

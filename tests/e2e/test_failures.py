@@ -27,12 +27,12 @@ def test_syntax_errors_are_all_shown_with_their_words(root: Dockc, context: Make
     assert "error[unknown-instruction]: unknown instruction: RUNN" in shown
     assert "2 | RUNN echo\n  | ^^^^" in shown
     assert "error[unknown-flag]: unknown flag: --bogus" in shown
-    assert shown.rstrip().endswith("error: dockerfile parse error on line 2: unknown instruction: RUNN (did you mean RUN?)")
+    assert shown.rstrip().endswith("error: failed to solve: dockerfile parse error on line 2: unknown instruction: RUNN (did you mean RUN?)")
 
 
 def test_unknown_target(root: Dockc, context: MakeContext) -> None:
     shown = root.build(context("FROM scratch AS build\n"), "--target", "biuld", status=1)
-    assert 'error: target stage "biuld" could not be found (did you mean build?)' in shown
+    assert 'error: failed to solve: target stage "biuld" could not be found (did you mean build?)' in shown
 
 
 def test_copy_of_a_missing_file_names_it_and_its_line(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
@@ -53,7 +53,7 @@ def test_failing_run_shows_log_excerpt_and_status(dockc: Dockc, context: MakeCon
     end = shown[shown.index("------") :]
     assert "before" in end
     assert " 3 | >>> RUN echo before && exit 3" in end
-    assert 'error: process "/bin/sh -c echo before && exit 3" did not complete successfully: exit code: 3' in end
+    assert 'error: failed to solve: process "/bin/sh -c echo before && exit 3" did not complete successfully: exit code: 3' in end
     assert "never" not in shown.replace("RUN echo never", "")
 
 
@@ -61,19 +61,19 @@ def test_sources_that_cannot_be_had_end_in_an_error_of_one_line(root: Dockc, con
     for source in ("git://127.0.0.1:1/x", "http://127.0.0.1:1/x"):
         shown = root.build(context(f"FROM scratch\nADD {source} /x\n"), status=1)
         assert "Traceback" not in shown
-        assert "error: failed to load cache key: " in shown
+        assert "error: failed to solve: failed to load cache key: " in shown
 
 
 def test_entitlements_are_asked_for_before_anything_runs(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
     folder = context("FROM base\nRUN echo this ran\nRUN --network=host true\n")
     shown = root.build(folder, *with_base, status=1)
-    assert "error: failed to load LLB: network.host is not allowed" in shown
+    assert "error: failed to solve: failed to load LLB: network.host is not allowed" in shown
     assert "this ran" not in shown
 
 
 def test_unreachable_registry(root: Dockc, context: MakeContext) -> None:
     shown = root.build(context("FROM localhost:1/app:1\n"), status=1)
-    assert "error: localhost:1/app:1: " in shown
+    assert "error: failed to solve: localhost:1/app:1: " in shown
     assert "http://localhost:1/v2/app/manifests/1: connection refused" in shown
 
 
