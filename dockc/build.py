@@ -107,16 +107,15 @@ class FailedStep(SolveError):
 
     Attributes:
         name: the step's name.
-        filename, text, ranges: the Dockerfile and the lines in it, empty where they are not known.
+        places: where it is written, more than one place for instructions that are one step: name and text of the Dockerfile, and
+            the lines in it.
     """
 
-    def __init__(self, error: SolveError, *, name: str, filename: str, text: str, ranges: tuple[tuple[int, int], ...]) -> None:
+    def __init__(self, error: SolveError, *, name: str, places: tuple[tuple[str, str, tuple[tuple[int, int], ...]], ...] = ()) -> None:
         super().__init__(error.message, vertex=error.vertex, hint=error.hint)
         self.exit_code = error.exit_code
         self.name = name
-        self.filename = filename
-        self.text = text
-        self.ranges = ranges
+        self.places = places
 
 
 # What BuildKit's clients say before the message of whatever ended a build: scripts look for these words.
@@ -492,16 +491,13 @@ def _located(error: SolveError, job: Job, definitions: Sequence[Definition]) -> 
         places = definition.source.locations.get(error.vertex, ()) if definition.source is not None else ()
         if definition.source is None or not places:  # git sources, for one, have an empty list of places
             continue
-        location = places[0]
-        info = definition.source.infos[location.index]
-        return FailedStep(
-            error,
-            name=name,
-            filename=info.filename,
-            text=info.data.decode("utf-8", "replace"),
-            ranges=tuple((r[0], r[2]) for r in location.ranges),
-        )
-    return FailedStep(error, name=name, filename="", text="", ranges=())
+        infos = definition.source.infos
+        shown = []
+        for place in places:
+            info = infos[place.index]
+            shown.append((info.filename, info.data.decode("utf-8", "replace"), tuple((r[0], r[2]) for r in place.ranges)))
+        return FailedStep(error, name=name, places=tuple(shown))
+    return FailedStep(error, name=name)
 
 
 # --- export ---------------------------------------------------------------------------------------------

@@ -13,9 +13,7 @@ def render_error(error: DockcError) -> str:
             parts.append(f"{error.details}\n")
         elif error.locations and error.source is not None:
             parts.append(excerpt(*error.source, error.locations[0]))
-    place = getattr(error, "ranges", ())
-    if place:
-        parts.append(excerpt(getattr(error, "filename", ""), getattr(error, "text", ""), place))
+    parts += [excerpt(*place) for place in getattr(error, "places", ())]
     parts.append(f"error: {error.context}{error.message}\n")
     if isinstance(error, CompileError) and error.suggestion and error.suggestion not in error.message:
         parts.append(f"  help: did you mean {error.suggestion}?\n")
