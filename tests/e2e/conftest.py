@@ -36,7 +36,7 @@ class Dockc:
     def environ(self) -> dict[str, str]:
         keep = {k: v for k, v in os.environ.items() if not k.startswith(("DOCKC_", "DOCKER_"))}
         own = {"DOCKC_STORE": str(self.store), "HOME": str(self.home), "DOCKER_CONFIG": str(self.home / ".docker")}
-        return keep | own | {"PYTHONPATH": os.pathsep.join([str(REPO), *(p for p in sys.path if p.endswith("-packages"))])}
+        return keep | own | {"PYTHONPATH": _python_path()}
 
     def argv(self, *args: object) -> list[str]:
         return [*self.prefix, "-m", "dockc", *map(str, args)]
@@ -57,6 +57,21 @@ class Dockc:
     def build(self, context: Path | str, *args: object, status: int | None = 0) -> str:
         """Build with plain progress; gives what was shown."""
         return self.run("build", context, "--progress=plain", *args, status=status).stderr
+
+
+def _python_path() -> str:
+    return os.pathsep.join([str(REPO), *(p for p in sys.path if p.endswith("-packages"))])
+
+
+def _interpreter(become: tuple[str, ...]) -> str:
+    """An interpreter that another user may run, and that has use for this one's compiled packages."""
+    check = "import sys; assert sys.version_info >= (3, 11); import dockc, msgspec"
+    for python in (sys.executable, "/usr/bin/python3"):
+        probe = (*become, f"PYTHONPATH={_python_path()}", python, "-c", check)
+        if subprocess.run(probe, check=False, cwd="/", capture_output=True).returncode == 0:
+            return python
+    pytest.skip("no interpreter and checkout that another user may read")
+
 
 
 @pytest.fixture
@@ -100,12 +115,7 @@ def user(tmp_path: Path) -> Iterator[Dockc]:
         pytest.skip("needs setpriv to become an ordinary user")
     uid = "64321"
     become = (setpriv, f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "env")  # env: its child has no capabilities left
-    for python in (sys.executable, "/usr/bin/python3"):
-        probe = (*become, f"PYTHONPATH={REPO}", python, "-c", "import sys; assert sys.version_info >= (3, 11); import dockc")
-        if subprocess.run(probe, check=False, cwd="/", capture_output=True).returncode == 0:
-            break
-    else:
-        pytest.skip("no interpreter and checkout that another user may read")
+    python = _interpreter(become)
     os.chown(tmp_path, int(uid), int(uid))
     yield Dockc(tmp_path / "store", tmp_path, (*become, python))
 
@@ -124,12 +134,7 @@ def many(root: Dockc, tmp_path: Path) -> Dockc:
         pytest.skip("no user in /etc/subuid")
     user = users[0]
     become = (setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "env")
-    for python in (sys.executable, "/usr/bin/python3"):
-        probe = (*become, f"PYTHONPATH={REPO}", python, "-c", "import sys; assert sys.version_info >= (3, 11); import dockc")
-        if subprocess.run(probe, check=False, cwd="/", capture_output=True).returncode == 0:
-            break
-    else:
-        pytest.skip("no interpreter and checkout that another user may read")
+    python = _interpreter(become)
     os.chown(tmp_path, user.pw_uid, user.pw_gid)
     return Dockc(tmp_path / "store", tmp_path, (*become, python))
 
