@@ -493,7 +493,7 @@ def _located(error: SolveError, job: Job, definitions: Sequence[Definition]) -> 
             continue
         infos = definition.source.infos
         shown = []
-        for place in places:
+        for place in reversed(places):  # as BuildKit's clients show them
             info = infos[place.index]
             shown.append((info.filename, info.data.decode("utf-8", "replace"), tuple((r[0], r[2]) for r in place.ranges)))
         return FailedStep(error, name=name, places=tuple(shown))

@@ -61,7 +61,7 @@ def test_a_step_that_is_written_twice_shows_both_places(dockc: Dockc, context: M
     stages = "FROM base AS a\nRUN exit 3\nFROM base AS b\nRUN exit 3\nFROM scratch\nCOPY --from=a / /a\nCOPY --from=b / /b\n"
     shown = dockc.build(context(stages), *with_base, status=1)
     end = shown[shown.index("------") :]
-    assert end.index("   2 | >>> RUN exit 3") < end.index("   4 | >>> RUN exit 3")
+    assert end.index("   4 | >>> RUN exit 3") < end.index("   2 | >>> RUN exit 3")
 
 
 def test_sources_that_cannot_be_had_end_in_an_error_of_one_line(root: Dockc, context: MakeContext) -> None:
