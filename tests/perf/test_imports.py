@@ -72,7 +72,7 @@ def test_compile(dockerfile: Path, form: str) -> None:
 def test_lint(dockerfile: Path) -> None:
     loaded = _command("lint", str(dockerfile))
     assert "dockc.lintcmd" in loaded
-    assert _forbidden(loaded, (*(h for h in HEAVY if h not in {"socket"}), "typer", "click", "pydantic")) == []
+    assert _forbidden(loaded, (*(h for h in HEAVY if h not in {"socket"}), "typer", "click", "pydantic", "dataclasses", "inspect")) == []
 
 
 def test_fmt(dockerfile: Path) -> None:

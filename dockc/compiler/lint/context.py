@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeVar
 
 from dockc.compiler import ast
 from dockc.compiler.instructions import build
@@ -20,11 +19,14 @@ from dockc.grammar.source import Source, Span
 from dockc.grammar.word import WordError
 from dockc.lean import Record, pattern
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     from dockc.compiler.compile import Front
     from dockc.compiler.lint.peer.reader import Reading
 
-I = TypeVar("I", bound=ast.Instruction)  # noqa: E741  the one instruction type of a call
+    I = TypeVar("I", bound=ast.Instruction)  # noqa: E741  the one instruction type of a call
 
 
 class Entry(Record):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import ClassVar, NamedTuple
 
 from dockc.compiler import ast
 from dockc.compiler.lint.context import Context, Entry, Script
@@ -12,7 +11,11 @@ from dockc.compiler.lint.rule import Fix, Hit, Rule
 from dockc.compiler.lint.shell.commands import Argument, Command
 from dockc.grammar.diagnostic import Applicability, Edit
 from dockc.grammar.source import Span
-from dockc.lean import pattern
+from dockc.lean import NamedTuple, pattern
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 ARCHIVES = (
     ".tar", ".Z", ".bz2", ".gz", ".lz", ".lzma", ".tZ", ".tb2", ".tbz", ".tbz2", ".tgz", ".tlz", ".tpz", ".txz", ".xz",

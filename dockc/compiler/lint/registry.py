@@ -8,13 +8,13 @@ from __future__ import annotations
 import sys
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from dockc.compiler.lint.announced import ENTRY_POINTS, announced
 from dockc.compiler.lint.rule import Rule
 from dockc.compiler.lint.table import RULES
 from dockc.errors import UsageError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 

@@ -8,12 +8,15 @@ tests make sure that the rule fires on the first and not on the second, and that
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 from dockc.compiler.lint.context import Context
 from dockc.grammar.diagnostic import Fix, Severity
 from dockc.grammar.source import Span
 from dockc.lean import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 __all__ = ["Fix", "Hit", "Rule", "Severity"]
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dockc.compiler import ast
 from dockc.compiler.lint.bases import Base, bases
@@ -21,9 +20,12 @@ from dockc.compiler.lint.context import Context, Entry, Script, exec_script, scr
 from dockc.compiler.lint.families import alias, image
 from dockc.compiler.lint.finding import Finding
 from dockc.grammar.diagnostic import Severity
-from dockc.lean import Record, pattern
+from dockc.lean import NamedTuple, Record, pattern
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from dockc.compiler.lint.options import Checker, LintOptions
     from dockc.compiler.lint.pragmas import Pragmas
 

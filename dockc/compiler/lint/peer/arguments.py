@@ -6,10 +6,8 @@ follows the opener, and a heredoc that stands for the whole command is taken wit
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from dockc.compiler.lint.peer.scan import Scanner, Unreadable, literal
-from dockc.lean import pattern
+from dockc.lean import NamedTuple, pattern
 
 
 class CommandLine(NamedTuple):

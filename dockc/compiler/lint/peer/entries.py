@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from dockc.compiler import ast
 from dockc.compiler.instructions import build
@@ -14,6 +13,7 @@ from dockc.compiler.request import Rejected
 from dockc.grammar.cst import Command, File, InstructionNode, Logical, Token
 from dockc.lean import replace
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dockc.compiler.compile import Front
     from dockc.compiler.lint.peer.reader import Reading

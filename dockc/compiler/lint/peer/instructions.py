@@ -6,13 +6,16 @@ Only what hadolint's rules look at is filled in.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from dockc.compiler import ast
 from dockc.compiler.lint.peer.arguments import command_line, heredoc_body, heredoc_marker, string_list
 from dockc.compiler.lint.peer.scan import Scanner, Unreadable
 from dockc.grammar.source import Span
 from dockc.lean import pattern
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _NOWHERE = ast.Word("", Span(0, 0))
 _TRUTH = {"true": "true", "false": "false"}
@@ -42,7 +45,7 @@ _ALLOWED = {
 _ALLOWED["ssh"] = _ALLOWED["secret"]
 _RUN_FLAGS = {"security": ("insecure", "sandbox"), "network": ("none", "host", "default")}
 
-Base = dict[str, Any]
+Base = dict[str, "Any"]
 
 
 def read_instruction(scanner: Scanner) -> ast.Instruction:
@@ -64,7 +67,7 @@ def read_instruction(scanner: Scanner) -> ast.Instruction:
     return kind(**base, **fields, code="", lines=(0, 0), span=span)
 
 
-Read = tuple[dict[str, Any], Callable[..., ast.Instruction]]
+Read = tuple[dict[str, "Any"], Callable[..., ast.Instruction]]
 
 
 def _line(scanner: Scanner) -> ast.Word:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from dockc.compiler import ast
 from dockc.compiler.lint.context import Context, Entry
 from dockc.compiler.lint.families import alias, image, unquoted
 from dockc.compiler.lint.rule import Hit, Rule, Severity
+from dockc.lean import NamedTuple
 
 
 class LabelMissing(Rule):

@@ -5,10 +5,9 @@ Only expansions are kept. What is no arithmetic is often something else: two bra
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from dockc.lean import pattern
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dockc.compiler.lint.shell import ast
     from dockc.compiler.lint.shell.lexer import WordReader
