@@ -16,14 +16,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dockc import frontend, settings
 from dockc.errors import DockcError, SolveError, UsageError
 from dockc.frontend import CompileRequest, Inputs
-from dockc.lean import Record
+from dockc.lean import Record, made, replace
 from dockc.solver.progress import (
     SolveStatus,
     SourceRange,
@@ -50,8 +49,7 @@ if TYPE_CHECKING:
 _ENTITLEMENTS = frozenset(("network.host", "security.insecure"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildRequest:
+class BuildRequest(Record, kw_only=True):
     """Everything that decides what `dockc build` does.
 
     Attributes:
@@ -77,7 +75,7 @@ class BuildRequest:
     snapshotter: str = "auto"
     parallelism: int = 0
     insecure: bool = False
-    uploads: Mapping[str, Path] = field(default_factory=dict)
+    uploads: Mapping[str, Path] = made(dict)
 
 
 class Built(Record, kw_only=True):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import NamedTuple as NamedTuple
 
     R = TypeVar("R", bound="Record")
+    T = TypeVar("T")
     Setter = Callable[[Any, Any], None]
 else:
 
@@ -25,6 +26,24 @@ else:
         """A word to type checkers only."""
         return lambda cls: cls
 
+
+class _Made:
+    """A default that is made anew for each record."""
+
+    __slots__ = ("factory",)
+
+    def __init__(self, factory: Callable[[], Any]) -> None:
+        self.factory = factory
+
+
+if TYPE_CHECKING:
+
+    def made(factory: Callable[[], T]) -> T:
+        """The default of a field: what the factory makes for each record, as `field(default_factory=...)`."""
+        ...
+
+else:
+    made = _Made
 
 _FIELDS: dict[type, Mapping[str, Any]] = {}
 _made: dict[type, int] = {}
@@ -109,7 +128,7 @@ class Record(metaclass=_RecordType):
         if len(values) != len(setters):
             for name, default in self._defaults.items():
                 if name not in values:
-                    setters[name](self, default)
+                    setters[name](self, default.factory() if type(default) is _Made else default)
             if missing := [name for name in setters if name not in values and name not in self._defaults]:
                 raise TypeError(f"{type(self).__name__} needs {', '.join(missing)}")
 
@@ -153,7 +172,9 @@ def _specialise(cls: type[Record]) -> None:
     declared = [f"{name}=default_{name}" if name in cls._defaults else name for name in ordered]
     if any(name not in cls._defaults for name in ordered[optional:]):
         return  # a field without a default follows one with a default: only by name, which the shared constructor knows
-    body = "".join(f"    put_{name}(self_, {name})\n" for name in ordered) or "    pass\n"
+    names |= {f"make_{name}": default.factory for name, default in cls._defaults.items() if type(default) is _Made}
+    values = {name: f"{name} if {name} is not default_{name} else make_{name}()" if f"make_{name}" in names else name for name in ordered}
+    body = "".join(f"    put_{name}(self_, {values[name]})\n" for name in ordered) or "    pass\n"
     exec(f"def __init__({', '.join(('self_', *declared))}):\n{body}", names)  # noqa: S102  field names only
     cls.__init__ = names["__init__"]  # type: ignore[method-assign]
 

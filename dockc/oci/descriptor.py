@@ -8,9 +8,9 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from dockc.lean import Record, made
 from dockc.oci import digest as digests
 from dockc.oci.fields import Fields, InvalidDocument
 from dockc.oci.gotext import sorted_map
@@ -20,8 +20,7 @@ UNCOMPRESSED = "containerd.io/uncompressed"
 """Annotation key under which tools keep a layer's diff id next to its descriptor."""
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(Record):
     """A reference to a blob.
 
     Attributes:
@@ -39,7 +38,7 @@ class Descriptor:
     digest: str
     size: int
     urls: tuple[str, ...] = ()
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = made(dict)
     platform: Platform | None = None
     artifact_type: str = ""
     data: bytes = b""

@@ -6,9 +6,9 @@ Source: OCI image specification, "Image Manifest" and "Image Index"; Docker sche
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+from dockc.lean import Record, made
 from dockc.oci import mediatypes as mt
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.fields import Fields, InvalidDocument, decode
@@ -18,14 +18,13 @@ SIZE_LIMIT = 4 << 20
 """Manifests larger than this are refused, as registries do (bytes)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Record):
     """One image: its config and its layers, lowest first."""
 
     media_type: str
     config: Descriptor
     layers: tuple[Descriptor, ...]
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = made(dict)
     artifact_type: str = ""
     subject: Descriptor | None = None
 
@@ -52,13 +51,12 @@ class Manifest:
         return dump_json(self.to_json(), indent=2)
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(Record):
     """Several manifests under one name, usually one per platform."""
 
     media_type: str
     manifests: tuple[Descriptor, ...]
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = made(dict)
     artifact_type: str = ""
     subject: Descriptor | None = None
 

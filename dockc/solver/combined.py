@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+from dockc.lean import replace
 from dockc.solver.cachekey import is_ephemeral
 from dockc.solver.cachemanager import LocalCache, Provenance
 from dockc.solver.events import KeyRef, KeySpec, Record

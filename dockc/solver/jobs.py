@@ -7,11 +7,10 @@ import itertools
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 
-from dockc.lean import Record
+from dockc.lean import Record, replace
 from dockc.solver.cachemanager import CacheManager, LocalCache
 from dockc.solver.events import GraphLoaded, JobClosed, Requested, VertexSpec, Withdrawn
 from dockc.solver.op import OpResolver

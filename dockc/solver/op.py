@@ -7,10 +7,9 @@ per vertex (until cancelled) and `exec` at most once per vertex, and only if no 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
-from dockc.lean import Record
+from dockc.lean import Record, made
 from dockc.solver.result import Result
 
 if TYPE_CHECKING:
@@ -89,8 +88,7 @@ class CacheDep(Record):
     preprocess: Preprocess | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CacheMap:
+class CacheMap(Record):
     """How a vertex is cached: its own digest and the part each input plays.
 
     Attributes:
@@ -104,7 +102,7 @@ class CacheMap:
 
     digest: str
     deps: tuple[CacheDep, ...] = ()
-    preimage: Preimage = field(default_factory=dict)
+    preimage: Preimage = made(dict)
     more: Callable[[OpContext], Awaitable[CacheMap]] | None = None
 
 

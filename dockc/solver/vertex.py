@@ -8,10 +8,10 @@ immutable. What must not change a vertex's identity (name, cache options, progre
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dockc.lean import Record
+from dockc.lean import Record, made
 
 if TYPE_CHECKING:
     from dockc.llb.pb import ops_pb2
@@ -25,8 +25,7 @@ class ProgressGroup(Record):
     weak: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class VertexOptions:
+class VertexOptions(Record):
     """What goes with a vertex and is no part of its identity (LLB `pb.OpMetadata`).
 
     Attributes:
@@ -37,13 +36,12 @@ class VertexOptions:
     """
 
     ignore_cache: bool = False
-    description: Mapping[str, str] = field(default_factory=dict)
+    description: Mapping[str, str] = made(dict)
     export_cache: bool | None = None
     progress_group: ProgressGroup | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Vertex:
+class Vertex(Record):
     """One operation and the edges it reads.
 
     Attributes:
@@ -61,6 +59,9 @@ class Vertex:
     inputs: tuple[Edge, ...] = ()
     options: VertexOptions = VertexOptions()
     name: str = ""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     def __repr__(self) -> str:
         return f"Vertex({self.digest[:19]} {self.name!r})"

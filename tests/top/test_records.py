@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dockc.lean import Record
+from dockc.lean import Record, made
 
 
 class Parent(Record):
@@ -44,3 +44,17 @@ def test_a_class_made_late_compares_its_own_fields() -> None:
     for _ in range(100):
         assert Late(1, "b", 1) != Late(1, "b", 2)
         assert len({Late(1, "b", 1), Late(1, "b", 2), Late(1, "b", 1)}) == 2
+
+
+class Holder(Record):
+    name: str
+    values: dict[str, int] = made(dict)
+
+
+def test_made_defaults_are_each_record_s_own() -> None:
+    """Before and after the class has a constructor of its own."""
+    for _ in range(100):
+        one, other = Holder("a"), Holder(name="b")
+        one.values["x"] = 1
+        assert other.values == {}
+        assert Holder("c", {"y": 2}).values == {"y": 2}

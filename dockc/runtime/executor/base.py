@@ -10,7 +10,6 @@ from __future__ import annotations
 import enum
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -105,12 +104,11 @@ def _drop(_: bytes) -> None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class ExecIO:
+class ExecIO(Record):
     """Where output goes; both are called from the thread that called `run`, with raw bytes."""
 
-    stdout: Callable[[bytes], None] = field(default=_drop)
-    stderr: Callable[[bytes], None] = field(default=_drop)
+    stdout: Callable[[bytes], None] = _drop
+    stderr: Callable[[bytes], None] = _drop
 
 
 class ExecutorError(DockcError):

@@ -11,11 +11,11 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dockc.errors import DigestMismatch, DockcError, StoreError
+from dockc.lean import replace
 from dockc.oci import digest as digests
 from dockc.oci import manifest as manifests
 from dockc.oci import mediatypes as mt
@@ -23,7 +23,7 @@ from dockc.oci.descriptor import Descriptor
 from dockc.oci.fields import InvalidDocument
 from dockc.oci.gotext import dump_json
 from dockc.oci.manifest import Index, Manifest
-from dockc.oci.reference import DEFAULT_TAG, Reference, parse_normalized
+from dockc.oci.reference import DEFAULT_TAG, Reference
 from dockc.runtime.exporter.tarball import END, pad
 from dockc.runtime.snapshot.tarheader import DIRECTORY, REGULAR, Member
 from dockc.runtime.snapshot.tarwrite import header
@@ -271,8 +271,3 @@ def _entry_key(entry: Descriptor) -> tuple[str, str]:
 
 def _blob_path(digest: str) -> str:
     return f"blobs/{digests.algorithm(digest)}/{digests.encoded(digest)}"
-
-
-def parse_names(names: Iterable[str]) -> tuple[Reference, ...]:
-    """Image names with domain and tag, each once, in order; `InvalidReference` for a broken one."""
-    return tuple(dict.fromkeys(parse_normalized(name).tag_name_only() for name in names))

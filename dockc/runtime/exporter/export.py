@@ -7,19 +7,18 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from dockc.errors import DockcError, RegistryError, StoreError, UsageError
-from dockc.lean import Record
+from dockc.lean import Record, made, replace
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.gotext import dump_json
 from dockc.oci.reference import Reference, parse_normalized
 from dockc.runtime.exporter.options import Output
 from dockc.runtime.exporter.output import check_destination, open_output
-from dockc.runtime.exporter.source import ExportSource, Report
+from dockc.runtime.exporter.source import ExportSource, Report, parse_names
 from dockc.runtime.exporter.writer import ImageWriter, Written
 
 if TYPE_CHECKING:
@@ -62,8 +61,7 @@ class Exporters(Record):
             self.report(what, done)
 
 
-@dataclass(frozen=True, slots=True)
-class Exported:
+class Exported(Record):
     """What came of one output.
 
     Attributes:
@@ -72,7 +70,7 @@ class Exported:
     """
 
     output: Output
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = made(dict)
 
 
 def check(outputs: Sequence[Output], names: Sequence[str] = ()) -> None:
@@ -84,9 +82,7 @@ def check(outputs: Sequence[Output], names: Sequence[str] = ()) -> None:
     """
     import shutil
 
-    from dockc.runtime.exporter import archive
-
-    archive.parse_names(names)
+    parse_names(names)
     for output in outputs:
         if output.type in ("local", "tar", "oci", "docker"):
             dest = _destination(output)
@@ -188,9 +184,7 @@ def _mounted(source: ExportSource, output: Output, *, split: bool, using: Export
 
 
 def _names(source: ExportSource, output: Output) -> tuple[Reference, ...]:
-    from dockc.runtime.exporter import archive
-
-    return archive.parse_names(_written_names(source, output))
+    return parse_names(_written_names(source, output))
 
 
 def _written_names(source: ExportSource, output: Output) -> tuple[str, ...]:
@@ -281,8 +275,6 @@ def _docker_load() -> Iterator[BinaryIO]:
 
 
 def _image(source: ExportSource, output: Output, using: Exporters) -> Exported:
-    from dockc.runtime.exporter import archive
-    from dockc.runtime.registry.push import Push
     from dockc.runtime.source.registry import LocalNames
 
     written, metadata = _write(source, output, using)
@@ -294,7 +286,7 @@ def _image(source: ExportSource, output: Output, using: Exporters) -> Exported:
     prefix = output.attrs.get("dangling-name-prefix", "")
     if prefix and not (names and output.flag("danging-name-empty-only")):
         shown.append(f"{prefix}@{written.root.digest}")
-        names = (*names, *archive.parse_names(shown[-1:]))
+        names = (*names, *parse_names(shown[-1:]))
     if names:
         metadata[IMAGE_NAME] = ",".join(shown)
     if output.flag("store", True):
@@ -310,6 +302,8 @@ def _image(source: ExportSource, output: Output, using: Exporters) -> Exported:
         for name in map(parse_normalized, written_names) if by_digest else ():
             if name.tag or name.digest:
                 raise RegistryError(f"failed to push {name}: can't push tagged ref {name} by digest")
+        from dockc.runtime.registry.push import Push
+
         client = using.client(output.flag("registry.insecure"))
         job = Push(client, using.content, written.layers, using.progress, using.cancelled)
         for name in names:

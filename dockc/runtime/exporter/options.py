@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dockc.errors import UsageError
-from dockc.lean import pattern
+from dockc.lean import Record, made, pattern
 from dockc.oci import platform as platforms
 from dockc.oci.gotext import quote
 from dockc.oci.platform import InvalidPlatform
@@ -44,18 +43,16 @@ _ALLOWED["docker"] = _ALLOWED["oci"] | {"context"}
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Annotations:
+class Annotations(Record):
     """Annotations of one platform, or of all (key "")."""
 
-    manifest: dict[str, str] = field(default_factory=dict)
-    manifest_descriptor: dict[str, str] = field(default_factory=dict)
-    index: dict[str, str] = field(default_factory=dict)
-    index_descriptor: dict[str, str] = field(default_factory=dict)
+    manifest: dict[str, str] = made(dict)
+    manifest_descriptor: dict[str, str] = made(dict)
+    index: dict[str, str] = made(dict)
+    index_descriptor: dict[str, str] = made(dict)
 
 
-@dataclass(frozen=True, slots=True)
-class ImageOptions:
+class ImageOptions(Record):
     """How an image is written.
 
     Attributes:
@@ -68,8 +65,8 @@ class ImageOptions:
     """
 
     oci_types: bool = True
-    compression: Compression = field(default_factory=Compression)
-    annotations: Mapping[str, Annotations] = field(default_factory=dict)
+    compression: Compression = made(Compression)
+    annotations: Mapping[str, Annotations] = made(dict)
     epoch: int | None = None
     rewrite_timestamp: bool = False
     prefer_nondistributable: bool = False
@@ -89,8 +86,7 @@ class ImageOptions:
         return merged
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(Record):
     """One `-o`.
 
     Attributes:
@@ -102,8 +98,8 @@ class Output:
 
     type: str
     dest: str = ""
-    attrs: Mapping[str, str] = field(default_factory=dict)
-    image: ImageOptions = field(default_factory=ImageOptions)
+    attrs: Mapping[str, str] = made(dict)
+    image: ImageOptions = made(ImageOptions)
 
     def flag(self, key: str, default: bool = False) -> bool:
         """A boolean attribute; present without a value means true."""

@@ -7,10 +7,9 @@ out. The rules here are the reference exporter's, because the config's digest is
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from dockc.errors import DockcError
-from dockc.lean import Record
+from dockc.lean import Record, replace
 from dockc.oci.config import History, ImageConfig
 from dockc.oci.fields import InvalidDocument, decode
 from dockc.oci.gotext import dump_json, sorted_map

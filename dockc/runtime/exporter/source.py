@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from dockc.lean import Record
 from dockc.oci import platform as platforms
 from dockc.oci.platform import Platform
+from dockc.oci.reference import Reference, parse_normalized
 
 if TYPE_CHECKING:
     from dockc.runtime.refs.ref import ImmutableRef
@@ -52,3 +53,8 @@ class ExportSource(Record):
     results: tuple[PlatformResult, ...]
     multi: bool = False
     names: tuple[str, ...] = ()
+
+
+def parse_names(names: Iterable[str]) -> tuple[Reference, ...]:
+    """Image names with domain and tag, each once, in order; `InvalidReference` for a broken one."""
+    return tuple(dict.fromkeys(parse_normalized(name).tag_name_only() for name in names))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dockc.errors import DockcError
+from dockc.lean import Record, made, replace
 from dockc.oci import digest as digests
 from dockc.oci import mediatypes as mt
 from dockc.oci import platform as platforms
@@ -30,8 +30,7 @@ REWRITTEN = "buildkit/rewritten-timestamp"
 _SOURCE_PREFIX = "containerd.io/distribution.source."
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Record):
     """An image in the content store.
 
     Attributes:
@@ -42,7 +41,7 @@ class Written:
 
     root: Descriptor
     config_digest: str = ""
-    layers: Mapping[str, LayerDescriptor] = field(default_factory=dict)
+    layers: Mapping[str, LayerDescriptor] = made(dict)
 
     @property
     def remote(self) -> Remote:

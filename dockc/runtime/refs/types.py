@@ -8,10 +8,9 @@ from __future__ import annotations
 import enum
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from dockc.lean import Record
+from dockc.lean import Record, made
 from dockc.oci.descriptor import Descriptor
 from dockc.runtime.compress import Compression
 
@@ -78,8 +77,7 @@ class Remote(Record):
         return tuple(layer.diff_id for layer in self.layers)
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteOptions:
+class RemoteOptions(Record):
     """How layers become blobs.
 
     Attributes:
@@ -88,7 +86,7 @@ class RemoteOptions:
             `rewrite-timestamp=true`). Layers of a base image keep their blobs all the same.
     """
 
-    compression: Compression = field(default_factory=Compression)
+    compression: Compression = made(Compression)
     rewrite_timestamp: int | None = None
 
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
-from dockc.lean import pattern
+from dockc.lean import Record, made, pattern
 
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _SCHEME = pattern(rf"\s*({_WORD})(?:\s+|$|(?=,))")
@@ -17,12 +16,11 @@ _PARAM = pattern(rf'\s*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_WORD}|[^\s,"]+)
 _LENGTH_MAX = 16 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(Record):
     """One way in: a scheme in lower case (`bearer`, `basic`) and its parameters."""
 
     scheme: str
-    params: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = made(dict)
 
 
 def parse(lines: Iterable[str]) -> tuple[Challenge, ...]:

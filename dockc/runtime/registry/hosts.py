@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 
 from dockc.errors import UsageError
-from dockc.lean import Record
+from dockc.lean import Record, made, replace
 
 DOCKER_HUB = "registry-1.docker.io"
 
@@ -57,11 +56,10 @@ class RegistrySettings(Record):
     ca_file: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class HostsConfig:
+class HostsConfig(Record):
     """Settings by registry name (`docker.io`, `localhost:5000`)."""
 
-    registries: Mapping[str, RegistrySettings] = field(default_factory=dict)
+    registries: Mapping[str, RegistrySettings] = made(dict)
 
     def settings(self, name: str) -> RegistrySettings:
         """Settings of a registry; the defaults when none were given."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+from dockc.lean import Record, made
 from dockc.runtime.secrets import SECRETS
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ OCI_STORES = "oci-stores"
 """`OpContext.value` key: `Mapping[str, Path]`, OCI layout directories or archives by store name."""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceKey:
+class SourceKey(Record):
     """What a source stands for.
 
     Attributes:
@@ -34,7 +33,7 @@ class SourceKey:
 
     key: str
     pin: str = ""
-    preimage: Preimage = field(default_factory=dict)
+    preimage: Preimage = made(dict)
     more: str = ""
 
 

@@ -10,13 +10,12 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dockc.errors import DockcError, SolveError
-from dockc.lean import Record
+from dockc.lean import Record, replace
 from dockc.runtime.content.locks import Cancelled
 
 if TYPE_CHECKING:

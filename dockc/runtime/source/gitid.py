@@ -5,10 +5,9 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 
 from dockc.errors import SolveError
-from dockc.lean import Record
+from dockc.lean import Record, replace
 from dockc.llb import attrs, giturl
 from dockc.oci.gotext import quote
 

@@ -10,12 +10,11 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from dockc.lean import Record
+from dockc.lean import Record, replace
 from dockc.runtime.fsutil import meta
 from dockc.runtime.fsutil.data import copy_data
 from dockc.runtime.fsutil.dirs import make_dir

@@ -6,7 +6,6 @@ the content store. Source: OCI image layout specification.
 
 from __future__ import annotations
 
-import tarfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,6 +57,8 @@ class _Archive:
     """A tar file whose headers have been read once; data is read from the file by position."""
 
     def __init__(self, path: Path) -> None:
+        import tarfile
+
         self._path = path
         self._members: dict[str, tuple[int, int]] = {}
         try:
