@@ -40,7 +40,7 @@ def test_unreachable(tmp_path: Path) -> None:
     assert done.returncode == 1
     url = f"http://{base.partition('/')[0]}/v2/x/manifests/1"
     assert last_line(done) == (
-        f"error: {base}: failed to resolve source metadata for {base}: {base}: cannot reach the registry: {url}: "
+        f"error: failed to solve: {base}: failed to resolve source metadata for {base}: {base}: cannot reach the registry: {url}: "
         "connection refused"
     )
 
@@ -50,7 +50,7 @@ def test_missing(tmp_path: Path) -> None:
         base = f"{server.address}/x:1"
         done = build(tmp_path, base)
     assert done.returncode == 1
-    assert last_line(done) == f"error: {base}: failed to resolve source metadata for {base}: {base}: not found"
+    assert last_line(done) == f"error: failed to solve: {base}: failed to resolve source metadata for {base}: {base}: not found"
 
 
 def test_layer_with_a_wrong_digest(tmp_path: Path) -> None:
