@@ -9,6 +9,10 @@ from __future__ import annotations
 from dockc.compiler.lint.peer.scan import Scanner, Unreadable, literal
 from dockc.lean import NamedTuple, pattern
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 class CommandLine(NamedTuple):
     """A command line: its text, the exec form's words joined by blanks."""
@@ -37,20 +41,11 @@ def _heredoc(scanner: Scanner) -> CommandLine:
 
 
 def _exec_form(scanner: Scanner) -> CommandLine:
-    scanner.need("[")
-    words: list[str] = []
-    scanner.space()
-    while scanner.take('"'):
-        words.append(scanner.quoted('"'))
-        scanner.space()
-        if not scanner.take(","):
-            break
-        scanner.space()
-        if not scanner.at('"'):
-            raise Unreadable("string")
-    scanner.need("]")
-    scanner.space()
-    return CommandLine(" ".join(words), True)
+    def word() -> str:
+        scanner.need('"')
+        return scanner.quoted('"')
+
+    return CommandLine(" ".join(_listed(scanner, word)), True)
 
 
 def _shell_with_heredoc(scanner: Scanner) -> CommandLine:
@@ -114,11 +109,16 @@ def heredoc_body(scanner: Scanner, marker: str) -> str:
 
 def string_list(scanner: Scanner) -> list[str]:
     """`["a", "b"]` of COPY and ADD."""
+    return _listed(scanner, lambda: literal(scanner, '"'))
+
+
+def _listed(scanner: Scanner, word: Callable[[], str]) -> list[str]:
+    """Words in brackets, with commas between them; `word` reads one, its quotes included."""
     scanner.need("[")
     scanner.space()
     found: list[str] = []
     while scanner.at('"'):
-        found.append(literal(scanner, '"'))
+        found.append(word())
         scanner.space()
         if not scanner.take(","):
             break
