@@ -119,9 +119,12 @@ def disk_usage(path: Path) -> int:
         try:
             entries = list(os.scandir(folder))
         except OSError:
-            continue  # removed meanwhile, or not ours to read
+            continue  # removed meanwhile, or not ours to read; the same below
         for entry in entries:
-            status = entry.stat(follow_symlinks=False)
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
             if stat.S_ISDIR(status.st_mode):
                 todo.append(entry.path)
             elif status.st_nlink > 1:

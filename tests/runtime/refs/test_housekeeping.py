@@ -173,6 +173,24 @@ def test_pruning_frees_squashed_stacks(store: RefManager) -> None:
     assert disk_usage(store.root / "snapshots") == 0
 
 
+def test_sizes_of_what_is_being_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dir").mkdir()
+    for name in ("a", "b", "dir/c"):
+        (tmp_path / name).write_bytes(b"1" * 5000)
+    whole = disk_usage(tmp_path)
+    real = os.scandir
+
+    def listing(folder: str) -> list[os.DirEntry[str]]:
+        with real(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        (tmp_path / "a").unlink(missing_ok=True)
+        (tmp_path / "dir/c").unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(os, "scandir", listing)
+    assert 5000 <= disk_usage(tmp_path) < whole
+
+
 def test_two_prunes_and_builds_at_once(store: RefManager) -> None:
     failed: list[BaseException] = []
     until = time.monotonic() + 2
