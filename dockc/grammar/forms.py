@@ -7,6 +7,8 @@ BuildKit's frontend/dockerfile/parser/line_parsers.go and split_command.go.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
+from itertools import accumulate
 
 from dockc.grammar.cst import Fault, FlagNode, Token
 from dockc.grammar.gostr import SPACES, quote, runes
@@ -97,7 +99,9 @@ def flags(text: str, start: int, end: int, escape: str) -> tuple[tuple[FlagNode,
     data = encode(text[start:end])
     view = data.decode("latin-1")
     raw, at = _flags(view, 0, len(view), escape)
-    offsets = [start + len(decode(data[:n])) for node in raw for n in (node.token.start, node.token.end)]
+    ends = list(accumulate(len(encode(char)) for char in text[start:end]))
+    # A place inside of a character counts as its end.
+    offsets = [start + (bisect_left(ends, n) + 1 if n else 0) for node in raw for n in (node.token.start, node.token.end)]
     placed = tuple(
         FlagNode(Token(node.token.kind, text[a:b], a, b), node.text)
         for node, a, b in zip(raw, offsets[::2], offsets[1::2], strict=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -61,11 +63,16 @@ def check_places(file: cst.File, result: AstResult) -> None:
 def check_instruction(instruction: Instruction, source: Source) -> None:
     start, end = instruction.span
     assert 0 <= start <= end <= len(source.text)
-    assert source.slice(instruction.name_span) == instruction.name or "\\\n" in source.slice(instruction.name_span)
+    name = source.slice(instruction.name_span)
+    assert name == instruction.name or re.search(r"[\\`][ \t]*\r?\n", name)
     for word in instruction.args:
         assert isinstance(word, Word)
         assert start <= word.span.start <= word.span.end <= end
-    assert source.lines_of(instruction.span)[0] == instruction.lines[0]
+    # The reference counts lines with a lone continuation before the keyword, and what it skips after one, as the instruction's.
+    first = source.lines_of(instruction.span)[0]
+    before = source.text.split("\n")[instruction.lines[0] - 1 : first - 1]
+    assert instruction.lines[0] <= first
+    assert all(line.strip() in {"", "\\", "`"} or line.lstrip().startswith("#") for line in before), before
 
 
 @settings(max_examples=300, deadline=None)
@@ -78,6 +85,10 @@ def test_nothing_is_lost_of_likely_files(text: str) -> None:
 @given(st.binary(max_size=200))
 @example(b"")
 @example(b"\xef\xbb\xbf")
+@example(b'FROM a\nRUN --m\xe4\xbd\xa0" b\n')
+@example(b"FROM a\nRUN --m\xe4\xbd\xa0\xa0x --\xe4\xbd\xa0=\xff \xe4\xbd b\n")
+@example(b"FROM a\nW\\ \nORKDIR /\n")
+@example(b"FROM a\n\\\n\n# c\nENV A=1\n")
 @example(b"FROM a\nENTRYPOI\xc2\\\n\x85NT x")
 @example(b"FROM a\nHEALTHCHECK \xef\xbb\xbf \xef\xbb\xbf\\ \n\x0c[]\x00EOF\n")
 def test_nothing_is_lost_of_any_bytes(data: bytes) -> None:
