@@ -12,8 +12,9 @@ import pytest
 from hypothesis import settings
 from syrupy.location import PyTestLocation
 
-# Benchmarks measure time; a law that is slow on a busy machine is no less a law.
-settings.register_profile("dockc", deadline=None)
+# Benchmarks measure time; a law that is slow on a busy machine is no less a law. Where a run decides about a change, it
+# tries the same examples every time; elsewhere new ones are drawn.
+settings.register_profile("dockc", deadline=None, derandomize=bool(os.environ.get("DOCKC_TESTS_NO_SKIP")))
 settings.load_profile("dockc")
 
 #: What no package registry has: peers, and recorded cases beside the checkout. Where they are at hand their tests run.
