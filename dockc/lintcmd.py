@@ -261,7 +261,7 @@ def _for_file(path: str, options: LintOptions, build_args: Mapping[str, str]) ->
     if build_args:
         attrs = {**options.attrs, **{f"build-arg:{k}": v for k, v in build_args.items()}}
         options = replace(options, attrs=attrs, settings=replace(options.settings, build_args=dict(build_args)))
-    if path == STDIN_NAME or options.profile != "dockc":
+    if path == STDIN_NAME or options.profile == "hadolint":  # which reads no ignore files
         return options
     for name in (f"{path}.dockerignore", os.path.join(os.path.dirname(path), ".dockerignore")):
         try:

@@ -197,6 +197,17 @@ def test_start_up_loads_nothing_heavy(folder: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
+def test_ignore_files_count_for_buildkits_checks_and_not_for_hadolint(folder: Path) -> None:
+    ignored = folder / "Dockerfile.ignored"
+    ignored.write_text("FROM debian:12.5-slim\nCOPY app.log /var/log/\n")
+    (folder / "Dockerfile.ignored.dockerignore").write_text("*.log\n")
+    assert codes(lint(folder, ignored.name, "--profile=buildkit", "--format=json", status=1)) == [(ignored.name, 2, "CopyIgnoredFile")]
+    (folder / "Dockerfile.ignored.dockerignore").write_text("*.txt\n")
+    assert codes(lint(folder, ignored.name, "--profile=buildkit", "--format=json", status=0)) == []
+    (folder / "Dockerfile.ignored.dockerignore").write_text("*.log\n")
+    assert codes(lint(folder, ignored.name, "--profile=hadolint", "--format=json", status=0)) == []
+
+
 def test_rules_of_other_packages(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     site = tmp_path_factory.mktemp("site")
     (site / "acme_rules.py").write_text(
