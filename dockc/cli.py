@@ -99,27 +99,12 @@ def compile(  # noqa: A001  the command's name
 
     Warnings go to standard error. `dockc compile | buildctl debug dump-llb` works.
     """
-    from dockc.frontend import CompileRequest, compile_command, frontend_attrs, named_contexts
+    values = dict(locals())
+    from dockc.fastargs import compile_request
+    from dockc.frontend import compile_command
 
     form = emit or ("llb" if output is None and sys.stdout.isatty() else "pb")
-    request = CompileRequest(
-        context=context,
-        file=file,
-        attrs=frontend_attrs(target=target, build_args=build_arg, platforms=platform, labels=label, opts=opt, no_cache=no_cache),
-        contexts=named_contexts(build_context),
-        answers=answers,
-        offline=offline,
-        locked=locked,
-        level=level,
-        passes=passes,
-        squash=squash,
-        print_after=tuple(print_after),
-        print_after_all=print_after_all,
-        time_passes=time_passes,
-        verify_each=verify_each,
-        store=store,
-    )
-    _write(compile_command(request, form, sys.stderr.write), output)
+    _write(compile_command(compile_request(values), form, sys.stderr.write), output)
 
 
 app.command()(build)

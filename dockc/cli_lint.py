@@ -44,47 +44,20 @@ def lint(
     Exit status: 0 when nothing at or above the threshold was found (with --diff: and nothing would be fixed), 1 when something was, 2 for
     wrong usage or configuration.
     """
+    values = dict(locals())
     if explain:
         from dockc.compiler.lint.docs import page
         from dockc.compiler.lint.registry import find_rule
 
         sys.stdout.write(page(find_rule(explain)))
         return 0
-    from dockc.lintcmd import LintRequest, lint_command
+    from dockc.fastargs import lint_request
+    from dockc.lintcmd import lint_command
 
-    request = LintRequest(
-        files=tuple(files or ()),
-        profile=profile,
-        select=tuple(select),
-        ignore=tuple(ignore),
-        extend=tuple(extend),
-        severities=tuple(severity),
-        format=format_,
-        fix=fix,
-        unsafe=unsafe,
-        diff=diff,
-        stats=stats,
-        threshold=failure_threshold,
-        no_fail=no_fail,
-        config=config,
-        baseline=baseline,
-        write_baseline=write_baseline,
-        shellcheck=shellcheck,
-        build_args=_pairs(build_arg),
-        jobs=jobs,
-        no_cache=no_cache,
-        stdin_name=stdin_filename,
-    )
     parts: list[str] = []
-    status = lint_command(request, out=parts.append, log=_log)
+    status = lint_command(lint_request(values), out=parts.append, log=_log)
     _write("".join(parts), output)
     return status
-
-
-def _pairs(texts: list[str]) -> dict[str, str]:
-    import os
-
-    return {name: value if equals else os.environ.get(name, "") for name, equals, value in (text.partition("=") for text in texts)}
 
 
 def _log(text: str) -> None:
