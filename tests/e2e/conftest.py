@@ -15,8 +15,13 @@ from typing import Any, Protocol
 
 import pytest
 
+from tests.readable import readable_python
+
 REPO = Path(__file__).resolve().parents[2]
 PROGRAMS = ("sh", "cat", "cp", "chmod", "ls", "mkdir", "rm", "sleep", "sort", "id", "head", "env", "touch", "ln", "stat", "chown", "mkfifo")
+
+
+PYTHON_PATH = os.pathsep.join([str(REPO), *(place for place in sys.path if place.endswith("-packages"))])
 
 
 class MakeContext(Protocol):
@@ -32,11 +37,12 @@ class Dockc:
     store: Path
     home: Path
     prefix: tuple[str, ...] = (sys.executable,)
+    python_path: str = PYTHON_PATH
 
     def environ(self) -> dict[str, str]:
         keep = {k: v for k, v in os.environ.items() if not k.startswith(("DOCKC_", "DOCKER_"))}
         own = {"DOCKC_STORE": str(self.store), "HOME": str(self.home), "DOCKER_CONFIG": str(self.home / ".docker")}
-        return keep | own | {"PYTHONPATH": _python_path()}
+        return keep | own | {"PYTHONPATH": self.python_path}
 
     def argv(self, *args: object) -> list[str]:
         return [*self.prefix, "-m", "dockc", *map(str, args)]
@@ -59,19 +65,12 @@ class Dockc:
         return self.run("build", context, "--progress=plain", *args, status=status).stderr
 
 
-def _python_path() -> str:
-    return os.pathsep.join([str(REPO), *(p for p in sys.path if p.endswith("-packages"))])
-
-
-def _interpreter(become: tuple[str, ...]) -> str:
-    """An interpreter that another user may run, and that has use for this one's compiled packages."""
-    check = "import sys; assert sys.version_info >= (3, 11); import dockc, msgspec"
-    for python in (sys.executable, "/usr/bin/python3"):
-        probe = (*become, f"PYTHONPATH={_python_path()}", python, "-c", check)
-        if subprocess.run(probe, check=False, cwd="/", capture_output=True).returncode == 0:
-            return python
-    pytest.skip("no interpreter and checkout that another user may read")
-
+def _interpreter(become: tuple[str, ...]) -> tuple[str, str]:
+    """An interpreter and a search path for it which another user may read."""
+    found = readable_python(become, imports="dockc, msgspec, rich, typer, urllib3, google.protobuf")
+    if found is None:
+        pytest.skip("no interpreter that another user may run")
+    return found
 
 
 @pytest.fixture
@@ -115,9 +114,9 @@ def user(tmp_path: Path) -> Iterator[Dockc]:
         pytest.skip("needs setpriv to become an ordinary user")
     uid = "64321"
     become = (setpriv, f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "env")  # env: its child has no capabilities left
-    python = _interpreter(become)
+    python, path = _interpreter(become)
     os.chown(tmp_path, int(uid), int(uid))
-    yield Dockc(tmp_path / "store", tmp_path, (*become, python))
+    yield Dockc(tmp_path / "store", tmp_path, (*become, python), path)
 
 
 @pytest.fixture
@@ -134,9 +133,9 @@ def many(root: Dockc, tmp_path: Path) -> Dockc:
         pytest.skip("no user in /etc/subuid")
     user = users[0]
     become = (setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups", "env")
-    python = _interpreter(become)
+    python, path = _interpreter(become)
     os.chown(tmp_path, user.pw_uid, user.pw_gid)
-    return Dockc(tmp_path / "store", tmp_path, (*become, python))
+    return Dockc(tmp_path / "store", tmp_path, (*become, python), path)
 
 
 @pytest.fixture(params=["root", "user"])

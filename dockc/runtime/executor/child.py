@@ -223,7 +223,11 @@ def _reset_signals() -> None:
         try:
             signal.signal(number, signal.SIG_DFL)
         except (OSError, ValueError):
-            continue
+            # Not to be changed (SIGKILL, SIGSTOP), or libc keeps it for its threads: whoever started us may have ignored those too.
+            try:
+                sc.default_signal(number)
+            except OSError:
+                continue
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 

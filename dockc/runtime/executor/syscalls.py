@@ -59,6 +59,11 @@ _SYS_PIVOT_ROOT = {
     "x86_64": 155, "aarch64": 41, "riscv64": 41, "loongarch64": 41,
     "ppc64le": 203, "s390x": 217, "armv7l": 218, "armv6l": 218, "i686": 217, "i386": 217,
 }  # fmt: skip
+# rt_sigaction: libc's sigaction refuses the signals that its threads use themselves.
+_SYS_RT_SIGACTION = {
+    "x86_64": 13, "aarch64": 134, "riscv64": 134, "loongarch64": 134,
+    "ppc64le": 173, "s390x": 174, "armv7l": 174, "armv6l": 174, "i686": 174, "i386": 174,
+}  # fmt: skip
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -139,6 +144,18 @@ def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
     return _check(
         _libc.prctl(ctypes.c_int(option), ctypes.c_ulong(arg2), ctypes.c_ulong(arg3), zero, zero),
         f"prctl({option})",
+    )
+
+
+def default_signal(number: int) -> None:
+    """Give a signal its default action, those included that libc keeps to itself (on glibc 32 and 33)."""
+    call = _SYS_RT_SIGACTION.get(os.uname().machine)
+    if call is None:
+        raise OSError(errno.ENOSYS, "rt_sigaction: unknown machine", os.uname().machine)
+    action = bytes(64)  # SIG_DFL, no flags, an empty mask: all zero, and longer than the kernel's struct sigaction anywhere
+    _check(
+        _libc.syscall(ctypes.c_long(call), ctypes.c_int(number), action, None, ctypes.c_size_t(8)),
+        f"rt_sigaction({number})",
     )
 
 

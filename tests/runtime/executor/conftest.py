@@ -20,6 +20,7 @@ import pytest
 from dockc.oci.config import DEFAULT_PATH
 from dockc.runtime import basefs
 from dockc.runtime.executor.rootless import subordinate_ids
+from tests.readable import readable_python
 
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[2]
@@ -29,6 +30,7 @@ PROGRAMS = (
     "sh", "cat", "ls", "id", "sleep", "touch", "env", "uname", "stat", "mkdir", "head", "grep", "mount", "mknod",
     "unshare", "perl", "readlink", "true", "ln", "rm", "seq", "cp", "chmod", "echo",
 )  # fmt: skip
+DRIVER = (HERE / "driver.py").read_text()  # as text: other users may not be able to read the file
 EXECUTORS = ("embedded", "crun", "runc")
 IDENTITIES = ("root", "user", "single")
 
@@ -50,7 +52,7 @@ class Builder:
         self.executor = executor
         self.identity = identity
         self.process = subprocess.Popen(
-            [*command, "-B", str(HERE / "driver.py"), executor, str(base)],
+            [*command, "-B", "-c", DRIVER, executor, str(base)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(REPO), "LC_ALL": "C.UTF-8"},
@@ -145,16 +147,6 @@ def _add_user() -> bool:
     return False
 
 
-def _python_of(uid: int) -> str | None:
-    """An interpreter that this user may run."""
-    for python in (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3"):
-        check = "import sys, ctypes; sys.exit(sys.version_info < (3, 11))"
-        command = ["setpriv", "--reuid", str(uid), "--regid", str(uid), "--clear-groups", "env", python, "-c", check]
-        if subprocess.run(command, capture_output=True, cwd="/", check=False).returncode == 0:
-            return python
-    return None
-
-
 @pytest.fixture(scope="session")
 def identities() -> Iterator[dict[str, list[str] | str]]:
     """From identity to the command line of its Python, or to the reason why there is none."""
@@ -185,12 +177,13 @@ def identities() -> Iterator[dict[str, list[str] | str]]:
                 if identity == "user" and not (subordinate_ids("/etc/subuid", uid) and shutil.which("newuidmap")):
                     found[identity] = "no subordinate ids or no newuidmap"
                     continue
-                python = _python_of(uid)
-                if python is None:
+                become = ["setpriv", "--reuid", str(uid), "--regid", str(gid), "--clear-groups", "env"]
+                able = readable_python(become, imports="dockc.runtime.executor.rootless")
+                if able is None:
                     found[identity] = "no Python that an ordinary user may run"
                     continue
-                ids = ["--reuid", str(uid), "--regid", str(gid), "--clear-groups"]
-                found[identity] = ["setpriv", *ids, "env", python]
+                python, path = able
+                found[identity] = [*become, f"PYTHONPATH={path}", python]
     yield found
     if created:
         subprocess.run(["userdel", USER], capture_output=True, check=False)

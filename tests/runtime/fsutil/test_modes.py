@@ -65,16 +65,22 @@ def test_what_is_no_mode(text: str, message: str) -> None:
     assert raised.value.message == message
 
 
-CLAUSE = st.builds(
-    lambda who, op, perms: who + op + perms,
-    st.sampled_from(["u", "g", "o", "a", "ug", "go"]),
-    st.sampled_from("+-="),
-    st.sampled_from(["r", "w", "x", "rw", "rx", "rwx", "X", "u", "g", "o", ""]),
-)
+WHO = ["u", "g", "o", "a", "ug", "go"]
+PERMISSIONS = ["r", "w", "x", "rw", "rx", "rwx", "u", "g", "o", ""]
+
+
+def clauses(permissions: list[str]) -> st.SearchStrategy[str]:
+    parts = st.sampled_from(WHO), st.sampled_from("+-="), st.sampled_from(permissions)
+    return st.builds(lambda who, op, perms: who + op + perms, *parts)
+
+
+# GNU chmod judges what all agree on. `X` after another clause is not of that: GNU asks the mode so far, BSD and the reference
+# the mode that the file had, as `test_execute_where_it_was` says.
+AGREED = st.builds(lambda first, others: [first, *others], clauses([*PERMISSIONS, "X"]), st.lists(clauses(PERMISSIONS), max_size=2))
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(CLAUSE, min_size=1, max_size=3), st.integers(0, 0o777))
+@given(AGREED, st.integers(0, 0o777))
 def test_as_chmod(tmp_path_factory: pytest.TempPathFactory, clauses: list[str], mode: int) -> None:
     text = ",".join(clauses)
     path: Path = tmp_path_factory.mktemp("modes") / "file"
@@ -82,3 +88,12 @@ def test_as_chmod(tmp_path_factory: pytest.TempPathFactory, clauses: list[str], 
     path.chmod(mode)
     subprocess.run(["chmod", text, str(path)], check=True)
     assert oct(modes.parse(text).apply(mode, directory=False)) == oct(path.stat().st_mode & 0o7777)
+
+
+@given(st.lists(clauses(PERMISSIONS), max_size=3), st.sampled_from(WHO), st.integers(0, 0o777), st.booleans())
+def test_execute_where_it_was(before: list[str], who: str, mode: int, directory: bool) -> None:
+    """`X` after other clauses is `x` where the file was executable for anybody before all of them, or is a directory."""
+    told = modes.parse(",".join([*before, f"{who}+X"])).apply(mode, directory=directory)
+    wanted = [*before, f"{who}+x"] if directory or mode & 0o111 else before
+    same = modes.parse(",".join(wanted)).apply(mode, directory=directory) if wanted else mode
+    assert oct(told) == oct(same)
