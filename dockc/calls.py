@@ -7,13 +7,14 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dockc import frontend
+from dockc.engine.compile import asking, explained
+from dockc.engine.request import is_in_remote_context, load
 from dockc.errors import CompileError, UsageError
 
 if TYPE_CHECKING:
     from dockc.compiler.checks import Warning
     from dockc.compiler.compile import LintResult
-    from dockc.frontend import CompileRequest, Inputs
+    from dockc.engine.request import CompileRequest, Inputs
     from dockc.grammar.source import Source
 
 T = TypeVar("T")
@@ -34,24 +35,24 @@ def call(request: CompileRequest, method: str, form: str, *, out: Callable[[str]
     from dockc.compiler import compile as compiler
     from dockc.compiler.outline import outline_text, targets_text
 
-    if frontend.is_in_remote_context(request):
+    if is_in_remote_context(request):
         raise UsageError("a call needs a Dockerfile that is here, not in a remote context or an archive", hint="Name one by its absolute path with --file.")
-    inputs = frontend.load(request)
+    inputs = load(request)
     source = inputs.front.source
     options = inputs.options.for_platform(inputs.platforms[0])
     sources = [base64.b64encode(source.data).decode()]
     try:
         match method:
             case "check":
-                return _check(frontend.asking(request, inputs, lambda a: compiler.lint(inputs.front, options, a)), inputs, form, out)
+                return _check(asking(request, inputs, lambda a: compiler.lint(inputs.front, options, a)), inputs, form, out)
             case "outline":
-                found = frontend.asking(request, inputs, lambda a: compiler.outline(inputs.front, options, a))
+                found = asking(request, inputs, lambda a: compiler.outline(inputs.front, options, a))
                 out(_json(found | {"sources": sources}) if form == "json" else outline_text(found))
             case _:
                 listed = compiler.targets(inputs.front)
                 out(_json({"targets": listed, "sources": sources}) if form == "json" else targets_text(listed))
     except CompileError as error:
-        raise frontend.explained(error, inputs.front) from None
+        raise explained(error, inputs.front) from None
     return 0
 
 

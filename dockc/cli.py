@@ -100,8 +100,8 @@ def compile(  # noqa: A001  the command's name
     Warnings go to standard error. `dockc compile | buildctl debug dump-llb` works.
     """
     values = dict(locals())
+    from dockc.commands.compile import compile_command
     from dockc.fastargs import compile_request
-    from dockc.frontend import compile_command
 
     form = emit or ("llb" if output is None and sys.stdout.isatty() else "pb")
     _write(compile_command(compile_request(values), form, sys.stderr.write), output)
@@ -232,7 +232,8 @@ def optimise(
     output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write there instead of standard output.")] = None,
 ) -> None:
     """Run passes over a file of IR."""
-    from dockc.frontend import CompileRequest, optimise_text
+    from dockc.commands.ir import optimise_text
+    from dockc.engine.request import CompileRequest
 
     data = sys.stdin.buffer.read() if file == "-" else _read(Path(file))
     request = CompileRequest(
@@ -250,7 +251,7 @@ def optimise(
 @app.command(name="passes")
 def list_passes() -> None:
     """List the passes and the levels that run them."""
-    from dockc.frontend import describe_passes
+    from dockc.commands.ir import describe_passes
 
     _write(describe_passes().encode(), None)
 
@@ -260,7 +261,7 @@ def decompile(
     file: Annotated[str, typer.Argument(help="LLB as `dockc compile --emit=pb` writes it, or an image config with history (JSON); `-` reads standard input.")] = "-",
 ) -> None:
     """Write a plain Dockerfile for LLB or for an image's history."""
-    from dockc.frontend import decompile_bytes
+    from dockc.commands.ir import decompile_bytes
 
     data = sys.stdin.buffer.read() if file == "-" else _read(Path(file))
     _write(decompile_bytes(data).encode("utf-8", "surrogateescape"), None)
@@ -281,7 +282,8 @@ def lock(
     store: Store = None,
 ) -> int:
     """Write down what a Dockerfile's images, repositories and URLs are now, for `--locked` builds."""
-    from dockc.frontend import CompileRequest, frontend_attrs, named_contexts
+    from dockc.commands.options import frontend_attrs, named_contexts
+    from dockc.engine.request import CompileRequest
     from dockc.lockfile import lock_command
 
     attrs = frontend_attrs(target=target, build_args=build_arg, platforms=platform, opts=opt)

@@ -93,7 +93,7 @@ def build(
 ) -> int:
     """Build an image. No daemon and no root needed."""
     values = dict(locals())
-    from dockc.buildcmd import build_command
+    from dockc.commands.build import build_command
 
     return build_command(values)
 

@@ -32,7 +32,8 @@ def explain(
 ) -> None:
     """Explain a rule, an instruction, a pass, a line of a Dockerfile, what a build would do, or its graph."""
     from dockc import explaincmd
-    from dockc.frontend import CompileRequest, frontend_attrs, named_contexts
+    from dockc.commands.options import frontend_attrs, named_contexts
+    from dockc.engine.request import CompileRequest
 
     if not topic and not (plan or graph):
         raise UsageError("nothing to explain", hint="Name a rule, an instruction, a pass, FILE:LINE or a FILE.")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from dockc import settings
+from dockc.engine.connect import registry_client
 from dockc.errors import DockcError
 
 
@@ -35,14 +35,11 @@ def run(
     from dockc.runtime import images
     from dockc.runtime.executor.base import ExecIO, ExecSpec
     from dockc.runtime.executor.rootless import enter_build_namespace
-    from dockc.runtime.registry.client import Client
-    from dockc.runtime.registry.credentials import DockerConfig
-    from dockc.runtime.registry.hosts import HostsConfig
     from dockc.runtime.worker import Worker, WorkerOptions, default_root
 
     root = store or default_root()
     enter_build_namespace()
-    client = Client(config=DockerConfig.load(), hosts=HostsConfig.from_mapping(settings.registries()))
+    client = registry_client()
     try:
         with Worker(WorkerOptions(root=root, executor=executor)) as worker:
             _, loaded = images.find(worker.content, client, name, platforms.default())

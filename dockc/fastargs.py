@@ -243,7 +243,8 @@ def run(argv: Sequence[str]) -> int | None:
 
 def compile_request(values: Values) -> Any:
     """The `CompileRequest` of the parameters of `compile`."""
-    from dockc.frontend import CompileRequest, frontend_attrs, named_contexts
+    from dockc.commands.options import frontend_attrs, named_contexts
+    from dockc.engine.request import CompileRequest
 
     same = ("context", "file", "answers", "offline", "locked", "level", "passes", "squash", "print_after", "print_after_all",
             "time_passes", "verify_each", "store")  # fmt: skip
@@ -280,13 +281,13 @@ def lint_request(values: Values) -> Any:
 
 
 def _build(values: Values) -> int:
-    from dockc.buildcmd import build_command
+    from dockc.commands.build import build_command
 
     return build_command(values)
 
 
 def _compile(values: Values) -> int:
-    from dockc.frontend import compile_command
+    from dockc.commands.compile import compile_command
 
     output = values["output"]
     form = values["emit"] or ("llb" if output is None and sys.stdout.isatty() else "pb")

@@ -90,7 +90,7 @@ def _diff(path: str, before: str, after: str) -> list[str]:
 
 
 def _read(path: str) -> str:
-    from dockc.frontend import read_file
+    from dockc.files import read_file
     from dockc.grammar.source import decode
 
     return decode(sys.stdin.buffer.read() if path == STDIN else read_file(Path(path)))

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from dockc.engine.request import CompileRequest, is_archive, with_changes
 from dockc.errors import DockcError, UsageError
 from dockc.files import FILE_LIMIT
-from dockc.frontend import CompileRequest, is_archive, with_changes
 
 #: Addresses below this one are answered from files; no name server knows it.
 SESSION = "http://buildkit-session/"

@@ -155,6 +155,12 @@ class Warning:  # noqa: A001 - the word of the interface
         self.message: Final = message
         self.lines: Final = lines
 
+    @property
+    def short(self) -> str:
+        """The finding in one line, as progress shows it."""
+        line = f" (line {self.lines[0]})" if self.lines else ""
+        return f"{self.rule}: {self.message}{line}"
+
     def __repr__(self) -> str:
         return f"Warning({self.rule}, {self.message!r}, lines={self.lines})"
 

@@ -22,12 +22,6 @@ def render_warnings(warnings: Sequence[Warning], source: Source) -> str:
     return visible("".join(lines))
 
 
-def short_warning(warning: Warning) -> str:
-    """One finding as progress shows it."""
-    line = f" (line {warning.lines[0]})" if warning.lines else ""
-    return f"{warning.rule}: {warning.message}{line}"
-
-
 def render_checks(warnings: Sequence[Warning], source: Source, *, failed: bool = False) -> str:
     """The findings of a check in BuildKit's form, by line; without findings a sentence, unless the file failed to compile."""
     from dockc.console.errors import visible

@@ -12,9 +12,10 @@ from typing import Any, get_args
 import pytest
 from typer.models import OptionInfo
 
-from dockc import buildflags, cli_build
+from dockc import cli_build
+from dockc.commands import options
+from dockc.commands.options import frontend_attrs
 from dockc.errors import DockcError, UsageError
-from dockc.frontend import frontend_attrs
 from tests.cli.conftest import Cli
 
 CHECKED = """\
@@ -56,8 +57,8 @@ Dockerfile:4
 
 
 def test_options_of_steps_become_frontend_options() -> None:
-    assert buildflags.step_attrs() == {}
-    assert buildflags.step_attrs(
+    assert options.step_attrs() == {}
+    assert options.step_attrs(
         pull=True, network="none", hosts=["a=10.0.0.1", "b:::1", "c=[::1]", "d:host-gateway"], shm_size="64m", ulimits=["nofile=1:2", "core=0"], cgroup_parent="/x"
     ) == {
         "image-resolve-mode": "pull",
@@ -67,7 +68,7 @@ def test_options_of_steps_become_frontend_options() -> None:
         "ulimit": "nofile=1:2,core=0",
         "cgroup-parent": "/x",
     }
-    assert buildflags.step_attrs(network="default") == {}
+    assert options.step_attrs(network="default") == {}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_options_of_steps_become_frontend_options() -> None:
 )
 def test_options_of_steps_that_make_no_sense(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError) as error:
-        buildflags.step_attrs(**wrong)  # type: ignore[arg-type]
+        options.step_attrs(**wrong)  # type: ignore[arg-type]
     assert error.value.message == message
 
 
@@ -99,19 +100,19 @@ def test_build_arguments_come_from_the_environment_where_they_have_no_value() ->
 def test_proxies_of_dockers_configuration_are_build_arguments(tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     environ = {"DOCKER_CONFIG": str(tmp_path)}
-    assert buildflags.proxy_attrs(environ, {}) == {}
+    assert options.proxy_attrs(environ, {}) == {}
     config.write_text(json.dumps({"proxies": {"default": {"httpProxy": "http://p:1", "noProxy": "a", "ftpProxy": 1}}}))
-    assert buildflags.proxy_attrs(environ, {"build-arg:NO_PROXY": "mine"}) == {
+    assert options.proxy_attrs(environ, {"build-arg:NO_PROXY": "mine"}) == {
         "build-arg:HTTP_PROXY": "http://p:1", "build-arg:http_proxy": "http://p:1", "build-arg:no_proxy": "a",
     }  # fmt: skip
     for broken in ('{"proxies"', '{"proxies": []}', '{"proxies": {"default": []}}', '["proxies"]', '{"proxies": {"tcp://x": {}}}'):
         config.write_text(broken)
-        assert buildflags.proxy_attrs(environ, {}) == {}
+        assert options.proxy_attrs(environ, {}) == {}
 
 
 def test_push_and_load_complete_the_outputs() -> None:
     def kinds(*texts: str, **more: Any) -> list[tuple[str, str, bool]]:
-        return [(one.type, one.dest, one.flag("push")) for one in buildflags.outputs(texts, **more)]
+        return [(one.type, one.dest, one.flag("push")) for one in options.outputs(texts, **more)]
 
     assert kinds() == []
     assert kinds(push=True) == [("image", "", True)]
@@ -124,21 +125,21 @@ def test_push_and_load_complete_the_outputs() -> None:
 
 def test_annotations_go_to_every_image() -> None:
     texts = ["a=b=c", "index,manifest-descriptor[linux/arm64]:org.x=1,2"]
-    image, archive, folder = buildflags.outputs(["type=image", "type=oci,dest=x", "out"], annotations=texts)
+    image, archive, folder = options.outputs(["type=image", "type=oci,dest=x", "out"], annotations=texts)
     for one in (image, archive):
         assert one.image.annotations_for("linux/arm64").manifest == {"a": "b=c"}
         assert one.image.annotations_for().index == {"org.x": "1,2"}
         assert one.image.annotations_for("linux/arm64").manifest_descriptor == {"org.x": "1,2"}
         assert one.image.annotations_for("linux/amd64").manifest_descriptor == {}
     assert folder.image.annotations == {}
-    (kept,) = buildflags.outputs([], annotations=["a=b"])
+    (kept,) = options.outputs([], annotations=["a=b"])
     assert (kept.type, kept.image.annotations_for().manifest) == ("image", {"a": "b"})
     for wrong, message in [("a", "invalid annotation 'a', expected key=value"), ("layer:a=b", "unknown annotation type 'layer'")]:
         with pytest.raises(UsageError) as error:
-            buildflags.outputs([], annotations=[wrong])
+            options.outputs([], annotations=[wrong])
         assert error.value.message == message
     with pytest.raises(UsageError, match="annotations need an image to be on"):
-        buildflags.outputs(["out"], annotations=["a=b"])
+        options.outputs(["out"], annotations=["a=b"])
 
 
 def test_flags_take_values_as_dockers_do() -> None:
@@ -168,12 +169,12 @@ def test_flags_take_values_as_dockers_do() -> None:
 )
 def test_what_is_not_there_is_refused(given: dict[str, object], message: str) -> None:
     with pytest.raises(DockcError) as error:
-        buildflags.refuse(**given)  # type: ignore[arg-type]
+        options.refuse(**given)  # type: ignore[arg-type]
     assert error.value.message == message
 
 
 def test_attestations_may_be_declined() -> None:
-    buildflags.refuse(provenance="false", sbom="false", attest=["type=provenance,disabled=true"])
+    options.refuse(provenance="false", sbom="false", attest=["type=provenance,disabled=true"])
 
 
 @pytest.mark.parametrize("option", ["--metadata-file", "--iidfile", "--record"])

@@ -440,7 +440,7 @@ def test_the_same_image(root: Dockc, base: Path, with_base: tuple[str, str], bui
 
 def test_a_lock_files_policy_is_one_to_buildkit(root: Dockc, buildctl: list[str], tmp_path: Path) -> None:
     from dockc.compiler.resolve import Answers, ImageAnswer
-    from dockc.lockfile import source_policy
+    from dockc.engine.lock import source_policy
 
     pinned = "sha256:" + "1" * 64
     answers = Answers(images={("localhost:1/x:1", "linux/amd64", ""): ImageAnswer("localhost:1/x:1", pinned, b"{}")})

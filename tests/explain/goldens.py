@@ -9,7 +9,7 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from syrupy.location import PyTestLocation
 from syrupy.types import SnapshotIndex
 
-from dockc.explaincmd import Looked
+from dockc.engine.plan import Looked
 from dockc.oci.platform import normalize, parse
 
 REPO = Path(__file__).resolve().parents[2]

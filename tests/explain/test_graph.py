@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 
 from dockc import explaincmd
+from dockc.commands.options import frontend_attrs
 from dockc.compiler.explain.graph import Graph, Lane, Node
 from dockc.console.graph import FORMATS, Fact, dot, layout, match_facts, mermaid, page, render_graph, svg
-from dockc.explaincmd import Looked
-from dockc.frontend import CompileRequest, frontend_attrs
-from dockc.record import Recorder
+from dockc.engine.plan import Looked
+from dockc.engine.record import Recorder
+from dockc.engine.request import CompileRequest
 from dockc.solver.progress import SolveStatus, VertexEvent
 from tests.explain.goldens import FOLDER, GoldenFile, on_amd64
 

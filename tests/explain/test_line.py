@@ -9,11 +9,12 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from dockc import explaincmd
+from dockc.commands.options import frontend_attrs
 from dockc.compiler.compile import compile_asking
 from dockc.compiler.lint.compiled import made_up
+from dockc.engine.plan import Looked
+from dockc.engine.request import CompileRequest
 from dockc.errors import UsageError
-from dockc.explaincmd import Looked
-from dockc.frontend import CompileRequest, frontend_attrs
 from tests.explain.goldens import FOLDER, GoldenFile, on_amd64
 
 FILE = FOLDER / "Dockerfile"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from dockc.engine.record import Recorder, VertexRecord, read_record
 from dockc.errors import UsageError
-from dockc.record import Recorder, VertexRecord, read_record
 from dockc.solver.progress import SolveStatus, VertexEvent
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast, get_args
 import pytest
 from typer.models import ArgumentInfo, OptionInfo
 
-from dockc import cli, cli_build, cli_lint, fastargs, frontend
+from dockc import cli, cli_build, cli_lint, fastargs
 from dockc.fastargs import COMMANDS, FLAG, LIST, NUMBER, PATH, TEXT
 
 DEFINED: dict[str, Callable[..., Any]] = {"build": cli_build.build, "compile": cli.compile, "lint": cli_lint.lint, "fmt": cli.format_files}
@@ -104,7 +104,7 @@ def _both(argv: list[str]) -> tuple[Any, Any]:
 @pytest.mark.parametrize("arguments", COMPILE_LINES)
 @pytest.mark.parametrize("store", ["", "/somewhere"])
 def test_compile_gives_one_request(monkeypatch: pytest.MonkeyPatch, arguments: list[str], store: str) -> None:
-    monkeypatch.setattr(frontend, "compile_command", _seen)
+    monkeypatch.setattr("dockc.commands.compile.compile_command", _seen)
     monkeypatch.setenv("DOCKC_STORE", store)
     quick, full = _both(["compile", *arguments])
     assert quick == full
@@ -113,9 +113,7 @@ def test_compile_gives_one_request(monkeypatch: pytest.MonkeyPatch, arguments: l
 @pytest.mark.parametrize("arguments", [[], ["ctx", "-t", "a", "--tag=b", "-o", "type=oci,dest=x", "--push", "-q"], ["-", "--store=s", "--parallelism", "3"]])
 @pytest.mark.parametrize("progress", ["", "plain"])
 def test_build_gives_one_call(monkeypatch: pytest.MonkeyPatch, arguments: list[str], progress: str) -> None:
-    import dockc.buildcmd
-
-    monkeypatch.setattr(dockc.buildcmd, "build_command", _seen)
+    monkeypatch.setattr("dockc.commands.build.build_command", _seen)
     monkeypatch.setenv("BUILDKIT_PROGRESS", progress)
     quick, full = _both(["build", *arguments])
     assert quick == full

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dockc.errors import DockcError
-from dockc.frontend import read_file
+from dockc.files import read_file
 from dockc.runtime.registry import auth
 from dockc.runtime.registry.credentials import ANONYMOUS
 

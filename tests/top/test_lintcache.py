@@ -177,4 +177,4 @@ def test_a_warm_run_loads_no_compiler(tmp_path: Path) -> None:
         loaded = done.stdout.splitlines()[-1].split()
         assert ("dockc.compiler.lower" in loaded) is (turn == 0)
         if turn:
-            assert not {"pathlib", "typing", "subprocess", "json", "hashlib", "dockc.compiler.ast", "dockc.frontend"} & set(loaded)
+            assert not {"pathlib", "typing", "subprocess", "json", "hashlib", "dockc.compiler.ast", "dockc.engine"} & set(loaded)

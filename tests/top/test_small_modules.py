@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dockc import settings
 from dockc.discover import find, is_dockerfile
+from dockc.engine import settings
 from dockc.errors import UsageError
 from dockc.units import parse_duration, parse_size
 

@@ -1,16 +1,17 @@
-"""What the options of `docker buildx build` mean that are neither frontend options nor outputs by themselves."""
+"""What the options of the commands mean: the frontend's options, what steps get, outputs, and what is not there."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
+from dockc.engine.request import EPOCH
 from dockc.errors import DockcError, UsageError
 from dockc.lean import pattern
-from dockc.units import parse_memory
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
     from dockc.runtime.exporter.options import Output
 
 #: The address that `host-gateway` stands for: steps share the host's network, so the host is where they are.
@@ -18,15 +19,104 @@ GATEWAY = "127.0.0.1"
 
 #: Names of calls as people and BuildKit's clients write them.
 METHODS = {"build": "build", "check": "check", "lint": "check", "outline": "outline", "targets": "targets"}
+
 NETWORKS = ("default", "none", "host")
+
 _ANNOTATION = pattern(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?")
+
 _ANNOTATED = ("manifest", "manifest-descriptor", "index", "index-descriptor")
+
 _PROXIES = {"HTTP_PROXY": "httpProxy", "HTTPS_PROXY": "httpsProxy", "FTP_PROXY": "ftpProxy", "NO_PROXY": "noProxy", "ALL_PROXY": "allProxy"}
+
 _CONFIG_LIMIT = 4 << 20
+
 _IMAGES = ("image", "registry", "oci", "docker")
 
 
-# --- what steps get -------------------------------------------------------------------------------------
+# --- the frontend's options ---------------------------------------------------------------------------
+
+
+def frontend_attrs(
+    *,
+    target: str = "",
+    build_args: Iterable[str] = (),
+    platforms: Iterable[str] = (),
+    labels: Iterable[str] = (),
+    opts: Iterable[str] = (),
+    no_cache: bool = False,
+    no_cache_filter: Iterable[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """The command line's short forms as BuildKit's frontend options; they win over `--opt` of the same key.
+
+    Build arguments without a value have the environment's, and none where it has none; `SOURCE_DATE_EPOCH` comes from there
+    unasked, as with BuildKit's own clients.
+
+    Raises:
+        UsageError: an option without `=` that needs one.
+    """
+    environment = os.environ if environment is None else environment
+    attrs: dict[str, str] = {}
+    if EPOCH in environment:
+        attrs[f"build-arg:{EPOCH}"] = environment[EPOCH]
+    for text in opts:
+        key, equals, value = text.partition("=")
+        if not key:
+            raise UsageError(f"invalid value {text} for --opt: expected KEY=VALUE")
+        name = key.removeprefix("build-arg:")
+        if equals or name == key:
+            attrs[key] = value
+        elif name in environment:
+            attrs[key] = environment[name]
+    for text in build_args:
+        key, equals, value = text.partition("=")
+        if not key:
+            raise UsageError(f"invalid value {text} for --build-arg: expected NAME[=VALUE]")
+        if equals:
+            attrs[f"build-arg:{key}"] = value
+        elif key in environment:
+            attrs[f"build-arg:{key}"] = environment[key]
+    for text in labels:
+        key, _, value = text.partition("=")
+        if not key:
+            raise UsageError(f"invalid value {text} for --label: expected NAME=VALUE")
+        attrs[f"label:{key}"] = value
+    if target:
+        attrs["target"] = target
+    wanted = [p.strip() for text in platforms for p in text.split(",") if p.strip()]
+    if wanted:
+        attrs["platform"] = ",".join(_platform(p) for p in wanted)
+    if no_cache:
+        attrs["no-cache"] = ""
+    elif stages := ",".join(no_cache_filter):
+        attrs["no-cache"] = stages
+    return attrs
+
+
+def _platform(text: str) -> str:
+    if text != "local":
+        return text
+    from dockc.oci import platform as platforms
+
+    return platforms.format_all(platforms.normalize(platforms.default()))
+
+
+def named_contexts(texts: Iterable[str]) -> dict[str, str]:
+    """`NAME=VALUE` options to a map.
+
+    Raises:
+        UsageError: one without `=`.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"invalid context value: {text}, expected key=value")
+        found[name] = value
+    return found
+
+
+# --- what steps get -----------------------------------------------------------------------------------
 
 
 def step_attrs(
@@ -43,6 +133,8 @@ def step_attrs(
     Raises:
         UsageError: a value that cannot be understood.
     """
+    from dockc.units import parse_memory
+
     attrs: dict[str, str] = {}
     if pull:
         attrs["image-resolve-mode"] = "pull"
@@ -104,7 +196,7 @@ def proxy_attrs(environ: Mapping[str, str], given: Mapping[str, str]) -> dict[st
     return {key: value for key, value in attrs.items() if key not in given}
 
 
-# --- what is asked --------------------------------------------------------------------------------------
+# --- what is asked ------------------------------------------------------------------------------------
 
 
 def method(text: str, attrs: dict[str, str]) -> tuple[str, str]:
@@ -126,7 +218,7 @@ def method(text: str, attrs: dict[str, str]) -> tuple[str, str]:
     return METHODS[name], form
 
 
-# --- outputs --------------------------------------------------------------------------------------------
+# --- outputs ------------------------------------------------------------------------------------------
 
 
 def outputs(texts: Sequence[str], *, push: bool = False, load: bool = False, annotations: Sequence[str] = ()) -> tuple[Output, ...]:
@@ -174,7 +266,7 @@ def _annotation(text: str) -> list[tuple[str, str]]:
     return found
 
 
-# --- what is not there ----------------------------------------------------------------------------------
+# --- what is not there --------------------------------------------------------------------------------
 
 
 def refuse(

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dockc import settings
 from dockc.compiler.resolve import (
     Answers,
     GitAnswer,
@@ -19,10 +18,11 @@ from dockc.compiler.resolve import (
     Request,
     describe,
 )
+from dockc.engine.connect import registry_client
 from dockc.errors import CompileError, DockcError
 
 if TYPE_CHECKING:
-    from dockc.frontend import Inputs
+    from dockc.engine.request import Inputs
     from dockc.runtime.source.resolve import Found, Resolver
 
 
@@ -33,14 +33,10 @@ def ask_world(requests: Sequence[Request], inputs: Inputs, store: Path | None, *
         DockcError: something cannot be found out.
     """
     from dockc.runtime.content.store import ContentStore
-    from dockc.runtime.registry.client import Client
-    from dockc.runtime.registry.credentials import DockerConfig
-    from dockc.runtime.registry.hosts import HostsConfig
     from dockc.runtime.source.resolve import Resolver
     from dockc.runtime.worker import default_root
 
-    client = Client(config=DockerConfig.load(), hosts=HostsConfig.from_mapping(settings.registries()))
-    client.transport.offline = offline
+    client = registry_client(offline=offline)
     try:
         content = ContentStore((store or default_root()) / "content")
         resolver = Resolver(content, client, locals=inputs.locals, stores=inputs.stores)

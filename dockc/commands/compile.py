@@ -1,0 +1,87 @@
+"""`dockc compile`: a Dockerfile to one of its forms."""
+
+from __future__ import annotations
+
+from dockc.engine.compile import compile_all
+from dockc.engine.request import load
+from dockc.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dockc.compiler.compile import Compiled, Front
+    from dockc.engine.request import CompileRequest
+
+FORMS = ("cst", "ast", "ir", "llb", "dot", "json", "pb", "image")
+
+
+def compile_command(request: CompileRequest, form: str, log: Callable[[str], object]) -> bytes:
+    """`dockc compile`: the form asked for; warnings and observers' output go to `log`."""
+    _check_form(form)
+    inputs = load(request)
+    if form == "cst":
+        return render_cst(inputs.front).encode("utf-8", "surrogateescape")
+    compiled, _ = compile_all(request, inputs, log)
+    from dockc.console.diagnostics import render_warnings
+
+    log(render_warnings(compiled[0].warnings, inputs.front.source))
+    return render(compiled, form)
+
+
+def render(compiled: Sequence[Compiled], form: str) -> bytes:
+    """One form of each compiled platform.
+
+    Raises:
+        UsageError: an unknown form, or several platforms in a form that holds one.
+    """
+    _check_form(form)
+    if form == "pb":
+        if len(compiled) > 1:
+            raise UsageError("protobuf output holds one platform", hint="Choose one with --platform.")
+        return compiled[0].definition.to_bytes()
+    if form in {"cst", "ast"}:
+        return _render_one(compiled[0], form).encode("utf-8", "surrogateescape")
+    texts = [_render_one(one, form) for one in compiled]
+    return "".join(texts).encode("utf-8", "surrogateescape")
+
+
+def _render_one(compiled: Compiled, form: str) -> str:
+    match form:
+        case "cst":
+            return render_cst(compiled.front)
+        case "ast":
+            from dockc.compiler.dump import dump
+
+            return dump(compiled.dockerfile)
+        case "ir":
+            from dockc.compiler.ir.printer import print_module
+
+            return print_module(compiled.module)
+        case "image":
+            return compiled.image_json.decode("utf-8", "surrogateescape") + "\n"
+        case _:
+            from dockc.llb import text
+
+            writers = {"llb": text.tree, "dot": text.dot, "json": text.json_lines}
+            return writers[form](compiled.definition)
+
+
+def render_cst(front: Front) -> str:
+    """One line a piece: place, kind, text."""
+    from dockc.grammar.cst import pieces
+
+    lines = []
+    for piece in pieces(front.parsed.file):
+        at = front.source.position(piece.span.start)
+        lines.append(f"{at.line}:{at.column + 1}\t{piece.kind}\t{piece.text!r}\n")
+    return "".join(lines)
+
+
+def _check_form(form: str) -> None:
+    if form not in FORMS:
+        from difflib import get_close_matches
+
+        near = get_close_matches(form, FORMS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"Choose one of {', '.join(FORMS)}."
+        raise UsageError(f"unknown form {form}", hint=hint)

@@ -1,0 +1,93 @@
+"""IR and LLB given as files: `dockc opt`, `dockc passes`, `dockc decompile`."""
+
+from __future__ import annotations
+
+from dockc.engine.compile import pipeline_of
+from dockc.errors import DockcError, InvalidDefinition, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dockc.engine.request import CompileRequest
+
+OPT_FORMS = ("ir", "llb", "dot", "json", "pb")
+
+
+def optimise_text(data: bytes, request: CompileRequest, emit: str, log: Callable[[str], object]) -> bytes:
+    """`dockc opt`: IR text through passes to one of its forms.
+
+    Args:
+        request: chooses passes and observers; no more of it counts.
+        log: takes what observers print.
+
+    Raises:
+        DockcError: text that is no IR, an unknown pass or form.
+    """
+    from dockc.compiler.emit import emit as emit_llb
+    from dockc.compiler.ir.parser import parse_module
+    from dockc.compiler.ir.printer import print_module
+    from dockc.compiler.ir.verifier import verify
+    from dockc.llb import text
+
+    if emit not in OPT_FORMS:
+        raise UsageError(f"unknown form {emit}", hint=f"Choose one of {', '.join(OPT_FORMS)}.")
+    passes = pipeline_of(request, log)
+    module = parse_module(data.decode("utf-8", "surrogateescape"))
+    verify(module)  # it may come from anyone
+    module = passes.run(module)
+    if emit == "ir":
+        return print_module(module).encode("utf-8", "surrogateescape")
+    if "" not in module.outputs:
+        raise DockcError("the IR has no result", hint="End it with `result` and a value.")
+    definition = emit_llb(module)
+    if emit == "pb":
+        return definition.to_bytes()
+    writers = {"llb": text.tree, "dot": text.dot, "json": text.json_lines}
+    return writers[emit](definition).encode("utf-8", "surrogateescape")
+
+
+def describe_passes() -> str:
+    """`dockc passes`: name, levels and first sentence of each pass."""
+    from dockc.compiler.passes import PRESETS, get_pass, names
+
+    lines = []
+    for name in names():
+        levels = " ".join(f"-O{level}" for level, preset in PRESETS.items() if name in preset.split(","))
+        summary = (get_pass(name).__doc__ or "").strip().split("\n")[0]
+        lines.append(f"{name:16} {levels or '-':9} {summary}\n")
+    return "".join(lines)
+
+
+def decompile_bytes(data: bytes) -> str:
+    """`dockc decompile`: an image config (JSON) or a definition (protobuf) to a Dockerfile.
+
+    Raises:
+        DockcError: it is neither.
+    """
+    import re
+
+    if re.match(rb"\s*\{[\s\"}]", data):  # a definition, too, may begin with a line end and a brace
+        import json
+
+        from dockc.compiler.decompile_history import decompile_history
+
+        try:
+            image = json.loads(data)
+        except (ValueError, RecursionError) as exc:
+            raise UsageError(f"not an image config: {exc}") from None
+        return decompile_history(image)
+    from dockc.compiler.decompile import decompile
+    from dockc.llb.definition import Definition
+    from dockc.oci import platform as platforms
+
+    try:
+        definition = Definition.parse(data)
+    except InvalidDefinition as exc:
+        raise InvalidDefinition(
+            f"not LLB: {exc.message}", hint="Give LLB as `dockc compile --emit=pb` writes it, or an image config as JSON."
+        ) from None
+    from dockc.compiler.decompile_check import checked
+
+    platform = platforms.normalize(platforms.default())
+    return checked(decompile(definition, platform=platform), definition, platform)

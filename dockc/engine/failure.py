@@ -1,0 +1,65 @@
+"""A failed step, with the lines that it is written on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dockc.errors import SolveError
+
+if TYPE_CHECKING:
+    from dockc.compiler.compile import Compiled
+    from dockc.llb.definition import Definition
+    from dockc.solver.jobs import Job
+
+
+class FailedStep(SolveError):
+    """A step failed; knows where it is written.
+
+    Attributes:
+        name: the step's name.
+        places: where it is written, more than one place for instructions that are one step: name and text of the Dockerfile, and
+            the lines in it.
+    """
+
+    def __init__(self, error: SolveError, *, name: str, places: tuple[tuple[str, str, tuple[tuple[int, int], ...]], ...] = ()) -> None:
+        super().__init__(error.message, vertex=error.vertex, hint=error.hint)
+        self.exit_code = error.exit_code
+        self.name = name
+        self.places = places
+
+
+def located(error: SolveError, job: Job, definitions: Sequence[Definition]) -> SolveError:
+    """The error with the step's name and the lines that it is written on."""
+    try:
+        name = job.vertex(error.vertex).name
+    except KeyError:
+        return error
+    for definition in definitions:
+        places = definition.source.locations.get(error.vertex, ()) if definition.source is not None else ()
+        if definition.source is None or not places:  # git sources, for one, have an empty list of places
+            continue
+        infos = definition.source.infos
+        shown = []
+        for place in reversed(places):  # as BuildKit's clients show them
+            info = infos[place.index]
+            shown.append((info.filename, info.data.decode("utf-8", "replace"), tuple((r[0], r[2]) for r in place.ranges)))
+        return FailedStep(error, name=name, places=tuple(shown))
+    return FailedStep(error, name=name)
+
+
+def descriptions(compiled: Sequence[Compiled]) -> dict[str, str]:
+    """Digest of each step to what the store calls its result."""
+    from dockc.compiler.emit import wire
+    from dockc.compiler.ir.ops import ExecOp, SourceOp
+
+    found = {}
+    for op in (op for one in compiled for op in one.module.ops()):
+        match op:
+            case ExecOp():
+                found[wire(op)[0]] = f"mount / from exec {' '.join(op.args)}"
+            case SourceOp():
+                found[wire(op)[0]] = "pulled from " + op.identifier.partition("://")[2]
+            case _:
+                found[wire(op)[0]] = op.meta.name
+    return found

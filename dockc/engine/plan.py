@@ -1,0 +1,208 @@
+"""The plan of a build: which steps would run now and why, with nothing executed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from dockc.engine.request import CompileRequest, Inputs
+
+if TYPE_CHECKING:
+    from dockc.compiler.options import CompileOptions
+    from dockc.compiler.resolve import Answers, Request
+    from dockc.runtime.worker import Worker
+    from dockc.solver.op import CacheMap, ContentDigest, Op, OpContext
+    from dockc.solver.plan import PlannedVertex
+    from dockc.solver.result import Result
+    from dockc.solver.storage.base import KeyRecord
+    from dockc.solver.vertex import Vertex
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A Dockerfile that was read for an explanation.
+
+    Attributes:
+        request, inputs: as for a build.
+        options: for one platform.
+        ask: answers the compiler.
+        made_up: base images are made up.
+        filename: as the user named it.
+    """
+
+    request: CompileRequest
+    inputs: Inputs
+    options: CompileOptions
+    ask: Callable[[tuple[Request, ...]], Answers]
+    made_up: bool
+    filename: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of a plan: its line as text, and why it would run."""
+
+    planned: PlannedVertex
+    line: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Watched:
+    """An operation whose cache map and content digests are noted on the way.
+
+    Mutable: `map`, and the digests by input.
+    """
+
+    inner: Op
+    map: CacheMap | None = None
+    contents: dict[int, str] = field(default_factory=dict)
+
+    async def cache_map(self, ctx: OpContext) -> CacheMap:
+        """The operation's own."""
+        found = await self.inner.cache_map(ctx)
+        self.map = found
+        deps = tuple(
+            replace(dep, content_digest=self._noting(i, dep.content_digest)) if dep.content_digest is not None else dep
+            for i, dep in enumerate(found.deps)
+        )
+        return replace(found, deps=deps)
+
+    def _noting(self, index: int, digest: ContentDigest) -> ContentDigest:
+        async def note(ctx: OpContext, result: Result) -> str:
+            found = await digest(ctx, result)
+            self.contents[index] = found
+            return found
+
+        return note
+
+    async def exec(self, ctx: OpContext, inputs: Sequence[Result]) -> Sequence[Result | None]:
+        """The operation's own; asked for only where the planner may execute."""
+        return await self.inner.exec(ctx, inputs)
+
+
+async def plan_steps(looked: Looked, definitions: Sequence[object], worker: Worker, *, insecure: bool) -> list[Step]:
+    """What each step of some definitions would do now; local directories are read.
+
+    Raises:
+        DockcError: something that must be known cannot be found out.
+    """
+    from dockc.engine.connect import registry_client
+    from dockc.llb.definition import Definition
+    from dockc.runtime.source import base, local
+    from dockc.solver import graph as graphs
+    from dockc.solver.cachemanager import LocalCache
+    from dockc.solver.plan import plan as make_plan
+
+    watched: dict[str, _Watched] = {}
+
+    def resolve(vertex: Vertex) -> Op:
+        made = watched[vertex.digest] = _Watched(worker.resolve_op(vertex))
+        return made
+
+    known = [one for one in definitions if isinstance(one, Definition) and one.ops]
+    edges = [graphs.load(one) for one in known]
+    if not edges:
+        return []
+    cache = LocalCache(worker.keys, worker.results)
+    client = registry_client(insecure=insecure)
+    try:
+        planned = await make_plan(
+            resolve,
+            cache,
+            *edges,
+            may_execute=_is_local,
+            may_load=lambda vertex: True,
+            values={
+                base.REGISTRY: client,
+                base.OCI_STORES: looked.inputs.stores,
+                local.LOCALS: looked.inputs.locals,
+            },
+        )
+    finally:
+        client.close()
+    lines: dict[str, str] = {}
+    for one in known:
+        if one.source is not None:
+            for digest, locations in one.source.locations.items():
+                ranges = [r for location in locations for r in location.ranges]
+                if ranges:
+                    lines.setdefault(digest, str(min(r[0] for r in ranges)))
+    states = {one.vertex.digest: one for one in planned}
+    return [
+        Step(one, lines.get(one.vertex.digest, ""), _reasons(one, watched.get(one.vertex.digest), cache, states))
+        for one in planned
+        if not (_is_local(one.vertex) and one.state.value == "run")
+    ]
+
+
+def _is_local(vertex: Vertex) -> bool:
+    return vertex.op.WhichOneof("op") == "source" and vertex.op.source.identifier.startswith("local://")
+
+
+def _reasons(
+    one: PlannedVertex, op: _Watched | None, cache: object, states: Mapping[str, PlannedVertex]
+) -> tuple[str, ...]:
+    """Why a step would run, in words."""
+    from dockc.solver.cachemanager import LocalCache
+    from dockc.solver.miss import MissReason, explain
+    from dockc.solver.runner import Miss
+
+    if one.state.value == "depends":
+        return (one.reason,) if one.reason else ()
+    if one.state.value != "run" or op is None or op.map is None:
+        return ()
+    vertex = one.vertex
+    if vertex.options.ignore_cache:
+        return ("it was told to run (no cache)",)
+    assert isinstance(cache, LocalCache)
+    earlier = cache.similar(vertex.name, op.map.digest)
+    record = _record(vertex, op, op.map, earlier, states)
+    diff = explain(Miss(vertex.digest, record, earlier))
+    match diff.reason:
+        case MissReason.UNKNOWN:
+            return ("no step like it was built here: it is new, or its text has changed",)
+        case MissReason.OPERATION:
+            return tuple(_change(change.path, change.old, change.new) for change in diff.changes[:5])
+        case MissReason.RESULT:
+            return ("its result has been removed",)
+        case MissReason.CONTENT:
+            return tuple(f"files that it reads from {_shown(vertex, i)} have changed" for i in diff.inputs)
+        case MissReason.INPUT:
+            names = dict.fromkeys(_shown(vertex, i) for i in diff.inputs)
+            return tuple(f"it stands on {name}, which would run" for name in names)
+
+
+def _shown(vertex: Vertex, index: int) -> str:
+    if index >= len(vertex.inputs):
+        return "an input"
+    below = vertex.inputs[index].vertex
+    return below.name or below.op.source.identifier or below.digest
+
+
+def _record(
+    vertex: Vertex, op: _Watched, found: CacheMap, earlier: Sequence[KeyRecord], states: Mapping[str, PlannedVertex]
+) -> KeyRecord:
+    """The key that the step would get. Of an input that would not run, the key is one that was known."""
+    from dockc.solver.storage.base import KeyRecord
+
+    inputs = []
+    for i, edge in enumerate(vertex.inputs):
+        state = states.get(edge.vertex.digest)
+        runs = state is not None and state.state.value != "cached" and not _is_local(edge.vertex)
+        keys: list[object] = []
+        if not runs:
+            for old in earlier:
+                known = old.inputs[i].get("keys", ()) if i < len(old.inputs) else ()
+                keys += known if isinstance(known, Sequence) else ()
+        inputs.append({"keys": keys, "content": op.contents.get(i, "")})
+    return KeyRecord("", found.digest, 0, vertex.digest, vertex.name, found.preimage, tuple(inputs), 0)
+
+
+def _change(path: str, old: object, new: object) -> str:
+    if old is None:
+        return f"{path} is new: {new}"
+    if new is None:
+        return f"{path} is gone: {old}"
+    return f"{path} is {new}, was {old}"

@@ -1,0 +1,123 @@
+"""Progress of a build beside the graph's own: steps that are no vertices, and the count of those that ran."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dockc.errors import DockcError
+from dockc.solver.progress import (
+    SolveStatus,
+    SourceRange,
+    StatusSink,
+    VertexEvent,
+    VertexLog,
+    VertexStatus,
+    VertexWarning,
+)
+
+if TYPE_CHECKING:
+    from dockc.compiler.compile import Compiled
+
+
+class Counting:
+    """A sink that also counts steps. Called on the loop's thread, or through `post` from others.
+
+    State: `_inner`, and by step whether it ran or was cached.
+    """
+
+    def __init__(self, inner: StatusSink) -> None:
+        self._inner = inner
+        self._ran: set[str] = set()
+        self._cached: set[str] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def executed(self) -> int:
+        """Steps that ran something of their own: RUN, COPY and the like, not sources."""
+        return len(self._ran)
+
+    @property
+    def cached(self) -> int:
+        """Steps whose result was there."""
+        return len(self._cached)
+
+    def __call__(self, status: SolveStatus, /) -> None:
+        """Take one batch."""
+        with self._lock:
+            for event in status.vertexes:
+                if event.name.startswith(("[internal]", "[auth]", "exporting", "[context")) or event.completed is None:
+                    continue
+                if event.cached:
+                    self._cached.add(event.digest)
+                elif not event.error and not _is_source(event):
+                    self._ran.add(event.digest)
+            self._inner(status)
+
+
+def _is_source(event: VertexEvent) -> bool:
+    return not event.inputs
+
+
+class Steps:
+    """Steps that are no vertices of the graph: reading the Dockerfile, asking for metadata, exporting."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, sink: StatusSink) -> None:
+        self._sink = sink
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[str]:
+        """Show a step for as long as the block runs; gives its digest."""
+        digest = "sha256:" + hashlib.sha256(f"{next(self._numbers)} {name}".encode()).hexdigest()
+        started = time.time_ns()
+        self._send(VertexEvent(digest, name, started=started))
+        error = ""
+        try:
+            yield digest
+        except BaseException as exc:
+            error = str(exc) if isinstance(exc, DockcError) else "context canceled"
+            raise
+        finally:
+            self._send(VertexEvent(digest, name, started=started, completed=time.time_ns(), error=error))
+
+    def part(self, digest: str, what: str, *, current: int = 0, total: int = 0, done: bool) -> None:
+        """Report a part of a step."""
+        now = time.time_ns()
+        status = VertexStatus(what, digest, what, current, total, now, started=now, completed=now if done else None)
+        self._sink(SolveStatus(statuses=(status,)))
+
+    def reporter(self, digest: str) -> Callable[[str, bool], None]:
+        """Reports begin and end of parts of a step."""
+        return lambda what, done: self.part(digest, what, done=done)
+
+    def meter(self, digest: str) -> Callable[[str, int, int, bool], None]:
+        """Reports bytes of parts of a step."""
+        return lambda what, current, total, done: self.part(digest, what, current=current, total=total, done=done)
+
+    def say(self, text: str) -> None:
+        """Output of the compiler's observers."""
+        with self.step("[internal] compile") as digest:
+            self._sink(SolveStatus(logs=(VertexLog(digest, 2, text.encode("utf-8", "replace"), time.time_ns()),)))
+
+    def warn(self, digest: str, compiled: Sequence[Compiled]) -> None:
+        """Show what the compiler's checks found, each once, at the step that read the Dockerfile."""
+        found: dict[str, VertexWarning] = {}
+        for one in compiled:
+            source = one.front.source
+            for warning in one.warnings:
+                short = warning.short
+                ranges = tuple(SourceRange((line, 0), (line, 0)) for line in warning.lines)
+                detail = (warning.description,) if warning.description else ()
+                found.setdefault(short, VertexWarning(digest, 1, short, detail, warning.url, source.name, source.data, ranges))
+        if found:
+            self._sink(SolveStatus(warnings=tuple(found.values())))
+
+    def _send(self, event: VertexEvent) -> None:
+        self._sink(SolveStatus(vertexes=(event,)))

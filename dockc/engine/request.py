@@ -1,0 +1,333 @@
+"""What is asked of the engine, and the files that belong to it: a request, and the same with its Dockerfile read."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from dockc.errors import DockcError, UsageError
+from dockc.files import FILE_LIMIT, read_file
+from dockc.lean import Record, made
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from os import PathLike
+    from pathlib import Path
+    from typing import Any, Final
+
+    from dockc.compiler.compile import Compiled, Front
+    from dockc.compiler.options import CompileOptions
+    from dockc.compiler.resolve import Answers
+    from dockc.oci.platform import Platform
+    from dockc.runtime.exporter.export import Exported
+    from dockc.runtime.exporter.options import Output
+
+#: Set in the environment, it is a build argument.
+EPOCH = "SOURCE_DATE_EPOCH"
+
+#: Frontend images that the built-in compiler stands for.
+BUILT_IN = ("docker/dockerfile", "docker/dockerfile-upstream", "docker.io/docker/dockerfile", "docker.io/docker/dockerfile-upstream")
+
+
+class CompileRequest:
+    """Everything that decides what comes out of `dockc compile`; the front half of `dockc build`.
+
+    Attributes:
+        context: directory, or URL of a remote context.
+        file: Dockerfile; "" is the context's own, "-" standard input.
+        dockerfile: its bytes, where they have been read already.
+        attrs: frontend options.
+        contexts: named contexts as typed, name to value.
+        answers: file of answers, or None.
+        offline: ask nobody but the store, OCI layouts and what else is on this machine.
+        locked: lock file whose answers must be enough and right, or None.
+        level, passes: the pipeline; passes "" means the level's own.
+        squash: level of the squash pass.
+        print_after, print_after_all, time_passes, verify_each: observers.
+        store: directory of the content store, or None.
+    """
+
+    __slots__ = (
+        "answers", "attrs", "context", "contexts", "dockerfile", "file", "level", "locked", "offline", "passes", "print_after",
+        "print_after_all", "squash", "store", "time_passes", "verify_each",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        context: str = ".",
+        file: str = "",
+        *,
+        attrs: Mapping[str, str] | None = None,
+        contexts: Mapping[str, str] | None = None,
+        answers: Path | None = None,
+        offline: bool = False,
+        locked: Path | None = None,
+        level: int = 1,
+        passes: str = "",
+        squash: int = 0,
+        print_after: Sequence[str] = (),
+        print_after_all: bool = False,
+        time_passes: bool = False,
+        verify_each: bool = False,
+        store: Path | None = None,
+        dockerfile: bytes | None = None,
+    ) -> None:
+        self.context: Final = context
+        self.file: Final = file
+        self.dockerfile: Final = dockerfile
+        self.attrs: Final = dict(attrs or {})
+        self.contexts: Final = dict(contexts or {})
+        self.answers: Final = answers
+        self.offline: Final = offline
+        self.locked: Final = locked
+        self.level: Final = level
+        self.passes: Final = passes
+        self.squash: Final = squash
+        self.print_after: Final = tuple(print_after)
+        self.print_after_all: Final = print_after_all
+        self.time_passes: Final = time_passes
+        self.verify_each: Final = verify_each
+        self.store: Final = store
+
+
+class Inputs:
+    """A request with its files read.
+
+    Attributes:
+        front: the Dockerfile, read.
+        options: compile options, one platform or none chosen yet.
+        directories: directories by local source name.
+        stores: OCI layouts by store name.
+    """
+
+    __slots__ = ("directories", "front", "options", "stores")
+
+    def __init__(self, front: Front, options: CompileOptions, directories: Mapping[str, str], stores: Mapping[str, Path]) -> None:
+        self.front: Final = front
+        self.options: Final = options
+        self.directories: Final = dict(directories)
+        self.stores: Final = dict(stores)
+
+    @property
+    def locals(self) -> dict[str, Path]:
+        """`directories` as paths."""
+        from pathlib import Path
+
+        return {name: Path(directory) for name, directory in self.directories.items()}
+
+    @property
+    def platforms(self) -> tuple[Platform | None, ...]:
+        """The platforms to compile for; None is the default one."""
+        return self.options.target_platforms or (None,)
+
+
+def with_changes(request: CompileRequest, **changes: Any) -> CompileRequest:
+    """The same request with other attributes."""
+    known = {name: getattr(request, name) for name in CompileRequest.__slots__}
+    return CompileRequest(**known | changes)
+
+
+class BuildRequest(Record, kw_only=True):
+    """Everything that decides what `dockc build` does.
+
+    Attributes:
+        compile: the front half.
+        outputs: what to make; empty keeps the image in dockc's own store.
+        names: image names of `-t`.
+        secrets, ssh: texts of `--secret` and `--ssh`.
+        allow: entitlements (`network.host`, `security.insecure`).
+        executor: `auto`, `embedded`, `crun` or `runc`.
+        snapshotter: `auto`, `overlay` or `native`.
+        parallelism: steps run at once; 0 leaves it to the solver.
+        insecure: registries are spoken to by plain HTTP or with any certificate.
+        uploads: files by the addresses that they answer for.
+    """
+
+    compile: CompileRequest
+    outputs: tuple[Output, ...] = ()
+    names: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    ssh: tuple[str, ...] = ()
+    allow: frozenset[str] = frozenset()
+    executor: str = "auto"
+    snapshotter: str = "auto"
+    parallelism: int = 0
+    insecure: bool = False
+    uploads: Mapping[str, Path] = made(dict)
+
+
+class Built(Record, kw_only=True):
+    """What came of a build.
+
+    Attributes:
+        compiled: one per platform.
+        exported: one per output.
+        executed, cached: steps that ran, and steps whose results were there.
+        answers: what the compiler was told.
+    """
+
+    compiled: tuple[Compiled, ...]
+    exported: tuple[Exported, ...]
+    executed: int
+    cached: int
+    answers: Answers
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """BuildKit's exporter response, all outputs together."""
+        return {key: value for one in self.exported for key, value in one.metadata.items()}
+
+
+# --- files --------------------------------------------------------------------------------------------
+
+
+def load(request: CompileRequest, *, session: str = "") -> Inputs:
+    """Read the Dockerfile and sort out options, directories and layouts.
+
+    Raises:
+        DockcError: a file that cannot be read, an option that cannot be understood.
+    """
+    from dockc.compiler.compile import read
+    from dockc.compiler.options import CompileOptions
+    from dockc.grammar.source import Source
+
+    attrs = dict(request.attrs)
+    locals_: dict[str, str] = {}
+    stores: dict[str, Path] = {}
+    for name, value in request.contexts.items():
+        attrs[f"context:{name}"] = _named_context(name, value, locals_, stores)
+    path, data = (None, request.dockerfile) if request.dockerfile is not None else _read_dockerfile(request)
+    if _is_url(request.context):
+        attrs.setdefault("context", request.context)
+        if request.dockerfile is None:
+            attrs.setdefault("dockerfilekey", "dockerfile")
+        elif request.file:
+            attrs.setdefault("filename", request.file)
+    elif request.context != "-":
+        locals_["context"] = _directory(request.context)
+    locals_["dockerfile"] = (os.path.dirname(path) if path is not None else "") or "."  # noqa: PTH120  pathlib costs a tenth of the start
+    if path is not None:
+        attrs.setdefault("filename", os.path.basename(path))  # noqa: PTH119
+    options = CompileOptions.from_attrs(attrs, session=session)
+    front = read(Source(attrs.get("filename", "Dockerfile"), data))
+    _check_syntax(front, attrs)
+    return Inputs(front, options, locals_, stores)
+
+
+def _is_url(context: str) -> bool:
+    return context.startswith(("http://", "https://", "git://", "ssh://", "git@", "github.com/")) or context.endswith(".git")
+
+
+def _directory(text: str) -> str:
+    path = text or "."
+    if not os.path.isdir(path):  # noqa: PTH112
+        what = "is not a directory" if os.path.exists(path) else "does not exist"  # noqa: PTH110
+        raise UsageError(f"unable to prepare context: path {text!r} {what}", hint="Name a directory, or a git or HTTP URL.")
+    return path
+
+
+def _read_dockerfile(request: CompileRequest) -> tuple[str | None, bytes]:
+    path = dockerfile_path(request)
+    if path is not None:
+        return path, read_file(path)
+    if request.file == "-" == request.context:
+        raise UsageError("can't use stdin for both build context and dockerfile")
+    data = sys.stdin.buffer.read(FILE_LIMIT + 1)
+    if len(data) > FILE_LIMIT:
+        raise DockcError(f"failed to read dockerfile: standard input is larger than {FILE_LIMIT} bytes")
+    if is_archive(data[:512]):
+        raise UsageError("standard input holds an archive, no Dockerfile", hint="Only `dockc build -` takes archives.")
+    return None, data
+
+
+def is_in_remote_context(request: CompileRequest) -> bool:
+    """Whether the Dockerfile must be fetched: the context is a URL, and no local file is named, which takes an absolute path."""
+    return _is_url(request.context) and request.dockerfile is None and not (request.file == "-" or os.path.isabs(request.file))  # noqa: PTH117
+
+
+def is_archive(head: bytes) -> bool:
+    """Whether a file that begins so is an archive, compressed or not, and no Dockerfile."""
+    return head.startswith((b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0")) or head[257:262] == b"ustar"
+
+
+def dockerfile_path(request: CompileRequest) -> str | None:
+    """Where the Dockerfile is; None for standard input.
+
+    Raises:
+        UsageError: the context is remote and no file is named, or it is no directory.
+    """
+    if request.file == "-" or (not request.file and request.context == "-"):
+        return None
+    if _is_url(request.context) and not os.path.isabs(request.file):  # noqa: PTH117
+        raise UsageError("the Dockerfile of a remote context is not here", hint="Name a local one by its absolute path; `dockc build` fetches it itself.")
+    if request.file:
+        return request.file
+    folder = _directory(request.context)
+    names = ("Dockerfile", "dockerfile")
+    path, other = (name if folder == "." else os.path.join(folder, name) for name in names)  # noqa: PTH118
+    return other if not os.path.exists(path) and os.path.exists(other) else path  # noqa: PTH110
+
+
+def _named_context(name: str, value: str, locals_: dict[str, str], stores: dict[str, Path]) -> str:
+    if value.startswith("oci-layout://"):
+        return _layout_context(name, value.removeprefix("oci-layout://"), stores)
+    if value.startswith("docker-image://") or _is_url(value):
+        return value
+    path = value.removeprefix("local:")
+    if not os.path.isdir(path):  # noqa: PTH112
+        raise UsageError(f"failed to get build context {name}: {value} is not a directory")
+    locals_[name] = path
+    return f"local:{name}"
+
+
+def _layout_context(name: str, value: str, stores: dict[str, Path]) -> str:
+    """`PATH[:TAG][@DIGEST]` to a reference that names the digest; the store is named like the context."""
+    from dockc.runtime.source.ocilayout import resolve_context
+
+    path, digest = resolve_context(value)
+    store = _store_name(name)
+    stores[store] = path
+    return f"oci-layout://{store}@{digest}"
+
+
+def _store_name(name: str) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_./") else "-" for c in name.lower()).strip("-_./") or "layout"
+
+
+def _check_syntax(front: Front, attrs: Mapping[str, str]) -> None:
+    """Refuse a file that asks for another frontend than the one that is built in."""
+    wanted = attrs.get("build-arg:BUILDKIT_SYNTAX", "")
+    if not wanted:
+        directive = next((d for d in front.parsed.file.directives if d.name == "syntax"), None)
+        wanted = directive.value if directive is not None else ""
+    name = wanted.split(" ", 1)[0].split("@", 1)[0]
+    slash = name.rfind("/")
+    name = name[: name.find(":", slash)] if ":" in name[slash + 1 :] else name
+    if name and name not in BUILT_IN:
+        raise DockcError(
+            f"the frontend {wanted} is not supported",
+            hint="dockc compiles Dockerfiles itself and stands for docker/dockerfile; it does not run other frontend images.",
+        )
+
+
+def read_inside(root: str | PathLike[str] | None, name: str) -> bytes | None:
+    """A small regular file below `root`, or None; a link that leads outside is not followed.
+
+    Raises:
+        DockcError: the file is too large.
+    """
+    if root is None:
+        return None
+    try:
+        top = os.path.realpath(root)
+        real = os.path.realpath(os.path.join(top, name), strict=True)  # noqa: PTH118
+        if os.path.commonpath((top, real)) != top or not os.path.isfile(real):  # noqa: PTH113
+            return None
+        with open(real, "rb") as file:  # noqa: PTH123
+            data = file.read(FILE_LIMIT + 1)
+    except (OSError, RuntimeError, ValueError):
+        return None
+    if len(data) > FILE_LIMIT:
+        raise DockcError(f"{root}/{name} is larger than {FILE_LIMIT} bytes")
+    return data
