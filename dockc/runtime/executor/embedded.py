@@ -30,9 +30,9 @@ from dockc.runtime.executor.plan import Plan
 from dockc.runtime.executor.prepare import Prepared, prepare
 from dockc.runtime.executor.rootless import in_user_namespace
 
-_PACKAGE_ROOT = str(Path(__file__).resolve().parents[3])
+PACKAGE_ROOT = str(Path(__file__).resolve().parents[3])
 _START = (
-    f"import sys; sys.path.insert(0, {_PACKAGE_ROOT!r}); "
+    f"import sys; sys.path.insert(0, {PACKAGE_ROOT!r}); "
     "from dockc.runtime.executor.child import main; main(*map(int, sys.argv[1:]))"
 )
 _POLL_SECONDS = 0.05

@@ -125,11 +125,19 @@ def step_mount(mount: ResolvedMount) -> MountEntry:
     return _entry(clean(mount.dest), "bind", str(mount.source), ["rbind", *options])
 
 
-def all_mounts(base: Sequence[MountEntry], steps: Sequence[MountEntry]) -> list[MountEntry]:
-    """Base and step mounts in order; one with an equal destination takes the earlier one's place."""
+def all_mounts(spec: ExecSpec, base: Sequence[MountEntry], steps: Sequence[MountEntry]) -> list[MountEntry]:
+    """Base and step mounts in order; one with an equal destination takes the earlier one's place.
+
+    A step holds CAP_MKNOD, so that it can make the node of any device of the host wherever it may write. In a sandboxed
+    one no such node opens: all mounts are nodev, /dev included. Its few nodes are mounts of their own, and those of
+    /dev/pts are made by the kernel alone.
+    """
     rows: dict[str, MountEntry] = {}
     for entry in (*base, *steps):
-        rows[entry["destination"]] = entry
+        options = entry["options"]
+        if not is_insecure(spec) and entry["type"] != "devpts" and "nodev" not in options:
+            options = [*options, "nodev"]
+        rows[entry["destination"]] = {**entry, "options": options}
     return list(rows.values())
 
 

@@ -76,7 +76,7 @@ def prepare(spec: ExecSpec, rootfs: Path, mounts: Sequence[ResolvedMount], state
                 directory=directory,
                 user=user,
                 env=env,
-                mounts=policy.all_mounts(policy.base_mounts(spec, str(resolv_conf), str(hosts)), steps),
+                mounts=policy.all_mounts(spec, policy.base_mounts(spec, str(resolv_conf), str(hosts)), steps),
                 selectors={policy.clean(m.dest): m.selector for m in ordered if policy.clean(m.selector) != "/"},
             )
     finally:

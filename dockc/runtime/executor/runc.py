@@ -11,6 +11,7 @@ import json
 import marshal
 import os
 import shutil
+import stat
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
@@ -18,11 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from dockc.errors import DockcError
-from dockc.runtime.executor import cgroup, rootless, syscalls
+from dockc.runtime.executor import cgroup, policy, rootless, syscalls
 from dockc.runtime.executor.base import ExecIO, ExecSpec, ExecutorError, ResolvedMount
-from dockc.runtime.executor.embedded import bounding_set, run_helper
+from dockc.runtime.executor.embedded import PACKAGE_ROOT, bounding_set, run_helper
+from dockc.runtime.executor.hook import hooks
+from dockc.runtime.executor.policy import MountEntry
 from dockc.runtime.executor.prepare import Prepared, prepare
 from dockc.runtime.executor.rootpath import open_in_root
+from dockc.runtime.executor.sandbox import restrict
 from dockc.runtime.executor.spec import make_spec
 
 _UNIFIED = "/sys/fs/cgroup/unified"
@@ -70,6 +74,10 @@ class RuntimeExecutor:
                 raise ExecutorError(absent, exit_status=_status_of(absent))
             stack.enter_context(_selected(prepared))
             is_rootless = rootless.in_user_namespace()
+            sandboxed = not policy.is_insecure(spec)
+            if sandboxed:
+                rootfs = stack.enter_context(_without_devices(rootfs, prepared.directory))
+            nodes = stack.enter_context(_device_nodes(prepared.directory)) if sandboxed and not is_rootless else []
             container_id = prepared.directory.name
             group = "" if is_rootless else cgroup.path_of(spec.cgroup_parent, container_id)
             config = make_spec(
@@ -79,9 +87,12 @@ class RuntimeExecutor:
                 rootless=is_rootless,
                 available=bounding_set(),
                 cgroups_path=group,
+                nodes=nodes,
             )
             bundle = prepared.directory / "bundle"
             bundle.mkdir()
+            if sandboxed and (is_rootless or self._name == "crun"):
+                config["hooks"] = hooks(PACKAGE_ROOT, str(rootfs), rootless=is_rootless)
             (bundle / "config.json").write_text(json.dumps(config))
             log = prepared.directory / "runtime.log"
             plan = {
@@ -145,6 +156,44 @@ def _selected(prepared: Prepared) -> Iterator[None]:
             stack.callback(syscalls.umount, str(point), syscalls.MNT_DETACH)
             entry["source"] = str(point)
         yield
+
+
+@contextlib.contextmanager
+def _without_devices(rootfs: Path, directory: Path) -> Iterator[Path]:
+    """The root file system once more, at a place where no device opens: the runtime's own mounts of it stay so."""
+    point = directory / "rootfs"
+    point.mkdir()
+    syscalls.mount(str(rootfs), str(point), None, syscalls.MS_BIND | syscalls.MS_REC)
+    try:
+        top = os.open(point, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            restrict(top, ["nodev"], recursive=True)
+        finally:
+            os.close(top)
+        yield point
+    finally:
+        syscalls.umount(str(point), syscalls.MNT_DETACH)
+
+
+@contextlib.contextmanager
+def _device_nodes(directory: Path) -> Iterator[list[MountEntry]]:
+    """Mounts of single nodes for /dev, which is nodev itself: a runtime leaves alone the nodes that are there already."""
+    point = directory / "devices"
+    point.mkdir()
+    syscalls.mount("devices", str(point), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NOEXEC, "mode=755,size=64k")
+    try:
+        nodes: list[MountEntry] = []
+        for name in policy.DEVICES:
+            number = os.stat(f"/dev/{name}").st_rdev  # noqa: PTH116
+            os.mknod(point / name, stat.S_IFCHR, number)
+            (point / name).chmod(0o666)
+            options = ["bind", "nosuid", "noexec"]
+            nodes.append(
+                {"destination": f"/dev/{name}", "type": "bind", "source": str(point / name), "options": options}
+            )
+        yield nodes
+    finally:
+        syscalls.umount(str(point), syscalls.MNT_DETACH)
 
 
 def read_trouble(log: Path) -> str:

@@ -52,41 +52,41 @@ def build_root(plan: Plan) -> None:
     root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     if plan["sandboxed"]:
         # Whoever holds CAP_MKNOD can make any device node; on a nodev mount none of them opens.
-        _restrict(root, ["nodev"], recursive=True)
+        restrict(root, ["nodev"], recursive=True)
+    nodes, mask = _device_nodes(plan, root)
     for entry in plan["mounts"]:
         try:
-            _mount(plan, root, entry)
+            _mount(plan, root, entry, nodes)
         except OSError as exc:
             kind, dest = entry["type"], entry["destination"]
             raise OSError(exc.errno, f"{exc.strerror} (mounting {kind} on {dest})") from exc
     for path in plan["masked"]:
-        _mask(root, path)
+        _mask(root, path, mask)
     for path in plan["readonly"]:
         _freeze(root, path)
     if plan["readonly_rootfs"]:
-        _restrict(root, ["ro"], recursive=False)
+        restrict(root, ["ro"], recursive=False)
     os.fchdir(root)
-    os.close(root)
+    for fd in (root, mask, *(node.fd for node in nodes)):
+        os.close(fd)
     sc.pivot_root(".", ".")
     sc.umount(".", sc.MNT_DETACH)
     os.chdir("/")
 
 
-def _mount(plan: Plan, root: int, entry: MountEntry) -> None:
+def _mount(plan: Plan, root: int, entry: MountEntry, nodes: list[_Node]) -> None:
     kind, options = entry["type"], entry["options"]
-    is_dev = kind == "tmpfs" and entry["destination"] == "/dev"
-    nodes = _device_nodes(plan, root) if is_dev else {}
     target = _target(plan, root, entry)
     try:
         if kind == "bind":
             _bind(plan, target, entry)
         elif kind == "cgroup":
-            _cgroup(target, options)
+            _cgroup(root, target, entry["destination"], options)
         else:
             _file_system(target, entry)
     finally:
         os.close(target)
-    if is_dev:
+    if kind == "tmpfs" and entry["destination"] == "/dev":
         _fill_dev(plan, root, nodes)
 
 
@@ -117,16 +117,14 @@ def _is_dir_source(plan: Plan, entry: MountEntry) -> bool:
 
 def _bind(plan: Plan, target: int, entry: MountEntry) -> None:
     names = [name for name in entry["options"] if name in _FLAGS]
-    if plan["sandboxed"] and "nodev" not in names:
-        names.append("nodev")
     source = _open_source(plan, entry)
     try:
-        _attach(source, target, names, recursive=True)
+        attach(source, target, names, recursive=True)
     finally:
         os.close(source)
 
 
-def _attach(source: int, target: int, names: list[str], *, recursive: bool) -> None:
+def attach(source: int, target: int, names: list[str], *, recursive: bool) -> None:
     """Bind one descriptor's tree on another's place, already restricted when it appears there."""
     try:
         tree = sc.open_tree_clone(source)
@@ -137,18 +135,19 @@ def _attach(source: int, target: int, names: list[str], *, recursive: bool) -> N
         # The descriptor still names the place below the new mount; its path leads onto it.
         tree = os.open(os.readlink(f"/proc/self/fd/{target}"), os.O_PATH | os.O_CLOEXEC)  # noqa: PTH115
         try:
-            _restrict(tree, names, recursive=recursive)
+            restrict(tree, names, recursive=recursive)
         finally:
             os.close(tree)
         return
     try:
-        _restrict(tree, names, recursive=recursive)
+        restrict(tree, names, recursive=recursive)
         sc.move_mount(tree, target)
     finally:
         os.close(tree)
 
 
-def _restrict(fd: int, names: list[str], *, recursive: bool) -> None:
+def restrict(fd: int, names: list[str], *, recursive: bool) -> None:
+    """Add `ro`, `nosuid`, `nodev` or `noexec` to the mount that an O_PATH descriptor is the top of."""
     if not names:
         return
     attributes = 0
@@ -192,45 +191,49 @@ def _file_system(target: int, entry: MountEntry) -> None:
             names = [name for name in entry["options"] if name in _FLAGS]
             source = os.open("/proc" if kind == "proc" else "/sys", os.O_PATH | os.O_CLOEXEC)
             try:
-                _attach(source, target, names, recursive=True)
+                attach(source, target, names, recursive=True)
             finally:
                 os.close(source)
         else:
             raise
 
 
-def _cgroup(target: int, options: list[str]) -> None:
+def _cgroup(root: int, target: int, destination: str, options: list[str]) -> None:
     """Show the process its own control groups; without them a step works as well."""
-    where = f"/proc/self/fd/{target}"
     try:
         if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):  # noqa: PTH110
             flags = 0
             for option in options:
                 flags |= _FLAGS[option][0]
-            sc.mount("cgroup", where, "cgroup2", flags)
+            sc.mount("cgroup", f"/proc/self/fd/{target}", "cgroup2", flags)
         else:
-            _cgroup_v1(where, options)
+            flags = sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC
+            sc.mount("tmpfs", f"/proc/self/fd/{target}", "tmpfs", flags, "mode=755")
+            # The descriptor still names the place below the new mount: the top of it is opened inside the root.
+            top = open_in_root(root, destination)
+            try:
+                _fill_cgroup_v1(top, options)
+            finally:
+                os.close(top)
     except OSError:
         return
 
 
-def _cgroup_v1(where: str, options: list[str]) -> None:
-    sc.mount("tmpfs", where, "tmpfs", sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC, "mode=755")
-    # Below /sys there are no links and nobody renames: the path leads onto the new mount.
-    top = os.open(os.readlink(where), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # noqa: PTH115
-    try:
-        for name, source in _own_cgroups():
-            os.mkdir(name, 0o755, dir_fd=top)
-            point = os.open(name, os.O_PATH | os.O_CLOEXEC, dir_fd=top)
+def _fill_cgroup_v1(top: int, options: list[str]) -> None:
+    for name, source in _own_cgroups():
+        os.mkdir(name, 0o755, dir_fd=top)
+        point = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+        try:
+            group = os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                sc.mount(source, f"/proc/self/fd/{point}", None, sc.MS_BIND)
+                attach(group, point, options, recursive=True)
             finally:
-                os.close(point)
-            for alias in name.split(",") if "," in name else ():
-                os.symlink(name, alias, dir_fd=top)
-        _restrict(top, options, recursive=True)
-    finally:
-        os.close(top)
+                os.close(group)
+        finally:
+            os.close(point)
+        for alias in name.split(",") if "," in name else ():
+            os.symlink(name, alias, dir_fd=top)
+    restrict(top, options, recursive=True)
 
 
 def _own_cgroups() -> list[tuple[str, str]]:
@@ -255,19 +258,26 @@ def _own_cgroups() -> list[tuple[str, str]]:
     return found
 
 
-def _device_nodes(plan: Plan, root: int) -> dict[str, int]:
-    """Descriptors of the device nodes by name below /dev: nodes of our own, or the host's.
+class _Node:
+    """A device node to show in /dev: its name there, a descriptor, and whether it is the container's own or the host's."""
 
-    Our own are made on a file system that /dev is mounted over afterwards: there the step sees single nodes,
-    and has no place to make others that would open. The host's nodes serve where none can be made, in a
-    user namespace; root there is nobody to the host, so it cannot change them (elsewhere it could).
+    def __init__(self, name: str, fd: int, *, own: bool) -> None:
+        self.name, self.fd, self.own = name, fd, own
+
+
+def _device_nodes(plan: Plan, root: int) -> tuple[list[_Node], int]:
+    """The device nodes for /dev, and a file of our own that masks are made of.
+
+    They are made on a file system that /dev is mounted over afterwards: there the step sees single nodes, and has no
+    place to make others that would open. The host's nodes serve where none can be made, in a user namespace.
     """
-    nodes: dict[str, int] = {}
+    nodes: list[_Node] = []
     place = open_in_root(root, "/dev", make="dir")
     try:
         sc.mount("devices", f"/proc/self/fd/{place}", "tmpfs", sc.MS_NOSUID | sc.MS_NOEXEC, "mode=755,size=64k")
     finally:
         os.close(place)
+    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
     place = open_in_root(root, "/dev")
     try:
         for name in plan["devices"]:
@@ -275,41 +285,45 @@ def _device_nodes(plan: Plan, root: int) -> dict[str, int]:
                 host = os.stat(f"/dev/{name}")  # noqa: PTH116
             except OSError:
                 continue
-            flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
             parent = open_in_root(place, os.path.dirname(name), make="dir")  # noqa: PTH120
             base = os.path.basename(name)  # noqa: PTH119
             try:
                 os.mknod(base, stat.S_IFMT(host.st_mode) | 0o666, host.st_rdev, dir_fd=parent)
-                nodes[name] = os.open(base, flags, dir_fd=parent)
+                nodes.append(_Node(name, os.open(base, flags, dir_fd=parent), own=True))
             except PermissionError:
-                nodes[name] = os.open(f"/dev/{name}", flags)
+                nodes.append(_Node(name, os.open(f"/dev/{name}", flags), own=False))
             finally:
                 os.close(parent)
+        try:
+            os.mknod("mask", stat.S_IFCHR | 0o666, os.makedev(1, 3), dir_fd=place)
+        except PermissionError:
+            # An empty file reads as /dev/null does, and unlike that one it is nobody else's.
+            os.close(os.open("mask", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o444, dir_fd=place))
+        return nodes, os.open("mask", flags, dir_fd=place)
     finally:
         os.close(place)
-    return nodes
 
 
-def _fill_dev(plan: Plan, root: int, nodes: dict[str, int]) -> None:
+def _fill_dev(plan: Plan, root: int, nodes: list[_Node]) -> None:
     dev = open_in_root(root, "/dev")
     try:
-        for name, node in nodes.items():
-            point = open_in_root(dev, name, make="file")
+        for node in nodes:
+            point = open_in_root(dev, node.name, make="file")
+            # A device opens for writing on a read-only mount too; its mode, owner and times stay as they are. That keeps
+            # a step from changing the host's node where its root is the host's (a user namespace that maps 0 to 0).
+            fixed = plan["sandboxed"] and not node.own
             try:
-                sc.mount(f"/proc/self/fd/{node}", f"/proc/self/fd/{point}", None, sc.MS_BIND)
+                attach(node.fd, point, ["nosuid", "noexec", *(["ro"] if fixed else [])], recursive=False)
             finally:
                 os.close(point)
-                os.close(node)
         for target, name in _DEV_LINKS:
             os.symlink(target, name, dir_fd=dev)
         os.symlink("pts/ptmx", "ptmx", dir_fd=dev)
-        if plan["sandboxed"]:
-            _restrict(dev, ["nodev"], recursive=False)
     finally:
         os.close(dev)
 
 
-def _mask(root: int, path: str) -> None:
+def _mask(root: int, path: str, mask: int) -> None:
     try:
         target = open_in_root(root, path)
     except OSError as exc:
@@ -317,11 +331,11 @@ def _mask(root: int, path: str) -> None:
             return
         raise
     try:
-        where = f"/proc/self/fd/{target}"
         if stat.S_ISDIR(os.fstat(target).st_mode):
-            sc.mount("tmpfs", where, "tmpfs", sc.MS_RDONLY)
+            flags = sc.MS_RDONLY | sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC
+            sc.mount("tmpfs", f"/proc/self/fd/{target}", "tmpfs", flags)
         else:
-            sc.mount("/dev/null", where, None, sc.MS_BIND)
+            attach(mask, target, ["ro", "nosuid", "noexec"], recursive=False)
     finally:
         os.close(target)
 
@@ -334,7 +348,7 @@ def _freeze(root: int, path: str) -> None:
             return
         raise
     try:
-        _attach(target, target, ["ro"], recursive=True)
+        attach(target, target, ["ro"], recursive=True)
     finally:
         os.close(target)
 

@@ -101,12 +101,14 @@ _DENIED: dict[str, tuple[int, int, int, int]] = {
     "vserver": (236, 273, -1, -1),
     "bdflush": (-1, 134, 134, -1),
 }
-# Calls judged by their arguments, or answered with ENOSYS (clone3: its flags lie in memory, out of a filter's sight).
+# Calls judged by their arguments, or answered with ENOSYS: the flags of clone3 and the address family behind socketcall, the
+# old gate to socket(2), lie in memory, out of a filter's sight.
 _SPECIAL: dict[str, tuple[int, int, int, int]] = {
     "clone": (56, 120, 120, 220),
     "clone3": (435, 435, 435, 435),
     "personality": (135, 136, 136, 92),
     "socket": (41, 359, 281, 198),
+    "socketcall": (-1, 102, -1, -1),
 }
 _LAST_KNOWN = 466
 # Calls of the arm table outside of the common numbering (cacheflush, set_tls and the like).
@@ -184,7 +186,9 @@ def _arch_block(asm: _Assembler, tag: str, audit: int, column: int) -> None:
         asm.emit(_JGE, _ARM_PRIVATE, then=tag + "allow")
     asm.emit(_JGT, _LAST_KNOWN, then=tag + "nosys")  # the x32 numbers lie above as well
     numbers = {name: row[column] for name, row in _SPECIAL.items()}
-    asm.emit(_JEQ, numbers["clone3"], then=tag + "nosys")
+    for name in ("clone3", "socketcall"):
+        if numbers[name] >= 0:
+            asm.emit(_JEQ, numbers[name], then=tag + "nosys")
     for name in ("clone", "personality", "socket"):
         asm.emit(_JEQ, numbers[name], then=tag + name)
     for row in _DENIED.values():
@@ -235,8 +239,9 @@ def oci_profile(machine: str) -> dict[str, Any] | None:
         "defaultErrnoRet": errno.EPERM,
         "architectures": arches,
         "syscalls": [
+            # First: libseccomp adds socketcall(SYS_SOCKET) to each rule for socket(2), without its condition.
+            {"names": ["clone3", "socketcall"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS},
             {"names": sorted(ALLOWED), "action": allow},
-            {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS},
             rule("clone", "SCMP_CMP_MASKED_EQ", _NEW_NAMESPACES, index=1 if machine == "s390x" else 0),
             *(rule("personality", "SCMP_CMP_EQ", value) for value in _PERSONALITIES),
             rule("socket", "SCMP_CMP_LT", _AF_ALG),

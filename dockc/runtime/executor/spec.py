@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def make_spec(
     rootless: bool,
     available: int,
     cgroups_path: str = "",
+    nodes: Sequence[MountEntry] = (),
 ) -> dict[str, Any]:
     """The runtime's configuration of one run.
 
@@ -34,6 +36,7 @@ def make_spec(
         rootless: leave out what only the real root may do (device rules, a new sysfs).
         available: bit mask of the capabilities that the builder can pass on.
         cgroups_path: where the container's control group is made, "" for none.
+        nodes: mounts of device nodes below /dev, where the runtime shall not make them.
     """
     insecure = policy.is_insecure(spec)
     wanted = available if insecure else policy.capability_mask(policy.DEFAULT_CAPABILITIES) & available
@@ -70,7 +73,11 @@ def make_spec(
         linux["resources"] = {"devices": [{"allow": insecure, "access": "rwm"}]}
     if cgroups_path:
         linux["cgroupsPath"] = cgroups_path
-    mounts = [fixed for entry in prepared.mounts for fixed in _mount(entry, rootless, policy.has_own_network(spec))]
+    mounts: list[dict[str, Any]] = []
+    for entry in prepared.mounts:
+        mounts += _mount(entry, rootless, policy.has_own_network(spec))
+        if entry["destination"] == "/dev" and entry["type"] == "tmpfs":
+            mounts += ({**node} for node in nodes)
     if insecure:
         mounts += _devices()
     return {

@@ -64,11 +64,20 @@ def test_mounts_of_a_step_replace_those_of_every_step() -> None:
     spec = ExecSpec(args=("x",))
     base = policy.base_mounts(spec, "/r", "/h")
     step = policy.step_mount(ResolvedMount(dest="/dev//shm/", kind="tmpfs", size=5))
-    rows = policy.all_mounts(base, [step])
+    rows = policy.all_mounts(spec, base, [step])
     assert [row["destination"] for row in rows] == [row["destination"] for row in base]
-    assert rows[3]["options"] == ["size=5"]
+    assert rows[3]["options"] == ["size=5", "nodev"]
     with pytest.raises(DockcError, match="mount /m has no source"):
         policy.step_mount(ResolvedMount(dest="/m"))
+
+
+def test_every_mount_of_a_sandboxed_step_is_nodev() -> None:
+    asked = ResolvedMount(dest="/m", kind="tmpfs")
+    for security in SecurityMode:
+        spec = ExecSpec(args=("x",), security=security)
+        rows = policy.all_mounts(spec, policy.base_mounts(spec, "/r", "/h"), [policy.step_mount(asked)])
+        open_to_devices = {row["destination"] for row in rows if "nodev" not in row["options"]}
+        assert open_to_devices == {SecurityMode.SANDBOX: {"/dev/pts"}, SecurityMode.INSECURE: {"/dev", "/dev/pts", "/m"}}[security]
 
 
 def test_hosts() -> None:

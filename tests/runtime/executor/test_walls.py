@@ -1,0 +1,165 @@
+"""What a step cannot reach although it is root inside: devices, the host's nodes, old gates of the kernel."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.runtime.executor.conftest import Builder, Builders
+
+# /dev/zero under another name stands for any device of the host.
+TRY_NODES = """
+for d in / /tmp /dev /dev/shm /dev/mqueue /run /t /cache /bound /etc /sys/fs/cgroup /dev/pts; do
+  mknod $d/made c 1 5 2>/dev/null || continue
+  head -c 4 $d/made > /dev/null 2>&1 && echo opened || echo made
+done
+true
+"""
+# Anything that shows on a node from outside: mode, owner, times. To touch one, writing to it is enough.
+CHANGE_NODES = """
+for f in /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty /proc/keys /proc/timer_list; do
+  [ -e $f ] || continue
+  chmod 0640 $f; chown 1 $f; touch $f && echo touched $f
+done
+true
+"""
+NODES = ("null", "zero", "full", "random", "urandom", "tty")
+
+
+def _mounts(builder: Builder) -> list[dict[str, str]]:
+    builder.sh("rm -rf cache bound; mkdir -m 777 cache bound")
+    return [
+        {"dest": "/t", "kind": "tmpfs"},
+        {"dest": "/cache", "source": str(builder.top / "cache")},
+        {"dest": "/bound", "source": str(builder.top / "bound")},
+    ]
+
+
+def test_no_device_opens_that_a_step_made(builder: Builder) -> None:
+    builder.fresh()
+    done = builder.run(TRY_NODES, mounts=_mounts(builder))
+    if builder.identity == "root":
+        assert done.out.splitlines().count("made") >= 7, done
+    assert set(done.out.splitlines()) <= {"made"}, done
+    builder.fresh()
+
+
+def test_mounts_that_devices_open_on_are_single_nodes_and_terminals(builder: Builder) -> None:
+    done = builder.run("cat /proc/self/mountinfo", mounts=_mounts(builder))
+    rows = [line.split(" ") for line in done.out.splitlines()]
+    tops = {row[4]: row[5].split(",") for row in rows}  # of mounts on one place the last is seen
+    allowed = {"/dev/pts", *(f"/dev/{name}" for name in NODES)}
+    # What an OCI runtime masks with is its own; it is read-only, or a node of this container.
+    masks = {"/proc/acpi", "/proc/keys", "/proc/kcore", "/proc/timer_list", "/proc/latency_stats", "/sys/firmware", "/proc/scsi",
+             "/proc/asound", "/proc/timer_stats", "/proc/sched_debug", "/sys/devices/virtual/powercap"}  # fmt: skip
+    readonly = {name for name, options in tops.items() if "ro" in options}
+    open_to_devices = {name for name, options in tops.items() if "nodev" not in options}
+    assert open_to_devices - allowed - masks - readonly == set(), done.out
+    if builder.executor == "embedded":
+        assert masks & set(tops) <= readonly
+
+
+def test_insecure_steps_open_devices(builders: Builders) -> None:
+    for executor in ("embedded", "crun", "runc"):
+        builder = builders.get(executor, "root")
+        builder.fresh()
+        script = "mknod /t/made c 1 5 && head -c 4 /t/made > /dev/null && echo opened"
+        done = builder.run(script, mounts=_mounts(builder), security=1)
+        assert done.out.strip() == "opened", done
+
+
+def _modes() -> list[tuple[int, int, int]]:
+    found = [Path("/dev", name).stat() for name in NODES]
+    return [(status.st_mode, status.st_uid, status.st_gid) for status in found]
+
+
+def test_nodes_of_the_host_stay_as_they_are(builder: Builder) -> None:
+    before = _modes()
+    try:
+        done = builder.run(CHANGE_NODES)
+        assert _modes() == before
+    finally:
+        _restore(before)
+    if builder.identity != "root":  # no nodes of its own: those of the host, read-only
+        assert "touched" not in done.out, done
+
+
+@pytest.mark.parametrize("executor", ["embedded", "crun", "runc"])
+def test_nodes_of_the_host_stay_as_they_are_where_its_root_is_the_step_s(builders: Builders, executor: str) -> None:
+    """A user namespace that maps 0 to 0 makes no nodes: it shows the host's, which belong to its root."""
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("needs root and unshare")
+    builder = builders.start(executor, "root", prefix=["unshare", "--user", "--map-root-user", "--mount"])
+    before = _modes()
+    try:
+        done = builder.run(CHANGE_NODES)
+        assert _modes() == before
+        assert "touched" not in done.out, done
+        done = builder.run("echo x > /dev/null && head -c 3 /dev/zero && cat /proc/keys")
+        assert (done.status, done.out) == (0, "\0\0\0"), done
+    finally:
+        _restore(before)
+        builder.close()
+
+
+def _restore(modes: list[tuple[int, int, int]]) -> None:
+    if os.geteuid() == 0:
+        for name, (mode, uid, gid) in zip(NODES, modes, strict=True):
+            Path("/dev", name).chmod(mode & 0o7777)
+            os.chown(Path("/dev", name), uid, gid)
+
+
+def test_nothing_below_sys_is_writable(builder: Builder) -> None:
+    done = builder.run("cat /proc/self/mountinfo")
+    rows = [line.split(" ") for line in done.out.splitlines()]
+    tops = {row[4]: row for row in rows}  # of mounts on one place the last is seen
+    writable = {name for name, row in tops.items() if name.startswith("/sys") and "ro" not in row[5].split(",")}
+    # The directory that the groups are shown in may be a file system of the container's own.
+    assert writable <= {"/sys/fs/cgroup"}, done.out
+    assert all("tmpfs" in tops[name] for name in writable), done.out
+
+
+def _program_for_i386_call(number: int, first: int, second: tuple[int, ...]) -> bytes:
+    """A static program that makes one system call of i386 (`int 0x80`) and ends with the error as its status.
+
+    Source: the x86-64 ABI's ELF header; Intel's manual for the five instructions.
+    """
+    base, entry = 0x400000, 64 + 56
+    code_size = 5 + 5 + 5 + 2 + 2 + 2 + 5 + 2
+    code = b"\xb8" + struct.pack("<I", number)  # mov eax, number
+    code += b"\xbb" + struct.pack("<I", first)  # mov ebx, first
+    code += b"\xb9" + struct.pack("<I", base + entry + code_size)  # mov ecx, address of the arguments
+    code += b"\xcd\x80"  # int 0x80
+    code += b"\x89\xc3" + b"\xf7\xdb"  # mov ebx, eax; neg ebx
+    code += b"\xb8" + struct.pack("<I", 1) + b"\xcd\x80"  # mov eax, 1 (exit); int 0x80
+    assert len(code) == code_size
+    body = code + struct.pack(f"<{len(second)}I", *second)
+    size = entry + len(body)
+    header = (
+        b"\x7fELF\2\1\1"
+        + bytes(9)
+        + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, base + entry, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    )
+    return header + struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 4096) + body
+
+
+def test_the_old_gate_to_sockets_is_closed(builder: Builder) -> None:
+    """`socketcall` of i386 hands the address family over in memory, where a filter cannot see it."""
+    if os.uname().machine != "x86_64":
+        pytest.skip("int 0x80 is of x86")
+    builder.fresh()
+    vsock, inet = (40, 1, 0), (2, 1, 0)
+    for name, arguments in (("vsock", vsock), ("inet", inet)):
+        program = base64.b64encode(_program_for_i386_call(102, 1, arguments)).decode()
+        builder.sh(f"echo {program} | base64 -d > rootfs/bin/{name}; chmod 755 rootfs/bin/{name}")
+    if (outside := builder.run("inet", security=1).status) in (38, 139):
+        pytest.skip(f"no system calls of i386 in this kernel ({outside})")
+    assert builder.run("vsock").status == builder.run("inet").status == 38  # ENOSYS
+    builder.fresh()
