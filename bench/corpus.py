@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from dockc.commands.discover import find
 from dockc.compiler.compile import Compiled, Front, compile_asking, read
 from dockc.compiler.format import format_file
-from dockc.compiler.lint.compiled import PLATFORM, made_up
-from dockc.compiler.lint.runner import lint_source
+from dockc.compiler.imagine import PLATFORM, made_up
 from dockc.compiler.options import CompileOptions
-from dockc.discover import find
 from dockc.errors import DockcError
 from dockc.grammar.source import Source
+from dockc.linter.runner import lint_source
 from dockc.oci.platform import normalize, parse
 
 OPTIONS = CompileOptions(build_platforms=(normalize(parse(PLATFORM)),))

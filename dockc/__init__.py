@@ -5,17 +5,20 @@ Public names: `parse`, `compile`, `lint`, `format`, and the package `llb` for au
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
-
 __all__ = ["__version__", "compile", "format", "lint", "llb", "parse"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dockc import llb
     from dockc.api import compile, format, lint, parse
+    from dockc.base.version import VERSION as __version__  # noqa: N811 - the name every package has
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from dockc.base.version import VERSION
+
+        return VERSION
     if name == "llb":
         import dockc.llb
 

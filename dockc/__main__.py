@@ -14,9 +14,9 @@ def main() -> None:
     """Entry point of the `dockc` command; ends the process with the command's exit status."""
     arguments = sys.argv[1:]
     if arguments in (["--version"], ["-V"]):
-        from dockc import __version__
+        from dockc.base.version import VERSION
 
-        sys.stdout.write(f"dockc {__version__}\n")
+        sys.stdout.write(f"dockc {VERSION}\n")
         return
     try:
         from dockc import fastargs

@@ -16,12 +16,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dockc.compiler.ast import Dockerfile
     from dockc.compiler.compile import Compiled
-    from dockc.compiler.lint.finding import Finding
-    from dockc.compiler.lint.options import LintOptions
-    from dockc.compiler.resolve import Answers, Request
+    from dockc.compiler.questions import Answers, Request
+    from dockc.compiler.syntax.ast import Dockerfile
     from dockc.grammar.source import Source
+    from dockc.linter.finding import Finding
+    from dockc.linter.options import LintOptions
 
 __all__ = ["compile", "format", "lint", "parse"]
 
@@ -44,7 +44,7 @@ def parse(text: str | bytes | Source, *, name: str = "Dockerfile") -> Dockerfile
     Raises:
         SyntaxFailure: it does not parse; the message and lines are BuildKit's.
     """
-    from dockc.compiler.build_ast import build_ast_or_raise
+    from dockc.compiler.syntax.build_ast import build_ast_or_raise
     from dockc.grammar.parser import parse as parse_source
 
     return build_ast_or_raise(parse_source(_source(text, name)))
@@ -71,7 +71,7 @@ def compile(  # noqa: A001  the word for it
     """
     from dockc.compiler.compile import compile_asking
     from dockc.compiler.options import CompileOptions
-    from dockc.compiler.resolve import Answers, ContextRequest
+    from dockc.compiler.questions import Answers, ContextRequest
 
     options = CompileOptions.from_attrs({"filename": name, **(attrs or {})})
 
@@ -85,7 +85,7 @@ def compile(  # noqa: A001  the word for it
 
 def lint(text: str | bytes | Source, *, name: str = "Dockerfile", options: LintOptions | None = None) -> tuple[Finding, ...]:
     """All findings of lint in a Dockerfile, one that does not parse included."""
-    from dockc.compiler.lint.runner import lint_source
+    from dockc.linter.runner import lint_source
 
     return lint_source(_source(text, name), options).findings
 

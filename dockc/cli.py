@@ -54,9 +54,9 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:
     if value:
-        from dockc import __version__
+        from dockc.base.version import VERSION
 
-        sys.stdout.write(f"dockc {__version__}\n")
+        sys.stdout.write(f"dockc {VERSION}\n")
         raise typer.Exit
 
 
@@ -121,7 +121,7 @@ def run_image(
     store: Store = None,
 ) -> int:
     """Run the program of an image; what it writes is thrown away. Ends with the program's exit status."""
-    from dockc.container import run as run_container
+    from dockc.commands.run import run as run_container
 
     return run_container(
         image,
@@ -143,9 +143,9 @@ def images(
     store: Store = None,
 ) -> None:
     """List the images that were built under a name."""
+    from dockc.commands.store import forget_images
+    from dockc.commands.store import images as named
     from dockc.console.view import render_images
-    from dockc.store import forget_images
-    from dockc.store import images as named
 
     if remove:
         forget_images(store, remove)
@@ -160,8 +160,8 @@ def du(
     store: Store = None,
 ) -> None:
     """Show what the store holds and what it takes."""
+    from dockc.commands.store import usage
     from dockc.console.view import render_usage
-    from dockc.store import usage
 
     _write(render_usage(usage(store, filters), as_json=json_output).encode(), None)
 
@@ -174,9 +174,9 @@ def prune(
     store: Store = None,
 ) -> None:
     """Remove build cache that nothing needs. Images with a name stay."""
+    from dockc.base.units import parse_duration, parse_size
+    from dockc.commands.store import prune as prune_store
     from dockc.console.view import render_pruned
-    from dockc.store import prune as prune_store
-    from dockc.units import parse_duration, parse_size
 
     until = [f.removeprefix("until=") for f in filters if f.startswith("until=")]
     pruned = prune_store(
@@ -195,7 +195,7 @@ def doctor(
     store: Store = None,
 ) -> int:
     """Check the store: every blob's digest, every layer, every cache record. Ends with 1 if something is wrong."""
-    from dockc.store import examine
+    from dockc.commands.store import examine
 
     report = examine(store, fix=fix)
     for finding in report.findings:
@@ -211,8 +211,8 @@ def base(
     name: Annotated[str, typer.Option("--name", help="Tag of the image in the layout.")] = "",
 ) -> None:
     """Make a base image from this machine's own programs and the libraries they need. No registry, no root."""
-    from dockc.runtime.basefs import DEFAULT_PROGRAMS
-    from dockc.runtime.basefs import base as make_base
+    from dockc.runtime.baseimage.build import DEFAULT_PROGRAMS
+    from dockc.runtime.baseimage.build import base as make_base
 
     written = make_base(programs or DEFAULT_PROGRAMS, output, name=name)
     sys.stdout.write(f"{written.path}: {written.files} files, {written.layer_size} bytes, {written.digest}\n")
@@ -304,7 +304,7 @@ def format_files(
     stdin_filename: Annotated[str, typer.Option("--stdin-filename", metavar="FILE", help="What standard input is called in messages and diffs.")] = "",
 ) -> int:
     """Format Dockerfiles in one style. A file is written only when it is proven to compile to the same LLB."""
-    from dockc.fmt import format_command
+    from dockc.commands.fmt import format_command
     from dockc.grammar.source import encode
 
     def out(text: str) -> None:

@@ -46,13 +46,13 @@ def lint(
     """
     values = dict(locals())
     if explain:
-        from dockc.compiler.lint.docs import page
-        from dockc.compiler.lint.registry import find_rule
+        from dockc.linter.docs import page
+        from dockc.linter.registry import find_rule
 
         sys.stdout.write(page(find_rule(explain)))
         return 0
+    from dockc.commands.lint.command import lint_command
     from dockc.fastargs import lint_request
-    from dockc.lintcmd import lint_command
 
     parts: list[str] = []
     status = lint_command(lint_request(values), out=parts.append, log=_log)

@@ -22,9 +22,9 @@ from dockc.errors import CompileError, DockcError, UsageError
 if TYPE_CHECKING:
     from dockc.compiler.explain.line import Key
     from dockc.compiler.explain.trace import Trace
-    from dockc.compiler.lint.rule import Rule
-    from dockc.compiler.resolve import Answers, Request
+    from dockc.compiler.questions import Answers, Request
     from dockc.console.graph import Fact
+    from dockc.linter.rule import Rule
 
 _PLACE = re.compile(r"(.+):([0-9]{1,9})")
 _SOME_FILES = 200
@@ -66,7 +66,7 @@ def page(topic: str) -> str:
         return explain.instruction_page(INSTRUCTIONS[folded.upper()])
     if (found := _pass_page(folded)) is not None:
         return found
-    from dockc.compiler.lint.registry import find_rule
+    from dockc.linter.registry import find_rule
 
     try:
         return explain.rule_page(find_rule(folded))
@@ -75,7 +75,7 @@ def page(topic: str) -> str:
 
 
 def _rules() -> Sequence[type[Rule]]:
-    from dockc.compiler.lint.registry import all_rules
+    from dockc.linter.registry import all_rules
 
     return sorted(all_rules(), key=lambda rule: rule.code)
 
@@ -113,8 +113,8 @@ def look(request: CompileRequest, *, online: bool, filename: str) -> Looked:
 
 def _imagined(request: CompileRequest, inputs: Inputs) -> Callable[[tuple[Request, ...]], Answers]:
     """Files from the directories, everything else made up."""
-    from dockc.compiler.lint.compiled import made_up
-    from dockc.compiler.resolve import ContextRequest
+    from dockc.compiler.imagine import made_up
+    from dockc.compiler.questions import ContextRequest
 
     files = asker(request, inputs)
 
@@ -240,7 +240,7 @@ def plan(looked: Looked, *, insecure: bool = False) -> str:
 
     from dockc.console.explain import plan_text
     from dockc.runtime.executor.rootless import enter_build_namespace
-    from dockc.runtime.worker import Worker, WorkerOptions, default_root
+    from dockc.runtime.store.worker import Worker, WorkerOptions, default_root
 
     root = looked.request.store or default_root()
     compiled, _ = compile_all(looked.request, looked.inputs, _ignore)

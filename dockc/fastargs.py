@@ -261,7 +261,7 @@ def compile_request(values: Values) -> Any:
 
 def lint_request(values: Values) -> Any:
     """The `LintRequest` of the parameters of `lint`."""
-    from dockc.lintcmd import LintRequest
+    from dockc.commands.lint.command import LintRequest
 
     same = ("profile", "fix", "unsafe", "diff", "stats", "no_fail", "config", "baseline", "write_baseline", "shellcheck", "jobs",
             "no_cache")  # fmt: skip
@@ -296,8 +296,8 @@ def _compile(values: Values) -> int:
 
 
 def _lint(values: Values) -> int:
+    from dockc.commands.lint.command import lint_command
     from dockc.grammar.source import encode
-    from dockc.lintcmd import lint_command
 
     parts: list[str] = []
     status = lint_command(lint_request(values), out=parts.append, log=sys.stderr.write)
@@ -306,7 +306,7 @@ def _lint(values: Values) -> int:
 
 
 def _format(values: Values) -> int:
-    from dockc.fmt import format_command
+    from dockc.commands.fmt import format_command
     from dockc.grammar.source import encode
 
     def out(text: str) -> None:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from dockc.compiler.resolve import Answers
+from dockc.compiler.questions import Answers
 from dockc.engine.lock import differences, find_out, source_policy
 from dockc.engine.request import CompileRequest, dockerfile_path
 from dockc.errors import UsageError

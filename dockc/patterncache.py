@@ -12,7 +12,8 @@ import marshal
 import re
 import sys
 
-from dockc import cachefiles, lean
+from dockc.base import cachefiles
+from dockc.base import pattern as patterns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,10 +102,10 @@ def code_of(text: str, flags: int) -> Code | None:
 
 
 def install(environ: Mapping[str, str]) -> Patterns | None:
-    """Let `lean.pattern` and the parser use the cache from now on; whoever installs it saves it. None where there is no place for it."""
+    """Let `base.pattern` and the parser use the cache from now on; whoever installs it saves it. None where there is no place for it."""
     folder = cachefiles.place(environ)
     if folder is None:
         return None
     found = Patterns(folder)
-    lean.compiler = found.compile
+    patterns.compiler = found.compile
     return found

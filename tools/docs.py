@@ -99,9 +99,9 @@ def pass_pages() -> dict[str, str]:
 
 def rule_pages() -> dict[str, str]:
     """docs/reference/rules/*.md from the rules' classes."""
-    from dockc.compiler.lint.docs import index, page
-    from dockc.compiler.lint.registry import get_rule
-    from dockc.compiler.lint.table import RULES
+    from dockc.linter.docs import index, page
+    from dockc.linter.registry import get_rule
+    from dockc.linter.table import RULES
 
     rules = [get_rule(code) for code in RULES]
     pages = {f"docs/reference/rules/{rule.name}.md": HEADER + page(rule) for rule in rules}

@@ -36,8 +36,8 @@ def build_command(values: Mapping[str, Any]) -> int:
         DockcError: whatever goes wrong on purpose.
     """
     from dockc.commands import options
+    from dockc.commands.stdin import from_stdin
     from dockc.engine.request import BuildRequest, CompileRequest
-    from dockc.piped import from_stdin
 
     def same(*names: str) -> dict[str, Any]:
         return {name: values[name] for name in names}
@@ -67,7 +67,7 @@ def build_command(values: Mapping[str, Any]) -> int:
     with from_stdin(asked, sys.stdin.buffer) as (read, uploads):
         method, form = options.method("check" if values["check"] else values["call"], attrs)
         if method != "build":
-            from dockc.calls import call as ask
+            from dockc.commands.call import call as ask
 
             return ask(read, method, form, out=sys.stdout.write)
         request = BuildRequest(
@@ -140,7 +140,7 @@ def build(request: BuildRequest, sink: StatusSink, recorder: Recorder | None = N
     from dockc.engine.progress import Counting
     from dockc.runtime.executor.rootless import enter_build_namespace
     from dockc.runtime.exporter import export
-    from dockc.runtime.worker import default_root
+    from dockc.runtime.store.worker import default_root
 
     refuse_missing(request.compile.attrs)
     export.check(request.outputs, request.names)

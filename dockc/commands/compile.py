@@ -51,7 +51,7 @@ def _render_one(compiled: Compiled, form: str) -> str:
         case "cst":
             return render_cst(compiled.front)
         case "ast":
-            from dockc.compiler.dump import dump
+            from dockc.compiler.syntax.dump import dump
 
             return dump(compiled.dockerfile)
         case "ir":

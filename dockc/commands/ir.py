@@ -70,14 +70,14 @@ def decompile_bytes(data: bytes) -> str:
     if re.match(rb"\s*\{[\s\"}]", data):  # a definition, too, may begin with a line end and a brace
         import json
 
-        from dockc.compiler.decompile_history import decompile_history
+        from dockc.compiler.decompile.history import decompile_history
 
         try:
             image = json.loads(data)
         except (ValueError, RecursionError) as exc:
             raise UsageError(f"not an image config: {exc}") from None
         return decompile_history(image)
-    from dockc.compiler.decompile import decompile
+    from dockc.compiler.decompile.llb import decompile
     from dockc.llb.definition import Definition
     from dockc.oci import platform as platforms
 
@@ -87,7 +87,7 @@ def decompile_bytes(data: bytes) -> str:
         raise InvalidDefinition(
             f"not LLB: {exc.message}", hint="Give LLB as `dockc compile --emit=pb` writes it, or an image config as JSON."
         ) from None
-    from dockc.compiler.decompile_check import checked
+    from dockc.compiler.decompile.check import checked
 
     platform = platforms.normalize(platforms.default())
     return checked(decompile(definition, platform=platform), definition, platform)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
+from dockc.base.pattern import pattern
 from dockc.engine.request import EPOCH
 from dockc.errors import DockcError, UsageError
-from dockc.lean import pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def step_attrs(
     Raises:
         UsageError: a value that cannot be understood.
     """
-    from dockc.units import parse_memory
+    from dockc.base.units import parse_memory
 
     attrs: dict[str, str] = {}
     if pull:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from dockc.compiler.numbers import NumberError, parse_bool
 from dockc.errors import CompileError
-from dockc.oci.gotext import quote
+from dockc.golang.numbers import NumberError, parse_bool
+from dockc.golang.text import quote
 
 #: The lines of what stands nowhere in the file.
 NOWHERE = (0, -1)

@@ -11,13 +11,13 @@
 
 from __future__ import annotations
 
-from dockc.compiler.build_ast import build_ast
 from dockc.compiler.checks import Linter, check_directive, parse_check_options
 from dockc.compiler.lower import lower
 from dockc.compiler.options import CompileOptions
 from dockc.compiler.outline import outline as stage_outline
 from dockc.compiler.outline import targets as file_targets
-from dockc.compiler.resolve import Answers
+from dockc.compiler.questions import Answers
+from dockc.compiler.syntax.build_ast import build_ast
 from dockc.errors import CompileError
 from dockc.grammar.parser import parse
 from dockc.grammar.source import Source
@@ -26,17 +26,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
-    from dockc.compiler.ast import Dockerfile
-    from dockc.compiler.build_ast import AstResult
     from dockc.compiler.checks import Warning
-    from dockc.compiler.image import ImageConfig
+    from dockc.compiler.image.config import ImageConfig
     from dockc.compiler.ir.module import Module
     from dockc.compiler.ir.ops import Value
     from dockc.compiler.lower import Lowered
     from dockc.compiler.lower.context import Ask
+    from dockc.compiler.syntax.ast import Dockerfile
+    from dockc.compiler.syntax.build_ast import AstResult
+    from dockc.golang.times import Time
     from dockc.grammar.parser import Parsed
     from dockc.llb.definition import Definition
-    from dockc.oci.gotime import Time
     from dockc.oci.platform import Platform
 
 EMPTY_FILE = "the Dockerfile cannot be empty"

@@ -18,9 +18,9 @@ from dockc.compiler.ir.ops import (
     Value,
 )
 from dockc.errors import CompileError
-from dockc.llb import encode
 from dockc.llb.assemble import Assembler, caps_of
 from dockc.llb.definition import Definition, OpMetadata
+from dockc.llb.wire import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ instruction's flag, say) is proven by the second, or is not safe.
 
 from __future__ import annotations
 
-from dockc.compiler.ast import Dockerfile, Flag, Instruction, Word
+from dockc.base.record import Record
 from dockc.compiler.compile import Front, compile, read
 from dockc.compiler.options import CompileOptions
-from dockc.compiler.resolve import Answers, Unanswered
+from dockc.compiler.questions import Answers, Unanswered
+from dockc.compiler.syntax.ast import Dockerfile, Flag, Instruction, Word
 from dockc.errors import CompileError
 from dockc.grammar.source import Source
-from dockc.lean import Record
 from dockc.oci.platform import normalize, parse
 
 #: Fields that say where something stands or how it was spelled, not what it means.
@@ -55,7 +55,7 @@ def products(front: Front) -> tuple[object, ...]:
 
 
 def _product(front: Front, target: str) -> object:
-    from dockc.compiler.lint.compiled import PLATFORM, made_up
+    from dockc.compiler.imagine import PLATFORM, made_up
 
     options = CompileOptions(target=target, build_platforms=(normalize(parse(PLATFORM)),))
     answers = Answers()

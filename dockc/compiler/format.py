@@ -17,9 +17,9 @@ ONBUILD, the legacy `KEY value` form, and instructions that do not parse.
 
 from __future__ import annotations
 
+from dockc.base.record import Record
 from dockc.grammar.cst import BlankLine, Command, CommentLine, DirectiveLine, File, InstructionNode, Item
 from dockc.grammar.directives import DirectiveReader
-from dockc.lean import Record
 
 INDENT = "    "
 _SHEBANG_LIKE = frozenset("#!-=*")

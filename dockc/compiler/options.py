@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from dockc.base.record import Record
 from dockc.compiler.checks import LintConfig, parse_check_options
-from dockc.compiler.csvline import CsvError, fields
 from dockc.compiler.ir.module import Resources
 from dockc.compiler.ir.ops import NET_HOST, NET_NONE, NET_SANDBOX
-from dockc.compiler.numbers import NumberError, parse_bool, parse_int, parse_uint
 from dockc.compiler.suggest import nearest
 from dockc.errors import CompileError
-from dockc.grammar.gostr import fold, lower
-from dockc.lean import Record
+from dockc.golang.csvline import CsvError, fields
+from dockc.golang.numbers import NumberError, parse_bool, parse_int, parse_uint
+from dockc.golang.strings import fold, lower
+from dockc.golang.text import quote
 from dockc.llb import caps as C  # noqa: N812
 from dockc.oci import platform as platforms
-from dockc.oci.gotext import quote
 from dockc.oci.platform import InvalidPlatform, Platform
 from dockc.oci.reference import InvalidReference, parse_normalized
 
@@ -184,7 +184,7 @@ class CompileOptions(Record):
             raise CompileError(f"invalid netmode {attrs['force-network-mode']}")
         multi_platform = _multi_platform(attrs, build_args, len(target_platforms))
         if attrs.get("cache-imports"):
-            from dockc.compiler.image_reader import check_cache_imports
+            from dockc.compiler.image.reader import check_cache_imports
 
             check_cache_imports(attrs["cache-imports"])
         _check_attestations(attrs)

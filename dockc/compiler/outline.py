@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any, Final
 
-    from dockc.compiler.ast import Dockerfile
-    from dockc.compiler.stages import StageState
+    from dockc.compiler.lower.stages import StageState
+    from dockc.compiler.syntax.ast import Dockerfile
 
     Lines = tuple[int, int]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from dockc.grammar.gostr import lower, upper
+from dockc.golang.strings import lower, upper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

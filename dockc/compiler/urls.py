@@ -7,12 +7,12 @@ repositories".
 
 from __future__ import annotations
 
-from dockc.compiler import paths
-from dockc.compiler.numbers import NumberError, parse_bool
+from dockc.base.record import Record
 from dockc.errors import CompileError
-from dockc.lean import Record
+from dockc.golang import ospaths as paths
+from dockc.golang.numbers import NumberError, parse_bool
+from dockc.golang.text import quote
 from dockc.llb import giturl
-from dockc.oci.gotext import quote
 
 
 class GitRef(Record):

@@ -6,7 +6,7 @@ control character: no escape sequence moves a cursor, sets a title or hides a li
 
 from __future__ import annotations
 
-from dockc.lean import pattern
+from dockc.base.pattern import pattern
 
 MAX_LINE = 16 * 1024
 """Longer lines are shown as several."""

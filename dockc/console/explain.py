@@ -13,7 +13,7 @@ from dockc.console.clean import clean_text
 if TYPE_CHECKING:
     from dockc.compiler.explain.instructions import InstructionDoc
     from dockc.compiler.explain.line import Key, LineReport, Variable
-    from dockc.compiler.lint.rule import Rule
+    from dockc.linter.rule import Rule
 
 _WIDTH = 100
 _MANY = 12

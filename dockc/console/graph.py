@@ -12,9 +12,9 @@ import html
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from dockc.base.record import Record
 from dockc.console.clean import clean_text, size_text
 from dockc.console.explain import duration_text
-from dockc.lean import Record
 
 if TYPE_CHECKING:
     from dockc.compiler.explain.graph import Graph, Node

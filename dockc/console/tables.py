@@ -9,7 +9,7 @@ from dockc.console.clean import clean_text, size_text
 
 if TYPE_CHECKING:
     from dockc.runtime.refs.types import UsageRecord
-    from dockc.solver.plan import PlannedVertex
+    from dockc.solver.run.plan import PlannedVertex
 
 _SECOND = 1_000_000_000
 _GAP = "   "

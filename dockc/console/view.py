@@ -11,9 +11,9 @@ from dockc.errors import UsageError
 from dockc.solver.progress import SolveStatus
 
 if TYPE_CHECKING:
-    from dockc.runtime.images import NamedImage
     from dockc.runtime.refs.types import UsageRecord
     from dockc.runtime.refs.usage import Pruned
+    from dockc.runtime.store.images import NamedImage
 
 MODES = ("auto", "tty", "plain", "rawjson", "quiet", "none")
 

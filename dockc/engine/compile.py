@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dockc.compiler.compile import Compiled, Front
     from dockc.compiler.options import CompileOptions
     from dockc.compiler.passes.pipeline import PassPipeline
-    from dockc.compiler.resolve import Answers, Request, Unanswered
+    from dockc.compiler.questions import Answers, Request, Unanswered
     from dockc.engine.request import CompileRequest, Inputs
 
     T = TypeVar("T")
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def asker(request: CompileRequest, inputs: Inputs, world: World | None = None) -> Callable[[tuple[Request, ...]], Answers]:
     """What answers the compiler: files from the directories, the rest from `world` unless the request forbids it."""
-    from dockc.compiler.resolve import Answers, ContextRequest, Unanswered
+    from dockc.compiler.questions import Answers, ContextRequest, Unanswered
 
     def ask(requests: tuple[Request, ...]) -> Answers:
         files: dict[tuple[str, str], bytes | None] = {}
@@ -62,7 +62,7 @@ def initial_answers(request: CompileRequest) -> Answers:
     Raises:
         DockcError: the file cannot be read or understood.
     """
-    from dockc.compiler.resolve import Answers
+    from dockc.compiler.questions import Answers
 
     path = request.locked or request.answers
     if path is None:
@@ -93,7 +93,7 @@ def compile_all(
     """
     from dockc.compiler.compile import compile_asking
     from dockc.compiler.options import misspelled
-    from dockc.compiler.resolve import Unanswered
+    from dockc.compiler.questions import Unanswered
 
     for key, meant in misspelled(request.attrs):
         log(f"warning: the frontend has no option {key} (did you mean {meant}?)\n")
@@ -124,7 +124,7 @@ def compile_all(
 
 def _drifted(request: CompileRequest, inputs: Inputs, error: Unanswered) -> DockcError:
     """The Dockerfile asks for what the lock file does not have."""
-    from dockc.compiler.resolve import describe
+    from dockc.compiler.questions import describe
 
     missing = ", ".join(describe(one) for one in error.requests)
     return DockcError(
@@ -139,7 +139,7 @@ def asking(request: CompileRequest, inputs: Inputs, action: Callable[[Answers], 
     Raises:
         DockcError: what the action raises, or something cannot be answered.
     """
-    from dockc.compiler.resolve import Unanswered
+    from dockc.compiler.questions import Unanswered
 
     answers = initial_answers(request)
     ask = asker(request, inputs, world)
@@ -171,7 +171,7 @@ def explained(
     """The error with the file it speaks of, and with everything else that is wrong there, as far as the answers tell."""
     from dockc.compiler.blame import diagnose_all
     from dockc.compiler.compile import compile
-    from dockc.compiler.resolve import Unanswered
+    from dockc.compiler.questions import Unanswered
     from dockc.grammar.render import render_all
 
     def retry(rest: Front) -> CompileError | None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.base.record import replace
 from dockc.engine.compile import compile_all
 from dockc.engine.connect import registry_client
 from dockc.engine.failure import descriptions, located
@@ -30,17 +31,16 @@ from dockc.engine.request import (
     with_changes,
 )
 from dockc.errors import DockcError, SolveError, UsageError
-from dockc.lean import replace
 
 if TYPE_CHECKING:
     from dockc.compiler.compile import Compiled
-    from dockc.compiler.resolve import Answers, Request
+    from dockc.compiler.questions import Answers, Request
     from dockc.engine.record import Recorder
     from dockc.runtime.exporter.export import Exported
     from dockc.runtime.exporter.options import Output
     from dockc.runtime.registry.client import Client
-    from dockc.runtime.worker import Worker
-    from dockc.solver.jobs import BuildResult, Job
+    from dockc.runtime.store.worker import Worker
+    from dockc.solver.run.jobs import BuildResult, Job
 
     _Connect = Callable[[bool], Client]
 
@@ -63,8 +63,8 @@ def check(request: BuildRequest) -> None:
     Raises:
         UsageError: an executor, secret, SSH agent or entitlement that there is not.
     """
-    from dockc.runtime import secrets
     from dockc.runtime.executor.choose import NAMES
+    from dockc.runtime.session import secrets
 
     if request.executor not in {"auto", *NAMES}:
         raise UsageError(f"unknown executor {request.executor}", hint=f"Choose one of {', '.join(dict.fromkeys(('auto', *NAMES)))}.")
@@ -81,7 +81,7 @@ async def run_build(request: BuildRequest, root: Path, sink: Counting, recorder:
         DockcError: whatever can go wrong on purpose.
     """
     from dockc.runtime.source.registry import provider_for
-    from dockc.runtime.worker import Worker, WorkerOptions
+    from dockc.runtime.store.worker import Worker, WorkerOptions
 
     def connect(insecure: bool = False) -> Client:
         return registry_client(insecure=insecure or request.insecure, offline=request.compile.offline, uploads=request.uploads)
@@ -125,8 +125,8 @@ async def _with_fetched_dockerfile(request: BuildRequest, worker: Worker, client
         DockcError: the context cannot be fetched, or has no Dockerfile.
     """
     from dockc.runtime.refs.result import ref_of
-    from dockc.solver.jobs import Solver
-    from dockc.solver.runner import RunnerOptions
+    from dockc.solver.run.jobs import Solver
+    from dockc.solver.run.runner import RunnerOptions
 
     asked = request.compile
     name = asked.file or "Dockerfile"
@@ -167,7 +167,7 @@ async def _compile(
     request: BuildRequest, inputs: Inputs, worker: Worker, client: Client, steps: Steps
 ) -> tuple[tuple[Compiled, ...], Answers]:
     """Compile in a thread; what the compiler asks is answered on the loop, all of one round at once."""
-    from dockc.compiler.resolve import Answers, ImageRequest
+    from dockc.compiler.questions import Answers, ImageRequest
     from dockc.engine.world import answer
     from dockc.runtime.source.resolve import Resolver
 
@@ -208,9 +208,9 @@ async def _solve_and_export(
     steps: Steps,
     sink: Counting,
 ) -> tuple[Exported, ...]:
-    from dockc.solver.flights import Flights
-    from dockc.solver.jobs import Solver
-    from dockc.solver.runner import RunnerOptions
+    from dockc.solver.run.flights import Flights
+    from dockc.solver.run.jobs import Solver
+    from dockc.solver.run.runner import RunnerOptions
 
     options = RunnerOptions(
         parallelism=request.parallelism,
@@ -233,13 +233,13 @@ async def _solve_and_export(
 
 def _collect(worker: Worker) -> None:
     """Keep the store within its share of the disk; images with a name stay."""
-    from dockc.runtime.images import reachable
+    from dockc.runtime.store.images import reachable
 
     worker.refs.collect(frozenset(reachable(worker.content)))
 
 
 def _values(request: BuildRequest, inputs: Inputs, client: Client) -> dict[str, object]:
-    from dockc.runtime import secrets
+    from dockc.runtime.session import secrets
     from dockc.runtime.source import base, local
 
     return {

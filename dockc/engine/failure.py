@@ -10,7 +10,7 @@ from dockc.errors import SolveError
 if TYPE_CHECKING:
     from dockc.compiler.compile import Compiled
     from dockc.llb.definition import Definition
-    from dockc.solver.jobs import Job
+    from dockc.solver.run.jobs import Job
 
 
 class FailedStep(SolveError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dockc.compiler.resolve import Answers
+from dockc.compiler.questions import Answers
 from dockc.engine.compile import compile_all
 from dockc.engine.pins import loose_sources
 from dockc.engine.request import CompileRequest, load

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dockc.compiler.ir.ops import SourceOp
-from dockc.compiler.resolve import Answers, GitRequest, HttpRequest, ImageRequest, Unanswered
+from dockc.compiler.questions import Answers, GitRequest, HttpRequest, ImageRequest, Unanswered
 from dockc.llb import attrs as A  # noqa: N812
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from dockc.compiler.compile import Compiled
     from dockc.compiler.ir.module import Module
-    from dockc.compiler.resolve import Request
+    from dockc.compiler.questions import Request
 
 
 def loose_sources(module: Module) -> tuple[Request, ...]:

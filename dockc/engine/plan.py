@@ -10,12 +10,12 @@ from dockc.engine.request import CompileRequest, Inputs
 
 if TYPE_CHECKING:
     from dockc.compiler.options import CompileOptions
-    from dockc.compiler.resolve import Answers, Request
-    from dockc.runtime.worker import Worker
+    from dockc.compiler.questions import Answers, Request
+    from dockc.runtime.store.worker import Worker
+    from dockc.solver.cache.storage.base import KeyRecord
     from dockc.solver.op import CacheMap, ContentDigest, Op, OpContext
-    from dockc.solver.plan import PlannedVertex
     from dockc.solver.result import Result
-    from dockc.solver.storage.base import KeyRecord
+    from dockc.solver.run.plan import PlannedVertex
     from dockc.solver.vertex import Vertex
 
 
@@ -92,8 +92,8 @@ async def plan_steps(looked: Looked, definitions: Sequence[object], worker: Work
     from dockc.llb.definition import Definition
     from dockc.runtime.source import base, local
     from dockc.solver import graph as graphs
-    from dockc.solver.cachemanager import LocalCache
-    from dockc.solver.plan import plan as make_plan
+    from dockc.solver.cache.cachemanager import LocalCache
+    from dockc.solver.run.plan import plan as make_plan
 
     watched: dict[str, _Watched] = {}
 
@@ -145,9 +145,9 @@ def _reasons(
     one: PlannedVertex, op: _Watched | None, cache: object, states: Mapping[str, PlannedVertex]
 ) -> tuple[str, ...]:
     """Why a step would run, in words."""
-    from dockc.solver.cachemanager import LocalCache
-    from dockc.solver.miss import MissReason, explain
-    from dockc.solver.runner import Miss
+    from dockc.solver.cache.cachemanager import LocalCache
+    from dockc.solver.cache.miss import MissReason, explain
+    from dockc.solver.run.runner import Miss
 
     if one.state.value == "depends":
         return (one.reason,) if one.reason else ()
@@ -185,7 +185,7 @@ def _record(
     vertex: Vertex, op: _Watched, found: CacheMap, earlier: Sequence[KeyRecord], states: Mapping[str, PlannedVertex]
 ) -> KeyRecord:
     """The key that the step would get. Of an input that would not run, the key is one that was known."""
-    from dockc.solver.storage.base import KeyRecord
+    from dockc.solver.cache.storage.base import KeyRecord
 
     inputs = []
     for i, edge in enumerate(vertex.inputs):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
+from dockc.base.files import FILE_LIMIT, read_file
+from dockc.base.record import Record, made
 from dockc.errors import DockcError, UsageError
-from dockc.files import FILE_LIMIT, read_file
-from dockc.lean import Record, made
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dockc.compiler.compile import Compiled, Front
     from dockc.compiler.options import CompileOptions
-    from dockc.compiler.resolve import Answers
+    from dockc.compiler.questions import Answers
     from dockc.oci.platform import Platform
     from dockc.runtime.exporter.export import Exported
     from dockc.runtime.exporter.options import Output

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dockc.compiler.resolve import (
+from dockc.compiler.questions import (
     Answers,
     GitAnswer,
     GitRequest,
@@ -34,7 +34,7 @@ def ask_world(requests: Sequence[Request], inputs: Inputs, store: Path | None, *
     """
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.source.resolve import Resolver
-    from dockc.runtime.worker import default_root
+    from dockc.runtime.store.worker import default_root
 
     client = registry_client(offline=offline)
     try:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 
+from dockc.base.record import NamedTuple, Record
 from dockc.grammar.source import Source, Span
-from dockc.lean import NamedTuple, Record
 
 
 class Token(NamedTuple):

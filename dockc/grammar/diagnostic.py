@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from dockc.base.record import Record
 from dockc.grammar.source import Span
-from dockc.lean import Record
 
 
 class Severity(Enum):

@@ -6,9 +6,10 @@ names are case-insensitive; a name may come once; `check` is also read from comm
 
 from __future__ import annotations
 
-from dockc.grammar.gostr import SPACES
+from dockc.base.pattern import pattern
+from dockc.base.record import NamedTuple
+from dockc.golang.strings import SPACES
 from dockc.grammar.source import BOM, Source
-from dockc.lean import NamedTuple, pattern
 
 NAMES = frozenset({"syntax", "escape", "check"})
 _DIRECTIVE = pattern(r"([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*([^\n]+)\Z")

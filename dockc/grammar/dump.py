@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from dockc.golang.strings import lower, quote, quote_all, runes, trim
 from dockc.grammar.cst import Command, InstructionNode
 from dockc.grammar.directives import Found, detect_syntax, parse_directive
-from dockc.grammar.gostr import lower, quote, quote_all, runes, trim
 from dockc.grammar.parser import Parsed
 
 _EMPTY_CONTINUATION = "Empty continuation lines will become errors in a future release"

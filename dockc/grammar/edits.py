@@ -5,9 +5,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 
+from dockc.base.record import Record
 from dockc.grammar.diagnostic import Edit
 from dockc.grammar.source import Span
-from dockc.lean import Record
 
 
 class OverlapError(ValueError):

@@ -10,12 +10,13 @@ import re
 from bisect import bisect_left
 from itertools import accumulate
 
+from dockc.base.pattern import pattern
+from dockc.base.record import NamedTuple
+from dockc.golang.strings import SPACES, quote, runes
 from dockc.grammar.cst import Fault, FlagNode, Token
-from dockc.grammar.gostr import SPACES, quote, runes
 from dockc.grammar.lalr import Failure, Parser
 from dockc.grammar.source import decode, encode
 from dockc.grammar.tables import DOCKERFILE
-from dockc.lean import NamedTuple, pattern
 
 NOT_STRINGS = "when using JSON array syntax, arrays must be comprised of strings only"
 _MAX_DEPTH = 10000  # of Go's encoding/json

@@ -20,9 +20,9 @@ import functools
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 
+from dockc.base.record import Record
 from dockc.errors import DockcError
 from dockc.grammar.linear import Automaton, BadExpression
-from dockc.lean import Record
 
 GO_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 """What Go's strings.TrimSpace removes; `str.strip()` would also take the separators U+001C to U+001F."""

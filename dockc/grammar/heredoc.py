@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from dockc.base.pattern import pattern
+from dockc.base.record import NamedTuple
 from dockc.grammar.lalr import Parser
 from dockc.grammar.tables import DOCKERFILE
 from dockc.grammar.word import Lex, WordError
-from dockc.lean import NamedTuple, pattern
 
 _LINE = Lex("\\", raw_quotes=True, raw_escapes=True, skip_unset_env=True)
 _PLAIN = Lex("\\", skip_unset_env=True)

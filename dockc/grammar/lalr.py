@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from dockc import lean
-from dockc.grammar.gostr import NUMBER_LIKE
-from dockc.lean import NamedTuple
+from dockc.base import pattern as patterns
+from dockc.base.record import NamedTuple
+from dockc.golang.strings import NUMBER_LIKE
 
 #: What a state does at a terminal: a state to shift to (>= 0), or ~rule to reduce by (< 0). `*` stands for the only
 #: action of a state that needs no lookahead: a reduction, or 0 to accept.
@@ -85,7 +85,7 @@ class Parser:
         pattern = "|".join(f"(?P<{n}>{p})" for n, p in self._patterns.items() if n in actions) or r"(?!)"
         match = self._shared.get(pattern)
         if match is None:
-            match = self._shared[pattern] = lean.compiler(pattern, self._flags).match
+            match = self._shared[pattern] = patterns.compiler(pattern, self._flags).match
         self._lexers[state] = match
         return match
 
@@ -93,7 +93,7 @@ class Parser:
         """The expression of one terminal, for rules that are rows of it and of separators, which need no states."""
         found = self._terminals.get(name)
         if found is None:
-            found = self._terminals[name] = lean.compiler(self._patterns[name], self._flags)
+            found = self._terminals[name] = patterns.compiler(self._patterns[name], self._flags)
         return found
 
     def run(self, start: str, text: str, at: int, handler: Handler) -> Failure | int:

@@ -17,7 +17,8 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-from dockc.lean import Record, pattern
+from dockc.base.pattern import pattern
+from dockc.base.record import Record
 
 Predicate = Callable[[str], bool]
 

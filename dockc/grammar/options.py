@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dockc.base.record import NamedTuple
 from dockc.grammar.lalr import Failure, Parser
 from dockc.grammar.source import encode
 from dockc.grammar.tables import DOCKERFILE
-from dockc.lean import NamedTuple
 
 _PARSERS: list[Parser] = []
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dockc.base.record import NamedTuple
+from dockc.golang.strings import SPACES, lower
 from dockc.grammar import forms
 from dockc.grammar.cst import (
     BlankLine,
@@ -23,11 +25,9 @@ from dockc.grammar.cst import (
 )
 from dockc.grammar.diagnostic import Diagnostic
 from dockc.grammar.forms import EMPTY, Form
-from dockc.grammar.gostr import SPACES, lower
 from dockc.grammar.scanner import MAX_LINE, Blank, Comment, Problem, Scanner
 from dockc.grammar.source import Source, Span, decode, encode
 from dockc.grammar.word import WordError
-from dockc.lean import NamedTuple
 
 #: Keyword to form of arguments.
 FORMS: dict[str, Callable[[str, int, int, str], Form]] = {

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from dockc.grammar.gostr import NUMBER_LIKE, runes
-from dockc.lean import NamedTuple
+from dockc.base.record import NamedTuple
+from dockc.golang.strings import NUMBER_LIKE, runes
 
 
 class BadPattern(ValueError):

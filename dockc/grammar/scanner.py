@@ -7,11 +7,11 @@ preceded by one. Inside a continued line, comment lines and empty lines are left
 
 from __future__ import annotations
 
+from dockc.base.record import NamedTuple
+from dockc.golang.strings import SPACES
 from dockc.grammar.cst import Logical
 from dockc.grammar.directives import DirectiveReader, DuplicateDirective, Found
-from dockc.grammar.gostr import SPACES
 from dockc.grammar.source import BOM, Source, Span, decode, encode
-from dockc.lean import NamedTuple
 
 #: Longest physical line the reference reads, in bytes, line end included (one less without a line end).
 MAX_LINE = 65536

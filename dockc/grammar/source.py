@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from dockc.lean import NamedTuple
+from dockc.base.record import NamedTuple
 
 BOM = "\ufeff"
 

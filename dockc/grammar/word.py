@@ -15,11 +15,11 @@ import re
 from collections.abc import Mapping
 from functools import cache
 
+from dockc.base.record import NamedTuple
 from dockc.errors import DockcError
-from dockc.grammar.gostr import SPACE, SPACES, quote, runes
+from dockc.golang.strings import SPACE, SPACES, quote, runes
 from dockc.grammar.lalr import Failure, Parser
 from dockc.grammar.tables import WORD
-from dockc.lean import NamedTuple
 
 #: Most characters that variables may add to one word. The reference has no limit, so that a few lines of
 #: `ENV A=$A$A` fill its memory; no system could start a process with an environment of this size.

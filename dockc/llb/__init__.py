@@ -13,48 +13,48 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from dockc.llb.author.state import Ran as Ran
+    from dockc.llb.author.state import State as State
+    from dockc.llb.author.state import diff as diff
+    from dockc.llb.author.state import from_definition as from_definition
+    from dockc.llb.author.state import git as git
+    from dockc.llb.author.state import http as http
+    from dockc.llb.author.state import image as image
+    from dockc.llb.author.state import local as local
+    from dockc.llb.author.state import merge as merge
+    from dockc.llb.author.state import oci_layout as oci_layout
+    from dockc.llb.author.state import scratch as scratch
+    from dockc.llb.author.state import source as source
+    from dockc.llb.author.steps import cache as cache
+    from dockc.llb.author.steps import copy as copy
+    from dockc.llb.author.steps import mkdir as mkdir
+    from dockc.llb.author.steps import mkfile as mkfile
+    from dockc.llb.author.steps import mount as mount
+    from dockc.llb.author.steps import rm as rm
+    from dockc.llb.author.steps import symlink as symlink
+    from dockc.llb.author.steps import tmpfs as tmpfs
+    from dockc.llb.author.vertex import Constraints as Constraints
+    from dockc.llb.author.vertex import FileAction as FileAction
+    from dockc.llb.author.vertex import Location as Location
+    from dockc.llb.author.vertex import Mount as Mount
+    from dockc.llb.author.vertex import Secret as Secret
+    from dockc.llb.author.vertex import SourceMap as SourceMap
+    from dockc.llb.author.vertex import Ssh as Ssh
     from dockc.llb.definition import Definition as Definition
     from dockc.llb.definition import LinuxResources as LinuxResources
     from dockc.llb.definition import ProgressGroup as ProgressGroup
     from dockc.llb.ops import Device as Device
     from dockc.llb.ops import ProxyEnv as ProxyEnv
-    from dockc.llb.state import Ran as Ran
-    from dockc.llb.state import State as State
-    from dockc.llb.state import diff as diff
-    from dockc.llb.state import from_definition as from_definition
-    from dockc.llb.state import git as git
-    from dockc.llb.state import http as http
-    from dockc.llb.state import image as image
-    from dockc.llb.state import local as local
-    from dockc.llb.state import merge as merge
-    from dockc.llb.state import oci_layout as oci_layout
-    from dockc.llb.state import scratch as scratch
-    from dockc.llb.state import source as source
-    from dockc.llb.steps import cache as cache
-    from dockc.llb.steps import copy as copy
-    from dockc.llb.steps import mkdir as mkdir
-    from dockc.llb.steps import mkfile as mkfile
-    from dockc.llb.steps import mount as mount
-    from dockc.llb.steps import rm as rm
-    from dockc.llb.steps import symlink as symlink
-    from dockc.llb.steps import tmpfs as tmpfs
-    from dockc.llb.vertex import Constraints as Constraints
-    from dockc.llb.vertex import FileAction as FileAction
-    from dockc.llb.vertex import Location as Location
-    from dockc.llb.vertex import Mount as Mount
-    from dockc.llb.vertex import Secret as Secret
-    from dockc.llb.vertex import SourceMap as SourceMap
-    from dockc.llb.vertex import Ssh as Ssh
 
 _HOMES = {
     "definition": ("Definition", "LinuxResources", "ProgressGroup"),
     "ops": ("Device", "ProxyEnv"),
-    "state": (
+    "author.state": (
         *("Ran", "State", "diff", "from_definition", "git", "http", "image", "local", "merge"),
         *("oci_layout", "scratch", "source"),
     ),
-    "steps": ("cache", "copy", "mkdir", "mkfile", "mount", "rm", "symlink", "tmpfs"),
-    "vertex": ("Constraints", "FileAction", "Location", "Mount", "Secret", "SourceMap", "Ssh"),
+    "author.steps": ("cache", "copy", "mkdir", "mkfile", "mount", "rm", "symlink", "tmpfs"),
+    "author.vertex": ("Constraints", "FileAction", "Location", "Mount", "Secret", "SourceMap", "Ssh"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dockc.llb import caps as C  # noqa: N812
-from dockc.llb import encode
-from dockc.llb.definition import Definition, OpMetadata, ProgressGroup
-from dockc.llb.sourcemap import Location, Source, SourceInfo
+from dockc.llb.definition import Definition, Location, OpMetadata, ProgressGroup, Source, SourceInfo
+from dockc.llb.wire import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
-    from dockc.llb.sourcemap import Range
+    from dockc.llb.definition import Range
 
 
 class Assembler:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from dockc.errors import DockcError
-from dockc.llb.paths import join
+from dockc.golang.paths import join
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dockc.base.record import Record
 from dockc.errors import InvalidDefinition
-from dockc.lean import Record
-from dockc.llb import encode
+from dockc.llb.wire import encode
 from dockc.oci.platform import Platform
 
 TYPE_CHECKING = False
@@ -313,7 +313,7 @@ def parse(data: bytes) -> Op:
     Raises:
         InvalidDefinition: these are not the bytes of an operation.
     """
-    from dockc.llb import decode
+    from dockc.llb.wire import decode
 
     return decode.op(data)
 

@@ -256,9 +256,9 @@ def _present(*pairs: tuple[str, str]) -> dict[str, str]:
 def _list(values: Sequence[str]) -> str:
     if not values:
         return ""
-    from dockc.llb import gojson
+    from dockc.golang.text import dump_strings
 
-    return gojson.strings(values)
+    return dump_strings(values)
 
 
 def _file_attrs(filename: str, perm: int, uid: int, gid: int) -> dict[str, str]:

@@ -6,7 +6,7 @@ import binascii
 import json
 from collections.abc import Mapping
 
-from dockc.lean import pattern
+from dockc.base.pattern import pattern
 from dockc.llb import ops
 from dockc.llb.definition import Definition, OpMetadata
 from dockc.oci.platform import Platform

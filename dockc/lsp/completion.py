@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dockc.compiler import ast
 from dockc.compiler.explain.instructions import INSTRUCTIONS
+from dockc.compiler.syntax import ast
 from dockc.grammar.source import Span
 from dockc.lsp.features import instruction_markdown
 from dockc.lsp.names import GLOBAL, PLATFORM_ARGS

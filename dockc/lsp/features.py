@@ -12,14 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from dockc.compiler import ast
 from dockc.compiler.compile import Front, read
 from dockc.compiler.explain.instructions import INSTRUCTIONS, InstructionDoc
-from dockc.compiler.lint.context import Context, Entry
-from dockc.compiler.lint.finding import Finding
+from dockc.compiler.syntax import ast
 from dockc.errors import DockcError, UsageError
 from dockc.grammar.diagnostic import Edit
 from dockc.grammar.source import Source, Span
+from dockc.linter.context import Context, Entry
+from dockc.linter.finding import Finding
 from dockc.lsp.names import PLATFORM_ARGS, Names, Site, is_stage_name, is_variable_name
 
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9-]{3,}")
@@ -218,7 +218,7 @@ class Document:
 
     def _hover_comment(self, offset: int) -> Hover | None:
         """A rule that a comment names."""
-        from dockc.compiler.lint.registry import find_rule
+        from dockc.linter.registry import find_rule
 
         for item in self.front.parsed.file.items:
             if not item.span.start <= offset < item.span.end:
@@ -237,7 +237,7 @@ class Document:
         return None
 
     def _hover_finding(self, offset: int, findings: tuple[Finding, ...]) -> Hover | None:
-        from dockc.compiler.lint.registry import find_rule
+        from dockc.linter.registry import find_rule
 
         parts = []
         span: Span | None = None
@@ -270,7 +270,7 @@ class Document:
 
     def _computed(self, entry: Entry, *, after: bool) -> Mapping[str, str]:
         from dockc.compiler.explain.trace import trace
-        from dockc.compiler.lint.compiled import PLATFORM, made_up
+        from dockc.compiler.imagine import PLATFORM, made_up
         from dockc.compiler.options import CompileOptions
         from dockc.oci.platform import normalize, parse
 

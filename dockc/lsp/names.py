@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from dockc.compiler import ast
-from dockc.compiler.lint.context import Context, Entry
+from dockc.compiler.syntax import ast
 from dockc.grammar.source import Source, Span
+from dockc.linter.context import Context, Entry
 
 #: ARGs that every build has in FROM lines; inside a stage they must be declared.
 PLATFORM_ARGS = {

@@ -11,15 +11,15 @@ from lsprotocol import types as lsp
 from pygls.lsp.server import LanguageServer
 from pygls.uris import to_fs_path
 
-from dockc import __version__
-from dockc.compiler.lint.finding import Finding
-from dockc.compiler.lint.options import LintOptions
-from dockc.compiler.lint.runner import lint_source
+from dockc.base.record import replace
+from dockc.base.version import VERSION
 from dockc.errors import DockcError
 from dockc.grammar.diagnostic import Applicability, Edit, Severity
 from dockc.grammar.edits import with_line_ends
 from dockc.grammar.source import Span
-from dockc.lean import replace
+from dockc.linter.finding import Finding
+from dockc.linter.options import LintOptions
+from dockc.linter.runner import lint_source
 from dockc.lsp import completion
 from dockc.lsp.features import Document, Symbol
 from dockc.lsp.images import local_images
@@ -95,7 +95,7 @@ class Server(LanguageServer):
     """The server. Mutable state: open files by URI, running lint tasks by URI, and what the client configured."""
 
     def __init__(self) -> None:
-        super().__init__("dockc", __version__)
+        super().__init__("dockc", VERSION)
         self.files: dict[str, File] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.build_args: dict[str, str] = {}
@@ -119,7 +119,7 @@ class Server(LanguageServer):
 
     def options(self, file: File) -> LintOptions:
         """How a file is linted: configuration of its directory, saved or not; dockc's own defaults where that cannot be read."""
-        from dockc.lintcmd import LintRequest, make_plans
+        from dockc.commands.lint.command import LintRequest, make_plans
 
         try:
             request = LintRequest(files=("-",), stdin_name=str(file.path or ""), build_args=self.build_args)
@@ -253,7 +253,7 @@ def _quick_fixes(file: File, finding: Finding) -> list[lsp.CodeAction]:
 
 
 def _fix_all(server: Server, file: File) -> list[lsp.CodeAction]:
-    from dockc.compiler.lint.fixes import fix_source
+    from dockc.linter.fixes import fix_source
 
     fixed = fix_source(file.document.source, server.options(file))
     if fixed.text == file.document.text:
@@ -368,7 +368,7 @@ def _editing(server: Server) -> None:
 
     @server.feature(lsp.TEXT_DOCUMENT_FORMATTING)
     def formatting(ls: Server, params: lsp.DocumentFormattingParams) -> list[lsp.TextEdit]:
-        from dockc.fmt import format_text
+        from dockc.commands.fmt import format_text
 
         file = ls.file(params.text_document.uri)
         text = file.document.text
@@ -391,7 +391,7 @@ def _completion(file: File, item: completion.Item) -> lsp.CompletionItem:
 
 
 def _images() -> tuple[str, ...]:
-    from dockc.runtime.worker import default_root
+    from dockc.runtime.store.worker import default_root
 
     try:
         return local_images(default_root())

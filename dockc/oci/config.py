@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from dockc.lean import Record
+from dockc.base.record import Record
+from dockc.golang.text import dump_json
+from dockc.golang.times import InvalidTime, Time
 from dockc.oci import digest as digests
 from dockc.oci.descriptor import platform_from_fields, platform_to_json
 from dockc.oci.fields import Fields, InvalidDocument, decode
-from dockc.oci.gotext import dump_json
-from dockc.oci.gotime import InvalidTime, Time
 from dockc.oci.platform import Platform
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

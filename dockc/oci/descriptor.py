@@ -10,10 +10,10 @@ import binascii
 from collections.abc import Mapping
 from typing import Any
 
-from dockc.lean import Record, made
+from dockc.base.record import Record, made
+from dockc.golang.text import sorted_map
 from dockc.oci import digest as digests
 from dockc.oci.fields import Fields, InvalidDocument
-from dockc.oci.gotext import sorted_map
 from dockc.oci.platform import Platform
 
 UNCOMPRESSED = "containerd.io/uncompressed"

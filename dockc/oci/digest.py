@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dockc.base.pattern import pattern
 from dockc.errors import DigestMismatch, DockcError
-from dockc.lean import pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dockc.lean import Record, made
+from dockc.base.record import Record, made
+from dockc.golang.text import dump_json, sorted_map
 from dockc.oci import mediatypes as mt
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.fields import Fields, InvalidDocument, decode
-from dockc.oci.gotext import dump_json, sorted_map
 
 SIZE_LIMIT = 4 << 20
 """Manifests larger than this are refused, as registries do (bytes)."""

@@ -12,9 +12,10 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable
 
+from dockc.base.pattern import pattern
+from dockc.base.record import Record, replace
 from dockc.errors import DockcError
-from dockc.lean import Record, pattern, replace
-from dockc.oci.gotext import quote
+from dockc.golang.text import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

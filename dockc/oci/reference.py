@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from dockc.base.pattern import pattern
+from dockc.base.record import Record, replace
 from dockc.errors import DockcError
-from dockc.lean import Record, pattern, replace
 from dockc.oci import digest as digests
 
 DEFAULT_DOMAIN = "docker.io"

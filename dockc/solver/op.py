@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
-from dockc.lean import Record, made
+from dockc.base.record import Record, made
 from dockc.solver.result import Result
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from dockc.lean import Record
+from dockc.base.record import Record
 from dockc.solver.vertex import ProgressGroup, Vertex
 
 

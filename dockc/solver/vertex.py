@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dockc.lean import Record, made
+from dockc.base.record import Record, made
 
 if TYPE_CHECKING:
     from dockc.llb.pb import ops_pb2

@@ -4,12 +4,12 @@ from typing import assert_type
 
 import dockc
 from dockc import llb
-from dockc.compiler.ast import Dockerfile
 from dockc.compiler.compile import Compiled
-from dockc.compiler.lint.finding import Finding
-from dockc.compiler.lint.options import LintOptions
-from dockc.compiler.resolve import Answers, Unanswered
+from dockc.compiler.questions import Answers, Unanswered
+from dockc.compiler.syntax.ast import Dockerfile
 from dockc.errors import CompileError, DockcError, SyntaxFailure
+from dockc.linter.finding import Finding
+from dockc.linter.options import LintOptions
 
 dockerfile = dockc.parse("FROM alpine:3 AS build\nRUN make\n")
 assert_type(dockerfile, Dockerfile)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dockc.fmt import FormatRefused, format_text, write_text
+from dockc.commands.fmt import FormatRefused, format_text, write_text
 
 REPO = Path(__file__).resolve().parents[2]
 BEFORE, AFTER = "from debian:12 as a\nRUN x\n", "FROM debian:12 AS a\nRUN x\n"

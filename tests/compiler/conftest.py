@@ -11,7 +11,7 @@ import pytest
 from dockc.compiler.compile import Compiled, compile_asking
 from dockc.compiler.ir.ops import Op, Value
 from dockc.compiler.options import CompileOptions
-from dockc.compiler.resolve import (
+from dockc.compiler.questions import (
     Answers,
     ContextRequest,
     GitAnswer,

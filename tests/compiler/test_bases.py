@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from dockc.compiler.compile import compile, compile_asking, read
-from dockc.compiler.lint.compiled import check
-from dockc.compiler.lint.options import LintOptions
 from dockc.compiler.options import CompileOptions
-from dockc.compiler.resolve import Answers, ContextRequest, ImageAnswer, ImageRequest, Request, Unanswered
+from dockc.compiler.questions import Answers, ContextRequest, ImageAnswer, ImageRequest, Request, Unanswered
 from dockc.errors import CompileError
 from dockc.grammar.source import Source
+from dockc.linter.checks import check
+from dockc.linter.options import LintOptions
 
 
 def test_warnings_about_other_bases_stay_with_an_error() -> None:

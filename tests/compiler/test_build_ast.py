@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from dockc.compiler import ast
-from dockc.compiler.build_ast import build_ast, build_ast_or_raise, parse_trigger
-from dockc.compiler.instructions import _BUILDERS
+from dockc.compiler.syntax import ast
+from dockc.compiler.syntax.build_ast import build_ast, build_ast_or_raise, parse_trigger
+from dockc.compiler.syntax.instructions import _BUILDERS
 from dockc.errors import SyntaxFailure
 from dockc.grammar.parser import KEYWORDS, parse
 from dockc.grammar.source import Source

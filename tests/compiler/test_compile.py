@@ -17,7 +17,7 @@ from dockc.compiler.checks import LintConfig, Linter, check_directive, parse_che
 from dockc.compiler.compile import Front, compile, lint, outline, read, targets
 from dockc.compiler.options import CompileOptions
 from dockc.compiler.outline import outline_text, targets_text
-from dockc.compiler.resolve import Answers
+from dockc.compiler.questions import Answers
 from dockc.errors import CompileError
 from dockc.grammar import cst
 from dockc.grammar.source import Source
@@ -273,7 +273,7 @@ def test_compiling_loads_nothing_that_talks_to_the_world() -> None:
         "import sys\n"
         "from dockc.compiler.compile import compile\n"
         "from dockc.compiler.options import CompileOptions\n"
-        "from dockc.compiler.resolve import Answers\n"
+        "from dockc.compiler.questions import Answers\n"
         "from dockc.grammar.source import Source\n"
         "none = Answers(files={('context', '.dockerignore'): None, ('dockerfile', 'Dockerfile.dockerignore'): None})\n"
         "compiled = compile(Source('Dockerfile', b'FROM scratch\\nCOPY a /\\n'), CompileOptions(), none)\n"

@@ -8,9 +8,9 @@ import pytest
 
 from dockc import llb
 from dockc.compiler.compile import Compiled, compile
-from dockc.compiler.decompile import decompile
-from dockc.compiler.decompile_check import checked
-from dockc.compiler.decompile_history import decompile_history
+from dockc.compiler.decompile.check import checked
+from dockc.compiler.decompile.history import decompile_history
+from dockc.compiler.decompile.llb import decompile
 from dockc.errors import CompileError
 from dockc.oci.platform import Platform
 from tests.conformance.llb.run import Case, Run, load

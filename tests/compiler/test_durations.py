@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dockc.compiler.durations import DurationError, parse_duration
+from dockc.golang.durations import DurationError, parse_duration
 
 
 @pytest.mark.parametrize(

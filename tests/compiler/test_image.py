@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockc.compiler.image import Healthcheck, ImageConfig
+from dockc.compiler.image.config import Healthcheck, ImageConfig
 from dockc.errors import CompileError
 from dockc.oci.platform import Platform
 

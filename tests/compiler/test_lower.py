@@ -22,7 +22,7 @@ from dockc.compiler.ir.ops import (
     SourceOp,
 )
 from dockc.compiler.options import CompileOptions
-from dockc.compiler.resolve import Answers, GitAnswer, GitRequest, ImageAnswer, ImageRequest, Request, Unanswered
+from dockc.compiler.questions import Answers, GitAnswer, GitRequest, ImageAnswer, ImageRequest, Request, Unanswered
 from dockc.errors import CompileError
 from dockc.grammar.source import Source
 from dockc.llb import caps

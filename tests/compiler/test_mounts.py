@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dockc.compiler.mounts import Mount, parse_mount
+from dockc.compiler.syntax.mounts import Mount, parse_mount
 from dockc.errors import CompileError
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from dockc.compiler.compile import compile, compile_asking, read
 from dockc.compiler.options import CompileOptions
-from dockc.compiler.resolve import (
+from dockc.compiler.questions import (
     Answers,
     ContextRequest,
     GitAnswer,

@@ -6,7 +6,7 @@ import pytest
 
 from dockc.console.tables import age_text, plan_table, table, usage_table
 from dockc.runtime.refs.types import RecordType, UsageRecord
-from dockc.solver.plan import PlannedVertex, PlanState
+from dockc.solver.run.plan import PlannedVertex, PlanState
 from tests.solver.world import vtx
 
 S = 1_000_000_000

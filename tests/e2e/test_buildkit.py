@@ -439,7 +439,7 @@ def test_the_same_image(root: Dockc, base: Path, with_base: tuple[str, str], bui
 
 
 def test_a_lock_files_policy_is_one_to_buildkit(root: Dockc, buildctl: list[str], tmp_path: Path) -> None:
-    from dockc.compiler.resolve import Answers, ImageAnswer
+    from dockc.compiler.questions import Answers, ImageAnswer
     from dockc.engine.lock import source_policy
 
     pinned = "sha256:" + "1" * 64

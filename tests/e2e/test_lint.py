@@ -211,7 +211,7 @@ def test_ignore_files_count_for_buildkits_checks_and_not_for_hadolint(folder: Pa
 def test_rules_of_other_packages(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     site = tmp_path_factory.mktemp("site")
     (site / "acme_rules.py").write_text(
-        "from dockc.compiler.lint.rule import Hit, Rule\n"
+        "from dockc.linter.rule import Hit, Rule\n"
         "class NoCurl(Rule):\n"
         '    """Reports curl.\n\n    ## Why\n\n    House rule.\n    """\n'
         "    code = 'ACME1'\n    name = 'no-curl'\n    summary = 'curl'\n    bad = ''\n    good = ''\n"

@@ -11,7 +11,7 @@ from syrupy.assertion import SnapshotAssertion
 from dockc import explaincmd
 from dockc.commands.options import frontend_attrs
 from dockc.compiler.compile import compile_asking
-from dockc.compiler.lint.compiled import made_up
+from dockc.compiler.imagine import made_up
 from dockc.engine.plan import Looked
 from dockc.engine.request import CompileRequest
 from dockc.errors import UsageError

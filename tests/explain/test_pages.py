@@ -11,9 +11,9 @@ import pytest
 from dockc import explaincmd
 from dockc.cli import run
 from dockc.compiler.explain.instructions import INSTRUCTIONS
-from dockc.compiler.lint.registry import all_rules
 from dockc.compiler.passes import PASSES
 from dockc.errors import UsageError
+from dockc.linter.registry import all_rules
 
 
 @pytest.mark.parametrize("name", ["DL3000", "dl3000", "absolute-workdir"])

@@ -9,26 +9,26 @@ from collections.abc import Callable
 from dockc.compiler.blame import diagnose_all
 from dockc.compiler.compile import Front, compile, outline, read, targets
 from dockc.compiler.compile import lint as check
-from dockc.compiler.decompile import decompile
-from dockc.compiler.decompile_check import checked
-from dockc.compiler.decompile_history import decompile_history
+from dockc.compiler.decompile.check import checked
+from dockc.compiler.decompile.history import decompile_history
+from dockc.compiler.decompile.llb import decompile
 from dockc.compiler.emit import emit
 from dockc.compiler.format import format_file
+from dockc.compiler.imagine import PLATFORM, made_up
 from dockc.compiler.ir.parser import parse_module
 from dockc.compiler.ir.printer import print_module
 from dockc.compiler.ir.verifier import verify
-from dockc.compiler.lint.compiled import PLATFORM, made_up
-from dockc.compiler.lint.runner import lint_source
 from dockc.compiler.options import CompileOptions
 from dockc.compiler.passes import pipeline
 from dockc.compiler.passes.pipeline import verify_each
-from dockc.compiler.resolve import Answers, Unanswered
+from dockc.compiler.questions import Answers, Unanswered
 from dockc.errors import CompileError, DockcError
 from dockc.grammar import ignore
 from dockc.grammar.cst import text
 from dockc.grammar.parser import parse
 from dockc.grammar.render import render_all
 from dockc.grammar.source import Source
+from dockc.linter.runner import lint_source
 from dockc.llb.definition import Definition
 from dockc.llb.text import dot, json_lines, tree
 from dockc.oci.platform import normalize

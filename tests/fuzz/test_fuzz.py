@@ -9,11 +9,11 @@ import pytest
 
 from dockc.compiler.compile import read
 from dockc.compiler.format import format_file
-from dockc.compiler.lint.runner import lint_source
 from dockc.errors import DockcError
 from dockc.grammar import ignore
 from dockc.grammar.parser import parse
 from dockc.grammar.source import Source
+from dockc.linter.runner import lint_source
 from tests.fuzz import targets
 from tests.fuzz.mutate import mutate, seeds
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from dockc.compiler.build_ast import build_ast
+from dockc.compiler.syntax.build_ast import build_ast
 from dockc.grammar import cst
 from dockc.grammar.dump import sexpr
 from dockc.grammar.parser import parse

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lark import Lark, Token
 
-from dockc.compiler.build_ast import build_ast
+from dockc.compiler.syntax.build_ast import build_ast
 from dockc.grammar import generate
 from dockc.grammar.lalr import Failure, Grammar, Parser
 from dockc.grammar.options import options

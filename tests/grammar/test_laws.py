@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dockc.compiler.ast import Instruction, Word
-from dockc.compiler.build_ast import AstResult, build_ast
+from dockc.compiler.syntax.ast import Instruction, Word
+from dockc.compiler.syntax.build_ast import AstResult, build_ast
 from dockc.grammar import cst
 from dockc.grammar.dump import sexpr, tree
 from dockc.grammar.parser import KEYWORDS, parse

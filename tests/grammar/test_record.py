@@ -8,7 +8,7 @@ import pickle
 
 import pytest
 
-from dockc.lean import Record
+from dockc.base.record import Record
 
 
 class Point(Record):

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from dockc.compiler.build_ast import build_ast
+from dockc.compiler.syntax.build_ast import build_ast
 from dockc.grammar.parser import parse
 from dockc.grammar.pattern import compile_pattern, match_prefix, replace
 from dockc.grammar.source import Source

@@ -62,7 +62,7 @@ def test_every_rule_is_used() -> None:
 
 def test_reading_loads_no_lark() -> None:
     script = (
-        "import sys; from dockc.compiler.build_ast import build_ast; from dockc.grammar.parser import parse;"
+        "import sys; from dockc.compiler.syntax.build_ast import build_ast; from dockc.grammar.parser import parse;"
         "from dockc.grammar.source import Source; build_ast(parse(Source('D', b'FROM a\\nRUN <<E\\nE\\nENV a=$b')));"
         "sys.exit(' '.join(m for m in ('lark', 'asyncio', 'json', 'socket', 'inspect') if m in sys.modules))"
     )

@@ -16,7 +16,7 @@ import pytest
 from dockc import llb
 from dockc.errors import UsageError
 from dockc.llb import caps, ops, text
-from dockc.llb.state import from_definition
+from dockc.llb.author.state import from_definition
 from dockc.oci.platform import Platform
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "llb" / "state.json").read_text())

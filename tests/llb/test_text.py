@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dockc import llb
-from dockc.llb import gojson, paths, text
+from dockc.golang import paths
+from dockc.golang.text import dump_strings
+from dockc.llb import text
 
 
 def sample() -> llb.Definition:
@@ -73,6 +75,6 @@ def test_normalize_keeps_the_end_where_asked() -> None:
 
 
 def test_go_json() -> None:
-    assert gojson.strings(["a", "<&>", "é", "\u2028", '"', "\n\x01", "\udcff"]) == (
+    assert dump_strings(["a", "<&>", "é", "\u2028", '"', "\n\x01", "\udcff"]) == (
         '["a","\\u003c\\u0026\\u003e","é","\\u2028","\\"","\\n\\u0001","\ufffd"]'
     )

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dockc.errors import InvalidDefinition
-from dockc.llb import decode, encode, ops, text
-from dockc.llb.definition import Definition, LinuxResources, OpMetadata, ProgressGroup
+from dockc.llb import ops, text
+from dockc.llb.definition import Definition, LinuxResources, Location, OpMetadata, ProgressGroup, Source, SourceInfo
 from dockc.llb.pb import ops_pb2
-from dockc.llb.sourcemap import Location, Source, SourceInfo
+from dockc.llb.wire import decode, encode
 from dockc.oci.platform import Platform
 
 # --- conformance ----------------------------------------------------------------------------------------

@@ -221,7 +221,7 @@ def test_a_shellcheck_that_fails_is_told_once_and_hides_nothing(tmp_path: Path) 
     (tmp_path / "shellcheck").write_text("#!/bin/sh\nexit 9\n")
     (tmp_path / "shellcheck").chmod(0o755)
     (tmp_path / "sitecustomize.py").write_text(
-        f"import dockc.shellcheck_runner as r\nr.find = lambda: {str(tmp_path / 'shellcheck')!r}\n"
+        f"import dockc.commands.lint.shellcheck as r\nr.find = lambda: {str(tmp_path / 'shellcheck')!r}\n"
     )
 
     async def work(editing: Session, done: lsp.InitializeResult) -> None:

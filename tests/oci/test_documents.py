@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dockc.errors import DigestMismatch
-from dockc.oci import config, digest, gotext, manifest, mediatypes
+from dockc.golang import text as gotext
+from dockc.golang.times import InvalidTime, Time
+from dockc.oci import config, digest, manifest, mediatypes
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.fields import InvalidDocument, decode
-from dockc.oci.gotime import InvalidTime, Time
 from dockc.oci.manifest import Index, Manifest
 from dockc.oci.platform import Platform
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockc.oci.jsonfault import json_fault
+from dockc.golang.jsonfault import json_fault
 
 
 @pytest.mark.parametrize(

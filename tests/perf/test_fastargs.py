@@ -131,21 +131,21 @@ def test_build_gives_one_call(monkeypatch: pytest.MonkeyPatch, arguments: list[s
     ],
 )
 def test_lint_gives_one_request(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
-    import dockc.lintcmd
+    import dockc.commands.lint.command
 
-    monkeypatch.setattr(dockc.lintcmd, "lint_command", _seen)
+    monkeypatch.setattr(dockc.commands.lint.command, "lint_command", _seen)
     quick, full = _both(["lint", *arguments])
     assert quick == full
 
 
 @pytest.mark.parametrize("arguments", [[], ["a", "--check"], ["--diff", "-", "b"]])
 def test_fmt_gives_one_call(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
-    import dockc.fmt
+    import dockc.commands.fmt
 
     def seen(files: list[str], **named: Any) -> Any:
         raise _Seen(files, named["check"], named["diff"])
 
-    monkeypatch.setattr(dockc.fmt, "format_command", seen)
+    monkeypatch.setattr(dockc.commands.fmt, "format_command", seen)
     quick, full = _both(["fmt", *arguments])
     assert quick == full
 

@@ -54,7 +54,7 @@ def test_the_package() -> None:
 def test_version() -> None:
     loaded = _command("--version")
     assert _forbidden(loaded, (*HEAVY, *LIBRARY, *STANDARD)) == []
-    assert {m for m in loaded if m.startswith("dockc")} == {"dockc", "dockc.__main__"}
+    assert {m for m in loaded if m.startswith("dockc")} == {"dockc", "dockc.__main__", "dockc.base", "dockc.base.version"}
 
 
 def test_help() -> None:
@@ -71,11 +71,11 @@ def test_compile(dockerfile: Path, form: str) -> None:
 
 def test_lint(dockerfile: Path) -> None:
     loaded = _command("lint", str(dockerfile))
-    assert "dockc.lintcmd" in loaded
+    assert "dockc.commands.lint.command" in loaded
     assert _forbidden(loaded, (*(h for h in HEAVY if h not in {"socket"}), "typer", "click", "pydantic", "dataclasses", "inspect")) == []
 
 
 def test_fmt(dockerfile: Path) -> None:
     loaded = _command("fmt", "--check", str(dockerfile))
-    assert "dockc.fmt" in loaded
+    assert "dockc.commands.fmt" in loaded
     assert _forbidden(loaded, (*HEAVY, "typer", "click", "pydantic", "logging", "subprocess", "tempfile", "dataclasses", "inspect")) == []

@@ -18,11 +18,11 @@ from dockc import fastargs
 from dockc.compiler.compile import Compiled, compile, read
 from dockc.compiler.emit import emit
 from dockc.compiler.equivalence import products
+from dockc.compiler.imagine import PLATFORM, made_up
 from dockc.compiler.ir.parser import parse_module
 from dockc.compiler.ir.printer import print_module
-from dockc.compiler.lint.compiled import PLATFORM, made_up
 from dockc.compiler.options import CompileOptions
-from dockc.compiler.resolve import Answers, GitAnswer, HttpAnswer, ImageAnswer, Unanswered
+from dockc.compiler.questions import Answers, GitAnswer, HttpAnswer, ImageAnswer, Unanswered
 from dockc.errors import DockcError
 from dockc.grammar.cst import text
 from dockc.grammar.parser import parse

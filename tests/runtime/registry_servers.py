@@ -21,11 +21,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from dockc.golang.text import dump_json
 from dockc.oci import config as configs
 from dockc.oci import digest as digests
 from dockc.oci import mediatypes as mt
 from dockc.oci.descriptor import Descriptor, platform_to_json
-from dockc.oci.gotext import dump_json
 from dockc.oci.manifest import Index, Manifest
 from dockc.oci.platform import Platform
 from dockc.runtime.content.store import ContentStore

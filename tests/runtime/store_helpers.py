@@ -15,11 +15,11 @@ import pytest
 from dockc.errors import DockcError
 from dockc.oci import digest as digests
 from dockc.oci.descriptor import Descriptor
-from dockc.runtime.compress import Compression, compress_bytes
+from dockc.runtime.archive.compress import Compression, compress_bytes
 from dockc.runtime.executor import rootless
+from dockc.runtime.fsutil import marks
 from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.refs.types import LayerDescriptor
-from dockc.runtime.snapshot import marks
 
 
 def names_in(path: Path) -> set[str]:

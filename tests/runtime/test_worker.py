@@ -15,12 +15,12 @@ import pytest
 from dockc.errors import DockcError, InvalidDefinition, SolveError, UsageError
 from dockc.llb.definition import Definition
 from dockc.llb.pb import ops_pb2
-from dockc.runtime import worker as worker_module
 from dockc.runtime.refs.result import ref_of
-from dockc.runtime.worker import Worker, WorkerOptions, default_root
+from dockc.runtime.store import worker as worker_module
+from dockc.runtime.store.worker import Worker, WorkerOptions, default_root
+from dockc.solver.cache.storage.base import CacheResult, NotFound
 from dockc.solver.graph import load
-from dockc.solver.jobs import Solver
-from dockc.solver.storage.base import CacheResult, NotFound
+from dockc.solver.run.jobs import Solver
 from dockc.solver.vertex import Vertex
 from tests.runtime.store_helpers import need_mounts, tree
 
@@ -138,7 +138,7 @@ def test_another_process_finds_the_results(worker: Worker, tmp_path: Path) -> No
     code = (
         "import sys; from pathlib import Path; sys.path[:0] = [sys.argv[3]]\n"
         "from dockc.runtime.executor import rootless; rootless.enter_build_namespace()\n"
-        "from dockc.llb.definition import Definition; from dockc.runtime.worker import Worker, WorkerOptions\n"
+        "from dockc.llb.definition import Definition; from dockc.runtime.store.worker import Worker, WorkerOptions\n"
         "from tests.runtime.test_worker import build\n"
         "with Worker(WorkerOptions(root=Path(sys.argv[1]))) as worker:\n"
         "    print(*build(worker, Definition.parse(Path(sys.argv[2]).read_bytes())))\n"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from dockc.base.files import read_file
 from dockc.errors import DockcError
-from dockc.files import read_file
 from dockc.runtime.registry import auth
 from dockc.runtime.registry.credentials import ANONYMOUS
 

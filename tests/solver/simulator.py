@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from dockc.solver.cachemanager import LocalCache, Provenance
-from dockc.solver.events import (
+from dockc.solver.cache.cachemanager import LocalCache, Provenance
+from dockc.solver.cache.storage.memory import MemoryKeyStorage, MemoryResultStorage
+from dockc.solver.core.events import (
     CacheMapReady,
     CacheMapSpec,
     Cancel,
@@ -41,8 +42,7 @@ from dockc.solver.events import (
     VertexSpec,
     Withdrawn,
 )
-from dockc.solver.scheduler import SchedulerCore
-from dockc.solver.storage.memory import MemoryKeyStorage, MemoryResultStorage
+from dockc.solver.core.scheduler import SchedulerCore
 from dockc.solver.vertex import EdgeId
 from tests.solver.world import Value, digest_of
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from dockc.solver.cachekey import content_key, derived_key, root_key
-from dockc.solver.cachemanager import LocalCache, Provenance
-from dockc.solver.combined import CombinedCache
-from dockc.solver.events import KeyRef, KeySpec, Record
-from dockc.solver.storage.base import NotFound
-from dockc.solver.storage.memory import MemoryKeyStorage, MemoryResultStorage
-from dockc.solver.storage.sqlite import SqliteKeyStorage
+from dockc.solver.cache.cachemanager import LocalCache, Provenance
+from dockc.solver.cache.combined import CombinedCache
+from dockc.solver.cache.storage.base import NotFound
+from dockc.solver.cache.storage.memory import MemoryKeyStorage, MemoryResultStorage
+from dockc.solver.cache.storage.sqlite import SqliteKeyStorage
+from dockc.solver.core.cachekey import content_key, derived_key, root_key
+from dockc.solver.core.events import KeyRef, KeySpec, Record
 from tests.solver.world import Value, digest_of
 
 FOO, BAR, BAZ = digest_of("foo"), digest_of("bar"), digest_of("baz")

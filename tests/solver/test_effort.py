@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from dockc.solver.advance import Advancing
+from dockc.solver.core.advance import Advancing
 from tests.solver.simulator import Graph, Simulator, Step
 
 

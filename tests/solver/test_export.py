@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from dockc.solver.cachekey import content_key, root_key
-from dockc.solver.export import ExportLink, ExportMode, ExportRecord, export
-from dockc.solver.storage.base import CacheLink, CacheResult
-from dockc.solver.storage.memory import MemoryKeyStorage
+from dockc.solver.cache.export import ExportLink, ExportMode, ExportRecord, export
+from dockc.solver.cache.storage.base import CacheLink, CacheResult
+from dockc.solver.cache.storage.memory import MemoryKeyStorage
+from dockc.solver.core.cachekey import content_key, root_key
 from dockc.solver.vertex import Edge
 from tests.solver.world import CountingCache, add_up, const, digest_of, make_solver, vtx
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dockc.solver.edge import EdgeState, VertexState
-from dockc.solver.events import VertexSpec
-from dockc.solver.index import EdgeIndex
+from dockc.solver.core.edge import EdgeState, VertexState
+from dockc.solver.core.events import VertexSpec
+from dockc.solver.core.index import EdgeIndex
 
 
 def edge(index: int = 0, *, ignore_cache: bool = False) -> EdgeState:

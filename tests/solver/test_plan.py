@@ -7,7 +7,7 @@ from typing import Any
 
 from dockc.errors import RegistryError
 from dockc.solver.op import OpContext
-from dockc.solver.plan import plan
+from dockc.solver.run.plan import plan
 from dockc.solver.vertex import Edge, Vertex
 from tests.solver.world import CountingCache, build, count, make_solver, vtx
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from dockc.solver.flights import Flights
-from dockc.solver.storage.base import CacheLink, CacheResult
-from dockc.solver.storage.sqlite import SqliteKeyStorage
+from dockc.solver.cache.storage.base import CacheLink, CacheResult
+from dockc.solver.cache.storage.sqlite import SqliteKeyStorage
+from dockc.solver.run.flights import Flights
 
 REPO = Path(__file__).resolve().parents[2]
 LINK = CacheLink(0, 0, "sha256:op")
@@ -31,8 +31,8 @@ def spawn(script: str, *args: object) -> subprocess.Popen[str]:
 WRITER = """
     import sys
     from pathlib import Path
-    from dockc.solver.storage.base import CacheLink, CacheResult
-    from dockc.solver.storage.sqlite import SqliteKeyStorage
+    from dockc.solver.cache.storage.base import CacheLink, CacheResult
+    from dockc.solver.cache.storage.sqlite import SqliteKeyStorage
     storage = SqliteKeyStorage(Path(sys.argv[1]))
     name, i = sys.argv[2], 0
     while i < int(sys.argv[3]):
@@ -85,12 +85,12 @@ def test_many_writers(tmp_path: Path) -> None:
 BUILDER = """
     import asyncio, json, os, sys, time
     from pathlib import Path
-    from dockc.solver.cachemanager import LocalCache
-    from dockc.solver.flights import Flights
-    from dockc.solver.jobs import Solver
-    from dockc.solver.runner import RunnerOptions
-    from dockc.solver.storage.base import CacheResult, NotFound
-    from dockc.solver.storage.sqlite import SqliteKeyStorage
+    from dockc.solver.cache.cachemanager import LocalCache
+    from dockc.solver.run.flights import Flights
+    from dockc.solver.run.jobs import Solver
+    from dockc.solver.run.runner import RunnerOptions
+    from dockc.solver.cache.storage.base import CacheResult, NotFound
+    from dockc.solver.cache.storage.sqlite import SqliteKeyStorage
     from tests.solver.world import Value, vtx, build
 
     root = Path(sys.argv[1])
@@ -148,7 +148,7 @@ def test_a_killed_process_gives_its_flight_back(tmp_path: Path) -> None:
         """
         import asyncio, sys, time
         from pathlib import Path
-        from dockc.solver.flights import Flights
+        from dockc.solver.run.flights import Flights
         async def main():
             flight = await Flights(Path(sys.argv[1])).take("work")
             print("taken", flush=True)

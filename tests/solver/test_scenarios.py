@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from dockc.errors import SolveError
-from dockc.solver.combined import CombinedCache
-from dockc.solver.jobs import Job, Solver
+from dockc.solver.cache.combined import CombinedCache
 from dockc.solver.op import OpContext
+from dockc.solver.run.jobs import Job, Solver
 from dockc.solver.vertex import Edge
 from tests.solver.world import (
     CountingCache,

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from dockc.errors import StoreError
-from dockc.solver.storage.base import CacheKeyStorage, CacheLink, CacheResult, KeyRecord, NotFound
-from dockc.solver.storage.memory import MemoryKeyStorage
-from dockc.solver.storage.sqlite import SqliteKeyStorage, set_aside
+from dockc.solver.cache.storage.base import CacheKeyStorage, CacheLink, CacheResult, KeyRecord, NotFound
+from dockc.solver.cache.storage.memory import MemoryKeyStorage
+from dockc.solver.cache.storage.sqlite import SqliteKeyStorage, set_aside
 
 LINK = CacheLink(0, 0, "sha256:op")
 OTHER = CacheLink(1, 0, "sha256:op", "selector")

@@ -15,10 +15,10 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from syrupy.location import PyTestLocation
 from syrupy.types import SnapshotIndex
 
-from dockc.solver.cachemanager import LocalCache
-from dockc.solver.events import Execute, Executed, GraphLoaded, Output, VertexSpec
-from dockc.solver.storage.memory import MemoryKeyStorage, MemoryResultStorage
-from dockc.solver.trace import TraceError, TraceWriter, decode, encode, read, replay
+from dockc.solver.cache.cachemanager import LocalCache
+from dockc.solver.cache.storage.memory import MemoryKeyStorage, MemoryResultStorage
+from dockc.solver.core.events import Execute, Executed, GraphLoaded, Output, VertexSpec
+from dockc.solver.run.trace import TraceError, TraceWriter, decode, encode, read, replay
 from dockc.solver.vertex import EdgeId
 from tests.conftest import parameter
 from tests.solver.simulator import Graph, Simulator, Step

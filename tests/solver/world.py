@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
-from dockc.solver.cachemanager import LocalCache
-from dockc.solver.events import Record
-from dockc.solver.jobs import Solver
+from dockc.solver.cache.cachemanager import LocalCache
+from dockc.solver.cache.storage.base import CacheKeyStorage
+from dockc.solver.cache.storage.memory import MemoryKeyStorage, MemoryResultStorage
+from dockc.solver.core.events import Record
 from dockc.solver.op import CacheDep, CacheMap, OpContext
 from dockc.solver.result import Result
-from dockc.solver.runner import RunnerOptions
-from dockc.solver.storage.base import CacheKeyStorage
-from dockc.solver.storage.memory import MemoryKeyStorage, MemoryResultStorage
+from dockc.solver.run.jobs import Solver
+from dockc.solver.run.runner import RunnerOptions
 from dockc.solver.vertex import Edge, Vertex, VertexOptions
 
 _ids = itertools.count(1)

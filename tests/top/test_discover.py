@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dockc.discover import find, is_dockerfile
+from dockc.commands.discover import find, is_dockerfile
 from dockc.errors import UsageError
 
 

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from dockc import lintcache
-from dockc.compiler.lint.finding import FileReport
-from dockc.compiler.lint.options import LintOptions
-from dockc.compiler.lint.runner import lint_source
-from dockc.compiler.lint.settings import Settings
+from dockc.base.record import replace
+from dockc.commands.lint import cache as lintcache
+from dockc.commands.lint.cache import Cache
+from dockc.commands.lint.command import LintRequest, lint_command
 from dockc.grammar.diagnostic import Severity
 from dockc.grammar.source import Source
-from dockc.lean import replace
-from dockc.lintcache import Cache
-from dockc.lintcmd import LintRequest, lint_command
+from dockc.linter.finding import FileReport
+from dockc.linter.options import LintOptions
+from dockc.linter.runner import lint_source
+from dockc.linter.settings import Settings
 
 BAD = b"from debian AS Build\nRUN apt-get install curl\nENV A=\xff\nRUN cd /a && sudo ls | wc\nCOPY --from=Build a b c\n"
 OPTIONS = LintOptions()
@@ -177,4 +177,4 @@ def test_a_warm_run_loads_no_compiler(tmp_path: Path) -> None:
         loaded = done.stdout.splitlines()[-1].split()
         assert ("dockc.compiler.lower" in loaded) is (turn == 0)
         if turn:
-            assert not {"pathlib", "typing", "subprocess", "json", "hashlib", "dockc.compiler.ast", "dockc.engine"} & set(loaded)
+            assert not {"pathlib", "typing", "subprocess", "json", "hashlib", "dockc.compiler.syntax.ast", "dockc.engine"} & set(loaded)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dockc import lean, patterncache
+from dockc import patterncache
+from dockc.base import pattern as patterns
 from dockc.patterncache import Patterns, code_of, restored
 
 TEXTS = [
@@ -62,11 +63,11 @@ def test_a_wrong_pattern_is_the_error_of_re(tmp_path: Path) -> None:
 
 
 def test_no_place_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lean, "compiler", lean.compiler)
+    monkeypatch.setattr(patterns, "compiler", patterns.compiler)
     assert patterncache.install({}) is None
     (tmp_path / "file").touch()
     found = patterncache.install({"XDG_CACHE_HOME": str(tmp_path / "file")})
     assert found is not None
-    assert lean.pattern("a+").fullmatch("aa")
+    assert patterns.pattern("a+").fullmatch("aa")
     found.save()
     assert (tmp_path / "file").read_bytes() == b""

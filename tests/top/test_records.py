@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dockc.lean import Record, made
+from dockc.base.record import Record, made
 
 
 class Parent(Record):

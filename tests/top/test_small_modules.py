@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dockc.discover import find, is_dockerfile
+from dockc.base.units import parse_duration, parse_size
+from dockc.commands.discover import find, is_dockerfile
 from dockc.engine import settings
 from dockc.errors import UsageError
-from dockc.units import parse_duration, parse_size
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import re
 
-from dockc.compiler.ast import Arg, Dockerfile, Env, From, Instruction
+from dockc.base.pattern import pattern
+from dockc.base.record import replace
 from dockc.compiler.blame.places import Case, source_span
 from dockc.compiler.blame.table import ROWS
 from dockc.compiler.compile import Front
+from dockc.compiler.syntax.ast import Arg, Dockerfile, Env, From, Instruction
 from dockc.errors import CompileError
 from dockc.grammar.diagnostic import Diagnostic
 from dockc.grammar.source import Span
-from dockc.lean import pattern, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

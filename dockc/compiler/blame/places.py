@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from dockc.compiler.ast import (
+from dockc.base.pattern import pattern
+from dockc.base.record import NamedTuple
+from dockc.compiler.syntax.ast import (
     Add,
     Copy,
     Dockerfile,
@@ -18,11 +20,10 @@ from dockc.compiler.ast import (
     SourcesAndDest,
     Word,
 )
-from dockc.grammar.gostr import quote
+from dockc.golang.strings import quote
 from dockc.grammar.options import BadOptions, options
 from dockc.grammar.source import Source, Span
 from dockc.grammar.word import Lex, stop
-from dockc.lean import NamedTuple, pattern
 
 _MODIFIER = pattern(r"unsupported modifier \((.+)\) in")
 
@@ -266,7 +267,7 @@ def _mounts(case: Case) -> tuple[Word, ...]:
 
 def refused_mount(case: Case) -> Word | None:
     """The mount that is refused with just this message, else one with variables."""
-    from dockc.compiler.mounts import parse_mount
+    from dockc.compiler.syntax.mounts import parse_mount
     from dockc.errors import CompileError
 
     for mount in _mounts(case):

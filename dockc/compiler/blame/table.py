@@ -6,6 +6,7 @@ The first row whose pattern is all of the message (without its suggestion) count
 
 from __future__ import annotations
 
+from dockc.base.record import NamedTuple
 from dockc.compiler.blame.places import (
     Place,
     all_of_it,
@@ -29,7 +30,6 @@ from dockc.compiler.blame.places import (
     remote_source,
     stage_platform,
 )
-from dockc.lean import NamedTuple
 
 
 class Row(NamedTuple):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from dockc.base.pattern import pattern
 from dockc.compiler.explain.trace import Lines, op_lines, stage_index
 from dockc.compiler.ir import ops as ir
-from dockc.lean import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,21 +10,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dockc.compiler.ast import Add, Arg, Copy, Env, From, Run, SourcesAndDest
+from dockc.base.pattern import pattern
 from dockc.compiler.explain.instructions import INSTRUCTIONS, InstructionDoc
 from dockc.compiler.explain.trace import Lines, Origin, Trace, Traced, op_lines, stage_index
 from dockc.compiler.ir import ops as ir
-from dockc.compiler.scope import default_args
-from dockc.compiler.stages import SCRATCH
+from dockc.compiler.lower.scope import default_args
+from dockc.compiler.lower.stages import SCRATCH
+from dockc.compiler.syntax.ast import Add, Arg, Copy, Env, From, Run, SourcesAndDest
 from dockc.grammar.word import Lex, WordError
-from dockc.lean import pattern
 from dockc.llb import attrs as A  # noqa: N812
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dockc.compiler.ast import Instruction
-    from dockc.compiler.stages import StageState
+    from dockc.compiler.lower.stages import StageState
+    from dockc.compiler.syntax.ast import Instruction
 
 _IMAGES = ("docker-image://", "oci-layout://")
 _SHELL_VARIABLE = pattern(r"\$(?:\{#?)?([A-Za-z_][A-Za-z0-9_]*)")

@@ -10,21 +10,21 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from dockc.compiler.ast import Arg, Env
 from dockc.compiler.checks import LintConfig, Linter
 from dockc.compiler.compile import EMPTY_FILE, Front, compile_asking
 from dockc.compiler.ir.module import Module
 from dockc.compiler.lower import lower
 from dockc.compiler.lower.context import Observer
+from dockc.compiler.syntax.ast import Arg, Env
 from dockc.errors import CompileError
 
 if TYPE_CHECKING:
-    from dockc.compiler.ast import Dockerfile, Instruction
     from dockc.compiler.ir.ops import Op, Value
     from dockc.compiler.lower import Lowered
+    from dockc.compiler.lower.stages import StageState, Step
     from dockc.compiler.options import CompileOptions
-    from dockc.compiler.resolve import Answers, Request
-    from dockc.compiler.stages import StageState, Step
+    from dockc.compiler.questions import Answers, Request
+    from dockc.compiler.syntax.ast import Dockerfile, Instruction
 
     Ask = Callable[[tuple[Request, ...]], Answers]
 

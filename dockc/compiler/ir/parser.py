@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from dockc.base.pattern import pattern
 from dockc.compiler.ir import printer
 from dockc.compiler.ir.module import (
     CUSTOM_NAME,
@@ -37,7 +38,6 @@ from dockc.compiler.ir.ops import (
     replaced,
 )
 from dockc.errors import CompileError
-from dockc.lean import pattern
 from dockc.llb.definition import LinuxResources
 from dockc.oci.platform import Platform
 

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import re
 
+from dockc.base.pattern import pattern
 from dockc.compiler.ir.module import CUSTOM_NAME, Module, OpMeta, SourceMap, default_caps, walk
 from dockc.compiler.ir.ops import (
     Copy,
@@ -47,7 +48,6 @@ from dockc.compiler.ir.ops import (
     Symlink,
     Value,
 )
-from dockc.lean import pattern
 from dockc.oci.platform import Platform
 
 TYPE_CHECKING = False

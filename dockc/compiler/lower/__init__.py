@@ -6,25 +6,6 @@ lower     the graph, the image config and the findings of the checks
 
 from __future__ import annotations
 
-from dockc.compiler.ast import (
-    Add,
-    Arg,
-    Cmd,
-    Copy,
-    Entrypoint,
-    Env,
-    Expose,
-    Healthcheck,
-    Label,
-    Maintainer,
-    Onbuild,
-    Run,
-    Shell,
-    Stopsignal,
-    User,
-    Volume,
-    Workdir,
-)
 from dockc.compiler.checks import LintConfig, Linter
 from dockc.compiler.ir.module import Builder, Module
 from dockc.compiler.ir.ops import ProxyEnv
@@ -52,10 +33,7 @@ from dockc.compiler.lower.meta import (
     lower_volume,
 )
 from dockc.compiler.lower.run import lower_run
-from dockc.compiler.lower.words import Expander
-from dockc.compiler.numbers import NumberError, parse_bool
-from dockc.compiler.paths import default_path
-from dockc.compiler.scope import (
+from dockc.compiler.lower.scope import (
     SBOM_SCAN_CONTEXT,
     SBOM_SCAN_STAGE,
     assign,
@@ -64,12 +42,34 @@ from dockc.compiler.scope import (
     meta_args,
     split_pair,
 )
+from dockc.compiler.lower.words import Expander
+from dockc.compiler.syntax.ast import (
+    Add,
+    Arg,
+    Cmd,
+    Copy,
+    Entrypoint,
+    Env,
+    Expose,
+    Healthcheck,
+    Label,
+    Maintainer,
+    Onbuild,
+    Run,
+    Shell,
+    Stopsignal,
+    User,
+    Volume,
+    Workdir,
+)
 from dockc.errors import CompileError, DockcError
-from dockc.grammar.gostr import fold
+from dockc.golang.numbers import NumberError, parse_bool
+from dockc.golang.ospaths import default_path
+from dockc.golang.strings import fold
+from dockc.golang.text import quote
 from dockc.grammar.word import WordError
 from dockc.oci import platform as platforms
 from dockc.oci import reference as references
-from dockc.oci.gotext import quote
 from dockc.oci.platform import Platform
 
 TYPE_CHECKING = False
@@ -77,15 +77,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Final
 
-    from dockc.compiler.ast import Dockerfile, Instruction
-    from dockc.compiler.image import ImageConfig
+    from dockc.compiler.image.config import ImageConfig
     from dockc.compiler.ir.ops import Value
     from dockc.compiler.lower.context import Ask, Observer
     from dockc.compiler.lower.contexts import MainContext
+    from dockc.compiler.lower.stages import StageState, Step
     from dockc.compiler.options import CompileOptions
-    from dockc.compiler.resolve import Answers
-    from dockc.compiler.stages import StageState, Step
-    from dockc.oci.gotime import Time
+    from dockc.compiler.questions import Answers
+    from dockc.compiler.syntax.ast import Dockerfile, Instruction
+    from dockc.golang.times import Time
 
     Lowerer = Callable[[Lowering, StageState, Step, Any, Expander], None]
 

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from dockc.compiler.image import ImageConfig
+from dockc.compiler.image.config import ImageConfig
 from dockc.compiler.ir.module import OpMeta
 from dockc.compiler.lower import contexts
 from dockc.compiler.lower.context import as_compile_error, command_meta
 from dockc.compiler.lower.names import step_name
-from dockc.compiler.resolve import ImageRequest
-from dockc.compiler.scope import located
-from dockc.compiler.stages import SCRATCH
+from dockc.compiler.lower.scope import located
+from dockc.compiler.lower.stages import SCRATCH
+from dockc.compiler.questions import ImageRequest
 from dockc.compiler.suggest import nearest
 from dockc.errors import CompileError, DockcError
+from dockc.golang.text import quote
 from dockc.oci import platform as platforms
 from dockc.oci import reference as references
-from dockc.oci.gotext import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dockc.compiler.lower.context import Lowering
     from dockc.compiler.lower.contexts import NamedContext
-    from dockc.compiler.resolve import ImageAnswer
-    from dockc.compiler.stages import StageState
+    from dockc.compiler.lower.stages import StageState
+    from dockc.compiler.questions import ImageAnswer
     from dockc.oci.platform import Platform
     from dockc.oci.reference import Reference
 

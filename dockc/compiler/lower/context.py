@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dockc.compiler.image import NO_SUCH_YEAR, NO_SUCH_ZONE, ImageConfig
+from dockc.compiler.image.config import NO_SUCH_YEAR, NO_SUCH_ZONE, ImageConfig
 from dockc.compiler.ir.module import Location, OpMeta, SourceMap
-from dockc.compiler.resolve import ContextRequest, Unanswered
-from dockc.compiler.scope import ranges
-from dockc.compiler.stages import StageTable
+from dockc.compiler.lower.scope import ranges
+from dockc.compiler.lower.stages import StageTable
+from dockc.compiler.questions import ContextRequest, Unanswered
 from dockc.errors import CompileError, DockcError
 from dockc.grammar.word import Lex
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
-    from dockc.compiler.ast import Dockerfile
     from dockc.compiler.checks import Linter
     from dockc.compiler.ir.module import Builder
     from dockc.compiler.ir.ops import Hole, Op, ProxyEnv, Value
+    from dockc.compiler.lower.stages import StageState, Step
     from dockc.compiler.options import CompileOptions
     from dockc.compiler.outline import ArgInfo
-    from dockc.compiler.resolve import Answers, ImageAnswer, ImageRequest, Request
-    from dockc.compiler.stages import StageState, Step
+    from dockc.compiler.questions import Answers, ImageAnswer, ImageRequest, Request
+    from dockc.compiler.syntax.ast import Dockerfile
+    from dockc.golang.times import Time
     from dockc.grammar.globs import PatternMatcher
-    from dockc.oci.gotime import Time
     from dockc.oci.platform import Platform
 
     Ask = Callable[[tuple[Request, ...]], Answers]

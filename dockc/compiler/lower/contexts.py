@@ -5,29 +5,29 @@ from __future__ import annotations
 from dockc.compiler.ir.module import OpMeta, SourceMap
 from dockc.compiler.ir.ops import Copy
 from dockc.compiler.lower.context import DOCKERFILE_LANGUAGE, LocalSource, internal_name
-from dockc.compiler.paths import base as base_name
-from dockc.compiler.paths import join
-from dockc.compiler.resolve import ContextRequest, HttpRequest, ImageRequest
-from dockc.compiler.scope import assign, split_pair
-from dockc.compiler.stages import SCRATCH
+from dockc.compiler.lower.scope import assign, split_pair
+from dockc.compiler.lower.stages import SCRATCH
+from dockc.compiler.questions import ContextRequest, HttpRequest, ImageRequest
 from dockc.errors import CompileError, DockcError
-from dockc.grammar.gostr import fold
+from dockc.golang.ospaths import base as base_name
+from dockc.golang.ospaths import join
+from dockc.golang.strings import fold
+from dockc.golang.text import quote
 from dockc.llb import attrs as A  # noqa: N812
 from dockc.oci import platform as platforms
 from dockc.oci import reference as references
-from dockc.oci.gotext import quote
 from dockc.oci.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-    from dockc.compiler.image import ImageConfig
+    from dockc.compiler.image.config import ImageConfig
     from dockc.compiler.ir.module import Builder
     from dockc.compiler.ir.ops import Value
     from dockc.compiler.lower.context import Lowering
-    from dockc.compiler.resolve import ImageAnswer
-    from dockc.compiler.stages import StageState
+    from dockc.compiler.lower.stages import StageState
+    from dockc.compiler.questions import ImageAnswer
     from dockc.compiler.urls import GitRef
 
 DOCKERIGNORE = ".dockerignore"

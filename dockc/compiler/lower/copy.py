@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import re
 
-from dockc.compiler import paths
-from dockc.compiler.ast import Add
-from dockc.compiler.ast import Copy as CopyInstruction
 from dockc.compiler.ir.module import OpMeta, ProgressGroup, parse_owner
 from dockc.compiler.ir.ops import Copy, Mkfile
 from dockc.compiler.lower.context import as_compile_error, command_meta, internal_name
 from dockc.compiler.lower.contexts import git_value
 from dockc.compiler.lower.names import command_text, same_step_name, step_name
 from dockc.compiler.lower.words import Expander
-from dockc.compiler.numbers import NumberError, parse_uint
+from dockc.compiler.syntax.ast import Add
+from dockc.compiler.syntax.ast import Copy as CopyInstruction
 from dockc.errors import CompileError, DockcError
+from dockc.golang import ospaths as paths
+from dockc.golang import paths as llb_paths
+from dockc.golang.numbers import NumberError, parse_uint
+from dockc.golang.text import quote
 from dockc.grammar.source import encode
 from dockc.llb import caps as C  # noqa: N812
-from dockc.llb import paths as llb_paths
 from dockc.oci import digest as digests
-from dockc.oci.gotext import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dockc.compiler.ast import SourcesAndDest
     from dockc.compiler.ir.ops import FileAction, Value
     from dockc.compiler.lower.context import Lowering
-    from dockc.compiler.stages import StageState, Step
+    from dockc.compiler.lower.stages import StageState, Step
+    from dockc.compiler.syntax.ast import SourcesAndDest
     from dockc.compiler.urls import GitRef
 
 _SYMBOLIC_MODE = r"[augo]*(?:[-+=][rstwXxugo]*)+(?:,[augo]*(?:[-+=][rstwXxugo]*)+)*"

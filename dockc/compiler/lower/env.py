@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dockc.compiler import paths
 from dockc.compiler.ir.module import OpMeta, parse_owner
 from dockc.compiler.ir.ops import Mkdir
 from dockc.compiler.lower.names import command_text, step_name
+from dockc.compiler.lower.scope import NOT_IN_ENVIRONMENT, assign
 from dockc.compiler.outline import ArgInfo
-from dockc.compiler.scope import NOT_IN_ENVIRONMENT, assign
 from dockc.errors import CompileError
-from dockc.grammar.gostr import fold
-from dockc.oci.gotext import quote
+from dockc.golang import ospaths as paths
+from dockc.golang.strings import fold
+from dockc.golang.text import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dockc.compiler.ast import Arg, ArgPair, Env, Shell, User, Workdir
     from dockc.compiler.checks import Linter
     from dockc.compiler.lower.context import Lowering
+    from dockc.compiler.lower.stages import StageState, Step
     from dockc.compiler.lower.words import Expander
-    from dockc.compiler.stages import StageState, Step
+    from dockc.compiler.syntax.ast import Arg, ArgPair, Env, Shell, User, Workdir
 
 _SECRET_WORDS = frozenset(
     ("apikey", "auth", "credential", "credentials", "key", "password", "pword", "passwd", "secret", "token")

@@ -6,28 +6,28 @@ last change of a download.
 
 from __future__ import annotations
 
-from dockc.compiler.ast import Add, Arg
 from dockc.compiler.ir.module import NO_META
 from dockc.compiler.ir.ops import FileOp, SourceOp
 from dockc.compiler.lower import contexts
 from dockc.compiler.lower.context import EPOCH, as_compile_error
 from dockc.compiler.lower.contexts import git_value
-from dockc.compiler.numbers import NumberError, parse_int
-from dockc.compiler.resolve import GitRequest, HttpRequest
-from dockc.compiler.scope import assign, expand, located
-from dockc.compiler.stages import SCRATCH
+from dockc.compiler.lower.scope import assign, expand, located
+from dockc.compiler.lower.stages import SCRATCH
+from dockc.compiler.questions import GitRequest, HttpRequest
+from dockc.compiler.syntax.ast import Add, Arg
 from dockc.compiler.urls import http_filename, is_http, parse_git_ref
 from dockc.errors import CompileError, DockcError
-from dockc.grammar.gostr import fold
+from dockc.golang.numbers import NumberError, parse_int
+from dockc.golang.strings import fold
+from dockc.golang.times import Time
 from dockc.oci import digest as digests
-from dockc.oci.gotime import Time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dockc.compiler.ast import Stage
     from dockc.compiler.ir.ops import Value
     from dockc.compiler.lower.context import Lowering
     from dockc.compiler.lower.contexts import MainContext
+    from dockc.compiler.syntax.ast import Stage
 
 _COMMIT_HEADERS = ("tree", "author", "committer")
 _TAG_HEADERS = ("object", "type", "tag", "tagger")

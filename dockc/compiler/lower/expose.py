@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dockc.compiler.numbers import NumberError, parse_int
 from dockc.compiler.options import parse_ip
 from dockc.errors import CompileError
+from dockc.golang.numbers import NumberError, parse_int
+from dockc.golang.text import quote
 from dockc.grammar.word import WordError
-from dockc.oci.gotext import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dockc.compiler.ast import Expose
     from dockc.compiler.checks import Linter
     from dockc.compiler.lower.context import Lowering
+    from dockc.compiler.lower.stages import StageState, Step
     from dockc.compiler.lower.words import Expander
-    from dockc.compiler.stages import StageState, Step
+    from dockc.compiler.syntax.ast import Expose
 
 _PROTOCOLS = frozenset(("tcp", "udp", "sctp"))
 _HIGHEST = 65535

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from dockc.compiler.ast import Add, Copy, Onbuild, Run, Workdir
-from dockc.compiler.build_ast import parse_trigger
 from dockc.compiler.checks import NOWHERE
 from dockc.compiler.lower import contexts
 from dockc.compiler.lower.bases import resolve
-from dockc.compiler.mounts import parse_mount
-from dockc.compiler.numbers import NumberError, parse_int
-from dockc.compiler.scope import located, ranges
-from dockc.compiler.stages import SCRATCH, StageState, Step, check_cycles, reachable
+from dockc.compiler.lower.scope import located, ranges
+from dockc.compiler.lower.stages import SCRATCH, StageState, Step, check_cycles, reachable
 from dockc.compiler.suggest import nearest
+from dockc.compiler.syntax.ast import Add, Copy, Onbuild, Run, Workdir
+from dockc.compiler.syntax.build_ast import parse_trigger
+from dockc.compiler.syntax.mounts import parse_mount
 from dockc.errors import CompileError
+from dockc.golang.numbers import NumberError, parse_int
+from dockc.golang.text import quote
 from dockc.grammar.word import WordError
 from dockc.oci import platform as platforms
-from dockc.oci.gotext import quote
 from dockc.oci.platform import InvalidPlatform, Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from dockc.compiler.ast import Instruction, Stage
     from dockc.compiler.checks import Linter
     from dockc.compiler.lower.context import Lowering
+    from dockc.compiler.syntax.ast import Instruction, Stage
     from dockc.grammar.word import Expanded
 
     Lines = tuple[int, int]

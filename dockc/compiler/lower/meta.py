@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from dockc.compiler.image import Healthcheck as ImageHealthcheck
+from dockc.compiler.image.config import Healthcheck as ImageHealthcheck
 from dockc.compiler.lower.env import report_legacy_pair
-from dockc.compiler.numbers import NumberError, parse_int
 from dockc.errors import CompileError
-from dockc.grammar.gostr import upper
-from dockc.oci.gotext import quote
+from dockc.golang.numbers import NumberError, parse_int
+from dockc.golang.strings import upper
+from dockc.golang.text import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dockc.compiler.ast import (
+    from dockc.compiler.checks import Linter
+    from dockc.compiler.image.config import ImageConfig
+    from dockc.compiler.lower.context import Lowering
+    from dockc.compiler.lower.stages import StageState, Step
+    from dockc.compiler.lower.words import Expander
+    from dockc.compiler.syntax.ast import (
         Cmd,
         Entrypoint,
         Healthcheck,
@@ -24,11 +29,6 @@ if TYPE_CHECKING:
         Stopsignal,
         Volume,
     )
-    from dockc.compiler.checks import Linter
-    from dockc.compiler.image import ImageConfig
-    from dockc.compiler.lower.context import Lowering
-    from dockc.compiler.lower.words import Expander
-    from dockc.compiler.stages import StageState, Step
 
     Lines = tuple[int, int]
 

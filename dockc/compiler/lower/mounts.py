@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dockc.compiler import paths
 from dockc.compiler.ir.module import OpMeta
 from dockc.compiler.ir.ops import (
     SHARING_LOCKED,
@@ -15,20 +14,21 @@ from dockc.compiler.ir.ops import (
     Ssh,
 )
 from dockc.compiler.lower.context import internal_name
-from dockc.compiler.mounts import parse_mount
 from dockc.compiler.outline import Needed
+from dockc.compiler.syntax.mounts import parse_mount
 from dockc.errors import CompileError
+from dockc.golang import ospaths as paths
+from dockc.golang.text import quote
 from dockc.llb import caps as C  # noqa: N812
-from dockc.oci.gotext import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dockc.compiler.ast import Run
     from dockc.compiler.ir.ops import Value
     from dockc.compiler.lower.context import Lowering
+    from dockc.compiler.lower.stages import StageState, Step
     from dockc.compiler.lower.words import Expander
-    from dockc.compiler.mounts import Mount as MountSpec
-    from dockc.compiler.stages import StageState, Step
+    from dockc.compiler.syntax.ast import Run
+    from dockc.compiler.syntax.mounts import Mount as MountSpec
 
 _SHARING = {"private": SHARING_PRIVATE, "locked": SHARING_LOCKED}
 _SECRETS = "/run/secrets/"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dockc.grammar.gostr import upper
+from dockc.golang.strings import upper
 from dockc.grammar.word import WordError
 from dockc.oci import platform as platforms
 from dockc.oci.platform import InvalidPlatform, Platform
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dockc.compiler.lower.context import Lowering
-    from dockc.compiler.stages import StageState
+    from dockc.compiler.lower.stages import StageState
     from dockc.grammar.word import Lex
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dockc.compiler import paths
 from dockc.compiler.ir.module import OpMeta
 from dockc.compiler.ir.ops import (
     NET_HOST,
@@ -16,8 +15,9 @@ from dockc.compiler.lower.context import command_meta, internal_name
 from dockc.compiler.lower.meta import with_shell
 from dockc.compiler.lower.mounts import lower_mounts, parse_mounts
 from dockc.compiler.lower.names import command_text, step_name
-from dockc.compiler.scope import pairs
+from dockc.compiler.lower.scope import pairs
 from dockc.errors import CompileError
+from dockc.golang import ospaths as paths
 from dockc.grammar.heredoc import chomp, parse_opener
 from dockc.grammar.source import encode
 from dockc.llb import caps as C  # noqa: N812
@@ -26,10 +26,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dockc.compiler.ast import Run
     from dockc.compiler.lower.context import Lowering
+    from dockc.compiler.lower.stages import StageState, Step
     from dockc.compiler.lower.words import Expander
-    from dockc.compiler.stages import StageState, Step
+    from dockc.compiler.syntax.ast import Run
 
 _NETWORKS = {"none": NET_NONE, "host": NET_HOST}
 _PIPES = "/dev/pipes/"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dockc.compiler.scope import report_undefined
+from dockc.compiler.lower.scope import report_undefined
 from dockc.errors import CompileError
 from dockc.grammar.word import WordError
 
@@ -10,9 +10,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from dockc.compiler.ast import Word
     from dockc.compiler.checks import Linter
-    from dockc.compiler.stages import StageState, Step
+    from dockc.compiler.lower.stages import StageState, Step
+    from dockc.compiler.syntax.ast import Word
     from dockc.grammar.word import Lex
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from dockc.base.pattern import pattern
 from dockc.compiler.ir.module import Module, OpMeta, ProgressGroup
 from dockc.compiler.ir.ops import FileOp, MergeOp, Op, Value, replaced
 from dockc.compiler.ir.rewrite import Facts, Replacement, Rewrite, rewrite
 from dockc.compiler.passes.pipeline import PassContext
 from dockc.compiler.passes.targets import independent, top_level, top_levels
-from dockc.lean import pattern
 from dockc.llb.caps import MERGE_OP
 
 _PREFIX = pattern(r"(\[[^\]]*\] )?")

@@ -10,9 +10,9 @@ from dockc.compiler.ir.module import Module
 from dockc.compiler.ir.ops import Copy, ExecOp, FileOp, Op, SourceOp, replaced
 from dockc.compiler.ir.rewrite import Applied, Replacement, mapped, summary, with_inputs
 from dockc.compiler.passes.pipeline import PassContext
+from dockc.golang.text import dump_strings
 from dockc.llb import attrs as A  # noqa: N812
 from dockc.llb import sources
-from dockc.llb.gojson import strings
 
 _SPECIAL = frozenset("*?[]\\")
 
@@ -119,7 +119,7 @@ def _narrowed(op: SourceOp, reading: _Reading) -> SourceOp | None:
         wanted = sorted(reading.paths)
         if not wanted or wanted == follow or (follow and not _covers(follow, wanted)):
             return None
-        attrs[A.LOCAL_FOLLOW] = strings(wanted)
+        attrs[A.LOCAL_FOLLOW] = dump_strings(wanted)
     elif reading.paths or A.LOCAL_FOLLOW in attrs:
         return None
     else:
@@ -127,7 +127,7 @@ def _narrowed(op: SourceOp, reading: _Reading) -> SourceOp | None:
         added = [p for p in common if p not in exclude]
         if not added or any(p.startswith("!") for other in reading.excluded for p in other):
             return None
-        attrs[A.LOCAL_EXCLUDE] = strings([*exclude, *added])
+        attrs[A.LOCAL_EXCLUDE] = dump_strings([*exclude, *added])
     pairs = tuple(sorted(attrs.items()))
     caps = tuple(sorted({*op.caps, *sources.caps(op.identifier, attrs)}))
     return replaced(op, attrs=pairs, caps=caps)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import ClassVar, Protocol
 
+from dockc.base.pattern import pattern
 from dockc.compiler.ir.module import Module
 from dockc.compiler.ir.rewrite import Applied
 from dockc.errors import UsageError
-from dockc.lean import pattern
 
 
 @dataclass(slots=True)

@@ -21,8 +21,9 @@ from typing import BinaryIO, Self
 
 from dockc.errors import DigestMismatch, StoreError
 from dockc.oci import digest as digests
+from dockc.runtime.cancel import Cancelled
 from dockc.runtime.content.errors import is_full, store_error, telling
-from dockc.runtime.content.locks import Cancelled, lock_file
+from dockc.runtime.content.locks import lock_file
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _BLOCK = 1 << 20

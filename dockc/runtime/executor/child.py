@@ -21,7 +21,7 @@ import stat
 import sys
 
 from dockc.runtime.executor import sandbox
-from dockc.runtime.executor import syscalls as sc
+from dockc.runtime.kernel import syscalls as sc
 
 TYPE_CHECKING = False  # importing typing would cost more than all the rest
 if TYPE_CHECKING:

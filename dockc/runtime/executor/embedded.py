@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from dockc.errors import DockcError
-from dockc.runtime.executor import policy, seccomp, syscalls
+from dockc.runtime.executor import policy, seccomp
 from dockc.runtime.executor.base import (
     DEFAULT_HOSTNAME,
     ExecCancelled,
@@ -29,6 +29,7 @@ from dockc.runtime.executor.cgroup import group
 from dockc.runtime.executor.plan import Plan
 from dockc.runtime.executor.prepare import Prepared, prepare
 from dockc.runtime.executor.rootless import in_user_namespace
+from dockc.runtime.kernel import syscalls
 
 PACKAGE_ROOT = str(Path(__file__).resolve().parents[3])
 _START = (

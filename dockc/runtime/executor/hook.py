@@ -14,8 +14,8 @@ import sys
 from typing import Any
 
 from dockc.runtime.executor import policy
-from dockc.runtime.executor.rootpath import open_in_root
 from dockc.runtime.executor.sandbox import attach, restrict
+from dockc.runtime.kernel.rootpath import open_in_root
 
 _CODE = "import sys; sys.path.insert(0, sys.argv[1]); from dockc.runtime.executor.hook import main; main(*sys.argv[2:])"
 

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from dockc.errors import DockcError
-from dockc.runtime.executor import syscalls
+from dockc.runtime.kernel import syscalls
 
 
 def protect_interpreter() -> None:

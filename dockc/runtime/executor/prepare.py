@@ -11,13 +11,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from dockc.base.record import Record
 from dockc.errors import DockcError
-from dockc.lean import Record
 from dockc.runtime.executor import netfiles, policy, users
 from dockc.runtime.executor.base import ExecSpec, ExecutorError, ResolvedMount
 from dockc.runtime.executor.policy import MountEntry
-from dockc.runtime.executor.rootpath import open_in_root, root_path
 from dockc.runtime.executor.stubs import MountStubs
+from dockc.runtime.kernel.rootpath import open_in_root, root_path
 
 _LOCK = "lock"
 

@@ -22,10 +22,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from dockc.base.record import Record
 from dockc.errors import DockcError
-from dockc.lean import Record
-from dockc.runtime.executor import syscalls
 from dockc.runtime.executor.interpreter import protect_interpreter
+from dockc.runtime.kernel import syscalls
 
 _CAP_SYS_ADMIN = 21
 _LEAVING = 2.0

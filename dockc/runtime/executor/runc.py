@@ -19,15 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from dockc.errors import DockcError
-from dockc.runtime.executor import cgroup, policy, rootless, syscalls
+from dockc.runtime.executor import cgroup, policy, rootless
 from dockc.runtime.executor.base import ExecIO, ExecSpec, ExecutorError, ResolvedMount
 from dockc.runtime.executor.embedded import PACKAGE_ROOT, bounding_set, run_helper
 from dockc.runtime.executor.hook import hooks
 from dockc.runtime.executor.policy import MountEntry
 from dockc.runtime.executor.prepare import Prepared, prepare
-from dockc.runtime.executor.rootpath import open_in_root
 from dockc.runtime.executor.sandbox import restrict
 from dockc.runtime.executor.spec import make_spec
+from dockc.runtime.kernel import syscalls
+from dockc.runtime.kernel.rootpath import open_in_root
 
 _UNIFIED = "/sys/fs/cgroup/unified"
 

@@ -15,8 +15,8 @@ import resource
 import stat
 import struct
 
-from dockc.runtime.executor import syscalls as sc
-from dockc.runtime.executor.rootpath import open_in_root
+from dockc.runtime.kernel import syscalls as sc
+from dockc.runtime.kernel.rootpath import open_in_root
 
 TYPE_CHECKING = False  # importing typing would cost more than all the rest
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dockc.runtime.executor.rootpath import root_path
+from dockc.runtime.kernel.rootpath import root_path
 
 ALWAYS = (("/etc/resolv.conf", False), ("/etc/hosts", False))
 

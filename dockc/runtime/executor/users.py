@@ -11,9 +11,10 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from dockc.base.pattern import pattern
+from dockc.base.record import Record
 from dockc.errors import DockcError
-from dockc.lean import Record, pattern
-from dockc.runtime.executor.rootpath import open_in_root
+from dockc.runtime.kernel.rootpath import open_in_root
 
 MAX_FILE = 10 << 20
 _MAX_ID = 2**31 - 1

@@ -14,18 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from dockc.base.record import replace
 from dockc.errors import DigestMismatch, DockcError, StoreError
-from dockc.lean import replace
+from dockc.golang.text import dump_json
 from dockc.oci import digest as digests
 from dockc.oci import manifest as manifests
 from dockc.oci import mediatypes as mt
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.fields import InvalidDocument
-from dockc.oci.gotext import dump_json
 from dockc.oci.manifest import Index, Manifest
 from dockc.oci.reference import DEFAULT_TAG, Reference
+from dockc.runtime.archive.tarheader import DIRECTORY, REGULAR, Member
 from dockc.runtime.exporter.tarball import END, pad
-from dockc.runtime.snapshot.tarheader import DIRECTORY, REGULAR, Member
 from dockc.runtime.snapshot.tarwrite import header
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class _Checked:
 
     def read(self, size: int = -1) -> bytes:
         if self._cancelled is not None and self._cancelled.is_set():
-            from dockc.runtime.content.locks import Cancelled
+            from dockc.runtime.cancel import Cancelled
 
             raise Cancelled
         data = self._file.read(size)

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from dockc.base.record import Record, made, replace
 from dockc.errors import DockcError, RegistryError, StoreError, UsageError
-from dockc.lean import Record, made, replace
+from dockc.golang.text import dump_json
 from dockc.oci.descriptor import Descriptor
-from dockc.oci.gotext import dump_json
 from dockc.oci.reference import Reference, parse_normalized
 from dockc.runtime.exporter.options import Output
 from dockc.runtime.exporter.output import check_destination, open_output

@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dockc.base.record import Record
 from dockc.errors import DockcError, StoreError
-from dockc.lean import Record
-from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.cancel import Cancelled
 from dockc.runtime.exporter.walk import Entry, walk
 from dockc.runtime.fsutil.inroot import entries, remove_tree
 

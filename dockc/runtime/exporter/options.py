@@ -7,13 +7,14 @@ import re
 from collections.abc import Mapping
 from typing import TypeVar
 
+from dockc.base.pattern import pattern
+from dockc.base.record import Record, made
 from dockc.errors import UsageError
-from dockc.lean import Record, made, pattern
+from dockc.golang.text import quote
 from dockc.oci import platform as platforms
-from dockc.oci.gotext import quote
 from dockc.oci.platform import InvalidPlatform
 from dockc.oci.reference import InvalidReference, parse_normalized
-from dockc.runtime.compress import Compression
+from dockc.runtime.archive.compress import Compression
 
 TYPES = ("image", "registry", "oci", "docker", "local", "tar", "cacheonly")
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))

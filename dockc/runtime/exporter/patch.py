@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dockc.base.record import Record, replace
 from dockc.errors import DockcError
-from dockc.lean import Record, replace
+from dockc.golang.text import dump_json, sorted_map
+from dockc.golang.times import InvalidTime, Time
 from dockc.oci.config import History, ImageConfig
 from dockc.oci.fields import InvalidDocument, decode
-from dockc.oci.gotext import dump_json, sorted_map
-from dockc.oci.gotime import InvalidTime, Time
 
 _COMMENT = "buildkit.exporter.image.v0"
 _NO_DESCRIPTION = "created by buildkit"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from dockc.lean import Record
+from dockc.base.record import Record
 from dockc.oci import platform as platforms
 from dockc.oci.platform import Platform
 from dockc.oci.reference import Reference, parse_normalized

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from dockc.errors import StoreError
-from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.archive import tarheader as kinds
+from dockc.runtime.archive.tarheader import Member
+from dockc.runtime.cancel import Cancelled
 from dockc.runtime.exporter.localdir import Tree
 from dockc.runtime.exporter.walk import Entry, walk
-from dockc.runtime.snapshot import tarheader as kinds
-from dockc.runtime.snapshot.tarheader import Member
 from dockc.runtime.snapshot.tarwrite import header
 
 _CHUNK = 1 << 20

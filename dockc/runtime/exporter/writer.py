@@ -6,14 +6,14 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from dockc.base.record import Record, made, replace
 from dockc.errors import DockcError
-from dockc.lean import Record, made, replace
+from dockc.golang.times import Time
 from dockc.oci import digest as digests
 from dockc.oci import mediatypes as mt
 from dockc.oci import platform as platforms
 from dockc.oci.config import ImageConfig, default_config
 from dockc.oci.descriptor import UNCOMPRESSED, Descriptor
-from dockc.oci.gotime import Time
 from dockc.oci.manifest import Index, Manifest
 from dockc.runtime.exporter import patch
 from dockc.runtime.exporter.options import ImageOptions

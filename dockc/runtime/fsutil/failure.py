@@ -7,7 +7,7 @@ import os
 import threading
 
 from dockc.errors import SolveError
-from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.cancel import Cancelled
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 

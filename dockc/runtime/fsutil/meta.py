@@ -12,10 +12,10 @@ import stat
 from collections.abc import Mapping
 from contextlib import suppress
 
-from dockc.lean import Record
+from dockc.base.record import Record
+from dockc.runtime.fsutil import marks
 from dockc.runtime.fsutil.failure import FileError, explain, failed
 from dockc.runtime.fsutil.users import Owner
-from dockc.runtime.snapshot import marks
 
 _NO_XATTRS = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENODATA, errno.EPERM})
 _STORE_PREFIXES = ("trusted.overlay.", "user.overlay.", "user.dockc.")

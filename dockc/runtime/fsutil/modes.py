@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dockc.lean import Record
+from dockc.base.record import Record
 from dockc.runtime.fsutil.failure import FileError
 
 _STANDARD = 0o6777

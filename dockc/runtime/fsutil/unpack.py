@@ -16,15 +16,15 @@ import threading
 from typing import TYPE_CHECKING, BinaryIO
 
 from dockc.errors import StoreError
-from dockc.runtime.compress import Decompressor
+from dockc.runtime.archive import tarheader
+from dockc.runtime.archive.compress import Decompressor
+from dockc.runtime.archive.tarheader import Member, TarReader
 from dockc.runtime.fsutil import meta
 from dockc.runtime.fsutil.copyentry import CopyOptions
 from dockc.runtime.fsutil.dirs import make_dir, make_dirs
 from dockc.runtime.fsutil.failure import FileError, check, explain, failed
 from dockc.runtime.fsutil.inroot import Root, open_entry, remove_tree
 from dockc.runtime.fsutil.users import Owner
-from dockc.runtime.snapshot import tarheader
-from dockc.runtime.snapshot.tarheader import Member, TarReader
 
 if TYPE_CHECKING:
     from dockc.oci.digest import Reader

@@ -7,7 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from dockc.lean import Record
+from dockc.base.record import Record
 from dockc.runtime.fsutil.failure import FileError
 from dockc.runtime.fsutil.inroot import Root, open_entry
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dockc.base.record import Record
 from dockc.grammar.globs import (
     NO_PARENT,
     BadPattern,
@@ -28,7 +29,6 @@ from dockc.grammar.globs import (
     contains_wildcards,
     match,
 )
-from dockc.lean import Record
 from dockc.runtime.fsutil.failure import FileError, check, failed
 from dockc.runtime.fsutil.inroot import Root, entries
 

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dockc.errors import InvalidDefinition
+from dockc.golang.text import dump_json
 from dockc.oci import digest as digests
-from dockc.oci.gotext import dump_json
 from dockc.runtime.refs.result import RefResult, ref_of
 from dockc.solver.op import CacheDep, CacheMap
 
 if TYPE_CHECKING:
     from dockc.llb.pb import ops_pb2
     from dockc.runtime.refs.ref import ImmutableRef
-    from dockc.runtime.worker import Worker
+    from dockc.runtime.store.worker import Worker
     from dockc.solver.op import OpContext
     from dockc.solver.result import Result
     from dockc.solver.vertex import Vertex

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from dockc.errors import DockcError, ExecError
+from dockc.golang.text import dump_json, quote
 from dockc.oci import digest as digests
-from dockc.oci.gotext import dump_json, quote
-from dockc.runtime import secrets
 from dockc.runtime.executor.base import (
     DEFAULT_PATH,
     ExecIO,
@@ -25,13 +24,14 @@ from dockc.runtime.ops.execmounts import ExecMounts, get_secret
 from dockc.runtime.ops.steplog import StepLog
 from dockc.runtime.refs.contenthash import Selector, digest_by
 from dockc.runtime.refs.result import RefResult, ref_of
+from dockc.runtime.session import secrets
 from dockc.solver.op import STDERR, STDOUT, CacheDep, CacheMap
 from dockc.solver.vertex import walk
 
 if TYPE_CHECKING:
     from dockc.llb.pb import ops_pb2
     from dockc.runtime.refs.ref import ImmutableRef
-    from dockc.runtime.worker import Worker
+    from dockc.runtime.store.worker import Worker
     from dockc.solver.op import OpContext
     from dockc.solver.result import Result
     from dockc.solver.vertex import Edge, Vertex

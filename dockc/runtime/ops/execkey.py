@@ -12,11 +12,11 @@ import posixpath
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from dockc.base.record import Record
 from dockc.errors import DockcError
-from dockc.lean import Record
+from dockc.golang.text import dump_json
 from dockc.oci import digest as digests
 from dockc.oci import platform as platforms
-from dockc.oci.gotext import dump_json
 
 if TYPE_CHECKING:
     from dockc.llb.pb import ops_pb2

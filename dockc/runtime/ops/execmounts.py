@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.base.record import Record
 from dockc.errors import DockcError
-from dockc.lean import Record
-from dockc.oci.gotext import quote
-from dockc.runtime import secrets
-from dockc.runtime.executor import syscalls
+from dockc.golang.text import quote
 from dockc.runtime.executor.base import ResolvedMount
+from dockc.runtime.kernel import syscalls
 from dockc.runtime.ops.execkey import BIND, CACHE, EMPTY_INPUT, ROOT, SECRET, SKIP_OUTPUT, SSH, TMPFS
 from dockc.runtime.refs.types import Sharing
+from dockc.runtime.session import secrets
 
 if TYPE_CHECKING:
     from dockc.llb.pb import ops_pb2
@@ -210,7 +210,7 @@ class ExecMounts:
         )
 
     def _add_ssh(self, mount: ops_pb2.Mount) -> None:
-        from dockc.runtime.sshforward import forward
+        from dockc.runtime.session.ssh import forward
 
         option = mount.SSHOpt
         ssh_id = option.ID or secrets.DEFAULT_SSH_ID

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dockc.llb.pb import ops_pb2
     from dockc.runtime.refs.manager import RefManager
     from dockc.runtime.refs.ref import ImmutableRef, MutableRef
-    from dockc.runtime.worker import Worker
+    from dockc.runtime.store.worker import Worker
     from dockc.solver.op import OpContext
     from dockc.solver.result import Result
     from dockc.solver.vertex import Vertex

@@ -10,11 +10,11 @@ import base64
 import posixpath
 from typing import TYPE_CHECKING, Any
 
+from dockc.base.record import Record
 from dockc.errors import InvalidDefinition
+from dockc.golang.text import dump_json
 from dockc.grammar.globs import contains_wildcards
-from dockc.lean import Record
 from dockc.oci import digest as digests
-from dockc.oci.gotext import dump_json
 from dockc.runtime.refs.contenthash import Selector
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from dockc.solver.op import CacheMap
 
 if TYPE_CHECKING:
     from dockc.runtime.source.base import Source, SourceKey
-    from dockc.runtime.worker import Worker
+    from dockc.runtime.store.worker import Worker
     from dockc.solver.op import OpContext
     from dockc.solver.result import Result
     from dockc.solver.vertex import Vertex

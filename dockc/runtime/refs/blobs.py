@@ -11,9 +11,10 @@ from dockc.errors import StoreError
 from dockc.oci import mediatypes
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.digest import Hasher, VerifyingReader
-from dockc.runtime.compress import Compression, Compressor, Decompressor, gzip_library
+from dockc.runtime.archive.compress import Compression, Compressor, Decompressor, gzip_library
+from dockc.runtime.cancel import check_cancelled
 from dockc.runtime.content.errors import store_error
-from dockc.runtime.content.locks import check_cancelled, locked
+from dockc.runtime.content.locks import locked
 from dockc.runtime.refs.database import AS_CAME, Blob
 from dockc.runtime.refs.types import LayerDescriptor
 from dockc.runtime.refs.unpack import ensure_directories, fetch

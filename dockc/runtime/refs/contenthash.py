@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.base.record import Record
+from dockc.golang.text import quote
 from dockc.grammar.globs import NO_PARENT, BadPattern, MatchInfo, PatternMatcher, match, split_wildcards
-from dockc.lean import Record
-from dockc.oci.gotext import quote
 from dockc.runtime.fsutil.failure import FileError
 from dockc.runtime.fsutil.hashtree import LINK, HashTree, Node
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dockc.errors import StoreError
+from dockc.runtime.fsutil import marks
 from dockc.runtime.refs import database
 from dockc.runtime.refs.database import Blob, Database, Record
-from dockc.runtime.snapshot import marks
 from dockc.runtime.snapshot.removal import remove_tree
 from dockc.runtime.snapshot.tarread import Limits
 

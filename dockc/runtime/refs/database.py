@@ -16,7 +16,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from dockc import lean
+from dockc.base import record as lean
 from dockc.errors import StoreError
 from dockc.oci.descriptor import Descriptor
 from dockc.runtime.content.errors import FULL, store_error

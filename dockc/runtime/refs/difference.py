@@ -7,7 +7,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from dockc.runtime.snapshot import marks
+from dockc.runtime.fsutil import marks
 from dockc.runtime.snapshot.changes import Change, Kind
 from dockc.runtime.snapshot.files import copy_attributes, copy_file
 

@@ -23,6 +23,7 @@ from dockc.oci import digest as digests
 from dockc.runtime.content.errors import telling
 from dockc.runtime.content.locks import try_lock
 from dockc.runtime.content.store import ContentStore
+from dockc.runtime.fsutil import marks
 from dockc.runtime.refs import database
 from dockc.runtime.refs.cachedirs import cache_dir
 from dockc.runtime.refs.core import Core, ProviderFactory, RefNotFound, new_id, now
@@ -33,7 +34,6 @@ from dockc.runtime.refs.ref import ImmutableRef, MutableRef, fresh_record
 from dockc.runtime.refs.types import LayerDescriptor, Progress, RecordType, Remote, Sharing, UsageRecord
 from dockc.runtime.refs.unpack import fetch, inherit_root
 from dockc.runtime.refs.usage import Pruned, PrunePolicy, collect, prune, usage
-from dockc.runtime.snapshot import marks
 from dockc.runtime.snapshot.changes import tree_changes
 from dockc.runtime.snapshot.choose import snapshotter
 from dockc.runtime.snapshot.squash import SquashCache

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from dockc.base.record import Record
 from dockc.errors import StoreError
-from dockc.lean import Record
 from dockc.runtime.content.errors import telling
 from dockc.runtime.refs import database
 from dockc.runtime.refs.blobs import blob_of, known_blob, layer_descriptor

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from dockc.lean import Record, made
+from dockc.base.record import Record, made
 from dockc.oci.descriptor import Descriptor
-from dockc.runtime.compress import Compression
+from dockc.runtime.archive.compress import Compression
 
 if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from dockc.errors import StoreError, UnsafePath
 from dockc.oci.digest import VerifyingReader
-from dockc.runtime.compress import Decompressor
+from dockc.runtime.archive.compress import Decompressor
+from dockc.runtime.cancel import AnyOf, check_cancelled
 from dockc.runtime.content.errors import store_error
-from dockc.runtime.content.locks import AnyOf, check_cancelled, locked
+from dockc.runtime.content.locks import locked
 from dockc.runtime.snapshot.files import copy_attributes
 from dockc.runtime.snapshot.tarread import apply_layer
 

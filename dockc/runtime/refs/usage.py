@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dockc import lean
+from dockc.base import record as lean
 from dockc.errors import UsageError
 from dockc.runtime.content.locks import try_lock
 from dockc.runtime.refs import database

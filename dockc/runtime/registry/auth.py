@@ -11,8 +11,8 @@ import threading
 import time
 from urllib.parse import urlencode, urlsplit
 
+from dockc.base.record import Record
 from dockc.errors import RegistryError
-from dockc.lean import Record
 from dockc.oci.fields import InvalidDocument, decode
 from dockc.runtime.registry import challenge as challenges
 from dockc.runtime.registry.challenge import Challenge

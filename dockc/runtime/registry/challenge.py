@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from dockc.lean import Record, made, pattern
+from dockc.base.pattern import pattern
+from dockc.base.record import Record, made
 
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _SCHEME = pattern(rf"\s*({_WORD})(?:\s+|$|(?=,))")

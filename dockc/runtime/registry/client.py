@@ -11,8 +11,8 @@ import threading
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote, urlsplit
 
+from dockc.base.record import Record
 from dockc.errors import DigestMismatch, RegistryError
-from dockc.lean import Record
 from dockc.oci import digest as digests
 from dockc.oci import mediatypes as mt
 from dockc.oci.descriptor import Descriptor

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dockc.base.pattern import pattern
 from dockc.errors import RegistryError
-from dockc.lean import pattern
 from dockc.oci.fields import Fields, InvalidDocument, decode
 
 HUB_KEY = "https://index.docker.io/v1/"

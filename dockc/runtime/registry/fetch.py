@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from dockc.base.pattern import pattern
 from dockc.errors import DigestMismatch, RegistryError
-from dockc.lean import pattern
 from dockc.oci import digest as digests
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.reference import Reference

@@ -9,8 +9,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 
+from dockc.base.record import Record, made, replace
 from dockc.errors import UsageError
-from dockc.lean import Record, made, replace
 
 DOCKER_HUB = "registry-1.docker.io"
 

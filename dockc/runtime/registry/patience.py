@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.cancel import Cancelled
 
 T = TypeVar("T")
 _PAUSE = 0.1

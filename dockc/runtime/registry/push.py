@@ -18,7 +18,7 @@ from dockc.oci import mediatypes as mt
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.manifest import Index
 from dockc.oci.reference import InvalidReference, Reference, parse_normalized
-from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.cancel import Cancelled
 from dockc.runtime.registry.client import AccessDenied
 from dockc.runtime.registry.transport import Unreachable
 

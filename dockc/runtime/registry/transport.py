@@ -16,10 +16,10 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Protocol, cast
 from urllib.parse import urljoin, urlsplit
 
-from dockc import __version__
+from dockc.base.record import Record
+from dockc.base.version import VERSION
 from dockc.errors import RegistryError
-from dockc.lean import Record
-from dockc.runtime.content.locks import Cancelled, check_cancelled
+from dockc.runtime.cancel import Cancelled, check_cancelled
 from dockc.runtime.registry.patience import Watch, abandonable
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import urllib3
 
-USER_AGENT = f"dockc/{__version__}"
+USER_AGENT = f"dockc/{VERSION}"
 CHUNK = 1 << 18
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _RETRIABLE = frozenset((408, 429, 500, 502, 503, 504))

@@ -14,9 +14,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from dockc.base.record import Record
 from dockc.errors import StoreError
-from dockc.lean import Record
-from dockc.runtime.snapshot import marks
+from dockc.runtime.fsutil import marks
 
 _BLOCK = 1 << 20
 

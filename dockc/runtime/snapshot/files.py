@@ -8,7 +8,7 @@ import fcntl
 import os
 import stat
 
-from dockc.runtime.snapshot import marks
+from dockc.runtime.fsutil import marks
 
 _FICLONE = 0x40049409
 _BLOCK = 1 << 20

@@ -7,8 +7,8 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from dockc.lean import Record
-from dockc.runtime.snapshot import marks
+from dockc.base.record import Record
+from dockc.runtime.fsutil import marks
 
 
 class Found(Record):

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from dockc.runtime.executor import syscalls
+from dockc.runtime.kernel import syscalls
 
 MAX_LOWERS = 200
 """Lower directories of one mount: within mount(2)'s page of options, and below the kernel's own 500."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from dockc.runtime.snapshot import marks
+from dockc.runtime.fsutil import marks
 from dockc.runtime.snapshot.changes import Change, Kind, tree_changes
 from dockc.runtime.snapshot.files import copy_attributes
 from dockc.runtime.snapshot.removal import remove_tree

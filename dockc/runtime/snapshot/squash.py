@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dockc.runtime.content.locks import lock_file, try_lock
-from dockc.runtime.snapshot import marks
+from dockc.runtime.fsutil import marks
 from dockc.runtime.snapshot.files import copy_attributes, copy_file
 from dockc.runtime.snapshot.removal import remove_tree
 

@@ -17,16 +17,17 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from dockc.base.record import Record
 from dockc.errors import UnsafePath
-from dockc.lean import Record
 from dockc.oci.digest import Reader
-from dockc.runtime.content.locks import check_cancelled
-from dockc.runtime.snapshot import marks, tarheader
+from dockc.runtime.archive import tarheader
+from dockc.runtime.archive.tarheader import InvalidTar, Member, TarReader
+from dockc.runtime.cancel import check_cancelled
+from dockc.runtime.fsutil import marks
 from dockc.runtime.snapshot.files import copy_file
 from dockc.runtime.snapshot.lookup import Stack
 from dockc.runtime.snapshot.removal import remove_tree
 from dockc.runtime.snapshot.rooted import clean_name, open_directory
-from dockc.runtime.snapshot.tarheader import InvalidTar, Member, TarReader
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"

@@ -15,10 +15,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from dockc.errors import StoreError
-from dockc.runtime.content.locks import check_cancelled
-from dockc.runtime.snapshot import marks
-from dockc.runtime.snapshot.changes import Change, Kind
-from dockc.runtime.snapshot.tarheader import (
+from dockc.runtime.archive.tarheader import (
     BLOCK,
     BLOCK_DEVICE,
     CHAR,
@@ -29,6 +26,9 @@ from dockc.runtime.snapshot.tarheader import (
     SYMLINK,
     Member,
 )
+from dockc.runtime.cancel import check_cancelled
+from dockc.runtime.fsutil import marks
+from dockc.runtime.snapshot.changes import Change, Kind
 from dockc.runtime.snapshot.tarread import WHITEOUT
 
 _CHUNK = 1 << 20

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from dockc.lean import Record, made
-from dockc.runtime.secrets import SECRETS
+from dockc.base.record import Record, made
+from dockc.runtime.session.secrets import SECRETS
 
 if TYPE_CHECKING:
     from dockc.runtime.refs.ref import ImmutableRef
     from dockc.runtime.registry.client import Client
-    from dockc.runtime.secrets import SecretStore
+    from dockc.runtime.session.secrets import SecretStore
     from dockc.solver.op import OpContext, Preimage
 
 REGISTRY = "registry"

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from dockc.base.record import Record
 from dockc.errors import SolveError, StoreError
-from dockc.lean import Record
-from dockc.oci.gotext import quote
+from dockc.golang.text import quote
 from dockc.runtime.refs.types import RecordType
-from dockc.runtime.secrets import SSH
+from dockc.runtime.session.secrets import SSH
 from dockc.runtime.source.base import SourceKey, registry_of, secrets_of
 from dockc.runtime.source.gitcli import Git, GitError, prepare
 from dockc.runtime.source.gitid import GitOptions, is_commit, parse_options
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from dockc.runtime.refs.manager import RefManager
     from dockc.runtime.refs.ref import ImmutableRef, MutableRef
-    from dockc.runtime.secrets import SecretStore, SshAgents
+    from dockc.runtime.session.secrets import SecretStore, SshAgents
     from dockc.solver.op import OpContext
 
 _BRANCH = re.compile(r"refs/heads/(\S+)")

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from dockc.base.record import Record, replace
 from dockc.errors import DockcError, SolveError
-from dockc.lean import Record, replace
-from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.cancel import Cancelled
 
 if TYPE_CHECKING:
-    from dockc.runtime.secrets import SecretStore, SshAgents
+    from dockc.runtime.session.secrets import SecretStore, SshAgents
     from dockc.runtime.source.gitid import GitOptions
 
 _PROXIES = (

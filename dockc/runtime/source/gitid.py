@@ -6,10 +6,10 @@ import posixpath
 import re
 from collections.abc import Mapping
 
+from dockc.base.record import Record, replace
 from dockc.errors import SolveError
-from dockc.lean import Record, replace
+from dockc.golang.text import quote
 from dockc.llb import attrs, giturl
-from dockc.oci.gotext import quote
 
 _COMMIT = re.compile(r"[a-f0-9]{40}|[a-f0-9]{64}")
 _HEX = re.compile(r"[a-fA-F0-9]+")

@@ -19,11 +19,11 @@ from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from dockc.base.record import Record
 from dockc.errors import DigestMismatch, DockcError, RegistryError, SolveError, StoreError
-from dockc.lean import Record
+from dockc.golang.text import dump_json
 from dockc.llb import attrs
 from dockc.oci import digest as digests
-from dockc.oci.gotext import dump_json
 from dockc.runtime.registry.transport import CHUNK, Response, Transport
 from dockc.runtime.source import web
 from dockc.runtime.source.base import SourceKey, registry_of, secrets_of
@@ -32,7 +32,7 @@ from dockc.runtime.source.resolve import FoundHttp
 if TYPE_CHECKING:
     from dockc.runtime.refs.manager import RefManager
     from dockc.runtime.refs.ref import ImmutableRef
-    from dockc.runtime.secrets import SecretStore
+    from dockc.runtime.session.secrets import SecretStore
     from dockc.solver.op import OpContext
 
 _HEADER_SECRET = "HTTP_AUTH_HEADER_"  # noqa: S105 - prefix of a secret's id

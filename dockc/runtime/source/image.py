@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from dockc.base.record import Record
 from dockc.errors import RegistryError
-from dockc.lean import Record
+from dockc.golang.text import dump_json
 from dockc.oci import digest as digests
 from dockc.oci import manifest as manifests
 from dockc.oci import mediatypes as mt
@@ -21,7 +22,6 @@ from dockc.oci.config import SIZE_LIMIT as CONFIG_LIMIT
 from dockc.oci.config import ImageConfig, chain_id
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.fields import InvalidDocument
-from dockc.oci.gotext import dump_json
 from dockc.oci.manifest import Index, Manifest
 from dockc.oci.platform import Platform
 from dockc.oci.reference import InvalidReference, Reference, parse_normalized

@@ -20,8 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from dockc.base.record import Record
 from dockc.errors import DockcError, SolveError
-from dockc.lean import Record
 from dockc.llb import attrs
 from dockc.runtime.fsutil.inroot import Root
 from dockc.runtime.fsutil.walk import Filter, walk

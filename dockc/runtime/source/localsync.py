@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from dockc.lean import Record, replace
-from dockc.runtime.fsutil import meta
+from dockc.base.record import Record, replace
+from dockc.runtime.fsutil import marks, meta
 from dockc.runtime.fsutil.data import copy_data
 from dockc.runtime.fsutil.dirs import make_dir
 from dockc.runtime.fsutil.failure import FileError, check, explain, failed
@@ -23,7 +23,6 @@ from dockc.runtime.fsutil.hashtree import DIRECTORY, FILE, LINK, Node, from_utf8
 from dockc.runtime.fsutil.inroot import Root, remove_tree
 from dockc.runtime.fsutil.users import Owner
 from dockc.runtime.fsutil.walk import Entry
-from dockc.runtime.snapshot import marks
 
 _RACY_NS = 50_000_000
 """A file changed so shortly before it was read may change again within one tick of the file system's clock."""

@@ -21,7 +21,7 @@ from dockc.oci.descriptor import Descriptor
 from dockc.oci.fields import InvalidDocument, decode
 from dockc.oci.manifest import Index
 from dockc.oci.reference import Reference
-from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.cancel import Cancelled
 from dockc.runtime.registry.client import NotFound
 from dockc.runtime.registry.transport import CHUNK, printable
 

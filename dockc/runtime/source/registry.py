@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dockc.errors import DockcError, RegistryError, UsageError
+from dockc.golang.text import dump_json
 from dockc.llb import attrs
 from dockc.oci import digest as digests
 from dockc.oci import reference as references
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.fields import InvalidDocument, decode
-from dockc.oci.gotext import dump_json
 from dockc.oci.reference import Reference
 from dockc.runtime.registry.fetch import RegistryProvider
 

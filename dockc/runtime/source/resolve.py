@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from dockc.base.record import Record
 from dockc.errors import DockcError, RegistryError, StoreError
-from dockc.lean import Record
 from dockc.oci import reference as references
 from dockc.oci.platform import Platform
 from dockc.runtime.source import image, ocilayout
@@ -25,7 +25,7 @@ from dockc.runtime.source.registry import RegistryOrigin
 if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.registry.client import Client
-    from dockc.runtime.secrets import SecretStore
+    from dockc.runtime.session.secrets import SecretStore
 
 _FILE_LIMIT = 16 << 20
 """Ignore files and the like are not larger than this (bytes)."""

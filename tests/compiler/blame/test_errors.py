@@ -15,9 +15,9 @@ from syrupy.types import SnapshotIndex
 from dockc.compiler.blame import OTHER, diagnose, diagnose_all
 from dockc.compiler.blame.table import ROWS
 from dockc.compiler.compile import Front, compile, read
-from dockc.compiler.lint.compiled import PLATFORM, made_up
+from dockc.compiler.imagine import PLATFORM, made_up
 from dockc.compiler.options import CompileOptions
-from dockc.compiler.resolve import Answers, Unanswered
+from dockc.compiler.questions import Answers, Unanswered
 from dockc.errors import CompileError
 from dockc.grammar.diagnostic import Diagnostic
 from dockc.grammar.render import render_all

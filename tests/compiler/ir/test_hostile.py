@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dockc import llb
-from dockc.compiler.decompile import decompile
+from dockc.compiler.decompile.llb import decompile
 from dockc.compiler.emit import emit
 from dockc.compiler.ir import from_llb
 from dockc.compiler.ir.ops import FileOp, Mkfile
@@ -20,7 +20,7 @@ from dockc.compiler.passes import pipeline
 from dockc.errors import CompileError, DockcError
 from dockc.llb import ops, text
 from dockc.llb.definition import Definition, OpMetadata
-from dockc.llb.encode import digest
+from dockc.llb.wire.encode import digest
 from dockc.oci.platform import Platform
 from tests.compiler.conftest import op_of
 

@@ -132,7 +132,7 @@ def test_broken_text(text: str, message: str) -> None:
 
 def test_forms_that_the_ir_has_not() -> None:
     from dockc.llb import ops
-    from dockc.llb.encode import digest as name
+    from dockc.llb.wire.encode import digest as name
 
     build = ops.Op(op=ops.BuildOp(-1)).encode()
     end = ops.Op((ops.Input(name(build)),)).encode()

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from dockc.compiler.lint.config import Config, hadolint_environment, hadolint_file, hadolint_places, own_file
-from dockc.compiler.lint.options import LintOptions
+from dockc.commands.lint.config import load
 from dockc.errors import UsageError
 from dockc.grammar.diagnostic import Severity
-from dockc.lintconfig import load
+from dockc.linter.config import Config, hadolint_environment, hadolint_file, hadolint_places, own_file
+from dockc.linter.options import LintOptions
 
 YAML = """
 ignored: [DL3008]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from dockc.compiler.lint.labels import is_email, is_rfc3339, is_semver, is_url
-from dockc.compiler.lint.options import LintOptions
-from dockc.compiler.lint.peer.arguments import command_line
-from dockc.compiler.lint.peer.reader import read
-from dockc.compiler.lint.peer.scan import Scanner
-from dockc.compiler.lint.runner import lint_source
 from dockc.grammar.source import Source
+from dockc.linter.labels import is_email, is_rfc3339, is_semver, is_url
+from dockc.linter.options import LintOptions
+from dockc.linter.peer.arguments import command_line
+from dockc.linter.peer.reader import read
+from dockc.linter.peer.scan import Scanner
+from dockc.linter.runner import lint_source
 
 
 def codes(text: str) -> list[str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dockc.compiler.lint.options import LintOptions
-from dockc.compiler.lint.runner import lint_source
 from dockc.grammar.source import Source
+from dockc.linter.options import LintOptions
+from dockc.linter.runner import lint_source
 
 
 def codes(text: str, profile: str = "dockc", **options: object) -> list[tuple[int, str]]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dockc.compiler.lint.shell.commands import read
+from dockc.linter.shell.commands import read
 
 
 def names(text: str) -> list[str]:

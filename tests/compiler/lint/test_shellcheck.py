@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from dockc import shellcheck_runner
-from dockc.compiler.lint.finding import Finding
-from dockc.compiler.lint.options import LintOptions
-from dockc.compiler.lint.runner import lint_source
+from dockc.commands.lint import shellcheck as shellcheck_runner
 from dockc.errors import DockcError, UsageError
 from dockc.grammar.source import Source
+from dockc.linter.finding import Finding
+from dockc.linter.options import LintOptions
+from dockc.linter.runner import lint_source
 
 HEAD = "export " + " ".join(
     f"{name}=1"

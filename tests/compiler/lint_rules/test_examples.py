@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from dockc.base.record import replace
 from dockc.compiler.compile import read
-from dockc.compiler.lint import runner, table
-from dockc.compiler.lint.context import Context, Settings
-from dockc.compiler.lint.docs import page
-from dockc.compiler.lint.fixes import CHANGES, fix_source, proven
-from dockc.compiler.lint.formats.text import render
-from dockc.compiler.lint.options import LintOptions
-from dockc.compiler.lint.registry import all_rules, codes, get_rule
-from dockc.compiler.lint.rule import Rule
-from dockc.compiler.lint.runner import lint_source
 from dockc.grammar.diagnostic import Severity
 from dockc.grammar.source import Source
-from dockc.lean import replace
+from dockc.linter import runner, table
+from dockc.linter.context import Context, Settings
+from dockc.linter.docs import page
+from dockc.linter.fixes import CHANGES, fix_source, proven
+from dockc.linter.formats.text import render
+from dockc.linter.options import LintOptions
+from dockc.linter.registry import all_rules, codes, get_rule
+from dockc.linter.rule import Rule
+from dockc.linter.runner import lint_source
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "lint"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from dockc.compiler.compile import read
-from dockc.compiler.lint import fixes
-from dockc.compiler.lint.fixes import fix_source, proven
-from dockc.compiler.lint.options import LintOptions
 from dockc.grammar.source import Source
+from dockc.linter import fixes
+from dockc.linter.fixes import fix_source, proven
+from dockc.linter.options import LintOptions
 
 OFF = LintOptions(shellcheck=False)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from dockc.compiler.lint.finding import Finding
-from dockc.compiler.lint.options import LintOptions
-from dockc.compiler.lint.runner import lint_source
 from dockc.grammar.source import Source
+from dockc.linter.finding import Finding
+from dockc.linter.options import LintOptions
+from dockc.linter.runner import lint_source
 
 
 def found(code: str, text: str, profile: str = "dockc") -> list[Finding]:

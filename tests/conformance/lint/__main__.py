@@ -8,8 +8,8 @@ import time
 import traceback
 from pathlib import Path
 
-from dockc.compiler.lint.options import Checker, LintOptions
-from dockc.shellcheck_runner import with_checker
+from dockc.commands.lint.shellcheck import with_checker
+from dockc.linter.options import Checker, LintOptions
 from tests.conformance.lint.run import PROFILES, Case, differences, load, unparseable
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from dockc.compiler.checks import Warning
 from dockc.compiler.compile import read
-from dockc.compiler.lint.compiled import check
-from dockc.compiler.lint.config import hadolint_file
-from dockc.compiler.lint.options import Checker, LintOptions
-from dockc.compiler.lint.runner import lint_source
 from dockc.grammar.source import Source
+from dockc.linter.checks import check
+from dockc.linter.config import hadolint_file
+from dockc.linter.options import Checker, LintOptions
+from dockc.linter.runner import lint_source
 
 PROFILES = ("hadolint", "buildkit")
 UNPARSEABLE = "DL1000"

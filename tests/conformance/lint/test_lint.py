@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dockc.shellcheck_runner import find
+from dockc.commands.lint.shellcheck import find
 
 REPO = Path(__file__).resolve().parents[3]
 

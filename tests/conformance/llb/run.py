@@ -12,7 +12,7 @@ from typing import Any
 from dockc.compiler.checks import Warning
 from dockc.compiler.compile import Front, compile, lint, outline, read, targets
 from dockc.compiler.options import CompileOptions
-from dockc.compiler.resolve import Answers, Unanswered
+from dockc.compiler.questions import Answers, Unanswered
 from dockc.errors import CompileError
 from dockc.grammar import cst
 from dockc.grammar.dump import sexpr, tree

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from dockc.compiler.options import CompileOptions
-from dockc.compiler.resolve import (
+from dockc.compiler.questions import (
     Answers,
     ContextRequest,
     GitAnswer,

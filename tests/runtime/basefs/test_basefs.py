@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dockc.errors import DockcError
-from dockc.runtime import basefs
+from dockc.runtime.baseimage import build as basefs
 
 
 def _json(path: Path) -> Any:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockc.runtime.elf import BadElf, Linker, parse_cache, read
+from dockc.runtime.baseimage.elf import BadElf, Linker, parse_cache, read
 
 
 def test_a_program_of_this_machine() -> None:

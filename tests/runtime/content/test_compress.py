@@ -11,8 +11,8 @@ import tracemalloc
 import pytest
 
 from dockc.errors import StoreError, UsageError
-from dockc.runtime import compress
-from dockc.runtime.compress import Compression, Decompressor, compress_bytes
+from dockc.runtime.archive import compress
+from dockc.runtime.archive.compress import Compression, Decompressor, compress_bytes
 
 RNG = random.Random(1)
 DATA = b"".join(RNG.choice([b"hello ", b"world\n", RNG.randbytes(50)]) for _ in range(40000)) + bytes(3_000_000)

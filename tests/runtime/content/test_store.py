@@ -14,9 +14,9 @@ import pytest
 from dockc.errors import DigestMismatch, StoreError
 from dockc.oci import digest as digests
 from dockc.oci.digest import InvalidDigest
-from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.cancel import Cancelled
 from dockc.runtime.content.store import ContentStore
-from dockc.runtime.executor import syscalls
+from dockc.runtime.kernel import syscalls
 from tests.runtime.store_helpers import need_mounts
 
 DATA = bytes(range(256)) * 5000

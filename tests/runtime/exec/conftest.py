@@ -13,12 +13,12 @@ import pytest
 
 from dockc.errors import DockcError
 from dockc.llb.pb import ops_pb2
-from dockc.runtime import basefs
+from dockc.runtime.baseimage import build as basefs
 from dockc.runtime.executor import rootless
 from dockc.runtime.ops.exec import ExecOp
 from dockc.runtime.refs.ref import ImmutableRef
 from dockc.runtime.refs.result import RefResult, ref_of
-from dockc.runtime.worker import Worker, WorkerOptions
+from dockc.runtime.store.worker import Worker, WorkerOptions
 from dockc.solver.vertex import Edge, Vertex
 
 PROGRAMS = (

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dockc.errors import DockcError, ExecError
-from dockc.runtime import secrets
 from dockc.runtime.executor.base import ExecCancelled
+from dockc.runtime.session import secrets
 
 if TYPE_CHECKING:
     from dockc.runtime.refs.ref import ImmutableRef

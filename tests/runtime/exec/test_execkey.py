@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dockc.errors import DockcError
+from dockc.golang.text import dump_json
 from dockc.llb.pb import ops_pb2
-from dockc.oci.gotext import dump_json
 from dockc.runtime.ops import execkey
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dockc.errors import DockcError, UsageError
-from dockc.runtime.secrets import ClientSecrets, ClientSsh, SecretFile, parse_secret
+from dockc.runtime.session.secrets import ClientSecrets, ClientSsh, SecretFile, parse_secret
 
 
 @pytest.mark.parametrize(

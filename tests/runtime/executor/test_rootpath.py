@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dockc.runtime.executor.rootpath import open_in_root, root_path
+from dockc.runtime.kernel.rootpath import open_in_root, root_path
 
 
 @pytest.fixture

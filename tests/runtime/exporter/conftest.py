@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dockc.oci.gotext import dump_json
+from dockc.golang.text import dump_json
 from dockc.oci.platform import Platform
 from dockc.runtime.exporter.export import Exporters
 from dockc.runtime.exporter.source import ExportSource, PlatformResult

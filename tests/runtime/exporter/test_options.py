@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dockc.errors import UsageError
-from dockc.runtime.compress import Compression
+from dockc.runtime.archive.compress import Compression
 from dockc.runtime.exporter.options import Output, parse_output
 
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from dockc.golang.times import Time
 from dockc.oci.config import History
-from dockc.oci.gotime import Time
 from dockc.runtime.exporter.patch import (
     InvalidConfig,
     LayerInfo,

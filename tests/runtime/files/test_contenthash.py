@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.cancel import Cancelled
 from dockc.runtime.fsutil.failure import FileError
 from dockc.runtime.fsutil.hashtree import HashTree, Node
 from dockc.runtime.refs import contenthash

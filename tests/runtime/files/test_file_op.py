@@ -16,7 +16,7 @@ from google.protobuf import json_format
 
 from dockc.errors import InvalidDefinition
 from dockc.llb.pb import ops_pb2
-from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.cancel import Cancelled
 from dockc.runtime.fsutil.failure import FileError
 from dockc.runtime.ops.file import FileOp
 from dockc.runtime.ops.filekey import file_key, outermost

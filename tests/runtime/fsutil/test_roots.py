@@ -10,7 +10,7 @@ import pytest
 
 from dockc.errors import UnsafePath
 from dockc.llb.pb import ops_pb2
-from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.cancel import Cancelled
 from dockc.runtime.fsutil import actions, meta
 from dockc.runtime.fsutil.copy import copy
 from dockc.runtime.fsutil.copyentry import CopyOptions

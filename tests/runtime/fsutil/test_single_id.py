@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from dockc.runtime.executor import syscalls
 from dockc.runtime.fsutil import meta
 from dockc.runtime.fsutil.copy import copy
 from dockc.runtime.fsutil.copyentry import CopyOptions
 from dockc.runtime.fsutil.inroot import Root
 from dockc.runtime.fsutil.users import Owner
+from dockc.runtime.kernel import syscalls
 from dockc.runtime.refs.contenthash import Selector, checksum_directory
 
 NEWUSER = 0x10000000

@@ -17,7 +17,7 @@ import pytest
 
 from dockc.errors import SolveError
 from dockc.llb import attrs
-from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.cancel import Cancelled
 from dockc.runtime.fsutil import filehash
 from dockc.runtime.fsutil.failure import FileError
 from dockc.runtime.refs import contenthash

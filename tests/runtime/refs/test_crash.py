@@ -14,9 +14,9 @@ import pytest
 from dockc.errors import StoreError
 from dockc.oci import digest as digests
 from dockc.runtime.content.store import ContentStore
-from dockc.runtime.doctor import examine
-from dockc.runtime.executor import syscalls
+from dockc.runtime.kernel import syscalls
 from dockc.runtime.refs.manager import RefManager
+from dockc.runtime.store.doctor import examine
 from tests.runtime.refs.test_refs import names, step
 from tests.runtime.store_helpers import Row, folder, layer, make_tar, names_in, need_mounts, write
 

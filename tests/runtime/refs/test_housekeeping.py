@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from dockc.errors import StoreError, UsageError
-from dockc.runtime.content.locks import Cancelled
-from dockc.runtime.doctor import Problem, examine
-from dockc.runtime.executor import syscalls
+from dockc.runtime.cancel import Cancelled
+from dockc.runtime.kernel import syscalls
 from dockc.runtime.refs.manager import PrunePolicy, RefManager, RefNotFound
 from dockc.runtime.refs.types import RecordType, Sharing
 from dockc.runtime.refs.usage import disk_usage, parse_filter
-from dockc.solver.storage.base import CacheResult
-from dockc.solver.storage.sqlite import SqliteKeyStorage
+from dockc.runtime.store.doctor import Problem, examine
+from dockc.solver.cache.storage.base import CacheResult
+from dockc.solver.cache.storage.sqlite import SqliteKeyStorage
 from tests.runtime.refs.test_refs import Far, far_layer, names, step
 from tests.runtime.store_helpers import Row, layer, make_tar, names_in, need_mounts, write
 

@@ -15,7 +15,7 @@ import pytest
 
 from dockc.oci import digest as digests
 from dockc.oci.descriptor import Descriptor
-from dockc.runtime.compress import Compression
+from dockc.runtime.archive.compress import Compression
 from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.refs.ref import ImmutableRef
 from dockc.runtime.refs.types import LayerDescriptor, RemoteOptions

@@ -15,8 +15,8 @@ import pytest
 from dockc.errors import DigestMismatch, StoreError, UnsafePath
 from dockc.oci import digest as digests
 from dockc.oci.descriptor import Descriptor
-from dockc.runtime.compress import Compression, Decompressor
-from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.archive.compress import Compression, Decompressor
+from dockc.runtime.cancel import Cancelled
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.refs.manager import RefManager, RefNotFound
 from dockc.runtime.refs.ref import ImmutableRef

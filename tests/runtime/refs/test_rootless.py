@@ -26,7 +26,7 @@ from dockc.runtime.executor import rootless, syscalls
 from dockc.runtime.refs import difference
 from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.refs.types import RemoteOptions
-from dockc.runtime.compress import Compression
+from dockc.runtime.archive.compress import Compression
 from tests.runtime.store_helpers import layer, tree
 compress._isal(), compress._zstd()
 if os.geteuid() == 0:

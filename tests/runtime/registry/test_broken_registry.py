@@ -12,7 +12,7 @@ from dockc.errors import DigestMismatch, RegistryError
 from dockc.oci import digest as digests
 from dockc.oci import mediatypes as mt
 from dockc.oci.reference import Reference, parse_normalized
-from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.cancel import Cancelled
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.registry.client import Client, NotFound
 from dockc.runtime.registry.fetch import RegistryProvider

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from dockc.runtime.content.locks import Cancelled
+from dockc.runtime.cancel import Cancelled
 from dockc.runtime.registry.patience import Watch, abandonable
 from dockc.runtime.registry.transport import Transport, Unreachable
 from tests.runtime.registry.conftest import FAST

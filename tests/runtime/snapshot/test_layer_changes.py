@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dockc.runtime.snapshot import marks
+from dockc.runtime.fsutil import marks
 from dockc.runtime.snapshot.changes import layer_changes
 from dockc.runtime.snapshot.tarwrite import write_layer
 

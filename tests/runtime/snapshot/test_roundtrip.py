@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dockc.runtime.snapshot import marks
+from dockc.runtime.fsutil import marks
 from dockc.runtime.snapshot.changes import Change, layer_changes, tree_changes
 from dockc.runtime.snapshot.choose import snapshotter
 from dockc.runtime.snapshot.removal import remove_tree
@@ -333,7 +333,7 @@ def test_a_tree_of_great_depth_is_removed(fresh: Path) -> None:
 
 
 def test_removal_does_not_reach_into_mounts_or_through_links(fresh: Path) -> None:
-    from dockc.runtime.executor import syscalls
+    from dockc.runtime.kernel import syscalls
 
     top, victim = fresh / "top", fresh / "victim"
     (top / "mnt").mkdir(parents=True)

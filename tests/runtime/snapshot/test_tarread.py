@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from dockc.errors import StoreError, UnsafePath
-from dockc.runtime.content.locks import Cancelled
-from dockc.runtime.snapshot import marks, rooted
+from dockc.runtime.archive.tarheader import InvalidTar
+from dockc.runtime.cancel import Cancelled
+from dockc.runtime.fsutil import marks
+from dockc.runtime.snapshot import rooted
 from dockc.runtime.snapshot.removal import remove_tree
-from dockc.runtime.snapshot.tarheader import InvalidTar
 from dockc.runtime.snapshot.tarread import Limits, apply_layer
 from tests.runtime.store_helpers import Row, folder, hardlink, make_tar, names_in, symlink, tree
 

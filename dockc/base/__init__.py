@@ -1,0 +1,1 @@
+"""What every room may use: records, patterns, hashing, units, files."""

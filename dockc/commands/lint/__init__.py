@@ -1,0 +1,1 @@
+"""`dockc lint`: what it reads, runs and reports."""

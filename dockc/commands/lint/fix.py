@@ -1,0 +1,75 @@
+"""`dockc lint --fix` and `--diff`: the fixes of each file, written or shown."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+from dockc.commands.discover import STDIN
+from dockc.commands.fmt import write_text
+from dockc.commands.lint.command import Out, Plan, lint_read, read_source
+from dockc.errors import DockcError
+from dockc.linter.finding import FileReport
+from dockc.linter.fixes import Fixed, fix_source
+
+
+def fix_files(plans: Sequence[Plan], *, unsafe: bool, diff: bool, out: Out, log: Out) -> tuple[list[FileReport], bool]:
+    """Fix files one after the other.
+
+    Args:
+        plans: what to lint and how.
+        unsafe: unsafe fixes too.
+        diff: write nothing; print unified diffs.
+        out: takes diffs, and the text of standard input.
+        log: takes what was fixed and what was refused.
+
+    Returns:
+        what is left to report, and whether anything was or would be changed.
+    """
+    reports: list[FileReport] = []
+    changed = False
+    for plan in plans:
+        source = read_source(plan.path, plan.name)
+        if isinstance(source, FileReport):
+            reports.append(source)
+            continue
+        first = lint_read(source, plan)
+        if first.failed or not any(f.fix for f in first.findings):
+            reports.append(first)
+            if plan.path == STDIN and not diff:
+                out(source.text)
+            continue
+        try:
+            fixed = fix_source(source, plan.options, unsafe=unsafe, path=source.name)
+            changed |= _finish(plan, source.text, fixed, diff=diff, out=out, log=log)
+        except DockcError as error:
+            from dockc.console.errors import visible
+
+            log(visible(f"error: {source.name}: {error.message}\n"))
+            reports.append(first)
+            continue
+        reports.append(first if diff else fixed.report)
+    return reports, changed
+
+
+def _finish(plan: Plan, before: str, fixed: Fixed, *, diff: bool, out: Out, log: Out) -> bool:
+    name = fixed.report.path
+    for refused in fixed.refused:
+        log(f"{name}:{refused.finding.line}: fix of {refused.finding.code} not applied: {refused.reason}\n")
+    if diff:
+        out("".join(_unified(name, before, fixed.text)))
+    elif plan.path == STDIN:
+        out(fixed.text)
+    elif fixed.text != before:
+        write_text(Path(plan.path), fixed.text)
+    if fixed.applied:
+        codes = [f.code for f in fixed.applied]
+        counts = ", ".join(f"{codes.count(code)} {code}" for code in dict.fromkeys(codes))
+        log(f"{name}: {'would fix' if diff else 'fixed'} {counts}\n")
+    return fixed.text != before
+
+
+def _unified(name: str, before: str, after: str) -> list[str]:
+    lines = difflib.unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), name, name)
+    return [line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines]

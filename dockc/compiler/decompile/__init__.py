@@ -1,0 +1,1 @@
+"""From LLB and image histories back to a Dockerfile."""

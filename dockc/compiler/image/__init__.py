@@ -1,0 +1,1 @@
+"""Image configs: reading those of bases, and the changes instructions make."""

@@ -1,0 +1,1 @@
+"""The Dockerfile's tree: instructions, words, requests."""

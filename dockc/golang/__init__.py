@@ -1,0 +1,1 @@
+"""How Go reads and writes text: strings, numbers, durations, times, JSON, paths."""

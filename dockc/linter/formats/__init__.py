@@ -1,0 +1,43 @@
+"""Reports in the forms that people, editors and CI systems read: one file a form, each `render(reports) -> str`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from dockc.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dockc.linter.finding import FileReport
+
+    Renderer = Callable[[Sequence[FileReport]], str]
+
+#: Name to module; `text` and `tty` are the console's.
+FORMATS = {
+    "json": "dockc.linter.formats.json_",
+    "sarif": "dockc.linter.formats.sarif",
+    "github": "dockc.linter.formats.github",
+    "gitlab": "dockc.linter.formats.codeclimate:render_gitlab",
+    "codeclimate": "dockc.linter.formats.codeclimate",
+    "checkstyle": "dockc.linter.formats.checkstyle",
+    "junit": "dockc.linter.formats.junit",
+    "tty": "dockc.linter.formats.tty",
+    "gnu": "dockc.linter.formats.gnu",
+    "text": "dockc.linter.formats.text",
+}
+
+
+def renderer(name: str) -> Renderer:
+    """The renderer of a form.
+
+    Raises:
+        UsageError: there is no such form.
+    """
+    try:
+        module, _, function = FORMATS[name].partition(":")
+    except KeyError:
+        raise UsageError(f"unknown format: {name}", hint=f"Choose one of {', '.join(sorted(FORMATS))}.") from None
+    found: Renderer = getattr(import_module(module), function or "render")
+    return found

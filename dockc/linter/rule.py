@@ -1,0 +1,71 @@
+"""What a lint rule is: a class that carries its own page, examples, and check.
+
+A rule lives in a file of its own below `rules/`, named like the rule. Its docstring is its page in the reference, with these
+headings: `What it does`, `Why`, optionally `Known problems`, `Options`, `Fix`, `See also`. `bad` and `good` are whole Dockerfiles:
+tests make sure that the rule fires on the first and not on the second, and that fixing `bad` gives `fixed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dockc.base.record import Record
+from dockc.grammar.diagnostic import Fix, Severity
+from dockc.grammar.source import Span
+from dockc.linter.context import Context
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
+
+__all__ = ["Fix", "Hit", "Rule", "Severity"]
+
+
+class Hit(Record):
+    """What a rule reports: where, in which words, how to mend it.
+
+    Attributes:
+        lines: first and last line it is reported for; None takes them from the span.
+        severity: overrides the rule's.
+    """
+
+    span: Span
+    message: str
+    lines: tuple[int, int] | None = None
+    fix: Fix | None = None
+    help: str = ""
+    severity: Severity | None = None
+
+
+class Rule:
+    """Base of all rules.
+
+    Class attributes:
+        code: `DL3008`, `StageNameCasing`, `DK0103`: what configuration and comments name.
+        name: kebab case, unique.
+        summary: one sentence.
+        severity: in dockc's own profile; `hadolint_severity` in hadolint's where it differs; None is off.
+        equivalents: codes in other tools, as `tool:code`.
+        replaces: codes that are not reported again for a line where this rule has fired (dockc's own profile only).
+        fixable: whether there is a fix, and how safe: "safe", "unsafe" or "".
+        changes: what a safe fix may change in what the file compiles to; a name in `dockc.linter.fixes.CHANGES`. "" is nothing.
+        bad, good: example Dockerfiles; `fixed`: `bad` after all of this rule's fixes, or "".
+    """
+
+    code: ClassVar[str]
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    severity: ClassVar[Severity | None] = Severity.WARNING
+    hadolint_severity: ClassVar[Severity | None] = None
+    equivalents: ClassVar[tuple[str, ...]] = ()
+    replaces: ClassVar[tuple[str, ...]] = ()
+    fixable: ClassVar[str] = ""
+    changes: ClassVar[str] = ""
+    bad: ClassVar[str]
+    good: ClassVar[str]
+    fixed: ClassVar[str] = ""
+    options: ClassVar[tuple[str, ...]] = ()
+
+    def check(self, context: Context) -> Iterator[Hit]:
+        """All findings of this rule in one file."""
+        raise NotImplementedError

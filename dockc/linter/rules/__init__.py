@@ -1,0 +1,1 @@
+"""One rule a file; the table that names them is `dockc.linter.table`."""

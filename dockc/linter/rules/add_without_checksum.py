@@ -1,0 +1,42 @@
+"""DK0203 add-without-checksum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dockc.base.pattern import pattern
+from dockc.compiler.syntax import ast
+from dockc.linter.context import Context
+from dockc.linter.families import unquoted
+from dockc.linter.rule import Hit, Rule, Severity
+
+
+class AddWithoutChecksum(Rule):
+    """Reports ADD of a URL without `--checksum`, and of a git repository that is not named by commit.
+
+    ## Why
+
+    What the server gives tomorrow is another build. With a checksum the build fails instead, and the cache needs no look at the server.
+    """
+
+    code = "DK0203"
+    name = "add-without-checksum"
+    summary = "ADD fetches something that can change"
+    severity = Severity.INFO
+    equivalents = ("kics:RetrieveRemoteResources",)
+    bad = "FROM debian:12\nADD https://example.org/tool.tar.gz /opt/\n"
+    good = "FROM debian:12\nADD --checksum=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef https://example.org/tool.tar.gz /opt/\n"
+
+    def check(self, context: Context) -> Iterator[Hit]:
+        """See the class."""
+        for entry, add in context.all(ast.Add):
+            for word in add.sources:
+                text = unquoted(word.text)
+                git = text.startswith(("git@", "git://", "ssh://")) or ".git#" in text or text.endswith(".git")
+                if git and not _COMMIT.search(text) and not add.checksum.text:
+                    yield Hit(word.span, "a git repository that is not named by commit", entry.node.lines)
+                elif not git and text.startswith(("http://", "https://")) and not add.checksum.text:
+                    yield Hit(word.span, "a download without --checksum", entry.node.lines)
+
+
+_COMMIT = pattern(r"#(?:refs/)?[0-9a-f]{40}(?::|$)|[?&](?:commit|checksum)=[0-9a-f]{7,}|\$")

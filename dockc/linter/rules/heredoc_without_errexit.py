@@ -1,0 +1,62 @@
+"""DK0410 heredoc-without-errexit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from dockc.base.pattern import pattern
+from dockc.compiler.syntax import ast
+from dockc.grammar.diagnostic import Applicability, Edit
+from dockc.grammar.source import Span
+from dockc.linter.context import Context
+from dockc.linter.rule import Fix, Hit, Rule, Severity
+from dockc.linter.shell.commands import read
+from dockc.linter.shell.parser import parse
+
+
+class HeredocWithoutErrexit(Rule):
+    """Reports `RUN <<EOF` with several commands and no `set -e`.
+
+    ## Why
+
+    The shell goes on after a command that failed, and only the last one's status counts: the build succeeds with half of the work done.
+
+    ## Fix
+
+    Puts `set -e` at the beginning.
+    """
+
+    code = "DK0410"
+    name = "heredoc-without-errexit"
+    summary = "Failures in a heredoc are passed over"
+    severity = Severity.WARNING
+    fixable = "unsafe"
+    bad = "FROM debian:12\nRUN <<EOF\nmake\nmake install\nEOF\n"
+    good = "FROM debian:12\nRUN <<EOF\nset -e\nmake\nmake install\nEOF\n"
+    fixed = "FROM debian:12\nRUN <<EOF\nset -e\nmake\nmake install\nEOF\n"
+
+    def check(self, context: Context) -> Iterator[Hit]:
+        """See the class."""
+        stopping: dict[int, bool] = {}
+        for entry in context.entries:
+            found = entry.instruction
+            if isinstance(found, ast.Shell):
+                stopping[entry.stage] = any(re.fullmatch(r"-[a-z]*e[a-z]*", word) for word in found.shell[1:]) or not found.shell[0].endswith("sh")
+            if not isinstance(found, ast.Run) or len(found.files) != 1 or stopping.get(entry.stage):
+                continue
+            document = found.files[0]
+            command = (found.cmdline or ("",))[0].strip()
+            if not _BARE.fullmatch(command) or document.data.startswith("#!"):
+                continue
+            shell = read(document.data)
+            if len(shell.commands) < 2 or any(c.name == "set" and (c.has_flag("e") or c.has_argument("errexit")) for c in shell.commands):
+                continue
+            if len(parse(document.data).body) < 2:
+                continue
+            at = document.span.start
+            fix = Fix("Begin with set -e", (Edit(Span(at, at), "set -e\n"),), Applicability.UNSAFE)
+            yield Hit(found.name_span, "the shell goes on after a failing command of this heredoc", (entry.line, entry.line), fix)
+
+
+_BARE = pattern(r"<<-?[\"']?\w+[\"']?")

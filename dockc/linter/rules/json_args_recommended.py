@@ -1,0 +1,62 @@
+"""JSONArgsRecommended json-args-recommended."""
+
+from __future__ import annotations
+
+import json
+
+from dockc.base.pattern import pattern
+from dockc.compiler.syntax import ast
+from dockc.grammar.source import Span
+from dockc.linter.checked import CheckRule, entry_at, replacing
+from dockc.linter.context import Context
+from dockc.linter.finding import Finding
+from dockc.linter.rule import Hit, Severity
+
+
+class JsonArgsRecommended(CheckRule):
+    """Reports CMD and ENTRYPOINT that are no JSON array, unless a SHELL was chosen on purpose in this file.
+
+    ## Why
+
+    In shell form `/bin/sh -c` is process 1. It does not hand signals on, so `docker stop` waits for its time-out and then kills the program.
+
+    ## Fix
+
+    Writes the array, where the text is plain words: no variable, quote, pattern or shell syntax, whose meaning an array would lose.
+    """
+
+    code = "JSONArgsRecommended"
+    name = "json-args-recommended"
+    summary = "CMD or ENTRYPOINT in shell form"
+    severity = Severity.WARNING
+    equivalents = ("buildkit:JSONArgsRecommended", "hadolint:DL3025",)
+    replaces = ("DL3025",)
+    fixable = "unsafe"
+    bad = "FROM alpine:3\nCMD nginx -g daemon\n"
+    good = 'FROM alpine:3\nCMD ["nginx", "-g", "daemon"]\n'
+    fixed = 'FROM alpine:3\nCMD ["nginx", "-g", "daemon"]\n'
+
+    def locate(self, context: Context, finding: Finding) -> Hit | None:
+        """See the class."""
+        entry = entry_at(context, finding)
+        if entry is None or not isinstance(entry.instruction, ast.ShellDependent):
+            return None
+        args = entry.node.commands[-1].args
+        text = (entry.instruction.cmdline or ("",))[0]
+        if not args or not _SIMPLE.fullmatch(text):
+            return Hit(entry.instruction.span, finding.message)
+        span = Span(entry.node.logical.source_offset(args[0].start), entry.instruction.span.end)
+        words = text.split()
+        words = words[1:] if words[0] == "exec" and len(words) > 1 else words
+        if words[0] in _BUILTINS or "=" in words[0] or context.source.slice(span).strip() != text:
+            return Hit(entry.instruction.span, finding.message)
+        fix = replacing("Write a JSON array", span, json.dumps(words), safe=False)
+        return Hit(entry.instruction.span, finding.message, fix=fix)
+
+
+_SIMPLE = pattern(r"[A-Za-z0-9_./:=@,+%-]+(?:[ \t]+[A-Za-z0-9_./:=@,+%-]+)*")
+_BUILTINS = frozenset(
+    [".", ":", "alias", "bg", "break", "case", "cd", "command", "continue", "eval", "exec", "exit", "export", "fc", "fg", "for", "getopts",
+     "hash", "if", "jobs", "read", "readonly", "return", "set", "shift", "source", "times", "trap", "type", "ulimit", "umask", "unalias",
+     "unset", "until", "wait", "while"]
+)  # fmt: skip

@@ -1,0 +1,32 @@
+"""DL3004 no-sudo."""
+
+from __future__ import annotations
+
+from dockc.linter.context import Script
+from dockc.linter.families import CommandRule
+from dockc.linter.rule import Severity
+from dockc.linter.shell.commands import Command
+
+
+class NoSudo(CommandRule):
+    """Reports `sudo`.
+
+    ## Why
+
+    Build steps are root unless USER says otherwise; `sudo` then only changes terminal and signal handling. Where another user is set, switch with
+    USER.
+    """
+
+    code = "DL3004"
+    name = "no-sudo"
+    summary = "`sudo` in a build step"
+    severity = Severity.WARNING
+    hadolint_severity = Severity.ERROR
+    equivalents = ("hadolint:DL3004",)
+    message = "Do not use sudo as it leads to unpredictable behavior. Use a tool like gosu to enforce root"
+    bad = "FROM debian:12\nRUN sudo make install\n"
+    good = "FROM debian:12\nRUN make install\n"
+
+    def offends(self, command: Command, script: Script) -> bool:
+        """See the class."""
+        return command.name == "sudo"

@@ -1,0 +1,89 @@
+"""DL4006 pipefail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dockc.compiler.syntax import ast
+from dockc.linter.context import Context, Script
+from dockc.linter.rule import Hit, Rule, Severity
+from dockc.linter.shell import ast as shell
+from dockc.linter.shell.commands import literal, read
+
+
+class Pipefail(Rule):
+    """Reports RUN with a pipe in a stage whose shell does not stop on a failure in it.
+
+    ## Why
+
+    Of `a | b` only `b`'s status counts: when `a` fails, the build goes on with what it did not make.
+
+    ## Known problems
+
+    hadolint reports every pipe. dockc's own profile leaves out those that only print something (`echo … | sha256sum -c`).
+
+    ## See also
+
+    `SHELL ["/bin/bash", "-o", "pipefail", "-c"]`, or `set -o pipefail` at the start of the script (dockc's own profile sees that too).
+    """
+
+    code = "DL4006"
+    name = "pipefail"
+    summary = "A pipe without pipefail"
+    severity = Severity.WARNING
+    hadolint_severity = Severity.WARNING
+    equivalents = ("hadolint:DL4006",)
+    bad = "FROM debian:12\nRUN a | b\n"
+    good = 'FROM debian:12\nSHELL ["/bin/bash", "-o", "pipefail", "-c"]\nRUN a | b\n'
+
+    def check(self, context: Context) -> Iterator[Hit]:
+        """See the class."""
+        safe = False
+        scripts = {id(s.entry): s for s in context.runs if not s.onbuild}
+        for entry in context.entries:
+            found = entry.instruction
+            if isinstance(found, ast.From):
+                safe = False
+            elif isinstance(found, ast.Shell):
+                safe = found.shell[:1] != () and _stops(found.shell, context)
+            elif not safe and id(entry) in scripts:
+                script = scripts[id(entry)]
+                if not script.shell.pipes:
+                    continue
+                if context.parity:
+                    yield Hit(script.instruction.span, _MESSAGE, entry.node.lines)
+                elif (found_at := _unguarded(script)) is not None:
+                    yield Hit(script.span(found_at.start, found_at.end), _MESSAGE)
+
+
+_MESSAGE = (
+    "Set the SHELL option -o pipefail before RUN with a pipe in it. If you are using /bin/sh in an alpine image or "
+    "if your shell is symlinked to busybox then consider explicitly setting your SHELL to /bin/ash, or disable "
+    "this check"
+)
+
+
+def _unguarded(script: Script) -> shell.Pipeline | None:
+    """The first pipe in which a failure would go unseen; what only prints cannot fail, and `yes` is meant to be cut off."""
+    if any(c.name == "set" and c.has_argument("pipefail") for c in script.shell.commands) or "pipefail" in script.reader:
+        return None
+    return next((p for p in script.shell.pipelines if not all(map(_prints, p.commands[:-1]))), None)
+
+
+def _prints(node: shell.Node) -> bool:
+    first = node.words[0] if isinstance(node, shell.Simple) and node.words else None
+    return isinstance(first, shell.Word) and literal(first) in {"echo", "printf", "yes", "true", ":", "uname"}
+
+
+def _stops(shell: tuple[str, ...], context: Context) -> bool:
+    if shell[0].startswith(("pwsh", "powershell", "cmd")):
+        return True
+    return any(
+        _is_capable(c.name, context) and c.has_flag("o") and c.has_argument("pipefail")
+        for c in read(" ".join(shell)).commands
+    )
+
+
+def _is_capable(shell: str, context: Context) -> bool:
+    place, _, name = shell.rpartition("/")
+    return name in {"bash", "zsh", "ash"} and (not context.parity or place == "/bin" or shell == name)

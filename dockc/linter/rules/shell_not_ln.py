@@ -1,0 +1,31 @@
+"""DL4005 shell-not-ln."""
+
+from __future__ import annotations
+
+from dockc.linter.context import Script
+from dockc.linter.families import CommandRule
+from dockc.linter.rule import Severity
+from dockc.linter.shell.commands import Command
+
+
+class ShellNotLn(CommandRule):
+    """Reports `ln` of something to `/bin/sh`.
+
+    ## Why
+
+    It changes the shell of every program in the image. SHELL changes that of the Dockerfile.
+    """
+
+    code = "DL4005"
+    name = "shell-not-ln"
+    summary = "`ln` to change the shell"
+    severity = Severity.WARNING
+    hadolint_severity = Severity.WARNING
+    equivalents = ("hadolint:DL4005",)
+    message = "Use SHELL to change the default shell"
+    bad = "FROM debian:12\nRUN ln -sf /bin/bash /bin/sh\n"
+    good = 'FROM debian:12\nSHELL ["/bin/bash", "-c"]\n'
+
+    def offends(self, command: Command, script: Script) -> bool:
+        """See the class."""
+        return command.name == "ln" and command.has_argument("/bin/sh")

@@ -1,0 +1,55 @@
+"""UndefinedVar undefined-var."""
+
+from __future__ import annotations
+
+from dockc.base.record import replace
+from dockc.linter.bases import bases
+from dockc.linter.checked import CheckRule, entry_at, suggestion, variable_hit
+from dockc.linter.context import Context
+from dockc.linter.families import declared
+from dockc.linter.finding import Finding
+from dockc.linter.rule import Hit, Severity
+
+
+class UndefinedVar(CheckRule):
+    """Reports variables that neither ARG nor ENV of the stage defines, in words that BuildKit expands. Text of RUN and CMD is expanded by the shell and not looked at.
+
+    ## Why
+
+    It is replaced by nothing: a path loses a part, a tag its version.
+
+    ## Known problems
+
+    Variables that the base image sets are not known without asking a registry. So in a stage on an image the severity is info, unless a name
+    of the file is nearly the same.
+
+    ## Fix
+
+    Writes the name that was probably meant, where there is one.
+    """
+
+    code = "UndefinedVar"
+    name = "undefined-var"
+    summary = "A variable is used that nothing defines"
+    severity = Severity.WARNING
+    equivalents = ("buildkit:UndefinedVar",)
+    fixable = "unsafe"
+    bad = "FROM alpine:3\nARG VERSION=1\nCOPY app-$VERSOIN /app\n"
+    good = "FROM alpine:3\nARG VERSION=1\nCOPY app-$VERSION /app\n"
+    fixed = "FROM alpine:3\nARG VERSION=1\nCOPY app-$VERSION /app\n"
+
+    def locate(self, context: Context, finding: Finding) -> Hit | None:
+        """See the class."""
+        entry = entry_at(context, finding)
+        if entry is None or entry.instruction is None:
+            return None
+        meant = suggestion(finding)
+        if meant is not None and (meant[1] == "PATH" or meant[1] not in {name for _, name in declared(context)}):
+            finding = replace(finding, message=finding.message[: meant.start()])  # of PATH nobody thought
+            meant = None
+        hit = variable_hit(context, finding, entry.instruction.span)
+        below = bases(context)
+        image = below[entry.stage].image if 0 <= entry.stage < len(below) else "scratch"
+        if hit is None or meant is not None or image == "scratch":
+            return hit
+        return replace(hit, severity=Severity.INFO, help=f"{image} may set it; otherwise declare it with ARG or ENV")

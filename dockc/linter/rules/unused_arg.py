@@ -1,0 +1,50 @@
+"""DK0401 unused-arg."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from dockc.compiler.syntax import ast
+from dockc.linter.context import Context
+from dockc.linter.families import mentions
+from dockc.linter.rule import Hit, Rule, Severity
+
+
+class UnusedArg(Rule):
+    """Reports an ARG before the first FROM that no FROM uses and no stage declares again, and an ARG of a stage that no later instruction mentions,
+    where no RUN follows that could read it from its environment.
+
+    ## Why
+
+    It looks as if the build could be changed by it.
+    """
+
+    code = "DK0401"
+    name = "unused-arg"
+    summary = "An ARG that nothing uses"
+    severity = Severity.WARNING
+    equivalents = ("sonar:S7023", "tally:no-unused-arg",)
+    bad = "ARG VERSION=1\nFROM debian:12\n"
+    good = "ARG VERSION=12\nFROM debian:${VERSION}\n"
+
+    def check(self, context: Context) -> Iterator[Hit]:
+        """See the class."""
+        source = context.source
+        for entry, arg in context.all(ast.Arg):
+            rest = source.text[entry.node.span.end :]
+            following = [e for e in context.entries if e.index > entry.index and (entry.stage < 0 or e.stage == entry.stage)]
+            runs = entry.stage >= 0 and any(e.keyword in {"RUN", "ONBUILD"} for e in following)
+            for pair in arg.pairs:
+                name = pair.key.text
+                own = source.text[pair.key.span.end : entry.node.span.end]
+                if runs or name in _KNOWN or re.search(rf"(?<!\w){re.escape(name)}(?!\w)", rest) or mentions(own, name):
+                    continue
+                yield Hit(pair.key.span, f"nothing uses {name}", entry.node.lines)
+
+
+_KNOWN = frozenset(
+    [*(prefix + "_PROXY" for prefix in ("HTTP", "HTTPS", "FTP", "ALL", "NO")), "http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy",
+     "SOURCE_DATE_EPOCH", "BUILDKIT_INLINE_CACHE", "BUILDKIT_SYNTAX", "BUILDKIT_CONTEXT_KEEP_GIT_DIR", "BUILDKIT_SANDBOX_HOSTNAME",
+     "BUILDKIT_MULTI_PLATFORM", "BUILDKIT_DOCKERFILE_CHECK", "BUILDKIT_SBOM_SCAN_STAGE", "BUILDKIT_SBOM_SCAN_CONTEXT"]
+)  # fmt: skip

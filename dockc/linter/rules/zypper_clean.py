@@ -1,0 +1,47 @@
+"""DL3036 zypper-clean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dockc.linter.context import Context
+from dockc.linter.families import caches, hit_at
+from dockc.linter.rule import Hit, Rule, Severity
+from dockc.linter.shell.commands import Command
+
+
+class ZypperClean(Rule):
+    """Reports a RUN that installs with `zypper` and does not clean up after it.
+
+    ## Why
+
+    Metadata and packages stay in the layer. Clean up in the same RUN, or keep them in a cache mount.
+    """
+
+    code = "DL3036"
+    name = "zypper-clean"
+    summary = "`zypper` leaves its cache in the layer"
+    severity = Severity.WARNING
+    hadolint_severity = Severity.WARNING
+    equivalents = ("hadolint:DL3036",)
+    bad = "FROM img:1\nRUN zypper -n install x=1.0\n"
+    good = "FROM img:1\nRUN zypper -n install x=1.0 && zypper clean\n"
+
+    def check(self, context: Context) -> Iterator[Hit]:
+        """See the class."""
+        for script in context.runs:
+            if caches(script.instruction, "/var/cache/zypp"):
+                continue
+            forgotten = (_forgotten(script.shell.commands, program) for program in ("zypper",))
+            if (command := next(filter(None, forgotten), None)) is not None:
+                yield hit_at(context, script, command, _MESSAGE)
+
+
+_MESSAGE = "`zypper clean` missing after zypper use."
+
+
+def _forgotten(commands: tuple[Command, ...], program: str) -> Command | None:
+    """The first install that nothing is cleaned up behind."""
+    installs = [i for i, c in enumerate(commands) if c.name == program and c.has_argument("install", "in")]
+    cleans = [i for i, c in enumerate(commands) if c.name == program and c.has_argument("clean", "cc")]
+    return commands[installs[0]] if installs and not (cleans and installs[0] < cleans[0]) else None

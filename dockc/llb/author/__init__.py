@@ -1,0 +1,1 @@
+"""Writing LLB in Python."""

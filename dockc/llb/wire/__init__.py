@@ -1,0 +1,1 @@
+"""The codec: LLB messages from and to bytes."""

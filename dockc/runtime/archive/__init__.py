@@ -1,0 +1,1 @@
+"""Archives: headers, compression."""

@@ -1,0 +1,1 @@
+"""What a client lends to a build: secrets, SSH agents."""

@@ -1,0 +1,184 @@
+"""A socket for one step that leads to the user's SSH agent, or to a short-lived one with the named keys.
+
+Unless the user asked for raw forwarding, only two requests pass: listing the keys and signing. A step can
+use a key while it runs and can neither read, add nor remove one.
+Source: draft-ietf-sshm-ssh-agent (messages: 4-byte length, 1-byte type).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from dockc.errors import DockcError
+from dockc.runtime.session.secrets import SshSource
+
+REQUEST_IDENTITIES, SIGN_REQUEST = 11, 13
+FAILURE = b"\0\0\0\1\5"
+MAX_MESSAGE = 256 * 1024
+_TIMEOUT = 30.0
+
+
+@contextlib.contextmanager
+def forward(source: SshSource, directory: Path, *, uid: int, gid: int, mode: int) -> Iterator[Path]:
+    """Serve a socket in `directory` until the context ends.
+
+    Args:
+        source: where it leads.
+        directory: a directory of this run.
+        uid: owner of the socket.
+        gid: its group.
+        mode: its permissions.
+
+    Raises:
+        DockcError: no agent could be started for the keys, or the socket cannot be made.
+    """
+    with contextlib.ExitStack() as stack:
+        agent = source.socket or stack.enter_context(_own_agent(source.keys))
+        path = directory / f"ssh-{len(os.listdir(directory))}.sock"  # noqa: PTH208
+        listener = stack.enter_context(contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)))
+        folder = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # By way of the descriptor: a socket's address holds 107 bytes, a store's path may be longer.
+            listener.bind(f"/proc/self/fd/{folder}/{path.name}")
+            os.chown(path, uid, gid)
+            path.chmod(mode & 0o777)
+        except OSError as exc:
+            raise DockcError(f"cannot make the ssh agent socket: {exc.strerror or exc}") from exc
+        finally:
+            os.close(folder)
+        listener.listen(8)
+        server = threading.Thread(target=_accept, args=(listener, agent, source.raw), daemon=True)
+        server.start()
+        try:
+            yield path
+        finally:
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            server.join(_TIMEOUT)
+
+
+def _accept(listener: socket.socket, agent: Path, raw: bool) -> None:
+    while True:
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            return  # closed: the step has ended
+        threading.Thread(target=_serve, args=(client, agent, raw), daemon=True).start()
+
+
+def _serve(client: socket.socket, agent: Path, raw: bool) -> None:
+    with client, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as upstream:
+        try:
+            upstream.settimeout(_TIMEOUT)
+            upstream.connect(str(agent))
+            if raw:
+                upstream.settimeout(None)
+                back = threading.Thread(target=_pump, args=(upstream, client), daemon=True)
+                back.start()
+                _pump(client, upstream)
+                back.join()
+            else:
+                _filter(client, upstream)
+        except OSError:
+            return  # one connection failed; the step sees it closed
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+
+def _filter(client: socket.socket, upstream: socket.socket) -> None:
+    while (message := _read_message(client)) is not None:
+        if message[4] not in (REQUEST_IDENTITIES, SIGN_REQUEST):
+            client.sendall(FAILURE)
+            continue
+        upstream.sendall(message)
+        answer = _read_message(upstream)
+        if answer is None:
+            return
+        client.sendall(answer)
+
+
+def _read_message(sock: socket.socket) -> bytes | None:
+    """One message with its length, or None at the end of the stream or on nonsense."""
+    head = _read_exactly(sock, 4)
+    if head is None:
+        return None
+    size = int.from_bytes(head, "big")
+    if not 1 <= size <= MAX_MESSAGE:
+        return None
+    body = _read_exactly(sock, size)
+    return None if body is None else head + body
+
+
+def _read_exactly(sock: socket.socket, count: int) -> bytes | None:
+    data = bytearray()
+    while len(data) < count:
+        more = sock.recv(count - len(data))
+        if not more:
+            return None
+        data += more
+    return bytes(data)
+
+
+@contextlib.contextmanager
+def _own_agent(keys: tuple[Path, ...]) -> Iterator[Path]:
+    """An ssh-agent that holds just these keys and ends with the context."""
+    for tool in ("ssh-agent", "ssh-add"):
+        if shutil.which(tool) is None:
+            raise DockcError(
+                f"{tool} is not installed",
+                hint="Forwarding key files needs OpenSSH; or forward a running agent: --ssh default",
+            )
+    with tempfile.TemporaryDirectory(prefix="dockc-ssh-") as directory:
+        path = Path(directory, "agent")
+        agent = subprocess.Popen(
+            ["ssh-agent", "-D", "-a", str(path)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        try:
+            _wait_for(path, agent)
+            for key in keys:
+                _add_key(key, path)
+            yield path
+        finally:
+            agent.terminate()
+            agent.wait()
+
+
+def _wait_for(path: Path, agent: subprocess.Popen[bytes]) -> None:
+    for _ in range(200):
+        if path.exists():
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            agent.wait(0.02)
+            break
+    raise DockcError("ssh-agent did not start")
+
+
+def _add_key(key: Path, agent: Path) -> None:
+    # The key goes in on standard input: ssh-add refuses files that others may read, and such files are common.
+    try:
+        data = key.read_bytes()[: 100 * 1024]
+    except OSError as exc:
+        raise DockcError(f"failed to open {key}: {exc.strerror}") from exc
+    done = subprocess.run(
+        ["ssh-add", "-q", "-"],
+        input=data,
+        env={"SSH_AUTH_SOCK": str(agent), "PATH": os.environ.get("PATH", os.defpath), "SSH_ASKPASS_REQUIRE": "never"},
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        reason = done.stderr.decode(errors="replace").strip() or f"ssh-add ended with {done.returncode}"
+        raise DockcError(f"failed to parse {key}: {reason}")

@@ -1,0 +1,226 @@
+"""Verifying a store, and repairing it: `dockc doctor`.
+
+A killed build leaves nothing to repair (opening the store cleans up). What is looked for here is damage from
+outside: bits that have changed, files that were removed by hand, a file system that lost data.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dockc.base import record as lean
+from dockc.errors import StoreError
+from dockc.runtime.refs import database
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dockc.runtime.refs.core import Core
+    from dockc.runtime.refs.database import Record
+    from dockc.runtime.refs.manager import RefManager
+    from dockc.solver.cache.storage.base import CacheKeyStorage
+
+
+class Problem(enum.StrEnum):
+    """What can be wrong."""
+
+    DATABASE = "database"
+    BLOB_DAMAGED = "damaged blob"
+    BLOB_MISSING = "missing blob"
+    DIRECTORY_MISSING = "missing directory"
+    PARENT_MISSING = "missing parent"
+    DIRECTORY_UNKNOWN = "unknown directory"
+    RESULT_MISSING = "missing result"
+
+
+class Finding(lean.Record):
+    """One thing that is wrong.
+
+    Attributes:
+        problem: its kind.
+        subject: the digest, ref or directory.
+        message: one sentence for people.
+        fixed: it has been put right.
+    """
+
+    problem: Problem
+    subject: str
+    message: str
+    fixed: bool = False
+
+
+class Report(lean.Record):
+    """What was looked at and what was found."""
+
+    blobs: int
+    records: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing is wrong (any more)."""
+        return all(finding.fixed for finding in self.findings)
+
+
+def examine(
+    refs: RefManager,
+    *,
+    keys: CacheKeyStorage | None = None,
+    fix: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> Report:
+    """Check every blob's digest, every record's directory and parents, and the solver's results.
+
+    Args:
+        refs: the store.
+        keys: the solver's key graph, if it is to be checked too.
+        fix: forget what cannot be used any more. Nothing that a living build holds is touched.
+        progress: told what is being looked at.
+
+    Raises:
+        StoreError: the database is damaged beyond reading.
+    """
+    doctor = _Doctor(refs.core, fix, progress or (lambda _: None))
+    doctor.database()
+    blobs = doctor.blobs()
+    records = doctor.records()
+    doctor.directories()
+    if keys is not None:
+        doctor.results(keys, refs.exists)
+    return Report(blobs, records, tuple(doctor.findings))
+
+
+class _Doctor:
+    def __init__(self, core: Core, fix: bool, progress: Callable[[str], None]) -> None:
+        self._core = core
+        self._fix = fix
+        self._progress = progress
+        self.findings: list[Finding] = []
+
+    def _found(self, problem: Problem, subject: str, message: str, repair: Callable[[], bool] | None = None) -> None:
+        fixed = self._fix and repair is not None and repair()
+        self.findings.append(Finding(problem, subject, message, fixed))
+
+    def database(self) -> None:
+        self._progress("database")
+        for line in self._core.db.check():
+            self._found(Problem.DATABASE, "store.db", f"the database is damaged: {line}")
+
+    def blobs(self) -> int:
+        count = 0
+        for digest in sorted(self._core.content.digests()):
+            self._progress(digest)
+            count += 1
+            try:
+                self._core.content.verify(digest)
+            except StoreError as error:
+                self._found(
+                    Problem.BLOB_DAMAGED,
+                    digest,
+                    f"the bytes are not what the digest says ({error.message})",
+                    partial(self._drop_blob, digest),
+                )
+        self._missing_blobs()
+        return count
+
+    def _drop_blob(self, digest: str) -> bool:
+        with self._core.db.transaction():
+            self._core.content.remove(digest)
+            self._core.db.drop_blobs(digest)
+        return True
+
+    def _missing_blobs(self) -> None:
+        """Blobs made here can be made again: their absence is no loss, only a wrong entry."""
+        for blob in self._core.db.blobs():
+            digest = blob.descriptor.digest
+            if blob.variant != database.AS_CAME and not self._core.content.has(digest):
+                self._found(
+                    Problem.BLOB_MISSING,
+                    digest,
+                    f"the blob of layer {blob.record} is gone",
+                    partial(self._drop_blob, digest),
+                )
+
+    def records(self) -> int:
+        self._progress("records")
+        records = {record.id: record for record in self._core.db.records()}
+        for record in records.values():
+            lost = [parent for parent in self._core.db.parents(record.id) if parent not in records]
+            if lost:
+                self._found(
+                    Problem.PARENT_MISSING,
+                    record.id,
+                    f"it stands on {lost[0]}, which is gone",
+                    partial(self._remove_with_children, [record.id]),
+                )
+            elif record.snapshot and not self._core.changes_dir(record.id).is_dir():
+                self._found(
+                    Problem.DIRECTORY_MISSING,
+                    record.id,
+                    "its directory is gone",
+                    partial(self._repair_directory, record),
+                )
+        return len(records)
+
+    def _repair_directory(self, record: Record) -> bool:
+        core = self._core
+        blobs = core.db.blobs(record.id)
+        if any(core.content.has(blob.descriptor.digest) or blob.origin for blob in blobs):
+            core.db.update(record.id, snapshot=0, size=-1)  # it is unpacked again when needed
+            return True
+        return self._remove_with_children([record.id])
+
+    def _remove_with_children(self, roots: Iterable[str]) -> bool:
+        """Remove records and all that stands on them; False when a living build holds one of them."""
+        core = self._core
+        children: dict[str, list[str]] = {}
+        for child, parent in core.db.all_parents():
+            children.setdefault(parent, []).append(child)
+        order: list[str] = []
+        todo = list(roots)
+        while todo:
+            current = todo.pop()
+            if current in order:
+                order.remove(current)
+            order.append(current)
+            todo.extend(children.get(current, ()))
+        if any(core.db.is_held(record) for record in order):
+            return False
+        # Outermost first: each goes when nothing stands on it any more. Those removed before answer -1 too.
+        for record in reversed(order):
+            core.remove(record)
+        return not any(core.db.find(record) for record in order)
+
+    def directories(self) -> None:
+        self._progress("directories")
+        core = self._core
+        with core.db.transaction():
+            known = {record.id for record in core.db.records()}
+            strangers = [path for path in (core.root / "snapshots").iterdir() if path.name not in known]
+        for path in strangers:
+            message = "no record owns this directory"
+            self._found(Problem.DIRECTORY_UNKNOWN, path.name, message, partial(self._discard, path))
+        if self._fix:
+            core.squashed.clean()
+
+    def _discard(self, path: Path) -> bool:
+        self._core.discard(path)
+        return True
+
+    def results(self, keys: CacheKeyStorage, exists: Callable[[str], bool]) -> None:
+        self._progress("cache")
+        for result in keys.result_ids():
+            if exists(result):
+                continue
+            if self._core.db.find(result) is not None:
+                continue  # an image that was never fetched: known again when its source is
+            message = "the cache names a result that is gone"
+            self._found(Problem.RESULT_MISSING, result, message, partial(_release, keys, result))
+
+
+def _release(keys: CacheKeyStorage, result: str) -> bool:
+    keys.release(result)
+    return True

@@ -1,0 +1,202 @@
+"""The worker: content, snapshots, refs, executor and sources, wired into the solver's operations.
+
+options ──> Worker ──> content, refs          the store
+                   ──> keys, results          the solver's two storages, in the same place
+                   ──> executor               runs RUN steps, made when the first one comes
+                   ──> resolve_op             vertex -> operation
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from dockc.base.record import Record
+from dockc.errors import SolveError, UsageError
+from dockc.runtime.refs.core import ProviderFactory, RefNotFound
+from dockc.runtime.refs.manager import RefManager
+from dockc.runtime.refs.result import RefResult, ref_of
+from dockc.runtime.snapshot.tarread import Limits
+from dockc.runtime.store import ballast
+from dockc.solver.cache.storage.base import CacheResult, NotFound
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from dockc.runtime.content.store import ContentStore
+    from dockc.runtime.executor.base import Executor
+    from dockc.solver.cache.storage.base import CacheResultStorage
+    from dockc.solver.cache.storage.sqlite import SqliteKeyStorage
+    from dockc.solver.op import Op
+    from dockc.solver.result import Result
+    from dockc.solver.vertex import Vertex
+
+# Operation of LLB -> where it is made real.
+_OPERATIONS = {
+    "exec": ("dockc.runtime.ops.exec", "ExecOp"),
+    "file": ("dockc.runtime.ops.file", "FileOp"),
+    "source": ("dockc.runtime.ops.source", "SourceOp"),
+    "merge": ("dockc.runtime.ops.merge", "MergeOp"),
+    "diff": ("dockc.runtime.ops.diff", "DiffOp"),
+}
+
+
+class WorkerOptions(Record, kw_only=True):
+    """How a worker is set up.
+
+    Attributes:
+        root: the store; None is `default_root()`.
+        snapshotter: `auto`, `overlay` or `native`.
+        executor: `auto`, `embedded`, `crun` or `runc`.
+        provider_factory: finds a provider for layers that an earlier process saw and never fetched.
+        limits: what one layer of a foreign image may unpack to.
+    """
+
+    root: Path | None = None
+    snapshotter: str = "auto"
+    executor: str = "auto"
+    provider_factory: ProviderFactory | None = None
+    limits: Limits | None = None
+
+
+def default_root() -> Path:
+    """Where the store is: `$DOCKC_STORE`, else `/var/lib/dockc` for root, `$XDG_DATA_HOME/dockc` for others.
+
+    Must be called before the builder enters its user namespace, in which everybody is root.
+
+    Raises:
+        UsageError: `$DOCKC_STORE` is not an absolute path.
+    """
+    if chosen := os.environ.get("DOCKC_STORE"):
+        if not Path(chosen).is_absolute():
+            raise UsageError(f"DOCKC_STORE={chosen} is not an absolute path")
+        return Path(chosen)
+    if os.geteuid() == 0 and _is_initial_namespace():
+        return Path("/var/lib/dockc")
+    data = os.environ.get("XDG_DATA_HOME", "")
+    base = Path(data) if data.startswith("/") else Path.home() / ".local" / "share"
+    return base / "dockc"
+
+
+def _is_initial_namespace() -> bool:
+    try:
+        return Path("/proc/self/uid_map").read_text().split() == ["0", "0", "4294967295"]
+    except OSError:
+        return True
+
+
+class RefResults:
+    """The solver's `CacheResultStorage` over refs: a result id is a ref id.
+
+    Refs are kept until they are pruned in any case, so that saving is only naming.
+    """
+
+    def __init__(self, refs: RefManager) -> None:
+        self._refs = refs
+
+    def save(self, result: Result, created_at: int) -> CacheResult:
+        """Name a result; it stays the caller's."""
+        return CacheResult(ref_of(result).id, created_at)
+
+    def load(self, result: CacheResult) -> Result:
+        """A new hold on a result; raises NotFound."""
+        try:
+            return RefResult(self._refs.get(result.id))
+        except RefNotFound:
+            raise NotFound(result.id) from None
+
+    def exists(self, result_id: str) -> bool:
+        """Whether `load` would find it, with all of its content."""
+        return self._refs.exists(result_id)
+
+
+class Worker:
+    """One store and everything that runs on it.
+
+    Operations (`runtime/ops/*.py`) are constructed as `SomeOp(vertex, worker)`.
+
+    Attributes:
+        refs: file systems.
+        keys: the solver's key graph, in the store; what is pruned is forgotten there too.
+        results: the solver's results.
+
+    Raises:
+        StoreError: the store cannot be opened.
+    """
+
+    def __init__(self, options: WorkerOptions) -> None:
+        self._options = options
+        self._executor: Executor | None = None
+        self._keys: SqliteKeyStorage | None = None
+        root = options.root or default_root()
+        ballast.settle(root)
+        self.refs = RefManager(
+            root,
+            snapshotter_name=options.snapshotter,
+            provider_factory=options.provider_factory,
+            on_removed=self._forget,
+            limits=options.limits,
+        )
+        self.results: CacheResultStorage = RefResults(self.refs)
+
+    @property
+    def content(self) -> ContentStore:
+        """Blobs."""
+        return self.refs.content
+
+    @property
+    def keys(self) -> SqliteKeyStorage:
+        """The key graph, opened on first use."""
+        if self._keys is None:
+            from dockc.solver.cache.storage.sqlite import SqliteKeyStorage
+
+            self._keys = SqliteKeyStorage(self.refs.root / "cache.db")
+        return self._keys
+
+    @property
+    def executor(self) -> Executor:
+        """The executor of RUN steps, made on first use."""
+        if self._executor is None:
+            from dockc.runtime.executor.choose import choose
+
+            state = self.refs.staging / "executor"
+            state.mkdir(exist_ok=True)
+            self._executor = choose(self._options.executor, state)
+        return self._executor
+
+    def resolve_op(self, vertex: Vertex) -> Op:
+        """The solver's `OpResolver`.
+
+        Raises:
+            SolveError: a kind of operation that this worker does not run.
+        """
+        kind = vertex.op.WhichOneof("op")
+        known = _OPERATIONS.get(kind or "")
+        if known is None:
+            raise SolveError(
+                f"operations of kind {kind or 'none'} are not supported by this worker", vertex=vertex.digest
+            )
+        module, name = known
+        made: Op = getattr(importlib.import_module(module), name)(vertex, self)
+        return made
+
+    def _forget(self, ref_id: str) -> None:
+        if self._keys is not None or (self.refs.root / "cache.db").exists():
+            self.keys.release(ref_id)
+
+    def close(self) -> None:
+        """Give up this process's holds and close the databases."""
+        if self._keys is not None:
+            self._keys.close()
+            self._keys = None
+        self.refs.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

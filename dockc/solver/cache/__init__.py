@@ -1,0 +1,1 @@
+"""Cache keys and records: stores, imports, exports, misses."""

@@ -1,0 +1,214 @@
+"""What the scheduler core knows, and the few ways to change it: tickets, wishes, and the list of edges to look at.
+
+`check` holds the rules that tie the tables together.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from dockc.solver.core.edge import INITIAL, EdgeState, EdgeStatus, VertexState, Work
+from dockc.solver.core.events import Cancel, Command, Event, Finish
+from dockc.solver.core.index import EdgeIndex
+from dockc.solver.vertex import EdgeId
+
+
+class SchedulerError(AssertionError):
+    """The core has broken one of its own rules: a bug, with the story of the last events."""
+
+
+class Ticket:
+    """Whose work a ticket is: `edge` for queries, loads and saves; `vertex` None once nobody is interested."""
+
+    __slots__ = ("cancelling", "edge", "input", "vertex", "work")
+
+    def __init__(self, vertex: VertexState | None, work: Work, edge: EdgeState | None, i: int) -> None:
+        self.vertex = vertex
+        self.work = work
+        self.edge = edge
+        self.input = i
+        self.cancelling = False
+
+
+class CoreTables:
+    """The core's state.
+
+    Attributes:
+        vertices: active vertices by id.
+        index: finds edges of equal keys.
+        requests: by number: the edge wanted, the build, and the edge as the build named it.
+        history: the last events, for error reports.
+    """
+
+    def __init__(self) -> None:
+        self.vertices: dict[str, VertexState] = {}
+        self.index = EdgeIndex()
+        self.requests: dict[int, tuple[EdgeState, str, EdgeId]] = {}
+        self.history: deque[Event] = deque(maxlen=40)
+        self._bindings: dict[str, dict[str, str]] = {}
+        self._tickets: dict[int, Ticket] = {}
+        self._last_ticket = 0
+        self._dirty: dict[EdgeState, None] = {}
+        self._touched: dict[VertexState, None] = {}
+        self._commands: list[Command] = []
+
+    def _edge(self, edge_id: EdgeId) -> EdgeState:
+        """The state of an edge; made, with those below it, when first spoken of."""
+        vertex = self.vertices[edge_id.vertex]
+        edge = vertex.edges.get(edge_id.index)
+        if edge is not None:
+            return edge
+        stack = [edge_id]
+        while stack:
+            top = stack[-1]
+            vertex = self.vertices[top.vertex]
+            missing = [below for below in vertex.spec.inputs if below.index not in self.vertices[below.vertex].edges]
+            if missing:
+                stack += missing
+                continue
+            stack.pop()
+            if top.index not in vertex.edges:
+                inputs = [self.vertices[below.vertex].edges[below.index] for below in vertex.spec.inputs]
+                vertex.edges[top.index] = EdgeState(vertex, top.index, inputs)
+        return self.vertices[edge_id.vertex].edges[edge_id.index]
+
+    def _attach(self, vertex: VertexState, job: str) -> None:
+        """Let `job` hold `vertex`, what it reads, and what its edges have been merged into."""
+        stack = [vertex]
+        while stack:
+            vertex = stack.pop()
+            if job in vertex.jobs:
+                continue
+            vertex.jobs.add(job)
+            stack += [self.vertices[edge.vertex] for edge in vertex.spec.inputs]
+            stack += [edge.live.vertex for edge in vertex.edges.values() if edge.owner is not None]
+
+    def _ask(self, edge: EdgeState, wishes: list[EdgeStatus]) -> None:
+        for i, wish in enumerate(wishes):
+            if wish == edge.asks[i]:
+                continue
+            edge.asks[i] = wish
+            dep = edge.dep(i)
+            if wish == INITIAL:
+                dep.wanted.pop((edge, i), None)
+            else:
+                dep.wanted[(edge, i)] = wish
+            self._wake(dep)
+            if dep.failure is not None and wish > INITIAL:
+                self._wake(edge)
+
+    def _handle(self, edge: EdgeState) -> int:
+        assert edge.handle is not None
+        return edge.handle
+
+    def _wake(self, edge: EdgeState) -> None:
+        self._dirty[edge] = None
+
+    def _wake_all(self, vertex: VertexState) -> None:
+        self._touched[vertex] = None
+        for edge in vertex.edges.values():
+            self._dirty[edge] = None
+
+    def _wake_users(self, edge: EdgeState) -> None:
+        for consumer, _ in edge.wanted:
+            if isinstance(consumer, EdgeState):
+                self._dirty[consumer] = None
+
+    def _finish_requests(self, edge: EdgeState) -> None:
+        for consumer, i in [c for c in edge.wanted if not isinstance(c[0], EdgeState)]:
+            assert isinstance(consumer, int)
+            if edge.failure is None and edge.handle is None:
+                continue
+            del edge.wanted[(consumer, i)]
+            _, job, name = self.requests.pop(consumer)
+            if edge.failure is not None:
+                self._commands.append(Finish(consumer, job, name, failure=edge.failure))
+            else:
+                self._commands.append(Finish(consumer, job, name, self._handle(edge), edge.result_keys))
+
+    def _begin(self, vertex: VertexState, work: Work, edge: EdgeState | None = None) -> int:
+        """Open a ticket for work of a vertex, which is cancelled when no edge needs it any more."""
+        self._last_ticket += 1
+        self._tickets[self._last_ticket] = Ticket(vertex, work, edge, work[1])
+        vertex.pending[work] = self._last_ticket
+        return self._last_ticket
+
+    def _query(self, edge: EdgeState, i: int) -> int:
+        """Open a ticket for a cache query of an edge; queries are quick and are never cancelled."""
+        self._last_ticket += 1
+        self._tickets[self._last_ticket] = Ticket(edge.vertex, ("query", i), edge, i)
+        edge.queries.add(self._last_ticket)
+        return self._last_ticket
+
+    def _close(self, ticket_id: int, kind: str | None) -> Ticket:
+        ticket = self._tickets.pop(ticket_id, None)
+        if ticket is None:
+            raise self._error(f"ticket {ticket_id} is not open")
+        if kind is not None and ticket.work[0] != kind:
+            raise self._error(f"ticket {ticket_id} is for {ticket.work}, not for {kind!r}")
+        if ticket.vertex is not None and ticket.vertex.pending.get(ticket.work) == ticket_id:
+            del ticket.vertex.pending[ticket.work]
+        return ticket
+
+    def _cancel(self, ticket_id: int) -> None:
+        ticket = self._tickets[ticket_id]
+        if not ticket.cancelling:
+            ticket.cancelling = True
+            self._commands.append(Cancel(ticket_id))
+
+    def _sweep(self) -> None:
+        """Cancel work of the vertices just touched that none of their edges needs any more."""
+        for vertex in self._touched:
+            if not vertex.pending:
+                continue
+            needed: set[Work] = set()
+            for edge in vertex.edges.values():
+                needed |= edge.needs
+            for work, ticket_id in vertex.pending.items():
+                if work not in needed and work[0] != "save":
+                    self._cancel(ticket_id)
+        self._touched.clear()
+
+    def _error(self, message: str) -> SchedulerError:
+        story = "\n  ".join(repr(event)[:400] for event in self.history)
+        return SchedulerError(f"{message}\nlast events:\n  {story}")
+
+    # ------------------------------------------------------------ the rules
+
+    def check(self) -> None:
+        """Verify every rule that ties the tables together; for tests and debugging, linear in the graph.
+
+        Raises:
+            SchedulerError: a rule is broken.
+        """
+        for vertex in self.vertices.values():
+            if not vertex.jobs:
+                raise self._error(f"{vertex.id} is active without a build")
+            for work, ticket_id in vertex.pending.items():
+                if ticket_id not in self._tickets:
+                    raise self._error(f"{vertex.id} waits for {work}, whose ticket is closed")
+            for edge in vertex.edges.values():
+                self._check_edge(edge)
+        for request, (edge, _, _) in self.requests.items():
+            if (request, 0) not in edge.wanted or edge.owner is not None:
+                raise self._error(f"request {request} is lost")
+
+    def _check_edge(self, edge: EdgeState) -> None:
+        if edge.owner is not None:
+            if edge.wanted or any(edge.asks) or edge.needs:
+                raise self._error(f"{edge} has been merged and is still at work")
+            return
+        for i, ask in enumerate(edge.asks):
+            if edge.dep(i).wanted.get((edge, i), INITIAL) != ask:
+                raise self._error(f"{edge} asks {ask.label} of input {i}, which does not know")
+        for consumer, i in edge.wanted:
+            if isinstance(consumer, EdgeState) and consumer.asks[i] == INITIAL:
+                raise self._error(f"{edge} is wanted by {consumer}, which does not ask")
+        if edge.want == INITIAL and (any(edge.asks) or edge.needs):
+            raise self._error(f"{edge} is not wanted and still at work")
+        if edge.want <= edge.status or edge.failure is not None:
+            return
+        waits = edge.queries or any(work in edge.vertex.pending for work in edge.needs)
+        waits = waits or any(edge.dep(i).status < ask for i, ask in enumerate(edge.asks))
+        if not waits:
+            raise self._error(f"{edge} waits for nothing")

@@ -1,0 +1,1 @@
+"""What the core decides is run here: jobs, flights, the loop."""

@@ -1,0 +1,97 @@
+"""One execution at a time of equal work, across all processes that share a store.
+
+A lock is a byte range of one file, at an offset that follows from the name of the work. The kernel frees it when
+the process ends, however it ends. Two names that fall on the same byte wait for each other needlessly and come
+to no harm: whoever holds a lock waits for no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+
+from dockc.errors import StoreError
+from dockc.solver.core.cachekey import derived_key, root_key
+from dockc.solver.core.events import Execute
+
+_FLOCK = "hhqqi4x"
+"""struct flock on 64-bit Linux: l_type, l_whence, l_start, l_len, l_pid, padding to 32 bytes."""
+
+
+_MOMENT = 0.5
+
+
+class Flights:
+    """The locks of one store. Each lock is held on an open file description of its own."""
+
+    def __init__(self, path: Path) -> None:
+        """Use the lock file `path`; it is made if missing and stays empty."""
+        self._path = path
+
+    async def take(self, name: str, on_wait: Callable[[], None] | None = None) -> Flight:
+        """Wait until no other process does the work called `name`, and hold it.
+
+        Args:
+            name: see `flight_name`.
+            on_wait: called once when it takes longer than a moment.
+
+        Raises:
+            StoreError: the lock file cannot be opened, or the file system has no locks.
+        """
+        offset = int.from_bytes(sha256(name.encode()).digest()[:7], "big")
+        try:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(f"cannot open the lock file {self._path}: {error.strerror}") from error
+        flight = Flight(fd)
+        wait, waited = 0.002, 0.0
+        try:
+            while not self._try(fd, offset):
+                await asyncio.sleep(wait)
+                if waited < _MOMENT <= waited + wait and on_wait is not None:
+                    on_wait()
+                waited += wait
+                wait = min(wait * 1.5, 0.2)
+        except BaseException:
+            flight.land()
+            raise
+        return flight
+
+    def _try(self, fd: int, offset: int) -> bool:
+        request = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
+        try:
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, request)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                return False
+            raise StoreError(f"cannot lock {self._path}: {error.strerror}") from error
+        return True
+
+
+class Flight:
+    """A held lock; `land()` gives it up."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def land(self) -> None:
+        """Give the lock up; a second call does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def flight_name(command: Execute) -> str:
+    """What equal work is called in every process: its digest and, of each input, the most telling name."""
+    for _, specs in command.saves:
+        for spec in specs:
+            return derived_key(spec) if spec.deps else root_key(spec.digest, spec.output)
+    return command.vertex

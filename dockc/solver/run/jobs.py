@@ -1,0 +1,257 @@
+"""Builds: several at once share one solver, and what they have in common is solved once."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+
+from dockc.base.record import Record, replace
+from dockc.solver.cache.cachemanager import CacheManager, LocalCache
+from dockc.solver.cache.storage.base import CacheKeyStorage, CacheResultStorage
+from dockc.solver.core.events import GraphLoaded, JobClosed, Requested, VertexSpec, Withdrawn
+from dockc.solver.op import OpResolver
+from dockc.solver.progress import SolveStatus, StatusSink, VertexEvent, announce
+from dockc.solver.result import HeldResult
+from dockc.solver.run.runner import Miss, Runner, RunnerOptions
+from dockc.solver.run.trace import ENVIRONMENT, TraceWriter
+from dockc.solver.vertex import Edge, Vertex, walk
+
+_NOTHING: Mapping[str, object] = MappingProxyType({})
+_CANCELED = "context canceled"
+
+
+class BuildResult(Record):
+    """The result of an edge, and the cache keys it is known by. `result.release()` is the receiver's duty."""
+
+    result: HeldResult
+    keys: tuple[str, ...]
+
+
+class Solver:
+    """Solves graphs for any number of builds at once.
+
+        async with Solver(resolver, keys, results) as solver:
+            async with solver.job("build", sink=print) as job:
+                (built,) = await job.build(edge)
+
+    To be made and used on one event loop.
+    """
+
+    def __init__(
+        self,
+        resolver: OpResolver,
+        cache: CacheKeyStorage | CacheManager,
+        results: CacheResultStorage | None = None,
+        options: RunnerOptions | None = None,
+    ) -> None:
+        """Solve with the operations of `resolver`.
+
+        Args:
+            resolver: finds the operation of a vertex.
+            cache: a whole cache, or a key graph to be used with `results`.
+            results: where results are kept, if `cache` is only a key graph.
+            options: how to run. Without a trace, the environment variable DOCKC_SOLVER_TRACE names the file
+                for one.
+        """
+        if isinstance(cache, CacheKeyStorage):
+            if results is None:
+                raise TypeError("a key storage needs a result storage")
+            cache = LocalCache(cache, results)
+        options = options or RunnerOptions()
+        if options.trace is None and (path := os.environ.get(ENVIRONMENT)):
+            options = replace(options, trace=TraceWriter(Path(path)))
+        self.runner = Runner(resolver, cache, options)
+        self._names = itertools.count(1)
+
+    def job(self, name: str = "", *, sink: StatusSink | None = None, values: Mapping[str, object] = _NOTHING) -> Job:
+        """Start a build.
+
+        Args:
+            name: for traces; made unique.
+            sink: where progress goes.
+            values: what operations may ask for with `OpContext.value`.
+        """
+        return Job(self.runner, f"{name or 'job'}-{next(self._names)}", sink, values)
+
+    async def solve(
+        self, *edges: Edge, sink: StatusSink | None = None, values: Mapping[str, object] = _NOTHING
+    ) -> tuple[BuildResult, ...]:
+        """Solve `edges` in a build of their own; the results stay the caller's after it."""
+        async with self.job(sink=sink, values=values) as job:
+            return await job.build(*edges)
+
+    async def close(self) -> None:
+        """Let go of everything; builds must have been closed."""
+        await self.runner.close()
+
+    async def __aenter__(self) -> Solver:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class Job:
+    """One build. Vertices it has loaded stay active until `close`.
+
+    Mutable state: `_vertices` (by digest), `_order` (inputs before users), `_waiting` (requests), `_seen` (last
+    event of each vertex), all on the loop's thread.
+    """
+
+    _requests = itertools.count(1)
+
+    def __init__(self, runner: Runner, name: str, sink: StatusSink | None, values: Mapping[str, object]) -> None:
+        self.name = name
+        self.values = values
+        self._runner = runner
+        self._sink = sink
+        self._vertices: dict[str, Vertex] = {}
+        self._waiting: dict[int, asyncio.Future[BuildResult]] = {}
+        self._seen: dict[str, VertexEvent] = {}
+        self._order: dict[str, int] = {}
+        self._open = True
+        runner.watchers[name] = self
+
+    # ------------------------------------------------------------ what a caller does
+
+    async def build(self, *edges: Edge) -> tuple[BuildResult, ...]:
+        """Solve `edges`; the results are the caller's to release.
+
+        Raises:
+            SolveError: an operation failed, or another DockcError that an operation raised. Work for the other
+                edges has ended by then.
+        """
+        if not self._open:
+            raise RuntimeError(f"build {self.name} has been closed")
+        if self._runner.broken is not None:
+            raise self._runner.broken
+        self._load(edges)
+        loop = asyncio.get_running_loop()
+        requests = {next(Job._requests): edge for edge in edges}
+        futures = []
+        for request in requests:
+            self._waiting[request] = loop.create_future()
+            futures.append(self._waiting[request])
+        for request, edge in requests.items():
+            self._runner.feed(Requested(request, self.name, edge.id))
+        try:
+            return tuple(await asyncio.gather(*futures))
+        except BaseException:
+            for request, future in zip(requests, futures, strict=True):
+                self._runner.feed(Withdrawn(request))
+                self._waiting.pop(request, None)
+                if future.done() and not future.cancelled() and future.exception() is None:
+                    self._runner.let_go(future.result().result)
+            await self._settle()
+            raise
+
+    def _load(self, edges: Sequence[Edge]) -> None:
+        new = [vertex for vertex in walk(*edges) if vertex.digest not in self._vertices]
+        self._vertices |= {vertex.digest: vertex for vertex in new}
+        self._order |= {vertex.digest: len(self._order) + n for n, vertex in enumerate(new)}
+        specs = tuple(VertexSpec(v.digest, tuple(edge.id for edge in v.inputs), v.options.ignore_cache) for v in new)
+        if specs:
+            self._runner.feed(GraphLoaded(self.name, specs))
+            self.notify(SolveStatus(vertexes=tuple(announce(vertex) for vertex in new)))
+
+    async def close(self) -> None:
+        """End the build: what only it was interested in is cancelled, and has ended when this returns."""
+        if not self._open:
+            return
+        self._open = False
+        self._runner.post()
+        self._runner.feed(JobClosed(self.name))
+        await self._settle()
+        self._runner.post()
+        self._farewell()
+        del self._runner.watchers[self.name]
+
+    async def _settle(self) -> None:
+        """Wait for cancelled work to end, even if this task is cancelled meanwhile; then pass that on."""
+        idle = asyncio.ensure_future(self._runner.idle())
+        cancelled: asyncio.CancelledError | None = None
+        while not idle.done():
+            try:
+                await asyncio.wait((idle,))
+            except asyncio.CancelledError as error:
+                cancelled = error
+        idle.result()
+        if cancelled is not None:
+            raise cancelled
+
+    async def __aenter__(self) -> Job:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def misses(self) -> tuple[Miss, ...]:
+        """The steps of this build that had to run, with what was known of the nearest earlier keys."""
+        known = self._runner.misses
+        return tuple(known[digest] for digest in self._vertices if digest in known)
+
+    # ------------------------------------------------------------ what the runner calls
+
+    def vertex(self, digest: str) -> Vertex:
+        """See `runner.Watcher`."""
+        return self._vertices[digest]
+
+    def finished(
+        self, request: int, result: HeldResult | None, keys: tuple[str, ...], error: BaseException | None
+    ) -> None:
+        """See `runner.Watcher`."""
+        future = self._waiting.pop(request, None)
+        if future is None or future.done():
+            if result is not None:
+                self._runner.let_go(result)
+        elif error is not None:
+            future.set_exception(error)
+        else:
+            assert result is not None
+            future.set_result(BuildResult(result, keys))
+
+    def notify(self, status: SolveStatus) -> None:
+        """See `runner.Watcher`: pass progress on, with the inputs that a starting vertex did not need marked."""
+        if self._sink is None:
+            return
+        events: list[VertexEvent] = []
+        for event in status.vertexes:
+            self._seen[event.digest] = event
+            if event.started is not None:
+                self._mark_unneeded(event, events)
+            events.append(event)
+        self._sink(replace(status, vertexes=tuple(events)))
+
+    def _mark_unneeded(self, event: VertexEvent, events: list[VertexEvent]) -> None:
+        """An input that has not been completed when its user starts was not needed: it counts as cached."""
+        unneeded: list[VertexEvent] = []
+        stack = list(event.inputs)
+        while stack:
+            known = self._seen.get(stack.pop())
+            if known is None or known.cached or known.completed is not None:
+                continue
+            marked = replace(known, cached=True, started=event.started, completed=event.started)
+            self._seen[known.digest] = marked
+            unneeded.append(marked)
+            stack += known.inputs
+        events += sorted(unneeded, key=lambda marked: self._order.get(marked.digest, -1))
+
+    def _farewell(self) -> None:
+        now = time.time_ns()
+        left = tuple(
+            replace(event, completed=now, error=event.error or ("" if event.cached else _CANCELED))
+            for event in self._seen.values()
+            if event.started is not None and event.completed is None
+        )
+        if left and self._sink is not None:
+            self._sink(SolveStatus(vertexes=left))

@@ -1,0 +1,587 @@
+"""asyncio around the scheduler core: does what the core commands and tells it what came of it.
+
+All methods are called on the event loop's thread, except `emit` and `value`. Cache queries are answered on the
+spot; everything else is a task. A task ends by feeding one event to the core.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from dockc.base.record import Record
+from dockc.errors import DockcError, InvalidDefinition, SolveError, StoreError
+from dockc.solver.cache.cachemanager import CacheManager, Provenance
+from dockc.solver.cache.storage.base import KeyRecord
+from dockc.solver.core.events import (
+    CacheMapReady,
+    CacheMapSpec,
+    Cancel,
+    Cancelled,
+    Command,
+    ComputeDigest,
+    ContentDigestReady,
+    DepSpec,
+    Event,
+    Execute,
+    Executed,
+    Failed,
+    Finish,
+    GraphLoaded,
+    JobClosed,
+    KeysFound,
+    KeySpec,
+    LoadCacheMap,
+    LoadResult,
+    Output,
+    QueryKeys,
+    QueryRecords,
+    RecordsFound,
+    Release,
+    ResultLoaded,
+    Saved,
+    SaveResult,
+    Superseded,
+)
+from dockc.solver.core.scheduler import SchedulerCore
+from dockc.solver.op import STDERR, CacheMap, Op, OpResolver
+from dockc.solver.progress import SolveStatus, VertexEvent, announce
+from dockc.solver.result import HeldResult, Result, SharedResult
+from dockc.solver.run.context import RunContext, in_thread, readable
+from dockc.solver.run.flights import Flights, flight_name
+from dockc.solver.run.trace import TraceWriter
+from dockc.solver.vertex import Vertex
+
+_SLICE_SECONDS = 0.02
+_THREADS = 64
+_GC_THRESHOLD = 50_000
+
+
+class RunnerOptions(Record):
+    """How to run.
+
+    Attributes:
+        parallelism: operations executed at once.
+        flights: locks that keep other processes from doing equal work at the same time; None for none.
+        trace: where to write what happens; None for nowhere.
+        check: verify the core's rules after each event (slow; for tests and debugging).
+    """
+
+    parallelism: int = 0
+    flights: Flights | None = None
+    trace: TraceWriter | None = None
+    check: bool = False
+
+
+class Watcher(Protocol):
+    """A build, as the runner sees it."""
+
+    def notify(self, status: SolveStatus) -> None:
+        """Take progress of vertices that the build holds."""
+        ...
+
+    def finished(
+        self, request: int, result: HeldResult | None, keys: tuple[str, ...], error: BaseException | None
+    ) -> None:
+        """Take the answer to a request; the result is the build's to release."""
+        ...
+
+    def vertex(self, digest: str) -> Vertex:
+        """A vertex that the build has loaded."""
+        ...
+
+    @property
+    def values(self) -> Mapping[str, object]:
+        """What operations may ask for by name."""
+        ...
+
+
+@dataclass(slots=True)
+class ActiveVertex:
+    """What the runner knows about a vertex that the core has active."""
+
+    vertex: Vertex
+    op: Op | None = None
+    maps: list[CacheMap] = field(default_factory=list)
+    contents: dict[int, str] = field(default_factory=dict)
+
+
+class Miss(Record):
+    """An operation that had to run: its key, and what was known of the nearest earlier ones by then."""
+
+    vertex: str
+    record: KeyRecord
+    earlier: tuple[KeyRecord, ...]
+
+
+class Runner:
+    """Carries out the core's commands.
+
+    Mutable state, all of it changed on the loop's thread: `core`, `active` (by the core's vertex id), `handles`
+    (results the core holds), `_tasks` (by ticket), `_outbox` (progress on its way; any thread appends).
+    """
+
+    def __init__(self, resolver: OpResolver, cache: CacheManager, options: RunnerOptions) -> None:
+        self.core = SchedulerCore()
+        self.cache = cache
+        self.options = options
+        self.active: dict[str, ActiveVertex] = {}
+        self.handles: dict[int, HeldResult] = {}
+        self.watchers: dict[str, Watcher] = {}
+        self.errors: dict[int, BaseException] = {}
+        self.misses: dict[str, Miss] = {}
+        self.broken: Exception | None = None
+        slots = options.parallelism or max(4, 2 * (os.cpu_count() or 1))
+        self.pool = ThreadPoolExecutor(slots + _THREADS, thread_name_prefix="dockc-solver")
+        self._resolver = resolver
+        self._loop = asyncio.get_running_loop()
+        self._slots = asyncio.Semaphore(slots)
+        self._queue: deque[Event] = deque()
+        self._pumping = False
+        self._tasks: dict[int, tuple[asyncio.Task[Event], RunContext]] = {}
+        self._releases: set[asyncio.Future[None]] = set()
+        self._last_handle = 0
+        self._outbox: deque[tuple[str, SolveStatus]] = deque()
+        self._posting = False
+        self._post_lock = threading.Lock()
+        # A graph is many small objects that live as long as the build: looking for garbage among them at every
+        # few hundred allocations costs more than the solving itself.
+        self._gc_threshold = gc.get_threshold()
+        if self._gc_threshold[0]:
+            gc.set_threshold(max(self._gc_threshold[0], _GC_THRESHOLD), *self._gc_threshold[1:])
+
+    # ------------------------------------------------------------ the loop around the core
+
+    def feed(self, event: Event) -> None:
+        """Tell the core something, and do what it then commands (perhaps a little later)."""
+        self._queue.append(event)
+        if not self._pumping:
+            self._pump()
+
+    def _pump(self) -> None:
+        """Handle waiting events; yield to the loop now and then, so that others get their turn."""
+        self._pumping = True
+        deadline = time.monotonic() + _SLICE_SECONDS
+        while self._queue:
+            event = self._queue.popleft()
+            try:
+                self._step(event)
+            except Exception as error:  # A bug: the core's tables cannot be trusted any more.
+                self._crash(error)
+            if time.monotonic() > deadline and self._queue:
+                self._loop.call_soon(self._pump)
+                return
+        self._pumping = False
+
+    def _step(self, event: Event) -> None:
+        if self.broken is not None:
+            return
+        commands = self.core.handle(event)
+        if self.options.check:
+            self.core.check()
+        if self.options.trace is not None:
+            self.options.trace.record(event, commands)
+        if isinstance(event, GraphLoaded):
+            for spec in event.vertices:
+                active = self.core.active_id(event.job, spec.digest)
+                if active not in self.active:
+                    self.active[active] = ActiveVertex(self.watchers[event.job].vertex(spec.digest))
+        for command in commands:
+            self._PERFORM[type(command)](self, command)
+        if isinstance(event, JobClosed):
+            for active in [active for active in self.active if active not in self.core.vertices]:
+                del self.active[active]
+            if not self.active:
+                self.errors.clear()
+
+    def _crash(self, error: Exception) -> None:
+        """Nothing can go on: stop all work and tell every build."""
+        self.broken = error
+        for task, context in self._tasks.values():
+            context.cancelled.set()
+            task.cancel()
+        for request, (_, job, _) in list(self.core.requests.items()):
+            if (watcher := self.watchers.get(job)) is not None:
+                watcher.finished(request, None, (), error)
+
+    async def idle(self) -> None:
+        """Wait until everything that was cancelled has ended and everything released is gone."""
+        while True:
+            waiting: set[asyncio.Future[Any]] = {
+                task for ticket, (task, _) in self._tasks.items() if self._is_cancelled(ticket)
+            }
+            waiting |= self._releases
+            if not waiting and not self._pumping:
+                return
+            if waiting:
+                await asyncio.wait(waiting)
+            await asyncio.sleep(0)
+
+    def _is_cancelled(self, ticket: int) -> bool:
+        return self._tasks[ticket][1].cancelled.is_set()
+
+    async def close(self) -> None:
+        """End the thread pool; every build must have been closed before."""
+        self.post()
+        for handle in tuple(self.handles):
+            self.let_go(self.handles.pop(handle))
+        await self.idle()
+        self.pool.shutdown(wait=True)
+        gc.set_threshold(*self._gc_threshold)
+        if self.options.trace is not None:
+            self.options.trace.close()
+
+    # ------------------------------------------------------------ progress
+
+    def emit(self, vertex_id: str, status: SolveStatus) -> None:
+        """See `context.Host`."""
+        with self._post_lock:
+            self._outbox.append((vertex_id, status))
+            if self._posting:
+                return
+            self._posting = True
+        try:
+            self._loop.call_soon_threadsafe(self.post)
+        except RuntimeError:
+            self._posting = False  # The loop is closed: nobody listens any more.
+
+    def post(self) -> None:
+        """Deliver progress that is on its way; on the loop's thread."""
+        with self._post_lock:
+            batch, self._outbox = self._outbox, deque()
+            self._posting = False
+        for vertex_id, status in batch:
+            for watcher in self._watchers_of(vertex_id):
+                watcher.notify(status)
+
+    def _watchers_of(self, vertex_id: str) -> list[Watcher]:
+        state = self.core.vertices.get(vertex_id)
+        jobs = sorted(state.jobs) if state is not None else []
+        return [self.watchers[job] for job in jobs if job in self.watchers]
+
+    def value(self, vertex_id: str, key: str) -> object | None:
+        """See `context.Host`."""
+        for watcher in self._watchers_of(vertex_id):
+            if key in watcher.values:
+                return watcher.values[key]
+        return None
+
+    def _tell(self, vertex_id: str, started: int, *, done: bool = False, cached: bool = False, error: str = "") -> None:
+        active = self.active.get(vertex_id)
+        if active is None:
+            return
+        vertex = active.vertex
+        event = announce(vertex, started=started, completed=time.time_ns() if done else None)
+        event = VertexEvent(
+            event.digest, event.name, event.inputs, started, event.completed, cached, error, event.progress_group
+        )
+        self.emit(vertex_id, SolveStatus(vertexes=(event,)))
+
+    # ------------------------------------------------------------ commands answered on the spot
+
+    def _query_keys(self, command: QueryKeys) -> None:
+        try:
+            keys = self.cache.query(command.digest, command.edge.index, command.input, command.keys, command.also)
+        except DockcError as error:
+            self._fail(command.ticket, error)
+        else:
+            self._queue.append(KeysFound(command.ticket, keys))
+
+    def _query_records(self, command: QueryRecords) -> None:
+        try:
+            records = self.cache.records(command.keys)
+        except DockcError as error:
+            self._fail(command.ticket, error)
+        else:
+            self._queue.append(RecordsFound(command.ticket, records))
+
+    def _fail(self, ticket: int, error: BaseException) -> None:
+        self.errors[ticket] = error
+        self._queue.append(Failed(ticket, str(error)))
+
+    def _cancel(self, command: Cancel) -> None:
+        entry = self._tasks.get(command.ticket)
+        if entry is not None:
+            entry[1].cancelled.set()
+            entry[0].cancel()
+
+    def _release(self, command: Release) -> None:
+        self.let_go(self.handles.pop(command.handle))
+
+    def let_go(self, result: Result) -> None:
+        """Release a result; in a thread if that may block."""
+        last: Result | None = result.give_up() if isinstance(result, HeldResult) else result
+        if last is None:
+            return
+        future = asyncio.ensure_future(in_thread(self.pool, threading.Event(), last.release))
+        self._releases.add(future)
+        future.add_done_callback(self._released)
+
+    def _released(self, future: asyncio.Future[None]) -> None:
+        self._releases.discard(future)
+        if not future.cancelled() and (error := future.exception()) is not None:
+            self._loop.call_exception_handler({"message": "releasing a result failed", "exception": error})
+
+    def _finish(self, command: Finish) -> None:
+        watcher = self.watchers.get(command.job)
+        if watcher is None:
+            return
+        if command.failure is None:
+            watcher.finished(command.request, self.handles[command.handle].clone(), command.keys, None)
+            return
+        error = self.errors.get(command.failure.ticket)
+        if error is None:
+            error = SolveError(command.failure.message, vertex=command.failure.vertex)
+        watcher.finished(command.request, None, (), error)
+
+    # ------------------------------------------------------------ commands that are tasks
+
+    def _spawn(
+        self,
+        ticket: int,
+        vertex_id: str,
+        work: Callable[[RunContext], Coroutine[Any, Any, Event]],
+        holds: Sequence[HeldResult] = (),
+    ) -> None:
+        """Start a task that answers `ticket`; `holds` are released when it has ended, however it ends."""
+        context = RunContext(self, vertex_id, self.active[vertex_id].vertex)
+        task = self._loop.create_task(work(context))
+        self._tasks[ticket] = (task, context)
+        task.add_done_callback(lambda done: self._ended(ticket, done, holds))
+
+    def _ended(self, ticket: int, task: asyncio.Task[Event], holds: Sequence[HeldResult]) -> None:
+        _, context = self._tasks.pop(ticket)
+        for hold in holds:
+            self.let_go(hold)
+        if task.cancelled():
+            if context.cancelled.is_set():
+                self.feed(Cancelled(ticket))
+                return
+            error: BaseException | None = SolveError("the operation was cancelled from outside")
+        else:
+            error = task.exception()
+        if error is None:
+            self.feed(task.result())
+            return
+        self.errors[ticket] = readable(error, context.vertex)
+        self.feed(Failed(ticket, str(self.errors[ticket])))
+
+    def _op(self, vertex_id: str) -> Op:
+        active = self.active[vertex_id]
+        if active.op is None:
+            active.op = self._resolver(active.vertex)
+        return active.op
+
+    def _load_cache_map(self, command: LoadCacheMap) -> None:
+        self._spawn(command.ticket, command.vertex, lambda context: self._cache_map(command, context))
+
+    async def _cache_map(self, command: LoadCacheMap, context: RunContext) -> Event:
+        active = self.active[command.vertex]
+        shown = not active.vertex.inputs
+        try:
+            with _Shown(self, command.vertex, shown=shown):
+                if command.nth == 0:
+                    found = await self._op(command.vertex).cache_map(context)
+                else:
+                    more = active.maps[command.nth - 1].more
+                    assert more is not None
+                    found = await more(context)
+                if found.more is not None and active.vertex.inputs:
+                    raise SolveError(f"{active.vertex.name}: only a vertex without inputs can have several cache maps")
+        except DockcError as error:
+            raise _wrapped(error, "failed to load cache key", command.vertex) from error
+        del active.maps[command.nth :]
+        active.maps.append(found)
+        deps = tuple(
+            DepSpec(dep.selector, dep.content_digest is not None, dep.preprocess is not None) for dep in found.deps
+        )
+        return CacheMapReady(command.ticket, CacheMapSpec(found.digest, deps, found.more is not None))
+
+    def _compute_digest(self, command: ComputeDigest) -> None:
+        result = self.handles[command.result].clone()
+        self._spawn(command.ticket, command.vertex, lambda context: self._digest(command, context, result), [result])
+
+    async def _digest(self, command: ComputeDigest, context: RunContext, result: HeldResult) -> Event:
+        active = self.active[command.vertex]
+        dep = active.maps[0].deps[command.input]
+        digest = ""
+        try:
+            with _Shown(self, command.vertex, shown=False):
+                if dep.preprocess is not None:
+                    await dep.preprocess(context, result)
+                if dep.content_digest is not None:
+                    digest = await dep.content_digest(context, result)
+        except DockcError as error:
+            raise _wrapped(error, "failed to compute cache key", command.vertex) from error
+        active.contents[command.input] = digest
+        return ContentDigestReady(command.ticket, digest)
+
+    def _load_result(self, command: LoadResult) -> None:
+        self._spawn(command.ticket, command.edge.vertex, lambda context: self._load(command, context))
+
+    async def _load(self, command: LoadResult, context: RunContext) -> Event:
+        with _Shown(self, command.edge.vertex, cached=True):
+            result = await self._owned(context, lambda: self.cache.load(command.record))
+        return ResultLoaded(command.ticket, self._keep(result))
+
+    def _execute(self, command: Execute) -> None:
+        inputs = [self.handles[handle].clone() for handle in command.inputs]
+        self._spawn(command.ticket, command.vertex, lambda context: self._exec(command, context, inputs), inputs)
+
+    async def _exec(self, command: Execute, context: RunContext, inputs: list[HeldResult]) -> Event:
+        flight = None
+        try:
+            async with self._slots:
+                if command.share and self.options.flights is not None:
+                    flight = await self.options.flights.take(
+                        flight_name(command), lambda: self._tell_waiting(command.vertex, context)
+                    )
+                    if all(self.cache.has(spec) for _, specs in command.saves for spec in specs[:1]):
+                        return Superseded(command.ticket)
+                with _Shown(self, command.vertex):
+                    return await self._exec_and_save(command, context, inputs)
+        finally:
+            if flight is not None:
+                flight.land()
+
+    def _tell_waiting(self, vertex_id: str, context: RunContext) -> None:
+        self._tell(vertex_id, time.time_ns())
+        context.log(STDERR, b"waiting for another build that runs the same step\n")
+
+    async def _exec_and_save(self, command: Execute, context: RunContext, inputs: list[HeldResult]) -> Event:
+        outputs = list(await self._op(command.vertex).exec(context, inputs))
+        try:
+            held = [SharedResult(output).acquire() if output is not None else None for output in outputs]
+            outputs = list(held)
+            keys = await in_thread(self.pool, context.cancelled, lambda: self._save_all(command, held))
+        except BaseException:
+            for output in outputs:
+                if output is not None:
+                    self.let_go(output)
+            raise
+        return Executed(
+            command.ticket,
+            tuple(
+                Output(self._keep(result), keys.get(i, ())) if result is not None else None
+                for i, result in enumerate(held)
+            ),
+        )
+
+    def _save_all(self, command: Execute, held: list[HeldResult | None]) -> dict[int, tuple[str, ...]]:
+        """In a thread: save every output that somebody asked for."""
+        keys = {}
+        for i, specs in command.saves:
+            result = held[i] if i < len(held) else None
+            if result is not None:
+                keys[i] = self._save(command.vertex, specs, result)
+        self.cache.flush()
+        return keys
+
+    def _save(self, vertex_id: str, specs: tuple[KeySpec, ...], result: Result) -> tuple[str, ...]:
+        active = self.active[vertex_id]
+        vertex = active.vertex
+        now = time.time_ns()
+        keys = []
+        for n, spec in enumerate(specs):
+            about = Provenance(vertex.digest, vertex.name, active.maps[n].preimage, active.contents)
+            if n == 0 and vertex.digest not in self.misses:
+                earlier = self.cache.similar(vertex.name, spec.digest)
+                record = about.record("", spec, now)
+                self.misses[vertex.digest] = Miss(vertex.digest, record, earlier)
+            keys.append(self.cache.save(spec, result, now, about))
+        return tuple(keys)
+
+    def _save_result(self, command: SaveResult) -> None:
+        result = self.handles[command.handle].clone()
+        self._spawn(
+            command.ticket,
+            command.edge.vertex,
+            lambda context: self._save_late(command, context, result),
+            [result],
+        )
+
+    async def _save_late(self, command: SaveResult, context: RunContext, result: HeldResult) -> Event:
+        def work() -> tuple[str, ...]:
+            keys = self._save(command.edge.vertex, command.keys, result)
+            self.cache.flush()
+            return keys
+
+        return Saved(command.ticket, await in_thread(self.pool, context.cancelled, work))
+
+    # ------------------------------------------------------------ results
+
+    def _keep(self, result: Result) -> int:
+        held = result if isinstance(result, HeldResult) else SharedResult(result).acquire()
+        self._last_handle += 1
+        self.handles[self._last_handle] = held
+        return self._last_handle
+
+    async def _owned(self, context: RunContext, make: Callable[[], Result]) -> Result:
+        """Run `make` in a thread; if this task is cancelled meanwhile, release what it made."""
+        made: list[Result] = []
+
+        def work() -> None:
+            made.append(make())
+
+        try:
+            await in_thread(self.pool, context.cancelled, work)
+            return made[0]
+        except BaseException:
+            for result in made:
+                self.let_go(result)
+            raise
+
+    _PERFORM: Mapping[type[Command], Callable[[Runner, Any], None]]
+
+
+def _wrapped(error: DockcError, doing: str, vertex: str) -> DockcError:
+    """What the build says of a failure that the step itself says less of.
+
+    Trouble with the store, and with operations that make no sense, is no matter of cache keys and stays what it is.
+    """
+    if isinstance(error, StoreError | InvalidDefinition):
+        return error
+    return SolveError(f"{doing}: {error.message}", vertex=vertex, hint=error.hint)
+
+
+class _Shown:
+    """Tells the builds that a vertex has started and ended; failures are always told, even with `shown` off."""
+
+    def __init__(self, runner: Runner, vertex_id: str, *, cached: bool = False, shown: bool = True) -> None:
+        self._runner, self._id, self._cached, self._shown = runner, vertex_id, cached, shown
+        self._started = time.time_ns()
+
+    def __enter__(self) -> None:
+        if self._shown:
+            self._runner._tell(self._id, self._started, cached=self._cached)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None:
+            if self._shown:
+                self._runner._tell(self._id, self._started, done=True, cached=self._cached)
+        elif not self._cached:
+            text = "context canceled" if isinstance(error, asyncio.CancelledError) else str(error)
+            if self._shown or text != "context canceled":
+                self._runner._tell(self._id, self._started, done=True, error=text)
+
+
+Runner._PERFORM = {
+    LoadCacheMap: Runner._load_cache_map,
+    QueryKeys: Runner._query_keys,
+    QueryRecords: Runner._query_records,
+    ComputeDigest: Runner._compute_digest,
+    LoadResult: Runner._load_result,
+    Execute: Runner._execute,
+    SaveResult: Runner._save_result,
+    Cancel: Runner._cancel,
+    Release: Runner._release,
+    Finish: Runner._finish,
+}
