@@ -11,7 +11,7 @@ import pytest
 FILE = "FROM scratch AS base\nARG A=1\nENV B=$A\nCOPY --chmod=0644 a /a\nRUN echo $B\nCMD [\"/a\"]\n"
 
 #: Nothing short of a build or a question to a registry needs these.
-HEAVY = ("asyncio", "grpc", "urllib3", "http.client", "sqlite3", "ssl", "rich", "lark", "google.protobuf", "socket", "multiprocessing")
+HEAVY = ("asyncio", "grpc", "h2", "dockc.rpc", "urllib3", "http.client", "sqlite3", "ssl", "rich", "lark", "google.protobuf", "socket", "multiprocessing")
 #: Nor does reading and compiling one file need these.
 LIBRARY = ("typer", "click", "pydantic", "email", "logging", "subprocess", "zipfile", "tempfile", "importlib.metadata", "shutil")
 #: And compiling does without these, each a measurable part of a bare interpreter's start.

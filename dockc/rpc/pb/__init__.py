@@ -1,0 +1,1 @@
+"""Messages of BuildKit's protocol, generated."""

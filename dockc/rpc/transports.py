@@ -1,0 +1,275 @@
+"""What carries the bytes of a channel: sockets with and without TLS, the standard streams, a helper command, another call."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from dockc.errors import DockcError
+from dockc.rpc.calls import Call, Channel, Handler, parsed
+from dockc.rpc.connection import MAX_MESSAGE
+from dockc.rpc.status import UNAVAILABLE, RpcError
+
+if TYPE_CHECKING:
+    import ssl
+
+_HIGH = 1 << 20
+Explain = Callable[[BaseException], RpcError]
+
+
+class Wire(asyncio.Protocol):
+    """A channel on an asyncio transport. `made` is told the channel when it is there."""
+
+    channel: Channel
+
+    def __init__(
+        self,
+        handlers: Mapping[str, Handler] | None = None,
+        *,
+        made: Callable[[Channel], None] | None = None,
+        explain: Explain | None = None,
+        max_message: int = MAX_MESSAGE,
+    ) -> None:
+        self._handlers, self._made, self._explain, self._max = handlers, made, explain, max_message
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to speak."""
+        assert isinstance(transport, asyncio.Transport)
+        transport.set_write_buffer_limits(_HIGH)
+        self.channel = Channel(
+            transport.write, handlers=self._handlers, close=transport.close, explain=self._explain, max_message=self._max
+        )
+        if self._made is not None:
+            self._made(self.channel)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes of the peer."""
+        self.channel.feed(data)
+
+    def pause_writing(self) -> None:
+        """The transport has enough."""
+        self.channel.pause()
+
+    def resume_writing(self) -> None:
+        """The transport takes more."""
+        self.channel.resume()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone."""
+        self.channel.lost(RpcError(f"the connection broke: {exc}" if exc else "the connection was closed", code=UNAVAILABLE))
+
+
+class CannotConnect(DockcError):
+    """Nobody answers at an address."""
+
+
+async def connect_unix(path: str, handlers: Mapping[str, Handler] | None = None) -> Channel:
+    """A channel to a Unix socket.
+
+    Raises:
+        CannotConnect: there is no socket, or nobody listens.
+    """
+    loop = asyncio.get_running_loop()
+    target = "\0" + path[1:] if path.startswith("@") else path
+    for attempt in range(6):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            sock.connect(target)  # fails at once where the backlog is full; asyncio's own connect takes that for success
+            _, wire = await loop.create_unix_connection(lambda: Wire(handlers), sock=sock)
+        except BlockingIOError:
+            sock.close()
+            await asyncio.sleep(0.05 * 2**attempt)
+        except OSError as exc:
+            sock.close()
+            raise CannotConnect(f"cannot connect to unix://{path}: {exc.strerror or exc}") from exc
+        else:
+            return wire.channel
+    raise CannotConnect(f"cannot connect to unix://{path}: too many clients wait")
+
+
+async def connect_tcp(host: str, port: int, *, tls: ssl.SSLContext | None = None, server_name: str = "", limit: float = 20) -> Channel:
+    """A channel to a TCP port, with TLS where a context is given.
+
+    Raises:
+        CannotConnect: nobody listens, or the certificates are not accepted.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(limit):
+            _, wire = await loop.create_connection(
+                Wire, host, port, ssl=tls, server_hostname=(server_name or host) if tls is not None else None
+            )
+    except TimeoutError as exc:
+        raise CannotConnect(f"cannot connect to tcp://{host}:{port}: no answer within {limit:g} s") from exc
+    except (OSError, ValueError) as exc:
+        raise CannotConnect(f"cannot connect to tcp://{host}:{port}: {getattr(exc, 'strerror', '') or exc}") from exc
+    if tls is not None:
+        wire.channel.scheme = "https"
+    wire.channel.authority = server_name or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    return wire.channel
+
+
+async def connect_command(command: Sequence[str]) -> tuple[Channel, asyncio.subprocess.Process]:
+    """A channel over the standard input and output of a helper command.
+
+    The command gets one socket as both, so that no byte is copied by us. It ends when the channel closes its end.
+
+    Raises:
+        CannotConnect: there is no such command.
+    """
+    ours, theirs = socket.socketpair()
+    try:
+        with theirs:
+            process = await asyncio.create_subprocess_exec(*command, stdin=theirs.fileno(), stdout=theirs.fileno(), start_new_session=True)
+    except OSError as exc:
+        ours.close()
+        raise CannotConnect(f"cannot run {command[0]}: {exc.strerror}") from exc
+    ours.setblocking(False)
+    _, wire = await asyncio.get_running_loop().create_connection(Wire, sock=ours)
+    return wire.channel, process
+
+
+async def on_descriptors(read: int, write: int, handlers: Mapping[str, Handler] | None = None, *, explain: Explain | None = None) -> Channel:
+    """A channel on two descriptors of pipes, sockets or terminals, which it owns from now on."""
+    loop = asyncio.get_running_loop()
+    out, flow = await loop.connect_write_pipe(_Flow, os.fdopen(write, "wb", 0))
+    out.set_write_buffer_limits(_HIGH)
+    channel = Channel(out.write, handlers=handlers, close=out.close, explain=explain)
+    flow.channel = channel
+    incoming, _ = await loop.connect_read_pipe(lambda: _Reader(channel), os.fdopen(read, "rb", 0))
+    channel.ended.add_done_callback(lambda _: incoming.close())
+    return channel
+
+
+class _Flow(asyncio.streams.FlowControlMixin):
+    """The writing half of two pipes."""
+
+    channel: Channel | None = None
+
+    def pause_writing(self) -> None:
+        if self.channel is not None:
+            self.channel.pause()
+
+    def resume_writing(self) -> None:
+        if self.channel is not None:
+            self.channel.resume()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.channel is not None:
+            self.channel.lost()
+
+
+class _Reader(asyncio.Protocol):
+    """The reading half."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def data_received(self, data: bytes) -> None:
+        self._channel.feed(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._channel.lost()
+
+
+class Tunnel:
+    """A channel whose bytes are the payloads of the `BytesMessage`s of another call.
+
+    The inner connection is fed from the outer's read, without a task between.
+
+    Attributes:
+        channel: the inner one.
+        done: set when the outer call has ended.
+    """
+
+    _PIECE = 1 << 20
+
+    def __init__(self, call: Call, handlers: Mapping[str, Handler] | None = None, *, explain: Explain | None = None) -> None:
+        self._call = call
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self._pump: asyncio.Task[None] | None = None
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.channel = Channel(self._write, handlers=handlers, explain=explain)
+        call.pour(self._read)
+
+    def _read(self, message: bytes | None) -> None:
+        if message is None:
+            self.channel.lost()
+            if not self.done.done():
+                self.done.set_result(None)
+        else:
+            try:
+                data = payload(message)
+            except RpcError as exc:
+                self.channel.lost(exc)
+            else:
+                self.channel.feed(data)
+
+    def _write(self, data: bytes) -> None:
+        if self._pump is None and len(data) <= self._PIECE:
+            try:
+                if self._call.send_now(packed(data)):
+                    return
+            except RpcError:
+                self.channel.loop.call_soon(self.channel.lost)
+                return
+        self._waiting.append(data)
+        self._size += len(data)
+        if self._size > _HIGH:
+            self.channel.pause()
+        if self._pump is None:
+            self._pump = self.channel.loop.create_task(self._send())
+
+    async def _send(self) -> None:
+        try:
+            while self._waiting:
+                data = memoryview(b"".join(self._waiting))
+                self._waiting.clear()
+                self._size = 0
+                for at in range(0, len(data), self._PIECE):
+                    await self._call.send(packed(data[at : at + self._PIECE]))
+                if self.channel.paused:
+                    self.channel.resume()
+        except RpcError:
+            self.channel.lost()
+        finally:
+            self._pump = None
+
+
+def packed(data: bytes | memoryview) -> bytes:
+    """A `BytesMessage` of these bytes: field 1, coded by hand because it is the bulk."""
+    size = len(data)
+    head = bytearray(b"\n")
+    while size > 127:
+        head.append(size & 127 | 128)
+        size >>= 7
+    head.append(size)
+    return bytes(head) + data
+
+
+def payload(message: bytes) -> bytes:
+    """The bytes of a `BytesMessage`.
+
+    Raises:
+        RpcError: it is none.
+    """
+    if message[:1] == b"\n":
+        size = at = shift = 0
+        for at in range(1, min(len(message), 6)):
+            byte = message[at]
+            size |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                if at + 1 + size == len(message):
+                    return message[at + 1 :]
+                break
+    elif not message:
+        return b""
+    from dockc.rpc.pb import common_pb2
+
+    return parsed(message, common_pb2.BytesMessage).data
