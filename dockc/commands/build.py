@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from dockc.commands.ending import Deadline
     from dockc.engine.progress import Counting
     from dockc.engine.record import Recorder
     from dockc.engine.request import BuildRequest, Built
@@ -136,6 +137,7 @@ def build(request: BuildRequest, sink: StatusSink, recorder: Recorder | None = N
     """
     import asyncio
 
+    from dockc.commands.ending import Deadline
     from dockc.engine.engine import check, refuse_missing
     from dockc.engine.progress import Counting
     from dockc.runtime.executor.rootless import enter_build_namespace
@@ -147,12 +149,15 @@ def build(request: BuildRequest, sink: StatusSink, recorder: Recorder | None = N
     check(request)
     root = request.compile.store or default_root()
     enter_build_namespace()
+    deadline = Deadline()
     try:
-        return asyncio.run(_until_told(request, root, Counting(sink), recorder))
+        return asyncio.run(_until_told(request, root, Counting(sink), recorder, deadline))
     except DockcError as error:
         if not isinstance(error, (UsageError, Terminated)):
             error.context = _FAILED
         raise
+    finally:
+        deadline.stop()
 
 
 class Terminated(DockcError):
@@ -161,8 +166,10 @@ class Terminated(DockcError):
     exit_code = 143
 
 
-async def _until_told(request: BuildRequest, root: Path, sink: Counting, recorder: Recorder | None) -> Built:
-    """Build; SIGTERM cancels like an interrupt does, so that no step outlives its builder."""
+async def _until_told(
+    request: BuildRequest, root: Path, sink: Counting, recorder: Recorder | None, deadline: Deadline
+) -> Built:
+    """Build; SIGTERM cancels like an interrupt does, so that no step outlives its builder, and is obeyed within two seconds."""
     import asyncio
     import signal
 
@@ -172,18 +179,23 @@ async def _until_told(request: BuildRequest, root: Path, sink: Counting, recorde
     task = loop.create_task(run_build(request, root, sink, recorder))
     told = False
 
-    def stop() -> None:
+    def stop(*_: object) -> None:
         nonlocal told
         told = True
-        task.cancel()
+        deadline.start(Terminated.exit_code, "terminated")
+        loop.call_soon_threadsafe(task.cancel)
 
-    loop.add_signal_handler(signal.SIGTERM, stop)
+    # Not the loop's own handler: that would wait for a loop that is busy.
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         return await task
     except asyncio.CancelledError:
         if told:
             raise Terminated("terminated") from None
         raise
+    finally:
+        if not told:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _is_piped(output: Output) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 import zlib
 from collections.abc import Callable
 from functools import cache
@@ -20,15 +21,22 @@ from dockc.base.record import Record
 from dockc.errors import StoreError, UsageError
 from dockc.oci import mediatypes
 from dockc.oci.digest import Reader
+from dockc.runtime.cancel import check_cancelled
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 CompressionName = Literal["gzip", "zstd", "uncompressed"]
+StreamName = Literal["gzip", "zstd", "bzip2", "xz", "uncompressed"]
+"""What streams can be read: layers are the first two or plain, archives any."""
 
 _GZIP_MAGIC = b"\x1f\x8b\x08"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_BZIP2_MAGIC = b"BZh"
+_XZ_MAGIC = b"\xfd7zXZ\0"
+_XZ_MEMORY = 512 << 20  # xz -9 needs 65 MB; a header may ask for 4 GB
 _BLOCK = 256 << 10
+_FIRST_BITE = 4 << 10
 _GZIP_LEVEL = 6  # zlib's default
 _ZSTD_LEVEL = 3  # zstd's default
 _ISAL_LEVEL = 2
@@ -133,26 +141,38 @@ class Decompressor:
     Memory is bounded by the block size however well the stream compresses. Several members or frames one after
     another are one stream (as pigz, eStargz and zstd:chunked make them).
 
+    Args:
+        inner: the compressed stream.
+        archives: read bzip2 and xz too, which layers never are.
+        cancelled: looked at before every piece: a small stream may be of millions of empty members, or be a bomb.
+
     Attributes:
         name: what the stream turned out to be.
 
     Raises:
         StoreError: from `read`, when the compressed data is damaged or cut off.
+        Cancelled: from `read`, when `cancelled` was set.
     """
 
-    def __init__(self, inner: Reader) -> None:
+    def __init__(self, inner: Reader, *, archives: bool = False, cancelled: threading.Event | None = None) -> None:
         self._inner = inner
+        self._cancelled = cancelled
         head = b""
-        while len(head) < 4 and (more := inner.read(4 - len(head))):
+        while len(head) < 6 and (more := inner.read(6 - len(head))):
             head += more
-        self._pending = head
+        self._pending = memoryview(head)
         self._make: Callable[[], _Decoder] | None = None
-        self.name: CompressionName = "uncompressed"
+        self.name: StreamName = "uncompressed"
         if head.startswith(_GZIP_MAGIC):
             self.name, self._make = "gzip", _gzip_decoder
-        elif head == _ZSTD_MAGIC or _is_skippable(head):
+        elif head.startswith(_ZSTD_MAGIC) or _is_skippable(head[:4]):
             self.name, self._make = "zstd", _zstd_decoder
+        elif archives and head.startswith(_BZIP2_MAGIC):
+            self.name, self._make = "bzip2", _bzip2_decoder
+        elif archives and head == _XZ_MAGIC:
+            self.name, self._make = "xz", _xz_decoder
         self._decoder = self._make() if self._make else None
+        self._bite = _BLOCK
         self._buffer = memoryview(b"")
 
     def read(self, size: int = -1) -> bytes:
@@ -170,21 +190,33 @@ class Decompressor:
             parts.append(part)
         return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
+    def _take(self) -> bytes:
+        """The next compressed bytes; empty at the end of the stream."""
+        if not self._pending:
+            return self._inner.read(self._bite)
+        taken, self._pending = bytes(self._pending[: self._bite]), self._pending[self._bite :]
+        return taken
+
     def _next_block(self) -> bytes:
         """The next bytes of the plain stream, at most a block; empty at its end."""
+        check_cancelled(self._cancelled)
         if self._decoder is None:
-            taken, self._pending = self._pending, b""
-            return taken or self._inner.read(_BLOCK)
+            return self._take()
+        fresh = False
         while True:
-            if self._decoder.eof and not self._next_member():
-                return b""
-            data, self._pending = self._pending, b""
-            if not data and self._decoder.needs_input:
-                data = self._inner.read(_BLOCK)
+            if self._decoder.eof:
+                check_cancelled(self._cancelled)
+                if not self._next_member():
+                    return b""
+                fresh = True
+            data = self._take() if self._decoder.needs_input else b""
+            self._bite = min(2 * self._bite, _BLOCK)
             cut_off = not data and self._decoder.needs_input
             try:
                 made = self._decoder.decompress(data, _BLOCK)
             except Exception as error:  # each library raises its own class
+                if fresh and self.name in ("bzip2", "xz"):
+                    return b""  # what follows is no further member: these tools overlook it
                 raise StoreError(f"damaged {self.name} data: {error}") from error
             if made:
                 return made
@@ -194,14 +226,19 @@ class Decompressor:
     def _next_member(self) -> bool:
         assert self._decoder is not None
         assert self._make is not None
-        rest = self._decoder.unused_data or self._inner.read(_BLOCK)
-        if self.name == "gzip":
-            # Zero bytes after the last member are padding, as gzip(1) has it too.
-            while rest and not (rest := rest.lstrip(b"\0")):
-                rest = self._inner.read(_BLOCK)
+        # Members may be tiny, and each hands back what follows it as a copy: begin with small bites.
+        rest = self._decoder.unused_data
+        if self.name in ("gzip", "xz"):
+            # Zero bytes after a member are padding, as gzip(1) and xz(1) have it too.
+            rest = rest.lstrip(b"\0")
+            while not rest and (rest := self._take()):
+                rest = rest.lstrip(b"\0")
+        else:
+            rest = rest or self._take()
         if not rest:
             return False
-        self._pending = rest
+        self._bite = _FIRST_BITE
+        self._pending = memoryview(rest + bytes(self._pending)) if self._pending else memoryview(rest)
         self._decoder = self._make()
         return True
 
@@ -247,6 +284,18 @@ def _zstd_decoder() -> _Decoder:
 
 def _is_skippable(head: bytes) -> bool:
     return len(head) == 4 and head[1:] == b"\x2a\x4d\x18" and 0x50 <= head[0] <= 0x5F
+
+
+def _bzip2_decoder() -> _Decoder:
+    import bz2
+
+    return bz2.BZ2Decompressor()
+
+
+def _xz_decoder() -> _Decoder:
+    import lzma
+
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
 
 
 @cache

@@ -10,11 +10,14 @@ Format", "Storing Sparse Files".
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import threading
+from collections import ChainMap
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from dockc.errors import StoreError
 from dockc.oci.digest import Reader
+from dockc.runtime.cancel import check_cancelled
 
 BLOCK = 512
 REGULAR, HARDLINK, SYMLINK, CHAR, BLOCK_DEVICE, DIRECTORY, FIFO = "0", "1", "2", "3", "4", "5", "6"
@@ -65,10 +68,26 @@ class TarReader:
         stream: the uncompressed archive.
         max_header: bytes allowed for one extended header or long name.
         max_sparse: entries allowed in one sparse map.
+        skip: passes over so many bytes of the stream and tells how many there were; None reads them.
+        cancelled: looked at before every read: a small archive may unpack to endless headers.
+
+    Raises:
+        InvalidTar: while iterating and reading.
+        Cancelled: `cancelled` was set.
     """
 
-    def __init__(self, stream: Reader, *, max_header: int = 1 << 20, max_sparse: int = 1 << 20) -> None:
+    def __init__(
+        self,
+        stream: Reader,
+        *,
+        max_header: int = 1 << 20,
+        max_sparse: int = 1 << 20,
+        skip: Callable[[int], int] | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> None:
         self._stream = stream
+        self._pass = skip
+        self._cancelled = cancelled
         self._max_header = max_header
         self._max_sparse = max_sparse
         self._extended = {"g": 0, "x": 0}
@@ -77,6 +96,7 @@ class TarReader:
 
     def read(self, size: int) -> bytes:
         """The next bytes of the current member's data; empty at its end."""
+        check_cancelled(self._cancelled)
         data = self._stream.read(min(size, self._left))
         if not data and self._left and size:
             raise InvalidTar("unexpected end of archive inside a file")
@@ -85,23 +105,21 @@ class TarReader:
 
     def __iter__(self) -> Iterator[Member]:
         shared: dict[str, bytes] = {}
-        own: dict[str, bytes] = {}
+        own: ChainMap[str, bytes] = ChainMap({}, shared)
         long_name = long_link = b""
         while (header := self._next_header()) is not None:
             kind = chr(header[156])
             if kind in ("x", "g"):
                 records = parse_pax(self._extension(header, kind))
-                if kind == "g":
-                    shared = {**shared, **records}
-                else:
-                    own = {**own, **records}
+                # Records for all members are kept once, not copied to each; only what a member says itself is looped over.
+                (shared if kind == "g" else own.maps[0]).update(records)
             elif kind == "L":
                 long_name = self._extension(header).split(b"\0", 1)[0]
             elif kind == "K":
                 long_link = self._extension(header).split(b"\0", 1)[0]
             else:
-                member = self._member(header, kind, {**shared, **own}, long_name, long_link)
-                own, long_name, long_link = {}, b"", b""
+                member = self._member(header, kind, own, long_name, long_link)
+                own, long_name, long_link = ChainMap({}, shared), b"", b""
                 self._extended["x"] = 0
                 yield member
 
@@ -124,6 +142,7 @@ class TarReader:
         return header
 
     def _block(self) -> bytes | None:
+        check_cancelled(self._cancelled)
         block = self._stream.read(BLOCK)
         if not block:
             return None
@@ -133,7 +152,13 @@ class TarReader:
 
     def _skip(self) -> None:
         rest = self._left + self._padding
+        if rest and self._pass is not None:
+            rest -= self._pass(rest)
+            if rest > self._padding:
+                raise InvalidTar("unexpected end of archive inside a file")
+            rest = 0
         while rest:
+            check_cancelled(self._cancelled)
             data = self._stream.read(min(rest, 1 << 20))
             if not data:
                 if rest > self._padding:
@@ -159,7 +184,7 @@ class TarReader:
         self._left = 0
         return data
 
-    def _member(self, header: bytes, kind: str, pax: dict[str, bytes], long_name: bytes, long_link: bytes) -> Member:
+    def _member(self, header: bytes, kind: str, pax: ChainMap[str, bytes], long_name: bytes, long_link: bytes) -> Member:
         member = Member(
             name=_decode(long_name or pax.get("path") or _name(header)),
             kind=REGULAR if kind in _REGULAR_TYPES else kind,
@@ -181,7 +206,9 @@ class TarReader:
         if member.kind == REGULAR and member.name.endswith("/"):
             member.kind = DIRECTORY  # v7 has no other way to say so
         member.xattrs = {
-            _decode(key.encode("latin-1"))[len(_XATTR) :]: value for key, value in pax.items() if key.startswith(_XATTR)
+            _decode(key.encode("latin-1"))[len(_XATTR) :]: value
+            for key, value in pax.maps[0].items()
+            if key.startswith(_XATTR)
         }
         # A hard link may say the size of its target; the data is not repeated for it.
         self._begin_data(0 if member.kind in _NO_DATA else member.size)
@@ -190,7 +217,7 @@ class TarReader:
         self._sparse(member, header, kind, pax)
         return member
 
-    def _sparse(self, member: Member, header: bytes, kind: str, pax: dict[str, bytes]) -> None:
+    def _sparse(self, member: Member, header: bytes, kind: str, pax: ChainMap[str, bytes]) -> None:
         if kind == "S":
             member.kind = REGULAR
             member.sparse = self._old_sparse(header)
@@ -329,12 +356,12 @@ def _decimal(text: bytes) -> int:
     return int(text)
 
 
-def _pax_number(pax: dict[str, bytes], key: str, header: bytes, at: int, size: int) -> int:
+def _pax_number(pax: ChainMap[str, bytes], key: str, header: bytes, at: int, size: int) -> int:
     value = pax.get(key)
     return _decimal(value) if value else _number(header, at, size)
 
 
-def _mtime(pax: dict[str, bytes], header: bytes) -> int:
+def _mtime(pax: ChainMap[str, bytes], header: bytes) -> int:
     text = pax.get("mtime")
     if not text:
         return _number(header, 136, 12) * _NANO

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -31,12 +32,18 @@ def store_error(error: OSError, doing: str, root: Path | str) -> StoreError:
             f"the disk of the store {root} is full ({doing})",
             hint="Free some space, or remove unused build cache with `dockc prune`.",
         )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    where = f": {error.filename}" if error.filename else ""
+    if error.errno == errno.EIO:
+        return StoreError(
+            f"{doing}: the disk of the store {root} reports an error (input/output error){where}",
+            hint="See what the kernel says (dmesg); `dockc doctor --full` finds what was lost.",
+        )
+    # "Not permitted" may also be said of one file: what an archive asks for, what a file system does not know.
+    if error.errno in (errno.EACCES, errno.EROFS) or (error.errno == errno.EPERM and not os.access(root, os.W_OK)):
         return StoreError(
             f"the store {root} cannot be written: {error.strerror} ({doing})",
             hint="Check who owns it, or choose another one with $DOCKC_STORE.",
         )
-    where = f": {error.filename}" if error.filename else ""
     return StoreError(f"{doing}: {error.strerror or error}{where}")
 
 

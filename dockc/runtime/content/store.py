@@ -10,6 +10,7 @@ Source: OCI image layout specification 1.1.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import secrets
 import threading
@@ -21,9 +22,11 @@ from typing import BinaryIO, Self
 
 from dockc.errors import DigestMismatch, StoreError
 from dockc.oci import digest as digests
-from dockc.runtime.cancel import Cancelled
+from dockc.runtime.cancel import Cancelled, check_cancelled
 from dockc.runtime.content.errors import is_full, store_error, telling
 from dockc.runtime.content.locks import lock_file
+
+log = logging.getLogger(__name__)
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _BLOCK = 1 << 20
@@ -36,7 +39,9 @@ class ContentStore:
         self.root = root
         self._blobs = root / "blobs"
         self._ingest = root / "ingest"
+        self._checked: dict[str, tuple[int, ...]] = {}  # digest -> the file whose bytes this process has verified
         with telling("opening the content store", root):
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
             (self._blobs / digests.CANONICAL).mkdir(parents=True, exist_ok=True)
             self._ingest.mkdir(exist_ok=True)
             if not (root / "oci-layout").exists():
@@ -77,13 +82,52 @@ class ContentStore:
             raise StoreError(f"blob {digest} is larger than {limit} bytes")
         return digests.check(data, digest)
 
-    def verify(self, digest: str) -> int:
+    def find(self, digest: str, limit: int = 8 << 20) -> bytes | None:
+        """The whole blob, verified; None when it is not here, or was damaged (it is removed then: fetch it anew).
+
+        Raises:
+            StoreError: larger than `limit`.
+        """
+        try:
+            return self.read(digest, limit)
+        except (DigestMismatch, OSError):
+            self._drop_damaged(digest)
+        except StoreError:
+            if self.has(digest):
+                raise
+        return None
+
+    def verify(self, digest: str, cancelled: threading.Event | None = None) -> int:
         """Read the whole blob and return its size; raises DigestMismatch when it is damaged."""
         with self.open(digest) as stream:
             size = 0
             for block in digests.VerifyingReader(stream, digest):
+                check_cancelled(cancelled)
                 size += len(block)
+            self._checked[digest] = _identity(os.fstat(stream.fileno()))
         return size
+
+    def has_sound(self, digest: str, cancelled: threading.Event | None = None) -> bool:
+        """Whether the blob is here and its bytes are right. What is damaged is removed, so that it is fetched anew.
+
+        A file that this process has written or verified, and that nobody has changed since, is not read again.
+        """
+        try:
+            if self._checked.get(digest) == _identity(self._place(digest).stat()):
+                return True
+            self.verify(digest, cancelled)
+        except FileNotFoundError:
+            return False
+        except (DigestMismatch, OSError):
+            self._drop_damaged(digest)
+            return False
+        except StoreError:
+            return False
+        return True
+
+    def _drop_damaged(self, digest: str) -> None:
+        log.warning("blob %s was damaged on disk: it is removed, and fetched or made anew where it is needed", digest)
+        self.remove(digest)
 
     def put(self, data: bytes, expected: str | None = None) -> str:
         """Store bytes and return their digest."""
@@ -132,6 +176,7 @@ class ContentStore:
     def remove(self, digest: str) -> int:
         """Delete a blob; returns the bytes freed (0 when it was not here)."""
         place = self._place(digest)
+        self._checked.pop(digest, None)
         try:
             size = place.stat().st_size
             place.unlink()
@@ -146,6 +191,14 @@ class ContentStore:
                 name = f"{folder.name}:{entry.name}"
                 if digests.is_valid(name):
                     yield name
+
+    def touch(self, digest: str) -> None:
+        """Let the blob look as if it had just been written; what this process knows of its bytes stays true."""
+        place = self._place(digest)
+        known = self._checked.get(digest) == _identity(place.stat())
+        os.utime(place)
+        if known:
+            self._checked[digest] = _identity(place.stat())
 
     def age(self, digest: str) -> float:
         """Seconds since the blob was written or asked for by a writer; 0 when it is not here."""
@@ -189,6 +242,7 @@ class ContentStore:
         place = self._place(digest)
         place.parent.mkdir(exist_ok=True)
         temporary.rename(place)
+        self._checked[digest] = _identity(place.stat())
         _sync_directory(place.parent)
 
 
@@ -268,7 +322,7 @@ class Writer:
             if self._expected is None:
                 raise StoreError("this blob has been committed before")
             place = self._store.path(self._expected)
-            os.utime(place)  # tells a concurrent cleaning that somebody has just asked for it
+            self._store.touch(self._expected)  # tells a concurrent cleaning that somebody has just asked for it
             return self._expected, place.stat().st_size
         digest, size = self._hasher.digest(), self._hasher.size
         if self._size is not None and size != self._size:
@@ -316,6 +370,11 @@ class Writer:
         if self._descriptor is not None and not resumable:
             self._drop()
         self._close()
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    """Changes when somebody writes to the file."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _is_same_file(descriptor: int, path: Path) -> bool:

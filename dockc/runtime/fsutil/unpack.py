@@ -7,8 +7,6 @@ layer.
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import os
 import posixpath
 import stat
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from dockc.oci.digest import Reader
 
 _BLOCK = 1 << 20
-_DAMAGED = (StoreError, OSError, EOFError, lzma.LZMAError)
+_DAMAGED = (StoreError, OSError)
 _NODES = {
     tarheader.CHAR: stat.S_IFCHR,
     tarheader.BLOCK_DEVICE: stat.S_IFBLK,
@@ -55,7 +53,7 @@ def unpack(source: Root, src: str, target: Root, dst: str, options: CopyOptions)
     with source.parent(path) as (fd, name):
         file = open_entry(fd, name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, path)
     with os.fdopen(file, "rb") as stream:
-        if not _is_archive(stream):
+        if not _is_archive(stream, options.cancelled):
             return False
         stream.seek(0)
         where = target.resolve(dst)
@@ -72,23 +70,17 @@ def unpack(source: Root, src: str, target: Root, dst: str, options: CopyOptions)
     return True
 
 
-def _is_archive(stream: BinaryIO) -> bool:
+def _is_archive(stream: BinaryIO, cancelled: threading.Event | None) -> bool:
     """Whether a first member can be read."""
     try:
-        return next(iter(TarReader(_plain(stream))), None) is not None
+        return next(iter(archive_reader(stream, cancelled)), None) is not None
     except _DAMAGED:
         return False
 
 
-def _plain(stream: BinaryIO) -> Reader:
-    """The uncompressed bytes; what they are compressed with is told by the first ones."""
-    head = stream.read(6)
-    stream.seek(0)
-    if head.startswith(b"BZh"):
-        return bz2.BZ2File(stream)
-    if head.startswith(b"\xfd7zXZ\0"):
-        return lzma.LZMAFile(stream)
-    return Decompressor(stream)
+def archive_reader(stream: Reader, cancelled: threading.Event | None = None) -> TarReader:
+    """The members of an archive; what it is compressed with is told by its first bytes."""
+    return TarReader(Decompressor(stream, archives=True, cancelled=cancelled), cancelled=cancelled)
 
 
 class _Unpacker:
@@ -99,7 +91,7 @@ class _Unpacker:
         self.directories: list[tuple[str, int]] = []
 
     def run(self, stream: BinaryIO) -> None:
-        reader = TarReader(_plain(stream))
+        reader = archive_reader(stream, self.cancelled)
         for member in reader:
             check(self.cancelled)
             self._member(reader, member)

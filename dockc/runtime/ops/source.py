@@ -45,13 +45,17 @@ class SourceOp:
     async def cache_map(self, ctx: OpContext) -> CacheMap:
         """What the source stands for now."""
         key = await ctx.run_blocking(self._source.key, ctx)
-        if not key.more:
-            return self._map(key.key, key)
+        return self._map_of((key.key, *key.more), key)
+
+    def _map_of(self, names: tuple[str, ...], key: SourceKey) -> CacheMap:
+        """The map of the first name, which leads to those of the others."""
+        first = self._map(names[0], key)
+        if len(names) == 1:
+            return first
 
         async def more(_: OpContext) -> CacheMap:
-            return self._map(key.more, key)
+            return self._map_of(names[1:], key)
 
-        first = self._map(key.key, key)
         return CacheMap(first.digest, preimage=first.preimage, more=more)
 
     def _map(self, text: str, key: SourceKey) -> CacheMap:

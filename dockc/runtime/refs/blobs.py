@@ -17,7 +17,7 @@ from dockc.runtime.content.errors import store_error
 from dockc.runtime.content.locks import locked
 from dockc.runtime.refs.database import AS_CAME, Blob
 from dockc.runtime.refs.types import LayerDescriptor
-from dockc.runtime.refs.unpack import ensure_directories, fetch
+from dockc.runtime.refs.unpack import ensure_directories, fetch_sound
 from dockc.runtime.snapshot.changes import layer_changes
 from dockc.runtime.snapshot.tarwrite import write_layer
 
@@ -59,7 +59,7 @@ def blob_of(core: Core, layer: str, options: RemoteOptions, cancelled: threading
             return came
     variant = _variant(wanted, None if came is not None else options.rewrite_timestamp)
     for blob in blobs:
-        if blob.variant == variant and core.content.has(blob.descriptor.digest):
+        if blob.variant == variant and core.content.has_sound(blob.descriptor.digest, cancelled):
             return blob
     with locked(core.lock_path("unpack", layer), cancelled):
         for _ in range(_TRIES):
@@ -99,9 +99,9 @@ def _pack(core: Core, layer: str, options: RemoteOptions, cancelled: threading.E
 
 def _convert(core: Core, blob: Blob, compression: Compression, cancelled: threading.Event | None) -> LayerDescriptor:
     """The same tar in another compression."""
-    fetch(core, [blob], cancelled=cancelled)
+    fetch_sound(core, [blob], cancelled=cancelled)
     with core.content.open(blob.descriptor.digest) as stream:
-        plain = VerifyingReader(Decompressor(stream), blob.diff_id)
+        plain = VerifyingReader(Decompressor(stream, cancelled=cancelled), blob.diff_id)
 
         def write(out: Callable[[bytes], object]) -> None:
             while data := plain.read(_BLOCK):

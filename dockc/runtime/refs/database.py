@@ -20,8 +20,9 @@ from dockc.base import record as lean
 from dockc.errors import StoreError
 from dockc.oci.descriptor import Descriptor
 from dockc.runtime.content.errors import FULL, store_error
+from dockc.solver.cache.storage.sqlite import make_private
 
-VERSION = 1
+VERSION = 2
 _WAIT = 60.0  # seconds for another process's transaction
 
 _SCHEMA = """
@@ -32,7 +33,7 @@ CREATE TABLE IF NOT EXISTS record(
   retain INTEGER NOT NULL DEFAULT 0,     -- a mutable one that outlives its process
   snapshot INTEGER NOT NULL DEFAULT 0,   -- its change directory is there
   diff_id TEXT NOT NULL DEFAULT '',      -- digest of its tar, once known
-  chain_id TEXT NOT NULL DEFAULT '',     -- identity by content: of an image's layer with all below, of a combination
+  chain_id TEXT NOT NULL DEFAULT '',     -- identity: of an image's layer with all below (by blobs), of a combination
   size INTEGER NOT NULL DEFAULT -1,      -- bytes of the change directory on disk, once measured
   record_type TEXT NOT NULL,
   description TEXT NOT NULL,
@@ -66,6 +67,9 @@ COMMITTED = "committed"
 LAYER = "layer"
 MERGE = "merge"
 DIFF = "diff"
+PROVEN = "chain"
+"""Metadata of an image's layer whose bytes, and those of all below, were found to be what the diff ids say: the
+chain of these diff ids. Before that a diff id is only what some config says."""
 AS_CAME = "as-came"
 """The `variant` of a blob that came from outside; others name compression, level, library and epoch."""
 
@@ -113,7 +117,10 @@ class Database:
         self._path = path
         self.lock = threading.RLock()
         try:
+            make_private(path)
             self._connection = sqlite3.connect(path, timeout=_WAIT, isolation_level=None, check_same_thread=False)
+        except OSError as error:
+            raise store_error(error, "opening the database", path.parent) from error
         except sqlite3.Error as error:
             raise self._told(error) from error
         try:
@@ -137,7 +144,18 @@ class Database:
                 )
             for statement in _SCHEMA.split(";\n"):
                 self._connection.execute(statement)
+            if found == 1:
+                self._from_1()
             self._connection.execute(f"PRAGMA user_version={VERSION}")
+
+    def _from_1(self) -> None:
+        """Format 1 found image layers by the diff ids that their configs said; only unpacking had proved them."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO meta SELECT id, ?, CAST(chain_id AS BLOB) FROM record "
+            "WHERE kind = ? AND chain_id != '' AND snapshot = 1",
+            (PROVEN, LAYER),
+        )
+        self._connection.execute("UPDATE record SET chain_id = '' WHERE kind = ?", (LAYER,))
 
     def _use_wal(self) -> None:
         # The change of mode does not wait for others as statements do, and two processes may make the file at once.
@@ -221,9 +239,14 @@ class Database:
         return self._records("ORDER BY created_at, id")
 
     def by_chain(self, chain_id: str) -> Record | None:
-        """The committed layer of an image's chain."""
+        """The committed record of this identity."""
         rows = self._records("WHERE chain_id = ? AND chain_id != ''", chain_id)
         return rows[0] if rows else None
+
+    def proven(self, chain: str) -> Record | None:
+        """A layer whose bytes are known to be what this chain of diff ids says, unpacked or to be had."""
+        found = self.by_meta(PROVEN, chain.encode(), COMMITTED)
+        return found[0] if found else None
 
     def by_meta(self, key: str, value: bytes, state: str) -> list[Record]:
         """Records with this metadata, latest used first."""
@@ -295,6 +318,10 @@ class Database:
     def drop_blobs(self, digest: str) -> None:
         """Forget a blob that was made here (those that came from outside can be fetched again)."""
         self._run("DELETE FROM blob WHERE digest = ? AND variant != ?", digest, AS_CAME)
+
+    def forget_blob(self, record_id: str, variant: str) -> None:
+        """Forget one blob of one record."""
+        self._run("DELETE FROM blob WHERE record = ? AND variant = ?", record_id, variant)
 
     def blob_users(self, digest: str) -> int:
         """How many records have this blob."""

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Self
 
 from dockc.errors import StoreError
 from dockc.oci import digest as digests
+from dockc.oci.config import chain_id, chain_ids
+from dockc.runtime.cancel import check_cancelled
 from dockc.runtime.content.errors import telling
 from dockc.runtime.content.locks import try_lock
 from dockc.runtime.content.store import ContentStore
@@ -29,10 +31,19 @@ from dockc.runtime.refs.cachedirs import cache_dir
 from dockc.runtime.refs.core import Core, ProviderFactory, RefNotFound, new_id, now
 from dockc.runtime.refs.database import AS_CAME, Blob, Database
 from dockc.runtime.refs.leases import Lease
+from dockc.runtime.refs.privacy import close_to_others
 from dockc.runtime.refs.recovery import clear_staging, recover
 from dockc.runtime.refs.ref import ImmutableRef, MutableRef, fresh_record
-from dockc.runtime.refs.types import LayerDescriptor, Progress, RecordType, Remote, Sharing, UsageRecord
-from dockc.runtime.refs.unpack import fetch, inherit_root
+from dockc.runtime.refs.types import (
+    LayerDescriptor,
+    Progress,
+    RecordType,
+    Remote,
+    Sharing,
+    UsageRecord,
+    blob_chains,
+)
+from dockc.runtime.refs.unpack import fetch_sound, inherit_root
 from dockc.runtime.refs.usage import Pruned, PrunePolicy, collect, prune, usage
 from dockc.runtime.snapshot.changes import tree_changes
 from dockc.runtime.snapshot.choose import snapshotter
@@ -44,9 +55,6 @@ if TYPE_CHECKING:
 
     from dockc.runtime.snapshot.base import Snapshotter
 
-_FOLDERS = ("snapshots", "leases", "staging", "locks")
-
-
 class RefManager:
     """Makes, finds and removes refs. Any thread may call; several processes share one root.
 
@@ -56,6 +64,9 @@ class RefManager:
         provider_factory: see `ProviderFactory`.
         on_removed: told the id of every ref that is removed, so that caches can forget it.
         limits: what one layer may unpack to.
+
+    Attributes:
+        opened_to_others: what was wrong with the store's permissions when it was opened; one sentence each.
 
     Raises:
         StoreError: the store cannot be opened or written.
@@ -72,10 +83,9 @@ class RefManager:
     ) -> None:
         self._closed = False
         with telling("opening the store", root):
-            root.mkdir(parents=True, exist_ok=True)
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
             root = root.resolve()
-            for name in _FOLDERS:
-                (root / name).mkdir(exist_ok=True)
+            self.opened_to_others = close_to_others(root)
             lease = Lease(root)
         with ExitStack() as undo:
             undo.callback(lease.end)
@@ -173,24 +183,28 @@ class RefManager:
         *,
         description: str = "",
         record_type: RecordType = RecordType.REGULAR,
+        cancelled: threading.Event | None = None,
     ) -> ImmutableRef:
         """The file system of an image's layers, lowest first.
 
-        Nothing is fetched or unpacked before the first mount. Equal chains are one ref.
+        Nothing is fetched or unpacked before the first mount. Layers of the same blobs are one ref; so are others of
+        the same diff ids, once it has been proved that these are theirs: what an image says of itself binds nobody.
 
         Raises:
             InvalidDigest: a diff id that is no digest.
+            Cancelled: `cancelled` was set.
         """
         core = self._core
         if not layers:
             return self.scratch()
         for layer in layers:
             digests.validate(layer.diff_id)
+        names = zip(layers, blob_chains(layers), chain_ids([layer.diff_id for layer in layers]), strict=True)
         with core.db.transaction():
-            chain = parent = ""
-            for layer in layers:
-                chain = layer.diff_id if not chain else digests.from_bytes(f"{chain} {layer.diff_id}".encode())
-                known = core.db.by_chain(chain)
+            parent = ""
+            for layer, identity, chain in names:
+                check_cancelled(cancelled)
+                known = core.db.by_chain(identity) or core.db.proven(chain)
                 record_id = known.id if known else new_id()
                 if known is None:
                     record = fresh_record(
@@ -199,32 +213,40 @@ class RefManager:
                         state=database.COMMITTED,
                         record_type=record_type,
                         description=description,
-                        chain_id=chain,
+                        chain_id=identity,
                         diff_id=layer.diff_id,
                     )
                     core.db.add(record, (parent,) if parent else ())
-                self._know(record_id, layer)
+                if known is None or known.chain_id == identity:
+                    self._know(record_id, layer)
                 parent = record_id
             core.hold(parent)
             core.db.used(parent, now())
             return ImmutableRef(core, parent)
 
-    def offer(self, layers: Sequence[LayerDescriptor]) -> None:
-        """Tell where layers (lowest first) can be fetched now: refs that an earlier build left may name a place that is gone."""
+    def offer(self, layers: Sequence[LayerDescriptor], *, cancelled: threading.Event | None = None) -> None:
+        """Tell where layers (lowest first) can be had: refs that an earlier build left may name a place that is gone."""
         core = self._core
-        chain = ""
-        for layer in layers:
-            chain = layer.diff_id if not chain else digests.from_bytes(f"{chain} {layer.diff_id}".encode())
+        for layer, identity in zip(layers, blob_chains(layers), strict=True):
+            check_cancelled(cancelled)
             if layer.provider is None:
                 continue
             with core.db.lock:
                 core.providers[layer.descriptor.digest] = layer.provider
-            known = core.db.by_chain(chain)
-            if known is None or known.snapshot or any(core.content.has(blob.descriptor.digest) for blob in core.db.blobs(known.id)):
+            known = core.db.by_chain(identity)
+            if known is None or known.snapshot:
+                continue
+            if any(core.content.has(blob.descriptor.digest) for blob in core.db.blobs(known.id)):
                 continue
             with core.db.transaction():
                 if core.db.find(known.id) is not None:
                     self._know(known.id, layer)
+
+    def is_proven(self, layers: Sequence[LayerDescriptor]) -> bool:
+        """Whether these very blobs are known to hold what their diff ids say."""
+        chain = chain_id(layer.diff_id for layer in layers)
+        known = self._core.db.by_chain(blob_chains(layers)[-1])
+        return known is not None and self._core.db.meta(known.id, database.PROVEN) == chain.encode()
 
     def _know(self, record_id: str, layer: LayerDescriptor) -> None:
         core = self._core
@@ -392,13 +414,13 @@ class RefManager:
         cancelled: threading.Event | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Fetch every blob of `remote` that is not in the content store."""
+        """Fetch every blob of `remote` that is not in the content store, or is damaged there."""
         for layer in remote.layers:
             if layer.provider is not None:
                 with self._core.db.lock:
                     self._core.providers.setdefault(layer.descriptor.digest, layer.provider)
         blobs = [Blob("", AS_CAME, layer.descriptor, layer.diff_id, layer.origin) for layer in remote.layers]
-        fetch(self._core, blobs, cancelled=cancelled, progress=progress)
+        fetch_sound(self._core, blobs, cancelled=cancelled, progress=progress)
 
     # -- keeping house
 

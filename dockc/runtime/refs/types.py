@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from dockc.base.record import Record, made
+from dockc.oci import digest as digests
 from dockc.oci.descriptor import Descriptor
 from dockc.runtime.archive.compress import Compression
 
@@ -54,6 +55,20 @@ class LayerDescriptor(Record):
     descriptor: Descriptor
     provider: Provider | None = None
     origin: str = ""
+
+
+def blob_chains(layers: Sequence[LayerDescriptor]) -> tuple[str, ...]:
+    """For each layer (lowest first) a digest of all that is said of it and of those below: blob, type, size, diff id.
+
+    Equal chains are equal content, whatever is true: unlike the chain of diff ids, which only a config vouches for.
+    """
+    out: list[str] = []
+    below = ""
+    for layer in layers:
+        blob = layer.descriptor
+        below = digests.from_bytes(f"{below} {layer.diff_id} {blob.digest} {blob.size} {blob.media_type}".encode())
+        out.append(below)
+    return tuple(out)
 
 
 class Remote(Record):

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dockc.errors import StoreError, UnsafePath
+from dockc.oci import digest as digests
 from dockc.oci.digest import VerifyingReader
 from dockc.runtime.archive.compress import Decompressor
 from dockc.runtime.cancel import AnyOf, check_cancelled
 from dockc.runtime.content.errors import store_error
 from dockc.runtime.content.locks import locked
+from dockc.runtime.refs.database import PROVEN
 from dockc.runtime.snapshot.files import copy_attributes
 from dockc.runtime.snapshot.tarread import apply_layer
 
@@ -51,7 +53,7 @@ def ensure_directories(
         check_cancelled(cancelled)
         with locked(core.lock_path("unpack", layer), cancelled):
             if not core.record(layer).snapshot:
-                _unpack(core, layer, blobs[layer], cancelled)
+                _unpack_or_mend(core, layer, blobs[layer], cancelled, progress)
 
 
 def choose_blob(core: Core, layer: str) -> Blob:
@@ -79,6 +81,24 @@ def fetch(
 ) -> None:
     """Fetch the blobs that are not in the content store, several at a time; the first error ends all."""
     wanted = {b.descriptor.digest: b for b in blobs if not core.content.has(b.descriptor.digest)}
+    _fetch(core, wanted, cancelled, progress)
+
+
+def fetch_sound(
+    core: Core,
+    blobs: Sequence[Blob],
+    *,
+    cancelled: threading.Event | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """`fetch` for blobs that are handed on as they are: those that were damaged on disk are fetched anew."""
+    wanted = {b.descriptor.digest: b for b in blobs if not core.content.has_sound(b.descriptor.digest, cancelled)}
+    _fetch(core, wanted, cancelled, progress)
+
+
+def _fetch(
+    core: Core, wanted: Mapping[str, Blob], cancelled: threading.Event | None, progress: Progress | None
+) -> None:
     if not wanted:
         return
     stop = AnyOf(cancelled)
@@ -108,6 +128,41 @@ def fetch(
             raise
 
 
+def mend(
+    core: Core, blob: Blob, cancelled: threading.Event | None = None, progress: Progress | None = None
+) -> bool:
+    """After reading a blob has failed: whether it was the disk's fault, and the blob has been fetched anew.
+
+    Raises:
+        StoreError: the blob was damaged here, and nothing is known that has it.
+    """
+    if core.content.has_sound(blob.descriptor.digest, cancelled):
+        return False
+    if core.provider(blob) is None:
+        raise StoreError(
+            f"blob {blob.descriptor.digest} was damaged in the store, and nothing is known that has it",
+            hint="Build again with --no-cache, or `dockc doctor --fix` to forget it.",
+        )
+    fetch(core, [blob], cancelled=cancelled, progress=progress)
+    return True
+
+
+def _unpack_or_mend(
+    core: Core, layer: str, blob: Blob, cancelled: threading.Event | None, progress: Progress | None
+) -> None:
+    """Unpack; a blob that was damaged on disk is fetched anew once. A layer that is broken itself leaves no trace."""
+    try:
+        _unpack(core, layer, blob, cancelled)
+    except (StoreError, UnsafePath) as error:
+        if isinstance(error.__cause__, OSError):
+            raise  # this machine's fault
+        if mend(core, blob, cancelled, progress):
+            _unpack(core, layer, blob, cancelled)
+            return
+        core.db.forget_blob(layer, blob.variant)  # the next build that meets this layer begins anew
+        raise
+
+
 def _unpack(core: Core, layer: str, blob: Blob, cancelled: threading.Event | None) -> None:
     lowers = core.directories(core.below(layer))
     try:
@@ -116,15 +171,30 @@ def _unpack(core: Core, layer: str, blob: Blob, cancelled: threading.Event | Non
             target.mkdir(parents=True)
             inherit_root(target, lowers)
             # What is unpacked is verified as it is read: by the digest of the plain tar, to its very end.
-            plain = VerifyingReader(Decompressor(stream), blob.diff_id)
+            plain = VerifyingReader(Decompressor(stream, cancelled=cancelled), blob.diff_id)
             apply_layer(plain, target, lowers=lowers, opaque=core.opaque, limits=core.limits, cancelled=cancelled)
             while plain.read(_BLOCK):
                 check_cancelled(cancelled)
-            settle(core, layer, folder / "new")
+            with core.db.transaction():
+                settle(core, layer, folder / "new")
+                _prove(core, layer, blob)
     except OSError as error:
         raise store_error(error, f"unpacking layer {blob.descriptor.digest}", core.root) from error
     except (StoreError, UnsafePath) as error:
         raise type(error)(f"layer {blob.descriptor.digest}: {error.message}", hint=error.hint) from error
+
+
+def _prove(core: Core, layer: str, blob: Blob) -> None:
+    """Write down that an image's layer, and so the whole chain up to it, is what its diff id says."""
+    if not core.record(layer).chain_id:
+        return
+    chain = blob.diff_id
+    for parent in core.db.parents(layer):
+        below = core.db.meta(parent, PROVEN)
+        if below is None:
+            return
+        chain = digests.from_bytes(below + b" " + chain.encode())
+    core.db.set_meta(layer, PROVEN, chain.encode())
 
 
 def inherit_root(target: Path, lowers: Sequence[Path]) -> None:

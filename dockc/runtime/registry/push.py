@@ -115,7 +115,7 @@ class Push:
         )
         if upload is None:
             return
-        if not self.content.has(blob.digest):
+        if not self.content.has_sound(blob.digest, self.cancelled):
             if layer is None or layer.provider is None:
                 raise RegistryError(f"{ref}: blob {blob.digest} is not in the store")
             layer.provider.fetch(layer.descriptor, self.content, cancelled=self.cancelled, progress=self.progress)

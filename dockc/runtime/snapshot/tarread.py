@@ -123,6 +123,7 @@ class _Applier:
         self._cancelled = cancelled
         self._parents: dict[str, int] = {}
         self._times: list[tuple[str, int]] = []
+        self._whiteouts: dict[tuple[str, str], None] = {}
         self._entries = self._size = self._total = 0
 
     def close(self) -> None:
@@ -132,16 +133,15 @@ class _Applier:
 
     def run(self, stream: Reader) -> Applied:
         """Apply every member; then directory times, which making their children has changed."""
-        archive = TarReader(stream, max_header=self._limits.header)
+        archive = TarReader(stream, max_header=self._limits.header, cancelled=self._cancelled)
         for member in archive:
             self._entries += 1
             if len(self._parents) > _KEPT_OPEN:
                 self._forget_parents()
-            if self._entries % _CHECK_EVERY == 0:
-                check_cancelled(self._cancelled)
             if self._entries > self._limits.entries:
                 raise InvalidTar(f"a layer of more than {self._limits.entries} files")
             self._member(archive, member)
+        self._drop_phantoms()
         for path, mtime in reversed(self._times):
             self._set_directory_time(path, mtime)
         return Applied(self._entries, self._size)
@@ -235,8 +235,6 @@ class _Applier:
             view = memoryview(data)
             while view:
                 view = view[os.write(descriptor, view) :]
-            if size:
-                check_cancelled(self._cancelled)
 
     def _attributes(self, full: str, member: Member, status: os.stat_result) -> None:
         # The root is known by a descriptor's link in /proc, which must be followed; all others must not be.
@@ -261,6 +259,8 @@ class _Applier:
             status = os.stat(base, dir_fd=source_parent, follow_symlinks=False)
             if marks.is_whiteout(f"/proc/self/fd/{source_parent}/{base}", status):
                 raise FileNotFoundError(source)
+            if stat.S_ISDIR(status.st_mode):
+                raise InvalidTar(f"{member.name}: a hard link to {member.linkname}, which is a directory")
         except (FileNotFoundError, NotADirectoryError):
             source_parent = self._copy_up(source, member)
         os.link(base, name, src_dir_fd=source_parent, dst_dir_fd=parent, follow_symlinks=False)
@@ -268,8 +268,10 @@ class _Applier:
     def _copy_up(self, path: str, member: Member) -> int:
         """Bring a file of a lower layer into this one, so that it can be linked to; returns its parent."""
         found = self._whole.find(path)
-        if found is None or stat.S_ISDIR(found.status.st_mode):
+        if found is None:
             raise InvalidTar(f"{member.name}: a hard link to {member.linkname}, which does not exist")
+        if stat.S_ISDIR(found.status.st_mode):
+            raise InvalidTar(f"{member.name}: a hard link to {member.linkname}, which is a directory")
         folder, _, base = path.rpartition("/")
         parent = self._parent(folder)
         copy_file(found.path, found.status, f"/proc/self/fd/{parent}/{base}")
@@ -298,7 +300,35 @@ class _Applier:
         if stat.S_ISDIR(status.st_mode):
             marks.set_opaque(full, self._opaque)
 
+    def _drop_phantoms(self) -> None:
+        """Remove whiteouts of what nobody has: in a directory of this layer alone the kernel would list them."""
+        for number, (folder, name) in enumerate(self._whiteouts):
+            if number % _CHECK_EVERY == 0:
+                check_cancelled(self._cancelled)
+            path = f"{folder}/{name}" if folder else name
+            if self._shows_below(folder) and self._lower.find(path) is not None:
+                continue
+            try:
+                parent = open_directory(self._root, folder)
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # its directory has been replaced since
+            try:
+                if self._is_whiteout(parent, name):
+                    os.unlink(name, dir_fd=parent)
+            finally:
+                os.close(parent)
+
+    def _shows_below(self, folder: str) -> bool:
+        """Whether no directory of this layer on the way to `folder` (itself included) hides what is below."""
+        here = self._target
+        for part in ("", *folder.split("/")):
+            here = f"{here}/{part}" if part else here
+            if marks.is_opaque(here):
+                return False
+        return True
+
     def _make_whiteout(self, parent: int, name: str) -> None:
+        self._whiteouts[self._real(parent), name] = None
         try:
             marks.make_whiteout(name, parent)
         except FileExistsError:
@@ -367,8 +397,14 @@ class _Applier:
             target = os.readlink(name, dir_fd=parent)
         except OSError:
             return None
-        top, folder = (str(Path(f"/proc/self/fd/{fd}").readlink()) for fd in (self._root, parent))
-        return posixpath.normpath(posixpath.join("/", posixpath.relpath(folder, top), target)).lstrip("/")
+        return posixpath.normpath(posixpath.join("/", self._real(parent), target)).lstrip("/")
+
+    def _real(self, folder: int) -> str:
+        """Where a directory of this layer really is, from the root; "" is the root."""
+        if folder == self._root:
+            return ""
+        top, here = (str(Path(f"/proc/self/fd/{fd}").readlink()) for fd in (self._root, folder))
+        return here[len(top) + 1 :]
 
     def _existing_parent(self, path: str) -> int:
         if not path:

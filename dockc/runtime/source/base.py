@@ -28,13 +28,13 @@ class SourceKey(Record):
         key: text that changes when the content may have changed.
         pin: the exact thing, for provenance: manifest digest, commit, content digest.
         preimage: what went into `key`, for explanations.
-        more: a second name of the same content, or "": other keys may lead to equal bytes.
+        more: other names of the same content: other keys may lead to equal bytes.
     """
 
     key: str
     pin: str = ""
     preimage: Preimage = made(dict)
-    more: str = ""
+    more: tuple[str, ...] = ()
 
 
 class Source(Protocol):

@@ -6,13 +6,9 @@ copy in the store is still good.
 
 from __future__ import annotations
 
-import io
-import lzma
 import os
-import tarfile
 import tempfile
 import threading
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -338,7 +334,7 @@ def probe(
         if checksum and hasher.digest() != checksum:
             raise DigestMismatch(f"digest mismatch for {url}: {hasher.digest()} (expected: {checksum})")
         file.seek(0)
-        newest = _newest(file)
+        newest = _newest(file, cancelled)
     return FoundHttp(
         digest=hasher.digest(),
         last_modified=_rfc3339(modified),
@@ -351,32 +347,19 @@ def _rfc3339(moment: datetime | None) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if moment else ""
 
 
-def _newest(file: IO[bytes]) -> datetime | None:
+def _newest(file: IO[bytes], cancelled: threading.Event | None) -> datetime | None:
     """Time of the newest entry of a tar archive, compressed or not; None when it is no archive."""
-    latest = 0.0
+    from dockc.runtime.fsutil.unpack import archive_reader
+
+    latest = 0
     seen = False
     try:
-        with tarfile.open(fileobj=_Bounded(file), mode="r|*") as archive:
-            for count, member in enumerate(archive):
-                if count > _PROBE_ENTRIES:
-                    raise DockcError("archive with too many entries")
-                seen = True
-                latest = max(latest, member.mtime)
-                archive.members.clear()  # type: ignore[attr-defined]
-    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, ValueError):
+        for count, member in enumerate(archive_reader(file, cancelled)):
+            if count > _PROBE_ENTRIES:
+                raise DockcError("archive with too many entries")
+            seen = True
+            latest = max(latest, member.mtime)
+    except (StoreError, OSError):
         if not seen:
             return None
-    return datetime.fromtimestamp(min(latest, 253402300799), UTC) if seen else None
-
-
-class _Bounded(io.RawIOBase):
-    """A file that gives large reads in pieces, so that a hostile header cannot ask for memory."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        return self._file.read(CHUNK if size < 0 else min(size, 1 << 24))
+    return datetime.fromtimestamp(min(latest // 1_000_000_000, 253402300799), UTC) if seen else None

@@ -25,7 +25,7 @@ from dockc.oci.fields import InvalidDocument
 from dockc.oci.manifest import Index, Manifest
 from dockc.oci.platform import Platform
 from dockc.oci.reference import InvalidReference, Reference, parse_normalized
-from dockc.runtime.refs.types import LayerDescriptor, RecordType
+from dockc.runtime.refs.types import LayerDescriptor, RecordType, blob_chains
 from dockc.runtime.registry.client import NotFound
 from dockc.runtime.registry.transport import printable
 from dockc.runtime.source.base import SourceKey
@@ -136,8 +136,9 @@ def _document(
     content: ContentStore,
     cancelled: threading.Event | None,
 ) -> bytes:
-    if content.has(descriptor.digest):
-        return content.read(descriptor.digest, manifests.SIZE_LIMIT)
+    known = content.find(descriptor.digest, manifests.SIZE_LIMIT)
+    if known is not None:
+        return known
     if descriptor.data and digests.from_bytes(descriptor.data) == descriptor.digest:
         data = descriptor.data
     else:
@@ -182,6 +183,9 @@ def _config(
         raise RegistryError(f"{ref}: not an image: its config is of type {descriptor.media_type!r}")
     if descriptor.size > CONFIG_LIMIT:
         raise RegistryError(f"{ref}: image config is larger than {CONFIG_LIMIT} bytes")
+    known = content.find(descriptor.digest, CONFIG_LIMIT)
+    if known is not None:
+        return known
     origin.provider.fetch(descriptor, content, cancelled=cancelled)
     return content.read(descriptor.digest, CONFIG_LIMIT)
 
@@ -249,12 +253,25 @@ class ImageSource:
                 f"layer limit {self.layer_limit} is greater than the number of layers in the image {count}"
             )
         self._loaded = image
-        self.refs.offer(image.layers[: self.layer_limit])
+        layers = image.layers[: self.layer_limit]
+        self.refs.offer(layers, cancelled=ctx.cancelled)
         preimage = manifest_preimage(image.root.digest, self.platform, self.layer_limit)
-        chain = chain_id(layer.diff_id for layer in image.layers[: self.layer_limit])
         return SourceKey(
-            key=digests.from_bytes(dump_json(preimage)), pin=image.root.digest, preimage=preimage, more=chain
+            key=digests.from_bytes(dump_json(preimage)),
+            pin=image.root.digest,
+            preimage=preimage,
+            more=self._other_names(layers),
         )
+
+    def _other_names(self, layers: tuple[LayerDescriptor, ...]) -> tuple[str, ...]:
+        """The blobs as they are, and the chain of diff ids once the store has proof that these blobs hold it.
+
+        A diff id is what a config says: an image that lies about it must not share a name with one that does not.
+        """
+        if not layers:
+            return ()
+        chain = chain_id(layer.diff_id for layer in layers)
+        return (f"blobs:{blob_chains(layers)[-1]}", *((chain,) if self.refs.is_proven(layers) else ()))
 
     def snapshot(self, ctx: OpContext) -> ImmutableRef | None:
         """The layers as a ref; nothing is fetched."""
@@ -267,6 +284,7 @@ class ImageSource:
             image.layers[: self.layer_limit],
             description=f"pulled from {image.ref}",
             record_type=self.record_type,
+            cancelled=ctx.cancelled,
         )
 
 

@@ -46,7 +46,7 @@ def image_source(
         limit = _limit(attributes.get(attrs.OCI_LAYER_LIMIT))
 
         def layout(ctx: OpContext) -> Origin:
-            return ocilayout.open_store(oci_stores(ctx), store)
+            return ocilayout.open_store(oci_stores(ctx), store, ctx.cancelled)
 
         return ImageSource(ref, platform, layout, content, refs, layer_limit=limit)
 

@@ -6,6 +6,9 @@ the content store. Source: OCI image layout specification.
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +24,8 @@ from dockc.oci.descriptor import Descriptor
 from dockc.oci.fields import InvalidDocument, decode
 from dockc.oci.manifest import Index
 from dockc.oci.reference import Reference
+from dockc.runtime.archive import tarheader
+from dockc.runtime.archive.tarheader import InvalidTar, TarReader
 from dockc.runtime.cancel import Cancelled
 from dockc.runtime.registry.client import NotFound
 from dockc.runtime.registry.transport import CHUNK, printable
@@ -42,40 +47,53 @@ class _Files(Protocol):
         ...
 
 
+def _open_regular(path: Path) -> BinaryIO:
+    """Open a file of a layout; what is no regular file (a FIFO would let us wait for ever) is none of a layout's."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
 class _Folder:
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def open(self, name: str) -> tuple[BinaryIO, int]:
-        file = (self._root / name).open("rb")
-        size = file.seek(0, 2)
-        file.seek(0)
-        return file, size
+        file = _open_regular(self._root / name)
+        return file, os.fstat(file.fileno()).st_size
 
 
 class _Archive:
     """A tar file whose headers have been read once; data is read from the file by position."""
 
-    def __init__(self, path: Path) -> None:
-        import tarfile
-
+    def __init__(self, path: Path, cancelled: threading.Event | None) -> None:
         self._path = path
         self._members: dict[str, tuple[int, int]] = {}
-        try:
-            with tarfile.open(path, "r:") as archive:
-                for count, member in enumerate(archive):
-                    if count >= _MEMBERS_MAX:
+        with _open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+
+            def skip(count: int) -> int:
+                here = file.tell()
+                return file.seek(min(here + count, size)) - here
+
+            try:
+                for number, member in enumerate(TarReader(file, skip=skip, cancelled=cancelled)):
+                    if number >= _MEMBERS_MAX:
                         raise RegistryError(f"{path}: more than {_MEMBERS_MAX} entries")
-                    if member.isreg():
-                        self._members[member.name.removeprefix("./")] = (member.offset_data, member.size)
-        except (tarfile.TarError, EOFError, ValueError) as error:
-            raise RegistryError(f"{path}: not an uncompressed tar archive: {error}", hint="unpack it first") from None
+                    if member.kind == tarheader.REGULAR and member.sparse is None:
+                        self._members[member.name.removeprefix("./")] = (file.tell(), member.size)
+            except InvalidTar as error:
+                raise RegistryError(
+                    f"{path}: not an uncompressed tar archive: {error.message}", hint="unpack it first"
+                ) from None
 
     def open(self, name: str) -> tuple[BinaryIO, int]:
         place = self._members.get(name)
         if place is None:
             raise FileNotFoundError(name)
-        file = self._path.open("rb")
+        file = _open_regular(self._path)
         file.seek(place[0])
         return file, place[1]
 
@@ -193,25 +211,26 @@ class LayoutProvider:
             progress(descriptor.digest, descriptor.size, descriptor.size, True)
 
 
-def open_layout(path: Path) -> Layout:
+def open_layout(path: Path, cancelled: threading.Event | None = None) -> Layout:
     """Open a layout directory or archive.
 
     Raises:
         RegistryError: it is neither.
+        Cancelled: `cancelled` was set while an archive was read.
     """
     try:
-        files: _Files = _Folder(path) if path.is_dir() else _Archive(path)
+        files: _Files = _Folder(path) if path.is_dir() else _Archive(path, cancelled)
     except OSError as error:
         raise RegistryError(f"{path}: {error.strerror}") from None
     return Layout(path, files)
 
 
-def open_store(stores: Mapping[str, Path], name: str) -> Layout:
+def open_store(stores: Mapping[str, Path], name: str, cancelled: threading.Event | None = None) -> Layout:
     """Open a named store of the build; `NotFound` when the build brought none of that name."""
     path = stores.get(name)
     if path is None:
         raise NotFound(f"no OCI layout store named {name!r} was given to this build")
-    return open_layout(path)
+    return open_layout(path, cancelled)
 
 
 def resolve_context(value: str) -> tuple[Path, str]:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
+import os
 import random
 import subprocess
+import threading
 import tracemalloc
+import zlib
+from typing import Any
 
 import pytest
 
 from dockc.errors import StoreError, UsageError
 from dockc.runtime.archive import compress
-from dockc.runtime.archive.compress import Compression, Decompressor, compress_bytes
+from dockc.runtime.archive.compress import Compression, CompressionName, Decompressor, compress_bytes
+from dockc.runtime.cancel import Cancelled
 
 RNG = random.Random(1)
 DATA = b"".join(RNG.choice([b"hello ", b"world\n", RNG.randbytes(50)]) for _ in range(40000)) + bytes(3_000_000)
@@ -105,3 +112,64 @@ def test_options() -> None:
     for name, level in (("gzip", "10"), ("zstd", "23"), ("gzip", "x"), ("uncompressed", "1")):
         with pytest.raises(UsageError, match="invalid compression level"):
             compress.parse(name, level)
+
+
+@pytest.mark.parametrize("name", ["bzip2", "xz"])
+def test_archives_have_two_formats_more_than_layers(name: str) -> None:
+    pack = bz2.compress if name == "bzip2" else lzma.compress
+    data = os.urandom(3000) * 300
+    for packed, plain in (
+        (pack(data), data),
+        (pack(data) + pack(b"more"), data + b"more"),
+        (pack(data) + (bytes(8) + pack(b"more") if name == "xz" else b""), data + (b"more" if name == "xz" else b"")),
+        (pack(data) + b"what these tools overlook", data),
+    ):
+        stream = Decompressor(io.BytesIO(packed), archives=True)
+        assert (stream.name, stream.read()) == (name, plain)
+    assert Decompressor(io.BytesIO(pack(data))).name == "uncompressed"
+    for broken in (pack(data)[:-9], pack(data)[:-20], pack(data)[:100]):
+        with pytest.raises(StoreError, match=f"(unexpected end of|damaged) {name} data"):
+            Decompressor(io.BytesIO(broken), archives=True).read()
+
+
+def test_an_xz_stream_that_asks_for_all_memory_is_refused() -> None:
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 1 << 20}]
+    packed = bytearray(lzma.compress(b"x", filters=filters, check=lzma.CHECK_CRC32))
+    at = packed.index(b"\x21\x01") + 2  # filter id and size of its properties; then the dictionary's size
+    packed[at] = 40  # 4 GiB less one byte
+    header = packed[12 : 12 + (packed[12] + 1) * 4]
+    packed[12 + len(header) - 4 : 12 + len(header)] = zlib.crc32(header[:-4]).to_bytes(4, "little")
+    with pytest.raises(StoreError, match="damaged xz data: Memory usage limit exceeded"):
+        Decompressor(io.BytesIO(bytes(packed)), archives=True).read()
+
+
+@pytest.mark.parametrize("name", ["gzip", "zstd"])
+def test_millions_of_empty_members_listen(name: CompressionName) -> None:
+    empty = compress_bytes(b"", Compression(name))
+    stop = threading.Event()
+
+    class Watching(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell() > 100_000:
+                stop.set()
+            return super().read(size)
+
+    with pytest.raises(Cancelled):
+        Decompressor(Watching(empty * 100_000), cancelled=stop).read()
+
+
+def test_what_follows_a_tiny_member_is_not_copied_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each member hands back a copy of what follows it: small bites keep that linear."""
+    fed = 0
+    inner = compress._ZlibDecoder.decompress
+
+    def counted(self: Any, data: bytes, max_length: int = 0, /) -> bytes:
+        nonlocal fed
+        fed += len(data)
+        return inner(self, data, max_length)
+
+    monkeypatch.setattr(compress, "_isal", lambda: None)
+    monkeypatch.setattr(compress._ZlibDecoder, "decompress", counted)
+    packed = compress_bytes(b"", Compression("gzip", 9)) * 20_000
+    assert Decompressor(io.BytesIO(packed)).read() == b""
+    assert fed < 220 * len(packed)

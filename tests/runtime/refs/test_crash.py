@@ -224,7 +224,7 @@ def test_a_store_of_the_future_is_refused(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "store.db") as database:
         database.execute("PRAGMA user_version=99")
     database.close()
-    with pytest.raises(StoreError, match="has format 99; this program knows up to 1"):
+    with pytest.raises(StoreError, match="has format 99; this program knows up to 2"):
         RefManager(tmp_path)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from dockc.errors import StoreError, UnsafePath
+from dockc.runtime.archive import tarheader
 from dockc.runtime.archive.tarheader import InvalidTar
 from dockc.runtime.cancel import Cancelled
 from dockc.runtime.fsutil import marks
@@ -153,6 +154,9 @@ def test_a_loop_of_links_ends(tmp_path: Path, way: str) -> None:
 
 @needs_root
 def test_whiteouts(tmp_path: Path) -> None:
+    below = apply(
+        tmp_path / "below", folder("d"), Row("d/gone"), folder("o"), Row("o/hidden"), folder("both"), Row("file"), folder("dir")
+    )
     done = apply(
         tmp_path / "layer",
         folder("d"),
@@ -168,6 +172,7 @@ def test_whiteouts(tmp_path: Path) -> None:
         Row("dir/x"),
         Row(".wh.dir"),
         Row(".wh..wh.plnk/ignored"),
+        lowers=(below,),
     )
     assert marks.is_whiteout(str(done / "d/gone"), (done / "d/gone").lstat())
     assert marks.is_opaque(str(done / "o"))
@@ -391,3 +396,88 @@ def test_a_parent_that_was_only_implied_keeps_its_new_children(tmp_path: Path) -
     assert marks.is_opaque(str(done / "a"))
     with pytest.raises(InvalidTar, match="which does not exist"):
         apply(tmp_path / "link", folder("a"), Row(".wh.a"), hardlink("got", "a/old"), lowers=(below,))
+
+
+@needs_root
+def test_a_whiteout_of_nothing_is_left_out(tmp_path: Path) -> None:
+    """In a directory that one layer has alone, the kernel would list the whiteout as a file that is not there."""
+    below = apply(tmp_path / "below", folder("old"), Row("old/gone"), folder("hidden"), Row("hidden/f"), Row("was-file"))
+    done = apply(
+        tmp_path / "layer",
+        folder("new"),
+        Row("new/.wh.foo"),
+        Row("new/real", b"1"),
+        Row("old/.wh.gone"),
+        Row("old/.wh.never"),
+        folder("hidden"),
+        Row("hidden/.wh.f"),
+        Row("hidden/.wh..wh..opq"),
+        Row(".wh.nobody"),
+        folder("was-file"),
+        Row("was-file/.wh.x"),
+        Row("device", kind=tarfile.CHRTYPE, device=(0, 0)),
+        lowers=(below,),
+    )
+    found = {str(path.relative_to(done)) for path in done.rglob("*")}
+    assert found == {"new", "new/real", "old", "old/gone", "hidden", "was-file"}
+    assert marks.is_whiteout(str(done / "old/gone"), (done / "old/gone").lstat())
+
+
+@needs_root
+def test_whiteouts_through_a_link_are_judged_where_they_are(tmp_path: Path) -> None:
+    below = apply(tmp_path / "below", folder("a"), Row("a/f"), Row("a/g"))
+    done = apply(tmp_path / "layer", folder("a"), symlink("l", "a"), Row("l/.wh.f"), Row("l/.wh.h"), lowers=(below,))
+    assert names_in(done / "a") == {"f"}
+
+
+@pytest.mark.parametrize("where", ["layer", "below"])
+def test_a_hard_link_to_a_directory_is_the_layers_fault(tmp_path: Path, where: str) -> None:
+    below = apply(tmp_path / "below", folder("d"))
+    rows = (folder("d"), hardlink("h", "d")) if where == "layer" else (hardlink("h", "d"),)
+    with pytest.raises(InvalidTar, match="h: a hard link to d, which is a directory"):
+        apply(tmp_path / "layer", *rows, lowers=(below,))
+
+
+def test_global_records_count_for_every_member_but_are_kept_once(tmp_path: Path) -> None:
+    out = io.BytesIO()
+    shared = {"mtime": "12", "path": "same", "SCHILY.xattr.user.note": "all", "linkpath": "there"}
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, pax_headers=shared) as archive:
+        for number in range(3):
+            info = tarfile.TarInfo(f"f{number}")
+            info.pax_headers = {"path": "own", "SCHILY.xattr.user.own": "1"} if number == 2 else {}
+            archive.addfile(info)
+    found = list(tarheader.TarReader(io.BytesIO(out.getvalue())))
+    assert [member.name for member in found] == ["same", "same", "own"]
+    assert {member.mtime for member in found} == {12 * 10**9}
+    assert [member.xattrs for member in found] == [{}, {}, {"user.own": b"1"}], "an attribute for all is no writer's word"
+
+
+def test_endless_headers_listen(tmp_path: Path) -> None:
+    """A few bytes may unpack to a member of a terabyte, or to a sparse map without end."""
+
+    class Endless:
+        def __init__(self, first: bytes, block: bytes) -> None:
+            self.first, self.block, self.asked = first, block, 0
+
+        def read(self, size: int = -1) -> bytes:
+            self.asked += 1
+            if self.asked == 50:
+                stop.set()
+            if self.first:
+                data, self.first = self.first[:size], self.first[size:]
+                return data
+            return (self.block * (size // 512 + 1))[:size]
+
+    unknown = tarfile.TarInfo("x")
+    unknown.type, unknown.size = b"V", 1 << 40
+    sparse = bytearray(tarfile.TarInfo("s").tobuf(tarfile.GNU_FORMAT))
+    sparse[156:157], sparse[482] = b"S", 1
+    sparse[148:156] = b"%06o\0 " % (sum(sparse) - sum(sparse[148:156]) + 8 * 32)
+    more = bytearray(512)
+    more[504] = 1
+    for first, block in ((unknown.tobuf(tarfile.GNU_FORMAT), bytes(512)), (bytes(sparse), bytes(more))):
+        stop = threading.Event()
+        endless = Endless(first, block)
+        with pytest.raises(Cancelled):
+            apply_layer(endless, tmp_path, cancelled=stop)
+        assert endless.asked <= 51

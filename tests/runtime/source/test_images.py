@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import tarfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from dockc.oci.descriptor import Descriptor
 from dockc.oci.manifest import Index
 from dockc.oci.platform import Platform
 from dockc.oci.reference import parse_normalized
+from dockc.runtime.cancel import Cancelled
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.ops.source import SourceOp
 from dockc.runtime.refs.manager import RefManager
@@ -94,8 +97,18 @@ def test_cache_keys(refs: RefManager, source: ContentStore, ctx: Context) -> Non
         other = asyncio.run(source_op(refs, f"docker-image://{server.address}/x:latest", ARM).cache_map(ctx))
         assert maps[0].digest == maps[1].digest != other.digest
         assert maps[0].more is not None and other.more is not None
-        chain = asyncio.run(awaited(maps[0].more(ctx)))
-        assert chain.digest == asyncio.run(awaited(other.more(ctx))).digest
+        blobs = asyncio.run(awaited(maps[0].more(ctx)))
+        assert blobs.digest == asyncio.run(awaited(other.more(ctx))).digest
+        assert blobs.more is None, "nobody has looked yet whether the blobs are what the diff ids say"
+        op = source_op(refs, f"docker-image://{server.address}/x:latest")
+        (result,) = asyncio.run(op.exec(ctx, ()))
+        assert result is not None and files_of(refs, result.value) == {"a": b"1"}
+        result.release()
+        again = asyncio.run(source_op(refs, f"docker-image://{server.address}/x:latest").cache_map(ctx))
+        assert again.more is not None
+        same = asyncio.run(awaited(again.more(ctx)))
+        assert same.digest == blobs.digest and same.more is not None
+        chain = asyncio.run(awaited(same.more(ctx)))
         assert chain.digest == digests.from_bytes(f"buildkit.source.v0:{made.diff_ids[0]}".encode())
 
 
@@ -358,3 +371,35 @@ def test_cancelled_question(refs: RefManager, client: Client) -> None:
     with Script(answer) as server:
         asyncio.run(ask())
         assert len(server.seen) <= 2
+
+
+def test_a_layout_with_a_fifo_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "oci-layout")
+    with pytest.raises(RegistryError, match="not an OCI layout: oci-layout: not a regular file"):
+        ocilayout.open_layout(tmp_path)
+    os.mkfifo(tmp_path / "fifo.tar")
+    with pytest.raises(RegistryError, match="not a regular file"):
+        ocilayout.open_layout(tmp_path / "fifo.tar")
+
+
+def test_hostile_archives_are_read_by_our_own_reader(
+    tmp_path: Path, source: ContentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A header of 200,000 digits, which some readers search in quadratic time; data is passed over, not read."""
+    info = tarfile.TarInfo("x")
+    info.type, info.size = b"x", 200_000
+    (tmp_path / "r.tar").write_bytes(info.tobuf(tarfile.USTAR_FORMAT) + b"1" * 200_000 + bytes(-200_000 % 512))
+    monkeypatch.setattr(tarfile, "open", None)
+    with pytest.raises(RegistryError, match="not an uncompressed tar archive: invalid extended header"):
+        ocilayout.open_layout(tmp_path / "r.tar")
+    big = tarfile.TarInfo("big")
+    big.size = 1 << 40
+    with (tmp_path / "big.tar").open("wb") as file:
+        file.write(big.tobuf(tarfile.GNU_FORMAT))
+        file.truncate(512 + (1 << 34))
+    with pytest.raises(RegistryError, match="unexpected end of archive inside a file"):
+        ocilayout.open_layout(tmp_path / "big.tar")
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Cancelled):
+        ocilayout.open_layout(tmp_path / "big.tar", stop)

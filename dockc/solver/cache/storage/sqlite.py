@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -62,6 +63,12 @@ def set_aside(path: Path) -> Path:
     return target
 
 
+def make_private(path: Path) -> None:
+    """Make the file for its owner alone: SQLite itself would go by the umask, and gives its other files the same mode."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
 class SqliteKeyStorage:
     """`CacheKeyStorage` in a file.
 
@@ -75,6 +82,7 @@ class SqliteKeyStorage:
         self._lock = threading.RLock()
         self._pending: list[tuple[str, tuple[object, ...]]] = []
         with self._errors():
+            make_private(path)
             self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             with self._errors():
@@ -142,6 +150,8 @@ class SqliteKeyStorage:
     def _errors(self) -> Iterator[None]:
         try:
             yield
+        except OSError as error:
+            raise StoreError(f"the build cache {self._path} cannot be used: {error.strerror}") from error
         except sqlite3.DatabaseError as error:
             text = str(error)
             if "locked" in text or "busy" in text:
