@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from dockc.commands.discover import find
-from dockc.compiler.compile import Compiled, Front, compile_asking, read
+from dockc.compiler.compile import Compiled, Front, compiling, read
 from dockc.compiler.format import format_file
 from dockc.compiler.imagine import PLATFORM, made_up
 from dockc.compiler.options import CompileOptions
+from dockc.compiler.questions import converse
 from dockc.errors import DockcError
 from dockc.grammar.source import Source
 from dockc.linter.runner import lint_source
@@ -29,7 +30,7 @@ OPTIONS = CompileOptions(build_platforms=(normalize(parse(PLATFORM)),))
 def lowered(front: Front) -> Compiled | None:
     """The file compiled with made-up answers; None where it is wrong."""
     try:
-        return compile_asking(front, OPTIONS, made_up)[0]
+        return converse(compiling(front, OPTIONS), made_up)
     except DockcError:
         return None
 

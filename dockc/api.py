@@ -69,9 +69,9 @@ def compile(  # noqa: A001  the word for it
         CompileError: the file is wrong (`SyntaxFailure` where it does not parse).
         Unanswered: something must be known first; its `requests` say what.
     """
-    from dockc.compiler.compile import compile_asking
+    from dockc.compiler.compile import compiling
     from dockc.compiler.options import CompileOptions
-    from dockc.compiler.questions import Answers, ContextRequest
+    from dockc.compiler.questions import Answers, ContextRequest, converse
 
     options = CompileOptions.from_attrs({"filename": name, **(attrs or {})})
 
@@ -80,7 +80,7 @@ def compile(  # noqa: A001  the word for it
         files = [r for r in requests if isinstance(r, ContextRequest)]
         return Answers(files={(r.name, file): None for r in files for file in r.files})
 
-    return compile_asking(_source(text, name), options, ask, answers)[0]
+    return converse(compiling(_source(text, name), options, answers), ask)
 
 
 def lint(text: str | bytes | Source, *, name: str = "Dockerfile", options: LintOptions | None = None) -> tuple[Finding, ...]:

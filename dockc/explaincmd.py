@@ -128,9 +128,11 @@ def _imagined(request: CompileRequest, inputs: Inputs) -> Callable[[tuple[Reques
 
 def _trace(looked: Looked, line: int = 0) -> Trace:
     from dockc.compiler.explain.trace import trace
+    from dockc.compiler.questions import converse
 
     try:
-        return trace(looked.inputs.front, looked.options, looked.ask, line, initial_answers(looked.request))
+        answers = initial_answers(looked.request)
+        return converse(trace(looked.inputs.front, looked.options, line, answers), looked.ask)
     except CompileError as error:
         from dockc.compiler.blame import diagnose
         from dockc.grammar.render import render_all
@@ -238,12 +240,14 @@ def plan(looked: Looked, *, insecure: bool = False) -> str:
     """
     import asyncio
 
+    from dockc.compiler.questions import converse
     from dockc.console.explain import plan_text
     from dockc.runtime.executor.rootless import enter_build_namespace
     from dockc.runtime.store.worker import Worker, WorkerOptions, default_root
 
     root = looked.request.store or default_root()
-    compiled, _ = compile_all(looked.request, looked.inputs, _ignore)
+    asking = compile_all(looked.request, looked.inputs, _ignore)
+    compiled, _ = converse(asking, asker(looked.request, looked.inputs))
     enter_build_namespace()
     with Worker(WorkerOptions(root=root)) as worker:
         found = asyncio.run(plan_steps(looked, [one.definition for one in compiled], worker, insecure=insecure))

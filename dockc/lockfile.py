@@ -1,6 +1,6 @@
 """`dockc lock`: the compiler's answers written down, and the same pins as a BuildKit source policy.
 
-The lock file is an answers file (see `compiler.resolve`) with image configs, digests, commits and download digests of everything that
+The lock file is an answers file (see `compiler.questions`) with image configs, digests, commits and download digests of everything that
 the Dockerfile takes from outside. `--locked` compiles with these answers alone, and holds every source to them.
 """
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from dockc.engine.compile import asking, explained
+from dockc.engine.compile import asker, explained, initial_answers
 from dockc.engine.request import is_in_remote_context, load
 from dockc.errors import CompileError, UsageError
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from dockc.compiler.compile import LintResult
     from dockc.engine.request import CompileRequest, Inputs
     from dockc.grammar.source import Source
-
-T = TypeVar("T")
 
 
 def call(request: CompileRequest, method: str, form: str, *, out: Callable[[str], object]) -> int:
@@ -34,6 +32,7 @@ def call(request: CompileRequest, method: str, form: str, *, out: Callable[[str]
     """
     from dockc.compiler import compile as compiler
     from dockc.compiler.outline import outline_text, targets_text
+    from dockc.compiler.questions import converse
 
     if is_in_remote_context(request):
         raise UsageError("a call needs a Dockerfile that is here, not in a remote context or an archive", hint="Name one by its absolute path with --file.")
@@ -44,9 +43,11 @@ def call(request: CompileRequest, method: str, form: str, *, out: Callable[[str]
     try:
         match method:
             case "check":
-                return _check(asking(request, inputs, lambda a: compiler.lint(inputs.front, options, a)), inputs, form, out)
+                linting = compiler.linting(inputs.front, options, initial_answers(request))
+                return _check(converse(linting, asker(request, inputs)), inputs, form, out)
             case "outline":
-                found = asking(request, inputs, lambda a: compiler.outline(inputs.front, options, a))
+                outlining = compiler.outlining(inputs.front, options, initial_answers(request))
+                found = converse(outlining, asker(request, inputs))
                 out(_json(found | {"sources": sources}) if form == "json" else outline_text(found))
             case _:
                 listed = compiler.targets(inputs.front)

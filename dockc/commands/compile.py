@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dockc.engine.compile import compile_all
+from dockc.engine.compile import asker, compile_all
 from dockc.engine.request import load
 from dockc.errors import UsageError
 
@@ -22,9 +22,10 @@ def compile_command(request: CompileRequest, form: str, log: Callable[[str], obj
     inputs = load(request)
     if form == "cst":
         return render_cst(inputs.front).encode("utf-8", "surrogateescape")
-    compiled, _ = compile_all(request, inputs, log)
+    from dockc.compiler.questions import converse
     from dockc.console.diagnostics import render_warnings
 
+    compiled, _ = converse(compile_all(request, inputs, log), asker(request, inputs))
     log(render_warnings(compiled[0].warnings, inputs.front.source))
     return render(compiled, form)
 

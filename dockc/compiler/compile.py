@@ -6,7 +6,8 @@
     outline(front, options, answers)                  # what can be set
     targets(front)                                    # what can be built
 
-`compile`, `lint` and `outline` raise `resolve.Unanswered` while something is not known; see `resolve`.
+`compile`, `lint` and `outline` raise `resolve.Unanswered` where something is not known. `compiling`, `linting` and `outlining` are the
+conversations behind them, which ask instead; see `resolve`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dockc.compiler.lower import lower
 from dockc.compiler.options import CompileOptions
 from dockc.compiler.outline import outline as stage_outline
 from dockc.compiler.outline import targets as file_targets
-from dockc.compiler.questions import Answers
+from dockc.compiler.questions import Answers, converse
 from dockc.compiler.syntax.build_ast import build_ast
 from dockc.errors import CompileError
 from dockc.grammar.parser import parse
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from dockc.compiler.ir.module import Module
     from dockc.compiler.ir.ops import Value
     from dockc.compiler.lower import Lowered
-    from dockc.compiler.lower.context import Ask
+    from dockc.compiler.questions import Asking
     from dockc.compiler.syntax.ast import Dockerfile
     from dockc.compiler.syntax.build_ast import AstResult
     from dockc.golang.times import Time
@@ -191,13 +192,25 @@ def compile(  # noqa: A001 - the word for it
         CompileError: the file is wrong (`SyntaxFailure` if it does not parse).
         Unanswered: something must be known first.
     """
-    return _compile(read(source), options or CompileOptions(), answers or Answers(), [] if warnings is None else warnings)[0]
+    return converse(compiling(source, options, answers, warnings=warnings))
 
 
-def _compile(
-    front: Front, options: CompileOptions, answers: Answers, found: list[Warning], ask: Ask | None = None
-) -> tuple[Compiled, Answers]:
-    lowered = _lower(front, options, answers, found, ask)
+def compiling(
+    source: Source | Front,
+    options: CompileOptions | None = None,
+    answers: Answers | None = None,
+    *,
+    warnings: list[Warning] | None = None,
+) -> Asking[Compiled]:
+    """`compile` as a conversation: what `answers` lack is asked for.
+
+    Raises:
+        CompileError: the file is wrong (`SyntaxFailure` if it does not parse).
+        Unanswered: an answer was left out.
+    """
+    front = read(source)
+    found: list[Warning] = [] if warnings is None else warnings
+    lowered = yield from _lower(front, options or CompileOptions(), answers or Answers(), found)
     module = lowered.module
     if lowered.invalid:
         for op in module.ops():
@@ -206,22 +219,7 @@ def _compile(
     lowered.image.check("failed to marshal image config: ")
     if lowered.base_image is not None:
         lowered.base_image.check()
-    return Compiled(front, module, lowered, tuple(found)), lowered.answers
-
-
-def compile_asking(
-    source: Source | Front,
-    options: CompileOptions,
-    ask: Ask,
-    answers: Answers | None = None,
-) -> tuple[Compiled, Answers]:
-    """Compile, calling `ask` for what is not known; returns all answers too.
-
-    Raises:
-        CompileError: the file is wrong.
-        Unanswered: `ask` left something open.
-    """
-    return _compile(read(source), options, answers or Answers(), [], ask)
+    return Compiled(front, module, lowered, tuple(found))
 
 
 class LintResult:
@@ -240,10 +238,21 @@ def lint(source: Source | Front, options: CompileOptions | None = None, answers:
     Raises:
         Unanswered: something must be known first.
     """
+    return converse(linting(source, options, answers))
+
+
+def linting(
+    source: Source | Front, options: CompileOptions | None = None, answers: Answers | None = None
+) -> Asking[LintResult]:
+    """`lint` as a conversation: what `answers` lack is asked for.
+
+    Raises:
+        Unanswered: an answer was left out.
+    """
     options = (options or CompileOptions()).with_all_stages()
     warnings: list[Warning] = []
     try:
-        _lower(read(source), options, answers or Answers(), warnings)
+        yield from _lower(read(source), options, answers or Answers(), warnings)
     except CompileError as error:
         return LintResult(tuple(warnings), error)
     return LintResult(tuple(warnings), None)
@@ -258,7 +267,19 @@ def outline(
         CompileError: the file is wrong.
         Unanswered: something must be known first.
     """
-    lowered = _lower(read(source), options or CompileOptions(), answers or Answers(), None)
+    return converse(outlining(source, options, answers))
+
+
+def outlining(
+    source: Source | Front, options: CompileOptions | None = None, answers: Answers | None = None
+) -> Asking[dict[str, Any]]:
+    """`outline` as a conversation: what `answers` lack is asked for.
+
+    Raises:
+        CompileError: the file is wrong.
+        Unanswered: an answer was left out.
+    """
+    lowered = yield from _lower(read(source), options or CompileOptions(), answers or Answers(), None)
     return stage_outline(lowered.target)
 
 
@@ -279,8 +300,8 @@ def _dockerfile(front: Front) -> Dockerfile:
 
 
 def _lower(
-    front: Front, options: CompileOptions, answers: Answers, warnings: list[Warning] | None, ask: Ask | None = None
-) -> Lowered:
+    front: Front, options: CompileOptions, answers: Answers, warnings: list[Warning] | None
+) -> Asking[Lowered]:
     """From the AST to the IR; without a list for them the checks are off."""
     if not front.source.data:
         raise CompileError(EMPTY_FILE)
@@ -291,4 +312,4 @@ def _lower(
     linter = Linter(config, warnings)
     for fact in front.result.warnings:
         linter.within(fact.comments).report(fact.rule, fact.message, fact.lines)
-    return lower(_dockerfile(front), options, answers, linter, ask=ask)
+    return (yield from lower(_dockerfile(front), options, answers, linter))

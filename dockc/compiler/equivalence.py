@@ -8,9 +8,9 @@ instruction's flag, say) is proven by the second, or is not safe.
 from __future__ import annotations
 
 from dockc.base.record import Record
-from dockc.compiler.compile import Front, compile, read
+from dockc.compiler.compile import Front, compiling, read
 from dockc.compiler.options import CompileOptions
-from dockc.compiler.questions import Answers, Unanswered
+from dockc.compiler.questions import converse
 from dockc.compiler.syntax.ast import Dockerfile, Flag, Instruction, Word
 from dockc.errors import CompileError
 from dockc.grammar.source import Source
@@ -18,7 +18,6 @@ from dockc.oci.platform import normalize, parse
 
 #: Fields that say where something stands or how it was spelled, not what it means.
 _LAYOUT = frozenset({"span", "name_span", "value_span", "lines", "code", "source", "comments", "orig_cmd", "as_word", "warnings"})
-_ROUNDS = 50
 
 
 def meaning(node: object) -> object:
@@ -58,17 +57,11 @@ def _product(front: Front, target: str) -> object:
     from dockc.compiler.imagine import PLATFORM, made_up
 
     options = CompileOptions(target=target, build_platforms=(normalize(parse(PLATFORM)),))
-    answers = Answers()
-    for _ in range(_ROUNDS):
-        try:
-            compiled = compile(front, options, answers)
-        except Unanswered as error:
-            answers = answers.merged(made_up(error.requests))
-        except CompileError as error:
-            return ("error", error.message)
-        else:
-            return (compiled.definition.digests, compiled.image_json)
-    return ("error", "too many questions")
+    try:
+        compiled = converse(compiling(front, options), made_up)
+        return (compiled.definition.digests, compiled.image_json)
+    except CompileError as error:
+        return ("error", error.message)
 
 
 def _directives(dockerfile: Dockerfile) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from dockc.base.hashing import sha256
 from dockc.base.record import Record, made
@@ -19,7 +19,7 @@ from dockc.compiler.questions import (
     Request,
 )
 from dockc.oci import reference as references
-from dockc.oci.platform import Platform, parse
+from dockc.oci.platform import Platform
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: The platform of made-up builds: they say the same on every machine.
@@ -58,28 +58,6 @@ def made_up(requests: Iterable[Request], known: Known | None = None) -> Answers:
             case GitRequest():
                 git[request.identifier] = GitAnswer("0" * 40)
     return Answers(images, files, http, git)
-
-
-class Images(Mapping[tuple[str, str, str], ImageAnswer]):
-    """Answers for all images, made up when they are looked at: this saves asking for them, and lowering again."""
-
-    def __init__(self, known: Known) -> None:
-        self._known = known
-        self._made: dict[tuple[str, str, str], ImageAnswer] = {}
-
-    def __getitem__(self, key: tuple[str, str, str]) -> ImageAnswer:
-        if key not in self._made:
-            self._made[key] = _image(key[0], parse(key[1]), self._known)
-        return self._made[key]
-
-    def __contains__(self, key: object) -> bool:
-        return True
-
-    def __iter__(self) -> Iterator[tuple[str, str, str]]:
-        return iter(self._made)
-
-    def __len__(self) -> int:
-        return len(self._made)
 
 
 def _image(ref: str, platform: Platform, known: Known) -> ImageAnswer:

@@ -1,11 +1,11 @@
 """Questions that compiling asks the world, and the answers, as plain values.
 
-The compiler does no I/O. What it must know comes in an `Answers`; what is missing there comes out as requests. Base
-images may carry ONBUILD triggers that name further images, so asking is repeated until nothing is missing:
+The compiler does no I/O. What it must know comes in an `Answers`; what is missing there it asks for, as a generator that gives
+requests, is sent answers and ends with its result. Base images may carry ONBUILD triggers that name further images, so there may be
+several rounds. Whoever wants the result drives the conversation, and decides how and where the answers are found:
 
-    answers = Answers()
-    while wanted := missing(dockerfile, options, answers):
-        answers = answers.merged(resolver.answer(wanted))
+    compiled = converse(compiling(source, options), ask)              # at once, `ask` is a function
+    compiled = await converse_with(compiling(source, options), ask)   # on an event loop, `ask` is a coroutine
 
 `Answers.dump` and `Answers.load` write and read them as JSON: the file of `--answers`, and the heart of a lock file.
 
@@ -32,11 +32,12 @@ from dockc.oci.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-    from typing import Any
+    from collections.abc import Callable, Generator, Iterable, Mapping
+    from typing import Any, TypeVar
 
-    from dockc.compiler.options import CompileOptions
-    from dockc.compiler.syntax.ast import Dockerfile
+    T = TypeVar("T")
+    Asking = Generator[tuple["Request", ...], "Answers", T]
+    """A conversation: gives requests, is sent their answers, returns a value."""
 
 VERSION = 1
 
@@ -326,16 +327,59 @@ def _string(value: Any) -> str:
     return value
 
 
-def missing(dockerfile: Dockerfile, options: CompileOptions, answers: Answers) -> tuple[Request, ...]:
-    """What must still be answered before `dockerfile` can be compiled; () when nothing is missing.
+# --- conversations --------------------------------------------------------------------------------------
+
+
+def unanswered(requests: tuple[Request, ...]) -> Answers:
+    """What nobody to ask says.
 
     Raises:
-        CompileError: the file is wrong in a way that shows before any answer is needed.
+        Unanswered: always, with the requests.
     """
-    from dockc.compiler.lower import analyze
+    raise Unanswered(requests)
 
+
+def converse(conversation: Asking[T], ask: Callable[[tuple[Request, ...]], Answers] = unanswered) -> T:
+    """Carry a conversation to its end; what `ask` raises is raised at the question, as if the answer could not be read.
+
+    Raises:
+        DockcError: what `ask` raises, or the conversation itself.
+    """
     try:
-        analyze(dockerfile, options, answers)
-    except Unanswered as error:
-        return error.requests
-    return ()
+        wanted = next(conversation)
+        while True:
+            try:
+                answers = ask(wanted)
+            except Exception as error:
+                wanted = conversation.throw(error)
+            else:
+                wanted = conversation.send(answers)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+
+
+class Memory:
+    """Answers that are kept from one conversation to the next.
+
+    Mutable: `answers` grow while a conversation is heard.
+    """
+
+    def __init__(self, answers: Answers | None = None) -> None:
+        self.answers = answers or Answers()
+
+    def heard(self, conversation: Asking[T]) -> Asking[T]:
+        """The same conversation; what is answered in it is known from then on, also when it ends with an error."""
+        try:
+            wanted = next(conversation)
+            while True:
+                try:
+                    more = yield wanted
+                except Exception as error:
+                    wanted = conversation.throw(error)
+                else:
+                    self.answers = self.answers.merged(more)
+                    wanted = conversation.send(more)
+        except StopIteration as end:
+            value: T = end.value
+            return value

@@ -13,42 +13,47 @@ from dockc.errors import CompileError, DockcError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import TypeVar
+    from collections.abc import Callable, Iterable
 
     from dockc.compiler.compile import Compiled, Front
     from dockc.compiler.options import CompileOptions
     from dockc.compiler.passes.pipeline import PassPipeline
-    from dockc.compiler.questions import Answers, Request, Unanswered
+    from dockc.compiler.questions import Answers, Asking, Request, Unanswered
     from dockc.engine.request import CompileRequest, Inputs
-
-    T = TypeVar("T")
-    World = Callable[[Sequence[Request]], Answers]
 
 
 # --- questions ----------------------------------------------------------------------------------------
 
 
-def asker(request: CompileRequest, inputs: Inputs, world: World | None = None) -> Callable[[tuple[Request, ...]], Answers]:
-    """What answers the compiler: files from the directories, the rest from `world` unless the request forbids it."""
+def at_hand(request: CompileRequest, inputs: Inputs, requests: Iterable[Request]) -> tuple[Answers, tuple[Request, ...]]:
+    """What the request's own directories answer, and the requests that are left for the world.
+
+    Raises:
+        Unanswered: something is left, and the request forbids asking.
+        DockcError: a file is too large.
+    """
     from dockc.compiler.questions import Answers, ContextRequest, Unanswered
 
+    files: dict[tuple[str, str], bytes | None] = {}
+    others: list[Request] = []
+    for one in requests:
+        if isinstance(one, ContextRequest):
+            for name in one.files:
+                files[one.name, name] = read_inside(inputs.directories.get(one.name), name)
+        else:
+            others.append(one)
+    if others and (request.locked is not None or (request.answers is not None and not request.offline)):
+        raise Unanswered(others)
+    return Answers(files=files), tuple(others)
+
+
+def asker(request: CompileRequest, inputs: Inputs) -> Callable[[tuple[Request, ...]], Answers]:
+    """Answers the compiler for a command that runs no loop: files from the directories, the rest from a resolver of its own."""
+
     def ask(requests: tuple[Request, ...]) -> Answers:
-        files: dict[tuple[str, str], bytes | None] = {}
-        others: list[Request] = []
-        for one in requests:
-            if isinstance(one, ContextRequest):
-                for name in one.files:
-                    files[one.name, name] = read_inside(inputs.directories.get(one.name), name)
-            else:
-                others.append(one)
-        answers = Answers(files=files)
+        answers, others = at_hand(request, inputs, requests)
         if not others:
             return answers
-        if request.locked is not None or (request.answers is not None and not request.offline):
-            raise Unanswered(others)
-        if world is not None:
-            return answers.merged(world(others))
         from dockc.engine.world import ask_world
 
         return answers.merged(ask_world(others, inputs, request.store, offline=request.offline))
@@ -80,46 +85,46 @@ def initial_answers(request: CompileRequest) -> Answers:
 
 
 def compile_all(
-    request: CompileRequest, inputs: Inputs, log: Callable[[str], object], world: World | None = None
-) -> tuple[tuple[Compiled, ...], Answers]:
+    request: CompileRequest, inputs: Inputs, log: Callable[[str], object]
+) -> Asking[tuple[tuple[Compiled, ...], Answers]]:
     """Compile for every platform of the request and run the passes; also all answers that were used.
+
+    A conversation: what the answers or lock file lacks is asked for.
 
     Args:
         log: takes what observers print.
-        world: answers what files do not; None asks registries with a client of its own.
 
     Raises:
         DockcError: the file is wrong, or something cannot be answered.
     """
-    from dockc.compiler.compile import compile_asking
+    from dockc.compiler.compile import compiling
     from dockc.compiler.options import misspelled
-    from dockc.compiler.questions import Unanswered
+    from dockc.compiler.questions import Memory, Unanswered
 
     for key, meant in misspelled(request.attrs):
         log(f"warning: the frontend has no option {key} (did you mean {meant}?)\n")
     if not _is_usual(request):
         pipeline_of(request, log)  # what is wrong with the names of passes is said before anybody is asked
-    answers = initial_answers(request)
-    ask = _Remembering(asker(request, inputs, world), answers)
+    memory = Memory(initial_answers(request))
     done = []
     options = inputs.options
     try:
         for platform in inputs.platforms:
             options = inputs.options.for_platform(platform)
-            compiled, answers = compile_asking(inputs.front, options, ask, answers)
+            compiled = yield from memory.heard(compiling(inputs.front, options, memory.answers))
             compiled = _optimised(compiled, request, log)
             if request.locked is not None:
                 from dockc.engine.pins import held, pins
 
-                compiled = held(compiled, pins(answers))
+                compiled = held(compiled, pins(memory.answers))
             done.append(compiled)
     except CompileError as exc:
-        raise explained(exc, inputs.front, options, ask.answers) from None
+        raise explained(exc, inputs.front, options, memory.answers) from None
     except Unanswered as exc:
         if request.locked is None:
             raise
         raise _drifted(request, inputs, exc) from None
-    return tuple(done), answers
+    return tuple(done), memory.answers
 
 
 def _drifted(request: CompileRequest, inputs: Inputs, error: Unanswered) -> DockcError:
@@ -131,38 +136,6 @@ def _drifted(request: CompileRequest, inputs: Inputs, error: Unanswered) -> Dock
         f"{request.locked} has no entry for {missing}, which {inputs.front.source.name} asks for",
         hint="Bring the lock file up to date with `dockc lock`.",
     )
-
-
-def asking(request: CompileRequest, inputs: Inputs, action: Callable[[Answers], T], world: World | None = None) -> T:
-    """What an action of the compiler gives once everything that it asks is answered.
-
-    Raises:
-        DockcError: what the action raises, or something cannot be answered.
-    """
-    from dockc.compiler.questions import Unanswered
-
-    answers = initial_answers(request)
-    ask = asker(request, inputs, world)
-    while True:
-        try:
-            return action(answers)
-        except Unanswered as error:
-            answers = answers.merged(ask(error.requests))
-            if not all(answers.has(one) for one in error.requests):
-                raise
-
-
-class _Remembering:
-    """A function that answers requests and keeps all answers."""
-
-    def __init__(self, ask: Callable[[tuple[Request, ...]], Answers], answers: Answers) -> None:
-        self._ask = ask
-        self.answers = answers
-
-    def __call__(self, requests: tuple[Request, ...]) -> Answers:
-        more = self._ask(requests)
-        self.answers = self.answers.merged(more)
-        return more
 
 
 def explained(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dockc.base.record import replace
-from dockc.engine.compile import compile_all
+from dockc.engine.compile import at_hand, compile_all
 from dockc.engine.connect import registry_client
 from dockc.engine.failure import descriptions, located
 from dockc.engine.progress import Counting, Steps
@@ -166,30 +166,26 @@ def _shown_name(request: CompileRequest) -> str:
 async def _compile(
     request: BuildRequest, inputs: Inputs, worker: Worker, client: Client, steps: Steps
 ) -> tuple[tuple[Compiled, ...], Answers]:
-    """Compile in a thread; what the compiler asks is answered on the loop, all of one round at once."""
-    from dockc.compiler.questions import Answers, ImageRequest
-    from dockc.engine.world import answer
+    """Compile; what the compiler asks is answered on the loop, all of one round at once."""
+    from dockc.compiler.questions import ImageRequest
+    from dockc.engine.world import answer, converse_with
     from dockc.runtime.source.resolve import Resolver
 
     resolver = Resolver(worker.content, client, locals=inputs.locals, stores=inputs.stores)
-    loop = asyncio.get_running_loop()
 
     async def answer_one(one: Request) -> Answers:
         name = f"[internal] load metadata for {one.ref}" if isinstance(one, ImageRequest) else f"[internal] ask for {one}"
         with steps.step(name):
             return await answer([one], resolver)
 
-    async def answer_all(requests: Sequence[Request]) -> Answers:
-        found = Answers()
-        for part in await asyncio.gather(*(answer_one(one) for one in requests)):
+    async def ask(requests: Sequence[Request]) -> Answers:
+        found, others = await asyncio.to_thread(at_hand, request.compile, inputs, requests)
+        for part in await asyncio.gather(*(answer_one(one) for one in others)):
             found = found.merged(part)
         return found
 
-    def world(requests: Sequence[Request]) -> Answers:
-        return asyncio.run_coroutine_threadsafe(answer_all(requests), loop).result()
-
     logs: list[str] = []
-    compiled, answers = await asyncio.to_thread(compile_all, request.compile, inputs, logs.append, world)
+    compiled, answers = await converse_with(compile_all(request.compile, inputs, logs.append), ask)
     for text in logs:
         steps.say(text)
     return compiled, answers

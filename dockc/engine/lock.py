@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dockc.compiler.questions import Answers
-from dockc.engine.compile import compile_all
+from dockc.compiler.questions import Answers, converse
+from dockc.engine.compile import asker, compile_all
 from dockc.engine.pins import loose_sources
 from dockc.engine.request import CompileRequest, load
 from dockc.errors import DockcError
@@ -20,7 +20,7 @@ def find_out(request: CompileRequest, log: Callable[[str], object]) -> Answers:
         DockcError: the file does not compile, or something cannot be found out.
     """
     inputs = load(request)
-    compiled, answers = compile_all(request, inputs, log)
+    compiled, answers = converse(compile_all(request, inputs, log), asker(request, inputs))
     open_questions = {one: None for each in compiled for one in loose_sources(each.module) if not answers.has(one)}
     if open_questions:
         from dockc.engine.world import ask_world

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dockc.compiler.questions import (
     Answers,
@@ -22,8 +23,51 @@ from dockc.engine.connect import registry_client
 from dockc.errors import CompileError, DockcError
 
 if TYPE_CHECKING:
+    from dockc.compiler.questions import Asking
     from dockc.engine.request import Inputs
     from dockc.runtime.source.resolve import Found, Resolver
+
+T = TypeVar("T")
+
+
+class _Ended:
+    """The value that a conversation returned: a `StopIteration` cannot cross from a thread to a task."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+async def converse_with(
+    conversation: Asking[T], ask: Callable[[tuple[Request, ...]], Awaitable[Answers]]
+) -> T:
+    """Carry a conversation of the compiler to its end on an event loop.
+
+    The compiler works in a thread from one question to the next; while `ask` looks for the answers, no thread is held. What `ask`
+    raises is raised at the question. Cancelling ends the conversation at its next question at the latest.
+
+    Raises:
+        DockcError: what `ask` raises, or the conversation itself.
+    """
+    advance: Callable[[], tuple[Request, ...]] = partial(next, conversation)
+    while True:
+        wanted = await asyncio.to_thread(_advanced, advance)
+        if isinstance(wanted, _Ended):
+            value: T = wanted.value
+            return value
+        try:
+            answers = await ask(wanted)
+        except Exception as error:
+            advance = partial(conversation.throw, error)
+        else:
+            advance = partial(conversation.send, answers)
+
+
+def _advanced(advance: Callable[[], tuple[Request, ...]]) -> tuple[Request, ...] | _Ended:
+    """The next questions, or the end."""
+    try:
+        return advance()
+    except StopIteration as end:
+        return _Ended(end.value)
 
 
 def ask_world(requests: Sequence[Request], inputs: Inputs, store: Path | None, *, offline: bool = False) -> Answers:

@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from dockc.compiler.compile import Front, compile, read
+from dockc.compiler.compile import Front, compiling, read
 from dockc.compiler.equivalence import same_tree
 from dockc.compiler.imagine import PLATFORM, made_up
 from dockc.compiler.options import CompileOptions
-from dockc.compiler.questions import Answers, Unanswered
+from dockc.compiler.questions import Memory, converse
 from dockc.compiler.syntax.ast import Dockerfile
 from dockc.errors import CompileError
 from dockc.grammar.diagnostic import Applicability
@@ -33,7 +33,6 @@ from dockc.llb import ops as llb
 from dockc.oci.platform import Platform, normalize, parse
 
 _ROUNDS = 100
-_QUESTIONS = 50
 #: A second platform, for files that ask for one in FROM.
 _OTHER = "linux/arm64"
 
@@ -174,12 +173,12 @@ def proven(before: Front, after: Front, changes: Iterable[str] = ("",)) -> bool:
     if not names <= CHANGES.keys():
         return False
     platforms = [PLATFORM, _OTHER] if "--platform" in before.source.text.lower() else [PLATFORM]
-    known = _Known()
+    memory = Memory()
     for platform in map(parse, platforms):
         for index in range(len(one.stages)):
-            first, second = (_product(front, index, platform, known) for front in (before, after))
+            first, second = (_product(front, index, platform, memory) for front in (before, after))
             if isinstance(first, str) and isinstance(second, str) and (wanted := _demanded(one)):
-                first, second = (_product(front, index, platform, known, wanted) for front in (before, after))
+                first, second = (_product(front, index, platform, memory, wanted) for front in (before, after))
             if isinstance(first, str) or isinstance(second, str):
                 return False
             if not _alike(first, second, names):
@@ -208,13 +207,6 @@ class _Product:
         return _positional(self.marshalled)
 
 
-class _Known:
-    """Mutable state: the made-up answers to what earlier compilations of one proof asked."""
-
-    def __init__(self) -> None:
-        self.answers = Answers()
-
-
 def _targeted(front: Front, index: int) -> tuple[Front, str]:
     """A file and target that build a stage: by name, or as the last one of the file, cut off behind it where it has no name."""
     assert front.result.dockerfile is not None
@@ -235,23 +227,18 @@ def _demanded(dockerfile: Dockerfile) -> dict[str, str]:
     return {name: next((value for end, value in known.items() if name.lower().endswith(end)), "any") for name in names}
 
 
-def _product(front: Front, index: int, platform: Platform, known: _Known, build_args: Mapping[str, str] = MappingProxyType({})) -> _Product | str:
+def _product(front: Front, index: int, platform: Platform, memory: Memory, build_args: Mapping[str, str] = MappingProxyType({})) -> _Product | str:
     """What a stage compiles to with made-up base images, or why it does not."""
     front, target = _targeted(front, index)
     options = CompileOptions(target=target, build_platforms=(normalize(platform),), build_args=build_args)
-    for _ in range(_QUESTIONS):
-        try:
-            compiled = compile(front, options, known.answers)
-            definition = compiled.definition
-        except Unanswered as error:
-            known.answers = known.answers.merged(made_up(error.requests))
-        except CompileError as error:
-            return error.message
-        else:
-            config = json.loads(compiled.image_json)
-            history = config.pop("history", None) or []
-            return _Product(tuple(definition.ops), config, history, definition.digests)
-    return "too many questions"
+    try:
+        compiled = converse(memory.heard(compiling(front, options, memory.answers)), made_up)
+        definition = compiled.definition
+    except CompileError as error:
+        return error.message
+    config = json.loads(compiled.image_json)
+    history = config.pop("history", None) or []
+    return _Product(tuple(definition.ops), config, history, definition.digests)
 
 
 def _positional(marshalled: Iterable[tuple[str, bytes]]) -> tuple[llb.Op, ...]:

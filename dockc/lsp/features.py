@@ -272,12 +272,13 @@ class Document:
         from dockc.compiler.explain.trace import trace
         from dockc.compiler.imagine import PLATFORM, made_up
         from dockc.compiler.options import CompileOptions
+        from dockc.compiler.questions import converse
         from dockc.oci.platform import normalize, parse
 
         attrs = {f"build-arg:{name}": value for name, value in self._build_args.items()}
         options = CompileOptions.from_attrs(attrs, build_platforms=(normalize(parse(PLATFORM)),))
         try:
-            found = trace(self.front, options, made_up, entry.line)
+            found = converse(trace(self.front, options, entry.line), made_up)
         except DockcError:
             return {}
         if entry.stage < 0 or entry.keyword == "FROM":

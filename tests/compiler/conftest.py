@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from dockc.compiler.compile import Compiled, compile_asking
+from dockc.compiler.compile import Compiled, compiling
 from dockc.compiler.ir.ops import Op, Value
 from dockc.compiler.options import CompileOptions
 from dockc.compiler.questions import (
@@ -21,6 +21,7 @@ from dockc.compiler.questions import (
     ImageAnswer,
     ImageRequest,
     Request,
+    converse,
 )
 from dockc.errors import CompileError
 from dockc.grammar.source import Source
@@ -89,8 +90,7 @@ class Build:
     ) -> Compiled:
         more.setdefault("build_platforms", (HOST,))
         options = CompileOptions.from_attrs(attrs or {}, host_platform=HOST, **more)
-        compiled, _ = compile_asking(Source.from_text(text), options, World(images))
-        return compiled
+        return converse(compiling(Source.from_text(text), options), World(images))
 
     def names(self, text: str, attrs: dict[str, str] | None = None, **more: Any) -> list[str]:
         """The progress names of all operations, in order."""

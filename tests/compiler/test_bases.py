@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dockc.compiler.compile import compile, compile_asking, read
+from dockc.compiler.compile import compile, compiling, read
 from dockc.compiler.options import CompileOptions
-from dockc.compiler.questions import Answers, ContextRequest, ImageAnswer, ImageRequest, Request, Unanswered
+from dockc.compiler.questions import Answers, ContextRequest, ImageAnswer, ImageRequest, Request, Unanswered, converse
 from dockc.errors import CompileError
 from dockc.grammar.source import Source
 from dockc.linter.checks import check
@@ -40,7 +40,8 @@ def _told(dockerfile: str, answer: ImageAnswer, attrs: dict[str, str] | None = N
         files = {(each.name, file): None for each in requests if isinstance(each, ContextRequest) for file in each.files}
         return Answers(images={each.key: answer for each in requests if isinstance(each, ImageRequest)}, files=files)
 
-    compile_asking(Source("Dockerfile", dockerfile.encode()), CompileOptions.from_attrs(attrs or {}), ask)
+    options = CompileOptions.from_attrs(attrs or {})
+    converse(compiling(Source("Dockerfile", dockerfile.encode()), options), ask)
 
 
 @pytest.mark.parametrize("use", ["FROM q\nRUN x\n", "FROM alpine\nCOPY --from=q a b\n"])

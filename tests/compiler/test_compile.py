@@ -234,17 +234,17 @@ def test_compiling_is_a_function(build: Build, text: str) -> None:
 PROGRAM = """
 import sys
 from tests.conformance.llb.run import Case, Run
-from dockc.compiler.compile import compile, lint, outline
+from dockc.compiler.compile import compiling, linting, outlining
 from tests.conformance.llb.world import compile_options
 import hashlib
 text = open(sys.argv[1], "rb").read()
 options = {"build_args": {"B": "1", "A": "2"}, "labels": {"z": "1", "y": "2"}}
 run = Run(Case("x", text, options, {}))
 o = compile_options(options)
-compiled = run.asking(lambda answers: compile(run.front, o, answers))
+compiled = run.asking(compiling(run.front, o))
 print(hashlib.sha256(compiled.definition.to_bytes()).hexdigest(), compiled.image_json.decode())
-print([repr(w) for w in run.asking(lambda answers: lint(run.front, o, answers)).warnings])
-print(run.asking(lambda answers: outline(run.front, o, answers)))
+print([repr(w) for w in run.asking(linting(run.front, o)).warnings])
+print(run.asking(outlining(run.front, o)))
 """
 
 

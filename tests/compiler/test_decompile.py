@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dockc import llb
-from dockc.compiler.compile import Compiled, compile
+from dockc.compiler.compile import Compiled, compiling
 from dockc.compiler.decompile.check import checked
 from dockc.compiler.decompile.history import decompile_history
 from dockc.compiler.decompile.llb import decompile
@@ -38,8 +38,7 @@ KNOWN = {
 def compiled(case: Case) -> Compiled:
     run = Run(case)
     options = compile_options(case.options)
-    found: Compiled = run.asking(lambda answers: compile(run.front, options, answers))
-    return found
+    return run.asking(compiling(run.front, options))
 
 
 def test_what_is_decompiled_compiles_to_the_same_operations(shared: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dockc.compiler.compile import compile_asking, lint, read
+from dockc.compiler.compile import compiling, linting, read
 from dockc.compiler.ir.ops import (
     NET_HOST,
     NET_NONE,
@@ -22,7 +22,7 @@ from dockc.compiler.ir.ops import (
     SourceOp,
 )
 from dockc.compiler.options import CompileOptions
-from dockc.compiler.questions import Answers, GitAnswer, GitRequest, ImageAnswer, ImageRequest, Request, Unanswered
+from dockc.compiler.questions import Answers, GitAnswer, GitRequest, ImageAnswer, ImageRequest, Request, converse
 from dockc.errors import CompileError
 from dockc.grammar.source import Source
 from dockc.llb import caps
@@ -553,7 +553,7 @@ def test_a_finding_about_an_image_that_is_only_mounted_has_no_place_in_the_file(
 
     text = "FROM scratch\nRUN --mount=from=im,target=/m x\n"
     options = CompileOptions.from_attrs({}, host_platform=HOST, build_platforms=(HOST,))
-    compiled, _ = compile_asking(Source.from_text(text), options, Foreign())
+    compiled = converse(compiling(Source.from_text(text), options), Foreign())
     assert [(finding.rule, finding.lines) for finding in compiled.warnings] == [("InvalidBaseImagePlatform", ())]
 
 
@@ -583,13 +583,7 @@ def test_triggers_of_a_mounted_image_are_found_at_line_zero() -> None:
     images = {"docker.io/library/im:latest": {"OnBuild": ["ENV a b"]}}
     front = read(Source.from_text("FROM scratch\nRUN --mount=from=im,target=/m x\n"))
     options = CompileOptions.from_attrs({}, host_platform=HOST, build_platforms=(HOST,))
-    world, answers = World(images), Answers()
-    found = None
-    while found is None:
-        try:
-            found = lint(front, options, answers)
-        except Unanswered as error:
-            answers = answers.merged(world(error.requests))
+    found = converse(linting(front, options), World(images))
     assert [(each.rule, each.lines) for each in found.warnings] == [("LegacyKeyValueFormat", (0,))]
 
 
@@ -604,7 +598,7 @@ def test_an_epoch_in_a_zone_that_no_image_can_name() -> None:
     attrs = {"context": "https://h/r.git", "build-arg:SOURCE_DATE_EPOCH": "context"}
     options = CompileOptions.from_attrs(attrs, host_platform=HOST, build_platforms=(HOST,))
     with pytest.raises(CompileError, match=r"timezone hour outside of range \[0,23\]"):
-        compile_asking(Source.from_text("FROM scratch\nUSER a\n"), options, Far())
+        converse(compiling(Source.from_text("FROM scratch\nUSER a\n"), options), Far())
 
 
 def test_wrong_triggers_are_reported_at_the_target_first(build: Build) -> None:

@@ -10,8 +10,9 @@ from syrupy.assertion import SnapshotAssertion
 
 from dockc import explaincmd
 from dockc.commands.options import frontend_attrs
-from dockc.compiler.compile import compile_asking
+from dockc.compiler.compile import compiling
 from dockc.compiler.imagine import made_up
+from dockc.compiler.questions import converse
 from dockc.engine.plan import Looked
 from dockc.engine.request import CompileRequest
 from dockc.errors import UsageError
@@ -46,7 +47,7 @@ def test_lines(context: Path, name: str, snapshot: SnapshotAssertion) -> None:
 
 def test_digests_are_those_of_the_definition(context: Path) -> None:
     found = looked(context)
-    compiled, _ = compile_asking(found.inputs.front, found.options, found.ask)
+    compiled = converse(compiling(found.inputs.front, found.options), found.ask)
     digests = {digest for digest, _ in compiled.definition.ops}
     for number in (4, 5, 9, 14, 15, 17, 19, 30, 31):
         text = explaincmd.line(found, number)

@@ -7,8 +7,7 @@ import random
 from collections.abc import Callable
 
 from dockc.compiler.blame import diagnose_all
-from dockc.compiler.compile import Front, compile, outline, read, targets
-from dockc.compiler.compile import lint as check
+from dockc.compiler.compile import Compiled, Front, compiling, linting, outlining, read, targets
 from dockc.compiler.decompile.check import checked
 from dockc.compiler.decompile.history import decompile_history
 from dockc.compiler.decompile.llb import decompile
@@ -21,7 +20,7 @@ from dockc.compiler.ir.verifier import verify
 from dockc.compiler.options import CompileOptions
 from dockc.compiler.passes import pipeline
 from dockc.compiler.passes.pipeline import verify_each
-from dockc.compiler.questions import Answers, Unanswered
+from dockc.compiler.questions import Answers, Memory, converse
 from dockc.errors import CompileError, DockcError
 from dockc.grammar import ignore
 from dockc.grammar.cst import text
@@ -35,26 +34,14 @@ from dockc.oci.platform import normalize
 from dockc.oci.platform import parse as parse_platform
 from tests.fuzz.mutate import seeds
 
-ROUNDS = 60
 AMD64 = normalize(parse_platform(PLATFORM))
 OPTIONS = CompileOptions(build_platforms=(AMD64,))
 
 
-def answered(work: Callable[[Answers], object]) -> object:
-    """The outcome of some work with every question answered by a made-up image, file or commit."""
-    answers = Answers()
-    for _ in range(ROUNDS):
-        try:
-            return work(answers)
-        except Unanswered as error:
-            answers = answers.merged(made_up(error.requests))
-    raise AssertionError("questions without end")
-
-
 def _compiled(front: Front) -> None:
-    compiled = answered(lambda answers: compile(front, OPTIONS, answers))
-    assert compiled.definition.to_bytes() == compiled.definition.to_bytes()  # type: ignore[attr-defined]
-    assert json.loads(compiled.image_json)  # type: ignore[attr-defined]
+    compiled = converse(compiling(front, OPTIONS), made_up)
+    assert compiled.definition.to_bytes() == compiled.definition.to_bytes()
+    assert json.loads(compiled.image_json)
 
 
 def fuzz_compile(data: bytes) -> None:
@@ -92,9 +79,9 @@ def _explained(error: CompileError, front: Front) -> None:
 def fuzz_requests(data: bytes) -> None:
     """The frontend's other requests: lint, outline, targets."""
     front = read(Source("Dockerfile", data))
-    for request in (check, outline):
+    for conversation in (linting(front, OPTIONS), outlining(front, OPTIONS)):
         try:
-            answered(lambda answers, request=request: request(front, OPTIONS, answers))  # type: ignore[misc]
+            converse(conversation, made_up)
         except DockcError:
             pass
     targets(front)
@@ -167,41 +154,36 @@ def fuzz_answers(data: bytes) -> None:
     assert again.dump() == answers.dump()
 
 
-def _definitions() -> list[bytes]:
+def _definitions() -> list[Compiled]:
     found = []
     for data in seeds():
         try:
-            found.append(answered(lambda answers, data=data: compile(Source("Dockerfile", data), OPTIONS, answers)))  # type: ignore[misc]
+            found.append(converse(compiling(Source("Dockerfile", data), OPTIONS), made_up))
         except DockcError:
             continue
-    return found  # type: ignore[return-value]
+    return found
 
 
 def _llb_seeds() -> list[bytes]:
-    return [c.definition.to_bytes() for c in _definitions()]  # type: ignore[attr-defined]
+    return [c.definition.to_bytes() for c in _definitions()]
 
 
 def _ir_seeds() -> list[bytes]:
-    return [print_module(c.module).encode("utf-8", "surrogateescape") for c in _definitions()]  # type: ignore[attr-defined]
+    return [print_module(c.module).encode("utf-8", "surrogateescape") for c in _definitions()]
 
 
 def _answer_seeds() -> list[bytes]:
-    known = Answers()
+    memory = Memory()
     for data in seeds():
         try:
-            while True:
-                try:
-                    compile(Source("Dockerfile", data), OPTIONS, known)
-                    break
-                except Unanswered as error:
-                    known = known.merged(made_up(error.requests))
+            converse(memory.heard(compiling(Source("Dockerfile", data), OPTIONS, memory.answers)), made_up)
         except DockcError:
             continue
-    return [known.dump().encode()]
+    return [memory.answers.dump().encode()]
 
 
 def _image_seeds() -> list[bytes]:
-    return [c.image_json for c in _definitions()]  # type: ignore[attr-defined]
+    return [c.image_json for c in _definitions()]
 
 
 IGNORE_SEEDS = [b"*\n!src/**\n# comment\n  a/../b \n[a-z]?.o\n/abs/\n\\!x\n", b"**/node_modules\n!**/*.md\n*.[!a]\n[\n"]

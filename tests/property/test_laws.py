@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 import dockc
 from dockc import fastargs
-from dockc.compiler.compile import Compiled, compile, read
+from dockc.compiler.compile import Compiled, compile, compiling, read
 from dockc.compiler.emit import emit
 from dockc.compiler.equivalence import products
 from dockc.compiler.imagine import PLATFORM, made_up
 from dockc.compiler.ir.parser import parse_module
 from dockc.compiler.ir.printer import print_module
 from dockc.compiler.options import CompileOptions
-from dockc.compiler.questions import Answers, GitAnswer, HttpAnswer, ImageAnswer, Unanswered
+from dockc.compiler.questions import Answers, GitAnswer, HttpAnswer, ImageAnswer, Memory, converse
 from dockc.errors import DockcError
 from dockc.grammar.cst import text
 from dockc.grammar.parser import parse
@@ -39,14 +39,11 @@ SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, Heal
 
 def compiled(data: str) -> tuple[Compiled, Answers] | str:
     """What comes out with made-up answers, or the error's message."""
-    answers = Answers()
-    while True:
-        try:
-            return compile(Source.from_text(data), OPTIONS, answers), answers
-        except Unanswered as error:
-            answers = answers.merged(made_up(error.requests))
-        except DockcError as error:
-            return error.message
+    memory = Memory()
+    try:
+        return converse(memory.heard(compiling(Source.from_text(data), OPTIONS)), made_up), memory.answers
+    except DockcError as error:
+        return error.message
 
 
 def forms(data: str) -> object:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.base.record import replace
-from dockc.compiler.compile import compile
+from dockc.compiler.compile import compiling
 from dockc.compiler.emit import wire
 from dockc.compiler.imagine import made_up
 from dockc.compiler.ir import from_llb
 from dockc.compiler.ir.module import walk
 from dockc.compiler.ir.ops import ExecOp, FileOp, Op, SourceOp
 from dockc.compiler.options import CompileOptions
-from dockc.compiler.questions import Answers, ImageAnswer, ImageRequest, Request, Unanswered
+from dockc.compiler.questions import Answers, ImageAnswer, ImageRequest, Request, converse
 from dockc.errors import CompileError
 from dockc.grammar.source import Source
 from dockc.llb import attrs as A  # noqa: N812
@@ -20,7 +20,6 @@ from dockc.llb.definition import Definition
 from dockc.oci import reference
 from dockc.oci.platform import Platform
 
-_ROUNDS = 50
 _MOST = 20
 
 
@@ -57,13 +56,7 @@ def _digests(text: str, platform: Platform, ops: list[Op]) -> tuple[str, ...]:
     sources = [op for op in ops if isinstance(op, SourceOp)]
     session = next((dict(op.attrs)[A.LOCAL_SESSION] for op in sources if A.LOCAL_SESSION in dict(op.attrs)), "")
     options = replace(CompileOptions(build_platforms=(platform,)), session=session)
-    answers = Answers()
-    for _ in range(_ROUNDS):
-        try:
-            return compile(Source.from_text(text), options, answers).definition.digests
-        except Unanswered as error:
-            answers = answers.merged(_answers(error.requests))
-    raise CompileError("the file asks about too many images")
+    return converse(compiling(Source.from_text(text), options), _answers).definition.digests
 
 
 def _answers(requests: tuple[Request, ...]) -> Answers:

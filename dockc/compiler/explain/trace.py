@@ -5,16 +5,17 @@ The trace is the ground of all explanations: nothing here computes again what lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dockc.compiler.checks import LintConfig, Linter
-from dockc.compiler.compile import EMPTY_FILE, Front, compile_asking
+from dockc.compiler.compile import EMPTY_FILE, Front, compiling
 from dockc.compiler.ir.module import Module
 from dockc.compiler.lower import lower
 from dockc.compiler.lower.context import Observer
+from dockc.compiler.questions import Memory
 from dockc.compiler.syntax.ast import Arg, Env
 from dockc.errors import CompileError
 
@@ -23,10 +24,8 @@ if TYPE_CHECKING:
     from dockc.compiler.lower import Lowered
     from dockc.compiler.lower.stages import StageState, Step
     from dockc.compiler.options import CompileOptions
-    from dockc.compiler.questions import Answers, Request
+    from dockc.compiler.questions import Answers, Asking
     from dockc.compiler.syntax.ast import Dockerfile, Instruction
-
-    Ask = Callable[[tuple[Request, ...]], Answers]
 
 Lines = tuple[int, int]
 
@@ -121,7 +120,7 @@ def stage_index(dockerfile: Dockerfile, line: int) -> int:
     return sum(stage.lines[0] <= line for stage in dockerfile.stages) - 1
 
 
-def trace(front: Front, options: CompileOptions, ask: Ask, line: int = 0, answers: Answers | None = None) -> Trace:
+def trace(front: Front, options: CompileOptions, line: int = 0, answers: Answers | None = None) -> Asking[Trace]:
     """Compile a file for its target and watch the instruction on a line.
 
     A line of a stage that the target does not need is watched in a compilation of that stage.
@@ -129,32 +128,32 @@ def trace(front: Front, options: CompileOptions, ask: Ask, line: int = 0, answer
     Args:
         front: the file.
         options: what to compile with; one target platform.
-        ask: answers what the compiler asks.
         line: the line to watch; 0 for none.
-        answers: what is known already.
+        answers: what is known already; the rest is asked for.
 
     Raises:
         CompileError: the file is wrong.
-        Unanswered: `ask` left something open.
+        Unanswered: an answer was left out.
     """
-    _, known = compile_asking(front, options, ask, answers)
+    memory = Memory(answers)
+    yield from memory.heard(compiling(front, options, memory.answers))
     dockerfile = front.result.dockerfile
     if dockerfile is None:
         raise CompileError(EMPTY_FILE)
-    first = _watch(dockerfile, options, known, line)
+    first = yield from _watch(dockerfile, options, memory, line)
     index = stage_index(dockerfile, line) if line else -1
     if index < 0 or first.lowered.stages[index].dispatched:
         return first
     other = replace(options, target="", all_stages=True)
-    _, known = compile_asking(front, other, ask, known)
-    second = _watch(dockerfile, other, known, line)
+    yield from memory.heard(compiling(front, other, memory.answers))
+    second = yield from _watch(dockerfile, other, memory, line)
     value = second.lowered.stages[index].value
     return replace(second, module=Module({"": value}, second.module.platform), complete=False)
 
 
-def _watch(dockerfile: Dockerfile, options: CompileOptions, answers: Answers, line: int) -> Trace:
+def _watch(dockerfile: Dockerfile, options: CompileOptions, memory: Memory, line: int) -> Asking[Trace]:
     watcher = _Watcher(options.build_args, line)
-    lowered = lower(dockerfile, options, answers, Linter(LintConfig(), None), watcher)
+    lowered = yield from lower(dockerfile, options, memory.answers, Linter(LintConfig(), None), watcher)
     return Trace(dockerfile, lowered.module, lowered, tuple(watcher.steps), True, options)
 
 

@@ -6,7 +6,7 @@ lower     the graph, the image config and the findings of the checks
 
 from __future__ import annotations
 
-from dockc.compiler.checks import LintConfig, Linter
+from dockc.compiler.checks import Linter
 from dockc.compiler.ir.module import Builder, Module
 from dockc.compiler.ir.ops import ProxyEnv
 from dockc.compiler.lower import contexts
@@ -79,11 +79,11 @@ if TYPE_CHECKING:
 
     from dockc.compiler.image.config import ImageConfig
     from dockc.compiler.ir.ops import Value
-    from dockc.compiler.lower.context import Ask, Observer
+    from dockc.compiler.lower.context import Observer
     from dockc.compiler.lower.contexts import MainContext
     from dockc.compiler.lower.stages import StageState, Step
     from dockc.compiler.options import CompileOptions
-    from dockc.compiler.questions import Answers
+    from dockc.compiler.questions import Answers, Asking
     from dockc.compiler.syntax.ast import Dockerfile, Instruction
     from dockc.golang.times import Time
 
@@ -130,13 +130,11 @@ class Lowered:
         image: the image config; base_image: that of the base, or None.
         epoch: the time that everything made gets, or None.
         extras: further file systems to scan for an SBOM, by stage name or `context`.
-        answers: what was known in the end.
         ignore_cache: the target or one of the extras runs without the cache.
         stages: all stages, in order.
     """
 
     __slots__ = (
-        "answers",
         "base_image",
         "epoch",
         "extras",
@@ -151,7 +149,6 @@ class Lowered:
     def __init__(self, state: Lowering, target: StageState, module: Module, extras: dict[str, Value | None]) -> None:
         self.target: Final = target
         self.module: Final = module
-        self.answers: Final = state.answers
         self.image: Final[ImageConfig] = target.image
         self.base_image: Final[ImageConfig | None] = target.base_image
         self.epoch: Final[Time | None] = state.epoch
@@ -161,34 +158,25 @@ class Lowered:
         self.invalid: Final = state.invalid
 
 
-def analyze(dockerfile: Dockerfile, options: CompileOptions, answers: Answers) -> None:
-    """Go as far as the first question without an answer.
-
-    Raises:
-        CompileError: the file is wrong.
-        Unanswered: something must be known first.
-    """
-    state = _open(dockerfile, options, answers, Linter(LintConfig(), None))
-    _prepare(state)
-
-
 def lower(
     dockerfile: Dockerfile,
     options: CompileOptions,
     answers: Answers,
     linter: Linter,
     observer: Observer | None = None,
-    ask: Ask | None = None,
-) -> Lowered:
-    """Lower a file; an `observer` is told of every step, `ask` is called for what the answers lack.
+) -> Asking[Lowered]:
+    """Lower a file; an `observer` is told of every step. All questions come before the first instruction.
 
     Raises:
         CompileError: the file is wrong; with places.
-        Unanswered: something must be known first.
+        Unanswered: an answer was left out.
     """
-    state = _open(dockerfile, options, answers, linter, ask)
+    if not dockerfile.stages:
+        raise CompileError("dockerfile contains no stages to build")
+    platform = options.target_platform or options.builders[0]
+    state = Lowering(dockerfile, options, answers, linter, Builder(platform, options.caps))
     state.observer = observer
-    main, target, needed = _prepare(state)
+    main, target, needed = yield from _prepare(state)
     exclude = contexts.ignore_patterns(state, main)
     if exclude:
         from dockc.grammar.globs import PatternMatcher
@@ -204,33 +192,24 @@ def lower(
     return _finish(state, main, exclude, target, needed)
 
 
-def _open(
-    dockerfile: Dockerfile, options: CompileOptions, answers: Answers, linter: Linter, ask: Ask | None = None
-) -> Lowering:
-    if not dockerfile.stages:
-        raise CompileError("dockerfile contains no stages to build")
-    platform = options.target_platform or options.builders[0]
-    return Lowering(dockerfile, options, answers, linter, Builder(platform, options.caps), ask)
-
-
-def _prepare(state: Lowering) -> tuple[MainContext, StageState, set[StageState]]:
-    """Everything before the first instruction: variables, stages, bases, triggers."""
+def _prepare(state: Lowering) -> Asking[tuple[MainContext, StageState, set[StageState]]]:
+    """Everything before the first instruction, and everything that asks: variables, stages, bases, triggers."""
     _check_stage_names(state)
     _check_casing(state)
     _set_meta_args(state)
-    main = contexts.open_main(state)
+    main = yield from contexts.open_main(state)
     state.source_map = main.source_map
     contexts.want_ignore_files(state, main)
     if EPOCH in state.build_args or EPOCH in state.meta_args:
         from dockc.compiler.lower import epoch
 
-        epoch.settle(state, main)
+        yield from epoch.settle(state, main)
     state.proxy = _proxy(state.build_args)
     build_table(state)
     target = find_target(state)
     link_stages(state)
-    needed = resolve_stages(state, target)
-    state.barrier()
+    needed = yield from resolve_stages(state, target)
+    yield from state.barrier()
     return main, target, needed
 
 

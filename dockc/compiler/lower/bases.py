@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from dockc.compiler.lower.context import Lowering
     from dockc.compiler.lower.contexts import NamedContext
     from dockc.compiler.lower.stages import StageState
-    from dockc.compiler.questions import ImageAnswer
+    from dockc.compiler.questions import Asking, ImageAnswer
     from dockc.oci.platform import Platform
     from dockc.oci.reference import Reference
 
 _COMMON_IMAGES = ("alpine", "busybox", "centos", "debian", "golang", "ubuntu", "fedora")
 
 
-def resolve(state: Lowering, wanted: set[StageState]) -> None:
+def resolve(state: Lowering, wanted: set[StageState]) -> Asking[None]:
     """Find the base of every stage that has none yet; only those in `wanted` are looked up.
 
     A stage that nothing needs still has its base's name checked.
@@ -41,7 +41,7 @@ def resolve(state: Lowering, wanted: set[StageState]) -> None:
     for stage in open_stages:
         if stage in wanted:
             _want(state, stage)
-    state.barrier()
+    yield from state.barrier()
     looked_up = []
     for stage in open_stages:
         stage.resolved = stage in wanted

@@ -12,7 +12,6 @@ from dockc.grammar.word import Lex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Final
 
     from dockc.compiler.checks import Linter
@@ -21,13 +20,12 @@ if TYPE_CHECKING:
     from dockc.compiler.lower.stages import StageState, Step
     from dockc.compiler.options import CompileOptions
     from dockc.compiler.outline import ArgInfo
-    from dockc.compiler.questions import Answers, ImageAnswer, ImageRequest, Request
+    from dockc.compiler.questions import Answers, Asking, ImageAnswer, ImageRequest, Request
     from dockc.compiler.syntax.ast import Dockerfile
     from dockc.golang.times import Time
     from dockc.grammar.globs import PatternMatcher
     from dockc.oci.platform import Platform
 
-    Ask = Callable[[tuple[Request, ...]], Answers]
     Lines = tuple[int, int]
 
 EPOCH = "SOURCE_DATE_EPOCH"
@@ -50,7 +48,7 @@ class Observer:
 class Lowering:
     """The state of one compilation.
 
-    Mutable: `answers` where there is somebody to ask, `meta_args` and `build_args` until the epoch is known, `table` until all triggers are read, `linter`'s
+    Mutable: `answers` until all stages have their bases, `meta_args` and `build_args` until the epoch is known, `table` until all triggers are read, `linter`'s
     findings, and `pending` (holes with the stage that says which paths are used).
 
     Attributes:
@@ -76,12 +74,10 @@ class Lowering:
         answers: Answers,
         linter: Linter,
         builder: Builder,
-        ask: Ask | None = None,
     ) -> None:
         self.dockerfile: Final = dockerfile
         self.options: Final = options
         self.answers = answers
-        self._ask = ask
         self.linter: Final = linter
         self.builder: Final = builder
         self.target: Platform = builder.platform
@@ -142,30 +138,28 @@ class Lowering:
         self._wanted.append(request)
         return False
 
-    def barrier(self) -> None:
-        """Go on only if everything wanted so far is answered; whoever can answer is asked now, so that nothing is lowered twice.
+    def barrier(self) -> Asking[None]:
+        """Ask for everything that was wanted so far, all at once, and go on when it is answered.
 
         Raises:
-            Unanswered: with all that is missing.
+            Unanswered: an answer was left out.
         """
         if not self._wanted:
             return
-        missing = Unanswered(self._wanted)
-        if self._ask is None:
-            raise missing
-        self.answers = self.answers.merged(self._ask(missing.requests))
-        if not all(self.answers.has(request) for request in missing.requests):
-            raise missing
+        requests = tuple(dict.fromkeys(self._wanted))
         self._wanted = []
+        self.answers = self.answers.merged((yield requests))
+        if left := [request for request in requests if not self.answers.has(request)]:
+            raise Unanswered(left)
 
     def image(self, request: ImageRequest) -> ImageAnswer:
-        """The answer for an image.
+        """The answer for an image that was asked for.
 
         Raises:
-            Unanswered: there is none yet.
+            Unanswered: it was not.
         """
-        self.want(request)
-        self.barrier()
+        if request.key not in self.answers.images:
+            raise Unanswered([request])
         return self.answers.images[request.key]
 
     def image_config(self, data: bytes) -> ImageConfig:
@@ -183,10 +177,10 @@ class Lowering:
         """A file of a local source, None if it is not there.
 
         Raises:
-            Unanswered: nobody has looked yet.
+            Unanswered: it was not asked for.
         """
-        self.want(ContextRequest(name, (path,)))
-        self.barrier()
+        if (name, path) not in self.answers.files:
+            raise Unanswered([ContextRequest(name, (path,))])
         return self.answers.files[name, path]
 
     # --- places ---------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dockc.compiler.ir.ops import Value
     from dockc.compiler.lower.context import Lowering
     from dockc.compiler.lower.stages import StageState
-    from dockc.compiler.questions import ImageAnswer
+    from dockc.compiler.questions import Asking, ImageAnswer
     from dockc.compiler.urls import GitRef
 
 DOCKERIGNORE = ".dockerignore"
@@ -354,7 +354,7 @@ class MainContext:
         self.attrs: Final = attrs
 
 
-def open_main(state: Lowering) -> MainContext:
+def open_main(state: Lowering) -> Asking[MainContext]:
     """Decide where the context and the Dockerfile come from.
 
     Raises:
@@ -380,7 +380,7 @@ def open_main(state: Lowering) -> MainContext:
         identifier, attrs = op.identifier, op.attrs  # type: ignore[attr-defined]
     if remote is not None and git is None:
         state.want(HttpRequest(options.context, HTTP_CONTEXT_FILE))
-        state.barrier()
+        yield from state.barrier()
         if state.answers.http[options.context].archive:
             unpack = Copy(remote, f"/{HTTP_CONTEXT_FILE}", "/", unpack=True)
             remote = builder.file(None, (unpack,))

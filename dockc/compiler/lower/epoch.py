@@ -27,13 +27,14 @@ if TYPE_CHECKING:
     from dockc.compiler.ir.ops import Value
     from dockc.compiler.lower.context import Lowering
     from dockc.compiler.lower.contexts import MainContext
+    from dockc.compiler.questions import Asking
     from dockc.compiler.syntax.ast import Stage
 
 _COMMIT_HEADERS = ("tree", "author", "committer")
 _TAG_HEADERS = ("object", "type", "tag", "tagger")
 
 
-def settle(state: Lowering, main: MainContext) -> None:
+def settle(state: Lowering, main: MainContext) -> Asking[None]:
     """Find the epoch, and give the ARG of that name its value in seconds.
 
     Raises:
@@ -45,7 +46,7 @@ def settle(state: Lowering, main: MainContext) -> None:
         text = state.meta_args.get(EPOCH)
         if not text:
             return
-    epoch = _resolve(state, main, text)
+    epoch = yield from _resolve(state, main, text)
     state.set_epoch(epoch)
     for args in (state.build_args, state.meta_args):
         if EPOCH not in args:
@@ -58,7 +59,7 @@ def settle(state: Lowering, main: MainContext) -> None:
             assign(args, EPOCH, str(epoch.seconds))
 
 
-def _resolve(state: Lowering, main: MainContext, text: str) -> Time | None:
+def _resolve(state: Lowering, main: MainContext, text: str) -> Asking[Time | None]:
     if not text:
         return None
     try:
@@ -66,19 +67,19 @@ def _resolve(state: Lowering, main: MainContext, text: str) -> Time | None:
     except NumberError:
         pass
     if text == "context":
-        return _time_of(state, main.remote)
+        return (yield from _time_of(state, main.remote))
     context = contexts.lookup(state, text, None)
     if context is not None:
         contexts.wants(state, context)
-        state.barrier()
-        return _time_of(state, contexts.load(state, context, None).value)
+        yield from state.barrier()
+        return (yield from _time_of(state, contexts.load(state, context, None).value))
     for stage in state.dockerfile.stages:
         if stage.name and stage.name == fold(text):
             try:
                 source = _stage_source(state, stage)
             except CompileError as error:
                 raise located(error, stage.lines) from None
-            return _time_of(state, source)
+            return (yield from _time_of(state, source))
     raise CompileError(f"invalid SOURCE_DATE_EPOCH: {text}")
 
 
@@ -150,7 +151,7 @@ def _add_source(state: Lowering, add: Add, env: dict[str, str]) -> Value:
 # --- the time of a source -----------------------------------------------------------------------------
 
 
-def _time_of(state: Lowering, value: Value | None) -> Time | None:
+def _time_of(state: Lowering, value: Value | None) -> Asking[Time | None]:
     """The time of a source, None for one that has none (images, directories)."""
     if value is None or not hasattr(value, "op"):
         return None
@@ -161,18 +162,17 @@ def _time_of(state: Lowering, value: Value | None) -> Time | None:
     if not isinstance(op, SourceOp):
         return None
     if op.identifier.startswith("git://"):
-        return _commit_time(state, GitRequest(op.identifier, op.attrs))
+        return (yield from _commit_time(state, GitRequest(op.identifier, op.attrs)))
     if op.identifier.startswith(("http://", "https://")):
         attrs = dict(op.attrs)
-        return _download_time(
-            state, HttpRequest(op.identifier, attrs.get("http.filename", ""), attrs.get("http.checksum", ""))
-        )
+        request = HttpRequest(op.identifier, attrs.get("http.filename", ""), attrs.get("http.checksum", ""))
+        return (yield from _download_time(state, request))
     return None
 
 
-def _download_time(state: Lowering, request: HttpRequest) -> Time | None:
+def _download_time(state: Lowering, request: HttpRequest) -> Asking[Time | None]:
     state.want(request)
-    state.barrier()
+    yield from state.barrier()
     answer = state.answers.http[request.url]
     if answer.error:
         raise CompileError(answer.error)
@@ -180,9 +180,9 @@ def _download_time(state: Lowering, request: HttpRequest) -> Time | None:
     return Time.parse(text) if text else None
 
 
-def _commit_time(state: Lowering, request: GitRequest) -> Time | None:
+def _commit_time(state: Lowering, request: GitRequest) -> Asking[Time | None]:
     state.want(request)
-    state.barrier()
+    yield from state.barrier()
     answer = state.answers.git[request.identifier]
     if answer.error:
         raise CompileError(answer.error)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from dockc.compiler.checks import Linter
     from dockc.compiler.lower.context import Lowering
+    from dockc.compiler.questions import Asking
     from dockc.compiler.syntax.ast import Instruction, Stage
     from dockc.grammar.word import Expanded
 
@@ -231,7 +232,7 @@ def _mount_source(state: Lowering, name: str) -> StageState:
 # --- bases and triggers -------------------------------------------------------------------------------
 
 
-def resolve_stages(state: Lowering, target: StageState) -> set[StageState]:
+def resolve_stages(state: Lowering, target: StageState) -> Asking[set[StageState]]:
     """Find the bases of all stages that the target needs, and read the triggers that come with them.
 
     Triggers may read further stages and images, so this goes on until nothing new turns up.
@@ -242,7 +243,7 @@ def resolve_stages(state: Lowering, target: StageState) -> set[StageState]:
     """
     while True:
         needed = reachable(target)
-        resolve(state, set(state.table.stages) if state.options.all_stages else set(needed))
+        yield from resolve(state, set(state.table.stages) if state.options.all_stages else set(needed))
         for stage in state.table.stages:
             if stage in needed:
                 stage.inherit()

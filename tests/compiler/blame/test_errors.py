@@ -14,10 +14,10 @@ from syrupy.types import SnapshotIndex
 
 from dockc.compiler.blame import OTHER, diagnose, diagnose_all
 from dockc.compiler.blame.table import ROWS
-from dockc.compiler.compile import Front, compile, read
+from dockc.compiler.compile import Front, compiling, read
 from dockc.compiler.imagine import PLATFORM, made_up
 from dockc.compiler.options import CompileOptions
-from dockc.compiler.questions import Answers, Unanswered
+from dockc.compiler.questions import converse
 from dockc.errors import CompileError
 from dockc.grammar.diagnostic import Diagnostic
 from dockc.grammar.render import render_all
@@ -55,16 +55,11 @@ class ErrorsFile(SingleFileSnapshotExtension):
 
 def failure(front: Front) -> CompileError | None:
     """The error of a file whose images are all there."""
-    answers = Answers()
-    while True:
-        try:
-            compile(front, OPTIONS, answers)
-        except Unanswered as error:
-            answers = answers.merged(made_up(error.requests))
-        except CompileError as error:
-            return error
-        else:
-            return None
+    try:
+        converse(compiling(front, OPTIONS), made_up)
+    except CompileError as error:
+        return error
+    return None
 
 
 def shown(data: bytes | str) -> tuple[Diagnostic, ...]:
@@ -176,7 +171,7 @@ def _literal(node: ast.expr) -> str | None:
 
 def _messages() -> list[tuple[str, str]]:
     compiler = ROOT / "dockc" / "compiler"
-    files = [*sorted((compiler / "lower").glob("*.py")), *(compiler / f"{n}.py" for n in ("mounts", "stages", "urls", "paths", "scope"))]
+    files = [*sorted((compiler / "lower").glob("*.py")), compiler / "syntax" / "mounts.py", compiler / "urls.py", ROOT / "dockc" / "golang" / "ospaths.py"]
     found = []
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from dockc.compiler.compile import compile
+from dockc.compiler.compile import compiling
 from dockc.compiler.emit import digest, emit
 from dockc.compiler.ir import from_llb
 from dockc.compiler.ir.module import Module, default_caps
@@ -40,7 +39,7 @@ def lowered(shared: Path) -> list[tuple[Case, Module]]:
             continue
         run = Run(case)
         options = compile_options(case.options)
-        modules.append((case, run.asking(partial(compile, run.front, options)).module))
+        modules.append((case, run.asking(compiling(run.front, options)).module))
     return modules
 
 

@@ -7,12 +7,12 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dockc.compiler.checks import Warning
-from dockc.compiler.compile import Front, compile, lint, outline, read, targets
+from dockc.compiler.compile import Front, compiling, linting, outlining, read, targets
 from dockc.compiler.options import CompileOptions
-from dockc.compiler.questions import Answers, Unanswered
+from dockc.compiler.questions import Memory, converse
 from dockc.errors import CompileError
 from dockc.grammar import cst
 from dockc.grammar.dump import sexpr, tree
@@ -20,6 +20,10 @@ from dockc.grammar.source import Source
 from tests.conformance.llb import pb
 from tests.conformance.llb.world import World, compile_options
 
+if TYPE_CHECKING:
+    from dockc.compiler.questions import Asking
+
+T = TypeVar("T")
 PANIC = "panic: "
 
 
@@ -101,16 +105,12 @@ class Run:
     def __init__(self, case: Case) -> None:
         self.case = case
         self.world = World(case.options)
-        self.answers = Answers()
+        self.memory = Memory()
         self.front: Front = read(Source(case.options.get("filename", "Dockerfile"), case.source))
 
-    def asking(self, action: Callable[[Answers], Any]) -> Any:
-        """Call until no answer is missing."""
-        while True:
-            try:
-                return action(self.answers)
-            except Unanswered as error:
-                self.answers = self.answers.merged(self.world.answer(error.requests))
+    def asking(self, conversation: Asking[T]) -> T:
+        """Answer what the compiler asks from the case's world."""
+        return converse(self.memory.heard(conversation), self.world.answer)
 
     def differences(self) -> list[str]:
         """What is not as expected; [] when all is well."""
@@ -122,7 +122,7 @@ class Run:
         found += [*self._build(options), *self._lint(options)]
         expected = self.case.expected
         for name, action in (
-            ("outline", lambda: self.asking(lambda answers: outline(self.front, options, answers))),
+            ("outline", lambda: self.asking(outlining(self.front, options, self.memory.answers))),
             ("targets", lambda: targets(self.front)),
         ):
             if name in expected:
@@ -155,13 +155,8 @@ class Run:
     def _build(self, options: CompileOptions) -> list[str]:
         expected = self.case.expected
         warnings: list[Warning] = []
-
-        def action(answers: Answers) -> Any:
-            warnings.clear()
-            return compile(self.front, options, answers, warnings=warnings)
-
         try:
-            compiled = self.asking(action)
+            compiled = self.asking(compiling(self.front, options, self.memory.answers, warnings=warnings))
             definition = compiled.definition
         except CompileError as error:
             if expected["ok"]:
@@ -203,7 +198,7 @@ class Run:
     def _lint(self, options: CompileOptions) -> list[str]:
         if "lint" not in self.case.expected:
             return []
-        result = self.asking(lambda answers: lint(self.front, options, answers))
+        result = self.asking(linting(self.front, options, self.memory.answers))
         actual: dict[str, Any] = {"warnings": [warning_json(warning) for warning in result.warnings]}
         if result.error is not None:
             actual["build_error"] = {
