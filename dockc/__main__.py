@@ -10,26 +10,39 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Entry point of the `dockc` command; ends the process with the command's exit status."""
-    arguments = sys.argv[1:]
+    from dockc.line import process
+
+    process.begin()
+    try:
+        status = _run(sys.argv[1:])
+        sys.stdout.flush()
+    except KeyboardInterrupt:  # before a command was there to say so
+        sys.stderr.write("dockc: interrupted\n")
+        status = 130
+    except BrokenPipeError:
+        status = 141
+    except process.OutputLost as error:
+        sys.stderr.write(f"error: {error.message}\n")
+        status = error.exit_code
+    _end(status)
+
+
+def _run(arguments: list[str]) -> int:
     if arguments in (["--version"], ["-V"]):
         from dockc.base.version import VERSION
 
         sys.stdout.write(f"dockc {VERSION}\n")
-        return
-    try:
-        from dockc import fastargs
+        return 0
+    from dockc import fastargs
 
-        status = fastargs.run(arguments)
-        if status is None:
-            from dockc.cli import run
+    status = fastargs.run(arguments)
+    if status is None:
+        from dockc.cli import run
 
-            sys.exit(run())
-    except KeyboardInterrupt:  # before a command was there to say so
-        sys.stderr.write("dockc: interrupted\n")
-        sys.exit(130)
-    _end(status)
+        return run()
+    return status
 
 
 def _end(status: int) -> NoReturn:
@@ -37,18 +50,14 @@ def _end(status: int) -> NoReturn:
 
     Only where nothing is left to do: no other thread runs, standard streams are written out, and nobody measures the process.
     """
+    from dockc.line import process
+
     threading = sys.modules.get("threading")
     alone = threading is None or threading.active_count() == 1
     if alone and sys.getprofile() is None and sys.gettrace() is None and "coverage" not in sys.modules:
-        try:
-            sys.stdout.flush()
-            sys.stderr.flush()
-        except BrokenPipeError:
-            status = 141
-        except OSError as error:
-            os.write(2, f"error: cannot write the output: {error.strerror}\n".encode())
-            status = status or 1
+        sys.stderr.flush()
         os._exit(status)
+    process.forget_output()
     sys.exit(status)
 
 

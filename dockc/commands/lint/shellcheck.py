@@ -169,7 +169,10 @@ class _Process:
                 break
             parts.append(part)
         pid, self._pid = self._pid, 0
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        try:
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        except ChildProcessError:
+            raise DockcError("it cannot be known how ShellCheck ended: this process ignores SIGCHLD") from None
         problems = os.pread(self._problems, 1 << 16, 0).decode("utf-8", "replace")
         return _understood(b"".join(parts).decode("utf-8", "replace"), problems, status, self._names)
 

@@ -13,7 +13,6 @@ import io
 import os
 import shutil
 import stat
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
+from dockc.base import children
 from dockc.base.record import Record
 from dockc.errors import DockcError
 from dockc.golang.text import dump_json
@@ -283,8 +283,8 @@ def _present(names: Sequence[str]) -> list[str]:
 
 
 def _applets(busybox: Path) -> list[str]:
-    done = subprocess.run([str(busybox), "--list-full"], capture_output=True, text=True, check=False)
-    names = done.stdout.split()
+    done = children.run([str(busybox), "--list-full"])
+    names = os.fsdecode(done.stdout).split()
     return [n for n in names if PurePosixPath(n).name != "busybox" and ".." not in n]
 
 

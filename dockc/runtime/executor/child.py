@@ -7,8 +7,8 @@
 B exists because C cannot watch over itself: a setuid program clears the parent death signal. A signal to A
 (SIGTERM: ask the step to end, SIGUSR1: end it now) is passed down; A's death kills B by its death signal.
 
-Trouble before execve goes to the status descriptor as `<exit status> <message>`; nothing written there
-means that the program runs. Start time counts: only what is needed is imported.
+Trouble before execve goes to the status descriptor as `<exit status> <message>`; A adds a NUL and its own exit status at
+the very end. Start time counts: only what is needed is imported.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def main(status_fd: int, builder: int) -> None:
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != builder:
         os._exit(FAILED)  # it died before the death signal was set
+    _own_state()
     os.set_inheritable(status_fd, False)
     plan: Plan | RuntimePlan = marshal.load(sys.stdin.buffer)  # noqa: S302 - our own parent wrote it
     # What is left of standard input is the step's: the end of a pipe that nobody writes to.
@@ -56,7 +57,18 @@ def main(status_fd: int, builder: int) -> None:
     except BaseException as exc:
         _report(status_fd, exc)
         code = FAILED
+    try:
+        os.write(status_fd, b"\0%d" % code)  # the builder may never learn how we end: its process may ignore SIGCHLD
+    except OSError:
+        pass  # it is gone, or no longer listens
     os._exit(code)
+
+
+def _own_state() -> None:
+    """Undo what the builder's caller handed on: a step sees the same, whoever builds."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, the status of every child would be lost
+    os.umask(0o022)
+    sc.personality(sc.PER_LINUX)
 
 
 def _report(status_fd: int, exc: BaseException) -> None:
@@ -88,7 +100,6 @@ def _supervise(plan: Plan | RuntimePlan, status_fd: int) -> int:
         os.close(alive_write)
         _in_child(status_fd, _outer_init, plan, status_fd, alive_read)
     os.close(alive_read)
-    os.close(status_fd)
     os.close(1)
     os.close(2)
     signal.signal(signal.SIGTERM, lambda *_: _pass_on(child, signal.SIGTERM))

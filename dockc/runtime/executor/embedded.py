@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import marshal
 import os
 import selectors
@@ -15,8 +16,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from dockc.base.children import Child, ChildLost
 from dockc.errors import DockcError
-from dockc.runtime.executor import policy, seccomp
+from dockc.runtime.executor import limits, policy, seccomp
 from dockc.runtime.executor.base import (
     DEFAULT_HOSTNAME,
     ExecCancelled,
@@ -106,7 +108,7 @@ def make_plan(spec: ExecSpec, rootfs: Path, prepared: Prepared) -> Plan:
         "args": list(spec.args),
         "env": prepared.env,
         "cwd": policy.clean(spec.cwd or "/"),
-        "rlimits": policy.rlimit_rows(spec.rlimits),
+        "rlimits": limits.rows(spec.rlimits),
         "capabilities": wanted,
         "ambient": insecure,
         "last_capability": last,
@@ -147,9 +149,9 @@ def run_helper(plan: bytes, io: ExecIO, cancelled: threading.Event, *, start: st
     Returns:
         The step's exit status.
     """
-    status_read, status_write = os.pipe()
+    status_read, status_write = _pipe()
     try:
-        helper = subprocess.Popen(
+        helper = Child(
             [sys.executable, "-I", "-S", "-X", "utf8", "-c", start, str(status_write), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -175,27 +177,56 @@ def run_helper(plan: bytes, io: ExecIO, cancelled: threading.Event, *, start: st
         for stream in (helper.stdout, helper.stderr):
             if stream is not None:
                 stream.close()
-        code = helper.wait()
+        ended = _how_it_ended(helper)
     if cancelled.is_set():
         raise ExecCancelled("cancelled")
-    if said:
-        status, _, message = bytes(said).decode("utf-8", "surrogateescape").partition(" ")
+    return _status(bytes(said), ended)
+
+
+def _pipe() -> tuple[int, int]:
+    """A pipe whose descriptors are none of the standard ones, which the caller may have closed."""
+    ends = os.pipe()
+    try:
+        return fcntl.fcntl(ends[0], fcntl.F_DUPFD_CLOEXEC, 3), fcntl.fcntl(ends[1], fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        for end in ends:
+            os.close(end)
+
+
+def _how_it_ended(helper: Child) -> str:
+    """Wait for the supervisor; how it ended, in words for the case that it could not say so itself."""
+    try:
+        code = helper.wait()
+    except ChildLost:
+        return "died"
+    return f"was ended by signal {-code}" if code < 0 else f"ended with status {code} without a word"
+
+
+def _status(said: bytes, ended: str) -> int:
+    """The step's status as the supervisor told it last; that of the supervisor itself may be lost on its caller."""
+    trouble, told, code = said.rpartition(b"\0")
+    if not told:
+        trouble = code
+    if trouble:
+        status, _, message = trouble.decode("utf-8", "surrogateescape").partition(" ")
         raise ExecutorError(message, exit_status=int(status) if status.isdigit() else 255)
-    if code < 0:
-        raise ExecutorError(f"the container's supervisor was ended by signal {-code}")
-    return code
+    if not code.isdigit():
+        raise ExecutorError(f"the container's supervisor {ended}")
+    return int(code)
 
 
-def _end(helper: subprocess.Popen[bytes]) -> None:
+def _end(helper: Child) -> None:
     """End a step whose output nobody can take any more, and wait until nothing of it is left."""
     helper.send_signal(signal.SIGUSR1)
     try:
         helper.wait(_END_SECONDS)
     except subprocess.TimeoutExpired:
         helper.kill()
+    except ChildLost:
+        return
 
 
-def _send(helper: subprocess.Popen[bytes], plan: bytes) -> None:
+def _send(helper: Child, plan: bytes) -> None:
     if helper.stdin is None:
         raise DockcError("the helper has no standard input")
     try:
@@ -206,7 +237,7 @@ def _send(helper: subprocess.Popen[bytes], plan: bytes) -> None:
 
 
 def _stream(
-    helper: subprocess.Popen[bytes], status: int, io: ExecIO, said: bytearray, cancelled: threading.Event
+    helper: Child, status: int, io: ExecIO, said: bytearray, cancelled: threading.Event
 ) -> None:
     """Pass output on until all three pipes are closed, which the death of the last process does."""
     with selectors.DefaultSelector() as selector:

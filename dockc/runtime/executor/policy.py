@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from dockc.errors import DockcError
-from dockc.runtime.executor.base import ExecSpec, NetworkMode, ResolvedMount, Rlimit, SecurityMode
+from dockc.runtime.executor.base import ExecSpec, NetworkMode, ResolvedMount, SecurityMode
 
 # Numbers from linux/capability.h.
 CAPABILITIES = (
@@ -34,12 +34,6 @@ READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysr
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 INSECURE_DEVICES = ("kmsg", "cuse", "fuse", "kvm", "net/tun", "loop-control", *(f"loop{n}" for n in range(8)))
 
-# Numbers of setrlimit(2) on Linux (asm-generic; mips, sparc and alpha differ and are not supported).
-RLIMITS = {
-    "CPU": 0, "FSIZE": 1, "DATA": 2, "STACK": 3, "CORE": 4, "RSS": 5, "NPROC": 6, "NOFILE": 7, "MEMLOCK": 8,
-    "AS": 9, "LOCKS": 10, "SIGPENDING": 11, "MSGQUEUE": 12, "NICE": 13, "RTPRIO": 14, "RTTIME": 15,
-}  # fmt: skip
-
 
 class MountEntry(TypedDict):
     """A mount as the OCI runtime specification writes it."""
@@ -53,21 +47,6 @@ class MountEntry(TypedDict):
 def capability_mask(names: Sequence[str]) -> int:
     """Bit mask of capabilities named without `CAP_`."""
     return sum(1 << CAPABILITIES.index(name) for name in names)
-
-
-def rlimit_rows(limits: Sequence[Rlimit]) -> list[tuple[int, int, int]]:
-    """`(number, soft, hard)` rows for setrlimit; of equal names the last counts.
-
-    Raises:
-        DockcError: an unknown name.
-    """
-    rows: dict[int, tuple[int, int, int]] = {}
-    for limit in limits:
-        number = RLIMITS.get(limit.name.upper())
-        if number is None:
-            raise DockcError(f"invalid ulimit type: {limit.name}")
-        rows[number] = (number, limit.soft, limit.hard)
-    return list(rows.values())
 
 
 def is_insecure(spec: ExecSpec) -> bool:

@@ -10,24 +10,27 @@ Every later thread and child inherits it, so all later code simply mounts.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import pwd
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from dockc.base import children
 from dockc.base.record import Record
 from dockc.errors import DockcError
 from dockc.runtime.executor.interpreter import protect_interpreter
 from dockc.runtime.kernel import syscalls
 
 _CAP_SYS_ADMIN = 21
+_ANSWER = b"="
+"""What the mapping child's answer begins with: without it there is none."""
 _LEAVING = 2.0
 """Seconds that a joined thread gets to leave the kernel's list."""
 
@@ -296,8 +299,9 @@ class _Mapper:
         try:
             os.close(self._go)
             os.close(self._done)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # the tools' own ends must be known, whoever called
             if os.read(go_read, 1):
-                os.write(done_write, self._map(target, plan).encode()[:4000])
+                os.write(done_write, _ANSWER + self._map(target, plan).encode()[:4000])
             status = 0
         finally:
             os._exit(status)
@@ -308,11 +312,11 @@ class _Mapper:
             numbers = [str(n) for r in ranges for n in (r.inside, r.outside, r.count)]
             try:
                 command = [tool, str(target), *numbers]
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                done = children.run(command)
             except OSError as exc:
                 return f"{tool}: {exc.strerror}"
             if done.returncode:
-                return f"{tool} failed: {done.stderr.strip() or done.returncode}"
+                return f"{tool} failed: {done.stderr.decode(errors='replace').strip() or done.returncode}"
         return ""
 
     def run(self) -> str:
@@ -327,15 +331,7 @@ class _Mapper:
     def _finish(self) -> str:
         os.close(self._go)
         with os.fdopen(self._done, "rb") as stream:
-            said = stream.read().decode(errors="replace")
-        _, status = os.waitpid(self._pid, 0)
-        if status and not said:
-            return f"the id mapping child ended with status {signal_or_status(status)}"
-        return said
-
-
-def signal_or_status(wait_status: int) -> str:
-    """A wait status in words."""
-    if os.WIFSIGNALED(wait_status):
-        return signal.Signals(os.WTERMSIG(wait_status)).name
-    return str(os.waitstatus_to_exitcode(wait_status))
+            said = stream.read()
+        with contextlib.suppress(ChildProcessError):  # where SIGCHLD is ignored nothing is left of it; its answer counts
+            os.waitpid(self._pid, 0)
+        return said.removeprefix(_ANSWER).decode(errors="replace") if said.startswith(_ANSWER) else "the id mapping child died"

@@ -12,12 +12,12 @@ import marshal
 import os
 import shutil
 import stat
-import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from dockc.base import children
 from dockc.errors import DockcError
 from dockc.runtime.executor import cgroup, policy, rootless
 from dockc.runtime.executor.base import ExecIO, ExecSpec, ExecutorError, ResolvedMount
@@ -231,5 +231,5 @@ def version(runtime: str) -> str:
     path = find_runtime(runtime)
     if not path:
         return ""
-    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-    return done.stdout.splitlines()[0] if done.stdout else ""
+    said = children.run([path, "--version"]).stdout.decode(errors="replace")
+    return said.splitlines()[0] if said else ""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dockc.errors import DockcError
-from dockc.runtime.executor import policy, seccomp
+from dockc.runtime.executor import limits, policy, seccomp
 from dockc.runtime.executor.base import DEFAULT_HOSTNAME, ExecSpec
 from dockc.runtime.executor.policy import MountEntry
 from dockc.runtime.executor.prepare import Prepared
@@ -58,8 +58,7 @@ def make_spec(
         "capabilities": capabilities,
         "noNewPrivileges": spec.no_new_privileges,
     }
-    if spec.rlimits:
-        process["rlimits"] = _rlimits(spec)
+    process["rlimits"] = _rlimits(spec)
     linux: dict[str, Any] = {"namespaces": _namespaces(spec)}
     if not insecure:
         linux["maskedPaths"] = list(policy.MASKED_PATHS)
@@ -100,10 +99,10 @@ def _namespaces(spec: ExecSpec) -> list[dict[str, str]]:
 
 
 def _rlimits(spec: ExecSpec) -> list[dict[str, Any]]:
-    names = {number: name for name, number in policy.RLIMITS.items()}
+    names = {number: name for name, number in limits.NUMBERS.items()}
     return [
         {"type": f"RLIMIT_{names[number]}", "soft": _limit(soft), "hard": _limit(hard)}
-        for number, soft, hard in policy.rlimit_rows(spec.rlimits)
+        for number, soft, hard in limits.rows(spec.rlimits)
     ]
 
 

@@ -72,8 +72,11 @@ class MountStubs:
         for path in reversed(chain):
             if is_dir or path != real:
                 os.mkdir(path, 0o755)  # noqa: PTH102
+                os.chmod(path, 0o755 | os.stat(path).st_mode & stat.S_ISGID)  # noqa: PTH101, PTH116, S103 - whatever the umask
             else:
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+                file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
+                os.fchmod(file, 0o644)
+                os.close(file)
 
     def clean(self) -> None:
         """Remove what was made and is still empty; errors leave it in place."""

@@ -251,7 +251,9 @@ def _docker_load() -> Iterator[BinaryIO]:
     """A stream into `docker load`."""
     import subprocess
 
-    process = subprocess.Popen(
+    from dockc.base.children import Child
+
+    process = Child(
         ["docker", "load", "--quiet"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

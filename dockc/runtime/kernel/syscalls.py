@@ -34,6 +34,9 @@ MS_SLAVE = 1 << 19
 MS_STRICTATIME = 1 << 24
 MNT_DETACH = 2
 
+PER_LINUX = 0
+"""Execution domain of an ordinary program: nothing of setarch(8)."""
+
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_KEEPCAPS = 8
@@ -157,6 +160,11 @@ def default_signal(number: int) -> None:
         _libc.syscall(ctypes.c_long(call), ctypes.c_int(number), action, None, ctypes.c_size_t(8)),
         f"rt_sigaction({number})",
     )
+
+
+def personality(persona: int) -> None:
+    """Set the execution domain and its flags (personality(2))."""
+    _check(_libc.personality(ctypes.c_ulong(persona)), "personality")
 
 
 def sethostname(name: str) -> None:

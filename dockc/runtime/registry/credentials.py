@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dockc.base import children
 from dockc.base.pattern import pattern
 from dockc.errors import RegistryError
 from dockc.oci.fields import Fields, InvalidDocument, decode
@@ -160,9 +161,7 @@ def _ask_helper(helper: str, server: str) -> Credentials:
         raise RegistryError(f"credential helper {helper!r}: not a program name")
     program = f"docker-credential-{helper}"
     try:
-        run = subprocess.run(
-            [program, "get"], input=server.encode(), capture_output=True, timeout=_HELPER_SECONDS, check=False
-        )
+        run = children.run([program, "get"], data=server.encode(), timeout=_HELPER_SECONDS)
     except FileNotFoundError:
         raise RegistryError(
             f"credential helper {program}: not found in PATH",

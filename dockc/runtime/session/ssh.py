@@ -17,6 +17,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from dockc.base import children
+from dockc.base.children import Child, ChildLost
 from dockc.errors import DockcError
 from dockc.runtime.session.secrets import SshSource
 
@@ -143,7 +145,7 @@ def _own_agent(keys: tuple[Path, ...]) -> Iterator[Path]:
             )
     with tempfile.TemporaryDirectory(prefix="dockc-ssh-") as directory:
         path = Path(directory, "agent")
-        agent = subprocess.Popen(
+        agent = Child(
             ["ssh-agent", "-D", "-a", str(path)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
         try:
@@ -153,14 +155,15 @@ def _own_agent(keys: tuple[Path, ...]) -> Iterator[Path]:
             yield path
         finally:
             agent.terminate()
-            agent.wait()
+            with contextlib.suppress(ChildLost):
+                agent.wait()
 
 
-def _wait_for(path: Path, agent: subprocess.Popen[bytes]) -> None:
+def _wait_for(path: Path, agent: Child) -> None:
     for _ in range(200):
         if path.exists():
             return
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(subprocess.TimeoutExpired, ChildLost):
             agent.wait(0.02)
             break
     raise DockcError("ssh-agent did not start")
@@ -172,12 +175,10 @@ def _add_key(key: Path, agent: Path) -> None:
         data = key.read_bytes()[: 100 * 1024]
     except OSError as exc:
         raise DockcError(f"failed to open {key}: {exc.strerror}") from exc
-    done = subprocess.run(
+    done = children.run(
         ["ssh-add", "-q", "-"],
-        input=data,
+        data=data,
         env={"SSH_AUTH_SOCK": str(agent), "PATH": os.environ.get("PATH", os.defpath), "SSH_ASKPASS_REQUIRE": "never"},
-        capture_output=True,
-        check=False,
     )
     if done.returncode:
         reason = done.stderr.decode(errors="replace").strip() or f"ssh-add ended with {done.returncode}"

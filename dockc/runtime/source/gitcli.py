@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from dockc.base.children import Child
 from dockc.base.record import Record, replace
 from dockc.errors import DockcError, SolveError
 from dockc.runtime.cancel import Cancelled
@@ -105,7 +106,7 @@ class Git(Record):
         if self.git_dir is not None:
             command += ["--git-dir", str(self.git_dir)]
         try:
-            process = subprocess.Popen(
+            process = Child(
                 [*command, *args],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from dockc.errors import DockcError, UsageError
-from dockc.runtime.executor import netfiles, policy, rootless
+from dockc.runtime.executor import limits, netfiles, policy, rootless
 from dockc.runtime.executor.base import (
     ExecSpec,
     HostEntry,
@@ -56,8 +57,23 @@ def test_environment() -> None:
 
 
 def test_limits() -> None:
-    limits = (Rlimit("nofile", 1, 2), Rlimit("CORE", -1, -1), Rlimit("NoFile", 3, 4))
-    assert policy.rlimit_rows(limits) == [(7, 3, 4), (4, -1, -1)]
+    asked = (Rlimit("nofile", 1, 2), Rlimit("CORE", -1, -1), Rlimit("NoFile", 3, 4))
+    found = {number: (soft, hard) for number, soft, hard in limits.rows(asked)}
+    assert (found[7], found[4]) == ((3, 4), (-1, -1))
+    assert sorted(found) == sorted(limits.NUMBERS.values())
+    with pytest.raises(DockcError, match="invalid ulimit type: nonsense"):
+        limits.rows([Rlimit("nonsense", 1, 1)])
+
+
+def test_default_limits_are_bounded_by_the_process_s_own() -> None:
+    code = (
+        "import resource; resource.setrlimit(7, (50, 60)); resource.setrlimit(4, (-1, resource.getrlimit(4)[1]))\n"
+        "from dockc.runtime.executor import limits; print(dict((n, (s, h)) for n, s, h in limits.rows(())))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = ast.literal_eval(done.stdout)
+    assert found[7] in ((60, 60), (1024, 1 << 20))  # the latter where this process may raise it again
+    assert found[4] == (0, 0)
 
 
 def test_mounts_of_a_step_replace_those_of_every_step() -> None:
@@ -100,7 +116,8 @@ def _spec(**fields: Any) -> dict[str, Any]:
 def test_oci_configuration() -> None:
     made = _spec(cwd="/w", readonly_rootfs=True, rlimits=(Rlimit("core", -1, 5),), network=NetworkMode.NONE)
     assert made["process"]["user"] == {"uid": 1, "gid": 2, "additionalGids": [2, 3], "umask": 0o022}
-    assert made["process"]["rlimits"] == [{"type": "RLIMIT_CORE", "soft": 2**64 - 1, "hard": 5}]
+    assert {"type": "RLIMIT_CORE", "soft": 2**64 - 1, "hard": 5} in made["process"]["rlimits"]
+    assert len(made["process"]["rlimits"]) == len(limits.NUMBERS)
     assert len(made["process"]["capabilities"]["bounding"]) == 14
     assert made["process"]["noNewPrivileges"] is False
     assert made["root"] == {"path": "/rootfs", "readonly": True}
