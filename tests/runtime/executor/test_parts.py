@@ -165,7 +165,7 @@ def test_a_runtime_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.Mon
 _IN_A_CHROOT = """
 import os, sys
 from dockc.errors import DockcError
-from dockc.runtime.executor import syscalls
+from dockc.runtime.kernel import syscalls
 from dockc.runtime.executor.rootless import enter_build_namespace
 syscalls.unshare(syscalls.CLONE_NEWNS)
 syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_SLAVE)
