@@ -5,19 +5,22 @@ The style:
 - keywords and `AS` in upper case; no indentation before them
 - one space between keyword, flags and arguments
 - where an instruction was broken into lines between flags or arguments it stays broken there, indented by four spaces, or like the shell
-  command that follows where that has lines of its own: their indentation is part of what is built
+  command that follows where that has lines of its own: their indentation is part of what is built. Where these are deeper than the
+  command's first line, being its arguments, the first line's own indentation stays
 - exec forms as `["a", "b"]`
 - no trailing space, no empty lines inside continued instructions
 - at most one empty line elsewhere, and one before each stage
-- comments start with `# `; line ends are `\\n`; the file ends with one
+- comments start with `# `; line ends are those that most lines of the file have; the file ends with one
 
 What is not touched, because it is part of what is built: shell commands, heredoc bodies, quoting, the triggers of
-ONBUILD, the legacy `KEY value` form, and instructions that do not parse.
+ONBUILD, the legacy `KEY value` form, instructions that do not parse, and those that seem to have swallowed the next one: lint says so,
+and must go on to say so.
 """
 
 from __future__ import annotations
 
 from dockc.base.record import Record
+from dockc.compiler.swallowed import swallowed
 from dockc.grammar.cst import BlankLine, Command, CommentLine, DirectiveLine, File, InstructionNode, Item
 from dockc.grammar.directives import DirectiveReader
 
@@ -27,7 +30,8 @@ _SHEBANG_LIKE = frozenset("#!-=*")
 
 def format_file(file: File) -> str:
     """The whole file in dockc's style."""
-    blocks = [_Block.of(item, file) for item in file.items]
+    end = line_end(file.source.text)
+    blocks = [_Block.of(item, file, end) for item in file.items]
     out: list[str] = []
     blank = False
     for index, block in enumerate(blocks):
@@ -35,12 +39,24 @@ def format_file(file: File) -> str:
             blank = True
             continue
         if out and (blank or _begins_stage(blocks, index)) and not _after_gap(out) and not blocks[index - 1].open:
-            out.append("\n")
+            out.append(end)
         elif blank and not out and block.comment and DirectiveReader().read(block.text.strip()) is not None:
-            out.append("\n")  # without a line above it the comment would be a directive
+            out.append(end)  # without a line above it the comment would be a directive
         blank = False
         out.append(block.text)
     return "".join(out)
+
+
+def line_end(text: str) -> str:
+    """The line end that most lines of a text have."""
+    crlf = text.count("\r\n")
+    return "\r\n" if crlf * 2 > text.count("\n") else "\n"
+
+
+def _with_ends(text: str, end: str) -> str:
+    """Lines with this end instead of whichever they have."""
+    text = text.replace("\r\n", "\n")
+    return text if end == "\n" else text.replace("\n", end)
 
 
 class _Block(Record):
@@ -51,18 +67,18 @@ class _Block(Record):
     open: bool = False  # ends in a heredoc that never ends: a line that follows would be part of it
 
     @classmethod
-    def of(cls, item: Item, file: File) -> _Block:
+    def of(cls, item: Item, file: File, end: str) -> _Block:
         source = file.source.text
         raw = source[item.span.start : item.span.end]
         match item:
             case BlankLine():
                 return cls("", blank=True)
             case CommentLine() | DirectiveLine():
-                return cls(_comment(raw) + "\n", comment=True)
+                return cls(_comment(raw) + end, comment=True)
             case InstructionNode():
                 stage = item.command.keyword.value.upper() == "FROM"
                 unended = any(heredoc.end.start == heredoc.end.end for heredoc in item.heredocs)
-                return cls(_Layout(item, file).text(), stage=stage, open=unended)
+                return cls(_Layout(item, file, end).text(), stage=stage, open=unended)
 
 
 def _begins_stage(blocks: list[_Block], index: int) -> bool:
@@ -80,7 +96,7 @@ def _begins_stage(blocks: list[_Block], index: int) -> bool:
 
 
 def _after_gap(out: list[str]) -> bool:
-    return out[-1] == "\n"
+    return out[-1] in {"\n", "\r\n"}
 
 
 def _comment(raw: str) -> str:
@@ -97,8 +113,10 @@ class _Layout:
     State: `lines`, the finished physical lines without their line ends, and `line`, the one being filled.
     """
 
-    def __init__(self, node: InstructionNode, file: File) -> None:
+    def __init__(self, node: InstructionNode, file: File, end: str) -> None:
         self.node = node
+        self.file = file
+        self.end = end
         self.source = file.source.text
         self.escape = file.escape
         self.lines: list[str] = []
@@ -110,6 +128,8 @@ class _Layout:
     def text(self) -> str:
         """The instruction, heredocs included, with a line end."""
         command = self.node.command
+        if swallowed(self.node, self.file.source, self.escape):
+            return self._verbatim()
         if not self.node.logical.text.startswith(command.text) or any(c.fault for c in self.node.commands):
             return self._verbatim()  # offsets would count in another text than the source's
         span = self.node.logical.span
@@ -129,7 +149,7 @@ class _Layout:
             at = self._json(command, at)
         self._rest(at)
         self.lines.append(self.line.rstrip())
-        head = "\n".join(self.lines) + "\n"
+        head = _with_ends("\n".join(self.lines) + "\n", self.end)
         return head + self.source[self.head_end : self.node.span.end] if self.node.heredocs else head
 
     def _margin(self, at: int) -> str:
@@ -138,8 +158,11 @@ class _Layout:
         written = [line for line in lines if line.strip() and not (line is not lines[0] and line.lstrip().startswith("#"))]
         if lines[0].strip() in {"", self.escape}:
             written = written[1:] if lines[0].strip() else written
-        margins = [line[: len(line) - len(line.lstrip(" \t"))] for line in written[1:]]
-        return min(margins, key=len, default="") or INDENT
+        margins = [line[: len(line) - len(line.lstrip(" \t"))] for line in written]
+        least = min(margins[1:], key=len, default="")
+        if lines[0].strip() == self.escape and len(margins) > 1 and len(least) > len(margins[0]):
+            return margins[0]  # the lines are arguments of a command that stands on a line of its own
+        return least or INDENT
 
     def _odd(self, command: Command) -> bool:
         """Whether something stands between the tokens that is neither space, continuation nor comment (`--`, say)."""
@@ -158,8 +181,9 @@ class _Layout:
         return False
 
     def _verbatim(self) -> str:
-        raw = self.source[self.node.span.start : self.node.span.end]
-        return raw if raw.endswith("\n") else raw + "\n"
+        head = _with_ends(self.source[self.node.span.start : self.head_end], self.end)
+        raw = head + self.source[self.head_end : self.node.span.end]
+        return raw if raw.endswith("\n") else raw + self.end
 
     def _token(self, at: int, start: int, end: int, text: str | None = None) -> int:
         """Put the token at `start`, on a line of its own where the source has a line break before it."""

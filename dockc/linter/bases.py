@@ -1,38 +1,46 @@
 """What a stage stands on, as far as the file says: its chain of stages, the image at the bottom, and what that image is known for.
 
-Base images are not asked about; but their names tell much: which shell `/bin/sh` is, and whether the stage is one of Windows.
+Base images are not asked about; but their names tell much: the distribution, which shell `/bin/sh` is, who is the user. Names are taken
+with the values that ARGs are known to have. Where a variable is unknown, as in `base-${TARGETARCH}`, all stages that it can mean are
+looked at, and what they agree on counts.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from dockc.base.pattern import pattern
 from dockc.base.record import Record
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context, Entry
 from dockc.linter.families import alias, unquoted
-
-_WINDOWS = pattern(r"(^|[/:-])(windows|nanoserver|windowsservercore|servercore|dotnet/framework)", 0)
-_SHELLS = (
-    ("busybox", pattern(r"(^|[/:._-])(alpine|busybox)", 0)),
-    ("dash", pattern(r"(^|[/:._-])(debian|ubuntu|buildpack-deps|slim|bookworm|bullseye|buster|trixie|noble|jammy|focal)", 0)),
-    ("bash", pattern(r"(^|[/:._-])(fedora|centos|rockylinux|almalinux|ubi[0-9]*|rhel|amazonlinux|oraclelinux|opensuse|leap|tumbleweed|archlinux)", 0)),
-)
+from dockc.linter.images import about
 
 
 class Base(Record):
     """What is at the bottom of a stage.
 
     Attributes:
-        image: as written in the lowest FROM; "scratch" for nothing at all.
+        image: the lowest image with known variables replaced; "scratch" for nothing at all.
         stages: indices of the stages from the stage itself down.
         windows: it is an image of Windows.
-        shell: what `/bin/sh` is in it: `busybox`, `dash`, `bash`, or "" where the name does not say.
+        shell: what `/bin/sh` is in it: `busybox`, `dash`, `bash`, "none", or "" where the name does not say.
+        distribution: `alpine`, `debian`, `ubuntu`, `rhel`, `suse`, …, or "".
+        user: the user that the image is known to set; None where the name does not say.
+        workdir: the WORKDIR that the image is known to set, or "".
+        below: stages that FROM may name, one where it is known which.
+        known: the image's whole name is known.
     """
 
     image: str
     stages: tuple[int, ...]
     windows: bool = False
     shell: str = ""
+    distribution: str = ""
+    user: str | None = None
+    workdir: str = ""
+    below: tuple[int, ...] = ()
+    known: bool = True
 
 
 def bases(context: Context) -> tuple[Base, ...]:
@@ -42,21 +50,74 @@ def bases(context: Context) -> tuple[Base, ...]:
     for index, stage in enumerate(context.stages):
         from_ = stage[0].instruction if stage else None
         if not isinstance(from_, ast.From):
-            found.append(Base("", (index,)))
+            found.append(Base("", (index,), known=False))
             continue
-        below = names.get(unquoted(from_.base.text).lower())
-        if below is None:
-            found.append(_bottom(context, from_, stage, index))
-        else:
-            lower = found[below]
-            found.append(Base(lower.image, (index, *lower.stages), lower.windows, lower.shell))
+        found.append(_base(context, stage[0], from_, index, names, found))
         if alias(from_):
             names[alias(from_).lower()] = index
     return tuple(found)
 
 
-def _bottom(context: Context, from_: ast.From, stage: tuple[Entry, ...], index: int) -> Base:
-    text = unquoted(from_.base.text).lower()
-    windows = "windows" in from_.platform.text.lower() or _WINDOWS.search(text) is not None
-    shell = "" if windows else next((name for name, known in _SHELLS if known.search(text)), "")
-    return Base(unquoted(from_.base.text), (index,), windows, shell)
+def _base(context: Context, entry: Entry, from_: ast.From, index: int, names: dict[str, int], found: list[Base]) -> Base:
+    text = context.values.word(from_.base, entry)
+    platform = context.values.word(from_.platform, entry) or from_.platform.text
+    windows = "windows" in platform.lower()
+    if text is not None:
+        below = names.get(text.lower())
+        if below is None:
+            return _bottom(text, index, windows=windows, escape=context.file.escape)
+        lower = found[below]
+        return Base(
+            lower.image, (index, *lower.stages), lower.windows or windows, lower.shell, lower.distribution,
+            lower.user, lower.workdir, (below,), lower.known,
+        )  # fmt: skip
+    raw = unquoted(from_.base.text)
+    candidates = [names[name] for name in fitting(raw, names)]
+    if candidates:
+        below_all = [found[c] for c in candidates]
+        return Base(
+            raw, (index,), all(b.windows for b in below_all), _agreed(b.shell for b in below_all),
+            _agreed(b.distribution for b in below_all), below_all[0].user if len({b.user for b in below_all}) == 1 else None,
+            _agreed(b.workdir for b in below_all), tuple(candidates), known=False,
+        )  # fmt: skip
+    base = _bottom(raw, index, windows=windows, escape=context.file.escape)
+    return Base(raw, (index,), base.windows, base.shell, base.distribution, base.user, base.workdir, known=False)
+
+
+def _bottom(text: str, index: int, *, windows: bool, escape: str) -> Base:
+    facts = about(text)
+    windows = windows or facts.distribution == "windows" or (not facts.distribution and escape == "`")
+    if windows:
+        return Base(text, (index,), windows=True, distribution="windows", user=facts.user, workdir=facts.workdir)
+    return Base(text, (index,), shell=facts.shell, distribution=facts.distribution, user=facts.user, workdir=facts.workdir)
+
+
+def _agreed(texts: Iterable[str]) -> str:
+    """The one that all are, or ""."""
+    kinds = set(texts)
+    return kinds.pop() if len(kinds) == 1 else ""
+
+
+def fitting(text: str, names: Iterable[str]) -> list[str]:
+    """Names that a text with variables, such as `base-$TARGETARCH`, may be; none where it has no variable or nothing else."""
+    if "$" not in text:
+        return []
+    pieces = _VARIABLE.split(unquoted(text).lower())
+    return [name for name in names if _fits(pieces, name)] if any(pieces) else []
+
+
+def _fits(pieces: list[str], name: str) -> bool:
+    """Whether a name is the pieces with anything between them."""
+    first, last = pieces[0], pieces[-1]
+    if len(name) < len(first) + len(last) or not name.startswith(first) or not name.endswith(last):
+        return False
+    at, end = len(first), len(name) - len(last)
+    for piece in pieces[1:-1]:
+        found = name.find(piece, at, end)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return True
+
+
+_VARIABLE = pattern(r"\$(?:\{[^}]*\}|\w+)")

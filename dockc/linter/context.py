@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from dockc.compiler.compile import Front
+    from dockc.linter.bases import Base
     from dockc.linter.peer.reader import Reading
+    from dockc.linter.shells import ShellState
+    from dockc.linter.values import Values
 
     I = TypeVar("I", bound=ast.Instruction)  # noqa: E741  the one instruction type of a call
 
@@ -192,9 +195,54 @@ class Context:
 
     @cached_property
     def runs(self) -> tuple[Script, ...]:
-        """Scripts of all RUN instructions, those behind ONBUILD included."""
-        make = _peer_script if self.parity else script
-        return tuple(make(entry, run) for entry, run in self.all_or_triggers(ast.Run))
+        """Scripts of all RUN instructions, those behind ONBUILD included.
+
+        But for a peer's profile, their commands are those that really run, with known variables put in.
+        """
+        if self.parity:
+            return tuple(_peer_script(entry, run) for entry, run in self.all_or_triggers(ast.Run))
+        from dockc.linter.known import known
+
+        return tuple(known(script(entry, run), self) for entry, run in self.all_or_triggers(ast.Run))
+
+    @cached_property
+    def values(self) -> Values:
+        """What variables are known to hold."""
+        from dockc.linter.values import Values
+
+        return Values(self)
+
+    @cached_property
+    def bases(self) -> tuple[Base, ...]:
+        """What each stage stands on."""
+        from dockc.linter.bases import bases
+
+        return bases(self)
+
+    @cached_property
+    def shells(self) -> tuple[ShellState, ...]:
+        """The shell at each entry."""
+        from dockc.linter.shells import shell_states
+
+        return shell_states(self)
+
+    @cached_property
+    def users(self) -> tuple[str | None, ...]:
+        """The user at each entry, as far as it is known."""
+        from dockc.linter.shells import users
+
+        return users(self)
+
+    @cached_property
+    def kept(self) -> frozenset[int]:
+        """Stages whose files reach an image."""
+        from dockc.linter.stages import kept_stages
+
+        return kept_stages(self)
+
+    def left_behind(self, script: Script) -> bool:
+        """Whether what a RUN leaves in its layer reaches an image."""
+        return script.entry.stage in self.kept or script.onbuild
 
 
 def _peer_script(entry: Entry, run: ast.Run) -> Script:
@@ -208,15 +256,23 @@ def script(entry: Entry, instruction: ast.ShellDependent | ast.Healthcheck) -> S
     if isinstance(instruction, ast.Healthcheck):
         words = instruction.test[1:]
         if instruction.test[0] != "CMD-SHELL":
-            return Script(entry, instruction, read(" ".join(words)), (), onbuild)
+            return exec_script(entry, instruction) or Script(entry, instruction, read(" ".join(map(_quoted, words))), (), onbuild)
         return Script(entry, instruction, read(words[0]), _offsets(entry.node, words[0]), onbuild)
     words = instruction.cmdline or ()
     if not instruction.prepend_shell:
-        return Script(entry, instruction, read(" ".join(words)), (), onbuild)
+        return exec_script(entry, instruction) or Script(entry, instruction, read(" ".join(map(_quoted, words))), (), onbuild)
     text = words[0] if words else ""
     if isinstance(instruction, ast.Run) and instruction.files:
         return _heredoc_script(entry, instruction, text, onbuild)
     return Script(entry, instruction, read(text), _offsets(entry.node, text), onbuild)
+
+
+def _quoted(word: str) -> str:
+    """A word of an exec form as a shell would have to write it: no shell reads it."""
+    return word if _PLAIN.fullmatch(word) else "'" + word.replace("'", "'\\''") + "'"
+
+
+_PLAIN = pattern(r"[\w@%+=:,./-]+", re.ASCII)
 
 
 def _heredoc_script(entry: Entry, run: ast.Run, text: str, onbuild: bool) -> Script:

@@ -48,8 +48,12 @@ class CommandRule(Rule):
         return False
 
     def mend(self, command: Command, script: Script) -> Fix | None:
-        """A fix for one command; called only where the script stands in the source as it is."""
+        """A fix for one command; called only where the command stands in the source as it is."""
         return None
+
+    def minor(self, command: Command, script: Script, context: Context) -> bool:
+        """Whether a finding belongs to the set `strict` only. Asked in dockc's own profile."""
+        return False
 
     def check(self, context: Context) -> Iterator[Hit]:
         """One hit a command; one a RUN where a peer's findings are wanted."""
@@ -63,8 +67,9 @@ class CommandRule(Rule):
                     yield Hit(script.entry.node.span, self.message, script.entry.node.lines)
                 continue
             for command in found:
-                fix = self.mend(command, script) if script.exact else None
-                yield Hit(script.span(command.start, command.end), self.message, fix=fix)
+                fix = self.mend(command, script) if script.exact and command.written else None
+                strict = self.minor(command, script, context)
+                yield Hit(script.span(command.start, command.end), self.message, fix=fix, strict=strict)
 
 
 def hit_at(context: Context, script: Script, command: Command, message: str) -> Hit:
@@ -87,7 +92,10 @@ class InstallRule(CommandRule):
 
     def offends(self, command: Command, script: Script) -> bool:
         """An install with any package that is not pinned."""
-        return not all(self.pinned(package) for package in self.packages(command))
+        packages = self.packages(command)
+        if not self.parity:  # of what is not known nothing is said
+            packages = [package for package in packages if "${" not in package]
+        return not all(self.pinned(package) for package in packages)
 
 
 def insert_word(command: Command, script: Script, after: int, word: str, title: str, *, safe: bool = True) -> Fix:
@@ -133,6 +141,12 @@ def caches(run: ast.Instruction, *fragments: str) -> bool:
     )
 
 
+def covered(run: ast.Instruction, *places: str) -> bool:
+    """Whether a cache or tmpfs mount goes to one of some places, or to one that holds it."""
+    found = [target(mount).rstrip("/") for mount in mounts(run) if mount.get("type") in {"cache", "tmpfs"}]
+    return any(place == at or place.startswith(f"{at}/") for at in found if at for place in places)
+
+
 class Image(NamedTuple):
     """An image reference as it is written: not normalised, variables and all."""
 
@@ -171,6 +185,21 @@ def image(text: str, *, parity: bool = True) -> Image:
 def unquoted(text: str) -> str:
     """A word without surrounding quotes."""
     return text.strip("\"'")
+
+
+def removes(command: Command, *places: str) -> bool:
+    """Whether `rm` or `find -delete` takes away a place, or one that it is in; places are given without the slash at their end."""
+    if command.name == "find":
+        return "-delete" in command.texts and any(_covers(text, place) for text in command.texts for place in places)
+    return command.name in {"rm", "rmdir"} and any(_covers(text, place) for text in command.texts for place in places)
+
+
+def _covers(text: str, place: str) -> bool:
+    for home in ("${HOME}", "~"):
+        if text.startswith(home):
+            text = "/root" + text[len(home) :]
+    text = text.rstrip("*").rstrip("/")
+    return bool(text) and (text == place or text.startswith(f"{place}/") or (place.startswith(f"{text}/") and text.count("/") > 1))
 
 
 def alias(from_: ast.From) -> str:

@@ -27,6 +27,7 @@ class Finding(Record, kw_only=True):
         help: what to do, or "".
         fix: how to mend it, or None.
         description: the rule in one sentence.
+        strict: it is there because the set `strict` was asked for. Counts while findings are chosen, and is not kept with them.
     """
 
     code: str
@@ -40,6 +41,7 @@ class Finding(Record, kw_only=True):
     help: str = ""
     fix: Fix | None = None
     description: str = ""
+    strict: bool = False
 
     @property
     def line(self) -> int:

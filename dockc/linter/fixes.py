@@ -10,6 +10,7 @@ result says so. Where a base image is named by a build argument without default,
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -105,6 +106,8 @@ class _State:
             if alone is not None and self.believed([finding], alone, kind):
                 return self.take([finding], alone)
             reason = "the file before and after does not compile to the same image" if kind is Applicability.SAFE else "the file would not parse"
+            if alone is not None and comments(self.front.source.text) - comments(alone.source.text):
+                reason = "a comment would be lost"
             self.refused[self.key(finding)] = Refused(finding, reason)
         return True  # what was refused is known now; others may have been hidden by it
 
@@ -132,6 +135,8 @@ class _State:
         return None if text in self.seen else read(Source.from_text(text, self.front.source.name))
 
     def believed(self, chosen: Sequence[Finding], after: Front, kind: Applicability) -> bool:
+        if not {f.code for f in chosen} & _ABOUT_COMMENTS and comments(self.front.source.text) - comments(after.source.text):
+            return False
         if kind is Applicability.SAFE:
             return proven(self.front, after, {declared(f.code) for f in chosen})
         return after.result.dockerfile is not None or self.front.result.dockerfile is None
@@ -142,6 +147,15 @@ class _State:
         self.seen.add(after.source.text)
         self.report = lint_source(after, self.options, path=self.path)
         return True
+
+
+#: Rules about comments themselves.
+_ABOUT_COMMENTS = frozenset(["DK0001", "DK0002"])
+
+
+def comments(text: str) -> Counter[str]:
+    """Comment lines of a file, those within instructions included, each with how often it is there. Lines of heredocs that look so count, too."""
+    return Counter(line.strip() for line in text.split("\n") if line.lstrip(" \t\ufeff").startswith("#"))
 
 
 def _touch(one: tuple[int, int], other: tuple[int, int]) -> bool:

@@ -19,6 +19,8 @@ else:
     Checker = object
 
 PROFILES = ("dockc", "hadolint", "buildkit")
+#: The set of all that is right but not worth everybody's while; named where codes of rules are.
+STRICT = "strict"
 
 
 class LintOptions(Record, kw_only=True):
@@ -51,3 +53,8 @@ class LintOptions(Record, kw_only=True):
     attrs: Mapping[str, str] = MappingProxyType({})
     images: Mapping[str, str] = MappingProxyType({})
     ignore_file: bytes | None = None
+
+    @property
+    def strict(self) -> bool:
+        """Whether findings of the set `strict` are wanted."""
+        return STRICT in self.select or STRICT in self.extend

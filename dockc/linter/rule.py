@@ -27,6 +27,7 @@ class Hit(Record):
     Attributes:
         lines: first and last line it is reported for; None takes them from the span.
         severity: overrides the rule's.
+        strict: right, but not worth everybody's while: left out unless the set `strict` is asked for.
     """
 
     span: Span
@@ -35,6 +36,7 @@ class Hit(Record):
     fix: Fix | None = None
     help: str = ""
     severity: Severity | None = None
+    strict: bool = False
 
 
 class Rule:

@@ -8,6 +8,7 @@ source -> parse -> context -> rules ┐
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 
 from dockc.base.pattern import pattern
 from dockc.compiler.compile import Front, read
@@ -18,10 +19,10 @@ from dockc.linter.checked import DROPPED
 from dockc.linter.checks import check
 from dockc.linter.context import Context
 from dockc.linter.finding import FileReport, Finding
-from dockc.linter.options import LintOptions
+from dockc.linter.options import STRICT, LintOptions
 from dockc.linter.registry import codes, get_rule
 from dockc.linter.rule import Hit, Rule
-from dockc.linter.table import CHECKS, NEEDS, OFF
+from dockc.linter.table import CHECKS, NEEDS, OFF, STRICT_RULES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -185,7 +186,11 @@ class _Run:
                     if (hit.lines, hit.message) in seen:
                         continue
                     seen.add((hit.lines, hit.message))
-                yield self.finding(rule, hit, hit.severity or severity)
+                found = self.finding(rule, hit, hit.severity or severity)
+                if not hit.strict or self.options.strict:
+                    yield found
+                else:
+                    self.suppressed(found)  # a comment for it is in use all the same
 
     def shellcheck(self) -> Iterator[Finding]:
         """ShellCheck's findings where it is installed; it works from now on, and is waited for when they are asked for."""
@@ -206,13 +211,31 @@ class _Run:
         hit: Callable[..., Hit] = rule().hit  # type: ignore[attr-defined]
         for pragma, left in self.pragmas.unused():
             ran = frozenset(code for code in left if self.ran(code))
+            if ran and pragma.kind != "own":
+                ran = frozenset(code for code in ran if not self.peer_needs(pragma, code))
             if ran:
                 found = hit(self.context, pragma, ran)
                 yield self.finding(rule, found, found.severity or severity)
 
+    def peer_needs(self, pragma: pragma_comments.Pragma, code: str) -> bool:
+        """Whether hadolint reports what one of its comments suppresses: it finds more, and less exactly."""
+        first, last = pragma.first, max(pragma.last, pragma.line + 1)
+        return any(f.code == SYNTAX or (f.code == code and first <= f.line <= last) for f in self.peer_findings)
+
+    @cached_property
+    def peer_findings(self) -> tuple[Finding, ...]:
+        """What hadolint would find if it had no suppressing comments."""
+        from dockc.base.record import replace
+
+        options = self.options
+        peer = replace(
+            LintOptions(profile="hadolint", pragmas=False, checker=options.checker, shellcheck=options.shellcheck), settings=options.settings
+        )
+        return lint_source(self.front, peer).findings
+
     def ran(self, code: str) -> bool:
         """Whether a rule could have found something in this run."""
-        if code in self.options.ignored or (self.options.select and not self.selected(code)):
+        if code in self.options.ignored or (self.options.select and not self.selected(code) and STRICT not in self.options.select):
             return False
         if code in self.order:
             rule = get_rule(code)
@@ -226,9 +249,9 @@ class _Run:
         options = self.options
         if code in CHECKS or (options.profile == "hadolint" and not code.startswith("DL")):
             return True
-        if options.select and not self.selected(code):
+        if options.select and not self.selected(code) and STRICT not in options.select:
             return True
-        named = code in options.extend or code in options.severities or code in options.select
+        named = code in options.extend or code in options.severities or code in options.select or (options.strict and code in STRICT_RULES)
         if options.profile != "dockc":
             return False
         needed = NEEDS.get(code)
@@ -243,7 +266,7 @@ class _Run:
             return None
         if rule.code in options.severities:
             return options.severities[rule.code]
-        if severity is None and (rule.code in options.extend or rule.code in options.select):
+        if severity is None and (rule.code in options.extend or rule.code in options.select or (options.strict and rule.code in STRICT_RULES)):
             return rule.hadolint_severity or Severity.WARNING
         return severity
 
@@ -261,6 +284,7 @@ class _Run:
             help=hit.help,
             fix=hit.fix,
             description=rule.summary,
+            strict=hit.strict or rule.code in STRICT_RULES,
         )
 
     def enriched(self, finding: Finding) -> Finding | None:
@@ -276,7 +300,7 @@ class _Run:
             return finding
         hit: Hit | None = locate(self.context, finding)
         fatal = finding.severity is Severity.ERROR
-        if hit is DROPPED:
+        if hit is DROPPED or (hit is not None and hit.strict and not self.options.strict):
             return finding if fatal else None
         if hit is None:
             return finding
@@ -286,12 +310,13 @@ class _Run:
             message=hit.message,
             severity=finding.severity if fatal else hit.severity or rule.severity or finding.severity,
             span=hit.span,
-            lines=finding.lines,
+            lines=hit.lines or finding.lines,
             column=self.source.position(hit.span.start).column + 1,
             url=finding.url,
             help=hit.help,
             fix=hit.fix,
             description=finding.description,
+            strict=hit.strict,
         )
 
     def without_twins(self, found: list[Finding]) -> list[Finding]:
@@ -308,7 +333,7 @@ class _Run:
     def kept(self, found: list[Finding], *, pragmas: bool) -> Iterator[Finding]:
         options = self.options
         for finding in found:
-            if finding.code in options.ignored or (options.select and not self.selected(finding.code)):
+            if finding.code in options.ignored or (options.select and not self.chosen(finding)):
                 continue
             if pragmas and finding.code != SYNTAX and self.suppressed(finding):
                 continue
@@ -327,6 +352,10 @@ class _Run:
                 tool, _, code = other.partition(":")
                 found |= tool == "hadolint" and self.pragmas.suppress(code, finding.line)
         return found
+
+    def chosen(self, finding: Finding) -> bool:
+        """Whether `select` names a finding: its code, or the set that it belongs to."""
+        return self.selected(finding.code) or (finding.strict and STRICT in self.options.select)
 
     def selected(self, code: str) -> bool:
         """Whether `select` names a code, wholly or by the beginning of a numbered one."""

@@ -13,12 +13,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 
 from dockc.base.pattern import pattern
 from dockc.base.record import NamedTuple, Record
 from dockc.compiler.syntax import ast
 from dockc.grammar.diagnostic import Severity
-from dockc.linter.bases import Base, bases
+from dockc.linter.bases import Base
 from dockc.linter.context import Context, Entry, Script, exec_script, script
 from dockc.linter.families import alias, image
 from dockc.linter.finding import Finding
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 EXCLUDED = ("SC2187", "SC1090", "SC1091")
 #: In dockc's own profile also: a `#!` that is not on the first line of the script as we make it.
 _OWN_EXCLUDED = frozenset((*EXCLUDED, "SC1128"))
+
+#: What ShellCheck takes to be missing in busybox and is there: process substitution, since 1.34.
+_BUSYBOX = frozenset(["SC3001"])
 
 _PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "FTP_PROXY", "ftp_proxy", "NO_PROXY", "no_proxy")
 _NOT_POSIX = ("pwsh", "powershell", "cmd")
@@ -53,14 +57,18 @@ class _Shell(Record):
     names: frozenset[str] = frozenset(_PROXIES)
 
     def head(self, shell: str) -> str:
-        """The lines above the script. One command for all plain names: ShellCheck takes its time for every command.
+        """The lines above the script. One command for plain names that follow each other: ShellCheck takes its time for every command.
 
         There is a line for each name, because messages of ShellCheck may name lines, as they then do for hadolint.
         """
-        plain = sorted(name for name in self.names if _NAME.fullmatch(name))
-        others = "".join(f"export {name}=1\n" for name in sorted(self.names) if not _NAME.fullmatch(name))
-        known = f"export {' '.join(f'{name}=1' for name in plain)}" + "\n" * len(plain) if plain else ""
-        return f"#!{shell}\n{known}{others}"
+        lines = []
+        for plain, names in groupby(sorted(self.names), key=lambda name: _NAME.fullmatch(name) is not None):
+            some = list(names)
+            if plain:
+                lines.append(f"export {' '.join(f'{name}=1' for name in some)}" + "\n" * len(some))
+            else:  # what else stands between quotes or has a variable in it, in hadolint's order: ShellCheck finds faults in it
+                lines += [f"export {name}=1\n" for name in some]
+        return f"#!{shell}\n{''.join(lines)}"
 
 
 class _Job(NamedTuple):
@@ -83,7 +91,7 @@ def findings(context: Context, pragmas: Pragmas, options: LintOptions) -> Iterat
     if context.parity:
         jobs = [*_hadolint_jobs(context, pragmas, triggers=False), *_hadolint_jobs(context, pragmas, triggers=True)]
         return _parity(_run(checker, jobs))
-    return _own(context, _run(checker, list(_own_jobs(context, pragmas))))
+    return _own(context, pragmas, _run(checker, list(_own_jobs(context, pragmas))), options)
 
 
 def _run(checker: Checker, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, list[dict[str, Any]]]]:
@@ -237,7 +245,11 @@ class _States:
 # --- dockc's own way
 
 
-def _own(context: Context, found: Iterator[tuple[_Job, list[dict[str, Any]]]]) -> Iterator[Finding]:
+def _own(
+    context: Context, pragmas: Pragmas, found: Iterator[tuple[_Job, list[dict[str, Any]]]], options: LintOptions
+) -> Iterator[Finding]:
+    from dockc.linter.opinions import Opinion, opinion
+
     for job, comments in found:
         starts = _line_starts(job.script.shell.text)
         for comment in comments:
@@ -248,16 +260,25 @@ def _own(context: Context, found: Iterator[tuple[_Job, list[dict[str, Any]]]]) -
             start = _offset(starts, line, comment["column"])
             end = _offset(starts, comment["endLine"] - job.head, comment["endColumn"])
             size = len(job.script.shell.text)
+            verdict = opinion(code, job.script, context, start, end)
+            if verdict is Opinion.DROP:
+                continue
+            if code in _BUSYBOX and job.text.startswith("#!/bin/busybox"):
+                continue
             span = job.script.span(min(start, size), min(max(start, end), size))
+            if verdict is Opinion.STRICT and not options.strict:
+                pragmas.suppress(code, context.source.line_at(span.start))  # a comment for it is in use all the same
+                continue
             yield Finding(
                 code=code,
                 name=code.lower(),
                 message=str(comment["message"]),
-                severity=_severity(comment),
+                severity=_own_severity(code, comment),
                 span=span,
                 lines=context.source.lines_of(span),
                 column=context.source.position(span.start).column + 1,
                 url=f"{_URL}{code}",
+                strict=verdict is Opinion.STRICT,
             )
 
 
@@ -271,8 +292,10 @@ def _offset(starts: Sequence[int], line: int, column: int) -> int:
 
 def _own_jobs(context: Context, pragmas: Pragmas) -> Iterator[_Job]:
     """Scripts of RUN, CMD, ENTRYPOINT and HEALTHCHECK, also behind ONBUILD."""
+    from dockc.linter.known import known
+    from dockc.linter.opinions import is_broken_json
+
     states = _States(parity=False)
-    below = bases(context)
     events = [*_events(context, pragmas, triggers=False), *_events(context, pragmas, triggers=True)]
     for _, item in sorted(events, key=lambda event: event[0]):
         if isinstance(item, str):
@@ -283,14 +306,19 @@ def _own_jobs(context: Context, pragmas: Pragmas) -> Iterator[_Job]:
         found = _script(entry, instruction)
         if found is None or not found.shell.text.strip():
             continue
-        base = below[entry.stage] if 0 <= entry.stage < len(below) else Base("", ())
+        if is_broken_json(instruction):
+            continue
+        base = context.bases[entry.stage] if 0 <= entry.stage < len(context.bases) else Base("", ())
+        found = known(found, context)
         own = _interpreter(found.shell.text) or found.reader
         shell = own or states.now.name
-        if not own and states.now.name == _DEFAULT and (base.windows or context.file.escape == "`"):
+        if not own and states.now.name == _DEFAULT and base.windows:
             continue
         dialect = _dialect(shell.split()[0] if shell.split() else "/bin/sh", base.shell)
         if dialect is None:
             continue
+        if (state := context.shells[entry.index]).errexit and not own and state.posix:
+            dialect += " -e"
         asks = _ASKS.search(found.shell.text)
         names = frozenset(n for n in states.now.names if _NAME.fullmatch(n)) if asks else frozenset[str]()
         head = _Shell(states.now.name, names).head(dialect)
@@ -304,7 +332,7 @@ def _dialect(shell: str, base: str) -> str | None:
         return None
     if name == "busybox" or (name in {"sh", "ash"} and base == "busybox"):
         return "/bin/busybox sh"
-    if name == "sh" and base:
+    if name == "sh" and base and base != "none":
         return f"/bin/{base}"
     return f"/bin/{name}"
 
@@ -345,3 +373,13 @@ def parse_answer(text: str, names: Sequence[str]) -> list[list[dict[str, Any]]]:
 def _severity(comment: Mapping[str, Any]) -> Severity:
     level = comment["level"]
     return Severity(level) if level in {"warning", "info", "style"} else Severity.ERROR
+
+
+def _own_severity(code: str, comment: Mapping[str, Any]) -> Severity:
+    """An error is what the shell cannot read, or what cannot be meant; the rest of ShellCheck's errors are warnings here."""
+    found = _severity(comment)
+    return Severity.WARNING if found is Severity.ERROR and not code.startswith("SC1") and code not in _ERRORS else found
+
+
+#: Besides what does not parse (SC1…): scripts that do something else than they say on any input.
+_ERRORS = frozenset(["SC2070", "SC2077", "SC2078", "SC2104", "SC2105", "SC2152", "SC2168", "SC2242", "SC2281"])

@@ -30,7 +30,7 @@ def test_files_are_written_once(tmp_path: Path) -> None:
 
 
 def test_standard_input_bytes_and_all(tmp_path: Path) -> None:
-    assert fmt(tmp_path, "-", stdin=b"from a\r\nlabel a=\xff\r\n") == (0, b"FROM a\nLABEL a=\xff\n", "")
+    assert fmt(tmp_path, "-", stdin=b"from a\r\nlabel a=\xff\r\n") == (0, b"FROM a\r\nLABEL a=\xff\r\n", "")
     status, shown, _ = fmt(tmp_path, "--diff", "--stdin-filename=q/Dockerfile", "-", stdin=BEFORE.encode())
     assert status == 1
     assert shown.startswith(b"--- q/Dockerfile\n+++ q/Dockerfile\n")

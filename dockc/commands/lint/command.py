@@ -19,7 +19,7 @@ from dockc.grammar.diagnostic import Severity
 from dockc.grammar.source import Source, Span
 from dockc.linter.config import Config
 from dockc.linter.finding import FileReport, Finding
-from dockc.linter.options import PROFILES, LintOptions
+from dockc.linter.options import PROFILES, STRICT, LintOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def make_plans(request: LintRequest) -> list[Plan]:
         if directory not in known:
             config = load(directory, os.environ, explicit=request.config, profile=request.profile, warn=_warn).merged(typed)
             options = config.options()
-            asked = options.extend | {code for code in options.select if not code.isalpha()}
+            asked = options.extend | {code for code in options.select if not code.isalpha() or code == STRICT}
             options = replace(options, extend=asked)
             known[directory] = config, _with_shellcheck(options)
         config, options = known[directory]
@@ -250,6 +250,7 @@ def check_codes(config: Config) -> None:
     from dockc.linter.runner import SYNTAX
 
     known = {*codes(), SYNTAX, UNREADABLE, FAILED, "build-error"}
+    wanted = [code for code in wanted if code != STRICT]
     for code in wanted:
         prefix = code.isalpha() and any(k.startswith(code) for k in (*known, "SC"))
         if code not in known and not prefix and not (code.startswith("SC") and code[2:].isdigit()):

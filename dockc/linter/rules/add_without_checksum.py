@@ -31,12 +31,15 @@ class AddWithoutChecksum(Rule):
         """See the class."""
         for entry, add in context.all(ast.Add):
             for word in add.sources:
-                text = unquoted(word.text)
-                git = text.startswith(("git@", "git://", "ssh://")) or ".git#" in text or text.endswith(".git")
+                text = context.values.word(word, entry) or unquoted(word.text)
+                git = text.startswith(("git@", "git://", "ssh://")) or _GIT.match(text) is not None
                 if git and not _COMMIT.search(text) and not add.checksum.text:
                     yield Hit(word.span, "a git repository that is not named by commit", entry.node.lines)
                 elif not git and text.startswith(("http://", "https://")) and not add.checksum.text:
                     yield Hit(word.span, "a download without --checksum", entry.node.lines)
 
 
-_COMMIT = pattern(r"#(?:refs/)?[0-9a-f]{40}(?::|$)|[?&](?:commit|checksum)=[0-9a-f]{7,}|\$")
+#: The path of a URL ends with `.git`; what follows says which commit and directory.
+_GIT = pattern(r"https?://[^?#]+\.git(?:$|[?#])")
+#: A whole commit in the fragment or the query, or one that a build argument brings.
+_COMMIT = pattern(r"#(?:refs/)?[0-9a-f]{40}(?::|$)|[?&](?:commit|checksum|ref)=[0-9a-f]{7,}(?:&|#|$)|\$")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dockc.linter.context import Context, Script
-from dockc.linter.families import CommandRule, caches, insert_word, position
+from dockc.linter.families import CommandRule, caches, covered, insert_word, position, removes
 from dockc.linter.rule import Fix, Severity
 from dockc.linter.shell.commands import Command
 
@@ -34,8 +34,16 @@ class ApkNoCache(CommandRule):
     fixed = "FROM alpine:3\nRUN apk add --no-cache curl\n"
 
     def excuses(self, script: Script, context: Context) -> bool:
-        """With a cache mount nothing is left in the layer."""
-        return caches(script.instruction, "/var/cache/apk")
+        """With a cache mount nothing is left in the layer; nor where it is cleaned up, or no image gets the layer."""
+        if caches(script.instruction, "/var/cache/apk"):
+            return True
+        if context.parity:
+            return False
+        if caches(script.instruction, "/etc/apk/cache") or covered(script.instruction, "/var/cache/apk", "/etc/apk/cache"):
+            return True
+        if not context.left_behind(script):
+            return True
+        return any(removes(c, "/var/cache/apk") or (c.name == "apk" and c.has_argument("cache")) for c in script.shell.commands)
 
     def offends(self, command: Command, script: Script) -> bool:
         """See the class."""

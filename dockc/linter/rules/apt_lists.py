@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dockc.base.pattern import pattern
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context, Script
-from dockc.linter.families import alias, caches, hit_at, image, same_from
+from dockc.linter.families import alias, caches, covered, hit_at, image, same_from
 from dockc.linter.rule import Hit, Rule, Severity
 from dockc.linter.shell.commands import Command
 
@@ -48,6 +48,11 @@ class AptLists(Rule):
             script = scripts.get(id(entry))
             if script is not None and self.forgets(script, context):
                 forgotten.append((script, current))
+        if not context.parity:
+            for script, _ in forgotten:
+                if context.left_behind(script):
+                    yield hit_at(context, script, next(c for c in script.shell.commands if _updates(c)), _MESSAGE)
+            return
         for script, stage in forgotten:
             last = stage is current or (stage is not None and current is not None and same_from(stage, current))
             feeds = stage is not None and alias(stage) and alias(stage) in bases
@@ -61,6 +66,8 @@ class AptLists(Rule):
         if any(_cleans(c, script, context) for c in script.shell.commands):
             return False
         run = script.instruction
+        if not context.parity and covered(run, "/var/lib/apt/lists"):
+            return False
         if caches(run, "/var/lib/apt/lists"):
             return False
         return not (caches(run, "/var/lib/apt") and caches(run, "/var/cache/apt"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dockc.linter.context import Script
+from dockc.linter.context import Context, Script
 from dockc.linter.families import CommandRule
 from dockc.linter.rule import Severity
 from dockc.linter.shell.commands import Command
@@ -14,6 +14,11 @@ class CdInRun(CommandRule):
     ## Why
 
     Each RUN starts in WORKDIR again. `cd` in one does not reach the next, and long paths of it are hard to follow.
+
+    ## Known problems
+
+    hadolint reports every `cd`. dockc's own profile reports one to a fixed path at the beginning of a script, of which WORKDIR says the same; in
+    the middle, in a subshell, or in a directory that the same RUN makes, `cd` is what there is: those are in the set `strict`.
     """
 
     code = "DL3003"
@@ -30,3 +35,17 @@ class CdInRun(CommandRule):
     def offends(self, command: Command, script: Script) -> bool:
         """See the class."""
         return command.name == "cd"
+
+    def minor(self, command: Command, script: Script, context: Context) -> bool:
+        """Where WORKDIR says something else, or the step would have to be split."""
+        first = next((c for c in script.shell.commands if c.name != "set"), None)
+        path = command.texts[0] if len(command.texts) == 1 else ""
+        rest = script.shell.text[command.end :].lstrip(" \t")
+        fixed = path.startswith("/") and "${" not in path and rest.startswith(("&&", ";", "\n"))
+        return not (command is first and fixed and not _opens(script, command))
+
+
+def _opens(script: Script, command: Command) -> bool:
+    """Whether anything but `set` stands before a command: a bracket, a keyword."""
+    before = script.shell.text[: command.start]
+    return any(sign in before for sign in "({$`") or any(word in before.split() for word in ("if", "for", "while", "until", "case", "!"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.compiler.syntax import ast
-from dockc.linter.bases import bases
 from dockc.linter.context import Context, Entry
 from dockc.linter.families import alias, unquoted
 from dockc.linter.rule import Hit, Rule, Severity
@@ -49,7 +48,7 @@ class CopyRoot(Rule):
 
 def _overlays(context: Context, entry: Entry, source: str) -> bool:
     """Whether a copy flattens something into an empty stage, or adds something made for it: an image, or a stage that began empty."""
-    below = bases(context)
+    below = context.bases
     if 0 <= entry.stage < len(below) and below[entry.stage].image == "scratch":
         return True
     names = [alias(stage[0].instruction).lower() if isinstance(stage[0].instruction, ast.From) else "" for stage in context.stages]

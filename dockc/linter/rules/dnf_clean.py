@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.linter.context import Context
-from dockc.linter.families import caches, hit_at
+from dockc.linter.families import caches, covered, hit_at, removes
 from dockc.linter.rule import Hit, Rule, Severity
 from dockc.linter.shell.commands import Command
 
@@ -32,6 +32,11 @@ class DnfClean(Rule):
         for script in context.runs:
             if caches(script.instruction, "/var/cache/libdnf5", ".cache/libdnf5"):
                 continue
+            if not context.parity:
+                if covered(script.instruction, "/var/cache/dnf", "/var/cache/libdnf5", "/var/cache/yum") or not context.left_behind(script):
+                    continue
+                if any(removes(c, "/var/cache/dnf", "/var/cache/libdnf5", "/var/cache/yum") for c in script.shell.commands):
+                    continue
             forgotten = (_forgotten(script.shell.commands, program) for program in ("dnf", "microdnf"))
             if (command := next(filter(None, forgotten), None)) is not None:
                 yield hit_at(context, script, command, _MESSAGE)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
+from dockc.base.pattern import pattern
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context
 from dockc.linter.rule import Hit, Rule, Severity
@@ -35,17 +35,35 @@ class EnvSameStatement(Rule):
             if isinstance(found, ast.Arg):
                 known.update(pair.key.text for pair in found.pairs)
             elif isinstance(found, ast.Env):
-                for index, pair in enumerate(found.pairs):
-                    name = pair.key.text
-                    others = (p.value for i, p in enumerate(found.pairs) if i != index)
-                    used = next((v for v in others if _refers(v.text, name)), None)
-                    if used is not None and name not in known:
-                        message = "Do not refer to an environment variable within the same `ENV` statement where it is defined."
-                        yield Hit(used.span, message, entry.node.lines)
-                        break
+                used = _used(found.pairs, known)
+                if used is not None:
+                    message = "Do not refer to an environment variable within the same `ENV` statement where it is defined."
+                    yield Hit(used.span, message, entry.node.lines)
                 known.update(pair.key.text for pair in found.pairs)
 
 
-def _refers(value: str, name: str) -> bool:
-    escaped = re.escape(name)
-    return re.search(rf"\$\{{{escaped}\}}|\${escaped}(?![A-Za-z0-9_])", value) is not None
+def _used(pairs: tuple[ast.KeyValue, ...], known: set[str]) -> ast.Word | None:
+    """The first value that refers to the name of another pair, by the order of names: each value is read once."""
+    users: dict[str, list[int]] = {}
+    for index, pair in enumerate(pairs):
+        for name in _references(pair.value.text):
+            users.setdefault(name, []).append(index)
+    for index, pair in enumerate(pairs):
+        name = pair.key.text
+        if name not in known:
+            other = next((i for i in users.get(name, ())[:2] if i != index), None)
+            if other is not None:
+                return pairs[other].value
+    return None
+
+
+def _references(value: str) -> set[str]:
+    """Names that a value refers to as `$NAME` or `${NAME}`."""
+    if "$" not in value:
+        return set()
+    found = {match[1] for match in _BRACED.finditer(value)}
+    return found | {match[1] for match in _PLAIN.finditer(value)}
+
+
+_BRACED = pattern(r"\$\{([^{}]*)\}")
+_PLAIN = pattern(r"\$([A-Za-z0-9_]+)")

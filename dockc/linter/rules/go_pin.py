@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dockc.linter.context import Context
-from dockc.linter.families import hit_at
+from dockc.compiler.syntax import ast
+from dockc.linter.context import Context, Script
+from dockc.linter.families import hit_at, mounts, unquoted
 from dockc.linter.rule import Hit, Rule, Severity
 from dockc.linter.shell.commands import Command
 
@@ -35,12 +36,34 @@ class GoPin(Rule):
                 # Both, and files of the build itself are no packages.
                 packages = [*_run(script.shell.commands), *_installed(script.shell.commands)]
                 packages = [(command, package) for command, package in packages if not package.endswith(".go")]
+                if _in_module(script, context):  # go.mod has the version, and without one go asks for it
+                    packages = [(command, package) for command, package in packages if "@" in package or command.has_argument("get")]
             unpinned = next((command for command, package in packages if not _pinned(package)), None)
             if unpinned is not None:
                 yield hit_at(context, script, unpinned, _MESSAGE)
 
 
 _MESSAGE = "Pin versions in go. Instead of `go install <package>` use `go install <package>@<version>`"
+
+
+def _in_module(script: Script, context: Context) -> bool:
+    """Whether a go.mod may lie where a script runs: files of the context were copied or are mounted, or a repository was cloned."""
+    if any(mount.get("type", "bind") == "bind" for mount in mounts(script.instruction)):
+        return True
+    if any(c.name in {"cd", "git", "pushd"} or (c.name == "go" and c.has_argument("init")) for c in script.shell.commands):
+        return True
+    stages = context.bases[script.entry.stage].stages if 0 <= script.entry.stage < len(context.bases) else ()
+    for stage in stages:
+        for entry in context.stages[stage]:
+            found = entry.instruction
+            if entry.index < script.entry.index and isinstance(found, ast.SourcesAndDest) and any(map(_may_hold_module, found.sources)):
+                return True
+    return False
+
+
+def _may_hold_module(source: ast.Word) -> bool:
+    name = unquoted(source.text).rstrip("/").rpartition("/")[2]
+    return name in {"", ".", "go.mod", "src"} or "*" in name or "." not in name
 
 
 def _run(commands: tuple[Command, ...]) -> list[tuple[Command, str]]:

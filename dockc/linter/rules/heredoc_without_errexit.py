@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from dockc.base.pattern import pattern
@@ -11,7 +10,7 @@ from dockc.grammar.diagnostic import Applicability, Edit
 from dockc.grammar.source import Span
 from dockc.linter.context import Context
 from dockc.linter.rule import Fix, Hit, Rule, Severity
-from dockc.linter.shell.commands import read
+from dockc.linter.shell.commands import Command, read
 from dockc.linter.shell.parser import parse
 
 
@@ -38,25 +37,29 @@ class HeredocWithoutErrexit(Rule):
 
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
-        stopping: dict[int, bool] = {}
         for entry in context.entries:
             found = entry.instruction
-            if isinstance(found, ast.Shell):
-                stopping[entry.stage] = any(re.fullmatch(r"-[a-z]*e[a-z]*", word) for word in found.shell[1:]) or not found.shell[0].endswith("sh")
-            if not isinstance(found, ast.Run) or len(found.files) != 1 or stopping.get(entry.stage):
+            if not isinstance(found, ast.Run) or len(found.files) != 1 or not 0 <= entry.stage < len(context.stages):
+                continue
+            state = context.shells[entry.index]
+            if not state.posix or state.errexit:
                 continue
             document = found.files[0]
             command = (found.cmdline or ("",))[0].strip()
             if not _BARE.fullmatch(command) or document.data.startswith("#!"):
                 continue
             shell = read(document.data)
-            if len(shell.commands) < 2 or any(c.name == "set" and (c.has_flag("e") or c.has_argument("errexit")) for c in shell.commands):
+            if len(shell.commands) < 2 or any(_sets_errexit(c) for c in shell.commands):
                 continue
             if len(parse(document.data).body) < 2:
                 continue
             at = document.span.start
             fix = Fix("Begin with set -e", (Edit(Span(at, at), "set -e\n"),), Applicability.UNSAFE)
             yield Hit(found.name_span, "the shell goes on after a failing command of this heredoc", (entry.line, entry.line), fix)
+
+
+def _sets_errexit(command: Command) -> bool:
+    return command.name == "set" and (command.has_flag("e") or command.has_argument("errexit"))
 
 
 _BARE = pattern(r"<<-?[\"']?\w+[\"']?")

@@ -30,7 +30,10 @@ class LatestTag(Rule):
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
         for entry, from_ in context.all(ast.From):
-            found = image(from_.base.text, parity=context.parity)
+            text = from_.base.text if context.parity else context.values.word(from_.base, entry) or from_.base.text
+            if not context.parity and context.bases[entry.stage].below:
+                continue
+            found = image(text, parity=context.parity)
             if found.tag == "latest" and not found.digest:
                 message = "Using latest is prone to errors if the image will ever update. Pin the version explicitly to a release tag"
                 yield Hit(from_.base.span, message, entry.node.lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dockc.compiler.syntax import ast
+from dockc.grammar.diagnostic import Edit, Fix
 from dockc.grammar.source import Span
 from dockc.linter.checked import CheckRule, instruction_at, replacing
 from dockc.linter.context import Context
@@ -19,7 +20,7 @@ class LegacyKeyValueFormat(CheckRule):
 
     ## Fix
 
-    Writes `KEY=value`, quoted where the value has blanks.
+    Writes `KEY=value`, quoted where the value has blanks. Lines and comments within stay as they are.
     """
 
     code = "LegacyKeyValueFormat"
@@ -39,8 +40,29 @@ class LegacyKeyValueFormat(CheckRule):
             return None
         pair = found.pairs[0]
         span = Span(pair.key.span.start, found.span.end)
+        if "\n" in context.source.slice(span):
+            return Hit(span, finding.message, fix=_quoting(context, pair, found.span.end))
         text = f"{pair.key.text}={_assigned(pair.value.text, context.file.escape)}"
         return Hit(span, finding.message, fix=replacing("Write KEY=value", span, text))
+
+
+def _quoting(context: Context, pair: ast.KeyValue, end: int) -> Fix | None:
+    """For a value of several lines: quotes around it, and nothing else changes. Comments and lines stay; None where the value has quotes itself."""
+    value, source = pair.value.text, context.source
+    if any(sign in value for sign in ("'", '"', context.file.escape)) or not value:
+        return None
+    rest = source.text[pair.key.span.end : end]
+    at, lines = 0, rest.split("\n")
+    for line in lines:  # up to where the value begins: continuations, comments, empty lines
+        bare = line.strip()
+        if bare and not bare.startswith("#") and bare != context.file.escape:
+            break
+        at += len(line) + 1
+    begin = pair.key.span.end + at + len(rest[at:]) - len(rest[at:].lstrip(" \t"))
+    gap = source.text[pair.key.span.end : begin]
+    head = gap.lstrip(" \t").rstrip(" \t") if "\n" in gap else ""
+    stop = end - (len(rest) - len(rest.rstrip()))
+    return Fix("Write KEY=value", (Edit(Span(pair.key.span.end, begin), f'="{head}'), Edit(Span(stop, stop), '"')))
 
 
 def _assigned(value: str, escape: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dockc.compiler.swallowed import swallowed
 from dockc.grammar.diagnostic import Edit
 from dockc.grammar.source import Span
 from dockc.linter.checked import CheckRule, entry_at
@@ -19,7 +20,7 @@ class NoEmptyContinuation(CheckRule):
 
     ## Fix
 
-    Takes the empty lines out.
+    Takes the empty lines out; not where what follows them looks like an instruction that a backslash too many has joined: see DK0412.
     """
 
     code = "NoEmptyContinuation"
@@ -41,5 +42,8 @@ class NoEmptyContinuation(CheckRule):
         empty = [source.line_span(n) for n in range(logical.first, logical.last + 1) if not source.line_text(n).strip()]
         if not empty:
             return None
-        fix = Fix("Take the empty lines out", tuple(Edit(span, "") for span in empty))
-        return Hit(Span(empty[0].start, empty[0].start), finding.message, fix=fix)
+        fix: Fix | None = Fix("Take the empty lines out", tuple(Edit(span, "") for span in empty))
+        if swallowed(entry.node, source, context.file.escape):
+            fix = None
+        first = source.line_at(empty[0].start)
+        return Hit(Span(empty[0].start, empty[0].start), finding.message, (first, first), fix)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dockc.linter.context import Script
+from dockc.linter.context import Context, Script
 from dockc.linter.families import CommandRule
 from dockc.linter.rule import Severity
 from dockc.linter.shell.commands import Command
+from dockc.linter.shells import is_root
 
 
 class NoSudo(CommandRule):
-    """Reports `sudo`.
+    """Reports `sudo`, but where another user than root is active: there it does what it is for.
 
     ## Why
 
@@ -30,3 +31,10 @@ class NoSudo(CommandRule):
     def offends(self, command: Command, script: Script) -> bool:
         """See the class."""
         return command.name == "sudo"
+
+    def excuses(self, script: Script, context: Context) -> bool:
+        """Where the user is not root."""
+        if context.parity:
+            return False
+        user = context.users[script.entry.index]
+        return user is not None and not is_root(user)

@@ -31,6 +31,8 @@ class NpmPin(InstallRule):
         """See the base class."""
         if command.name != "npm" or not command.has_argument("install"):
             return []
+        if not self.parity and command.has_flag("prefix", "C") and len(command.words) == 1:
+            return []
         words = list(command.without_values_of(("loglevel", "registry")).words)
         if words[:1] != ["install"]:
             return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dockc.base.pattern import pattern
 from dockc.linter.families import InstallRule
 from dockc.linter.pip import is_pip_install
 from dockc.linter.rule import Severity
@@ -12,6 +13,7 @@ _WITH_VALUES = (
     "no-binary", "only-binary", "platform", "prefix", "progress-bar", "proxy", "python", "python-version", "root",
     "root-user-action", "src", "t", "target", "trusted-host", "upgrade-strategy",
 )  # fmt: skip
+_ARCHIVE = pattern(r"\.(?:whl|zip|tar\.\w+|tgz)(?:$|[?#\[])")
 _OPERATORS = ("==", ">=", "<=", ">", "<", "!=", "~=", "===")
 _VCS = ("git+", "hg+", "svn+", "bzr+")
 
@@ -43,6 +45,8 @@ class PipPin(InstallRule):
             return []
         if command.has_argument("--requirement", "-r", "."):
             return []
+        if not self.parity and (command.has_flag("requirement", "group", "r") or any(a.text.startswith("-r") for a in command.arguments)):
+            return []  # a file says which versions
         words = list(command.without_values_of(_WITH_VALUES).words)
         if "install" not in words:
             return []
@@ -51,6 +55,8 @@ class PipPin(InstallRule):
     def pinned(self, package: str) -> bool:
         """See the base class."""
         vcs = package.startswith(_VCS)
+        if not self.parity and (package.partition("[")[0] in {"", ".", ".."} or package.startswith("file:") or _ARCHIVE.search(package) or "@" in package):
+            return True  # the project itself, a file, or `name @ URL`
         return (
             any(operator in package for operator in _OPERATORS)
             or (vcs and "@" in package)

@@ -9,6 +9,7 @@ from dockc.linter.context import Context, Script
 from dockc.linter.rule import Hit, Rule, Severity
 from dockc.linter.shell import ast as shell
 from dockc.linter.shell.commands import literal, read
+from dockc.linter.shells import shell_state
 
 
 class Pipefail(Rule):
@@ -38,6 +39,9 @@ class Pipefail(Rule):
 
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
+        if not context.parity:
+            yield from _unguarded_pipes(context)
+            return
         safe = False
         scripts = {id(s.entry): s for s in context.runs if not s.onbuild}
         for entry in context.entries:
@@ -45,15 +49,11 @@ class Pipefail(Rule):
             if isinstance(found, ast.From):
                 safe = False
             elif isinstance(found, ast.Shell):
-                safe = found.shell[:1] != () and _stops(found.shell, context)
+                safe = found.shell[:1] != () and _stops(found.shell)
             elif not safe and id(entry) in scripts:
                 script = scripts[id(entry)]
-                if not script.shell.pipes:
-                    continue
-                if context.parity:
+                if script.shell.pipes:
                     yield Hit(script.instruction.span, _MESSAGE, entry.node.lines)
-                elif (found_at := _unguarded(script)) is not None:
-                    yield Hit(script.span(found_at.start, found_at.end), _MESSAGE)
 
 
 _MESSAGE = (
@@ -63,9 +63,23 @@ _MESSAGE = (
 )
 
 
+def _unguarded_pipes(context: Context) -> Iterator[Hit]:
+    for script in context.runs:
+        if script.onbuild or not script.shell.pipes:
+            continue
+        state = context.shells[script.entry.index]
+        if script.reader:
+            state = shell_state(tuple(script.reader.split()), context.bases[script.entry.stage])
+        if state.stops_in_pipes:
+            continue
+        found = _unguarded(script)
+        if found is not None:
+            yield Hit(script.span(found.start, found.end), _MESSAGE)
+
+
 def _unguarded(script: Script) -> shell.Pipeline | None:
     """The first pipe in which a failure would go unseen; what only prints cannot fail, and `yes` is meant to be cut off."""
-    if any(c.name == "set" and c.has_argument("pipefail") for c in script.shell.commands) or "pipefail" in script.reader:
+    if any(c.name == "set" and c.has_argument("pipefail") for c in script.shell.commands) :
         return None
     return next((p for p in script.shell.pipelines if not all(map(_prints, p.commands[:-1]))), None)
 
@@ -75,15 +89,16 @@ def _prints(node: shell.Node) -> bool:
     return isinstance(first, shell.Word) and literal(first) in {"echo", "printf", "yes", "true", ":", "uname"}
 
 
-def _stops(shell: tuple[str, ...], context: Context) -> bool:
+def _stops(shell: tuple[str, ...]) -> bool:
+    """Whether hadolint takes a SHELL for one that stops."""
     if shell[0].startswith(("pwsh", "powershell", "cmd")):
         return True
     return any(
-        _is_capable(c.name, context) and c.has_flag("o") and c.has_argument("pipefail")
+        _is_capable(c.name) and c.has_flag("o") and c.has_argument("pipefail")
         for c in read(" ".join(shell)).commands
     )
 
 
-def _is_capable(shell: str, context: Context) -> bool:
+def _is_capable(shell: str) -> bool:
     place, _, name = shell.rpartition("/")
-    return name in {"bash", "zsh", "ash"} and (not context.parity or place == "/bin" or shell == name)
+    return name in {"bash", "zsh", "ash"} and (place == "/bin" or shell == name)

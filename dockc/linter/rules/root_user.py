@@ -8,6 +8,7 @@ from dockc.compiler.syntax import ast
 from dockc.linter.context import Context, Entry
 from dockc.linter.families import each_stage
 from dockc.linter.rule import Hit, Rule, Severity
+from dockc.linter.shells import is_root
 
 
 class RootUser(Rule):
@@ -20,7 +21,7 @@ class RootUser(Rule):
 
     ## Known problems
 
-    Stages that nothing runs in (builders) are reported too in the hadolint profile; dockc's own looks at the last stage only.
+    Stages that nothing runs in (builders) are reported too in the hadolint profile; dockc's own looks at the last stage and what it is built on.
     """
 
     code = "DL3002"
@@ -35,12 +36,32 @@ class RootUser(Rule):
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
         stages = [entries for _, entries in each_stage(context)]
-        for entries in stages if context.parity else stages[-1:]:
-            last: tuple[Entry, ast.User] | None = None
-            for entry in entries:
-                if isinstance(entry.instruction, ast.User):
-                    last = (entry, entry.instruction)
+        if not context.parity:
+            yield from _final(context)
+            return
+        for entries in stages:
+            last = _last(entries)
             if last is not None:
                 user = last[1].user.text
                 if user in {"root", "0"} or user.startswith(("root:", "0:")):
-                    yield Hit(last[1].user.span, "Last USER should not be root", last[0].node.lines)
+                    yield Hit(last[1].user.span, _MESSAGE, last[0].node.lines)
+
+
+_MESSAGE = "Last USER should not be root"
+
+
+def _last(entries: tuple[Entry, ...]) -> tuple[Entry, ast.User] | None:
+    return next(((e, e.instruction) for e in reversed(entries) if isinstance(e.instruction, ast.User)), None)
+
+
+def _final(context: Context) -> Iterator[Hit]:
+    """The USER that the last stage ends with, its own or that of an own stage below."""
+    if not context.stages:
+        return
+    for index in context.bases[-1].stages:
+        last = _last(context.stages[index])
+        if last is None:
+            continue
+        if is_root(context.values.word(last[1].user, last[0])):
+            yield Hit(last[1].user.span, _MESSAGE, last[0].node.lines)
+        return

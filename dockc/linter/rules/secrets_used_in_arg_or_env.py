@@ -6,7 +6,7 @@ import re
 
 from dockc.base.pattern import pattern
 from dockc.compiler.syntax import ast
-from dockc.linter.checked import DROPPED, CheckRule, instruction_at, quoted_part
+from dockc.linter.checked import DROPPED, CheckRule, entry_at, instruction_at, quoted_part
 from dockc.linter.context import Context
 from dockc.linter.finding import Finding
 from dockc.linter.rule import Hit, Severity
@@ -21,8 +21,9 @@ class SecretsUsedInArgOrEnv(CheckRule):
 
     ## Known problems
 
-    BuildKit looks at names alone. dockc's own profile takes a finding back where the value in the file cannot be a secret: a URL without
-    credentials, a path, a key's fingerprint, a commit, yes or no.
+    BuildKit looks at names alone. dockc's own profile takes a finding back where the value that the file gives cannot be a secret: nothing, a
+    number, a URL without credentials, a path, a key's fingerprint, a commit, yes or no; and where the name's last word says that it is something
+    about a secret, such as its mode, path or lifetime.
     """
 
     code = "SecretsUsedInArgOrEnv"
@@ -40,27 +41,44 @@ class SecretsUsedInArgOrEnv(CheckRule):
         if not isinstance(found, (ast.Arg, ast.Env)):
             return None
         name = quoted_part(finding.message)
-        if any(pair.key.text == name and _public(name, pair.value) for pair in found.pairs):
+        entry = entry_at(context, finding)
+        if entry is None:
+            return None
+        values = [pair.value for pair in found.pairs if pair.key.text == name]
+        if values and all(value is not None and _public(name, value.text, context.values.word(value, entry)) for value in values):
+            return DROPPED
+        if _ABOUT.search(name) and not any(value is not None and _LOOKS_SECRET.search(value.text) for value in values):
             return DROPPED
         span = next((pair.key.span for pair in found.pairs if pair.key.text == name), found.span)
         return Hit(span, finding.message, help="Use RUN --mount=type=secret.")
 
 
-def _public(name: str, value: ast.Word | None) -> bool:
-    """Whether a value can be read by anybody, whatever it is called."""
-    if value is None:
-        return False
-    text = value.text.strip("\"'")
-    if _NOT_SECRET.fullmatch(text) is not None:
+def _public(name: str, written: str, known: str | None) -> bool:
+    """Whether a value can be read by anybody, whatever it is called: as it is written, or as it is known to be."""
+    text = written.strip("\"'") if known is None else known
+    if _NOT_SECRET.fullmatch(text) is not None or _NOT_SECRET.fullmatch(written.strip("\"'")) is not None:
         return True
     words = set(name.upper().split("_"))
     if words & {"SECRET", "TOKEN", "PASSWORD", "PASSWD", "PWD"}:
         return False
-    known = _FINGERPRINTS if words & _IDENTIFIED else _FINGERPRINT
-    return known.fullmatch(text) is not None
+    fingerprint = _FINGERPRINTS if words & _IDENTIFIED else _FINGERPRINT
+    return fingerprint.fullmatch(text) is not None
 
 
-_NOT_SECRET = pattern(r"https?://[^@\s]+|(\$\{?\w+\}?)?(/[\w.${}-]+)+/?|true|false|yes|no|on|off|0|1", re.IGNORECASE)
+_NOT_SECRET = pattern(
+    r"|https?://[^@\s]+|(file:/)?(\$\{?\w+\}?|~)?(/[\w.${}@+-]+)+/?|\.{1,2}/\S*|true|false|yes|no|on|off|none|null|nil|enabled?|disabled?|-?[0-9]+(\.[0-9]+)?[smhd]?",
+    re.IGNORECASE,
+)
+#: Last words of names of what is about a secret and none itself.
+_ABOUT = pattern(
+    r"_(?:ALIAS|ALG|ALGO|ALGORITHM|ALLOWED|AUDIENCE|BACKEND|BITS|CLASS|COUNT|DIR|DIRECTORY|ENABLED?|DISABLED?|ENDPOINT|ENV|EXPIRATION|EXPIRY|FILENAME"
+    r"|FINGERPRINTS?|FOLDER|FORMAT|HEADER|HOME|HOST|HOSTNAME|IDS?|ISSUER|LABEL|LEN|LENGTH|LIFETIME|LOCATION|METHOD|MODE|MODULE|NAMES?|NAMESPACE|PATH|PLUGIN|PORT"
+    r"|PREFIX|PROVIDER|REALM|REFRESH|REGION|REQUIRED|ROTATION|SCHEME|SCOPES?|SERVER|SERVICE|SIZE|SOCK|SOCKET|SOURCE|STORE|STRATEGY|SUFFIX|TIMEOUT|TTL|TYPE|URI|URL|USER|USERNAME"
+    r"|VALIDITY|VERSION)$",
+    re.IGNORECASE,
+)
+#: Shapes that nobody would give a mode or a path.
+_LOOKS_SECRET = pattern(r"(?:gh[pousr]_|glpat-|xox[abp]-|AKIA|eyJ)\w+|-----BEGIN|://[^/@\s]+:[^/@\s]+@")
 #: Words of names whose hexadecimal values say which key or commit is meant.
 _IDENTIFIED = frozenset(("GPG", "PGP", "APT", "RPM", "KEYRING", "FINGERPRINT", "COMMIT", "REVISION", "REV", "SHA", "SHA1", "SHA256", "SHA512"))
 _FINGERPRINTS = pattern(r"(0x)?[0-9A-F]{8,128}([\s,;]+(0x)?[0-9A-F]{8,128})*", re.IGNORECASE)

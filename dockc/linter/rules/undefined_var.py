@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from dockc.base.record import replace
-from dockc.linter.bases import bases
-from dockc.linter.checked import CheckRule, entry_at, suggestion, variable_hit
+from dockc.linter.checked import DROPPED, CheckRule, entry_at, quoted_part, suggestion, variable_hit
 from dockc.linter.context import Context
 from dockc.linter.families import declared
 from dockc.linter.finding import Finding
@@ -20,6 +21,7 @@ class UndefinedVar(CheckRule):
 
     ## Known problems
 
+    BuildKit also reports `${NAME:-default}` and `${NAME:+value}`; dockc's own profile does not: they say that the variable may be missing.
     Variables that the base image sets are not known without asking a registry. So in a stage on an image the severity is info, unless a name
     of the file is nearly the same.
 
@@ -43,12 +45,15 @@ class UndefinedVar(CheckRule):
         entry = entry_at(context, finding)
         if entry is None or entry.instruction is None:
             return None
+        name = quoted_part(finding.message).removeprefix("$")
+        if re.search(rf"\$\{{{re.escape(name)}:?[-+]", entry.instruction.code):
+            return DROPPED  # the file says what holds where it is not set
         meant = suggestion(finding)
         if meant is not None and (meant[1] == "PATH" or meant[1] not in {name for _, name in declared(context)}):
             finding = replace(finding, message=finding.message[: meant.start()])  # of PATH nobody thought
             meant = None
         hit = variable_hit(context, finding, entry.instruction.span)
-        below = bases(context)
+        below = context.bases
         image = below[entry.stage].image if 0 <= entry.stage < len(below) else "scratch"
         if hit is None or meant is not None or image == "scratch":
             return hit

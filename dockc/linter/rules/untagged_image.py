@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dockc.base.pattern import pattern
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context
-from dockc.linter.families import alias, image
+from dockc.linter.families import alias, image, unquoted
 from dockc.linter.rule import Hit, Rule, Severity
 
 
@@ -30,41 +29,33 @@ class UntaggedImage(Rule):
 
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
+        if not context.parity:
+            yield from _own(context)
+            return
         names: set[str] = set()
-        lowered: set[str] = set()
         for entry, from_ in context.all(ast.From):
-            found = image(from_.base.text, parity=context.parity)
-            known = found.name in names if context.parity else found.name.lower() in lowered
-            known = known or (not context.parity and _could_be(from_.base.text, lowered))
-            own = alias(from_)
-            if own:
-                names.add(own)
-                lowered.add(own.lower())
+            found = image(from_.base.text)
+            known = found.name in names
+            if alias(from_):
+                names.add(alias(from_))
             if found.name == "scratch" or found.digest or found.tag or found.name.startswith("$") or known:
                 continue
-            yield Hit(from_.base.span, "Always tag the version of an image explicitly", entry.node.lines)
+            yield Hit(from_.base.span, _MESSAGE, entry.node.lines)
 
 
-def _could_be(text: str, lowered: set[str]) -> bool:
-    """Whether a name with variables, such as `base-$TARGETARCH`, may be that of a stage."""
-    if "$" not in text:
-        return False
-    pieces = _VARIABLE.split(text.strip("\"'").lower())
-    return any(_fits(pieces, name) for name in lowered)
+_MESSAGE = "Always tag the version of an image explicitly"
 
 
-def _fits(pieces: list[str], name: str) -> bool:
-    """Whether a name is the pieces with anything between them."""
-    first, last = pieces[0], pieces[-1]
-    if len(name) < len(first) + len(last) or not name.startswith(first) or not name.endswith(last):
-        return False
-    at, end = len(first), len(name) - len(last)
-    for piece in pieces[1:-1]:
-        found = name.find(piece, at, end)
-        if found < 0:
-            return False
-        at = found + len(piece)
-    return True
-
-
-_VARIABLE = pattern(r"\$(?:\{[^}]*\}|\w+)")
+def _own(context: Context) -> Iterator[Hit]:
+    """As above, with known variables put in; where one is unknown, only what follows the last `/` counts."""
+    for entry, from_ in context.all(ast.From):
+        if context.bases[entry.stage].below:
+            continue
+        text = context.values.word(from_.base, entry)
+        shape = context.values.reference(from_)
+        found = image(unquoted(from_.base.text) if shape is None else shape, parity=False)
+        last = found.name.rpartition("/")[2]
+        if not last or last == "scratch" or found.digest or found.tag or "$" in last:
+            continue
+        named = text is not None and "$" in from_.base.text
+        yield Hit(from_.base.span, f"{_MESSAGE} (by default it is {text})" if named else _MESSAGE, entry.node.lines)

@@ -37,7 +37,10 @@ class UseraddNoLogInit(CommandRule):
         """See the class."""
         if command.name != "useradd" or command.has_flag("l", "no-log-init") or not command.has_flag("u", "uid"):
             return False
-        return any(len(value) > 5 for value in command.flag_values("u"))
+        if self.parity:
+            return any(len(value) > 5 for value in command.flag_values("u"))
+        given = [*command.flag_values("u"), *command.flag_values("uid"), *(t.partition("=")[2] for t in command.texts if t.startswith("--uid="))]
+        return any(value.isdecimal() and len(value.lstrip("0")) > 5 for value in given)
 
     def mend(self, command: Command, script: Script) -> Fix | None:
         """Adds the flag."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dockc.compiler.syntax import ast
-from dockc.linter.checked import DROPPED, CheckRule, instruction_at, plain, quoted_part, replacing
+from dockc.linter.checked import DROPPED, CheckRule, entry_at, instruction_at, plain, quoted_part, replacing
 from dockc.linter.context import Context
+from dockc.linter.families import is_windows_absolute, unquoted
 from dockc.linter.finding import Finding
 from dockc.linter.rule import Hit, Severity
 
@@ -38,6 +39,10 @@ class WorkdirRelativePath(CheckRule):
         if not isinstance(found, ast.Workdir):
             return None
         path = found.path
+        entry = entry_at(context, finding)
+        windows = entry is not None and 0 <= entry.stage < len(context.bases) and context.bases[entry.stage].windows
+        if windows and is_windows_absolute(unquoted(path.text)):
+            return DROPPED  # BuildKit takes it for relative where it builds for Linux
         if quoted_part(finding.message) == "" or path.text.lstrip("\"'").startswith("$"):
             return DROPPED  # the base image may set the variable; that it is not defined here is reported by itself
         simple = plain(context, path) and path.text[:1].isalnum() and "$" not in path.text

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context, Script
-from dockc.linter.families import alias, caches, hit_at, image, same_from
+from dockc.linter.families import alias, caches, covered, hit_at, image, removes, same_from
 from dockc.linter.rule import Hit, Rule, Severity
 from dockc.linter.shell.commands import Command
 
@@ -40,13 +40,21 @@ class YarnClean(Rule):
                 bases.add(image(current.base.text).name)
             script = scripts.get(id(entry))
             if script is not None and (command := _forgotten(script)) is not None:
+                if not context.parity and any(removes(c, "/usr/local/share/.cache", "/root/.cache/yarn") for c in script.shell.commands):
+                    continue
                 forgotten.append((script, command, current))
         for script, command, stage in forgotten:
+            if not context.parity:
+                if context.left_behind(script) and not covered(script.instruction, "/usr/local/share/.cache/yarn", "/root/.cache/yarn", "/root/.yarn"):
+                    yield hit_at(context, script, command, _MESSAGE)
+                continue
             last = stage is current or (stage is not None and current is not None and same_from(stage, current))
             feeds = stage is not None and alias(stage) and alias(stage) in bases
             if last or feeds or (script.onbuild and context.parity):
-                message = "`yarn cache clean` missing after `yarn install` was run."
-                yield hit_at(context, script, command, message)
+                yield hit_at(context, script, command, _MESSAGE)
+
+
+_MESSAGE = "`yarn cache clean` missing after `yarn install` was run."
 
 
 def _forgotten(script: Script) -> Command | None:

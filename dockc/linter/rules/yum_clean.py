@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.linter.context import Context
-from dockc.linter.families import hit_at
+from dockc.linter.families import covered, hit_at, removes
 from dockc.linter.rule import Hit, Rule, Severity
 from dockc.linter.shell.commands import Command
 
@@ -30,6 +30,11 @@ class YumClean(Rule):
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
         for script in context.runs:
+            if not context.parity:
+                if covered(script.instruction, "/var/cache/yum", "/var/cache/dnf", "/var/cache/libdnf5") or not context.left_behind(script):
+                    continue
+                if any(removes(c, "/var/cache/yum", "/var/cache/dnf", "/var/cache/libdnf5") for c in script.shell.commands):
+                    continue
             forgotten = (_forgotten(script.shell.commands, program) for program in ("yum",))
             if (command := next(filter(None, forgotten), None)) is not None:
                 yield hit_at(context, script, command, _MESSAGE)

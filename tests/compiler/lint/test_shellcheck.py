@@ -44,7 +44,7 @@ def scripts(text: str, profile: str = "dockc") -> list[str]:
 
 def found(text: str, profile: str = "dockc") -> list[Finding]:
     """Findings of the real program."""
-    options = shellcheck_runner.with_checker(LintOptions(profile=profile))
+    options = shellcheck_runner.with_checker(LintOptions(profile=profile, extend=frozenset(["strict"])))
     if options.checker is None:
         pytest.skip("no shellcheck")
     report = lint_source(Source("Dockerfile", text.encode()), options)
