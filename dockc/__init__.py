@@ -1,16 +1,32 @@
 """dockc: a compiler toolchain for Dockerfiles.
 
-Public names: `parse`, `compile`, `lint`, `format`, and the package `llb` for authoring LLB. Each is imported when it is first used.
+Public names: `parse`, `compile`, `optimize`, `emit`, `lint`, `fix`, `format`, `explain`, `copies`, `graph`, `Answers`, `LintOptions`, and the
+package `llb` for authoring LLB. Each is imported when it is first used.
 """
 
 from __future__ import annotations
 
-__all__ = ["__version__", "compile", "format", "lint", "llb", "parse"]
+__all__ = ["Answers", "LintOptions", "__version__", "compile", "copies", "emit", "explain", "fix", "format", "graph", "lint", "llb", "optimize", "parse"]
+
+_NAMES = ("Answers", "LintOptions", "compile", "copies", "emit", "explain", "fix", "format", "graph", "lint", "optimize", "parse")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dockc import llb
-    from dockc.api import compile, format, lint, parse
+    from dockc.api import (
+        Answers,
+        LintOptions,
+        compile,
+        copies,
+        emit,
+        explain,
+        fix,
+        format,
+        graph,
+        lint,
+        optimize,
+        parse,
+    )
     from dockc.base.version import VERSION as __version__  # noqa: N811 - the name every package has
 
 
@@ -23,7 +39,7 @@ def __getattr__(name: str) -> object:
         import dockc.llb
 
         return dockc.llb
-    if name in {"compile", "format", "lint", "parse"}:
+    if name in _NAMES:
         from dockc import api
 
         return getattr(api, name)

@@ -1,4 +1,4 @@
-"""The library: stable names for programs that parse, compile and lint Dockerfiles themselves.
+"""The library: stable names for programs that parse, lint, compile and explain Dockerfiles themselves.
 
     >>> import dockc
     >>> dockc.parse("FROM scratch\\nCOPY a /a\\n").stages[0].instructions[0].name
@@ -8,25 +8,61 @@
     ['[internal] load build context', '[1/1] COPY a /a']
     >>> [finding.code for finding in dockc.lint("from scratch as A\\n")]
     ['StageNameCasing']
+    >>> dockc.fix("FROM scratch AS A\\nCOPY a /a\\n").text
+    'FROM scratch AS a\\nCOPY a /a\\n'
+    >>> dockc.explain("FROM alpine:3\\nRUN make\\n", 2).reports[0].doc.keyword
+    'RUN'
+    >>> [node.label for node in dockc.graph("FROM alpine:3\\nRUN make\\n").nodes]
+    ['FROM docker.io/library/alpine:3@sha256:9e42819a0aa0…', 'RUN make']
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Literal
+
+from dockc.base.record import Record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import TypeAlias
+
     from dockc.compiler.compile import Compiled
-    from dockc.compiler.questions import Answers, Request
+    from dockc.compiler.explain.context import Copied
+    from dockc.compiler.explain.graph import Graph, Lane, Node
+    from dockc.compiler.explain.line import Key, LineReport
+    from dockc.compiler.explain.trace import Trace
+    from dockc.compiler.options import CompileOptions
+    from dockc.compiler.questions import Answers as Answers
+    from dockc.compiler.questions import Request
     from dockc.compiler.syntax.ast import Dockerfile
     from dockc.grammar.source import Source
     from dockc.linter.finding import Finding
-    from dockc.linter.options import LintOptions
+    from dockc.linter.fixes import Fixed
+    from dockc.linter.options import LintOptions as LintOptions
 
-__all__ = ["compile", "format", "lint", "parse"]
+    Text: TypeAlias = str | bytes | Source
+    Known: TypeAlias = Answers | Literal["made-up"] | None
+
+__all__ = ["BuildGraph", "Explanation", "compile", "copies", "emit", "explain", "fix", "format", "graph", "lint", "optimize", "parse"]
+
+MADE_UP: Literal["made-up"] = "made-up"
+_IGNORE_FILE = ("context", ".dockerignore")
 
 
-def _source(text: str | bytes | Source, name: str) -> Source:
+def __getattr__(name: str) -> object:
+    if name == "Answers":
+        from dockc.compiler.questions import Answers
+
+        return Answers
+    if name == "LintOptions":
+        from dockc.linter.options import LintOptions
+
+        return LintOptions
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _source(text: Text, name: str) -> Source:
     from dockc.grammar.source import Source
 
     if isinstance(text, Source):
@@ -34,7 +70,7 @@ def _source(text: str | bytes | Source, name: str) -> Source:
     return Source.from_text(text, name) if isinstance(text, str) else Source(name, text)
 
 
-def parse(text: str | bytes | Source, *, name: str = "Dockerfile") -> Dockerfile:
+def parse(text: Text, *, name: str = "Dockerfile") -> Dockerfile:
     """Parse a Dockerfile to its AST.
 
     Args:
@@ -50,12 +86,40 @@ def parse(text: str | bytes | Source, *, name: str = "Dockerfile") -> Dockerfile
     return build_ast_or_raise(parse_source(_source(text, name)))
 
 
+def _asker(known: Known, ignore_file: bytes | None) -> tuple[Answers | None, Callable[[tuple[Request, ...]], Answers]]:
+    """The answers there are, and who answers the rest: an ignore file that nobody spoke of is not there."""
+    from dockc.compiler.questions import Answers, ContextRequest
+
+    if isinstance(known, str) and known != MADE_UP:
+        from dockc.errors import UsageError
+
+        raise UsageError(f"answers are an Answers, {MADE_UP!r} or None, not {known!r}")
+
+    def ask(requests: tuple[Request, ...]) -> Answers:
+        files = [r for r in requests if isinstance(r, ContextRequest)]
+        told = Answers(files={(r.name, file): ignore_file if (r.name, file) == _IGNORE_FILE else None for r in files for file in r.files})
+        if known != MADE_UP:
+            return told
+        from dockc.compiler.imagine import made_up
+
+        return told.merged(made_up(r for r in requests if not isinstance(r, ContextRequest)))
+
+    return (None if isinstance(known, str) else known), ask
+
+
+def _options(name: str, attrs: Mapping[str, str] | None) -> CompileOptions:
+    from dockc.compiler.options import CompileOptions
+
+    return CompileOptions.from_attrs({"filename": name, **(attrs or {})})
+
+
 def compile(  # noqa: A001  the word for it
-    text: str | bytes | Source,
+    text: Text,
     *,
     name: str = "Dockerfile",
     attrs: Mapping[str, str] | None = None,
-    answers: Answers | None = None,
+    answers: Known = None,
+    ignore_file: bytes | None = None,
 ) -> Compiled:
     """Compile a Dockerfile to LLB and an image config; no I/O.
 
@@ -63,36 +127,233 @@ def compile(  # noqa: A001  the word for it
         text: the file.
         name: what messages and the source map call it.
         attrs: frontend options as BuildKit takes them (`target`, `build-arg:NAME`, `platform`, ...).
-        answers: what is known about base images and other sources.
+        answers: what is known about base images and other sources. `"made-up"` invents it: every base image has a `PATH` and
+            nothing else, so the graph has the right shape and the digests are no real build's.
+        ignore_file: the context's `.dockerignore`, or None where there is none.
 
     Raises:
         CompileError: the file is wrong (`SyntaxFailure` where it does not parse).
         Unanswered: something must be known first; its `requests` say what.
     """
     from dockc.compiler.compile import compiling
-    from dockc.compiler.options import CompileOptions
-    from dockc.compiler.questions import Answers, ContextRequest, converse
+    from dockc.compiler.questions import converse
 
-    options = CompileOptions.from_attrs({"filename": name, **(attrs or {})})
-
-    def ask(requests: tuple[Request, ...]) -> Answers:
-        """Ignore files that nobody spoke of are not there; nothing else is known."""
-        files = [r for r in requests if isinstance(r, ContextRequest)]
-        return Answers(files={(r.name, file): None for r in files for file in r.files})
-
-    return converse(compiling(_source(text, name), options, answers), ask)
+    given, ask = _asker(answers, ignore_file)
+    return converse(compiling(_source(text, name), _options(name, attrs), given), ask)
 
 
-def lint(text: str | bytes | Source, *, name: str = "Dockerfile", options: LintOptions | None = None) -> tuple[Finding, ...]:
+def optimize(compiled: Compiled, *, level: int = 2, passes: str | None = None) -> Compiled:
+    """The same compilation after the passes of a level, or those of a pipeline as `--passes` takes it.
+
+    Raises:
+        UsageError: an unknown level, pass or option.
+    """
+    from dockc.compiler.passes import pipeline
+
+    return compiled.with_module(pipeline(level, passes).run(compiled.module))
+
+
+def emit(compiled: Compiled, form: str = "llb") -> str:
+    """A form of a compilation as text: `cst`, `ast`, `ir`, `llb`, `dot`, `json` or `image`.
+
+    Raises:
+        UsageError: another form.
+    """
+    from dockc.compiler.forms import TEXTS, render_compiled
+
+    if form not in TEXTS:
+        from dockc.errors import UsageError
+
+        raise UsageError(f"unknown form {form}", hint=f"Choose one of {', '.join(TEXTS)}.")
+    return render_compiled(compiled, form)
+
+
+def lint(text: Text, *, name: str = "Dockerfile", options: LintOptions | None = None) -> tuple[Finding, ...]:
     """All findings of lint in a Dockerfile, one that does not parse included."""
     from dockc.linter.runner import lint_source
 
     return lint_source(_source(text, name), options).findings
 
 
-def format(text: str | bytes | Source, *, name: str = "Dockerfile") -> str:  # noqa: A001  the word for it
-    """The Dockerfile in dockc's style; the same LLB comes of it."""
+def fix(text: Text, *, name: str = "Dockerfile", options: LintOptions | None = None, unsafe: bool = False) -> Fixed:
+    """Apply the fixes of lint, each proven to leave the image as it is unless `unsafe` ones are asked for.
+
+    Returns:
+        the new `text`, the findings that were `applied`, the fixes that were `refused` with the reason, and the `report` of what is left.
+    """
+    from dockc.linter.fixes import fix_source
+
+    return fix_source(_source(text, name), options, unsafe=unsafe)
+
+
+def format(text: Text, *, name: str = "Dockerfile") -> str:  # noqa: A001  the word for it
+    """The Dockerfile in dockc's style; the same LLB comes of it.
+
+    Raises:
+        SyntaxFailure: it does not parse.
+    """
     from dockc.compiler.format import format_file
+    from dockc.compiler.syntax.build_ast import build_ast
     from dockc.grammar.parser import parse as parse_source
 
-    return format_file(parse_source(_source(text, name)).file)
+    parsed = parse_source(_source(text, name))
+    if (error := build_ast(parsed).error) is not None:
+        raise error
+    return format_file(parsed.file)
+
+
+class Explanation(Record):
+    """What a line of a Dockerfile does. As text it is what `dockc explain FILE:LINE` prints.
+
+    Attributes:
+        reports: one for each instruction on the line: the ONBUILD triggers of a base image come first.
+        files: by key, the files of the context that it stands for; only where the files of the context were given.
+        filename: of the Dockerfile.
+        made_up: base images were made up.
+    """
+
+    reports: tuple[LineReport, ...]
+    files: Mapping[Key, Sequence[str]]
+    filename: str
+    made_up: bool
+
+    def __str__(self) -> str:
+        from dockc.console.explain import line_text
+
+        return "\n".join(line_text(report, self.filename, self.files, self.made_up) for report in self.reports)
+
+
+def explain(
+    text: Text,
+    line: int,
+    *,
+    name: str = "Dockerfile",
+    attrs: Mapping[str, str] | None = None,
+    answers: Known = MADE_UP,
+    ignore_file: bytes | None = None,
+    context: Iterable[str] | None = None,
+) -> Explanation:
+    """What the instruction on a line does: its values, its cache key, what it adds to the image, its LLB.
+
+    Args:
+        text: the file.
+        line: from 1.
+        name: what messages call the file.
+        attrs, answers, ignore_file: as for `compile`.
+        context: paths of the files in the build context, relative, with slashes; they say what a COPY would find.
+
+    Returns:
+        no reports where the line holds no instruction.
+
+    Raises:
+        CompileError: the file is wrong.
+        Unanswered: something must be known first.
+    """
+    from dockc.compiler.emit import digest
+    from dockc.compiler.explain.line import explain_line
+
+    reports = explain_line(_trace(text, name, attrs, answers, ignore_file, line), line, digest)
+    files: dict[Key, Sequence[str]] = {}
+    if context is not None:
+        from dockc.compiler.explain.context import files_of
+
+        there = tuple(context)
+        files = {key: files_of(key, there) for report in reports for key in report.keys if key.source == "context"}
+    return Explanation(reports, files, name, answers == MADE_UP)
+
+
+def _trace(text: Text, name: str, attrs: Mapping[str, str] | None, answers: Known, ignore_file: bytes | None, line: int = 0) -> Trace:
+    from dockc.compiler.compile import read
+    from dockc.compiler.explain.trace import trace
+    from dockc.compiler.questions import converse
+
+    given, ask = _asker(answers, ignore_file)
+    return converse(trace(read(_source(text, name)), _options(name, attrs), line, given), ask)
+
+
+def copies(
+    text: Text,
+    context: Iterable[str],
+    *,
+    name: str = "Dockerfile",
+    attrs: Mapping[str, str] | None = None,
+    answers: Known = MADE_UP,
+    ignore_file: bytes | None = None,
+) -> tuple[Copied, ...]:
+    """Which files each COPY and ADD of the target takes from the build context: one entry for each source.
+
+    Args:
+        text: the file.
+        context: paths of the files in the context, relative, with slashes.
+        name: what messages call the file.
+        attrs, answers, ignore_file: as for `compile`.
+
+    Raises:
+        CompileError: the file is wrong.
+        Unanswered: something must be known first.
+    """
+    from dockc.compiler.explain.context import copies as copies_of
+
+    compiled = compile(text, name=name, attrs=attrs, answers=answers, ignore_file=ignore_file)
+    return tuple(copies_of(compiled.module, context))
+
+
+class BuildGraph(Record):
+    """The build graph of a Dockerfile.
+
+    Attributes:
+        data: stages and operations; `lanes` and `nodes` are its parts.
+    """
+
+    data: Graph
+
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """The stages; the first is for sources that belong to none."""
+        return self.data.lanes
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The operations, each after those it reads."""
+        return self.data.nodes
+
+    def render(self, form: str = "svg") -> str:
+        """The graph as `svg`, `html` (a page), `mermaid`, `dot` or `text`.
+
+        Raises:
+            UsageError: another form.
+        """
+        from dockc.console.graph import FORMATS, render_graph
+
+        if form not in FORMATS:
+            from dockc.errors import UsageError
+
+            raise UsageError(f"unknown format {form}", hint=f"Choose one of {', '.join(FORMATS)}.")
+        return render_graph(self.data, form)
+
+
+def graph(
+    text: Text,
+    *,
+    name: str = "Dockerfile",
+    attrs: Mapping[str, str] | None = None,
+    answers: Known = MADE_UP,
+    ignore_file: bytes | None = None,
+) -> BuildGraph:
+    """The build graph: stages as lanes, operations as nodes, who reads whom.
+
+    Args:
+        text: the file.
+        name: what the picture calls it.
+        attrs, answers, ignore_file: as for `compile`.
+
+    Raises:
+        CompileError: the file is wrong.
+        Unanswered: something must be known first.
+    """
+    from dockc.compiler.emit import wire
+    from dockc.compiler.explain.graph import make_graph
+
+    source = _source(text, name)
+    found = _trace(source, name, attrs, answers, ignore_file)
+    return BuildGraph(make_graph(found, lambda op: wire(op)[0], source.text, name))

@@ -178,6 +178,7 @@ def _next_instruction(looked: Looked, number: int) -> str:
 
 def _files(inputs: Inputs, key: Key) -> Sequence[str] | None:
     """Files of a local directory that a key is made of now; None for keys of another kind."""
+    from dockc.compiler.explain.context import files_of
     from dockc.runtime.fsutil.walk import Filter, walk
 
     directory = inputs.locals.get(key.source) if key.source else None
@@ -192,9 +193,9 @@ def _files(inputs: Inputs, key: Key) -> Sequence[str] | None:
                 found.append(entry.path)
             if len(found) > _SOME_FILES:
                 break
+        return files_of(key, found)
     except (OSError, DockcError):
         return None  # a directory that cannot be read, a pattern that is none: the build will say so
-    return found
 
 
 # --- the graph ------------------------------------------------------------------------------------------

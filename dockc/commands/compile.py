@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dockc.compiler.forms import render_compiled, render_cst
 from dockc.engine.compile import asker, compile_all
 from dockc.engine.request import load
 from dockc.errors import UsageError
@@ -10,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dockc.compiler.compile import Compiled, Front
+    from dockc.compiler.compile import Compiled
     from dockc.engine.request import CompileRequest
 
 FORMS = ("cst", "ast", "ir", "llb", "dot", "json", "pb", "image")
@@ -42,41 +43,9 @@ def render(compiled: Sequence[Compiled], form: str) -> bytes:
             raise UsageError("protobuf output holds one platform", hint="Choose one with --platform.")
         return compiled[0].definition.to_bytes()
     if form in {"cst", "ast"}:
-        return _render_one(compiled[0], form).encode("utf-8", "surrogateescape")
-    texts = [_render_one(one, form) for one in compiled]
+        return render_compiled(compiled[0], form).encode("utf-8", "surrogateescape")
+    texts = [render_compiled(one, form) for one in compiled]
     return "".join(texts).encode("utf-8", "surrogateescape")
-
-
-def _render_one(compiled: Compiled, form: str) -> str:
-    match form:
-        case "cst":
-            return render_cst(compiled.front)
-        case "ast":
-            from dockc.compiler.syntax.dump import dump
-
-            return dump(compiled.dockerfile)
-        case "ir":
-            from dockc.compiler.ir.printer import print_module
-
-            return print_module(compiled.module)
-        case "image":
-            return compiled.image_json.decode("utf-8", "surrogateescape") + "\n"
-        case _:
-            from dockc.llb import text
-
-            writers = {"llb": text.tree, "dot": text.dot, "json": text.json_lines}
-            return writers[form](compiled.definition)
-
-
-def render_cst(front: Front) -> str:
-    """One line a piece: place, kind, text."""
-    from dockc.grammar.cst import pieces
-
-    lines = []
-    for piece in pieces(front.parsed.file):
-        at = front.source.position(piece.span.start)
-        lines.append(f"{at.line}:{at.column + 1}\t{piece.kind}\t{piece.text!r}\n")
-    return "".join(lines)
 
 
 def _check_form(form: str) -> None:

@@ -253,8 +253,13 @@ def _normalize_arch(architecture: str, variant: str) -> tuple[str, str]:
 
 @functools.cache
 def default() -> Platform:
-    """The platform of this machine, as containerd would report it."""
-    machine = os.uname().machine
+    """The platform of this machine, as containerd would report it.
+
+    A machine that no image is made for (WebAssembly in a browser) builds for linux/amd64, as one without a name does.
+    """
+    machine = os.uname().machine if hasattr(os, "uname") else ""
+    if machine in {"", "wasm32", "wasm64"}:
+        return Platform("linux", "amd64")
     if machine.startswith("armv"):
         number = machine[4:5]
         return Platform("linux", "arm", f"v{number}" if number in "5678" else "")

@@ -6,19 +6,22 @@ import doctest
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
 import dockc
 import dockc.api
-from dockc.errors import SyntaxFailure
+from dockc.compiler.questions import Unanswered
+from dockc.errors import SyntaxFailure, UsageError
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_public_names_are_these() -> None:
-    assert set(dockc.__all__) == {"__version__", "compile", "format", "lint", "llb", "parse"}
+    functions = {"compile", "copies", "emit", "explain", "fix", "format", "graph", "lint", "optimize", "parse"}
+    assert set(dockc.__all__) == functions | {"Answers", "LintOptions", "__version__", "llb"}
     for name in dockc.__all__:
         assert getattr(dockc, name) is not None
     with pytest.raises(AttributeError):
@@ -47,6 +50,104 @@ def test_bytes_text_and_source_are_alike() -> None:
     text = "FROM scratch\nCOPY a /a\n"
     one, two, three = (dockc.compile(t).definition.to_bytes() for t in (text, text.encode(), Source.from_text(text)))
     assert one == two == three
+
+
+TEXT = "FROM alpine:3 AS Build\nCOPY src *.md /src/\nRUN make\n"
+
+
+def test_compile_with_answers_of_its_own_making() -> None:
+    with pytest.raises(Unanswered):
+        dockc.compile(TEXT)
+    compiled = dockc.compile(TEXT, answers="made-up")
+    assert dockc.compile(TEXT, answers="made-up").definition.to_bytes() == compiled.definition.to_bytes()
+    assert b'"Env":["PATH=' in compiled.image_json
+    with pytest.raises(UsageError, match="not 'made up'"):
+        dockc.compile(TEXT, answers="made up")  # type: ignore[arg-type]
+
+
+def test_the_ignore_file_is_part_of_the_graph() -> None:
+    with_it = dockc.compile(TEXT, answers="made-up", ignore_file=b"*.tmp\n")
+    assert with_it.definition.to_bytes() != dockc.compile(TEXT, answers="made-up").definition.to_bytes()
+    assert "*.tmp" in dockc.emit(with_it, "json")
+
+
+def test_a_machine_without_images_builds_for_amd64(monkeypatch: pytest.MonkeyPatch) -> None:
+    from dockc.oci import platform
+
+    monkeypatch.setattr(os, "uname", lambda: types.SimpleNamespace(machine="wasm32"))
+    platform.default.cache_clear()
+    try:
+        assert str(dockc.compile("FROM scratch\nCOPY a /a\n").platform) == "linux/amd64"
+    finally:
+        platform.default.cache_clear()
+
+
+def test_optimize_and_emit() -> None:
+    compiled = dockc.compile(TEXT, answers="made-up")
+    assert dockc.emit(compiled, "ir") != dockc.emit(dockc.optimize(compiled), "ir")
+    assert dockc.emit(dockc.optimize(compiled, passes=""), "ir") == dockc.emit(compiled, "ir")
+    with pytest.raises(UsageError, match="unknown form pdf"):
+        dockc.emit(compiled, "pdf")
+    with pytest.raises(UsageError, match="unknown optimisation level 7"):
+        dockc.optimize(compiled, level=7)
+
+
+def test_fix_says_what_it_did() -> None:
+    fixed = dockc.fix(TEXT)
+    assert fixed.text.startswith("FROM alpine:3 AS build\n")
+    assert [finding.code for finding in fixed.applied] == ["StageNameCasing"]
+    assert "StageNameCasing" not in {finding.code for finding in fixed.report.findings}
+
+
+@pytest.mark.parametrize("text", ["RUN make\n", "FROM a\nRUNN b\n", "", "FROM a\nCOPY a\n"])
+def test_format_refuses_what_does_not_parse(text: str) -> None:
+    with pytest.raises(SyntaxFailure):
+        dockc.format(text)
+
+
+def test_explain_says_which_files_a_copy_takes() -> None:
+    files = ["src/a.c", "src/a.tmp", "README.md", "docs/x.md", "/src/b.c"]
+    found = dockc.explain(TEXT, 2, ignore_file=b"**/*.tmp\n", context=files)
+    assert [report.lines for report in found.reports] == [(2, 2)]
+    assert list(found.files.values()) == [("src/a.c", "src/b.c"), ("README.md",)]
+    assert "- src/a.c" in str(found)
+    assert "Base images were made up" in str(found)
+    assert "no such file in context now" in str(dockc.explain("FROM scratch\nCOPY a /a\n", 2, context=["b"]))
+    assert dockc.explain(TEXT, 99).reports == ()
+    with pytest.raises(Unanswered):
+        dockc.explain(TEXT, 2, answers=None)
+
+
+def test_explain_a_copy_of_everything() -> None:
+    found = dockc.explain("FROM scratch\nCOPY . /\n", 2, ignore_file=b"secret\n", context=["a", "b/c", "secret/key"])
+    assert list(found.files.values()) == [("a", "b/c")]
+
+
+def test_copies_say_what_each_source_takes() -> None:
+    text = "FROM scratch AS a\nCOPY lib *.txt /x/\nADD --exclude=*.o src /src/\nFROM scratch\nCOPY --from=a / /\nCOPY <<E /e\nE\n"
+    taken = dockc.copies(text, ["a.txt", "src/a.c", "src/a.o", "sub/b.txt"])
+    assert [(one.line, one.paths, one.files) for one in taken] == [
+        (2, ("/lib",), ()),
+        (2, ("/*.txt",), ("a.txt",)),
+        (3, ("/src",), ("src/a.c",)),
+    ]
+
+
+def test_exclude_counts_below_what_is_copied() -> None:
+    """As the builder copies: the patterns of --exclude are relative to the source, with --parents to the context."""
+    files = ["src/a.o", "src/sub/b.o", "c.o", "lib/x/y"]
+    text = "FROM scratch\nCOPY --exclude=*.o src *.o /s/\nCOPY --parents --exclude=lib/x lib src/sub /p/\n"
+    assert [one.files for one in dockc.copies(text, files)] == [("src/sub/b.o",), ("c.o",), (), ("src/sub/b.o",)]
+
+
+def test_graph_has_stages_and_operations() -> None:
+    graph = dockc.graph(TEXT)
+    assert [lane.title for lane in graph.lanes] == ["sources", "build: FROM alpine:3"]
+    assert [node.kind for node in graph.nodes] == ["source", "source", "file", "exec"]
+    assert graph.render("svg").startswith("<?xml")
+    assert graph.render("text").startswith("sources")
+    with pytest.raises(UsageError, match="unknown format bmp"):
+        graph.render("bmp")
 
 
 USER_SCRIPT = Path(__file__).parent / "user_script.py"

@@ -57,3 +57,43 @@ def test_commands_of_the_comparison_page_exist() -> None:
     reference = (DOCS / "reference" / "cli.md").read_text()
     for command in set(re.findall(r"`dockc (\w+)", page)):
         assert f"\n## dockc {command}\n" in reference, command
+
+
+def _python_blocks() -> dict[str, str]:
+    """From page to its Python, all blocks one after the other."""
+    pages = [page for page in [ROOT / "README.md", *DOCS.rglob("*.md")] if "```python" in page.read_text()]
+    return {page.relative_to(ROOT).as_posix(): "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.S)) for page in pages}
+
+
+@pytest.mark.slow
+def test_python_on_the_pages_is_typed(tmp_path: Path) -> None:
+    """As mypy sees it from outside, strictly."""
+    pytest.importorskip("mypy")
+    files = []
+    for page, code in _python_blocks().items():
+        file = tmp_path / (re.sub(r"\W", "_", page.removesuffix(".md")) + ".py")
+        file.write_text(code)
+        files.append(str(file))
+    assert files
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "--cache-dir", str(tmp_path / "cache"), *files]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"MYPYPATH": str(ROOT)}, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_library_page_runs(tmp_path: Path) -> None:
+    code = _python_blocks()["docs/reference/library.md"]
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "DL3006" in done.stdout
+    assert "Dockerfile:2  RUN make" in done.stdout
+
+
+def test_the_recipe_runs(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM alpine:3 AS Build\nCOPY src /src\n")
+    (tmp_path / ".dockerignore").write_text("**/*.tmp\n")
+    code = _python_blocks()["docs/how-to/from-python.md"] + '\nprint(check(Path("Dockerfile"), ["src/a.c", "src/a.tmp"]))\n'
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "line 2: /src: 1 files" in done.stdout
+    assert "FROM alpine:3 AS build" in done.stdout
+    assert (tmp_path / "build.svg").read_text().startswith("<?xml")

@@ -5,6 +5,7 @@ Everything is data; `console.explain` puts it into words.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,8 @@ class Key:
         counts: whether a change gives another key.
         source: name of the local directory that `paths` are of, or "".
         paths: patterns in that directory.
+        exclude: patterns in that directory that are left out, as its ignore file says.
+        without: patterns of `--exclude`: below what each of `paths` names, or in the directory where `rooted`.
     """
 
     what: str
@@ -57,6 +60,8 @@ class Key:
     source: str = ""
     paths: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    rooted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,7 +372,7 @@ def _file_keys(found: Trace, op: ir.FileOp, one: Traced) -> Iterator[Key]:
     for action in op.actions:
         match action:
             case ir.Copy():
-                yield _copied(found, action)
+                yield copied_key(action)
                 options = [f"to {action.dest}"]
                 if action.owner is not None:
                     options.append(f"owner {_owner(action.owner)}")
@@ -386,15 +391,16 @@ def _file_keys(found: Trace, op: ir.FileOp, one: Traced) -> Iterator[Key]:
         yield Key("stage", "the stage so far")
 
 
-def _copied(found: Trace, action: ir.Copy) -> Key:
+def copied_key(action: ir.Copy) -> Key:
+    """What a copy takes, as part of its cache key."""
     source = action.source.op if action.source is not None else None
-    paths = action.include or (action.src,)
+    paths = tuple(posixpath.join(action.src, path) for path in action.include) or (action.src,)
     shown = ", ".join(paths)
     if source is None:
         return Key("files", f"{shown} of an empty file system")
     if name := _local(source):
         assert isinstance(source, ir.SourceOp)
-        return Key("files", f"content, names, modes of {shown}", True, name, tuple(paths), (*action.exclude, *_excluded(source)))
+        return Key("files", f"content, names, modes of {shown}", True, name, paths, _excluded(source), action.exclude, bool(action.include))
     if isinstance(source, ir.SourceOp) and not source.identifier.startswith(_IMAGES):
         return Key("url", f"what {source.identifier} serves")
     return Key("files", f"content, names, modes and owners of {shown} in {_name(source)}")
