@@ -16,13 +16,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from dockc.errors import UnsafePath
 from dockc.grammar.globs import clean
 from dockc.runtime.fsutil.failure import FileError, failed
+from dockc.runtime.kernel.openat2 import NO_SYMLINKS, openat2
 
 MAX_LINKS = 255
+_PATH_MAX = 4000  # bytes handed to the kernel at once; PATH_MAX is 4096
+_openat2_works = [True]
 
 _OPEN_PATH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_READ = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -79,6 +82,8 @@ class Root:
             FileError: too many links, or a component that is not a directory.
         """
         todo = [part for part in posixpath.join("/", path).split("/") if part and part != "."]
+        if self._is_plain(todo):
+            return "/" + "/".join(todo)
         todo.reverse()
         done: list[str] = []
         links = 0
@@ -107,6 +112,25 @@ class Root:
             todo.extend(part for part in reversed(target.split("/")) if part and part != ".")
         return "/" + "/".join(done)
 
+    def _is_plain(self, parts: list[str]) -> bool:
+        """Whether the kernel can say at once that there is no link on the way, or only nothing at its end."""
+        if ".." in parts or not _openat2_works[0]:
+            return False
+        try:
+            found = _open_plain(self.fd, parts, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                return not stat.S_ISLNK(os.fstat(found).st_mode)  # with O_PATH the link itself is opened
+            finally:
+                os.close(found)
+        except FileNotFoundError:
+            try:
+                os.close(_open_plain(self.fd, parts[:-1], _OPEN_PATH))
+            except OSError:
+                return False
+            return self.lstat("/".join(parts)) is None
+        except OSError:
+            return False
+
     def resolve_parent(self, path: str) -> str:
         """As `resolve`, but a link in the last component stays."""
         directory, name = posixpath.split(clean(posixpath.join("/", path)))
@@ -132,11 +156,18 @@ class Root:
         parts = [part for part in path.split("/") if part]
         if ".." in parts:
             raise UnsafePath(f"path {path} is not resolved")
-        fd = os.open(".", _OPEN_READ if read and not parts else _OPEN_PATH, dir_fd=self.fd)
-        for number, part in enumerate(parts):
-            flags = _OPEN_READ if read and number == len(parts) - 1 else _OPEN_PATH
+        last = _OPEN_READ if read else _OPEN_PATH
+        if len(parts) > 1 and _openat2_works[0]:
             try:
-                inner = open_entry(fd, part, flags, "/" + "/".join(parts[: number + 1]))
+                return _open_plain(self.fd, parts, last)
+            except OSError:
+                pass  # which component it was is found by walking
+        fd = os.open(".", _OPEN_PATH if parts else last, dir_fd=self.fd)
+        for number, part in enumerate(parts):
+            try:
+                inner = os.open(part, last if number == len(parts) - 1 else _OPEN_PATH, dir_fd=fd)
+            except OSError as error:
+                _refuse(error, fd, part, "/" + "/".join(parts[: number + 1]))
             finally:
                 os.close(fd)
             fd = inner
@@ -163,6 +194,37 @@ class Root:
             os.close(fd)
 
 
+def _open_plain(root: int, parts: list[str], flags: int) -> int:
+    """Open a path on which there are no links, however long it is.
+
+    Raises:
+        OSError: as the kernel says; ELOOP for a link.
+    """
+    left = os.fsencode("/".join(parts)) or b"."
+    here = root
+    try:
+        while True:
+            cut = len(left) if len(left) <= _PATH_MAX else left.rfind(b"/", 0, _PATH_MAX)
+            if cut < 0:
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+            piece, left = left[:cut], left[cut + 1 :]
+            try:
+                inner = openat2(here, piece, _OPEN_PATH if left else flags, NO_SYMLINKS)
+            except OSError as error:
+                if error.errno in (errno.ENOSYS, errno.EPERM):
+                    _openat2_works[0] = False
+                raise
+            if here != root:
+                os.close(here)
+            here = inner
+            if not left:
+                return here
+    except BaseException:
+        if here != root:
+            os.close(here)
+        raise
+
+
 def open_entry(fd: int, name: str, flags: int, shown: str) -> int:
     """Open an entry of an open directory; `flags` must hold O_NOFOLLOW.
 
@@ -173,9 +235,13 @@ def open_entry(fd: int, name: str, flags: int, shown: str) -> int:
     try:
         return os.open(name, flags, dir_fd=fd)
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENOTDIR) and _is_link(fd, name):
-            raise UnsafePath(f"{shown}: became a symbolic link") from error
-        raise failed("open", shown, error) from error
+        _refuse(error, fd, name, shown)
+
+
+def _refuse(error: OSError, fd: int, name: str, shown: str) -> NoReturn:
+    if error.errno in (errno.ELOOP, errno.ENOTDIR) and _is_link(fd, name):
+        raise UnsafePath(f"{shown}: became a symbolic link") from error
+    raise failed("open", shown, error) from error
 
 
 def _is_link(fd: int, name: str) -> bool:

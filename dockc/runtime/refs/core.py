@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -135,7 +136,10 @@ class Core:
             return found
 
     def stack(self, record_id: str) -> tuple[str, ...]:
-        """Ids of the layers of a record, lowest first (its own included, for a layer)."""
+        """Ids of the layers of a record, lowest first (its own included, for a layer).
+
+        Kept for the record itself and for what branches below it, not for each layer of a long chain.
+        """
         with self.db.lock:
             todo = [record_id]
             while todo:
@@ -143,14 +147,25 @@ class Core:
                 if current in self.stacks:
                     todo.pop()
                     continue
-                parents = self.db.parents(current)
+                chain, record, parents = self._chain(current)
                 missing = [parent for parent in parents if parent not in self.stacks]
                 if missing:
                     todo.extend(missing)
                     continue
-                self.stacks[current] = self._combine(self.record(current), [self.stacks[p] for p in parents])
+                below = self._combine(record, [self.stacks[p] for p in parents])
+                self.stacks[current] = (*below, *reversed(chain))
                 todo.pop()
             return self.stacks[record_id]
+
+    def _chain(self, record_id: str) -> tuple[list[str], Record, tuple[str, ...]]:
+        """Layers that stand one on the other from a record down, then the record below them with its parents."""
+        chain: list[str] = []
+        while True:
+            record, parents = self.record(record_id), self.db.parents(record_id)
+            if record.kind != database.LAYER or len(parents) != 1 or parents[0] in self.stacks:
+                return chain, record, parents
+            chain.append(record_id)
+            (record_id,) = parents
 
     @staticmethod
     def _combine(record: Record, parents: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
@@ -170,15 +185,19 @@ class Core:
         Raises:
             StoreError: a directory is missing (the store was damaged from outside).
         """
-        found = [self.changes_dir(layer) for layer in layers]
-        for at in range(len(found) - 1, -1, -1):
-            if not found[at].is_dir():
+        top = str(self.root / "snapshots")
+        found: list[Path] = []
+        for layer in reversed(layers):
+            path = f"{top}/{layer}/fs"
+            if not os.path.isdir(path):  # noqa: PTH112 - thousands of layers
                 raise StoreError(
-                    f"the directory of layer {layers[at]} is missing from the store",
+                    f"the directory of layer {layer} is missing from the store",
                     hint="`dockc doctor --fix` forgets what cannot be used any more.",
                 )
-            if at and marks.is_opaque(str(found[at])):
-                return found[at:]
+            found.append(Path(path))
+            if marks.is_opaque(path):
+                break
+        found.reverse()
         return found
 
     # -- blobs

@@ -18,6 +18,7 @@ from dockc.runtime.archive.compress import Decompressor
 from dockc.runtime.cancel import AnyOf, check_cancelled
 from dockc.runtime.content.errors import store_error
 from dockc.runtime.content.locks import locked
+from dockc.runtime.fsutil import marks
 from dockc.runtime.refs.database import PROVEN
 from dockc.runtime.snapshot.files import copy_attributes
 from dockc.runtime.snapshot.tarread import apply_layer
@@ -49,11 +50,34 @@ def ensure_directories(
         return
     blobs = {layer: choose_blob(core, layer) for layer in missing}
     fetch(core, list(blobs.values()), cancelled=cancelled, progress=progress)
+    below = _Below(core)
     for layer in missing:
         check_cancelled(cancelled)
         with locked(core.lock_path("unpack", layer), cancelled):
             if not core.record(layer).snapshot:
-                _unpack_or_mend(core, layer, blobs[layer], cancelled, progress)
+                _unpack_or_mend(core, layer, below.of(layer), blobs[layer], cancelled, progress)
+
+
+class _Below:
+    """The directories below each of a run of layers: for one that stands on the one before, that one's and itself."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._last = ""
+        self._directories: list[Path] = []
+
+    def of(self, layer: str) -> Sequence[Path]:
+        """Change directories below `layer`, lowest first; good until the next call."""
+        core = self._core
+        if self._last and core.db.parents(layer) == (self._last,):
+            added = core.directories((self._last,))
+            if marks.is_opaque(str(added[0])):
+                self._directories = []
+            self._directories += added
+        else:
+            self._directories = core.directories(core.below(layer))
+        self._last = layer
+        return self._directories
 
 
 def choose_blob(core: Core, layer: str) -> Blob:
@@ -148,23 +172,29 @@ def mend(
 
 
 def _unpack_or_mend(
-    core: Core, layer: str, blob: Blob, cancelled: threading.Event | None, progress: Progress | None
+    core: Core,
+    layer: str,
+    lowers: Sequence[Path],
+    blob: Blob,
+    cancelled: threading.Event | None,
+    progress: Progress | None,
 ) -> None:
     """Unpack; a blob that was damaged on disk is fetched anew once. A layer that is broken itself leaves no trace."""
     try:
-        _unpack(core, layer, blob, cancelled)
+        _unpack(core, layer, lowers, blob, cancelled)
     except (StoreError, UnsafePath) as error:
         if isinstance(error.__cause__, OSError):
             raise  # this machine's fault
         if mend(core, blob, cancelled, progress):
-            _unpack(core, layer, blob, cancelled)
+            _unpack(core, layer, lowers, blob, cancelled)
             return
         core.db.forget_blob(layer, blob.variant)  # the next build that meets this layer begins anew
         raise
 
 
-def _unpack(core: Core, layer: str, blob: Blob, cancelled: threading.Event | None) -> None:
-    lowers = core.directories(core.below(layer))
+def _unpack(
+    core: Core, layer: str, lowers: Sequence[Path], blob: Blob, cancelled: threading.Event | None
+) -> None:
     try:
         with core.workspace("unpack") as folder, core.content.open(blob.descriptor.digest) as stream:
             target = folder / "new" / "fs"

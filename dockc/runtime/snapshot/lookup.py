@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from dockc.base.record import Record
 from dockc.runtime.fsutil import marks
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Found(Record):
@@ -19,33 +22,61 @@ class Found(Record):
 
 
 class Stack:
-    """A stack of change directories, lowest first. Symbolic links are entries, never followed."""
+    """A stack of change directories, lowest first. Symbolic links are entries, never followed.
 
-    def __init__(self, layers: Sequence[Path]) -> None:
-        self._layers = [str(layer) for layer in reversed(layers)]
+    Args:
+        layers: not copied: whoever holds a thousand layers makes a thousand of these.
+        top: one more change directory above them.
+    """
+
+    def __init__(self, layers: Sequence[Path], top: Path | None = None) -> None:
+        self._layers = layers
+        self._top = top
 
     def __bool__(self) -> bool:
-        return bool(self._layers)
+        return bool(self._layers) or self._top is not None
 
     def find(self, path: str) -> Found | None:
         """What a reader of the mounted stack would see at the relative `path`, or None."""
         parts = path.split("/")
-        for layer in self._layers:
-            here = layer
-            hides = False
-            for at, part in enumerate(parts):
-                here = f"{here}/{part}"
-                try:
-                    status = os.lstat(here)
-                except OSError:
-                    break
-                if marks.is_whiteout(here, status):
-                    return None
-                if at == len(parts) - 1:
-                    return Found(here, status)
-                if not stat.S_ISDIR(status.st_mode):
-                    return None
-                hides = hides or marks.is_opaque(here)
-            if hides:
-                return None
+        for layer in chain(() if self._top is None else (self._top,), reversed(self._layers)):
+            found = _look(str(layer), parts)
+            if found is not _BELOW:
+                return found
         return None
+
+
+_BELOW = Found("", os.stat_result(range(10)))
+"""Nothing in this layer, and nothing that hides the layers below."""
+
+
+def _look(layer: str, parts: Sequence[str]) -> Found | None:
+    """An entry of one layer; None: hidden; `_BELOW`: look further down. One descriptor a level: no path is walked twice."""
+    here = layer
+    hides = False
+    folder = -1
+    try:
+        for at, part in enumerate(parts):
+            try:
+                if at == 0:
+                    status = os.lstat(f"{layer}/{part}")  # most layers have nothing there: no directory is opened for that
+                else:
+                    inner = os.open(parts[at - 1] if folder >= 0 else here, _FOLDER, dir_fd=folder if folder >= 0 else None)
+                    if folder >= 0:
+                        os.close(folder)
+                    folder = inner
+                    hides = hides or marks.is_opaque(folder)
+                    status = os.stat(part, dir_fd=folder, follow_symlinks=False)
+            except OSError:
+                break
+            here = f"{here}/{part}"
+            if marks.is_whiteout(here, status):
+                return None
+            if at == len(parts) - 1:
+                return Found(here, status)
+            if not stat.S_ISDIR(status.st_mode):
+                return None
+    finally:
+        if folder >= 0:
+            os.close(folder)
+    return None if hides else _BELOW

@@ -6,24 +6,16 @@ the same walk is done component by component with O_NOFOLLOW.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import stat
 
 from dockc.errors import UnsafePath
+from dockc.runtime.kernel.openat2 import IN_ROOT, MISSING, NO_MAGICLINKS, openat2
 
 PATH_MAX = 4096
-_SYS_OPENAT2 = 437
-_RESOLVE_IN_ROOT = 0x10
-_RESOLVE_NO_MAGICLINKS = 0x02
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 _MAX_LINKS = 40  # as the kernel's own limit
-_UNAVAILABLE = (errno.ENOSYS, errno.EPERM, errno.EINVAL)
-
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_HOW = (ctypes.c_uint64 * 3)(_DIRECTORY, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)  # struct open_how
 _available = [True]
 
 
@@ -39,21 +31,14 @@ def open_directory(root: int, path: str) -> int:
     if not path:
         path = "."
     if _available[0]:
-        descriptor = _libc.syscall(
-            ctypes.c_long(_SYS_OPENAT2),
-            ctypes.c_int(root),
-            os.fsencode(path),
-            ctypes.byref(_HOW),
-            ctypes.c_size_t(ctypes.sizeof(_HOW)),
-        )
-        if descriptor >= 0:
-            return int(descriptor)
-        code = ctypes.get_errno()
-        if code == errno.ELOOP:
-            raise UnsafePath(f"too many levels of symbolic links in {path!r}")
-        if code not in _UNAVAILABLE:
-            raise OSError(code, os.strerror(code), path)
-        _available[0] = code == errno.EINVAL
+        try:
+            return openat2(root, os.fsencode(path), _DIRECTORY, IN_ROOT | NO_MAGICLINKS)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise UnsafePath(f"too many levels of symbolic links in {path!r}") from None
+            if error.errno not in MISSING:
+                raise
+            _available[0] = error.errno == errno.EINVAL
     return _walk(root, path)
 
 

@@ -42,6 +42,7 @@ _NODES = {
     tarheader.BLOCK_DEVICE: stat.S_IFBLK,
     tarheader.FIFO: stat.S_IFIFO,
 }
+_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -117,7 +118,7 @@ class _Applier:
         self._target = str(target)
         self._root = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._lower = Stack(lowers)
-        self._whole = Stack((*lowers, target))
+        self._whole = Stack(lowers, target)
         self._opaque = opaque
         self._limits = limits
         self._cancelled = cancelled
@@ -372,24 +373,55 @@ class _Applier:
         known = self._parents.get(path)
         if known is not None:
             return known
-        missing: list[str] = []
-        above = path
-        descriptor = -1
-        while descriptor < 0:
-            try:
-                descriptor = self._existing_parent(above)
-            except (FileNotFoundError, NotADirectoryError):
-                missing.append(above)
-                above = above.rpartition("/")[0]
-        for folder in reversed(missing):
-            name = folder.rpartition("/")[2]
-            leads_to = self._link(descriptor, name)
-            if leads_to is None:
-                self._make_directory(descriptor, name, folder)
-            else:
-                self._parent(leads_to, links + 1)
-            descriptor = self._existing_parent(folder)
+        there, descriptor = self._deepest(path)
+        folder, below = path[:there], True
+        try:
+            while folder != path:
+                kept = (self._root, self._parents.get(folder))
+                folder, name = self._next(path, folder)
+                leads_to = self._link(descriptor, name)
+                if leads_to is not None:
+                    self._parent(leads_to, links + 1)
+                    inner = open_directory(self._root, folder)
+                else:
+                    below = self._make_directory(descriptor, name, folder, below=below)
+                    inner = os.open(name, _FOLDER, dir_fd=descriptor)
+                # Only the one that was asked for is kept open: a path may be of thousands of directories.
+                if descriptor not in kept:
+                    os.close(descriptor)
+                descriptor = inner
+        except BaseException:
+            if descriptor not in (self._root, *self._parents.values()):
+                os.close(descriptor)
+            raise
+        self._parents[path] = descriptor
         return descriptor
+
+    def _deepest(self, path: str) -> tuple[int, int]:
+        """The longest beginning of the path that is a directory: its length, and a descriptor of it."""
+        ends = [0, *(at for at, char in enumerate(path) if char == "/"), len(path)]
+        there, missing = 0, len(ends)  # the first is there, the last is not: look near the end first, then halve
+        step = 1
+        best = self._root
+        while missing - there > 1:
+            middle = max(there + 1, missing - step) if best == self._root else (there + missing) // 2
+            try:
+                found = self._parents.get(path[: ends[middle]]) or open_directory(self._root, path[: ends[middle]])
+            except (FileNotFoundError, NotADirectoryError):
+                missing, step = middle, step * 2
+                continue
+            if best not in (self._root, self._parents.get(path[: ends[there]])):
+                os.close(best)
+            there, best = middle, found
+        return ends[there], best
+
+    @staticmethod
+    def _next(path: str, folder: str) -> tuple[str, str]:
+        """The next longer beginning of `path` after `folder`, and its last name."""
+        start = len(folder) + 1 if folder else 0
+        end = path.find("/", start)
+        end = len(path) if end < 0 else end
+        return path[:end], path[start:end]
 
     def _link(self, parent: int, name: str) -> str | None:
         """Where a symbolic link leads, as a path from the root that stays in it; None for anything else."""
@@ -421,8 +453,11 @@ class _Applier:
         except OSError:
             return False
 
-    def _make_directory(self, parent: int, name: str, path: str) -> None:
-        """A directory that the archive has no member for: like the one below, else 0755 of root."""
+    def _make_directory(self, parent: int, name: str, path: str, *, below: bool) -> bool:
+        """A directory that the archive has no member for: like the one below, else 0755 of root.
+
+        `below`: the directory that it is in may be there below too. Returns whether this one is.
+        """
         full = f"/proc/self/fd/{parent}/{name}"
         if hidden := self._is_whiteout(parent, name):
             os.unlink(name, dir_fd=parent)
@@ -432,16 +467,17 @@ class _Applier:
             raise _NotADirectory(f"{path}: not a directory") from None
         if hidden:
             marks.set_opaque(full, self._opaque)
-        below = self._lower.find(path)
-        if below is None or not stat.S_ISDIR(below.status.st_mode):
+        found = self._lower.find(path) if below else None
+        if found is None or not stat.S_ISDIR(found.status.st_mode):
             os.chmod(full, _DEFAULT_MODE)
-            return
-        uid, gid = marks.owner_of(below.path, below.status)
+            return False
+        uid, gid = marks.owner_of(found.path, found.status)
         marks.set_owner(full, uid, gid, os.lstat(full))
-        os.chmod(full, stat.S_IMODE(below.status.st_mode))
-        for key, value in marks.content_attributes(below.path).items():
+        os.chmod(full, stat.S_IMODE(found.status.st_mode))
+        for key, value in marks.content_attributes(found.path).items():
             marks.set_attribute(full, key, value)
-        self._times.append((path, below.status.st_mtime_ns))
+        self._times.append((path, found.status.st_mtime_ns))
+        return True
 
     def _set_directory_time(self, path: str, mtime: int) -> None:
         try:
