@@ -8,80 +8,183 @@ from __future__ import annotations
 import os
 import sys
 
+from dockc.base.options import Options, option
+from dockc.commands import shared
 from dockc.errors import DockcError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
-    from typing import Any
 
     from dockc.commands.ending import Deadline
     from dockc.engine.progress import Counting
     from dockc.engine.record import Recorder
     from dockc.engine.request import BuildRequest, Built
-    from dockc.runtime.exporter.options import Output
+    from dockc.line.output import Output
+    from dockc.runtime.exporter.options import Output as ExportOutput
     from dockc.solver.progress import StatusSink
 
 # What BuildKit's clients say before the message of whatever ended a build: scripts look for these words.
+_WHAT, _STEPS = "What is built", "What steps get"
 _FAILED = "failed to solve: "
 
 
-def build_command(values: Mapping[str, Any]) -> int:
-    """Build, or answer a question about a build.
+class BuildOptions(Options):
+    """Build an image. No daemon and no root needed."""
 
-    Args:
-        values: the parameters of `build` on the command line, by name.
+    context: str = shared.CONTEXT
+    file: str = shared.FILE
+    tag: tuple[str, ...] = option("--tag", "-t", metavar="NAME[:TAG]", help="Name the image; may be repeated.")
+    output: tuple[str, ...] = option(
+        "--output", "-o", metavar="type=TYPE[,KEY=VALUE]",
+        help="What to make: type=oci, docker, local, tar, image or registry, with dest=PATH; or a directory. "
+        "Default: the image stays in dockc's store.",
+    )  # fmt: skip
+    target: str = shared.TARGET
+    build_arg: tuple[str, ...] = shared.BUILD_ARG
+    platform: tuple[str, ...] = shared.PLATFORM
+    label: tuple[str, ...] = shared.LABEL
+    annotation: tuple[str, ...] = option(
+        "--annotation", metavar="[TYPE:]KEY=VALUE", group=_WHAT,
+        help="Annotate the image's manifest, or what TYPE says: manifest, index, manifest-descriptor, index-descriptor; "
+        "manifest[linux/amd64] for one platform.",
+    )  # fmt: skip
+    build_context: tuple[str, ...] = shared.BUILD_CONTEXT
+    opt: tuple[str, ...] = shared.OPT
+    no_cache: bool = shared.NO_CACHE
+    no_cache_filter: tuple[str, ...] = option("--no-cache-filter", metavar="STAGE", help="Run every step of these stages.", completes="stage")
+    pull: bool = option("--pull", help="Ask the registry about every base image; one that only the store has is an error.")
+    call: str = option(
+        "--call", metavar="METHOD", default="build", completes="build|check|outline|targets",
+        help="build, or only ask: check (lint as BuildKit does), outline (what can be set) or targets; with `,format=json` as JSON. "
+        "Default: build.",
+    )  # fmt: skip
+    check: bool = option("--check", help="Short for --call=check.")
+    secret: tuple[str, ...] = option("--secret", metavar="id=ID[,src=PATH|env=NAME]", help="A secret for `RUN --mount=type=secret`.", group=_STEPS)
+    ssh: tuple[str, ...] = option("--ssh", metavar="ID[=SOCKET|KEY]", help="An SSH agent or key for `RUN --mount=type=ssh`.", group=_STEPS)
+    allow: tuple[str, ...] = option(
+        "--allow", metavar="ENTITLEMENT", help="Allow network.host or security.insecure.", group=_STEPS, completes="network.host|security.insecure"
+    )
+    network: str = option(
+        "--network", metavar="MODE", help="Network of RUN steps: default, none or host, which it allows.", group=_STEPS, completes="default|none|host"
+    )
+    add_host: tuple[str, ...] = option(
+        "--add-host", metavar="HOST=IP", help="A line for /etc/hosts of RUN steps; the IP host-gateway is this machine.", group=_STEPS
+    )
+    shm_size: str = option("--shm-size", metavar="SIZE", help="Size of /dev/shm in RUN steps, such as 128m.", group=_STEPS)
+    ulimit: tuple[str, ...] = option("--ulimit", metavar="NAME=SOFT[:HARD]", help="A resource limit of RUN steps.", group=_STEPS)
+    cgroup_parent: str = option("--cgroup-parent", metavar="PATH", help="Control group below which RUN steps get theirs, as root.", group=_STEPS)
+    push: bool = option("--push", help="Push the image: short for --output=type=registry.")
+    load: bool = option("--load", help="Short for --output=type=docker: load into the local Docker engine.")
+    progress: str = option(
+        "--progress", metavar="MODE", default="auto", variable="BUILDKIT_PROGRESS", completes="auto|tty|plain|rawjson|quiet|none",
+        help="auto, tty, plain, rawjson, quiet (the digest only) or none. Default: auto.",
+    )  # fmt: skip
+    quiet: bool = option("--quiet", "-q", help="Print the image's digest only.")
+    metadata_file: Path | None = option("--metadata-file", metavar="FILE", help="Write the result's digests as JSON.", completes="file")
+    iidfile: Path | None = option("--iidfile", metavar="FILE", help="Write the image's digest.", completes="file")
+    record: Path | None = option(
+        "--record", metavar="FILE", help="Write times and sizes of the steps as JSON, for `dockc explain --graph`.", completes="file"
+    )
+    answers: Path | None = shared.ANSWERS
+    offline: bool = shared.OFFLINE
+    locked: Path | None = shared.LOCKED
+    level: int = shared.LEVEL
+    passes: str = shared.PASSES
+    squash: int = shared.SQUASH
+    executor: str = shared.EXECUTOR
+    snapshotter: str = option(
+        "--snapshotter", metavar="NAME", default="auto", help="How layers are stacked: auto, overlay or native.", completes="auto|overlay|native"
+    )
+    parallelism: int = option("--parallelism", metavar="N", low=0, help="Steps that run at once; 0: as many as there are cores.")
+    cache_from: tuple[str, ...] = option("--cache-from", "--import-cache", hidden=True)
+    cache_to: tuple[str, ...] = option("--cache-to", "--export-cache", hidden=True)
+    attest: tuple[str, ...] = option("--attest", hidden=True)
+    provenance: str = option("--provenance", hidden=True)
+    sbom: str = option("--sbom", hidden=True)
+    builder: str = option("--builder", hidden=True)
+    rm: bool = option("--rm", hidden=True)
+    force_rm: bool = option("--force-rm", hidden=True)
+    compress: bool = option("--compress", hidden=True)
+    store: Path | None = shared.STORE
+
+
+def run(options: BuildOptions, out: Output) -> int:
+    """`dockc build`: build, or answer a question about a build.
 
     Raises:
         DockcError: whatever goes wrong on purpose.
     """
-    from dockc.commands import options
+    from dockc.commands import options as words
     from dockc.commands.stdin import from_stdin
     from dockc.engine.request import BuildRequest, CompileRequest
 
-    def same(*names: str) -> dict[str, Any]:
-        return {name: values[name] for name in names}
-
-    options.refuse(**same("cache_from", "cache_to", "attest", "provenance", "sbom", "builder"))
-    for name, given in (("--rm", values["rm"]), ("--force-rm", values["force_rm"]), ("--compress", values["compress"])):
-        if given:
-            sys.stderr.write(f"warning: {name} has no effect: there are no containers to remove and no context to send\n")
-    attrs = options.frontend_attrs(
-        target=values["target"],
-        build_args=values["build_arg"],
-        platforms=values["platform"],
-        labels=values["label"],
-        opts=values["opt"],
-        **same("no_cache", "no_cache_filter"),
-    ) | options.step_attrs(
-        hosts=values["add_host"], ulimits=values["ulimit"], **same("pull", "network", "shm_size", "cgroup_parent")
+    words.refuse(
+        cache_from=options.cache_from,
+        cache_to=options.cache_to,
+        attest=options.attest,
+        provenance=options.provenance,
+        sbom=options.sbom,
+        builder=options.builder,
     )
-    attrs |= options.proxy_attrs(os.environ, attrs)
+    for name, given in (("--rm", options.rm), ("--force-rm", options.force_rm), ("--compress", options.compress)):
+        if given:
+            out.log(f"warning: {name} has no effect: there are no containers to remove and no context to send\n")
+    attrs = words.frontend_attrs(
+        target=options.target,
+        build_args=options.build_arg,
+        platforms=options.platform,
+        labels=options.label,
+        opts=options.opt,
+        no_cache=options.no_cache,
+        no_cache_filter=options.no_cache_filter,
+    ) | words.step_attrs(
+        pull=options.pull,
+        network=options.network,
+        hosts=options.add_host,
+        shm_size=options.shm_size,
+        ulimits=options.ulimit,
+        cgroup_parent=options.cgroup_parent,
+    )
+    attrs |= words.proxy_attrs(os.environ, attrs)
     asked = CompileRequest(
-        values["context"],
-        values["file"],
+        options.context,
+        options.file,
         attrs=attrs,
-        contexts=options.named_contexts(values["build_context"]),
-        **same("answers", "offline", "locked", "level", "passes", "squash", "store"),
+        contexts=words.named_contexts(options.build_context),
+        answers=options.answers,
+        offline=options.offline,
+        locked=options.locked,
+        level=options.level,
+        passes=options.passes,
+        squash=options.squash,
+        store=options.store,
     )
     with from_stdin(asked, sys.stdin.buffer) as (read, uploads):
-        method, form = options.method("check" if values["check"] else values["call"], attrs)
+        method, form = words.method("check" if options.check else options.call, attrs)
         if method != "build":
             from dockc.commands.call import call as ask
 
-            return ask(read, method, form, out=sys.stdout.write)
+            return ask(read, method, form, out=out.write)
         request = BuildRequest(
             compile=read,
-            outputs=options.outputs(values["output"], annotations=values["annotation"], **same("push", "load")),
-            names=tuple(values["tag"]),
-            secrets=tuple(values["secret"]),
-            ssh=tuple(values["ssh"]),
-            allow=frozenset(values["allow"]) | ({"network.host"} if values["network"] == "host" else set()),
+            outputs=words.outputs(options.output, annotations=options.annotation, push=options.push, load=options.load),
+            names=options.tag,
+            secrets=options.secret,
+            ssh=options.ssh,
+            allow=frozenset(options.allow) | ({"network.host"} if options.network == "host" else set()),
             uploads=uploads,
-            **same("executor", "snapshotter", "parallelism"),
+            executor=options.executor,
+            snapshotter=options.snapshotter,
+            parallelism=options.parallelism,
         )
-        build_and_show(request, mode="quiet" if values["quiet"] else values["progress"], **same("metadata_file", "iidfile", "record"))
+        build_and_show(
+            request,
+            mode="quiet" if options.quiet else options.progress,
+            metadata_file=options.metadata_file,
+            iidfile=options.iidfile,
+            record=options.record,
+        )
     return 0
 
 
@@ -198,7 +301,7 @@ async def _until_told(
             signal.signal(signal.SIGTERM, before)
 
 
-def _is_piped(output: Output) -> bool:
+def _is_piped(output: ExportOutput) -> bool:
     """Whether an output goes to standard output."""
     return output.dest == "-" or (not output.dest and output.type in {"oci", "tar"})
 

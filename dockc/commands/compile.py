@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dockc.base.options import Options, option
+from dockc.commands import shared
 from dockc.compiler.forms import render_compiled, render_cst
 from dockc.engine.compile import asker, compile_all
 from dockc.engine.request import load
@@ -10,9 +12,86 @@ from dockc.errors import UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from dockc.compiler.compile import Compiled
     from dockc.engine.request import CompileRequest
+    from dockc.line.output import Output
+
+
+class CompileOptions(Options):
+    """Compile a Dockerfile and print one of its forms.
+
+    Warnings go to standard error. `dockc compile | buildctl debug dump-llb` works.
+    """
+
+    context: str = shared.CONTEXT
+    file: str = shared.FILE
+    emit: str = option(
+        "--emit", metavar="FORM", completes="cst|ast|ir|llb|dot|json|pb|image",
+        help="cst, ast, ir, llb, dot, json, pb or image. Default: llb on a terminal, pb in a pipe.",
+    )  # fmt: skip
+    output: Path | None = shared.OUTPUT
+    target: str = shared.TARGET
+    build_arg: tuple[str, ...] = shared.BUILD_ARG
+    platform: tuple[str, ...] = shared.PLATFORM
+    label: tuple[str, ...] = shared.LABEL
+    build_context: tuple[str, ...] = shared.BUILD_CONTEXT
+    opt: tuple[str, ...] = shared.OPT
+    no_cache: bool = shared.NO_CACHE
+    answers: Path | None = shared.ANSWERS
+    offline: bool = shared.OFFLINE
+    locked: Path | None = shared.LOCKED
+    level: int = shared.LEVEL
+    passes: str = shared.PASSES
+    squash: int = shared.SQUASH
+    print_after: tuple[str, ...] = shared.PRINT_AFTER
+    print_after_all: bool = shared.PRINT_AFTER_ALL
+    time_passes: bool = shared.TIME_PASSES
+    verify_each: bool = shared.VERIFY_EACH
+    store: Path | None = shared.STORE
+
+
+def run(options: CompileOptions, out: Output) -> int:
+    """`dockc compile`."""
+    import sys
+
+    form = options.emit or ("llb" if options.output is None and sys.stdout is not None and sys.stdout.isatty() else "pb")
+    out.write(compile_command(request_of(options), form, out.log), options.output)
+    return 0
+
+
+def request_of(options: CompileOptions) -> CompileRequest:
+    """What is to be compiled."""
+    from dockc.commands.options import frontend_attrs, named_contexts
+    from dockc.engine.request import CompileRequest
+
+    attrs = frontend_attrs(
+        target=options.target,
+        build_args=options.build_arg,
+        platforms=options.platform,
+        labels=options.label,
+        opts=options.opt,
+        no_cache=options.no_cache,
+    )
+    return CompileRequest(
+        options.context,
+        options.file,
+        attrs=attrs,
+        contexts=named_contexts(options.build_context),
+        answers=options.answers,
+        offline=options.offline,
+        locked=options.locked,
+        level=options.level,
+        passes=options.passes,
+        squash=options.squash,
+        print_after=options.print_after,
+        print_after_all=options.print_after_all,
+        time_passes=options.time_passes,
+        verify_each=options.verify_each,
+        store=options.store,
+    )
+
 
 FORMS = ("cst", "ast", "ir", "llb", "dot", "json", "pb", "image")
 

@@ -9,8 +9,29 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from dockc.base.options import Options, option
+from dockc.commands import shared
 from dockc.commands.discover import STDIN, find
 from dockc.errors import DockcError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dockc.line.output import Output
+
+
+class FormatOptions(Options):
+    """Format Dockerfiles in one style. A file is written only when it is proven to compile to the same LLB."""
+
+    files: tuple[str, ...] = shared.FILES
+    check: bool = option("--check", help="Write nothing; end with 1 if a file would change.")
+    diff: bool = option("--diff", help="Write nothing; show what would change, and end with 1 if anything would.")
+    stdin_filename: str = option("--stdin-filename", metavar="FILE", help="What standard input is called in messages and diffs.")
+
+
+def run(options: FormatOptions, out: Output) -> int:
+    """`dockc fmt`."""
+    files = options.files or (".",)
+    return format_command(files, check=options.check, diff=options.diff, stdin_name=options.stdin_filename, out=out.write, log=out.log)
 
 
 class FormatRefused(DockcError):

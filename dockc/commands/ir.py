@@ -2,16 +2,89 @@
 
 from __future__ import annotations
 
+from dockc.base.options import Options, argument, option
+from dockc.commands import shared
 from dockc.engine.compile import pipeline_of
 from dockc.errors import DockcError, InvalidDefinition, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from dockc.engine.request import CompileRequest
+    from dockc.line.output import Output
 
 OPT_FORMS = ("ir", "llb", "dot", "json", "pb")
+
+
+class OptOptions(Options):
+    """Run passes over a file of IR."""
+
+    file: str = argument("-", help="IR as `dockc compile --emit=ir` prints it; `-` reads standard input.", completes="file")
+    passes: str = shared.PASSES
+    level: int = shared.LEVEL
+    squash: int = shared.SQUASH
+    emit: str = option("--emit", metavar="FORM", default="ir", help="ir, llb, dot, json or pb.", completes="|".join(OPT_FORMS))
+    print_after: tuple[str, ...] = shared.PRINT_AFTER
+    print_after_all: bool = shared.PRINT_AFTER_ALL
+    time_passes: bool = shared.TIME_PASSES
+    verify_each: bool = shared.VERIFY_EACH
+    output: Path | None = option("--output", metavar="FILE", help="Write there instead of standard output.", completes="file")
+
+
+def run_opt(options: OptOptions, out: Output) -> int:
+    """`dockc opt`."""
+    from dockc.engine.request import CompileRequest
+
+    request = CompileRequest(
+        passes=options.passes,
+        level=options.level,
+        squash=options.squash,
+        print_after=options.print_after,
+        print_after_all=options.print_after_all,
+        time_passes=options.time_passes,
+        verify_each=options.verify_each,
+    )
+    out.write(optimise_text(_read(options.file), request, options.emit, out.log), options.output)
+    return 0
+
+
+class PassesOptions(Options):
+    """List the passes and the levels that run them."""
+
+
+def run_passes(options: PassesOptions, out: Output) -> int:
+    """`dockc passes`."""
+    out.write(describe_passes())
+    return 0
+
+
+class DecompileOptions(Options):
+    """Write a plain Dockerfile for LLB or for an image's history."""
+
+    file: str = argument(
+        "-", completes="file",
+        help="LLB as `dockc compile --emit=pb` writes it, or an image config with history (JSON); `-` reads standard input.",
+    )  # fmt: skip
+
+
+def run_decompile(options: DecompileOptions, out: Output) -> int:
+    """`dockc decompile`."""
+    out.write(decompile_bytes(_read(options.file)))
+    return 0
+
+
+def _read(file: str) -> bytes:
+    import sys
+    from pathlib import Path
+
+    if file == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from error
 
 
 def optimise_text(data: bytes, request: CompileRequest, emit: str, log: Callable[[str], object]) -> bytes:

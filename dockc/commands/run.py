@@ -5,13 +5,48 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
+from dockc.base.options import Options, argument, option
+from dockc.commands import shared
 from dockc.engine.connect import registry_client
 from dockc.errors import DockcError
 
+if TYPE_CHECKING:
+    from dockc.line.output import Output
 
-def run(
+
+class RunOptions(Options):
+    """Run the program of an image; what it writes is thrown away. Ends with the program's exit status."""
+
+    image: str = argument(required=True, help="Name of an image that was built here.", completes="image")
+    command: tuple[str, ...] = argument(help="Command and arguments instead of the image's CMD.")
+    env: tuple[str, ...] = option("--env", "-e", metavar="NAME=VALUE", help="Set an environment variable.")
+    user: str = option("--user", "-u", metavar="USER", help="Run as this user instead of the image's.")
+    workdir: str = option("--workdir", "-w", metavar="DIR", help="Working directory instead of the image's.")
+    executor: str = shared.EXECUTOR
+    store: Path | None = shared.STORE
+    interspersed = False
+
+
+def run(options: RunOptions, out: Output) -> int:
+    """`dockc run`."""
+    import sys
+
+    return run_image(
+        options.image,
+        options.command,
+        store=options.store,
+        executor=options.executor,
+        stdout=sys.stdout.buffer,
+        stderr=sys.stderr.buffer,
+        env=options.env,
+        user=options.user,
+        workdir=options.workdir,
+    )
+
+
+def run_image(
     name: str,
     command: Sequence[str],
     *,

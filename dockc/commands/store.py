@@ -7,12 +7,99 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.base.options import Options, option
+from dockc.commands import shared
+
 if TYPE_CHECKING:
+    from dockc.line.output import Output
     from dockc.runtime.refs.types import UsageRecord
     from dockc.runtime.refs.usage import Pruned
     from dockc.runtime.store.doctor import Report
     from dockc.runtime.store.images import NamedImage
     from dockc.runtime.store.worker import Worker
+
+
+class ImagesOptions(Options):
+    """List the images that were built under a name."""
+
+    remove: tuple[str, ...] = option(
+        "--remove", metavar="NAME", help="Take a name away; its layers go with the next prune.", completes="image"
+    )
+    json: bool = shared.JSON
+    store: Path | None = shared.STORE
+
+
+def run_images(options: ImagesOptions, out: Output) -> int:
+    """`dockc images`."""
+    from dockc.console.view import render_images
+
+    if options.remove:
+        forget_images(options.store, options.remove)
+    else:
+        out.write(render_images(images(options.store), as_json=options.json))
+    return 0
+
+
+class UsageOptions(Options):
+    """Show what the store holds and what it takes."""
+
+    filters: tuple[str, ...] = option(
+        "--filter", metavar="CONDITION", help="Only records that match, such as `type==exec.cachemount`."
+    )
+    json: bool = shared.JSON
+    store: Path | None = shared.STORE
+
+
+def run_usage(options: UsageOptions, out: Output) -> int:
+    """`dockc du`."""
+    from dockc.console.view import render_usage
+
+    out.write(render_usage(usage(options.store, options.filters), as_json=options.json))
+    return 0
+
+
+class PruneOptions(Options):
+    """Remove build cache that nothing needs. Images with a name stay."""
+
+    everything: bool = option("--all", "-a", help="Internal records too.")
+    filters: tuple[str, ...] = option(
+        "--filter", metavar="CONDITION", help="Only records that match; `until=24h` keeps recent ones."
+    )
+    keep_storage: str = option("--keep-storage", metavar="SIZE", help="Stop when no more than this is used, such as 10GB.")
+    store: Path | None = shared.STORE
+
+
+def run_prune(options: PruneOptions, out: Output) -> int:
+    """`dockc prune`."""
+    from dockc.base.units import parse_duration, parse_size
+    from dockc.console.view import render_pruned
+
+    until = [text.removeprefix("until=") for text in options.filters if text.startswith("until=")]
+    pruned = prune(
+        options.store,
+        everything=options.everything,
+        filters=[text for text in options.filters if not text.startswith("until=")],
+        keep_storage=parse_size(options.keep_storage) if options.keep_storage else 0,
+        keep_duration=parse_duration(until[-1]) if until else 0,
+    )
+    out.write(render_pruned(pruned))
+    return 0
+
+
+class DoctorOptions(Options):
+    """Check the store: every blob's digest, every layer, every cache record. Ends with 1 if something is wrong."""
+
+    fix: bool = option("--fix", help="Forget what cannot be used any more.")
+    store: Path | None = shared.STORE
+
+
+def run_doctor(options: DoctorOptions, out: Output) -> int:
+    """`dockc doctor`."""
+    report = examine(options.store, fix=options.fix)
+    for finding in report.findings:
+        out.write(f"{finding.problem}: {finding.subject}: {finding.message}{' (fixed)' if finding.fixed else ''}\n")
+    out.write(f"{report.blobs} blobs and {report.records} records checked: {'healthy' if report.healthy else 'damaged'}\n")
+    return 0 if report.healthy else 1
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""The command line."""
+"""The command line: reading it, the one place that writes results, and exit statuses."""

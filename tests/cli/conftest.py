@@ -61,7 +61,7 @@ def cli(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
     """Runs a command in `folder` without starting an interpreter for it."""
 
     def run(*args: object, stdin: bytes = b"", status: int | None = 0) -> Ended:
-        from dockc.cli import run as run_cli
+        from dockc.line.main import run as run_cli
 
         out, err = io.BytesIO(), io.BytesIO()
         with monkeypatch.context() as patch:

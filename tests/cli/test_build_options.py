@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import json
 import tarfile
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
-from typer.models import OptionInfo
 
-from dockc import cli_build
 from dockc.commands import options
+from dockc.commands.build import BuildOptions
 from dockc.commands.options import frontend_attrs
 from dockc.errors import DockcError, UsageError
+from dockc.line.read import plain_flags, read
 from tests.cli.conftest import Cli
 
 CHECKED = """\
@@ -143,14 +142,12 @@ def test_annotations_go_to_every_image() -> None:
 
 
 def test_flags_take_values_as_dockers_do() -> None:
-    plain = cli_build.plain_flags
-    assert plain(["build", "--push=true", "--pull=1", "--load=false", "--no-cache=F", "--target=true", "."]) == ["build", "--push", "--pull", "--target=true", "."]
-    assert plain(["build", "--push=maybe"]) == ["build", "--push=maybe"], "left to the library's own message"
-    assert plain(["build", "--", "--push=true"]) == ["build", "--", "--push=true"]
-    assert plain(["du", "--json=true"]) == ["du", "--json=true"]
-    told = [(get_args(one.annotation), one.default) for one in inspect.signature(cli_build.build, eval_str=True).parameters.values()]
-    defined = [str(info.default) for (kind, info), default in told if kind is bool and isinstance(info, OptionInfo) and default is False]
-    assert sorted(defined) == sorted(cli_build.FLAGS)
+    rows = BuildOptions.table()
+    words = ["--push=true", "--pull=1", "--load=false", "--no-cache=F", "--target=true", "."]
+    assert plain_flags(rows, words) == ["--push", "--pull", "--target=true", "."]
+    assert plain_flags(rows, ["--push=maybe"]) == ["--push=maybe"], "left to the library's own message"
+    assert plain_flags(rows, ["--", "--push=true"]) == ["--", "--push=true"]
+    assert read(BuildOptions, words, {}) == BuildOptions(push=True, pull=True, target="true", context=".")
 
 
 # --- refused --------------------------------------------------------------------------------------------

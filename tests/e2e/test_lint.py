@@ -188,7 +188,7 @@ def test_many_files_in_processes_give_the_same_report(folder: Path) -> None:
 
 def test_start_up_loads_nothing_heavy(folder: Path) -> None:
     script = (
-        "import sys; from dockc.cli import run; run(['lint', 'Dockerfile', '--no-fail', '--no-shellcheck']);"
+        "import sys; from dockc.line.main import run; run(['lint', 'Dockerfile', '--no-fail', '--no-shellcheck']);"
         "bad = {'asyncio', 'urllib3', 'sqlite3', 'rich', 'multiprocessing', 'concurrent.futures', 'google.protobuf', 'dockc.solver', 'dockc.runtime'};"
         "sys.exit(','.join(sorted(bad & set(sys.modules))) or 0)"
     )

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 
-from dockc import explaincmd
+from dockc.commands import explain as explaincmd
 from dockc.commands.options import frontend_attrs
 from dockc.compiler.explain.graph import Graph, Lane, Node
 from dockc.console.graph import FORMATS, Fact, dot, layout, match_facts, mermaid, page, render_graph, svg

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from dockc import explaincmd
+from dockc.commands import explain as explaincmd
 from dockc.commands.options import frontend_attrs
 from dockc.compiler.compile import compiling
 from dockc.compiler.imagine import made_up

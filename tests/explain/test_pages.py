@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from dockc import explaincmd
-from dockc.cli import run
+from dockc.commands import explain as explaincmd
 from dockc.compiler.explain.instructions import INSTRUCTIONS
 from dockc.compiler.passes import PASSES
 from dockc.errors import UsageError
+from dockc.line.main import run
 from dockc.linter.registry import all_rules
 
 
@@ -76,7 +76,7 @@ def test_the_graph_of_a_directory(tmp_path: Path, capsysbinary: pytest.CaptureFi
 
 def test_pages_need_no_solver_and_no_network() -> None:
     code = (
-        "import sys; from dockc.cli import run; run(['explain', 'DL3008']); run(['explain', 'RUN']);"
+        "import sys; from dockc.line.main import run; run(['explain', 'DL3008']); run(['explain', 'RUN']);"
         "sys.exit(','.join(m for m in ('asyncio', 'sqlite3', 'urllib3', 'rich.live') if m in sys.modules) or 0)"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

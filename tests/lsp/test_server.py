@@ -281,5 +281,5 @@ def test_without_pygls_the_command_says_what_to_install(tmp_path: Path) -> None:
 
 
 def test_other_commands_do_not_load_it() -> None:
-    code = "import sys; from dockc.cli import run; run(['explain', 'COPY']); sys.exit(any(m.startswith(('pygls', 'lsprotocol')) for m in sys.modules))"
+    code = "import sys; from dockc.line.main import run; run(['explain', 'COPY']); sys.exit(any(m.startswith(('pygls', 'lsprotocol')) for m in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, check=False).returncode == 0

@@ -54,7 +54,10 @@ def test_the_package() -> None:
 def test_version() -> None:
     loaded = _command("--version")
     assert _forbidden(loaded, (*HEAVY, *LIBRARY, *STANDARD)) == []
-    assert {m for m in loaded if m.startswith("dockc")} == {"dockc", "dockc.__main__", "dockc.base", "dockc.base.version", "dockc.errors", "dockc.line", "dockc.line.process"}
+    assert {m for m in loaded if m.startswith("dockc")} == {
+        *("dockc", "dockc.__main__", "dockc.base", "dockc.base.version", "dockc.errors"),
+        *("dockc.line", "dockc.line.main", "dockc.line.output", "dockc.line.process"),
+    }
 
 
 def test_help() -> None:

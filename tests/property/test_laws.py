@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dockc
-from dockc import fastargs
 from dockc.compiler.compile import Compiled, compile, compiling, read
 from dockc.compiler.emit import emit
 from dockc.compiler.equivalence import products
@@ -27,6 +26,7 @@ from dockc.errors import DockcError
 from dockc.grammar.cst import text
 from dockc.grammar.parser import parse
 from dockc.grammar.source import Source
+from dockc.line import main as line_main
 from dockc.llb.definition import Definition
 from dockc.oci.platform import normalize
 from dockc.oci.platform import parse as parse_platform
@@ -190,8 +190,8 @@ def test_command_and_library_agree(tmp_path_factory: pytest.TempPathFactory, dat
     (folder / "Dockerfile").write_bytes(parse(Source.from_text(data)).file.source.data)
     (folder / "answers").write_text(done[1].dump(), "utf-8")
     library = dockc.compile(data, attrs={"platform": "linux/amd64"}, answers=done[1])
-    assert _command_output(folder, "pb", fastargs.run) == library.definition.to_bytes()
-    assert _command_output(folder, "image", fastargs.run) == library.image_json + b"\n"
+    assert _command_output(folder, "pb", line_main.run) == library.definition.to_bytes()
+    assert _command_output(folder, "image", line_main.run) == library.image_json + b"\n"
 
 
 def test_seeds_compile() -> None:

@@ -12,7 +12,9 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
+from dockc.base.options import Options, option
 from dockc.base.record import Record, replace
+from dockc.commands import shared
 from dockc.commands.discover import STDIN, find
 from dockc.errors import DockcError, UsageError
 from dockc.grammar.diagnostic import Severity
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dockc.commands.lint.cache import Cache
+    from dockc.line.output import Output
 
 UNREADABLE = "unreadable"
 FAILED = "lint-failed"
@@ -46,6 +49,110 @@ CMD ["/a"]
 """
 
 Out = Callable[[str], object]
+
+
+CODES = "CODE[,CODE]"
+_CHOICE, _REPORT, _FIXES = "Which rules", "The report", "Fixes"
+
+
+class LintCommandOptions(Options):
+    """Find mistakes in Dockerfiles, and mend them.
+
+    Exit status: 0 when nothing at or above the threshold was found (with --diff: and nothing would be fixed), 1 when something was, 2 for
+    wrong usage or configuration.
+    """
+
+    files: tuple[str, ...] = shared.FILES
+    profile: str = option(
+        "--profile", metavar="NAME", help="dockc (default), or exactly the findings of hadolint or buildkit.", completes="dockc|hadolint|buildkit"
+    )
+    select: tuple[str, ...] = option(
+        "--select", metavar=CODES, group=_CHOICE, completes="rule",
+        help="Report these rules only; letters alone, such as DL, mean all rules that begin so.",
+    )  # fmt: skip
+    ignore: tuple[str, ...] = option("--ignore", metavar=CODES, help="Do not report these rules.", group=_CHOICE, completes="rule")
+    extend: tuple[str, ...] = option("--extend", metavar=CODES, help="Report these rules too, which are off by default.", group=_CHOICE, completes="rule")
+    severity: tuple[str, ...] = option(
+        "--severity", metavar="CODE=LEVEL", help="Give a rule another severity: error, warning, info, style or off.", group=_CHOICE
+    )
+    format: str = option(
+        "--format", metavar="FORM", default="text", group=_REPORT,
+        completes="text|json|sarif|github|gitlab|codeclimate|checkstyle|junit|tty|gnu",
+        help="text, json, sarif, github, gitlab, codeclimate, checkstyle, junit, tty or gnu.",
+    )  # fmt: skip
+    output: Path | None = option(
+        "--output", "-o", metavar="FILE", help="Write the report there instead of to standard output.", group=_REPORT, completes="file"
+    )
+    fix: bool = option(
+        "--fix", group=_FIXES,
+        help="Apply safe fixes, each proven to leave what is built as it is but for what its rule declares. Standard input is printed fixed.",
+    )  # fmt: skip
+    unsafe: bool = option("--unsafe", help="With --fix or --diff: unsafe fixes too. What is built may change.", group=_FIXES)
+    diff: bool = option("--diff", help="Show what --fix would change, and write nothing.", group=_FIXES)
+    stats: bool = option("--stats", help="Print how often each rule fired instead of the findings.", group=_REPORT)
+    failure_threshold: str = option(
+        "--failure-threshold", "-t", metavar="LEVEL", completes="error|warning|info|style|none",
+        help="The mildest severity that fails: error, warning, info, style or none. Default: warning; info with --profile=hadolint.",
+    )  # fmt: skip
+    no_fail: bool = option("--no-fail", help="End with 0 whatever is found.")
+    config: Path | None = option(
+        "--config", "-c", metavar="FILE", completes="file",
+        help="Read this configuration only: dockc.toml, pyproject.toml or hadolint's YAML. Default: what is found beside and above each file.",
+    )  # fmt: skip
+    baseline: Path | None = option("--baseline", metavar="FILE", help="Do not report the findings in this file.", completes="file")
+    write_baseline: bool = option("--write-baseline", help="Write what is found now to the --baseline file.")
+    shellcheck: bool | None = option(
+        "--shellcheck", off=("--no-shellcheck",), help="Check shell scripts with ShellCheck. Default: where it is installed."
+    )
+    build_arg: tuple[str, ...] = option("--build-arg", metavar="NAME=VALUE", help="What the checks take for a build argument.")
+    jobs: int = option("--jobs", "-j", metavar="N", low=0, help="Processes for many files; 0: one for each core.")
+    stdin_filename: str = option(
+        "--stdin-filename", metavar="FILE", help="What standard input is called in reports; configuration is looked for beside and above it."
+    )
+    no_cache: bool = option("--no-cache", help="Lint every file anew; neither use nor keep findings of files that have not changed.")
+    explain: str = option("--explain", metavar="RULE", help="Print a rule's page and end.", completes="rule")
+
+
+def run(options: LintCommandOptions, out: Output) -> int:
+    """`dockc lint`."""
+    if options.explain:
+        from dockc.linter.docs import page
+        from dockc.linter.registry import find_rule
+
+        out.write(page(find_rule(options.explain)))
+        return 0
+    parts: list[str] = []
+    status = lint_command(request_of(options), out=parts.append, log=out.log)
+    out.write("".join(parts), options.output)
+    return status
+
+
+def request_of(options: LintCommandOptions) -> LintRequest:
+    """What is to be linted."""
+    pairs = (text.partition("=") for text in options.build_arg)
+    return LintRequest(
+        files=options.files,
+        profile=options.profile,
+        select=options.select,
+        ignore=options.ignore,
+        extend=options.extend,
+        severities=options.severity,
+        format=options.format,
+        fix=options.fix,
+        unsafe=options.unsafe,
+        diff=options.diff,
+        stats=options.stats,
+        threshold=options.failure_threshold,
+        no_fail=options.no_fail,
+        config=options.config,
+        baseline=options.baseline,
+        write_baseline=options.write_baseline,
+        shellcheck=options.shellcheck,
+        build_args={name: value if equals else os.environ.get(name, "") for name, equals, value in pairs},
+        jobs=options.jobs,
+        no_cache=options.no_cache,
+        stdin_name=options.stdin_filename,
+    )
 
 
 class LintRequest(Record, kw_only=True):

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.base.options import Options, argument, option
+from dockc.commands import shared
 from dockc.engine.compile import asker, compile_all, initial_answers
 from dockc.engine.plan import Looked, plan_steps
 from dockc.engine.request import CompileRequest, Inputs, load
@@ -24,7 +26,81 @@ if TYPE_CHECKING:
     from dockc.compiler.explain.trace import Trace
     from dockc.compiler.questions import Answers, Request
     from dockc.console.graph import Fact
+    from dockc.line.output import Output
     from dockc.linter.rule import Rule
+
+
+class ExplainOptions(Options):
+    """Explain a rule, an instruction, a pass, a line of a Dockerfile, what a build would do, or its graph."""
+
+    topic: str = argument(
+        metavar="TOPIC", completes="file",
+        help="A rule (code, name or another tool's code), an instruction, a pass, `rules`, `instructions`, FILE:LINE, or a FILE. "
+        "For --plan and --graph also a directory; default: the current one.",
+    )  # fmt: skip
+    context: str = argument(help="The build context. Default: the directory of FILE.", completes="directory")
+    plan: bool = option("--plan", help="Show which steps of FILE would run and which are cached; run nothing.")
+    graph: bool = option("--graph", help="Show stages and operations of FILE.")
+    form: str = option(
+        "--format", metavar="FORMAT", default="text", help="Of the graph: text, svg, mermaid, dot or html.", completes="text|svg|mermaid|dot|html"
+    )
+    output: Path | None = shared.OUTPUT
+    record: Path | None = option(
+        "--record", metavar="FILE", help="Times and sizes for the graph, as `dockc build --record` writes them.", completes="file"
+    )
+    online: bool = option(
+        "--online", help="Ask registries about base images; without it, and without answers, they are made up. A plan always asks."
+    )
+    answers: Path | None = shared.ANSWERS
+    locked: Path | None = option("--locked", metavar="FILE", help="Use this lock file's answers.", completes="file")
+    target: str = shared.TARGET
+    build_arg: tuple[str, ...] = shared.BUILD_ARG
+    platform: tuple[str, ...] = option("--platform", metavar="OS/ARCH[/VARIANT]", help="Target platform.")
+    build_context: tuple[str, ...] = shared.BUILD_CONTEXT
+    opt: tuple[str, ...] = shared.OPT
+    no_cache: bool = option("--no-cache", help="Plan a build that runs every step.")
+    store: Path | None = shared.STORE
+
+
+def run(options: ExplainOptions, out: Output) -> int:
+    """`dockc explain`."""
+    from dockc.commands.options import frontend_attrs, named_contexts
+
+    asked = options.plan or options.graph
+    if not options.topic and not asked:
+        raise UsageError("nothing to explain", hint="Name a rule, an instruction, a pass, FILE:LINE or a FILE.")
+    file, number = split_place(options.topic or ".")
+    if asked and Path(file).is_dir():
+        file = dockerfile_of(file)
+    if not (asked or number or Path(file).is_file()):
+        out.write(page(options.topic), options.output)
+        return 0
+    if options.plan and options.graph:
+        raise UsageError("--plan and --graph are two questions: ask one at a time")
+    if asked and number:
+        raise UsageError(f"{'--plan' if options.plan else '--graph'} takes a FILE without a line")
+    attrs = frontend_attrs(
+        target=options.target, build_args=options.build_arg, platforms=options.platform, opts=options.opt, no_cache=options.no_cache
+    )
+    request = CompileRequest(
+        options.context or str(Path(file).parent),
+        file,
+        attrs=attrs,
+        contexts=named_contexts(options.build_context),
+        answers=options.answers,
+        locked=options.locked,
+        store=options.store,
+    )
+    looked = look(request, online=options.online or options.plan, filename=file)
+    if options.plan:
+        text = plan(looked)
+    elif number:
+        text = line(looked, number)
+    else:
+        text = graph(looked, options.form, options.record)
+    out.write(text, options.output)
+    return 0
+
 
 _PLACE = re.compile(r"(.+):([0-9]{1,9})")
 _SOME_FILES = 200

@@ -9,11 +9,47 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from dockc.base.options import Options, option
+from dockc.commands import shared
 from dockc.compiler.questions import Answers
 from dockc.engine.lock import differences, find_out, source_policy
 from dockc.engine.request import CompileRequest, dockerfile_path
 from dockc.errors import UsageError
+
+if TYPE_CHECKING:
+    from dockc.line.output import Output
+
+
+class LockOptions(Options):
+    """Write down what a Dockerfile's images, repositories and URLs are now, for `--locked` builds."""
+
+    context: str = shared.CONTEXT
+    file: str = shared.FILE
+    output: Path | None = option(
+        "--output", "-o", metavar="FILE", help="Default: Dockerfile.lock beside the Dockerfile.", completes="file"
+    )
+    check: bool = option("--check", help="Write nothing; end with 1 if the lock file is out of date.")
+    policy: Path | None = option(
+        "--policy", metavar="FILE", help="Also write the pins as a BuildKit source policy (JSON).", completes="file"
+    )
+    target: str = shared.TARGET
+    build_arg: tuple[str, ...] = shared.BUILD_ARG
+    platform: tuple[str, ...] = shared.PLATFORM
+    build_context: tuple[str, ...] = shared.BUILD_CONTEXT
+    opt: tuple[str, ...] = shared.OPT
+    store: Path | None = shared.STORE
+
+
+def run(options: LockOptions, out: Output) -> int:
+    """`dockc lock`."""
+    from dockc.commands.options import frontend_attrs, named_contexts
+
+    attrs = frontend_attrs(target=options.target, build_args=options.build_arg, platforms=options.platform, opts=options.opt)
+    contexts = named_contexts(options.build_context)
+    request = CompileRequest(options.context, options.file, attrs=attrs, contexts=contexts, store=options.store)
+    return lock_command(request, output=options.output, check=options.check, policy=options.policy, log=out.log)
 
 
 def lock_command(

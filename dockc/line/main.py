@@ -1,0 +1,214 @@
+"""From a command line to an exit status. No other place turns exceptions and signals into one.
+
+    0     all went well              1    an error, or a finding           2    wrong usage
+    130   interrupted                141  nobody reads the output          else what the command says (`run`: the program's)
+
+The verb says where its options and its function are; plain lines are read here (`line.read`), help is written here (`line.help`), and what remains is left to
+whoever starts the process: `dockc.cli` loads the command line library to say what is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from dockc.errors import DockcError, UsageError
+from dockc.line import process
+from dockc.line.output import Output, log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from dockc.base.options import Options
+
+    Run = Callable[[Any, Output], int]
+    #: Reads a line that is not plain: what is to be run, or the exit status where all has been said.
+    Reader = Callable[[Sequence[str]], "Line | int"]
+
+#: Verb: the module below `dockc`, its record of options, its function. A verb of two words belongs to a group.
+VERBS: dict[str, tuple[str, str, str]] = {
+    "base": ("commands.base", "BaseOptions", "run"),
+    "build": ("commands.build", "BuildOptions", "run"),
+    "compile": ("commands.compile", "CompileOptions", "run"),
+    "completion": ("commands.completion", "CompletionOptions", "run"),
+    "decompile": ("commands.ir", "DecompileOptions", "run_decompile"),
+    "doctor": ("commands.store", "DoctorOptions", "run_doctor"),
+    "du": ("commands.store", "UsageOptions", "run_usage"),
+    "explain": ("commands.explain", "ExplainOptions", "run"),
+    "fmt": ("commands.fmt", "FormatOptions", "run"),
+    "images": ("commands.store", "ImagesOptions", "run_images"),
+    "lint": ("commands.lint.command", "LintCommandOptions", "run"),
+    "lock": ("commands.lock", "LockOptions", "run"),
+    "lsp": ("lsp.command", "LspOptions", "run"),
+    "opt": ("commands.ir", "OptOptions", "run_opt"),
+    "passes": ("commands.ir", "PassesOptions", "run_passes"),
+    "prune": ("commands.store", "PruneOptions", "run_prune"),
+    "run": ("commands.run", "RunOptions", "run"),
+}
+#: The word before what shells ask: `dockc __complete -- WORDS...`.
+COMPLETE = "__complete"
+#: What a group of verbs is about, by its word.
+GROUPS: dict[str, str] = {}
+
+
+class Line:
+    """A command line that was understood: the options, and what is to be called with them."""
+
+    __slots__ = ("options", "run")
+
+    def __init__(self, options: Options, run: Run) -> None:
+        self.options = options
+        self.run = run
+
+
+def run(argv: Sequence[str], unusual: Reader | None = None, *, plain: bool = True) -> int:
+    """Run a command line and return the exit status.
+
+    Args:
+        argv: the words after the program's name.
+        unusual: reads lines that are not plain; without it they are wrong usage.
+        plain: read plain lines without the command line library; tests hold both ways against each other.
+    """
+    try:
+        line = _read(argv, unusual, plain)
+        if isinstance(line, int):
+            return line
+        return _run(line)
+    except KeyboardInterrupt:
+        log("dockc: interrupted\n")
+        return 130
+    except BrokenPipeError:
+        from dockc.line.output import abandon
+
+        abandon()
+        return 141
+    except DockcError as error:
+        from dockc.console.errors import render_error
+
+        log(render_error(error))
+        return error.exit_code
+
+
+def verb_of(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The verb a line begins with, and the rest; "" where it begins with none."""
+    for count in (2, 1):
+        verb = " ".join(argv[:count])
+        if len(argv) >= count and verb in VERBS:
+            return verb, argv[count:]
+    return "", argv
+
+
+def command(verb: str) -> tuple[type[Options], Run]:
+    """The options and the function of a verb."""
+    from importlib import import_module
+
+    where, options, function = VERBS[verb]
+    module = import_module(f"dockc.{where}")
+    return getattr(module, options), getattr(module, function)
+
+
+def _read(argv: Sequence[str], unusual: Reader | None, plain: bool) -> Line | int:
+    verb, rest = verb_of(argv)
+    if argv[:2] == [COMPLETE, "--"]:
+        return _complete(argv[2:])
+    if verb and plain:
+        from dockc.line.read import read
+
+        options, function = command(verb)
+        found = read(options, rest, os.environ)
+        if found is not None:
+            return Line(found, function)
+    asked = _until_dashes(rest)
+    if not argv or (not verb and argv[0] in (*GROUPS, "help")) or {"--help", "-h"} & set(asked[: _first_argument(verb, asked)]):
+        from dockc.line.help import write_help
+
+        return write_help(argv, Output())
+    if unusual is None:
+        raise UsageError(f"cannot read the command line: {' '.join(argv)}", hint="`dockc --help` lists the commands.")
+    return unusual(argv)
+
+
+def _complete(words: Sequence[str]) -> int:
+    from dockc.line.complete import candidates
+
+    try:
+        found = "".join(f"{word}\t{text}\n" for word, text in candidates(words))
+    except (DockcError, OSError, ValueError):  # nobody wants an error while they type
+        return 1
+    Output().write(found)
+    return 0
+
+
+def _until_dashes(words: Sequence[str]) -> Sequence[str]:
+    return words[: words.index("--")] if "--" in words else words
+
+
+def _first_argument(verb: str, words: Sequence[str]) -> int:
+    """Where the words end that are the command's own: a program that is run has options, too."""
+    if verb and not command(verb)[0].interspersed:
+        for at, text in enumerate(words):
+            if not text.startswith("-"):
+                return at
+    return len(words)
+
+
+def _run(line: Line) -> int:
+    import gc
+
+    from dockc import patterncache
+
+    gc.set_threshold(20_000, 20, 20)  # what a short command makes is nearly all of use to its end
+    patterns = patterncache.install(os.environ)
+    try:
+        return line.run(line.options, Output())
+    finally:
+        if patterns is not None:
+            patterns.save()
+
+
+def main(unusual: Reader) -> None:
+    """Run the process's command line, and end the process with its exit status."""
+    process.begin()
+    arguments = sys.argv[1:]
+    if arguments in (["--version"], ["-V"]):
+        from dockc.base.version import VERSION
+
+        arguments, status = [], _say(f"dockc {VERSION}\n")
+    else:
+        status = run(arguments, unusual)
+    _end(status)
+
+
+def _say(text: str) -> int:
+    try:
+        Output().write(text)
+    except BrokenPipeError:
+        return 141
+    except DockcError as error:
+        log(f"error: {error.message}\n")
+        return error.exit_code
+    return 0
+
+
+def _end(status: int) -> None:
+    """End the process at once: taking the interpreter apart takes a fifth of the time of a short command.
+
+    Only where nothing is left to do: no other thread runs, standard streams are written out, and nobody measures the process.
+    """
+    threading = sys.modules.get("threading")
+    alone = threading is None or threading.active_count() == 1
+    if alone and sys.getprofile() is None and sys.gettrace() is None and "coverage" not in sys.modules:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                if stream is not None:
+                    stream.flush()
+            except BrokenPipeError:
+                status = 141
+            except DockcError as error:  # the disk is full
+                log(f"error: {error.message}\n")
+                status = status or error.exit_code
+        os._exit(status)
+    process.forget_output()
+    sys.exit(status)

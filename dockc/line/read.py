@@ -1,0 +1,123 @@
+"""Plain command lines, read without a command line library: loading one takes several times as long as compiling a Dockerfile.
+
+`read` understands well-formed lines. Whatever it is not sure of (help, an unknown option, a value that may be wrong) it leaves to `dockc.cli`, which
+reads from the same table and says what is wrong.
+"""
+
+from __future__ import annotations
+
+from dockc.base.options import FALSE, FLAG, LIST, NUMBER, PATH, TRUE, Required
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+    from typing import Any, TypeVar
+
+    from dockc.base.options import Options, Row
+
+    Asked = TypeVar("Asked", bound=Options)
+
+
+def read(command: type[Asked], arguments: Sequence[str], environment: Mapping[str, str]) -> Asked | None:
+    """The options that a line gives; None where the command line library had better look.
+
+    Args:
+        arguments: the line after the command's name.
+        environment: says what the line does not, for options that have a variable.
+    """
+    rows = command.table()
+    values: dict[str, Any] = {}
+    for row in rows:
+        if row.variable and environment.get(row.variable):
+            if row.kind in (FLAG, LIST, NUMBER):
+                return None
+            values[row.name] = _path(environment[row.variable]) if row.kind == PATH else environment[row.variable]
+    rest = _take(arguments, {flag: row for row in rows for flag in (*row.flags, *row.off)}, values, command.interspersed)
+    if rest is None or not _place(rest, [row for row in rows if not row.flags], values):
+        return None
+    return command(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def _take(arguments: Sequence[str], by_flag: Mapping[str, Row], values: dict[str, Any], interspersed: bool) -> list[str] | None:
+    """Put options into `values`; returns the arguments, or None at the first thing that is not plain."""
+    found: list[str] = []
+    at = 0
+    while at < len(arguments):
+        text = arguments[at]
+        at += 1
+        if not text.startswith("-") or text == "-":
+            if not interspersed:
+                return [text, *arguments[at:]]
+            found.append(text)
+            continue
+        flag, equals, value = text.partition("=") if text.startswith("--") else (text[:2], text[2:], text[2:])
+        row = by_flag.get(flag)
+        if row is None:
+            return None
+        if row.kind == FLAG:
+            if equals and value not in TRUE | FALSE:
+                return None
+            values[row.name] = (flag not in row.off) is not (bool(equals) and value in FALSE)
+            continue
+        if not equals:
+            if at == len(arguments):
+                return None
+            value = arguments[at]
+            at += 1
+            if value.startswith("-") and value != "-":
+                return None
+        if row.kind == LIST:
+            values.setdefault(row.name, []).append(value)
+        elif row.kind == PATH:
+            values[row.name] = _path(value)
+        elif row.kind == NUMBER:
+            if (number := _number(value, row.low, row.high)) is None:
+                return None
+            values[row.name] = number
+        else:
+            values[row.name] = value
+    return found
+
+
+def _place(found: list[str], rows: Sequence[Row], values: dict[str, Any]) -> bool:
+    """Give the arguments to their rows; False where there are too many or too few."""
+    for row in rows:
+        if row.kind == LIST:
+            if found:
+                values[row.name] = tuple(found)
+            found = []
+        elif found:
+            text = found.pop(0)
+            values[row.name] = _path(text) if row.kind == PATH else text
+        elif row.default is Required:
+            return False
+    return not found
+
+
+def plain_flags(rows: Iterable[Row], arguments: Sequence[str]) -> list[str]:
+    """A line whose flags have no values: `--push=true` is `--push`, and `--push=false` is nothing."""
+    flags = {flag for row in rows if row.kind == FLAG for flag in row.flags}
+    found: list[str] = []
+    for at, text in enumerate(arguments):
+        if text == "--":
+            return [*found, *arguments[at:]]
+        flag, equals, value = text.partition("=")
+        if equals and flag in flags and value in TRUE | FALSE:
+            found += [flag] if value in TRUE else []
+        else:
+            found.append(text)
+    return found
+
+
+def _number(text: str, low: int | None, high: int | None) -> int | None:
+    if not (text.isascii() and text.isdigit() and len(text) < 9):
+        return None
+    number = int(text)
+    return number if (low is None or number >= low) and (high is None or number <= high) else None
+
+
+def _path(text: str) -> Path:
+    from pathlib import Path
+
+    return Path(text)
