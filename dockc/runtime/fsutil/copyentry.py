@@ -203,11 +203,14 @@ class EntryWriter:
         if stat.S_ISDIR(status.st_mode):  # it may have been there before
             meta.forget_owner(item.target_fd, item.name)
         try:
-            os.chown(item.name, owner.uid, owner.gid, dir_fd=item.target_fd, follow_symlinks=False)
+            if not status.st_size and stat.S_ISREG(status.st_mode):
+                meta.chown(item.target_fd, item.name, owner, "")  # it may stand for a device
+            else:
+                os.chown(item.name, owner.uid, owner.gid, dir_fd=item.target_fd, follow_symlinks=False)
             if mode is not None:
                 os.chmod(item.name, mode, dir_fd=item.target_fd)
             os.utime(item.name, ns=self._times(status), dir_fd=item.target_fd, follow_symlinks=False)
-        except OSError:
+        except (OSError, FileError):
             self._explained(item, owner, mode)
         if facts.xattrs:
             meta.write_xattrs(item.target_fd, item.name, facts.xattrs)

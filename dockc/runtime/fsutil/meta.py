@@ -10,7 +10,6 @@ import errno
 import os
 import stat
 from collections.abc import Mapping
-from contextlib import suppress
 
 from dockc.base.record import Record
 from dockc.runtime.fsutil import marks
@@ -18,7 +17,6 @@ from dockc.runtime.fsutil.failure import FileError, explain, failed
 from dockc.runtime.fsutil.users import Owner
 
 _NO_XATTRS = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENODATA, errno.EPERM})
-_STORE_PREFIXES = ("trusted.overlay.", "user.overlay.", "user.dockc.")
 _MARKED = frozenset({stat.S_IFREG, stat.S_IFDIR})
 
 
@@ -38,6 +36,8 @@ def chown(fd: int, name: str, owner: Owner, shown: str, *, wrap: str = "") -> No
     """Change the owner of an entry, or remember it where the namespace lacks the ids."""
     forget_owner(fd, name)
     try:
+        if marks.stands_for_node(_path(fd, name)):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
         os.chown(name, owner.uid, owner.gid, dir_fd=fd, follow_symlinks=False)
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.EINVAL):
@@ -51,8 +51,7 @@ def chown(fd: int, name: str, owner: Owner, shown: str, *, wrap: str = "") -> No
 
 def forget_owner(fd: int, name: str) -> None:
     """Take away an owner that was remembered, before another one is given."""
-    with suppress(OSError):
-        os.removexattr(_path(fd, name), marks.OWNER, follow_symlinks=False)
+    marks.forget_owner(_path(fd, name))
 
 
 def chmod(fd: int, name: str, mode: int, shown: str, *, wrap: str = "") -> None:
@@ -81,9 +80,9 @@ def read_facts(fd: int, name: str, status: os.stat_result) -> Facts:
     owner = Owner(status.st_uid, status.st_gid)
     if not values:
         return Facts(owner, values)
-    if marks.OWNER in values and stat.S_IFMT(status.st_mode) in _MARKED:
+    if any(key.endswith(marks.OWNER) for key in values) and stat.S_IFMT(status.st_mode) in _MARKED:
         owner = Owner(*marks.owner_of(_path(fd, name), status))
-    return Facts(owner, {key: value for key, value in values.items() if not key.startswith(_STORE_PREFIXES)})
+    return Facts(owner, {key: value for key, value in values.items() if not key.startswith(marks.STORE_PREFIXES)})
 
 
 def read_xattrs(fd: int, name: str) -> dict[str, bytes]:
@@ -107,12 +106,15 @@ def read_xattrs(fd: int, name: str) -> dict[str, bytes]:
 def write_xattrs(fd: int, name: str, values: Mapping[str, bytes]) -> list[str]:
     """Set extended attributes; those that the target refuses are left out and named in the answer.
 
-    A file system that cannot hold an attribute, or a user who may not set it, does not fail the copy.
+    A file system that cannot hold an attribute, or a user who may not set it, does not fail the copy. What would mean
+    something to the store or to overlayfs is not taken from anywhere.
     """
     refused: list[str] = []
     path = _path(fd, name)
     for key, value in values.items():
         try:
+            if key.startswith(marks.STORE_PREFIXES):
+                raise PermissionError(key)
             os.setxattr(path, key, value, follow_symlinks=False)
         except OSError:
             refused.append(key)

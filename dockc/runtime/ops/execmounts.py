@@ -149,7 +149,7 @@ class ExecMounts:
             active = self._writable(mount, ref)
             if has_output:
                 self._outputs.append(active)
-            path = self._stack.enter_context(active.mount())
+            path = self._stack.enter_context(active.mount(to_step=True))
         else:
             path = self._stack.enter_context(ref.mount())
         if is_root:

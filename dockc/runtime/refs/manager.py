@@ -105,7 +105,7 @@ class RefManager:
         on_removed: Callable[[str], None] | None,
         limits: Limits | None,
     ) -> Core:
-        opaque = marks.opaque_attribute(lease.staging)
+        opaque = marks.opened(root, lease.staging)
         squashed = SquashCache(root / "squashed", opaque)
         tool = snapshotter(snapshotter_name, lease.staging, squashed, user=opaque.startswith("user."))
         return Core(
@@ -162,6 +162,7 @@ class RefManager:
         clear_staging(core.lease.staging)
         core.db.close()
         core.lease.end()
+        marks.closed(core.root)
 
     def __enter__(self) -> Self:
         return self

@@ -18,6 +18,7 @@ from dockc.runtime.refs.blobs import blob_of, known_blob, layer_descriptor
 from dockc.runtime.refs.core import now
 from dockc.runtime.refs.types import LayerDescriptor, Progress, Remote, RemoteOptions
 from dockc.runtime.refs.unpack import ensure_directories, inherit_root, settle
+from dockc.runtime.snapshot.files import drop_marks
 
 if TYPE_CHECKING:
     from dockc.runtime.refs.core import Core
@@ -155,8 +156,14 @@ class MutableRef:
         return self._id
 
     @contextmanager
-    def mount(self, *, cancelled: threading.Event | None = None, progress: Progress | None = None) -> Iterator[Path]:
-        """A directory with the whole file system, writable; may be mounted again, one at a time."""
+    def mount(
+        self, *, to_step: bool = False, cancelled: threading.Event | None = None, progress: Progress | None = None
+    ) -> Iterator[Path]:
+        """A directory with the whole file system, writable; may be mounted again, one at a time.
+
+        `to_step`: foreign programs write there. On a file system of its own nothing keeps them from making what a layer
+        reads as its marks; that is removed afterwards.
+        """
         core = self._core
         with core.db.lock:
             self._check()
@@ -171,6 +178,8 @@ class MutableRef:
             folder = core.snapshot_dir(self._id)
             with core.snapshotter.writable(lowers, folder / "fs", folder / "work") as path:
                 yield path
+                if to_step and not lowers:
+                    drop_marks(path)
         finally:
             self._mounted = False
 

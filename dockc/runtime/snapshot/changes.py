@@ -159,6 +159,11 @@ def tree_changes(lower: Path | None, upper: Path) -> list[Change]:
         source = f"{upper}/{path}" if path else str(upper)
         below = f"{lower}/{path}" if path else str(lower)
         status = _lstat(source)
+        if path and stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
+            # A node that is no device; only a layer knows it, as a whiteout, and a plain tree has none.
+            if in_lower:
+                found.append(Change(Kind.DELETE, path))
+            continue
         was = _lstat_or_none(below) if in_lower else None
         if path:
             found.append(_Entry(path, source, status, was is None or not _same(below, was, source, status)))

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import stat
+from pathlib import Path
 
 from dockc.runtime.fsutil import marks
 
@@ -36,6 +37,7 @@ def copy_file(source: str, status: os.stat_result, target: str) -> None:
 def copy_attributes(source: str, status: os.stat_result, target: str) -> None:
     """Give `target` the owner, mode, extended attributes and times of `source`."""
     made = os.lstat(target)
+    marks.copy_node(source, status, target)
     marks.set_owner(target, *marks.owner_of(source, status), made)
     if not stat.S_ISLNK(status.st_mode):
         os.chmod(target, stat.S_IMODE(status.st_mode))
@@ -44,7 +46,7 @@ def copy_attributes(source: str, status: os.stat_result, target: str) -> None:
 
 
 def copy_extended(source: str, target: str) -> None:
-    """Copy the extended attributes of the content, and the store's own marks."""
+    """Copy the extended attributes of the content."""
     try:
         names = os.listxattr(source, follow_symlinks=False)
     except OSError:
@@ -52,9 +54,6 @@ def copy_extended(source: str, target: str) -> None:
     for name in names:
         if marks.is_content_attribute(name):
             marks.set_attribute(target, name, os.getxattr(source, name, follow_symlinks=False))
-        elif name in (marks.OWNER, marks.NODE):
-            value = os.getxattr(source, name, follow_symlinks=False)
-            os.setxattr(target, name, value, follow_symlinks=False)
 
 
 def _copy_data(source: str, target: str) -> None:
@@ -118,3 +117,20 @@ def _copy_range(reading: int, writing: int, begin: int, end: int) -> None:
             written = os.pwrite(writing, view, at)
             view = view[written:]
             at += written
+
+
+def drop_marks(tree: Path) -> None:
+    """Remove from a tree what a step can make there and a layer reads as a mark: nodes 0/0, attributes of overlayfs."""
+    for folder, folders, files in os.walk(os.fsencode(tree), onerror=_raise):
+        for name in (*folders, *files):
+            path = os.fsdecode(os.path.join(folder, name))  # noqa: PTH118
+            status = os.lstat(path)
+            if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
+                os.unlink(path)  # noqa: PTH108
+            else:
+                marks.drop_store_attributes(path, status)
+    marks.drop_store_attributes(str(tree), os.lstat(tree))
+
+
+def _raise(error: OSError) -> None:
+    raise error

@@ -31,8 +31,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _modern = [True]
 
 # What a mount may store in the upper directory beyond plain files would tie it to this stack: switched off,
-# whatever the kernel's defaults are. Without syncing: an unfinished snapshot is thrown away after a crash anyway.
-_PLAIN = ("redirect_dir=off", "metacopy=off", "index=off")
+# whatever the kernel's defaults are; nor is it believed in what lies below. Without syncing: an unfinished snapshot is
+# thrown away after a crash anyway.
+_PLAIN = ("redirect_dir=nofollow", "metacopy=off", "index=off")
 _OPTION_SETS = ((*_PLAIN, "volatile"), _PLAIN, ())
 
 

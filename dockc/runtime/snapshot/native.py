@@ -73,6 +73,8 @@ def _gather(changes: Sequence[Change], tree: Path, made: Path) -> None:
                 folders.append((change.source, change.status, place))
             else:
                 (tree / change.path).rename(place)
+                if change.status is not None:
+                    marks.drop_store_attributes(str(place), change.status)
     finally:
         os.close(root)
     for source, status, place in reversed(folders):

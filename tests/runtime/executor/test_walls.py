@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import os
 import shutil
-import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.tiny_programs import i386_call
 
 if TYPE_CHECKING:
     from tests.runtime.executor.conftest import Builder, Builders
@@ -126,30 +127,6 @@ def test_nothing_below_sys_is_writable(builder: Builder) -> None:
     assert all("tmpfs" in tops[name] for name in writable), done.out
 
 
-def _program_for_i386_call(number: int, first: int, second: tuple[int, ...]) -> bytes:
-    """A static program that makes one system call of i386 (`int 0x80`) and ends with the error as its status.
-
-    Source: the x86-64 ABI's ELF header; Intel's manual for the five instructions.
-    """
-    base, entry = 0x400000, 64 + 56
-    code_size = 5 + 5 + 5 + 2 + 2 + 2 + 5 + 2
-    code = b"\xb8" + struct.pack("<I", number)  # mov eax, number
-    code += b"\xbb" + struct.pack("<I", first)  # mov ebx, first
-    code += b"\xb9" + struct.pack("<I", base + entry + code_size)  # mov ecx, address of the arguments
-    code += b"\xcd\x80"  # int 0x80
-    code += b"\x89\xc3" + b"\xf7\xdb"  # mov ebx, eax; neg ebx
-    code += b"\xb8" + struct.pack("<I", 1) + b"\xcd\x80"  # mov eax, 1 (exit); int 0x80
-    assert len(code) == code_size
-    body = code + struct.pack(f"<{len(second)}I", *second)
-    size = entry + len(body)
-    header = (
-        b"\x7fELF\2\1\1"
-        + bytes(9)
-        + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, base + entry, 64, 0, 0, 64, 56, 1, 0, 0, 0)
-    )
-    return header + struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 4096) + body
-
-
 def test_the_old_gate_to_sockets_is_closed(builder: Builder) -> None:
     """`socketcall` of i386 hands the address family over in memory, where a filter cannot see it."""
     if os.uname().machine != "x86_64":
@@ -157,7 +134,7 @@ def test_the_old_gate_to_sockets_is_closed(builder: Builder) -> None:
     builder.fresh()
     vsock, inet = (40, 1, 0), (2, 1, 0)
     for name, arguments in (("vsock", vsock), ("inet", inet)):
-        program = base64.b64encode(_program_for_i386_call(102, 1, arguments)).decode()
+        program = base64.b64encode(i386_call(102, 1, arguments)).decode()
         builder.sh(f"echo {program} | base64 -d > rootfs/bin/{name}; chmod 755 rootfs/bin/{name}")
     if (outside := builder.run("inet", security=1).status) in (38, 139):
         pytest.skip(f"no system calls of i386 in this kernel ({outside})")

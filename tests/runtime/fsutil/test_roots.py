@@ -241,4 +241,12 @@ def test_attributes_of_the_store_are_not_copied(inside: Path, source: Path) -> N
     finally:
         os.close(fd)
     assert dict(facts.xattrs) == {"user.mine": b"1"}
-    assert (facts.owner.uid, facts.owner.gid) == (12, 34)
+    status = (source / "file").lstat()
+    assert (facts.owner.uid, facts.owner.gid) == (status.st_uid, status.st_gid), "anybody could have set it"
+    fd = os.open(source, os.O_RDONLY)
+    try:
+        assert meta.write_xattrs(fd, "file", {"user.dockc.owner": b"1:1", "trusted.overlay.redirect": b"/"}) == [
+            "user.dockc.owner", "trusted.overlay.redirect",
+        ]  # fmt: skip
+    finally:
+        os.close(fd)

@@ -21,8 +21,9 @@ import concurrent.futures.thread, gzip, io, json, os, sys, tarfile
 from pathlib import Path
 sys.path[:0] = [sys.argv[1]]
 from dockc.errors import DockcError
-from dockc.runtime import compress
-from dockc.runtime.executor import rootless, syscalls
+from dockc.runtime.archive import compress
+from dockc.runtime.executor import rootless
+from dockc.runtime.kernel import syscalls
 from dockc.runtime.refs import difference
 from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.refs.types import RemoteOptions

@@ -353,10 +353,14 @@ def test_removal_does_not_reach_into_mounts_or_through_links(fresh: Path) -> Non
     assert (victim / "kept").exists()
 
 
-def test_marks_in_the_store_are_not_content(fresh: Path) -> None:
+def test_attributes_with_the_names_of_marks_are_neither_content_nor_believed(fresh: Path) -> None:
     path = fresh / "f"
-    path.touch()
-    os.setxattr(path, marks.OWNER, b"42:43")
+    path.touch(0)
+    status = path.lstat()
+    for name, value in ((marks.OWNER, b"42:43"), (marks.NODE, b"c:1:3"), (marks.WHITEOUT, b"y")):
+        os.setxattr(path, f"user.{name}", value)
     os.setxattr(path, "user.mine", b"1")
     assert marks.content_attributes(str(path)) == {"user.mine": b"1"}
-    assert marks.owner_of(str(path), path.lstat()) == (42, 43)
+    assert marks.owner_of(str(path), status) == (status.st_uid, status.st_gid)
+    assert marks.node_of(str(path), status) is None
+    assert not marks.is_whiteout(str(path), status)
