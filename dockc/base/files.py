@@ -41,3 +41,9 @@ def read_file(path: str | PathLike[str]) -> bytes:
 
 def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
+
+
+def builders_file() -> str:
+    """Where the user's builders are kept: `$XDG_CONFIG_HOME/dockc/builders.json`, whether the file exists or not."""
+    home = os.environ.get("XDG_CONFIG_HOME", "")
+    return os.path.join(home if home.startswith("/") else os.path.join(os.environ.get("HOME", "/"), ".config"), "dockc", "builders.json")

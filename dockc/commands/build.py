@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
+from dockc.base.files import builders_file
 from dockc.base.options import Options, option
 from dockc.commands import shared
 from dockc.errors import DockcError, UsageError
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from dockc.solver.progress import StatusSink
 
 # What BuildKit's clients say before the message of whatever ended a build: scripts look for these words.
-_WHAT, _STEPS = "What is built", "What steps get"
-_FAILED = "failed to solve: "
+_WHAT, _STEPS, _WHERE = "What is built", "What steps get", "Where it is built"
+FAILED = "failed to solve: "
 
 
 class BuildOptions(Options):
@@ -102,7 +103,16 @@ class BuildOptions(Options):
     attest: tuple[str, ...] = option("--attest", hidden=True)
     provenance: str = option("--provenance", hidden=True)
     sbom: str = option("--sbom", hidden=True)
-    builder: str = option("--builder", hidden=True)
+    builder: str = option("--builder", metavar="NAME", group=_WHERE, help="Build on the builder of that name (`dockc builder create`); `default` builds here.")
+    addr: str = option(
+        "--addr", metavar="URL", group=_WHERE,
+        help="Build on the daemon at this address: unix://PATH, tcp://HOST:PORT, docker-container://NAME, podman-container://NAME, kube-pod://NAME or ssh://HOST.",
+    )  # fmt: skip
+    tlsdir: str = option("--tlsdir", metavar="DIR", group=_WHERE, help="Certificates for --addr tcp://: ca.pem, cert.pem and key.pem.", completes="directory")
+    frontend: str = option(
+        "--frontend", metavar="NAME", group=_WHERE,
+        help="Let the daemon's frontend compile: dockerfile.v0, or gateway.v0 with --opt source=IMAGE. Default: dockc compiles.",
+    )  # fmt: skip
     rm: bool = option("--rm", hidden=True)
     force_rm: bool = option("--force-rm", hidden=True)
     compress: bool = option("--compress", hidden=True)
@@ -119,14 +129,20 @@ def run(options: BuildOptions, out: Output) -> int:
     from dockc.commands.stdin import from_stdin
     from dockc.engine.request import BuildRequest, CompileRequest
 
-    words.refuse(
-        cache_from=options.cache_from,
-        cache_to=options.cache_to,
-        attest=options.attest,
-        provenance=options.provenance,
-        sbom=options.sbom,
-        builder=options.builder,
-    )
+    place = None
+    if options.addr or options.builder or options.tlsdir or (options.store is None and os.path.exists(builders_file())):  # noqa: PTH110
+        from dockc.commands.remote import chosen
+
+        place = chosen(options.builder, options.addr, options.tlsdir)
+    if place is None:
+        words.refuse(
+            cache_from=options.cache_from,
+            cache_to=options.cache_to,
+            attest=options.attest,
+            provenance=options.provenance,
+            sbom=options.sbom,
+            frontend=options.frontend,
+        )
     for name, given in (("--rm", options.rm), ("--force-rm", options.force_rm), ("--compress", options.compress)):
         if given:
             out.log(f"warning: {name} has no effect: there are no containers to remove and no context to send\n")
@@ -178,6 +194,10 @@ def run(options: BuildOptions, out: Output) -> int:
             snapshotter=options.snapshotter,
             parallelism=options.parallelism,
         )
+        if place is not None:
+            from dockc.commands.remote import build_remote
+
+            return build_remote(place, request, options, out)
         build_and_show(
             request,
             mode="quiet" if options.quiet else options.progress,
@@ -203,7 +223,7 @@ def build_and_show(
 
     for path in (metadata_file, iidfile, record):
         if path is not None:
-            _check_place(path)
+            check_place(path)
     view = make_view(mode, sys.stderr)
     recorder = _recorder(view) if record is not None else None
     try:
@@ -217,9 +237,9 @@ def build_and_show(
     view.finish()
     digest = built.metadata.get("containerimage.digest", "")
     if metadata_file is not None:
-        _write(metadata_file, metadata_text(built.exported))
+        write(metadata_file, metadata_text(built.exported))
     if iidfile is not None:
-        _write(iidfile, digest.encode())
+        write(iidfile, digest.encode())
     if mode == "quiet":
         if digest and not any(map(_is_piped, request.outputs)):  # an archive must not end in a digest
             sys.stdout.write(digest + "\n")
@@ -257,7 +277,7 @@ def build(request: BuildRequest, sink: StatusSink, recorder: Recorder | None = N
         return asyncio.run(_until_told(request, root, Counting(sink), recorder, deadline))
     except DockcError as error:
         if not isinstance(error, (UsageError, Terminated)):
-            error.context = _FAILED
+            error.context = FAILED
         raise
     finally:
         deadline.stop()
@@ -306,14 +326,19 @@ def _is_piped(output: ExportOutput) -> bool:
     return output.dest == "-" or (not output.dest and output.type in {"oci", "tar"})
 
 
-def _write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes) -> None:
+    """Write a file that the user wants.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
     try:
         path.write_bytes(data)
     except OSError as exc:
         raise UsageError(f"cannot write {path}: {exc.strerror}") from exc
 
 
-def _check_place(path: Path) -> None:
+def check_place(path: Path) -> None:
     """Refuse before the build what could not be written after it."""
     trouble = "is a directory" if path.is_dir() else "" if path.parent.is_dir() else "no such directory"
     if trouble:

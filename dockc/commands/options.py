@@ -276,7 +276,7 @@ def refuse(
     attest: Sequence[str] = (),
     provenance: str = "",
     sbom: str = "",
-    builder: str = "",
+    frontend: str = "",
 ) -> None:
     """Refuse options that ask for what dockc does not do.
 
@@ -289,8 +289,8 @@ def refuse(
     for option, text in (("--provenance", provenance), ("--sbom", sbom), *(("--attest", text) for text in attest)):
         if text and not _is_off(text):
             raise DockcError(f"attestations are not supported yet ({option}={text})", hint="Leave the option out, or say false.")
-    if builder:
-        raise DockcError(f"there is no builder {builder}", hint="dockc builds by itself; leave --builder out.")
+    if frontend:
+        raise DockcError("--frontend needs a builder elsewhere", hint="Name one with --addr or --builder.")
 
 
 def _is_off(text: str) -> bool:

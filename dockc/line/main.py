@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 VERBS: dict[str, tuple[str, str, str]] = {
     "base": ("commands.base", "BaseOptions", "run"),
     "build": ("commands.build", "BuildOptions", "run"),
+    "buildctl": ("commands.buildctl", "BuildctlOptions", "run"),
+    "builder create": ("commands.builder", "CreateOptions", "run_create"),
+    "builder inspect": ("commands.builder", "InspectOptions", "run_inspect"),
+    "builder ls": ("commands.builder", "ListOptions", "run_list"),
+    "builder rm": ("commands.builder", "RemoveOptions", "run_remove"),
+    "builder use": ("commands.builder", "UseOptions", "run_use"),
     "compile": ("commands.compile", "CompileOptions", "run"),
     "completion": ("commands.completion", "CompletionOptions", "run"),
     "decompile": ("commands.ir", "DecompileOptions", "run_decompile"),
@@ -50,7 +56,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
 #: The word before what shells ask: `dockc __complete -- WORDS...`.
 COMPLETE = "__complete"
 #: What a group of verbs is about, by its word.
-GROUPS: dict[str, str] = {}
+GROUPS: dict[str, str] = {"builder": "Builders elsewhere, by name."}
 
 
 class Line:
@@ -113,6 +119,9 @@ def _read(argv: Sequence[str], unusual: Reader | None, plain: bool) -> Line | in
     verb, rest = verb_of(argv)
     if argv[:2] == [COMPLETE, "--"]:
         return _complete(argv[2:])
+    if verb == "buildctl":
+        options, function = command(verb)
+        return Line(options(words=tuple(rest)), function)
     if verb and plain:
         from dockc.line.read import read
 

@@ -161,7 +161,6 @@ def test_flags_take_values_as_dockers_do() -> None:
         ({"provenance": "mode=max"}, "attestations are not supported yet (--provenance=mode=max)"),
         ({"sbom": "true"}, "attestations are not supported yet (--sbom=true)"),
         ({"attest": ["type=sbom"]}, "attestations are not supported yet (--attest=type=sbom)"),
-        ({"builder": "other"}, "there is no builder other"),
     ],
 )
 def test_what_is_not_there_is_refused(given: dict[str, object], message: str) -> None:

@@ -193,17 +193,33 @@ def write_directory(
     try:
         for blob in blobs:
             _copy_blob(folder / _blob_path(blob.digest), content, blob.digest, cancelled)
-        with _locked(folder):
-            _replace(folder / "oci-layout", [_LAYOUT], 0o644)
-            entries = index_entries(root, names, created)
-            if not names:
-                notes = {REF_NAME: DEFAULT_TAG, **entries[0].annotations}
-                entries = (replace(entries[0], annotations=notes),)
-            kept = _other_entries(folder / "index.json", entries)
-            index = Index(mt.OCI_INDEX, (*kept, *entries)).marshal(indent=None)
-            _replace(folder / "index.json", [index], 0o644)
+        _write_index(folder, root, names, created)
     except OSError as error:
         raise StoreError(f"cannot write {folder}: {error.strerror}") from error
+
+
+def write_index(folder: Path, root: Descriptor, names: Sequence[Reference], created: str) -> None:
+    """Name an image whose blobs are in an OCI layout directory; see `write_directory`.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    try:
+        _write_index(folder, root, names, created)
+    except OSError as error:
+        raise StoreError(f"cannot write {folder}: {error.strerror}") from error
+
+
+def _write_index(folder: Path, root: Descriptor, names: Sequence[Reference], created: str) -> None:
+    with _locked(folder):
+        _replace(folder / "oci-layout", [_LAYOUT], 0o644)
+        entries = index_entries(root, names, created)
+        if not names:
+            notes = {REF_NAME: DEFAULT_TAG, **entries[0].annotations}
+            entries = (replace(entries[0], annotations=notes),)
+        kept = _other_entries(folder / "index.json", entries)
+        index = Index(mt.OCI_INDEX, (*kept, *entries)).marshal(indent=None)
+        _replace(folder / "index.json", [index], 0o644)
 
 
 @contextmanager

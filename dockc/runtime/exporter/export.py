@@ -221,7 +221,7 @@ def _archive(source: ExportSource, output: Output, using: Exporters) -> Exported
     using.tell("sending tarball")
     if output.archive:
         dest = _destination(output)
-        with open_output(dest) if dest else _docker_load() as out:
+        with open_output(dest) if dest else docker_load() as out:
             archive.write_tar(
                 out,
                 using.content,
@@ -247,7 +247,7 @@ def _created(source: ExportSource, output: Output) -> str:
 
 
 @contextmanager
-def _docker_load() -> Iterator[BinaryIO]:
+def docker_load() -> Iterator[BinaryIO]:
     """A stream into `docker load`."""
     import subprocess
 

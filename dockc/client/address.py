@@ -1,0 +1,249 @@
+"""Where a builder is, and the way there: sockets, TLS, or the standard streams of a command that knows the way."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from dockc.base.record import Record
+from dockc.errors import DockcError, UsageError
+
+if TYPE_CHECKING:
+    import ssl
+
+    from dockc.rpc.calls import Channel
+
+_NAME = re.compile(r"[-a-z0-9.]+")
+SCHEMES = ("unix", "tcp", "docker-container", "podman-container", "kube-pod", "ssh")
+
+
+class Tls(Record):
+    """Certificates.
+
+    Attributes:
+        ca, cert, key: PEM files; "" for none.
+        server_name: the name that the builder's certificate is for, where the address has another.
+    """
+
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    server_name: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.ca or self.cert or self.key or self.server_name)
+
+    @classmethod
+    def of_directory(cls, folder: str, server_name: str = "") -> Tls:
+        """The files of a directory: `ca.pem`, `cert.pem` and `key.pem`, or `ca.crt`, `tls.crt` and `tls.key`.
+
+        Raises:
+            UsageError: neither is there.
+        """
+        for names in (("ca.pem", "cert.pem", "key.pem"), ("ca.crt", "tls.crt", "tls.key")):
+            paths = [str(Path(folder) / name) for name in names]
+            if all(os.path.exists(path) for path in paths):  # noqa: PTH110
+                return cls(paths[0], paths[1], paths[2], server_name)
+        raise UsageError(f"no certificates in {folder}", hint="It needs ca.pem, cert.pem and key.pem, or ca.crt, tls.crt and tls.key.")
+
+    def context(self) -> ssl.SSLContext:
+        """For the handshake.
+
+        Raises:
+            UsageError: a file cannot be read, or is no certificate.
+        """
+        import ssl
+
+        if bool(self.cert) != bool(self.key):
+            raise UsageError("a client certificate needs its key, and a key its certificate")
+        try:
+            made = ssl.create_default_context(cafile=self.ca or None)
+            if self.cert:
+                made.load_cert_chain(self.cert, self.key)
+        except (OSError, ssl.SSLError) as exc:
+            named = next((one for one in (self.ca, self.cert, self.key) if one and not os.access(one, os.R_OK)), "the certificates")
+            raise UsageError(f"cannot load {named}: {getattr(exc, 'strerror', None) or exc}") from exc
+        made.set_alpn_protocols(["h2"])
+        return made
+
+
+class Address(Record):
+    """A place that has been read and found sound.
+
+    Attributes:
+        text: as it was typed.
+        scheme: one of `SCHEMES`.
+        path: of a socket.
+        host, port: of TCP.
+        command: the helper command.
+    """
+
+    text: str
+    scheme: str
+    path: str = ""
+    host: str = ""
+    port: int = 0
+    command: tuple[str, ...] = ()
+
+
+def parse(text: str) -> Address:
+    """Read an address.
+
+    Raises:
+        UsageError: it is none, or of a kind that there is not.
+    """
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in SCHEMES:
+        raise UsageError(f"invalid address {text}", hint=f"An address begins with {', '.join(f'{one}://' for one in SCHEMES)}.")
+    if scheme == "unix":
+        if not rest:
+            raise UsageError(f"invalid address {text}: no path")
+        return Address(text, scheme, path=rest)
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError as exc:
+        raise UsageError(f"invalid address {text}: {exc}") from None
+    host = url.hostname or ""
+    if not host:
+        raise UsageError(f"invalid address {text}: no host")
+    if scheme == "tcp":
+        if port is None:
+            raise UsageError(f"invalid address {text}: no port", hint="For example tcp://builder.example:1234.")
+        return Address(text, scheme, host=host, port=port)
+    # A container's name keeps its capitals, which a host of a URL loses.
+    exact = unquote(url.netloc.rpartition("@")[2])
+    exact = exact.rpartition(":")[0] if port is not None else exact
+    if exact.startswith("-"):
+        raise UsageError(f"invalid address {text}: a name cannot begin with a dash")
+    query = {key: values[-1] for key, values in parse_qs(url.query).items()}
+    return Address(text, scheme, command=_command(text, scheme, exact, port, query, url.username, url.password, url.path))
+
+
+def _command(
+    text: str, scheme: str, host: str, port: int | None, query: dict[str, str], user: str | None, password: str | None, path: str
+) -> tuple[str, ...]:
+    dial = ("buildctl", "dial-stdio")
+    match scheme:
+        case "docker-container":
+            context = (f"--context={query['context']}",) if query.get("context") else ()
+            return ("docker", *context, "exec", "-i", host, *dial)
+        case "podman-container":
+            return ("podman", "exec", "-i", host, *dial)
+        case "kube-pod":
+            for what, name in (("namespace", query.get("namespace", "")), ("pod", host), ("container", query.get("container", ""))):
+                if name and not _NAME.fullmatch(name):
+                    raise UsageError(f"unsupported {what} name: {name!r}")
+            flags = (f"--context={query.get('context', '')}", f"--namespace={query.get('namespace', '')}")
+            return ("kubectl", *flags, "exec", f"--container={query.get('container', '')}", "-i", host, "--", *dial)
+    if password is not None:
+        raise UsageError(f"invalid address {scheme}://{host}: a password in plain text is not supported")
+    if "?" in text or "#" in text:
+        raise UsageError(f"invalid address {text}: nothing may follow the path")
+    words = ["ssh", *(("-l", user) if user else ()), *(("-p", str(port)) if port is not None else ()), "--", host, "buildctl"]
+    return (*words, *(("--addr", f"unix://{path}") if path else ()), "dial-stdio")
+
+
+class Link:
+    """An open way to a builder.
+
+    Attributes:
+        channel: what calls go over.
+    """
+
+    def __init__(self, channel: Channel, process: object = None) -> None:
+        self.channel = channel
+        self._process = process
+
+    async def close(self) -> None:
+        """Close it, and wait for a helper command to end."""
+        import asyncio
+        from contextlib import suppress
+
+        self.channel.shut()
+        await self.channel.ended
+        process = self._process
+        if isinstance(process, asyncio.subprocess.Process):
+            try:
+                await asyncio.wait_for(process.wait(), 5)
+            except TimeoutError:
+                with suppress(ProcessLookupError):
+                    process.terminate()
+                await process.wait()
+        await asyncio.sleep(0)  # lets the transport close
+
+
+async def connect(address: Address, tls: Tls | None = None, *, limit: float = 20) -> Link:
+    """Open the way.
+
+    Raises:
+        CannotConnect: nobody answers.
+        UsageError: certificates for a way that has none.
+    """
+    from dockc.rpc import transports
+
+    if tls and address.scheme != "tcp":
+        raise UsageError(f"{address.text} has no TLS", hint="Certificates are for tcp:// addresses.")
+    if address.scheme == "unix":
+        return Link(await transports.connect_unix(address.path))
+    if address.scheme == "tcp":
+        context = tls.context() if tls else None
+        name = tls.server_name if tls else ""
+        return Link(await transports.connect_tcp(address.host, address.port, tls=context, server_name=name, limit=limit))
+    channel, process = await transports.connect_command(address.command)
+    return Link(channel, process)
+
+
+def relay(address: Address, tls: Tls | None = None, *, limit: float = 20) -> None:
+    """`dial-stdio`: carry bytes between the standard streams and the builder, until both have ended.
+
+    Raises:
+        DockcError: nobody answers.
+    """
+    import socket
+    import threading
+
+    try:
+        if address.scheme == "unix":
+            link = socket.socket(socket.AF_UNIX)
+            link.connect("\0" + address.path[1:] if address.path.startswith("@") else address.path)
+        elif address.scheme == "tcp":
+            link = socket.create_connection((address.host, address.port), limit)
+            link.settimeout(None)
+            if tls:
+                link = tls.context().wrap_socket(link, server_hostname=tls.server_name or address.host)
+        else:
+            _relay_command(address.command)
+            return
+    except OSError as exc:
+        raise DockcError(f"cannot connect to {address.text}: {getattr(exc, 'strerror', None) or exc}") from exc
+
+    def up() -> None:
+        try:
+            while data := os.read(0, 65536):
+                link.sendall(data)
+            link.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    threading.Thread(target=up, daemon=True).start()
+    try:
+        while data := link.recv(65536):
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+    except OSError as exc:
+        raise DockcError(f"the connection to {address.text} broke: {exc.strerror}") from exc
+    finally:
+        link.close()
+
+
+def _relay_command(command: tuple[str, ...]) -> None:
+    """The helper command carries the bytes itself."""
+    try:
+        os.execvp(command[0], command)  # noqa: S606  the very program that the address names
+    except OSError as exc:
+        raise DockcError(f"cannot run {command[0]}: {exc.strerror}") from exc

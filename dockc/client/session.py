@@ -1,0 +1,256 @@
+"""What a build lends a builder, and nothing else: each service serves by name what the command line named.
+
+The session is a connection inside of `Control.Session`, on which the builder calls us.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from dockc.protocol.errors import to_rpc
+from dockc.rpc.calls import Call, Channel, Handler, only, unary
+from dockc.rpc.pb import session_pb2
+from dockc.rpc.status import NOT_FOUND, UNKNOWN, RpcError
+from dockc.rpc.transports import Tunnel, packed, payload
+
+if TYPE_CHECKING:
+    from dockc.client.exports import Receiver
+    from dockc.runtime.registry.credentials import DockerConfig
+    from dockc.runtime.session.secrets import ClientSsh, SecretStore
+
+HEALTH = "/grpc.health.v1.Health/Check"
+FILE_SYNC = "/moby.filesync.v1.FileSync/"
+FILE_SEND = "/moby.filesync.v1.FileSend/DiffCopy"
+AUTH = "/moby.filesync.v1.Auth/"
+SECRETS = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
+SSH = "/moby.sshforward.v1.SSH/"
+UPLOAD = "/moby.upload.v1.Upload/Pull"
+
+_PIECE = 1 << 20
+
+
+class Session:
+    """The services of one build.
+
+    Attributes:
+        id: what the builder knows it by.
+        handlers: by path.
+        sent: bytes of files that the builder took.
+    """
+
+    def __init__(self, shared_key: str = "") -> None:
+        self.id = secrets.token_hex(13)
+        self.shared_key = shared_key
+        self.sent = 0
+        self.handlers: dict[str, Handler] = {HEALTH: _health}
+
+    # --- what is lent -----------------------------------------------------------------------------------
+
+    def lend_directories(self, directories: Mapping[str, Path]) -> None:
+        """Directories by name."""
+        if directories:
+            self.handlers[FILE_SYNC + "DiffCopy"] = self._files(dict(directories))
+
+    def _files(self, directories: Mapping[str, Path]) -> Handler:
+        async def diff_copy(call: Call) -> None:
+            from dockc.protocol.sending import Sender
+            from dockc.runtime.fsutil.walk import Filter, walk
+
+            asked = decoded(call.metadata)
+            name = (asked.get("dir-name") or [""])[0]
+            root = directories.get(name)
+            if root is None:
+                raise RpcError(f'no access allowed to dir "{name}"', code=NOT_FOUND)
+            follow = asked.get("followpaths")
+            chosen = Filter(
+                include=tuple(asked.get("include-patterns", ())),
+                exclude=tuple(asked.get("exclude-patterns", ())),
+                follow=tuple(follow) if follow is not None else None,
+            )
+            call.start()
+            sender = Sender(call, root, lambda: walk(root, chosen), root_owned=True, xattrs=True)
+            await sender.run()
+            self.sent += sender.sent
+
+        return diff_copy
+
+    def lend_credentials(self, config: DockerConfig) -> None:
+        """What opens registries, from the user's Docker configuration; asked for one registry at a time."""
+
+        async def credentials(request: session_pb2.CredentialsRequest, _: Call) -> session_pb2.CredentialsResponse:
+            host = "docker.io" if request.Host == "registry-1.docker.io" else request.Host
+            found = await asyncio.to_thread(config.credentials, host)
+            if found.identity_token:
+                return session_pb2.CredentialsResponse(Secret=found.identity_token)
+            return session_pb2.CredentialsResponse(Username=found.username, Secret=found.password)
+
+        self.handlers[AUTH + "Credentials"] = unary(session_pb2.CredentialsRequest, credentials)
+
+    def lend_secrets(self, store: SecretStore) -> None:
+        """Secrets by id."""
+
+        async def get(request: session_pb2.GetSecretRequest, _: Call) -> session_pb2.GetSecretResponse:
+            found = await asyncio.to_thread(store.get, request.ID)
+            if found is None:
+                raise RpcError(f"secret {request.ID}: not found", code=NOT_FOUND)
+            return session_pb2.GetSecretResponse(data=found)
+
+        self.handlers[SECRETS] = unary(session_pb2.GetSecretRequest, get)
+
+    def lend_ssh(self, agents: ClientSsh) -> None:
+        """Agents by id; only listing and signing get through, unless the user said `raw`."""
+
+        async def check(request: session_pb2.CheckAgentRequest, _: Call) -> session_pb2.CheckAgentResponse:
+            if agents.find(request.ID or "default") is None:
+                raise RpcError(f"unset ssh forward key {request.ID or 'default'}", code=NOT_FOUND)
+            return session_pb2.CheckAgentResponse()
+
+        async def forward(call: Call) -> None:
+            await _forward(call, agents)
+
+        self.handlers[SSH + "CheckAgent"] = unary(session_pb2.CheckAgentRequest, check)
+        self.handlers[SSH + "ForwardAgent"] = forward
+
+    def lend_uploads(self, uploads: Mapping[str, Path]) -> None:
+        """Files by the address that they answer for."""
+
+        async def pull(call: Call) -> None:
+            address = call.get("urlhost") + call.get("urlpath")
+            path = uploads.get(call.get("urlpath").lstrip("/")) or next(
+                (file for url, file in uploads.items() if url.partition("://")[2] == address), None
+            )
+            if path is None:
+                raise RpcError(f"no http response from session for {call.get('urlpath')}", code=NOT_FOUND)
+            call.start()
+            with await asyncio.to_thread(path.open, "rb") as file:
+                while data := await asyncio.to_thread(file.read, _PIECE):
+                    await call.send(packed(data))
+
+        if uploads:
+            self.handlers[UPLOAD] = pull
+
+    def take_exports(self, receivers: Mapping[int, Receiver]) -> None:
+        """Places for results, by the number of the output."""
+        if not receivers:
+            return
+
+        async def diff_copy(call: Call) -> None:
+            text = call.get("buildkit-attachable-exporter-id")
+            receiver = receivers.get(int(text) if text.isdecimal() else 0)
+            if receiver is None:
+                raise RpcError(f"exporter {text} not found", code=NOT_FOUND)
+            await receiver.receive(call)
+
+        self.handlers[FILE_SEND] = diff_copy
+
+    def lend_stores(self, stores: Mapping[str, Path]) -> None:
+        """Directories in the form of an OCI layout, by name: blobs to read and places to write blobs."""
+        if stores:
+            from dockc.client.content import handlers
+
+            self.handlers.update(handlers(stores))
+
+    # --- the connection ---------------------------------------------------------------------------------
+
+    def open(self, channel: Channel) -> SessionLink:
+        """Begin to serve."""
+        methods = [("x-docker-expose-session-grpc-method", path) for path in self.handlers]
+        call = channel.call(
+            "/moby.buildkit.v1.Control/Session",
+            [("x-docker-expose-session-uuid", self.id), ("x-docker-expose-session-sharedkey", self.shared_key), *methods],
+        )
+        return SessionLink(call, Tunnel(call, self.handlers, explain=to_rpc))
+
+
+class SessionLink:
+    """A session that is being served."""
+
+    def __init__(self, call: Call, tunnel: Tunnel) -> None:
+        self._call, self._tunnel = call, tunnel
+
+    @property
+    def lost(self) -> asyncio.Future[None]:
+        """Set when the builder has gone."""
+        return self._tunnel.done
+
+    async def close(self) -> None:
+        """Stop serving."""
+        self._tunnel.channel.shut()
+        self._tunnel.channel.flush()
+        self._call.end()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await self._tunnel.done
+        self._call.cancel()
+        if self._tunnel.channel.tasks:
+            await asyncio.wait(list(self._tunnel.channel.tasks), timeout=5)
+
+
+def decoded(metadata: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Metadata with all values of a key, percent-decoded where `<key>-encoded` says so."""
+    found: dict[str, list[str]] = {}
+    for key, value in metadata:
+        found.setdefault(key, []).append(value)
+    for key in [one for one in found if one.endswith("-encoded")]:
+        plain = key.removesuffix("-encoded")
+        if found[key] == ["1"] and plain in found:
+            found[plain] = [unquote(value, errors="surrogateescape") for value in found[plain]]
+    return found
+
+
+async def _health(call: Call) -> None:
+    await only(call, session_pb2.HealthCheckRequest)
+    await call.send(b"\x08\x01")
+
+
+async def _forward(call: Call, agents: ClientSsh) -> None:
+    """Carry bytes between a step of the builder and an agent here."""
+    import tempfile
+    from contextlib import ExitStack
+
+    from dockc.runtime.session.ssh import forward
+
+    name = call.get("buildkit.ssh.id") or "default"
+    source = agents.find(name)
+    if source is None:
+        raise RpcError(f"unset ssh forward key {name}", code=NOT_FOUND)
+    import os
+
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dockc-ssh-"))
+        path = await asyncio.to_thread(
+            stack.enter_context, forward(source, Path(folder), uid=os.getuid(), gid=os.getgid(), mode=0o600)
+        )
+        try:
+            reader, writer = await asyncio.open_unix_connection(str(path))
+        except OSError as exc:
+            raise RpcError(f"failed to connect to the agent {name}: {exc.strerror}", code=UNKNOWN) from exc
+        call.start()
+        back = asyncio.create_task(_answers(call, reader))
+        try:
+            while (messages := await call.receive_all()) is not None:
+                for message in messages:
+                    writer.write(payload(message))
+                await writer.drain()
+            writer.write_eof()
+            await back
+        except (OSError, RpcError):
+            pass
+        finally:
+            back.cancel()
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+
+async def _answers(call: Call, reader: asyncio.StreamReader) -> None:
+    while data := await reader.read(65536):
+        await call.send(packed(data))
+
+

@@ -1,0 +1,599 @@
+"""`dockc buildctl`: the words of BuildKit's own client, so that scripts move over without a change.
+
+What it prints is in buildctl's form. Words that ask for what is not there are refused by name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import secrets
+import stat
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from dockc.base.options import Options, argument
+from dockc.client import address, caches
+from dockc.client.control import BuildSpec, Export, Remote, metadata_of, through_frontend
+from dockc.commands.remote import platform_text, until_told
+from dockc.errors import DockcError, UsageError
+
+if TYPE_CHECKING:
+    from dockc.line.output import Output
+
+_JSON = "{{json .}}"
+
+
+class BuildctlOptions(Options):
+    """BuildKit's client in its own words: build, du, prune, prune-histories, debug and dial-stdio; `dockc buildctl --help` lists them."""
+
+    words: tuple[str, ...] = argument(help="What would follow `buildctl`.")
+    interspersed = False
+    examples = ("dockc buildctl --addr unix:///run/buildkit/buildkitd.sock debug workers",)
+
+
+def run(options: BuildctlOptions, out: Output) -> int:
+    """`dockc buildctl`.
+
+    Raises:
+        DockcError: whatever goes wrong on purpose.
+    """
+    return main(options.words, out)
+
+
+_MEGABYTE = 1_000_000
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"buildctl: {message}", hint=f"See `{self.prog} --help`.")
+
+
+def main(arguments: Sequence[str], out: Output) -> int:
+    """Do what buildctl does with these arguments.
+
+    Raises:
+        DockcError: whatever goes wrong on purpose.
+    """
+    options = _parser().parse_args(list(arguments), argparse.Namespace(out=out))
+    if not getattr(options, "action", None):
+        _parser().print_help()
+        return 0
+    if options.log_format not in {"text", "json"}:
+        raise UsageError(f"unsupported log format {options.log_format}")
+    result = options.action(options)
+    return result if isinstance(result, int) else until_told(result)
+
+
+def _parser() -> _Parser:
+    parser = _Parser("dockc buildctl", description="What BuildKit's buildctl does, in its words.", allow_abbrev=False)
+    parser.add_argument("--debug", action="store_true", help="accepted for scripts; errors are always whole")
+    default = os.environ.get("BUILDKIT_HOST") or "unix:///run/buildkit/buildkitd.sock"
+    parser.add_argument("--addr", default=default, metavar="URL", help=f"the daemon's address (default: {default})")
+    parser.add_argument("--log-format", default="text", help=argparse.SUPPRESS)
+    parser.add_argument("--tlsservername", default="", metavar="NAME", help="name that the daemon's certificate is for")
+    parser.add_argument("--tlscacert", default="", metavar="FILE", help="certificate authority")
+    parser.add_argument("--tlscert", default="", metavar="FILE", help="client certificate")
+    parser.add_argument("--tlskey", default="", metavar="FILE", help="client key")
+    parser.add_argument("--tlsdir", default="", metavar="DIR", help="directory with all three")
+    parser.add_argument("--timeout", type=int, default=5, metavar="SECONDS", help="how long a connection may take")
+    parser.add_argument("--wait", action="store_true", help="wait until the daemon answers")
+    words = parser.add_subparsers(metavar="COMMAND")
+    _build_words(words)
+    for name in ("du", "disk-usage"):
+        du = _sub(words, name, _du, "disk usage" if name == "du" else None)
+        _listing(du)
+    prune = _sub(words, "prune", _prune, "remove cached data")
+    _listing(prune)
+    prune.add_argument("--keep-duration", default="0", metavar="DURATION")
+    for name in ("--keep-storage", "--keep-storage-min", "--free-storage"):
+        prune.add_argument(name, type=float, default=0, metavar="MB")
+    prune.add_argument("--all", action="store_true")
+    histories = _sub(words, "prune-histories", _prune_histories, "forget finished builds")
+    histories.add_argument("--format", default="")
+    _sub(words, "dial-stdio", _dial, "carry bytes between the standard streams and the daemon")
+    debug = words.add_parser("debug", help="look inside", allow_abbrev=False).add_subparsers(metavar="WHAT")
+    _listing(_sub(debug, "workers", _workers, "list workers"))
+    _sub(debug, "info", _info, "version of the daemon").add_argument("--format", default="")
+    _sub(debug, "dump-llb", _dump_llb, "print LLB as JSON").add_argument("file", nargs="?", default="-")
+    _sub(debug, "monitor", _monitor, "print what builds there are as they come").add_argument("--completed", action="store_true")
+    logs = _sub(debug, "logs", _logs, "progress of a build")
+    logs.add_argument("--progress", default="auto")
+    logs.add_argument("--trace", action="store_true")
+    logs.add_argument("ref")
+    _sub(debug, "histories", _histories, "list finished builds").add_argument("--format", default="")
+    ctl = _sub(debug, "ctl", _ctl, "change the record of a build")
+    for name in ("--pin", "--unpin", "--delete"):
+        ctl.add_argument(name, action="store_true")
+    ctl.add_argument("ref")
+    get = _sub(debug, "get", _get, "print a blob of the daemon")
+    get.add_argument("digest")
+    return parser
+
+
+def _sub(words: Any, name: str, action: Callable[[argparse.Namespace], Any], text: str | None) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = words.add_parser(name, allow_abbrev=False, **({"help": text} if text else {}))
+    made.set_defaults(action=action)
+    return made
+
+
+def _listing(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--filter", "-f", action="append", default=[])
+    parser.add_argument("--verbose", "-v", action="store_true")
+    parser.add_argument("--format", default="")
+
+
+def _build_words(words: Any) -> None:
+    for name in ("build", "b"):
+        build = _sub(words, name, _build, "build" if name == "build" else None)
+        build.add_argument("--output", "-o", action="append", default=[], metavar="type=TYPE,...")
+        build.add_argument("--progress", default="auto")
+        for flag in ("--local", "--oci-layout", "--opt", "--secret", "--ssh", "--allow", "--export-cache", "--import-cache"):
+            build.add_argument(flag, action="append", default=[])
+        build.add_argument("--frontend", default="")
+        build.add_argument("--no-cache", action="store_true")
+        for flag in ("--metadata-file", "--source-policy-file", "--ref-file"):
+            build.add_argument(flag, default="", metavar="FILE")
+        for flag in ("--trace", "--debug-json-cache-metrics"):
+            build.add_argument(flag, default="", help=argparse.SUPPRESS)
+        build.add_argument("--proxy-network", action="store_true", help=argparse.SUPPRESS)
+        build.add_argument("--registry-auth-tlscontext", action="append", default=[], help=argparse.SUPPRESS)
+
+
+# --- the connection -------------------------------------------------------------------------------------
+
+
+def _place(options: argparse.Namespace) -> tuple[address.Address, address.Tls | None]:
+    single = (options.tlscacert, options.tlscert, options.tlskey)
+    if options.tlsdir:
+        if any(single):
+            raise UsageError("cannot specify tlsdir and tlscacert/tlscert/tlskey at the same time")
+        tls = address.Tls.of_directory(options.tlsdir, options.tlsservername)
+    else:
+        tls = address.Tls(options.tlscacert, options.tlscert, options.tlskey, options.tlsservername)
+    return address.parse(options.addr), tls if tls else None
+
+
+async def _connect(options: argparse.Namespace) -> address.Link:
+    where, tls = _place(options)
+    pause = 0.1
+    while True:
+        try:
+            return await address.connect(where, tls, limit=options.timeout)
+        except DockcError as exc:
+            if not options.wait or isinstance(exc, UsageError):
+                raise
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 2.0)
+
+
+@asynccontextmanager
+async def _remote(options: argparse.Namespace) -> AsyncIterator[Remote]:
+    link = await _connect(options)
+    try:
+        yield Remote(link)
+    finally:
+        await link.close()
+
+
+def _as_json(options: argparse.Namespace) -> bool:
+    if options.format and options.format.replace(" ", "") != _JSON.replace(" ", ""):
+        raise UsageError(f"--format {options.format} is not supported", hint=f"Only '{_JSON}' is.")
+    return bool(options.format)
+
+
+def _plain(message: Any) -> Any:
+    """A message as JSON data; numbers of 64 bits stay numbers."""
+    found: dict[str, Any] = {}
+    for field, value in message.ListFields():
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            found[field.name] = dict(value)
+        elif field.message_type is not None and field.message_type.name == "Time":
+            found[field.name] = _moment(value)
+        elif field.message_type is not None:
+            found[field.name] = [_plain(one) for one in value] if field.is_repeated else _plain(value)
+        elif field.is_repeated:
+            found[field.name] = list(value)
+        else:
+            found[field.name] = value
+    return found
+
+
+def _moment(value: Any) -> str:
+    from dockc.golang.times import Time
+
+    return str(Time(value.seconds, value.nanos))
+
+
+# --- what can be asked ----------------------------------------------------------------------------------
+
+
+async def _workers(options: argparse.Namespace) -> int:
+    as_json = _as_json(options)
+    async with _remote(options) as remote:
+        found = await remote.workers(options.filter)
+    if as_json:
+        options.out.write(json.dumps([_plain(one) for one in found]) + "\n")
+    elif options.verbose:
+        for one in found:
+            options.out.write(f"ID:\t\t{one.ID}\nPlatforms:\t{','.join(map(platform_text, one.platforms))}\n")
+            version = one.BuildkitVersion
+            options.out.write(f"BuildKit:\t{version.package} {version.version} {version.revision}\nLabels:\n")
+            options.out.write("".join(f"\t{key}:\t{one.Labels[key]}\n" for key in sorted(one.Labels)) + "\n")
+    else:
+        options.out.write("ID\t\t\t\tPLATFORMS\n" + "".join(f"{one.ID}\t{','.join(map(platform_text, one.platforms))}\n" for one in found))
+    return 0
+
+
+async def _info(options: argparse.Namespace) -> int:
+    as_json = _as_json(options)
+    async with _remote(options) as remote:
+        version = await remote.info()
+    if as_json:
+        options.out.write(json.dumps({"buildkitVersion": _plain(version)}) + "\n")
+    else:
+        options.out.write(f"BuildKit: {version.package} {version.version} {version.revision}\n")
+        if version.dockerfileVersion:
+            options.out.write(f"Dockerfile: {version.dockerfileVersion}\n")
+    return 0
+
+
+async def _du(options: argparse.Namespace) -> int:
+    as_json = _as_json(options)
+    async with _remote(options) as remote:
+        records = await remote.usage(options.filter)
+    if as_json:
+        options.out.write(json.dumps([_plain(one) for one in records]) + "\n")
+        return 0
+    if not options.verbose:
+        options.out.write("ID\t\t\t\t\t\t\t\t\tRECLAIMABLE\tSIZE\t\tLAST ACCESSED\n")
+    for one in records:
+        options.out.write(_verbose(one) if options.verbose else _row(one))
+    if not options.filter:
+        shared = sum(one.Size for one in records if one.Shared)
+        total = sum(one.Size for one in records)
+        if shared:
+            options.out.write(f"Shared:\t\t{_size(shared)}\nPrivate:\t{_size(total - shared)}\n")
+        options.out.write(f"Reclaimable:\t{_size(sum(one.Size for one in records if not one.InUse))}\nTotal:\t\t{_size(total)}\n")
+    return 0
+
+
+def _row(one: Any) -> str:
+    name, size = one.ID + "*" * one.Mutable, _size(one.Size) + "*" * one.Shared
+    return f"{name:<71}\t{'false' if one.InUse else 'true':<11}\t{size}\t\n"
+
+
+def _verbose(one: Any) -> str:
+    rows = [("ID", one.ID)]
+    if one.Parents:
+        rows.append(("Parents", ";".join(one.Parents)))
+    rows += [("Created at", _moment(one.CreatedAt)), ("Mutable", _yes(one.Mutable)), ("Reclaimable", _yes(not one.InUse))]
+    rows += [("Shared", _yes(one.Shared)), ("Size", _size(one.Size))]
+    if one.Description:
+        rows.append(("Description", one.Description))
+    rows.append(("Usage count", str(one.UsageCount)))
+    if one.HasField("LastUsedAt"):
+        rows.append(("Last used", _moment(one.LastUsedAt)))
+    if one.RecordType:
+        rows.append(("Type", one.RecordType))
+    return "".join(f"{key}:\t{value}\n" for key, value in rows) + "\n"
+
+
+def _yes(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def _size(size: float) -> str:
+    """Bytes in decimal units with two places, as buildctl prints them."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(size) < 1000:
+            return f"{size:.2f}{unit}"
+        size /= 1000
+    return f"{size:.2f}TB"
+
+
+async def _prune(options: argparse.Namespace) -> int:
+    from dockc.golang.durations import parse_duration
+    from dockc.rpc.pb import control_pb2
+
+    as_json = _as_json(options)
+    request = control_pb2.PruneRequest(
+        filter=options.filter,
+        all=options.all,
+        keepDuration=parse_duration(options.keep_duration),
+        maxUsedSpace=int(options.keep_storage * _MEGABYTE),
+        reservedSpace=int(options.keep_storage_min * _MEGABYTE),
+        minFreeSpace=int(options.free_storage * _MEGABYTE),
+    )
+    total, first = 0, True
+    async with _remote(options) as remote:
+        async for one in remote.prune(request):
+            total += one.Size
+            if as_json:
+                options.out.write(json.dumps(_plain(one)) + "\n")
+            elif options.verbose:
+                options.out.write(_verbose(one))
+            else:
+                options.out.write(("ID\t\t\t\t\t\t\t\t\tRECLAIMABLE\tSIZE\t\tLAST ACCESSED\n" if first else "") + _row(one))
+            first = False
+    if not as_json:
+        options.out.write(f"Total:\t{_size(total)}\n")
+    return 0
+
+
+# --- builds that were -----------------------------------------------------------------------------------
+
+
+async def _prune_histories(options: argparse.Namespace) -> int:
+    from dockc.rpc.pb import control_pb2
+
+    as_json = _as_json(options)
+    if not as_json:
+        options.out.write("TYPE\tREF\tCREATED\tCOMPLETED\tGENERATION\n")
+    async with _remote(options) as remote:
+        async for event in remote.history(control_pb2.BuildHistoryRequest(EarlyExit=True)):
+            record = event.record
+            if record.pinned or event.type == control_pb2.STARTED:
+                continue
+            await remote.update_history(control_pb2.UpdateBuildHistoryRequest(Ref=record.Ref, Delete=True))
+            options.out.write(json.dumps(_plain(event)) + "\n" if as_json else _history_row(event))
+    return 0
+
+
+async def _histories(options: argparse.Namespace) -> int:
+    from dockc.rpc.pb import control_pb2
+
+    as_json = _as_json(options)
+    if not as_json:
+        options.out.write("TYPE\tREF\tCREATED\tCOMPLETED\tGENERATION\tPINNED\n")
+    async with _remote(options) as remote:
+        async for event in remote.history(control_pb2.BuildHistoryRequest(EarlyExit=True)):
+            options.out.write(json.dumps(_plain(event)) + "\n" if as_json else _history_row(event, pinned=True))
+    return 0
+
+
+async def _monitor(options: argparse.Namespace) -> int:
+    from dockc.rpc.pb import control_pb2
+
+    async with _remote(options) as remote:
+        async for event in remote.history(control_pb2.BuildHistoryRequest(ActiveOnly=not options.completed)):
+            options.out.write(json.dumps(_plain(event)) + "\n")
+    return 0
+
+
+def _history_row(event: Any, *, pinned: bool = False) -> str:
+    from dockc.rpc.pb import control_pb2
+
+    record = event.record
+    words = [control_pb2.BuildHistoryEventType.Name(event.type), record.Ref]
+    words += [_moment(one) if record.HasField(name) else "" for name, one in (("CreatedAt", record.CreatedAt), ("CompletedAt", record.CompletedAt))]
+    words.append(str(record.Generation))
+    if pinned:
+        words.append("*" if record.pinned else "")
+    return "\t".join(words) + "\n"
+
+
+async def _ctl(options: argparse.Namespace) -> int:
+    from dockc.rpc.pb import control_pb2
+
+    if options.pin + options.unpin + options.delete != 1:
+        raise UsageError("must specify one of --pin, --unpin, --delete")
+    request = control_pb2.UpdateBuildHistoryRequest(Ref=options.ref, Pinned=options.pin, Delete=options.delete)
+    async with _remote(options) as remote:
+        await remote.update_history(request)
+    return 0
+
+
+async def _logs(options: argparse.Namespace) -> int:
+    from dockc.console.view import make_view
+    from dockc.protocol.status import from_wire
+
+    if options.trace:
+        raise UsageError("debug logs --trace is not supported")
+    view = make_view(options.progress, sys.stderr)
+    async with _remote(options) as remote:
+        async for response in remote.watch(options.ref):
+            view(from_wire(response))
+    view.finish()
+    return 0
+
+
+async def _get(options: argparse.Namespace) -> int:
+    from dockc.rpc.pb import content_pb2
+
+    request = content_pb2.ReadContentRequest(digest=options.digest)
+    async with _remote(options) as remote:
+        async for part in remote.stream("/containerd.services.content.v1.Content/Read", request, content_pb2.ReadContentResponse):
+            options.out.write(part.data)
+    return 0
+
+
+def _dial(options: argparse.Namespace) -> int:
+    where, tls = _place(options)
+    address.relay(where, tls, limit=options.timeout)
+    return 0
+
+
+def _dump_llb(options: argparse.Namespace) -> int:
+    from dockc.llb.definition import Definition
+    from dockc.llb.text import json_lines
+
+    options.out.write(json_lines(Definition.parse(_read(options.file))))
+    return 0
+
+
+def _read(name: str) -> bytes:
+    if name == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(name).read_bytes()
+    except OSError as exc:
+        raise UsageError(f"cannot read {name}: {exc.strerror}") from exc
+
+
+# --- build ----------------------------------------------------------------------------------------------
+
+
+def _build(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
+    for flag in ("trace", "debug_json_cache_metrics", "proxy_network", "registry_auth_tlscontext"):
+        if getattr(options, flag):
+            raise UsageError(f"buildctl build --{flag.replace('_', '-')} is not supported")
+    definition = b""
+    if not options.frontend:
+        if stat.S_ISCHR(os.fstat(0).st_mode):
+            raise UsageError("please specify --frontend or pipe LLB definition to stdin")
+        definition = _read("-")
+        if not definition:
+            raise UsageError("empty definition sent to build. Specify --frontend instead?")
+        if options.no_cache:
+            definition = _without_cache(definition)
+    return _build_there(options, definition)
+
+
+def _without_cache(definition: bytes) -> bytes:
+    import hashlib
+
+    from dockc.llb.pb import ops_pb2
+
+    found = ops_pb2.Definition.FromString(definition)
+    for op in getattr(found, "def"):
+        found.metadata["sha256:" + hashlib.sha256(op).hexdigest()].ignore_cache = True
+    data: bytes = found.SerializeToString(deterministic=True)
+    return data
+
+
+def _pairs(texts: Sequence[str], what: str) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"invalid {what}: invalid value {text}, expected k=v")
+        found[key] = value
+    return found
+
+
+def _exports(texts: Sequence[str]) -> tuple[Export, ...]:
+    from dockc.client.building import exported
+    from dockc.runtime.exporter.options import Output, split_output
+
+    found = []
+    for text in texts:
+        kind, dest, attrs = split_output(text)
+        if kind in {"local", "tar", "oci", "docker"}:
+            output = Output(kind, dest, attrs)
+            if output.is_directory and not dest:
+                raise UsageError(f"dest is required for {kind} exporter")
+            if kind == "docker" and not dest:
+                output = Output(kind, "-", attrs)
+            export = exported(output, ())
+            assert export is not None
+            found.append(export)
+        else:
+            found.append(Export(kind, attrs))
+    return tuple(found)
+
+
+async def _build_there(options: argparse.Namespace, definition: bytes) -> int:
+    from dockc.client.building import index
+    from dockc.client.session import Session
+    from dockc.commands.build import FAILED
+    from dockc.console.view import make_view
+    from dockc.golang.text import dump_json
+    from dockc.runtime.registry.credentials import DockerConfig
+    from dockc.runtime.session.secrets import ClientSecrets, ClientSsh, parse_secret
+
+    exports = _exports(options.output)
+    attrs = _pairs(options.opt, "opt")
+    if options.no_cache:
+        attrs["no-cache"] = ""
+    session = Session(shared_key=_key(options.local))
+    session.lend_directories(_directories(options.local))
+    session.lend_credentials(DockerConfig.load())
+    if options.secret:
+        session.lend_secrets(ClientSecrets([parse_secret(text) for text in options.secret]))
+    if options.ssh:
+        session.lend_ssh(ClientSsh(options.ssh))
+    imports, lent = caches.imports(options.import_cache)
+    cache_exports, places = caches.exports(options.export_cache)
+    layouts = {f"oci:{name}": Path(path) for name, path in _pairs(options.oci_layout, "oci-layout").items()}
+    session.lend_stores({**lent, **places, **layouts, **dict([("export", Path(one.store)) for one in exports if one.store][-1:])})
+    ref = secrets.token_hex(12)
+    spec = BuildSpec(
+        session=session,
+        exports=exports,
+        frontend=options.frontend,
+        frontend_attrs=attrs,
+        entitlements=tuple(options.allow),
+        cache_imports=tuple(imports),
+        cache_exports=tuple(cache_exports),
+        policy=_read(options.source_policy_file).decode("utf-8", "replace") if options.source_policy_file else "",
+        ref=ref,
+    )
+    if "requestid" in attrs:
+        attrs.setdefault("frontend.caps", "moby.buildkit.frontend.subrequests")
+    answered: dict[str, bytes] = {}
+
+    async def drive(bridge: Any) -> Any:
+        result = await through_frontend(bridge, spec, definition)
+        if "requestid" in attrs:
+            answered.update(result.metadata)
+        return result
+
+    view = make_view(options.progress, sys.stderr)
+    try:
+        async with _remote(options) as remote:
+            response = await remote.build(spec, drive, view)
+    except BaseException as exc:
+        view.finish(exc)
+        if isinstance(exc, DockcError) and not isinstance(exc, UsageError):
+            exc.context = FAILED
+        raise
+    finally:
+        if options.ref_file:
+            await asyncio.to_thread(_write, options.ref_file, ref.encode())
+    view.finish()
+    for one in exports:
+        if one.store:
+            await asyncio.to_thread(index, one, response)
+    caches.note(cache_exports, response)
+    if options.metadata_file:
+        await asyncio.to_thread(_write, options.metadata_file, dump_json(metadata_of(response), indent=2))
+    if "result.txt" in answered:
+        options.out.write(answered["result.txt"].decode("utf-8", "replace"))
+    elif "result.json" in answered:
+        options.out.write(answered["result.json"].decode("utf-8", "replace"))
+    status = answered.get("result.statuscode", b"0")
+    return int(status) if status.isdigit() else 0
+
+
+def _directories(texts: Sequence[str]) -> Mapping[str, Path]:
+    found = {}
+    for name, path in _pairs(texts, "local").items():
+        if not Path(path).is_dir():
+            raise UsageError(f"{path} is not a directory", hint="--local takes NAME=DIRECTORY.")
+        found[name] = Path(path)
+    return found
+
+
+def _key(texts: Sequence[str]) -> str:
+    import hashlib
+    import socket
+
+    text = "\n".join([socket.gethostname(), str(os.getuid()), *(os.path.realpath(one.partition("=")[2]) for one in sorted(texts))])
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _write(name: str, data: bytes) -> None:
+    temporary = Path(f"{name}.{os.getpid()}.{time.monotonic_ns()}.new")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(name)
+    except OSError as exc:
+        temporary.unlink(missing_ok=True)
+        raise UsageError(f"cannot write {name}: {exc.strerror}") from exc

@@ -1,0 +1,276 @@
+"""Receiving a tree of files in the format of the Go package fsutil.
+
+The peer is not trusted. The list of entries is checked as it comes: order, clean relative names, parents that are directories, hard links
+to what was named before. What is written is written relative to open directories, and no link is followed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dockc.base.record import Record, made
+from dockc.errors import DockcError
+from dockc.protocol.modes import from_go
+from dockc.protocol.sending import DATA, varint
+from dockc.rpc.pb import session_pb2
+from dockc.rpc.status import INTERNAL, RpcError
+
+if TYPE_CHECKING:
+    from dockc.rpc.calls import Call
+
+MAX_ENTRIES = 4_000_000
+MAX_OPEN = 256
+"""Files whose content may come at the same time."""
+
+
+class Item(Record):
+    """One entry that the peer has.
+
+    Attributes:
+        path: clean and relative.
+        mode: the system's, with its type.
+        uid, gid, size: numbers.
+        mtime: nanoseconds since 1970.
+        link: target of a symbolic link.
+        same_as: path of an earlier entry that is the same file.
+        device: number of a device.
+        xattrs: extended attributes.
+    """
+
+    path: str
+    mode: int
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    mtime: int = 0
+    link: str = ""
+    same_as: str = ""
+    device: int = 0
+    xattrs: Mapping[str, bytes] = made(dict)
+
+    @property
+    def is_dir(self) -> bool:
+        """Whether it is a directory."""
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file with content of its own."""
+        return stat.S_ISREG(self.mode) and not self.same_as
+
+
+class BadTree(DockcError):
+    """A peer's list of files that cannot be taken."""
+
+
+class Listing:
+    """The entries that a peer names, checked one by one.
+
+    Attributes:
+        items: in the peer's order; the number of an item is how it is asked for.
+    """
+
+    def __init__(self, limit: int = MAX_ENTRIES) -> None:
+        self.items: list[Item] = []
+        self._limit = limit
+        self._kinds: dict[str, bool] = {"": True}  # path -> whether it is a directory
+        self._files: set[str] = set()
+        self._last: list[bytes] = []
+
+    def add(self, told: session_pb2.Stat) -> Item:
+        """Take one more.
+
+        Raises:
+            BadTree: it cannot be.
+        """
+        path = told.path
+        parts = path.split("/")
+        if path.startswith("/") or any(part in {"", ".", ".."} for part in parts) or "\0" in path:
+            raise BadTree(f"invalid path {path!r} from the sender")
+        ordered = [os.fsencode(part) for part in parts]
+        if ordered <= self._last:
+            raise BadTree(f"the sender's files are out of order at {path!r}")
+        if len(self.items) >= self._limit:
+            raise BadTree(f"the sender has more than {self._limit} files")
+        parent = path.rpartition("/")[0]
+        if not self._kinds.get(parent, False):
+            raise BadTree(f"the sender has {path!r} in something that is no directory")
+        mode = from_go(told.mode)
+        if not mode:
+            raise BadTree(f"{path!r} is of an unknown type")
+        link = same_as = ""
+        if told.linkname:
+            if stat.S_ISLNK(mode):
+                link = told.linkname
+            else:
+                same_as = told.linkname.lstrip("/")
+                if same_as not in self._files:
+                    raise BadTree(f"{path!r} is a link to {told.linkname!r}, which is not there")
+        if stat.S_ISLNK(mode) and not link:
+            raise BadTree(f"{path!r} is a link to nothing")
+        device = os.makedev(told.devmajor, told.devminor) if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else 0
+        item = Item(path, mode, told.uid, told.gid, told.size, told.modTime, link, same_as, device, dict(told.xattrs))
+        self._last = ordered
+        self._kinds[path] = item.is_dir
+        if not item.is_dir and not stat.S_ISLNK(mode):
+            self._files.add(path)
+        self.items.append(item)
+        return item
+
+
+class Target:
+    """Where the content of files goes. All methods run in a thread, one at a time."""
+
+    def begin(self, item: Item) -> None:
+        """Content of a file follows."""
+        raise NotImplementedError
+
+    def write(self, item: Item, data: bytes) -> None:
+        """Some of it."""
+        raise NotImplementedError
+
+    def end(self, item: Item) -> None:
+        """It is whole."""
+        raise NotImplementedError
+
+
+Choose = Callable[[list[Item]], tuple[list[int], Target]]
+"""Told all items; which of them, by number, are wanted, and where they go. Runs in a thread."""
+
+
+async def receive(call: Call, choose: Choose, *, report: Callable[[int, bool], None] | None = None, limit: int = MAX_ENTRIES) -> int:
+    """Take a tree, and say goodbye; bytes of content.
+
+    Raises:
+        DockcError: the peer's files cannot be taken, or its words say that it failed.
+        RpcError: the call failed.
+    """
+    listing = Listing(limit)
+    exchange = _Exchange(call, listing, choose, report)
+    try:
+        while not exchange.finished:
+            messages = await call.receive_all()
+            if messages is None:
+                raise RpcError("the sender ended before its files had come", code=INTERNAL)
+            await exchange.take(messages)
+    except DockcError as exc:
+        if not isinstance(exc, RpcError):
+            with suppress(RpcError):
+                text = exc.message.encode("utf-8", "replace")
+                await call.send(session_pb2.Packet(type=session_pb2.Packet.PACKET_ERR, data=text).SerializeToString())
+        raise
+    return exchange.bytes
+
+
+class _Exchange:
+    def __init__(self, call: Call, listing: Listing, choose: Choose, report: Callable[[int, bool], None] | None) -> None:
+        self._call, self._listing, self._choose, self._report = call, listing, choose, report
+        self._target: Target | None = None
+        self._open: dict[int, Item] = {}
+        self._begun: set[int] = set()
+        self.bytes = 0
+        self.finished = False
+        self._said_fin = False
+
+    async def take(self, messages: list[bytes]) -> None:
+        """Take some packets: names on the loop, content in a thread."""
+        contents: list[tuple[int, bytes]] = []
+        for message in messages:
+            found = data_of(message)
+            if found is not None:
+                contents.append(found)
+                continue
+            packet = _packet(message)
+            match packet.type:
+                case 0:  # STAT
+                    if self._target is not None:
+                        raise BadTree("the sender names files after the end of its list")
+                    if packet.HasField("stat"):
+                        self._listing.add(packet.stat)
+                    else:
+                        await self._listed()
+                case 3:  # FIN
+                    self.finished = True
+                case 4:  # ERR
+                    raise DockcError(f"error from sender: {packet.data.decode('utf-8', 'replace')}")
+                case _:
+                    raise BadTree(f"unexpected packet {packet.type} from the sender")
+        if contents:
+            await asyncio.to_thread(self._write, contents)
+            if self._report is not None:
+                self._report(self.bytes, False)
+        if self._target is not None and not self._open and not self._said_fin:
+            self._said_fin = True
+            await self._call.send(b"\x08\x03")
+
+    async def _listed(self) -> None:
+        wanted, self._target = await asyncio.to_thread(self._choose, self._listing.items)
+        for number in wanted:
+            self._open[number] = self._listing.items[number]
+            packet = b"\x08\x01" + (b"\x18" + varint(number) if number else b"")
+            if not self._call.send_now(packet):
+                await self._call.send(packet)
+
+    def _write(self, contents: list[tuple[int, bytes]]) -> None:
+        target = self._target
+        if target is None:
+            raise BadTree("the sender sends content before the end of its list")
+        for number, data in contents:
+            item = self._open.get(number)
+            if item is None:
+                raise BadTree(f"the sender sends content of file {number}, which was not asked for")
+            if number not in self._begun:
+                if len(self._begun) >= MAX_OPEN:
+                    raise BadTree(f"the sender sends more than {MAX_OPEN} files at once")
+                self._begun.add(number)
+                target.begin(item)
+            if data:
+                target.write(item, data)
+                self.bytes += len(data)
+            else:
+                target.end(item)
+                self._begun.remove(number)
+                del self._open[number]
+
+
+def _packet(message: bytes) -> session_pb2.Packet:
+    from google.protobuf.message import DecodeError
+
+    try:
+        return session_pb2.Packet.FromString(message)
+    except DecodeError as exc:
+        raise BadTree(f"broken packet: {exc}") from None
+
+
+def data_of(message: bytes) -> tuple[int, bytes] | None:
+    """Number and content of a DATA packet; None for others. Read by hand, because they are the bulk."""
+    if message[:2] != b"\x08\x02":
+        return None
+    number, at, size = 0, 2, len(message)
+    if at < size and message[at] == 0x18:
+        number, at = _number(message, at + 1)
+    if at == size:
+        return number, b""
+    if message[at] == 0x22:
+        length, at = _number(message, at + 1)
+        if at + length == size:
+            return number, message[at:]
+    packet = _packet(message)
+    return (packet.ID, packet.data) if packet.type == DATA else None
+
+
+def _number(message: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(message) and shift < 63:
+        byte = message[at]
+        at += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, at
+        shift += 7
+    raise BadTree("broken packet: a number without an end")

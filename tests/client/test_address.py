@@ -1,0 +1,134 @@
+"""Addresses, certificates and builders by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dockc.client import address, builders, caches
+from dockc.client.control import CacheEntry
+from dockc.errors import DockcError, UsageError
+
+DIAL = ("buildctl", "dial-stdio")
+
+
+@pytest.mark.parametrize(
+    ("text", "command"),
+    [
+        ("docker-container://buildkitd", ("docker", "exec", "-i", "buildkitd", *DIAL)),
+        ("docker-container://BuildKit_1?context=far", ("docker", "--context=far", "exec", "-i", "BuildKit_1", *DIAL)),
+        ("podman-container://b", ("podman", "exec", "-i", "b", *DIAL)),
+        ("kube-pod://p?namespace=n&container=c&context=x", ("kubectl", "--context=x", "--namespace=n", "exec", "--container=c", "-i", "p", "--", *DIAL)),
+        ("ssh://me@host:2222/run/b.sock", ("ssh", "-l", "me", "-p", "2222", "--", "host", "buildctl", "--addr", "unix:///run/b.sock", "dial-stdio")),
+        ("ssh://host", ("ssh", "--", "host", *DIAL)),
+    ],
+)
+def test_helper_commands(text: str, command: tuple[str, ...]) -> None:
+    assert address.parse(text).command == command
+
+
+def test_sockets() -> None:
+    assert address.parse("unix:///run/b.sock").path == "/run/b.sock"
+    found = address.parse("tcp://[::1]:1234")
+    assert (found.host, found.port) == ("::1", 1234)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "host", "http://x", "unix://", "tcp://host", "tcp://:1", "tcp://host:x", "tcp://host:99999999", "docker-container://", "ssh://",
+        "ssh://a:secret@host", "ssh://host/x?y", "ssh://host/x#y", "kube-pod://p?namespace=a;b", "kube-pod://-x", "docker-container://--privileged",
+        "ssh://-oProxyCommand=x", "kube-pod://p?container=UPPER",
+    ],
+)  # fmt: skip
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(UsageError):
+        address.parse(text)
+
+
+def test_a_password_is_not_repeated() -> None:
+    with pytest.raises(UsageError) as caught:
+        address.parse("ssh://me:topsecret@host")
+    assert "topsecret" not in caught.value.message
+
+
+def test_directories_of_certificates(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no certificates"):
+        address.Tls.of_directory(str(tmp_path))
+    for name in ("ca.crt", "tls.crt", "tls.key"):
+        (tmp_path / name).touch()
+    found = address.Tls.of_directory(str(tmp_path), "name")
+    assert (found.ca, found.key, found.server_name) == (str(tmp_path / "ca.crt"), str(tmp_path / "tls.key"), "name")
+    with pytest.raises(UsageError, match="cannot load"):
+        found.context()
+    with pytest.raises(UsageError, match="needs its key"):
+        address.Tls(cert="x").context()
+
+
+@pytest.fixture(autouse=True)
+def _own_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+def test_builders_are_kept() -> None:
+    assert builders.load().nodes == {}
+    tls = address.Tls("/ca", "/cert", "/key", "name")
+    builders.create("a", builders.Node("unix:///x"), use=True)
+    builders.create("b", builders.Node("tcp://h:1", tls))
+    known = builders.load()
+    assert known.current == "a"
+    assert known.nodes == {"a": builders.Node("unix:///x"), "b": builders.Node("tcp://h:1", tls)}
+    assert builders.path().parent.stat().st_mode & 0o777 == 0o700
+    builders.use("b")
+    builders.remove("b")
+    assert builders.load().current == ""
+    assert set(builders.load().nodes) == {"a"}
+
+
+@pytest.mark.parametrize("name", ["", "-x", "a/b", "a b", "x" * 65, ".."])
+def test_names_of_builders(name: str) -> None:
+    with pytest.raises(UsageError, match="invalid name"):
+        builders.create(name, builders.Node("unix:///x"))
+
+
+def test_what_cannot_be_kept() -> None:
+    builders.create("a", builders.Node("unix:///x"))
+    with pytest.raises(UsageError, match="already"):
+        builders.create("a", builders.Node("unix:///y"))
+    with pytest.raises(UsageError, match="no builder none"):
+        builders.use("none")
+    with pytest.raises(UsageError):
+        builders.create("c", builders.Node("nonsense"))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"builders": {"a": {}}}', '{"builders": {"a": 3}}', "\xff"])
+def test_a_damaged_list_is_told(text: str) -> None:
+    builders.path().parent.mkdir(parents=True)
+    builders.path().write_text(text, "latin-1")
+    with pytest.raises(DockcError, match="no list of builders"):
+        builders.load()
+
+
+def test_caches() -> None:
+    assert caches.parse("example.com/a:1") == CacheEntry("registry", {"ref": "example.com/a:1"})
+    assert caches.parse("type=registry,ref=x,mode=max") == CacheEntry("registry", {"ref": "x", "mode": "max"})
+    for text in ("type=local", "type=registry,oops", "ref=x"):
+        with pytest.raises(UsageError):
+            caches.imports([text])
+
+
+def test_local_caches_are_lent(tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    assert caches.imports([f"type=local,src={folder}"]) == ([], {})
+    folder.mkdir()
+    entry = {"mediaType": "application/vnd.oci.image.index.v1+json", "digest": "sha256:" + "a" * 64, "size": 1}
+    (folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+    (found,), stores = caches.imports([f"type=local,src={folder}"])
+    assert found.attrs["digest"] == entry["digest"]
+    assert stores == {f"local:{folder}": folder}
+    (made,), places = caches.exports([f"type=local,dest={tmp_path / 'new'}"])
+    assert made.type == "local"
+    assert places == {f"local:{tmp_path / 'new'}": tmp_path / "new"}
+    assert (tmp_path / "new").is_dir()

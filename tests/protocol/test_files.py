@@ -1,0 +1,282 @@
+"""Trees of files from one end to the other, and senders that lie."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dockc.client.exports import TreeWriter
+from dockc.errors import DockcError
+from dockc.protocol.modes import from_go, to_go
+from dockc.protocol.receiving import BadTree, Item, Listing, Target, data_of, receive
+from dockc.protocol.sending import Sender
+from dockc.rpc.calls import Call, Handler
+from dockc.rpc.pb import session_pb2
+from dockc.rpc.status import RpcError
+from dockc.rpc.transports import Wire
+from dockc.runtime.fsutil.walk import Filter, walk
+
+P = session_pb2.Packet
+
+
+async def _talk(handler: Handler, client: Callable[[Call], object]) -> object:
+    """One call over a socket pair."""
+    loop = asyncio.get_running_loop()
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    there.setblocking(False)
+    _, server = await loop.create_connection(lambda: Wire({"/t/x": handler}), sock=there)
+    _, wire = await loop.create_connection(Wire, sock=here)
+    call = wire.channel.call("/t/x")
+    try:
+        async with asyncio.timeout(60):
+            result = client(call)
+            return await result if asyncio.iscoroutine(result) else result
+    finally:
+        call.cancel()
+        wire.channel.shut()
+        server.channel.shut()
+        await asyncio.sleep(0.01)
+
+
+def transfer(source: Path, dest: Path, chosen: Filter | None = None, *, delete: bool = False) -> tuple[int, int]:
+    """Send a tree into a directory; entries named and bytes of content."""
+    counts = [0, 0]
+
+    async def serve(call: Call) -> None:
+        sender = Sender(call, source, lambda: walk(source, chosen or Filter()), root_owned=True)
+        await sender.run()
+        counts[:] = [sender.named, sender.sent]
+
+    async def take(call: Call) -> None:
+        writer = TreeWriter(dest, delete=delete)
+        try:
+            await receive(call, writer.choose)
+            call.end()
+            await call.drained()
+            writer.finish()
+        finally:
+            writer.close()
+
+    asyncio.run(_talk(serve, take))
+    return counts[0], counts[1]
+
+
+def tree(root: Path) -> dict[str, tuple[int, bytes, int]]:
+    found = {}
+    for path in sorted(root.rglob("*")):
+        status = path.lstat()
+        content = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+        found[str(path.relative_to(root))] = (status.st_mode, content, status.st_mtime_ns)
+    return found
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    root = tmp_path / "source"
+    (root / "a" / "b").mkdir(parents=True)
+    (root / "a" / "b" / "c.txt").write_bytes(b"content")
+    (root / "a-1").write_bytes(b"")
+    (root / "big").write_bytes(bytes(range(256)) * 20_000)
+    (root / "run").write_bytes(b"#!/bin/sh\n")
+    (root / "run").chmod(0o755)
+    (root / "link").symlink_to("a/b/c.txt")
+    (root / "dangling").symlink_to("../../nowhere")
+    os.link(root / "run", root / "same")
+    os.mkfifo(root / "pipe")
+    os.utime(root / "a" / "b", ns=(1_000_000_007, 1_000_000_007))
+    return root
+
+
+def test_a_tree_arrives_as_it_is(tmp_path: Path, source: Path) -> None:
+    named, sent = transfer(source, tmp_path / "dest")
+    there, here = tree(tmp_path / "dest"), tree(source)
+    assert there.keys() == here.keys()
+    for name, (mode, content, mtime) in here.items():
+        assert there[name][:2] == (mode, content), name
+        if not stat.S_ISFIFO(mode):
+            assert there[name][2] == mtime, name
+    assert (tmp_path / "dest" / "same").stat().st_ino == (tmp_path / "dest" / "run").stat().st_ino
+    assert named == len(here)
+    assert sent == sum(len(c) for n, (m, c, _) in here.items() if stat.S_ISREG(m) and n != "same")
+
+
+def test_many_small_files(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for folder in range(20):
+        (source / f"d{folder:02}").mkdir(parents=True)
+        for number in range(100):
+            (source / f"d{folder:02}" / f"f{number:03}").write_text(f"{folder} {number}")
+    assert transfer(source, tmp_path / "dest")[0] == 2020
+    assert tree(source) == tree(tmp_path / "dest")
+
+
+def test_only_what_is_wanted_is_named(tmp_path: Path, source: Path) -> None:
+    assert transfer(source, tmp_path / "dest", Filter(include=("a", "big"), exclude=("**/c.txt",)))[0] == 3
+    assert set(tree(tmp_path / "dest")) == {"a", "a/b", "big"}
+
+
+def test_what_is_there_stays_unless_it_shall_go(tmp_path: Path, source: Path) -> None:
+    dest = tmp_path / "dest"
+    (dest / "a").mkdir(parents=True)
+    (dest / "a" / "mine").write_text("mine")
+    (dest / "big").mkdir()  # in the way
+    (dest / "link").write_text("in the way")
+    transfer(source, dest)
+    assert (dest / "a" / "mine").read_text() == "mine"
+    assert (dest / "big").is_file()
+    assert (dest / "link").is_symlink()
+    transfer(source, dest, delete=True)
+    assert set(tree(dest)) == set(tree(source))
+
+
+def test_links_in_the_destination_lead_nowhere(tmp_path: Path, source: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    dest = tmp_path / "dest"
+    dest.mkdir()
+    (dest / "a").symlink_to(outside)
+    (dest / "run").symlink_to(outside / "run")
+    transfer(source, dest)
+    assert list(outside.iterdir()) == []
+    assert (dest / "a" / "b" / "c.txt").read_bytes() == b"content"
+    assert not (dest / "a").is_symlink()
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+
+    def broken() -> object:
+        raise DockcError("open x: permission denied")
+        yield
+
+    async def serve(call: Call) -> None:
+        await Sender(call, source, broken, root_owned=True).run()  # type: ignore[arg-type]
+
+    async def take(call: Call) -> None:
+        with pytest.raises(DockcError, match="permission denied"):
+            await receive(call, TreeWriter(tmp_path / "dest").choose)
+
+    asyncio.run(_talk(serve, take))
+
+
+# --- lies ------------------------------------------------------------------------------------------------
+
+
+def named(path: str, mode: int = 0o644, **more: object) -> P:
+    return P(type=P.PACKET_STAT, stat=session_pb2.Stat(path=path, mode=mode, **more))  # type: ignore[arg-type]
+
+
+END = P()
+DIR, LINK, IRREGULAR = 1 << 31, 1 << 27, 1 << 19
+LIES = {
+    "a path that leads out": [named("../x")],
+    "an absolute path": [named("/etc/passwd")],
+    "a path that is not clean": [named("a//b")],
+    "dots": [named(".")],
+    "no path": [named("")],
+    "a zero byte": [named("a\0b")],
+    "out of order": [named("b"), named("a")],
+    "twice": [named("a"), named("a")],
+    "order of bytes instead of names": [named("a-b"), named("a", DIR | 0o755), named("a/b")],
+    "below a file": [named("a"), named("a/b")],
+    "below a link": [named("a", LINK | 0o777, linkname="/"), named("a/b")],
+    "below nothing": [named("a/b")],
+    "a hard link to what is not there": [named("a", linkname="/etc/passwd")],
+    "a hard link to a directory": [named("a", DIR | 0o755), named("b", linkname="a")],
+    "a link to nothing": [named("a", LINK | 0o777)],
+    "an unknown type": [named("a", IRREGULAR)],
+    "content that nobody asked for": [named("a", DIR), END, P(type=P.PACKET_DATA, ID=0, data=b"x")],
+    "content of a number that there is not": [named("a"), END, P(type=P.PACKET_DATA, ID=7, data=b"x")],
+    "content after its end": [named("a"), named("b"), END, P(type=P.PACKET_DATA), P(type=P.PACKET_DATA, data=b"x")],
+    "names after the end": [named("a"), END, named("b")],
+    "a request": [P(type=P.PACKET_REQ, ID=1)],
+    "an error": [P(type=P.PACKET_ERR, data=b"no")],
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_lies_are_errors_and_write_nothing_outside(tmp_path: Path, name: str) -> None:
+    async def serve(call: Call) -> None:
+        for packet in LIES[name]:
+            await call.send(packet.SerializeToString())
+        while await call.receive_all() is not None:
+            pass
+
+    async def take(call: Call) -> None:
+        writer = TreeWriter(tmp_path / "in" / "dest")
+        try:
+            with pytest.raises(DockcError):
+                await receive(call, writer.choose)
+        finally:
+            writer.close()
+
+    asyncio.run(_talk(serve, take))
+    assert {path.name for path in tmp_path.iterdir()} <= {"in"}
+    assert list(tmp_path.rglob("*.new")) == []
+
+
+def test_a_sender_that_ends_early_is_told_so(tmp_path: Path) -> None:
+    async def serve(call: Call) -> None:
+        await call.send(named("a").SerializeToString())
+
+    async def take(call: Call) -> None:
+        with pytest.raises(RpcError, match="before its files had come"):
+            await receive(call, TreeWriter(tmp_path / "dest").choose)
+
+    asyncio.run(_talk(serve, take))
+
+
+def test_a_list_without_end_is_cut_off() -> None:
+    listing = Listing(limit=10)
+    with pytest.raises(BadTree, match="more than 10"):
+        for number in range(11):
+            listing.add(session_pb2.Stat(path=f"{number:02}", mode=0o644))
+
+
+def test_too_many_files_at_once(tmp_path: Path) -> None:
+    class Nowhere(Target):
+        def begin(self, item: Item) -> None: ...
+        def write(self, item: Item, data: bytes) -> None: ...
+        def end(self, item: Item) -> None: ...
+
+    async def serve(call: Call) -> None:
+        for number in range(300):
+            await call.send(named(f"{number:03}").SerializeToString())
+        await call.send(b"")
+        for number in range(300):
+            await call.send(P(type=P.PACKET_DATA, ID=number, data=b"x").SerializeToString())
+        while await call.receive_all() is not None:
+            pass
+
+    async def take(call: Call) -> None:
+        with pytest.raises(BadTree, match="at once"):
+            await receive(call, lambda items: (list(range(len(items))), Nowhere()))
+
+    asyncio.run(_talk(serve, take))
+
+
+@pytest.mark.parametrize(("number", "data"), [(0, b""), (0, b"abc"), (1, b""), (127, b"x"), (128, b"y" * 200), (1 << 31, b"z")])
+def test_content_is_read_as_the_messages_have_it(number: int, data: bytes) -> None:
+    packet = P(type=P.PACKET_DATA, ID=number, data=data)
+    assert data_of(packet.SerializeToString()) == (number, data)
+    assert data_of(P(type=P.PACKET_FIN).SerializeToString()) is None
+
+
+@pytest.mark.parametrize("mode", [0o100644, 0o100755, 0o104755, 0o102755, 0o041777, 0o040700, 0o120777, 0o010600, 0o020666, 0o060660])
+def test_modes_come_back(mode: int) -> None:
+    assert from_go(to_go(mode)) == mode
+
+
+def test_modes_are_gos() -> None:
+    assert to_go(0o040755) == 0x800001ED
+    assert to_go(0o120777) == (1 << 27) | 0o777
+    assert to_go(0o104755) == (1 << 23) | 0o755
+    assert from_go(1 << 19) == 0

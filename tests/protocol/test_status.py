@@ -1,0 +1,87 @@
+"""Progress and errors there and back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dockc.errors import CompileError, DockcError, ExecError, SolveError, UsageError
+from dockc.protocol import errors
+from dockc.protocol.errors import RemoteError, from_rpc, to_rpc
+from dockc.protocol.status import from_wire, to_wire
+from dockc.rpc.status import INTERNAL, INVALID_ARGUMENT, UNKNOWN, RpcError
+from dockc.solver.progress import SolveStatus, SourceRange, VertexEvent, VertexLog, VertexStatus, VertexWarning
+from dockc.solver.vertex import ProgressGroup
+
+STATUS = SolveStatus(
+    vertexes=(
+        VertexEvent("sha256:a", "first"),
+        VertexEvent("sha256:b", "second", ("sha256:a",), 1_700_000_000_123_456_789, 0, True, "went wrong", ProgressGroup("g", "group", True)),
+    ),
+    statuses=(VertexStatus("layer", "sha256:a", "name", 5, 10, 7, 1, None), VertexStatus("other", "sha256:a", completed=3)),
+    logs=(VertexLog("sha256:a", 2, b"\xff\x00bytes", 9),),
+    warnings=(VertexWarning("sha256:a", 1, "short", ("detail", "more"), "https://x", "Dockerfile", b"FROM", (SourceRange((1, 0), (2, 3)),)),),
+)
+
+
+def test_progress_comes_back() -> None:
+    again = from_wire(to_wire(STATUS))
+    assert again.vertexes == STATUS.vertexes
+    assert again.statuses == STATUS.statuses
+    assert again.logs == STATUS.logs
+    assert again.warnings == STATUS.warnings
+
+
+def test_a_time_of_zero_is_a_time() -> None:
+    wire = to_wire(SolveStatus(vertexes=(VertexEvent("d", "n", started=0),)))
+    assert wire.vertexes[0].HasField("started")
+    assert not wire.vertexes[0].HasField("completed")
+
+
+def test_names_that_are_no_text_travel() -> None:
+    assert from_wire(to_wire(SolveStatus(vertexes=(VertexEvent("d", "COPY \udcff /"),)))).vertexes[0].name == "COPY ? /"
+
+
+def test_an_error_brings_its_lines_and_its_step() -> None:
+    error = SolveError("process failed", vertex="sha256:a")
+    error.places = (("Dockerfile", "FROM a\nRUN b\n", ((2, 2),)),)  # type: ignore[attr-defined]
+    told = to_rpc(error)
+    assert told.code == UNKNOWN
+    back = from_rpc(told)
+    assert (back.message, back.vertex, back.places) == ("process failed", "sha256:a", (("Dockerfile", "FROM a\nRUN b\n", ((2, 2),)),))
+    # Passed on, it is what it was.
+    assert to_rpc(back).details == told.details
+
+
+def test_an_error_of_the_compiler_brings_its_lines() -> None:
+    error = CompileError("unknown instruction", locations=(((3, 4),),))
+    error.source = ("Dockerfile", "a\nb\nc\nd\n")
+    assert from_rpc(to_rpc(error)).places == (("Dockerfile", "a\nb\nc\nd\n", ((3, 4),)),)
+
+
+def test_details_are_what_other_clients_read() -> None:
+    error = ExecError("exit code: 7", exit_status=7, vertex="sha256:a")
+    told = dict(to_rpc(error).details)
+    assert json.loads(told["github.com/moby/buildkit/errdefs.Vertex+json"]) == {"digest": "sha256:a"}
+    value = json.loads(errors.source_detail("Dockerfile", "FROM x\n", ((1, 1),)))
+    assert value["info"]["filename"] == "Dockerfile"
+    assert value["info"]["data"] == "RlJPTSB4Cg=="
+    assert value["ranges"] == [{"start": {"line": 1}, "end": {"line": 1}}]
+
+
+@pytest.mark.parametrize(("error", "code"), [(UsageError("x"), INVALID_ARGUMENT), (DockcError("x"), UNKNOWN), (KeyError("secret"), INTERNAL)])
+def test_codes(error: Exception, code: int) -> None:
+    told = to_rpc(error)
+    assert told.code == code
+    assert "secret" not in told.message
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"{", b"[]", b"null", b'{"info": 3}', b'{"info": {"data": 5}, "ranges": [1]}', b'{"info": {"data": "!"}, "ranges": [{"start": {"line": "x"}}]}']
+)
+def test_details_that_are_nonsense_do_no_harm(value: bytes) -> None:
+    kinds = ("github.com/moby/buildkit/errdefs.Source+json", "github.com/moby/buildkit/errdefs.Vertex+json", "unknown")
+    back = from_rpc(RpcError("m", code=2, details=[(kind, value) for kind in kinds]))
+    assert isinstance(back, RemoteError)
+    assert back.message == "m"
