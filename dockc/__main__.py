@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dockc.line.main import Line
+    from dockc.line.verbs import Line
 
 
 def main() -> None:

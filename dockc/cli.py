@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import typer
 
 from dockc.base.options import FLAG, LIST, NUMBER, PATH, Options, Required, Row
+from dockc.base.output import log
 from dockc.line.help import ABOUT
-from dockc.line.main import GROUPS, VERBS, Line, command, verb_of
-from dockc.line.output import log
 from dockc.line.read import plain_flags
+from dockc.line.verbs import GROUPS, VERBS, Line, command, verb_of
 
 _TYPES: dict[str, Any] = {LIST: list[str], PATH: Path, FLAG: bool, NUMBER: int}
 
@@ -104,8 +104,8 @@ def parse(argv: Sequence[str]) -> Line | int:
     try:
         found: Any = make_app(*((verb, _OTHER) if verb and verb != _OTHER else VERBS))(args=list(words), prog_name="dockc", standalone_mode=False)
     except _VersionAsked:
+        from dockc.base.output import Output
         from dockc.base.version import VERSION
-        from dockc.line.output import Output
 
         Output().write(f"dockc {VERSION}\n")
         return 0

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dockc.line.output import Output
+    from dockc.base.output import Output
 
 
 class BaseOptions(Options):

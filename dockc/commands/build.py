@@ -17,11 +17,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dockc.base.output import Output
     from dockc.commands.ending import Deadline
     from dockc.engine.progress import Counting
     from dockc.engine.record import Recorder
     from dockc.engine.request import BuildRequest, Built
-    from dockc.line.output import Output
     from dockc.runtime.exporter.options import Output as ExportOutput
     from dockc.solver.progress import StatusSink
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from dockc.base.output import Output
     from dockc.compiler.compile import Compiled
     from dockc.engine.request import CompileRequest
-    from dockc.line.output import Output
 
 
 class CompileOptions(Options):

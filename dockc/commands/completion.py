@@ -7,7 +7,7 @@ from dockc.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dockc.line.output import Output
+    from dockc.base.output import Output
 
 
 class CompletionOptions(Options):

@@ -22,11 +22,11 @@ from dockc.engine.request import CompileRequest, Inputs, load
 from dockc.errors import CompileError, DockcError, UsageError
 
 if TYPE_CHECKING:
+    from dockc.base.output import Output
     from dockc.compiler.explain.line import Key
     from dockc.compiler.explain.trace import Trace
     from dockc.compiler.questions import Answers, Request
     from dockc.console.graph import Fact
-    from dockc.line.output import Output
     from dockc.linter.rule import Rule
 
 

@@ -16,7 +16,7 @@ from dockc.errors import DockcError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dockc.line.output import Output
+    from dockc.base.output import Output
 
 
 class FormatOptions(Options):

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from dockc.base.output import Output
     from dockc.engine.request import CompileRequest
-    from dockc.line.output import Output
 
 OPT_FORMS = ("ir", "llb", "dot", "json", "pb")
 

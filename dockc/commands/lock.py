@@ -19,7 +19,7 @@ from dockc.engine.request import CompileRequest, dockerfile_path
 from dockc.errors import UsageError
 
 if TYPE_CHECKING:
-    from dockc.line.output import Output
+    from dockc.base.output import Output
 
 
 class LockOptions(Options):

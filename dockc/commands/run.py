@@ -13,7 +13,7 @@ from dockc.engine.connect import registry_client
 from dockc.errors import DockcError
 
 if TYPE_CHECKING:
-    from dockc.line.output import Output
+    from dockc.base.output import Output
 
 
 class RunOptions(Options):

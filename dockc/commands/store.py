@@ -11,7 +11,7 @@ from dockc.base.options import Options, option
 from dockc.commands import shared
 
 if TYPE_CHECKING:
-    from dockc.line.output import Output
+    from dockc.base.output import Output
     from dockc.runtime.refs.types import UsageRecord
     from dockc.runtime.refs.usage import Pruned
     from dockc.runtime.store.doctor import Report

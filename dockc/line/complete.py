@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from dockc.base.options import FLAG, LIST, PATH
-from dockc.line.main import GROUPS, VERBS, command, verb_of
+from dockc.line.verbs import GROUPS, VERBS, command, verb_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

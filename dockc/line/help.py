@@ -8,14 +8,14 @@ from shutil import get_terminal_size
 
 from dockc.base.options import FLAG, LIST, NUMBER, Required
 from dockc.errors import UsageError
-from dockc.line.main import GROUPS, VERBS, command, verb_of
+from dockc.line.verbs import GROUPS, VERBS, command, verb_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from dockc.base.options import Options, Row
-    from dockc.line.output import Output
+    from dockc.base.output import Output
 
 ABOUT = "A compiler toolchain for Dockerfiles: parse, lint, compile to LLB, solve, export OCI images."
 _WIDEST, _LEFT = 120, 30

@@ -11,7 +11,7 @@ import io
 import os
 import sys
 
-from dockc.errors import DockcError
+from dockc.base.output import OutputLost
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,10 +67,6 @@ def forget_output() -> None:
     output = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     if isinstance(output, _Output):
         output.lost = True
-
-
-class OutputLost(DockcError):
-    """Standard output cannot be written."""
 
 
 class _Patient(io.FileIO):

@@ -12,7 +12,7 @@ import pytest
 
 from dockc.commands.completion import SCRIPTS
 from dockc.line.complete import candidates
-from dockc.line.main import GROUPS, VERBS
+from dockc.line.verbs import GROUPS, VERBS
 
 
 def _words(*words: str) -> list[str]:

@@ -12,26 +12,26 @@ import pytest
 
 from dockc import cli
 from dockc.base.options import FLAG, LIST, NUMBER, Options, Required
-from dockc.line import main
+from dockc.line import main, verbs
 from dockc.line.read import read
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def _plain(argv: Sequence[str]) -> Options | None:
-    verb, rest = main.verb_of(argv)
-    return read(main.command(verb)[0], rest, os.environ) if verb else None
+    verb, rest = verbs.verb_of(argv)
+    return read(verbs.command(verb)[0], rest, os.environ) if verb else None
 
 
 def _library(argv: Sequence[str]) -> Options:
     found = cli.parse(argv)
-    assert isinstance(found, main.Line), found
+    assert isinstance(found, verbs.Line), found
     return found.options
 
 
-@pytest.mark.parametrize("verb", sorted(main.VERBS))
+@pytest.mark.parametrize("verb", sorted(verbs.VERBS))
 def test_every_option_reads_alike(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    options, _ = main.command(verb)
+    options, _ = verbs.command(verb)
     rows = options.table()
     needed = ["x" for row in rows if row.default is Required]
     for row in rows:
@@ -55,9 +55,9 @@ def test_every_option_reads_alike(verb: str, monkeypatch: pytest.MonkeyPatch) ->
             monkeypatch.delenv(row.variable)
 
 
-@pytest.mark.parametrize("verb", sorted(main.VERBS))
+@pytest.mark.parametrize("verb", sorted(verbs.VERBS))
 def test_defaults_are_the_records(verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    options, _ = main.command(verb)
+    options, _ = verbs.command(verb)
     monkeypatch.delenv("DOCKC_STORE", raising=False)
     monkeypatch.delenv("BUILDKIT_PROGRESS", raising=False)
     needed = {row.name: "x" for row in options.table() if row.default is Required}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dockc import patterncache
 from dockc.base import pattern as patterns
-from dockc.patterncache import Patterns, code_of, restored
+from dockc.base import patterncache
+from dockc.base.patterncache import Patterns, code_of, restored
 
 TEXTS = [
     ("a", 0),

@@ -27,8 +27,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dockc.base.output import Output
     from dockc.commands.lint.cache import Cache
-    from dockc.line.output import Output
 
 UNREADABLE = "unreadable"
 FAILED = "lint-failed"

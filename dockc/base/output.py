@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import sys
 
-from dockc.errors import UsageError
-from dockc.line.process import OutputLost, forget_output
+from dockc.errors import DockcError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+class OutputLost(DockcError):
+    """Standard output cannot be written: its disk is full, or it is closed."""
 
 
 class Output:
@@ -73,7 +76,9 @@ def log(text: str) -> None:
 
 def abandon() -> None:
     """Let what is still buffered for standard output go nowhere, and not fail again when the interpreter ends."""
-    forget_output()
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if raw is not None and hasattr(raw, "lost"):
+        raw.lost = True  # a stream of `line.process`
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

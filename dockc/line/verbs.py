@@ -1,0 +1,72 @@
+"""The verbs of the command line, and where each has its options and its function."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from dockc.base.options import Options
+    from dockc.base.output import Output
+
+    Run = Callable[[Any, Output], int]
+
+#: Verb: the module below `dockc`, its record of options, its function. A verb of two words belongs to a group.
+VERBS: dict[str, tuple[str, str, str]] = {
+    "base": ("commands.base", "BaseOptions", "run"),
+    "build": ("commands.build", "BuildOptions", "run"),
+    "buildctl": ("commands.buildctl", "BuildctlOptions", "run"),
+    "builder create": ("commands.builder", "CreateOptions", "run_create"),
+    "builder inspect": ("commands.builder", "InspectOptions", "run_inspect"),
+    "builder ls": ("commands.builder", "ListOptions", "run_list"),
+    "builder rm": ("commands.builder", "RemoveOptions", "run_remove"),
+    "builder use": ("commands.builder", "UseOptions", "run_use"),
+    "compile": ("commands.compile", "CompileOptions", "run"),
+    "completion": ("commands.completion", "CompletionOptions", "run"),
+    "decompile": ("commands.ir", "DecompileOptions", "run_decompile"),
+    "doctor": ("commands.store", "DoctorOptions", "run_doctor"),
+    "du": ("commands.store", "UsageOptions", "run_usage"),
+    "explain": ("commands.explain", "ExplainOptions", "run"),
+    "fmt": ("commands.fmt", "FormatOptions", "run"),
+    "images": ("commands.store", "ImagesOptions", "run_images"),
+    "lint": ("commands.lint.command", "LintCommandOptions", "run"),
+    "lock": ("commands.lock", "LockOptions", "run"),
+    "lsp": ("lsp.command", "LspOptions", "run"),
+    "opt": ("commands.ir", "OptOptions", "run_opt"),
+    "passes": ("commands.ir", "PassesOptions", "run_passes"),
+    "prune": ("commands.store", "PruneOptions", "run_prune"),
+    "run": ("commands.run", "RunOptions", "run"),
+}
+#: The word before what shells ask: `dockc __complete -- WORDS...`.
+COMPLETE = "__complete"
+#: What a group of verbs is about, by its word.
+GROUPS: dict[str, str] = {"builder": "Builders elsewhere, by name."}
+
+
+class Line:
+    """A command line that was understood: the options, and what is to be called with them."""
+
+    __slots__ = ("options", "run")
+
+    def __init__(self, options: Options, run: Run) -> None:
+        self.options = options
+        self.run = run
+
+
+def verb_of(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The verb a line begins with, and the rest; "" where it begins with none."""
+    for count in (2, 1):
+        verb = " ".join(argv[:count])
+        if len(argv) >= count and verb in VERBS:
+            return verb, argv[count:]
+    return "", argv
+
+
+def command(verb: str) -> tuple[type[Options], Run]:
+    """The options and the function of a verb."""
+    from importlib import import_module
+
+    where, options, function = VERBS[verb]
+    module = import_module(f"dockc.{where}")
+    return getattr(module, options), getattr(module, function)
