@@ -25,7 +25,8 @@ from dockc.errors import CompileError, DockcError
 if TYPE_CHECKING:
     from dockc.compiler.questions import Asking
     from dockc.engine.request import Inputs
-    from dockc.runtime.source.resolve import Found, Resolver
+    from dockc.runtime.source.found import Found
+    from dockc.runtime.source.resolve import Resolver
 
 T = TypeVar("T")
 
@@ -116,7 +117,7 @@ def _take(
     http: dict[str, HttpAnswer],
     git: dict[str, GitAnswer],
 ) -> None:
-    from dockc.runtime.source.resolve import FoundGit, FoundHttp, FoundImage
+    from dockc.runtime.source.found import FoundGit, FoundHttp, FoundImage
 
     match request, found:
         case ImageRequest(), FoundImage():

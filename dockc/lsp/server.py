@@ -119,7 +119,7 @@ class Server(LanguageServer):
 
     def options(self, file: File) -> LintOptions:
         """How a file is linted: configuration of its directory, saved or not; dockc's own defaults where that cannot be read."""
-        from dockc.commands.lint.command import LintRequest, make_plans
+        from dockc.commands.lint.plan import LintRequest, make_plans
 
         try:
             request = LintRequest(files=("-",), stdin_name=str(file.path or ""), build_args=self.build_args)

@@ -56,7 +56,7 @@ def test_version() -> None:
     assert _forbidden(loaded, (*HEAVY, *LIBRARY, *STANDARD)) == []
     assert {m for m in loaded if m.startswith("dockc")} == {
         *("dockc", "dockc.__main__", "dockc.base", "dockc.base.version", "dockc.errors"),
-        *("dockc.line", "dockc.line.main", "dockc.base.output", "dockc.line.process"),
+        *("dockc.line", "dockc.line.main", "dockc.line.verbs", "dockc.base.output", "dockc.line.process"),
     }
 
 

@@ -10,7 +10,8 @@ import pytest
 from dockc.base.record import replace
 from dockc.commands.lint import cache as lintcache
 from dockc.commands.lint.cache import Cache
-from dockc.commands.lint.command import LintRequest, lint_command
+from dockc.commands.lint.command import lint_command
+from dockc.commands.lint.plan import LintRequest
 from dockc.grammar.diagnostic import Severity
 from dockc.grammar.source import Source
 from dockc.linter.finding import FileReport

@@ -102,7 +102,7 @@ def _own(path: str) -> Config | None:
 
 
 def _must_be(code: str, text: str, path: str) -> None:
-    from dockc.commands.lint.command import check_codes
+    from dockc.linter.codes import check_codes
 
     try:
         check_codes(Config(ignore=(code,)))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from dockc.commands.discover import STDIN
 from dockc.commands.fmt import write_text
-from dockc.commands.lint.command import Out, Plan, lint_read, read_source
+from dockc.commands.lint.plan import Out, Plan
+from dockc.commands.lint.work import lint_read, read_source
 from dockc.errors import DockcError
 from dockc.linter.finding import FileReport
 from dockc.linter.fixes import Fixed, fix_source

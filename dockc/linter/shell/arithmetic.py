@@ -9,8 +9,32 @@ from dockc.base.pattern import pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from dockc.linter.shell import ast
-    from dockc.linter.shell.lexer import WordReader
+
+    class WordReader(Protocol):
+        """What reads the words of a script, as far as arithmetic goes; `shell.lexer` has it."""
+
+        text: str
+        pos: int
+        depth: int
+
+        def fail(self, message: str) -> ValueError:
+            """An error at `pos`."""
+            ...
+
+        def peek(self, length: int = 1) -> str:
+            """What comes next."""
+            ...
+
+        def enter(self) -> None:
+            """Go one level deeper; too deep is an error."""
+            ...
+
+        def expansion(self) -> ast.Part:
+            """Read an expansion."""
+            ...
 
 _SPACE = pattern(r"(?:\s|\\\n)+")
 _NAME = pattern(r"[A-Za-z_][A-Za-z0-9_]*")

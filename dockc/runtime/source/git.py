@@ -24,9 +24,9 @@ from dockc.golang.text import quote
 from dockc.runtime.refs.types import RecordType
 from dockc.runtime.session.secrets import SSH
 from dockc.runtime.source.base import SourceKey, registry_of, secrets_of
+from dockc.runtime.source.found import FoundGit
 from dockc.runtime.source.gitcli import Git, GitError, prepare
 from dockc.runtime.source.gitid import GitOptions, is_commit, parse_options
-from dockc.runtime.source.resolve import FoundGit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,7 +23,7 @@ from dockc.oci import digest as digests
 from dockc.runtime.registry.transport import CHUNK, Response, Transport
 from dockc.runtime.source import web
 from dockc.runtime.source.base import SourceKey, registry_of, secrets_of
-from dockc.runtime.source.resolve import FoundHttp
+from dockc.runtime.source.found import FoundHttp
 
 if TYPE_CHECKING:
     from dockc.runtime.refs.manager import RefManager

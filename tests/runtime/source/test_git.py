@@ -13,9 +13,9 @@ import pytest
 
 from dockc.errors import DockcError, SolveError
 from dockc.runtime.refs.manager import RefManager
+from dockc.runtime.source.found import FoundGit
 from dockc.runtime.source.git import GitSource, find_commit
 from dockc.runtime.source.gitid import GitOptions, parse_options
-from dockc.runtime.source.resolve import FoundGit
 from tests.runtime.registry_servers import Answer, Script, Seen, free_port, need
 from tests.runtime.source.conftest import Context, Secrets, files_of
 

@@ -17,8 +17,8 @@ from dockc.oci import digest as digests
 from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.registry.client import Client
 from dockc.runtime.source import web
+from dockc.runtime.source.found import FoundHttp
 from dockc.runtime.source.http import HttpSource, parse_options, probe
-from dockc.runtime.source.resolve import FoundHttp
 from tests.runtime.registry_servers import Answer, Script, Seen
 from tests.runtime.source.conftest import Context, Secrets, files_of
 

@@ -27,8 +27,9 @@ from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.registry.client import Client, NotFound
 from dockc.runtime.source import image, ocilayout
 from dockc.runtime.source.base import OCI_STORES
+from dockc.runtime.source.found import FoundFiles, FoundImage
 from dockc.runtime.source.registry import LocalNames, RegistryOrigin, provider_for
-from dockc.runtime.source.resolve import FoundFiles, FoundImage, Resolver
+from dockc.runtime.source.resolve import Resolver
 from dockc.solver.vertex import Vertex
 from tests.runtime.registry_servers import (
     AMD64,
