@@ -25,7 +25,7 @@ from dockc.commands.remote import platform_text, until_told
 from dockc.errors import DockcError, UsageError
 
 if TYPE_CHECKING:
-    from dockc.line.output import Output
+    from dockc.base.output import Output
 
 _JSON = "{{json .}}"
 

@@ -8,8 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from dockc.base.output import Output
     from dockc.client import builders
-    from dockc.line.output import Output
 
 
 class CreateOptions(Options):

@@ -17,8 +17,8 @@ from dockc.engine.request import BuildRequest
 from dockc.errors import DockcError, UsageError
 
 if TYPE_CHECKING:
+    from dockc.base.output import Output
     from dockc.commands.build import BuildOptions
-    from dockc.line.output import Output
     from dockc.rpc.pb.common_pb2 import Platform
 
 T = TypeVar("T")
