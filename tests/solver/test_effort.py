@@ -63,6 +63,43 @@ def test_effort_is_linear(shape: object, monkeypatch: pytest.MonkeyPatch) -> Non
     assert commands["Execute"] == commands["ComputeDigest"] == commands["Cancel"] == 0
 
 
+def stages(n: int) -> Graph:
+    """`n` stages that copy from one context, and a last one that copies from each: by content, as COPY does."""
+    steps = [Step("context", "c")]
+    steps += [Step("stage", f"s{i}", ((0, 0),), slow=frozenset({0})) for i in range(n)]
+    for i in range(n):
+        below = ((1 + i, 0),) if i == 0 else ((n + i, 0), (1 + i, 0))
+        steps.append(Step("copy", f"copy{i}", below, slow=frozenset({len(below) - 1})))
+    return Graph(steps)
+
+
+def cold_effort(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Advances of a solve that finds nothing in the cache."""
+    simulator = Simulator()
+    simulator.core.check = lambda: None  # type: ignore[method-assign]
+    count = 0
+    advance = Advancing._advance
+
+    def counted(self: Advancing, edge: object) -> None:
+        nonlocal count
+        count += 1
+        advance(self, edge)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Advancing, "_advance", counted)
+        simulator.load("j", graph)
+        simulator.request(0, "j", graph, len(graph.steps) - 1)
+        simulator.run()
+    return count
+
+
+def test_stages_are_linear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wish that is taken back and renewed a moment later does not run down all stages."""
+    small, large = (cold_effort(stages(n), monkeypatch) for n in (60, 120))
+    assert large <= 2.1 * small
+    assert large <= 40 * 120
+
+
 @pytest.mark.slow
 def test_five_thousand_cached_vertices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Far from tight: a guard against anything that grows with the square of the graph."""

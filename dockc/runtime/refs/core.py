@@ -54,12 +54,13 @@ def new_id() -> str:
 class Core:
     """Shared state of one process's view of a store.
 
-    Mutable state: `holds`, `providers` and `stacks`, under `db.lock`.
+    Mutable state: `holds`, `providers`, `stacks` and `ready`, under `db.lock`.
 
     Attributes:
         holds: how often this process holds each record; the database knows only whether.
         providers: where blobs can be fetched from, by digest.
         stacks: layers of committed records, which never change.
+        ready: layers whose directories this process has seen to be finished.
         on_removed: told the id of every record that is removed.
     """
 
@@ -76,6 +77,7 @@ class Core:
     holds: dict[str, int] = field(default_factory=dict)
     providers: dict[str, Provider] = field(default_factory=dict)
     stacks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    ready: set[str] = field(default_factory=set)
 
     # -- places
 
@@ -200,6 +202,17 @@ class Core:
         found.reverse()
         return found
 
+    def has_directory(self, layer: str) -> bool:
+        """Whether a layer's change directory is there and finished."""
+        if not os.path.isdir(f"{self.root}/snapshots/{layer}/fs"):  # noqa: PTH112 - thousands of layers
+            return False
+        if layer not in self.ready:
+            with self.db.lock:
+                if not self.record(layer).snapshot:
+                    return False
+                self.ready.add(layer)
+        return True
+
     # -- blobs
 
     def provider(self, blob: Blob) -> Provider | None:
@@ -237,6 +250,7 @@ class Core:
             blobs = self.db.blobs(record_id)
             self.db.delete(record_id)
             self.stacks.pop(record_id, None)
+            self.ready.discard(record_id)
         # The record goes first: killed in between, we leave blobs that nobody names, never names without blobs.
         freed = max(found.size, 0)
         with self.db.transaction():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -39,13 +40,13 @@ def ensure_directories(
     cancelled: threading.Event | None = None,
     progress: Progress | None = None,
 ) -> None:
-    """Give every layer (lowest first) its change directory.
+    """Give every layer (lowest first) its change directory; one that is gone is made again from its blob.
 
     Raises:
         StoreError: a layer has neither directory nor blob nor provider; or it is damaged, or the disk is full.
         Cancelled: `cancelled` was set.
     """
-    missing = [layer for layer in layers if not core.record(layer).snapshot]
+    missing = [layer for layer in layers if not core.has_directory(layer)]
     if not missing:
         return
     blobs = {layer: choose_blob(core, layer) for layer in missing}
@@ -54,7 +55,7 @@ def ensure_directories(
     for layer in missing:
         check_cancelled(cancelled)
         with locked(core.lock_path("unpack", layer), cancelled):
-            if not core.record(layer).snapshot:
+            if not core.has_directory(layer):
                 _unpack_or_mend(core, layer, below.of(layer), blobs[layer], cancelled, progress)
 
 
@@ -240,5 +241,13 @@ def settle(core: Core, record_id: str, made: Path) -> None:
     """Put a finished snapshot (a directory with `fs` inside) in its place; the record knows it from then on."""
     with ExitStack() as stack:
         stack.enter_context(core.db.transaction())
-        made.rename(core.snapshot_dir(record_id))
+        place = core.snapshot_dir(record_id)
+        try:
+            made.rename(place)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            # What a process put there that died before it could say so, or what is left of a damaged one.
+            core.discard(place)
+            made.rename(place)
         core.db.update(record_id, snapshot=1, size=-1)

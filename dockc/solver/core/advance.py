@@ -181,7 +181,7 @@ class Advancing(CoreTables):
         deps = [dict.fromkeys(self._names(edge, i)) for i in range(len(edge.inputs))]
         family = list(edge.absorbed)
         for other in family:
-            family += other.absorbed
+            family += other.absorbed  # grows while it is gone through
             if other.vertex.maps and len(other.inputs) == len(deps):
                 for i, names in enumerate(deps):
                     names.update(dict.fromkeys(self._names(other, i)))
@@ -259,13 +259,13 @@ class Advancing(CoreTables):
         source.needs = frozenset()
         self._touched[source.vertex] = None
         source.owner = target
-        target.absorbed.append(source)
+        target.absorbed[source] = None
         self.index.transfer(source, target)
-        for consumer, ask in source.wanted.items():
-            target.wanted[consumer] = max(ask, target.wanted.get(consumer, INITIAL))
+        for consumer, ask in list(source.wanted.by.items()):
+            source.wanted.set(consumer, INITIAL)
+            target.wanted.set(consumer, max(ask, target.wanted.by.get(consumer, INITIAL)))
             if isinstance(consumer[0], EdgeState):
                 self._wake(consumer[0])
-        source.wanted.clear()
         for request, (edge, job, name) in self.requests.items():
             if edge is source:
                 self.requests[request] = (target, job, name)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 
 from dockc.solver.core.edge import INITIAL, EdgeState, EdgeStatus, VertexState, Work
 from dockc.solver.core.events import Cancel, Command, Event, Finish
@@ -48,7 +48,8 @@ class CoreTables:
         self._bindings: dict[str, dict[str, str]] = {}
         self._tickets: dict[int, Ticket] = {}
         self._last_ticket = 0
-        self._dirty: dict[EdgeState, None] = {}
+        self._dirty: OrderedDict[EdgeState, None] = OrderedDict()
+        self._lowered: OrderedDict[EdgeState, None] = OrderedDict()
         self._touched: dict[VertexState, None] = {}
         self._commands: list[Command] = []
 
@@ -89,13 +90,23 @@ class CoreTables:
                 continue
             edge.asks[i] = wish
             dep = edge.dep(i)
-            if wish == INITIAL:
-                dep.wanted.pop((edge, i), None)
-            else:
-                dep.wanted[(edge, i)] = wish
-            self._wake(dep)
+            self._want(dep, (edge, i), wish)
             if dep.failure is not None and wish > INITIAL:
                 self._wake(edge)
+
+    def _want(self, edge: EdgeState, consumer: tuple[EdgeState | int, int], ask: EdgeStatus) -> None:
+        """Let one want an edge so far. Only what changes how far it is wanted at all is of interest to it.
+
+        A wish that is taken back is often renewed a moment later, by who has just got farther because of it: so this is
+        looked at when all else has settled. Else it would run down the graph, and the renewed one after it.
+        """
+        before = edge.wanted.highest
+        edge.wanted.set(consumer, ask)
+        after = edge.wanted.highest
+        if after > before:
+            self._dirty[edge] = None
+        elif after < before:
+            self._lowered[edge] = None
 
     def _handle(self, edge: EdgeState) -> int:
         assert edge.handle is not None
@@ -110,16 +121,15 @@ class CoreTables:
             self._dirty[edge] = None
 
     def _wake_users(self, edge: EdgeState) -> None:
-        for consumer, _ in edge.wanted:
+        for consumer, _ in edge.wanted.by:
             if isinstance(consumer, EdgeState):
                 self._dirty[consumer] = None
 
     def _finish_requests(self, edge: EdgeState) -> None:
-        for consumer, i in [c for c in edge.wanted if not isinstance(c[0], EdgeState)]:
-            assert isinstance(consumer, int)
-            if edge.failure is None and edge.handle is None:
-                continue
-            del edge.wanted[(consumer, i)]
+        if edge.failure is None and edge.handle is None:
+            return
+        for consumer in list(edge.wanted.requests):
+            edge.wanted.set((consumer, 0), INITIAL)
             _, job, name = self.requests.pop(consumer)
             if edge.failure is not None:
                 self._commands.append(Finish(consumer, job, name, failure=edge.failure))
@@ -190,18 +200,18 @@ class CoreTables:
             for edge in vertex.edges.values():
                 self._check_edge(edge)
         for request, (edge, _, _) in self.requests.items():
-            if (request, 0) not in edge.wanted or edge.owner is not None:
+            if (request, 0) not in edge.wanted.by or edge.owner is not None:
                 raise self._error(f"request {request} is lost")
 
     def _check_edge(self, edge: EdgeState) -> None:
         if edge.owner is not None:
-            if edge.wanted or any(edge.asks) or edge.needs:
+            if edge.wanted.by or any(edge.asks) or edge.needs:
                 raise self._error(f"{edge} has been merged and is still at work")
             return
         for i, ask in enumerate(edge.asks):
-            if edge.dep(i).wanted.get((edge, i), INITIAL) != ask:
+            if edge.dep(i).wanted.by.get((edge, i), INITIAL) != ask:
                 raise self._error(f"{edge} asks {ask.label} of input {i}, which does not know")
-        for consumer, i in edge.wanted:
+        for consumer, i in edge.wanted.by:
             if isinstance(consumer, EdgeState) and consumer.asks[i] == INITIAL:
                 raise self._error(f"{edge} is wanted by {consumer}, which does not ask")
         if edge.want == INITIAL and (any(edge.asks) or edge.needs):

@@ -100,12 +100,46 @@ class VertexState:
         return (dep.content or dep.preprocess) and i not in self.contents
 
 
+class Wanted:
+    """Who wants an edge and how far: `(edge, input)` or `(request, 0)`. Who wants it farthest is known without a search.
+
+    Attributes:
+        by: how far each wants it.
+        requests: those of `by` that are requests of builds.
+    """
+
+    __slots__ = ("_counts", "by", "requests")
+
+    def __init__(self) -> None:
+        self.by: dict[tuple[EdgeState | int, int], EdgeStatus] = {}
+        self.requests: dict[int, None] = {}
+        self._counts = [0, 0, 0, 0]
+
+    def set(self, consumer: tuple[EdgeState | int, int], ask: EdgeStatus) -> None:
+        """Let one want the edge so far; INITIAL: not any more."""
+        self._counts[self.by.pop(consumer, INITIAL)] -= 1
+        if ask > INITIAL:
+            self.by[consumer] = ask
+            self._counts[ask] += 1
+        if isinstance(consumer[0], int):
+            if ask > INITIAL:
+                self.requests[consumer[0]] = None
+            else:
+                self.requests.pop(consumer[0], None)
+
+    @property
+    def highest(self) -> EdgeStatus:
+        """The farthest that anybody wants."""
+        counts = self._counts
+        return COMPLETE if counts[3] else CACHE_SLOW if counts[2] else CACHE_FAST if counts[1] else INITIAL
+
+
 class EdgeState:
     """One output of an active vertex. Changed by `SchedulerCore` only.
 
     Attributes:
         inputs: the edges read, as loaded; `dep(i)` follows merges.
-        wanted: who wants this edge and how far: `(edge, input)` or `(request, 0)`.
+        wanted: who wants this edge and how far.
         asks: what this edge wants of each input; mirrored in the inputs' `wanted`.
         found: for each input, the keys of this edge that the input's keys lead to.
         probed: for each input, the input's keys that have been looked up; without inputs, the own names.
@@ -131,7 +165,7 @@ class EdgeState:
         self.vertex = vertex
         self.id = EdgeId(vertex.id, index)
         self.inputs = inputs
-        self.wanted: dict[tuple[EdgeState | int, int], EdgeStatus] = {}
+        self.wanted = Wanted()
         self.asks = [INITIAL] * n
         self.status = INITIAL
         self.found: list[dict[str, None]] = [{} for _ in range(n)]
@@ -146,7 +180,7 @@ class EdgeState:
         self.result_keys: tuple[str, ...] = ()
         self.failure: Failure | None = None
         self.owner: EdgeState | None = None
-        self.absorbed: list[EdgeState] = []
+        self.absorbed: dict[EdgeState, None] = {}
         self.tokens: set[str] = set()
         self.placed: list[int] = []
         self.needs: frozenset[Work] = frozenset()
@@ -169,7 +203,7 @@ class EdgeState:
     @property
     def want(self) -> EdgeStatus:
         """The farthest that anybody wants this edge."""
-        return max(self.wanted.values(), default=INITIAL)
+        return self.wanted.highest
 
     @property
     def live(self) -> EdgeState:

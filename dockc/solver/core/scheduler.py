@@ -1,7 +1,7 @@
 """The scheduler core: told events, it answers with commands. No clock, no I/O, no asyncio, no randomness.
 
 How it works: every edge that something may have changed for is put on a list and advanced until the list is
-empty. To advance an edge is to bring it in accordance with the facts: take up what its inputs offer, look it up,
+empty; edges that are wanted less than before come last. To advance an edge is to bring it in accordance with the facts: take up what its inputs offer, look it up,
 climb as far as the facts allow, decide whether to load or to run, and say what is wanted of the inputs. Whoever
 wants the edge is put on the list when it has changed; whoever it wants something of, when that wish has changed.
 At the end, work that nobody needs any more is cancelled.
@@ -69,9 +69,9 @@ class SchedulerCore(Advancing):
         if handler is None:
             raise SchedulerError(f"not an event: {event!r}")
         handler(self, event)
-        while self._dirty:
-            edge = next(iter(self._dirty))
-            del self._dirty[edge]
+        while self._dirty or self._lowered:
+            edge, _ = (self._dirty or self._lowered).popitem(last=False)
+            self._lowered.pop(edge, None)
             self._advance(edge)
         self._sweep()
         commands, self._commands = self._commands, []
@@ -117,14 +117,14 @@ class SchedulerCore(Advancing):
         active = EdgeId(self._bindings[event.job][event.edge.vertex], event.edge.index)
         edge = self._edge(active).live
         self.requests[event.request] = (edge, event.job, event.edge)
-        edge.wanted[(event.request, 0)] = COMPLETE
+        edge.wanted.set((event.request, 0), COMPLETE)
         self._wake(edge)
 
     def _on_withdrawn(self, event: Withdrawn) -> None:
         found = self.requests.pop(event.request, None)
         if found is not None:
             edge = found[0].live
-            edge.wanted.pop((event.request, 0), None)
+            edge.wanted.set((event.request, 0), INITIAL)
             self._wake(edge)
 
     def _on_job_closed(self, event: JobClosed) -> None:
@@ -148,11 +148,11 @@ class SchedulerCore(Advancing):
         for i, ask in enumerate(edge.asks):
             if ask > INITIAL:
                 dep = edge.dep(i)
-                dep.wanted.pop((edge, i), None)
+                dep.wanted.set((edge, i), INITIAL)
                 self._wake(dep)
                 edge.asks[i] = INITIAL
-        if edge.owner is not None and edge in edge.owner.absorbed:
-            edge.owner.absorbed.remove(edge)
+        if edge.owner is not None:
+            edge.owner.absorbed.pop(edge, None)
 
     def _drop(self, vertex: VertexState) -> None:
         for ticket_id in vertex.pending.values():
@@ -162,6 +162,7 @@ class SchedulerCore(Advancing):
             for ticket_id in edge.queries:
                 self._orphan(ticket_id)
             self._dirty.pop(edge, None)
+            self._lowered.pop(edge, None)
             if edge.owner is None:
                 self.index.remove(edge)
             if edge.handle is not None and edge.loaded:

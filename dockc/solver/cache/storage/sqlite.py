@@ -151,7 +151,8 @@ class SqliteKeyStorage:
         try:
             yield
         except OSError as error:
-            raise StoreError(f"the build cache {self._path} cannot be used: {error.strerror}") from error
+            reason = f"unable to open: {error.strerror}"
+            raise StoreError(f"the build cache {self._path} cannot be used: {reason}") from error
         except sqlite3.DatabaseError as error:
             text = str(error)
             if "locked" in text or "busy" in text:
