@@ -15,16 +15,30 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Words(Protocol):
+        """Text of a file and its place, `(start, end)` in characters."""
+
+        @property
+        def text(self) -> str: ...  # noqa: D102
+        @property
+        def span(self) -> tuple[int, int]: ...  # noqa: D102
+
 
 class DockcError(Exception):
     """Base of every error that dockc raises on purpose.
 
     Attributes:
+        error_code: what kind of error it is: one for each class; a compile error has its fault's.
         hint: what the user can do about it, one sentence, or "".
         context: what whoever caught it was doing, in the words that come before the message, or "".
     """
 
     exit_code = 1
+    error_code: str = "error"
     context: str = ""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -37,12 +51,54 @@ class UsageError(DockcError):
     """A flag or option value that cannot be understood."""
 
     exit_code = 2
+    error_code = "usage"
+
+
+class Fault:
+    """What kind of mistake a Dockerfile holds, and in which of its words.
+
+    Attributes:
+        kind: a row of `compiler/faults.py`: the error's code, and after a slash the way to go wrong where a code has several.
+        text, span: the words and their place in the file; `span` is None where the mistake is in no words of the file.
+        part: start and end in `text` of what is wrong there; None for all of it.
+        values: what the row's help may quote.
+    """
+
+    __slots__ = ("kind", "part", "span", "text", "values")
+
+    def __init__(
+        self,
+        kind: str,
+        words: Words | None = None,
+        part: tuple[int, int] | None = None,
+        values: tuple[str, ...] = (),
+    ) -> None:
+        self.kind = kind
+        self.text = "" if words is None else words.text
+        self.span = None if words is None else words.span
+        self.part = part
+        self.values = values
+
+    @property
+    def code(self) -> str:
+        """The error's code."""
+        return self.kind.partition("/")[0]
+
+    def at(self, words: Words | None, part: tuple[int, int] | None = None) -> Fault:
+        """The same mistake in other words of the file; None: in none."""
+        return Fault(self.kind, words, part, self.values)
+
+    def inside(self, words: Words, start: int) -> Fault:
+        """The same mistake, where the words that it is in begin at `start` of other words."""
+        first, last = self.part or (0, len(self.text))
+        return self.at(words, (start + first, start + last))
 
 
 class CompileError(DockcError):
     """A Dockerfile that cannot be lowered.
 
     Attributes:
+        fault: what kind of mistake, and where.
         locations: 1-based line ranges, `((start, end), ...)` per location, innermost first.
         suggestion: the name the user probably meant, or "".
         alternatives: messages that are equally right, where the reference picks one at random.
@@ -57,15 +113,18 @@ class CompileError(DockcError):
         self,
         message: str,
         *,
+        fault: Fault,
         locations: tuple[tuple[tuple[int, int], ...], ...] = (),
         suggestion: str = "",
         alternatives: tuple[str, ...] = (),
         hint: str = "",
     ) -> None:
         super().__init__(message, hint=hint)
+        self.fault = fault
         self.locations = locations
         self.suggestion = suggestion
         self.alternatives = alternatives
+        self.error_code = fault.code
 
 
 class SyntaxFailure(CompileError):
@@ -75,6 +134,8 @@ class SyntaxFailure(CompileError):
 class InvalidDefinition(DockcError):
     """LLB that breaks the rules of LLB (unknown digest, cycle, missing op, bad bytes)."""
 
+    error_code = "invalid-definition"
+
 
 class SolveError(DockcError):
     """A vertex failed.
@@ -82,6 +143,8 @@ class SolveError(DockcError):
     Attributes:
         vertex: digest of the failed vertex, or "".
     """
+
+    error_code = "step-failed"
 
     def __init__(self, message: str, *, vertex: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -95,6 +158,8 @@ class ExecError(SolveError):
         exit_status: the process's exit status, 128 + n for signal n.
     """
 
+    error_code = "process-failed"
+
     def __init__(self, message: str, *, exit_status: int, vertex: str = "", hint: str = "") -> None:
         super().__init__(message, vertex=vertex, hint=hint)
         self.exit_status = exit_status
@@ -103,14 +168,22 @@ class ExecError(SolveError):
 class StoreError(DockcError):
     """The local store is full, damaged or locked."""
 
+    error_code = "store"
+
 
 class DigestMismatch(StoreError):
     """Bytes that are not what their digest says."""
+
+    error_code = "digest-mismatch"
 
 
 class RegistryError(DockcError):
     """A registry refused, is unreachable, or answered something that is not valid."""
 
+    error_code = "registry"
+
 
 class UnsafePath(DockcError):
     """A path from an image, archive or context that would leave its root."""
+
+    error_code = "unsafe-path"

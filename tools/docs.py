@@ -82,7 +82,7 @@ def rule_pages() -> dict[str, str]:
 
 
 def error_page() -> dict[str, str]:
-    """docs/reference/errors.md: an example of each kind of error, as the tests in tests/compiler/blame hold it."""
+    """docs/reference/errors.md: an example of each kind of error, as the tests in tests/compiler/test_diagnose.py hold it."""
     import re
 
     examples: dict[str, str] = {}

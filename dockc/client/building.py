@@ -31,7 +31,7 @@ from dockc.engine.compile import at_hand, compile_all
 from dockc.engine.progress import Steps
 from dockc.engine.request import BuildRequest, Inputs, load
 from dockc.engine.world import converse_with
-from dockc.errors import CompileError, UsageError
+from dockc.errors import CompileError, Fault, UsageError
 from dockc.golang.times import Time
 from dockc.oci import platform as platforms
 from dockc.oci.descriptor import platform_to_json
@@ -269,7 +269,7 @@ class _Compiling:
         try:
             return await bridge.resolve(asked)
         except RemoteError as exc:
-            raise CompileError(f"{describe(request)}: {exc.message}") from exc
+            raise CompileError(f"{describe(request)}: {exc.message}", fault=Fault("source-not-available")) from exc
 
     async def _image(self, bridge: Bridge, request: ImageRequest) -> Answers:
         source = common_pb2.SourceOp(identifier=f"docker-image://{request.ref}")

@@ -210,7 +210,7 @@ def _trace(looked: Looked, line: int = 0) -> Trace:
         answers = initial_answers(looked.request)
         return converse(trace(looked.inputs.front, looked.options, line, answers), looked.ask)
     except CompileError as error:
-        from dockc.compiler.blame import diagnose
+        from dockc.compiler.diagnose import diagnose
         from dockc.grammar.render import render_all
 
         front = looked.inputs.front
@@ -218,7 +218,7 @@ def _trace(looked: Looked, line: int = 0) -> Trace:
         diagnostic = diagnose(error, front)
         found = front.result.diagnostics or (() if diagnostic is None else (diagnostic,))
         error.details = render_all(found, front.source)
-        if error.message.startswith(("base name (", "failed to parse stage name")) and not error.hint:
+        if error.error_code in {"blank-base", "bad-image-name"} and not error.hint:
             error.hint = "If an ARG has no default, give it a value with --build-arg."
         raise
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 
-from dockc.errors import CompileError
+from dockc.compiler.syntax.ast import Word
+from dockc.errors import CompileError, Fault
 from dockc.golang.numbers import NumberError, parse_bool
 from dockc.golang.text import quote
+from dockc.grammar.source import Span
 
 #: The lines of what stands nowhere in the file.
 NOWHERE = (0, -1)
@@ -209,13 +211,15 @@ class Linter:
 
     Args:
         config: which checks are on.
+        directive: the value of the directive that the configuration comes from, if it does.
         warnings: where findings go; None hears nothing: no findings, and no error from `error()`.
     """
 
-    __slots__ = ("called", "config", "warnings")
+    __slots__ = ("called", "config", "directive", "warnings")
 
-    def __init__(self, config: LintConfig, warnings: list[Warning] | None) -> None:
+    def __init__(self, config: LintConfig, warnings: list[Warning] | None, directive: Word | None = None) -> None:
         self.config = config
+        self.directive = directive
         self.warnings = warnings
         self.called: list[str] = []
 
@@ -231,7 +235,7 @@ class Linter:
                 extra = parse_check_options(directive[1].partition(" ")[0])
             except CompileError:
                 return self
-            scoped = Linter(self.config.merged(extra), self.warnings)
+            scoped = Linter(self.config.merged(extra), self.warnings, self.directive)
             scoped.called = self.called
             return scoped
         return self
@@ -248,7 +252,8 @@ class Linter:
         """The error of a configuration with `error=true` once something was found, else None."""
         if not self.config.error or not self.called:
             return None
-        return CompileError(f"lint violation found for rules: {', '.join(sorted(set(self.called)))}")
+        message = f"lint violation found for rules: {', '.join(sorted(set(self.called)))}"
+        return CompileError(message, fault=Fault("check-failed", self.directive))
 
 
 def line_list(lines: tuple[int, int]) -> tuple[int, ...]:
@@ -270,34 +275,36 @@ def parse_directive(line: str) -> tuple[str, str] | None:
     return (name, match.group(2)) if name in _KNOWN_DIRECTIVES else None
 
 
-def check_directive(text: str) -> str:
-    """The value of the `# check=` directive at the top of a file up to its first space, or "".
+def check_directive(text: str) -> Word | None:
+    """The value of the `# check=` directive at the top of a file up to its first space; None without one.
 
     Found without parsing, because a wrong value is reported before any syntax error.
     """
     if "check" not in text[:_MAX_LINE].lower():
-        return ""
-    text = text.removeprefix(_BOM)
-    if text.startswith("#!"):
-        text = text.partition("\n")[2]
+        return None
     seen: set[str] = set()
-    position = 0
+    position = len(_BOM) if text.startswith(_BOM) else 0
+    if text.startswith("#!", position):
+        position = text.find("\n") + 1 or len(text)
     while position < len(text):
         end = text.find("\n", position)
         end = len(text) if end < 0 else end
         line = text[position:end].removesuffix("\r")
-        position = end + 1
+        at, position = position, end + 1
         directive = parse_directive(line[1:]) if line.startswith("#") and len(line) < _MAX_LINE else None
         if directive is None or directive[0] in seen:
-            return ""
+            return None
         if directive[0] == "check":
-            return directive[1].partition(" ")[0]
+            value = directive[1].partition(" ")[0]
+            start = at + line.index("=") + 1
+            start += line[start - at :].find(value)
+            return Word(value, Span(start, start + len(value)))
         seen.add(directive[0])
-    return ""
+    return None
 
 
-def parse_check_options(text: str) -> LintConfig:
-    """`skip=A,B;experimental=all;error=true`, at most three parts.
+def parse_check_options(text: str, word: Word | None = None) -> LintConfig:
+    """`skip=A,B;experimental=all;error=true`, at most three parts; `word` is the directive's value where it comes from one.
 
     Raises:
         CompileError: an unknown option or no truth value.
@@ -308,10 +315,16 @@ def parse_check_options(text: str) -> LintConfig:
     skip: list[str] = []
     experimental: list[str] = []
     skip_all = experimental_all = error = False
+
+    def fault(wrong: str) -> Fault:
+        start = text.find(wrong, begin)
+        return Fault("bad-check-directive/option", word, (start, start + len(wrong)))
+
+    begin = 0
     for part in text.split(";", 2):
         key, equals, value = part.partition("=")
         if not equals:
-            raise CompileError(f"invalid check option {quote(part)}")
+            raise CompileError(f"invalid check option {quote(part)}", fault=fault(part))
         key, value = key.strip(), value.strip()
         if key == "skip":
             skip_all, skip = (True, skip) if value == "all" else (skip_all, _names(value))
@@ -323,9 +336,11 @@ def parse_check_options(text: str) -> LintConfig:
             try:
                 error = parse_bool(value)
             except NumberError as problem:
-                raise CompileError(f"failed to parse check option {quote(part)}: {problem}") from None
+                message = f"failed to parse check option {quote(part)}: {problem}"
+                raise CompileError(message, fault=fault(value)) from None
         else:
-            raise CompileError(f"invalid check option {quote(key)}")
+            raise CompileError(f"invalid check option {quote(key)}", fault=fault(key))
+        begin += len(part) + 1
     return LintConfig(
         skip=skip,
         skip_all=skip_all,

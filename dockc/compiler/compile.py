@@ -19,7 +19,7 @@ from dockc.compiler.outline import outline as stage_outline
 from dockc.compiler.outline import targets as file_targets
 from dockc.compiler.questions import Answers, converse
 from dockc.compiler.syntax.build_ast import build_ast
-from dockc.errors import CompileError
+from dockc.errors import CompileError, Fault
 from dockc.grammar.parser import parse
 from dockc.grammar.source import Source
 
@@ -123,7 +123,7 @@ class Compiled:
         """The AST."""
         dockerfile = self.front.result.dockerfile
         if dockerfile is None:
-            raise CompileError(EMPTY_FILE)
+            raise CompileError(EMPTY_FILE, fault=Fault("empty-file"))
         return dockerfile
 
     @property
@@ -169,7 +169,7 @@ def _writable(definition: Definition) -> Definition:
                 try:
                     text.encode()
                 except UnicodeEncodeError:
-                    raise CompileError("string field contains invalid UTF-8") from None
+                    raise CompileError("string field contains invalid UTF-8", fault=Fault("not-utf8")) from None
     return definition
 
 
@@ -215,7 +215,7 @@ def compiling(
     if lowered.invalid:
         for op in module.ops():
             if op in lowered.invalid:
-                raise CompileError(lowered.invalid[op])
+                raise lowered.invalid[op]
     lowered.image.check("failed to marshal image config: ")
     if lowered.base_image is not None:
         lowered.base_image.check()
@@ -295,7 +295,7 @@ def targets(source: Source | Front) -> list[dict[str, Any]] | None:
 def _dockerfile(front: Front) -> Dockerfile:
     result = front.result
     if result.dockerfile is None:
-        raise result.error or CompileError(EMPTY_FILE)
+        raise result.error or CompileError(EMPTY_FILE, fault=Fault("empty-file"))
     return result.dockerfile
 
 
@@ -304,12 +304,13 @@ def _lower(
 ) -> Asking[Lowered]:
     """From the AST to the IR; without a list for them the checks are off."""
     if not front.source.data:
-        raise CompileError(EMPTY_FILE)
+        raise CompileError(EMPTY_FILE, fault=Fault("empty-file"))
+    directive = None if options.lint else check_directive(front.source.text)
     try:
-        config = options.lint or parse_check_options(check_directive(front.source.text))
+        config = options.lint or parse_check_options("" if directive is None else directive.text, directive)
     except CompileError as error:
-        raise CompileError(f"failed to parse check options: {error.message}") from None
-    linter = Linter(config, warnings)
+        raise CompileError(f"failed to parse check options: {error.message}", fault=error.fault) from None
+    linter = Linter(config, warnings, directive)
     for fact in front.result.warnings:
         linter.within(fact.comments).report(fact.rule, fact.message, fact.lines)
     return (yield from lower(_dockerfile(front), options, answers, linter))

@@ -17,7 +17,7 @@ from dockc.compiler.ir.ops import (
     Symlink,
     Value,
 )
-from dockc.errors import CompileError
+from dockc.errors import CompileError, Fault
 from dockc.llb.assemble import Assembler, caps_of
 from dockc.llb.definition import Definition, OpMetadata
 from dockc.llb.wire import encode
@@ -93,7 +93,7 @@ def wire(op: Op) -> tuple[str, bytes]:
         try:
             data = _MARSHAL[type(op)](op)
         except UnicodeEncodeError:
-            raise CompileError("string field contains invalid UTF-8") from None
+            raise CompileError("string field contains invalid UTF-8", fault=Fault("not-utf8")) from None
         op.wire = (encode.digest(data), data)
     return op.wire
 
@@ -226,7 +226,7 @@ def _action(action: FileAction, base: int) -> tuple[int, bytes]:
         case Symlink() as s:
             owner = _owner(s.owner, base)
             return encode.SYMLINK, encode.symlink(s.oldpath, s.newpath, owner=owner, timestamp=s.timestamp)
-    raise CompileError(f"unknown file action {type(action).__name__}")
+    raise CompileError(f"unknown file action {type(action).__name__}", fault=Fault("not-utf8"))
 
 
 def _owner(owner: Owner | None, base: int) -> bytes | None:

@@ -14,7 +14,7 @@ from dockc.compiler.checks import LintConfig, parse_check_options
 from dockc.compiler.ir.module import Resources
 from dockc.compiler.ir.ops import NET_HOST, NET_NONE, NET_SANDBOX
 from dockc.compiler.suggest import nearest
-from dockc.errors import CompileError
+from dockc.errors import CompileError, Fault
 from dockc.golang.csvline import CsvError, fields
 from dockc.golang.numbers import NumberError, parse_bool, parse_int, parse_uint
 from dockc.golang.strings import fold, lower
@@ -167,21 +167,21 @@ class CompileOptions(Record):
         if C.FILE_BASE not in caps:
             raise CompileError(
                 f"needs BuildKit 0.5 or later: requested prerelease feature {C.FILE_BASE}  is not supported by build server, "
-                "please update "
+                "please update ", fault=Fault("bad-option")
             )
         _refuse_removed(attrs)
         build_args = _with_prefix(attrs, "build-arg:")
         target_platforms = _platforms(attrs.get("platform", ""))
         resolve_mode = attrs.get("image-resolve-mode") or "default"
         if resolve_mode not in _RESOLVE_MODES:
-            raise CompileError(f"invalid image-resolve-mode: {resolve_mode}")
+            raise CompileError(f"invalid image-resolve-mode: {resolve_mode}", fault=Fault("bad-option"))
         hosts = _hosts(attrs.get("add-hosts", ""))
         shm_size = _shm_size(attrs.get("shm-size", ""))
         ulimits = _ulimits(attrs.get("ulimit", ""))
         resources = _resources(attrs)
         network = _NETWORK_MODES.get(attrs.get("force-network-mode", ""))
         if network is None:
-            raise CompileError(f"invalid netmode {attrs['force-network-mode']}")
+            raise CompileError(f"invalid netmode {attrs['force-network-mode']}", fault=Fault("bad-option"))
         multi_platform = _multi_platform(attrs, build_args, len(target_platforms))
         if attrs.get("cache-imports"):
             from dockc.compiler.image.reader import check_cache_imports
@@ -267,9 +267,9 @@ def _is_true(text: str) -> bool:
 
 def _refuse_removed(attrs: Mapping[str, str]) -> None:
     if attrs.get("override-copy-image"):
-        raise CompileError('support for "override-copy-image" was removed in BuildKit 0.11')
+        raise CompileError('support for "override-copy-image" was removed in BuildKit 0.11', fault=Fault("bad-option"))
     if _is_true(attrs.get("build-arg:BUILDKIT_DISABLE_FILEOP", "")):
-        raise CompileError('support for "BUILDKIT_DISABLE_FILEOP" build-arg was removed in BuildKit 0.11')
+        raise CompileError('support for "BUILDKIT_DISABLE_FILEOP" build-arg was removed in BuildKit 0.11', fault=Fault("bad-option"))
 
 
 def _platforms(text: str) -> tuple[Platform, ...]:
@@ -280,7 +280,7 @@ def _platforms(text: str) -> tuple[Platform, ...]:
         try:
             found.append(platforms.normalize(platforms.parse(item)))
         except InvalidPlatform as error:
-            raise CompileError(f"failed to parse target platform {item}: {error.message}") from None
+            raise CompileError(f"failed to parse target platform {item}: {error.message}", fault=Fault("bad-option")) from None
     return tuple(found)
 
 
@@ -290,15 +290,15 @@ def _hosts(text: str) -> tuple[tuple[str, str], ...]:
     try:
         items = fields(text)
     except CsvError as error:
-        raise CompileError(f"failed to parse additional hosts: {error}") from None
+        raise CompileError(f"failed to parse additional hosts: {error}", fault=Fault("bad-option")) from None
     found = []
     for item in items:
         host, equals, address = lower(item).partition("=")
         if not equals:
-            raise CompileError(f"failed to parse additional hosts: invalid key-value pair {item}")
+            raise CompileError(f"failed to parse additional hosts: invalid key-value pair {item}", fault=Fault("bad-option"))
         ip = parse_ip(address)
         if ip is None:
-            raise CompileError(f"failed to parse additional hosts: failed to parse IP {address}")
+            raise CompileError(f"failed to parse additional hosts: failed to parse IP {address}", fault=Fault("bad-option"))
         found.append((host, ip))
     return tuple(found)
 
@@ -324,7 +324,7 @@ def _shm_size(text: str) -> int:
     try:
         return parse_int(text)
     except NumberError as error:
-        raise CompileError(f"failed to parse shm size: {error}") from None
+        raise CompileError(f"failed to parse shm size: {error}", fault=Fault("bad-option")) from None
 
 
 def _ulimits(text: str) -> tuple[tuple[str, int, int], ...]:
@@ -333,7 +333,7 @@ def _ulimits(text: str) -> tuple[tuple[str, int, int], ...]:
     try:
         return tuple(_ulimit(item) for item in fields(text))
     except ValueError as error:
-        raise CompileError(f"failed to parse ulimit: {error}") from None
+        raise CompileError(f"failed to parse ulimit: {error}", fault=Fault("bad-option")) from None
 
 
 def _ulimit(text: str) -> tuple[str, int, int]:
@@ -367,11 +367,11 @@ def _resources(attrs: Mapping[str, str]) -> Resources | None:
         try:
             value = parse_uint(text) if unsigned else parse_int(text)
         except NumberError as error:
-            raise CompileError(f"{what}: {error}") from None
+            raise CompileError(f"{what}: {error}", fault=Fault("bad-option")) from None
         if unlimited and (value < -1 or value == 0):
-            raise CompileError(f"{what}: must be -1 (unlimited) or > 0")
+            raise CompileError(f"{what}: must be -1 (unlimited) or > 0", fault=Fault("bad-option"))
         if not unlimited and value <= 0:
-            raise CompileError(f"{what}: must be > 0")
+            raise CompileError(f"{what}: must be > 0", fault=Fault("bad-option"))
         return value
 
     resources = Resources(
@@ -394,7 +394,7 @@ def _cpuset(attrs: Mapping[str, str], key: str) -> str:
         part = part.strip()
         problem = _cpuset_problem(part) if part else ""
         if problem:
-            raise CompileError(f"failed to parse resource limits: invalid {key} value: {text}: {problem}")
+            raise CompileError(f"failed to parse resource limits: invalid {key} value: {text}: {problem}", fault=Fault("bad-option"))
     return text
 
 
@@ -419,9 +419,9 @@ def _multi_platform(attrs: Mapping[str, str], build_args: Mapping[str, str], cou
     try:
         wanted = parse_bool(text)
     except NumberError:
-        raise CompileError(f"invalid boolean value for multi-platform: {text}") from None
+        raise CompileError(f"invalid boolean value for multi-platform: {text}", fault=Fault("bad-option")) from None
     if not wanted and count > 1:
-        raise CompileError("conflicting config: returning multiple target platforms is not allowed")
+        raise CompileError("conflicting config: returning multiple target platforms is not allowed", fault=Fault("bad-option"))
     return wanted
 
 
@@ -444,16 +444,16 @@ def _check_attestations(attrs: Mapping[str, str]) -> None:
             try:
                 given = dict(field.partition("=")[::2] for field in fields(wanted[kind]))
             except CsvError as error:
-                raise CompileError(f"failed to parse {kind}: {error}") from None
+                raise CompileError(f"failed to parse {kind}: {error}", fault=Fault("bad-option")) from None
             scanner = given.get("generator", scanner) if kind == "sbom" else scanner
     for kind in sorted(wanted):
         if kind not in _ATTESTATIONS:
-            raise CompileError(f"unknown attestation type {quote(kind)}")
+            raise CompileError(f"unknown attestation type {quote(kind)}", fault=Fault("bad-option"))
     if scanner is not None:
         try:
             parse_normalized(scanner)
         except InvalidReference as error:
-            raise CompileError(f"failed to parse sbom scanner {scanner}: {error.message}") from None
+            raise CompileError(f"failed to parse sbom scanner {scanner}: {error.message}", fault=Fault("bad-option")) from None
 
 
 def _lint(text: str | None) -> LintConfig | None:
@@ -462,4 +462,4 @@ def _lint(text: str | None) -> LintConfig | None:
     try:
         return parse_check_options(text)
     except CompileError as error:
-        raise CompileError(f"failed to parse build-arg:BUILDKIT_DOCKERFILE_CHECK: {error.message}") from None
+        raise CompileError(f"failed to parse build-arg:BUILDKIT_DOCKERFILE_CHECK: {error.message}", fault=Fault("bad-option")) from None

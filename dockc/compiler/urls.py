@@ -8,7 +8,7 @@ repositories".
 from __future__ import annotations
 
 from dockc.base.record import Record
-from dockc.errors import CompileError
+from dockc.errors import CompileError, Fault
 from dockc.golang import ospaths as paths
 from dockc.golang.numbers import NumberError, parse_bool
 from dockc.golang.text import quote
@@ -104,16 +104,16 @@ def _with_query(git: GitRef, query: tuple[tuple[str, str], ...]) -> GitRef:
             name = _TEXTS[key]
             texts[name] = _agree(name, texts[name], value) if key in ("ref", "subdir") else value
         elif key not in ("tag", "branch"):
-            raise CompileError(f"unexpected query {quote(key)}")
+            raise CompileError(f"unexpected query {quote(key)}", fault=Fault("bad-git-address"))
     if texts["mtime"] not in ("", "checkout", "commit"):
-        raise CompileError(f'invalid mtime value: {quote(texts["mtime"])} (must be "checkout" or "commit")')
+        raise CompileError(f'invalid mtime value: {quote(texts["mtime"])} (must be "checkout" or "commit")', fault=Fault("bad-git-address"))
     ref = texts["ref"]
     tag, branch = given.get("tag"), given.get("branch")
     if tag:
         ref = _agree("ref", ref, tag if tag.startswith("refs/tags/") else f"refs/tags/{tag}")
     if branch:
         if tag:
-            raise CompileError("branch conflicts with tag")
+            raise CompileError("branch conflicts with tag", fault=Fault("bad-git-address"))
         ref = _agree("ref", ref, branch if branch.startswith("refs/heads/") else f"refs/heads/{branch}")
     return GitRef(
         git.remote,
@@ -133,17 +133,17 @@ def _single_values(query: tuple[tuple[str, str], ...]) -> dict[str, str]:
     given: dict[str, str] = {}
     for key, value in query:
         if key in given:
-            raise CompileError(f"query {quote(key)} has multiple values")
+            raise CompileError(f"query {quote(key)} has multiple values", fault=Fault("bad-git-address"))
         given[key] = value
     for key, value in given.items():
         if not value and key not in _FLAGS:
-            raise CompileError(f"query {quote(key)} has no value")
+            raise CompileError(f"query {quote(key)} has no value", fault=Fault("bad-git-address"))
     return given
 
 
 def _agree(name: str, old: str, new: str) -> str:
     if old and old != new:
-        raise CompileError(f"{name} conflicts: {quote(old)} vs {quote(new)}")
+        raise CompileError(f"{name} conflicts: {quote(old)} vs {quote(new)}", fault=Fault("bad-git-address"))
     return new
 
 
@@ -153,4 +153,4 @@ def _flag(key: str, value: str) -> bool:
     try:
         return parse_bool(value)
     except NumberError:
-        raise CompileError(f"invalid {key} value: {quote(value)}") from None
+        raise CompileError(f"invalid {key} value: {quote(value)}", fault=Fault("bad-git-address")) from None

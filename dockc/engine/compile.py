@@ -142,8 +142,8 @@ def explained(
     error: CompileError, front: Front, options: CompileOptions | None = None, answers: Answers | None = None
 ) -> CompileError:
     """The error with the file it speaks of, and with everything else that is wrong there, as far as the answers tell."""
-    from dockc.compiler.blame import diagnose_all
     from dockc.compiler.compile import compile
+    from dockc.compiler.diagnose import diagnose_all
     from dockc.compiler.questions import Unanswered
     from dockc.grammar.render import render_all
 

@@ -20,7 +20,7 @@ from dockc.compiler.questions import (
     describe,
 )
 from dockc.engine.connect import registry_client
-from dockc.errors import CompileError, DockcError
+from dockc.errors import CompileError, DockcError, Fault
 
 if TYPE_CHECKING:
     from dockc.compiler.questions import Asking
@@ -105,7 +105,7 @@ async def answer(requests: Sequence[Request], resolver: Resolver) -> Answers:
                 # The compiler knows the line that asks for the image, and whether the stage matters at all.
                 images[request.key] = ImageAnswer(request.ref, error=found.message, hint=found.hint)
                 continue
-            raise CompileError(f"{describe(request)}: {found.message}", hint=found.hint) from found
+            raise CompileError(f"{describe(request)}: {found.message}", fault=Fault("source-not-available"), hint=found.hint) from found
         _take(request, found, images, http, git)
     return Answers(images=images, http=http, git=git)
 

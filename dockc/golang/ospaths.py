@@ -6,14 +6,18 @@ path may carry the letter of the system drive and either separator, and leaves h
 
 from __future__ import annotations
 
-from dockc.errors import CompileError
+from dockc.errors import DockcError
 from dockc.golang.paths import clean, join
 from dockc.golang.text import quote
 
-__all__ = ("base", "clean", "default_path", "is_absolute", "join", "normalize", "to_slash", "without_drive", "workdir")
+__all__ = ("WrongPath", "base", "clean", "default_path", "is_absolute", "join", "normalize", "to_slash", "without_drive", "workdir")
 
 _UNIX_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _WINDOWS_PATH = "c:\\Windows\\System32;c:\\Windows;C:\\Windows\\System32\\WindowsPowerShell\\v1.0"
+
+
+class WrongPath(DockcError):
+    """A Windows path that is not on the system drive."""
 
 
 def default_path(system: str) -> str:
@@ -44,19 +48,19 @@ def without_drive(path: str, system: str, *, keep_slash: bool) -> str:
     """A Windows path without its drive letter, cleaned; any other path as it is.
 
     Raises:
-        CompileError: another drive, a drive without a path, a UNC path.
+        WrongPath: another drive, a drive without a path, a UNC path.
     """
     if system != "windows":
         return path
     if len(path) == 2 and path[1] == ":":
-        raise CompileError(f"No relative path specified in {quote(path)}")
+        raise WrongPath(f"No relative path specified in {quote(path)}")
     if to_slash(path[:2], system) == "//":
-        raise CompileError("UNC paths are not supported")
+        raise WrongPath("UNC paths are not supported")
     drive, colon, rest = path.partition(":")
     if not colon:
         return _clean_windows(path, keep_slash)
     if drive.lower() != "c":
-        raise CompileError("The specified path is not on the system drive (C:)")
+        raise WrongPath("The specified path is not on the system drive (C:)")
     return _clean_windows(rest, keep_slash)
 
 
@@ -74,7 +78,7 @@ def is_absolute(path: str, system: str) -> bool:
         return path.startswith("/")
     try:
         return without_drive(path, system, keep_slash=False).startswith("/")
-    except CompileError:
+    except WrongPath:
         return False
 
 
@@ -85,7 +89,7 @@ def normalize(parent: str, path: str, system: str, *, keep_slash: bool) -> str:
         keep_slash: keep a `/` or `/.` at the end, which tells COPY that the target is a directory.
 
     Raises:
-        CompileError: a Windows path that is not on the system drive.
+        WrongPath: a Windows path that is not on the system drive.
     """
     path = given = to_slash(path, system)
     parent = _without_drive_named(to_slash(parent, system) or "/", system, keep_slash)
@@ -105,18 +109,18 @@ def normalize(parent: str, path: str, system: str, *, keep_slash: bool) -> str:
 def _without_drive_named(path: str, system: str, keep_slash: bool) -> str:
     try:
         return without_drive(path, system, keep_slash=keep_slash)
-    except CompileError as error:
-        raise CompileError(f"removing drive letter: {error.message}") from None
+    except WrongPath as error:
+        raise WrongPath(f"removing drive letter: {error.message}") from None
 
 
 def workdir(current: str, new: str, system: str) -> str:
     """The working directory after `WORKDIR new`, with the separators of the system.
 
     Raises:
-        CompileError: a Windows path that is not on the system drive.
+        WrongPath: a Windows path that is not on the system drive.
     """
     try:
         path = normalize(current, new, system, keep_slash=False)
-    except CompileError as error:
-        raise CompileError(f"normalizing working directory: {error.message}") from None
+    except WrongPath as error:
+        raise WrongPath(f"normalizing working directory: {error.message}") from None
     return path.replace("/", "\\") if system == "windows" else path

@@ -9,11 +9,17 @@ from __future__ import annotations
 import calendar
 
 from dockc.base.pattern import pattern
-from dockc.errors import CompileError
+from dockc.errors import DockcError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
+
+
+
+class WrongTime(DockcError):
+    """No time, in the reference's words."""
+
 
 _LAYOUT = "2006-01-02T15:04:05Z07:00"
 # What comes before each number, its pattern, its place in the layout, its name, and the largest one.
@@ -33,7 +39,7 @@ def shortest(text: str) -> str:
     """The time in its shortest form.
 
     Raises:
-        CompileError: the text is no time.
+        WrongTime: the text is no time.
     """
     numbers, rest = [], text
     for before, digits, shown, name, largest in _STEPS:
@@ -81,7 +87,7 @@ def _unreadable(text: str, rest: str, wanted: str) -> NoReturn:
 
 
 def _bad(text: str, problem: str) -> NoReturn:
-    raise CompileError(f"parsing time {_quoted(text)}{problem}")
+    raise WrongTime(f"parsing time {_quoted(text)}{problem}")
 
 
 def _quoted(text: str) -> str:

@@ -48,7 +48,7 @@ def parse_opener(word: str) -> Opener | None:
         return None
     raw = _QUOTED.words(rest, {})
     if len(raw) != 1:
-        raise WordError(f"internal lexing of heredoc produced inconsistent results: {rest}")
+        raise WordError(f"internal lexing of heredoc produced inconsistent results: {rest}", "bad-heredoc")
     name = words[0]
     digits = parts.get("HEREDOC_FD", "").lstrip("0")
     fd = 2**64 - 1 if len(digits) > 20 else min(int(digits or "0"), 2**64 - 1)

@@ -25,6 +25,12 @@ from dockc.grammar.tables import WORD
 #: `ENV A=$A$A` fill its memory; no system could start a process with an environment of this size.
 MAX_EXPANSION = 1 << 24
 
+#: Kinds of errors.
+UNSET, QUOTE, TOO_LARGE = "unset-variable", "unclosed-quote", "too-large"
+MODIFIER, EMPTY, SLASH, BRACE, PATTERN = (
+    f"bad-substitution/{way}" for way in ("modifier", "empty", "slash", "brace", "pattern")
+)
+
 MISSING_BRACE = "syntax error: missing '}'"
 MISSING_SLASH = "syntax error: missing '/' in ${}"
 _TOO_LARGE = f"variables add more than {MAX_EXPANSION} characters"
@@ -35,13 +41,22 @@ class WordError(DockcError):
     """A word that cannot be expanded; the message is the reference's own, `failed to process "...": ...`.
 
     Attributes:
+        kind: one of the codes below, with the way to go wrong after a slash.
+        name: the variable or modifier that it is about, or "".
         matched, unmatched: variables asked for up to the error, found and not found.
     """
 
     def __init__(
-        self, message: str, matched: frozenset[str] = frozenset(), unmatched: tuple[str, ...] = ()
+        self,
+        message: str,
+        kind: str,
+        name: str = "",
+        matched: frozenset[str] = frozenset(),
+        unmatched: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
+        self.kind = kind
+        self.name = name
         self.matched = matched
         self.unmatched = unmatched
 
@@ -69,12 +84,15 @@ class _Op(NamedTuple):
         how: the modifier as written; for a variable, the form to leave when it is unset and may stay.
         blame: what the reference says instead, whatever goes wrong in this step: where the text ends here, it
             blames the first substitution that is still open. "" elsewhere.
+        kind, name: of the error, for a step that fails.
     """
 
     code: int
     text: str = ""
     how: str = ""
     blame: str = ""
+    kind: str = ""
+    name: str = ""
 
 
 # Codes of steps. TEXT may be split at space, RAW may not.
@@ -90,7 +108,12 @@ _CACHE_TEXT = 4096
 
 
 class _Stop(Exception):
-    """Something went wrong in a step; the message without its wrapping."""
+    """Something went wrong in a step: the message without its wrapping, the kind of error, and what it is about."""
+
+    def __init__(self, message: str, kind: str, name: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.name = name
 
 
 class Lex:
@@ -153,7 +176,7 @@ class Lex:
             return _Machine(env, self.skip_unset_env, matched, unmatched, words).run(self._program(text))
         except _Stop as stop:
             message = f"failed to process {quote(text)}: {stop}"
-            raise WordError(message, frozenset(matched), tuple(unmatched)) from None
+            raise WordError(message, stop.kind, stop.name, frozenset(matched), tuple(unmatched)) from None
 
     def _program(self, text: str) -> _Program:
         program = self._programs.get(text)
@@ -207,8 +230,8 @@ class _Emitter:
             return ""
         return MISSING_SLASH if self.first_in_pattern else MISSING_BRACE
 
-    def fail(self, message: str, at: int) -> None:
-        self.ops.append(_Op(_FAIL, message, "", self.blame(at)))
+    def fail(self, message: str, at: int, kind: str, name: str = "") -> None:
+        self.ops.append(_Op(_FAIL, message, "", self.blame(at), kind, name))
 
     def raw(self) -> bool:
         return self.frames[-1].raw if self.frames else self.lex.raw_escapes
@@ -350,20 +373,20 @@ def _blame_syntax(emitter: _Emitter, text: str, failure: Failure) -> None:
     char = text[at : at + 1] or _NO_RUNE
     if "NAME" in expected:
         if at == len(text):
-            emitter.fail(MISSING_BRACE, at)
+            emitter.fail(MISSING_BRACE, at, BRACE)
         elif char in "{}:":
-            emitter.fail("syntax error: bad substitution", at)
+            emitter.fail("syntax error: bad substitution", at, EMPTY)
         else:
-            emitter.fail(f"unsupported modifier ({char}) in substitution", at + 1)
+            emitter.fail(f"unsupported modifier ({char}) in substitution", at + 1, MODIFIER, char)
     elif "MODIFIER" in expected:
         if char == ":":
             char = text[at : at + 2]
-        emitter.fail(f"unsupported modifier ({char}) in substitution", at + len(char))
+        emitter.fail(f"unsupported modifier ({char}) in substitution", at + len(char), MODIFIER, char)
     elif "DOUBLE_CLOSE" in expected or ("SINGLE_QUOTED" in expected and char == "'"):
         which = "double" if "DOUBLE_CLOSE" in expected else "single"
-        emitter.fail(f"unexpected end of statement while looking for matching {which}-quote", len(text))
+        emitter.fail(f"unexpected end of statement while looking for matching {which}-quote", len(text), QUOTE)
     else:
-        emitter.fail(MISSING_BRACE, len(text))
+        emitter.fail(MISSING_BRACE, len(text), BRACE)
 
 
 # Program and environment to text
@@ -438,9 +461,9 @@ class _Machine:
                 try:
                     self.close(op.text, op.how)
                 except _Stop as stop:
-                    raise _Stop(op.blame or str(stop)) from None
+                    raise _blamed(op.blame, stop) from None
             elif code == _FAIL:
-                raise _Stop(op.blame or op.text)
+                raise _blamed(op.blame, _Stop(op.text, op.kind, op.name))
             else:  # OPEN, SLASH, QUOTE
                 stack.append([])
                 if self.words is not None and code != _QUOTE:
@@ -458,7 +481,7 @@ class _Machine:
         value = self.env.get(name)
         self.room -= len(value or "")
         if self.room < 0:
-            raise _Stop(_TOO_LARGE)
+            raise _Stop(_TOO_LARGE, TOO_LARGE)
         if value is None:
             self.unmatched[name] = None
         else:
@@ -486,12 +509,12 @@ class _Machine:
         elif kind == "?":
             if missing:
                 default = "is not allowed to be " + ("unset" if value is None else "empty")
-                raise _Stop(f"{name}: {_flat(argument) or default}")
+                raise _Stop(f"{name}: {_flat(argument) or default}", UNSET, name)
             self.put(value or "", True)
         elif how in ("#", "%"):
             self.put(_trimmed(how, _flat(argument), value or ""), True)
         else:
-            raise _Stop(f"unsupported modifier ({how}) in substitution")
+            raise _Stop(f"unsupported modifier ({how}) in substitution", MODIFIER, how)
 
     def replaced(self, name: str, how: str, pattern: str, replacement: str) -> str:
         from dockc.grammar.pattern import BadPattern, compile_pattern, replace
@@ -504,9 +527,16 @@ class _Machine:
             self.room -= len(result)
             return result
         except OverflowError:
-            raise _Stop(_TOO_LARGE) from None
+            raise _Stop(_TOO_LARGE, TOO_LARGE) from None
         except BadPattern as bad:
-            raise _Stop(f"invalid pattern ({pattern}) in substitution: {bad}") from None
+            raise _Stop(f"invalid pattern ({pattern}) in substitution: {bad}", PATTERN, name) from None
+
+
+def _blamed(instead: str, stop: _Stop) -> _Stop:
+    """What is blamed: the substitution that is still open, or what went wrong itself."""
+    if not instead:
+        return stop
+    return _Stop(instead, SLASH if instead == MISSING_SLASH else BRACE)
 
 
 def _flat(rope: _Rope) -> str:
@@ -536,7 +566,7 @@ def _trimmed(how: str, word: str, value: str) -> str:
     try:
         pattern = compile_pattern(word)
     except BadPattern as bad:
-        raise _Stop(f"invalid pattern ({word}) in substitution: {bad}") from None
+        raise _Stop(f"invalid pattern ({word}) in substitution: {bad}", PATTERN) from None
     end = match_prefix(pattern, value, greedy)
     rest = value[end:] if end > 0 else value
     return rest[::-1] if how == "%" else rest

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 SYNTAX = "DL1000"
 _BUILD_ERROR = "build-error"
 #: How the error begins that `# check=error=true` makes of warnings; they are errors themselves then.
-_VIOLATION = "lint violation found for rules"
+_VIOLATION = "check-failed"
+#: Errors that may be only about what a base image or a build argument without default would say.
+_OF_IMAGES = frozenset({"unset-variable", "too-large", "blank-base", "bad-image-name", "blank-platform"})
 _PREFIX = pattern(r"[A-Z]{2}[0-9]*")
 #: Faults of a file that hadolint does not see.
 _PEER_READS = frozenset(["no-instructions", "duplicate-directive", "missing-equals", "json-not-strings"])
@@ -116,7 +118,7 @@ class _Run:
         """BuildKit's checks, in their own order, and the error that ends the build."""
         result = check(self.front, self.options)
         error = result.error
-        strict = error is not None and error.message.startswith(_VIOLATION) and self.options.profile == "dockc"
+        strict = error is not None and error.error_code == _VIOLATION and self.options.profile == "dockc"
         for warning in result.warnings:
             lines = (warning.lines[0], warning.lines[-1]) if warning.lines else (1, 1)
             found = self.enriched(
@@ -143,14 +145,14 @@ class _Run:
         """The error that ends the build; in dockc's own profile those behind it too, and all on their exact words."""
         found: tuple[Diagnostic, ...] = ()
         if self.options.profile == "dockc":
-            from dockc.compiler.blame import diagnose_all
+            from dockc.compiler.diagnose import diagnose_all
 
             found = diagnose_all(error, self.front, self.next_error)
         if not found:
             span = self.span_of(lines)
             found = (Diagnostic(_BUILD_ERROR, error.message, span, help=error.hint, lines=lines),)
         for d in found:
-            if self.options.profile == "dockc" and _depends_on_images(d.message) and "$" in self.source.slice(d.span):
+            if self.options.profile == "dockc" and d.code in _OF_IMAGES and "$" in self.source.slice(d.span):
                 continue  # only a base image or a build argument can tell
             exact = len(found) > 1 or d.code != _BUILD_ERROR
             yield Finding(
@@ -167,7 +169,7 @@ class _Run:
     def next_error(self, rest: Front) -> CompileError | None:
         """The error of what is left of the file, where it is one of the file itself."""
         error = check(rest, self.options).error
-        return None if error is None or error.message.startswith(_VIOLATION) else error
+        return None if error is None or error.error_code == _VIOLATION else error
 
     def rules(self) -> Iterator[Finding]:
         """All other rules that are on."""
@@ -376,10 +378,3 @@ def _with_severity(finding: Finding, severity: Severity) -> Finding:
     from dockc.base.record import replace
 
     return replace(finding, severity=severity)
-
-
-def _depends_on_images(message: str) -> bool:
-    """Whether a build error may be only about what a base image or a build argument without default would say."""
-    if message.startswith("failed to process"):
-        return not any(word in message for word in ("unsupported modifier", "syntax error", "unexpected end of statement"))
-    return message.startswith(("base name (", "failed to parse stage name", "empty platform value"))

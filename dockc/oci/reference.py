@@ -37,6 +37,10 @@ class InvalidReference(DockcError):
     """A text that names no image."""
 
 
+class NotLowerCase(InvalidReference):
+    """A repository name with capital letters."""
+
+
 class Reference(Record):
     """An image name.
 
@@ -121,7 +125,7 @@ def parse(text: str) -> Reference:
         if not text:
             raise InvalidReference("repository name must have at least one component")
         if _REFERENCE.fullmatch(text.lower()):
-            raise InvalidReference("repository name must be lowercase")
+            raise NotLowerCase("repository name must be lowercase")
         raise InvalidReference("invalid reference format")
     name, tag, digest = match.group(1), match.group(2) or "", match.group(3) or ""
     split = _NAME.fullmatch(name)
@@ -152,7 +156,7 @@ def parse_normalized(text: str) -> Reference:
     domain, rest = _split_domain(text)
     repository = rest.partition(":")[0]
     if repository.lower() != repository:
-        raise InvalidReference(f"invalid reference format: repository name ({repository}) must be lowercase")
+        raise NotLowerCase(f"invalid reference format: repository name ({repository}) must be lowercase")
     return parse(f"{domain}/{rest}")
 
 

@@ -113,13 +113,15 @@ def test_a_wrong_check_directive_is_reported_before_a_syntax_error() -> None:
     [
         ("# check=skip=all more\nFROM x", "skip=all"),
         ("\ufeff#!/usr/bin/env x\n#syntax=a\n#CHECK = skip=all", "skip=all"),
-        ("# other\n# check=a\n", ""),
+        ("# other\n# check=a\n", None),
         ("# check=a\n# check=b\n", "a"),
-        ("FROM x\n# check=a\n", ""),
+        ("FROM x\n# check=a\n", None),
     ],
 )
-def test_where_a_check_directive_is_read(text: str, expected: str) -> None:
-    assert check_directive(text) == expected
+def test_where_a_check_directive_is_read(text: str, expected: str | None) -> None:
+    found = check_directive(text)
+    assert (found and found.text) == expected
+    assert found is None or text[found.span.start : found.span.end] == expected
 
 
 def test_check_options() -> None:

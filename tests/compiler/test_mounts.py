@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from dockc.compiler.syntax.ast import Word
 from dockc.compiler.syntax.mounts import Mount, parse_mount
 from dockc.errors import CompileError
+from dockc.grammar.source import Span
 
 
-def same(word: str) -> str:
-    return word
+def same(word: Word) -> str:
+    return word.text
+
+
+def written(text: str) -> Word:
+    return Word(text, Span(0, len(text)))
 
 
 @pytest.mark.parametrize(
@@ -28,7 +34,7 @@ def same(word: str) -> str:
     ],
 )
 def test_mounts(text: str, mount: Mount) -> None:
-    assert parse_mount(text, same) == mount
+    assert parse_mount(written(text), same) == mount
 
 
 @pytest.mark.parametrize(
@@ -58,14 +64,16 @@ def test_mounts(text: str, mount: Mount) -> None:
 )
 def test_refused(text: str, message: str) -> None:
     with pytest.raises(CompileError) as caught:
-        parse_mount(text, same)
+        parse_mount(written(text), same)
     assert caught.value.message == message
 
 
 def test_variables_wait_for_the_expander() -> None:
     text = "type=$T,target=$D,bogus"
-    assert parse_mount(text, None) == Mount()
-    assert parse_mount("type=$T,target=$D", {"$T": "cache", "$D": "/d"}.__getitem__) == Mount("cache", target="/d", readonly=False)
+    assert parse_mount(written(text), None) == Mount()
+    assert parse_mount(written("type=$T,target=$D"), lambda word: {"$T": "cache", "$D": "/d"}[word.text]) == Mount(
+        "cache", target="/d", readonly=False
+    )
     with pytest.raises(CompileError, match="variable expansion"):
-        parse_mount("from=$x", None)
-    assert parse_mount("from=x$", None).from_ == "x$"
+        parse_mount(written("from=$x"), None)
+    assert parse_mount(written("from=x$"), None).from_ == "x$"

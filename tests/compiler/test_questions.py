@@ -26,7 +26,7 @@ from dockc.compiler.questions import (
     converse,
 )
 from dockc.engine.world import converse_with
-from dockc.errors import CompileError, DockcError, UsageError
+from dockc.errors import CompileError, DockcError, Fault, UsageError
 from dockc.grammar.source import Source
 from dockc.oci import platform as platforms
 
@@ -185,7 +185,7 @@ def test_more_conversations_at_once_than_there_are_threads() -> None:
 
 def test_an_error_of_who_answers_ends_the_conversation_and_no_thread_stays() -> None:
     async def ask(requests: tuple[Request, ...]) -> Answers:
-        raise CompileError("pull access denied")
+        raise CompileError("pull access denied", fault=Fault("image-not-available"))
 
     with pytest.raises(CompileError, match="pull access denied"):
         asyncio.run(converse_with(compiling(Source.from_text("FROM alpine\n"), OPTIONS), ask))

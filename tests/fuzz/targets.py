@@ -6,11 +6,11 @@ import json
 import random
 from collections.abc import Callable
 
-from dockc.compiler.blame import diagnose_all
 from dockc.compiler.compile import Compiled, Front, compiling, linting, outlining, read, targets
 from dockc.compiler.decompile.check import checked
 from dockc.compiler.decompile.history import decompile_history
 from dockc.compiler.decompile.llb import decompile
+from dockc.compiler.diagnose import diagnose_all
 from dockc.compiler.emit import emit
 from dockc.compiler.format import format_file
 from dockc.compiler.imagine import PLATFORM, made_up

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from dockc.errors import CompileError, DockcError, ExecError, SolveError, UsageError
+from dockc.errors import CompileError, DockcError, ExecError, Fault, SolveError, UsageError
 from dockc.protocol import errors
 from dockc.protocol.errors import RemoteError, from_rpc, to_rpc
 from dockc.protocol.status import from_wire, to_wire
@@ -55,7 +55,7 @@ def test_an_error_brings_its_lines_and_its_step() -> None:
 
 
 def test_an_error_of_the_compiler_brings_its_lines() -> None:
-    error = CompileError("unknown instruction", locations=(((3, 4),),))
+    error = CompileError("unknown instruction", fault=Fault("unknown-instruction"), locations=(((3, 4),),))
     error.source = ("Dockerfile", "a\nb\nc\nd\n")
     assert from_rpc(to_rpc(error)).places == (("Dockerfile", "a\nb\nc\nd\n", ((3, 4),)),)
 

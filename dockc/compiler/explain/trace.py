@@ -17,7 +17,7 @@ from dockc.compiler.lower import lower
 from dockc.compiler.lower.context import Observer
 from dockc.compiler.questions import Memory
 from dockc.compiler.syntax.ast import Arg, Env
-from dockc.errors import CompileError
+from dockc.errors import CompileError, Fault
 
 if TYPE_CHECKING:
     from dockc.compiler.ir.ops import Op, Value
@@ -139,7 +139,7 @@ def trace(front: Front, options: CompileOptions, line: int = 0, answers: Answers
     yield from memory.heard(compiling(front, options, memory.answers))
     dockerfile = front.result.dockerfile
     if dockerfile is None:
-        raise CompileError(EMPTY_FILE)
+        raise CompileError(EMPTY_FILE, fault=Fault("empty-file"))
     first = yield from _watch(dockerfile, options, memory, line)
     index = stage_index(dockerfile, line) if line else -1
     if index < 0 or first.lowered.stages[index].dispatched:

@@ -8,7 +8,7 @@ Shell).
 
 from __future__ import annotations
 
-from dockc.errors import CompileError
+from dockc.errors import CompileError, Fault
 from dockc.golang import ospaths as paths
 from dockc.golang.text import dump_json, sorted_map
 from dockc.oci.platform import Platform
@@ -262,7 +262,7 @@ class ImageConfig:
             problem = NO_SUCH_ZONE if created[-6:-3] in _DAYS_AWAY else created
             if problem in _NO_SUCH_TIMES:
                 raise CompileError(
-                    f"{prefix}json: error calling MarshalJSON for type *time.Time: Time.MarshalJSON: {_NO_SUCH_TIMES[problem]}"
+                    f"{prefix}json: error calling MarshalJSON for type *time.Time: Time.MarshalJSON: {_NO_SUCH_TIMES[problem]}", fault=Fault("bad-image")
                 )
 
     def to_json(self) -> dict[str, Any]:

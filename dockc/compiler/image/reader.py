@@ -10,7 +10,7 @@ from functools import lru_cache
 from types import SimpleNamespace
 
 from dockc.compiler.image.config import Healthcheck, History
-from dockc.errors import CompileError
+from dockc.errors import CompileError, Fault
 from dockc.golang.strings import fold
 from dockc.golang.text import quote
 
@@ -135,7 +135,7 @@ def _text_map(value: Any, place: _Place) -> dict[str, str]:
 def _time(value: Any, place: _Place) -> str:
     """An RFC 3339 time in its shortest form; one that is none ends the reading at once."""
     if not isinstance(value, str):
-        raise CompileError("Time.UnmarshalJSON: input is not a JSON string")
+        raise CompileError("Time.UnmarshalJSON: input is not a JSON string", fault=Fault("bad-image"))
     return _shortest_time(value)
 
 
@@ -143,9 +143,12 @@ def _time(value: Any, place: _Place) -> str:
 def _shortest_time(text: str) -> str:
     if _is_plain_time(text):
         return text
-    from dockc.golang.timetext import shortest
+    from dockc.golang.timetext import WrongTime, shortest
 
-    return shortest(text)
+    try:
+        return shortest(text)
+    except WrongTime as error:
+        raise CompileError(error.message, fault=Fault("bad-image")) from None
 
 
 def _is_plain_time(text: str) -> bool:
@@ -301,15 +304,15 @@ def read_image(data: bytes, image: ImageConfig) -> None:
     try:
         document = json.loads(data, parse_float=_Fraction, parse_constant=_refuse)
     except RecursionError:
-        raise CompileError("exceeded max depth") from None
+        raise CompileError("exceeded max depth", fault=Fault("bad-image")) from None
     except ValueError as error:
-        raise CompileError(_json_problem(data, error)) from None
+        raise CompileError(_json_problem(data, error), fault=Fault("bad-image")) from None
     if document is None:
         return
     problems: list[str] = []
     _read_image(_object(document, _Place("", "", problems), "v1.DockerOCIImage"), image, problems)
     if problems:
-        raise CompileError(problems[0])
+        raise CompileError(problems[0], fault=Fault("bad-image"))
 
 
 def _read_image(document: dict[str, Any], image: ImageConfig, problems: list[str]) -> None:
@@ -346,7 +349,7 @@ def check_cache_imports(text: str) -> None:
     try:
         entries = json.loads(data.decode("utf-8", "replace"), parse_float=_Fraction, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise CompileError(f"{what}: {_json_problem(data, ValueError(error))}") from None
+        raise CompileError(f"{what}: {_json_problem(data, ValueError(error))}", fault=Fault("bad-image")) from None
     problems: list[str] = []
     if not isinstance(entries, list):
         if entries is not None:
@@ -354,8 +357,8 @@ def check_cache_imports(text: str) -> None:
         entries = []
     for entry in entries:
         if entry is None:
-            raise CompileError(f"{what}: an entry is null")
+            raise CompileError(f"{what}: an entry is null", fault=Fault("bad-image"))
         fields = _object(entry, _Place("", "", problems), _CACHE_ENTRY)
         _read(fields, _CACHE_FIELDS, SimpleNamespace(), "CacheOptionsEntry", "", problems)
     if problems:
-        raise CompileError(f"{what}: {problems[0]}")
+        raise CompileError(f"{what}: {problems[0]}", fault=Fault("bad-image"))

@@ -24,7 +24,7 @@ from dockc.compiler.ir.ops import (
     Symlink,
     Value,
 )
-from dockc.errors import CompileError
+from dockc.errors import CompileError, Fault
 from dockc.llb import ops as llb
 from dockc.llb.definition import Definition
 from dockc.oci.platform import Platform
@@ -119,7 +119,7 @@ class _Loader:
                 return PassthroughOp(label, tuple(values), forwarded, meta=meta, filters=op.filters, caps=caps)
             case other:
                 kind = "nothing" if other is None else type(other).__name__
-                raise CompileError(f"operation {name}: the IR has no form for {kind}")
+                raise CompileError(f"operation {name}: the IR has no form for {kind}", fault=Fault("bad-ir"))
 
 
 def _at(values: list[Value], position: int) -> Value | None:
@@ -209,9 +209,9 @@ def _file(
     for i, step in enumerate(op.actions):
         last = i == len(op.actions) - 1
         if (i > 0 and step.input != len(values) + i - 1) or step.output != (0 if last else -1):
-            raise CompileError(f"operation {name}: the IR has no form for file actions that branch")
+            raise CompileError(f"operation {name}: the IR has no form for file actions that branch", fault=Fault("bad-ir"))
         if step.secondary >= len(values):
-            raise CompileError(f"operation {name}: the IR has no form for copies between file actions")
+            raise CompileError(f"operation {name}: the IR has no form for copies between file actions", fault=Fault("bad-ir"))
         actions.append(_action(name, step, values))
     return FileOp(_at(values, op.actions[0].input), tuple(actions), meta=meta, filters=filters, caps=caps)
 
@@ -247,7 +247,7 @@ def _action(name: str, step: llb.FileAction, values: list[Value]) -> FileAction:
         case llb.Symlink(oldpath, newpath, owner, timestamp):
             return Symlink(oldpath, newpath, owner=_owner(owner), timestamp=timestamp)
         case None:
-            raise CompileError(f"operation {name}: the IR has no form for an unknown file action")
+            raise CompileError(f"operation {name}: the IR has no form for an unknown file action", fault=Fault("bad-ir"))
 
 
 def _owner(owner: llb.Chown | None) -> Owner | None:

@@ -25,7 +25,7 @@ from dockc.compiler.ir.ops import (
     replaced,
     slots_of,
 )
-from dockc.errors import CompileError
+from dockc.errors import CompileError, Fault
 from dockc.llb import attrs as A  # noqa: N812
 from dockc.llb import caps as C  # noqa: N812
 from dockc.llb import sources
@@ -181,12 +181,12 @@ def walk(roots: Iterable[Value]) -> list[Op]:
                 order.append(op)
             elif op not in done:
                 if op in entered:
-                    raise CompileError("the build graph has a cycle")
+                    raise CompileError("the build graph has a cycle", fault=Fault("bad-ir"))
                 entered.add(op)
                 stack.append((op, True))
                 for value in reversed(op.inputs()):
                     if isinstance(value, Hole) and not value.filled:
-                        raise CompileError(f"value {value.name!r} was never defined")
+                        raise CompileError(f"value {value.name!r} was never defined", fault=Fault("bad-ir"))
                     if value.op not in done:
                         stack.append((value.op, False))
     return order
@@ -221,7 +221,7 @@ class Builder:
             CompileError: it was filled before.
         """
         if hole.filled:
-            raise CompileError(f"value {hole.name!r} is defined twice")
+            raise CompileError(f"value {hole.name!r} is defined twice", fault=Fault("bad-ir"))
         hole.op = value.op
         hole.index = value.index
 
@@ -432,13 +432,13 @@ class Builder:
             CompileError: no arguments, no working directory, or a tmpfs mount of something.
         """
         if not args:
-            raise CompileError("arguments are required")
+            raise CompileError("arguments are required", fault=Fault("bad-ir"))
         if not cwd:
-            raise CompileError("working directory is required")
+            raise CompileError("working directory is required", fault=Fault("bad-ir"))
         root_mount = Mount("/", root, readonly=readonly_root)
         all_mounts = tuple(sorted((root_mount, *mounts), key=lambda m: m.target))
         if any(m.tmpfs and m.source is not None for m in all_mounts):
-            raise CompileError("tmpfs mounts must use scratch")
+            raise CompileError("tmpfs mounts must use scratch", fault=Fault("bad-ir"))
         sockets = tuple(_with_target(s, f"/run/buildkit/ssh_agent.{i}") for i, s in enumerate(ssh))
         op = ExecOp(
             args=tuple(args),
@@ -476,7 +476,7 @@ class Builder:
         for mount in op.mounts:
             if mount.target == target and mount.has_output:
                 return Value(op, op.output_index(mount))
-        raise CompileError(f"the mount at {target} has no output")
+        raise CompileError(f"the mount at {target} has no output", fault=Fault("bad-ir"))
 
     def _exec_env(self, env: Sequence[str], ssh: Sequence[Ssh]) -> tuple[str, ...]:
         environment = list(env)
@@ -501,7 +501,7 @@ class Builder:
             CompileError: no actions.
         """
         if not actions:
-            raise CompileError("action is required")
+            raise CompileError("action is required", fault=Fault("bad-ir"))
         return self._intern(FileOp(base, tuple(actions), meta=meta, filters=filters, caps=(C.FILE_BASE,)))
 
     def merge(

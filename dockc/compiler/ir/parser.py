@@ -37,7 +37,7 @@ from dockc.compiler.ir.ops import (
     Value,
     replaced,
 )
-from dockc.errors import CompileError
+from dockc.errors import CompileError, Fault
 from dockc.llb.definition import LinuxResources
 from dockc.oci.platform import Platform
 
@@ -83,7 +83,7 @@ class _Line:
         self.block: list[_Line] = []
 
     def fail(self, message: str) -> NoReturn:
-        raise CompileError(f"line {self.number}: {message}", locations=(((self.number, self.number),),))
+        raise CompileError(f"line {self.number}: {message}", fault=Fault("bad-ir"), locations=(((self.number, self.number),),))
 
     def word(self, at: int) -> str:
         if at >= len(self.words):
@@ -169,7 +169,7 @@ def _tokens(number: int, raw: str) -> tuple[list[str], list[tuple[str, str]]]:
     while at < len(raw):
         match = _TOKEN.match(raw, at)
         if match is None:
-            raise CompileError(f"line {number}: cannot read {raw[at : at + 20]!r}")
+            raise CompileError(f"line {number}: cannot read {raw[at : at + 20]!r}", fault=Fault("bad-ir"))
         at = match.end()
         kind = match.lastgroup
         if kind is None or kind == "comment":
@@ -184,7 +184,7 @@ def _tokens(number: int, raw: str) -> tuple[list[str], list[tuple[str, str]]]:
         else:
             words.append(word)
     if key:
-        raise CompileError(f"line {number}: {key}= needs a value")
+        raise CompileError(f"line {number}: {key}= needs a value", fault=Fault("bad-ir"))
     return words, keys
 
 
@@ -226,7 +226,7 @@ class _Parser:
             else:
                 line.fail(f"unknown statement {head}")
         if self._platform is None:
-            raise CompileError("the module has no platform line")
+            raise CompileError("the module has no platform line", fault=Fault("bad-ir"))
         return Module(self._outputs, self._platform)
 
     def _value(self, line: _Line, word: str) -> Value | None:

@@ -23,7 +23,7 @@ from dockc.compiler.ir.ops import (
     Value,
     replaced,
 )
-from dockc.errors import CompileError
+from dockc.errors import CompileError, Fault
 
 _MAX_SWEEPS = 100
 _MAX_STEPS = 10_000
@@ -86,7 +86,7 @@ def rewrite(module: Module, rules: Sequence[Rewrite], trace: list[Applied]) -> M
         if changed is module:
             return module
         module = changed
-    raise CompileError(f"rewriting does not end: {', '.join(r.name for r in rules)}")
+    raise CompileError(f"rewriting does not end: {', '.join(r.name for r in rules)}", fault=Fault("endless-rewriting"))
 
 
 def _sweep(module: Module, rules: Sequence[Rewrite], trace: list[Applied]) -> Module:
@@ -126,7 +126,7 @@ def _apply(op: Op, rules: Sequence[Rewrite], facts: Facts) -> Replacement:
             break
         else:
             return op
-    raise CompileError(f"rewriting {summary(op)} does not end")
+    raise CompileError(f"rewriting {summary(op)} does not end", fault=Fault("endless-rewriting"))
 
 
 def uses(module: Module) -> Counter[Op]:
@@ -177,7 +177,7 @@ def with_inputs(op: Op, done: Mapping[Op, Replacement]) -> Replacement:
             kept = [(i, v) for i, value in enumerate(op.values) if (v := mapped(value, done)) is not None]
             places = {old: new for new, (old, _) in enumerate(kept)}
             if any(i not in places for i in op.forwarded):
-                raise CompileError("a pass emptied a value that is passed through")
+                raise CompileError("a pass emptied a value that is passed through", fault=Fault("endless-rewriting"))
             return replaced(op, values=tuple(v for _, v in kept), forwarded=tuple(places[i] for i in op.forwarded))
     return op
 

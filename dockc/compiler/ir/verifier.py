@@ -22,7 +22,7 @@ from dockc.compiler.ir.ops import (
     Value,
 )
 from dockc.compiler.ir.rewrite import summary
-from dockc.errors import CompileError
+from dockc.errors import CompileError, Fault
 from dockc.llb.attrs import is_platform_specific
 
 Rule = tuple[str, Callable[..., bool]]
@@ -80,10 +80,10 @@ def verify(module: Module) -> None:
     for op in module.ops():
         rules = SPEC.get(type(op))
         if rules is None:
-            raise CompileError(f"illegal operation {type(op).__name__}: the IR has no such kind")
+            raise CompileError(f"illegal operation {type(op).__name__}: the IR has no such kind", fault=Fault("bad-ir"))
         for words, holds in rules:
             if not holds(op):
-                raise CompileError(f"illegal operation {summary(op)}: {words}")
+                raise CompileError(f"illegal operation {summary(op)}: {words}", fault=Fault("bad-ir"))
         for value in op.inputs():
             _check_index(value)
     for result in module.outputs.values():
@@ -93,7 +93,7 @@ def verify(module: Module) -> None:
 
 def _check_index(value: Value) -> None:
     if not 0 <= value.index < outputs_of(value.op):
-        raise CompileError(f"illegal value: {summary(value.op)} has no output {value.index}")
+        raise CompileError(f"illegal value: {summary(value.op)} has no output {value.index}", fault=Fault("bad-ir"))
 
 
 def outputs_of(op: Op) -> int:

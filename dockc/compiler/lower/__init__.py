@@ -62,7 +62,7 @@ from dockc.compiler.syntax.ast import (
     Volume,
     Workdir,
 )
-from dockc.errors import CompileError, DockcError
+from dockc.errors import CompileError, DockcError, Fault
 from dockc.golang.numbers import NumberError, parse_bool
 from dockc.golang.ospaths import default_path
 from dockc.golang.strings import fold
@@ -172,7 +172,8 @@ def lower(
         Unanswered: an answer was left out.
     """
     if not dockerfile.stages:
-        raise CompileError("dockerfile contains no stages to build")
+        last = dockerfile.meta_args[-1].words if dockerfile.meta_args else None
+        raise CompileError("dockerfile contains no stages to build", fault=Fault("no-stage/none", last))
     platform = options.target_platform or options.builders[0]
     state = Lowering(dockerfile, options, answers, linter, Builder(platform, options.caps))
     state.observer = observer
@@ -184,7 +185,7 @@ def lower(
         try:
             state.ignore = PatternMatcher(exclude)
         except DockcError as error:
-            raise CompileError(error.message) from None
+            raise CompileError(error.message, fault=Fault("bad-ignore-file")) from None
     for stage in list(state.table.stages):
         if options.all_stages or (stage in needed and not stage.dispatched):
             _lower_stage(state, stage)
@@ -322,6 +323,8 @@ def _lower_step(state: Lowering, stage: StageState, step: Step) -> None:
     try:
         LOWERERS[type(instruction)](state, stage, step, instruction, expand)
     except CompileError as error:
+        if step.on_build:  # the words of a trigger stand in no file
+            error.fault = error.fault.at(stage.words, stage.part)
         raise located(error, step.lines) from None
     if state.observer is not None:
         state.observer.after(stage, step)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dockc.compiler.image.config import ImageConfig
 from dockc.compiler.ir.module import OpMeta
 from dockc.compiler.lower import contexts
-from dockc.compiler.lower.context import as_compile_error, command_meta
+from dockc.compiler.lower.context import command_meta
 from dockc.compiler.lower.names import step_name
 from dockc.compiler.lower.scope import located
 from dockc.compiler.lower.stages import SCRATCH
 from dockc.compiler.questions import ImageRequest
 from dockc.compiler.suggest import nearest
-from dockc.errors import CompileError, DockcError
+from dockc.errors import CompileError, DockcError, Fault
 from dockc.golang.text import quote
 from dockc.oci import platform as platforms
 from dockc.oci import reference as references
@@ -96,7 +96,9 @@ def _resolve(state: Lowering, stage: StageState, *, needed: bool) -> None:
     try:
         ref = references.parse_normalized(written)
     except DockcError as error:
-        raise CompileError(f"failed to parse stage name {quote(written)}: {error.message}") from None
+        kind = "bad-image-name/case" if isinstance(error, references.NotLowerCase) else "bad-image-name"
+        message = f"failed to parse stage name {quote(written)}: {error.message}"
+        raise CompileError(message, fault=_fault(kind, stage)) from None
     platform = stage.platform or state.target
     stage.base_name = str(ref.tag_name_only())
     if needed:
@@ -157,16 +159,18 @@ def _look_up(state: Lowering, stage: StageState, written: str, ref: Reference, p
     """Take digest and config of the base image; returns the platform it is used for."""
     answer = state.image(_request(state, stage.base_name, platform))
     if answer.error:
-        raise _lookup_error(state, written, answer)
+        raise _lookup_error(state, stage, written, answer)
     if str(ref) != answer.ref:
         try:
             ref = references.parse_normalized(answer.ref)
         except DockcError as error:
-            raise CompileError(f"failed to parse ref {quote(answer.ref)}: {error.message}") from None
+            message = f"failed to parse ref {quote(answer.ref)}: {error.message}"
+            raise CompileError(message, fault=_fault("bad-image", stage)) from None
     try:
         image = state.image_config(answer.config)
     except CompileError as error:
-        raise CompileError(f"failed to parse image config: {error.message}") from None
+        message = f"failed to parse image config: {error.message}"
+        raise CompileError(message, fault=_fault("bad-image", stage)) from None
     stage.base_image = image.clone()
     image.created = ""
     if stage.platform is None and state.implicit_target:
@@ -175,13 +179,18 @@ def _look_up(state: Lowering, stage: StageState, written: str, ref: Reference, p
         try:
             ref = ref.with_digest(answer.digest)
         except DockcError as error:
-            raise as_compile_error(error) from None
+            raise CompileError(error.message, fault=_fault("bad-image", stage)) from None
     stage.base_name = str(ref)
     stage.image = image
     return platform
 
 
-def _lookup_error(state: Lowering, written: str, answer: ImageAnswer) -> CompileError:
+def _fault(kind: str, stage: StageState) -> Fault:
+    """What is wrong with the words that name the stage's base."""
+    return Fault(kind, stage.words, stage.part)
+
+
+def _lookup_error(state: Lowering, stage: StageState, written: str, answer: ImageAnswer) -> CompileError:
     names = state.table.names()
     for image in _COMMON_IMAGES:
         for name in (image, f"{image}:latest"):
@@ -190,7 +199,8 @@ def _lookup_error(state: Lowering, written: str, answer: ImageAnswer) -> Compile
     message = f"{written}: {answer.error}"
     if suggestion:
         message += f" (did you mean {suggestion}?)"
-    return CompileError(message, suggestion=suggestion, hint=answer.hint)
+    fault = _fault("image-not-available", stage)
+    return CompileError(message, fault=fault, suggestion=suggestion, hint=answer.hint)
 
 
 def _detect_platform(image: ImageConfig, wanted: Platform, supported: tuple[Platform, ...]) -> Platform:

@@ -7,7 +7,7 @@ from dockc.compiler.ir.module import Location, OpMeta, SourceMap
 from dockc.compiler.lower.scope import ranges
 from dockc.compiler.lower.stages import StageTable
 from dockc.compiler.questions import ContextRequest, Unanswered
-from dockc.errors import CompileError, DockcError
+from dockc.errors import CompileError
 from dockc.grammar.word import Lex
 
 TYPE_CHECKING = False
@@ -61,7 +61,7 @@ class Lowering:
         proxy: proxy settings for every RUN, or None.
         context: the build context; known in full after all stages are lowered.
         ignore: patterns of .dockerignore, or None.
-        invalid: operations that cannot be written out, and why; an error only if something needs them.
+        invalid: operations that cannot be written out, and the error: raised only if something needs them.
         groups: number of progress groups so far.
         trigger_images: number of images that triggers of other images read.
         observer: is told of every step, or None.
@@ -97,7 +97,7 @@ class Lowering:
         self.ignore: PatternMatcher | None = None
         self.source_map: SourceMap | None = None
         self.pending: list[tuple[Hole, StageState, LocalSource]] = []
-        self.invalid: dict[Op, str] = {}
+        self.invalid: dict[Op, CompileError] = {}
         self.groups = 0
         self.trigger_images = 0
         self.observer: Observer | None = None
@@ -231,8 +231,3 @@ def command_meta(code: str) -> dict[str, str]:
 def internal_name(text: str) -> str:
     """The name of a step that the user did not write."""
     return f"[internal] {text}"
-
-
-def as_compile_error(error: DockcError, prefix: str = "") -> CompileError:
-    """An error of another room as one of compiling, with words before it."""
-    return CompileError(prefix + error.message)

@@ -8,7 +8,7 @@ from dockc.compiler.lower.context import DOCKERFILE_LANGUAGE, LocalSource, inter
 from dockc.compiler.lower.scope import assign, split_pair
 from dockc.compiler.lower.stages import SCRATCH
 from dockc.compiler.questions import ContextRequest, HttpRequest, ImageRequest
-from dockc.errors import CompileError, DockcError
+from dockc.errors import CompileError, DockcError, Fault
 from dockc.golang.ospaths import base as base_name
 from dockc.golang.ospaths import join
 from dockc.golang.strings import fold
@@ -104,7 +104,7 @@ def lookup(state: Lowering, name: str, platform: Platform | None) -> NamedContex
     try:
         short = references.parse_normalized(name).familiar().removesuffix(":latest")
     except DockcError as error:
-        raise CompileError(f"invalid context name {name}: {error.message}") from None
+        raise CompileError(f"invalid context name {name}: {error.message}", fault=Fault("bad-context")) from None
     if not contexts:
         return None
     wanted = platforms.normalize(platform or state.options.host)
@@ -137,7 +137,8 @@ def load(state: Lowering, context: NamedContext, stage: StageState | None) -> Lo
     """
     scheme, colon, rest = context.spec.partition(":")
     if not colon:
-        raise CompileError(f"invalid context specifier {context.spec} for {context.full_name}")
+        message = f"invalid context specifier {context.spec} for {context.full_name}"
+        raise CompileError(message, fault=Fault("bad-context"))
     if scheme.startswith("git@"):
         scheme = "git"
     match scheme:
@@ -152,8 +153,10 @@ def load(state: Lowering, context: NamedContext, stage: StageState | None) -> Lo
         case "local":
             return _load_local(state, context, rest, stage)
         case "input":
-            raise CompileError(f"invalid input {rest} for {context.full_name}")
-    raise CompileError(f"unsupported context source {scheme} for {context.full_name}")
+            message = f"invalid input {rest} for {context.full_name}"
+            raise CompileError(message, fault=Fault("bad-context"))
+    message = f"unsupported context source {scheme} for {context.full_name}"
+    raise CompileError(message, fault=Fault("bad-context"))
 
 
 def _shown(context: NamedContext, text: str) -> OpMeta:
@@ -168,7 +171,7 @@ def _image_request(state: Lowering, context: NamedContext, rest: str) -> ImageRe
     try:
         named = references.parse_normalized(ref).tag_name_only()
     except DockcError as error:
-        raise CompileError(error.message) from None
+        raise CompileError(error.message, fault=Fault("bad-context")) from None
     return ImageRequest(
         str(named),
         context.platform or state.options.host,
@@ -187,7 +190,7 @@ def _load_image(state: Lowering, context: NamedContext, rest: str) -> LoadedCont
     full, problem = _full_ref(answer.ref)
     value = state.builder.image(full, platform=context.platform, meta=_shown(context, ref))
     if problem:
-        state.invalid[value.op] = problem
+        state.invalid[value.op] = CompileError(problem, fault=Fault("bad-image"))
     return LoadedContext(value, image, _normal(context.platform))
 
 
@@ -196,9 +199,11 @@ def _layout_request(state: Lowering, context: NamedContext, rest: str) -> ImageR
     try:
         parsed = references.parse(spec)
     except DockcError as error:
-        raise CompileError(f"could not parse oci-layout reference {quote(spec)}: {error.message}") from None
+        message = f"could not parse oci-layout reference {quote(spec)}: {error.message}"
+        raise CompileError(message, fault=Fault("bad-context")) from None
     if not parsed.digest:
-        raise CompileError(f"oci-layout reference {quote(str(parsed))} has no digest")
+        message = f"oci-layout reference {quote(str(parsed))} has no digest"
+        raise CompileError(message, fault=Fault("bad-context"))
     stand_in = references.parse_normalized(context.name).with_digest(parsed.digest)
     return ImageRequest(
         str(stand_in),
@@ -224,7 +229,7 @@ def _load_layout(state: Lowering, context: NamedContext, rest: str) -> LoadedCon
 
 def _config(state: Lowering, answer: ImageAnswer) -> ImageConfig:
     if answer.error:
-        raise CompileError(answer.error, hint=answer.hint)
+        raise CompileError(answer.error, fault=Fault("image-not-available"), hint=answer.hint)
     return state.image_config(answer.config)
 
 
@@ -281,7 +286,7 @@ def _git_value(builder: Builder, spec: str, *, keep_git_dir: bool = False, mtime
     """
     git = _parse_git(spec)
     if git is None:
-        raise CompileError(f"invalid git context {spec}")
+        raise CompileError(f"invalid git context {spec}", fault=Fault("bad-context"))
     return git_value(
         builder,
         git,
@@ -327,7 +332,7 @@ def _patterns(data: bytes, name: str) -> list[str]:
     try:
         return ignore.parse(data)
     except DockcError as error:
-        raise CompileError(f"failed parsing {name}: {error.message}") from None
+        raise CompileError(f"failed parsing {name}: {error.message}", fault=Fault("bad-ignore-file")) from None
 
 
 # --- the main context ---------------------------------------------------------------------------------

@@ -6,13 +6,13 @@ import re
 
 from dockc.compiler.ir.module import OpMeta, ProgressGroup, parse_owner
 from dockc.compiler.ir.ops import Copy, Mkfile
-from dockc.compiler.lower.context import as_compile_error, command_meta, internal_name
+from dockc.compiler.lower.context import command_meta, internal_name
 from dockc.compiler.lower.contexts import git_value
 from dockc.compiler.lower.names import command_text, same_step_name, step_name
 from dockc.compiler.lower.words import Expander
-from dockc.compiler.syntax.ast import Add
+from dockc.compiler.syntax.ast import Add, Word
 from dockc.compiler.syntax.ast import Copy as CopyInstruction
-from dockc.errors import CompileError, DockcError
+from dockc.errors import CompileError, DockcError, Fault
 from dockc.golang import ospaths as paths
 from dockc.golang import paths as llb_paths
 from dockc.golang.numbers import NumberError, parse_uint
@@ -39,6 +39,7 @@ class _Job:
 
     __slots__ = (
         "checksum",
+        "checksum_word",
         "chmod",
         "chown",
         "dest",
@@ -72,6 +73,7 @@ class _Job:
         self.keep_git_dir = instruction.keep_git_dir if isinstance(instruction, Add) else None
         self.unpack = instruction.unpack if isinstance(instruction, Add) else None
         self.checksum = ""
+        self.checksum_word = instruction.checksum if isinstance(instruction, Add) else None
         self.chown = self.chmod = self.dest = self.target = self.name = self.mode_str = ""
         self.mode = -1
         self.source: Value | None = state.context
@@ -87,7 +89,8 @@ def lower_copy(state: Lowering, stage: StageState, step: Step, copy: CopyInstruc
         if not source.dispatched:
             raise CompileError(
                 f"cannot copy from stage {quote(copy.from_.text)}, it needs to be defined before current stage "
-                f"{quote(stage.shown_name)}"
+                f"{quote(stage.shown_name)}",
+                fault=Fault("later-stage/copy", copy.from_),
             )
         job.source, job.uses_context = source.value, False
         used = source.used_paths
@@ -110,15 +113,15 @@ def lower_add(state: Lowering, stage: StageState, step: Step, add: Add, expand: 
 def _expand_words(job: _Job) -> tuple[list[str], list[tuple[str, str]]]:
     """Expand everything in the reference's order; returns the sources and the heredocs."""
     instruction, expand = job.instruction, job.expand
-    job.chown = expand(instruction.chown.text)
-    job.chmod = expand(instruction.chmod.text)
+    job.chown = expand(instruction.chown)
+    job.chmod = expand(instruction.chmod)
     if isinstance(instruction, Add):
-        job.checksum = expand(instruction.checksum.text)
+        job.checksum = expand(instruction.checksum)
     sources = expand.each(instruction.sources)
-    job.dest = expand(instruction.dest.text)
+    job.dest = expand(instruction.dest)
     raw = Expander(job.state.heredoc_lex, job.stage, job.step, expand.linter)
     contents = [
-        (content.path, raw(content.data) if content.expand else content.data) for content in instruction.contents
+        (content.path, raw(Word(content.data, content.span)) if content.expand else content.data) for content in instruction.contents
     ]
     return sources, contents
 
@@ -127,12 +130,14 @@ def _lower(job: _Job, sources: list[str], contents: list[tuple[str, str]]) -> No
     """Add the operation and the history entry."""
     state, stage, instruction = job.state, job.stage, job.instruction
     job.target = _target(job)
-    job.mode, job.mode_str = parse_mode(job.chmod)
+    job.mode, job.mode_str = parse_mode(job.chmod, instruction.chmod)
     _check_checksum(job, sources)
     text = command_text(instruction.code, state.lex, stage.env)
     platform = stage.platform or state.target
     job.name = step_name(state, stage, text, platform, stage.env)
-    actions: list[FileAction] = [_action(job, source) for source in sources]
+    actions: list[FileAction] = [
+        _action(job, source, word) for source, word in zip(sources, instruction.sources, strict=True)
+    ]
     actions += [_heredoc(job, path, data) for path, data in contents]
     locations = state.locations(job.step.lines)
     builder = state.builder
@@ -181,35 +186,40 @@ def _history(job: _Job, sources: list[str], contents: list[tuple[str, str]]) -> 
 def _target(job: _Job) -> str:
     """The destination, absolute; an end of `/` or `/.` is kept."""
     system = job.stage.system
+    fault = Fault("bad-path", job.instruction.dest)
     try:
         path = paths.without_drive(job.dest, system, keep_slash=True)
-    except CompileError as error:
-        raise CompileError(f"removing drive letter: {error.message}") from None
-    if paths.is_absolute(path, system):
-        path = paths.normalize("/", path, system, keep_slash=True)
-    else:
-        # "" and "." mean the working directory itself, so they end in a slash.
-        path = "./" if path in ("", ".") else path
-        path = paths.normalize(job.stage.directory, path, system, keep_slash=True)
+    except paths.WrongPath as error:
+        raise CompileError(f"removing drive letter: {error.message}", fault=fault) from None
+    try:
+        if paths.is_absolute(path, system):
+            path = paths.normalize("/", path, system, keep_slash=True)
+        else:
+            # "" and "." mean the working directory itself, so they end in a slash.
+            path = "./" if path in ("", ".") else path
+            path = paths.normalize(job.stage.directory, path, system, keep_slash=True)
+    except paths.WrongPath as error:
+        raise CompileError(error.message, fault=fault) from None
     return llb_paths.normalize("/", path, keep_slash=True)
 
 
-def parse_mode(text: str) -> tuple[int, str]:
-    """A `--chmod` value as a number, or as symbolic text (then the number is -1); "" is neither.
+def parse_mode(text: str, word: Word) -> tuple[int, str]:
+    """A `--chmod` value, which `word` gave, as a number, or as symbolic text (then the number is -1); "" is neither.
 
     Raises:
         CompileError: neither an octal number up to 7777 nor a symbolic mode.
     """
     if not text:
         return -1, ""
-    wrong = CompileError(f"invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777")
+    message = f"invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777"
+    wrong = CompileError(message, fault=Fault("bad-mode", word))
     try:
         mode = parse_uint(text, base=8, bits=32)
     except NumberError:
         if "0" <= text[0] <= "9":
             raise wrong from None
         if re.fullmatch(_SYMBOLIC_MODE, text) is None:
-            raise CompileError("invalid syntax") from None
+            raise CompileError("invalid syntax", fault=Fault("bad-mode", word)) from None
         return -1, text
     if mode > _HIGHEST_MODE:
         raise wrong
@@ -220,33 +230,39 @@ def _check_checksum(job: _Job, sources: list[str]) -> None:
     if not job.checksum:
         return
     if len(sources) != 1:
-        raise CompileError("checksum can't be specified for multiple sources")
+        fault = Fault("bad-checksum/many", job.checksum_word)
+        raise CompileError("checksum can't be specified for multiple sources", fault=fault)
     from dockc.compiler.urls import is_git, is_http
 
     if not is_http(sources[0]) and not is_git(sources[0]):
-        raise CompileError("checksum requires HTTP(S) or Git sources")
+        fault = Fault("bad-checksum/local", job.checksum_word)
+        raise CompileError("checksum requires HTTP(S) or Git sources", fault=fault)
 
 
 # --- sources ------------------------------------------------------------------------------------------
 
 
-def _action(job: _Job, source: str) -> Copy:
+def _action(job: _Job, source: str, word: Word) -> Copy:
     if ":" not in source and not source.startswith("github.com/"):
-        return _path_copy(job, source)
+        return _path_copy(job, source, word)
     from dockc.compiler.urls import http_filename, is_http, parse_git_ref
 
-    git = parse_git_ref(source)
+    try:
+        git = parse_git_ref(source)
+    except CompileError as error:
+        error.fault = error.fault.at(word)
+        raise
     if git is not None and not git.local_looking:
         if not job.is_add:
-            raise CompileError("source can't be a git ref for COPY")
+            raise CompileError("source can't be a git ref for COPY", fault=Fault("remote-copy/git", word))
         return _simple_copy(job, _git_source(job, git), "/")
     if is_http(source):
         if not job.is_add:
-            raise CompileError("source can't be a URL for COPY")
+            raise CompileError("source can't be a URL for COPY", fault=Fault("remote-copy/url", word))
         name = http_filename(source)
         value = _http_source(job, source, name)
         return _simple_copy(job, value, paths.join("/", name), unpack=bool(job.unpack))
-    return _path_copy(job, source)
+    return _path_copy(job, source, word)
 
 
 def _simple_copy(job: _Job, value: Value | None, path: str, *, unpack: bool = False) -> Copy:
@@ -270,11 +286,14 @@ def _excludes(job: _Job) -> tuple[str, ...]:
 
 def _git_source(job: _Job, git: GitRef) -> Value:
     if job.keep_git_dir is not None and git.keep_git_dir is not None and job.keep_git_dir != git.keep_git_dir:
-        raise CompileError("inconsistent keep-git-dir configuration")
+        flag = job.instruction.flag("keep-git-dir")
+        place = flag and Word(flag.text, flag.value_span or flag.span)
+        raise CompileError("inconsistent keep-git-dir configuration", fault=Fault("git-conflict", place))
     if git.keep_git_dir is not None:
         job.keep_git_dir = git.keep_git_dir
     if job.checksum and git.checksum and job.checksum != git.checksum:
-        raise CompileError(f"checksum mismatch {quote(job.checksum)} != {quote(git.checksum)}")
+        message = f"checksum mismatch {quote(job.checksum)} != {quote(git.checksum)}"
+        raise CompileError(message, fault=Fault("bad-checksum/mismatch", job.checksum_word))
     if git.checksum:
         job.checksum = git.checksum
     return git_value(
@@ -293,21 +312,21 @@ def _http_source(job: _Job, url: str, filename: str) -> Value:
         try:
             checksum = digests.validate(job.checksum)
         except DockcError as error:
-            raise as_compile_error(error) from None
+            raise CompileError(error.message, fault=Fault("bad-checksum/digest", job.checksum_word)) from None
     return job.state.builder.http(
         url, filename=filename, checksum=checksum, meta=OpMeta(job.name, description=command_meta(""))
     )
 
 
-def _path_copy(job: _Job, source: str) -> Copy:
+def _path_copy(job: _Job, source: str, word: Word) -> Copy:
     """A copy of what a path or pattern names in the context, a stage or an image."""
     system = job.stage.system
     _report_ignored(job, source)
     patterns: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
     if job.parents:
-        source, patterns, required = _parents(source, system)
-    path = _without_drive(source, system)
+        source, patterns, required = _parents(source, system, word)
+    path = _without_drive(source, system, word)
     return Copy(
         job.source,
         paths.join("/", paths.clean(path)),
@@ -327,7 +346,7 @@ def _path_copy(job: _Job, source: str) -> Copy:
     )
 
 
-def _parents(source: str, system: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+def _parents(source: str, system: str, word: Word) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """`--parents a/./b/*`: copy from `a` what matches `b/*`, with the directories of the pattern.
 
     A path without wildcards has to exist.
@@ -337,26 +356,27 @@ def _parents(source: str, system: str) -> tuple[str, tuple[str, ...], tuple[str,
     base, pivot, pattern = source.partition("/./")
     if not pivot:
         base, pattern = "/", source
-    pattern = _without_drive(pattern, system)
+    pattern = _without_drive(pattern, system, word)
     required: tuple[str, ...] = ()
     if not contains_wildcards(base) and not contains_wildcards(pattern):
-        required = (_without_drive(paths.join(base, pattern), system),)
+        required = (_without_drive(paths.join(base, pattern), system, word),)
     return base, (pattern.removeprefix("/"),), required
 
 
-def _without_drive(path: str, system: str) -> str:
+def _without_drive(path: str, system: str, word: Word) -> str:
     try:
         return paths.normalize("/", path, system, keep_slash=False)
-    except CompileError as error:
-        raise CompileError(f"removing drive letter: {error.message}") from None
+    except paths.WrongPath as error:
+        raise CompileError(f"removing drive letter: {error.message}", fault=Fault("bad-path", word)) from None
 
 
 def _heredoc(job: _Job, path: str, data: str) -> Copy:
     """A file whose content stands in the Dockerfile."""
     try:
         name = paths.without_drive(path, job.stage.system, keep_slash=False)
-    except CompileError as error:
-        raise CompileError(f"removing drive letter: {error.message}") from None
+    except paths.WrongPath as error:
+        fault = Fault("bad-path", job.instruction.words)
+        raise CompileError(f"removing drive letter: {error.message}", fault=fault) from None
     action = Mkfile(paths.join("/", name), 0o644, encode(data))
     meta = OpMeta(internal_name("preparing inline document"))
     value = job.state.builder.file(None, (action,), meta=meta)

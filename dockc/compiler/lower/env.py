@@ -7,7 +7,7 @@ from dockc.compiler.ir.ops import Mkdir
 from dockc.compiler.lower.names import command_text, step_name
 from dockc.compiler.lower.scope import NOT_IN_ENVIRONMENT, assign
 from dockc.compiler.outline import ArgInfo
-from dockc.errors import CompileError
+from dockc.errors import CompileError, Fault
 from dockc.golang import ospaths as paths
 from dockc.golang.strings import fold
 from dockc.golang.text import quote
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dockc.compiler.lower.context import Lowering
     from dockc.compiler.lower.stages import StageState, Step
     from dockc.compiler.lower.words import Expander
-    from dockc.compiler.syntax.ast import Arg, ArgPair, Env, Shell, User, Workdir
+    from dockc.compiler.syntax.ast import Arg, ArgPair, Env, Shell, User, Word, Workdir
 
 _SECRET_WORDS = frozenset(
     ("apikey", "auth", "credential", "credentials", "key", "password", "pword", "passwd", "secret", "token")
@@ -52,7 +52,7 @@ def _arg_value(state: Lowering, pair: ArgPair, expand: Expander) -> tuple[str | 
     if key in state.build_args:
         return state.build_args[key], False
     if pair.value is not None:
-        return expand(pair.value.text), False
+        return expand(pair.value), False
     if key in state.meta_args:
         return state.meta_args[key], True
     return None, False
@@ -74,7 +74,7 @@ def report_legacy_pair(name: str, step: Step, linter: Linter) -> None:
 
 def lower_env(state: Lowering, stage: StageState, step: Step, env: Env, expand: Expander) -> None:
     """`ENV`: all values are expanded before the first one is set."""
-    pairs = [(expand(pair.key.text), expand(pair.value.text), pair.no_delim) for pair in env.pairs]
+    pairs = [(expand(pair.key), expand(pair.value), pair.no_delim) for pair in env.pairs]
     shown = ["ENV"]
     for key, value, legacy in pairs:
         if legacy:
@@ -88,13 +88,13 @@ def lower_env(state: Lowering, stage: StageState, step: Step, env: Env, expand: 
 
 def lower_workdir(state: Lowering, stage: StageState, step: Step, workdir: Workdir, expand: Expander) -> None:
     """`WORKDIR`: change to a directory, and make it."""
-    path = expand(workdir.path.text)
+    path = expand(workdir.path)
     system = stage.system
     if not stage.workdir_set and not paths.is_absolute(path, system):
         message = f"Relative workdir {quote(path)} can have unexpected results if the base image changes"
         expand.linter.report("WorkdirRelativePath", message, step.lines)
     stage.workdir_set = True
-    set_directory(stage, path)
+    set_directory(stage, path, workdir.path)
     directory = stage.directory
     made = directory != "/"
     if made:
@@ -113,23 +113,23 @@ def lower_workdir(state: Lowering, stage: StageState, step: Step, workdir: Workd
     stage.image.commit(f"WORKDIR {directory}", state.created, layer=made)
 
 
-def set_directory(stage: StageState, path: str) -> None:
-    """Change the working directory of processes and of the image.
+def set_directory(stage: StageState, path: str, word: Word | None = None) -> None:
+    """Change the working directory of processes and of the image to what `word` says, or the base image.
 
     Raises:
         CompileError: a Windows path that is not on the system drive.
     """
     try:
         directory = paths.workdir(stage.image.working_dir, path, stage.system)
-    except CompileError as error:
-        raise CompileError(f"normalizing workdir: {error.message}") from None
+    except paths.WrongPath as error:
+        raise CompileError(f"normalizing workdir: {error.message}", fault=Fault("bad-path", word)) from None
     stage.image.working_dir = directory
     stage.directory = paths.to_slash(directory, stage.system)
 
 
 def lower_user(state: Lowering, stage: StageState, step: Step, user: User, expand: Expander) -> None:
     """`USER`: who later processes run as."""
-    name = expand(user.user.text)
+    name = expand(user.user)
     set_user(stage, name)
     stage.image.commit(f"USER {name}", state.created, layer=False)
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from dockc.compiler.ir.module import NO_META
 from dockc.compiler.ir.ops import FileOp, SourceOp
 from dockc.compiler.lower import contexts
-from dockc.compiler.lower.context import EPOCH, as_compile_error
+from dockc.compiler.lower.context import EPOCH
 from dockc.compiler.lower.contexts import git_value
 from dockc.compiler.lower.scope import assign, expand, located
 from dockc.compiler.lower.stages import SCRATCH
 from dockc.compiler.questions import GitRequest, HttpRequest
 from dockc.compiler.syntax.ast import Add, Arg
 from dockc.compiler.urls import http_filename, is_http, parse_git_ref
-from dockc.errors import CompileError, DockcError
+from dockc.errors import CompileError, DockcError, Fault
 from dockc.golang.numbers import NumberError, parse_int
 from dockc.golang.strings import fold
 from dockc.golang.times import Time
@@ -80,7 +80,7 @@ def _resolve(state: Lowering, main: MainContext, text: str) -> Asking[Time | Non
             except CompileError as error:
                 raise located(error, stage.lines) from None
             return (yield from _time_of(state, source))
-    raise CompileError(f"invalid SOURCE_DATE_EPOCH: {text}")
+    raise CompileError(f"invalid SOURCE_DATE_EPOCH: {text}", fault=Fault("bad-epoch"))
 
 
 # --- a stage as a source ------------------------------------------------------------------------------
@@ -94,23 +94,24 @@ def _stage_source(state: Lowering, stage: Stage) -> Value:
     """
     env = dict(state.meta_args)
     env.pop(EPOCH, None)
-    if expand(state.lex, stage.base.text, env).result != SCRATCH:
-        raise CompileError("SOURCE_DATE_EPOCH stage must use FROM scratch")
+    if expand(state.lex, stage.base, env).result != SCRATCH:
+        raise CompileError("SOURCE_DATE_EPOCH stage must use FROM scratch", fault=Fault("bad-epoch-stage"))
     found: Value | None = None
     for instruction in stage.instructions:
         if isinstance(instruction, Arg):
             _declare(state, instruction, env)
         elif isinstance(instruction, Add):
             if found is not None:
-                raise CompileError("SOURCE_DATE_EPOCH stage must contain exactly one remote ADD")
+                raise CompileError("SOURCE_DATE_EPOCH stage must contain exactly one remote ADD", fault=Fault("bad-epoch-stage"))
             found = _add_source(state, instruction, env)
         else:
             raise CompileError(
                 "SOURCE_DATE_EPOCH stage does not meet source-only requirements: unsupported "
-                f"{instruction.name} instruction"
+                f"{instruction.name} instruction",
+                fault=Fault("bad-epoch-stage"),
             )
     if found is None:
-        raise CompileError("SOURCE_DATE_EPOCH stage must contain exactly one remote ADD")
+        raise CompileError("SOURCE_DATE_EPOCH stage must contain exactly one remote ADD", fault=Fault("bad-epoch-stage"))
     return found
 
 
@@ -120,25 +121,29 @@ def _declare(state: Lowering, arg: Arg, env: dict[str, str]) -> None:
         if key in state.build_args:
             assign(env, key, state.build_args[key])
         elif pair.value is not None:
-            assign(env, key, expand(state.lex, pair.value.text, env).result)
+            assign(env, key, expand(state.lex, pair.value, env).result)
 
 
 def _add_source(state: Lowering, add: Add, env: dict[str, str]) -> Value:
     if add.contents or len(add.sources) != 1:
-        raise CompileError("SOURCE_DATE_EPOCH stage must contain exactly one remote ADD source")
-    source = expand(state.lex, add.sources[0].text, env).result
+        raise CompileError("SOURCE_DATE_EPOCH stage must contain exactly one remote ADD source", fault=Fault("bad-epoch-stage"))
+    source = expand(state.lex, add.sources[0], env).result
     if is_http(source):
-        checksum = expand(state.lex, add.checksum.text, env).result
+        checksum = expand(state.lex, add.checksum, env).result
         if checksum:
             try:
                 checksum = digests.validate(checksum)
             except DockcError as error:
-                raise as_compile_error(error) from None
+                raise CompileError(error.message, fault=Fault("bad-checksum/digest", add.checksum)) from None
         return state.builder.http(source, filename=http_filename(source), checksum=checksum)
-    git = parse_git_ref(source)
+    try:
+        git = parse_git_ref(source)
+    except CompileError as error:
+        error.fault = error.fault.at(add.sources[0])
+        raise
     if git is None or git.local_looking:
-        raise CompileError("SOURCE_DATE_EPOCH stage source must be a single HTTP(S) or Git ADD")
-    checksum = expand(state.lex, add.checksum.text, env).result if add.checksum.text else git.checksum
+        raise CompileError("SOURCE_DATE_EPOCH stage source must be a single HTTP(S) or Git ADD", fault=Fault("bad-epoch-stage"))
+    checksum = expand(state.lex, add.checksum, env).result if add.checksum.text else git.checksum
     return git_value(
         state.builder,
         git,
@@ -175,7 +180,7 @@ def _download_time(state: Lowering, request: HttpRequest) -> Asking[Time | None]
     yield from state.barrier()
     answer = state.answers.http[request.url]
     if answer.error:
-        raise CompileError(answer.error)
+        raise CompileError(answer.error, fault=Fault("source-not-available"))
     text = answer.last_modified or answer.newest
     return Time.parse(text) if text else None
 
@@ -185,7 +190,7 @@ def _commit_time(state: Lowering, request: GitRequest) -> Asking[Time | None]:
     yield from state.barrier()
     answer = state.answers.git[request.identifier]
     if answer.error:
-        raise CompileError(answer.error)
+        raise CompileError(answer.error, fault=Fault("source-not-available"))
     if not answer.commit_object:
         return None
     return committer_time(answer.commit_object.decode("utf-8", "surrogateescape"))
@@ -214,9 +219,9 @@ def committer_time(text: str) -> Time | None:
             headers.setdefault(key, value)
     for name in _COMMIT_HEADERS if kind == "commit" else _TAG_HEADERS:
         if name not in headers:
-            raise CompileError(f"invalid {kind} object: missing {name} header")
+            raise CompileError(f"invalid {kind} object: missing {name} header", fault=Fault("bad-commit"))
     if kind == "tag":
-        raise CompileError("not a commit object")
+        raise CompileError("not a commit object", fault=Fault("bad-commit"))
     words = headers["committer"].strip()
     opening, closing = words.rfind("<"), words.rfind(">")
     if opening < 0 or closing < opening:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dockc.compiler.checks import NOWHERE
 from dockc.compiler.lower import contexts
 from dockc.compiler.lower.bases import resolve
-from dockc.compiler.lower.scope import located, ranges
+from dockc.compiler.lower.scope import located, ranges, word_fault
 from dockc.compiler.lower.stages import SCRATCH, StageState, Step, check_cycles, reachable
 from dockc.compiler.suggest import nearest
 from dockc.compiler.syntax.ast import Add, Copy, Onbuild, Run, Workdir
 from dockc.compiler.syntax.build_ast import parse_trigger
-from dockc.compiler.syntax.mounts import parse_mount
-from dockc.errors import CompileError
+from dockc.compiler.syntax.mounts import option_part, parse_mount
+from dockc.errors import CompileError, Fault
 from dockc.golang.numbers import NumberError, parse_int
 from dockc.golang.text import quote
 from dockc.grammar.word import WordError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dockc.compiler.checks import Linter
     from dockc.compiler.lower.context import Lowering
     from dockc.compiler.questions import Asking
-    from dockc.compiler.syntax.ast import Instruction, Stage
+    from dockc.compiler.syntax.ast import Instruction, Stage, Word
     from dockc.grammar.word import Expanded
 
     Lines = tuple[int, int]
@@ -47,7 +47,7 @@ def build_table(state: Lowering) -> None:
     for index, stage in enumerate(state.dockerfile.stages):
         linter = state.linter.within(stage.comments)
         base, used = _base_name(state, stage, linter)
-        entry = StageState(base, stage.lines, stage)
+        entry = StageState(base, stage.lines, stage, stage.base)
         entry.outline.args = state.global_infos.copy()
         if stage.platform.text:
             entry.platform, names = _platform(state, stage, linter)
@@ -75,10 +75,12 @@ def _base_name(state: Lowering, stage: Stage, linter: Linter) -> tuple[str, set[
         match = state.lex.expand(text, state.meta_args)
     except WordError as error:
         _report_undeclared(state, error.unmatched, stage, linter)
-        raise located(CompileError(error.message), stage.lines) from None
+        problem = CompileError(error.message, fault=word_fault(error, state.lex, stage.base))
+        raise located(problem, stage.lines) from None
     _report_undeclared(state, match.unmatched, stage, linter)
     if not match.result:
-        raise located(CompileError(f"base name ({text}) should not be blank"), stage.lines)
+        problem = CompileError(f"base name ({text}) should not be blank", fault=Fault("blank-base", stage.base))
+        raise located(problem, stage.lines)
     return match.result, set(match.matched)
 
 
@@ -88,18 +90,25 @@ def _platform(state: Lowering, stage: Stage, linter: Linter) -> tuple[Platform, 
         match = state.lex.expand(text, state.meta_args)
     except WordError as error:
         _report_undeclared(state, error.unmatched, stage, linter)
-        problem = CompileError(f"failed to process arguments for platform : {error.message}")
+        problem = CompileError(
+            f"failed to process arguments for platform : {error.message}",
+            fault=word_fault(error, state.lex, stage.platform),
+        )
         raise located(problem, stage.lines) from None
     _report_undeclared(state, match.unmatched, stage, linter)
     _report_redundant(state, text, match, stage, linter)
     _report_constant(match, stage, linter)
     if not match.result:
-        problem = CompileError(f"empty platform value from expression {text}")
+        problem = CompileError(
+            f"empty platform value from expression {text}", fault=Fault("blank-platform", stage.platform)
+        )
         raise _with_suggestion(state, located(problem, stage.lines), match.unmatched)
     try:
         platform = platforms.parse(match.result)
     except InvalidPlatform as error:
-        problem = CompileError(f"failed to parse platform {text}: {error.message}")
+        problem = CompileError(
+            f"failed to parse platform {text}: {error.message}", fault=Fault("bad-platform", stage.platform)
+        )
         located(located(problem, stage.lines), stage.lines)
         raise _with_suggestion(state, problem, match.unmatched) from None
     return platform, set(match.matched)
@@ -112,6 +121,7 @@ def _with_suggestion(state: Lowering, error: CompileError, names: Iterable[str])
         if suggestion:
             return CompileError(
                 f"{error.message} (did you mean {suggestion}?)",
+                fault=error.fault,
                 locations=error.locations,
                 suggestion=suggestion,
             )
@@ -169,7 +179,7 @@ def find_target(state: Lowering) -> StageState:
         suggestion = nearest(name, state.table.names())
         if suggestion:
             message += f" (did you mean {suggestion}?)"
-        raise CompileError(message, suggestion=suggestion)
+        raise CompileError(message, fault=Fault("unknown-target"), suggestion=suggestion)
     return stage
 
 
@@ -201,32 +211,34 @@ def _add_step(state: Lowering, stage: StageState, step: Step, steps: list[Step])
 def _step(state: Lowering, instruction: Instruction, lines: Lines, *, on_build: bool = False) -> Step:
     sources: tuple[StageState, ...] = ()
     if isinstance(instruction, Copy) and instruction.from_.text:
-        sources = (_copy_source(state, instruction.from_.text, lines),)
+        sources = (_copy_source(state, instruction.from_, lines),)
     elif isinstance(instruction, Run) and instruction.mounts:
-        sources = tuple(_mount_source(state, parse_mount(mount.text, None).from_) for mount in instruction.mounts)
+        sources = tuple(_mount_source(state, mount) for mount in instruction.mounts)
     return Step(instruction, lines, sources, on_build=on_build)
 
 
-def _copy_source(state: Lowering, name: str, lines: Lines) -> StageState:
+def _copy_source(state: Lowering, word: Word, lines: Lines) -> StageState:
+    name = word.text
     try:
         fixed = state.lex.word(name, {}) == name
     except WordError as error:
-        raise CompileError(error.message) from None
+        raise CompileError(error.message, fault=word_fault(error, state.lex, word)) from None
     if not fixed:
         raise CompileError(
             "variable expansion is not supported for --from, define a new stage with FROM using ARG from global "
-            "scope as a workaround"
+            "scope as a workaround",
+            fault=Fault("variable-in-from/copy", word),
         )
     try:
         index = parse_int(name)
     except NumberError:
-        return state.table.by_name(name) or StageState(name, lines)
-    return state.table.by_index(index)
+        return state.table.by_name(name) or StageState(name, lines, words=word)
+    return state.table.by_index(index, word)
 
 
-def _mount_source(state: Lowering, name: str) -> StageState:
-    name = name or SCRATCH
-    return state.table.by_name(name) or StageState(name, NOWHERE)
+def _mount_source(state: Lowering, mount: Word) -> StageState:
+    name = parse_mount(mount, None).from_ or SCRATCH
+    return state.table.by_name(name) or StageState(name, NOWHERE, words=mount, part=option_part(mount, "from"))
 
 
 # --- bases and triggers -------------------------------------------------------------------------------
@@ -263,11 +275,15 @@ def _follow(state: Lowering, stage: StageState, step: Step) -> None:
         if source.registered or source.base_name == SCRATCH:
             continue
         if source.base_name in stage.lineage:
-            raise CompileError(f"ONBUILD triggers of image {source.base_name} lead back to it")
+            raise CompileError(
+                f"ONBUILD triggers of image {source.base_name} lead back to it", fault=Fault("endless-triggers")
+            )
         source.lineage = (*stage.lineage, source.base_name)
         state.trigger_images += len(source.lineage) > 1
         if state.trigger_images > _TRIGGER_IMAGES:
-            raise CompileError(f"ONBUILD triggers lead to more than {_TRIGGER_IMAGES} further images")
+            raise CompileError(
+                f"ONBUILD triggers lead to more than {_TRIGGER_IMAGES} further images", fault=Fault("endless-triggers")
+            )
 
 
 def _read_triggers(state: Lowering, stage: StageState) -> bool:
@@ -285,10 +301,14 @@ def _read_triggers(state: Lowering, stage: StageState) -> bool:
     try:
         for text in triggers:
             step = _step(state, parse_trigger(text), lines, on_build=True)
+            for source in step.sources:
+                if not source.registered:
+                    source.words, source.part = stage.words, stage.part
             _follow(state, stage, step)
             _add_step(state, stage, step, steps)
     except CompileError as error:
         error.locations = (ranges(stage.lines),)
+        error.fault = error.fault.at(stage.words, stage.part)  # the words of a trigger stand in no file
         raise
     stage.steps = steps + stage.steps
     stage.step_total += len(steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dockc.compiler.image.config import Healthcheck as ImageHealthcheck
 from dockc.compiler.lower.env import report_legacy_pair
-from dockc.errors import CompileError
+from dockc.errors import CompileError, Fault
 from dockc.golang.numbers import NumberError, parse_int
 from dockc.golang.strings import upper
 from dockc.golang.text import quote
@@ -133,7 +133,7 @@ def lower_entrypoint(state: Lowering, stage: StageState, step: Step, entrypoint:
 
 def lower_label(state: Lowering, stage: StageState, step: Step, label: Label, expand: Expander) -> None:
     """`LABEL`: words about the image."""
-    pairs = [(expand(pair.key.text), expand(pair.value.text), pair.no_delim) for pair in label.pairs]
+    pairs = [(expand(pair.key), expand(pair.value), pair.no_delim) for pair in label.pairs]
     shown = ["LABEL"]
     for key, value, legacy in pairs:
         if legacy:
@@ -146,18 +146,18 @@ def lower_label(state: Lowering, stage: StageState, step: Step, label: Label, ex
 def lower_volume(state: Lowering, stage: StageState, step: Step, volume: Volume, expand: Expander) -> None:
     """`VOLUME`: directories that hold data of a container."""
     names = expand.each(volume.volumes)
-    for name in names:
+    for name, word in zip(names, volume.volumes, strict=True):
         if not name:
-            raise CompileError("VOLUME specified can not be an empty string")
+            raise CompileError("VOLUME specified can not be an empty string", fault=Fault("blank-name/volume", word))
         stage.image.volumes[name] = None
     stage.image.commit(f"VOLUME [{' '.join(names)}]", state.created, layer=False)
 
 
 def lower_stopsignal(state: Lowering, stage: StageState, step: Step, stopsignal: Stopsignal, expand: Expander) -> None:
     """`STOPSIGNAL`: how a container is asked to end."""
-    signal = expand(stopsignal.signal.text)
+    signal = expand(stopsignal.signal)
     if not _is_signal(signal):
-        raise CompileError(f"invalid signal: {signal}")
+        raise CompileError(f"invalid signal: {signal}", fault=Fault("bad-signal", stopsignal.signal))
     stage.image.stop_signal = signal
     stage.image.commit(f"STOPSIGNAL {signal}", state.created, layer=False)
 

@@ -15,8 +15,8 @@ from dockc.compiler.ir.ops import (
 )
 from dockc.compiler.lower.context import internal_name
 from dockc.compiler.outline import Needed
-from dockc.compiler.syntax.mounts import parse_mount
-from dockc.errors import CompileError
+from dockc.compiler.syntax.mounts import option_part, parse_mount
+from dockc.errors import CompileError, Fault
 from dockc.golang import ospaths as paths
 from dockc.golang.text import quote
 from dockc.llb import caps as C  # noqa: N812
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dockc.compiler.lower.context import Lowering
     from dockc.compiler.lower.stages import StageState, Step
     from dockc.compiler.lower.words import Expander
-    from dockc.compiler.syntax.ast import Run
+    from dockc.compiler.syntax.ast import Run, Word
     from dockc.compiler.syntax.mounts import Mount as MountSpec
 
 _SHARING = {"private": SHARING_PRIVATE, "locked": SHARING_LOCKED}
@@ -59,17 +59,19 @@ def parse_mounts(run: Run, expand: Expander) -> list[MountSpec]:
     Raises:
         CompileError: an option that makes no sense.
     """
-    return [parse_mount(word.text, expand) for word in run.mounts]
+    return [parse_mount(word, expand) for word in run.mounts]
 
 
-def lower_mounts(state: Lowering, stage: StageState, step: Step, specs: list[MountSpec]) -> Mounts:
-    """The mounts as operations take them.
+def lower_mounts(
+    state: Lowering, stage: StageState, step: Step, words: tuple[Word, ...], specs: list[MountSpec]
+) -> Mounts:
+    """The mounts as operations take them; `words` are what was written of each.
 
     Raises:
         CompileError: a stage that comes later, or a target that cannot be mounted on.
     """
     out = Mounts()
-    for spec, source in zip(specs, step.sources, strict=True):
+    for word, spec, source in zip(words, specs, step.sources, strict=True):
         from_ = spec.from_ or (SCRATCH_CACHE if spec.type == "cache" else "")
         value: Value | None = state.context
         if from_:
@@ -77,14 +79,15 @@ def lower_mounts(state: Lowering, stage: StageState, step: Step, specs: list[Mou
             if not source.dispatched:
                 raise CompileError(
                     f"cannot mount from stage {quote(from_)} to {quote(spec.target)}, stage needs to be defined "
-                    "before current command"
+                    "before current command",
+                    fault=Fault("later-stage/mount", word, option_part(word, "from")),
                 )
         if spec.type == "secret":
-            out.secrets.append(_secret(stage, step, spec))
+            out.secrets.append(_secret(stage, step, word, spec))
         elif spec.type == "ssh":
-            out.ssh.append(_ssh(stage, step, spec))
+            out.ssh.append(_ssh(stage, step, word, spec))
         else:
-            out.mounts.append(_mount(state, stage, spec, value))
+            out.mounts.append(_mount(state, stage, word, spec, value))
             used = stage.context_paths if not from_ else source.used_paths
             used.add(paths.join("/", spec.source))
     return out
@@ -93,12 +96,13 @@ def lower_mounts(state: Lowering, stage: StageState, step: Step, specs: list[Mou
 SCRATCH_CACHE = "scratch"
 
 
-def _mount(state: Lowering, stage: StageState, spec: MountSpec, value: Value | None) -> Mount:
+def _mount(state: Lowering, stage: StageState, word: Word, spec: MountSpec, value: Value | None) -> Mount:
     target = spec.target
     if not paths.clean(target).startswith("/"):
         target = paths.join("/", stage.directory, target)
     if target == "/":
-        raise CompileError(f"invalid mount target {quote(target)}")
+        fault = Fault("bad-mount/target", word, option_part(word, "target", "dst", "destination"))
+        raise CompileError(f"invalid mount target {quote(target)}", fault=fault)
     tmpfs = spec.type == "tmpfs"
     if tmpfs:
         value = None
@@ -133,11 +137,11 @@ def _owned_cache(state: Lowering, spec: MountSpec, value: Value | None) -> Value
     return state.builder.file(value, (action,), meta=meta)
 
 
-def _secret(stage: StageState, step: Step, spec: MountSpec) -> Secret:
+def _secret(stage: StageState, step: Step, word: Word, spec: MountSpec) -> Secret:
     name = spec.source or spec.cache_id
     if not name:
         if not spec.target:
-            raise CompileError("one of source, target required")
+            raise CompileError("one of source, target required", fault=Fault("bad-mount/no-id", word))
         name = paths.base(spec.target)
     target = spec.target or None
     if spec.env is None and target is None:
@@ -154,9 +158,10 @@ def _secret(stage: StageState, step: Step, spec: MountSpec) -> Secret:
     )
 
 
-def _ssh(stage: StageState, step: Step, spec: MountSpec) -> Ssh:
+def _ssh(stage: StageState, step: Step, word: Word, spec: MountSpec) -> Ssh:
     if spec.source:
-        raise CompileError("ssh does not support source")
+        fault = Fault("bad-mount/ssh-source", word, option_part(word, "source", "src"))
+        raise CompileError("ssh does not support source", fault=fault)
     name = spec.cache_id or "default"
     stage.outline.ssh.setdefault(name, Needed(step.lines, required=spec.required))
     return Ssh(

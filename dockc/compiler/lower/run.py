@@ -16,7 +16,7 @@ from dockc.compiler.lower.meta import with_shell
 from dockc.compiler.lower.mounts import lower_mounts, parse_mounts
 from dockc.compiler.lower.names import command_text, step_name
 from dockc.compiler.lower.scope import pairs
-from dockc.errors import CompileError
+from dockc.errors import CompileError, Fault
 from dockc.golang import ospaths as paths
 from dockc.grammar.heredoc import chomp, parse_opener
 from dockc.grammar.source import encode
@@ -41,7 +41,7 @@ def lower_run(state: Lowering, stage: StageState, step: Step, run: Run, expand: 
     # A process may read anything.
     stage.used_paths.add("/")
     args, shown, script = _command(state, stage, run)
-    given = lower_mounts(state, stage, step, specs)
+    given = lower_mounts(state, stage, step, run.mounts, specs)
     mounts = [*script, *given.mounts]
     options, caps = state.options, state.options.caps
     if options.shm_size > 0 and C.EXEC_MOUNT_TMPFS_SIZE in caps:
@@ -76,7 +76,8 @@ def lower_run(state: Lowering, stage: StageState, step: Step, run: Run, expand: 
     )
     if not args and stage.value is not None:
         # Whether anything needs this step is not known yet.
-        state.invalid[stage.value.op] = "arguments are required"
+        fault = Fault("empty-command", None if step.on_build else run.words)
+        state.invalid[stage.value.op] = CompileError("arguments are required", fault=fault)
     history = _history(args, stage.build_args, stage.env)
     stage.image.commit(f"RUN {history} # buildkit", state.created, layer=True)
 
@@ -88,7 +89,8 @@ def _command(state: Lowering, stage: StageState, run: Run) -> tuple[list[str], s
     script: list[Mount] = []
     if run.files:
         if len(args) != 1 or not run.prepend_shell:
-            raise CompileError(f"parsing produced an invalid run command: [{' '.join(args)}]")
+            message = f"parsing produced an invalid run command: [{' '.join(args)}]"
+            raise CompileError(message, fault=Fault("empty-command/heredoc", run.words))
         if parse_opener(args[0]) is None:
             # More than a single heredoc: the shell gets the lines as they were written.
             args = [args[0] + "".join(f"\n{file.data}{file.name}" for file in run.files)]

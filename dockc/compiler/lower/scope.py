@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dockc.compiler.checks import NOWHERE
 from dockc.compiler.suggest import nearest
-from dockc.errors import CompileError
+from dockc.errors import CompileError, Fault
 from dockc.grammar.word import Lex, WordError
 from dockc.oci import platform as platforms
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dockc.compiler.checks import Linter
     from dockc.compiler.outline import ArgInfo
-    from dockc.compiler.syntax.ast import Arg
+    from dockc.compiler.syntax.ast import Arg, Word
     from dockc.grammar.word import Expanded
     from dockc.oci.platform import Platform
 
@@ -84,7 +84,7 @@ def meta_args(
             elif pair.value is None:
                 value = None
             else:
-                expanded = expand(lex, pair.value.text, env, arg.lines)
+                expanded = expand(lex, pair.value, env, arg.lines)
                 value = expanded.result
                 depends = set(expanded.matched)
                 if key in depends:
@@ -97,16 +97,34 @@ def meta_args(
     return env, infos
 
 
-def expand(lex: Lex, text: str, env: Mapping[str, str], lines: tuple[int, int] | None = None) -> Expanded:
+def expand(lex: Lex, word: Word, env: Mapping[str, str], lines: tuple[int, int] | None = None) -> Expanded:
     """Expand a word.
 
     Raises:
         CompileError: the word's syntax is wrong, or a required variable is not set; at `lines` if given.
     """
     try:
-        return lex.expand(text, env)
+        return lex.expand(word.text, env)
     except WordError as error:
-        raise located(CompileError(error.message), lines) if lines else CompileError(error.message) from None
+        failure = CompileError(error.message, fault=word_fault(error, lex, word))
+        raise located(failure, lines) if lines else failure from None
+
+
+def word_fault(error: WordError, lex: Lex, word: Word) -> Fault:
+    """What is wrong with a word that cannot be expanded: the substitution or the quote in it."""
+    from dockc.grammar.word import MODIFIER, UNSET, stop
+
+    text, part = word.text, None
+    if error.kind == UNSET:
+        at = text.find(f"${{{error.name}")
+        close = text.find("}", at)
+        part = (at, close + 1 if close >= 0 else len(text)) if at >= 0 else None
+    elif error.kind == MODIFIER:
+        import re
+
+        used = re.search(rf"\$\{{\w*{re.escape(error.name)}[^{{}}]*\}}?", text)
+        part = used.span() if used else None
+    return Fault(error.kind, word, part or stop(lex, text))
 
 
 def located(error: CompileError, lines: tuple[int, int]) -> CompileError:

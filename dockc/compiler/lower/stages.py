@@ -9,7 +9,7 @@ from __future__ import annotations
 from dockc.compiler.image.config import ImageConfig
 from dockc.compiler.lower.scope import located
 from dockc.compiler.outline import Capture
-from dockc.errors import CompileError
+from dockc.errors import CompileError, Fault
 from dockc.golang.strings import lower
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from dockc.compiler.ir.ops import Value
     from dockc.compiler.lower.contexts import NamedContext
-    from dockc.compiler.syntax.ast import Instruction, Stage
+    from dockc.compiler.syntax.ast import Instruction, Stage, Word
     from dockc.oci.platform import Platform
 
     Lines = tuple[int, int]
@@ -60,6 +60,7 @@ class StageState:
         shown_name: what progress names show, `stage-0` for a stage without a name, "" for the only stage.
         description: doc comment of the stage.
         base_name: the base, variables expanded; later the full reference.
+        words, part: what names the base or image in the file, and which part of these words; None for all of them.
         lines: lines of FROM, or of the instruction that reads an image; `NOWHERE` where the reference has none.
         instructions: as written; none for an image.
         registered: False for an image that is read without FROM.
@@ -106,6 +107,7 @@ class StageState:
         "network",
         "on_build",
         "outline",
+        "part",
         "platform",
         "registered",
         "resolved",
@@ -120,16 +122,26 @@ class StageState:
         "used_paths",
         "user",
         "value",
+        "words",
         "workdir_set",
     )
 
-    def __init__(self, base_name: str, lines: Lines, stage: Stage | None = None) -> None:
+    def __init__(
+        self,
+        base_name: str,
+        lines: Lines,
+        stage: Stage | None = None,
+        words: Word | None = None,
+        part: tuple[int, int] | None = None,
+    ) -> None:
         self.name = stage.name if stage else ""
         self.shown_name = self.name
         self.description = stage.doc_comment if stage else ""
         self.from_code = stage.code if stage else ""
         self.base_name = base_name
         self.lines = lines
+        self.words = words
+        self.part = part
         self.instructions: tuple[Instruction, ...] = stage.instructions if stage else ()
         self.registered = stage is not None
         self.lineage: tuple[str, ...] = ()
@@ -215,14 +227,14 @@ class StageTable:
         """The last stage of that name, in any case."""
         return self._by_name.get(lower(name))
 
-    def by_index(self, index: int) -> StageState:
-        """The stage of that number.
+    def by_index(self, index: int, word: Word) -> StageState:
+        """The stage of that number, which `word` asks for.
 
         Raises:
             CompileError: there is none.
         """
         if not 0 <= index < len(self.stages):
-            raise CompileError(f"invalid stage index {index}")
+            raise CompileError(f"invalid stage index {index}", fault=Fault("unknown-stage", word))
         return self.stages[index]
 
     def names(self) -> list[str]:
@@ -242,6 +254,20 @@ def reachable(target: StageState) -> dict[StageState, None]:
             if stage.base is not None:
                 pending.append(stage.base)
     return found
+
+
+def reading_words(instruction: Instruction, name: str) -> tuple[Word, tuple[int, int] | None]:
+    """The words by which an instruction reads a stage of that name, and which part of them; else the whole instruction."""
+    from dockc.compiler.syntax.ast import Copy, Run
+    from dockc.compiler.syntax.mounts import option_part
+
+    if isinstance(instruction, Copy) and instruction.from_.text:
+        return instruction.from_, None
+    for mount in instruction.mounts if isinstance(instruction, Run) else ():
+        part = option_part(mount, "from")
+        if part is not None and mount.text[part[0] : part[1]] == name:
+            return mount, part
+    return instruction.words, None
 
 
 def check_cycles(stages: list[StageState]) -> None:
@@ -269,8 +295,10 @@ def check_cycles(stages: list[StageState]) -> None:
                 continue
             other, instruction = edge
             if other in on_path:
-                error = CompileError(f"circular dependency detected on stage: {root.shown_name}")
-                for step in (*trail, instruction):
+                steps = (*trail, instruction)
+                message = f"circular dependency detected on stage: {root.shown_name}"
+                error = CompileError(message, fault=Fault("circular-stages", *reading_words(steps[0], root.shown_name)))
+                for step in steps:
                     located(error, step.lines)
                 raise error
             if other not in visited:

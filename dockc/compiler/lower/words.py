@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dockc.compiler.lower.scope import report_undefined
+from dockc.compiler.lower.scope import report_undefined, word_fault
 from dockc.errors import CompileError
 from dockc.grammar.word import WordError
 
@@ -27,24 +27,24 @@ class Expander:
         self.step = step
         self.linter = linter
 
-    def __call__(self, text: str) -> str:
-        """The text with its variables expanded.
+    def __call__(self, word: Word) -> str:
+        """The word with its variables expanded.
 
         Raises:
             CompileError: the word's syntax is wrong, or a required variable is not set.
         """
         try:
-            expanded = self.lex.expand(text, self.stage.env)
+            expanded = self.lex.expand(word.text, self.stage.env)
         except WordError as error:
             self._report(error.unmatched)
-            raise CompileError(error.message) from None
+            raise CompileError(error.message, fault=word_fault(error, self.lex, word)) from None
         if expanded.unmatched:
             self._report(expanded.unmatched)
         return expanded.result
 
     def each(self, words: Iterable[Word]) -> list[str]:
         """All words, expanded in order."""
-        return [self(word.text) for word in words]
+        return [self(word) for word in words]
 
     def _report(self, names: Iterable[str]) -> None:
         stage = self.stage

@@ -89,6 +89,14 @@ class Instruction(Record, kw_only=True):
         """The keyword in upper case."""
         return self.name.upper()
 
+    @property
+    def words(self) -> Word:
+        """The instruction as words, without the bodies of its heredocs; the text is not kept."""
+        start, end = self.span
+        if self.heredocs:
+            end = max(start + 1, min(one.span.start for one in self.heredocs) - 1)
+        return Word("", Span(start, end))
+
     def flag(self, name: str) -> Flag | None:
         """The last use of a flag, or None."""
         for flag in reversed(self.flags):

@@ -16,10 +16,10 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from dockc.base.record import Record
-from dockc.compiler.syntax.ast import Arg, Directive, Dockerfile, From, Instruction, LintFact, Stage
+from dockc.compiler.syntax.ast import Arg, Directive, Dockerfile, From, Instruction, LintFact, Stage, Word
 from dockc.compiler.syntax.instructions import build
 from dockc.compiler.syntax.request import Rejected
-from dockc.errors import SyntaxFailure
+from dockc.errors import Fault, SyntaxFailure
 from dockc.grammar.cst import File, InstructionNode
 from dockc.grammar.diagnostic import Diagnostic
 from dockc.grammar.parser import Parsed, parse
@@ -42,6 +42,10 @@ def location(lines: tuple[int, int]) -> Location:
     return tuple((line, line) for line in range(lines[0], max(lines) + 1))
 
 
+def _fault(diagnostic: Diagnostic) -> Fault:
+    return Fault(diagnostic.code, Word("", diagnostic.span))
+
+
 def build_ast(parsed: Parsed) -> AstResult:
     """Read all instructions of a file. Never raises for bad input."""
     file = parsed.file
@@ -49,7 +53,9 @@ def build_ast(parsed: Parsed) -> AstResult:
     facts: list[LintFact] = []
     if parsed.diagnostics:
         first = parsed.diagnostics[0]
-        error = SyntaxFailure(first.message, locations=(location(first.lines or (0, 0)),), hint=first.help)
+        error = SyntaxFailure(
+            first.message, fault=_fault(first), locations=(location(first.lines or (0, 0)),), hint=first.help
+        )
         nodes = [node for node in file.instructions if all(c.fault is None for c in node.commands)]
     else:
         nodes = list(file.instructions)
@@ -67,7 +73,7 @@ def build_ast_or_raise(parsed: Parsed) -> Dockerfile:
     """The tree of a file. Raises SyntaxFailure."""
     result = build_ast(parsed)
     if result.dockerfile is None:
-        raise result.error or SyntaxFailure("file with no instructions")
+        raise result.error or SyntaxFailure("file with no instructions", fault=Fault("no-stage"))
     return result.dockerfile
 
 
@@ -76,16 +82,16 @@ def parse_trigger(text: str) -> Instruction:
     parsed = parse(Source.from_text(text, "ONBUILD"))
     if parsed.diagnostics:
         first = parsed.diagnostics[0]
-        raise SyntaxFailure(first.message, locations=(location(first.lines or (0, 0)),))
+        raise SyntaxFailure(first.message, fault=_fault(first), locations=(location(first.lines or (0, 0)),))
     nodes = list(parsed.file.instructions)
     if len(nodes) != 1:
-        raise SyntaxFailure("onbuild trigger should be a single expression")
+        raise SyntaxFailure("onbuild trigger should be a single expression", fault=Fault("bad-trigger"))
     try:
         instruction = build(nodes[0], [])
     except Rejected as rejected:
         raise rejected.failure() from None
     if isinstance(instruction, From):
-        raise SyntaxFailure("*instructions.Stage is not a command type")
+        raise SyntaxFailure("*instructions.Stage is not a command type", fault=Fault("bad-trigger"))
     return instruction
 
 
@@ -124,7 +130,8 @@ class _Builder:
             self.lost_from = True  # say it once
             message = "no build stage in current context"
             help_ = "only ARG may stand before the first FROM"
-            failure = SyntaxFailure(message, locations=(location(node.lines),), hint=help_)
+            fault = Fault("no-stage", Word("", instruction.name_span))
+            failure = SyntaxFailure(message, fault=fault, locations=(location(node.lines),), hint=help_)
             self.fail(
                 failure, Diagnostic("no-stage", message, instruction.name_span, help=help_, lines=node.lines)
             )

@@ -57,7 +57,7 @@ from dockc.compiler.syntax.request import (
     make_request,
     word_part,
 )
-from dockc.errors import CompileError
+from dockc.errors import CompileError, Fault
 from dockc.golang.numbers import NumberError, parse_bool, parse_int
 from dockc.golang.strings import fold, lower, quote, trim, upper
 from dockc.grammar.cst import InstructionNode
@@ -88,7 +88,7 @@ def _unknown(request: Request) -> Rejected:
     recase = upper if name == upper(name) and name != lower(name) else lower
     best = recase(nearest(name, options, ignore_case=True))
     equals = tuple(recase(other) for other in ties(name, best, options, ignore_case=True))
-    error = suggested(f"unknown instruction: {name}", best, equals)
+    error = suggested(f"unknown instruction: {name}", best, Fault("unknown-instruction"), equals)
     return Rejected(error, request.base["name_span"], "unknown-instruction", "" if best else _INSTRUCTIONS, "")
 
 
@@ -317,9 +317,9 @@ def _run(request: Request) -> Run:
     mounts = flag_words(request, "mount")
     for mount in mounts:
         try:
-            parse_mount(mount.text, None)
+            parse_mount(mount, None)
         except CompileError as error:
-            raise request.reject(error, "bad-mount", *_bad_mount(mount, error.message)) from None
+            raise request.reject(error, "bad-mount", *_bad_mount(mount, error.fault)) from None
     network = flags.text("network", "default")
     if network not in ("default", "none", "host"):
         span = flag_word(request, flags, "network").span
@@ -345,12 +345,10 @@ def _run(request: Request) -> Run:
     )
 
 
-def _bad_mount(mount: Word, message: str) -> tuple[Span, str]:
+def _bad_mount(mount: Word, fault: Fault) -> tuple[Span, str]:
     """What of a mount is refused already while it is read, and what to write instead."""
-    if not message.startswith("failed to parse csv"):
-        named = [(start, end) for text, start, end in options(mount.text) if lower(text).startswith("from=") and "$" in text]
-        help_ = "add FROM ${NAME} AS stage, with an ARG NAME before the first FROM, and mount from the stage"
-        return (word_part(mount, *named[0]) if named else mount.span), help_
+    if fault.part is not None:
+        return word_part(mount, *fault.part), "add FROM ${NAME} AS stage, with an ARG NAME before the first FROM, and mount from the stage"
     start, end = mount.span
     return Span(start if mount.text else start - len("--mount="), end), "write key=value,key=value; a value with a comma goes in double quotes"
 
@@ -385,7 +383,8 @@ def _device(request: Request, word: Word) -> Device:
         elif not equals:
             raise bad(f"invalid field '{option}' must be a key=value pair", word_part(word, start, end))
         else:
-            unknown = suggested(f"unexpected key '{key}' in '{option}'", nearest(key, ("name", "required")))
+            message = f"unexpected key '{key}' in '{option}'"
+            unknown = suggested(message, nearest(key, ("name", "required")), Fault("bad-device"))
             raise bad(unknown, word_part(word, start, start + len(key)))
     return Device(name, required)
 

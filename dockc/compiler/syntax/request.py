@@ -11,7 +11,7 @@ from dockc.base.record import NamedTuple
 from dockc.compiler.suggest import nearest
 from dockc.compiler.syntax.ast import Flag, Heredoc, LintFact, Word
 from dockc.compiler.syntax.mounts import suggested, ties
-from dockc.errors import CompileError, SyntaxFailure
+from dockc.errors import CompileError, Fault, SyntaxFailure
 from dockc.golang.strings import lower, trim
 from dockc.grammar.cst import Command, InstructionNode, Token
 from dockc.grammar.diagnostic import Applicability, Diagnostic, Edit, Fix
@@ -55,7 +55,7 @@ class Rejected(Exception):
     def __init__(
         self, error: CompileError | str, span: Span, code: str, help_: str = "", fixable: str | None = None
     ) -> None:
-        self.error = error if isinstance(error, CompileError) else CompileError(error)
+        self.error = error if isinstance(error, CompileError) else CompileError(error, fault=Fault(code))
         super().__init__(self.error.message)
         self.span = span
         self.code = code
@@ -67,6 +67,7 @@ class Rejected(Exception):
         error = self.error
         return SyntaxFailure(
             prefix + error.message,
+            fault=Fault(self.code, Word("", self.span)),
             locations=(location,) if location else (),
             suggestion=error.suggestion,
             alternatives=tuple(prefix + message for message in error.alternatives),
@@ -225,7 +226,7 @@ def check_flags(request: Request, known: Mapping[str, str]) -> Flags:
         if kind is None:
             options = tuple(sorted(known))
             best = nearest(name, options)
-            error = suggested(f"unknown flag: {shown}", best, ties(name, best, options))
+            error = suggested(f"unknown flag: {shown}", best, Fault("unknown-flag"), ties(name, best, options))
             help_ = "" if best or not options else f"{request.name} takes " + ", ".join(f"--{o}" for o in options)
             raise Rejected(error, flag_name_span(flag), "unknown-flag", help_, "--")
         if name in used and kind != STRINGS:

@@ -12,22 +12,24 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from syrupy.location import PyTestLocation
 from syrupy.types import SnapshotIndex
 
-from dockc.compiler.blame import OTHER, diagnose, diagnose_all
-from dockc.compiler.blame.table import ROWS
 from dockc.compiler.compile import Front, compiling, read
+from dockc.compiler.diagnose import diagnose, diagnose_all
+from dockc.compiler.faults import ROWS, help_of
 from dockc.compiler.imagine import PLATFORM, made_up
 from dockc.compiler.options import CompileOptions
 from dockc.compiler.questions import converse
-from dockc.errors import CompileError
+from dockc.errors import CompileError, Fault
 from dockc.grammar.diagnostic import Diagnostic
 from dockc.grammar.render import render_all
 from dockc.grammar.source import Source
+from dockc.grammar.word import BRACE, EMPTY, MODIFIER, PATTERN, QUOTE, SLASH, TOO_LARGE, UNSET
 from dockc.oci.platform import normalize, parse
 from tests.conftest import parameter
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tests" / "golden" / "errors"
 CASES = sorted(path.parent.name for path in FOLDER.glob("*/Dockerfile"))
+WORD_KINDS = (UNSET, QUOTE, TOO_LARGE, MODIFIER, EMPTY, SLASH, BRACE, PATTERN)
 OPTIONS = CompileOptions(build_platforms=(normalize(parse(PLATFORM)),))
 
 
@@ -77,7 +79,6 @@ def test_what_is_shown(case: str, snapshot: SnapshotAssertion) -> None:
     found = shown(data)
     assert found
     for diagnostic in found:
-        assert diagnostic.code != OTHER
         assert diagnostic.help or diagnostic.suggestion
         assert source.slice(diagnostic.span).strip() or not source.text.strip() or diagnostic.code == "no-instructions" or "^" in diagnostic.message
     assert render_all(found, source) == snapshot(extension_class=ErrorsFile)
@@ -137,59 +138,87 @@ def test_the_last_line_stays_the_references() -> None:
 
 def test_an_error_of_no_place() -> None:
     front = read(Source.from_text("FROM a\n"))
-    assert diagnose(CompileError("failed to parse ulimit: x"), front) is None
-    found = diagnose(CompileError("something new", locations=(((1, 1),),)), front)
+    assert diagnose(CompileError("failed to parse ulimit: x", fault=Fault("bad-option")), front) is None
+    found = diagnose(CompileError("lines", fault=Fault("bad-image"), locations=(((1, 1),),)), front)
     assert found is not None
-    assert (found.code, front.source.slice(found.span)) == (OTHER, "a")
+    assert (found.code, front.source.slice(found.span)) == ("bad-image", "a")
 
 
-# --- every message of lowering has its row --------------------------------------------------------------
+# --- every error has a row ------------------------------------------------------------------------------
 
-#: Messages about options, contexts and base images: no words of the file are wrong.
-NOT_OF_THE_FILE = re.compile(
-    r"invalid context|unsupported context|invalid input|could not parse oci-layout|oci-layout reference|invalid git context|failed parsing|"
-    r"failed to parse ref|failed to parse image config|failed to marshal image config|invalid x object|not a commit object|target stage|x$|xx$|x: x$|"
-    r"failed to process arguments|unsupported x|x \(|invalid boolean|UNC paths|No relative path|The specified path"
-)
-
-
-def _literal(node: ast.expr) -> str | None:
-    """A message with every value in it written as x."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return node.value
-    if isinstance(node, ast.JoinedStr):
-        parts = []
-        for value in node.values:
-            if isinstance(value, ast.Constant):
-                parts.append(str(value.value))
-            else:
-                quoted = isinstance(value, ast.FormattedValue) and "quote(" in ast.unparse(value.value)
-                parts.append('"x"' if quoted else "1" if "index" in ast.unparse(value) or "_MOST" in ast.unparse(value) else "x")
-        return "".join(parts)
-    return None
-
-
-def _messages() -> list[tuple[str, str]]:
-    compiler = ROOT / "dockc" / "compiler"
-    files = [*sorted((compiler / "lower").glob("*.py")), compiler / "syntax" / "mounts.py", compiler / "urls.py", ROOT / "dockc" / "golang" / "ospaths.py"]
+def _calls() -> list[tuple[str, ast.Call]]:
     found = []
-    for file in files:
+    for file in sorted((ROOT / "dockc").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"CompileError", "suggested"} and node.args:
-                text = _literal(node.args[0])
-                if text is not None and not NOT_OF_THE_FILE.match(text):
-                    found.append((file.name, text))
+            found += [(f"{file.relative_to(ROOT)}:{node.lineno}", node)] if isinstance(node, ast.Call) else []
     return found
 
 
-@pytest.mark.parametrize(("file", "message"), _messages(), ids=lambda v: v[:60])
-def test_every_message_has_a_row(file: str, message: str) -> None:
-    assert any(re.fullmatch(row.pattern, message, re.DOTALL) for row in ROWS), file
+def _name(call: ast.Call) -> str:
+    return getattr(call.func, "id", "") or getattr(call.func, "attr", "")
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda r: f"{r.code}: {r.pattern[:40]}")
-def test_rows_read_well(row: object) -> None:
-    pattern = re.compile(row.pattern)  # type: ignore[attr-defined]
-    row.help.format(*["x"] * pattern.groups)  # type: ignore[attr-defined]
-    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", row.code)  # type: ignore[attr-defined]
-    assert not row.help.endswith(".")  # type: ignore[attr-defined]
+def test_every_compile_error_says_what_kind_of_mistake_it_is() -> None:
+    for where, call in _calls():
+        if _name(call) in {"CompileError", "SyntaxFailure"}:
+            assert any(keyword.arg == "fault" for keyword in call.keywords), where
+
+
+def test_every_kind_has_a_row() -> None:
+    kinds = set()
+    for where, call in _calls():
+        if where.startswith("dockc/grammar/"):
+            continue  # what does not parse has a diagnostic of its own
+        if _name(call) == "Fault" and call.args and isinstance(call.args[0], ast.Constant):
+            assert call.args[0].value in ROWS, where
+            kinds.add(call.args[0].value)
+    assert len(kinds) > 50
+    assert set(WORD_KINDS) <= set(ROWS)
+
+
+def test_every_row_is_the_kind_of_some_error() -> None:
+    text = "".join(file.read_text() for file in sorted((ROOT / "dockc").rglob("*.py")) if file.name != "faults.py")
+    for kind in ROWS:
+        way = kind.partition("/")[2]
+        assert f'"{kind}"' in text or kind in WORD_KINDS or f'"{way}"' in text, kind
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_rows_read_well(kind: str) -> None:
+    fault = Fault(kind, values=("x", "y"))
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", fault.code)
+    assert not help_of(fault).endswith(".")
+
+
+def test_nobody_reads_a_message_to_know_what_happened() -> None:
+    rooms = ("base", "golang", "grammar", "oci", "llb", "compiler", "linter", "engine", "commands", "lsp", "console")
+    for room in rooms:
+        for file in sorted((ROOT / "dockc" / room).rglob("*.py")):
+            assert ".message.startswith(" not in file.read_text(), file
+
+
+# --- places ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("FROM a\nONBUILD COPY --from=9 a b\nFROM a AS b\nCOPY --from=7 a b\n", "7"),
+        ("FROM a AS x\nONBUILD COPY --chmod=x a b\nFROM x\n", "x"),
+        ("FROM a\nRUN --mount=type=cache,target=/x,sharing=shard y\n", "shard"),
+        ('FROM a\nRUN --mount=type=cache,target=/x,"sharing=shard" y\n', "shard"),
+        ("FROM a\nRUN --mount=target=${x:?no} y\n", "${x:?no}"),
+        ("FROM a\nLABEL a=b c=${d:e}\n", "${d:e}"),
+        ("FROM a\nEXPOSE 80 99999/tcp\n", "99999"),
+        ("FROM a\nVOLUME /a $b\n", "$b"),
+        ("FROM a\nADD https://x/y.git?q=1 git@h:r /z\n", "https://x/y.git?q=1"),
+        ("FROM a\nCOPY a https://x/y /z\n", "https://x/y"),
+        ('FROM a\nRUN ["a"]\nRUN []\n', "RUN []"),
+        ("FROM a AS x\nRUN --mount=from=x,target=/y z\n", "x"),
+        ("# check=skip=a;error=x\nFROM a\n", "x"),
+        ("FROM a\nCOPY <<e /x\nb ${c:?d}\ne\n", "${c:?d}"),
+    ],
+)
+def test_words(text: str, words: str) -> None:
+    found = shown(text)[0]
+    assert text[found.span.start : found.span.end] == words

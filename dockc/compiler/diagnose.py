@@ -1,37 +1,32 @@
 """A compile error as a diagnostic: its code, the exact words that it is about, and what to do.
 
-Lowering says what is wrong in the reference's words and on which lines; nothing else is known there, and nothing else costs time there.
-Only once an error is to be shown is it looked at again: `table` knows every message by its form, `places` finds the words.
+The error carries its `Fault`; here it gets its help, and its place in the source, once it is to be shown.
 
 The reference ends at the first error. `diagnose_all` goes on: it leaves the instruction out and compiles what is left.
 """
 
 from __future__ import annotations
 
-import re
-
 from dockc.base.pattern import pattern
 from dockc.base.record import replace
-from dockc.compiler.blame.places import Case, source_span
-from dockc.compiler.blame.table import ROWS
 from dockc.compiler.compile import Front
+from dockc.compiler.faults import help_of
 from dockc.compiler.syntax.ast import Arg, Dockerfile, Env, From, Instruction
-from dockc.errors import CompileError
+from dockc.errors import CompileError, Fault
 from dockc.grammar.diagnostic import Diagnostic
-from dockc.grammar.source import Span
+from dockc.grammar.source import Source, Span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MEANT = pattern(r" \(did you mean (\S+)\?\)$")
-_LISTS = pattern(r"options are|mounts are of type")
-#: The code of an error that no row knows.
-OTHER = "compile-error"
+#: Kinds whose help lists all names: one that was probably meant says more.
+_LISTS = frozenset({"bad-mount/type", "bad-mount/option"})
 #: Errors shown of one file, and instructions lowered again to find those behind the first.
 _MOST, _WORK = 20, 20_000
 #: What may be wrong only since an ARG or ENV with an error of its own was left out.
-_FOLLOWING = frozenset({"unset-variable", "blank-base", "bad-image-name", "bad-platform", "bad-port", "blank-name"})
+_FOLLOWING = frozenset({"unset-variable", "blank-base", "bad-image-name", "bad-platform", "blank-platform", "bad-port", "blank-name"})
 
 
 def diagnose(error: CompileError, front: Front) -> Diagnostic | None:
@@ -69,35 +64,41 @@ def _blamed(error: CompileError, front: Front) -> tuple[Diagnostic | None, Instr
     dockerfile = front.result.dockerfile
     if dockerfile is None:
         return None, None
-    message = _MEANT.sub("", error.message)
+    span = place(error.fault, front.source)
+    if span is not None:
+        within = (one for one in _instructions(dockerfile) if one.span.start <= span.start < max(one.span.end, one.span.start + 1))
+        return _made(error, span, front), next(within, None)
     lines = next(((r[0][0], r[-1][1]) for r in error.locations if r), None)
-    everything = _instructions(dockerfile)
-    found = [one for one in everything if lines and one.lines[0] <= lines[0] <= one.lines[1]]
-    for row in ROWS:
-        match = re.fullmatch(row.pattern, message, re.DOTALL)
-        if match is None:
-            continue
-        for instruction in found or everything:
-            span = row.place(Case(front.source, dockerfile, instruction, match, message))
-            if span is not None:
-                help_ = row.help.format(*match.groups())
-                inside = instruction.span.start <= span.start < max(instruction.span.end, instruction.span.start + 1)
-                return _made(error, message, row.code, span, help_, front), instruction if inside else None
-        if found:
-            return _made(error, message, row.code, _whole(found[0]), row.help.format(*match.groups()), front), found[0]
-    if found:
-        return _made(error, message, OTHER, _whole(found[0]), "", front), found[0]
+    for one in _instructions(dockerfile):
+        if lines and one.lines[0] <= lines[0] <= one.lines[1]:
+            # Nothing better is known: the base image of a FROM, for triggers come from there, or the whole instruction.
+            return _made(error, one.base.span if isinstance(one, From) else one.words.span, front), one
     return None, None
 
 
-def _made(error: CompileError, message: str, code: str, span: Span, help_: str, front: Front) -> Diagnostic:
+def place(fault: Fault, source: Source) -> Span | None:
+    """Where the words of a fault stand in the source; None for one that is in no words."""
+    if fault.span is None:
+        return None
+    whole = Span(*fault.span)
+    if fault.part is None:
+        return whole
+    start, end = fault.part
+    under = source.slice(whole)
+    if under != fault.text:  # quotes and continuations were removed: the part as far as it can be found there
+        wanted = fault.text[start:end]
+        at = under.find(wanted) if wanted and under.count(wanted) == 1 else -1
+        return Span(whole.start + at, whole.start + at + len(wanted)) if at >= 0 else whole
+    return Span(whole.start + start, min(whole.start + max(end, start + 1), max(whole.end, whole.start + start)))
+
+
+def _made(error: CompileError, span: Span, front: Front) -> Diagnostic:
     meant = _MEANT.search(error.message)
     return Diagnostic(
-        code,
-        message,
+        error.fault.code,
+        error.message[: meant.start()] if meant else error.message,
         span,
-        # A name that was probably meant says more than a list of all.
-        help=error.hint or ("" if meant and _LISTS.match(help_) else help_),
+        help=error.hint or ("" if meant and error.fault.kind in _LISTS else help_of(error.fault)),
         lines=front.source.lines_of(span),
         suggestion=error.suggestion or (meant[1] if meant else ""),
     )
@@ -108,11 +109,6 @@ def _instructions(dockerfile: Dockerfile) -> list[Instruction]:
     for stage in dockerfile.stages:
         found += (stage.from_, *stage.instructions)
     return found
-
-
-def _whole(instruction: Instruction) -> Span:
-    """An instruction that nothing better is known about: the base image of a FROM, for triggers come from there."""
-    return instruction.base.span if isinstance(instruction, From) else source_span(instruction)
 
 
 def _without(instruction: Instruction, front: Front) -> Front:
