@@ -47,3 +47,25 @@ def builders_file() -> str:
     """Where the user's builders are kept: `$XDG_CONFIG_HOME/dockc/builders.json`, whether the file exists or not."""
     home = os.environ.get("XDG_CONFIG_HOME", "")
     return os.path.join(home if home.startswith("/") else os.path.join(os.environ.get("HOME", "/"), ".config"), "dockc", "builders.json")
+
+
+def read_inside(root: str | PathLike[str] | None, name: str) -> bytes | None:
+    """A small regular file below `root`, or None; a link that leads outside is not followed.
+
+    Raises:
+        DockcError: the file is too large.
+    """
+    if root is None:
+        return None
+    try:
+        top = os.path.realpath(root)
+        real = os.path.realpath(os.path.join(top, name), strict=True)
+        if os.path.commonpath((top, real)) != top or not os.path.isfile(real):
+            return None
+        with open(real, "rb") as file:
+            data = file.read(FILE_LIMIT + 1)
+    except (OSError, RuntimeError, ValueError):
+        return None
+    if len(data) > FILE_LIMIT:
+        raise DockcError(f"{root}/{name} is larger than {FILE_LIMIT} bytes")
+    return data

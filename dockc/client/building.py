@@ -29,7 +29,7 @@ from dockc.compiler.questions import (
 )
 from dockc.engine.compile import at_hand, compile_all
 from dockc.engine.progress import Steps
-from dockc.engine.request import BuildRequest, Inputs, load
+from dockc.engine.request import Asked, Inputs, load
 from dockc.engine.world import converse_with
 from dockc.errors import CompileError, Fault, UsageError
 from dockc.golang.times import Time
@@ -62,7 +62,7 @@ class Place:
 
 async def build(
     place: Place,
-    request: BuildRequest,
+    request: Asked,
     sink: StatusSink,
     *,
     frontend: str = "",
@@ -129,7 +129,7 @@ def _default(names: Sequence[str]) -> tuple[Output, ...]:
     return (Output("image"),) if names else ()
 
 
-def _session(request: BuildRequest, inputs: Inputs) -> Session:
+def _session(request: Asked, inputs: Inputs) -> Session:
     from dockc.runtime.registry.credentials import DockerConfig
     from dockc.runtime.session.secrets import ClientSecrets, ClientSsh, parse_secret
 
@@ -144,7 +144,7 @@ def _session(request: BuildRequest, inputs: Inputs) -> Session:
     return session
 
 
-def _shared_key(request: BuildRequest) -> str:
+def _shared_key(request: Asked) -> str:
     """The same for every build of a directory from this machine: what was sent before is not sent again."""
     import hashlib
     import os
@@ -203,7 +203,7 @@ def index(export: Export, response: Mapping[str, str]) -> None:
 # --- compiling ----------------------------------------------------------------------------------------
 
 
-def _frontend_attrs(request: BuildRequest, inputs: Inputs) -> dict[str, str]:
+def _frontend_attrs(request: Asked, inputs: Inputs) -> dict[str, str]:
     """The options for a frontend on the builder's side."""
     attrs = dict(request.compile.attrs)
     for name, value in request.compile.contexts.items():
@@ -220,7 +220,7 @@ def _frontend_attrs(request: BuildRequest, inputs: Inputs) -> dict[str, str]:
 class _Compiling:
     """Makes the result of a build: compile here, solve there."""
 
-    def __init__(self, request: BuildRequest, inputs: Inputs, session: str, sink: StatusSink) -> None:
+    def __init__(self, request: Asked, inputs: Inputs, session: str, sink: StatusSink) -> None:
         self._request, self._inputs, self._session = request, inputs, session
         self._steps = Steps(sink)
 

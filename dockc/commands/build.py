@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
     from dockc.base.output import Output
     from dockc.commands.ending import Deadline
-    from dockc.engine.progress import Counting
+    from dockc.engine.engine import EngineOptions
     from dockc.engine.record import Recorder
-    from dockc.engine.request import BuildRequest, Built
+    from dockc.engine.request import Asked, BuildRequest, Built
     from dockc.runtime.exporter.options import Output as ExportOutput
+    from dockc.runtime.session.base import Session
     from dockc.solver.progress import StatusSink
 
 # What BuildKit's clients say before the message of whatever ended a build: scripts look for these words.
@@ -127,7 +128,7 @@ def run(options: BuildOptions, out: Output) -> int:
     """
     from dockc.commands import options as words
     from dockc.commands.stdin import from_stdin
-    from dockc.engine.request import BuildRequest, CompileRequest
+    from dockc.engine.request import Asked, CompileRequest
 
     place = None
     if options.addr or options.builder or options.tlsdir or (options.store is None and os.path.exists(builders_file())):  # noqa: PTH110
@@ -182,7 +183,7 @@ def run(options: BuildOptions, out: Output) -> int:
             from dockc.commands.call import call as ask
 
             return ask(read, method, form, out=out.write)
-        request = BuildRequest(
+        asked_for = Asked(
             compile=read,
             outputs=words.outputs(options.output, annotations=options.annotation, push=options.push, load=options.load),
             names=options.tag,
@@ -197,9 +198,9 @@ def run(options: BuildOptions, out: Output) -> int:
         if place is not None:
             from dockc.commands.remote import build_remote
 
-            return build_remote(place, request, options, out)
+            return build_remote(place, asked_for, options, out)
         build_and_show(
-            request,
+            asked_for,
             mode="quiet" if options.quiet else options.progress,
             metadata_file=options.metadata_file,
             iidfile=options.iidfile,
@@ -209,7 +210,7 @@ def run(options: BuildOptions, out: Output) -> int:
 
 
 def build_and_show(
-    request: BuildRequest, *, mode: str, metadata_file: Path | None, iidfile: Path | None, record: Path | None = None
+    asked: Asked, *, mode: str, metadata_file: Path | None, iidfile: Path | None, record: Path | None = None
 ) -> Built:
     """`dockc build`: build with a progress view on standard error, and write what the user wants to know.
 
@@ -227,7 +228,7 @@ def build_and_show(
     view = make_view(mode, sys.stderr)
     recorder = _recorder(view) if record is not None else None
     try:
-        built = build(request, recorder or view, recorder)
+        built = build(asked, recorder or view, recorder)
     except BaseException as exc:
         view.finish(exc)
         raise
@@ -241,15 +242,15 @@ def build_and_show(
     if iidfile is not None:
         write(iidfile, digest.encode())
     if mode == "quiet":
-        if digest and not any(map(_is_piped, request.outputs)):  # an archive must not end in a digest
+        if digest and not any(map(_is_piped, asked.outputs)):  # an archive must not end in a digest
             sys.stdout.write(digest + "\n")
     elif mode not in ("rawjson", "none"):
         sys.stderr.write(f"{built.executed} steps run, {built.cached} cached\n")
     return built
 
 
-def build(request: BuildRequest, sink: StatusSink, recorder: Recorder | None = None) -> Built:
-    """Build, and make all outputs.
+def build(asked: Asked, sink: StatusSink, recorder: Recorder | None = None) -> Built:
+    """Build with an engine of this process, and make all outputs.
 
     Enters the builder's namespaces, so it must be called while the process has one thread. A `recorder` is told the sizes of
     the steps' results; it is the caller's to put it before the sink.
@@ -261,26 +262,87 @@ def build(request: BuildRequest, sink: StatusSink, recorder: Recorder | None = N
     import asyncio
 
     from dockc.commands.ending import Deadline
-    from dockc.engine.engine import check, refuse_missing
-    from dockc.engine.progress import Counting
+    from dockc.engine.engine import EngineOptions, check, check_options
     from dockc.runtime.executor.rootless import enter_build_namespace
-    from dockc.runtime.exporter import export
     from dockc.runtime.store.worker import default_root
 
-    refuse_missing(request.compile.attrs)
-    export.check(request.outputs, request.names)
-    check(request)
-    root = request.compile.store or default_root()
+    options = EngineOptions(
+        root=asked.compile.store or default_root(),
+        executor=asked.executor,
+        snapshotter=asked.snapshotter,
+        parallelism=asked.parallelism,
+        insecure=asked.insecure,
+        offline=asked.compile.offline,
+    )
+    check_options(options)
+    try:
+        request, session = lend(asked, measure=recorder is not None)
+        check(request, session)
+    except DockcError as error:
+        _tell(error)
+        raise
     enter_build_namespace()
     deadline = Deadline()
     try:
-        return asyncio.run(_until_told(request, root, Counting(sink), recorder, deadline))
+        built = asyncio.run(_until_told(options, request, session, sink, deadline))
     except DockcError as error:
-        if not isinstance(error, (UsageError, Terminated)):
-            error.context = FAILED
+        _tell(error)
         raise
     finally:
         deadline.stop()
+    if recorder is not None:
+        recorder.measure(built.sizes)
+    return built
+
+
+def _tell(error: DockcError) -> None:
+    """Give the error the words that BuildKit's clients have for it."""
+    if not isinstance(error, (UsageError, Terminated)):
+        error.context = FAILED
+
+
+def lend(asked: Asked, *, measure: bool = False) -> tuple[BuildRequest, Session]:
+    """What was asked for as data, and what this process lends to it.
+
+    Raises:
+        UsageError: a directory, secret or agent that there is not.
+        DockcError: an answers file, an image layout or standard input that cannot be read.
+    """
+    from dockc.engine.compile import initial_answers
+    from dockc.engine.request import BuildRequest, find
+    from dockc.runtime.session import secrets
+    from dockc.runtime.session.base import Session
+    from dockc.runtime.session.files import Directory, HeldFiles, HostDirectory
+
+    compiling = asked.compile
+    found = find(compiling, fetch=True)
+    directories: dict[str, Directory] = {name: HostDirectory(path) for name, path in found.directories.items()}
+    if found.dockerfile is not None:
+        shown = "stdin" if compiling.file == "-" else ""
+        directories["dockerfile"] = HeldFiles({found.attrs.get("filename", "Dockerfile"): found.dockerfile}, shown=shown)
+    session = Session(
+        directories=directories,
+        stores=found.stores,
+        secrets=secrets.ClientSecrets([secrets.parse_secret(text) for text in asked.secrets]),
+        ssh=secrets.ClientSsh(asked.ssh),
+        uploads=asked.uploads,
+    )
+    named = compiling.locked or compiling.answers
+    request = BuildRequest(
+        attrs=found.attrs,
+        outputs=asked.outputs,
+        names=asked.names,
+        allow=asked.allow,
+        insecure=asked.insecure,
+        offline=compiling.offline,
+        answers=initial_answers(compiling) if named is not None else None,
+        locked=str(compiling.locked or ""),
+        level=compiling.level,
+        passes=compiling.passes,
+        squash=compiling.squash,
+        measure=measure,
+    )
+    return request, session
 
 
 class Terminated(DockcError):
@@ -290,16 +352,20 @@ class Terminated(DockcError):
 
 
 async def _until_told(
-    request: BuildRequest, root: Path, sink: Counting, recorder: Recorder | None, deadline: Deadline
+    options: EngineOptions, request: BuildRequest, session: Session, sink: StatusSink, deadline: Deadline
 ) -> Built:
     """Build; SIGTERM cancels like an interrupt does, so that no step outlives its builder, and is obeyed within two seconds."""
     import asyncio
     import signal
 
-    from dockc.engine.engine import run_build
+    from dockc.engine.engine import Engine
+
+    async def run() -> Built:
+        async with Engine(options) as engine:
+            return await engine.build(request, session, sink)
 
     loop = asyncio.get_running_loop()
-    task = loop.create_task(run_build(request, root, sink, recorder))
+    task = loop.create_task(run())
     told = False
 
     def stop(*_: object) -> None:

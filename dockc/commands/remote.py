@@ -13,7 +13,7 @@ from dockc.client.building import Place, build
 from dockc.client.control import metadata_of
 from dockc.commands.build import FAILED, Terminated, check_place, write
 from dockc.engine.progress import Counting
-from dockc.engine.request import BuildRequest
+from dockc.engine.request import Asked
 from dockc.errors import DockcError, UsageError
 
 if TYPE_CHECKING:
@@ -43,20 +43,23 @@ def chosen(name: str, addr: str, tlsdir: str = "") -> Place | None:
     return Place(address.parse(node.addr), node.tls if node.tls else None)
 
 
-def build_remote(place: Place, request: BuildRequest, options: BuildOptions, out: Output) -> int:
+def build_remote(place: Place, request: Asked, options: BuildOptions, out: Output) -> int:
     """Build there, show it here.
 
     Raises:
         DockcError: whatever goes wrong on purpose.
     """
     from dockc.console.view import make_view
-    from dockc.engine.engine import check
+    from dockc.engine.engine import check_entitlements
     from dockc.runtime.exporter import export
+    from dockc.runtime.session import secrets
 
     if options.record is not None:
         raise UsageError("--record needs a build on this machine")
     export.check(request.outputs, request.names)
-    check(request)
+    check_entitlements(request.allow)
+    secrets.ClientSecrets([secrets.parse_secret(text) for text in request.secrets])
+    secrets.ClientSsh(request.ssh)
     metadata_file, iidfile = options.metadata_file, options.iidfile
     for path in (metadata_file, iidfile):
         if path is not None:

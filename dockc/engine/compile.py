@@ -8,7 +8,7 @@ No network and no asyncio unless an image, URL or repository must be asked.
 
 from __future__ import annotations
 
-from dockc.engine.request import read_inside
+from dockc.base.files import read_inside
 from dockc.errors import CompileError, DockcError, UsageError
 
 TYPE_CHECKING = False
@@ -85,7 +85,7 @@ def initial_answers(request: CompileRequest) -> Answers:
 
 
 def compile_all(
-    request: CompileRequest, inputs: Inputs, log: Callable[[str], object]
+    request: CompileRequest, inputs: Inputs, log: Callable[[str], object], *, answers: Answers | None = None
 ) -> Asking[tuple[tuple[Compiled, ...], Answers]]:
     """Compile for every platform of the request and run the passes; also all answers that were used.
 
@@ -93,6 +93,7 @@ def compile_all(
 
     Args:
         log: takes what observers print.
+        answers: what is known; None for what the request's answers or lock file says.
 
     Raises:
         DockcError: the file is wrong, or something cannot be answered.
@@ -105,7 +106,7 @@ def compile_all(
         log(f"warning: the frontend has no option {key} (did you mean {meant}?)\n")
     if not _is_usual(request):
         pipeline_of(request, log)  # what is wrong with the names of passes is said before anybody is asked
-    memory = Memory(initial_answers(request))
+    memory = Memory(initial_answers(request) if answers is None else answers)
     done = []
     options = inputs.options
     try:

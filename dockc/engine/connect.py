@@ -11,15 +11,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dockc.runtime.registry.client import Client
+    from dockc.runtime.session.auth import CredentialStore
 
 
-def registry_client(*, insecure: bool = False, offline: bool = False, uploads: Mapping[str, Path] | None = None) -> Client:
+def registry_client(
+    *,
+    insecure: bool = False,
+    offline: bool = False,
+    uploads: Mapping[str, Path] | None = None,
+    credentials: CredentialStore | None = None,
+) -> Client:
     """A client of all registries and of the web; the caller closes it.
 
     Args:
         insecure: registries are spoken to by plain HTTP or with any certificate.
         offline: ask nobody; what would have to be asked fails.
         uploads: files by the addresses that they answer for.
+        credentials: of registries; None for those in the user's Docker configuration.
 
     Raises:
         UsageError: the settings cannot be understood.
@@ -28,7 +36,7 @@ def registry_client(*, insecure: bool = False, offline: bool = False, uploads: M
     from dockc.runtime.registry.credentials import DockerConfig
     from dockc.runtime.registry.hosts import HostsConfig
 
-    client = Client(config=DockerConfig.load(), hosts=HostsConfig.from_mapping(settings.registries()), insecure=insecure)
+    client = Client(config=DockerConfig.load() if credentials is None else credentials, hosts=HostsConfig.from_mapping(settings.registries()), insecure=insecure)
     client.transport.offline = offline
     if uploads is not None:
         client.transport.uploads = uploads

@@ -1,54 +1,293 @@
-"""The river, whole: read, compile, solve, export.
+"""The river as a service: one store, one solver, any number of builds at once.
 
-    request ──> inputs ──> compiled (one per platform) ──> edges ──> results ──> outputs
-               frontend    compiler, answers from outside    solver + worker     exporters
+    request ──> frontend ──────────> definitions ──> results ──> outputs
+                asks the bridge:     solver + worker             exporters
+                files, registries, other definitions
 
-Progress goes sideways as `SolveStatus` to the request's sink, from the first file read to the last byte pushed.
+Equal steps of several builds run once. Progress goes sideways as `SolveStatus` to each build's sink, from the first file read to
+the last byte pushed. What a client lends (directories, secrets, credentials) comes by its session, and only while its build runs.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from dockc.base.record import replace
-from dockc.engine.compile import at_hand, compile_all
+from dockc.base.record import Record
+from dockc.engine import frontends
+from dockc.engine.bridge import Bridge, Result
 from dockc.engine.connect import registry_client
-from dockc.engine.failure import descriptions, located
+from dockc.engine.export import export_source
 from dockc.engine.progress import Counting, Steps
-from dockc.engine.request import (
-    BuildRequest,
-    Built,
-    CompileRequest,
-    Inputs,
-    is_in_remote_context,
-    load,
-    read_inside,
-    with_changes,
-)
-from dockc.errors import DockcError, SolveError, UsageError
+from dockc.engine.record import sizes_of
+from dockc.engine.request import BuildRequest, Built
+from dockc.engine.work import Work
+from dockc.errors import DockcError, UsageError
+from dockc.solver.lent import Lent
+from dockc.solver.run.flights import Flights
+from dockc.solver.run.jobs import Job, Solver
+from dockc.solver.run.runner import RunnerOptions
 
 if TYPE_CHECKING:
-    from dockc.compiler.compile import Compiled
-    from dockc.compiler.questions import Answers, Request
-    from dockc.engine.record import Recorder
+    from types import TracebackType
+
+    from dockc.engine.frontends import Frontend
     from dockc.runtime.exporter.export import Exported
     from dockc.runtime.exporter.options import Output
     from dockc.runtime.registry.client import Client
-    from dockc.runtime.store.worker import Worker
-    from dockc.solver.run.jobs import BuildResult, Job
+    from dockc.runtime.session.base import Session
+    from dockc.solver.progress import StatusSink
 
-    _Connect = Callable[[bool], Client]
+ENTITLEMENTS = frozenset(("network.host", "security.insecure"))
 
-_ENTITLEMENTS = frozenset(("network.host", "security.insecure"))
+
+class EngineOptions(Record, kw_only=True):
+    """How an engine is set up.
+
+    Attributes:
+        root: the store; None for the user's own.
+        executor: `auto`, `embedded`, `crun` or `runc`.
+        snapshotter: `auto`, `overlay` or `native`.
+        parallelism: steps run at once, of all builds together; 0 leaves it to the solver.
+        collect_every: seconds between two looks at the size of the store while builds come and go.
+        insecure: registries are spoken to by plain HTTP or with any certificate, where layers are fetched late.
+        offline: nobody is asked for layers that are fetched late.
+    """
+
+    root: Path | None = None
+    executor: str = "auto"
+    snapshotter: str = "auto"
+    parallelism: int = 0
+    collect_every: float = 60.0
+    insecure: bool = False
+    offline: bool = False
+
+
+def check_options(options: EngineOptions) -> None:
+    """Refuse options that cannot work.
+
+    Raises:
+        UsageError: an executor that there is not.
+    """
+    from dockc.runtime.executor.choose import NAMES
+
+    names = tuple(dict.fromkeys(("auto", *NAMES)))
+    if options.executor not in names:
+        raise UsageError(f"unknown executor {options.executor}", hint=f"Choose one of {', '.join(names)}.")
+
+
+class Engine:
+    """Builds, any number of requests at once, on one store.
+
+        async with Engine(EngineOptions(root=path)) as engine:
+            built = await engine.build(request, session, sink)
+
+    The process is in the builder's namespaces by then (`runtime.executor.rootless`), which it has entered while it had one thread.
+    To be used on one event loop.
+
+    Mutable: `_work`, `_solver` (while open), `_unlooked` (builds since the store was last looked at), `_client` (for layers that
+    are fetched long after their build has ended).
+    """
+
+    def __init__(self, options: EngineOptions | None = None) -> None:
+        """Set up without any I/O.
+
+        Raises:
+            UsageError: an option that cannot work.
+        """
+        self.options = options or EngineOptions()
+        check_options(self.options)
+        self._opened: tuple[Work, Client] | None = None
+        self._unlooked = 0
+        self._running = 0
+        self._keeper: asyncio.Task[None] | None = None
+
+    # --- open and close -------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        from dockc.runtime.source.registry import provider_for
+        from dockc.runtime.store.worker import Worker, WorkerOptions, default_root
+
+        options = self.options
+        client = registry_client(insecure=options.insecure, offline=options.offline)
+        worker = Worker(
+            WorkerOptions(
+                root=options.root or default_root(),
+                snapshotter=options.snapshotter,
+                executor=options.executor,
+                provider_factory=lambda origin: provider_for(client, origin),
+            )
+        )
+        try:
+            running = RunnerOptions(parallelism=options.parallelism, flights=Flights(worker.refs.root / "flights.lock"))
+            solver = Solver(worker.resolve_op, worker.keys, worker.results, running)
+        except BaseException:
+            worker.close()
+            raise
+        self._opened = (Work(worker, solver), client)
+        self._keeper = asyncio.get_running_loop().create_task(self._keep())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        work, client = self._open
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        try:
+            await work.solver.close()
+            if kind is None:
+                await self.collect()
+        finally:
+            self._opened = None
+            work.close()
+            work.worker.close()
+            client.close()
+
+    @property
+    def _open(self) -> tuple[Work, Client]:
+        if self._opened is None:
+            raise RuntimeError("the engine is not open")
+        return self._opened
+
+    @property
+    def work(self) -> Work:
+        """The store and the threads, while the engine is open."""
+        return self._open[0]
+
+    # --- build ----------------------------------------------------------------------------------------
+
+    async def build(self, request: BuildRequest, session: Session, sink: StatusSink) -> Built:
+        """See `builder.Builder`."""
+        return await self.run(frontends.find(request.frontend), request, session, sink)
+
+    async def run(self, frontend: Frontend, request: BuildRequest, session: Session, sink: StatusSink) -> Built:
+        """As `build`, by a frontend that is handed in: one that a client drives, for one.
+
+        Raises:
+            DockcError: as `build`.
+        """
+        work = self.work
+        await work.blocking(partial(check, request, session))
+        counting = Counting(sink)
+        steps = Steps(counting)
+        client = await work.blocking(partial(connect, request, session))
+        self._running += 1
+        try:
+            lends = lent_by(request, session, client)
+            async with work.solver.job("build", sink=counting, lends=lends) as job:
+                bridge = Bridge(work, request, session, job, steps, client)
+                try:
+                    result = await frontend(bridge)
+                    exported = await self._export(bridge, result)
+                finally:
+                    bridge.close()
+                sizes = await work.blocking(partial(_sizes, work, job)) if request.measure else {}
+        finally:
+            client.close()
+            self._running -= 1
+            self._unlooked += 1
+        return Built(
+            exported=exported, executed=counting.executed, cached=counting.cached, answers=bridge.answers, sizes=sizes
+        )
+
+    async def _export(self, bridge: Bridge, result: Result) -> tuple[Exported, ...]:
+        from dockc.runtime.exporter.export import Exporters, export
+        from dockc.runtime.exporter.options import Output
+
+        request, session, steps = bridge.request, bridge.session, bridge.steps
+        await bridge.evaluate(*result.refs.values())
+        source = export_source(bridge, result)
+        made: list[Exported] = []
+        for number, output in enumerate(request.outputs or (Output("image"),)):
+            cancelled = threading.Event()
+            with steps.step(f"exporting to {described(output)}") as vertex:
+                using = Exporters(
+                    bridge.work.worker.content,
+                    bridge.work.worker.refs,
+                    partial(connect, request, session),
+                    report=steps.reporter(vertex),
+                    progress=steps.meter(vertex),
+                    cancelled=cancelled,
+                    sinks=session.sinks,
+                    number=number,
+                )
+                made.append(await bridge.work.blocking(partial(export, source, output, using), cancelled=cancelled))
+        return tuple(made)
+
+    # --- the store ------------------------------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        """Look at the store's size now and then, where builds have come since."""
+        while True:
+            await asyncio.sleep(self.options.collect_every)
+            try:
+                await self.collect()
+            except DockcError as error:  # the next look will tell; builds go on
+                asyncio.get_running_loop().call_exception_handler({"message": "collecting garbage failed", "exception": error})
+
+    async def collect(self) -> None:
+        """Keep the store within its share of the disk, where anything was built since the last look; images with a name stay.
+
+        Raises:
+            StoreError: the store cannot be read or written.
+        """
+        if not self._unlooked:
+            return
+        self._unlooked = 0
+        worker = self.work.worker
+
+        def work() -> None:
+            from dockc.runtime.store.images import reachable
+
+            worker.refs.collect(frozenset(reachable(worker.content)))
+
+        await self.work.blocking(work)
+
+
+def _sizes(work: Work, job: Job) -> Mapping[str, int]:
+    usage = [(one.description, one.created_at, one.size) for one in work.worker.refs.usage()]
+    return sizes_of(usage, job.vertices())
+
+
+# --- requests -------------------------------------------------------------------------------------------
+
+
+def check(request: BuildRequest, session: Session) -> None:
+    """Refuse what cannot work before anything is asked or run.
+
+    Raises:
+        UsageError: an output or entitlement that there is not.
+        DockcError: frontend options that ask for what this builder does not do yet.
+    """
+    from dockc.runtime.exporter import export
+
+    refuse_missing(request.attrs)
+    export.check(request.outputs, request.names, sinks=session.sinks is not None)
+    check_entitlements(request.allow)
+
+
+def check_entitlements(allow: frozenset[str]) -> None:
+    """Refuse entitlements that there are not.
+
+    Raises:
+        UsageError: which one.
+    """
+    for name in sorted(allow - ENTITLEMENTS):
+        raise UsageError(f"unknown entitlement {name}", hint=f"Known are {' and '.join(sorted(ENTITLEMENTS))}.")
 
 
 def refuse_missing(attrs: Mapping[str, str]) -> None:
-    """Frontend options that ask a builder for what this one does not do yet."""
+    """Refuse frontend options that ask a builder for what this one does not do yet.
+
+    Raises:
+        DockcError: which one.
+    """
     for key, value in attrs.items():
         wanted = value.lower() not in {"disabled=true", "false"}
         if key.startswith(("attest:", "build-arg:BUILDKIT_ATTEST_")) and wanted:
@@ -57,268 +296,33 @@ def refuse_missing(attrs: Mapping[str, str]) -> None:
             raise DockcError(f"remote caches are not supported yet ({key})", hint="The store's own cache is always used.")
 
 
-def check(request: BuildRequest) -> None:
-    """Refuse options that cannot work before anything is asked or run.
+def connect(request: BuildRequest, session: Session, insecure: bool = False) -> Client:
+    """A registry client with what the session lends; the caller closes it."""
+    return registry_client(
+        insecure=insecure or request.insecure,
+        offline=request.offline,
+        uploads=session.uploads,
+        credentials=session.credentials,
+    )
 
-    Raises:
-        UsageError: an executor, secret, SSH agent or entitlement that there is not.
-    """
-    from dockc.runtime.executor.choose import NAMES
+
+def lent_by(request: BuildRequest, session: Session, client: Client) -> Lent:
+    """What the steps of a build may ask for."""
     from dockc.runtime.session import secrets
+    from dockc.runtime.session.files import LOCALS
+    from dockc.runtime.source import base
 
-    if request.executor not in {"auto", *NAMES}:
-        raise UsageError(f"unknown executor {request.executor}", hint=f"Choose one of {', '.join(dict.fromkeys(('auto', *NAMES)))}.")
-    for name in sorted(request.allow - _ENTITLEMENTS):
-        raise UsageError(f"unknown entitlement {name}", hint=f"Known are {' and '.join(sorted(_ENTITLEMENTS))}.")
-    secrets.ClientSecrets([secrets.parse_secret(text) for text in request.secrets])
-    secrets.ClientSsh(request.ssh)
-
-
-async def run_build(request: BuildRequest, root: Path, sink: Counting, recorder: Recorder | None) -> Built:
-    """Read, compile, solve and export, with a worker of its own; the process is in the builder's namespaces by then.
-
-    Raises:
-        DockcError: whatever can go wrong on purpose.
-    """
-    from dockc.runtime.source.registry import provider_for
-    from dockc.runtime.store.worker import Worker, WorkerOptions
-
-    def connect(insecure: bool = False) -> Client:
-        return registry_client(insecure=insecure or request.insecure, offline=request.compile.offline, uploads=request.uploads)
-
-    steps = Steps(sink)
-    remote = is_in_remote_context(request.compile)
-    inputs = None
-    reading = ""
-    if not remote:
-        with steps.step("[internal] load build definition from " + _shown_name(request.compile)) as reading:
-            inputs = load(request.compile)
-    client = connect()
-    options = WorkerOptions(
-        root=root,
-        snapshotter=request.snapshotter,
-        executor=request.executor,
-        provider_factory=lambda origin: provider_for(client, origin),
-    )
-    try:
-        with Worker(options) as worker:
-            if inputs is None:
-                request, reading = await _with_fetched_dockerfile(request, worker, client, steps)
-                inputs = load(request.compile)
-            compiled, answers = await _compile(request, inputs, worker, client, steps)
-            steps.warn(reading, compiled)
-            exported = await _solve_and_export(request, inputs, compiled, worker, client, connect, steps, sink)
-            if recorder is not None:
-                sizes = [(one.description, one.created_at, one.size) for one in worker.refs.usage()]
-                recorder.measure(sizes, descriptions(compiled))
-    finally:
-        client.close()
-    return Built(compiled=compiled, exported=exported, executed=sink.executed, cached=sink.cached, answers=answers)
+    lends = Lent().put(base.REGISTRY, client).put(base.OCI_STORES, session.stores).put(LOCALS, session.directories)
+    lends.put(secrets.ENTITLEMENTS, request.allow)
+    if session.secrets is not None:
+        lends.put(secrets.SECRETS, session.secrets)
+    if session.ssh is not None:
+        lends.put(secrets.SSH, session.ssh)
+    return lends
 
 
-async def _with_fetched_dockerfile(request: BuildRequest, worker: Worker, client: Client, steps: Steps) -> tuple[BuildRequest, str]:
-    """The request with the Dockerfile of its remote context, which is fetched by a build of its own: one copy out of the context.
-
-    Also the digest of the step that read it.
-
-    Raises:
-        DockcError: the context cannot be fetched, or has no Dockerfile.
-    """
-    from dockc.runtime.refs.result import ref_of
-    from dockc.solver.run.jobs import Solver
-    from dockc.solver.run.runner import RunnerOptions
-
-    asked = request.compile
-    name = asked.file or "Dockerfile"
-    # A URL may be that of a Dockerfile itself; the compiler knows its content as `context`.
-    sources = [asked.file] if asked.file else ["[Dd]ockerfile", "contex[t]"]
-    copy = b"FROM scratch\nCOPY " + json.dumps([*sources, "/"]).encode() + b"\n"
-    fetching = replace(request, compile=CompileRequest(asked.context, dockerfile=copy, offline=asked.offline, store=asked.store))
-    inputs = load(fetching.compile)
-    compiled, _ = await _compile(fetching, inputs, worker, client, steps)
-    silent = Counting(lambda status: None)
-    async with (
-        Solver(worker.resolve_op, worker.keys, worker.results, RunnerOptions()) as solver,
-        solver.job("dockerfile", sink=silent, values=_values(request, inputs, client)) as job,
-    ):
-        with steps.step(f"[internal] load build definition from {name} of {asked.context}") as reading:
-            (result,) = await _solve(job, compiled, request.allow)
-            if result is None:
-                raise DockcError(f"failed to read dockerfile: {asked.context} is empty")
-            try:
-                with ref_of(result.result).mount() as root:
-                    found = (read_inside(root, one) for one in (Path(name).name, "dockerfile", "context"))
-                    data = next((one for one in found if one is not None), None)
-            finally:
-                result.result.release()
-            if data is None:
-                raise DockcError(f"failed to read dockerfile: open {name}: no such file or directory", hint=f"Looked for it in {asked.context}.")
-    return replace(request, compile=with_changes(asked, dockerfile=data)), reading
-
-
-def _shown_name(request: CompileRequest) -> str:
-    return "stdin" if request.file == "-" else Path(request.file).name if request.file else "Dockerfile"
-
-
-# --- compile ------------------------------------------------------------------------------------------
-
-
-async def _compile(
-    request: BuildRequest, inputs: Inputs, worker: Worker, client: Client, steps: Steps
-) -> tuple[tuple[Compiled, ...], Answers]:
-    """Compile; what the compiler asks is answered on the loop, all of one round at once."""
-    from dockc.compiler.questions import ImageRequest
-    from dockc.engine.world import answer, converse_with
-    from dockc.runtime.source.resolve import Resolver
-
-    resolver = Resolver(worker.content, client, locals=inputs.locals, stores=inputs.stores)
-
-    async def answer_one(one: Request) -> Answers:
-        name = f"[internal] load metadata for {one.ref}" if isinstance(one, ImageRequest) else f"[internal] ask for {one}"
-        with steps.step(name):
-            return await answer([one], resolver)
-
-    async def ask(requests: Sequence[Request]) -> Answers:
-        found, others = await asyncio.to_thread(at_hand, request.compile, inputs, requests)
-        for part in await asyncio.gather(*(answer_one(one) for one in others)):
-            found = found.merged(part)
-        return found
-
-    logs: list[str] = []
-    compiled, answers = await converse_with(compile_all(request.compile, inputs, logs.append), ask)
-    for text in logs:
-        steps.say(text)
-    return compiled, answers
-
-
-# --- solve --------------------------------------------------------------------------------------------
-
-
-async def _solve_and_export(
-    request: BuildRequest,
-    inputs: Inputs,
-    compiled: tuple[Compiled, ...],
-    worker: Worker,
-    client: Client,
-    connect: _Connect,
-    steps: Steps,
-    sink: Counting,
-) -> tuple[Exported, ...]:
-    from dockc.solver.run.flights import Flights
-    from dockc.solver.run.jobs import Solver
-    from dockc.solver.run.runner import RunnerOptions
-
-    options = RunnerOptions(
-        parallelism=request.parallelism,
-        flights=Flights(worker.refs.root / "flights.lock"),
-    )
-    async with (
-        Solver(worker.resolve_op, worker.keys, worker.results, options) as solver,
-        solver.job("build", sink=sink, values=_values(request, inputs, client)) as job,
-    ):
-        results = await _solve(job, compiled, request.allow)
-        try:
-            exported = await _export(request, compiled, results, worker, connect, steps)
-        finally:
-            for result in results:
-                if result is not None:
-                    result.result.release()
-    await asyncio.to_thread(_collect, worker)
-    return exported
-
-
-def _collect(worker: Worker) -> None:
-    """Keep the store within its share of the disk; images with a name stay."""
-    from dockc.runtime.store.images import reachable
-
-    worker.refs.collect(frozenset(reachable(worker.content)))
-
-
-def _values(request: BuildRequest, inputs: Inputs, client: Client) -> dict[str, object]:
-    from dockc.runtime.session import secrets
-    from dockc.runtime.source import base, local
-
-    return {
-        base.REGISTRY: client,
-        base.OCI_STORES: inputs.stores,
-        local.LOCALS: inputs.locals,
-        secrets.SECRETS: secrets.ClientSecrets([secrets.parse_secret(text) for text in request.secrets]),
-        secrets.SSH: secrets.ClientSsh(request.ssh),
-        secrets.ENTITLEMENTS: request.allow,
-    }
-
-
-async def _solve(job: Job, compiled: Sequence[Compiled], allowed: frozenset[str]) -> list[BuildResult | None]:
-    """One result per platform; None for an empty file system."""
-    from dockc.runtime.ops.exec import check_load
-    from dockc.solver import graph
-
-    edges = [graph.load(one.definition) if one.definition.ops else None for one in compiled]
-    wanted = [edge for edge in edges if edge is not None]
-    check_load(wanted, allowed)
-    try:
-        results = iter(await job.build(*wanted) if wanted else ())
-    except SolveError as exc:
-        raise located(exc, job, [one.definition for one in compiled]) from exc
-    return [None if edge is None else next(results) for edge in edges]
-
-
-# --- export -------------------------------------------------------------------------------------------
-
-
-async def _export(
-    request: BuildRequest,
-    compiled: Sequence[Compiled],
-    results: Sequence[BuildResult | None],
-    worker: Worker,
-    connect: _Connect,
-    steps: Steps,
-) -> tuple[Exported, ...]:
-    from dockc.runtime.exporter.export import Exporters, export
-    from dockc.runtime.exporter.options import Output
-    from dockc.runtime.exporter.source import ExportSource, PlatformResult
-    from dockc.runtime.refs.result import ref_of
-
-    source = ExportSource(
-        tuple(
-            PlatformResult(
-                platform=one.platform,
-                ref=None if result is None else ref_of(result.result),
-                config=one.image_json,
-                base_config=one.base_image.marshal() if one.base_image is not None else b"",
-                epoch=one.epoch.seconds if one.epoch is not None else None,
-            )
-            for one, result in zip(compiled, results, strict=True)
-        ),
-        multi=len(compiled) > 1 or _is_multi(request),
-        names=request.names,
-    )
-    made: list[Exported] = []
-    for output in request.outputs or (Output("image"),):
-        cancelled = threading.Event()
-        with steps.step(f"exporting to {_described(output)}") as vertex:
-            using = Exporters(
-                worker.content,
-                worker.refs,
-                connect,
-                report=steps.reporter(vertex),
-                progress=steps.meter(vertex),
-                cancelled=cancelled,
-            )
-            try:
-                made.append(await asyncio.to_thread(export, source, output, using))
-            except asyncio.CancelledError:
-                cancelled.set()
-                raise
-    return tuple(made)
-
-
-def _is_multi(request: BuildRequest) -> bool:
-    attrs = request.compile.attrs
-    return attrs.get("multi-platform", attrs.get("build-arg:BUILDKIT_MULTI_PLATFORM", "")).lower() in {"1", "t", "true"}
-
-
-def _described(output: Output) -> str:
+def described(output: Output) -> str:
+    """What an output is called in the progress."""
     match output.type:
         case "local":
             return "client directory"

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from dockc.errors import SolveError
 
 if TYPE_CHECKING:
-    from dockc.compiler.compile import Compiled
     from dockc.llb.definition import Definition
     from dockc.solver.run.jobs import Job
 
@@ -46,20 +45,3 @@ def located(error: SolveError, job: Job, definitions: Sequence[Definition]) -> S
             shown.append((info.filename, info.data.decode("utf-8", "replace"), tuple((r[0], r[2]) for r in place.ranges)))
         return FailedStep(error, name=name, places=tuple(shown))
     return FailedStep(error, name=name)
-
-
-def descriptions(compiled: Sequence[Compiled]) -> dict[str, str]:
-    """Digest of each step to what the store calls its result."""
-    from dockc.compiler.emit import wire
-    from dockc.compiler.ir.ops import ExecOp, SourceOp
-
-    found = {}
-    for op in (op for one in compiled for op in one.module.ops()):
-        match op:
-            case ExecOp():
-                found[wire(op)[0]] = f"mount / from exec {' '.join(op.args)}"
-            case SourceOp():
-                found[wire(op)[0]] = "pulled from " + op.identifier.partition("://")[2]
-            case _:
-                found[wire(op)[0]] = op.meta.name
-    return found

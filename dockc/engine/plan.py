@@ -90,9 +90,11 @@ async def plan_steps(looked: Looked, definitions: Sequence[object], worker: Work
     """
     from dockc.engine.connect import registry_client
     from dockc.llb.definition import Definition
-    from dockc.runtime.source import base, local
+    from dockc.runtime.session.files import LOCALS, HostDirectory
+    from dockc.runtime.source import base
     from dockc.solver import graph as graphs
     from dockc.solver.cache.cachemanager import LocalCache
+    from dockc.solver.lent import Lent
     from dockc.solver.run.plan import plan as make_plan
 
     watched: dict[str, _Watched] = {}
@@ -114,11 +116,10 @@ async def plan_steps(looked: Looked, definitions: Sequence[object], worker: Work
             *edges,
             may_execute=_is_local,
             may_load=lambda vertex: True,
-            values={
-                base.REGISTRY: client,
-                base.OCI_STORES: looked.inputs.stores,
-                local.LOCALS: looked.inputs.locals,
-            },
+            lends=Lent()
+            .put(base.REGISTRY, client)
+            .put(base.OCI_STORES, looked.inputs.stores)
+            .put(LOCALS, {name: HostDirectory(path) for name, path in looked.inputs.directories.items()}),
         )
     finally:
         client.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 import threading
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Counting:
-    """A sink that also counts steps. Called on the loop's thread, or through `post` from others.
+    """A sink that also counts steps. Called on the loop's thread.
 
     State: `_inner`, and by step whether it ran or was cached.
     """
@@ -35,7 +36,6 @@ class Counting:
         self._inner = inner
         self._ran: set[str] = set()
         self._cached: set[str] = set()
-        self._lock = threading.Lock()
 
     @property
     def executed(self) -> int:
@@ -49,15 +49,14 @@ class Counting:
 
     def __call__(self, status: SolveStatus, /) -> None:
         """Take one batch."""
-        with self._lock:
-            for event in status.vertexes:
-                if event.name.startswith(("[internal]", "[auth]", "exporting", "[context")) or event.completed is None:
-                    continue
-                if event.cached:
-                    self._cached.add(event.digest)
-                elif not event.error and not _is_source(event):
-                    self._ran.add(event.digest)
-            self._inner(status)
+        for event in status.vertexes:
+            if event.name.startswith(("[internal]", "[auth]", "exporting", "[context")) or event.completed is None:
+                continue
+            if event.cached:
+                self._cached.add(event.digest)
+            elif not event.error and not _is_source(event):
+                self._ran.add(event.digest)
+        self._inner(status)
 
 
 def _is_source(event: VertexEvent) -> bool:
@@ -70,7 +69,10 @@ class Steps:
     _numbers = itertools.count(1)
 
     def __init__(self, sink: StatusSink) -> None:
+        """To be made on the loop's thread, on which the sink is called."""
         self._sink = sink
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
 
     @contextmanager
     def step(self, name: str) -> Iterator[str]:
@@ -87,11 +89,18 @@ class Steps:
         finally:
             self._send(VertexEvent(digest, name, started=started, completed=time.time_ns(), error=error))
 
+    def send(self, status: SolveStatus) -> None:
+        """Tell the sink; any thread."""
+        if threading.get_ident() == self._thread:
+            self._sink(status)
+        else:
+            self._loop.call_soon_threadsafe(self._sink, status)
+
     def part(self, digest: str, what: str, *, current: int = 0, total: int = 0, done: bool) -> None:
         """Report a part of a step."""
         now = time.time_ns()
         status = VertexStatus(what, digest, what, current, total, now, started=now, completed=now if done else None)
-        self._sink(SolveStatus(statuses=(status,)))
+        self.send(SolveStatus(statuses=(status,)))
 
     def reporter(self, digest: str) -> Callable[[str, bool], None]:
         """Reports begin and end of parts of a step."""
@@ -104,7 +113,7 @@ class Steps:
     def say(self, text: str) -> None:
         """Output of the compiler's observers."""
         with self.step("[internal] compile") as digest:
-            self._sink(SolveStatus(logs=(VertexLog(digest, 2, text.encode("utf-8", "replace"), time.time_ns()),)))
+            self.send(SolveStatus(logs=(VertexLog(digest, 2, text.encode("utf-8", "replace"), time.time_ns()),)))
 
     def warn(self, digest: str, compiled: Sequence[Compiled]) -> None:
         """Show what the compiler's checks found, each once, at the step that read the Dockerfile."""
@@ -117,7 +126,7 @@ class Steps:
                 detail = (warning.description,) if warning.description else ()
                 found.setdefault(short, VertexWarning(digest, 1, short, detail, warning.url, source.name, source.data, ranges))
         if found:
-            self._sink(SolveStatus(warnings=tuple(found.values())))
+            self.send(SolveStatus(warnings=tuple(found.values())))
 
     def _send(self, event: VertexEvent) -> None:
-        self._sink(SolveStatus(vertexes=(event,)))
+        self.send(SolveStatus(vertexes=(event,)))

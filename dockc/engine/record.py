@@ -12,6 +12,7 @@ from dockc.errors import DockcError, UsageError
 
 if TYPE_CHECKING:
     from dockc.solver.progress import SolveStatus, StatusSink
+    from dockc.solver.vertex import Vertex
 
 VERSION = 1
 _LIMIT = 64 << 20
@@ -70,18 +71,11 @@ class Recorder:
             )
         self._inner(status)
 
-    def measure(self, sizes: Iterable[tuple[str, int, int]], names: Mapping[str, str]) -> None:
-        """Add sizes.
-
-        Args:
-            sizes: what the store holds: description, time of making, bytes; of one description the newest counts.
-            names: digest of the step to the description of what it made.
-        """
-        newest = {name: size for name, _, size in sorted(sizes, key=lambda one: one[1])}
+    def measure(self, sizes: Mapping[str, int]) -> None:
+        """Add sizes: bytes by the digest of the step."""
         for digest, step in self._steps.items():
-            size = newest.get(names.get(digest, ""))
-            if size is not None:
-                self._steps[digest] = replace(step, size=size)
+            if digest in sizes:
+                self._steps[digest] = replace(step, size=sizes[digest])
 
     @property
     def steps(self) -> tuple[VertexRecord, ...]:
@@ -131,3 +125,29 @@ def _vertex(path: Path, one: Any) -> VertexRecord:
     if not isinstance(one, Mapping) or any(not isinstance(one.get(key), kind) for key, kind in kinds.items()):
         raise UsageError(f"{path} is no build record: a vertex is not as it should be")
     return VertexRecord(**{key: one[key] for key in kinds})
+
+
+def sizes_of(stored: Iterable[tuple[str, int, int]], vertices: Iterable[Vertex]) -> dict[str, int]:
+    """What the steps' results take on disk, by digest.
+
+    Args:
+        stored: what the store holds: description, time of making, bytes; of one description the newest counts.
+        vertices: the steps.
+    """
+    newest = {name: size for name, _, size in sorted(stored, key=lambda one: one[1])}
+    found = {}
+    for vertex in vertices:
+        size = newest.get(_description(vertex))
+        if size is not None:
+            found[vertex.digest] = size
+    return found
+
+
+def _description(vertex: Vertex) -> str:
+    """What the store calls a step's result."""
+    match vertex.op.WhichOneof("op"):
+        case "exec":
+            return f"mount / from exec {' '.join(vertex.op.exec.meta.args)}"
+        case "source":
+            return "pulled from " + vertex.op.source.identifier.partition("://")[2]
+    return vertex.name

@@ -12,11 +12,10 @@ from dockc.errors import DockcError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from os import PathLike
     from pathlib import Path
     from typing import Any, Final
 
-    from dockc.compiler.compile import Compiled, Front
+    from dockc.compiler.compile import Front
     from dockc.compiler.options import CompileOptions
     from dockc.compiler.questions import Answers
     from dockc.oci.platform import Platform
@@ -128,8 +127,8 @@ def with_changes(request: CompileRequest, **changes: Any) -> CompileRequest:
     return CompileRequest(**known | changes)
 
 
-class BuildRequest(Record, kw_only=True):
-    """Everything that decides what `dockc build` does.
+class Asked(Record, kw_only=True):
+    """What was typed, before it is split into data (`BuildRequest`) and what is lent (`Session`).
 
     Attributes:
         compile: the front half.
@@ -157,21 +156,57 @@ class BuildRequest(Record, kw_only=True):
     uploads: Mapping[str, Path] = made(dict)
 
 
+class BuildRequest(Record, kw_only=True):
+    """What to build. Data only: it may cross a wire. What the client lends beside it is in `runtime.session.base.Session`.
+
+    Attributes:
+        frontend: what reads `attrs`, by name; "" for a `definition` that needs none.
+        attrs: frontend options, as BuildKit takes them.
+        definition: LLB to be solved as it is.
+        inputs: definitions for the frontend, by name.
+        outputs: what to make; empty keeps the image in the builder's own store.
+        names: image names of `-t`.
+        allow: entitlements (`network.host`, `security.insecure`).
+        insecure: registries are spoken to by plain HTTP or with any certificate.
+        offline: ask nobody but the store and what the client lends.
+        answers: what the compiler need not ask about; unless `offline`, nothing else is asked.
+        locked: what the lock file is called whose answers must be enough and right; "" for none.
+        level, passes, squash: of the compiler's pipeline; passes "" means the level's own.
+        measure: tell the sizes of the steps' results too.
+    """
+
+    frontend: str = "dockerfile.v0"
+    attrs: Mapping[str, str] = made(dict)
+    definition: bytes = b""
+    inputs: Mapping[str, bytes] = made(dict)
+    outputs: tuple[Output, ...] = ()
+    names: tuple[str, ...] = ()
+    allow: frozenset[str] = frozenset()
+    insecure: bool = False
+    offline: bool = False
+    answers: Answers | None = None
+    locked: str = ""
+    level: int = 1
+    passes: str = ""
+    squash: int = 0
+    measure: bool = False
+
+
 class Built(Record, kw_only=True):
     """What came of a build.
 
     Attributes:
-        compiled: one per platform.
         exported: one per output.
         executed, cached: steps that ran, and steps whose results were there.
-        answers: what the compiler was told.
+        answers: what the compiler was told; None where none was at work.
+        sizes: bytes on disk by digest of the step, if they were to be measured.
     """
 
-    compiled: tuple[Compiled, ...]
-    exported: tuple[Exported, ...]
-    executed: int
-    cached: int
-    answers: Answers
+    exported: tuple[Exported, ...] = ()
+    executed: int = 0
+    cached: int = 0
+    answers: Answers | None = None
+    sizes: Mapping[str, int] = made(dict)
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -182,40 +217,93 @@ class Built(Record, kw_only=True):
 # --- files --------------------------------------------------------------------------------------------
 
 
-def load(request: CompileRequest, *, session: str = "") -> Inputs:
-    """Read the Dockerfile and sort out options, directories and layouts.
+class Found:
+    """A request with its directories found.
+
+    Attributes:
+        attrs: frontend options, with what the request says by other means.
+        directories: directories by local source name.
+        stores: OCI layouts by store name.
+        dockerfile: the Dockerfile's bytes where they are no file of a directory, or None.
+    """
+
+    __slots__ = ("attrs", "directories", "dockerfile", "stores")
+
+    def __init__(self, attrs: Mapping[str, str], directories: Mapping[str, str], stores: Mapping[str, Path], dockerfile: bytes | None) -> None:
+        self.attrs: Final = dict(attrs)
+        self.directories: Final = dict(directories)
+        self.stores: Final = dict(stores)
+        self.dockerfile: Final = dockerfile
+
+
+def find(request: CompileRequest, *, fetch: bool = False) -> Found:
+    """Sort out options, directories and layouts; a Dockerfile on standard input is read.
+
+    Args:
+        request: what was asked for.
+        fetch: the Dockerfile of a remote context will be fetched by whoever builds.
 
     Raises:
-        DockcError: a file that cannot be read, an option that cannot be understood.
+        DockcError: a directory that is not there, a Dockerfile that cannot be named.
     """
-    from dockc.compiler.compile import read
-    from dockc.compiler.options import CompileOptions
-    from dockc.grammar.source import Source
-
     attrs = dict(request.attrs)
     locals_: dict[str, str] = {}
     stores: dict[str, Path] = {}
     for name, value in request.contexts.items():
         attrs[f"context:{name}"] = _named_context(name, value, locals_, stores)
-    path, data = (None, request.dockerfile) if request.dockerfile is not None else _read_dockerfile(request)
-    if _is_url(request.context):
+    remote = fetch and is_in_remote_context(request)
+    path = data = None
+    if not remote:
+        path, data = (None, request.dockerfile) if request.dockerfile is not None else _dockerfile(request)
+    if is_url(request.context):
         attrs.setdefault("context", request.context)
-        if request.dockerfile is None:
+        if not remote and request.dockerfile is None:
             attrs.setdefault("dockerfilekey", "dockerfile")
         elif request.file:
             attrs.setdefault("filename", request.file)
     elif request.context != "-":
         locals_["context"] = _directory(request.context)
-    locals_["dockerfile"] = (os.path.dirname(path) if path is not None else "") or "."  # noqa: PTH120  pathlib costs a tenth of the start
     if path is not None:
+        locals_["dockerfile"] = os.path.dirname(path) or "."  # noqa: PTH120  pathlib costs a tenth of the start
         attrs.setdefault("filename", os.path.basename(path))  # noqa: PTH119
-    options = CompileOptions.from_attrs(attrs, session=session)
+    return Found(attrs, locals_, stores, data)
+
+
+def load(request: CompileRequest) -> Inputs:
+    """Read the Dockerfile and sort out options, directories and layouts.
+
+    Raises:
+        DockcError: a file that cannot be read, an option that cannot be understood.
+    """
+    found = find(request)
+    data = found.dockerfile
+    if data is None:
+        path = dockerfile_path(request)
+        assert path is not None
+        data = read_file(path)
+    return inputs_of(found.attrs, data, directories=found.directories, stores=found.stores)
+
+
+def inputs_of(
+    attrs: Mapping[str, str], data: bytes, *, directories: Mapping[str, str] | None = None, stores: Mapping[str, Path] | None = None
+) -> Inputs:
+    """A Dockerfile read, with its options.
+
+    Raises:
+        DockcError: an option that cannot be understood, a file that asks for a frontend that there is not.
+    """
+    from dockc.compiler.compile import read
+    from dockc.compiler.options import CompileOptions
+    from dockc.grammar.source import Source
+
+    options = CompileOptions.from_attrs(attrs)
     front = read(Source(attrs.get("filename", "Dockerfile"), data))
     _check_syntax(front, attrs)
-    return Inputs(front, options, locals_, stores)
+    return Inputs(front, options, directories or {}, stores or {})
 
 
-def _is_url(context: str) -> bool:
+def is_url(context: str) -> bool:
+    """Whether a context is remote: a git repository, an archive or a file on the web."""
     return context.startswith(("http://", "https://", "git://", "ssh://", "git@", "github.com/")) or context.endswith(".git")
 
 
@@ -227,10 +315,11 @@ def _directory(text: str) -> str:
     return path
 
 
-def _read_dockerfile(request: CompileRequest) -> tuple[str | None, bytes]:
+def _dockerfile(request: CompileRequest) -> tuple[str | None, bytes | None]:
+    """Where the Dockerfile is, or its bytes from standard input."""
     path = dockerfile_path(request)
     if path is not None:
-        return path, read_file(path)
+        return path, None
     if request.file == "-" == request.context:
         raise UsageError("can't use stdin for both build context and dockerfile")
     data = sys.stdin.buffer.read(FILE_LIMIT + 1)
@@ -243,7 +332,7 @@ def _read_dockerfile(request: CompileRequest) -> tuple[str | None, bytes]:
 
 def is_in_remote_context(request: CompileRequest) -> bool:
     """Whether the Dockerfile must be fetched: the context is a URL, and no local file is named, which takes an absolute path."""
-    return _is_url(request.context) and request.dockerfile is None and not (request.file == "-" or os.path.isabs(request.file))  # noqa: PTH117
+    return is_url(request.context) and request.dockerfile is None and not (request.file == "-" or os.path.isabs(request.file))  # noqa: PTH117
 
 
 def is_archive(head: bytes) -> bool:
@@ -259,7 +348,7 @@ def dockerfile_path(request: CompileRequest) -> str | None:
     """
     if request.file == "-" or (not request.file and request.context == "-"):
         return None
-    if _is_url(request.context) and not os.path.isabs(request.file):  # noqa: PTH117
+    if is_url(request.context) and not os.path.isabs(request.file):  # noqa: PTH117
         raise UsageError("the Dockerfile of a remote context is not here", hint="Name a local one by its absolute path; `dockc build` fetches it itself.")
     if request.file:
         return request.file
@@ -272,7 +361,7 @@ def dockerfile_path(request: CompileRequest) -> str | None:
 def _named_context(name: str, value: str, locals_: dict[str, str], stores: dict[str, Path]) -> str:
     if value.startswith("oci-layout://"):
         return _layout_context(name, value.removeprefix("oci-layout://"), stores)
-    if value.startswith("docker-image://") or _is_url(value):
+    if value.startswith("docker-image://") or is_url(value):
         return value
     path = value.removeprefix("local:")
     if not os.path.isdir(path):  # noqa: PTH112
@@ -309,25 +398,3 @@ def _check_syntax(front: Front, attrs: Mapping[str, str]) -> None:
             f"the frontend {wanted} is not supported",
             hint="dockc compiles Dockerfiles itself and stands for docker/dockerfile; it does not run other frontend images.",
         )
-
-
-def read_inside(root: str | PathLike[str] | None, name: str) -> bytes | None:
-    """A small regular file below `root`, or None; a link that leads outside is not followed.
-
-    Raises:
-        DockcError: the file is too large.
-    """
-    if root is None:
-        return None
-    try:
-        top = os.path.realpath(root)
-        real = os.path.realpath(os.path.join(top, name), strict=True)  # noqa: PTH118
-        if os.path.commonpath((top, real)) != top or not os.path.isfile(real):  # noqa: PTH113
-            return None
-        with open(real, "rb") as file:  # noqa: PTH123
-            data = file.read(FILE_LIMIT + 1)
-    except (OSError, RuntimeError, ValueError):
-        return None
-    if len(data) > FILE_LIMIT:
-        raise DockcError(f"{root}/{name} is larger than {FILE_LIMIT} bytes")
-    return data

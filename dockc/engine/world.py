@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dockc.compiler.questions import (
     Answers,
@@ -25,10 +25,19 @@ from dockc.errors import CompileError, DockcError, Fault
 if TYPE_CHECKING:
     from dockc.compiler.questions import Asking
     from dockc.engine.request import Inputs
+    from dockc.oci.platform import Platform
     from dockc.runtime.source.found import Found
     from dockc.runtime.source.resolve import Resolver
 
 T = TypeVar("T")
+
+
+class Run(Protocol):
+    """Runs a function in a thread."""
+
+    def __call__(self, fn: Callable[[], T], /) -> Awaitable[T]:
+        """What the function gives."""
+        ...
 
 
 class _Ended:
@@ -39,19 +48,24 @@ class _Ended:
 
 
 async def converse_with(
-    conversation: Asking[T], ask: Callable[[tuple[Request, ...]], Awaitable[Answers]]
+    conversation: Asking[T], ask: Callable[[tuple[Request, ...]], Awaitable[Answers]], *, run: Run = asyncio.to_thread
 ) -> T:
     """Carry a conversation of the compiler to its end on an event loop.
 
     The compiler works in a thread from one question to the next; while `ask` looks for the answers, no thread is held. What `ask`
     raises is raised at the question. Cancelling ends the conversation at its next question at the latest.
 
+    Args:
+        conversation: not begun yet.
+        ask: finds answers.
+        run: runs a function in a thread.
+
     Raises:
         DockcError: what `ask` raises, or the conversation itself.
     """
     advance: Callable[[], tuple[Request, ...]] = partial(next, conversation)
     while True:
-        wanted = await asyncio.to_thread(_advanced, advance)
+        wanted = await run(partial(_advanced, advance))
         if isinstance(wanted, _Ended):
             value: T = wanted.value
             return value
@@ -88,6 +102,30 @@ def ask_world(requests: Sequence[Request], inputs: Inputs, store: Path | None, *
         return asyncio.run(answer(requests, resolver))
     finally:
         client.close()
+
+
+def question(identifier: str, attrs: Mapping[str, str], platform: Platform | None) -> Request:
+    """The compiler's question about a source, by its identifier and attributes in LLB.
+
+    Raises:
+        DockcError: nobody can say anything about such a source.
+    """
+    from dockc.llb import attrs as A  # noqa: N812
+    from dockc.oci import platform as platforms
+    from dockc.oci.reference import parse_normalized
+
+    scheme, separator, rest = identifier.partition("://")
+    found = platform or platforms.normalize(platforms.default())
+    if identifier.startswith(A.SCHEME_IMAGE):
+        ref = str(parse_normalized(rest).tag_name_only())
+        return ImageRequest(ref, found, attrs.get(A.IMAGE_RESOLVE_MODE, "") or "default")
+    if identifier.startswith(A.SCHEME_OCI_LAYOUT):
+        return ImageRequest(rest, found, store=attrs.get(A.OCI_STORE, "") or str(parse_normalized(rest).name))
+    if identifier.startswith((A.SCHEME_HTTP, A.SCHEME_HTTPS)):
+        return HttpRequest(identifier, attrs.get(A.HTTP_FILENAME, ""), attrs.get(A.HTTP_CHECKSUM, ""))
+    if identifier.startswith(A.SCHEME_GIT):
+        return GitRequest(identifier, tuple(sorted(attrs.items())))
+    raise DockcError(f"source {identifier!r}: scheme {scheme if separator else ''!r} has nothing to be asked about")
 
 
 async def answer(requests: Sequence[Request], resolver: Resolver) -> Answers:

@@ -85,7 +85,8 @@ class _Graph:
         metadata = self._metadata.get(digest)
         options = _options(metadata, self._ignore_cache)
         name = options.description.get(_CUSTOM_NAME) or op_name(op, inputs)
-        self._vertices[digest] = Vertex(digest, op, inputs, options, name)
+        private = _is_local(op) or any(edge.vertex.private for edge in inputs)
+        self._vertices[digest] = Vertex(digest, op, inputs, options, name, private)
 
     def _set_platform(self, op: ops_pb2.Op) -> None:
         from dockc.oci import platform as platforms
@@ -113,6 +114,10 @@ def _options(metadata: OpMetadata | None, ignore_cache: bool) -> VertexOptions:
         export_cache=metadata.export_cache,
         progress_group=ProgressGroup(group.id, group.name, group.weak) if group is not None else None,
     )
+
+
+def _is_local(op: ops_pb2.Op) -> bool:
+    return op.WhichOneof("op") == "source" and op.source.identifier.startswith("local://")
 
 
 def _problem(op: ops_pb2.Op) -> str:

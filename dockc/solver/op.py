@@ -15,6 +15,7 @@ from dockc.solver.result import Result
 if TYPE_CHECKING:
     import threading
 
+    from dockc.solver.lent import Key
     from dockc.solver.progress import VertexWarning
     from dockc.solver.vertex import Vertex
 
@@ -54,8 +55,8 @@ class OpContext(Protocol):
         """Report a warning about this vertex. Any thread."""
         ...
 
-    def value(self, key: str) -> object | None:
-        """What the interested builds know under `key` (secrets, auth, local directories), or None."""
+    def lent(self, key: Key[T], /) -> tuple[T, ...]:
+        """What the interested builds lend under `key` (secrets, clients, directories), in the order in which they came."""
         ...
 
     async def run_blocking(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -50,6 +50,7 @@ class Vertex(Record):
         inputs: edges read, in the order of `pb.Op.inputs`.
         options: metadata that is not identity.
         name: what people see.
+        private: it stands on a directory that one build lends: in another build an equal vertex may mean other content.
 
     Identity (`==`, `hash`) is the object; equal digests are compared explicitly where that is meant.
     """
@@ -59,6 +60,7 @@ class Vertex(Record):
     inputs: tuple[Edge, ...] = ()
     options: VertexOptions = VertexOptions()
     name: str = ""
+    private: bool = False
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__

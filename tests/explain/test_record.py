@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from dockc.engine.record import Recorder, VertexRecord, read_record
+from dockc.engine.record import Recorder, VertexRecord, read_record, sizes_of
 from dockc.errors import UsageError
+from dockc.llb.pb import ops_pb2
 from dockc.solver.progress import SolveStatus, VertexEvent
+from dockc.solver.vertex import Vertex
 
 
 def test_what_is_recorded_is_read_back(tmp_path: Path) -> None:
@@ -18,7 +20,8 @@ def test_what_is_recorded_is_read_back(tmp_path: Path) -> None:
     recorder(SolveStatus(vertexes=(VertexEvent("sha256:a", "one"), VertexEvent("sha256:b", "two", cached=True, started=1, completed=2))))
     recorder(SolveStatus(vertexes=(VertexEvent("sha256:a", "one", started=5),)))
     recorder(SolveStatus(vertexes=(VertexEvent("sha256:a", "one", started=5, completed=2_000_000_005),)))
-    recorder.measure([("made", 1, 10), ("made", 3, 30), ("made", 2, 20), ("other", 9, 9)], {"sha256:a": "made"})
+    stored = [("made", 1, 10), ("made", 3, 30), ("made", 2, 20), ("other", 9, 9)]
+    recorder.measure(sizes_of(stored, [Vertex("sha256:a", ops_pb2.Op(file=ops_pb2.FileOp()), name="made")]))
     recorder.write(tmp_path / "record.json")
     assert read_record(tmp_path / "record.json") == (
         VertexRecord("sha256:a", "one", 5, 2_000_000_005, size=30),

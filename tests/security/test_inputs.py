@@ -11,7 +11,7 @@ import pytest
 from dockc.base.files import read_file
 from dockc.errors import DockcError
 from dockc.runtime.registry import auth
-from dockc.runtime.registry.credentials import ANONYMOUS
+from dockc.runtime.session.auth import ANONYMOUS
 
 
 def test_a_pipe_in_the_place_of_a_dockerfile_is_refused_at_once(tmp_path: Path) -> None:

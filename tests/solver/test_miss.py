@@ -14,7 +14,7 @@ from tests.solver.world import CountingCache, make_solver, vtx
 
 def misses(cache: CountingCache, edge: Edge) -> dict[str, KeyDiff]:
     async def main() -> dict[str, KeyDiff]:
-        async with make_solver(cache) as solver, solver.job() as job:
+        async with make_solver(cache) as solver, solver.job(explains=True) as job:
             (r,) = await job.build(edge)
             r.result.release()
             return {diff.name: diff for diff in map(explain, job.misses)}

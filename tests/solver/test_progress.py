@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from dockc.errors import SolveError, StoreError
+from dockc.solver.lent import Key, Lent
 from dockc.solver.op import STDERR, STDOUT, OpContext
 from dockc.solver.progress import SolveStatus, VertexEvent, VertexWarning
 from dockc.solver.vertex import Edge
@@ -153,15 +154,18 @@ async def test_builds_hear_of_steps_they_were_merged_with() -> None:
             assert "done" in (sink.last().get("top a"), sink.last().get("top b"))
 
 
+SECRET: Key[int] = Key("secret")
+
+
 @scenario
-async def test_values_come_from_the_build() -> None:
+async def test_what_is_lent_comes_from_the_build() -> None:
     seen = []
 
     async def ask(ctx: OpContext) -> None:
-        seen.append((ctx.value("secret"), ctx.value("nothing")))
+        seen.append((SECRET.of(ctx), Key[int]("nothing").of(ctx)))
 
     async with make_solver() as solver:
-        for built in await solver.solve(vtx("v", on_exec=ask), values={"secret": 42}):
+        for built in await solver.solve(vtx("v", on_exec=ask), lends=Lent().put(SECRET, 42)):
             built.result.release()
     assert seen == [(42, None)]
 

@@ -6,7 +6,7 @@ import base64
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -24,10 +24,10 @@ from dockc.runtime.exporter.writer import ImageWriter, Written
 if TYPE_CHECKING:
 
     from dockc.runtime.content.store import ContentStore
-    from dockc.runtime.exporter.localdir import Tree
     from dockc.runtime.refs.manager import RefManager
     from dockc.runtime.refs.types import Progress
     from dockc.runtime.registry.client import Client
+    from dockc.runtime.session.sinks import Sinks, Tree
 
 CONFIG_DIGEST = "containerimage.config.digest"
 DESCRIPTOR = "containerimage.descriptor"
@@ -46,6 +46,8 @@ class Exporters(Record):
         report: told of each part's begin and end.
         progress: told of bytes fetched and pushed.
         cancelled: the build's cancel event.
+        sinks: where files go that leave this machine; None: to their destinations.
+        number: which output this is, from 0.
     """
 
     content: ContentStore
@@ -54,6 +56,15 @@ class Exporters(Record):
     report: Report | None = None
     progress: Progress | None = None
     cancelled: threading.Event | None = None
+    sinks: Sinks | None = None
+    number: int = 0
+
+    def archive(self, output: Output, metadata: Mapping[str, str]) -> AbstractContextManager[BinaryIO]:
+        """A stream for the archive that an output is."""
+        if self.sinks is not None:
+            return self.sinks.archive(self.number, metadata)
+        dest = _destination(output)
+        return open_output(dest) if dest else docker_load()
 
     def tell(self, what: str, *, done: bool = False) -> None:
         """Report a part of the export."""
@@ -73,8 +84,8 @@ class Exported(Record):
     metadata: Mapping[str, str] = made(dict)
 
 
-def check(outputs: Sequence[Output], names: Sequence[str] = ()) -> None:
-    """Refuse what cannot work before anything is built.
+def check(outputs: Sequence[Output], names: Sequence[str] = (), *, sinks: bool = False) -> None:
+    """Refuse what cannot work before anything is built. With `sinks`, files have no destination on this machine.
 
     Raises:
         UsageError: a destination that is no place to write to, a push without a name, a broken name.
@@ -84,7 +95,7 @@ def check(outputs: Sequence[Output], names: Sequence[str] = ()) -> None:
 
     parse_names(names)
     for output in outputs:
-        if output.type in ("local", "tar", "oci", "docker"):
+        if output.type in ("local", "tar", "oci", "docker") and not sinks:
             dest = _destination(output)
             if dest:
                 check_destination(output.type, dest, directory=output.is_directory)
@@ -145,7 +156,10 @@ def _local(source: ExportSource, output: Output, using: Exporters) -> None:
     delete = output.attrs.get("mode", "").strip().lower() == "delete"
     using.tell("copying files")
     with _mounted(source, output, split=split, using=using) as trees:
-        LocalWriter(Path(output.dest), delete, using.cancelled).write(trees)
+        if using.sinks is not None:
+            using.sinks.directory(using.number, trees, delete=delete, cancelled=using.cancelled)
+        else:
+            LocalWriter(Path(output.dest), delete, using.cancelled).write(trees)
     using.tell("copying files", done=True)
 
 
@@ -155,7 +169,7 @@ def _tar(source: ExportSource, output: Output, using: Exporters) -> None:
     using.tell("sending tarball")
     with (
         _mounted(source, output, split=source.multi, using=using) as trees,
-        open_output(_destination(output)) as out,
+        using.archive(output, {}) as out,
     ):
         tarball.write(out, trees, cancelled=using.cancelled)
     using.tell("sending tarball", done=True)
@@ -164,7 +178,7 @@ def _tar(source: ExportSource, output: Output, using: Exporters) -> None:
 @contextmanager
 def _mounted(source: ExportSource, output: Output, *, split: bool, using: Exporters) -> Iterator[list[Tree]]:
     """All results as directories."""
-    from dockc.runtime.exporter.localdir import Tree
+    from dockc.runtime.session.sinks import Tree
 
     with ExitStack() as stack:
         trees = []
@@ -220,8 +234,7 @@ def _archive(source: ExportSource, output: Output, using: Exporters) -> Exported
     using.refs.ensure_blobs(written.remote, cancelled=using.cancelled, progress=using.progress)
     using.tell("sending tarball")
     if output.archive:
-        dest = _destination(output)
-        with open_output(dest) if dest else docker_load() as out:
+        with using.archive(output, metadata) as out:
             archive.write_tar(
                 out,
                 using.content,
@@ -231,6 +244,8 @@ def _archive(source: ExportSource, output: Output, using: Exporters) -> Exported
                 docker=output.type == "docker",
                 cancelled=using.cancelled,
             )
+    elif using.sinks is not None:
+        raise DockcError("an image layout in a directory of the client is not supported yet", hint="Leave tar=false out.")
     else:
         archive.write_directory(Path(output.dest), using.content, root, names, created, cancelled=using.cancelled)
     using.tell("sending tarball", done=True)

@@ -17,31 +17,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dockc.base.record import Record
 from dockc.errors import DockcError, StoreError
 from dockc.runtime.cancel import Cancelled
 from dockc.runtime.exporter.walk import Entry, walk
 from dockc.runtime.fsutil.inroot import entries, remove_tree
+from dockc.runtime.session.sinks import Tree
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
-
-
-class Tree(Record):
-    """One result on its way into the directory.
-
-    Attributes:
-        name: of its platform.
-        root: the mounted file system.
-        folder: directory inside the destination, "" for the destination itself.
-        epoch: modification time for everything, Unix seconds, or None for the files' own.
-    """
-
-    name: str
-    root: Path
-    folder: str = ""
-    epoch: int | None = None
 
 
 @dataclass(slots=True)

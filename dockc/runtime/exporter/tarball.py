@@ -12,8 +12,8 @@ from dockc.errors import StoreError
 from dockc.runtime.archive import tarheader as kinds
 from dockc.runtime.archive.tarheader import Member
 from dockc.runtime.cancel import Cancelled
-from dockc.runtime.exporter.localdir import Tree
 from dockc.runtime.exporter.walk import Entry, walk
+from dockc.runtime.session.sinks import Tree
 from dockc.runtime.snapshot.tarwrite import header
 
 _CHUNK = 1 << 20

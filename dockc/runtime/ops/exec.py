@@ -55,7 +55,7 @@ class ExecOp:
 
     async def cache_map(self, ctx: OpContext) -> CacheMap:
         """See `solver.op.Op.cache_map`."""
-        check_entitlements(self._op, ctx.value(secrets.ENTITLEMENTS))
+        check_entitlements(self._op, frozenset().union(*ctx.lent(secrets.ENTITLEMENTS)))
         preimage = execkey.preimage(self._vertex.op)
         deps = tuple(
             CacheDep(
@@ -162,20 +162,19 @@ def check_load(edges: Iterable[Edge], allowed: frozenset[str]) -> None:
                 raise DockcError(f"failed to load LLB: {exc.message}", hint=exc.hint) from exc
 
 
-def check_entitlements(op: ops_pb2.ExecOp, allowed: object) -> None:
+def check_entitlements(op: ops_pb2.ExecOp, allowed: frozenset[str]) -> None:
     """Refuse what the user has not allowed.
 
     Raises:
         DockcError: `security.insecure is not allowed` or `network.host is not allowed`.
     """
-    granted = allowed if isinstance(allowed, (set, frozenset)) else frozenset()
     needed = []
     if int(op.network) == NetworkMode.HOST:
         needed.append("network.host")
     if int(op.security) == SecurityMode.INSECURE:
         needed.append("security.insecure")
     for name in needed:
-        if name not in granted:
+        if name not in allowed:
             raise DockcError(f"{name} is not allowed", hint=f"Allow it with --allow {name}")
 
 

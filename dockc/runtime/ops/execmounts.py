@@ -214,13 +214,13 @@ class ExecMounts:
 
         option = mount.SSHOpt
         ssh_id = option.ID or secrets.DEFAULT_SSH_ID
-        agents = self._ctx.value(secrets.SSH)
-        source = agents.find(ssh_id) if isinstance(agents, secrets.SshAgents) else None
+        agents = secrets.LentAgents(self._ctx)
+        source = agents.find(ssh_id)
         if source is None:
             if option.optional:
                 return
             hint = f"Forward it with --ssh {ssh_id}"
-            if isinstance(agents, secrets.SshAgents) and agents:
+            if agents:
                 raise DockcError(f"unset ssh forward key {ssh_id}", hint=hint)
             raise DockcError(f"no SSH key {quote(option.ID)} forwarded from the client", hint=hint)
         directory = self._private_directory()
@@ -255,8 +255,7 @@ def get_secret(ctx: OpContext, secret_id: str, *, optional: bool) -> bytes | Non
     Raises:
         DockcError: `secret ID: not found`.
     """
-    store = ctx.value(secrets.SECRETS)
-    data = store.get(secret_id) if isinstance(store, secrets.SecretStore) else None
+    data = secrets.LentSecrets(ctx).get(secret_id)
     if data is None and not optional:
         raise DockcError(f"secret {secret_id}: not found", hint=f"Give it with --secret id={secret_id},src=FILE")
     return data

@@ -16,9 +16,9 @@ from dockc.errors import RegistryError
 from dockc.oci.fields import InvalidDocument, decode
 from dockc.runtime.registry import challenge as challenges
 from dockc.runtime.registry.challenge import Challenge
-from dockc.runtime.registry.credentials import ANONYMOUS, Credentials, DockerConfig
 from dockc.runtime.registry.hosts import Host, is_loopback
 from dockc.runtime.registry.transport import Response, Transport, join
+from dockc.runtime.session.auth import ANONYMOUS, Credentials, CredentialStore
 
 ANSWER_LIMIT = 1 << 20
 _SHORTEST_LIFE = 60.0
@@ -38,7 +38,7 @@ class Authorizer:
     One token server is asked by one thread at a time, so twenty layers cost one token.
     """
 
-    def __init__(self, transport: Transport, config: DockerConfig | None = None) -> None:
+    def __init__(self, transport: Transport, config: CredentialStore | None = None) -> None:
         self._transport = transport
         self._config = config
         self._challenges: dict[str, Challenge] = {}

@@ -6,7 +6,6 @@ by the content store that the bytes are written to.
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote, urlsplit
@@ -20,7 +19,6 @@ from dockc.oci.fields import InvalidDocument, decode
 from dockc.oci.manifest import SIZE_LIMIT
 from dockc.oci.reference import Reference
 from dockc.runtime.registry.auth import Authorizer
-from dockc.runtime.registry.credentials import DockerConfig
 from dockc.runtime.registry.hosts import Host, HostsConfig
 from dockc.runtime.registry.transport import (
     Body,
@@ -32,6 +30,7 @@ from dockc.runtime.registry.transport import (
     join,
     printable,
 )
+from dockc.runtime.session.auth import CredentialStore
 
 _ACCEPT = f"{mt.DOCKER_MANIFEST}, {mt.DOCKER_LIST}, {mt.OCI_MANIFEST}, {mt.OCI_INDEX}, */*"
 _ERROR_LIMIT = 64 << 10
@@ -64,7 +63,7 @@ class Client:
     def __init__(
         self,
         *,
-        config: DockerConfig | None = None,
+        config: CredentialStore | None = None,
         hosts: HostsConfig | None = None,
         limits: Limits | None = None,
         insecure: bool = False,
@@ -372,12 +371,6 @@ class Client:
                 method, url, headers=sent, body=body, verify=host.verify, ca_file=host.ca_file, cancelled=cancelled
             )
         return self._authorized(method, host, url, scope, sent, body, cancelled, replayable=isinstance(body, bytes))
-
-
-@functools.cache
-def default_client() -> Client:
-    """A client for the process, with the user's Docker credentials and no special hosts."""
-    return Client(config=DockerConfig.load())
 
 
 def _media_type(answer: Response) -> str:

@@ -13,47 +13,19 @@ import os
 import subprocess
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from dockc.base import children
 from dockc.base.pattern import pattern
 from dockc.errors import RegistryError
 from dockc.oci.fields import Fields, InvalidDocument, decode
+from dockc.runtime.session.auth import ANONYMOUS, Credentials
 
 HUB_KEY = "https://index.docker.io/v1/"
 _HUB_NAMES = frozenset(("docker.io", "index.docker.io", "registry-1.docker.io"))
 _HELPER_NAME = pattern(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HELPER_SECONDS = 30
 _FILE_LIMIT = 4 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What opens a registry; all empty means anonymous.
-
-    Attributes:
-        username: user name.
-        password: password or access token.
-        identity_token: refresh token for the OAuth2 flow; used instead of the password.
-        registry_token: bearer token to send as it is.
-    """
-
-    username: str = ""
-    password: str = field(default="", repr=False)
-    identity_token: str = field(default="", repr=False)
-    registry_token: str = field(default="", repr=False)
-
-    def __bool__(self) -> bool:
-        return bool(self.password or self.identity_token or self.registry_token)
-
-    def basic(self) -> str:
-        """Value of a basic `Authorization` header."""
-        pair = f"{self.username}:{self.password}".encode()
-        return f"Basic {base64.b64encode(pair).decode()}"
-
-
-ANONYMOUS = Credentials()
 
 
 class DockerConfig:

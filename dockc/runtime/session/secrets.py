@@ -1,6 +1,6 @@
 """Secrets and SSH agents: what a build lends to its steps, and never stores.
 
-A build offers a `SecretStore` under `SECRETS` and `SshAgents` under `SSH` (see `OpContext.value`); the exec
+A build lends a `SecretStore` under `SECRETS` and `SshAgents` under `SSH` (see `solver.lent`); the exec
 operation asks for them by id while a step runs. The text forms are those of `--secret` and `--ssh`.
 """
 
@@ -11,22 +11,17 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from dockc.base.record import Record
 from dockc.errors import DockcError, UsageError
 from dockc.golang.text import quote
-
-SECRETS = "secrets"
-SSH = "ssh"
-ENTITLEMENTS = "entitlements"
-"""Key of a `frozenset[str]`: what the user allowed beyond the sandbox (`network.host`, `security.insecure`)."""
+from dockc.solver.lent import Key, Lender
 
 MAX_SECRET_SIZE = 500 * 1024
 DEFAULT_SSH_ID = "default"
 
 
-@runtime_checkable
 class SecretStore(Protocol):
     """Gives secrets by id."""
 
@@ -39,7 +34,6 @@ class SecretStore(Protocol):
         ...
 
 
-@runtime_checkable
 class SshAgents(Protocol):
     """Knows what to forward under an id; false if nothing is forwarded at all."""
 
@@ -48,6 +42,39 @@ class SshAgents(Protocol):
     def find(self, ssh_id: str) -> SshSource | None:
         """What is forwarded under this id, or None."""
         ...
+
+
+#: What the user allowed beyond the sandbox (`network.host`, `security.insecure`).
+ENTITLEMENTS: Key[frozenset[str]] = Key("entitlements")
+SECRETS: Key[SecretStore] = Key("secrets")
+SSH: Key[SshAgents] = Key("ssh")
+
+
+class LentSecrets:
+    """The secrets of all builds that wait for one step: the first that has one gives it."""
+
+    def __init__(self, ctx: Lender) -> None:
+        self._ctx = ctx
+
+    def get(self, secret_id: str) -> bytes | None:
+        """See `SecretStore.get`."""
+        return SECRETS.ask(self._ctx, lambda store: store.get(secret_id))
+
+
+class LentAgents:
+    """The SSH agents of all builds that wait for one step."""
+
+    def __init__(self, ctx: Lender) -> None:
+        self._ctx = ctx
+
+    def __bool__(self) -> bool:
+        """Whether anything is forwarded at all."""
+        found = self._ctx.lent(SSH)
+        return any(found)
+
+    def find(self, ssh_id: str) -> SshSource | None:
+        """See `SshAgents.find`."""
+        return SSH.ask(self._ctx, lambda agents: agents.find(ssh_id))
 
 
 class SshSource(Record):

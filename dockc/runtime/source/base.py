@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from dockc.base.record import Record, made
-from dockc.runtime.session.secrets import SECRETS
+from dockc.errors import SolveError
+from dockc.solver.lent import Key
 
 if TYPE_CHECKING:
     from dockc.runtime.refs.ref import ImmutableRef
     from dockc.runtime.registry.client import Client
-    from dockc.runtime.session.secrets import SecretStore
     from dockc.solver.op import OpContext, Preimage
 
-REGISTRY = "registry"
-"""`OpContext.value` key: the build's `registry.client.Client`."""
-OCI_STORES = "oci-stores"
-"""`OpContext.value` key: `Mapping[str, Path]`, OCI layout directories or archives by store name."""
+REGISTRY: Key[Client] = Key("registry")
+"""What the build speaks to registries and the web with."""
+OCI_STORES: Key[Mapping[str, Path]] = Key("oci-stores")
+"""OCI layout directories or archives by store name."""
 
 
 class SourceKey(Record):
@@ -50,18 +50,20 @@ class Source(Protocol):
 
 
 def registry_of(ctx: OpContext) -> Client:
-    """The build's registry client, or the process's own when the build brought none."""
-    from dockc.runtime.registry.client import Client, default_client
+    """The build's registry client.
 
-    client = ctx.value(REGISTRY)
-    return client if isinstance(client, Client) else default_client()
+    Raises:
+        SolveError: the build was given none.
+    """
+    client = REGISTRY.of(ctx)
+    if client is None:
+        raise SolveError("this build was given nothing to ask registries with")
+    return client
 
 
 def oci_stores(ctx: OpContext) -> Mapping[str, Path]:
-    """The named OCI layouts that the build brought."""
-    return cast("Mapping[str, Path]", ctx.value(OCI_STORES) or {})
-
-
-def secrets_of(ctx: OpContext) -> SecretStore | None:
-    """The build's secrets, or None."""
-    return cast("SecretStore | None", ctx.value(SECRETS))
+    """The named OCI layouts that the builds brought; of one name, the first."""
+    found: dict[str, Path] = {}
+    for stores in ctx.lent(OCI_STORES):
+        found = {**stores, **found}
+    return found

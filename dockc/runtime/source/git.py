@@ -22,8 +22,8 @@ from dockc.base.record import Record
 from dockc.errors import SolveError, StoreError
 from dockc.golang.text import quote
 from dockc.runtime.refs.types import RecordType
-from dockc.runtime.session.secrets import SSH
-from dockc.runtime.source.base import SourceKey, registry_of, secrets_of
+from dockc.runtime.session.secrets import LentAgents, LentSecrets
+from dockc.runtime.source.base import SourceKey, registry_of
 from dockc.runtime.source.found import FoundGit
 from dockc.runtime.source.gitcli import Git, GitError, prepare
 from dockc.runtime.source.gitid import GitOptions, is_commit, parse_options
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from dockc.runtime.refs.manager import RefManager
     from dockc.runtime.refs.ref import ImmutableRef, MutableRef
-    from dockc.runtime.session.secrets import SecretStore, SshAgents
+    from dockc.runtime.session.secrets import SecretStore
     from dockc.solver.op import OpContext
 
 _BRANCH = re.compile(r"refs/heads/(\S+)")
@@ -166,9 +166,8 @@ class GitSource:
         def log(data: bytes) -> None:
             ctx.log(_STDERR, data)
 
-        agents = cast("SshAgents | None", ctx.value(SSH))
         offline = registry_of(ctx).transport.offline
-        with prepare(self.options, secrets_of(ctx), agents, log=log, cancelled=ctx.cancelled, offline=offline) as git:
+        with prepare(self.options, LentSecrets(ctx), LentAgents(ctx), log=log, cancelled=ctx.cancelled, offline=offline) as git:
             yield git
 
     def _make(self, git: Git, found: Commit) -> ImmutableRef:

@@ -21,8 +21,9 @@ from dockc.golang.text import dump_json
 from dockc.llb import attrs
 from dockc.oci import digest as digests
 from dockc.runtime.registry.transport import CHUNK, Response, Transport
+from dockc.runtime.session.secrets import LentSecrets
 from dockc.runtime.source import web
-from dockc.runtime.source.base import SourceKey, registry_of, secrets_of
+from dockc.runtime.source.base import SourceKey, registry_of
 from dockc.runtime.source.found import FoundHttp
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ class HttpSource:
         return web.file_name(self.options.url, self.options.filename, answer.header("content-disposition"))
 
     def _send(self, ctx: OpContext, method: str, extra: Mapping[str, str]) -> Response:
-        headers = {**request_headers(self.options, secrets_of(ctx)), **extra}
+        headers = {**request_headers(self.options, LentSecrets(ctx)), **extra}
         return registry_of(ctx).transport.request(method, self.options.url, headers=headers, cancelled=ctx.cancelled)
 
     # --- download -------------------------------------------------------------------------------------

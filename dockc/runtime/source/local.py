@@ -15,10 +15,10 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from dockc.base.record import Record
 from dockc.errors import DockcError, SolveError
@@ -27,17 +27,16 @@ from dockc.runtime.fsutil.inroot import Root
 from dockc.runtime.fsutil.walk import Filter, walk
 from dockc.runtime.refs import contenthash
 from dockc.runtime.refs.types import RecordType
+from dockc.runtime.session.files import LOCALS, Report
 from dockc.runtime.source import localsync
 from dockc.runtime.source.base import SourceKey
 
 if TYPE_CHECKING:
     from dockc.runtime.refs.manager import RefManager
     from dockc.runtime.refs.ref import ImmutableRef
+    from dockc.runtime.session.files import Directory
     from dockc.runtime.source.localsync import Changes, Manifest
     from dockc.solver.op import OpContext
-
-LOCALS = "locals"
-"""`OpContext.value` key: `Mapping[str, Path]`, directories of the user by the name of the local source."""
 
 _KEY = "local.key"
 _DIRECTORY = "local.directory"
@@ -46,9 +45,6 @@ _TIMES = "local.times"
 _MAX_LAYERS = 12
 """Snapshots on top of each other, beyond which everything is copied afresh."""
 _REPORT_EVERY = 0.1
-
-Report = Callable[[int, bool], None]
-"""`(bytes copied so far, done)`."""
 
 
 class LocalOptions(Record):
@@ -157,9 +153,11 @@ class LocalSource:
             def report(current: int, done: bool) -> None:
                 ctx.status(label, current=current, done=done)
 
-            self._ref = snapshot(
-                self._refs, _directory(ctx, name), self._options, report=report, cancelled=ctx.cancelled
-            )
+            directory = _directory(ctx, name)
+            with directory.open(self._options.filter, cancelled=ctx.cancelled, report=report) as path:
+                self._ref = snapshot(
+                    self._refs, path, self._options, place=directory.key, report=report, cancelled=ctx.cancelled
+                )
         return self._ref
 
     def __del__(self) -> None:
@@ -171,14 +169,14 @@ class LocalSource:
                 ref.release()
 
 
-def _directory(ctx: OpContext, name: str) -> Path:
-    known = cast("Mapping[str, Path]", ctx.value(LOCALS) or {})
-    if name not in known:
+def _directory(ctx: OpContext, name: str) -> Directory:
+    found = LOCALS.ask(ctx, lambda directories: directories.get(name))
+    if found is None:
         raise SolveError(
             f'no access allowed to dir "{name}"',
             hint=f"The build was given no directory for the local source {name!r}.",
         )
-    return known[name]
+    return found
 
 
 def snapshot(
@@ -186,6 +184,7 @@ def snapshot(
     directory: Path,
     options: LocalOptions,
     *,
+    place: str = "",
     report: Report | None = None,
     cancelled: threading.Event | None = None,
 ) -> ImmutableRef:
@@ -195,6 +194,7 @@ def snapshot(
         refs: where it is kept, and where the last snapshot of the directory is found.
         directory: on the host.
         options: what is wanted.
+        place: tells the directory from others, also in later builds; "" for its path.
         report: told of the progress.
         cancelled: looked at for each entry.
 
@@ -207,7 +207,7 @@ def snapshot(
     if not directory.is_dir():
         raise SolveError(f"local source {options.name!r}: {directory} is not a directory")
     manifest = localsync.rows_of(walk(directory, options.filter, cancelled))
-    keys = _keys(directory, options)
+    keys = _keys(place or str(directory), options)
     last = _last(refs, keys) if options.compare else None
     maker = _Maker(refs, directory, options, keys, report, cancelled)
     if last is None:
@@ -223,10 +223,10 @@ def snapshot(
         return made
 
 
-def _keys(directory: Path, options: LocalOptions) -> tuple[tuple[str, bytes], ...]:
+def _keys(directory: str, options: LocalOptions) -> tuple[tuple[str, bytes], ...]:
     """Under which metadata a snapshot is found again: first the same question, then the same directory."""
     chosen = options.filter
-    place = [str(directory), options.hint]
+    place = [directory, options.hint]
     question = [*place, list(chosen.include), list(chosen.exclude), chosen.follow and list(chosen.follow)]
     return ((_KEY, _digest(question)), (_DIRECTORY, _digest(place)))
 

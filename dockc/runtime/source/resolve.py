@@ -10,9 +10,10 @@ import asyncio
 import os
 import stat
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dockc.errors import DockcError, RegistryError, StoreError
 from dockc.oci import reference as references
@@ -38,6 +39,24 @@ _FILE_LIMIT = 16 << 20
 """Ignore files and the like are not larger than this (bytes)."""
 
 
+class Run(Protocol):
+    """Runs a function in a thread. Cancelled, it sets `cancelled` and waits for the thread."""
+
+    def __call__(self, fn: Callable[[], Found | DockcError], /, *, cancelled: threading.Event) -> Awaitable[Found | DockcError]:
+        """What the function gives."""
+        ...
+
+
+async def _run(fn: Callable[[], Found | DockcError], /, *, cancelled: threading.Event) -> Found | DockcError:
+    task = asyncio.ensure_future(asyncio.to_thread(fn))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        cancelled.set()
+        await asyncio.wait((task,))
+        raise
+
+
 class Resolver:
     """Looks things up in registries, OCI layouts, local directories, on web servers and in git repositories.
 
@@ -57,7 +76,9 @@ class Resolver:
         locals: Mapping[str, Path] | None = None,  # noqa: A002 - the word of LLB
         stores: Mapping[str, Path] | None = None,
         secrets: SecretStore | None = None,
+        run: Run | None = None,
     ) -> None:
+        self._run = run or _run
         self.content = content
         self.client = client
         self.locals = dict(locals or {})
@@ -70,13 +91,8 @@ class Resolver:
         Cancelling stops the work in the threads before this call ends.
         """
         cancelled = threading.Event()
-        tasks = [asyncio.create_task(asyncio.to_thread(self._settle, r, cancelled)) for r in requests]
-        try:
-            return list(await asyncio.gather(*tasks))
-        except asyncio.CancelledError:
-            cancelled.set()
-            await asyncio.shield(asyncio.gather(*tasks, return_exceptions=True))
-            raise
+        found = (self._run(partial(self._settle, one, cancelled), cancelled=cancelled) for one in requests)
+        return list(await asyncio.gather(*found))
 
     def _settle(self, request: object, cancelled: threading.Event) -> Found | DockcError:
         try:

@@ -16,11 +16,12 @@ from dockc.solver.vertex import EdgeId
 
 
 class VertexSpec(lean.Record):
-    """What the core needs to know of a vertex."""
+    """What the core needs to know of a vertex; `private`: an equal vertex of another build may stand for something else."""
 
     digest: str
     inputs: tuple[EdgeId, ...] = ()
     ignore_cache: bool = False
+    private: bool = False
 
 
 class DepSpec(lean.Record):

@@ -53,7 +53,8 @@ class SchedulerCore(Advancing):
     `handle` only, which must not be called by two threads at once.
 
     A vertex that must ignore the cache, while an equal one that may use it is active, is active beside it as
-    `<digest>+nocache`; while such a vertex is active, later builds that bring the vertex join it.
+    `<digest>+nocache`; while such a vertex is active, later builds that bring the vertex join it. A private vertex
+    is active once for each build, as `<digest>+<build>`; what it turns out to be is still shared by its keys.
     """
 
     # ------------------------------------------------------------ the one entrance
@@ -94,24 +95,25 @@ class SchedulerCore(Advancing):
             if spec.digest in bound:
                 continue
             inputs = tuple(EdgeId(bound[edge.vertex], edge.index) for edge in spec.inputs)
-            active = self._choose_id(spec, inputs)
+            active = self._choose_id(event.job, spec, inputs)
             bound[spec.digest] = active
             vertex = self.vertices.get(active)
             if vertex is None:
-                vertex = VertexState(active, VertexSpec(spec.digest, inputs, spec.ignore_cache))
+                vertex = VertexState(active, VertexSpec(spec.digest, inputs, spec.ignore_cache, spec.private))
                 self.vertices[active] = vertex
             self._attach(vertex, event.job)
 
-    def _choose_id(self, spec: VertexSpec, inputs: tuple[EdgeId, ...]) -> str:
-        other = spec.digest + _NOCACHE
+    def _choose_id(self, job: str, spec: VertexSpec, inputs: tuple[EdgeId, ...]) -> str:
+        plain = f"{spec.digest}+{job}" if spec.private else spec.digest
+        other = plain + _NOCACHE
         if other in self.vertices:
             return other
-        vertex = self.vertices.get(spec.digest)
+        vertex = self.vertices.get(plain)
         if vertex is None:
-            return spec.digest
+            return plain
         if (spec.ignore_cache and not vertex.spec.ignore_cache) or vertex.spec.inputs != inputs:
             return other
-        return spec.digest
+        return plain
 
     def _on_requested(self, event: Requested) -> None:
         active = EdgeId(self._bindings[event.job][event.edge.vertex], event.edge.index)

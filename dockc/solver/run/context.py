@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, Protocol, TypeVar
 
 from dockc.errors import DockcError, SolveError
+from dockc.solver.lent import Key
 from dockc.solver.progress import SolveStatus, VertexLog, VertexStatus, VertexWarning
 from dockc.solver.vertex import Vertex
 
@@ -26,8 +27,8 @@ class Host(Protocol):
         """Send progress of a vertex to the builds that hold it; any thread."""
         ...
 
-    def value(self, vertex_id: str, key: str) -> object | None:
-        """What a build that holds the vertex knows under `key`."""
+    def lent(self, vertex_id: str, key: Key[T]) -> tuple[T, ...]:
+        """What the builds that hold the vertex lend under `key`."""
         ...
 
 
@@ -67,9 +68,9 @@ class RunContext:
         """See `OpContext.warn`."""
         self._host.emit(self._id, SolveStatus(warnings=(warning,)))
 
-    def value(self, key: str) -> object | None:
-        """See `OpContext.value`."""
-        return self._host.value(self._id, key)
+    def lent(self, key: Key[T], /) -> tuple[T, ...]:
+        """See `OpContext.lent`."""
+        return self._host.lent(self._id, key)
 
     async def run_blocking(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """See `OpContext.run_blocking`."""
@@ -84,10 +85,10 @@ async def in_thread(pool: ThreadPoolExecutor, cancelled: threading.Event, fn: Ca
         return await asyncio.shield(future)
     except asyncio.CancelledError:
         cancelled.set()
-        if not job.cancel():
+        if not job.cancel():  # it has begun
             await _outlast(future)
-        if not future.cancelled():
-            future.exception()
+            if not future.cancelled():
+                future.exception()
         raise
 
 

@@ -28,11 +28,15 @@ _MOMENT = 0.5
 
 
 class Flights:
-    """The locks of one store. Each lock is held on an open file description of its own."""
+    """The locks of one store. Each lock is held on an open file description of its own, which serves again for the next.
+
+    Mutable: `_free`, descriptors that hold no lock; on the loop's thread.
+    """
 
     def __init__(self, path: Path) -> None:
         """Use the lock file `path`; it is made if missing and stays empty."""
         self._path = path
+        self._free: list[int] = []
 
     async def take(self, name: str, on_wait: Callable[[], None] | None = None) -> Flight:
         """Wait until no other process does the work called `name`, and hold it.
@@ -45,11 +49,8 @@ class Flights:
             StoreError: the lock file cannot be opened, or the file system has no locks.
         """
         offset = int.from_bytes(sha256(name.encode()).digest()[:7], "big")
-        try:
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StoreError(f"cannot open the lock file {self._path}: {error.strerror}") from error
-        flight = Flight(fd)
+        fd = await self._descriptor()
+        flight = Flight(self, fd, offset)
         wait, waited = 0.002, 0.0
         try:
             while not self._try(fd, offset):
@@ -62,6 +63,42 @@ class Flights:
             flight.land()
             raise
         return flight
+
+    async def _descriptor(self) -> int:
+        """One that holds no lock. Opening is a matter for a thread: the file may lie on a slow disk."""
+        if self._free:
+            return self._free.pop()
+        opening = asyncio.ensure_future(asyncio.to_thread(self._open))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(self._unwanted)
+            raise
+
+    def _open(self) -> int:
+        try:
+            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreError(f"cannot open the lock file {self._path}: {error.strerror}") from error
+
+    def _unwanted(self, opening: asyncio.Future[int]) -> None:
+        if not opening.cancelled() and opening.exception() is None:
+            self._free.append(opening.result())
+
+    def give_back(self, fd: int, offset: int) -> None:
+        """Take a descriptor back, and end the lock that it holds."""
+        request = struct.pack(_FLOCK, fcntl.F_UNLCK, os.SEEK_SET, offset, 1, 0)
+        try:
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, request)
+        except OSError:
+            os.close(fd)  # which ends the lock too
+        else:
+            self._free.append(fd)
+
+    def close(self) -> None:
+        """Close what is open and holds no lock."""
+        while self._free:
+            os.close(self._free.pop())
 
     def _try(self, fd: int, offset: int) -> bool:
         request = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0)
@@ -77,16 +114,18 @@ class Flights:
 class Flight:
     """A held lock; `land()` gives it up."""
 
-    __slots__ = ("_fd",)
+    __slots__ = ("_fd", "_flights", "_offset")
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, flights: Flights, fd: int, offset: int) -> None:
+        self._flights = flights
         self._fd = fd
+        self._offset = offset
 
     def land(self) -> None:
         """Give the lock up; a second call does nothing."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            os.close(fd)
+            self._flights.give_back(fd, self._offset)
 
 
 def flight_name(command: Execute) -> str:

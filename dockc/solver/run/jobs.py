@@ -6,14 +6,15 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 
 from dockc.base.record import Record, replace
 from dockc.solver.cache.cachemanager import CacheManager, LocalCache
 from dockc.solver.cache.storage.base import CacheKeyStorage, CacheResultStorage
 from dockc.solver.core.events import GraphLoaded, JobClosed, Requested, VertexSpec, Withdrawn
+from dockc.solver.lent import Lent
 from dockc.solver.op import OpResolver
 from dockc.solver.progress import SolveStatus, StatusSink, VertexEvent, announce
 from dockc.solver.result import HeldResult
@@ -21,7 +22,6 @@ from dockc.solver.run.runner import Miss, Runner, RunnerOptions
 from dockc.solver.run.trace import ENVIRONMENT, TraceWriter
 from dockc.solver.vertex import Edge, Vertex, walk
 
-_NOTHING: Mapping[str, object] = MappingProxyType({})
 _CANCELED = "context canceled"
 
 
@@ -66,23 +66,24 @@ class Solver:
         if options.trace is None and (path := os.environ.get(ENVIRONMENT)):
             options = replace(options, trace=TraceWriter(Path(path)))
         self.runner = Runner(resolver, cache, options)
-        self._names = itertools.count(1)
+        self._numbers = itertools.count(1)
 
-    def job(self, name: str = "", *, sink: StatusSink | None = None, values: Mapping[str, object] = _NOTHING) -> Job:
+    def job(self, name: str = "", *, sink: StatusSink | None = None, lends: Lent | None = None, explains: bool = False) -> Job:
         """Start a build.
 
         Args:
             name: for traces; made unique.
             sink: where progress goes.
-            values: what operations may ask for with `OpContext.value`.
+            lends: what operations may ask for with `OpContext.lent`.
+            explains: keep in `Job.misses` why operations had to run, which costs a look at earlier keys for each.
         """
-        return Job(self.runner, f"{name or 'job'}-{next(self._names)}", sink, values)
+        return Job(self.runner, next(self._numbers), name, sink, lends, explains=explains)
 
     async def solve(
-        self, *edges: Edge, sink: StatusSink | None = None, values: Mapping[str, object] = _NOTHING
+        self, *edges: Edge, sink: StatusSink | None = None, lends: Lent | None = None
     ) -> tuple[BuildResult, ...]:
         """Solve `edges` in a build of their own; the results stay the caller's after it."""
-        async with self.job(sink=sink, values=values) as job:
+        async with self.job(sink=sink, lends=lends) as job:
             return await job.build(*edges)
 
     async def close(self) -> None:
@@ -107,9 +108,14 @@ class Job:
 
     _requests = itertools.count(1)
 
-    def __init__(self, runner: Runner, name: str, sink: StatusSink | None, values: Mapping[str, object]) -> None:
-        self.name = name
-        self.values = values
+    def __init__(
+        self, runner: Runner, number: int, name: str, sink: StatusSink | None, lends: Lent | None = None, *, explains: bool = False
+    ) -> None:
+        self.number = number
+        self.name = f"{name or 'job'}-{number}"
+        self.lends = lends or Lent()
+        self.explains = explains
+        self._misses: dict[str, Miss] = {}
         self._runner = runner
         self._sink = sink
         self._vertices: dict[str, Vertex] = {}
@@ -117,7 +123,7 @@ class Job:
         self._seen: dict[str, VertexEvent] = {}
         self._order: dict[str, int] = {}
         self._open = True
-        runner.watchers[name] = self
+        runner.watchers[self.name] = self
 
     # ------------------------------------------------------------ what a caller does
 
@@ -142,7 +148,10 @@ class Job:
         for request, edge in requests.items():
             self._runner.feed(Requested(request, self.name, edge.id))
         try:
-            return tuple(await asyncio.gather(*futures))
+            results = tuple(await asyncio.gather(*futures))
+            self._runner.post()
+            self._mark_served(edges)
+            return results
         except BaseException:
             for request, future in zip(requests, futures, strict=True):
                 self._runner.feed(Withdrawn(request))
@@ -156,10 +165,18 @@ class Job:
         new = [vertex for vertex in walk(*edges) if vertex.digest not in self._vertices]
         self._vertices |= {vertex.digest: vertex for vertex in new}
         self._order |= {vertex.digest: len(self._order) + n for n, vertex in enumerate(new)}
-        specs = tuple(VertexSpec(v.digest, tuple(edge.id for edge in v.inputs), v.options.ignore_cache) for v in new)
+        specs = tuple(VertexSpec(v.digest, tuple(edge.id for edge in v.inputs), v.options.ignore_cache, v.private) for v in new)
         if specs:
             self._runner.feed(GraphLoaded(self.name, specs))
             self.notify(SolveStatus(vertexes=tuple(announce(vertex) for vertex in new)))
+
+    def let_go(self, built: BuildResult) -> None:
+        """Release a result, in a thread if that may block; `close` waits for it."""
+        self._runner.let_go(built.result)
+
+    def vertices(self) -> tuple[Vertex, ...]:
+        """All vertices that the build has loaded, inputs before those that read them."""
+        return tuple(self._vertices.values())
 
     async def close(self) -> None:
         """End the build: what only it was interested in is cancelled, and has ended when this returns."""
@@ -196,15 +213,18 @@ class Job:
 
     @property
     def misses(self) -> tuple[Miss, ...]:
-        """The steps of this build that had to run, with what was known of the nearest earlier keys."""
-        known = self._runner.misses
-        return tuple(known[digest] for digest in self._vertices if digest in known)
+        """The steps of this build that had to run, with what was known of the nearest earlier keys; kept if it `explains`."""
+        return tuple(self._misses[digest] for digest in self._vertices if digest in self._misses)
 
     # ------------------------------------------------------------ what the runner calls
 
     def vertex(self, digest: str) -> Vertex:
         """See `runner.Watcher`."""
         return self._vertices[digest]
+
+    def missed(self, miss: Miss) -> None:
+        """See `runner.Watcher`."""
+        self._misses.setdefault(miss.vertex, miss)
 
     def finished(
         self, request: int, result: HeldResult | None, keys: tuple[str, ...], error: BaseException | None
@@ -232,15 +252,27 @@ class Job:
             events.append(event)
         self._sink(replace(status, vertexes=tuple(events)))
 
+    def _mark_served(self, edges: Sequence[Edge]) -> None:
+        """A step that never started, though its result is there, was served by an equal one of another build."""
+        now = time.time_ns()
+        served: list[VertexEvent] = []
+        self._mark(dict.fromkeys(edge.vertex.digest for edge in edges), now, served)
+        if served and self._sink is not None:
+            self._sink(SolveStatus(vertexes=tuple(served)))
+
     def _mark_unneeded(self, event: VertexEvent, events: list[VertexEvent]) -> None:
         """An input that has not been completed when its user starts was not needed: it counts as cached."""
+        assert event.started is not None
+        self._mark(event.inputs, event.started, events)
+
+    def _mark(self, digests: Iterable[str], now: int, events: list[VertexEvent]) -> None:
         unneeded: list[VertexEvent] = []
-        stack = list(event.inputs)
+        stack = list(digests)
         while stack:
             known = self._seen.get(stack.pop())
             if known is None or known.cached or known.completed is not None:
                 continue
-            marked = replace(known, cached=True, started=event.started, completed=event.started)
+            marked = replace(known, cached=True, started=now, completed=now)
             self._seen[known.digest] = marked
             unneeded.append(marked)
             stack += known.inputs

@@ -32,6 +32,7 @@ from dockc.solver.core.events import (
     Saved,
     SaveResult,
 )
+from dockc.solver.lent import Lent
 from dockc.solver.op import OpResolver
 from dockc.solver.result import HeldResult
 from dockc.solver.run.context import RunContext
@@ -77,7 +78,7 @@ async def plan(
     *edges: Edge,
     may_execute: Callable[[Vertex], bool] = _never,
     may_load: Callable[[Vertex], bool] = _never,
-    values: dict[str, object] | None = None,
+    lends: Lent | None = None,
 ) -> tuple[PlannedVertex, ...]:
     """Tell for every vertex below `edges`, inputs first, what a build would do with it.
 
@@ -87,11 +88,11 @@ async def plan(
         edges: what would be built.
         may_execute: vertices without inputs that may really run, to know their contents.
         may_load: vertices whose cached result may be loaded to compute a content digest.
-        values: see `Solver.job`.
+        lends: see `Solver.job`.
     """
     runner = _Planner(resolver, cache, may_execute, may_load)
     try:
-        async with Job(runner, "plan", None, values or {}) as job:
+        async with Job(runner, 1, "plan", None, lends) as job:
             for built in await job.build(*edges):
                 built.result.release()
     finally:

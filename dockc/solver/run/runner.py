@@ -1,6 +1,6 @@
 """asyncio around the scheduler core: does what the core commands and tells it what came of it.
 
-All methods are called on the event loop's thread, except `emit` and `value`. Cache queries are answered on the
+All methods are called on the event loop's thread, except `emit` and `lent`. Cache queries are answered on the
 spot; everything else is a task. A task ends by feeding one event to the core.
 """
 
@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from dockc.base.record import Record
 from dockc.errors import DockcError, InvalidDefinition, SolveError, StoreError
@@ -52,6 +52,7 @@ from dockc.solver.core.events import (
     Superseded,
 )
 from dockc.solver.core.scheduler import SchedulerCore
+from dockc.solver.lent import Key, Lent
 from dockc.solver.op import STDERR, CacheMap, Op, OpResolver
 from dockc.solver.progress import SolveStatus, VertexEvent, announce
 from dockc.solver.result import HeldResult, Result, SharedResult
@@ -59,6 +60,8 @@ from dockc.solver.run.context import RunContext, in_thread, readable
 from dockc.solver.run.flights import Flights, flight_name
 from dockc.solver.run.trace import TraceWriter
 from dockc.solver.vertex import Vertex
+
+T = TypeVar("T")
 
 _SLICE_SECONDS = 0.02
 _THREADS = 64
@@ -99,8 +102,22 @@ class Watcher(Protocol):
         ...
 
     @property
-    def values(self) -> Mapping[str, object]:
-        """What operations may ask for by name."""
+    def number(self) -> int:
+        """Builds are numbered in the order in which they came."""
+        ...
+
+    @property
+    def lends(self) -> Lent:
+        """What operations may ask for."""
+        ...
+
+    @property
+    def explains(self) -> bool:
+        """Whether `missed` is to be told why operations had to run."""
+        ...
+
+    def missed(self, miss: Miss) -> None:
+        """Take what was known of an operation that had to run. Any thread."""
         ...
 
 
@@ -136,8 +153,7 @@ class Runner:
         self.active: dict[str, ActiveVertex] = {}
         self.handles: dict[int, HeldResult] = {}
         self.watchers: dict[str, Watcher] = {}
-        self.errors: dict[int, BaseException] = {}
-        self.misses: dict[str, Miss] = {}
+        self.errors: dict[int, tuple[str, BaseException]] = {}
         self.broken: Exception | None = None
         slots = options.parallelism or max(4, 2 * (os.cpu_count() or 1))
         self.pool = ThreadPoolExecutor(slots + _THREADS, thread_name_prefix="dockc-solver")
@@ -197,10 +213,11 @@ class Runner:
         for command in commands:
             self._PERFORM[type(command)](self, command)
         if isinstance(event, JobClosed):
-            for active in [active for active in self.active if active not in self.core.vertices]:
+            gone = [active for active in self.active if active not in self.core.vertices]
+            for active in gone:
                 del self.active[active]
-            if not self.active:
-                self.errors.clear()
+            if gone and self.errors:
+                self.errors = {ticket: error for ticket, error in self.errors.items() if error[0] in self.active}
 
     def _crash(self, error: Exception) -> None:
         """Nothing can go on: stop all work and tell every build."""
@@ -235,6 +252,8 @@ class Runner:
             self.let_go(self.handles.pop(handle))
         await self.idle()
         self.pool.shutdown(wait=True)
+        if self.options.flights is not None:
+            self.options.flights.close()
         gc.set_threshold(*self._gc_threshold)
         if self.options.trace is not None:
             self.options.trace.close()
@@ -264,15 +283,18 @@ class Runner:
 
     def _watchers_of(self, vertex_id: str) -> list[Watcher]:
         state = self.core.vertices.get(vertex_id)
-        jobs = sorted(state.jobs) if state is not None else []
-        return [self.watchers[job] for job in jobs if job in self.watchers]
+        if state is None:
+            return []
+        jobs = tuple(state.jobs)  # taken at once: other threads ask too
+        if len(jobs) == 1:
+            watcher = self.watchers.get(jobs[0])
+            return [] if watcher is None else [watcher]
+        found = [self.watchers[job] for job in jobs if job in self.watchers]
+        return sorted(found, key=lambda watcher: watcher.number)
 
-    def value(self, vertex_id: str, key: str) -> object | None:
+    def lent(self, vertex_id: str, key: Key[T]) -> tuple[T, ...]:
         """See `context.Host`."""
-        for watcher in self._watchers_of(vertex_id):
-            if key in watcher.values:
-                return watcher.values[key]
-        return None
+        return tuple(value for watcher in self._watchers_of(vertex_id) for value in watcher.lends.lent(key))
 
     def _tell(self, vertex_id: str, started: int, *, done: bool = False, cached: bool = False, error: str = "") -> None:
         active = self.active.get(vertex_id)
@@ -291,7 +313,7 @@ class Runner:
         try:
             keys = self.cache.query(command.digest, command.edge.index, command.input, command.keys, command.also)
         except DockcError as error:
-            self._fail(command.ticket, error)
+            self._fail(command.ticket, command.edge.vertex, error)
         else:
             self._queue.append(KeysFound(command.ticket, keys))
 
@@ -299,12 +321,12 @@ class Runner:
         try:
             records = self.cache.records(command.keys)
         except DockcError as error:
-            self._fail(command.ticket, error)
+            self._fail(command.ticket, command.edge.vertex, error)
         else:
             self._queue.append(RecordsFound(command.ticket, records))
 
-    def _fail(self, ticket: int, error: BaseException) -> None:
-        self.errors[ticket] = error
+    def _fail(self, ticket: int, vertex_id: str, error: BaseException) -> None:
+        self.errors[ticket] = (vertex_id, error)
         self._queue.append(Failed(ticket, str(error)))
 
     def _cancel(self, command: Cancel) -> None:
@@ -337,9 +359,8 @@ class Runner:
         if command.failure is None:
             watcher.finished(command.request, self.handles[command.handle].clone(), command.keys, None)
             return
-        error = self.errors.get(command.failure.ticket)
-        if error is None:
-            error = SolveError(command.failure.message, vertex=command.failure.vertex)
+        known = self.errors.get(command.failure.ticket)
+        error = SolveError(command.failure.message, vertex=command.failure.vertex) if known is None else known[1]
         watcher.finished(command.request, None, (), error)
 
     # ------------------------------------------------------------ commands that are tasks
@@ -355,9 +376,9 @@ class Runner:
         context = RunContext(self, vertex_id, self.active[vertex_id].vertex)
         task = self._loop.create_task(work(context))
         self._tasks[ticket] = (task, context)
-        task.add_done_callback(lambda done: self._ended(ticket, done, holds))
+        task.add_done_callback(lambda done: self._ended(ticket, vertex_id, done, holds))
 
-    def _ended(self, ticket: int, task: asyncio.Task[Event], holds: Sequence[HeldResult]) -> None:
+    def _ended(self, ticket: int, vertex_id: str, task: asyncio.Task[Event], holds: Sequence[HeldResult]) -> None:
         _, context = self._tasks.pop(ticket)
         for hold in holds:
             self.let_go(hold)
@@ -371,8 +392,9 @@ class Runner:
         if error is None:
             self.feed(task.result())
             return
-        self.errors[ticket] = readable(error, context.vertex)
-        self.feed(Failed(ticket, str(self.errors[ticket])))
+        told = readable(error, context.vertex)
+        self.errors[ticket] = (vertex_id, told)
+        self.feed(Failed(ticket, str(told)))
 
     def _op(self, vertex_id: str) -> Op:
         active = self.active[vertex_id]
@@ -397,7 +419,7 @@ class Runner:
                 if found.more is not None and active.vertex.inputs:
                     raise SolveError(f"{active.vertex.name}: only a vertex without inputs can have several cache maps")
         except DockcError as error:
-            raise _wrapped(error, "failed to load cache key", command.vertex) from error
+            raise _wrapped(error, "failed to load cache key", active.vertex) from error
         del active.maps[command.nth :]
         active.maps.append(found)
         deps = tuple(
@@ -420,7 +442,7 @@ class Runner:
                 if dep.content_digest is not None:
                     digest = await dep.content_digest(context, result)
         except DockcError as error:
-            raise _wrapped(error, "failed to compute cache key", command.vertex) from error
+            raise _wrapped(error, "failed to compute cache key", active.vertex) from error
         active.contents[command.input] = digest
         return ContentDigestReady(command.ticket, digest)
 
@@ -492,10 +514,10 @@ class Runner:
         keys = []
         for n, spec in enumerate(specs):
             about = Provenance(vertex.digest, vertex.name, active.maps[n].preimage, active.contents)
-            if n == 0 and vertex.digest not in self.misses:
-                earlier = self.cache.similar(vertex.name, spec.digest)
-                record = about.record("", spec, now)
-                self.misses[vertex.digest] = Miss(vertex.digest, record, earlier)
+            if n == 0 and (curious := [watcher for watcher in self._watchers_of(vertex_id) if watcher.explains]):
+                miss = Miss(vertex.digest, about.record("", spec, now), self.cache.similar(vertex.name, spec.digest))
+                for watcher in curious:
+                    watcher.missed(miss)
             keys.append(self.cache.save(spec, result, now, about))
         return tuple(keys)
 
@@ -542,14 +564,14 @@ class Runner:
     _PERFORM: Mapping[type[Command], Callable[[Runner, Any], None]]
 
 
-def _wrapped(error: DockcError, doing: str, vertex: str) -> DockcError:
+def _wrapped(error: DockcError, doing: str, vertex: Vertex) -> DockcError:
     """What the build says of a failure that the step itself says less of.
 
     Trouble with the store, and with operations that make no sense, is no matter of cache keys and stays what it is.
     """
     if isinstance(error, StoreError | InvalidDefinition):
         return error
-    return SolveError(f"{doing}: {error.message}", vertex=vertex, hint=error.hint)
+    return SolveError(f"{doing}: {error.message}", vertex=vertex.digest, hint=error.hint)
 
 
 class _Shown:

@@ -7,7 +7,7 @@ import tarfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -18,8 +18,12 @@ from dockc.runtime.executor import rootless
 from dockc.runtime.ops.exec import ExecOp
 from dockc.runtime.refs.ref import ImmutableRef
 from dockc.runtime.refs.result import RefResult, ref_of
+from dockc.runtime.session.secrets import ENTITLEMENTS, SECRETS, SSH
 from dockc.runtime.store.worker import Worker, WorkerOptions
+from dockc.solver.lent import Key
 from dockc.solver.vertex import Edge, Vertex
+
+T = TypeVar("T")
 
 PROGRAMS = (
     "sh",
@@ -43,7 +47,7 @@ PROGRAMS = (
 class Context:
     """An `OpContext` of one step: what it logged is kept."""
 
-    def __init__(self, vertex: Vertex, values: Mapping[str, object]) -> None:
+    def __init__(self, vertex: Vertex, values: Mapping[Key[Any], Any]) -> None:
         self.vertex = vertex
         self.cancelled = threading.Event()
         self.logged: list[tuple[int, bytes]] = []
@@ -58,14 +62,18 @@ class Context:
     def warn(self, warning: object) -> None:
         pass
 
-    def value(self, key: str) -> object | None:
-        return self._values.get(key)
+    def lent(self, key: Key[T], /) -> tuple[T, ...]:
+        return (self._values[key],) if key in self._values else ()
 
     async def run_blocking(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         return fn(*args, **kwargs)
 
     def text(self, stream: int | None = None) -> str:
         return b"".join(d for s, d in self.logged if stream in (None, s)).decode()
+
+
+def _keyed(values: Mapping[str, object]) -> dict[Key[Any], Any]:
+    return {{key.name: key for key in (SECRETS, SSH, ENTITLEMENTS)}[name]: value for name, value in values.items()}
 
 
 class Steps:
@@ -101,7 +109,7 @@ class Steps:
     ) -> list[ImmutableRef]:
         refs = [self.base] if inputs is None else list(inputs)
         vertex = self.vertex(op, len(refs))
-        self.context = Context(vertex, values)
+        self.context = Context(vertex, _keyed(values))
         if cancel_after is not None:
             threading.Timer(cancel_after, self.context.cancelled.set).start()
         made = _finish(ExecOp(vertex, self.worker).exec(self.context, [RefResult(ref) for ref in refs]))
@@ -109,7 +117,7 @@ class Steps:
 
     def cache_map(self, op: ops_pb2.Op, inputs: int = 1, **values: object) -> Any:
         vertex = self.vertex(op, inputs)
-        return _finish(ExecOp(vertex, self.worker).cache_map(Context(vertex, values)))
+        return _finish(ExecOp(vertex, self.worker).cache_map(Context(vertex, _keyed(values))))
 
     def files(self, files: Mapping[str, str]) -> ImmutableRef:
         """A file system with these files."""

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -24,9 +24,13 @@ from dockc.runtime.refs import contenthash
 from dockc.runtime.refs.contenthash import Selector
 from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.refs.ref import ImmutableRef
+from dockc.runtime.session.files import LOCALS, HostDirectory
 from dockc.runtime.source import local, localsync
-from dockc.runtime.source.local import LOCALS, LocalSource, parse_options, snapshot
+from dockc.runtime.source.local import LocalSource, parse_options, snapshot
+from dockc.solver.lent import Key
 from tests.runtime.store_helpers import need_mounts
+
+T = TypeVar("T")
 
 OLD = 1_600_000_000_000_000_000
 
@@ -360,20 +364,20 @@ def test_attributes_that_make_no_sense(attributes: dict[str, str], message: str)
 class Context:
     """As much of an `OpContext` as a source uses."""
 
-    def __init__(self, values: dict[str, object]) -> None:
+    def __init__(self, values: dict[Key[Any], Any]) -> None:
         self.values = values
         self.cancelled = threading.Event()
         self.statuses: list[tuple[str, bool]] = []
 
-    def value(self, key: str) -> object | None:
-        return self.values.get(key)
+    def lent(self, key: Key[T], /) -> tuple[T, ...]:
+        return (self.values[key],) if key in self.values else ()
 
     def status(self, status_id: str, *, name: str = "", current: int = 0, total: int = 0, done: bool = False) -> None:
         self.statuses.append((status_id, done))
 
 
 def test_the_source_operation(refs: RefManager, context: Path) -> None:
-    ctx: Any = Context({LOCALS: {"context": context}})
+    ctx: Any = Context({LOCALS: {"context": HostDirectory(context)}})
     source = LocalSource("context", {attrs.LOCAL_EXCLUDE: '["src"]'}, refs)
     key = source.key(ctx)
     assert key.key.startswith(f"local:{key.pin}:")
@@ -386,7 +390,7 @@ def test_the_source_operation(refs: RefManager, context: Path) -> None:
 
 
 def test_a_touched_file_has_another_key_and_the_same_content(refs: RefManager, context: Path) -> None:
-    ctx: Any = Context({LOCALS: {"context": context}})
+    ctx: Any = Context({LOCALS: {"context": HostDirectory(context)}})
     first = LocalSource("context", {}, refs).key(ctx)
     assert LocalSource("context", {}, refs).key(ctx).key == first.key
     os.utime(context / "README", (1, 1))

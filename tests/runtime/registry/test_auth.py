@@ -20,8 +20,9 @@ from dockc.runtime.content.store import ContentStore
 from dockc.runtime.registry import challenge
 from dockc.runtime.registry.challenge import Challenge
 from dockc.runtime.registry.client import AccessDenied, Client
-from dockc.runtime.registry.credentials import ANONYMOUS, Credentials, DockerConfig
+from dockc.runtime.registry.credentials import DockerConfig
 from dockc.runtime.registry.hosts import Host, HostsConfig, RegistrySettings
+from dockc.runtime.session.auth import ANONYMOUS, Credentials
 from tests.runtime.registry.conftest import FAST
 from tests.runtime.registry_servers import Answer, Script, Seen, make_image, serve_image
 

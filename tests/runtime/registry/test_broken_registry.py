@@ -180,7 +180,8 @@ def test_redirect_to_nowhere(client: Client, target: str) -> None:
 
 
 def test_redirected_blob_gets_no_credentials(source: ContentStore, store: ContentStore, image: Image) -> None:
-    from dockc.runtime.registry.credentials import Credentials, DockerConfig
+    from dockc.runtime.registry.credentials import DockerConfig
+    from dockc.runtime.session.auth import Credentials
 
     data = source.read(image.layers[0].digest)
     with Script(lambda _: Answer(200, data)) as storage:
@@ -294,7 +295,8 @@ def test_redirect_cannot_steer_the_terminal(client: Client) -> None:
 
 
 def test_upload_session_elsewhere_gets_no_credentials(source: ContentStore, image: Image) -> None:
-    from dockc.runtime.registry.credentials import Credentials, DockerConfig
+    from dockc.runtime.registry.credentials import DockerConfig
+    from dockc.runtime.session.auth import Credentials
 
     with Script(lambda _: Answer(201)) as storage:
 

@@ -14,9 +14,10 @@ from dockc.oci.reference import parse_normalized
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.refs.types import LayerDescriptor
 from dockc.runtime.registry.client import AccessDenied, Client, NotFound
-from dockc.runtime.registry.credentials import Credentials, DockerConfig
+from dockc.runtime.registry.credentials import DockerConfig
 from dockc.runtime.registry.fetch import RegistryProvider
 from dockc.runtime.registry.push import Push
+from dockc.runtime.session.auth import Credentials
 from tests.runtime.registry_servers import PASSWORD, USER, make_image, make_index, need
 
 pytestmark = pytest.mark.peer

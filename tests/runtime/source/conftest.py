@@ -3,20 +3,24 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.registry.client import Client
+from dockc.runtime.source.base import REGISTRY
+from dockc.solver.lent import Key
 from tests.runtime.registry.conftest import FAST
+
+T = TypeVar("T")
 
 
 class Context:
     """What an operation is lent (`solver.op.OpContext`), with everything it says kept."""
 
-    def __init__(self, values: dict[str, object]) -> None:
+    def __init__(self, values: dict[Key[Any], Any]) -> None:
         self.values = values
         self.cancelled = threading.Event()
         self.logs: list[bytes] = []
@@ -32,8 +36,8 @@ class Context:
     def warn(self, warning: object) -> None:
         raise AssertionError(warning)
 
-    def value(self, key: str) -> object | None:
-        return self.values.get(key)
+    def lent(self, key: Key[T], /) -> tuple[T, ...]:
+        return (self.values[key],) if key in self.values else ()
 
     async def run_blocking(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
         return fn(*args, **kwargs)
@@ -70,7 +74,7 @@ def source(tmp_path: Path) -> ContentStore:
 
 @pytest.fixture
 def ctx(client: Client) -> Context:
-    return Context({"registry": client})
+    return Context({REGISTRY: client})
 
 
 def files_of(refs: RefManager, ref: Any) -> dict[str, bytes]:

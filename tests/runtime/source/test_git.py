@@ -13,6 +13,7 @@ import pytest
 
 from dockc.errors import DockcError, SolveError
 from dockc.runtime.refs.manager import RefManager
+from dockc.runtime.session.secrets import SECRETS
 from dockc.runtime.source.found import FoundGit
 from dockc.runtime.source.git import GitSource, find_commit
 from dockc.runtime.source.gitid import GitOptions, parse_options
@@ -298,7 +299,7 @@ def test_authorization_header(refs: RefManager, ctx: Context, tmp_path: Path) ->
         source = make(refs, url, "#main", authtokensecret="GIT_AUTH_TOKEN")
         with pytest.raises(SolveError):
             source.key(ctx)
-        ctx.values["secrets"] = Secrets(**{f"GIT_AUTH_TOKEN.{server.address}": b"s3cret"})
+        ctx.values[SECRETS] = Secrets(**{f"GIT_AUTH_TOKEN.{server.address}": b"s3cret"})
         assert checkout(refs, ctx, make(refs, url, "#main", authtokensecret="GIT_AUTH_TOKEN")) == {"a": b"1"}
     assert not any(b"s3cret" in line for line in ctx.logs)
 

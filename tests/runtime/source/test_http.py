@@ -16,6 +16,7 @@ from dockc.errors import DigestMismatch, DockcError, RegistryError, SolveError
 from dockc.oci import digest as digests
 from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.registry.client import Client
+from dockc.runtime.session.secrets import SECRETS
 from dockc.runtime.source import web
 from dockc.runtime.source.found import FoundHttp
 from dockc.runtime.source.http import HttpSource, parse_options, probe
@@ -169,7 +170,7 @@ def test_bad_status(refs: RefManager, ctx: Context) -> None:
 
 def test_authorization(refs: RefManager, ctx: Context) -> None:
     with Script(lambda _: Answer(200, b"x")) as server:
-        ctx.values["secrets"] = Secrets(**{"HTTP_AUTH_TOKEN_127.0.0.1": b"tok", "mine": b"Basic abc\n"})
+        ctx.values[SECRETS] = Secrets(**{"HTTP_AUTH_TOKEN_127.0.0.1": b"tok", "mine": b"Basic abc\n"})
         make(refs, f"{server.url}/a").key(ctx)
         make(refs, f"{server.url}/b", http_authheadersecret="mine", http_header_accept="text/x").key(ctx)
         assert [seen.headers.get("authorization") for seen in server.seen] == ["Bearer tok", "Basic abc"]
@@ -180,7 +181,7 @@ def test_authorization(refs: RefManager, ctx: Context) -> None:
 
 
 def test_redirects_do_not_carry_the_secret(refs: RefManager, ctx: Context) -> None:
-    ctx.values["secrets"] = Secrets(**{"HTTP_AUTH_TOKEN_127.0.0.1": b"tok"})
+    ctx.values[SECRETS] = Secrets(**{"HTTP_AUTH_TOKEN_127.0.0.1": b"tok"})
     with Script(lambda _: Answer(200, b"x")) as other:
         with Script(lambda _: Answer(302, headers={"Location": f"{other.url}/x"})) as server:
             make(refs, f"{server.url}/a").key(ctx)

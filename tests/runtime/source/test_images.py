@@ -26,7 +26,7 @@ from dockc.runtime.ops.source import SourceOp
 from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.registry.client import Client, NotFound
 from dockc.runtime.source import image, ocilayout
-from dockc.runtime.source.base import OCI_STORES
+from dockc.runtime.source.base import OCI_STORES, REGISTRY
 from dockc.runtime.source.found import FoundFiles, FoundImage
 from dockc.runtime.source.registry import LocalNames, RegistryOrigin, provider_for
 from dockc.runtime.source.resolve import Resolver
@@ -152,7 +152,7 @@ def test_oci_layout(refs: RefManager, source: ContentStore, ctx: Context, tmp_pa
     assert result is not None
     origin = result.value.layers()[0].origin  # type: ignore[attr-defined]
     assert origin == f"oci-layout://{path}@{made.root.digest}"
-    client: Any = ctx.values["registry"]
+    client: Any = ctx.values[REGISTRY]
     assert provider_for(client, origin) is not None
     assert files_of(refs, result.value) == {"l": b"layout"}
     result.release()

@@ -1,0 +1,403 @@
+"""What a frontend may ask of the engine while a build runs: one method for each call of BuildKit's gateway, and no transport.
+
+Frontends in this process call it directly; a daemon and a frontend container's stdio translate their messages to it.
+Source: BuildKit, frontend/gateway/pb/gateway.proto.
+"""
+
+from __future__ import annotations
+
+import os
+import stat as modes
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from dockc.base.files import read_inside
+from dockc.base.record import Record, made, replace
+from dockc.engine.failure import located
+from dockc.engine.request import BuildRequest
+from dockc.errors import DockcError, SolveError
+from dockc.solver.progress import SolveStatus, SourceRange, VertexWarning
+
+if TYPE_CHECKING:
+    from dockc.compiler.questions import Answers
+    from dockc.engine.progress import Steps
+    from dockc.engine.work import Work
+    from dockc.llb.definition import Definition
+    from dockc.oci.platform import Platform
+    from dockc.runtime.refs.ref import ImmutableRef
+    from dockc.runtime.registry.client import Client
+    from dockc.runtime.session.base import Session
+    from dockc.runtime.source.found import Found
+    from dockc.runtime.source.resolve import Resolver
+    from dockc.solver.run.jobs import BuildResult, Job
+    from dockc.solver.vertex import Edge
+
+T = TypeVar("T")
+
+#: Larger answers are read in parts.
+READ_LIMIT = 64 << 20
+
+CONFIG = "containerimage.config"
+BASE_CONFIG = "containerimage.base.config"
+PLATFORMS = "refs.platforms"
+EPOCH = "source.date.epoch"
+
+
+class Ref:
+    """A file system that a definition makes. It is solved when somebody needs it.
+
+    Mutable: `_built`, its result once solved, held until the build ends.
+    """
+
+    def __init__(self, definition: Definition, edge: Edge) -> None:
+        self.definition = definition
+        self.edge = edge
+        self.built: BuildResult | None = None
+
+
+class Result(Record):
+    """What a frontend makes of a request.
+
+    Attributes:
+        refs: file systems by the name of their platform, "" where there is only one; None is an empty file system.
+        metadata: BuildKit's exporter metadata: image configs and platforms by key.
+    """
+
+    refs: Mapping[str, Ref | None] = made(dict)
+    metadata: Mapping[str, bytes] = made(dict)
+
+
+class Stat(Record):
+    """One entry of a file system.
+
+    Attributes:
+        path: below the root, without a leading slash.
+        mode: as `os.stat` gives it.
+        modified: nanoseconds since the epoch.
+        link: where a symbolic link leads.
+    """
+
+    path: str
+    mode: int
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    modified: int = 0
+    link: str = ""
+    device: int = 0
+
+
+class Bridge:
+    """One build as its frontend sees it.
+
+    Mutable: `_refs` (all that were made, released at the build's end), `answers`. All methods run on the loop's thread.
+
+    Attributes:
+        request, session: of the build.
+        steps: shows steps that are no vertices of a graph.
+        work: the store, and threads for what blocks.
+        client: speaks to registries for this build.
+        answers: what a compiler was told, for the record.
+    """
+
+    def __init__(
+        self, work: Work, request: BuildRequest, session: Session, job: Job, steps: Steps, client: Client
+    ) -> None:
+        self.work = work
+        self.request = request
+        self.session = session
+        self.steps = steps
+        self.client = client
+        self._job = job
+        self.answers: Answers | None = None
+        self._refs: list[Ref] = []
+
+    # --- solve ----------------------------------------------------------------------------------------
+
+    async def solve(
+        self,
+        definition: Definition | None = None,
+        *,
+        frontend: str = "",
+        attrs: Mapping[str, str] | None = None,
+        inputs: Mapping[str, bytes] | None = None,
+        evaluate: bool = False,
+    ) -> Result:
+        """The result of a definition, or of another frontend; solved at once where `evaluate` says so.
+
+        Raises:
+            InvalidDefinition: a definition that breaks a rule.
+            DockcError: no such frontend, an entitlement that is missing, a step that failed.
+        """
+        if frontend:
+            from dockc.engine import frontends
+
+            asked = replace(self.request, frontend=frontend, attrs=dict(attrs or {}), definition=b"", inputs=dict(inputs or {}))
+            result = await frontends.find(frontend)(self._other(asked))
+        else:
+            result = Result({"": None if definition is None else await self.load(definition)})
+        if evaluate:
+            await self.evaluate(*result.refs.values())
+        return result
+
+    def _other(self, request: BuildRequest) -> Bridge:
+        """The same build, asked for something else."""
+        other = Bridge(self.work, request, self.session, self._job, self.steps, self.client)
+        other._refs = self._refs
+        return other
+
+    @asynccontextmanager
+    async def apart(self) -> AsyncIterator[Bridge]:
+        """A bridge to a build of its own, with what this one is lent; nobody watches it."""
+        async with self.work.solver.job("apart", lends=self._job.lends) as job:
+            other = Bridge(self.work, self.request, self.session, job, self.steps, self.client)
+            try:
+                yield other
+            finally:
+                other.close()
+
+    async def load(self, definition: Definition) -> Ref | None:
+        """The file system that a definition will make; None for the definition of nothing.
+
+        Raises:
+            InvalidDefinition: it breaks a rule.
+            DockcError: it needs an entitlement that the build has not got.
+        """
+        from dockc.runtime.ops.exec import check_load
+        from dockc.solver import graph
+
+        def read() -> Edge:
+            edge = graph.load(definition)
+            check_load([edge], self.request.allow)
+            return edge
+
+        if not definition.ops:
+            return None
+        ref = Ref(definition, await self.work.blocking(read))
+        self._refs.append(ref)
+        return ref
+
+    async def evaluate(self, *refs: Ref | None) -> None:
+        """Solve what has not been solved yet, all at once.
+
+        Raises:
+            FailedStep: a step failed.
+        """
+        wanted = [ref for ref in dict.fromkeys(refs) if ref is not None and ref.built is None]
+        if not wanted:
+            return
+        try:
+            results = await self._job.build(*(ref.edge for ref in wanted))
+        except SolveError as error:
+            raise located(error, self._job, [ref.definition for ref in wanted]) from error
+        for ref, result in zip(wanted, results, strict=True):
+            if ref.built is None:
+                ref.built = result
+            else:  # somebody else wanted it meanwhile
+                self._job.let_go(result)
+
+    def file_system(self, ref: Ref) -> ImmutableRef:
+        """What a solved ref holds; it stays the bridge's."""
+        from dockc.runtime.refs.result import ref_of
+
+        assert ref.built is not None
+        return ref_of(ref.built.result)
+
+    def close(self) -> None:
+        """Let go of all refs; the job waits for it."""
+        for ref in self._refs:
+            if ref.built is not None:
+                self._job.let_go(ref.built)
+                ref.built = None
+        self._refs.clear()
+
+    # --- files ----------------------------------------------------------------------------------------
+
+    async def read_file(self, ref: Ref | None, path: str, *, offset: int = 0, length: int = 0) -> bytes:
+        """A part of a regular file, `length` 0 for all of it; links are followed inside of the file system.
+
+        Raises:
+            DockcError: there is none (`no such file or directory`), or it is larger than `READ_LIMIT`.
+            FailedStep: the file system could not be made.
+        """
+
+        def read(root: Path) -> bytes:
+            from dockc.runtime.fsutil.inroot import Root, open_entry
+
+            with Root(root) as opened:
+                resolved = opened.resolve(path)
+                found = opened.lstat(resolved)
+                if found is None:
+                    raise _missing(path)
+                if not modes.S_ISREG(found.st_mode):
+                    raise DockcError(f"failed to read {path}: not a regular file")
+                with opened.parent(resolved, "open") as (folder, name):
+                    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+                    with open(open_entry(folder, name, flags, resolved), "rb") as file:  # noqa: PTH123  a descriptor
+                        file.seek(offset)
+                        data = file.read(min(length, READ_LIMIT) if length else READ_LIMIT + 1)
+            if len(data) > READ_LIMIT:
+                raise DockcError(f"failed to read {path}: larger than {READ_LIMIT} bytes")
+            return data
+
+        if ref is None:
+            raise _missing(path)
+        return await self._in_root(ref, read)
+
+    async def read_dir(self, ref: Ref | None, path: str, *, include: str = "") -> tuple[Stat, ...]:
+        """The entries of a directory, by name; of a glob `include` only those that match.
+
+        Raises:
+            DockcError: there is no such directory.
+            FailedStep: the file system could not be made.
+        """
+        from fnmatch import fnmatchcase
+
+        def read(root: Path) -> tuple[Stat, ...]:
+            from dockc.runtime.fsutil.inroot import Root, entries
+
+            with Root(root) as opened:
+                resolved = opened.resolve(path)
+                status = opened.lstat(resolved)
+                if status is None:
+                    raise _missing(path)
+                if not modes.S_ISDIR(status.st_mode):
+                    raise DockcError(f"readdirent {path}: not a directory")
+                fd = opened.open_dir(resolved, read=True)
+                try:
+                    names = sorted(entries(fd))
+                    return tuple(_stat(fd, name, name) for name in names if not include or fnmatchcase(name, include))
+                finally:
+                    os.close(fd)
+
+        if ref is None:
+            return ()
+        return await self._in_root(ref, read)
+
+    async def stat_file(self, ref: Ref | None, path: str) -> Stat:
+        """What is at a path; a link itself, not where it leads.
+
+        Raises:
+            DockcError: nothing (`no such file or directory`).
+            FailedStep: the file system could not be made.
+        """
+
+        def read(root: Path) -> Stat:
+            from dockc.runtime.fsutil.inroot import Root
+
+            with Root(root) as opened:
+                resolved = opened.resolve_parent(path)
+                if opened.lstat(resolved) is None:
+                    raise _missing(path)
+                with opened.parent(resolved, "lstat") as (folder, name):
+                    return _stat(folder, name, resolved.strip("/"))
+
+        if ref is None:
+            raise _missing(path)
+        return await self._in_root(ref, read)
+
+    async def find_file(self, ref: Ref | None, path: str) -> bytes | None:
+        """A small regular file, or None where there is none.
+
+        Raises:
+            FailedStep: the file system could not be made.
+        """
+        if ref is None:
+            return None
+        return await self._in_root(ref, lambda root: read_inside(root, path))
+
+    async def _in_root(self, ref: Ref, read: Callable[[Path], T]) -> T:
+        await self.evaluate(ref)
+        system = self.file_system(ref)
+
+        def work() -> T:
+            with system.mount() as root:
+                return read(root)
+
+        return await self.work.blocking(work)
+
+    # --- everything else ------------------------------------------------------------------------------
+
+    async def resolve_source_meta(
+        self, identifier: str, attrs: Mapping[str, str] | None = None, *, platform: Platform | None = None, name: str = ""
+    ) -> Found:
+        """What a source stands for now: digest and config of an image, the commit of a repository, the digest of a download.
+
+        Args:
+            identifier: `docker-image://...`, `oci-layout://...`, `https://...` or `git://...`.
+            attrs: of the source operation.
+            platform: of an image; None for this machine's.
+            name: what the step is called in the progress; "" for a name made of the identifier.
+
+        Raises:
+            DockcError: it cannot be found out.
+        """
+        from dockc.engine.world import question
+
+        asked = question(identifier, dict(attrs or {}), platform)
+        with self.steps.step(name or f"resolve {identifier.partition('://')[2] or identifier}"):
+            (found,) = await self.resolver().answer([asked])
+        if isinstance(found, DockcError):
+            raise found
+        return found
+
+    def resolver(self) -> Resolver:
+        """Looks things up for this build."""
+        from dockc.runtime.source.resolve import Resolver
+
+        session = self.session
+        return Resolver(
+            self.work.worker.content, self.client, stores=session.stores, secrets=session.secrets, run=self.work.blocking
+        )
+
+    def warn(
+        self,
+        digest: str,
+        short: str,
+        *,
+        level: int = 1,
+        detail: Sequence[str] = (),
+        url: str = "",
+        filename: str = "",
+        source: bytes = b"",
+        ranges: Sequence[SourceRange] = (),
+    ) -> None:
+        """Show a warning at a step."""
+        warning = VertexWarning(digest, level, short, tuple(detail), url, filename, source, tuple(ranges))
+        self.steps.send(SolveStatus(warnings=(warning,)))
+
+    def inputs(self) -> Mapping[str, Definition]:
+        """Definitions that the client gave beside the request, by name.
+
+        Raises:
+            InvalidDefinition: one cannot be read.
+        """
+        from dockc.llb.definition import Definition
+
+        return {name: Definition.parse(data) for name, data in self.request.inputs.items()}
+
+
+async def given(bridge: Bridge) -> Result:
+    """The frontend without a name: the request's own definition.
+
+    Raises:
+        InvalidDefinition: it cannot be read.
+    """
+    from dockc.llb.definition import Definition
+
+    if not bridge.request.definition:
+        return Result({"": None})
+    definition = await bridge.work.blocking(lambda: Definition.parse(bridge.request.definition))
+    return await bridge.solve(definition)
+
+
+def _missing(path: str) -> DockcError:
+    return DockcError(f"open {path}: no such file or directory")
+
+
+def _stat(folder: int, name: str, path: str) -> Stat:
+    found = os.lstat(name, dir_fd=folder) if name not in {"", "."} else os.fstat(folder)
+    link = os.readlink(name, dir_fd=folder) if modes.S_ISLNK(found.st_mode) else ""
+    return Stat(path, found.st_mode, found.st_uid, found.st_gid, found.st_size, found.st_mtime_ns, link, found.st_rdev)

@@ -1,0 +1,158 @@
+"""The frontend `dockerfile.v0`: the compiler of this package, its questions answered by the bridge."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from dockc.engine.bridge import BASE_CONFIG, CONFIG, EPOCH, PLATFORMS, Bridge, Ref, Result
+from dockc.engine.compile import compile_all
+from dockc.engine.export import platforms_json
+from dockc.engine.request import CompileRequest, Inputs, inputs_of, is_url
+from dockc.engine.world import answer, converse_with
+from dockc.errors import DockcError
+from dockc.oci import platform as platforms
+
+if TYPE_CHECKING:
+
+    from dockc.compiler.compile import Compiled
+    from dockc.compiler.questions import Answers, Request
+
+_TRUE = frozenset(("1", "t", "true"))
+
+
+async def dockerfile(bridge: Bridge) -> Result:
+    """Read the Dockerfile, compile it for every platform, and give what the build is to become.
+
+    Raises:
+        DockcError: the file cannot be read or is wrong, or something cannot be found out.
+    """
+    attrs = dict(bridge.request.attrs)
+    if is_url(attrs.get("context", "")) and "dockerfilekey" not in attrs:
+        reading, data = await _fetched(bridge, attrs)
+    else:
+        reading, data = await _read(bridge, attrs)
+    inputs = await bridge.work.compiling(lambda: inputs_of(attrs, data, stores=bridge.session.stores))
+    compiled, bridge.answers = await _compile(bridge, inputs)
+    bridge.steps.warn(reading, compiled)
+    return await _result(bridge, compiled)
+
+
+async def _result(bridge: Bridge, compiled: tuple[Compiled, ...]) -> Result:
+    refs: dict[str, Ref | None] = {}
+    metadata: dict[str, bytes] = {}
+    named = tuple((platforms.format_all(one.platform), one.platform) for one in compiled)
+    attrs = bridge.request.attrs
+    asked = attrs.get("multi-platform", attrs.get("build-arg:BUILDKIT_MULTI_PLATFORM", "")).lower() in _TRUE
+    for one, (name, _) in zip(compiled, named, strict=True):
+        key = name if asked or len(compiled) > 1 else ""
+        refs[key] = await bridge.load(one.definition)
+        suffix = f"/{key}" if key else ""
+        metadata[CONFIG + suffix] = one.image_json
+        if one.base_image is not None:
+            metadata[BASE_CONFIG + suffix] = one.base_image.marshal()
+        if one.epoch is not None:
+            metadata[EPOCH + suffix] = str(one.epoch.seconds).encode()
+    metadata[PLATFORMS] = platforms_json(named)
+    return Result(refs, metadata)
+
+
+# --- the file -------------------------------------------------------------------------------------------
+
+
+async def _read(bridge: Bridge, attrs: dict[str, str]) -> tuple[str, bytes]:
+    """The Dockerfile out of the directory that the client lends for it; also the digest of the step that read it."""
+    lent = bridge.session.directories.get(attrs.get("dockerfilekey", "dockerfile"))
+    name = attrs.get("filename", "Dockerfile")
+    shown = PurePosixPath(name).name if lent is None else lent.shown or PurePosixPath(name).name
+    with bridge.steps.step(f"[internal] load build definition from {shown}") as reading:
+        if lent is None:
+            raise DockcError(f"failed to read dockerfile: open {name}: no such file or directory", hint="The client lends no directory with it.")
+        directory = lent
+
+        def read() -> bytes:
+            try:
+                return directory.read(name)
+            except DockcError:
+                other = directory.find("dockerfile") if "filename" not in attrs else None
+                if other is None:
+                    raise
+                return other
+
+        return reading, await bridge.work.blocking(read)
+
+
+async def _fetched(bridge: Bridge, attrs: dict[str, str]) -> tuple[str, bytes]:
+    """The Dockerfile of a remote context, which is fetched by a build of its own: one copy out of the context.
+
+    Raises:
+        DockcError: the context cannot be fetched, or has no Dockerfile.
+    """
+    context, given = attrs["context"], attrs.get("filename", "")
+    name = given or "Dockerfile"
+    # A URL may be that of a Dockerfile itself; the compiler knows its content as `context`.
+    sources = [given] if given else ["[Dd]ockerfile", "contex[t]"]
+    copy = b"FROM scratch\nCOPY " + json.dumps([*sources, "/"]).encode() + b"\n"
+    inputs = inputs_of({"context": context}, copy)
+    async with bridge.apart() as quiet:
+        (compiled,), _ = await _compile(quiet, inputs)
+        ref = await quiet.load(compiled.definition)
+        with bridge.steps.step(f"[internal] load build definition from {name} of {context}") as reading:
+            if ref is None:
+                raise DockcError(f"failed to read dockerfile: {context} is empty")
+            for one in (PurePosixPath(name).name, "dockerfile", "context"):
+                data = await quiet.find_file(ref, one)
+                if data is not None:
+                    return reading, data
+            raise DockcError(f"failed to read dockerfile: open {name}: no such file or directory", hint=f"Looked for it in {context}.")
+
+
+# --- compile --------------------------------------------------------------------------------------------
+
+
+async def _compile(bridge: Bridge, inputs: Inputs) -> tuple[tuple[Compiled, ...], Answers]:
+    """Compile in threads that never wait; what the compiler asks is answered on the loop, all of one round at once."""
+    from dockc.compiler.questions import Answers, ContextRequest, ImageRequest, Unanswered
+
+    request, steps = bridge.request, bridge.steps
+    resolver = bridge.resolver()
+    directories = bridge.session.directories
+
+    async def answer_one(one: Request) -> Answers:
+        name = f"[internal] load metadata for {one.ref}" if isinstance(one, ImageRequest) else f"[internal] ask for {one}"
+        with steps.step(name):
+            return await answer([one], resolver)
+
+    def find(files: list[ContextRequest]) -> Answers:
+        found: dict[tuple[str, str], bytes | None] = {}
+        for one in files:
+            lent = directories.get(one.name)
+            found |= {(one.name, name): None if lent is None else lent.find(name) for name in one.files}
+        return Answers(files=found)
+
+    async def ask(requests: tuple[Request, ...]) -> Answers:
+        files = [one for one in requests if isinstance(one, ContextRequest)]
+        others = [one for one in requests if not isinstance(one, ContextRequest)]
+        if others and (request.locked or (request.answers is not None and not request.offline)):
+            raise Unanswered(others)
+        found = await bridge.work.blocking(lambda: find(files)) if files else Answers()
+        for part in await asyncio.gather(*(answer_one(one) for one in others)):
+            found = found.merged(part)
+        return found
+
+    logs: list[str] = []
+    asked = CompileRequest(
+        attrs=request.attrs,
+        level=request.level,
+        passes=request.passes,
+        squash=request.squash,
+        locked=Path(request.locked) if request.locked else None,
+        offline=request.offline,
+    )
+    conversation = compile_all(asked, inputs, logs.append, answers=request.answers or Answers())
+    compiled = await converse_with(conversation, ask, run=bridge.work.compiling)
+    for text in logs:
+        steps.say(text)
+    return compiled

@@ -1,0 +1,118 @@
+"""From a frontend's result to what exporters get: one file system, image config and platform each."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from dockc.engine.bridge import BASE_CONFIG, CONFIG, EPOCH, PLATFORMS, Bridge, Result
+from dockc.errors import DockcError
+from dockc.oci import platform as platforms
+from dockc.oci.platform import Platform
+from dockc.runtime.exporter.source import ExportSource, PlatformResult
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TRUE = frozenset(("1", "t", "true"))
+
+
+def export_source(bridge: Bridge, result: Result) -> ExportSource:
+    """What the outputs are made of; the result's refs are solved by now.
+
+    Raises:
+        DockcError: the frontend's metadata cannot be read, or names a platform without a result.
+    """
+    known = platforms_of(result.metadata)
+    if set(result.refs) == {""}:
+        keys = [("", known[0][1] if known else platforms.normalize(platforms.default()))]
+    elif not known:
+        raise DockcError("unable to export multiple refs, missing platforms mapping")
+    else:
+        keys = list(known)
+    found = []
+    for key, platform in keys:
+        if key not in result.refs:
+            raise DockcError(f"failed to find ref for ID {key}")
+        ref = result.refs[key]
+        found.append(
+            PlatformResult(
+                platform=platform,
+                ref=None if ref is None else bridge.file_system(ref),
+                config=_of(result.metadata, CONFIG, key) or empty_config(platform),
+                base_config=_of(result.metadata, BASE_CONFIG, key),
+                epoch=_epoch(_of(result.metadata, EPOCH, key)),
+            )
+        )
+    attrs = bridge.request.attrs
+    asked = attrs.get("multi-platform", attrs.get("build-arg:BUILDKIT_MULTI_PLATFORM", "")).lower() in _TRUE
+    return ExportSource(tuple(found), multi=len(found) > 1 or asked or "" not in result.refs, names=bridge.request.names)
+
+
+def platforms_of(metadata: Mapping[str, bytes]) -> tuple[tuple[str, Platform], ...]:
+    """Names and platforms out of `refs.platforms` (BuildKit, exporter/containerimage/exptypes).
+
+    Raises:
+        DockcError: it cannot be read.
+    """
+    data = metadata.get(PLATFORMS)
+    if not data:
+        return ()
+    try:
+        listed = json.loads(data)["Platforms"] or []
+        return tuple((str(one["ID"]), _platform(one["Platform"])) for one in listed)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DockcError(f"failed to parse platforms passed to exporter: {error}") from None
+
+
+def platforms_json(found: tuple[tuple[str, Platform], ...]) -> bytes:
+    """What `platforms_of` reads."""
+    listed = [
+        {
+            "ID": key,
+            "Platform": {
+                "architecture": one.architecture,
+                "os": one.os,
+                **({"os.version": one.os_version} if one.os_version else {}),
+                **({"os.features": list(one.os_features)} if one.os_features else {}),
+                **({"variant": one.variant} if one.variant else {}),
+            },
+        }
+        for key, one in found
+    ]
+    return json.dumps({"Platforms": listed}, separators=(",", ":")).encode()
+
+
+def _platform(fields: Mapping[str, object]) -> Platform:
+    features = fields.get("os.features") or ()
+    if not isinstance(features, list | tuple):
+        raise TypeError("os.features is no list")
+    return Platform(
+        str(fields.get("os", "")),
+        str(fields.get("architecture", "")),
+        str(fields.get("variant", "")),
+        str(fields.get("os.version", "")),
+        tuple(map(str, features)),
+    )
+
+
+def _of(metadata: Mapping[str, bytes], name: str, key: str) -> bytes:
+    """A value for one platform: its own, or the one for all."""
+    return metadata.get(f"{name}/{key}" if key else name) or metadata.get(name, b"")
+
+
+def _epoch(data: bytes) -> int | None:
+    try:
+        return int(data) if data else None
+    except ValueError:
+        raise DockcError(f"invalid {EPOCH}: {data.decode('utf-8', 'replace')}") from None
+
+
+def empty_config(platform: Platform) -> bytes:
+    """The image config of a result that has none, as BuildKit's exporter makes it."""
+    config: dict[str, object] = {"architecture": platform.architecture, "os": platform.os}
+    if platform.variant:
+        config["variant"] = platform.variant
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    config |= {"rootfs": {"type": "layers", "diff_ids": None}, "config": {"WorkingDir": "/", "Env": [f"PATH={path}"]}}
+    return json.dumps(config, separators=(",", ":")).encode()

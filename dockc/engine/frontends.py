@@ -1,0 +1,43 @@
+"""Frontends by name: what turns a request into definitions that the solver can solve.
+
+A new one is a function of its own and one line in the table.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from dockc.errors import DockcError
+
+if TYPE_CHECKING:
+    from dockc.engine.bridge import Bridge, Result
+
+    Frontend = Callable[[Bridge], Awaitable[Result]]
+    """Asks the bridge for what it needs, and gives what the build is to become."""
+
+#: Name to module and function; imported when asked for. The empty name stands for a definition that needs no frontend.
+FRONTENDS = {
+    "": "dockc.engine.bridge:given",
+    "dockerfile.v0": "dockc.engine.dockerfile:dockerfile",
+}
+_LATER = frozenset(("gateway.v0",))
+
+
+def find(name: str) -> Frontend:
+    """The frontend of a name.
+
+    Raises:
+        DockcError: there is none, or it is not there yet.
+    """
+    place = FRONTENDS.get(name)
+    if place is None:
+        if name in _LATER:
+            raise DockcError(
+                f"the frontend {name} is not supported yet", hint="dockc compiles Dockerfiles itself; frontend images are not run."
+            )
+        raise DockcError(f"frontend {name} not found", hint=f"Known: {', '.join(filter(None, FRONTENDS))}.")
+    module, _, function = place.partition(":")
+    found: Frontend = getattr(importlib.import_module(module), function)
+    return found

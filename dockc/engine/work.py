@@ -1,0 +1,48 @@
+"""What an engine works with: one store with its operations, and threads for everything that blocks."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from dockc.solver.run.context import in_thread
+
+if TYPE_CHECKING:
+    from dockc.runtime.store.worker import Worker
+    from dockc.solver.run.jobs import Solver
+
+T = TypeVar("T")
+
+_BLOCKING = 64
+
+
+class Work:
+    """A store and threads. The loop's own thread never waits for a disk, a registry or the compiler.
+
+    Attributes:
+        worker: the store.
+        solver: runs its operations, for all builds.
+    """
+
+    def __init__(self, worker: Worker, solver: Solver) -> None:
+        self.worker = worker
+        self.solver = solver
+        self._blocking = ThreadPoolExecutor(_BLOCKING, thread_name_prefix="dockc-engine")
+        # Compiling holds the interpreter's lock: more threads than cores only make every build wait longer.
+        self._compiling = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="dockc-compile")
+
+    async def blocking(self, fn: Callable[[], T], *, cancelled: threading.Event | None = None) -> T:
+        """Run in a thread what may wait for the outside. When this is cancelled, `cancelled` is set and the thread awaited."""
+        return await in_thread(self._blocking, cancelled or threading.Event(), fn)
+
+    async def compiling(self, fn: Callable[[], T]) -> T:
+        """Run in a thread what computes; it must not wait for anything."""
+        return await in_thread(self._compiling, threading.Event(), fn)
+
+    def close(self) -> None:
+        """End the threads; nobody may be waiting for one."""
+        self._blocking.shutdown()
+        self._compiling.shutdown()

@@ -1,0 +1,41 @@
+"""What one client lends to a build, and never sends unasked: directories, image layouts, secrets, SSH agents, credentials, uploads.
+
+A local build fills it straight from the disk; a daemon fills it with objects of the same shapes that ask through a tunnel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dockc.base.record import Record, made
+
+if TYPE_CHECKING:
+    from dockc.runtime.session.auth import CredentialStore
+    from dockc.runtime.session.files import Directory
+    from dockc.runtime.session.secrets import SecretStore, SshAgents
+    from dockc.runtime.session.sinks import Sinks
+
+
+class Session(Record, kw_only=True):
+    """What one client lends.
+
+    Attributes:
+        id: names the session; "" where it needs no name.
+        directories: by the name of the local source.
+        stores: OCI layout directories or archives by store name.
+        secrets, ssh: what steps may use while they run; None for nothing.
+        credentials: of registries; None for those of the user whom the engine runs as.
+        uploads: files by the addresses that they answer for, such as an archive that came on standard input.
+        sinks: where outputs go that have no place on the engine's own machine; None: all have one.
+    """
+
+    id: str = ""
+    directories: Mapping[str, Directory] = made(dict)
+    stores: Mapping[str, Path] = made(dict)
+    secrets: SecretStore | None = None
+    ssh: SshAgents | None = None
+    credentials: CredentialStore | None = None
+    uploads: Mapping[str, Path] = made(dict)
+    sinks: Sinks | None = None

@@ -1,0 +1,269 @@
+"""One scenario on one engine in a process of its own, which has entered the builder's namespaces: `driver.py SCENARIO STORE BASE`.
+
+Prints what was seen as JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dockc.engine.engine import Engine, EngineOptions
+from dockc.engine.request import BuildRequest, Built
+from dockc.errors import DockcError
+from dockc.runtime.exporter.options import Output
+from dockc.runtime.session.base import Session
+from dockc.runtime.session.files import Directory, HeldFiles, HostDirectory
+from dockc.runtime.source.ocilayout import resolve_context
+from dockc.solver.progress import SolveStatus
+
+ROOT = Path(sys.argv[2])
+BASE, DIGEST = resolve_context(sys.argv[3])
+BLOCKING = ("open", "os.", "subprocess.", "socket.connect", "sqlite3.connect", "shutil.", "tempfile.")
+
+
+def request(**more: Any) -> BuildRequest:
+    attrs = {"context:base": f"oci-layout://base@{DIGEST}", **more.pop("attrs", {})}
+    return BuildRequest(attrs=attrs, outputs=(Output("cacheonly"),), **more)
+
+
+def session(dockerfile: str, context: Path, **more: Any) -> Session:
+    directories: dict[str, Directory] = {"context": HostDirectory(context), "dockerfile": HeldFiles({"Dockerfile": dockerfile.encode()})}
+    return Session(directories=directories, stores={"base": BASE}, **more)
+
+
+def context(name: str = "context", **files: str) -> Path:
+    folder = ROOT / name
+    folder.mkdir(exist_ok=True)
+    for path, text in files.items():
+        (folder / path).write_text(text)
+    return folder
+
+
+class Executions:
+    """Counts what operations really do, by kind and text."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.seen: Counter[str] = Counter()
+        solver = engine.work.solver
+        resolve = solver.runner._resolver
+
+        def counting(vertex: Any) -> Any:
+            op = resolve(vertex)
+            inner = op.exec
+
+            async def counted(ctx: Any, inputs: Any) -> Any:
+                if vertex.op.WhichOneof("op") != "source":
+                    self.seen[vertex.name] += 1
+                return await inner(ctx, inputs)
+
+            setattr(op, "exec", counted)  # noqa: B010  an instance"s own
+            return op
+
+        solver.runner._resolver = counting
+
+
+def rest(engine: Engine) -> dict[str, int]:
+    """What is left in a solver that has nothing to do."""
+    runner = engine.work.solver.runner
+    core = runner.core
+    return {
+        "vertices": len(core.vertices), "active": len(runner.active), "handles": len(runner.handles), "errors": len(runner.errors),
+        "watchers": len(runner.watchers), "tasks": len(runner._tasks), "requests": len(core.requests), "tickets": len(core._tickets),
+        "bindings": len(core._bindings),
+    }  # fmt: skip
+
+
+def silent(status: SolveStatus) -> None:
+    pass
+
+
+async def fifty(engine: Engine) -> dict[str, Any]:
+    """Fifty builds at once from overlapping Dockerfiles."""
+    folder = context(f="one", g="two")
+    counted = Executions(engine)
+
+    def file(n: int) -> str:
+        return (
+            "FROM base AS tools\nRUN echo tools > /tools\n"
+            f"FROM base\nRUN echo {n % 5} > /n\nCOPY f /f\nRUN cat /f /n > /both\n"
+            f"COPY --from=tools /tools /tools{n % 2}\nRUN --mount=type=cache,target=/c cat /tools{n % 2}\n"
+        )
+
+    built = await asyncio.gather(*(engine.build(request(), session(file(n), folder), silent) for n in range(50)))
+    first = sum(counted.seen.values()), dict(counted.seen)
+    again = await asyncio.gather(*(engine.build(request(), session(file(n), folder), silent) for n in range(50)))
+    return {
+        "executed": first[0],
+        "seen": first[1],
+        "again": sum(counted.seen.values()) - first[0],
+        "cached": [one.cached for one in again],
+        "built": len(built),
+        "rest": rest(engine),
+    }
+
+
+async def failing(engine: Engine) -> dict[str, Any]:
+    """Of ten builds three fail; they share a step with those that do not."""
+    folder = context(f="one")
+
+    async def one(n: int) -> str:
+        bad = n % 3 == 2
+        text = f"FROM base\nRUN sleep 0.2; echo shared > /s\nRUN {'exit 3' if bad else f'echo {n} > /n'}\n"
+        try:
+            await engine.build(request(), session(text, folder), silent)
+        except DockcError as error:
+            return error.message
+        return "built"
+
+    results = await asyncio.gather(*(one(n) for n in range(10)))
+    return {"results": results, "rest": rest(engine)}
+
+
+async def cancelled(engine: Engine) -> dict[str, Any]:
+    """Builds that share steps are cancelled at random points, others go on to their end."""
+    choose = random.Random(int(sys.argv[4]))
+    folder = context(f="one")
+    ended: Counter[str] = Counter()
+    wrong: list[str] = []
+
+    async def one(n: int) -> None:
+        text = f"FROM base\nRUN sleep 0.1; echo shared > /s\nCOPY f /f\nRUN sleep 0.1; echo {n % 3} > /n\nRUN cat /n /s /f\n"
+        events = choose.randrange(1, 40) if n % 2 else -1
+        seen = 0
+        task: asyncio.Task[Built]
+
+        def sink(status: SolveStatus) -> None:
+            nonlocal seen
+            seen += 1
+            if seen == events:
+                task.cancel()
+
+        task = asyncio.ensure_future(engine.build(request(), session(text, folder), sink))
+        try:
+            await task
+            ended["built"] += 1
+        except asyncio.CancelledError:
+            ended["cancelled"] += 1
+            if events < 0:
+                wrong.append(f"{n} was cancelled and should not have been")
+        except DockcError as error:
+            wrong.append(f"{n}: {error.message}")
+
+    await asyncio.gather(*(one(n) for n in range(24)))
+    return {"ended": dict(ended), "wrong": wrong, "rest": rest(engine)}
+
+
+async def directories(engine: Engine) -> dict[str, Any]:
+    """Builds of one Dockerfile from different directories at once get their own files."""
+    text = "FROM base\nCOPY f /f\nRUN cat /f\n"
+
+    async def one(n: int) -> str:
+        folder = context(f"context{n}", f=f"file {n}\n")
+        said = b""
+
+        def sink(status: SolveStatus) -> None:
+            nonlocal said
+            said += b"".join(log.data for log in status.logs)
+
+        await engine.build(request(), session(text, folder), sink)
+        return said.decode()
+
+    return {"said": await asyncio.gather(*(one(n) for n in range(8)))}
+
+
+class Store:
+    """Secrets by id."""
+
+    def __init__(self, **known: bytes) -> None:
+        self.known = known
+        self.asked = 0
+
+    def get(self, secret_id: str) -> bytes | None:
+        self.asked += 1
+        return self.known.get(secret_id)
+
+
+async def secrets(engine: Engine) -> dict[str, Any]:
+    """Of two builds that share a step, only one has its secret; and it is not the first."""
+    folder = context(f="one")
+    text = "FROM base\nRUN sleep 0.3\nRUN --mount=type=secret,id=s,required=true cat /run/secrets/s\n"
+    stores = [Store(), Store(s=b"known\n")]
+    said: list[str] = ["", ""]
+
+    def sink(n: int) -> Callable[[SolveStatus], None]:
+        def take(status: SolveStatus) -> None:
+            said[n] += b"".join(log.data for log in status.logs).decode()
+
+        return take
+
+    await asyncio.gather(
+        *(engine.build(request(), session(text, folder, secrets=store), sink(n)) for n, store in enumerate(stores))
+    )
+    return {"said": said, "asked": [store.asked for store in stores]}
+
+
+async def blocking(engine: Engine) -> dict[str, Any]:
+    """Calls on the loop's thread that may block, while twenty builds run, after one that loaded all modules."""
+    folder = context(f="one")
+    text = "FROM base\nRUN echo {n} > /n\nCOPY f /f\nRUN cat /f\n"
+    await engine.build(request(), session(text.format(n="first"), folder), silent)
+    loop_thread = threading.get_ident()
+    seen: Counter[str] = Counter()
+    watching = False
+
+    def hook(event: str, arguments: Any) -> None:
+        if watching and event.startswith(BLOCKING) and threading.get_ident() == loop_thread:
+            seen[f"{event} {str(arguments[:1])[:100]}"] += 1
+
+    sys.addaudithook(hook)
+    watching = True
+    await asyncio.gather(*(engine.build(request(), session(text.format(n=n), folder), silent) for n in range(20)))
+    watching = False
+    return {"seen": dict(seen)}
+
+
+async def garbage(engine: Engine) -> dict[str, Any]:
+    """How often the store is looked at while builds come and go."""
+    folder = context(f="one")
+    refs = engine.work.worker.refs
+    looks = 0
+    collect = refs.collect
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return collect(*args, **kwargs)
+
+    refs.collect = counting  # type: ignore[method-assign]
+    for n in range(3):
+        await engine.build(request(), session(f"FROM base\nRUN echo {n} > /n\n", folder), silent)
+    during = looks
+    await engine.collect()
+    await engine.collect()
+    return {"during": during, "after": looks}
+
+
+SCENARIOS: Mapping[str, Callable[[Engine], Any]] = {
+    one.__name__: one for one in (fifty, failing, cancelled, directories, secrets, blocking, garbage)
+}
+
+
+async def main() -> None:
+    async with Engine(EngineOptions(root=ROOT / "store")) as engine:
+        found = await asyncio.wait_for(SCENARIOS[sys.argv[1]](engine), 200)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    from dockc.runtime.executor.rootless import enter_build_namespace
+
+    enter_build_namespace()
+    asyncio.run(main())

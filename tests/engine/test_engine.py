@@ -1,0 +1,93 @@
+"""Many builds on one engine: what they share is done once, and none of them harms another."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, as the store's layers are made by steps")
+
+
+class Run(Protocol):
+    """Runs a scenario of `driver.py`."""
+
+    def __call__(self, scenario: str, *arguments: object) -> dict[str, Any]: ...
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A base image made of this machine's programs."""
+    folder = tmp_path_factory.mktemp("base") / "layout"
+    command = [sys.executable, "-m", "dockc", "base", "sh", "cat", "cp", "sleep", "mkdir", "--output", str(folder)]
+    subprocess.run(command, check=True, capture_output=True, cwd=REPO)
+    yield folder
+
+
+@pytest.fixture
+def run(base: Path, tmp_path: Path) -> Run:
+    def run(scenario: str, *arguments: object) -> dict[str, Any]:
+        command = [sys.executable, "-W", "error", "-m", "tests.engine.driver", scenario, str(tmp_path), str(base), *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=REPO, timeout=250)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    return run
+
+
+def _is_at_rest(found: dict[str, Any]) -> bool:
+    return not any(found["rest"].values())
+
+
+def test_fifty_builds_execute_as_many_steps_as_there_are_distinct_ones(run: Run) -> None:
+    found = run("fifty")
+    # One `tools`; of each of the five kinds three more up to /both; of each of the ten pairs two more.
+    assert found["executed"] == 1 + 5 * 3 + 10 * 2, found["seen"]
+    assert found["built"] == 50
+    assert found["again"] == 0, "everything is cached the second time"
+    assert found["cached"] == [6] * 50, "each build says of its own steps that they were there"
+    assert _is_at_rest(found), found["rest"]
+
+
+def test_a_build_that_fails_leaves_the_others(run: Run) -> None:
+    found = run("failing")
+    bad = 'process "/bin/sh -c exit 3" did not complete successfully: exit code: 3'
+    assert found["results"] == [bad if n % 3 == 2 else "built" for n in range(10)]
+    assert _is_at_rest(found), found["rest"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_builds_that_are_cancelled_leave_the_others(run: Run, seed: int) -> None:
+    found = run("cancelled", seed)
+    assert found["wrong"] == []
+    assert found["ended"]["built"] >= 12
+    assert found["ended"]["built"] + found["ended"].get("cancelled", 0) == 24
+    assert _is_at_rest(found), found["rest"]
+
+
+def test_each_build_gets_the_files_of_its_own_directory(run: Run) -> None:
+    assert run("directories")["said"] == [f"file {n}\n" for n in range(8)]
+
+
+def test_a_shared_step_is_lent_what_any_of_its_builds_has(run: Run) -> None:
+    found = run("secrets")
+    assert found["said"] == ["known\n", "known\n"]
+    assert found["asked"] == [1, 1]
+
+
+def test_nothing_on_the_loop_waits_for_a_disk_or_a_process(run: Run) -> None:
+    assert run("blocking")["seen"] == {}
+
+
+def test_the_store_is_looked_at_by_the_engine_and_not_by_builds(run: Run) -> None:
+    assert run("garbage") == {"during": 0, "after": 1}
