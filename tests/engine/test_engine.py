@@ -45,10 +45,6 @@ def run(base: Path, tmp_path: Path) -> Run:
     return run
 
 
-def _is_at_rest(found: dict[str, Any]) -> bool:
-    return not any(found["rest"].values())
-
-
 def test_fifty_builds_execute_as_many_steps_as_there_are_distinct_ones(run: Run) -> None:
     found = run("fifty")
     # One `tools`; of each of the five kinds three more up to /both; of each of the ten pairs two more.
@@ -56,14 +52,14 @@ def test_fifty_builds_execute_as_many_steps_as_there_are_distinct_ones(run: Run)
     assert found["built"] == 50
     assert found["again"] == 0, "everything is cached the second time"
     assert found["cached"] == [6] * 50, "each build says of its own steps that they were there"
-    assert _is_at_rest(found), found["rest"]
+    assert not any(found["rest"].values()), str(found["rest"])
 
 
 def test_a_build_that_fails_leaves_the_others(run: Run) -> None:
     found = run("failing")
     bad = 'process "/bin/sh -c exit 3" did not complete successfully: exit code: 3'
     assert found["results"] == [bad if n % 3 == 2 else "built" for n in range(10)]
-    assert _is_at_rest(found), found["rest"]
+    assert not any(found["rest"].values()), str(found["rest"])
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -72,7 +68,7 @@ def test_builds_that_are_cancelled_leave_the_others(run: Run, seed: int) -> None
     assert found["wrong"] == []
     assert found["ended"]["built"] >= 12
     assert found["ended"]["built"] + found["ended"].get("cancelled", 0) == 24
-    assert _is_at_rest(found), found["rest"]
+    assert not any(found["rest"].values()), str(found["rest"])
 
 
 def test_each_build_gets_the_files_of_its_own_directory(run: Run) -> None:

@@ -185,10 +185,12 @@ class Job:
         self._open = False
         self._runner.post()
         self._runner.feed(JobClosed(self.name))
-        await self._settle()
-        self._runner.post()
-        self._farewell()
-        del self._runner.watchers[self.name]
+        try:
+            await self._settle()
+        finally:  # also when this task is cancelled meanwhile
+            self._runner.post()
+            self._farewell()
+            del self._runner.watchers[self.name]
 
     async def _settle(self) -> None:
         """Wait for cancelled work to end, even if this task is cancelled meanwhile; then pass that on."""
