@@ -227,3 +227,10 @@ def test_a_store_that_cannot_be_written(tmp_path: Path) -> None:
                 ContentStore(place / "content")
         finally:
             syscalls.umount(str(place))
+
+
+def test_a_blob_that_comes_while_it_is_looked_for_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread lands it between the look that finds nothing and any second one."""
+    store = ContentStore(tmp_path)
+    monkeypatch.setattr(ContentStore, "has", lambda self, digest: True)
+    assert store.find("sha256:" + "0" * 64) is None
