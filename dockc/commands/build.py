@@ -263,6 +263,7 @@ def build(asked: Asked, sink: StatusSink, recorder: Recorder | None = None) -> B
 
     from dockc.commands.ending import Deadline
     from dockc.engine.engine import EngineOptions, check, check_options
+    from dockc.engine.lend import lend
     from dockc.runtime.executor.rootless import enter_build_namespace
     from dockc.runtime.store.worker import default_root
 
@@ -299,50 +300,6 @@ def _tell(error: DockcError) -> None:
     """Give the error the words that BuildKit's clients have for it."""
     if not isinstance(error, (UsageError, Terminated)):
         error.context = FAILED
-
-
-def lend(asked: Asked, *, measure: bool = False) -> tuple[BuildRequest, Session]:
-    """What was asked for as data, and what this process lends to it.
-
-    Raises:
-        UsageError: a directory, secret or agent that there is not.
-        DockcError: an answers file, an image layout or standard input that cannot be read.
-    """
-    from dockc.engine.compile import initial_answers
-    from dockc.engine.request import BuildRequest, find
-    from dockc.runtime.session import secrets
-    from dockc.runtime.session.base import Session
-    from dockc.runtime.session.files import Directory, HeldFiles, HostDirectory
-
-    compiling = asked.compile
-    found = find(compiling, fetch=True)
-    directories: dict[str, Directory] = {name: HostDirectory(path) for name, path in found.directories.items()}
-    if found.dockerfile is not None:
-        shown = "stdin" if compiling.file == "-" else ""
-        directories["dockerfile"] = HeldFiles({found.attrs.get("filename", "Dockerfile"): found.dockerfile}, shown=shown)
-    session = Session(
-        directories=directories,
-        stores=found.stores,
-        secrets=secrets.ClientSecrets([secrets.parse_secret(text) for text in asked.secrets]),
-        ssh=secrets.ClientSsh(asked.ssh),
-        uploads=asked.uploads,
-    )
-    named = compiling.locked or compiling.answers
-    request = BuildRequest(
-        attrs=found.attrs,
-        outputs=asked.outputs,
-        names=asked.names,
-        allow=asked.allow,
-        insecure=asked.insecure,
-        offline=compiling.offline,
-        answers=initial_answers(compiling) if named is not None else None,
-        locked=str(compiling.locked or ""),
-        level=compiling.level,
-        passes=compiling.passes,
-        squash=compiling.squash,
-        measure=measure,
-    )
-    return request, session
 
 
 class Terminated(DockcError):

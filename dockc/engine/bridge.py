@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat as modes
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from dockc.solver.vertex import Edge
 
 T = TypeVar("T")
+
+Frontend = Callable[["Bridge"], Awaitable["Result"]]
+"""Asks the bridge for what it needs, and gives what the build is to become."""
 
 #: Larger answers are read in parts.
 READ_LIMIT = 64 << 20
@@ -103,8 +106,16 @@ class Bridge:
     """
 
     def __init__(
-        self, work: Work, request: BuildRequest, session: Session, job: Job, steps: Steps, client: Client
+        self,
+        work: Work,
+        request: BuildRequest,
+        session: Session,
+        job: Job,
+        steps: Steps,
+        client: Client,
+        find: Callable[[str], Frontend],
     ) -> None:
+        self._find = find
         self.work = work
         self.request = request
         self.session = session
@@ -132,10 +143,8 @@ class Bridge:
             DockcError: no such frontend, an entitlement that is missing, a step that failed.
         """
         if frontend:
-            from dockc.engine import frontends
-
             asked = replace(self.request, frontend=frontend, attrs=dict(attrs or {}), definition=b"", inputs=dict(inputs or {}))
-            result = await frontends.find(frontend)(self._other(asked))
+            result = await self._find(frontend)(self._other(asked))
         else:
             result = Result({"": None if definition is None else await self.load(definition)})
         if evaluate:
@@ -144,7 +153,7 @@ class Bridge:
 
     def _other(self, request: BuildRequest) -> Bridge:
         """The same build, asked for something else."""
-        other = Bridge(self.work, request, self.session, self._job, self.steps, self.client)
+        other = Bridge(self.work, request, self.session, self._job, self.steps, self.client, self._find)
         other._refs = self._refs
         return other
 
@@ -152,7 +161,7 @@ class Bridge:
     async def apart(self) -> AsyncIterator[Bridge]:
         """A bridge to a build of its own, with what this one is lent; nobody watches it."""
         async with self.work.solver.job("apart", lends=self._job.lends) as job:
-            other = Bridge(self.work, self.request, self.session, job, self.steps, self.client)
+            other = Bridge(self.work, self.request, self.session, job, self.steps, self.client, self._find)
             try:
                 yield other
             finally:

@@ -35,7 +35,7 @@ from dockc.solver.run.runner import RunnerOptions
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from dockc.engine.frontends import Frontend
+    from dockc.engine.bridge import Frontend
     from dockc.runtime.exporter.export import Exported
     from dockc.runtime.exporter.options import Output
     from dockc.runtime.registry.client import Client
@@ -86,7 +86,7 @@ class Engine:
         async with Engine(EngineOptions(root=path)) as engine:
             built = await engine.build(request, session, sink)
 
-    The process is in the builder's namespaces by then (`runtime.executor.rootless`), which it has entered while it had one thread.
+    Opening it brings the process into the builder's namespaces, if it is not there already: it should have one thread by then.
     To be used on one event loop.
 
     Mutable: `_work`, `_solver` (while open), `_unlooked` (builds since the store was last looked at), `_client` (for layers that
@@ -109,14 +109,17 @@ class Engine:
     # --- open and close -------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
+        from dockc.runtime.executor.rootless import enter_build_namespace
         from dockc.runtime.source.registry import provider_for
         from dockc.runtime.store.worker import Worker, WorkerOptions, default_root
 
         options = self.options
+        root = options.root or default_root()  # asked before the namespace is entered, in which everybody is root
+        enter_build_namespace()
         client = registry_client(insecure=options.insecure, offline=options.offline)
         worker = Worker(
             WorkerOptions(
-                root=options.root or default_root(),
+                root=root,
                 snapshotter=options.snapshotter,
                 executor=options.executor,
                 provider_factory=lambda origin: provider_for(client, origin),
@@ -181,7 +184,7 @@ class Engine:
         try:
             lends = lent_by(request, session, client)
             async with work.solver.job("build", sink=counting, lends=lends) as job:
-                bridge = Bridge(work, request, session, job, steps, client)
+                bridge = Bridge(work, request, session, job, steps, client, frontends.find)
                 try:
                     result = await frontend(bridge)
                     exported = await self._export(bridge, result)

@@ -6,16 +6,12 @@ A new one is a function of its own and one line in the table.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from dockc.errors import DockcError
 
 if TYPE_CHECKING:
-    from dockc.engine.bridge import Bridge, Result
-
-    Frontend = Callable[[Bridge], Awaitable[Result]]
-    """Asks the bridge for what it needs, and gives what the build is to become."""
+    from dockc.engine.bridge import Frontend
 
 #: Name to module and function; imported when asked for. The empty name stands for a definition that needs no frontend.
 FRONTENDS = {

@@ -251,8 +251,73 @@ async def garbage(engine: Engine) -> dict[str, Any]:
     return {"during": during, "after": looks}
 
 
+async def bridge(engine: Engine) -> dict[str, Any]:
+    """A frontend asks for everything that there is."""
+    from dockc import llb
+    from dockc.engine.bridge import Bridge, Result
+    from dockc.errors import DockcError
+
+    folder = context(f="one")
+    seen: dict[str, Any] = {}
+    told: list[SolveStatus] = []
+
+    async def said(name: str, wanted: Any) -> None:
+        try:
+            seen[name] = await wanted
+        except DockcError as error:
+            seen[name] = f"{type(error).__name__}: {error.message}"
+
+    async def frontend(bridge: Bridge) -> Result:
+        made = llb.scratch().file(llb.mkdir("/d"), llb.mkfile("/d/a", "0123456789"), llb.mkfile("/d/b", "b"), llb.symlink("/d/a", "/link"))
+        ref = (await bridge.solve(made.marshal())).refs[""]
+        assert ref is not None
+        seen["lazy"] = ref.built is None
+        await said("whole", bridge.read_file(ref, "/d/a"))
+        await said("part", bridge.read_file(ref, "d/a", offset=3, length=4))
+        await said("through a link", bridge.read_file(ref, "/link"))
+        await said("outside", bridge.read_file(ref, "../../../etc/passwd"))
+        await said("missing", bridge.read_file(ref, ".dockerignore"))
+        await said("a directory", bridge.read_file(ref, "/d"))
+        seen["names"] = [one.path for one in await bridge.read_dir(ref, "/d")]
+        seen["some names"] = [one.path for one in await bridge.read_dir(ref, "/d", include="b*")]
+        await said("no directory", bridge.read_dir(ref, "/x"))
+        found = await bridge.stat_file(ref, "/link")
+        seen["stat"] = [found.path, oct(found.mode), found.link]
+        await said("no file", bridge.stat_file(ref, "/nothing"))
+        meta = await bridge.resolve_source_meta(f"oci-layout://base@{DIGEST}", {"oci.store": "base"})
+        seen["meta"] = getattr(meta, "digest", "") == DIGEST
+        await said("no such source", bridge.resolve_source_meta("local://context"))
+        await said("no frontend", bridge.solve(frontend="nobody.v0"))
+        await said("later", bridge.solve(frontend="gateway.v0"))
+        inner = await bridge.solve(frontend="dockerfile.v0", attrs={"context:base": f"oci-layout://base@{DIGEST}"}, evaluate=True)
+        seen["inner"] = sorted(inner.metadata)
+        await said("inner file", bridge.read_file(inner.refs[""], "/f"))
+        bad = await bridge.solve(llb.image("base").run("exit 3").marshal())
+        seen["bad is lazy"] = bad.refs[""] is not None
+        bridge.warn("sha256:0", "careful", url="https://example.com", ranges=())
+        seen["inputs"] = sorted(bridge.inputs())
+        return Result({"": ref})
+
+    named = {"given": llb.scratch().file(llb.mkdir("/g")).marshal().to_bytes()}
+    built = await engine.run(frontend, request(inputs=named), session("FROM base\nCOPY f /f\n", folder), told.append)
+    seen = {name: value.decode() if isinstance(value, bytes) else value for name, value in seen.items()}
+    warned = [warning.short for status in told for warning in status.warnings]
+    return {"seen": seen, "warned": warned, "outputs": len(built.exported), "rest": rest(engine)}
+
+
+async def bare(engine: Engine) -> dict[str, Any]:
+    """A definition without a frontend, exported as an image that has no config of its own."""
+    from dockc import llb
+
+    data = llb.scratch().file(llb.mkdir("/g")).file(llb.mkfile("/g/f", "f")).marshal().to_bytes()
+    asked = BuildRequest(frontend="", definition=data, outputs=(Output("oci", str(ROOT / "out.tar")),))
+    built = await engine.build(asked, Session(), silent)
+    empty = await engine.build(BuildRequest(frontend="", outputs=(Output("cacheonly"),)), Session(), silent)
+    return {"metadata": sorted(built.metadata), "executed": built.executed, "empty": empty.executed}
+
+
 SCENARIOS: Mapping[str, Callable[[Engine], Any]] = {
-    one.__name__: one for one in (fifty, failing, cancelled, directories, secrets, blocking, garbage)
+    one.__name__: one for one in (fifty, failing, cancelled, directories, secrets, blocking, garbage, bridge, bare)
 }
 
 

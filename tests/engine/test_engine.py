@@ -87,3 +87,34 @@ def test_nothing_on_the_loop_waits_for_a_disk_or_a_process(run: Run) -> None:
 
 def test_the_store_is_looked_at_by_the_engine_and_not_by_builds(run: Run) -> None:
     assert run("garbage") == {"during": 0, "after": 1}
+
+
+def test_a_frontend_may_ask_for_all_that_the_gateway_knows(run: Run) -> None:
+    found = run("bridge")
+    seen = found["seen"]
+    assert seen["lazy"] and seen["bad is lazy"], "what nobody needs is not solved"
+    assert (seen["whole"], seen["part"], seen["through a link"]) == ("0123456789", "3456", "0123456789")
+    assert seen["missing"] == "DockcError: open .dockerignore: no such file or directory"
+    assert seen["outside"] == "DockcError: open ../../../etc/passwd: no such file or directory"
+    assert seen["a directory"] == "DockcError: failed to read /d: not a regular file"
+    assert (seen["names"], seen["some names"]) == (["a", "b"], ["b"])
+    assert seen["no directory"] == "DockcError: open /x: no such file or directory"
+    assert seen["stat"] == ["link", "0o120777", "/d/a"]
+    assert seen["no file"] == "DockcError: open /nothing: no such file or directory"
+    assert seen["meta"] is True
+    assert seen["no such source"] == "DockcError: source 'local://context': scheme 'local' has nothing to be asked about"
+    assert seen["no frontend"] == "DockcError: frontend nobody.v0 not found"
+    assert seen["later"] == "DockcError: the frontend gateway.v0 is not supported yet"
+    assert seen["inner"] == ["containerimage.base.config", "containerimage.config", "refs.platforms"]
+    assert seen["inner file"] == "one"
+    assert seen["inputs"] == ["given"]
+    assert found["warned"] == ["careful"]
+    assert found["outputs"] == 1
+    assert not any(found["rest"].values()), str(found["rest"])
+
+
+def test_a_definition_needs_no_frontend(run: Run) -> None:
+    found = run("bare")
+    assert found["executed"] == 1
+    assert found["empty"] == 0
+    assert found["metadata"] == ["containerimage.config.digest", "containerimage.descriptor", "containerimage.digest"]
