@@ -23,6 +23,12 @@ def main() -> None:
         sys.exit(130)
 
 
+def daemon() -> None:
+    """Entry point of `dockcd`: `dockc daemon` under the name that it is called by, which may be that of BuildKit's daemon."""
+    sys.argv[1:1] = ["daemon"]
+    main()
+
+
 def _unusual(argv: Sequence[str]) -> Line | int:
     from dockc.cli import parse
 

@@ -15,7 +15,7 @@ from dockc.protocol import status as statuses
 from dockc.protocol.errors import RemoteError, from_rpc
 from dockc.rpc.calls import parsed
 from dockc.rpc.pb import common_pb2, control_pb2, gateway_pb2
-from dockc.rpc.status import RpcError
+from dockc.rpc.status import CANCELLED, RpcError
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -246,9 +246,11 @@ class _Build:
                     driving.result()
             try:
                 response = await solving
-            except RemoteError:
-                if self._problem is not None:
-                    raise self._problem from None
+            except RemoteError as exc:
+                mine = self._problem
+                # The builder repeats what it was told; what failed here is known better here, and a cause better than its effect.
+                if mine is not None and (not isinstance(mine, RemoteError) or exc.remote.code == CANCELLED):
+                    raise mine from None
                 raise
         finally:
             for task in (solving, driving):

@@ -59,5 +59,13 @@ def load(environ: Mapping[str, str] | None = None) -> Mapping[str, Mapping[str, 
 
 
 def registries(environ: Mapping[str, str] | None = None) -> Mapping[str, object]:
-    """The `[registries.*]` tables."""
-    return load(environ).get("registries", {})
+    """The `[registries.*]` tables, with what `add_registries` said on top."""
+    return {**load(environ).get("registries", {}), **_added}
+
+
+_added: dict[str, object] = {}
+
+
+def add_registries(tables: Mapping[str, object]) -> None:
+    """Add tables for the rest of this process: a daemon's own configuration file has some."""
+    _added.update(tables)

@@ -56,7 +56,7 @@ def _read(argv: Sequence[str], unusual: Reader | None, plain: bool) -> Line | in
     verb, rest = verb_of(argv)
     if argv[:2] == [COMPLETE, "--"]:
         return _complete(argv[2:])
-    if verb == "buildctl":
+    if verb in {"buildctl", "daemon"}:
         options, function = command(verb)
         return Line(options(words=tuple(rest)), function)
     if verb and plain:

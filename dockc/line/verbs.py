@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "builder use": ("commands.builder", "UseOptions", "run_use"),
     "compile": ("commands.compile", "CompileOptions", "run"),
     "completion": ("commands.completion", "CompletionOptions", "run"),
+    "daemon": ("commands.daemon", "DaemonOptions", "run"),
     "decompile": ("commands.ir", "DecompileOptions", "run_decompile"),
     "doctor": ("commands.store", "DoctorOptions", "run_doctor"),
     "du": ("commands.store", "UsageOptions", "run_usage"),

@@ -42,7 +42,7 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-def stat_packet(entry: Entry, *, root_owned: bool, xattrs: dict[str, bytes] | None = None) -> bytes:
+def stat_packet(entry: Entry, *, root_owned: bool, xattrs: dict[str, bytes] | None = None, time: int | None = None) -> bytes:
     """The packet that names an entry."""
     status = entry.status
     mode = status.st_mode
@@ -53,7 +53,7 @@ def stat_packet(entry: Entry, *, root_owned: bool, xattrs: dict[str, bytes] | No
         mode=to_go(mode),
         uid=0 if root_owned else status.st_uid,
         gid=0 if root_owned else status.st_gid,
-        modTime=status.st_mtime_ns,
+        modTime=status.st_mtime_ns if time is None else time,
         linkname=os.fsencode(entry.same_as or entry.link).decode("utf-8", "replace"),
     )
     if stat.S_ISREG(mode) or stat.S_ISLNK(mode):
@@ -74,6 +74,8 @@ class Sender:
         entries: walks it; runs in a thread.
         root_owned: everything belongs to root, whoever owns it here.
         xattrs: send extended attributes too.
+        where: path of an entry's file, where it is not below `root` under its name.
+        time: modification time of everything, nanoseconds, or None for the files' own.
 
     Attributes:
         sent: bytes of file content.
@@ -81,9 +83,19 @@ class Sender:
     """
 
     def __init__(
-        self, call: Call, root: Path, entries: Callable[[], Iterator[Entry]], *, root_owned: bool, xattrs: bool = False
+        self,
+        call: Call,
+        root: Path,
+        entries: Callable[[], Iterator[Entry]],
+        *,
+        root_owned: bool,
+        xattrs: bool = False,
+        where: Callable[[str], Path] | None = None,
+        time: int | None = None,
     ) -> None:
         self._call, self._root, self._entries, self._root_owned, self._xattrs = call, root, entries, root_owned, xattrs
+        self._where = where or root.joinpath
+        self._time = time
         self._files: dict[int, str] = {}
         self._wanted: deque[int] = deque()
         self._news = asyncio.Event()
@@ -166,11 +178,11 @@ class Sender:
         for entry in islice(entries, _BATCH):
             xattrs = self._attributes(entry) if self._xattrs else None
             regular = (stat.S_ISREG(entry.status.st_mode) or stat.S_ISSOCK(entry.status.st_mode)) and not entry.same_as
-            made.append((stat_packet(entry, root_owned=self._root_owned, xattrs=xattrs), entry.path if regular else None))
+            made.append((stat_packet(entry, root_owned=self._root_owned, xattrs=xattrs, time=self._time), entry.path if regular else None))
         return made
 
     def _attributes(self, entry: Entry) -> dict[str, bytes]:
-        path = self._root / entry.path
+        path = self._where(entry.path)
         try:
             names = os.listxattr(path, follow_symlinks=False)
             return {name: os.getxattr(path, name, follow_symlinks=False) for name in names if not name.startswith("system.")}
@@ -210,18 +222,19 @@ class Sender:
             yield packets
 
     def _content(self, path: str) -> Iterator[bytes]:
+        shown = self._where(path)
         try:
-            fd = os.open(self._root / path, _READ)
+            fd = os.open(shown, _READ)
         except OSError as exc:
             if exc.errno == 6:  # a socket
                 return
-            raise DockcError(f"open {self._root / path}: {(exc.strerror or str(exc)).lower()}") from exc
+            raise DockcError(f"open {shown}: {(exc.strerror or str(exc)).lower()}") from exc
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 return
             while data := os.read(fd, _PIECE):
                 yield data
         except OSError as exc:
-            raise DockcError(f"read {self._root / path}: {(exc.strerror or str(exc)).lower()}") from exc
+            raise DockcError(f"read {shown}: {(exc.strerror or str(exc)).lower()}") from exc
         finally:
             os.close(fd)

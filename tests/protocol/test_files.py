@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from dockc.client.exports import TreeWriter
 from dockc.errors import DockcError
 from dockc.protocol.modes import from_go, to_go
 from dockc.protocol.receiving import BadTree, Item, Listing, Target, data_of, receive
 from dockc.protocol.sending import Sender
+from dockc.protocol.trees import TreeWriter
 from dockc.rpc.calls import Call, Handler
 from dockc.rpc.pb import session_pb2
 from dockc.rpc.status import RpcError

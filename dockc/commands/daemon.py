@@ -1,0 +1,41 @@
+"""`dockc daemon`, also called `dockcd` and, in the place of BuildKit's daemon, `buildkitd`."""
+
+from __future__ import annotations
+
+import sys
+
+from dockc.base.options import Options, argument
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dockc.base.output import Output
+
+
+class DaemonOptions(Options):
+    """Build for clients of BuildKit's protocol: dockc, buildctl, buildx. `dockc daemon --help` lists its options, which are those of buildkitd."""
+
+    words: tuple[str, ...] = argument(metavar="OPTION", help="Options of the daemon, such as --addr URL and --root DIR.")
+    interspersed = False
+    examples = ("dockc daemon --addr unix:///run/dockc.sock --root /var/lib/dockc",)
+
+
+def run(options: DaemonOptions, out: Output) -> int:
+    """`dockc daemon`: run until told to end.
+
+    Raises:
+        DockcError: it cannot be run.
+    """
+    import logging
+    import os
+
+    from dockc.daemon import config
+    from dockc.daemon.server import serve
+
+    called = os.path.basename(sys.argv[0])  # noqa: PTH119
+    prog = called if called in {"dockcd", "buildkitd"} else "dockc daemon"
+    made = config.read(options.words, prog)
+    level = logging.DEBUG if "--debug" in options.words else logging.INFO
+    logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(message)s")
+    for quiet in ("hpack", "asyncio"):
+        logging.getLogger(quiet).setLevel(logging.WARNING)
+    return serve(made)

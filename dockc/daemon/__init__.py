@@ -1,0 +1,12 @@
+"""The daemon: one engine for the clients of BuildKit's protocol.
+
+    daemon/server.py     sockets, signals, the end
+    daemon/control.py    Control: builds, workers, disk usage, history
+    daemon/gateway.py    LLBBridge: what a client or a frontend asks of a build
+    daemon/builds.py     builds that run, and those that were
+    daemon/events.py     their progress, for whoever watches
+    daemon/sessions.py   what clients lend, through their tunnels
+    daemon/config.py     flags and buildkitd.toml
+
+It translates; what a build is, the engine knows.
+"""

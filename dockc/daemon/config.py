@@ -1,0 +1,281 @@
+"""Flags and `buildkitd.toml`. A key that is not understood, or asks for what is not there, is refused by name."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import ssl
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+from dockc.base.record import Record, made
+from dockc.errors import UsageError
+
+_log = logging.getLogger("dockc.daemon")
+#: Tables and keys of the file that mean nothing here and do no harm.
+_HARMLESS = {
+    "debug": None, "trace": None, "log": None, "otel": None, "history": None, "system": None, "frontend": None, "provenanceEnvDir": None,
+    "cdi": None, "dns": None,
+}  # fmt: skip
+_WORKER_KEYS = frozenset(
+    (
+        "enabled", "platforms", "labels", "snapshotter", "max-parallelism", "networkMode", "gc", "gckeepstorage", "gcpolicy", "binary",
+        "rootless", "noProcessSandbox", "cniConfigPath", "cniBinaryPath", "cniPoolSize", "apparmor-profile", "selinux", "defaultCgroupParent",
+        "reservedSpace", "maxUsedSpace", "minFreeSpace", "proxySnapshotter", "bridgeName", "bridgeSubnet",
+    )
+)  # fmt: skip
+
+
+class TlsFiles(Record):
+    """Certificates of the daemon; `ca` demands certificates of clients."""
+
+    cert: str
+    key: str
+    ca: str = ""
+
+    def context(self) -> ssl.SSLContext:
+        """For handshakes.
+
+        Raises:
+            UsageError: a file cannot be read, or is no certificate.
+        """
+        try:
+            made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self.ca or None)
+            made.load_cert_chain(self.cert, self.key)
+        except (OSError, ssl.SSLError) as exc:
+            raise UsageError(f"cannot load the daemon's certificates: {getattr(exc, 'strerror', None) or exc}") from exc
+        if self.ca:
+            made.verify_mode = ssl.CERT_REQUIRED
+        made.set_alpn_protocols(["h2"])
+        return made
+
+
+class Listener(Record):
+    """One address to listen on."""
+
+    text: str
+    scheme: str
+    path: str = ""
+    host: str = ""
+    port: int = 0
+
+
+class Config(Record, kw_only=True):
+    """How a daemon is run.
+
+    Attributes:
+        root: its directory.
+        listeners: where it listens.
+        group: of its Unix sockets; "" keeps them to its own user.
+        tls: for TCP, or None.
+        labels: of its worker.
+        platforms: of its worker; empty for this machine's.
+        snapshotter, executor, parallelism: as of the engine.
+        entitlements: what builds may be allowed.
+        grace: seconds that running builds get when the daemon ends.
+    """
+
+    root: str
+    listeners: tuple[Listener, ...]
+    group: str = ""
+    tls: TlsFiles | None = None
+    labels: Mapping[str, str] = made(dict)
+    platforms: tuple[str, ...] = ()
+    snapshotter: str = "auto"
+    executor: str = "auto"
+    parallelism: int = 0
+    entitlements: frozenset[str] = frozenset()
+    grace: float = 0.0
+
+
+def listener(text: str) -> Listener:
+    """Read an address.
+
+    Raises:
+        UsageError: it is none.
+    """
+    scheme, separator, rest = text.partition("://")
+    if scheme == "unix" and rest:
+        return Listener(text, scheme, path=rest)
+    if scheme == "fd" and separator:
+        return Listener(text, scheme)
+    if scheme == "tcp" and separator:
+        try:
+            url = urlsplit(text)
+            if url.port is not None:
+                return Listener(text, scheme, host=url.hostname or "", port=url.port)
+        except ValueError:
+            pass
+    raise UsageError(f"invalid address {text}", hint="unix://PATH, tcp://HOST:PORT or fd://")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message}", hint=f"See `{self.prog} --help`.")
+
+
+def default_root() -> str:
+    """Where the daemon keeps everything: system-wide for root, below the user's data otherwise."""
+    if os.geteuid() == 0:
+        return "/var/lib/dockc"
+    home = os.environ.get("XDG_DATA_HOME") or os.path.join(os.environ.get("HOME", "/"), ".local", "share")  # noqa: PTH118
+    return os.path.join(home, "dockc-daemon")  # noqa: PTH118
+
+
+def default_address() -> str:
+    """Where the daemon listens unless it is told."""
+    if os.geteuid() == 0:
+        return "unix:///run/buildkit/buildkitd.sock"
+    return f"unix://{os.environ.get('XDG_RUNTIME_DIR') or '/run/user/' + str(os.getuid())}/buildkit/buildkitd.sock"
+
+
+def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
+    """Read the command line, and the file that it names.
+
+    Raises:
+        UsageError: something that cannot be understood, or is not there.
+    """
+    parser = _Parser(prog, description="Build for clients of BuildKit's protocol: dockc, buildctl, buildx.", allow_abbrev=False)
+    parser.add_argument("--root", default="", metavar="DIR", help=f"directory for everything (default: {default_root()})")
+    parser.add_argument("--addr", action="append", default=[], metavar="URL", help=f"where to listen; may be repeated (default: {default_address()})")
+    parser.add_argument("--config", default="", metavar="FILE", help="buildkitd.toml")
+    parser.add_argument("--group", default="", metavar="GROUP", help="group of the Unix sockets")
+    parser.add_argument("--debug", action="store_true", help="say more")
+    parser.add_argument("--trace", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--tlscert", default="", metavar="FILE", help="certificate for TCP")
+    parser.add_argument("--tlskey", default="", metavar="FILE", help="its key")
+    parser.add_argument("--tlscacert", default="", metavar="FILE", help="authority of the clients' certificates")
+    parser.add_argument("--allow-insecure-entitlement", action="append", default=[], metavar="NAME", help="network.host or security.insecure")
+    parser.add_argument("--executor", default="", metavar="NAME", help="auto, embedded, crun or runc")
+    parser.add_argument("--grace", type=float, default=0.0, metavar="SECONDS", help="what running builds get when the daemon ends")
+    for name in ("--oci-worker", "--containerd-worker", "--oci-worker-gc", "--oci-worker-rootless", "--oci-worker-no-process-sandbox", "--save-cache-debug"):
+        parser.add_argument(name, default="", nargs="?", const="true", help=argparse.SUPPRESS)
+    parser.add_argument("--oci-worker-snapshotter", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--oci-worker-labels", action="append", default=[], help=argparse.SUPPRESS)
+    parser.add_argument("--oci-worker-platform", action="append", default=[], help=argparse.SUPPRESS)
+    parser.add_argument("--oci-worker-net", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--oci-worker-binary", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--oci-max-parallelism", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--otel-socket-path", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--cdi-disabled", default="", nargs="?", const="true", help=argparse.SUPPRESS)
+    options = parser.parse_args(list(arguments))
+    if _true(options.containerd_worker):
+        raise UsageError("the containerd worker is not supported", hint="dockc has a worker of its own.")
+    if options.oci_worker and not _true(options.oci_worker):
+        raise UsageError("--oci-worker=false leaves no worker")
+    return _config(options, _file(options.config))
+
+
+def _true(text: str) -> bool:
+    return text.lower() in {"1", "t", "true"}
+
+
+def _file(name: str) -> Mapping[str, Any]:
+    if not name:
+        return {}
+    try:
+        return tomllib.loads(Path(name).read_text("utf-8"))
+    except OSError as exc:
+        raise UsageError(f"cannot read {name}: {exc.strerror}") from exc
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise UsageError(f"{name}: {exc}") from exc
+
+
+def _config(options: argparse.Namespace, file: Mapping[str, Any]) -> Config:
+    for key in file:
+        if key not in {"root", "grpc", "worker", "workers", "insecure-entitlements", "registry", *_HARMLESS}:
+            raise UsageError(f"{options.config}: unknown key {key}")
+        if key in _HARMLESS:
+            _log.info("%s: %s has no effect", options.config, key)
+    grpc = _table(file, "grpc")
+    worker = _table(_table(file, "worker"), "oci")
+    for key in worker:
+        if key not in _WORKER_KEYS:
+            raise UsageError(f"{options.config}: unknown key worker.oci.{key}")
+    if _table(_table(file, "worker"), "containerd").get("enabled"):
+        raise UsageError("the containerd worker is not supported", hint="dockc has a worker of its own.")
+    if worker.get("enabled") is False:
+        raise UsageError(f"{options.config}: without the OCI worker there is none")
+    _registries(_table(file, "registry"))
+    labels = {str(key): str(value) for key, value in _table(worker, "labels").items()}
+    for text in options.oci_worker_labels:
+        for part in text.split(","):
+            key, _, value = part.partition("=")
+            labels[key] = value
+    parallel = options.oci_max_parallelism or str(worker.get("max-parallelism", 0) or 0)
+    if parallel == "num-cpu":
+        parallel = str(os.cpu_count() or 1)
+    if not parallel.isdecimal():
+        raise UsageError(f"invalid max-parallelism {parallel}")
+    addresses = options.addr or list(grpc.get("address", ())) or [default_address()]
+    allowed = {str(one) for one in (*file.get("insecure-entitlements", ()), *options.allow_insecure_entitlement)}
+    snapshotter = options.oci_worker_snapshotter or str(worker.get("snapshotter", "auto"))
+    return Config(
+        root=options.root or str(file.get("root", "")) or default_root(),
+        listeners=tuple(listener(text) for text in addresses),
+        group=options.group or str(grpc.get("gid", "")),
+        tls=_tls(options, _table(grpc, "tls")),
+        labels=labels,
+        platforms=tuple(options.oci_worker_platform or worker.get("platforms", ())),
+        snapshotter={"overlayfs": "overlay"}.get(snapshotter, snapshotter),
+        executor=options.executor or "auto",
+        parallelism=int(parallel),
+        entitlements=frozenset(allowed),
+        grace=options.grace,
+    )
+
+
+def _table(file: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = file.get(key, {})
+    if not isinstance(found, dict):
+        raise UsageError(f"{key} is not a table")
+    return found
+
+
+def _tls(options: argparse.Namespace, table: Mapping[str, Any]) -> TlsFiles | None:
+    cert, key, ca = (getattr(options, f"tls{name}") or str(table.get(word, "")) for name, word in (("cert", "cert"), ("key", "key"), ("cacert", "ca")))
+    if not (cert or key or ca):
+        return None
+    if not (cert and key):
+        raise UsageError("TLS needs a certificate and its key")
+    return TlsFiles(cert, key, ca)
+
+
+def _registries(table: Mapping[str, Any]) -> None:
+    """Mirrors and plain HTTP of registries go where dockc's own settings are read from."""
+    from dockc.engine import settings
+
+    found: dict[str, dict[str, object]] = {}
+    for name, entry in table.items():
+        if not isinstance(entry, dict):
+            raise UsageError(f"registry.{name} is not a table")
+        for key in entry:
+            if key not in {"mirrors", "http", "insecure", "ca", "keypair"}:
+                raise UsageError(f"registry.{name}: unknown key {key}")
+        if entry.get("keypair"):
+            raise UsageError(f"registry.{name}: client certificates for registries are not supported")
+        made: dict[str, object] = {}
+        if entry.get("mirrors"):
+            made["mirrors"] = [_mirror(str(one), table) for one in entry["mirrors"]]
+        for key in ("http", "insecure"):
+            if entry.get(key):
+                made[key] = True
+        if entry.get("ca"):
+            made["ca"] = list(entry["ca"])
+        if made:
+            found[name] = made
+    if found:
+        settings.add_registries(found)
+
+
+def _mirror(text: str, table: Mapping[str, Any]) -> str:
+    """A mirror as a URL: a name of this machine, or one that is said to be so, is spoken to by plain HTTP."""
+    if "://" in text:
+        return text
+    host = text.partition("/")[0]
+    plain = host.partition(":")[0] in {"localhost", "127.0.0.1"} or bool((table.get(host) or {}).get("http"))
+    return f"{'http' if plain else 'https'}://{text}"

@@ -1,0 +1,393 @@
+"""`Control`: one function for each call."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dockc.base.record import Record, replace
+from dockc.base.version import VERSION
+from dockc.daemon import gateway
+from dockc.daemon.builds import Build, Builds
+from dockc.daemon.sessions import HEALTH, Sessions, lent
+from dockc.engine.request import BuildRequest
+from dockc.errors import DockcError, UsageError
+from dockc.protocol.errors import to_rpc
+from dockc.protocol.status import to_time, to_wire
+from dockc.rpc.calls import Call, Handler, only, unary
+from dockc.rpc.pb import common_pb2, content_pb2, control_pb2, session_pb2
+from dockc.rpc.status import CANCELLED, INVALID_ARGUMENT, PERMISSION_DENIED, UNIMPLEMENTED, RpcError
+
+if TYPE_CHECKING:
+    from dockc.engine.bridge import Bridge, Result
+    from dockc.engine.engine import Engine
+    from dockc.runtime.exporter.options import Output
+    from dockc.runtime.refs.types import UsageRecord
+
+SERVICE = "/moby.buildkit.v1.Control/"
+#: What clients judge a builder by: the version of BuildKit whose protocol this is.
+BUILDKIT_VERSION = f"v0.33.0+dockc.{VERSION}"
+_CLIENT = frozenset(("local", "tar", "oci", "docker"))
+_EPOCH = "build-arg:SOURCE_DATE_EPOCH"
+
+
+class Facts(Record, kw_only=True):
+    """What a daemon says of itself.
+
+    Attributes:
+        worker: id of its worker.
+        labels: the worker's.
+        platforms: what it can run.
+        entitlements: what builds may be allowed at all.
+    """
+
+    worker: str
+    labels: Mapping[str, str]
+    platforms: tuple[common_pb2.Platform, ...]
+    entitlements: frozenset[str]
+
+
+class Control:
+    """The daemon's calls on one engine."""
+
+    def __init__(self, engine: Engine, sessions: Sessions, facts: Facts, root: Path) -> None:
+        self.engine, self.sessions, self.facts = engine, sessions, facts
+        self.builds = Builds()
+        self._root = root
+
+    def handlers(self) -> dict[str, Handler]:
+        """All calls, by path."""
+
+        async def healthy(request: session_pb2.HealthCheckRequest, _: Call) -> session_pb2.HealthCheckResponse:
+            return session_pb2.HealthCheckResponse(status=session_pb2.HealthCheckResponse.SERVING)
+
+        found = {
+            "ListWorkers": unary(control_pb2.ListWorkersRequest, self._list_workers),
+            "Info": unary(control_pb2.InfoRequest, self._info),
+            "Session": self.sessions.serve,
+            "Solve": unary(control_pb2.SolveRequest, self._solve),
+            "Status": self._status,
+            "DiskUsage": unary(control_pb2.DiskUsageRequest, self._disk_usage),
+            "Prune": self._prune,
+            "ListenBuildHistory": self._history,
+            "UpdateBuildHistory": unary(control_pb2.UpdateBuildHistoryRequest, self._update_history),
+        }
+        content = "/containerd.services.content.v1.Content/"
+        return {
+            **{SERVICE + name: handler for name, handler in found.items()},
+            **gateway.handlers(self.builds, self.workers),
+            HEALTH: unary(session_pb2.HealthCheckRequest, healthy),
+            content + "Info": unary(content_pb2.InfoRequest, self._content_info),
+            content + "Read": self._content_read,
+            content + "List": self._content_list,
+            content + "ListStatuses": unary(content_pb2.ListStatusesRequest, self._content_statuses),
+            **{content + name: self._content_refused for name in ("Update", "Delete", "Status", "Write", "Abort")},
+        }
+
+    # --- the daemon -------------------------------------------------------------------------------------
+
+    def workers(self) -> list[common_pb2.WorkerRecord]:
+        """The one worker."""
+        version = self._version()
+        return [
+            common_pb2.WorkerRecord(
+                ID=self.facts.worker, Labels=dict(self.facts.labels), platforms=self.facts.platforms, BuildkitVersion=version
+            )
+        ]
+
+    @staticmethod
+    def _version() -> common_pb2.BuildkitVersion:
+        return common_pb2.BuildkitVersion(package="dockc", version=BUILDKIT_VERSION, revision="")
+
+    async def _list_workers(self, request: control_pb2.ListWorkersRequest, _: Call) -> control_pb2.ListWorkersResponse:
+        found = self.workers()
+        if request.filter:
+            found = [one for one in found if any(worker_matches(text, one) for text in request.filter)]
+        return control_pb2.ListWorkersResponse(record=found)
+
+    async def _info(self, request: control_pb2.InfoRequest, _: Call) -> control_pb2.InfoResponse:
+        return control_pb2.InfoResponse(buildkitVersion=self._version())
+
+    # --- builds -----------------------------------------------------------------------------------------
+
+    async def _solve(self, request: control_pb2.SolveRequest, call: Call) -> control_pb2.SolveResponse:
+        _check(request, self.facts.entitlements)
+        asked = _request(request)
+        build = self.builds.begin(request)
+        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, "", "build-", self._root))
+        response: dict[str, str] = {}
+        error: RpcError | None = None
+        try:
+            caller = await self.sessions.find(request.Session) if request.Session else None
+            if caller is None:
+                raise RpcError("a build needs a session", code=INVALID_ARGUMENT)
+            session = lent(caller, self.sessions.mirrors, folder)
+            if asked.frontend or asked.definition:
+                built = await self.engine.build(asked, session, build.progress)
+            else:
+                built = await self.engine.run(partial(_driven, build), asked, session, build.progress)
+            response = dict(built.metadata)
+        except asyncio.CancelledError:
+            error = RpcError("context canceled", code=CANCELLED)
+            raise
+        except Exception as exc:
+            error = to_rpc(exc)
+            raise error from exc
+        finally:
+            self.builds.end(build, response, error)
+            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, True))
+        return control_pb2.SolveResponse(ExporterResponse=response)
+
+    async def _status(self, call: Call) -> None:
+        request = await only(call, control_pb2.StatusRequest)
+        progress = await self.builds.progress(request.Ref)
+        call.start([("buildkit-current-timestamp", _now())])
+        async for status in progress.watch():
+            await call.send(to_wire(status).SerializeToString())
+
+    # --- the store --------------------------------------------------------------------------------------
+
+    async def _disk_usage(self, request: control_pb2.DiskUsageRequest, _: Call) -> control_pb2.DiskUsageResponse:
+        from dockc.runtime.refs.usage import parse_filter
+
+        refs = self.engine.work.worker.refs
+
+        def find() -> list[UsageRecord]:
+            matches = [parse_filter(text) for text in request.filter if text]
+            now = time.time_ns()
+            found = [one for one in refs.usage() if not matches or any(match(one) for match in matches)]
+            return [one for one in found if not request.ageLimit or now - (one.last_used_at or one.created_at) >= request.ageLimit]
+
+        return control_pb2.DiskUsageResponse(record=[usage(one) for one in await self.engine.work.blocking(find)])
+
+    async def _prune(self, call: Call) -> None:
+        from dockc.runtime.refs.usage import PrunePolicy, parse_filter
+        from dockc.runtime.store.images import reachable
+
+        request = await only(call, control_pb2.PruneRequest)
+        if request.minFreeSpace or (request.reservedSpace and not request.maxUsedSpace):
+            raise RpcError("pruning by free or reserved space is not supported yet", code=UNIMPLEMENTED)
+        worker = self.engine.work.worker
+
+        def prune() -> list[control_pb2.UsageRecord]:
+            policy = PrunePolicy(
+                all=request.all,
+                filters=tuple(parse_filter(text) for text in request.filter if text),
+                keep_storage=request.maxUsedSpace,
+                keep_duration=request.keepDuration,
+                keep_blobs=frozenset() if request.all else frozenset(reachable(worker.content)),
+            )
+            pruned = worker.refs.prune(policy)
+            if request.all and not request.filter:
+                self.sessions.mirrors.forget(older=0)
+            return [usage(one) for one in pruned.records]
+
+        for record in await self.engine.work.blocking(prune):
+            await call.send(record.SerializeToString())
+
+    # --- history ----------------------------------------------------------------------------------------
+
+    async def _history(self, call: Call) -> None:
+        request = await only(call, control_pb2.BuildHistoryRequest)
+        if request.Filter:
+            raise RpcError("filters of the history are not supported yet", code=UNIMPLEMENTED)
+        call.start([("buildkit-current-timestamp", _now())])
+        async for event in self.builds.listen(request):
+            await call.send(event.SerializeToString())
+
+    async def _update_history(
+        self, request: control_pb2.UpdateBuildHistoryRequest, _: Call
+    ) -> control_pb2.UpdateBuildHistoryResponse:
+        self.builds.update(request)
+        return control_pb2.UpdateBuildHistoryResponse()
+
+    # --- blobs ------------------------------------------------------------------------------------------
+
+    async def _content_info(self, request: content_pb2.InfoRequest, _: Call) -> content_pb2.InfoResponse:
+        size = await self.engine.work.blocking(partial(self._size, request.digest))
+        return content_pb2.InfoResponse(info=content_pb2.Info(digest=request.digest, size=size))
+
+    def _size(self, digest: str) -> int:
+        from dockc.rpc.status import NOT_FOUND
+
+        try:
+            with self.engine.work.worker.content.open(digest) as file:
+                return file.seek(0, 2)
+        except (DockcError, OSError) as exc:
+            raise RpcError(f"content {digest}: not found", code=NOT_FOUND) from exc
+
+    async def _content_list(self, call: Call) -> None:
+        request = await only(call, content_pb2.ListContentRequest)
+        if any(request.filters):
+            raise RpcError("filters of blobs are not supported", code=UNIMPLEMENTED)
+        content = self.engine.work.worker.content
+        for digest in await self.engine.work.blocking(lambda: sorted(content.digests())):
+            try:
+                size = await self.engine.work.blocking(partial(self._size, digest))
+            except RpcError:
+                continue  # gone meanwhile
+            answer = content_pb2.ListContentResponse(info=[content_pb2.Info(digest=digest, size=size)])
+            await call.send(answer.SerializeToString())
+
+    async def _content_statuses(self, request: content_pb2.ListStatusesRequest, _: Call) -> content_pb2.ListStatusesResponse:
+        return content_pb2.ListStatusesResponse()  # what is being written has no name that others know
+
+    async def _content_refused(self, call: Call) -> None:
+        raise RpcError("the daemon's blobs can only be read", code=PERMISSION_DENIED)
+
+    async def _content_read(self, call: Call) -> None:
+        request = await only(call, content_pb2.ReadContentRequest)
+        size = await self.engine.work.blocking(partial(self._size, request.digest))
+        end = min(size, request.offset + request.size) if request.size else size
+        content = self.engine.work.worker.content
+        at = max(request.offset, 0)
+
+        def piece(start: int, length: int) -> bytes:
+            with content.open(request.digest) as file:
+                file.seek(start)
+                return file.read(length)
+
+        while at < end:
+            data = await self.engine.work.blocking(partial(piece, at, min(1 << 20, end - at)))
+            if not data:
+                break
+            await call.send(content_pb2.ReadContentResponse(offset=at, data=data).SerializeToString())
+            at += len(data)
+
+
+async def _driven(build: Build, bridge: Bridge) -> Result:
+    """The frontend that a client is: it asks by `LLBBridge` until it names the result."""
+    build.bridge.set_result(bridge)
+    return await build.returned
+
+
+def _now() -> str:
+    from dockc.golang.times import Time
+
+    return str(Time.from_ns(time.time_ns()))
+
+
+# --- requests -------------------------------------------------------------------------------------------
+
+
+def _check(request: control_pb2.SolveRequest, allowed: frozenset[str]) -> None:
+    """Refuse what is not there.
+
+    Raises:
+        RpcError: which it is.
+    """
+    if not request.Ref:
+        raise RpcError("a build needs a name", code=INVALID_ARGUMENT)
+    for what, given in (
+        ("source policies", bool(request.SourcePolicy.rules) or bool(request.SourcePolicySession)),
+        ("exporters of the session", request.EnableSessionExporter),
+        ("the proxy network", request.ProxyNetwork),
+        ("remote caches", bool(request.Cache.Exports) or bool(request.Cache.ExportRefDeprecated)),
+    ):
+        if given:
+            raise RpcError(f"{what} are not supported yet" if what.endswith("s") else f"{what} is not supported yet", code=UNIMPLEMENTED)
+    for name in request.Entitlements:
+        if name in {"network.host", "security.insecure"} and name not in allowed:
+            raise RpcError(f"{name} is not allowed by the daemon's configuration", code=INVALID_ARGUMENT)
+
+
+def _request(request: control_pb2.SolveRequest) -> BuildRequest:
+    """The build in the engine's words.
+
+    Raises:
+        UsageError: an output that there is not.
+    """
+    exporters = list(request.Exporters)
+    if not exporters and request.ExporterDeprecated:
+        exporters = [control_pb2.Exporter(Type=request.ExporterDeprecated, Attrs=request.ExporterAttrsDeprecated)]
+    attrs = gateway.without_default_provenance(dict(request.FrontendAttrs))
+    epoch = attrs.get(_EPOCH, "")
+    return BuildRequest(
+        frontend=request.Frontend,
+        attrs=attrs,
+        definition=request.Definition,
+        inputs=dict(request.FrontendInputs),
+        outputs=tuple(output(one.Type, dict(one.Attrs), epoch) for one in exporters) or (_nothing(),),
+        allow=frozenset(request.Entitlements),
+    )
+
+
+def _nothing() -> Output:
+    from dockc.runtime.exporter.options import Output
+
+    return Output("cacheonly")
+
+
+def output(kind: str, attrs: dict[str, str], epoch: str = "") -> Output:
+    """An exporter and its options.
+
+    Raises:
+        UsageError: there is none of that kind, or an option that it does not have.
+    """
+    from dockc.runtime.exporter.options import make_output
+
+    if kind in {"", "cacheonly"}:
+        return _nothing()
+    if epoch and epoch != "context":
+        attrs.setdefault("source-date-epoch", epoch)
+    made = make_output(kind, "client" if kind in _CLIENT else "", attrs)
+    if kind in {"oci", "docker"} and not made.archive:
+        raise UsageError(f"type={kind},tar=false is not supported by this daemon yet", hint="Take the archive and unpack it.")
+    return replace(made, dest="")
+
+
+def usage(one: UsageRecord) -> control_pb2.UsageRecord:
+    """A record of the store in the protocol's words."""
+    out = control_pb2.UsageRecord(
+        ID=one.id,
+        Mutable=one.mutable,
+        InUse=one.in_use,
+        Size=one.size,
+        CreatedAt=to_time(one.created_at),
+        UsageCount=one.usage_count,
+        Description=one.description,
+        RecordType=str(getattr(one.record_type, "value", one.record_type)),
+        Shared=one.shared,
+        Parents=one.parents,
+    )
+    if one.last_used_at is not None:
+        out.LastUsedAt.CopyFrom(to_time(one.last_used_at))
+    return out
+
+
+def worker_matches(text: str, worker: common_pb2.WorkerRecord) -> bool:
+    """Whether a filter of `ListWorkers` lets a worker through: conditions `id`, `labels.NAME`, with `==`, `!=` or `~=`, joined by commas.
+
+    Raises:
+        RpcError: it cannot be understood.
+    """
+    import re
+
+    for condition in text.split(","):
+        match = re.fullmatch(r'\s*(id|labels\.(?:"[^"]*"|[\w.\-/]+))\s*(?:(==|!=|~=)\s*(.*?))?\s*', condition)
+        if match is None:
+            raise RpcError(f"filters: parse error: {condition}", code=INVALID_ARGUMENT)
+        field, operator, wanted = match.groups()
+        value = worker.ID if field == "id" else worker.Labels.get(field.removeprefix("labels.").strip('"'))
+        wanted = (wanted or "").strip('"')
+        if operator is None and value is None:
+            return False
+        if operator == "==" and value != wanted:
+            return False
+        if operator == "!=" and value == wanted:
+            return False
+        if operator == "~=":
+            try:
+                if value is None or re.search(wanted, value) is None:
+                    return False
+            except re.error as exc:
+                raise RpcError(f"filters: {exc}", code=INVALID_ARGUMENT) from None
+    return True
+
+

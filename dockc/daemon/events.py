@@ -1,0 +1,129 @@
+"""The progress of one build: kept whole for whoever comes late, and handed out without anybody waiting for a slow reader."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+from dockc.base.record import replace
+from dockc.solver.progress import SolveStatus, VertexEvent, VertexLog, VertexStatus, VertexWarning
+
+PAUSE = 0.1
+"""Seconds between two messages to one watcher."""
+MAX_LOGS = 16 << 20
+"""Bytes of logs that are kept for those who come late; the oldest go first."""
+_MAX_MESSAGE = 1 << 20
+_COMPACT = 2000
+
+
+class Watcher:
+    """One reader: what has not been told yet."""
+
+    def __init__(self) -> None:
+        self.vertexes: list[VertexEvent] = []
+        self.statuses: dict[tuple[str, str], VertexStatus] = {}
+        self.logs: list[VertexLog] = []
+        self.warnings: list[VertexWarning] = []
+        self.size = 0
+        self.lost = 0
+        self.news = asyncio.Event()
+
+    def put(self, status: SolveStatus) -> None:
+        """Take what happened. A reader that is slow gets the last state of each step and the newest logs."""
+        self.vertexes += status.vertexes
+        if len(self.vertexes) > _COMPACT:
+            self.vertexes = list({one.digest: one for one in self.vertexes}.values())
+        for one in status.statuses:
+            self.statuses[one.vertex, one.id] = one
+        self.warnings += status.warnings
+        for log in status.logs:
+            self.logs.append(log)
+            self.size += len(log.data)
+        while self.size > MAX_LOGS:
+            self.size -= len(self.logs.pop(0).data)
+            self.lost += 1
+        self.news.set()
+
+    def take(self) -> list[SolveStatus]:
+        """Everything, in messages whose logs are not too long."""
+        first = SolveStatus(tuple(self.vertexes), tuple(self.statuses.values()), (), tuple(self.warnings))
+        parts: list[list[VertexLog]] = [[]]
+        size = 0
+        for log in self.logs:
+            if size + len(log.data) > _MAX_MESSAGE and parts[-1]:
+                parts.append([])
+                size = 0
+            parts[-1].append(log)
+            size += len(log.data)
+        self.vertexes, self.statuses, self.logs, self.warnings, self.size = [], {}, [], [], 0
+        self.news.clear()
+        messages = [replace(first, logs=tuple(parts[0])), *(SolveStatus(logs=tuple(part)) for part in parts[1:])]
+        return [one for one in messages if one.vertexes or one.statuses or one.logs or one.warnings]
+
+
+class Progress:
+    """All that happened in a build. A sink of the engine; on the loop's thread.
+
+    Attributes:
+        cached, total, completed, warned: counts for the history.
+    """
+
+    def __init__(self) -> None:
+        self._all = Watcher()
+        self._last: dict[str, VertexEvent] = {}
+        self._watchers: list[Watcher] = []
+        self._over = False
+        self.warned = 0
+
+    def __call__(self, status: SolveStatus, /) -> None:
+        """Take one batch."""
+        if self._over:
+            return
+        for event in status.vertexes:
+            self._last[event.digest] = event
+        self.warned += len(status.warnings)
+        self._all.put(status)
+        for one in self._watchers:
+            one.put(status)
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Steps that were cached, all steps, and those that have ended."""
+        steps = [one for one in self._last.values() if not one.name.startswith("[internal]")]
+        return sum(one.cached for one in steps), len(steps), sum(one.completed is not None for one in steps)
+
+    def end(self) -> None:
+        """Nothing more happens: what is still open was cancelled."""
+        if self._over:
+            return
+        now = time.time_ns()
+        left = tuple(
+            replace(event, completed=now, error=event.error or "context canceled")
+            for event in self._last.values()
+            if event.started is not None and event.completed is None
+        )
+        if left:
+            self(SolveStatus(vertexes=left))
+        self._over = True
+        for one in self._watchers:
+            one.news.set()
+
+    async def watch(self) -> AsyncIterator[SolveStatus]:
+        """All that happened and happens, from the beginning to the end."""
+        watcher = Watcher()
+        watcher.put(SolveStatus(tuple(self._all.vertexes), tuple(self._all.statuses.values()), tuple(self._all.logs), tuple(self._all.warnings)))
+        self._watchers.append(watcher)
+        try:
+            while True:
+                over = self._over
+                for message in watcher.take():
+                    yield message
+                if over:
+                    return
+                if not watcher.news.is_set():
+                    await watcher.news.wait()
+                if not self._over:
+                    await asyncio.sleep(PAUSE)
+        finally:
+            self._watchers.remove(watcher)

@@ -1,0 +1,266 @@
+"""The daemon as a process: one engine, its sockets, and a good end.
+
+The process enters the builder's namespaces first, while it has one thread. SIGTERM and SIGINT drain it: no new calls, what runs may finish within
+the grace time, then it is cancelled; a second signal does not wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import grp
+import logging
+import os
+import secrets
+import signal
+import socket
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dockc.base.version import VERSION
+from dockc.daemon.config import Config, Listener
+from dockc.daemon.control import Control, Facts
+from dockc.daemon.sessions import Sessions
+from dockc.errors import DockcError, UsageError
+from dockc.protocol.errors import to_rpc
+from dockc.rpc.pb import common_pb2
+from dockc.rpc.transports import Wire
+
+if TYPE_CHECKING:
+    from dockc.rpc.calls import Channel, Handler
+
+_log = logging.getLogger("dockc.daemon")
+_BACKLOG = 1024
+_HOUR = 3600.0
+
+
+def serve(config: Config) -> int:
+    """Run until told to end.
+
+    Raises:
+        UsageError: an address or certificate that cannot be used.
+        DockcError: the store is another daemon's, or cannot be opened.
+    """
+    from dockc.runtime.executor.rootless import enter_build_namespace
+
+    root = Path(config.root)
+    try:
+        root.mkdir(mode=0o711, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise UsageError(f"cannot make {root}: {exc.strerror}") from exc
+    lock = _locked(root)
+    try:
+        enter_build_namespace()
+        asyncio.run(_run(config, root))
+    finally:
+        os.close(lock)
+    return 0
+
+
+def _locked(root: Path) -> int:
+    """Be the one daemon of a store."""
+    handle = os.open(root / "dockcd.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        os.close(handle)
+        raise DockcError(f"could not lock {root}/dockcd.lock, another instance running?") from exc
+    return handle
+
+
+async def _run(config: Config, root: Path) -> None:
+    from dockc.engine.engine import Engine, EngineOptions
+
+    scratch = root / "running"
+    await asyncio.to_thread(_emptied, scratch)
+    sessions = Sessions(root / "contexts")
+    options = EngineOptions(
+        root=root / "store", executor=config.executor, snapshotter=config.snapshotter, parallelism=config.parallelism
+    )
+    async with Engine(options) as engine:
+        control = Control(engine, sessions, _facts(config, root), scratch)
+        channels: set[Channel] = set()
+        async with _listening(config, control.handlers(), channels):
+            _notify("READY=1")
+            for one in config.listeners:
+                _log.info("running server on %s", one.text)
+            keeper = asyncio.create_task(_keep(sessions))
+            try:
+                await _told()
+            finally:
+                keeper.cancel()
+        _notify("STOPPING=1")
+        await _drain(channels, config.grace)
+
+
+def _emptied(folder: Path) -> None:
+    """What a daemon that was killed has left."""
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+
+
+async def _keep(sessions: Sessions) -> None:
+    while True:
+        await asyncio.to_thread(sessions.mirrors.forget)
+        await asyncio.sleep(_HOUR)
+
+
+async def _told() -> None:
+    """Wait for SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    await told.wait()
+    for number in (signal.SIGTERM, signal.SIGINT):  # the second one does not wait
+        loop.add_signal_handler(number, lambda: os._exit(1))
+
+
+async def _drain(channels: set[Channel], grace: float) -> None:
+    """Let running calls finish for a while, then cancel them."""
+    for channel in list(channels):
+        channel.drain()
+    tasks = {task for channel in channels for task in channel.tasks}
+    if tasks and grace:
+        await asyncio.wait(tasks, timeout=grace)
+    for channel in list(channels):
+        channel.shut()
+    tasks = {task for task in tasks if not task.done()}
+    if tasks:
+        await asyncio.wait(tasks, timeout=10)
+
+
+# --- sockets --------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def _listening(config: Config, handlers: dict[str, Handler], channels: set[Channel]) -> AsyncIterator[None]:
+    def made(channel: Channel) -> None:
+        channels.add(channel)
+        channel.ended.add_done_callback(lambda _: channels.discard(channel))
+
+    def wire() -> Wire:
+        return Wire(handlers, made=made, explain=to_rpc)
+
+    loop = asyncio.get_running_loop()
+    servers: list[asyncio.Server] = []
+    paths: list[Path] = []
+    try:
+        for one in config.listeners:
+            if one.scheme == "unix":
+                servers.append(await loop.create_unix_server(wire, sock=_unix(one, config), backlog=_BACKLOG))
+                if not one.path.startswith("@"):
+                    paths.append(Path(one.path))
+            elif one.scheme == "fd":
+                servers += [await loop.create_unix_server(wire, sock=sock, backlog=_BACKLOG) for sock in _inherited()]
+            else:
+                tls = config.tls.context() if config.tls is not None else None
+                servers.append(await loop.create_server(wire, one.host, one.port, ssl=tls, backlog=_BACKLOG))
+                if tls is None:
+                    _log.warning("%s has no TLS: whoever reaches it can build as this user", one.text)
+        yield
+    except OSError as exc:
+        raise UsageError(f"cannot listen: {exc.strerror or exc}") from exc
+    finally:
+        for server in servers:
+            server.close()
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+
+def _unix(one: Listener, config: Config) -> socket.socket:
+    """A socket of the path, with the group and mode that it shall have from its first moment."""
+    made = socket.socket(socket.AF_UNIX)
+    if one.path.startswith("@"):
+        made.bind("\0" + one.path[1:])
+        return made
+    path = Path(one.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(path.lstat().st_mode):
+            path.unlink()
+    before = os.umask(0o177)
+    try:
+        made.bind(str(path))
+    finally:
+        os.umask(before)
+    try:
+        if config.group:
+            os.chown(path, -1, _group(config.group))
+            path.chmod(0o660)
+    except OSError as exc:
+        raise UsageError(f"cannot give {path} to the group {config.group}: {exc.strerror}") from exc
+    return made
+
+
+def _group(name: str) -> int:
+    if name.isdecimal():
+        return int(name)
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise UsageError(f"there is no group {name}") from None
+
+
+def _inherited() -> list[socket.socket]:
+    """Sockets that systemd has opened (sd_listen_fds(3))."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        raise UsageError("fd:// needs sockets of systemd", hint="Start the daemon by a .socket unit.")
+    count = int(os.environ.get("LISTEN_FDS", "0") or 0)
+    if not count:
+        raise UsageError("systemd gave no sockets")
+    return [socket.socket(fileno=number) for number in range(3, 3 + count)]
+
+
+def _notify(text: str) -> None:
+    """Tell systemd (sd_notify(3))."""
+    where = os.environ.get("NOTIFY_SOCKET", "")
+    if where:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.sendto(text.encode(), "\0" + where[1:] if where.startswith("@") else where)
+
+
+# --- facts ----------------------------------------------------------------------------------------------
+
+
+def _facts(config: Config, root: Path) -> Facts:
+    from dockc.oci import platform as platforms
+
+    own = platforms.normalize(platforms.default())
+    found = [own]
+    if own.architecture == "amd64":
+        found.append(platforms.Platform("linux", "386"))
+    wanted = tuple(platforms.normalize(platforms.parse(text)) for text in config.platforms) or tuple(found)
+    labels = {
+        "org.mobyproject.buildkit.worker.executor": "oci",
+        "org.mobyproject.buildkit.worker.hostname": socket.gethostname(),
+        "org.mobyproject.buildkit.worker.network": "host",
+        "org.mobyproject.buildkit.worker.oci.process-mode": "sandbox",
+        "org.mobyproject.buildkit.worker.selinux.enabled": "false",
+        "org.mobyproject.buildkit.worker.snapshotter": "overlayfs",
+        "dockc.version": VERSION,
+    }
+    return Facts(
+        worker=_worker_id(root),
+        labels={**labels, **config.labels},
+        platforms=tuple(common_pb2.Platform(OS=one.os, Architecture=one.architecture, Variant=one.variant) for one in wanted),
+        entitlements=config.entitlements,
+    )
+
+
+def _worker_id(root: Path) -> str:
+    """The worker's id, made once."""
+    path = root / "workerid"
+    try:
+        found = path.read_text().strip()
+    except OSError:
+        found = ""
+    if not found:
+        found = secrets.token_hex(12)
+        path.write_text(found)
+    return found

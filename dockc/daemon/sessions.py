@@ -1,0 +1,632 @@
+"""What clients lend: sessions by id, and what the engine sees of one.
+
+The engine's threads ask in blocking calls; each is carried to the event loop, through the client's tunnel and back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import os
+import shutil
+import socket
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+from dockc.base.files import read_inside
+from dockc.errors import DockcError, StoreError
+from dockc.protocol.errors import RemoteError, from_rpc
+from dockc.protocol.receiving import receive
+from dockc.protocol.sending import Sender
+from dockc.protocol.trees import TreeWriter
+from dockc.rpc.calls import Call, Channel, parsed
+from dockc.rpc.pb import session_pb2
+from dockc.rpc.status import ALREADY_EXISTS, INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE, RpcError
+from dockc.rpc.transports import Tunnel, packed, payload
+from dockc.runtime.fsutil.walk import Entry, Filter, walk
+from dockc.runtime.session.auth import ANONYMOUS, Credentials
+from dockc.runtime.session.base import Session
+from dockc.runtime.session.secrets import SshSource
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from dockc.runtime.session.files import Report
+    from dockc.runtime.session.sinks import Tree
+
+    M = TypeVar("M", bound=Message)
+
+T = TypeVar("T")
+
+HEALTH = "/grpc.health.v1.Health/Check"
+FILE_SYNC = "/moby.filesync.v1.FileSync/DiffCopy"
+FILE_SEND = "/moby.filesync.v1.FileSend/DiffCopy"
+CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
+SECRETS = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
+SSH_CHECK = "/moby.sshforward.v1.SSH/CheckAgent"
+SSH_FORWARD = "/moby.sshforward.v1.SSH/ForwardAgent"
+UPLOAD = "/moby.upload.v1.Upload/Pull"
+
+_WAIT = 5.0
+"""Seconds that a build waits for its session."""
+_PULSE, _PATIENCE, _FAILURES = 5.0, 15.0, 2
+_KEEP_CONTEXTS = 2 * 24 * 3600
+"""Seconds after which a client's directory that nobody has built from is forgotten here."""
+
+
+class SessionGone(DockcError):
+    """A client that a build needs has gone."""
+
+
+class Caller:
+    """One client's session.
+
+    Attributes:
+        id, shared_key: what the client calls itself and its files.
+        methods: what it serves, by path.
+    """
+
+    def __init__(self, name: str, shared_key: str, methods: Sequence[str], channel: Channel) -> None:
+        self.id, self.shared_key, self.methods = name, shared_key, frozenset(methods)
+        self.channel = channel
+        self._loop = asyncio.get_running_loop()
+
+    def serves(self, path: str) -> bool:
+        """Whether the client said that it serves a method; Go's clients write the method's first letter small, too."""
+        service, _, method = path.rpartition("/")
+        return path in self.methods or f"{service}/{method[:1].lower()}{method[1:]}" in self.methods or f"{service}/{method.lower()}" in self.methods
+
+    async def unary(self, path: str, request: Message, answer: type[M], metadata: Sequence[tuple[str, str]] = ()) -> M:
+        """Ask the client.
+
+        Raises:
+            RpcError: it says no, or has gone.
+        """
+        return parsed(await self.channel.unary(path, request.SerializeToString(), metadata), answer)
+
+    def wait(self, work: Coroutine[Any, Any, T], cancelled: threading.Event | None = None) -> T:
+        """Run something on the loop for a thread that waits.
+
+        Raises:
+            DockcError: what it raises; words of the client keep their details.
+        """
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        while True:
+            try:
+                return future.result(0.2 if cancelled is not None else None)
+            except TimeoutError:
+                if future.done():
+                    raise
+                if cancelled is not None and cancelled.is_set():
+                    future.cancel()
+                    from dockc.runtime.cancel import Cancelled
+
+                    raise Cancelled("cancelled") from None
+            except RpcError as exc:
+                if exc.code == UNAVAILABLE:
+                    raise SessionGone(f"the client's session {self.id} has gone: {exc.message}") from None
+                raise from_rpc(exc) from None
+            except asyncio.CancelledError:
+                raise SessionGone(f"the client's session {self.id} has gone") from None
+
+
+class Sessions:
+    """All sessions.
+
+    Args:
+        contexts: directory for what clients' directories hold.
+    """
+
+    def __init__(self, contexts: Path) -> None:
+        self._callers: dict[str, Caller] = {}
+        self._waiting: dict[str, list[asyncio.Future[Caller]]] = {}
+        self.mirrors = Mirrors(contexts)
+
+    async def serve(self, call: Call) -> None:
+        """`Control.Session`: hold a client's session until it ends.
+
+        Raises:
+            RpcError: it has no name, or one that is taken.
+        """
+        name = call.get("x-docker-expose-session-uuid")
+        if not name:
+            raise RpcError("session without an id", code=INVALID_ARGUMENT)
+        if name in self._callers:
+            raise RpcError(f"session {name} is already open", code=INVALID_ARGUMENT)
+        call.start()
+        tunnel = Tunnel(call)
+        caller = Caller(name, call.get("x-docker-expose-session-sharedkey"), call.get_all("x-docker-expose-session-grpc-method"), tunnel.channel)
+        self._callers[name] = caller
+        for waiter in self._waiting.pop(name, ()):
+            if not waiter.done():
+                waiter.set_result(caller)
+        pulse = asyncio.create_task(_pulse(caller))
+        try:
+            await asyncio.wait({asyncio.ensure_future(asyncio.shield(tunnel.done)), pulse}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pulse.cancel()
+            self._callers.pop(name, None)
+            tunnel.channel.lost(RpcError("the session has ended", code=UNAVAILABLE))
+
+    async def find(self, name: str) -> Caller:
+        """A session by its id, which may still be on its way.
+
+        Raises:
+            RpcError: it does not come.
+        """
+        name = name.rpartition(":")[2]
+        found = self._callers.get(name)
+        if found is not None:
+            return found
+        waiter: asyncio.Future[Caller] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(name, []).append(waiter)
+        try:
+            return await asyncio.wait_for(waiter, _WAIT)
+        except TimeoutError:
+            raise RpcError(f"no active session for {name}: context deadline exceeded", code=NOT_FOUND) from None
+        finally:
+            waiters = self._waiting.get(name, [])
+            if waiter in waiters:
+                waiters.remove(waiter)
+            if not waiters:
+                self._waiting.pop(name, None)
+
+
+async def _pulse(caller: Caller) -> None:
+    """Ask whether the client lives, as long as it serves that."""
+    missed = 0
+    while missed < _FAILURES:
+        await asyncio.sleep(_PULSE)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await caller.channel.unary(HEALTH, b"")
+            missed = 0
+        except (RpcError, TimeoutError) as exc:
+            if isinstance(exc, RpcError) and exc.code != UNAVAILABLE:
+                missed = 0
+                continue
+            missed += 1
+
+
+def lent(caller: Caller, mirrors: Mirrors, folder: Path) -> Session:
+    """What a build sees of a client's session.
+
+    Args:
+        caller: the client.
+        mirrors: for its directories.
+        folder: for files of this build; removed after it.
+    """
+    return Session(
+        id=caller.id,
+        directories=_Directories(caller, mirrors) if caller.serves(FILE_SYNC) else {},
+        secrets=_Secrets(caller) if caller.serves(SECRETS) else None,
+        ssh=_Agents(caller, folder) if caller.serves(SSH_FORWARD) else None,
+        credentials=_CredentialStore(caller),
+        uploads=_Uploads(caller, folder) if caller.serves(UPLOAD) else {},
+        sinks=_Sinks(caller),
+    )
+
+
+# --- directories ----------------------------------------------------------------------------------------
+
+
+class Mirrors:
+    """Copies of clients' directories, kept so that the next build of one moves only what has changed.
+
+    A copy is locked while it is brought up to date and read.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._locks: dict[str, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    @contextmanager
+    def locked(self, key: str) -> Iterator[Path]:
+        """The copy for a key, alone."""
+        name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+        with self._guard:
+            lock = self._locks.setdefault(name, threading.Lock())
+        with lock:
+            path = self._root / name
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(OSError):
+                os.utime(self._root / name)
+            yield path
+
+    def forget(self, *, older: float = _KEEP_CONTEXTS) -> None:
+        """Remove copies that nobody has used for a while."""
+        try:
+            found = list(self._root.iterdir())
+        except OSError:
+            return
+        for path in found:
+            with self._guard:
+                lock = self._locks.setdefault(path.name, threading.Lock())
+            if not lock.acquire(blocking=False):
+                continue
+            try:
+                if time.time() - path.stat().st_mtime >= older:
+                    shutil.rmtree(path, ignore_errors=True)
+            except OSError:
+                pass
+            finally:
+                lock.release()
+
+
+class _Directories(Mapping[str, "ClientDirectory"]):
+    """Directories of a client by name. It alone knows which there are: any name may be asked for."""
+
+    def __init__(self, caller: Caller, mirrors: Mirrors) -> None:
+        self._caller, self._mirrors = caller, mirrors
+        self._known: dict[str, ClientDirectory] = {}
+
+    def __getitem__(self, name: str) -> ClientDirectory:
+        return self._known.setdefault(name, ClientDirectory(self._caller, self._mirrors, name))
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+class ClientDirectory:
+    """A directory of a client (`runtime.session.files.Directory`)."""
+
+    shown = ""
+
+    def __init__(self, caller: Caller, mirrors: Mirrors, name: str) -> None:
+        self._caller, self._mirrors, self._name = caller, mirrors, name
+        self._files: dict[str, bytes | None] = {}
+        self._guard = threading.Lock()
+
+    @property
+    def key(self) -> str:
+        """The client's own key for its files: the same in its next build."""
+        return f"{self._caller.shared_key or self._caller.id}:{self._name}"
+
+    def read(self, path: str) -> bytes:
+        """See `Directory.read`."""
+        found = self._file(path)
+        if found is None:
+            raise DockcError(f"failed to read dockerfile: open {path}: no such file or directory")
+        return found
+
+    def find(self, path: str) -> bytes | None:
+        """See `Directory.find`."""
+        return self._file(path)
+
+    def _file(self, path: str) -> bytes | None:
+        """A small file. What is asked for next is fetched along with it."""
+        with self._guard:
+            if path not in self._files:
+                wanted = tuple(dict.fromkeys((path, f"{path}.dockerignore", "dockerfile", ".dockerignore")))
+                with self._opened(Filter(follow=wanted), f"{self.key}:files:{path}", None, None) as folder:
+                    for one in wanted:
+                        self._files.setdefault(one, read_inside(folder, one))
+            return self._files[path]
+
+    @contextmanager
+    def open(self, wanted: Filter, *, cancelled: threading.Event | None = None, report: Report | None = None) -> Iterator[Path]:
+        """See `Directory.open`."""
+        question = repr((wanted.include, wanted.exclude, wanted.follow))
+        with self._opened(wanted, f"{self.key}:{question}", cancelled, report) as path:
+            yield path
+
+    @contextmanager
+    def _opened(self, wanted: Filter, key: str, cancelled: threading.Event | None, report: Report | None) -> Iterator[Path]:
+        with self._mirrors.locked(key) as path:
+            self._caller.wait(self._sync(path, wanted, report), cancelled)
+            yield path
+
+    async def _sync(self, path: Path, wanted: Filter, report: Report | None) -> None:
+        metadata = [("dir-name", self._name)]
+        for name, values in (("include-patterns", wanted.include), ("exclude-patterns", wanted.exclude), ("followpaths", wanted.follow or ())):
+            metadata += _encoded(name, values)
+        call = self._caller.channel.call(FILE_SYNC, metadata)
+        writer = TreeWriter(path, delete=True, compare=True)
+        try:
+            size = await receive(call, writer.choose, report=report)
+            call.end()
+            await call.drained()
+            await asyncio.to_thread(writer.finish)
+            if report is not None:
+                report(size, True)
+        finally:
+            call.cancel()
+            await asyncio.to_thread(writer.close)
+
+
+def _encoded(name: str, values: Sequence[str]) -> list[tuple[str, str]]:
+    """Metadata of a list; percent-encoded where a value is no plain text."""
+    if all(value.isascii() and value.isprintable() for value in values):
+        return [(name, value) for value in values]
+    from urllib.parse import quote
+
+    return [(f"{name}-encoded", "1"), *((name, quote(value, errors="surrogateescape")) for value in values)]
+
+
+# --- secrets, agents, credentials, uploads --------------------------------------------------------------
+
+
+class _Secrets:
+    """`runtime.session.secrets.SecretStore`."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def get(self, secret_id: str) -> bytes | None:
+        request = session_pb2.GetSecretRequest(ID=secret_id)
+
+        async def ask() -> bytes | None:
+            try:
+                return (await self._caller.unary(SECRETS, request, session_pb2.GetSecretResponse)).data
+            except RpcError as exc:
+                if exc.code == NOT_FOUND:
+                    return None
+                raise
+
+        return self._caller.wait(ask())
+
+
+class _CredentialStore:
+    """`runtime.session.auth.CredentialStore`: the client's, each registry once."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+        self._known: dict[str, Credentials] = {}
+
+    def credentials(self, name: str) -> Credentials:
+        if not self._caller.serves(CREDENTIALS):
+            return ANONYMOUS
+        if name not in self._known:
+            host = "registry-1.docker.io" if name in {"docker.io", "index.docker.io"} else name
+            found = self._caller.wait(
+                self._caller.unary(CREDENTIALS, session_pb2.CredentialsRequest(Host=host), session_pb2.CredentialsResponse)
+            )
+            if found.Username in {"", "<token>"} and found.Secret:
+                self._known[name] = Credentials(identity_token=found.Secret)
+            else:
+                self._known[name] = Credentials(username=found.Username, password=found.Secret)
+        return self._known[name]
+
+
+class _Agents:
+    """`runtime.session.secrets.SshAgents`: a socket here for each agent of the client."""
+
+    def __init__(self, caller: Caller, folder: Path) -> None:
+        self._caller, self._folder = caller, folder
+        self._sources: dict[str, SshSource | None] = {}
+        self._guard = threading.Lock()
+
+    def __bool__(self) -> bool:
+        return True
+
+    def find(self, ssh_id: str) -> SshSource | None:
+        with self._guard:
+            if ssh_id not in self._sources:
+                self._sources[ssh_id] = self._caller.wait(self._open(ssh_id))
+            return self._sources[ssh_id]
+
+    async def _open(self, ssh_id: str) -> SshSource | None:
+        try:
+            await self._caller.unary(SSH_CHECK, session_pb2.CheckAgentRequest(ID=ssh_id), session_pb2.CheckAgentResponse)
+        except RpcError:
+            return None  # the client has no such agent
+        path = self._folder / f"ssh-{len(self._sources)}.sock"
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(str(path))
+        path.chmod(0o600)
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await _relay(self._caller, ssh_id, reader, writer)
+
+        await asyncio.start_unix_server(connected, sock=sock)
+        return SshSource(path, (), raw=True)  # the client lets through what it wants
+
+
+async def _relay(caller: Caller, ssh_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    call = caller.channel.call(SSH_FORWARD, [("buildkit.ssh.id", ssh_id)])
+
+    async def back() -> None:
+        while (messages := await call.receive_all()) is not None:
+            for message in messages:
+                writer.write(payload(message))
+            await writer.drain()
+
+    answering = asyncio.create_task(back())
+    try:
+        while data := await reader.read(65536):
+            await call.send(packed(data))
+        call.end()
+        await answering
+    except (OSError, RpcError):
+        pass
+    finally:
+        answering.cancel()
+        call.cancel()
+        writer.close()
+
+
+class _Uploads(Mapping[str, Path]):
+    """Files that a client sends when their address is asked for."""
+
+    PREFIX = "http://buildkit-session/"
+
+    def __init__(self, caller: Caller, folder: Path) -> None:
+        self._caller, self._folder = caller, folder
+        self._files: dict[str, Path] = {}
+        self._guard = threading.Lock()
+
+    def __contains__(self, url: object) -> bool:
+        return isinstance(url, str) and url.startswith(self.PREFIX)
+
+    def __getitem__(self, url: str) -> Path:
+        if url not in self:
+            raise KeyError(url)
+        with self._guard:
+            if url not in self._files:
+                handle, name = tempfile.mkstemp(dir=self._folder)
+                with os.fdopen(handle, "wb") as file:
+                    self._caller.wait(self._pull(url, file))
+                self._files[url] = Path(name)
+            return self._files[url]
+
+    async def _pull(self, url: str, file: BinaryIO) -> None:
+        metadata = [("urlhost", "buildkit-session"), ("urlpath", "/" + url.removeprefix(self.PREFIX))]
+        call = self._caller.channel.call(UPLOAD, metadata)
+        try:
+            while (messages := await call.receive_all()) is not None:
+                await asyncio.to_thread(file.write, b"".join(map(payload, messages)))
+        finally:
+            call.cancel()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+# --- outputs --------------------------------------------------------------------------------------------
+
+
+class _Sinks:
+    """`runtime.session.sinks.Sinks`: outputs to the client, by their numbers."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def _call(self, output: int, metadata: Mapping[str, str], *more: tuple[str, str]) -> Call:
+        if not self._caller.serves(FILE_SEND):
+            raise StoreError(f"method {FILE_SEND} not supported by the client")
+        told = [(f"exporter-md-{key}", value) for key, value in metadata.items() if value.isascii() and value.isprintable()]
+        return self._caller.channel.call(FILE_SEND, [("buildkit-attachable-exporter-id", str(output)), *told, *more])
+
+    @contextmanager
+    def archive(self, output: int, metadata: Mapping[str, str]) -> Iterator[BinaryIO]:
+        async def begin() -> Call:
+            return self._call(output, metadata)
+
+        call = self._caller.wait(begin())
+        raw = _CallWriter(self._caller, call)
+        stream = io.BufferedWriter(raw, 1 << 20)
+        try:
+            yield stream
+            stream.flush()
+            self._caller.wait(_finished(call))
+        except BaseException as exc:
+            raw.broken = True
+            self._caller.wait(_broken_off(call))
+            # A client that has the file already says so, and that is well.
+            if not (isinstance(exc, RemoteError) and exc.remote.code == ALREADY_EXISTS):
+                raise
+        finally:
+            with suppress(ValueError, OSError, DockcError):
+                stream.close()
+
+    def directory(self, output: int, trees: Sequence[Tree], *, delete: bool, cancelled: threading.Event | None) -> None:
+        self._caller.wait(self._send(output, trees), cancelled)
+
+    async def _send(self, output: int, trees: Sequence[Tree]) -> None:
+        call = self._call(output, {}, ("buildkit-exporter-multi-platform", "1"))
+        places = _Places(trees)
+        epoch = next((tree.epoch for tree in trees if tree.epoch is not None), None)
+        sender = Sender(
+            call,
+            trees[0].root if trees else Path("/nonexistent"),
+            places.entries,
+            root_owned=False,
+            xattrs=True,
+            where=places.where,
+            time=epoch * 10**9 if epoch is not None else None,
+        )
+        try:
+            await sender.run()
+            call.end()
+            await call.drained()
+        finally:
+            call.cancel()
+
+
+async def _finished(call: Call) -> None:
+    call.end()
+    await call.drained()
+
+
+async def _broken_off(call: Call) -> None:
+    call.cancel()
+
+
+class _CallWriter(io.RawIOBase):
+    """A stream whose bytes go out as messages."""
+
+    _PIECE = 1 << 20
+
+    def __init__(self, caller: Caller, call: Call) -> None:
+        self._caller, self._call = caller, call
+        self.broken = False
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        view = memoryview(data)
+        if not self.broken:
+            for at in range(0, len(view), self._PIECE):
+                self._caller.wait(self._call.send(packed(view[at : at + self._PIECE])))
+        return len(view)
+
+
+class _Places:
+    """Several trees as one: those with a folder of their own below it, the others on top of each other."""
+
+    def __init__(self, trees: Sequence[Tree]) -> None:
+        self._trees = trees
+        self._owner: dict[str, Path] = {}
+
+    def where(self, path: str) -> Path:
+        """The file of an entry."""
+        return self._owner[path]
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries in the order of the protocol.
+
+        Raises:
+            DockcError: two trees have the same file and no folders of their own.
+        """
+        from heapq import merge
+
+        last, last_dir = "", False
+        for entry in merge(*(self._tree(tree) for tree in self._trees), key=lambda one: [os.fsencode(part) for part in one.path.split("/")]):
+            is_dir = stat.S_ISDIR(entry.status.st_mode)
+            if entry.path == last:
+                if is_dir and last_dir:
+                    continue
+                names = " with ".join(tree.name for tree in self._trees if (tree.root / entry.path).is_symlink() or (tree.root / entry.path).exists())
+                raise DockcError(f"cannot overwrite {entry.path} from {names} when split option is disabled")
+            last, last_dir = entry.path, is_dir
+            yield entry
+
+    def _tree(self, tree: Tree) -> Iterator[Entry]:
+        prefix = f"{tree.folder}/" if tree.folder else ""
+        if tree.folder:
+            self._owner[tree.folder] = tree.root
+            yield Entry(tree.folder, tree.root.lstat())
+        for entry in walk(tree.root, Filter()):
+            path = prefix + entry.path
+            self._owner.setdefault(path, tree.root / entry.path)
+            yield Entry(path, entry.status, entry.link, prefix + entry.same_as if entry.same_as else "")
+
+

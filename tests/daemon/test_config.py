@@ -1,0 +1,111 @@
+"""Flags and buildkitd.toml: what works, and what is refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dockc.daemon import config
+from dockc.daemon.control import output, worker_matches
+from dockc.engine import settings
+from dockc.errors import UsageError
+from dockc.rpc.pb import common_pb2
+from dockc.rpc.status import RpcError
+
+
+@pytest.fixture(autouse=True)
+def _registries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "_added", {})
+
+
+def test_what_buildkits_test_suite_passes(tmp_path: Path) -> None:
+    file = tmp_path / "buildkitd.toml"
+    file.write_text(
+        'insecure-entitlements = ["network.host"]\n[otel]\nsocketPath = "/x"\n[cdi]\nspecDirs = ["/y"]\n[dns]\nnameservers = ["1.1.1.1"]\n'
+        '[worker.oci]\nnetworkMode = "host"\nmax-parallelism = 3\n[worker.containerd]\nnetworkMode = "host"\n'
+        '[registry."docker.io"]\nmirrors = ["localhost:5000", "mirror.example"]\n[registry."mirror.example"]\nhttp = true\n'
+    )
+    words = "--oci-worker=true --containerd-worker=false --oci-worker-gc=false --oci-worker-labels=org.mobyproject.buildkit.worker.sandbox=true"
+    found = config.read([*words.split(), f"--config={file}", "--root", str(tmp_path), "--addr", f"unix://{tmp_path}/s", "--debug"])
+    assert found.root == str(tmp_path)
+    assert found.listeners == (config.Listener(f"unix://{tmp_path}/s", "unix", path=f"{tmp_path}/s"),)
+    assert found.labels == {"org.mobyproject.buildkit.worker.sandbox": "true"}
+    assert found.parallelism == 3
+    assert found.entitlements == {"network.host"}
+    assert settings.registries({})["docker.io"] == {"mirrors": ["http://localhost:5000", "http://mirror.example"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--containerd-worker=true"], "containerd worker is not supported"),
+        (["--oci-worker=false"], "leaves no worker"),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
+        (["--addr", "http://x"], "invalid address http://x"),
+        (["--addr", "tcp://host"], "invalid address tcp://host"),
+        (["--tlscert", "x"], "certificate and its key"),
+        (["--oci-max-parallelism", "many"], "invalid max-parallelism many"),
+        (["--config", "/nonexistent"], "cannot read /nonexistent"),
+    ],
+)
+def test_flags_that_are_refused(words: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        config.read(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nonsense = 1", "unknown key nonsense"),
+        ("[worker.oci]\nnonsense = 1", "unknown key worker.oci.nonsense"),
+        ("[worker.oci]\nenabled = false", "without the OCI worker"),
+        ("[worker.containerd]\nenabled = true", "containerd worker is not supported"),
+        ('worker = "x"', "worker is not a table"),
+        ('[registry."x"]\nnonsense = 1', "registry.x: unknown key nonsense"),
+        ('[registry."x"]\n[[registry."x".keypair]]\nkey = "k"', "client certificates for registries"),
+        ("a = [", "buildkitd.toml"),
+    ],
+)
+def test_files_that_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "buildkitd.toml").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        config.read(["--config", str(tmp_path / "buildkitd.toml")])
+
+
+def test_addresses_of_the_file_count_where_none_are_typed(tmp_path: Path) -> None:
+    (tmp_path / "c").write_text('root = "/r"\n[grpc]\naddress = ["tcp://0.0.0.0:1234"]\ngid = 5\n[grpc.tls]\ncert = "/c"\nkey = "/k"\nca = "/a"\n')
+    found = config.read(["--config", str(tmp_path / "c")])
+    assert found.root == "/r"
+    assert found.group == "5"
+    assert (found.listeners[0].host, found.listeners[0].port) == ("0.0.0.0", 1234)
+    assert found.tls == config.TlsFiles("/c", "/k", "/a")
+
+
+def test_exporters() -> None:
+    assert output("local", {}).dest == ""
+    assert output("", {}).type == "cacheonly"
+    assert output("oci", {"name": "x"}, "1700000000").epoch == 1_700_000_000
+    for kind, attrs in (("nonsense", {}), ("local", {"nonsense": "1"}), ("oci", {"tar": "false"})):
+        with pytest.raises(UsageError):
+            output(kind, attrs)
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("id==w", True), ("id==x", False), ("id!=x", True), ("labels.a", True), ("labels.b", False), ('labels."a"==1', True),
+        ("labels.a==1,id==w", True), ("labels.a==1,id==x", False), ("labels.a~=^[0-9]$", True), ("labels.b~=x", False),
+    ],
+)  # fmt: skip
+def test_filters_of_workers(text: str, fits: bool) -> None:
+    assert worker_matches(text, common_pb2.WorkerRecord(ID="w", Labels={"a": "1"})) is fits
+
+
+@pytest.mark.parametrize("text", ["nonsense", "id==", "id=x", "labels.a~=["])
+def test_filters_that_are_none(text: str) -> None:
+    if text == "id==":
+        assert not worker_matches(text, common_pb2.WorkerRecord(ID="w"))
+        return
+    with pytest.raises(RpcError):
+        worker_matches(text, common_pb2.WorkerRecord(ID="w", Labels={"a": "1"}))

@@ -1,0 +1,318 @@
+"""The daemon and its clients, both ends ours: builds, what is lent to them, what goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dockc.client.address import connect, parse
+from dockc.client.control import BuildSpec, Remote, through_frontend
+from dockc.client.session import Session
+from dockc.protocol.errors import RemoteError
+from dockc.rpc.calls import Channel
+from dockc.rpc.pb import control_pb2
+from dockc.rpc.status import RpcError
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+
+
+class Daemon:
+    """A daemon in a folder."""
+
+    def __init__(self, folder: Path, *more: str) -> None:
+        self.folder = folder
+        self.address = f"unix://{folder}/s"
+        self.log = (folder / "log").open("ab")
+        command = [sys.executable, "-m", "dockc", "daemon", "--root", str(folder / "root"), "--addr", self.address, *more]
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        until(lambda: self.process.poll() is not None or ((folder / "s").exists() and answers(folder / "s")))
+
+    def said(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        status = self.process.wait(30)
+        self.log.close()
+        return status
+
+
+def until(condition: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it does not come")
+
+
+def answers(path: Path) -> bool:
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as sock:
+        try:
+            sock.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    made = Daemon(tmp_path_factory.mktemp("d"))
+    assert made.process.poll() is None, made.said()
+    yield made
+    assert made.stop() == 0
+    said = made.said()
+    assert "Traceback" not in said, said
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    folder = tmp_path / "context"
+    folder.mkdir()
+    shutil.copy(shutil.which("busybox") or "/bin/busybox", folder / "busybox")
+    (folder / "data.txt").write_text("data\n")
+    (folder / "Dockerfile").write_text(
+        "FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/cat\nCOPY data.txt /\n"
+        "RUN --mount=type=secret,id=tok cat /run/secrets/tok > /got\nRUN echo built > /made\nCMD [\"/bin/sh\"]\n"
+    )
+    (tmp_path / "tok").write_text("s3cret")
+    return folder
+
+
+def dockc(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "dockc", *arguments], capture_output=True, text=True, check=False, timeout=120)
+
+
+def built(daemon: Daemon, context: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return dockc("build", str(context), "--addr", daemon.address, "--secret", f"id=tok,src={context.parent / 'tok'}", "--progress=plain", *more)
+
+
+@pytest.mark.parametrize("frontend", ["", "dockerfile.v0"])
+def test_outputs(daemon: Daemon, context: Path, tmp_path: Path, frontend: str) -> None:
+    by = [f"--frontend={frontend}"] if frontend else []
+    out = tmp_path / "out"
+    done = built(daemon, context, *by, "-o", str(out))
+    assert done.returncode == 0, done.stderr + daemon.said()
+    assert (out / "got").read_text() == "s3cret"
+    assert (out / "made").read_text() == "built\n"
+    assert (out / "bin" / "sh").stat().st_mode & 0o777 == 0o755
+    for kind in ("oci", "docker", "tar"):
+        done = built(daemon, context, *by, "-o", f"type={kind},dest={tmp_path / kind}", "-t", "example.com/x:1", "--metadata-file", str(tmp_path / "meta"))
+        assert done.returncode == 0, done.stderr
+        with tarfile.open(tmp_path / kind) as archive:
+            assert archive.getnames()
+    done = built(daemon, context, *by, "-o", f"type=oci,dest={tmp_path / 'oci'}", "--metadata-file", str(tmp_path / "meta"))
+    with tarfile.open(tmp_path / "oci") as archive:
+        index = archive.extractfile("index.json")
+        assert index is not None
+        (entry,) = json.load(index)["manifests"]
+    assert entry["digest"] == json.loads((tmp_path / "meta").read_text())["containerimage.digest"]
+
+
+def test_a_second_build_runs_nothing_and_moves_what_has_changed(daemon: Daemon, context: Path) -> None:
+    assert built(daemon, context).returncode == 0
+    again = built(daemon, context)
+    assert again.stderr.endswith("0 steps run, 5 cached\n"), again.stderr
+    (context / "data.txt").write_text("other\n")
+    changed = built(daemon, context)
+    assert changed.returncode == 0
+    assert "3 steps run, 2 cached" in changed.stderr
+    assert "transferring context: 6B" in changed.stderr
+
+
+def test_errors_show_their_lines(daemon: Daemon, context: Path) -> None:
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\nRUN exit 7\n")
+    for by in ([], ["--frontend=dockerfile.v0"]):
+        done = built(daemon, context, *by)
+        assert done.returncode == 1
+        assert "   3 | >>> RUN exit 7" in done.stderr
+        assert 'failed to solve: process "/bin/sh -c exit 7" did not complete successfully: exit code: 7' in done.stderr
+    (context / "Dockerfile").write_text("FROM scratch\nCPY a b\n")
+    done = built(daemon, context, "--frontend=dockerfile.v0")
+    assert "   2 | >>> CPY a b" in done.stderr
+    assert "unknown instruction: CPY" in done.stderr
+
+
+def test_what_is_not_there_is_refused_by_name(daemon: Daemon, context: Path, tmp_path: Path) -> None:
+    for options, words in (
+        (["--cache-to", "type=inline"], "remote caches are not supported yet"),
+        (["--frontend=gateway.v0", "--opt", "source=x"], "gateway.v0 is not supported yet"),
+        (["--frontend=nonsense"], "frontend nonsense not found"),
+        (["-o", f"type=oci,tar=false,dest={tmp_path / 'layout'}"], "tar=false is not supported by this daemon yet"),
+        (["--allow", "network.host"], "network.host is not allowed by the daemon's configuration"),
+        (["--provenance=mode=max"], "attestations are not supported yet"),
+    ):
+        done = built(daemon, context, *options)
+        assert done.returncode == 1, options
+        assert words in done.stderr, done.stderr
+
+
+def test_questions(daemon: Daemon, context: Path) -> None:
+    assert built(daemon, context).returncode == 0
+
+    def ask(*words: str) -> str:
+        done = dockc("buildctl", "--addr", daemon.address, *words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "linux/" in ask("debug", "workers")
+    assert "dockc v0.33" in ask("debug", "info")
+    assert "Total:" in ask("du")
+    assert "mount / from exec" in ask("du", "-v")
+    refs = [row.split("\t")[1] for row in ask("debug", "histories").splitlines()[1:]]
+    assert refs
+    ask("debug", "ctl", "--pin", refs[-1])
+    ask("prune-histories")
+    left = ask("debug", "histories").splitlines()[1:]
+    assert [row.split("\t")[1] for row in left] == [refs[-1]]
+    assert "built" in dockc("buildctl", "--addr", daemon.address, "debug", "logs", refs[-1], "--progress=plain").stderr
+    ask("debug", "ctl", "--delete", refs[-1])
+    assert ask("prune", "--all").splitlines()[-1].startswith("Total:")
+    assert ask("du").splitlines()[-1] == "Total:\t\t0.00B"
+
+
+def test_many_builds_at_once_with_some_that_are_cancelled(daemon: Daemon, context: Path) -> None:
+    (context / "Dockerfile").write_text(
+        "FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nARG N\nRUN echo $N\nRUN sleep 0.2\nRUN case $N in 3) exit 3;; 4) sleep 60;; esac\n"
+    )
+
+    async def one(number: int) -> str:
+        link = await connect(parse(daemon.address))
+        try:
+            session = Session(shared_key="many")
+            session.lend_directories({"context": context, "dockerfile": context})
+            attrs = {"build-arg:N": str(number % 5)}
+            spec = BuildSpec(session=session, frontend="dockerfile.v0", frontend_attrs=attrs)
+            work = Remote(link).build(spec, lambda bridge: through_frontend(bridge, spec), lambda status: None)
+            if number % 5 == 4:
+                async with asyncio.timeout(1.5):
+                    await work
+            else:
+                await work
+        except TimeoutError:
+            return "cancelled"
+        except RemoteError as exc:
+            return exc.message
+        finally:
+            await link.close()
+        return "done"
+
+    async def all_of_them() -> list[str]:
+        async with asyncio.timeout(100):
+            return list(await asyncio.gather(*(one(number) for number in range(25))))
+
+    results = asyncio.run(all_of_them())
+    assert results.count("done") == 15, results
+    assert results.count("cancelled") == 5, results
+    assert sum("exit code: 3" in one for one in results) == 5, results
+    until(lambda: b"sleep\x0060" not in b"".join(_command_lines()))
+    assert built(daemon, context).returncode == 0
+
+
+def _command_lines() -> list[bytes]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_bytes())
+        except OSError:
+            continue
+    return found
+
+
+def test_hostile_bytes_do_the_daemon_no_harm(daemon: Daemon, context: Path) -> None:
+    import socket
+
+    for data in (b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 5000, b""):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(daemon.folder / "s"))
+            sock.sendall(data)
+    assert dockc("buildctl", "--addr", daemon.address, "debug", "info").returncode == 0
+
+
+def _call(daemon: Daemon, path: str, data: bytes) -> RpcError:
+    async def call() -> RpcError:
+        link = await connect(parse(daemon.address))
+        try:
+            channel: Channel = link.channel
+            with pytest.raises(RpcError) as caught:
+                await channel.unary(path, data, limit=20)
+            return caught.value
+        finally:
+            await link.close()
+
+    return asyncio.run(call())
+
+
+def test_calls_that_make_no_sense(daemon: Daemon) -> None:
+    control, bridge = "/moby.buildkit.v1.Control/", "/moby.buildkit.v1.frontend.LLBBridge/"
+    assert "needs a name" in _call(daemon, control + "Solve", b"").message
+    assert "needs a session" in _call(daemon, control + "Solve", control_pb2.SolveRequest(Ref="x").SerializeToString()).message
+    assert "no active session" in _call(daemon, control + "Solve", control_pb2.SolveRequest(Ref="x", Session="none").SerializeToString()).message
+    assert "broken SolveRequest" in _call(daemon, control + "Solve", b"\xff\xff").message
+    assert "no such job" in _call(daemon, control + "Status", control_pb2.StatusRequest(Ref="none").SerializeToString()).message
+    assert "no buildid" in _call(daemon, bridge + "Ping", b"").message
+    assert "not supported yet" in _call(daemon, bridge + "NewContainer", b"").message
+    assert "session without an id" in _call(daemon, control + "Session", b"").message
+    assert "unknown method" in _call(daemon, "/opentelemetry.proto.collector.trace.v1.TraceService/Export", b"").message
+
+
+def test_a_client_that_dies_takes_its_build_with_it(daemon: Daemon, context: Path) -> None:
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nRUN sleep 61\n")
+    client = subprocess.Popen(
+        [sys.executable, "-m", "dockc", "build", str(context), "--addr", daemon.address, "--progress=none"], stderr=subprocess.DEVNULL
+    )
+    until(lambda: b"sleep\x0061" in b"".join(_command_lines()))
+    client.kill()
+    client.wait()
+    until(lambda: b"sleep\x0061" not in b"".join(_command_lines()))
+
+
+def test_one_daemon_a_store(daemon: Daemon) -> None:
+    done = dockc("daemon", "--root", str(daemon.folder / "root"), "--addr", f"unix://{daemon.folder}/other")
+    assert done.returncode == 1
+    assert "another instance running?" in done.stderr
+
+
+def test_the_end(tmp_path: Path, context: Path) -> None:
+    made = Daemon(tmp_path)
+    assert (tmp_path / "s").stat().st_mode & 0o777 == 0o600
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nRUN sleep 62\n")
+    client = subprocess.Popen(
+        [sys.executable, "-m", "dockc", "build", str(context), "--addr", made.address, "--progress=none"], stderr=subprocess.PIPE
+    )
+    until(lambda: b"sleep\x0062" in b"".join(_command_lines()))
+    assert made.stop() == 0
+    _, said = client.communicate(timeout=30)
+    assert client.returncode == 1
+    assert b"error" in said
+    assert not (tmp_path / "s").exists()
+    assert b"sleep\x0062" not in b"".join(_command_lines())
+    assert f"{tmp_path}/root" not in Path("/proc/self/mountinfo").read_text()
+
+
+def test_buildctl_and_buildx(daemon: Daemon, context: Path, tmp_path: Path) -> None:
+    buildctl, buildx = shutil.which("buildctl"), shutil.which("buildx")
+    if buildctl is None or buildx is None:
+        pytest.skip("buildctl and buildx are not installed")
+    secret = f"id=tok,src={tmp_path / 'tok'}"
+    env = {**os.environ, "BUILDKIT_HOST": daemon.address, "HOME": str(tmp_path), "DOCKER_CONFIG": str(tmp_path / "docker")}
+    words = ["build", "--frontend=dockerfile.v0", f"--local=context={context}", f"--local=dockerfile={context}", "--secret", secret]
+    done = subprocess.run([buildctl, *words, f"--output=type=local,dest={tmp_path / 'a'}"], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    subprocess.run([buildx, "create", "--name=d", "--driver=remote", daemon.address], env=env, check=True, capture_output=True)
+    words = [buildx, "--builder=d", "build", str(context), "--secret", secret, "-o", f"type=local,dest={tmp_path / 'b'}"]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a" / "made").read_text() == (tmp_path / "b" / "made").read_text() == "built\n"
