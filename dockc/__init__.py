@@ -1,21 +1,28 @@
 """dockc: a compiler toolchain for Dockerfiles.
 
-Public names: `parse`, `compile`, `optimize`, `emit`, `lint`, `fix`, `format`, `explain`, `copies`, `graph`, `Answers`, `LintOptions`, and the
-package `llb` for authoring LLB. Each is imported when it is first used.
+Public names: `parse`, `compile`, `optimize`, `emit`, `lint`, `fix`, `format`, `explain`, `copies`, `graph`, `build`, `request`, `Answers`,
+`Built`, `Engine`, `EngineOptions`, `LintOptions`, and the package `llb` for authoring LLB. Each is imported when it is first used.
 """
 
 from __future__ import annotations
 
-__all__ = ["Answers", "LintOptions", "__version__", "compile", "copies", "emit", "explain", "fix", "format", "graph", "lint", "llb", "optimize", "parse"]
+__all__ = [
+    "Answers", "Built", "Engine", "EngineOptions", "LintOptions", "__version__", "build", "compile", "copies", "emit", "explain", "fix", "format",
+    "graph", "lint", "llb", "optimize", "parse", "request",
+]  # fmt: skip
 
-_NAMES = ("Answers", "LintOptions", "compile", "copies", "emit", "explain", "fix", "format", "graph", "lint", "optimize", "parse")
+_NAMES = frozenset(__all__) - {"__version__", "llb"}
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dockc import llb
     from dockc.api import (
         Answers,
+        Built,
+        Engine,
+        EngineOptions,
         LintOptions,
+        build,
         compile,
         copies,
         emit,
@@ -26,6 +33,7 @@ if TYPE_CHECKING:
         lint,
         optimize,
         parse,
+        request,
     )
     from dockc.base.version import VERSION as __version__  # noqa: N811 - the name every package has
 

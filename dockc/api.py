@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Literal
 from dockc.base.record import Record
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Sequence
     from typing import TypeAlias
 
@@ -36,15 +37,23 @@ if TYPE_CHECKING:
     from dockc.compiler.questions import Answers as Answers
     from dockc.compiler.questions import Request
     from dockc.compiler.syntax.ast import Dockerfile
+    from dockc.engine.engine import Engine as Engine
+    from dockc.engine.engine import EngineOptions as EngineOptions
+    from dockc.engine.request import Asked, BuildRequest
+    from dockc.engine.request import Built as Built
     from dockc.grammar.source import Source
     from dockc.linter.finding import Finding
     from dockc.linter.fixes import Fixed
     from dockc.linter.options import LintOptions as LintOptions
+    from dockc.runtime.session.base import Session
+    from dockc.solver.progress import SolveStatus
 
     Text: TypeAlias = str | bytes | Source
     Known: TypeAlias = Answers | Literal["made-up"] | None
 
-__all__ = ["BuildGraph", "Explanation", "compile", "copies", "emit", "explain", "fix", "format", "graph", "lint", "optimize", "parse"]
+__all__ = [
+    "BuildGraph", "Explanation", "build", "compile", "copies", "emit", "explain", "fix", "format", "graph", "lint", "optimize", "parse", "request",
+]  # fmt: skip
 
 MADE_UP: Literal["made-up"] = "made-up"
 _IGNORE_FILE = ("context", ".dockerignore")
@@ -59,6 +68,14 @@ def __getattr__(name: str) -> object:
         from dockc.linter.options import LintOptions
 
         return LintOptions
+    if name in {"Engine", "EngineOptions"}:
+        from dockc.engine import engine
+
+        return getattr(engine, name)
+    if name == "Built":
+        from dockc.engine.request import Built
+
+        return Built
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -357,3 +374,117 @@ def graph(
     source = _source(text, name)
     found = _trace(source, name, attrs, answers, ignore_file)
     return BuildGraph(make_graph(found, lambda op: wire(op)[0], source.text, name))
+
+
+# --- build ----------------------------------------------------------------------------------------------
+
+
+def build(
+    context: str | os.PathLike[str] = ".",
+    *,
+    file: str | os.PathLike[str] = "",
+    attrs: Mapping[str, str] | None = None,
+    contexts: Mapping[str, str] | None = None,
+    outputs: Sequence[str] = (),
+    tags: Sequence[str] = (),
+    secrets: Mapping[str, bytes] | None = None,
+    ssh: Sequence[str] = (),
+    allow: Iterable[str] = (),
+    store: str | os.PathLike[str] | None = None,
+    executor: str = "auto",
+    offline: bool = False,
+    progress: Callable[[SolveStatus], None] | None = None,
+) -> Built:
+    """Build an image, in a process of its own: this one's threads, signals and namespaces stay as they are.
+
+    Args:
+        context: a directory, or the URL of a git repository or archive.
+        file: the Dockerfile; "" is the context's own, "-" standard input.
+        attrs: frontend options as BuildKit takes them (`target`, `build-arg:NAME`, `platform`, ...).
+        contexts: named contexts, as after `--build-context`.
+        outputs: what to make, each as after `-o`; none keeps the image in the store.
+        tags: image names.
+        secrets: secrets for steps, by id.
+        ssh: agents and keys, each as after `--ssh`.
+        allow: entitlements (`network.host`, `security.insecure`).
+        store: where layers, images and the cache live; None for the user's own store.
+        executor: what runs steps: `auto`, `embedded`, `crun` or `runc`.
+        offline: ask no registry.
+        progress: called in this thread with what happens, and must not take long.
+
+    Raises:
+        FailedStep: a step failed (`dockc.engine.failure`).
+        DockcError: anything else that can go wrong on purpose.
+    """
+    from dockc.engine import apart
+
+    asked = _asked(context, file, attrs, contexts, outputs, tags, ssh, allow, store, executor, offline)
+    return apart.build(asked, secrets or {}, progress or _unheard)
+
+
+def request(
+    context: str | os.PathLike[str] = ".",
+    *,
+    file: str | os.PathLike[str] = "",
+    attrs: Mapping[str, str] | None = None,
+    contexts: Mapping[str, str] | None = None,
+    outputs: Sequence[str] = (),
+    tags: Sequence[str] = (),
+    secrets: Mapping[str, bytes] | None = None,
+    ssh: Sequence[str] = (),
+    allow: Iterable[str] = (),
+    offline: bool = False,
+) -> tuple[BuildRequest, Session]:
+    """What `Engine.build` takes: what to build, as data, and what this process lends to it. Arguments as for `build`.
+
+    Raises:
+        UsageError: a directory, agent or output that there is not.
+        DockcError: something that is named cannot be read.
+    """
+    from dockc.base.record import replace
+    from dockc.engine.apart import HeldSecrets
+    from dockc.engine.lend import lend
+
+    made, session = lend(_asked(context, file, attrs, contexts, outputs, tags, ssh, allow, None, "auto", offline))
+    return made, replace(session, secrets=HeldSecrets(secrets)) if secrets else session
+
+
+def _asked(
+    context: str | os.PathLike[str],
+    file: str | os.PathLike[str],
+    attrs: Mapping[str, str] | None,
+    contexts: Mapping[str, str] | None,
+    outputs: Sequence[str],
+    tags: Sequence[str],
+    ssh: Sequence[str],
+    allow: Iterable[str],
+    store: str | os.PathLike[str] | None,
+    executor: str,
+    offline: bool,
+) -> Asked:
+    import os
+    from pathlib import Path
+
+    from dockc.engine.request import Asked, CompileRequest
+    from dockc.runtime.exporter.options import parse_output
+
+    typed = CompileRequest(
+        os.fspath(context),
+        os.fspath(file),
+        attrs=attrs,
+        contexts=contexts,
+        offline=offline,
+        store=None if store is None else Path(store),
+    )
+    return Asked(
+        compile=typed,
+        outputs=tuple(map(parse_output, outputs)),
+        names=tuple(tags),
+        ssh=tuple(ssh),
+        allow=frozenset(allow),
+        executor=executor,
+    )
+
+
+def _unheard(status: SolveStatus) -> None:
+    """Nobody listens."""

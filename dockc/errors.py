@@ -46,6 +46,10 @@ class DockcError(Exception):
         self.message = message
         self.hint = hint
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Errors go to other processes with all that they know, whatever their classes are made with."""
+        return _again, (type(self), self.args, self.__dict__)
+
 
 class UsageError(DockcError):
     """A flag or option value that cannot be understood."""
@@ -187,3 +191,10 @@ class UnsafePath(DockcError):
     """A path from an image, archive or context that would leave its root."""
 
     error_code = "unsafe-path"
+
+
+def _again(kind: type[DockcError], args: tuple[object, ...], known: dict[str, object]) -> DockcError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(known)
+    return error

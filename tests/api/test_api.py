@@ -20,8 +20,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_public_names_are_these() -> None:
-    functions = {"compile", "copies", "emit", "explain", "fix", "format", "graph", "lint", "optimize", "parse"}
-    assert set(dockc.__all__) == functions | {"Answers", "LintOptions", "__version__", "llb"}
+    functions = {"build", "compile", "copies", "emit", "explain", "fix", "format", "graph", "lint", "optimize", "parse", "request"}
+    classes = {"Answers", "Built", "Engine", "EngineOptions", "LintOptions"}
+    assert set(dockc.__all__) == functions | classes | {"__version__", "llb"}
     for name in dockc.__all__:
         assert getattr(dockc, name) is not None
     with pytest.raises(AttributeError):

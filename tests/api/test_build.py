@@ -1,0 +1,141 @@
+"""Building from Python: by a plain call, and many at once on one engine."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import dockc
+from dockc.engine.failure import FailedStep
+from dockc.errors import DockcError, ExecError, SolveError, UsageError
+from dockc.solver.progress import SolveStatus
+
+ROOT = Path(__file__).parents[2]
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, as the store's layers are made by steps")
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    folder = tmp_path / "context"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM scratch\nCOPY f /f\n")
+    (folder / "f").write_text("content")
+    return folder
+
+
+@needs_root
+def test_a_plain_call(context: Path, tmp_path: Path) -> None:
+    told: list[SolveStatus] = []
+    before = Path("/proc/self/ns/mnt").readlink()
+    options = {"outputs": [f"type=local,dest={tmp_path / 'out'}"], "store": tmp_path / "store"}
+    built = dockc.build(context, progress=told.append, **options)  # type: ignore[arg-type]
+    assert (tmp_path / "out" / "f").read_text() == "content"
+    assert (built.executed, built.cached) == (1, 0)
+    names = [event.name for status in told for event in status.vertexes if event.completed]
+    assert names[0] == "[internal] load build definition from Dockerfile"
+    assert names[-1] == "exporting to client directory"
+    again = dockc.build(context, **options)  # type: ignore[arg-type]
+    assert (again.executed, again.cached) == (0, 1)
+    assert Path("/proc/self/ns/mnt").readlink() == before, "the caller's namespaces are its own"
+
+
+@needs_root
+def test_what_goes_wrong_comes_as_what_it_is(context: Path, tmp_path: Path) -> None:
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY missing /f\n")
+    with pytest.raises(FailedStep) as failed:
+        dockc.build(context, store=tmp_path / "store")
+    assert '"/missing": not found' in failed.value.message
+    assert failed.value.places[0][0] == "Dockerfile"
+    assert failed.value.places[0][2] == ((2, 2),)
+    (context / "Dockerfile").write_text("FROM scratch\nCOPPY missing /f\n")
+    with pytest.raises(DockcError, match="unknown instruction: COPPY"):
+        dockc.build(context, store=tmp_path / "store")
+    with pytest.raises(UsageError, match="does not exist"):
+        dockc.build(tmp_path / "nowhere", store=tmp_path / "store")
+    with pytest.raises(UsageError, match="unknown output type"):
+        dockc.build(context, outputs=["type=strange"])
+
+
+def test_errors_go_to_other_processes_whole() -> None:
+    error = FailedStep(ExecError("it failed", exit_status=3, vertex="sha256:1", hint="look"), name="step", places=(("f", "text", ((1, 2),)),))
+    error.context = "while building: "
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is FailedStep
+    assert isinstance(copy, SolveError)
+    assert vars(copy) == vars(error)
+    assert str(copy) == str(error)
+
+
+ENGINE = """
+import asyncio, sys
+import dockc
+
+async def main() -> None:
+    said = []
+    async with dockc.Engine(dockc.EngineOptions(root=dockc_store)) as engine:
+        asked = [dockc.request(sys.argv[1], attrs={"label:n": str(n)}, outputs=["type=cacheonly"]) for n in range(5)]
+        built = await asyncio.gather(*(engine.build(request, session, said.append) for request, session in asked))
+    print(len(built), sum(one.executed + one.cached for one in built), len(said) > 0)
+
+from pathlib import Path
+dockc_store = Path(sys.argv[2])
+asyncio.run(main())
+"""
+
+
+@needs_root
+def test_an_engine_builds_many_at_once(context: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c", ENGINE, str(context), str(tmp_path / "store")]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "5 5 True\n"
+
+
+SLOW = """
+import sys
+import dockc
+
+def show(status):
+    for event in status.vertexes:
+        if event.started and "RUN" in event.name:
+            print("running", flush=True)
+
+dockc.build(sys.argv[1], contexts={"base": "oci-layout://" + sys.argv[3]}, store=sys.argv[2], progress=show)
+"""
+
+
+@needs_root
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_caller_that_goes_takes_its_build_along(context: Path, tmp_path: Path, how: signal.Signals) -> None:
+    layout = tmp_path / "base"
+    subprocess.run([sys.executable, "-m", "dockc", "base", "sh", "sleep", "--output", str(layout)], check=True, capture_output=True, cwd=ROOT)
+    mark = f"1234567{int(how)}"
+    (context / "Dockerfile").write_text(f"FROM base\nRUN sleep {mark}\n")
+    command = [sys.executable, "-c", SLOW, str(context), str(tmp_path / "store"), str(layout)]
+    caller = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert caller.stdout is not None
+    assert caller.stdout.readline() == "running\n"
+    caller.send_signal(how)
+    caller.communicate(timeout=60)
+    left: list[Path] = []
+    for _ in range(200):
+        left = [one for one in Path("/proc").glob("[0-9]*/cmdline") if _says(one, mark)]
+        if not left:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"still running: {left}")
+
+
+def _says(path: Path, text: str) -> bool:
+    try:
+        return text.encode() in path.read_bytes()
+    except OSError:
+        return False
