@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from dockc.commands import shared
 if TYPE_CHECKING:
     from dockc.base.output import Output
     from dockc.runtime.refs.types import UsageRecord
-    from dockc.runtime.refs.usage import Pruned
+    from dockc.runtime.refs.usage import Pruned, PrunePolicy
     from dockc.runtime.store.doctor import Report
     from dockc.runtime.store.images import NamedImage
     from dockc.runtime.store.worker import Worker
@@ -103,14 +103,17 @@ def run_doctor(options: DoctorOptions, out: Output) -> int:
 
 
 @contextmanager
-def opened(store: Path | None) -> Iterator[Worker]:
-    """The worker of a store, inside the builder's namespaces: files of other users can be removed there."""
+def opened(store: Path | None, room: Callable[[Path], PrunePolicy] | None = None) -> Iterator[Worker]:
+    """The worker of a store, inside the builder's namespaces: files of other users can be removed there.
+
+    With `room`, what may go is asked for before the store is opened, and removed where the disk has no room for that.
+    """
     from dockc.runtime.executor.rootless import enter_build_namespace
     from dockc.runtime.store.worker import Worker, WorkerOptions, default_root
 
     root = store or default_root()
     enter_build_namespace()
-    with Worker(WorkerOptions(root=root)) as worker:
+    with Worker(WorkerOptions(root=root, room=room(root) if room is not None else None)) as worker:
         yield worker
 
 
@@ -138,19 +141,24 @@ def prune(
         keep_storage: bytes that may stay.
         keep_duration: nanoseconds within which a record was used to stay.
     """
+    from dockc.runtime.content.store import ContentStore
     from dockc.runtime.refs.usage import PrunePolicy, parse_filter
     from dockc.runtime.store.images import reachable
 
     conditions = tuple(parse_filter(text) for text in filters)
-    with opened(store) as worker:
-        policy = PrunePolicy(
+
+    def policy(root: Path) -> PrunePolicy:
+        content = root / "content"
+        return PrunePolicy(
             all=everything,
             filters=conditions,
             keep_storage=keep_storage,
             keep_duration=keep_duration,
-            keep_blobs=frozenset(reachable(worker.content)),
+            keep_blobs=frozenset(reachable(ContentStore(content))) if content.is_dir() else frozenset(),
         )
-        return worker.refs.prune(policy)
+
+    with opened(store, policy) as worker:
+        return worker.prune(policy(worker.refs.root))
 
 
 def images(store: Path | None) -> list[NamedImage]:

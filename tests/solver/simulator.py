@@ -27,6 +27,7 @@ from dockc.solver.core.events import (
     JobClosed,
     KeysFound,
     KeySpec,
+    LinkKeys,
     LoadCacheMap,
     LoadResult,
     Output,
@@ -126,6 +127,8 @@ class Simulator:
         for command in commands:
             if isinstance(command, Cancel):
                 self.cancelled.add(command.ticket)
+            elif isinstance(command, LinkKeys):
+                self.cache.link(command.digest, command.edge.index, command.keys, command.names)
             elif isinstance(command, Release):
                 del self.handles[command.handle]
             elif isinstance(command, Finish):
@@ -188,8 +191,8 @@ class Simulator:
                 )
                 digest = seed if seed.startswith("random:") else digest_of(seed)
                 return CacheMapReady(ticket, CacheMapSpec(digest, deps, nth < len(step.more)))
-            case QueryKeys(ticket, edge, digest, i, keys, also):
-                return KeysFound(ticket, self.cache.query(digest, edge.index, i, keys, also))
+            case QueryKeys(ticket, edge, digest, i, keys):
+                return KeysFound(ticket, self.cache.query(digest, edge.index, i, keys))
             case QueryRecords(ticket, _, keys):
                 return RecordsFound(ticket, self.cache.records(keys))
             case ComputeDigest(ticket):

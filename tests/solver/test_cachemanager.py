@@ -79,21 +79,20 @@ def test_selectors(cache: LocalCache) -> None:
     assert cache.query(BAR, 0, 0, [KeyRef(content)]) == (bar,)
 
 
-def test_carry_over_from_sublink(cache: LocalCache) -> None:
-    """Names that are asked together lead to the same from then on; further names too, without being looked up."""
+def test_names_are_linked_to_keys_that_fit_all_inputs(cache: LocalCache) -> None:
+    """A look-up writes nothing; what was found through every input is linked for every name of every input."""
     foo, bar = save(cache, "foo", FOO), save(cache, "bar", BAR)
     content = KeyRef(content_key(digest_of("content0")), content=True)
     key = save(cache, "res", BAZ, 0, (KeyRef(foo, "sel0"), content))
-    assert cache.query(BAZ, 0, 0, [KeyRef(bar, "sel0")]) == ()
     assert cache.query(BAZ, 0, 0, [KeyRef(bar, "sel0"), content]) == (key,)
+    assert cache.query(BAZ, 0, 0, [KeyRef(bar, "sel0")]) == ()
+    cache.link(BAZ, 0, [key], [(KeyRef(bar, "sel0"), content, KeyRef("random:x"))])
     assert cache.query(BAZ, 0, 0, [KeyRef(bar, "sel0")]) == (key,)
-    extra = save(cache, "extra", digest_of("extra"))
-    assert cache.query(BAZ, 0, 0, [content], [KeyRef(extra, "s"), KeyRef("random:x")]) == (key,)
-    assert cache.query(BAZ, 0, 0, [KeyRef(extra, "s")]) == (key,)
     assert cache.query(BAZ, 0, 0, [KeyRef("random:x")]) == ()
-    # What is only a further name finds nothing itself.
     other = save(cache, "other", digest_of("other"))
-    assert cache.query(BAZ, 0, 0, [KeyRef(other)], [content]) == ()
+    cache.link(BAZ, 0, [key], [(), (KeyRef(other), KeyRef(foo))])
+    assert cache.query(BAZ, 0, 1, [KeyRef(other)]) == (key,)
+    assert cache.query(BAZ, 0, 0, [KeyRef(other)]) == ()
 
 
 def test_release_of_a_parent(cache: LocalCache) -> None:

@@ -7,7 +7,10 @@ from collections import Counter
 
 import pytest
 
+from dockc.solver.cache.cachemanager import LocalCache
+from dockc.solver.cache.storage.memory import MemoryKeyStorage, MemoryResultStorage
 from dockc.solver.core.advance import Advancing
+from dockc.solver.core.events import Command, ComputeDigest, ContentDigestReady, Event
 from tests.solver.simulator import Graph, Simulator, Step
 
 
@@ -106,3 +109,50 @@ def test_five_thousand_cached_vertices(monkeypatch: pytest.MonkeyPatch) -> None:
     start = time.process_time()
     effort(chain(5000), monkeypatch)
     assert time.process_time() - start < 30
+
+
+def changed(n: int) -> Graph:
+    """A context of which one file changes with `n`: steps that read another one are below and above the one that reads it."""
+    return Graph(
+        [
+            Step("context", f"context{n}"),
+            Step("a", "a", ((0, 0),), slow=frozenset({0}), selectors=("same",)),
+            Step("f", "f", ((1, 0), (0, 0)), slow=frozenset({1}), selectors=("", "changes")),
+            Step("b", "b", ((2, 0), (0, 0)), slow=frozenset({1}), selectors=("", "same")),
+        ]
+    )
+
+
+def test_links_are_linear_in_builds() -> None:
+    """A name leads to the keys that fit all inputs, not to those of all builds before that read the same file."""
+
+    class Contents(Simulator):
+        build = 0
+
+        def answer(self, command: Command) -> Event:
+            if isinstance(command, ComputeDigest):
+                changes = self.step(command.vertex).selectors[command.input] == "changes"
+                return ContentDigestReady(command.ticket, f"sha256:{self.build if changes else 'same'}")
+            return super().answer(command)
+
+    cache = LocalCache(MemoryKeyStorage(), MemoryResultStorage())
+    links = []
+    for build in range(40):
+        simulator = Contents(cache)
+        simulator.build = build
+        graph = changed(build)
+        simulator.load("j", graph)
+        simulator.request(0, "j", graph, 3)
+        simulator.run()
+        assert [simulator.step(vertex).name for vertex in simulator.executed if simulator.step(vertex).name == "a"] == (
+            ["a"] if build == 0 else []
+        )
+        links.append(sum(len(cache.keys.backlinks(key)) for key in set(cache.keys.keys())))
+    assert links[39] - links[29] == links[19] - links[9]
+    again = Contents(cache)
+    again.build = 7
+    graph = changed(7)
+    again.load("j", graph)
+    again.request(0, "j", graph, 3)
+    again.run()
+    assert again.executed == []

@@ -241,3 +241,19 @@ def test_full_disk(tmp_path: Path) -> None:
     assert storage.results("first") == (CacheResult("r", 1),)
     assert not storage.exists("key-1" + "x" * 200)
     storage.close()
+
+
+def test_what_is_forgotten_is_given_back_to_the_disk(tmp_path: Path) -> None:
+    path = tmp_path / "cache.db"
+    storage = SqliteKeyStorage(path)
+    for i in range(4000):
+        storage.add_link(f"source{i:060}", LINK, f"target{i:060}")
+        storage.add_result(f"target{i:060}", CacheResult(f"result{i % 2}", i))
+    storage.compact()
+    full = path.stat().st_size
+    assert storage.exists("source" + "0" * 59 + "7"), "what is in use stays"
+    storage.release("result0")
+    storage.release("result1")
+    assert storage.compact() > full // 2
+    assert path.stat().st_size < full // 4
+    storage.close()

@@ -7,13 +7,18 @@ their steps limited or counted. Both versions of control groups are understood. 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from dockc.runtime.executor.base import ExecutorError
 
 _TOP = Path("/sys/fs/cgroup")
+_NOTE = "cgroup"
+_TRIES, _PAUSE = 20, 0.05
 
 
 def path_of(parent: str, name: str) -> str:
@@ -38,13 +43,16 @@ def hierarchies() -> list[Path]:
 
 
 @contextlib.contextmanager
-def group(parent: str, name: str) -> Iterator[list[str]]:
+def group(parent: str, name: str, record: Path) -> Iterator[list[str]]:
     """Make the group of a run in every hierarchy; gives the files that a process writes itself to.
+
+    `record` is the run's directory: it says where the group is, so that a later process can sweep a killed one's.
 
     Raises:
         ExecutorError: the kernel refuses, or there are no control groups.
     """
     path = path_of(parent, name)
+    note(record, path)
     made: list[Path] = []
     tops = hierarchies()
     if not tops:
@@ -73,8 +81,57 @@ def _make(top: Path, path: str) -> Path:
     return at
 
 
-def remove(path: str) -> None:
-    """Remove what is left of a run's groups in all hierarchies: a runtime that was killed leaves them."""
-    for top in (*hierarchies(), _TOP / "unified"):
-        with contextlib.suppress(OSError):
-            os.rmdir(top / path.strip("/"))  # noqa: PTH106
+def note(record: Path, path: str) -> None:
+    """Write into a run's directory where its group is going to be."""
+    (record / _NOTE).write_text(path)
+
+
+def remove(path: str) -> bool:
+    """Remove what is left of a run's groups in all hierarchies: a runtime that was killed leaves them.
+
+    Returns whether nothing is left of them: what is still in them is ended, but may take its time.
+    """
+    left = [top for top in (*hierarchies(), _TOP / "unified") if not _remove_one(top / path.strip("/"))]
+    return not left
+
+
+def _remove_one(group_path: Path) -> bool:
+    for _ in range(_TRIES):
+        try:
+            for inner, _, _ in os.walk(group_path, topdown=False):
+                os.rmdir(inner)  # noqa: PTH106
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                return False
+            _end_processes(group_path)
+            time.sleep(_PAUSE)
+        else:
+            return True
+    return False
+
+
+def _end_processes(group_path: Path) -> None:
+    """End the processes of a group, which is one of ours whose builder is dead."""
+    with contextlib.suppress(OSError):
+        if (group_path / "cgroup.kill").exists():
+            (group_path / "cgroup.kill").write_text("1")
+            return
+        for line in (group_path / "cgroup.procs").read_text().split():
+            if int(line) > 1:
+                os.kill(int(line), signal.SIGKILL)
+
+
+def sweep(state: Path) -> bool:
+    """Remove the groups of all runs that a dead process has left in its state directory; whether all are gone."""
+    gone = True
+    for file in state.glob(f"*/{_NOTE}"):
+        try:
+            path = file.read_text()
+        except OSError:
+            continue
+        # Only ever a run's own group: whatever else the file says is left alone.
+        if path.rpartition("/")[0].endswith("/dockc") and ".." not in path.split("/") and not remove(path):
+            gone = False
+    return gone

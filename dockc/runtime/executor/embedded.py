@@ -70,7 +70,7 @@ class EmbeddedExecutor:
             plan = make_plan(spec, rootfs, prepared)
             if spec.cgroup_parent and not in_user_namespace():
                 # An ordinary user owns no control groups: there the parent is left out, as in the reference.
-                plan["cgroups"] = stack.enter_context(group(spec.cgroup_parent, prepared.directory.name))
+                plan["cgroups"] = stack.enter_context(group(spec.cgroup_parent, prepared.directory.name, prepared.directory))
             return run_helper(marshal.dumps(cast(Any, plan)), io, cancelled)
 
 

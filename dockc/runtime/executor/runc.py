@@ -81,6 +81,8 @@ class RuntimeExecutor:
             nodes = stack.enter_context(_device_nodes(prepared.directory)) if sandboxed and not is_rootless else []
             container_id = prepared.directory.name
             group = "" if is_rootless else cgroup.path_of(spec.cgroup_parent, container_id)
+            if group:
+                cgroup.note(prepared.directory, group)
             config = make_spec(
                 spec,
                 rootfs,

@@ -66,13 +66,16 @@ class Filter(Record):
     follow: tuple[str, ...] | None = None
 
 
-def walk(directory: Path, chosen: Filter, cancelled: threading.Event | None = None) -> Iterator[Entry]:
+def walk(
+    directory: Path, chosen: Filter, cancelled: threading.Event | None = None, *, avoid: Path | None = None
+) -> Iterator[Entry]:
     """The wanted entries, each directory before its entries, names in byte order.
 
     Args:
         directory: on the host.
         chosen: what is wanted.
         cancelled: looked at for each directory.
+        avoid: a directory that is never part of it, wherever it is met: the store, which would hold itself.
 
     Raises:
         FileError: a wanted directory cannot be read.
@@ -80,7 +83,7 @@ def walk(directory: Path, chosen: Filter, cancelled: threading.Event | None = No
         Cancelled: `cancelled` was set.
     """
     with Root(directory) as root:
-        yield from _Walk(root, directory, chosen, cancelled).run()
+        yield from _Walk(root, directory, chosen, cancelled, avoid).run()
 
 
 @dataclass(slots=True)
@@ -93,7 +96,10 @@ class _Directory:
 
 
 class _Walk:
-    def __init__(self, root: Root, base: Path, chosen: Filter, cancelled: threading.Event | None) -> None:
+    def __init__(
+        self, root: Root, base: Path, chosen: Filter, cancelled: threading.Event | None, avoid: Path | None
+    ) -> None:
+        self.avoid = _identity(avoid) if avoid is not None else None
         self.root = root
         self.base = base
         self.cancelled = cancelled
@@ -118,6 +124,8 @@ class _Walk:
                 above.pop()
             here = _Directory(path, status)
             is_dir = stat.S_ISDIR(status.st_mode)
+            if is_dir and (status.st_dev, status.st_ino) == self.avoid:
+                continue
             wanted, enter = self._judge(here, above[-1] if above else None, is_dir=is_dir)
             if wanted:
                 for directory in above:
@@ -189,6 +197,14 @@ class _Walk:
         if status.st_nlink > 1:
             first = self.seen.setdefault((status.st_dev, status.st_ino), path)
         return Entry(path, status, same_as="" if first == path else first)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _matcher(patterns: Sequence[str], label: str) -> PatternMatcher | None:

@@ -227,13 +227,12 @@ class Core:
 
     def is_available(self, record: Record) -> bool:
         """Whether all content of a record is here or can be fetched."""
-        if record.kind == database.LAYER and record.snapshot:
+        if record.kind == database.LAYER and self.has_directory(record.id):
             return True  # its directory was made on top of those below
         for layer in self.stack(record.id):
-            found = self.db.find(layer)
-            if found is None:
+            if self.db.find(layer) is None:
                 return False
-            if found.snapshot:
+            if self.has_directory(layer):
                 continue
             if not any(self.content.has(b.descriptor.digest) or self.provider(b) for b in self.db.blobs(layer)):
                 return False

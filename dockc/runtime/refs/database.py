@@ -7,6 +7,7 @@ the write lock at once. A killed process loses its open transaction and nothing 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -20,9 +21,10 @@ from dockc.base import record as lean
 from dockc.errors import StoreError
 from dockc.oci.descriptor import Descriptor
 from dockc.runtime.content.errors import FULL, store_error
-from dockc.solver.cache.storage.sqlite import make_private
+from dockc.solver.cache.storage.sqlite import give_back, make_private
 
 VERSION = 2
+_LEAST = 64 << 10  # bytes: the shared memory beside a database takes half of it
 _WAIT = 60.0  # seconds for another process's transaction
 
 _SCHEMA = """
@@ -196,7 +198,7 @@ class Database:
 
     def _told(self, error: sqlite3.Error) -> StoreError:
         text = str(error)
-        if "full" in text:
+        if "full" in text or ("disk I/O error" in text and self._is_full()):
             return store_error(OSError(next(iter(FULL)), text), "writing the database", self._path.parent)
         if "readonly" in text or "unable to open" in text:
             return StoreError(
@@ -204,6 +206,14 @@ class Database:
                 hint="Check who owns it, or choose another one with $DOCKC_STORE.",
             )
         return StoreError(f"the database of the store {self._path.parent} failed: {text}")
+
+    def _is_full(self) -> bool:
+        """Whether the disk has no room for a page: SQLite cannot make its shared memory then, and tells of I/O."""
+        try:
+            state = os.statvfs(self._path.parent)
+        except OSError:
+            return False
+        return state.f_bavail * state.f_frsize < _LEAST
 
     def _all(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with self.lock:
@@ -359,6 +369,10 @@ class Database:
         """Ids of all held records."""
         return {str(row[0]) for row in self._all("SELECT DISTINCT record FROM hold")}
 
+    def held_by(self, lease: str) -> set[str]:
+        """Ids of the records that a lease holds."""
+        return {str(row[0]) for row in self._all("SELECT record FROM hold WHERE lease = ?", lease)}
+
     def is_held(self, record_id: str) -> bool:
         """Whether anybody holds the record."""
         return bool(self._all("SELECT 1 FROM hold WHERE record = ? LIMIT 1", record_id))
@@ -366,6 +380,11 @@ class Database:
     def holders(self) -> set[str]:
         """All leases that hold something."""
         return {str(row[0]) for row in self._all("SELECT DISTINCT lease FROM hold")}
+
+    def compact(self) -> int:
+        """Give the space of deleted rows back to the disk; returns the bytes."""
+        with self.lock:
+            return give_back(self._connection, self._path)
 
     def check(self) -> list[str]:
         """What SQLite's own check finds wrong; empty when all is well."""

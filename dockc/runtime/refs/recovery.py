@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from dockc.runtime.content.locks import try_lock
+from dockc.runtime.executor import cgroup
 from dockc.runtime.refs import database
 from dockc.runtime.refs.leases import forget_dead, living
 from dockc.runtime.snapshot.mounts import mounted_below, unmount
@@ -62,9 +63,12 @@ def _forget_unfinished(core: Core) -> list[Path]:
 
 
 def clear_staging(path: Path) -> None:
-    """Remove a process's own directory, never reaching into what may still be mounted there."""
+    """Remove a process's own directory and its control groups, never reaching into what may still be mounted there."""
     for place in mounted_below(path):
         unmount(place)
+    if not cgroup.sweep(path / "executor"):
+        log.warning("control groups of an interrupted build are still in use; the next one sweeps them")
+        return
     try:
         remove_tree(path)
     except OSError as error:

@@ -8,7 +8,6 @@ import re
 import shutil
 import stat
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,13 +49,12 @@ class PrunePolicy(lean.Record):
     keep_blobs: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Pruned:
+class Pruned(lean.Record):
     """What was removed: the records as they were, and all bytes freed."""
 
     records: tuple[UsageRecord, ...] = ()
     size: int = 0
-    other_blobs: int = field(default=0)
+    other_blobs: int = 0
 
 
 def parse_filter(text: str) -> Callable[[UsageRecord], bool]:
@@ -199,7 +197,7 @@ def prune(core: Core, policy: PrunePolicy) -> Pruned:
     freed = 0
     while queue and (not policy.keep_storage or total > policy.keep_storage):
         record = records[heapq.heappop(queue)[1]]
-        if record.id in kept or not _may_go(record, policy) or not _unlocked(core, record):
+        if record.id in kept or not may_go(record, policy) or not _unlocked(core, record):
             continue
         bytes_freed = core.remove(record.id)
         if bytes_freed < 0:
@@ -240,7 +238,8 @@ def _age_key(record: UsageRecord) -> tuple[int, int]:
     return (record.last_used_at or record.created_at, record.usage_count)
 
 
-def _may_go(record: UsageRecord, policy: PrunePolicy) -> bool:
+def may_go(record: UsageRecord, policy: PrunePolicy) -> bool:
+    """Whether a policy gives a record up, as long as nothing stands on it."""
     if record.in_use or (not policy.all and record.record_type in _HIDDEN_TYPES):
         return False
     if policy.keep_duration and now() - (record.last_used_at or record.created_at) < policy.keep_duration:

@@ -206,7 +206,7 @@ def snapshot(
     directory = directory.resolve()
     if not directory.is_dir():
         raise SolveError(f"local source {options.name!r}: {directory} is not a directory")
-    manifest = localsync.rows_of(walk(directory, options.filter, cancelled))
+    manifest = localsync.rows_of(walk(directory, options.filter, cancelled, avoid=refs.root))
     keys = _keys(place or str(directory), options)
     last = _last(refs, keys) if options.compare else None
     maker = _Maker(refs, directory, options, keys, report, cancelled)

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from dockc.base.record import Record
+from dockc.base.record import Record, replace
 from dockc.errors import SolveError, UsageError
 from dockc.runtime.refs.core import ProviderFactory, RefNotFound
 from dockc.runtime.refs.manager import RefManager
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.executor.base import Executor
+    from dockc.runtime.refs.usage import Pruned, PrunePolicy
     from dockc.solver.cache.storage.base import CacheResultStorage
     from dockc.solver.cache.storage.sqlite import SqliteKeyStorage
     from dockc.solver.op import Op
@@ -50,6 +51,7 @@ class WorkerOptions(Record, kw_only=True):
         root: the store; None is `default_root()`.
         snapshotter: `auto`, `overlay` or `native`.
         executor: `auto`, `embedded`, `crun` or `runc`.
+        room: make room first, on a disk that has none, as this policy allows (`dockc prune`).
         provider_factory: finds a provider for layers that an earlier process saw and never fetched.
         limits: what one layer of a foreign image may unpack to.
     """
@@ -57,6 +59,7 @@ class WorkerOptions(Record, kw_only=True):
     root: Path | None = None
     snapshotter: str = "auto"
     executor: str = "auto"
+    room: PrunePolicy | None = None
     provider_factory: ProviderFactory | None = None
     limits: Limits | None = None
 
@@ -132,6 +135,11 @@ class Worker:
         self._keys: SqliteKeyStorage | None = None
         root = options.root or default_root()
         ballast.settle(root)
+        self._given_up: tuple[str, ...] = ()
+        if options.room is not None:
+            from dockc.runtime.store.room import make_room
+
+            self._given_up = make_room(root, options.room)
         self.refs = RefManager(
             root,
             snapshotter_name=options.snapshotter,
@@ -181,6 +189,16 @@ class Worker:
         module, name = known
         made: Op = getattr(importlib.import_module(module), name)(vertex, self)
         return made
+
+    def prune(self, policy: PrunePolicy) -> Pruned:
+        """Remove what nobody needs, as the policy says; both databases give the space of what was forgotten back."""
+        for record in self._given_up:
+            self.refs.core.remove(record)
+        pruned = self.refs.prune(policy)
+        freed = self.refs.core.db.compact()
+        if self._keys is not None or (self.refs.root / "cache.db").exists():
+            freed += self.keys.compact()
+        return replace(pruned, size=pruned.size + freed)
 
     def _forget(self, ref_id: str) -> None:
         if self._keys is not None or (self.refs.root / "cache.db").exists():

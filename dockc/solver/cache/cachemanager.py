@@ -36,14 +36,15 @@ class Provenance:
 class CacheManager(Protocol):
     """A cache as the runner sees it. `query`, `records` and `has` are quick; `load` and `save` may block."""
 
-    def query(
-        self, digest: str, output: int, index: int, keys: Sequence[KeyRef], also: Sequence[KeyRef] = ()
-    ) -> tuple[str, ...]:
+    def query(self, digest: str, output: int, index: int, keys: Sequence[KeyRef]) -> tuple[str, ...]:
         """Keys of output `output` of operation `digest` that follow from the keys of its input `index`.
 
-        With index -1 the operation has no inputs. What one of `keys` leads to, all of `keys` and `also` will
-        lead to from now on.
+        With index -1 the operation has no inputs.
         """
+        ...
+
+    def link(self, digest: str, output: int, keys: Sequence[str], names: Sequence[Sequence[KeyRef]]) -> None:
+        """Let all `names` of each input lead to `keys`, which were found through every input."""
         ...
 
     def records(self, keys: Sequence[str]) -> tuple[Record, ...]:
@@ -78,30 +79,24 @@ class LocalCache:
         self.keys = keys
         self.results = results
 
-    def query(
-        self, digest: str, output: int, index: int, keys: Sequence[KeyRef], also: Sequence[KeyRef] = ()
-    ) -> tuple[str, ...]:
+    def query(self, digest: str, output: int, index: int, keys: Sequence[KeyRef]) -> tuple[str, ...]:
         """See `CacheManager.query`."""
         if index < 0:
             root = root_key(digest, output)
             return (root,) if self.keys.exists(root) else ()
-        leads: list[tuple[KeyRef, CacheLink, tuple[str, ...]]] = []
         found: dict[str, None] = {}
         for ref in keys:
-            link = CacheLink(index, output, digest, ref.selector)
-            targets = self.keys.links(ref.key, link)
-            leads.append((ref, link, targets))
-            found.update(dict.fromkeys(targets))
-        if found:
-            for ref in also:
-                link = CacheLink(index, output, digest, ref.selector)
-                leads.append((ref, link, self.keys.links(ref.key, link)))
-            for ref, link, targets in leads:
-                if len(targets) < len(found) and not is_ephemeral(ref.key):
-                    for key in found:
-                        if key not in targets:
-                            self.keys.add_link(ref.key, link, key)
+            found.update(dict.fromkeys(self.keys.links(ref.key, CacheLink(index, output, digest, ref.selector))))
         return tuple(found)
+
+    def link(self, digest: str, output: int, keys: Sequence[str], names: Sequence[Sequence[KeyRef]]) -> None:
+        """See `CacheManager.link`."""
+        for i, refs in enumerate(names):
+            for ref in refs:
+                link = CacheLink(i, output, digest, ref.selector)
+                for key in keys:
+                    if not is_ephemeral(ref.key) and not self.keys.has_link(ref.key, link, key):
+                        self.keys.add_link(ref.key, link, key)
 
     def records(self, keys: Sequence[str]) -> tuple[Record, ...]:
         """See `CacheManager.records`; forgets results that the result store has lost."""

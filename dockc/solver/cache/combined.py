@@ -25,14 +25,16 @@ class CombinedCache:
     def _main(self) -> LocalCache:
         return self._caches[0]
 
-    def query(
-        self, digest: str, output: int, index: int, keys: Sequence[KeyRef], also: Sequence[KeyRef] = ()
-    ) -> tuple[str, ...]:
+    def query(self, digest: str, output: int, index: int, keys: Sequence[KeyRef]) -> tuple[str, ...]:
         """See `CacheManager.query`."""
         found: dict[str, None] = {}
         for cache in self._caches:
-            found.update(dict.fromkeys(cache.query(digest, output, index, keys, also)))
+            found.update(dict.fromkeys(cache.query(digest, output, index, keys)))
         return tuple(found)
+
+    def link(self, digest: str, output: int, keys: Sequence[str], names: Sequence[Sequence[KeyRef]]) -> None:
+        """See `CacheManager.link`; of other sources' keys only those that are kept here already."""
+        self._main.link(digest, output, [key for key in keys if self._main.keys.results(key)], names)
 
     def records(self, keys: Sequence[str]) -> tuple[Record, ...]:
         """See `CacheManager.records`; a result that several sources have is taken from the first."""

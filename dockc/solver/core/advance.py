@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dockc.solver.core.cachekey import content_key
+from collections.abc import Iterable
+
+from dockc.solver.core.cachekey import content_key, is_ephemeral
 from dockc.solver.core.coretables import CoreTables
 from dockc.solver.core.edge import COMPLETE, EXEC, INITIAL, TRANSITIONS, EdgeState, EdgeStatus, VertexState, Work
 from dockc.solver.core.events import (
@@ -11,6 +13,7 @@ from dockc.solver.core.events import (
     Failure,
     KeyRef,
     KeySpec,
+    LinkKeys,
     LoadCacheMap,
     LoadResult,
     QueryKeys,
@@ -81,23 +84,31 @@ class Advancing(CoreTables):
         for i in range(len(edge.inputs)):
             dep, spec = edge.dep(i), vertex.maps[0].deps[i]
             new = [KeyRef(k, spec.selector) for k in dep.offered_keys() if k not in edge.probed[i]]
-            also: list[KeyRef] = []
             content = vertex.contents.get(i, "")
             if content and (key := content_key(content)) not in edge.probed[i]:
                 new.append(KeyRef(key, content=True))
-                also = [ref for ref in self._names(edge, i, content=False) if ref not in new]
             if new:
                 edge.probed[i].update(ref.key for ref in new)
                 ticket = self._query(edge, i)
-                self._commands.append(QueryKeys(ticket, edge.id, digest, i, tuple(new), tuple(also)))
+                self._commands.append(QueryKeys(ticket, edge.id, digest, i, tuple(new)))
 
-    def _names(self, edge: EdgeState, i: int, *, content: bool = True) -> list[KeyRef]:
+    def _link(self, edge: EdgeState, keys: list[str], inputs: Iterable[int]) -> None:
+        """Let every name of these inputs lead to keys that all inputs lead to; one that has one name only does already."""
+        names: list[tuple[KeyRef, ...]] = [()] * len(edge.inputs)
+        for i in inputs:
+            known = [ref for ref in self._names(edge, i) if not is_ephemeral(ref.key)]
+            if len(known) > 1:
+                names[i] = tuple(known)
+        if keys and any(names):
+            self._commands.append(LinkKeys(edge.id, edge.vertex.maps[0].digest, tuple(keys), tuple(names)))
+
+    def _names(self, edge: EdgeState, i: int) -> list[KeyRef]:
         """Every key that names input `i` of `edge`, for looking up and for saving."""
         dep, vertex = edge.dep(i), edge.vertex
         selector = vertex.maps[0].deps[i].selector
         names = [KeyRef(k, selector) for k in dict.fromkeys((*dep.result_keys, *dep.offered_keys()))]
         digest = vertex.contents.get(i, "")
-        if content and digest:
+        if digest:
             names.append(KeyRef(content_key(digest), content=True))
         return names
 

@@ -208,18 +208,25 @@ class LoadCacheMap(lean.Record):
 
 
 class QueryKeys(lean.Record):
-    """Ask the cache which keys of `edge` follow from the keys of its input `input` (-1: it has no inputs).
-
-    `also` are further names of the same input; they are not looked up. What one of the keys leads to, all of
-    the keys and names shall lead to from now on.
-    """
+    """Ask the cache which keys of `edge` follow from the keys of its input `input` (-1: it has no inputs)."""
 
     ticket: int
     edge: EdgeId
     digest: str
     input: int = -1
     keys: tuple[KeyRef, ...] = ()
-    also: tuple[KeyRef, ...] = ()
+
+
+class LinkKeys(lean.Record):
+    """Let all `names` of each input lead to `keys` of `edge`, which were found through every input. Not answered.
+
+    Only what all inputs lead to is linked: through one input alone a key may fit that is quite another step's result.
+    """
+
+    edge: EdgeId
+    digest: str
+    keys: tuple[str, ...]
+    names: tuple[tuple[KeyRef, ...], ...]
 
 
 class QueryRecords(lean.Record):
@@ -294,6 +301,7 @@ class Finish(lean.Record):
 Command = (
     LoadCacheMap
     | QueryKeys
+    | LinkKeys
     | QueryRecords
     | ComputeDigest
     | LoadResult

@@ -201,6 +201,9 @@ class SchedulerCore(Advancing):
         if ticket.input >= 0:
             edge.found[ticket.input].update(dict.fromkeys(event.keys))
         new = [k for k in event.keys if k not in edge.keys and all(k in found for found in edge.found)]
+        if ticket.input >= 0 and edge.owner is None:
+            self._link(edge, list(edge.keys), (ticket.input,))
+            self._link(edge, new, range(len(edge.inputs)))
         if new and edge.owner is None:
             edge.keys.update(dict.fromkeys(new))
             self._commands.append(QueryRecords(self._query(edge, -1), edge.id, tuple(new)))

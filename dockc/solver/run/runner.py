@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import threading
 import time
@@ -39,6 +40,7 @@ from dockc.solver.core.events import (
     JobClosed,
     KeysFound,
     KeySpec,
+    LinkKeys,
     LoadCacheMap,
     LoadResult,
     Output,
@@ -62,6 +64,8 @@ from dockc.solver.run.trace import TraceWriter
 from dockc.solver.vertex import Vertex
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 _SLICE_SECONDS = 0.02
 _THREADS = 64
@@ -311,11 +315,17 @@ class Runner:
 
     def _query_keys(self, command: QueryKeys) -> None:
         try:
-            keys = self.cache.query(command.digest, command.edge.index, command.input, command.keys, command.also)
+            keys = self.cache.query(command.digest, command.edge.index, command.input, command.keys)
         except DockcError as error:
             self._fail(command.ticket, command.edge.vertex, error)
         else:
             self._queue.append(KeysFound(command.ticket, keys))
+
+    def _link_keys(self, command: LinkKeys) -> None:
+        try:
+            self.cache.link(command.digest, command.edge.index, command.keys, command.names)
+        except DockcError as error:  # a later build will have to find them the long way
+            log.debug("linking the keys of %s: %s", command.edge, error)
 
     def _query_records(self, command: QueryRecords) -> None:
         try:
@@ -598,6 +608,7 @@ class _Shown:
 Runner._PERFORM = {
     LoadCacheMap: Runner._load_cache_map,
     QueryKeys: Runner._query_keys,
+    LinkKeys: Runner._link_keys,
     QueryRecords: Runner._query_records,
     ComputeDigest: Runner._compute_digest,
     LoadResult: Runner._load_result,

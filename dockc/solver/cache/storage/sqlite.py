@@ -69,6 +69,22 @@ def make_private(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
+def give_back(db: sqlite3.Connection, path: Path) -> int:
+    """Shrink a database file whose pages are a quarter free or more, and its journal; returns the bytes.
+
+    It is no error where that cannot be done now: others are at work, or a full disk has no room for the copy.
+    """
+    files = [path, path.with_name(f"{path.name}-wal")]
+    before = sum(file.stat().st_size for file in files if file.exists())
+    with contextlib.suppress(sqlite3.OperationalError):
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        pages, free = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count"))
+        if free * 4 >= pages:
+            db.execute("VACUUM")
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return max(0, before - sum(file.stat().st_size for file in files if file.exists()))
+
+
 class SqliteKeyStorage:
     """`CacheKeyStorage` in a file.
 
@@ -329,6 +345,12 @@ class SqliteKeyStorage:
             )
             found |= {record.key: record for record in map(_record, rows)}
         return tuple(sorted(found.values(), key=lambda record: -record.created_at)[:limit])
+
+    def compact(self) -> int:
+        """Give the space of forgotten records back to the disk; returns the bytes. Nothing happens while others write."""
+        with self._lock:
+            self.flush()
+            return give_back(self._db, self._path)
 
     def verify(self) -> tuple[str, ...]:
         """What SQLite's own check finds wrong with the file; empty when it is sound."""
