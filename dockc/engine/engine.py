@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from dockc.engine.bridge import Frontend
     from dockc.runtime.exporter.export import Exported
-    from dockc.runtime.exporter.options import Output
     from dockc.runtime.registry.client import Client
     from dockc.runtime.session.base import Session
     from dockc.solver.progress import StatusSink
@@ -73,11 +72,10 @@ def check_options(options: EngineOptions) -> None:
     Raises:
         UsageError: an executor that there is not.
     """
-    from dockc.runtime.executor.choose import NAMES
+    from dockc.runtime.executor import choose
 
-    names = tuple(dict.fromkeys(("auto", *NAMES)))
-    if options.executor not in names:
-        raise UsageError(f"unknown executor {options.executor}", hint=f"Choose one of {', '.join(names)}.")
+    if not choose.is_known(options.executor):
+        raise UsageError(f"unknown executor {options.executor}", hint=f"Choose one of {', '.join(choose.NAMES)}.")
 
 
 class Engine:
@@ -209,7 +207,7 @@ class Engine:
         made: list[Exported] = []
         for number, output in enumerate(request.outputs or (Output("image"),)):
             cancelled = threading.Event()
-            with steps.step(f"exporting to {described(output)}") as vertex:
+            with steps.step(f"exporting to {output.kind.shown}") as vertex:
                 using = Exporters(
                     bridge.work.worker.content,
                     bridge.work.worker.refs,
@@ -322,17 +320,3 @@ def lent_by(request: BuildRequest, session: Session, client: Client) -> Lent:
     if session.ssh is not None:
         lends.put(secrets.SSH, session.ssh)
     return lends
-
-
-def described(output: Output) -> str:
-    """What an output is called in the progress."""
-    match output.type:
-        case "local":
-            return "client directory"
-        case "tar":
-            return "client tarball"
-        case "oci" | "docker":
-            return f"{output.type} image format"
-        case "cacheonly":
-            return "cache"
-    return "image"

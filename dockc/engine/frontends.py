@@ -5,19 +5,22 @@ A new one is a function of its own and one line in the table.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from dockc.base.table import Table
 from dockc.errors import DockcError
 
 if TYPE_CHECKING:
     from dockc.engine.bridge import Frontend
 
 #: Name to module and function; imported when asked for. The empty name stands for a definition that needs no frontend.
-FRONTENDS = {
-    "": "dockc.engine.bridge:given",
-    "dockerfile.v0": "dockc.engine.dockerfile:dockerfile",
-}
+FRONTENDS = Table(
+    "dockc.frontends",
+    {
+        "": "dockc.engine.bridge:given",
+        "dockerfile.v0": "dockc.engine.dockerfile:dockerfile",
+    },
+)
 _LATER = frozenset(("gateway.v0",))
 
 
@@ -27,13 +30,11 @@ def find(name: str) -> Frontend:
     Raises:
         DockcError: there is none, or it is not there yet.
     """
-    place = FRONTENDS.get(name)
-    if place is None:
+    found: Frontend | None = FRONTENDS.find(name)
+    if found is None:
         if name in _LATER:
             raise DockcError(
                 f"the frontend {name} is not supported yet", hint="dockc compiles Dockerfiles itself; frontend images are not run."
             )
-        raise DockcError(f"frontend {name} not found", hint=f"Known: {', '.join(filter(None, FRONTENDS))}.")
-    module, _, function = place.partition(":")
-    found: Frontend = getattr(importlib.import_module(module), function)
+        raise DockcError(f"frontend {name} not found", hint=f"Known: {', '.join(filter(None, FRONTENDS.names))}.")
     return found

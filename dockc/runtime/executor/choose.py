@@ -6,12 +6,22 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.base.table import Table
 from dockc.errors import UsageError
 
 if TYPE_CHECKING:
     from dockc.runtime.executor.base import Executor
 
-NAMES = ("auto", "embedded", "crun", "runc")
+#: Name to what makes it, given the name and a directory for its state. A new one is one line.
+EXECUTORS = Table(
+    "dockc.executors",
+    {
+        "embedded": "dockc.runtime.executor.embedded:make",
+        "crun": "dockc.runtime.executor.runc:RuntimeExecutor",
+        "runc": "dockc.runtime.executor.runc:RuntimeExecutor",
+    },
+)
+NAMES = ("auto", *EXECUTORS.names)
 
 
 def choose(name: str, state_dir: Path) -> Executor:
@@ -28,17 +38,16 @@ def choose(name: str, state_dir: Path) -> Executor:
     """
     if name == "auto":
         name = _automatic()
-    match name:
-        case "embedded":
-            from dockc.runtime.executor.embedded import EmbeddedExecutor
+    make = EXECUTORS.find(name)
+    if make is None:
+        raise UsageError(f"unknown executor {name!r}: one of {', '.join(NAMES)}")
+    made: Executor = make(name, state_dir)
+    return made
 
-            return EmbeddedExecutor(state_dir)
-        case "crun" | "runc":
-            from dockc.runtime.executor.runc import RuntimeExecutor
 
-            return RuntimeExecutor(name, state_dir)
-        case _:
-            raise UsageError(f"unknown executor {name!r}: one of {', '.join(NAMES)}")
+def is_known(name: str) -> bool:
+    """Whether there is an executor of this name."""
+    return name in NAMES or EXECUTORS.find(name) is not None
 
 
 def _automatic() -> str:

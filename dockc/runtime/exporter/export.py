@@ -16,6 +16,7 @@ from dockc.errors import DockcError, RegistryError, StoreError, UsageError
 from dockc.golang.text import dump_json
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.reference import Reference, parse_normalized
+from dockc.runtime.exporter import table
 from dockc.runtime.exporter.options import Output
 from dockc.runtime.exporter.output import check_destination, open_output
 from dockc.runtime.exporter.source import ExportSource, Report, parse_names
@@ -95,7 +96,7 @@ def check(outputs: Sequence[Output], names: Sequence[str] = (), *, sinks: bool =
 
     parse_names(names)
     for output in outputs:
-        if output.type in ("local", "tar", "oci", "docker") and not sinks:
+        if output.kind.writes and not sinks:
             dest = _destination(output)
             if dest:
                 check_destination(output.type, dest, directory=output.is_directory)
@@ -121,20 +122,10 @@ def export(source: ExportSource, output: Output, using: Exporters) -> Exported:
     Raises:
         DockcError: it cannot be made; files appear whole or not at all.
     """
-    match output.type:
-        case "local":
-            _local(source, output, using)
-            return Exported(output)
-        case "tar":
-            _tar(source, output, using)
-            return Exported(output)
-        case "oci" | "docker":
-            return _archive(source, output, using)
-        case "image":
-            return _image(source, output, using)
-        case "cacheonly":
-            return Exported(output)
-    raise DockcError(f"unknown output type {output.type!r}")
+    kind = table.find(output.type)
+    if kind is None:
+        raise DockcError(f"unknown output type {output.type!r}")
+    return table.export_of(kind)(source, output, using)
 
 
 def metadata_file(results: Sequence[Exported]) -> bytes:
@@ -149,7 +140,8 @@ def metadata_file(results: Sequence[Exported]) -> bytes:
 # --- files ----------------------------------------------------------------------------------------------
 
 
-def _local(source: ExportSource, output: Output, using: Exporters) -> None:
+def export_local(source: ExportSource, output: Output, using: Exporters) -> Exported:
+    """File trees in a directory."""
     from dockc.runtime.exporter.localdir import LocalWriter
 
     split = output.flag("platform-split", source.multi)
@@ -161,9 +153,11 @@ def _local(source: ExportSource, output: Output, using: Exporters) -> None:
         else:
             LocalWriter(Path(output.dest), delete, using.cancelled).write(trees)
     using.tell("copying files", done=True)
+    return Exported(output)
 
 
-def _tar(source: ExportSource, output: Output, using: Exporters) -> None:
+def export_tar(source: ExportSource, output: Output, using: Exporters) -> Exported:
+    """File trees in one tar file."""
     from dockc.runtime.exporter import tarball
 
     using.tell("sending tarball")
@@ -173,6 +167,12 @@ def _tar(source: ExportSource, output: Output, using: Exporters) -> None:
     ):
         tarball.write(out, trees, cancelled=using.cancelled)
     using.tell("sending tarball", done=True)
+    return Exported(output)
+
+
+def export_nothing(source: ExportSource, output: Output, using: Exporters) -> Exported:
+    """The cache has it: nothing is made."""
+    return Exported(output)
 
 
 @contextmanager
@@ -219,7 +219,8 @@ def _encoded(descriptor: Descriptor) -> str:
     return base64.b64encode(dump_json(descriptor.to_json())).decode()
 
 
-def _archive(source: ExportSource, output: Output, using: Exporters) -> Exported:
+def export_archive(source: ExportSource, output: Output, using: Exporters) -> Exported:
+    """An image in an OCI or Docker archive, or in a directory."""
     from dockc.runtime.exporter import archive
 
     if output.type == "docker" and source.multi:
@@ -291,7 +292,8 @@ def docker_load() -> Iterator[BinaryIO]:
             process.communicate()
 
 
-def _image(source: ExportSource, output: Output, using: Exporters) -> Exported:
+def export_image(source: ExportSource, output: Output, using: Exporters) -> Exported:
+    """An image in the store, and in registries."""
     from dockc.runtime.source.registry import LocalNames
 
     written, metadata = _write(source, output, using)

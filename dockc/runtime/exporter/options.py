@@ -15,32 +15,12 @@ from dockc.oci import platform as platforms
 from dockc.oci.platform import InvalidPlatform
 from dockc.oci.reference import InvalidReference, parse_normalized
 from dockc.runtime.archive.compress import Compression
+from dockc.runtime.exporter import table
 
-TYPES = ("image", "registry", "oci", "docker", "local", "tar", "cacheonly")
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 _ANNOTATION = pattern(r"annotation(?:-([a-z-]+))?(?:\[([A-Za-z0-9_/-]+)\])?\.(\S+)")
 _LEVELS = {"gzip": 9, "zstd": 22, "uncompressed": 0}
-_ALLOWED = {
-    "image": frozenset(
-        (
-            *("name", "push", "push-by-digest", "registry.insecure", "store", "name-canonical"),
-            *("dangling-name-prefix", "danging-name-empty-only", "unpack", "oci-mediatypes", "oci-artifact"),
-            *("attestation-inline", "prefer-nondist-layers", "source-date-epoch", "compression"),
-            *("force-compression", "compression-level", "rewrite-timestamp"),
-        )
-    ),
-    "oci": frozenset(
-        (
-            *("name", "tar", "oci-mediatypes", "oci-artifact", "attestation-inline", "prefer-nondist-layers"),
-            *("source-date-epoch", "compression", "force-compression", "compression-level", "rewrite-timestamp"),
-        )
-    ),
-    "local": frozenset(("source-date-epoch", "attestation-prefix", "platform-split", "mode")),
-    "tar": frozenset(("source-date-epoch", "attestation-prefix", "platform-split")),
-    "cacheonly": frozenset(),
-}
-_ALLOWED["docker"] = _ALLOWED["oci"] | {"context"}
 T = TypeVar("T")
 
 
@@ -91,7 +71,7 @@ class Output(Record):
     """One `-o`.
 
     Attributes:
-        type: `image`, `oci`, `docker`, `local`, `tar` or `cacheonly`.
+        type: one of `table.KINDS`, but what is short for another.
         dest: path, "-" for standard output, or "".
         attrs: all other keys, as written.
         image: how an image is written.
@@ -114,7 +94,12 @@ class Output(Record):
     @property
     def is_directory(self) -> bool:
         """Whether `dest` is a directory."""
-        return self.type == "local" or (self.type in ("oci", "docker") and not self.archive)
+        return self.kind.writes == "directory" or (self.kind.is_image and self.kind.writes == "file" and not self.archive)
+
+    @property
+    def kind(self) -> table.Kind:
+        """What kind of output it is."""
+        return table.find(self.type) or table.Kind()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -169,18 +154,18 @@ def split_output(text: str) -> tuple[str, str, dict[str, str]]:
 
 def make_output(kind: str, dest: str, attributes: Mapping[str, str]) -> Output:
     """An output from its parts, checked; see `parse_output`."""
-    if kind not in TYPES:
-        raise UsageError(f"unknown output type {kind!r}", hint=f"known types: {', '.join(TYPES)}")
-    given = dict(attributes)
-    if kind == "registry":
-        kind = "image"
-        given.setdefault("push", "true")
+    known = table.find(kind)
+    if known is None:
+        raise UsageError(f"unknown output type {kind!r}", hint=f"known types: {', '.join(table.KINDS)}")
+    given = {**known.implied, **attributes}
+    if known.meaning:
+        kind, known = known.meaning, table.KINDS[known.meaning]
     annotations = {key: value for key, value in given.items() if _ANNOTATION.fullmatch(key)}
     plain = {key: value for key, value in given.items() if key not in annotations}
     for key in plain:
-        if key not in _ALLOWED[kind]:
-            raise UsageError(f"type={kind} output has no option {key!r}", hint=_listed(kind))
-    if annotations and kind not in ("image", "oci", "docker"):
+        if key not in known.options:
+            raise UsageError(f"type={kind} output has no option {key!r}", hint=_listed(known))
+    if annotations and not known.is_image:
         raise UsageError(f"type={kind} output takes no annotations")
     image = _image_options(kind, plain, annotations)
     output = Output(kind, dest, plain, image)
@@ -188,8 +173,8 @@ def make_output(kind: str, dest: str, attributes: Mapping[str, str]) -> Output:
     return output
 
 
-def _listed(kind: str) -> str:
-    names = ", ".join(sorted(_ALLOWED[kind]))
+def _listed(kind: table.Kind) -> str:
+    names = ", ".join(sorted(kind.options))
     return f"it has {names}" if names else "it has none"
 
 
@@ -206,10 +191,8 @@ def _check(output: Output) -> None:
         raise UsageError("unpack=true is not supported: there is no image store to unpack into")
     if output.attrs.get("context"):
         raise UsageError("context is not supported for type=docker; give a dest, or load into the default engine")
-    if output.type == "image" and output.dest:
-        raise UsageError("dest is not supported for type=image")
-    if output.type == "cacheonly" and output.dest:
-        raise UsageError("dest is not supported for type=cacheonly")
+    if output.dest and not output.kind.writes:
+        raise UsageError(f"dest is not supported for type={output.type}")
     for name in output.names:
         if name == "*":
             continue

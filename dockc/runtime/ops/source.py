@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dockc.errors import SolveError
-from dockc.llb import attrs
 from dockc.oci import digest as digests
 from dockc.oci import platform as platforms
 from dockc.oci.platform import Platform
 from dockc.runtime.refs.result import RefResult
+from dockc.runtime.source.table import SOURCES
 from dockc.solver.op import CacheMap
 
 if TYPE_CHECKING:
@@ -85,25 +85,12 @@ def make_source(identifier: str, attributes: Mapping[str, str], platform: Platfo
         SolveError: no such scheme.
         DockcError: what follows the scheme, or an attribute, makes no sense.
     """
-    if identifier.startswith((attrs.SCHEME_IMAGE, attrs.SCHEME_OCI_LAYOUT)):
-        from dockc.runtime.source.imageop import image_source
-
-        return image_source(identifier, attributes, platform, worker.content, worker.refs)
-    if identifier.startswith(attrs.SCHEME_LOCAL):
-        from dockc.runtime.source.local import LocalSource
-
-        return LocalSource(identifier.removeprefix(attrs.SCHEME_LOCAL), attributes, worker.refs)
-    if identifier.startswith((attrs.SCHEME_HTTP, attrs.SCHEME_HTTPS)):
-        from dockc.runtime.source.http import HttpSource, parse_options
-
-        return HttpSource(parse_options(identifier, attributes), worker.refs)
-    if identifier.startswith(attrs.SCHEME_GIT):
-        from dockc.runtime.source.git import GitSource
-        from dockc.runtime.source.gitid import parse_options as parse_git
-
-        return GitSource(parse_git(identifier, attributes), worker.refs)
     scheme = identifier.partition("://")[0]
-    raise SolveError(f"source {identifier!r}: scheme {scheme!r} is not supported")
+    make = SOURCES.find(scheme)
+    if make is None:
+        raise SolveError(f"source {identifier!r}: scheme {scheme!r} is not supported")
+    made: Source = make(identifier, attributes, platform, worker)
+    return made
 
 
 def _platform(vertex: Vertex) -> Platform:

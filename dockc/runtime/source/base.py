@@ -11,6 +11,8 @@ from dockc.errors import SolveError
 from dockc.solver.lent import Key
 
 if TYPE_CHECKING:
+    from dockc.runtime.content.store import ContentStore
+    from dockc.runtime.refs.manager import RefManager
     from dockc.runtime.refs.ref import ImmutableRef
     from dockc.runtime.registry.client import Client
     from dockc.solver.op import OpContext, Preimage
@@ -35,6 +37,20 @@ class SourceKey(Record):
     pin: str = ""
     preimage: Preimage = made(dict)
     more: tuple[str, ...] = ()
+
+
+class Backing(Protocol):
+    """What sources keep their content in: as much of a worker as they need."""
+
+    @property
+    def content(self) -> ContentStore:
+        """Blobs."""
+        ...
+
+    @property
+    def refs(self) -> RefManager:
+        """File systems."""
+        ...
 
 
 class Source(Protocol):

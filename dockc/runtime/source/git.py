@@ -31,9 +31,11 @@ from dockc.runtime.source.gitid import GitOptions, is_commit, parse_options
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dockc.oci.platform import Platform
     from dockc.runtime.refs.manager import RefManager
     from dockc.runtime.refs.ref import ImmutableRef, MutableRef
     from dockc.runtime.session.secrets import SecretStore
+    from dockc.runtime.source.base import Backing
     from dockc.solver.op import OpContext
 
 _BRANCH = re.compile(r"refs/heads/(\S+)")
@@ -415,3 +417,8 @@ def find_commit(
         ref = fetch(options, repository, found)
         commit = repository.text("rev-parse", f"{ref}^{{commit}}")
         return FoundGit(found.hash, repository.run("cat-file", "commit", commit))
+
+
+def make(identifier: str, attributes: Mapping[str, str], platform: Platform, backing: Backing) -> GitSource:
+    """See `table.SOURCES`."""
+    return GitSource(parse_options(identifier, attributes), backing.refs)

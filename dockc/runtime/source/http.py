@@ -27,9 +27,11 @@ from dockc.runtime.source.base import SourceKey, registry_of
 from dockc.runtime.source.found import FoundHttp
 
 if TYPE_CHECKING:
+    from dockc.oci.platform import Platform
     from dockc.runtime.refs.manager import RefManager
     from dockc.runtime.refs.ref import ImmutableRef
     from dockc.runtime.session.secrets import SecretStore
+    from dockc.runtime.source.base import Backing
     from dockc.solver.op import OpContext
 
 _HEADER_SECRET = "HTTP_AUTH_HEADER_"  # noqa: S105 - prefix of a secret's id
@@ -364,3 +366,8 @@ def _newest(file: IO[bytes], cancelled: threading.Event | None) -> datetime | No
         if not seen:
             return None
     return datetime.fromtimestamp(min(latest // 1_000_000_000, 253402300799), UTC) if seen else None
+
+
+def make(identifier: str, attributes: Mapping[str, str], platform: Platform, backing: Backing) -> HttpSource:
+    """See `table.SOURCES`."""
+    return HttpSource(parse_options(identifier, attributes), backing.refs)

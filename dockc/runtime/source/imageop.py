@@ -18,6 +18,7 @@ from dockc.runtime.source.registry import RegistryOrigin, parse_mode
 if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.refs.manager import RefManager
+    from dockc.runtime.source.base import Backing
     from dockc.solver.op import OpContext
 
 _RECORD_TYPES = {
@@ -83,3 +84,8 @@ def _limit(text: str | None) -> int | None:
     if not (text.isascii() and text.isdigit() and int(text[:9]) > 0 and len(text) < 9):
         raise SolveError(f"invalid layer limit {text}")
     return int(text)
+
+
+def make(identifier: str, attributes: Mapping[str, str], platform: Platform, backing: Backing) -> ImageSource:
+    """See `table.SOURCES`."""
+    return image_source(identifier, attributes, platform, backing.content, backing.refs)

@@ -32,9 +32,11 @@ from dockc.runtime.source import localsync
 from dockc.runtime.source.base import SourceKey
 
 if TYPE_CHECKING:
+    from dockc.oci.platform import Platform
     from dockc.runtime.refs.manager import RefManager
     from dockc.runtime.refs.ref import ImmutableRef
     from dockc.runtime.session.files import Directory
+    from dockc.runtime.source.base import Backing
     from dockc.runtime.source.localsync import Changes, Manifest
     from dockc.solver.op import OpContext
 
@@ -301,3 +303,8 @@ class _Maker:
         if self._report is not None and now - self._reported >= _REPORT_EVERY:
             self._reported = now
             self._report(copied, False)
+
+
+def make(identifier: str, attributes: Mapping[str, str], platform: Platform, backing: Backing) -> LocalSource:
+    """See `table.SOURCES`."""
+    return LocalSource(identifier.removeprefix(attrs.SCHEME_LOCAL), attributes, backing.refs)

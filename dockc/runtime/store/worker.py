@@ -8,12 +8,12 @@ options ──> Worker ──> content, refs          the store
 
 from __future__ import annotations
 
-import importlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from dockc.base.record import Record, replace
+from dockc.base.table import Table
 from dockc.errors import SolveError, UsageError
 from dockc.runtime.refs.core import ProviderFactory, RefNotFound
 from dockc.runtime.refs.manager import RefManager
@@ -34,14 +34,17 @@ if TYPE_CHECKING:
     from dockc.solver.result import Result
     from dockc.solver.vertex import Vertex
 
-# Operation of LLB -> where it is made real.
-_OPERATIONS = {
-    "exec": ("dockc.runtime.ops.exec", "ExecOp"),
-    "file": ("dockc.runtime.ops.file", "FileOp"),
-    "source": ("dockc.runtime.ops.source", "SourceOp"),
-    "merge": ("dockc.runtime.ops.merge", "MergeOp"),
-    "diff": ("dockc.runtime.ops.diff", "DiffOp"),
-}
+#: Operations of LLB by kind; what is named is called with the vertex and the worker.
+OPERATIONS = Table(
+    "dockc.operations",
+    {
+        "exec": "dockc.runtime.ops.exec:ExecOp",
+        "file": "dockc.runtime.ops.file:FileOp",
+        "source": "dockc.runtime.ops.source:SourceOp",
+        "merge": "dockc.runtime.ops.merge:MergeOp",
+        "diff": "dockc.runtime.ops.diff:DiffOp",
+    },
+)
 
 
 class WorkerOptions(Record, kw_only=True):
@@ -181,13 +184,12 @@ class Worker:
             SolveError: a kind of operation that this worker does not run.
         """
         kind = vertex.op.WhichOneof("op")
-        known = _OPERATIONS.get(kind or "")
-        if known is None:
+        make = OPERATIONS.find(kind or "")
+        if make is None:
             raise SolveError(
                 f"operations of kind {kind or 'none'} are not supported by this worker", vertex=vertex.digest
             )
-        module, name = known
-        made: Op = getattr(importlib.import_module(module), name)(vertex, self)
+        made: Op = make(vertex, self)
         return made
 
     def prune(self, policy: PrunePolicy) -> Pruned:
