@@ -61,6 +61,11 @@ class _Fields:
 
             model = dataclasses.make_dataclass(owner.__name__, list(owner._setters))
             found = _FIELDS[owner] = {field.name: field for field in dataclasses.fields(model)}
+            for name, default in owner._defaults.items():
+                if type(default) is _Made:
+                    found[name].default_factory = default.factory
+                else:
+                    found[name].default = default
         return found
 
 
@@ -69,21 +74,30 @@ class _RecordType(type):
 
     _setters: dict[str, Setter]
     _defaults: dict[str, Any]
+    __match_args__: tuple[str, ...]
 
     def __new__(
-        mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, kw_only: bool = False
+        mcls,
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        *,
+        kw_only: bool = False,
+        identity: bool = False,
     ) -> _RecordType:
         own = [field for field, kind in namespace.get("__annotations__", {}).items() if "ClassVar" not in str(kind)]
         defaults = {field: namespace.pop(field) for field in own if field in namespace}
         parent = bases[0] if bases and isinstance(bases[0], _RecordType) else None
-        namespace["__slots__"] = tuple(own)
+        namespace["__slots__"] = (*namespace.get("__slots__", ()), *own)  # others than the fields hold what is worked out later
         if parent is not None and (parent in _made or parent.__init__ is Record.__init__):  # type: ignore[misc]  # identity only
             namespace.setdefault("__init__", Record.__init__)  # not the parent's own, which does not know the new fields
         if parent is not None and "__eq__" not in namespace and (parent in _own_eq or parent.__eq__ is Record.__eq__):  # type: ignore[comparison-overlap]  # identity only
             shared = parent in _own_eq or parent.__hash__ is Record.__hash__  # type: ignore[comparison-overlap]  # identity only
             namespace["__eq__"] = Record.__eq__
             namespace.setdefault("__hash__", Record.__hash__ if shared else parent.__hash__)
-        namespace["__match_args__"] = (*(parent._setters if parent else ()), *own)
+        if identity:
+            namespace |= {"__eq__": object.__eq__, "__hash__": object.__hash__, "__repr__": object.__repr__}
+        namespace["__match_args__"] = (*(parent.__match_args__ if parent else ()), *(() if kw_only else own))
         cls = super().__new__(mcls, name, bases, namespace)
         cls._setters = dict(parent._setters) if parent else {}
         cls._setters.update((field, cls.__dict__[field].__set__) for field in own)
@@ -93,7 +107,11 @@ class _RecordType(type):
 
 @dataclass_transform(frozen_default=True, eq_default=True)
 class Record(metaclass=_RecordType):
-    """Base of frozen records: fields are the annotations of the class and its bases, in that order."""
+    """Base of frozen records: fields are the annotations of the class and its bases, in that order.
+
+    A class may say `kw_only=True`: its own fields, and not those of classes derived from it, are given by name. With `identity=True` it and
+    all that derive from it compare and hash as the objects they are, for nodes of graphs.
+    """
 
     if TYPE_CHECKING:  # words that nobody can look up when the program runs
         _setters: ClassVar[dict[str, Setter]]
@@ -108,13 +126,14 @@ class Record(metaclass=_RecordType):
         if made == _FEW:
             _specialise(type(self))
         if args:
-            if len(args) == len(setters) and not values:
+            order = type(self).__match_args__
+            if len(args) == len(setters) == len(order) and not values:
                 for put, value in zip(setters.values(), args, strict=True):
                     put(self, value)
                 return
-            if len(args) > len(setters):
-                raise TypeError(f"{type(self).__name__} has {len(setters)} fields, not {len(args)}")
-            placed = dict(zip(setters, args, strict=False))
+            if len(args) > len(order):
+                raise TypeError(f"{type(self).__name__} has {len(order)} fields, not {len(args)}")
+            placed = dict(zip(order, args, strict=False))
             if twice := placed.keys() & values.keys():
                 raise TypeError(f"{type(self).__name__} got {', '.join(sorted(twice))} twice")
             values = {**placed, **values}
@@ -166,9 +185,12 @@ def _specialise(cls: type[Record]) -> None:
     names: dict[str, Any] = {f"put_{name}": put for name, put in cls._setters.items()}
     names |= {f"default_{name}": default for name, default in cls._defaults.items()}
     ordered = list(cls._setters)
-    optional = next((at for at, name in enumerate(ordered) if name in cls._defaults), len(ordered))
-    declared = [f"{name}=default_{name}" if name in cls._defaults else name for name in ordered]
-    if any(name not in cls._defaults for name in ordered[optional:]):
+    placed = cls.__match_args__
+    optional = next((at for at, name in enumerate(placed) if name in cls._defaults), len(placed))
+    named = [name for name in ordered if name not in placed]
+    shown = [f"{name}=default_{name}" if name in cls._defaults else name for name in (*placed, *named)]
+    declared = [*shown[: len(placed)], *(["*"] if named else []), *shown[len(placed) :]]
+    if any(name not in cls._defaults for name in placed[optional:]):
         return  # a field without a default follows one with a default: only by name, which the shared constructor knows
     names |= {f"make_{name}": default.factory for name, default in cls._defaults.items() if type(default) is _Made}
     values = {name: f"{name} if {name} is not default_{name} else make_{name}()" if f"make_{name}" in names else name for name in ordered}
@@ -191,6 +213,11 @@ def _often_compared(cls: type[Record]) -> None:
         _own_eq.add(cls)
         cls.__hash__ = made["__hash__"]  # type: ignore[method-assign]
         cls.__eq__ = made["__eq__"]  # type: ignore[method-assign]
+
+
+def fields_of(record: Record | type[Record]) -> tuple[str, ...]:
+    """The names of a record's fields, or of its class's."""
+    return tuple(record._setters)
 
 
 def _restore(cls: type[Record], values: dict[str, Any]) -> Record:

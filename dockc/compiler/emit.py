@@ -89,13 +89,15 @@ def wire(op: Op) -> tuple[str, bytes]:
     Raises:
         CompileError: it holds text that is not Unicode.
     """
-    if op.wire is None:
+    made = op.wire
+    if made is None:
         try:
             data = _MARSHAL[type(op)](op)
         except UnicodeEncodeError:
             raise CompileError("string field contains invalid UTF-8", fault=Fault("not-utf8")) from None
-        op.wire = (encode.digest(data), data)
-    return op.wire
+        made = (encode.digest(data), data)
+        op.remember(made)
+    return made
 
 
 def _edge(value: Value) -> tuple[str, int]:

@@ -7,7 +7,7 @@ instruction's flag, say) is proven by the second, or is not safe.
 
 from __future__ import annotations
 
-from dockc.base.record import Record
+from dockc.base.record import Record, fields_of
 from dockc.compiler.compile import Front, compiling, read
 from dockc.compiler.options import CompileOptions
 from dockc.compiler.questions import converse
@@ -30,7 +30,7 @@ def meaning(node: object) -> object:
         return (meaning(node.meta_args), tuple(meaning(stage) for stage in node.stages), node.escape)
     if isinstance(node, Record):
         skipped = _LAYOUT | {"name"} if isinstance(node, Instruction) else _LAYOUT
-        values = [meaning(getattr(node, name)) for name in node._setters if name not in skipped]
+        values = [meaning(getattr(node, name)) for name in fields_of(node) if name not in skipped]
         return (type(node).__name__, *values)
     if isinstance(node, tuple):
         names = getattr(node, "_fields", ())

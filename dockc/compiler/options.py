@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from dockc.base.record import Record
+from dockc.base.record import Record, fields_of
 from dockc.compiler.checks import LintConfig, parse_check_options
 from dockc.compiler.ir.module import Resources
 from dockc.compiler.ir.ops import NET_HOST, NET_NONE, NET_SANDBOX
@@ -137,7 +137,7 @@ class CompileOptions(Record):
         return self.build_platforms or (self.host,)
 
     def _with(self, **changes: Any) -> CompileOptions:
-        values = {name: getattr(self, name) for name in self._setters}
+        values = {name: getattr(self, name) for name in fields_of(self)}
         return CompileOptions(**{**values, **changes})
 
     @classmethod
@@ -383,7 +383,7 @@ def _resources(attrs: Mapping[str, str]) -> Resources | None:
         cpuset_cpus=_cpuset(attrs, "cpusetcpus"),
         cpuset_mems=_cpuset(attrs, "cpusetmems"),
     )
-    given = any(getattr(resources, name) for name in Resources.__slots__)
+    given = any(getattr(resources, name) for name in fields_of(Resources))
     return resources if given else None
 
 

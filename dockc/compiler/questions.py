@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from dockc.base.record import Record
+from dockc.base.record import Record, fields_of
 from dockc.errors import DockcError, UsageError
 from dockc.oci import platform as platforms
 from dockc.oci.platform import Platform
@@ -276,7 +276,7 @@ def _image_json(key: tuple[str, str, str], answer: ImageAnswer) -> dict[str, Any
 
 def _plain(answer: HttpAnswer | GitAnswer) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    for name in answer._setters:
+    for name in fields_of(answer):
         value = getattr(answer, name)
         if value:
             out[name] = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value

@@ -8,9 +8,9 @@ from __future__ import annotations
 import datetime
 import functools
 import re
-from dataclasses import dataclass
 
 from dockc.base.pattern import pattern
+from dockc.base.record import Record
 from dockc.errors import DockcError
 
 _RFC3339 = pattern(
@@ -28,8 +28,7 @@ class InvalidTime(DockcError):
 
 
 @functools.total_ordering
-@dataclass(frozen=True, slots=True, eq=False)
-class Time:
+class Time(Record):
     """A moment.
 
     Attributes:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from dockc.base.record import Record, replace
+from dockc.base.record import Record, fields_of, replace
 from dockc.errors import UsageError
 from dockc.grammar.diagnostic import Severity
 from dockc.linter.options import PROFILES, LintOptions
@@ -67,7 +67,7 @@ class Config(Record, kw_only=True):
     def merged(self, later: Config) -> Config:
         """Both; where only one can hold, `later`."""
         changes: dict[str, Any] = {}
-        for name in Config._setters:
+        for name in fields_of(Config):
             mine, theirs = getattr(self, name), getattr(later, name)
             if isinstance(mine, tuple):
                 changes[name] = (*mine, *(item for item in theirs if item not in mine))

@@ -12,10 +12,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+from dockc.base.record import Record, replace
 from dockc.compiler.compile import Front, compiling, read
 from dockc.compiler.equivalence import same_tree
 from dockc.compiler.imagine import PLATFORM, made_up
@@ -38,16 +38,14 @@ _ROUNDS = 100
 _OTHER = "linux/arm64"
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Record):
     """A fix that was not applied, and why."""
 
     finding: Finding
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fixed:
+class Fixed(Record):
     """What became of a file.
 
     Attributes:
@@ -200,8 +198,7 @@ def proven(before: Front, after: Front, changes: Iterable[str] = ("",)) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class _Product:
+class _Product(Record):
     """What one stage compiles to.
 
     Attributes:
@@ -282,8 +279,7 @@ def _alike(one: _Product, two: _Product, names: set[str]) -> bool:
 # --- what a fix may change
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Record):
     """A difference that a rule may declare.
 
     Attributes:

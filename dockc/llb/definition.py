@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dockc.base.record import Record
 from dockc.errors import InvalidDefinition
 from dockc.llb.wire import encode
 
@@ -17,7 +18,7 @@ MAX_OPS = 100_000
 MAX_BYTES = 256 * 1024 * 1024
 
 
-class Location:
+class Location(Record):
     """A place in one of the source files.
 
     Attributes:
@@ -25,11 +26,8 @@ class Location:
         ranges: `(start line, start character, end line, end character)`, lines from 1, characters from 0.
     """
 
-    __slots__ = ("index", "ranges")
-
-    def __init__(self, index: int, ranges: tuple[Range, ...]) -> None:
-        self.index: Final = index
-        self.ranges: Final = ranges
+    index: int
+    ranges: tuple[Range, ...]
 
     @property
     def lines(self) -> tuple[int, int]:
@@ -39,7 +37,7 @@ class Location:
         return (min(r[0] for r in self.ranges), max(r[2] for r in self.ranges))
 
 
-class SourceInfo:
+class SourceInfo(Record):
     """A source file.
 
     Attributes:
@@ -49,13 +47,10 @@ class SourceInfo:
         definition: the graph that reads it, or None.
     """
 
-    __slots__ = ("data", "definition", "filename", "language")
-
-    def __init__(self, filename: str, data: bytes, language: str = "", definition: Definition | None = None) -> None:
-        self.filename: Final = filename
-        self.data: Final = data
-        self.language: Final = language
-        self.definition: Final = definition
+    filename: str
+    data: bytes
+    language: str = ""
+    definition: Definition | None = None
 
     def excerpt(self, location: Location) -> list[tuple[int, str]]:
         """The lines of `location` with their numbers."""
@@ -64,7 +59,7 @@ class SourceInfo:
         return [(n, lines[n - 1]) for n in range(max(first, 1), min(last, len(lines)) + 1)]
 
 
-class Source:
+class Source(Record):
     """The source map.
 
     Attributes:
@@ -72,14 +67,11 @@ class Source:
         locations: places of each vertex, by digest.
     """
 
-    __slots__ = ("infos", "locations")
-
-    def __init__(self, infos: tuple[SourceInfo, ...], locations: Mapping[str, tuple[Location, ...]]) -> None:
-        self.infos: Final = infos
-        self.locations: Final = locations
+    infos: tuple[SourceInfo, ...]
+    locations: Mapping[str, tuple[Location, ...]]
 
 
-class ProgressGroup:
+class ProgressGroup(Record):
     """Vertices that a progress view shows as one.
 
     Attributes:
@@ -88,37 +80,21 @@ class ProgressGroup:
         weak: do not show the group when it holds a single vertex.
     """
 
-    __slots__ = ("id", "name", "weak")
-
-    def __init__(self, id: str = "", name: str = "", *, weak: bool = False) -> None:  # noqa: A002 - word of the wire format
-        self.id: Final = id
-        self.name: Final = name
-        self.weak: Final = weak
+    id: str = ""
+    name: str = ""
+    weak: bool = False
 
 
-class LinuxResources:
+class LinuxResources(Record):
     """Limits of an exec (bytes, shares, microseconds, cpu lists), outside its cache key."""
 
-    __slots__ = ("cpu_period", "cpu_quota", "cpu_shares", "cpuset_cpus", "cpuset_mems", "memory", "memory_swap")
-
-    def __init__(
-        self,
-        *,
-        memory: int = 0,
-        memory_swap: int = 0,
-        cpu_shares: int = 0,
-        cpu_period: int = 0,
-        cpu_quota: int = 0,
-        cpuset_cpus: str = "",
-        cpuset_mems: str = "",
-    ) -> None:
-        self.memory: Final = memory
-        self.memory_swap: Final = memory_swap
-        self.cpu_shares: Final = cpu_shares
-        self.cpu_period: Final = cpu_period
-        self.cpu_quota: Final = cpu_quota
-        self.cpuset_cpus: Final = cpuset_cpus
-        self.cpuset_mems: Final = cpuset_mems
+    memory: int = 0
+    memory_swap: int = 0
+    cpu_shares: int = 0
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
 
 
 class OpMetadata:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dockc.base.record import Record, made
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from dockc.base.record import Record, fields_of, made, replace
 
 
 class Parent(Record):
@@ -58,3 +63,59 @@ def test_made_defaults_are_each_record_s_own() -> None:
         one.values["x"] = 1
         assert other.values == {}
         assert Holder("c", {"y": 2}).values == {"y": 2}
+
+
+class Vertex(Record, identity=True, kw_only=True):
+    """A node of a graph."""
+
+    name: str = ""
+
+
+class Read(Vertex):
+    """A node that reads another."""
+
+    __slots__ = ("memo",)
+
+    what: Vertex
+    times: int = 1
+
+
+def test_nodes_are_themselves() -> None:
+    one, two = Vertex(name="a"), Vertex(name="a")
+    assert one != two
+    assert len({one, two, one}) == 2
+    assert Read(one) != Read(one)
+    assert "name" not in repr(Read(one))
+
+
+def test_fields_by_name_stay_by_name_below() -> None:
+    inner = Vertex(name="a")
+    read = Read(inner)
+    for _ in range(50):  # before and after the class has a constructor of its own
+        read = Read(inner, 2, name="b")
+        assert (read.name, read.what, read.times) == ("b", inner, 2)
+        with pytest.raises(TypeError):
+            Read(inner, 2, "b")  # type: ignore[call-arg]
+        with pytest.raises(TypeError):
+            Vertex("a")  # type: ignore[call-arg]
+    assert replace(read, name="c").what is inner
+    assert fields_of(Read) == ("name", "what", "times")
+    assert Read.__match_args__ == ("what", "times")
+
+
+def test_a_slot_beside_the_fields_holds_what_is_worked_out() -> None:
+    read = Read(Vertex())
+    object.__setattr__(read, "memo", 3)
+    assert read.memo == 3  # type: ignore[attr-defined]
+    assert not hasattr(replace(read), "memo")
+
+
+def test_the_standard_library_knows_defaults() -> None:
+    assert {field.name: field.default for field in dataclasses.fields(Read)}["times"] == 1
+
+
+def test_no_data_class_in_the_pure_rooms() -> None:
+    rooms = ("golang", "grammar", "oci", "llb", "compiler", "linter")
+    for room in rooms:
+        for file in sorted((Path(__file__).parents[2] / "dockc" / room).rglob("*.py")):
+            assert "@dataclass" not in file.read_text(), file

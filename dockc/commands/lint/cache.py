@@ -17,7 +17,7 @@ import time
 
 from dockc.base import cachefiles
 from dockc.base.hashing import sha256
-from dockc.base.record import Record
+from dockc.base.record import Record, fields_of
 from dockc.base.version import VERSION
 from dockc.grammar.diagnostic import Applicability, Edit
 from dockc.grammar.source import Source, Span
@@ -169,7 +169,7 @@ def _print(value: object) -> Iterator[str | None]:
         yield str(value)
     elif isinstance(value, Record):
         yield f"{type(value).__name__}("
-        for name in type(value)._setters:
+        for name in fields_of(value):
             yield name
             yield from _print(getattr(value, name))
         yield ")"

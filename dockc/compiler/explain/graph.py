@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dockc.base.pattern import pattern
+from dockc.base.record import Record, replace
 from dockc.compiler.explain.trace import Lines, op_lines, stage_index
 from dockc.compiler.ir import ops as ir
 
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 _DIGEST = pattern(r"(@sha256:[0-9a-f]{12})[0-9a-f]{52}")
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
+class Lane(Record):
     """A stage, or (`line` 0) the sources that belong to none.
 
     Attributes:
@@ -32,8 +31,7 @@ class Lane:
     needed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Record):
     """An operation.
 
     Attributes:
@@ -58,8 +56,7 @@ class Node:
     local: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(Record):
     """A picture's content. Nodes come after those they read.
 
     Attributes:

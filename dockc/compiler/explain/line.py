@@ -8,10 +8,10 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dockc.base.pattern import pattern
+from dockc.base.record import Record
 from dockc.compiler.explain.instructions import INSTRUCTIONS, InstructionDoc
 from dockc.compiler.explain.trace import Lines, Origin, Trace, Traced, op_lines, stage_index
 from dockc.compiler.ir import ops as ir
@@ -31,8 +31,7 @@ _IMAGES = ("docker-image://", "oci-layout://")
 _SHELL_VARIABLE = pattern(r"\$(?:\{#?)?([A-Za-z_][A-Za-z0-9_]*)")
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(Record):
     """A variable that the instruction uses: its value here (None: not set) and where that comes from."""
 
     name: str
@@ -40,8 +39,7 @@ class Variable:
     origin: Origin | None
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Record):
     """One thing that decides the cache key (`counts`), or that one might think does.
 
     Attributes:
@@ -64,8 +62,7 @@ class Key:
     rooted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigChange:
+class ConfigChange(Record):
     """A field of the image config: what it was and what it is (None: absent)."""
 
     field: str
@@ -73,8 +70,7 @@ class ConfigChange:
     new: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Vertex:
+class Vertex(Record):
     """An LLB operation."""
 
     digest: str
@@ -83,8 +79,7 @@ class Vertex:
     detail: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineReport:
+class LineReport(Record, kw_only=True):
     """Everything about one instruction.
 
     Attributes:

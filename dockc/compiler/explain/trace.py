@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from dockc.base.record import Record, replace
 from dockc.compiler.checks import LintConfig, Linter
 from dockc.compiler.compile import EMPTY_FILE, Front, compiling
 from dockc.compiler.ir.module import Module
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 Lines = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Record):
     """Where a variable's value comes from.
 
     Attributes:
@@ -47,8 +46,7 @@ class Origin:
     inherited: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(Record, kw_only=True):
     """A stage at one moment.
 
     Attributes:
@@ -69,8 +67,7 @@ class Snapshot:
     value: Value | None
 
 
-@dataclass(frozen=True, slots=True)
-class Traced:
+class Traced(Record):
     """One lowered instruction."""
 
     stage: StageState
@@ -84,8 +81,7 @@ class Traced:
         return self.step.instruction
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(Record):
     """A watched compilation.
 
     Attributes:
@@ -157,18 +153,18 @@ def _watch(dockerfile: Dockerfile, options: CompileOptions, memory: Memory, line
     return Trace(dockerfile, lowered.module, lowered, tuple(watcher.steps), True, options)
 
 
-@dataclass(slots=True)
 class _Watcher(Observer):
     """Follows the variables of all stages, and takes snapshots around the instruction on one line.
 
     Mutable: `steps`, and by stage the origins of its variables so far.
     """
 
-    given: Mapping[str, str]
-    line: int
-    steps: list[Traced] = field(default_factory=list)
-    _origins: dict[StageState, dict[str, Origin]] = field(default_factory=dict)
-    _before: Snapshot | None = None
+    def __init__(self, given: Mapping[str, str], line: int) -> None:
+        self.given = given
+        self.line = line
+        self.steps: list[Traced] = []
+        self._origins: dict[StageState, dict[str, Origin]] = {}
+        self._before: Snapshot | None = None
 
     def before(self, stage: StageState, step: Step) -> None:
         """Remember what the step sees."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dockc.base.record import Record, fields_of
 from dockc.compiler.ir.ops import (
     NET_SANDBOX,
     SECURITY_INSECURE,
@@ -23,7 +24,6 @@ from dockc.compiler.ir.ops import (
     Ssh,
     Value,
     replaced,
-    slots_of,
 )
 from dockc.errors import CompileError, Fault
 from dockc.llb import attrs as A  # noqa: N812
@@ -74,7 +74,7 @@ class SourceMap:
         self.origin: Final = origin
 
 
-class Location:
+class Location(Record, identity=True):
     """Where an operation is written.
 
     Attributes:
@@ -82,11 +82,8 @@ class Location:
         ranges: `(start line, start character, end line, end character)`, lines from 1.
     """
 
-    __slots__ = ("ranges", "source")
-
-    def __init__(self, source: SourceMap, ranges: tuple[Range, ...]) -> None:
-        self.source: Final = source
-        self.ranges: Final = ranges
+    source: SourceMap
+    ranges: tuple[Range, ...]
 
 
 class OpMeta:
@@ -562,9 +559,13 @@ def _identity(thing: object) -> object:
         return tuple(_identity(t) for t in thing)
     if isinstance(thing, dict):
         return tuple(sorted(thing.items()))
-    if not isinstance(thing, Node | OpMeta | ProgressGroup | LinuxResources):
+    if isinstance(thing, OpMeta):
+        names: tuple[str, ...] = OpMeta.__slots__
+    elif isinstance(thing, Node):
+        names = fields_of(thing)
+    else:
         return thing
-    return (type(thing), *(_identity(getattr(thing, slot)) for slot in slots_of(type(thing))))
+    return (type(thing), *(_identity(getattr(thing, name)) for name in names))
 
 
 def parse_owner(text: str) -> Owner:

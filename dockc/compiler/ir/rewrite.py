@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
+from dockc.base.record import Record, made
 from dockc.compiler.ir.module import Module
 from dockc.compiler.ir.ops import (
     Copy,
@@ -37,8 +37,7 @@ SCRATCH = Scratch()
 Replacement = Op | Value | Scratch
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Record):
     """One applied rule, for people: `before` and `after` are one-line summaries."""
 
     rule: str
@@ -46,8 +45,7 @@ class Applied:
     after: str
 
 
-@dataclass(slots=True)
-class Facts:
+class Facts(Record):
     """What a rule may ask about the graph it works on.
 
     Attributes:
@@ -55,16 +53,15 @@ class Facts:
         trace: the rules applied so far; the driver appends to it.
     """
 
-    uses: Counter[Op] = field(default_factory=Counter)
-    trace: list[Applied] = field(default_factory=list)
+    uses: Counter[Op] = made(Counter)
+    trace: list[Applied] = made(list)
 
     def only_reader(self, value: Value | None) -> bool:
         """Whether the operation behind `value` is read in just one place."""
         return value is not None and self.uses[value.op] == 1
 
 
-@dataclass(frozen=True, slots=True)
-class Rewrite:
+class Rewrite(Record):
     """A rule: for operations of class `kind`, `apply` gives a replacement, or None for "does not match".
 
     A replacement that is an operation has the same outputs in the same order.

@@ -6,6 +6,7 @@ lower     the graph, the image config and the findings of the checks
 
 from __future__ import annotations
 
+from dockc.base.record import fields_of
 from dockc.compiler.checks import Linter
 from dockc.compiler.ir.module import Builder, Module
 from dockc.compiler.ir.ops import ProxyEnv
@@ -280,7 +281,7 @@ def _proxy(build_args: Mapping[str, str]) -> ProxyEnv | None:
     found: dict[str, str] = {}
     for key in sorted(build_args):
         name = fold(key)
-        if name in ProxyEnv.__slots__:
+        if name in fields_of(ProxyEnv):
             found[name] = build_args[key]
     return ProxyEnv(**found) if found else None
 

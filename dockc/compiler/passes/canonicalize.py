@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
+from dockc.base.record import Record
 from dockc.compiler.emit import wire
 from dockc.compiler.ir.module import Module, OpMeta, walk
 from dockc.compiler.ir.ops import Op, replaced
@@ -13,8 +13,7 @@ from dockc.compiler.ir.rewrite import Applied, Replacement, mapped, summary, wit
 from dockc.compiler.passes.pipeline import PassContext
 
 
-@dataclass(frozen=True, slots=True)
-class Canonicalize:
+class Canonicalize(Record):
     """Make operations of equal digest one, with everything that was said about each.
 
     What it does: two stages that begin with the same image, or run the same command on the same files, have

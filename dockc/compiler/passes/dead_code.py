@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
+from dockc.base.record import Record, fields_of
 from dockc.compiler.ir.module import Module
 from dockc.compiler.ir.ops import (
     Copy,
@@ -19,14 +19,12 @@ from dockc.compiler.ir.ops import (
     Rm,
     Value,
     replaced,
-    slots_of,
 )
 from dockc.compiler.ir.rewrite import SCRATCH, Facts, Replacement, Rewrite, rewrite
 from dockc.compiler.passes.pipeline import PassContext
 
 
-@dataclass(frozen=True, slots=True)
-class DeadCode:
+class DeadCode(Record):
     """Remove operations, and steps of operations, that leave no trace in any result.
 
     What it does:
@@ -74,7 +72,7 @@ def _repeats(first: FileAction, second: FileAction) -> bool:
         return False
     if first.KIND == "symlink":  # the second would fail
         return False
-    return all(_same(getattr(first, s), getattr(second, s)) for s in slots_of(type(first)))
+    return all(_same(getattr(first, s), getattr(second, s)) for s in fields_of(type(first)))
 
 
 def _same(a: object, b: object) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from dockc.base.record import Record
 from dockc.compiler.ir.module import DEFAULT_PATH, Module
 from dockc.compiler.ir.ops import ExecOp, Op, replaced
 from dockc.compiler.ir.rewrite import Facts, Replacement, Rewrite, rewrite
@@ -12,8 +12,7 @@ from dockc.compiler.passes.pipeline import PassContext
 from dockc.llb.caps import EXEC_META_SETS_DEFAULT_PATH
 
 
-@dataclass(frozen=True, slots=True)
-class FoldEnv:
+class FoldEnv(Record):
     """Bring the environment of every exec into its shortest form, so that more of them are equal.
 
     What it does: of a variable that is set more than once, only the last value stays; `PATH` goes where it has

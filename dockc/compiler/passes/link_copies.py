@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from dockc.base.pattern import pattern
+from dockc.base.record import Record
 from dockc.compiler.ir.module import Module, OpMeta, ProgressGroup
 from dockc.compiler.ir.ops import FileOp, MergeOp, Op, Value, replaced
 from dockc.compiler.ir.rewrite import Facts, Replacement, Rewrite, rewrite
@@ -16,8 +16,7 @@ from dockc.llb.caps import MERGE_OP
 _PREFIX = pattern(r"(\[[^\]]*\] )?")
 
 
-@dataclass(frozen=True, slots=True)
-class LinkCopies:
+class LinkCopies(Record):
     """Turn a copy onto a file system into a layer of its own, laid over that file system.
 
     What it does: `file BASE { copy ... }` becomes `merge BASE (file scratch { copy ... })`, as `COPY --link`

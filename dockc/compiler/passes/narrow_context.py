@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import ClassVar
 
+from dockc.base.record import Record
 from dockc.compiler.ir.module import Module
 from dockc.compiler.ir.ops import Copy, ExecOp, FileOp, Op, SourceOp, replaced
 from dockc.compiler.ir.rewrite import Applied, Replacement, mapped, summary, with_inputs
@@ -17,8 +17,7 @@ from dockc.llb import sources
 _SPECIAL = frozenset("*?[]\\")
 
 
-@dataclass(frozen=True, slots=True)
-class NarrowContext:
+class NarrowContext(Record):
     """Narrow every local source to what its readers read.
 
     What it does: collects, for each local source, the paths that copies and mounts take from it. If none takes
@@ -57,13 +56,13 @@ class NarrowContext:
         return Module({name: mapped(value, done) for name, value in module.outputs.items()}, module.platform)
 
 
-@dataclass(slots=True)
 class _Reading:
     """What is read from a source: paths, or the whole, and what every reader of the whole leaves out."""
 
-    paths: set[str] = field(default_factory=set)
-    whole: bool = False
-    excluded: list[tuple[str, ...]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.paths: set[str] = set()
+        self.whole = False
+        self.excluded: list[tuple[str, ...]] = []
 
 
 def _readings(module: Module) -> dict[Op, _Reading]:

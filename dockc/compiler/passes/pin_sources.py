@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
+from dockc.base.record import Record
 from dockc.compiler.ir.module import Module
 from dockc.compiler.ir.ops import Op, SourceOp, replaced
 from dockc.compiler.ir.rewrite import Facts, Replacement, Rewrite, rewrite
@@ -15,8 +15,7 @@ from dockc.llb import attrs as A  # noqa: N812
 from dockc.llb import sources
 
 
-@dataclass(frozen=True, slots=True)
-class PinSources:
+class PinSources(Record):
     """Name every outside source by its content: images by digest, git by commit, URLs by checksum.
 
     What it does: looks every source up in the pins that it is given (a lock file's content, from source

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
 from typing import ClassVar, Protocol
 
 from dockc.base.pattern import pattern
+from dockc.base.record import Record, made
 from dockc.compiler.ir.module import Module
 from dockc.compiler.ir.rewrite import Applied
 from dockc.errors import UsageError
 
 
-@dataclass(slots=True)
-class PassContext:
+class PassContext(Record):
     """What passes may know and where they leave their trace.
 
     Attributes:
@@ -22,12 +21,12 @@ class PassContext:
         trace: every rewrite that was applied.
     """
 
-    pins: Mapping[str, str] = field(default_factory=dict)
-    trace: list[Applied] = field(default_factory=list)
+    pins: Mapping[str, str] = made(dict)
+    trace: list[Applied] = made(list)
 
 
 class Pass(Protocol):
-    """A pass: a frozen dataclass whose fields are its options. The module is legal before and after."""
+    """A pass: a record, or frozen data class, whose fields are its options. The module is legal before and after."""
 
     name: ClassVar[str]
 
@@ -40,8 +39,7 @@ Observer = Callable[[Pass, Module, float], None]
 """Called after each pass with the pass, its result, and the seconds of CPU it took."""
 
 
-@dataclass(frozen=True, slots=True)
-class PassPipeline:
+class PassPipeline(Record):
     """Passes in order."""
 
     passes: tuple[Pass, ...]
@@ -102,6 +100,8 @@ _ONE = pattern(r"\s*([a-z][a-z0-9\-]*)\s*(?:\{([^{}]*)\})?\s*(?:,|\Z)")
 
 def describe(one: Pass) -> str:
     """A pass as `--passes` takes it: its name, and in braces the options that differ from the default."""
+    from dataclasses import fields  # which knows records too, and the data classes of others
+
     given = []
     for option in fields(one):  # type: ignore[arg-type]
         value = getattr(one, option.name)
@@ -129,6 +129,8 @@ def parse_passes(text: str, find: Callable[[str], type[Pass]]) -> tuple[Pass, ..
 
 
 def _make(kind: type[Pass], options: Sequence[str]) -> Pass:
+    from dataclasses import fields
+
     known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
     values: dict[str, object] = {}
     for option in options:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from dockc.base.record import Record
 from dockc.compiler.ir.module import Module
 from dockc.compiler.passes.pipeline import PassContext
 
 
-@dataclass(frozen=True, slots=True)
-class Prune:
+class Prune(Record):
     """Drop the results that are not wanted, and with them every operation that only they need.
 
     What it does: of a module with several results, keeps the one named by `keep` (and all of them if that is

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from dockc.base.record import Record
 from dockc.compiler.ir.module import Module, OpMeta
 from dockc.compiler.ir.ops import DiffOp, FileOp, MergeOp, Op, SourceOp, Value, replaced
 from dockc.compiler.ir.rewrite import Applied, Facts, Replacement, Rewrite, rewrite
@@ -14,8 +14,7 @@ from dockc.errors import UsageError
 from dockc.llb.caps import DIFF_OP, MERGE_OP
 
 
-@dataclass(frozen=True, slots=True)
-class Squash:
+class Squash(Record):
     """Make one layer of several, as far as the level says.
 
     What it does:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
-
+from dockc.base.record import Record, fields_of
 from dockc.compiler.syntax.ast import Dockerfile, Word
 from dockc.grammar.source import Source, Span
 
@@ -27,10 +26,10 @@ def _node(node: object, source: Source, indent: str, label: str, lines: list[str
             lines.append(f"{indent}{label}:")
         for item in node:
             _node(item, source, indent + "  ", "", lines)
-    elif is_dataclass(node) and not isinstance(node, type):
+    elif isinstance(node, Record):
         place = getattr(node, "span", None)
         lines.append(f"{prefix}{type(node).__name__}{f' @{_place(source, place)}' if isinstance(place, Span) else ''}")
-        values = [(f.name, getattr(node, f.name)) for f in fields(node)]
+        values = [(name, getattr(node, name)) for name in fields_of(node)]
         _fields(values, source, indent + "  ", lines)
     elif hasattr(node, "_fields"):
         lines.append(f"{prefix}{type(node).__name__}")
@@ -45,7 +44,7 @@ def _fields(values: list[tuple[str, object]], source: Source, indent: str, lines
             continue
         if isinstance(value, Word) and not value.text:
             continue
-        if isinstance(value, (str, int, tuple, Word)) or is_dataclass(value):
+        if isinstance(value, (str, int, tuple, Word, Record)):
             _node(value, source, indent, name, lines)
 
 

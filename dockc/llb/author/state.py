@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Unpack
 
+from dockc.base.record import Record, fields_of, replace
 from dockc.errors import UsageError
 from dockc.golang.paths import join
 from dockc.llb import caps as C  # noqa: N812
@@ -45,8 +45,7 @@ from dockc.oci.platform import parse as parse_platform
 # --- states ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class State:
+class State(Record, identity=True):
     """A file system to be, and the surroundings of the next command.
 
     Attributes:
@@ -69,7 +68,7 @@ class State:
     ulimits: tuple[tuple[str, int, int], ...] = ()
     network_mode: int = ops.NET_SANDBOX
     security_mode: int = ops.SECURITY_SANDBOX
-    os_platform: Platform | None = field(default=None)
+    os_platform: Platform | None = None
 
     # --- surroundings ---------------------------------------------------------------------------------
 
@@ -186,7 +185,7 @@ class State:
             None if exit_codes is None else tuple(exit_codes),
         )
         made = self if readonly_root else self._with(vertex, lambda: vertex.index_of(root))
-        fields = {name: getattr(made, name) for name in State.__dataclass_fields__}
+        fields = {name: getattr(made, name) for name in fields_of(State)}
         return Ran(**fields, vertex=vertex)
 
     def file(self, *actions: FileAction, **said: Unpack[Constraints]) -> State:
@@ -255,7 +254,6 @@ class State:
         raise UsageError(f"no mount at {target}: the state is not what a command left", hint="Call it on what `run` returns.")
 
 
-@dataclass(frozen=True, eq=False)
 class Ran(State):
     """The file system after a command, with what it left in its other mounts."""
 
@@ -274,7 +272,7 @@ class Ran(State):
 
 def _plain(state: State) -> State:
     """The state without what a command left beside it."""
-    return State(**{name: getattr(state, name) for name in State.__dataclass_fields__})
+    return State(**{name: getattr(state, name) for name in fields_of(State)})
 
 
 def _origin(file: SourceMap, base: Base) -> Callable[[], Definition | None]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict
 
+from dockc.base.record import Record, replace
 from dockc.llb import caps as C  # noqa: N812
 from dockc.llb import ops, sources
 from dockc.llb.assemble import caps_of
@@ -48,8 +48,7 @@ class Constraints(TypedDict, total=False):
     at: Sequence[Location]
 
 
-@dataclass(frozen=True, eq=False)
-class SourceMap:
+class SourceMap(Record, identity=True):
     """A file that operations are written in; `origin` is the file system it was read from."""
 
     filename: str
@@ -58,16 +57,14 @@ class SourceMap:
     origin: State | None = None
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(Record):
     """A place in a file: ranges of (start line, start character, end line, end character)."""
 
     source: SourceMap
     ranges: tuple[Range, ...]
 
 
-@dataclass(frozen=True)
-class Base:
+class Base(Record):
     """What `marshal` gives to all operations that do not say otherwise."""
 
     platform: Platform
@@ -75,8 +72,7 @@ class Base:
     unique: str
 
 
-@dataclass(frozen=True, eq=False)
-class Output:
+class Output(Record, identity=True):
     """One output of a vertex; its number may follow from the vertex only when that is complete."""
 
     vertex: Vertex
@@ -84,8 +80,7 @@ class Output:
     platform: Platform | None = None
 
 
-@dataclass(eq=False)
-class Vertex:
+class Vertex(Record, identity=True):
     """An operation before it has bytes."""
 
     said: Constraints
@@ -126,7 +121,6 @@ class Vertex:
 # --- vertices -------------------------------------------------------------------------------------------
 
 
-@dataclass(eq=False)
 class SourceVertex(Vertex):
     """Content from outside."""
 
@@ -145,8 +139,7 @@ class SourceVertex(Vertex):
         return op.encode(), caps
 
 
-@dataclass(frozen=True)
-class Mount:
+class Mount(Record):
     """A directory of a command; made by `llb.mount`, `llb.cache` and `llb.tmpfs`."""
 
     target: str
@@ -166,8 +159,7 @@ class Mount:
         return not (self.readonly or self.no_output or self.cache_id or self.tmpfs)
 
 
-@dataclass(frozen=True)
-class Secret:
+class Secret(Record):
     """A secret for a command, as a file at `target` or as the variable `env`."""
 
     id: str
@@ -179,8 +171,7 @@ class Secret:
     optional: bool = False
 
 
-@dataclass(frozen=True)
-class Ssh:
+class Ssh(Record):
     """An agent socket for a command."""
 
     id: str = ""
@@ -191,7 +182,6 @@ class Ssh:
     optional: bool = False
 
 
-@dataclass(eq=False)
 class ExecVertex(Vertex):
     """A process; `state` is its root and its surroundings."""
 
@@ -303,8 +293,7 @@ class ExecVertex(Vertex):
         return made
 
 
-@dataclass(frozen=True)
-class FileAction:
+class FileAction(Record):
     """A step of `State.file`; made by `llb.copy`, `mkdir`, `mkfile`, `rm` and `symlink`."""
 
     make: Callable[
@@ -313,7 +302,6 @@ class FileAction:
     source: State | None = None
 
 
-@dataclass(eq=False)
 class FileVertex(Vertex):
     """File actions on `state`."""
 
@@ -356,7 +344,6 @@ class FileVertex(Vertex):
         return op.encode(), {C.FILE_BASE}
 
 
-@dataclass(eq=False)
 class LayersVertex(Vertex):
     """A merge, a difference, or a passthrough."""
 
@@ -385,7 +372,6 @@ class LayersVertex(Vertex):
         return ops.Op(inputs, op, None, self.filters()).encode(), {self.kind}
 
 
-@dataclass(eq=False)
 class MadeVertex(Vertex):
     """An operation of a definition that exists already."""
 

@@ -211,7 +211,7 @@ def test_rules_that_undo_each_other_are_stopped(b: Builder) -> None:
 
 
 def test_a_node_has_only_its_fields() -> None:
-    with pytest.raises(TypeError, match="Rm has no field nope"):
+    with pytest.raises(TypeError, match="Rm has no field 'nope'"):
         replaced(Rm("/a"), nope=1)
 
 
