@@ -89,13 +89,14 @@ def run_prune(options: PruneOptions, out: Output) -> int:
 class DoctorOptions(Options):
     """Check the store: every blob's digest, every layer, every cache record. Ends with 1 if something is wrong."""
 
-    fix: bool = option("--fix", help="Forget what cannot be used any more.")
+    fix: bool = option("--fix", help="Put right what can be: make databases anew, forget what cannot be used any more.")
+    full: bool = option("--full", help="Read all content of all layers; else a sample of each.")
     store: Path | None = shared.STORE
 
 
 def run_doctor(options: DoctorOptions, out: Output) -> int:
     """`dockc doctor`."""
-    report = examine(options.store, fix=options.fix)
+    report = examine(options.store, fix=options.fix, full=options.full)
     for finding in report.findings:
         out.write(f"{finding.problem}: {finding.subject}: {finding.message}{' (fixed)' if finding.fixed else ''}\n")
     out.write(f"{report.blobs} blobs and {report.records} records checked: {'healthy' if report.healthy else 'damaged'}\n")
@@ -182,9 +183,27 @@ def forget_images(store: Path | None, names: Sequence[str]) -> None:
             forget(worker.content, name)
 
 
-def examine(store: Path | None, *, fix: bool) -> Report:
-    """Check the whole store."""
-    from dockc.runtime.store.doctor import examine as examine_refs
+def examine(store: Path | None, *, fix: bool, full: bool = False) -> Report:
+    """Check the whole store, also one that cannot be opened.
 
-    with opened(store) as worker:
-        return examine_refs(worker.refs, keys=worker.keys, fix=fix)
+    Args:
+        store: where it is, None for the usual place.
+        fix: put right what can be.
+        full: all content of all layers, not a sample.
+
+    Raises:
+        StoreError: it is damaged, and cannot be put right now or was not to be.
+    """
+    from dockc.runtime.executor.rootless import enter_build_namespace
+    from dockc.runtime.store.doctor import Finding, Problem, Report
+    from dockc.runtime.store.doctor import examine as examine_refs
+    from dockc.runtime.store.salvage import examine_files
+    from dockc.runtime.store.worker import Worker, WorkerOptions, default_root
+
+    root = store or default_root()
+    enter_build_namespace()
+    before = [Finding(Problem.DATABASE, *found) for found in examine_files(root, fix=fix)]
+    if not all(finding.fixed for finding in before):
+        return Report(0, 0, tuple(before))
+    with Worker(WorkerOptions(root=root)) as worker:
+        return examine_refs(worker.refs, keys=worker.keys, fix=fix, full=full, before=before)

@@ -13,6 +13,7 @@ import fcntl
 import logging
 import os
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -183,7 +184,10 @@ class ContentStore:
         self._checked.pop(digest, None)
         try:
             size = place.stat().st_size
-            place.unlink()
+            if place.is_dir():
+                shutil.rmtree(place)  # somebody's directory under a blob's name
+            else:
+                place.unlink()
         except FileNotFoundError:
             return 0
         return size

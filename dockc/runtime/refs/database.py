@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -380,6 +380,12 @@ class Database:
     def holders(self) -> set[str]:
         """All leases that hold something."""
         return {str(row[0]) for row in self._all("SELECT DISTINCT lease FROM hold")}
+
+    def take_over(self, table: str, row: Mapping[str, object]) -> None:
+        """Insert a row of a damaged database as it is, where there is none yet."""
+        names = ", ".join(row)
+        marks = ", ".join("?" * len(row))
+        self._run(f"INSERT OR IGNORE INTO {table}({names}) VALUES({marks})", *row.values())
 
     def compact(self) -> int:
         """Give the space of deleted rows back to the disk; returns the bytes."""

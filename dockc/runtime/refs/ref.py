@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 from dockc.base.record import Record
 from dockc.errors import StoreError
 from dockc.runtime.content.errors import telling
-from dockc.runtime.refs import database
+from dockc.runtime.refs import database, inventory
 from dockc.runtime.refs.blobs import blob_of, known_blob, layer_descriptor
 from dockc.runtime.refs.core import now
 from dockc.runtime.refs.types import LayerDescriptor, Progress, Remote, RemoteOptions
@@ -194,6 +194,7 @@ class MutableRef:
             self._check()
             if self._mounted:
                 raise StoreError(f"ref {self._id} is still mounted")
+            inventory.write(core, self._id, core.snapshot_dir(self._id))
             changes: dict[str, object] = {"state": database.COMMITTED, "retain": 0, "size": -1}
             if description is not None:
                 changes["description"] = description

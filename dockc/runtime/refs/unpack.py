@@ -20,6 +20,7 @@ from dockc.runtime.cancel import AnyOf, check_cancelled
 from dockc.runtime.content.errors import store_error
 from dockc.runtime.content.locks import locked
 from dockc.runtime.fsutil import marks
+from dockc.runtime.refs import inventory
 from dockc.runtime.refs.database import PROVEN
 from dockc.runtime.snapshot.files import copy_attributes
 from dockc.runtime.snapshot.tarread import apply_layer
@@ -206,26 +207,29 @@ def _unpack(
             apply_layer(plain, target, lowers=lowers, opaque=core.opaque, limits=core.limits, cancelled=cancelled)
             while plain.read(_BLOCK):
                 check_cancelled(cancelled)
+            chain = _proof(core, layer, blob)
+            inventory.write(core, layer, folder / "new", chain)
             with core.db.transaction():
                 settle(core, layer, folder / "new")
-                _prove(core, layer, blob)
+                if chain:
+                    core.db.set_meta(layer, PROVEN, chain.encode())
     except OSError as error:
         raise store_error(error, f"unpacking layer {blob.descriptor.digest}", core.root) from error
     except (StoreError, UnsafePath) as error:
         raise type(error)(f"layer {blob.descriptor.digest}: {error.message}", hint=error.hint) from error
 
 
-def _prove(core: Core, layer: str, blob: Blob) -> None:
-    """Write down that an image's layer, and so the whole chain up to it, is what its diff id says."""
+def _proof(core: Core, layer: str, blob: Blob) -> str:
+    """The chain of diff ids that an image's layer, just verified, ends; "" where that is no image's or not all is proven."""
     if not core.record(layer).chain_id:
-        return
+        return ""
     chain = blob.diff_id
     for parent in core.db.parents(layer):
         below = core.db.meta(parent, PROVEN)
         if below is None:
-            return
+            return ""
         chain = digests.from_bytes(below + b" " + chain.encode())
-    core.db.set_meta(layer, PROVEN, chain.encode())
+    return chain
 
 
 def inherit_root(target: Path, lowers: Sequence[Path]) -> None:

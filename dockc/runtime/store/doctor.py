@@ -1,19 +1,25 @@
 """Verifying a store, and repairing it: `dockc doctor`.
 
 A killed build leaves nothing to repair (opening the store cleans up). What is looked for here is damage from
-outside: bits that have changed, files that were removed by hand, a file system that lost data.
+outside: bits that have changed, files that were removed by hand, a file system that lost data. What keeps a store from
+being opened at all is `salvage`'s matter, which comes first.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from dockc.base import record as lean
-from dockc.errors import StoreError
-from dockc.runtime.refs import database
+from dockc.errors import StoreError, UnsafePath
+from dockc.runtime.archive.compress import Decompressor
+from dockc.runtime.archive.tarheader import REGULAR, TarReader
+from dockc.runtime.refs import database, inventory
+from dockc.runtime.snapshot.rooted import clean_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +28,9 @@ if TYPE_CHECKING:
     from dockc.runtime.refs.database import Record
     from dockc.runtime.refs.manager import RefManager
     from dockc.solver.cache.storage.base import CacheKeyStorage
+
+
+_SHOWN = 3
 
 
 class Problem(enum.StrEnum):
@@ -33,6 +42,8 @@ class Problem(enum.StrEnum):
     DIRECTORY_MISSING = "missing directory"
     PARENT_MISSING = "missing parent"
     DIRECTORY_UNKNOWN = "unknown directory"
+    LAYER_CHANGED = "changed layer"
+    STORE_OPEN = "open store"
     RESULT_MISSING = "missing result"
 
 
@@ -70,23 +81,30 @@ def examine(
     *,
     keys: CacheKeyStorage | None = None,
     fix: bool = False,
+    full: bool = False,
+    before: Iterable[Finding] = (),
     progress: Callable[[str], None] | None = None,
 ) -> Report:
-    """Check every blob's digest, every record's directory and parents, and the solver's results.
+    """Check every blob's digest, every record's directory, content and parents, and the solver's results.
 
     Args:
         refs: the store.
         keys: the solver's key graph, if it is to be checked too.
         fix: forget what cannot be used any more. Nothing that a living build holds is touched.
+        full: look at all content of all layers, not at a sample.
+        before: what was found, and put right, before the store was opened.
         progress: told what is being looked at.
 
     Raises:
         StoreError: the database is damaged beyond reading.
     """
     doctor = _Doctor(refs.core, fix, progress or (lambda _: None))
+    doctor.findings += before
+    doctor.findings += [Finding(Problem.STORE_OPEN, str(refs.root), line, "closed" in line) for line in refs.opened_to_others]
     doctor.database()
     blobs = doctor.blobs()
     records = doctor.records()
+    doctor.layers(full=full)
     doctor.directories()
     if keys is not None:
         doctor.results(keys, refs.exists)
@@ -116,11 +134,11 @@ class _Doctor:
             count += 1
             try:
                 self._core.content.verify(digest)
-            except StoreError as error:
+            except (StoreError, OSError) as error:
                 self._found(
                     Problem.BLOB_DAMAGED,
                     digest,
-                    f"the bytes are not what the digest says ({error.message})",
+                    f"the bytes are not what the digest says ({getattr(error, 'message', error)})",
                     partial(self._drop_blob, digest),
                 )
         self._missing_blobs()
@@ -193,6 +211,72 @@ class _Doctor:
         for record in reversed(order):
             core.remove(record)
         return not any(core.db.find(record) for record in order)
+
+    def layers(self, *, full: bool) -> None:
+        """Compare layers with their inventories, and larger content with their blobs."""
+        self._progress("layers")
+        core = self._core
+        for record in core.db.records():
+            if not record.snapshot or record.state != database.COMMITTED or record.kind != database.LAYER:
+                continue
+            place = core.snapshot_dir(record.id)
+            if not (place / "fs").is_dir():
+                continue
+            self._progress(record.id)
+            listed = inventory.read(place)
+            different = list(islice(inventory.compare(listed, place / "fs", full=full), _SHOWN + 1)) if listed else []
+            if full and not different and (listed is None or not listed.whole or any(i.size and not i.more for i in listed.items)):
+                different = list(islice(self._against_blob(record, place / "fs"), _SHOWN + 1))
+            if different:
+                shown = "; ".join(f"{path}: {what}" for path, what in different[:_SHOWN])
+                more = " and more" if len(different) > _SHOWN else ""
+                self._found(Problem.LAYER_CHANGED, record.id, f"{shown}{more}", partial(self._renew, record))
+
+    def _against_blob(self, record: Record, tree: Path) -> Iterator[tuple[str, str]]:
+        """What differs from the layer's blob, where that is here: the content of regular files."""
+        blob = next((b for b in self._core.db.blobs(record.id) if self._core.content.has(b.descriptor.digest)), None)
+        if blob is None:
+            return
+        wanted: dict[str, tuple[int, str]] = {}
+        try:
+            with self._core.content.open(blob.descriptor.digest) as stream:
+                reader = TarReader(Decompressor(stream))
+                for member in reader:
+                    path = clean_name(member.name)
+                    if member.kind != REGULAR or member.sparse is not None or not path:
+                        wanted.pop(path, None)
+                        continue
+                    hasher = hashlib.blake2b(digest_size=16)
+                    while data := reader.read(1 << 20):
+                        hasher.update(data)
+                    wanted[path] = member.size, hasher.hexdigest()
+        except (StoreError, UnsafePath):
+            return  # the blob's own check has told
+        for path, (size, digest) in wanted.items():
+            if path.rpartition("/")[2].startswith(".wh.") or any(p.is_symlink() for p in (tree / path).parents if p != tree):
+                continue
+            file = tree / path
+            if file.is_symlink() or not file.is_file():
+                continue  # a later member, or a whiteout, may have taken its place
+            if file.stat().st_size != size or inventory.content(str(file)) != digest:
+                yield path, "its content is not that of the layer's blob"
+
+    def _renew(self, record: Record) -> bool:
+        """Throw a changed directory away: it is unpacked again from its blob, or the step runs again."""
+        core = self._core
+        with core.db.transaction():
+            if core.db.is_held(record.id):
+                return False
+            can = any(core.content.has(b.descriptor.digest) or b.origin for b in core.db.blobs(record.id))
+            if can:
+                core.db.update(record.id, snapshot=0, size=-1)
+                core.db.set_meta(record.id, database.PROVEN, None)
+                core.ready.discard(record.id)
+        if not can:
+            return self._remove_with_children([record.id])
+        core.discard(core.snapshot_dir(record.id))
+        core.squashed.clean(everything=True)
+        return True
 
     def directories(self) -> None:
         self._progress("directories")

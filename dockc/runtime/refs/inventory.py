@@ -1,0 +1,256 @@
+"""The inventory of a layer: what its directory held when it was finished, so that later damage can be told.
+
+It lies beside the directory (`snapshots/<id>/inventory`), gzipped lines of JSON: first what the record is and stands on,
+from which a lost database is made again; then each entry with its metadata and, for as much as is quickly read, the
+digest of its content. Larger content is proved by the layer's blob.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import random
+import stat
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dockc.base import record as lean
+
+if TYPE_CHECKING:
+    from dockc.runtime.refs.core import Core
+
+NAME = "inventory"
+_ENTRIES = 200_000  # a layer of more is listed so far
+_FILES, _BYTES = 2_000, 32 << 20  # whose content is read at once
+_SAMPLE, _SAMPLE_FILES, _SAMPLE_BYTES = 2_000, 64, 64 << 20
+_BLOCK = 1 << 20
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_KINDS = {
+    stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symbolic link", stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device", stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket",
+}  # fmt: skip
+
+
+class Item(lean.Record):
+    """One entry of a layer.
+
+    Attributes:
+        path: relative to the layer; "" is its root.
+        size: bytes, 0 for what is no file.
+        mtime: nanoseconds.
+        more: a link's target, a file's content (hex of BLAKE2b), or "".
+    """
+
+    path: str
+    mode: int
+    uid: int
+    gid: int
+    size: int
+    mtime: int
+    device: int
+    more: str
+
+
+class Inventory(lean.Record):
+    """What was written down of a layer.
+
+    Attributes:
+        about: the record and what it stands on, see `describe`.
+        items: its entries.
+        whole: whether that is all of them.
+        ids: how owners were mapped then; in another mapping they cannot be compared.
+    """
+
+    about: Mapping[str, Any]
+    items: tuple[Item, ...]
+    whole: bool
+    ids: str
+
+
+def write(core: Core, layer: str, place: Path, proven: str = "") -> None:
+    """Make the inventory of a finished layer, of which `place` holds the directory `fs`.
+
+    `proven` is the chain of diff ids that the layer is known to end. An inventory is a help: where it cannot be written the layer is none the worse.
+    """
+    try:
+        with gzip.open(place / f".{NAME}", "wt", compresslevel=1, encoding="ascii") as out:
+            items, whole = _items(place / "fs")
+            head = {"version": 1, "about": {**describe(core, layer), "proven": proven}, "whole": whole, "ids": _mapping()}
+            out.write(json.dumps(head) + "\n")
+            for item in items:
+                out.write(json.dumps([getattr(item, name) for name in _FIELDS]) + "\n")
+        (place / f".{NAME}").rename(place / NAME)
+    except OSError:
+        (place / f".{NAME}").unlink(missing_ok=True)
+
+
+def read(place: Path) -> Inventory | None:
+    """What was written down; None where nothing was, or it cannot be read any more."""
+    try:
+        with gzip.open(place / NAME, "rt", encoding="ascii") as lines:
+            head = json.loads(next(lines))
+            items = tuple(Item(*json.loads(line)) for line in lines)
+        if head["version"] != 1:
+            return None
+        return Inventory(dict(head["about"]), items, bool(head["whole"]), str(head["ids"]))
+    except (OSError, ValueError, KeyError, TypeError, StopIteration, EOFError, zlib.error):
+        return None
+
+
+def describe(core: Core, layer: str) -> dict[str, Any]:
+    """The record of a layer, with the records without directories that it stands on (merges and differences)."""
+    record = core.record(layer)
+    own = {name: getattr(record, name) for name in _RECORD_FIELDS}
+    others: dict[str, Any] = {}
+    todo = list(core.db.parents(layer))
+    while todo:
+        current = todo.pop()
+        found = core.db.find(current)
+        if found is None or found.kind == "layer" or current in others:
+            continue
+        parents = core.db.parents(current)
+        others[current] = {**{name: getattr(found, name) for name in _RECORD_FIELDS}, "parents": parents}
+        todo.extend(parents)
+    blobs = [[b.variant, b.descriptor.digest, b.descriptor.media_type, b.descriptor.size, b.diff_id, b.origin] for b in core.db.blobs(layer)]
+    return {**own, "parents": core.db.parents(layer), "others": others, "blobs": blobs}
+
+
+def compare(inventory: Inventory, tree: Path, *, full: bool) -> Iterator[tuple[str, str]]:
+    """What is different now: `(path, what)` each.
+
+    Args:
+        inventory: what was written down.
+        tree: the layer's directory.
+        full: look at everything; else at a sample, of the content as well.
+    """
+    items = list(inventory.items)
+    if not full and len(items) > _SAMPLE:
+        items = random.sample(items, _SAMPLE)
+    owners = inventory.ids == _mapping()
+    sound: list[Item] = []
+    for item in items:
+        said = _differs(item, tree, owners=owners)
+        if said:
+            yield item.path or "/", said
+        elif item.more and stat.S_ISREG(item.mode):
+            sound.append(item)
+    if inventory.whole and (full or len(inventory.items) <= _SAMPLE):
+        known = {item.path for item in inventory.items}
+        for path, _ in _walk(tree):
+            if path not in known:
+                yield path, "was not there"
+    if not full:
+        random.shuffle(sound)
+        sound = sound[:_SAMPLE_FILES]
+    left = _SAMPLE_BYTES
+    for item in sound:
+        left -= item.size
+        if not full and left < 0:
+            break
+        if content(str(tree / item.path)) != item.more:
+            yield item.path, "its content has changed"
+
+
+def _differs(item: Item, tree: Path, *, owners: bool) -> str:
+    path = str(tree / item.path) if item.path else str(tree)
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return "is gone"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    now = stat.S_IFMT(status.st_mode)
+    if now != stat.S_IFMT(item.mode):
+        return f"was a {_KINDS.get(stat.S_IFMT(item.mode), 'thing')} and is a {_KINDS.get(now, 'thing')}"
+    if status.st_mode != item.mode:
+        return f"its mode was {stat.S_IMODE(item.mode):04o} and is {stat.S_IMODE(status.st_mode):04o}"
+    if owners and (status.st_uid, status.st_gid) != (item.uid, item.gid):
+        return f"its owner was {item.uid}:{item.gid} and is {status.st_uid}:{status.st_gid}"
+    if stat.S_ISREG(now) and status.st_size != item.size:
+        return f"it had {item.size} bytes and has {status.st_size}"
+    if stat.S_ISLNK(now) and _target(path) != item.more:
+        return "it leads elsewhere"
+    if stat.S_ISCHR(now) or stat.S_ISBLK(now):
+        return "" if status.st_rdev == item.device else "it is another device"
+    return "" if status.st_mtime_ns == item.mtime else "it was changed"
+
+
+def _items(tree: Path) -> tuple[list[Item], bool]:
+    items: list[Item] = []
+    files, left = _FILES, _BYTES
+    walking = _walk(tree)
+    for path, status in walking:
+        if len(items) >= _ENTRIES:
+            return items, False
+        more = ""
+        if stat.S_ISREG(status.st_mode):
+            files -= 1
+            left -= status.st_size
+            if files >= 0 and left >= 0:
+                more = content(f"{tree}/{path}")
+        elif stat.S_ISLNK(status.st_mode):
+            more = _target(f"{tree}/{path}")
+        size = status.st_size if stat.S_ISREG(status.st_mode) else 0
+        items.append(
+            Item(path, status.st_mode, status.st_uid, status.st_gid, size, status.st_mtime_ns, status.st_rdev, more)
+        )
+    return items, True
+
+
+def _walk(tree: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Every entry by its path, the root first; what lies too deep for a path, or is gone meanwhile, is left out."""
+    yield "", tree.lstat()
+    todo = [""]
+    while todo:
+        folder = todo.pop()
+        try:
+            entries = list(os.scandir(f"{tree}/{folder}" if folder else str(tree)))
+        except OSError:
+            continue
+        for entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            yield path, status
+            if stat.S_ISDIR(status.st_mode):
+                todo.append(path)
+
+
+def content(path: str) -> str:
+    """Digest of a file's bytes; "" where they cannot be read."""
+    hasher = hashlib.blake2b(digest_size=16)
+    try:
+        descriptor = os.open(path, _READ)
+        try:
+            while data := os.read(descriptor, _BLOCK):
+                hasher.update(data)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return ""
+    return hasher.hexdigest()
+
+
+def _target(path: str) -> str:
+    try:
+        return os.readlink(path)  # noqa: PTH115
+    except OSError:
+        return ""
+
+
+def _mapping() -> str:
+    """How this process sees owners."""
+    try:
+        return " ".join(Path("/proc/self/uid_map").read_text().split())
+    except OSError:
+        return ""
+
+
+_FIELDS = ("path", "mode", "uid", "gid", "size", "mtime", "device", "more")
+_RECORD_FIELDS = ("kind", "diff_id", "chain_id", "record_type", "description", "created_at", "last_used_at", "usage_count")

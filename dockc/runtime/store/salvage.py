@@ -1,0 +1,219 @@
+"""Making a store that cannot be opened usable again: `dockc doctor`, before it opens the store.
+
+A database whose header alone is damaged gets a new one. Of one that is damaged further no row can be trusted (one that is
+lost may be the layer below another): layers are made known again by their inventories, as far as what they stand on is
+there and everything is as it was written down; cache directories stay as they are. The damaged file is kept beside the
+new one. The solver's cache is only a memory: it is begun anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dockc.errors import StoreError
+from dockc.oci.descriptor import Descriptor
+from dockc.runtime.refs import inventory
+from dockc.runtime.refs.cachedirs import META_KEY as CACHE_KEY
+from dockc.runtime.refs.database import COMMITTED, LAYER, PROVEN, VERSION, Blob, Database, Record
+from dockc.runtime.refs.leases import living
+from dockc.runtime.refs.privacy import FOLDERS
+from dockc.runtime.snapshot.removal import remove_tree
+from dockc.solver.cache.storage.sqlite import APPLICATION_ID, set_aside
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_MAGIC = b"SQLite format 3\0"
+_TABLES = ("record", "parent", "blob", "meta")
+
+Found = tuple[str, str, bool]
+"""(subject, message, whether it has been put right)"""
+
+
+def examine_files(root: Path, *, fix: bool) -> list[Found]:
+    """Check what a store must have to be opened: its directories and its two databases.
+
+    Args:
+        root: the store.
+        fix: put it right, unless builds are running.
+
+    Raises:
+        StoreError: something is to be put right, and other processes use the store.
+    """
+    if not root.is_dir():
+        return []
+    wrong: list[tuple[str, str, Callable[[], object]]] = [
+        (name, "it is no directory", (root / name).unlink)
+        for name in FOLDERS
+        if os.path.lexists(root / name) and not (root / name).is_dir()
+    ]
+    wrong += [
+        (name, "it is a directory", partial(_remove_directory, root / name))
+        for name in ("flights.lock", "ballast", "store.db", "cache.db")
+        if (root / name).is_dir()
+    ]
+    mends: tuple[tuple[str, Callable[[Path], object]], ...] = (("store.db", _mend_store), ("cache.db", set_aside))
+    for name, mend in mends:
+        if (root / name).is_file() and (trouble := _trouble(root / name)):
+            wrong.append((name, f"the database is damaged: {trouble}", partial(mend, root / name)))
+    if not os.path.lexists(root / "store.db") and any(root.glob(f"snapshots/*/{inventory.NAME}")):
+        wrong.append(("store.db", "the database is gone", partial(_mend_store, root / "store.db")))
+    if wrong and fix and (root / "leases").is_dir() and living(root):
+        raise StoreError(
+            f"the store {root} is damaged ({wrong[0][0]}: {wrong[0][1]}), and other processes use it",
+            hint="End all builds, then run `dockc doctor --fix` again.",
+        )
+    found = []
+    for name, message, repair in wrong:
+        if fix:
+            repair()
+        found.append((name, message, fix))
+    return found
+
+
+def _remove_directory(path: Path) -> None:
+    remove_tree(path)
+    if path.name == "store.db":
+        _mend_store(path)
+
+
+def _trouble(path: Path) -> str:
+    """What is wrong with a database file, "" for nothing (a newer format is not for us to judge)."""
+    if not path.stat().st_size:
+        return "it is empty" if path.name == "store.db" and any(path.parent.glob(f"snapshots/*/{inventory.NAME}")) else ""
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=60.0)) as database:
+            lines = [str(row[0]) for row in database.execute("PRAGMA integrity_check(3)")]
+            if lines != ["ok"]:
+                return lines[0]
+            if path.name == "store.db" and not database.execute("PRAGMA user_version").fetchone()[0]:
+                return "it holds no store"
+            if path.name == "cache.db" and database.execute("PRAGMA application_id").fetchone()[0] not in (0, APPLICATION_ID):
+                return "it holds no build cache"
+            for table in _TABLES if path.name == "store.db" else ("links", "results", "records"):
+                database.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall()  # noqa: S608
+    except sqlite3.OperationalError as error:
+        # A busy or unreadable file, or a full disk, is no damage.
+        return str(error) if "malformed" in str(error) or "no such table" in str(error) else ""
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return ""
+
+
+def _mend_store(path: Path) -> None:
+    """A new `store.db` of what the old one and the inventories still tell."""
+    old = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(f"{old}{suffix}")
+    new = Database(path)
+    try:
+        with new.transaction(), _read_again(old) as (database, sound):
+            caches = _caches(database) if database is not None else set()
+            for table, row in _rows(database) if database is not None else ():
+                if sound or (table in ("record", "meta") and row.get("id", row.get("record")) in caches):
+                    new.take_over(table, row)
+            _from_inventories(new, path.parent / "snapshots")
+    finally:
+        new.close()
+
+
+@contextlib.contextmanager
+def _read_again(old: Path) -> Iterator[tuple[sqlite3.Connection | None, bool]]:
+    """A copy of a database with a sound header, if it can be opened, and whether nothing else is wrong with it."""
+    copy = old.with_name(f"{old.name}.reading")
+    database: sqlite3.Connection | None = None
+    sound = False
+    try:
+        for suffix in ("", "-wal"):
+            with contextlib.suppress(OSError):
+                shutil.copyfile(f"{old}{suffix}", f"{copy}{suffix}")
+        if copy.exists():
+            with copy.open("r+b") as file:
+                file.write(_MAGIC)
+            database = sqlite3.connect(copy)
+            with contextlib.suppress(sqlite3.Error):
+                sound = database.execute("PRAGMA integrity_check(1)").fetchall() == [("ok",)]
+                if database.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+                    sound = False  # of another format
+        yield database, sound
+    finally:
+        if database is not None:
+            database.close()
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{copy}{suffix}").unlink(missing_ok=True)
+
+
+def _rows(database: sqlite3.Connection) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every row that can still be read, with its table."""
+    for table in _TABLES:
+        with contextlib.suppress(sqlite3.Error):
+            cursor = database.execute(f"SELECT * FROM {table}")  # noqa: S608
+            names = [column[0] for column in cursor.description]
+            while (row := cursor.fetchone()) is not None:
+                yield table, dict(zip(names, row, strict=True))
+
+
+def _caches(database: sqlite3.Connection) -> set[str]:
+    """Records of cache directories, which stand on nothing."""
+    with contextlib.suppress(sqlite3.Error):
+        return {str(row[0]) for row in database.execute("SELECT record FROM meta WHERE key = ?", (CACHE_KEY,))}
+    return set()
+
+
+def _from_inventories(new: Database, snapshots: Path) -> None:
+    """Make known the layers whose inventories are there and true, lowest first."""
+    if not snapshots.is_dir():
+        return
+    waiting: dict[str, dict[str, Any]] = {}
+    for place in snapshots.iterdir():
+        if new.find(place.name) is not None:
+            continue
+        listed = inventory.read(place)
+        if listed is not None and not any(inventory.compare(listed, place / "fs", full=True)):
+            waiting[place.name] = dict(listed.about)
+    others = {name: about for about in waiting.values() for name, about in dict(_others(about)).items()}
+    known = {record.id for record in new.records()}
+    todo = {**others, **waiting}
+    while ready := [name for name, about in todo.items() if name not in known and set(about["parents"]) <= known]:
+        for name in ready:
+            _make_known(new, name, todo[name], is_layer=name in waiting)
+            known.add(name)
+
+
+def _others(about: dict[str, Any]) -> dict[str, Any]:
+    """The merges and differences that a layer's inventory tells of."""
+    found = about.get("others")
+    return found if isinstance(found, dict) else {}
+
+
+def _make_known(new: Database, name: str, about: dict[str, Any], *, is_layer: bool) -> None:
+    new.delete(name)
+    record = Record(
+        id=name,
+        kind=str(about["kind"]),
+        state=COMMITTED,
+        retain=0,
+        snapshot=int(is_layer),
+        diff_id=str(about["diff_id"]),
+        chain_id=str(about["chain_id"]),
+        size=-1,
+        record_type=str(about["record_type"]),
+        description=str(about["description"]),
+        created_at=int(about["created_at"]),
+        last_used_at=int(about["last_used_at"]),
+        usage_count=int(about["usage_count"]),
+    )
+    new.add(record, tuple(map(str, about["parents"])))
+    for variant, digest, media_type, size, diff_id, origin in about.get("blobs", ()):
+        new.add_blob(Blob(name, variant, Descriptor(media_type, digest, size), diff_id, origin))
+    if is_layer and about["kind"] == LAYER and about.get("proven"):
+        new.set_meta(name, PROVEN, str(about["proven"]).encode())
