@@ -1,4 +1,4 @@
-"""The exception tree of dockc; everyone may import it, it imports nothing.
+"""The exception tree of dockc; everyone may import it, it imports nothing of dockc.
 
     DockcError                       exit 1
     ├── UsageError                   exit 2   a flag or option value that cannot be understood
@@ -27,6 +27,40 @@ if TYPE_CHECKING:
         @property
         def span(self) -> tuple[int, int]: ...  # noqa: D102
 
+HIDDEN = "xxxxx"
+"""What stands in the place of a password."""
+_URL = r"[a-zA-Z][a-zA-Z0-9+.\-]*://[^\s\"'<>]+"
+_USERINFO = r"(?<=://)([^/?#]*)@"
+_IN_QUERY = (
+    r"(?i)(?<=[?&])((?:[\w.\-]*(?:token|secret|passw(?:or)?d|signature|credential|api[_\-]?key|access[_\-]?key)[\w.\-]*|sig|auth|key)=)"
+    r"([^&#]+)"
+)
+
+
+def without_credentials(text: str, *, same_width: bool = False) -> str:
+    """A text for people, without what its URLs carry to log in: passwords, users that are tokens, tokens in queries.
+
+    Every message of an error is such a text; so are names of steps, histories and what the store says of its records.
+    `same_width`: what is hidden keeps its length, for text with marks below it.
+    """
+    if "://" not in text or not ("@" in text or "=" in text):
+        return text
+    import re
+
+    def hidden(secret: str) -> str:
+        return "x" * len(secret) if same_width else HIDDEN
+
+    def user(match: re.Match[str]) -> str:
+        name, colon, password = match.group(1).partition(":")
+        if colon:
+            return f"{name}:{hidden(password)}@"
+        return f"{hidden(name)}@" if match.string.lower().startswith(("http://", "https://")) and name else match.group()
+
+    def shown(match: re.Match[str]) -> str:
+        return re.sub(_IN_QUERY, lambda found: found.group(1) + hidden(found.group(2)), re.sub(_USERINFO, user, match.group()))
+
+    return re.sub(_URL, shown, text)
+
 
 class DockcError(Exception):
     """Base of every error that dockc raises on purpose.
@@ -42,9 +76,10 @@ class DockcError(Exception):
     context: str = ""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
+        message = without_credentials(message)
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = without_credentials(hint)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Errors go to other processes with all that they know, whatever their classes are made with."""

@@ -54,7 +54,7 @@ def made_up(requests: Iterable[Request], known: Known | None = None) -> Answers:
                     wanted = request.name == "context" and name == ".dockerignore"
                     files[request.name, name] = known.ignore_file if wanted else None
             case HttpRequest():
-                http[request.url] = HttpAnswer(_digest(request.url), "2024-01-02T03:04:05Z")
+                http[request.key] = HttpAnswer(_digest(request.url), "2024-01-02T03:04:05Z")
             case GitRequest():
                 git[request.identifier] = GitAnswer("0" * 40)
     return Answers(images, files, http, git)

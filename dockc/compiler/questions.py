@@ -26,7 +26,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from dockc.base.record import Record, fields_of
-from dockc.errors import DockcError, UsageError
+from dockc.errors import DockcError, UsageError, without_credentials
 from dockc.oci import platform as platforms
 from dockc.oci.platform import Platform
 
@@ -78,6 +78,11 @@ class HttpRequest(Record):
     url: str
     filename: str = ""
     checksum: str = ""
+
+    @property
+    def key(self) -> str:
+        """What answers know it by: they are written to files, so without what the URL carries to log in."""
+        return without_credentials(self.url)
 
 
 class GitRequest(Record):
@@ -164,7 +169,7 @@ def describe(request: Request) -> str:
         case ContextRequest():
             return f"{' and '.join(request.files)} of {request.name}"
         case HttpRequest():
-            return request.url
+            return request.key
         case GitRequest():
             return request.identifier
 
@@ -178,7 +183,7 @@ class Answers(Record):
     Attributes:
         images: by reference, platform and store (`ImageRequest.key`).
         files: by local source and path; None for a file that is not there.
-        http: by URL.
+        http: by URL (`HttpRequest.key`).
         git: by source identifier.
     """
 
@@ -204,7 +209,7 @@ class Answers(Record):
             case ContextRequest():
                 return all((request.name, file) in self.files for file in request.files)
             case HttpRequest():
-                return request.url in self.http
+                return request.key in self.http
             case GitRequest():
                 return request.identifier in self.git
 
@@ -310,7 +315,7 @@ def _load(document: Any) -> Answers:
     http = {}
     for url, entry in document.get("http", {}).items():
         texts = {key: _string(entry.get(key, "")) for key in ("digest", "last_modified", "newest", "error")}
-        http[url] = HttpAnswer(**texts, archive=bool(entry.get("archive", False)))
+        http[without_credentials(url)] = HttpAnswer(**texts, archive=bool(entry.get("archive", False)))
     git = {}
     for identifier, entry in document.get("git", {}).items():
         git[identifier] = GitAnswer(

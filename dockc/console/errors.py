@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dockc.errors import CompileError, DockcError
+from dockc.errors import CompileError, DockcError, without_credentials
 
 
 def render_error(error: DockcError) -> str:
@@ -43,7 +43,11 @@ def excerpt(filename: str, text: str, ranges: tuple[tuple[int, int], ...]) -> st
 
 
 def visible(text: str) -> str:
-    """Text that a terminal can take, whatever a hostile file put into it: no control characters, no bytes that are no characters."""
+    """Text that a terminal can take, whatever a hostile file put into it: no control characters, no bytes that are no characters.
+
+    Nor does it tell what URLs carry to log in.
+    """
+    text = without_credentials(text)
     if text.isascii() and text.replace("\n", "").isprintable():
         return text
     return "".join(c if c in "\t\n" or c.isprintable() else "\ufffd" for c in text)

@@ -8,7 +8,7 @@ from dockc.compiler.questions import Answers, converse
 from dockc.engine.compile import asker, compile_all
 from dockc.engine.pins import loose_sources
 from dockc.engine.request import CompileRequest, load
-from dockc.errors import DockcError
+from dockc.errors import HIDDEN, DockcError
 
 
 def find_out(request: CompileRequest, log: Callable[[str], object]) -> Answers:
@@ -76,11 +76,12 @@ def source_policy(answers: Answers) -> dict[str, object]:
         seen.add(ref)
         identifier = f"docker-image://{ref}"
         rules.append(_convert(identifier, {"identifier": f"{identifier}@{answer.digest}"}))
-    rules += [
-        _convert(url, {"attrs": {"http.checksum": answers.http[url].digest}})
-        for url in sorted(answers.http)
-        if answers.http[url].digest
-    ]
+    for url in sorted(answers.http):
+        if digest := answers.http[url].digest:
+            # A lock file knows a URL without its password; the policy's selector must meet the whole one.
+            selector = url.replace(HIDDEN, "*")
+            updates: dict[str, object] = {"attrs": {"http.checksum": digest}}
+            rules.append(_convert(selector, updates, match="EXACT" if selector == url else "WILDCARD"))
     for identifier in sorted(answers.git):
         if commit := answers.git[identifier].commit:
             base = identifier.partition("#")[0]
@@ -89,5 +90,5 @@ def source_policy(answers: Answers) -> dict[str, object]:
     return {"version": 1, "rules": rules}
 
 
-def _convert(identifier: str, updates: dict[str, object]) -> dict[str, object]:
-    return {"action": "CONVERT", "selector": {"identifier": identifier, "match_type": "EXACT"}, "updates": updates}
+def _convert(identifier: str, updates: dict[str, object], *, match: str = "EXACT") -> dict[str, object]:
+    return {"action": "CONVERT", "selector": {"identifier": identifier, "match_type": match}, "updates": updates}

@@ -67,7 +67,7 @@ def held(compiled: Compiled, known: Mapping[str, str]) -> Compiled:
 def _identifier(request: Request) -> str:
     match request:
         case HttpRequest():
-            return request.url
+            return request.key
         case GitRequest():
             return request.identifier
         case ImageRequest():

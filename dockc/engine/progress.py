@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dockc.errors import DockcError
+from dockc.errors import DockcError, without_credentials
 from dockc.solver.progress import (
     SolveStatus,
     SourceRange,
@@ -77,6 +77,7 @@ class Steps:
     @contextmanager
     def step(self, name: str) -> Iterator[str]:
         """Show a step for as long as the block runs; gives its digest."""
+        name = without_credentials(name)
         digest = "sha256:" + hashlib.sha256(f"{next(self._numbers)} {name}".encode()).hexdigest()
         started = time.time_ns()
         self._send(VertexEvent(digest, name, started=started))

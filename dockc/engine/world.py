@@ -161,7 +161,7 @@ def _take(
         case ImageRequest(), FoundImage():
             images[request.key] = ImageAnswer(found.ref, found.digest, found.config)
         case HttpRequest(), FoundHttp():
-            http[request.url] = HttpAnswer(found.digest, found.last_modified, found.newest, found.archive)
+            http[request.key] = HttpAnswer(found.digest, found.last_modified, found.newest, found.archive)
         case GitRequest(), FoundGit():
             git[request.identifier] = GitAnswer(found.commit, found.commit_object)
         case _:

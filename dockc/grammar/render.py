@@ -14,6 +14,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
+from dockc.errors import without_credentials
 from dockc.grammar.diagnostic import Diagnostic, Label
 from dockc.grammar.edits import apply
 from dockc.grammar.source import Source, Span
@@ -118,6 +119,7 @@ def _columns(source: Source, line: int, span: Span) -> tuple[int, int]:
 
 def _shown(text: str) -> tuple[str, list[int]]:
     """A line as a terminal can show it, and the column at which each character begins (and the end)."""
+    text = without_credentials(text, same_width=True)
     out: list[str] = []
     starts: list[int] = []
     column = 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dockc.errors import InvalidDefinition
+from dockc.errors import InvalidDefinition, without_credentials
 from dockc.solver.vertex import Edge, ProgressGroup, Vertex, VertexOptions
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class _Graph:
         self._set_platform(op)
         metadata = self._metadata.get(digest)
         options = _options(metadata, self._ignore_cache)
-        name = options.description.get(_CUSTOM_NAME) or op_name(op, inputs)
+        name = without_credentials(options.description.get(_CUSTOM_NAME) or op_name(op, inputs))
         private = _is_local(op) or any(edge.vertex.private for edge in inputs)
         self._vertices[digest] = Vertex(digest, op, inputs, options, name, private)
 

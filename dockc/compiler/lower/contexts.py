@@ -384,9 +384,10 @@ def open_main(state: Lowering) -> Asking[MainContext]:
         op = remote.op
         identifier, attrs = op.identifier, op.attrs  # type: ignore[attr-defined]
     if remote is not None and git is None:
-        state.want(HttpRequest(options.context, HTTP_CONTEXT_FILE))
+        request = HttpRequest(options.context, HTTP_CONTEXT_FILE)
+        state.want(request)
         yield from state.barrier()
-        if state.answers.http[options.context].archive:
+        if state.answers.http[request.key].archive:
             unpack = Copy(remote, f"/{HTTP_CONTEXT_FILE}", "/", unpack=True)
             remote = builder.file(None, (unpack,))
         else:

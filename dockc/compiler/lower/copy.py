@@ -12,7 +12,7 @@ from dockc.compiler.lower.names import command_text, same_step_name, step_name
 from dockc.compiler.lower.words import Expander
 from dockc.compiler.syntax.ast import Add, Word
 from dockc.compiler.syntax.ast import Copy as CopyInstruction
-from dockc.errors import CompileError, DockcError, Fault
+from dockc.errors import CompileError, DockcError, Fault, without_credentials
 from dockc.golang import ospaths as paths
 from dockc.golang import paths as llb_paths
 from dockc.golang.numbers import NumberError, parse_uint
@@ -166,7 +166,9 @@ def _lower(job: _Job, sources: list[str], contents: list[tuple[str, str]]) -> No
     else:
         meta = OpMeta(job.name, locations=locations, ignore_cache=stage.ignore_cache)
         stage.value = builder.file(stage.value, actions, meta=meta)
-    stage.image.commit(f"{_history(job, sources, contents)} # buildkit", state.created, layer=True)
+    # An image goes to others: what a URL carries to log in stays here.
+    history = without_credentials(_history(job, sources, contents))
+    stage.image.commit(f"{history} # buildkit", state.created, layer=True)
 
 
 def _history(job: _Job, sources: list[str], contents: list[tuple[str, str]]) -> str:

@@ -178,7 +178,7 @@ def _time_of(state: Lowering, value: Value | None) -> Asking[Time | None]:
 def _download_time(state: Lowering, request: HttpRequest) -> Asking[Time | None]:
     state.want(request)
     yield from state.barrier()
-    answer = state.answers.http[request.url]
+    answer = state.answers.http[request.key]
     if answer.error:
         raise CompileError(answer.error, fault=Fault("source-not-available"))
     text = answer.last_modified or answer.newest

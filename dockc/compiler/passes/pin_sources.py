@@ -10,7 +10,7 @@ from dockc.compiler.ir.module import Module
 from dockc.compiler.ir.ops import Op, SourceOp, replaced
 from dockc.compiler.ir.rewrite import Facts, Replacement, Rewrite, rewrite
 from dockc.compiler.passes.pipeline import PassContext
-from dockc.errors import UsageError
+from dockc.errors import UsageError, without_credentials
 from dockc.llb import attrs as A  # noqa: N812
 from dockc.llb import sources
 
@@ -65,7 +65,7 @@ def _pinned(op: SourceOp, pins: Mapping[str, str], strict: bool) -> SourceOp | N
         return None
     if held:
         return None
-    pin = pins.get(identifier)
+    pin = pins.get(identifier) or pins.get(without_credentials(identifier))
     if pin is None:
         if strict:
             raise UsageError(f"no pin for {identifier}", hint="run `dockc lock`")

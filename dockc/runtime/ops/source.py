@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from dockc.errors import SolveError
+from dockc.errors import SolveError, without_credentials
 from dockc.oci import digest as digests
 from dockc.oci import platform as platforms
 from dockc.oci.platform import Platform
@@ -62,7 +62,7 @@ class SourceOp:
         digest = digests.from_bytes(f"{_CACHE_TYPE}:{text}".encode("utf-8", "surrogateescape"))
         if text.startswith(_SESSION):
             digest = f"random:{digests.encoded(digest)}"
-        preimage = {"kind": "source", "identifier": self._identifier, "pin": key.pin, "key": text}
+        preimage = {"kind": "source", "identifier": without_credentials(self._identifier), "pin": key.pin, "key": text}
         return CacheMap(digest, preimage={**preimage, "of": key.preimage})
 
     async def exec(self, ctx: OpContext, inputs: Sequence[Result]) -> Sequence[Result | None]:

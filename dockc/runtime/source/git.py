@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from dockc.base.record import Record
-from dockc.errors import SolveError, StoreError
+from dockc.errors import SolveError, StoreError, without_credentials
 from dockc.golang.text import quote
 from dockc.runtime.refs.types import RecordType
 from dockc.runtime.session.secrets import LentAgents, LentSecrets
@@ -75,7 +75,7 @@ def look_up(options: GitOptions, git: Git) -> Commit:
         return Commit(options.ref, wanted)
     ref = options.ref or default_branch(options, git)
     try:
-        listing = git.run("ls-remote", "--", options.remote, ref, f"{ref}^{{}}").decode("utf-8", "replace")
+        listing = git.run("ls-remote", "--", options.shown, ref, f"{ref}^{{}}").decode("utf-8", "replace")
     except GitError as error:
         raise _wrapped(f"failed to fetch remote {options.shown}", error) from error
     found = _match(ref, listing)
@@ -113,7 +113,7 @@ def default_branch(options: GitOptions, git: Git) -> str:
         SolveError: the remote cannot be reached or names none.
     """
     try:
-        answer = git.text("ls-remote", "--symref", options.remote, "HEAD")
+        answer = git.text("ls-remote", "--symref", options.shown, "HEAD")
     except GitError as error:
         raise _wrapped(f"error fetching default branch for repository {options.shown}", error) from error
     match = _BRANCH.search(answer)
@@ -166,7 +166,7 @@ class GitSource:
     @contextmanager
     def _git(self, ctx: OpContext) -> Iterator[Git]:
         def log(data: bytes) -> None:
-            ctx.log(_STDERR, data)
+            ctx.log(_STDERR, without_credentials(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape"))
 
         offline = registry_of(ctx).transport.offline
         with prepare(self.options, LentSecrets(ctx), LentAgents(ctx), log=log, cancelled=ctx.cancelled, offline=offline) as git:
@@ -217,7 +217,7 @@ def _shared_repository(
     refs: RefManager, options: GitOptions, git: Git, found: Commit, *, fresh: bool
 ) -> Iterator[Path]:
     """The bare repository that keeps what was fetched from a remote."""
-    value = options.remote.encode()
+    value = options.repository_key.encode()
     old = refs.find_mutable(_META_REMOTE, value)
     if old is not None and fresh:
         old.set_meta(_META_REMOTE, None)
@@ -227,7 +227,7 @@ def _shared_repository(
     try:
         with repository.mount() as folder:
             if old is None:
-                init(git, folder, found, options.remote)
+                init(git, folder, found, options.shown)
                 repository.set_meta(_META_REMOTE, value)
             yield folder
     finally:
@@ -412,7 +412,7 @@ def find_commit(
         tempfile.TemporaryDirectory(prefix="dockc-git-") as place,
     ):
         found = look_up(options, git)
-        init(git, Path(place), found, options.remote)
+        init(git, Path(place), found, options.shown)
         repository = git.at(git_dir=Path(place))
         ref = fetch(options, repository, found)
         commit = repository.text("rev-parse", f"{ref}^{{commit}}")

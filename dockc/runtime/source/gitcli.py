@@ -172,12 +172,12 @@ def prepare(
     if offline:
         environ["GIT_ALLOW_PROTOCOL"] = "file"
     header = _authorization(options, secrets)
+    settings = [(f"url.{real}.insteadOf", shown) for real, shown in options.instead_of]
     if header:
-        environ |= {
-            "GIT_CONFIG_COUNT": "1",
-            "GIT_CONFIG_KEY_0": f"http.{options.token_scope}.extraheader",
-            "GIT_CONFIG_VALUE_0": f"Authorization: {header}",
-        }
+        settings.append((f"http.{options.token_scope}.extraheader", f"Authorization: {header}"))
+    environ["GIT_CONFIG_COUNT"] = str(len(settings))
+    for number, (key, value) in enumerate(settings):
+        environ |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     if options.ssh_id:
         environ["SSH_AUTH_SOCK"] = str(_agent(options.ssh_id, agents))
     ssh = f"ssh -F {os.devnull}"

@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping
 
 from dockc.base.record import Record, replace
-from dockc.errors import SolveError
+from dockc.errors import SolveError, without_credentials
 from dockc.golang.text import quote
 from dockc.llb import attrs, giturl
+from dockc.oci import digest as digests
 
 _COMMIT = re.compile(r"[a-f0-9]{40}|[a-f0-9]{64}")
 _HEX = re.compile(r"[a-fA-F0-9]+")
@@ -54,14 +55,26 @@ class GitOptions(Record):
 
     @property
     def shown(self) -> str:
-        """The remote for messages, without a password."""
+        """The remote for messages, command lines and the repository's configuration, without a password."""
+        return without_credentials(self.remote)
+
+    @property
+    def instead_of(self) -> tuple[tuple[str, str], ...]:
+        """`(real, shown)` beginnings of URLs, where the remote carries something to log in: git puts the one for the other.
+
+        Command lines can be read by everybody on the machine, a repository's configuration stays in the store; the
+        environment is neither. Submodules beside the remote begin alike.
+        """
+        if self.shown == self.remote:
+            return ()
         scheme, separator, rest = self.remote.partition("://")
-        user, at, host = rest.partition("/")[0].rpartition("@")
-        if not separator or not at:
-            return self.remote
-        name, colon, _ = user.partition(":")
-        secret = f"{name}:xxxxx" if colon else "xxxxx"
-        return f"{scheme}://{secret}@{host}{rest[len(user) + len(at) + len(host) :]}"
+        top = f"{scheme}{separator}{rest.partition('/')[0]}/"
+        return ((top, without_credentials(top)), (self.remote, self.shown))
+
+    @property
+    def repository_key(self) -> str:
+        """Names the remote, credentials included, without telling them."""
+        return self.remote if self.shown == self.remote else digests.from_bytes(self.remote.encode("utf-8", "surrogateescape"))
 
     @property
     def token_scope(self) -> str:

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dockc.base.record import Record
-from dockc.errors import DigestMismatch, DockcError, RegistryError, SolveError, StoreError
+from dockc.errors import DigestMismatch, DockcError, RegistryError, SolveError, StoreError, without_credentials
 from dockc.golang.text import dump_json
 from dockc.llb import attrs
 from dockc.oci import digest as digests
@@ -233,7 +233,7 @@ class HttpSource:
 
     def _save(self, ctx: OpContext, answer: Response, name: str) -> tuple[ImmutableRef, _Known, str]:
         modified = web.parse_date(answer.header("last-modified"))
-        with self.refs.new_mutable(description=f"http url {self.options.url}") as mutable:
+        with self.refs.new_mutable(description=f"http url {without_credentials(self.options.url)}") as mutable:
             with mutable.mount() as root:
                 digest = self._write(ctx, answer, str(root), name, modified)
             ref = mutable.commit()
@@ -245,7 +245,7 @@ class HttpSource:
 
     def _write(self, ctx: OpContext, answer: Response, root: str, name: str, modified: datetime | None) -> str:
         wanted = self.options
-        what = f"downloading {wanted.url}"
+        what = f"downloading {without_credentials(wanted.url)}"
         length = answer.header("content-length")
         total = int(length) if length.isascii() and length.isdigit() and len(length) < 19 else 0
         hasher = digests.Hasher()
