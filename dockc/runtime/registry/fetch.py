@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from dockc.runtime.registry.client import Client
 
 _STALLS = 4
-"""Broken connections in a row without a single new byte before giving up."""
+"""Broken connections in a row that brought next to nothing before giving up."""
+_WORTH_IT = 64 << 10
+"""Bytes that make a connection worth another one; a sixteenth of what is missing does so too."""
 _CONTENT_RANGE = pattern(r"bytes (\d{1,18})-\d{1,18}/(?:\d{1,18}|\*)")
 
 
@@ -98,7 +100,7 @@ class RegistryProvider:
                 failure: RegistryError = Unreachable("the connection was closed early")
             except Unreachable as error:
                 failure = error
-            stalls = 0 if place > best else stalls + 1
+            stalls = 0 if place - best >= min(_WORTH_IT, max(1, (descriptor.size - best) // 16)) else stalls + 1
             best = max(best, place)
             if stalls >= _STALLS:
                 raise RegistryError(

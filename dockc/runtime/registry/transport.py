@@ -10,6 +10,7 @@ import io
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -52,6 +53,9 @@ class Limits(Record):
     Attributes:
         connect: seconds to establish a connection.
         read: seconds between two bytes.
+        window: seconds after which it is looked at how much of a body came in them.
+        floor: bytes a second that must have come on the average; a body that trickles for ever ends there.
+        document: seconds for a whole document (a manifest, a token), which is read at once.
         attempts: tries of one request, the first included.
         backoff: seconds before the second try; doubles each time.
         patience: longest wait that a server may ask for with Retry-After (seconds).
@@ -60,6 +64,9 @@ class Limits(Record):
 
     connect: float = 20.0
     read: float = 60.0
+    window: float = 300.0
+    floor: int = 1024
+    document: float = 300.0
     attempts: int = 4
     backoff: float = 0.25
     patience: float = 20.0
@@ -70,13 +77,27 @@ class Unreachable(RegistryError):
     """No answer: name unknown, connection refused, timeout, TLS failure."""
 
 
+class TooSlow(RegistryError):
+    """A body that comes so slowly that it would never end; asking again would be no better."""
+
+
 class Response:
     """An answer whose body is read by the caller; close it (or use `with`)."""
 
-    __slots__ = ("_cancelled", "_inner", "_unwatch", "headers", "status", "url")
+    __slots__ = ("_cancelled", "_got", "_inner", "_limits", "_since", "_started", "_unwatch", "headers", "status", "url")
 
-    def __init__(self, inner: urllib3.BaseHTTPResponse, url: str, cancelled: threading.Event | None, watch: Watch | None = None) -> None:
+    def __init__(
+        self,
+        inner: urllib3.BaseHTTPResponse,
+        url: str,
+        cancelled: threading.Event | None,
+        watch: Watch | None = None,
+        limits: Limits | None = None,
+    ) -> None:
         self._inner = inner
+        self._limits = limits or Limits()
+        self._started = self._since = time.monotonic()
+        self._got = 0
         self._cancelled = cancelled
         self._unwatch: Callable[[], None] = lambda: None
         peer = _peer(inner)
@@ -95,28 +116,38 @@ class Response:
         return list(self._inner.headers.getlist(name))
 
     def read(self, size: int = CHUNK) -> bytes:
-        """Next bytes of the body, empty at its end.
+        """Next bytes of the body, as many as are there and at most `size`; empty at its end.
 
         Raises:
             Unreachable: the connection broke.
+            TooSlow: the body comes too slowly.
             Cancelled: the build was cancelled.
         """
         from urllib3.exceptions import HTTPError
 
         check_cancelled(self._cancelled)
         try:
-            data = self._inner.read(size if size >= 0 else None, decode_content=False)
+            # Not `read`: it waits until `size` bytes are there, however long that takes.
+            data = self._inner.read1(size if size >= 0 else None, decode_content=False)
             check_cancelled(self._cancelled)  # the end may be that of the build
-            return data
         except (HTTPError, OSError, ValueError) as error:
             check_cancelled(self._cancelled)
             raise Unreachable(f"{_shown(self.url)}: {_reason(error)}") from error
+        self._got += len(data)
+        took = time.monotonic() - self._since
+        if data and took > self._limits.window:
+            if self._got < took * self._limits.floor:
+                raise TooSlow(f"{_shown(self.url)}: too slow: {self._got} bytes in {took:.0f} seconds")
+            self._since, self._got = time.monotonic(), 0
+        return data
 
     def read_all(self, limit: int) -> bytes:
-        """The whole body; `RegistryError` when it is larger than `limit` bytes."""
+        """The whole body; `RegistryError` when it is larger than `limit` bytes, or not there in time."""
         parts: list[bytes] = []
         total = 0
         while data := self.read(min(CHUNK, limit + 1 - total)):
+            if time.monotonic() - self._started > self._limits.document:
+                raise TooSlow(f"{_shown(self.url)}: too slow: {total} bytes in {self._limits.document:.0f} seconds")
             parts.append(data)
             total += len(data)
             if total > limit:
@@ -267,10 +298,11 @@ class Transport:
 
         longest = self.limits.connect + self.limits.read if body is None else 0  # an upload takes as long as it takes
         try:
-            inner = ask() if cancelled is None else abandonable(ask, cancelled, longest, lambda late: late.close())
+            # From outside: a server may send its headers one byte at a time.
+            inner = abandonable(ask, cancelled or threading.Event(), longest, lambda late: late.close())
         except (HTTPError, OSError, ValueError) as error:
             raise Unreachable(f"{_shown(url)}: {_reason(error)}") from error
-        return Response(inner, url, cancelled, self._watch)
+        return Response(inner, url, cancelled, self._watch, self.limits)
 
     def _pool(self, verify: bool, ca_file: str, proxy: str) -> urllib3.PoolManager:
         import urllib3

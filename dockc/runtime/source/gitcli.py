@@ -172,7 +172,9 @@ def prepare(
     if offline:
         environ["GIT_ALLOW_PROTOCOL"] = "file"
     header = _authorization(options, secrets)
-    settings = [(f"url.{real}.insteadOf", shown) for real, shown in options.instead_of]
+    # A server that trickles for ever is left: as slow as the transport of registries allows, see `registry.transport.Limits`.
+    settings = [("http.lowSpeedLimit", "1024"), ("http.lowSpeedTime", "300")]
+    settings += [(f"url.{real}.insteadOf", shown) for real, shown in options.instead_of]
     if header:
         settings.append((f"http.{options.token_scope}.extraheader", f"Authorization: {header}"))
     environ["GIT_CONFIG_COUNT"] = str(len(settings))

@@ -10,7 +10,7 @@ from dockc.runtime.registry.client import Client
 from dockc.runtime.registry.transport import Limits
 from tests.runtime.registry_servers import real_registry
 
-FAST = Limits(connect=5, read=2, attempts=3, backoff=0.01, patience=0.05)
+FAST = Limits(connect=5, read=2, attempts=3, backoff=0.01, patience=0.05, window=0.5, document=0.5)
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import socketserver
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from dockc.base.record import replace
 from dockc.errors import DigestMismatch, RegistryError
 from dockc.oci import digest as digests
 from dockc.oci import mediatypes as mt
+from dockc.oci.descriptor import Descriptor
 from dockc.oci.reference import Reference, parse_normalized
 from dockc.runtime.cancel import Cancelled
 from dockc.runtime.content.store import ContentStore
@@ -18,7 +23,7 @@ from dockc.runtime.registry.client import Client, NotFound
 from dockc.runtime.registry.fetch import RegistryProvider
 from dockc.runtime.registry.hosts import HostsConfig, RegistrySettings
 from dockc.runtime.registry.push import Push
-from dockc.runtime.registry.transport import Unreachable
+from dockc.runtime.registry.transport import TooSlow, Transport, Unreachable
 from tests.runtime.registry.conftest import FAST
 from tests.runtime.registry_servers import Answer, Image, Script, Seen, error_body, free_port, make_image, serve_image
 
@@ -345,3 +350,92 @@ def test_upload_that_breaks_is_started_again(client: Client, source: ContentStor
     with Script(answer) as server:
         Push(client, source).run(at(server), image.root)
     assert sessions == 3
+
+
+class _Drops(socketserver.BaseRequestHandler):
+    """Answers every request with a head and then a byte now and then, for as long as somebody listens."""
+
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 1000000\r\n\r\n"
+
+    def handle(self) -> None:
+        asked = b""
+        while b"\r\n\r\n" not in asked:
+            asked += self.request.recv(4096)
+        self.server.asked.append(asked)  # type: ignore[attr-defined]
+        head = self.head if b"/endless-head" not in asked else b"HTTP/1.1 200 OK\r\nX: "
+        try:
+            self.request.sendall(head)
+            while not self.server.done.wait(0.02):  # type: ignore[attr-defined]
+                self.request.sendall(b"x")
+        except OSError:
+            return
+
+
+@pytest.fixture
+def dropping() -> Iterator[tuple[str, list[bytes]]]:
+    """Address of a server whose answers never end, and the requests that it has got."""
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Drops)
+    server.daemon_threads = True
+    done = threading.Event()
+    asked: list[bytes] = []
+    server.done, server.asked = done, asked  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"127.0.0.1:{server.server_address[1]}", asked
+    done.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_blob_that_trickles_for_ever_is_given_up_and_not_asked_for_again(
+    client: Client, source: ContentStore, dropping: tuple[str, list[bytes]], tmp_path: Path
+) -> None:
+    address, asked = dropping
+    ref = parse_normalized(f"{address}/app:latest")
+    descriptor = Descriptor(mt.OCI_LAYER, "sha256:" + "0" * 64, 1_000_000)
+    with pytest.raises(TooSlow, match=r"too slow: \d+ bytes in \d+ seconds"):
+        RegistryProvider(client, ref).fetch(descriptor, ContentStore(tmp_path / "new"))
+    assert len([one for one in asked if b"/blobs/" in one]) == 1
+
+
+def test_a_document_that_trickles_for_ever_is_given_up(client: Client, dropping: tuple[str, list[bytes]]) -> None:
+    address, _ = dropping
+    with pytest.raises(RegistryError, match="too slow"):
+        client.manifest(parse_normalized(f"{address}/app:latest"))
+
+
+def test_a_head_that_trickles_for_ever_is_given_up(dropping: tuple[str, list[bytes]]) -> None:
+    address, _ = dropping
+    transport = Transport(replace(FAST, connect=0.2, read=0.3, attempts=1))
+    with pytest.raises(Unreachable, match="timed out"):
+        transport.request("GET", f"http://{address}/endless-head")
+    transport.close()
+
+
+def test_a_body_that_comes_in_time_may_come_in_any_pieces(client: Client) -> None:
+    """What is there is taken at once; nobody waits for a whole piece."""
+    import os
+
+    data = os.urandom(3_000_000)
+    with Script(lambda _: Answer(200, data)) as server:
+        answer = client.transport.request("GET", f"http://{server.address}/x")
+        with answer:
+            assert answer.read_all(4_000_000) == data
+
+
+def test_connections_that_bring_a_byte_each_are_not_worth_it(client: Client, source: ContentStore, image: Image, tmp_path: Path) -> None:
+    """A server that closes after each byte would keep us busy for as many connections as a blob has bytes."""
+    honest = serve_image(source, image)
+    tries: list[str] = []
+
+    def answer(seen: Seen) -> Answer:
+        reply = honest(seen)
+        if image.layers[0].digest not in seen.path:
+            return reply
+        tries.append(seen.path)
+        return Answer(reply.status, reply.body, reply.headers, cut=1)
+
+    with Script(answer) as server, pytest.raises(RegistryError, match=r"got \d of \d+ bytes"):
+        RegistryProvider(client, at(server)).fetch(image.layers[0], ContentStore(tmp_path / "new"))
+    assert len(tries) < 10
