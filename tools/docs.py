@@ -102,7 +102,50 @@ def error_page() -> dict[str, str]:
     return {"docs/reference/errors.md": HEADER + "".join(out).rstrip() + "\n"}
 
 
-GENERATORS: list[Callable[[], dict[str, str]]] = [cli_page, error_page, instruction_pages, pass_pages, rule_pages]
+WALLS = "docs/explanation/security.md"
+_TABLE = ("<!-- The table is made by tools/docs.py from tests/golden/security. -->\n\n", "\n<!-- End of the table. -->\n")
+_IDENTITIES = {"root": "as root", "user": "ordinary user, subordinate ids", "single": "ordinary user, one id"}
+_EXECUTORS = ("embedded", "crun", "runc")
+
+
+def walls_page() -> dict[str, str]:
+    """docs/explanation/security.md with its table of what a step may do, out of what the tests have seen."""
+    text = (ROOT / WALLS).read_text()
+    before, _, rest = text.partition(_TABLE[0])
+    _, _, after = rest.partition(_TABLE[1])
+    return {WALLS: before + _TABLE[0] + _walls_table() + _TABLE[1] + after}
+
+
+def _walls_table() -> str:
+    seen: dict[str, dict[tuple[str, str], str]] = {}
+    for identity in _IDENTITIES:
+        for executor in _EXECUTORS:
+            for line in (ROOT / f"tests/golden/security/{executor}-{identity}.tsv").read_text().splitlines():
+                row, _, value = line.partition("\t")
+                seen.setdefault(row, {})[identity, executor] = value
+    together: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for row, values in seen.items():
+        cells = tuple(_cell({executor: values.get((identity, executor), "") for executor in _EXECUTORS}) for identity in _IDENTITIES)
+        kind, colon, name = row.partition(": ")
+        together.setdefault((kind if colon else row, cells), []).append(name)
+    out = [f"| | {' | '.join(_IDENTITIES.values())} |\n|---|---|---|---|\n"]
+    for (kind, cells), names in together.items():
+        what = f"{kind}: {', '.join(names)}" if names != [""] else kind
+        out.append(f"| {what} | {' | '.join(cells)} |\n")
+    return "".join(out)
+
+
+def _cell(by_executor: dict[str, str]) -> str:
+    """One value where all executors have it, else each value with those that have it."""
+    values: dict[str, list[str]] = {}
+    for executor, value in by_executor.items():
+        values.setdefault(value, []).append(executor)
+    if len(values) == 1:
+        return next(iter(values))
+    return "; ".join(f"{', '.join(names)}: {value}" for value, names in values.items())
+
+
+GENERATORS: list[Callable[[], dict[str, str]]] = [cli_page, error_page, instruction_pages, pass_pages, rule_pages, walls_page]
 
 
 def generate() -> dict[str, str]:
