@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from dockc.runtime.source.base import Backing
     from dockc.solver.op import OpContext
 
+_SUBMODULES_DEEP = 32
 _BRANCH = re.compile(r"refs/heads/(\S+)")
 _META_REMOTE = "git.remote"
 _META_SNAPSHOT = "git.snapshot"
@@ -319,7 +320,7 @@ def _check_out(options: GitOptions, git: Git, bare: Path, root: Path, ref: str, 
             raise _wrapped(f"failed to checkout remote {options.shown}", error) from error
     if not options.skip_submodules:
         try:
-            work.run("submodule", "update", "--init", "--recursive", "--depth=1")
+            _update_submodules(work, folder)
         except GitError as error:
             raise _wrapped(f"failed to update submodules for {options.shown}", error) from error
     if subdir:
@@ -327,6 +328,32 @@ def _check_out(options: GitOptions, git: Git, bare: Path, root: Path, ref: str, 
     if options.commit_time:
         seconds = git.text("log", "-1", "--format=%ct", f"{ref}^{{commit}}")
         _set_times(root, int(seconds))
+
+
+def _update_submodules(work: Git, folder: Path, depth: int = 0) -> None:
+    """Check out submodules and theirs, one level at a time: what each level says of its own is looked at before git reads it.
+
+    A version of git that loses a carriage return at the end of a path (CVE-2025-48384) checks one path for symbolic links and
+    writes to another one, which may be a link to anywhere on this machine.
+
+    Raises:
+        SolveError: names or paths that hold control characters, or submodules without end.
+    """
+    listing = folder / ".gitmodules"
+    if listing.is_symlink() or not listing.is_file():
+        return
+    if depth > _SUBMODULES_DEEP:
+        raise SolveError(f"submodules in more than {_SUBMODULES_DEEP} levels")
+    entries = work.run("config", "--null", "--file", str(listing), "--list").decode("utf-8", "surrogateescape").split("\0")
+    pairs = [(key, value) for key, _, value in (entry.partition("\n") for entry in entries)]
+    for key, value in pairs:
+        if any(ord(char) < 32 or ord(char) == 127 for char in key + value):
+            raise SolveError(f"invalid submodule: control characters in {quote(key)} = {quote(value)}")
+    work.run("submodule", "update", "--init", "--depth=1")
+    for path in dict.fromkeys(value for key, value in pairs if key.endswith(".path")):
+        inner = folder / path
+        if (inner / ".git").exists():
+            _update_submodules(work.at(git_dir=inner / ".git", work_tree=inner), inner, depth + 1)
 
 
 def _clone(options: GitOptions, git: Git, bare: Path, root: Path, ref: str, found: Commit) -> Git:

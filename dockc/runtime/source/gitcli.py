@@ -173,7 +173,7 @@ def prepare(
         environ["GIT_ALLOW_PROTOCOL"] = "file"
     header = _authorization(options, secrets)
     # A server that trickles for ever is left: as slow as the transport of registries allows, see `registry.transport.Limits`.
-    settings = [("http.lowSpeedLimit", "1024"), ("http.lowSpeedTime", "300")]
+    settings = [("http.lowSpeedLimit", "1024"), ("http.lowSpeedTime", "300"), ("core.hooksPath", os.devnull)]
     settings += [(f"url.{real}.insteadOf", shown) for real, shown in options.instead_of]
     if header:
         settings.append((f"http.{options.token_scope}.extraheader", f"Authorization: {header}"))

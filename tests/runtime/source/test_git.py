@@ -243,6 +243,56 @@ def test_submodules(refs: RefManager, ctx: Context, daemon: str, repo: Repositor
     assert "vendor/lib" not in skipped and skipped["a"] == b"1"
 
 
+def _with_submodule(repo: Repository, path: str, url: str, commit: str) -> None:
+    (repo.path / ".gitmodules").write_bytes(f'[submodule "sub"]\n\tpath = "{path}"\n\turl = {url}\n'.encode())
+    repo.git("add", ".gitmodules")
+    repo.git("update-index", "--add", "--cacheinfo", f"160000,{commit},{path}")
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_submodule_s_path_that_ends_in_a_carriage_return_is_refused(
+    refs: RefManager, ctx: Context, daemon: str, repo: Repository, tmp_path: Path, nested: bool
+) -> None:
+    """Old versions of git check one path for links and write to another (CVE-2025-48384)."""
+    victim, ran = tmp_path / "victim", tmp_path / "ran"
+    library = Repository(tmp_path / "repos" / "lib")
+    (library.path / "post-checkout").write_text(f"#!/bin/sh\ntouch {ran}\n")
+    (library.path / "post-checkout").chmod(0o755)
+    inner = library.commit(x="1")
+    evil = Repository(tmp_path / "repos" / "evil")
+    evil.commit(y="2")
+    (evil.path / "sub").symlink_to(victim)
+    evil.git("add", "sub")
+    _with_submodule(evil, "sub\r", f"{daemon}/lib", inner)
+    evil.git("commit", "-qm", "evil")
+    remote = f"{daemon}/evil"
+    if nested:
+        repo.commit(a="1")
+        _with_submodule(repo, "vendor", f"{daemon}/evil", evil.git("rev-parse", "HEAD"))
+        repo.git("commit", "-qm", "outer")
+        remote = f"{daemon}/app"
+    for keep in ("false", "true"):
+        with pytest.raises(SolveError, match=r"control characters in \"submodule.sub.path\" = \"sub\\r\""):
+            checkout(refs, ctx, make(refs, remote, "#main", keepgitdir=keep))
+    assert not victim.exists()
+    assert not ran.exists()
+
+
+def test_submodules_of_submodules(refs: RefManager, ctx: Context, daemon: str, repo: Repository, tmp_path: Path) -> None:
+    inner = Repository(tmp_path / "repos" / "inner")
+    library = Repository(tmp_path / "repos" / "lib")
+    library.commit(x="1")
+    _with_submodule(library, "in ner", f"{daemon}/inner", inner.commit(deep="3"))
+    library.git("commit", "-qm", "with")
+    repo.commit(a="1")
+    _with_submodule(repo, "lib", f"{daemon}/lib", library.git("rev-parse", "HEAD"))
+    repo.git("commit", "-qm", "outer")
+    for keep in ("false", "true"):
+        found = checkout(refs, ctx, make(refs, f"{daemon}/app", "#main", keepgitdir=keep))
+        assert found["lib/x"] == b"1"
+        assert found["lib/in ner/deep"] == b"3"
+
+
 def test_submodule_of_this_machine_is_refused(
     refs: RefManager, ctx: Context, daemon: str, repo: Repository, tmp_path: Path
 ) -> None:
