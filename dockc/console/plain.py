@@ -121,7 +121,7 @@ def part_text(part: VertexStatus) -> str:
     elif part.current:
         text += f" {size_text(part.current)}"
     if part.started is not None:
-        seconds = ((part.completed or part.timestamp) - part.started) / _SECOND
+        seconds = max(0, (part.completed or part.timestamp) - part.started) / _SECOND  # a clock may be set back
         if seconds > 0.01:
             text += f" {seconds:.1f}s"
     return text + (" done" if part.completed is not None else "")

@@ -172,7 +172,7 @@ def _bytes(part: VertexStatus) -> str:
 def _part_seconds(part: VertexStatus) -> float | None:
     if part.started is None:
         return None
-    return ((part.completed or now()) - part.started) / _SECOND
+    return max(0, (part.completed or now()) - part.started) / _SECOND  # a clock may be set back
 
 
 def plain_lines(group: Group, width: int = 80) -> list[str]:

@@ -208,6 +208,13 @@ class ContentStore:
         if known:
             self._checked[digest] = _identity(place.stat())
 
+    def touched(self, digest: str) -> float:
+        """When the blob was written or asked for, by the clock of that time (seconds since the epoch); 0: not here."""
+        try:
+            return self._place(digest).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
     def age(self, digest: str) -> float:
         """Seconds since the blob was written or asked for by a writer; 0 when it is not here."""
         try:
@@ -249,8 +256,8 @@ class ContentStore:
     def _land(self, temporary: Path, digest: str) -> None:
         place = self._place(digest)
         place.parent.mkdir(exist_ok=True)
+        self._checked[digest] = _identity(temporary.stat())  # before others see it, and may remove it
         temporary.rename(place)
-        self._checked[digest] = _identity(place.stat())
         _sync_directory(place.parent)
 
 
@@ -330,8 +337,11 @@ class Writer:
             if self._expected is None:
                 raise StoreError("this blob has been committed before")
             place = self._store.path(self._expected)
-            self._store.touch(self._expected)  # tells a concurrent cleaning that somebody has just asked for it
-            return self._expected, place.stat().st_size
+            try:
+                self._store.touch(self._expected)  # tells a concurrent cleaning that somebody has just asked for it
+                return self._expected, place.stat().st_size
+            except FileNotFoundError:
+                raise StoreError(f"blob {self._expected} is not in the store") from None
         digest, size = self._hasher.digest(), self._hasher.size
         if self._size is not None and size != self._size:
             # A short one may be gone on with later; a resumed one that does not fit is dropped below.

@@ -205,7 +205,12 @@ class Database:
                 f"the store {self._path.parent} cannot be written: {text}",
                 hint="Check who owns it, or choose another one with $DOCKC_STORE.",
             )
-        return StoreError(f"the database of the store {self._path.parent} failed: {text}")
+        hint = ""
+        if "malformed" in text or "not a database" in text:
+            hint = "`dockc doctor --fix` makes it again from what is on disk."
+        elif "disk I/O error" in text:
+            hint = "See what the kernel says (dmesg); `dockc doctor --full` finds what was lost."
+        return StoreError(f"the database of the store {self._path.parent} failed: {text}", hint=hint)
 
     def _is_full(self) -> bool:
         """Whether the disk has no room for a page: SQLite cannot make its shared memory then, and tells of I/O."""

@@ -49,6 +49,14 @@ def living(root: Path) -> set[str]:
     return found
 
 
+def begun(root: Path, lease: str) -> float:
+    """When a lease was taken, by the clock of that time (seconds since the epoch); 0 where that is not known any more."""
+    try:
+        return (root / "leases" / lease).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
 def forget_dead(root: Path) -> set[str]:
     """Remove the lease files of dead processes; returns the living ones' ids."""
     alive = living(root)

@@ -8,6 +8,7 @@ import re
 import shutil
 import stat
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from dockc.errors import UsageError
 from dockc.runtime.content.locks import try_lock
 from dockc.runtime.refs import database
 from dockc.runtime.refs.core import now
-from dockc.runtime.refs.leases import living
+from dockc.runtime.refs.leases import begun, living
 from dockc.runtime.refs.types import RecordType, UsageRecord
 
 if TYPE_CHECKING:
@@ -267,12 +268,16 @@ def _unlocked(core: Core, record: UsageRecord) -> bool:
 def _remove_loose_blobs(core: Core, keep: frozenset[str]) -> int:
     """Blobs that no record has (manifests, configs, interrupted exports).
 
-    While other processes work, only those that nobody has touched for a day: they may be about to be used.
+    While other processes work, only those that nobody has touched for a day before the oldest of them began, nor for the
+    last day: they may be about to be used, and a clock that has jumped makes anything look old.
     """
-    alone = living(core.root) <= {core.lease.id}
+    others = living(core.root) - {core.lease.id}
+    oldest = min(map(partial(begun, core.root), others), default=0.0)
     named = {blob.descriptor.digest for blob in core.db.blobs()} | keep
     freed = 0
     for digest in list(core.content.digests()):
-        if digest not in named and (alone or core.content.age(digest) > _DAY):
+        if digest in named:
+            continue
+        if not others or (core.content.age(digest) > _DAY and core.content.touched(digest) < oldest - _DAY):
             freed += core.content.remove(digest)
     return freed

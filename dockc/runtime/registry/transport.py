@@ -436,7 +436,12 @@ def _reason(error: Exception) -> str:
         if isinstance(cause, TimeoutError):
             return "timed out"
         if isinstance(cause, ssl.SSLError):
-            return f"TLS failure: {getattr(cause, 'verify_message', '') or cause.reason or cause}"
+            said = getattr(cause, "verify_message", "") or cause.reason or str(cause)
+            if "not yet valid" in said or "expired" in said:
+                from datetime import UTC, datetime
+
+                said = f"{said} (the clock of this machine says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC)"
+            return f"TLS failure: {said}"
         if isinstance(cause, OSError) and cause.strerror:
             return os.strerror(cause.errno).lower() if cause.errno else cause.strerror
         cause = cause.__cause__ or cause.__context__

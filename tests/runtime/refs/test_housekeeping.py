@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from dockc.errors import StoreError, UsageError
 from dockc.runtime.cancel import Cancelled
+from dockc.runtime.content.errors import store_error
+from dockc.runtime.content.store import ContentStore
 from dockc.runtime.kernel import syscalls
 from dockc.runtime.refs.manager import PrunePolicy, RefManager, RefNotFound
 from dockc.runtime.refs.types import RecordType, Sharing
@@ -308,3 +313,65 @@ def test_letting_go_needs_no_space(refs: RefManager, monkeypatch: pytest.MonkeyP
     again = refs.get(held.id)
     again.release()
     assert [one.id for one in refs.prune(PrunePolicy(all=True)).records] == [held.id]
+
+
+def test_clocks_that_jump_cost_no_running_build_its_blobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A blob that another process has just written looks old where the clock has jumped a year ahead or back."""
+    with RefManager(tmp_path / "s", snapshotter_name="native") as other, RefManager(tmp_path / "s", snapshotter_name="native") as refs:
+        fresh = other.content.put(b"about to be used")
+        for jump in (366 * 86400, -366 * 86400):
+            with monkeypatch.context() as patch:
+                now = time.time() + jump
+                patch.setattr(time, "time", lambda now=now: now)
+                patch.setattr(time, "time_ns", lambda now=now: int(now * 1e9))
+                refs.prune(PrunePolicy(all=True))
+            assert refs.content.has(fresh)
+        path = refs.content.path(fresh)
+        lease = next(p for p in (tmp_path / "s/leases").iterdir() if p.name == other.core.lease.id)
+        os.utime(path, (time.time() - 366 * 86400,) * 2)  # written after a jump back, while a build of before goes on
+        os.utime(lease, (time.time(),) * 2)
+        refs.prune(PrunePolicy(all=True))
+        assert not refs.content.has(fresh), "that it is old both ways is believed"
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EIO, "reports an error (input/output error)"),
+        (errno.ENOSPC, "is full"),
+        (errno.EROFS, "cannot be written: Read-only file system"),
+        (errno.EACCES, "cannot be written"),
+        (errno.EPERM, "unpacking: Operation not permitted: f"),
+        (errno.ENAMETOOLONG, "unpacking: File name too long: f"),
+    ],
+)
+def test_errors_of_the_disk_are_told(tmp_path: Path, number: int, said: str) -> None:
+    error = store_error(OSError(number, os.strerror(number), "f"), "unpacking", tmp_path)
+    assert said in error.message
+
+
+def test_a_disk_that_cannot_read_a_blob_is_no_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read error of a blob counts as damage: it is fetched anew."""
+    far = Far({})
+    one = far_layer(make_tar([Row("f", b"1" * 5000)]), far)
+    with RefManager(tmp_path / "s", snapshotter_name="native") as refs:
+        image = refs.from_layers([one])
+        refs.ensure_blobs(image.remote())
+        refs.content._checked.clear()
+        opened = ContentStore.open
+        broken = [True]
+
+        class Broken(io.BytesIO):
+            def read(self, size: int | None = -1, /) -> bytes:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        def failing(self: ContentStore, digest: str) -> BinaryIO:
+            if broken:
+                broken.clear()
+                return Broken()
+            return opened(self, digest)
+
+        monkeypatch.setattr(ContentStore, "open", failing)
+        refs.ensure_blobs(image.remote())
+        assert len(far.asked) == 2
+        assert names(image) == ["f"]
