@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dockc.solver.progress import StatusSink
 
 # What BuildKit's clients say before the message of whatever ended a build: scripts look for these words.
-_WHAT, _STEPS, _WHERE = "What is built", "What steps get", "Where it is built"
+_WHAT, _STEPS, _WHERE, _CACHES = "What is built", "What steps get", "Where it is built", "Caches"
 FAILED = "failed to solve: "
 
 
@@ -99,8 +99,14 @@ class BuildOptions(Options):
         "--snapshotter", metavar="NAME", default="auto", help="How layers are stacked: auto, overlay or native.", completes="auto|overlay|native"
     )
     parallelism: int = option("--parallelism", metavar="N", low=0, help="Steps that run at once; 0: as many as there are cores.")
-    cache_from: tuple[str, ...] = option("--cache-from", "--import-cache", hidden=True)
-    cache_to: tuple[str, ...] = option("--cache-to", "--export-cache", hidden=True)
+    cache_from: tuple[str, ...] = option(
+        "--cache-from", "--import-cache", metavar="type=TYPE[,KEY=VALUE]", group=_CACHES,
+        help="A cache to read: type=registry, local, s3, azblob or gha; or the name of an image that carries one. May be repeated.",
+    )  # fmt: skip
+    cache_to: tuple[str, ...] = option(
+        "--cache-to", "--export-cache", metavar="type=TYPE[,KEY=VALUE]", group=_CACHES,
+        help="A cache to write after the build: type=registry, inline, local, s3, azblob or gha; mode=max for all steps. May be repeated.",
+    )  # fmt: skip
     attest: tuple[str, ...] = option("--attest", hidden=True)
     provenance: str = option("--provenance", hidden=True)
     sbom: str = option("--sbom", hidden=True)
@@ -137,8 +143,6 @@ def run(options: BuildOptions, out: Output) -> int:
         place = chosen(options.builder, options.addr, options.tlsdir)
     if place is None:
         words.refuse(
-            cache_from=options.cache_from,
-            cache_to=options.cache_to,
             attest=options.attest,
             provenance=options.provenance,
             sbom=options.sbom,
@@ -194,6 +198,8 @@ def run(options: BuildOptions, out: Output) -> int:
             executor=options.executor,
             snapshotter=options.snapshotter,
             parallelism=options.parallelism,
+            cache_from=() if place is not None else words.caches(options.cache_from),
+            cache_to=() if place is not None else words.caches(options.cache_to),
         )
         if place is not None:
             from dockc.commands.remote import build_remote

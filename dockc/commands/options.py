@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from dockc.runtime.exporter.options import Output
+    from dockc.runtime.remotecache.base import CacheEntry
 
 #: The address that `host-gateway` stands for: steps share the host's network, so the host is where they are.
 GATEWAY = "127.0.0.1"
@@ -266,13 +267,24 @@ def _annotation(text: str) -> list[tuple[str, str]]:
     return found
 
 
+def caches(texts: Sequence[str]) -> tuple[CacheEntry, ...]:
+    """`--cache-from` and `--cache-to` as entries.
+
+    Raises:
+        UsageError: one that cannot be understood.
+    """
+    if not texts:
+        return ()
+    from dockc.runtime.remotecache.base import parse_entry
+
+    return tuple(parse_entry(text) for text in texts)
+
+
 # --- what is not there --------------------------------------------------------------------------------
 
 
 def refuse(
     *,
-    cache_from: Sequence[str] = (),
-    cache_to: Sequence[str] = (),
     attest: Sequence[str] = (),
     provenance: str = "",
     sbom: str = "",
@@ -283,9 +295,6 @@ def refuse(
     Raises:
         DockcError: with the option and what to do instead.
     """
-    for option, texts in (("--cache-from", cache_from), ("--cache-to", cache_to)):
-        if any(texts):
-            raise DockcError(f"remote caches are not supported yet ({option})", hint="The store's own cache is always used.")
     for option, text in (("--provenance", provenance), ("--sbom", sbom), *(("--attest", text) for text in attest)):
         if text and not _is_off(text):
             raise DockcError(f"attestations are not supported yet ({option}={text})", hint="Leave the option out, or say false.")

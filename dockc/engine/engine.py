@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from dockc.base.record import Record
-from dockc.engine import frontends
+from dockc.engine import caches, frontends
 from dockc.engine.bridge import Bridge, Result
 from dockc.engine.connect import registry_client
 from dockc.engine.export import export_source
@@ -27,6 +27,8 @@ from dockc.engine.record import sizes_of
 from dockc.engine.request import BuildRequest, Built
 from dockc.engine.work import Work
 from dockc.errors import DockcError, UsageError
+from dockc.solver.cache.cachemanager import LocalCache
+from dockc.solver.cache.combined import CombinedCache
 from dockc.solver.lent import Lent
 from dockc.solver.run.flights import Flights
 from dockc.solver.run.jobs import Job, Solver
@@ -125,11 +127,12 @@ class Engine:
         )
         try:
             running = RunnerOptions(parallelism=options.parallelism, flights=Flights(worker.refs.root / "flights.lock"))
-            solver = Solver(worker.resolve_op, worker.keys, worker.results, running)
+            cache = CombinedCache(LocalCache(worker.keys, worker.results))
+            solver = Solver(worker.resolve_op, cache, options=running)
         except BaseException:
             worker.close()
             raise
-        self._opened = (Work(worker, solver), client)
+        self._opened = (Work(worker, solver, cache), client)
         self._keeper = asyncio.get_running_loop().create_task(self._keep())
         return self
 
@@ -164,8 +167,15 @@ class Engine:
     # --- build ----------------------------------------------------------------------------------------
 
     async def build(self, request: BuildRequest, session: Session, sink: StatusSink) -> Built:
-        """See `builder.Builder`."""
-        return await self.run(frontends.find(request.frontend), request, session, sink)
+        """See `builder.Builder`. A build that fails because of a cache that it imports is made again without one."""
+        frontend = frontends.find(request.frontend)
+        try:
+            return await self.run(frontend, request, session, sink)
+        except DockcError as error:
+            if not caches.is_of_a_cache(error):
+                raise
+            caches.told(error, Steps(sink))
+        return await self.run(frontend, caches.without_imports(request), session, sink)
 
     async def run(self, frontend: Frontend, request: BuildRequest, session: Session, sink: StatusSink) -> Built:
         """As `build`, by a frontend that is handed in: one that a client drives, for one.
@@ -184,8 +194,10 @@ class Engine:
             async with work.solver.job("build", sink=counting, lends=lends) as job:
                 bridge = Bridge(work, request, session, job, steps, client, frontends.find)
                 try:
-                    result = await frontend(bridge)
-                    exported = await self._export(bridge, result)
+                    async with caches.imported(bridge):
+                        result = await frontend(bridge)
+                        await bridge.evaluate(*result.refs.values())
+                        exported, response = await self._export(bridge, result)
                 finally:
                     bridge.close()
                 sizes = await work.blocking(partial(_sizes, work, job)) if request.measure else {}
@@ -194,16 +206,20 @@ class Engine:
             self._running -= 1
             self._unlooked += 1
         return Built(
-            exported=exported, executed=counting.executed, cached=counting.cached, answers=bridge.answers, sizes=sizes
+            exported=exported,
+            executed=counting.executed,
+            cached=counting.cached,
+            answers=bridge.answers,
+            sizes=sizes,
+            caches=response,
         )
 
-    async def _export(self, bridge: Bridge, result: Result) -> tuple[Exported, ...]:
+    async def _export(self, bridge: Bridge, result: Result) -> tuple[tuple[Exported, ...], Mapping[str, str]]:
         from dockc.runtime.exporter.export import Exporters, export
         from dockc.runtime.exporter.options import Output
 
         request, session, steps = bridge.request, bridge.session, bridge.steps
-        await bridge.evaluate(*result.refs.values())
-        source = export_source(bridge, result)
+        source = await caches.inlined(bridge, result, export_source(bridge, result))
         made: list[Exported] = []
         for number, output in enumerate(request.outputs or (Output("image"),)):
             cancelled = threading.Event()
@@ -219,7 +235,7 @@ class Engine:
                     number=number,
                 )
                 made.append(await bridge.work.blocking(partial(export, source, output, using), cancelled=cancelled))
-        return tuple(made)
+        return tuple(made), await caches.export(bridge, result)
 
     # --- the store ------------------------------------------------------------------------------------
 
@@ -269,6 +285,7 @@ def check(request: BuildRequest, session: Session) -> None:
     from dockc.runtime.exporter import export
 
     refuse_missing(request.attrs)
+    caches.check(request)
     export.check(request.outputs, request.names, sinks=session.sinks is not None)
     check_entitlements(request.allow)
 
@@ -293,8 +310,6 @@ def refuse_missing(attrs: Mapping[str, str]) -> None:
         wanted = value.lower() not in {"disabled=true", "false"}
         if key.startswith(("attest:", "build-arg:BUILDKIT_ATTEST_")) and wanted:
             raise DockcError(f"attestations are not supported yet ({key})", hint="Leave the option out, or say disabled=true.")
-        if key in {"cache-from", "cache-imports", "cache-to"} and value:
-            raise DockcError(f"remote caches are not supported yet ({key})", hint="The store's own cache is always used.")
 
 
 def connect(request: BuildRequest, session: Session, insecure: bool = False) -> Client:

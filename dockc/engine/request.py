@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dockc.oci.platform import Platform
     from dockc.runtime.exporter.export import Exported
     from dockc.runtime.exporter.options import Output
+    from dockc.runtime.remotecache.base import CacheEntry
 
 #: Set in the environment, it is a build argument.
 EPOCH = "SOURCE_DATE_EPOCH"
@@ -139,6 +140,7 @@ class Asked(Record, kw_only=True):
         executor: `auto`, `embedded`, `crun` or `runc`.
         snapshotter: `auto`, `overlay` or `native`.
         parallelism: steps run at once; 0 leaves it to the solver.
+        cache_from, cache_to: caches elsewhere to read, and to write after the outputs.
         insecure: registries are spoken to by plain HTTP or with any certificate.
         uploads: files by the addresses that they answer for.
     """
@@ -152,6 +154,8 @@ class Asked(Record, kw_only=True):
     executor: str = "auto"
     snapshotter: str = "auto"
     parallelism: int = 0
+    cache_from: tuple[CacheEntry, ...] = ()
+    cache_to: tuple[CacheEntry, ...] = ()
     insecure: bool = False
     uploads: Mapping[str, Path] = made(dict)
 
@@ -167,6 +171,7 @@ class BuildRequest(Record, kw_only=True):
         outputs: what to make; empty keeps the image in the builder's own store.
         names: image names of `-t`.
         allow: entitlements (`network.host`, `security.insecure`).
+        cache_from, cache_to: caches elsewhere to read, and to write after the outputs.
         insecure: registries are spoken to by plain HTTP or with any certificate.
         offline: ask nobody but the store and what the client lends.
         answers: what the compiler need not ask about; unless `offline`, nothing else is asked.
@@ -182,6 +187,8 @@ class BuildRequest(Record, kw_only=True):
     outputs: tuple[Output, ...] = ()
     names: tuple[str, ...] = ()
     allow: frozenset[str] = frozenset()
+    cache_from: tuple[CacheEntry, ...] = ()
+    cache_to: tuple[CacheEntry, ...] = ()
     insecure: bool = False
     offline: bool = False
     answers: Answers | None = None
@@ -200,6 +207,7 @@ class Built(Record, kw_only=True):
         executed, cached: steps that ran, and steps whose results were there.
         answers: what the compiler was told; None where none was at work.
         sizes: bytes on disk by digest of the step, if they were to be measured.
+        caches: what the caches that were written say, such as `cache.manifest`.
     """
 
     exported: tuple[Exported, ...] = ()
@@ -207,11 +215,12 @@ class Built(Record, kw_only=True):
     cached: int = 0
     answers: Answers | None = None
     sizes: Mapping[str, int] = made(dict)
+    caches: Mapping[str, str] = made(dict)
 
     @property
     def metadata(self) -> Mapping[str, str]:
         """BuildKit's exporter response, all outputs together."""
-        return {key: value for one in self.exported for key, value in one.metadata.items()}
+        return {key: value for one in self.exported for key, value in one.metadata.items()} | dict(self.caches)
 
 
 # --- files --------------------------------------------------------------------------------------------

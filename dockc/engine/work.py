@@ -12,6 +12,7 @@ from dockc.solver.run.context import in_thread
 
 if TYPE_CHECKING:
     from dockc.runtime.store.worker import Worker
+    from dockc.solver.cache.combined import CombinedCache
     from dockc.solver.run.jobs import Solver
 
 T = TypeVar("T")
@@ -25,11 +26,13 @@ class Work:
     Attributes:
         worker: the store.
         solver: runs its operations, for all builds.
+        cache: what the solver reads: the store's own, and for the time of a build what it imports.
     """
 
-    def __init__(self, worker: Worker, solver: Solver) -> None:
+    def __init__(self, worker: Worker, solver: Solver, cache: CombinedCache) -> None:
         self.worker = worker
         self.solver = solver
+        self.cache = cache
         self._blocking = ThreadPoolExecutor(_BLOCKING, thread_name_prefix="dockc-engine")
         # Compiling holds the interpreter's lock: more threads than cores only make every build wait longer.
         self._compiling = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="dockc-compile")

@@ -156,8 +156,6 @@ def test_flags_take_values_as_dockers_do() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"cache_from": ["type=gha"]}, "remote caches are not supported yet (--cache-from)"),
-        ({"cache_to": ["type=inline"]}, "remote caches are not supported yet (--cache-to)"),
         ({"provenance": "mode=max"}, "attestations are not supported yet (--provenance=mode=max)"),
         ({"sbom": "true"}, "attestations are not supported yet (--sbom=true)"),
         ({"attest": ["type=sbom"]}, "attestations are not supported yet (--attest=type=sbom)"),

@@ -334,6 +334,10 @@ class Database:
         """Forget a blob that was made here (those that came from outside can be fetched again)."""
         self._run("DELETE FROM blob WHERE digest = ? AND variant != ?", digest, AS_CAME)
 
+    def forget_origin(self, digest: str) -> None:
+        """Nothing is known any more that has this blob."""
+        self._run("UPDATE blob SET origin = '' WHERE digest = ?", digest)
+
     def forget_blob(self, record_id: str, variant: str) -> None:
         """Forget one blob of one record."""
         self._run("DELETE FROM blob WHERE record = ? AND variant = ?", record_id, variant)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -407,6 +407,18 @@ class RefManager:
         PRIVATE: another directory of the same key is taken (or made) while this one is in use.
         """
         return cache_dir(self._core, key, sharing, base, cancelled, description)
+
+    def abandon(self, digests_: Iterable[str]) -> None:
+        """Blobs that were to be fetched late cannot be had after all: file systems that need one of them are not there any more.
+
+        Blobs that are in the content store stay. Who knows another place for one may say so again.
+        """
+        core = self._core
+        with core.db.transaction():
+            for digest in digests_:
+                if not core.content.has(digest):
+                    core.providers.pop(digest, None)
+                    core.db.forget_origin(digest)
 
     def ensure_blobs(
         self,

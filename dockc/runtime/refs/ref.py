@@ -110,6 +110,13 @@ class ImmutableRef:
         blobs = [blob_of(core, layer, options, cancelled) for layer in core.stack(self._id)]
         return Remote(tuple(layer_descriptor(core, blob) for blob in blobs))
 
+    def packed(self) -> Remote | None:
+        """The layers as blobs, where each has one already; None where one would have to be made."""
+        self._check()
+        found = [known_blob(self._core, layer) for layer in self._core.stack(self._id)]
+        blobs = [blob for blob in found if blob is not None]
+        return Remote(tuple(layer_descriptor(self._core, blob) for blob in blobs)) if len(blobs) == len(found) else None
+
     def get_meta(self, key: str) -> bytes | None:
         """Metadata kept with the ref."""
         return self._core.db.meta(self._id, key)

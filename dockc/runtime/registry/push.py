@@ -65,7 +65,7 @@ class Push:
         """
         documents = self._documents(root)
         blobs = {blob.digest: blob for _, _, found in documents for blob in found}
-        self._send_blobs(ref, blobs.values())
+        self.send_blobs(ref, blobs.values())
         for descriptor, data, _ in documents:
             top = descriptor.digest == root.digest
             name = descriptor.digest if by_digest or not top else (ref.tag or root.digest)
@@ -86,7 +86,8 @@ class Push:
                 found[entry[0].digest] = entry
         return [*found.values(), (root, data, ())]
 
-    def _send_blobs(self, ref: Reference, blobs: Iterable[Descriptor]) -> None:
+    def send_blobs(self, ref: Reference, blobs: Iterable[Descriptor]) -> None:
+        """Send blobs, several at once; what the registry has is not sent."""
         with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="push") as pool:
             running = {pool.submit(self._send, ref, blob) for blob in blobs}
             done, rest = wait(running, return_when=FIRST_EXCEPTION)

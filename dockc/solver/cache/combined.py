@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from dockc.base.record import replace
 from dockc.solver.cache.cachemanager import LocalCache, Provenance
-from dockc.solver.cache.storage.base import KeyRecord
+from dockc.solver.cache.storage.base import KeyRecord, NotFound
 from dockc.solver.core.cachekey import is_ephemeral
 from dockc.solver.core.events import KeyRef, KeySpec, Record
 from dockc.solver.result import Result
 
 
 class CombinedCache:
-    """Reads `main` and `others` as one; what comes from another source is kept in `main`, with its keys.
+    """Reads `main` and others as one; what comes from another source is kept in `main`, with its keys.
 
-    A `Record` says in `source` where it is from: 0 is `main`.
+    Others come and go while builds run. A `Record` says in `source` where it is from: 0 is `main`.
+
+    Mutable: `_caches` by their number, which is never given twice; to be changed on the loop's thread.
     """
 
-    def __init__(self, main: LocalCache, others: Sequence[LocalCache]) -> None:
-        self._caches = (main, *others)
+    def __init__(self, main: LocalCache, others: Sequence[LocalCache] = ()) -> None:
+        self._main = main
+        self._caches: dict[int, LocalCache] = dict(enumerate((main, *others)))
+        self._numbers = itertools.count(len(self._caches))
 
-    @property
-    def _main(self) -> LocalCache:
-        return self._caches[0]
+    def join(self, cache: LocalCache) -> int:
+        """Read one more cache from now on; returns the number by which it leaves."""
+        number = next(self._numbers)
+        self._caches = {**self._caches, number: cache}
+        return number
+
+    def leave(self, number: int) -> None:
+        """Read a cache no more. What was taken from it is kept."""
+        self._caches = {at: cache for at, cache in self._caches.items() if at != number}
 
     def query(self, digest: str, output: int, index: int, keys: Sequence[KeyRef]) -> tuple[str, ...]:
         """See `CacheManager.query`."""
+        caches = self._caches
+        if len(caches) == 1:
+            return self._main.query(digest, output, index, keys)
         found: dict[str, None] = {}
-        for cache in self._caches:
+        for cache in caches.values():
             found.update(dict.fromkeys(cache.query(digest, output, index, keys)))
         return tuple(found)
 
@@ -39,14 +53,16 @@ class CombinedCache:
     def records(self, keys: Sequence[str]) -> tuple[Record, ...]:
         """See `CacheManager.records`; a result that several sources have is taken from the first."""
         records: dict[tuple[str, str], Record] = {}
-        for source, cache in enumerate(self._caches):
+        for source, cache in self._caches.items():
             for record in cache.records(keys):
                 records.setdefault((record.key, record.result), replace(record, source=source))
         return tuple(records.values())
 
     def load(self, record: Record) -> Result:
         """See `CacheManager.load`."""
-        source = self._caches[record.source]
+        source = self._caches.get(record.source)
+        if source is None:
+            raise NotFound(record.result)
         result = source.load(record)
         if source is not self._main:
             try:

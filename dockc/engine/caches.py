@@ -1,0 +1,290 @@
+"""Caches elsewhere in a build: read before it, written after its outputs.
+
+A cache that cannot be read is told and done without: the build runs. One that cannot be written fails the build, unless `ignore-error=true`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dockc.base.record import replace
+from dockc.engine.connect import registry_client
+from dockc.errors import DockcError, UsageError
+from dockc.runtime.remotecache import base, table
+from dockc.runtime.remotecache.base import CacheEntry, Place
+from dockc.runtime.remotecache.chains import Chains, inline_records, make_chains
+from dockc.solver.cache.export import ExportMode
+from dockc.solver.cache.export import export as export_keys
+from dockc.solver.progress import SolveStatus, VertexWarning
+
+if TYPE_CHECKING:
+    from dockc.engine.bridge import Bridge, Ref, Result
+    from dockc.engine.progress import Steps
+    from dockc.engine.request import BuildRequest
+    from dockc.runtime.archive.compress import Compression
+    from dockc.runtime.exporter.source import ExportSource
+    from dockc.runtime.refs.types import LayerDescriptor, Remote
+    from dockc.runtime.registry.client import Client
+    from dockc.runtime.remotecache.config import CacheRecord
+    from dockc.runtime.remotecache.keys import Imported
+    from dockc.solver.cache.storage.base import CacheResult
+
+_TITLES = {
+    "registry": "exporting cache to registry",
+    "local": "exporting cache to client directory",
+    "s3": "exporting cache to Amazon S3",
+    "azblob": "exporting cache to Azure Blob Storage",
+    "gha": "exporting to GitHub Actions Cache",
+}
+_INLINE_ARGUMENT = "build-arg:BUILDKIT_INLINE_CACHE"
+
+
+# --- what is asked ------------------------------------------------------------------------------------
+
+
+def imports_of(request: BuildRequest) -> tuple[CacheEntry, ...]:
+    """The caches that a build reads, those that frontend options name included; each once.
+
+    Raises:
+        UsageError: an option that cannot be understood.
+    """
+    found = list(request.cache_from)
+    if text := request.attrs.get("cache-imports", ""):
+        try:
+            found += [CacheEntry(str(one["Type"]), {str(k): str(v) for k, v in (one.get("Attrs") or {}).items()}) for one in json.loads(text)]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise UsageError(f"failed to unmarshal cache-imports: {error}") from None
+    found += [CacheEntry("registry", {"ref": ref}) for ref in request.attrs.get("cache-from", "").split(",") if ref]
+    seen: dict[str, CacheEntry] = {}
+    for entry in found:
+        seen.setdefault(f"{entry.type} {sorted(entry.attrs.items())}", entry)
+    return tuple(seen.values())
+
+
+def exports_of(request: BuildRequest) -> tuple[CacheEntry, ...]:
+    """The caches that a build writes beside its images."""
+    return tuple(entry for entry in request.cache_to if entry.type != table.INLINE)
+
+
+def is_inline(request: BuildRequest) -> bool:
+    """Whether images carry their cache."""
+    return any(entry.type == table.INLINE for entry in request.cache_to) or request.attrs.get(_INLINE_ARGUMENT, "") in base.TRUE
+
+
+def check(request: BuildRequest) -> None:
+    """Refuse caches that cannot work, before anything is asked or run.
+
+    Raises:
+        UsageError: no such kind, or options that make no sense.
+    """
+    for entry in imports_of(request):
+        table.source_of(entry, os.environ)
+    for entry in request.cache_to:
+        entry.flag("ignore-error")
+        mode = base.mode_of(entry)
+        if entry.type != table.INLINE:
+            table.target_of(entry, os.environ)
+        elif mode != "min":
+            raise UsageError("an inline cache has mode=min only", hint="Use type=registry for mode=max.")
+        else:
+            base.check_options(entry)
+
+
+# --- read ---------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def imported(bridge: Bridge) -> AsyncIterator[None]:
+    """The solver reads the build's caches too, for as long as the block runs.
+
+    When it fails because of one of them, nothing of theirs that is not here yet is left: the next try does without.
+    """
+    joined: list[int] = []
+    clients: list[Client] = []
+    layers: list[str] = []
+    try:
+        for entry in imports_of(bridge.request):
+            joined += await _join(bridge, entry, clients, layers)
+        yield
+    except DockcError as error:
+        if is_of_a_cache(error):
+            await bridge.work.blocking(partial(bridge.work.worker.refs.abandon, layers))
+        raise
+    finally:
+        for number in joined:
+            bridge.work.cache.leave(number)
+        for client in clients:
+            client.close()
+
+
+async def _join(bridge: Bridge, entry: CacheEntry, clients: list[Client], layers: list[str]) -> list[int]:
+    from dockc.runtime.remotecache.keys import ImportedKeys, ImportedResults
+    from dockc.solver.cache.cachemanager import LocalCache
+
+    cancelled = threading.Event()
+    place = _place(bridge, cancelled, clients)
+    source = table.source_of(entry, os.environ)
+    vertex = ""
+    try:
+        with bridge.steps.step(f"importing cache manifest from {entry.attrs.get('ref') or entry.attrs.get('src') or entry.type}") as vertex:
+            found = await bridge.work.blocking(partial(source.load, place), cancelled=cancelled)
+    except DockcError as error:
+        bridge.warn(vertex, f"cache {entry.shown()} is not used: {error.message}")
+        return []
+    refs = bridge.work.worker.refs
+    joined = []
+    for one in map(_cautious, found):
+        layers += [layer.descriptor.digest for layer in one.layers if layer is not None]
+        keys = ImportedKeys(one.config, lambda at, layers=one.layers: layers[at] is not None)  # type: ignore[misc]  # its own layers
+        joined.append(bridge.work.cache.join(LocalCache(keys, ImportedResults(one, refs))))
+    return joined
+
+
+def _cautious(imported: Imported) -> Imported:
+    """The same cache, whose layers say whose fault it is when they cannot be had."""
+    from dockc.runtime.remotecache.keys import CautiousProvider
+
+    guards: dict[int, CautiousProvider] = {}
+
+    def guarded(layer: LayerDescriptor | None) -> LayerDescriptor | None:
+        if layer is None or layer.provider is None:
+            return layer
+        inner = layer.provider
+        return replace(layer, provider=guards.setdefault(id(inner), CautiousProvider(imported.name, inner)))
+
+    return replace(imported, layers=tuple(map(guarded, imported.layers)))
+
+
+def without_imports(request: BuildRequest) -> BuildRequest:
+    """The same request, which reads no caches."""
+    attrs = {key: value for key, value in request.attrs.items() if key not in ("cache-from", "cache-imports")}
+    return replace(request, cache_from=(), attrs=attrs)
+
+
+def told(error: DockcError, steps: Steps) -> None:
+    """Say that the build begins again, and why."""
+    with steps.step("[internal] building again without imported caches") as vertex:
+        steps.send(SolveStatus(warnings=(VertexWarning(vertex, 1, error.message),)))
+
+
+def is_of_a_cache(error: BaseException) -> bool:
+    """Whether a build failed because a layer of an imported cache could not be had."""
+    from dockc.runtime.remotecache.keys import CacheLayerFailed
+
+    seen: set[int] = set()
+    at: BaseException | None = error
+    while at is not None and id(at) not in seen:
+        if isinstance(at, CacheLayerFailed):
+            return True
+        seen.add(id(at))
+        at = at.__cause__ or at.__context__
+    return False
+
+
+def _place(bridge: Bridge, cancelled: threading.Event, clients: list[Client] | None = None, vertex: str = "") -> Place:
+    def client(insecure: bool = False) -> Client:
+        request, session = bridge.request, bridge.session
+        made = registry_client(
+            insecure=insecure or request.insecure, offline=request.offline, uploads=session.uploads, credentials=session.credentials
+        )
+        if clients is not None:
+            clients.append(made)
+        return made
+
+    meter = bridge.steps.meter(vertex) if vertex else None
+    return Place(bridge.work.worker.content, client, os.environ, cancelled, meter)
+
+
+# --- write --------------------------------------------------------------------------------------------
+
+
+async def export(bridge: Bridge, result: Result) -> Mapping[str, str]:
+    """Write the build's caches; returns what clients are told.
+
+    Raises:
+        DockcError: one could not be written, and that is not to be ignored.
+    """
+    response: dict[str, str] = {}
+    for entry in exports_of(bridge.request):
+        target = table.target_of(entry, os.environ)
+        cancelled = threading.Event()
+        vertex = ""
+        try:
+            with bridge.steps.step(_TITLES[entry.type]) as vertex:
+                place = _place(bridge, cancelled, vertex=vertex)
+                work = partial(_write, bridge, result, entry, target, place)
+                response |= await bridge.work.blocking(work, cancelled=cancelled)
+        except DockcError as error:
+            if not entry.flag("ignore-error"):
+                raise
+            bridge.warn(vertex, f"cache {entry.shown()} was not written: {error.message}")
+    return response
+
+
+def _write(bridge: Bridge, result: Result, entry: CacheEntry, target: base.CacheTarget, place: Place) -> Mapping[str, str]:
+    mode = ExportMode(base.mode_of(entry))
+    chains = gather(bridge, [ref for ref in result.refs.values() if ref is not None], mode, target.compression, place.cancelled)
+    if not chains.layers:  # nothing that could be loaded again
+        return {}
+    if entry.type != "registry":  # which takes layers over from where they are
+        from dockc.runtime.refs.types import Remote
+
+        bridge.work.worker.refs.ensure_blobs(Remote(tuple(chains.layers.values())), cancelled=place.cancelled)
+    return target.save(chains, place)
+
+
+def gather(bridge: Bridge, refs: Sequence[Ref], mode: ExportMode, compression: Compression, cancelled: threading.Event | None) -> Chains:
+    """The keys of results, and the layers that go along; blocks."""
+    from dockc.runtime.refs.core import RefNotFound
+    from dockc.runtime.refs.types import RemoteOptions
+
+    worker = bridge.work.worker
+    options = RemoteOptions(compression)
+
+    def resolve(found: CacheResult, may_work: bool) -> Remote | None:
+        try:
+            ref = worker.refs.get(found.id)
+        except RefNotFound:
+            return None
+        with ref:
+            if may_work:
+                return ref.remote(options, cancelled=cancelled)
+            return ref.remote(options, cancelled=cancelled) if ref.packed() is not None else None
+
+    keys: list[str] = []
+    for ref in refs:
+        if ref.built is not None:
+            bridge.file_system(ref).remote(options, cancelled=cancelled)  # what lies below is packed with it
+            keys += ref.built.keys
+    return make_chains(export_keys(worker.keys, keys, resolve, mode=mode))
+
+
+async def inlined(bridge: Bridge, result: Result, source: ExportSource) -> ExportSource:
+    """The source of the outputs with the cache in its image configs, where that is asked for."""
+    if not is_inline(bridge.request):
+        return source
+    cancelled = threading.Event()
+    work = partial(_inlined, bridge, result, source, cancelled)
+    with bridge.steps.step("preparing layers for inline cache"):
+        return await bridge.work.blocking(work, cancelled=cancelled)
+
+
+def _inlined(bridge: Bridge, result: Result, source: ExportSource, cancelled: threading.Event) -> ExportSource:
+    from dockc.runtime.archive.compress import Compression
+    from dockc.runtime.refs.types import RemoteOptions
+    from dockc.runtime.remotecache.manifest import with_inline
+
+    chains = gather(bridge, [ref for ref in result.refs.values() if ref is not None], ExportMode.MIN, Compression(), cancelled)
+    found = []
+    for one in source.results:
+        records: tuple[CacheRecord, ...] = ()
+        if one.ref is not None and one.config:
+            records = inline_records(chains, one.ref.remote(RemoteOptions(Compression()), cancelled=cancelled).diff_ids)
+        found.append(replace(one, config=with_inline(one.config, records)) if records else one)
+    return replace(source, results=tuple(found))

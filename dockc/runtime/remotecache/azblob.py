@@ -1,0 +1,164 @@
+"""`type=azblob`: a cache in a container of Azure Blob Storage."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Mapping, Sequence
+from posixpath import join
+from typing import BinaryIO
+from urllib.parse import quote, urlsplit
+
+from dockc.base.record import Record
+from dockc.errors import UsageError
+from dockc.runtime.registry.transport import Response, Transport
+from dockc.runtime.remotecache import base, signing
+from dockc.runtime.remotecache.base import CacheEntry, Place
+from dockc.runtime.remotecache.config import LIMIT
+from dockc.runtime.remotecache.objects import ObjectSource, ObjectStore, ObjectTarget, checked
+
+OPTIONS = ("secret_access_key", "account_name", "account_url", "prefix", "manifests_prefix", "blobs_prefix", "name", "container")
+_BLOCK = 32 << 20
+
+
+class Settings(Record):
+    """The options of a cache in a container, in BuildKit's words."""
+
+    url: str
+    account: str
+    container: str
+    names: tuple[str, ...]
+    blobs: str
+    manifests: str
+    key: str
+    token: str
+
+
+def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
+    """Read the options; what they do not say, the environment does.
+
+    A container may also be opened by a shared access signature, as the query of `account_url`.
+
+    Raises:
+        UsageError: something needed is missing.
+    """
+    base.check_options(entry, *OPTIONS)
+    attrs = entry.attrs
+    url = attrs.get("account_url") or environment.get("BUILDKIT_AZURE_STORAGE_ACCOUNT_URL", "")
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise UsageError("either ${BUILDKIT_AZURE_STORAGE_ACCOUNT_URL} or account_url attribute is required for azblob cache")
+    account = attrs.get("account_name") or environment.get("BUILDKIT_AZURE_STORAGE_ACCOUNT_NAME") or (parts.hostname or "").split(".")[0]
+    key = attrs.get("secret_access_key", "")
+    if not key and not parts.query:
+        raise UsageError(
+            "azblob cache needs secret_access_key, or a shared access signature in account_url",
+            hint="Identities of Azure's SDK (environment, managed identity) are not supported yet.",
+        )
+    prefix = attrs.get("prefix", environment.get("BUILDKIT_AZURE_STORAGE_PREFIX", ""))
+    return Settings(
+        f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}",
+        account,
+        attrs.get("container") or environment.get("BUILDKIT_AZURE_STORAGE_CONTAINER", "buildkit-cache"),
+        tuple(attrs.get("name", "buildkit").split(";")),
+        join(prefix, attrs.get("blobs_prefix", "blobs")).rstrip("/"),
+        join(prefix, attrs.get("manifests_prefix", "manifests")).rstrip("/"),
+        key,
+        parts.query,
+    )
+
+
+class Container:
+    """Blobs in a container (`ObjectStore`), which is made where it is missing."""
+
+    parallel = 4
+
+    def __init__(self, chosen: Settings) -> None:
+        self._settings = chosen
+        self._transport = Transport()
+
+    def _ask(
+        self, method: str, path: str, cancelled: threading.Event | None, *, query: str = "", headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Response:  # fmt: skip
+        chosen = self._settings
+        url = f"{chosen.url}/{chosen.container}{'/' if path else ''}{quote(path, safe='/-_.~')}"
+        queries = "&".join(filter(None, (query, chosen.token)))
+        url += f"?{queries}" if queries else ""
+        sent = dict(headers or {})
+        if body is not None or method == "PUT":
+            sent.setdefault("content-type", "application/octet-stream")
+        if chosen.key:
+            sent = signing.azure_headers(method, url, sent, chosen.account, chosen.key, length=len(body or b""))
+        else:
+            sent.setdefault("x-ms-version", "2021-12-02")
+        return self._transport.request(method, url, headers=sent, body=body if method != "PUT" else body or b"", cancelled=cancelled, retry=True)
+
+    def configs(self, place: Place) -> Sequence[bytes]:
+        """See `ObjectStore`."""
+        answer = self._ask("GET", f"{self._settings.manifests}/{self._settings.names[0]}", place.cancelled)
+        if answer.status == 404:
+            answer.close()
+            return ()
+        with checked(answer, "cannot read the cache's manifest", 200) as good:
+            return (good.read_all(LIMIT),)
+
+    def has_blob(self, digest: str, place: Place) -> bool:
+        """See `ObjectStore`."""
+        with self._ask("HEAD", f"{self._settings.blobs}/{digest}", place.cancelled) as answer:
+            if answer.status == 404:
+                return False
+            checked(answer, f"cannot look for {digest}", 200)
+            return True
+
+    def put_blob(self, digest: str, size: int, file: BinaryIO, place: Place) -> None:
+        """See `ObjectStore`; in blocks, of which one that fails is sent again."""
+        path = f"{self._settings.blobs}/{digest}"
+        if size <= _BLOCK:
+            self._put(path, file.read(), place)
+            return
+        names: list[str] = []
+        while data := file.read(_BLOCK):
+            name = base64.b64encode(f"{len(names):08d}".encode()).decode()
+            answer = self._ask("PUT", path, place.cancelled, query=f"comp=block&blockid={quote(name, safe='')}", body=data)
+            checked(answer, f"cannot write {digest}", 201).close()
+            names.append(name)
+        body = "".join(f"<Latest>{name}</Latest>" for name in names)
+        listed = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{body}</BlockList>'.encode()
+        checked(self._ask("PUT", path, place.cancelled, query="comp=blocklist", body=listed), f"cannot write {digest}", 201).close()
+
+    def _put(self, path: str, data: bytes, place: Place) -> None:
+        headers = {"x-ms-blob-type": "BlockBlob"}
+        answer = self._ask("PUT", path, place.cancelled, headers=headers, body=data)
+        if answer.status == 404:  # the container itself is missing
+            answer.close()
+            made = self._ask("PUT", "", place.cancelled, query="restype=container")
+            checked(made, f"cannot make the container {self._settings.container}", 201, 409).close()
+            answer = self._ask("PUT", path, place.cancelled, headers=headers, body=data)
+        checked(answer, f"cannot write {path}", 201).close()
+
+    def open_blob(self, digest: str, offset: int, cancelled: threading.Event | None) -> Response:
+        """See `ObjectStore`."""
+        headers = {"x-ms-range": f"bytes={offset}-"} if offset else {}
+        return checked(self._ask("GET", f"{self._settings.blobs}/{digest}", cancelled, headers=headers), f"cannot read {digest}", 200, 206)
+
+    def put_config(self, data: bytes, place: Place) -> None:
+        """See `ObjectStore`; under every name."""
+        for name in self._settings.names:
+            self._put(f"{self._settings.manifests}/{name}", data, place)
+
+
+def source(entry: CacheEntry, environment: Mapping[str, str]) -> ObjectSource:
+    """The cache of an entry, to be read."""
+    chosen = settings(entry, environment)
+    return ObjectSource(entry.shown(), lambda place: _connect(chosen))
+
+
+def target(entry: CacheEntry, environment: Mapping[str, str]) -> ObjectTarget:
+    """The cache of an entry, to be written."""
+    chosen = settings(entry, environment)
+    return ObjectTarget(entry.shown(), lambda place: _connect(chosen))
+
+
+def _connect(chosen: Settings) -> ObjectStore:
+    return Container(chosen)

@@ -1,0 +1,267 @@
+"""The cache config: which keys there are, how they follow from each other, and which layers hang on them.
+
+    {"layers":  [{"blob": DIGEST, "parent": N, "annotations": {"mediaType", "diffID", "size", "createdAt"}}],
+     "records": [{"digest": KEY, "inputs": [[{"selector": S, "link": N}]], "layers": [{"layer": N, "createdAt": T}],
+                  "chains": [{"layers": [N], "createdAt": T}]}]}
+
+Source: BuildKit's `application/vnd.buildkit.cacheconfig.v0`. A missing `parent` or `layer` is 0; -1 is no parent. Every number is a position in one of
+the two lists. Configs come from anyone: `parse` gives what can be used, and drops records that loop, name what is not there, or stand on such.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dockc.base.record import Record
+from dockc.errors import DockcError
+from dockc.golang.text import dump_json
+from dockc.golang.times import Time
+from dockc.oci import digest as digests
+
+MEDIA_TYPE = "application/vnd.buildkit.cacheconfig.v0"
+LIMIT = 64 << 20
+"""Configs are not larger than this (bytes)."""
+MOST = 200_000
+"""Nor do they have more layers or records than this."""
+
+
+class BadCacheConfig(DockcError):
+    """A document that is no cache config."""
+
+
+class CacheLayer(Record):
+    """A layer: its blob, and the position of the layer below it, -1 for none. What else is said of it may stand in a manifest instead."""
+
+    blob: str
+    parent: int = -1
+    media_type: str = ""
+    diff_id: str = ""
+    size: int = 0
+    created_at: str = ""
+
+
+class CacheResult(Record):
+    """A result: positions of its layers, lowest first, and when it was made (nanoseconds since the epoch)."""
+
+    layers: tuple[int, ...]
+    created_at: int
+
+
+class CacheInput(Record):
+    """An input: the position of the record that names it, and the selector it is used with."""
+
+    link: int
+    selector: str = ""
+
+
+class CacheRecord(Record):
+    """A key: digest of the operation and its output, for each input the records that name it, and results."""
+
+    digest: str
+    inputs: tuple[tuple[CacheInput, ...], ...] = ()
+    results: tuple[CacheResult, ...] = ()
+
+
+class CacheConfig(Record):
+    """All keys of a cache; links go to records that stand before."""
+
+    layers: tuple[CacheLayer, ...] = ()
+    records: tuple[CacheRecord, ...] = ()
+
+
+# --- reading ------------------------------------------------------------------------------------------
+
+
+def parse(data: bytes) -> CacheConfig:
+    """Read a config.
+
+    Raises:
+        BadCacheConfig: it is no JSON object, or too large.
+    """
+    if len(data) > LIMIT:
+        raise BadCacheConfig(f"cache config is larger than {LIMIT} bytes")
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BadCacheConfig(f"cache config is no JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise BadCacheConfig("cache config is no JSON object")
+    return of_lists(_list(document.get("layers")), _list(document.get("records")))
+
+
+def of_lists(raw_layers: Sequence[object], raw_records: Sequence[object]) -> CacheConfig:
+    """A config from the JSON values of its lists (an image carries records alone).
+
+    Raises:
+        BadCacheConfig: there are too many.
+    """
+    if len(raw_layers) > MOST or len(raw_records) > MOST:
+        raise BadCacheConfig(f"cache config has more than {MOST} layers or records")
+    layers = tuple(_layer(raw) for raw in raw_layers)
+    return CacheConfig(layers, _Records(layers, raw_records).sorted())
+
+
+def _layer(raw: object) -> CacheLayer:
+    fields = _fields(raw)
+    notes = _fields(fields.get("annotations"))
+    return CacheLayer(
+        _digest(fields.get("blob")),
+        _number(fields.get("parent", 0)),
+        _text(notes.get("mediaType")),
+        _digest(notes.get("diffID")),
+        max(_number(notes.get("size", 0)), 0),
+        _text(notes.get("createdAt")),
+    )
+
+
+class _Records:
+    """Puts records in an order in which links go backwards; what cannot be put there is left out."""
+
+    def __init__(self, layers: Sequence[CacheLayer], raw: Sequence[object]) -> None:
+        self._layers = layers
+        self._raw = [_fields(one) for one in raw]
+        self._inputs = [self._links(fields) for fields in self._raw]
+        self._place: dict[int, int] = {}
+        self._found: list[CacheRecord] = []
+
+    def _links(self, fields: Mapping[str, Any]) -> list[list[tuple[int, str]]] | None:
+        """Links as they stand; None where an input is named by nothing."""
+        found: list[list[tuple[int, str]]] = []
+        for one in _list(fields.get("inputs")):
+            names = [(_number(link.get("link", 0)), _text(link.get("selector"))) for link in map(_fields, _list(one))]
+            names = [(at, selector) for at, selector in names if 0 <= at < len(self._raw)]
+            if not names:
+                return None
+            found.append(names)
+        return found
+
+    def sorted(self) -> tuple[CacheRecord, ...]:
+        """Depth first, without recursion; a record that is met on the way to itself is not there."""
+        done: set[int] = set()
+        for start in range(len(self._raw)):
+            if start in done:
+                continue
+            path = {start}
+            stack = [(start, iter(self._below(start)))]
+            while stack:
+                at, rest = stack[-1]
+                below = next((one for one in rest if one not in done and one not in path), None)
+                if below is not None:
+                    path.add(below)
+                    stack.append((below, iter(self._below(below))))
+                    continue
+                stack.pop()
+                path.discard(at)
+                done.add(at)
+                self._add(at)
+        return tuple(self._found)
+
+    def _below(self, at: int) -> list[int]:
+        return [link for names in self._inputs[at] or () for link, _ in names]
+
+    def _add(self, at: int) -> None:
+        inputs = self._inputs[at]
+        digest = _digest(self._raw[at].get("digest"))
+        if inputs is None or not digest:
+            return
+        named = [tuple(dict.fromkeys(CacheInput(self._place[link], text) for link, text in names if link in self._place)) for names in inputs]
+        if all(named):
+            self._place[at] = len(self._found)
+            self._found.append(CacheRecord(digest, tuple(named), tuple(self._results(self._raw[at]))))
+
+    def _results(self, fields: Mapping[str, Any]) -> list[CacheResult]:
+        found = []
+        for one in map(_fields, _list(fields.get("layers"))):
+            chain = self._chain(_number(one.get("layer", 0)))
+            if chain:
+                found.append(CacheResult(chain, _time(one.get("createdAt"))))
+        for one in map(_fields, _list(fields.get("chains"))):
+            places = tuple(_number(place) for place in _list(one.get("layers")))
+            if places and all(0 <= place < len(self._layers) and self._layers[place].blob for place in places):
+                found.append(CacheResult(places, _time(one.get("createdAt"))))
+        return found
+
+    def _chain(self, top: int) -> tuple[int, ...]:
+        """The layers from the lowest to `top`; () where one of them is not there, or they loop."""
+        chain: list[int] = []
+        seen: set[int] = set()
+        at = top
+        while at != -1:
+            if at in seen or not 0 <= at < len(self._layers) or not self._layers[at].blob:
+                return ()
+            seen.add(at)
+            chain.append(at)
+            at = self._layers[at].parent
+        return tuple(reversed(chain))
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _fields(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else -2
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _digest(value: object) -> str:
+    return value if isinstance(value, str) and digests.is_valid(value) else ""
+
+
+def _time(value: object) -> int:
+    try:
+        found = Time.parse(value) if isinstance(value, str) else Time(0)
+        return found.seconds * 1_000_000_000 + found.nanos
+    except (DockcError, ValueError):
+        return 0
+
+
+# --- writing ------------------------------------------------------------------------------------------
+
+
+def dump(config: CacheConfig, *, annotated: bool) -> bytes:
+    """The JSON of a config.
+
+    Args:
+        config: what to write; each result's layers must be a chain of parents.
+        annotated: say of each layer what no manifest says (object stores have none).
+    """
+    return dump_json({"layers": [_layer_json(one, annotated) for one in config.layers], "records": records_json(config.records)})
+
+
+def _layer_json(layer: CacheLayer, annotated: bool) -> dict[str, Any]:
+    out: dict[str, Any] = {"blob": layer.blob}
+    if layer.parent:
+        out["parent"] = layer.parent
+    if annotated:
+        notes: dict[str, Any] = {"mediaType": layer.media_type, "diffID": layer.diff_id, "size": layer.size}
+        out["annotations"] = {**notes, "createdAt": layer.created_at or "0001-01-01T00:00:00Z"}
+    return out
+
+
+def records_json(records: Sequence[CacheRecord]) -> list[dict[str, Any]]:
+    """The JSON values of records, results named by their topmost layer."""
+    found = []
+    for record in records:
+        out: dict[str, Any] = {}
+        if record.results:
+            out["layers"] = [{"layer": one.layers[-1], "createdAt": str(Time.from_ns(one.created_at))} for one in record.results]
+        out["digest"] = record.digest
+        if record.inputs:
+            out["inputs"] = [[_input_json(one) for one in names] for names in record.inputs]
+        found.append(out)
+    return found
+
+
+def _input_json(one: CacheInput) -> dict[str, Any]:
+    return ({"selector": one.selector} if one.selector else {}) | {"link": one.link}
+

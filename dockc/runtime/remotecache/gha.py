@@ -1,0 +1,221 @@
+"""`type=gha`: the cache of GitHub Actions, version 2 of its service.
+
+Entries cannot be changed: an index that is written again gets the next number behind `#`, and the newest of a prefix is found by its "restore key".
+Source: the protocol of actions/cache's service, and the names that BuildKit gives its entries.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import Any, BinaryIO
+
+from dockc.base.record import Record
+from dockc.errors import DockcError, UsageError
+from dockc.golang import durations
+from dockc.runtime.registry.transport import Response, Transport
+from dockc.runtime.remotecache import base
+from dockc.runtime.remotecache.base import CacheEntry, CacheFailed, Place
+from dockc.runtime.remotecache.config import LIMIT
+from dockc.runtime.remotecache.objects import ObjectSource, ObjectStore, ObjectTarget, checked
+
+OPTIONS = ("scope", "timeout", "token", "url", "url_v2", "repository", "ghtoken", "version")
+_VERSION = sha256(b"|go-actionscache-1.0").hexdigest()
+_SERVICE = "/twirp/github.actions.results.api.v1.CacheService/"
+_WRITE = 2
+_ANSWER = 64 << 10
+_BLOCK = 32 << 20
+_PATIENCE = 15.0
+
+
+class Settings(Record):
+    """The options of the cache: where, as whom, and for how long (seconds) a call may be tried again."""
+
+    url: str
+    token: str
+    scope: str
+    timeout: float
+    scopes: tuple[tuple[str, int], ...]
+
+
+def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
+    """Read the options; what they do not say, the runner's environment does.
+
+    Raises:
+        UsageError: something needed is missing, or version 1 of the service is asked for.
+    """
+    base.check_options(entry, *OPTIONS)
+    attrs = entry.attrs
+    token = attrs.get("token") or environment.get("ACTIONS_RUNTIME_TOKEN", "")
+    if not token:
+        raise UsageError("token not set for github actions cache")
+    url = attrs.get("url_v2") or environment.get("ACTIONS_RESULTS_URL", "")
+    if attrs.get("version") == "2":
+        url = url or attrs.get("url", "")
+    if attrs.get("version", "2") != "2" or not url:
+        if attrs.get("version", "2") == "2" and not attrs.get("url"):
+            raise UsageError("url not set for github actions cache")
+        raise UsageError("version 1 of the github actions cache has been shut down; give url_v2 or $ACTIONS_RESULTS_URL")
+    text = attrs.get("timeout", "10m")
+    try:
+        timeout = durations.parse_duration(text) / 1e9
+    except DockcError as error:
+        raise UsageError(f"failed to parse timeout for github actions cache: {error.message}") from None
+    return Settings(url.rstrip("/"), token, attrs.get("scope", "buildkit"), timeout, scopes_of(token))
+
+
+def scopes_of(token: str) -> tuple[tuple[str, int], ...]:
+    """The scopes that a runner's token may use, each with 1 for reading and 2 for writing; the service checks the signature.
+
+    Raises:
+        UsageError: it is no token of a runner.
+    """
+    try:
+        body = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+        return tuple((str(one["Scope"]), int(one["Permission"])) for one in json.loads(claims["ac"]))
+    except (IndexError, ValueError, KeyError, TypeError, RecursionError):
+        raise UsageError("invalid token without access controls for github actions cache") from None
+
+
+class Actions:
+    """Entries of the service (`ObjectStore`)."""
+
+    parallel = 4
+
+    def __init__(self, chosen: Settings) -> None:
+        self._settings = chosen
+        self._transport = Transport()
+        self._until = time.monotonic() + chosen.timeout
+
+    # --- the service ----------------------------------------------------------------------------------
+
+    def _call(self, method: str, asked: Mapping[str, object], cancelled: threading.Event | None) -> tuple[int, dict[str, Any]]:
+        if time.monotonic() > self._until:
+            raise CacheFailed("github actions cache: timeout")
+        headers = {"authorization": f"Bearer {self._settings.token}", "content-type": "application/json"}
+        answer = self._transport.request(
+            "POST", self._settings.url + _SERVICE + method, headers=headers, body=json.dumps(asked).encode(), cancelled=cancelled, retry=True
+        )
+        with checked(answer, f"github actions cache: {method}", 200, 404, 409) as good:
+            data = good.read_all(_ANSWER)
+        try:
+            found = json.loads(data)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise CacheFailed(f"github actions cache: {method}: the answer is no JSON object")
+        return good.status, found
+
+    def _find(self, key: str, cancelled: threading.Event | None) -> tuple[str, str] | None:
+        """The newest entry whose key begins so: its key, and where it can be read."""
+        asked = {"key": key, "restore_keys": [key], "version": _VERSION}
+        status, found = self._call("GetCacheEntryDownloadURL", asked, cancelled)
+        if status != 200 or not found.get("ok"):
+            return None
+        return str(found.get("matched_key", "")), str(found.get("signed_download_url", ""))
+
+    def _reserve(self, key: str, cancelled: threading.Event | None) -> str:
+        """Where a new entry is to be sent; "" where there is one of that key already."""
+        status, found = self._call("CreateCacheEntry", {"key": key, "version": _VERSION}, cancelled)
+        return str(found.get("signed_upload_url", "")) if status == 200 and found.get("ok") else ""
+
+    def _upload(self, key: str, url: str, size: int, file: BinaryIO, cancelled: threading.Event | None) -> None:
+        kind = {"content-type": "application/octet-stream", "x-ms-version": "2021-12-02"}
+        if size <= _BLOCK:
+            answer = self._transport.request(
+                "PUT", url, headers={**kind, "x-ms-blob-type": "BlockBlob"}, body=file.read(), cancelled=cancelled, retry=True
+            )
+            checked(answer, f"cannot write {key}", 200, 201).close()
+        else:
+            names: list[str] = []
+            while data := file.read(_BLOCK):
+                name = base64.urlsafe_b64encode(f"{len(names):08d}".encode()).decode()
+                answer = self._transport.request("PUT", f"{url}&comp=block&blockid={name}", headers=kind, body=data, cancelled=cancelled, retry=True)
+                checked(answer, f"cannot write {key}", 200, 201).close()
+                names.append(name)
+            body = f"<BlockList>{''.join(f'<Latest>{name}</Latest>' for name in names)}</BlockList>".encode()
+            answer = self._transport.request("PUT", f"{url}&comp=blocklist", headers=kind, body=body, cancelled=cancelled, retry=True)
+            checked(answer, f"cannot write {key}", 200, 201).close()
+        status, found = self._call("FinalizeCacheEntryUpload", {"key": key, "version": _VERSION, "size_bytes": size}, cancelled)
+        if status != 200 or not found.get("ok"):
+            raise CacheFailed(f"github actions cache: {key} could not be finished")
+
+    # --- what a cache asks ----------------------------------------------------------------------------
+
+    def _index(self, scope: str) -> str:
+        return f"index-{self._settings.scope}-1-{sha256(scope.encode()).hexdigest()[:8]}"
+
+    def configs(self, place: Place) -> Sequence[bytes]:
+        """See `ObjectStore`: one for each scope that has a cache, the branch's own first."""
+        found = []
+        for scope, _ in self._settings.scopes:
+            entry = self._find(self._index(scope), place.cancelled)
+            if entry is not None:
+                answer = self._transport.request("GET", entry[1], cancelled=place.cancelled)
+                with checked(answer, "cannot read the cache's index", 200) as good:
+                    found.append(good.read_all(LIMIT))
+        return found
+
+    def has_blob(self, digest: str, place: Place) -> bool:
+        """See `ObjectStore`."""
+        return self._find(f"buildkit-blob-1-{digest}", place.cancelled) is not None
+
+    def put_blob(self, digest: str, size: int, file: BinaryIO, place: Place) -> None:
+        """See `ObjectStore`; one that somebody else sends at the same time is as good."""
+        key = f"buildkit-blob-1-{digest}"
+        if url := self._reserve(key, place.cancelled):
+            self._upload(key, url, size, file, place.cancelled)
+
+    def open_blob(self, digest: str, offset: int, cancelled: threading.Event | None) -> Response:
+        """See `ObjectStore`; addresses run out, so each time a new one is asked for."""
+        entry = self._find(f"buildkit-blob-1-{digest}", cancelled)
+        if entry is None:
+            raise CacheFailed(f"github actions cache: {digest} is gone")
+        headers = {"range": f"bytes={offset}-"} if offset else {}
+        answer = self._transport.request("GET", entry[1], headers=headers, cancelled=cancelled)
+        return checked(answer, f"cannot read {digest}", 200, 206)
+
+    def put_config(self, data: bytes, place: Place) -> None:
+        """See `ObjectStore`: the next number of the index; one that is locked for long (its writer died) is passed over."""
+        import io
+
+        scope = next((name for name, permission in reversed(self._settings.scopes) if permission & _WRITE), "")
+        key = self._index(scope)
+        entry = self._find(f"{key}#", place.cancelled)
+        last = entry[0].rpartition("#")[2] if entry is not None else "0"
+        number = int(last) if last.isdecimal() and len(last) < 10 else 0
+        waited = 0.0
+        while True:
+            number += 1
+            if url := self._reserve(f"{key}#{number}", place.cancelled):
+                self._upload(f"{key}#{number}", url, len(data), io.BytesIO(data), place.cancelled)
+                return
+            if number > 1_000_000:
+                raise CacheFailed("github actions cache: no place for the index")
+            if waited <= _PATIENCE:
+                waited += 2.0
+                if place.cancelled is not None:
+                    place.cancelled.wait(2.0)
+                else:
+                    time.sleep(2.0)
+
+
+def source(entry: CacheEntry, environment: Mapping[str, str]) -> ObjectSource:
+    """The cache of an entry, to be read."""
+    chosen = settings(entry, environment)
+    return ObjectSource(entry.shown(), lambda place: _connect(chosen))
+
+
+def target(entry: CacheEntry, environment: Mapping[str, str]) -> ObjectTarget:
+    """The cache of an entry, to be written."""
+    chosen = settings(entry, environment)
+    return ObjectTarget(entry.shown(), lambda place: _connect(chosen))
+
+
+def _connect(chosen: Settings) -> ObjectStore:
+    return Actions(chosen)

@@ -1,0 +1,181 @@
+"""Caches in object stores: blobs under their digests, the config under a name. S3, Azure Blob Storage and the cache of GitHub Actions are the stores."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import BinaryIO, Protocol
+
+from dockc.errors import RegistryError
+from dockc.oci import digest as digests
+from dockc.oci.descriptor import UNCOMPRESSED, Descriptor
+from dockc.runtime.archive.compress import Compression
+from dockc.runtime.cancel import check_cancelled
+from dockc.runtime.content.store import ContentStore
+from dockc.runtime.refs.types import LayerDescriptor
+from dockc.runtime.registry.transport import CHUNK, Response, Unreachable
+from dockc.runtime.remotecache import config as configs
+from dockc.runtime.remotecache.base import CacheFailed, Place
+from dockc.runtime.remotecache.chains import CREATED_AT, Chains
+from dockc.runtime.remotecache.config import CacheLayer
+from dockc.runtime.remotecache.keys import Imported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dockc.runtime.refs.types import Progress
+
+_STALLS = 4
+
+
+class ObjectStore(Protocol):
+    """Where objects are. Calls block and come from several threads; `CacheFailed` or `RegistryError` when the store does not do it."""
+
+    @property
+    def parallel(self) -> int:
+        """How many blobs are sent at once."""
+        ...
+
+    def configs(self, place: Place) -> Sequence[bytes]:
+        """The configs that a build reads; none where there is no cache yet."""
+        ...
+
+    def has_blob(self, digest: str, place: Place) -> bool:
+        """Whether a blob is there; one that is there is kept from being cleaned up."""
+        ...
+
+    def put_blob(self, digest: str, size: int, file: BinaryIO, place: Place) -> None:
+        """Send a blob."""
+        ...
+
+    def open_blob(self, digest: str, offset: int, cancelled: threading.Event | None) -> Response:
+        """The bytes of a blob from an offset on."""
+        ...
+
+    def put_config(self, data: bytes, place: Place) -> None:
+        """Write the config under its name."""
+        ...
+
+
+Connect = Callable[[Place], ObjectStore]
+
+
+class ObjectSource:
+    """An object store's cache (`CacheSource`)."""
+
+    def __init__(self, name: str, connect: Connect) -> None:
+        self._name = name
+        self._connect = connect
+
+    def load(self, place: Place) -> Sequence[Imported]:
+        """See `CacheSource`."""
+        store = self._connect(place)
+        provider = ObjectProvider(self._name, store)
+        found = []
+        for data in store.configs(place):
+            cache = configs.parse(data)
+            found.append(Imported(self._name, cache, tuple(_layer(one, provider) for one in cache.layers)))
+        return found
+
+
+def _layer(layer: CacheLayer, provider: ObjectProvider) -> LayerDescriptor | None:
+    """A layer with all that the config says of it; without its uncompressed digest or size it cannot be used."""
+    if not layer.blob or not layer.diff_id or not layer.media_type:
+        return None
+    notes = {UNCOMPRESSED: layer.diff_id}
+    if layer.created_at and not layer.created_at.startswith("0001-"):
+        notes[CREATED_AT] = layer.created_at
+    return LayerDescriptor(layer.diff_id, Descriptor(layer.media_type, layer.blob, layer.size, annotations=notes), provider)
+
+
+class ObjectProvider:
+    """Fetches blobs of an object store, going on where a connection broke (`Provider`)."""
+
+    def __init__(self, name: str, store: ObjectStore) -> None:
+        self._name = name
+        self._store = store
+
+    def fetch(
+        self,
+        descriptor: Descriptor,
+        content: ContentStore,
+        *,
+        cancelled: threading.Event | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Bring a blob into the content store, which verifies it."""
+        if content.has(descriptor.digest):
+            return
+        with content.writer(descriptor.digest, descriptor.size, cancelled=cancelled) as writer:
+            place, stalls = (0 if writer.complete else writer.offset), 0
+            while not writer.complete and place < descriptor.size:
+                before = place
+                failure: RegistryError | None = None
+                try:
+                    with self._store.open_blob(descriptor.digest, place, cancelled) as answer:
+                        if place and answer.status != 206:
+                            writer.restart()
+                            place = 0
+                        while data := answer.read(CHUNK):
+                            writer.write(data)
+                            place += len(data)
+                            if progress is not None:
+                                progress(descriptor.digest, place, descriptor.size, False)
+                except Unreachable as error:
+                    failure = error
+                stalls = 0 if place > before else stalls + 1
+                if place < descriptor.size and stalls >= _STALLS:
+                    raise CacheFailed(f"{self._name}: got {place} of {descriptor.size} bytes of {descriptor.digest}") from failure
+            if not writer.complete:
+                writer.commit()
+        if progress is not None:
+            progress(descriptor.digest, descriptor.size, descriptor.size, True)
+
+
+class ObjectTarget:
+    """An object store that takes a cache (`CacheTarget`)."""
+
+    def __init__(self, name: str, connect: Connect, compression: Compression | None = None) -> None:
+        self._name = name
+        self._connect = connect
+        self.compression = compression or Compression()
+
+    def save(self, chains: Chains, place: Place) -> Mapping[str, str]:
+        """See `CacheTarget`: blobs first, several at once, the config last."""
+        store = self._connect(place)
+        with ThreadPoolExecutor(store.parallel, thread_name_prefix="cache") as pool:
+            running = {pool.submit(self._send, store, layer, place) for layer in chains.layers.values()}
+            done, rest = wait(running, return_when=FIRST_EXCEPTION)
+            for task in rest:
+                task.cancel()
+            for task in done:
+                task.result()
+        store.put_config(configs.dump(chains.config, annotated=True), place)
+        return {}
+
+    def _send(self, store: ObjectStore, layer: LayerDescriptor, place: Place) -> None:
+        check_cancelled(place.cancelled)
+        blob = layer.descriptor
+        digests.validate(blob.digest)
+        if not store.has_blob(blob.digest, place):
+            with place.content.open(blob.digest) as file:
+                store.put_blob(blob.digest, blob.size, file, place)
+        if place.progress is not None:
+            place.progress(blob.digest, blob.size, blob.size, True)
+
+
+def checked(answer: Response, what: str, *fine: int) -> Response:
+    """The answer, if its status is one of `fine`.
+
+    Raises:
+        CacheFailed: with the reason that the store gives.
+    """
+    if answer.status in fine:
+        return answer
+    with answer:
+        try:
+            text = answer.read_all(4096).decode("utf-8", "replace")
+        except RegistryError:
+            text = ""
+    reason = " ".join(text.split())[:200]
+    raise CacheFailed(f"{what}: {answer.status}{f': {reason}' if reason else ''}")

@@ -1,0 +1,282 @@
+"""`type=s3`: a cache in a bucket of Amazon S3, or of whatever speaks its protocol."""
+
+from __future__ import annotations
+
+import configparser
+import datetime
+import json
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote, urlencode
+
+from dockc.base.record import Record
+from dockc.errors import DockcError, RegistryError, UsageError
+from dockc.golang import durations
+from dockc.runtime.registry.transport import Limits, Response, Transport
+from dockc.runtime.remotecache import base, signing
+from dockc.runtime.remotecache.base import CacheEntry, CacheFailed, Place
+from dockc.runtime.remotecache.config import LIMIT
+from dockc.runtime.remotecache.objects import ObjectSource, ObjectStore, ObjectTarget, checked
+from dockc.runtime.remotecache.signing import AwsKeys
+
+OPTIONS = (
+    *("bucket", "region", "prefix", "manifests_prefix", "blobs_prefix", "name", "touch_refresh", "endpoint_url", "access_key_id"),
+    *("secret_access_key", "session_token", "use_path_style", "upload_parallelism", "disable_accept_encoding", "retry_mode"),
+    "retry_max_attempts",
+)
+_DAY_NS = 24 * 3600 * 1_000_000_000
+_PART = 64 << 20
+_COPY_LIMIT = 5 << 30
+
+
+class Settings(Record):
+    """The options of a cache in a bucket, in BuildKit's words."""
+
+    bucket: str
+    region: str
+    endpoint: str
+    path_style: bool
+    names: tuple[str, ...]
+    blobs: str
+    manifests: str
+    refresh: float
+    parallel: int
+    attempts: int
+    keys: AwsKeys | None
+
+
+def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
+    """Read the options; what they do not say, the environment and the user's AWS files do.
+
+    Raises:
+        UsageError: something needed is missing, or a value makes no sense.
+    """
+    base.check_options(entry, *OPTIONS)
+    attrs = entry.attrs
+    bucket = attrs.get("bucket") or environment.get("AWS_BUCKET", "")
+    if not bucket:
+        raise UsageError("bucket ($AWS_BUCKET) not set for s3 cache")
+    region = attrs.get("region") or environment.get("AWS_REGION", "")
+    if not region:
+        raise UsageError("region ($AWS_REGION) not set for s3 cache")
+    if attrs.get("retry_mode", "standard") not in ("standard", "adaptive"):
+        raise UsageError('retry_mode must be "standard" or "adaptive"')
+    entry.flag("disable_accept_encoding")  # nothing of the kind is signed here: both values do
+    prefix = attrs.get("prefix", "")
+    refresh = attrs.get("touch_refresh", "24h")
+    try:
+        seconds = durations.parse_duration(refresh) / 1e9
+    except DockcError as error:
+        raise UsageError(f"invalid touch_refresh {refresh!r}: {error.message}") from None
+    return Settings(
+        bucket,
+        region,
+        (attrs.get("endpoint_url") or environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL", "")).rstrip("/"),
+        bool(entry.flag("use_path_style")),
+        tuple(attrs.get("name", "buildkit").split(";")),
+        prefix + attrs.get("blobs_prefix", "blobs/"),
+        prefix + attrs.get("manifests_prefix", "manifests/"),
+        seconds,
+        _positive(attrs.get("upload_parallelism", "4"), "upload_parallelism"),
+        _positive(attrs.get("retry_max_attempts", "3"), "retry_max_attempts"),
+        credentials(attrs, environment),
+    )
+
+
+def _positive(text: str, name: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 1000:
+        raise UsageError(f"{name} must be a positive integer")
+    return int(text)
+
+
+def credentials(attrs: Mapping[str, str], environment: Mapping[str, str]) -> AwsKeys | None:
+    """Who asks: by the options, the environment, or the profile of the user's files; None asks without a name."""
+    if attrs.get("access_key_id") and attrs.get("secret_access_key"):
+        return AwsKeys(attrs["access_key_id"], attrs["secret_access_key"], attrs.get("session_token", ""))
+    if environment.get("AWS_ACCESS_KEY_ID") and environment.get("AWS_SECRET_ACCESS_KEY"):
+        return AwsKeys(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"], environment.get("AWS_SESSION_TOKEN", ""))
+    file = environment.get("AWS_SHARED_CREDENTIALS_FILE") or str(Path(environment.get("HOME", "/")) / ".aws/credentials")
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(Path(file).read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, configparser.Error):
+        return None
+    profile = environment.get("AWS_PROFILE", "default")
+    found = parser[profile] if parser.has_section(profile) else {}
+    if not (found.get("aws_access_key_id") and found.get("aws_secret_access_key")):
+        return None
+    return AwsKeys(found["aws_access_key_id"], found["aws_secret_access_key"], found.get("aws_session_token", ""))
+
+
+def role_keys(environment: Mapping[str, str], region: str, transport: Transport, cancelled: threading.Event | None) -> AwsKeys | None:
+    """Keys for a role by a web identity (a pod's token), from the security token service; None where no role is told.
+
+    Raises:
+        CacheFailed: the service refuses.
+    """
+    role, file = environment.get("AWS_ROLE_ARN", ""), environment.get("AWS_WEB_IDENTITY_TOKEN_FILE", "")
+    if not (role and file):
+        return None
+    try:
+        token = Path(file).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CacheFailed(f"cannot read {file}: {error}") from None
+    asked = {"Action": "AssumeRoleWithWebIdentity", "Version": "2011-06-15", "RoleArn": role, "WebIdentityToken": token}
+    asked["RoleSessionName"] = environment.get("AWS_ROLE_SESSION_NAME", "dockc")
+    address = environment.get("AWS_ENDPOINT_URL_STS") or f"https://sts.{region}.amazonaws.com"
+    headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+    answer = transport.request("POST", address + "/", headers=headers, body=urlencode(asked).encode(), cancelled=cancelled, retry=True)
+    with checked(answer, "the security token service refuses the role", 200) as good:
+        data = good.read_all(1 << 20)
+    return _keys_of(data)
+
+
+def _keys_of(data: bytes) -> AwsKeys:
+    """The credentials in an answer of the security token service, JSON or XML."""
+    text = data.decode("utf-8", "replace")
+    names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
+    try:
+        found = json.loads(text)["AssumeRoleWithWebIdentityResponse"]["AssumeRoleWithWebIdentityResult"]["Credentials"]
+        values = [str(found[name]) for name in names]
+    except (ValueError, KeyError, TypeError):
+        values = [text.partition(f"<{name}>")[2].partition("<")[0].strip() for name in names]
+    if not all(values):
+        raise CacheFailed("the security token service gave no credentials")
+    return AwsKeys(*values)
+
+
+class Bucket:
+    """Objects in a bucket (`ObjectStore`)."""
+
+    def __init__(self, chosen: Settings, place: Place) -> None:
+        self._settings = chosen
+        self._transport = Transport(Limits(attempts=chosen.attempts))
+        self._keys = chosen.keys or role_keys(place.environment, chosen.region, self._transport, place.cancelled)
+        self.parallel = chosen.parallel
+
+    def _url(self, key: str) -> str:
+        chosen = self._settings
+        path = quote(key, safe="/-_.~")
+        endpoint = chosen.endpoint or f"https://s3.{chosen.region}.amazonaws.com"
+        if chosen.path_style or not _may_be_a_host(chosen.bucket):
+            return f"{endpoint}/{chosen.bucket}/{path}"
+        scheme, _, host = endpoint.partition("://")
+        return f"{scheme}://{chosen.bucket}.{host}/{path}"
+
+    def _ask(
+        self,
+        method: str,
+        key: str,
+        cancelled: threading.Event | None,
+        *,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Response:
+        url = self._url(key) + (f"?{query}" if query else "")
+        sent = dict(headers or {})
+        if self._keys is not None:
+            digest = sha256(body).hexdigest() if body is not None else signing.EMPTY
+            sent = signing.aws_headers(method, url, sent, self._keys, self._settings.region, payload=digest)
+        return self._transport.request(method, url, headers=sent, body=body, cancelled=cancelled, retry=True)
+
+    def configs(self, place: Place) -> Sequence[bytes]:
+        """See `ObjectStore`."""
+        answer = self._ask("GET", self._settings.manifests + self._settings.names[0], place.cancelled)
+        if answer.status == 404:
+            answer.close()
+            return ()
+        with checked(answer, "cannot read the cache's manifest", 200) as good:
+            return (good.read_all(LIMIT),)
+
+    def has_blob(self, digest: str, place: Place) -> bool:
+        """See `ObjectStore`; a blob that has not been touched for a while is, so that rules of the bucket let it be."""
+        with self._ask("HEAD", self._settings.blobs + digest, place.cancelled) as answer:
+            if answer.status in (403, 404):  # without the right to list, what is missing is forbidden
+                return False
+            checked(answer, f"cannot look for {digest}", 200)
+            modified, size = answer.header("last-modified"), answer.header("content-length")
+        if _age(modified) > self._settings.refresh and size.isdecimal() and int(size) <= _COPY_LIMIT:
+            self._touch(digest, place)
+        return True
+
+    def _touch(self, digest: str, place: Place) -> None:
+        key = self._settings.blobs + digest
+        headers = {"x-amz-copy-source": quote(f"{self._settings.bucket}/{key}", safe="/-_.~"), "x-amz-metadata-directive": "REPLACE"}
+        stamp = datetime.datetime.now(datetime.UTC).isoformat()
+        answer = self._ask("PUT", key, place.cancelled, headers={**headers, "x-amz-meta-updated-at": stamp})
+        checked(answer, f"cannot touch {digest}", 200).close()
+
+    def put_blob(self, digest: str, size: int, file: BinaryIO, place: Place) -> None:
+        """See `ObjectStore`; large ones go in parts, and a part that fails is sent again."""
+        key = self._settings.blobs + digest
+        if size <= _PART:
+            checked(self._ask("PUT", key, place.cancelled, body=file.read()), f"cannot write {digest}", 200).close()
+            return
+        with checked(self._ask("POST", key, place.cancelled, query="uploads="), f"cannot write {digest}", 200) as answer:
+            upload = answer.read_all(1 << 16).decode("utf-8", "replace").partition("<UploadId>")[2].partition("<")[0]
+        if not upload:
+            raise CacheFailed(f"cannot write {digest}: the store gave no upload")
+        query = f"uploadId={quote(upload, safe='')}"
+        try:
+            parts: list[str] = []
+            while data := file.read(_PART):
+                number = len(parts) + 1
+                sent = self._ask("PUT", key, place.cancelled, query=f"partNumber={number}&{query}", body=data)
+                with checked(sent, f"cannot write part {number} of {digest}", 200) as good:
+                    parts.append(f"<Part><PartNumber>{number}</PartNumber><ETag>{good.header('etag')}</ETag></Part>")
+            body = f"<CompleteMultipartUpload>{''.join(parts)}</CompleteMultipartUpload>".encode()
+            with checked(self._ask("POST", key, place.cancelled, query=query, body=body), f"cannot write {digest}", 200) as good:
+                if b"<Error>" in good.read_all(1 << 16):  # the status was sent before it was known
+                    raise CacheFailed(f"cannot write {digest}: the parts could not be put together")
+        except BaseException:
+            try:
+                self._ask("DELETE", key, None, query=query).close()
+            except RegistryError:
+                pass
+            raise
+
+    def open_blob(self, digest: str, offset: int, cancelled: threading.Event | None) -> Response:
+        """See `ObjectStore`."""
+        headers = {"range": f"bytes={offset}-"} if offset else {}
+        return checked(self._ask("GET", self._settings.blobs + digest, cancelled, headers=headers), f"cannot read {digest}", 200, 206)
+
+    def put_config(self, data: bytes, place: Place) -> None:
+        """See `ObjectStore`; under every name."""
+        for name in self._settings.names:
+            answer = self._ask("PUT", self._settings.manifests + name, place.cancelled, body=data)
+            checked(answer, f"error writing manifest: {name}", 200).close()
+
+
+def _may_be_a_host(bucket: str) -> bool:
+    return "." not in bucket and bucket == bucket.lower()
+
+
+def _age(modified: str) -> float:
+    """Seconds since an HTTP date; 0 for one that cannot be read."""
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return time.time() - parsedate_to_datetime(modified).timestamp()
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def source(entry: CacheEntry, environment: Mapping[str, str]) -> ObjectSource:
+    """The cache of an entry, to be read."""
+    chosen = settings(entry, environment)
+    return ObjectSource(entry.shown(), lambda place: _connect(chosen, place))
+
+
+def target(entry: CacheEntry, environment: Mapping[str, str]) -> ObjectTarget:
+    """The cache of an entry, to be written."""
+    chosen = settings(entry, environment)
+    return ObjectTarget(entry.shown(), lambda place: _connect(chosen, place))
+
+
+def _connect(chosen: Settings, place: Place) -> ObjectStore:
+    return Bucket(chosen, place)
