@@ -103,6 +103,10 @@ def expected(name: str, n: int, folder: Path) -> dict[str, bytes]:
     return {"numbers": numbers + text, "noise": (folder / "noise").read_bytes()}
 
 
+def _python_path() -> str:
+    return os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
+
+
 class Breach(Exception):
     """Something that must hold does not."""
 
@@ -141,7 +145,7 @@ class Soak:
 
     def environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("DOCKC_", "DOCKER_"))}
-        return {**kept, "DOCKC_STORE": str(self.store), "HOME": str(self.top), "PYTHONPATH": str(ROOT), "DOCKC_SOAK": str(self.top)}
+        return {**kept, "DOCKC_STORE": str(self.store), "HOME": str(self.top), "PYTHONPATH": _python_path(), "DOCKC_SOAK": str(self.top)}
 
     def dockc(self, *words: str, may_fail: bool = False) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "dockc", *words]
@@ -361,7 +365,7 @@ def prepare(top: Path, rng: random.Random) -> None:
     for name in ("out", "running"):
         (top / name).mkdir()
     command = [sys.executable, "-m", "dockc", "base", *PROGRAMS, "--output", str(top / "base")]
-    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, capture_output=True)
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": _python_path()}, check=True, capture_output=True)
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         info = tarfile.TarInfo("x/one")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 import time
 from collections.abc import Callable
@@ -107,6 +108,27 @@ def readable(error: BaseException, vertex: Vertex) -> BaseException:
         error.vertex = vertex.digest
     if isinstance(error, DockcError) or not isinstance(error, Exception):
         return error
-    wrapped = SolveError(f"{vertex.name or vertex.digest}: {str(error) or type(error).__name__}", vertex=vertex.digest)
+    name = vertex.name or vertex.digest
+    if isinstance(error, OSError):
+        wrapped = SolveError(f"{name}: {_in_words(error)}", vertex=vertex.digest, hint=_HINTS.get(error.errno or 0, ""))
+    else:
+        wrapped = SolveError(f"{name}: {str(error) or type(error).__name__}", vertex=vertex.digest)
     wrapped.__cause__ = error
     return wrapped
+
+
+_FULL_HINT = "Free some space, or remove unused build cache with `dockc prune`."
+_HINTS = {
+    errno.ENOSPC: _FULL_HINT,
+    errno.EDQUOT: _FULL_HINT,
+    errno.EIO: "See what the kernel says (dmesg).",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n).",
+}
+
+
+def _in_words(error: OSError) -> str:
+    """What the system has said, and of which file; never the number alone."""
+    what = (error.strerror or str(error) or type(error).__name__).lower()
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        what = f"the disk is full ({what})"
+    return f"{what}: {error.filename}" if error.filename else what
