@@ -20,6 +20,7 @@ from dockc.compiler.ir.ops import (
 from dockc.errors import CompileError, Fault
 from dockc.llb.assemble import Assembler, caps_of
 from dockc.llb.definition import Definition, OpMetadata
+from dockc.llb.modes import MountKind
 from dockc.llb.wire import encode
 
 TYPE_CHECKING = False
@@ -149,10 +150,10 @@ def _exec(op: ExecOp) -> bytes:
     for s in op.secrets:
         if s.target is not None:
             option = encode.secret(s.id, s.uid, s.gid, s.mode, s.optional)
-            mounts.append(encode.mount(-1, s.target, 0, kind=encode.SECRET_MOUNT, option=option))
+            mounts.append(encode.mount(-1, s.target, 0, kind=MountKind.SECRET, option=option))
     for agent in op.ssh:
         option = encode.ssh(agent.id, agent.uid, agent.gid, agent.mode, agent.optional)
-        mounts.append(encode.mount(-1, agent.target, 0, kind=encode.SSH_MOUNT, option=option))
+        mounts.append(encode.mount(-1, agent.target, 0, kind=MountKind.SSH, option=option))
     content = encode.exec_op(
         meta,
         mounts,
@@ -165,11 +166,11 @@ def _exec(op: ExecOp) -> bytes:
 
 
 def _mount(m: Mount, position: int, output: int) -> bytes:
-    kind, option = encode.BIND_MOUNT, b""
+    kind, option = MountKind.BIND, b""
     if m.cache_id:
-        kind, option = encode.CACHE_MOUNT, encode.cache(m.cache_id, m.sharing)
+        kind, option = MountKind.CACHE, encode.cache(m.cache_id, m.sharing)
     elif m.tmpfs:
-        kind, option = encode.TMPFS_MOUNT, encode.tmpfs(m.tmpfs_size)
+        kind, option = MountKind.TMPFS, encode.tmpfs(m.tmpfs_size)
     return encode.mount(
         position,
         m.target,

@@ -18,10 +18,10 @@ from dockc.compiler.questions import (
     ImageRequest,
     Request,
 )
+from dockc.golang.ospaths import DEFAULT_PATH
 from dockc.oci import reference as references
 from dockc.oci.platform import Platform
 
-_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #: The platform of made-up builds: they say the same on every machine.
 PLATFORM = "linux/amd64"
 
@@ -69,7 +69,7 @@ def _image(ref: str, platform: Platform, known: Known) -> ImageAnswer:
     if platform.variant:
         config["variant"] = platform.variant
     config["rootfs"] = {"type": "layers", "diff_ids": [_digest(f"layer:{ref}")]}
-    config["config"] = {"Env": [_PATH]} if platform.os != "windows" else {}
+    config["config"] = {"Env": [f"PATH={DEFAULT_PATH}"]} if platform.os != "windows" else {}
     return ImageAnswer(ref, _digest(ref), json.dumps(config).encode())
 
 

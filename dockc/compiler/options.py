@@ -12,7 +12,6 @@ from types import MappingProxyType
 from dockc.base.record import Record, fields_of
 from dockc.compiler.checks import LintConfig, parse_check_options
 from dockc.compiler.ir.module import Resources
-from dockc.compiler.ir.ops import NET_HOST, NET_NONE, NET_SANDBOX
 from dockc.compiler.suggest import nearest
 from dockc.errors import CompileError, Fault
 from dockc.golang.csvline import CsvError, fields
@@ -20,6 +19,7 @@ from dockc.golang.numbers import NumberError, parse_bool, parse_int, parse_uint
 from dockc.golang.strings import fold, lower
 from dockc.golang.text import quote
 from dockc.llb import caps as C  # noqa: N812
+from dockc.llb.modes import Network
 from dockc.oci import platform as platforms
 from dockc.oci.platform import InvalidPlatform, Platform
 from dockc.oci.reference import InvalidReference, parse_normalized
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-_NETWORK_MODES = {"": NET_SANDBOX, "sandbox": NET_SANDBOX, "none": NET_NONE, "host": NET_HOST}
+_NETWORK_MODES = {"": Network.SANDBOX, "sandbox": Network.SANDBOX, "none": Network.NONE, "host": Network.HOST}
 _RESOLVE_MODES = ("default", "pull", "local")
 _ULIMITS = frozenset(
     (
@@ -91,7 +91,7 @@ class CompileOptions(Record):
     shm_size: int = 0
     ulimits: tuple[tuple[str, int, int], ...] = ()
     resources: Resources | None = None
-    network: int = NET_SANDBOX
+    network: int = Network.SANDBOX
     hostname: str = ""
     cgroup_parent: str = ""
     devices: tuple[tuple[str, bool], ...] = ()

@@ -113,6 +113,7 @@ def empty_config(platform: Platform) -> bytes:
     config: dict[str, object] = {"architecture": platform.architecture, "os": platform.os}
     if platform.variant:
         config["variant"] = platform.variant
-    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    config |= {"rootfs": {"type": "layers", "diff_ids": None}, "config": {"WorkingDir": "/", "Env": [f"PATH={path}"]}}
+    from dockc.golang.ospaths import DEFAULT_PATH
+
+    config |= {"rootfs": {"type": "layers", "diff_ids": None}, "config": {"WorkingDir": "/", "Env": [f"PATH={DEFAULT_PATH}"]}}
     return json.dumps(config, separators=(",", ":")).encode()

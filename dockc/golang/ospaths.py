@@ -10,9 +10,10 @@ from dockc.errors import DockcError
 from dockc.golang.paths import clean, join
 from dockc.golang.text import quote
 
-__all__ = ("WrongPath", "base", "clean", "default_path", "is_absolute", "join", "normalize", "to_slash", "without_drive", "workdir")
+__all__ = ("DEFAULT_PATH", "WrongPath", "base", "clean", "default_path", "is_absolute", "join", "normalize", "to_slash", "without_drive", "workdir")
 
-_UNIX_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: The search path of a process in an image that sets none.
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _WINDOWS_PATH = "c:\\Windows\\System32;c:\\Windows;C:\\Windows\\System32\\WindowsPowerShell\\v1.0"
 
 
@@ -22,7 +23,7 @@ class WrongPath(DockcError):
 
 def default_path(system: str) -> str:
     """The search path of images that set none."""
-    return _WINDOWS_PATH if system == "windows" else _UNIX_PATH
+    return _WINDOWS_PATH if system == "windows" else DEFAULT_PATH
 
 
 # --- slash paths --------------------------------------------------------------------------------------

@@ -10,6 +10,11 @@ from collections.abc import Mapping
 
 from dockc.base.record import Record
 from dockc.errors import InvalidDefinition
+from dockc.llb.modes import ContentCache as ContentCache
+from dockc.llb.modes import MountKind as MountKind
+from dockc.llb.modes import Network as Network
+from dockc.llb.modes import Security as Security
+from dockc.llb.modes import Sharing as Sharing
 from dockc.llb.wire import encode
 from dockc.oci.platform import Platform
 
@@ -19,11 +24,6 @@ if TYPE_CHECKING:
 
 EMPTY = -1
 _NOTHING: Mapping[str, Any] = {}
-NET_SANDBOX, NET_HOST, NET_NONE = range(3)
-SECURITY_SANDBOX, SECURITY_INSECURE = range(2)
-BIND, SECRET, SSH, CACHE, TMPFS = range(5)
-SHARED, PRIVATE, LOCKED = range(3)
-CONTENT_CACHE_DEFAULT, CONTENT_CACHE_ON, CONTENT_CACHE_OFF = range(3)
 
 
 class Input(Record):
@@ -99,7 +99,7 @@ class CacheOpt(Record):
     """Name and sharing (`SHARED`, `PRIVATE`, `LOCKED`) of a cache directory."""
 
     id: str = ""
-    sharing: int = SHARED
+    sharing: int = Sharing.SHARED
 
 
 class CredentialOpt(Record):
@@ -128,13 +128,13 @@ class Mount(Record):
     dest: str = ""
     output: int = 0
     readonly: bool = False
-    kind: int = BIND
+    kind: int = MountKind.BIND
     tmpfs: TmpfsOpt | None = None
     cache: CacheOpt | None = None
     secret: CredentialOpt | None = None
     ssh: CredentialOpt | None = None
     result_id: str = ""
-    content_cache: int = CONTENT_CACHE_DEFAULT
+    content_cache: int = ContentCache.DEFAULT
 
 
 class ExecOp(Record):
@@ -142,8 +142,8 @@ class ExecOp(Record):
 
     meta: Meta | None = None
     mounts: tuple[Mount, ...] = ()
-    network: int = NET_SANDBOX
-    security: int = SECURITY_SANDBOX
+    network: int = Network.SANDBOX
+    security: int = Security.SANDBOX
     secret_env: tuple[SecretEnv, ...] = ()
     devices: tuple[Device, ...] = ()
 

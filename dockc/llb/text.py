@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 _HTML = pattern("[&<>\u2028\u2029]")
-_SHARING = ("shared", "private", "locked")
 
 
 # --- for people -----------------------------------------------------------------------------------------
@@ -97,11 +96,11 @@ def _exec(op: ops.ExecOp, inputs: list[str]) -> list[str]:
 
 
 def _mount(m: ops.Mount, inputs: list[str]) -> str:
-    words = [_at(inputs, m.input)] if m.kind in (ops.BIND, ops.CACHE) else []
+    words = [_at(inputs, m.input)] if m.kind in (ops.MountKind.BIND, ops.MountKind.CACHE) else []
     if m.selector:
         words.append(m.selector)
     if m.cache is not None:
-        words.append(f"cache {m.cache.id} ({_SHARING[m.cache.sharing] if m.cache.sharing < 3 else '?'})")
+        words.append(f"cache {m.cache.id} ({ops.Sharing.NAMES[m.cache.sharing] if m.cache.sharing < 3 else '?'})")
     if m.tmpfs is not None:
         words.append(f"tmpfs {m.tmpfs.size}" if m.tmpfs.size else "tmpfs")
     if m.secret is not None:

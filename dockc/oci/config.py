@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dockc.base.record import Record
+from dockc.golang.ospaths import DEFAULT_PATH
 from dockc.golang.text import dump_json
 from dockc.golang.times import InvalidTime, Time
 from dockc.oci import digest as digests
@@ -18,7 +19,6 @@ from dockc.oci.descriptor import platform_from_fields, platform_to_json
 from dockc.oci.fields import Fields, InvalidDocument, decode
 from dockc.oci.platform import Platform
 
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 SIZE_LIMIT = 4 << 20
 """Configs larger than this are refused (bytes)."""
 

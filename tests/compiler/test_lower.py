@@ -8,24 +8,13 @@ from typing import Any
 import pytest
 
 from dockc.compiler.compile import compiling, linting, read
-from dockc.compiler.ir.ops import (
-    NET_HOST,
-    NET_NONE,
-    SECURITY_INSECURE,
-    SHARING_LOCKED,
-    Copy,
-    ExecOp,
-    FileOp,
-    MergeOp,
-    Mkdir,
-    Mkfile,
-    SourceOp,
-)
+from dockc.compiler.ir.ops import Copy, ExecOp, FileOp, MergeOp, Mkdir, Mkfile, SourceOp
 from dockc.compiler.options import CompileOptions
 from dockc.compiler.questions import Answers, GitAnswer, GitRequest, ImageAnswer, ImageRequest, Request, converse
 from dockc.errors import CompileError
 from dockc.grammar.source import Source
 from dockc.llb import caps
+from dockc.llb.modes import Network, Security, Sharing
 from dockc.oci import platform as platforms
 from tests.compiler.conftest import HOST, World, op_of
 
@@ -174,9 +163,9 @@ def test_shell_is_used_by_later_shell_forms(build: Build) -> None:
 
 
 def test_run_flags(build: Build) -> None:
-    assert build.last("FROM scratch\nRUN --network=none x\n").network == NET_NONE
-    assert build.last("FROM scratch\nRUN x\n", {"force-network-mode": "host"}).network == NET_HOST
-    assert build.last("FROM scratch\nRUN --security=insecure x\n").security == SECURITY_INSECURE
+    assert build.last("FROM scratch\nRUN --network=none x\n").network == Network.NONE
+    assert build.last("FROM scratch\nRUN x\n", {"force-network-mode": "host"}).network == Network.HOST
+    assert build.last("FROM scratch\nRUN --security=insecure x\n").security == Security.INSECURE
     devices = build.last("FROM scratch\nRUN --device=a/b=c,required x\n", devices=(("d/e=f", True),)).devices
     assert devices == (("d/e=f", True), ("a/b=c", False))
 
@@ -238,7 +227,7 @@ def test_secret_and_ssh_files(build: Build) -> None:
 def test_cache_mounts(build: Build) -> None:
     text = "FROM scratch\nWORKDIR /w\nRUN --mount=type=cache,target=c,sharing=locked,mode=0700 x\n"
     mount = build.last(text, {"build-arg:BUILDKIT_CACHE_MOUNT_NS": "ns"}).mounts[1]
-    assert (mount.target, mount.cache_id, mount.sharing) == ("/w/c", "ns/c", SHARING_LOCKED)
+    assert (mount.target, mount.cache_id, mount.sharing) == ("/w/c", "ns/c", Sharing.LOCKED)
     assert mount.selector == "/cache"
     assert mount.source.op.actions[0].mode == 0o700
 

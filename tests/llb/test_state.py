@@ -30,7 +30,7 @@ def alpine(**said: Any) -> llb.State:
 
 def full() -> llb.State:
     state = alpine().env("A", "1").env("B", "2").env("A", "3").dir("/x").dir("y").user("u:g").hostname("h")
-    state = state.network(ops.NET_HOST).security(ops.SECURITY_INSECURE).extra_host("db", "10.0.0.1")
+    state = state.network(ops.Network.HOST).security(ops.Security.INSECURE).extra_host("db", "10.0.0.1")
     return (
         state.ulimit("nofile", 1, 2)
         .cgroup_parent("/cg")
@@ -40,10 +40,10 @@ def full() -> llb.State:
             "b",
             mounts=[
                 llb.mount("/z", llb.image("busybox"), readonly=True, selector="/sel"),
-                llb.cache("/c", "id", sharing=ops.LOCKED),
+                llb.cache("/c", "id", sharing=ops.Sharing.LOCKED),
                 llb.tmpfs("/t", size=99),
                 llb.mount("/n", alpine(), no_output=True),
-                llb.mount("/cc", alpine(), content_cache=ops.CONTENT_CACHE_OFF),
+                llb.mount("/cc", alpine(), content_cache=ops.ContentCache.OFF),
             ],
             secrets=[
                 llb.Secret("sid", target="/run/s", optional=True, uid=1, gid=2, mode=0o600),

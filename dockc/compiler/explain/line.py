@@ -20,6 +20,7 @@ from dockc.compiler.lower.stages import SCRATCH
 from dockc.compiler.syntax.ast import Add, Arg, Copy, Env, From, Run, SourcesAndDest
 from dockc.grammar.word import Lex, WordError
 from dockc.llb import attrs as A  # noqa: N812
+from dockc.llb.modes import Network, Security
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -436,9 +437,9 @@ def _exec_keys(found: Trace, op: ir.ExecOp, one: Traced) -> Iterator[Key]:
         yield Key("secret", f"{secret.id}: its value does not count", False)
     for agent in op.ssh:
         yield Key("ssh", f"{agent.id or 'default'}: the agent does not count", False)
-    if op.network != ir.NET_SANDBOX:
-        yield Key("network", "host" if op.network == ir.NET_HOST else "none")
-    if op.security != ir.SECURITY_SANDBOX:
+    if op.network != Network.SANDBOX:
+        yield Key("network", "host" if op.network == Network.HOST else "none")
+    if op.security != Security.SANDBOX:
         yield Key("security", "insecure")
     if op.proxy is not None:
         yield Key("proxy", "proxy settings do not count", False)

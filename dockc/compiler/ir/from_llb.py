@@ -139,10 +139,10 @@ def _exec(
     secrets = [Secret(s.id, env=s.name, optional=s.optional) for s in op.secret_env]
     agents = []
     for m in op.mounts:
-        if m.kind == llb.SECRET:
+        if m.kind == llb.MountKind.SECRET:
             s = m.secret or llb.CredentialOpt()
             secrets.append(Secret(s.id, target=m.dest, uid=s.uid, gid=s.gid, mode=s.mode, optional=s.optional))
-        elif m.kind == llb.SSH:
+        elif m.kind == llb.MountKind.SSH:
             s = m.ssh or llb.CredentialOpt()
             agents.append(Ssh(s.id, target=m.dest, uid=s.uid, gid=s.gid, mode=s.mode, optional=s.optional))
         else:
@@ -188,10 +188,10 @@ def _mount(m: llb.Mount, values: list[Value]) -> Mount:
         _at(values, m.input),
         selector=m.selector,
         readonly=m.readonly,
-        no_output=m.output < 0 and not m.readonly and m.kind == llb.BIND,
-        cache_id=(cache.id or m.dest) if m.kind == llb.CACHE else "",
+        no_output=m.output < 0 and not m.readonly and m.kind == llb.MountKind.BIND,
+        cache_id=(cache.id or m.dest) if m.kind == llb.MountKind.CACHE else "",
         sharing=cache.sharing,
-        tmpfs=m.kind == llb.TMPFS,
+        tmpfs=m.kind == llb.MountKind.TMPFS,
         tmpfs_size=m.tmpfs.size if m.tmpfs else 0,
         content_cache=m.content_cache,
     )

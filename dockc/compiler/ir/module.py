@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dockc.base.record import Record, fields_of
 from dockc.compiler.ir.ops import (
-    NET_SANDBOX,
-    SECURITY_INSECURE,
-    SECURITY_SANDBOX,
     DiffOp,
     ExecOp,
     FileAction,
@@ -26,11 +23,13 @@ from dockc.compiler.ir.ops import (
     replaced,
 )
 from dockc.errors import CompileError, Fault
+from dockc.golang.ospaths import DEFAULT_PATH
 from dockc.llb import attrs as A  # noqa: N812
 from dockc.llb import caps as C  # noqa: N812
 from dockc.llb import sources
 from dockc.llb.definition import LinuxResources
 from dockc.llb.definition import ProgressGroup as ProgressGroup
+from dockc.llb.modes import Network, Security
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 
     Range = tuple[int, int, int, int]
 
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CUSTOM_NAME = "llb.customname"
 
 
@@ -408,8 +406,8 @@ class Builder:
         hosts: Sequence[tuple[str, str]] = (),
         ulimits: Sequence[tuple[str, int, int]] = (),
         exit_codes: Sequence[int] | None = None,
-        network: int = NET_SANDBOX,
-        security: int = SECURITY_SANDBOX,
+        network: int = Network.SANDBOX,
+        security: int = Security.SANDBOX,
         proxy: ProxyEnv | None = None,
         mounts: Iterable[Mount] = (),
         secrets: Sequence[Secret] = (),
@@ -617,8 +615,8 @@ def exec_caps(op: ExecOp, *, sets_default_path: bool) -> tuple[str, ...]:
         (op.exit_codes is not None, C.EXEC_VALID_EXIT_CODE),
         (bool(op.ulimits), C.EXEC_META_ULIMIT),
         (op.meta.resources is not None, C.EXEC_META_LINUX_RESOURCES),
-        (op.network != NET_SANDBOX, C.EXEC_META_NETWORK),
-        (op.security == SECURITY_INSECURE, C.EXEC_META_SECURITY),
+        (op.network != Network.SANDBOX, C.EXEC_META_NETWORK),
+        (op.security == Security.INSECURE, C.EXEC_META_SECURITY),
         (op.proxy is not None, C.EXEC_META_PROXY),
         (bool(op.secrets), C.EXEC_MOUNT_SECRET),
         (any(s.env is not None for s in op.secrets), C.EXEC_SECRET_ENV),

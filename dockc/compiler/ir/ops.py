@@ -10,6 +10,7 @@ places, cache wishes) does not.
 from __future__ import annotations
 
 from dockc.base.record import Record, replace
+from dockc.llb.modes import ContentCache, Sharing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 
     AnyNode = TypeVar("AnyNode", bound="Node")
 
-NET_SANDBOX, NET_HOST, NET_NONE = 0, 1, 2
-SECURITY_SANDBOX, SECURITY_INSECURE = 0, 1
-SHARING_SHARED, SHARING_PRIVATE, SHARING_LOCKED = 0, 1, 2
-CONTENT_CACHE_DEFAULT, CONTENT_CACHE_ON, CONTENT_CACHE_OFF = 0, 1, 2
 
 
 class Value:
@@ -142,10 +139,10 @@ class Mount(Node):
         readonly: writes are refused, and there is no output.
         no_output: writes are allowed and thrown away.
         cache_id: a persistent cache directory of this name, or "".
-        sharing: one of `SHARING_*`, for caches.
+        sharing: one of `Sharing`, for caches.
         tmpfs: memory only.
         tmpfs_size: limit in bytes, 0 for none.
-        content_cache: one of `CONTENT_CACHE_*`.
+        content_cache: one of `ContentCache`.
     """
 
     target: str
@@ -154,10 +151,10 @@ class Mount(Node):
     readonly: bool = False
     no_output: bool = False
     cache_id: str = ""
-    sharing: int = SHARING_SHARED
+    sharing: int = Sharing.SHARED
     tmpfs: bool = False
     tmpfs_size: int = 0
-    content_cache: int = CONTENT_CACHE_DEFAULT
+    content_cache: int = ContentCache.DEFAULT
 
     @property
     def has_output(self) -> bool:

@@ -39,6 +39,7 @@ from dockc.compiler.ir.ops import (
 )
 from dockc.errors import CompileError, Fault
 from dockc.llb.definition import LinuxResources
+from dockc.llb.modes import ContentCache, Network, Security, Sharing
 from dockc.oci.platform import Platform
 
 TYPE_CHECKING = False
@@ -334,8 +335,8 @@ class _Parser:
             return by[word][-1].text(1) if word in by else ""
 
         codes = [tuple(r.integer(w) for w in r.words[1:]) for r in by.get("exit-codes", ())]
-        networks = [r.choice(printer.NETWORKS, r.word(1)) for r in by.get("network", ())]
-        securities = [r.choice(printer.SECURITIES, r.word(1)) for r in by.get("security", ())]
+        networks = [r.choice(Network.NAMES, r.word(1)) for r in by.get("network", ())]
+        securities = [r.choice(Security.NAMES, r.word(1)) for r in by.get("security", ())]
         proxies = [ProxyEnv(**{k: str(v) for k, v in r.keys}) for r in by.get("proxy", ()) if _proxy_keys(r)]
         return ExecOp(
             args=tuple(r.text(i) for r in by.get("args", ()) for i in range(1, len(r.words))),
@@ -369,10 +370,10 @@ class _Parser:
             readonly="readonly" in flags,
             no_output="no-output" in flags,
             cache_id=str(r.key("cache") or ""),
-            sharing=r.choice(printer.SHARINGS, r.key("sharing") or "0"),
+            sharing=r.choice(Sharing.NAMES, r.key("sharing") or "0"),
             tmpfs="tmpfs" in flags,
             tmpfs_size=r.number_of("size"),
-            content_cache=r.choice(printer.CONTENT_CACHES, r.key("content-cache") or "0"),
+            content_cache=r.choice(ContentCache.NAMES, r.key("content-cache") or "0"),
         )
 
     def _file_op(self, line: _Line, rows: list[_Line]) -> Op:

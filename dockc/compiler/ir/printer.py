@@ -48,16 +48,13 @@ from dockc.compiler.ir.ops import (
     Symlink,
     Value,
 )
+from dockc.llb.modes import ContentCache, Network, Security, Sharing
 from dockc.oci.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-NETWORKS = ("sandbox", "host", "none")
-SECURITIES = ("sandbox", "insecure")
-SHARINGS = ("shared", "private", "locked")
-CONTENT_CACHES = ("default", "on", "off")
 COPY_FLAGS = {
     "follow-symlinks": "follow_symlinks",
     "dir-contents": "dir_contents",
@@ -203,9 +200,9 @@ class _Printer:
         if op.exit_codes is not None:
             lines.append(_words("exit-codes", *map(str, op.exit_codes)))
         if op.network:
-            lines.append(f"network {_name(NETWORKS, op.network)}")
+            lines.append(f"network {_name(Network.NAMES, op.network)}")
         if op.security:
-            lines.append(f"security {_name(SECURITIES, op.security)}")
+            lines.append(f"security {_name(Security.NAMES, op.security)}")
         if op.proxy is not None:
             given = [f"{name}={quoted(v)}" for name in PROXIES if (v := getattr(op.proxy, name))]
             lines.append(_words("proxy", *given))
@@ -225,10 +222,10 @@ class _Printer:
             "readonly" if m.readonly else "",
             "no-output" if m.no_output else "",
             f"cache={quoted(m.cache_id)}" if m.cache_id else "",
-            f"sharing={_name(SHARINGS, m.sharing)}" if m.sharing else "",
+            f"sharing={_name(Sharing.NAMES, m.sharing)}" if m.sharing else "",
             "tmpfs" if m.tmpfs else "",
             f"size={m.tmpfs_size}" if m.tmpfs_size else "",
-            f"content-cache={_name(CONTENT_CACHES, m.content_cache)}" if m.content_cache else "",
+            f"content-cache={_name(ContentCache.NAMES, m.content_cache)}" if m.content_cache else "",
         )
 
     def _secret(self, s: Secret) -> str:

@@ -3,16 +3,7 @@
 from __future__ import annotations
 
 from dockc.compiler.ir.module import OpMeta
-from dockc.compiler.ir.ops import (
-    SHARING_LOCKED,
-    SHARING_PRIVATE,
-    SHARING_SHARED,
-    Mkdir,
-    Mount,
-    Owner,
-    Secret,
-    Ssh,
-)
+from dockc.compiler.ir.ops import Mkdir, Mount, Owner, Secret, Ssh
 from dockc.compiler.lower.context import internal_name
 from dockc.compiler.outline import Needed
 from dockc.compiler.syntax.mounts import option_part, parse_mount
@@ -20,6 +11,7 @@ from dockc.errors import CompileError, Fault
 from dockc.golang import ospaths as paths
 from dockc.golang.text import quote
 from dockc.llb import caps as C  # noqa: N812
+from dockc.llb.modes import Sharing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +22,7 @@ if TYPE_CHECKING:
     from dockc.compiler.syntax.ast import Run, Word
     from dockc.compiler.syntax.mounts import Mount as MountSpec
 
-_SHARING = {"private": SHARING_PRIVATE, "locked": SHARING_LOCKED}
+_SHARING = {"private": Sharing.PRIVATE, "locked": Sharing.LOCKED}
 _SECRETS = "/run/secrets/"
 _SECRET_MODE = 0o400
 _SSH_MODE = 0o600
@@ -123,7 +115,7 @@ def _mount(state: Lowering, stage: StageState, word: Word, spec: MountSpec, valu
         readonly=spec.readonly,
         no_output=not spec.readonly and bind and C.EXEC_MOUNT_BIND_READ_WRITE_NO_OUTPUT in state.options.caps,
         cache_id=cache_id,
-        sharing=_SHARING.get(spec.sharing, SHARING_SHARED),
+        sharing=_SHARING.get(spec.sharing, Sharing.SHARED),
         tmpfs=tmpfs,
         tmpfs_size=spec.size_limit,
     )

@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 from dockc.compiler.ir.module import OpMeta
-from dockc.compiler.ir.ops import (
-    NET_HOST,
-    NET_NONE,
-    SECURITY_INSECURE,
-    SECURITY_SANDBOX,
-    Mkfile,
-    Mount,
-)
+from dockc.compiler.ir.ops import Mkfile, Mount
 from dockc.compiler.lower.context import command_meta, internal_name
 from dockc.compiler.lower.meta import with_shell
 from dockc.compiler.lower.mounts import lower_mounts, parse_mounts
@@ -21,6 +14,7 @@ from dockc.golang import ospaths as paths
 from dockc.grammar.heredoc import chomp, parse_opener
 from dockc.grammar.source import encode
 from dockc.llb import caps as C  # noqa: N812
+from dockc.llb.modes import Network, Security
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +25,7 @@ if TYPE_CHECKING:
     from dockc.compiler.lower.words import Expander
     from dockc.compiler.syntax.ast import Run
 
-_NETWORKS = {"none": NET_NONE, "host": NET_HOST}
+_NETWORKS = {"none": Network.NONE, "host": Network.HOST}
 _PIPES = "/dev/pipes/"
 
 
@@ -65,7 +59,7 @@ def lower_run(state: Lowering, stage: StageState, step: Step, run: Run, expand: 
         hosts=options.hosts,
         ulimits=options.ulimits if C.EXEC_META_ULIMIT in caps else (),
         network=_NETWORKS.get(run.network, stage.network),
-        security=SECURITY_INSECURE if run.security == "insecure" else SECURITY_SANDBOX,
+        security=Security.INSECURE if run.security == "insecure" else Security.SANDBOX,
         proxy=state.proxy,
         mounts=mounts,
         secrets=given.secrets,

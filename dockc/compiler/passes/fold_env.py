@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from dockc.base.record import Record
-from dockc.compiler.ir.module import DEFAULT_PATH, Module
+from dockc.compiler.ir.module import Module
 from dockc.compiler.ir.ops import ExecOp, Op, replaced
 from dockc.compiler.ir.rewrite import Facts, Replacement, Rewrite, rewrite
 from dockc.compiler.passes.pipeline import PassContext
+from dockc.golang.ospaths import DEFAULT_PATH
 from dockc.llb.caps import EXEC_META_SETS_DEFAULT_PATH
 
 

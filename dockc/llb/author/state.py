@@ -66,8 +66,8 @@ class State(Record, identity=True):
     cgroup: str = ""
     hosts: tuple[tuple[str, str], ...] = ()
     ulimits: tuple[tuple[str, int, int], ...] = ()
-    network_mode: int = ops.NET_SANDBOX
-    security_mode: int = ops.SECURITY_SANDBOX
+    network_mode: int = ops.Network.SANDBOX
+    security_mode: int = ops.Security.SANDBOX
     os_platform: Platform | None = None
 
     # --- surroundings ---------------------------------------------------------------------------------
@@ -90,11 +90,11 @@ class State(Record, identity=True):
         return replace(self, host=name)
 
     def network(self, mode: int) -> State:
-        """Set the network mode (`ops.NET_SANDBOX`, `NET_HOST`, `NET_NONE`)."""
+        """Set the network mode (`ops.Network.SANDBOX`, `Network.HOST`, `Network.NONE`)."""
         return replace(self, network_mode=mode)
 
     def security(self, mode: int) -> State:
-        """Set the security mode (`ops.SECURITY_SANDBOX`, `SECURITY_INSECURE`)."""
+        """Set the security mode (`ops.Security.SANDBOX`, `Security.INSECURE`)."""
         return replace(self, security_mode=mode)
 
     def extra_host(self, name: str, address: str) -> State:

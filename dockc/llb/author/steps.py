@@ -19,13 +19,13 @@ def mount(
     selector: str = "",
     readonly: bool = False,
     no_output: bool = False,
-    content_cache: int = ops.CONTENT_CACHE_DEFAULT,
+    content_cache: int = ops.ContentCache.DEFAULT,
 ) -> Mount:
     """A file system, or an empty directory, that a command sees at `target`."""
     return Mount(target, state, selector, readonly, no_output, content_cache=content_cache)
 
 
-def cache(target: str, id: str, *, sharing: int = ops.SHARED, state: State | None = None) -> Mount:  # noqa: A002
+def cache(target: str, id: str, *, sharing: int = ops.Sharing.SHARED, state: State | None = None) -> Mount:  # noqa: A002
     """A directory that lives on between builds under the name `id`; `state` is what it begins as."""
     return Mount(target, state, cache_id=id, sharing=sharing)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 from dockc.base.record import Record, replace
+from dockc.golang.ospaths import DEFAULT_PATH
 from dockc.llb import caps as C  # noqa: N812
 from dockc.llb import ops, sources
 from dockc.llb.assemble import caps_of
@@ -17,7 +18,6 @@ from dockc.oci.platform import parse as parse_platform
 if TYPE_CHECKING:
     from dockc.llb.author.state import State
 
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 Range = tuple[int, int, int, int]
 
@@ -148,10 +148,10 @@ class Mount(Record):
     readonly: bool = False
     no_output: bool = False
     cache_id: str = ""
-    sharing: int = ops.SHARED
+    sharing: int = ops.Sharing.SHARED
     tmpfs: bool = False
     size: int = 0
-    content_cache: int = ops.CONTENT_CACHE_DEFAULT
+    content_cache: int = ops.ContentCache.DEFAULT
 
     @property
     def has_output(self) -> bool:
@@ -233,16 +233,16 @@ class ExecVertex(Vertex):
         for s in self.secrets:
             if s.target is not None:
                 option = ops.CredentialOpt(s.id, s.uid, s.gid, s.mode, s.optional)
-                mounts.append(ops.Mount(input=ops.EMPTY, dest=s.target, kind=ops.SECRET, secret=option))
+                mounts.append(ops.Mount(input=ops.EMPTY, dest=s.target, kind=ops.MountKind.SECRET, secret=option))
         for agent in sockets:
             option = ops.CredentialOpt(agent.id, agent.uid, agent.gid, agent.mode, agent.optional)
-            mounts.append(ops.Mount(input=ops.EMPTY, dest=agent.target, kind=ops.SSH, ssh=option))
+            mounts.append(ops.Mount(input=ops.EMPTY, dest=agent.target, kind=ops.MountKind.SSH, ssh=option))
         for condition, cap in (
             (self.exit_codes is not None, C.EXEC_VALID_EXIT_CODE),
             (bool(state.ulimits), C.EXEC_META_ULIMIT),
             ("resources" in self.said, C.EXEC_META_LINUX_RESOURCES),
-            (state.network_mode != ops.NET_SANDBOX, C.EXEC_META_NETWORK),
-            (state.security_mode == ops.SECURITY_INSECURE, C.EXEC_META_SECURITY),
+            (state.network_mode != ops.Network.SANDBOX, C.EXEC_META_NETWORK),
+            (state.security_mode == ops.Security.INSECURE, C.EXEC_META_SECURITY),
             (self.proxy is not None, C.EXEC_META_PROXY),
             (bool(self.secrets), C.EXEC_MOUNT_SECRET),
             (any(s.env is not None for s in self.secrets), C.EXEC_SECRET_ENV),
@@ -266,7 +266,7 @@ class ExecVertex(Vertex):
                 if wanted not in inputs:
                     inputs.append(wanted)
                 position = inputs.index(wanted)
-            kind = ops.CACHE if m.cache_id else ops.TMPFS if m.tmpfs else ops.BIND
+            kind = ops.MountKind.CACHE if m.cache_id else ops.MountKind.TMPFS if m.tmpfs else ops.MountKind.BIND
             if m.selector:
                 caps.add(C.EXEC_MOUNT_SELECTOR)
             if m.content_cache:

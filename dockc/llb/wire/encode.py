@@ -11,6 +11,7 @@ Every function returns the content of its message, without tag and length.
 from __future__ import annotations
 
 from dockc.base.hashing import sha256
+from dockc.llb.modes import MountKind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,7 +131,6 @@ def op_inputs(inputs: Sequence[tuple[str, int]]) -> bytes:
 
 
 EXEC, SOURCE, FILE, BUILD, MERGE, DIFF, PASSTHROUGH = range(2, 9)
-BIND_MOUNT, SECRET_MOUNT, SSH_MOUNT, CACHE_MOUNT, TMPFS_MOUNT = range(5)
 
 
 def source_op(identifier: str, attrs: Iterable[tuple[str, str]]) -> bytes:
@@ -193,7 +193,7 @@ def mount(
     *,
     selector: str = "",
     readonly: bool = False,
-    kind: int = BIND_MOUNT,
+    kind: int = MountKind.BIND,
     option: bytes = b"",
     result_id: str = "",
     content_cache: int = 0,

@@ -23,11 +23,11 @@ from typing import IO, cast
 from dockc.base import children
 from dockc.base.record import Record
 from dockc.errors import DockcError
+from dockc.golang.ospaths import DEFAULT_PATH
 from dockc.golang.text import dump_json
 from dockc.oci import digest as digests
 from dockc.oci import mediatypes as mt
 from dockc.oci import platform as platforms
-from dockc.oci.config import DEFAULT_PATH
 from dockc.oci.descriptor import Descriptor, platform_to_json
 from dockc.oci.manifest import Index, Manifest, parse
 from dockc.runtime.baseimage.elf import Linker

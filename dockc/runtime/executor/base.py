@@ -15,8 +15,8 @@ from typing import Literal, Protocol
 
 from dockc.base.record import Record
 from dockc.errors import DockcError
+from dockc.golang.ospaths import DEFAULT_PATH as DEFAULT_PATH
 
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_HOSTNAME = "buildkitsandbox"
 
 

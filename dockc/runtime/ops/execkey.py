@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dockc.base.record import Record
 from dockc.errors import DockcError
 from dockc.golang.text import dump_json
+from dockc.llb.modes import ContentCache, MountKind
 from dockc.oci import digest as digests
 from dockc.oci import platform as platforms
 
@@ -25,8 +26,6 @@ CACHE_TYPE = "buildkit.exec.v0"
 EMPTY_INPUT = -1
 SKIP_OUTPUT = -1
 ROOT = "/"
-BIND, SECRET, SSH, CACHE, TMPFS = 0, 1, 2, 3, 4
-_CONTENT_ON, _CONTENT_OFF = 1, 2
 
 
 class InputKey(Record):
@@ -144,7 +143,7 @@ def _is_plain_root(mounts: Sequence[ops_pb2.Mount]) -> bool:
         return False
     mount = mounts[0]
     options = any(mount.HasField(f) for f in ("cacheOpt", "SSHOpt", "secretOpt"))
-    return mount.dest == ROOT and not mount.readonly and mount.mountType == BIND and not mount.resultID and not options
+    return mount.dest == ROOT and not mount.readonly and mount.mountType == MountKind.BIND and not mount.resultID and not options
 
 
 def input_keys(op: ops_pb2.ExecOp, count: int) -> tuple[InputKey, ...]:
@@ -159,16 +158,16 @@ def input_keys(op: ops_pb2.ExecOp, count: int) -> tuple[InputKey, ...]:
     selectors: list[list[str]] = [[] for _ in range(count)]
     by_content = [False] * count
     for mount in op.mounts:
-        if mount.mountType in (SECRET, SSH, TMPFS) or mount.input == EMPTY_INPUT:
+        if mount.mountType in (MountKind.SECRET, MountKind.SSH, MountKind.TMPFS) or mount.input == EMPTY_INPUT:
             continue
         if not 0 <= mount.input < count:
             raise DockcError(f"invalid mountinput {mount.input}")
         selector = posixpath.normpath("/" + mount.selector.lstrip("/"))
         selectors[mount.input].append(selector)
         safe = mount.output == SKIP_OUTPUT or mount.readonly or selector == ROOT
-        if mount.contentCache == _CONTENT_ON and not safe:
+        if mount.contentCache == ContentCache.ON and not safe:
             raise DockcError(f"invalid mount cache content for {mount.dest}")
-        if mount.contentCache == _CONTENT_OFF or (mount.contentCache != _CONTENT_ON and mount.dest == ROOT):
+        if mount.contentCache == ContentCache.OFF or (mount.contentCache != ContentCache.ON and mount.dest == ROOT):
             safe = False
         by_content[mount.input] = safe
     return tuple(InputKey(tuple(s), c) for s, c in zip(selectors, by_content, strict=True))

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from dockc.base.record import Record
 from dockc.errors import DockcError
 from dockc.golang.text import quote
+from dockc.llb import modes
+from dockc.llb.modes import MountKind
 from dockc.runtime.executor.base import ResolvedMount
 from dockc.runtime.kernel import syscalls
-from dockc.runtime.ops.execkey import BIND, CACHE, EMPTY_INPUT, ROOT, SECRET, SKIP_OUTPUT, SSH, TMPFS
+from dockc.runtime.ops.execkey import EMPTY_INPUT, ROOT, SKIP_OUTPUT
 from dockc.runtime.refs.types import Sharing
 from dockc.runtime.session import secrets
 
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
     from dockc.runtime.refs.ref import ImmutableRef, MutableRef
     from dockc.solver.op import OpContext
 
-_SHARING = {0: Sharing.SHARED, 1: Sharing.PRIVATE, 2: Sharing.LOCKED}
-_TYPE_NAMES = {BIND: "BIND", SECRET: "SECRET", SSH: "SSH", CACHE: "CACHE", TMPFS: "TMPFS"}
+_SHARING = {modes.Sharing.SHARED: Sharing.SHARED, modes.Sharing.PRIVATE: Sharing.PRIVATE, modes.Sharing.LOCKED: Sharing.LOCKED}
+_TYPE_NAMES = {kind: name.upper() for kind, name in enumerate(MountKind.NAMES)}
 
 
 class Root(Record):
@@ -94,7 +96,7 @@ class ExecMounts:
         return done
 
     def _add(self, mount: ops_pb2.Mount) -> None:
-        if mount.dest == ROOT and mount.mountType != BIND:
+        if mount.dest == ROOT and mount.mountType != MountKind.BIND:
             raise DockcError(f"invalid mount type {_TYPE_NAMES.get(mount.mountType, mount.mountType)} for {mount.dest}")
         ref: ImmutableRef | None = None
         if mount.input != EMPTY_INPUT:
@@ -102,20 +104,20 @@ class ExecMounts:
                 raise DockcError(f"missing input {mount.input}")
             ref = self._inputs[mount.input]
         match mount.mountType:
-            case 0:
+            case MountKind.BIND:
                 self._add_bind(mount, ref)
-            case 3:
+            case MountKind.CACHE:
                 self._add_cache(mount, ref)
-            case 4:
+            case MountKind.TMPFS:
                 size = mount.TmpfsOpt.size if mount.HasField("TmpfsOpt") else 0
                 self._show(
                     ResolvedMount(
                         dest=self._dest(mount), kind="tmpfs", readonly=mount.readonly, nosuid=True, size=max(size, 0)
                     )
                 )
-            case 1:
+            case MountKind.SECRET:
                 self._add_secret(mount)
-            case 2:
+            case MountKind.SSH:
                 self._add_ssh(mount)
             case other:
                 raise DockcError(f"mount type {other} not implemented")

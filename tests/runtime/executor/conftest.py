@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from dockc.oci.config import DEFAULT_PATH
+from dockc.golang.ospaths import DEFAULT_PATH
 from dockc.runtime.baseimage import build as basefs
 from dockc.runtime.executor.rootless import subordinate_ids
 from tests.readable import readable_python
