@@ -230,6 +230,45 @@ async def blocking(engine: Engine) -> dict[str, Any]:
     return {"seen": dict(seen)}
 
 
+async def lifetime(engine: Engine) -> dict[str, Any]:
+    """What there is more of after sixty builds than after thirty, each of something new and all of it pruned: objects, entries."""
+    import gc
+    import weakref  # sqlite3 keeps weak references to its last two hundred cursors
+
+    from dockc.runtime.refs.usage import PrunePolicy
+
+    folder = context(f="one")
+
+    async def census() -> Counter[str]:
+        await engine.work.blocking(lambda: engine.work.worker.prune(PrunePolicy(all=True)))
+        gc.collect()
+        found: Counter[str] = Counter()
+        for one in gc.get_objects():
+            kind = type(one)
+            if kind.__module__.startswith("dockc"):
+                found[f"{kind.__module__}.{kind.__qualname__}"] += 1
+            elif isinstance(one, dict | set | list) and len(one) > 25 and not any(isinstance(each, weakref.ref) for each in one):
+                found["entries of large containers"] += len(one)
+        return found
+
+    async def some(first: int) -> None:
+        for n in range(first, first + 30):
+            (folder / "f").write_text(str(n))
+            dockerfile = f"FROM base\nCOPY f /f\nRUN echo {n}\n"
+            await engine.build(request(), session(dockerfile, folder), silent)
+            try:
+                await engine.build(request(), session(f"FROM base\nRUN exit {n % 7 + 1}; echo {n}\n", folder), silent)
+            except DockcError:
+                pass
+
+    await some(0)
+    before = tuple((await census()).items())  # a table of its own would be counted
+    await some(30)
+    after = await census()
+    known = dict(before)
+    return {"more": {name: count - known.get(name, 0) for name, count in after.items() if count - known.get(name, 0) >= 45}}
+
+
 async def garbage(engine: Engine) -> dict[str, Any]:
     """How often the store is looked at while builds come and go."""
     folder = context(f="one")
@@ -317,7 +356,7 @@ async def bare(engine: Engine) -> dict[str, Any]:
 
 
 SCENARIOS: Mapping[str, Callable[[Engine], Any]] = {
-    one.__name__: one for one in (fifty, failing, cancelled, directories, secrets, blocking, garbage, bridge, bare)
+    one.__name__: one for one in (fifty, failing, cancelled, directories, secrets, blocking, garbage, bridge, bare, lifetime)
 }
 
 

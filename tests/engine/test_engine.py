@@ -118,3 +118,7 @@ def test_a_definition_needs_no_frontend(run: Run) -> None:
     assert found["executed"] == 1
     assert found["empty"] == 0
     assert found["metadata"] == ["containerimage.config.digest", "containerimage.descriptor", "containerimage.digest"]
+
+
+def test_nothing_grows_with_the_life_of_an_engine(run: Run) -> None:
+    assert run("lifetime")["more"] == {}

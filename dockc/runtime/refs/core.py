@@ -256,6 +256,7 @@ class Core:
             for digest in {blob.descriptor.digest for blob in blobs}:
                 if not self.db.blob_users(digest):
                     freed += self.content.remove(digest)
+                    self.providers.pop(digest, None)
         self.discard(self.snapshot_dir(record_id))
         for kind in ("unpack", "cache", "mutable"):
             self.lock_path(kind, record_id).unlink(missing_ok=True)

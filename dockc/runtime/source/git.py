@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+from weakref import WeakValueDictionary
 
 from dockc.base.record import Record
 from dockc.errors import SolveError, StoreError, without_credentials
@@ -43,7 +44,7 @@ _BRANCH = re.compile(r"refs/heads/(\S+)")
 _META_REMOTE = "git.remote"
 _META_SNAPSHOT = "git.snapshot"
 _STDERR = 2
-_locks: dict[str, threading.Lock] = {}
+_locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
 _locks_guard = threading.Lock()
 
 
@@ -208,7 +209,7 @@ def _must_start_over(stderr: str) -> bool:
 def _remote_lock(remote: str) -> Iterator[None]:
     """One at a time per remote in this process; other processes are kept off by the store."""
     with _locks_guard:
-        lock = _locks.setdefault(remote, threading.Lock())
+        lock = _locks.setdefault(remote, threading.Lock())  # lives as long as somebody here has it
     with lock:
         yield
 
