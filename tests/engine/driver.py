@@ -194,19 +194,32 @@ class Store:
 async def secrets(engine: Engine) -> dict[str, Any]:
     """Of two builds that share a step, only one has its secret; and it is not the first."""
     folder = context(f="one")
-    text = "FROM base\nRUN sleep 0.3\nRUN --mount=type=secret,id=s,required=true cat /run/secrets/s\n"
+    text = "FROM base\nRUN true\nRUN --mount=type=secret,id=s,required=true cat /run/secrets/s\n"
     stores = [Store(), Store(s=b"known\n")]
     said: list[str] = ["", ""]
+    known = [threading.Event(), threading.Event()]
+    executor: Any = engine.work.worker.executor
+    inner = executor.run
+
+    def run(*arguments: Any) -> Any:
+        for one in known:  # nothing runs before both builds are there
+            one.wait(60)
+        return inner(*arguments)
+
+    executor.run = run
 
     def sink(n: int) -> Callable[[SolveStatus], None]:
         def take(status: SolveStatus) -> None:
             said[n] += b"".join(log.data for log in status.logs).decode()
+            if any("--mount" in event.name for event in status.vertexes):
+                known[n].set()
 
         return take
 
-    await asyncio.gather(
-        *(engine.build(request(), session(text, folder, secrets=store), sink(n)) for n, store in enumerate(stores))
-    )
+    first = asyncio.ensure_future(engine.build(request(), session(text, folder, secrets=stores[0]), sink(0)))
+    while not known[0].is_set():
+        await asyncio.sleep(0.01)
+    await asyncio.gather(first, engine.build(request(), session(text, folder, secrets=stores[1]), sink(1)))
     return {"said": said, "asked": [store.asked for store in stores]}
 
 
