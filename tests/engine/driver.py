@@ -248,8 +248,10 @@ async def lifetime(engine: Engine) -> dict[str, Any]:
     import gc
     import weakref  # sqlite3 keeps weak references to its last two hundred cursors
 
+    from dockc.runtime.refs import contenthash
     from dockc.runtime.refs.usage import PrunePolicy
 
+    contenthash._TREES_IN_MEMORY = 4  # it keeps so many, of all that have been
     folder = context(f="one")
 
     async def census() -> Counter[str]:
