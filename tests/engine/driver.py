@@ -246,13 +246,17 @@ async def blocking(engine: Engine) -> dict[str, Any]:
 async def lifetime(engine: Engine) -> dict[str, Any]:
     """What there is more of after sixty builds than after thirty, each of something new and all of it pruned: objects, entries."""
     import gc
-    import weakref  # sqlite3 keeps weak references to its last two hundred cursors
+    import weakref
 
     from dockc.runtime.refs import contenthash
     from dockc.runtime.refs.usage import PrunePolicy
 
     contenthash._TREES_IN_MEMORY = 4  # it keeps so many, of all that have been
     folder = context(f="one")
+
+    def kept(one: Any) -> bool:
+        """sqlite3 keeps weak references to its last two hundred cursors; a record's class gets methods of its own when much used."""
+        return any(isinstance(each, weakref.ref) for each in one) or "__builtins__" in one
 
     async def census() -> Counter[str]:
         await engine.work.blocking(lambda: engine.work.worker.prune(PrunePolicy(all=True)))
@@ -262,7 +266,7 @@ async def lifetime(engine: Engine) -> dict[str, Any]:
             kind = type(one)
             if kind.__module__.startswith("dockc"):
                 found[f"{kind.__module__}.{kind.__qualname__}"] += 1
-            elif isinstance(one, dict | set | list) and len(one) > 25 and not any(isinstance(each, weakref.ref) for each in one):
+            elif isinstance(one, dict | set | list) and len(one) > 25 and not kept(one):
                 found["entries of large containers"] += len(one)
         return found
 
