@@ -152,6 +152,8 @@ def _end(status: int) -> None:
                     stream.flush()
             except BrokenPipeError:
                 status = 141
+            except ValueError:  # closed by the command, which had it for itself
+                pass
             except DockcError as error:  # the disk is full
                 log(f"error: {error.message}\n")
                 status = status or error.exit_code

@@ -113,7 +113,11 @@ def test_every_format_is_well_formed(folder: Path, form: str) -> None:
     assert out.stdout == ""
     text = (folder / "report").read_text()
     assert "DL3020" in text
-    if form in {"json", "sarif", "gitlab", "codeclimate"}:
+    if form == "codeclimate":  # documents, each ended by a NUL
+        *documents, end = text.split("\0")
+        assert not end.strip()
+        assert all(json.loads(document)["type"] == "issue" for document in documents)
+    elif form in {"json", "sarif", "gitlab"}:
         json.loads(text)
     if form in {"checkstyle", "junit"}:
         ET.fromstring(text)

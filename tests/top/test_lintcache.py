@@ -171,7 +171,7 @@ def test_a_warm_run_loads_no_compiler(tmp_path: Path) -> None:
 
     (tmp_path / "Dockerfile").write_bytes(BAD)
     env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
-    code = "import sys, os; os._exit = sys.exit\nfrom dockc import fastargs\nline_main.run(sys.argv[1:])\nprint(*sys.modules)"
+    code = "import sys, os; os._exit = sys.exit\nfrom dockc.line.main import run\nrun(sys.argv[1:])\nprint(*sys.modules)"
     for turn in range(2):
         command = [sys.executable, "-c", code, "lint", str(tmp_path / "Dockerfile")]
         done = subprocess.run(command, env=env, capture_output=True, check=True, text=True)
