@@ -141,3 +141,11 @@ def _name(text: str) -> tuple[str, str]:
             name = name[len(registry) :]
             break
     return name, plain
+
+
+_PLAIN = frozenset(["debian", "ubuntu", "alpine", "busybox", "rockylinux", "almalinux", "amazonlinux", "oraclelinux", "opensuse/leap", "opensuse/tumbleweed", "archlinux", "scratch"])
+
+
+def is_plain(image: str) -> bool:
+    """Whether an image is a distribution and nothing else: its config sets PATH at most, no user and no directory."""
+    return _name(image.lower())[0] in _PLAIN

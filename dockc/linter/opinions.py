@@ -35,7 +35,21 @@ def opinion(code: str, script: Script, context: Context, start: int, end: int) -
         case "SC2283":  # `chmod =2775` is a mode
             return Opinion.DROP if _runs(script, start, _MODES) else Opinion.KEEP
         case "SC2102":  # `pip install black[colorama]`: an extra, no range of characters
-            return Opinion.DROP if _runs(script, start, _PYTHON) and _EXTRAS.search(_word(text, start)) else Opinion.KEEP
+            return Opinion.DROP if (_runs(script, start, _PYTHON) or "pip" in text) and _EXTRAS.search(_word(text, start)) else Opinion.KEEP
+        case "SC2014" | "SC2043" | "SC2050" | "SC2291" | "SC2295" | "SC2308":
+            return Opinion.STRICT  # meant so more often than not
+        case "SC1105":
+            return Opinion.STRICT  # `((a) && b)` is two subshells to every shell that is here
+        case "SC2211":  # a program whose name has a version in it
+            return Opinion.STRICT if text[start : start + 1] in {"/", "."} else Opinion.KEEP
+        case "SC1007":  # `A= B=c` empties A on purpose
+            return Opinion.DROP if _EMPTIED.match(text, text.rfind("=", 0, end + 1)) else Opinion.KEEP
+        case "SC2154":  # set by what is not known here
+            return Opinion.STRICT if _DYNAMIC.search(text) else Opinion.KEEP
+        case "SC2115":
+            return Opinion.STRICT if _is_set(script, context, start) else Opinion.KEEP
+        case "SC2164":
+            return _directory(text, start, end)
         case "SC2016":  # a script, format or line for another program, which is to expand it itself
             return _single_quotes(script, start)
         case "SC2035" | "SC2012" | "SC2010" | "SC2011" | "SC2038" | "SC2061" | "SC2062" | "SC2231" | "SC2013" | "SC2162" | "SC2044" | "SC2045" | "SC2185":
@@ -49,12 +63,38 @@ def opinion(code: str, script: Script, context: Context, start: int, end: int) -
 #: Programs that take `=` at the beginning of a word.
 _MODES = frozenset(["chmod", "find", "install", "setfacl", "test", "expr", "dpkg"])
 _PYTHON = frozenset(["pip", "pip3", "pipx", "uv", "uvx", "poetry", "pdm", "conda", "mamba", "micromamba", "python", "python3", "pipenv", "hatch", "easy_install"])
-_EXTRAS = pattern(r"(?:^|[\w.\-\"'])\[[A-Za-z0-9_.,\- ]+\]")
+_EXTRAS = pattern(r"(?:^|[\w.\-\"'}])\[[A-Za-z0-9_.,\- ]+\]")
 #: What cannot fail in a build, or does so only where everything would.
 _SURE = pattern(
-    r"\$\(\s*(?:uname|nproc|pwd|arch|id|whoami|hostname|date|mktemp|basename|dirname|echo|printf|dpkg\s+--print-architecture|dpkg-architecture|getconf|tr)\b[^|]*\)"
+    r"\$\(\s*(?:echo|printf)\b[^()]*\)|\$\(\s*(?:uname|nproc|pwd|arch|id|whoami|hostname|date|mktemp|basename|dirname|echo|printf|dpkg\s+--print-architecture|dpkg-architecture|getconf|tr)\b[^|]*\)"
     r"|`\s*(?:uname|nproc|pwd|arch|id|date|mktemp|basename|dirname|dpkg\s+--print-architecture)\b[^|`]*`"
 )
+
+
+_EMPTIED = pattern(r"=[ \t]+[A-Za-z_]\w*=")
+_DYNAMIC = pattern(r"\b(?:export|eval|declare)\s+[\"']?[$`]|(?:^|[;&|\s])(?:\.|source)\s+\S")
+
+
+def _is_set(script: Script, context: Context, start: int) -> bool:
+    """Whether the variable of `rm -rf $X/` has a value: known, or given by the script."""
+    found = _VARIABLE.search(script.shell.text, start)
+    if found is None:
+        return False
+    name = found[1] or found[2]
+    return bool(context.values.at(name, script.entry)) or bool(_assignments(script, name))
+
+
+def _directory(text: str, start: int, end: int) -> Opinion:
+    """`cd` without a look at whether it worked: to where every image has a directory, or where the script has looked before."""
+    words = text[start:end].split()
+    if len(words) == 2 and words[1].rstrip("/") in _EVERYWHERE:
+        return Opinion.STRICT
+    before = text[:start].rstrip()
+    return Opinion.STRICT if before.endswith("&&") and _LOOKED.search(before) else Opinion.KEEP
+
+
+_EVERYWHERE = frozenset(["", "/", "/root", "/tmp", "/usr", "/usr/src", "/opt", "/home", "/var", "/srv", "/mnt", "/etc", "-", "$HOME", "~", "/usr/local", "/usr/local/bin", "/usr/bin"])  # noqa: S108
+_LOOKED = pattern(r"(?:\[\s+-d\s+\S+\s+\]|test\s+-d\s+\S+)\s*&&$")
 
 
 def _command(script: Script, at: int) -> Command | None:

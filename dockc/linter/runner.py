@@ -33,7 +33,7 @@ _BUILD_ERROR = "build-error"
 #: How the error begins that `# check=error=true` makes of warnings; they are errors themselves then.
 _VIOLATION = "check-failed"
 #: Errors that may be only about what a base image or a build argument without default would say.
-_OF_IMAGES = frozenset({"unset-variable", "too-large", "blank-base", "bad-image-name", "blank-platform"})
+_OF_IMAGES = frozenset({"unset-variable", "too-large", "blank-base", "bad-image-name", "blank-platform", "bad-platform"})
 _PREFIX = pattern(r"[A-Z]{2}[0-9]*")
 #: Faults of a file that hadolint does not see.
 _PEER_READS = frozenset(["no-instructions", "duplicate-directive", "missing-equals", "json-not-strings"])
@@ -189,7 +189,7 @@ class _Run:
                         continue
                     seen.add((hit.lines, hit.message))
                 found = self.finding(rule, hit, hit.severity or severity)
-                if not hit.strict or self.options.strict:
+                if not hit.strict or self.options.strict or self.context.parity:
                     yield found
                 else:
                     self.suppressed(found)  # a comment for it is in use all the same

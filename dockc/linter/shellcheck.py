@@ -261,6 +261,8 @@ def _own(
             end = _offset(starts, comment["endLine"] - job.head, comment["endColumn"])
             size = len(job.script.shell.text)
             verdict = opinion(code, job.script, context, start, end)
+            if code.startswith("SC3") and job.text.startswith("#!/bin/sh"):
+                verdict = Opinion.STRICT  # what `sh` is here is not known
             if verdict is Opinion.DROP:
                 continue
             if code in _BUSYBOX and job.text.startswith("#!/bin/busybox"):

@@ -145,13 +145,13 @@ CHECKS = frozenset(
 
 #: Rules that dockc's own profile leaves off. They need not be loaded until somebody asks for them; a test holds the list.
 OFF = frozenset(
-    ["DL1001", "DL3000", "DL3008", "DL3012", "DL3018", "DL3024", "DL3025", "DL3029", "DL3057", "DL3059",
+    ["DL1001", "DL3000", "DL3008", "DL3012", "DL3018", "DL3024", "DL3025", "DL3029", "DL3033", "DL3037", "DL3041", "DL3057", "DL3059",
      "DL3061", "DL3063", "DL3064", "DL3065", "DL3066", "DL4000", "DL4003", "DL4004", "DK0201", "DK0204",
      "DK0302", "DK0501"]
 )  # fmt: skip
 
 #: Rules that dockc's own profile leaves off because few want them, not because another rule says the same: part of the set `strict`.
-STRICT_RULES = frozenset(["DL1001", "DL3008", "DL3018", "DL3057", "DL3059", "DL3066", "DK0201", "DK0204", "DK0302", "DK0501"])
+STRICT_RULES = frozenset(["DL3008", "DL3018", "DL3033", "DL3037", "DL3041", "DL3059", "DL3066", "DK0201", "DK0204", "DK0302", "DK0501"])
 
 #: Words of which one must stand in the file, in whatever case, for a rule to find anything. In dockc's own profile a rule is not even
 #: loaded without them. A test makes sure that this changes no finding of any example or real file.

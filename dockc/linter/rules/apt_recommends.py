@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dockc.linter.context import Script
+from dockc.linter.context import Context, Script
 from dockc.linter.families import CommandRule, insert_word, position
 from dockc.linter.rule import Fix, Severity
 from dockc.linter.shell.commands import Command
@@ -32,6 +32,8 @@ class AptRecommends(CommandRule):
     good = "FROM debian:12\nRUN apt-get install -y --no-install-recommends curl\n"
     fixed = "FROM debian:12\nRUN apt-get install --no-install-recommends -y curl\n"
 
+    _settled: tuple[Context, int] | None = None
+
     def offends(self, command: Command, script: Script) -> bool:
         """See the class."""
         if command.name != "apt-get" or not command.has_argument("install"):
@@ -39,6 +41,18 @@ class AptRecommends(CommandRule):
         return not command.has_flag("no-install-recommends") and not command.has_argument(
             "APT::Install-Recommends=false"
         )
+
+    def excuses(self, script: Script, context: Context) -> bool:
+        """Where apt was told so in its configuration."""
+        if context.parity:
+            return False
+        if self._settled is None or self._settled[0] is not context:
+            self._settled = (context, next((s.entry.index for s in context.runs if "Install-Recommends" in s.shell.text), 1 << 60))
+        return script.entry.index >= self._settled[1]
+
+    def minor(self, command: Command, script: Script, context: Context) -> bool:
+        """In a stage whose files no image has."""
+        return not context.left_behind(script)
 
     def mend(self, command: Command, script: Script) -> Fix | None:
         """Adds the flag after `install`."""

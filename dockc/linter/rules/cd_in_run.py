@@ -38,7 +38,9 @@ class CdInRun(CommandRule):
 
     def minor(self, command: Command, script: Script, context: Context) -> bool:
         """Where WORKDIR says something else, or the step would have to be split."""
-        first = next((c for c in script.shell.commands if c.name != "set"), None)
+        first = script.shell.commands[0]
+        if sum(c.name == "cd" for c in script.shell.commands) > 1:
+            return True
         path = command.texts[0] if len(command.texts) == 1 else ""
         rest = script.shell.text[command.end :].lstrip(" \t")
         fixed = path.startswith("/") and "${" not in path and rest.startswith(("&&", ";", "\n"))
@@ -46,6 +48,5 @@ class CdInRun(CommandRule):
 
 
 def _opens(script: Script, command: Command) -> bool:
-    """Whether anything but `set` stands before a command: a bracket, a keyword."""
-    before = script.shell.text[: command.start]
-    return any(sign in before for sign in "({$`") or any(word in before.split() for word in ("if", "for", "while", "until", "case", "!"))
+    """Whether anything stands before a command: a bracket, a keyword."""
+    return bool(script.shell.text[: command.start].strip())

@@ -49,11 +49,22 @@ class CopyFromUnknown(Rule):
                 number = _number(found.from_.text, wraps=True) if context.parity else _number(source)
                 if number is not None and number < count:
                     continue
+                # A name like that of no stage is more likely a context that the build is given than a mistake.
                 yield Hit(
                     found.from_.span,
                     "`COPY --from` should reference a previously defined `FROM` alias",
                     entry.node.lines,
+                    strict=number is None and not _resembles(source, context),
                 )
+
+
+def _resembles(source: str, context: Context) -> bool:
+    """Whether a name may be meant for one of the file's stages."""
+    from difflib import get_close_matches
+
+    name = source.lower()
+    stages = [alias(from_).lower() for _, from_ in context.all(ast.From) if alias(from_)]
+    return bool(get_close_matches(name, stages, n=1)) or any(name in stage.split("-") or stage in name.split("-") for stage in stages)
 
 
 def _number(text: str, *, wraps: bool = False) -> int | None:

@@ -29,15 +29,16 @@ class CopyNeedsWorkdir(Rule):
 
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
-        settled: set[str] = {"scratch"} if not context.parity else set()  # from nothing, `.` is `/`
+        if not context.parity:
+            yield from _own(context)
+            return
+        settled: set[str] = set()
         current = ""
         for entry in context.entries:
             found = entry.instruction
             if isinstance(found, ast.From):
                 base = image(found.base.text).name
                 current = alias(found) or base
-                if not context.parity:
-                    base, current = base.lower(), alias(found).lower() or f" {entry.index}"
                 if base in settled:
                     settled.add(current)
                 else:
@@ -47,5 +48,27 @@ class CopyNeedsWorkdir(Rule):
             elif isinstance(found, ast.Copy) and current not in settled:
                 dest = unquoted(found.dest.text)
                 if not dest.startswith(("/", "$")) and not is_windows_absolute(dest):
-                    message = "`COPY` to a relative destination without `WORKDIR` set."
-                    yield Hit(found.dest.span, message, entry.node.lines)
+                    yield Hit(found.dest.span, _MESSAGE, entry.node.lines)
+
+
+_MESSAGE = "`COPY` to a relative destination without `WORKDIR` set."
+
+
+def _own(context: Context) -> Iterator[Hit]:
+    """As above, through own stages; where the base image is not known to have no WORKDIR, for the set `strict` only."""
+    settled: set[int] = set()
+    for entry in context.entries:
+        found = entry.instruction
+        if not 0 <= entry.stage < len(context.bases):
+            continue
+        base = context.bases[entry.stage]
+        if isinstance(found, ast.From):
+            if base.image == "scratch" or (base.below and all(below in settled for below in base.below)):
+                settled.add(entry.stage)  # from nothing, `.` is `/`
+        elif isinstance(found, ast.Workdir):
+            settled.add(entry.stage)
+        elif isinstance(found, ast.Copy) and entry.stage not in settled:
+            dest = unquoted(found.dest.text)
+            if not dest.startswith(("/", "$")) and not is_windows_absolute(dest):
+                unknown = not base.distribution or bool(base.workdir) or base.windows
+                yield Hit(found.dest.span, _MESSAGE, entry.node.lines, strict=unknown)

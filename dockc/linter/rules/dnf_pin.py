@@ -15,13 +15,14 @@ class DnfPin(Rule):
 
     ## Why
 
-    Two builds of one Dockerfile install different versions.
+    Two builds of one Dockerfile install different versions. Mirrors drop old versions, though, so that pins break when there is an update; this is
+    why the rule is off in dockc's own profile.
     """
 
     code = "DL3041"
     name = "dnf-pin"
     summary = "`dnf install` without versions"
-    severity = Severity.WARNING
+    severity = None
     hadolint_severity = Severity.WARNING
     equivalents = ("hadolint:DL3041",)
     bad = "FROM img:1\nRUN dnf install -y curl\n"

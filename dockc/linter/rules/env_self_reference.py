@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dockc.base.pattern import pattern
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context
+from dockc.linter.images import is_plain
 from dockc.linter.rule import Hit, Rule, Severity
 
 
@@ -38,7 +39,10 @@ class EnvSameStatement(Rule):
                 used = _used(found.pairs, known)
                 if used is not None:
                     message = "Do not refer to an environment variable within the same `ENV` statement where it is defined."
-                    yield Hit(used.span, message, entry.node.lines)
+                    severity = None
+                    if not context.parity and 0 <= entry.stage < len(context.bases) and not is_plain(context.bases[entry.stage].image):
+                        severity = Severity.WARNING  # the base image may set it, too
+                    yield Hit(used.span, message, entry.node.lines, severity=severity)
                 known.update(pair.key.text for pair in found.pairs)
 
 

@@ -22,7 +22,7 @@ class ExposedAdminPort(Rule):
     summary = "A port of remote administration is exposed"
     severity = Severity.INFO
     equivalents = ("checkov:CKV_DOCKER_1", "trivy:DS-0004", "kics:5907595b-5b6d-4142-b173-dbb0e73fbff8",)
-    bad = "FROM debian:12\nEXPOSE 22\n"
+    bad = "FROM debian:12\nEXPOSE 23\n"
     good = "FROM debian:12\nEXPOSE 8080\n"
 
     def check(self, context: Context) -> Iterator[Hit]:
@@ -31,7 +31,8 @@ class ExposedAdminPort(Rule):
             for port in expose.ports:
                 name = _PORTS.get(port.text.partition("/")[0])
                 if name:
-                    yield Hit(port.span, f"port {port.text.partition('/')[0]} is {name}", entry.node.lines)
+                    # Port 22 is often that of git, or what the image is for.
+                    yield Hit(port.span, f"port {port.text.partition('/')[0]} is {name}", entry.node.lines, strict=name == "SSH")
 
 
 _PORTS = {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dockc.compiler.syntax import ast
 from dockc.linter.checked import CheckRule, stage_at
 from dockc.linter.context import Context
+from dockc.linter.families import mentions
 from dockc.linter.finding import Finding
 from dockc.linter.rule import Hit, Severity
 
@@ -14,6 +16,10 @@ class InvalidDefaultArgInFrom(CheckRule):
     ## Why
 
     `docker build .` should work without further knowledge. Give the ARG a default, or the reference one (`${TAG:-3}`).
+
+    ## Known problems
+
+    An ARG without a default often means that a value must be given; dockc's own profile reports such a FROM in the set `strict` only.
     """
 
     code = "InvalidDefaultArgInFrom"
@@ -21,10 +27,13 @@ class InvalidDefaultArgInFrom(CheckRule):
     summary = "With all ARGs at their defaults a base image has no valid name"
     severity = Severity.WARNING
     equivalents = ("buildkit:InvalidDefaultArgInFrom",)
-    bad = "ARG TAG\nFROM alpine:$TAG\n"
+    bad = "ARG TAG=\nFROM alpine:$TAG\n"
     good = "ARG TAG=3\nFROM alpine:$TAG\n"
 
     def locate(self, context: Context, finding: Finding) -> Hit | None:
         """See the class."""
         from_ = stage_at(context, finding)
-        return Hit(from_.base.span, finding.message) if from_ is not None else None
+        if from_ is None:
+            return None
+        demanded = (pair.key.text for e in context.entries if e.stage < 0 and isinstance(e.instruction, ast.Arg) for pair in e.instruction.pairs if pair.value is None)
+        return Hit(from_.base.span, finding.message, strict=any(mentions(from_.base.text, name) for name in demanded))

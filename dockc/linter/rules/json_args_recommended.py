@@ -8,8 +8,9 @@ from dockc.base.pattern import pattern
 from dockc.compiler.syntax import ast
 from dockc.grammar.source import Span
 from dockc.linter.checked import CheckRule, entry_at, replacing
-from dockc.linter.context import Context
+from dockc.linter.context import Context, Entry
 from dockc.linter.finding import Finding
+from dockc.linter.opinions import is_broken_json
 from dockc.linter.rule import Hit, Severity
 
 
@@ -42,6 +43,8 @@ class JsonArgsRecommended(CheckRule):
         if entry is None or not isinstance(entry.instruction, ast.ShellDependent):
             return None
         args = entry.node.commands[-1].args
+        if is_broken_json(entry.instruction):
+            return _with_quotes(context, entry, entry.instruction, finding.message)
         text = (entry.instruction.cmdline or ("",))[0]
         if not args or not _SIMPLE.fullmatch(text):
             return Hit(entry.instruction.span, finding.message)
@@ -54,6 +57,24 @@ class JsonArgsRecommended(CheckRule):
         return Hit(entry.instruction.span, finding.message, fix=fix)
 
 
+def _with_quotes(context: Context, entry: Entry, instruction: ast.ShellDependent, message: str) -> Hit:
+    """For what was meant as an array: it needs double quotes, and no comma at its end."""
+    text = (instruction.cmdline or ("",))[0].strip()
+    message = f"{message}: this is no JSON array, and runs as a shell command"
+    tried = _TRAILING.sub("]", _CURLY.sub('"', text).replace("'", '"'))
+    try:
+        words = json.loads(tried)
+    except ValueError:
+        words = None
+    fix = None
+    at = instruction.span.end - len(text)
+    if isinstance(words, list) and all(isinstance(word, str) for word in words) and context.source.text[at : instruction.span.end] == text:
+        fix = replacing("Write a JSON array", Span(at, instruction.span.end), json.dumps(words, ensure_ascii=False), safe=False)
+    return Hit(instruction.span, message, fix=fix, help="JSON needs double quotes.")
+
+
+_CURLY = pattern("[\u201c\u201d\u2018\u2019]")
+_TRAILING = pattern(r",\s*\]$")
 _SIMPLE = pattern(r"[A-Za-z0-9_./:=@,+%-]+(?:[ \t]+[A-Za-z0-9_./:=@,+%-]+)*")
 _BUILTINS = frozenset(
     [".", ":", "alias", "bg", "break", "case", "cd", "command", "continue", "eval", "exec", "exit", "export", "fc", "fg", "for", "getopts",

@@ -25,7 +25,7 @@ class LabelKey(Rule):
     severity = Severity.STYLE
     hadolint_severity = Severity.STYLE
     equivalents = ("hadolint:DL3048",)
-    bad = "FROM debian:12\nLABEL Version=1\n"
+    bad = "FROM debian:12\nLABEL version-=1\n"
     good = "FROM debian:12\nLABEL org.example.version=1\n"
 
     def check(self, context: Context) -> Iterator[Hit]:
@@ -34,7 +34,8 @@ class LabelKey(Rule):
             for pair in label.pairs:
                 key = pair.key.text if context.parity else unquoted(pair.key.text)
                 if _is_bad(key):
-                    yield Hit(pair.key.span, "Invalid label key.", entry.node.lines)
+                    # Capital letters are against the advice; nothing goes wrong by them.
+                    yield Hit(pair.key.span, "Invalid label key.", entry.node.lines, strict=not _is_bad(key.lower()))
 
 
 _KEY = pattern(r"[a-z](?:[0-9a-z./_-]*[a-z0-9])?")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from dockc.linter.context import Context
 from dockc.linter.rule import Hit, Rule, Severity
+from dockc.linter.shell.commands import Command
 
 
 class PackageSignatureCheckOff(Rule):
@@ -31,11 +32,19 @@ class PackageSignatureCheckOff(Rule):
         for script in context.runs:
             for command in script.shell.commands:
                 flags = _FLAGS.get(command.name.rpartition("/")[2], ())
+                if _installs_files(command):
+                    continue  # of the build itself, which nobody signs
                 for argument in command.arguments:
                     if argument.text in flags:
                         yield Hit(script.span(argument.start, argument.end), f"{argument.text}: signatures of packages are not checked")
             for found in re.finditer(r"deb(?:-src)?[ \t]+\[[^\]]*\btrusted=yes\b", script.shell.text):
                 yield Hit(script.span(found.start(), found.end()), "trusted=yes: signatures of packages are not checked")
+
+
+def _installs_files(command: Command) -> bool:
+    """Whether all packages of an installation are files."""
+    words = [word for word in command.words if word not in {"add", "install", "localinstall", "in"}]
+    return bool(words) and all(word.startswith(("/", "./")) or (word.endswith((".apk", ".rpm", ".deb")) and "://" not in word) for word in words)
 
 
 _APT = ("--allow-unauthenticated", "--force-yes", "--allow-insecure-repositories")

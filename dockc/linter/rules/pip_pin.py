@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dockc.base.pattern import pattern
+from dockc.linter.context import Context, Script
 from dockc.linter.families import InstallRule
 from dockc.linter.pip import is_pip_install
 from dockc.linter.rule import Severity
@@ -51,6 +52,10 @@ class PipPin(InstallRule):
         if "install" not in words:
             return []
         return [w for w in words[words.index("install") :] if w != "install"]
+
+    def minor(self, command: Command, script: Script, context: Context) -> bool:
+        """The installer itself, to install others with."""
+        return all(self.pinned(package) or package.partition("[")[0] in {"pip", "setuptools", "wheel"} for package in self.packages(command))
 
     def pinned(self, package: str) -> bool:
         """See the base class."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.compiler.syntax import ast
-from dockc.linter.context import Context, Script
+from dockc.linter.context import Context
 from dockc.linter.rule import Hit, Rule, Severity
 from dockc.linter.shell import ast as shell
 from dockc.linter.shell.commands import literal, read
@@ -21,7 +21,8 @@ class Pipefail(Rule):
 
     ## Known problems
 
-    hadolint reports every pipe. dockc's own profile leaves out those that only print something (`echo … | sha256sum -c`).
+    hadolint reports every pipe. dockc's own profile leaves out those that only print something (`echo … | sha256sum -c`); those that only look at
+    what is in the image (`find … | sort`, `dpkg … | awk …`) are in the set `strict`.
 
     ## See also
 
@@ -72,21 +73,43 @@ def _unguarded_pipes(context: Context) -> Iterator[Hit]:
             state = shell_state(tuple(script.reader.split()), context.bases[script.entry.stage])
         if state.stops_in_pipes:
             continue
-        found = _unguarded(script)
+        if any(c.name == "set" and c.has_argument("pipefail") for c in script.shell.commands):
+            continue
+        risky = [p for p in script.shell.pipelines if not all(map(_prints, p.commands[:-1]))]
+        found = next((p for p in risky if not all(map(_local, p.commands[:-1]))), None)
         if found is not None:
             yield Hit(script.span(found.start, found.end), _MESSAGE)
+        elif risky:
+            yield Hit(script.span(risky[0].start, risky[0].end), _MESSAGE, strict=True)
 
 
-def _unguarded(script: Script) -> shell.Pipeline | None:
-    """The first pipe in which a failure would go unseen; what only prints cannot fail, and `yes` is meant to be cut off."""
-    if any(c.name == "set" and c.has_argument("pipefail") for c in script.shell.commands) :
-        return None
-    return next((p for p in script.shell.pipelines if not all(map(_prints, p.commands[:-1]))), None)
+def _programs(node: shell.Node) -> set[str]:
+    """What a part of a pipe runs; "" for what cannot be told."""
+    found = set()
+    for simple in shell.walk(shell.Script("", (node,))):
+        if isinstance(simple, shell.Simple):
+            first = simple.words[0] if simple.words else None
+            found.add((literal(first) or "").rpartition("/")[2] if isinstance(first, shell.Word) else "true")
+    return found
 
 
 def _prints(node: shell.Node) -> bool:
-    first = node.words[0] if isinstance(node, shell.Simple) and node.words else None
-    return isinstance(first, shell.Word) and literal(first) in {"echo", "printf", "yes", "true", ":", "uname"}
+    """Whether a part only prints: nothing in it can fail, and `yes` is meant to be cut off."""
+    return _programs(node) <= _PRINTERS
+
+
+def _local(node: shell.Node) -> bool:
+    """Whether a part only looks at what is there: where it fails the step is wrong in any case, and what reads it finds nothing."""
+    return _programs(node) <= _READERS
+
+
+_PRINTERS = frozenset(["echo", "printf", "yes", "true", ":", "uname"])
+_READERS = _PRINTERS | frozenset(
+    ["apk", "apt", "apt-cache", "apt-mark", "arch", "awk", "basename", "cat", "comm", "cut", "date", "dirname", "dpkg", "dpkg-query", "env", "file", "find", "gawk",
+     "getconf", "getent", "grep", "egrep", "fgrep", "head", "hostname", "id", "iptables", "ldconfig", "ldd", "ls", "mawk", "nproc", "od", "paste", "pip", "pip3", "ps",
+     "pwd", "readelf", "readlink", "realpath", "rev", "rpm", "scanelf", "sed", "sha1sum", "sha256sum", "sha512sum", "md5sum", "sort", "stat", "strings", "tac", "tail",
+     "tr", "type", "uniq", "wc", "which", "whoami", "xargs", "export", "set", "local", "test", "[", "xx-info", "lsb_release", "tee", "dd", "base64", "hexdump", "xxd", "expr", "seq", "command"]
+)  # fmt: skip
 
 
 def _stops(shell: tuple[str, ...]) -> bool:

@@ -36,6 +36,8 @@ class PlainHttp(Rule):
                 if _PLAIN.match(unquoted(word.text)) and not add.checksum.text:
                     yield Hit(word.span, "fetched without encryption", entry.node.lines)
         for script in context.runs:
+            if _CHECKED.search(script.shell.text):
+                continue  # what arrives is checked
             for command in script.shell.commands:
                 if command.name not in {"curl", "wget", "git", "pip", "pip3", "aria2c"}:
                     continue
@@ -46,4 +48,5 @@ class PlainHttp(Rule):
                     after = argument.text
 
 
+_CHECKED = pattern(r"\b(?:sha(?:1|224|256|384|512)sum|shasum|b2sum|cksum)\b[^;&|\n]*\s-(?:\w*c\w*|-check)\b|\bgpgv?\b[^;&|\n]*--verify|\bgpgv\b")
 _PLAIN = pattern(r"(?:http|ftp)://(?!localhost|127\.|0\.0\.0\.0|\[::1\]|\$|[\w-]+(?::\d+)?(?:/|$))", re.IGNORECASE)

@@ -44,13 +44,25 @@ class SecretsUsedInArgOrEnv(CheckRule):
         entry = entry_at(context, finding)
         if entry is None:
             return None
-        values = [pair.value for pair in found.pairs if pair.key.text == name]
+        values = [_meant(pair.value, context) for pair in found.pairs if pair.key.text == name]
         if values and all(value is not None and _public(name, value.text, context.values.word(value, entry)) for value in values):
             return DROPPED
         if _ABOUT.search(name) and not any(value is not None and _LOOKS_SECRET.search(value.text) for value in values):
             return DROPPED
         span = next((pair.key.span for pair in found.pairs if pair.key.text == name), found.span)
         return Hit(span, finding.message, help="Use RUN --mount=type=secret.")
+
+
+def _meant(value: ast.Word | None, context: Context) -> ast.Word | None:
+    """For `$NAME` alone, what that ARG or ENV of the file is given."""
+    found = _REFERENCE.fullmatch(value.text.strip("\"'")) if value is not None else None
+    if found is None:
+        return value
+    pairs = [pair for e in context.entries if isinstance(e.instruction, (ast.Arg, ast.Env)) for pair in e.instruction.pairs]
+    return next((pair.value for pair in pairs if pair.key.text == found[1] and pair.value is not None), value)
+
+
+_REFERENCE = pattern(r"\$\{?([A-Za-z_]\w*)\}?")
 
 
 def _public(name: str, written: str, known: str | None) -> bool:

@@ -30,7 +30,7 @@ class SystemUpgrade(CommandRule):
         """See the class."""
         words = command.words
         if command.name in {"apt", "apt-get"}:
-            return bool(words) and words[0] in {"upgrade", "dist-upgrade", "full-upgrade"}
+            return len(words) == 1 and words[0] in {"upgrade", "dist-upgrade", "full-upgrade"}
         if command.name == "apk":
             return words == ("upgrade",)
         return command.name in {"yum", "dnf", "microdnf", "tdnf"} and words in {("update",), ("upgrade",)}

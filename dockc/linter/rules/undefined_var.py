@@ -9,6 +9,7 @@ from dockc.linter.checked import DROPPED, CheckRule, entry_at, quoted_part, sugg
 from dockc.linter.context import Context
 from dockc.linter.families import declared
 from dockc.linter.finding import Finding
+from dockc.linter.images import is_plain
 from dockc.linter.rule import Hit, Severity
 
 
@@ -22,8 +23,8 @@ class UndefinedVar(CheckRule):
     ## Known problems
 
     BuildKit also reports `${NAME:-default}` and `${NAME:+value}`; dockc's own profile does not: they say that the variable may be missing.
-    Variables that the base image sets are not known without asking a registry. So in a stage on an image the severity is info, unless a name
-    of the file is nearly the same.
+    Variables that the base image sets are not known without asking a registry. So in a stage on an image that is more than a plain distribution the
+    finding is one of the set `strict`, unless a name of the file is nearly the same.
 
     ## Fix
 
@@ -57,4 +58,6 @@ class UndefinedVar(CheckRule):
         image = below[entry.stage].image if 0 <= entry.stage < len(below) else "scratch"
         if hit is None or meant is not None or image == "scratch":
             return hit
-        return replace(hit, severity=Severity.INFO, help=f"{image} may set it; otherwise declare it with ARG or ENV")
+        if is_plain(image):
+            return hit  # it sets PATH and nothing else
+        return replace(hit, severity=Severity.INFO, help=f"{image} may set it; otherwise declare it with ARG or ENV", strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from dockc.base.pattern import pattern
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context
 from dockc.linter.families import mentions
@@ -38,11 +39,13 @@ class UnusedArg(Rule):
             for pair in arg.pairs:
                 name = pair.key.text
                 own = source.text[pair.key.span.end : entry.node.span.end]
-                if runs or name in _KNOWN or re.search(rf"(?<!\w){re.escape(name)}(?!\w)", rest) or mentions(own, name):
+                if runs or name in _KNOWN or (entry.stage >= 0 and _READ_BY_TOOLS.match(name)) or re.search(rf"(?<!\w){re.escape(name)}(?!\w)", rest) or mentions(own, name):
                     continue
                 yield Hit(pair.key.span, f"nothing uses {name}", entry.node.lines)
 
 
+#: Programs look for these in their environment, also in stages that are built on this one.
+_READ_BY_TOOLS = pattern(r"(?:CARGO|RUST|PIP|UV|POETRY|NPM|npm|YARN|PNPM|NODE|GO|CGO|MAKE|CMAKE|DEBIAN|LANG|LC|TZ|GIT|JAVA|MAVEN|GRADLE|BUNDLE|GEM|COMPOSER|DOTNET|NUGET|SSL|CURL)(?:_|$)|(?:C|CXX|LD|CPP)FLAGS$|GO\w+$|CC$|CXX$")
 _KNOWN = frozenset(
     [*(prefix + "_PROXY" for prefix in ("HTTP", "HTTPS", "FTP", "ALL", "NO")), "http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy",
      "SOURCE_DATE_EPOCH", "BUILDKIT_INLINE_CACHE", "BUILDKIT_SYNTAX", "BUILDKIT_CONTEXT_KEEP_GIT_DIR", "BUILDKIT_SANDBOX_HOSTNAME",

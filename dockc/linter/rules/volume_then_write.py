@@ -37,6 +37,8 @@ class VolumeThenWrite(Rule):
                 if isinstance(found, ast.Volume):
                     for word in found.volumes:
                         path = "/" + unquoted(word.text).strip("/")
+                        if path == "/sys/fs/cgroup":
+                            continue  # what systemd in a container asks for
                         if re.match(r"/(?:dev|proc|sys)(?:/|$)", path):
                             yield Hit(word.span, f"{path} belongs to the kernel", entry.node.lines, severity=Severity.WARNING)
                         elif "$" not in path and path != "/":

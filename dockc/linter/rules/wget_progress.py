@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dockc.linter.context import Script
+import re
+
+from dockc.base.pattern import pattern
+from dockc.linter.context import Context, Script
 from dockc.linter.families import CommandRule, insert_word
 from dockc.linter.rule import Fix, Severity
 from dockc.linter.shell.commands import Command
@@ -29,9 +32,9 @@ class WgetProgress(CommandRule):
     message = "Avoid use of wget without progress bar. Use `wget --progress=dot:giga <url>`. Or consider using `-q` or `-nv` (shorthands for `--quiet` or `--no-verbose`)."
     fixable = "safe"
     changes = "more words in RUN"
-    bad = "FROM debian:12\nRUN wget https://example.org/a\n"
-    good = "FROM debian:12\nRUN wget -nv https://example.org/a\n"
-    fixed = "FROM debian:12\nRUN wget -nv https://example.org/a\n"
+    bad = "FROM debian:12\nRUN wget https://example.org/a.zip\n"
+    good = "FROM debian:12\nRUN wget -nv https://example.org/a.zip\n"
+    fixed = "FROM debian:12\nRUN wget -nv https://example.org/a.zip\n"
 
     def offends(self, command: Command, script: Script) -> bool:
         """See the class."""
@@ -40,6 +43,16 @@ class WgetProgress(CommandRule):
         quiet = command.has_flag("q", "quiet", "o", "output-file", "a", "append-output", "no-verbose")
         return not quiet and not command.has_argument("-nv")
 
+    def minor(self, command: Command, script: Script, context: Context) -> bool:
+        """What is small fills no log; and busybox' wget knows no `-nv`."""
+        if 0 <= script.entry.stage < len(context.bases) and context.bases[script.entry.stage].shell == "busybox":
+            return True
+        return not any(_LARGE.search(text) for text in command.texts)
+
     def mend(self, command: Command, script: Script) -> Fix | None:
         """Adds the flag."""
         return insert_word(command, script, -1, "-nv", "Add -nv")
+
+
+#: Archives, packages and images.
+_LARGE = pattern(r"\.(?:tar(?:\.\w+)?|t[gbx]z2?|zip|gz|xz|bz2|zst|7z|deb|rpm|iso|img|jar|war|whl|run|bin|onnx|model|safetensors|exe|msi|AppImage)(?:$|[?#\"'])", re.IGNORECASE)

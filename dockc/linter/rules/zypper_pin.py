@@ -12,13 +12,14 @@ class ZypperPin(InstallRule):
 
     ## Why
 
-    Two builds of one Dockerfile install different versions.
+    Two builds of one Dockerfile install different versions. Mirrors drop old versions, though, so that pins break when there is an update; this is
+    why the rule is off in dockc's own profile.
     """
 
     code = "DL3037"
     name = "zypper-pin"
     summary = "`zypper install` without versions"
-    severity = Severity.WARNING
+    severity = None
     hadolint_severity = Severity.WARNING
     equivalents = ("hadolint:DL3037",)
     message = "Specify version with `zypper install -y <package>=<version>`."

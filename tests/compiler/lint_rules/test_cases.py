@@ -86,7 +86,7 @@ FOUND = {
             "RUN bash -c 'apt-get install foo'\nFROM fedora:41\nRUN dnf5 install git\n"
         ),
         [(3, "DL3014"), (3, "DL3015"), (4, "DL3014"), (4, "DL3015"), (5, "DL3014"), (5, "DL3015"), (6, "DL3014"), (6, "DL3015"),
-         (8, "DL3038"), (8, "DL3040"), (8, "DL3041")],
+         (8, "DL3038"), (8, "DL3040")],
     ),
     "a swallowed instruction": (
         "FROM debian:12\nRUN apt-get clean && \\\n    rm -rf /tmp/x \\\n\n# Show the version\nRUN cat /etc/os-release\n",

@@ -39,7 +39,7 @@ FIRES = [
     ("DK0205", "FROM debian:12\nRUN pip install --trusted-host x.org a\n"),
     ("DK0205", "FROM debian:12\nRUN curl -fsSLk https://x.org/\n"),
     ("DK0206", "FROM debian:12\nRUN echo 'deb [trusted=yes] https://x.org/ /' > /etc/apt/sources.list\n"),
-    ("DK0206", "FROM alpine:3\nRUN apk add --allow-untrusted a.apk\n"),
+    ("DK0206", "FROM alpine:3\nRUN apk add --allow-untrusted tool\n"),
     ("DK0207", "FROM debian:12\nADD http://example.org/a /a\n"),
     ("DK0301", "FROM python:3\nCOPY . /app\nRUN pip install -r /app/requirements.txt\n"),
     ("DK0302", "FROM golang:1\nRUN go build ./...\n"),
@@ -60,7 +60,7 @@ FIRES = [
     ("DK0410", "FROM debian:12\nRUN <<-'EOT'\n\ta\n\tb\nEOT\n"),
     ("DK0411", "ARG A=1\nFROM debian:12\nENV B=2\nRUN echo ${A}\n"),
     ("DK0501", "FROM debian:12 AS base\nFROM base\nCMD [\"a\"]\n"),
-    ("DK0502", "FROM debian:12\nEXPOSE 22/tcp\n"),
+    ("DK0502", "FROM debian:12\nEXPOSE 23/tcp\n"),
     ("DK0503", "FROM debian:12\nCOPY --chmod=0777 a /a\n"),
     ("DK0503", "FROM debian:12\nRUN chmod a+rwx /app\n"),
 ]
