@@ -56,7 +56,7 @@ _REPOSITORIES: tuple[tuple[str, tuple[str, ...]], ...] = (
                 "mcr.microsoft.com/dotnet/sdk", "mcr.microsoft.com/dotnet/aspnet", "mcr.microsoft.com/dotnet/runtime", "mcr.microsoft.com/dotnet/runtime-deps",
                 "mcr.microsoft.com/dotnet/core/sdk", "mcr.microsoft.com/dotnet/core/aspnet", "mcr.microsoft.com/dotnet/core/runtime")),
     ("ubuntu", ("eclipse-temurin", "adoptopenjdk", "swift", "mongo", "mariadb", "rabbitmq", "gradle", "maven", "tomcat", "jetty", "solr", "rocker/r-ver",
-                "rocker/rstudio", "nvidia/cuda", "nvcr.io/nvidia/pytorch", "nvcr.io/nvidia/tensorflow", "tensorflow/tensorflow", "pytorch/pytorch",
+                "rocker/rstudio", "nvidia/cuda", "tensorflow/tensorflow", "pytorch/pytorch",
                 "cassandra", "neurodebian", "sonarqube", "jupyter/base-notebook", "crystallang/crystal", "mcr.microsoft.com/playwright",
                 "devcontainers/universal", "phusion/baseimage")),
     ("rhel", ("amazon/aws-cli", "mysql", "openjdk", "amazon/aws-lambda-python", "amazon/aws-lambda-nodejs", "amazoncorretto")),
@@ -69,7 +69,7 @@ _BEGINNINGS = (
               "registry.redhat.io/", "container-registry.oracle.com/", "quay.io/centos/", "quay.io/fedora/", "docker.elastic.co/elasticsearch")),
     ("wolfi", ("cgr.dev/chainguard/",)),
     ("distroless", ("gcr.io/distroless/",)),
-    ("ubuntu", ("cimg/", "gitpod/", "jupyter/", "quay.io/jupyter/", "nvidia/", "nvcr.io/nvidia/", "rocker/", "mcr.microsoft.com/playwright", "mcr.microsoft.com/openjdk/jdk")),
+    ("ubuntu", ("cimg/", "gitpod/", "jupyter/", "quay.io/jupyter/", "nvidia/", "nvcr.io/nvidia/cuda", "rocker/", "mcr.microsoft.com/playwright", "mcr.microsoft.com/openjdk/jdk")),
     ("debian", ("circleci/", "bitnami/", "docker.io/bitnami/", "mcr.microsoft.com/dotnet/", "mcr.microsoft.com/devcontainers/", "mcr.microsoft.com/vscode/devcontainers/", "cypress/",
                 "continuumio/", "debian/")),
 )  # fmt: skip
@@ -77,7 +77,7 @@ _BEGINNINGS = (
 # Users that images set, by the beginning of their names.
 _USERS = (
     ("cimg/", "circleci"), ("circleci/", "circleci"), ("gitpod/", "gitpod"), ("jupyter/", "jovyan"), ("quay.io/jupyter/", "jovyan"),
-    ("mcr.microsoft.com/devcontainers/universal", "codespace"), ("bitnami/", "1001"), ("docker.io/bitnami/", "1001"), ("cgr.dev/chainguard/", "65532"),
+    ("mcr.microsoft.com/devcontainers/universal", "codespace"), ("mcr.microsoft.com/vscode/devcontainers/universal", "codespace"), ("bitnami/", "1001"), ("docker.io/bitnami/", "1001"), ("cgr.dev/chainguard/", "65532"),
     ("jenkins/", "jenkins"), ("jenkins", "jenkins"), ("codercom/", "coder"), ("linuxbrew/", "linuxbrew"), ("homebrew/", "linuxbrew"),
     ("ocaml/opam", "opam"), ("ghcr.io/actions/actions-runner", "runner"), ("apache/airflow", "airflow"), ("apache/flink", "root"), ("solr", "solr"),
     ("sonarqube", "sonarqube"), ("elasticsearch", "elasticsearch"), ("docker.elastic.co/", "1000"), ("grafana/grafana", "472"), ("prom/", "nobody"),

@@ -6,6 +6,7 @@ proposes would break the step. Every case has its reason here.
 
 from __future__ import annotations
 
+import re
 from enum import Enum
 
 from dockc.base.pattern import pattern
@@ -90,6 +91,8 @@ def _directory(text: str, start: int, end: int) -> Opinion:
     if len(words) == 2 and words[1].rstrip("/") in _EVERYWHERE:
         return Opinion.STRICT
     before = text[:start].rstrip()
+    if len(words) == 2 and re.search(rf"\bmkdir\b[^;&|\n]*\s{re.escape(words[1])}\s*[;&\n]", before):
+        return Opinion.STRICT  # just made
     return Opinion.STRICT if before.endswith("&&") and _LOOKED.search(before) else Opinion.KEEP
 
 
@@ -144,6 +147,8 @@ def _by_use(command: Command | None, name: str, rest: str) -> Opinion:
     """Variables of unknown value: lists by their name or where they stand; versions, paths and names of builds have no blanks."""
     if _LISTS.search(name) or (command is not None and command.name in _TAKES_LISTS):
         return Opinion.DROP
+    if command is not None and command.name in {"[", "test"}:
+        return Opinion.KEEP  # where it is empty, the condition is no condition
     return Opinion.STRICT
 
 
@@ -176,7 +181,7 @@ _FOR_ITEMS = pattern(r"\"[\w./:@%+,=~^ \t*?${}\\-]*\"")
 
 def _unquoted_substitution(script: Script, text: str, start: int) -> Opinion:
     command = _command(script, max(start - 1, 0))
-    if command is not None and command.name in {"[", "test"}:
+    if command is not None and command.name in {"[", "test"} and not _SURE.fullmatch(text):
         return Opinion.KEEP  # nothing instead of a word is a wrong condition
     return Opinion.STRICT
 

@@ -45,6 +45,8 @@ class CopyThenChmod(Rule):
             copy, script = before.instruction, scripts.get(after.index)
             if not isinstance(copy, ast.SourcesAndDest) or script is None or before.stage != after.stage:
                 continue
+            if not context.left_behind(script):
+                continue
             paths = _copied(copy)
             for command in script.shell.commands:
                 if command.name not in {"chmod", "chown"} or len(command.words) < 2:

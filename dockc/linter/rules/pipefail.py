@@ -76,7 +76,7 @@ def _unguarded_pipes(context: Context) -> Iterator[Hit]:
         if any(c.name == "set" and c.has_argument("pipefail") for c in script.shell.commands):
             continue
         risky = [p for p in script.shell.pipelines if not all(map(_prints, p.commands[:-1]))]
-        found = next((p for p in risky if not all(map(_local, p.commands[:-1]))), None)
+        found = next((p for p in risky if not all(map(_local, p.commands[:-1])) and not _notices(p.commands[-1])), None)
         if found is not None:
             yield Hit(script.span(found.start, found.end), _MESSAGE)
         elif risky:
@@ -101,6 +101,12 @@ def _prints(node: shell.Node) -> bool:
 def _local(node: shell.Node) -> bool:
     """Whether a part only looks at what is there: where it fails the step is wrong in any case, and what reads it finds nothing."""
     return _programs(node) <= _READERS
+
+
+def _notices(node: shell.Node) -> bool:
+    """Whether the last part of a pipe fails itself where nothing comes in: a search that must find something."""
+    words = [literal(word) or "" for word in node.words if isinstance(word, shell.Word)] if isinstance(node, shell.Simple) else []
+    return words[:1] in (["grep"], ["egrep"], ["fgrep"]) and not any(w.startswith("-") and not w.startswith("--") and set("vcL") & set(w) for w in words)
 
 
 _PRINTERS = frozenset(["echo", "printf", "yes", "true", ":", "uname"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dockc.linter.context import Script
+from dockc.linter.context import Context, Script
 from dockc.linter.families import CommandRule
 from dockc.linter.rule import Severity
 from dockc.linter.shell.commands import Command
@@ -25,6 +25,10 @@ class ShellNotLn(CommandRule):
     message = "Use SHELL to change the default shell"
     bad = "FROM debian:12\nRUN ln -sf /bin/bash /bin/sh\n"
     good = 'FROM debian:12\nSHELL ["/bin/bash", "-c"]\n'
+
+    def excuses(self, script: Script, context: Context) -> bool:
+        """Where there is no shell that could be changed: the link makes one."""
+        return not context.parity and 0 <= script.entry.stage < len(context.bases) and context.bases[script.entry.stage].shell == "none"
 
     def offends(self, command: Command, script: Script) -> bool:
         """See the class."""

@@ -10,6 +10,7 @@ from dockc.compiler.syntax import ast
 from dockc.linter.context import Context
 from dockc.linter.families import mentions
 from dockc.linter.rule import Hit, Rule, Severity
+from dockc.linter.values import PLATFORM
 
 
 class UnusedArg(Rule):
@@ -39,7 +40,7 @@ class UnusedArg(Rule):
             for pair in arg.pairs:
                 name = pair.key.text
                 own = source.text[pair.key.span.end : entry.node.span.end]
-                if runs or name in _KNOWN or (entry.stage >= 0 and _READ_BY_TOOLS.match(name)) or re.search(rf"(?<!\w){re.escape(name)}(?!\w)", rest) or mentions(own, name):
+                if runs or name in _KNOWN or name in PLATFORM or (entry.stage >= 0 and _READ_BY_TOOLS.match(name)) or re.search(rf"(?<!\w){re.escape(name)}(?!\w)", rest) or mentions(own, name):
                     continue
                 yield Hit(pair.key.span, f"nothing uses {name}", entry.node.lines)
 

@@ -31,9 +31,11 @@ class WorldWritable(Rule):
         """See the class."""
         for entry in context.entries:
             found = entry.instruction
-            if isinstance(found, ast.SourcesAndDest) and _offends(unquoted(found.chmod.text)):
+            if isinstance(found, ast.SourcesAndDest) and entry.stage in context.kept and _offends(unquoted(found.chmod.text)):
                 yield Hit(found.chmod.span, f"mode {found.chmod.text} lets everybody write", entry.node.lines)
         for script in context.runs:
+            if not context.left_behind(script):
+                continue
             for command in script.shell.commands:
                 if command.name != "chmod" or not command.words:
                     continue
