@@ -70,15 +70,29 @@ def pass_pages() -> dict[str, str]:
     return pages
 
 
+def _sample() -> Any:
+    """The judged sample, which lies beside this file and is no package."""
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("dockc_judged_sample", ROOT / "tools" / "judged" / "sample.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def rule_pages() -> dict[str, str]:
     """docs/reference/rules/*.md from the rules' classes."""
-    from dockc.linter.docs import index, page
+    from dockc.linter.docs import Rate, index, page
     from dockc.linter.registry import get_rule
     from dockc.linter.table import RULES
 
+    sample = _sample()
     rules = [get_rule(code) for code in RULES]
-    pages = {f"docs/reference/rules/{rule.name}.md": HEADER + page(rule) for rule in rules}
-    return pages | {"docs/reference/rules/index.md": HEADER + index(rules)}
+    rates = {code: Rate(*rate) for code, rate in sample.rates().items()}
+    pages = {f"docs/reference/rules/{rule.name}.md": HEADER + page(rule, rates.get(rule.code)) for rule in rules}
+    return pages | {"docs/reference/rules/index.md": HEADER + index(rules, rates, sample.weighted())}
 
 
 def error_page() -> dict[str, str]:

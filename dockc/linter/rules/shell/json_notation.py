@@ -25,6 +25,7 @@ class JsonNotation(Rule):
     name = "json-notation"
     summary = "CMD or ENTRYPOINT in shell form"
     severity = None
+    status = "superseded"
     hadolint_severity = Severity.WARNING
     equivalents = ("hadolint:DL3025", "buildkit:JSONArgsRecommended")
     bad = "FROM debian:12\nCMD serve\n"

@@ -21,6 +21,7 @@ class PlatformInFrom(Rule):
     name = "platform-in-from"
     summary = "FROM with a fixed platform"
     severity = None
+    status = "superseded"
     hadolint_severity = Severity.WARNING
     equivalents = ("hadolint:DL3029", "buildkit:FromPlatformFlagConstDisallowed")
     bad = "FROM --platform=linux/amd64 debian:12\n"

@@ -21,6 +21,7 @@ class RedundantPlatform(Rule):
     name = "redundant-platform"
     summary = "FROM with the platform that it has anyway"
     severity = None
+    status = "superseded"
     hadolint_severity = Severity.WARNING
     equivalents = ("hadolint:DL3065", "buildkit:RedundantTargetPlatform")
     bad = "FROM --platform=$TARGETPLATFORM debian:12\n"

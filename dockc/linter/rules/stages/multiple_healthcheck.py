@@ -21,6 +21,7 @@ class MultipleHealthcheck(Rule):
     name = "multiple-healthcheck"
     summary = "More than one HEALTHCHECK"
     severity = None
+    status = "superseded"
     hadolint_severity = Severity.ERROR
     equivalents = ("hadolint:DL3012", "buildkit:MultipleInstructionsDisallowed")
     bad = "FROM debian:12\nHEALTHCHECK CMD a\nHEALTHCHECK CMD b\n"

@@ -20,6 +20,7 @@ class MaintainerInstruction(Rule):
     name = "maintainer"
     summary = "MAINTAINER"
     severity = None
+    status = "superseded"
     hadolint_severity = Severity.ERROR
     equivalents = ("hadolint:DL4000", "buildkit:MaintainerDeprecated")
     bad = "FROM debian:12\nMAINTAINER Ada\n"

@@ -22,6 +22,7 @@ class ReservedAlias(Rule):
     name = "reserved-alias"
     summary = "A stage with a reserved name"
     severity = None
+    status = "superseded"
     hadolint_severity = Severity.WARNING
     equivalents = ("hadolint:DL3063", "buildkit:ReservedStageName")
     bad = "FROM debian:12 AS context\n"

@@ -26,6 +26,7 @@ class AbsoluteWorkdir(Rule):
     name = "absolute-workdir"
     summary = "WORKDIR is relative"
     severity = None
+    status = "superseded"
     hadolint_severity = Severity.ERROR
     equivalents = ("hadolint:DL3000", "buildkit:WorkdirRelativePath")
     bad = "FROM debian:12\nWORKDIR app\n"

@@ -21,6 +21,7 @@ class MultipleEntrypoint(Rule):
     name = "multiple-entrypoint"
     summary = "More than one ENTRYPOINT"
     severity = None
+    status = "superseded"
     hadolint_severity = Severity.ERROR
     equivalents = ("hadolint:DL4004", "buildkit:MultipleInstructionsDisallowed")
     bad = 'FROM debian:12\nENTRYPOINT ["a"]\nENTRYPOINT ["b"]\n'

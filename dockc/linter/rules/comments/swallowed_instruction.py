@@ -27,6 +27,7 @@ class SwallowedInstruction(Rule):
     name = "swallowed-instruction"
     summary = "A backslash too many makes an instruction part of the one above"
     severity = Severity.ERROR
+    status = "preview"
     fixable = "unsafe"
     bad = "FROM debian:12\nRUN apt-get clean && \\\n    rm -rf /a \\\n\n# Show the version\nRUN cat /etc/os-release\n"
     good = "FROM debian:12\nRUN apt-get clean && \\\n    rm -rf /a\n\n# Show the version\nRUN cat /etc/os-release\n"

@@ -21,6 +21,7 @@ class MultipleCmd(Rule):
     name = "multiple-cmd"
     summary = "More than one CMD"
     severity = None
+    status = "superseded"
     hadolint_severity = Severity.WARNING
     equivalents = ("hadolint:DL4003", "buildkit:MultipleInstructionsDisallowed")
     bad = 'FROM debian:12\nCMD ["a"]\nCMD ["b"]\n'

@@ -22,6 +22,7 @@ class UniqueAlias(Rule):
     name = "unique-alias"
     summary = "Two stages have one name"
     severity = None
+    status = "superseded"
     hadolint_severity = Severity.ERROR
     equivalents = ("hadolint:DL3024", "buildkit:DuplicateStageName")
     bad = "FROM debian:12 AS a\nFROM debian:12 AS a\n"

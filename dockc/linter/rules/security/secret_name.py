@@ -21,6 +21,7 @@ class SecretName(Rule):
     name = "secret-name"
     summary = "ARG or ENV with a name of a secret"
     severity = None
+    status = "superseded"
     hadolint_severity = Severity.WARNING
     equivalents = ("hadolint:DL3064", "buildkit:SecretsUsedInArgOrEnv")
     bad = "FROM debian:12\nARG GITHUB_TOKEN\n"

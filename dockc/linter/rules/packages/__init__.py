@@ -1,0 +1,1 @@
+"""Rules about package managers: pins, caches, questions."""

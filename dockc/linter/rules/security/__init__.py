@@ -1,0 +1,1 @@
+"""Rules about secrets, users, ports and downloads."""

@@ -1,0 +1,1 @@
+"""Rules about commands and how they are run."""

@@ -1,0 +1,1 @@
+"""Rules about stages, and instructions that take each other back."""
