@@ -148,7 +148,7 @@ def _end(status: int) -> None:
     if alone and sys.getprofile() is None and sys.gettrace() is None and "coverage" not in sys.modules:
         for stream in (sys.stdout, sys.stderr):
             try:
-                if stream is not None:
+                if stream is not None and not stream.closed:  # a command may have closed it: the language server does when its client leaves
                     stream.flush()
             except BrokenPipeError:
                 status = 141
