@@ -34,6 +34,8 @@ def test_rates_keep_to_what_is_promised(sample: ModuleType) -> None:
     assert all(one.reason.startswith("gone: ") for one in sample.verdicts() if one.verdict == "false")
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_what_was_judged_has_not_changed(sample: ModuleType, shared: Path) -> None:
     if find() is None:
         pytest.skip("no shellcheck")
