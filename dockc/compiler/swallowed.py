@@ -17,6 +17,7 @@ KEYWORDS = (
     "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD", "RUN", "SHELL", "STOPSIGNAL",
     "USER", "VOLUME", "WORKDIR",
 )  # fmt: skip
+_ANY = pattern(rf"^[ \t]*(?:{'|'.join(KEYWORDS)})[ \t]", 8)  # re.MULTILINE
 _BEGINS = pattern(rf"[ \t]*({'|'.join(KEYWORDS)})[ \t]+[^\s=]")
 
 
@@ -44,7 +45,7 @@ def swallowed(node: InstructionNode, source: Source, escape: str) -> tuple[Swall
     What stands between quotes is text.
     """
     logical = node.logical
-    if logical.first == logical.last:
+    if logical.first == logical.last or not _ANY.search(source.text, source.line_span(logical.first).end, source.line_span(logical.last).end):
         return ()
     found: list[Swallowed] = []
     before, gap = logical.first, False

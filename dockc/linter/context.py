@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from dockc.compiler.compile import Front
     from dockc.linter.bases import Base
+    from dockc.linter.memory import Memory
     from dockc.linter.peer.reader import Reading
     from dockc.linter.shells import ShellState
     from dockc.linter.values import Values
@@ -103,11 +104,13 @@ class Script(Record):
 class Context:
     """One file and what is known about it. Immutable; derived facts are computed once."""
 
-    def __init__(self, front: Front, settings: Settings | None = None, *, parity: bool = False) -> None:
+    def __init__(self, front: Front, settings: Settings | None = None, *, parity: bool = False, memory: Memory | None = None) -> None:
         self._front = front
         self.settings = settings or Settings()
         #: True where a peer's findings are wanted exactly, its known mistakes included.
         self.parity = parity
+        #: What an earlier run has left.
+        self.memory = memory
 
     @property
     def source(self) -> Source:

@@ -32,16 +32,31 @@ class CommandRule(Rule):
     Class attributes:
         message: what is said.
         triggers: whether commands behind ONBUILD count.
+        local: it looks at one script and what `surroundings` has, and at no other instruction.
         parity: while a file is checked, whether a peer's findings are wanted.
     """
 
     message: ClassVar[str]
     triggers: ClassVar[bool] = True
+    local: ClassVar[bool] = True
     parity = False
 
     def offends(self, command: Command, script: Script) -> bool:
         """Whether the command is what the rule is about."""
         raise NotImplementedError
+
+    def reported(self, script: Script, context: Context) -> tuple[tuple[int, bool], ...]:
+        """Positions of the commands that are reported, and whether for the set `strict` only. Remembered for an editor's next run."""
+        if context.memory is None or not self.local:
+            return self.judge(script, context)
+        return context.memory.verdict(self.code, script, surroundings(script, context), lambda: self.judge(script, context))
+
+    def judge(self, script: Script, context: Context) -> tuple[tuple[int, bool], ...]:
+        """As `reported`, anew."""
+        if self.excuses(script, context):
+            return ()
+        commands = enumerate(script.shell.commands)
+        return tuple((index, self.minor(c, script, context)) for index, c in commands if self.offends(c, script))
 
     def excuses(self, script: Script, context: Context) -> bool:
         """Whether the whole script is let off."""
@@ -59,17 +74,28 @@ class CommandRule(Rule):
         """One hit a command; one a RUN where a peer's findings are wanted."""
         self.parity = context.parity
         for script in context.runs:
-            if (script.onbuild and not self.triggers) or self.excuses(script, context):
+            if script.onbuild and not self.triggers:
                 continue
-            found = [c for c in script.shell.commands if self.offends(c, script)]
             if context.parity:
-                if found:
+                if self.excuses(script, context):
+                    continue
+                if any(self.offends(c, script) for c in script.shell.commands):
                     yield Hit(script.entry.node.span, self.message, script.entry.node.lines)
                 continue
-            for command in found:
+            for index, strict in self.reported(script, context):
+                command = script.shell.commands[index]
                 fix = self.mend(command, script) if script.exact and command.written else None
-                strict = self.minor(command, script, context)
                 yield Hit(script.span(command.start, command.end), self.message, fix=fix, strict=strict)
+
+
+def surroundings(script: Script, context: Context) -> tuple[object, ...]:
+    """All that rules about single commands may look at besides the commands: the step's options, the stage and its image, the user."""
+    stage = script.entry.stage
+    base = context.bases[stage] if 0 <= stage < len(context.bases) else None
+    facts = (base.distribution, base.shell, base.known, base.windows) if base is not None else ()
+    flags = tuple(flag.text for flag in script.instruction.flags)
+    off = context.values.at("PIP_NO_CACHE_DIR", script.entry)
+    return (*facts, flags, script.onbuild, context.left_behind(script), context.users[script.entry.index], off)
 
 
 def hit_at(context: Context, script: Script, command: Command, message: str) -> Hit:

@@ -34,8 +34,11 @@ def known(script: Script, context: Context) -> Script:
     def lookup(name: str) -> str | None:
         return shadowed[name] if name in shadowed else context.values.at(name, entry)
 
-    commands = tuple(_commands(shell.simples, lookup, 0, 0))
-    # What the shell names here may do anything.
+    def make(asking: Lookup) -> tuple[Command, ...]:
+        return tuple(_commands(shell.simples, asking, 0, 0))
+
+    memory = context.memory
+    commands = make(lookup) if memory is None else memory.commands(shell.text, lookup, make)
     return replace(script, shell=replace(shell, commands=commands))
 
 

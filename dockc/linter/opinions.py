@@ -13,6 +13,7 @@ from dockc.base.pattern import pattern
 from dockc.compiler.syntax import ast as instructions
 from dockc.linter.context import Context, Script
 from dockc.linter.shell.commands import Command
+from dockc.linter.values import PLATFORM
 
 
 class Opinion(Enum):
@@ -132,8 +133,12 @@ def _unquoted_variable(script: Script, context: Context, start: int, end: int) -
     if own:
         if any(_SPLITS.search(value) for value in own):
             return Opinion.DROP  # a list: quoted it would be one word
+        if not rest and _tested(script.shell.text, start) and any("$(" in value or "`" in value for value in own):
+            return Opinion.KEEP  # nothing may come of the command
         return Opinion.STRICT if all(_ONE_WORD.fullmatch(value.strip()) for value in own) else _by_use(command, name, rest)
     value = context.values.at(name, script.entry)
+    if not rest and not value and _tested(script.shell.text, start) and not _surely_set(name, script, context):
+        return Opinion.KEEP  # where it is empty, the condition is no condition
     if value is not None:
         if not value or any(c.isspace() for c in value):
             return Opinion.DROP  # a list, or nothing: quotes would make one word of it, or an empty one
@@ -147,9 +152,23 @@ def _by_use(command: Command | None, name: str, rest: str) -> Opinion:
     """Variables of unknown value: lists by their name or where they stand; versions, paths and names of builds have no blanks."""
     if _LISTS.search(name) or (command is not None and command.name in _TAKES_LISTS):
         return Opinion.DROP
-    if command is not None and command.name in {"[", "test"}:
-        return Opinion.KEEP  # where it is empty, the condition is no condition
     return Opinion.STRICT
+
+
+def _tested(text: str, start: int) -> bool:
+    """Whether a place is a word of `[ … ]` or `test …`."""
+    before = _SEPARATOR.split(text[:start])[-1].lstrip()
+    return before.startswith(("[ ", "test ", "! [ ", "! test "))
+
+
+_SEPARATOR = pattern(r"[;&|\n(){}]|\b(?:if|elif|while|until|then|do|else)\b")
+
+
+def _surely_set(name: str, script: Script, context: Context) -> bool:
+    """Whether a variable of unknown value has one: the builder gives those of the platform to stages that declare them."""
+    if name in PLATFORM and not name.endswith(("VARIANT", "OSVERSION")):
+        return context.values.declared(name, script.entry.stage, script.entry.index)
+    return name in _PLAIN
 
 
 _VARIABLE = pattern(r"\$(?:([A-Za-z_]\w*)|\{#?!?([A-Za-z_]\w*)([^}]*)\})")
@@ -180,8 +199,7 @@ _FOR_ITEMS = pattern(r"\"[\w./:@%+,=~^ \t*?${}\\-]*\"")
 
 
 def _unquoted_substitution(script: Script, text: str, start: int) -> Opinion:
-    command = _command(script, max(start - 1, 0))
-    if command is not None and command.name in {"[", "test"} and not _SURE.fullmatch(text):
+    if _tested(script.shell.text, start) and not _SURE.fullmatch(text):
         return Opinion.KEEP  # nothing instead of a word is a wrong condition
     return Opinion.STRICT
 

@@ -27,6 +27,7 @@ from dockc.linter.table import CHECKS, NEEDS, OFF, STRICT_RULES
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dockc.errors import CompileError
+    from dockc.linter.memory import Memory
 
 SYNTAX = "DL1000"
 _BUILD_ERROR = "build-error"
@@ -39,23 +40,30 @@ _PREFIX = pattern(r"[A-Z]{2}[0-9]*")
 _PEER_READS = frozenset(["no-instructions", "duplicate-directive", "missing-equals", "json-not-strings"])
 
 
-def lint_source(source: Source | Front, options: LintOptions | None = None, *, path: str = "") -> FileReport:
-    """All findings of one file, in the profile's order. A file that does not parse has findings too."""
+def lint_source(source: Source | Front, options: LintOptions | None = None, *, path: str = "", memory: Memory | None = None) -> FileReport:
+    """All findings of one file, in the profile's order. A file that does not parse has findings too.
+
+    Args:
+        source: the file, or what has been read of it.
+        options: how to lint it.
+        path: what the report calls the file.
+        memory: what an earlier run over an earlier version of the same file has left.
+    """
     options = options or LintOptions()
     front = read(source)
-    run = _Run(front, options)
+    run = _Run(front, options, memory)
     return FileReport(path=path or front.source.name, source=front.source, findings=run.findings())
 
 
 class _Run:
     """One file under one set of options."""
 
-    def __init__(self, front: Front, options: LintOptions) -> None:
+    def __init__(self, front: Front, options: LintOptions, memory: Memory | None = None) -> None:
         self.front = front
         self.source = front.source
         self.options = options
         self.folded = front.source.text.lower()
-        self.context = Context(front, options.settings, parity=options.profile == "hadolint")
+        self.context = Context(front, options.settings, parity=options.profile == "hadolint", memory=memory)
         self.order = {code: index for index, code in enumerate(codes())}
         self.pragmas = pragma_comments.read(self.context)
         #: The file has an error, so that later findings are missing.

@@ -5,6 +5,8 @@
     `--from=`, FROM     stages above, and images that are known
     `--mount=`          types and keys of mounts
     `$`, `${`, ARG      variables
+    COPY, ADD           files of the context
+    comments            directives, codes of rules
 """
 
 from __future__ import annotations
@@ -30,7 +32,27 @@ _MOUNT_TYPES = {
     "secret": "A secret, given with `--secret`; never in the image.",
     "ssh": "The socket of an SSH agent, given with `--ssh`.",
 }
-_MOUNT_KEYS = ("type", "target", "source", "from", "readonly", "id", "sharing", "mode", "uid", "gid", "size", "required", "env")
+#: Keys by type (BuildKit, `frontend/dockerfile/instructions/commands_runmount.go`); other names of a key are in `_SAME_KEY`.
+_KEYS_OF = {
+    "bind": ("target", "source", "from", "readwrite"),
+    "cache": ("target", "id", "sharing", "from", "source", "mode", "uid", "gid", "readonly"),
+    "tmpfs": ("target", "size"),
+    "secret": ("id", "target", "env", "required", "mode", "uid", "gid"),
+    "ssh": ("id", "target", "required", "mode", "uid", "gid"),
+}
+_SAME_KEY = {"dst": "target", "destination": "target", "src": "source", "ro": "readonly", "rw": "readwrite"}
+_KEY_DOCS = {
+    "target": "Where it is mounted.", "source": "The path in what `from` names.", "from": "A stage, an image or a named context.", "id": "Its name.",
+    "sharing": "What two builds at once do: shared, private or locked.", "size": "At most so many bytes.", "required": "Fail where it is not given.",
+    "env": "Give it as this variable, too.", "mode": "Of a new directory or file, in octal.", "uid": "Its owner.", "gid": "Its group.",
+    "readonly": "Nothing may be written.", "readwrite": "Writes are allowed, and thrown away.",
+}  # fmt: skip
+_SIGNALS = (
+    "SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGKILL", "SIGUSR1", "SIGUSR2", "SIGWINCH", "SIGABRT", "SIGALRM", "SIGCONT", "SIGPIPE", "SIGSTOP", "SIGTSTP",
+    "SIGRTMIN+3",
+)  # fmt: skip
+#: What BuildKit refuses behind ONBUILD.
+_NO_TRIGGERS = frozenset(["FROM", "ONBUILD", "MAINTAINER"])
 _VALUES = {
     "--network": ("default", "none", "host"),
     "--security": ("sandbox", "insecure"),
@@ -48,7 +70,7 @@ class Item:
     """A completion: `text` takes the place of `span`.
 
     Attributes:
-        kind: `keyword`, `flag`, `stage`, `variable`, `image` or `value`.
+        kind: `keyword`, `flag`, `stage`, `variable`, `image`, `file` or `value`.
         detail: a few words; doc: Markdown.
     """
 
@@ -59,21 +81,36 @@ class Item:
     doc: str = ""
 
 
-def complete(document: Document, offset: int, images: Callable[[], Iterable[str]] = tuple) -> tuple[Item, ...]:
+def complete(
+    document: Document,
+    offset: int,
+    images: Callable[[], Iterable[str]] = tuple,
+    files: Callable[[str], Iterable[str]] = lambda _: (),
+) -> tuple[Item, ...]:
     """What could stand at a place.
 
     Args:
         document: the file.
         offset: the place.
         images: names of images that are known locally; asked for only where an image may stand.
+        files: names in a directory of the context, given with the slash at its end, or "" for the context itself; those of directories end with one.
     """
-    line = _Line(document, offset)
+    line = line_at(document, offset)
+    if line.comment and line.own:
+        from dockc.lsp.comments import complete_comment
+
+        return tuple(complete_comment(document, offset))
     if line.comment:
         return ()
-    return tuple(_Completer(document, offset, line, images).items())
+    return tuple(_Completer(document, offset, line, images, files).items())
 
 
-class _Line:
+def line_at(document: Document, offset: int) -> Line:
+    """The logical line up to a place."""
+    return Line(document, offset)
+
+
+class Line:
     """The logical line up to a place, told from the text alone: continued lines are joined."""
 
     def __init__(self, document: Document, offset: int) -> None:
@@ -82,7 +119,9 @@ class _Line:
         start = source.line_starts[number - 1] if number <= len(source.line_starts) else len(source.text)
         inside = _heredoc(document, offset)
         parts = [source.text[start:offset]]
-        self.comment = parts[0].lstrip().startswith("#") or (inside is not None and not inside)
+        self.comment = parts[0].lstrip("\ufeff \t").startswith("#") or (inside is not None and not inside)
+        #: A comment of the Dockerfile itself.
+        self.own = inside is None and self.comment
         while number > 1 and inside is None:
             above = source.line_text(number - 1).rstrip()
             if above.lstrip().startswith("#") and len(parts) > 0 and _continued(document, number - 1, escape):
@@ -120,7 +159,10 @@ def _heredoc(document: Document, offset: int) -> bool | None:
 class _Completer:
     """One question."""
 
-    def __init__(self, document: Document, offset: int, line: _Line, images: Callable[[], Iterable[str]]) -> None:
+    def __init__(
+        self, document: Document, offset: int, line: Line, images: Callable[[], Iterable[str]], files: Callable[[str], Iterable[str]]
+    ) -> None:
+        self.files = files
         self.document = document
         self.offset = offset
         self.text = line.text
@@ -130,7 +172,8 @@ class _Completer:
         self.stage = sum(entry.line < line.first for entry, _ in froms) - 1
         words = self.text.split()
         self.keyword = words[0].upper() if words and (len(words) > 1 or self.text[-1:].isspace()) else ""
-        if self.keyword == "ONBUILD" and len(words) > 1 and (len(words) > 2 or self.text[-1:].isspace()):
+        self.trigger = self.keyword == "ONBUILD"
+        if self.trigger and len(words) > 1 and (len(words) > 2 or self.text[-1:].isspace()):
             self.keyword = words[1].upper()
         self.inside = line.inside
         self.word = "" if not self.text or self.text[-1].isspace() else words[-1] if words else ""
@@ -151,6 +194,14 @@ class _Completer:
             yield from self.bases()
         elif self.keyword == "ARG" and "=" not in self.word:
             yield from self.arguments()
+        elif self.keyword in {"COPY", "ADD"} and not self.word.startswith("<<"):
+            yield from self.context_files()
+        elif self.keyword == "STOPSIGNAL" and len(self.text.split()) <= 2:
+            yield from self.values(_SIGNALS, self.word)
+        elif self.keyword == "EXPOSE" and "/" in self.word:
+            yield from self.values(("tcp", "udp", "sctp"), self.word.partition("/")[2])
+        elif self.keyword == "SHELL" and not self.word:
+            yield from self.values(('["/bin/bash", "-o", "pipefail", "-c"]', '["/bin/sh", "-c"]'), self.word)
         elif self.keyword == "HEALTHCHECK" and len(self.text.split()) <= 2:
             yield from self.values(("CMD", "NONE"), self.word)
 
@@ -162,6 +213,8 @@ class _Completer:
         span = self.span(self.word)
         lower = bool(self.word) and self.word.islower() and self._mostly_lower()
         for doc in INSTRUCTIONS.values():
+            if self.trigger and doc.keyword in _NO_TRIGGERS:
+                continue
             text = doc.keyword.lower() if lower else doc.keyword
             yield Item(text, "keyword", span, doc.summary, instruction_markdown(doc))
 
@@ -185,7 +238,7 @@ class _Completer:
             last = value.rpartition(",")[2]
             key, equals, part = last.partition("=")
             if not equals:
-                yield from (Item(f"{one}=", "value", self.span(last)) for one in _MOUNT_KEYS)
+                yield from self.mount_keys(value, last)
             elif key == "type":
                 yield from (Item(one, "value", self.span(part), doc) for one, doc in _MOUNT_TYPES.items())
             elif key == "from":
@@ -195,6 +248,28 @@ class _Completer:
                 yield from self.values(("shared", "private", "locked"), part)
         else:
             yield from self.values(_VALUES.get(name, ()), value)
+
+    def mount_keys(self, value: str, typed: str) -> Iterator[Item]:
+        """Keys that the mount's type has and that are not given yet."""
+        pairs = [part.partition("=") for part in value.split(",")[:-1]]
+        given = {_SAME_KEY.get(key.lower(), key.lower()) for key, _, _ in pairs}
+        kind = next((of for key, _, of in pairs if key.lower() == "type"), "")
+        keys: tuple[str, ...] = ("type",) if not given else ()
+        keys += _KEYS_OF.get(kind or "bind", ())
+        for key in dict.fromkeys(keys):
+            if key not in given:
+                text = key if key in {"readonly", "readwrite", "required"} else f"{key}="
+                yield Item(text, "value", self.span(typed), _KEY_DOCS.get(key, ""))
+
+    def context_files(self) -> Iterator[Item]:
+        """Files of the context for a source that is not from elsewhere; what is the destination nobody knows yet."""
+        if any(word.startswith("--from") for word in self.text.split()) or "://" in self.word:
+            return
+        typed = self.word.lstrip("[\"'")
+        folder, _, part = typed.rpartition("/")
+        folder = f"{folder}/" if folder or typed.startswith("/") else ""
+        for name in self.files(folder):
+            yield Item(name, "file", self.span(part), "of the context")
 
     def values(self, texts: Sequence[str], typed: str) -> Iterator[Item]:
         return (Item(text, "value", self.span(typed)) for text in texts)

@@ -228,6 +228,11 @@ class Names:
                     sites.append(Site(name, span, "variable", False, entry.index, found[0].target))
         return tuple(sites)
 
+    @cached_property
+    def variable_sites(self) -> tuple[Site, ...]:
+        """Definitions and uses of variables, in order."""
+        return tuple(sorted((*self.definitions, *self.uses), key=lambda site: site.span.start))
+
     def _written(self, entry: Entry) -> Iterator[tuple[str, Span]]:
         """Every variable in the text of an instruction, its heredocs included."""
         logical = entry.node.logical

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lsprotocol import types as lsp
+from pygls.exceptions import JsonRpcException
 from pygls.lsp.server import LanguageServer
 from pygls.uris import to_fs_path
 
@@ -18,15 +22,19 @@ from dockc.grammar.diagnostic import Applicability, Edit, Severity
 from dockc.grammar.edits import with_line_ends
 from dockc.grammar.source import Span
 from dockc.linter.finding import Finding
+from dockc.linter.memory import Memory
 from dockc.linter.options import LintOptions
 from dockc.linter.runner import lint_source
-from dockc.lsp import completion
+from dockc.lsp import completion, inlays, links, minimal, tokens
 from dockc.lsp.features import Document, Symbol
-from dockc.lsp.images import local_images
+from dockc.lsp.images import image_facts, local_images
 from dockc.lsp.places import UTF16, Place, Places
+from dockc.lsp.signature import signatures
 
 _DELAY = 0.15
-"""Seconds without a change before a file is linted."""
+"""Seconds without a change before a file is linted whose last run was slow."""
+_QUICK = 0.05
+"""A run that took no longer than so many seconds needs no waiting."""
 
 _SEVERITIES = {
     Severity.ERROR: lsp.DiagnosticSeverity.Error,
@@ -41,6 +49,7 @@ _ITEMS = {
     "variable": lsp.CompletionItemKind.Variable,
     "image": lsp.CompletionItemKind.Reference,
     "value": lsp.CompletionItemKind.Value,
+    "file": lsp.CompletionItemKind.File,
 }
 _SYMBOLS = {"stage": lsp.SymbolKind.Module, "variable": lsp.SymbolKind.Variable, "instruction": lsp.SymbolKind.Event}
 _FIX_ALL = "source.fixAll"
@@ -64,6 +73,7 @@ class File:
         self.document = Document(clean, self.path.name if self.path else "Dockerfile", build_args)
         self.places = Places(self.document.source, units)
         self.findings: tuple[Finding, ...] | None = None
+        self.memory = Memory()
 
     def offset(self, position: lsp.Position) -> int:
         """The character at a position."""
@@ -86,6 +96,10 @@ class File:
         """An edit as it is."""
         return lsp.TextEdit(self.range(edit.span), edit.text)
 
+    def exact_edit(self, edits: Sequence[Edit]) -> lsp.WorkspaceEdit:
+        """Edits of this file as they are, line ends included."""
+        return lsp.WorkspaceEdit(changes={self.uri: [self.edit(edit) for edit in edits]})
+
     def workspace_edit(self, edits: Sequence[Edit]) -> lsp.WorkspaceEdit:
         """Edits of this file."""
         return lsp.WorkspaceEdit(changes={self.uri: self.edits(edits)})
@@ -100,6 +114,8 @@ class Server(LanguageServer):
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.build_args: dict[str, str] = {}
         self.complained: set[str] = set()
+        self.took: dict[str, float] = {}
+        self.checker: Any = None
 
     def configure(self, options: Any) -> None:
         """Take the client's initialization options: `buildArgs`, values of ARGs by name."""
@@ -114,7 +130,10 @@ class Server(LanguageServer):
         known = self.files.get(uri)
         if known is None or known.version != text.version or text.version is None:
             units = str(getattr(self.workspace.position_encoding, "value", self.workspace.position_encoding) or UTF16)
+            before = known
             known = self.files[uri] = File(uri, text.version, text.source, units, self.build_args)
+            if before is not None:
+                known.memory = before.memory  # what has not changed is not judged again
         return known
 
     def options(self, file: File) -> LintOptions:
@@ -123,7 +142,12 @@ class Server(LanguageServer):
 
         try:
             request = LintRequest(files=("-",), stdin_name=str(file.path or ""), build_args=self.build_args)
-            return make_plans(request)[0].options
+            options = make_plans(request)[0].options
+            if options.checker is not None:  # one for all runs: it remembers what ShellCheck said of a script
+                if self.checker is None or getattr(self.checker, "identity", None) != getattr(options.checker, "identity", None):
+                    self.checker = options.checker
+                options = replace(options, checker=self.checker)
+            return options
         except DockcError as error:
             self.complain(error)
             return LintOptions()
@@ -137,6 +161,10 @@ class Server(LanguageServer):
     def say(self, message: str) -> None:
         """Show the user a warning."""
         self.window_show_message(lsp.ShowMessageParams(lsp.MessageType.Warning, message))
+
+    def delay(self, uri: str) -> float:
+        """How long to wait for a next change: not at all where the last run was quick."""
+        return 0.0 if self.took.get(uri, _DELAY) <= _QUICK else _DELAY
 
     def changed(self, uri: str, delay: float) -> None:
         """Lint a file soon; a change before that starts the wait again."""
@@ -157,11 +185,14 @@ class Server(LanguageServer):
         """What lint says about a file; waits for it where it is not known yet."""
         if file.findings is None:
             options = self.options(file)
+            begun = time.monotonic()
             try:
-                report = await asyncio.to_thread(lint_source, file.document.front, options)
+                report = await asyncio.to_thread(lint_source, file.document.front, options, memory=file.memory)
             except DockcError as error:  # ShellCheck does not run: the rest does
                 self.complain(error)
-                report = await asyncio.to_thread(lint_source, file.document.front, replace(options, checker=None, shellcheck=False))
+                options = replace(options, checker=None, shellcheck=False)
+                report = await asyncio.to_thread(lint_source, file.document.front, options, memory=file.memory)
+            self.took[file.uri] = time.monotonic() - begun
             file.findings = report.findings
         return file.findings
 
@@ -171,6 +202,7 @@ class Server(LanguageServer):
         if task is not None:
             task.cancel()
         self.files.pop(uri, None)
+        self.took.pop(uri, None)
         self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, []))
 
 
@@ -258,10 +290,9 @@ def _fix_all(server: Server, file: File) -> list[lsp.CodeAction]:
     fixed = fix_source(file.document.source, server.options(file))
     if fixed.text == file.document.text:
         return []
-    whole = Edit(Span(0, len(file.document.text)), fixed.text)
     count = len(fixed.applied)
     title = f"Fix {count} finding{'s' * (count != 1)}"
-    return [lsp.CodeAction(title=title, kind=lsp.CodeActionKind(_FIX_ALL), edit=file.workspace_edit([whole]))]
+    return [lsp.CodeAction(title=title, kind=lsp.CodeActionKind(_FIX_ALL), edit=file.exact_edit(minimal.edits(file.document.text, fixed.text)))]
 
 
 def make_server() -> Server:
@@ -270,6 +301,7 @@ def make_server() -> Server:
     _lifecycle(server)
     _navigation(server)
     _editing(server)
+    _reading(server)
     return server
 
 
@@ -284,7 +316,7 @@ def _lifecycle(server: Server) -> None:
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_CHANGE)
     async def changed(ls: Server, params: lsp.DidChangeTextDocumentParams) -> None:
-        ls.changed(params.text_document.uri, _DELAY)
+        ls.changed(params.text_document.uri, ls.delay(params.text_document.uri))
 
     @server.feature(lsp.TEXT_DOCUMENT_DID_SAVE)
     async def saved(ls: Server, params: lsp.DidSaveTextDocumentParams) -> None:
@@ -334,12 +366,12 @@ def _navigation(server: Server) -> None:
 
 
 def _editing(server: Server) -> None:
-    triggers = lsp.CompletionOptions(trigger_characters=["$", "{", "-", "=", ",", " "])
+    triggers = lsp.CompletionOptions(trigger_characters=["$", "{", "-", "=", ",", " ", "/", "#"])
 
     @server.feature(lsp.TEXT_DOCUMENT_COMPLETION, triggers)
     def complete(ls: Server, params: lsp.CompletionParams) -> lsp.CompletionList:
         file = ls.file(params.text_document.uri)
-        found = completion.complete(file.document, file.offset(params.position), _images)
+        found = completion.complete(file.document, file.offset(params.position), _images, lambda folder: _names(file, folder))
         return lsp.CompletionList(is_incomplete=False, items=[_completion(file, item) for item in found])
 
     @server.feature(lsp.TEXT_DOCUMENT_PREPARE_RENAME)
@@ -354,8 +386,7 @@ def _editing(server: Server) -> None:
         try:
             edits = file.document.rename(file.offset(params.position), params.new_name)
         except DockcError as error:
-            ls.say(error.message)
-            return None
+            raise JsonRpcException(error.message, int(lsp.LSPErrorCodes.RequestFailed)) from None
         return file.workspace_edit(edits)
 
     @server.feature(
@@ -377,7 +408,93 @@ def _editing(server: Server) -> None:
         except DockcError as error:
             ls.say(error.message)
             return []
-        return [file.edit(Edit(Span(0, len(text)), after))] if after != text else []
+        return [file.edit(edit) for edit in minimal.edits(text, after)]
+
+    @server.feature(lsp.TEXT_DOCUMENT_RANGE_FORMATTING)
+    def range_formatting(ls: Server, params: lsp.DocumentRangeFormattingParams) -> list[lsp.TextEdit]:
+        from dockc.commands.fmt import format_text
+
+        file = ls.file(params.text_document.uri)
+        text = file.document.text
+        start, end = file.offset(params.range.start), file.offset(params.range.end)
+        try:
+            after = format_text(text, file.document.source.name)
+        except DockcError as error:
+            ls.say(error.message)
+            return []
+        return [file.edit(edit) for edit in minimal.edits(text, after) if edit.span.start <= end and start <= edit.span.end]
+
+
+def _reading(server: Server) -> None:
+    legend = lsp.SemanticTokensLegend(token_types=list(tokens.TYPES), token_modifiers=list(tokens.MODIFIERS))
+
+    @server.feature(lsp.TEXT_DOCUMENT_SEMANTIC_TOKENS_FULL, legend)
+    def semantic(ls: Server, params: lsp.SemanticTokensParams) -> lsp.SemanticTokens:
+        file = ls.file(params.text_document.uri)
+        data: list[int] = []
+        line = column = 0
+        for token in tokens.tokens(file.document):
+            start, end = file.places.range(token.span)
+            if start.line != line:
+                line, column, down = start.line, 0, start.line - line
+            else:
+                down = 0
+            data += [down, start.column - column, end.column - start.column, tokens.TYPES.index(token.type), int(token.declares)]
+            column = start.column
+        return lsp.SemanticTokens(data)
+
+    @server.feature(lsp.TEXT_DOCUMENT_SIGNATURE_HELP, lsp.SignatureHelpOptions(trigger_characters=[" "]))
+    def signature(ls: Server, params: lsp.SignatureHelpParams) -> lsp.SignatureHelp | None:
+        file = ls.file(params.text_document.uri)
+        found = signatures(file.document, file.offset(params.position))
+        if found is None:
+            return None
+        shown = [
+            lsp.SignatureInformation(label=form, documentation=found.doc, parameters=[lsp.ParameterInformation(part) for part in parts])
+            for form, parts in found.forms
+        ]
+        return lsp.SignatureHelp(shown, active_signature=found.form, active_parameter=found.part)
+
+    @server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_LINK)
+    def document_links(ls: Server, params: lsp.DocumentLinkParams) -> list[lsp.DocumentLink]:
+        file = ls.file(params.text_document.uri)
+        return [lsp.DocumentLink(file.range(one.span), target=one.target, tooltip=one.tooltip) for one in links.links(file.document)]
+
+    @server.feature(lsp.TEXT_DOCUMENT_INLAY_HINT)
+    def inlay_hints(ls: Server, params: lsp.InlayHintParams) -> list[lsp.InlayHint]:
+        file = ls.file(params.text_document.uri)
+        span = Span(file.offset(params.range.start), file.offset(params.range.end))
+        found = inlays.hints(file.document, span, _image_facts)
+        return [lsp.InlayHint(lsp.Position(*file.places.place(one.offset)), one.text, tooltip=one.tooltip) for one in found]
+
+
+def _names(file: File, folder: str) -> list[str]:
+    """Names in a directory of the context, which is taken to be the file's own directory."""
+    if file.path is None:
+        return []
+    top = file.path.parent
+    place = (top / folder.lstrip("/")).resolve()
+    if not place.is_relative_to(top.resolve()):
+        return []
+    try:
+        with os.scandir(place) as entries:
+            found = [f"{entry.name}/" if entry.is_dir() else entry.name for entry in itertools.islice(entries, _MANY)]
+    except OSError:
+        return []
+    return sorted(found)
+
+
+_MANY = 2000
+"""Names of a directory that are looked at."""
+
+
+def _image_facts(name: str) -> inlays.ImageFacts | None:
+    from dockc.runtime.store.worker import default_root
+
+    try:
+        return image_facts(default_root(), name)
+    except DockcError:
+        return None
 
 
 def _completion(file: File, item: completion.Item) -> lsp.CompletionItem:

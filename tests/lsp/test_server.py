@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("pygls", reason="the extra `lsp` is not installed")
 from lsprotocol import types as lsp
+from pygls.exceptions import JsonRpcException
 from pygls.lsp.client import LanguageClient
 
 REPO = Path(__file__).resolve().parents[2]
@@ -146,9 +147,8 @@ def test_a_whole_session(tmp_path: Path) -> None:
         assert renamed is not None
         assert renamed.changes is not None
         assert [(e.range.start.line, e.new_text) for e in renamed.changes[editing.uri]] == [(1, "compile"), (5, "compile")]
-        refused = await editor.text_document_rename_async(lsp.RenameParams(new_name="a b", **editing.at(1, 20)))
-        assert refused is None
-        assert any("cannot be the name" in message for message in editor.messages)
+        with pytest.raises(JsonRpcException, match="cannot be the name"):
+            await editor.text_document_rename_async(lsp.RenameParams(new_name="a b", **editing.at(1, 20)))
 
         actions = await editor.text_document_code_action_async(
             lsp.CodeActionParams(editing.id, casing.range, lsp.CodeActionContext(diagnostics=[casing]))
@@ -251,6 +251,33 @@ def test_formatting_and_images_of_the_store(tmp_path: Path) -> None:
         options = lsp.FormattingOptions(tab_size=4, insert_spaces=True)
         edits = await editor.text_document_formatting_async(lsp.DocumentFormattingParams(editing.id, options))
         assert [e.new_text for e in edits or ()] == ["FROM scratch\nCOPY a /a\n"]
+        versioned = lsp.VersionedTextDocumentIdentifier(version=3, uri=editing.uri)
+        whole = lsp.TextDocumentContentChangeWholeDocument(text="from scratch\nLABEL a=b\ncopy   a    /a\n")
+        editor.text_document_did_change(lsp.DidChangeTextDocumentParams(versioned, [whole]))
+        part = await editor.text_document_range_formatting_async(
+            lsp.DocumentRangeFormattingParams(editing.id, lsp.Range(lsp.Position(2, 0), lsp.Position(2, 4)), options)
+        )
+        assert [(e.range.start.line, e.new_text) for e in part or ()] == [(2, "COPY a /a\n")]
+
+    session(tmp_path, work)
+
+
+def test_what_a_file_consists_of(tmp_path: Path) -> None:
+    async def work(editing: Session, done: lsp.InitializeResult) -> None:
+        editor = editing.editor
+        legend = done.capabilities.semantic_tokens_provider
+        assert legend is not None
+        editing.open("ARG V=3\nFROM alpine:$V\n# é\nCOPY a /b\n")
+        found = await editor.text_document_semantic_tokens_full_async(lsp.SemanticTokensParams(editing.id))
+        assert found is not None
+        assert [found.data[i : i + 5] for i in range(0, 20, 5)] == [[0, 0, 3, 0, 0], [0, 4, 1, 3, 1], [1, 0, 4, 0, 0], [0, 13, 1, 3, 0]]
+        shown = await editor.text_document_document_link_async(lsp.DocumentLinkParams(editing.id))
+        assert [link.target for link in shown or ()] == ["https://hub.docker.com/_/alpine"]
+        hints = await editor.text_document_inlay_hint_async(lsp.InlayHintParams(editing.id, lsp.Range(lsp.Position(0, 0), lsp.Position(9, 0))))
+        assert [(h.position.line, h.position.character, h.label) for h in hints or ()] == [(1, 14, "=3")]
+        help_ = await editor.text_document_signature_help_async(lsp.SignatureHelpParams(**editing.at(3, 7)))
+        assert help_ is not None
+        assert (help_.signatures[0].label, help_.active_parameter) == ("COPY [OPTIONS] SRC... DEST", 2)
 
     session(tmp_path, work)
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dockc.base.record import replace
 from dockc.commands.discover import STDIN
 from dockc.commands.lint.plan import Plan
+from dockc.commands.lint.shellcheck import Watch
 from dockc.errors import DockcError, UsageError
 from dockc.grammar.diagnostic import Severity
 from dockc.grammar.source import Source, Span
@@ -118,14 +119,18 @@ def _shared_out(work: Sequence[tuple[Source, Plan]], workers: int) -> list[FileR
     sys.stdout.flush()
     sys.stderr.flush()
     children = []
+    watch, life = os.pipe()  # breaks when we are gone, however we went: workers and what they started end then
     for worker in range(1, workers):
         reader, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
             os.close(reader)
+            os.close(life)
+            Watch.parent = watch
             _child(work[worker::workers], writer)
         os.close(writer)
         children.append((worker, pid, reader))
+    os.close(watch)
     found = {i * workers: lint_read(*item) for i, item in enumerate(work[0::workers])}
     for worker, pid, reader in children:
         with os.fdopen(reader, "rb") as pipe:
@@ -142,6 +147,7 @@ def _shared_out(work: Sequence[tuple[Source, Plan]], workers: int) -> list[FileR
                 if answer is None
                 else FileReport(path=source.name, source=source, findings=unpacked(answer[0]), failed=answer[1])
             )
+    os.close(life)
     return [found[index] for index in range(len(work))]
 
 
@@ -153,7 +159,11 @@ def _child(work: Sequence[tuple[Source, Plan]], writer: int) -> None:
 
     status = 1
     try:
-        reports = [lint_read(*item) for item in work]
+        reports = []
+        for item in work:
+            if Watch.orphaned():
+                return  # through `finally`
+            reports.append(lint_read(*item))
         data = marshal.dumps([(packed(report.findings), report.failed) for report in reports])
         with os.fdopen(writer, "wb") as pipe:
             pipe.write(data)

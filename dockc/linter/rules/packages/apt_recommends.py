@@ -32,6 +32,7 @@ class AptRecommends(CommandRule):
     good = "FROM debian:12\nRUN apt-get install -y --no-install-recommends curl\n"
     fixed = "FROM debian:12\nRUN apt-get install --no-install-recommends -y curl\n"
 
+    local = False  # apt's configuration may be in an earlier step
     _settled: tuple[Context, int] | None = None
 
     def offends(self, command: Command, script: Script) -> bool:
