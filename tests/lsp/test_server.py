@@ -270,7 +270,7 @@ def test_what_a_file_consists_of(tmp_path: Path) -> None:
         editing.open("ARG V=3\nFROM alpine:$V\n# é\nCOPY a /b\n")
         found = await editor.text_document_semantic_tokens_full_async(lsp.SemanticTokensParams(editing.id))
         assert found is not None
-        assert [found.data[i : i + 5] for i in range(0, 20, 5)] == [[0, 0, 3, 0, 0], [0, 4, 1, 3, 1], [1, 0, 4, 0, 0], [0, 13, 1, 3, 0]]
+        assert [list(found.data[i : i + 5]) for i in range(0, 20, 5)] == [[0, 0, 3, 0, 0], [0, 4, 1, 3, 1], [1, 0, 4, 0, 0], [0, 13, 1, 3, 0]]
         shown = await editor.text_document_document_link_async(lsp.DocumentLinkParams(editing.id))
         assert [link.target for link in shown or ()] == ["https://hub.docker.com/_/alpine"]
         hints = await editor.text_document_inlay_hint_async(lsp.InlayHintParams(editing.id, lsp.Range(lsp.Position(0, 0), lsp.Position(9, 0))))
