@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 
 from dockc.base.pattern import pattern
 from dockc.compiler.syntax import ast
@@ -30,7 +31,9 @@ class CheckRule(Rule):
 def entry_at(context: Context, finding: Finding) -> Entry | None:
     """The instruction that a finding is reported for."""
     first, last = finding.lines
-    return next((e for e in context.entries if e.node.lines[0] <= last and first <= e.node.lines[1]), None)
+    at = bisect_left(context.ends, first)
+    entry = context.entries[at] if at < len(context.entries) else None
+    return entry if entry is not None and entry.node.lines[0] <= last else None
 
 
 def instruction_at(context: Context, finding: Finding) -> ast.Instruction | None:

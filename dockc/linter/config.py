@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from dockc.base.pattern import pattern
 from dockc.base.record import Record, fields_of, replace
 from dockc.errors import UsageError
 from dockc.grammar.diagnostic import Severity
@@ -160,6 +161,47 @@ def hadolint_file(text: str, name: str) -> Config:
         verbose=table.flag("verbose"),
         formats=formats,
     )
+
+
+#: Keys of hadolint's file (hadolint 2.15, `src/Hadolint/Config/Configuration.hs`).
+_PEER_KEYS = (
+    "override", "ignored", "trustedRegistries", "label-schema", "strict-labels", "disable-ignore-pragma", "failure-threshold", "no-fail", "no-color",
+    "verbose", "format", "formats",
+)  # fmt: skip
+_PEER_CODE = pattern(r"(?:DL|SC)\d{4}")
+
+
+def hadolint_unknown(text: str, name: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Keys and rules of a `.hadolint.yaml` that there are not: hadolint passes over them without a word.
+
+    Args:
+        text: of the file, which `hadolint_file` has read.
+        name: of the file, for messages.
+        known: codes of rules that there are.
+    """
+    import yaml
+
+    data = yaml.safe_load(text)
+    if not isinstance(data, dict):
+        return ()
+    table = _Table(data, name, text=text)
+    found: list[tuple[str, str, tuple[str, ...]]] = [(key, f"unknown key {key}", _PEER_KEYS) for key in map(str, data) if key not in _PEER_KEYS]
+    override = data.get("override") if isinstance(data.get("override"), dict) else {}
+    levels = tuple(level.value for level in Severity)
+    found += [(key, f"unknown key override.{key}", levels) for key in map(str, override or {}) if key not in levels]
+    codes = frozenset(known)
+    lists = [data.get("ignored"), *(override or {}).values()]
+    for code in dict.fromkeys(str(code) for those in lists if isinstance(those, list) for code in those):
+        if code not in codes and not (code.startswith("SC") and _PEER_CODE.fullmatch(code)):
+            found.append((code, f"unknown rule {code}", tuple(codes)))
+    from difflib import get_close_matches
+
+    out = []
+    for key, words, others in found:
+        near = get_close_matches(key, others, n=1)
+        place = table.place(key) if words.startswith("unknown key") else place_of(text, name, key)
+        out.append(f"{place}: {words}" + (f"; did you mean {near[0]}?" if near else ""))
+    return tuple(out)
 
 
 def hadolint_environment(env: Mapping[str, str]) -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import pairwise
@@ -93,11 +94,7 @@ class Script(Record):
         return Span(self._locate(start), self._locate(end - 1) + 1 if end > start else self._locate(start))
 
     def _locate(self, offset: int) -> int:
-        found = self.offsets[0]
-        for pair in self.offsets:
-            if pair[0] > offset:
-                break
-            found = pair
+        found = self.offsets[max(bisect_right(self.offsets, offset, key=lambda pair: pair[0]) - 1, 0)]
         return found[1] + offset - found[0]
 
 
@@ -207,6 +204,33 @@ class Context:
         from dockc.linter.known import known
 
         return tuple(known(script(entry, run), self) for entry, run in self.all_or_triggers(ast.Run))
+
+    @cached_property
+    def given(self) -> dict[str, ast.Word]:
+        """The first value as written that ARG or ENV gives each name anywhere in the file."""
+        found: dict[str, ast.Word] = {}
+        for entry in self.entries:
+            if isinstance(entry.instruction, (ast.Arg, ast.Env)):
+                for pair in entry.instruction.pairs:
+                    if pair.value is not None:
+                        found.setdefault(pair.key.text, pair.value)
+        return found
+
+    @cached_property
+    def demanded(self) -> frozenset[str]:
+        """ARGs before the first FROM that have no default."""
+        args = (e.instruction for e in self.entries if e.stage < 0 and isinstance(e.instruction, ast.Arg))
+        return frozenset(pair.key.text for arg in args for pair in arg.pairs if pair.value is None)
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """The first line of each entry."""
+        return tuple(entry.node.lines[0] for entry in self.entries)
+
+    @cached_property
+    def ends(self) -> tuple[int, ...]:
+        """The last line of each entry."""
+        return tuple(entry.node.lines[1] for entry in self.entries)
 
     @cached_property
     def values(self) -> Values:

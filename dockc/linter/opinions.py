@@ -7,7 +7,9 @@ proposes would break the step. Every case has its reason here.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from enum import Enum
+from functools import lru_cache
 
 from dockc.base.pattern import pattern
 from dockc.compiler.syntax import ast as instructions
@@ -47,7 +49,7 @@ def opinion(code: str, script: Script, context: Context, start: int, end: int) -
         case "SC1007":  # `A= B=c` empties A on purpose
             return Opinion.DROP if _EMPTIED.match(text, text.rfind("=", 0, end + 1)) else Opinion.KEEP
         case "SC2154":  # set by what is not known here
-            return Opinion.STRICT if _DYNAMIC.search(text) else Opinion.KEEP
+            return Opinion.STRICT if _is_dynamic(text) else Opinion.KEEP
         case "SC2115":
             return Opinion.STRICT if _is_set(script, context, start) else Opinion.KEEP
         case "SC2164":
@@ -77,6 +79,12 @@ _EMPTIED = pattern(r"=[ \t]+[A-Za-z_]\w*=")
 _DYNAMIC = pattern(r"\b(?:export|eval|declare)\s+[\"']?[$`]|(?:^|[;&|\s])(?:\.|source)\s+\S")
 
 
+@lru_cache(maxsize=64)
+def _is_dynamic(text: str) -> bool:
+    """Whether a script sets variables that nobody can see in it."""
+    return _DYNAMIC.search(text) is not None
+
+
 def _is_set(script: Script, context: Context, start: int) -> bool:
     """Whether the variable of `rm -rf $X/` has a value: known, or given by the script."""
     found = _VARIABLE.search(script.shell.text, start)
@@ -103,12 +111,33 @@ _LOOKED = pattern(r"(?:\[\s+-d\s+\S+\s+\]|test\s+-d\s+\S+)\s*&&$")
 
 def _command(script: Script, at: int) -> Command | None:
     """The innermost command that a place is in."""
-    found = [c for c in script.shell.commands if c.start <= at < c.end]
+    found = _around(script, at)
     return min(found, key=lambda c: c.end - c.start) if found else None
 
 
+#: Commands that are looked at before a place: those around it begin not long before it.
+_BACK = 24
+
+
+def _around(script: Script, at: int) -> list[Command]:
+    """Commands that a place is in, or at the end of."""
+    starts = _ordered(script.shell.commands)
+    behind = bisect_right(starts, at, key=lambda c: c.start)
+    return [c for c in starts[max(behind - _BACK, 0) : behind] if at <= c.end]
+
+
+def _ordered(commands: tuple[Command, ...]) -> tuple[Command, ...]:
+    """Commands by where they begin; findings come script by script, so the last script's are remembered."""
+    if not _LAST or _LAST[0] is not commands:
+        _LAST[:] = [commands, tuple(sorted(commands, key=lambda c: c.start))]
+    return _LAST[1]
+
+
+_LAST: list[tuple[Command, ...]] = []
+
+
 def _runs(script: Script, at: int, names: frozenset[str]) -> bool:
-    return any(c.start <= at <= c.end and (c.name in names or c.name.rstrip("0123456789.") in names) for c in script.shell.commands)
+    return any(c.name in names or c.name.rstrip("0123456789.") in names for c in _around(script, at))
 
 
 def _word(text: str, at: int) -> str:
@@ -182,14 +211,27 @@ _TAKES_LISTS = frozenset(
 )  # fmt: skip
 
 
-def _assignments(script: Script, name: str) -> list[str]:
+def _assignments(script: Script, name: str) -> tuple[str, ...]:
     """What the script gives a variable, as written."""
-    text = script.shell.text
-    if name not in text:
-        return []
-    found = [match[1] for match in pattern(rf"(?:^|[\s;&|({{]){name}\+?=((?:\"(?:[^\"\\]|\\.)*\"|'[^']*'|\$\((?:[^()]|\([^()]*\))*\)|`[^`]*`|[^\s;&|\"'$`()]|\$)*)").finditer(text)]
-    found += [f'"{match[1]}"' for match in pattern(rf"\bfor\s+{name}\s+in\s+([^;\n]*)").finditer(text)]
-    return ["x" if value.startswith('"') and _FOR_ITEMS.fullmatch(value) and f"for {name} in" in text else value for value in found]
+    return _assigned(script.shell.text).get(name, ())
+
+
+@lru_cache(maxsize=64)
+def _assigned(text: str) -> dict[str, tuple[str, ...]]:
+    """By name, what a script gives it."""
+    found: dict[str, list[str]] = {}
+    for match in _ASSIGNED.finditer(text):
+        found.setdefault(match[1], []).append(match[2])
+    for match in _FOR.finditer(text):
+        items = f'"{match[2]}"'
+        found.setdefault(match[1], []).append("x" if _FOR_ITEMS.fullmatch(items) else items)
+    return {name: tuple(values) for name, values in found.items()}
+
+
+_ASSIGNED = pattern(
+    r"(?:^|(?<=[\s;&|({]))([A-Za-z_]\w*)\+?=((?:\"(?:[^\"\\]|\\.)*\"|'[^']*'|\$\((?:[^()]|\([^()]*\))*\)|`[^`]*`|[^\s;&|\"'$`()]|\$)*)"
+)
+_FOR = pattern(r"\bfor\s+([A-Za-z_]\w*)\s+in\s+([^;\n]*)")
 
 
 _FOR_ITEMS = pattern(r"\"[\w./:@%+,=~^ \t*?${}\\-]*\"")

@@ -10,7 +10,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
 
 from dockc.base.pattern import pattern
 from dockc.base.record import Record
@@ -61,15 +62,28 @@ class Pragma:
 
 
 class Pragmas(Record):
-    """All of a file's pragmas, and where ShellCheck's shell changes: `(line, shell)`."""
+    """All of a file's pragmas, and where ShellCheck's shell changes: `(line, shell)`.
+
+    `wide` has those of a stage or the file by code; `narrow` those of one instruction, by code and in order of the lines they cover.
+    """
 
     items: tuple[Pragma, ...]
     shells: tuple[tuple[int, str], ...]
+    wide: Mapping[str, tuple[Pragma, ...]]
+    narrow: Mapping[str, tuple[Pragma, ...]]
 
     def suppress(self, code: str, line: int) -> bool:
         """Whether a finding is suppressed; marks what did it."""
         hit = False
-        for item in self.items:
+        narrow = self.narrow.get(code, ())
+        at = bisect_right(narrow, line, key=lambda item: item.first)
+        first = narrow[at - 1].first if at else 0
+        while at and narrow[at - 1].first == first:  # those of one instruction
+            at -= 1
+            if narrow[at].covers(code, line):
+                narrow[at].used.add(code)
+                hit = True
+        for item in self.wide.get(code, ()):
             if item.covers(code, line):
                 item.used.add(code)
                 hit = True
@@ -114,14 +128,21 @@ def read(context: Context) -> Pragmas:
             item = Pragma("own", codes, line, comment.span, reason=(found[2] or "").strip())
             _cover_next(item, context)
             items.append(item)
-    return Pragmas(tuple(items), tuple(shells))
+    wide: dict[str, list[Pragma]] = {}
+    narrow: dict[str, list[Pragma]] = {}
+    for item in items:
+        for code in item.codes:
+            (wide if item.kind in {"global", "stage"} else narrow).setdefault(code, []).append(item)
+    ordered = {code: tuple(sorted(those, key=lambda item: item.first)) for code, those in narrow.items()}
+    return Pragmas(tuple(items), tuple(shells), {code: tuple(those) for code, those in wide.items()}, ordered)
 
 
 def _cover_next(item: Pragma, context: Context) -> None:
     """Let a pragma cover all lines of the instruction that follows it."""
-    following = next((e for e in context.entries if e.node.lines[0] > item.line), None)
-    if following is not None:
-        item.first, item.last = following.node.lines
+    # A comment stands between instructions, or within one: then the next one is meant.
+    at = bisect_right(context.starts, item.line)
+    if at < len(context.entries):
+        item.first, item.last = context.entries[at].node.lines
 
 
 def _stage(context: Context, line: int, starts: list[int], last_line: int) -> tuple[int, int]:
@@ -130,7 +151,8 @@ def _stage(context: Context, line: int, starts: list[int], last_line: int) -> tu
     hadolint counts from the line behind the one below the pragma, up to the next FROM itself. Elsewhere the FROM right below the
     pragma is covered, and the next stage's is not.
     """
-    following = next((start for start in starts if start > line + 1), None)
+    at = bisect_right(starts, line + 1)
+    following = starts[at] if at < len(starts) else None
     if context.parity:
         return line + 2, last_line if following is None else following
     return line + 1, last_line if following is None else following - 1

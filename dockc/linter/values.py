@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from dockc.compiler.syntax import ast
 from dockc.grammar.word import Lex, WordError
@@ -31,8 +31,9 @@ class Values:
     def __init__(self, context: Context) -> None:
         self._given = context.settings.build_args
         self._lex = Lex(context.file.escape)
-        #: By stage (-1: before the first FROM) and name: instructions that set it, in order, with value and whether it is ENV.
-        self._set: dict[tuple[int, str], list[tuple[int, str | None, bool]]] = {}
+        #: By stage (-1: before the first FROM) and name: from which instruction on it has which value, by ENV and by ARG.
+        self._env: dict[tuple[int, str], list[_Event]] = {}
+        self._arg: dict[tuple[int, str], list[_Event]] = {}
         self._below: dict[int, int] = {}
         self._ends: dict[tuple[int, str], tuple[str | None, bool] | None] = {}
         self._names: dict[str, int] = {}
@@ -63,7 +64,8 @@ class Values:
 
     def _put(self, entry: Entry, name: str, value: str | None, *, env: bool) -> None:
         # The instruction itself still sees what was set before it; pairs of one ARG see each other.
-        self._set.setdefault((entry.stage, name), []).append((entry.index + env, value, env))
+        where = self._env if env else self._arg
+        where.setdefault((entry.stage, name), []).append((entry.index + env, value))
 
     @staticmethod
     def plain(name: str) -> str:
@@ -128,14 +130,12 @@ class Values:
             if index == _END and (at, name) in self._ends:
                 found = self._ends[at, name]
                 break
-            events = self._set.get((at, name), ())
-            before = events[: bisect_left(events, index + 1, key=lambda e: e[0])] if events else ()
-            env = next((e for e in reversed(before) if e[2]), None)
-            if env is not None:
-                found = (env[1], True)
+            value = _before(self._env.get((at, name), ()), index)
+            if value is not None:
+                found = (value[0], True)
                 break
-            if before and argument is None:
-                argument = (before[-1][1], False)
+            if argument is None and (value := _before(self._arg.get((at, name), ()), index)) is not None:
+                argument = (value[0], False)
             if index == _END and argument is None:
                 passed.append(at)
             at, index = self._below.get(at), _END
@@ -144,6 +144,15 @@ class Values:
             if argument is None:
                 self._ends[one, name] = result
         return result
+
+
+_Event = tuple[int, "str | None"]
+
+
+def _before(events: Sequence[_Event], index: int) -> tuple[str | None] | None:
+    """The value of the last event up to an instruction; None where there is none."""
+    at = bisect_left(events, index + 1, key=lambda e: e[0]) if events else 0
+    return (events[at - 1][1],) if at else None
 
 
 class _Scope(Mapping[str, str]):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from dockc.commands.lint.shellcheck import find
 
 REPO = Path(__file__).resolve().parents[2]
 CLEAN = "FROM debian:12\nCOPY app /app\nUSER 1000\n"
@@ -283,3 +288,63 @@ def test_a_link_is_fixed_through_and_modes_stay(folder: Path) -> None:
     assert "COPY app" in (folder / "real").read_text()
     assert (folder / "real").stat().st_mode & 0o777 == 0o640
     assert [p.name for p in folder.iterdir() if p.name.startswith(".real")] == []
+
+
+def test_what_hadolint_cannot_read_is_told_apart(folder: Path) -> None:
+    (folder / "Dockerfile").write_text("FROM debian:12\nRUN <<-A cat <<-B\n\tx\n\tA\n\ty\n\tB\nFOO x\n")
+    shown = lint(folder, "Dockerfile", "--profile=hadolint", "--format=json", status=3)
+    assert codes(shown)[0][2] == "DL1000"
+    assert codes(lint(folder, "Dockerfile", "--profile=hadolint", "--hadolint-status", "--format=json", status=1)) == codes(shown)
+    lint(folder, "Dockerfile", "--profile=hadolint", "--no-fail", status=0)
+    lint(folder, "Dockerfile", status=1)
+
+
+@pytest.mark.skipif(find() is None, reason="no shellcheck")
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGKILL"])
+def test_shellcheck_never_outlives_dockc(folder: Path, how: str) -> None:
+    """However dockc is ended while ShellCheck works, nothing of it is left a moment later."""
+    script = "true" + "".join(f" && \\\n  echo line{i}" for i in range(20_000))
+    (folder / "Dockerfile").write_text(f"FROM debian:12\nRUN {script}\n")
+    argv = [sys.executable, "-m", "dockc", "lint", "--no-cache", "Dockerfile"]
+    process = subprocess.Popen(argv, cwd=folder, env={**os.environ, "PYTHONPATH": str(REPO)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        assert _until(lambda: bool(_below(process.pid)), 60), "ShellCheck has begun"
+        started = _below(process.pid)
+    finally:
+        os.kill(process.pid, getattr(signal, how))
+        process.wait(60)
+    assert _until(lambda: not any(map(_lives, started)), 30), "and has ended"
+
+
+def _below(pid: int) -> list[int]:
+    """Processes that descend from one and run ShellCheck."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+            children.setdefault(parent, []).append(int(entry.name))
+    found, queue = [], [pid]
+    while queue:
+        for child in children.get(queue.pop(), ()):
+            queue.append(child)
+            found += [child] if _lives(child) else []
+    return found
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().startswith("shellcheck") and ") Z" not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+def _until(holds: Callable[[], bool], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True

@@ -19,10 +19,12 @@ from dockc.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from dockc.base.output import Output
-
+    from dockc.commands.lint.plan import Plan
+    from dockc.linter.finding import FileReport
 
 
 
@@ -34,7 +36,7 @@ class LintCommandOptions(Options):
     """Find mistakes in Dockerfiles, and mend them.
 
     Exit status: 0 when nothing at or above the threshold was found (with --diff: and nothing would be fixed), 1 when something was, 2 for
-    wrong usage or configuration.
+    wrong usage or configuration, 3 where hadolint's profile could not read a file as hadolint could not.
     """
 
     files: tuple[str, ...] = shared.FILES
@@ -43,10 +45,10 @@ class LintCommandOptions(Options):
     )
     select: tuple[str, ...] = option(
         "--select", metavar=CODES, group=_CHOICE, completes="rule",
-        help="Report these rules only; letters alone, such as DL, mean all rules that begin so.",
+        help="Report these rules only; letters alone, such as DL, mean all rules that begin so, and strict what is right and seldom worth it.",
     )  # fmt: skip
     ignore: tuple[str, ...] = option("--ignore", metavar=CODES, help="Do not report these rules.", group=_CHOICE, completes="rule")
-    extend: tuple[str, ...] = option("--extend", metavar=CODES, help="Report these rules too, which are off by default.", group=_CHOICE, completes="rule")
+    extend: tuple[str, ...] = option("--extend", metavar=CODES, help="Report these rules too, which are off by default; strict is all that the default profile leaves to those who ask.", group=_CHOICE, completes="rule")
     severity: tuple[str, ...] = option(
         "--severity", metavar="CODE=LEVEL", help="Give a rule another severity: error, warning, info, style or off.", group=_CHOICE
     )
@@ -70,6 +72,9 @@ class LintCommandOptions(Options):
         help="The mildest severity that fails: error, warning, info, style or none. Default: warning; info with --profile=hadolint.",
     )  # fmt: skip
     no_fail: bool = option("--no-fail", help="End with 0 whatever is found.")
+    hadolint_status: bool = option(
+        "--hadolint-status", help="With --profile=hadolint: end with 1, as hadolint does, where a file cannot be read as hadolint reads it. Default: 3."
+    )
     config: Path | None = option(
         "--config", "-c", metavar="FILE", completes="file",
         help="Read this configuration only: dockc.toml, pyproject.toml or hadolint's YAML. Default: what is found beside and above each file.",
@@ -119,6 +124,7 @@ def request_of(options: LintCommandOptions) -> LintRequest:
         stats=options.stats,
         threshold=options.failure_threshold,
         no_fail=options.no_fail,
+        peer_status=options.hadolint_status,
         config=options.config,
         baseline=options.baseline,
         write_baseline=options.write_baseline,
@@ -180,53 +186,29 @@ def lint_command(request: LintRequest, *, out: Out, log: Out) -> int:
         to(summary(reports))
     if request.no_fail:
         return 0
+    if _unread(reports, plans, log) and not request.peer_status:
+        return UNREAD
     limits = {plan.name: plan.fails_at for plan in plans}
     failing = any(f.severity.rank <= limits[r.path] for r in reports for f in r.findings)
     return 1 if failing or (request.diff and changed) else 0
 
 
+#: The exit status where hadolint's profile could not read a file.
+UNREAD = 3
 
 
-# --- configuration
+def _unread(reports: Sequence[FileReport], plans: Sequence[Plan], log: Out) -> bool:
+    """Whether hadolint's profile could not read a file; each that dockc itself can read is named, for its findings are missing."""
+    from dockc.linter.runner import SYNTAX
 
+    profiles = {plan.name: plan.options.profile for plan in plans}
+    found = False
+    for report in reports:
+        if profiles.get(report.path) != "hadolint" or report.failed or not any(f.code == SYNTAX for f in report.findings):
+            continue
+        found = True
+        from dockc.compiler.compile import read
 
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-# --- linting
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-# --- what is said at the end
-
-
-
-
+        if not read(report.source).result.diagnostics:
+            log(f"note: {report.path}: hadolint cannot read this file, so its rules did not run; BuildKit and dockc's own profile can\n")
+    return found

@@ -8,9 +8,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 
+from dockc.base.output import log
 from dockc.base.record import replace
 from dockc.errors import UsageError
-from dockc.linter.config import Config, NoYaml, hadolint_environment, hadolint_file, hadolint_places, own_file, place_of
+from dockc.linter.config import (
+    Config,
+    NoYaml,
+    hadolint_environment,
+    hadolint_file,
+    hadolint_places,
+    hadolint_unknown,
+    own_file,
+    place_of,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +75,9 @@ def _peer(path: str, warn: Callable[[UsageError], None] | None) -> Config:
     """Hadolint's file; a broken one is nothing but a warning where somebody takes warnings."""
     text = _read(path)
     try:
-        return hadolint_file(text, path)
+        found = hadolint_file(text, path)
+        _report_unknown(text, path)
+        return found
     except NoYaml:
         raise
     except UsageError as error:
@@ -73,6 +85,20 @@ def _peer(path: str, warn: Callable[[UsageError], None] | None) -> Config:
             raise
         warn(error)
         return Config()
+
+
+_reported: set[str] = set()
+
+
+def _report_unknown(text: str, path: str) -> None:
+    """Say once what hadolint's file names and there is not: a misspelt rule is not ignored, and nobody would know."""
+    from dockc.linter.table import RULES
+
+    codes = (*(code for code in RULES if code.startswith("DL")), "DL1000")
+    for message in hadolint_unknown(text, path, codes):
+        if message not in _reported:
+            _reported.add(message)
+            log(f"warning: {message}\n")
 
 
 def _nearest(directory: str) -> Config:

@@ -40,6 +40,7 @@ class LintRequest(Record, kw_only=True):
         stats: counts by rule instead of findings.
         threshold: the mildest severity that makes the exit status 1; "" leaves it to the configuration.
         no_fail: exit status 0 whatever is found.
+        peer_status: with hadolint's profile, exit status 1 instead of 3 where a file cannot be read as hadolint reads it.
         config: the only configuration file.
         baseline: findings that are known and not reported.
         write_baseline: make the baseline from what is found now.
@@ -63,6 +64,7 @@ class LintRequest(Record, kw_only=True):
     stats: bool = False
     threshold: str = ""
     no_fail: bool = False
+    peer_status: bool = False
     config: Path | None = None
     baseline: Path | None = None
     write_baseline: bool = False

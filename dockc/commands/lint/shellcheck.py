@@ -44,6 +44,10 @@ _KEEPER = (
 _FIRST_FILE = 10
 
 
+#: What a shell ends with where a program is not there or cannot be run.
+_NOT_STARTED = frozenset([126, 127])
+
+
 class Exceeded(DockcError):
     """A run of ShellCheck took too much time or memory."""
 
@@ -238,6 +242,8 @@ class _Process:
         pid, self._pid = self._pid, 0
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         problems = os.pread(self._problems, 1 << 16, 0).decode("utf-8", "replace")
+        if status in _NOT_STARTED and not parts:
+            raise DockcError(f"ShellCheck did not start: {problems.strip().rpartition(': ')[2] or 'no reason given'}")
         if status not in {0, 1} or (status == 1 and not parts):
             if "memory" in problems or "heap" in problems.lower():
                 raise Exceeded(f"it takes more than {_MEMORY >> 10} MiB")

@@ -9,7 +9,7 @@ import pytest
 from dockc.commands.lint.config import load
 from dockc.errors import UsageError
 from dockc.grammar.diagnostic import Severity
-from dockc.linter.config import Config, hadolint_environment, hadolint_file, hadolint_places, own_file
+from dockc.linter.config import Config, hadolint_environment, hadolint_file, hadolint_places, hadolint_unknown, own_file
 from dockc.linter.options import LintOptions
 
 YAML = """
@@ -217,3 +217,14 @@ def test_hadolints_profile_goes_on_without_a_broken_file(tmp_path: Path, text: s
     for profile in ("", "dockc"):
         with pytest.raises(UsageError):
             load(tmp_path, {}, profile=profile, warn=warn)
+
+
+def test_what_hadolints_file_names_and_there_is_not_is_told() -> None:
+    text = "ignored: [DL3008, DL9999, SC2086]\noverrides:\n  error: [DL3006]\noverride:\n  eror: [DL3001]\n  info: [DL300]\n"
+    assert hadolint_unknown(text, ".hadolint.yaml", ("DL3001", "DL3006", "DL3008")) == (
+        ".hadolint.yaml:2: unknown key overrides; did you mean override?",
+        ".hadolint.yaml:5: unknown key override.eror; did you mean error?",
+        ".hadolint.yaml:1: unknown rule DL9999",
+        ".hadolint.yaml:6: unknown rule DL300; did you mean DL3006?",
+    )
+    assert hadolint_unknown("ignored: [DL3008]\n", ".hadolint.yaml", ("DL3008",)) == ()

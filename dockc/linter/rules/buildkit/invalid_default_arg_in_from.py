@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dockc.compiler.syntax import ast
+from dockc.base.pattern import pattern
 from dockc.linter.checked import CheckRule, stage_at
 from dockc.linter.context import Context
-from dockc.linter.families import mentions
 from dockc.linter.finding import Finding
 from dockc.linter.rule import Hit, Severity
 
@@ -35,5 +34,8 @@ class InvalidDefaultArgInFrom(CheckRule):
         from_ = stage_at(context, finding)
         if from_ is None:
             return None
-        demanded = (pair.key.text for e in context.entries if e.stage < 0 and isinstance(e.instruction, ast.Arg) for pair in e.instruction.pairs if pair.value is None)
-        return Hit(from_.base.span, finding.message, strict=any(mentions(from_.base.text, name) for name in demanded))
+        # Without a value, and not: with an empty one.
+        return Hit(from_.base.span, finding.message, strict=any(name in context.demanded for name in _NAME.findall(from_.base.text)))
+
+
+_NAME = pattern(r"\$\{?(\w+)")

@@ -58,8 +58,7 @@ def _meant(value: ast.Word | None, context: Context) -> ast.Word | None:
     found = _REFERENCE.fullmatch(value.text.strip("\"'")) if value is not None else None
     if found is None:
         return value
-    pairs = [pair for e in context.entries if isinstance(e.instruction, (ast.Arg, ast.Env)) for pair in e.instruction.pairs]
-    return next((pair.value for pair in pairs if pair.key.text == found[1] and pair.value is not None), value)
+    return context.given.get(found[1], value)
 
 
 _REFERENCE = pattern(r"\$\{?([A-Za-z_]\w*)\}?")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dockc.base.pattern import pattern
 from dockc.compiler.syntax import ast
 from dockc.grammar.diagnostic import Edit, Fix
 from dockc.grammar.source import Span
@@ -38,6 +39,7 @@ class CopyManyNeedsSlash(Rule):
 
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
+        places = None if context.parity else _Directories(context)
         for entry, copy in context.all(ast.Copy):
             dest = unquoted(copy.dest.text)
             if (
@@ -47,9 +49,9 @@ class CopyManyNeedsSlash(Rule):
             ):
                 continue
             severity = None
-            if not context.parity:
+            if places is not None:
                 known = context.values.word(copy.dest, entry)
-                if known is not None and (known.endswith("/") or _is_directory(known, entry, context)):
+                if known is not None and (known.endswith("/") or places.has(known, entry)):
                     continue
                 if known is None or not _is_bare(entry, context):
                     severity = Severity.WARNING  # the base image may have such a directory
@@ -71,33 +73,44 @@ _COMMON = frozenset(
 )
 
 
-def _is_directory(path: str, entry: Entry, context: Context) -> bool:
-    """Whether a destination is a directory by then, as far as the file says."""
-    base = context.bases[entry.stage] if 0 <= entry.stage < len(context.bases) else None
-    if path in {".", ".."} or (path in _COMMON and base is not None and base.image != "scratch"):
-        return True
-    for stage in base.stages if base is not None else ():
-        for earlier in context.stages[stage]:
-            found = earlier.instruction
-            if earlier.index >= entry.index or found is None:
-                continue
+class _Directories:
+    """Directories that the file makes, in order: each instruction is looked at once."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        #: By stage and path, the first instruction behind which it is a directory.
+        self._made: dict[tuple[int, str], int] = {}
+        for entry in context.entries:
+            found = entry.instruction
             if isinstance(found, ast.Workdir):
-                if _within(context.values.word(found.path, earlier), path):
-                    return True
+                self._add(entry, context.values.word(found.path, entry))
             elif isinstance(found, ast.SourcesAndDest):
-                dest = context.values.word(found.dest, earlier) or ""
-                if (dest.endswith("/") or any(unquoted(s.text).endswith(("/", "/.")) or unquoted(s.text) == "." for s in found.sources)) and _within(dest, path):
-                    return True
+                dest = context.values.word(found.dest, entry) or ""
+                whole = any(unquoted(s.text).endswith(("/", "/.")) or unquoted(s.text) == "." for s in found.sources)
+                self._add(entry, dest if dest.endswith("/") or whole else dest.rpartition("/")[0])
             elif isinstance(found, ast.Volume):
-                if any(_within(word.text, path) for word in found.volumes):
-                    return True
-            elif isinstance(found, ast.Run) and path in found.code:
-                return True  # a script may make it
-    return False
+                for word in found.volumes:
+                    self._add(entry, word.text)
+            elif isinstance(found, ast.Run):  # a script may make what it names
+                for match in _PATH.finditer(found.code):
+                    self._add(entry, match[0])
+
+    def _add(self, entry: Entry, path: str | None) -> None:
+        path = (path or "").rstrip("/")
+        while path and (entry.stage, path) not in self._made:
+            self._made[entry.stage, path] = entry.index
+            path = path.rpartition("/")[0]
+
+    def has(self, path: str, entry: Entry) -> bool:
+        """Whether a path is a directory at an instruction, as far as the file says."""
+        base = self._context.bases[entry.stage] if 0 <= entry.stage < len(self._context.bases) else None
+        if path in {".", ".."} or (path in _COMMON and base is not None and base.image != "scratch"):
+            return True
+        stages = base.stages if base is not None else ()
+        return any(self._made.get((stage, path.rstrip("/")), entry.index) < entry.index for stage in stages)
 
 
-def _within(whole: str | None, path: str) -> bool:
-    return whole is not None and (whole.rstrip("/") == path or whole.startswith(f"{path}/"))
+_PATH = pattern(r"/[\w.+@/-]+")
 
 
 def _is_bare(entry: Entry, context: Context) -> bool:

@@ -30,13 +30,14 @@ class GoPin(Rule):
 
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
+        copied = {} if context.parity else _copied(context)
         for script in context.runs:
             packages = _run(script.shell.commands) or _installed(script.shell.commands)
             if not context.parity:
                 # Both, and files of the build itself are no packages.
                 packages = [*_run(script.shell.commands), *_installed(script.shell.commands)]
                 packages = [(command, package) for command, package in packages if not package.endswith(".go")]
-                if _in_module(script, context):  # go.mod has the version, and without one go asks for it
+                if _in_module(script, context, copied):  # go.mod has the version, and without one go asks for it
                     packages = [(command, package) for command, package in packages if "@" in package or command.has_argument("get")]
             unpinned = next((command for command, package in packages if not _pinned(package)), None)
             if unpinned is not None:
@@ -46,19 +47,23 @@ class GoPin(Rule):
 _MESSAGE = "Pin versions in go. Instead of `go install <package>` use `go install <package>@<version>`"
 
 
-def _in_module(script: Script, context: Context) -> bool:
+def _in_module(script: Script, context: Context, copied: dict[int, int]) -> bool:
     """Whether a go.mod may lie where a script runs: files of the context were copied or are mounted, or a repository was cloned."""
     if any(mount.get("type", "bind") == "bind" for mount in mounts(script.instruction)):
         return True
     if any(c.name in {"cd", "git", "pushd"} or (c.name == "go" and c.has_argument("init")) for c in script.shell.commands):
         return True
     stages = context.bases[script.entry.stage].stages if 0 <= script.entry.stage < len(context.bases) else ()
-    for stage in stages:
-        for entry in context.stages[stage]:
-            found = entry.instruction
-            if entry.index < script.entry.index and isinstance(found, ast.SourcesAndDest) and any(map(_may_hold_module, found.sources)):
-                return True
-    return False
+    return any(copied.get(stage, script.entry.index) < script.entry.index for stage in stages)
+
+
+def _copied(context: Context) -> dict[int, int]:
+    """By stage, the first instruction that may bring a go.mod."""
+    found: dict[int, int] = {}
+    for entry in context.entries:
+        if isinstance(entry.instruction, ast.SourcesAndDest) and any(map(_may_hold_module, entry.instruction.sources)):
+            found.setdefault(entry.stage, entry.index)
+    return found
 
 
 def _may_hold_module(source: ast.Word) -> bool:

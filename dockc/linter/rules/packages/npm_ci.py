@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.compiler.syntax import ast
-from dockc.linter.context import Context
+from dockc.linter.context import Context, Script
 from dockc.linter.families import position, replace_argument
 from dockc.linter.rule import Hit, Rule, Severity
 
@@ -33,6 +33,9 @@ class NpmCi(Rule):
 
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
+        scripts: dict[int, list[Script]] = {}
+        for script in context.runs:
+            scripts.setdefault(script.entry.index, []).append(script)
         for stage in context.stages:
             locked = False
             for entry in stage:
@@ -40,7 +43,7 @@ class NpmCi(Rule):
                 if isinstance(found, ast.Copy) and any("package-lock" in s.text or s.text.endswith("package*.json") for s in found.sources):
                     locked = True
                 elif locked and isinstance(found, ast.Run):
-                    for script in [s for s in context.runs if s.entry is entry]:
+                    for script in scripts.get(entry.index, ()):
                         for command in script.shell.commands:
                             if command.name == "npm" and command.words in {("install",), ("i",)} and not command.has_flag("g", "global"):
                                 argument = command.arguments[position(command, "install", "i")]

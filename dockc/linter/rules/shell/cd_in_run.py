@@ -39,7 +39,7 @@ class CdInRun(CommandRule):
     def minor(self, command: Command, script: Script, context: Context) -> bool:
         """Where WORKDIR says something else, or the step would have to be split."""
         first = script.shell.commands[0]
-        if sum(c.name == "cd" for c in script.shell.commands) > 1:
+        if command is not first or any(c.name == "cd" for c in script.shell.commands[1:]):
             return True
         path = command.texts[0] if len(command.texts) == 1 else ""
         rest = script.shell.text[command.end :].lstrip(" \t")

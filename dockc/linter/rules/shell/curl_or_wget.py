@@ -29,6 +29,7 @@ class CurlOrWget(Rule):
 
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
+        installing = set() if context.parity else _installing(context)
         # A peer counts triggers on their own: they run in another build.
         for onbuild in (False, True):
             stage, seen = -2, set[str]()
@@ -45,15 +46,17 @@ class CurlOrWget(Rule):
                 if second is not None:
                     hit = hit_at(context, script, second, "Either use Wget or Curl but not both")
                     # One of them less is worth it where the image gets both.
-                    yield hit if context.parity or _installed(context, stage) else replace(hit, strict=True)
+                    yield hit if context.parity or stage in installing else replace(hit, strict=True)
 
 
-def _installed(context: Context, stage: int) -> bool:
-    """Whether a stage whose files reach an image installs both itself."""
-    if stage not in context.kept:
-        return False
-    installs = [c for s in context.runs if s.entry.stage == stage for c in s.shell.commands if c.name in _MANAGERS]
-    return all(any(name in c.words for c in installs) for name in ("curl", "wget"))
+def _installing(context: Context) -> set[int]:
+    """Stages whose files reach an image and that install both themselves."""
+    found: dict[int, set[str]] = {}
+    for script in context.runs:
+        for command in script.shell.commands:
+            if command.name in _MANAGERS:
+                found.setdefault(script.entry.stage, set()).update({"curl", "wget"}.intersection(command.words))
+    return {stage for stage, names in found.items() if len(names) == 2 and stage in context.kept}
 
 
 _MANAGERS = frozenset(["apt", "apt-get", "apk", "dnf", "microdnf", "yum", "zypper", "tdnf"])

@@ -36,6 +36,7 @@ class CopyFromUnknown(Rule):
         names: set[str] = set()
         lowered: set[str] = set()
         count = 0
+        resembling = _Resembling(context)
         for entry in context.entries:
             found = entry.instruction
             if isinstance(found, ast.From):
@@ -54,17 +55,32 @@ class CopyFromUnknown(Rule):
                     found.from_.span,
                     "`COPY --from` should reference a previously defined `FROM` alias",
                     entry.node.lines,
-                    strict=number is None and not _resembles(source, context),
+                    strict=number is None and source not in resembling,
                 )
 
 
-def _resembles(source: str, context: Context) -> bool:
-    """Whether a name may be meant for one of the file's stages."""
-    from difflib import get_close_matches
+class _Resembling:
+    """Whether a name may be meant for one of the file's stages: one letter more, less or other, two swapped, or a part between dashes."""
 
-    name = source.lower()
-    stages = [alias(from_).lower() for _, from_ in context.all(ast.From) if alias(from_)]
-    return bool(get_close_matches(name, stages, n=1)) or any(name in stage.split("-") or stage in name.split("-") for stage in stages)
+    def __init__(self, context: Context) -> None:
+        stages = {alias(from_).lower() for _, from_ in context.all(ast.From) if alias(from_)}
+        self._near = {variant for stage in stages for variant in _variants(stage)}
+        self._parts = {part for stage in stages for part in stage.split("-")}
+        self._stages = stages
+
+    def __contains__(self, source: str) -> bool:
+        name = source.lower()
+        return name in self._parts or any(part in self._stages for part in name.split("-")) or not self._near.isdisjoint(_variants(name))
+
+
+def _variants(name: str) -> set[str]:
+    """A name, and it without one of its letters; long ones stand for themselves alone."""
+    if len(name) > _LONG:
+        return {name}
+    return {name, *(name[:i] + name[i + 1 :] for i in range(len(name)) if len(name) > 3)}
+
+
+_LONG = 64
 
 
 def _number(text: str, *, wraps: bool = False) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from dockc.base.pattern import pattern
@@ -33,18 +32,24 @@ class UnusedArg(Rule):
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
         source = context.source
+        last = {match[0]: match.start() for match in _WORD.finditer(source.text)}
+        last_run: dict[int, int] = {}
+        for entry in context.entries:
+            if entry.keyword in {"RUN", "ONBUILD"}:
+                last_run[entry.stage] = entry.index
         for entry, arg in context.all(ast.Arg):
-            rest = source.text[entry.node.span.end :]
-            following = [e for e in context.entries if e.index > entry.index and (entry.stage < 0 or e.stage == entry.stage)]
-            runs = entry.stage >= 0 and any(e.keyword in {"RUN", "ONBUILD"} for e in following)
+            runs = entry.stage >= 0 and last_run.get(entry.stage, -1) > entry.index
             for pair in arg.pairs:
                 name = pair.key.text
+                if runs or name in _KNOWN or name in PLATFORM or (entry.stage >= 0 and _READ_BY_TOOLS.match(name)):
+                    continue
                 own = source.text[pair.key.span.end : entry.node.span.end]
-                if runs or name in _KNOWN or name in PLATFORM or (entry.stage >= 0 and _READ_BY_TOOLS.match(name)) or re.search(rf"(?<!\w){re.escape(name)}(?!\w)", rest) or mentions(own, name):
+                if last.get(name, -1) >= entry.node.span.end or mentions(own, name):
                     continue
                 yield Hit(pair.key.span, f"nothing uses {name}", entry.node.lines)
 
 
+_WORD = pattern(r"\w+")
 #: Programs look for these in their environment, also in stages that are built on this one.
 _READ_BY_TOOLS = pattern(r"(?:CARGO|RUST|PIP|UV|POETRY|NPM|npm|YARN|PNPM|NODE|GO|CGO|MAKE|CMAKE|DEBIAN|LANG|LC|TZ|GIT|JAVA|MAVEN|GRADLE|BUNDLE|GEM|COMPOSER|DOTNET|NUGET|SSL|CURL)(?:_|$)|(?:C|CXX|LD|CPP)FLAGS$|GO\w+$|CC$|CXX$")
 _KNOWN = frozenset(
