@@ -193,7 +193,7 @@ def hadolint_unknown(text: str, name: str, known: Iterable[str]) -> tuple[str, .
     lists = [data.get("ignored"), *(override or {}).values()]
     for code in dict.fromkeys(str(code) for those in lists if isinstance(those, list) for code in those):
         if code not in codes and not (code.startswith("SC") and _PEER_CODE.fullmatch(code)):
-            found.append((code, f"unknown rule {code}", tuple(codes)))
+            found.append((code, f"unknown rule {code}", tuple(sorted(codes))))
     from difflib import get_close_matches
 
     out = []

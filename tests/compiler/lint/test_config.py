@@ -225,6 +225,6 @@ def test_what_hadolints_file_names_and_there_is_not_is_told() -> None:
         ".hadolint.yaml:2: unknown key overrides; did you mean override?",
         ".hadolint.yaml:5: unknown key override.eror; did you mean error?",
         ".hadolint.yaml:1: unknown rule DL9999",
-        ".hadolint.yaml:6: unknown rule DL300; did you mean DL3006?",
+        ".hadolint.yaml:6: unknown rule DL300; did you mean DL3008?",
     )
     assert hadolint_unknown("ignored: [DL3008]\n", ".hadolint.yaml", ("DL3008",)) == ()
