@@ -69,6 +69,22 @@ class _Fields:
         return found
 
 
+class _Setters:
+    """`_setters`, made for a class when its first record is: many commands make none of most classes."""
+
+    def __get__(self, instance: object, owner: _RecordType) -> dict[str, Setter]:
+        found: dict[str, Setter] = {}
+        for base in reversed(owner.__mro__):
+            members = base.__dict__
+            for field in members.get("_own", ()):
+                found[field] = members[field].__set__
+        owner._setters = found
+        return found
+
+
+_SETTERS = _Setters()
+
+
 class _RecordType(type):
     """Turns annotations into slots."""
 
@@ -86,6 +102,7 @@ class _RecordType(type):
         identity: bool = False,
     ) -> _RecordType:
         own = [field for field, kind in namespace.get("__annotations__", {}).items() if "ClassVar" not in str(kind)]
+        namespace["_own"], namespace["_setters"] = own, _SETTERS
         defaults = {field: namespace.pop(field) for field in own if field in namespace}
         parent = bases[0] if bases and isinstance(bases[0], _RecordType) else None
         namespace["__slots__"] = (*namespace.get("__slots__", ()), *own)  # others than the fields hold what is worked out later
@@ -98,11 +115,8 @@ class _RecordType(type):
         if identity:
             namespace |= {"__eq__": object.__eq__, "__hash__": object.__hash__, "__repr__": object.__repr__}
         namespace["__match_args__"] = (*(parent.__match_args__ if parent else ()), *(() if kw_only else own))
-        cls = super().__new__(mcls, name, bases, namespace)
-        cls._setters = dict(parent._setters) if parent else {}
-        cls._setters.update((field, cls.__dict__[field].__set__) for field in own)
-        cls._defaults = {**(parent._defaults if parent else {}), **defaults}
-        return cls
+        namespace["_defaults"] = {**parent._defaults, **defaults} if parent is not None else defaults
+        return super().__new__(mcls, name, bases, namespace)
 
 
 @dataclass_transform(frozen_default=True, eq_default=True)
