@@ -29,6 +29,13 @@ def daemon() -> None:
     main()
 
 
+def frontend() -> None:
+    """Entry point of `dockc-frontend`, which builders run from an image."""
+    from dockc.commands.frontend import main as run
+
+    run()
+
+
 def _unusual(argv: Sequence[str]) -> Line | int:
     from dockc.cli import parse
 

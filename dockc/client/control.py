@@ -86,7 +86,7 @@ class BuildSpec(Record, kw_only=True):
 
 
 class Bridge:
-    """The calls of one build that ask for work.
+    """The calls of one build that ask for work; `ref` names the build where the way does not.
 
     Attributes:
         caps: what the builder's gateway can do; filled by `ping`.
@@ -95,7 +95,7 @@ class Bridge:
     """
 
     def __init__(self, remote: Remote, ref: str) -> None:
-        self._remote, self._metadata = remote, [(_BUILD_ID, ref)]
+        self._remote, self._metadata = remote, [(_BUILD_ID, ref)] if ref else []
         self.caps: frozenset[str] = frozenset()
         self.llb_caps: frozenset[str] = frozenset()
         self.workers: tuple[common_pb2.WorkerRecord, ...] = ()
@@ -290,7 +290,7 @@ class _Build:
             back.result.CopyFrom(await self._drive(bridge))
         except DockcError as exc:
             self._problem = exc
-            _tell(back.error, exc)
+            tell(back.error, exc)
         try:
             await bridge.hand_back(back)
         except DockcError as exc:
@@ -321,7 +321,8 @@ class _Build:
         await asyncio.gather(watching, return_exceptions=True)
 
 
-def _tell(status: common_pb2.Status, error: DockcError) -> None:
+def tell(status: common_pb2.Status, error: DockcError) -> None:
+    """Write an error into a message."""
     from dockc.protocol.errors import to_rpc
 
     told = to_rpc(error)

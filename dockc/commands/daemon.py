@@ -36,6 +36,6 @@ def run(options: DaemonOptions, out: Output) -> int:
     made = config.read(options.words, prog)
     level = logging.DEBUG if "--debug" in options.words else logging.INFO
     logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(message)s")
-    for quiet in ("hpack", "asyncio"):
+    for quiet in ("hpack", "asyncio", "urllib3"):
         logging.getLogger(quiet).setLevel(logging.WARNING)
     return serve(made)

@@ -14,7 +14,7 @@ from dockc.rpc.pb import control_pb2
 from dockc.rpc.status import ALREADY_EXISTS, NOT_FOUND, RpcError
 
 if TYPE_CHECKING:
-    from dockc.engine.bridge import Bridge, Ref, Result
+    from dockc.engine.gateway import Gateway
 
 _WAIT = 3.0
 """Seconds that a call waits for its build to be known."""
@@ -29,9 +29,7 @@ class Build:
         ref: the client's name for it.
         request: what it asked for.
         progress: all that happened.
-        bridge: set once the engine has begun.
-        returned: the result that the client or frontend names.
-        refs: file systems by the ids that were told.
+        gateway: set once the engine has begun.
     """
 
     def __init__(self, request: control_pb2.SolveRequest) -> None:
@@ -39,34 +37,9 @@ class Build:
         self.ref = request.Ref
         self.request = request
         self.progress = Progress()
-        self.bridge: asyncio.Future[Bridge] = loop.create_future()
-        self.returned: asyncio.Future[Result] = loop.create_future()
-        self.refs: dict[str, Ref | None] = {}
+        self.gateway: asyncio.Future[Gateway] = loop.create_future()
         self.created = time.time_ns()
         self.over = False
-
-    def name(self, ref: Ref | None) -> str:
-        """The id of a file system; "" is the empty one."""
-        if ref is None:
-            return ""
-        for key, known in self.refs.items():
-            if known is ref:
-                return key
-        key = f"{self.ref}-{len(self.refs)}"
-        self.refs[key] = ref
-        return key
-
-    def find(self, key: str) -> Ref | None:
-        """A file system by its id.
-
-        Raises:
-            RpcError: there is none.
-        """
-        if not key:
-            return None
-        if key not in self.refs:
-            raise RpcError(f"no such ref: {key}", code=NOT_FOUND)
-        return self.refs[key]
 
 
 class Builds:
@@ -110,10 +83,9 @@ class Builds:
         """A build is over; its progress can still be watched for a while."""
         build.over = True
         build.progress.end()
-        build.returned.cancel()
-        if not build.bridge.done():  # whoever waits for it is told the cause
-            build.bridge.set_exception(error or RpcError("the build is over", code=NOT_FOUND))
-            build.bridge.exception()
+        if not build.gateway.done():  # whoever waits for it is told the cause
+            build.gateway.set_exception(error or RpcError("the build is over", code=NOT_FOUND))
+            build.gateway.exception()
         self._running.pop(build.ref, None)
         self._ended[build.ref] = build.progress
         while len(self._ended) > _KEEP:

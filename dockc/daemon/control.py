@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +16,9 @@ from dockc.base.version import VERSION
 from dockc.daemon import gateway
 from dockc.daemon.builds import Build, Builds
 from dockc.daemon.sessions import HEALTH, Sessions, lent
+from dockc.engine.gateway import Gateway, without_default_provenance
 from dockc.engine.request import BuildRequest
-from dockc.errors import DockcError, UsageError
+from dockc.errors import DockcError
 from dockc.protocol.errors import to_rpc
 from dockc.protocol.status import to_time, to_wire
 from dockc.rpc.calls import Call, Handler, only, unary
@@ -81,7 +82,7 @@ class Control:
         content = "/containerd.services.content.v1.Content/"
         return {
             **{SERVICE + name: handler for name, handler in found.items()},
-            **gateway.handlers(self.builds, self.workers),
+            **gateway.handlers(self.builds),
             HEALTH: unary(session_pb2.HealthCheckRequest, healthy),
             content + "Info": unary(content_pb2.InfoRequest, self._content_info),
             content + "Read": self._content_read,
@@ -123,15 +124,16 @@ class Control:
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, "", "build-", self._root))
         response: dict[str, str] = {}
         error: RpcError | None = None
+        close: Callable[[], None] | None = None
         try:
             caller = await self.sessions.find(request.Session) if request.Session else None
             if caller is None:
                 raise RpcError("a build needs a session", code=INVALID_ARGUMENT)
-            session = lent(caller, self.sessions.mirrors, folder)
+            session, close = lent(caller, self.sessions.mirrors, folder)
             if asked.frontend or asked.definition:
                 built = await self.engine.build(asked, session, build.progress)
             else:
-                built = await self.engine.run(partial(_driven, build), asked, session, build.progress)
+                built = await self.engine.run(partial(_driven, build, self.workers()), asked, session, build.progress)
             response = dict(built.metadata)
         except asyncio.CancelledError:
             error = RpcError("context canceled", code=CANCELLED)
@@ -140,6 +142,8 @@ class Control:
             error = to_rpc(exc)
             raise error from exc
         finally:
+            if close is not None:
+                close()
             self.builds.end(build, response, error)
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, True))
         return control_pb2.SolveResponse(ExporterResponse=response)
@@ -261,10 +265,11 @@ class Control:
             at += len(data)
 
 
-async def _driven(build: Build, bridge: Bridge) -> Result:
+async def _driven(build: Build, workers: list[common_pb2.WorkerRecord], bridge: Bridge) -> Result:
     """The frontend that a client is: it asks by `LLBBridge` until it names the result."""
-    build.bridge.set_result(bridge)
-    return await build.returned
+    gateway = Gateway(bridge, workers, name=build.ref)
+    build.gateway.set_result(gateway)
+    return await gateway.returned
 
 
 def _now() -> str:
@@ -306,7 +311,7 @@ def _request(request: control_pb2.SolveRequest) -> BuildRequest:
     exporters = list(request.Exporters)
     if not exporters and request.ExporterDeprecated:
         exporters = [control_pb2.Exporter(Type=request.ExporterDeprecated, Attrs=request.ExporterAttrsDeprecated)]
-    attrs = gateway.without_default_provenance(dict(request.FrontendAttrs))
+    attrs = without_default_provenance(dict(request.FrontendAttrs))
     epoch = attrs.get(_EPOCH, "")
     return BuildRequest(
         frontend=request.Frontend,
@@ -337,8 +342,6 @@ def output(kind: str, attrs: dict[str, str], epoch: str = "") -> Output:
     if epoch and epoch != "context":
         attrs.setdefault("source-date-epoch", epoch)
     made = make_output(kind, "client" if kind in _CLIENT else "", attrs)
-    if kind in {"oci", "docker"} and not made.archive:
-        raise UsageError(f"type={kind},tar=false is not supported by this daemon yet", hint="Take the archive and unpack it.")
     return replace(made, dest="")
 
 

@@ -13,6 +13,8 @@ PAUSE = 0.1
 """Seconds between two messages to one watcher."""
 MAX_LOGS = 16 << 20
 """Bytes of logs that are kept for those who come late; the oldest go first."""
+MAX_KEPT = 1 << 20
+"""The same for builds that are over."""
 _MAX_MESSAGE = 1 << 20
 _COMPACT = 2000
 
@@ -40,10 +42,17 @@ class Watcher:
         for log in status.logs:
             self.logs.append(log)
             self.size += len(log.data)
-        while self.size > MAX_LOGS:
-            self.size -= len(self.logs.pop(0).data)
-            self.lost += 1
+        self.trim(MAX_LOGS)
         self.news.set()
+
+    def trim(self, most: int) -> None:
+        """Let go of the oldest logs beyond so many bytes."""
+        gone = 0
+        while self.size > most:
+            self.size -= len(self.logs[gone].data)
+            gone += 1
+        del self.logs[:gone]
+        self.lost += gone
 
     def take(self) -> list[SolveStatus]:
         """Everything, in messages whose logs are not too long."""
@@ -106,6 +115,7 @@ class Progress:
         if left:
             self(SolveStatus(vertexes=left))
         self._over = True
+        self._all.trim(MAX_KEPT)
         for one in self._watchers:
             one.news.set()
 

@@ -15,10 +15,10 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
 from dockc.base.files import read_inside
 from dockc.errors import DockcError, StoreError
@@ -27,7 +27,7 @@ from dockc.protocol.receiving import receive
 from dockc.protocol.sending import Sender
 from dockc.protocol.trees import TreeWriter
 from dockc.rpc.calls import Call, Channel, parsed
-from dockc.rpc.pb import session_pb2
+from dockc.rpc.pb import content_pb2, session_pb2
 from dockc.rpc.status import ALREADY_EXISTS, INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE, RpcError
 from dockc.rpc.transports import Tunnel, packed, payload
 from dockc.runtime.fsutil.walk import Entry, Filter, walk
@@ -38,6 +38,7 @@ from dockc.runtime.session.secrets import SshSource
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
+    from dockc.runtime.content.store import ContentStore
     from dockc.runtime.session.files import Report
     from dockc.runtime.session.sinks import Tree
 
@@ -53,6 +54,7 @@ SECRETS = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
 SSH_CHECK = "/moby.sshforward.v1.SSH/CheckAgent"
 SSH_FORWARD = "/moby.sshforward.v1.SSH/ForwardAgent"
 UPLOAD = "/moby.upload.v1.Upload/Pull"
+CONTENT = "/containerd.services.content.v1.Content/"
 
 _WAIT = 5.0
 """Seconds that a build waits for its session."""
@@ -195,23 +197,30 @@ async def _pulse(caller: Caller) -> None:
             missed += 1
 
 
-def lent(caller: Caller, mirrors: Mirrors, folder: Path) -> Session:
-    """What a build sees of a client's session.
+def lent(caller: Caller, mirrors: Mirrors, folder: Path) -> tuple[Session, Callable[[], None]]:
+    """What a build sees of a client's session, and what is to be called on the loop when the build is over.
 
     Args:
         caller: the client.
         mirrors: for its directories.
         folder: for files of this build; removed after it.
     """
-    return Session(
+    agents = _Agents(caller, folder) if caller.serves(SSH_FORWARD) else None
+    session = Session(
         id=caller.id,
         directories=_Directories(caller, mirrors) if caller.serves(FILE_SYNC) else {},
+        stores=_Stores(caller, folder) if caller.serves(CONTENT + "Read") else {},
         secrets=_Secrets(caller) if caller.serves(SECRETS) else None,
-        ssh=_Agents(caller, folder) if caller.serves(SSH_FORWARD) else None,
+        ssh=agents,
         credentials=_CredentialStore(caller),
         uploads=_Uploads(caller, folder) if caller.serves(UPLOAD) else {},
         sinks=_Sinks(caller),
     )
+    return session, agents.close if agents is not None else _nothing
+
+
+def _nothing() -> None:
+    """There is nothing to close."""
 
 
 # --- directories ----------------------------------------------------------------------------------------
@@ -312,9 +321,14 @@ class ClientDirectory:
         with self._guard:
             if path not in self._files:
                 wanted = tuple(dict.fromkeys((path, f"{path}.dockerignore", "dockerfile", ".dockerignore")))
-                with self._opened(Filter(follow=wanted), f"{self.key}:files:{path}", None, None) as folder:
-                    for one in wanted:
-                        self._files.setdefault(one, read_inside(folder, one))
+                try:
+                    with self._opened(Filter(follow=wanted), f"{self.key}:files:{path}", None, None) as folder:
+                        for one in wanted:
+                            self._files.setdefault(one, read_inside(folder, one))
+                except RemoteError as exc:
+                    if exc.remote.code != NOT_FOUND:
+                        raise
+                    self._files[path] = None  # the client lends no such directory
             return self._files[path]
 
     @contextmanager
@@ -408,7 +422,13 @@ class _Agents:
     def __init__(self, caller: Caller, folder: Path) -> None:
         self._caller, self._folder = caller, folder
         self._sources: dict[str, SshSource | None] = {}
+        self._servers: list[asyncio.Server] = []
         self._guard = threading.Lock()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        for server in self._servers:
+            server.close()
 
     def __bool__(self) -> bool:
         return True
@@ -432,7 +452,7 @@ class _Agents:
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await _relay(self._caller, ssh_id, reader, writer)
 
-        await asyncio.start_unix_server(connected, sock=sock)
+        self._servers.append(await asyncio.start_unix_server(connected, sock=sock))
         return SshSource(path, (), raw=True)  # the client lets through what it wants
 
 
@@ -499,11 +519,90 @@ class _Uploads(Mapping[str, Path]):
         return len(self._files)
 
 
+class _Stores(Mapping[str, "ClientLayout"]):
+    """OCI layouts of a client, which alone knows which there are."""
+
+    def __init__(self, caller: Caller, folder: Path) -> None:
+        self._caller, self._folder = caller, folder
+        self._known: dict[str, ClientLayout] = {}
+
+    def __getitem__(self, name: str) -> ClientLayout:
+        return self._known.setdefault(name, ClientLayout(self._caller, f"oci:{name}", self._folder))
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+class ClientLayout:
+    """A store of blobs at a client, as an OCI layout without an index: images are asked for by digest."""
+
+    _FIXED: ClassVar[Mapping[str, bytes]] = {
+        "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
+        "index.json": b'{"schemaVersion":2,"manifests":[]}',
+    }
+
+    def __init__(self, caller: Caller, store: str, folder: Path) -> None:
+        self._caller, self._store, self._folder = caller, store, folder
+
+    @property
+    def path(self) -> Path:
+        """A name that tells it from those of other clients."""
+        return Path(f"/client/{self._caller.id}/{self._store}")
+
+    def open(self, name: str) -> tuple[BinaryIO, int]:
+        """See `LentLayout.open`."""
+        if name in self._FIXED:
+            return io.BytesIO(self._FIXED[name]), len(self._FIXED[name])
+        folder, _, rest = name.partition("/")
+        algorithm, _, value = rest.partition("/")
+        if folder != "blobs":
+            raise FileNotFoundError(name)
+        file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  the caller closes it
+        try:
+            size = self._caller.wait(self._read(f"{algorithm}:{value}", file))
+        except RemoteError as exc:
+            file.close()
+            if exc.remote.code == NOT_FOUND:
+                raise FileNotFoundError(name) from None
+            raise
+        except BaseException:
+            file.close()
+            raise
+        file.seek(0)
+        return file, size
+
+    async def _read(self, digest: str, file: BinaryIO) -> int:
+        metadata = [("buildkit-attachable-store-id", self._store)]
+        info = await self._caller.unary(CONTENT + "Info", content_pb2.InfoRequest(digest=digest), content_pb2.InfoResponse, metadata)
+        call = self._caller.channel.call(CONTENT + "Read", metadata)
+        size = 0
+        try:
+            await call.send(content_pb2.ReadContentRequest(digest=digest, size=info.info.size).SerializeToString())
+            call.end()
+            while (data := await call.receive()) is not None:
+                part = parsed(data, content_pb2.ReadContentResponse).data
+                size += len(part)
+                if size > info.info.size:
+                    raise RpcError(f"the client sends more of {digest} than it said", code=INVALID_ARGUMENT)
+                await asyncio.to_thread(file.write, part)
+        finally:
+            call.cancel()
+        return size
+
+
 # --- outputs --------------------------------------------------------------------------------------------
 
 
 class _Sinks:
     """`runtime.session.sinks.Sinks`: outputs to the client, by their numbers."""
+
+    _PIECE = 1 << 20
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -538,6 +637,37 @@ class _Sinks:
 
     def directory(self, output: int, trees: Sequence[Tree], *, delete: bool, cancelled: threading.Event | None) -> None:
         self._caller.wait(self._send(output, trees), cancelled)
+
+    def blobs(self, output: int, digests: Mapping[str, int], content: ContentStore, *, cancelled: threading.Event | None) -> None:
+        if not self._caller.serves(CONTENT + "Write"):
+            raise StoreError("the client takes no image layouts")
+        for digest, size in digests.items():
+            self._caller.wait(self._write(digest, size, content), cancelled)
+
+    async def _write(self, digest: str, size: int, content: ContentStore) -> None:
+        """Send one blob, unless the client has it (containerd, `content.Writer` over the wire)."""
+        call = self._caller.channel.call(CONTENT + "Write", [("buildkit-attachable-store-id", "export")])
+        try:
+            start = content_pb2.WriteContentRequest(action=content_pb2.STAT, ref=f"dockc-{digest}", total=size, expected=digest)
+            await call.send(start.SerializeToString())
+            told = await call.receive()
+            at = parsed(told, content_pb2.WriteContentResponse).offset if told is not None else 0
+            with await asyncio.to_thread(content.open, digest) as file:
+                file.seek(at)
+                while data := await asyncio.to_thread(file.read, self._PIECE):
+                    part = content_pb2.WriteContentRequest(action=content_pb2.WRITE, ref=f"dockc-{digest}", offset=at, data=data)
+                    await call.send(part.SerializeToString())
+                    await call.receive()
+                    at += len(data)
+            commit = content_pb2.WriteContentRequest(action=content_pb2.COMMIT, ref=f"dockc-{digest}", offset=at, total=size, expected=digest)
+            await call.send(commit.SerializeToString())
+            call.end()
+            await call.drained()
+        except RpcError as exc:
+            if exc.code != ALREADY_EXISTS:
+                raise
+        finally:
+            call.cancel()
 
     async def _send(self, output: int, trees: Sequence[Tree]) -> None:
         call = self._call(output, {}, ("buildkit-exporter-multi-platform", "1"))

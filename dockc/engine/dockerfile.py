@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from dockc.engine.bridge import BASE_CONFIG, CONFIG, EPOCH, PLATFORMS, Bridge, Ref, Result
 from dockc.engine.compile import compile_all
 from dockc.engine.export import platforms_json
-from dockc.engine.request import CompileRequest, Inputs, inputs_of, is_url
+from dockc.engine.failure import FailedStep
+from dockc.engine.request import CompileRequest, Inputs, foreign_syntax, inputs_of, is_url
 from dockc.engine.world import answer, converse_with
-from dockc.errors import DockcError
+from dockc.errors import CompileError, DockcError, SolveError
 from dockc.oci import platform as platforms
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
     from dockc.compiler.compile import Compiled
     from dockc.compiler.questions import Answers, Request
@@ -34,10 +36,37 @@ async def dockerfile(bridge: Bridge) -> Result:
         reading, data = await _fetched(bridge, attrs)
     else:
         reading, data = await _read(bridge, attrs)
-    inputs = await bridge.work.compiling(lambda: inputs_of(attrs, data, stores=bridge.session.stores))
+    inputs = await bridge.work.compiling(lambda: inputs_of(attrs, data, stores=bridge.session.stores, check_syntax=False))
+    foreign = foreign_syntax(inputs.front, attrs)
+    if foreign and "cmdline" not in attrs:
+        if bridge.request.locked or bridge.request.answers is not None:
+            raise DockcError(f"the frontend {foreign} is not the built-in one, which alone knows locks and answers")
+        return await _by_another(bridge, attrs, inputs, foreign)
+    if "requestid" in attrs:
+        from dockc.engine.subrequests import answer as answered
+
+        ask = _asking(bridge)
+        metadata = await answered(attrs["requestid"], inputs, lambda talk: converse_with(talk, ask, run=bridge.work.compiling))
+        return Result({}, metadata)
     compiled, bridge.answers = await _compile(bridge, inputs)
     bridge.steps.warn(reading, compiled)
     return await _result(bridge, compiled)
+
+
+async def _by_another(bridge: Bridge, attrs: dict[str, str], inputs: Inputs, wanted: str) -> Result:
+    """What the frontend makes that the file asks for; where it cannot be had, the error shows who asks.
+
+    Raises:
+        DockcError: it cannot be had, or it says that the build failed.
+    """
+    try:
+        return await bridge.solve(frontend="gateway.v0", attrs={**attrs, "source": wanted.split(" ", 1)[0], "cmdline": wanted})
+    except DockcError as exc:
+        directive = next((one for one in inputs.front.parsed.file.directives if one.name == "syntax"), None)
+        if directive is None or getattr(exc, "places", None) or isinstance(exc, CompileError):
+            raise
+        source = inputs.front.source
+        raise FailedStep(SolveError(exc.message, hint=exc.hint), name="", places=((source.name, source.text, ((directive.line, directive.line),)),)) from exc
 
 
 async def _result(bridge: Bridge, compiled: tuple[Compiled, ...]) -> Result:
@@ -112,8 +141,8 @@ async def _fetched(bridge: Bridge, attrs: dict[str, str]) -> tuple[str, bytes]:
 # --- compile --------------------------------------------------------------------------------------------
 
 
-async def _compile(bridge: Bridge, inputs: Inputs) -> tuple[tuple[Compiled, ...], Answers]:
-    """Compile in threads that never wait; what the compiler asks is answered on the loop, all of one round at once."""
+def _asking(bridge: Bridge) -> Callable[[tuple[Request, ...]], Awaitable[Answers]]:
+    """Answers the compiler's questions on the loop, all of one round at once."""
     from dockc.compiler.questions import Answers, ContextRequest, ImageRequest, Unanswered
 
     request, steps = bridge.request, bridge.steps
@@ -142,6 +171,14 @@ async def _compile(bridge: Bridge, inputs: Inputs) -> tuple[tuple[Compiled, ...]
             found = found.merged(part)
         return found
 
+    return ask
+
+
+async def _compile(bridge: Bridge, inputs: Inputs) -> tuple[tuple[Compiled, ...], Answers]:
+    """Compile in threads that never wait."""
+    from dockc.compiler.questions import Answers
+
+    request = bridge.request
     logs: list[str] = []
     asked = CompileRequest(
         attrs=request.attrs,
@@ -152,7 +189,7 @@ async def _compile(bridge: Bridge, inputs: Inputs) -> tuple[tuple[Compiled, ...]
         offline=request.offline,
     )
     conversation = compile_all(asked, inputs, logs.append, answers=request.answers or Answers())
-    compiled = await converse_with(conversation, ask, run=bridge.work.compiling)
+    compiled = await converse_with(conversation, _asking(bridge), run=bridge.work.compiling)
     for text in logs:
-        steps.say(text)
+        bridge.steps.say(text)
     return compiled

@@ -215,13 +215,16 @@ class Engine:
         )
 
     async def _export(self, bridge: Bridge, result: Result) -> tuple[tuple[Exported, ...], Mapping[str, str]]:
-        from dockc.runtime.exporter.export import Exporters, export
+        from dockc.runtime.exporter.export import Exported, Exporters, export
         from dockc.runtime.exporter.options import Output
 
         request, session, steps = bridge.request, bridge.session, bridge.steps
         source = await caches.inlined(bridge, result, export_source(bridge, result))
         made: list[Exported] = []
         for number, output in enumerate(request.outputs or (Output("image"),)):
+            if output.type == "cacheonly":
+                made.append(Exported(output))
+                continue
             cancelled = threading.Event()
             with steps.step(f"exporting to {output.kind.shown}") as vertex:
                 using = Exporters(

@@ -56,13 +56,42 @@ def platforms_of(metadata: Mapping[str, bytes]) -> tuple[tuple[str, Platform], .
         DockcError: it cannot be read.
     """
     data = metadata.get(PLATFORMS)
-    if not data:
-        return ()
+    if data is None:
+        return _platform_of_config(metadata.get(CONFIG, b""))
     try:
-        listed = json.loads(data)["Platforms"] or []
-        return tuple((str(one["ID"]), _platform(one["Platform"])) for one in listed)
+        listed = (json.loads(data) or {}).get("Platforms") or [] if data else []
+        found = tuple((str(one.get("ID") or ""), _platform(one.get("Platform") or {})) for one in listed)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DockcError(f"failed to parse platforms passed to exporter: {error}") from None
+    if not found:
+        raise DockcError("invalid empty platforms index for exporter")
+    for key, platform in found:
+        if not key:
+            raise DockcError("invalid empty platform key for exporter")
+        if not platform.os or not platform.architecture:
+            raise DockcError(f"invalid platform value {platform.os}/{platform.architecture} for exporter")
+    return tuple((key, platforms.normalize(platform)) for key, platform in found)
+
+
+def _platform_of_config(config: bytes) -> tuple[tuple[str, Platform], ...]:
+    """The platform that an image config says; none where it says none, or is none (whoever writes the image says so).
+
+    Raises:
+        DockcError: it says half of one.
+    """
+    try:
+        told = json.loads(config) if config else None
+    except (ValueError, RecursionError):
+        return ()
+    if not isinstance(told, dict) or not (told.get("os") or told.get("architecture")):
+        return ()
+    if not (told.get("os") and told.get("architecture")):
+        raise DockcError("invalid image config: os and architecture must be specified together")
+    try:
+        platform = platforms.normalize(_platform(told))
+    except TypeError:
+        return ()
+    return ((platforms.format_all(platform), platform),)
 
 
 def platforms_json(found: tuple[tuple[str, Platform], ...]) -> bytes:

@@ -19,22 +19,18 @@ FRONTENDS = Table(
     {
         "": "dockc.engine.bridge:given",
         "dockerfile.v0": "dockc.engine.dockerfile:dockerfile",
+        "gateway.v0": "dockc.engine.gateway:frontend",
     },
 )
-_LATER = frozenset(("gateway.v0",))
 
 
 def find(name: str) -> Frontend:
     """The frontend of a name.
 
     Raises:
-        DockcError: there is none, or it is not there yet.
+        DockcError: there is none.
     """
     found: Frontend | None = FRONTENDS.find(name)
     if found is None:
-        if name in _LATER:
-            raise DockcError(
-                f"the frontend {name} is not supported yet", hint="dockc compiles Dockerfiles itself; frontend images are not run."
-            )
         raise DockcError(f"frontend {name} not found", hint=f"Known: {', '.join(filter(None, FRONTENDS.names))}.")
     return found

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dockc.runtime.exporter.export import Exported
     from dockc.runtime.exporter.options import Output
     from dockc.runtime.remotecache.base import CacheEntry
+    from dockc.runtime.session.base import LentLayout
 
 #: Set in the environment, it is a build argument.
 EPOCH = "SOURCE_DATE_EPOCH"
@@ -103,11 +104,11 @@ class Inputs:
 
     __slots__ = ("directories", "front", "options", "stores")
 
-    def __init__(self, front: Front, options: CompileOptions, directories: Mapping[str, str], stores: Mapping[str, Path]) -> None:
+    def __init__(self, front: Front, options: CompileOptions, directories: Mapping[str, str], stores: Mapping[str, Path | LentLayout]) -> None:
         self.front: Final = front
         self.options: Final = options
         self.directories: Final = dict(directories)
-        self.stores: Final = dict(stores)
+        self.stores: Final = stores
 
     @property
     def locals(self) -> dict[str, Path]:
@@ -238,10 +239,10 @@ class Found:
 
     __slots__ = ("attrs", "directories", "dockerfile", "stores")
 
-    def __init__(self, attrs: Mapping[str, str], directories: Mapping[str, str], stores: Mapping[str, Path], dockerfile: bytes | None) -> None:
+    def __init__(self, attrs: Mapping[str, str], directories: Mapping[str, str], stores: Mapping[str, Path | LentLayout], dockerfile: bytes | None) -> None:
         self.attrs: Final = dict(attrs)
         self.directories: Final = dict(directories)
-        self.stores: Final = dict(stores)
+        self.stores: Final = stores
         self.dockerfile: Final = dockerfile
 
 
@@ -294,9 +295,14 @@ def load(request: CompileRequest) -> Inputs:
 
 
 def inputs_of(
-    attrs: Mapping[str, str], data: bytes, *, directories: Mapping[str, str] | None = None, stores: Mapping[str, Path] | None = None
+    attrs: Mapping[str, str],
+    data: bytes,
+    *,
+    directories: Mapping[str, str] | None = None,
+    stores: Mapping[str, Path | LentLayout] | None = None,
+    check_syntax: bool = True,
 ) -> Inputs:
-    """A Dockerfile read, with its options.
+    """A Dockerfile read, with its options; unless `check_syntax`, whatever frontend it asks for.
 
     Raises:
         DockcError: an option that cannot be understood, a file that asks for a frontend that there is not.
@@ -307,7 +313,8 @@ def inputs_of(
 
     options = CompileOptions.from_attrs(attrs)
     front = read(Source(attrs.get("filename", "Dockerfile"), data))
-    _check_syntax(front, attrs)
+    if check_syntax:
+        _check_syntax(front, attrs)
     return Inputs(front, options, directories or {}, stores or {})
 
 
@@ -393,8 +400,8 @@ def _store_name(name: str) -> str:
     return "".join(c if c.isascii() and (c.isalnum() or c in "-_./") else "-" for c in name.lower()).strip("-_./") or "layout"
 
 
-def _check_syntax(front: Front, attrs: Mapping[str, str]) -> None:
-    """Refuse a file that asks for another frontend than the one that is built in."""
+def foreign_syntax(front: Front, attrs: Mapping[str, str]) -> str:
+    """The frontend that a file, or a build argument for it, asks for, where it is not the one that is built in; "" otherwise."""
     wanted = attrs.get("build-arg:BUILDKIT_SYNTAX", "")
     if not wanted:
         directive = next((d for d in front.parsed.file.directives if d.name == "syntax"), None)
@@ -402,8 +409,14 @@ def _check_syntax(front: Front, attrs: Mapping[str, str]) -> None:
     name = wanted.split(" ", 1)[0].split("@", 1)[0]
     slash = name.rfind("/")
     name = name[: name.find(":", slash)] if ":" in name[slash + 1 :] else name
-    if name and name not in BUILT_IN:
+    return wanted if name and name not in BUILT_IN and wanted != "dockerfile.v0" else ""
+
+
+def _check_syntax(front: Front, attrs: Mapping[str, str]) -> None:
+    """Refuse a file that asks for another frontend than the one that is built in."""
+    wanted = foreign_syntax(front, attrs)
+    if wanted:
         raise DockcError(
             f"the frontend {wanted} is not supported",
-            hint="dockc compiles Dockerfiles itself and stands for docker/dockerfile; it does not run other frontend images.",
+            hint="Only builds run other frontends; everything else is the built-in compiler's.",
         )

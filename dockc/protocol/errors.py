@@ -14,6 +14,7 @@ from typing import Any
 from dockc.errors import CompileError, DockcError, ExecError, SolveError, UsageError
 from dockc.rpc.status import (
     INVALID_ARGUMENT,
+    UNIMPLEMENTED,
     UNKNOWN,
     RpcError,
 )
@@ -92,6 +93,9 @@ def to_rpc(error: BaseException) -> RpcError:
     if vertex:
         details.append((VERTEX, _json({"digest": vertex})))
     details += [(SOURCE, source_detail(*place)) for place in places_of(error)]
+    subrequest = getattr(error, "subrequest", "")
+    if subrequest:
+        details.append((PREFIX + "errdefs.Subrequest+json", _json({"name": subrequest})))
     if isinstance(error, ExecError):
         details.append((EXIT, _json({"Code": error.exit_status})))
     message = f"{error.context}{error.message}"
@@ -101,6 +105,8 @@ def to_rpc(error: BaseException) -> RpcError:
 def _code(error: DockcError) -> int:
     if isinstance(error, UsageError):
         return INVALID_ARGUMENT
+    if getattr(error, "subrequest", ""):
+        return UNIMPLEMENTED
     return UNKNOWN
 
 
@@ -117,7 +123,15 @@ def source_detail(name: str, text: str, ranges: Iterable[tuple[int, int]]) -> by
     """The value of a detail `errdefs.Source`."""
     data = base64.b64encode(text.encode("utf-8", "surrogateescape")).decode()
     spans = [{"start": {"line": first}, "end": {"line": last}} for first, last in ranges]
-    return _json({"info": {"filename": name, "data": data, "language": "Dockerfile"}, "ranges": spans})
+    info = {"filename": name, "data": data, "language": "Dockerfile", "definition": {"def": _reading()}}
+    return _json({"info": info, "ranges": spans})
+
+
+def _reading() -> list[str]:
+    """The graph by which a client's Dockerfile is read: clients take an excerpt only with one."""
+    from dockc.llb.author import state
+
+    return [base64.b64encode(op).decode() for _, op in state.local("dockerfile").marshal().ops]
 
 
 def _json(value: object) -> bytes:

@@ -86,7 +86,8 @@ def test_exporters() -> None:
     assert output("local", {}).dest == ""
     assert output("", {}).type == "cacheonly"
     assert output("oci", {"name": "x"}, "1700000000").epoch == 1_700_000_000
-    for kind, attrs in (("nonsense", {}), ("local", {"nonsense": "1"}), ("oci", {"tar": "false"})):
+    assert not output("oci", {"tar": "false"}).archive
+    for kind, attrs in (("nonsense", {}), ("local", {"nonsense": "1"})):
         with pytest.raises(UsageError):
             output(kind, attrs)
 

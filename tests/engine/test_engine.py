@@ -104,7 +104,7 @@ def test_a_frontend_may_ask_for_all_that_the_gateway_knows(run: Run) -> None:
     assert seen["meta"] is True
     assert seen["no such source"] == "DockcError: source 'local://context': scheme 'local' has nothing to be asked about"
     assert seen["no frontend"] == "DockcError: frontend nobody.v0 not found"
-    assert seen["later"] == "DockcError: the frontend gateway.v0 is not supported yet"
+    assert seen["later"] == "DockcError: gateway.v0 needs the option source"
     assert seen["inner"] == ["containerimage.base.config", "containerimage.config", "refs.platforms"]
     assert seen["inner file"] == "one"
     assert seen["inputs"] == ["given"]

@@ -105,10 +105,15 @@ def _drop(_: bytes) -> None:
 
 
 class ExecIO(Record):
-    """Where output goes; both are called from the thread that called `run`, with raw bytes."""
+    """Where output goes; both are called from the thread that called `run`, with raw bytes.
+
+    Attributes:
+        stdin: a descriptor that the process reads from, which stays the caller's; None is an input that has ended.
+    """
 
     stdout: Callable[[bytes], None] = _drop
     stderr: Callable[[bytes], None] = _drop
+    stdin: int | None = None
 
 
 class ExecutorError(DockcError):

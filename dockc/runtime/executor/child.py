@@ -38,12 +38,13 @@ class _Failed(Exception):
         self.status = status
 
 
-def main(status_fd: int, builder: int) -> None:
+def main(status_fd: int, builder: int, stdin: int = -1) -> None:
     """Read the plan from standard input, run the step, exit with its status.
 
     Args:
         status_fd: where trouble is reported.
         builder: pid of the process that started this one.
+        stdin: what the step reads from; -1 is nothing.
     """
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != builder:
@@ -51,7 +52,10 @@ def main(status_fd: int, builder: int) -> None:
     _own_state()
     os.set_inheritable(status_fd, False)
     plan: Plan | RuntimePlan = marshal.load(sys.stdin.buffer)  # noqa: S302 - our own parent wrote it
-    # What is left of standard input is the step's: the end of a pipe that nobody writes to.
+    # What is left of standard input is the step's, unless it is given another: the end of a pipe that nobody writes to.
+    if stdin >= 0:
+        os.dup2(stdin, 0)
+        os.close(stdin)
     try:
         code = _supervise(plan, status_fd)
     except BaseException as exc:

@@ -150,13 +150,14 @@ def run_helper(plan: bytes, io: ExecIO, cancelled: threading.Event, *, start: st
         The step's exit status.
     """
     status_read, status_write = _pipe()
+    given = () if io.stdin is None else (io.stdin,)
     try:
         helper = Child(
-            [sys.executable, "-I", "-S", "-X", "utf8", "-c", start, str(status_write), str(os.getpid())],
+            [sys.executable, "-I", "-S", "-X", "utf8", "-c", start, *map(str, (status_write, os.getpid(), *given))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            pass_fds=(status_write,),
+            pass_fds=(status_write, *given),
             start_new_session=True,
             env={name: value for name, value in os.environ.items() if name in ("PATH", "LD_LIBRARY_PATH")},
         )

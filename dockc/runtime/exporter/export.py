@@ -246,7 +246,8 @@ def export_archive(source: ExportSource, output: Output, using: Exporters) -> Ex
                 cancelled=using.cancelled,
             )
     elif using.sinks is not None:
-        raise DockcError("an image layout in a directory of the client is not supported yet", hint="Leave tar=false out.")
+        _, blobs = archive.tree(using.content, root)
+        using.sinks.blobs(using.number, {one.digest: one.size for one in blobs}, using.content, cancelled=using.cancelled)
     else:
         archive.write_directory(Path(output.dest), using.content, root, names, created, cancelled=using.cancelled)
     using.tell("sending tarball", done=True)

@@ -36,6 +36,8 @@ def history_of(config: bytes) -> list[History]:
     Raises:
         InvalidConfig: not an image config.
     """
+    if config.strip() == b"null":
+        raise InvalidConfig("invalid null image config for export")
     try:
         fields = decode(config, "image config")
         return [History.from_fields(item) for item in fields.objects("history")]

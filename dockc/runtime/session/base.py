@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from dockc.base.record import Record, made
 
@@ -18,13 +18,26 @@ if TYPE_CHECKING:
     from dockc.runtime.session.sinks import Sinks
 
 
+class LentLayout(Protocol):
+    """An OCI layout that is not on this machine. Blocks; from any thread."""
+
+    @property
+    def path(self) -> Path:
+        """What it is called here."""
+        ...
+
+    def open(self, name: str) -> tuple[BinaryIO, int]:
+        """A file of the layout and its size; `FileNotFoundError` when there is none."""
+        ...
+
+
 class Session(Record, kw_only=True):
     """What one client lends.
 
     Attributes:
         id: names the session; "" where it needs no name.
         directories: by the name of the local source.
-        stores: OCI layout directories or archives by store name.
+        stores: OCI layouts by store name: directories, archives, or what reads one elsewhere.
         secrets, ssh: what steps may use while they run; None for nothing.
         credentials: of registries; None for those of the user whom the engine runs as.
         uploads: files by the addresses that they answer for, such as an archive that came on standard input.
@@ -33,7 +46,7 @@ class Session(Record, kw_only=True):
 
     id: str = ""
     directories: Mapping[str, Directory] = made(dict)
-    stores: Mapping[str, Path] = made(dict)
+    stores: Mapping[str, Path | LentLayout] = made(dict)
     secrets: SecretStore | None = None
     ssh: SshAgents | None = None
     credentials: CredentialStore | None = None

@@ -6,9 +6,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from dockc.base.record import Record
+
+if TYPE_CHECKING:
+    from dockc.runtime.content.store import ContentStore
 
 
 class Tree(Record):
@@ -50,6 +53,20 @@ class Sinks(Protocol):
             trees: file systems and where they go.
             delete: remove what else is in the directory.
             cancelled: looked at for each entry.
+
+        Raises:
+            StoreError: the client did not take them.
+        """
+        ...
+
+    def blobs(self, output: int, digests: Mapping[str, int], content: ContentStore, *, cancelled: threading.Event | None) -> None:
+        """Bring blobs into an OCI layout of the client, which names the image there itself.
+
+        Args:
+            output: which output of the request, from 0.
+            digests: and sizes.
+            content: where the blobs are.
+            cancelled: looked at for each blob.
 
         Raises:
             StoreError: the client did not take them.

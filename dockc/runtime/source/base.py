@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from dockc.base.record import Record, made
 from dockc.errors import SolveError
@@ -15,11 +16,12 @@ if TYPE_CHECKING:
     from dockc.runtime.refs.manager import RefManager
     from dockc.runtime.refs.ref import ImmutableRef
     from dockc.runtime.registry.client import Client
+    from dockc.runtime.session.base import LentLayout
     from dockc.solver.op import OpContext, Preimage
 
 REGISTRY: Key[Client] = Key("registry")
 """What the build speaks to registries and the web with."""
-OCI_STORES: Key[Mapping[str, Path]] = Key("oci-stores")
+OCI_STORES: Key[Mapping[str, Path | LentLayout]] = Key("oci-stores")
 """OCI layout directories or archives by store name."""
 
 
@@ -77,9 +79,7 @@ def registry_of(ctx: OpContext) -> Client:
     return client
 
 
-def oci_stores(ctx: OpContext) -> Mapping[str, Path]:
+def oci_stores(ctx: OpContext) -> Mapping[str, Path | LentLayout]:
     """The named OCI layouts that the builds brought; of one name, the first."""
-    found: dict[str, Path] = {}
-    for stores in ctx.lent(OCI_STORES):
-        found = {**stores, **found}
-    return found
+    # None is written to. Clients elsewhere know alone which names they have: they are asked, not listed.
+    return ChainMap(*(cast("dict[str, Path | LentLayout]", stores) for stores in ctx.lent(OCI_STORES)))

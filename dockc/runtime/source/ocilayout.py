@@ -33,6 +33,7 @@ from dockc.runtime.registry.transport import CHUNK, printable
 if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.refs.types import Progress, Provider
+    from dockc.runtime.session.base import LentLayout
 
 REF_NAME = "org.opencontainers.image.ref.name"
 IMAGE_NAME = "io.containerd.image.name"
@@ -225,12 +226,12 @@ def open_layout(path: Path, cancelled: threading.Event | None = None) -> Layout:
     return Layout(path, files)
 
 
-def open_store(stores: Mapping[str, Path], name: str, cancelled: threading.Event | None = None) -> Layout:
+def open_store(stores: Mapping[str, Path | LentLayout], name: str, cancelled: threading.Event | None = None) -> Layout:
     """Open a named store of the build; `NotFound` when the build brought none of that name."""
-    path = stores.get(name)
-    if path is None:
+    found = stores.get(name)
+    if found is None:
         raise NotFound(f"no OCI layout store named {name!r} was given to this build")
-    return open_layout(path, cancelled)
+    return open_layout(found, cancelled) if isinstance(found, Path) else Layout(found.path, found)
 
 
 def resolve_context(value: str) -> tuple[Path, str]:

@@ -33,6 +33,7 @@ from dockc.runtime.source.registry import RegistryOrigin
 if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.registry.client import Client
+    from dockc.runtime.session.base import LentLayout
     from dockc.runtime.session.secrets import SecretStore
 
 _FILE_LIMIT = 16 << 20
@@ -74,7 +75,7 @@ class Resolver:
         client: Client,
         *,
         locals: Mapping[str, Path] | None = None,  # noqa: A002 - the word of LLB
-        stores: Mapping[str, Path] | None = None,
+        stores: Mapping[str, Path | LentLayout] | None = None,
         secrets: SecretStore | None = None,
         run: Run | None = None,
     ) -> None:
@@ -82,7 +83,7 @@ class Resolver:
         self.content = content
         self.client = client
         self.locals = dict(locals or {})
-        self.stores = dict(stores or {})
+        self.stores = {} if stores is None else stores
         self.secrets = secrets
 
     async def answer(self, requests: Sequence[object]) -> list[Found | DockcError]:

@@ -1,0 +1,533 @@
+"""The gateway: `LLBBridge`'s messages to the bridge of a build, and frontends from images, which speak it over their standard streams.
+
+Loaded when a frontend image or a daemon's client asks for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+import tempfile
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dockc.engine.bridge import Result, Stat
+from dockc.errors import DockcError
+from dockc.llb import caps
+from dockc.oci.platform import Platform
+from dockc.protocol.errors import RemoteError, from_rpc, to_rpc
+from dockc.protocol.modes import to_go
+from dockc.rpc.calls import Call, Channel, Handler, only, unary
+from dockc.rpc.pb import common_pb2, gateway_pb2, session_pb2
+from dockc.rpc.status import INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, RpcError
+from dockc.solver.progress import SourceRange
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from dockc.engine.bridge import Bridge, Ref
+    from dockc.llb.definition import Definition
+    from dockc.oci.config import ContainerConfig
+    from dockc.runtime.executor.base import ExecSpec, ResolvedMount
+
+    Q = TypeVar("Q", bound=Message)
+
+SERVICE = "/moby.buildkit.v1.frontend.LLBBridge/"
+
+#: What the gateway can do, in the protocol's words.
+FRONTEND_CAPS = (
+    "solve.base", "solve.inlinereturn", "resolveimage", "resolveimage.resolvemode", "readfile", "return", "returnmap", "readdir",
+    "statfile", "importcaches", "proto.refarray", "reference.output", "frontend.inputs", "gateway.solve.metadata", "frontend.caps",
+    "gateway.solve.evaluate", "gateway.evaluate", "gateway.warnings", "source.metaresolver",
+)  # fmt: skip
+#: Parts of LLB that this builder does not do.
+_WITHOUT = frozenset(
+    (
+        caps.EXEC_META_CDI, caps.EXEC_META_NETWORK_PROXY, caps.SOURCE_LOCAL_METADATA_TRANSFER, caps.REMOTE_CACHE_GHA,
+        caps.REMOTE_CACHE_S3, caps.REMOTE_CACHE_AZBLOB, caps.ATTESTATIONS, caps.SESSION_EXPORTER, caps.SOURCE_POLICY,
+        caps.SOURCE_POLICY_SESSION, caps.SOURCE_IMAGE_BLOB,
+    )
+)  # fmt: skip
+LLB_CAPS = tuple(sorted(caps.ALL - _WITHOUT))
+#: Calls that are refused by name.
+_LATER = ("NewContainer", "ReleaseContainer", "ExecProcess", "ReadFileContainer", "ReadDirContainer", "StatFileContainer")
+
+
+class Gateway:
+    """One build as whoever speaks `LLBBridge` sees it.
+
+    Attributes:
+        bridge: to the engine.
+        inputs: graphs that came beside the request.
+        returned: the result that is named in the end.
+    """
+
+    def __init__(self, bridge: Bridge, workers: Sequence[common_pb2.WorkerRecord], *, name: str = "ref") -> None:
+        self.bridge, self.workers, self._name = bridge, workers, name
+        self.returned: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._refs: dict[str, Ref] = {}
+
+    def name(self, ref: Ref | None) -> str:
+        """The id of a file system; "" is the empty one."""
+        if ref is None:
+            return ""
+        for key, known in self._refs.items():
+            if known is ref:
+                return key
+        key = f"{self._name}-{len(self._refs)}"
+        self._refs[key] = ref
+        return key
+
+    def find(self, key: str) -> Ref | None:
+        """A file system by its id.
+
+        Raises:
+            RpcError: there is none.
+        """
+        if not key:
+            return None
+        if key not in self._refs:
+            raise RpcError(f"no such ref: {key}", code=NOT_FOUND)
+        return self._refs[key]
+
+    async def ping(self, request: gateway_pb2.PingRequest) -> Message:
+        """What can be asked for."""
+        return gateway_pb2.PongResponse(
+            FrontendAPICaps=[common_pb2.APICap(ID=one, Enabled=True) for one in FRONTEND_CAPS],
+            LLBCaps=[common_pb2.APICap(ID=one, Enabled=True) for one in LLB_CAPS],
+            Workers=self.workers,
+        )
+
+    async def solve(self, request: gateway_pb2.SolveRequest) -> Message:
+        """Solve a graph, or let a frontend of ours make one."""
+        if request.SourcePolicies:
+            raise RpcError("source policies of a frontend are not supported yet", code=UNIMPLEMENTED)
+        if any(one.Type for one in request.CacheImports):
+            raise RpcError("remote caches are not supported yet", code=UNIMPLEMENTED)
+        definition: Definition | None = None
+        if request.Definition:
+            data = request.Definition
+            definition = await self.bridge.work.blocking(lambda: parse(data))
+        result = await self.bridge.solve(
+            definition,
+            frontend=request.Frontend,
+            attrs=without_default_provenance(dict(request.FrontendOpt)),
+            inputs=dict(request.FrontendInputs),
+            evaluate=request.Evaluate,
+        )
+        if request.Final and not request.allowResultReturn:
+            raise RpcError("this client is too old: it does not take results by reference", code=UNIMPLEMENTED)
+        answer = gateway_pb2.SolveResponse(result=self._to_wire(result))
+        if set(result.refs) == {""}:
+            answer.ref = self.name(result.refs[""])
+        return answer
+
+    async def evaluate(self, request: gateway_pb2.EvaluateRequest) -> Message:
+        """Solve a ref now."""
+        await self.bridge.evaluate(self.find(request.Ref))
+        return gateway_pb2.EvaluateResponse()
+
+    async def read_file(self, request: gateway_pb2.ReadFileRequest) -> Message:
+        """A part of a file."""
+        offset, length = (request.Range.Offset, request.Range.Length) if request.HasField("Range") else (0, 0)
+        if offset < 0 or length < 0:
+            raise RpcError(f"invalid range {offset}, {length}", code=INVALID_ARGUMENT)
+        data = await self.bridge.read_file(self.find(request.Ref), request.FilePath, offset=offset, length=length)
+        return gateway_pb2.ReadFileResponse(Data=data)
+
+    async def read_dir(self, request: gateway_pb2.ReadDirRequest) -> Message:
+        """The entries of a directory."""
+        found = await self.bridge.read_dir(self.find(request.Ref), request.DirPath, include=request.IncludePattern)
+        return gateway_pb2.ReadDirResponse(entries=[to_stat(one) for one in found])
+
+    async def stat_file(self, request: gateway_pb2.StatFileRequest) -> Message:
+        """What is at a path."""
+        found = await self.bridge.stat_file(self.find(request.Ref), request.Path)
+        return gateway_pb2.StatFileResponse(stat=to_stat(found, name=os.path.basename(request.Path.rstrip("/")) or "/"))  # noqa: PTH119  no path of ours
+
+    async def resolve_source_meta(self, request: gateway_pb2.ResolveSourceMetaRequest) -> Message:
+        """What a source is now."""
+        from dockc.llb import attrs as A  # noqa: N812
+        from dockc.runtime.source.found import FoundGit, FoundHttp, FoundImage
+
+        if request.SourcePolicies:
+            raise RpcError("source policies of a frontend are not supported yet", code=UNIMPLEMENTED)
+        source = request.Source
+        attrs = dict(source.attrs)
+        if request.ResolveMode:
+            attrs.setdefault(A.IMAGE_RESOLVE_MODE, request.ResolveMode)
+        name = f"[internal] {request.LogName.removeprefix('[internal] ')}" if request.LogName else ""
+        platform = platform_of(request.Platform) if request.HasField("Platform") else None
+        found = await self.bridge.resolve_source_meta(source.identifier, attrs, platform=platform, name=name)
+        answer = gateway_pb2.ResolveSourceMetaResponse(Source=source)
+        match found:
+            case FoundImage():
+                answer.Image.Digest, answer.Image.Config = found.digest, found.config
+            case FoundGit():
+                answer.Git.Checksum = answer.Git.CommitChecksum = found.commit
+                if request.Git.ReturnObject:
+                    answer.Git.CommitObject = found.commit_object
+            case FoundHttp():
+                answer.HTTP.Checksum = found.digest
+                if found.last_modified:
+                    from dockc.golang.times import Time
+
+                    moment = Time.parse(found.last_modified)
+                    answer.HTTP.LastModified.seconds, answer.HTTP.LastModified.nanos = moment.seconds, moment.nanos
+        return answer
+
+    async def resolve_image_config(self, request: gateway_pb2.ResolveImageConfigRequest) -> Message:
+        """Digest and config of an image: what older frontends ask."""
+        from dockc.llb import attrs as A  # noqa: N812
+        from dockc.runtime.source.found import FoundImage
+
+        scheme = A.SCHEME_OCI_LAYOUT if request.ResolverType == 1 else A.SCHEME_IMAGE
+        attrs = {A.OCI_STORE: request.StoreID} if request.ResolverType == 1 else {A.IMAGE_RESOLVE_MODE: request.ResolveMode}
+        name = f"[internal] {request.LogName.removeprefix('[internal] ')}" if request.LogName else ""
+        platform = platform_of(request.Platform) if request.HasField("Platform") else None
+        found = await self.bridge.resolve_source_meta(scheme + request.Ref, attrs, platform=platform, name=name)
+        if not isinstance(found, FoundImage):
+            raise RpcError(f"{request.Ref} is no image", code=INVALID_ARGUMENT)
+        return gateway_pb2.ResolveImageConfigResponse(Digest=found.digest, Config=found.config, Ref=found.ref)
+
+    async def inputs(self, request: gateway_pb2.InputsRequest) -> Message:
+        """Graphs that the client gave beside its request."""
+        return gateway_pb2.InputsResponse(Definitions=dict(self.bridge.request.inputs))
+
+    async def warn(self, request: gateway_pb2.WarnRequest) -> Message:
+        """Show a warning."""
+        self.bridge.warn(
+            request.digest,
+            request.short.decode("utf-8", "replace"),
+            level=request.level,
+            detail=[one.decode("utf-8", "replace") for one in request.detail],
+            url=request.url,
+            filename=request.info.filename,
+            source=request.info.data,
+            ranges=tuple(SourceRange((one.start.line, one.start.character), (one.end.line, one.end.character)) for one in request.ranges),
+        )
+        return gateway_pb2.WarnResponse()
+
+    async def hand_back(self, request: gateway_pb2.ReturnRequest) -> Message:
+        """The result, or the error, of the whole build."""
+        if self.returned.done():
+            raise RpcError("the build has its result already", code=INVALID_ARGUMENT)
+        if request.HasField("error") and request.error.code:
+            told = RpcError(request.error.message, code=request.error.code, details=[(one.type_url, one.value) for one in request.error.details])
+            self.returned.set_exception(_returned(told))
+        else:
+            self.returned.set_result(self._from_wire(request.result))
+        return gateway_pb2.ReturnResponse()
+
+    def _to_wire(self, result: Result) -> gateway_pb2.Result:
+        """A result with ids in place of its file systems."""
+        out = gateway_pb2.Result(metadata=dict(result.metadata))
+        if set(result.refs) == {""}:
+            out.ref.CopyFrom(self._ref(result, ""))
+        elif result.refs:
+            for key in result.refs:
+                out.refs.refs[key].CopyFrom(self._ref(result, key))
+        return out
+
+    def _ref(self, result: Result, key: str) -> gateway_pb2.Ref:
+        ref = result.refs[key]
+        if ref is None:
+            return gateway_pb2.Ref()
+        return gateway_pb2.Ref(id=self.name(ref), **{"def": ref.definition.to_bytes()})
+
+    def _from_wire(self, result: gateway_pb2.Result) -> Result:
+        """The file systems and the metadata that a client names.
+
+        Raises:
+            RpcError: an id that was never given, or attestations.
+        """
+        if result.attestations:
+            raise RpcError("attestations are not supported yet", code=UNIMPLEMENTED)
+        kind = result.WhichOneof("result")
+        match kind:
+            case "ref":
+                refs = {"": self.find(result.ref.id)}
+            case "refDeprecated":
+                refs = {"": self.find(result.refDeprecated)}
+            case "refs":
+                refs = {key: self.find(one.id) for key, one in result.refs.refs.items()}
+            case "refsDeprecated":
+                refs = {key: self.find(one) for key, one in result.refsDeprecated.refs.items()}
+            case _:
+                refs = {"": None}
+        return Result(refs, dict(result.metadata))
+
+
+def answers(gateway: Callable[[Call], Awaitable[Gateway]]) -> dict[str, Handler]:
+    """All calls by path; each is for the gateway that it belongs to."""
+
+    def of(kind: type[Q], answer: Callable[[Gateway, Q], Awaitable[Message]]) -> Handler:
+        async def handle(call: Call) -> None:
+            request = await only(call, kind)
+            await call.send((await answer(await gateway(call), request)).SerializeToString())
+
+        return handle
+
+    async def refused(call: Call) -> None:
+        raise RpcError("containers of a frontend are not supported yet", code=UNIMPLEMENTED)
+
+    found = {
+        "Ping": of(gateway_pb2.PingRequest, Gateway.ping),
+        "Solve": of(gateway_pb2.SolveRequest, Gateway.solve),
+        "Evaluate": of(gateway_pb2.EvaluateRequest, Gateway.evaluate),
+        "ReadFile": of(gateway_pb2.ReadFileRequest, Gateway.read_file),
+        "ReadDir": of(gateway_pb2.ReadDirRequest, Gateway.read_dir),
+        "StatFile": of(gateway_pb2.StatFileRequest, Gateway.stat_file),
+        "ResolveSourceMeta": of(gateway_pb2.ResolveSourceMetaRequest, Gateway.resolve_source_meta),
+        "ResolveImageConfig": of(gateway_pb2.ResolveImageConfigRequest, Gateway.resolve_image_config),
+        "Inputs": of(gateway_pb2.InputsRequest, Gateway.inputs),
+        "Warn": of(gateway_pb2.WarnRequest, Gateway.warn),
+        "Return": of(gateway_pb2.ReturnRequest, Gateway.hand_back),
+    } | dict.fromkeys(_LATER, refused)
+    return {SERVICE + name: handler for name, handler in found.items()}
+
+
+def _returned(error: RpcError) -> RemoteError:
+    return from_rpc(error)
+
+
+# --- frontends from images --------------------------------------------------------------------------------
+
+_METADATA = "/run/config/buildkit/metadata"
+_SAID = 8192
+
+
+async def frontend(bridge: Bridge) -> Result:
+    """`gateway.v0`: run a frontend from an image (option `source`), which asks over its standard streams.
+
+    Raises:
+        DockcError: the image cannot be had or run, or the frontend says that the build failed.
+    """
+    from dockc.llb.author import state
+    from dockc.oci.config import ImageConfig
+    from dockc.oci.reference import parse_normalized
+    from dockc.runtime.source.found import FoundImage
+
+    attrs = bridge.request.attrs
+    source = attrs.get("source", "")
+    if not source:
+        raise DockcError("gateway.v0 needs the option source", hint="--opt source=IMAGE names the frontend's image.")
+    if attrs.get("gateway-devel") or f"context:{source}" in attrs:
+        raise DockcError("frontends from a build or a named context are not supported yet", hint="Name an image of a registry.")
+    name = str(parse_normalized(source).tag_name_only())
+    found = await bridge.resolve_source_meta(f"docker-image://{name}", name=f"resolve image config for {name}")
+    if not isinstance(found, FoundImage):
+        raise DockcError(f"{source} is no image")
+    pinned = name if "@" in name or not found.digest else f"{name}@{found.digest}"
+    definition = state.image(pinned).marshal()
+    ref = await bridge.load(definition)
+    if ref is None:
+        raise DockcError(f"the frontend image {source} is empty")
+    await bridge.evaluate(ref)
+    config = ImageConfig.parse(found.config).config
+    _check_caps(dict(config.labels or {}), attrs, bool(bridge.request.inputs))
+    gateway = Gateway(bridge, await bridge.work.blocking(own_workers))
+    with bridge.steps.step(f"[internal] run frontend {name}"), tempfile.TemporaryDirectory(prefix="dockc-frontend-") as folder:
+        spec, mounts = _container(gateway, config, folder, definition)
+        said = await _run(gateway, ref, spec, mounts)
+    if gateway.returned.done():
+        return gateway.returned.result()
+    raise DockcError(f"the frontend {source} ended without a result{said}")
+
+
+def _check_caps(labels: dict[str, str], attrs: object, inputs: bool) -> None:
+    """Refuse a frontend that cannot do what is asked of it.
+
+    Raises:
+        RpcError: which capability it lacks, so that a client may try another way.
+    """
+    has = set(filter(None, labels.get("moby.buildkit.frontend.caps", "").split(",")))
+    wanted = set(filter(None, dict(attrs).get("frontend.caps", "").split(",")))  # type: ignore[call-overload]
+    if inputs:
+        wanted.add("moby.buildkit.frontend.inputs")
+    for one in sorted({cap.removesuffix("+forward") for cap in wanted} - has):
+        detail = json.dumps({"name": one}).encode()
+        raise from_rpc(
+            RpcError(
+                f"unsupported frontend capability {one}",
+                code=UNIMPLEMENTED,
+                details=[("github.com/moby/buildkit/errdefs.FrontendCap+json", detail)],
+            )
+        )
+
+
+def _container(
+    gateway: Gateway, config: ContainerConfig, folder: str, definition: Definition
+) -> tuple[ExecSpec, tuple[ResolvedMount, ...]]:
+    """The process of a frontend and what it finds beside its image."""
+    from dockc.runtime.executor.base import ExecSpec, NetworkMode, ResolvedMount
+
+    attrs = gateway.bridge.request.attrs
+    labels = dict(config.labels or {})
+    options = [f"BUILDKIT_FRONTEND_OPT_{number}={key}={value}" for number, (key, value) in enumerate(sorted(attrs.items()))]
+    workers = [
+        {
+            "ID": one.ID,
+            "Labels": dict(one.Labels),
+            "Platforms": [{"architecture": p.Architecture, "os": p.OS, **({"variant": p.Variant} if p.Variant else {})} for p in one.platforms],
+        }
+        for one in gateway.workers
+    ]
+    env = [
+        *(config.env or ()),
+        *options,
+        f"BUILDKIT_SESSION_ID={gateway.bridge.session.id}",
+        f"BUILDKIT_WORKERS={json.dumps(workers)}",
+        "BUILDKIT_EXPORTEDPRODUCT=buildkit",
+    ]
+    (Path(folder) / "frontend.bin").write_bytes(definition.to_bytes())
+    isolated = labels.get("moby.buildkit.frontend.network.none", "").lower() in {"1", "t", "true"}
+    spec = ExecSpec(
+        args=tuple(config.entrypoint or ()) or ("/run",),
+        env=tuple(env),
+        cwd=config.working_dir or "/",
+        network=NetworkMode.NONE if isolated else NetworkMode.UNSET,
+        remove_mount_stubs_recursive=True,
+    )
+    return spec, (ResolvedMount(dest=_METADATA, source=Path(folder), readonly=True),)
+
+
+async def _run(gateway: Gateway, ref: Ref, spec: ExecSpec, mounts: tuple[ResolvedMount, ...]) -> str:
+    """Run the frontend until it ends; what it said beside the protocol, for an error."""
+    from dockc.rpc.transports import on_descriptors
+    from dockc.runtime.executor.base import ExecIO
+
+    bridge = gateway.bridge
+    work = bridge.work
+    cancelled = threading.Event()
+    said = bytearray()
+    to_read, to_write = os.pipe()
+    from_read, from_write = os.pipe()
+    channel: Channel | None = None
+
+    async def mine(_: Call) -> Gateway:
+        return gateway
+
+    def run() -> int:
+        refs = work.worker.refs
+        base = bridge.file_system(ref)
+        mutable = refs.new_mutable(base, description="frontend")
+        try:
+            with mutable.mount() as rootfs:
+                io = ExecIO(stdout=partial(_all_of, from_write), stderr=lambda data: _keep(said, data), stdin=to_read)
+                return work.worker.executor.run(spec, rootfs, mounts, io, cancelled)
+        finally:
+            with suppress(OSError):
+                os.close(from_write)
+            mutable.release()
+
+    health = unary(session_pb2.HealthCheckRequest, _healthy)
+    handlers = answers(mine) | {"/grpc.health.v1.Health/Check": health}
+    running = asyncio.ensure_future(work.blocking(run, cancelled=cancelled))
+    try:
+        channel = await on_descriptors(from_read, to_write, handlers, explain=to_rpc)
+        watching = asyncio.ensure_future(asyncio.shield(gateway.returned))
+        first: set[asyncio.Future[Any]] = {running, watching}
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        if not running.done() and gateway.returned.exception() is None:
+            # It has said what it had to say: it gets a moment to end well.
+            await asyncio.wait({running}, timeout=10)
+        watching.cancel()
+        cancelled.set()
+        status = await running if running.done() else await _ended(running)
+    finally:
+        cancelled.set()
+        if channel is not None:
+            channel.shut()
+        os.close(to_read)
+        if not running.done():
+            await asyncio.gather(running, return_exceptions=True)
+    if gateway.returned.done() and gateway.returned.exception() is not None:
+        gateway.returned.result()
+    text = said.decode("utf-8", "replace").strip()
+    words = f": {text}" if text else ""
+    if status and not gateway.returned.done():
+        raise DockcError(f"the frontend ended with exit code {status}{words}")
+    return words
+
+
+async def _ended(running: asyncio.Future[int]) -> int:
+    from dockc.runtime.executor.base import ExecCancelled
+
+    try:
+        return await running
+    except ExecCancelled:
+        return 0
+
+
+async def _healthy(request: session_pb2.HealthCheckRequest, _: Call) -> session_pb2.HealthCheckResponse:
+    return session_pb2.HealthCheckResponse(status=session_pb2.HealthCheckResponse.SERVING)
+
+
+def _all_of(descriptor: int, data: bytes) -> None:
+    with suppress(BrokenPipeError):
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+
+
+def _keep(said: bytearray, data: bytes) -> None:
+    said += data
+    del said[:-_SAID]
+
+
+def own_workers() -> list[common_pb2.WorkerRecord]:
+    """The worker that this process is, in the protocol's words."""
+    from dockc.oci import platform as platforms
+
+    own = platforms.normalize(platforms.default())
+    found = [own, Platform("linux", "386")] if own.architecture == "amd64" else [own]
+    told = [common_pb2.Platform(OS=one.os, Architecture=one.architecture, Variant=one.variant) for one in found]
+    return [common_pb2.WorkerRecord(ID="dockc", platforms=told)]
+
+
+def parse(data: bytes) -> Definition:
+    """A graph from its bytes.
+
+    Raises:
+        InvalidDefinition: it breaks a rule.
+    """
+    from dockc.llb.definition import Definition
+
+    return Definition.parse(data)
+
+
+def without_default_provenance(attrs: dict[str, str]) -> dict[str, str]:
+    """The options without the provenance that clients ask for on their own, and only for builders that make it."""
+    return {key: value for key, value in attrs.items() if not (key == "attest:provenance" and "inline-only=true" in value.split(","))}
+
+
+def to_stat(found: Stat, name: str | None = None) -> session_pb2.Stat:
+    """An entry as the protocol has it."""
+    out = session_pb2.Stat(
+        path=os.fsencode(found.path if name is None else name).decode("utf-8", "replace"),
+        mode=to_go(found.mode),
+        uid=found.uid,
+        gid=found.gid,
+        size=found.size if not stat.S_ISDIR(found.mode) else 0,
+        modTime=found.modified,
+        linkname=os.fsencode(found.link).decode("utf-8", "replace"),
+    )
+    if stat.S_ISCHR(found.mode) or stat.S_ISBLK(found.mode):
+        out.devmajor, out.devminor = os.major(found.device), os.minor(found.device)
+    return out
+
+
+def platform_of(told: common_pb2.Platform) -> Platform:
+    """A platform out of its message."""
+    from dockc.oci import platform as platforms
+
+    return platforms.normalize(Platform(told.OS, told.Architecture, told.Variant, told.OSVersion, tuple(told.OSFeatures)))
+
+

@@ -1,0 +1,142 @@
+"""Frontends from images: what they are given, what they may ask, and how they end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REGISTRY = shutil.which("docker-registry")
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
+    pytest.mark.skipif(REGISTRY is None, reason="docker-registry is not installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    assert REGISTRY is not None
+    folder = tmp_path_factory.mktemp("registry")
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    (folder / "c.yml").write_text(f"version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {folder}/data\nhttp:\n  addr: 127.0.0.1:{port}\n")
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen([REGISTRY, "serve", str(folder / "c.yml")], stdout=log, stderr=log)
+    for _ in range(200):
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.05)
+    yield f"localhost:{port}"
+    server.terminate()
+    server.wait()
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DOCKC_STORE", str(tmp_path / "store"))
+    return tmp_path
+
+
+def dockc(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "dockc", *arguments], input=stdin, capture_output=True, text=True, check=False, timeout=120)
+
+
+def frontend(registry: str, folder: Path, name: str, script: str, *more: str) -> str:
+    """Push a frontend that is a shell script."""
+    context = folder / name
+    context.mkdir()
+    shutil.copy(shutil.which("busybox") or "/bin/busybox", context / "busybox")
+    (context / "run").write_text("#!/bin/sh\n" + script)
+    (context / "run").chmod(0o755)
+    links = "".join(f"COPY busybox /bin/{one}\n" for one in ("sh", "cat", "env", "grep", "head"))
+    (context / "Dockerfile").write_text(f"FROM scratch\n{links}COPY run /frontend\nENTRYPOINT [\"/frontend\"]\n" + "".join(f"{line}\n" for line in more))
+    image = f"{registry}/{name}:1"
+    done = dockc("build", str(context), "-o", f"type=image,name={image},push=true", "--progress=none")
+    assert done.returncode == 0, done.stderr
+    return image
+
+
+def asked(image: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    (folder / "c").mkdir(exist_ok=True)
+    (folder / "c" / "Dockerfile").write_text(f"# syntax={image}\nFROM scratch\n")
+    return dockc("build", str(folder / "c"), "--progress=none", *more)
+
+
+def test_a_frontend_finds_its_options_and_its_own_graph(registry: str, store: Path) -> None:
+    script = "env | grep BUILDKIT_ >&2; head -c 8 /run/config/buildkit/metadata/frontend.bin | grep -q sha && echo graph >&2; exit 3\n"
+    image = frontend(registry, store, "options", script)
+    done = asked(image, store, "--target", "some")
+    assert done.returncode == 1
+    assert "the frontend ended with exit code 3" in done.stderr
+    assert "=target=some" in done.stderr
+    assert f"=source={image}" in done.stderr
+    assert f"=cmdline={image}" in done.stderr
+    assert 'BUILDKIT_WORKERS=[{"ID"' in done.stderr
+    assert "BUILDKIT_EXPORTEDPRODUCT=buildkit" in done.stderr
+    # The file shows who asked for it.
+    assert f"   1 | >>> # syntax={image}" in done.stderr
+
+
+def test_a_frontend_that_says_nothing(registry: str, store: Path) -> None:
+    done = asked(frontend(registry, store, "silent", "exit 0\n"), store)
+    assert done.returncode == 1
+    assert "ended without a result" in done.stderr
+
+
+def test_a_frontend_that_talks_nonsense(registry: str, store: Path) -> None:
+    done = asked(frontend(registry, store, "nonsense", "echo 'GET / HTTP/1.1'; echo; cat > /dev/null\n"), store)
+    assert done.returncode == 1
+    assert "the frontend" in done.stderr
+
+
+def test_a_frontend_that_cannot_do_what_is_asked(registry: str, store: Path) -> None:
+    image = frontend(registry, store, "poor", "exit 1\n", 'LABEL moby.buildkit.frontend.caps="moby.buildkit.frontend.inputs"')
+    done = asked(image, store, "--opt", "frontend.caps=moby.buildkit.frontend.subrequests")
+    assert done.returncode == 1
+    assert "unsupported frontend capability moby.buildkit.frontend.subrequests" in done.stderr
+
+
+def test_an_image_that_is_not_there(registry: str, store: Path) -> None:
+    done = asked(f"{registry}/none:1", store)
+    assert done.returncode == 1
+    assert f"   1 | >>> # syntax={registry}/none:1" in done.stderr
+
+
+def test_other_commands_say_that_only_builds_run_frontends(store: Path) -> None:
+    done = dockc("compile", "-", stdin="# syntax=example.com/other\nFROM scratch\n")
+    assert done.returncode == 1
+    assert "the frontend example.com/other is not supported" in done.stderr
+    assert "Only builds run other frontends" in done.stderr
+
+
+def test_the_reference_frontend(registry: str, store: Path) -> None:
+    program = shutil.which("dockerfile-frontend")
+    if program is None:
+        pytest.skip("dockerfile-frontend of buildkitd is not installed")
+    context = store / "reference"
+    context.mkdir()
+    shutil.copy(program, context / "frontend")
+    shutil.copy(shutil.which("busybox") or "/bin/busybox", context / "busybox")
+    (context / "Dockerfile").write_text(
+        "FROM scratch\nCOPY frontend /frontend\nENTRYPOINT [\"/frontend\"]\nLABEL moby.buildkit.frontend.network.none=true\n"
+        'LABEL moby.buildkit.frontend.caps="moby.buildkit.frontend.inputs,moby.buildkit.frontend.subrequests,moby.buildkit.frontend.contexts"\n'
+    )
+    image = f"{registry}/reference:1"
+    assert dockc("build", str(context), "-o", f"type=image,name={image},push=true", "--progress=none").returncode == 0
+    (context / "Dockerfile").write_text(f"# syntax={image}\nFROM scratch\nCOPY busybox /bin/sh\nRUN echo hi > /hi\n")
+    done = dockc("build", str(context), "-o", str(store / "out"), "--progress=none")
+    assert done.returncode == 0, done.stderr
+    assert (store / "out" / "hi").read_text() == "hi\n"
+    (context / "Dockerfile").write_text(f"# syntax={image}\nFROM scratch\nCPY a b\n")
+    done = dockc("build", str(context), "--progress=none")
+    assert "   3 | >>> CPY a b" in done.stderr
