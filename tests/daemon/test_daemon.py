@@ -153,7 +153,7 @@ def test_a_second_build_runs_nothing_and_moves_what_has_changed(daemon: Daemon, 
     changed = built(daemon, context)
     assert changed.returncode == 0
     assert "3 steps run, 2 cached" in changed.stderr
-    assert "transferring context: 6B" in changed.stderr
+    assert "transferring 6B" in changed.stderr
 
 
 def test_errors_show_their_lines(daemon: Daemon, context: Path) -> None:

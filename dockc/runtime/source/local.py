@@ -150,7 +150,7 @@ class LocalSource:
     def _bring_in(self, ctx: OpContext) -> ImmutableRef:
         if self._ref is None:
             name = self._options.name
-            label = f"transferring {name}:"
+            label = "transferring"
 
             def report(current: int, done: bool) -> None:
                 ctx.status(label, current=current, done=done)

@@ -385,7 +385,7 @@ def test_the_source_operation(refs: RefManager, context: Path) -> None:
     assert ref is not None
     assert set(listing(ref)) == {"README", "run.sh"}
     assert contenthash.checksum(ref, Selector()) == key.pin
-    assert ctx.statuses[-1] == ("transferring context:", True)
+    assert ctx.statuses[-1] == ("transferring", True)
     ref.release()
 
 
