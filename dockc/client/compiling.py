@@ -111,7 +111,7 @@ class Compiling:
                 source.attrs["http.checksum"] = request.checksum
             answer = await self._resolve(bridge, gateway_pb2.ResolveSourceMetaRequest(Source=source), request)
             modified = str(Time.from_ns(answer.HTTP.LastModified.seconds * 10**9)) if answer.HTTP.LastModified.seconds else ""
-            return Answers(http={request.url: HttpAnswer(answer.HTTP.Checksum, modified)})
+            return Answers(http={request.key: HttpAnswer(answer.HTTP.Checksum, modified)})
         if isinstance(request, GitRequest):
             source = common_pb2.SourceOp(identifier=request.identifier, attrs=dict(request.attrs))
             asked = gateway_pb2.ResolveSourceMetaRequest(Source=source, Git=gateway_pb2.ResolveSourceGitRequest(ReturnObject=True))

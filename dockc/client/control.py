@@ -117,6 +117,12 @@ class Bridge:
         """Ask what a source is."""
         return await self._call("ResolveSourceMeta", request, gateway_pb2.ResolveSourceMetaResponse)
 
+    async def inputs(self) -> dict[str, bytes]:
+        """Graphs that came with the request for the frontend, by name."""
+        if "frontend.inputs" not in self.caps:
+            return {}
+        return dict((await self._call("Inputs", gateway_pb2.InputsRequest(), gateway_pb2.InputsResponse)).Definitions)
+
     async def read_file(self, ref: str, path: str) -> bytes:
         """A file of a result."""
         request = gateway_pb2.ReadFileRequest(Ref=ref, FilePath=path)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dockc.client.control import Bridge
     from dockc.compiler.compile import Compiled
     from dockc.compiler.questions import Answers, ContextRequest
+    from dockc.llb.definition import Definition
     from dockc.rpc.pb import gateway_pb2
 
 _OPTION = "BUILDKIT_FRONTEND_OPT_"
@@ -91,13 +92,16 @@ class Frontend:
         """
         from dockc.client.compiling import Compiling, for_builder
         from dockc.engine.request import CompileRequest, inputs_of, is_url
+        from dockc.llb.definition import Definition
         from dockc.rpc.pb import gateway_pb2
 
         attrs = {key: value for key, value in self._attrs.items() if key not in {"source", "cmdline"}}
         if is_url(attrs.get("context", "")):
             raise DockcError("remote contexts are not supported by this frontend yet", hint="Build from a directory.")
-        data = await self._dockerfile(attrs.get("filename", ""))
-        inputs = inputs_of(attrs, data, check_syntax=False)
+        given = {name: Definition.parse(data) for name, data in (await self._bridge.inputs()).items()}
+        lent = "dockerfilekey" in attrs or "dockerfile" not in given
+        data = await self._dockerfile(attrs.get("filename", ""), None if lent else given["dockerfile"])
+        inputs = inputs_of(attrs, data, check_syntax=False, given=given)
         compiling = Compiling(
             CompileRequest(attrs=attrs), inputs, self._session, lambda status: None, files=self._files, warned=self._warned
         )
@@ -111,9 +115,16 @@ class Frontend:
             return gateway_pb2.Result(metadata=found)
         return await compiling.drive(self._bridge)
 
-    async def _dockerfile(self, name: str) -> bytes:
+    async def _dockerfile(self, name: str, given: Definition | None) -> bytes:
+        from dockc.engine.request import check_given
+
         wanted = [name] if name else ["Dockerfile", "dockerfile"]
-        found = await self._read("dockerfile", [*wanted, f"{wanted[0]}.dockerignore"], name=f"[internal] load build definition from {wanted[0]}")
+        if given is not None:
+            check_given(given)
+            found = await self._read_from(given, wanted)
+        else:
+            files = [*wanted, f"{wanted[0]}.dockerignore"]
+            found = await self._read(self._attrs.get("dockerfilekey", "dockerfile"), files, name=f"[internal] load build definition from {wanted[0]}")
         data = next((found[one] for one in wanted if found[one] is not None), None)
         if data is None:
             raise DockcError(f"failed to read dockerfile: open {wanted[0]}: no such file or directory")
@@ -128,12 +139,15 @@ class Frontend:
     async def _read(self, local: str, files: Sequence[str], *, name: str) -> dict[str, bytes | None]:
         """Files of a directory that the client lends, None for those that are not there."""
         from dockc.llb.author import state
+
+        made = state.local(local, session=self._session, follow=tuple(files), shared_key_hint=f"{local}:{','.join(files)}", name=name)
+        return await self._read_from(made.marshal(), files)
+
+    async def _read_from(self, definition: Definition, files: Sequence[str]) -> dict[str, bytes | None]:
         from dockc.protocol.errors import RemoteError
         from dockc.rpc.pb import gateway_pb2
 
-        made = state.local(local, session=self._session, follow=tuple(files), shared_key_hint=f"{local}:{','.join(files)}", name=name)
-        definition = made.marshal()
-        self._digest = self._digest or next(digest for digest, _ in definition.ops)
+        self._digest = self._digest or next((digest for digest, _ in definition.ops), "")
         result = await self._bridge.solve(gateway_pb2.SolveRequest(Definition=definition.to_bytes(), Evaluate=True))
         found: dict[str, bytes | None] = {}
         for file in files:

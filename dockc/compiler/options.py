@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from dockc.llb.definition import Definition
+
 _NETWORK_MODES = {"": Network.SANDBOX, "sandbox": Network.SANDBOX, "none": Network.NONE, "host": Network.HOST}
 _RESOLVE_MODES = ("default", "pull", "local")
 _ULIMITS = frozenset(
@@ -71,6 +73,9 @@ class CompileOptions(Record):
         force_local_dockerfile: the Dockerfile comes from a local source even if the context is remote.
         keep_git_dir: keep `.git` of a git context.
         contexts: named contexts: name (or `name::platform`) to `docker-image://...` and the like.
+        inputs: graphs that the client gave, by the names that `input:NAME` contexts have for them; `context` and `dockerfile` are the
+            main context and what the Dockerfile is read from.
+        input_metadata: what is known of them, as JSON: an image config, above all.
         shared_keys: extra cache keys of named local contexts.
         session: id of the client session that local sources are read from.
         local_sessions: other sessions for single local sources.
@@ -106,6 +111,8 @@ class CompileOptions(Record):
     force_local_dockerfile: bool = False
     keep_git_dir: bool = False
     contexts: Mapping[str, str] = _EMPTY
+    inputs: Mapping[str, Definition] = MappingProxyType({})
+    input_metadata: Mapping[str, str] = _EMPTY
     shared_keys: Mapping[str, str] = _EMPTY
     session: str = ""
     local_sessions: Mapping[str, str] = _EMPTY
@@ -150,6 +157,7 @@ class CompileOptions(Record):
         session: str = "",
         devices: tuple[tuple[str, bool], ...] = (),
         caps: frozenset[str] = C.ALL,
+        inputs: Mapping[str, Definition] | None = None,
     ) -> CompileOptions:
         """Read the frontend's option map.
 
@@ -160,6 +168,7 @@ class CompileOptions(Record):
             session: id of the client session.
             devices: CDI devices for every RUN.
             caps: capabilities of the engine.
+            inputs: graphs that the client gave, by name.
 
         Raises:
             CompileError: a value that cannot be understood, in the reference's words.
@@ -223,6 +232,8 @@ class CompileOptions(Record):
             force_local_dockerfile="dockerfilekey" in attrs,
             keep_git_dir=_is_true(build_args.get("BUILDKIT_CONTEXT_KEEP_GIT_DIR", "")),
             contexts=_with_prefix(attrs, "context:"),
+            inputs=MappingProxyType(dict(inputs)) if inputs else MappingProxyType({}),
+            input_metadata=_with_prefix(attrs, "input-metadata:"),
             shared_keys=_with_prefix(attrs, "sharedkey:localdir:"),
             session=session,
             local_sessions=_with_prefix(attrs, "local-sessionid:"),

@@ -11,16 +11,17 @@ from dockc.engine.bridge import BASE_CONFIG, CONFIG, EPOCH, PLATFORMS, Bridge, R
 from dockc.engine.compile import compile_all
 from dockc.engine.export import platforms_json
 from dockc.engine.failure import FailedStep
-from dockc.engine.request import CompileRequest, Inputs, foreign_syntax, inputs_of, is_url
+from dockc.engine.request import CompileRequest, Inputs, check_given, foreign_syntax, inputs_of, is_url
 from dockc.engine.world import answer, converse_with
 from dockc.errors import CompileError, DockcError, SolveError
 from dockc.oci import platform as platforms
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from dockc.compiler.compile import Compiled
     from dockc.compiler.questions import Answers, Request
+    from dockc.llb.definition import Definition
 
 _TRUE = frozenset(("1", "t", "true"))
 
@@ -32,11 +33,12 @@ async def dockerfile(bridge: Bridge) -> Result:
         DockcError: the file cannot be read or is wrong, or something cannot be found out.
     """
     attrs = dict(bridge.request.attrs)
+    given = await bridge.work.blocking(bridge.inputs) if bridge.request.inputs else {}
     if is_url(attrs.get("context", "")) and "dockerfilekey" not in attrs:
         reading, data = await _fetched(bridge, attrs)
     else:
-        reading, data = await _read(bridge, attrs)
-    inputs = await bridge.work.compiling(lambda: inputs_of(attrs, data, stores=bridge.session.stores, check_syntax=False))
+        reading, data = await _read(bridge, attrs, given)
+    inputs = await bridge.work.compiling(lambda: inputs_of(attrs, data, stores=bridge.session.stores, check_syntax=False, given=given))
     foreign = foreign_syntax(inputs.front, attrs)
     if foreign and "cmdline" not in attrs:
         if bridge.request.locked or bridge.request.answers is not None:
@@ -60,7 +62,8 @@ async def _by_another(bridge: Bridge, attrs: dict[str, str], inputs: Inputs, wan
         DockcError: it cannot be had, or it says that the build failed.
     """
     try:
-        return await bridge.solve(frontend="gateway.v0", attrs={**attrs, "source": wanted.split(" ", 1)[0], "cmdline": wanted})
+        attrs = {**attrs, "source": wanted.split(" ", 1)[0], "cmdline": wanted}
+        return await bridge.solve(frontend="gateway.v0", attrs=attrs, inputs=bridge.request.inputs)
     except DockcError as exc:
         directive = next((one for one in inputs.front.parsed.file.directives if one.name == "syntax"), None)
         if directive is None or getattr(exc, "places", None) or isinstance(exc, CompileError):
@@ -91,8 +94,10 @@ async def _result(bridge: Bridge, compiled: tuple[Compiled, ...]) -> Result:
 # --- the file -------------------------------------------------------------------------------------------
 
 
-async def _read(bridge: Bridge, attrs: dict[str, str]) -> tuple[str, bytes]:
-    """The Dockerfile out of the directory that the client lends for it; also the digest of the step that read it."""
+async def _read(bridge: Bridge, attrs: dict[str, str], given: Mapping[str, Definition]) -> tuple[str, bytes]:
+    """The Dockerfile out of the directory that the client lends for it, or of a graph; also the digest of the step that read it."""
+    if "dockerfilekey" not in attrs and "dockerfile" in given:
+        return await _out_of(bridge, given["dockerfile"], attrs.get("filename", ""))
     lent = bridge.session.directories.get(attrs.get("dockerfilekey", "dockerfile"))
     name = attrs.get("filename", "Dockerfile")
     shown = PurePosixPath(name).name if lent is None else lent.shown or PurePosixPath(name).name
@@ -111,6 +116,18 @@ async def _read(bridge: Bridge, attrs: dict[str, str]) -> tuple[str, bytes]:
                 return other
 
         return reading, await bridge.work.blocking(read)
+
+
+async def _out_of(bridge: Bridge, definition: Definition, filename: str) -> tuple[str, bytes]:
+    check_given(definition)
+    ref = await bridge.load(definition)
+    shown = filename or "Dockerfile"
+    with bridge.steps.step(f"[internal] load build definition from {shown}") as reading:
+        for name in (filename,) if filename else ("Dockerfile", "dockerfile"):
+            data = None if ref is None else await bridge.find_file(ref, name)
+            if data is not None:
+                return reading, data
+        raise DockcError(f"failed to read dockerfile: open {shown}: no such file or directory", hint="Looked for it in the graph that came with the request.")
 
 
 async def _fetched(bridge: Bridge, attrs: dict[str, str]) -> tuple[str, bytes]:

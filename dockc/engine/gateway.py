@@ -318,6 +318,8 @@ async def frontend(bridge: Bridge) -> Result:
     source = attrs.get("source", "")
     if not source:
         raise DockcError("gateway.v0 needs the option source", hint="--opt source=IMAGE names the frontend's image.")
+    if source == "dockerfile.v0":
+        return await bridge.solve(frontend=source, attrs={"cmdline": source, **attrs}, inputs=bridge.request.inputs)
     if attrs.get("gateway-devel") or f"context:{source}" in attrs:
         raise DockcError("frontends from a build or a named context are not supported yet", hint="Name an image of a registry.")
     name = str(parse_normalized(source).tag_name_only())

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dockc.compiler.compile import Front
     from dockc.compiler.options import CompileOptions
     from dockc.compiler.questions import Answers
+    from dockc.llb.definition import Definition
     from dockc.oci.platform import Platform
     from dockc.runtime.exporter.export import Exported
     from dockc.runtime.exporter.options import Output
@@ -301,8 +302,9 @@ def inputs_of(
     directories: Mapping[str, str] | None = None,
     stores: Mapping[str, Path | LentLayout] | None = None,
     check_syntax: bool = True,
+    given: Mapping[str, Definition] | None = None,
 ) -> Inputs:
-    """A Dockerfile read, with its options; unless `check_syntax`, whatever frontend it asks for.
+    """A Dockerfile read, with its options and the graphs `given` beside it; unless `check_syntax`, whatever frontend it asks for.
 
     Raises:
         DockcError: an option that cannot be understood, a file that asks for a frontend that there is not.
@@ -311,11 +313,21 @@ def inputs_of(
     from dockc.compiler.options import CompileOptions
     from dockc.grammar.source import Source
 
-    options = CompileOptions.from_attrs(attrs)
+    options = CompileOptions.from_attrs(attrs, inputs=given)
     front = read(Source(attrs.get("filename", "Dockerfile"), data))
     if check_syntax:
         _check_syntax(front, attrs)
     return Inputs(front, options, directories or {}, stores or {})
+
+
+def check_given(definition: Definition) -> None:
+    """Refuse the graph of nothing, which is not that of an empty file system.
+
+    Raises:
+        DockcError: in the reference's words.
+    """
+    if not definition.ops and not definition.metadata:
+        raise DockcError("invalid nil input definition to definition op")
 
 
 def is_url(context: str) -> bool:

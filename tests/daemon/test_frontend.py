@@ -8,11 +8,15 @@ import os
 import shutil
 import subprocess
 import sys
+from base64 import b64encode
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from dockc import llb
 from dockc.engine.bridge import Bridge, Result
+from dockc.engine.dockerfile import dockerfile
 from dockc.engine.engine import Engine, EngineOptions
 from dockc.engine.gateway import Gateway, answers, own_workers
 from dockc.engine.request import BuildRequest
@@ -50,20 +54,22 @@ async def by_process(bridge: Bridge) -> Result:
         await process.wait()
 
 
-def build(folder: Path, attrs: dict[str, str]) -> tuple[dict[str, str], list[SolveStatus]]:
+def build(
+    folder: Path, attrs: dict[str, str], inputs: dict[str, bytes] | None = None, by: Callable[[Bridge], Awaitable[Result]] = by_process
+) -> tuple[dict[str, str], list[SolveStatus]]:
     """Build a context into a directory; the result's metadata and the progress."""
     told: list[SolveStatus] = []
     kept: dict[str, str] = {}
 
     async def run() -> None:
         async def frontend(bridge: Bridge) -> Result:
-            result = await by_process(bridge)
+            result = await by(bridge)
             kept.update({key: value.decode() for key, value in result.metadata.items()})
             return result
 
         directory = HostDirectory(folder / "context")
         session = Session(id="s", directories={"context": directory, "dockerfile": directory})
-        request = BuildRequest(attrs=attrs, outputs=(parse_output(str(folder / "out")),))
+        request = BuildRequest(attrs=attrs, inputs=inputs or {}, outputs=(parse_output(str(folder / "out")),))
         async with asyncio.timeout(100), Engine(EngineOptions(root=folder / "store")) as engine:
             await engine.run(frontend, request, session, told.append)
 
@@ -116,6 +122,32 @@ def test_questions(tmp_path: Path, context: Path) -> None:
     assert kept["result.statuscode"] == "1"
     with pytest.raises(RemoteError, match="unsupported request"):
         build(tmp_path, {"requestid": "frontend.nonsense"})
+
+
+@pytest.mark.parametrize("by", [dockerfile, by_process])
+def test_graphs_in_the_place_of_directories(tmp_path: Path, context: Path, by: Callable[[Bridge], Awaitable[Result]]) -> None:
+    """As `bake` gives a target the result of another."""
+    text = b"FROM base AS x\nCOPY --from=other file /from-other\nCOPY context-file /\nRUN [\"/busybox\", \"sh\", \"-c\", \"/busybox echo $GIVEN > /env\"]\n"
+    shell = (context / "busybox").read_bytes()
+    inputs = {
+        "dockerfile": llb.scratch().file(llb.mkfile("/Dockerfile", text, 0o644)).marshal(),
+        "context": llb.scratch().file(llb.mkfile("/context-file", b"c", 0o644)).marshal(),
+        "one": llb.scratch().file(llb.mkfile("/busybox", shell, 0o755)).marshal(),
+        "two": llb.scratch().file(llb.mkfile("/file", b"other", 0o644)).marshal(),
+    }
+    config = {"architecture": "amd64", "os": "linux", "config": {"Env": ["GIVEN=yes"], "Labels": {"kept": "1"}}, "rootfs": {"type": "layers"}}
+    metadata = json.dumps({"containerimage.config": b64encode(json.dumps(config).encode()).decode()})
+    attrs = {"context:base": "input:one", "context:other": "input:two", "input-metadata:one": metadata, "no-cache": ""}
+    kept, _ = build(tmp_path, attrs, {name: one.to_bytes() for name, one in inputs.items()}, by)
+    out = tmp_path / "out"
+    assert ((out / "from-other").read_text(), (out / "context-file").read_text(), (out / "env").read_text()) == ("other", "c", "yes\n")
+    assert json.loads(kept["containerimage.config"])["config"]["Labels"] == {"kept": "1"}
+    with pytest.raises(DockcError, match=r"invalid input (three for other|one for base)"):
+        build(tmp_path, attrs | {"context:other": "input:three"}, {"dockerfile": inputs["dockerfile"].to_bytes()}, by)
+    with pytest.raises(DockcError, match="invalid nil input definition to definition op"):
+        build(tmp_path, {}, {"dockerfile": b"", "context": b""}, by)
+    with pytest.raises(DockcError, match="failed to read dockerfile: open none"):
+        build(tmp_path, {"filename": "none"}, {"dockerfile": inputs["dockerfile"].to_bytes()}, by)
 
 
 def test_nobody_runs_it_by_hand() -> None:

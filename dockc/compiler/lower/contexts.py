@@ -153,8 +153,7 @@ def load(state: Lowering, context: NamedContext, stage: StageState | None) -> Lo
         case "local":
             return _load_local(state, context, rest, stage)
         case "input":
-            message = f"invalid input {rest} for {context.full_name}"
-            raise CompileError(message, fault=Fault("bad-context"))
+            return _load_input(state, context, rest)
     message = f"unsupported context source {scheme} for {context.full_name}"
     raise CompileError(message, fault=Fault("bad-context"))
 
@@ -243,6 +242,44 @@ def _full_ref(ref: str) -> tuple[str, str]:
         return str(references.parse_normalized(ref).tag_name_only()), ""
     except DockcError as error:
         return ref, error.message
+
+
+# --- graphs that the client gave ----------------------------------------------------------------------
+
+
+def _input(state: Lowering, name: str) -> Value | None:
+    from dockc.compiler.ir.from_llb import load as from_llb
+
+    definition = state.options.inputs[name]
+    if not definition.ops and not definition.metadata:
+        raise CompileError("invalid nil input definition to definition op", fault=Fault("bad-context"))
+    return from_llb(definition, state.target).result
+
+
+def _load_input(state: Lowering, context: NamedContext, name: str) -> LoadedContext:
+    if name not in state.options.inputs:
+        raise CompileError(f"invalid input {name} for {context.full_name}", fault=Fault("bad-context"))
+    value = _input(state, name)
+    said = state.options.input_metadata.get(name)
+    if said is None:
+        return LoadedContext(value)
+    config = _image_config(said)
+    if config is None:
+        return LoadedContext(value)
+    return LoadedContext(value, state.image_config(config), _normal(context.platform))
+
+
+def _image_config(metadata: str) -> bytes | None:
+    import json
+    from base64 import b64decode
+
+    try:
+        found = json.loads(metadata)["containerimage.config"]
+        return b64decode(found, validate=True)
+    except KeyError:
+        return None
+    except (ValueError, TypeError) as error:
+        raise CompileError(f"invalid metadata of an input: {error}", fault=Fault("bad-context")) from None
 
 
 # --- git and http -------------------------------------------------------------------------------------
@@ -368,7 +405,6 @@ def open_main(state: Lowering) -> Asking[MainContext]:
     """
     options, builder = state.options, state.builder
     filename = options.filename
-    remote: Value | None = None
     git = _parse_git(options.context) if options.context else None
     if git is not None:
         mtime = "commit" if options.build_args.get("SOURCE_DATE_EPOCH") else ""
@@ -379,11 +415,10 @@ def open_main(state: Lowering) -> Asking[MainContext]:
             filename=HTTP_CONTEXT_FILE,
             meta=OpMeta(internal_name("load remote build context")),
         )
-    identifier, attrs = "", ()
-    if remote is not None:
-        op = remote.op
-        identifier, attrs = op.identifier, op.attrs  # type: ignore[attr-defined]
-    if remote is not None and git is None:
+    else:
+        return _open_given(state)
+    identifier, attrs = remote.op.identifier, remote.op.attrs  # type: ignore[attr-defined]
+    if git is None:
         request = HttpRequest(options.context, HTTP_CONTEXT_FILE)
         state.want(request)
         yield from state.barrier()
@@ -393,13 +428,28 @@ def open_main(state: Lowering) -> Asking[MainContext]:
         else:
             filename = HTTP_CONTEXT_FILE
     dockerfile = remote
-    if remote is not None and options.context_subdir is not None:
+    if options.context_subdir is not None:
         scoped = Copy(remote, join("/", options.context_subdir), "/", dir_contents=True)
         remote = builder.file(None, (scoped,))
-    if dockerfile is None or options.force_local_dockerfile:
+    if options.force_local_dockerfile:
         dockerfile = _local_dockerfile(state, filename)
     data = state.dockerfile.source.data
     return MainContext(remote, SourceMap(filename, DOCKERFILE_LANGUAGE, data, dockerfile), identifier, attrs)
+
+
+def _open_given(state: Lowering) -> MainContext:
+    """A context and a Dockerfile that the client lends, or gave a graph for."""
+    options, source = state.options, state.dockerfile.source
+    context = dockerfile = None
+    if not options.force_local_dockerfile and options.dockerfile_name in options.inputs:
+        dockerfile = _input(state, options.dockerfile_name)
+    if options.context_name in options.inputs:
+        context = _input(state, options.context_name)
+        if context is not None and options.context_subdir is not None:
+            context = state.builder.file(None, (Copy(context, join("/", options.context_subdir), "/", dir_contents=True),))
+    if dockerfile is None:
+        dockerfile = _local_dockerfile(state, options.filename)
+    return MainContext(context, SourceMap(options.filename, DOCKERFILE_LANGUAGE, source.data, dockerfile), "", ())
 
 
 def _local_dockerfile(state: Lowering, filename: str) -> Value:
