@@ -16,6 +16,7 @@ from dockc.base.version import VERSION
 from dockc.daemon import gateway
 from dockc.daemon.builds import Build, Builds
 from dockc.daemon.sessions import HEALTH, Sessions, lent
+from dockc.engine.caches import imports_of
 from dockc.engine.gateway import Gateway, without_default_provenance
 from dockc.engine.request import BuildRequest
 from dockc.errors import DockcError
@@ -24,6 +25,7 @@ from dockc.protocol.status import to_time, to_wire
 from dockc.rpc.calls import Call, Handler, only, unary
 from dockc.rpc.pb import common_pb2, content_pb2, control_pb2, session_pb2
 from dockc.rpc.status import CANCELLED, INVALID_ARGUMENT, PERMISSION_DENIED, UNIMPLEMENTED, RpcError
+from dockc.runtime.remotecache.base import CacheEntry
 
 if TYPE_CHECKING:
     from dockc.engine.bridge import Bridge, Result
@@ -293,7 +295,6 @@ def _check(request: control_pb2.SolveRequest, allowed: frozenset[str]) -> None:
         ("source policies", bool(request.SourcePolicy.rules) or bool(request.SourcePolicySession)),
         ("exporters of the session", request.EnableSessionExporter),
         ("the proxy network", request.ProxyNetwork),
-        ("remote caches", bool(request.Cache.Exports) or bool(request.Cache.ExportRefDeprecated)),
     ):
         if given:
             raise RpcError(f"{what} are not supported yet" if what.endswith("s") else f"{what} is not supported yet", code=UNIMPLEMENTED)
@@ -306,21 +307,33 @@ def _request(request: control_pb2.SolveRequest) -> BuildRequest:
     """The build in the engine's words.
 
     Raises:
-        UsageError: an output that there is not.
+        UsageError: an output that there is not, caches that cannot be understood.
+        RpcError: a cache of a kind that is not there.
     """
     exporters = list(request.Exporters)
     if not exporters and request.ExporterDeprecated:
         exporters = [control_pb2.Exporter(Type=request.ExporterDeprecated, Attrs=request.ExporterAttrsDeprecated)]
     attrs = without_default_provenance(dict(request.FrontendAttrs))
     epoch = attrs.get(_EPOCH, "")
-    return BuildRequest(
+    given = request.Cache
+    read = [CacheEntry(one.Type, dict(one.Attrs)) for one in given.Imports] + [CacheEntry("registry", {"ref": ref}) for ref in given.ImportRefsDeprecated]
+    written = [CacheEntry(one.Type, dict(one.Attrs)) for one in given.Exports]
+    if given.ExportRefDeprecated:
+        written.append(CacheEntry("registry", {**given.ExportAttrsDeprecated, "ref": given.ExportRefDeprecated}))
+    asked = BuildRequest(
         frontend=request.Frontend,
         attrs=attrs,
         definition=request.Definition,
         inputs=dict(request.FrontendInputs),
         outputs=tuple(output(one.Type, dict(one.Attrs), epoch) for one in exporters) or (_nothing(),),
         allow=frozenset(request.Entitlements),
+        cache_from=tuple(read),
+        cache_to=tuple(written),
     )
+    # Such an entry would name a directory of this machine.
+    if any(entry.type == "local" for entry in (*imports_of(asked), *asked.cache_to)):
+        raise RpcError("caches in directories of the client are not supported yet", code=UNIMPLEMENTED)
+    return asked
 
 
 def _nothing() -> Output:

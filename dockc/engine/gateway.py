@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dockc.engine.bridge import Result, Stat
+from dockc.engine.caches import imports_of
 from dockc.errors import DockcError
 from dockc.llb import caps
 from dockc.oci.platform import Platform
@@ -26,6 +27,7 @@ from dockc.protocol.modes import to_go
 from dockc.rpc.calls import Call, Channel, Handler, only, unary
 from dockc.rpc.pb import common_pb2, gateway_pb2, session_pb2
 from dockc.rpc.status import INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, RpcError
+from dockc.runtime.remotecache.base import CacheEntry
 from dockc.solver.progress import SourceRange
 
 if TYPE_CHECKING:
@@ -49,8 +51,7 @@ FRONTEND_CAPS = (
 #: Parts of LLB that this builder does not do.
 _WITHOUT = frozenset(
     (
-        caps.EXEC_META_CDI, caps.EXEC_META_NETWORK_PROXY, caps.SOURCE_LOCAL_METADATA_TRANSFER, caps.REMOTE_CACHE_GHA,
-        caps.REMOTE_CACHE_S3, caps.REMOTE_CACHE_AZBLOB, caps.ATTESTATIONS, caps.SESSION_EXPORTER, caps.SOURCE_POLICY,
+        caps.EXEC_META_CDI, caps.EXEC_META_NETWORK_PROXY, caps.SOURCE_LOCAL_METADATA_TRANSFER, caps.ATTESTATIONS, caps.SESSION_EXPORTER, caps.SOURCE_POLICY,
         caps.SOURCE_POLICY_SESSION, caps.SOURCE_IMAGE_BLOB,
     )
 )  # fmt: skip
@@ -108,8 +109,9 @@ class Gateway:
         """Solve a graph, or let a frontend of ours make one."""
         if request.SourcePolicies:
             raise RpcError("source policies of a frontend are not supported yet", code=UNIMPLEMENTED)
-        if any(one.Type for one in request.CacheImports):
-            raise RpcError("remote caches are not supported yet", code=UNIMPLEMENTED)
+        known = imports_of(self.bridge.request)
+        if any(CacheEntry(one.Type, dict(one.Attrs)) not in known for one in request.CacheImports if one.Type):
+            raise RpcError("caches that the build's own request does not name are not supported yet", code=UNIMPLEMENTED)
         definition: Definition | None = None
         if request.Definition:
             data = request.Definition

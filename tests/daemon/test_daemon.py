@@ -156,6 +156,19 @@ def test_a_second_build_runs_nothing_and_moves_what_has_changed(daemon: Daemon, 
     assert "transferring 6B" in changed.stderr
 
 
+@pytest.mark.parametrize("frontend", ["", "dockerfile.v0"])
+def test_caches_of_a_registry(daemon: Daemon, context: Path, registry: str, frontend: str) -> None:
+    by = [f"--frontend={frontend}"] if frontend else []
+    (context / "data.txt").write_text(f"once more {frontend}\n")
+    cache = f"type=registry,ref={registry}/cache{len(frontend)}:1"
+    written = built(daemon, context, *by, "--cache-to", f"{cache},mode=max")
+    assert written.returncode == 0, written.stderr
+    assert dockc("buildctl", "--addr", daemon.address, "prune", "--all").returncode == 0
+    again = built(daemon, context, *by, "--cache-from", cache, "--cache-to", "type=inline")
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.endswith("0 steps run, 5 cached\n"), again.stderr
+
+
 def test_errors_show_their_lines(daemon: Daemon, context: Path) -> None:
     (context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\nRUN exit 7\n")
     for by in ([], ["--frontend=dockerfile.v0"]):
@@ -171,7 +184,9 @@ def test_errors_show_their_lines(daemon: Daemon, context: Path) -> None:
 
 def test_what_is_not_there_is_refused_by_name(daemon: Daemon, context: Path, tmp_path: Path) -> None:
     for options, words in (
-        (["--cache-to", "type=inline"], "remote caches are not supported yet"),
+        (["--cache-to", f"type=local,dest={tmp_path / 'cache'}"], "caches in directories of the client are not supported yet"),
+        (["--cache-from", "type=nonsense"], "unknown cache importer"),
+        (["--frontend=dockerfile.v0", "--opt", 'cache-imports=[{"Type":"local","Attrs":{"src":"/etc"}}]'], "caches in directories of the client"),
         (["--frontend=gateway.v0"], "gateway.v0 needs the option source"),
         (["--frontend=nonsense"], "frontend nonsense not found"),
         (["--allow", "network.host"], "network.host is not allowed by the daemon's configuration"),
