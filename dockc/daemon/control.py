@@ -271,7 +271,10 @@ async def _driven(build: Build, workers: list[common_pb2.WorkerRecord], bridge: 
     """The frontend that a client is: it asks by `LLBBridge` until it names the result."""
     gateway = Gateway(bridge, workers, name=build.ref)
     build.gateway.set_result(gateway)
-    return await gateway.returned
+    try:
+        return await gateway.returned
+    finally:
+        await gateway.close()
 
 
 def _now() -> str:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dockc.runtime.session.base import Session
     from dockc.runtime.source.found import Found
     from dockc.runtime.source.resolve import Resolver
+    from dockc.solver.lent import Lent
     from dockc.solver.run.jobs import BuildResult, Job
     from dockc.solver.vertex import Edge
 
@@ -206,6 +207,11 @@ class Bridge:
                 ref.built = result
             else:  # somebody else wanted it meanwhile
                 self._job.let_go(result)
+
+    @property
+    def lends(self) -> Lent:
+        """What the build's steps may ask for."""
+        return self._job.lends
 
     def file_system(self, ref: Ref) -> ImmutableRef:
         """What a solved ref holds; it stays the bridge's."""

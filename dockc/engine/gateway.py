@@ -26,7 +26,7 @@ from dockc.protocol.errors import RemoteError, from_rpc, to_rpc
 from dockc.protocol.modes import to_go
 from dockc.rpc.calls import Call, Channel, Handler, only, unary
 from dockc.rpc.pb import common_pb2, gateway_pb2, session_pb2
-from dockc.rpc.status import INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, RpcError
+from dockc.rpc.status import ALREADY_EXISTS, INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, RpcError
 from dockc.runtime.remotecache.base import CacheEntry
 from dockc.solver.progress import SourceRange
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from dockc.engine.bridge import Bridge, Ref
+    from dockc.engine.containers import Container
     from dockc.llb.definition import Definition
     from dockc.oci.config import ContainerConfig
     from dockc.runtime.executor.base import ExecSpec, ResolvedMount
@@ -46,7 +47,8 @@ SERVICE = "/moby.buildkit.v1.frontend.LLBBridge/"
 FRONTEND_CAPS = (
     "solve.base", "solve.inlinereturn", "resolveimage", "resolveimage.resolvemode", "readfile", "return", "returnmap", "readdir",
     "statfile", "importcaches", "proto.refarray", "reference.output", "frontend.inputs", "gateway.solve.metadata", "frontend.caps",
-    "gateway.solve.evaluate", "gateway.evaluate", "gateway.warnings", "source.metaresolver",
+    "gateway.solve.evaluate", "gateway.evaluate", "gateway.warnings", "source.metaresolver", "gateway.exec",
+    "gateway.exec.extrahosts", "gateway.exec.secretenv",
 )  # fmt: skip
 #: Parts of LLB that this builder does not do.
 _WITHOUT = frozenset(
@@ -57,7 +59,7 @@ _WITHOUT = frozenset(
 )  # fmt: skip
 LLB_CAPS = tuple(sorted(caps.ALL - _WITHOUT))
 #: Calls that are refused by name.
-_LATER = ("NewContainer", "ReleaseContainer", "ExecProcess", "ReadFileContainer", "ReadDirContainer", "StatFileContainer")
+_LATER = ("ReadFileContainer", "ReadDirContainer", "StatFileContainer")
 
 
 class Gateway:
@@ -73,6 +75,7 @@ class Gateway:
         self.bridge, self.workers, self._name = bridge, workers, name
         self.returned: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._refs: dict[str, Ref] = {}
+        self._containers: dict[str, Container] = {}
 
     def name(self, ref: Ref | None) -> str:
         """The id of a file system; "" is the empty one."""
@@ -227,6 +230,46 @@ class Gateway:
             self.returned.set_result(self._from_wire(request.result))
         return gateway_pb2.ReturnResponse()
 
+    # --- containers -------------------------------------------------------------------------------------
+
+    def container(self, key: str) -> Container:
+        """A container by its id.
+
+        Raises:
+            RpcError: there is none.
+        """
+        if key not in self._containers:
+            raise RpcError(f"container details for {key} not found", code=NOT_FOUND)
+        return self._containers[key]
+
+    async def new_container(self, request: gateway_pb2.NewContainerRequest) -> Message:
+        """Mount file systems that processes may run in."""
+        from dockc.engine.containers import Container
+
+        if request.ContainerID in self._containers:
+            raise RpcError(f"container {request.ContainerID} exists", code=ALREADY_EXISTS)
+        made = self._containers[request.ContainerID] = Container(self, request)
+        try:
+            await made.open()
+        except BaseException:
+            self._containers.pop(request.ContainerID, None)
+            raise
+        return gateway_pb2.NewContainerResponse()
+
+    async def release_container(self, request: gateway_pb2.ReleaseContainerRequest) -> Message:
+        """End a container's processes and give its file systems up."""
+        found = self.container(request.ContainerID)
+        del self._containers[request.ContainerID]
+        await found.close()
+        return gateway_pb2.ReleaseContainerResponse()
+
+    async def close(self) -> None:
+        """The build is over for whoever asked here: release what was not released."""
+        while self._containers:
+            await self._containers.popitem()[1].close()
+
+    # --- results ----------------------------------------------------------------------------------------
+
     def _to_wire(self, result: Result) -> gateway_pb2.Result:
         """A result with ids in place of its file systems."""
         out = gateway_pb2.Result(metadata=dict(result.metadata))
@@ -276,8 +319,13 @@ def answers(gateway: Callable[[Call], Awaitable[Gateway]]) -> dict[str, Handler]
 
         return handle
 
+    async def processes(call: Call) -> None:
+        from dockc.engine.containers import serve
+
+        await serve(await gateway(call), call)
+
     async def refused(call: Call) -> None:
-        raise RpcError("containers of a frontend are not supported yet", code=UNIMPLEMENTED)
+        raise RpcError("reading files of a container is not supported yet", code=UNIMPLEMENTED)
 
     found = {
         "Ping": of(gateway_pb2.PingRequest, Gateway.ping),
@@ -291,6 +339,9 @@ def answers(gateway: Callable[[Call], Awaitable[Gateway]]) -> dict[str, Handler]
         "Inputs": of(gateway_pb2.InputsRequest, Gateway.inputs),
         "Warn": of(gateway_pb2.WarnRequest, Gateway.warn),
         "Return": of(gateway_pb2.ReturnRequest, Gateway.hand_back),
+        "NewContainer": of(gateway_pb2.NewContainerRequest, Gateway.new_container),
+        "ReleaseContainer": of(gateway_pb2.ReleaseContainerRequest, Gateway.release_container),
+        "ExecProcess": processes,
     } | dict.fromkeys(_LATER, refused)
     return {SERVICE + name: handler for name, handler in found.items()}
 
@@ -339,7 +390,10 @@ async def frontend(bridge: Bridge) -> Result:
     gateway = Gateway(bridge, await bridge.work.blocking(own_workers))
     with bridge.steps.step(f"[internal] run frontend {name}"), tempfile.TemporaryDirectory(prefix="dockc-frontend-") as folder:
         spec, mounts = _container(gateway, config, folder, definition)
-        said = await _run(gateway, ref, spec, mounts)
+        try:
+            said = await _run(gateway, ref, spec, mounts)
+        finally:
+            await gateway.close()
     if gateway.returned.done():
         return gateway.returned.result()
     raise DockcError(f"the frontend {source} ended without a result{said}")

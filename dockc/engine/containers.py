@@ -1,0 +1,257 @@
+"""Containers of a frontend: file systems of the build in which it may run processes, one after another or several at once.
+
+Each process has its own namespaces; what they share is the files. Loaded when a frontend asks for one.
+Source: BuildKit, frontend/gateway/pb/gateway.proto.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from dockc.base.record import replace
+from dockc.errors import DockcError
+from dockc.llb.pb import ops_pb2
+from dockc.protocol.errors import to_rpc
+from dockc.rpc.calls import parsed
+from dockc.rpc.pb import gateway_pb2
+from dockc.rpc.status import INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, RpcError
+from dockc.runtime.executor.base import ExecCancelled, ExecIO, ExecSpec, ExecutorError, HostEntry
+from dockc.runtime.ops.exec import check_entitlements, make_spec
+from dockc.runtime.ops.execmounts import ExecMounts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dockc.engine.bridge import Ref
+    from dockc.engine.gateway import Gateway
+    from dockc.rpc.calls import Call
+    from dockc.solver.lent import Lent
+    from dockc.solver.op import OpContext
+
+_NO_STATUS = 255
+"""Of a process that never ran."""
+_KILLED = 137
+_WAITING = 64
+
+
+class _Surroundings:
+    """What mounts and processes ask of a step, for what is none."""
+
+    def __init__(self, lends: Lent) -> None:
+        self.cancelled = threading.Event()
+        self.lent = lends.lent
+
+    def log(self, stream: int, data: bytes) -> None:
+        """Nobody watches."""
+
+
+class Container:
+    """File systems, mounted until the container is closed.
+
+    Mutable: `processes`, those that run.
+    """
+
+    def __init__(self, gateway: Gateway, request: gateway_pb2.NewContainerRequest) -> None:
+        self.gateway, self._request = gateway, request
+        self.context = cast("OpContext", _Surroundings(gateway.bridge.lends))
+        self.op = ops_pb2.ExecOp(network=cast("ops_pb2.NetMode", request.Network))
+        self.processes: set[Process] = set()
+        self._mounts: ExecMounts | None = None
+
+    async def open(self) -> None:
+        """Make what is mounted, and mount it.
+
+        Raises:
+            DockcError: a step failed, a secret is missing, an entitlement is.
+        """
+        bridge = self.gateway.bridge
+        used: list[Ref] = []
+        for data in self._request.Mounts:
+            mount = parsed(data, ops_pb2.Mount)
+            ref = self.gateway.find(mount.resultID)
+            mount.input = -1 if ref is None else len(used)
+            if ref is not None:
+                used.append(ref)
+            self.op.mounts.append(mount)
+        check_entitlements(self.op, bridge.request.allow)
+        await bridge.evaluate(*used)
+        mounts = ExecMounts(self.op, [bridge.file_system(ref) for ref in used], bridge.work.worker.refs, self.context)
+        await bridge.work.blocking(mounts.__enter__, cancelled=self.context.cancelled)
+        self._mounts = mounts
+
+    async def close(self) -> None:
+        """End the processes and give the file systems up; may be called again."""
+        for process in self.processes:
+            process.kill()
+        await asyncio.gather(*(process.over.wait() for process in self.processes))
+        mounts, self._mounts = self._mounts, None
+        if mounts is not None:
+            await self.gateway.bridge.work.blocking(mounts.close)
+
+    def spec(self, init: gateway_pb2.InitMessage) -> ExecSpec:
+        """The process that a message describes; may ask for secrets.
+
+        Raises:
+            DockcError: an entitlement or a secret that is missing, an address that cannot be read.
+        """
+        op = ops_pb2.ExecOp(network=self.op.network, security=cast("ops_pb2.SecurityMode", init.Security), meta=parsed(init.Meta, ops_pb2.Meta))
+        op.secretenv.extend(parsed(data, ops_pb2.SecretEnv) for data in init.secretenv)
+        if not op.meta.args:
+            raise RpcError("a process needs arguments", code=INVALID_ARGUMENT)
+        check_entitlements(op, self.gateway.bridge.request.allow)
+        made = make_spec(op, self.context)
+        hosts = tuple(HostEntry(one.Host, one.IP) for one in self._request.extraHosts)
+        readonly = self._mounts is not None and self._mounts.root is not None and self._mounts.root.readonly
+        return replace(made, hostname=self._request.hostname or made.hostname, extra_hosts=made.extra_hosts + hosts, readonly_rootfs=readonly)
+
+    def run(self, spec: ExecSpec, io: ExecIO, cancelled: threading.Event) -> int:
+        """Run a process to its end; blocks.
+
+        Raises:
+            RpcError: the container is closed.
+            ExecutorError: it could not be started, or was ended.
+        """
+        mounts = self._mounts
+        if mounts is None or mounts.root is None:
+            raise RpcError("the container is released", code=NOT_FOUND)
+        return self.gateway.bridge.work.worker.executor.run(spec, mounts.root.path, mounts.mounts, io, cancelled)
+
+
+class Process:
+    """One process, and what goes between it and the frontend."""
+
+    def __init__(self, container: Container, name: str, init: gateway_pb2.InitMessage, call: Call) -> None:
+        self._container, self._name, self._init, self._call = container, name, init, call
+        self._loop = asyncio.get_running_loop()
+        self._cancelled = threading.Event()
+        self._input: asyncio.Queue[bytes | None] = asyncio.Queue(_WAITING)
+        self.over = asyncio.Event()
+        container.processes.add(self)
+
+    def kill(self) -> None:
+        """End it."""
+        self._cancelled.set()
+
+    async def take(self, message: gateway_pb2.ExecMessage) -> None:
+        """Something from the frontend.
+
+        Raises:
+            RpcError: a signal that cannot be sent.
+        """
+        match message.WhichOneof("Input"):
+            case "File" if message.File.Fd == 0 and not self.over.is_set():
+                if message.File.Data:
+                    await self._input.put(message.File.Data)
+                if message.File.EOF:
+                    await self._input.put(None)
+            case "Signal" if message.Signal.Name.removeprefix("SIG") in {"KILL", "9"}:
+                self.kill()
+            case "Signal":
+                raise RpcError(f"signal {message.Signal.Name} to a container's process is not supported yet, only SIGKILL", code=UNIMPLEMENTED)
+
+    async def run(self) -> None:
+        """From start to end: started, output, exit, done."""
+        answer = gateway_pb2.ExitMessage(Code=_NO_STATUS)
+        try:
+            if self._init.Tty:
+                raise RpcError("terminals of a container's process are not supported yet", code=UNIMPLEMENTED)
+            spec = await self._container.gateway.bridge.work.blocking(partial(self._container.spec, self._init))
+            await self._send(Started=gateway_pb2.StartedMessage())
+            answer.Code = await self._run(spec)
+            if answer.Code:
+                answer.Error.code, answer.Error.message = UNKNOWN, f"exit code: {answer.Code}"
+        except ExecCancelled:
+            answer.Code = _KILLED
+            answer.Error.code, answer.Error.message = UNKNOWN, f"exit code: {_KILLED}"
+        except (DockcError, RpcError) as exc:
+            error = to_rpc(exc)
+            answer.Code = exc.exit_status if isinstance(exc, ExecutorError) else _NO_STATUS
+            answer.Error.code, answer.Error.message = error.code, error.message
+        finally:
+            self.over.set()
+            self._container.processes.discard(self)
+        for number in self._init.Fds:
+            if number:
+                await self._send(File=gateway_pb2.FdMessage(Fd=number, EOF=True))
+        await self._send(Exit=answer)
+        await self._send(Done=gateway_pb2.DoneMessage())
+
+    async def _run(self, spec: ExecSpec) -> int:
+        work = self._container.gateway.bridge.work
+        reading = writing = -1
+        if 0 in self._init.Fds:
+            reading, writing = os.pipe()
+        io = ExecIO(stdout=self._output(1), stderr=self._output(2), stdin=reading if reading >= 0 else None)
+        feeding = asyncio.ensure_future(self._feed(writing)) if writing >= 0 else None
+        try:
+            return await work.blocking(partial(self._container.run, spec, io, self._cancelled), cancelled=self._cancelled)
+        finally:
+            if feeding is not None:
+                os.close(reading)  # whoever still writes is told
+                feeding.cancel()
+                await asyncio.gather(feeding, return_exceptions=True)
+
+    async def _feed(self, writing: int) -> None:
+        try:
+            while (data := await self._input.get()) is not None:
+                await self._container.gateway.bridge.work.blocking(partial(_all_of, writing, data))
+        except BrokenPipeError:
+            pass
+        finally:
+            os.close(writing)
+
+    def _output(self, number: int) -> Callable[[bytes], None]:
+        """Takes output in the executor's thread, which waits until it is on its way."""
+        wanted = number in self._init.Fds
+
+        def take(data: bytes) -> None:
+            if not wanted or self._cancelled.is_set():
+                return
+            sending = asyncio.run_coroutine_threadsafe(self._send(File=gateway_pb2.FdMessage(Fd=number, Data=data)), self._loop)
+            try:
+                sending.result()
+            except RpcError:
+                self._cancelled.set()
+
+        return take
+
+    async def _send(self, **message: object) -> None:
+        await self._call.send(gateway_pb2.ExecMessage(ProcessID=self._name, **message).SerializeToString())  # type: ignore[arg-type]
+
+
+async def serve(gateway: Gateway, call: Call) -> None:
+    """The processes of one call.
+
+    Raises:
+        RpcError: a message that makes no sense, or asks for what is not there.
+    """
+    processes: dict[str, Process] = {}
+    running: list[asyncio.Task[None]] = []
+    call.start()
+    try:
+        while (data := await call.receive()) is not None:
+            message = parsed(data, gateway_pb2.ExecMessage)
+            known = processes.get(message.ProcessID)
+            if known is not None:
+                await known.take(message)
+            elif message.WhichOneof("Input") == "Init":
+                made = Process(gateway.container(message.Init.ContainerID), message.ProcessID, message.Init, call)
+                processes[message.ProcessID] = made
+                running.append(asyncio.create_task(made.run()))
+            else:
+                raise RpcError(f"no such process: {message.ProcessID}", code=NOT_FOUND)
+        await asyncio.gather(*running)
+    finally:
+        for one in processes.values():
+            one.kill()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+def _all_of(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

@@ -1,0 +1,147 @@
+"""Containers of a frontend, over the protocol: processes, what goes in and out of them, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from dockc import llb
+from dockc.engine.bridge import Bridge, Result
+from dockc.engine.engine import Engine, EngineOptions
+from dockc.engine.gateway import SERVICE, Gateway, answers, own_workers
+from dockc.engine.request import BuildRequest
+from dockc.llb.pb import ops_pb2
+from dockc.protocol.errors import to_rpc
+from dockc.rpc.calls import Channel
+from dockc.rpc.pb import gateway_pb2
+from dockc.rpc.status import NOT_FOUND, UNIMPLEMENTED, RpcError
+from dockc.rpc.transports import on_descriptors
+from dockc.runtime.exporter.options import Output
+from dockc.runtime.session.base import Session
+
+SHELL = Path(shutil.which("busybox") or "/bin/busybox")
+
+
+def run(folder: Path, story: Callable[[Channel], Awaitable[None]]) -> None:
+    """A build whose frontend speaks over pipes, as one in a container does."""
+
+    async def frontend(bridge: Bridge) -> Result:
+        gateway = Gateway(bridge, own_workers())
+
+        async def mine(_: object) -> Gateway:
+            return gateway
+
+        one, two = os.pipe(), os.pipe()
+        server = await on_descriptors(one[0], two[1], answers(mine), explain=to_rpc)
+        client = await on_descriptors(two[0], one[1])
+        try:
+            await story(client)
+        finally:
+            await gateway.close()
+            client.shut()
+            server.shut()
+        return Result({"": None})
+
+    async def main() -> None:
+        request = BuildRequest(outputs=(Output("cacheonly"),))
+        async with asyncio.timeout(100), Engine(EngineOptions(root=folder / "store")) as engine:
+            await engine.run(frontend, request, Session(), lambda status: None)
+
+    asyncio.run(main())
+
+
+async def container(client: Channel, name: str = "c") -> None:
+    """A container with a shell."""
+    definition = llb.scratch().file(llb.mkdir("/bin")).file(llb.mkfile("/bin/sh", SHELL.read_bytes(), 0o755)).marshal()
+    request = gateway_pb2.SolveRequest(Definition=definition.to_bytes(), allowResultReturn=True, allowResultArrayRef=True)
+    solved = gateway_pb2.SolveResponse.FromString(await client.unary(SERVICE + "Solve", request.SerializeToString()))
+    mounts = [
+        ops_pb2.Mount(dest="/", resultID=solved.result.ref.id, output=-1),
+        ops_pb2.Mount(dest="/tmp", mountType=ops_pb2.MountType.TMPFS, output=-1),
+    ]
+    wanted = gateway_pb2.NewContainerRequest(ContainerID=name, Mounts=[one.SerializeToString() for one in mounts])
+    await client.unary(SERVICE + "NewContainer", wanted.SerializeToString())
+
+
+def start(script: str, *, process: str = "p", name: str = "c", fds: tuple[int, ...] = (0, 1, 2), tty: bool = False) -> bytes:
+    meta = ops_pb2.Meta(args=["/bin/sh", "-c", script], cwd="/", env=["GIVEN=yes"])
+    init = gateway_pb2.InitMessage(ContainerID=name, Meta=meta.SerializeToString(), Fds=fds, Tty=tty)
+    return gateway_pb2.ExecMessage(ProcessID=process, Init=init).SerializeToString()
+
+
+def written(data: bytes, *, end: bool = True) -> bytes:
+    return gateway_pb2.ExecMessage(ProcessID="p", File=gateway_pb2.FdMessage(Fd=0, Data=data, EOF=end)).SerializeToString()
+
+
+async def talk(client: Channel, *messages: bytes) -> tuple[list[str], dict[int, bytes], gateway_pb2.ExitMessage]:
+    """Send messages and take what comes until the process is done."""
+    call = client.call(SERVICE + "ExecProcess")
+    for one in messages:
+        await call.send(one)
+    kinds: list[str] = []
+    said = {1: b"", 2: b""}
+    left = gateway_pb2.ExitMessage()
+    while (data := await call.receive()) is not None:
+        message = gateway_pb2.ExecMessage.FromString(data)
+        kind = message.WhichOneof("Input")
+        assert kind is not None
+        kinds.append(kind)
+        if kind == "File":
+            said[message.File.Fd] += message.File.Data
+        elif kind == "Exit":
+            left = message.Exit
+        elif kind == "Done":
+            break
+    call.end()
+    assert await call.receive() is None
+    return kinds, said, left
+
+
+def test_a_process(tmp_path: Path) -> None:
+    async def story(client: Channel) -> None:
+        await container(client)
+        kinds, said, left = await talk(client, start("read x; echo got $x $GIVEN; echo bad >&2; echo kept > /file; exit 3"), written(b"word\n"))
+        assert said == {1: b"got word yes\n", 2: b"bad\n"}
+        assert (left.Code, left.Error.message) == (3, "exit code: 3")
+        assert (kinds[0], kinds[-2], kinds[-1]) == ("Started", "Exit", "Done")
+        # What one process writes, the next one finds.
+        _, said, left = await talk(client, start("read x < /file; echo $x", fds=(1,)))
+        assert (said[1], left.Code, left.HasField("Error")) == (b"kept\n", 0, False)
+        # More than any buffer holds, in and out.
+        _, said, left = await talk(client, start("while read x; do echo $x; done"), *[written(b"line\n" * 20000, end=n == 9) for n in range(10)])
+        assert said[1] == b"line\n" * 200000
+        await client.unary(SERVICE + "ReleaseContainer", gateway_pb2.ReleaseContainerRequest(ContainerID="c").SerializeToString())
+        with pytest.raises(RpcError, match="container details for c not found") as caught:
+            await talk(client, start("true"))
+        assert caught.value.code == NOT_FOUND
+
+    run(tmp_path, story)
+
+
+def test_ends(tmp_path: Path) -> None:
+    async def story(client: Channel) -> None:
+        await container(client)
+        kill = gateway_pb2.ExecMessage(ProcessID="p", Signal=gateway_pb2.SignalMessage(Name="SIGKILL")).SerializeToString()
+        _, _, left = await talk(client, start("while true; do :; done"), kill)
+        assert left.Code == 137
+        _, _, left = await talk(client, start("true", tty=True))
+        assert (left.Code, left.Error.code, left.Error.message) == (255, UNIMPLEMENTED, "terminals of a container's process are not supported yet")
+        stop = gateway_pb2.ExecMessage(ProcessID="p", Signal=gateway_pb2.SignalMessage(Name="SIGTERM")).SerializeToString()
+        with pytest.raises(RpcError, match="signal SIGTERM to a container's process is not supported yet"):
+            await talk(client, start("while true; do :; done"), stop)
+        with pytest.raises(RpcError, match="no such process: p"):
+            await talk(client, written(b"x"))
+        with pytest.raises(RpcError, match="container c exists"):
+            await container(client)
+        # One that nobody waits for ends with the build; so does what its input holds up.
+        call = client.call(SERVICE + "ExecProcess")
+        await call.send(start("while true; do :; done"))
+        await call.send(written(b"x" * 1000000))
+        assert await call.receive() is not None
+
+    run(tmp_path, story)
