@@ -32,7 +32,7 @@ def test_what_the_kinds_of_outputs_name_is_there(name: str) -> None:
     if kind.meaning:
         assert kind.meaning in exporters.KINDS
     else:
-        assert callable(exporters.export_of(kind))
+        assert callable(load(kind.export))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from dockc.base.record import Record, made, replace
+from dockc.base.table import load
 from dockc.errors import DockcError, RegistryError, StoreError, UsageError
 from dockc.golang.text import dump_json
 from dockc.oci.descriptor import Descriptor
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from dockc.runtime.refs.types import Progress
     from dockc.runtime.registry.client import Client
     from dockc.runtime.session.sinks import Sinks, Tree
+
+Export = Callable[["ExportSource", "Output", "Exporters"], "Exported"]
+"""What a kind of output names in `table.KINDS`."""
 
 CONFIG_DIGEST = "containerimage.config.digest"
 DESCRIPTOR = "containerimage.descriptor"
@@ -125,7 +129,8 @@ def export(source: ExportSource, output: Output, using: Exporters) -> Exported:
     kind = table.find(output.type)
     if kind is None:
         raise DockcError(f"unknown output type {output.type!r}")
-    return table.export_of(kind)(source, output, using)
+    work: Export = load(kind.export)
+    return work(source, output, using)
 
 
 def metadata_file(results: Sequence[Exported]) -> bytes:

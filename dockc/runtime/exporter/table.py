@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from dockc.base.record import Record, made
-from dockc.base.table import Table, load
-
-if TYPE_CHECKING:
-    from dockc.runtime.exporter.export import Exported, Exporters
-    from dockc.runtime.exporter.options import Output
-    from dockc.runtime.exporter.source import ExportSource
-
-    Export = Callable[[ExportSource, Output, Exporters], Exported]
+from dockc.base.table import Table
 
 _ANY_IMAGE = (
     *("name", "oci-mediatypes", "oci-artifact", "attestation-inline", "prefer-nondist-layers", "source-date-epoch"),
@@ -26,7 +18,7 @@ class Kind(Record):
     """One kind of output.
 
     Attributes:
-        export: `module:function` that makes it.
+        export: `module:function` that makes it, of source, output and means (`export.Export`).
         options: the keys that it takes beside `type` and `dest`.
         shown: what the progress calls it: "exporting to ...".
         writes: where it goes: `file` and `directory` on the client's side, or "" where it has no `dest`.
@@ -70,9 +62,3 @@ def find(name: str) -> Kind | None:
     """The kind of a name; None where nobody knows it. Packages add kinds by entry points of the group `dockc.exporters`."""
     kind: Kind | None = KINDS.get(name) or Table("dockc.exporters", {}).find(name)
     return kind
-
-
-def export_of(kind: Kind) -> Export:
-    """What makes outputs of a kind."""
-    found: Export = load(kind.export)
-    return found
