@@ -36,6 +36,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "lsp": ("lsp.command", "LspOptions", "run"),
     "opt": ("commands.ir", "OptOptions", "run_opt"),
     "passes": ("commands.ir", "PassesOptions", "run_passes"),
+    "playground": ("commands.playground", "PlaygroundOptions", "run"),
     "prune": ("commands.store", "PruneOptions", "run_prune"),
     "run": ("commands.run", "RunOptions", "run"),
 }
