@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 from dockc.base.options import Options, argument, option
 from dockc.commands import shared
 from dockc.engine.compile import asker, compile_all, initial_answers
-from dockc.engine.plan import Looked, plan_steps
+from dockc.engine.plan import Looked, Step, plan_steps
 from dockc.engine.request import CompileRequest, Inputs, load
 from dockc.errors import CompileError, DockcError, UsageError
 
 if TYPE_CHECKING:
     from dockc.base.output import Output
+    from dockc.compiler.explain.graph import Graph
     from dockc.compiler.explain.line import Key
     from dockc.compiler.explain.trace import Trace
     from dockc.compiler.questions import Answers, Request
@@ -39,8 +40,8 @@ class ExplainOptions(Options):
         "For --plan and --graph also a directory; default: the current one.",
     )  # fmt: skip
     context: str = argument(help="The build context. Default: the directory of FILE.", completes="directory")
-    plan: bool = option("--plan", help="Show which steps of FILE would run and which are cached; run nothing.")
-    graph: bool = option("--graph", help="Show stages and operations of FILE.")
+    plan: bool = option("--plan", help="Show which steps of FILE would run and which are cached; run nothing. With --graph, on its boxes.")
+    graph: bool = option("--graph", help="Show stages and operations of FILE, and on pictures what lint finds.")
     form: str = option(
         "--format", metavar="FORMAT", default="text", help="Of the graph: text, svg, mermaid, dot or html.", completes="text|svg|mermaid|dot|html"
     )
@@ -75,8 +76,6 @@ def run(options: ExplainOptions, out: Output) -> int:
     if not (asked or number or Path(file).is_file()):
         out.write(page(options.topic), options.output)
         return 0
-    if options.plan and options.graph:
-        raise UsageError("--plan and --graph are two questions: ask one at a time")
     if asked and number:
         raise UsageError(f"{'--plan' if options.plan else '--graph'} takes a FILE without a line")
     attrs = frontend_attrs(
@@ -92,12 +91,12 @@ def run(options: ExplainOptions, out: Output) -> int:
         store=options.store,
     )
     looked = look(request, online=options.online or options.plan, filename=file)
-    if options.plan:
+    if options.graph:
+        text = graph(looked, options.form, options.record, planned=options.plan)
+    elif options.plan:
         text = plan(looked)
-    elif number:
-        text = line(looked, number)
     else:
-        text = graph(looked, options.form, options.record)
+        text = line(looked, number)
     out.write(text, options.output)
     return 0
 
@@ -277,22 +276,58 @@ def _files(inputs: Inputs, key: Key) -> Sequence[str] | None:
 # --- the graph ------------------------------------------------------------------------------------------
 
 
-def graph(looked: Looked, form: str, record: Path | None) -> str:
+def graph(looked: Looked, form: str, record: Path | None, *, planned: bool = False) -> str:
     """The graph of a file in one of the formats.
+
+    Args:
+        looked: the file.
+        form: one of `console.graph.FORMATS`.
+        record: of a build, whose times and sizes are shown, or None.
+        planned: what a build would do now is shown; as for `plan`, the process must have one thread.
 
     Raises:
         UsageError: an unknown format; a record that cannot be read.
         CompileError: the file is wrong.
     """
+    from dockc.base.record import replace
     from dockc.compiler.emit import wire
     from dockc.compiler.explain.graph import make_graph
-    from dockc.console.graph import FORMATS, match_facts, render_graph
+    from dockc.console.graph import FORMATS, Fact, match_facts, render_graph
 
     if form not in FORMATS:
         raise UsageError(f"unknown format {form}", hint=f"Choose one of {', '.join(FORMATS)}.")
     records = _facts(record) if record is not None else []
     made = make_graph(_trace(looked), lambda op: wire(op)[0], looked.inputs.front.source.text, looked.filename)
-    return render_graph(made, form, match_facts(made, records))
+    facts = match_facts(made, records)
+    if planned:
+        steps = {one.planned.vertex.digest: one for one in _planned(looked, insecure=False)}
+        for i, node in enumerate(made.nodes):
+            if node.digest in steps:
+                step = steps[node.digest]
+                facts[i] = replace(facts.get(i, Fact()), plan=step.planned.state.value, why=step.reasons)
+    if form in {"html", "svg"}:
+        for i, (severity, found) in _findings(looked, made).items():
+            facts[i] = replace(facts.get(i, Fact()), findings=found, severity=severity)
+    return render_graph(made, form, facts)
+
+
+def _findings(looked: Looked, made: Graph) -> dict[int, tuple[str, tuple[str, ...]]]:
+    """What lint finds in the lines of each node: the worst severity, and each finding in words."""
+    from dockc.linter.options import LintOptions
+    from dockc.linter.runner import lint_source
+
+    rank = ("error", "warning", "info", "style")
+    by_line: dict[int, list[tuple[str, str]]] = {}
+    for one in lint_source(looked.inputs.front.source, LintOptions(shellcheck=False), path=looked.filename).findings:
+        by_line.setdefault(one.line, []).append((one.severity.value, f"line {one.line}: {one.code} {one.message}"))
+    found = {}
+    for i, node in enumerate(made.nodes):
+        first, last = node.lines or (0, -1)
+        here = [one for number in range(first, last + 1) for one in by_line.get(number, ())]
+        if here:
+            worst = min((severity for severity, _ in here), key=lambda word: rank.index(word) if word in rank else len(rank))
+            found[i] = (worst, tuple(words for _, words in here))
+    return found
 
 
 def _facts(path: Path) -> list[tuple[str, str, Fact]]:
@@ -315,10 +350,21 @@ def plan(looked: Looked, *, insecure: bool = False) -> str:
     Raises:
         DockcError: the file is wrong, or something that must be known cannot be found out.
     """
+    from dockc.console.explain import plan_text
+
+    rows = []
+    counts: dict[str, int] = {}
+    for one in _planned(looked, insecure=insecure):
+        word = one.planned.state.value.upper()
+        counts[word] = counts.get(word, 0) + 1
+        rows.append((word, one.planned.vertex.name or one.planned.vertex.digest, one.line, one.reasons))
+    return plan_text(rows, counts, looked.filename)
+
+
+def _planned(looked: Looked, *, insecure: bool) -> list[Step]:
     import asyncio
 
     from dockc.compiler.questions import converse
-    from dockc.console.explain import plan_text
     from dockc.runtime.executor.rootless import enter_build_namespace
     from dockc.runtime.store.worker import Worker, WorkerOptions, default_root
 
@@ -327,14 +373,7 @@ def plan(looked: Looked, *, insecure: bool = False) -> str:
     compiled, _ = converse(asking, asker(looked.request, looked.inputs))
     enter_build_namespace()
     with Worker(WorkerOptions(root=root)) as worker:
-        found = asyncio.run(plan_steps(looked, [one.definition for one in compiled], worker, insecure=insecure))
-    rows = []
-    counts: dict[str, int] = {}
-    for one in found:
-        word = one.planned.state.value.upper()
-        counts[word] = counts.get(word, 0) + 1
-        rows.append((word, one.planned.vertex.name or one.planned.vertex.digest, one.line, one.reasons))
-    return plan_text(rows, counts, looked.filename)
+        return asyncio.run(plan_steps(looked, [one.definition for one in compiled], worker, insecure=insecure))
 
 
 def _ignore(text: str) -> None:

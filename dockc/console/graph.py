@@ -1,10 +1,4 @@
-"""The build graph as text, Mermaid, DOT, SVG and a page of its own.
-
-The layout needs no other program: a node's row is the longest way from a source to it, its column that of its stage, and stages share a
-column where they do not meet in it. So time runs downwards, a stage reads top to bottom as it is written, and what crosses columns is what
-one stage takes from another. Stages that the
-target does not need stand in small boxes below all that.
-"""
+"""The build graph as text, Mermaid, DOT, SVG and a page of its own; `graph_layout` says where everything stands."""
 
 from __future__ import annotations
 
@@ -15,37 +9,41 @@ from typing import TYPE_CHECKING
 from dockc.base.record import Record
 from dockc.console.clean import clean_text, size_text
 from dockc.console.explain import duration_text
+from dockc.console.graph_layout import LINE, Box
+from dockc.console.graph_layout import layout as layout
 
 if TYPE_CHECKING:
     from dockc.compiler.explain.graph import Graph, Node
 
 FORMATS = ("svg", "mermaid", "dot", "html", "text")
 
-_NODE_WIDTH, _NODE_HEIGHT = 250, 44
-_GAP_X, _GAP_Y = 24, 34
-_LANE_GAP, _LANE_PAD, _LANE_HEAD = 26, 14, 34
-_MARGIN = 16
-_LABEL, _TITLE = 33, 30
-
-
 class Fact(Record):
-    """What a build record knows of a node.
+    """What is known of a node besides the file.
 
     Attributes:
         seconds: how long it took, or None.
         size: bytes, or None.
-        cached: its result was there.
+        cached: its result was there, or is there now.
+        plan: what a build would do now: `cached`, `run`, `depends`, or "" where nobody asked.
+        why: reasons for that, in words.
+        findings: of lint, in words.
+        severity: of the worst finding: `error`, `warning`, `info`, or "" without any.
     """
 
     seconds: float | None = None
     size: int | None = None
     cached: bool = False
+    plan: str = ""
+    why: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+    severity: str = ""
 
     def __str__(self) -> str:
-        parts = ["cached"] if self.cached else [duration_text(self.seconds)] if self.seconds is not None else []
+        parts = [_PLANS[self.plan]] if self.plan else ["cached"] if self.cached else [duration_text(self.seconds)] if self.seconds is not None else []
         return ", ".join([*parts, *([size_text(self.size)] if self.size is not None else [])])
 
 
+_PLANS = {"cached": "cached", "run": "would run", "depends": "depends on what runs before"}
 Facts = Mapping[int, Fact]
 """By index of the node."""
 
@@ -134,120 +132,27 @@ def _quoted(label: str) -> str:
     return '"' + clean_text(label).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-# --- layout ---------------------------------------------------------------------------------------------
-
-
-class Box(Record):
-    """A rectangle in pixels."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-
-
-class Layout(Record):
-    """Where everything is: boxes of nodes and (by index) of lanes that are shown, and the size of the picture."""
-
-    nodes: tuple[Box, ...]
-    lanes: Mapping[int, Box]
-    width: float
-    height: float
-
-
-def layout(graph: Graph) -> Layout:
-    """Place the nodes."""
-    rows = _rows(graph)
-    places: dict[int, dict[int, list[int]]] = {}
-    for i, node in enumerate(graph.nodes):
-        places.setdefault(node.lane, {}).setdefault(rows[i], []).append(i)
-    top = _MARGIN + _LANE_HEAD
-    height_of_row = _NODE_HEIGHT + _GAP_Y
-    count = max(rows, default=-1) + 1
-    bottom = top + max(count, 1) * height_of_row - _GAP_Y + _LANE_PAD
-    boxes: list[Box] = [Box(0, 0, 0, 0)] * len(graph.nodes)
-    lanes: dict[int, Box] = {}
-    x: float = _MARGIN
-    for track in _tracks(graph, places):
-        wide = max(len(row) for number in track for row in places[number].values())
-        inner = wide * _NODE_WIDTH + (wide - 1) * _GAP_X
-        for number in track:
-            own = places[number]
-            first, last = min(own), max(own)
-            height = (last - first) * height_of_row + _NODE_HEIGHT + _LANE_HEAD + _LANE_PAD
-            lanes[number] = Box(x, top + first * height_of_row - _LANE_HEAD, inner + 2 * _LANE_PAD, height)
-            for row, members in own.items():
-                used = len(members) * _NODE_WIDTH + (len(members) - 1) * _GAP_X
-                left = x + _LANE_PAD + (inner - used) / 2
-                for n, i in enumerate(members):
-                    boxes[i] = Box(left + n * (_NODE_WIDTH + _GAP_X), top + row * height_of_row, _NODE_WIDTH, _NODE_HEIGHT)
-        x += inner + 2 * _LANE_PAD + _LANE_GAP
-    width = x - _LANE_GAP + _MARGIN if lanes else 2 * _MARGIN
-    empty = [number for number, lane in enumerate(graph.lanes) if lane.line and number not in lanes]
-    return _below(Layout(tuple(boxes), lanes, width, bottom + _MARGIN), empty)
-
-
-def _tracks(graph: Graph, places: Mapping[int, Mapping[int, list[int]]]) -> list[list[int]]:
-    """Lanes by column: one goes below others where there is a free row for its title, so that wide graphs stay narrow."""
-    tracks: list[list[int]] = []
-    for number in range(len(graph.lanes)):
-        own = places.get(number)
-        if not own:
-            continue
-        wide = max(map(len, own.values()))
-        fitting = (
-            track
-            for track in tracks
-            if wide <= max(len(row) for other in track for row in places[other].values())
-            and all(max(own) + 2 <= min(places[other]) or max(places[other]) + 2 <= min(own) for other in track)
-        )
-        track = next(fitting, None)
-        if track is None:
-            tracks.append([number])
-        else:
-            track.append(number)
-    return tracks
-
-
-def _below(placed: Layout, empty: list[int]) -> Layout:
-    """The same with boxes for stages without nodes, row by row below the others."""
-    if not empty:
-        return placed
-    wide = _NODE_WIDTH + 2 * _LANE_PAD
-    in_row = max(int((placed.width - 2 * _MARGIN + _GAP_X) // (wide + _GAP_X)), 3)
-    lanes = dict(placed.lanes)
-    for place, number in enumerate(empty):
-        row, column = divmod(place, in_row)
-        lanes[number] = Box(_MARGIN + column * (wide + _GAP_X), placed.height + row * (_LANE_HEAD + _GAP_Y / 2), wide, _LANE_HEAD)
-    columns, rows = min(len(empty), in_row), (len(empty) - 1) // in_row + 1
-    width = max(placed.width, 2 * _MARGIN + columns * (wide + _GAP_X) - _GAP_X)
-    return Layout(placed.nodes, lanes, width, placed.height + rows * (_LANE_HEAD + _GAP_Y / 2) + _MARGIN)
-
-
-def _rows(graph: Graph) -> list[int]:
-    """The row of each node: one below the lowest of those it reads. Inputs stand before their readers."""
-    rows: list[int] = []
-    for node in graph.nodes:
-        rows.append(max((rows[i] for i in node.inputs), default=-1) + 1)
-    return rows
-
-
 # --- SVG ------------------------------------------------------------------------------------------------
 
 _STYLE = """
-.dockc{font-family:system-ui,sans-serif;font-size:12px}
-.dockc .lane{fill:#f4f6f8;stroke:#d5dbe1}.dockc .lane.unneeded{stroke-dasharray:5 4;fill:none}
-.dockc .title{font-weight:600;fill:#3b4650}
-.dockc .edge{fill:none;stroke:#8a97a3;stroke-width:1.4}
-.dockc .node rect{fill:#fff;stroke:#5b6b7a}
+.dockc{font-family:system-ui,sans-serif;font-size:12.5px}
+.dockc .lane{fill:#f4f6f8;stroke:#d5dbe1}.dockc .lane.unneeded{stroke-dasharray:5 4;fill:none}.dockc .lane.result{stroke:#2f6f3e;stroke-width:2}
+.dockc .title{font-weight:600;fill:#3b4650;paint-order:stroke;stroke:#f4f6f8;stroke-width:4px}
+.dockc .edge{fill:none;stroke:#8a97a3;stroke-width:1.4}.dockc .tip{fill:#8a97a3}
+.dockc .node rect,.dockc .key rect{fill:#fff;stroke:#5b6b7a}
 .dockc .source rect{fill:#e8f1fb;stroke:#4a7fb5}.dockc .exec rect{fill:#fdf3e1;stroke:#c08a2b}
 .dockc .file rect{fill:#eaf6ec;stroke:#4b9460}.dockc .merge rect,.dockc .diff rect{fill:#f3ecfa;stroke:#8a63b0}
-.dockc .output rect{stroke-width:2.5}.dockc text{fill:#1d252c}.dockc .kind{fill:#5b6b7a;font-size:11px}
+.dockc .output rect{stroke-width:3}.dockc .cached rect{stroke-dasharray:4 3}.dockc .run rect{stroke-width:2.4}
+.dockc text{fill:#1d252c}.dockc .kind{fill:#55636f;font-size:11.5px}
+.dockc .mark{stroke:#fff;stroke-width:1.5}.dockc .mark.error{fill:#b3261e}.dockc .mark.warning{fill:#a86400}.dockc .mark.info,.dockc .mark.style{fill:#1f5f8b}
+.dockc .number{fill:#fff;font-size:11px;font-weight:600;text-anchor:middle}
 @media (prefers-color-scheme:dark){
-.dockc .lane{fill:#1b2127;stroke:#39434d}.dockc .title{fill:#b9c4ce}.dockc .edge{stroke:#74828f}
+.dockc .lane{fill:#1b2127;stroke:#39434d}.dockc .lane.result{stroke:#6fbf83}.dockc .title{fill:#b9c4ce;stroke:#1b2127}
+.dockc .edge{stroke:#74828f}.dockc .tip{fill:#74828f}
 .dockc .source rect{fill:#17293c}.dockc .exec rect{fill:#372a12}.dockc .file rect{fill:#173020}
-.dockc .merge rect,.dockc .diff rect{fill:#2a1d38}.dockc text{fill:#e4e9ee}.dockc .kind{fill:#9aa7b3}}
+.dockc .merge rect,.dockc .diff rect{fill:#2a1d38}.dockc .key rect{stroke:#9aa7b3}.dockc .key.output rect,.dockc .key.cached rect,.dockc .key.run rect{fill:#1b2127}.dockc text{fill:#e4e9ee}.dockc .kind{fill:#a3b0bb}.dockc .number{fill:#fff}.dockc .mark{stroke:#14191e}}
 """
+_BEND = 6  # radius of a line's corners
 
 
 def svg(graph: Graph, facts: Facts) -> str:
@@ -262,42 +167,68 @@ def _svg(graph: Graph, facts: Facts, style: str) -> str:
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="dockc" {size} role="img" aria-label="{label}">\n{style}',
         ('<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        '<path d="M0 0L8 4L0 8z" fill="#8a97a3"/></marker></defs>\n')
-    ]
+        '<path class="tip" d="M0 0L8 4L0 8z"/></marker></defs>\n')
+    ]  # fmt: skip
     for number, box in placed.lanes.items():
         lane = graph.lanes[number]
-        unneeded = "" if lane.needed else " unneeded"
-        out.append(
-            f'<g><rect class="lane{unneeded}" x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" height="{box.height:g}" rx="8"/>'
-            f'<text class="title" x="{box.x + _LANE_PAD:g}" y="{box.y + 21:g}">{_xml(_short(lane.title, int(box.width / _NODE_WIDTH * _TITLE)))}'
-            f"<title>{_xml(lane.title)}</title></text></g>\n"
-        )
-    for i, node in enumerate(graph.nodes):
-        for source in node.inputs:
-            curve = _curve(placed.nodes[source], placed.nodes[i])
-            out.append(f'<path class="edge" data-from="n{source}" data-to="n{i}" marker-end="url(#tip)" d="{curve}"/>\n')
-    out += [_node(i, node, placed.nodes[i], facts.get(i)) for i, node in enumerate(graph.nodes)]
+        kind = " result" if lane.result else "" if lane.needed else " unneeded"
+        out.append(f'<rect class="lane{kind}" x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" height="{box.height:g}" rx="8"/>\n')
+    for (source, target), points in placed.edges.items():
+        out.append(f'<path class="edge" data-from="n{source}" data-to="n{target}" marker-end="url(#tip)" d="{_way(points)}"/>\n')
+    for number, box in placed.lanes.items():
+        lines = _lines_of_text(placed.titles[number], box.x + 14, box.y + 22, 17)
+        out.append(f'<g class="head"><title>{_xml(_lane_note(graph, number))}</title><text class="title">{lines}</text></g>\n')
+    out += [_node(i, node, placed.nodes[i], placed.labels[i], facts.get(i)) for i, node in enumerate(graph.nodes)]
     return "".join(out) + "</svg>\n"
 
 
-def _curve(above: Box, below: Box) -> str:
-    x1, y1 = above.x + above.width / 2, above.y + above.height
-    x2, y2 = below.x + below.width / 2, below.y
-    bend = max(_GAP_Y / 2, (y2 - y1) / 2)
-    return f"M{x1:g} {y1:g}C{x1:g} {y1 + bend:g} {x2:g} {y2 - bend:g} {x2:g} {y2:g}"
+def _lane_note(graph: Graph, number: int) -> str:
+    lane = graph.lanes[number]
+    return lane.title + (" (the result)" if lane.result else "" if lane.needed else " (not needed)")
 
 
-def _node(i: int, node: Node, box: Box, fact: Fact | None) -> str:
+def _way(points: Sequence[tuple[float, float]]) -> str:
+    """A path through the points, its corners rounded."""
+    (x, y), *rest = points
+    parts = [f"M{x:g} {y:g}"]
+    for n, (cx, cy) in enumerate(rest[:-1]):
+        nx, ny = rest[n + 1]
+        radius = min(_BEND, (abs(cx - x) + abs(cy - y)) / 2, (abs(nx - cx) + abs(ny - cy)) / 2)
+        parts.append(f"L{_toward(cx, x, radius):g} {_toward(cy, y, radius):g}Q{cx:g} {cy:g} {_toward(cx, nx, radius):g} {_toward(cy, ny, radius):g}")
+        x, y = cx, cy
+    return "".join(parts) + f"L{rest[-1][0]:g} {rest[-1][1]:g}"
+
+
+def _toward(start: float, end: float, distance: float) -> float:
+    return start if abs(end - start) < 0.01 else start + distance if end > start else start - distance
+
+
+def _lines_of_text(lines: Sequence[str], x: float, y: float, step: float) -> str:
+    return "".join(f'<tspan x="{x:g}" y="{y + n * step:g}">{_xml(line)}</tspan>' for n, line in enumerate(lines))
+
+
+def _node(i: int, node: Node, box: Box, label: Sequence[str], fact: Fact | None) -> str:
     lines = "" if node.lines is None else f' data-first="{node.lines[0]}" data-last="{node.lines[1]}"'
     known = str(fact) if fact is not None else ""
-    below = " · ".join(part for part in (node.kind, f"line {node.lines[0]}" if node.lines else "", known) if part)
-    output = " output" if node.output else ""
+    result = "result" if node.output else ""
+    below = " · ".join(part for part in (result, node.kind, f"line {node.lines[0]}" if node.lines else "", known) if part)
+    classes = " ".join(part for part in ("node", node.kind, "output" if node.output else "", fact.plan if fact is not None else "") if part)
+    tip = [node.name or node.label, node.digest]
+    mark = ""
+    if fact is not None:
+        tip += [*fact.why, *fact.findings]
+        if fact.findings:
+            x, y = box.x + box.width - 4, box.y + 3
+            mark = (
+                f'<circle class="mark {fact.severity}" cx="{x:g}" cy="{y:g}" r="9"/>'
+                f'<text class="number" x="{x:g}" y="{y + 4:g}">{len(fact.findings)}</text>'
+            )
     return (
-        f'<g class="node {node.kind}{output}" id="n{i}"{lines} tabindex="0">'
-        f"<title>{_xml(node.name or node.label)}\n{node.digest}</title>"
+        f'<g class="{classes}" id="n{i}"{lines} tabindex="0">'
+        f"<title>{_xml(chr(10).join(tip), keep=True)}</title>"
         f'<rect x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" height="{box.height:g}" rx="6"/>'
-        f'<text x="{box.x + 10:g}" y="{box.y + 18:g}">{_xml(_short(node.label, _LABEL))}</text>'
-        f'<text class="kind" x="{box.x + 10:g}" y="{box.y + 35:g}">{_xml(below)}</text></g>\n'
+        f"<text>{_lines_of_text(label, box.x + 10, box.y + 19, LINE)}</text>"
+        f'<text class="kind" x="{box.x + 10:g}" y="{box.y + box.height - 9:g}">{_xml(below)}</text>{mark}</g>\n'
     )
 
 
@@ -305,8 +236,10 @@ def _short(label: str, limit: int) -> str:
     return label if len(label) <= limit else label[: limit - 1] + "…"
 
 
-def _xml(label: str) -> str:
-    return html.escape(clean_text(label.encode("utf-8", "replace").decode()))
+def _xml(label: str, *, keep: bool = False) -> str:
+    """Text for people, escaped; with `keep` its line ends stay."""
+    lines = label.encode("utf-8", "replace").decode().split("\n") if keep else [label.encode("utf-8", "replace").decode()]
+    return "\n".join(html.escape(clean_text(line)) for line in lines)
 
 
 def _attr(label: str) -> str:
@@ -316,43 +249,61 @@ def _attr(label: str) -> str:
 # --- a page ---------------------------------------------------------------------------------------------
 
 _PAGE_STYLE = """
-:root{color-scheme:light dark}
+:root{color-scheme:light dark}*{box-sizing:border-box}
 body{margin:0;font:14px/1.45 system-ui,sans-serif;display:grid;grid-template-columns:minmax(0,3fr) minmax(22rem,2fr);
-grid-template-rows:auto 1fr;height:100vh}
-header{grid-column:1/-1;padding:.6rem 1rem;border-bottom:1px solid #8886;display:flex;align-items:center;gap:.5rem}
-header div{margin-right:auto}header input{font:inherit;padding:.2rem .4rem;width:14rem}header button{font:inherit;min-width:2rem;padding:.2rem .5rem}
+grid-template-rows:auto minmax(0,1fr);height:100vh}
+header{grid-column:1/-1;padding:.6rem 1rem;border-bottom:1px solid #8886;display:flex;align-items:center;gap:.5rem;flex-wrap:wrap}
+header div{margin-right:auto}header input{font:inherit;padding:.2rem .4rem;width:14rem;max-width:100%}
+header button{font:inherit;min-width:2rem;padding:.2rem .5rem}
 h1{font-size:1rem;margin:0}header p{margin:.1rem 0 0;opacity:.75}
-main{overflow:auto}main svg{display:block}aside{overflow:auto;border-left:1px solid #8886}
+main{overflow:auto;min-height:0}main svg{display:block;margin:0 auto}aside{overflow:auto;border-left:1px solid #8886;min-height:0}
+.legend{display:flex;flex-wrap:wrap;gap:.2rem .9rem;margin:0;padding:.4rem 1rem;list-style:none;font-size:12px;position:sticky;top:0;left:0;background:Canvas;border-bottom:1px solid #8884}
+.legend svg{display:inline-block;vertical-align:-3px;margin-right:.35rem}
 ol{margin:0;padding:.5rem 0;list-style:none;font:12px/1.6 ui-monospace,monospace}
 ol li{display:flex;white-space:pre;padding-right:1rem}ol li.code{cursor:pointer}
-ol li i{flex:none;width:3.5rem;padding-right:.8rem;text-align:right;opacity:.5;font-style:normal;user-select:none}
+ol li i{flex:none;width:3.5rem;padding-right:.8rem;text-align:right;opacity:.6;font-style:normal;user-select:none}
 ol li.on{background:#f4b40044}
-ol li b{margin-left:auto;padding-left:1rem;font-weight:400;opacity:.65}
-.dockc .node{cursor:pointer}.dockc .node:focus{outline:none}.dockc .node.on rect{stroke:#d98200;stroke-width:3.5}
+ol li b{margin-left:auto;padding-left:1rem;font-weight:400;opacity:.75}
+ol li u{text-decoration:underline dotted;text-underline-offset:3px}
+.k{color:#1f5f8b;font-weight:600}.c{color:#5f6b76;font-style:italic}.s{color:#8a5300}.v{color:#8b2f6b}
+#detail{border-bottom:1px solid #8886;padding:.5rem 1rem;white-space:pre-wrap;overflow-wrap:anywhere;font-size:12.5px;min-height:4.6rem}
+.dockc .node{cursor:pointer}.dockc .node:focus{outline:none}.dockc .node:focus-visible rect,.dockc .node.on rect{stroke:#d98200;stroke-width:3.5}
 .dockc .edge.on{stroke:#d98200;stroke-width:2.6}.dockc .node.faded{opacity:.25}
 table{border-collapse:collapse;margin:1rem;font-size:12px}th,td{text-align:left;padding:.15rem .6rem;border-bottom:1px solid #8884}
 td.n{text-align:right;font-variant-numeric:tabular-nums}tr.on{background:#f4b40044}tbody tr{cursor:pointer}
+@media (prefers-color-scheme:dark){.k{color:#7cb8e4}.c{color:#94a1ac}.s{color:#f0b35b}.v{color:#e69ad0}}
+@media (max-width:900px){body{display:flex;flex-direction:column}main{flex:3 1 60%}aside{flex:2 1 40%;border-left:0;border-top:1px solid #8886}}
 """
 
 _SCRIPT = """
-const picture = document.querySelector('main svg');
+const picture = document.querySelector('main > svg');
 const main = document.querySelector('main');
 const size = {width: +picture.getAttribute('width'), height: +picture.getAttribute('height')};
+const edges = [...document.querySelectorAll('.edge')];
+const nodes = [...document.querySelectorAll('.node')];
+const lines = [...document.querySelectorAll('li[data-line]')];
+const rows = [...document.querySelectorAll('tr[data-node]')];
+const detail = document.querySelector('#detail');
+const legend = document.querySelector('.legend');
 let scale = 1;
 function zoom(to) {
   scale = Math.min(Math.max(to, 0.1), 3);
   picture.setAttribute('width', size.width * scale);
   picture.setAttribute('height', size.height * scale);
 }
-const fitting = () => Math.min(1, main.clientWidth / size.width);
+const across = () => main.clientWidth / size.width;
+const whole = () => Math.min(across(), (main.clientHeight - legend.offsetHeight) / size.height);
 document.querySelector('#out').addEventListener('click', () => zoom(scale / 1.25));
 document.querySelector('#in').addEventListener('click', () => zoom(scale * 1.25));
-document.querySelector('#fit').addEventListener('click', () => zoom(fitting()));
-zoom(Math.max(fitting(), 0.6));
-const edges = [...document.querySelectorAll('.edge')];
-const nodes = [...document.querySelectorAll('.node')];
-const lines = [...document.querySelectorAll('li[data-line]')];
-const rows = [...document.querySelectorAll('tr[data-node]')];
+document.querySelector('#fit').addEventListener('click', () => zoom(whole()));
+// All of it where that can be read, else its width where that can; then to the result, so that it is seen first.
+zoom(Math.min(1, Math.max(whole(), 0.6, Math.min(across(), 0.8))));
+const result = document.querySelector('.node.output') || document.querySelector('.lane.result');
+if (result) {
+  const [box, frame] = [result.getBoundingClientRect(), main.getBoundingClientRect()];
+  main.scrollTop += Math.max(0, box.bottom + 24 - frame.bottom);
+  if (box.right > frame.right - 12 || box.left < frame.left) main.scrollLeft += box.left + box.width / 2 - frame.left - frame.width / 2;
+}
 const covers = (node, line) => node.dataset.first && +node.dataset.first <= line && line <= +node.dataset.last;
 function show(chosen, from) {
   for (const node of nodes) node.classList.toggle('on', chosen.includes(node));
@@ -360,6 +311,7 @@ function show(chosen, from) {
   const ids = chosen.map(node => node.id);
   for (const edge of edges) edge.classList.toggle('on', ids.includes(edge.dataset.from) || ids.includes(edge.dataset.to));
   for (const line of lines) line.classList.toggle('on', chosen.some(node => covers(node, +line.dataset.line)));
+  detail.textContent = chosen.map(node => node.querySelector('title').textContent).join('\\n\\n') || detail.dataset.hint;
   const first = from === 'line' ? chosen[0] : lines.find(line => line.classList.contains('on'));
   if (first) first.scrollIntoView({block: 'nearest', inline: 'nearest'});
 }
@@ -381,23 +333,48 @@ for (const line of lines) line.addEventListener('click', () => show(nodes.filter
 def page(graph: Graph, facts: Facts) -> str:
     """One self-contained page: the graph, the lines, and a table of times and sizes where they are known."""
     policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
-    count = len(graph.nodes)
-    told = f"{count} operation{'s' * (count != 1)}, {_stages(graph)}"
-    total = sum(f.seconds for f in facts.values() if f.seconds is not None and not f.cached)
-    if facts:
-        told += f"; {sum(f.cached for f in facts.values())} cached, {duration_text(total)} of work"
+    hint = "Choose an operation or a line to see what belongs together."
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width">\n<link rel="icon" href="data:,">\n'
         f"<title>{_xml(graph.filename)}: build graph</title>\n<style>{_STYLE}{_PAGE_STYLE}</style>\n</head>\n<body>\n"
-        f"<header><div><h1>{_xml(graph.filename)}</h1><p>{_xml(told)}</p></div>\n"
+        f"<header><div><h1>{_xml(graph.filename)}</h1><p>{_xml(_told(graph, facts))}</p></div>\n"
         '<input id="find" type="search" placeholder="Find an operation" aria-label="Find an operation">\n'
-        '<button id="out" title="Smaller">−</button><button id="in" title="Larger">+</button><button id="fit" title="Fit the width">Fit</button></header>\n'
-        f"<main>\n{_svg(graph, facts, '')}{_table(graph, facts)}</main>\n"
-        f"<aside><ol>\n{''.join(_lines(graph, facts))}</ol></aside>\n"
+        '<button id="out" title="Smaller">−</button><button id="in" title="Larger">+</button><button id="fit" title="Fit all of it">Fit</button></header>\n'
+        f"<main>\n{_legend(graph, facts)}{_svg(graph, facts, '')}{_table(graph, facts)}</main>\n"
+        f'<aside><div id="detail" role="status" data-hint="{hint}">{hint}</div><ol>\n{"".join(_lines(graph, facts))}</ol></aside>\n'
         f"<script>{_SCRIPT}</script>\n</body>\n</html>\n"
     )
+
+
+def _told(graph: Graph, facts: Facts) -> str:
+    count = len(graph.nodes)
+    told = f"{count} operation{'s' * (count != 1)}, {_stages(graph)}"
+    if any(fact.plan for fact in facts.values()):
+        return told + "".join(f"; {sum(fact.plan == plan for fact in facts.values())} {words}" for plan, words in _PLANS.items())
+    if any(fact.cached or fact.seconds is not None for fact in facts.values()):
+        total = sum(fact.seconds for fact in facts.values() if fact.seconds is not None and not fact.cached)
+        told += f"; {sum(fact.cached for fact in facts.values())} cached, {duration_text(total)} of work"
+    return told
+
+
+def _legend(graph: Graph, facts: Facts) -> str:
+    """What the colours and lines mean: only those that are there."""
+    kinds = {"source": "source", "exec": "command", "file": "files", "merge": "layers", "diff": "difference"}
+    there = {node.kind for node in graph.nodes}
+    plans = {fact.plan for fact in facts.values()}
+    rows = [(f"key {kind}", words) for kind, words in kinds.items() if kind in there]
+    rows += [("key output", "result")] * any(node.output for node in graph.nodes)
+    rows += [("key cached", "cached")] * ("cached" in plans) + [("key run", "would run")] * ("run" in plans)
+    shown = "".join(
+        f'<li><svg class="dockc" width="22" height="14"><g class="{kind}"><rect x="1.500" y="1.500" width="19" height="11" rx="3"/></g></svg>{words}</li>'
+        for kind, words in rows
+    )
+    dashed = '<li><svg class="dockc" width="22" height="14"><rect class="lane unneeded" x="1.500" y="1.500" width="19" height="11" rx="3"/></svg>not needed</li>'
+    marked = '<li><svg class="dockc" width="18" height="18"><circle class="mark warning" cx="9" cy="9" r="7"/></svg>findings</li>'
+    shown += dashed * any(not lane.needed for lane in graph.lanes) + marked * any(fact.findings for fact in facts.values())
+    return f'<ul class="legend" aria-label="Legend">{shown}</ul>\n'
 
 
 def _stages(graph: Graph) -> str:
@@ -412,13 +389,42 @@ def _lines(graph: Graph, facts: Facts) -> Iterator[str]:
         if node.lines is not None:
             for line in range(node.lines[0], node.lines[1] + 1):
                 covered.setdefault(line, []).append(i)
-    for number, written in enumerate(graph.text.removesuffix("\n").split("\n"), 1):
+    coloured = _coloured(graph.text)
+    for number, written in enumerate(coloured, 1):
         nodes = covered.get(number, [])
         code = ' class="code"' if nodes else ""
-        known = "; ".join(str(facts[i]) for i in nodes if number in first.get(i, ()) and i in facts and str(facts[i]))
-        fact = f"<b>{_xml(known)}</b>" if known else ""
-        shown = html.escape(_visible(written))
-        yield f'<li id="L{number}" data-line="{number}"{code}><i>{number}</i>{shown}{fact}</li>\n'
+        here = [facts[i] for i in nodes if number in first.get(i, ()) and i in facts]
+        known = "; ".join(str(fact) for fact in here if str(fact))
+        note = f"<b>{_xml(known)}</b>" if known else ""
+        found = [finding for fact in here for finding in fact.findings]
+        shown = f'<u title="{_attr(" / ".join(found))}">{written}</u>' if found else written
+        yield f'<li id="L{number}" data-line="{number}"{code}><i>{number}</i><span>{shown}</span>{note}</li>\n'
+
+
+_CLASSES = {"KEYWORD": "k", "comment": "c", "directive": "c", "FLAG": "v", "HEREDOC_BODY": "s", "HEREDOC_END": "s"}
+
+
+def _coloured(text: str) -> list[str]:
+    """The lines of a Dockerfile as markup: keywords, comments, flags and here-documents have classes."""
+    from dockc.grammar.cst import pieces
+    from dockc.grammar.parser import parse
+    from dockc.grammar.source import Source
+
+    lines = [""]
+    at = 0
+    for piece in pieces(parse(Source.from_text(text, "Dockerfile")).file):
+        style = _CLASSES.get(str(piece.kind))
+        for n, part in enumerate(text[piece.span[0] : piece.span[1]].split("\n")):
+            if n:
+                lines.append("")
+            shown = html.escape(_visible(part))
+            lines[-1] += f'<span class="{style}">{shown}</span>' if style and shown else shown
+        at = piece.span[1]
+    for n, part in enumerate(text[at:].split("\n")):
+        if n:
+            lines.append("")
+        lines[-1] += html.escape(_visible(part))
+    return lines[:-1] if text.endswith("\n") else lines
 
 
 def _visible(line: str) -> str:

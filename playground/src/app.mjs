@@ -347,6 +347,7 @@ const BODIES = {
     const box = make("div", { id: "graph" });
     const parsed = new DOMParser().parseFromString(body.svg, "image/svg+xml");
     box.append(document.importNode(parsed.documentElement, true));
+    box.querySelector("style")?.remove(); // the page's own colours follow the choice of theme
     for (const node of box.querySelectorAll(".node[data-first]")) {
       node.setAttribute("role", "button");
       node.addEventListener("click", () => jump(+node.dataset.first));

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,8 @@ from syrupy.assertion import SnapshotAssertion
 from dockc.commands import explain as explaincmd
 from dockc.commands.options import frontend_attrs
 from dockc.compiler.explain.graph import Graph, Lane, Node
-from dockc.console.graph import FORMATS, Fact, dot, layout, match_facts, mermaid, page, render_graph, svg
+from dockc.console.graph import FORMATS, Fact, dot, match_facts, mermaid, page, render_graph, svg
+from dockc.console.graph_layout import Box, Layout, layout
 from dockc.engine.plan import Looked
 from dockc.engine.record import Recorder
 from dockc.engine.request import CompileRequest
@@ -87,7 +89,37 @@ def test_nodes_stand_below_what_they_read_and_do_not_overlap(graph: Graph) -> No
         assert box.y + box.height <= placed.height
         assert all(placed.nodes[source].y + placed.nodes[source].height < box.y for source in node.inputs)
         for other in placed.nodes[:i]:
-            assert box.x + box.width <= other.x or other.x + other.width <= box.x or box.y != other.y
+            assert apart(box, other)
+    shown = list(placed.lanes.values())
+    assert all(apart(one, other) for n, one in enumerate(shown) for other in shown[:n])
+    lines_keep_to_free_space(graph, placed)
+
+
+def apart(one: Box, other: Box) -> bool:
+    return one.x + one.width <= other.x or other.x + other.width <= one.x or one.y + one.height <= other.y or other.y + other.height <= one.y
+
+
+def lines_keep_to_free_space(graph: Graph, placed: Layout) -> None:
+    """Each line goes from its source down to its reader, through no box, and lies upon no line from elsewhere."""
+    level: dict[float, list[tuple[float, float, int]]] = {}
+    for i, node in enumerate(graph.nodes):
+        for source in node.inputs:
+            points = placed.edges[source, i]
+            above, below = placed.nodes[source], placed.nodes[i]
+            assert points[0] == (above.x + above.width / 2, above.y + above.height)
+            assert points[-1][1] == below.y
+            assert below.x < points[-1][0] < below.x + below.width
+            for (x, y), (to_x, to_y) in pairwise(points):
+                assert x == to_x or y == to_y
+                assert to_y >= y
+                way = Box(min(x, to_x), y, abs(to_x - x), to_y - y)
+                assert all(apart(way, box) for n, box in enumerate(placed.nodes) if n not in {source, i})
+                assert 0 <= way.x <= placed.width
+                if y == to_y and x != to_x:
+                    level.setdefault(y, []).append((way.x, way.x + way.width, source))
+    for spans in level.values():
+        for n, (start, end, source) in enumerate(spans):
+            assert all(source == other or end < low or high < start for low, high, other in spans[:n])
 
 
 @given(graphs())
@@ -158,7 +190,7 @@ window.addEventListener('load', () => {
   say('visible', box.width > 50 && box.height > 20);
   const mine = [...document.querySelectorAll('.edge')].filter(edge => [edge.dataset.from, edge.dataset.to].includes(node.id));
   say('edges', mine.length > 0 && document.querySelectorAll('.edge.on').length === mine.length);
-  const wide = () => +document.querySelector('main svg').getAttribute('width');
+  const wide = () => +document.querySelector('main > svg').getAttribute('width');
   const before = wide();
   click(document.getElementById('in'));
   const larger = wide();
@@ -171,8 +203,30 @@ window.addEventListener('load', () => {
   find.value = '';
   find.dispatchEvent(new Event('input'));
   say('find', none === 0 && document.querySelectorAll('.node.faded').length === 0);
+  const keys = [...document.querySelectorAll('.legend li')].map(item => item.textContent);
+  say('legend', ['source', 'command', 'files', 'result', 'not needed'].every(word => keys.includes(word)));
+  say('colours', getComputedStyle(document.querySelector('#L1 span span')).fontStyle === 'italic' && document.querySelector('li .k').textContent === 'ARG');
   say('errors', window.errors.length === 0);
   document.body.dataset.results = results.join(' ') + ' ' + window.errors.join(';');
+});
+</script>
+"""
+_LOOK = """
+<script>
+window.addEventListener('load', () => {
+  const boxes = [...document.querySelectorAll('.node rect')].map(one => one.getBoundingClientRect());
+  const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  const overlap = boxes.some((a, n) => boxes.slice(0, n).some(b => meet(a, b)));
+  const result = document.querySelector('.node.output rect').getBoundingClientRect();
+  const frame = document.querySelector('main').getBoundingClientRect();
+  const seen = result.left >= frame.left && result.right <= frame.right && result.top >= frame.top && result.bottom <= Math.min(frame.bottom, innerHeight);
+  const aside = document.querySelector('aside').getBoundingClientRect();
+  const texts = [...document.querySelectorAll('.node text:not(.number)')].every(one => {
+    const [inner, outer] = [one.getBoundingClientRect(), one.parentNode.querySelector('rect').getBoundingClientRect()];
+    return inner.left >= outer.left && inner.right <= outer.right + 1 && inner.bottom <= outer.bottom + 1;
+  });
+  const wide = document.documentElement.scrollWidth <= innerWidth;
+  document.body.dataset.results = `overlap=${overlap} seen=${seen} stacked=${aside.top >= frame.bottom - 1} texts=${texts} fits=${wide} errors=${window.errors.length}`;
 });
 </script>
 """
@@ -183,16 +237,64 @@ _FLAGS = (
 )  # fmt: skip
 
 
-def test_the_page_in_a_real_browser(tmp_path: Path, record: Path) -> None:
+def seen_in_chromium(text: str, script: str, folder: Path, *flags: str) -> str:
+    """What a script says of a page."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("chromium is not installed")
-    text = explaincmd.graph(looked(tmp_path), "html", record)
-    text = text.replace("<head>", f"<head>{_CATCH}", 1).replace("</body>", f"{_CHECK}</body>", 1)
-    path = tmp_path / "page.html"
-    path.write_text(text)
-    command = [chromium, *_FLAGS, f"--user-data-dir={tmp_path / 'profile'}", path.as_uri()]
+    path = folder / "page.html"
+    path.write_text(text.replace("<head>", f"<head>{_CATCH}", 1).replace("</body>", f"{script}</body>", 1))
+    command = [chromium, *_FLAGS, *flags, f"--user-data-dir={folder / 'profile'}", path.as_uri()]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     found = re.search(r'data-results="([^"]*)"', ended.stdout)
     assert found is not None, ended.stderr[-2000:]
-    assert found[1].split() == [f"{name}=true" for name in ("node", "lines", "line", "row", "key", "visible", "edges", "zoom", "find", "errors")]
+    return found[1].strip()
+
+
+def test_the_page_in_a_real_browser(tmp_path: Path, record: Path) -> None:
+    said = seen_in_chromium(explaincmd.graph(looked(tmp_path), "html", record), _CHECK, tmp_path)
+    names = ("node", "lines", "line", "row", "key", "visible", "edges", "zoom", "find", "legend", "colours", "errors")
+    assert said.split() == [f"{name}=true" for name in names]
+
+
+#: Several stages that meet, labels too long for a box, steps that many read, stages nobody needs, a result far from the start.
+LARGE = (
+    "FROM debian:12@sha256:" + "ab" * 32 + " AS a-stage-with-a-very-long-name-that-no-box-could-hold\n"
+    + "".join(f"RUN --mount=type=bind,target=/src,source=/{n:040} make a-target-with-a-long-name-{n:030}\n" for n in range(12))
+    + "".join(f"FROM golang:1.{n} AS s{n}\nCOPY f{n} /\nRUN one {n}\nCOPY --from=0 /x{n} /\nRUN two\n" for n in range(6))
+    + "FROM alpine AS left-out\nRUN nothing\nFROM alpine AS last\n"
+    + "".join(f"COPY --from=s{n} /o{n} /\n" for n in range(6)) + "RUN final\nFROM last\n"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [600, 1300, 2000])
+def test_the_result_is_seen_at_every_width(tmp_path: Path, width: int) -> None:
+    (tmp_path / "Dockerfile").write_text(LARGE)
+    request = CompileRequest(str(tmp_path), str(tmp_path / "Dockerfile"), attrs=frontend_attrs(platforms=["linux/amd64"]))
+    text = explaincmd.graph(explaincmd.look(request, online=False, filename="Dockerfile"), "html", None)
+    assert "FROM last · result" in text  # a stage that is only FROM
+    said = seen_in_chromium(text, _LOOK, tmp_path, f"--window-size={width},900")
+    stacked = "true" if width <= 900 else "false"
+    assert said == f"overlap=false seen=true stacked={stacked} texts=true fits=true errors=0"
+
+
+def test_findings_and_plan_are_on_the_boxes() -> None:
+    graph = Graph("f", "RUN a\nRUN b\n", (Lane("a", 1),), tuple(Node(f"sha256:{n}", "exec", f"RUN {n}", "", 0, (n + 1, n + 1), ()) for n in range(2)))
+    facts = {0: Fact(plan="cached", findings=("line 1: X <y>", "line 1: Z z"), severity="warning"), 1: Fact(plan="run", why=("nothing is cached",))}
+    text = page(graph, facts)
+    assert "1 cached; 1 would run; 0 depends on what runs before" in text
+    assert '<circle class="mark warning"' in text
+    assert '<text class="number"' in text
+    assert "line 1: X &lt;y&gt;" in text
+    assert "nothing is cached" in text
+    assert 'class="node exec cached"' in text
+    assert 'class="node exec run"' in text
+    assert "[would run]" in render_graph(graph, "text", facts)
+
+
+def test_what_lint_finds_is_found_by_line(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM alpine:3\nRUN cd /x \\\n  && sudo ls\n")
+    request = CompileRequest(str(tmp_path), str(tmp_path / "Dockerfile"))
+    text = explaincmd.graph(explaincmd.look(request, online=False, filename="Dockerfile"), "svg", None)
+    assert "DL3004" in text
+    assert text.count("<circle") == 1

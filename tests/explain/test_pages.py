@@ -57,7 +57,7 @@ def test_what_nobody_knows() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [([], "nothing to explain"), (["{file}", "--plan", "--graph"], "two questions"), (["{file}:1", "--graph"], "without a line"),
+    [([], "nothing to explain"), (["{file}:1", "--graph"], "without a line"),
      (["{file}:99"], "has 1 line, not 99"), (["{file}", "--graph", "--format", "gif"], "unknown format gif"),
      (["nowhere:3"], "no such file")],
 )  # fmt: skip

@@ -24,11 +24,13 @@ class Lane(Record):
     Attributes:
         title: name or number, and base.
         needed: the target needs it; an unneeded stage has no nodes.
+        result: the target is this stage.
     """
 
     title: str
     line: int
     needed: bool = True
+    result: bool = False
 
 
 class Node(Record):
@@ -83,8 +85,9 @@ def make_graph(found: Trace, digest: Callable[[ir.Op], str], text: str, filename
         base = stage.base.text
         if "$" in base:
             base = found.lowered.stages[index].base_name.partition("@")[0] or base
-        title = f"{stage.name or f'stage {index}'}: FROM {base}"
-        lanes.append(Lane(title, stage.lines[0], found.lowered.stages[index].dispatched))
+        title = _DIGEST.sub(r"\1…", f"{stage.name or f'stage {index}'}: FROM {base}")
+        state = found.lowered.stages[index]
+        lanes.append(Lane(title, stage.lines[0], state.dispatched, state is found.lowered.target))
     numbers: dict[str, int] = {}
     nodes: list[Node] = []
     result = found.module.result
