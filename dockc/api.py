@@ -335,7 +335,7 @@ class BuildGraph(Record):
         return self.data.nodes
 
     def render(self, form: str = "svg") -> str:
-        """The graph as `svg`, `html` (a page), `mermaid`, `dot` or `text`.
+        """The graph as `svg`, `html` (a page), `mermaid`, `dot`, `json` or `text`.
 
         Raises:
             UsageError: another form.

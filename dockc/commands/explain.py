@@ -37,14 +37,15 @@ class ExplainOptions(Options):
     topic: str = argument(
         metavar="TOPIC", completes="file",
         help="A rule (code, name or another tool's code), an instruction, a pass, `rules`, `instructions`, FILE:LINE, or a FILE. "
-        "For --plan and --graph also a directory; default: the current one.",
+        "A directory stands for its Dockerfile; default for --plan and --graph: the current one.",
     )  # fmt: skip
     context: str = argument(help="The build context. Default: the directory of FILE.", completes="directory")
     plan: bool = option("--plan", help="Show which steps of FILE would run and which are cached; run nothing. With --graph, on its boxes.")
     graph: bool = option("--graph", help="Show stages and operations of FILE, and on pictures what lint finds.")
     form: str = option(
-        "--format", metavar="FORMAT", default="text", help="Of the graph: text, svg, mermaid, dot or html.", completes="text|svg|mermaid|dot|html"
-    )
+        "--format", metavar="FORMAT", default="text", help="text or json; for a graph also svg, mermaid, dot or html.",
+        completes="text|json|svg|mermaid|dot|html",
+    )  # fmt: skip
     output: Path | None = shared.OUTPUT
     record: Path | None = option(
         "--record", metavar="FILE", help="Times and sizes for the graph, as `dockc build --record` writes them.", completes="file"
@@ -71,11 +72,20 @@ def run(options: ExplainOptions, out: Output) -> int:
     if not options.topic and not asked:
         raise UsageError("nothing to explain", hint="Name a rule, an instruction, a pass, FILE:LINE or a FILE.")
     file, number = split_place(options.topic or ".")
-    if asked and Path(file).is_dir():
-        file = dockerfile_of(file)
+    directory = Path(file).is_dir() and not number
     if not (asked or number or Path(file).is_file()):
-        out.write(page(options.topic), options.output)
-        return 0
+        try:
+            text = page(options.topic)
+        except UsageError:
+            if not directory:
+                raise
+        else:
+            if options.form != "text":
+                raise UsageError(f"--format={options.form} is for a FILE", hint="Pages are text.")
+            out.write(text, options.output)
+            return 0
+    if directory:
+        file = dockerfile_of(file)
     if asked and number:
         raise UsageError(f"{'--plan' if options.plan else '--graph'} takes a FILE without a line")
     attrs = frontend_attrs(
@@ -91,12 +101,14 @@ def run(options: ExplainOptions, out: Output) -> int:
         store=options.store,
     )
     looked = look(request, online=options.online or options.plan, filename=file)
-    if options.graph:
+    if options.form not in {"text", "json"} and (number or (options.plan and not options.graph)):
+        raise UsageError(f"{'a line' if number else 'a plan'} has no format {options.form}", hint="Choose text or json.")
+    if options.graph or not (options.plan or number):
         text = graph(looked, options.form, options.record, planned=options.plan)
     elif options.plan:
-        text = plan(looked)
+        text = plan(looked, form=options.form)
     else:
-        text = line(looked, number)
+        text = line(looked, number, form=options.form)
     out.write(text, options.output)
     return 0
 
@@ -222,8 +234,8 @@ def _trace(looked: Looked, line: int = 0) -> Trace:
         raise
 
 
-def line(looked: Looked, number: int) -> str:
-    """What the instruction on a line does.
+def line(looked: Looked, number: int, *, form: str = "text") -> str:
+    """What the instruction on a line does, as text or JSON.
 
     Raises:
         UsageError: no such line, or nothing on it.
@@ -241,6 +253,10 @@ def line(looked: Looked, number: int) -> str:
     if not reports:
         raise UsageError(f"{looked.filename}:{number} holds no instruction", hint=_next_instruction(looked, number))
     files = {key: found for r in reports for key in r.keys if (found := _files(looked.inputs, key)) is not None}
+    if form == "json":
+        from dockc.console.explain import line_json
+
+        return line_json(reports, looked.filename, files, looked.made_up)
     return "\n".join(line_text(report, looked.filename, files, looked.made_up) for report in reports)
 
 
@@ -342,15 +358,15 @@ def _facts(path: Path) -> list[tuple[str, str, Fact]]:
 # --- the plan -------------------------------------------------------------------------------------------
 
 
-def plan(looked: Looked, *, insecure: bool = False) -> str:
-    """Which steps a build would run now. Nothing is executed; local directories are read.
+def plan(looked: Looked, *, insecure: bool = False, form: str = "text") -> str:
+    """Which steps a build would run now, as text or JSON. Nothing is executed; local directories are read.
 
     Enters the builder's namespaces, so it must be called while the process has one thread.
 
     Raises:
         DockcError: the file is wrong, or something that must be known cannot be found out.
     """
-    from dockc.console.explain import plan_text
+    from dockc.console.explain import plan_json, plan_text
 
     rows = []
     counts: dict[str, int] = {}
@@ -358,7 +374,7 @@ def plan(looked: Looked, *, insecure: bool = False) -> str:
         word = one.planned.state.value.upper()
         counts[word] = counts.get(word, 0) + 1
         rows.append((word, one.planned.vertex.name or one.planned.vertex.digest, one.line, one.reasons))
-    return plan_text(rows, counts, looked.filename)
+    return (plan_json if form == "json" else plan_text)(rows, counts, looked.filename)
 
 
 def _planned(looked: Looked, *, insecure: bool) -> list[Step]:

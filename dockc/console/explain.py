@@ -114,6 +114,25 @@ def line_text(report: LineReport, filename: str, files: Mapping[Key, Sequence[st
     return "\n".join(out) + "\n"
 
 
+def line_json(reports: Sequence[LineReport], filename: str, files: Mapping[Key, Sequence[str]], made_up: bool) -> str:
+    """The same as JSON: a list of instructions, each with its values, keys, changes and operations."""
+    import dataclasses
+
+    instructions = []
+    for report in reports:
+        row = {name: value for name, value in dataclasses.asdict(report).items() if name != "doc"}
+        row["instruction"] = report.doc.keyword if report.doc is not None else ""
+        for key, told in zip(report.keys, row["keys"], strict=True):
+            told["files"] = list(files[key]) if key in files else None
+        instructions.append(row)
+    return _document({"file": filename, "made_up": made_up, "instructions": instructions})
+
+
+def _document(value: object) -> str:
+    # Words that were no UTF-8 come as replacement characters: JSON has no bytes.
+    return json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n"
+
+
 def _line(text: str) -> str:
     """Text of an instruction on one line, its indentation left out."""
     return " ".join(clean_text(text).split())
@@ -140,8 +159,10 @@ def _variables(variables: Sequence[Variable]) -> Iterator[str]:
                 where = "given by the builder"
             case "arg" if one.origin.given:
                 where = f"ARG of line {one.origin.line}, given with --build-arg"
-            case "arg" if one.origin.inherited:
-                where = f"ARG of line {one.origin.line}, value of the ARG before the first FROM"
+            case "arg" if one.origin.above:
+                where = f"ARG of line {one.origin.line}, value of the ARG of line {one.origin.above}, before the first FROM"
+            case "arg" if one.origin.automatic:
+                where = f"ARG of line {one.origin.line}, given by the builder"
             case kind:
                 where = f"{kind.upper()} of line {one.origin.line}"
         value = "not set" if one.value is None else json.dumps(one.value, ensure_ascii=False)
@@ -212,6 +233,15 @@ def plan_text(rows: Sequence[tuple[str, str, str, Sequence[str]]], counts: Mappi
     if counts.get("DEPENDS"):
         parts.append(f"{counts['DEPENDS']} depending on contents")
     return "\n".join([*out, ", ".join(parts)]) + "\n"
+
+
+def plan_json(rows: Sequence[tuple[str, str, str, Sequence[str]]], counts: Mapping[str, int], filename: str) -> str:
+    """The same as JSON."""
+    steps = [
+        {"state": word.lower(), "name": name, "lines": [int(n) for n in line.split("-")] if line else [], "why": list(reasons)}
+        for word, name, line, reasons in rows
+    ]
+    return _document({"file": filename, "counts": {word.lower(): count for word, count in counts.items()}, "steps": steps})
 
 
 def duration_text(seconds: float) -> str:

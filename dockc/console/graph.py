@@ -15,7 +15,7 @@ from dockc.console.graph_layout import layout as layout
 if TYPE_CHECKING:
     from dockc.compiler.explain.graph import Graph, Node
 
-FORMATS = ("svg", "mermaid", "dot", "html", "text")
+FORMATS = ("svg", "mermaid", "dot", "html", "text", "json")
 
 class Fact(Record):
     """What is known of a node besides the file.
@@ -60,6 +60,8 @@ def render_graph(graph: Graph, form: str, facts: Facts | None = None) -> str:
             return dot(graph, known)
         case "html":
             return page(graph, known)
+        case "json":
+            return as_json(graph, known)
         case _:
             return text(graph, known)
 
@@ -83,6 +85,25 @@ def text(graph: Graph, facts: Facts) -> str:
             mark = "  = image" if node.output else ""
             out.append(f"  #{i + 1:<{width}} {node.kind:<6} {clean_text(node.label)}{reads}{place}{fact}{mark}")
     return "\n".join(out) + "\n"
+
+
+def as_json(graph: Graph, facts: Facts) -> str:
+    """Stages and operations as JSON; `inputs` and `stage` are places in the lists."""
+    import json
+
+    stages = [{"title": lane.title, "line": lane.line, "needed": lane.needed, "result": lane.result} for lane in graph.lanes]
+    operations = []
+    for i, node in enumerate(graph.nodes):
+        fact = facts.get(i, Fact())
+        operations.append(
+            {
+                "digest": node.digest, "kind": node.kind, "name": node.name or node.label, "stage": node.lane, "lines": list(node.lines or ()),
+                "inputs": list(node.inputs), "result": node.output, "seconds": fact.seconds, "size": fact.size,
+                "cached": fact.cached or fact.plan == "cached", "plan": fact.plan, "why": list(fact.why), "findings": list(fact.findings),
+            }
+        )  # fmt: skip
+    document = {"file": graph.filename, "stages": stages, "operations": operations}
+    return json.dumps(document, indent=2, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n"
 
 
 def mermaid(graph: Graph, facts: Facts) -> str:

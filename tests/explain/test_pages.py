@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -81,3 +82,64 @@ def test_pages_need_no_solver_and_no_network() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_a_directory_stands_for_its_dockerfile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app/Dockerfile").write_text("FROM scratch AS only\nCOPY a /a\n")
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert run(["explain", "app"]) == 0
+    assert b"only: FROM scratch" in capsysbinary.readouterr().out
+    assert run(["explain", "run"]) == 0, "an instruction comes before a directory of its name"
+    assert capsysbinary.readouterr().out.startswith(b"RUN\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["run", "--format=json"], "is for a FILE"), (["{file}:1", "--format=svg"], "a line has no format svg"), (["{file}", "--plan", "--format=dot"], "a plan has no format dot")],
+)
+def test_formats_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+    file = tmp_path / "Dockerfile"
+    file.write_text("FROM scratch\n")
+    assert run(["explain", *(a.replace("{file}", str(file)) for a in arguments)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_line_and_graph_as_json(tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    file = tmp_path / "Dockerfile"
+    file.write_text("FROM alpine:3 AS only\nCOPY a /a\n")
+    (tmp_path / "a").write_text("")
+    assert run(["explain", f"{file}:2", "--format=json"]) == 0
+    line = json.loads(capsysbinary.readouterr().out)
+    assert line["made_up"] is True
+    (only,) = line["instructions"]
+    assert (only["instruction"], only["lines"], only["layer"]) == ("COPY", [2, 2], True)
+    assert only["keys"][0]["files"] == ["a"]
+    assert run(["explain", str(file), "--format=json"]) == 0
+    graph = json.loads(capsysbinary.readouterr().out)
+    assert [stage["title"] for stage in graph["stages"]] == ["sources", "only: FROM alpine:3"]
+    assert [(one["kind"], one["stage"], one["result"]) for one in graph["operations"]] == [("source", 1, False), ("source", 0, False), ("file", 1, True)]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("ARG V=1\nFROM scratch\nARG V\nRUN echo $V\n", 4, '$V = "1" (ARG of line 3, value of the ARG of line 1, before the first FROM)'),
+        ("FROM scratch\nARG TARGETARCH\nRUN echo $TARGETARCH\n", 3, '$TARGETARCH = "amd64" (ARG of line 2, given by the builder)'),
+        ("FROM scratch\nARG TARGETARCH\nRUN echo $TARGETARCH\n", 2, '$TARGETARCH = "amd64" (given by the builder)'),
+        ("FROM scratch\nARG TARGETSTAGE=x\nRUN echo $TARGETSTAGE\n", 3, '$TARGETSTAGE = "x" (ARG of line 2)'),
+        ("ARG TARGETOS=plan9\nFROM scratch\nARG TARGETOS\nRUN echo $TARGETOS\n", 4, '$TARGETOS = "plan9" (ARG of line 3, value of the ARG of line 1, before the first FROM)'),
+    ],
+)
+def test_where_an_arguments_value_comes_from(text: str, line: int, words: str) -> None:
+    import dockc
+
+    assert f"  {words}\n" in str(dockc.explain(text, line, attrs={"platform": "linux/amd64"}))
+
+
+def test_the_names_of_automatic_arguments_are_those_that_builds_have() -> None:
+    from dockc.compiler.lower.scope import AUTOMATIC, default_args
+    from dockc.oci.platform import parse
+
+    assert default_args(parse("linux/amd64"), parse("linux/arm64"), {}, "").keys() == AUTOMATIC

@@ -277,10 +277,11 @@ def _variables(found: Trace, one: Traced) -> tuple[Variable, ...]:
 def _declared(found: Trace, one: Traced, name: str) -> Origin:
     """Where an ARG's value comes from: outside, the ARG before the first FROM, or its own default."""
     origin = one.after.origins.get(name)
-    if origin is None or not origin.inherited:
-        return Origin("arg", one.step.lines[0], name in found.options.build_args)
-    above = [a for a in found.dockerfile.meta_args if any(pair.key.text == name for pair in a.pairs)]
-    return Origin("arg", above[-1].lines[0]) if above else Origin("builder")
+    if origin is not None and origin.above:
+        return Origin("arg", origin.above)
+    if origin is not None and origin.automatic:
+        return Origin("builder")
+    return Origin("arg", one.step.lines[0], name in found.options.build_args)
 
 
 def _affects(found: Trace, one: Traced, index: int) -> Iterator[str]:

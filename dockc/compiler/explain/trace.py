@@ -15,6 +15,7 @@ from dockc.compiler.compile import EMPTY_FILE, Front, compiling
 from dockc.compiler.ir.module import Module
 from dockc.compiler.lower import lower
 from dockc.compiler.lower.context import Observer
+from dockc.compiler.lower.scope import AUTOMATIC
 from dockc.compiler.questions import Memory
 from dockc.compiler.syntax.ast import Arg, Env
 from dockc.errors import CompileError, Fault
@@ -37,13 +38,15 @@ class Origin(Record):
         kind: `arg`, `env` or `base` (the base image's own).
         line: of the instruction that set it, 0 for `base`.
         given: the value was given from outside (`--build-arg`).
-        inherited: an ARG that took the value of one before the first FROM.
+        above: the line of the ARG before the first FROM whose value an ARG took, or 0.
+        automatic: an ARG that took a value which every build has (`TARGETARCH` and the like).
     """
 
     kind: str
     line: int = 0
     given: bool = False
-    inherited: bool = False
+    above: int = 0
+    automatic: bool = False
 
 
 class Snapshot(Record, kw_only=True):
@@ -148,7 +151,8 @@ def trace(front: Front, options: CompileOptions, line: int = 0, answers: Answers
 
 
 def _watch(dockerfile: Dockerfile, options: CompileOptions, memory: Memory, line: int) -> Asking[Trace]:
-    watcher = _Watcher(options.build_args, line)
+    above = {pair.key.text: arg.lines[0] for arg in dockerfile.meta_args for pair in arg.pairs}
+    watcher = _Watcher(options.build_args, above, line)
     lowered = yield from lower(dockerfile, options, memory.answers, Linter(LintConfig(), None), watcher)
     return Trace(dockerfile, lowered.module, lowered, tuple(watcher.steps), True, options)
 
@@ -159,8 +163,9 @@ class _Watcher(Observer):
     Mutable: `steps`, and by stage the origins of its variables so far.
     """
 
-    def __init__(self, given: Mapping[str, str], line: int) -> None:
+    def __init__(self, given: Mapping[str, str], above: Mapping[str, int], line: int) -> None:
         self.given = given
+        self.above = above
         self.line = line
         self.steps: list[Traced] = []
         self._origins: dict[StageState, dict[str, Origin]] = {}
@@ -176,8 +181,11 @@ class _Watcher(Observer):
         known = self._known(stage)
         if isinstance(instruction, Arg):
             for pair in instruction.pairs:
-                given = pair.key.text in self.given
-                known[pair.key.text] = Origin("arg", step.lines[0], given, not given and pair.value is None)
+                name = pair.key.text
+                given = name in self.given
+                taken = not given and pair.value is None
+                above = self.above.get(name, 0) if taken else 0
+                known[name] = Origin("arg", step.lines[0], given, above, taken and not above and name in AUTOMATIC)
         elif isinstance(instruction, Env):
             count = len(instruction.pairs)
             for name in list(stage.env)[-count:]:  # the variables that were set last are last

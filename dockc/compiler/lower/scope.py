@@ -45,6 +45,12 @@ def split_pair(text: str) -> tuple[str, str]:
     return key, value
 
 
+#: The names of `default_args`.
+AUTOMATIC = frozenset(
+    f"{side}{what}" for side in ("BUILD", "TARGET") for what in ("PLATFORM", "OS", "OSVERSION", "ARCH", "VARIANT")
+) | {"TARGETSTAGE"}  # fmt: skip
+
+
 def default_args(build: Platform, target: Platform, overrides: Mapping[str, str], stage: str) -> dict[str, str]:
     """The ARGs that every file has before its first FROM: platforms and the name of the target stage."""
     values = {
