@@ -6,8 +6,9 @@ import inspect
 import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dockc.base.record import Record, fields_of
 from dockc.console.clean import clean_text
 
 if TYPE_CHECKING:
@@ -116,16 +117,21 @@ def line_text(report: LineReport, filename: str, files: Mapping[Key, Sequence[st
 
 def line_json(reports: Sequence[LineReport], filename: str, files: Mapping[Key, Sequence[str]], made_up: bool) -> str:
     """The same as JSON: a list of instructions, each with its values, keys, changes and operations."""
-    import dataclasses
-
     instructions = []
     for report in reports:
-        row = {name: value for name, value in dataclasses.asdict(report).items() if name != "doc"}
+        row = {name: _plain(getattr(report, name)) for name in fields_of(report) if name != "doc"}
         row["instruction"] = report.doc.keyword if report.doc is not None else ""
         for key, told in zip(report.keys, row["keys"], strict=True):
             told["files"] = list(files[key]) if key in files else None
         instructions.append(row)
     return _document({"file": filename, "made_up": made_up, "instructions": instructions})
+
+
+def _plain(value: Any) -> Any:
+    """Records and tuples as JSON has them."""
+    if isinstance(value, Record):
+        return {name: _plain(getattr(value, name)) for name in fields_of(value)}
+    return [_plain(one) for one in value] if isinstance(value, tuple | list) else value
 
 
 def _document(value: object) -> str:
