@@ -1,16 +1,16 @@
 """The exception tree of dockc; everyone may import it, it imports nothing of dockc.
 
-    DockcError                       exit 1
-    ├── UsageError                   exit 2   a flag or option value that cannot be understood
-    ├── SyntaxFailure                exit 1   a Dockerfile that does not parse
-    ├── CompileError                 exit 1   a Dockerfile that parses and cannot be lowered
-    ├── InvalidDefinition            exit 1   LLB that breaks the rules of LLB
-    ├── SolveError                   exit 1   a vertex failed
-    │   └── ExecError                exit 1   a RUN process ended with a non-zero status
-    ├── StoreError                   exit 1   the local store: full, damaged, locked
-    │   └── DigestMismatch           exit 1   bytes that are not what their digest says
-    ├── RegistryError                exit 1   a registry refused, is unreachable, or lies
-    └── UnsafePath                   exit 1   a path that would leave its root
+DockcError                       exit 1
+├── UsageError                   exit 2   a flag or option value that cannot be understood
+├── SyntaxFailure                exit 1   a Dockerfile that does not parse
+├── CompileError                 exit 1   a Dockerfile that parses and cannot be lowered
+├── InvalidDefinition            exit 1   LLB that breaks the rules of LLB
+├── SolveError                   exit 1   a vertex failed
+│   └── ExecError                exit 1   a RUN process ended with a non-zero status
+├── StoreError                   exit 1   the local store: full, damaged, locked
+│   └── DigestMismatch           exit 1   bytes that are not what their digest says
+├── RegistryError                exit 1   a registry refused, is unreachable, or lies
+└── UnsafePath                   exit 1   a path that would leave its root
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         def text(self) -> str: ...  # noqa: D102
         @property
         def span(self) -> tuple[int, int]: ...  # noqa: D102
+
 
 HIDDEN = "xxxxx"
 """What stands in the place of a password."""
@@ -54,10 +55,14 @@ def without_credentials(text: str, *, same_width: bool = False) -> str:
         name, colon, password = match.group(1).partition(":")
         if colon:
             return f"{name}:{hidden(password)}@"
-        return f"{hidden(name)}@" if match.string.lower().startswith(("http://", "https://")) and name else match.group()
+        return (
+            f"{hidden(name)}@" if match.string.lower().startswith(("http://", "https://")) and name else match.group()
+        )
 
     def shown(match: re.Match[str]) -> str:
-        return re.sub(_IN_QUERY, lambda found: found.group(1) + hidden(found.group(2)), re.sub(_USERINFO, user, match.group()))
+        return re.sub(
+            _IN_QUERY, lambda found: found.group(1) + hidden(found.group(2)), re.sub(_USERINFO, user, match.group())
+        )
 
     return re.sub(_URL, shown, text)
 
@@ -97,7 +102,8 @@ class Fault:
     """What kind of mistake a Dockerfile holds, and in which of its words.
 
     Attributes:
-        kind: a row of `compiler/faults.py`: the error's code, and after a slash the way to go wrong where a code has several.
+        kind: a row of `compiler/faults.py`: the error's code, and after a slash the way to go wrong where a code has
+            several.
         text, span: the words and their place in the file; `span` is None where the mistake is in no words of the file.
         part: start and end in `text` of what is wrong there; None for all of it.
         values: what the row's help may quote.

@@ -1,7 +1,8 @@
 """What the standard library offers, for less time at every start: records and named tuples.
 
-`Record` gives what `@dataclass(frozen=True, slots=True)` gives, `NamedTuple` what typing's gives; type checkers treat them alike. The standard decorators compile half a dozen methods for each class and load `inspect`, `ast` and
-`typing`; here methods are shared, or made when they are first called. `dataclasses.fields`, `replace` and `is_dataclass` work on records.
+`Record` gives what `@dataclass(frozen=True, slots=True)` gives, `NamedTuple` what typing's gives; type checkers treat them alike.
+The standard decorators compile half a dozen methods for each class and load `inspect`, `ast` and `typing`; here methods
+are shared, or made when they are first called. `dataclasses.fields`, `replace` and `is_dataclass` work on records.
 This module imports nothing heavy and nothing of ours; everyone may import it.
 """
 
@@ -48,7 +49,7 @@ _made: dict[type, int] = {}
 _compared: dict[type, int] = {}
 _own_eq: set[type] = set()
 _FEW = 40
-"""How often the shared methods serve a class; one whose records are made, compared or hashed more often gets its own, three times as fast."""
+"""How often the shared methods serve a class; one that is used more often gets its own, three times as fast."""
 
 
 class _Fields:
@@ -105,9 +106,14 @@ class _RecordType(type):
         namespace["_own"], namespace["_setters"] = own, _SETTERS
         defaults = {field: namespace.pop(field) for field in own if field in namespace}
         parent = bases[0] if bases and isinstance(bases[0], _RecordType) else None
-        namespace["__slots__"] = (*namespace.get("__slots__", ()), *own)  # others than the fields hold what is worked out later
+        namespace["__slots__"] = (
+            *namespace.get("__slots__", ()),
+            *own,
+        )  # others than the fields hold what is worked out later
         if parent is not None and (parent in _made or parent.__init__ is Record.__init__):  # type: ignore[misc]  # identity only
-            namespace.setdefault("__init__", Record.__init__)  # not the parent's own, which does not know the new fields
+            namespace.setdefault(
+                "__init__", Record.__init__
+            )  # not the parent's own, which does not know the new fields
         if parent is not None and "__eq__" not in namespace and (parent in _own_eq or parent.__eq__ is Record.__eq__):  # type: ignore[comparison-overlap]  # identity only
             shared = parent in _own_eq or parent.__hash__ is Record.__hash__  # type: ignore[comparison-overlap]  # identity only
             namespace["__eq__"] = Record.__eq__
@@ -123,8 +129,8 @@ class _RecordType(type):
 class Record(metaclass=_RecordType):
     """Base of frozen records: fields are the annotations of the class and its bases, in that order.
 
-    A class may say `kw_only=True`: its own fields, and not those of classes derived from it, are given by name. With `identity=True` it and
-    all that derive from it compare and hash as the objects they are, for nodes of graphs.
+    A class may say `kw_only=True`: its own fields, and not those of classes derived from it, are given by name. With
+    `identity=True` it and all that derive from it compare and hash as the objects they are, for nodes of graphs.
     """
 
     if TYPE_CHECKING:  # words that nobody can look up when the program runs
@@ -207,7 +213,10 @@ def _specialise(cls: type[Record]) -> None:
     if any(name not in cls._defaults for name in placed[optional:]):
         return  # a field without a default follows one with a default: only by name, which the shared constructor knows
     names |= {f"make_{name}": default.factory for name, default in cls._defaults.items() if type(default) is _Made}
-    values = {name: f"{name} if {name} is not default_{name} else make_{name}()" if f"make_{name}" in names else name for name in ordered}
+    values = {
+        name: f"{name} if {name} is not default_{name} else make_{name}()" if f"make_{name}" in names else name
+        for name in ordered
+    }
     body = "".join(f"    put_{name}(self_, {values[name]})\n" for name in ordered) or "    pass\n"
     exec(f"def __init__({', '.join(('self_', *declared))}):\n{body}", names)  # noqa: S102  field names only
     cls.__init__ = names["__init__"]  # type: ignore[method-assign]
@@ -262,7 +271,9 @@ if not TYPE_CHECKING:
         """The constructor until it is first called: makes the real one."""
         owner = next(base for base in cls.__mro__ if "_fields" in base.__dict__)
         names = {f"default_{field}": default for field, default in owner._field_defaults.items()}
-        declared = ", ".join(f"{field}=default_{field}" if field in owner._field_defaults else field for field in owner._fields)
+        declared = ", ".join(
+            f"{field}=default_{field}" if field in owner._field_defaults else field for field in owner._fields
+        )
         code = f"lambda cls, {declared}: new(cls, ({', '.join(owner._fields)},))"
         owner.__new__ = make = eval(code, {"new": tuple.__new__, "__name__": owner.__module__, **names})  # noqa: S307  field names only
         return make(cls, *args, **values)

@@ -304,7 +304,7 @@ def check_directive(text: str) -> Word | None:
 
 
 def parse_check_options(text: str, word: Word | None = None) -> LintConfig:
-    """`skip=A,B;experimental=all;error=true`, at most three parts; `word` is the directive's value where it comes from one.
+    """`skip=A,B;experimental=all;error=true`, at most three parts; `word`: the directive's value, if it is one's.
 
     Raises:
         CompileError: an unknown option or no truth value.

@@ -6,8 +6,8 @@
     outline(front, options, answers)                  # what can be set
     targets(front)                                    # what can be built
 
-`compile`, `lint` and `outline` raise `resolve.Unanswered` where something is not known. `compiling`, `linting` and `outlining` are the
-conversations behind them, which ask instead; see `resolve`.
+`compile`, `lint` and `outline` raise `questions.Unanswered` where something is not known. `compiling`, `linting` and
+`outlining` are the conversations behind them, which ask instead; see `questions`.
 """
 
 from __future__ import annotations
@@ -299,9 +299,7 @@ def _dockerfile(front: Front) -> Dockerfile:
     return result.dockerfile
 
 
-def _lower(
-    front: Front, options: CompileOptions, answers: Answers, warnings: list[Warning] | None
-) -> Asking[Lowered]:
+def _lower(front: Front, options: CompileOptions, answers: Answers, warnings: list[Warning] | None) -> Asking[Lowered]:
     """From the AST to the IR; without a list for them the checks are off."""
     if not front.source.data:
         raise CompileError(EMPTY_FILE, fault=Fault("empty-file"))

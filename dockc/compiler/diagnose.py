@@ -26,7 +26,9 @@ _LISTS = frozenset({"bad-mount/type", "bad-mount/option"})
 #: Errors shown of one file, and instructions lowered again to find those behind the first.
 _MOST, _WORK = 20, 20_000
 #: What may be wrong only since an ARG or ENV with an error of its own was left out.
-_FOLLOWING = frozenset({"unset-variable", "blank-base", "bad-image-name", "bad-platform", "blank-platform", "bad-port", "blank-name"})
+_FOLLOWING = frozenset(
+    {"unset-variable", "blank-base", "bad-image-name", "bad-platform", "blank-platform", "bad-port", "blank-name"}
+)
 
 
 def diagnose(error: CompileError, front: Front) -> Diagnostic | None:
@@ -66,7 +68,11 @@ def _blamed(error: CompileError, front: Front) -> tuple[Diagnostic | None, Instr
         return None, None
     span = place(error.fault, front.source)
     if span is not None:
-        within = (one for one in _instructions(dockerfile) if one.span.start <= span.start < max(one.span.end, one.span.start + 1))
+        within = (
+            one
+            for one in _instructions(dockerfile)
+            if one.span.start <= span.start < max(one.span.end, one.span.start + 1)
+        )
         return _made(error, span, front), next(within, None)
     lines = next(((r[0][0], r[-1][1]) for r in error.locations if r), None)
     for one in _instructions(dockerfile):

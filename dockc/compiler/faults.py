@@ -1,6 +1,7 @@
 """Every kind of mistake in a Dockerfile: its code, and what to do about it.
 
-A kind is the error's code, and after a slash the way to go wrong where a code has several. `{0}`, `{1}` in a help are the fault's values.
+A kind is the error's code, and after a slash the way to go wrong where a code has several. `{0}`, `{1}` in a
+help are the fault's values.
 Every `CompileError` names a row (`errors.Fault.kind`); docs/reference/errors.md has an example of each code.
 """
 
@@ -16,7 +17,9 @@ _MODIFIERS = (
     "known are ${{x:-word}} ${{x:+word}} ${{x:?word}}, the same without colon, "
     "and ${{x#pattern}} ${{x%pattern}} ${{x/pattern/word}}"
 )
-_OPTIONS = "options are type, from, source, target, readonly, readwrite, id, sharing, required, size, mode, uid, gid and env"
+_OPTIONS = (
+    "options are type, from, source, target, readonly, readwrite, id, sharing, required, size, mode, uid, gid and env"
+)
 _PORT = "write PORT, FIRST-LAST or either with /tcp or /udp; ports go from 0 to 65535"
 _UNSET = "set it with ARG or ENV before this line, or with --build-arg"
 

@@ -1,4 +1,4 @@
-"""Made-up answers: what a compilation is told where nobody asks a registry. They say as little as possible and are the same everywhere."""
+"""Made-up answers, for where nobody asks a registry: they say as little as possible and are the same everywhere."""
 
 from __future__ import annotations
 

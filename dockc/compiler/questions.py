@@ -1,8 +1,9 @@
 """Questions that compiling asks the world, and the answers, as plain values.
 
-The compiler does no I/O. What it must know comes in an `Answers`; what is missing there it asks for, as a generator that gives
-requests, is sent answers and ends with its result. Base images may carry ONBUILD triggers that name further images, so there may be
-several rounds. Whoever wants the result drives the conversation, and decides how and where the answers are found:
+The compiler does no I/O. What it must know comes in an `Answers`; what is missing there it asks for, as a generator
+that gives requests, is sent answers and ends with its result. Base images may carry ONBUILD triggers that name
+further images, so there may be several rounds. Whoever wants the result drives the conversation, and decides how and
+where the answers are found:
 
     compiled = converse(compiling(source, options), ask)              # at once, `ask` is a function
     compiled = await converse_with(compiling(source, options), ask)   # on an event loop, `ask` is a coroutine

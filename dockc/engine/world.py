@@ -1,4 +1,4 @@
-"""Asks the world what the compiler wants to know: the compiler's requests to the runtime's resolver, its findings back to answers."""
+"""Asks the world what the compiler wants to know: its requests to the runtime's resolver, findings back to answers."""
 
 from __future__ import annotations
 
@@ -52,8 +52,9 @@ async def converse_with(
 ) -> T:
     """Carry a conversation of the compiler to its end on an event loop.
 
-    The compiler works in a thread from one question to the next; while `ask` looks for the answers, no thread is held. What `ask`
-    raises is raised at the question. Cancelling ends the conversation at its next question at the latest.
+    The compiler works in a thread from one question to the next; while `ask` looks for the answers, no thread is
+    held. What `ask` raises is raised at the question. Cancelling ends the conversation at its next question at the
+    latest.
 
     Args:
         conversation: not begun yet.
@@ -143,7 +144,9 @@ async def answer(requests: Sequence[Request], resolver: Resolver) -> Answers:
                 # The compiler knows the line that asks for the image, and whether the stage matters at all.
                 images[request.key] = ImageAnswer(request.ref, error=found.message, hint=found.hint)
                 continue
-            raise CompileError(f"{describe(request)}: {found.message}", fault=Fault("source-not-available"), hint=found.hint) from found
+            raise CompileError(
+                f"{describe(request)}: {found.message}", fault=Fault("source-not-available"), hint=found.hint
+            ) from found
         _take(request, found, images, http, git)
     return Answers(images=images, http=http, git=git)
 

@@ -1,7 +1,7 @@
 """The numbers of the wire that choose between ways to do something, each said here and nowhere else.
 
-Plain numbers, not `enum.IntEnum`: a message may hold any number, so fields stay `int`, and the five classes would cost a fiftieth of a short
-compile (ADR 12).
+Plain numbers, not `enum.IntEnum`: a message may hold any number, so fields stay `int`, and the five classes would
+cost a fiftieth of a short compile (ADR 12).
 """
 
 from __future__ import annotations

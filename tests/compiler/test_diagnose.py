@@ -80,7 +80,12 @@ def test_what_is_shown(case: str, snapshot: SnapshotAssertion) -> None:
     assert found
     for diagnostic in found:
         assert diagnostic.help or diagnostic.suggestion
-        assert source.slice(diagnostic.span).strip() or not source.text.strip() or diagnostic.code == "no-instructions" or "^" in diagnostic.message
+        assert (
+            source.slice(diagnostic.span).strip()
+            or not source.text.strip()
+            or diagnostic.code == "no-instructions"
+            or "^" in diagnostic.message
+        )
     assert render_all(found, source) == snapshot(extension_class=ErrorsFile)
 
 
@@ -145,6 +150,7 @@ def test_an_error_of_no_place() -> None:
 
 
 # --- every error has a row ------------------------------------------------------------------------------
+
 
 def _calls() -> list[tuple[str, ast.Call]]:
     found = []

@@ -23,7 +23,10 @@ def written(text: str) -> Word:
     [
         ("target=/x", Mount(target="/x")),
         ("type=bind,from=a,src=/s,dst=/d,rw", Mount(from_="a", source="/s", target="/d", readonly=False)),
-        ("type=cache,id=i,target=/c,sharing=Locked,mode=0755,uid=1,gid=2", Mount("cache", "", "", "/c", False, 0, "i", "locked", False, None, 0o755, 1, 2)),
+        (
+            "type=cache,id=i,target=/c,sharing=Locked,mode=0755,uid=1,gid=2",
+            Mount("cache", "", "", "/c", False, 0, "i", "locked", False, None, 0o755, 1, 2),
+        ),
         ("type=cache,ro", Mount("cache", readonly=True)),
         ("type=tmpfs,size=1m", Mount("tmpfs", readonly=False, size_limit=1 << 20)),
         ("type=secret,id=s,env=E,required", Mount("secret", cache_id="s", env="E", required=True)),

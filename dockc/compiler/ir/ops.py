@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     AnyNode = TypeVar("AnyNode", bound="Node")
 
 
-
 class Value:
     """One output of one operation: a file system that exists once the operation has run.
 

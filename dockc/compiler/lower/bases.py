@@ -50,8 +50,8 @@ def resolve(state: Lowering, wanted: set[StageState]) -> Asking[None]:
             stage.dispatched |= not stage.registered
         else:
             looked_up.append(stage)
-    # The reference looks bases up all at once and reports whichever error comes first, as a rule that of the last one; what the checks
-    # have to say about the other bases is not lost.
+    # The reference looks bases up all at once and reports whichever error comes first, as a rule that of the last
+    # one; what the checks have to say about the other bases is not lost.
     failure: CompileError | None = None
     for stage in looked_up[-1:] + looked_up[:-1]:
         try:

@@ -48,8 +48,9 @@ class Observer:
 class Lowering:
     """The state of one compilation.
 
-    Mutable: `answers` until all stages have their bases, `meta_args` and `build_args` until the epoch is known, `table` until all triggers are read, `linter`'s
-    findings, and `pending` (holes with the stage that says which paths are used).
+    Mutable: `answers` until all stages have their bases, `meta_args` and `build_args` until the epoch is known,
+    `table` until all triggers are read, `linter`'s findings, and `pending` (holes with the stage that says which
+    paths are used).
 
     Attributes:
         target: platform to build for; build_platforms: those of the builder.

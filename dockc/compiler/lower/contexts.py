@@ -237,7 +237,7 @@ def _normal(platform: Platform | None) -> Platform | None:
 
 
 def _full_ref(ref: str) -> tuple[str, str]:
-    """A reference with domain and tag, and what is wrong with it: that matters only once the image is part of the result."""
+    """A reference with domain and tag, and what is wrong with it, which matters once the image is part of the result."""
     try:
         return str(references.parse_normalized(ref).tag_name_only()), ""
     except DockcError as error:

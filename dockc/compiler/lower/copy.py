@@ -121,7 +121,8 @@ def _expand_words(job: _Job) -> tuple[list[str], list[tuple[str, str]]]:
     job.dest = expand(instruction.dest)
     raw = Expander(job.state.heredoc_lex, job.stage, job.step, expand.linter)
     contents = [
-        (content.path, raw(Word(content.data, content.span)) if content.expand else content.data) for content in instruction.contents
+        (content.path, raw(Word(content.data, content.span)) if content.expand else content.data)
+        for content in instruction.contents
     ]
     return sources, contents
 

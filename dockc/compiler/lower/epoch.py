@@ -102,7 +102,9 @@ def _stage_source(state: Lowering, stage: Stage) -> Value:
             _declare(state, instruction, env)
         elif isinstance(instruction, Add):
             if found is not None:
-                raise CompileError("SOURCE_DATE_EPOCH stage must contain exactly one remote ADD", fault=Fault("bad-epoch-stage"))
+                raise CompileError(
+                    "SOURCE_DATE_EPOCH stage must contain exactly one remote ADD", fault=Fault("bad-epoch-stage")
+                )
             found = _add_source(state, instruction, env)
         else:
             raise CompileError(
@@ -111,7 +113,9 @@ def _stage_source(state: Lowering, stage: Stage) -> Value:
                 fault=Fault("bad-epoch-stage"),
             )
     if found is None:
-        raise CompileError("SOURCE_DATE_EPOCH stage must contain exactly one remote ADD", fault=Fault("bad-epoch-stage"))
+        raise CompileError(
+            "SOURCE_DATE_EPOCH stage must contain exactly one remote ADD", fault=Fault("bad-epoch-stage")
+        )
     return found
 
 
@@ -126,7 +130,9 @@ def _declare(state: Lowering, arg: Arg, env: dict[str, str]) -> None:
 
 def _add_source(state: Lowering, add: Add, env: dict[str, str]) -> Value:
     if add.contents or len(add.sources) != 1:
-        raise CompileError("SOURCE_DATE_EPOCH stage must contain exactly one remote ADD source", fault=Fault("bad-epoch-stage"))
+        raise CompileError(
+            "SOURCE_DATE_EPOCH stage must contain exactly one remote ADD source", fault=Fault("bad-epoch-stage")
+        )
     source = expand(state.lex, add.sources[0], env).result
     if is_http(source):
         checksum = expand(state.lex, add.checksum, env).result
@@ -142,7 +148,9 @@ def _add_source(state: Lowering, add: Add, env: dict[str, str]) -> Value:
         error.fault = error.fault.at(add.sources[0])
         raise
     if git is None or git.local_looking:
-        raise CompileError("SOURCE_DATE_EPOCH stage source must be a single HTTP(S) or Git ADD", fault=Fault("bad-epoch-stage"))
+        raise CompileError(
+            "SOURCE_DATE_EPOCH stage source must be a single HTTP(S) or Git ADD", fault=Fault("bad-epoch-stage")
+        )
     checksum = expand(state.lex, add.checksum, env).result if add.checksum.text else git.checksum
     return git_value(
         state.builder,

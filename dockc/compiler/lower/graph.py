@@ -266,7 +266,7 @@ def resolve_stages(state: Lowering, target: StageState) -> Asking[set[StageState
 
 
 def _follow(state: Lowering, stage: StageState, step: Step) -> None:
-    """Refuse images whose triggers lead back to them, or to ever more images: the reference never comes to an end there.
+    """Refuse images whose triggers lead back to them, or to ever more images: the reference never ends there.
 
     Raises:
         CompileError: such an image.

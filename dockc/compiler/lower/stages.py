@@ -257,7 +257,7 @@ def reachable(target: StageState) -> dict[StageState, None]:
 
 
 def reading_words(instruction: Instruction, name: str) -> tuple[Word, tuple[int, int] | None]:
-    """The words by which an instruction reads a stage of that name, and which part of them; else the whole instruction."""
+    """The words by which an instruction reads a stage, and which part of them; else the whole instruction."""
     from dockc.compiler.syntax.ast import Copy, Run
     from dockc.compiler.syntax.mounts import option_part
 

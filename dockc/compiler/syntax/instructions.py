@@ -176,9 +176,7 @@ def _arg(request: Request) -> Arg:
         if not equals:
             pairs.append(ArgPair(word, None, comment))
         else:
-            pairs.append(
-                ArgPair(Word(key, Span(start, cut)), Word(value, Span(min(cut + 1, end), end)), comment)
-            )
+            pairs.append(ArgPair(Word(key, Span(start, cut)), Word(value, Span(min(cut + 1, end), end)), comment))
     _check_description(request, [pair.key.text for pair in pairs])
     return Arg(**request.base, pairs=tuple(pairs))
 
@@ -236,8 +234,7 @@ def _sources(request: Request, known: Mapping[str, str]) -> tuple[dict[str, Any]
     args, name = request.args, request.name
     if len(args) < 2:
         message = (
-            f"{name} requires at least two arguments, but only one was provided. "
-            "Destination could not be determined"
+            f"{name} requires at least two arguments, but only one was provided. Destination could not be determined"
         )
         raise request.reject(message, "argument-count", None, f"write {name} SOURCE... DESTINATION")
     flags = check_flags(request, known)
@@ -334,9 +331,7 @@ def _run(request: Request) -> Run:
         **request.base,
         cmdline=_command_line(request, request.args),
         prepend_shell=not request.command.is_json,
-        files=tuple(
-            InlineFile(h.name, h.content, h.chomp, h.expand, h.span) for h in request.base["heredocs"]
-        ),
+        files=tuple(InlineFile(h.name, h.content, h.chomp, h.expand, h.span) for h in request.base["heredocs"]),
         flags_used=tuple(flags.used),
         mounts=mounts,
         network=network,
@@ -348,9 +343,13 @@ def _run(request: Request) -> Run:
 def _bad_mount(mount: Word, fault: Fault) -> tuple[Span, str]:
     """What of a mount is refused already while it is read, and what to write instead."""
     if fault.part is not None:
-        return word_part(mount, *fault.part), "add FROM ${NAME} AS stage, with an ARG NAME before the first FROM, and mount from the stage"
+        return word_part(
+            mount, *fault.part
+        ), "add FROM ${NAME} AS stage, with an ARG NAME before the first FROM, and mount from the stage"
     start, end = mount.span
-    return Span(start if mount.text else start - len("--mount="), end), "write key=value,key=value; a value with a comma goes in double quotes"
+    return Span(
+        start if mount.text else start - len("--mount="), end
+    ), "write key=value,key=value; a value with a comma goes in double quotes"
 
 
 def _device(request: Request, word: Word) -> Device:
@@ -517,7 +516,9 @@ def _onbuild(request: Request) -> Onbuild:
         raise request.reject(message, "bad-trigger", word.span, "write ONBUILD once")
     if trigger in ("MAINTAINER", "FROM"):
         message = f"{trigger} isn't allowed as an ONBUILD trigger"
-        raise request.reject(message, "bad-trigger", word.span, "a trigger runs inside of a stage that the next build begins")
+        raise request.reject(
+            message, "bad-trigger", word.span, "a trigger runs inside of a stage that the next build begins"
+        )
     expression = _ONBUILD.sub("", request.node.logical.text, count=1)
     if heredocs := request.base["heredocs"]:
         parts = [expression, *(f"{heredoc.content}{heredoc.name}" for heredoc in heredocs)]

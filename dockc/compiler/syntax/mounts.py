@@ -268,6 +268,4 @@ def suggested(message: str, best: str, fault: Fault, equals: tuple[str, ...] = (
     if not best:
         return CompileError(message, fault=fault)
     variants = tuple(f"{message} (did you mean {name}?)" for name in equals) if len(equals) > 1 else ()
-    return CompileError(
-        f"{message} (did you mean {best}?)", fault=fault, suggestion=best, alternatives=variants
-    )
+    return CompileError(f"{message} (did you mean {best}?)", fault=fault, suggestion=best, alternatives=variants)
