@@ -182,7 +182,7 @@ class SqliteKeyStorage:
                 raise StoreError(f"the build cache {self._path} cannot be used: {text}") from error
             raise StoreError(
                 f"the build cache {self._path} is damaged: {text}",
-                hint="remove the file (only the memory of finished steps is lost), or let `dockc doctor` do it",
+                hint="`dockc doctor --fix` begins it anew; only the memory of finished steps is lost",
             ) from error
 
     # ------------------------------------------------------------ writing
