@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import pickle
 import signal
@@ -47,8 +48,8 @@ def build(asked: Asked, secrets: Mapping[str, bytes], sink: StatusSink) -> Built
         FailedStep: a step failed.
         DockcError: anything else that can go wrong on purpose.
     """
-    theirs, ours = os.pipe()
-    told, tell = os.pipe()
+    theirs, ours = _pipe()
+    told, tell = _pipe()
     child = None
     try:
         command = [sys.executable, "-m", "dockc.engine.apart", str(theirs), str(tell)]
@@ -93,6 +94,15 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
+def _pipe() -> tuple[int, int]:
+    """A pipe beside the standard streams, also where those are closed: a child's output must not end up in it."""
+    ends = os.pipe()
+    beside = tuple(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3) for fd in ends)
+    for fd in ends:
+        os.close(fd)
+    return beside[0], beside[1]
+
+
 def _write(fd: int, value: object) -> None:
     data = pickle.dumps(value)
     view = memoryview(_HEAD.pack(len(data)) + data)
@@ -115,6 +125,11 @@ def _read(stream: BinaryIO) -> Any:
 def main() -> None:
     """The child: `python -m dockc.engine.apart REQUEST-DESCRIPTOR ANSWER-DESCRIPTOR`."""
     request, answers = int(sys.argv[1]), int(sys.argv[2])
+    for fd in (0, 1, 2):  # a stream that is closed would be the next file that is opened
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
     os.set_inheritable(request, False)
     os.set_inheritable(answers, False)
     stream = open(request, "rb", buffering=0)  # noqa: SIM115  open until the end: its end tells that the caller is gone

@@ -139,3 +139,23 @@ def _says(path: Path, text: str) -> bool:
         return text.encode() in path.read_bytes()
     except OSError:
         return False
+
+
+STRANGE = """
+import os, signal, sys
+result = os.open(sys.argv[3], os.O_WRONLY | os.O_CREAT, 0o600)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.umask(0o077)
+for number in (0, 1, 2):
+    os.close(number)
+import dockc
+built = dockc.build(sys.argv[1], store=sys.argv[2], outputs=["type=cacheonly"])
+os.write(result, f"{built.executed} {built.cached} {os.umask(0):o}".encode())
+"""
+
+
+@needs_root
+def test_a_caller_without_streams_gets_its_answer(context: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", STRANGE, str(context), str(tmp_path / "store"), str(tmp_path / "result")]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=120)
+    assert (tmp_path / "result").read_text() == "1 0 77", done.stderr

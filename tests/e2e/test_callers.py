@@ -177,14 +177,14 @@ signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 os.umask(0o077)
 result = os.open({str(tmp_path / "result")!r}, os.O_WRONLY | os.O_CREAT, 0o600)
 from dockc.commands.build import build
-from dockc.engine.request import BuildRequest, CompileRequest
+from dockc.engine.request import Asked, CompileRequest
 from dockc.errors import DockcError
 from pathlib import Path
 for number in (0, 1, 2):
     os.close(number)
 request = CompileRequest({str(folder)!r}, contexts={{"base": "oci-layout://{base}"}}, store=Path({str(tmp_path / "store")!r}), attrs={{}})
 try:
-    build(BuildRequest(compile=request), lambda status: None)
+    build(Asked(compile=request), lambda status: None)
     said = "done"
 except DockcError as error:
     said = error.message
