@@ -74,7 +74,7 @@ def exports_of(request: BuildRequest) -> tuple[CacheEntry, ...]:
 
 def is_inline(request: BuildRequest) -> bool:
     """Whether images carry their cache."""
-    return any(entry.type == table.INLINE for entry in request.cache_to) or request.attrs.get(_INLINE_ARGUMENT, "") in base.TRUE
+    return any(entry.type == table.INLINE for entry in request.cache_to) or (request.attrs.get(_INLINE_ARGUMENT) or "0") in base.TRUE
 
 
 def check(request: BuildRequest) -> None:
