@@ -38,11 +38,12 @@ _IN_QUERY = (
 )
 
 
-def without_credentials(text: str, *, same_width: bool = False) -> str:
+def without_credentials(text: str, *, same_width: bool = False, shortest: int = 1) -> str:
     """A text for people, without what its URLs carry to log in: passwords, users that are tokens, tokens in queries.
 
     Every message of an error is such a text; so are names of steps, histories and what the store says of its records.
-    `same_width`: what is hidden keeps its length, for text with marks below it.
+    `same_width`: what is hidden keeps its length, for text with marks below it. `shortest`: values in queries that have
+    fewer characters stay.
     """
     if "://" not in text or not ("@" in text or "=" in text):
         return text
@@ -61,7 +62,9 @@ def without_credentials(text: str, *, same_width: bool = False) -> str:
 
     def shown(match: re.Match[str]) -> str:
         return re.sub(
-            _IN_QUERY, lambda found: found.group(1) + hidden(found.group(2)), re.sub(_USERINFO, user, match.group())
+            _IN_QUERY,
+            lambda found: found.group() if len(found.group(2)) < shortest else found.group(1) + hidden(found.group(2)),
+            re.sub(_USERINFO, user, match.group()),
         )
 
     return re.sub(_URL, shown, text)

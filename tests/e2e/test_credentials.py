@@ -45,6 +45,12 @@ def test_texts_for_people(text: str, shown: str) -> None:
     assert len(without_credentials(text, same_width=True)) == len(text)
 
 
+def test_what_is_too_short_for_a_token_may_stay() -> None:
+    text = "ADD https://h/q.zip?sig=a%20b&x=1 https://u:p@h/x?token=0123456789 /q/"
+    shown = "ADD https://h/q.zip?sig=a%20b&x=1 https://u:xxxxx@h/x?token=xxxxx /q/"
+    assert without_credentials(text, shortest=8) == shown
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """A server that wants a password, with a git repository and a file; gives its host and port."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _SYMBOLIC_MODE = r"[augo]*(?:[-+=][rstwXxugo]*)+(?:,[augo]*(?:[-+=][rstwXxugo]*)+)*"
 _HIGHEST_MODE = 0o7777
+_SHORTEST_TOKEN = 8
 _EVERYTHING = ("*", "**", "**/*")
 
 
@@ -167,8 +168,8 @@ def _lower(job: _Job, sources: list[str], contents: list[tuple[str, str]]) -> No
     else:
         meta = OpMeta(job.name, locations=locations, ignore_cache=stage.ignore_cache)
         stage.value = builder.file(stage.value, actions, meta=meta)
-    # An image goes to others: what a URL carries to log in stays here.
-    history = without_credentials(_history(job, sources, contents))
+    # An image goes to others: what a URL carries to log in stays here. What is too short for a token is the reference's.
+    history = without_credentials(_history(job, sources, contents), shortest=_SHORTEST_TOKEN)
     stage.image.commit(f"{history} # buildkit", state.created, layer=True)
 
 
