@@ -104,16 +104,36 @@ def _drop(_: bytes) -> None:
     return None
 
 
+class Running(Protocol):
+    """A program that runs, for those who want to reach it."""
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program, pid 1 of its container."""
+        ...
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Tell a program with a terminal the size of its window."""
+        ...
+
+
+def _alone(_: Running) -> None:
+    return None
+
+
 class ExecIO(Record):
-    """Where output goes; both are called from the thread that called `run`, with raw bytes.
+    """Where output goes and input comes from; functions are called from the thread that called `run`, output with raw bytes.
 
     Attributes:
-        stdin: a descriptor that the process reads from, which stays the caller's; None is an input that has ended.
+        stdin: a descriptor that the program reads from, which stays the caller's; None is an input that has ended.
+        terminal: the program gets a terminal of its own for all three streams; what it shows there goes to `stdout`.
+        started: told as soon as the program can be reached.
     """
 
     stdout: Callable[[bytes], None] = _drop
     stderr: Callable[[bytes], None] = _drop
     stdin: int | None = None
+    terminal: bool = False
+    started: Callable[[Running], None] = _alone
 
 
 class ExecutorError(DockcError):

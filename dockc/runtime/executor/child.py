@@ -5,7 +5,7 @@
                   └─ C the step   pid 1 of its own namespaces; becomes the program by execve
 
 B exists because C cannot watch over itself: a setuid program clears the parent death signal. A signal to A
-(SIGTERM: ask the step to end, SIGUSR1: end it now) is passed down; A's death kills B by its death signal.
+(SIGTERM: ask all processes of the step to end, SIGUSR1: end them now, `RELAY` + n: signal n for the step itself) is passed down; A's death kills B by its death signal.
 
 Trouble before execve goes to the status descriptor as `<exit status> <message>`; A adds a NUL and its own exit status at
 the very end. Start time counts: only what is needed is imported.
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
     from dockc.runtime.executor.plan import Plan, RuntimePlan
 
+RELAY = signal.SIGRTMIN - 1
+"""What a real-time signal to A or B is above the signal that it means for the step."""
+_RELAYED = tuple(range(signal.SIGRTMIN, RELAY + 32))
 NOT_FOUND, NOT_EXECUTABLE, FAILED = 127, 126, 255
 
 
@@ -38,26 +41,28 @@ class _Failed(Exception):
         self.status = status
 
 
-def main(status_fd: int, builder: int, stdin: int = -1) -> None:
+def main(status_fd: int, builder: int, stdin: int = -1, terminal: int = -1) -> None:
     """Read the plan from standard input, run the step, exit with its status.
 
     Args:
         status_fd: where trouble is reported.
         builder: pid of the process that started this one.
-        stdin: what the step reads from; -1 is nothing.
+        stdin: a descriptor for the step's standard input, or -1 for an empty one.
+        terminal: a socket that takes the master of the step's terminal, or -1 for a step without one.
     """
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != builder:
         os._exit(FAILED)  # it died before the death signal was set
     _own_state()
-    os.set_inheritable(status_fd, False)
+    if terminal >= 0:
+        sandbox.load_terminals()
+    for number in (status_fd, stdin, terminal):
+        if number >= 0:
+            os.set_inheritable(number, False)
     plan: Plan | RuntimePlan = marshal.load(sys.stdin.buffer)  # noqa: S302 - our own parent wrote it
     # What is left of standard input is the step's, unless it is given another: the end of a pipe that nobody writes to.
-    if stdin >= 0:
-        os.dup2(stdin, 0)
-        os.close(stdin)
     try:
-        code = _supervise(plan, status_fd)
+        code = _supervise(plan, status_fd, stdin, terminal)
     except BaseException as exc:
         _report(status_fd, exc)
         code = FAILED
@@ -90,10 +95,10 @@ def _told(exc: OSError) -> str:
     return f"{exc.filename}: {message}" if exc.filename else message
 
 
-def _supervise(plan: Plan | RuntimePlan, status_fd: int) -> int:
+def _supervise(plan: Plan | RuntimePlan, status_fd: int, stdin: int, terminal: int) -> int:
     """A: make the outer pid namespace and wait for its init."""
     # Held back until whoever is to get them is ready; the step itself starts with none blocked.
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGUSR1))
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGUSR1, *_RELAYED))
     alive_read, alive_write = os.pipe()
     try:
         sc.unshare(sc.CLONE_NEWPID)
@@ -102,10 +107,10 @@ def _supervise(plan: Plan | RuntimePlan, status_fd: int) -> int:
     child = os.fork()
     if child == 0:
         os.close(alive_write)
-        _in_child(status_fd, _outer_init, plan, status_fd, alive_read)
-    os.close(alive_read)
-    os.close(1)
-    os.close(2)
+        _in_child(status_fd, _outer_init, plan, status_fd, alive_read, stdin, terminal)
+    _close(alive_read, 1, 2, stdin, terminal)
+    for number in _RELAYED:
+        signal.signal(number, lambda which, _: _pass_on(child, which))
     signal.signal(signal.SIGTERM, lambda *_: _pass_on(child, signal.SIGTERM))
     signal.signal(signal.SIGUSR1, lambda *_: _pass_on(child, signal.SIGKILL))
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -120,6 +125,12 @@ def _in_child(status_fd: int, fn: Callable[..., int], *args: object) -> None:
         _report(status_fd, exc)
         code = FAILED
     os._exit(code)
+
+
+def _close(*numbers: int) -> None:
+    for number in numbers:
+        if number >= 0:
+            os.close(number)
 
 
 def _pass_on(pid: int, number: int) -> None:
@@ -137,7 +148,7 @@ def _wait(pid: int) -> int:
             return code if code >= 0 else 128 - code
 
 
-def _outer_init(plan: Plan | RuntimePlan, status_fd: int, alive_read: int) -> int:
+def _outer_init(plan: Plan | RuntimePlan, status_fd: int, alive_read: int, stdin: int, terminal: int) -> int:
     """B: die with A, and take the step along."""
     sc.prctl(sc.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.set_blocking(alive_read, False)
@@ -150,7 +161,7 @@ def _outer_init(plan: Plan | RuntimePlan, status_fd: int, alive_read: int) -> in
         _own_proc(plan["hidden"])
         child = os.fork()
         if child == 0:
-            _in_child(status_fd, _exec_runtime, plan["command"])
+            _in_child(status_fd, _exec_runtime, plan["command"], stdin, terminal)
     else:
         _join_cgroups(plan["cgroups"])
         try:
@@ -160,14 +171,36 @@ def _outer_init(plan: Plan | RuntimePlan, status_fd: int, alive_read: int) -> in
         child = os.fork()
         if child == 0:
             os.close(alive_read)
-            _in_child(status_fd, _step, plan)
-    os.close(status_fd)
-    os.close(1)
-    os.close(2)
+            _in_child(status_fd, _step, plan, stdin, terminal)
+    _close(status_fd, 1, 2, stdin, terminal)
+    for number in _RELAYED:
+        signal.signal(number, lambda which, _: _pass_on(_step_pid(plan, child), which - RELAY))
     # As init of this namespace, B may signal all in it at once; it is spared itself.
     signal.signal(signal.SIGTERM, lambda *_: _pass_on(-1, signal.SIGTERM))
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     return _wait(child)
+
+
+def _step_pid(plan: Plan | RuntimePlan, child: int) -> int:
+    """The step's pid in B's namespace: B's child, or what an OCI runtime started as pid 1 of the container's own namespace.
+
+    The runtime is passed by: it keeps some signals to itself, and writes the pid down only after the program runs.
+    """
+    if "command" in plan:
+        for name in os.listdir("/proc"):  # noqa: PTH208
+            if name.isdigit() and _is_first(name):
+                return int(name)
+    return child
+
+
+def _is_first(pid: str) -> bool:
+    """Whether a process is pid 1 of a namespace below B's."""
+    try:
+        with open(f"/proc/{pid}/status") as stream:  # noqa: PTH123
+            numbers = next((line.split()[1:] for line in stream if line.startswith("NSpid:")), [])
+    except OSError:
+        return False
+    return len(numbers) > 1 and numbers[-1] == "1"
 
 
 def _join_cgroups(files: list[str]) -> None:
@@ -193,8 +226,13 @@ def _own_proc(hidden: list[str]) -> None:
         ) from exc
 
 
-def _exec_runtime(command: list[str]) -> int:
+def _exec_runtime(command: list[str], stdin: int, terminal: int) -> int:
     """C, when an OCI runtime does the rest."""
+    if stdin >= 0:
+        os.dup2(stdin, 0)
+    if terminal >= 0:
+        os.setsid()
+        sandbox.own_terminal(terminal)
     _reset_signals()
     try:
         os.execve(command[0], command, {"PATH": os.environ.get("PATH", os.defpath)})  # noqa: S606
@@ -202,14 +240,18 @@ def _exec_runtime(command: list[str]) -> int:
         raise _Failed(NOT_EXECUTABLE, f"exec {command[0]}: {_lower(exc)}") from exc
 
 
-def _step(plan: Plan) -> int:
+def _step(plan: Plan, stdin: int, terminal: int) -> int:
     """C: become the program."""
     os.setsid()
+    if stdin >= 0:
+        os.dup2(stdin, 0)
     os.umask(0)
     try:
         sandbox.build_root(plan)
     except OSError as exc:
         raise _Failed(NOT_EXECUTABLE, f"error during container init: {_told(exc)}") from exc
+    if terminal >= 0:
+        sandbox.show_console(sandbox.own_terminal(terminal))
     os.umask(0o022)
     if plan["namespaces"] & sc.CLONE_NEWUTS:
         sc.sethostname(plan["hostname"])

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from dockc.base.children import Child, ChildLost
 from dockc.errors import DockcError
@@ -33,11 +33,16 @@ from dockc.runtime.executor.prepare import Prepared, prepare
 from dockc.runtime.executor.rootless import in_user_namespace
 from dockc.runtime.kernel import syscalls
 
+if TYPE_CHECKING:
+    from dockc.runtime.executor.terminal import Door, Pump
+
 PACKAGE_ROOT = str(Path(__file__).resolve().parents[3])
 _START = (
     f"import sys; sys.path.insert(0, {PACKAGE_ROOT!r}); "
     "from dockc.runtime.executor.child import main; main(*map(int, sys.argv[1:]))"
 )
+RELAY = signal.SIGRTMIN - 1
+"""A real-time signal to the helper, this number further up, is the signal for the program."""
 _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 1.0
 _END_SECONDS = 10.0
@@ -146,18 +151,38 @@ def bounding_set() -> int:
 def run_helper(plan: bytes, io: ExecIO, cancelled: threading.Event, *, start: str = _START) -> int:
     """Start the helper, stream its output, and wait until nothing of it is left.
 
+    Args:
+        plan: what it does.
+        io: streams of the program.
+        cancelled: ends it.
+        start: the helper's program.
+
     Returns:
         The step's exit status.
     """
+    if not io.terminal:
+        return _run(plan, io, cancelled, None, start)
+    from dockc.runtime.executor.terminal import open_door
+
+    with open_door() as door:
+        return _run(plan, io, cancelled, door, start)
+
+
+def _run(plan: bytes, io: ExecIO, cancelled: threading.Event, door: Door | None, start: str) -> int:
     status_read, status_write = _pipe()
-    given = () if io.stdin is None else (io.stdin,)
+    stdin = -1
     try:
+        if io.stdin is not None and not io.terminal:
+            stdin = fcntl.fcntl(io.stdin, fcntl.F_DUPFD_CLOEXEC, 3)
+        master = -1 if door is None else door.theirs
+        passed = [number for number in (status_write, stdin, master) if number >= 0]
+        numbers = map(str, (status_write, os.getpid(), stdin, master))
         helper = Child(
-            [sys.executable, "-I", "-S", "-X", "utf8", "-c", start, *map(str, (status_write, os.getpid(), *given))],
+            [sys.executable, "-I", "-S", "-X", "utf8", "-c", start, *numbers],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            pass_fds=(status_write, *given),
+            pass_fds=passed,
             start_new_session=True,
             env={name: value for name, value in os.environ.items() if name in ("PATH", "LD_LIBRARY_PATH")},
         )
@@ -166,10 +191,15 @@ def run_helper(plan: bytes, io: ExecIO, cancelled: threading.Event, *, start: st
         raise ExecutorError(f"cannot start {sys.executable}: {exc.strerror}") from exc
     finally:
         os.close(status_write)
+        if stdin >= 0:
+            os.close(stdin)
     said = bytearray()
     try:
         _send(helper, plan)
-        _stream(helper, status_read, io, said, cancelled)
+        with _Streams(helper, io, door) as streams:
+            streams.add(status_read, said.extend)
+            io.started(streams)
+            streams.follow(cancelled)
     except BaseException:
         _end(helper)
         raise
@@ -237,34 +267,79 @@ def _send(helper: Child, plan: bytes) -> None:
         pass  # it died already; the status tells why
 
 
-def _stream(
-    helper: Child, status: int, io: ExecIO, said: bytearray, cancelled: threading.Event
-) -> None:
-    """Pass output on until all three pipes are closed, which the death of the last process does."""
-    with selectors.DefaultSelector() as selector:
-        targets: list[tuple[int, Callable[[bytes], object]]] = [(status, said.extend)]
+class _Streams:
+    """All that moves while a program runs: its output, its terminal, signals for it."""
+
+    def __init__(self, helper: Child, io: ExecIO, door: Door | None) -> None:
+        self._helper = helper
+        self._io = io
+        self._selector = selectors.DefaultSelector()
+        self._open: set[int] = set()
+        self._pump: Pump | None = None
+        self._size = (0, 0)
         for stream, sink in ((helper.stdout, io.stdout), (helper.stderr, io.stderr)):
             if stream is not None:
-                targets.append((stream.fileno(), sink))
-        for fd, target in targets:
-            selector.register(fd, selectors.EVENT_READ, target)
+                self.add(stream.fileno(), sink)
+        if door is not None:
+            self._selector.register(door.fileno(), selectors.EVENT_READ, lambda _: self._enter(door))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pump is not None:
+            self._pump.close()
+        self._selector.close()
+
+    def add(self, number: int, sink: Callable[[bytes], object]) -> None:
+        """Take what comes from a descriptor, until its end."""
+
+        def take(_events: int) -> None:
+            data = os.read(number, _CHUNK)
+            if data:
+                sink(data)
+            else:
+                self._selector.unregister(number)
+                self._open.remove(number)
+
+        self._selector.register(number, selectors.EVENT_READ, take)
+        self._open.add(number)
+
+    def signal(self, number: int) -> None:
+        """See `Running.signal`."""
+        self._helper.send_signal(RELAY + number)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """See `Running.resize`."""
+        self._size = (columns, rows)
+        if self._pump is not None:
+            self._pump.resize(columns, rows)
+
+    def _enter(self, door: Door) -> None:
+        """Take the master of the terminal."""
+        self._selector.unregister(door.fileno())
+        from dockc.runtime.executor.terminal import Pump
+
+        if (master := door.take()) >= 0:
+            self._pump = Pump(master, -1 if self._io.stdin is None else self._io.stdin, self._io.stdout)
+            self._pump.join(self._selector)
+            self._pump.resize(*self._size)
+
+    def follow(self, cancelled: threading.Event) -> None:
+        """Pass output on until all pipes are closed, which the death of the last process does."""
         asked = 0.0
         killed = False
-        while selector.get_map():
-            for key, _ in selector.select(_POLL_SECONDS):
-                data = os.read(key.fd, _CHUNK)
-                if data:
-                    key.data(data)
-                else:
-                    selector.unregister(key.fd)
+        while self._open:
+            for key, events in self._selector.select(_POLL_SECONDS):
+                key.data(events)
             if not cancelled.is_set() or killed:
                 continue
             if not asked:
                 asked = time.monotonic()
-                helper.send_signal(signal.SIGTERM)
+                self._helper.send_signal(signal.SIGTERM)
             elif time.monotonic() - asked > _GRACE_SECONDS:
                 killed = True
-                helper.send_signal(signal.SIGUSR1)
+                self._helper.send_signal(signal.SIGUSR1)
 
 
 def make(name: str, state_dir: Path) -> EmbeddedExecutor:

@@ -92,6 +92,7 @@ class RuntimeExecutor:
                 cgroups_path=group,
                 nodes=nodes,
             )
+            config["process"]["terminal"] = io.terminal
             bundle = prepared.directory / "bundle"
             bundle.mkdir()
             if sandboxed and (is_rootless or self._name == "crun"):

@@ -353,6 +353,42 @@ def _freeze(root: int, path: str) -> None:
         os.close(target)
 
 
+def load_terminals() -> None:
+    """Load what `own_terminal` needs while the builder's files are to be seen."""
+    import socket  # noqa: F401
+    import termios  # noqa: F401
+
+
+def own_terminal(door: int) -> str:
+    """Make a new terminal the three streams of this process, a session leader, and send its master away.
+
+    Args:
+        door: a Unix socket for the master.
+
+    Returns:
+        The terminal's name here.
+    """
+    import socket
+    import termios
+
+    master, own = os.openpty()
+    name = os.ttyname(own)
+    fcntl.ioctl(own, termios.TIOCSCTTY, 0)
+    with socket.socket(fileno=door) as there:
+        socket.send_fds(there, [b"\n"], [master])
+    os.close(master)
+    for stream in (0, 1, 2):
+        os.dup2(own, stream)
+    os.close(own)
+    return name
+
+
+def show_console(name: str) -> None:
+    """Show a terminal as /dev/console, too."""
+    os.close(os.open("/dev/console", os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    sc.mount(name, "/dev/console", None, sc.MS_BIND)
+
+
 def loopback_up() -> None:
     """Switch on `lo`, the only interface of a new network namespace."""
     import socket
