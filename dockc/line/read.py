@@ -56,7 +56,7 @@ def _take(arguments: Sequence[str], by_flag: Mapping[str, Row], values: dict[str
         if row is None:
             return None
         if row.kind == FLAG:
-            if equals and value not in TRUE | FALSE:
+            if equals and (not text.startswith("--") or value not in TRUE | FALSE):  # `-it` is two flags
                 return None
             values[row.name] = (flag not in row.off) is not (bool(equals) and value in FALSE)
             continue
