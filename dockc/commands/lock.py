@@ -91,6 +91,7 @@ def _default_path(request: CompileRequest) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
+    path = path.resolve()  # a link stays one
     temporary = path.with_name(f".{path.name}.new")
     try:
         temporary.write_text(text, "utf-8")

@@ -160,14 +160,14 @@ async def _fetched(bridge: Bridge, attrs: dict[str, str]) -> tuple[str, bytes]:
 
 def _asking(bridge: Bridge) -> Callable[[tuple[Request, ...]], Awaitable[Answers]]:
     """Answers the compiler's questions on the loop, all of one round at once."""
-    from dockc.compiler.questions import Answers, ContextRequest, ImageRequest, Unanswered
+    from dockc.compiler.questions import Answers, ContextRequest, ImageRequest, Unanswered, describe
 
     request, steps = bridge.request, bridge.steps
     resolver = bridge.resolver()
     directories = bridge.session.directories
 
     async def answer_one(one: Request) -> Answers:
-        name = f"[internal] load metadata for {one.ref}" if isinstance(one, ImageRequest) else f"[internal] ask for {one}"
+        name = f"[internal] load metadata for {one.ref if isinstance(one, ImageRequest) else describe(one)}"
         with steps.step(name):
             return await answer([one], resolver)
 

@@ -144,9 +144,9 @@ async def answer(requests: Sequence[Request], resolver: Resolver) -> Answers:
                 # The compiler knows the line that asks for the image, and whether the stage matters at all.
                 images[request.key] = ImageAnswer(request.ref, error=found.message, hint=found.hint)
                 continue
-            raise CompileError(
-                f"{describe(request)}: {found.message}", fault=Fault("source-not-available"), hint=found.hint
-            ) from found
+            what = describe(request)
+            message = found.message if found.message.startswith(what) else f"{what}: {found.message}"
+            raise CompileError(message, fault=Fault("source-not-available"), hint=found.hint) from found
         _take(request, found, images, http, git)
     return Answers(images=images, http=http, git=git)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 RELAY = signal.SIGRTMIN - 1
 """What a real-time signal to A or B is above the signal that it means for the step."""
-_RELAYED = tuple(range(signal.SIGRTMIN, RELAY + 32))
+_AWAITED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGUSR1, *range(signal.SIGRTMIN, RELAY + 32))
 NOT_FOUND, NOT_EXECUTABLE, FAILED = 127, 126, 255
 
 
@@ -97,8 +97,8 @@ def _told(exc: OSError) -> str:
 
 def _supervise(plan: Plan | RuntimePlan, status_fd: int, stdin: int, terminal: int) -> int:
     """A: make the outer pid namespace and wait for its init."""
-    # Held back until whoever is to get them is ready; the step itself starts with none blocked.
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGUSR1, *_RELAYED))
+    # Held back from handlers, A and B take them one by one as they wait; the step itself starts with none blocked.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
     alive_read, alive_write = os.pipe()
     try:
         sc.unshare(sc.CLONE_NEWPID)
@@ -109,12 +109,7 @@ def _supervise(plan: Plan | RuntimePlan, status_fd: int, stdin: int, terminal: i
         os.close(alive_write)
         _in_child(status_fd, _outer_init, plan, status_fd, alive_read, stdin, terminal)
     _close(alive_read, 1, 2, stdin, terminal)
-    for number in _RELAYED:
-        signal.signal(number, lambda which, _: _pass_on(child, which))
-    signal.signal(signal.SIGTERM, lambda *_: _pass_on(child, signal.SIGTERM))
-    signal.signal(signal.SIGUSR1, lambda *_: _pass_on(child, signal.SIGKILL))
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    return _wait(child)
+    return _attend(child, lambda number: _pass_on(child, signal.SIGKILL if number == signal.SIGUSR1 else number))
 
 
 def _in_child(status_fd: int, fn: Callable[..., int], *args: object) -> None:
@@ -140,12 +135,18 @@ def _pass_on(pid: int, number: int) -> None:
         return
 
 
-def _wait(pid: int) -> int:
+def _attend(child: int, on_signal: Callable[[int], None]) -> int:
+    """Wait for a child, and for signals as long as it lives. Nothing comes between looking and waiting: all of it is blocked."""
     while True:
-        done, status = os.waitpid(-1, 0)
-        if done == pid:
-            code = os.waitstatus_to_exitcode(status)
-            return code if code >= 0 else 128 - code
+        done = -1
+        while done:
+            done, status = os.waitpid(-1, os.WNOHANG)
+            if done == child:
+                code = os.waitstatus_to_exitcode(status)
+                return code if code >= 0 else 128 - code
+        number = signal.sigwait(_AWAITED)
+        if number != signal.SIGCHLD:
+            on_signal(number)
 
 
 def _outer_init(plan: Plan | RuntimePlan, status_fd: int, alive_read: int, stdin: int, terminal: int) -> int:
@@ -173,12 +174,14 @@ def _outer_init(plan: Plan | RuntimePlan, status_fd: int, alive_read: int, stdin
             os.close(alive_read)
             _in_child(status_fd, _step, plan, stdin, terminal)
     _close(status_fd, 1, 2, stdin, terminal)
-    for number in _RELAYED:
-        signal.signal(number, lambda which, _: _pass_on(_step_pid(plan, child), which - RELAY))
-    # As init of this namespace, B may signal all in it at once; it is spared itself.
-    signal.signal(signal.SIGTERM, lambda *_: _pass_on(-1, signal.SIGTERM))
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    return _wait(child)
+
+    def pass_on(number: int) -> None:
+        if number == signal.SIGTERM:
+            _pass_on(-1, signal.SIGTERM)  # as init of this namespace, B may signal all in it at once; it is spared itself
+        elif number > RELAY:
+            _pass_on(_step_pid(plan, child), number - RELAY)
+
+    return _attend(child, pass_on)
 
 
 def _step_pid(plan: Plan | RuntimePlan, child: int) -> int:

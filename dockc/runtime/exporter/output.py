@@ -14,6 +14,7 @@ from typing import BinaryIO
 from dockc.errors import StoreError, UsageError
 
 STDOUT = "-"
+_MAX_LINKS = 40  # as the kernel
 #: What file systems answer that know no files without a name.
 _NO_UNNAMED = frozenset((errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT))
 
@@ -51,11 +52,13 @@ def open_output(dest: str) -> Iterator[BinaryIO]:
         try:
             yield sys.stdout.buffer
             sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise StoreError("the reader of the output is gone") from None
         except OSError as error:
             raise StoreError(f"cannot write to standard output: {error.strerror}") from error
         return
-    target = Path(dest)
-    if target.exists() and not target.is_file():  # a pipe or device is written to as it is
+    target = _behind_links(Path(dest))
+    if target.is_symlink() or (target.exists() and not target.is_file()):  # a pipe, a device, an open file: written to as it is
         with _telling(dest), target.open("wb") as file:
             yield file
         return
@@ -75,6 +78,22 @@ def open_output(dest: str) -> Iterator[BinaryIO]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def _behind_links(path: Path) -> Path:
+    """What is written where a destination is a symbolic link: the file that it leads to, which need not be there yet.
+
+    A link of the kernel's own (/dev/stdout, /proc/self/fd/1) leads to an open file and not to a name: it stays, to be opened.
+    """
+    seen = 0
+    while path.is_symlink():
+        if os.path.realpath(path.parent).startswith("/proc/"):
+            return path
+        seen += 1
+        if seen > _MAX_LINKS:
+            raise StoreError(f"cannot write {path}: {os.strerror(errno.ELOOP)}")
+        path = path.parent / path.readlink()
+    return path
 
 
 def _create(path: Path) -> tuple[int, bool]:

@@ -54,6 +54,8 @@ def _write_tree(out: BinaryIO, tree: Tree, cancelled: threading.Event | None) ->
             out.write(header(member))
             if member.kind == kinds.REGULAR and member.size:
                 _copy(out, entry, member.size)
+        except BrokenPipeError:
+            raise  # the reader's affair, not the file's
         except OSError as error:
             raise StoreError(f"cannot archive /{entry.path}: {error.strerror or error}") from error
 

@@ -18,6 +18,7 @@ from dockc.runtime.registry import challenge as challenges
 from dockc.runtime.registry.challenge import Challenge
 from dockc.runtime.registry.hosts import Host, is_loopback
 from dockc.runtime.registry.transport import Response, Transport, join
+from dockc.runtime.registry.words import words_of
 from dockc.runtime.session.auth import ANONYMOUS, Credentials, CredentialStore
 
 ANSWER_LIMIT = 1 << 20
@@ -176,11 +177,13 @@ class Authorizer:
 
 def _read_token(realm: str, response: Response, who: Credentials) -> _Token:
     data = response.read_all(ANSWER_LIMIT)
+    said = words_of(data) if response.status != 200 else ""
+    said = f": {said}" if said else ""
     if response.status in (401, 403):
         subject = f"user {who.username!r}" if who.username else "anonymous access"
-        raise RegistryError(f"token server {realm}: {subject} refused ({response.status})")
+        raise RegistryError(f"token server {realm}: {subject} refused ({response.status}){said}")
     if response.status != 200:
-        raise RegistryError(f"token server {realm}: unexpected status {response.status}")
+        raise RegistryError(f"token server {realm}: unexpected status {response.status}{said}")
     try:
         fields = decode(data, "token answer")
         value = fields.text("token") or fields.text("access_token")

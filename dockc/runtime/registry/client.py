@@ -28,12 +28,11 @@ from dockc.runtime.registry.transport import (
     Unreachable,
     check_redirect,
     join,
-    printable,
 )
+from dockc.runtime.registry.words import server_words
 from dockc.runtime.session.auth import CredentialStore
 
 _ACCEPT = f"{mt.DOCKER_MANIFEST}, {mt.DOCKER_LIST}, {mt.OCI_MANIFEST}, {mt.OCI_INDEX}, */*"
-_ERROR_LIMIT = 64 << 10
 _AUTH_ROUNDS = 3
 
 
@@ -100,9 +99,9 @@ class Client:
         try:
             with self._pull("HEAD", ref, f"manifests/{ref.object}", cancelled, {"Accept": _ACCEPT}) as answer:
                 found = _described(ref, answer)
-        except (NotFound, AccessDenied, Unreachable):
+        except (NotFound, Unreachable):
             raise
-        except RegistryError:  # some registries refuse HEAD
+        except RegistryError:  # some registries refuse HEAD, and the words of a refusal come with GET alone
             found = None
         return found if found is not None else self.manifest(ref, cancelled=cancelled)[0]
 
@@ -165,7 +164,7 @@ class Client:
         try:
             with self._push("HEAD", ref, path, cancelled, headers={"Accept": _ACCEPT}):
                 return True
-        except NotFound:
+        except (NotFound, AccessDenied):  # who may not look may write; if not, the answer to that has words
             return False
 
     def start_upload(
@@ -381,7 +380,7 @@ def _media_type(answer: Response) -> str:
 def _described(ref: Reference, answer: Response) -> Descriptor | None:
     """The descriptor that a HEAD answer tells, or None when it tells too little."""
     digest, length, kind = answer.header("docker-content-digest"), answer.header("content-length"), _media_type(answer)
-    if not digests.is_valid(digest) or not length.isascii() or not length.isdigit() or not kind:
+    if answer.encoded or not digests.is_valid(digest) or not length.isascii() or not length.isdigit() or not kind:
         return None
     if ref.digest and digest != ref.digest:
         raise DigestMismatch(f"{ref}: unexpected manifest digest: expected {ref.digest}, got {digest}")
@@ -403,7 +402,7 @@ def _inner_media_type(ref: Reference, data: bytes) -> str:
 
 
 def _whole(ref: Reference, answer: Response, data: bytes) -> None:
-    length = answer.header("content-length")
+    length = "" if answer.encoded else answer.header("content-length")
     if length.isascii() and length.isdigit() and int(length) != len(data):
         raise RegistryError(f"{ref}: manifest was cut off after {len(data)} of {length} bytes")
 
@@ -416,7 +415,7 @@ def _prefixed(ref: Reference, error: RegistryError) -> RegistryError:
 
 def _failure(ref: Reference, answer: Response, subject: str = "", *, pull: bool = False) -> RegistryError:
     """Put a refusal into words."""
-    said = _server_message(answer)
+    said = server_words(answer)
     what = f"{ref}: {subject}" if subject else str(ref)
     if answer.status == 404:
         return NotFound(f"{what}: not found")
@@ -433,13 +432,3 @@ def _failure(ref: Reference, answer: Response, subject: str = "", *, pull: bool 
     return RegistryError(
         f"{what}: unexpected status {answer.status} from {answer.url.partition('?')[0]}" + (f": {said}" if said else "")
     )
-
-
-def _server_message(answer: Response) -> str:
-    """The registry's own words, shortened, or ""."""
-    try:
-        fields = decode(answer.read(_ERROR_LIMIT), "errors")
-        parts = [": ".join(filter(None, (e.text("code").lower(), e.text("message")))) for e in fields.objects("errors")]
-    except (InvalidDocument, RegistryError):
-        return ""
-    return printable("; ".join(filter(None, parts))[:300])

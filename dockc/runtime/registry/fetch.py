@@ -85,10 +85,10 @@ class RegistryProvider:
         while True:
             try:
                 with self._client.open_blob(self.ref, descriptor, offset=place, cancelled=cancelled) as answer:
-                    if place and not _continues(answer, place):
+                    if place and (answer.encoded or not _continues(answer, place)):
                         writer.restart()
                         place = 0
-                        if answer.status != 200:
+                        if answer.status != 200:  # a part of encoded bytes is no use either: the next try asks for all
                             raise Unreachable("the answer starts at another byte than the one asked for")
                     while data := answer.read(CHUNK):
                         writer.write(data)

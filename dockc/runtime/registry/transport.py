@@ -21,6 +21,7 @@ from dockc.base.record import Record
 from dockc.base.version import VERSION
 from dockc.errors import RegistryError
 from dockc.runtime.cancel import Cancelled, check_cancelled
+from dockc.runtime.registry.encoding import IDENTITY, decoded
 from dockc.runtime.registry.patience import Watch, abandonable
 
 if TYPE_CHECKING:
@@ -82,9 +83,16 @@ class TooSlow(RegistryError):
 
 
 class Response:
-    """An answer whose body is read by the caller; close it (or use `with`)."""
+    """An answer whose body is read by the caller; close it (or use `with`).
 
-    __slots__ = ("_cancelled", "_got", "_inner", "_limits", "_since", "_started", "_unwatch", "headers", "status", "url")
+    Attributes:
+        encoded: the body was sent in a content encoding, which is undone here: lengths and ranges of the answer's headers
+            are those of other bytes than the caller reads.
+    """
+
+    __slots__ = (
+        "_cancelled", "_decoded", "_got", "_inner", "_limits", "_since", "_started", "_unwatch", "encoded", "headers", "status", "url",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -106,6 +114,8 @@ class Response:
         self.status = inner.status
         self.url = url
         self.headers: Mapping[str, str] = inner.headers
+        self._decoded = decoded(inner.headers.get("content-encoding", ""), self._sent)
+        self.encoded = self._decoded is not None
 
     def header(self, name: str) -> str:
         """A header's value, "" when missing; several are joined by commas."""
@@ -121,8 +131,20 @@ class Response:
         Raises:
             Unreachable: the connection broke.
             TooSlow: the body comes too slowly.
+            RegistryError: its content encoding is damaged.
             Cancelled: the build was cancelled.
         """
+        if self._decoded is None:
+            return self._sent(size)
+        try:
+            return self._decoded(size)
+        except (Unreachable, TooSlow):
+            raise
+        except RegistryError as error:
+            raise RegistryError(f"{_shown(self.url)}: {error.message}") from error
+
+    def _sent(self, size: int) -> bytes:
+        """Next bytes as they are sent."""
         from urllib3.exceptions import HTTPError
 
         check_cancelled(self._cancelled)
@@ -282,7 +304,10 @@ class Transport:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise RegistryError(f"{_shown(url)}: not an http or https address")
         pool = self._pool(verify, ca_file, _proxy_for(parts.scheme, parts.hostname))
-        sent = {"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers}
+        sent = {"User-Agent": USER_AGENT, "Accept-Encoding": IDENTITY, **headers}
+        url, login = without_login(url)
+        if login and not any(name.lower() == "authorization" for name in sent):
+            sent["Authorization"] = login
 
         def ask() -> urllib3.BaseHTTPResponse:
             return pool.request(
@@ -405,6 +430,20 @@ def check_redirect(source: str, target: str) -> None:
         raise RegistryError(f"{_shown(source)}: redirect from https to http ({_shown(target)}) refused")
 
 
+def without_login(url: str) -> tuple[str, str]:
+    """A URL without its `user:password@`, and the header of basic authentication that says the same, or "" (RFC 7617)."""
+    import base64
+    from urllib.parse import unquote_to_bytes
+
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, ""
+    name, _, password = user.partition(":")
+    pair = unquote_to_bytes(name) + b":" + unquote_to_bytes(password)
+    return parts._replace(netloc=host).geturl(), f"Basic {base64.b64encode(pair).decode()}" if user else ""
+
+
 def _origin(url: str) -> tuple[str, str, int | None]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme)
@@ -425,10 +464,13 @@ def _reason(error: Exception) -> str:
     """One short sentence for what went wrong on the wire."""
     import ssl
 
-    from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+    from urllib3.exceptions import ConnectTimeoutError, IncompleteRead, NameResolutionError, NewConnectionError
 
     if isinstance(error, NameResolutionError):
         return "host name cannot be resolved"
+    ended = next((one for one in (error, *error.args) if isinstance(one, IncompleteRead)), None)
+    if ended is not None and ended.expected is not None:
+        return f"unexpected end of the answer: {ended.partial} of {ended.partial + ended.expected} bytes"
     if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
         return "connection timed out"
     cause: BaseException | None = error

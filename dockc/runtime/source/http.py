@@ -224,6 +224,8 @@ class HttpSource:
             name = self._name(answer)
             if answer.status == 304:
                 same = _unchanged(answer, known or {})
+                if same is None and extra:  # a tag that was not asked about: what the server has now is to be had without asking
+                    return self._download(ctx, {})
                 if same is None:
                     raise RegistryError(f"{self.options.url}: invalid not-modified ETag: {answer.header('etag')}")
                 return self.refs.get(same.ref_id), same, name
@@ -246,7 +248,7 @@ class HttpSource:
     def _write(self, ctx: OpContext, answer: Response, root: str, name: str, modified: datetime | None) -> str:
         wanted = self.options
         what = f"downloading {without_credentials(wanted.url)}"
-        length = answer.header("content-length")
+        length = "" if answer.encoded else answer.header("content-length")
         total = int(length) if length.isascii() and length.isdigit() and len(length) < 19 else 0
         hasher = digests.Hasher()
         mode = wanted.mode or _DEFAULT_MODE
