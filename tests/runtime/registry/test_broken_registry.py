@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socketserver
 import threading
@@ -19,7 +20,7 @@ from dockc.oci.descriptor import Descriptor
 from dockc.oci.reference import Reference, parse_normalized
 from dockc.runtime.cancel import Cancelled
 from dockc.runtime.content.store import ContentStore
-from dockc.runtime.registry.client import Client, NotFound
+from dockc.runtime.registry.client import AccessDenied, Client, NotFound
 from dockc.runtime.registry.fetch import RegistryProvider
 from dockc.runtime.registry.hosts import HostsConfig, RegistrySettings
 from dockc.runtime.registry.push import Push
@@ -439,3 +440,55 @@ def test_connections_that_bring_a_byte_each_are_not_worth_it(client: Client, sou
     with Script(answer) as server, pytest.raises(RegistryError, match=r"got \d of \d+ bytes"):
         RegistryProvider(client, at(server)).fetch(image.layers[0], ContentStore(tmp_path / "new"))
     assert len(tries) < 10
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (error_body("DENIED", "denied by policy X"), "denied: denied by policy X"),
+        (b'{"errors":[{"code":"DENIED","message":"no","detail":{"quota":3}}]}', 'denied: no: {"quota": 3}'),
+        (b'{"errors":[{"code":"DENIED","message":"no","detail":"over quota"}]}', "denied: no: over quota"),
+        (b"<html>blocked\nby the proxy</html>", "<html>blocked by the proxy</html>"),
+        (b"x" * 1000, "x" * 256),
+    ],
+)
+def test_a_refusal_comes_with_the_registry_s_words(client: Client, source: ContentStore, image: Image, body: bytes, words: str) -> None:
+    """The answer to HEAD has no body, so the words of a refusal are asked for."""
+
+    def pull(seen: Seen) -> Answer:
+        return Answer(403, b"" if seen.method == "HEAD" else body)
+
+    with Script(pull) as server:
+        with pytest.raises(AccessDenied) as caught:
+            client.resolve(at(server))
+        assert caught.value.message.endswith(f"may require authorization: server message: {words}")
+        with pytest.raises(RegistryError) as caught_too:
+            Push(client, source).run(at(server), image.root)
+        assert caught_too.value.message.endswith(f"server message: {words}")
+
+
+def test_a_token_server_s_refusal_comes_with_its_words(client: Client) -> None:
+    with Script(lambda _: Answer(403, b'{"details":"account suspended"}')) as tokens:
+        challenge = {"WWW-Authenticate": f'Bearer realm="{tokens.url}/token",service="s"'}
+        with Script(lambda _: Answer(401, headers=challenge)) as server, pytest.raises(RegistryError, match="account suspended"):
+            client.resolve(at(server))
+
+
+@pytest.mark.parametrize("start", [0, 5])
+def test_blobs_sent_in_a_content_encoding(client: Client, store: ContentStore, start: int) -> None:
+    """Ranges and lengths of such answers are those of other bytes: a download that goes on begins again."""
+    data = b"the blob's own bytes " * 20
+    packed = gzip.compress(data, mtime=0)
+    descriptor = Descriptor(mt.OCI_LAYER, digests.from_bytes(data), len(data))
+
+    def answer(seen: Seen) -> Answer:
+        if "range" in seen.headers:
+            return Answer(206, packed[start:], {"Content-Encoding": "gzip", "Content-Range": f"bytes {start}-{len(packed) - 1}/{len(packed)}"})
+        return Answer(200, packed, {"Content-Encoding": "gzip"})
+
+    if start:
+        with store.writer(descriptor.digest, descriptor.size) as writer:
+            writer.write(data[:start])
+    with Script(answer) as server:
+        RegistryProvider(client, at(server)).fetch(descriptor, store)
+    assert store.read(descriptor.digest) == data

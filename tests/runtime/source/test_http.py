@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import os
 import stat
 import tarfile
+import zlib
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 
 from dockc.errors import DigestMismatch, DockcError, RegistryError, SolveError
 from dockc.oci import digest as digests
+from dockc.runtime.archive import compress
 from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.registry.client import Client
 from dockc.runtime.session.secrets import SECRETS
@@ -224,3 +228,84 @@ def test_probe(client: Client) -> None:
             assert found == FoundHttp(digests.from_bytes(body), "2024-01-02T03:04:05Z", newest, archive_)
             with pytest.raises(DigestMismatch):
                 probe(f"{server.url}/x", "sha256:" + "0" * 64, client.transport)
+
+
+@pytest.mark.parametrize(("login", "sent"), [("u:p%40s", "u:p@s"), ("only", "only:"), ("%C3%BC:%2F", "ü:/")])
+def test_a_login_in_the_url_is_sent_and_goes_to_no_other_host(refs: RefManager, ctx: Context, login: str, sent: str) -> None:
+    expected = "Basic " + base64.b64encode(sent.encode()).decode()
+    with Script(lambda _: Answer(200, b"x")) as other:
+        with Script(lambda _: Answer(302, headers={"Location": f"{other.url}/x"})) as server:
+            url = server.url.replace("http://", f"http://{login}@")
+            make(refs, f"{url}/a").key(ctx)
+            assert server.seen[0].headers["authorization"] == expected
+            assert server.paths() == ["/a"]
+        assert "authorization" not in other.seen[0].headers
+
+
+def test_a_secret_wins_over_the_url_s_login(refs: RefManager, ctx: Context) -> None:
+    ctx.values[SECRETS] = Secrets(**{"HTTP_AUTH_TOKEN_127.0.0.1": b"tok"})
+    with Script(lambda _: Answer(200, b"x")) as server:
+        make(refs, server.url.replace("http://", "http://u:p@") + "/a").key(ctx)
+        assert server.seen[0].headers["authorization"] == "Bearer tok"
+
+
+def _bare_deflate(data: bytes) -> bytes:
+    encoder = zlib.compressobj(wbits=-15)
+    return encoder.compress(data) + encoder.flush()
+
+
+ENCODED: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "Deflate": _bare_deflate,
+    "zstd": lambda data: compress.compress_bytes(data, compress.Compression("zstd")),
+    "gzip, deflate": lambda data: zlib.compress(gzip.compress(data)),
+    "identity": bytes,
+}
+
+
+@pytest.mark.parametrize("coding", ENCODED)
+@pytest.mark.parametrize("data", [b"plain\n", b"", bytes(3_000_000)], ids=["short", "empty", "long"])
+def test_content_encodings_are_undone(refs: RefManager, ctx: Context, coding: str, data: bytes) -> None:
+    body = ENCODED[coding](data)
+    with Script(lambda _: Answer(200, body, {"Content-Encoding": coding})) as server:
+        source = make(refs, f"{server.url}/f", http_checksum=digests.from_bytes(data))
+        with source.snapshot(ctx) as ref, ref.mount() as root:
+            assert (root / "f").read_bytes() == data
+        assert server.seen[0].headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "message"),
+    [
+        ("br", b"x", "the answer's content encoding: 'br' is not known"),
+        ("gzip", gzip.compress(b"content")[:-4], "unexpected end of gzip data"),
+        ("zstd", gzip.compress(b"content"), "gzip data where zstd was said"),
+        ("deflate", zlib.compress(b"content")[:-4], "unexpected end of deflate data"),
+        ("deflate", b"\xff\xff\xff", "damaged deflate data"),
+    ],
+)
+def test_broken_content_encodings(refs: RefManager, ctx: Context, coding: str, body: bytes, message: str) -> None:
+    with Script(lambda _: Answer(200, body, {"Content-Encoding": coding})) as server, pytest.raises(RegistryError, match=message):
+        make(refs, f"{server.url}/f").key(ctx)
+
+
+def test_an_answer_that_ends_early_says_so(refs: RefManager, ctx: Context) -> None:
+    with Script(lambda _: Answer(200, b"12345" * 200, cut=5)) as server, pytest.raises(RegistryError) as caught:
+        make(refs, f"{server.url}/f").key(ctx)
+    assert caught.value.message.endswith("/f: unexpected end of the answer: 5 of 1000 bytes")
+
+
+def test_not_modified_with_another_tag_is_asked_again(refs: RefManager, ctx: Context) -> None:
+    def answer(seen: Seen) -> Answer:
+        if seen.method == "HEAD":
+            return Answer(405)
+        if "if-none-match" in seen.headers:
+            return Answer(304, headers={"ETag": '"other"'})
+        return Answer(200, b"new", {"ETag": '"one"'})
+
+    with Script(answer) as server:
+        first = make(refs, f"{server.url}/f").key(ctx)
+        assert make(refs, f"{server.url}/f").key(ctx).key == first.key
+        assert [seen.method for seen in server.seen] == ["GET", "HEAD", "GET", "GET"]
