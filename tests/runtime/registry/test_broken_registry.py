@@ -451,6 +451,7 @@ def test_connections_that_bring_a_byte_each_are_not_worth_it(client: Client, sou
         (b"<html>blocked\nby the proxy</html>", "<html>blocked by the proxy</html>"),
         (b"x" * 1000, "x" * 256),
     ],
+    ids=["message", "detail", "text", "page", "long"],
 )
 def test_a_refusal_comes_with_the_registry_s_words(client: Client, source: ContentStore, image: Image, body: bytes, words: str) -> None:
     """The answer to HEAD has no body, so the words of a refusal are asked for."""

@@ -285,6 +285,7 @@ def test_content_encodings_are_undone(refs: RefManager, ctx: Context, coding: st
         ("deflate", zlib.compress(b"content")[:-4], "unexpected end of deflate data"),
         ("deflate", b"\xff\xff\xff", "damaged deflate data"),
     ],
+    ids=["unknown", "cut off", "another", "short", "damaged"],
 )
 def test_broken_content_encodings(refs: RefManager, ctx: Context, coding: str, body: bytes, message: str) -> None:
     with Script(lambda _: Answer(200, body, {"Content-Encoding": coding})) as server, pytest.raises(RegistryError, match=message):
