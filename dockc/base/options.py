@@ -43,13 +43,14 @@ class Row:
         metavar: what stands for the value in help.
         variable: environment variable that says the value where the line does not.
         low, high: bounds of a number, both included; None is none.
+        bare: the number that the flag means without a value, as docker's flag of this name has none; None where there must be one.
         hidden: taken, but in no help.
         group: heading in help; "" is the command's own.
         completes: what completion offers for the value: `file`, `directory`, `stage`, `rule`, `pass`, `image`, or words between `|`.
     """
 
     __slots__ = (
-        "completes", "default", "flags", "group", "help", "hidden", "high", "kind", "low", "metavar", "name", "off", "variable",
+        "bare", "completes", "default", "flags", "group", "help", "hidden", "high", "kind", "low", "metavar", "name", "off", "variable",
     )  # fmt: skip
 
     def __init__(self, name: str, annotation: str, flags: tuple[str, ...], what: dict[str, Any]) -> None:
@@ -63,6 +64,7 @@ class Row:
         self.variable: Final[str] = what.get("variable", "")
         self.low: Final[int | None] = what.get("low")
         self.high: Final[int | None] = what.get("high")
+        self.bare: Final[int | None] = what.get("bare")
         self.hidden: Final[bool] = what.get("hidden", False)
         self.group: Final[str] = what.get("group", "")
         self.completes: Final[str] = what.get("completes", "")
@@ -92,12 +94,13 @@ def option(
     variable: str = "",
     low: int | None = None,
     high: int | None = None,
+    bare: int | None = None,
     hidden: bool = False,
     group: str = "",
     completes: str = "",
 ) -> Any:
     """An option of a command; see `Row`. Without a default, the field is empty in the way of its kind."""
-    what: dict[str, Any] = {"off": off, "help": help, "metavar": metavar, "variable": variable, "low": low, "high": high}
+    what: dict[str, Any] = {"off": off, "help": help, "metavar": metavar, "variable": variable, "low": low, "high": high, "bare": bare}
     what |= {"hidden": hidden, "group": group, "completes": completes}
     if default is not None:
         what["default"] = default

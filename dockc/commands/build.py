@@ -82,9 +82,9 @@ class BuildOptions(Options):
         "--progress", metavar="MODE", default="auto", variable="BUILDKIT_PROGRESS", completes="auto|tty|plain|rawjson|quiet|none",
         help="auto, tty, plain, rawjson, quiet (the digest only) or none. Default: auto.",
     )  # fmt: skip
-    quiet: bool = option("--quiet", "-q", help="Print the image's digest only.")
+    quiet: bool = option("--quiet", "-q", help="Print the image's id only, as --iidfile writes it.")
     metadata_file: Path | None = option("--metadata-file", metavar="FILE", help="Write the result's digests as JSON.", completes="file")
-    iidfile: Path | None = option("--iidfile", metavar="FILE", help="Write the image's digest.", completes="file")
+    iidfile: Path | None = option("--iidfile", metavar="FILE", help="Write the image's id, the digest of its config; of an index, its own digest.", completes="file")
     record: Path | None = option(
         "--record", metavar="FILE", help="Write times and sizes of the steps as JSON, for `dockc explain --graph`.", completes="file"
     )
@@ -231,6 +231,8 @@ def build_and_show(
     for path in (metadata_file, iidfile, record):
         if path is not None:
             check_place(path)
+    if iidfile is not None and any(output.type in ("local", "tar") for output in asked.outputs):
+        raise UsageError("local and tar exporters are incompatible with image ID file")
     view = make_view(mode, sys.stderr)
     recorder = _recorder(view) if record is not None else None
     try:
@@ -242,7 +244,7 @@ def build_and_show(
         if recorder is not None and record is not None:
             recorder.write(record)
     view.finish()
-    digest = built.metadata.get("containerimage.digest", "")
+    digest = built.metadata.get("containerimage.config.digest", "") or built.metadata.get("containerimage.digest", "")
     if metadata_file is not None:
         write(metadata_file, metadata_text(built.exported))
     if iidfile is not None:

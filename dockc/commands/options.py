@@ -84,8 +84,8 @@ def frontend_attrs(
         attrs[f"label:{key}"] = value
     if target:
         attrs["target"] = target
-    wanted = [p.strip() for text in platforms for p in text.split(",") if p.strip()]
-    if wanted:
+    default = () if "platform" in attrs else (environment.get("DOCKER_DEFAULT_PLATFORM", ""),)
+    if wanted := [p.strip() for text in tuple(platforms) or default for p in text.split(",") if p.strip()]:
         attrs["platform"] = ",".join(_platform(p) for p in wanted)
     if no_cache:
         attrs["no-cache"] = ""
@@ -113,8 +113,20 @@ def named_contexts(texts: Iterable[str]) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             raise UsageError(f"invalid context value: {text}, expected key=value")
-        found[name] = value
+        found[_context_name(name)] = value
     return found
+
+
+def _context_name(name: str) -> str:
+    """The name as FROM and COPY look for it: `docker.io/library/x:latest` is `x`."""
+    if name.isascii() and name.isalnum() and name.islower():
+        return name
+    from dockc.oci.reference import InvalidReference, parse_normalized
+
+    try:
+        return parse_normalized(name).familiar().removesuffix(":latest")
+    except InvalidReference as error:
+        raise UsageError(f"invalid context name {name}: {error.message}") from error
 
 
 # --- what steps get -----------------------------------------------------------------------------------

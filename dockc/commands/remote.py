@@ -91,7 +91,7 @@ def build_remote(place: Place, request: Asked, options: BuildOptions, out: Outpu
         raise
     view.finish()
     caches.note(cache_to, response)
-    digest = response.get("containerimage.digest", "")
+    digest = response.get("containerimage.config.digest", "") or response.get("containerimage.digest", "")
     if metadata_file is not None:
         from dockc.golang.text import dump_json
 

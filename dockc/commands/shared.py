@@ -7,7 +7,7 @@ from dockc.base.options import argument, option
 _WHAT, _ANSWERS, _PASSES = "What is built", "Answers about the world", "Optimisation"
 
 CONTEXT = argument(".", help="The build context: a directory, or the URL of a git repository or archive.", completes="directory")
-FILE = option("--file", "-f", metavar="FILE", help="The Dockerfile; `-` reads standard input. Default: CONTEXT/Dockerfile.", completes="file")
+FILE = option("--file", "-f", metavar="FILE", help="The Dockerfile, a file or an address; `-` reads standard input. Default: CONTEXT/Dockerfile, else CONTEXT/Containerfile.", completes="file")
 TARGET = option("--target", metavar="STAGE", help="The stage to build, by name. Default: the last.", group=_WHAT, completes="stage")
 BUILD_ARG = option("--build-arg", metavar="NAME[=VALUE]", help="Set a build argument; without a value, from the environment.", group=_WHAT)
 PLATFORM = option("--platform", metavar="OS/ARCH[/VARIANT]", help="Target platform; repeat or separate by commas for several.", group=_WHAT)
@@ -27,8 +27,8 @@ LOCKED = option(
 LEVEL = option("-O", metavar="LEVEL", default=1, low=0, high=2, help="Optimisation level: 0 none, 1 no byte changes (default), 2 all.", group=_PASSES)
 PASSES = option("--passes", metavar="NAMES", help="Run exactly these passes, separated by commas.", group=_PASSES, completes="pass")
 SQUASH = option(
-    "--squash", metavar="LEVEL", low=0, high=3, group=_PASSES,
-    help="Merge layers: 1 and 2 file operations that need none of their own, 3 all on the base image.",
+    "--squash", metavar="LEVEL", low=0, high=3, bare=3, group=_PASSES,
+    help="Merge layers: 1 and 2 file operations that need none of their own, 3 all on the base image, which is what no level means.",
 )  # fmt: skip
 PRINT_AFTER = option(
     "--print-after", metavar="PASS", help="Print the IR after this pass to standard error.", group=_PASSES, completes="pass"

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 #: Set in the environment, it is a build argument.
 EPOCH = "SOURCE_DATE_EPOCH"
 
+#: The local source that holds the Dockerfile, unless the option `dockerfilekey` says another.
+DOCKERFILE = "dockerfile"
+#: What a Dockerfile is called, the first that is there; the last by other tools.
+NAMES = ("Dockerfile", "dockerfile", "Containerfile")
+#: The name of the built-in frontend.
+FRONTEND = "dockerfile.v0"
 #: Frontend images that the built-in compiler stands for.
 BUILT_IN = ("docker/dockerfile", "docker/dockerfile-upstream", "docker.io/docker/dockerfile", "docker.io/docker/dockerfile-upstream")
 
@@ -266,17 +272,22 @@ def find(request: CompileRequest, *, fetch: bool = False) -> Found:
     path = data = None
     if not remote:
         path, data = (None, request.dockerfile) if request.dockerfile is not None else _dockerfile(request)
-    if is_url(request.context):
+    if is_remote(request.context):
         attrs.setdefault("context", request.context)
         if not remote and request.dockerfile is None:
-            attrs.setdefault("dockerfilekey", "dockerfile")
+            attrs.setdefault("dockerfilekey", DOCKERFILE)
         elif request.file:
             attrs.setdefault("filename", request.file)
     elif request.context != "-":
         locals_["context"] = _directory(request.context)
-    if path is not None:
-        locals_["dockerfile"] = os.path.dirname(path) or "."  # noqa: PTH120  pathlib costs a tenth of the start
-        attrs.setdefault("filename", os.path.basename(path))  # noqa: PTH119
+    key = attrs.get("dockerfilekey", DOCKERFILE)
+    if data is not None and "dockerfilekey" in attrs:
+        attrs["dockerfilekey"] = DOCKERFILE  # what is read elsewhere is not looked for in a context
+    elif path is not None and "filename" in attrs and not request.file:
+        locals_.setdefault(key, _folder_of(request))
+    elif path is not None:
+        locals_[key] = os.path.dirname(path) or "."  # noqa: PTH120  pathlib costs a tenth of the start
+        attrs["filename"] = os.path.basename(path)  # noqa: PTH119
     return Found(attrs, locals_, stores, data)
 
 
@@ -330,6 +341,11 @@ def check_given(definition: Definition) -> None:
         raise DockcError("invalid nil input definition to definition op")
 
 
+def is_remote(context: str) -> bool:
+    """Whether a context that was typed is remote. A folder of this name wins, whatever it looks like."""
+    return is_url(context) and not os.path.isdir(context)  # noqa: PTH112
+
+
 def is_url(context: str) -> bool:
     """Whether a context is remote: a git repository, an archive or a file on the web."""
     return context.startswith(("http://", "https://", "git://", "ssh://", "git@", "github.com/")) or context.endswith(".git")
@@ -345,6 +361,10 @@ def _directory(text: str) -> str:
 
 def _dockerfile(request: CompileRequest) -> tuple[str | None, bytes | None]:
     """Where the Dockerfile is, or its bytes from standard input."""
+    if is_web_file(request.file):
+        from dockc.engine.webfile import fetch
+
+        return None, fetch(request.file, offline=request.offline)
     path = dockerfile_path(request)
     if path is not None:
         return path, None
@@ -360,7 +380,8 @@ def _dockerfile(request: CompileRequest) -> tuple[str | None, bytes | None]:
 
 def is_in_remote_context(request: CompileRequest) -> bool:
     """Whether the Dockerfile must be fetched: the context is a URL, and no local file is named, which takes an absolute path."""
-    return is_url(request.context) and request.dockerfile is None and not (request.file == "-" or os.path.isabs(request.file))  # noqa: PTH117
+    elsewhere = request.file == "-" or os.path.isabs(request.file) or is_web_file(request.file)  # noqa: PTH117
+    return is_remote(request.context) and request.dockerfile is None and not elsewhere
 
 
 def is_archive(head: bytes) -> bool:
@@ -376,20 +397,32 @@ def dockerfile_path(request: CompileRequest) -> str | None:
     """
     if request.file == "-" or (not request.file and request.context == "-"):
         return None
-    if is_url(request.context) and not os.path.isabs(request.file):  # noqa: PTH117
+    if is_remote(request.context) and not os.path.isabs(request.file):  # noqa: PTH117
         raise UsageError("the Dockerfile of a remote context is not here", hint="Name a local one by its absolute path; `dockc build` fetches it itself.")
     if request.file:
         return request.file
-    folder = _directory(request.context)
-    names = ("Dockerfile", "dockerfile")
-    path, other = (name if folder == "." else os.path.join(folder, name) for name in names)  # noqa: PTH118
-    return other if not os.path.exists(path) and os.path.exists(other) else path  # noqa: PTH110
+    folder = _folder_of(request)
+    named = request.attrs.get("filename", "")
+    paths = [name if folder == "." else os.path.join(folder, name) for name in ((named,) if named else NAMES)]  # noqa: PTH118
+    return next((path for path in paths if os.path.exists(path)), paths[0])  # noqa: PTH110
+
+
+def _folder_of(request: CompileRequest) -> str:
+    """Where the Dockerfile is looked for: the context, or the folder of the named context that the option `dockerfilekey` says."""
+    value = request.contexts.get(request.attrs.get("dockerfilekey", ""), "")
+    path = value.removeprefix("local:")
+    return path if value and os.path.isdir(path) else _directory(request.context)  # noqa: PTH112
+
+
+def is_web_file(file: str) -> bool:
+    """Whether `--file` is an address to fetch the Dockerfile from."""
+    return file.startswith(("http://", "https://"))
 
 
 def _named_context(name: str, value: str, locals_: dict[str, str], stores: dict[str, Path]) -> str:
     if value.startswith("oci-layout://"):
         return _layout_context(name, value.removeprefix("oci-layout://"), stores)
-    if value.startswith("docker-image://") or is_url(value):
+    if value.startswith("docker-image://") or is_remote(value):
         return value
     path = value.removeprefix("local:")
     if not os.path.isdir(path):  # noqa: PTH112
@@ -421,7 +454,7 @@ def foreign_syntax(front: Front, attrs: Mapping[str, str]) -> str:
     name = wanted.split(" ", 1)[0].split("@", 1)[0]
     slash = name.rfind("/")
     name = name[: name.find(":", slash)] if ":" in name[slash + 1 :] else name
-    return wanted if name and name not in BUILT_IN and wanted != "dockerfile.v0" else ""
+    return wanted if name and name not in BUILT_IN and wanted != FRONTEND else ""
 
 
 def _check_syntax(front: Front, attrs: Mapping[str, str]) -> None:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dockc.base.options import FALSE, FLAG, LIST, NUMBER, PATH, TRUE, Required
 
+_DIGITS = frozenset(("0", "1"))
+"""Numbers that are words of a flag, too."""
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -60,6 +63,9 @@ def _take(arguments: Sequence[str], by_flag: Mapping[str, Row], values: dict[str
                 return None
             values[row.name] = (flag not in row.off) is not (bool(equals) and value in FALSE)
             continue
+        if row.bare is not None and (spelled := _bare(row, equals, value, arguments[at : at + 1])) is not None:
+            values[row.name] = spelled
+            continue
         if not equals:
             if at == len(arguments):
                 return None
@@ -80,6 +86,13 @@ def _take(arguments: Sequence[str], by_flag: Mapping[str, Row], values: dict[str
     return found
 
 
+def _bare(row: Row, equals: str, value: str, following: Sequence[str]) -> int | None:
+    """The number of a flag that needs no value, where it has none or one of a flag; None where it has a number."""
+    if equals:
+        return row.bare if value in TRUE - _DIGITS else row.default if value in FALSE - _DIGITS else None
+    return None if following and following[0].isdecimal() else row.bare
+
+
 def _place(found: list[str], rows: Sequence[Row], values: dict[str, Any]) -> bool:
     """Give the arguments to their rows; False where there are too many or too few."""
     for row in rows:
@@ -97,7 +110,9 @@ def _place(found: list[str], rows: Sequence[Row], values: dict[str, Any]) -> boo
 
 def plain_flags(rows: Iterable[Row], arguments: Sequence[str]) -> list[str]:
     """A line whose flags have no values: `--push=true` is `--push`, and `--push=false` is nothing."""
+    rows = tuple(rows)
     flags = {flag for row in rows if row.kind == FLAG for flag in row.flags}
+    numbers = {flag: row for row in rows if row.bare is not None for flag in row.flags}
     found: list[str] = []
     for at, text in enumerate(arguments):
         if text == "--":
@@ -105,6 +120,8 @@ def plain_flags(rows: Iterable[Row], arguments: Sequence[str]) -> list[str]:
         flag, equals, value = text.partition("=")
         if equals and flag in flags and value in TRUE | FALSE:
             found += [flag] if value in TRUE else []
+        elif flag in numbers and (spelled := _bare(numbers[flag], equals, value, arguments[at + 1 : at + 2])) is not None:
+            found.append(f"{flag}={spelled}")
         else:
             found.append(text)
     return found

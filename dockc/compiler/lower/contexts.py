@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from dockc.compiler.urls import GitRef
 
 DOCKERIGNORE = ".dockerignore"
+CONTAINERIGNORE = ".containerignore"
+CONTAINERFILE = "Containerfile"
 DEFAULT_NAME = "Dockerfile"
 HTTP_CONTEXT_FILE = "context"
 
@@ -481,9 +483,16 @@ def ignore_patterns(state: Lowering, main: MainContext) -> list[str]:
     options = state.options
     own = f"{options.filename}{DOCKERIGNORE}"
     data, name = state.file(options.dockerfile_name, own), own
-    if data is None:
-        data, name = state.file(options.context_name, DOCKERIGNORE), DOCKERIGNORE
+    for name in () if data is not None else _shared_ignore_files(options.filename):
+        data = state.file(options.context_name, name)
+        if data is not None:
+            break
     return _patterns(data, name) if data else []
+
+
+def _shared_ignore_files(filename: str) -> tuple[str, ...]:
+    """Where patterns for all Dockerfiles of a context are; a Containerfile's may have the name that goes with it."""
+    return (DOCKERIGNORE, CONTAINERIGNORE) if filename == CONTAINERFILE else (DOCKERIGNORE,)
 
 
 def want_ignore_files(state: Lowering, main: MainContext) -> None:
@@ -492,7 +501,7 @@ def want_ignore_files(state: Lowering, main: MainContext) -> None:
         return
     options = state.options
     state.want(ContextRequest(options.dockerfile_name, (f"{options.filename}{DOCKERIGNORE}",)))
-    state.want(ContextRequest(options.context_name, (DOCKERIGNORE,)))
+    state.want(ContextRequest(options.context_name, _shared_ignore_files(options.filename)))
 
 
 def close_main(state: Lowering, main: MainContext, exclude: list[str], used: set[str]) -> Value:

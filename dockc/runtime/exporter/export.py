@@ -98,7 +98,9 @@ def check(outputs: Sequence[Output], names: Sequence[str] = (), *, sinks: bool =
     """
     import shutil
 
-    parse_names(names)
+    for name in parse_names((*names, *(name for output in outputs for name in output.names))):
+        if name.digest:
+            raise UsageError(f"invalid tag {name}: a digest cannot be chosen, it comes of the image", hint="Leave out what begins with @.")
     for output in outputs:
         if output.kind.writes and not sinks:
             dest = _destination(output)

@@ -14,6 +14,8 @@ from typing import BinaryIO
 from dockc.errors import StoreError, UsageError
 
 STDOUT = "-"
+_OWN_STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+"""Names of this process's standard output, which it may not be allowed to open again."""
 _MAX_LINKS = 40  # as the kernel
 #: What file systems answer that know no files without a name.
 _NO_UNNAMED = frozenset((errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT))
@@ -48,7 +50,7 @@ def open_output(dest: str) -> Iterator[BinaryIO]:
     Raises:
         StoreError: it cannot be written (full disk, no permission).
     """
-    if dest == STDOUT:
+    if dest == STDOUT or os.path.abspath(dest) in _OWN_STDOUT:  # noqa: PTH100 - links are not to be followed
         try:
             yield sys.stdout.buffer
             sys.stdout.buffer.flush()
