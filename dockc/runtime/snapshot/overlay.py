@@ -88,10 +88,18 @@ class OverlaySnapshotter:
 
         Runs have a fixed length, so that a growing stack uses the same ones again.
         """
-        layers = list(lowers)
+        layers = _each_once(lowers)
         if len(layers) <= mounts.MAX_LOWERS:
             return layers
         runs = (len(layers) - 1) // _CHUNK
         chunks = [layers[i * _CHUNK : (i + 1) * _CHUNK] for i in range(runs)]
         squashed = [stack.enter_context(self._squashed.squashed(chunk, plain=False)) for chunk in chunks]
         return self._within_limit([*squashed, *layers[runs * _CHUNK :]], stack)
+
+
+def _each_once(lowers: Sequence[Path]) -> list[Path]:
+    """The stack with each layer at its highest place only: overlayfs refuses one that is there twice.
+
+    Whatever a layer sets, hides or removes, it does again where it comes again, so its lower places show nowhere.
+    """
+    return list(dict.fromkeys(reversed(lowers)))[::-1]
