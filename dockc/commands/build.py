@@ -110,9 +110,9 @@ class BuildOptions(Options):
     attest: tuple[str, ...] = option("--attest", hidden=True)
     provenance: str = option("--provenance", hidden=True)
     sbom: str = option("--sbom", hidden=True)
-    builder: str = option("--builder", metavar="NAME", group=_WHERE, help="Build on the builder of that name (`dockc builder create`); `default` builds here.")
+    builder: str = option("--builder", metavar="NAME", variable="BUILDX_BUILDER", group=_WHERE, help="Build on the builder of that name (`dockc builder create`); `default` builds here.")
     addr: str = option(
-        "--addr", metavar="URL", group=_WHERE,
+        "--addr", metavar="URL", variable="BUILDKIT_HOST", group=_WHERE,
         help="Build on the daemon at this address: unix://PATH, tcp://HOST:PORT, docker-container://NAME, podman-container://NAME, kube-pod://NAME or ssh://HOST.",
     )  # fmt: skip
     tlsdir: str = option("--tlsdir", metavar="DIR", group=_WHERE, help="Certificates for --addr tcp://: ca.pem, cert.pem and key.pem.", completes="directory")
@@ -136,6 +136,7 @@ def run(options: BuildOptions, out: Output) -> int:
     from dockc.commands.stdin import from_stdin
     from dockc.engine.request import Asked, CompileRequest
 
+    words.refuse_environment(os.environ)
     place = None
     if options.addr or options.builder or options.tlsdir or (options.store is None and os.path.exists(builders_file())):  # noqa: PTH110
         from dockc.commands.remote import chosen

@@ -292,6 +292,14 @@ def caches(texts: Sequence[str]) -> tuple[CacheEntry, ...]:
     return tuple(parse_entry(text) for text in texts)
 
 
+_ASKED_BY = {
+    "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY": "source policies are",
+    "JAEGER_TRACE": "traces are",
+    "OTEL_TRACES_EXPORTER": "traces are",
+    "OTEL_METRICS_EXPORTER": "metrics are",
+}
+_ASKED_BY_PREFIX = {"OTEL_EXPORTER_": "traces are"}
+
 # --- what is not there --------------------------------------------------------------------------------
 
 
@@ -312,6 +320,18 @@ def refuse(
             raise DockcError(f"attestations are not supported yet ({option}={text})", hint="Leave the option out, or say false.")
     if frontend:
         raise DockcError("--frontend needs a builder elsewhere", hint="Name one with --addr or --builder.")
+
+
+def refuse_environment(environ: Mapping[str, str]) -> None:
+    """Refuse variables of BuildKit and buildx that ask for what dockc does not do; set in vain, they would promise something.
+
+    Raises:
+        DockcError: with the variable.
+    """
+    for name, value in environ.items():
+        what = _ASKED_BY.get(name) or next((what for prefix, what in _ASKED_BY_PREFIX.items() if name.startswith(prefix)), "")
+        if what and value and not (name.endswith("_EXPORTER") and value == "none"):
+            raise DockcError(f"{what} not supported yet ({name} is set)", hint=f"Unset {name}.")
 
 
 def _is_off(text: str) -> bool:

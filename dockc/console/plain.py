@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TextIO
 
 from dockc.console.clean import size_text
+from dockc.console.look import shortened
 from dockc.console.steps import Step, Steps, failure_text, now
 from dockc.solver.progress import SolveStatus, VertexStatus
 
@@ -28,9 +29,11 @@ class PlainProgress:
     Mutable state: `steps`; which step has the floor, since when others wait, and how each was last said to end.
     """
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: TextIO, *, cut: int = 0) -> None:
+        """Write to `out`; names of steps are cut after `cut` characters, 0 for not at all."""
         self.steps = Steps()
         self._out = out
+        self._cut = cut
         self._floor: Step | None = None
         self._waiting: dict[str, int] = {}
         self._parts: dict[tuple[str, str], VertexStatus] = {}
@@ -98,7 +101,7 @@ class PlainProgress:
         self._started = True
         self._floor = step
         self._said.setdefault(step.id, None)
-        self._out.write(f"#{step.number} {step.name}\n")
+        self._out.write(f"#{step.number} {shortened(step.name, self._cut)}\n")
 
     def _part(self, step: Step, part: VertexStatus) -> str:
         """The line for a part of a step, or "" when little has changed since the last one."""

@@ -15,11 +15,11 @@ from rich.live import Live
 from rich.text import Text
 
 from dockc.console.clean import clean_text, size_text
+from dockc.console.look import Look
 from dockc.console.steps import Step, Steps, failure_text, now
 from dockc.solver.progress import SolveStatus, VertexStatus
 
 _SECOND = 1_000_000_000
-_TAIL_MAX = 6
 _SHORTEST = 12
 
 
@@ -29,16 +29,17 @@ class TtyProgress:
     Mutable state: `steps` and the live display, under `_lock`.
     """
 
-    def __init__(self, out: TextIO, *, title: str = "Building", console: Console | None = None) -> None:
+    def __init__(self, out: TextIO, *, title: str = "Building", console: Console | None = None, look: Look | None = None) -> None:
         self.steps = Steps(keep_fresh=False)
         self._console = console or Console(file=out, highlight=False, soft_wrap=False)
         self._title = title
+        self._look = look or Look()
         self._lock = threading.Lock()
         self._final: str | None = None
         self._live = Live(
             console=self._console,
             get_renderable=self.render,
-            refresh_per_second=8,
+            refresh_per_second=1000 / self._look.rate,
             redirect_stdout=False,
             redirect_stderr=False,
             vertical_overflow="crop",
@@ -95,7 +96,7 @@ class TtyProgress:
         tails: dict[str, int] = {}
         free = height - sum(1 + len(step.parts) for step in running)
         for step in talking:
-            wanted = min(_TAIL_MAX, len(step.tail) + 1, free)
+            wanted = min(self._look.tail, len(step.tail) + 1, free)
             if wanted <= 0:
                 break
             tails[step.id] = wanted
@@ -115,14 +116,14 @@ class TtyProgress:
         return picture[-height:] if len(picture) > height else picture
 
     def _step(self, step: Step, width: int, tail: int) -> list[Text]:
-        mark, style = _mark(step)
+        mark, style = _mark(step, self._look)
         seconds = step.seconds(now())
         lines = [_row(" => ", mark + step.name, "", seconds, width, style)]
         lines += [
             _row(" => => ", clean_text(part.name or part.id), _bytes(part), _part_seconds(part), width, style)
             for part in step.parts.values()
         ]
-        lines += [_row(" => WARN: ", warning, "", None, width, "yellow") for warning in step.warnings]
+        lines += [_row(" => WARN: ", warning, "", None, width, self._look.warning) for warning in step.warnings]
         if tail:
             texts = [line.text for line in list(step.tail)[-tail:]]
             if step.lines.unfinished:
@@ -134,14 +135,14 @@ class TtyProgress:
         return lines
 
 
-def _mark(step: Step) -> tuple[str, str]:
+def _mark(step: Step, look: Look) -> tuple[str, str]:
     if step.cancelled:
-        return "CANCELED ", "yellow"
+        return "CANCELED ", look.cancel
     if step.failed:
-        return "ERROR ", "red"
+        return "ERROR ", look.error
     if step.cached:
-        return "CACHED ", "blue"
-    return "", "blue" if step.completed else ""
+        return "CACHED ", look.run
+    return "", look.run if step.completed else ""
 
 
 def _row(prefix: str, name: str, extra: str, seconds: float | None, width: int, style: str) -> Text:

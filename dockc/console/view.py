@@ -46,15 +46,22 @@ def make_view(mode: str, out: TextIO) -> View:
         from dockc.console.plain import QuietProgress
 
         return QuietProgress(out)
+    import os
+
+    from dockc.console.look import look_of
+
+    look = look_of(os.environ)
+    for trouble in look.troubles:
+        out.write(f"warning: {trouble}\n")
     if mode == "tty" or (mode == "auto" and out.isatty() and _can_move()):
         if not out.isatty():
             raise UsageError("progress mode tty needs a terminal", hint="Use --progress=plain.")
         from dockc.console.progress import TtyProgress
 
-        return TtyProgress(out)
+        return TtyProgress(out, look=look)
     from dockc.console.plain import PlainProgress
 
-    return PlainProgress(out)
+    return PlainProgress(out, cut=look.cut)
 
 
 def _can_move() -> bool:
