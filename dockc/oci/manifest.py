@@ -29,17 +29,14 @@ class Manifest(Record):
     subject: Descriptor | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON object, fields in the specification's order.
-
-        A manifest without layers writes `null`, as the reference exporter does for `FROM scratch`.
-        """
+        """The JSON object, fields in the specification's order."""
         out: dict[str, Any] = {"schemaVersion": 2}
         if self.media_type:
             out["mediaType"] = self.media_type
         if self.artifact_type:
             out["artifactType"] = self.artifact_type
         out["config"] = self.config.to_json()
-        out["layers"] = [layer.to_json() for layer in self.layers] or None
+        out["layers"] = [layer.to_json() for layer in self.layers]
         if self.subject is not None:
             out["subject"] = self.subject.to_json()
         if self.annotations:
@@ -67,7 +64,7 @@ class Index(Record):
             out["mediaType"] = self.media_type
         if self.artifact_type:
             out["artifactType"] = self.artifact_type
-        out["manifests"] = [manifest.to_json() for manifest in self.manifests] or None
+        out["manifests"] = [manifest.to_json() for manifest in self.manifests]
         if self.subject is not None:
             out["subject"] = self.subject.to_json()
         if self.annotations:

@@ -115,9 +115,9 @@ def test_manifest_round_trip() -> None:
     assert manifest.parse(index.marshal()) == index
 
 
-def test_empty_image_writes_null_layers() -> None:
+def test_an_empty_image_has_a_list_of_no_layers() -> None:
     image = Manifest(mediatypes.OCI_MANIFEST, Descriptor(mediatypes.OCI_CONFIG, SHA, 2), ())
-    assert json.loads(image.marshal())["layers"] is None
+    assert json.loads(image.marshal())["layers"] == []
     assert manifest.parse(image.marshal()) == image
 
 

@@ -159,14 +159,16 @@ def patch_config(
     if not parsed.platform.architecture:
         raise InvalidConfig("invalid image config for export: missing architecture")
     document = dict(parsed.raw)
-    document["rootfs"] = {"type": "layers", "diff_ids": list(diff_ids) or None}
+    document["rootfs"] = {"type": "layers", "diff_ids": list(diff_ids)}
     if epoch is not None:
         history = clamp_history(history, base, epoch)
-    if history or document.get("history") != []:
-        document["history"] = [item.to_json() for item in history] or None
-    if "created" not in document:
+    document["history"] = [item.to_json() for item in history]
+    if document.get("created") is None:
+        # Where no time is known there is no field: the specification knows no `null`, nor one for a list without members.
+        document.pop("created", None)
         times = [item.created for item in history if item.created is not None]
-        document["created"] = str(times[-1]) if times else None
+        if times:
+            document["created"] = str(times[-1])
     elif epoch is not None:
         limit = Time(epoch)
         if parsed.created is not None and parsed.created > limit:

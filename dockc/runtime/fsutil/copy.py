@@ -27,6 +27,7 @@ from dockc.runtime.fsutil.failure import FileError
 from dockc.runtime.fsutil.inroot import Root
 
 DEFAULT_DIR_MODE = 0o755
+_SPECIAL = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
 def copy(source: Root, src: str, target: Root, dst: str, options: CopyOptions) -> None:
@@ -63,6 +64,10 @@ def copy(source: Root, src: str, target: Root, dst: str, options: CopyOptions) -
         resolved = posixpath.normpath(posixpath.join(resolved, posixpath.basename(src.rstrip("/"))))
     holder = resolved if into_itself and there is None else posixpath.dirname(resolved)
     made += make_dirs(target, holder, mode, options.owner, options.time_ns)
+    if into_itself and resolved in made and options.mode is not None and options.mode & _SPECIAL:
+        # The reference drops these bits here and keeps them on all that lies below: a /tmp that is not sticky.
+        with target.parent(resolved) as (fd, entry):
+            meta.chmod(fd, entry, options.mode & 0o7777, resolved)
     copier.run(origin, resolved)
     if options.time_ns is not None:
         for path in reversed(made):

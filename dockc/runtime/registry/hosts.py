@@ -105,7 +105,7 @@ class HostsConfig(Record):
 
 def _plain(address: str, settings: RegistrySettings, *, insecure: bool) -> tuple[Host, ...]:
     use_http = is_loopback(address) if settings.http is None else settings.http
-    if use_http:
+    if use_http and (settings.http or not insecure):
         return (Host(address, "http"),)
     if insecure or settings.insecure:
         return (Host(address, "https", verify=False, ca_file=settings.ca_file), Host(address, "http"))

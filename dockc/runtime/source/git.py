@@ -324,6 +324,8 @@ def _check_out(options: GitOptions, git: Git, bare: Path, root: Path, ref: str, 
             _update_submodules(work, folder)
         except GitError as error:
             raise _wrapped(f"failed to update submodules for {options.shown}", error) from error
+        if not options.keep_git_dir or subdir:
+            _forget_submodules(folder)
     if subdir:
         _lift(folder, subdir, root)
     if options.commit_time:
@@ -384,6 +386,19 @@ def _clone(options: GitOptions, git: Git, bare: Path, root: Path, ref: str, foun
     work.run("reflog", "expire", "--all", "--expire=now")
     (inner / "FETCH_HEAD").unlink(missing_ok=True)
     return work
+
+
+def _forget_submodules(folder: Path) -> None:
+    """Remove the files by which submodules name their repositories: those lie in our store, under a path of the moment.
+
+    git lets no repository hold a file of this name, so all that are there come of submodules.
+    """
+    if not os.path.lexists(folder / ".gitmodules"):
+        return
+    for place, directories, files in os.walk(folder, followlinks=False):
+        if ".git" in files:
+            Path(place, ".git").unlink()
+        directories[:] = [name for name in directories if name != ".git"]
 
 
 def _lift(folder: Path, subdir: str, root: Path) -> None:

@@ -76,8 +76,8 @@ def test_patch() -> None:
 
 def test_patch_of_an_empty_image() -> None:
     document = json.loads(patch_config(config(), [], []))
-    assert document["rootfs"] == {"type": "layers", "diff_ids": None}
-    assert document["history"] is None and document["created"] is None
+    assert document["rootfs"] == {"type": "layers", "diff_ids": []}
+    assert document["history"] == [] and "created" not in document
 
 
 def test_epoch_clamps_all_but_the_base() -> None:

@@ -308,6 +308,7 @@ def test_hosts() -> None:
     assert bases("127.5.5.5") == ["http://127.5.5.5"]
     assert bases("[::1]:5000") == ["http://[::1]:5000"]
     assert bases("quay.io", insecure=True) == ["https://quay.io", "http://quay.io"]
+    assert bases("127.0.0.1:5000", insecure=True) == ["https://127.0.0.1:5000", "http://127.0.0.1:5000"]
     config = HostsConfig.from_mapping(
         {
             "docker.io": {"mirrors": ["mirror.example/"]},

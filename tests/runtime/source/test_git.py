@@ -238,7 +238,9 @@ def test_submodules(refs: RefManager, ctx: Context, daemon: str, repo: Repositor
     repo.git("submodule", "--quiet", "add", f"{daemon}/lib", "vendor")
     repo.commit()
     url = f"{daemon}/app"
-    assert checkout(refs, ctx, make(refs, url))["vendor/lib"] == b"inside"
+    assert sorted(checkout(refs, ctx, make(refs, url))) == [".gitmodules", "a", "vendor/lib"]  # no file that names a path of the store
+    kept = checkout(refs, ctx, make(refs, url, keepgitdir="true"))
+    assert (kept["vendor/lib"], kept["vendor/.git"]) == (b"inside", b"gitdir: ../.git/modules/vendor\n")
     skipped = checkout(refs, ctx, make(refs, url, skipsubmodules="true"))
     assert "vendor/lib" not in skipped and skipped["a"] == b"1"
 
