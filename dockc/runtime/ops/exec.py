@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from dockc.errors import DockcError, ExecError
+from dockc.errors import DockcError, ExecError, InvalidDefinition, SolveError, StoreError
 from dockc.golang.text import dump_json, quote
 from dockc.oci import digest as digests
 from dockc.runtime.executor.base import (
@@ -72,7 +72,14 @@ class ExecOp:
     async def exec(self, ctx: OpContext, inputs: Sequence[Result]) -> Sequence[Result | None]:
         """See `solver.op.Op.exec`."""
         refs = [ref_of(result) for result in inputs]
-        return await ctx.run_blocking(self._run, ctx, refs)
+        try:
+            return await ctx.run_blocking(self._run, ctx, refs)
+        except (SolveError, StoreError, InvalidDefinition):
+            raise
+        except DockcError as error:  # a secret, a key, a device, a mount that there is not: the step's own matter, to be shown with its lines
+            if ctx.cancelled.is_set():
+                raise
+            raise SolveError(error.message, vertex=self._vertex.digest, hint=error.hint) from error
 
     def _run(self, ctx: OpContext, refs: list[ImmutableRef]) -> list[Result | None]:
         _check_devices(self._op, ctx)
