@@ -75,7 +75,17 @@ class BuildOptions(Options):
     )
     shm_size: str = option("--shm-size", metavar="SIZE", help="Size of /dev/shm in RUN steps, such as 128m.", group=_STEPS)
     ulimit: tuple[str, ...] = option("--ulimit", metavar="NAME=SOFT[:HARD]", help="A resource limit of RUN steps.", group=_STEPS)
-    cgroup_parent: str = option("--cgroup-parent", metavar="PATH", help="Control group below which RUN steps get theirs, as root.", group=_STEPS)
+    cgroup_parent: str = option("--cgroup-parent", metavar="PATH", help="Control group below which RUN steps get theirs.", group=_STEPS)
+    memory: str = option("--memory", "-m", metavar="SIZE", help="Memory that each RUN step may have, such as 512m.", group=_STEPS)
+    memory_swap: str = option("--memory-swap", metavar="SIZE", help="Memory and swap together; -1 is no limit of swap.", group=_STEPS)
+    cpu_shares: str = option("--cpu-shares", "-c", metavar="N", help="Weight of each RUN step among others, from 2 to 262144.", group=_STEPS)
+    cpu_period: str = option("--cpu-period", metavar="MICROSECONDS", help="Length of a period for --cpu-quota.", group=_STEPS)
+    cpu_quota: str = option("--cpu-quota", metavar="MICROSECONDS", help="Time on processors that each RUN step may have in a period.", group=_STEPS)
+    cpuset_cpus: str = option("--cpuset-cpus", metavar="LIST", help="Processors that RUN steps may use, such as 0-3,5.", group=_STEPS)
+    cpuset_mems: str = option("--cpuset-mems", metavar="LIST", help="Memory nodes that RUN steps may use.", group=_STEPS)
+    resource: tuple[str, ...] = option(
+        "--resource", metavar="NAME=VALUE", help="One of these limits in one word, as buildx has it: memory=512m.", group=_STEPS
+    )
     push: bool = option("--push", help="Push the image: short for --output=type=registry.")
     load: bool = option("--load", help="Short for --output=type=docker: load into the local Docker engine.")
     progress: str = option(
@@ -167,6 +177,17 @@ def run(options: BuildOptions, out: Output) -> int:
         shm_size=options.shm_size,
         ulimits=options.ulimit,
         cgroup_parent=options.cgroup_parent,
+    ) | words.limit_attrs(
+        (
+            ("memory", options.memory),
+            ("memswap", options.memory_swap),
+            ("cpushares", options.cpu_shares),
+            ("cpuperiod", options.cpu_period),
+            ("cpuquota", options.cpu_quota),
+            ("cpusetcpus", options.cpuset_cpus),
+            ("cpusetmems", options.cpuset_mems),
+        ),
+        options.resource,
     )
     attrs |= words.proxy_attrs(os.environ, attrs)
     asked = CompileRequest(

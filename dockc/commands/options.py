@@ -167,6 +167,41 @@ def step_attrs(
     return attrs
 
 
+_LIMITS = frozenset(("memory", "memswap", "cpushares", "cpuperiod", "cpuquota", "cpusetcpus", "cpusetmems"))
+
+
+def limit_attrs(given: Iterable[tuple[str, str]], resources: Iterable[str]) -> dict[str, str]:
+    """Limits of RUN steps as frontend options.
+
+    Args:
+        given: names of frontend options with the values of flags, "" for none; these win.
+        resources: `NAME=VALUE`, several separated by commas; names as docker's flags have them, too (`cpu-quota`, `memory-swap`).
+
+    Raises:
+        UsageError: no such limit, or a size that is none.
+    """
+    attrs: dict[str, str] = {}
+    last = ""
+    for text in (part for one in resources for part in one.split(",")):
+        name, equals, value = text.partition("=")
+        if not equals and last.startswith("cpuset"):  # a list of processors has commas, too
+            attrs[last] += f",{text}"
+            continue
+        last = name.replace("-", "").replace("_", "").lower().replace("memoryswap", "memswap")
+        if last not in _LIMITS or not value:
+            raise UsageError(f"invalid resource {text!r}", hint=f"Known are {', '.join(sorted(_LIMITS))}, each with =VALUE.")
+        attrs[last] = _amount(last, value)
+    return attrs | {name: _amount(name, value) for name, value in given if value}
+
+
+def _amount(name: str, value: str) -> str:
+    from dockc.base.units import parse_memory
+
+    if name not in ("memory", "memswap") or value.removeprefix("-").isdigit():
+        return value
+    return str(parse_memory(value))
+
+
 def _host(text: str) -> str:
     """`HOST=IP` or `HOST:IP`, the address in brackets or not."""
     import ipaddress

@@ -113,6 +113,7 @@ def _options(metadata: OpMetadata | None, ignore_cache: bool) -> VertexOptions:
         description=metadata.description,
         export_cache=metadata.export_cache,
         progress_group=ProgressGroup(group.id, group.name, group.weak) if group is not None else None,
+        resources=metadata.resources,
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from dockc.base.record import Record, made
 
 if TYPE_CHECKING:
+    from dockc.llb.definition import LinuxResources
     from dockc.llb.pb import ops_pb2
 
 
@@ -33,12 +34,14 @@ class VertexOptions(Record):
         description: free texts; `llb.customname` is the name shown to people.
         export_cache: whether a cache export records this vertex; None leaves it to the export's mode.
         progress_group: the group the vertex is shown in.
+        resources: limits of an exec, or None.
     """
 
     ignore_cache: bool = False
     description: Mapping[str, str] = made(dict)
     export_cache: bool | None = None
     progress_group: ProgressGroup | None = None
+    resources: LinuxResources | None = None
 
 
 class Vertex(Record):

@@ -11,11 +11,14 @@ import enum
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from dockc.base.record import Record
 from dockc.errors import DockcError
 from dockc.golang.ospaths import DEFAULT_PATH as DEFAULT_PATH
+
+if TYPE_CHECKING:
+    from dockc.llb.definition import LinuxResources
 
 DEFAULT_HOSTNAME = "buildkitsandbox"
 
@@ -60,6 +63,7 @@ class ExecSpec(Record, kw_only=True):
         user: `name`, `uid`, `name:group`, `uid:gid`, or "" for root; resolved in the rootfs.
         hostname: "" is `DEFAULT_HOSTNAME`.
         valid_exit_codes: None means only 0; checked by the caller, not by the executor.
+        resources: limits that a control group keeps, or None.
         no_new_privileges: BuildKit leaves it off, so that setuid programs (sudo) work.
     """
 
@@ -73,6 +77,7 @@ class ExecSpec(Record, kw_only=True):
     security: SecurityMode = SecurityMode.SANDBOX
     rlimits: tuple[Rlimit, ...] = ()
     cgroup_parent: str = ""
+    resources: LinuxResources | None = None
     readonly_rootfs: bool = False
     remove_mount_stubs_recursive: bool = False
     valid_exit_codes: tuple[int, ...] | None = None
@@ -116,6 +121,10 @@ class Running(Protocol):
         ...
 
 
+def _unheard(_: str) -> None:
+    return None
+
+
 def _alone(_: Running) -> None:
     return None
 
@@ -127,6 +136,7 @@ class ExecIO(Record):
         stdin: a descriptor that the program reads from, which stays the caller's; None is an input that has ended.
         terminal: the program gets a terminal of its own for all three streams; what it shows there goes to `stdout`.
         started: told as soon as the program can be reached.
+        noticed: told why a program ended where its status does not say it: it was killed for memory.
     """
 
     stdout: Callable[[bytes], None] = _drop
@@ -134,6 +144,7 @@ class ExecIO(Record):
     stdin: int | None = None
     terminal: bool = False
     started: Callable[[Running], None] = _alone
+    noticed: Callable[[str], None] = _unheard
 
 
 class ExecutorError(DockcError):

@@ -1,7 +1,8 @@
-"""Control groups of a step, made only where one was asked for (`cgroup-parent`).
+"""Control groups of a step, made only where one was asked for: by a parent, or by limits.
 
 A step needs no group of its own to be ended (its pid namespace does that); a group is for those who want
-their steps limited or counted. Both versions of control groups are understood. Source: cgroups(7).
+their steps limited or counted. Both versions of control groups are understood. Sources: cgroups(7), and the kernel's
+cgroup-v1/memory.rst, cgroup-v2.rst.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from dockc.base.record import fields_of
+from dockc.llb.definition import LinuxResources
 from dockc.runtime.executor.base import ExecutorError
+from dockc.runtime.executor.rootless import in_user_namespace
 
 _TOP = Path("/sys/fs/cgroup")
 _NOTE = "cgroup"
@@ -42,43 +46,158 @@ def hierarchies() -> list[Path]:
     return sorted(path for path in _TOP.iterdir() if not path.is_symlink() and (path / "cgroup.procs").exists())
 
 
-@contextlib.contextmanager
-def group(parent: str, name: str, record: Path) -> Iterator[list[str]]:
-    """Make the group of a run in every hierarchy; gives the files that a process writes itself to.
+class Group:
+    """The control group of a run.
 
-    `record` is the run's directory: it says where the group is, so that a later process can sweep a killed one's.
+    Attributes:
+        files: what a process writes itself to, one file for each hierarchy.
+        path: where the group lies in each hierarchy.
+    """
+
+    def __init__(self, path: str, places: list[Path]) -> None:
+        self.path = path
+        self.files = [str(place / "cgroup.procs") for place in places]
+        self._places = places
+
+    def killed_for_memory(self) -> bool:
+        """Whether the kernel has ended a process of the group, or had to refuse memory for want of it, to keep its limit."""
+        for place in self._places:
+            for name, wanted in (("memory.events", "oom_kill"), ("memory.oom_control", "oom_kill"), ("memory.failcnt", "")):
+                with contextlib.suppress(OSError, ValueError):
+                    rows = dict(line.rpartition(" ")[::2] for line in (place / name).read_text().splitlines())
+                    if int(rows.get(wanted, 0)):
+                        return True
+        return False
+
+
+@contextlib.contextmanager
+def group(parent: str, name: str, record: Path, resources: LinuxResources | None = None) -> Iterator[Group]:
+    """Make the group of a run in every hierarchy, with its limits.
+
+    `record` is the run's directory: it says where the group is, so that a later process can sweep a killed one's. In a user
+    namespace the group lies beside that of this process, where a delegated tree is its user's.
 
     Raises:
-        ExecutorError: the kernel refuses, or there are no control groups.
+        ExecutorError: the kernel refuses, there are no control groups, or none that can keep a limit.
     """
-    path = path_of(parent, name)
+    path = _base() + path_of(parent, name)
     note(record, path)
     made: list[Path] = []
     tops = hierarchies()
     if not tops:
-        raise ExecutorError("no control groups are mounted at /sys/fs/cgroup, so there can be no cgroup parent")
+        raise ExecutorError(f"no control groups are mounted at /sys/fs/cgroup, so {_purpose(parent, resources)}")
     try:
-        made.extend(_make(top, path) for top in tops)
-        yield [str(directory / "cgroup.procs") for directory in made]
+        try:
+            made.extend(_make(top, path, with_limits=resources is not None) for top in tops)
+            if resources is not None:
+                limit(made, resources)
+        except OSError as exc:
+            raise ExecutorError(f"no control group can be made, so {_purpose(parent, resources)}: {exc.filename}: {exc.strerror}") from exc
+        yield Group(path, made)
     finally:
         for directory in made:
+            if not _remove_one(directory):
+                continue
             with contextlib.suppress(OSError):
-                directory.rmdir()
+                directory.parent.rmdir()  # `dockc`, unless another run has one below it
 
 
-def _make(top: Path, path: str) -> Path:
+def _purpose(parent: str, resources: LinuxResources | None) -> str:
+    return f"the limits of the step ({describe(resources)}) cannot be kept" if resources is not None else f"there can be no cgroup parent {parent}"
+
+
+def _base() -> str:
+    """Where groups of this process's may lie: for root anywhere, in a user namespace beside its own group."""
+    if not in_user_namespace():
+        return ""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        number, controllers, path = line.split(":", 2)
+        if number == "0" and not controllers:
+            return path.rpartition("/")[0]
+    return ""
+
+
+def _make(top: Path, path: str, *, with_limits: bool) -> Path:
     at = top
-    try:
-        for part in path.strip("/").split("/"):
-            above, at = at, at / part
-            at.mkdir(exist_ok=True)
-            # A version 1 cpuset begins without processors, and takes no process in that state.
-            for file in ("cpuset.cpus", "cpuset.mems"):
-                if (top.name == "cpuset" or "cpuset" in top.name.split(",")) and not (at / file).read_text().strip():
-                    (at / file).write_text((above / file).read_text())
-    except OSError as exc:
-        raise ExecutorError(f"cannot make the control group {at}: {exc.strerror}") from exc
+    unified = (top / "cgroup.controllers").exists()
+    for part in path.strip("/").split("/"):
+        above, at = at, at / part
+        if unified and with_limits:
+            _hand_down(above)
+        at.mkdir(exist_ok=True)
+        # A version 1 cpuset begins without processors, and takes no process in that state.
+        for file in ("cpuset.cpus", "cpuset.mems"):
+            if (top.name == "cpuset" or "cpuset" in top.name.split(",")) and not (at / file).read_text().strip():
+                (at / file).write_text((above / file).read_text())
     return at
+
+
+def _hand_down(place: Path) -> None:
+    """Let the groups below a version 2 group have its controllers, one by one: what cannot be had is missed when a limit is set."""
+    for name in (place / "cgroup.controllers").read_text().split():
+        if name in ("memory", "cpu", "cpuset") and name not in (place / "cgroup.subtree_control").read_text().split():
+            with contextlib.suppress(OSError):
+                (place / "cgroup.subtree_control").write_text(f"+{name}")
+
+
+def describe(resources: LinuxResources) -> str:
+    """The limits in words: `memory=67108864, cpuset_cpus=0`."""
+    return ", ".join(f"{name}={value}" for name in fields_of(LinuxResources) if (value := getattr(resources, name)))
+
+
+def killed_for_memory(resources: LinuxResources) -> str:
+    """The reason of a failure, in words."""
+    return f"a process was killed for memory, of which the step may have {resources.memory} bytes"
+
+
+def limit(places: list[Path], resources: LinuxResources) -> None:
+    """Set limits in the group's directories.
+
+    Raises:
+        OSError: one that the kernel does not take.
+        FileNotFoundError: no hierarchy keeps such a limit.
+    """
+    unified = [place for place in places if (place / "cgroup.controllers").exists() and (place / "memory.max").exists()]
+    rows = _unified_rows(resources) if unified else _version_1_rows(resources)
+    for name, value in rows:
+        holders = [place for place in places if (place / name).exists()]
+        if not holders:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+        (holders[0] / name).write_text(value)
+
+
+def _version_1_rows(r: LinuxResources) -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    if r.memory:
+        rows.append(("memory.limit_in_bytes", str(r.memory)))
+    if r.memory_swap:
+        rows.append(("memory.memsw.limit_in_bytes", str(r.memory_swap)))
+    return rows + [
+        (name, str(value))
+        for name, value in (
+            ("cpu.shares", r.cpu_shares),
+            ("cpu.cfs_period_us", r.cpu_period),
+            ("cpu.cfs_quota_us", r.cpu_quota),
+            ("cpuset.cpus", r.cpuset_cpus),
+            ("cpuset.mems", r.cpuset_mems),
+        )
+        if value
+    ]
+
+
+def _unified_rows(r: LinuxResources) -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    if r.memory:
+        rows.append(("memory.max", str(r.memory) if r.memory > 0 else "max"))
+    if r.memory_swap:  # memory and swap together there, swap alone here
+        rows.append(("memory.swap.max", "max" if r.memory_swap < 0 else str(max(r.memory_swap - r.memory, 0))))
+    if r.cpu_shares:
+        # From 2..262144 to 1..10000, as the OCI runtimes convert it.
+        shares = min(max(r.cpu_shares, 2), 262144)
+        rows.append(("cpu.weight", str(1 + (shares - 2) * 9999 // 262142)))
+    if r.cpu_quota or r.cpu_period:
+        rows.append(("cpu.max", f"{r.cpu_quota if r.cpu_quota > 0 else 'max'} {r.cpu_period or 100_000}"))
+    return rows + [(name, value) for name, value in (("cpuset.cpus", r.cpuset_cpus), ("cpuset.mems", r.cpuset_mems)) if value]
 
 
 def note(record: Path, path: str) -> None:

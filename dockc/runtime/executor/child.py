@@ -158,13 +158,13 @@ def _outer_init(plan: Plan | RuntimePlan, status_fd: int, alive_read: int, stdin
             return FAILED  # A was gone before the death signal was set
     except BlockingIOError:
         pass
+    _join_cgroups(plan["cgroups"])
     if "command" in plan:
         _own_proc(plan["hidden"])
         child = os.fork()
         if child == 0:
             _in_child(status_fd, _exec_runtime, plan["command"], stdin, terminal)
     else:
-        _join_cgroups(plan["cgroups"])
         try:
             sc.unshare(plan["namespaces"])
         except OSError as exc:

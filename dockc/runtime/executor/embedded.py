@@ -27,10 +27,9 @@ from dockc.runtime.executor.base import (
     ExecutorError,
     ResolvedMount,
 )
-from dockc.runtime.executor.cgroup import group
+from dockc.runtime.executor.cgroup import group, killed_for_memory
 from dockc.runtime.executor.plan import Plan
 from dockc.runtime.executor.prepare import Prepared, prepare
-from dockc.runtime.executor.rootless import in_user_namespace
 from dockc.runtime.kernel import syscalls
 
 if TYPE_CHECKING:
@@ -73,10 +72,14 @@ class EmbeddedExecutor:
         with contextlib.ExitStack() as stack:
             prepared = stack.enter_context(prepare(spec, rootfs, mounts, self._state_dir))
             plan = make_plan(spec, rootfs, prepared)
-            if spec.cgroup_parent and not in_user_namespace():
-                # An ordinary user owns no control groups: there the parent is left out, as in the reference.
-                plan["cgroups"] = stack.enter_context(group(spec.cgroup_parent, prepared.directory.name, prepared.directory))
-            return run_helper(marshal.dumps(cast(Any, plan)), io, cancelled)
+            of_run = None
+            if spec.cgroup_parent or spec.resources is not None:
+                of_run = stack.enter_context(group(spec.cgroup_parent, prepared.directory.name, prepared.directory, spec.resources))
+                plan["cgroups"] = of_run.files
+            status = run_helper(marshal.dumps(cast(Any, plan)), io, cancelled)
+            if status and of_run is not None and spec.resources is not None and of_run.killed_for_memory():
+                io.noticed(killed_for_memory(spec.resources))
+            return status
 
 
 def make_plan(spec: ExecSpec, rootfs: Path, prepared: Prepared) -> Plan:

@@ -45,4 +45,5 @@ class RuntimePlan(TypedDict):
     """Run an OCI runtime instead: its command line, and directories that it must not see."""
 
     command: list[str]
+    cgroups: list[str]
     hidden: list[str]

@@ -30,6 +30,7 @@ from dockc.runtime.executor.spec import make_spec
 from dockc.runtime.kernel import syscalls
 from dockc.runtime.kernel.rootpath import open_in_root
 
+_INNER = "inner"
 _UNIFIED = "/sys/fs/cgroup/unified"
 
 
@@ -80,8 +81,13 @@ class RuntimeExecutor:
                 rootfs = stack.enter_context(_without_devices(rootfs, prepared.directory))
             nodes = stack.enter_context(_device_nodes(prepared.directory)) if sandboxed and not is_rootless else []
             container_id = prepared.directory.name
-            group = "" if is_rootless else cgroup.path_of(spec.cgroup_parent, container_id)
-            if group:
+            group, joined = "" if is_rootless else cgroup.path_of(spec.cgroup_parent, container_id), list[str]()
+            of_run = None
+            if spec.resources is not None or (is_rootless and spec.cgroup_parent):
+                # Limits are kept by a group of ours around the runtime's: it is there to be asked when the runtime has cleared away.
+                of_run = stack.enter_context(cgroup.group(spec.cgroup_parent, container_id, prepared.directory, spec.resources))
+                group, joined = ("", of_run.files) if is_rootless else (f"{of_run.path}/{_INNER}", [])
+            elif group:
                 cgroup.note(prepared.directory, group)
             config = make_spec(
                 spec,
@@ -101,6 +107,7 @@ class RuntimeExecutor:
             log = prepared.directory / "runtime.log"
             plan = {
                 "command": self._command(prepared, bundle, log, is_rootless),
+                "cgroups": joined,
                 "hidden": [_UNIFIED] if self._name == "crun" and _is_hybrid() else [],
             }
             try:
@@ -108,6 +115,8 @@ class RuntimeExecutor:
             finally:
                 if group:
                     cgroup.remove(group)
+            if status and of_run is not None and spec.resources is not None and of_run.killed_for_memory():
+                io.noticed(cgroup.killed_for_memory(spec.resources))
             trouble = read_trouble(log) if status else ""
             if trouble:
                 raise ExecutorError(trouble, exit_status=_status_of(trouble))

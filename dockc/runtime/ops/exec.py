@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from dockc.base.record import replace
 from dockc.errors import DockcError, ExecError, InvalidDefinition, SolveError, StoreError
 from dockc.golang.text import dump_json, quote
 from dockc.oci import digest as digests
@@ -83,13 +84,16 @@ class ExecOp:
 
     def _run(self, ctx: OpContext, refs: list[ImmutableRef]) -> list[Result | None]:
         _check_devices(self._op, ctx)
-        spec = make_spec(self._op, ctx)
+        spec = replace(make_spec(self._op, ctx), resources=self._vertex.options.resources)
         with ExecMounts(self._op, refs, self._worker.refs, ctx) as mounts:
             root = mounts.root
             if root is None:
                 raise DockcError("no root mount found in exec op")
             log = StepLog(ctx.log)
-            io = ExecIO(stdout=lambda data: log.write(STDOUT, data), stderr=lambda data: log.write(STDERR, data))
+            noticed: list[str] = []
+            io = ExecIO(
+                stdout=lambda data: log.write(STDOUT, data), stderr=lambda data: log.write(STDERR, data), noticed=noticed.append
+            )
             spec = _with_root(spec, readonly=root.readonly)
             try:
                 status = self._worker.executor.run(spec, root.path, mounts.mounts, io, ctx.cancelled)
@@ -104,7 +108,7 @@ class ExecOp:
             allowed = (0,) if spec.valid_exit_codes is None else spec.valid_exit_codes
             if status not in allowed:
                 log.flush_tail()
-                raise self._failed(f"exit code: {status}", status, _single_id_hint())
+                raise self._failed(": ".join([f"exit code: {status}", *noticed]), status, _single_id_hint())
             return [RefResult(ref) for ref in mounts.commit()]
 
     def _failed(self, reason: str, status: int, hint: str = "") -> ExecError:
@@ -237,6 +241,4 @@ def _address(text: str) -> str:
 
 
 def _with_root(spec: ExecSpec, *, readonly: bool) -> ExecSpec:
-    from dataclasses import replace
-
     return replace(spec, readonly_rootfs=readonly)
