@@ -20,7 +20,7 @@ from dockc.compiler.questions import (
     describe,
 )
 from dockc.engine.connect import registry_client
-from dockc.errors import CompileError, DockcError, Fault
+from dockc.errors import CompileError, DockcError, Fault, without_credentials
 
 if TYPE_CHECKING:
     from dockc.compiler.questions import Asking
@@ -144,7 +144,7 @@ async def answer(requests: Sequence[Request], resolver: Resolver) -> Answers:
                 # The compiler knows the line that asks for the image, and whether the stage matters at all.
                 images[request.key] = ImageAnswer(request.ref, error=found.message, hint=found.hint)
                 continue
-            what = describe(request)
+            what = without_credentials(describe(request))
             message = found.message if found.message.startswith(what) else f"{what}: {found.message}"
             raise CompileError(message, fault=Fault("source-not-available"), hint=found.hint) from found
         _take(request, found, images, http, git)

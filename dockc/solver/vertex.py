@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dockc.base.record import Record, made
 
 if TYPE_CHECKING:
-    from dockc.llb.definition import LinuxResources
     from dockc.llb.pb import ops_pb2
 
 
@@ -34,14 +33,14 @@ class VertexOptions(Record):
         description: free texts; `llb.customname` is the name shown to people.
         export_cache: whether a cache export records this vertex; None leaves it to the export's mode.
         progress_group: the group the vertex is shown in.
-        resources: limits of an exec, or None.
+        resources: limits of an exec (`llb.definition.LinuxResources`), or None; for the operation, the solver never looks inside.
     """
 
     ignore_cache: bool = False
     description: Mapping[str, str] = made(dict)
     export_cache: bool | None = None
     progress_group: ProgressGroup | None = None
-    resources: LinuxResources | None = None
+    resources: Any = None
 
 
 class Vertex(Record):
