@@ -91,10 +91,10 @@ def _default_path(request: CompileRequest) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    path = path.resolve()  # a link stays one
-    temporary = path.with_name(f".{path.name}.new")
+    target = path.resolve()  # a link stays one
+    temporary = target.with_name(f".{target.name}.new")
     try:
         temporary.write_text(text, "utf-8")
-        temporary.replace(path)
+        temporary.replace(target)
     except OSError as exc:
         raise UsageError(f"cannot write {path}: {exc.strerror}") from exc
