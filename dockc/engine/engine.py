@@ -89,8 +89,7 @@ class Engine:
     Opening it brings the process into the builder's namespaces, if it is not there already: it should have one thread by then.
     To be used on one event loop.
 
-    Mutable: `_work`, `_solver` (while open), `_unlooked` (builds since the store was last looked at), `_client` (for layers that
-    are fetched long after their build has ended).
+    Mutable: `_opened` (while it is open), `_unlooked` (builds since the store was last looked at), `_builds` (tasks at work).
     """
 
     def __init__(self, options: EngineOptions | None = None) -> None:
@@ -103,7 +102,7 @@ class Engine:
         check_options(self.options)
         self._opened: tuple[Work, Client] | None = None
         self._unlooked = 0
-        self._running = 0
+        self._builds: set[asyncio.Task[object]] = set()
         self._keeper: asyncio.Task[None] | None = None
 
     # --- open and close -------------------------------------------------------------------------------
@@ -143,6 +142,10 @@ class Engine:
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
+        builds = [task for task in self._builds if task is not asyncio.current_task()]
+        for task in builds:  # whoever closes the house ends what still goes on in it
+            task.cancel()
+        await asyncio.gather(*builds, return_exceptions=True)
         try:
             await work.solver.close()
             if kind is None:
@@ -183,12 +186,21 @@ class Engine:
         Raises:
             DockcError: as `build`.
         """
+        task = asyncio.current_task()
+        assert task is not None
+        self._builds.add(task)
+        try:
+            return await self._run(frontend, request, session, sink)
+        finally:
+            self._builds.discard(task)
+            self._unlooked += 1
+
+    async def _run(self, frontend: Frontend, request: BuildRequest, session: Session, sink: StatusSink) -> Built:
         work = self.work
         await work.blocking(partial(check, request, session))
         counting = Counting(sink)
         steps = Steps(counting)
         client = await work.blocking(partial(connect, request, session))
-        self._running += 1
         try:
             lends = lent_by(request, session, client)
             async with work.solver.job("build", sink=counting, lends=lends) as job:
@@ -203,8 +215,6 @@ class Engine:
                 sizes = await work.blocking(partial(_sizes, work, job)) if request.measure else {}
         finally:
             client.close()
-            self._running -= 1
-            self._unlooked += 1
         return Built(
             exported=exported,
             executed=counting.executed,

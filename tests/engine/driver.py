@@ -179,6 +179,21 @@ async def directories(engine: Engine) -> dict[str, Any]:
     return {"said": await asyncio.gather(*(one(n) for n in range(8)))}
 
 
+async def closing(engine: Engine) -> dict[str, Any]:
+    """An engine that is closed while builds are at work cancels them, and they have ended when it is closed."""
+    folder = context(f="one")
+    running = asyncio.Event()
+
+    def sink(status: SolveStatus) -> None:
+        if any(event.started and "sleep" in event.name for event in status.vertexes):
+            running.set()
+
+    async with Engine(EngineOptions(root=ROOT / "other")) as other:
+        build = asyncio.ensure_future(other.build(request(), session("FROM base\nRUN sleep 1000\n", folder), sink))
+        await running.wait()
+    return {"cancelled": build.cancelled()}
+
+
 class Store:
     """Secrets by id."""
 
@@ -375,7 +390,7 @@ async def bare(engine: Engine) -> dict[str, Any]:
 
 
 SCENARIOS: Mapping[str, Callable[[Engine], Any]] = {
-    one.__name__: one for one in (fifty, failing, cancelled, directories, secrets, blocking, garbage, bridge, bare, lifetime)
+    one.__name__: one for one in (fifty, failing, cancelled, directories, secrets, blocking, garbage, bridge, bare, lifetime, closing)
 }
 
 

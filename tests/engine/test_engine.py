@@ -122,3 +122,7 @@ def test_a_definition_needs_no_frontend(run: Run) -> None:
 
 def test_nothing_grows_with_the_life_of_an_engine(run: Run) -> None:
     assert run("lifetime")["more"] == {}
+
+
+def test_an_engine_that_is_closed_ends_its_builds(run: Run) -> None:
+    assert run("closing") == {"cancelled": True}
