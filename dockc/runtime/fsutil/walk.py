@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dockc.base.record import Record
+from dockc.errors import UnsafePath
 from dockc.grammar.globs import (
     NO_PARENT,
     BadPattern,
@@ -33,7 +34,8 @@ from dockc.runtime.fsutil.failure import FileError, check, failed
 from dockc.runtime.fsutil.inroot import Root, entries
 
 _SPECIAL = frozenset("*[]?^\\")
-_GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+"""A directory that somebody removes, or puts a file or a link in the place of, while the walk is under way."""
 
 
 class Entry(Record):
@@ -169,6 +171,8 @@ class _Walk:
             if isinstance(error.__cause__, OSError):
                 raise failed("open", shown, error.__cause__, wrap="error from sender") from error
             raise
+        except UnsafePath:
+            return []
         found: list[tuple[str, os.stat_result]] = []
         try:
             for name in sorted(entries(fd), key=os.fsencode):
@@ -191,8 +195,12 @@ class _Walk:
             try:
                 with self.root.parent("/" + path) as (fd, name):
                     return Entry(path, status, link=os.readlink(name, dir_fd=fd))
-            except FileNotFoundError:
-                return None
+            except FileError as error:
+                if error.errno in _GONE:
+                    return None
+                raise
+            except (UnsafePath, OSError):
+                return None  # it is gone, or no link any more
         first = path
         if status.st_nlink > 1:
             first = self.seen.setdefault((status.st_dev, status.st_ino), path)

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from dockc.base.record import Record, replace
+from dockc.errors import UnsafePath
 from dockc.runtime.fsutil import marks, meta
 from dockc.runtime.fsutil.data import copy_data
 from dockc.runtime.fsutil.dirs import make_dir
@@ -26,6 +27,7 @@ from dockc.runtime.fsutil.walk import Entry
 
 _RACY_NS = 50_000_000
 """A file changed so shortly before it was read may change again within one tick of the file system's clock."""
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -288,7 +290,7 @@ class Copier:
             try:
                 with self._source.parent("/" + row.path) as (source_fd, source_name):
                     self._attributes(source_fd, source_name, fd, name)
-            except FileError:
+            except (FileError, UnsafePath):
                 pass  # gone meanwhile; its entries are there
             self._metadata(row, fd, name)
 
@@ -313,7 +315,7 @@ class Copier:
             return
         try:
             source_fd, source_name = reading.at(path)
-        except FileError:
+        except (FileError, UnsafePath):
             del self._manifest[path]
             return
         if kind == stat.S_IFREG:
@@ -338,22 +340,24 @@ class Copier:
         self._metadata(row, fd, name)
 
     def _open(self, row: Row, fd: int, name: str) -> BinaryIO | None:
-        """The user's file for reading; a socket counts as an empty file. None if it is gone meanwhile."""
+        """The user's file for reading; a socket counts as an empty file. None if it is gone meanwhile, or no file any more."""
         try:
-            return os.fdopen(os.open(name, _READ, dir_fd=fd), "rb", 0)
-        except FileNotFoundError:
-            return None
+            opened = os.open(name, _READ, dir_fd=fd)
         except OSError as error:
             if error.errno == errno.ENXIO:
                 return Path(os.devnull).open("rb", 0)
+            if error.errno in _GONE:
+                return None
             raise failed("open", row.path, error, wrap="error from sender") from error
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            os.close(opened)
+            return None
+        return os.fdopen(opened, "rb", 0)
 
     def _data(self, row: Row, source: int, target: int) -> Row:
         status = os.fstat(source)
         if stat.S_ISCHR(status.st_mode):  # the empty file that stands for a socket
             return row
-        if not stat.S_ISREG(status.st_mode):
-            raise FileError(f"error from sender: {row.path} changed while it was read")
         started = time.time_ns()
         copy_data(source, target, status, self._cancelled)
         self._copied += status.st_size

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,3 +141,36 @@ def test_the_old_gate_to_sockets_is_closed(builder: Builder) -> None:
         pytest.skip(f"no system calls of i386 in this kernel ({outside})")
     assert builder.run("vsock").status == builder.run("inet").status == 38  # ENOSYS
     builder.fresh()
+
+
+@pytest.fixture
+def small_group() -> Iterator[str]:
+    """A control group, by its name, in which there is room for a few processes only."""
+    top = next((path for path in (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup")) if (path / "cgroup.procs").exists()), None)
+    name = f"dockc-test-bomb-{os.getpid()}"
+    try:
+        assert top is not None
+        (top / name).mkdir()
+        (top / name / "pids.max").write_text("40")
+    except (AssertionError, OSError) as error:
+        pytest.skip(f"no control group for processes: {error}")
+    yield name
+    for place in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir()):
+        for directory in (place / name / "dockc", place / name):
+            if directory.is_dir():
+                directory.rmdir()
+
+
+@pytest.mark.parametrize("executor", ["embedded", "crun", "runc"])
+def test_a_fork_bomb_stays_in_its_group_and_ends_when_told(builders: Builders, executor: str, small_group: str) -> None:
+    """It may fill its group; the builder is not in it, and ends all of it."""
+    builder = builders.get(executor, "root")
+    before = len(_processes())
+    done = builder.run(args=["perl", "-e", "while (1) { fork; select undef, undef, undef, 0.05 }"], cgroup_parent=f"/{small_group}", cancel_after=1.5)
+    assert done.cancelled, done
+    assert builder.run("echo fine").out == "fine\n"
+    assert len(_processes()) <= before + 10, "hundreds would be left"
+
+
+def _processes() -> list[str]:
+    return [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]

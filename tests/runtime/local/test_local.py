@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 from dockc.errors import SolveError
 from dockc.llb import attrs
 from dockc.runtime.cancel import Cancelled
-from dockc.runtime.fsutil import filehash
+from dockc.runtime.fsutil import data, filehash, inroot, walk
 from dockc.runtime.fsutil.failure import FileError
 from dockc.runtime.refs import contenthash
 from dockc.runtime.refs.contenthash import Selector
@@ -454,3 +455,64 @@ def test_unreadable_files_and_directories_as_an_ordinary_user(context: Path) -> 
             localsync.Copier(source, root, wanted, lambda _: None).run(changes, {})
 
     assert said(copy) == "error from sender: open private: permission denied"
+
+
+def _become(path: Path, what: str) -> None:
+    """Something else stands where a file or directory was, or nothing."""
+    if path.is_symlink() or not path.exists():
+        return
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    match what:
+        case "link":
+            path.symlink_to("/etc")
+        case "loop":
+            path.symlink_to(path.name)
+        case "file":
+            path.write_text("another")
+        case "directory":
+            path.mkdir()
+            (path / "new").write_text("new")
+        case "pipe":
+            os.mkfifo(path)
+
+
+BECOMES = ["nothing", "link", "loop", "file", "directory", "pipe"]
+
+
+@pytest.mark.parametrize("what", BECOMES)
+def test_a_directory_that_becomes_something_else_while_it_is_walked(
+    refs: RefManager, context: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = inroot.entries
+
+    def spy(fd: int) -> list[str]:
+        names = real(fd)
+        if "deep" in names:
+            _become(context / "src/deep", what)
+        return names
+
+    monkeypatch.setattr(walk, "entries", spy)
+    found = listing(bring(refs, context))
+    assert found["README"] == "read me\n"
+    assert found["src/main.py"] == "print(1)\n"
+
+
+@pytest.mark.parametrize("what", BECOMES)
+@pytest.mark.parametrize("path", ["src", "src/deep", "src/deep/data", "src/main.py"])
+def test_what_becomes_something_else_while_it_is_copied(
+    refs: RefManager, context: Path, path: str, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The build goes on with what is left; the next one sees what is there then."""
+    real = data.copy_data
+
+    def spy(*rest: Any) -> None:
+        _become(context / path, what)
+        real(*rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(localsync, "copy_data", spy)
+        found = listing(bring(refs, context))
+    assert found["README"] == "read me\n"
+    assert "src/" in found
+    (context / "README").write_text("read me again\n")
+    assert listing(bring(refs, context))["README"] == "read me again\n"
