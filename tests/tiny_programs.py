@@ -45,3 +45,8 @@ def setxattr() -> bytes:
     code += b"\x89\xc7" + b"\xf7\xdf"  # mov edi, eax; neg edi
     code += b"\xb8" + struct.pack("<I", 60) + b"\x0f\x05"  # mov eax, 60 (exit); syscall
     return _elf(code)
+
+
+def true() -> bytes:
+    """Ends well."""
+    return _elf(b"\x31\xff" + b"\xb8" + struct.pack("<I", 60) + b"\x0f\x05")  # xor edi, edi; mov eax, 60 (exit); syscall

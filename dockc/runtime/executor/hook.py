@@ -32,7 +32,9 @@ def hooks(package_root: str, rootfs: str, *, rootless: bool) -> dict[str, Any]:
     frozen.append(("/sys", ["ro", "nosuid", "nodev", "noexec"]))
     arguments = [package_root, rootfs, json.dumps(frozen if rootless else [])]
     args = [sys.executable, "-I", "-S", "-c", _CODE, *arguments]
-    return {"createContainer": [{"path": sys.executable, "args": args}]}
+    # What an interpreter may need to find its own libraries; runtimes hand nothing on.
+    env = [f"{name}={os.environ[name]}" for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ]
+    return {"createContainer": [{"path": sys.executable, "args": args, "env": env}]}
 
 
 def main(rootfs: str, frozen: str) -> None:
