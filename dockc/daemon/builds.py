@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 
 from dockc.daemon.events import Progress
+from dockc.errors import without_credentials
 from dockc.protocol.status import to_time
 from dockc.rpc.pb import control_pb2
 from dockc.rpc.status import ALREADY_EXISTS, NOT_FOUND, RpcError
@@ -70,7 +71,8 @@ class Builds:
             record = control_pb2.BuildHistoryRecord(
                 Ref=build.ref,
                 Frontend=request.Frontend,
-                FrontendAttrs=dict(request.FrontendAttrs),
+                # A record is shown to whoever asks; what the context's URL carries to log in is not.
+                FrontendAttrs={key: without_credentials(value) for key, value in request.FrontendAttrs.items()},
                 Exporters=request.Exporters,
                 CreatedAt=to_time(build.created),
                 Generation=self._generation,
