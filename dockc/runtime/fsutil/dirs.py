@@ -5,11 +5,42 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
+from collections.abc import Iterator
 
 from dockc.runtime.fsutil import meta
 from dockc.runtime.fsutil.failure import FileError, failed
-from dockc.runtime.fsutil.inroot import Root
+from dockc.runtime.fsutil.inroot import Root, entries
 from dockc.runtime.fsutil.users import Owner
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def every_dir(tree: str | os.PathLike[str]) -> Iterator[int]:
+    """A descriptor of each directory of a tree that nobody else changes, parents first; good until the next one.
+
+    One is open at a time, however deep the tree is: the way back is `..`. What lies below is looked for when the descriptor is
+    given back.
+    """
+    here = os.open(tree, _DIRECTORY)
+    waiting: list[list[str]] = []
+    try:
+        while True:
+            yield here
+            waiting.append([name for name in entries(here) if stat.S_ISDIR(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode)])
+            while not waiting[-1]:
+                waiting.pop()
+                if not waiting:
+                    return
+                here = _go(here, "..")
+            here = _go(here, waiting[-1].pop())
+    finally:
+        os.close(here)
+
+
+def _go(here: int, name: str) -> int:
+    there = os.open(name, _DIRECTORY, dir_fd=here)
+    os.close(here)
+    return there
 
 
 def make_dirs(root: Root, path: str, mode: int, owner: Owner | None, time_ns: int | None) -> list[str]:

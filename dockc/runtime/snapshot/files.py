@@ -10,6 +10,8 @@ import stat
 from pathlib import Path
 
 from dockc.runtime.fsutil import marks
+from dockc.runtime.fsutil.dirs import every_dir
+from dockc.runtime.fsutil.inroot import entries
 
 _FICLONE = 0x40049409
 _BLOCK = 1 << 20
@@ -121,16 +123,12 @@ def _copy_range(reading: int, writing: int, begin: int, end: int) -> None:
 
 def drop_marks(tree: Path) -> None:
     """Remove from a tree what a step can make there and a layer reads as a mark: nodes 0/0, attributes of overlayfs."""
-    for folder, folders, files in os.walk(os.fsencode(tree), onerror=_raise):
-        for name in (*folders, *files):
-            path = os.fsdecode(os.path.join(folder, name))  # noqa: PTH118
-            status = os.lstat(path)
+    for folder in every_dir(tree):
+        place = f"/proc/self/fd/{folder}/"
+        marks.drop_store_attributes(f"{place}.", os.fstat(folder))
+        for name in entries(folder):
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
             if stat.S_ISCHR(status.st_mode) and status.st_rdev == 0:
-                os.unlink(path)  # noqa: PTH108
-            else:
-                marks.drop_store_attributes(path, status)
-    marks.drop_store_attributes(str(tree), os.lstat(tree))
-
-
-def _raise(error: OSError) -> None:
-    raise error
+                os.unlink(name, dir_fd=folder)
+            elif not stat.S_ISDIR(status.st_mode):
+                marks.drop_store_attributes(place + name, status)

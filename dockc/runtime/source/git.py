@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import secrets as random
-import shutil
 import stat
 import tempfile
 import threading
@@ -22,8 +21,11 @@ from weakref import WeakValueDictionary
 from dockc.base.record import Record
 from dockc.errors import SolveError, StoreError, without_credentials
 from dockc.golang.text import quote
+from dockc.runtime.fsutil.dirs import every_dir
+from dockc.runtime.fsutil.inroot import entries
 from dockc.runtime.refs.types import RecordType
 from dockc.runtime.session.secrets import LentAgents, LentSecrets
+from dockc.runtime.snapshot.removal import remove_tree
 from dockc.runtime.source.base import SourceKey, registry_of
 from dockc.runtime.source.found import FoundGit
 from dockc.runtime.source.gitcli import Git, GitError, prepare
@@ -422,14 +424,14 @@ def _lift(folder: Path, subdir: str, root: Path) -> None:
             raise SolveError(f'invalid subdir {subdir}: git subpath "{subdir}" contains non-directory "{shown}"')
     for entry in list(here.iterdir()):
         entry.rename(root / entry.name)
-    shutil.rmtree(folder)
+    remove_tree(folder)
 
 
 def _set_times(root: Path, seconds: int) -> None:
     """Give everything below (and the root) one modification time."""
-    for folder, directories, files in os.walk(root, topdown=False, followlinks=False):
-        for name in (*files, *directories):
-            os.utime(Path(folder) / name, (seconds, seconds), follow_symlinks=False)
+    for folder in every_dir(root):
+        for name in entries(folder):
+            os.utime(name, (seconds, seconds), dir_fd=folder, follow_symlinks=False)
     os.utime(root, (seconds, seconds))
 
 

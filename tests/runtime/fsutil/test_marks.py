@@ -120,3 +120,24 @@ def test_what_a_step_made_on_a_file_system_of_its_own_means_nothing_to_a_layer(t
     for path in (tree, tree / "d", tree / "d/e", tree / "d/file"):
         assert "user.overlay.opaque" not in os.listxattr(path)
         assert "user.mine" in os.listxattr(path)
+
+
+def test_a_tree_may_be_deeper_than_paths_are_long(tmp_path: Path) -> None:
+    from dockc.runtime.snapshot.files import drop_marks
+    from dockc.runtime.snapshot.removal import remove_tree
+
+    top = tmp_path / "tree"
+    top.mkdir()
+    here = os.open(top, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=here)
+        inner = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    try:
+        os.setxattr(here, "user.overlay.opaque", b"y")
+        drop_marks(top)
+        assert os.listxattr(here) == []
+    finally:
+        os.close(here)
+        remove_tree(top)
