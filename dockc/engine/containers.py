@@ -18,7 +18,7 @@ from dockc.llb.pb import ops_pb2
 from dockc.protocol.errors import to_rpc
 from dockc.rpc.calls import parsed
 from dockc.rpc.pb import gateway_pb2
-from dockc.rpc.status import INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, RpcError
+from dockc.rpc.status import CANCELLED, INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, RpcError
 from dockc.runtime.executor.base import ExecCancelled, ExecIO, ExecSpec, ExecutorError, HostEntry
 from dockc.runtime.ops.exec import check_entitlements, make_spec
 from dockc.runtime.ops.execmounts import ExecMounts
@@ -52,7 +52,7 @@ class _Surroundings:
 class Container:
     """File systems, mounted until the container is closed.
 
-    Mutable: `processes`, those that run.
+    Mutable: `processes`, those that run; `_first`, the one with which all others end.
     """
 
     def __init__(self, gateway: Gateway, request: gateway_pb2.NewContainerRequest) -> None:
@@ -60,6 +60,7 @@ class Container:
         self.context = cast("OpContext", _Surroundings(gateway.bridge.lends))
         self.op = ops_pb2.ExecOp(network=cast("ops_pb2.NetMode", request.Network))
         self.processes: set[Process] = set()
+        self._first: Process | None = None
         self._mounts: ExecMounts | None = None
 
     async def open(self) -> None:
@@ -83,10 +84,23 @@ class Container:
         await bridge.work.blocking(mounts.__enter__, cancelled=self.context.cancelled)
         self._mounts = mounts
 
+    def began(self, process: Process) -> None:
+        """One more process."""
+        self.processes.add(process)
+        self._first = self._first or process
+
+    def ended(self, process: Process) -> None:
+        """A process has ended; the others go with the first, as when it is process 1 of them all."""
+        self.processes.discard(process)
+        if process is self._first:
+            self._first = None
+            for other in self.processes:
+                other.kill()
+
     async def close(self) -> None:
         """End the processes and give the file systems up; may be called again."""
         for process in self.processes:
-            process.kill()
+            process.cancel()
         await asyncio.gather(*(process.over.wait() for process in self.processes))
         mounts, self._mounts = self._mounts, None
         if mounts is not None:
@@ -130,10 +144,16 @@ class Process:
         self._cancelled = threading.Event()
         self._input: asyncio.Queue[bytes | None] = asyncio.Queue(_WAITING)
         self.over = asyncio.Event()
-        container.processes.add(self)
+        self._given_up = False
+        container.began(self)
 
     def kill(self) -> None:
-        """End it."""
+        """End it, as by a signal."""
+        self._cancelled.set()
+
+    def cancel(self) -> None:
+        """End it, because nobody wants it any more."""
+        self._given_up = True
         self._cancelled.set()
 
     async def take(self, message: gateway_pb2.ExecMessage) -> None:
@@ -165,15 +185,18 @@ class Process:
             if answer.Code:
                 answer.Error.code, answer.Error.message = UNKNOWN, f"exit code: {answer.Code}"
         except ExecCancelled:
-            answer.Code = _KILLED
-            answer.Error.code, answer.Error.message = UNKNOWN, f"exit code: {_KILLED}"
+            if self._given_up:
+                answer.Error.code, answer.Error.message = CANCELLED, "context canceled"
+            else:
+                answer.Code = _KILLED
+                answer.Error.code, answer.Error.message = UNKNOWN, f"exit code: {_KILLED}"
         except (DockcError, RpcError) as exc:
             error = to_rpc(exc)
             answer.Code = exc.exit_status if isinstance(exc, ExecutorError) else _NO_STATUS
             answer.Error.code, answer.Error.message = error.code, error.message
         finally:
             self.over.set()
-            self._container.processes.discard(self)
+            self._container.ended(self)
         for number in self._init.Fds:
             if number:
                 await self._send(File=gateway_pb2.FdMessage(Fd=number, EOF=True))
@@ -247,7 +270,7 @@ async def serve(gateway: Gateway, call: Call) -> None:
         await asyncio.gather(*running)
     finally:
         for one in processes.values():
-            one.kill()
+            one.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
 

@@ -210,6 +210,9 @@ class Engine:
                         result = await frontend(bridge)
                         await bridge.evaluate(*result.refs.values())
                         exported, response = await self._export(bridge, result)
+                        # What a frontend calls its own goes back to the client.
+                        own = {key: value.decode("utf-8", "replace") for key, value in result.metadata.items() if key.startswith("frontend.")}
+                        response = {**own, **response}
                 finally:
                     bridge.close()
                 sizes = await work.blocking(partial(_sizes, work, job)) if request.measure else {}

@@ -45,12 +45,13 @@ def run(folder: Path, story: Callable[[Channel], Awaitable[None]]) -> None:
             await gateway.close()
             client.shut()
             server.shut()
-        return Result({"": None})
+        return Result({"": None}, {"frontend.said": b"1", "other": b"2"})
 
     async def main() -> None:
         request = BuildRequest(outputs=(Output("cacheonly"),))
         async with asyncio.timeout(100), Engine(EngineOptions(root=folder / "store")) as engine:
-            await engine.run(frontend, request, Session(), lambda status: None)
+            built = await engine.run(frontend, request, Session(), lambda status: None)
+            assert built.metadata == {"frontend.said": "1"}
 
     asyncio.run(main())
 
@@ -138,6 +139,19 @@ def test_ends(tmp_path: Path) -> None:
             await talk(client, written(b"x"))
         with pytest.raises(RpcError, match="container c exists"):
             await container(client)
+        # The others go with the first; what is released is given up.
+        first = client.call(SERVICE + "ExecProcess")
+        await first.send(start("read x"))
+        assert gateway_pb2.ExecMessage.FromString(await first.receive() or b"").WhichOneof("Input") == "Started"
+        other = asyncio.ensure_future(talk(client, start("while true; do :; done")))
+        await asyncio.sleep(0.3)
+        await first.send(written(b"", end=True))
+        assert (await other)[2].Code == 137
+        other = asyncio.ensure_future(talk(client, start("while true; do :; done")))
+        await asyncio.sleep(0.3)
+        await client.unary(SERVICE + "ReleaseContainer", gateway_pb2.ReleaseContainerRequest(ContainerID="c").SerializeToString())
+        assert (await other)[2].Error.message == "context canceled"
+        await container(client)
         # One that nobody waits for ends with the build; so does what its input holds up.
         call = client.call(SERVICE + "ExecProcess")
         await call.send(start("while true; do :; done"))
