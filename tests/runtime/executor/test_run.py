@@ -174,6 +174,8 @@ def test_unknown_limit(builder: Builder) -> None:
 def test_cgroup_parent(builder: Builder) -> None:
     name = f"dockc-test-{os.getpid()}"
     done = builder.run("cat /proc/self/cgroup", cgroup_parent=f"/{name}/inner")
+    if builder.identity != "root" and "no control group can be made, so there can be no cgroup parent" in done.error:
+        return  # what cannot be had is said
     assert done.status == 0, done
     if builder.identity == "root":
         # The runtimes show the path from their own namespace's root where they make one (version 2).
@@ -182,7 +184,8 @@ def test_cgroup_parent(builder: Builder) -> None:
         assert [p for top in tops for p in top.glob("inner/dockc/*") if p.is_dir()] == []
         for top in tops:
             for directory in (top / "inner/dockc", top / "inner", top):
-                directory.rmdir()
+                if directory.exists():
+                    directory.rmdir()
 
 
 def test_cgroup_parent_cannot_lead_upwards(builders: Builders) -> None:
