@@ -45,6 +45,8 @@ def complete_comment(document: Document, offset: int) -> Iterator[Item]:
     def items(values: dict[str, str] | tuple[str, ...], typed: str, kind: str = "value") -> Iterator[Item]:
         pairs = values.items() if isinstance(values, dict) else ((value, "") for value in values)
         for value, doc in pairs:
+            if not value.lower().startswith(typed.lower()):
+                continue  # an ordinary comment is nobody's business
             yield Item(value, kind, Span(offset - len(typed), offset), doc)
 
     head = _at_head(document, start)

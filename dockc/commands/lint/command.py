@@ -199,12 +199,10 @@ UNREAD = 3
 
 def _unread(reports: Sequence[FileReport], plans: Sequence[Plan], log: Out) -> bool:
     """Whether hadolint's profile could not read a file; each that dockc itself can read is named, for its findings are missing."""
-    from dockc.linter.runner import SYNTAX
-
     profiles = {plan.name: plan.options.profile for plan in plans}
     found = False
     for report in reports:
-        if profiles.get(report.path) != "hadolint" or report.failed or not any(f.code == SYNTAX for f in report.findings):
+        if profiles.get(report.path) != "hadolint" or report.failed or not any(f.code == "DL1000" for f in report.findings):
             continue
         found = True
         from dockc.compiler.compile import read

@@ -240,7 +240,10 @@ class _Process:
                 break
             parts.append(part)
         pid, self._pid = self._pid, 0
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        try:
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        except ChildProcessError:  # the caller ignores SIGCHLD: the answer itself tells
+            status = 0
         problems = os.pread(self._problems, 1 << 16, 0).decode("utf-8", "replace")
         if status in _NOT_STARTED and not parts:
             raise DockcError(f"ShellCheck did not start: {problems.strip().rpartition(': ')[2] or 'no reason given'}")
