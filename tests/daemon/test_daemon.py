@@ -301,7 +301,7 @@ def test_calls_that_make_no_sense(daemon: Daemon) -> None:
     assert "broken SolveRequest" in _call(daemon, control + "Solve", b"\xff\xff").message
     assert "no such job" in _call(daemon, control + "Status", control_pb2.StatusRequest(Ref="none").SerializeToString()).message
     assert "no buildid" in _call(daemon, bridge + "Ping", b"").message
-    assert "not supported yet" in _call(daemon, bridge + "NewContainer", b"").message
+    assert "not supported yet" in _call(daemon, bridge + "ReadFileContainer", b"").message
     assert "session without an id" in _call(daemon, control + "Session", b"").message
     assert "unknown method" in _call(daemon, "/opentelemetry.proto.collector.trace.v1.TraceService/Export", b"").message
 
