@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from dockc.runtime.executor.base import (
 )
 from dockc.runtime.ops import execkey
 from dockc.runtime.ops.execmounts import ExecMounts, get_secret
-from dockc.runtime.ops.steplog import StepLog
+from dockc.runtime.ops.steplog import StepLog, limit_of
 from dockc.runtime.refs.contenthash import Selector, digest_by
 from dockc.runtime.refs.result import RefResult, ref_of
 from dockc.runtime.session import secrets
@@ -89,7 +90,7 @@ class ExecOp:
             root = mounts.root
             if root is None:
                 raise DockcError("no root mount found in exec op")
-            log = StepLog(ctx.log)
+            log = StepLog(ctx.log, limit=limit_of(os.environ))
             noticed: list[str] = []
             io = ExecIO(
                 stdout=lambda data: log.write(STDOUT, data), stderr=lambda data: log.write(STDERR, data), noticed=noticed.append

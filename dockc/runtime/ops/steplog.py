@@ -1,20 +1,26 @@
-"""The log of one step, kept within bounds: a process that prints without end must not fill memory or disk."""
+"""The log of one step, passed on as it comes: nothing of it is held here unless somebody asks for a limit.
+
+The reference ends a log after 2 MiB; here that is for whoever sets its variable `BUILDKIT_STEP_LOG_MAX_SIZE` (bytes, -1 for none).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 
-MAX_BYTES = 2 << 20
+from dockc.errors import UsageError
+
+_VARIABLE = "BUILDKIT_STEP_LOG_MAX_SIZE"
 TAIL_BYTES = 256 << 10
 
 
 class StepLog:
-    """Passes output on up to `MAX_BYTES` and keeps the last `TAIL_BYTES` for the case that the step fails.
+    """Passes output on up to a limit and keeps the last `TAIL_BYTES` for the case that the step fails.
 
     Not thread-safe: both streams of a step are read by one thread.
     """
 
-    def __init__(self, sink: Callable[[int, bytes], None], *, limit: int = MAX_BYTES, tail: int = TAIL_BYTES) -> None:
+    def __init__(self, sink: Callable[[int, bytes], None], *, limit: int = sys.maxsize, tail: int = TAIL_BYTES) -> None:
         self._sink = sink
         self._limit = limit
         self._tail_limit = tail
@@ -51,3 +57,17 @@ class StepLog:
             self._sink(stream, data)
         self._tail.clear()
         self._tail_size = 0
+
+
+def limit_of(environ: Mapping[str, str]) -> int:
+    """The limit that a variable asks for, in bytes.
+
+    Raises:
+        UsageError: it is no number.
+    """
+    text = environ.get(_VARIABLE, "")
+    try:
+        limit = int(text or "-1")
+    except ValueError:
+        raise UsageError(f"{_VARIABLE}: expected a number of bytes, or -1, not {text!r}") from None
+    return sys.maxsize if limit < 0 else limit

@@ -445,7 +445,14 @@ def test_devices(steps: Steps) -> None:
         steps.run(op)
 
 
-def test_log_is_bounded_and_its_end_is_shown_on_failure(steps: Steps) -> None:
+def test_a_log_is_passed_on_whole(steps: Steps) -> None:
+    steps.run(steps.op("seq 1 500000"))
+    assert steps.log.startswith("1\n2\n") and steps.log.endswith("499999\n500000\n")
+    assert len(steps.log) == sum(len(str(number)) + 1 for number in range(1, 500001))
+
+
+def test_a_log_is_bounded_where_that_is_asked_for(steps: Steps, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUILDKIT_STEP_LOG_MAX_SIZE", str(2 << 20))
     with pytest.raises(ExecError):
         steps.run(steps.op("seq 1 1000000; exit 1"))
     log = steps.log
