@@ -1,8 +1,10 @@
-"""A soak: builds, kills, prunes and full disks for as long as one likes: `python bench/soak.py [--seconds N] [--seed N] [--disk MB] [--verbose]`.
+"""A soak: builds, kills, prunes and full disks for as long as one likes.
 
-Builds from six Dockerfiles run in one store, one or several at a time; some are killed (SIGKILL, SIGTERM, SIGINT) at a random moment, the store
-is pruned, and its disk is filled to the last byte. As root the store lies on a small tmpfs of our own and control groups are watched; as an
-ordinary user it lies in a directory, and disks are not filled.
+    python bench/soak.py [--seconds N] [--seed N] [--disk MB] [--verbose]
+
+Builds from six Dockerfiles run in one store, one or several at a time; some are killed (SIGKILL, SIGTERM, SIGINT) at a
+random moment, the store is pruned, and its disk is filled to the last byte. As root the store lies on a small tmpfs of
+our own and control groups are watched; as an ordinary user it lies in a directory, and disks are not filled.
 
 What must hold, all the time:
 
@@ -12,8 +14,8 @@ What must hold, all the time:
     no process, mount or control group outlives its builder and the one after it
     `dockc doctor` finds nothing; at the end, after `dockc prune -a`, nothing is left in the store
 
-The first breach ends the run with status 1 and says how to repeat it. The same seed gives the same course of actions; when they meet the
-builders is up to the machine.
+The first breach ends the run with status 1 and says how to repeat it. The same seed gives the same course of actions;
+when they meet the builders is up to the machine.
 """
 
 from __future__ import annotations
@@ -145,11 +147,19 @@ class Soak:
 
     def environment(self) -> dict[str, str]:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("DOCKC_", "DOCKER_"))}
-        return {**kept, "DOCKC_STORE": str(self.store), "HOME": str(self.top), "PYTHONPATH": _python_path(), "DOCKC_SOAK": str(self.top)}
+        return {
+            **kept,
+            "DOCKC_STORE": str(self.store),
+            "HOME": str(self.top),
+            "PYTHONPATH": _python_path(),
+            "DOCKC_SOAK": str(self.top),
+        }
 
     def dockc(self, *words: str, may_fail: bool = False) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "dockc", *words]
-        done = subprocess.run(command, env=self.environment(), cwd=self.top, capture_output=True, text=True, check=False, timeout=600)
+        done = subprocess.run(
+            command, env=self.environment(), cwd=self.top, capture_output=True, text=True, check=False, timeout=600
+        )
         if "Traceback" in done.stderr or (done.returncode and not may_fail):
             raise Breach(f"dockc {' '.join(words)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         return done
@@ -226,7 +236,9 @@ class Soak:
 
     def build_several(self) -> None:
         """Two to four builds at once."""
-        for build in [self.start(self.any_name(), again=self.rng.random() < 0.3) for _ in range(self.rng.randint(2, 4))]:
+        for build in [
+            self.start(self.any_name(), again=self.rng.random() < 0.3) for _ in range(self.rng.randint(2, 4))
+        ]:
             self.finish(build)
 
     def kill(self) -> None:
@@ -298,7 +310,11 @@ class Soak:
         if said.returncode:
             raise Breach(f"doctor:\n{said.stdout}{said.stderr}")
         listed = self.dockc("images").stdout
-        lost = [tag for tag in self.tags if not any(line.split()[:1] == [tag] or tag in line for line in listed.splitlines())]
+        lost = [
+            tag
+            for tag in self.tags
+            if not any(line.split()[:1] == [tag] or tag in line for line in listed.splitlines())
+        ]
         if lost:
             raise Breach(f"images are lost: {lost}\n{listed}")
         self.counts["doctors"] += 1
@@ -400,7 +416,9 @@ def main() -> int:
     if os.geteuid() == 0:
         disk = top / "disk"
         disk.mkdir()
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={options.disk}m", "tmpfs", disk], check=False, capture_output=True)
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={options.disk}m", "tmpfs", disk], check=False, capture_output=True
+        )
         if mounted.returncode:
             disk.rmdir()
             disk = None
@@ -418,7 +436,9 @@ def main() -> int:
     finally:
         clean(top, disk)
     counts = ", ".join(f"{count} {what}" for what, count in sorted(soak.counts.items()))
-    sys.stdout.write(f"seed {seed}: {time.monotonic() - begun:.0f} s: {counts}; nothing lost, nothing left, doctor clean\n")
+    sys.stdout.write(
+        f"seed {seed}: {time.monotonic() - begun:.0f} s: {counts}; nothing lost, nothing left, doctor clean\n"
+    )
     return 0
 
 

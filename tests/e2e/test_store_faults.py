@@ -51,7 +51,9 @@ def small_disk(root: Dockc, tmp_path: Path) -> Iterator[tuple[Dockc, Path]]:
     """A store on a disk of 40 MB."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", disk], check=False, capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", disk], check=False, capture_output=True
+    ).returncode:
         pytest.skip("cannot mount a tmpfs")
     try:
         yield replace(root, store=disk / "store"), disk
@@ -126,10 +128,14 @@ def test_a_build_that_waits_for_a_fifo_ends_when_it_is_told_to(
     os.mkfifo(tmp_path / "secret", 0o666)
     (tmp_path / "secret").chmod(0o666)
     folder = context("FROM base\nRUN --mount=type=secret,id=s cat /run/secrets/s\n")
-    process = dockc.start("build", folder, *with_base, "--secret", f"id=s,src={tmp_path / 'secret'}", "--progress", "rawjson")
+    process = dockc.start(
+        "build", folder, *with_base, "--secret", f"id=s,src={tmp_path / 'secret'}", "--progress", "rawjson"
+    )
     assert process.stderr is not None
     for line in process.stderr:
-        if any("RUN" in vertex.get("name", "") and "started" in vertex for vertex in json.loads(line).get("vertexes", [])):
+        if any(
+            "RUN" in vertex.get("name", "") and "started" in vertex for vertex in json.loads(line).get("vertexes", [])
+        ):
             break
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)

@@ -16,7 +16,9 @@ SOAK = Path(__file__).resolve().parents[2] / "bench" / "soak.py"
 def test_a_short_soak() -> None:
     if shutil.which("seq") is None:
         pytest.skip("needs seq")
-    done = subprocess.run([sys.executable, SOAK, "--seconds", "12", "--seed", "3"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, SOAK, "--seconds", "12", "--seed", "3"], capture_output=True, text=True, check=False
+    )
     if "no user namespaces" in done.stderr:
         pytest.skip("no namespaces here")
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The scheduler's work grows with the stages of a Dockerfile, not with their square: calls are counted in a real build."""
+"""The scheduler's work grows with the stages of a Dockerfile, not with their square: calls of a real build are counted."""
 
 from __future__ import annotations
 

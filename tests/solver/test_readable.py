@@ -16,7 +16,11 @@ from dockc.solver.vertex import Vertex
 @pytest.mark.parametrize(
     ("error", "said", "hint"),
     [
-        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/s/f"), "the disk is full (no space left on device): /s/f", "dockc prune"),
+        (
+            OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/s/f"),
+            "the disk is full (no space left on device): /s/f",
+            "dockc prune",
+        ),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "the disk is full (no space left on device)", "dockc prune"),
         (OSError(errno.EIO, os.strerror(errno.EIO), "/s/f"), "input/output error: /s/f", "dmesg"),
         (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "too many open files", "ulimit"),

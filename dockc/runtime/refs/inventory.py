@@ -1,7 +1,7 @@
 """The inventory of a layer: what its directory held when it was finished, so that later damage can be told.
 
-It lies beside the directory (`snapshots/<id>/inventory`), gzipped lines of JSON: first what the record is and stands on,
-from which a lost database is made again; then each entry with its metadata and, for as much as is quickly read, the
+It lies beside the directory (`snapshots/<id>/inventory`), gzipped lines of JSON: first what the record is and stands
+on, from which a lost database is made again; then each entry with its metadata and, for as much as is quickly read, the
 digest of its content. Larger content is proved by the layer's blob.
 """
 
@@ -74,12 +74,18 @@ class Inventory(lean.Record):
 def write(core: Core, layer: str, place: Path, proven: str = "") -> None:
     """Make the inventory of a finished layer, of which `place` holds the directory `fs`.
 
-    `proven` is the chain of diff ids that the layer is known to end. An inventory is a help: where it cannot be written the layer is none the worse.
+    `proven` is the chain of diff ids that the layer is known to end. An inventory is a help: where it cannot be
+    written the layer is none the worse.
     """
     try:
         with gzip.open(place / f".{NAME}", "wt", compresslevel=1, encoding="ascii") as out:
             items, whole = _items(place / "fs")
-            head = {"version": 1, "about": {**describe(core, layer), "proven": proven}, "whole": whole, "ids": _mapping()}
+            head = {
+                "version": 1,
+                "about": {**describe(core, layer), "proven": proven},
+                "whole": whole,
+                "ids": _mapping(),
+            }
             out.write(json.dumps(head) + "\n")
             for item in items:
                 out.write(json.dumps([getattr(item, name) for name in _FIELDS]) + "\n")
@@ -115,7 +121,10 @@ def describe(core: Core, layer: str) -> dict[str, Any]:
         parents = core.db.parents(current)
         others[current] = {**{name: getattr(found, name) for name in _RECORD_FIELDS}, "parents": parents}
         todo.extend(parents)
-    blobs = [[b.variant, b.descriptor.digest, b.descriptor.media_type, b.descriptor.size, b.diff_id, b.origin] for b in core.db.blobs(layer)]
+    blobs = [
+        [b.variant, b.descriptor.digest, b.descriptor.media_type, b.descriptor.size, b.diff_id, b.origin]
+        for b in core.db.blobs(layer)
+    ]
     return {**own, "parents": core.db.parents(layer), "others": others, "blobs": blobs}
 
 
@@ -253,4 +262,13 @@ def _mapping() -> str:
 
 
 _FIELDS = ("path", "mode", "uid", "gid", "size", "mtime", "device", "more")
-_RECORD_FIELDS = ("kind", "diff_id", "chain_id", "record_type", "description", "created_at", "last_used_at", "usage_count")
+_RECORD_FIELDS = (
+    "kind",
+    "diff_id",
+    "chain_id",
+    "record_type",
+    "description",
+    "created_at",
+    "last_used_at",
+    "usage_count",
+)

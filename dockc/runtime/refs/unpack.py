@@ -220,7 +220,7 @@ def _unpack(
 
 
 def _proof(core: Core, layer: str, blob: Blob) -> str:
-    """The chain of diff ids that an image's layer, just verified, ends; "" where that is no image's or not all is proven."""
+    """The chain of diff ids that an image's layer, just verified, ends; "" for others, or where not all is proven."""
     if not core.record(layer).chain_id:
         return ""
     chain = blob.diff_id

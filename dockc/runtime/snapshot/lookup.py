@@ -51,7 +51,7 @@ _BELOW = Found("", os.stat_result(range(10)))
 
 
 def _look(layer: str, parts: Sequence[str]) -> Found | None:
-    """An entry of one layer; None: hidden; `_BELOW`: look further down. One descriptor a level: no path is walked twice."""
+    """An entry of one layer; None: hidden; `_BELOW`: look further down. One descriptor a level: no path walked twice."""
     here = layer
     hides = False
     folder = -1
@@ -59,9 +59,10 @@ def _look(layer: str, parts: Sequence[str]) -> Found | None:
         for at, part in enumerate(parts):
             try:
                 if at == 0:
-                    status = os.lstat(f"{layer}/{part}")  # most layers have nothing there: no directory is opened for that
+                    status = os.lstat(f"{layer}/{part}")  # most layers have nothing there: nothing is opened for that
                 else:
-                    inner = os.open(parts[at - 1] if folder >= 0 else here, _FOLDER, dir_fd=folder if folder >= 0 else None)
+                    above = (here, None) if folder < 0 else (parts[at - 1], folder)
+                    inner = os.open(above[0], _FOLDER, dir_fd=above[1])
                     if folder >= 0:
                         os.close(folder)
                     folder = inner

@@ -100,7 +100,9 @@ def examine(
     """
     doctor = _Doctor(refs.core, fix, progress or (lambda _: None))
     doctor.findings += before
-    doctor.findings += [Finding(Problem.STORE_OPEN, str(refs.root), line, "closed" in line) for line in refs.opened_to_others]
+    doctor.findings += [
+        Finding(Problem.STORE_OPEN, str(refs.root), line, "closed" in line) for line in refs.opened_to_others
+    ]
     doctor.database()
     blobs = doctor.blobs()
     records = doctor.records()
@@ -225,7 +227,11 @@ class _Doctor:
             self._progress(record.id)
             listed = inventory.read(place)
             different = list(islice(inventory.compare(listed, place / "fs", full=full), _SHOWN + 1)) if listed else []
-            if full and not different and (listed is None or not listed.whole or any(i.size and not i.more for i in listed.items)):
+            if (
+                full
+                and not different
+                and (listed is None or not listed.whole or any(i.size and not i.more for i in listed.items))
+            ):
                 different = list(islice(self._against_blob(record, place / "fs"), _SHOWN + 1))
             if different:
                 shown = "; ".join(f"{path}: {what}" for path, what in different[:_SHOWN])
@@ -253,7 +259,9 @@ class _Doctor:
         except (StoreError, UnsafePath):
             return  # the blob's own check has told
         for path, (size, digest) in wanted.items():
-            if path.rpartition("/")[2].startswith(".wh.") or any(p.is_symlink() for p in (tree / path).parents if p != tree):
+            if path.rpartition("/")[2].startswith(".wh.") or any(
+                p.is_symlink() for p in (tree / path).parents if p != tree
+            ):
                 continue
             file = tree / path
             if file.is_symlink() or not file.is_file():

@@ -1,9 +1,9 @@
 """Room on a disk that has none: `dockc prune` must work where not even a database can be opened.
 
-Opening a store makes a lease, a directory and a database's shared memory; that takes some kilobytes. Where they are not to
-be had, and the ballast has been given up before, what the dead have left is removed, and then directories of records that
-the policy gives up, by a copy of the database in memory. The store copes with records whose directories are gone; `prune`
-removes these records first.
+Opening a store makes a lease, a directory and a database's shared memory; that takes some kilobytes. Where they are
+not to be had, and the ballast has been given up before, what the dead have left is removed, and then directories of
+records that the policy gives up, by a copy of the database in memory. The store copes with records whose directories
+are gone; `prune` removes these records first.
 """
 
 from __future__ import annotations

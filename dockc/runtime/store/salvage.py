@@ -1,9 +1,9 @@
 """Making a store that cannot be opened usable again: `dockc doctor`, before it opens the store.
 
-A database whose header alone is damaged gets a new one. Of one that is damaged further no row can be trusted (one that is
-lost may be the layer below another): layers are made known again by their inventories, as far as what they stand on is
-there and everything is as it was written down; cache directories stay as they are. The damaged file is kept beside the
-new one. The solver's cache is only a memory: it is begun anew.
+A database whose header alone is damaged gets a new one. Of one that is damaged further no row can be trusted (one that
+is lost may be the layer below another): layers are made known again by their inventories, as far as what they stand on
+is there and everything is as it was written down; cache directories stay as they are. The damaged file is kept beside
+the new one. The solver's cache is only a memory: it is begun anew.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ def _remove_directory(path: Path) -> None:
 def _trouble(path: Path) -> str:
     """What is wrong with a database file, "" for nothing (a newer format is not for us to judge)."""
     if not path.stat().st_size:
-        return "it is empty" if path.name == "store.db" and any(path.parent.glob(f"snapshots/*/{inventory.NAME}")) else ""
+        return (
+            "it is empty" if path.name == "store.db" and any(path.parent.glob(f"snapshots/*/{inventory.NAME}")) else ""
+        )
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=60.0)) as database:
             lines = [str(row[0]) for row in database.execute("PRAGMA integrity_check(3)")]
@@ -96,7 +98,10 @@ def _trouble(path: Path) -> str:
                 return lines[0]
             if path.name == "store.db" and not database.execute("PRAGMA user_version").fetchone()[0]:
                 return "it holds no store"
-            if path.name == "cache.db" and database.execute("PRAGMA application_id").fetchone()[0] not in (0, APPLICATION_ID):
+            if path.name == "cache.db" and database.execute("PRAGMA application_id").fetchone()[0] not in (
+                0,
+                APPLICATION_ID,
+            ):
                 return "it holds no build cache"
             for table in _TABLES if path.name == "store.db" else ("links", "results", "records"):
                 database.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall()  # noqa: S608

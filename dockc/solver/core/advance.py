@@ -93,7 +93,7 @@ class Advancing(CoreTables):
                 self._commands.append(QueryKeys(ticket, edge.id, digest, i, tuple(new)))
 
     def _link(self, edge: EdgeState, keys: list[str], inputs: Iterable[int]) -> None:
-        """Let every name of these inputs lead to keys that all inputs lead to; one that has one name only does already."""
+        """Let every name of these inputs lead to keys that all inputs lead to; an only name does so already."""
         names: list[tuple[KeyRef, ...]] = [()] * len(edge.inputs)
         for i in inputs:
             known = [ref for ref in self._names(edge, i) if not is_ephemeral(ref.key)]

@@ -129,7 +129,21 @@ def test_resolving_is_the_same_both_ways(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "a/l").symlink_to("b")
     (tmp_path / "a/dangling").symlink_to("/nowhere/at/all")
     (tmp_path / "f").touch()
-    paths = ["", "/", "a", "a/b", "a/l", "a/l/x", "a/x", "a/x/y", "a/dangling", "a/dangling/z", "a/../a/l/..", "f", "a/b/new"]
+    paths = [
+        "",
+        "/",
+        "a",
+        "a/b",
+        "a/l",
+        "a/l/x",
+        "a/x",
+        "a/x/y",
+        "a/dangling",
+        "a/dangling/z",
+        "a/../a/l/..",
+        "f",
+        "a/b/new",
+    ]
     found = []
     for works in (True, False):
         monkeypatch.setattr(inroot, "_openat2_works", [works])
@@ -155,4 +169,3 @@ def test_missing_parents_are_found_by_halving(tmp_path: Path, monkeypatch: pytes
     assert looks.calls <= 4, "where a directory is not there below, nothing in it is"
     assert len(names_in(Path("/proc/self/fd"))) == before
     assert (target / "/".join(["b"] * depth) / "f").exists() and (target / "a/a/x/y/z").exists()
-

@@ -317,7 +317,10 @@ def test_letting_go_needs_no_space(refs: RefManager, monkeypatch: pytest.MonkeyP
 
 def test_clocks_that_jump_cost_no_running_build_its_blobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A blob that another process has just written looks old where the clock has jumped a year ahead or back."""
-    with RefManager(tmp_path / "s", snapshotter_name="native") as other, RefManager(tmp_path / "s", snapshotter_name="native") as refs:
+    with (
+        RefManager(tmp_path / "s", snapshotter_name="native") as other,
+        RefManager(tmp_path / "s", snapshotter_name="native") as refs,
+    ):
         fresh = other.content.put(b"about to be used")
         for jump in (366 * 86400, -366 * 86400):
             with monkeypatch.context() as patch:

@@ -48,7 +48,9 @@ def test_an_open_store_is_closed_and_said_so(tmp_path: Path, caplog: pytest.LogC
     assert "other users could write to the store" in said
     assert "other users could enter the store" in said and "(snapshots, store.db)" in said
     assert said.split() == " ".join(record.getMessage() for record in caplog.records).split()
-    assert stat.S_IMODE(root.stat().st_mode) == 0o755, "whether others may look at the outer directory is not our matter"
+    assert stat.S_IMODE(root.stat().st_mode) == 0o755, (
+        "whether others may look at the outer directory is not our matter"
+    )
     assert modes(root)["snapshots"] == 0o700
     with RefManager(root, snapshotter_name="native") as refs:
         assert refs.opened_to_others == ()
