@@ -80,6 +80,7 @@ class _Directories:
         self._context = context
         #: By stage and path, the first instruction behind which it is a directory.
         self._made: dict[tuple[int, str], int] = {}
+        self._paths: set[str] = set()
         for entry in context.entries:
             found = entry.instruction
             if isinstance(found, ast.Workdir):
@@ -99,6 +100,7 @@ class _Directories:
         path = (path or "").rstrip("/")
         while path and (entry.stage, path) not in self._made:
             self._made[entry.stage, path] = entry.index
+            self._paths.add(path)
             path = path.rpartition("/")[0]
 
     def has(self, path: str, entry: Entry) -> bool:
@@ -106,7 +108,7 @@ class _Directories:
         base = self._context.bases[entry.stage] if 0 <= entry.stage < len(self._context.bases) else None
         if path in {".", ".."} or (path in _COMMON and base is not None and base.image != "scratch"):
             return True
-        stages = base.stages if base is not None else ()
+        stages = base.stages if base is not None and path.rstrip("/") in self._paths else ()
         return any(self._made.get((stage, path.rstrip("/")), entry.index) < entry.index for stage in stages)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dockc.base.pattern import pattern
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context
 from dockc.linter.rule import Hit, Rule, Severity
@@ -37,7 +38,19 @@ class NumericUser(Rule):
                 user = found.user.text
                 uid = user.partition(":")[0]
                 numeric = all("0" <= c <= "9" for c in uid)
-                if not numeric and not any("${" + name + "}" in user or "$" + name in user for name in names):
+                if not numeric and not _mentions(user, names):
                     yield Hit(
                         found.user.span, "Non-numeric user-id may not be resolvable by host system", entry.node.lines
                     )
+
+
+def _mentions(user: str, names: set[str]) -> bool:
+    """Whether a word has `${NAME}`, or `$` and then a text that begins with NAME, which hadolint takes for the same."""
+    for match in _VARIABLE.finditer(user):
+        name = match[2]
+        if (match[1] and match[3] and name in names) or (not match[1] and any(name[:end] in names for end in range(1, len(name) + 1))):
+            return True
+    return False
+
+
+_VARIABLE = pattern(r"\$(\{?)(\w+)(\}?)")
