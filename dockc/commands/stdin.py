@@ -20,7 +20,6 @@ from dockc.errors import DockcError, UsageError
 #: Addresses below this one are answered from files; no name server knows it.
 SESSION = "http://buildkit-session/"
 _CHUNK = 1 << 20
-_ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 @contextmanager
@@ -47,8 +46,6 @@ def _read(request: CompileRequest, stream: BinaryIO, folder: Path) -> tuple[Comp
             path = folder / "context"
             address = SESSION + _spool(head, stream, path)
             return with_changes(request, context=address), {address: path}
-        if head.startswith(_ZSTD):
-            raise UsageError("a context cannot be compressed by zstd", hint="Pipe a tar archive, plain or compressed by gzip, bzip2 or xz.")
         if request.file:
             raise UsageError("ambiguous Dockerfile source: both stdin and flag correspond to Dockerfiles")
         data = head + stream.read(FILE_LIMIT + 1 - len(head))

@@ -386,7 +386,7 @@ def is_in_remote_context(request: CompileRequest) -> bool:
 
 def is_archive(head: bytes) -> bool:
     """Whether a file that begins so is an archive, compressed or not, and no Dockerfile."""
-    return head.startswith((b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0")) or head[257:262] == b"ustar"
+    return head.startswith((b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")) or head[257:262] == b"ustar"
 
 
 def dockerfile_path(request: CompileRequest) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import io
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from dockc.runtime.archive.compress import Compression, compress_bytes
 from tests.conftest import member
 from tests.e2e.conftest import Dockc
 
@@ -183,3 +185,13 @@ def test_an_output_whose_reader_goes(plain: Dockc, tmp_path: Path) -> None:
     assert process.wait(60) in (1, 141)
     process.stderr.close()
     assert "cannot archive" not in said and "Traceback" not in said
+
+
+def test_a_context_compressed_by_zstd(plain: Dockc, tmp_path: Path) -> None:
+    (tmp_path / "c" / "Dockerfile").write_text("FROM scratch\nCOPY x /y\n")
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.add(tmp_path / "c", arcname=".")
+    packed = compress_bytes(archive.getvalue(), Compression("zstd"))
+    done = subprocess.run(plain.argv("build", "-q", "-o", "out", "-"), env=plain.environ(), cwd=tmp_path, input=packed, capture_output=True, check=False)
+    assert (done.returncode, _names(tmp_path / "out")) == (0, ["y"]), done.stderr
