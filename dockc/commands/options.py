@@ -329,6 +329,7 @@ def caches(texts: Sequence[str]) -> tuple[CacheEntry, ...]:
 
 _ASKED_BY = {
     "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY": "source policies are",
+    "BUILDX_GIT_LABELS": "labels that git tells are",
     "JAEGER_TRACE": "traces are",
     "OTEL_TRACES_EXPORTER": "traces are",
     "OTEL_METRICS_EXPORTER": "metrics are",
@@ -365,7 +366,7 @@ def refuse_environment(environ: Mapping[str, str]) -> None:
     """
     for name, value in environ.items():
         what = _ASKED_BY.get(name) or next((what for prefix, what in _ASKED_BY_PREFIX.items() if name.startswith(prefix)), "")
-        if what and value and not (name.endswith("_EXPORTER") and value == "none"):
+        if what and value not in {"", "0", "false"} and not (name.endswith("_EXPORTER") and value == "none"):
             raise DockcError(f"{what} not supported yet ({name} is set)", hint=f"Unset {name}.")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from dockc.commands import options
 from dockc.commands.build import BuildOptions
-from dockc.commands.options import frontend_attrs
+from dockc.commands.options import frontend_attrs, refuse_environment
 from dockc.errors import DockcError, UsageError
 from dockc.line.read import plain_flags, read
 from tests.cli.conftest import Cli
@@ -242,3 +242,24 @@ def test_a_relative_file_of_a_remote_context_is_in_it(cli: Cli, folder: Path) ->
     refused = cli("compile", "https://example.org/a.git", "-f", "Dockerfile", status=2)
     assert refused.stderr.startswith("error: the Dockerfile of a remote context is not here\n")
     cli("compile", "https://example.org/a.git", "-f", folder / "Dockerfile")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", "policy.json", "source policies are not supported yet"),
+        ("BUILDX_GIT_LABELS", "full", "labels that git tells are not supported yet"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317", "traces are not supported yet"),
+        ("OTEL_TRACES_EXPORTER", "otlp", "traces are not supported yet"),
+        ("JAEGER_TRACE", "127.0.0.1:6831", "traces are not supported yet"),
+        ("OTEL_TRACES_EXPORTER", "none", ""),
+        ("OTEL_SERVICE_NAME", "ci", ""),
+        ("BUILDX_GIT_LABELS", "0", ""),
+    ],
+)
+def test_variables_that_ask_for_what_is_not_there(name: str, value: str, message: str) -> None:
+    if not message:
+        refuse_environment({name: value})
+        return
+    with pytest.raises(DockcError, match=f"{message} \\({name} is set\\)"):
+        refuse_environment({name: value})
