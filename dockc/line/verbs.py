@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,8 +69,8 @@ def verb_of(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
 
 def command(verb: str) -> tuple[type[Options], Run]:
     """The options and the function of a verb."""
-    from importlib import import_module
-
     where, options, function = VERBS[verb]
-    module = import_module(f"dockc.{where}")
+    name = f"dockc.{where}"
+    __import__(name)  # `importlib` loads `warnings`, which takes as long as reading the line
+    module = sys.modules[name]
     return getattr(module, options), getattr(module, function)
