@@ -1,7 +1,9 @@
 """dockc: a compiler toolchain for Dockerfiles.
 
-Public names: `parse`, `compile`, `optimize`, `emit`, `lint`, `fix`, `format`, `explain`, `copies`, `graph`, `build`, `request`, `Answers`,
-`Built`, `Engine`, `EngineOptions`, `LintOptions`, and the package `llb` for authoring LLB. Each is imported when it is first used.
+Public names: `parse`, `compile`, `optimize`, `emit`, `lint`, `fix`, `format`, `explain`, `copies`, `graph`, `build`,
+`request`, `Answers`,
+`Built`, `Engine`, `EngineOptions`, `LintOptions`, and the package `llb` for authoring LLB. Each is imported when it is
+first used.
 """
 
 from __future__ import annotations

@@ -24,7 +24,9 @@ def main() -> None:
 
 
 def daemon() -> None:
-    """Entry point of `dockcd`: `dockc daemon` under the name that it is called by, which may be that of BuildKit's daemon."""
+    """Entry point of `dockcd`: `dockc daemon` under the name that it is called by, which may be that of BuildKit's
+    daemon.
+    """
     sys.argv[1:1] = ["daemon"]
     main()
 

@@ -1,19 +1,19 @@
 """The library: stable names for programs that parse, lint, compile and explain Dockerfiles themselves.
 
-    >>> import dockc
-    >>> dockc.parse("FROM scratch\\nCOPY a /a\\n").stages[0].instructions[0].name
-    'COPY'
-    >>> compiled = dockc.compile("FROM scratch\\nCOPY a /a\\n")
-    >>> [meta.name for meta in compiled.definition.metadata.values() if meta.name]
-    ['[internal] load build context', '[1/1] COPY a /a']
-    >>> [finding.code for finding in dockc.lint("from scratch as A\\n")]
-    ['StageNameCasing']
-    >>> dockc.fix("FROM scratch AS A\\nCOPY a /a\\n").text
-    'FROM scratch AS a\\nCOPY a /a\\n'
-    >>> dockc.explain("FROM alpine:3\\nRUN make\\n", 2).reports[0].doc.keyword
-    'RUN'
-    >>> [node.label for node in dockc.graph("FROM alpine:3\\nRUN make\\n").nodes]
-    ['FROM docker.io/library/alpine:3@sha256:9e42819a0aa0…', 'RUN make']
+>>> import dockc
+>>> dockc.parse("FROM scratch\\nCOPY a /a\\n").stages[0].instructions[0].name
+'COPY'
+>>> compiled = dockc.compile("FROM scratch\\nCOPY a /a\\n")
+>>> [meta.name for meta in compiled.definition.metadata.values() if meta.name]
+['[internal] load build context', '[1/1] COPY a /a']
+>>> [finding.code for finding in dockc.lint("from scratch as A\\n")]
+['StageNameCasing']
+>>> dockc.fix("FROM scratch AS A\\nCOPY a /a\\n").text
+'FROM scratch AS a\\nCOPY a /a\\n'
+>>> dockc.explain("FROM alpine:3\\nRUN make\\n", 2).reports[0].doc.keyword
+'RUN'
+>>> [node.label for node in dockc.graph("FROM alpine:3\\nRUN make\\n").nodes]
+['FROM docker.io/library/alpine:3@sha256:9e42819a0aa0…', 'RUN make']
 """
 
 from __future__ import annotations
@@ -114,7 +114,13 @@ def _asker(known: Known, ignore_file: bytes | None) -> tuple[Answers | None, Cal
 
     def ask(requests: tuple[Request, ...]) -> Answers:
         files = [r for r in requests if isinstance(r, ContextRequest)]
-        told = Answers(files={(r.name, file): ignore_file if (r.name, file) == _IGNORE_FILE else None for r in files for file in r.files})
+        told = Answers(
+            files={
+                (r.name, file): ignore_file if (r.name, file) == _IGNORE_FILE else None
+                for r in files
+                for file in r.files
+            }
+        )
         if known != MADE_UP:
             return told
         from dockc.compiler.imagine import made_up
@@ -144,7 +150,8 @@ def compile(  # noqa: A001  the word for it
         text: the file.
         name: what messages and the source map call it.
         attrs: frontend options as BuildKit takes them (`target`, `build-arg:NAME`, `platform`, ...).
-        answers: what is known about base images and other sources. `"made-up"` invents it: every base image has a `PATH` and
+        answers: what is known about base images and other sources. `"made-up"` invents it: every base image has a
+            `PATH` and
             nothing else, so the graph has the right shape and the digests are no real build's.
         ignore_file: the context's `.dockerignore`, or None where there is none.
 
@@ -196,7 +203,8 @@ def fix(text: Text, *, name: str = "Dockerfile", options: LintOptions | None = N
     """Apply the fixes of lint, each proven to leave the image as it is unless `unsafe` ones are asked for.
 
     Returns:
-        the new `text`, the findings that were `applied`, the fixes that were `refused` with the reason, and the `report` of what is left.
+        the new `text`, the findings that were `applied`, the fixes that were `refused` with the reason, and the
+        `report` of what is left.
     """
     from dockc.linter.fixes import fix_source
 
@@ -279,7 +287,9 @@ def explain(
     return Explanation(reports, files, name, answers == MADE_UP)
 
 
-def _trace(text: Text, name: str, attrs: Mapping[str, str] | None, answers: Known, ignore_file: bytes | None, line: int = 0) -> Trace:
+def _trace(
+    text: Text, name: str, attrs: Mapping[str, str] | None, answers: Known, ignore_file: bytes | None, line: int = 0
+) -> Trace:
     from dockc.compiler.compile import read
     from dockc.compiler.explain.trace import trace
     from dockc.compiler.questions import converse

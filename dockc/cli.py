@@ -1,4 +1,5 @@
-"""Lines that are not plain, read by typer from the same records: abbreviations, `--`, wrong options and values, and what is to be said about them.
+"""Lines that are not plain, read by typer from the same records: abbreviations, `--`, wrong options and values, and
+what is to be said about them.
 
 The only module that loads the command line library; `line.main` comes here when `line.read` has given up.
 """
@@ -52,7 +53,9 @@ def _say_version(asked: bool) -> None:
 
 
 def _version(
-    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version and end.", callback=_say_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", "-V", help="Print the version and end.", callback=_say_version, is_eager=True)
+    ] = False,
 ) -> None:
     """The program itself takes no other option."""
 
@@ -62,7 +65,12 @@ def _reader(options: type[Options], function: Callable[[Any, Any], int]) -> Call
 
     def read(**values: Any) -> Line:
         found = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        return Line(options(**{name: () if value is None and _is_list(options, name) else value for name, value in found.items()}), function)
+        return Line(
+            options(
+                **{name: () if value is None and _is_list(options, name) else value for name, value in found.items()}
+            ),
+            function,
+        )
 
     parameters = [_parameter(row) for row in options.table()]
     read.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what inspect and typer look for
@@ -80,7 +88,13 @@ def _parameter(row: Row) -> inspect.Parameter:
     if row.flags:
         flags = [*row.flags[:-1], f"{row.flags[-1]}/{row.off[0]}"] if row.off else list(row.flags)
         told = typer.Option(
-            *flags, help=row.help, metavar=row.metavar or None, envvar=row.variable or None, min=row.low, max=row.high, hidden=row.hidden
+            *flags,
+            help=row.help,
+            metavar=row.metavar or None,
+            envvar=row.variable or None,
+            min=row.low,
+            max=row.high,
+            hidden=row.hidden,
         )
     else:
         told = typer.Argument(help=row.help, metavar=row.metavar or row.name.upper())
@@ -88,7 +102,9 @@ def _parameter(row: Row) -> inspect.Parameter:
     if row.kind == LIST:
         default = None if not row.flags else []
     annotation = kind | None if row.default is None or (row.kind == LIST and not row.flags) else kind
-    return inspect.Parameter(row.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, told])
+    return inspect.Parameter(
+        row.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[annotation, told]
+    )
 
 
 def parse(argv: Sequence[str]) -> Line | int:
@@ -102,7 +118,9 @@ def parse(argv: Sequence[str]) -> Line | int:
     if verb:
         words = [*verb.split(), *plain_flags(command(verb)[0].table(), rest)]
     try:
-        found: Any = make_app(*((verb, _OTHER) if verb and verb != _OTHER else VERBS))(args=list(words), prog_name="dockc", standalone_mode=False)
+        found: Any = make_app(*((verb, _OTHER) if verb and verb != _OTHER else VERBS))(
+            args=list(words), prog_name="dockc", standalone_mode=False
+        )
     except _VersionAsked:
         from dockc.base.output import Output
         from dockc.base.version import VERSION

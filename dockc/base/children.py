@@ -1,7 +1,9 @@
 """Child processes whose failure never passes for success.
 
-A process that ignores SIGCHLD, or that has another part which waits for any child, never learns how a child of its ended:
-wait(2) says ECHILD, and `subprocess` makes 0 of that. A library cannot choose its caller, so here an unknown end is an error.
+A process that ignores SIGCHLD, or that has another part which waits for any child, never learns how a child of its
+ended:
+wait(2) says ECHILD, and `subprocess` makes 0 of that. A library cannot choose its caller, so here an unknown end is an
+error.
 Programs of dockc make it known again at their start (`line.process`); steps tell their status on a pipe of their own.
 """
 
@@ -26,7 +28,8 @@ class ChildLost(DockcError):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"it cannot be known how {name} ended: this process ignores SIGCHLD, or another part of it waited for the child",
+            f"it cannot be known how {name} ended: this process ignores SIGCHLD, or another part of it waited for "
+            "the child",
             hint="Set SIGCHLD to its default before dockc is called, and wait for your own children only.",
         )
 
@@ -93,7 +96,9 @@ class Child(subprocess.Popen[bytes]):
             time.sleep(min(_PAUSE, left))
 
 
-def run(command: Sequence[str], *, data: bytes | None = None, timeout: float | None = None, **options: Any) -> subprocess.CompletedProcess[bytes]:
+def run(
+    command: Sequence[str], *, data: bytes | None = None, timeout: float | None = None, **options: Any
+) -> subprocess.CompletedProcess[bytes]:
     """Run a program to its end and take what it writes.
 
     Args:

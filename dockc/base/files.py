@@ -32,7 +32,9 @@ def read_file(path: str | PathLike[str]) -> bytes:
                 raise DockcError(f"failed to read dockerfile: {path} is not a regular file")
             data = file.read(FILE_LIMIT + 1)
     except OSError as exc:
-        reason = "no such file or directory" if isinstance(exc, FileNotFoundError) else (exc.strerror or str(exc)).lower()
+        reason = (
+            "no such file or directory" if isinstance(exc, FileNotFoundError) else (exc.strerror or str(exc)).lower()
+        )
         raise DockcError(f"failed to read dockerfile: open {path}: {reason}") from exc
     if len(data) > FILE_LIMIT:
         raise DockcError(f"failed to read dockerfile: {path} is larger than {FILE_LIMIT} bytes")
@@ -46,7 +48,9 @@ def _open_at_once(path: str, flags: int) -> int:
 def builders_file() -> str:
     """Where the user's builders are kept: `$XDG_CONFIG_HOME/dockc/builders.json`, whether the file exists or not."""
     home = os.environ.get("XDG_CONFIG_HOME", "")
-    return os.path.join(home if home.startswith("/") else os.path.join(os.environ.get("HOME", "/"), ".config"), "dockc", "builders.json")
+    return os.path.join(
+        home if home.startswith("/") else os.path.join(os.environ.get("HOME", "/"), ".config"), "dockc", "builders.json"
+    )
 
 
 def read_inside(root: str | PathLike[str] | None, name: str) -> bytes | None:

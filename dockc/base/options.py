@@ -1,4 +1,5 @@
-"""What a command takes on its line, declared once: the plain reader, the help, completion and the reference page come from it.
+"""What a command takes on its line, declared once: the plain reader, the help, completion and the reference page come
+from it.
 
     class FormatOptions(Options):
         '''Format Dockerfiles.'''
@@ -6,7 +7,8 @@
         files: tuple[str, ...] = argument(help="Files or directories.")
         check: bool = option("--check", help="Write nothing.")
 
-A command's options are a frozen record of that class. Annotations say the kind of value: `str`, `int`, `bool`, `Path | None`, and
+A command's options are a frozen record of that class. Annotations say the kind of value: `str`, `int`, `bool`, `Path |
+None`, and
 `tuple[str, ...]` for what may be repeated.
 """
 
@@ -38,15 +40,18 @@ class Row:
         flags: such as `--file` and `-f`; none for an argument.
         off: flags that say no.
         kind: TEXT, LIST, PATH, FLAG or NUMBER.
-        default: the field's value where the line does not say; `Required` for an argument without which there is no command.
+        default: the field's value where the line does not say; `Required` for an argument without which there is no
+            command.
         help: a sentence or two.
         metavar: what stands for the value in help.
         variable: environment variable that says the value where the line does not.
         low, high: bounds of a number, both included; None is none.
-        bare: the number that the flag means without a value, as docker's flag of this name has none; None where there must be one.
+        bare: the number that the flag means without a value, as docker's flag of this name has none; None where there
+            must be one.
         hidden: taken, but in no help.
         group: heading in help; "" is the command's own.
-        completes: what completion offers for the value: `file`, `directory`, `stage`, `rule`, `pass`, `image`, or words between `|`.
+        completes: what completion offers for the value: `file`, `directory`, `stage`, `rule`, `pass`, `image`, or words
+            between `|`.
     """
 
     __slots__ = (
@@ -100,14 +105,29 @@ def option(
     completes: str = "",
 ) -> Any:
     """An option of a command; see `Row`. Without a default, the field is empty in the way of its kind."""
-    what: dict[str, Any] = {"off": off, "help": help, "metavar": metavar, "variable": variable, "low": low, "high": high, "bare": bare}
+    what: dict[str, Any] = {
+        "off": off,
+        "help": help,
+        "metavar": metavar,
+        "variable": variable,
+        "low": low,
+        "high": high,
+        "bare": bare,
+    }
     what |= {"hidden": hidden, "group": group, "completes": completes}
     if default is not None:
         what["default"] = default
     return _Declared(flags, what)
 
 
-def argument(default: Any = None, *, required: bool = False, metavar: str = "", help: str = "", completes: str = "") -> Any:  # noqa: A002
+def argument(
+    default: Any = None,
+    *,
+    required: bool = False,
+    metavar: str = "",
+    help: str = "",  # noqa: A002 - the word of every command line library
+    completes: str = "",
+) -> Any:
     """An argument of a command; one of kind LIST takes all that is left."""
     what: dict[str, Any] = {"help": help, "metavar": metavar, "completes": completes}
     if required:

@@ -1,6 +1,7 @@
 """The only writer of results: standard output or a file, and what is said beside them.
 
-A reader who has gone ends the command quietly (`BrokenPipeError`, exit status 141), a full disk is an error with one line, and a file that cannot
+A reader who has gone ends the command quietly (`BrokenPipeError`, exit status 141), a full disk is an error with one
+line, and a file that cannot
 be written is wrong usage. Nothing that failed is tried again when the interpreter ends.
 """
 
@@ -21,7 +22,9 @@ class OutputLost(DockcError):
 
 
 class Output:
-    """Where a command's results go. Streams are looked up when they are used, so that whoever replaces `sys.stdout` gets them."""
+    """Where a command's results go. Streams are looked up when they are used, so that whoever replaces `sys.stdout`
+    gets them.
+    """
 
     def write(self, data: str | bytes, path: Path | None = None) -> None:
         """Write a result, whole.
@@ -57,7 +60,9 @@ class Output:
             raise
         except (OSError, ValueError) as error:  # ValueError: closed meanwhile
             abandon()
-            raise OutputLost(f"cannot write the output: {getattr(error, 'strerror', None) or 'it is closed'}") from error
+            raise OutputLost(
+                f"cannot write the output: {getattr(error, 'strerror', None) or 'it is closed'}"
+            ) from error
 
     def log(self, text: str) -> None:
         """Say something beside the result, on standard error; where that is closed or full, nobody is told."""

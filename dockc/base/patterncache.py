@@ -1,7 +1,9 @@
 """Regular expressions as earlier runs compiled them: to short commands their compilation is a fifth of the time.
 
-As the interpreter keeps the bytecode of modules, so `install` keeps what `re` makes of dockc's own patterns, in one file in the user's cache, for
-exactly this interpreter. The matching engine checks every code that it is given; whatever is wrong with the file, the pattern
+As the interpreter keeps the bytecode of modules, so `install` keeps what `re` makes of dockc's own patterns, in one
+file in the user's cache, for
+exactly this interpreter. The matching engine checks every code that it is given; whatever is wrong with the file, the
+pattern
 is compiled from its text.
 """
 
@@ -81,7 +83,9 @@ def restored(text: str, code: Code) -> re.Pattern[str]:
     by_number: list[str | None] = [None] * (groups + 1)
     for name, number in names.items():
         by_number[number] = name
-    found: re.Pattern[str] = _sre.compile(text, flags, list(memoryview(body).cast("I")), groups, names, tuple(by_number))
+    found: re.Pattern[str] = _sre.compile(
+        text, flags, list(memoryview(body).cast("I")), groups, names, tuple(by_number)
+    )
     return found
 
 
@@ -102,7 +106,9 @@ def code_of(text: str, flags: int) -> Code | None:
 
 
 def install(environ: Mapping[str, str]) -> Patterns | None:
-    """Let `base.pattern` and the parser use the cache from now on; whoever installs it saves it. None where there is no place for it."""
+    """Let `base.pattern` and the parser use the cache from now on; whoever installs it saves it. None where there is no
+    place for it.
+    """
     folder = cachefiles.place(environ)
     if folder is None:
         return None

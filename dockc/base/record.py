@@ -1,6 +1,7 @@
 """What the standard library offers, for less time at every start: records and named tuples.
 
-`Record` gives what `@dataclass(frozen=True, slots=True)` gives, `NamedTuple` what typing's gives; type checkers treat them alike.
+`Record` gives what `@dataclass(frozen=True, slots=True)` gives, `NamedTuple` what typing's gives; type checkers treat
+them alike.
 The standard decorators compile half a dozen methods for each class and load `inspect`, `ast` and `typing`; here methods
 are shared, or made when they are first called. `dataclasses.fields`, `replace` and `is_dataclass` work on records.
 This module imports nothing heavy and nothing of ours; everyone may import it.
@@ -110,12 +111,15 @@ class _RecordType(type):
             *namespace.get("__slots__", ()),
             *own,
         )  # others than the fields hold what is worked out later
-        if parent is not None and (parent in _made or parent.__init__ is Record.__init__):  # type: ignore[misc]  # identity only
+        # identity only
+        if parent is not None and (parent in _made or parent.__init__ is Record.__init__):  # type: ignore[misc]
             namespace.setdefault(
                 "__init__", Record.__init__
             )  # not the parent's own, which does not know the new fields
-        if parent is not None and "__eq__" not in namespace and (parent in _own_eq or parent.__eq__ is Record.__eq__):  # type: ignore[comparison-overlap]  # identity only
-            shared = parent in _own_eq or parent.__hash__ is Record.__hash__  # type: ignore[comparison-overlap]  # identity only
+        # identity only
+        if parent is not None and "__eq__" not in namespace and (parent in _own_eq or parent.__eq__ is Record.__eq__):  # type: ignore[comparison-overlap]
+            # identity only
+            shared = parent in _own_eq or parent.__hash__ is Record.__hash__  # type: ignore[comparison-overlap]
             namespace["__eq__"] = Record.__eq__
             namespace.setdefault("__hash__", Record.__hash__ if shared else parent.__hash__)
         if identity:
@@ -275,7 +279,8 @@ if not TYPE_CHECKING:
             f"{field}=default_{field}" if field in owner._field_defaults else field for field in owner._fields
         )
         code = f"lambda cls, {declared}: new(cls, ({', '.join(owner._fields)},))"
-        owner.__new__ = make = eval(code, {"new": tuple.__new__, "__name__": owner.__module__, **names})  # noqa: S307  field names only
+        # field names only
+        owner.__new__ = make = eval(code, {"new": tuple.__new__, "__name__": owner.__module__, **names})  # noqa: S307
         return make(cls, *args, **values)
 
     class NamedTuple(tuple, metaclass=_RowType):

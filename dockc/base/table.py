@@ -19,7 +19,8 @@ def load(place: str) -> Any:
 class Table:
     """Names to `module:attribute`.
 
-    A package adds a kind by an entry point of the table's group; a name that is in the table is never looked for elsewhere.
+    A package adds a kind by an entry point of the table's group; a name that is in the table is never looked for
+    elsewhere.
     """
 
     __slots__ = ("_places", "group")

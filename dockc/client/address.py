@@ -48,7 +48,10 @@ class Tls(Record):
             paths = [str(Path(folder) / name) for name in names]
             if all(os.path.exists(path) for path in paths):  # noqa: PTH110
                 return cls(paths[0], paths[1], paths[2], server_name)
-        raise UsageError(f"no certificates in {folder}", hint="It needs ca.pem, cert.pem and key.pem, or ca.crt, tls.crt and tls.key.")
+        raise UsageError(
+            f"no certificates in {folder}",
+            hint="It needs ca.pem, cert.pem and key.pem, or ca.crt, tls.crt and tls.key.",
+        )
 
     def context(self) -> ssl.SSLContext:
         """For the handshake.
@@ -65,7 +68,10 @@ class Tls(Record):
             if self.cert:
                 made.load_cert_chain(self.cert, self.key)
         except (OSError, ssl.SSLError) as exc:
-            named = next((one for one in (self.ca, self.cert, self.key) if one and not os.access(one, os.R_OK)), "the certificates")
+            named = next(
+                (one for one in (self.ca, self.cert, self.key) if one and not os.access(one, os.R_OK)),
+                "the certificates",
+            )
             raise UsageError(f"cannot load {named}: {getattr(exc, 'strerror', None) or exc}") from exc
         made.set_alpn_protocols(["h2"])
         return made
@@ -98,7 +104,9 @@ def parse(text: str) -> Address:
     """
     scheme, separator, rest = text.partition("://")
     if not separator or scheme not in SCHEMES:
-        raise UsageError(f"invalid address {text}", hint=f"An address begins with {', '.join(f'{one}://' for one in SCHEMES)}.")
+        raise UsageError(
+            f"invalid address {text}", hint=f"An address begins with {', '.join(f'{one}://' for one in SCHEMES)}."
+        )
     if scheme == "unix":
         if not rest:
             raise UsageError(f"invalid address {text}: no path")
@@ -121,11 +129,20 @@ def parse(text: str) -> Address:
     if exact.startswith("-"):
         raise UsageError(f"invalid address {text}: a name cannot begin with a dash")
     query = {key: values[-1] for key, values in parse_qs(url.query).items()}
-    return Address(text, scheme, command=_command(text, scheme, exact, port, query, url.username, url.password, url.path))
+    return Address(
+        text, scheme, command=_command(text, scheme, exact, port, query, url.username, url.password, url.path)
+    )
 
 
 def _command(
-    text: str, scheme: str, host: str, port: int | None, query: dict[str, str], user: str | None, password: str | None, path: str
+    text: str,
+    scheme: str,
+    host: str,
+    port: int | None,
+    query: dict[str, str],
+    user: str | None,
+    password: str | None,
+    path: str,
 ) -> tuple[str, ...]:
     dial = ("buildctl", "dial-stdio")
     match scheme:
@@ -135,7 +152,11 @@ def _command(
         case "podman-container":
             return ("podman", "exec", "-i", host, *dial)
         case "kube-pod":
-            for what, name in (("namespace", query.get("namespace", "")), ("pod", host), ("container", query.get("container", ""))):
+            for what, name in (
+                ("namespace", query.get("namespace", "")),
+                ("pod", host),
+                ("container", query.get("container", "")),
+            ):
                 if name and not _NAME.fullmatch(name):
                     raise UsageError(f"unsupported {what} name: {name!r}")
             flags = (f"--context={query.get('context', '')}", f"--namespace={query.get('namespace', '')}")
@@ -144,7 +165,14 @@ def _command(
         raise UsageError(f"invalid address {scheme}://{host}: a password in plain text is not supported")
     if "?" in text or "#" in text:
         raise UsageError(f"invalid address {text}: nothing may follow the path")
-    words = ["ssh", *(("-l", user) if user else ()), *(("-p", str(port)) if port is not None else ()), "--", host, "buildctl"]
+    words = [
+        "ssh",
+        *(("-l", user) if user else ()),
+        *(("-p", str(port)) if port is not None else ()),
+        "--",
+        host,
+        "buildctl",
+    ]
     return (*words, *(("--addr", f"unix://{path}") if path else ()), "dial-stdio")
 
 
@@ -193,7 +221,9 @@ async def connect(address: Address, tls: Tls | None = None, *, limit: float = 20
     if address.scheme == "tcp":
         context = tls.context() if tls else None
         name = tls.server_name if tls else ""
-        return Link(await transports.connect_tcp(address.host, address.port, tls=context, server_name=name, limit=limit))
+        return Link(
+            await transports.connect_tcp(address.host, address.port, tls=context, server_name=name, limit=limit)
+        )
     channel, process = await transports.connect_command(address.command)
     return Link(channel, process)
 

@@ -68,7 +68,9 @@ def load() -> Builders:
             nodes[str(name)] = Node(str(entry["addr"]), address.Tls(**tls))
         return Builders(nodes, str(found.get("current", "")))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
-        raise DockcError(f"{file} is no list of builders: {exc!r}", hint="Move it away and create the builders anew.") from None
+        raise DockcError(
+            f"{file} is no list of builders: {exc!r}", hint="Move it away and create the builders anew."
+        ) from None
 
 
 def _save(builders: Builders) -> None:
@@ -95,7 +97,9 @@ def create(name: str, node: Node, *, use: bool = False) -> None:
         UsageError: no name, an address that is none, or there is one of that name.
     """
     if not _NAME.fullmatch(name):
-        raise UsageError(f"invalid name of a builder: {name!r}", hint="Letters, digits, dots, dashes and underscores; 64 at most.")
+        raise UsageError(
+            f"invalid name of a builder: {name!r}", hint="Letters, digits, dots, dashes and underscores; 64 at most."
+        )
     address.parse(node.addr)
     known = load()
     if name in known.nodes:

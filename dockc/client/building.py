@@ -1,6 +1,7 @@
 """`dockc build` on a builder elsewhere: we compile, it solves and exports.
 
-What the compiler asks of registries is asked of the builder, with its cache and the credentials that the session lends. The graphs go to
+What the compiler asks of registries is asked of the builder, with its cache and the credentials that the session lends.
+The graphs go to
 it, one for each platform, and the image configs with the result.
 """
 
@@ -175,7 +176,9 @@ def index(export: Export, response: Mapping[str, str]) -> None:
     if not text:
         return
     root = Descriptor.from_fields(decode(base64.b64decode(text), "containerimage.descriptor"))
-    created = root.annotations.get("org.opencontainers.image.created") or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    created = root.annotations.get("org.opencontainers.image.created") or datetime.now(UTC).strftime(
+        "%Y-%m-%dT%H:%M:%SZ"
+    )
     write_index(Path(export.store), root, [parse_normalized(name).tag_name_only() for name in export.names], created)
 
 
@@ -187,7 +190,10 @@ def _frontend_attrs(request: Asked, inputs: Inputs) -> dict[str, str]:
     attrs = dict(request.compile.attrs)
     for name, value in request.compile.contexts.items():
         if value.startswith("oci-layout://"):
-            raise UsageError(f"the named context {name} is an OCI layout, which only our own compiler sends", hint="Leave --frontend out.")
+            raise UsageError(
+                f"the named context {name} is an OCI layout, which only our own compiler sends",
+                hint="Leave --frontend out.",
+            )
         attrs[f"context:{name}"] = f"local:{name}" if name in inputs.directories else value
     if "context" not in inputs.directories and "context" not in attrs:
         attrs["context"] = request.compile.context

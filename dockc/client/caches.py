@@ -1,4 +1,6 @@
-"""`--cache-from` and `--cache-to` for a builder elsewhere: entries in its words, and directories that the session lends."""
+"""`--cache-from` and `--cache-to` for a builder elsewhere: entries in its words, and directories that the session
+lends.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +36,19 @@ def parse(text: str) -> CacheEntry:
     if not kind:
         raise UsageError(f"type is required for a cache: {text}")
     if kind == "gha":
-        for key, variable in (("token", "ACTIONS_RUNTIME_TOKEN"), ("url", "ACTIONS_CACHE_URL"), ("url_v2", "ACTIONS_RESULTS_URL")):
+        for key, variable in (
+            ("token", "ACTIONS_RUNTIME_TOKEN"),
+            ("url", "ACTIONS_CACHE_URL"),
+            ("url_v2", "ACTIONS_RESULTS_URL"),
+        ):
             if key not in attrs and os.environ.get(variable):
                 attrs[key] = os.environ[variable]
     return CacheEntry(kind, attrs)
 
 
 def imports(texts: Sequence[str]) -> tuple[list[CacheEntry], dict[str, Path]]:
-    """Caches to read, and the directories that they are in by store name. A directory that is not there yet is no cache.
+    """Caches to read, and the directories that they are in by store name. A directory that is not there yet is no
+    cache.
 
     Raises:
         UsageError: a local cache without a directory.

@@ -1,6 +1,7 @@
 """Compiling for a builder elsewhere: what the compiler asks is asked of the builder, and the graphs go to it.
 
-Whoever drives a build over `LLBBridge` uses it: `dockc build` with a builder, and dockc's compiler as a frontend in an image.
+Whoever drives a build over `LLBBridge` uses it: `dockc build` with a builder, and dockc's compiler as a frontend in an
+image.
 """
 
 from __future__ import annotations
@@ -110,11 +111,15 @@ class Compiling:
             if request.checksum:
                 source.attrs["http.checksum"] = request.checksum
             answer = await self._resolve(bridge, gateway_pb2.ResolveSourceMetaRequest(Source=source), request)
-            modified = str(Time.from_ns(answer.HTTP.LastModified.seconds * 10**9)) if answer.HTTP.LastModified.seconds else ""
+            modified = (
+                str(Time.from_ns(answer.HTTP.LastModified.seconds * 10**9)) if answer.HTTP.LastModified.seconds else ""
+            )
             return Answers(http={request.key: HttpAnswer(answer.HTTP.Checksum, modified)})
         if isinstance(request, GitRequest):
             source = common_pb2.SourceOp(identifier=request.identifier, attrs=dict(request.attrs))
-            asked = gateway_pb2.ResolveSourceMetaRequest(Source=source, Git=gateway_pb2.ResolveSourceGitRequest(ReturnObject=True))
+            asked = gateway_pb2.ResolveSourceMetaRequest(
+                Source=source, Git=gateway_pb2.ResolveSourceGitRequest(ReturnObject=True)
+            )
             answer = await self._resolve(bridge, asked, request)
             return Answers(git={request.identifier: GitAnswer(answer.Git.Checksum, answer.Git.CommitObject)})
         raise TypeError(f"not a request: {request!r}")
@@ -168,7 +173,9 @@ class Compiling:
                 result.refs.refs[name].CopyFrom(ref or gateway_pb2.Ref())
             else:
                 result.ref.CopyFrom(ref or gateway_pb2.Ref())
-        entries = [{"ID": name, "Platform": platform_to_json(one.platform)} for one, name in zip(compiled, named, strict=True)]
+        entries = [
+            {"ID": name, "Platform": platform_to_json(one.platform)} for one, name in zip(compiled, named, strict=True)
+        ]
         result.metadata[_PLATFORMS] = json.dumps({"Platforms": entries}, separators=(",", ":")).encode()
         return result
 
@@ -180,7 +187,9 @@ def _is_multi(attrs: Mapping[str, str]) -> bool:
 def for_builder(inputs: Inputs, bridge: Bridge) -> Inputs:
     """The inputs, for the platforms that the builder's workers have."""
     found = tuple(
-        platforms.normalize(platforms.Platform(one.OS, one.Architecture, one.Variant)) for worker in bridge.workers for one in worker.platforms
+        platforms.normalize(platforms.Platform(one.OS, one.Architecture, one.Variant))
+        for worker in bridge.workers
+        for one in worker.platforms
     )
     if not found:
         return inputs
@@ -193,5 +202,9 @@ def for_builder(inputs: Inputs, bridge: Bridge) -> Inputs:
 def wire_platform(platform: Platform) -> common_pb2.Platform:
     """A platform as a message."""
     return common_pb2.Platform(
-        OS=platform.os, Architecture=platform.architecture, Variant=platform.variant, OSVersion=platform.os_version, OSFeatures=platform.os_features
+        OS=platform.os,
+        Architecture=platform.architecture,
+        Variant=platform.variant,
+        OSVersion=platform.os_version,
+        OSFeatures=platform.os_features,
     )

@@ -1,4 +1,5 @@
-"""containerd's content service over directories of blobs (`blobs/ALGORITHM/HEX`): OCI layouts to read, and places for images and caches.
+"""containerd's content service over directories of blobs (`blobs/ALGORITHM/HEX`): OCI layouts to read, and places for
+images and caches.
 
 Which directory is meant says the metadata of each call. Source: containerd, `api/services/content/v1`.
 """
@@ -169,7 +170,10 @@ class _Ingest:
 
     def _answer(self, action: content_pb2.WriteAction) -> content_pb2.WriteContentResponse:
         return content_pb2.WriteContentResponse(
-            action=action, offset=self._offset, total=self._total, digest=f"sha256:{self._hash.hexdigest()}" if self._offset else ""
+            action=action,
+            offset=self._offset,
+            total=self._total,
+            digest=f"sha256:{self._hash.hexdigest()}" if self._offset else "",
         )
 
     def _write(self, data: bytes) -> None:
@@ -211,5 +215,3 @@ class _Ingest:
             self._path.parent.rmdir()
         except OSError:
             pass
-
-

@@ -233,7 +233,9 @@ class _Build:
         self._remote, self._spec, self._drive, self._sink = remote, spec, drive, sink
         self._ref = spec.ref or secrets.token_hex(12)
         self._heard = asyncio.Event()
-        self._problem: DockcError | None = None  # what failed on our side, which is nearer than the builder's words of it
+        self._problem: DockcError | None = (
+            None  # what failed on our side, which is nearer than the builder's words of it
+        )
 
     async def run(self) -> dict[str, str]:
         spec = self._spec
@@ -254,7 +256,8 @@ class _Build:
                 response = await solving
             except RemoteError as exc:
                 mine = self._problem
-                # The builder repeats what it was told; what failed here is known better here, and a cause better than its effect.
+                # The builder repeats what it was told; what failed here is known better here, and a cause better than
+                # its effect.
                 if mine is not None and (not isinstance(mine, RemoteError) or exc.remote.code == CANCELLED):
                     raise mine from None
                 raise
@@ -274,8 +277,12 @@ class _Build:
             FrontendAttrs=self._spec.frontend_attrs,
             Internal=self._spec.internal,
             Cache=control_pb2.CacheOptions(
-                Exports=[common_pb2.CacheOptionsEntry(Type=one.type, Attrs=one.attrs) for one in self._spec.cache_exports],
-                Imports=[common_pb2.CacheOptionsEntry(Type=one.type, Attrs=one.attrs) for one in self._spec.cache_imports],
+                Exports=[
+                    common_pb2.CacheOptionsEntry(Type=one.type, Attrs=one.attrs) for one in self._spec.cache_exports
+                ],
+                Imports=[
+                    common_pb2.CacheOptionsEntry(Type=one.type, Attrs=one.attrs) for one in self._spec.cache_imports
+                ],
             ),
         )
         for number, one in enumerate(self._spec.exports):
@@ -372,5 +379,3 @@ def metadata_of(response: Mapping[str, str]) -> dict[str, object]:
         if isinstance(decoded, dict) and decoded:
             made[key] = decoded
     return made
-
-

@@ -81,7 +81,9 @@ def _write(file: BinaryIO, messages: list[bytes]) -> None:
 
 
 class DirectoryReceiver(Receiver):
-    """A tree of files into a directory, as `type=local` does it: what is there stays unless it is replaced or `delete` is set."""
+    """A tree of files into a directory, as `type=local` does it: what is there stays unless it is replaced or `delete`
+    is set.
+    """
 
     def __init__(self, dest: str, *, delete: bool = False) -> None:
         super().__init__()
@@ -91,7 +93,9 @@ class DirectoryReceiver(Receiver):
         """See `Receiver.receive`."""
         self._told(call)
         if self._delete and "1" not in call.get_all("buildkit-exporter-multi-platform"):
-            raise DockcError("local exporter mode=delete requires a BuildKit daemon with multi-platform local export support")
+            raise DockcError(
+                "local exporter mode=delete requires a BuildKit daemon with multi-platform local export support"
+            )
         call.start()
         writer = TreeWriter(self._dest, delete=self._delete)
         try:

@@ -163,7 +163,11 @@ class Session:
         methods = [("x-docker-expose-session-grpc-method", path) for path in self.handlers]
         call = channel.call(
             "/moby.buildkit.v1.Control/Session",
-            [("x-docker-expose-session-uuid", self.id), ("x-docker-expose-session-sharedkey", self.shared_key), *methods],
+            [
+                ("x-docker-expose-session-uuid", self.id),
+                ("x-docker-expose-session-sharedkey", self.shared_key),
+                *methods,
+            ],
         )
         return SessionLink(call, Tunnel(call, self.handlers, explain=to_rpc))
 
@@ -252,5 +256,3 @@ async def _forward(call: Call, agents: ClientSsh) -> None:
 async def _answers(call: Call, reader: asyncio.StreamReader) -> None:
     while data := await reader.read(65536):
         await call.send(packed(data))
-
-

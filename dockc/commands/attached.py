@@ -51,7 +51,9 @@ class Attached:
         from dockc.runtime.executor.base import ExecIO
 
         stdin = 0 if self._interactive else None
-        return ExecIO(stdout=self._stdout, stderr=self._stderr, stdin=stdin, terminal=self._terminal, started=self._started)
+        return ExecIO(
+            stdout=self._stdout, stderr=self._stderr, stdin=stdin, terminal=self._terminal, started=self._started
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -71,7 +73,9 @@ class Attached:
             self._modes = termios.tcgetattr(0)
             tty.setraw(0, termios.TCSANOW)  # what was typed already is for the program
         for number in PASSED:
-            if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:  # what nohup and `&` ignore stays so
+            if (
+                number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN
+            ):  # what nohup and `&` ignore stays so
                 self._before[number] = signal.signal(number, self._pass_on)
         self._resize()
 

@@ -14,9 +14,15 @@ if TYPE_CHECKING:
 class BaseOptions(Options):
     """Make a base image from this machine's own programs and the libraries they need. No registry, no root."""
 
-    programs: tuple[str, ...] = argument(help="Programs by name or path, and further files. Default: a shell and its usual tools.", completes="file")
+    programs: tuple[str, ...] = argument(
+        help="Programs by name or path, and further files. Default: a shell and its usual tools.", completes="file"
+    )
     output: Path | None = option(
-        "--output", "-o", metavar="DIR", help="OCI layout to write; a `.tar` name gives an archive. Default: base.", completes="file"
+        "--output",
+        "-o",
+        metavar="DIR",
+        help="OCI layout to write; a `.tar` name gives an archive. Default: base.",
+        completes="file",
     )
     name: str = option("--name", metavar="TAG", help="Tag of the image in the layout.")
 

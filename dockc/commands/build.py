@@ -48,43 +48,90 @@ class BuildOptions(Options):
     label: tuple[str, ...] = shared.LABEL
     annotation: tuple[str, ...] = option(
         "--annotation", metavar="[TYPE:]KEY=VALUE", group=_WHAT,
-        help="Annotate the image's manifest, or what TYPE says: manifest, index, manifest-descriptor, index-descriptor; "
+        help="Annotate the image's manifest, or what TYPE says: manifest, index, manifest-descriptor, "
+             "index-descriptor; "
         "manifest[linux/amd64] for one platform.",
     )  # fmt: skip
     build_context: tuple[str, ...] = shared.BUILD_CONTEXT
     opt: tuple[str, ...] = shared.OPT
     no_cache: bool = shared.NO_CACHE
-    no_cache_filter: tuple[str, ...] = option("--no-cache-filter", metavar="STAGE", help="Run every step of these stages.", completes="stage")
-    pull: bool = option("--pull", help="Ask the registry about every base image; one that only the store has is an error.")
+    no_cache_filter: tuple[str, ...] = option(
+        "--no-cache-filter", metavar="STAGE", help="Run every step of these stages.", completes="stage"
+    )
+    pull: bool = option(
+        "--pull", help="Ask the registry about every base image; one that only the store has is an error."
+    )
     call: str = option(
         "--call", metavar="METHOD", default="build", completes="build|check|outline|targets",
-        help="build, or only ask: check (lint as BuildKit does), outline (what can be set) or targets; with `,format=json` as JSON. "
+        help="build, or only ask: check (lint as BuildKit does), outline (what can be set) or targets; with "
+             "`,format=json` as JSON. "
         "Default: build.",
     )  # fmt: skip
     check: bool = option("--check", help="Short for --call=check.")
-    secret: tuple[str, ...] = option("--secret", metavar="id=ID[,src=PATH|env=NAME]", help="A secret for `RUN --mount=type=secret`.", group=_STEPS)
-    ssh: tuple[str, ...] = option("--ssh", metavar="ID[=SOCKET|KEY]", help="An SSH agent or key for `RUN --mount=type=ssh`.", group=_STEPS)
+    secret: tuple[str, ...] = option(
+        "--secret", metavar="id=ID[,src=PATH|env=NAME]", help="A secret for `RUN --mount=type=secret`.", group=_STEPS
+    )
+    ssh: tuple[str, ...] = option(
+        "--ssh", metavar="ID[=SOCKET|KEY]", help="An SSH agent or key for `RUN --mount=type=ssh`.", group=_STEPS
+    )
     allow: tuple[str, ...] = option(
-        "--allow", metavar="ENTITLEMENT", help="Allow network.host or security.insecure.", group=_STEPS, completes="network.host|security.insecure"
+        "--allow",
+        metavar="ENTITLEMENT",
+        help="Allow network.host or security.insecure.",
+        group=_STEPS,
+        completes="network.host|security.insecure",
     )
     network: str = option(
-        "--network", metavar="MODE", help="Network of RUN steps: default, none or host, which it allows.", group=_STEPS, completes="default|none|host"
+        "--network",
+        metavar="MODE",
+        help="Network of RUN steps: default, none or host, which it allows.",
+        group=_STEPS,
+        completes="default|none|host",
     )
     add_host: tuple[str, ...] = option(
-        "--add-host", metavar="HOST=IP", help="A line for /etc/hosts of RUN steps; the IP host-gateway is this machine.", group=_STEPS
+        "--add-host",
+        metavar="HOST=IP",
+        help="A line for /etc/hosts of RUN steps; the IP host-gateway is this machine.",
+        group=_STEPS,
     )
-    shm_size: str = option("--shm-size", metavar="SIZE", help="Size of /dev/shm in RUN steps, such as 128m.", group=_STEPS)
-    ulimit: tuple[str, ...] = option("--ulimit", metavar="NAME=SOFT[:HARD]", help="A resource limit of RUN steps.", group=_STEPS)
-    cgroup_parent: str = option("--cgroup-parent", metavar="PATH", help="Control group below which RUN steps get theirs.", group=_STEPS)
-    memory: str = option("--memory", "-m", metavar="SIZE", help="Memory that each RUN step may have, such as 512m.", group=_STEPS)
-    memory_swap: str = option("--memory-swap", metavar="SIZE", help="Memory and swap together; -1 is no limit of swap.", group=_STEPS)
-    cpu_shares: str = option("--cpu-shares", "-c", metavar="N", help="Weight of each RUN step among others, from 2 to 262144.", group=_STEPS)
-    cpu_period: str = option("--cpu-period", metavar="MICROSECONDS", help="Length of a period for --cpu-quota.", group=_STEPS)
-    cpu_quota: str = option("--cpu-quota", metavar="MICROSECONDS", help="Time on processors that each RUN step may have in a period.", group=_STEPS)
-    cpuset_cpus: str = option("--cpuset-cpus", metavar="LIST", help="Processors that RUN steps may use, such as 0-3,5.", group=_STEPS)
-    cpuset_mems: str = option("--cpuset-mems", metavar="LIST", help="Memory nodes that RUN steps may use.", group=_STEPS)
+    shm_size: str = option(
+        "--shm-size", metavar="SIZE", help="Size of /dev/shm in RUN steps, such as 128m.", group=_STEPS
+    )
+    ulimit: tuple[str, ...] = option(
+        "--ulimit", metavar="NAME=SOFT[:HARD]", help="A resource limit of RUN steps.", group=_STEPS
+    )
+    cgroup_parent: str = option(
+        "--cgroup-parent", metavar="PATH", help="Control group below which RUN steps get theirs.", group=_STEPS
+    )
+    memory: str = option(
+        "--memory", "-m", metavar="SIZE", help="Memory that each RUN step may have, such as 512m.", group=_STEPS
+    )
+    memory_swap: str = option(
+        "--memory-swap", metavar="SIZE", help="Memory and swap together; -1 is no limit of swap.", group=_STEPS
+    )
+    cpu_shares: str = option(
+        "--cpu-shares", "-c", metavar="N", help="Weight of each RUN step among others, from 2 to 262144.", group=_STEPS
+    )
+    cpu_period: str = option(
+        "--cpu-period", metavar="MICROSECONDS", help="Length of a period for --cpu-quota.", group=_STEPS
+    )
+    cpu_quota: str = option(
+        "--cpu-quota",
+        metavar="MICROSECONDS",
+        help="Time on processors that each RUN step may have in a period.",
+        group=_STEPS,
+    )
+    cpuset_cpus: str = option(
+        "--cpuset-cpus", metavar="LIST", help="Processors that RUN steps may use, such as 0-3,5.", group=_STEPS
+    )
+    cpuset_mems: str = option(
+        "--cpuset-mems", metavar="LIST", help="Memory nodes that RUN steps may use.", group=_STEPS
+    )
     resource: tuple[str, ...] = option(
-        "--resource", metavar="NAME=VALUE", help="One of these limits in one word, as buildx has it: memory=512m.", group=_STEPS
+        "--resource",
+        metavar="NAME=VALUE",
+        help="One of these limits in one word, as buildx has it: memory=512m.",
+        group=_STEPS,
     )
     push: bool = option("--push", help="Push the image: short for --output=type=registry.")
     load: bool = option("--load", help="Short for --output=type=docker: load into the local Docker engine.")
@@ -93,10 +140,20 @@ class BuildOptions(Options):
         help="auto, tty, plain, rawjson, quiet (the digest only) or none. Default: auto.",
     )  # fmt: skip
     quiet: bool = option("--quiet", "-q", help="Print the image's id only, as --iidfile writes it.")
-    metadata_file: Path | None = option("--metadata-file", metavar="FILE", help="Write the result's digests as JSON.", completes="file")
-    iidfile: Path | None = option("--iidfile", metavar="FILE", help="Write the image's id, the digest of its config; of an index, its own digest.", completes="file")
+    metadata_file: Path | None = option(
+        "--metadata-file", metavar="FILE", help="Write the result's digests as JSON.", completes="file"
+    )
+    iidfile: Path | None = option(
+        "--iidfile",
+        metavar="FILE",
+        help="Write the image's id, the digest of its config; of an index, its own digest.",
+        completes="file",
+    )
     record: Path | None = option(
-        "--record", metavar="FILE", help="Write times and sizes of the steps as JSON, for `dockc explain --graph`.", completes="file"
+        "--record",
+        metavar="FILE",
+        help="Write times and sizes of the steps as JSON, for `dockc explain --graph`.",
+        completes="file",
     )
     answers: Path | None = shared.ANSWERS
     offline: bool = shared.OFFLINE
@@ -106,29 +163,51 @@ class BuildOptions(Options):
     squash: int = shared.SQUASH
     executor: str = shared.EXECUTOR
     snapshotter: str = option(
-        "--snapshotter", metavar="NAME", default="auto", help="How layers are stacked: auto, overlay or native.", completes="auto|overlay|native"
+        "--snapshotter",
+        metavar="NAME",
+        default="auto",
+        help="How layers are stacked: auto, overlay or native.",
+        completes="auto|overlay|native",
     )
-    parallelism: int = option("--parallelism", metavar="N", low=0, help="Steps that run at once; 0: as many as there are cores.")
+    parallelism: int = option(
+        "--parallelism", metavar="N", low=0, help="Steps that run at once; 0: as many as there are cores."
+    )
     cache_from: tuple[str, ...] = option(
         "--cache-from", "--import-cache", metavar="type=TYPE[,KEY=VALUE]", group=_CACHES,
-        help="A cache to read: type=registry, local, s3, azblob or gha; or the name of an image that carries one. May be repeated.",
+        help="A cache to read: type=registry, local, s3, azblob or gha; or the name of an image that carries one. "
+             "May be repeated.",
     )  # fmt: skip
     cache_to: tuple[str, ...] = option(
         "--cache-to", "--export-cache", metavar="type=TYPE[,KEY=VALUE]", group=_CACHES,
-        help="A cache to write after the build: type=registry, inline, local, s3, azblob or gha; mode=max for all steps. May be repeated.",
+        help="A cache to write after the build: type=registry, inline, local, s3, azblob or gha; mode=max for all "
+             "steps. May be repeated.",
     )  # fmt: skip
     attest: tuple[str, ...] = option("--attest", hidden=True)
     provenance: str = option("--provenance", hidden=True)
     sbom: str = option("--sbom", hidden=True)
-    builder: str = option("--builder", metavar="NAME", variable="BUILDX_BUILDER", group=_WHERE, help="Build on the builder of that name (`dockc builder create`); `default` builds here.")
+    builder: str = option(
+        "--builder",
+        metavar="NAME",
+        variable="BUILDX_BUILDER",
+        group=_WHERE,
+        help="Build on the builder of that name (`dockc builder create`); `default` builds here.",
+    )
     addr: str = option(
         "--addr", metavar="URL", variable="BUILDKIT_HOST", group=_WHERE,
-        help="Build on the daemon at this address: unix://PATH, tcp://HOST:PORT, docker-container://NAME, podman-container://NAME, kube-pod://NAME or ssh://HOST.",
+        help="Build on the daemon at this address: unix://PATH, tcp://HOST:PORT, docker-container://NAME, "
+             "podman-container://NAME, kube-pod://NAME or ssh://HOST.",
     )  # fmt: skip
-    tlsdir: str = option("--tlsdir", metavar="DIR", group=_WHERE, help="Certificates for --addr tcp://: ca.pem, cert.pem and key.pem.", completes="directory")
+    tlsdir: str = option(
+        "--tlsdir",
+        metavar="DIR",
+        group=_WHERE,
+        help="Certificates for --addr tcp://: ca.pem, cert.pem and key.pem.",
+        completes="directory",
+    )
     frontend: str = option(
         "--frontend", metavar="NAME", group=_WHERE,
-        help="Let the daemon's frontend compile: dockerfile.v0, or gateway.v0 with --opt source=IMAGE. Default: dockc compiles.",
+        help="Let the daemon's frontend compile: dockerfile.v0, or gateway.v0 with --opt source=IMAGE. Default: "
+             "dockc compiles.",
     )  # fmt: skip
     rm: bool = option("--rm", hidden=True)
     force_rm: bool = option("--force-rm", hidden=True)
@@ -162,32 +241,36 @@ def run(options: BuildOptions, out: Output) -> int:
     for name, given in (("--rm", options.rm), ("--force-rm", options.force_rm), ("--compress", options.compress)):
         if given:
             out.log(f"warning: {name} has no effect: there are no containers to remove and no context to send\n")
-    attrs = words.frontend_attrs(
-        target=options.target,
-        build_args=options.build_arg,
-        platforms=options.platform,
-        labels=options.label,
-        opts=options.opt,
-        no_cache=options.no_cache,
-        no_cache_filter=options.no_cache_filter,
-    ) | words.step_attrs(
-        pull=options.pull,
-        network=options.network,
-        hosts=options.add_host,
-        shm_size=options.shm_size,
-        ulimits=options.ulimit,
-        cgroup_parent=options.cgroup_parent,
-    ) | words.limit_attrs(
-        (
-            ("memory", options.memory),
-            ("memswap", options.memory_swap),
-            ("cpushares", options.cpu_shares),
-            ("cpuperiod", options.cpu_period),
-            ("cpuquota", options.cpu_quota),
-            ("cpusetcpus", options.cpuset_cpus),
-            ("cpusetmems", options.cpuset_mems),
-        ),
-        options.resource,
+    attrs = (
+        words.frontend_attrs(
+            target=options.target,
+            build_args=options.build_arg,
+            platforms=options.platform,
+            labels=options.label,
+            opts=options.opt,
+            no_cache=options.no_cache,
+            no_cache_filter=options.no_cache_filter,
+        )
+        | words.step_attrs(
+            pull=options.pull,
+            network=options.network,
+            hosts=options.add_host,
+            shm_size=options.shm_size,
+            ulimits=options.ulimit,
+            cgroup_parent=options.cgroup_parent,
+        )
+        | words.limit_attrs(
+            (
+                ("memory", options.memory),
+                ("memswap", options.memory_swap),
+                ("cpushares", options.cpu_shares),
+                ("cpuperiod", options.cpu_period),
+                ("cpuquota", options.cpu_quota),
+                ("cpusetcpus", options.cpuset_cpus),
+                ("cpusetmems", options.cpuset_mems),
+            ),
+            options.resource,
+        )
     )
     attrs |= words.proxy_attrs(os.environ, attrs)
     asked = CompileRequest(
@@ -282,7 +365,8 @@ def build_and_show(
 def build(asked: Asked, sink: StatusSink, recorder: Recorder | None = None) -> Built:
     """Build with an engine of this process, and make all outputs.
 
-    Enters the builder's namespaces, so it must be called while the process has one thread. A `recorder` is told the sizes of
+    Enters the builder's namespaces, so it must be called while the process has one thread. A `recorder` is told the
+    sizes of
     the steps' results; it is the caller's to put it before the sink.
 
     Raises:
@@ -341,7 +425,9 @@ class Terminated(DockcError):
 async def _until_told(
     options: EngineOptions, request: BuildRequest, session: Session, sink: StatusSink, deadline: Deadline
 ) -> Built:
-    """Build; SIGTERM cancels like an interrupt does, so that no step outlives its builder, and is obeyed within two seconds."""
+    """Build; SIGTERM cancels like an interrupt does, so that no step outlives its builder, and is obeyed within two
+    seconds.
+    """
     import asyncio
     import signal
 

@@ -31,7 +31,9 @@ _JSON = "{{json .}}"
 
 
 class BuildctlOptions(Options):
-    """BuildKit's client in its own words: build, du, prune, prune-histories, debug and dial-stdio; `dockc buildctl --help` lists them."""
+    """BuildKit's client in its own words: build, du, prune, prune-histories, debug and dial-stdio; `dockc buildctl
+    --help` lists them.
+    """
 
     words: tuple[str, ...] = argument(help="What would follow `buildctl`.")
     interspersed = False
@@ -102,7 +104,9 @@ def _parser() -> _Parser:
     _listing(_sub(debug, "workers", _workers, "list workers"))
     _sub(debug, "info", _info, "version of the daemon").add_argument("--format", default="")
     _sub(debug, "dump-llb", _dump_llb, "print LLB as JSON").add_argument("file", nargs="?", default="-")
-    _sub(debug, "monitor", _monitor, "print what builds there are as they come").add_argument("--completed", action="store_true")
+    _sub(debug, "monitor", _monitor, "print what builds there are as they come").add_argument(
+        "--completed", action="store_true"
+    )
     logs = _sub(debug, "logs", _logs, "progress of a build")
     logs.add_argument("--progress", default="auto")
     logs.add_argument("--trace", action="store_true")
@@ -117,7 +121,9 @@ def _parser() -> _Parser:
     return parser
 
 
-def _sub(words: Any, name: str, action: Callable[[argparse.Namespace], Any], text: str | None) -> argparse.ArgumentParser:
+def _sub(
+    words: Any, name: str, action: Callable[[argparse.Namespace], Any], text: str | None
+) -> argparse.ArgumentParser:
     made: argparse.ArgumentParser = words.add_parser(name, allow_abbrev=False, **({"help": text} if text else {}))
     made.set_defaults(action=action)
     return made
@@ -134,7 +140,16 @@ def _build_words(words: Any) -> None:
         build = _sub(words, name, _build, "build" if name == "build" else None)
         build.add_argument("--output", "-o", action="append", default=[], metavar="type=TYPE,...")
         build.add_argument("--progress", default="auto")
-        for flag in ("--local", "--oci-layout", "--opt", "--secret", "--ssh", "--allow", "--export-cache", "--import-cache"):
+        for flag in (
+            "--local",
+            "--oci-layout",
+            "--opt",
+            "--secret",
+            "--ssh",
+            "--allow",
+            "--export-cache",
+            "--import-cache",
+        ):
             build.add_argument(flag, action="append", default=[])
         build.add_argument("--frontend", default="")
         build.add_argument("--no-cache", action="store_true")
@@ -227,7 +242,10 @@ async def _workers(options: argparse.Namespace) -> int:
             options.out.write(f"BuildKit:\t{version.package} {version.version} {version.revision}\nLabels:\n")
             options.out.write("".join(f"\t{key}:\t{one.Labels[key]}\n" for key in sorted(one.Labels)) + "\n")
     else:
-        options.out.write("ID\t\t\t\tPLATFORMS\n" + "".join(f"{one.ID}\t{','.join(map(platform_text, one.platforms))}\n" for one in found))
+        options.out.write(
+            "ID\t\t\t\tPLATFORMS\n"
+            + "".join(f"{one.ID}\t{','.join(map(platform_text, one.platforms))}\n" for one in found)
+        )
     return 0
 
 
@@ -260,7 +278,9 @@ async def _du(options: argparse.Namespace) -> int:
         total = sum(one.Size for one in records)
         if shared:
             options.out.write(f"Shared:\t\t{_size(shared)}\nPrivate:\t{_size(total - shared)}\n")
-        options.out.write(f"Reclaimable:\t{_size(sum(one.Size for one in records if not one.InUse))}\nTotal:\t\t{_size(total)}\n")
+        options.out.write(
+            f"Reclaimable:\t{_size(sum(one.Size for one in records if not one.InUse))}\nTotal:\t\t{_size(total)}\n"
+        )
     return 0
 
 
@@ -273,7 +293,11 @@ def _verbose(one: Any) -> str:
     rows = [("ID", one.ID)]
     if one.Parents:
         rows.append(("Parents", ";".join(one.Parents)))
-    rows += [("Created at", _moment(one.CreatedAt)), ("Mutable", _yes(one.Mutable)), ("Reclaimable", _yes(not one.InUse))]
+    rows += [
+        ("Created at", _moment(one.CreatedAt)),
+        ("Mutable", _yes(one.Mutable)),
+        ("Reclaimable", _yes(not one.InUse)),
+    ]
     rows += [("Shared", _yes(one.Shared)), ("Size", _size(one.Size))]
     if one.Description:
         rows.append(("Description", one.Description))
@@ -320,7 +344,9 @@ async def _prune(options: argparse.Namespace) -> int:
             elif options.verbose:
                 options.out.write(_verbose(one))
             else:
-                options.out.write(("ID\t\t\t\t\t\t\t\t\tRECLAIMABLE\tSIZE\t\tLAST ACCESSED\n" if first else "") + _row(one))
+                options.out.write(
+                    ("ID\t\t\t\t\t\t\t\t\tRECLAIMABLE\tSIZE\t\tLAST ACCESSED\n" if first else "") + _row(one)
+                )
             first = False
     if not as_json:
         options.out.write(f"Total:\t{_size(total)}\n")
@@ -372,7 +398,10 @@ def _history_row(event: Any, *, pinned: bool = False) -> str:
 
     record = event.record
     words = [control_pb2.BuildHistoryEventType.Name(event.type), record.Ref]
-    words += [_moment(one) if record.HasField(name) else "" for name, one in (("CreatedAt", record.CreatedAt), ("CompletedAt", record.CompletedAt))]
+    words += [
+        _moment(one) if record.HasField(name) else ""
+        for name, one in (("CreatedAt", record.CreatedAt), ("CompletedAt", record.CompletedAt))
+    ]
     words.append(str(record.Generation))
     if pinned:
         words.append("*" if record.pinned else "")
@@ -409,7 +438,9 @@ async def _get(options: argparse.Namespace) -> int:
 
     request = content_pb2.ReadContentRequest(digest=options.digest)
     async with _remote(options) as remote:
-        async for part in remote.stream("/containerd.services.content.v1.Content/Read", request, content_pb2.ReadContentResponse):
+        async for part in remote.stream(
+            "/containerd.services.content.v1.Content/Read", request, content_pb2.ReadContentResponse
+        ):
             options.out.write(part.data)
     return 0
 
@@ -522,7 +553,9 @@ async def _build_there(options: argparse.Namespace, definition: bytes) -> int:
     imports, lent = caches.imports(options.import_cache)
     cache_exports, places = caches.exports(options.export_cache)
     layouts = {f"oci:{name}": Path(path) for name, path in _pairs(options.oci_layout, "oci-layout").items()}
-    session.lend_stores({**lent, **places, **layouts, **dict([("export", Path(one.store)) for one in exports if one.store][-1:])})
+    session.lend_stores(
+        {**lent, **places, **layouts, **dict([("export", Path(one.store)) for one in exports if one.store][-1:])}
+    )
     ref = secrets.token_hex(12)
     spec = BuildSpec(
         session=session,
@@ -585,7 +618,9 @@ def _key(texts: Sequence[str]) -> str:
     import hashlib
     import socket
 
-    text = "\n".join([socket.gethostname(), str(os.getuid()), *(os.path.realpath(one.partition("=")[2]) for one in sorted(texts))])
+    text = "\n".join(
+        [socket.gethostname(), str(os.getuid()), *(os.path.realpath(one.partition("=")[2]) for one in sorted(texts))]
+    )
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 

@@ -17,7 +17,12 @@ class CreateOptions(Options):
 
     name: str = argument(required=True, help="The builder's name.")
     addr: str = argument(required=True, metavar="URL", help="Its address, as for `dockc build --addr`.")
-    tlsdir: str = option("--tlsdir", metavar="DIR", help="Certificates: ca.pem, cert.pem and key.pem, or ca.crt, tls.crt and tls.key.", completes="directory")
+    tlsdir: str = option(
+        "--tlsdir",
+        metavar="DIR",
+        help="Certificates: ca.pem, cert.pem and key.pem, or ca.crt, tls.crt and tls.key.",
+        completes="directory",
+    )
     tlscacert: str = option("--tlscacert", metavar="FILE", help="Certificate authority.", completes="file")
     tlscert: str = option("--tlscert", metavar="FILE", help="Client certificate.", completes="file")
     tlskey: str = option("--tlskey", metavar="FILE", help="Client key.", completes="file")
@@ -45,7 +50,9 @@ def run_create(options: CreateOptions, out: Output) -> int:
     if options.tlsdir:
         tls = address.Tls.of_directory(absolute(options.tlsdir), options.tlsservername)
     else:
-        tls = address.Tls(absolute(options.tlscacert), absolute(options.tlscert), absolute(options.tlskey), options.tlsservername)
+        tls = address.Tls(
+            absolute(options.tlscacert), absolute(options.tlscert), absolute(options.tlskey), options.tlsservername
+        )
     builders.create(options.name, builders.Node(options.addr, tls), use=options.use)
     out.write(options.name + "\n")
     return 0
@@ -95,7 +102,13 @@ def run_use(options: UseOptions, out: Output) -> int:
 class ListOptions(Options):
     """List all builders, and whether they answer."""
 
-    format: str = option("--format", metavar="FORM", default="table", help="table, or json: one object a line. Default: table.", completes="table|json")
+    format: str = option(
+        "--format",
+        metavar="FORM",
+        default="table",
+        help="table, or json: one object a line. Default: table.",
+        completes="table|json",
+    )
 
 
 def run_list(options: ListOptions, out: Output) -> int:
@@ -120,7 +133,14 @@ def run_list(options: ListOptions, out: Output) -> int:
     from dockc.console.tables import table
 
     shown = [
-        [row["name"] + (" *" if row["current"] else ""), row["addr"], row["status"], row["version"], ", ".join(row["platforms"])] for row in rows
+        [
+            row["name"] + (" *" if row["current"] else ""),
+            row["addr"],
+            row["status"],
+            row["version"],
+            ", ".join(row["platforms"]),
+        ]
+        for row in rows
     ]
     out.write(table(["NAME", "ADDRESS", "STATUS", "VERSION", "PLATFORMS"], shown))
     return 0
@@ -148,7 +168,15 @@ def run_inspect(options: InspectOptions, out: Output) -> int:
         raise UsageError("no builder is chosen", hint="Name one: dockc builder inspect NAME.")
     (row,) = until_told(_look([(name, builders.find(name))], known.current))
     for key, value in row.items():
-        shown = ", ".join(value) if isinstance(value, list) else "yes" if value is True else "no" if value is False else value
+        shown = (
+            ", ".join(value)
+            if isinstance(value, list)
+            else "yes"
+            if value is True
+            else "no"
+            if value is False
+            else value
+        )
         out.write(f"{key.capitalize() + ':':<12} {shown}\n")
     if row["status"] != "running":
         raise DockcError(f"the builder {name} does not answer: {row['status']}")
@@ -169,7 +197,14 @@ async def _look_at(name: str, node: builders.Node, current: bool) -> dict[str, A
     from dockc.commands.remote import platform_text
     from dockc.errors import DockcError
 
-    row: dict[str, Any] = {"name": name, "addr": node.addr, "current": current, "status": "running", "version": "", "platforms": []}
+    row: dict[str, Any] = {
+        "name": name,
+        "addr": node.addr,
+        "current": current,
+        "status": "running",
+        "version": "",
+        "platforms": [],
+    }
     try:
         async with asyncio.timeout(10):
             link = await address.connect(address.parse(node.addr), node.tls if node.tls else None)

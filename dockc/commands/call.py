@@ -1,4 +1,6 @@
-"""`dockc build --call=METHOD`: what BuildKit's frontend answers about a Dockerfile without building it, in its words and forms."""
+"""`dockc build --call=METHOD`: what BuildKit's frontend answers about a Dockerfile without building it, in its words
+and forms.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,10 @@ def call(request: CompileRequest, method: str, form: str, *, out: Callable[[str]
     from dockc.compiler.questions import converse
 
     if is_in_remote_context(request):
-        raise UsageError("a call needs a Dockerfile that is here, not in a remote context or an archive", hint="Name one by its absolute path with --file.")
+        raise UsageError(
+            "a call needs a Dockerfile that is here, not in a remote context or an archive",
+            hint="Name one by its absolute path with --file.",
+        )
     inputs = load(request)
     source = inputs.front.source
     options = inputs.options.for_platform(inputs.platforms[0])

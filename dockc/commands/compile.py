@@ -56,7 +56,9 @@ def run(options: CompileOptions, out: Output) -> int:
     """`dockc compile`."""
     import sys
 
-    form = options.emit or ("llb" if options.output is None and sys.stdout is not None and sys.stdout.isatty() else "pb")
+    form = options.emit or (
+        "llb" if options.output is None and sys.stdout is not None and sys.stdout.isatty() else "pb"
+    )
     out.write(compile_command(request_of(options), form, out.log), options.output)
     return 0
 

@@ -1,4 +1,6 @@
-"""`dockc completion SHELL`: a script that makes a shell complete dockc's lines; the answers come from `line.complete`."""
+"""`dockc completion SHELL`: a script that makes a shell complete dockc's lines; the answers come from
+`line.complete`.
+"""
 
 from __future__ import annotations
 

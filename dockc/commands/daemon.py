@@ -12,9 +12,13 @@ if TYPE_CHECKING:
 
 
 class DaemonOptions(Options):
-    """Build for clients of BuildKit's protocol: dockc, buildctl, buildx. `dockc daemon --help` lists its options, which are those of buildkitd."""
+    """Build for clients of BuildKit's protocol: dockc, buildctl, buildx. `dockc daemon --help` lists its options, which
+    are those of buildkitd.
+    """
 
-    words: tuple[str, ...] = argument(metavar="OPTION", help="Options of the daemon, such as --addr URL and --root DIR.")
+    words: tuple[str, ...] = argument(
+        metavar="OPTION", help="Options of the daemon, such as --addr URL and --root DIR."
+    )
     interspersed = False
     examples = ("dockc daemon --addr unix:///run/dockc.sock --root /var/lib/dockc",)
 

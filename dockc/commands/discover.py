@@ -37,7 +37,8 @@ def is_dockerfile(name: str) -> bool:
 def find(arguments: Iterable[str]) -> list[str]:
     """Paths for command line arguments, each once, in order; `-` is standard input.
 
-    A directory gives the Dockerfiles below it. A name that does not exist and holds `*`, `?` or `[` is a pattern (`**` crosses
+    A directory gives the Dockerfiles below it. A name that does not exist and holds `*`, `?` or `[` is a pattern (`**`
+    crosses
     directories).
 
     Raises:

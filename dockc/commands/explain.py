@@ -1,9 +1,9 @@
 """`dockc explain`: finds out what is asked about, gathers the facts, and has them put into words.
 
-    RULE, INSTRUCTION, PASS   -> a page
-    FILE:LINE                 -> what the line does          (a compilation that is watched)
-    FILE --plan               -> what would run              (the solver, with nothing executed)
-    FILE --graph              -> stages and operations       (and a build record, if there is one)
+RULE, INSTRUCTION, PASS   -> a page
+FILE:LINE                 -> what the line does          (a compilation that is watched)
+FILE --plan               -> what would run              (the solver, with nothing executed)
+FILE --graph              -> stages and operations       (and a build record, if there is one)
 """
 
 from __future__ import annotations
@@ -36,11 +36,15 @@ class ExplainOptions(Options):
 
     topic: str = argument(
         metavar="TOPIC", completes="file",
-        help="A rule (code, name or another tool's code), an instruction, a pass, `rules`, `instructions`, FILE:LINE, or a FILE. "
+        help="A rule (code, name or another tool's code), an instruction, a pass, `rules`, `instructions`, "
+             "FILE:LINE, or a FILE. "
         "A directory stands for its Dockerfile; default for --plan and --graph: the current one.",
     )  # fmt: skip
     context: str = argument(help="The build context. Default: the directory of FILE.", completes="directory")
-    plan: bool = option("--plan", help="Show which steps of FILE would run and which are cached; run nothing. With --graph, on its boxes.")
+    plan: bool = option(
+        "--plan",
+        help="Show which steps of FILE would run and which are cached; run nothing. With --graph, on its boxes.",
+    )
     graph: bool = option("--graph", help="Show stages and operations of FILE, and on pictures what lint finds.")
     form: str = option(
         "--format", metavar="FORMAT", default="text", help="text or json; for a graph also svg, mermaid, dot or html.",
@@ -48,10 +52,14 @@ class ExplainOptions(Options):
     )  # fmt: skip
     output: Path | None = shared.OUTPUT
     record: Path | None = option(
-        "--record", metavar="FILE", help="Times and sizes for the graph, as `dockc build --record` writes them.", completes="file"
+        "--record",
+        metavar="FILE",
+        help="Times and sizes for the graph, as `dockc build --record` writes them.",
+        completes="file",
     )
     online: bool = option(
-        "--online", help="Ask registries about base images; without it, and without answers, they are made up. A plan always asks."
+        "--online",
+        help="Ask registries about base images; without it, and without answers, they are made up. A plan always asks.",
     )
     answers: Path | None = shared.ANSWERS
     locked: Path | None = option("--locked", metavar="FILE", help="Use this lock file's answers.", completes="file")
@@ -89,7 +97,11 @@ def run(options: ExplainOptions, out: Output) -> int:
     if asked and number:
         raise UsageError(f"{'--plan' if options.plan else '--graph'} takes a FILE without a line")
     attrs = frontend_attrs(
-        target=options.target, build_args=options.build_arg, platforms=options.platform, opts=options.opt, no_cache=options.no_cache
+        target=options.target,
+        build_args=options.build_arg,
+        platforms=options.platform,
+        opts=options.opt,
+        no_cache=options.no_cache,
     )
     request = CompileRequest(
         options.context or str(Path(file).parent),
@@ -102,7 +114,9 @@ def run(options: ExplainOptions, out: Output) -> int:
     )
     looked = look(request, online=options.online or options.plan, filename=file)
     if options.form not in {"text", "json"} and (number or (options.plan and not options.graph)):
-        raise UsageError(f"{'a line' if number else 'a plan'} has no format {options.form}", hint="Choose text or json.")
+        raise UsageError(
+            f"{'a line' if number else 'a plan'} has no format {options.form}", hint="Choose text or json."
+        )
     if options.graph or not (options.plan or number):
         text = graph(looked, options.form, options.record, planned=options.plan)
     elif options.plan:
@@ -158,7 +172,9 @@ def page(topic: str) -> str:
     try:
         return explain.rule_page(find_rule(folded))
     except UsageError as error:
-        raise UsageError(f"nothing is called {topic}", hint=error.hint or "`dockc explain rules` lists the rules.") from None
+        raise UsageError(
+            f"nothing is called {topic}", hint=error.hint or "`dockc explain rules` lists the rules."
+        ) from None
 
 
 def _rules() -> Sequence[type[Rule]]:
@@ -341,7 +357,9 @@ def _findings(looked: Looked, made: Graph) -> dict[int, tuple[str, tuple[str, ..
         first, last = node.lines or (0, -1)
         here = [one for number in range(first, last + 1) for one in by_line.get(number, ())]
         if here:
-            worst = min((severity for severity, _ in here), key=lambda word: rank.index(word) if word in rank else len(rank))
+            worst = min(
+                (severity for severity, _ in here), key=lambda word: rank.index(word) if word in rank else len(rank)
+            )
             found[i] = (worst, tuple(words for _, words in here))
     return found
 
@@ -351,7 +369,8 @@ def _facts(path: Path) -> list[tuple[str, str, Fact]]:
     from dockc.engine.record import read_record
 
     return [
-        (one.digest, one.name, Fact(None if one.cached else one.seconds, one.size, one.cached)) for one in read_record(path)
+        (one.digest, one.name, Fact(None if one.cached else one.seconds, one.size, one.cached))
+        for one in read_record(path)
     ]
 
 
@@ -394,5 +413,3 @@ def _planned(looked: Looked, *, insecure: bool) -> list[Step]:
 
 def _ignore(text: str) -> None:
     """Warnings are for other commands."""
-
-

@@ -25,13 +25,17 @@ class FormatOptions(Options):
     files: tuple[str, ...] = shared.FILES
     check: bool = option("--check", help="Write nothing; end with 1 if a file would change.")
     diff: bool = option("--diff", help="Write nothing; show what would change, and end with 1 if anything would.")
-    stdin_filename: str = option("--stdin-filename", metavar="FILE", help="What standard input is called in messages and diffs.")
+    stdin_filename: str = option(
+        "--stdin-filename", metavar="FILE", help="What standard input is called in messages and diffs."
+    )
 
 
 def run(options: FormatOptions, out: Output) -> int:
     """`dockc fmt`."""
     files = options.files or (".",)
-    return format_command(files, check=options.check, diff=options.diff, stdin_name=options.stdin_filename, out=out.write, log=out.log)
+    return format_command(
+        files, check=options.check, diff=options.diff, stdin_name=options.stdin_filename, out=out.write, log=out.log
+    )
 
 
 class FormatRefused(DockcError):
@@ -57,11 +61,21 @@ def format_text(text: str, name: str) -> str:
     from dockc.compiler.equivalence import equivalent
 
     if not equivalent(text, after, name=name):
-        raise FormatRefused(f"{name}: formatting would change what is built", hint="Please report this file; it was left as it is.")
+        raise FormatRefused(
+            f"{name}: formatting would change what is built", hint="Please report this file; it was left as it is."
+        )
     return after
 
 
-def format_command(arguments: Sequence[str], *, check: bool, diff: bool, out: Callable[[str], object], log: Callable[[str], object], stdin_name: str = "") -> int:
+def format_command(
+    arguments: Sequence[str],
+    *,
+    check: bool,
+    diff: bool,
+    out: Callable[[str], object],
+    log: Callable[[str], object],
+    stdin_name: str = "",
+) -> int:
     """Format files in place; standard input to standard output.
 
     Args:
@@ -99,7 +113,10 @@ def format_command(arguments: Sequence[str], *, check: bool, diff: bool, out: Ca
             write_text(Path(path), after)
             log(f"reformatted {path}\n")
     if check or (paths != [STDIN] and not diff):
-        log(f"{changed} file{'s' * (changed != 1)} {'would be ' if check else ''}reformatted, {len(paths) - changed - failed} unchanged\n")
+        log(
+            f"{changed} file{'s' * (changed != 1)} {'would be ' if check else ''}reformatted, "
+            f"{len(paths) - changed - failed} unchanged\n"
+        )
     return 1 if failed or (changed and (check or diff)) else 0
 
 
@@ -118,7 +135,9 @@ def _read(path: str) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file at once and whole, keeping its mode and, where that is allowed, its owner; through a link, what it points to."""
+    """Replace a file at once and whole, keeping its mode and, where that is allowed, its owner; through a link, what it
+    points to.
+    """
     import tempfile
 
     from dockc.grammar.source import encode

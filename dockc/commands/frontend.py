@@ -1,6 +1,8 @@
-"""`dockc-frontend`: dockc's compiler as a frontend in an image, for a `# syntax=` line of any builder that speaks BuildKit's protocol.
+"""`dockc-frontend`: dockc's compiler as a frontend in an image, for a `# syntax=` line of any builder that speaks
+BuildKit's protocol.
 
-The builder runs it with its standard streams as the connection. It asks for the Dockerfile, compiles it, and names the result.
+The builder runs it with its standard streams as the connection. It asks for the Dockerfile, compiles it, and names the
+result.
 """
 
 from __future__ import annotations
@@ -103,7 +105,12 @@ class Frontend:
         data = await self._dockerfile(attrs.get("filename", ""), None if lent else given["dockerfile"])
         inputs = inputs_of(attrs, data, check_syntax=False, given=given)
         compiling = Compiling(
-            CompileRequest(attrs=attrs), inputs, self._session, lambda status: None, files=self._files, warned=self._warned
+            CompileRequest(attrs=attrs),
+            inputs,
+            self._session,
+            lambda status: None,
+            files=self._files,
+            warned=self._warned,
         )
         if "requestid" in attrs:
             from dockc.engine.subrequests import answer
@@ -124,7 +131,11 @@ class Frontend:
             found = await self._read_from(given, wanted)
         else:
             files = [*wanted, f"{wanted[0]}.dockerignore"]
-            found = await self._read(self._attrs.get("dockerfilekey", "dockerfile"), files, name=f"[internal] load build definition from {wanted[0]}")
+            found = await self._read(
+                self._attrs.get("dockerfilekey", "dockerfile"),
+                files,
+                name=f"[internal] load build definition from {wanted[0]}",
+            )
         data = next((found[one] for one in wanted if found[one] is not None), None)
         if data is None:
             raise DockcError(f"failed to read dockerfile: open {wanted[0]}: no such file or directory")
@@ -140,7 +151,9 @@ class Frontend:
         """Files of a directory that the client lends, None for those that are not there."""
         from dockc.llb.author import state
 
-        made = state.local(local, session=self._session, follow=tuple(files), shared_key_hint=f"{local}:{','.join(files)}", name=name)
+        made = state.local(
+            local, session=self._session, follow=tuple(files), shared_key_hint=f"{local}:{','.join(files)}", name=name
+        )
         return await self._read_from(made.marshal(), files)
 
     async def _read_from(self, definition: Definition, files: Sequence[str]) -> dict[str, bytes | None]:

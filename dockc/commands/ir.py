@@ -21,16 +21,22 @@ OPT_FORMS = ("ir", "llb", "dot", "json", "pb")
 class OptOptions(Options):
     """Run passes over a file of IR."""
 
-    file: str = argument("-", help="IR as `dockc compile --emit=ir` prints it; `-` reads standard input.", completes="file")
+    file: str = argument(
+        "-", help="IR as `dockc compile --emit=ir` prints it; `-` reads standard input.", completes="file"
+    )
     passes: str = shared.PASSES
     level: int = shared.LEVEL
     squash: int = shared.SQUASH
-    emit: str = option("--emit", metavar="FORM", default="ir", help="ir, llb, dot, json or pb.", completes="|".join(OPT_FORMS))
+    emit: str = option(
+        "--emit", metavar="FORM", default="ir", help="ir, llb, dot, json or pb.", completes="|".join(OPT_FORMS)
+    )
     print_after: tuple[str, ...] = shared.PRINT_AFTER
     print_after_all: bool = shared.PRINT_AFTER_ALL
     time_passes: bool = shared.TIME_PASSES
     verify_each: bool = shared.VERIFY_EACH
-    output: Path | None = option("--output", metavar="FILE", help="Write there instead of standard output.", completes="file")
+    output: Path | None = option(
+        "--output", metavar="FILE", help="Write there instead of standard output.", completes="file"
+    )
 
 
 def run_opt(options: OptOptions, out: Output) -> int:
@@ -65,7 +71,8 @@ class DecompileOptions(Options):
 
     file: str = argument(
         "-", completes="file",
-        help="LLB as `dockc compile --emit=pb` writes it, or an image config with history (JSON); `-` reads standard input.",
+        help="LLB as `dockc compile --emit=pb` writes it, or an image config with history (JSON); `-` reads "
+             "standard input.",
     )  # fmt: skip
 
 
@@ -158,7 +165,8 @@ def decompile_bytes(data: bytes) -> str:
         definition = Definition.parse(data)
     except InvalidDefinition as exc:
         raise InvalidDefinition(
-            f"not LLB: {exc.message}", hint="Give LLB as `dockc compile --emit=pb` writes it, or an image config as JSON."
+            f"not LLB: {exc.message}",
+            hint="Give LLB as `dockc compile --emit=pb` writes it, or an image config as JSON.",
         ) from None
     from dockc.compiler.decompile.check import checked
 

@@ -1,6 +1,7 @@
 """`dockc lock`: the compiler's answers written down, and the same pins as a BuildKit source policy.
 
-The lock file is an answers file (see `compiler.questions`) with image configs, digests, commits and download digests of everything that
+The lock file is an answers file (see `compiler.questions`) with image configs, digests, commits and download digests of
+everything that
 the Dockerfile takes from outside. `--locked` compiles with these answers alone, and holds every source to them.
 """
 
@@ -46,7 +47,9 @@ def run(options: LockOptions, out: Output) -> int:
     """`dockc lock`."""
     from dockc.commands.options import frontend_attrs, named_contexts
 
-    attrs = frontend_attrs(target=options.target, build_args=options.build_arg, platforms=options.platform, opts=options.opt)
+    attrs = frontend_attrs(
+        target=options.target, build_args=options.build_arg, platforms=options.platform, opts=options.opt
+    )
     contexts = named_contexts(options.build_context)
     request = CompileRequest(options.context, options.file, attrs=attrs, contexts=contexts, store=options.store)
     return lock_command(request, output=options.output, check=options.check, policy=options.policy, log=out.log)

@@ -27,7 +27,13 @@ _ANNOTATION = pattern(r"([a-z-]+)(?:\[([A-Za-z0-9_/-]+)\])?")
 
 _ANNOTATED = ("manifest", "manifest-descriptor", "index", "index-descriptor")
 
-_PROXIES = {"HTTP_PROXY": "httpProxy", "HTTPS_PROXY": "httpsProxy", "FTP_PROXY": "ftpProxy", "NO_PROXY": "noProxy", "ALL_PROXY": "allProxy"}
+_PROXIES = {
+    "HTTP_PROXY": "httpProxy",
+    "HTTPS_PROXY": "httpsProxy",
+    "FTP_PROXY": "ftpProxy",
+    "NO_PROXY": "noProxy",
+    "ALL_PROXY": "allProxy",
+}
 
 _CONFIG_LIMIT = 4 << 20
 
@@ -50,7 +56,8 @@ def frontend_attrs(
 ) -> dict[str, str]:
     """The command line's short forms as BuildKit's frontend options; they win over `--opt` of the same key.
 
-    Build arguments without a value have the environment's, and none where it has none; `SOURCE_DATE_EPOCH` comes from there
+    Build arguments without a value have the environment's, and none where it has none; `SOURCE_DATE_EPOCH` comes from
+    there
     unasked, as with BuildKit's own clients.
 
     Raises:
@@ -175,7 +182,8 @@ def limit_attrs(given: Iterable[tuple[str, str]], resources: Iterable[str]) -> d
 
     Args:
         given: names of frontend options with the values of flags, "" for none; these win.
-        resources: `NAME=VALUE`, several separated by commas; names as docker's flags have them, too (`cpu-quota`, `memory-swap`).
+        resources: `NAME=VALUE`, several separated by commas; names as docker's flags have them, too (`cpu-quota`,
+            `memory-swap`).
 
     Raises:
         UsageError: no such limit, or a size that is none.
@@ -189,7 +197,9 @@ def limit_attrs(given: Iterable[tuple[str, str]], resources: Iterable[str]) -> d
             continue
         last = name.replace("-", "").replace("_", "").lower().replace("memoryswap", "memswap")
         if last not in _LIMITS or not value:
-            raise UsageError(f"invalid resource {text!r}", hint=f"Known are {', '.join(sorted(_LIMITS))}, each with =VALUE.")
+            raise UsageError(
+                f"invalid resource {text!r}", hint=f"Known are {', '.join(sorted(_LIMITS))}, each with =VALUE."
+            )
         attrs[last] = _amount(last, value)
     return attrs | {name: _amount(name, value) for name, value in given if value}
 
@@ -221,7 +231,8 @@ def _host(text: str) -> str:
 
 
 def proxy_attrs(environ: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
-    """The proxies of Docker's configuration file as build arguments, as Docker's client passes them on; those that are given stay.
+    """The proxies of Docker's configuration file as build arguments, as Docker's client passes them on; those that are
+    given stay.
 
     What is wrong with the file is said by those who need its credentials.
     """
@@ -240,7 +251,12 @@ def proxy_attrs(environ: Mapping[str, str], given: Mapping[str, str]) -> dict[st
         found = {name: proxies.get(key, "") for name, key in _PROXIES.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
-    attrs = {f"build-arg:{one}": value for name, value in found.items() if value and isinstance(value, str) for one in (name, name.lower())}
+    attrs = {
+        f"build-arg:{one}": value
+        for name, value in found.items()
+        if value and isinstance(value, str)
+        for one in (name, name.lower())
+    }
     return {key: value for key, value in attrs.items() if key not in given}
 
 
@@ -258,7 +274,9 @@ def method(text: str, attrs: dict[str, str]) -> tuple[str, str]:
     if asked := attrs.pop("requestid", ""):
         name = asked.removeprefix("frontend.")
     if name not in METHODS:
-        raise UsageError(f"unsupported request {asked or name}", hint=f"Choose one of {', '.join(dict.fromkeys(METHODS.values()))}.")
+        raise UsageError(
+            f"unsupported request {asked or name}", hint=f"Choose one of {', '.join(dict.fromkeys(METHODS.values()))}."
+        )
     for field in rest:
         key, _, form = field.partition("=")
         if key != "format" or form not in ("text", "json"):
@@ -269,8 +287,11 @@ def method(text: str, attrs: dict[str, str]) -> tuple[str, str]:
 # --- outputs ------------------------------------------------------------------------------------------
 
 
-def outputs(texts: Sequence[str], *, push: bool = False, load: bool = False, annotations: Sequence[str] = ()) -> tuple[Output, ...]:
-    """All outputs: those of `--output`, what `--push` and `--load` make of them, and annotations on those that are images.
+def outputs(
+    texts: Sequence[str], *, push: bool = False, load: bool = False, annotations: Sequence[str] = ()
+) -> tuple[Output, ...]:
+    """All outputs: those of `--output`, what `--push` and `--load` make of them, and annotations on those that are
+    images.
 
     Raises:
         UsageError: a value that cannot be understood, or annotations where nothing can carry them.
@@ -290,7 +311,9 @@ def outputs(texts: Sequence[str], *, push: bool = False, load: bool = False, ann
         found = found or [("image", "", {})]
         images = [attributes for kind, _, attributes in found if kind in _IMAGES]
         if not images:
-            raise UsageError("annotations need an image to be on", hint=f"Outputs of type {', '.join(_IMAGES)} are images.")
+            raise UsageError(
+                "annotations need an image to be on", hint=f"Outputs of type {', '.join(_IMAGES)} are images."
+            )
         for key, value in (pair for text in annotations for pair in _annotation(text)):
             for attributes in images:
                 attributes[key] = value
@@ -353,19 +376,24 @@ def refuse(
     """
     for option, text in (("--provenance", provenance), ("--sbom", sbom), *(("--attest", text) for text in attest)):
         if text and not _is_off(text):
-            raise DockcError(f"attestations are not supported yet ({option}={text})", hint="Leave the option out, or say false.")
+            raise DockcError(
+                f"attestations are not supported yet ({option}={text})", hint="Leave the option out, or say false."
+            )
     if frontend:
         raise DockcError("--frontend needs a builder elsewhere", hint="Name one with --addr or --builder.")
 
 
 def refuse_environment(environ: Mapping[str, str]) -> None:
-    """Refuse variables of BuildKit and buildx that ask for what dockc does not do; set in vain, they would promise something.
+    """Refuse variables of BuildKit and buildx that ask for what dockc does not do; set in vain, they would promise
+    something.
 
     Raises:
         DockcError: with the variable.
     """
     for name, value in environ.items():
-        what = _ASKED_BY.get(name) or next((what for prefix, what in _ASKED_BY_PREFIX.items() if name.startswith(prefix)), "")
+        what = _ASKED_BY.get(name) or next(
+            (what for prefix, what in _ASKED_BY_PREFIX.items() if name.startswith(prefix)), ""
+        )
         if what and value not in {"", "0", "false"} and not (name.endswith("_EXPORTER") and value == "none"):
             raise DockcError(f"{what} not supported yet ({name} is set)", hint=f"Unset {name}.")
 

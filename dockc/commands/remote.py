@@ -33,7 +33,10 @@ def chosen(name: str, addr: str, tlsdir: str = "") -> Place | None:
     if name and addr:
         raise UsageError("--builder and --addr both name a builder", hint="Give one of them.")
     if tlsdir and not addr:
-        raise UsageError("--tlsdir is for --addr", hint="A builder by name keeps its certificates: dockc builder create --tlsdir DIR.")
+        raise UsageError(
+            "--tlsdir is for --addr",
+            hint="A builder by name keeps its certificates: dockc builder create --tlsdir DIR.",
+        )
     if addr:
         return Place(address.parse(addr), address.Tls.of_directory(tlsdir) if tlsdir else None)
     name = name or builders.load().current

@@ -1,4 +1,6 @@
-"""`dockc run`: the program of an image that was built here, in a container of its own, on a file system that is thrown away."""
+"""`dockc run`: the program of an image that was built here, in a container of its own, on a file system that is thrown
+away.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
 
 
 class RunOptions(Options):
-    """Run the program of an image; what it writes is thrown away. It gets dockc's signals, and dockc ends with its exit status."""
+    """Run the program of an image; what it writes is thrown away. It gets dockc's signals, and dockc ends with its exit
+    status.
+    """
 
     image: str = argument(required=True, help="Name of an image that was built here.", completes="image")
     command: tuple[str, ...] = argument(help="Command and arguments instead of the image's CMD.")
@@ -39,7 +43,8 @@ def run(options: RunOptions, out: Output) -> int:
 def run_image(options: RunOptions, *, stdout: BinaryIO, stderr: BinaryIO) -> int:
     """Run a named image of the store and return the exit status of its program, 128 + n where signal n ended it.
 
-    The program gets the signals that this process gets, as with `docker run`; a third SIGINT or SIGTERM ends it. Enters the
+    The program gets the signals that this process gets, as with `docker run`; a third SIGINT or SIGTERM ends it. Enters
+    the
     builder's namespaces, so it must be called while the process has one thread, from the main thread.
 
     Raises:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 #: What the page may do, said by the server as by the page itself: run its own programs, and talk to nobody else.
 POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; connect-src 'self' blob:; "
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; connect-src "
+    "'self' blob:; "
     "worker-src 'self' blob:; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _TYPES = {
@@ -48,8 +49,13 @@ def folder_of(given: str | None) -> Path:
         if (place / _START).is_file():
             return place.resolve()
     if given:
-        raise UsageError(f"no playground in {given}", hint="Make one with `node playground/build.mjs` in a checkout of dockc.")
-    raise UsageError("this installation has no playground", hint="In a checkout of dockc, `node playground/build.mjs` makes it; or name a folder with --folder.")
+        raise UsageError(
+            f"no playground in {given}", hint="Make one with `node playground/build.mjs` in a checkout of dockc."
+        )
+    raise UsageError(
+        "this installation has no playground",
+        hint="In a checkout of dockc, `node playground/build.mjs` makes it; or name a folder with --folder.",
+    )
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -135,7 +141,10 @@ def serve(folder: str | None, port: int, *, open_browser: bool, out: Callable[[s
     try:
         server = _Server(("127.0.0.1", port), handler)
     except OSError as error:
-        raise DockcError(f"cannot listen on 127.0.0.1:{port}: {error.strerror}", hint="Choose another port with --port; 0 takes a free one.") from None
+        raise DockcError(
+            f"cannot listen on 127.0.0.1:{port}: {error.strerror}",
+            hint="Choose another port with --port; 0 takes a free one.",
+        ) from None
     with server:
         place = f"http://127.0.0.1:{server.server_port}/"
         out(f"The playground is at {place} (end with Ctrl-C)\n")

@@ -6,42 +6,104 @@ from dockc.base.options import argument, option
 
 _WHAT, _ANSWERS, _PASSES = "What is built", "Answers about the world", "Optimisation"
 
-CONTEXT = argument(".", help="The build context: a directory, or the URL of a git repository or archive.", completes="directory")
-FILE = option("--file", "-f", metavar="FILE", help="The Dockerfile, a file or an address; `-` reads standard input. Default: CONTEXT/Dockerfile, else CONTEXT/Containerfile.", completes="file")
-TARGET = option("--target", metavar="STAGE", help="The stage to build, by name. Default: the last.", group=_WHAT, completes="stage")
-BUILD_ARG = option("--build-arg", metavar="NAME[=VALUE]", help="Set a build argument; without a value, from the environment.", group=_WHAT)
-PLATFORM = option("--platform", metavar="OS/ARCH[/VARIANT]", help="Target platform; repeat or separate by commas for several.", group=_WHAT)
+CONTEXT = argument(
+    ".", help="The build context: a directory, or the URL of a git repository or archive.", completes="directory"
+)
+FILE = option(
+    "--file",
+    "-f",
+    metavar="FILE",
+    help="The Dockerfile, a file or an address; `-` reads standard input. Default: CONTEXT/Dockerfile, else "
+    "CONTEXT/Containerfile.",
+    completes="file",
+)
+TARGET = option(
+    "--target", metavar="STAGE", help="The stage to build, by name. Default: the last.", group=_WHAT, completes="stage"
+)
+BUILD_ARG = option(
+    "--build-arg",
+    metavar="NAME[=VALUE]",
+    help="Set a build argument; without a value, from the environment.",
+    group=_WHAT,
+)
+PLATFORM = option(
+    "--platform",
+    metavar="OS/ARCH[/VARIANT]",
+    help="Target platform; repeat or separate by commas for several.",
+    group=_WHAT,
+)
 LABEL = option("--label", metavar="NAME=VALUE", help="Add a label to the image config.", group=_WHAT)
 BUILD_CONTEXT = option(
-    "--build-context", metavar="NAME=VALUE", help="A named context: a directory, docker-image://REF, oci-layout://DIR, URL.", group=_WHAT
+    "--build-context",
+    metavar="NAME=VALUE",
+    help="A named context: a directory, docker-image://REF, oci-layout://DIR, URL.",
+    group=_WHAT,
 )
-OPT = option("--opt", metavar="KEY=VALUE", help="A frontend option as BuildKit takes it, such as `add-hosts=…`.", group=_WHAT)
+OPT = option(
+    "--opt", metavar="KEY=VALUE", help="A frontend option as BuildKit takes it, such as `add-hosts=…`.", group=_WHAT
+)
 NO_CACHE = option("--no-cache", help="Run every step, whatever is cached.")
 ANSWERS = option(
-    "--answers", metavar="FILE", help="Answers to what the compiler asks about images and sources; no network.", group=_ANSWERS, completes="file"
+    "--answers",
+    metavar="FILE",
+    help="Answers to what the compiler asks about images and sources; no network.",
+    group=_ANSWERS,
+    completes="file",
 )
-OFFLINE = option("--offline", help="Ask no registry: what FILE and the store do not answer is an error.", group=_ANSWERS)
+OFFLINE = option(
+    "--offline", help="Ask no registry: what FILE and the store do not answer is an error.", group=_ANSWERS
+)
 LOCKED = option(
-    "--locked", metavar="FILE", help="Compile with this lock file's answers only, and fail where they do not do.", group=_ANSWERS, completes="file"
+    "--locked",
+    metavar="FILE",
+    help="Compile with this lock file's answers only, and fail where they do not do.",
+    group=_ANSWERS,
+    completes="file",
 )
-LEVEL = option("-O", metavar="LEVEL", default=1, low=0, high=2, help="Optimisation level: 0 none, 1 no byte changes (default), 2 all.", group=_PASSES)
-PASSES = option("--passes", metavar="NAMES", help="Run exactly these passes, separated by commas.", group=_PASSES, completes="pass")
+LEVEL = option(
+    "-O",
+    metavar="LEVEL",
+    default=1,
+    low=0,
+    high=2,
+    help="Optimisation level: 0 none, 1 no byte changes (default), 2 all.",
+    group=_PASSES,
+)
+PASSES = option(
+    "--passes", metavar="NAMES", help="Run exactly these passes, separated by commas.", group=_PASSES, completes="pass"
+)
 SQUASH = option(
     "--squash", metavar="LEVEL", low=0, high=3, bare=3, group=_PASSES,
-    help="Merge layers: 1 and 2 file operations that need none of their own, 3 all on the base image, which is what no level means.",
+    help="Merge layers: 1 and 2 file operations that need none of their own, 3 all on the base image, which is what "
+         "no level means.",
 )  # fmt: skip
 PRINT_AFTER = option(
-    "--print-after", metavar="PASS", help="Print the IR after this pass to standard error.", group=_PASSES, completes="pass"
+    "--print-after",
+    metavar="PASS",
+    help="Print the IR after this pass to standard error.",
+    group=_PASSES,
+    completes="pass",
 )
 PRINT_AFTER_ALL = option("--print-after-all", help="Print the IR after every pass.", group=_PASSES)
 TIME_PASSES = option("--time-passes", help="Print the time that each pass takes.", group=_PASSES)
 VERIFY_EACH = option("--verify-each", help="Verify the IR after every pass.", group=_PASSES)
 STORE = option(
-    "--store", metavar="DIR", variable="DOCKC_STORE", help="Where layers, images and the cache live.", completes="directory"
+    "--store",
+    metavar="DIR",
+    variable="DOCKC_STORE",
+    help="Where layers, images and the cache live.",
+    completes="directory",
 )
 EXECUTOR = option(
-    "--executor", metavar="NAME", default="auto", help="What runs steps: auto, embedded, crun or runc.", completes="auto|embedded|crun|runc"
+    "--executor",
+    metavar="NAME",
+    default="auto",
+    help="What runs steps: auto, embedded, crun or runc.",
+    completes="auto|embedded|crun|runc",
 )
-FILES = argument(help="Files, directories to search, or patterns; `-` reads standard input. Default: the current directory.", completes="file")
+FILES = argument(
+    help="Files, directories to search, or patterns; `-` reads standard input. Default: the current directory.",
+    completes="file",
+)
 OUTPUT = option("--output", "-o", metavar="FILE", help="Write there instead of standard output.", completes="file")
 JSON = option("--json", help="Print JSON lines.")

@@ -1,6 +1,7 @@
 """`dockc build -`: what standard input holds is a Dockerfile, or an archive that is the context.
 
-An archive becomes a context of the kind that is fetched, under an address that only this process can answer; so everything
+An archive becomes a context of the kind that is fetched, under an address that only this process can answer; so
+everything
 that is true of archives behind a URL is true of it.
 """
 
@@ -24,7 +25,8 @@ _CHUNK = 1 << 20
 
 @contextmanager
 def from_stdin(request: CompileRequest, stream: BinaryIO) -> Iterator[tuple[CompileRequest, Mapping[str, Path]]]:
-    """The request with its context read from standard input where it asks for that, and files by the address they have in it.
+    """The request with its context read from standard input where it asks for that, and files by the address they have
+    in it.
 
     Raises:
         UsageError: standard input is asked to be two things at once.

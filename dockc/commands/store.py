@@ -65,7 +65,9 @@ class PruneOptions(Options):
     filters: tuple[str, ...] = option(
         "--filter", metavar="CONDITION", help="Only records that match; `until=24h` keeps recent ones."
     )
-    keep_storage: str = option("--keep-storage", metavar="SIZE", help="Stop when no more than this is used, such as 10GB.")
+    keep_storage: str = option(
+        "--keep-storage", metavar="SIZE", help="Stop when no more than this is used, such as 10GB."
+    )
     store: Path | None = shared.STORE
 
 
@@ -99,7 +101,9 @@ def run_doctor(options: DoctorOptions, out: Output) -> int:
     report = examine(options.store, fix=options.fix, full=options.full)
     for finding in report.findings:
         out.write(f"{finding.problem}: {finding.subject}: {finding.message}{' (fixed)' if finding.fixed else ''}\n")
-    out.write(f"{report.blobs} blobs and {report.records} records checked: {'healthy' if report.healthy else 'damaged'}\n")
+    out.write(
+        f"{report.blobs} blobs and {report.records} records checked: {'healthy' if report.healthy else 'damaged'}\n"
+    )
     return 0 if report.healthy else 1
 
 

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 def checks_text(warnings: Sequence[Warning], source: Source, *, failed: bool = False) -> str:
-    """The findings of a check in BuildKit's form, by line; without findings a sentence, unless the file failed to compile."""
+    """The findings of a check in BuildKit's form, by line; without findings a sentence, unless the file failed to
+    compile.
+    """
     if not warnings:
         return "" if failed else "Check complete, no warnings found.\n"
     count = "1 warning has been found!" if len(warnings) == 1 else f"{len(warnings)} warnings have been found!"
@@ -23,7 +25,9 @@ def checks_text(warnings: Sequence[Warning], source: Source, *, failed: bool = F
 
 
 def _context(source: Source, marked: tuple[int, ...]) -> str:
-    """The lines around those that are marked: two on each side of one line, one of several, more where one side has none."""
+    """The lines around those that are marked: two on each side of one line, one of several, more where one side has
+    none.
+    """
     lines = source.text.split("\n")
     if not marked or not 1 <= min(marked) <= len(lines):
         return ""
@@ -36,5 +40,8 @@ def _context(source: Source, marked: tuple[int, ...]) -> str:
         if last < len(lines):
             last, left = last + 1, left - 1
         left -= 1
-    rows = [f" {number:3} | {'>>>' if number in marked else '   '} {lines[number - 1]}\n" for number in range(first, last + 1)]
+    rows = [
+        f" {number:3} | {'>>>' if number in marked else '   '} {lines[number - 1]}\n"
+        for number in range(first, last + 1)
+    ]
     return f"{source.name}:{begin}\n{'-' * 20}\n{''.join(rows)}{'-' * 20}\n"

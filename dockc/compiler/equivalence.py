@@ -1,7 +1,9 @@
 """Whether two Dockerfiles mean the same: what a formatter and a safe fix must prove before they are believed.
 
-Two proofs. Equal trees: all that lowering reads, with places, spelling of keywords and layout left out. Equal LLB: operations and image
-config of every stage, compiled with the same made-up answers about base images. A fix that changes the tree on purpose (an
+Two proofs. Equal trees: all that lowering reads, with places, spelling of keywords and layout left out. Equal LLB:
+operations and image
+config of every stage, compiled with the same made-up answers about base images. A fix that changes the tree on purpose
+(an
 instruction's flag, say) is proven by the second, or is not safe.
 """
 
@@ -17,7 +19,9 @@ from dockc.grammar.source import Source
 from dockc.oci.platform import normalize, parse
 
 #: Fields that say where something stands or how it was spelled, not what it means.
-_LAYOUT = frozenset({"span", "name_span", "value_span", "lines", "code", "source", "comments", "orig_cmd", "as_word", "warnings"})
+_LAYOUT = frozenset(
+    {"span", "name_span", "value_span", "lines", "code", "source", "comments", "orig_cmd", "as_word", "warnings"}
+)
 
 
 def meaning(node: object) -> object:

@@ -4,8 +4,10 @@ The style:
 
 - keywords and `AS` in upper case; no indentation before them
 - one space between keyword, flags and arguments
-- where an instruction was broken into lines between flags or arguments it stays broken there, indented by four spaces, or like the shell
-  command that follows where that has lines of its own: their indentation is part of what is built. Where these are deeper than the
+- where an instruction was broken into lines between flags or arguments it stays broken there, indented by four spaces,
+  or like the shell
+  command that follows where that has lines of its own: their indentation is part of what is built. Where these are
+  deeper than the
   command's first line, being its arguments, the first line's own indentation stays
 - exec forms as `["a", "b"]`
 - no trailing space, no empty lines inside continued instructions
@@ -13,7 +15,8 @@ The style:
 - comments start with `# `; line ends are those that most lines of the file have; the file ends with one
 
 What is not touched, because it is part of what is built: shell commands, heredoc bodies, quoting, the triggers of
-ONBUILD, the legacy `KEY value` form, instructions that do not parse, and those that seem to have swallowed the next one: lint says so,
+ONBUILD, the legacy `KEY value` form, instructions that do not parse, and those that seem to have swallowed the next
+one: lint says so,
 and must go on to say so.
 """
 
@@ -134,12 +137,16 @@ class _Layout:
             return self._verbatim()  # offsets would count in another text than the source's
         span = self.node.logical.span
         before = self.source[self.node.span.start : span(command.keyword.start, command.keyword.end).start]
-        if command.form == "unknown" or self._odd(command) or "#" in before:  # comments may stand before the keyword, after a lone continuation
+        if (
+            command.form == "unknown" or self._odd(command) or "#" in before
+        ):  # comments may stand before the keyword, after a lone continuation
             return self._verbatim()
         self.line = command.keyword.value.upper()
         at = span(command.keyword.start, command.keyword.end).end
         if command.form not in {"words", "assignments", "json"}:
-            self.indent = self._margin(span(command.flags[-1].token.start, command.flags[-1].token.end).end if command.flags else at)
+            self.indent = self._margin(
+                span(command.flags[-1].token.start, command.flags[-1].token.end).end if command.flags else at
+            )
         for flag in command.flags:
             place = span(flag.token.start, flag.token.end)
             at = self._token(at, place.start, place.end)
@@ -155,7 +162,9 @@ class _Layout:
     def _margin(self, at: int) -> str:
         """The indentation of a shell command's own lines after its first, which begins somewhere behind `at`."""
         lines = self.source[at : self.head_end].split("\n")
-        written = [line for line in lines if line.strip() and not (line is not lines[0] and line.lstrip().startswith("#"))]
+        written = [
+            line for line in lines if line.strip() and not (line is not lines[0] and line.lstrip().startswith("#"))
+        ]
         if lines[0].strip() in {"", self.escape}:
             written = written[1:] if lines[0].strip() else written
         margins = [line[: len(line) - len(line.lstrip(" \t"))] for line in written]

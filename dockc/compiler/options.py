@@ -73,7 +73,8 @@ class CompileOptions(Record):
         force_local_dockerfile: the Dockerfile comes from a local source even if the context is remote.
         keep_git_dir: keep `.git` of a git context.
         contexts: named contexts: name (or `name::platform`) to `docker-image://...` and the like.
-        inputs: graphs that the client gave, by the names that `input:NAME` contexts have for them; `context` and `dockerfile` are the
+        inputs: graphs that the client gave, by the names that `input:NAME` contexts have for them; `context` and
+            `dockerfile` are the
             main context and what the Dockerfile is read from.
         input_metadata: what is known of them, as JSON: an image config, above all.
         shared_keys: extra cache keys of named local contexts.
@@ -175,8 +176,10 @@ class CompileOptions(Record):
         """
         if C.FILE_BASE not in caps:
             raise CompileError(
-                f"needs BuildKit 0.5 or later: requested prerelease feature {C.FILE_BASE}  is not supported by build server, "
-                "please update ", fault=Fault("bad-option")
+                f"needs BuildKit 0.5 or later: requested prerelease feature {C.FILE_BASE}  is not supported by build "
+                "server, "
+                "please update ",
+                fault=Fault("bad-option"),
             )
         _refuse_removed(attrs)
         build_args = _with_prefix(attrs, "build-arg:")
@@ -251,7 +254,9 @@ _PREFIXES = ("build-arg", "label", "context", "attest", "sharedkey", "local-sess
 
 
 def misspelled(attrs: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Options that the frontend does not know, with the known one that is near. (Unknown ones alone are no error: frontends differ.)"""
+    """Options that the frontend does not know, with the known one that is near. (Unknown ones alone are no error:
+    frontends differ.)
+    """
     found = []
     for key in attrs:
         prefix, colon, rest = key.partition(":")
@@ -280,7 +285,9 @@ def _refuse_removed(attrs: Mapping[str, str]) -> None:
     if attrs.get("override-copy-image"):
         raise CompileError('support for "override-copy-image" was removed in BuildKit 0.11', fault=Fault("bad-option"))
     if _is_true(attrs.get("build-arg:BUILDKIT_DISABLE_FILEOP", "")):
-        raise CompileError('support for "BUILDKIT_DISABLE_FILEOP" build-arg was removed in BuildKit 0.11', fault=Fault("bad-option"))
+        raise CompileError(
+            'support for "BUILDKIT_DISABLE_FILEOP" build-arg was removed in BuildKit 0.11', fault=Fault("bad-option")
+        )
 
 
 def _platforms(text: str) -> tuple[Platform, ...]:
@@ -291,7 +298,9 @@ def _platforms(text: str) -> tuple[Platform, ...]:
         try:
             found.append(platforms.normalize(platforms.parse(item)))
         except InvalidPlatform as error:
-            raise CompileError(f"failed to parse target platform {item}: {error.message}", fault=Fault("bad-option")) from None
+            raise CompileError(
+                f"failed to parse target platform {item}: {error.message}", fault=Fault("bad-option")
+            ) from None
     return tuple(found)
 
 
@@ -306,10 +315,14 @@ def _hosts(text: str) -> tuple[tuple[str, str], ...]:
     for item in items:
         host, equals, address = lower(item).partition("=")
         if not equals:
-            raise CompileError(f"failed to parse additional hosts: invalid key-value pair {item}", fault=Fault("bad-option"))
+            raise CompileError(
+                f"failed to parse additional hosts: invalid key-value pair {item}", fault=Fault("bad-option")
+            )
         ip = parse_ip(address)
         if ip is None:
-            raise CompileError(f"failed to parse additional hosts: failed to parse IP {address}", fault=Fault("bad-option"))
+            raise CompileError(
+                f"failed to parse additional hosts: failed to parse IP {address}", fault=Fault("bad-option")
+            )
         found.append((host, ip))
     return tuple(found)
 
@@ -405,7 +418,9 @@ def _cpuset(attrs: Mapping[str, str], key: str) -> str:
         part = part.strip()
         problem = _cpuset_problem(part) if part else ""
         if problem:
-            raise CompileError(f"failed to parse resource limits: invalid {key} value: {text}: {problem}", fault=Fault("bad-option"))
+            raise CompileError(
+                f"failed to parse resource limits: invalid {key} value: {text}: {problem}", fault=Fault("bad-option")
+            )
     return text
 
 
@@ -432,7 +447,9 @@ def _multi_platform(attrs: Mapping[str, str], build_args: Mapping[str, str], cou
     except NumberError:
         raise CompileError(f"invalid boolean value for multi-platform: {text}", fault=Fault("bad-option")) from None
     if not wanted and count > 1:
-        raise CompileError("conflicting config: returning multiple target platforms is not allowed", fault=Fault("bad-option"))
+        raise CompileError(
+            "conflicting config: returning multiple target platforms is not allowed", fault=Fault("bad-option")
+        )
     return wanted
 
 
@@ -464,7 +481,9 @@ def _check_attestations(attrs: Mapping[str, str]) -> None:
         try:
             parse_normalized(scanner)
         except InvalidReference as error:
-            raise CompileError(f"failed to parse sbom scanner {scanner}: {error.message}", fault=Fault("bad-option")) from None
+            raise CompileError(
+                f"failed to parse sbom scanner {scanner}: {error.message}", fault=Fault("bad-option")
+            ) from None
 
 
 def _lint(text: str | None) -> LintConfig | None:
@@ -473,4 +492,6 @@ def _lint(text: str | None) -> LintConfig | None:
     try:
         return parse_check_options(text)
     except CompileError as error:
-        raise CompileError(f"failed to parse build-arg:BUILDKIT_DOCKERFILE_CHECK: {error.message}", fault=Fault("bad-option")) from None
+        raise CompileError(
+            f"failed to parse build-arg:BUILDKIT_DOCKERFILE_CHECK: {error.message}", fault=Fault("bad-option")
+        ) from None

@@ -202,4 +202,6 @@ def _table(rows: Sequence[Iterable[str]], gap: int) -> str:
     """Columns padded to the same width, all but the last."""
     cells = [list(row) for row in rows]
     widths = [max(len(row[i]) for row in cells) + gap for i in range(len(cells[0]) - 1)]
-    return "".join("".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)) + "\n" for row in cells)
+    return "".join(
+        "".join(cell.ljust(width) for cell, width in zip(row, [*widths, 0], strict=True)) + "\n" for row in cells
+    )

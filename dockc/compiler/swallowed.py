@@ -40,12 +40,15 @@ class Swallowed(NamedTuple):
 
 
 def swallowed(node: InstructionNode, source: Source, escape: str) -> tuple[Swallowed, ...]:
-    """Such lines of one instruction: in upper case, behind an empty line or a comment, or at the beginning of a line as instructions stand.
+    """Such lines of one instruction: in upper case, behind an empty line or a comment, or at the beginning of a line as
+    instructions stand.
 
     What stands between quotes is text.
     """
     logical = node.logical
-    if logical.first == logical.last or not _ANY.search(source.text, source.line_span(logical.first).end, source.line_span(logical.last).end):
+    if logical.first == logical.last or not _ANY.search(
+        source.text, source.line_span(logical.first).end, source.line_span(logical.last).end
+    ):
         return ()
     found: list[Swallowed] = []
     before, gap = logical.first, False
@@ -59,7 +62,9 @@ def swallowed(node: InstructionNode, source: Source, escape: str) -> tuple[Swall
         match = _BEGINS.match(text)
         if match is not None and not quote and (gap or match.start(1) == 0):
             start = source.line_span(number).start + match.start(1)
-            found.append(Swallowed(match[1], number, Span(start, start + len(match[1])), before, _escape(source, before, escape)))
+            found.append(
+                Swallowed(match[1], number, Span(start, start + len(match[1])), before, _escape(source, before, escape))
+            )
         quote = _quote(text, quote, escape)
         before, gap = number, False
     return tuple(found)
@@ -71,7 +76,11 @@ def _escape(source: Source, number: int, escape: str) -> Span:
     text = source.text[line.start : line.end]
     end = len(text.rstrip())
     at = text.rfind(escape, 0, end)
-    return Span(line.start + len(text[:at].rstrip()), line.start + end) if at >= 0 else Span(line.start + end, line.start + end)
+    return (
+        Span(line.start + len(text[:at].rstrip()), line.start + end)
+        if at >= 0
+        else Span(line.start + end, line.start + end)
+    )
 
 
 def _quote(text: str, quote: str, escape: str) -> str:

@@ -106,7 +106,10 @@ def _with_query(git: GitRef, query: tuple[tuple[str, str], ...]) -> GitRef:
         elif key not in ("tag", "branch"):
             raise CompileError(f"unexpected query {quote(key)}", fault=Fault("bad-git-address"))
     if texts["mtime"] not in ("", "checkout", "commit"):
-        raise CompileError(f'invalid mtime value: {quote(texts["mtime"])} (must be "checkout" or "commit")', fault=Fault("bad-git-address"))
+        raise CompileError(
+            f'invalid mtime value: {quote(texts["mtime"])} (must be "checkout" or "commit")',
+            fault=Fault("bad-git-address"),
+        )
     ref = texts["ref"]
     tag, branch = given.get("tag"), given.get("branch")
     if tag:

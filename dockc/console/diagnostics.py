@@ -17,7 +17,8 @@ def render_warnings(warnings: Sequence[Warning], source: Source) -> str:
     if not warnings:
         return ""
     lines = [
-        f"{source.name}:{warning.lines[0] if warning.lines else 1}: warning: {warning.message} ({warning.rule})\n" for warning in warnings
+        f"{source.name}:{warning.lines[0] if warning.lines else 1}: warning: {warning.message} ({warning.rule})\n"
+        for warning in warnings
     ]
     return visible("".join(lines))
 

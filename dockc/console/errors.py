@@ -23,7 +23,8 @@ def render_error(error: DockcError) -> str:
 
 
 def excerpt(filename: str, text: str, ranges: tuple[tuple[int, int], ...]) -> str:
-    """The lines around `ranges` (1-based, inclusive), those in them marked with `>>>`, in the very form in which BuildKit's client shows them.
+    """The lines around `ranges` (1-based, inclusive), those in them marked with `>>>`, in the very form in which
+    BuildKit's client shows them.
 
     Two lines before and after a single line, one before and after several; "" where the text has no such lines.
     """
@@ -43,7 +44,8 @@ def excerpt(filename: str, text: str, ranges: tuple[tuple[int, int], ...]) -> st
 
 
 def visible(text: str) -> str:
-    """Text that a terminal can take, whatever a hostile file put into it: no control characters, no bytes that are no characters.
+    """Text that a terminal can take, whatever a hostile file put into it: no control characters, no bytes that are no
+    characters.
 
     Nor does it tell what URLs carry to log in.
     """

@@ -52,13 +52,22 @@ def rule_list(rules: Sequence[type[Rule]]) -> str:
     """All rules, one a line."""
     from dockc.console.tables import table
 
-    rows = [(r.code, r.name, "off" if r.severity is None else r.severity.value, r.fixable or "-", r.summary) for r in rules]
+    rows = [
+        (r.code, r.name, "off" if r.severity is None else r.severity.value, r.fixable or "-", r.summary) for r in rules
+    ]
     return table(("CODE", "NAME", "SEVERITY", "FIX", "SUMMARY"), rows)
 
 
 def instruction_page(doc: InstructionDoc) -> str:
     """An instruction's page as text."""
-    out = [f"{doc.keyword}\n", *(f"    {form}" for form in doc.syntax), "", *_wrapped(doc.summary), "", *_wrapped(doc.text)]
+    out = [
+        f"{doc.keyword}\n",
+        *(f"    {form}" for form in doc.syntax),
+        "",
+        *_wrapped(doc.summary),
+        "",
+        *_wrapped(doc.text),
+    ]
     if doc.flags:
         width = max(map(len, doc.flags)) + 2
         out += ["", "Options:"]
@@ -166,7 +175,9 @@ def _variables(variables: Sequence[Variable]) -> Iterator[str]:
             case "arg" if one.origin.given:
                 where = f"ARG of line {one.origin.line}, given with --build-arg"
             case "arg" if one.origin.above:
-                where = f"ARG of line {one.origin.line}, value of the ARG of line {one.origin.above}, before the first FROM"
+                where = (
+                    f"ARG of line {one.origin.line}, value of the ARG of line {one.origin.above}, before the first FROM"
+                )
             case "arg" if one.origin.automatic:
                 where = f"ARG of line {one.origin.line}, given by the builder"
             case kind:
@@ -244,10 +255,17 @@ def plan_text(rows: Sequence[tuple[str, str, str, Sequence[str]]], counts: Mappi
 def plan_json(rows: Sequence[tuple[str, str, str, Sequence[str]]], counts: Mapping[str, int], filename: str) -> str:
     """The same as JSON."""
     steps = [
-        {"state": word.lower(), "name": name, "lines": [int(n) for n in line.split("-")] if line else [], "why": list(reasons)}
+        {
+            "state": word.lower(),
+            "name": name,
+            "lines": [int(n) for n in line.split("-")] if line else [],
+            "why": list(reasons),
+        }
         for word, name, line, reasons in rows
     ]
-    return _document({"file": filename, "counts": {word.lower(): count for word, count in counts.items()}, "steps": steps})
+    return _document(
+        {"file": filename, "counts": {word.lower(): count for word, count in counts.items()}, "steps": steps}
+    )
 
 
 def duration_text(seconds: float) -> str:
@@ -257,5 +275,3 @@ def duration_text(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.1f}s"
     return f"{int(seconds) // 60}m {int(seconds) % 60}s"
-
-

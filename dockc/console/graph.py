@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("svg", "mermaid", "dot", "html", "text", "json")
 
+
 class Fact(Record):
     """What is known of a node besides the file.
 
@@ -39,7 +40,15 @@ class Fact(Record):
     severity: str = ""
 
     def __str__(self) -> str:
-        parts = [_PLANS[self.plan]] if self.plan else ["cached"] if self.cached else [duration_text(self.seconds)] if self.seconds is not None else []
+        parts = (
+            [_PLANS[self.plan]]
+            if self.plan
+            else ["cached"]
+            if self.cached
+            else [duration_text(self.seconds)]
+            if self.seconds is not None
+            else []
+        )
         return ", ".join([*parts, *([size_text(self.size)] if self.size is not None else [])])
 
 
@@ -91,7 +100,9 @@ def as_json(graph: Graph, facts: Facts) -> str:
     """Stages and operations as JSON; `inputs` and `stage` are places in the lists."""
     import json
 
-    stages = [{"title": lane.title, "line": lane.line, "needed": lane.needed, "result": lane.result} for lane in graph.lanes]
+    stages = [
+        {"title": lane.title, "line": lane.line, "needed": lane.needed, "result": lane.result} for lane in graph.lanes
+    ]
     operations = []
     for i, node in enumerate(graph.nodes):
         fact = facts.get(i, Fact())
@@ -117,7 +128,11 @@ def mermaid(graph: Graph, facts: Facts) -> str:
         if not nodes:
             out.append(f"    s{number}x[{_mermaid('not needed')}]")
         for i, node in nodes:
-            shape = f"([{_mermaid(_with_fact(node, facts.get(i)))}])" if node.kind == "source" else f"[{_mermaid(_with_fact(node, facts.get(i)))}]"
+            shape = (
+                f"([{_mermaid(_with_fact(node, facts.get(i)))}])"
+                if node.kind == "source"
+                else f"[{_mermaid(_with_fact(node, facts.get(i)))}]"
+            )
             out.append(f"    n{i}{shape}")
         out.append("  end")
     out += [f"  n{source} --> n{i}" for i, node in enumerate(graph.nodes) for source in node.inputs]
@@ -143,7 +158,9 @@ def dot(graph: Graph, facts: Facts) -> str:
         out += [f"  subgraph cluster_{number} {{", f"    label={_quoted(lane.title)};"]
         for i, node in nodes:
             ellipse = ", shape=ellipse" if node.kind == "source" else ""
-            out.append(f"    n{i} [label={_quoted(_with_fact(node, facts.get(i)))}, tooltip={_quoted(node.digest)}{ellipse}];")
+            out.append(
+                f"    n{i} [label={_quoted(_with_fact(node, facts.get(i)))}, tooltip={_quoted(node.digest)}{ellipse}];"
+            )
         out.append("  }")
     out += [f"  n{source} -> n{i};" for i, node in enumerate(graph.nodes) for source in node.inputs]
     return "\n".join([*out, "}"]) + "\n"
@@ -193,12 +210,20 @@ def _svg(graph: Graph, facts: Facts, style: str) -> str:
     for number, box in placed.lanes.items():
         lane = graph.lanes[number]
         kind = " result" if lane.result else "" if lane.needed else " unneeded"
-        out.append(f'<rect class="lane{kind}" x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" height="{box.height:g}" rx="8"/>\n')
+        out.append(
+            f'<rect class="lane{kind}" x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" height="{box.height:g}" '
+            'rx="8"/>\n'
+        )
     for (source, target), points in placed.edges.items():
-        out.append(f'<path class="edge" data-from="n{source}" data-to="n{target}" marker-end="url(#tip)" d="{_way(points)}"/>\n')
+        out.append(
+            f'<path class="edge" data-from="n{source}" data-to="n{target}" marker-end="url(#tip)" '
+            f'd="{_way(points)}"/>\n'
+        )
     for number, box in placed.lanes.items():
         lines = _lines_of_text(placed.titles[number], box.x + 14, box.y + 22, 17)
-        out.append(f'<g class="head"><title>{_xml(_lane_note(graph, number))}</title><text class="title">{lines}</text></g>\n')
+        out.append(
+            f'<g class="head"><title>{_xml(_lane_note(graph, number))}</title><text class="title">{lines}</text></g>\n'
+        )
     out += [_node(i, node, placed.nodes[i], placed.labels[i], facts.get(i)) for i, node in enumerate(graph.nodes)]
     return "".join(out) + "</svg>\n"
 
@@ -215,7 +240,10 @@ def _way(points: Sequence[tuple[float, float]]) -> str:
     for n, (cx, cy) in enumerate(rest[:-1]):
         nx, ny = rest[n + 1]
         radius = min(_BEND, (abs(cx - x) + abs(cy - y)) / 2, (abs(nx - cx) + abs(ny - cy)) / 2)
-        parts.append(f"L{_toward(cx, x, radius):g} {_toward(cy, y, radius):g}Q{cx:g} {cy:g} {_toward(cx, nx, radius):g} {_toward(cy, ny, radius):g}")
+        parts.append(
+            f"L{_toward(cx, x, radius):g} {_toward(cy, y, radius):g}Q{cx:g} {cy:g} {_toward(cx, nx, radius):g} "
+            f"{_toward(cy, ny, radius):g}"
+        )
         x, y = cx, cy
     return "".join(parts) + f"L{rest[-1][0]:g} {rest[-1][1]:g}"
 
@@ -232,8 +260,14 @@ def _node(i: int, node: Node, box: Box, label: Sequence[str], fact: Fact | None)
     lines = "" if node.lines is None else f' data-first="{node.lines[0]}" data-last="{node.lines[1]}"'
     known = str(fact) if fact is not None else ""
     result = "result" if node.output else ""
-    below = " · ".join(part for part in (result, node.kind, f"line {node.lines[0]}" if node.lines else "", known) if part)
-    classes = " ".join(part for part in ("node", node.kind, "output" if node.output else "", fact.plan if fact is not None else "") if part)
+    below = " · ".join(
+        part for part in (result, node.kind, f"line {node.lines[0]}" if node.lines else "", known) if part
+    )
+    classes = " ".join(
+        part
+        for part in ("node", node.kind, "output" if node.output else "", fact.plan if fact is not None else "")
+        if part
+    )
     tip = [node.name or node.label, node.digest]
     mark = ""
     if fact is not None:
@@ -259,7 +293,9 @@ def _short(label: str, limit: int) -> str:
 
 def _xml(label: str, *, keep: bool = False) -> str:
     """Text for people, escaped; with `keep` its line ends stay."""
-    lines = label.encode("utf-8", "replace").decode().split("\n") if keep else [label.encode("utf-8", "replace").decode()]
+    lines = (
+        label.encode("utf-8", "replace").decode().split("\n") if keep else [label.encode("utf-8", "replace").decode()]
+    )
     return "\n".join(html.escape(clean_text(line)) for line in lines)
 
 
@@ -362,9 +398,11 @@ def page(graph: Graph, facts: Facts) -> str:
         f"<title>{_xml(graph.filename)}: build graph</title>\n<style>{_STYLE}{_PAGE_STYLE}</style>\n</head>\n<body>\n"
         f"<header><div><h1>{_xml(graph.filename)}</h1><p>{_xml(_told(graph, facts))}</p></div>\n"
         '<input id="find" type="search" placeholder="Find an operation" aria-label="Find an operation">\n'
-        '<button id="out" title="Smaller">−</button><button id="in" title="Larger">+</button><button id="fit" title="Fit all of it">Fit</button></header>\n'
+        '<button id="out" title="Smaller">−</button><button id="in" title="Larger">+</button><button id="fit" '
+        'title="Fit all of it">Fit</button></header>\n'
         f"<main>\n{_legend(graph, facts)}{_svg(graph, facts, '')}{_table(graph, facts)}</main>\n"
-        f'<aside><div id="detail" role="status" data-hint="{hint}">{hint}</div><ol>\n{"".join(_lines(graph, facts))}</ol></aside>\n'
+        '<aside><div id="detail" role="status" '
+        f'data-hint="{hint}">{hint}</div><ol>\n{"".join(_lines(graph, facts))}</ol></aside>\n'
         f"<script>{_SCRIPT}</script>\n</body>\n</html>\n"
     )
 
@@ -373,7 +411,9 @@ def _told(graph: Graph, facts: Facts) -> str:
     count = len(graph.nodes)
     told = f"{count} operation{'s' * (count != 1)}, {_stages(graph)}"
     if any(fact.plan for fact in facts.values()):
-        return told + "".join(f"; {sum(fact.plan == plan for fact in facts.values())} {words}" for plan, words in _PLANS.items())
+        return told + "".join(
+            f"; {sum(fact.plan == plan for fact in facts.values())} {words}" for plan, words in _PLANS.items()
+        )
     if any(fact.cached or fact.seconds is not None for fact in facts.values()):
         total = sum(fact.seconds for fact in facts.values() if fact.seconds is not None and not fact.cached)
         told += f"; {sum(fact.cached for fact in facts.values())} cached, {duration_text(total)} of work"
@@ -389,12 +429,15 @@ def _legend(graph: Graph, facts: Facts) -> str:
     rows += [("key output", "result")] * any(node.output for node in graph.nodes)
     rows += [("key cached", "cached")] * ("cached" in plans) + [("key run", "would run")] * ("run" in plans)
     shown = "".join(
-        f'<li><svg class="dockc" width="22" height="14"><g class="{kind}"><rect x="1.500" y="1.500" width="19" height="11" rx="3"/></g></svg>{words}</li>'
+        f'<li><svg class="dockc" width="22" height="14"><g class="{kind}"><rect x="1.500" y="1.500" width="19" '
+        f'height="11" rx="3"/></g></svg>{words}</li>'
         for kind, words in rows
     )
     dashed = '<li><svg class="dockc" width="22" height="14"><rect class="lane unneeded" x="1.500" y="1.500" width="19" height="11" rx="3"/></svg>not needed</li>'
     marked = '<li><svg class="dockc" width="18" height="18"><circle class="mark warning" cx="9" cy="9" r="7"/></svg>findings</li>'
-    shown += dashed * any(not lane.needed for lane in graph.lanes) + marked * any(fact.findings for fact in facts.values())
+    shown += dashed * any(not lane.needed for lane in graph.lanes) + marked * any(
+        fact.findings for fact in facts.values()
+    )
     return f'<ul class="legend" aria-label="Legend">{shown}</ul>\n'
 
 
@@ -463,7 +506,10 @@ def _table(graph: Graph, facts: Facts) -> str:
             continue
         took = "cached" if fact.cached else "" if fact.seconds is None else duration_text(fact.seconds)
         size = "" if fact.size is None else size_text(fact.size)
-        rows.append(f'<tr data-node="n{i}"><td>{_xml(_short(node.label, 90))}</td><td class="n">{took}</td><td class="n">{size}</td></tr>\n')
+        rows.append(
+            f'<tr data-node="n{i}"><td>{_xml(_short(node.label, 90))}</td><td class="n">{took}</td><td '
+            f'class="n">{size}</td></tr>\n'
+        )
     return f"<table><thead><tr><th>Step</th><th>Time</th><th>Size</th></tr></thead>\n<tbody>\n{''.join(rows)}</tbody></table>\n"
 
 

@@ -1,8 +1,11 @@
 """Where the boxes and lines of a build graph's picture go.
 
-Time runs downwards. A node's row is the longest way from a source to it, its column that of its stage; stages share a column where they do
-not meet in it. Lines are orthogonal and keep to the free space: below a row, in the gap above the next one; past further rows, straight
-down where no box is in the way, else in the gutter between two columns. In a gap and in a gutter every line that would lie upon another
+Time runs downwards. A node's row is the longest way from a source to it, its column that of its stage; stages share a
+column where they do
+not meet in it. Lines are orthogonal and keep to the free space: below a row, in the gap above the next one; past
+further rows, straight
+down where no box is in the way, else in the gutter between two columns. In a gap and in a gutter every line that would
+lie upon another
 gets a track of its own, so gaps and gutters are as wide as they must be; lines from one box share theirs.
 
 Nothing here takes longer than sorting the lines. Lengths are in pixels.
@@ -62,7 +65,9 @@ class Layout(Record):
 
 
 def wrapped(text: str, width: int, most: int) -> tuple[str, ...]:
-    """A text in lines of at most so many characters, broken at spaces where it can be; what does not fit ends in an ellipsis."""
+    """A text in lines of at most so many characters, broken at spaces where it can be; what does not fit ends in an
+    ellipsis.
+    """
     lines: list[str] = []
     rest = " ".join(text.split())
     while rest and len(lines) < most:
@@ -140,7 +145,9 @@ class _Placing:
         self.x = self._across()
         self._share_gaps(lines)
         tops, heights = self._down()
-        boxes = tuple(Box(self.x[i], tops[self.rows[i]], NODE_WIDTH, heights[self.rows[i]]) for i in range(len(self.rows)))
+        boxes = tuple(
+            Box(self.x[i], tops[self.rows[i]], NODE_WIDTH, heights[self.rows[i]]) for i in range(len(self.rows))
+        )
         lanes = self._lanes(boxes)
         gutter_x = self._gutter_starts()
         edges = {(one.source, one.target): self._corners(one, boxes, tops, gutter_x) for one in lines}
@@ -151,7 +158,9 @@ class _Placing:
     # --- columns ----------------------------------------------------------------------------------------
 
     def _columns(self) -> list[list[int]]:
-        """Lanes by column: one goes below others where there is a free row between them, so that wide graphs stay narrow."""
+        """Lanes by column: one goes below others where there is a free row between them, so that wide graphs stay
+        narrow.
+        """
         tracks: list[list[int]] = []
         wide: list[int] = []
         spans: list[list[tuple[int, int]]] = []
@@ -234,7 +243,9 @@ class _Placing:
         return self.column_of[self.graph.nodes[node].lane]
 
     def _choose(self, one: _Line, rows_in: Mapping[int, list[int]]) -> None:
-        """How a line passes the rows between: above its target, below its source, or in the gutter beside the target on the source's side."""
+        """How a line passes the rows between: above its target, below its source, or in the gutter beside the target on
+        the source's side.
+        """
         here, there = self._column(one.source), self._column(one.target)
         if self._free(rows_in, one):
             return
@@ -249,7 +260,9 @@ class _Placing:
         by_gutter: dict[int, list[tuple[float, float, int, _Line]]] = {}
         for one in lines:
             if one.gutter is not None:
-                by_gutter.setdefault(one.gutter, []).append((self.rows[one.source] + 1, self.rows[one.target], one.source, one))
+                by_gutter.setdefault(one.gutter, []).append(
+                    (self.rows[one.source] + 1, self.rows[one.target], one.source, one)
+                )
         for number, spans in by_gutter.items():
             found = _coloured(spans)
             self.gutters[number] = max(found.values()) + 1
@@ -327,7 +340,9 @@ class _Placing:
             lanes[number] = Box(starts[c] + self._gutter_width(c), top, width, last.y + last.height + _LANE_PAD - top)
         return dict(sorted(lanes.items()))
 
-    def _corners(self, one: _Line, boxes: Sequence[Box], tops: Sequence[float], gutter_x: Sequence[float]) -> tuple[Point, ...]:
+    def _corners(
+        self, one: _Line, boxes: Sequence[Box], tops: Sequence[float], gutter_x: Sequence[float]
+    ) -> tuple[Point, ...]:
         above, below = boxes[one.source], boxes[one.target]
         points = [(self._leave(one), above.y + above.height)]
         for gap, start, end in self._runs(one, gutter_x):

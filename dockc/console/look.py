@@ -1,9 +1,9 @@
 """How progress looks, as BuildKit's clients let the environment say it.
 
-    BUILDKIT_COLORS=run=green:warning=yellow:error=red:cancel=255,165,0     names, or red, green and blue from 0 to 255
-    BUILDKIT_TTY_LOG_LINES=20     lines of a running step's log on a terminal
-    TTY_DISPLAY_RATE=500          milliseconds between two pictures
-    PROGRESS_NO_TRUNC=0           plain progress cuts names of steps after 72 characters
+BUILDKIT_COLORS=run=green:warning=yellow:error=red:cancel=255,165,0     names, or red, green and blue from 0 to 255
+BUILDKIT_TTY_LOG_LINES=20     lines of a running step's log on a terminal
+TTY_DISPLAY_RATE=500          milliseconds between two pictures
+PROGRESS_NO_TRUNC=0           plain progress cuts names of steps after 72 characters
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def look_of(environ: Mapping[str, str]) -> Look:
         if kind in _KINDS and style:
             styles[kind] = style
         else:
-            troubles.append(f"BUILDKIT_COLORS: cannot understand {field!r}: expected {'|'.join(_KINDS)}=NAME or RED,GREEN,BLUE")
+            troubles.append(
+                f"BUILDKIT_COLORS: cannot understand {field!r}: expected {'|'.join(_KINDS)}=NAME or RED,GREEN,BLUE"
+            )
 
     def number(name: str, default: int, low: int, high: int) -> int:
         text = environ.get(name, "")

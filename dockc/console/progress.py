@@ -29,7 +29,9 @@ class TtyProgress:
     Mutable state: `steps` and the live display, under `_lock`.
     """
 
-    def __init__(self, out: TextIO, *, title: str = "Building", console: Console | None = None, look: Look | None = None) -> None:
+    def __init__(
+        self, out: TextIO, *, title: str = "Building", console: Console | None = None, look: Look | None = None
+    ) -> None:
         self.steps = Steps(keep_fresh=False)
         self._console = console or Console(file=out, highlight=False, soft_wrap=False)
         self._title = title

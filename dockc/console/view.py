@@ -75,7 +75,13 @@ def render_images(images: Sequence[NamedImage], *, as_json: bool = False) -> str
     if as_json:
         return "".join(
             json.dumps(
-                {"name": i.name, "digest": i.target.digest, "platforms": list(i.platforms), "size": i.size, "created": i.created}
+                {
+                    "name": i.name,
+                    "digest": i.target.digest,
+                    "platforms": list(i.platforms),
+                    "size": i.size,
+                    "created": i.created,
+                }
             )
             + "\n"
             for i in images

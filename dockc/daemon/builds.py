@@ -173,7 +173,9 @@ class Builds:
                 done = record.HasField("CompletedAt")
                 if done and request.ActiveOnly:
                     continue
-                yield control_pb2.BuildHistoryEvent(type=control_pb2.COMPLETE if done else control_pb2.STARTED, record=record)
+                yield control_pb2.BuildHistoryEvent(
+                    type=control_pb2.COMPLETE if done else control_pb2.STARTED, record=record
+                )
             while not request.EarlyExit:
                 event = await queue.get()
                 if not request.Ref or event.record.Ref == request.Ref:

@@ -139,9 +139,19 @@ def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
     Raises:
         UsageError: something that cannot be understood, or is not there.
     """
-    parser = _Parser(prog, description="Build for clients of BuildKit's protocol: dockc, buildctl, buildx.", allow_abbrev=False)
-    parser.add_argument("--root", default="", metavar="DIR", help=f"directory for everything (default: {default_root()})")
-    parser.add_argument("--addr", action="append", default=[], metavar="URL", help=f"where to listen; may be repeated (default: {default_address()})")
+    parser = _Parser(
+        prog, description="Build for clients of BuildKit's protocol: dockc, buildctl, buildx.", allow_abbrev=False
+    )
+    parser.add_argument(
+        "--root", default="", metavar="DIR", help=f"directory for everything (default: {default_root()})"
+    )
+    parser.add_argument(
+        "--addr",
+        action="append",
+        default=[],
+        metavar="URL",
+        help=f"where to listen; may be repeated (default: {default_address()})",
+    )
     parser.add_argument("--config", default="", metavar="FILE", help="buildkitd.toml")
     parser.add_argument("--group", default="", metavar="GROUP", help="group of the Unix sockets")
     parser.add_argument("--debug", action="store_true", help="say more")
@@ -149,10 +159,25 @@ def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
     parser.add_argument("--tlscert", default="", metavar="FILE", help="certificate for TCP")
     parser.add_argument("--tlskey", default="", metavar="FILE", help="its key")
     parser.add_argument("--tlscacert", default="", metavar="FILE", help="authority of the clients' certificates")
-    parser.add_argument("--allow-insecure-entitlement", action="append", default=[], metavar="NAME", help="network.host or security.insecure")
+    parser.add_argument(
+        "--allow-insecure-entitlement",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="network.host or security.insecure",
+    )
     parser.add_argument("--executor", default="", metavar="NAME", help="auto, embedded, crun or runc")
-    parser.add_argument("--grace", type=float, default=0.0, metavar="SECONDS", help="what running builds get when the daemon ends")
-    for name in ("--oci-worker", "--containerd-worker", "--oci-worker-gc", "--oci-worker-rootless", "--oci-worker-no-process-sandbox", "--save-cache-debug"):
+    parser.add_argument(
+        "--grace", type=float, default=0.0, metavar="SECONDS", help="what running builds get when the daemon ends"
+    )
+    for name in (
+        "--oci-worker",
+        "--containerd-worker",
+        "--oci-worker-gc",
+        "--oci-worker-rootless",
+        "--oci-worker-no-process-sandbox",
+        "--save-cache-debug",
+    ):
         parser.add_argument(name, default="", nargs="?", const="true", help=argparse.SUPPRESS)
     parser.add_argument("--oci-worker-snapshotter", default="", help=argparse.SUPPRESS)
     parser.add_argument("--oci-worker-labels", action="append", default=[], help=argparse.SUPPRESS)
@@ -237,7 +262,10 @@ def _table(file: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _tls(options: argparse.Namespace, table: Mapping[str, Any]) -> TlsFiles | None:
-    cert, key, ca = (getattr(options, f"tls{name}") or str(table.get(word, "")) for name, word in (("cert", "cert"), ("key", "key"), ("cacert", "ca")))
+    cert, key, ca = (
+        getattr(options, f"tls{name}") or str(table.get(word, ""))
+        for name, word in (("cert", "cert"), ("key", "key"), ("cacert", "ca"))
+    )
     if not (cert or key or ca):
         return None
     if not (cert and key):

@@ -100,7 +100,10 @@ class Control:
         version = self._version()
         return [
             common_pb2.WorkerRecord(
-                ID=self.facts.worker, Labels=dict(self.facts.labels), platforms=self.facts.platforms, BuildkitVersion=version
+                ID=self.facts.worker,
+                Labels=dict(self.facts.labels),
+                platforms=self.facts.platforms,
+                BuildkitVersion=version,
             )
         ]
 
@@ -168,7 +171,11 @@ class Control:
             matches = [parse_filter(text) for text in request.filter if text]
             now = time.time_ns()
             found = [one for one in refs.usage() if not matches or any(match(one) for match in matches)]
-            return [one for one in found if not request.ageLimit or now - (one.last_used_at or one.created_at) >= request.ageLimit]
+            return [
+                one
+                for one in found
+                if not request.ageLimit or now - (one.last_used_at or one.created_at) >= request.ageLimit
+            ]
 
         return control_pb2.DiskUsageResponse(record=[usage(one) for one in await self.engine.work.blocking(find)])
 
@@ -241,7 +248,9 @@ class Control:
             answer = content_pb2.ListContentResponse(info=[content_pb2.Info(digest=digest, size=size)])
             await call.send(answer.SerializeToString())
 
-    async def _content_statuses(self, request: content_pb2.ListStatusesRequest, _: Call) -> content_pb2.ListStatusesResponse:
+    async def _content_statuses(
+        self, request: content_pb2.ListStatusesRequest, _: Call
+    ) -> content_pb2.ListStatusesResponse:
         return content_pb2.ListStatusesResponse()  # what is being written has no name that others know
 
     async def _content_refused(self, call: Call) -> None:
@@ -300,7 +309,10 @@ def _check(request: control_pb2.SolveRequest, allowed: frozenset[str]) -> None:
         ("the proxy network", request.ProxyNetwork),
     ):
         if given:
-            raise RpcError(f"{what} are not supported yet" if what.endswith("s") else f"{what} is not supported yet", code=UNIMPLEMENTED)
+            raise RpcError(
+                f"{what} are not supported yet" if what.endswith("s") else f"{what} is not supported yet",
+                code=UNIMPLEMENTED,
+            )
     for name in request.Entitlements:
         if name in {"network.host", "security.insecure"} and name not in allowed:
             raise RpcError(f"{name} is not allowed by the daemon's configuration", code=INVALID_ARGUMENT)
@@ -319,7 +331,9 @@ def _request(request: control_pb2.SolveRequest) -> BuildRequest:
     attrs = without_default_provenance(dict(request.FrontendAttrs))
     epoch = attrs.get(_EPOCH, "")
     given = request.Cache
-    read = [CacheEntry(one.Type, dict(one.Attrs)) for one in given.Imports] + [CacheEntry("registry", {"ref": ref}) for ref in given.ImportRefsDeprecated]
+    read = [CacheEntry(one.Type, dict(one.Attrs)) for one in given.Imports] + [
+        CacheEntry("registry", {"ref": ref}) for ref in given.ImportRefsDeprecated
+    ]
     written = [CacheEntry(one.Type, dict(one.Attrs)) for one in given.Exports]
     if given.ExportRefDeprecated:
         written.append(CacheEntry("registry", {**given.ExportAttrsDeprecated, "ref": given.ExportRefDeprecated}))
@@ -381,7 +395,8 @@ def usage(one: UsageRecord) -> control_pb2.UsageRecord:
 
 
 def worker_matches(text: str, worker: common_pb2.WorkerRecord) -> bool:
-    """Whether a filter of `ListWorkers` lets a worker through: conditions `id`, `labels.NAME`, with `==`, `!=` or `~=`, joined by commas.
+    """Whether a filter of `ListWorkers` lets a worker through: conditions `id`, `labels.NAME`, with `==`, `!=` or `~=`,
+    joined by commas.
 
     Raises:
         RpcError: it cannot be understood.
@@ -408,5 +423,3 @@ def worker_matches(text: str, worker: common_pb2.WorkerRecord) -> bool:
             except re.error as exc:
                 raise RpcError(f"filters: {exc}", code=INVALID_ARGUMENT) from None
     return True
-
-

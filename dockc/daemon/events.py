@@ -1,4 +1,6 @@
-"""The progress of one build: kept whole for whoever comes late, and handed out without anybody waiting for a slow reader."""
+"""The progress of one build: kept whole for whoever comes late, and handed out without anybody waiting for a slow
+reader.
+"""
 
 from __future__ import annotations
 
@@ -122,7 +124,14 @@ class Progress:
     async def watch(self) -> AsyncIterator[SolveStatus]:
         """All that happened and happens, from the beginning to the end."""
         watcher = Watcher()
-        watcher.put(SolveStatus(tuple(self._all.vertexes), tuple(self._all.statuses.values()), tuple(self._all.logs), tuple(self._all.warnings)))
+        watcher.put(
+            SolveStatus(
+                tuple(self._all.vertexes),
+                tuple(self._all.statuses.values()),
+                tuple(self._all.logs),
+                tuple(self._all.warnings),
+            )
+        )
         self._watchers.append(watcher)
         try:
             while True:

@@ -1,6 +1,7 @@
 """The daemon as a process: one engine, its sockets, and a good end.
 
-The process enters the builder's namespaces first, while it has one thread. SIGTERM and SIGINT drain it: no new calls, what runs may finish within
+The process enters the builder's namespaces first, while it has one thread. SIGTERM and SIGINT drain it: no new calls,
+what runs may finish within
 the grace time, then it is cancelled; a second signal does not wait.
 """
 
@@ -248,7 +249,9 @@ def _facts(config: Config, root: Path) -> Facts:
     return Facts(
         worker=_worker_id(root),
         labels={**labels, **config.labels},
-        platforms=tuple(common_pb2.Platform(OS=one.os, Architecture=one.architecture, Variant=one.variant) for one in wanted),
+        platforms=tuple(
+            common_pb2.Platform(OS=one.os, Architecture=one.architecture, Variant=one.variant) for one in wanted
+        ),
         entitlements=config.entitlements,
     )
 

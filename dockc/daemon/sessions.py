@@ -83,7 +83,11 @@ class Caller:
     def serves(self, path: str) -> bool:
         """Whether the client said that it serves a method; Go's clients write the method's first letter small, too."""
         service, _, method = path.rpartition("/")
-        return path in self.methods or f"{service}/{method[:1].lower()}{method[1:]}" in self.methods or f"{service}/{method.lower()}" in self.methods
+        return (
+            path in self.methods
+            or f"{service}/{method[:1].lower()}{method[1:]}" in self.methods
+            or f"{service}/{method.lower()}" in self.methods
+        )
 
     async def unary(self, path: str, request: Message, answer: type[M], metadata: Sequence[tuple[str, str]] = ()) -> M:
         """Ask the client.
@@ -144,14 +148,21 @@ class Sessions:
             raise RpcError(f"session {name} is already open", code=INVALID_ARGUMENT)
         call.start()
         tunnel = Tunnel(call)
-        caller = Caller(name, call.get("x-docker-expose-session-sharedkey"), call.get_all("x-docker-expose-session-grpc-method"), tunnel.channel)
+        caller = Caller(
+            name,
+            call.get("x-docker-expose-session-sharedkey"),
+            call.get_all("x-docker-expose-session-grpc-method"),
+            tunnel.channel,
+        )
         self._callers[name] = caller
         for waiter in self._waiting.pop(name, ()):
             if not waiter.done():
                 waiter.set_result(caller)
         pulse = asyncio.create_task(_pulse(caller))
         try:
-            await asyncio.wait({asyncio.ensure_future(asyncio.shield(tunnel.done)), pulse}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                {asyncio.ensure_future(asyncio.shield(tunnel.done)), pulse}, return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
             pulse.cancel()
             self._callers.pop(name, None)
@@ -332,21 +343,29 @@ class ClientDirectory:
             return self._files[path]
 
     @contextmanager
-    def open(self, wanted: Filter, *, cancelled: threading.Event | None = None, report: Report | None = None) -> Iterator[Path]:
+    def open(
+        self, wanted: Filter, *, cancelled: threading.Event | None = None, report: Report | None = None
+    ) -> Iterator[Path]:
         """See `Directory.open`."""
         question = repr((wanted.include, wanted.exclude, wanted.follow))
         with self._opened(wanted, f"{self.key}:{question}", cancelled, report) as path:
             yield path
 
     @contextmanager
-    def _opened(self, wanted: Filter, key: str, cancelled: threading.Event | None, report: Report | None) -> Iterator[Path]:
+    def _opened(
+        self, wanted: Filter, key: str, cancelled: threading.Event | None, report: Report | None
+    ) -> Iterator[Path]:
         with self._mirrors.locked(key) as path:
             self._caller.wait(self._sync(path, wanted, report), cancelled)
             yield path
 
     async def _sync(self, path: Path, wanted: Filter, report: Report | None) -> None:
         metadata = [("dir-name", self._name)]
-        for name, values in (("include-patterns", wanted.include), ("exclude-patterns", wanted.exclude), ("followpaths", wanted.follow or ())):
+        for name, values in (
+            ("include-patterns", wanted.include),
+            ("exclude-patterns", wanted.exclude),
+            ("followpaths", wanted.follow or ()),
+        ):
             metadata += _encoded(name, values)
         call = self._caller.channel.call(FILE_SYNC, metadata)
         writer = TreeWriter(path, delete=True, compare=True)
@@ -407,7 +426,9 @@ class _CredentialStore:
         if name not in self._known:
             host = "registry-1.docker.io" if name in {"docker.io", "index.docker.io"} else name
             found = self._caller.wait(
-                self._caller.unary(CREDENTIALS, session_pb2.CredentialsRequest(Host=host), session_pb2.CredentialsResponse)
+                self._caller.unary(
+                    CREDENTIALS, session_pb2.CredentialsRequest(Host=host), session_pb2.CredentialsResponse
+                )
             )
             if found.Username in {"", "<token>"} and found.Secret:
                 self._known[name] = Credentials(identity_token=found.Secret)
@@ -441,7 +462,9 @@ class _Agents:
 
     async def _open(self, ssh_id: str) -> SshSource | None:
         try:
-            await self._caller.unary(SSH_CHECK, session_pb2.CheckAgentRequest(ID=ssh_id), session_pb2.CheckAgentResponse)
+            await self._caller.unary(
+                SSH_CHECK, session_pb2.CheckAgentRequest(ID=ssh_id), session_pb2.CheckAgentResponse
+            )
         except RpcError:
             return None  # the client has no such agent
         path = self._folder / f"ssh-{len(self._sources)}.sock"
@@ -579,7 +602,9 @@ class ClientLayout:
 
     async def _read(self, digest: str, file: BinaryIO) -> int:
         metadata = [("buildkit-attachable-store-id", self._store)]
-        info = await self._caller.unary(CONTENT + "Info", content_pb2.InfoRequest(digest=digest), content_pb2.InfoResponse, metadata)
+        info = await self._caller.unary(
+            CONTENT + "Info", content_pb2.InfoRequest(digest=digest), content_pb2.InfoResponse, metadata
+        )
         call = self._caller.channel.call(CONTENT + "Read", metadata)
         size = 0
         try:
@@ -610,7 +635,9 @@ class _Sinks:
     def _call(self, output: int, metadata: Mapping[str, str], *more: tuple[str, str]) -> Call:
         if not self._caller.serves(FILE_SEND):
             raise StoreError(f"method {FILE_SEND} not supported by the client")
-        told = [(f"exporter-md-{key}", value) for key, value in metadata.items() if value.isascii() and value.isprintable()]
+        told = [
+            (f"exporter-md-{key}", value) for key, value in metadata.items() if value.isascii() and value.isprintable()
+        ]
         return self._caller.channel.call(FILE_SEND, [("buildkit-attachable-exporter-id", str(output)), *told, *more])
 
     @contextmanager
@@ -638,7 +665,9 @@ class _Sinks:
     def directory(self, output: int, trees: Sequence[Tree], *, delete: bool, cancelled: threading.Event | None) -> None:
         self._caller.wait(self._send(output, trees), cancelled)
 
-    def blobs(self, output: int, digests: Mapping[str, int], content: ContentStore, *, cancelled: threading.Event | None) -> None:
+    def blobs(
+        self, output: int, digests: Mapping[str, int], content: ContentStore, *, cancelled: threading.Event | None
+    ) -> None:
         if not self._caller.serves(CONTENT + "Write"):
             raise StoreError("the client takes no image layouts")
         for digest, size in digests.items():
@@ -648,18 +677,24 @@ class _Sinks:
         """Send one blob, unless the client has it (containerd, `content.Writer` over the wire)."""
         call = self._caller.channel.call(CONTENT + "Write", [("buildkit-attachable-store-id", "export")])
         try:
-            start = content_pb2.WriteContentRequest(action=content_pb2.STAT, ref=f"dockc-{digest}", total=size, expected=digest)
+            start = content_pb2.WriteContentRequest(
+                action=content_pb2.STAT, ref=f"dockc-{digest}", total=size, expected=digest
+            )
             await call.send(start.SerializeToString())
             told = await call.receive()
             at = parsed(told, content_pb2.WriteContentResponse).offset if told is not None else 0
             with await asyncio.to_thread(content.open, digest) as file:
                 file.seek(at)
                 while data := await asyncio.to_thread(file.read, self._PIECE):
-                    part = content_pb2.WriteContentRequest(action=content_pb2.WRITE, ref=f"dockc-{digest}", offset=at, data=data)
+                    part = content_pb2.WriteContentRequest(
+                        action=content_pb2.WRITE, ref=f"dockc-{digest}", offset=at, data=data
+                    )
                     await call.send(part.SerializeToString())
                     await call.receive()
                     at += len(data)
-            commit = content_pb2.WriteContentRequest(action=content_pb2.COMMIT, ref=f"dockc-{digest}", offset=at, total=size, expected=digest)
+            commit = content_pb2.WriteContentRequest(
+                action=content_pb2.COMMIT, ref=f"dockc-{digest}", offset=at, total=size, expected=digest
+            )
             await call.send(commit.SerializeToString())
             call.end()
             await call.drained()
@@ -739,12 +774,19 @@ class _Places:
         from heapq import merge
 
         last, last_dir = "", False
-        for entry in merge(*(self._tree(tree) for tree in self._trees), key=lambda one: [os.fsencode(part) for part in one.path.split("/")]):
+        for entry in merge(
+            *(self._tree(tree) for tree in self._trees),
+            key=lambda one: [os.fsencode(part) for part in one.path.split("/")],
+        ):
             is_dir = stat.S_ISDIR(entry.status.st_mode)
             if entry.path == last:
                 if is_dir and last_dir:
                     continue
-                names = " with ".join(tree.name for tree in self._trees if (tree.root / entry.path).is_symlink() or (tree.root / entry.path).exists())
+                names = " with ".join(
+                    tree.name
+                    for tree in self._trees
+                    if (tree.root / entry.path).is_symlink() or (tree.root / entry.path).exists()
+                )
                 raise DockcError(f"cannot overwrite {entry.path} from {names} when split option is disabled")
             last, last_dir = entry.path, is_dir
             yield entry
@@ -758,5 +800,3 @@ class _Places:
             path = prefix + entry.path
             self._owner.setdefault(path, tree.root / entry.path)
             yield Entry(path, entry.status, entry.link, prefix + entry.same_as if entry.same_as else "")
-
-

@@ -1,6 +1,7 @@
 """A build in a process of its own, for programs that only want to call a function.
 
-The caller's process keeps its threads, signals and namespaces as they are: the child enters the builder's namespaces, runs one
+The caller's process keeps its threads, signals and namespaces as they are: the child enters the builder's namespaces,
+runs one
 engine, and tells by a pipe what happens. It ends when its build does, when it is told to, or when its caller is gone.
 """
 
@@ -53,7 +54,9 @@ def build(asked: Asked, secrets: Mapping[str, bytes], sink: StatusSink) -> Built
     child = None
     try:
         command = [sys.executable, "-m", "dockc.engine.apart", str(theirs), str(tell)]
-        child = subprocess.Popen(command, pass_fds=(theirs, tell), env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
+        child = subprocess.Popen(
+            command, pass_fds=(theirs, tell), env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        )
         os.close(theirs)
         os.close(tell)
         theirs = tell = -1

@@ -1,4 +1,5 @@
-"""What a frontend may ask of the engine while a build runs: one method for each call of BuildKit's gateway, and no transport.
+"""What a frontend may ask of the engine while a build runs: one method for each call of BuildKit's gateway, and no
+transport.
 
 Frontends in this process call it directly; a daemon and a frontend container's stdio translate their messages to it.
 Source: BuildKit, frontend/gateway/pb/gateway.proto.
@@ -144,7 +145,9 @@ class Bridge:
             DockcError: no such frontend, an entitlement that is missing, a step that failed.
         """
         if frontend:
-            asked = replace(self.request, frontend=frontend, attrs=dict(attrs or {}), definition=b"", inputs=dict(inputs or {}))
+            asked = replace(
+                self.request, frontend=frontend, attrs=dict(attrs or {}), definition=b"", inputs=dict(inputs or {})
+            )
             result = await self._find(frontend)(self._other(asked))
         else:
             result = Result({"": None if definition is None else await self.load(definition)})
@@ -336,9 +339,15 @@ class Bridge:
     # --- everything else ------------------------------------------------------------------------------
 
     async def resolve_source_meta(
-        self, identifier: str, attrs: Mapping[str, str] | None = None, *, platform: Platform | None = None, name: str = ""
+        self,
+        identifier: str,
+        attrs: Mapping[str, str] | None = None,
+        *,
+        platform: Platform | None = None,
+        name: str = "",
     ) -> Found:
-        """What a source stands for now: digest and config of an image, the commit of a repository, the digest of a download.
+        """What a source stands for now: digest and config of an image, the commit of a repository, the digest of a
+        download.
 
         Args:
             identifier: `docker-image://...`, `oci-layout://...`, `https://...` or `git://...`.
@@ -364,7 +373,11 @@ class Bridge:
 
         session = self.session
         return Resolver(
-            self.work.worker.content, self.client, stores=session.stores, secrets=session.secrets, run=self.work.blocking
+            self.work.worker.content,
+            self.client,
+            stores=session.stores,
+            secrets=session.secrets,
+            run=self.work.blocking,
         )
 
     def warn(

@@ -1,6 +1,7 @@
 """Caches elsewhere in a build: read before it, written after its outputs.
 
-A cache that cannot be read is told and done without: the build runs. One that cannot be written fails the build, unless `ignore-error=true`.
+A cache that cannot be read is told and done without: the build runs. One that cannot be written fails the build, unless
+`ignore-error=true`.
 """
 
 from __future__ import annotations
@@ -57,7 +58,10 @@ def imports_of(request: BuildRequest) -> tuple[CacheEntry, ...]:
     found = list(request.cache_from)
     if text := request.attrs.get("cache-imports", ""):
         try:
-            found += [CacheEntry(str(one["Type"]), {str(k): str(v) for k, v in (one.get("Attrs") or {}).items()}) for one in json.loads(text)]
+            found += [
+                CacheEntry(str(one["Type"]), {str(k): str(v) for k, v in (one.get("Attrs") or {}).items()})
+                for one in json.loads(text)
+            ]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UsageError(f"failed to unmarshal cache-imports: {error}") from None
     found += [CacheEntry("registry", {"ref": ref}) for ref in request.attrs.get("cache-from", "").split(",") if ref]
@@ -74,7 +78,10 @@ def exports_of(request: BuildRequest) -> tuple[CacheEntry, ...]:
 
 def is_inline(request: BuildRequest) -> bool:
     """Whether images carry their cache."""
-    return any(entry.type == table.INLINE for entry in request.cache_to) or (request.attrs.get(_INLINE_ARGUMENT) or "0") in base.TRUE
+    return (
+        any(entry.type == table.INLINE for entry in request.cache_to)
+        or (request.attrs.get(_INLINE_ARGUMENT) or "0") in base.TRUE
+    )
 
 
 def check(request: BuildRequest) -> None:
@@ -132,7 +139,9 @@ async def _join(bridge: Bridge, entry: CacheEntry, clients: list[Client], layers
     source = table.source_of(entry, os.environ)
     vertex = ""
     try:
-        with bridge.steps.step(f"importing cache manifest from {entry.attrs.get('ref') or entry.attrs.get('src') or entry.type}") as vertex:
+        with bridge.steps.step(
+            f"importing cache manifest from {entry.attrs.get('ref') or entry.attrs.get('src') or entry.type}"
+        ) as vertex:
             found = await bridge.work.blocking(partial(source.load, place), cancelled=cancelled)
     except DockcError as error:
         bridge.warn(vertex, f"cache {entry.shown()} is not used: {error.message}")
@@ -141,7 +150,8 @@ async def _join(bridge: Bridge, entry: CacheEntry, clients: list[Client], layers
     joined = []
     for one in map(_cautious, found):
         layers += [layer.descriptor.digest for layer in one.layers if layer is not None]
-        keys = ImportedKeys(one.config, lambda at, layers=one.layers: layers[at] is not None)  # type: ignore[misc]  # its own layers
+        # its own layers
+        keys = ImportedKeys(one.config, lambda at, layers=one.layers: layers[at] is not None)  # type: ignore[misc]
         joined.append(bridge.work.cache.join(LocalCache(keys, ImportedResults(one, refs))))
     return joined
 
@@ -191,7 +201,10 @@ def _place(bridge: Bridge, cancelled: threading.Event, clients: list[Client] | N
     def client(insecure: bool = False) -> Client:
         request, session = bridge.request, bridge.session
         made = registry_client(
-            insecure=insecure or request.insecure, offline=request.offline, uploads=session.uploads, credentials=session.credentials
+            insecure=insecure or request.insecure,
+            offline=request.offline,
+            uploads=session.uploads,
+            credentials=session.credentials,
         )
         if clients is not None:
             clients.append(made)
@@ -227,9 +240,13 @@ async def export(bridge: Bridge, result: Result) -> Mapping[str, str]:
     return response
 
 
-def _write(bridge: Bridge, result: Result, entry: CacheEntry, target: base.CacheTarget, place: Place) -> Mapping[str, str]:
+def _write(
+    bridge: Bridge, result: Result, entry: CacheEntry, target: base.CacheTarget, place: Place
+) -> Mapping[str, str]:
     mode = ExportMode(base.mode_of(entry))
-    chains = gather(bridge, [ref for ref in result.refs.values() if ref is not None], mode, target.compression, place.cancelled)
+    chains = gather(
+        bridge, [ref for ref in result.refs.values() if ref is not None], mode, target.compression, place.cancelled
+    )
     if not chains.layers:  # nothing that could be loaded again
         return {}
     if entry.type != "registry":  # which takes layers over from where they are
@@ -239,7 +256,9 @@ def _write(bridge: Bridge, result: Result, entry: CacheEntry, target: base.Cache
     return target.save(chains, place)
 
 
-def gather(bridge: Bridge, refs: Sequence[Ref], mode: ExportMode, compression: Compression, cancelled: threading.Event | None) -> Chains:
+def gather(
+    bridge: Bridge, refs: Sequence[Ref], mode: ExportMode, compression: Compression, cancelled: threading.Event | None
+) -> Chains:
     """The keys of results, and the layers that go along; blocks."""
     from dockc.runtime.refs.core import RefNotFound
     from dockc.runtime.refs.types import RemoteOptions
@@ -280,7 +299,9 @@ def _inlined(bridge: Bridge, result: Result, source: ExportSource, cancelled: th
     from dockc.runtime.refs.types import RemoteOptions
     from dockc.runtime.remotecache.manifest import with_inline
 
-    chains = gather(bridge, [ref for ref in result.refs.values() if ref is not None], ExportMode.MIN, Compression(), cancelled)
+    chains = gather(
+        bridge, [ref for ref in result.refs.values() if ref is not None], ExportMode.MIN, Compression(), cancelled
+    )
     found = []
     for one in source.results:
         records: tuple[CacheRecord, ...] = ()

@@ -1,4 +1,5 @@
-"""From a request to a compiled Dockerfile: the upper half of the river, and the only place where the compiler's questions meet
+"""From a request to a compiled Dockerfile: the upper half of the river, and the only place where the compiler's
+questions meet
 the world.
 
     request -> inputs (source, options, named directories) -> compile, answering what it asks -> passes
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 # --- questions ----------------------------------------------------------------------------------------
 
 
-def at_hand(request: CompileRequest, inputs: Inputs, requests: Iterable[Request]) -> tuple[Answers, tuple[Request, ...]]:
+def at_hand(
+    request: CompileRequest, inputs: Inputs, requests: Iterable[Request]
+) -> tuple[Answers, tuple[Request, ...]]:
     """What the request's own directories answer, and the requests that are left for the world.
 
     Raises:
@@ -48,7 +51,9 @@ def at_hand(request: CompileRequest, inputs: Inputs, requests: Iterable[Request]
 
 
 def asker(request: CompileRequest, inputs: Inputs) -> Callable[[tuple[Request, ...]], Answers]:
-    """Answers the compiler for a command that runs no loop: files from the directories, the rest from a resolver of its own."""
+    """Answers the compiler for a command that runs no loop: files from the directories, the rest from a resolver of its
+    own.
+    """
 
     def ask(requests: tuple[Request, ...]) -> Answers:
         answers, others = at_hand(request, inputs, requests)
@@ -142,7 +147,9 @@ def _drifted(request: CompileRequest, inputs: Inputs, error: Unanswered) -> Dock
 def explained(
     error: CompileError, front: Front, options: CompileOptions | None = None, answers: Answers | None = None
 ) -> CompileError:
-    """The error with the file it speaks of, and with everything else that is wrong there, as far as the answers tell."""
+    """The error with the file it speaks of, and with everything else that is wrong there, as far as the answers
+    tell.
+    """
     from dockc.compiler.compile import compile
     from dockc.compiler.diagnose import diagnose_all
     from dockc.compiler.questions import Unanswered
@@ -197,5 +204,7 @@ def pipeline_of(request: CompileRequest, log: Callable[[str], object]) -> PassPi
     known = {one.name for one in passes.passes}
     for name in request.print_after:
         if name not in known:
-            raise UsageError(f"--print-after={name}: the pass does not run", hint=f"Running: {', '.join(sorted(known)) or 'none'}.")
+            raise UsageError(
+                f"--print-after={name}: the pass does not run", hint=f"Running: {', '.join(sorted(known)) or 'none'}."
+            )
     return passes

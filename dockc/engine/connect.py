@@ -36,7 +36,11 @@ def registry_client(
     from dockc.runtime.registry.credentials import DockerConfig
     from dockc.runtime.registry.hosts import HostsConfig
 
-    client = Client(config=DockerConfig.load() if credentials is None else credentials, hosts=HostsConfig.from_mapping(settings.registries()), insecure=insecure)
+    client = Client(
+        config=DockerConfig.load() if credentials is None else credentials,
+        hosts=HostsConfig.from_mapping(settings.registries()),
+        insecure=insecure,
+    )
     client.transport.offline = offline
     if uploads is not None:
         client.transport.uploads = uploads

@@ -1,4 +1,5 @@
-"""Containers of a frontend: file systems of the build in which it may run processes, one after another or several at once.
+"""Containers of a frontend: file systems of the build in which it may run processes, one after another or several at
+once.
 
 Each process has its own namespaces; what they share is the files. Loaded when a frontend asks for one.
 Source: BuildKit, frontend/gateway/pb/gateway.proto.
@@ -112,7 +113,11 @@ class Container:
         Raises:
             DockcError: an entitlement or a secret that is missing, an address that cannot be read.
         """
-        op = ops_pb2.ExecOp(network=self.op.network, security=cast("ops_pb2.SecurityMode", init.Security), meta=parsed(init.Meta, ops_pb2.Meta))
+        op = ops_pb2.ExecOp(
+            network=self.op.network,
+            security=cast("ops_pb2.SecurityMode", init.Security),
+            meta=parsed(init.Meta, ops_pb2.Meta),
+        )
         op.secretenv.extend(parsed(data, ops_pb2.SecretEnv) for data in init.secretenv)
         if not op.meta.args:
             raise RpcError("a process needs arguments", code=INVALID_ARGUMENT)
@@ -120,7 +125,12 @@ class Container:
         made = make_spec(op, self.context)
         hosts = tuple(HostEntry(one.Host, one.IP) for one in self._request.extraHosts)
         readonly = self._mounts is not None and self._mounts.root is not None and self._mounts.root.readonly
-        return replace(made, hostname=self._request.hostname or made.hostname, extra_hosts=made.extra_hosts + hosts, readonly_rootfs=readonly)
+        return replace(
+            made,
+            hostname=self._request.hostname or made.hostname,
+            extra_hosts=made.extra_hosts + hosts,
+            readonly_rootfs=readonly,
+        )
 
     def run(self, spec: ExecSpec, io: ExecIO, cancelled: threading.Event) -> int:
         """Run a process to its end; blocks.
@@ -171,7 +181,10 @@ class Process:
             case "Signal" if message.Signal.Name.removeprefix("SIG") in {"KILL", "9"}:
                 self.kill()
             case "Signal":
-                raise RpcError(f"signal {message.Signal.Name} to a container's process is not supported yet, only SIGKILL", code=UNIMPLEMENTED)
+                raise RpcError(
+                    f"signal {message.Signal.Name} to a container's process is not supported yet, only SIGKILL",
+                    code=UNIMPLEMENTED,
+                )
 
     async def run(self) -> None:
         """From start to end: started, output, exit, done."""
@@ -211,7 +224,9 @@ class Process:
         io = ExecIO(stdout=self._output(1), stderr=self._output(2), stdin=reading if reading >= 0 else None)
         feeding = asyncio.ensure_future(self._feed(writing)) if writing >= 0 else None
         try:
-            return await work.blocking(partial(self._container.run, spec, io, self._cancelled), cancelled=self._cancelled)
+            return await work.blocking(
+                partial(self._container.run, spec, io, self._cancelled), cancelled=self._cancelled
+            )
         finally:
             if feeding is not None:
                 os.close(reading)  # whoever still writes is told
@@ -234,7 +249,9 @@ class Process:
         def take(data: bytes) -> None:
             if not wanted or self._cancelled.is_set():
                 return
-            sending = asyncio.run_coroutine_threadsafe(self._send(File=gateway_pb2.FdMessage(Fd=number, Data=data)), self._loop)
+            sending = asyncio.run_coroutine_threadsafe(
+                self._send(File=gateway_pb2.FdMessage(Fd=number, Data=data)), self._loop
+            )
             try:
                 sending.result()
             except RpcError:

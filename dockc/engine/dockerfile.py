@@ -38,7 +38,9 @@ async def dockerfile(bridge: Bridge) -> Result:
         reading, data = await _fetched(bridge, attrs)
     else:
         reading, data = await _read(bridge, attrs, given)
-    inputs = await bridge.work.compiling(lambda: inputs_of(attrs, data, stores=bridge.session.stores, check_syntax=False, given=given))
+    inputs = await bridge.work.compiling(
+        lambda: inputs_of(attrs, data, stores=bridge.session.stores, check_syntax=False, given=given)
+    )
     foreign = foreign_syntax(inputs.front, attrs)
     if foreign and "cmdline" not in attrs:
         if bridge.request.locked or bridge.request.answers is not None:
@@ -48,7 +50,9 @@ async def dockerfile(bridge: Bridge) -> Result:
         from dockc.engine.subrequests import answer as answered
 
         ask = _asking(bridge)
-        metadata = await answered(attrs["requestid"], inputs, lambda talk: converse_with(talk, ask, run=bridge.work.compiling))
+        metadata = await answered(
+            attrs["requestid"], inputs, lambda talk: converse_with(talk, ask, run=bridge.work.compiling)
+        )
         return Result({}, metadata)
     compiled, bridge.answers = await _compile(bridge, inputs)
     bridge.steps.warn(reading, compiled)
@@ -69,7 +73,11 @@ async def _by_another(bridge: Bridge, attrs: dict[str, str], inputs: Inputs, wan
         if directive is None or getattr(exc, "places", None) or isinstance(exc, CompileError):
             raise
         source = inputs.front.source
-        raise FailedStep(SolveError(exc.message, hint=exc.hint), name="", places=((source.name, source.text, ((directive.line, directive.line),)),)) from exc
+        raise FailedStep(
+            SolveError(exc.message, hint=exc.hint),
+            name="",
+            places=((source.name, source.text, ((directive.line, directive.line),)),),
+        ) from exc
 
 
 async def _result(bridge: Bridge, compiled: tuple[Compiled, ...]) -> Result:
@@ -95,7 +103,9 @@ async def _result(bridge: Bridge, compiled: tuple[Compiled, ...]) -> Result:
 
 
 async def _read(bridge: Bridge, attrs: dict[str, str], given: Mapping[str, Definition]) -> tuple[str, bytes]:
-    """The Dockerfile out of the directory that the client lends for it, or of a graph; also the digest of the step that read it."""
+    """The Dockerfile out of the directory that the client lends for it, or of a graph; also the digest of the step that
+    read it.
+    """
     if "dockerfilekey" not in attrs and "dockerfile" in given:
         return await _out_of(bridge, given["dockerfile"], attrs.get("filename", ""))
     lent = bridge.session.directories.get(attrs.get("dockerfilekey", "dockerfile"))
@@ -103,7 +113,10 @@ async def _read(bridge: Bridge, attrs: dict[str, str], given: Mapping[str, Defin
     shown = PurePosixPath(name).name if lent is None else lent.shown or PurePosixPath(name).name
     with bridge.steps.step(f"[internal] load build definition from {shown}") as reading:
         if lent is None:
-            raise DockcError(f"failed to read dockerfile: open {name}: no such file or directory", hint="The client lends no directory with it.")
+            raise DockcError(
+                f"failed to read dockerfile: open {name}: no such file or directory",
+                hint="The client lends no directory with it.",
+            )
         directory = lent
 
         def read() -> bytes:
@@ -127,7 +140,10 @@ async def _out_of(bridge: Bridge, definition: Definition, filename: str) -> tupl
             data = None if ref is None else await bridge.find_file(ref, name)
             if data is not None:
                 return reading, data
-        raise DockcError(f"failed to read dockerfile: open {shown}: no such file or directory", hint="Looked for it in the graph that came with the request.")
+        raise DockcError(
+            f"failed to read dockerfile: open {shown}: no such file or directory",
+            hint="Looked for it in the graph that came with the request.",
+        )
 
 
 async def _fetched(bridge: Bridge, attrs: dict[str, str]) -> tuple[str, bytes]:
@@ -152,7 +168,10 @@ async def _fetched(bridge: Bridge, attrs: dict[str, str]) -> tuple[str, bytes]:
                 data = await quiet.find_file(ref, one)
                 if data is not None:
                     return reading, data
-            raise DockcError(f"failed to read dockerfile: open {name}: no such file or directory", hint=f"Looked for it in {context}.")
+            raise DockcError(
+                f"failed to read dockerfile: open {name}: no such file or directory",
+                hint=f"Looked for it in {context}.",
+            )
 
 
 # --- compile --------------------------------------------------------------------------------------------

@@ -4,8 +4,10 @@
                 asks the bridge:     solver + worker             exporters
                 files, registries, other definitions
 
-Equal steps of several builds run once. Progress goes sideways as `SolveStatus` to each build's sink, from the first file read to
-the last byte pushed. What a client lends (directories, secrets, credentials) comes by its session, and only while its build runs.
+Equal steps of several builds run once. Progress goes sideways as `SolveStatus` to each build's sink, from the first
+file read to
+the last byte pushed. What a client lends (directories, secrets, credentials) comes by its session, and only while its
+build runs.
 """
 
 from __future__ import annotations
@@ -86,10 +88,12 @@ class Engine:
         async with Engine(EngineOptions(root=path)) as engine:
             built = await engine.build(request, session, sink)
 
-    Opening it brings the process into the builder's namespaces, if it is not there already: it should have one thread by then.
+    Opening it brings the process into the builder's namespaces, if it is not there already: it should have one thread
+    by then.
     To be used on one event loop.
 
-    Mutable: `_opened` (while it is open), `_unlooked` (builds since the store was last looked at), `_builds` (tasks at work).
+    Mutable: `_opened` (while it is open), `_unlooked` (builds since the store was last looked at), `_builds` (tasks at
+        work).
     """
 
     def __init__(self, options: EngineOptions | None = None) -> None:
@@ -211,7 +215,11 @@ class Engine:
                         await bridge.evaluate(*result.refs.values())
                         exported, response = await self._export(bridge, result)
                         # What a frontend calls its own goes back to the client.
-                        own = {key: value.decode("utf-8", "replace") for key, value in result.metadata.items() if key.startswith("frontend.")}
+                        own = {
+                            key: value.decode("utf-8", "replace")
+                            for key, value in result.metadata.items()
+                            if key.startswith("frontend.")
+                        }
                         response = {**own, **response}
                 finally:
                     bridge.close()
@@ -262,10 +270,13 @@ class Engine:
             try:
                 await self.collect()
             except DockcError as error:  # the next look will tell; builds go on
-                asyncio.get_running_loop().call_exception_handler({"message": "collecting garbage failed", "exception": error})
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": "collecting garbage failed", "exception": error}
+                )
 
     async def collect(self) -> None:
-        """Keep the store within its share of the disk, where anything was built since the last look; images with a name stay.
+        """Keep the store within its share of the disk, where anything was built since the last look; images with a name
+        stay.
 
         Raises:
             StoreError: the store cannot be read or written.
@@ -325,7 +336,9 @@ def refuse_missing(attrs: Mapping[str, str]) -> None:
     for key, value in attrs.items():
         wanted = value.lower() not in {"disabled=true", "false"}
         if key.startswith(("attest:", "build-arg:BUILDKIT_ATTEST_")) and wanted:
-            raise DockcError(f"attestations are not supported yet ({key})", hint="Leave the option out, or say disabled=true.")
+            raise DockcError(
+                f"attestations are not supported yet ({key})", hint="Leave the option out, or say disabled=true."
+            )
 
 
 def connect(request: BuildRequest, session: Session, insecure: bool = False) -> Client:

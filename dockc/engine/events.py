@@ -1,6 +1,8 @@
-"""What a build has told so far, kept in a compact form: whoever watches late, twice or after the end sees it from the start.
+"""What a build has told so far, kept in a compact form: whoever watches late, twice or after the end sees it from the
+start.
 
-Of each step and each part of a step the last state is kept, of logs everything up to a limit. A watcher that is slow gets states
+Of each step and each part of a step the last state is kept, of logs everything up to a limit. A watcher that is slow
+gets states
 less often; it costs no memory of its own and never holds up the build.
 """
 
@@ -99,7 +101,10 @@ class Events:
     def all(self) -> SolveStatus:
         """Everything at once."""
         return SolveStatus(
-            tuple(self._vertexes.values()), tuple(self._statuses.values()), tuple(self._logs[self._head :]), tuple(self._warnings)
+            tuple(self._vertexes.values()),
+            tuple(self._statuses.values()),
+            tuple(self._logs[self._head :]),
+            tuple(self._warnings),
         )
 
     def _news(self, watcher: _Watcher) -> SolveStatus | None:

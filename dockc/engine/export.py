@@ -46,7 +46,9 @@ def export_source(bridge: Bridge, result: Result) -> ExportSource:
         )
     attrs = bridge.request.attrs
     asked = attrs.get("multi-platform", attrs.get("build-arg:BUILDKIT_MULTI_PLATFORM", "")).lower() in _TRUE
-    return ExportSource(tuple(found), multi=len(found) > 1 or asked or "" not in result.refs, names=bridge.request.names)
+    return ExportSource(
+        tuple(found), multi=len(found) > 1 or asked or "" not in result.refs, names=bridge.request.names
+    )
 
 
 def platforms_of(metadata: Mapping[str, bytes]) -> tuple[tuple[str, Platform], ...]:
@@ -144,5 +146,8 @@ def empty_config(platform: Platform) -> bytes:
         config["variant"] = platform.variant
     from dockc.golang.ospaths import DEFAULT_PATH
 
-    config |= {"rootfs": {"type": "layers", "diff_ids": None}, "config": {"WorkingDir": "/", "Env": [f"PATH={DEFAULT_PATH}"]}}
+    config |= {
+        "rootfs": {"type": "layers", "diff_ids": None},
+        "config": {"WorkingDir": "/", "Env": [f"PATH={DEFAULT_PATH}"]},
+    }
     return json.dumps(config, separators=(",", ":")).encode()

@@ -17,11 +17,14 @@ class FailedStep(SolveError):
 
     Attributes:
         name: the step's name.
-        places: where it is written, more than one place for instructions that are one step: name and text of the Dockerfile, and
+        places: where it is written, more than one place for instructions that are one step: name and text of the
+            Dockerfile, and
             the lines in it.
     """
 
-    def __init__(self, error: SolveError, *, name: str, places: tuple[tuple[str, str, tuple[tuple[int, int], ...]], ...] = ()) -> None:
+    def __init__(
+        self, error: SolveError, *, name: str, places: tuple[tuple[str, str, tuple[tuple[int, int], ...]], ...] = ()
+    ) -> None:
         super().__init__(error.message, vertex=error.vertex, hint=error.hint)
         self.exit_code = error.exit_code
         self.name = name
@@ -42,6 +45,8 @@ def located(error: SolveError, job: Job, definitions: Sequence[Definition]) -> S
         shown = []
         for place in reversed(places):  # as BuildKit's clients show them
             info = infos[place.index]
-            shown.append((info.filename, info.data.decode("utf-8", "replace"), tuple((r[0], r[2]) for r in place.ranges)))
+            shown.append(
+                (info.filename, info.data.decode("utf-8", "replace"), tuple((r[0], r[2]) for r in place.ranges))
+            )
         return FailedStep(error, name=name, places=tuple(shown))
     return FailedStep(error, name=name)

@@ -1,4 +1,5 @@
-"""The gateway: `LLBBridge`'s messages to the bridge of a build, and frontends from images, which speak it over their standard streams.
+"""The gateway: `LLBBridge`'s messages to the bridge of a build, and frontends from images, which speak it over their
+standard streams.
 
 Loaded when a frontend image or a daemon's client asks for it.
 """
@@ -114,7 +115,9 @@ class Gateway:
             raise RpcError("source policies of a frontend are not supported yet", code=UNIMPLEMENTED)
         known = imports_of(self.bridge.request)
         if any(CacheEntry(one.Type, dict(one.Attrs)) not in known for one in request.CacheImports if one.Type):
-            raise RpcError("caches that the build's own request does not name are not supported yet", code=UNIMPLEMENTED)
+            raise RpcError(
+                "caches that the build's own request does not name are not supported yet", code=UNIMPLEMENTED
+            )
         definition: Definition | None = None
         if request.Definition:
             data = request.Definition
@@ -154,7 +157,8 @@ class Gateway:
     async def stat_file(self, request: gateway_pb2.StatFileRequest) -> Message:
         """What is at a path."""
         found = await self.bridge.stat_file(self.find(request.Ref), request.Path)
-        return gateway_pb2.StatFileResponse(stat=to_stat(found, name=os.path.basename(request.Path.rstrip("/")) or "/"))  # noqa: PTH119  no path of ours
+        # no path of ours
+        return gateway_pb2.StatFileResponse(stat=to_stat(found, name=os.path.basename(request.Path.rstrip("/")) or "/"))  # noqa: PTH119
 
     async def resolve_source_meta(self, request: gateway_pb2.ResolveSourceMetaRequest) -> Message:
         """What a source is now."""
@@ -193,7 +197,9 @@ class Gateway:
         from dockc.runtime.source.found import FoundImage
 
         scheme = A.SCHEME_OCI_LAYOUT if request.ResolverType == 1 else A.SCHEME_IMAGE
-        attrs = {A.OCI_STORE: request.StoreID} if request.ResolverType == 1 else {A.IMAGE_RESOLVE_MODE: request.ResolveMode}
+        attrs = (
+            {A.OCI_STORE: request.StoreID} if request.ResolverType == 1 else {A.IMAGE_RESOLVE_MODE: request.ResolveMode}
+        )
         name = f"[internal] {request.LogName.removeprefix('[internal] ')}" if request.LogName else ""
         platform = platform_of(request.Platform) if request.HasField("Platform") else None
         found = await self.bridge.resolve_source_meta(scheme + request.Ref, attrs, platform=platform, name=name)
@@ -215,7 +221,10 @@ class Gateway:
             url=request.url,
             filename=request.info.filename,
             source=request.info.data,
-            ranges=tuple(SourceRange((one.start.line, one.start.character), (one.end.line, one.end.character)) for one in request.ranges),
+            ranges=tuple(
+                SourceRange((one.start.line, one.start.character), (one.end.line, one.end.character))
+                for one in request.ranges
+            ),
         )
         return gateway_pb2.WarnResponse()
 
@@ -224,7 +233,11 @@ class Gateway:
         if self.returned.done():
             raise RpcError("the build has its result already", code=INVALID_ARGUMENT)
         if request.HasField("error") and request.error.code:
-            told = RpcError(request.error.message, code=request.error.code, details=[(one.type_url, one.value) for one in request.error.details])
+            told = RpcError(
+                request.error.message,
+                code=request.error.code,
+                details=[(one.type_url, one.value) for one in request.error.details],
+            )
             self.returned.set_exception(_returned(told))
         else:
             self.returned.set_result(self._from_wire(request.result))
@@ -374,7 +387,9 @@ async def frontend(bridge: Bridge) -> Result:
     if source == "dockerfile.v0":
         return await bridge.solve(frontend=source, attrs={"cmdline": source, **attrs}, inputs=bridge.request.inputs)
     if attrs.get("gateway-devel") or f"context:{source}" in attrs:
-        raise DockcError("frontends from a build or a named context are not supported yet", hint="Name an image of a registry.")
+        raise DockcError(
+            "frontends from a build or a named context are not supported yet", hint="Name an image of a registry."
+        )
     name = str(parse_normalized(source).tag_name_only())
     found = await bridge.resolve_source_meta(f"docker-image://{name}", name=f"resolve image config for {name}")
     if not isinstance(found, FoundImage):
@@ -388,7 +403,10 @@ async def frontend(bridge: Bridge) -> Result:
     config = ImageConfig.parse(found.config).config
     _check_caps(dict(config.labels or {}), attrs, bool(bridge.request.inputs))
     gateway = Gateway(bridge, await bridge.work.blocking(own_workers))
-    with bridge.steps.step(f"[internal] run frontend {name}"), tempfile.TemporaryDirectory(prefix="dockc-frontend-") as folder:
+    with (
+        bridge.steps.step(f"[internal] run frontend {name}"),
+        tempfile.TemporaryDirectory(prefix="dockc-frontend-") as folder,
+    ):
         spec, mounts = _container(gateway, config, folder, definition)
         try:
             said = await _run(gateway, ref, spec, mounts)
@@ -428,12 +446,17 @@ def _container(
 
     attrs = gateway.bridge.request.attrs
     labels = dict(config.labels or {})
-    options = [f"BUILDKIT_FRONTEND_OPT_{number}={key}={value}" for number, (key, value) in enumerate(sorted(attrs.items()))]
+    options = [
+        f"BUILDKIT_FRONTEND_OPT_{number}={key}={value}" for number, (key, value) in enumerate(sorted(attrs.items()))
+    ]
     workers = [
         {
             "ID": one.ID,
             "Labels": dict(one.Labels),
-            "Platforms": [{"architecture": p.Architecture, "os": p.OS, **({"variant": p.Variant} if p.Variant else {})} for p in one.platforms],
+            "Platforms": [
+                {"architecture": p.Architecture, "os": p.OS, **({"variant": p.Variant} if p.Variant else {})}
+                for p in one.platforms
+            ],
         }
         for one in gateway.workers
     ]
@@ -563,7 +586,11 @@ def parse(data: bytes) -> Definition:
 
 def without_default_provenance(attrs: dict[str, str]) -> dict[str, str]:
     """The options without the provenance that clients ask for on their own, and only for builders that make it."""
-    return {key: value for key, value in attrs.items() if not (key == "attest:provenance" and "inline-only=true" in value.split(","))}
+    return {
+        key: value
+        for key, value in attrs.items()
+        if not (key == "attest:provenance" and "inline-only=true" in value.split(","))
+    }
 
 
 def to_stat(found: Stat, name: str | None = None) -> session_pb2.Stat:
@@ -586,6 +613,6 @@ def platform_of(told: common_pb2.Platform) -> Platform:
     """A platform out of its message."""
     from dockc.oci import platform as platforms
 
-    return platforms.normalize(Platform(told.OS, told.Architecture, told.Variant, told.OSVersion, tuple(told.OSFeatures)))
-
-
+    return platforms.normalize(
+        Platform(told.OS, told.Architecture, told.Variant, told.OSVersion, tuple(told.OSFeatures))
+    )

@@ -21,7 +21,9 @@ def lend(asked: Asked, *, measure: bool = False) -> tuple[BuildRequest, Session]
     directories: dict[str, Directory] = {name: HostDirectory(path) for name, path in found.directories.items()}
     if found.dockerfile is not None:
         shown = "stdin" if compiling.file == "-" else ""
-        directories["dockerfile"] = HeldFiles({found.attrs.get("filename", "Dockerfile"): found.dockerfile}, shown=shown)
+        directories["dockerfile"] = HeldFiles(
+            {found.attrs.get("filename", "Dockerfile"): found.dockerfile}, shown=shown
+        )
     session = Session(
         directories=directories,
         stores=found.stores,

@@ -1,4 +1,6 @@
-"""What a lock file holds: the compiler's answers with the pins of everything that is fetched, and the same as a BuildKit source policy."""
+"""What a lock file holds: the compiler's answers with the pins of everything that is fetched, and the same as a
+BuildKit source policy.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Pins: what holds every outside source of a compiled file to its content.
 
-The compiler asks only about what decides its output; a URL or repository that is merely fetched in the build is not asked about.
+The compiler asks only about what decides its output; a URL or repository that is merely fetched in the build is not
+asked about.
 A lock file holds these too, so the sources of the compiled graph are looked through as well.
 """
 

@@ -125,7 +125,9 @@ class Steps:
                 short = warning.short
                 ranges = tuple(SourceRange((line, 0), (line, 0)) for line in warning.lines)
                 detail = (warning.description,) if warning.description else ()
-                found.setdefault(short, VertexWarning(digest, 1, short, detail, warning.url, source.name, source.data, ranges))
+                found.setdefault(
+                    short, VertexWarning(digest, 1, short, detail, warning.url, source.name, source.data, ranges)
+                )
         if found:
             self.send(SolveStatus(warnings=tuple(found.values())))
 

@@ -35,7 +35,12 @@ NAMES = ("Dockerfile", "dockerfile", "Containerfile")
 #: The name of the built-in frontend.
 FRONTEND = "dockerfile.v0"
 #: Frontend images that the built-in compiler stands for.
-BUILT_IN = ("docker/dockerfile", "docker/dockerfile-upstream", "docker.io/docker/dockerfile", "docker.io/docker/dockerfile-upstream")
+BUILT_IN = (
+    "docker/dockerfile",
+    "docker/dockerfile-upstream",
+    "docker.io/docker/dockerfile",
+    "docker.io/docker/dockerfile-upstream",
+)
 
 
 class CompileRequest:
@@ -111,7 +116,13 @@ class Inputs:
 
     __slots__ = ("directories", "front", "options", "stores")
 
-    def __init__(self, front: Front, options: CompileOptions, directories: Mapping[str, str], stores: Mapping[str, Path | LentLayout]) -> None:
+    def __init__(
+        self,
+        front: Front,
+        options: CompileOptions,
+        directories: Mapping[str, str],
+        stores: Mapping[str, Path | LentLayout],
+    ) -> None:
         self.front: Final = front
         self.options: Final = options
         self.directories: Final = dict(directories)
@@ -169,7 +180,8 @@ class Asked(Record, kw_only=True):
 
 
 class BuildRequest(Record, kw_only=True):
-    """What to build. Data only: it may cross a wire. What the client lends beside it is in `runtime.session.base.Session`.
+    """What to build. Data only: it may cross a wire. What the client lends beside it is in
+    `runtime.session.base.Session`.
 
     Attributes:
         frontend: what reads `attrs`, by name; "" for a `definition` that needs none.
@@ -246,7 +258,13 @@ class Found:
 
     __slots__ = ("attrs", "directories", "dockerfile", "stores")
 
-    def __init__(self, attrs: Mapping[str, str], directories: Mapping[str, str], stores: Mapping[str, Path | LentLayout], dockerfile: bytes | None) -> None:
+    def __init__(
+        self,
+        attrs: Mapping[str, str],
+        directories: Mapping[str, str],
+        stores: Mapping[str, Path | LentLayout],
+        dockerfile: bytes | None,
+    ) -> None:
         self.attrs: Final = dict(attrs)
         self.directories: Final = dict(directories)
         self.stores: Final = stores
@@ -315,7 +333,8 @@ def inputs_of(
     check_syntax: bool = True,
     given: Mapping[str, Definition] | None = None,
 ) -> Inputs:
-    """A Dockerfile read, with its options and the graphs `given` beside it; unless `check_syntax`, whatever frontend it asks for.
+    """A Dockerfile read, with its options and the graphs `given` beside it; unless `check_syntax`, whatever frontend it
+    asks for.
 
     Raises:
         DockcError: an option that cannot be understood, a file that asks for a frontend that there is not.
@@ -348,14 +367,18 @@ def is_remote(context: str) -> bool:
 
 def is_url(context: str) -> bool:
     """Whether a context is remote: a git repository, an archive or a file on the web."""
-    return context.startswith(("http://", "https://", "git://", "ssh://", "git@", "github.com/")) or context.endswith(".git")
+    return context.startswith(("http://", "https://", "git://", "ssh://", "git@", "github.com/")) or context.endswith(
+        ".git"
+    )
 
 
 def _directory(text: str) -> str:
     path = text or "."
     if not os.path.isdir(path):  # noqa: PTH112
         what = "is not a directory" if os.path.exists(path) else "does not exist"  # noqa: PTH110
-        raise UsageError(f"unable to prepare context: path {text!r} {what}", hint="Name a directory, or a git or HTTP URL.")
+        raise UsageError(
+            f"unable to prepare context: path {text!r} {what}", hint="Name a directory, or a git or HTTP URL."
+        )
     return path
 
 
@@ -379,7 +402,9 @@ def _dockerfile(request: CompileRequest) -> tuple[str | None, bytes | None]:
 
 
 def is_in_remote_context(request: CompileRequest) -> bool:
-    """Whether the Dockerfile must be fetched: the context is a URL, and no local file is named, which takes an absolute path."""
+    """Whether the Dockerfile must be fetched: the context is a URL, and no local file is named, which takes an absolute
+    path.
+    """
     elsewhere = request.file == "-" or os.path.isabs(request.file) or is_web_file(request.file)  # noqa: PTH117
     return is_remote(request.context) and request.dockerfile is None and not elsewhere
 
@@ -398,7 +423,10 @@ def dockerfile_path(request: CompileRequest) -> str | None:
     if request.file == "-" or (not request.file and request.context == "-"):
         return None
     if is_remote(request.context) and not os.path.isabs(request.file):  # noqa: PTH117
-        raise UsageError("the Dockerfile of a remote context is not here", hint="Name a local one by its absolute path; `dockc build` fetches it itself.")
+        raise UsageError(
+            "the Dockerfile of a remote context is not here",
+            hint="Name a local one by its absolute path; `dockc build` fetches it itself.",
+        )
     if request.file:
         return request.file
     folder = _folder_of(request)
@@ -408,7 +436,9 @@ def dockerfile_path(request: CompileRequest) -> str | None:
 
 
 def _folder_of(request: CompileRequest) -> str:
-    """Where the Dockerfile is looked for: the context, or the folder of the named context that the option `dockerfilekey` says."""
+    """Where the Dockerfile is looked for: the context, or the folder of the named context that the option
+    `dockerfilekey` says.
+    """
     value = request.contexts.get(request.attrs.get("dockerfilekey", ""), "")
     path = value.removeprefix("local:")
     return path if value and os.path.isdir(path) else _directory(request.context)  # noqa: PTH112
@@ -442,11 +472,16 @@ def _layout_context(name: str, value: str, stores: dict[str, Path]) -> str:
 
 
 def _store_name(name: str) -> str:
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-_./") else "-" for c in name.lower()).strip("-_./") or "layout"
+    return (
+        "".join(c if c.isascii() and (c.isalnum() or c in "-_./") else "-" for c in name.lower()).strip("-_./")
+        or "layout"
+    )
 
 
 def foreign_syntax(front: Front, attrs: Mapping[str, str]) -> str:
-    """The frontend that a file, or a build argument for it, asks for, where it is not the one that is built in; "" otherwise."""
+    """The frontend that a file, or a build argument for it, asks for, where it is not the one that is built in; ""
+    otherwise.
+    """
     wanted = attrs.get("build-arg:BUILDKIT_SYNTAX", "")
     if not wanted:
         directive = next((d for d in front.parsed.file.directives if d.name == "syntax"), None)

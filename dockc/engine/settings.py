@@ -1,10 +1,10 @@
 """The user's settings: `$DOCKC_CONFIG`, else `$XDG_CONFIG_HOME/dockc/config.toml` (`~/.config/dockc/config.toml`).
 
-    [registries."localhost:5000"]
-    http = true
+[registries."localhost:5000"]
+http = true
 
-    [registries."docker.io"]
-    mirrors = ["https://mirror.example.org"]
+[registries."docker.io"]
+mirrors = ["https://mirror.example.org"]
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Questions about a Dockerfile that a client asks in place of a build (option `requestid`), in the words and forms of BuildKit's frontend."""
+"""Questions about a Dockerfile that a client asks in place of a build (option `requestid`), in the words and forms of
+BuildKit's frontend.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,11 @@ if TYPE_CHECKING:
 CAPABILITY = "moby.buildkit.frontend.subrequests"
 _RESULTS = [{"name": "result.json", "description": ""}, {"name": "result.txt", "description": ""}]
 _KNOWN = {
-    "frontend.outline": ("List all parameters current build target supports", [{"name": "target", "description": "Target build stage"}], _RESULTS),
+    "frontend.outline": (
+        "List all parameters current build target supports",
+        [{"name": "target", "description": "Target build stage"}],
+        _RESULTS,
+    ),
     "frontend.targets": ("List all targets current build supports", [], _RESULTS),
     "frontend.subrequests.describe": ("List available subrequest types", None, _RESULTS),
     "frontend.lint": ("Lint a Dockerfile", [], [*_RESULTS, {"name": "result.statuscode", "description": ""}]),
@@ -100,28 +106,44 @@ def described() -> dict[str, bytes]:
         for name, (text, options, metadata) in _KNOWN.items()
     ]
     width = max(len(name.removeprefix("frontend.")) for name in _KNOWN)
-    rows = [("NAME", "VERSION", "DESCRIPTION"), *((name.removeprefix("frontend."), "1.0.0", text) for name, (text, _, _) in _KNOWN.items())]
+    rows = [
+        ("NAME", "VERSION", "DESCRIPTION"),
+        *((name.removeprefix("frontend."), "1.0.0", text) for name, (text, _, _) in _KNOWN.items()),
+    ]
     return _metadata(as_json(listed), "".join(f"{name:<{width}} {version:<7} {text}\n" for name, version, text in rows))
 
 
 def _metadata(data: str, text: str) -> dict[str, bytes]:
-    return {"result.json": data.rstrip("\n").encode(), "result.txt": text.encode("utf-8", "surrogateescape"), "version": _VERSION}
+    return {
+        "result.json": data.rstrip("\n").encode(),
+        "result.txt": text.encode("utf-8", "surrogateescape"),
+        "version": _VERSION,
+    }
 
 
 def lint_json(result: LintResult, source: Source) -> dict[str, Any]:
     """Findings in the form of a `frontend.lint` result."""
     found: dict[str, Any] = {
         "warnings": [_warning_json(one) for one in result.warnings] or None,
-        "sources": [{"filename": source.name, "language": "Dockerfile", "data": base64.b64encode(source.data).decode()}],
+        "sources": [
+            {"filename": source.name, "language": "Dockerfile", "data": base64.b64encode(source.data).decode()}
+        ],
     }
     if result.error is not None:
-        lines = tuple(n for start, end in next(iter(result.error.locations), ()) for n in range(start, max(start, end) + 1))
+        lines = tuple(
+            n for start, end in next(iter(result.error.locations), ()) for n in range(start, max(start, end) + 1)
+        )
         found["buildError"] = {"message": result.error.message, "location": _location_json(lines)}
     return found
 
 
 def _warning_json(warning: Warning) -> dict[str, Any]:
-    found = {"ruleName": warning.rule, "description": warning.description, "url": warning.url, "detail": warning.message}
+    found = {
+        "ruleName": warning.rule,
+        "description": warning.description,
+        "url": warning.url,
+        "detail": warning.message,
+    }
     return {key: value for key, value in found.items() if value} | {"location": _location_json(warning.lines)}
 
 

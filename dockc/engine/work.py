@@ -38,7 +38,9 @@ class Work:
         self._compiling = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="dockc-compile")
 
     async def blocking(self, fn: Callable[[], T], *, cancelled: threading.Event | None = None) -> T:
-        """Run in a thread what may wait for the outside. When this is cancelled, `cancelled` is set and the thread awaited."""
+        """Run in a thread what may wait for the outside. When this is cancelled, `cancelled` is set and the thread
+        awaited.
+        """
         return await in_thread(self._blocking, cancelled or threading.Event(), fn)
 
     async def compiling(self, fn: Callable[[], T]) -> T:

@@ -38,7 +38,18 @@ def json_fault(data: bytes) -> str:
 def _bad(data: bytes, at: int, where: str) -> _Fault:
     """The character at a place is wrong there."""
     char = chr(data[at])
-    shown = {"'": r"\'", '"': '"', "\\": r"\\", "\n": r"\n", "\t": r"\t", "\r": r"\r", "\a": r"\a", "\b": r"\b", "\f": r"\f", "\v": r"\v"}.get(char)
+    shown = {
+        "'": r"\'",
+        '"': '"',
+        "\\": r"\\",
+        "\n": r"\n",
+        "\t": r"\t",
+        "\r": r"\r",
+        "\a": r"\a",
+        "\b": r"\b",
+        "\f": r"\f",
+        "\v": r"\v",
+    }.get(char)
     if shown is None:
         shown = char if char.isprintable() else f"\\x{ord(char):02x}" if ord(char) < 0x80 else f"\\u{ord(char):04x}"
     return _Fault(f"invalid character '{shown}' {where}")
@@ -73,7 +84,8 @@ def _document(data: bytes) -> None:
         at += 1
 
 
-# `open_` tells what is open, outermost first: `[` or `{` where a value of an array or object is to come, `]` or `}` after it.
+# `open_` tells what is open, outermost first: `[` or `{` where a value of an array or object is to come, `]` or `}`
+# after it.
 
 
 def _value(data: bytes, at: int, open_: bytes) -> tuple[int, bytes]:

@@ -1,6 +1,7 @@
 """Slash paths, and the paths of the operating system an image is for.
 
-`base` is a plain rule of slash paths, as are `clean` and `join`, which `llb.paths` has. The rest serves COPY, ADD and WORKDIR: on Windows a
+`base` is a plain rule of slash paths, as are `clean` and `join`, which `llb.paths` has. The rest serves COPY, ADD and
+WORKDIR: on Windows a
 path may carry the letter of the system drive and either separator, and leaves here without both.
 """
 
@@ -10,7 +11,19 @@ from dockc.errors import DockcError
 from dockc.golang.paths import clean, join
 from dockc.golang.text import quote
 
-__all__ = ("DEFAULT_PATH", "WrongPath", "base", "clean", "default_path", "is_absolute", "join", "normalize", "to_slash", "without_drive", "workdir")
+__all__ = (
+    "DEFAULT_PATH",
+    "WrongPath",
+    "base",
+    "clean",
+    "default_path",
+    "is_absolute",
+    "join",
+    "normalize",
+    "to_slash",
+    "without_drive",
+    "workdir",
+)
 
 #: The search path of a process in an image that sets none.
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

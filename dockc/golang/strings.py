@@ -32,7 +32,7 @@ NUMBER_LIKE = (
     r"\U0001ed2f-\U0001ed3d\U0001f100-\U0001f10c"
 )
 
-_PLAIN = pattern(r'[ !#-\[\]-~]*\Z')
+_PLAIN = pattern(r"[ !#-\[\]-~]*\Z")
 _SHORT = {
     "\a": r"\a", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v",
     '"': r"\"", "\\": r"\\",
@@ -61,7 +61,9 @@ def lower(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """A text whose comparison with an ASCII one ignores case (strings.EqualFold): two letters beyond ASCII are in it."""
+    """A text whose comparison with an ASCII one ignores case (strings.EqualFold): two letters beyond ASCII are in
+    it.
+    """
     if text.isascii():
         return text.lower()
     return "".join(_ASCII_FOLDS.get(char) or (char.lower() if char.isascii() else char) for char in text)

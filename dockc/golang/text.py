@@ -89,7 +89,8 @@ def sorted_map(mapping: dict[str, Any]) -> dict[str, Any]:
 
 
 def dump_strings(values: Sequence[str]) -> str:
-    """A JSON list of strings as Go's `encoding/json` writes it, compact, with `<`, `>`, `&` and the two line separators escaped.
+    """A JSON list of strings as Go's `encoding/json` writes it, compact, with `<`, `>`, `&` and the two line separators
+    escaped.
 
     Lone surrogates (bytes of the input that were no UTF-8) become the replacement character.
     """

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
-
 class WrongTime(DockcError):
     """No time, in the reference's words."""
 

@@ -47,9 +47,7 @@ def tree(parsed: Parsed) -> dict[str, Any]:
         first = parsed.diagnostics[0]
         start, end = first.lines or (0, 0)
         lines = list(range(start, max(start, end) + 1))
-        return {
-            "error": {"lines": lines, "locations": [[_range(line) for line in lines]], "message": first.message}
-        }
+        return {"error": {"lines": lines, "locations": [[_range(line) for line in lines]], "message": first.message}}
     nodes = list(parsed.file.instructions)
     out: dict[str, Any] = {
         "escape": parsed.file.escape,

@@ -102,7 +102,9 @@ def flags(text: str, start: int, end: int, escape: str) -> tuple[tuple[FlagNode,
     raw, at = _flags(view, 0, len(view), escape)
     ends = list(accumulate(len(encode(char)) for char in text[start:end]))
     # A place inside of a character counts as its end.
-    offsets = [start + (bisect_left(ends, n) + 1 if n else 0) for node in raw for n in (node.token.start, node.token.end)]
+    offsets = [
+        start + (bisect_left(ends, n) + 1 if n else 0) for node in raw for n in (node.token.start, node.token.end)
+    ]
     placed = tuple(
         FlagNode(Token(node.token.kind, text[a:b], a, b), node.text)
         for node, a, b in zip(raw, offsets[::2], offsets[1::2], strict=True)

@@ -109,9 +109,7 @@ class _Reader:
 
     def problem(self, problem: Problem) -> None:
         lines = (problem.line, problem.line)
-        self.diagnostics.append(
-            Diagnostic(problem.code, problem.message, problem.span, help=problem.help, lines=lines)
-        )
+        self.diagnostics.append(Diagnostic(problem.code, problem.message, problem.span, help=problem.help, lines=lines))
 
     def long_line(self) -> None:
         """A line that the reference does not read: kept as it is, as an instruction with a fault."""
@@ -188,15 +186,11 @@ class _Reader:
         end = source.line_starts[scanner.line] if scanner.line < len(source.line_starts) else len(source.text)
         self.last_read = 0
         self.items.append(
-            InstructionNode(
-                Span(begin, end), logical, commands, heredocs, tuple(self.comments), (first, scanner.line)
-            )
+            InstructionNode(Span(begin, end), logical, commands, heredocs, tuple(self.comments), (first, scanner.line))
         )
         self.comments = []
 
-    def heredocs(
-        self, logical: Logical, commands: tuple[Command, ...]
-    ) -> tuple[tuple[HeredocNode, ...], Fault | None]:
+    def heredocs(self, logical: Logical, commands: tuple[Command, ...]) -> tuple[tuple[HeredocNode, ...], Fault | None]:
         from dockc.grammar.heredoc import openers  # few files have heredocs
 
         scanner = self.scanner
@@ -204,9 +198,7 @@ class _Reader:
         for opener in openers(logical.text):
             body, end, ended = scanner.heredoc(opener.name, opener.chomp)
             content = self.source.text[body.start : body.end]
-            nodes.append(
-                HeredocNode(opener.name, opener.fd, opener.chomp, opener.expand, content, body, end)
-            )
+            nodes.append(HeredocNode(opener.name, opener.fd, opener.chomp, opener.expand, content, body, end))
             if not ended:
                 nodes[-1] = self.recover(nodes[-1], logical.last)
                 at, stop = _opener_place(logical.text, len(nodes))
@@ -231,14 +223,14 @@ class _Reader:
                 self.scanner.rewind(line)
                 at = source.line_starts[line]
                 body = Span(node.body.start, at)
-                return HeredocNode(
-                    node.name, node.fd, node.chomp, node.expand, source.slice(body), body, Span(at, at)
-                )
+                return HeredocNode(node.name, node.fd, node.chomp, node.expand, source.slice(body), body, Span(at, at))
         return node
 
 
 def _opener_place(text: str, number: int) -> tuple[int, int]:
-    """Start and end of the opener with that number, from 1, as far as it can be told without reading the line's words."""
+    """Start and end of the opener with that number, from 1, as far as it can be told without reading the line's
+    words.
+    """
     import re
 
     found = list(re.finditer(r"\d*<<-?\s*(?:\"[^\"]*\"|'[^']*'|[^\s<])+", text))

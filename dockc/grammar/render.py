@@ -1,12 +1,12 @@
 """Diagnostics as plain text: where, what, the lines with carets under the exact words, and what to do.
 
-    error[unknown-instruction]: unknown instruction: COPPY
-      --> Dockerfile:2:1
-       |
-     2 | COPPY a /b
-       | ^^^^^
-       |
-       = help: did you mean COPY?
+error[unknown-instruction]: unknown instruction: COPPY
+  --> Dockerfile:2:1
+   |
+ 2 | COPPY a /b
+   | ^^^^^
+   |
+   = help: did you mean COPY?
 """
 
 from __future__ import annotations

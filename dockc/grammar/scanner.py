@@ -121,9 +121,7 @@ class Scanner:
             try:
                 directive = self._directives.read(stripped)
             except DuplicateDirective as duplicate:
-                problem = Problem(
-                    "duplicate-directive", str(duplicate), self.line - 1, span, "keep only one of them"
-                )
+                problem = Problem("duplicate-directive", str(duplicate), self.line - 1, span, "keep only one of them")
             if directive and directive.name == "escape":
                 if directive.value in ("\\", "`"):
                     self.escape = directive.value
@@ -200,7 +198,9 @@ class Scanner:
                 return Span(begin, start), Span(start, at), True
 
     def _index_ends(self) -> None:
-        """After a heredoc without end: note where each text stands last, so that more of them are not all searched for."""
+        """After a heredoc without end: note where each text stands last, so that more of them are not all searched
+        for.
+        """
         if self._ends or self.too_long is not None:
             return
         text, starts = self.source.text, (*self._starts[: self._count], len(self.source.text))

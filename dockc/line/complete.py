@@ -1,6 +1,8 @@
-"""What may come next on a command line, for shells: `dockc __complete -- WORDS...` prints candidates, one a line, with a tab and a sentence.
+"""What may come next on a command line, for shells: `dockc __complete -- WORDS...` prints candidates, one a line, with
+a tab and a sentence.
 
-The last word is the one being typed. A line of `:file` or `:directory` asks the shell for its own names. Whatever goes wrong gives no candidates: nobody
+The last word is the one being typed. A line of `:file` or `:directory` asks the shell for its own names. Whatever goes
+wrong gives no candidates: nobody
 wants an error while they type.
 """
 
@@ -40,7 +42,10 @@ def candidates(words: Sequence[str]) -> Iterator[Candidate]:
     if row is not None and row.kind != FLAG:
         yield from _values(row, typed, options, rest)
     elif typed.startswith("--") and equals and flag in by_flag:
-        yield from ((f"{flag}={word}" if not word.startswith(":") else word, text) for word, text in _values(by_flag[flag], value, options, rest))
+        yield from (
+            (f"{flag}={word}" if not word.startswith(":") else word, text)
+            for word, text in _values(by_flag[flag], value, options, rest)
+        )
     elif typed.startswith("-"):
         yield from ((name, one.help) for name, one in by_flag.items() if name.startswith(typed) and not one.hidden)
     else:
@@ -61,7 +66,9 @@ def _verbs(before: Sequence[str], typed: str) -> Iterator[Candidate]:
             yield word, GROUPS.get(name) or summary(command(name)[0])
 
 
-def _argument(rows: Sequence[Row], rest: Sequence[str], by_flag: dict[str, Row], typed: str, options: type[Options]) -> Iterator[Candidate]:
+def _argument(
+    rows: Sequence[Row], rest: Sequence[str], by_flag: dict[str, Row], typed: str, options: type[Options]
+) -> Iterator[Candidate]:
     """Values of the argument that comes next."""
     places = [row for row in rows if not row.flags]
     given, skip = 0, False
@@ -114,7 +121,9 @@ def _stages(options: type[Options], rest: Sequence[str]) -> list[str]:
 
     line = read(options, rest[:-1] if rest and rest[-1].startswith("-") else rest, os.environ)
     context, file = getattr(line, "context", "."), getattr(line, "file", "")
-    path = file or next((p for p in (os.path.join(context, name) for name in ("Dockerfile", "dockerfile")) if os.path.isfile(p)), "")
+    path = file or next(
+        (p for p in (os.path.join(context, name) for name in ("Dockerfile", "dockerfile")) if os.path.isfile(p)), ""
+    )
     if not path or not os.path.isfile(path):
         return []
     with open(path, "rb") as stream:

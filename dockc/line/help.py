@@ -1,4 +1,6 @@
-"""Help, written from the records of the commands: the same words whatever library reads unusual lines, in the width of the terminal."""
+"""Help, written from the records of the commands: the same words whatever library reads unusual lines, in the width of
+the terminal.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,10 @@ def overview(group: str, width: int) -> str:
     """The commands of dockc, or those of one of its groups, with a sentence each."""
     lines = [f"Usage: {' '.join(filter(None, ('dockc', group)))} COMMAND [OPTIONS]", "", GROUPS.get(group, ABOUT), ""]
     if not group:
-        rows = [("-V, --version", "Print the version and end."), ("-h, --help", "Print this, or a command's help, and end.")]
+        rows = [
+            ("-V, --version", "Print the version and end."),
+            ("-h, --help", "Print this, or a command's help, and end."),
+        ]
         lines += ["Options:", *_table(rows, width), ""]
     lines += ["Commands:", *_table(_commands(group), width)]
     return "\n".join(lines) + "\n"
@@ -63,7 +68,8 @@ def _commands(group: str) -> Iterator[tuple[str, str]]:
 
 def summary(options: type[Options]) -> str:
     """The first sentence of a command's text."""
-    return inspect.cleandoc(options.__doc__ or "").split("\n")[0].split(". ")[0].rstrip(".") + "."
+    paragraph = " ".join(inspect.cleandoc(options.__doc__ or "").split("\n\n")[0].split())
+    return paragraph.split(". ")[0].rstrip(".") + "."
 
 
 def command_help(verb: str, options: type[Options], width: int) -> str:

@@ -3,7 +3,8 @@
     0     all went well              1    an error, or a finding           2    wrong usage
     130   interrupted                141  nobody reads the output          else what the command says (`run`: the program's)
 
-The verb says where its options and its function are; plain lines are read here (`line.read`), help is written here (`line.help`), and what remains is left to
+The verb says where its options and its function are; plain lines are read here (`line.read`), help is written here
+(`line.help`), and what remains is left to
 whoever starts the process: `dockc.cli` loads the command line library to say what is wrong.
 """
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     #: Reads a line that is not plain: what is to be run, or the exit status where all has been said.
     Reader = Callable[[Sequence[str]], "Line | int"]
+
 
 def run(argv: Sequence[str], unusual: Reader | None = None, *, plain: bool = True) -> int:
     """Run a command line and return the exit status.
@@ -67,7 +69,11 @@ def _read(argv: Sequence[str], unusual: Reader | None, plain: bool) -> Line | in
         if found is not None:
             return Line(found, function)
     asked = _until_dashes(rest)
-    if not argv or (not verb and argv[0] in (*GROUPS, "help")) or {"--help", "-h"} & set(asked[: _first_argument(verb, asked)]):
+    if (
+        not argv
+        or (not verb and argv[0] in (*GROUPS, "help"))
+        or {"--help", "-h"} & set(asked[: _first_argument(verb, asked)])
+    ):
         from dockc.line.help import write_help
 
         return write_help(argv, Output())
@@ -141,14 +147,17 @@ def _say(text: str) -> int:
 def _end(status: int) -> None:
     """End the process at once: taking the interpreter apart takes a fifth of the time of a short command.
 
-    Only where nothing is left to do: no other thread runs, standard streams are written out, and nobody measures the process.
+    Only where nothing is left to do: no other thread runs, standard streams are written out, and nobody measures the
+    process.
     """
     threading = sys.modules.get("threading")
     alone = threading is None or threading.active_count() == 1
     if alone and sys.getprofile() is None and sys.gettrace() is None and "coverage" not in sys.modules:
         for stream in (sys.stdout, sys.stderr):
             try:
-                if stream is not None and not stream.closed:  # a command may have closed it: the language server does when its client leaves
+                if (
+                    stream is not None and not stream.closed
+                ):  # a command may have closed it: the language server does when its client leaves
                     stream.flush()
             except BrokenPipeError:
                 status = 141

@@ -1,12 +1,14 @@
 """The state that a program of dockc gives its process at start, whoever called it.
 
-A caller hands on more than arguments: signals that are ignored or held back, a umask, descriptors that are closed or full.
+A caller hands on more than arguments: signals that are ignored or held back, a umask, descriptors that are closed or
+full.
 What is put right here is the program's own; the library leaves the process of its caller alone and is right without it.
 """
 
 from __future__ import annotations
 
-import _signal as signal  # type: ignore[import-not-found]  # `signal` makes enumerations of all numbers, a tenth of the time of a short command
+# `signal` makes enumerations of all numbers, a tenth of the time of a short command
+import _signal as signal  # type: ignore[import-not-found]
 import io
 import os
 import sys
@@ -26,7 +28,8 @@ def begin() -> None:
     """Put the process in order; to be called once, first of all.
 
     * Descriptors 0, 1 and 2 are open, so that no file of ours is taken for one of them, and Python's streams are there.
-    * SIGCHLD has its default: a status of a child is never lost. No signal is held back; what the caller ignores on purpose
+    * SIGCHLD has its default: a status of a child is never lost. No signal is held back; what the caller ignores on
+      purpose
       (SIGINT and SIGHUP of a background job, of nohup) stays ignored.
     * The umask takes nothing from the owner: what the program makes can be used by it.
     """
@@ -59,11 +62,15 @@ def _patient_streams() -> None:
 def _stream(raw: _Patient, like: Any) -> io.TextIOWrapper:
     errors = getattr(like, "errors", None) or "surrogateescape"
     encoding = getattr(like, "encoding", None) or "utf-8"
-    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors, line_buffering=isinstance(raw, _Messages) or raw.isatty())
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), encoding, errors, line_buffering=isinstance(raw, _Messages) or raw.isatty()
+    )
 
 
 def forget_output() -> None:
-    """Drop what is still buffered for standard output, whose reader is gone or whose disk is full: to be tried once only."""
+    """Drop what is still buffered for standard output, whose reader is gone or whose disk is full: to be tried once
+    only.
+    """
     output = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     if isinstance(output, _Output):
         output.lost = True
@@ -100,7 +107,9 @@ class _Output(_Patient):
         except OSError as error:
             self.lost = True
             if isinstance(error, BrokenPipeError):
-                raise BrokenPipeError("the reader of the output is gone") from None  # without its number, by which click knows it and ends with 1
+                raise BrokenPipeError(
+                    "the reader of the output is gone"
+                ) from None  # without its number, by which click knows it and ends with 1
             raise OutputLost(f"cannot write the output: {error.strerror}") from error
 
 

@@ -1,6 +1,8 @@
-"""Plain command lines, read without a command line library: loading one takes several times as long as compiling a Dockerfile.
+"""Plain command lines, read without a command line library: loading one takes several times as long as compiling a
+Dockerfile.
 
-`read` understands well-formed lines. Whatever it is not sure of (help, an unknown option, a value that may be wrong) it leaves to `dockc.cli`, which
+`read` understands well-formed lines. Whatever it is not sure of (help, an unknown option, a value that may be wrong) it
+leaves to `dockc.cli`, which
 reads from the same table and says what is wrong.
 """
 
@@ -36,13 +38,17 @@ def read(command: type[Asked], arguments: Sequence[str], environment: Mapping[st
             if row.kind in (FLAG, LIST, NUMBER):
                 return None
             values[row.name] = _path(environment[row.variable]) if row.kind == PATH else environment[row.variable]
-    rest = _take(arguments, {flag: row for row in rows for flag in (*row.flags, *row.off)}, values, command.interspersed)
+    rest = _take(
+        arguments, {flag: row for row in rows for flag in (*row.flags, *row.off)}, values, command.interspersed
+    )
     if rest is None or not _place(rest, [row for row in rows if not row.flags], values):
         return None
     return command(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
-def _take(arguments: Sequence[str], by_flag: Mapping[str, Row], values: dict[str, Any], interspersed: bool) -> list[str] | None:
+def _take(
+    arguments: Sequence[str], by_flag: Mapping[str, Row], values: dict[str, Any], interspersed: bool
+) -> list[str] | None:
     """Put options into `values`; returns the arguments, or None at the first thing that is not plain."""
     found: list[str] = []
     at = 0
@@ -120,7 +126,9 @@ def plain_flags(rows: Iterable[Row], arguments: Sequence[str]) -> list[str]:
         flag, equals, value = text.partition("=")
         if equals and flag in flags and value in TRUE | FALSE:
             found += [flag] if value in TRUE else []
-        elif flag in numbers and (spelled := _bare(numbers[flag], equals, value, arguments[at + 1 : at + 2])) is not None:
+        elif (
+            flag in numbers and (spelled := _bare(numbers[flag], equals, value, arguments[at + 1 : at + 2])) is not None
+        ):
             found.append(f"{flag}={spelled}")
         else:
             found.append(text)

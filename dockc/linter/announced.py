@@ -1,4 +1,6 @@
-"""Whether rules of third parties are installed, without asking `importlib.metadata`, which costs a quarter of a small file's lint."""
+"""Whether rules of third parties are installed, without asking `importlib.metadata`, which costs a quarter of a small
+file's lint.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,10 @@
-"""What a stage stands on, as far as the file says: its chain of stages, the image at the bottom, and what that image is known for.
+"""What a stage stands on, as far as the file says: its chain of stages, the image at the bottom, and what that image is
+known for.
 
-Base images are not asked about; but their names tell much: the distribution, which shell `/bin/sh` is, who is the user. Names are taken
-with the values that ARGs are known to have. Where a variable is unknown, as in `base-${TARGETARCH}`, all stages that it can mean are
+Base images are not asked about; but their names tell much: the distribution, which shell `/bin/sh` is, who is the user.
+Names are taken
+with the values that ARGs are known to have. Where a variable is unknown, as in `base-${TARGETARCH}`, all stages that it
+can mean are
 looked at, and what they agree on counts.
 """
 
@@ -58,7 +61,9 @@ def bases(context: Context) -> tuple[Base, ...]:
     return tuple(found)
 
 
-def _base(context: Context, entry: Entry, from_: ast.From, index: int, names: dict[str, int], found: list[Base]) -> Base:
+def _base(
+    context: Context, entry: Entry, from_: ast.From, index: int, names: dict[str, int], found: list[Base]
+) -> Base:
     text = context.values.word(from_.base, entry)
     platform = context.values.word(from_.platform, entry) or from_.platform.text
     windows = "windows" in platform.lower()
@@ -89,7 +94,9 @@ def _bottom(text: str, index: int, *, windows: bool, escape: str) -> Base:
     windows = windows or facts.distribution == "windows" or (not facts.distribution and escape == "`")
     if windows:
         return Base(text, (index,), windows=True, distribution="windows", user=facts.user, workdir=facts.workdir)
-    return Base(text, (index,), shell=facts.shell, distribution=facts.distribution, user=facts.user, workdir=facts.workdir)
+    return Base(
+        text, (index,), shell=facts.shell, distribution=facts.distribution, user=facts.user, workdir=facts.workdir
+    )
 
 
 def _agreed(texts: Iterable[str]) -> str:
@@ -99,7 +106,9 @@ def _agreed(texts: Iterable[str]) -> str:
 
 
 def fitting(text: str, names: Iterable[str]) -> list[str]:
-    """Names that a text with variables, such as `base-$TARGETARCH`, may be; none where it has no variable or nothing else."""
+    """Names that a text with variables, such as `base-$TARGETARCH`, may be; none where it has no variable or nothing
+    else.
+    """
     if "$" not in text:
         return []
     pieces = _VARIABLE.split(unquoted(text).lower())

@@ -1,4 +1,6 @@
-"""What the rule files of BuildKit's checks share. The compiler finds; the rule file says where exactly, and how to mend it."""
+"""What the rule files of BuildKit's checks share. The compiler finds; the rule file says where exactly, and how to mend
+it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from dockc.linter.rule import Fix, Hit, Rule
 _SUGGESTION = pattern(r" \(did you mean \$?(\w+)\?\)$")
 
 
-#: What `locate` gives for a finding that does not hold, by what can be seen in the file and BuildKit's check does not look at.
+#: What `locate` gives for a finding that does not hold, by what can be seen in the file and BuildKit's check does not
+#: look at.
 DROPPED = Hit(Span(0, 0), "")
 
 
@@ -24,7 +27,9 @@ class CheckRule(Rule):
     """A check of BuildKit's. `code` is its name there, which `# check=skip=` takes."""
 
     def locate(self, context: Context, finding: Finding) -> Hit | None:
-        """The exact words that a finding is about, and a fix; None leaves the finding as the compiler gave it, `DROPPED` takes it back."""
+        """The exact words that a finding is about, and a fix; None leaves the finding as the compiler gave it,
+        `DROPPED` takes it back.
+        """
         raise NotImplementedError
 
 

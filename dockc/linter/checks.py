@@ -1,4 +1,6 @@
-"""BuildKit's own checks as findings: the Dockerfile is lowered with made-up base images, and what the checks say is taken over."""
+"""BuildKit's own checks as findings: the Dockerfile is lowered with made-up base images, and what the checks say is
+taken over.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
 """Configuration of lint as data: hadolint's file and environment, dockc's own tables. Nothing here reads a file.
 
-`.hadolint.yaml` and `HADOLINT_*` mean what they mean to hadolint: lists of several sources add up, single values of later ones win,
-unknown keys are passed over. dockc's own table (`[lint]` of `dockc.toml`, `[tool.dockc.lint]` of `pyproject.toml`) is strict: an
+`.hadolint.yaml` and `HADOLINT_*` mean what they mean to hadolint: lists of several sources add up, single values of
+later ones win,
+unknown keys are passed over. dockc's own table (`[lint]` of `dockc.toml`, `[tool.dockc.lint]` of `pyproject.toml`) is
+strict: an
 unknown key is an error.
 """
 
@@ -185,7 +187,9 @@ def hadolint_unknown(text: str, name: str, known: Iterable[str]) -> tuple[str, .
     if not isinstance(data, dict):
         return ()
     table = _Table(data, name, text=text)
-    found: list[tuple[str, str, tuple[str, ...]]] = [(key, f"unknown key {key}", _PEER_KEYS) for key in map(str, data) if key not in _PEER_KEYS]
+    found: list[tuple[str, str, tuple[str, ...]]] = [
+        (key, f"unknown key {key}", _PEER_KEYS) for key in map(str, data) if key not in _PEER_KEYS
+    ]
     override = data.get("override") if isinstance(data.get("override"), dict) else {}
     levels = tuple(level.value for level in Severity)
     found += [(key, f"unknown key override.{key}", levels) for key in map(str, override or {}) if key not in levels]
@@ -279,7 +283,9 @@ def own_table(data: object, name: str, text: str = "") -> Config:
     table.only(_OWN_KEYS)
     profile = table.text("profile")
     if profile is not None and profile not in PROFILES:
-        raise UsageError(f"{table.place('profile')}: unknown lint.profile {profile!r}", hint=f"Profiles are {', '.join(PROFILES)}.")
+        raise UsageError(
+            f"{table.place('profile')}: unknown lint.profile {profile!r}", hint=f"Profiles are {', '.join(PROFILES)}."
+        )
     severities: dict[str, Severity | None] = {}
     for code, level in (table.get("severity", dict) or {}).items():
         known = _THRESHOLDS.get(level) if isinstance(level, str) else None
@@ -375,7 +381,8 @@ class _Table:
         for label, kind in found.items():
             if kind not in (*LABEL_TYPES, "", None):
                 raise UsageError(
-                    f"{self.place(label)}: unknown type {kind!r} of label {label}", hint=f"Types are {', '.join(LABEL_TYPES)}."
+                    f"{self.place(label)}: unknown type {kind!r} of label {label}",
+                    hint=f"Types are {', '.join(LABEL_TYPES)}.",
                 )
         return {str(label): kind or "text" for label, kind in found.items()}
 

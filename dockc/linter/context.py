@@ -69,10 +69,12 @@ class Script(Record):
         entry: the instruction it belongs to.
         instruction: the instruction itself; for ONBUILD, the trigger.
         shell: parsed.
-        offsets: `(script offset, source offset)` where runs of equally placed characters begin; empty where the text does
+        offsets: `(script offset, source offset)` where runs of equally placed characters begin; empty where the text
+            does
             not stand in the source as it is (exec form), so that no fix can be made in it.
         onbuild: it is the trigger of an ONBUILD.
-        reader: the shell with its options that reads the heredoc which the script is, where the line names one; else "".
+        reader: the shell with its options that reads the heredoc which the script is, where the line names one; else
+            "".
     """
 
     entry: Entry
@@ -101,7 +103,9 @@ class Script(Record):
 class Context:
     """One file and what is known about it. Immutable; derived facts are computed once."""
 
-    def __init__(self, front: Front, settings: Settings | None = None, *, parity: bool = False, memory: Memory | None = None) -> None:
+    def __init__(
+        self, front: Front, settings: Settings | None = None, *, parity: bool = False, memory: Memory | None = None
+    ) -> None:
         self._front = front
         self.settings = settings or Settings()
         #: True where a peer's findings are wanted exactly, its known mistakes included.
@@ -283,11 +287,15 @@ def script(entry: Entry, instruction: ast.ShellDependent | ast.Healthcheck) -> S
     if isinstance(instruction, ast.Healthcheck):
         words = instruction.test[1:]
         if instruction.test[0] != "CMD-SHELL":
-            return exec_script(entry, instruction) or Script(entry, instruction, read(" ".join(map(_quoted, words))), (), onbuild)
+            return exec_script(entry, instruction) or Script(
+                entry, instruction, read(" ".join(map(_quoted, words))), (), onbuild
+            )
         return Script(entry, instruction, read(words[0]), _offsets(entry.node, words[0]), onbuild)
     words = instruction.cmdline or ()
     if not instruction.prepend_shell:
-        return exec_script(entry, instruction) or Script(entry, instruction, read(" ".join(map(_quoted, words))), (), onbuild)
+        return exec_script(entry, instruction) or Script(
+            entry, instruction, read(" ".join(map(_quoted, words))), (), onbuild
+        )
     text = words[0] if words else ""
     if isinstance(instruction, ast.Run) and instruction.files:
         return _heredoc_script(entry, instruction, text, onbuild)
@@ -322,7 +330,9 @@ _READERS = frozenset(["sh", "bash", "dash", "ash", "ksh", "zsh"])
 
 
 def _reader(text: str) -> str | None:
-    """What reads a heredoc as a script: "" for the stage's shell, or a shell named on the line; None where the body is something else."""
+    """What reads a heredoc as a script: "" for the stage's shell, or a shell named on the line; None where the body is
+    something else.
+    """
     openers: list[str] = []
     rest: list[str] = []
     for word in text.split():
@@ -339,7 +349,9 @@ def _reader(text: str) -> str | None:
 
 
 def _body_offsets(document: ast.InlineFile, data: str, at: int) -> tuple[tuple[int, int], ...]:
-    """Where the lines of a heredoc, which begins at `at` of the script, stand in the source; tabs may have been taken from their starts."""
+    """Where the lines of a heredoc, which begins at `at` of the script, stand in the source; tabs may have been taken
+    from their starts.
+    """
     if data == document.data:
         return ((at, document.span.start),)
     pairs, source = [], document.span.start
@@ -351,7 +363,9 @@ def _body_offsets(document: ast.InlineFile, data: str, at: int) -> tuple[tuple[i
 
 
 def exec_script(entry: Entry, instruction: ast.ShellDependent | ast.Healthcheck) -> Script | None:
-    """The script in an exec form such as `["bash", "-c", "…"]`, where it stands in the source; its `reader` is the shell with its options."""
+    """The script in an exec form such as `["bash", "-c", "…"]`, where it stands in the source; its `reader` is the
+    shell with its options.
+    """
     command = entry.node.commands[-1]
     strings = [token for token in command.args if token.kind == "JSON_STRING"]
     words = [json_string(token.value) for token in strings]
@@ -372,7 +386,9 @@ def exec_script(entry: Entry, instruction: ast.ShellDependent | ast.Healthcheck)
 
 
 #: Characters of a JSON string: surrogate pairs, escapes, and plain ones.
-_PIECES = pattern(r"(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[0-9a-fA-F]{4}|\\.|[^\\]", re.DOTALL)
+_PIECES = pattern(
+    r"(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[0-9a-fA-F]{4}|\\.|[^\\]", re.DOTALL
+)
 
 
 def _offsets(node: InstructionNode, text: str) -> tuple[tuple[int, int], ...]:

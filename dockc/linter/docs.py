@@ -22,7 +22,9 @@ _TOOLS = {
 
 
 class Rate(NamedTuple):
-    """How often a rule fired on the corpus, and how many of the findings that were read were right, pedantic and wrong."""
+    """How often a rule fired on the corpus, and how many of the findings that were read were right, pedantic and
+    wrong.
+    """
 
     found: int
     true: int
@@ -46,12 +48,21 @@ def page(rule: type[Rule], rate: Rate | None = None) -> str:
     if rule.equivalents:
         out.append(f"| the same elsewhere | {', '.join(map(_equivalent, rule.equivalents))} |\n")
     out.append(f"\n## What it does\n\n{inspect.cleandoc(rule.__doc__ or rule.summary)}\n\n")
-    out.append(f"## Example\n\nReported:\n\n```dockerfile\n{rule.bad.rstrip()}\n```\n\nNot reported:\n\n```dockerfile\n{rule.good.rstrip()}\n```\n\n")
+    out.append(
+        f"## Example\n\nReported:\n\n```dockerfile\n{rule.bad.rstrip()}\n```\n\nNot "
+        f"reported:\n\n```dockerfile\n{rule.good.rstrip()}\n```\n\n"
+    )
     if rule.fixed:
-        out.append(f"The first after `dockc lint --fix{' --unsafe' if rule.fixable == 'unsafe' else ''}`:\n\n```dockerfile\n{rule.fixed.rstrip()}\n```\n\n")
+        out.append(
+            "The first after `dockc lint "
+            f"--fix{' --unsafe' if rule.fixable == 'unsafe' else ''}`:\n\n```dockerfile\n{rule.fixed.rstrip()}\n```\n\n"
+        )
     if rule.options:
         out.append("## Options\n\n" + "".join(f"- {option}\n" for option in rule.options) + "\n")
-    out.append(f"## How to turn it off\n\nFor one instruction, in the comment above it: `# dockc ignore={rule.code} why`. Everywhere: `--ignore {rule.code}`, or `ignore` in the configuration.\n")
+    out.append(
+        f"## How to turn it off\n\nFor one instruction, in the comment above it: `# dockc ignore={rule.code} why`. "
+        f"Everywhere: `--ignore {rule.code}`, or `ignore` in the configuration.\n"
+    )
     return "".join(out)
 
 
@@ -67,25 +78,40 @@ def index(rules: Iterable[type[Rule]], rates: Mapping[str, Rate] | None = None, 
     if weighted:
         right, pedantic, wrong = weighted
         out.append(
-            f"Findings of the default profile on 481 real files were drawn at random and read one by one (`tools/judged`). Weighted by how often rules fire, {right:.0%} were "
-            f"worth acting on, {pedantic:.0%} pedantic and {wrong:.0%} wrong. *Right* below is how many of those that were read were worth acting on.\n\n"
+            "Findings of the default profile on 481 real files were drawn at random and read one by one "
+            f"(`tools/judged`). Weighted by how often rules fire, {right:.0%} were "
+            f"worth acting on, {pedantic:.0%} pedantic and {wrong:.0%} wrong. *Right* below is how many of those "
+            "that were read were worth acting on.\n\n"
         )
     families: dict[str, list[type[Rule]]] = {}
     for rule in rules:
         families.setdefault(rule.family(), []).append(rule)
     for family, those in sorted(families.items()):
-        out.append(f"## {family}\n\n| code | name | what it reports | severity | fix | status | right |\n|---|---|---|---|---|---|---|\n")
+        out.append(
+            f"## {family}\n\n| code | name | what it reports | severity | fix | status | right "
+            "|\n|---|---|---|---|---|---|---|\n"
+        )
         for rule in those:
             level = rule.severity.value if rule.severity else "off"
             summary = rule.summary.replace("|", "\\|")
             rate = rates.get(rule.code)
             right_of = f"{rate.true} of {rate.judged}" if rate is not None and rate.judged else "-"
-            out.append(f"| {rule.code} | [{rule.name}]({rule.name}.md) | {summary} | {level} | {rule.fixable or '-'} | {rule.status} | {right_of} |\n")
+            out.append(
+                f"| {rule.code} | [{rule.name}]({rule.name}.md) | {summary} | {level} | {rule.fixable or '-'} | "
+                f"{rule.status} | {right_of} |\n"
+            )
         out.append("\n")
     others = sorted(code for code, rate in rates.items() if code.startswith("SC") and rate.judged)
     if others:
-        out.append("## ShellCheck\n\nShellCheck's findings come under their own codes; which of them the default profile keeps, and why, is in `dockc/linter/opinions.py`.\n\n")
-        out.append("| code | right |\n|---|---|\n" + "".join(f"| {code} | {rates[code].true} of {rates[code].judged} |\n" for code in others) + "\n")
+        out.append(
+            "## ShellCheck\n\nShellCheck's findings come under their own codes; which of them the default profile "
+            "keeps, and why, is in `dockc/linter/opinions.py`.\n\n"
+        )
+        out.append(
+            "| code | right |\n|---|---|\n"
+            + "".join(f"| {code} | {rates[code].true} of {rates[code].judged} |\n" for code in others)
+            + "\n"
+        )
     return "".join(out).rstrip("\n") + "\n"
 
 

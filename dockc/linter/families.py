@@ -46,10 +46,14 @@ class CommandRule(Rule):
         raise NotImplementedError
 
     def reported(self, script: Script, context: Context) -> tuple[tuple[int, bool], ...]:
-        """Positions of the commands that are reported, and whether for the set `strict` only. Remembered for an editor's next run."""
+        """Positions of the commands that are reported, and whether for the set `strict` only. Remembered for an
+        editor's next run.
+        """
         if context.memory is None or not self.local:
             return self.judge(script, context)
-        return context.memory.verdict(self.code, script, surroundings(script, context), lambda: self.judge(script, context))
+        return context.memory.verdict(
+            self.code, script, surroundings(script, context), lambda: self.judge(script, context)
+        )
 
     def judge(self, script: Script, context: Context) -> tuple[tuple[int, bool], ...]:
         """As `reported`, anew."""
@@ -89,7 +93,9 @@ class CommandRule(Rule):
 
 
 def surroundings(script: Script, context: Context) -> tuple[object, ...]:
-    """All that rules about single commands may look at besides the commands: the step's options, the stage and its image, the user."""
+    """All that rules about single commands may look at besides the commands: the step's options, the stage and its
+    image, the user.
+    """
     stage = script.entry.stage
     base = context.bases[stage] if 0 <= stage < len(context.bases) else None
     facts = (base.distribution, base.shell, base.known, base.windows) if base is not None else ()
@@ -214,7 +220,9 @@ def unquoted(text: str) -> str:
 
 
 def removes(command: Command, *places: str) -> bool:
-    """Whether `rm` or `find -delete` takes away a place, or one that it is in; places are given without the slash at their end."""
+    """Whether `rm` or `find -delete` takes away a place, or one that it is in; places are given without the slash at
+    their end.
+    """
     if command.name == "find":
         return "-delete" in command.texts and any(_covers(text, place) for text in command.texts for place in places)
     return command.name in {"rm", "rmdir"} and any(_covers(text, place) for text in command.texts for place in places)
@@ -225,7 +233,9 @@ def _covers(text: str, place: str) -> bool:
         if text.startswith(home):
             text = "/root" + text[len(home) :]
     text = text.rstrip("*").rstrip("/")
-    return bool(text) and (text == place or text.startswith(f"{place}/") or (place.startswith(f"{text}/") and text.count("/") > 1))
+    return bool(text) and (
+        text == place or text.startswith(f"{place}/") or (place.startswith(f"{text}/") and text.count("/") > 1)
+    )
 
 
 def alias(from_: ast.From) -> str:

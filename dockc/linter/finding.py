@@ -27,7 +27,8 @@ class Finding(Record, kw_only=True):
         help: what to do, or "".
         fix: how to mend it, or None.
         description: the rule in one sentence.
-        strict: it is there because the set `strict` was asked for. Counts while findings are chosen, and is not kept with them.
+        strict: it is there because the set `strict` was asked for. Counts while findings are chosen, and is not kept
+            with them.
     """
 
     code: str
@@ -65,7 +66,9 @@ class FileReport(Record, kw_only=True):
     failed: str = ""
 
     def shown(self) -> Source:
-        """The text for people to see, under the report's path: secrets that were found are covered up, at equal length."""
+        """The text for people to see, under the report's path: secrets that were found are covered up, at equal
+        length.
+        """
         text = self.source.text
         for finding in self.findings:
             if finding.code == COVERED:

@@ -2,9 +2,12 @@
 
     findings -> fixes that do not touch -> edited text -> proof -> lint again, until nothing is left to fix
 
-A fix is atomic. Those that overlap wait for a later round. A safe fix is believed only when every stage compiles to the same operations
-and the same image config before and after, or differs in just what its rule declares (`Rule.changes`); otherwise it is refused, and the
-result says so. Where a base image is named by a build argument without default, both are compiled with a made-up value of it. Unsafe fixes are applied on demand; they must leave a file that parses as well as before.
+A fix is atomic. Those that overlap wait for a later round. A safe fix is believed only when every stage compiles to the
+same operations
+and the same image config before and after, or differs in just what its rule declares (`Rule.changes`); otherwise it is
+refused, and the
+result says so. Where a base image is named by a build argument without default, both are compiled with a made-up value
+of it. Unsafe fixes are applied on demand; they must leave a file that parses as well as before.
 """
 
 from __future__ import annotations
@@ -103,7 +106,11 @@ class _State:
             alone = self.edited([finding])
             if alone is not None and self.believed([finding], alone, kind):
                 return self.take([finding], alone)
-            reason = "the file before and after does not compile to the same image" if kind is Applicability.SAFE else "the file would not parse"
+            reason = (
+                "the file before and after does not compile to the same image"
+                if kind is Applicability.SAFE
+                else "the file would not parse"
+            )
             if alone is not None and comments(self.front.source.text) - comments(alone.source.text):
                 reason = "a comment would be lost"
             self.refused[self.key(finding)] = Refused(finding, reason)
@@ -111,7 +118,9 @@ class _State:
 
     def candidates(self, kind: Applicability) -> list[Finding]:
         """Findings with fixes that do not touch each other, in order of place."""
-        found = [f for f in self.report.findings if f.fix and f.fix.applicability is kind and self.key(f) not in self.refused]
+        found = [
+            f for f in self.report.findings if f.fix and f.fix.applicability is kind and self.key(f) not in self.refused
+        ]
         found.sort(key=lambda f: min((e.span for e in f.fix.edits), default=f.span) if f.fix else f.span)
         taken: list[tuple[int, int]] = []
         chosen = []
@@ -133,7 +142,9 @@ class _State:
         return None if text in self.seen else read(Source.from_text(text, self.front.source.name))
 
     def believed(self, chosen: Sequence[Finding], after: Front, kind: Applicability) -> bool:
-        if not {f.code for f in chosen} & _ABOUT_COMMENTS and comments(self.front.source.text) - comments(after.source.text):
+        if not {f.code for f in chosen} & _ABOUT_COMMENTS and comments(self.front.source.text) - comments(
+            after.source.text
+        ):
             return False
         if kind is Applicability.SAFE:
             return proven(self.front, after, {declared(f.code) for f in chosen})
@@ -152,7 +163,9 @@ _ABOUT_COMMENTS = frozenset(["DK0001", "DK0002"])
 
 
 def comments(text: str) -> Counter[str]:
-    """Comment lines of a file, those within instructions included, each with how often it is there. Lines of heredocs that look so count, too."""
+    """Comment lines of a file, those within instructions included, each with how often it is there. Lines of heredocs
+    that look so count, too.
+    """
     return Counter(line.strip() for line in text.split("\n") if line.lstrip(" \t\ufeff").startswith("#"))
 
 
@@ -219,7 +232,9 @@ class _Product(Record):
 
 
 def _targeted(front: Front, index: int) -> tuple[Front, str]:
-    """A file and target that build a stage: by name, or as the last one of the file, cut off behind it where it has no name."""
+    """A file and target that build a stage: by name, or as the last one of the file, cut off behind it where it has no
+    name.
+    """
     assert front.result.dockerfile is not None
     stages = front.result.dockerfile.stages
     if index == len(stages) - 1:
@@ -232,13 +247,17 @@ def _targeted(front: Front, index: int) -> tuple[Front, str]:
 
 
 def _demanded(dockerfile: Dockerfile) -> dict[str, str]:
-    """Values for build arguments without which no base image has a name: those before the first FROM that have no default."""
+    """Values for build arguments without which no base image has a name: those before the first FROM that have no
+    default.
+    """
     names = [pair.key.text for arg in dockerfile.meta_args for pair in arg.pairs if pair.value is None]
     known = {"platform": PLATFORM, "os": "linux", "arch": "amd64"}
     return {name: next((value for end, value in known.items() if name.lower().endswith(end)), "any") for name in names}
 
 
-def _product(front: Front, index: int, platform: Platform, memory: Memory, build_args: Mapping[str, str] = MappingProxyType({})) -> _Product | str:
+def _product(
+    front: Front, index: int, platform: Platform, memory: Memory, build_args: Mapping[str, str] = MappingProxyType({})
+) -> _Product | str:
     """What a stage compiles to with made-up base images, or why it does not."""
     front, target = _targeted(front, index)
     options = CompileOptions(target=target, build_platforms=(normalize(platform),), build_args=build_args)
@@ -253,7 +272,9 @@ def _product(front: Front, index: int, platform: Platform, memory: Memory, build
 
 
 def _positional(marshalled: Iterable[tuple[str, bytes]]) -> tuple[llb.Op, ...]:
-    """Operations whose inputs name positions in the list instead of digests, so that one change does not show in all that follow."""
+    """Operations whose inputs name positions in the list instead of digests, so that one change does not show in all
+    that follow.
+    """
     places: dict[str, str] = {}
     out: list[llb.Op] = []
     for digest, data in marshalled:
@@ -299,7 +320,12 @@ def _never(_one: object, _two: object) -> bool:
 
 def _more_words(one: llb.Op, two: llb.Op) -> bool:
     """The command of an exec has words that it did not have, and all that it had in the same order."""
-    if not isinstance(one.op, llb.ExecOp) or not isinstance(two.op, llb.ExecOp) or one.op.meta is None or two.op.meta is None:
+    if (
+        not isinstance(one.op, llb.ExecOp)
+        or not isinstance(two.op, llb.ExecOp)
+        or one.op.meta is None
+        or two.op.meta is None
+    ):
         return False
     old, new = one.op.meta.args, two.op.meta.args
     same = replace(two, op=replace(two.op, meta=replace(two.op.meta, args=old)))
@@ -331,11 +357,19 @@ def _same_layers(one: list[dict[str, Any]], two: list[dict[str, Any]]) -> bool:
 
 def _more_slash(one: llb.Op, two: llb.Op) -> bool:
     """Copies that differ in the slash at the end of their destination, which only the second has."""
-    if not isinstance(one.op, llb.FileOp) or not isinstance(two.op, llb.FileOp) or len(one.op.actions) != len(two.op.actions):
+    if (
+        not isinstance(one.op, llb.FileOp)
+        or not isinstance(two.op, llb.FileOp)
+        or len(one.op.actions) != len(two.op.actions)
+    ):
         return False
     actions = []
     for old, new in zip(one.op.actions, two.op.actions, strict=True):
-        if isinstance(old.action, llb.Copy) and isinstance(new.action, llb.Copy) and new.action.dest == f"{old.action.dest}/":
+        if (
+            isinstance(old.action, llb.Copy)
+            and isinstance(new.action, llb.Copy)
+            and new.action.dest == f"{old.action.dest}/"
+        ):
             new = replace(new, action=replace(new.action, dest=old.action.dest))
         actions.append(new)
     return replace(two, op=llb.FileOp(tuple(actions))) == one
@@ -350,7 +384,8 @@ def _packed(op: llb.Op) -> llb.Op:
     if not isinstance(op.op, llb.FileOp):
         return op
     actions = tuple(
-        replace(a, action=replace(a.action, unpack=False)) if isinstance(a.action, llb.Copy) else a for a in op.op.actions
+        replace(a, action=replace(a.action, unpack=False)) if isinstance(a.action, llb.Copy) else a
+        for a in op.op.actions
     )
     return replace(op, op=llb.FileOp(actions))
 
@@ -358,6 +393,12 @@ def _packed(op: llb.Op) -> llb.Op:
 CHANGES = {
     "more words in RUN": Change("The command of the RUN gains words; nothing else differs.", _more_words, _run_history),
     "COPY for ADD": Change("Archives are not unpacked; nothing else differs.", _no_unpacking, _copy_history),
-    "history": Change("Entries of the image's history that stand for no layer; operations and config are the same.", _never, _same_layers),
-    "destination gains a slash": Change("Destinations of COPY end with a slash; nothing else differs.", _more_slash, _copy_history),
+    "history": Change(
+        "Entries of the image's history that stand for no layer; operations and config are the same.",
+        _never,
+        _same_layers,
+    ),
+    "destination gains a slash": Change(
+        "Destinations of COPY end with a slash; nothing else differs.", _more_slash, _copy_history
+    ),
 }

@@ -1,6 +1,8 @@
-"""What well-known images are known for: distribution, the shell behind `/bin/sh`, the user and the working directory they set.
+"""What well-known images are known for: distribution, the shell behind `/bin/sh`, the user and the working directory
+they set.
 
-By the name alone, tag included: `python:3.12` is Debian, `python:3.12-alpine` is not. What no line here knows is unknown.
+By the name alone, tag included: `python:3.12` is Debian, `python:3.12-alpine` is not. What no line here knows is
+unknown.
 """
 
 from __future__ import annotations
@@ -107,7 +109,9 @@ def about(image: str) -> About:
     name, plain = _name(text)
     distribution = next((kind for kind, known in _WORDS if known.search(text)), "")
     if not distribution:
-        distribution = next((kind for kind, begins in _BEGINNINGS if plain.startswith(begins)), "") or _KNOWN.get(name, _KNOWN.get(plain, ""))
+        distribution = next((kind for kind, begins in _BEGINNINGS if plain.startswith(begins)), "") or _KNOWN.get(
+            name, _KNOWN.get(plain, "")
+        )
         if name == "openjdk" and ("slim" in text or ":8" in text or ":11" in text or ":7" in text):
             distribution = "debian"
     if not distribution and "slim" in text:
@@ -123,7 +127,9 @@ def about(image: str) -> About:
 
 
 def _begins(plain: str, name: str, begin: str) -> bool:
-    """Whether an image is the repository `begin`, or for one that ends with `/` in that namespace; with a path, any whose name goes on."""
+    """Whether an image is the repository `begin`, or for one that ends with `/` in that namespace; with a path, any
+    whose name goes on.
+    """
     if begin.endswith("/"):
         return plain.startswith(begin)
     return name == begin or ("/" in begin and plain.startswith(begin))
@@ -136,14 +142,37 @@ def _name(text: str) -> tuple[str, str]:
     colon = plain.find(":", slash + 1)
     plain = plain[:colon] if colon >= 0 else plain
     name = plain
-    for registry in ("docker.io/library/", "docker.io/", "index.docker.io/library/", "index.docker.io/", "library/", "public.ecr.aws/docker/library/", "mirror.gcr.io/library/"):
+    for registry in (
+        "docker.io/library/",
+        "docker.io/",
+        "index.docker.io/library/",
+        "index.docker.io/",
+        "library/",
+        "public.ecr.aws/docker/library/",
+        "mirror.gcr.io/library/",
+    ):
         if name.startswith(registry):
             name = name[len(registry) :]
             break
     return name, plain
 
 
-_PLAIN = frozenset(["debian", "ubuntu", "alpine", "busybox", "rockylinux", "almalinux", "amazonlinux", "oraclelinux", "opensuse/leap", "opensuse/tumbleweed", "archlinux", "scratch"])
+_PLAIN = frozenset(
+    [
+        "debian",
+        "ubuntu",
+        "alpine",
+        "busybox",
+        "rockylinux",
+        "almalinux",
+        "amazonlinux",
+        "oraclelinux",
+        "opensuse/leap",
+        "opensuse/tumbleweed",
+        "archlinux",
+        "scratch",
+    ]
+)
 
 
 def is_plain(image: str) -> bool:

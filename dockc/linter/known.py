@@ -135,7 +135,9 @@ class _Item(NamedTuple):
     word: ast.Word | None
 
 
-def _commands(simples: Sequence[ast.Simple], lookup: Lookup, shift: int, depth: int, *, written: bool = True) -> Iterator[Command]:
+def _commands(
+    simples: Sequence[ast.Simple], lookup: Lookup, shift: int, depth: int, *, written: bool = True
+) -> Iterator[Command]:
     for simple in simples:
         items: list[_Item] = []
         for word in simple.words:
@@ -146,7 +148,9 @@ def _commands(simples: Sequence[ast.Simple], lookup: Lookup, shift: int, depth: 
             yield from _unwrapped(items, simple.start + shift, simple.end + shift, lookup, depth, written=written)
 
 
-def _unwrapped(items: list[_Item], start: int, end: int, lookup: Lookup, depth: int, *, written: bool) -> Iterator[Command]:
+def _unwrapped(
+    items: list[_Item], start: int, end: int, lookup: Lookup, depth: int, *, written: bool
+) -> Iterator[Command]:
     """A command, and those that it runs."""
     inner = False
     while items:
@@ -229,7 +233,14 @@ _ASSIGNS = pattern(r"[A-Za-z_]\w*=")
 
 def _nested(items: list[_Item], lookup: Lookup, depth: int) -> Iterator[Command]:
     """Commands of `sh -c 'SCRIPT'`, where the script stands there as it is."""
-    at = next((i for i, item in enumerate(items) if i and item.text.startswith("-") and not item.text.startswith("--") and "c" in item.text[1:]), 0)
+    at = next(
+        (
+            i
+            for i, item in enumerate(items)
+            if i and item.text.startswith("-") and not item.text.startswith("--") and "c" in item.text[1:]
+        ),
+        0,
+    )
     while at and at + 1 < len(items) and items[at + 1].text.startswith(("-", "+")):
         at += 1
     if not at or at + 1 >= len(items) or depth >= _DEPTH:

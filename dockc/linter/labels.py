@@ -1,4 +1,6 @@
-"""Types of labels in a schema: URL (RFC 3986), time (RFC 3339), SPDX licence, git hash, semantic version, mail address."""
+"""Types of labels in a schema: URL (RFC 3986), time (RFC 3339), SPDX licence, git hash, semantic version, mail
+address.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def _is_address(text: str) -> bool:
 
 
 def is_rfc3339(text: str, *, parity: bool = False) -> bool:
-    """A date and time with an offset. hadolint (`parity`) also takes years of any length, a point without digits, and blanks around."""
+    """A date and time with an offset. hadolint (`parity`) also takes years of any length, a point without digits, and
+    blanks around.
+    """
     found = _PEER_TIME.fullmatch(text.strip()) if parity else _RFC3339.fullmatch(text)
     if found is None:
         return False
@@ -82,12 +86,16 @@ def is_hash(text: str) -> bool:
 
 
 def is_semver(text: str, *, parity: bool = False) -> bool:
-    """A version as semver.org 2.0.0 has it; no leading v. hadolint (`parity`) also takes leading zeros, empty suffixes and points behind them."""
+    """A version as semver.org 2.0.0 has it; no leading v. hadolint (`parity`) also takes leading zeros, empty suffixes
+    and points behind them.
+    """
     return (_PEER_VERSION if parity else _SEMVER).fullmatch(text) is not None
 
 
 def is_email(text: str, *, parity: bool = False) -> bool:
-    """A mail address (RFC 5322 addr-spec). hadolint (`parity`) takes it with comments and blanks, and with a point behind."""
+    """A mail address (RFC 5322 addr-spec). hadolint (`parity`) takes it with comments and blanks, and with a point
+    behind.
+    """
     if not parity:
         return _EMAIL.fullmatch(text) is not None
     count = 1

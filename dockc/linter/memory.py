@@ -1,6 +1,8 @@
-"""What an editor's next run can take over from the one before: scripts that have not changed are not read and judged again.
+"""What an editor's next run can take over from the one before: scripts that have not changed are not read and judged
+again.
 
-A memory belongs to one open file. What is kept is found by what it depends on, never by where it stands, so that lines may move.
+A memory belongs to one open file. What is kept is found by what it depends on, never by where it stands, so that lines
+may move.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ class Memory:
 
     Attributes:
         scripts: by text, what the commands of a script are under which values of variables.
-        verdicts: by rule, commands and surroundings: positions of the commands that the rule reports, and whether as strict.
+        verdicts: by rule, commands and surroundings: positions of the commands that the rule reports, and whether as
+            strict.
         read: how many scripts were read anew; judged: how many pairs of a rule and a script were judged anew.
     """
 
@@ -35,7 +38,12 @@ class Memory:
         self.read = 0
         self.judged = 0
 
-    def commands(self, text: str, lookup: Callable[[str], str | None], make: Callable[[Callable[[str], str | None]], tuple[Command, ...]]) -> tuple[Command, ...]:
+    def commands(
+        self,
+        text: str,
+        lookup: Callable[[str], str | None],
+        make: Callable[[Callable[[str], str | None]], tuple[Command, ...]],
+    ) -> tuple[Command, ...]:
         """The commands of a script, made anew only where its text or a variable that it asks for is another."""
         for asked, commands in self.scripts.get(text, ()):
             if all(lookup(name) == value for name, value in asked):
@@ -57,9 +65,15 @@ class Memory:
         return commands
 
     def verdict(
-        self, code: str, script: Script, surroundings: tuple[object, ...], judge: Callable[[], tuple[tuple[int, bool], ...]]
+        self,
+        code: str,
+        script: Script,
+        surroundings: tuple[object, ...],
+        judge: Callable[[], tuple[tuple[int, bool], ...]],
     ) -> tuple[tuple[int, bool], ...]:
-        """What a rule reports of a script, judged anew only where its commands or what it may look at besides are others."""
+        """What a rule reports of a script, judged anew only where its commands or what it may look at besides are
+        others.
+        """
         commands = script.shell.commands
         if self._alive.get(id(commands)) is not commands:
             return judge()

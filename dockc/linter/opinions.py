@@ -1,6 +1,7 @@
 """What dockc's own profile thinks of a finding of ShellCheck's, which knows the shell and not what it runs in a build.
 
-Each finding is kept, left to the set `strict` (right, and of little use in a build step), or dropped: it is about words of another program, or what it
+Each finding is kept, left to the set `strict` (right, and of little use in a build step), or dropped: it is about words
+of another program, or what it
 proposes would break the step. Every case has its reason here.
 """
 
@@ -35,11 +36,19 @@ def opinion(code: str, script: Script, context: Context, start: int, end: int) -
         case "SC2046":
             return _unquoted_substitution(script, text[start:end], start)
         case "SC2155":  # masks a failure, of what cannot fail
-            return Opinion.STRICT if _SURE.search(text[start:end]) or _SURE.search(text[start:].partition("\n")[0].partition("&&")[0]) else Opinion.KEEP
+            return (
+                Opinion.STRICT
+                if _SURE.search(text[start:end]) or _SURE.search(text[start:].partition("\n")[0].partition("&&")[0])
+                else Opinion.KEEP
+            )
         case "SC2283":  # `chmod =2775` is a mode
             return Opinion.DROP if _runs(script, start, _MODES) else Opinion.KEEP
         case "SC2102":  # `pip install black[colorama]`: an extra, no range of characters
-            return Opinion.DROP if (_runs(script, start, _PYTHON) or "pip" in text) and _EXTRAS.search(_word(text, start)) else Opinion.KEEP
+            return (
+                Opinion.DROP
+                if (_runs(script, start, _PYTHON) or "pip" in text) and _EXTRAS.search(_word(text, start))
+                else Opinion.KEEP
+            )
         case "SC2014" | "SC2043" | "SC2050" | "SC2291" | "SC2295" | "SC2308":
             return Opinion.STRICT  # meant so more often than not
         case "SC1105":
@@ -56,9 +65,46 @@ def opinion(code: str, script: Script, context: Context, start: int, end: int) -
             return _directory(text, start, end)
         case "SC2016":  # a script, format or line for another program, which is to expand it itself
             return _single_quotes(script, start)
-        case "SC2035" | "SC2012" | "SC2010" | "SC2011" | "SC2038" | "SC2061" | "SC2062" | "SC2231" | "SC2013" | "SC2162" | "SC2044" | "SC2045" | "SC2185":
+        case (
+            "SC2035"
+            | "SC2012"
+            | "SC2010"
+            | "SC2011"
+            | "SC2038"
+            | "SC2061"
+            | "SC2062"
+            | "SC2231"
+            | "SC2013"
+            | "SC2162"
+            | "SC2044"
+            | "SC2045"
+            | "SC2185"
+        ):
             return Opinion.STRICT  # names with blanks, dashes or line ends: a build knows its files
-        case "SC2002" | "SC2005" | "SC2006" | "SC2015" | "SC2028" | "SC2103" | "SC2129" | "SC2196" | "SC2197" | "SC2230" | "SC2236" | "SC2003" | "SC2004" | "SC2126" | "SC2143" | "SC2174" | "SC2219" | "SC2268" | "SC2009" | "SC1001" | "SC2001" | "SC2034":
+        case (
+            "SC2002"
+            | "SC2005"
+            | "SC2006"
+            | "SC2015"
+            | "SC2028"
+            | "SC2103"
+            | "SC2129"
+            | "SC2196"
+            | "SC2197"
+            | "SC2230"
+            | "SC2236"
+            | "SC2003"
+            | "SC2004"
+            | "SC2126"
+            | "SC2143"
+            | "SC2174"
+            | "SC2219"
+            | "SC2268"
+            | "SC2009"
+            | "SC1001"
+            | "SC2001"
+            | "SC2034"
+        ):
             return Opinion.STRICT  # style, with the same result
         case _:
             return Opinion.KEEP
@@ -66,7 +112,25 @@ def opinion(code: str, script: Script, context: Context, start: int, end: int) -
 
 #: Programs that take `=` at the beginning of a word.
 _MODES = frozenset(["chmod", "find", "install", "setfacl", "test", "expr", "dpkg"])
-_PYTHON = frozenset(["pip", "pip3", "pipx", "uv", "uvx", "poetry", "pdm", "conda", "mamba", "micromamba", "python", "python3", "pipenv", "hatch", "easy_install"])
+_PYTHON = frozenset(
+    [
+        "pip",
+        "pip3",
+        "pipx",
+        "uv",
+        "uvx",
+        "poetry",
+        "pdm",
+        "conda",
+        "mamba",
+        "micromamba",
+        "python",
+        "python3",
+        "pipenv",
+        "hatch",
+        "easy_install",
+    ]
+)
 _EXTRAS = pattern(r"(?:^|[\w.\-\"'}])\[[A-Za-z0-9_.,\- ]+\]")
 #: What cannot fail in a build, or does so only where everything would.
 _SURE = pattern(
@@ -95,7 +159,9 @@ def _is_set(script: Script, context: Context, start: int) -> bool:
 
 
 def _directory(text: str, start: int, end: int) -> Opinion:
-    """`cd` without a look at whether it worked: to where every image has a directory, or where the script has looked before."""
+    """`cd` without a look at whether it worked: to where every image has a directory, or where the script has looked
+    before.
+    """
     words = text[start:end].split()
     if len(words) == 2 and words[1].rstrip("/") in _EVERYWHERE:
         return Opinion.STRICT
@@ -105,7 +171,28 @@ def _directory(text: str, start: int, end: int) -> Opinion:
     return Opinion.STRICT if before.endswith("&&") and _LOOKED.search(before) else Opinion.KEEP
 
 
-_EVERYWHERE = frozenset(["", "/", "/root", "/tmp", "/usr", "/usr/src", "/opt", "/home", "/var", "/srv", "/mnt", "/etc", "-", "$HOME", "~", "/usr/local", "/usr/local/bin", "/usr/bin"])  # noqa: S108
+_EVERYWHERE = frozenset(
+    [
+        "",
+        "/",
+        "/root",
+        "/tmp",  # noqa: S108
+        "/usr",
+        "/usr/src",
+        "/opt",
+        "/home",
+        "/var",
+        "/srv",
+        "/mnt",
+        "/etc",
+        "-",
+        "$HOME",
+        "~",
+        "/usr/local",
+        "/usr/local/bin",
+        "/usr/bin",
+    ]
+)
 _LOOKED = pattern(r"(?:\[\s+-d\s+\S+\s+\]|test\s+-d\s+\S+)\s*&&$")
 
 
@@ -164,7 +251,9 @@ def _unquoted_variable(script: Script, context: Context, start: int, end: int) -
             return Opinion.DROP  # a list: quoted it would be one word
         if not rest and _tested(script.shell.text, start) and any("$(" in value or "`" in value for value in own):
             return Opinion.KEEP  # nothing may come of the command
-        return Opinion.STRICT if all(_ONE_WORD.fullmatch(value.strip()) for value in own) else _by_use(command, name, rest)
+        return (
+            Opinion.STRICT if all(_ONE_WORD.fullmatch(value.strip()) for value in own) else _by_use(command, name, rest)
+        )
     value = context.values.at(name, script.entry)
     if not rest and not value and _tested(script.shell.text, start) and not _surely_set(name, script, context):
         return Opinion.KEEP  # where it is empty, the condition is no condition
@@ -178,7 +267,9 @@ def _unquoted_variable(script: Script, context: Context, start: int, end: int) -
 
 
 def _by_use(command: Command | None, name: str, rest: str) -> Opinion:
-    """Variables of unknown value: lists by their name or where they stand; versions, paths and names of builds have no blanks."""
+    """Variables of unknown value: lists by their name or where they stand; versions, paths and names of builds have no
+    blanks.
+    """
     if _LISTS.search(name) or (command is not None and command.name in _TAKES_LISTS):
         return Opinion.DROP
     return Opinion.STRICT
@@ -194,17 +285,45 @@ _SEPARATOR = pattern(r"[;&|\n(){}]|\b(?:if|elif|while|until|then|do|else)\b")
 
 
 def _surely_set(name: str, script: Script, context: Context) -> bool:
-    """Whether a variable of unknown value has one: the builder gives those of the platform to stages that declare them."""
+    """Whether a variable of unknown value has one: the builder gives those of the platform to stages that declare
+    them.
+    """
     if name in PLATFORM and not name.endswith(("VARIANT", "OSVERSION")):
         return context.values.declared(name, script.entry.stage, script.entry.index)
     return name in _PLAIN
 
 
 _VARIABLE = pattern(r"\$(?:([A-Za-z_]\w*)|\{#?!?([A-Za-z_]\w*)([^}]*)\})")
-_SPLITS = pattern(r"^[\"'].*[ \t\n].*[\"']$|\$\((?:find|ls|cat|apt-mark|scanelf|ldd|grep|awk|sed|cut|sort|dpkg-query|jq|comm|tr)\b|\$@|\$\*", 16)
+_SPLITS = pattern(
+    r"^[\"'].*[ \t\n].*[\"']$|\$\((?:find|ls|cat|apt-mark|scanelf|ldd|grep|awk|sed|cut|sort|dpkg-query|jq|comm|tr)\b|\$@|\$\*",
+    16,
+)
 _ONE_WORD = pattern(r"[\"']?(?:[\w./:@%+,=~^-]|\$\w+|\$\{[^{}\s]*\}|\$\([^()]*\)|`[^`]*`)*[\"']?")
-_PLAIN = frozenset(["HOME", "PWD", "USER", "UID", "GID", "PATH", "HOSTNAME", "SHELL", "GNUPGHOME", "JAVA_HOME", "GOPATH", "GOROOT", "CARGO_HOME", "PYTHON_VERSION", "OLDPWD", "PPID", "RANDOM"])
-_LISTS = pattern(r"(?:S|LIST|FLAGS|ARGS|OPTS|OPTIONS|DEPS|PARAMS|PACKAGES|PKGS|CMD|COMMAND|EXTRA|FEATURES|TAGS)$|FLAGS|OPTS|DEPS|PACKAGES|ARGS", 2)
+_PLAIN = frozenset(
+    [
+        "HOME",
+        "PWD",
+        "USER",
+        "UID",
+        "GID",
+        "PATH",
+        "HOSTNAME",
+        "SHELL",
+        "GNUPGHOME",
+        "JAVA_HOME",
+        "GOPATH",
+        "GOROOT",
+        "CARGO_HOME",
+        "PYTHON_VERSION",
+        "OLDPWD",
+        "PPID",
+        "RANDOM",
+    ]
+)
+_LISTS = pattern(
+    r"(?:S|LIST|FLAGS|ARGS|OPTS|OPTIONS|DEPS|PARAMS|PACKAGES|PKGS|CMD|COMMAND|EXTRA|FEATURES|TAGS)$|FLAGS|OPTS|DEPS|PACKAGES|ARGS",
+    2,
+)
 _TAKES_LISTS = frozenset(
     ["apk", "apt", "apt-get", "apt-mark", "dnf", "microdnf", "yum", "zypper", "pip", "pip3", "npm", "yarn", "gem", "go", "cargo", "make", "cmake", "configure",
      "./configure", "rpm", "dpkg", "tdnf", "pacman", "luarocks", "conda", "mamba", "docker-php-ext-install", "docker-php-ext-configure", "pecl", "ninja", "bazel"]
@@ -266,7 +385,9 @@ _EXPANDERS = frozenset(
 
 
 def is_broken_json(instruction: instructions.Instruction) -> bool:
-    """Whether a shell form was meant as a JSON array: BuildKit's check says so, and what ShellCheck would say of it helps nobody."""
+    """Whether a shell form was meant as a JSON array: BuildKit's check says so, and what ShellCheck would say of it
+    helps nobody.
+    """
     if not isinstance(instruction, instructions.ShellDependent) or not instruction.prepend_shell:
         return False
     return _ARRAY.match((instruction.cmdline or ("",))[0]) is not None

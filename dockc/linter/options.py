@@ -37,7 +37,8 @@ class LintOptions(Record, kw_only=True):
         shellcheck: None uses ShellCheck where it is installed, True demands it, False leaves it.
         checker: what runs ShellCheck; None where it is not installed or not wanted.
         attrs: frontend options for the checks that compile (`build-arg:`, `target`, `platform`).
-        images: what is known about base images: name without tag to architecture; all others run on the target platform.
+        images: what is known about base images: name without tag to architecture; all others run on the target
+            platform.
         ignore_file: text of the context's ignore file, or None.
     """
 

@@ -64,7 +64,8 @@ class Pragma:
 class Pragmas(Record):
     """All of a file's pragmas, and where ShellCheck's shell changes: `(line, shell)`.
 
-    `wide` has those of a stage or the file by code; `narrow` those of one instruction, by code and in order of the lines they cover.
+    `wide` has those of a stage or the file by code; `narrow` those of one instruction, by code and in order of the
+    lines they cover.
     """
 
     items: tuple[Pragma, ...]
@@ -148,7 +149,8 @@ def _cover_next(item: Pragma, context: Context) -> None:
 def _stage(context: Context, line: int, starts: list[int], last_line: int) -> tuple[int, int]:
     """Lines that a stage pragma on `line` covers: up to the next FROM.
 
-    hadolint counts from the line behind the one below the pragma, up to the next FROM itself. Elsewhere the FROM right below the
+    hadolint counts from the line behind the one below the pragma, up to the next FROM itself. Elsewhere the FROM right
+    below the
     pragma is covered, and the next stage's is not.
     """
     at = bisect_right(starts, line + 1)

@@ -13,8 +13,11 @@ from dockc.linter.shell.commands import Command
 _VERSION = pattern(r"[0-9A-Za-z.~^_:+]*")
 
 
-def unpinned_runs(context: Context, programs: tuple[str, ...], groups: tuple[str, ...]) -> Iterator[tuple[Script, Command]]:
-    """Scripts in which one of the programs installs a package or module without a version, and the first command that does.
+def unpinned_runs(
+    context: Context, programs: tuple[str, ...], groups: tuple[str, ...]
+) -> Iterator[tuple[Script, Command]]:
+    """Scripts in which one of the programs installs a package or module without a version, and the first command that
+    does.
 
     Args:
         context: the file.

@@ -1,7 +1,9 @@
 """What a lint rule is: a class that carries its own page, examples, and check.
 
-A rule lives in a file of its own below `rules/`, in its family's folder, named like the rule. Its docstring is its page in the reference, with these
-headings: `What it does`, `Why`, optionally `Known problems`, `Options`, `Fix`, `See also`. `bad` and `good` are whole Dockerfiles:
+A rule lives in a file of its own below `rules/`, in its family's folder, named like the rule. Its docstring is its page
+in the reference, with these
+headings: `What it does`, `Why`, optionally `Known problems`, `Options`, `Fix`, `See also`. `bad` and `good` are whole
+    Dockerfiles:
 tests make sure that the rule fires on the first and not on the second, and that fixing `bad` gives `fixed`.
 """
 
@@ -50,8 +52,10 @@ class Rule:
         equivalents: codes in other tools, as `tool:code`.
         replaces: codes that are not reported again for a line where this rule has fired (dockc's own profile only).
         fixable: whether there is a fix, and how safe: "safe", "unsafe" or "".
-        changes: what a safe fix may change in what the file compiles to; a name in `dockc.linter.fixes.CHANGES`. "" is nothing.
-        status: `stable`; `preview` for a rule that is new and may still change what it reports; `superseded` where another one says the same.
+        changes: what a safe fix may change in what the file compiles to; a name in `dockc.linter.fixes.CHANGES`. "" is
+            nothing.
+        status: `stable`; `preview` for a rule that is new and may still change what it reports; `superseded` where
+            another one says the same.
         since: the first version that has it.
         bad, good: example Dockerfiles; `fixed`: `bad` after all of this rule's fixes, or "".
     """
@@ -74,7 +78,9 @@ class Rule:
 
     @classmethod
     def family(cls) -> str:
-        """The folder that the rule is in: `packages`, `security`, …; for rules of third parties the name of their package."""
+        """The folder that the rule is in: `packages`, `security`, …; for rules of third parties the name of their
+        package.
+        """
         parts = cls.__module__.split(".")
         return parts[-2] if parts[:3] == ["dockc", "linter", "rules"] and len(parts) > 4 else parts[0]
 

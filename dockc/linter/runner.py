@@ -34,13 +34,17 @@ _BUILD_ERROR = "build-error"
 #: How the error begins that `# check=error=true` makes of warnings; they are errors themselves then.
 _VIOLATION = "check-failed"
 #: Errors that may be only about what a base image or a build argument without default would say.
-_OF_IMAGES = frozenset({"unset-variable", "too-large", "blank-base", "bad-image-name", "blank-platform", "bad-platform"})
+_OF_IMAGES = frozenset(
+    {"unset-variable", "too-large", "blank-base", "bad-image-name", "blank-platform", "bad-platform"}
+)
 _PREFIX = pattern(r"[A-Z]{2}[0-9]*")
 #: Faults of a file that hadolint does not see.
 _PEER_READS = frozenset(["no-instructions", "duplicate-directive", "missing-equals", "json-not-strings"])
 
 
-def lint_source(source: Source | Front, options: LintOptions | None = None, *, path: str = "", memory: Memory | None = None) -> FileReport:
+def lint_source(
+    source: Source | Front, options: LintOptions | None = None, *, path: str = "", memory: Memory | None = None
+) -> FileReport:
     """All findings of one file, in the profile's order. A file that does not parse has findings too.
 
     Args:
@@ -92,7 +96,9 @@ class _Run:
         if self.options.profile == "dockc":
             kept += self.kept(list(self.unused_pragmas()), pragmas=False)
         own = self.options.profile == "dockc"
-        kept.sort(key=lambda f: (f.line, f.span.start if own else 0, self.order.get(f.code, len(self.order)), f.span.start))
+        kept.sort(
+            key=lambda f: (f.line, f.span.start if own else 0, self.order.get(f.code, len(self.order)), f.span.start)
+        )
         return tuple(kept)
 
     # --- where findings come from
@@ -203,7 +209,9 @@ class _Run:
                     self.suppressed(found)  # a comment for it is in use all the same
 
     def shellcheck(self) -> Iterator[Finding]:
-        """ShellCheck's findings where it is installed; it works from now on, and is waited for when they are asked for."""
+        """ShellCheck's findings where it is installed; it works from now on, and is waited for when they are asked
+        for.
+        """
         if self.options.checker is None:
             return iter(())
         from dockc.linter.shellcheck import findings
@@ -239,13 +247,16 @@ class _Run:
 
         options = self.options
         peer = replace(
-            LintOptions(profile="hadolint", pragmas=False, checker=options.checker, shellcheck=options.shellcheck), settings=options.settings
+            LintOptions(profile="hadolint", pragmas=False, checker=options.checker, shellcheck=options.shellcheck),
+            settings=options.settings,
         )
         return lint_source(self.front, peer).findings
 
     def ran(self, code: str) -> bool:
         """Whether a rule could have found something in this run."""
-        if code in self.options.ignored or (self.options.select and not self.selected(code) and STRICT not in self.options.select):
+        if code in self.options.ignored or (
+            self.options.select and not self.selected(code) and STRICT not in self.options.select
+        ):
             return False
         if code in self.order:
             rule = get_rule(code)
@@ -261,7 +272,12 @@ class _Run:
             return True
         if options.select and not self.selected(code) and STRICT not in options.select:
             return True
-        named = code in options.extend or code in options.severities or code in options.select or (options.strict and code in STRICT_RULES)
+        named = (
+            code in options.extend
+            or code in options.severities
+            or code in options.select
+            or (options.strict and code in STRICT_RULES)
+        )
         if options.profile != "dockc":
             return False
         needed = NEEDS.get(code)
@@ -276,7 +292,9 @@ class _Run:
             return None
         if rule.code in options.severities:
             return options.severities[rule.code]
-        if severity is None and (rule.code in options.extend or rule.code in options.select or (options.strict and rule.code in STRICT_RULES)):
+        if severity is None and (
+            rule.code in options.extend or rule.code in options.select or (options.strict and rule.code in STRICT_RULES)
+        ):
             return rule.hadolint_severity or Severity.WARNING
         return severity
 
@@ -355,7 +373,9 @@ class _Run:
             yield finding
 
     def suppressed(self, finding: Finding) -> bool:
-        """Whether a comment suppresses a finding, by its code or, for BuildKit's checks, by that of hadolint's rule for the same."""
+        """Whether a comment suppresses a finding, by its code or, for BuildKit's checks, by that of hadolint's rule for
+        the same.
+        """
         found = self.pragmas.suppress(finding.code, finding.line)
         if not self.context.parity and finding.code in self.order and not finding.code.startswith(("DL", "DK", "SC")):
             for other in get_rule(finding.code).equivalents:

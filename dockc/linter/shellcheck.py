@@ -1,10 +1,13 @@
 """ShellCheck on the scripts of a Dockerfile.
 
-The compiler starts no processes: it makes the scripts and reads the findings; whoever may start processes gives a `Checker`
+The compiler starts no processes: it makes the scripts and reads the findings; whoever may start processes gives a
+`Checker`
 (`dockc.commands.lint.shellcheck` has one) in `LintOptions.checker`.
 
-A script is what the shell gets, below a head that tells ShellCheck what is known: `#!SHELL` and an `export` of each variable
-that ENV, ARG or the builder sets. Findings are mapped back to the words of the Dockerfile. For hadolint's profile the scripts are
+A script is what the shell gets, below a head that tells ShellCheck what is known: `#!SHELL` and an `export` of each
+variable
+that ENV, ARG or the builder sets. Findings are mapped back to the words of the Dockerfile. For hadolint's profile the
+scripts are
 hadolint's own, and of each RUN the last finding is kept, on its first line, as hadolint does.
 """
 
@@ -44,7 +47,8 @@ _NOT_POSIX = ("pwsh", "powershell", "cmd")
 _SHEBANGS = tuple(f"#!{place}{name}" for place in ("/bin/", "/usr/bin/env ") for name in ("sh", "bash", "ksh"))
 _SHELLS = frozenset(["sh", "bash", "dash", "ash", "ksh", "busybox"])
 _NAME = pattern(r"[A-Za-z_][A-Za-z0-9_]*")
-#: With what a script may refer to variables. To others ShellCheck need not be told of any, and is done in half the time.
+#: With what a script may refer to variables. To others ShellCheck need not be told of any, and is done in half the
+#: time.
 _ASKS = pattern(r"\$|\(\(|\[\[|\blet\b|-v\b")
 _URL = "https://www.shellcheck.net/wiki/"
 _DEFAULT = "/bin/sh -c"
@@ -57,7 +61,8 @@ class _Shell(Record):
     names: frozenset[str] = frozenset(_PROXIES)
 
     def head(self, shell: str) -> str:
-        """The lines above the script. One command for plain names that follow each other: ShellCheck takes its time for every command.
+        """The lines above the script. One command for plain names that follow each other: ShellCheck takes its time for
+        every command.
 
         There is a line for each name, because messages of ShellCheck may name lines, as they then do for hadolint.
         """
@@ -328,7 +333,9 @@ def _own_jobs(context: Context, pragmas: Pragmas) -> Iterator[_Job]:
 
 
 def _dialect(shell: str, base: str) -> str | None:
-    """The `#!` that tells ShellCheck which shell it is; `sh` is what it is in the base image, where that is known. None for no POSIX shell."""
+    """The `#!` that tells ShellCheck which shell it is; `sh` is what it is in the base image, where that is known. None
+    for no POSIX shell.
+    """
     name = shell.rsplit("/", 1)[-1].rsplit("\\", 1)[-1]
     if name not in _SHELLS:
         return None
@@ -350,7 +357,9 @@ def _interpreter(text: str) -> str:
 
 
 def _script(entry: Entry, instruction: ast.Instruction) -> Script | None:
-    """The script of an instruction, in the shell form or handed to a shell in the exec form, where it stands in the source."""
+    """The script of an instruction, in the shell form or handed to a shell in the exec form, where it stands in the
+    source.
+    """
     if isinstance(instruction, ast.ShellDependent):
         found = script(entry, instruction) if instruction.prepend_shell else exec_script(entry, instruction)
     elif isinstance(instruction, ast.Healthcheck):
@@ -378,7 +387,9 @@ def _severity(comment: Mapping[str, Any]) -> Severity:
 
 
 def _own_severity(code: str, comment: Mapping[str, Any]) -> Severity:
-    """An error is what the shell cannot read, or what cannot be meant; the rest of ShellCheck's errors are warnings here."""
+    """An error is what the shell cannot read, or what cannot be meant; the rest of ShellCheck's errors are warnings
+    here.
+    """
     found = _severity(comment)
     return Severity.WARNING if found is Severity.ERROR and not code.startswith("SC1") and code not in _ERRORS else found
 

@@ -1,4 +1,6 @@
-"""The shell that runs each instruction, with its options: SHELL in any spelling, inherited through own stages, or what the base image has."""
+"""The shell that runs each instruction, with its options: SHELL in any spelling, inherited through own stages, or what
+the base image has.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ class ShellState(Record):
     Attributes:
         words: as SHELL gives them; empty for the builder's own choice.
         name: of the program without directory, in lower case: `sh`, `bash`, `pwsh`, `cmd`, ….
-        kind: what it really is: `bash`, `dash`, `busybox`, `zsh`, `ksh`, `windows`, or "" where the base image does not say.
+        kind: what it really is: `bash`, `dash`, `busybox`, `zsh`, `ksh`, `windows`, or "" where the base image does not
+            say.
         errexit, pipefail: whether these options are set.
     """
 
@@ -33,7 +36,9 @@ class ShellState(Record):
 
     @property
     def stops_in_pipes(self) -> bool:
-        """Whether a failure anywhere in a pipe ends a step; where the shell has no such thing there is nothing to set either."""
+        """Whether a failure anywhere in a pipe ends a step; where the shell has no such thing there is nothing to set
+        either.
+        """
         # dash of the stable distributions has no pipefail, and stops at the option.
         return not self.posix or (self.pipefail and self.kind != "dash")
 
@@ -121,7 +126,9 @@ UNKNOWN_USER = "?"
 
 
 def users(context: Context) -> tuple[str | None, ...]:
-    """The user at each entry, by index: what USER says, also that of an own stage below, or what the base image is known to set; None is unknown."""
+    """The user at each entry, by index: what USER says, also that of an own stage below, or what the base image is
+    known to set; None is unknown.
+    """
     found: list[str | None] = []
     ends: dict[int, str | None] = {}
     now: str | None = None
@@ -131,7 +138,12 @@ def users(context: Context) -> tuple[str | None, ...]:
             base = context.bases[entry.stage]
             below = {ends[i] for i in base.below if i in ends}
             now = below.pop() if len(below) == 1 else base.user
-            if not base.below and now is None and base.distribution in {"debian", "ubuntu", "alpine", "rhel", "suse", "arch", "busybox", "scratch"} and _bare(base.image):
+            if (
+                not base.below
+                and now is None
+                and base.distribution in {"debian", "ubuntu", "alpine", "rhel", "suse", "arch", "busybox", "scratch"}
+                and _bare(base.image)
+            ):
                 now = "root"
         elif isinstance(entry.instruction, ast.User):
             value = context.values.word(entry.instruction.user, entry)

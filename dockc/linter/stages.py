@@ -10,7 +10,8 @@ from dockc.linter.families import mounts, unquoted
 def kept_stages(context: Context) -> frozenset[int]:
     """Stages whose file system reaches an image that somebody may build.
 
-    These are the last stage and each named one that nothing else uses (a target), what they are built FROM, and what is copied
+    These are the last stage and each named one that nothing else uses (a target), what they are built FROM, and what is
+    copied
     into them as a whole.
     """
     values = context.values
@@ -32,7 +33,11 @@ def kept_stages(context: Context) -> frozenset[int]:
         if found is not None:
             named = (_stage(mount["from"], entry.stage, context) for mount in mounts(found) if mount.get("from"))
             used.update(stage for stage in named if stage is not None)
-    names = {i for i, stage in enumerate(context.stages) if isinstance(stage[0].instruction, ast.From) and stage[0].instruction.stage_name}
+    names = {
+        i
+        for i, stage in enumerate(context.stages)
+        if isinstance(stage[0].instruction, ast.From) and stage[0].instruction.stage_name
+    }
     queue = [*(names - used), count - 1] if count else []
     kept: set[int] = set()
     while queue:

@@ -143,22 +143,34 @@ CHECKS = frozenset(
      "InvalidDefinitionDescription", "ExposeProtoCasing", "ExposeInvalidFormat", "DK0001"]
 )  # fmt: skip
 
-#: Rules that dockc's own profile leaves off. They need not be loaded until somebody asks for them; a test holds the list.
+#: Rules that dockc's own profile leaves off. They need not be loaded until somebody asks for them; a test holds the
+#: list.
 OFF = frozenset(
     ["DL1001", "DL3000", "DL3008", "DL3012", "DL3018", "DL3024", "DL3025", "DL3029", "DL3033", "DL3037", "DL3041", "DL3057", "DL3059",
      "DL3061", "DL3063", "DL3064", "DL3065", "DL3066", "DL4000", "DL4003", "DL4004", "DK0201", "DK0204",
      "DK0302", "DK0501"]
 )  # fmt: skip
 
-#: Rules that dockc's own profile leaves off because few want them, not because another rule says the same: part of the set `strict`.
-STRICT_RULES = frozenset(["DL3008", "DL3018", "DL3033", "DL3037", "DL3041", "DL3059", "DL3066", "DK0201", "DK0204", "DK0302", "DK0501"])
+#: Rules that dockc's own profile leaves off because few want them, not because another rule says the same: part of the
+#: set `strict`.
+STRICT_RULES = frozenset(
+    ["DL3008", "DL3018", "DL3033", "DL3037", "DL3041", "DL3059", "DL3066", "DK0201", "DK0204", "DK0302", "DK0501"]
+)
 
-#: Words of which one must stand in the file, in whatever case, for a rule to find anything. In dockc's own profile a rule is not even
+#: Words of which one must stand in the file, in whatever case, for a rule to find anything. In dockc's own profile a
+#: rule is not even
 #: loaded without them. A test makes sure that this changes no finding of any example or real file.
 NEEDS: dict[str, tuple[str, ...]] = {
     "DL3004": ("sudo",),
     "DL3009": ("apt",),
-    "DL3010": (".t", ".z", ".bz", ".gz", ".lz", ".xz",),
+    "DL3010": (
+        ".t",
+        ".z",
+        ".bz",
+        ".gz",
+        ".lz",
+        ".xz",
+    ),
     "DL3011": ("expose",),
     "DL3013": ("pip",),
     "DL3014": ("apt-get",),
@@ -190,26 +202,67 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "DL3048": ("label",),
     "DL3060": ("yarn",),
     "DL3062": ("go",),
-    "DL3067": ("copy", "add",),
+    "DL3067": (
+        "copy",
+        "add",
+    ),
     "DL4001": ("curl",),
     "DL4005": ("ln",),
     "DK0102": ("arg",),
-    "DK0103": ("copy", "add",),
-    "DK0202": ("curl", "wget",),
+    "DK0103": (
+        "copy",
+        "add",
+    ),
+    "DK0202": (
+        "curl",
+        "wget",
+    ),
     "DK0203": ("add",),
-    "DK0206": ("apt", "apk", "rpm", "yum", "dnf", "zypper", "trusted=yes",),
-    "DK0207": ("http://", "ftp://",),
-    "DK0301": ("copy", "add",),
-    "DK0303": ("apt", "apk",),
-    "DK0304": ("apt", "apk", "yum", "dnf",),
-    "DK0305": ("chmod", "chown",),
-    "DK0306": ("npm", "yarn", "composer",),
+    "DK0206": (
+        "apt",
+        "apk",
+        "rpm",
+        "yum",
+        "dnf",
+        "zypper",
+        "trusted=yes",
+    ),
+    "DK0207": (
+        "http://",
+        "ftp://",
+    ),
+    "DK0301": (
+        "copy",
+        "add",
+    ),
+    "DK0303": (
+        "apt",
+        "apk",
+    ),
+    "DK0304": (
+        "apt",
+        "apk",
+        "yum",
+        "dnf",
+    ),
+    "DK0305": (
+        "chmod",
+        "chown",
+    ),
+    "DK0306": (
+        "npm",
+        "yarn",
+        "composer",
+    ),
     "DK0307": ("npm",),
     "DK0401": ("arg",),
     "DK0403": ("unset",),
     "DK0405": ("entrypoint",),
     "DK0406": ("volume",),
-    "DK0407": ("label", "env",),
+    "DK0407": (
+        "label",
+        "env",
+    ),
     "DK0408": ("expose",),
     "DK0409": ("cd",),
     "DK0410": ("<<",),

@@ -1,6 +1,7 @@
 """What ARG and ENV are known to hold at each instruction: one place that all rules ask.
 
-Known is what the file says, defaults of ARG and given build arguments included. What only a base image, a script or the builder's
+Known is what the file says, defaults of ARG and given build arguments included. What only a base image, a script or the
+builder's
 platform would say is unknown, and a rule that needs it says nothing.
 """
 
@@ -26,12 +27,15 @@ _END = 1 << 60
 
 
 class Values:
-    """Values of variables in one file. Looked up, not copied from instruction to instruction: a lookup walks up the stages."""
+    """Values of variables in one file. Looked up, not copied from instruction to instruction: a lookup walks up the
+    stages.
+    """
 
     def __init__(self, context: Context) -> None:
         self._given = context.settings.build_args
         self._lex = Lex(context.file.escape)
-        #: By stage (-1: before the first FROM) and name: from which instruction on it has which value, by ENV and by ARG.
+        #: By stage (-1: before the first FROM) and name: from which instruction on it has which value, by ENV and by
+        #: ARG.
         self._env: dict[tuple[int, str], list[_Event]] = {}
         self._arg: dict[tuple[int, str], list[_Event]] = {}
         self._below: dict[int, int] = {}
@@ -109,7 +113,8 @@ class Values:
         return None if any(_needed(name, text) for name in found.unmatched) else found.result
 
     def reference(self, from_: ast.From) -> str | None:
-        """The image of a FROM as far as its shape goes: what the platform would say is some plain word, what is not declared nothing.
+        """The image of a FROM as far as its shape goes: what the platform would say is some plain word, what is not
+        declared nothing.
 
         None where it depends on a build argument that has no default.
         """

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any, Final
 
-
     Range = tuple[int, int, int, int]
 
 MAX_OPS = 100_000

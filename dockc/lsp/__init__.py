@@ -1,1 +1,3 @@
-"""The language server: `features` answers questions about positions, `server` speaks the protocol. Needs the extra `lsp`."""
+"""The language server: `features` answers questions about positions, `server` speaks the protocol. Needs the extra
+`lsp`.
+"""

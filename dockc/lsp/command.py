@@ -21,7 +21,9 @@ def run(options: LspOptions, out: Output) -> int:
     try:
         import pygls  # noqa: F401
     except ImportError:
-        raise UsageError("the language server needs pygls, which is not installed", hint="pip install 'dockc[lsp]'") from None
+        raise UsageError(
+            "the language server needs pygls, which is not installed", hint="pip install 'dockc[lsp]'"
+        ) from None
     from dockc.lsp.server import serve
 
     serve()

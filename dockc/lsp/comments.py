@@ -30,7 +30,11 @@ _FRONTENDS = {
     "docker/dockerfile:1": "The newest stable one.",
     "docker/dockerfile:1-labs": "With what is still being tried.",
 }
-_OPTIONS = {"skip=": "Checks that are not to run.", "error=true": "What is found fails the build.", "experimental=": "Checks that run only when named."}
+_OPTIONS = {
+    "skip=": "Checks that are not to run.",
+    "error=true": "What is found fails the build.",
+    "experimental=": "Checks that run only when named.",
+}
 _SHELLS = ("bash", "sh", "dash", "ash", "ksh", "powershell", "pwsh")
 
 
@@ -82,7 +86,11 @@ def _check(value: str, items) -> Iterator[Item]:  # type: ignore[no-untyped-def]
 
 def _at_head(document: Document, start: int) -> bool:
     """Whether directives may stand here: above are other directives only, or comments that may be meant as such."""
-    return all(isinstance(item, DirectiveLine | CommentLine) for item in document.front.parsed.file.items if item.span.end <= start)
+    return all(
+        isinstance(item, DirectiveLine | CommentLine)
+        for item in document.front.parsed.file.items
+        if item.span.end <= start
+    )
 
 
 def _codes(*, own: bool) -> dict[str, str]:

@@ -1,12 +1,12 @@
 """Completion: what could stand at a place, told from the text before it; the file need not parse.
 
-    line start          instructions
-    `--`                flags of the instruction
-    `--from=`, FROM     stages above, and images that are known
-    `--mount=`          types and keys of mounts
-    `$`, `${`, ARG      variables
-    COPY, ADD           files of the context
-    comments            directives, codes of rules
+line start          instructions
+`--`                flags of the instruction
+`--from=`, FROM     stages above, and images that are known
+`--mount=`          types and keys of mounts
+`$`, `${`, ARG      variables
+COPY, ADD           files of the context
+comments            directives, codes of rules
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ _MOUNT_TYPES = {
     "secret": "A secret, given with `--secret`; never in the image.",
     "ssh": "The socket of an SSH agent, given with `--ssh`.",
 }
-#: Keys by type (BuildKit, `frontend/dockerfile/instructions/commands_runmount.go`); other names of a key are in `_SAME_KEY`.
+#: Keys by type (BuildKit, `frontend/dockerfile/instructions/commands_runmount.go`); other names of a key are in
+#: `_SAME_KEY`.
 _KEYS_OF = {
     "bind": ("target", "source", "from", "readwrite"),
     "cache": ("target", "id", "sharing", "from", "source", "mode", "uid", "gid", "readonly"),
@@ -43,7 +44,8 @@ _KEYS_OF = {
 _SAME_KEY = {"dst": "target", "destination": "target", "src": "source", "ro": "readonly", "rw": "readwrite"}
 _KEY_DOCS = {
     "target": "Where it is mounted.", "source": "The path in what `from` names.", "from": "A stage, an image or a named context.", "id": "Its name.",
-    "sharing": "What two builds at once do: shared, private or locked.", "size": "At most so many bytes.", "required": "Fail where it is not given.",
+    "sharing": "What two builds at once do: shared, private "
+               "or locked.", "size": "At most so many bytes.", "required": "Fail where it is not given.",
     "env": "Give it as this variable, too.", "mode": "Of a new directory or file, in octal.", "uid": "Its owner.", "gid": "Its group.",
     "readonly": "Nothing may be written.", "readwrite": "Writes are allowed, and thrown away.",
 }  # fmt: skip
@@ -60,7 +62,16 @@ _VALUES = {
     "--keep-git-dir": ("true", "false"),
     "--unpack": ("true", "false"),
 }
-_PLATFORMS = ("linux/amd64", "linux/arm64", "linux/arm/v7", "linux/386", "linux/ppc64le", "linux/riscv64", "linux/s390x", "windows/amd64")
+_PLATFORMS = (
+    "linux/amd64",
+    "linux/arm64",
+    "linux/arm/v7",
+    "linux/386",
+    "linux/ppc64le",
+    "linux/riscv64",
+    "linux/s390x",
+    "windows/amd64",
+)
 _KEYWORD = re.compile(r"[ \t]*([A-Za-z]*)")
 _VARIABLE = re.compile(r"\$\{?([A-Za-z0-9_]*)\Z")
 
@@ -93,7 +104,8 @@ def complete(
         document: the file.
         offset: the place.
         images: names of images that are known locally; asked for only where an image may stand.
-        files: names in a directory of the context, given with the slash at its end, or "" for the context itself; those of directories end with one.
+        files: names in a directory of the context, given with the slash at its end, or "" for the context itself; those
+            of directories end with one.
     """
     line = line_at(document, offset)
     if line.comment and line.own:
@@ -115,7 +127,11 @@ class Line:
 
     def __init__(self, document: Document, offset: int) -> None:
         source, escape = document.source, document.front.parsed.file.escape
-        number = source.line_at(offset) if offset < len(source.text) or not source.text.endswith("\n") else len(source.line_starts) + 1
+        number = (
+            source.line_at(offset)
+            if offset < len(source.text) or not source.text.endswith("\n")
+            else len(source.line_starts) + 1
+        )
         start = source.line_starts[number - 1] if number <= len(source.line_starts) else len(source.text)
         inside = _heredoc(document, offset)
         parts = [source.text[start:offset]]
@@ -160,7 +176,12 @@ class _Completer:
     """One question."""
 
     def __init__(
-        self, document: Document, offset: int, line: Line, images: Callable[[], Iterable[str]], files: Callable[[str], Iterable[str]]
+        self,
+        document: Document,
+        offset: int,
+        line: Line,
+        images: Callable[[], Iterable[str]],
+        files: Callable[[str], Iterable[str]],
     ) -> None:
         self.files = files
         self.document = document
@@ -301,10 +322,14 @@ class _Completer:
         seen = dict.fromkeys(
             f.base.text
             for entry, f in self.document.names.froms
-            if f is not None and "$" not in f.base.text and not entry.node.span.start <= self.offset <= entry.node.span.end
+            if f is not None
+            and "$" not in f.base.text
+            and not entry.node.span.start <= self.offset <= entry.node.span.end
         )
         for entry in self.document.context.entries:
-            if isinstance(entry.instruction, ast.Copy) and ("/" in entry.instruction.from_.text or ":" in entry.instruction.from_.text):
+            if isinstance(entry.instruction, ast.Copy) and (
+                "/" in entry.instruction.from_.text or ":" in entry.instruction.from_.text
+            ):
                 seen[entry.instruction.from_.text] = None
         for name in seen:
             if name.lower() not in stages and name != "scratch":
@@ -319,7 +344,9 @@ class _Completer:
         inside = self.keyword != "FROM" and self.stage >= 0
         if inside:
             chain = set(names.scopes(self.stage))
-            sites = [s for s in names.definitions if s.target in chain and (s.target != self.stage or s.entry < self.entry)]
+            sites = [
+                s for s in names.definitions if s.target in chain and (s.target != self.stage or s.entry < self.entry)
+            ]
         else:
             sites = [s for s in names.definitions if s.target == GLOBAL and s.entry < self.entry]
         for name, site in {site.name: site for site in sites}.items():

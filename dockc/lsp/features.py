@@ -130,7 +130,9 @@ class Document:
         if site.kind == "stage":
             if not is_stage_name(new):
                 raise UsageError(f"{new!r} cannot be the name of a stage")
-            taken = [s for s in self.names.stage_sites if s.defines and s.name == new.lower() and s.target != site.target]
+            taken = [
+                s for s in self.names.stage_sites if s.defines and s.name == new.lower() and s.target != site.target
+            ]
             if taken:
                 raise UsageError(f"there is a stage {new} already")
             return
@@ -195,7 +197,9 @@ class Document:
         for match in re.finditer(r"\$\{?([A-Z]+)\}?", self.source.line_text(self.source.line_at(offset))):
             start = self.source.line_starts[self.source.line_at(offset) - 1]
             if start + match.start() <= offset <= start + match.end() and match[1] in PLATFORM_ARGS:
-                return Hover(f"`{match[1]}`: {PLATFORM_ARGS[match[1]]}", Span(start + match.start(), start + match.end()))
+                return Hover(
+                    f"`{match[1]}`: {PLATFORM_ARGS[match[1]]}", Span(start + match.start(), start + match.end())
+                )
         return None
 
     def _hover_instruction(self, offset: int) -> Hover | None:
@@ -233,7 +237,9 @@ class Document:
                     except UsageError:
                         return None
                     span = Span(item.span.start + match.start(), item.span.start + match.end())
-                    return Hover(f"**{rule.code} {rule.name}**: {rule.summary}\n\n{inspect.cleandoc(rule.__doc__ or '')}", span)
+                    return Hover(
+                        f"**{rule.code} {rule.name}**: {rule.summary}\n\n{inspect.cleandoc(rule.__doc__ or '')}", span
+                    )
         return None
 
     def _hover_finding(self, offset: int, findings: tuple[Finding, ...]) -> Hover | None:
@@ -299,7 +305,11 @@ class Document:
             first = members[0]
             instruction = first.instruction
             span = Span(first.node.span.start, _end(self.source, members[-1].node.span))
-            name, detail, name_span = f"stage {index}", _one_line(self.source.slice(first.node.span)), _shown(self.source, first)
+            name, detail, name_span = (
+                f"stage {index}",
+                _one_line(self.source.slice(first.node.span)),
+                _shown(self.source, first),
+            )
             if isinstance(instruction, ast.From):
                 detail = instruction.base.text
                 if instruction.stage_name_word is not None:
@@ -355,8 +365,6 @@ def instruction_markdown(doc: InstructionDoc) -> str:
     if doc.flags:
         text += "\n\n" + "\n".join(f"- `{name}`: {meaning}" for name, meaning in sorted(doc.flags.items()))
     return text
-
-
 
 
 def _one_line(text: str) -> str:

@@ -1,4 +1,6 @@
-"""Inlay hints: the value of a variable where it is used, and how large and old a base image is that the local store has."""
+"""Inlay hints: the value of a variable where it is used, and how large and old a base image is that the local store
+has.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class Hint(NamedTuple):
 
 
 class ImageFacts(NamedTuple):
-    """What the store knows of an image: bytes of its compressed layers, and days since it was made; None for unknown."""
+    """What the store knows of an image: bytes of its compressed layers, and days since it was made; None for
+    unknown.
+    """
 
     size: int | None
     days: int | None
@@ -35,7 +39,9 @@ def hints(document: Document, span: Span, images: Callable[[str], ImageFacts | N
         span: the stretch that is asked about.
         images: what the local store knows of an image by its name, or None.
     """
-    return tuple(sorted(h for h in (*_values(document), *_bases(document, images)) if span.start <= h.offset <= span.end))
+    return tuple(
+        sorted(h for h in (*_values(document), *_bases(document, images)) if span.start <= h.offset <= span.end)
+    )
 
 
 def _values(document: Document) -> Iterator[Hint]:
@@ -76,7 +82,11 @@ def _bases(document: Document, images: Callable[[str], ImageFacts | None]) -> It
         if facts.days is not None:
             parts.append(f"{facts.days} day{'s' * (facts.days != 1)} old")
         if parts:
-            yield Hint(found.base.span.end, f" {', '.join(parts)}", f"{base.image} in the local store; the size is that of its compressed layers")
+            yield Hint(
+                found.base.span.end,
+                f" {', '.join(parts)}",
+                f"{base.image} in the local store; the size is that of its compressed layers",
+            )
 
 
 def _size(size: int) -> str:

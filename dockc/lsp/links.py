@@ -40,9 +40,18 @@ def _all(document: Document) -> Iterator[Link]:
     stages = {f.stage_name for _, f in document.names.froms if f is not None}
     for entry in document.context.entries:
         found = entry.instruction
-        if isinstance(found, ast.From) and entry.stage < len(document.names.bases) and document.names.bases[entry.stage] is None:
+        if (
+            isinstance(found, ast.From)
+            and entry.stage < len(document.names.bases)
+            and document.names.bases[entry.stage] is None
+        ):
             yield from _image(found.base.span, values.word(found.base, entry))
-        elif isinstance(found, ast.Copy) and found.from_.text and not found.from_.text.isdecimal() and found.from_.text.lower() not in stages:
+        elif (
+            isinstance(found, ast.Copy)
+            and found.from_.text
+            and not found.from_.text.isdecimal()
+            and found.from_.text.lower() not in stages
+        ):
             yield from _image(found.from_.span, values.word(found.from_, entry))
         elif isinstance(found, ast.Add):
             for source in found.sources:

@@ -1,7 +1,9 @@
 """Names in a Dockerfile: where stages and variables are defined, and where they are used.
 
-A stage is used by FROM, `COPY --from` and the `from` of a mount. A variable is visible from its ARG or ENV to the end of its stage
-and in stages built on that one; ARGs before the first FROM are visible in FROM lines, and in a stage from an ARG that names them
+A stage is used by FROM, `COPY --from` and the `from` of a mount. A variable is visible from its ARG or ENV to the end
+of its stage
+and in stages built on that one; ARGs before the first FROM are visible in FROM lines, and in a stage from an ARG that
+names them
 without a value. Uses before the definition do not count.
 """
 
@@ -85,7 +87,9 @@ class Names:
         return instruction.stage_name if instruction is not None and instruction.stage_name else str(index)
 
     def find_stage(self, text: str, before: int) -> int | None:
-        """The stage that a name or number means for an instruction of stage `before`: the last one of that name above it."""
+        """The stage that a name or number means for an instruction of stage `before`: the last one of that name above
+        it.
+        """
         if text.isdecimal():
             return int(text) if int(text) < len(self.froms) else None
         named = self._named.get(text.lower(), ()) if text else ()
@@ -174,7 +178,9 @@ class Names:
             at = self.bases[at] if at >= 0 else None  # a base stands above, so this ends
 
     def defined(self, name: str, entry: int) -> tuple[Site, ...]:
-        """Where the value of a variable comes from for an instruction: the nearest definition, and the ARG behind it."""
+        """Where the value of a variable comes from for an instruction: the nearest definition, and the ARG behind
+        it.
+        """
         for site in self._visible(entry, self._by_name.get(name, {})):
             return (site, *self._behind(site))
         return ()

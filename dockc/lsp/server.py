@@ -137,14 +137,18 @@ class Server(LanguageServer):
         return known
 
     def options(self, file: File) -> LintOptions:
-        """How a file is linted: configuration of its directory, saved or not; dockc's own defaults where that cannot be read."""
+        """How a file is linted: configuration of its directory, saved or not; dockc's own defaults where that cannot be
+        read.
+        """
         from dockc.commands.lint.plan import LintRequest, make_plans
 
         try:
             request = LintRequest(files=("-",), stdin_name=str(file.path or ""), build_args=self.build_args)
             options = make_plans(request)[0].options
             if options.checker is not None:  # one for all runs: it remembers what ShellCheck said of a script
-                if self.checker is None or getattr(self.checker, "identity", None) != getattr(options.checker, "identity", None):
+                if self.checker is None or getattr(self.checker, "identity", None) != getattr(
+                    options.checker, "identity", None
+                ):
                     self.checker = options.checker
                 options = replace(options, checker=self.checker)
             return options
@@ -238,7 +242,9 @@ def _symbol(file: File, symbol: Symbol) -> lsp.DocumentSymbol:
     )
 
 
-def _actions(server: Server, file: File, params: lsp.CodeActionParams, findings: Sequence[Finding]) -> list[lsp.CodeAction]:
+def _actions(
+    server: Server, file: File, params: lsp.CodeActionParams, findings: Sequence[Finding]
+) -> list[lsp.CodeAction]:
     start, end = file.offset(params.range.start), file.offset(params.range.end)
     wanted = [str(getattr(kind, "value", kind)) for kind in params.context.only or ()]
 
@@ -292,7 +298,13 @@ def _fix_all(server: Server, file: File) -> list[lsp.CodeAction]:
         return []
     count = len(fixed.applied)
     title = f"Fix {count} finding{'s' * (count != 1)}"
-    return [lsp.CodeAction(title=title, kind=lsp.CodeActionKind(_FIX_ALL), edit=file.exact_edit(minimal.edits(file.document.text, fixed.text)))]
+    return [
+        lsp.CodeAction(
+            title=title,
+            kind=lsp.CodeActionKind(_FIX_ALL),
+            edit=file.exact_edit(minimal.edits(file.document.text, fixed.text)),
+        )
+    ]
 
 
 def make_server() -> Server:
@@ -371,7 +383,9 @@ def _editing(server: Server) -> None:
     @server.feature(lsp.TEXT_DOCUMENT_COMPLETION, triggers)
     def complete(ls: Server, params: lsp.CompletionParams) -> lsp.CompletionList:
         file = ls.file(params.text_document.uri)
-        found = completion.complete(file.document, file.offset(params.position), _images, lambda folder: _names(file, folder))
+        found = completion.complete(
+            file.document, file.offset(params.position), _images, lambda folder: _names(file, folder)
+        )
         return lsp.CompletionList(is_incomplete=False, items=[_completion(file, item) for item in found])
 
     @server.feature(lsp.TEXT_DOCUMENT_PREPARE_RENAME)
@@ -422,7 +436,9 @@ def _editing(server: Server) -> None:
         except DockcError as error:
             ls.say(error.message)
             return []
-        return [file.edit(edit) for edit in minimal.edits(text, after) if edit.span.start <= end and start <= edit.span.end]
+        return [
+            file.edit(edit) for edit in minimal.edits(text, after) if edit.span.start <= end and start <= edit.span.end
+        ]
 
 
 def _reading(server: Server) -> None:
@@ -439,7 +455,13 @@ def _reading(server: Server) -> None:
                 line, column, down = start.line, 0, start.line - line
             else:
                 down = 0
-            data += [down, start.column - column, end.column - start.column, tokens.TYPES.index(token.type), int(token.declares)]
+            data += [
+                down,
+                start.column - column,
+                end.column - start.column,
+                tokens.TYPES.index(token.type),
+                int(token.declares),
+            ]
             column = start.column
         return lsp.SemanticTokens(data)
 
@@ -450,7 +472,9 @@ def _reading(server: Server) -> None:
         if found is None:
             return None
         shown = [
-            lsp.SignatureInformation(label=form, documentation=found.doc, parameters=[lsp.ParameterInformation(part) for part in parts])
+            lsp.SignatureInformation(
+                label=form, documentation=found.doc, parameters=[lsp.ParameterInformation(part) for part in parts]
+            )
             for form, parts in found.forms
         ]
         return lsp.SignatureHelp(shown, active_signature=found.form, active_parameter=found.part)
@@ -458,14 +482,19 @@ def _reading(server: Server) -> None:
     @server.feature(lsp.TEXT_DOCUMENT_DOCUMENT_LINK)
     def document_links(ls: Server, params: lsp.DocumentLinkParams) -> list[lsp.DocumentLink]:
         file = ls.file(params.text_document.uri)
-        return [lsp.DocumentLink(file.range(one.span), target=one.target, tooltip=one.tooltip) for one in links.links(file.document)]
+        return [
+            lsp.DocumentLink(file.range(one.span), target=one.target, tooltip=one.tooltip)
+            for one in links.links(file.document)
+        ]
 
     @server.feature(lsp.TEXT_DOCUMENT_INLAY_HINT)
     def inlay_hints(ls: Server, params: lsp.InlayHintParams) -> list[lsp.InlayHint]:
         file = ls.file(params.text_document.uri)
         span = Span(file.offset(params.range.start), file.offset(params.range.end))
         found = inlays.hints(file.document, span, _image_facts)
-        return [lsp.InlayHint(lsp.Position(*file.places.place(one.offset)), one.text, tooltip=one.tooltip) for one in found]
+        return [
+            lsp.InlayHint(lsp.Position(*file.places.place(one.offset)), one.text, tooltip=one.tooltip) for one in found
+        ]
 
 
 def _names(file: File, folder: str) -> list[str]:

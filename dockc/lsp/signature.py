@@ -68,6 +68,11 @@ def _fitting(forms: tuple[str, ...], written: list[str]) -> int:
             return index
         if first.startswith("[") and rest.startswith('["'):
             return index
-        if first and rest.split(" ")[0].isupper() and first.upper() == rest.split(" ")[0] and first.upper() in {"CMD", "NONE"}:
+        if (
+            first
+            and rest.split(" ")[0].isupper()
+            and first.upper() == rest.split(" ")[0]
+            and first.upper() in {"CMD", "NONE"}
+        ):
             return index
     return 0

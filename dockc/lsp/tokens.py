@@ -47,7 +47,9 @@ def _all(document: Document) -> Iterator[Token]:
                 name = flag.text.partition("=")[0]
                 yield Token(node.logical.span(flag.token.start, flag.token.start + len(name)), "parameter")
             if command.is_json:
-                yield from (Token(node.logical.span(t.start, t.end), "string") for t in command.args if t.kind == "JSON_STRING")
+                yield from (
+                    Token(node.logical.span(t.start, t.end), "string") for t in command.args if t.kind == "JSON_STRING"
+                )
         yield from _comments(document, node.logical.first, node.logical.last)
         for one in node.heredocs:
             yield Token(one.end, "keyword")

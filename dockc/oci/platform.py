@@ -64,6 +64,7 @@ _OS_PATTERN = r"^([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.%-]*)((?:\+[A-Za-z0-9_.%-]+)*
 _COMPONENT = pattern(_COMPONENT_PATTERN[1:-1])
 _OS = pattern(_OS_PATTERN[1:-1])
 
+
 class InvalidPlatform(DockcError):
     """A text that names no platform."""
 
@@ -112,9 +113,7 @@ def parse(text: str) -> Platform:
     try:
         version = _decode(raw_version)
     except ValueError as error:
-        raise InvalidPlatform(
-            f"{quote(text)} has an invalid OS version {quote(raw_version)}: {error}"
-        ) from None
+        raise InvalidPlatform(f"{quote(text)} has an invalid OS version {quote(raw_version)}: {error}") from None
     features = _parse_features(text, match.group(3) or "")
     for part in parts[1:]:
         if _COMPONENT.fullmatch(part) is None:

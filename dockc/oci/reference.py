@@ -150,9 +150,7 @@ def parse_normalized(text: str) -> Reference:
         InvalidReference: with the message of the reference implementation.
     """
     if _IDENTIFIER.fullmatch(text):
-        raise InvalidReference(
-            f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings"
-        )
+        raise InvalidReference(f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
     domain, rest = _split_domain(text)
     repository = rest.partition(":")[0]
     if repository.lower() != repository:

@@ -1,6 +1,7 @@
 """Errors: ours to a status with details, and back.
 
-A detail of BuildKit's has a type URL that ends in `+json`, and JSON as its value. The one that matters to people is `errdefs.Source`: a file and
+A detail of BuildKit's has a type URL that ends in `+json`, and JSON as its value. The one that matters to people is
+`errdefs.Source`: a file and
 lines in it, which every client shows. Source: BuildKit's `solver/errdefs` (types and fields).
 """
 
@@ -136,5 +137,3 @@ def _reading() -> list[str]:
 
 def _json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
-
-

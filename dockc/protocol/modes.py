@@ -7,7 +7,14 @@ import stat
 _DIR, _LINK, _DEVICE, _PIPE, _SOCKET, _SETUID, _SETGID, _CHAR, _STICKY, _IRREGULAR = (
     1 << 31, 1 << 27, 1 << 26, 1 << 25, 1 << 24, 1 << 23, 1 << 22, 1 << 21, 1 << 20, 1 << 19,
 )  # fmt: skip
-_TYPES = {stat.S_IFDIR: _DIR, stat.S_IFLNK: _LINK, stat.S_IFIFO: _PIPE, stat.S_IFSOCK: _SOCKET, stat.S_IFBLK: _DEVICE, stat.S_IFCHR: _DEVICE | _CHAR}
+_TYPES = {
+    stat.S_IFDIR: _DIR,
+    stat.S_IFLNK: _LINK,
+    stat.S_IFIFO: _PIPE,
+    stat.S_IFSOCK: _SOCKET,
+    stat.S_IFBLK: _DEVICE,
+    stat.S_IFCHR: _DEVICE | _CHAR,
+}
 _KINDS = {0: stat.S_IFREG} | {bits: kind for kind, bits in _TYPES.items()}
 _MASK = _DIR | _LINK | _DEVICE | _PIPE | _SOCKET | _CHAR | _IRREGULAR
 _EXTRA = ((_SETUID, stat.S_ISUID), (_SETGID, stat.S_ISGID), (_STICKY, stat.S_ISVTX))

@@ -1,6 +1,7 @@
 """Receiving a tree of files in the format of the Go package fsutil.
 
-The peer is not trusted. The list of entries is checked as it comes: order, clean relative names, parents that are directories, hard links
+The peer is not trusted. The list of entries is checked as it comes: order, clean relative names, parents that are
+directories, hard links
 to what was named before. What is written is written relative to open directories, and no link is followed.
 """
 
@@ -143,7 +144,9 @@ Choose = Callable[[list[Item]], tuple[list[int], Target]]
 """Told all items; which of them, by number, are wanted, and where they go. Runs in a thread."""
 
 
-async def receive(call: Call, choose: Choose, *, report: Callable[[int, bool], None] | None = None, limit: int = MAX_ENTRIES) -> int:
+async def receive(
+    call: Call, choose: Choose, *, report: Callable[[int, bool], None] | None = None, limit: int = MAX_ENTRIES
+) -> int:
     """Take a tree, and say goodbye; bytes of content.
 
     Raises:
@@ -168,7 +171,9 @@ async def receive(call: Call, choose: Choose, *, report: Callable[[int, bool], N
 
 
 class _Exchange:
-    def __init__(self, call: Call, listing: Listing, choose: Choose, report: Callable[[int, bool], None] | None) -> None:
+    def __init__(
+        self, call: Call, listing: Listing, choose: Choose, report: Callable[[int, bool], None] | None
+    ) -> None:
         self._call, self._listing, self._choose, self._report = call, listing, choose, report
         self._target: Target | None = None
         self._open: dict[int, Item] = {}

@@ -1,6 +1,7 @@
 """Sending a tree of files in the format of the Go package fsutil: the context to a builder, a result to its client.
 
-The sender names every entry in order (STAT), ends the list with an empty STAT, and meanwhile answers requests by number (REQ) with
+The sender names every entry in order (STAT), ends the list with an empty STAT, and meanwhile answers requests by number
+(REQ) with
 the content in pieces (DATA), an empty one last. The receiver ends with FIN, which is answered.
 """
 
@@ -42,7 +43,9 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-def stat_packet(entry: Entry, *, root_owned: bool, xattrs: dict[str, bytes] | None = None, time: int | None = None) -> bytes:
+def stat_packet(
+    entry: Entry, *, root_owned: bool, xattrs: dict[str, bytes] | None = None, time: int | None = None
+) -> bytes:
     """The packet that names an entry."""
     status = entry.status
     mode = status.st_mode
@@ -131,7 +134,9 @@ class Sender:
             if not isinstance(exc, RpcError):
                 with suppress(RpcError):
                     await self._call.send(
-                        session_pb2.Packet(type=session_pb2.Packet.PACKET_ERR, data=exc.message.encode("utf-8", "replace")).SerializeToString()
+                        session_pb2.Packet(
+                            type=session_pb2.Packet.PACKET_ERR, data=exc.message.encode("utf-8", "replace")
+                        ).SerializeToString()
                     )
             raise
         finally:
@@ -178,14 +183,21 @@ class Sender:
         for entry in islice(entries, _BATCH):
             xattrs = self._attributes(entry) if self._xattrs else None
             regular = (stat.S_ISREG(entry.status.st_mode) or stat.S_ISSOCK(entry.status.st_mode)) and not entry.same_as
-            made.append((stat_packet(entry, root_owned=self._root_owned, xattrs=xattrs, time=self._time), entry.path if regular else None))
+            made.append(
+                (
+                    stat_packet(entry, root_owned=self._root_owned, xattrs=xattrs, time=self._time),
+                    entry.path if regular else None,
+                )
+            )
         return made
 
     def _attributes(self, entry: Entry) -> dict[str, bytes]:
         path = self._where(entry.path)
         try:
             names = os.listxattr(path, follow_symlinks=False)
-            return {name: os.getxattr(path, name, follow_symlinks=False) for name in names if not name.startswith("system.")}
+            return {
+                name: os.getxattr(path, name, follow_symlinks=False) for name in names if not name.startswith("system.")
+            }
         except OSError:
             return {}
 

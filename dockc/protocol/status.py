@@ -77,7 +77,8 @@ def _warning(one: control_pb2.VertexWarning) -> VertexWarning:
         one.info.filename,
         one.info.data,
         tuple(
-            SourceRange((span.start.line, span.start.character), (span.end.line, span.end.character)) for span in one.ranges
+            SourceRange((span.start.line, span.start.character), (span.end.line, span.end.character))
+            for span in one.ranges
         ),
     )
 
@@ -87,15 +88,25 @@ def to_wire(status: SolveStatus) -> control_pb2.StatusResponse:
     out = control_pb2.StatusResponse()
     for event in status.vertexes:
         vertex = out.vertexes.add(
-            digest=event.digest, inputs=event.inputs, name=_text(event.name), cached=event.cached, error=_text(event.error)
+            digest=event.digest,
+            inputs=event.inputs,
+            name=_text(event.name),
+            cached=event.cached,
+            error=_text(event.error),
         )
         _put_time(vertex.started, event.started)
         _put_time(vertex.completed, event.completed)
         if event.progress_group is not None:
             group = event.progress_group
-            vertex.progressGroup.id, vertex.progressGroup.name, vertex.progressGroup.weak = group.id, group.name, group.weak
+            vertex.progressGroup.id, vertex.progressGroup.name, vertex.progressGroup.weak = (
+                group.id,
+                group.name,
+                group.weak,
+            )
     for part in status.statuses:
-        made = out.statuses.add(ID=_text(part.id), vertex=part.vertex, name=_text(part.name), current=part.current, total=part.total)
+        made = out.statuses.add(
+            ID=_text(part.id), vertex=part.vertex, name=_text(part.name), current=part.current, total=part.total
+        )
         _put_time(made.timestamp, part.timestamp)
         _put_time(made.started, part.started)
         _put_time(made.completed, part.completed)
@@ -111,7 +122,11 @@ def to_wire(status: SolveStatus) -> control_pb2.StatusResponse:
             url=_text(warning.url),
         )
         if warning.filename or warning.source:
-            told.info.filename, told.info.data, told.info.language = _text(warning.filename), warning.source, "Dockerfile"
+            told.info.filename, told.info.data, told.info.language = (
+                _text(warning.filename),
+                warning.source,
+                "Dockerfile",
+            )
         for span in warning.ranges:
             place = told.ranges.add()
             place.start.line, place.start.character = span.start

@@ -20,7 +20,9 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class TreeWriter(Target):
-    """Writes a received tree into a directory of the user: everything belongs to who runs the build, files appear whole."""
+    """Writes a received tree into a directory of the user: everything belongs to who runs the build, files appear
+    whole.
+    """
 
     def __init__(self, dest: Path, *, delete: bool = False, compare: bool = False) -> None:
         """Prepare.
@@ -33,7 +35,9 @@ class TreeWriter(Target):
         self._dest, self._delete, self._compare = dest, delete, compare
         self._root: Root | None = None
         self._items: list[Item] = []
-        self._open: dict[str, tuple[BinaryIO, str]] = {}  # by path: what is being written, and its name until it is whole
+        self._open: dict[
+            str, tuple[BinaryIO, str]
+        ] = {}  # by path: what is being written, and its name until it is whole
 
     def choose(self, items: list[Item]) -> tuple[list[int], Target]:
         """Make directories, links and nodes; ask for all files."""
@@ -67,7 +71,9 @@ class TreeWriter(Target):
             if stat.S_ISLNK(item.mode):
                 with self._root.parent("/" + item.path) as (fd, name):
                     return os.readlink(name, dir_fd=fd) == item.link
-            return found.st_mtime_ns == item.mtime and (not item.is_file or (found.st_size == item.size and found.st_nlink == 1))
+            return found.st_mtime_ns == item.mtime and (
+                not item.is_file or (found.st_size == item.size and found.st_nlink == 1)
+            )
         except (OSError, FileError):
             return False
 
@@ -140,11 +146,14 @@ class TreeWriter(Target):
             raise StoreError(f"cannot write {self._dest / item.path}: {exc.strerror}") from exc
 
     def finish(self) -> None:
-        """Hard links, what is to go, and the attributes of directories: last, for every entry made in one changes its times."""
+        """Hard links, what is to go, and the attributes of directories: last, for every entry made in one changes its
+        times.
+        """
         assert self._root is not None
         for item in self._items:
             if stat.S_ISREG(item.mode) and item.same_as:
                 with self._root.parent("/" + item.same_as) as (source, first):
+
                     def link(fd: int, name: str, it: Item, source: int = source, first: str = first) -> None:
                         os.link(first, name, src_dir_fd=source, dst_dir_fd=fd, follow_symlinks=False)
 

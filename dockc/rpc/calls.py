@@ -482,7 +482,9 @@ def _too_late(call: Call) -> None:
 
 
 def explained(exc: BaseException) -> RpcError:
-    """What a peer is told of an exception: errors of ours in their words, slips only by a number that the log has too."""
+    """What a peer is told of an exception: errors of ours in their words, slips only by a number that the log has
+    too.
+    """
     if isinstance(exc, RpcError):
         return exc
     if isinstance(exc, DockcError):

@@ -1,10 +1,13 @@
-"""One HTTP/2 connection that carries gRPC (RFC 9113, gRPC over HTTP/2), without I/O: bytes in by `feed`, bytes out by `take_output`.
+"""One HTTP/2 connection that carries gRPC (RFC 9113, gRPC over HTTP/2), without I/O: bytes in by `feed`, bytes out by
+`take_output`.
 
 The h2 library keeps the state of streams, settings and header compression. Two things are done around it:
 
-* Frames are cut apart here, so that the length of each is judged before it has come, control frames are counted, header blocks
+* Frames are cut apart here, so that the length of each is judged before it has come, control frames are counted, header
+  blocks
   in many pieces reach the library as one frame, and an error in one frame loses nothing of those before it.
-* The payload of DATA frames never goes through the library, in neither direction. It is most of the bytes of a build. Windows of
+* The payload of DATA frames never goes through the library, in neither direction. It is most of the bytes of a build.
+  Windows of
   what comes in are kept here; windows of what goes out are the library's numbers, which are lowered here.
 """
 
@@ -48,7 +51,9 @@ _number = struct.Struct(">HBBBII").pack
 
 
 class _PlainEncoder:
-    """The header encoder without Huffman coding, which hpack does in quadratic time: a large error would stop everything for seconds."""
+    """The header encoder without Huffman coding, which hpack does in quadratic time: a large error would stop
+    everything for seconds.
+    """
 
     def __init__(self) -> None:
         self._inner = Encoder()
@@ -96,7 +101,9 @@ class Stream:
         self._buffer = bytearray()
         self._needed = 5
         self._prepaid = 0  # of the message that is being put together: bytes given back before it was whole
-        self._debts: list[int] = []  # the same for whole messages that nobody has taken, those larger than half a window
+        self._debts: list[
+            int
+        ] = []  # the same for whole messages that nobody has taken, those larger than half a window
 
     # --- what subclasses fill ---------------------------------------------------------------------------
 
@@ -161,7 +168,10 @@ class Stream:
             if data[at]:
                 raise RpcError("compressed messages are not understood", code=UNIMPLEMENTED)
             if length > self.connection.max_message:
-                raise RpcError(f"received message larger than max ({length} vs. {self.connection.max_message})", code=RESOURCE_EXHAUSTED)
+                raise RpcError(
+                    f"received message larger than max ({length} vs. {self.connection.max_message})",
+                    code=RESOURCE_EXHAUSTED,
+                )
             needed = 5 + length
             if size - at < needed:
                 break
@@ -190,7 +200,11 @@ class Stream:
         """Send a message if the windows let all of it go, in one frame; False and nothing done otherwise."""
         size = len(message) + 5
         library, window = self.connection.library, self._window
-        if size > library.max_outbound_frame_size or size > window.outbound_flow_control_window or size > library.outbound_flow_control_window:
+        if (
+            size > library.max_outbound_frame_size
+            or size > window.outbound_flow_control_window
+            or size > library.outbound_flow_control_window
+        ):
             return False
         window.outbound_flow_control_window -= size
         library.outbound_flow_control_window -= size
@@ -198,7 +212,9 @@ class Stream:
         return True
 
     def put_part(self, message: memoryview, at: int) -> int:
-        """Send as much of a message as one frame and the windows allow, from byte `at` of prefix and message; how much that was."""
+        """Send as much of a message as one frame and the windows allow, from byte `at` of prefix and message; how much
+        that was.
+        """
         library, window = self.connection.library, self._window
         size = min(
             len(message) + 5 - at,
@@ -252,7 +268,9 @@ class Connection:
         draining: no new streams: the peer said so, or we did.
     """
 
-    def __init__(self, *, server: bool, max_message: int = MAX_MESSAGE, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, server: bool, max_message: int = MAX_MESSAGE, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.server, self.max_message = server, max_message
         self.closed = self.draining = False
         self.streams: dict[int, Stream] = {}
@@ -447,7 +465,9 @@ class Connection:
                 break
             kind = data[at + 3]
             if kind == _DATA:
-                self._data(number_of(data[at + 5 : at + 9], "big") & 0x7FFFFFFF, data[at + 4], data[at + 9 : end], length)
+                self._data(
+                    number_of(data[at + 5 : at + 9], "big") & 0x7FFFFFFF, data[at + 4], data[at + 9 : end], length
+                )
             else:
                 self._control(kind, data[at + 4], number_of(data[at + 5 : at + 9], "big") & 0x7FFFFFFF, data[at:end])
             if self.closed:

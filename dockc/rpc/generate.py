@@ -44,7 +44,10 @@ def generate(proto_dir: Path) -> dict[str, str]:
             data = file.SerializeToString(deterministic=True)
             made[f"{proto.stem}_pb2.py"] = _TEMPLATE.format(
                 name=proto.stem,
-                imports="".join(f"from dockc.rpc.pb import {Path(one).stem}_pb2 as {Path(one).stem}_pb2\n" for one in file.dependency),
+                imports="".join(
+                    f"from dockc.rpc.pb import {Path(one).stem}_pb2 as {Path(one).stem}_pb2\n"
+                    for one in file.dependency
+                ),
                 chunks="\n".join(f"    {data[i : i + _WIDTH]!r}" for i in range(0, len(data), _WIDTH)),
             )
             made[f"{proto.stem}_pb2.pyi"] = (out / _FOLDER / f"{proto.stem}_pb2.pyi").read_text()

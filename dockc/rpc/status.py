@@ -30,7 +30,16 @@ UNAUTHENTICATED = 16
 _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _OF_RESET = {0: UNKNOWN, 7: UNAVAILABLE, 8: CANCELLED, 11: RESOURCE_EXHAUSTED}
 # What a proxy's answer means: gRPC, "HTTP to gRPC status code mapping".
-_OF_HTTP = {400: INTERNAL, 401: UNAUTHENTICATED, 403: PERMISSION_DENIED, 404: UNIMPLEMENTED, 429: UNAVAILABLE, 502: UNAVAILABLE, 503: UNAVAILABLE, 504: UNAVAILABLE}
+_OF_HTTP = {
+    400: INTERNAL,
+    401: UNAUTHENTICATED,
+    403: PERMISSION_DENIED,
+    404: UNIMPLEMENTED,
+    429: UNAVAILABLE,
+    502: UNAVAILABLE,
+    503: UNAVAILABLE,
+    504: UNAVAILABLE,
+}
 
 
 class RpcError(DockcError):
@@ -49,10 +58,15 @@ class RpcError(DockcError):
     @classmethod
     def of_reset(cls, code: int) -> RpcError:
         """Of a stream that the peer broke off with an HTTP/2 error code."""
-        return cls("the call was cancelled by the peer" if code == 8 else f"the peer broke the call off (HTTP/2 code {code})", code=_OF_RESET.get(code, INTERNAL))
+        return cls(
+            "the call was cancelled by the peer" if code == 8 else f"the peer broke the call off (HTTP/2 code {code})",
+            code=_OF_RESET.get(code, INTERNAL),
+        )
 
     def again(self) -> RpcError:
-        """The same error, to be raised once more: an exception that is raised twice grows a longer traceback each time."""
+        """The same error, to be raised once more: an exception that is raised twice grows a longer traceback each
+        time.
+        """
         return type(self)(self.message, code=self.code, details=self.details, hint=self.hint)
 
 
@@ -79,7 +93,10 @@ def error_of(trailers: Iterable[tuple[str, str]]) -> RpcError | None:
     if not text:
         http = found.get(":status", "200")
         if http != "200":
-            return RpcError(f"the peer answered with HTTP status {http}", code=_OF_HTTP.get(int(http) if http.isdecimal() else 0, UNKNOWN))
+            return RpcError(
+                f"the peer answered with HTTP status {http}",
+                code=_OF_HTTP.get(int(http) if http.isdecimal() else 0, UNKNOWN),
+            )
         return RpcError("the peer ended the call without a status", code=INTERNAL)
     code = int(text) if text.isdecimal() and len(text) < 10 else UNKNOWN
     if code == OK:

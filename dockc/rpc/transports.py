@@ -1,4 +1,6 @@
-"""What carries the bytes of a channel: sockets with and without TLS, the standard streams, a helper command, another call."""
+"""What carries the bytes of a channel: sockets with and without TLS, the standard streams, a helper command, another
+call.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,11 @@ class Wire(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         transport.set_write_buffer_limits(_HIGH)
         self.channel = Channel(
-            transport.write, handlers=self._handlers, close=transport.close, explain=self._explain, max_message=self._max
+            transport.write,
+            handlers=self._handlers,
+            close=transport.close,
+            explain=self._explain,
+            max_message=self._max,
         )
         if self._made is not None:
             self._made(self.channel)
@@ -59,7 +65,9 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone."""
-        self.channel.lost(RpcError(f"the connection broke: {exc}" if exc else "the connection was closed", code=UNAVAILABLE))
+        self.channel.lost(
+            RpcError(f"the connection broke: {exc}" if exc else "the connection was closed", code=UNAVAILABLE)
+        )
 
 
 class CannotConnect(DockcError):
@@ -78,7 +86,9 @@ async def connect_unix(path: str, handlers: Mapping[str, Handler] | None = None)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
-            sock.connect(target)  # fails at once where the backlog is full; asyncio's own connect takes that for success
+            sock.connect(
+                target
+            )  # fails at once where the backlog is full; asyncio's own connect takes that for success
             _, wire = await loop.create_unix_connection(lambda: Wire(handlers), sock=sock)
         except BlockingIOError:
             sock.close()
@@ -91,7 +101,9 @@ async def connect_unix(path: str, handlers: Mapping[str, Handler] | None = None)
     raise CannotConnect(f"cannot connect to unix://{path}: too many clients wait")
 
 
-async def connect_tcp(host: str, port: int, *, tls: ssl.SSLContext | None = None, server_name: str = "", limit: float = 20) -> Channel:
+async def connect_tcp(
+    host: str, port: int, *, tls: ssl.SSLContext | None = None, server_name: str = "", limit: float = 20
+) -> Channel:
     """A channel to a TCP port, with TLS where a context is given.
 
     Raises:
@@ -124,7 +136,9 @@ async def connect_command(command: Sequence[str]) -> tuple[Channel, asyncio.subp
     ours, theirs = socket.socketpair()
     try:
         with theirs:
-            process = await asyncio.create_subprocess_exec(*command, stdin=theirs.fileno(), stdout=theirs.fileno(), start_new_session=True)
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=theirs.fileno(), stdout=theirs.fileno(), start_new_session=True
+            )
     except OSError as exc:
         ours.close()
         raise CannotConnect(f"cannot run {command[0]}: {exc.strerror}") from exc
@@ -133,7 +147,9 @@ async def connect_command(command: Sequence[str]) -> tuple[Channel, asyncio.subp
     return wire.channel, process
 
 
-async def on_descriptors(read: int, write: int, handlers: Mapping[str, Handler] | None = None, *, explain: Explain | None = None) -> Channel:
+async def on_descriptors(
+    read: int, write: int, handlers: Mapping[str, Handler] | None = None, *, explain: Explain | None = None
+) -> Channel:
     """A channel on two descriptors of pipes, sockets or terminals, which it owns from now on."""
     loop = asyncio.get_running_loop()
     out, flow = await loop.connect_write_pipe(_Flow, os.fdopen(write, "wb", 0))
@@ -188,7 +204,9 @@ class Tunnel:
 
     _PIECE = 1 << 20
 
-    def __init__(self, call: Call, handlers: Mapping[str, Handler] | None = None, *, explain: Explain | None = None) -> None:
+    def __init__(
+        self, call: Call, handlers: Mapping[str, Handler] | None = None, *, explain: Explain | None = None
+    ) -> None:
         self._call = call
         self._waiting: list[bytes] = []
         self._size = 0

@@ -1,6 +1,7 @@
 """What builds lend to their steps: secrets, agents, directories, clients; each under a key that knows its type.
 
-A step that several builds wait for is lent what any of them has: the builds are asked in the order in which they came, and the
+A step that several builds wait for is lent what any of them has: the builds are asked in the order in which they came,
+and the
 first that can serve does. A build that has ended is not asked any more.
 """
 

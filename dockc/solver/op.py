@@ -56,7 +56,9 @@ class OpContext(Protocol):
         ...
 
     def lent(self, key: Key[T], /) -> tuple[T, ...]:
-        """What the interested builds lend under `key` (secrets, clients, directories), in the order in which they came."""
+        """What the interested builds lend under `key` (secrets, clients, directories), in the order in which they
+        came.
+        """
         ...
 
     async def run_blocking(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

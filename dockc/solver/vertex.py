@@ -33,7 +33,8 @@ class VertexOptions(Record):
         description: free texts; `llb.customname` is the name shown to people.
         export_cache: whether a cache export records this vertex; None leaves it to the export's mode.
         progress_group: the group the vertex is shown in.
-        resources: limits of an exec (`llb.definition.LinuxResources`), or None; for the operation, the solver never looks inside.
+        resources: limits of an exec (`llb.definition.LinuxResources`), or None; for the operation, the solver never
+            looks inside.
     """
 
     ignore_cache: bool = False

@@ -1,6 +1,7 @@
 """Baselines: findings that are known already. A file of them lets lint start on an old project and fail on what is new.
 
-An entry is a rule, a message and the text of the line, so that it survives changes elsewhere in the file; equal ones are counted.
+An entry is a rule, a message and the text of the line, so that it survives changes elsewhere in the file; equal ones
+are counted.
 """
 
 from __future__ import annotations

@@ -1,8 +1,11 @@
 """Findings of files that have not changed, kept from run to run.
 
-One small file for each linted path and set of options, below `$XDG_CACHE_HOME/dockc/lint` (`~/.cache/dockc/lint`). An entry holds for
-exactly the bytes, options, ShellCheck program, Python and dockc code that it was made with, so it is never out of date; whatever else it may be
-(damaged, somebody else's, of another version) it is as good as missing. Nothing depends on the cache: where it cannot be written, lint works
+One small file for each linted path and set of options, below `$XDG_CACHE_HOME/dockc/lint` (`~/.cache/dockc/lint`). An
+entry holds for
+exactly the bytes, options, ShellCheck program, Python and dockc code that it was made with, so it is never out of date;
+whatever else it may be
+(damaged, somebody else's, of another version) it is as good as missing. Nothing depends on the cache: where it cannot
+be written, lint works
 without. Entries are written under another name first and renamed, so that processes may share them.
 
 Rules of third parties may look at what they like; where any are installed, nothing is kept.
@@ -123,7 +126,20 @@ class Cache:
 def packed(findings: Iterable[Finding]) -> tuple[tuple[Any, ...], ...]:
     """Findings as tuples of numbers and text."""
     return tuple(
-        (f.code, f.message, f.severity.value, *f.span, *f.lines, f.name, f.column, f.url, f.help, f.description, _packed_fix(f.fix)) for f in findings
+        (
+            f.code,
+            f.message,
+            f.severity.value,
+            *f.span,
+            *f.lines,
+            f.name,
+            f.column,
+            f.url,
+            f.help,
+            f.description,
+            _packed_fix(f.fix),
+        )
+        for f in findings
     )
 
 
@@ -191,7 +207,9 @@ def _print(value: object) -> Iterator[str | None]:
 
 
 def _stamp() -> str:
-    """Changes whenever code does that decides what is found: names, sizes and times of its files, or when a package was installed."""
+    """Changes whenever code does that decides what is found: names, sizes and times of its files, or when a package was
+    installed.
+    """
     top = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     try:  # an installed package: what its files are stands in one
         status = os.stat(f"{os.path.dirname(top)}/dockc-{VERSION}.dist-info/RECORD")

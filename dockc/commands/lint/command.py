@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from dockc.linter.finding import FileReport
 
 
-
 CODES = "CODE[,CODE]"
 _CHOICE, _REPORT, _FIXES = "Which rules", "The report", "Fixes"
 
@@ -35,22 +34,39 @@ _CHOICE, _REPORT, _FIXES = "Which rules", "The report", "Fixes"
 class LintCommandOptions(Options):
     """Find mistakes in Dockerfiles, and mend them.
 
-    Exit status: 0 when nothing at or above the threshold was found (with --diff: and nothing would be fixed), 1 when something was, 2 for
+    Exit status: 0 when nothing at or above the threshold was found (with --diff: and nothing would be fixed), 1 when
+    something was, 2 for
     wrong usage or configuration, 3 where hadolint's profile could not read a file as hadolint could not.
     """
 
     files: tuple[str, ...] = shared.FILES
     profile: str = option(
-        "--profile", metavar="NAME", help="dockc (default), or exactly the findings of hadolint or buildkit.", completes="dockc|hadolint|buildkit"
+        "--profile",
+        metavar="NAME",
+        help="dockc (default), or exactly the findings of hadolint or buildkit.",
+        completes="dockc|hadolint|buildkit",
     )
     select: tuple[str, ...] = option(
         "--select", metavar=CODES, group=_CHOICE, completes="rule",
-        help="Report these rules only; letters alone, such as DL, mean all rules that begin so, and strict what is right and seldom worth it.",
+        help="Report these rules only; letters alone, such as DL, mean all rules that begin so, and strict what is "
+             "right and seldom worth it.",
     )  # fmt: skip
-    ignore: tuple[str, ...] = option("--ignore", metavar=CODES, help="Do not report these rules.", group=_CHOICE, completes="rule")
-    extend: tuple[str, ...] = option("--extend", metavar=CODES, help="Report these rules too, which are off by default; strict is all that the default profile leaves to those who ask.", group=_CHOICE, completes="rule")
+    ignore: tuple[str, ...] = option(
+        "--ignore", metavar=CODES, help="Do not report these rules.", group=_CHOICE, completes="rule"
+    )
+    extend: tuple[str, ...] = option(
+        "--extend",
+        metavar=CODES,
+        help="Report these rules too, which are off by default; strict is all that the default profile leaves to "
+        "those who ask.",
+        group=_CHOICE,
+        completes="rule",
+    )
     severity: tuple[str, ...] = option(
-        "--severity", metavar="CODE=LEVEL", help="Give a rule another severity: error, warning, info, style or off.", group=_CHOICE
+        "--severity",
+        metavar="CODE=LEVEL",
+        help="Give a rule another severity: error, warning, info, style or off.",
+        group=_CHOICE,
     )
     format: str = option(
         "--format", metavar="FORM", default="text", group=_REPORT,
@@ -58,38 +74,60 @@ class LintCommandOptions(Options):
         help="text, json, sarif, github, gitlab, codeclimate, checkstyle, junit, tty or gnu.",
     )  # fmt: skip
     output: Path | None = option(
-        "--output", "-o", metavar="FILE", help="Write the report there instead of to standard output.", group=_REPORT, completes="file"
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write the report there instead of to standard output.",
+        group=_REPORT,
+        completes="file",
     )
     fix: bool = option(
         "--fix", group=_FIXES,
-        help="Apply safe fixes, each proven to leave what is built as it is but for what its rule declares. Standard input is printed fixed.",
+        help="Apply safe fixes, each proven to leave what is built as it is but for what its rule declares. Standard "
+             "input is printed fixed.",
     )  # fmt: skip
-    unsafe: bool = option("--unsafe", help="With --fix or --diff: unsafe fixes too. What is built may change.", group=_FIXES)
+    unsafe: bool = option(
+        "--unsafe", help="With --fix or --diff: unsafe fixes too. What is built may change.", group=_FIXES
+    )
     diff: bool = option("--diff", help="Show what --fix would change, and write nothing.", group=_FIXES)
     stats: bool = option("--stats", help="Print how often each rule fired instead of the findings.", group=_REPORT)
     failure_threshold: str = option(
         "--failure-threshold", "-t", metavar="LEVEL", completes="error|warning|info|style|none",
-        help="The mildest severity that fails: error, warning, info, style or none. Default: warning; info with --profile=hadolint.",
+        help="The mildest severity that fails: error, warning, info, style or none. Default: warning; info with "
+             "--profile=hadolint.",
     )  # fmt: skip
     no_fail: bool = option("--no-fail", help="End with 0 whatever is found.")
     hadolint_status: bool = option(
-        "--hadolint-status", help="With --profile=hadolint: end with 1, as hadolint does, where a file cannot be read as hadolint reads it. Default: 3."
+        "--hadolint-status",
+        help="With --profile=hadolint: end with 1, as hadolint does, where a file cannot be read as hadolint reads "
+        "it. Default: 3.",
     )
     config: Path | None = option(
         "--config", "-c", metavar="FILE", completes="file",
-        help="Read this configuration only: dockc.toml, pyproject.toml or hadolint's YAML. Default: what is found beside and above each file.",
+        help="Read this configuration only: dockc.toml, pyproject.toml or hadolint's YAML. Default: what is found "
+             "beside and above each file.",
     )  # fmt: skip
-    baseline: Path | None = option("--baseline", metavar="FILE", help="Do not report the findings in this file.", completes="file")
+    baseline: Path | None = option(
+        "--baseline", metavar="FILE", help="Do not report the findings in this file.", completes="file"
+    )
     write_baseline: bool = option("--write-baseline", help="Write what is found now to the --baseline file.")
     shellcheck: bool | None = option(
-        "--shellcheck", off=("--no-shellcheck",), help="Check shell scripts with ShellCheck. Default: where it is installed."
+        "--shellcheck",
+        off=("--no-shellcheck",),
+        help="Check shell scripts with ShellCheck. Default: where it is installed.",
     )
-    build_arg: tuple[str, ...] = option("--build-arg", metavar="NAME=VALUE", help="What the checks take for a build argument.")
+    build_arg: tuple[str, ...] = option(
+        "--build-arg", metavar="NAME=VALUE", help="What the checks take for a build argument."
+    )
     jobs: int = option("--jobs", "-j", metavar="N", low=0, help="Processes for many files; 0: one for each core.")
     stdin_filename: str = option(
-        "--stdin-filename", metavar="FILE", help="What standard input is called in reports; configuration is looked for beside and above it."
+        "--stdin-filename",
+        metavar="FILE",
+        help="What standard input is called in reports; configuration is looked for beside and above it.",
     )
-    no_cache: bool = option("--no-cache", help="Lint every file anew; neither use nor keep findings of files that have not changed.")
+    no_cache: bool = option(
+        "--no-cache", help="Lint every file anew; neither use nor keep findings of files that have not changed."
+    )
     explain: str = option("--explain", metavar="RULE", help="Print a rule's page and end.", completes="rule")
 
 
@@ -134,10 +172,6 @@ def request_of(options: LintCommandOptions) -> LintRequest:
         no_cache=options.no_cache,
         stdin_name=options.stdin_filename,
     )
-
-
-
-
 
 
 def lint_command(request: LintRequest, *, out: Out, log: Out) -> int:
@@ -198,15 +232,24 @@ UNREAD = 3
 
 
 def _unread(reports: Sequence[FileReport], plans: Sequence[Plan], log: Out) -> bool:
-    """Whether hadolint's profile could not read a file; each that dockc itself can read is named, for its findings are missing."""
+    """Whether hadolint's profile could not read a file; each that dockc itself can read is named, for its findings are
+    missing.
+    """
     profiles = {plan.name: plan.options.profile for plan in plans}
     found = False
     for report in reports:
-        if profiles.get(report.path) != "hadolint" or report.failed or not any(f.code == "DL1000" for f in report.findings):
+        if (
+            profiles.get(report.path) != "hadolint"
+            or report.failed
+            or not any(f.code == "DL1000" for f in report.findings)
+        ):
             continue
         found = True
         from dockc.compiler.compile import read
 
         if not read(report.source).result.diagnostics:
-            log(f"note: {report.path}: hadolint cannot read this file, so its rules did not run; BuildKit and dockc's own profile can\n")
+            log(
+                f"note: {report.path}: hadolint cannot read this file, so its rules did not run; BuildKit and "
+                "dockc's own profile can\n"
+            )
     return found

@@ -1,6 +1,7 @@
 """Finds and reads the configuration of lint: dockc's own nearest file, hadolint's file, the environment.
 
-Later sources win: hadolint's environment variables, its file (lists of both add up), dockc's own file. What the command line says comes on top of that.
+Later sources win: hadolint's environment variables, its file (lists of both add up), dockc's own file. What the command
+line says comes on top of that.
 """
 
 from __future__ import annotations
@@ -41,11 +42,13 @@ def load(
     """All configuration that holds for files of a directory.
 
     Args:
-        directory: where the search begins: upwards for dockc's own file; hadolint's is looked for in this directory alone.
+        directory: where the search begins: upwards for dockc's own file; hadolint's is looked for in this directory
+            alone.
         env: environment variables.
         explicit: the only file to be read: hadolint's if its name ends with `.yaml` or `.yml`, else dockc's own.
         profile: what the command line asks for; "" leaves it to the configuration.
-        warn: is told what is wrong with hadolint's file where hadolint's findings are wanted: hadolint goes on without a broken one.
+        warn: is told what is wrong with hadolint's file where hadolint's findings are wanted: hadolint goes on without
+            a broken one.
 
     Raises:
         UsageError: a file cannot be read or is wrong.

@@ -40,7 +40,8 @@ class LintRequest(Record, kw_only=True):
         stats: counts by rule instead of findings.
         threshold: the mildest severity that makes the exit status 1; "" leaves it to the configuration.
         no_fail: exit status 0 whatever is found.
-        peer_status: with hadolint's profile, exit status 1 instead of 3 where a file cannot be read as hadolint reads it.
+        peer_status: with hadolint's profile, exit status 1 instead of 3 where a file cannot be read as hadolint reads
+            it.
         config: the only configuration file.
         baseline: findings that are known and not reported.
         write_baseline: make the baseline from what is found now.
@@ -116,13 +117,17 @@ def make_plans(request: LintRequest) -> list[Plan]:
         name = (request.stdin_name or STDIN_NAME) if path == STDIN else path
         directory = os.path.dirname(name) or "."
         if directory not in known:
-            config = load(directory, os.environ, explicit=request.config, profile=request.profile, warn=_warn).merged(typed)
+            config = load(directory, os.environ, explicit=request.config, profile=request.profile, warn=_warn).merged(
+                typed
+            )
             options = config.options()
             asked = options.extend | {code for code in options.select if not code.isalpha() or code == STRICT}
             options = replace(options, extend=asked)
             known[directory] = config, _with_shellcheck(options)
         config, options = known[directory]
-        plans.append(Plan(path, _for_file(name, options, request.build_args), _limit(request, config, options.profile), name))
+        plans.append(
+            Plan(path, _for_file(name, options, request.build_args), _limit(request, config, options.profile), name)
+        )
     return plans
 
 
@@ -150,7 +155,9 @@ def _severity(text: str) -> tuple[str, Severity | None]:
     code, equals, level = text.partition("=")
     levels: dict[str, Severity | None] = {**{s.value: s for s in Severity}, "off": None, "none": None, "ignore": None}
     if not equals or level.lower() not in levels:
-        raise UsageError(f"severity is not CODE=LEVEL: {text}", hint=f"Levels: {', '.join(s.value for s in Severity)}, off.")
+        raise UsageError(
+            f"severity is not CODE=LEVEL: {text}", hint=f"Levels: {', '.join(s.value for s in Severity)}, off."
+        )
     return code, levels[level.lower()]
 
 

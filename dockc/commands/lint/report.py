@@ -51,7 +51,9 @@ def statistics(reports: Sequence[FileReport]) -> str:
 
 
 def sound(text: str, form: str) -> str:
-    """A report that its reader can take, whatever files and their names hold: no bytes that are no characters, nothing that steers a terminal."""
+    """A report that its reader can take, whatever files and their names hold: no bytes that are no characters, nothing
+    that steers a terminal.
+    """
     if form in {"text", "tty", "gnu"}:
         from dockc.console.errors import visible
 

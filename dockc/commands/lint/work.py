@@ -18,7 +18,6 @@ from dockc.linter.finding import FileReport, Finding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-
     from dockc.commands.lint.cache import Cache
 
 #: From this many files on, work is shared among processes.
@@ -53,7 +52,13 @@ def lint_files(plans: Sequence[Plan], jobs: int = 0, cache: Cache | None = None)
     left: list[tuple[int, Source]] = []
     for index, plan in enumerate(plans):
         source = read_source(plan.path, plan.name)
-        known = source if isinstance(source, FileReport) else cache.look_up(source, plan.options) if cache is not None else None
+        known = (
+            source
+            if isinstance(source, FileReport)
+            else cache.look_up(source, plan.options)
+            if cache is not None
+            else None
+        )
         if known is not None:
             found[index] = known
         elif isinstance(source, Source):
@@ -94,7 +99,11 @@ def lint_read(source: Source, plan: Plan) -> FileReport:
 
     try:
         report = lint_source(source, plan.options, path=source.name)
-        if b"\0" in source.data[:_LOOK] and any(f.code == "DL1000" for f in report.findings) and plan.options.profile == "dockc":
+        if (
+            b"\0" in source.data[:_LOOK]
+            and any(f.code == "DL1000" for f in report.findings)
+            and plan.options.profile == "dockc"
+        ):
             return _failed(source, UNREADABLE, "this is no text: it holds NUL characters")
         return report
     except UsageError:
@@ -115,7 +124,9 @@ def _shared_out(work: Sequence[tuple[Source, Plan]], workers: int) -> list[FileR
     from dockc.commands.lint.cache import unpacked
     from dockc.linter.runner import lint_source
 
-    lint_source(Source.from_text(_WARM_UP), replace(work[0][1].options, checker=None))  # loads what all will need before it is shared
+    lint_source(
+        Source.from_text(_WARM_UP), replace(work[0][1].options, checker=None)
+    )  # loads what all will need before it is shared
     sys.stdout.flush()
     sys.stderr.flush()
     children = []

@@ -49,7 +49,9 @@ def decompile_history(image: Mapping[str, object], base: str = "scratch") -> str
         if isinstance(entry, Mapping):
             reader.entry(str(entry.get("created_by") or ""), bool(entry.get("empty_layer")))
     known = {f"env:{k}": v for k, v in reader.env.items()} | {"workdir": reader.workdir, "user": reader.user}
-    return runes("".join(f"{line}\n" for line in [*reader.lines, *config_lines(config, known)]))  # JSON may hold half a pair of surrogates
+    return runes(
+        "".join(f"{line}\n" for line in [*reader.lines, *config_lines(config, known)])
+    )  # JSON may hold half a pair of surrogates
 
 
 class _Reader:

@@ -427,7 +427,9 @@ def _stage_heads(ops: Sequence[Op], result: Value, platform: Platform) -> set[tu
 
 
 def _spelled(ops: Sequence[Op]) -> dict[str, str]:
-    """Directories as commands name them, where all commands spell them alike: `WORKDIR /app/` makes `/app` and works in `/app/`."""
+    """Directories as commands name them, where all commands spell them alike: `WORKDIR /app/` makes `/app` and works in
+    `/app/`.
+    """
     found: dict[str, set[str]] = {}
     for op in ops:
         if isinstance(op, ExecOp):
@@ -504,10 +506,20 @@ def _owned_cache(m: Mount) -> Mkdir | None:
 def _script(op: ExecOp, m: Mount) -> tuple[str, str] | None:
     """Name and text of the heredoc with a program line that a RUN consists of."""
     source = m.source.op if m.source is not None else None
-    if m.target.rstrip("/") != "/dev/pipes" or source is None or not _is_heredoc(source) or not isinstance(source, FileOp):
+    if (
+        m.target.rstrip("/") != "/dev/pipes"
+        or source is None
+        or not _is_heredoc(source)
+        or not isinstance(source, FileOp)
+    ):
         return None
     made = source.actions[0]
-    if not isinstance(made, Mkfile) or made.mode != 0o755 or len(op.args) < 2 or op.args[-1] != f"/dev/pipes{made.path}":
+    if (
+        not isinstance(made, Mkfile)
+        or made.mode != 0o755
+        or len(op.args) < 2
+        or op.args[-1] != f"/dev/pipes{made.path}"
+    ):
         return None
     name = made.path.removeprefix("/")
     try:

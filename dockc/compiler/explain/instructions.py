@@ -39,8 +39,10 @@ _DOCS = (
         "FROM",
         ("FROM [--platform=PLATFORM] IMAGE[:TAG|@DIGEST] [AS NAME]",),
         "Begins a build stage from a base image, an earlier stage, a named context, or `scratch`.",
-        "Environment, user, working directory, shell and triggers come from the base's config. Only stages that the target needs are "
-        "built. Variables in FROM are those of ARG instructions before the first FROM. The step's cache key is the digest that the "
+        "Environment, user, working directory, shell and triggers come from the base's config. Only stages that the "
+        "target needs are "
+        "built. Variables in FROM are those of ARG instructions before the first FROM. The step's cache key is the "
+        "digest that the "
         "image resolves to for the stage's platform.",
         "FROM --platform=$BUILDPLATFORM golang:1.23 AS build",
         {"--platform": "Platform of the base image; without it, the target platform."},
@@ -49,8 +51,10 @@ _DOCS = (
         "RUN",
         ("RUN [OPTIONS] COMMAND", 'RUN [OPTIONS] ["PROGRAM", "ARG"...]', "RUN [OPTIONS] <<EOF"),
         "Runs a command in the stage and keeps what it changes as a layer.",
-        "The shell form runs through SHELL (`/bin/sh -c` by default); the exec form runs the program itself. The cache key is the command, "
-        "the environment, user, working directory, the mounts and the stage so far; files of bind mounts count by content. "
+        "The shell form runs through SHELL (`/bin/sh -c` by default); the exec form runs the program itself. The "
+        "cache key is the command, "
+        "the environment, user, working directory, the mounts and the stage so far; files of bind mounts count by "
+        "content. "
         "Cache mounts and secrets do not count.",
         "RUN --mount=type=cache,target=/root/.cache/pip pip install -r requirements.txt",
         {
@@ -64,7 +68,8 @@ _DOCS = (
         "COPY",
         ("COPY [OPTIONS] SRC... DEST", 'COPY [OPTIONS] ["SRC"..., "DEST"]', "COPY <<NAME DEST"),
         "Copies files from the context, another stage, an image or a heredoc into the stage.",
-        "Of a directory its contents are copied. A destination that ends in `/` is a directory. The cache key is the content of the files "
+        "Of a directory its contents are copied. A destination that ends in `/` is a directory. The cache key is the "
+        "content of the files "
         "(names, modes, owners, bytes; not times), the destination and the flags.",
         "COPY --from=build --chown=65532 /out/app /usr/bin/app",
         {
@@ -90,7 +95,8 @@ _DOCS = (
         "ENV",
         ("ENV NAME=VALUE...",),
         "Sets environment variables for later instructions and for the image.",
-        "Values are expanded with what was set before the instruction. They stay in the image, so they are no place for secrets. "
+        "Values are expanded with what was set before the instruction. They stay in the image, so they are no place "
+        "for secrets. "
         "Every later RUN's cache key depends on them.",
         "ENV PATH=/opt/app/bin:$PATH",
     ),
@@ -98,7 +104,8 @@ _DOCS = (
         "ARG",
         ("ARG NAME[=DEFAULT]...",),
         "Declares a build argument, from here to the end of the stage.",
-        "`--build-arg` sets it. Before the first FROM it is for FROM lines only, and must be declared again inside a stage. The value is in the "
+        "`--build-arg` sets it. Before the first FROM it is for FROM lines only, and must be declared again inside a "
+        "stage. The value is in the "
         "environment of RUN and in the image's history: it is no place for secrets.",
         "ARG VERSION=1.0",
     ),
@@ -113,21 +120,24 @@ _DOCS = (
         "USER",
         ("USER NAME[:GROUP]", "USER UID[:GID]"),
         "Sets the user for later RUN instructions and for the image.",
-        "Names are looked up in the image's own `/etc/passwd` and `/etc/group`. COPY and ADD still make files of root unless --chown is given.",
+        "Names are looked up in the image's own `/etc/passwd` and `/etc/group`. COPY and ADD still make files of "
+        "root unless --chown is given.",
         "USER 65532:65532",
     ),
     InstructionDoc(
         "CMD",
         ('CMD ["PROGRAM", "ARG"...]', "CMD COMMAND"),
         "The image's default command, or the arguments of its ENTRYPOINT.",
-        "Only the last one of a stage counts. The shell form runs through a shell, which does not pass signals on. It runs nothing during the build.",
+        "Only the last one of a stage counts. The shell form runs through a shell, which does not pass signals on. "
+        "It runs nothing during the build.",
         'CMD ["serve", "--port", "8080"]',
     ),
     InstructionDoc(
         "ENTRYPOINT",
         ('ENTRYPOINT ["PROGRAM", "ARG"...]', "ENTRYPOINT COMMAND"),
         "The program that a container of the image runs.",
-        "With the exec form, CMD and the arguments of `docker run` are appended. The shell form ignores both. Setting it clears a CMD that came "
+        "With the exec form, CMD and the arguments of `docker run` are appended. The shell form ignores both. "
+        "Setting it clears a CMD that came "
         "from the base image.",
         'ENTRYPOINT ["/usr/bin/app"]',
     ),

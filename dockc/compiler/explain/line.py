@@ -44,7 +44,8 @@ class Key(Record):
     """One thing that decides the cache key (`counts`), or that one might think does.
 
     Attributes:
-        what: `files`, `stage`, `image`, `command`, `env`, `arg`, `user`, `directory`, `mount`, `network`, `platform`, `url`.
+        what: `files`, `stage`, `image`, `command`, `env`, `arg`, `user`, `directory`, `mount`, `network`, `platform`,
+            `url`.
         detail: in words: paths, values.
         counts: whether a change gives another key.
         source: name of the local directory that `paths` are of, or "".
@@ -116,7 +117,8 @@ class LineReport(Record, kw_only=True):
 
 
 def explain_line(found: Trace, line: int, digest: Callable[[ir.Op], str]) -> tuple[LineReport, ...]:
-    """All about the instruction that covers a line; several where triggers of a base image run there; none for a comment.
+    """All about the instruction that covers a line; several where triggers of a base image run there; none for a
+    comment.
 
     Args:
         found: a compilation that watched this line.
@@ -267,7 +269,10 @@ def _variables(found: Trace, one: Traced) -> tuple[Variable, ...]:
         after = one.after
         declared = dict.fromkeys(pair.key.text for pair in one.instruction.pairs)
         set_here = tuple(Variable(n, after.env.get(n), _declared(found, one, n)) for n in declared)
-        return (*set_here, *(Variable(n, env.get(n), one.before.origins.get(n)) for n in sorted(names - declared.keys())))
+        return (
+            *set_here,
+            *(Variable(n, env.get(n), one.before.origins.get(n)) for n in sorted(names - declared.keys())),
+        )
     if isinstance(one.instruction, Run):
         scripts = [*(one.instruction.cmdline or ()), *(f.data for f in one.instruction.files)]
         names |= {n for text in scripts for n in _SHELL_VARIABLE.findall(text) if n in env}
@@ -299,7 +304,9 @@ def _affects(found: Trace, one: Traced, index: int) -> Iterator[str]:
         for later in written.instructions:
             if number == index and later.lines[0] <= one.step.lines[0]:
                 continue
-            if isinstance(later, Run) or any(not names.isdisjoint(_names(lex, text)) for text in _words(later) if "$" in text):
+            if isinstance(later, Run) or any(
+                not names.isdisjoint(_names(lex, text)) for text in _words(later) if "$" in text
+            ):
                 yield f"line {later.lines[0]}: {later.code}"
 
 
@@ -339,7 +346,11 @@ def _depends(found: Trace, one: Traced, ops: Sequence[ir.Op]) -> Iterator[str]:
         read = [value.op for op in ops for value in op.inputs()]
         if any(_local(op) for op in read):
             yield "the build context"
-        elsewhere = [op for op in read if isinstance(op, ir.SourceOp) and not _local(op) and not op.identifier.startswith(_IMAGES)]
+        elsewhere = [
+            op
+            for op in read
+            if isinstance(op, ir.SourceOp) and not _local(op) and not op.identifier.startswith(_IMAGES)
+        ]
         yield from dict.fromkeys(op.identifier for op in elsewhere)
     for variable in _variables(found, one):
         if variable.origin is not None and variable.origin.line not in {0, one.step.lines[0]}:
@@ -397,7 +408,16 @@ def copied_key(action: ir.Copy) -> Key:
         return Key("files", f"{shown} of an empty file system")
     if name := _local(source):
         assert isinstance(source, ir.SourceOp)
-        return Key("files", f"content, names, modes of {shown}", True, name, paths, _excluded(source), action.exclude, bool(action.include))
+        return Key(
+            "files",
+            f"content, names, modes of {shown}",
+            True,
+            name,
+            paths,
+            _excluded(source),
+            action.exclude,
+            bool(action.include),
+        )
     if isinstance(source, ir.SourceOp) and not source.identifier.startswith(_IMAGES):
         return Key("url", f"what {source.identifier} serves")
     return Key("files", f"content, names, modes and owners of {shown} in {_name(source)}")
@@ -459,7 +479,9 @@ def _mount_keys(mount: ir.Mount) -> Iterator[Key]:
         inside = mount.selector or "/"
         if name := _local(source):
             assert isinstance(source, ir.SourceOp)
-            yield Key("files", f"content of {inside}, mounted at {mount.target}", True, name, (inside,), _excluded(source))
+            yield Key(
+                "files", f"content of {inside}, mounted at {mount.target}", True, name, (inside,), _excluded(source)
+            )
         else:
             yield Key("files", f"content of {inside} in {_name(source)}, mounted at {mount.target}")
 
@@ -518,5 +540,3 @@ def _action(action: ir.FileAction) -> str:
         case ir.Symlink():
             return f"symlink {action.newpath} -> {action.oldpath}"
     return action.KIND
-
-

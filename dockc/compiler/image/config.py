@@ -262,7 +262,9 @@ class ImageConfig:
             problem = NO_SUCH_ZONE if created[-6:-3] in _DAYS_AWAY else created
             if problem in _NO_SUCH_TIMES:
                 raise CompileError(
-                    f"{prefix}json: error calling MarshalJSON for type *time.Time: Time.MarshalJSON: {_NO_SUCH_TIMES[problem]}", fault=Fault("bad-image")
+                    f"{prefix}json: error calling MarshalJSON for type *time.Time: Time.MarshalJSON: "
+                    f"{_NO_SUCH_TIMES[problem]}",
+                    fault=Fault("bad-image"),
                 )
 
     def to_json(self) -> dict[str, Any]:

@@ -67,7 +67,9 @@ def _object(value: Any, place: _Place, kind: str) -> dict[str, Any]:
     return {}
 
 
-def _read(document: dict[str, Any], fields: _Fields, target: object, struct: str, path: str, problems: list[str]) -> None:
+def _read(
+    document: dict[str, Any], fields: _Fields, target: object, struct: str, path: str, problems: list[str]
+) -> None:
     """Set the attributes that the document has fields for; null changes nothing. Field names ignore case."""
     for name, value in document.items():
         field = fields.get(name) or fields.get(fold(name))
@@ -152,7 +154,9 @@ def _shortest_time(text: str) -> str:
 
 
 def _is_plain_time(text: str) -> bool:
-    """Whether a time is surely right and in its shortest form, `2024-01-02T03:04:05Z` in the first 28 days of a month."""
+    """Whether a time is surely right and in its shortest form, `2024-01-02T03:04:05Z` in the first 28 days of a
+    month.
+    """
     if (
         len(text) != 20
         or not text.isascii()

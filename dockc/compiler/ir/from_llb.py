@@ -209,9 +209,13 @@ def _file(
     for i, step in enumerate(op.actions):
         last = i == len(op.actions) - 1
         if (i > 0 and step.input != len(values) + i - 1) or step.output != (0 if last else -1):
-            raise CompileError(f"operation {name}: the IR has no form for file actions that branch", fault=Fault("bad-ir"))
+            raise CompileError(
+                f"operation {name}: the IR has no form for file actions that branch", fault=Fault("bad-ir")
+            )
         if step.secondary >= len(values):
-            raise CompileError(f"operation {name}: the IR has no form for copies between file actions", fault=Fault("bad-ir"))
+            raise CompileError(
+                f"operation {name}: the IR has no form for copies between file actions", fault=Fault("bad-ir")
+            )
         actions.append(_action(name, step, values))
     return FileOp(_at(values, op.actions[0].input), tuple(actions), meta=meta, filters=filters, caps=caps)
 
@@ -247,7 +251,9 @@ def _action(name: str, step: llb.FileAction, values: list[Value]) -> FileAction:
         case llb.Symlink(oldpath, newpath, owner, timestamp):
             return Symlink(oldpath, newpath, owner=_owner(owner), timestamp=timestamp)
         case None:
-            raise CompileError(f"operation {name}: the IR has no form for an unknown file action", fault=Fault("bad-ir"))
+            raise CompileError(
+                f"operation {name}: the IR has no form for an unknown file action", fault=Fault("bad-ir")
+            )
 
 
 def _owner(owner: llb.Chown | None) -> Owner | None:

@@ -84,7 +84,9 @@ class _Line:
         self.block: list[_Line] = []
 
     def fail(self, message: str) -> NoReturn:
-        raise CompileError(f"line {self.number}: {message}", fault=Fault("bad-ir"), locations=(((self.number, self.number),),))
+        raise CompileError(
+            f"line {self.number}: {message}", fault=Fault("bad-ir"), locations=(((self.number, self.number),),)
+        )
 
     def word(self, at: int) -> str:
         if at >= len(self.words):

@@ -239,7 +239,9 @@ def _normal(platform: Platform | None) -> Platform | None:
 
 
 def _full_ref(ref: str) -> tuple[str, str]:
-    """A reference with domain and tag, and what is wrong with it, which matters once the image is part of the result."""
+    """A reference with domain and tag, and what is wrong with it, which matters once the image is part of the
+    result.
+    """
     try:
         return str(references.parse_normalized(ref).tag_name_only()), ""
     except DockcError as error:
@@ -448,7 +450,9 @@ def _open_given(state: Lowering) -> MainContext:
     if options.context_name in options.inputs:
         context = _input(state, options.context_name)
         if context is not None and options.context_subdir is not None:
-            context = state.builder.file(None, (Copy(context, join("/", options.context_subdir), "/", dir_contents=True),))
+            context = state.builder.file(
+                None, (Copy(context, join("/", options.context_subdir), "/", dir_contents=True),)
+            )
     if dockerfile is None:
         dockerfile = _local_dockerfile(state, options.filename)
     return MainContext(context, SourceMap(options.filename, DOCKERFILE_LANGUAGE, source.data, dockerfile), "", ())

@@ -168,7 +168,8 @@ def _lower(job: _Job, sources: list[str], contents: list[tuple[str, str]]) -> No
     else:
         meta = OpMeta(job.name, locations=locations, ignore_cache=stage.ignore_cache)
         stage.value = builder.file(stage.value, actions, meta=meta)
-    # An image goes to others: what a URL carries to log in stays here. What is too short for a token is the reference's.
+    # An image goes to others: what a URL carries to log in stays here. What is too short for a token is the
+    # reference's.
     history = without_credentials(_history(job, sources, contents), shortest=_SHORTEST_TOKEN)
     stage.image.commit(f"{history} # buildkit", state.created, layer=True)
 

@@ -132,9 +132,7 @@ class _Builder:
             help_ = "only ARG may stand before the first FROM"
             fault = Fault("no-stage", Word("", instruction.name_span))
             failure = SyntaxFailure(message, fault=fault, locations=(location(node.lines),), hint=help_)
-            self.fail(
-                failure, Diagnostic("no-stage", message, instruction.name_span, help=help_, lines=node.lines)
-            )
+            self.fail(failure, Diagnostic("no-stage", message, instruction.name_span, help=help_, lines=node.lines))
 
     def _continues(self, node: InstructionNode) -> bool:
         """Whether an instruction looks like the rest of the line above: indented, or after an operator of the shell."""
@@ -153,9 +151,7 @@ class _Builder:
         return Dockerfile(
             source=file.source,
             escape=file.escape,
-            directives=MappingProxyType(
-                {d.name: Directive(d.name, d.value, d.line, d.span) for d in file.directives}
-            ),
+            directives=MappingProxyType({d.name: Directive(d.name, d.value, d.line, d.span) for d in file.directives}),
             meta_args=tuple(self.meta_args),
             stages=tuple(_stage(from_, instructions) for from_, instructions in self.stages),
             warnings=tuple(self.facts),

@@ -139,9 +139,7 @@ def make_request(node: InstructionNode, command: Command, facts: list[LintFact])
     whole = place(command.start, command.end)
     heredocs: tuple[Heredoc, ...] = ()
     if node.heredocs:
-        heredocs = tuple(
-            Heredoc(h.name, h.content, h.chomp, h.expand, h.fd, h.body) for h in node.heredocs
-        )
+        heredocs = tuple(Heredoc(h.name, h.content, h.chomp, h.expand, h.fd, h.body) for h in node.heredocs)
         whole = Span(whole.start, max(whole.end, node.heredocs[-1].end.end))
     args = _args(node, command, place)
     base: dict[str, Any] = {
@@ -268,9 +266,7 @@ def flag_word(request: Request, flags: Flags, name: str) -> Word:
 
 def flag_words(request: Request, name: str) -> tuple[Word, ...]:
     """All values of a flag that may come more than once."""
-    return tuple(
-        Word(f.value or "", f.value_span or f.span) for f in request.base["flags"] if f.name == name
-    )
+    return tuple(Word(f.value or "", f.value_span or f.span) for f in request.base["flags"] if f.name == name)
 
 
 def exactly_one(request: Request) -> Word:

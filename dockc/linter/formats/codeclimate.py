@@ -1,4 +1,6 @@
-"""Code Climate's issues: its own stream of them, and GitLab's code quality report, a list of the same with a fingerprint each."""
+"""Code Climate's issues: its own stream of them, and GitLab's code quality report, a list of the same with a
+fingerprint each.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ _SEVERITIES = {
 
 
 def render(reports: Sequence[FileReport]) -> str:
-    """Issues as Code Climate's engines print them: JSON objects, each ended by a NUL byte (Code Climate Spec, "Output")."""
+    """Issues as Code Climate's engines print them: JSON objects, each ended by a NUL byte (Code Climate Spec,
+    "Output").
+    """
     issues = (_issue(r, f) for r in reports for f in r.findings)
     return "".join(f"{json.dumps(issue, ensure_ascii=False, separators=(',', ':'))}\0" for issue in issues)
 

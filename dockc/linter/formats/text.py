@@ -1,4 +1,6 @@
-"""Findings for people: code and message, place, the lines with marks under the exact words, what to do, where to read on."""
+"""Findings for people: code and message, place, the lines with marks under the exact words, what to do, where to read
+on.
+"""
 
 from __future__ import annotations
 

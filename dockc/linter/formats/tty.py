@@ -10,4 +10,6 @@ from dockc.linter.formats.lines import one_line
 
 def render(reports: Sequence[FileReport]) -> str:
     """Lines in order."""
-    return "".join(f"{one_line(r.path)}:{f.line} {f.code} {f.severity.value}: {f.message}\n" for r in reports for f in r.findings)
+    return "".join(
+        f"{one_line(r.path)}:{f.line} {f.code} {f.severity.value}: {f.message}\n" for r in reports for f in r.findings
+    )

@@ -1,6 +1,7 @@
 """Command lines as hadolint takes them.
 
-They differ from what the shell gets: blanks after a continuation become one, a line with `<<` in it loses its heredoc and all that
+They differ from what the shell gets: blanks after a continuation become one, a line with `<<` in it loses its heredoc
+and all that
 follows the opener, and a heredoc that stands for the whole command is taken without surrounding space.
 """
 

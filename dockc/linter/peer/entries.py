@@ -1,4 +1,6 @@
-"""Nodes and instructions of a file for hadolint's profile, also where hadolint itself could not read the file as a whole."""
+"""Nodes and instructions of a file for hadolint's profile, also where hadolint itself could not read the file as a
+whole.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ Pair = tuple[InstructionNode, ast.Instruction | None]
 
 
 def entries(front: Front, reading: Reading | None) -> Iterator[Pair]:
-    """Each instruction in order: as hadolint reads the file, else as it would read the instruction by itself, else as a build does."""
+    """Each instruction in order: as hadolint reads the file, else as it would read the instruction by itself, else as a
+    build does.
+    """
     if reading is None:
         file = front.parsed.file
         yield from (_alone(file, node) for node in file.instructions)

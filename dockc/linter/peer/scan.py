@@ -1,6 +1,7 @@
 """Text, words and quotes as hadolint's parser takes them apart.
 
-It differs from a build: a continuation inside a word leaves a blank where the next line is indented, `${…}` is opaque in image names
+It differs from a build: a continuation inside a word leaves a blank where the next line is indented, `${…}` is opaque
+in image names
 only, and what it cannot read anywhere makes the whole file unreadable.
 """
 
@@ -219,7 +220,9 @@ class Scanner:
         return text
 
     def value(self, stops: str) -> str:
-        """Text put together from quoted strings and plain text up to a blank or one of the characters; it may be empty."""
+        """Text put together from quoted strings and plain text up to a blank or one of the characters; it may be
+        empty.
+        """
         out: list[str] = []
         while True:
             if self.take('"'):

@@ -1,6 +1,7 @@
 """Arithmetic in shell scripts: what may stand in `$((…))`, `((…))`, `$[…]` and the head of `for ((…))`.
 
-Only expansions are kept. What is no arithmetic is often something else: two brackets then open a subshell in a subshell.
+Only expansions are kept. What is no arithmetic is often something else: two brackets then open a subshell in a
+subshell.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         def expansion(self) -> ast.Part:
             """Read an expansion."""
             ...
+
 
 _SPACE = pattern(r"(?:\s|\\\n)+")
 _NAME = pattern(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -83,7 +83,9 @@ class Word(Record):
 
 
 class Assignment(Record):
-    """`name=value`, `name+=value` or `name[index]=value`; `value` is empty parts for nothing, `subscript` has what is expanded in the index."""
+    """`name=value`, `name+=value` or `name[index]=value`; `value` is empty parts for nothing, `subscript` has what is
+    expanded in the index.
+    """
 
     name: str
     value: Word

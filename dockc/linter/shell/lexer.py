@@ -184,7 +184,9 @@ class WordReader:
         return self._part(self.peek())
 
     def _try_arithmetic(self, start: int, closing: str, count: int = 1) -> ast.Arithmetic | None:
-        """`count` stretches of arithmetic with `;` between, up to `closing`; None, and nothing is read, where it is something else."""
+        """`count` stretches of arithmetic with `;` between, up to `closing`; None, and nothing is read, where it is
+        something else.
+        """
         if start in self._no_arithmetic:  # found out before, in a try of something around it
             return None
         before, depth = self.pos, self.depth

@@ -92,7 +92,9 @@ class _Parser(WordReader):
                     break
 
     def _read_body(self, parts: list[ast.Part], start: int, end: int) -> None:
-        """Find the expansions in the body of a heredoc. Those of a heredoc inside of one are left out, as ShellCheck leaves them out."""
+        """Find the expansions in the body of a heredoc. Those of a heredoc inside of one are left out, as ShellCheck
+        leaves them out.
+        """
         if self._in_body or not _EXPANDS.search(self.text, start, end):
             return
         reader = _Parser(self.text[:end])
@@ -566,7 +568,9 @@ def _binary(text: str, at: int) -> int | None:
 
 
 def _delimiter(text: str) -> tuple[str, bool]:
-    """A heredoc's delimiter, and whether the body is expanded. Quotes count around the whole word only, as they do for ShellCheck."""
+    """A heredoc's delimiter, and whether the body is expanded. Quotes count around the whole word only, as they do for
+    ShellCheck.
+    """
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
         return text[1:-1], False
     return text.replace("\\", ""), "\\" not in text

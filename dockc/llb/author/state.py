@@ -244,14 +244,15 @@ class State(Record, identity=True):
                 assembler.place(name, number, place.ranges)
         return assembler.finish(names[id(self.output.vertex)], self.output.index(), group_ids=False)
 
-
     def mount(self, target: str) -> State:
         """What the command just run left in its writable mount at `target`.
 
         Raises:
             UsageError: there is no such mount, it has no output, or the state is not what a command left.
         """
-        raise UsageError(f"no mount at {target}: the state is not what a command left", hint="Call it on what `run` returns.")
+        raise UsageError(
+            f"no mount at {target}: the state is not what a command left", hint="Call it on what `run` returns."
+        )
 
 
 class Ran(State):

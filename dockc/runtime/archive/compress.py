@@ -1,7 +1,8 @@
 """Compression of layers: gzip, zstd or none; which one a stream uses is told by its first bytes.
 
 Output is a function of input, level and library alone: gzip headers carry no name and no time. Where isal is
-installed (with dockc, on machines that it has wheels for), gzip at the default level is written and read by it: several times the speed for about
+installed (with dockc, on machines that it has wheels for), gzip at the default level is written and read by it: several
+times the speed for about
 a tenth more bytes. The bytes then differ from zlib's, so `gzip_library()` is part of what a build records.
 
 Sources: RFC 1952 (gzip), RFC 8878 (zstd).

@@ -111,7 +111,8 @@ class TarReader:
             kind = chr(header[156])
             if kind in ("x", "g"):
                 records = parse_pax(self._extension(header, kind))
-                # Records for all members are kept once, not copied to each; only what a member says itself is looped over.
+                # Records for all members are kept once, not copied to each; only what a member says itself is looped
+                # over.
                 (shared if kind == "g" else own.maps[0]).update(records)
             elif kind == "L":
                 long_name = self._extension(header).split(b"\0", 1)[0]
@@ -184,7 +185,9 @@ class TarReader:
         self._left = 0
         return data
 
-    def _member(self, header: bytes, kind: str, pax: ChainMap[str, bytes], long_name: bytes, long_link: bytes) -> Member:
+    def _member(
+        self, header: bytes, kind: str, pax: ChainMap[str, bytes], long_name: bytes, long_link: bytes
+    ) -> Member:
         member = Member(
             name=_decode(long_name or pax.get("path") or _name(header)),
             kind=REGULAR if kind in _REGULAR_TYPES else kind,

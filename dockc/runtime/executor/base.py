@@ -130,7 +130,8 @@ def _alone(_: Running) -> None:
 
 
 class ExecIO(Record):
-    """Where output goes and input comes from; functions are called from the thread that called `run`, output with raw bytes.
+    """Where output goes and input comes from; functions are called from the thread that called `run`, output with raw
+    bytes.
 
     Attributes:
         stdin: a descriptor that the program reads from, which stays the caller's; None is an input that has ended.

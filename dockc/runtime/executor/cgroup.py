@@ -60,9 +60,15 @@ class Group:
         self._places = places
 
     def killed_for_memory(self) -> bool:
-        """Whether the kernel has ended a process of the group, or had to refuse memory for want of it, to keep its limit."""
+        """Whether the kernel has ended a process of the group, or had to refuse memory for want of it, to keep its
+        limit.
+        """
         for place in self._places:
-            for name, wanted in (("memory.events", "oom_kill"), ("memory.oom_control", "oom_kill"), ("memory.failcnt", "")):
+            for name, wanted in (
+                ("memory.events", "oom_kill"),
+                ("memory.oom_control", "oom_kill"),
+                ("memory.failcnt", ""),
+            ):
                 with contextlib.suppress(OSError, ValueError):
                     rows = dict(line.rpartition(" ")[::2] for line in (place / name).read_text().splitlines())
                     if int(rows.get(wanted, 0)):
@@ -74,7 +80,8 @@ class Group:
 def group(parent: str, name: str, record: Path, resources: LinuxResources | None = None) -> Iterator[Group]:
     """Make the group of a run in every hierarchy, with its limits.
 
-    `record` is the run's directory: it says where the group is, so that a later process can sweep a killed one's. In a user
+    `record` is the run's directory: it says where the group is, so that a later process can sweep a killed one's. In a
+    user
     namespace the group lies beside that of this process, where a delegated tree is its user's.
 
     Raises:
@@ -92,7 +99,9 @@ def group(parent: str, name: str, record: Path, resources: LinuxResources | None
             if resources is not None:
                 limit(made, resources)
         except OSError as exc:
-            raise ExecutorError(f"no control group can be made, so {_purpose(parent, resources)}: {exc.filename}: {exc.strerror}") from exc
+            raise ExecutorError(
+                f"no control group can be made, so {_purpose(parent, resources)}: {exc.filename}: {exc.strerror}"
+            ) from exc
         yield Group(path, made)
     finally:
         for directory in made:
@@ -103,7 +112,11 @@ def group(parent: str, name: str, record: Path, resources: LinuxResources | None
 
 
 def _purpose(parent: str, resources: LinuxResources | None) -> str:
-    return f"the limits of the step ({describe(resources)}) cannot be kept" if resources is not None else f"there can be no cgroup parent {parent}"
+    return (
+        f"the limits of the step ({describe(resources)}) cannot be kept"
+        if resources is not None
+        else f"there can be no cgroup parent {parent}"
+    )
 
 
 def _base() -> str:
@@ -133,7 +146,9 @@ def _make(top: Path, path: str, *, with_limits: bool) -> Path:
 
 
 def _hand_down(place: Path) -> None:
-    """Let the groups below a version 2 group have its controllers, one by one: what cannot be had is missed when a limit is set."""
+    """Let the groups below a version 2 group have its controllers, one by one: what cannot be had is missed when a
+    limit is set.
+    """
     for name in (place / "cgroup.controllers").read_text().split():
         if name in ("memory", "cpu", "cpuset") and name not in (place / "cgroup.subtree_control").read_text().split():
             with contextlib.suppress(OSError):
@@ -197,7 +212,9 @@ def _unified_rows(r: LinuxResources) -> list[tuple[str, str]]:
         rows.append(("cpu.weight", str(1 + (shares - 2) * 9999 // 262142)))
     if r.cpu_quota or r.cpu_period:
         rows.append(("cpu.max", f"{r.cpu_quota if r.cpu_quota > 0 else 'max'} {r.cpu_period or 100_000}"))
-    return rows + [(name, value) for name, value in (("cpuset.cpus", r.cpuset_cpus), ("cpuset.mems", r.cpuset_mems)) if value]
+    return rows + [
+        (name, value) for name, value in (("cpuset.cpus", r.cpuset_cpus), ("cpuset.mems", r.cpuset_mems)) if value
+    ]
 
 
 def note(record: Path, path: str) -> None:

@@ -5,9 +5,11 @@
                   └─ C the step   pid 1 of its own namespaces; becomes the program by execve
 
 B exists because C cannot watch over itself: a setuid program clears the parent death signal. A signal to A
-(SIGTERM: ask all processes of the step to end, SIGUSR1: end them now, `RELAY` + n: signal n for the step itself) is passed down; A's death kills B by its death signal.
+(SIGTERM: ask all processes of the step to end, SIGUSR1: end them now, `RELAY` + n: signal n for the step itself) is
+passed down; A's death kills B by its death signal.
 
-Trouble before execve goes to the status descriptor as `<exit status> <message>`; A adds a NUL and its own exit status at
+Trouble before execve goes to the status descriptor as `<exit status> <message>`; A adds a NUL and its own exit status
+at
 the very end. Start time counts: only what is needed is imported.
 """
 
@@ -136,7 +138,9 @@ def _pass_on(pid: int, number: int) -> None:
 
 
 def _attend(child: int, on_signal: Callable[[int], None]) -> int:
-    """Wait for a child, and for signals as long as it lives. Nothing comes between looking and waiting: all of it is blocked."""
+    """Wait for a child, and for signals as long as it lives. Nothing comes between looking and waiting: all of it is
+    blocked.
+    """
     while True:
         done = -1
         while done:
@@ -177,7 +181,9 @@ def _outer_init(plan: Plan | RuntimePlan, status_fd: int, alive_read: int, stdin
 
     def pass_on(number: int) -> None:
         if number == signal.SIGTERM:
-            _pass_on(-1, signal.SIGTERM)  # as init of this namespace, B may signal all in it at once; it is spared itself
+            _pass_on(
+                -1, signal.SIGTERM
+            )  # as init of this namespace, B may signal all in it at once; it is spared itself
         elif number > RELAY:
             _pass_on(_step_pid(plan, child), number - RELAY)
 
@@ -185,7 +191,8 @@ def _outer_init(plan: Plan | RuntimePlan, status_fd: int, alive_read: int, stdin
 
 
 def _step_pid(plan: Plan | RuntimePlan, child: int) -> int:
-    """The step's pid in B's namespace: B's child, or what an OCI runtime started as pid 1 of the container's own namespace.
+    """The step's pid in B's namespace: B's child, or what an OCI runtime started as pid 1 of the container's own
+    namespace.
 
     The runtime is passed by: it keeps some signals to itself, and writes the pid down only after the program runs.
     """
@@ -283,7 +290,8 @@ def _reset_signals() -> None:
         try:
             signal.signal(number, signal.SIG_DFL)
         except (OSError, ValueError):
-            # Not to be changed (SIGKILL, SIGSTOP), or libc keeps it for its threads: whoever started us may have ignored those too.
+            # Not to be changed (SIGKILL, SIGSTOP), or libc keeps it for its threads: whoever started us may have
+            # ignored those too.
             try:
                 sc.default_signal(number)
             except OSError:

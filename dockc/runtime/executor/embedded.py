@@ -74,7 +74,9 @@ class EmbeddedExecutor:
             plan = make_plan(spec, rootfs, prepared)
             of_run = None
             if spec.cgroup_parent or spec.resources is not None:
-                of_run = stack.enter_context(group(spec.cgroup_parent, prepared.directory.name, prepared.directory, spec.resources))
+                of_run = stack.enter_context(
+                    group(spec.cgroup_parent, prepared.directory.name, prepared.directory, spec.resources)
+                )
                 plan["cgroups"] = of_run.files
             status = run_helper(marshal.dumps(cast(Any, plan)), io, cancelled)
             if status and of_run is not None and spec.resources is not None and of_run.killed_for_memory():

@@ -1,6 +1,8 @@
-"""What OCI runtimes leave open in a sandboxed step, closed by a `createContainer` hook: after their mounts, before the program.
+"""What OCI runtimes leave open in a sandboxed step, closed by a `createContainer` hook: after their mounts, before the
+program.
 
-crun mounts the root anew without its flags. In a user namespace runtimes bind the host's device nodes, which root of the
+crun mounts the root anew without its flags. In a user namespace runtimes bind the host's device nodes, which root of
+the
 container may change where it is the host's root too; and /sys with the control groups below it, writable.
 Source: OCI runtime specification, "POSIX-platform Hooks": the hook runs in the container's mount namespace.
 """

@@ -20,7 +20,8 @@ NUMBERS = {
     "AS": 9, "LOCKS": 10, "SIGPENDING": 11, "MSGQUEUE": 12, "NICE": 13, "RTPRIO": 14, "RTTIME": 15,
 }  # fmt: skip
 
-#: Soft and hard limit in setrlimit's units. As a fresh system gives its services, with room for files, and no core files.
+#: Soft and hard limit in setrlimit's units. As a fresh system gives its services, with room for files, and no core
+#: files.
 DEFAULTS = {
     "CPU": (UNLIMITED, UNLIMITED), "FSIZE": (UNLIMITED, UNLIMITED), "DATA": (UNLIMITED, UNLIMITED),
     "STACK": (8 << 20, UNLIMITED), "CORE": (0, 0), "RSS": (UNLIMITED, UNLIMITED), "NPROC": (UNLIMITED, UNLIMITED),
@@ -32,7 +33,8 @@ _CAP_SYS_RESOURCE = 24
 
 
 def rows(limits: Sequence[Rlimit]) -> list[tuple[int, int, int]]:
-    """`(number, soft, hard)` rows for setrlimit: what was asked for, and the defaults as far as this process may give them.
+    """`(number, soft, hard)` rows for setrlimit: what was asked for, and the defaults as far as this process may give
+    them.
 
     Only a process with CAP_SYS_RESOURCE in the initial user namespace may raise a hard limit of its own. Of equal names
     the last counts.

@@ -132,7 +132,8 @@ def _enter_mount_namespace() -> BuildNamespace:
     except OSError as exc:
         if exc.errno == errno.EINVAL:  # from _make_private
             raise DockcError(
-                "cannot make a mount namespace: the root directory of this process is not a mount point, as in a plain chroot",
+                "cannot make a mount namespace: the root directory of this process is not a mount point, as in a "
+                "plain chroot",
                 hint="Bind mount the directory on itself before chroot, or use pivot_root.",
             ) from exc
         raise DockcError(
@@ -150,11 +151,17 @@ def _make_private() -> None:
 
 
 def _threads() -> int:
-    """Threads of this process as the kernel counts them; one that was joined may take a moment longer to leave there."""
+    """Threads of this process as the kernel counts them; one that was joined may take a moment longer to leave
+    there.
+    """
     until = time.monotonic() + _LEAVING
-    while (count := len(os.listdir("/proc/self/task"))) > 1 and threading.active_count() == 1 and time.monotonic() < until:  # noqa: PTH208 - a Path walk says no more
+    while (count := _tasks()) > 1 and threading.active_count() == 1 and time.monotonic() < until:
         time.sleep(0.001)
     return count
+
+
+def _tasks() -> int:
+    return len(os.listdir("/proc/self/task"))  # noqa: PTH208 - a Path walk says no more
 
 
 def _enter_user_namespace() -> BuildNamespace:
@@ -332,6 +339,12 @@ class _Mapper:
         os.close(self._go)
         with os.fdopen(self._done, "rb") as stream:
             said = stream.read()
-        with contextlib.suppress(ChildProcessError):  # where SIGCHLD is ignored nothing is left of it; its answer counts
+        with contextlib.suppress(
+            ChildProcessError
+        ):  # where SIGCHLD is ignored nothing is left of it; its answer counts
             os.waitpid(self._pid, 0)
-        return said.removeprefix(_ANSWER).decode(errors="replace") if said.startswith(_ANSWER) else "the id mapping child died"
+        return (
+            said.removeprefix(_ANSWER).decode(errors="replace")
+            if said.startswith(_ANSWER)
+            else "the id mapping child died"
+        )

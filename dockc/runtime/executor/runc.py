@@ -84,8 +84,11 @@ class RuntimeExecutor:
             group, joined = "" if is_rootless else cgroup.path_of(spec.cgroup_parent, container_id), list[str]()
             of_run = None
             if spec.resources is not None or (is_rootless and spec.cgroup_parent):
-                # Limits are kept by a group of ours around the runtime's: it is there to be asked when the runtime has cleared away.
-                of_run = stack.enter_context(cgroup.group(spec.cgroup_parent, container_id, prepared.directory, spec.resources))
+                # Limits are kept by a group of ours around the runtime's: it is there to be asked when the runtime has
+                # cleared away.
+                of_run = stack.enter_context(
+                    cgroup.group(spec.cgroup_parent, container_id, prepared.directory, spec.resources)
+                )
                 group, joined = ("", of_run.files) if is_rootless else (f"{of_run.path}/{_INNER}", [])
             elif group:
                 cgroup.note(prepared.directory, group)
@@ -190,7 +193,9 @@ def _without_devices(rootfs: Path, directory: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _device_nodes(directory: Path) -> Iterator[list[MountEntry]]:
-    """Mounts of single nodes for /dev, which is nodev itself: a runtime leaves alone the nodes that are there already."""
+    """Mounts of single nodes for /dev, which is nodev itself: a runtime leaves alone the nodes that are there
+    already.
+    """
     point = directory / "devices"
     point.mkdir()
     syscalls.mount("devices", str(point), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NOEXEC, "mode=755,size=64k")

@@ -259,7 +259,9 @@ def _own_cgroups() -> list[tuple[str, str]]:
 
 
 class _Node:
-    """A device node to show in /dev: its name there, a descriptor, and whether it is the container's own or the host's."""
+    """A device node to show in /dev: its name there, a descriptor, and whether it is the container's own or the
+    host's.
+    """
 
     def __init__(self, name: str, fd: int, *, own: bool) -> None:
         self.name, self.fd, self.own = name, fd, own
@@ -309,7 +311,8 @@ def _fill_dev(plan: Plan, root: int, nodes: list[_Node]) -> None:
     try:
         for node in nodes:
             point = open_in_root(dev, node.name, make="file")
-            # A device opens for writing on a read-only mount too; its mode, owner and times stay as they are. That keeps
+            # A device opens for writing on a read-only mount too; its mode, owner and times stay as they are. That
+            # keeps
             # a step from changing the host's node where its root is the host's (a user namespace that maps 0 to 0).
             fixed = plan["sandboxed"] and not node.own
             try:

@@ -21,7 +21,8 @@ class MountStubs:
     """Makes the missing mount points of a run and removes them again.
 
     They are made here, before the run, as BuildKit's runc makes them: the directory that a mount point was made in has
-    the time of the run, which shows where the layer has that directory for another reason. Their removal leaves no trace.
+    the time of the run, which shows where the layer has that directory for another reason. Their removal leaves no
+    trace.
     """
 
     def __init__(self, rootfs: Path, dests: Sequence[tuple[str, bool]], *, recursive: bool) -> None:
@@ -72,7 +73,8 @@ class MountStubs:
         for path in reversed(chain):
             if is_dir or path != real:
                 os.mkdir(path, 0o755)  # noqa: PTH102
-                os.chmod(path, 0o755 | os.stat(path).st_mode & stat.S_ISGID)  # noqa: PTH101, PTH116, S103 - whatever the umask
+                # whatever the umask
+                os.chmod(path, 0o755 | os.stat(path).st_mode & stat.S_ISGID)  # noqa: PTH101, PTH116, S103
             else:
                 file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644)
                 os.fchmod(file, 0o644)

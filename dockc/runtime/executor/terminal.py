@@ -1,7 +1,9 @@
 """The builder's side of a terminal that a program in a container has: keys in, text out, the size of the window.
 
-The pair is made by the helper, inside of the container where it is ours, so that names there are right; its master comes
-here over a pair of sockets. An OCI runtime gets the other end for its own streams and makes the container's terminal itself.
+The pair is made by the helper, inside of the container where it is ours, so that names there are right; its master
+comes
+here over a pair of sockets. An OCI runtime gets the other end for its own streams and makes the container's terminal
+itself.
 """
 
 from __future__ import annotations

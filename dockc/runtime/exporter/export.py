@@ -24,7 +24,6 @@ from dockc.runtime.exporter.source import ExportSource, Report, parse_names
 from dockc.runtime.exporter.writer import ImageWriter, Written
 
 if TYPE_CHECKING:
-
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.refs.manager import RefManager
     from dockc.runtime.refs.types import Progress
@@ -100,7 +99,10 @@ def check(outputs: Sequence[Output], names: Sequence[str] = (), *, sinks: bool =
 
     for name in parse_names((*names, *(name for output in outputs for name in output.names))):
         if name.digest:
-            raise UsageError(f"invalid tag {name}: a digest cannot be chosen, it comes of the image", hint="Leave out what begins with @.")
+            raise UsageError(
+                f"invalid tag {name}: a digest cannot be chosen, it comes of the image",
+                hint="Leave out what begins with @.",
+            )
     for output in outputs:
         if output.kind.writes and not sinks:
             dest = _destination(output)
@@ -254,7 +256,9 @@ def export_archive(source: ExportSource, output: Output, using: Exporters) -> Ex
             )
     elif using.sinks is not None:
         _, blobs = archive.tree(using.content, root)
-        using.sinks.blobs(using.number, {one.digest: one.size for one in blobs}, using.content, cancelled=using.cancelled)
+        using.sinks.blobs(
+            using.number, {one.digest: one.size for one in blobs}, using.content, cancelled=using.cancelled
+        )
     else:
         archive.write_directory(Path(output.dest), using.content, root, names, created, cancelled=using.cancelled)
     using.tell("sending tarball", done=True)

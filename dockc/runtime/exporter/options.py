@@ -94,7 +94,9 @@ class Output(Record):
     @property
     def is_directory(self) -> bool:
         """Whether `dest` is a directory."""
-        return self.kind.writes == "directory" or (self.kind.is_image and self.kind.writes == "file" and not self.archive)
+        return self.kind.writes == "directory" or (
+            self.kind.is_image and self.kind.writes == "file" and not self.archive
+        )
 
     @property
     def kind(self) -> table.Kind:

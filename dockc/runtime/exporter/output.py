@@ -60,7 +60,9 @@ def open_output(dest: str) -> Iterator[BinaryIO]:
             raise StoreError(f"cannot write to standard output: {error.strerror}") from error
         return
     target = _behind_links(Path(dest))
-    if target.is_symlink() or (target.exists() and not target.is_file()):  # a pipe, a device, an open file: written to as it is
+    if target.is_symlink() or (
+        target.exists() and not target.is_file()
+    ):  # a pipe, a device, an open file: written to as it is
         with _telling(dest), target.open("wb") as file:
             yield file
         return
@@ -75,7 +77,9 @@ def open_output(dest: str) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
                 if not named:
-                    os.link(f"/proc/self/fd/{file.fileno()}", temporary, src_dir_fd=file.fileno())  # a descriptor makes it follow the link
+                    os.link(
+                        f"/proc/self/fd/{file.fileno()}", temporary, src_dir_fd=file.fileno()
+                    )  # a descriptor makes it follow the link
             temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -85,7 +89,8 @@ def open_output(dest: str) -> Iterator[BinaryIO]:
 def _behind_links(path: Path) -> Path:
     """What is written where a destination is a symbolic link: the file that it leads to, which need not be there yet.
 
-    A link of the kernel's own (/dev/stdout, /proc/self/fd/1) leads to an open file and not to a name: it stays, to be opened.
+    A link of the kernel's own (/dev/stdout, /proc/self/fd/1) leads to an open file and not to a name: it stays, to be
+    opened.
     """
     seen = 0
     while path.is_symlink():

@@ -164,7 +164,8 @@ def patch_config(
         history = clamp_history(history, base, epoch)
     document["history"] = [item.to_json() for item in history]
     if document.get("created") is None:
-        # Where no time is known there is no field: the specification knows no `null`, nor one for a list without members.
+        # Where no time is known there is no field: the specification knows no `null`, nor one for a list without
+        # members.
         document.pop("created", None)
         times = [item.created for item in history if item.created is not None]
         if times:

@@ -51,14 +51,29 @@ KINDS: dict[str, Kind] = {
     ),
     "registry": Kind(meaning="image", implied={"push": "true"}, is_image=True),
     "oci": Kind("dockc.runtime.exporter.export:export_archive", _ARCHIVE, "oci image format", "file", is_image=True),
-    "docker": Kind("dockc.runtime.exporter.export:export_archive", _ARCHIVE | {"context"}, "docker image format", "file", is_image=True),
-    "local": Kind("dockc.runtime.exporter.export:export_local", frozenset((*_ANY_FILES, "platform-split", "mode")), "client directory", "directory"),
-    "tar": Kind("dockc.runtime.exporter.export:export_tar", frozenset((*_ANY_FILES, "platform-split")), "client tarball", "file"),
+    "docker": Kind(
+        "dockc.runtime.exporter.export:export_archive",
+        _ARCHIVE | {"context"},
+        "docker image format",
+        "file",
+        is_image=True,
+    ),
+    "local": Kind(
+        "dockc.runtime.exporter.export:export_local",
+        frozenset((*_ANY_FILES, "platform-split", "mode")),
+        "client directory",
+        "directory",
+    ),
+    "tar": Kind(
+        "dockc.runtime.exporter.export:export_tar", frozenset((*_ANY_FILES, "platform-split")), "client tarball", "file"
+    ),
     "cacheonly": Kind("dockc.runtime.exporter.export:export_nothing", shown="cache"),
 }
 
 
 def find(name: str) -> Kind | None:
-    """The kind of a name; None where nobody knows it. Packages add kinds by entry points of the group `dockc.exporters`."""
+    """The kind of a name; None where nobody knows it. Packages add kinds by entry points of the group
+    `dockc.exporters`.
+    """
     kind: Kind | None = KINDS.get(name) or Table("dockc.exporters", {}).find(name)
     return kind

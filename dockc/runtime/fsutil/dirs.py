@@ -18,7 +18,8 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 def every_dir(tree: str | os.PathLike[str]) -> Iterator[int]:
     """A descriptor of each directory of a tree that nobody else changes, parents first; good until the next one.
 
-    One is open at a time, however deep the tree is: the way back is `..`. What lies below is looked for when the descriptor is
+    One is open at a time, however deep the tree is: the way back is `..`. What lies below is looked for when the
+    descriptor is
     given back.
     """
     here = os.open(tree, _DIRECTORY)
@@ -26,7 +27,13 @@ def every_dir(tree: str | os.PathLike[str]) -> Iterator[int]:
     try:
         while True:
             yield here
-            waiting.append([name for name in entries(here) if stat.S_ISDIR(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode)])
+            waiting.append(
+                [
+                    name
+                    for name in entries(here)
+                    if stat.S_ISDIR(os.stat(name, dir_fd=here, follow_symlinks=False).st_mode)
+                ]
+            )
             while not waiting[-1]:
                 waiting.pop()
                 if not waiting:

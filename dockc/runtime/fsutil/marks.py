@@ -2,7 +2,8 @@
 
 A process whose user namespace maps one id only cannot give files to others, and no process in a user namespace
 makes device nodes. Such facts are kept in extended attributes of the file, travel with it when overlayfs copies it up,
-and are written back into the layer's tar. Symbolic links cannot carry them: in a single-id namespace they lose their owner.
+and are written back into the layer's tar. Symbolic links cannot carry them: in a single-id namespace they lose their
+owner.
 
 Steps write to the same files, so a mark counts only where no step can have made it:
 
@@ -11,7 +12,8 @@ Steps write to the same files, so a mark counts only where no step can have made
                                                          the value ends in a seal made with a key of the store, and the
                                                          file belongs to root
 
-A mark that a step copies from another file, with its seal, counts as well; but only on a file of root's, and root of a step
+A mark that a step copies from another file, with its seal, counts as well; but only on a file of root's, and root of a
+step
 may give files away and make devices anyway. Attributes of these names in images, contexts and archives are dropped.
 """
 
@@ -288,7 +290,9 @@ def forget_owner(path: str) -> None:
 
 
 def stands_for_node(path: str) -> bool:
-    """Whether the file is an empty one that remembers a device. Such a file stays root's: its owner is remembered too."""
+    """Whether the file is an empty one that remembers a device. Such a file stays root's: its owner is remembered
+    too.
+    """
     if _trust.prefix == "trusted.":
         return False
     status = os.lstat(path)

@@ -155,7 +155,9 @@ def default_signal(number: int) -> None:
     call = _SYS_RT_SIGACTION.get(os.uname().machine)
     if call is None:
         raise OSError(errno.ENOSYS, "rt_sigaction: unknown machine", os.uname().machine)
-    action = bytes(64)  # SIG_DFL, no flags, an empty mask: all zero, and longer than the kernel's struct sigaction anywhere
+    action = bytes(
+        64
+    )  # SIG_DFL, no flags, an empty mask: all zero, and longer than the kernel's struct sigaction anywhere
     _check(
         _libc.syscall(ctypes.c_long(call), ctypes.c_int(number), action, None, ctypes.c_size_t(8)),
         f"rt_sigaction({number})",

@@ -93,7 +93,9 @@ class ExecOp:
             log = StepLog(ctx.log, limit=limit_of(os.environ))
             noticed: list[str] = []
             io = ExecIO(
-                stdout=lambda data: log.write(STDOUT, data), stderr=lambda data: log.write(STDERR, data), noticed=noticed.append
+                stdout=lambda data: log.write(STDOUT, data),
+                stderr=lambda data: log.write(STDERR, data),
+                noticed=noticed.append,
             )
             spec = _with_root(spec, readonly=root.readonly)
             try:

@@ -143,7 +143,13 @@ def _is_plain_root(mounts: Sequence[ops_pb2.Mount]) -> bool:
         return False
     mount = mounts[0]
     options = any(mount.HasField(f) for f in ("cacheOpt", "SSHOpt", "secretOpt"))
-    return mount.dest == ROOT and not mount.readonly and mount.mountType == MountKind.BIND and not mount.resultID and not options
+    return (
+        mount.dest == ROOT
+        and not mount.readonly
+        and mount.mountType == MountKind.BIND
+        and not mount.resultID
+        and not options
+    )
 
 
 def input_keys(op: ops_pb2.ExecOp, count: int) -> tuple[InputKey, ...]:

@@ -27,7 +27,11 @@ if TYPE_CHECKING:
     from dockc.runtime.refs.ref import ImmutableRef, MutableRef
     from dockc.solver.op import OpContext
 
-_SHARING = {modes.Sharing.SHARED: Sharing.SHARED, modes.Sharing.PRIVATE: Sharing.PRIVATE, modes.Sharing.LOCKED: Sharing.LOCKED}
+_SHARING = {
+    modes.Sharing.SHARED: Sharing.SHARED,
+    modes.Sharing.PRIVATE: Sharing.PRIVATE,
+    modes.Sharing.LOCKED: Sharing.LOCKED,
+}
 _TYPE_NAMES = {kind: name.upper() for kind, name in enumerate(MountKind.NAMES)}
 
 

@@ -1,6 +1,7 @@
 """The log of one step, passed on as it comes: nothing of it is held here unless somebody asks for a limit.
 
-The reference ends a log after 2 MiB; here that is for whoever sets its variable `BUILDKIT_STEP_LOG_MAX_SIZE` (bytes, -1 for none).
+The reference ends a log after 2 MiB; here that is for whoever sets its variable `BUILDKIT_STEP_LOG_MAX_SIZE` (bytes, -1
+for none).
 """
 
 from __future__ import annotations

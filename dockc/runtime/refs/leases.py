@@ -50,7 +50,9 @@ def living(root: Path) -> set[str]:
 
 
 def begun(root: Path, lease: str) -> float:
-    """When a lease was taken, by the clock of that time (seconds since the epoch); 0 where that is not known any more."""
+    """When a lease was taken, by the clock of that time (seconds since the epoch); 0 where that is not known any
+    more.
+    """
     try:
         return (root / "leases" / lease).stat().st_mtime
     except OSError:

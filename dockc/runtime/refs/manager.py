@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
     from dockc.runtime.snapshot.base import Snapshotter
 
+
 class RefManager:
     """Makes, finds and removes refs. Any thread may call; several processes share one root.
 
@@ -226,7 +227,9 @@ class RefManager:
             return ImmutableRef(core, parent)
 
     def offer(self, layers: Sequence[LayerDescriptor], *, cancelled: threading.Event | None = None) -> None:
-        """Tell where layers (lowest first) can be had: refs that an earlier build left may name a place that is gone."""
+        """Tell where layers (lowest first) can be had: refs that an earlier build left may name a place that is
+        gone.
+        """
         core = self._core
         for layer, identity in zip(layers, blob_chains(layers), strict=True):
             check_cancelled(cancelled)
@@ -409,7 +412,8 @@ class RefManager:
         return cache_dir(self._core, key, sharing, base, cancelled, description)
 
     def abandon(self, digests_: Iterable[str]) -> None:
-        """Blobs that were to be fetched late cannot be had after all: file systems that need one of them are not there any more.
+        """Blobs that were to be fetched late cannot be had after all: file systems that need one of them are not there
+        any more.
 
         Blobs that are in the content store stay. Who knows another place for one may say so again.
         """

@@ -154,9 +154,7 @@ def _fetch(
             raise
 
 
-def mend(
-    core: Core, blob: Blob, cancelled: threading.Event | None = None, progress: Progress | None = None
-) -> bool:
+def mend(core: Core, blob: Blob, cancelled: threading.Event | None = None, progress: Progress | None = None) -> bool:
     """After reading a blob has failed: whether it was the disk's fault, and the blob has been fetched anew.
 
     Raises:
@@ -194,9 +192,7 @@ def _unpack_or_mend(
         raise
 
 
-def _unpack(
-    core: Core, layer: str, lowers: Sequence[Path], blob: Blob, cancelled: threading.Event | None
-) -> None:
+def _unpack(core: Core, layer: str, lowers: Sequence[Path], blob: Blob, cancelled: threading.Event | None) -> None:
     try:
         with core.workspace("unpack") as folder, core.content.open(blob.descriptor.digest) as stream:
             target = folder / "new" / "fs"

@@ -57,7 +57,9 @@ class _Deflate:
 
 
 class _Unknown:
-    """A coding that nobody asked for and that is not known here; heads have no body, so it matters only to who reads."""
+    """A coding that nobody asked for and that is not known here; heads have no body, so it matters only to who
+    reads.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -1,7 +1,9 @@
 """Waiting for somebody who may never answer, no longer than the build lives.
 
-Nothing in Python ends a look-up of a name, a connection or a read that another thread waits in. So what comes before an answer is
-waited for from outside, and left to itself when the build ends; and the sockets of answers are shut under those who read them.
+Nothing in Python ends a look-up of a name, a connection or a read that another thread waits in. So what comes before an
+answer is
+waited for from outside, and left to itself when the build ends; and the sockets of answers are shut under those who
+read them.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ T = TypeVar("T")
 _PAUSE = 0.1
 
 
-def abandonable(action: Callable[[], T], cancelled: threading.Event, seconds: float, dispose: Callable[[T], object]) -> T:
+def abandonable(
+    action: Callable[[], T], cancelled: threading.Event, seconds: float, dispose: Callable[[T], object]
+) -> T:
     """What an action gives that may take forever.
 
     Args:
@@ -67,7 +71,8 @@ def abandonable(action: Callable[[], T], cancelled: threading.Event, seconds: fl
 class Watch:
     """Shuts sockets when the builds end that they are read for.
 
-    Mutable state, under `_lock`: the sockets with their builds' cancel events, and the one thread that looks at them while there are any.
+    Mutable state, under `_lock`: the sockets with their builds' cancel events, and the one thread that looks at them
+    while there are any.
     """
 
     def __init__(self) -> None:

@@ -86,7 +86,8 @@ class Response:
     """An answer whose body is read by the caller; close it (or use `with`).
 
     Attributes:
-        encoded: the body was sent in a content encoding, which is undone here: lengths and ranges of the answer's headers
+        encoded: the body was sent in a content encoding, which is undone here: lengths and ranges of the answer's
+            headers
             are those of other bytes than the caller reads.
     """
 
@@ -240,7 +241,10 @@ class Transport:
         if url in self.uploads:
             return _uploaded(method, url, self.uploads[url], cancelled)
         if self.offline:
-            raise Unreachable(f"{_shown(url)}: not asked, because of --offline", hint="Ask online, or supply what is missing with --answers.")
+            raise Unreachable(
+                f"{_shown(url)}: not asked, because of --offline",
+                hint="Ask online, or supply what is missing with --answers.",
+            )
         again = method in ("GET", "HEAD") if retry is None else retry
         attempts = self.limits.attempts if again and (body is None or isinstance(body, bytes)) else 1
         for attempt in range(1, attempts + 1):
@@ -431,7 +435,9 @@ def check_redirect(source: str, target: str) -> None:
 
 
 def without_login(url: str) -> tuple[str, str]:
-    """A URL without its `user:password@`, and the header of basic authentication that says the same, or "" (RFC 7617)."""
+    """A URL without its `user:password@`, and the header of basic authentication that says the same, or "" (RFC
+    7617).
+    """
     import base64
     from urllib.parse import unquote_to_bytes
 

@@ -25,7 +25,8 @@ def server_words(answer: Response) -> str:
 
 
 def words_of(data: bytes) -> str:
-    """Code, message and detail of each error of a body, shortened and fit to be shown; the first 256 bytes of a body of another form.
+    """Code, message and detail of each error of a body, shortened and fit to be shown; the first 256 bytes of a body of
+    another form.
 
     Source: distribution specification, "Error Codes"; token servers: RFC 6749, 5.2.
     """
@@ -37,7 +38,14 @@ def words_of(data: bytes) -> str:
     if isinstance(document, dict):
         errors = document.get("errors")
         said = "; ".join(filter(None, map(_one, errors))) if isinstance(errors, list) else ""
-        said = said or next((text for key in ("details", "message", "error_description", "error") if (text := _text(document.get(key)))), "")
+        said = said or next(
+            (
+                text
+                for key in ("details", "message", "error_description", "error")
+                if (text := _text(document.get(key)))
+            ),
+            "",
+        )
     if said:
         return printable(said[:_SHOWN])
     if isinstance(document, dict | list) and not any(document):

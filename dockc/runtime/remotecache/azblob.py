@@ -17,7 +17,16 @@ from dockc.runtime.remotecache.base import CacheEntry, Place
 from dockc.runtime.remotecache.config import LIMIT
 from dockc.runtime.remotecache.objects import ObjectSource, ObjectStore, ObjectTarget, checked
 
-OPTIONS = ("secret_access_key", "account_name", "account_url", "prefix", "manifests_prefix", "blobs_prefix", "name", "container")
+OPTIONS = (
+    "secret_access_key",
+    "account_name",
+    "account_url",
+    "prefix",
+    "manifests_prefix",
+    "blobs_prefix",
+    "name",
+    "container",
+)
 _BLOCK = 32 << 20
 
 
@@ -47,8 +56,14 @@ def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
     url = attrs.get("account_url") or environment.get("BUILDKIT_AZURE_STORAGE_ACCOUNT_URL", "")
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise UsageError("either ${BUILDKIT_AZURE_STORAGE_ACCOUNT_URL} or account_url attribute is required for azblob cache")
-    account = attrs.get("account_name") or environment.get("BUILDKIT_AZURE_STORAGE_ACCOUNT_NAME") or (parts.hostname or "").split(".")[0]
+        raise UsageError(
+            "either ${BUILDKIT_AZURE_STORAGE_ACCOUNT_URL} or account_url attribute is required for azblob cache"
+        )
+    account = (
+        attrs.get("account_name")
+        or environment.get("BUILDKIT_AZURE_STORAGE_ACCOUNT_NAME")
+        or (parts.hostname or "").split(".")[0]
+    )
     key = attrs.get("secret_access_key", "")
     if not key and not parts.query:
         raise UsageError(
@@ -92,7 +107,9 @@ class Container:
             sent = signing.azure_headers(method, url, sent, chosen.account, chosen.key, length=len(body or b""))
         else:
             sent.setdefault("x-ms-version", "2021-12-02")
-        return self._transport.request(method, url, headers=sent, body=body if method != "PUT" else body or b"", cancelled=cancelled, retry=True)
+        return self._transport.request(
+            method, url, headers=sent, body=body if method != "PUT" else body or b"", cancelled=cancelled, retry=True
+        )
 
     def configs(self, place: Place) -> Sequence[bytes]:
         """See `ObjectStore`."""
@@ -120,12 +137,16 @@ class Container:
         names: list[str] = []
         while data := file.read(_BLOCK):
             name = base64.b64encode(f"{len(names):08d}".encode()).decode()
-            answer = self._ask("PUT", path, place.cancelled, query=f"comp=block&blockid={quote(name, safe='')}", body=data)
+            answer = self._ask(
+                "PUT", path, place.cancelled, query=f"comp=block&blockid={quote(name, safe='')}", body=data
+            )
             checked(answer, f"cannot write {digest}", 201).close()
             names.append(name)
         body = "".join(f"<Latest>{name}</Latest>" for name in names)
         listed = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{body}</BlockList>'.encode()
-        checked(self._ask("PUT", path, place.cancelled, query="comp=blocklist", body=listed), f"cannot write {digest}", 201).close()
+        checked(
+            self._ask("PUT", path, place.cancelled, query="comp=blocklist", body=listed), f"cannot write {digest}", 201
+        ).close()
 
     def _put(self, path: str, data: bytes, place: Place) -> None:
         headers = {"x-ms-blob-type": "BlockBlob"}
@@ -140,7 +161,12 @@ class Container:
     def open_blob(self, digest: str, offset: int, cancelled: threading.Event | None) -> Response:
         """See `ObjectStore`."""
         headers = {"x-ms-range": f"bytes={offset}-"} if offset else {}
-        return checked(self._ask("GET", f"{self._settings.blobs}/{digest}", cancelled, headers=headers), f"cannot read {digest}", 200, 206)
+        return checked(
+            self._ask("GET", f"{self._settings.blobs}/{digest}", cancelled, headers=headers),
+            f"cannot read {digest}",
+            200,
+            206,
+        )
 
     def put_config(self, data: bytes, place: Place) -> None:
         """See `ObjectStore`; under every name."""

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from dockc.runtime.registry.client import Client
 
 MODES = ("min", "max")
-TRUE, _FALSE = frozenset(("1", "t", "T", "TRUE", "true", "True", "")), frozenset(("0", "f", "F", "FALSE", "false", "False"))
+TRUE, _FALSE = (
+    frozenset(("1", "t", "T", "TRUE", "true", "True", "")),
+    frozenset(("0", "f", "F", "FALSE", "false", "False")),
+)
 _COMPRESSION = ("compression", "compression-level", "force-compression")
 
 
@@ -171,7 +174,9 @@ def check_options(entry: CacheEntry, *known: str) -> None:
     """
     unknown = sorted(set(entry.attrs) - {*known, "mode", "ignore-error"})
     if unknown:
-        raise UsageError(f"unknown option {unknown[0]} of a {entry.type} cache", hint=f"Known: {', '.join(sorted(known))}.")
+        raise UsageError(
+            f"unknown option {unknown[0]} of a {entry.type} cache", hint=f"Known: {', '.join(sorted(known))}."
+        )
 
 
 def packing_options() -> Sequence[str]:

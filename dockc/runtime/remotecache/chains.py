@@ -27,7 +27,9 @@ class Chains(Record):
 
 
 def make_chains(records: Sequence[ExportRecord[Remote]]) -> Chains:
-    """Put records and layers into one config; results without layers are left out, as nothing can be loaded for them."""
+    """Put records and layers into one config; results without layers are left out, as nothing can be loaded for
+    them.
+    """
     positions: dict[tuple[str, int], int] = {}
     layers: list[CacheLayer] = []
     blobs: dict[str, LayerDescriptor] = {}
@@ -47,7 +49,11 @@ def make_chains(records: Sequence[ExportRecord[Remote]]) -> Chains:
         CacheRecord(
             record.digest,
             tuple(tuple(CacheInput(link.record, link.selector) for link in names) for names in record.inputs),
-            tuple(CacheResult(chain(result.remote), result.created_at) for result in record.results if result.remote.layers),
+            tuple(
+                CacheResult(chain(result.remote), result.created_at)
+                for result in record.results
+                if result.remote.layers
+            ),
         )
         for record in records
     ]
@@ -72,10 +78,17 @@ def ordered(config: CacheConfig) -> CacheConfig:
     for old in by_digest:
         record = config.records[old]
         inputs = tuple(
-            tuple(sorted((CacheInput(record_at[one.link], one.selector) for one in names), key=lambda one: (one.link, one.selector)))
+            tuple(
+                sorted(
+                    (CacheInput(record_at[one.link], one.selector) for one in names),
+                    key=lambda one: (one.link, one.selector),
+                )
+            )
             for names in record.inputs
         )
-        results = tuple(CacheResult(tuple(layer_at[place] for place in one.layers), one.created_at) for one in record.results)
+        results = tuple(
+            CacheResult(tuple(layer_at[place] for place in one.layers), one.created_at) for one in record.results
+        )
         records.append(CacheRecord(record.digest, inputs, results))
     return CacheConfig(layers, tuple(records))
 
@@ -87,7 +100,10 @@ def _path(layers: Sequence[CacheLayer], at: int) -> str:
 
 
 def _shape(config: CacheConfig, at: int) -> tuple[object, ...]:
-    return tuple(tuple(sorted((one.selector, config.records[one.link].digest) for one in names)) for names in config.records[at].inputs)
+    return tuple(
+        tuple(sorted((one.selector, config.records[one.link].digest) for one in names))
+        for names in config.records[at].inputs
+    )
 
 
 def blob_descriptors(chains: Chains, *, oci: bool) -> tuple[Descriptor, ...]:
@@ -104,11 +120,13 @@ def blob_descriptors(chains: Chains, *, oci: bool) -> tuple[Descriptor, ...]:
 
 
 def inline_records(chains: Chains, diff_ids: Sequence[str]) -> tuple[CacheRecord, ...]:
-    """What an image can carry: records with results that are the image's lowest layers, named by position; the rest as keys without results.
+    """What an image can carry: records with results that are the image's lowest layers, named by position; the rest as
+    keys without results.
 
     Args:
         chains: the cache.
-        diff_ids: of the image's layers, lowest first. Layers are the same when their uncompressed digests are: an image may be packed otherwise.
+        diff_ids: of the image's layers, lowest first. Layers are the same when their uncompressed digests are: an image
+            may be packed otherwise.
     """
     found = []
     used = False
@@ -121,5 +139,3 @@ def inline_records(chains: Chains, diff_ids: Sequence[str]) -> tuple[CacheRecord
                 used = True
         found.append(replace(record, results=tuple(results)))
     return tuple(found) if used else ()
-
-

@@ -4,8 +4,10 @@
      "records": [{"digest": KEY, "inputs": [[{"selector": S, "link": N}]], "layers": [{"layer": N, "createdAt": T}],
                   "chains": [{"layers": [N], "createdAt": T}]}]}
 
-Source: BuildKit's `application/vnd.buildkit.cacheconfig.v0`. A missing `parent` or `layer` is 0; -1 is no parent. Every number is a position in one of
-the two lists. Configs come from anyone: `parse` gives what can be used, and drops records that loop, name what is not there, or stand on such.
+Source: BuildKit's `application/vnd.buildkit.cacheconfig.v0`. A missing `parent` or `layer` is 0; -1 is no parent. Every
+    number is a position in one of
+the two lists. Configs come from anyone: `parse` gives what can be used, and drops records that loop, name what is not
+there, or stand on such.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ class BadCacheConfig(DockcError):
 
 
 class CacheLayer(Record):
-    """A layer: its blob, and the position of the layer below it, -1 for none. What else is said of it may stand in a manifest instead."""
+    """A layer: its blob, and the position of the layer below it, -1 for none. What else is said of it may stand in a
+    manifest instead.
+    """
 
     blob: str
     parent: int = -1
@@ -166,7 +170,10 @@ class _Records:
         digest = _digest(self._raw[at].get("digest"))
         if inputs is None or not digest:
             return
-        named = [tuple(dict.fromkeys(CacheInput(self._place[link], text) for link, text in names if link in self._place)) for names in inputs]
+        named = [
+            tuple(dict.fromkeys(CacheInput(self._place[link], text) for link, text in names if link in self._place))
+            for names in inputs
+        ]
         if all(named):
             self._place[at] = len(self._found)
             self._found.append(CacheRecord(digest, tuple(named), tuple(self._results(self._raw[at]))))
@@ -235,7 +242,9 @@ def dump(config: CacheConfig, *, annotated: bool) -> bytes:
         config: what to write; each result's layers must be a chain of parents.
         annotated: say of each layer what no manifest says (object stores have none).
     """
-    return dump_json({"layers": [_layer_json(one, annotated) for one in config.layers], "records": records_json(config.records)})
+    return dump_json(
+        {"layers": [_layer_json(one, annotated) for one in config.layers], "records": records_json(config.records)}
+    )
 
 
 def _layer_json(layer: CacheLayer, annotated: bool) -> dict[str, Any]:
@@ -254,7 +263,9 @@ def records_json(records: Sequence[CacheRecord]) -> list[dict[str, Any]]:
     for record in records:
         out: dict[str, Any] = {}
         if record.results:
-            out["layers"] = [{"layer": one.layers[-1], "createdAt": str(Time.from_ns(one.created_at))} for one in record.results]
+            out["layers"] = [
+                {"layer": one.layers[-1], "createdAt": str(Time.from_ns(one.created_at))} for one in record.results
+            ]
         out["digest"] = record.digest
         if record.inputs:
             out["inputs"] = [[_input_json(one) for one in names] for names in record.inputs]
@@ -264,4 +275,3 @@ def records_json(records: Sequence[CacheRecord]) -> list[dict[str, Any]]:
 
 def _input_json(one: CacheInput) -> dict[str, Any]:
     return ({"selector": one.selector} if one.selector else {}) | {"link": one.link}
-

@@ -1,6 +1,7 @@
 """`type=gha`: the cache of GitHub Actions, version 2 of its service.
 
-Entries cannot be changed: an index that is written again gets the next number behind `#`, and the newest of a prefix is found by its "restore key".
+Entries cannot be changed: an index that is written again gets the next number behind `#`, and the newest of a prefix is
+found by its "restore key".
 Source: the protocol of actions/cache's service, and the names that BuildKit gives its entries.
 """
 
@@ -59,7 +60,9 @@ def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
     if attrs.get("version", "2") != "2" or not url:
         if attrs.get("version", "2") == "2" and not attrs.get("url"):
             raise UsageError("url not set for github actions cache")
-        raise UsageError("version 1 of the github actions cache has been shut down; give url_v2 or $ACTIONS_RESULTS_URL")
+        raise UsageError(
+            "version 1 of the github actions cache has been shut down; give url_v2 or $ACTIONS_RESULTS_URL"
+        )
     text = attrs.get("timeout", "10m")
     try:
         timeout = durations.parse_duration(text) / 1e9
@@ -69,7 +72,8 @@ def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
 
 
 def scopes_of(token: str) -> tuple[tuple[str, int], ...]:
-    """The scopes that a runner's token may use, each with 1 for reading and 2 for writing; the service checks the signature.
+    """The scopes that a runner's token may use, each with 1 for reading and 2 for writing; the service checks the
+    signature.
 
     Raises:
         UsageError: it is no token of a runner.
@@ -94,12 +98,19 @@ class Actions:
 
     # --- the service ----------------------------------------------------------------------------------
 
-    def _call(self, method: str, asked: Mapping[str, object], cancelled: threading.Event | None) -> tuple[int, dict[str, Any]]:
+    def _call(
+        self, method: str, asked: Mapping[str, object], cancelled: threading.Event | None
+    ) -> tuple[int, dict[str, Any]]:
         if time.monotonic() > self._until:
             raise CacheFailed("github actions cache: timeout")
         headers = {"authorization": f"Bearer {self._settings.token}", "content-type": "application/json"}
         answer = self._transport.request(
-            "POST", self._settings.url + _SERVICE + method, headers=headers, body=json.dumps(asked).encode(), cancelled=cancelled, retry=True
+            "POST",
+            self._settings.url + _SERVICE + method,
+            headers=headers,
+            body=json.dumps(asked).encode(),
+            cancelled=cancelled,
+            retry=True,
         )
         with checked(answer, f"github actions cache: {method}", 200, 404, 409) as good:
             data = good.read_all(_ANSWER)
@@ -128,20 +139,31 @@ class Actions:
         kind = {"content-type": "application/octet-stream", "x-ms-version": "2021-12-02"}
         if size <= _BLOCK:
             answer = self._transport.request(
-                "PUT", url, headers={**kind, "x-ms-blob-type": "BlockBlob"}, body=file.read(), cancelled=cancelled, retry=True
+                "PUT",
+                url,
+                headers={**kind, "x-ms-blob-type": "BlockBlob"},
+                body=file.read(),
+                cancelled=cancelled,
+                retry=True,
             )
             checked(answer, f"cannot write {key}", 200, 201).close()
         else:
             names: list[str] = []
             while data := file.read(_BLOCK):
                 name = base64.urlsafe_b64encode(f"{len(names):08d}".encode()).decode()
-                answer = self._transport.request("PUT", f"{url}&comp=block&blockid={name}", headers=kind, body=data, cancelled=cancelled, retry=True)
+                answer = self._transport.request(
+                    "PUT", f"{url}&comp=block&blockid={name}", headers=kind, body=data, cancelled=cancelled, retry=True
+                )
                 checked(answer, f"cannot write {key}", 200, 201).close()
                 names.append(name)
             body = f"<BlockList>{''.join(f'<Latest>{name}</Latest>' for name in names)}</BlockList>".encode()
-            answer = self._transport.request("PUT", f"{url}&comp=blocklist", headers=kind, body=body, cancelled=cancelled, retry=True)
+            answer = self._transport.request(
+                "PUT", f"{url}&comp=blocklist", headers=kind, body=body, cancelled=cancelled, retry=True
+            )
             checked(answer, f"cannot write {key}", 200, 201).close()
-        status, found = self._call("FinalizeCacheEntryUpload", {"key": key, "version": _VERSION, "size_bytes": size}, cancelled)
+        status, found = self._call(
+            "FinalizeCacheEntryUpload", {"key": key, "version": _VERSION, "size_bytes": size}, cancelled
+        )
         if status != 200 or not found.get("ok"):
             raise CacheFailed(f"github actions cache: {key} could not be finished")
 
@@ -181,7 +203,9 @@ class Actions:
         return checked(answer, f"cannot read {digest}", 200, 206)
 
     def put_config(self, data: bytes, place: Place) -> None:
-        """See `ObjectStore`: the next number of the index; one that is locked for long (its writer died) is passed over."""
+        """See `ObjectStore`: the next number of the index; one that is locked for long (its writer died) is passed
+        over.
+        """
         import io
 
         scope = next((name for name, permission in reversed(self._settings.scopes) if permission & _WRITE), "")

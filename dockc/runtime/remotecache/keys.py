@@ -1,7 +1,9 @@
 """An imported cache as the solver reads one: a key graph and results that are fetched when somebody needs them.
 
-A config names operations by the digest of `operation@output` alone (`cachekey.root_key`), so links are looked up by that. Ids of imported keys that
-have inputs are made here, the same for the same config; what a build uses of them is copied to the store's own cache by `CombinedCache`.
+A config names operations by the digest of `operation@output` alone (`cachekey.root_key`), so links are looked up by
+that. Ids of imported keys that
+have inputs are made here, the same for the same config; what a build uses of them is copied to the store's own cache by
+`CombinedCache`.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ class CacheLayerFailed(DockcError):
 
 
 class CautiousProvider:
-    """Fetches a cache's layers; whatever goes wrong is the cache's fault, and what has failed once is not asked again (`Provider`)."""
+    """Fetches a cache's layers; whatever goes wrong is the cache's fault, and what has failed once is not asked again
+    (`Provider`).
+    """
 
     def __init__(self, name: str, inner: Provider) -> None:
         self._name = name
@@ -82,7 +86,9 @@ class Imported(Record):
 
 
 class ImportedKeys:
-    """The key graph of a config (`CacheKeyStorage`). Additions stay in memory and end with the build; nothing is remembered for explanations."""
+    """The key graph of a config (`CacheKeyStorage`). Additions stay in memory and end with the build; nothing is
+    remembered for explanations.
+    """
 
     def __init__(self, config: CacheConfig, usable: Callable[[int], bool]) -> None:
         """Take over a config.
@@ -100,7 +106,9 @@ class ImportedKeys:
             ids.append(key)
             for i, names in enumerate(record.inputs):
                 for one in names:
-                    self._links.setdefault(ids[one.link], {}).setdefault((i, record.digest, one.selector), {})[key] = None
+                    self._links.setdefault(ids[one.link], {}).setdefault((i, record.digest, one.selector), {})[key] = (
+                        None
+                    )
             for which, result in enumerate(record.results):
                 if all(map(usable, result.layers)):
                     name = f"{at}.{which}"
@@ -211,7 +219,11 @@ class ImportedResults:
         layers = [self._imported.layers[place] for place in found.layers]
         if any(layer is None for layer in layers):
             raise NotFound(result.id)
-        return RefResult(self._refs.from_layers([layer for layer in layers if layer is not None], description=f"cache of {self._imported.name}"))
+        return RefResult(
+            self._refs.from_layers(
+                [layer for layer in layers if layer is not None], description=f"cache of {self._imported.name}"
+            )
+        )
 
     def exists(self, result_id: str) -> bool:
         """Whether `load` has what it needs; blobs are asked for when they are needed."""

@@ -62,7 +62,14 @@ class LocalSource:
         files = _Blobs(self._folder)
         data = files.read(digest, _INDEX_LIMIT)
         root = Descriptor("", digest, len(data))
-        return read_document(self._name, root, data, lambda one, limit: files.read(one.digest, limit), files, f"oci-layout://{self._folder}@{digest}")
+        return read_document(
+            self._name,
+            root,
+            data,
+            lambda one, limit: files.read(one.digest, limit),
+            files,
+            f"oci-layout://{self._folder}@{digest}",
+        )
 
 
 class _Blobs:

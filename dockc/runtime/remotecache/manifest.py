@@ -1,4 +1,6 @@
-"""Caches under a manifest: an OCI image manifest whose config is the cache config, an index that lists blobs, or an image that carries records itself."""
+"""Caches under a manifest: an OCI image manifest whose config is the cache config, an index that lists blobs, or an
+image that carries records itself.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def form_of(entry: CacheEntry) -> Form:
     oci = entry.flag("oci-mediatypes") is not False
     wanted = entry.flag("image-manifest")
     if wanted and not oci:
-        raise UsageError("invalid configuration for remote cache, OCI mediatypes are required for image-manifest cache format")
+        raise UsageError(
+            "invalid configuration for remote cache, OCI mediatypes are required for image-manifest cache format"
+        )
     return Form(oci, oci if wanted is None else wanted)
 
 
@@ -74,7 +78,9 @@ def make_document(chains: Chains, form: Form) -> Document:
     return Document(config, Descriptor(kind, digests.from_bytes(data), len(data)), data, (*blobs, described))
 
 
-def read_document(name: str, root: Descriptor, data: bytes, read: Read, provider: Provider, origin: str) -> list[Imported]:
+def read_document(
+    name: str, root: Descriptor, data: bytes, read: Read, provider: Provider, origin: str
+) -> list[Imported]:
     """What a manifest says of a cache.
 
     Args:
@@ -146,7 +152,9 @@ def _inline(name: str, images: Sequence[Manifest], read: Read, provider: Provide
         raw = [{"blob": layer.digest, "parent": at - 1} for at, layer in enumerate(image.layers)]
         cache = configs.of_lists(raw, records)
         layers = tuple(
-            LayerDescriptor(diff_id, replace(layer, annotations={**layer.annotations, UNCOMPRESSED: diff_id}), provider, origin)
+            LayerDescriptor(
+                diff_id, replace(layer, annotations={**layer.annotations, UNCOMPRESSED: diff_id}), provider, origin
+            )
             if digests.is_valid(diff_id)
             else None
             for diff_id, layer in zip(diff_ids, image.layers, strict=True)

@@ -1,4 +1,6 @@
-"""Caches in object stores: blobs under their digests, the config under a name. S3, Azure Blob Storage and the cache of GitHub Actions are the stores."""
+"""Caches in object stores: blobs under their digests, the config under a name. S3, Azure Blob Storage and the cache of
+GitHub Actions are the stores.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ _STALLS = 4
 
 
 class ObjectStore(Protocol):
-    """Where objects are. Calls block and come from several threads; `CacheFailed` or `RegistryError` when the store does not do it."""
+    """Where objects are. Calls block and come from several threads; `CacheFailed` or `RegistryError` when the store
+    does not do it.
+    """
 
     @property
     def parallel(self) -> int:
@@ -85,7 +89,9 @@ def _layer(layer: CacheLayer, provider: ObjectProvider) -> LayerDescriptor | Non
     notes = {UNCOMPRESSED: layer.diff_id}
     if layer.created_at and not layer.created_at.startswith("0001-"):
         notes[CREATED_AT] = layer.created_at
-    return LayerDescriptor(layer.diff_id, Descriptor(layer.media_type, layer.blob, layer.size, annotations=notes), provider)
+    return LayerDescriptor(
+        layer.diff_id, Descriptor(layer.media_type, layer.blob, layer.size, annotations=notes), provider
+    )
 
 
 class ObjectProvider:
@@ -125,7 +131,9 @@ class ObjectProvider:
                     failure = error
                 stalls = 0 if place > before else stalls + 1
                 if place < descriptor.size and stalls >= _STALLS:
-                    raise CacheFailed(f"{self._name}: got {place} of {descriptor.size} bytes of {descriptor.digest}") from failure
+                    raise CacheFailed(
+                        f"{self._name}: got {place} of {descriptor.size} bytes of {descriptor.digest}"
+                    ) from failure
             if not writer.complete:
                 writer.commit()
         if progress is not None:

@@ -83,5 +83,7 @@ class RegistryTarget:
         with closing(place.client(self._insecure)) as client:
             push = Push(client, place.content, chains.layers, place.progress, place.cancelled)
             push.send_blobs(self._ref, document.blobs)
-            client.put_manifest(self._ref, document.data, document.root.media_type, self._ref.tag, cancelled=place.cancelled)
+            client.put_manifest(
+                self._ref, document.data, document.root.media_type, self._ref.tag, cancelled=place.cancelled
+            )
         return {MANIFEST: dump_json(document.root.to_json()).decode()}

@@ -24,8 +24,25 @@ from dockc.runtime.remotecache.objects import ObjectSource, ObjectStore, ObjectT
 from dockc.runtime.remotecache.signing import AwsKeys
 
 OPTIONS = (
-    *("bucket", "region", "prefix", "manifests_prefix", "blobs_prefix", "name", "touch_refresh", "endpoint_url", "access_key_id"),
-    *("secret_access_key", "session_token", "use_path_style", "upload_parallelism", "disable_accept_encoding", "retry_mode"),
+    *(
+        "bucket",
+        "region",
+        "prefix",
+        "manifests_prefix",
+        "blobs_prefix",
+        "name",
+        "touch_refresh",
+        "endpoint_url",
+        "access_key_id",
+    ),
+    *(
+        "secret_access_key",
+        "session_token",
+        "use_path_style",
+        "upload_parallelism",
+        "disable_accept_encoding",
+        "retry_mode",
+    ),
     "retry_max_attempts",
 )
 _DAY_NS = 24 * 3600 * 1_000_000_000
@@ -75,7 +92,11 @@ def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
     return Settings(
         bucket,
         region,
-        (attrs.get("endpoint_url") or environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL", "")).rstrip("/"),
+        (
+            attrs.get("endpoint_url")
+            or environment.get("AWS_ENDPOINT_URL_S3")
+            or environment.get("AWS_ENDPOINT_URL", "")
+        ).rstrip("/"),
         bool(entry.flag("use_path_style")),
         tuple(attrs.get("name", "buildkit").split(";")),
         prefix + attrs.get("blobs_prefix", "blobs/"),
@@ -98,8 +119,14 @@ def credentials(attrs: Mapping[str, str], environment: Mapping[str, str]) -> Aws
     if attrs.get("access_key_id") and attrs.get("secret_access_key"):
         return AwsKeys(attrs["access_key_id"], attrs["secret_access_key"], attrs.get("session_token", ""))
     if environment.get("AWS_ACCESS_KEY_ID") and environment.get("AWS_SECRET_ACCESS_KEY"):
-        return AwsKeys(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"], environment.get("AWS_SESSION_TOKEN", ""))
-    file = environment.get("AWS_SHARED_CREDENTIALS_FILE") or str(Path(environment.get("HOME", "/")) / ".aws/credentials")
+        return AwsKeys(
+            environment["AWS_ACCESS_KEY_ID"],
+            environment["AWS_SECRET_ACCESS_KEY"],
+            environment.get("AWS_SESSION_TOKEN", ""),
+        )
+    file = environment.get("AWS_SHARED_CREDENTIALS_FILE") or str(
+        Path(environment.get("HOME", "/")) / ".aws/credentials"
+    )
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read_string(Path(file).read_text("utf-8"))
@@ -112,7 +139,9 @@ def credentials(attrs: Mapping[str, str], environment: Mapping[str, str]) -> Aws
     return AwsKeys(found["aws_access_key_id"], found["aws_secret_access_key"], found.get("aws_session_token", ""))
 
 
-def role_keys(environment: Mapping[str, str], region: str, transport: Transport, cancelled: threading.Event | None) -> AwsKeys | None:
+def role_keys(
+    environment: Mapping[str, str], region: str, transport: Transport, cancelled: threading.Event | None
+) -> AwsKeys | None:
     """Keys for a role by a web identity (a pod's token), from the security token service; None where no role is told.
 
     Raises:
@@ -129,7 +158,9 @@ def role_keys(environment: Mapping[str, str], region: str, transport: Transport,
     asked["RoleSessionName"] = environment.get("AWS_ROLE_SESSION_NAME", "dockc")
     address = environment.get("AWS_ENDPOINT_URL_STS") or f"https://sts.{region}.amazonaws.com"
     headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
-    answer = transport.request("POST", address + "/", headers=headers, body=urlencode(asked).encode(), cancelled=cancelled, retry=True)
+    answer = transport.request(
+        "POST", address + "/", headers=headers, body=urlencode(asked).encode(), cancelled=cancelled, retry=True
+    )
     with checked(answer, "the security token service refuses the role", 200) as good:
         data = good.read_all(1 << 20)
     return _keys_of(data)
@@ -206,7 +237,10 @@ class Bucket:
 
     def _touch(self, digest: str, place: Place) -> None:
         key = self._settings.blobs + digest
-        headers = {"x-amz-copy-source": quote(f"{self._settings.bucket}/{key}", safe="/-_.~"), "x-amz-metadata-directive": "REPLACE"}
+        headers = {
+            "x-amz-copy-source": quote(f"{self._settings.bucket}/{key}", safe="/-_.~"),
+            "x-amz-metadata-directive": "REPLACE",
+        }
         stamp = datetime.datetime.now(datetime.UTC).isoformat()
         answer = self._ask("PUT", key, place.cancelled, headers={**headers, "x-amz-meta-updated-at": stamp})
         checked(answer, f"cannot touch {digest}", 200).close()
@@ -217,7 +251,9 @@ class Bucket:
         if size <= _PART:
             checked(self._ask("PUT", key, place.cancelled, body=file.read()), f"cannot write {digest}", 200).close()
             return
-        with checked(self._ask("POST", key, place.cancelled, query="uploads="), f"cannot write {digest}", 200) as answer:
+        with checked(
+            self._ask("POST", key, place.cancelled, query="uploads="), f"cannot write {digest}", 200
+        ) as answer:
             upload = answer.read_all(1 << 16).decode("utf-8", "replace").partition("<UploadId>")[2].partition("<")[0]
         if not upload:
             raise CacheFailed(f"cannot write {digest}: the store gave no upload")
@@ -230,7 +266,9 @@ class Bucket:
                 with checked(sent, f"cannot write part {number} of {digest}", 200) as good:
                     parts.append(f"<Part><PartNumber>{number}</PartNumber><ETag>{good.header('etag')}</ETag></Part>")
             body = f"<CompleteMultipartUpload>{''.join(parts)}</CompleteMultipartUpload>".encode()
-            with checked(self._ask("POST", key, place.cancelled, query=query, body=body), f"cannot write {digest}", 200) as good:
+            with checked(
+                self._ask("POST", key, place.cancelled, query=query, body=body), f"cannot write {digest}", 200
+            ) as good:
                 if b"<Error>" in good.read_all(1 << 16):  # the status was sent before it was known
                     raise CacheFailed(f"cannot write {digest}: the parts could not be put together")
         except BaseException:
@@ -243,7 +281,12 @@ class Bucket:
     def open_blob(self, digest: str, offset: int, cancelled: threading.Event | None) -> Response:
         """See `ObjectStore`."""
         headers = {"range": f"bytes={offset}-"} if offset else {}
-        return checked(self._ask("GET", self._settings.blobs + digest, cancelled, headers=headers), f"cannot read {digest}", 200, 206)
+        return checked(
+            self._ask("GET", self._settings.blobs + digest, cancelled, headers=headers),
+            f"cannot read {digest}",
+            200,
+            206,
+        )
 
     def put_config(self, data: bytes, place: Place) -> None:
         """See `ObjectStore`; under every name."""

@@ -1,6 +1,7 @@
 """Signatures of object stores' requests: AWS Signature Version 4, and Azure Storage's Shared Key.
 
-Sources: AWS General Reference, "Create a signed request"; Azure Storage Services, "Authorize with Shared Key" (2009-09-19 and later).
+Sources: AWS General Reference, "Create a signed request"; Azure Storage Services, "Authorize with Shared Key"
+    (2009-09-19 and later).
 """
 
 from __future__ import annotations
@@ -58,9 +59,13 @@ def aws_headers(
     if keys.token:
         signed["x-amz-security-token"] = keys.token
     names = ";".join(sorted(signed))
-    query = "&".join(sorted(f"{_quoted(name)}={_quoted(value)}" for name, value in parse_qsl(parts.query, keep_blank_values=True)))
+    query = "&".join(
+        sorted(f"{_quoted(name)}={_quoted(value)}" for name, value in parse_qsl(parts.query, keep_blank_values=True))
+    )
     path = quote(unquote(parts.path), safe="/-_.~") or "/"
-    canonical = "\n".join([method, path, query, *(f"{name}:{signed[name]}" for name in sorted(signed)), "", names, payload])
+    canonical = "\n".join(
+        [method, path, query, *(f"{name}:{signed[name]}" for name in sorted(signed)), "", names, payload]
+    )
     scope = f"{moment[:8]}/{region}/{service}/aws4_request"
     text = "\n".join(["AWS4-HMAC-SHA256", moment, scope, sha256(canonical.encode()).hexdigest()])
     key = f"AWS4{keys.secret}".encode()
@@ -68,7 +73,9 @@ def aws_headers(
         key = hmac.digest(key, part.encode(), "sha256")
     signature = hmac.new(key, text.encode(), sha256).hexdigest()
     out = {name: value for name, value in signed.items() if name != "host"}
-    out["authorization"] = f"AWS4-HMAC-SHA256 Credential={keys.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
+    out["authorization"] = (
+        f"AWS4-HMAC-SHA256 Credential={keys.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
+    )
     return out
 
 
@@ -77,7 +84,14 @@ def _quoted(text: str) -> str:
 
 
 def azure_headers(
-    method: str, url: str, headers: Mapping[str, str], account: str, key: str, *, length: int = 0, now: datetime.datetime | None = None
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    account: str,
+    key: str,
+    *,
+    length: int = 0,
+    now: datetime.datetime | None = None,
 ) -> dict[str, str]:
     """The headers of a request with those that sign it.
 
@@ -98,9 +112,23 @@ def azure_headers(
     except (binascii.Error, ValueError):
         raise UsageError("the secret_access_key of an azblob cache is no base64") from None
     moment = (now or datetime.datetime.now(datetime.UTC)).strftime("%a, %d %b %Y %H:%M:%S GMT")
-    signed = {"x-ms-date": moment, "x-ms-version": "2021-12-02"} | {name.lower(): value for name, value in headers.items()}
+    signed = {"x-ms-date": moment, "x-ms-version": "2021-12-02"} | {
+        name.lower(): value for name, value in headers.items()
+    }
     parts = urlsplit(url)
-    standard = ["", "", str(length) if length else "", "", signed.get("content-type", ""), "", "", "", "", "", signed.get("range", "")]
+    standard = [
+        "",
+        "",
+        str(length) if length else "",
+        "",
+        signed.get("content-type", ""),
+        "",
+        "",
+        "",
+        "",
+        "",
+        signed.get("range", ""),
+    ]
     named = [f"{name}:{signed[name]}" for name in sorted(signed) if name.startswith("x-ms-")]
     resource = [f"/{account}{parts.path}"]
     queries: dict[str, list[str]] = {}

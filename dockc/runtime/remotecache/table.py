@@ -8,8 +8,20 @@ from importlib import import_module
 from dockc.errors import UsageError
 from dockc.runtime.remotecache.base import CacheEntry, CacheSource, CacheTarget
 
-SOURCES = {"registry": "registry:RegistrySource", "local": "local:LocalSource", "s3": "s3:source", "azblob": "azblob:source", "gha": "gha:source"}
-TARGETS = {"registry": "registry:RegistryTarget", "local": "local:LocalTarget", "s3": "s3:target", "azblob": "azblob:target", "gha": "gha:target"}
+SOURCES = {
+    "registry": "registry:RegistrySource",
+    "local": "local:LocalSource",
+    "s3": "s3:source",
+    "azblob": "azblob:source",
+    "gha": "gha:source",
+}
+TARGETS = {
+    "registry": "registry:RegistryTarget",
+    "local": "local:LocalTarget",
+    "s3": "s3:target",
+    "azblob": "azblob:target",
+    "gha": "gha:target",
+}
 INLINE = "inline"
 """A kind that is only written, by the exporter of the image that carries it."""
 _WITH_ENVIRONMENT = ("s3", "azblob", "gha")
@@ -35,7 +47,8 @@ def target_of(entry: CacheEntry, environment: Mapping[str, str]) -> CacheTarget:
     return made
 
 
-def _make(kinds: Mapping[str, str], entry: CacheEntry, environment: Mapping[str, str], what: str):  # type: ignore[no-untyped-def]  # two Protocols
+# two Protocols
+def _make(kinds: Mapping[str, str], entry: CacheEntry, environment: Mapping[str, str], what: str):  # type: ignore[no-untyped-def]
     where = kinds.get(entry.type)
     if where is None:
         raise UsageError(f"unknown cache {what}: {entry.type!r}", hint=f"Choose one of {', '.join(sorted(kinds))}.")

@@ -1,4 +1,6 @@
-"""Credentials of registries, and whoever knows them: the user's own configuration, or a client at the other end of a wire."""
+"""Credentials of registries, and whoever knows them: the user's own configuration, or a client at the other end of a
+wire.
+"""
 
 from __future__ import annotations
 

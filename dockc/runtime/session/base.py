@@ -1,6 +1,8 @@
-"""What one client lends to a build, and never sends unasked: directories, image layouts, secrets, SSH agents, credentials, uploads.
+"""What one client lends to a build, and never sends unasked: directories, image layouts, secrets, SSH agents,
+credentials, uploads.
 
-A local build fills it straight from the disk; a daemon fills it with objects of the same shapes that ask through a tunnel.
+A local build fills it straight from the disk; a daemon fills it with objects of the same shapes that ask through a
+tunnel.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Directories that a client lends: on this machine, in memory, or, by another class of the same shape, at the other end of a wire."""
+"""Directories that a client lends: on this machine, in memory, or, by another class of the same shape, at the other end
+of a wire.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ class Directory(Protocol):
 
     @property
     def key(self) -> str:
-        """Tells it from other directories and is the same in the next build: what is unchanged since is not copied again."""
+        """Tells it from other directories and is the same in the next build: what is unchanged since is not copied
+        again.
+        """
         ...
 
     @property

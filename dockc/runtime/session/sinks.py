@@ -59,7 +59,9 @@ class Sinks(Protocol):
         """
         ...
 
-    def blobs(self, output: int, digests: Mapping[str, int], content: ContentStore, *, cancelled: threading.Event | None) -> None:
+    def blobs(
+        self, output: int, digests: Mapping[str, int], content: ContentStore, *, cancelled: threading.Event | None
+    ) -> None:
         """Bring blobs into an OCI layout of the client, which names the image there itself.
 
         Args:

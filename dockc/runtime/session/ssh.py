@@ -145,9 +145,7 @@ def _own_agent(keys: tuple[Path, ...]) -> Iterator[Path]:
             )
     with tempfile.TemporaryDirectory(prefix="dockc-ssh-") as directory:
         path = Path(directory, "agent")
-        agent = Child(
-            ["ssh-agent", "-D", "-a", str(path)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
+        agent = Child(["ssh-agent", "-D", "-a", str(path)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         try:
             _wait_for(path, agent)
             for key in keys:

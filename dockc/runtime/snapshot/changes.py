@@ -1,7 +1,9 @@
 """What a layer changes: read from its change directory, or found by walking two trees.
 
-Both give a list sorted by path (children right after their directory), with the parents of every change and removed trees
-named once. They differ in what counts as a change: a layer says what BuildKit's layers say, so that a directory's time, or an
+Both give a list sorted by path (children right after their directory), with the parents of every change and removed
+trees
+named once. They differ in what counts as a change: a layer says what BuildKit's layers say, so that a directory's time,
+or an
 extended attribute that layers do not keep, makes no entry of its own; the walk over two trees misses nothing.
 """
 
@@ -70,12 +72,14 @@ class _Below(enum.Enum):
 def layer_changes(layer: Path, lower: Path | None) -> list[Change]:
     """The changes in a change directory.
 
-    What is in the directory without being different (overlayfs copies a file up when it is merely opened for writing, and
+    What is in the directory without being different (overlayfs copies a file up when it is merely opened for writing,
+    and
     when it gets a further name) is left out. What an opaque directory hides is named, entry by entry.
 
     Args:
         layer: the change directory.
-        lower: the file system it was made on, as a reader sees it; None where that is not known (a difference, to be put on
+        lower: the file system it was made on, as a reader sees it; None where that is not known (a difference, to be
+            put on
             anything) or there was nothing: all removals count then.
     """
     found: list[_Entry | Change] = []
@@ -102,7 +106,9 @@ def layer_changes(layer: Path, lower: Path | None) -> list[Change]:
         names = set(_list(source))
         if relation is _Below.REPLACED:
             names.update(_list(below))
-        stack.extend((f"{path}/{name}" if path else name, relation) for name in sorted(names, key=os.fsencode, reverse=True))
+        stack.extend(
+            (f"{path}/{name}" if path else name, relation) for name in sorted(names, key=os.fsencode, reverse=True)
+        )
     return _told(found, layer)
 
 
@@ -179,7 +185,9 @@ def tree_changes(lower: Path | None, upper: Path) -> list[Change]:
 
 def _complete(found: list[_Entry | Change], root: Path) -> list[Change]:
     """Keep what changed, with its parents, and the unchanged names of files that got a further name."""
-    linked = {item.identity for item in found if isinstance(item, _Entry) and item.changed and item.identity is not None}
+    linked = {
+        item.identity for item in found if isinstance(item, _Entry) and item.changed and item.identity is not None
+    }
     out: list[Change] = []
     emitted: set[str] = {""}
     for item in found:
@@ -229,7 +237,9 @@ def _list(path: str) -> list[str]:
 
 
 def _same_in_layer(old: str, was: os.stat_result, new: str, status: os.stat_result) -> bool:
-    """Whether a layer has nothing to say of an entry: as BuildKit compares them, but with the data of equal times looked at."""
+    """Whether a layer has nothing to say of an entry: as BuildKit compares them, but with the data of equal times
+    looked at.
+    """
     if (was.st_dev, was.st_ino) == (status.st_dev, status.st_ino):
         return True
     if (was.st_mode, was.st_rdev) != (status.st_mode, status.st_rdev):

@@ -51,7 +51,9 @@ _BELOW = Found("", os.stat_result(range(10)))
 
 
 def _look(layer: str, parts: Sequence[str]) -> Found | None:
-    """An entry of one layer; None: hidden; `_BELOW`: look further down. One descriptor a level: no path walked twice."""
+    """An entry of one layer; None: hidden; `_BELOW`: look further down. One descriptor a level: no path walked
+    twice.
+    """
     here = layer
     hides = False
     folder = -1

@@ -114,7 +114,11 @@ def describe(path: str, source: str, status: os.stat_result, links: dict[tuple[i
     )
     if capability := marks.capability(source):
         member.xattrs = {marks.CAPABILITY: capability}
-    first = path if status.st_nlink < 2 or stat.S_ISDIR(status.st_mode) else links.setdefault((status.st_dev, status.st_ino), path)
+    first = (
+        path
+        if status.st_nlink < 2 or stat.S_ISDIR(status.st_mode)
+        else links.setdefault((status.st_dev, status.st_ino), path)
+    )
     node = marks.node_of(source, status)
     if node is not None:
         member.kind = _KINDS[node[0]]

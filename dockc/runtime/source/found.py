@@ -1,4 +1,6 @@
-"""Questions about sources that a build asks before it runs, and what is found out: the compiler's words and the sources' meet here."""
+"""Questions about sources that a build asks before it runs, and what is found out: the compiler's words and the
+sources' meet here.
+"""
 
 from __future__ import annotations
 

@@ -170,10 +170,14 @@ class GitSource:
     @contextmanager
     def _git(self, ctx: OpContext) -> Iterator[Git]:
         def log(data: bytes) -> None:
-            ctx.log(_STDERR, without_credentials(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape"))
+            ctx.log(
+                _STDERR, without_credentials(data.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+            )
 
         offline = registry_of(ctx).transport.offline
-        with prepare(self.options, LentSecrets(ctx), LentAgents(ctx), log=log, cancelled=ctx.cancelled, offline=offline) as git:
+        with prepare(
+            self.options, LentSecrets(ctx), LentAgents(ctx), log=log, cancelled=ctx.cancelled, offline=offline
+        ) as git:
             yield git
 
     def _make(self, git: Git, found: Commit) -> ImmutableRef:
@@ -336,9 +340,11 @@ def _check_out(options: GitOptions, git: Git, bare: Path, root: Path, ref: str, 
 
 
 def _update_submodules(work: Git, folder: Path, depth: int = 0) -> None:
-    """Check out submodules and theirs, one level at a time: what each level says of its own is looked at before git reads it.
+    """Check out submodules and theirs, one level at a time: what each level says of its own is looked at before git
+    reads it.
 
-    A version of git that loses a carriage return at the end of a path (CVE-2025-48384) checks one path for symbolic links and
+    A version of git that loses a carriage return at the end of a path (CVE-2025-48384) checks one path for symbolic
+    links and
     writes to another one, which may be a link to anywhere on this machine.
 
     Raises:
@@ -349,7 +355,9 @@ def _update_submodules(work: Git, folder: Path, depth: int = 0) -> None:
         return
     if depth > _SUBMODULES_DEEP:
         raise SolveError(f"submodules in more than {_SUBMODULES_DEEP} levels")
-    entries = work.run("config", "--null", "--file", str(listing), "--list").decode("utf-8", "surrogateescape").split("\0")
+    entries = (
+        work.run("config", "--null", "--file", str(listing), "--list").decode("utf-8", "surrogateescape").split("\0")
+    )
     pairs = [(key, value) for key, _, value in (entry.partition("\n") for entry in entries)]
     for key, value in pairs:
         if any(ord(char) < 32 or ord(char) == 127 for char in key + value):

@@ -172,7 +172,8 @@ def prepare(
     if offline:
         environ["GIT_ALLOW_PROTOCOL"] = "file"
     header = _authorization(options, secrets)
-    # A server that trickles for ever is left: as slow as the transport of registries allows, see `registry.transport.Limits`.
+    # A server that trickles for ever is left: as slow as the transport of registries allows, see
+    # `registry.transport.Limits`.
     settings = [("http.lowSpeedLimit", "1024"), ("http.lowSpeedTime", "300"), ("core.hooksPath", os.devnull)]
     settings += [(f"url.{real}.insteadOf", shown) for real, shown in options.instead_of]
     if header:

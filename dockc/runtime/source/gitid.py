@@ -60,7 +60,8 @@ class GitOptions(Record):
 
     @property
     def instead_of(self) -> tuple[tuple[str, str], ...]:
-        """`(real, shown)` beginnings of URLs, where the remote carries something to log in: git puts the one for the other.
+        """`(real, shown)` beginnings of URLs, where the remote carries something to log in: git puts the one for the
+        other.
 
         Command lines can be read by everybody on the machine, a repository's configuration stays in the store; the
         environment is neither. Submodules beside the remote begin alike.
@@ -74,7 +75,11 @@ class GitOptions(Record):
     @property
     def repository_key(self) -> str:
         """Names the remote, credentials included, without telling them."""
-        return self.remote if self.shown == self.remote else digests.from_bytes(self.remote.encode("utf-8", "surrogateescape"))
+        return (
+            self.remote
+            if self.shown == self.remote
+            else digests.from_bytes(self.remote.encode("utf-8", "surrogateescape"))
+        )
 
     @property
     def token_scope(self) -> str:

@@ -224,7 +224,9 @@ class HttpSource:
             name = self._name(answer)
             if answer.status == 304:
                 same = _unchanged(answer, known or {})
-                if same is None and extra:  # a tag that was not asked about: what the server has now is to be had without asking
+                if (
+                    same is None and extra
+                ):  # a tag that was not asked about: what the server has now is to be had without asking
                     return self._download(ctx, {})
                 if same is None:
                     raise RegistryError(f"{self.options.url}: invalid not-modified ETag: {answer.header('etag')}")

@@ -340,7 +340,9 @@ class Copier:
         self._metadata(row, fd, name)
 
     def _open(self, row: Row, fd: int, name: str) -> BinaryIO | None:
-        """The user's file for reading; a socket counts as an empty file. None if it is gone meanwhile, or no file any more."""
+        """The user's file for reading; a socket counts as an empty file. None if it is gone meanwhile, or no file any
+        more.
+        """
         try:
             opened = os.open(name, _READ, dir_fd=fd)
         except OSError as error:

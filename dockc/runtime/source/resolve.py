@@ -43,7 +43,9 @@ _FILE_LIMIT = 16 << 20
 class Run(Protocol):
     """Runs a function in a thread. Cancelled, it sets `cancelled` and waits for the thread."""
 
-    def __call__(self, fn: Callable[[], Found | DockcError], /, *, cancelled: threading.Event) -> Awaitable[Found | DockcError]:
+    def __call__(
+        self, fn: Callable[[], Found | DockcError], /, *, cancelled: threading.Event
+    ) -> Awaitable[Found | DockcError]:
         """What the function gives."""
         ...
 
@@ -119,7 +121,9 @@ class Resolver:
         if isinstance(request, GitQuestion):
             from dockc.runtime.source.git import find_commit
 
-            return find_commit(request.identifier, dict(request.attrs), self.secrets, cancelled, offline=self.client.transport.offline)
+            return find_commit(
+                request.identifier, dict(request.attrs), self.secrets, cancelled, offline=self.client.transport.offline
+            )
         raise TypeError(f"not a request: {request!r}")
 
     def image(

@@ -1,6 +1,7 @@
 """Sources by the scheme of their identifiers.
 
-What is named is called with identifier, attributes of the source operation, platform and worker (`base.Backing`). A new kind is a
+What is named is called with identifier, attributes of the source operation, platform and worker (`base.Backing`). A new
+kind is a
 module of its own and one line here.
 """
 

@@ -1,6 +1,7 @@
 """A file of the store that is there to be given up: on a full disk, freeing space needs a little space itself.
 
-Removing records writes to the databases. Where the disk has nothing left, the ballast is dropped first, so that `dockc prune` works.
+Removing records writes to the databases. Where the disk has nothing left, the ballast is dropped first, so that `dockc
+prune` works.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ _NAME = "ballast"
 
 
 def settle(root: Path) -> None:
-    """Drop the ballast where space is short, lay it down where there is plenty; call it before the databases are opened."""
+    """Drop the ballast where space is short, lay it down where there is plenty; call it before the databases are
+    opened.
+    """
     path = root / _NAME
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)

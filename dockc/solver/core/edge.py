@@ -101,7 +101,8 @@ class VertexState:
 
 
 class Wanted:
-    """Who wants an edge and how far: `(edge, input)` or `(request, 0)`. Who wants it farthest is known without a search.
+    """Who wants an edge and how far: `(edge, input)` or `(request, 0)`. Who wants it farthest is known without a
+    search.
 
     Attributes:
         by: how far each wants it.

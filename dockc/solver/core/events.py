@@ -16,7 +16,9 @@ from dockc.solver.vertex import EdgeId
 
 
 class VertexSpec(lean.Record):
-    """What the core needs to know of a vertex; `private`: an equal vertex of another build may stand for something else."""
+    """What the core needs to know of a vertex; `private`: an equal vertex of another build may stand for something
+    else.
+    """
 
     digest: str
     inputs: tuple[EdgeId, ...] = ()

@@ -1,7 +1,8 @@
 """The scheduler core: told events, it answers with commands. No clock, no I/O, no asyncio, no randomness.
 
 How it works: every edge that something may have changed for is put on a list and advanced until the list is
-empty; edges that are wanted less than before come last. To advance an edge is to bring it in accordance with the facts: take up what its inputs offer, look it up,
+empty; edges that are wanted less than before come last. To advance an edge is to bring it in accordance with the facts:
+take up what its inputs offer, look it up,
 climb as far as the facts allow, decide whether to load or to run, and say what is wanted of the inputs. Whoever
 wants the edge is put on the list when it has changed; whoever it wants something of, when that wish has changed.
 At the end, work that nobody needs any more is cancelled.

@@ -28,7 +28,8 @@ _MOMENT = 0.5
 
 
 class Flights:
-    """The locks of one store. Each lock is held on an open file description of its own, which serves again for the next.
+    """The locks of one store. Each lock is held on an open file description of its own, which serves again for the
+    next.
 
     Mutable: `_free`, descriptors that hold no lock; on the loop's thread.
     """

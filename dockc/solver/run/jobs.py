@@ -68,7 +68,9 @@ class Solver:
         self.runner = Runner(resolver, cache, options)
         self._numbers = itertools.count(1)
 
-    def job(self, name: str = "", *, sink: StatusSink | None = None, lends: Lent | None = None, explains: bool = False) -> Job:
+    def job(
+        self, name: str = "", *, sink: StatusSink | None = None, lends: Lent | None = None, explains: bool = False
+    ) -> Job:
         """Start a build.
 
         Args:
@@ -109,7 +111,14 @@ class Job:
     _requests = itertools.count(1)
 
     def __init__(
-        self, runner: Runner, number: int, name: str, sink: StatusSink | None, lends: Lent | None = None, *, explains: bool = False
+        self,
+        runner: Runner,
+        number: int,
+        name: str,
+        sink: StatusSink | None,
+        lends: Lent | None = None,
+        *,
+        explains: bool = False,
     ) -> None:
         self.number = number
         self.name = f"{name or 'job'}-{number}"
@@ -165,7 +174,9 @@ class Job:
         new = [vertex for vertex in walk(*edges) if vertex.digest not in self._vertices]
         self._vertices |= {vertex.digest: vertex for vertex in new}
         self._order |= {vertex.digest: len(self._order) + n for n, vertex in enumerate(new)}
-        specs = tuple(VertexSpec(v.digest, tuple(edge.id for edge in v.inputs), v.options.ignore_cache, v.private) for v in new)
+        specs = tuple(
+            VertexSpec(v.digest, tuple(edge.id for edge in v.inputs), v.options.ignore_cache, v.private) for v in new
+        )
         if specs:
             self._runner.feed(GraphLoaded(self.name, specs))
             self.notify(SolveStatus(vertexes=tuple(announce(vertex) for vertex in new)))
@@ -215,7 +226,9 @@ class Job:
 
     @property
     def misses(self) -> tuple[Miss, ...]:
-        """The steps of this build that had to run, with what was known of the nearest earlier keys; kept if it `explains`."""
+        """The steps of this build that had to run, with what was known of the nearest earlier keys; kept if it
+        `explains`.
+        """
         return tuple(self._misses[digest] for digest in self._vertices if digest in self._misses)
 
     # ------------------------------------------------------------ what the runner calls

@@ -37,5 +37,7 @@ class CopyIgnoredFile(CheckRule):
         if not isinstance(found, ast.SourcesAndDest):
             return None
         path = quoted_part(finding.message)
-        span = next((s.span for s in found.sources if posixpath.normpath(s.text).lstrip("/") == path.lstrip("/")), found.span)
+        span = next(
+            (s.span for s in found.sources if posixpath.normpath(s.text).lstrip("/") == path.lstrip("/")), found.span
+        )
         return Hit(span, finding.message)

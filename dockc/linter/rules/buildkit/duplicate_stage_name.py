@@ -20,7 +20,10 @@ class DuplicateStageName(CheckRule):
     name = "duplicate-stage-name"
     summary = "Two stages have one name"
     severity = Severity.WARNING
-    equivalents = ("buildkit:DuplicateStageName", "hadolint:DL3024",)
+    equivalents = (
+        "buildkit:DuplicateStageName",
+        "hadolint:DL3024",
+    )
     replaces = ("DL3024",)
     bad = "FROM alpine:3 AS base\nFROM alpine:3 AS base\n"
     good = "FROM alpine:3 AS base\nFROM alpine:3 AS tools\n"

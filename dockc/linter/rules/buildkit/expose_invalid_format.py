@@ -40,5 +40,9 @@ class ExposeInvalidFormat(CheckRule):
         port = next((p for p in found.ports if p.text == text), None)
         if port is None:
             return Hit(found.span, finding.message)
-        fix = replacing("Keep the container's port", port.span, port.text.rpartition(":")[2]) if plain(context, port) and "$" not in text else None
+        fix = (
+            replacing("Keep the container's port", port.span, port.text.rpartition(":")[2])
+            if plain(context, port) and "$" not in text
+            else None
+        )
         return Hit(port.span, finding.message, fix=fix)

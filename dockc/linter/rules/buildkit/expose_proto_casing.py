@@ -41,5 +41,9 @@ class ExposeProtoCasing(CheckRule):
         if port is None:
             return Hit(found.span, finding.message)
         number, slash, protocol = port.text.partition("/")
-        fix = replacing("Write it in lower case", port.span, f"{number}{slash}{protocol.lower()}") if plain(context, port) else None
+        fix = (
+            replacing("Write it in lower case", port.span, f"{number}{slash}{protocol.lower()}")
+            if plain(context, port)
+            else None
+        )
         return Hit(port.span, finding.message, fix=fix)

@@ -20,7 +20,10 @@ class FromPlatformFlagConstDisallowed(CheckRule):
     name = "from-platform-flag-const-disallowed"
     summary = "FROM is bound to one platform"
     severity = Severity.WARNING
-    equivalents = ("buildkit:FromPlatformFlagConstDisallowed", "hadolint:DL3029",)
+    equivalents = (
+        "buildkit:FromPlatformFlagConstDisallowed",
+        "hadolint:DL3029",
+    )
     replaces = ("DL3029",)
     bad = "FROM --platform=linux/amd64 alpine:3\n"
     good = "FROM --platform=$BUILDPLATFORM alpine:3\n"

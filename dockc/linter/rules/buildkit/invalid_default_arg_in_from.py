@@ -35,7 +35,11 @@ class InvalidDefaultArgInFrom(CheckRule):
         if from_ is None:
             return None
         # Without a value, and not: with an empty one.
-        return Hit(from_.base.span, finding.message, strict=any(name in context.demanded for name in _NAME.findall(from_.base.text)))
+        return Hit(
+            from_.base.span,
+            finding.message,
+            strict=any(name in context.demanded for name in _NAME.findall(from_.base.text)),
+        )
 
 
 _NAME = pattern(r"\$\{?(\w+)")

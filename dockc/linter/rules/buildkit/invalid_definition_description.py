@@ -27,7 +27,9 @@ class InvalidDefinitionDescription(CheckRule):
     severity = None
     equivalents = ("buildkit:InvalidDefinitionDescription",)
     fixable = "safe"
-    bad = "# check=experimental=InvalidDefinitionDescription\n# Which one to use.\nARG VERSION=3\nFROM alpine:$VERSION\n"
+    bad = (
+        "# check=experimental=InvalidDefinitionDescription\n# Which one to use.\nARG VERSION=3\nFROM alpine:$VERSION\n"
+    )
     good = "# check=experimental=InvalidDefinitionDescription\n# VERSION is the one to use.\nARG VERSION=3\nFROM alpine:$VERSION\n"
     fixed = "# check=experimental=InvalidDefinitionDescription\n# Which one to use.\n#\nARG VERSION=3\nFROM alpine:$VERSION\n"
 
@@ -37,4 +39,6 @@ class InvalidDefinitionDescription(CheckRule):
         if entry is None:
             return None
         at = context.source.line_span(entry.line).start
-        return Hit(keyword_span(entry), finding.message, fix=replacing("Make it an ordinary comment", Span(at, at), "#\n"))
+        return Hit(
+            keyword_span(entry), finding.message, fix=replacing("Make it an ordinary comment", Span(at, at), "#\n")
+        )

@@ -30,7 +30,10 @@ class JsonArgsRecommended(CheckRule):
     name = "json-args-recommended"
     summary = "CMD or ENTRYPOINT in shell form"
     severity = Severity.WARNING
-    equivalents = ("buildkit:JSONArgsRecommended", "hadolint:DL3025",)
+    equivalents = (
+        "buildkit:JSONArgsRecommended",
+        "hadolint:DL3025",
+    )
     replaces = ("DL3025",)
     fixable = "unsafe"
     bad = "FROM alpine:3\nCMD nginx -g daemon\n"
@@ -68,8 +71,14 @@ def _with_quotes(context: Context, entry: Entry, instruction: ast.ShellDependent
         words = None
     fix = None
     at = instruction.span.end - len(text)
-    if isinstance(words, list) and all(isinstance(word, str) for word in words) and context.source.text[at : instruction.span.end] == text:
-        fix = replacing("Write a JSON array", Span(at, instruction.span.end), json.dumps(words, ensure_ascii=False), safe=False)
+    if (
+        isinstance(words, list)
+        and all(isinstance(word, str) for word in words)
+        and context.source.text[at : instruction.span.end] == text
+    ):
+        fix = replacing(
+            "Write a JSON array", Span(at, instruction.span.end), json.dumps(words, ensure_ascii=False), safe=False
+        )
     return Hit(instruction.span, message, fix=fix, help="JSON needs double quotes.")
 
 

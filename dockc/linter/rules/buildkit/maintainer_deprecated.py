@@ -25,7 +25,10 @@ class MaintainerDeprecated(CheckRule):
     name = "maintainer-deprecated"
     summary = "MAINTAINER is deprecated"
     severity = Severity.WARNING
-    equivalents = ("buildkit:MaintainerDeprecated", "hadolint:DL4000",)
+    equivalents = (
+        "buildkit:MaintainerDeprecated",
+        "hadolint:DL4000",
+    )
     replaces = ("DL4000",)
     fixable = "unsafe"
     bad = "FROM alpine:3\nMAINTAINER Ada <ada@example.org>\n"

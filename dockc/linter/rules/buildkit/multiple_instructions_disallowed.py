@@ -24,7 +24,12 @@ class MultipleInstructionsDisallowed(CheckRule):
     name = "multiple-instructions-disallowed"
     summary = "CMD, ENTRYPOINT or HEALTHCHECK that a later one of the stage overrides"
     severity = Severity.WARNING
-    equivalents = ("buildkit:MultipleInstructionsDisallowed", "hadolint:DL3012", "hadolint:DL4003", "hadolint:DL4004",)
+    equivalents = (
+        "buildkit:MultipleInstructionsDisallowed",
+        "hadolint:DL3012",
+        "hadolint:DL4003",
+        "hadolint:DL4004",
+    )
     fixable = "safe"
     changes = "history"
     bad = 'FROM alpine:3\nCMD ["a"]\nCMD ["b"]\n'

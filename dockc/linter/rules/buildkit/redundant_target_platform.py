@@ -25,7 +25,10 @@ class RedundantTargetPlatform(CheckRule):
     name = "redundant-target-platform"
     summary = "FROM asks for the platform that it has anyway"
     severity = Severity.WARNING
-    equivalents = ("buildkit:RedundantTargetPlatform", "hadolint:DL3065",)
+    equivalents = (
+        "buildkit:RedundantTargetPlatform",
+        "hadolint:DL3065",
+    )
     replaces = ("DL3065",)
     fixable = "safe"
     bad = "FROM --platform=$TARGETPLATFORM alpine:3\n"

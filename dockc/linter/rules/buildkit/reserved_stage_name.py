@@ -20,7 +20,10 @@ class ReservedStageName(CheckRule):
     name = "reserved-stage-name"
     summary = "A stage is named `scratch` or `context`"
     severity = Severity.WARNING
-    equivalents = ("buildkit:ReservedStageName", "hadolint:DL3063",)
+    equivalents = (
+        "buildkit:ReservedStageName",
+        "hadolint:DL3063",
+    )
     replaces = ("DL3063",)
     bad = "FROM alpine:3 AS scratch\n"
     good = "FROM alpine:3 AS base\n"

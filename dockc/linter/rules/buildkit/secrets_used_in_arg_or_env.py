@@ -30,7 +30,10 @@ class SecretsUsedInArgOrEnv(CheckRule):
     name = "secrets-used-in-arg-or-env"
     summary = "ARG or ENV with the name of a secret"
     severity = Severity.WARNING
-    equivalents = ("buildkit:SecretsUsedInArgOrEnv", "hadolint:DL3064",)
+    equivalents = (
+        "buildkit:SecretsUsedInArgOrEnv",
+        "hadolint:DL3064",
+    )
     replaces = ("DL3064",)
     bad = "FROM alpine:3\nENV API_TOKEN=x\n"
     good = "FROM alpine:3\nRUN --mount=type=secret,id=api_token true\n"
@@ -45,7 +48,9 @@ class SecretsUsedInArgOrEnv(CheckRule):
         if entry is None:
             return None
         values = [_meant(pair.value, context) for pair in found.pairs if pair.key.text == name]
-        if values and all(value is not None and _public(name, value.text, context.values.word(value, entry)) for value in values):
+        if values and all(
+            value is not None and _public(name, value.text, context.values.word(value, entry)) for value in values
+        ):
             return DROPPED
         if _ABOUT.search(name) and not any(value is not None and _LOOKS_SECRET.search(value.text) for value in values):
             return DROPPED
@@ -91,7 +96,23 @@ _ABOUT = pattern(
 #: Shapes that nobody would give a mode or a path.
 _LOOKS_SECRET = pattern(r"(?:gh[pousr]_|glpat-|xox[abp]-|AKIA|eyJ)\w+|-----BEGIN|://[^/@\s]+:[^/@\s]+@")
 #: Words of names whose hexadecimal values say which key or commit is meant.
-_IDENTIFIED = frozenset(("GPG", "PGP", "APT", "RPM", "KEYRING", "FINGERPRINT", "COMMIT", "REVISION", "REV", "SHA", "SHA1", "SHA256", "SHA512"))
+_IDENTIFIED = frozenset(
+    (
+        "GPG",
+        "PGP",
+        "APT",
+        "RPM",
+        "KEYRING",
+        "FINGERPRINT",
+        "COMMIT",
+        "REVISION",
+        "REV",
+        "SHA",
+        "SHA1",
+        "SHA256",
+        "SHA512",
+    )
+)
 _FINGERPRINTS = pattern(r"(0x)?[0-9A-F]{8,128}([\s,;]+(0x)?[0-9A-F]{8,128})*", re.IGNORECASE)
 #: How GnuPG prints a key's fingerprint.
 _FINGERPRINT = pattern(r"[0-9A-F]{40}|0x[0-9A-F]{16,40}")

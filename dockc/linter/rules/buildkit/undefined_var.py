@@ -60,4 +60,6 @@ class UndefinedVar(CheckRule):
             return hit
         if is_plain(image):
             return hit  # it sets PATH and nothing else
-        return replace(hit, severity=Severity.INFO, help=f"{image} may set it; otherwise declare it with ARG or ENV", strict=True)
+        return replace(
+            hit, severity=Severity.INFO, help=f"{image} may set it; otherwise declare it with ARG or ENV", strict=True
+        )

@@ -26,7 +26,10 @@ class WorkdirRelativePath(CheckRule):
     name = "workdir-relative-path"
     summary = "The first WORKDIR of a stage is relative"
     severity = Severity.WARNING
-    equivalents = ("buildkit:WorkdirRelativePath", "hadolint:DL3000",)
+    equivalents = (
+        "buildkit:WorkdirRelativePath",
+        "hadolint:DL3000",
+    )
     replaces = ("DL3000",)
     fixable = "unsafe"
     bad = "FROM alpine:3\nWORKDIR app\n"

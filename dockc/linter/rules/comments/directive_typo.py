@@ -60,14 +60,23 @@ class DirectiveTypo(Rule):
                 continue
             word, sign = found[1].lower(), found[2]
             name = word if word in _NAMES else nearest(word, _NAMES)
-            begin = item.span.start + found.start(1) + len(context.source.slice(item.span)) - len(context.source.slice(item.span).lstrip())
+            begin = (
+                item.span.start
+                + found.start(1)
+                + len(context.source.slice(item.span))
+                - len(context.source.slice(item.span).lstrip())
+            )
             span = Span(begin, begin + len(found[1]))
             if name and name not in known and (sign == "=" or word in _NAMES) and not _is_prose(found[3]):
                 if at_top and (name != word or sign != "="):
                     fix = Fix(f"Write {name}=", (Edit(Span(begin, begin + found.end(2) - found.start(1)), f"{name}="),))
                     yield Hit(span, f"not a directive: did you mean `# {name}=`?", (line, line), fix)
                 elif name == word and sign == "=":
-                    yield Hit(span, f"`# {name}=` has no effect here: directives stand at the very top of the file", (line, line))
+                    yield Hit(
+                        span,
+                        f"`# {name}=` has no effect here: directives stand at the very top of the file",
+                        (line, line),
+                    )
             at_top = False
 
 
@@ -83,7 +92,9 @@ def _suppressions(context: Context) -> Iterator[Hit]:
             yield Hit(span, f"suppresses nothing: the form is `# {found[1]} ignore=CODE{reason}`", (line, line))
 
 
-_PRAGMA = pattern(r"\s*#[ \t]*(dockc|hadolint)[ \t:]*(?:(?:global|stage)[ \t]+)?ignore[ \t]*(?:[:=]|$|\[|(?:DL|DK|SC)[0-9])")
+_PRAGMA = pattern(
+    r"\s*#[ \t]*(dockc|hadolint)[ \t:]*(?:(?:global|stage)[ \t]+)?ignore[ \t]*(?:[:=]|$|\[|(?:DL|DK|SC)[0-9])"
+)
 _NAMES = ("syntax", "escape", "check")
 _LIKE = pattern(r"#[ \t]*([A-Za-z]+)[ \t]*([=:])[ \t]*(\S.*)")
 

@@ -46,7 +46,12 @@ class UnknownRule(Rule):
                     if name[0] in known or _OTHERS.fullmatch(name[0]):
                         continue
                     start = comment.span.start + found.start(1) + name.start()
-                    yield Hit(Span(start, start + len(name[0])), f"no rule is called {name[0]}", (line, line), help=_meant(name[0], known))
+                    yield Hit(
+                        Span(start, start + len(name[0])),
+                        f"no rule is called {name[0]}",
+                        (line, line),
+                        help=_meant(name[0], known),
+                    )
 
 
 _CHECK = pattern(r"^\s*#\s*check\s*=\s*(\S+)")

@@ -36,7 +36,9 @@ class UnusedSuppression(Rule):
     def hit(self, context: Context, pragma: Pragma, left: frozenset[str]) -> Hit:
         """The finding for a comment of which some codes suppressed nothing; the runner knows which."""
         message = f"suppresses nothing: {', '.join(sorted(left))}"
-        mild = None if pragma.kind == "own" else Severity.INFO  # hadolint may need its comment: it finds more, and less exactly
+        mild = (
+            None if pragma.kind == "own" else Severity.INFO
+        )  # hadolint may need its comment: it finds more, and less exactly
         return Hit(pragma.span, message, (pragma.line, pragma.line), fix=_fix(context, pragma, left), severity=mild)
 
 

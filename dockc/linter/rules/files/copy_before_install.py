@@ -38,11 +38,19 @@ class CopyBeforeInstall(Rule):
                     if copied is None and any(unquoted(s.text) in {".", "./", "/", "*", "./*"} for s in found.sources):
                         copied = found
                 elif copied is not None and entry.index in scripts:
-                    if any(mount.get("type", "bind") in {"cache", "bind"} for mount in mounts(found)) if found else False:
+                    if (
+                        any(mount.get("type", "bind") in {"cache", "bind"} for mount in mounts(found))
+                        if found
+                        else False
+                    ):
                         continue
                     name = next(filter(None, map(_installs, scripts[entry.index].shell.commands)), "")
                     if name:
-                        yield Hit(copied.span, f"every change in the context runs `{name}` again; copy its manifests first", copied.lines)
+                        yield Hit(
+                            copied.span,
+                            f"every change in the context runs `{name}` again; copy its manifests first",
+                            copied.lines,
+                        )
                         break
 
 

@@ -68,8 +68,30 @@ class CopyManyNeedsSlash(Rule):
 
 #: Directories of every base image that has files at all.
 _COMMON = frozenset(
-    [f"{prefix}{name}" for prefix in ("/", "/usr/", "/usr/local/") for name in ("bin", "etc", "lib", "sbin", "include", "share", "src", "lib64")]
-    + ["/", "/home", "/mnt", "/opt", "/root", "/run", "/srv", "/tmp", "/usr", "/usr/local", "/var", "/var/lib", "/var/log", "/var/tmp", "/dev", "/proc", "/sys"]  # noqa: S108
+    [
+        f"{prefix}{name}"
+        for prefix in ("/", "/usr/", "/usr/local/")
+        for name in ("bin", "etc", "lib", "sbin", "include", "share", "src", "lib64")
+    ]
+    + [
+        "/",
+        "/home",
+        "/mnt",
+        "/opt",
+        "/root",
+        "/run",
+        "/srv",
+        "/tmp",  # noqa: S108
+        "/usr",
+        "/usr/local",
+        "/var",
+        "/var/lib",
+        "/var/log",
+        "/var/tmp",  # noqa: S108
+        "/dev",
+        "/proc",
+        "/sys",
+    ]
 )
 
 
@@ -117,4 +139,7 @@ _PATH = pattern(r"/[\w.+@/-]+")
 
 def _is_bare(entry: Entry, context: Context) -> bool:
     """Whether the base image is one that surely has no directory of one's own."""
-    return 0 <= entry.stage < len(context.bases) and context.users[context.stages[context.bases[entry.stage].stages[-1]][0].index] == "root"
+    return (
+        0 <= entry.stage < len(context.bases)
+        and context.users[context.stages[context.bases[entry.stage].stages[-1]][0].index] == "root"
+    )

@@ -54,7 +54,11 @@ class CopyThenChmod(Rule):
                 if all(word.rstrip("/") in paths for word in command.words[1:]):
                     flag = "--chmod" if command.name == "chmod" else "--chown"
                     message = f"`{command.name}` stores the files a second time; COPY {flag} stores them once"
-                    yield Hit(script.span(command.start, command.end), message, fix=_fix(context, before, copy, after, script, command))
+                    yield Hit(
+                        script.span(command.start, command.end),
+                        message,
+                        fix=_fix(context, before, copy, after, script, command),
+                    )
                     break
 
 
@@ -69,10 +73,22 @@ def _copied(copy: ast.SourcesAndDest) -> set[str]:
     return {path for path in paths if path not in {"", "."}}
 
 
-def _fix(context: Context, before: Entry, copy: ast.SourcesAndDest, after: Entry, script: Script, command: Command) -> Fix | None:
-    if len(script.shell.commands) != 1 or command.name != "chmod" or len(command.words) != 2 or command.flags or copy.chmod.text:
+def _fix(
+    context: Context, before: Entry, copy: ast.SourcesAndDest, after: Entry, script: Script, command: Command
+) -> Fix | None:
+    if (
+        len(script.shell.commands) != 1
+        or command.name != "chmod"
+        or len(command.words) != 2
+        or command.flags
+        or copy.chmod.text
+    ):
         return None
-    if len(copy.sources) != 1 or not re.fullmatch("[0-7]{3,4}", command.words[0]) or any(c in copy.sources[0].text for c in "*?["):
+    if (
+        len(copy.sources) != 1
+        or not re.fullmatch("[0-7]{3,4}", command.words[0])
+        or any(c in copy.sources[0].text for c in "*?[")
+    ):
         return None
     run = after.instruction
     if not isinstance(run, ast.Run) or run.flags or run.files:

@@ -40,7 +40,9 @@ class VolumeThenWrite(Rule):
                         if path == "/sys/fs/cgroup":
                             continue  # what systemd in a container asks for
                         if re.match(r"/(?:dev|proc|sys)(?:/|$)", path):
-                            yield Hit(word.span, f"{path} belongs to the kernel", entry.node.lines, severity=Severity.WARNING)
+                            yield Hit(
+                                word.span, f"{path} belongs to the kernel", entry.node.lines, severity=Severity.WARNING
+                            )
                         elif "$" not in path and path != "/":
                             volumes.append(path)
                 elif isinstance(found, ast.SourcesAndDest):
@@ -49,7 +51,9 @@ class VolumeThenWrite(Rule):
                 elif entry.index in scripts:
                     script = scripts[entry.index]
                     for command in script.shell.commands:
-                        if command.name in _WRITERS and (argument := next((a for a in command.arguments if _inside(a.text, volumes)), None)):
+                        if command.name in _WRITERS and (
+                            argument := next((a for a in command.arguments if _inside(a.text, volumes)), None)
+                        ):
                             volume = _inside(argument.text, volumes)
                             yield Hit(script.span(argument.start, argument.end), f"{volume} is a volume already")
                             break

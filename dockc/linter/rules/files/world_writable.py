@@ -31,7 +31,11 @@ class WorldWritable(Rule):
         """See the class."""
         for entry in context.entries:
             found = entry.instruction
-            if isinstance(found, ast.SourcesAndDest) and entry.stage in context.kept and _offends(unquoted(found.chmod.text)):
+            if (
+                isinstance(found, ast.SourcesAndDest)
+                and entry.stage in context.kept
+                and _offends(unquoted(found.chmod.text))
+            ):
                 yield Hit(found.chmod.span, f"mode {found.chmod.text} lets everybody write", entry.node.lines)
         for script in context.runs:
             if not context.left_behind(script):
@@ -39,8 +43,14 @@ class WorldWritable(Rule):
             for command in script.shell.commands:
                 if command.name != "chmod" or not command.words:
                     continue
-                argument = next((a for a in command.arguments if not re.fullmatch(r"-(?:[RvcfhHLP]+|-[a-z-]+)", a.text)), None)
-                if argument is not None and _offends(argument.text) and not any(a.text in _SHARED for a in command.arguments):
+                argument = next(
+                    (a for a in command.arguments if not re.fullmatch(r"-(?:[RvcfhHLP]+|-[a-z-]+)", a.text)), None
+                )
+                if (
+                    argument is not None
+                    and _offends(argument.text)
+                    and not any(a.text in _SHARED for a in command.arguments)
+                ):
                     yield Hit(script.span(argument.start, argument.end), f"mode {argument.text} lets everybody write")
 
 

@@ -23,7 +23,10 @@ class MissingDigest(Rule):
     name = "missing-digest"
     summary = "An image is not pinned by digest"
     severity = None
-    equivalents = ("semgrep:dockerfile-source-not-pinned", "sonar:S8431",)
+    equivalents = (
+        "semgrep:dockerfile-source-not-pinned",
+        "sonar:S8431",
+    )
     bad = "FROM debian:12\n"
     good = "FROM debian:12@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"
 
@@ -38,7 +41,9 @@ class MissingDigest(Rule):
             elif isinstance(found, ast.Copy) and found.from_.text:
                 words = [found.from_]
             elif isinstance(found, ast.Run):
-                words = [ast.Word(m["from"], found.mounts[i].span) for i, m in enumerate(mounts(found)) if m.get("from")]
+                words = [
+                    ast.Word(m["from"], found.mounts[i].span) for i, m in enumerate(mounts(found)) if m.get("from")
+                ]
             for word in words:
                 text = unquoted(word.text)
                 if text.lower() not in names and not text.isdigit() and "$" not in text and not image(text).digest:

@@ -33,6 +33,7 @@ class RedundantPlatform(Rule):
             if from_.platform.text in {"$TARGETPLATFORM", "${TARGETPLATFORM}"}:
                 yield Hit(
                     from_.platform.span,
-                    "Setting `FROM --platform` to predefined `$TARGETPLATFORM` in is redundant as this is the default behavior",
+                    "Setting `FROM --platform` to predefined `$TARGETPLATFORM` in is redundant as this is the "
+                    "default behavior",
                     entry.node.lines,
                 )

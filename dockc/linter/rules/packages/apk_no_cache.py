@@ -39,15 +39,21 @@ class ApkNoCache(CommandRule):
             return True
         if context.parity:
             return False
-        if caches(script.instruction, "/etc/apk/cache") or covered(script.instruction, "/var/cache/apk", "/etc/apk/cache"):
+        if caches(script.instruction, "/etc/apk/cache") or covered(
+            script.instruction, "/var/cache/apk", "/etc/apk/cache"
+        ):
             return True
         if not context.left_behind(script):
             return True
-        return any(removes(c, "/var/cache/apk") or (c.name == "apk" and c.has_argument("cache")) for c in script.shell.commands)
+        return any(
+            removes(c, "/var/cache/apk") or (c.name == "apk" and c.has_argument("cache")) for c in script.shell.commands
+        )
 
     def offends(self, command: Command, script: Script) -> bool:
         """See the class."""
-        kept = ("no-cache",) if self.parity else ("no-cache", "no-network")  # without a network there is no index to fetch
+        kept = (
+            ("no-cache",) if self.parity else ("no-cache", "no-network")
+        )  # without a network there is no index to fetch
         return command.name == "apk" and command.has_argument("add") and not command.has_flag(*kept)
 
     def mend(self, command: Command, script: Script) -> Fix | None:

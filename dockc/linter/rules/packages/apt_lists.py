@@ -83,7 +83,9 @@ def _cleans(command: Command, script: Script, context: Context) -> bool:
     if command.name in {"apt", "apt-get"}:
         return command.has_argument("dist-clean", "distclean")
     # As written: `/var/lib/{apt,cache}` has no text of its own.
-    return command.name in {"rm", "find"} and any(_LISTS.match(script.shell.text[a.start : a.end]) for a in command.arguments)
+    return command.name in {"rm", "find"} and any(
+        _LISTS.match(script.shell.text[a.start : a.end]) for a in command.arguments
+    )
 
 
 _LISTS = pattern(r"[\"']?/var/lib/(\{[^}]*)?apt")

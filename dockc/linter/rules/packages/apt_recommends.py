@@ -48,7 +48,10 @@ class AptRecommends(CommandRule):
         if context.parity:
             return False
         if self._settled is None or self._settled[0] is not context:
-            self._settled = (context, next((s.entry.index for s in context.runs if "Install-Recommends" in s.shell.text), 1 << 60))
+            self._settled = (
+                context,
+                next((s.entry.index for s in context.runs if "Install-Recommends" in s.shell.text), 1 << 60),
+            )
         return script.entry.index >= self._settled[1]
 
     def minor(self, command: Command, script: Script, context: Context) -> bool:

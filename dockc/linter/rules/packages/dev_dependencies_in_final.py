@@ -36,12 +36,19 @@ class DevDependenciesInFinal(Rule):
         from_, entries = stages[-1]
         production = any(
             pair.key.text == "NODE_ENV" and pair.value is not None and unquoted(pair.value.text) == "production"
-            for e in entries if isinstance(e.instruction, (ast.Env, ast.Arg)) for pair in e.instruction.pairs
+            for e in entries
+            if isinstance(e.instruction, (ast.Env, ast.Arg))
+            for pair in e.instruction.pairs
         )
         scripts = [script for script in context.runs if script.entry.stage == len(stages) - 1 and not script.onbuild]
         if any(_builds(command) for script in scripts for command in script.shell.commands) or _is_dev(alias(from_)):
             return
-        if any(e.instruction and isinstance(e.instruction, (ast.Cmd, ast.Entrypoint)) and _RUNNER.search(e.instruction.code) for e in entries):
+        if any(
+            e.instruction
+            and isinstance(e.instruction, (ast.Cmd, ast.Entrypoint))
+            and _RUNNER.search(e.instruction.code)
+            for e in entries
+        ):
             return
         for script in scripts:
             for command in script.shell.commands:
@@ -55,7 +62,9 @@ _RUNNER = pattern(r"\\b(?:run|test|dev|watch|nodemon|jest|storybook|serve)\\b")
 def _builds(command: Command) -> bool:
     """Whether development dependencies are used for something here."""
     if command.name in {"npm", "yarn", "pnpm", "npx"}:
-        return bool({"run", "build", "test", "prune", "exec", "run-script"} & set(command.words)) or command.name == "npx"
+        return (
+            bool({"run", "build", "test", "prune", "exec", "run-script"} & set(command.words)) or command.name == "npx"
+        )
     return command.name in {"tsc", "webpack", "vite", "ng", "next", "make", "gulp", "grunt"}
 
 
@@ -68,7 +77,9 @@ def _takes_all(command: Command, *, production: bool) -> bool:
     first = words[0] if words else ""
     if command.name == "npm":
         return (
-            not production and first in {"ci", "install", "i"} and len(words) == 1
+            not production
+            and first in {"ci", "install", "i"}
+            and len(words) == 1
             and not command.has_flag("omit", "production", "only", "g", "global")
         )
     if command.name == "yarn":

@@ -33,9 +33,13 @@ class DnfClean(Rule):
             if caches(script.instruction, "/var/cache/libdnf5", ".cache/libdnf5"):
                 continue
             if not context.parity:
-                if covered(script.instruction, "/var/cache/dnf", "/var/cache/libdnf5", "/var/cache/yum") or not context.left_behind(script):
+                if covered(
+                    script.instruction, "/var/cache/dnf", "/var/cache/libdnf5", "/var/cache/yum"
+                ) or not context.left_behind(script):
                     continue
-                if any(removes(c, "/var/cache/dnf", "/var/cache/libdnf5", "/var/cache/yum") for c in script.shell.commands):
+                if any(
+                    removes(c, "/var/cache/dnf", "/var/cache/libdnf5", "/var/cache/yum") for c in script.shell.commands
+                ):
                     continue
             forgotten = (_forgotten(script.shell.commands, program) for program in ("dnf", "microdnf"))
             if (command := next(filter(None, forgotten), None)) is not None:

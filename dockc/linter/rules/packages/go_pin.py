@@ -38,7 +38,11 @@ class GoPin(Rule):
                 packages = [*_run(script.shell.commands), *_installed(script.shell.commands)]
                 packages = [(command, package) for command, package in packages if not package.endswith(".go")]
                 if _in_module(script, context, copied):  # go.mod has the version, and without one go asks for it
-                    packages = [(command, package) for command, package in packages if "@" in package or command.has_argument("get")]
+                    packages = [
+                        (command, package)
+                        for command, package in packages
+                        if "@" in package or command.has_argument("get")
+                    ]
             unpinned = next((command for command, package in packages if not _pinned(package)), None)
             if unpinned is not None:
                 yield hit_at(context, script, unpinned, _MESSAGE)
@@ -51,7 +55,9 @@ def _in_module(script: Script, context: Context, copied: dict[int, int]) -> bool
     """Whether a go.mod may lie where a script runs: files of the context were copied or are mounted, or a repository was cloned."""
     if any(mount.get("type", "bind") == "bind" for mount in mounts(script.instruction)):
         return True
-    if any(c.name in {"cd", "git", "pushd"} or (c.name == "go" and c.has_argument("init")) for c in script.shell.commands):
+    if any(
+        c.name in {"cd", "git", "pushd"} or (c.name == "go" and c.has_argument("init")) for c in script.shell.commands
+    ):
         return True
     stages = context.bases[script.entry.stage].stages if 0 <= script.entry.stage < len(context.bases) else ()
     return any(copied.get(stage, script.entry.index) < script.entry.index for stage in stages)

@@ -40,12 +40,22 @@ class NpmCi(Rule):
             locked = False
             for entry in stage:
                 found = entry.instruction
-                if isinstance(found, ast.Copy) and any("package-lock" in s.text or s.text.endswith("package*.json") for s in found.sources):
+                if isinstance(found, ast.Copy) and any(
+                    "package-lock" in s.text or s.text.endswith("package*.json") for s in found.sources
+                ):
                     locked = True
                 elif locked and isinstance(found, ast.Run):
                     for script in scripts.get(entry.index, ()):
                         for command in script.shell.commands:
-                            if command.name == "npm" and command.words in {("install",), ("i",)} and not command.has_flag("g", "global"):
+                            if (
+                                command.name == "npm"
+                                and command.words in {("install",), ("i",)}
+                                and not command.has_flag("g", "global")
+                            ):
                                 argument = command.arguments[position(command, "install", "i")]
                                 fix = replace_argument(argument, script, "ci", "Use npm ci") if script.exact else None
-                                yield Hit(script.span(command.start, command.end), "`npm ci` installs what the lock file says", fix=fix)
+                                yield Hit(
+                                    script.span(command.start, command.end),
+                                    "`npm ci` installs what the lock file says",
+                                    fix=fix,
+                                )

@@ -51,9 +51,17 @@ class PackageCacheMount(Rule):
                     wanted.setdefault(place, command)
             for place, command in wanted.items():
                 at = run.name_span.end
-                fix = Fix("Add a cache mount", (Edit(Span(at, at), f" --mount=type=cache,target={place}"),), Applicability.UNSAFE)
+                fix = Fix(
+                    "Add a cache mount",
+                    (Edit(Span(at, at), f" --mount=type=cache,target={place}"),),
+                    Applicability.UNSAFE,
+                )
                 path = place.partition(",")[0]
-                yield Hit(script.span(command.start, command.end), f"downloads could be kept in a cache mount on {path}", fix=fix)
+                yield Hit(
+                    script.span(command.start, command.end),
+                    f"downloads could be kept in a cache mount on {path}",
+                    fix=fix,
+                )
 
 
 _PLACES = {

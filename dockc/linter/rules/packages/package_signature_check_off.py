@@ -23,7 +23,12 @@ class PackageSignatureCheckOff(Rule):
     name = "package-signature-check-off"
     summary = "Packages are installed without a look at their signatures"
     severity = Severity.WARNING
-    equivalents = ("checkov:CKV2_DOCKER_7", "checkov:CKV2_DOCKER_8", "checkov:CKV2_DOCKER_9", "checkov:CKV2_DOCKER_10",)
+    equivalents = (
+        "checkov:CKV2_DOCKER_7",
+        "checkov:CKV2_DOCKER_8",
+        "checkov:CKV2_DOCKER_9",
+        "checkov:CKV2_DOCKER_10",
+    )
     bad = "FROM debian:12\nRUN apt-get install -y --allow-unauthenticated tool=1\n"
     good = "FROM debian:12\nRUN apt-get install -y --no-install-recommends tool=1\n"
 
@@ -36,15 +41,23 @@ class PackageSignatureCheckOff(Rule):
                     continue  # of the build itself, which nobody signs
                 for argument in command.arguments:
                     if argument.text in flags:
-                        yield Hit(script.span(argument.start, argument.end), f"{argument.text}: signatures of packages are not checked")
+                        yield Hit(
+                            script.span(argument.start, argument.end),
+                            f"{argument.text}: signatures of packages are not checked",
+                        )
             for found in re.finditer(r"deb(?:-src)?[ \t]+\[[^\]]*\btrusted=yes\b", script.shell.text):
-                yield Hit(script.span(found.start(), found.end()), "trusted=yes: signatures of packages are not checked")
+                yield Hit(
+                    script.span(found.start(), found.end()), "trusted=yes: signatures of packages are not checked"
+                )
 
 
 def _installs_files(command: Command) -> bool:
     """Whether all packages of an installation are files."""
     words = [word for word in command.words if word not in {"add", "install", "localinstall", "in"}]
-    return bool(words) and all(word.startswith(("/", "./")) or (word.endswith((".apk", ".rpm", ".deb")) and "://" not in word) for word in words)
+    return bool(words) and all(
+        word.startswith(("/", "./")) or (word.endswith((".apk", ".rpm", ".deb")) and "://" not in word)
+        for word in words
+    )
 
 
 _APT = ("--allow-unauthenticated", "--force-yes", "--allow-insecure-repositories")

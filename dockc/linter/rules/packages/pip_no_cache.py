@@ -41,7 +41,11 @@ class PipNoCache(CommandRule):
 
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
-        self.off = _without_cache(context, triggers=False) | _without_cache(context, triggers=True) if context.parity else set()
+        self.off = (
+            _without_cache(context, triggers=False) | _without_cache(context, triggers=True)
+            if context.parity
+            else set()
+        )
         return super().check(context)
 
     def offends(self, command: Command, script: Script) -> bool:
@@ -65,13 +69,20 @@ class PipNoCache(CommandRule):
 
     def leaves_nothing(self, script: Script, context: Context) -> bool:
         """Whether no image has pip's cache after a script."""
-        if not context.left_behind(script) or caches(script.instruction, "/pip") or covered(script.instruction, "/root/.cache/pip"):
+        if (
+            not context.left_behind(script)
+            or caches(script.instruction, "/pip")
+            or covered(script.instruction, "/root/.cache/pip")
+        ):
             return True
-        if (context.values.at("PIP_NO_CACHE_DIR", script.entry) or "").lower() in _BOOLEANS or _SWITCHED.search(script.shell.text):
+        if (context.values.at("PIP_NO_CACHE_DIR", script.entry) or "").lower() in _BOOLEANS or _SWITCHED.search(
+            script.shell.text
+        ):
             return True
         # With HOME elsewhere the cache is elsewhere, too.
         return any(
-            removes(c, "/root/.cache/pip") or any(a.text.rstrip("/*").endswith((".cache", ".cache/pip")) for a in c.arguments if c.name == "rm")
+            removes(c, "/root/.cache/pip")
+            or any(a.text.rstrip("/*").endswith((".cache", ".cache/pip")) for a in c.arguments if c.name == "rm")
             or (c.name.startswith(("pip", "python")) and c.has_argument("cache") and c.has_argument("purge", "remove"))
             for c in script.shell.commands
         )
@@ -83,7 +94,10 @@ class PipNoCache(CommandRule):
 
 #: pip takes any truth value of this variable, false ones too, as the flag being given.
 _BOOLEANS = frozenset(["1", "y", "yes", "t", "true", "on", "0", "n", "no", "f", "false", "off"])
-_SWITCHED = pattern(r"\bPIP_NO_CACHE_DIR=[\"']?(?:1|0|y|n|t|f|on|off|yes|no|true|false)\b|\bconfig\s+set\s+(?:\S+\.)?no-cache-dir\s", re.IGNORECASE)
+_SWITCHED = pattern(
+    r"\bPIP_NO_CACHE_DIR=[\"']?(?:1|0|y|n|t|f|on|off|yes|no|true|false)\b|\bconfig\s+set\s+(?:\S+\.)?no-cache-dir\s",
+    re.IGNORECASE,
+)
 _TRUE = ("1", "true", "True", "TRUE", "on", "On", "ON", "yes", "Yes", "YES")
 
 

@@ -46,7 +46,9 @@ class PipPin(InstallRule):
             return []
         if command.has_argument("--requirement", "-r", "."):
             return []
-        if not self.parity and (command.has_flag("requirement", "group", "r") or any(a.text.startswith("-r") for a in command.arguments)):
+        if not self.parity and (
+            command.has_flag("requirement", "group", "r") or any(a.text.startswith("-r") for a in command.arguments)
+        ):
             return []  # a file says which versions
         words = list(command.without_values_of(_WITH_VALUES).words)
         if "install" not in words:
@@ -55,12 +57,20 @@ class PipPin(InstallRule):
 
     def minor(self, command: Command, script: Script, context: Context) -> bool:
         """The installer itself, to install others with."""
-        return all(self.pinned(package) or package.partition("[")[0] in {"pip", "setuptools", "wheel"} for package in self.packages(command))
+        return all(
+            self.pinned(package) or package.partition("[")[0] in {"pip", "setuptools", "wheel"}
+            for package in self.packages(command)
+        )
 
     def pinned(self, package: str) -> bool:
         """See the base class."""
         vcs = package.startswith(_VCS)
-        if not self.parity and (package.partition("[")[0] in {"", ".", ".."} or package.startswith("file:") or _ARCHIVE.search(package) or "@" in package):
+        if not self.parity and (
+            package.partition("[")[0] in {"", ".", ".."}
+            or package.startswith("file:")
+            or _ARCHIVE.search(package)
+            or "@" in package
+        ):
             return True  # the project itself, a file, or `name @ URL`
         return (
             any(operator in package for operator in _OPERATORS)

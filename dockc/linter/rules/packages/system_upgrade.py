@@ -21,7 +21,10 @@ class SystemUpgrade(CommandRule):
     name = "system-upgrade"
     summary = "All packages of the base image are upgraded"
     severity = Severity.INFO
-    equivalents = ("kics:e9856348-4069-4ac0-bd91-415f6a7b84a4", "trivy:DS-0024",)
+    equivalents = (
+        "kics:e9856348-4069-4ac0-bd91-415f6a7b84a4",
+        "trivy:DS-0024",
+    )
     message = "the whole system is upgraded; a newer base image does that reproducibly"
     bad = "FROM debian:12\nRUN apt-get update && apt-get upgrade -y\n"
     good = "FROM debian:12.8\n"

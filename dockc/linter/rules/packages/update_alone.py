@@ -22,7 +22,11 @@ class UpdateAlone(Rule):
     name = "update-alone"
     summary = "Package lists are updated in a RUN that installs nothing"
     severity = Severity.WARNING
-    equivalents = ("kics:b84a0b47-2e99-4c9f-8933-98bcabe2b94d", "trivy:DS-0017", "checkov:CKV_DOCKER_5",)
+    equivalents = (
+        "kics:b84a0b47-2e99-4c9f-8933-98bcabe2b94d",
+        "trivy:DS-0017",
+        "checkov:CKV_DOCKER_5",
+    )
     bad = "FROM debian:12\nRUN apt-get update\nRUN apt-get install -y --no-install-recommends curl=8.0\n"
     good = "FROM debian:12\nRUN apt-get update && apt-get install -y --no-install-recommends curl=8.0\n"
 
@@ -30,16 +34,37 @@ class UpdateAlone(Rule):
         """See the class."""
         for script in context.runs:
             commands = script.shell.commands
-            if any(c.name in _MANAGERS and set(c.words) & _VERBS for c in commands) or caches(script.instruction, "/var/lib/apt", "/var/cache/apk"):
+            if any(c.name in _MANAGERS and set(c.words) & _VERBS for c in commands) or caches(
+                script.instruction, "/var/lib/apt", "/var/cache/apk"
+            ):
                 continue
             if any(c.name not in _KNOWN for c in commands):
                 continue  # a script or function may install
             for command in commands:
                 if command.name in _MANAGERS and command.has_argument("update"):
-                    yield Hit(script.span(command.start, command.end), "package lists are updated, and nothing is installed in the same RUN")
+                    yield Hit(
+                        script.span(command.start, command.end),
+                        "package lists are updated, and nothing is installed in the same RUN",
+                    )
                     break
 
 
 _MANAGERS = frozenset(["apt", "apt-get", "apk"])
 _VERBS = frozenset(["install", "add", "upgrade", "dist-upgrade", "full-upgrade", "source", "build-dep", "download"])
-_KNOWN = _MANAGERS | {"rm", "echo", "set", "true", "sed", "cp", "mv", "mkdir", "dpkg", "sudo", "touch", "printf", "tee", "cat", "ln"}
+_KNOWN = _MANAGERS | {
+    "rm",
+    "echo",
+    "set",
+    "true",
+    "sed",
+    "cp",
+    "mv",
+    "mkdir",
+    "dpkg",
+    "sudo",
+    "touch",
+    "printf",
+    "tee",
+    "cat",
+    "ln",
+}

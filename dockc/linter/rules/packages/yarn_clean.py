@@ -40,12 +40,16 @@ class YarnClean(Rule):
                 bases.add(image(current.base.text).name)
             script = scripts.get(id(entry))
             if script is not None and (command := _forgotten(script)) is not None:
-                if not context.parity and any(removes(c, "/usr/local/share/.cache", "/root/.cache/yarn") for c in script.shell.commands):
+                if not context.parity and any(
+                    removes(c, "/usr/local/share/.cache", "/root/.cache/yarn") for c in script.shell.commands
+                ):
                     continue
                 forgotten.append((script, command, current))
         for script, command, stage in forgotten:
             if not context.parity:
-                if context.left_behind(script) and not covered(script.instruction, "/usr/local/share/.cache/yarn", "/root/.cache/yarn", "/root/.yarn"):
+                if context.left_behind(script) and not covered(
+                    script.instruction, "/usr/local/share/.cache/yarn", "/root/.cache/yarn", "/root/.yarn"
+                ):
                     yield hit_at(context, script, command, _MESSAGE)
                 continue
             last = stage is current or (stage is not None and current is not None and same_from(stage, current))

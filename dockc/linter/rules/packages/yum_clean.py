@@ -31,9 +31,13 @@ class YumClean(Rule):
         """See the class."""
         for script in context.runs:
             if not context.parity:
-                if covered(script.instruction, "/var/cache/yum", "/var/cache/dnf", "/var/cache/libdnf5") or not context.left_behind(script):
+                if covered(
+                    script.instruction, "/var/cache/yum", "/var/cache/dnf", "/var/cache/libdnf5"
+                ) or not context.left_behind(script):
                     continue
-                if any(removes(c, "/var/cache/yum", "/var/cache/dnf", "/var/cache/libdnf5") for c in script.shell.commands):
+                if any(
+                    removes(c, "/var/cache/yum", "/var/cache/dnf", "/var/cache/libdnf5") for c in script.shell.commands
+                ):
                     continue
             forgotten = (_forgotten(script.shell.commands, program) for program in ("yum",))
             if (command := next(filter(None, forgotten), None)) is not None:

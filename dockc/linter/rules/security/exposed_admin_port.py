@@ -21,7 +21,11 @@ class ExposedAdminPort(Rule):
     name = "exposed-admin-port"
     summary = "A port of remote administration is exposed"
     severity = Severity.INFO
-    equivalents = ("checkov:CKV_DOCKER_1", "trivy:DS-0004", "kics:5907595b-5b6d-4142-b173-dbb0e73fbff8",)
+    equivalents = (
+        "checkov:CKV_DOCKER_1",
+        "trivy:DS-0004",
+        "kics:5907595b-5b6d-4142-b173-dbb0e73fbff8",
+    )
     bad = "FROM debian:12\nEXPOSE 23\n"
     good = "FROM debian:12\nEXPOSE 8080\n"
 
@@ -32,7 +36,12 @@ class ExposedAdminPort(Rule):
                 name = _PORTS.get(port.text.partition("/")[0])
                 if name:
                     # Port 22 is often that of git, or what the image is for.
-                    yield Hit(port.span, f"port {port.text.partition('/')[0]} is {name}", entry.node.lines, strict=name == "SSH")
+                    yield Hit(
+                        port.span,
+                        f"port {port.text.partition('/')[0]} is {name}",
+                        entry.node.lines,
+                        strict=name == "SSH",
+                    )
 
 
 _PORTS = {

@@ -25,7 +25,14 @@ class MissingUser(Rule):
     name = "missing-user"
     summary = "The image runs as root"
     severity = None
-    equivalents = ("checkov:CKV_DOCKER_3", "trivy:DS-0002", "kics:fd54f200-402c-4333-a5a4-36ef6709af2f", "sonar:S6471", "semgrep:missing-user", "dockle:CIS-DI-0001",)
+    equivalents = (
+        "checkov:CKV_DOCKER_3",
+        "trivy:DS-0002",
+        "kics:fd54f200-402c-4333-a5a4-36ef6709af2f",
+        "sonar:S6471",
+        "semgrep:missing-user",
+        "dockle:CIS-DI-0001",
+    )
     bad = 'FROM debian:12\nCMD ["server"]\n'
     good = 'FROM debian:12\nUSER 65532\nCMD ["server"]\n'
 

@@ -48,7 +48,9 @@ def _mentions(user: str, names: set[str]) -> bool:
     """Whether a word has `${NAME}`, or `$` and then a text that begins with NAME, which hadolint takes for the same."""
     for match in _VARIABLE.finditer(user):
         name = match[2]
-        if (match[1] and match[3] and name in names) or (not match[1] and any(name[:end] in names for end in range(1, len(name) + 1))):
+        if (match[1] and match[3] and name in names) or (
+            not match[1] and any(name[:end] in names for end in range(1, len(name) + 1))
+        ):
             return True
     return False
 

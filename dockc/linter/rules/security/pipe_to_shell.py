@@ -24,7 +24,10 @@ class PipeToShell(Rule):
     name = "pipe-to-shell"
     summary = "A downloaded script is run unseen"
     severity = Severity.INFO
-    equivalents = ("semgrep:curl-pipe-sh", "sonar:S6504",)
+    equivalents = (
+        "semgrep:curl-pipe-sh",
+        "sonar:S6504",
+    )
     bad = "FROM debian:12\nRUN curl -fsSL https://example.org/install.sh | sh\n"
     good = "FROM debian:12\nADD --checksum=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef https://example.org/install.sh /tmp/\nRUN sh /tmp/install.sh\n"
 
@@ -35,11 +38,17 @@ class PipeToShell(Rule):
                 continue
             for start, end in _places(parse(script.shell.text)):
                 end = len(script.shell.text[:end].rstrip(" \t\r\n\\"))
-                yield Hit(script.span(start, end), "a downloaded script is run without a look at it", help="Use ADD --checksum, or check a hash before running it.")
+                yield Hit(
+                    script.span(start, end),
+                    "a downloaded script is run without a look at it",
+                    help="Use ADD --checksum, or check a hash before running it.",
+                )
 
 
 _LOADERS = ("curl", "wget")
-_SHELLS = frozenset(["sh", "bash", "dash", "ash", "zsh", "ksh", "python", "python2", "python3", "perl", "ruby", "node", "php"])
+_SHELLS = frozenset(
+    ["sh", "bash", "dash", "ash", "zsh", "ksh", "python", "python2", "python3", "perl", "ruby", "node", "php"]
+)
 _PREFIXES = frozenset(["sudo", "env", "exec", "command", "nohup"])
 
 

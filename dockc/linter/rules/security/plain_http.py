@@ -43,10 +43,20 @@ class PlainHttp(Rule):
                     continue
                 after = ""
                 for argument in command.arguments:
-                    if _PLAIN.match(argument.text) and after not in {"-x", "--proxy", "-e", "--referer", "-H", "--header", "config"}:
+                    if _PLAIN.match(argument.text) and after not in {
+                        "-x",
+                        "--proxy",
+                        "-e",
+                        "--referer",
+                        "-H",
+                        "--header",
+                        "config",
+                    }:
                         yield Hit(script.span(argument.start, argument.end), "fetched without encryption")
                     after = argument.text
 
 
-_CHECKED = pattern(r"\b(?:sha(?:1|224|256|384|512)sum|shasum|b2sum|cksum)\b[^;&|\n]*\s-(?:\w*c\w*|-check)\b|\bgpgv?\b[^;&|\n]*--verify|\bgpgv\b")
+_CHECKED = pattern(
+    r"\b(?:sha(?:1|224|256|384|512)sum|shasum|b2sum|cksum)\b[^;&|\n]*\s-(?:\w*c\w*|-check)\b|\bgpgv?\b[^;&|\n]*--verify|\bgpgv\b"
+)
 _PLAIN = pattern(r"(?:http|ftp)://(?!localhost|127\.|0\.0\.0\.0|\[::1\]|\$|[\w-]+(?::\d+)?(?:/|$))", re.IGNORECASE)

@@ -39,18 +39,30 @@ class SecretBuildArgUse(Rule):
         """See the class."""
         for stage in context.stages:
             names = {
-                pair.key.text for e in stage if isinstance(e.instruction, ast.Arg) for pair in e.instruction.pairs if _NAME.search(pair.key.text)
+                pair.key.text
+                for e in stage
+                if isinstance(e.instruction, ast.Arg)
+                for pair in e.instruction.pairs
+                if _NAME.search(pair.key.text)
             }
             for entry in stage:
                 run = entry.instruction
                 if not names or not isinstance(run, ast.Run):
                     continue
-                given = {value for mount in mounts(run) if mount.get("type") == "secret" for value in (mount.get("id", ""), mount.get("env", ""))}
+                given = {
+                    value
+                    for mount in mounts(run)
+                    if mount.get("type") == "secret"
+                    for value in (mount.get("id", ""), mount.get("env", ""))
+                }
                 text = context.source.slice(run.span)
                 for name in sorted(names - given):
                     found = re.search(rf"\$\{{?{re.escape(name)}(?!\w)", text)
                     if found:
-                        span = Span(run.span.start + found.start(), run.span.start + found.end() + (text[found.end() : found.end() + 1] == "}"))
+                        span = Span(
+                            run.span.start + found.start(),
+                            run.span.start + found.end() + (text[found.end() : found.end() + 1] == "}"),
+                        )
                         at = run.name_span.end
                         mount = f" --mount=type=secret,id={name},env={name}"
                         fix = Fix("Add a secret mount", (Edit(Span(at, at), mount),), Applicability.UNSAFE)

@@ -43,4 +43,6 @@ _FILES = frozenset(
      "id_ed25519", ".htpasswd", ".pgpass", ".my.cnf", ".vault-token", ".terraformrc"]
 )  # fmt: skip
 _PATHS = (".docker/config.json", ".aws/credentials", ".kube/config", ".config/gcloud", ".gem/credentials")
-_PATTERN = pattern(r"\.env\.(?:local|prod|production|staging|dev|development)|.*\.(?:p12|pfx|jks|keystore)|.*(?:private|server|client|tls)[-_.]?key\.pem")
+_PATTERN = pattern(
+    r"\.env\.(?:local|prod|production|staging|dev|development)|.*\.(?:p12|pfx|jks|keystore)|.*(?:private|server|client|tls)[-_.]?key\.pem"
+)

@@ -31,7 +31,10 @@ class SecretValue(Rule):
     name = "secret-value"
     summary = "A secret stands in the file"
     severity = Severity.WARNING
-    equivalents = ("kics:e36d8880-3f78-4546-b9a1-12f0745ca0d5", "trivy:secret",)
+    equivalents = (
+        "kics:e36d8880-3f78-4546-b9a1-12f0745ca0d5",
+        "trivy:secret",
+    )
     bad = "FROM debian:12\nENV DEPLOY_TOKEN=ghp_a8Fk2LmQ9ZxT4vWc7RbN1yHs6JdP3gUe5KoX\n"
     good = "FROM debian:12\nRUN --mount=type=secret,id=deploy_token,env=DEPLOY_TOKEN ./deploy\n"
 
@@ -47,31 +50,64 @@ class SecretValue(Rule):
                     continue
                 span = Span(*found.span(group))
                 seen.append(span)
-                yield Hit(span, f"{what} in the file", help="Take it out, exchange it, and use RUN --mount=type=secret.")
+                yield Hit(
+                    span, f"{what} in the file", help="Take it out, exchange it, and use RUN --mount=type=secret."
+                )
         for key, value in _values(context):
             if value is None or any(s.start < value.span.end and value.span.start < s.end for s in seen):
                 continue
             if _NAME.search(key.text) and not _PUBLIC.search(key.text) and _is_random(unquoted(value.text)):
-                yield Hit(value.span, f"the value of {key.text} looks like a secret", help="Use RUN --mount=type=secret.")
+                yield Hit(
+                    value.span, f"the value of {key.text} looks like a secret", help="Use RUN --mount=type=secret."
+                )
 
 
 #: What it is, texts of which one must be there, and the whole form.
 _SHAPES = (
     ("an AWS access key", ("AKIA", "ASIA"), pattern(r"(?<![A-Z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Z0-9])")),
-    ("a GitHub token", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"), pattern(r"(?<!\w)(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})")),
+    (
+        "a GitHub token",
+        ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
+        pattern(r"(?<!\w)(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})"),
+    ),
     ("a GitLab token", ("glpat-",), pattern(r"(?<!\w)glpat-[A-Za-z0-9_-]{20,}")),
     ("a Slack token", ("xox",), pattern(r"(?<!\w)xox[abprs]-[A-Za-z0-9-]{16,}")),
     ("an npm token", ("npm_",), pattern(r"(?<!\w)npm_[A-Za-z0-9]{36}(?!\w)")),
     ("a Docker Hub token", ("dckr_pat_",), pattern(r"(?<!\w)dckr_pat_[A-Za-z0-9_-]{20,}")),
     ("a Google API key", ("AIza",), pattern(r"(?<!\w)AIza[A-Za-z0-9_-]{35}(?!\w)")),
     ("a Stripe key", ("k_live_",), pattern(r"(?<!\w)[rs]k_live_[A-Za-z0-9]{20,}")),
-    ("a private key", ("PRIVATE KEY",), pattern(r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----(?:[^-]{1,16384}-----END (?:[A-Z]+ )?PRIVATE KEY-----)?")),
+    (
+        "a private key",
+        ("PRIVATE KEY",),
+        pattern(r"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----(?:[^-]{1,16384}-----END (?:[A-Z]+ )?PRIVATE KEY-----)?"),
+    ),
     ("a JSON web token", ("eyJ",), pattern(r"(?<!\w)eyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}")),
-    ("a password in a URL", ("@",), pattern(r"[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s/:@'\"$<{]{1,64}:([^\s/@'\"$<{]{3,128})@[A-Za-z0-9]")),
+    (
+        "a password in a URL",
+        ("@",),
+        pattern(r"[A-Za-z][A-Za-z0-9+.-]{1,20}://[^\s/:@'\"$<{]{1,64}:([^\s/@'\"$<{]{3,128})@[A-Za-z0-9]"),
+    ),
 )
 _NAME = pattern(r"(?:^|_)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE)
-_PUBLIC = pattern(r"(?:^|_)(?:public|file|path|version|gpg|pgp|fingerprint|sha\d*|checksum|id|url|name)(?:_|$)", re.IGNORECASE)
-_PLACEHOLDERS = frozenset(["password", "passwd", "pass", "secret", "token", "changeme", "postgres", "root", "admin", "test", "example", "user"])
+_PUBLIC = pattern(
+    r"(?:^|_)(?:public|file|path|version|gpg|pgp|fingerprint|sha\d*|checksum|id|url|name)(?:_|$)", re.IGNORECASE
+)
+_PLACEHOLDERS = frozenset(
+    [
+        "password",
+        "passwd",
+        "pass",
+        "secret",
+        "token",
+        "changeme",
+        "postgres",
+        "root",
+        "admin",
+        "test",
+        "example",
+        "user",
+    ]
+)
 
 
 def _values(context: Context) -> Iterator[tuple[ast.Word, ast.Word | None]]:
@@ -84,7 +120,9 @@ def _values(context: Context) -> Iterator[tuple[ast.Word, ast.Word | None]]:
 
 def _is_placeholder(text: str) -> bool:
     folded = text.lower()
-    return "example" in folded or "xxxx" in folded or "****" in folded or folded in _PLACEHOLDERS or len(set(folded)) < 3
+    return (
+        "example" in folded or "xxxx" in folded or "****" in folded or folded in _PLACEHOLDERS or len(set(folded)) < 3
+    )
 
 
 def _is_random(value: str) -> bool:

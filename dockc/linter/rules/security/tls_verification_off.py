@@ -27,7 +27,14 @@ class TlsVerificationOff(Rule):
     name = "tls-verification-off"
     summary = "Certificates are not checked"
     severity = Severity.WARNING
-    equivalents = ("checkov:CKV2_DOCKER_2", "checkov:CKV2_DOCKER_3", "checkov:CKV2_DOCKER_4", "checkov:CKV2_DOCKER_5", "checkov:CKV2_DOCKER_6", "sonar:S4830",)
+    equivalents = (
+        "checkov:CKV2_DOCKER_2",
+        "checkov:CKV2_DOCKER_3",
+        "checkov:CKV2_DOCKER_4",
+        "checkov:CKV2_DOCKER_5",
+        "checkov:CKV2_DOCKER_6",
+        "sonar:S4830",
+    )
     bad = "FROM debian:12\nRUN curl -k https://example.org/a -o /a\n"
     good = "FROM debian:12\nRUN curl https://example.org/a -o /a\n"
 
@@ -57,7 +64,10 @@ def _offends(command: Command) -> bool:
     texts = command.texts
     match command.name:
         case "curl":
-            return any(t == "--insecure" or (re.fullmatch(r"-[a-zA-Z]*k[a-zA-Z]*", t) is not None and not t.startswith("-o")) for t in texts)
+            return any(
+                t == "--insecure" or (re.fullmatch(r"-[a-zA-Z]*k[a-zA-Z]*", t) is not None and not t.startswith("-o"))
+                for t in texts
+            )
         case "wget":
             return "--no-check-certificate" in texts
         case "git":
@@ -69,6 +79,9 @@ def _offends(command: Command) -> bool:
         case "pip" | "pip3":
             return any(t.startswith("--trusted-host") for t in texts)
         case "apt-get" | "apt":
-            return any(re.search(r"Acquire::https::[\w.:]*Verify-(?:Peer|Host)=[\"']?(?:false|0)", t, re.IGNORECASE) for t in texts)
+            return any(
+                re.search(r"Acquire::https::[\w.:]*Verify-(?:Peer|Host)=[\"']?(?:false|0)", t, re.IGNORECASE)
+                for t in texts
+            )
         case _:
             return False

@@ -36,13 +36,27 @@ class CdWithoutEffect(Rule):
         """See the class."""
         for script in context.runs:
             commands = script.shell.commands
-            if not commands or commands[-1].name != "cd" or len(commands[-1].arguments) != 1 or "(" in script.shell.text:
+            if (
+                not commands
+                or commands[-1].name != "cd"
+                or len(commands[-1].arguments) != 1
+                or "(" in script.shell.text
+            ):
                 continue
             if commands[-1].end < len(script.shell.text.rstrip()):
                 continue
             path = commands[-1].arguments[0].text
             fix = None
             simple = len(commands) == 1 and path[:1] not in {"-", "~", ""} and "$" not in path and " " not in path
-            if simple and isinstance(script.entry.instruction, ast.Run) and not script.entry.instruction.files and not script.instruction.flags:
-                fix = Fix("Write WORKDIR", (Edit(script.entry.instruction.span, f"WORKDIR {path}"),), Applicability.UNSAFE)
-            yield Hit(script.span(commands[-1].start, commands[-1].end), "`cd` ends with this RUN; WORKDIR lasts", fix=fix)
+            if (
+                simple
+                and isinstance(script.entry.instruction, ast.Run)
+                and not script.entry.instruction.files
+                and not script.instruction.flags
+            ):
+                fix = Fix(
+                    "Write WORKDIR", (Edit(script.entry.instruction.span, f"WORKDIR {path}"),), Applicability.UNSAFE
+                )
+            yield Hit(
+                script.span(commands[-1].start, commands[-1].end), "`cd` ends with this RUN; WORKDIR lasts", fix=fix
+            )

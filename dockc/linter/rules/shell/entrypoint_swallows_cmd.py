@@ -38,4 +38,6 @@ class EntrypointSwallowsCmd(Rule):
                 continue
             commands = [e for e in entries if isinstance(e.instruction, ast.Cmd)]
             for entry in commands[-1:]:
-                yield Hit(keyword_span(entry), "ENTRYPOINT in shell form does not take CMD's arguments", entry.node.lines)
+                yield Hit(
+                    keyword_span(entry), "ENTRYPOINT in shell form does not take CMD's arguments", entry.node.lines
+                )

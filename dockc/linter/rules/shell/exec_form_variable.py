@@ -34,9 +34,16 @@ class ExecFormVariable(Rule):
             entrypoints = [e.instruction for e in entries if isinstance(e.instruction, ast.Entrypoint)]
             for entry in entries:
                 found = entry.instruction
-                if not isinstance(found, (ast.Cmd, ast.Entrypoint, ast.Run)) or found.prepend_shell or not found.cmdline:
+                if (
+                    not isinstance(found, (ast.Cmd, ast.Entrypoint, ast.Run))
+                    or found.prepend_shell
+                    or not found.cmdline
+                ):
                     continue
-                if _has_shell(found.cmdline) or (isinstance(found, ast.Cmd) and any(_has_shell(e.cmdline or ()) or e.prepend_shell for e in entrypoints)):
+                if _has_shell(found.cmdline) or (
+                    isinstance(found, ast.Cmd)
+                    and any(_has_shell(e.cmdline or ()) or e.prepend_shell for e in entrypoints)
+                ):
                     continue
                 text = context.source.slice(found.span)
                 for match in _VARIABLE.finditer(text):
@@ -46,7 +53,10 @@ class ExecFormVariable(Rule):
 
 
 _VARIABLE = pattern(r"\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*[^}]*\})")
-_SHELL = pattern(r"(?:.*[/\\])?(?:(?:ba|da|a|z|k)?sh|cmd|cmd\.exe|powershell|pwsh|powershell\.exe|env|envsubst|perl|awk|tini|dumb-init)", re.IGNORECASE)
+_SHELL = pattern(
+    r"(?:.*[/\\])?(?:(?:ba|da|a|z|k)?sh|cmd|cmd\.exe|powershell|pwsh|powershell\.exe|env|envsubst|perl|awk|tini|dumb-init)",
+    re.IGNORECASE,
+)
 
 
 def _has_shell(words: tuple[str, ...]) -> bool:

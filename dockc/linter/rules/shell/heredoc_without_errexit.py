@@ -55,7 +55,12 @@ class HeredocWithoutErrexit(Rule):
                 continue
             at = document.span.start
             fix = Fix("Begin with set -e", (Edit(Span(at, at), "set -e\n"),), Applicability.UNSAFE)
-            yield Hit(found.name_span, "the shell goes on after a failing command of this heredoc", (entry.line, entry.line), fix)
+            yield Hit(
+                found.name_span,
+                "the shell goes on after a failing command of this heredoc",
+                (entry.line, entry.line),
+                fix,
+            )
 
 
 def _sets_errexit(command: Command) -> bool:

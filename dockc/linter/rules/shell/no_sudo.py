@@ -37,10 +37,20 @@ class NoSudo(CommandRule):
         if context.parity:
             return False
         user = context.users[script.entry.index]
-        if user is None and 0 <= script.entry.stage < len(context.bases) and not context.bases[script.entry.stage].known:
+        if (
+            user is None
+            and 0 <= script.entry.stage < len(context.bases)
+            and not context.bases[script.entry.stage].known
+        ):
             return True  # so is the base image
         return user is not None and not is_root(user)
 
     def minor(self, command: Command, script: Script, context: Context) -> bool:
         """To become another user than root is what USER would do, for the whole step."""
-        return any(not is_root(name) for name in (*command.flag_values("u"), *(t.partition("=")[2] for t in command.texts if t.startswith("--user="))))
+        return any(
+            not is_root(name)
+            for name in (
+                *command.flag_values("u"),
+                *(t.partition("=")[2] for t in command.texts if t.startswith("--user=")),
+            )
+        )

@@ -105,8 +105,14 @@ def _local(node: shell.Node) -> bool:
 
 def _notices(node: shell.Node) -> bool:
     """Whether the last part of a pipe fails itself where nothing comes in: a search that must find something."""
-    words = [literal(word) or "" for word in node.words if isinstance(word, shell.Word)] if isinstance(node, shell.Simple) else []
-    return words[:1] in (["grep"], ["egrep"], ["fgrep"]) and not any(w.startswith("-") and not w.startswith("--") and set("vcL") & set(w) for w in words)
+    words = (
+        [literal(word) or "" for word in node.words if isinstance(word, shell.Word)]
+        if isinstance(node, shell.Simple)
+        else []
+    )
+    return words[:1] in (["grep"], ["egrep"], ["fgrep"]) and not any(
+        w.startswith("-") and not w.startswith("--") and set("vcL") & set(w) for w in words
+    )
 
 
 _PRINTERS = frozenset(["echo", "printf", "yes", "true", ":", "uname"])
@@ -123,8 +129,7 @@ def _stops(shell: tuple[str, ...]) -> bool:
     if shell[0].startswith(("pwsh", "powershell", "cmd")):
         return True
     return any(
-        _is_capable(c.name) and c.has_flag("o") and c.has_argument("pipefail")
-        for c in read(" ".join(shell)).commands
+        _is_capable(c.name) and c.has_flag("o") and c.has_argument("pipefail") for c in read(" ".join(shell)).commands
     )
 
 

@@ -26,7 +26,8 @@ class PointlessCommand(CommandRule):
     hadolint_severity = Severity.INFO
     equivalents = ("hadolint:DL3001",)
     message = (
-        "For some bash commands it makes no sense running them in a Docker container like `ssh`, `vim`, `shutdown`, `service`, "
+        "For some bash commands it makes no sense running them in a Docker container like `ssh`, `vim`, `shutdown`, "
+        "`service`, "
         "`ps`, `free`, `top`, `kill`, `mount`, `ifconfig`"
     )
     bad = "FROM debian:12\nRUN service cron start\n"

@@ -28,7 +28,11 @@ class ShellNotLn(CommandRule):
 
     def excuses(self, script: Script, context: Context) -> bool:
         """Where there is no shell that could be changed: the link makes one."""
-        return not context.parity and 0 <= script.entry.stage < len(context.bases) and context.bases[script.entry.stage].shell == "none"
+        return (
+            not context.parity
+            and 0 <= script.entry.stage < len(context.bases)
+            and context.bases[script.entry.stage].shell == "none"
+        )
 
     def offends(self, command: Command, script: Script) -> bool:
         """See the class."""

@@ -39,7 +39,11 @@ class UseraddNoLogInit(CommandRule):
             return False
         if self.parity:
             return any(len(value) > 5 for value in command.flag_values("u"))
-        given = [*command.flag_values("u"), *command.flag_values("uid"), *(t.partition("=")[2] for t in command.texts if t.startswith("--uid="))]
+        given = [
+            *command.flag_values("u"),
+            *command.flag_values("uid"),
+            *(t.partition("=")[2] for t in command.texts if t.startswith("--uid=")),
+        ]
         return any(value.isdecimal() and len(value.lstrip("0")) > 5 for value in given)
 
     def mend(self, command: Command, script: Script) -> Fix | None:

@@ -55,4 +55,7 @@ class WgetProgress(CommandRule):
 
 
 #: Archives, packages and images.
-_LARGE = pattern(r"\.(?:tar(?:\.\w+)?|t[gbx]z2?|zip|gz|xz|bz2|zst|7z|deb|rpm|iso|img|jar|war|whl|run|bin|onnx|model|safetensors|exe|msi|AppImage)(?:$|[?#\"'])", re.IGNORECASE)
+_LARGE = pattern(
+    r"\.(?:tar(?:\.\w+)?|t[gbx]z2?|zip|gz|xz|bz2|zst|7z|deb|rpm|iso|img|jar|war|whl|run|bin|onnx|model|safetensors|exe|msi|AppImage)(?:$|[?#\"'])",
+    re.IGNORECASE,
+)

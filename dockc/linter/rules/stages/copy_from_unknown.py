@@ -70,7 +70,11 @@ class _Resembling:
 
     def __contains__(self, source: str) -> bool:
         name = source.lower()
-        return name in self._parts or any(part in self._stages for part in name.split("-")) or not self._near.isdisjoint(_variants(name))
+        return (
+            name in self._parts
+            or any(part in self._stages for part in name.split("-"))
+            or not self._near.isdisjoint(_variants(name))
+        )
 
 
 def _variants(name: str) -> set[str]:

@@ -48,7 +48,12 @@ class DuplicatePort(Rule):
                     number, _, protocol = port.text.lower().partition("/")
                     key = f"{number}/{protocol or 'tcp'}"
                     if key in seen and "$" not in key:
-                        yield Hit(port.span, f"{port.text} is exposed already", entry.node.lines, _fix(context, entry, port, alone=len(ports) == 1 or not fresh))
+                        yield Hit(
+                            port.span,
+                            f"{port.text} is exposed already",
+                            entry.node.lines,
+                            _fix(context, entry, port, alone=len(ports) == 1 or not fresh),
+                        )
                     else:
                         fresh += 1
                     seen.add(key)

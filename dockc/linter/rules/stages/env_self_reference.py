@@ -38,9 +38,15 @@ class EnvSameStatement(Rule):
             elif isinstance(found, ast.Env):
                 used = _used(found.pairs, known)
                 if used is not None:
-                    message = "Do not refer to an environment variable within the same `ENV` statement where it is defined."
+                    message = (
+                        "Do not refer to an environment variable within the same `ENV` statement where it is defined."
+                    )
                     severity = None
-                    if not context.parity and 0 <= entry.stage < len(context.bases) and not is_plain(context.bases[entry.stage].image):
+                    if (
+                        not context.parity
+                        and 0 <= entry.stage < len(context.bases)
+                        and not is_plain(context.bases[entry.stage].image)
+                    ):
                         severity = Severity.WARNING  # the base image may set it, too
                     yield Hit(used.span, message, entry.node.lines, severity=severity)
                 known.update(pair.key.text for pair in found.pairs)

@@ -50,7 +50,10 @@ class GlobalArgInStage(Rule):
                     text = context.source.slice(found.span)
                     for name in sorted(outer - names):
                         use = re.search(rf"(?<!\\)\$(?:{re.escape(name)}(?!\w)|\{{{re.escape(name)}\}})", text)
-                        if use is None or re.search(rf"(?<![\w$]){re.escape(name)}=|\b(?:read|for|export)\s+(?:-\w+\s+)*{re.escape(name)}\b", text):
+                        if use is None or re.search(
+                            rf"(?<![\w$]){re.escape(name)}=|\b(?:read|for|export)\s+(?:-\w+\s+)*{re.escape(name)}\b",
+                            text,
+                        ):
                             continue
                         at = context.source.line_span(entry.line).start
                         fix = Fix(f"Declare {name}", (Edit(Span(at, at), f"ARG {name}\n"),), Applicability.UNSAFE)

@@ -33,6 +33,7 @@ class MultipleCmd(Rule):
             for entry in [e for e in entries if e.keyword == "CMD"][1:]:
                 yield Hit(
                     entry.node.span,
-                    "Multiple `CMD` instructions found. If you list more than one `CMD` then only the last `CMD` will take effect",
+                    "Multiple `CMD` instructions found. If you list more than one `CMD` then only the last `CMD` "
+                    "will take effect",
                     entry.node.lines,
                 )

@@ -33,6 +33,7 @@ class MultipleEntrypoint(Rule):
             for entry in [e for e in entries if e.keyword == "ENTRYPOINT"][1:]:
                 yield Hit(
                     entry.node.span,
-                    "Multiple `ENTRYPOINT` instructions found. If you list more than one `ENTRYPOINT` then only the last `ENTRYPOINT` will take effect",
+                    "Multiple `ENTRYPOINT` instructions found. If you list more than one `ENTRYPOINT` then only the "
+                    "last `ENTRYPOINT` will take effect",
                     entry.node.lines,
                 )

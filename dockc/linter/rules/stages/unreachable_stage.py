@@ -42,5 +42,11 @@ class UnreachableStage(Rule):
         for number, (from_, _) in enumerate(stages[:-1]):
             name = alias(from_).lower()
             named = context.settings.rules.get(self.name, {}).get("named") is True
-            if (not name and str(number) not in used) or (named and name and name not in used and str(number) not in used):
-                yield Hit(from_.span, "nothing uses this stage" + ("" if name else ", and it has no name to be built by"), from_.lines)
+            if (not name and str(number) not in used) or (
+                named and name and name not in used and str(number) not in used
+            ):
+                yield Hit(
+                    from_.span,
+                    "nothing uses this stage" + ("" if name else ", and it has no name to be built by"),
+                    from_.lines,
+                )

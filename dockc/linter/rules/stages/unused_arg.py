@@ -25,7 +25,10 @@ class UnusedArg(Rule):
     name = "unused-arg"
     summary = "An ARG that nothing uses"
     severity = Severity.WARNING
-    equivalents = ("sonar:S7023", "tally:no-unused-arg",)
+    equivalents = (
+        "sonar:S7023",
+        "tally:no-unused-arg",
+    )
     bad = "ARG VERSION=1\nFROM debian:12\n"
     good = "ARG VERSION=12\nFROM debian:${VERSION}\n"
 
@@ -51,7 +54,9 @@ class UnusedArg(Rule):
 
 _WORD = pattern(r"\w+")
 #: Programs look for these in their environment, also in stages that are built on this one.
-_READ_BY_TOOLS = pattern(r"(?:CARGO|RUST|PIP|UV|POETRY|NPM|npm|YARN|PNPM|NODE|GO|CGO|MAKE|CMAKE|DEBIAN|LANG|LC|TZ|GIT|JAVA|MAVEN|GRADLE|BUNDLE|GEM|COMPOSER|DOTNET|NUGET|SSL|CURL)(?:_|$)|(?:C|CXX|LD|CPP)FLAGS$|GO\w+$|CC$|CXX$")
+_READ_BY_TOOLS = pattern(
+    r"(?:CARGO|RUST|PIP|UV|POETRY|NPM|npm|YARN|PNPM|NODE|GO|CGO|MAKE|CMAKE|DEBIAN|LANG|LC|TZ|GIT|JAVA|MAVEN|GRADLE|BUNDLE|GEM|COMPOSER|DOTNET|NUGET|SSL|CURL)(?:_|$)|(?:C|CXX|LD|CPP)FLAGS$|GO\w+$|CC$|CXX$"
+)
 _KNOWN = frozenset(
     [*(prefix + "_PROXY" for prefix in ("HTTP", "HTTPS", "FTP", "ALL", "NO")), "http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy",
      "SOURCE_DATE_EPOCH", "BUILDKIT_INLINE_CACHE", "BUILDKIT_SYNTAX", "BUILDKIT_CONTEXT_KEEP_GIT_DIR", "BUILDKIT_SANDBOX_HOSTNAME",

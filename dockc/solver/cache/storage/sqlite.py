@@ -64,7 +64,9 @@ def set_aside(path: Path) -> Path:
 
 
 def make_private(path: Path) -> None:
-    """Make the file for its owner alone: SQLite itself would go by the umask, and gives its other files the same mode."""
+    """Make the file for its owner alone: SQLite itself would go by the umask, and gives its other files the same
+    mode.
+    """
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
@@ -347,7 +349,9 @@ class SqliteKeyStorage:
         return tuple(sorted(found.values(), key=lambda record: -record.created_at)[:limit])
 
     def compact(self) -> int:
-        """Give the space of forgotten records back to the disk; returns the bytes. Nothing happens while others write."""
+        """Give the space of forgotten records back to the disk; returns the bytes. Nothing happens while others
+        write.
+        """
         with self._lock:
             self.flush()
             return give_back(self._db, self._path)
