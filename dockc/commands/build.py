@@ -366,8 +366,7 @@ def build(asked: Asked, sink: StatusSink, recorder: Recorder | None = None) -> B
     """Build with an engine of this process, and make all outputs.
 
     Enters the builder's namespaces, so it must be called while the process has one thread. A `recorder` is told the
-    sizes of
-    the steps' results; it is the caller's to put it before the sink.
+    sizes of the steps' results; it is the caller's to put it before the sink.
 
     Raises:
         FailedStep: a step failed.

@@ -38,8 +38,7 @@ def find(arguments: Iterable[str]) -> list[str]:
     """Paths for command line arguments, each once, in order; `-` is standard input.
 
     A directory gives the Dockerfiles below it. A name that does not exist and holds `*`, `?` or `[` is a pattern (`**`
-    crosses
-    directories).
+    crosses directories).
 
     Raises:
         UsageError: something that is not there.

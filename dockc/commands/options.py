@@ -57,8 +57,7 @@ def frontend_attrs(
     """The command line's short forms as BuildKit's frontend options; they win over `--opt` of the same key.
 
     Build arguments without a value have the environment's, and none where it has none; `SOURCE_DATE_EPOCH` comes from
-    there
-    unasked, as with BuildKit's own clients.
+    there unasked, as with BuildKit's own clients.
 
     Raises:
         UsageError: an option without `=` that needs one.

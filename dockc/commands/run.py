@@ -44,8 +44,7 @@ def run_image(options: RunOptions, *, stdout: BinaryIO, stderr: BinaryIO) -> int
     """Run a named image of the store and return the exit status of its program, 128 + n where signal n ended it.
 
     The program gets the signals that this process gets, as with `docker run`; a third SIGINT or SIGTERM ends it. Enters
-    the
-    builder's namespaces, so it must be called while the process has one thread, from the main thread.
+    the builder's namespaces, so it must be called while the process has one thread, from the main thread.
 
     Raises:
         UsageError: a terminal is to have input that is none.

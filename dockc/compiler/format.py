@@ -5,10 +5,8 @@ The style:
 - keywords and `AS` in upper case; no indentation before them
 - one space between keyword, flags and arguments
 - where an instruction was broken into lines between flags or arguments it stays broken there, indented by four spaces,
-  or like the shell
-  command that follows where that has lines of its own: their indentation is part of what is built. Where these are
-  deeper than the
-  command's first line, being its arguments, the first line's own indentation stays
+  or like the shell command that follows where that has lines of its own: their indentation is part of what is built.
+  Where these are deeper than the command's first line, being its arguments, the first line's own indentation stays
 - exec forms as `["a", "b"]`
 - no trailing space, no empty lines inside continued instructions
 - at most one empty line elsewhere, and one before each stage

@@ -52,8 +52,7 @@ def _edits(first: str, second: str, most: int) -> int:
     """The fewest edits from one text to the other, or some number above `most`.
 
     Equal letters at the start never need an edit; at the first that differ, one of three edits is tried. As `most` is
-    at most two, that is a
-    handful of comparisons, whatever the length.
+    at most two, that is a handful of comparisons, whatever the length.
     """
     if abs(len(first) - len(second)) > most:
         return most + 1

@@ -89,8 +89,7 @@ class Engine:
             built = await engine.build(request, session, sink)
 
     Opening it brings the process into the builder's namespaces, if it is not there already: it should have one thread
-    by then.
-    To be used on one event loop.
+    by then. To be used on one event loop.
 
     Mutable: `_opened` (while it is open), `_unlooked` (builds since the store was last looked at), `_builds` (tasks at
         work).

@@ -150,8 +150,7 @@ def _stage(context: Context, line: int, starts: list[int], last_line: int) -> tu
     """Lines that a stage pragma on `line` covers: up to the next FROM.
 
     hadolint counts from the line behind the one below the pragma, up to the next FROM itself. Elsewhere the FROM right
-    below the
-    pragma is covered, and the next stage's is not.
+    below the pragma is covered, and the next stage's is not.
     """
     at = bisect_right(starts, line + 1)
     following = starts[at] if at < len(starts) else None

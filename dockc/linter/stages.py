@@ -11,8 +11,7 @@ def kept_stages(context: Context) -> frozenset[int]:
     """Stages whose file system reaches an image that somebody may build.
 
     These are the last stage and each named one that nothing else uses (a target), what they are built FROM, and what is
-    copied
-    into them as a whole.
+    copied into them as a whole.
     """
     values = context.values
     feeds: dict[int, set[int]] = {}  # stage -> those whose whole file system it has

@@ -158,8 +158,7 @@ STRICT_RULES = frozenset(
 )
 
 #: Words of which one must stand in the file, in whatever case, for a rule to find anything. In dockc's own profile a
-#: rule is not even
-#: loaded without them. A test makes sure that this changes no finding of any example or real file.
+#: rule is not even loaded without them. A test makes sure that this changes no finding of any example or real file.
 NEEDS: dict[str, tuple[str, ...]] = {
     "DL3004": ("sudo",),
     "DL3009": ("apt",),

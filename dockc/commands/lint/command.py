@@ -35,8 +35,8 @@ class LintCommandOptions(Options):
     """Find mistakes in Dockerfiles, and mend them.
 
     Exit status: 0 when nothing at or above the threshold was found (with --diff: and nothing would be fixed), 1 when
-    something was, 2 for
-    wrong usage or configuration, 3 where hadolint's profile could not read a file as hadolint could not.
+    something was, 2 for wrong usage or configuration, 3 where hadolint's profile could not read a file as hadolint
+    could not.
     """
 
     files: tuple[str, ...] = shared.FILES

@@ -81,8 +81,7 @@ def group(parent: str, name: str, record: Path, resources: LinuxResources | None
     """Make the group of a run in every hierarchy, with its limits.
 
     `record` is the run's directory: it says where the group is, so that a later process can sweep a killed one's. In a
-    user
-    namespace the group lies beside that of this process, where a delegated tree is its user's.
+    user namespace the group lies beside that of this process, where a delegated tree is its user's.
 
     Raises:
         ExecutorError: the kernel refuses, there are no control groups, or none that can keep a limit.

@@ -312,8 +312,8 @@ def _fill_dev(plan: Plan, root: int, nodes: list[_Node]) -> None:
         for node in nodes:
             point = open_in_root(dev, node.name, make="file")
             # A device opens for writing on a read-only mount too; its mode, owner and times stay as they are. That
-            # keeps
-            # a step from changing the host's node where its root is the host's (a user namespace that maps 0 to 0).
+            # keeps a step from changing the host's node where its root is the host's (a user namespace that maps 0 to
+            # 0).
             fixed = plan["sandboxed"] and not node.own
             try:
                 attach(node.fd, point, ["nosuid", "noexec", *(["ro"] if fixed else [])], recursive=False)

@@ -102,8 +102,7 @@ _DENIED: dict[str, tuple[int, int, int, int]] = {
     "bdflush": (-1, 134, 134, -1),
 }
 # Calls judged by their arguments, or answered with ENOSYS: the flags of clone3 and the address family behind
-# socketcall, the
-# old gate to socket(2), lie in memory, out of a filter's sight.
+# socketcall, the old gate to socket(2), lie in memory, out of a filter's sight.
 _SPECIAL: dict[str, tuple[int, int, int, int]] = {
     "clone": (56, 120, 120, 220),
     "clone3": (435, 435, 435, 435),

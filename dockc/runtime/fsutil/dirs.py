@@ -19,8 +19,7 @@ def every_dir(tree: str | os.PathLike[str]) -> Iterator[int]:
     """A descriptor of each directory of a tree that nobody else changes, parents first; good until the next one.
 
     One is open at a time, however deep the tree is: the way back is `..`. What lies below is looked for when the
-    descriptor is
-    given back.
+    descriptor is given back.
     """
     here = os.open(tree, _DIRECTORY)
     waiting: list[list[str]] = []

@@ -269,8 +269,7 @@ def _remove_loose_blobs(core: Core, keep: frozenset[str]) -> int:
     """Blobs that no record has (manifests, configs, interrupted exports).
 
     While other processes work, only those that nobody has touched for a day before the oldest of them began, nor for
-    the
-    last day: they may be about to be used, and a clock that has jumped makes anything look old.
+    the last day: they may be about to be used, and a clock that has jumped makes anything look old.
     """
     others = living(core.root) - {core.lease.id}
     oldest = min(map(partial(begun, core.root), others), default=0.0)

@@ -73,8 +73,7 @@ def layer_changes(layer: Path, lower: Path | None) -> list[Change]:
     """The changes in a change directory.
 
     What is in the directory without being different (overlayfs copies a file up when it is merely opened for writing,
-    and
-    when it gets a further name) is left out. What an opaque directory hides is named, entry by entry.
+    and when it gets a further name) is left out. What an opaque directory hides is named, entry by entry.
 
     Args:
         layer: the change directory.

@@ -344,8 +344,7 @@ def _update_submodules(work: Git, folder: Path, depth: int = 0) -> None:
     reads it.
 
     A version of git that loses a carriage return at the end of a path (CVE-2025-48384) checks one path for symbolic
-    links and
-    writes to another one, which may be a link to anywhere on this machine.
+    links and writes to another one, which may be a link to anywhere on this machine.
 
     Raises:
         SolveError: names or paths that hold control characters, or submodules without end.
