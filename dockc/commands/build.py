@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from dockc.runtime.session.base import Session
     from dockc.solver.progress import StatusSink
 
-# What BuildKit's clients say before the message of whatever ended a build: scripts look for these words.
 _WHAT, _STEPS, _WHERE, _CACHES = "What is built", "What steps get", "Where it is built", "Caches"
-FAILED = "failed to solve: "
 
 
 class BuildOptions(Options):
@@ -330,6 +328,7 @@ def build_and_show(
     Raises:
         DockcError: as `build`; the view has shown the failed step's log by then.
     """
+    from dockc.commands.files import check_place, write
     from dockc.console.view import make_view
     from dockc.runtime.exporter.export import metadata_file as metadata_text
 
@@ -411,14 +410,10 @@ def build(asked: Asked, sink: StatusSink, recorder: Recorder | None = None) -> B
 
 def _tell(error: DockcError) -> None:
     """Give the error the words that BuildKit's clients have for it."""
+    from dockc.commands.ending import FAILED, Terminated
+
     if not isinstance(error, (UsageError, Terminated)):
         error.context = FAILED
-
-
-class Terminated(DockcError):
-    """The process was told to end (SIGTERM); the steps that ran have ended by now."""
-
-    exit_code = 143
 
 
 async def _until_told(
@@ -430,6 +425,7 @@ async def _until_told(
     import asyncio
     import signal
 
+    from dockc.commands.ending import Terminated
     from dockc.engine.engine import Engine
 
     async def run() -> Built:
@@ -462,25 +458,6 @@ async def _until_told(
 def _is_piped(output: ExportOutput) -> bool:
     """Whether an output goes to standard output."""
     return output.dest == "-" or (not output.dest and output.type in {"oci", "tar"})
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a file that the user wants.
-
-    Raises:
-        UsageError: it cannot be written.
-    """
-    try:
-        path.write_bytes(data)
-    except OSError as exc:
-        raise UsageError(f"cannot write {path}: {exc.strerror}") from exc
-
-
-def check_place(path: Path) -> None:
-    """Refuse before the build what could not be written after it."""
-    trouble = "is a directory" if path.is_dir() else "" if path.parent.is_dir() else "no such directory"
-    if trouble:
-        raise UsageError(f"cannot write {path}: {trouble}")
 
 
 def _recorder(view: StatusSink) -> Recorder:

@@ -533,7 +533,7 @@ def _exports(texts: Sequence[str]) -> tuple[Export, ...]:
 async def _build_there(options: argparse.Namespace, definition: bytes) -> int:
     from dockc.client.building import index
     from dockc.client.session import Session
-    from dockc.commands.build import FAILED
+    from dockc.commands.ending import FAILED
     from dockc.console.view import make_view
     from dockc.golang.text import dump_json
     from dockc.runtime.registry.credentials import DockerConfig

@@ -9,8 +9,19 @@ from __future__ import annotations
 import os
 import threading
 
+from dockc.errors import DockcError
+
+FAILED = "failed to solve: "
+"""What BuildKit's clients say before the message of whatever ended a build: scripts look for these words."""
+
 PATIENCE = 1.7
 """Seconds between being told and going at once; a step's own grace is shorter."""
+
+
+class Terminated(DockcError):
+    """The process was told to end (SIGTERM); the steps that ran have ended by now."""
+
+    exit_code = 143
 
 
 class Deadline:

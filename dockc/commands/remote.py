@@ -6,22 +6,65 @@ import asyncio
 import signal
 import sys
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dockc.client import address, builders, caches
 from dockc.client.building import Place, build
 from dockc.client.control import metadata_of
-from dockc.commands.build import FAILED, Terminated, check_place, write
+from dockc.commands.ending import FAILED, Terminated
+from dockc.commands.files import check_place, write
 from dockc.engine.progress import Counting
 from dockc.engine.request import Asked
 from dockc.errors import DockcError, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dockc.base.output import Output
-    from dockc.commands.build import BuildOptions
     from dockc.rpc.pb.common_pb2 import Platform
 
 T = TypeVar("T")
+
+
+class Attesting(Protocol):
+    """Options that say which attestations are wanted."""
+
+    @property
+    def attest(self) -> tuple[str, ...]: ...
+
+    @property
+    def provenance(self) -> str: ...
+
+    @property
+    def sbom(self) -> str: ...
+
+
+class Shown(Attesting, Protocol):
+    """What a build elsewhere needs of the options of `dockc build` besides the request."""
+
+    @property
+    def frontend(self) -> str: ...
+
+    @property
+    def cache_from(self) -> tuple[str, ...]: ...
+
+    @property
+    def cache_to(self) -> tuple[str, ...]: ...
+
+    @property
+    def progress(self) -> str: ...
+
+    @property
+    def quiet(self) -> bool: ...
+
+    @property
+    def metadata_file(self) -> Path | None: ...
+
+    @property
+    def iidfile(self) -> Path | None: ...
+
+    @property
+    def record(self) -> Path | None: ...
 
 
 def chosen(name: str, addr: str, tlsdir: str = "") -> Place | None:
@@ -46,7 +89,7 @@ def chosen(name: str, addr: str, tlsdir: str = "") -> Place | None:
     return Place(address.parse(node.addr), node.tls if node.tls else None)
 
 
-def build_remote(place: Place, request: Asked, options: BuildOptions, out: Output) -> int:
+def build_remote(place: Place, request: Asked, options: Shown, out: Output) -> int:
     """Build there, show it here.
 
     Raises:
@@ -109,7 +152,7 @@ def build_remote(place: Place, request: Asked, options: BuildOptions, out: Outpu
     return 0
 
 
-def attests(options: BuildOptions) -> dict[str, str]:
+def attests(options: Attesting) -> dict[str, str]:
     """`--attest`, `--provenance` and `--sbom` as options of a builder."""
     found: dict[str, str] = {}
     for text in options.attest:
