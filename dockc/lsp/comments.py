@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from dockc.grammar.cst import CommentLine, DirectiveLine
 from dockc.grammar.source import Span
+from dockc.lsp.item import Item
 
 if TYPE_CHECKING:
-    from dockc.lsp.completion import Item
     from dockc.lsp.features import Document
 
 _DIRECTIVES = {
@@ -40,8 +40,6 @@ _SHELLS = ("bash", "sh", "dash", "ash", "ksh", "powershell", "pwsh")
 
 def complete_comment(document: Document, offset: int) -> Iterator[Item]:
     """What could stand at a place in a comment line."""
-    from dockc.lsp.completion import Item
-
     source = document.source
     start = source.line_starts[source.line_at(offset) - 1] if source.text[offset - 1 : offset] != "\n" else offset
     text = source.text[start:offset].lstrip("\ufeff \t").removeprefix("#").lstrip(" \t")

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dockc.compiler.explain.instructions import INSTRUCTIONS
 from dockc.compiler.syntax import ast
 from dockc.grammar.source import Span
 from dockc.lsp.features import instruction_markdown
+from dockc.lsp.item import Item
 from dockc.lsp.names import GLOBAL, PLATFORM_ARGS
 
 if TYPE_CHECKING:
@@ -74,22 +74,6 @@ _PLATFORMS = (
 )
 _KEYWORD = re.compile(r"[ \t]*([A-Za-z]*)")
 _VARIABLE = re.compile(r"\$\{?([A-Za-z0-9_]*)\Z")
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A completion: `text` takes the place of `span`.
-
-    Attributes:
-        kind: `keyword`, `flag`, `stage`, `variable`, `image`, `file` or `value`.
-        detail: a few words; doc: Markdown.
-    """
-
-    text: str
-    kind: str
-    span: Span
-    detail: str = ""
-    doc: str = ""
 
 
 def complete(

@@ -28,6 +28,7 @@ from dockc.linter.runner import lint_source
 from dockc.lsp import completion, inlays, links, minimal, tokens
 from dockc.lsp.features import Document, Symbol
 from dockc.lsp.images import image_facts, local_images
+from dockc.lsp.item import Item
 from dockc.lsp.places import UTF16, Place, Places
 from dockc.lsp.signature import signatures
 
@@ -526,7 +527,7 @@ def _image_facts(name: str) -> inlays.ImageFacts | None:
         return None
 
 
-def _completion(file: File, item: completion.Item) -> lsp.CompletionItem:
+def _completion(file: File, item: Item) -> lsp.CompletionItem:
     return lsp.CompletionItem(
         label=item.text,
         kind=_ITEMS[item.kind],
