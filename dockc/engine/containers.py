@@ -27,8 +27,7 @@ from dockc.runtime.ops.execmounts import ExecMounts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dockc.engine.bridge import Ref
-    from dockc.engine.gateway import Gateway
+    from dockc.engine.bridge import Bridge, Ref
     from dockc.rpc.calls import Call
     from dockc.solver.lent import Lent
     from dockc.solver.op import OpContext
@@ -51,14 +50,16 @@ class _Surroundings:
 
 
 class Container:
-    """File systems, mounted until the container is closed.
+    """File systems, mounted until the container is closed; `find` knows those of the build by their ids.
 
     Mutable: `processes`, those that run; `_first`, the one with which all others end.
     """
 
-    def __init__(self, gateway: Gateway, request: gateway_pb2.NewContainerRequest) -> None:
-        self.gateway, self._request = gateway, request
-        self.context = cast("OpContext", _Surroundings(gateway.bridge.lends))
+    def __init__(
+        self, bridge: Bridge, find: Callable[[str], Ref | None], request: gateway_pb2.NewContainerRequest
+    ) -> None:
+        self.bridge, self._find, self._request = bridge, find, request
+        self.context = cast("OpContext", _Surroundings(bridge.lends))
         self.op = ops_pb2.ExecOp(network=cast("ops_pb2.NetMode", request.Network))
         self.processes: set[Process] = set()
         self._first: Process | None = None
@@ -70,11 +71,11 @@ class Container:
         Raises:
             DockcError: a step failed, a secret is missing, an entitlement is.
         """
-        bridge = self.gateway.bridge
+        bridge = self.bridge
         used: list[Ref] = []
         for data in self._request.Mounts:
             mount = parsed(data, ops_pb2.Mount)
-            ref = self.gateway.find(mount.resultID)
+            ref = self._find(mount.resultID)
             mount.input = -1 if ref is None else len(used)
             if ref is not None:
                 used.append(ref)
@@ -105,7 +106,7 @@ class Container:
         await asyncio.gather(*(process.over.wait() for process in self.processes))
         mounts, self._mounts = self._mounts, None
         if mounts is not None:
-            await self.gateway.bridge.work.blocking(mounts.close)
+            await self.bridge.work.blocking(mounts.close)
 
     def spec(self, init: gateway_pb2.InitMessage) -> ExecSpec:
         """The process that a message describes; may ask for secrets.
@@ -121,7 +122,7 @@ class Container:
         op.secretenv.extend(parsed(data, ops_pb2.SecretEnv) for data in init.secretenv)
         if not op.meta.args:
             raise RpcError("a process needs arguments", code=INVALID_ARGUMENT)
-        check_entitlements(op, self.gateway.bridge.request.allow)
+        check_entitlements(op, self.bridge.request.allow)
         made = make_spec(op, self.context)
         hosts = tuple(HostEntry(one.Host, one.IP) for one in self._request.extraHosts)
         readonly = self._mounts is not None and self._mounts.root is not None and self._mounts.root.readonly
@@ -142,7 +143,7 @@ class Container:
         mounts = self._mounts
         if mounts is None or mounts.root is None:
             raise RpcError("the container is released", code=NOT_FOUND)
-        return self.gateway.bridge.work.worker.executor.run(spec, mounts.root.path, mounts.mounts, io, cancelled)
+        return self.bridge.work.worker.executor.run(spec, mounts.root.path, mounts.mounts, io, cancelled)
 
 
 class Process:
@@ -192,7 +193,7 @@ class Process:
         try:
             if self._init.Tty:
                 raise RpcError("terminals of a container's process are not supported yet", code=UNIMPLEMENTED)
-            spec = await self._container.gateway.bridge.work.blocking(partial(self._container.spec, self._init))
+            spec = await self._container.bridge.work.blocking(partial(self._container.spec, self._init))
             await self._send(Started=gateway_pb2.StartedMessage())
             answer.Code = await self._run(spec)
             if answer.Code:
@@ -217,7 +218,7 @@ class Process:
         await self._send(Done=gateway_pb2.DoneMessage())
 
     async def _run(self, spec: ExecSpec) -> int:
-        work = self._container.gateway.bridge.work
+        work = self._container.bridge.work
         reading = writing = -1
         if 0 in self._init.Fds:
             reading, writing = os.pipe()
@@ -236,7 +237,7 @@ class Process:
     async def _feed(self, writing: int) -> None:
         try:
             while (data := await self._input.get()) is not None:
-                await self._container.gateway.bridge.work.blocking(partial(_all_of, writing, data))
+                await self._container.bridge.work.blocking(partial(_all_of, writing, data))
         except BrokenPipeError:
             pass
         finally:
@@ -263,8 +264,8 @@ class Process:
         await self._call.send(gateway_pb2.ExecMessage(ProcessID=self._name, **message).SerializeToString())  # type: ignore[arg-type]
 
 
-async def serve(gateway: Gateway, call: Call) -> None:
-    """The processes of one call.
+async def serve(container: Callable[[str], Container], call: Call) -> None:
+    """The processes of one call; `container` knows the containers by their ids.
 
     Raises:
         RpcError: a message that makes no sense, or asks for what is not there.
@@ -279,7 +280,7 @@ async def serve(gateway: Gateway, call: Call) -> None:
             if known is not None:
                 await known.take(message)
             elif message.WhichOneof("Input") == "Init":
-                made = Process(gateway.container(message.Init.ContainerID), message.ProcessID, message.Init, call)
+                made = Process(container(message.Init.ContainerID), message.ProcessID, message.Init, call)
                 processes[message.ProcessID] = made
                 running.append(asyncio.create_task(made.run()))
             else:

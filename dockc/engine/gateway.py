@@ -261,7 +261,7 @@ class Gateway:
 
         if request.ContainerID in self._containers:
             raise RpcError(f"container {request.ContainerID} exists", code=ALREADY_EXISTS)
-        made = self._containers[request.ContainerID] = Container(self, request)
+        made = self._containers[request.ContainerID] = Container(self.bridge, self.find, request)
         try:
             await made.open()
         except BaseException:
@@ -335,7 +335,7 @@ def answers(gateway: Callable[[Call], Awaitable[Gateway]]) -> dict[str, Handler]
     async def processes(call: Call) -> None:
         from dockc.engine.containers import serve
 
-        await serve(await gateway(call), call)
+        await serve((await gateway(call)).container, call)
 
     async def refused(call: Call) -> None:
         raise RpcError("reading files of a container is not supported yet", code=UNIMPLEMENTED)
