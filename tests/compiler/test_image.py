@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockc.compiler.image.config import Healthcheck, ImageConfig
+from dockc.compiler.image.config import ImageConfig
+from dockc.compiler.image.parts import Healthcheck
 from dockc.errors import CompileError
 from dockc.oci.platform import Platform
 

@@ -9,7 +9,7 @@ import json
 from functools import lru_cache
 from types import SimpleNamespace
 
-from dockc.compiler.image.config import Healthcheck, History
+from dockc.compiler.image.parts import Healthcheck, History
 from dockc.errors import CompileError, Fault
 from dockc.golang.strings import fold
 from dockc.golang.text import quote
@@ -18,8 +18,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
-
-    from dockc.compiler.image.config import ImageConfig
 
     _Reader = Callable[[Any, "_Place"], Any]
     _Fields = Mapping[str, tuple[str, _Reader, str]]
@@ -299,7 +297,7 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-def read_image(data: bytes, image: ImageConfig) -> None:
+def read_image(data: bytes, image: object) -> None:
     """Set the fields of `image` that the document `data` has; fields that are not known are dropped.
 
     Raises:
@@ -319,7 +317,7 @@ def read_image(data: bytes, image: ImageConfig) -> None:
         raise CompileError(problems[0], fault=Fault("bad-image"))
 
 
-def _read_image(document: dict[str, Any], image: ImageConfig, problems: list[str]) -> None:
+def _read_image(document: dict[str, Any], image: object, problems: list[str]) -> None:
     """Read a whole config field by field, the objects `config` and `rootfs` in their place among the others."""
     for name, value in document.items():
         folded = fold(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dockc.compiler.image.config import Healthcheck as ImageHealthcheck
+from dockc.compiler.image.parts import Healthcheck as ImageHealthcheck
 from dockc.compiler.lower.env import report_legacy_pair
 from dockc.errors import CompileError, Fault
 from dockc.golang.numbers import NumberError, parse_int
