@@ -304,13 +304,26 @@ def run(options: BuildOptions, out: Output) -> int:
             cache_from=() if place is not None else words.caches(options.cache_from),
             cache_to=() if place is not None else words.caches(options.cache_to),
         )
+        mode = "quiet" if options.quiet else options.progress
         if place is not None:
-            from dockc.commands.remote import build_remote
+            from dockc.commands.remote import Wishes, build_remote
 
-            return build_remote(place, asked_for, options, out)
+            wishes = Wishes(
+                frontend=options.frontend,
+                cache_from=options.cache_from,
+                cache_to=options.cache_to,
+                attest=options.attest,
+                provenance=options.provenance,
+                sbom=options.sbom,
+                mode=mode,
+                metadata_file=options.metadata_file,
+                iidfile=options.iidfile,
+                record=options.record,
+            )
+            return build_remote(place, asked_for, wishes, out)
         build_and_show(
             asked_for,
-            mode="quiet" if options.quiet else options.progress,
+            mode=mode,
             metadata_file=options.metadata_file,
             iidfile=options.iidfile,
             record=options.record,

@@ -6,8 +6,9 @@ import asyncio
 import signal
 import sys
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from dockc.base.record import Record
 from dockc.client import address, builders, caches
 from dockc.client.building import Place, build
 from dockc.client.control import metadata_of
@@ -26,45 +27,28 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Attesting(Protocol):
-    """Options that say which attestations are wanted."""
+class Wishes(Record):
+    """What `dockc build` wants of a builder elsewhere besides the request.
 
-    @property
-    def attest(self) -> tuple[str, ...]: ...
+    Attributes:
+        frontend: the daemon's frontend that compiles, or "".
+        cache_from, cache_to: caches as the command line names them.
+        attest, provenance, sbom: attestations, likewise.
+        mode: how progress is shown.
+        metadata_file, iidfile: files to write afterwards, or None.
+        record: where the steps' times would go, or None.
+    """
 
-    @property
-    def provenance(self) -> str: ...
-
-    @property
-    def sbom(self) -> str: ...
-
-
-class Shown(Attesting, Protocol):
-    """What a build elsewhere needs of the options of `dockc build` besides the request."""
-
-    @property
-    def frontend(self) -> str: ...
-
-    @property
-    def cache_from(self) -> tuple[str, ...]: ...
-
-    @property
-    def cache_to(self) -> tuple[str, ...]: ...
-
-    @property
-    def progress(self) -> str: ...
-
-    @property
-    def quiet(self) -> bool: ...
-
-    @property
-    def metadata_file(self) -> Path | None: ...
-
-    @property
-    def iidfile(self) -> Path | None: ...
-
-    @property
-    def record(self) -> Path | None: ...
+    frontend: str
+    cache_from: tuple[str, ...]
+    cache_to: tuple[str, ...]
+    attest: tuple[str, ...]
+    provenance: str
+    sbom: str
+    mode: str
+    metadata_file: Path | None
+    iidfile: Path | None
+    record: Path | None
 
 
 def chosen(name: str, addr: str, tlsdir: str = "") -> Place | None:
@@ -89,7 +73,7 @@ def chosen(name: str, addr: str, tlsdir: str = "") -> Place | None:
     return Place(address.parse(node.addr), node.tls if node.tls else None)
 
 
-def build_remote(place: Place, request: Asked, options: Shown, out: Output) -> int:
+def build_remote(place: Place, request: Asked, wishes: Wishes, out: Output) -> int:
     """Build there, show it here.
 
     Raises:
@@ -100,21 +84,21 @@ def build_remote(place: Place, request: Asked, options: Shown, out: Output) -> i
     from dockc.runtime.exporter import export
     from dockc.runtime.session import secrets
 
-    if options.record is not None:
+    if wishes.record is not None:
         raise UsageError("--record needs a build on this machine")
     export.check(request.outputs, request.names)
     check_entitlements(request.allow)
     secrets.ClientSecrets([secrets.parse_secret(text) for text in request.secrets])
     secrets.ClientSsh(request.ssh)
-    metadata_file, iidfile = options.metadata_file, options.iidfile
+    metadata_file, iidfile = wishes.metadata_file, wishes.iidfile
     for path in (metadata_file, iidfile):
         if path is not None:
             check_place(path)
-    mode = "quiet" if options.quiet else options.progress
+    mode = wishes.mode
     if not request.outputs and not request.names and mode not in {"quiet", "none", "rawjson"}:
         out.log("warning: no output specified: the result stays in the builder's cache; -o says where it goes\n")
-    cache_from, lent = caches.imports(options.cache_from)
-    cache_to, places = caches.exports(options.cache_to)
+    cache_from, lent = caches.imports(wishes.cache_from)
+    cache_to, places = caches.exports(wishes.cache_to)
     view = make_view(mode, sys.stderr)
     sink = Counting(view)
     try:
@@ -123,11 +107,11 @@ def build_remote(place: Place, request: Asked, options: Shown, out: Output) -> i
                 place,
                 request,
                 sink,
-                frontend=options.frontend,
+                frontend=wishes.frontend,
                 cache_from=cache_from,
                 cache_to=cache_to,
                 stores={**lent, **places},
-                attests=attests(options),
+                attests=attests(wishes),
             )
         )
     except BaseException as exc:
@@ -152,10 +136,10 @@ def build_remote(place: Place, request: Asked, options: Shown, out: Output) -> i
     return 0
 
 
-def attests(options: Attesting) -> dict[str, str]:
+def attests(wishes: Wishes) -> dict[str, str]:
     """`--attest`, `--provenance` and `--sbom` as options of a builder."""
     found: dict[str, str] = {}
-    for text in options.attest:
+    for text in wishes.attest:
         kind, rest = "", []
         for field in text.split(","):
             key, _, value = field.partition("=")
@@ -166,7 +150,7 @@ def attests(options: Attesting) -> dict[str, str]:
         if not kind:
             raise UsageError(f"attestation type not specified: {text}")
         found[f"attest:{kind}"] = ",".join(rest)
-    for kind, text in (("provenance", options.provenance), ("sbom", options.sbom)):
+    for kind, text in (("provenance", wishes.provenance), ("sbom", wishes.sbom)):
         if text.lower() in {"true", "1", "t"}:
             found[f"attest:{kind}"] = ""
         elif text.lower() in {"false", "0", "f"}:
