@@ -27,8 +27,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dockc.compiler.ir.module import Module, SourceMap
-    from dockc.compiler.ir.ops import FileAction, Mount, Op, Owner
+    from dockc.compiler.ir.module import Module
+    from dockc.compiler.ir.ops import FileAction, Mount, Op, Owner, SourceMap
 
     Inputs = list[tuple[str, int]]
 

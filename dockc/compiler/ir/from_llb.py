@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from dockc.compiler.ir.module import Location, Module, OpMeta, SourceMap
+from dockc.compiler.ir.module import Module
 from dockc.compiler.ir.ops import (
     Copy,
     DiffOp,
     ExecOp,
     FileAction,
     FileOp,
+    Location,
     MergeOp,
     Mkdir,
     Mkfile,
     Mount,
     Op,
+    OpMeta,
     Owner,
     PassthroughOp,
     ProxyEnv,
     Rm,
     Secret,
+    SourceMap,
     SourceOp,
     Ssh,
     Symlink,

@@ -1,9 +1,10 @@
-"""`Builder` makes the nodes of the IR, `Module` holds a finished graph, `OpMeta` says things about a node."""
+"""`Builder` makes the nodes of the IR, `Module` holds a finished graph."""
 
 from __future__ import annotations
 
-from dockc.base.record import Record, fields_of
+from dockc.base.record import fields_of
 from dockc.compiler.ir.ops import (
+    NO_META,
     DiffOp,
     ExecOp,
     FileAction,
@@ -13,6 +14,7 @@ from dockc.compiler.ir.ops import (
     Mount,
     Node,
     Op,
+    OpMeta,
     Owner,
     PassthroughOp,
     ProxyEnv,
@@ -37,96 +39,6 @@ if TYPE_CHECKING:
     from typing import Final
 
     from dockc.oci.platform import Platform
-
-    Range = tuple[int, int, int, int]
-
-CUSTOM_NAME = "llb.customname"
-
-
-class SourceMap:
-    """A file that operations come from; compared by identity when made, by content when written out.
-
-    Attributes:
-        filename: its name as the user gave it.
-        language: name of its language (`Dockerfile`).
-        data: its bytes.
-        origin: the file system it was read from (the local source `dockerfile`), or None for an empty or
-            unknown one; `has_origin` tells these apart.
-    """
-
-    __slots__ = ("data", "filename", "has_origin", "language", "origin")
-
-    def __init__(
-        self,
-        filename: str,
-        language: str,
-        data: bytes,
-        origin: Value | None = None,
-        *,
-        has_origin: bool | None = None,
-    ) -> None:
-        self.has_origin: Final = origin is not None if has_origin is None else has_origin
-        self.filename: Final = filename
-        self.language: Final = language
-        self.data: Final = data
-        self.origin: Final = origin
-
-
-class Location(Record, identity=True):
-    """Where an operation is written.
-
-    Attributes:
-        source: the file.
-        ranges: `(start line, start character, end line, end character)`, lines from 1.
-    """
-
-    source: SourceMap
-    ranges: tuple[Range, ...]
-
-
-class OpMeta:
-    """What is said about an operation; no part of its digest.
-
-    Attributes:
-        description: free pairs; `llb.customname` is the name that a progress view shows.
-        locations: where it is written.
-        ignore_cache: run it even if its result is cached.
-        export_cache: whether its result goes into an exported cache; None leaves it to the exporter.
-        progress_group: the group it is shown in; its id is any text that is unique in the module, emission
-            numbers the groups in the order of the operations.
-        resources: limits, for exec.
-    """
-
-    __slots__ = ("description", "export_cache", "ignore_cache", "locations", "progress_group", "resources")
-
-    def __init__(
-        self,
-        name: str | None = None,
-        *,
-        description: Mapping[str, str] | None = None,
-        locations: Iterable[Location] = (),
-        ignore_cache: bool = False,
-        export_cache: bool | None = None,
-        progress_group: ProgressGroup | None = None,
-        resources: LinuxResources | None = None,
-    ) -> None:
-        described = dict(description) if description else {}
-        if name is not None:
-            described[CUSTOM_NAME] = name
-        self.description: Final = described
-        self.locations: Final = tuple(locations)
-        self.ignore_cache: Final = ignore_cache
-        self.export_cache: Final = export_cache
-        self.progress_group: Final = progress_group
-        self.resources: Final = resources
-
-    @property
-    def name(self) -> str:
-        """The name for people, or ""."""
-        return self.description.get(CUSTOM_NAME, "")
-
-
-NO_META = OpMeta()
 
 
 class Module:

@@ -6,31 +6,27 @@ import re
 
 from dockc.base.pattern import pattern
 from dockc.compiler.ir import printer
-from dockc.compiler.ir.module import (
-    CUSTOM_NAME,
-    Location,
-    Module,
-    OpMeta,
-    ProgressGroup,
-    SourceMap,
-    default_caps,
-)
+from dockc.compiler.ir.module import Module, ProgressGroup, default_caps
 from dockc.compiler.ir.ops import (
+    CUSTOM_NAME,
     Copy,
     DiffOp,
     ExecOp,
     FileAction,
     FileOp,
+    Location,
     MergeOp,
     Mkdir,
     Mkfile,
     Mount,
     Op,
+    OpMeta,
     Owner,
     PassthroughOp,
     ProxyEnv,
     Rm,
     Secret,
+    SourceMap,
     SourceOp,
     Ssh,
     Symlink,

@@ -27,8 +27,9 @@ from __future__ import annotations
 import re
 
 from dockc.base.pattern import pattern
-from dockc.compiler.ir.module import CUSTOM_NAME, Module, OpMeta, SourceMap, default_caps, walk
+from dockc.compiler.ir.module import Module, default_caps, walk
 from dockc.compiler.ir.ops import (
+    CUSTOM_NAME,
     Copy,
     DiffOp,
     ExecOp,
@@ -39,10 +40,12 @@ from dockc.compiler.ir.ops import (
     Mkfile,
     Mount,
     Op,
+    OpMeta,
     Owner,
     PassthroughOp,
     Rm,
     Secret,
+    SourceMap,
     SourceOp,
     Ssh,
     Symlink,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dockc.compiler.image.config import ImageConfig
-from dockc.compiler.ir.module import OpMeta
+from dockc.compiler.ir.ops import OpMeta
 from dockc.compiler.lower import contexts
 from dockc.compiler.lower.context import command_meta
 from dockc.compiler.lower.names import step_name

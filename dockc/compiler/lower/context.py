@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dockc.compiler.image.config import NO_SUCH_YEAR, NO_SUCH_ZONE, ImageConfig
-from dockc.compiler.ir.module import Location, OpMeta, SourceMap
+from dockc.compiler.ir.ops import Location, OpMeta, SourceMap
 from dockc.compiler.lower.scope import ranges
 from dockc.compiler.lower.stages import StageTable
 from dockc.compiler.questions import ContextRequest, Unanswered

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dockc.compiler.ir.module import OpMeta, SourceMap
-from dockc.compiler.ir.ops import Copy
+from dockc.compiler.ir.ops import Copy, OpMeta, SourceMap
 from dockc.compiler.lower.context import DOCKERFILE_LANGUAGE, LocalSource, internal_name
 from dockc.compiler.lower.scope import assign, split_pair
 from dockc.compiler.lower.stages import SCRATCH

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from dockc.compiler.ir.module import OpMeta, ProgressGroup, parse_owner
-from dockc.compiler.ir.ops import Copy, Mkfile
+from dockc.compiler.ir.module import ProgressGroup, parse_owner
+from dockc.compiler.ir.ops import Copy, Mkfile, OpMeta
 from dockc.compiler.lower.context import command_meta, internal_name
 from dockc.compiler.lower.contexts import git_value
 from dockc.compiler.lower.names import command_text, same_step_name, step_name

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dockc.compiler.ir.module import OpMeta, parse_owner
-from dockc.compiler.ir.ops import Mkdir
+from dockc.compiler.ir.module import parse_owner
+from dockc.compiler.ir.ops import Mkdir, OpMeta
 from dockc.compiler.lower.names import command_text, step_name
 from dockc.compiler.lower.scope import NOT_IN_ENVIRONMENT, assign
 from dockc.compiler.outline import ArgInfo

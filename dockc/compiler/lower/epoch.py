@@ -6,8 +6,7 @@ last change of a download.
 
 from __future__ import annotations
 
-from dockc.compiler.ir.module import NO_META
-from dockc.compiler.ir.ops import FileOp, SourceOp
+from dockc.compiler.ir.ops import NO_META, FileOp, SourceOp
 from dockc.compiler.lower import contexts
 from dockc.compiler.lower.context import EPOCH
 from dockc.compiler.lower.contexts import git_value

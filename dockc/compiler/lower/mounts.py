@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dockc.compiler.ir.module import OpMeta
-from dockc.compiler.ir.ops import Mkdir, Mount, Owner, Secret, Ssh
+from dockc.compiler.ir.ops import Mkdir, Mount, OpMeta, Owner, Secret, Ssh
 from dockc.compiler.lower.context import internal_name
 from dockc.compiler.outline import Needed
 from dockc.compiler.syntax.mounts import option_part, parse_mount

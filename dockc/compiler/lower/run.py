@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dockc.compiler.ir.module import OpMeta
-from dockc.compiler.ir.ops import Mkfile, Mount
+from dockc.compiler.ir.ops import Mkfile, Mount, OpMeta
 from dockc.compiler.lower.context import command_meta, internal_name
 from dockc.compiler.lower.meta import with_shell
 from dockc.compiler.lower.mounts import lower_mounts, parse_mounts

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from dockc.base.record import Record
 from dockc.compiler.emit import wire
-from dockc.compiler.ir.module import Module, OpMeta, walk
-from dockc.compiler.ir.ops import Op, replaced
+from dockc.compiler.ir.module import Module, walk
+from dockc.compiler.ir.ops import Op, OpMeta, replaced
 from dockc.compiler.ir.rewrite import Applied, Replacement, mapped, summary, with_inputs
 from dockc.compiler.passes.pipeline import PassContext
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from dockc.base.pattern import pattern
 from dockc.base.record import Record
-from dockc.compiler.ir.module import Module, OpMeta, ProgressGroup
-from dockc.compiler.ir.ops import FileOp, MergeOp, Op, Value, replaced
+from dockc.compiler.ir.module import Module, ProgressGroup
+from dockc.compiler.ir.ops import FileOp, MergeOp, Op, OpMeta, Value, replaced
 from dockc.compiler.ir.rewrite import Facts, Replacement, Rewrite, rewrite
 from dockc.compiler.passes.pipeline import PassContext
 from dockc.compiler.passes.targets import independent, top_level, top_levels

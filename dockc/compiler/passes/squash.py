@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from dockc.base.record import Record
-from dockc.compiler.ir.module import Module, OpMeta
-from dockc.compiler.ir.ops import DiffOp, FileOp, MergeOp, Op, SourceOp, Value, replaced
+from dockc.compiler.ir.module import Module
+from dockc.compiler.ir.ops import DiffOp, FileOp, MergeOp, Op, OpMeta, SourceOp, Value, replaced
 from dockc.compiler.ir.rewrite import Applied, Facts, Replacement, Rewrite, rewrite
 from dockc.compiler.passes.pipeline import PassContext
 from dockc.compiler.passes.targets import independent, looks_up_names, top_level, top_levels

@@ -7,8 +7,24 @@ from collections.abc import Callable
 import pytest
 
 from dockc.compiler.emit import emit
-from dockc.compiler.ir.module import Builder, Location, Module, OpMeta, ProgressGroup, SourceMap, parse_owner
-from dockc.compiler.ir.ops import Copy, DiffOp, ExecOp, FileOp, MergeOp, Mkdir, Mount, Op, Rm, Ssh, Value, replaced
+from dockc.compiler.ir.module import Builder, Module, ProgressGroup, parse_owner
+from dockc.compiler.ir.ops import (
+    Copy,
+    DiffOp,
+    ExecOp,
+    FileOp,
+    Location,
+    MergeOp,
+    Mkdir,
+    Mount,
+    Op,
+    OpMeta,
+    Rm,
+    SourceMap,
+    Ssh,
+    Value,
+    replaced,
+)
 from dockc.compiler.ir.rewrite import Applied, Rewrite, rewrite
 from dockc.compiler.ir.verifier import verify
 from dockc.errors import CompileError
