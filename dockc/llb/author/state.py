@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Unpack
 
-from dockc.base.record import Record, fields_of, replace
+from dockc.base.record import fields_of, replace
 from dockc.errors import UsageError
 from dockc.golang.paths import join
 from dockc.llb import caps as C  # noqa: N812
@@ -34,6 +34,7 @@ from dockc.llb.author.vertex import (
     SourceMap,
     SourceVertex,
     Ssh,
+    Surroundings,
     Vertex,
     walk,
 )
@@ -45,30 +46,8 @@ from dockc.oci.platform import parse as parse_platform
 # --- states ---------------------------------------------------------------------------------------------
 
 
-class State(Record, identity=True):
-    """A file system to be, and the surroundings of the next command.
-
-    Attributes:
-        output: what makes the file system; None for an empty one.
-        environment: variables, in the order of their last assignment.
-        directory: working directory; `username`: user; `host`: host name; `cgroup`: parent cgroup.
-        hosts: pairs of name and address.
-        ulimits: triples of name, soft and hard limit.
-        network_mode, security_mode: as in `llb.ops`.
-        os_platform: platform of commands, or None for that of `marshal`.
-    """
-
-    output: Output | None = None
-    environment: tuple[tuple[str, str], ...] = ()
-    directory: str = "/"
-    username: str = ""
-    host: str = ""
-    cgroup: str = ""
-    hosts: tuple[tuple[str, str], ...] = ()
-    ulimits: tuple[tuple[str, int, int], ...] = ()
-    network_mode: int = ops.Network.SANDBOX
-    security_mode: int = ops.Security.SANDBOX
-    os_platform: Platform | None = None
+class State(Surroundings):
+    """A file system to be, and the surroundings of the next command: `Surroundings` with what can be done in them."""
 
     # --- surroundings ---------------------------------------------------------------------------------
 
@@ -271,7 +250,7 @@ class Ran(State):
         raise UsageError(f"the mount at {target} has no output")
 
 
-def _plain(state: State) -> State:
+def _plain(state: Surroundings) -> State:
     """The state without what a command left beside it."""
     return State(**{name: getattr(state, name) for name in fields_of(State)})
 
@@ -280,7 +259,7 @@ def _origin(file: SourceMap, base: Base) -> Callable[[], Definition | None]:
     origin = file.origin
     if origin is None:
         return lambda: None
-    return lambda: origin.marshal(platform=base.platform, caps=base.caps, unique_id=base.unique)
+    return lambda: _plain(origin).marshal(platform=base.platform, caps=base.caps, unique_id=base.unique)
 
 
 # --- where states begin ---------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 from dockc.base.record import Record, replace
 from dockc.golang.ospaths import DEFAULT_PATH
@@ -14,10 +14,6 @@ from dockc.llb.attrs import LOCAL_SESSION, LOCAL_UNIQUE, SCHEME_LOCAL, is_platfo
 from dockc.llb.definition import LinuxResources, OpMetadata, ProgressGroup
 from dockc.oci.platform import Platform
 from dockc.oci.platform import parse as parse_platform
-
-if TYPE_CHECKING:
-    from dockc.llb.author.state import State
-
 
 Range = tuple[int, int, int, int]
 
@@ -54,7 +50,7 @@ class SourceMap(Record, identity=True):
     filename: str
     data: bytes
     language: str = ""
-    origin: State | None = None
+    origin: Surroundings | None = None
 
 
 class Location(Record):
@@ -118,6 +114,32 @@ class Vertex(Record, identity=True):
         return tuple(self.said.get("filters", ()))
 
 
+class Surroundings(Record, identity=True):
+    """A file system to be, and what the next command in it sees.
+
+    Attributes:
+        output: what makes the file system; None for an empty one.
+        environment: variables, in the order of their last assignment.
+        directory: working directory; `username`: user; `host`: host name; `cgroup`: parent cgroup.
+        hosts: pairs of name and address.
+        ulimits: triples of name, soft and hard limit.
+        network_mode, security_mode: as in `llb.ops`.
+        os_platform: platform of commands, or None for that of `marshal`.
+    """
+
+    output: Output | None = None
+    environment: tuple[tuple[str, str], ...] = ()
+    directory: str = "/"
+    username: str = ""
+    host: str = ""
+    cgroup: str = ""
+    hosts: tuple[tuple[str, str], ...] = ()
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    network_mode: int = ops.Network.SANDBOX
+    security_mode: int = ops.Security.SANDBOX
+    os_platform: Platform | None = None
+
+
 # --- vertices -------------------------------------------------------------------------------------------
 
 
@@ -143,7 +165,7 @@ class Mount(Record):
     """A directory of a command; made by `llb.mount`, `llb.cache` and `llb.tmpfs`."""
 
     target: str
-    state: State | None = None
+    state: Surroundings | None = None
     selector: str = ""
     readonly: bool = False
     no_output: bool = False
@@ -185,7 +207,7 @@ class Ssh(Record):
 class ExecVertex(Vertex):
     """A process; `state` is its root and its surroundings."""
 
-    state: State
+    state: Surroundings
     args: tuple[str, ...]
     mounts: tuple[Mount, ...]
     secrets: tuple[Secret, ...]
@@ -299,13 +321,13 @@ class FileAction(Record):
     make: Callable[
         [str, Callable[[str | int | None], ops.User | None]], ops.Copy | ops.Mkfile | ops.Mkdir | ops.Rm | ops.Symlink
     ]
-    source: State | None = None
+    source: Surroundings | None = None
 
 
 class FileVertex(Vertex):
     """File actions on `state`."""
 
-    state: State
+    state: Surroundings
     actions: tuple[FileAction, ...]
 
     def inputs(self) -> list[Output]:
@@ -318,7 +340,7 @@ class FileVertex(Vertex):
         """See `Vertex`."""
         inputs: list[ops.Input] = []
 
-        def position(state: State | None) -> int:
+        def position(state: Surroundings | None) -> int:
             if state is None or state.output is None:
                 return ops.EMPTY
             wanted = edge(state.output)
@@ -347,7 +369,7 @@ class FileVertex(Vertex):
 class LayersVertex(Vertex):
     """A merge, a difference, or a passthrough."""
 
-    states: tuple[State | None, ...]
+    states: tuple[Surroundings | None, ...]
     kind: str
     label: str = ""
 
