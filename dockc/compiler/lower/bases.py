@@ -19,8 +19,7 @@ from dockc.oci import reference as references
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dockc.compiler.lower.context import Lowering
-    from dockc.compiler.lower.contexts import NamedContext
-    from dockc.compiler.lower.stages import StageState
+    from dockc.compiler.lower.stages import NamedContext, StageState
     from dockc.compiler.questions import Asking, ImageAnswer
     from dockc.oci.platform import Platform
     from dockc.oci.reference import Reference

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from dockc.compiler.ir.module import Builder
     from dockc.compiler.ir.ops import Hole, Op, ProxyEnv, Value
     from dockc.compiler.lower.stages import StageState, Step
+    from dockc.compiler.notes import ArgInfo
     from dockc.compiler.options import CompileOptions
-    from dockc.compiler.outline import ArgInfo
     from dockc.compiler.questions import Answers, Asking, ImageAnswer, ImageRequest, Request
     from dockc.compiler.syntax.ast import Dockerfile
     from dockc.golang.times import Time

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dockc.compiler.ir.ops import Copy, OpMeta, SourceMap
 from dockc.compiler.lower.context import DOCKERFILE_LANGUAGE, LocalSource, internal_name
 from dockc.compiler.lower.scope import assign, split_pair
-from dockc.compiler.lower.stages import SCRATCH
+from dockc.compiler.lower.stages import SCRATCH, NamedContext
 from dockc.compiler.questions import ContextRequest, HttpRequest, ImageRequest
 from dockc.errors import CompileError, DockcError, Fault
 from dockc.golang.ospaths import base as base_name
@@ -34,24 +34,6 @@ CONTAINERIGNORE = ".containerignore"
 CONTAINERFILE = "Containerfile"
 DEFAULT_NAME = "Dockerfile"
 HTTP_CONTEXT_FILE = "context"
-
-
-class NamedContext:
-    """A `context:NAME` option that was asked for.
-
-    Attributes:
-        spec: its value, `docker-image://alpine` and the like.
-        name: the name in short form; full_name: with `::platform` where the option has it.
-        platform: the platform it was asked for, or None.
-    """
-
-    __slots__ = ("full_name", "name", "platform", "spec")
-
-    def __init__(self, spec: str, name: str, full_name: str, platform: Platform | None) -> None:
-        self.spec: Final = spec
-        self.name: Final = name
-        self.full_name: Final = full_name
-        self.platform: Final = platform
 
 
 class LoadedContext:

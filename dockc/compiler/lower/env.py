@@ -6,7 +6,7 @@ from dockc.compiler.ir.module import parse_owner
 from dockc.compiler.ir.ops import Mkdir, OpMeta
 from dockc.compiler.lower.names import command_text, step_name
 from dockc.compiler.lower.scope import NOT_IN_ENVIRONMENT, assign
-from dockc.compiler.outline import ArgInfo
+from dockc.compiler.notes import ArgInfo
 from dockc.errors import CompileError, Fault
 from dockc.golang import ospaths as paths
 from dockc.golang.strings import fold

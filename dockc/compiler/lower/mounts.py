@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dockc.compiler.ir.ops import Mkdir, Mount, OpMeta, Owner, Secret, Ssh
 from dockc.compiler.lower.context import internal_name
-from dockc.compiler.outline import Needed
+from dockc.compiler.notes import Needed
 from dockc.compiler.syntax.mounts import option_part, parse_mount
 from dockc.errors import CompileError, Fault
 from dockc.golang import ospaths as paths

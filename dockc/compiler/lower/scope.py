@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from dockc.compiler.checks import Linter
-    from dockc.compiler.outline import ArgInfo
+    from dockc.compiler.notes import ArgInfo
     from dockc.compiler.syntax.ast import Arg, Word
     from dockc.grammar.word import Expanded
     from dockc.oci.platform import Platform
@@ -77,7 +77,7 @@ def meta_args(
     Raises:
         CompileError: a default that cannot be expanded.
     """
-    from dockc.compiler.outline import ArgInfo
+    from dockc.compiler.notes import ArgInfo
 
     env = dict(env)
     infos: dict[str, ArgInfo] = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dockc.compiler.image.config import ImageConfig
 from dockc.compiler.lower.scope import located
-from dockc.compiler.outline import Capture
+from dockc.compiler.notes import Capture
 from dockc.errors import CompileError, Fault
 from dockc.golang.strings import lower
 
@@ -17,13 +17,30 @@ if TYPE_CHECKING:
     from typing import Final
 
     from dockc.compiler.ir.ops import Value
-    from dockc.compiler.lower.contexts import NamedContext
     from dockc.compiler.syntax.ast import Instruction, Stage, Word
     from dockc.oci.platform import Platform
 
     Lines = tuple[int, int]
 
 SCRATCH = "scratch"
+
+
+class NamedContext:
+    """A `context:NAME` option that was asked for.
+
+    Attributes:
+        spec: its value, `docker-image://alpine` and the like.
+        name: the name in short form; full_name: with `::platform` where the option has it.
+        platform: the platform it was asked for, or None.
+    """
+
+    __slots__ = ("full_name", "name", "platform", "spec")
+
+    def __init__(self, spec: str, name: str, full_name: str, platform: Platform | None) -> None:
+        self.spec: Final = spec
+        self.name: Final = name
+        self.full_name: Final = full_name
+        self.platform: Final = platform
 
 
 class Step:
