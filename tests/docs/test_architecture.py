@@ -55,3 +55,8 @@ def test_every_room_has_a_paragraph() -> None:
 def test_the_tool_finds_no_loose_module() -> None:
     done = subprocess.run([sys.executable, ROOT / "tools/structure.py"], capture_output=True, text=True, check=True)
     assert "loose modules at the root: 0\n" in done.stdout
+
+
+def test_files_make_no_new_circles() -> None:
+    done = subprocess.run([sys.executable, ROOT / "tools/structure.py"], capture_output=True, text=True, check=True)
+    assert "circles of files: 2\n" in done.stdout
