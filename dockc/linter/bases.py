@@ -15,9 +15,11 @@ from collections.abc import Iterable
 from dockc.base.pattern import pattern
 from dockc.base.record import Record
 from dockc.compiler.syntax import ast
-from dockc.linter.context import Context, Entry
-from dockc.linter.families import alias, unquoted
 from dockc.linter.images import about
+from dockc.linter.scripts import Entry
+from dockc.linter.sheet import Sheet
+from dockc.linter.values import Values
+from dockc.linter.words import alias, unquoted
 
 
 class Base(Record):
@@ -46,31 +48,37 @@ class Base(Record):
     known: bool = True
 
 
-def bases(context: Context) -> tuple[Base, ...]:
+def bases(sheet: Sheet, values: Values) -> tuple[Base, ...]:
     """One for each stage of a file, in order."""
     found: list[Base] = []
     names: dict[str, int] = {}
-    for index, stage in enumerate(context.stages):
+    for index, stage in enumerate(sheet.stages):
         from_ = stage[0].instruction if stage else None
         if not isinstance(from_, ast.From):
             found.append(Base("", (index,), known=False))
             continue
-        found.append(_base(context, stage[0], from_, index, names, found))
+        found.append(_base(sheet, values, stage[0], from_, index, names, found))
         if alias(from_):
             names[alias(from_).lower()] = index
     return tuple(found)
 
 
 def _base(
-    context: Context, entry: Entry, from_: ast.From, index: int, names: dict[str, int], found: list[Base]
+    sheet: Sheet,
+    values: Values,
+    entry: Entry,
+    from_: ast.From,
+    index: int,
+    names: dict[str, int],
+    found: list[Base],
 ) -> Base:
-    text = context.values.word(from_.base, entry)
-    platform = context.values.word(from_.platform, entry) or from_.platform.text
+    text = values.word(from_.base, entry)
+    platform = values.word(from_.platform, entry) or from_.platform.text
     windows = "windows" in platform.lower()
     if text is not None:
         below = names.get(text.lower())
         if below is None:
-            return _bottom(text, index, windows=windows, escape=context.file.escape)
+            return _bottom(text, index, windows=windows, escape=sheet.file.escape)
         lower = found[below]
         return Base(
             lower.image, (index, *lower.stages), lower.windows or windows, lower.shell, lower.distribution,
@@ -85,7 +93,7 @@ def _base(
             _agreed(b.distribution for b in below_all), below_all[0].user if len({b.user for b in below_all}) == 1 else None,
             _agreed(b.workdir for b in below_all), tuple(candidates), known=False,
         )  # fmt: skip
-    base = _bottom(raw, index, windows=windows, escape=context.file.escape)
+    base = _bottom(raw, index, windows=windows, escape=sheet.file.escape)
     return Base(raw, (index,), base.windows, base.shell, base.distribution, base.user, base.workdir, known=False)
 
 

@@ -13,6 +13,7 @@ from dockc.grammar.source import Span
 from dockc.linter.context import Context, Entry, Script
 from dockc.linter.rule import Fix, Hit, Rule
 from dockc.linter.shell.commands import Argument, Command
+from dockc.linter.words import alias, mounts, unquoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,15 +150,6 @@ def replace_argument(argument: Argument, script: Script, text: str, title: str, 
     return Fix(title, (Edit(script.span(argument.start, argument.end), text),), kind)
 
 
-def mounts(run: ast.Instruction) -> Iterator[dict[str, str]]:
-    """The `--mount` options of a RUN as key and value; keys in lower case."""
-    if not isinstance(run, ast.Run):
-        return
-    for word in run.mounts:
-        pairs = (part.partition("=") for part in word.text.split(","))
-        yield {key.strip().lower(): value.strip("\"'") for key, _, value in pairs}
-
-
 def target(mount: dict[str, str]) -> str:
     """Where a mount goes."""
     return mount.get("target") or mount.get("dst") or mount.get("destination") or ""
@@ -214,11 +206,6 @@ def image(text: str, *, parity: bool = True) -> Image:
     return Image(registry, name, tag, digest)
 
 
-def unquoted(text: str) -> str:
-    """A word without surrounding quotes."""
-    return text.strip("\"'")
-
-
 def removes(command: Command, *places: str) -> bool:
     """Whether `rm` or `find -delete` takes away a place, or one that it is in; places are given without the slash at
     their end.
@@ -236,11 +223,6 @@ def _covers(text: str, place: str) -> bool:
     return bool(text) and (
         text == place or text.startswith(f"{place}/") or (place.startswith(f"{text}/") and text.count("/") > 1)
     )
-
-
-def alias(from_: ast.From) -> str:
-    """The stage's name as written, or ""."""
-    return from_.stage_name_word.text if from_.stage_name_word is not None else ""
 
 
 def same_from(a: ast.From, b: ast.From) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dockc.base.record import Record
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context, Entry
-from dockc.linter.families import alias, image
+from dockc.linter.families import image
+from dockc.linter.words import alias
 
 
 class _Stage(Record):

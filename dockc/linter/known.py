@@ -11,9 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from dockc.base.pattern import pattern
 from dockc.base.record import NamedTuple, replace
-from dockc.linter.context import Context, Script
+from dockc.linter.scripts import Entry, Script
 from dockc.linter.shell import ast
 from dockc.linter.shell.commands import Argument, Command, Shell, read
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dockc.linter.memory import Memory
 
 #: Gives a variable's value, or None where it is not known.
 Lookup = Callable[[str], "str | None"]
@@ -23,8 +27,14 @@ _DEFAULTED = pattern(r"([A-Za-z_]\w*):?-([^$`{}\"'\\]*)")
 _DEPTH = 3
 
 
-def known(script: Script, context: Context) -> Script:
-    """A script with the commands that really run."""
+def known(script: Script, value: Callable[[str, Entry], str | None], memory: Memory | None) -> Script:
+    """A script with the commands that really run.
+
+    Args:
+        script: as it is written.
+        value: what a variable holds at an instruction; None where that is not known.
+        memory: what an earlier run has left, or None.
+    """
     shell = script.shell
     if not shell.simples:
         return script
@@ -32,12 +42,11 @@ def known(script: Script, context: Context) -> Script:
     shadowed = _assigned(shell) if "$" in shell.text else {}
 
     def lookup(name: str) -> str | None:
-        return shadowed[name] if name in shadowed else context.values.at(name, entry)
+        return shadowed[name] if name in shadowed else value(name, entry)
 
     def make(asking: Lookup) -> tuple[Command, ...]:
         return tuple(_commands(shell.simples, asking, 0, 0))
 
-    memory = context.memory
     commands = make(lookup) if memory is None else memory.commands(shell.text, lookup, make)
     return replace(script, shell=replace(shell, commands=commands))
 

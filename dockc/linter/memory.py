@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dockc.linter.context import Script
+    from dockc.linter.scripts import Script
     from dockc.linter.shell.commands import Command
 
     #: Variables that a script asked for, and what they held.

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dockc.base.pattern import pattern
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context, Script
-from dockc.linter.families import alias, image
+from dockc.linter.families import image
 from dockc.linter.shell.commands import Command
+from dockc.linter.words import alias
 
 _VERSION = pattern(r"[0-9A-Za-z.~^_:+]*")
 

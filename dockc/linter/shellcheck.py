@@ -23,9 +23,11 @@ from dockc.base.record import NamedTuple, Record
 from dockc.compiler.syntax import ast
 from dockc.grammar.diagnostic import Severity
 from dockc.linter.bases import Base
-from dockc.linter.context import Context, Entry, Script, exec_script, script
-from dockc.linter.families import alias, image
+from dockc.linter.context import Context, Entry, Script
+from dockc.linter.families import image
 from dockc.linter.finding import Finding
+from dockc.linter.scripts import exec_script, script
+from dockc.linter.words import alias
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -316,7 +318,7 @@ def _own_jobs(context: Context, pragmas: Pragmas) -> Iterator[_Job]:
         if is_broken_json(instruction):
             continue
         base = context.bases[entry.stage] if 0 <= entry.stage < len(context.bases) else Base("", ())
-        found = known(found, context)
+        found = known(found, context.value, context.memory)
         own = _interpreter(found.shell.text) or found.reader
         shell = own or states.now.name
         if not own and states.now.name == _DEFAULT and base.windows:

@@ -4,10 +4,13 @@ the base image has.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dockc.base.record import Record
 from dockc.compiler.syntax import ast
 from dockc.linter.bases import Base
-from dockc.linter.context import Context
+from dockc.linter.scripts import Entry
+from dockc.linter.values import Values
 
 POSIX = frozenset(["sh", "bash", "dash", "ash", "ksh", "zsh", "busybox"])
 
@@ -99,17 +102,17 @@ def _options(words: list[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def shell_states(context: Context) -> tuple[ShellState, ...]:
+def shell_states(entries: Sequence[Entry], bases: Sequence[Base]) -> tuple[ShellState, ...]:
     """The shell at each entry, by index. A stage on an own stage begins with what that one ended with."""
     states: list[ShellState] = []
     ends: dict[int, ShellState] = {}
     now = ShellState()
     base = Base("", ())
-    for entry in context.entries:
+    for entry in entries:
         found = entry.instruction
-        if entry.keyword == "FROM" and 0 <= entry.stage < len(context.bases):
+        if entry.keyword == "FROM" and 0 <= entry.stage < len(bases):
             ends[entry.stage - 1] = now
-            base = context.bases[entry.stage]
+            base = bases[entry.stage]
             default = ShellState(name="cmd" if base.windows else "sh", kind="windows" if base.windows else base.shell)
             below = [ends[i] for i in base.below if i in ends]
             now = below[0] if below and len(set(below)) == 1 else default
@@ -125,17 +128,17 @@ def shell_states(context: Context) -> tuple[ShellState, ...]:
 UNKNOWN_USER = "?"
 
 
-def users(context: Context) -> tuple[str | None, ...]:
+def users(entries: Sequence[Entry], bases: Sequence[Base], values: Values) -> tuple[str | None, ...]:
     """The user at each entry, by index: what USER says, also that of an own stage below, or what the base image is
     known to set; None is unknown.
     """
     found: list[str | None] = []
     ends: dict[int, str | None] = {}
     now: str | None = None
-    for entry in context.entries:
-        if entry.keyword == "FROM" and 0 <= entry.stage < len(context.bases):
+    for entry in entries:
+        if entry.keyword == "FROM" and 0 <= entry.stage < len(bases):
             ends[entry.stage - 1] = now
-            base = context.bases[entry.stage]
+            base = bases[entry.stage]
             below = {ends[i] for i in base.below if i in ends}
             now = below.pop() if len(below) == 1 else base.user
             if (
@@ -146,7 +149,7 @@ def users(context: Context) -> tuple[str | None, ...]:
             ):
                 now = "root"
         elif isinstance(entry.instruction, ast.User):
-            value = context.values.word(entry.instruction.user, entry)
+            value = values.word(entry.instruction.user, entry)
             now = value or UNKNOWN_USER
         found.append(now)
     return tuple(found)

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dockc.compiler.syntax import ast
-from dockc.linter.context import Context
-from dockc.linter.families import mounts, unquoted
+from dockc.linter.bases import Base
+from dockc.linter.sheet import Sheet
+from dockc.linter.values import Values
+from dockc.linter.words import mounts, unquoted
 
 
-def kept_stages(context: Context) -> frozenset[int]:
+def kept_stages(sheet: Sheet, bases: Sequence[Base], values: Values) -> frozenset[int]:
     """Stages whose file system reaches an image that somebody may build.
 
     These are the last stage and each named one that nothing else uses (a target), what they are built FROM, and what is
     copied into them as a whole.
     """
-    values = context.values
     feeds: dict[int, set[int]] = {}  # stage -> those whose whole file system it has
     used: set[int] = set()
-    count = len(context.stages)
-    for entry in context.entries:
+    count = len(sheet.stages)
+    for entry in sheet.entries:
         found = entry.instruction.trigger if isinstance(entry.instruction, ast.Onbuild) else entry.instruction
         if isinstance(found, ast.From):
-            for below in context.bases[entry.stage].below:
+            for below in bases[entry.stage].below:
                 feeds.setdefault(entry.stage, set()).add(below)
                 used.add(below)
         elif isinstance(found, ast.SourcesAndDest) and isinstance(found, ast.Copy) and found.from_.text:
-            source = _stage(unquoted(found.from_.text), entry.stage, context)
+            source = _stage(unquoted(found.from_.text), entry.stage, values)
             if source is not None:
                 used.add(source)
                 if any((values.word(word, entry) or "") in _WHOLE for word in found.sources):
                     feeds.setdefault(entry.stage, set()).add(source)
         if found is not None:
-            named = (_stage(mount["from"], entry.stage, context) for mount in mounts(found) if mount.get("from"))
+            named = (_stage(mount["from"], entry.stage, values) for mount in mounts(found) if mount.get("from"))
             used.update(stage for stage in named if stage is not None)
     names = {
         i
-        for i, stage in enumerate(context.stages)
+        for i, stage in enumerate(sheet.stages)
         if isinstance(stage[0].instruction, ast.From) and stage[0].instruction.stage_name
     }
     queue = [*(names - used), count - 1] if count else []
@@ -51,8 +54,8 @@ def kept_stages(context: Context) -> frozenset[int]:
 _WHOLE = frozenset(["/", "/.", "/*", ".", "./", "*"])
 
 
-def _stage(name: str, current: int, context: Context) -> int | None:
+def _stage(name: str, current: int, values: Values) -> int | None:
     """The stage that `--from` names, by name or number."""
     if name.isdigit():
         return int(name) if int(name) < current else None
-    return context.values.stage(name)
+    return values.stage(name)

@@ -16,7 +16,8 @@ from dockc.grammar.word import Lex, WordError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from dockc.linter.context import Context, Entry
+    from dockc.linter.scripts import Entry
+    from dockc.linter.sheet import Sheet
 
 #: Set by the builder. What they hold depends on where the build runs; it is one plain word.
 PLATFORM = frozenset(
@@ -31,9 +32,9 @@ class Values:
     stages.
     """
 
-    def __init__(self, context: Context) -> None:
-        self._given = context.settings.build_args
-        self._lex = Lex(context.file.escape)
+    def __init__(self, sheet: Sheet) -> None:
+        self._given = sheet.settings.build_args
+        self._lex = Lex(sheet.file.escape)
         #: By stage (-1: before the first FROM) and name: from which instruction on it has which value, by ENV and by
         #: ARG.
         self._env: dict[tuple[int, str], list[_Event]] = {}
@@ -41,7 +42,7 @@ class Values:
         self._below: dict[int, int] = {}
         self._ends: dict[tuple[int, str], tuple[str | None, bool] | None] = {}
         self._names: dict[str, int] = {}
-        for entry in context.entries:
+        for entry in sheet.entries:
             self._see(entry, entry.instruction)
 
     def _see(self, entry: Entry, found: ast.Instruction | None) -> None:

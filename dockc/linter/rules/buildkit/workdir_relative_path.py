@@ -5,9 +5,10 @@ from __future__ import annotations
 from dockc.compiler.syntax import ast
 from dockc.linter.checked import DROPPED, CheckRule, entry_at, instruction_at, plain, quoted_part, replacing
 from dockc.linter.context import Context
-from dockc.linter.families import is_windows_absolute, unquoted
+from dockc.linter.families import is_windows_absolute
 from dockc.linter.finding import Finding
 from dockc.linter.rule import Hit, Severity
+from dockc.linter.words import unquoted
 
 
 class WorkdirRelativePath(CheckRule):

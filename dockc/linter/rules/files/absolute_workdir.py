@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context
-from dockc.linter.families import is_windows_absolute, unquoted
+from dockc.linter.families import is_windows_absolute
 from dockc.linter.rule import Hit, Rule, Severity
+from dockc.linter.words import unquoted
 
 
 class AbsoluteWorkdir(Rule):

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context
-from dockc.linter.families import each_stage, mounts, unquoted
+from dockc.linter.families import each_stage
 from dockc.linter.rule import Hit, Rule, Severity
 from dockc.linter.shell.commands import Command
+from dockc.linter.words import mounts, unquoted
 
 
 class CopyBeforeInstall(Rule):

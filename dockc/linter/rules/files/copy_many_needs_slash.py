@@ -9,8 +9,8 @@ from dockc.compiler.syntax import ast
 from dockc.grammar.diagnostic import Edit, Fix
 from dockc.grammar.source import Span
 from dockc.linter.context import Context, Entry
-from dockc.linter.families import unquoted
 from dockc.linter.rule import Hit, Rule, Severity
+from dockc.linter.words import unquoted
 
 
 class CopyManyNeedsSlash(Rule):

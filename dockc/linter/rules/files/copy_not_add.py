@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dockc.compiler.syntax import ast
 from dockc.grammar.diagnostic import Edit
 from dockc.linter.context import Context
-from dockc.linter.families import ARCHIVES, unquoted
+from dockc.linter.families import ARCHIVES
 from dockc.linter.rule import Fix, Hit, Rule, Severity
+from dockc.linter.words import unquoted
 
 
 class CopyNotAdd(Rule):

@@ -10,9 +10,9 @@ from dockc.compiler.syntax import ast
 from dockc.grammar.diagnostic import Applicability, Edit
 from dockc.grammar.source import Span
 from dockc.linter.context import Context, Entry, Script
-from dockc.linter.families import unquoted
 from dockc.linter.rule import Fix, Hit, Rule, Severity
 from dockc.linter.shell.commands import Command
+from dockc.linter.words import unquoted
 
 
 class CopyThenChmod(Rule):

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context, Entry
-from dockc.linter.families import ARCHIVES, stretches, unquoted
+from dockc.linter.families import ARCHIVES, stretches
 from dockc.linter.rule import Hit, Rule, Severity
 from dockc.linter.shell.commands import Command
+from dockc.linter.words import unquoted
 
 _UNPACKERS = frozenset(["unzip", "gunzip", "bunzip2", "unlzma", "unxz", "zgz", "uncompress", "zcat", "gzcat"])
 

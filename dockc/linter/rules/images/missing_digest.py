@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context
-from dockc.linter.families import alias, image, mounts, unquoted
+from dockc.linter.families import image
 from dockc.linter.rule import Hit, Rule
+from dockc.linter.words import alias, mounts, unquoted
 
 
 class MissingDigest(Rule):

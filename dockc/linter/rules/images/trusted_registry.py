@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context
-from dockc.linter.families import Image, alias, image, mounts
+from dockc.linter.families import Image, image
 from dockc.linter.rule import Hit, Rule, Severity
+from dockc.linter.words import alias, mounts
 
 
 class TrustedRegistry(Rule):

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dockc.base.record import NamedTuple
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context, Entry
-from dockc.linter.families import alias, image, unquoted
+from dockc.linter.families import image
 from dockc.linter.rule import Hit, Rule, Severity
+from dockc.linter.words import alias, unquoted
 
 
 class LabelMissing(Rule):

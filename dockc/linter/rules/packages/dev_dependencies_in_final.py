@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dockc.base.pattern import pattern
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context
-from dockc.linter.families import alias, each_stage, unquoted
+from dockc.linter.families import each_stage
 from dockc.linter.rule import Hit, Rule, Severity
 from dockc.linter.shell.commands import Command
+from dockc.linter.words import alias, unquoted
 
 
 class DevDependenciesInFinal(Rule):

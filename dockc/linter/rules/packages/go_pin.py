@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context, Script
-from dockc.linter.families import hit_at, mounts, unquoted
+from dockc.linter.families import hit_at
 from dockc.linter.rule import Hit, Rule, Severity
 from dockc.linter.shell.commands import Command
+from dockc.linter.words import mounts, unquoted
 
 
 class GoPin(Rule):

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from dockc.base.pattern import pattern
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context, Script
-from dockc.linter.families import CommandRule, alias, caches, covered, image, insert_word, position, removes
+from dockc.linter.families import CommandRule, caches, covered, image, insert_word, position, removes
 from dockc.linter.pip import is_pip_install
 from dockc.linter.rule import Fix, Hit, Severity
 from dockc.linter.shell.commands import Command
+from dockc.linter.words import alias
 
 
 class PipNoCache(CommandRule):

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context, Script
-from dockc.linter.families import alias, caches, covered, hit_at, image, removes, same_from
+from dockc.linter.families import caches, covered, hit_at, image, removes, same_from
 from dockc.linter.rule import Hit, Rule, Severity
 from dockc.linter.shell.commands import Command
+from dockc.linter.words import alias
 
 
 class YarnClean(Rule):

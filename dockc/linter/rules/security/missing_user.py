@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.linter.context import Context
-from dockc.linter.families import alias, each_stage, unquoted
+from dockc.linter.families import each_stage
 from dockc.linter.rule import Hit, Rule
+from dockc.linter.words import alias, unquoted
 
 
 class MissingUser(Rule):

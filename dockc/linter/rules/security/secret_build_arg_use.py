@@ -10,8 +10,8 @@ from dockc.compiler.syntax import ast
 from dockc.grammar.diagnostic import Applicability, Edit
 from dockc.grammar.source import Span
 from dockc.linter.context import Context
-from dockc.linter.families import mounts
 from dockc.linter.rule import Fix, Hit, Rule, Severity
+from dockc.linter.words import mounts
 
 
 class SecretBuildArgUse(Rule):

@@ -10,8 +10,8 @@ from dockc.base.pattern import pattern
 from dockc.compiler.syntax import ast
 from dockc.grammar.source import Span
 from dockc.linter.context import Context
-from dockc.linter.families import unquoted
 from dockc.linter.rule import Hit, Rule, Severity
+from dockc.linter.words import unquoted
 
 
 class SecretValue(Rule):

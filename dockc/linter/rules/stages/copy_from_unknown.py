@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context
-from dockc.linter.families import alias, unquoted
 from dockc.linter.rule import Hit, Rule, Severity
+from dockc.linter.words import alias, unquoted
 
 
 class CopyFromUnknown(Rule):

@@ -9,8 +9,9 @@ from dockc.compiler.syntax import ast
 from dockc.grammar.diagnostic import Applicability, Edit
 from dockc.grammar.source import Span
 from dockc.linter.context import Context
-from dockc.linter.families import alias, each_stage, unquoted
+from dockc.linter.families import each_stage
 from dockc.linter.rule import Fix, Hit, Rule, Severity
+from dockc.linter.words import alias, unquoted
 
 
 class GlobalArgInStage(Rule):
