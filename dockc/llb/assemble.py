@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
-    from dockc.llb.definition import Range
+    from dockc.llb.metadata import Range
 
 
 class Assembler:

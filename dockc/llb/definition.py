@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dockc.base.record import Record
 from dockc.errors import InvalidDefinition
+from dockc.llb.metadata import LinuxResources as LinuxResources
+from dockc.llb.metadata import Location as Location
+from dockc.llb.metadata import OpMetadata as OpMetadata
+from dockc.llb.metadata import ProgressGroup as ProgressGroup
 from dockc.llb.wire import encode
 
 TYPE_CHECKING = False
@@ -11,29 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any, Final
 
-    Range = tuple[int, int, int, int]
+    from dockc.llb.wire.decode import Graph
 
-MAX_OPS = 100_000
 MAX_BYTES = 256 * 1024 * 1024
-
-
-class Location(Record):
-    """A place in one of the source files.
-
-    Attributes:
-        index: position of the file in `Source.infos`.
-        ranges: `(start line, start character, end line, end character)`, lines from 1, characters from 0.
-    """
-
-    index: int
-    ranges: tuple[Range, ...]
-
-    @property
-    def lines(self) -> tuple[int, int]:
-        """First and last line, (0, 0) if there are no ranges."""
-        if not self.ranges:
-            return (0, 0)
-        return (min(r[0] for r in self.ranges), max(r[2] for r in self.ranges))
 
 
 class SourceInfo(Record):
@@ -70,69 +54,6 @@ class Source(Record):
     locations: Mapping[str, tuple[Location, ...]]
 
 
-class ProgressGroup(Record):
-    """Vertices that a progress view shows as one.
-
-    Attributes:
-        id: the same text in all of them.
-        name: what the view shows.
-        weak: do not show the group when it holds a single vertex.
-    """
-
-    id: str = ""
-    name: str = ""
-    weak: bool = False
-
-
-class LinuxResources(Record):
-    """Limits of an exec (bytes, shares, microseconds, cpu lists), outside its cache key."""
-
-    memory: int = 0
-    memory_swap: int = 0
-    cpu_shares: int = 0
-    cpu_period: int = 0
-    cpu_quota: int = 0
-    cpuset_cpus: str = ""
-    cpuset_mems: str = ""
-
-
-class OpMetadata:
-    """What is said about a vertex outside its digest.
-
-    Attributes:
-        ignore_cache: run it even if its result is cached.
-        description: free pairs; `llb.customname` is what progress views show.
-        export_cache: whether its result goes into an exported cache; None leaves it to the exporter.
-        caps: capability ids it relies on (id -> True).
-        progress_group: the group it is shown in, or None.
-        resources: limits, or None.
-    """
-
-    __slots__ = ("caps", "description", "export_cache", "ignore_cache", "progress_group", "resources")
-
-    def __init__(
-        self,
-        *,
-        ignore_cache: bool = False,
-        description: Mapping[str, str] | None = None,
-        export_cache: bool | None = None,
-        caps: Mapping[str, bool] | None = None,
-        progress_group: ProgressGroup | None = None,
-        resources: LinuxResources | None = None,
-    ) -> None:
-        self.ignore_cache: Final = ignore_cache
-        self.description: Final[Mapping[str, str]] = description or {}
-        self.export_cache: Final = export_cache
-        self.caps: Final[Mapping[str, bool]] = caps or {}
-        self.progress_group: Final = progress_group
-        self.resources: Final = resources
-
-    @property
-    def name(self) -> str:
-        """The name that progress views show, or ""."""
-        return self.description.get("llb.customname", "")
-
-
 class Definition:
     """A build graph: marshalled operations in order, what is said about them, and where they are written.
 
@@ -164,7 +85,8 @@ class Definition:
 
     def to_bytes(self) -> bytes:
         """The wire form (`pb.Definition`), deterministic: maps sorted by key."""
-        return encode.definition(self)
+        source = None if self.source is None else _source_bytes(self.source)
+        return encode.definition(self.ops, self.metadata, source)
 
     marshal = to_bytes
 
@@ -185,7 +107,7 @@ class Definition:
 
         if len(data) > MAX_BYTES:
             raise InvalidDefinition(f"definition of {len(data)} bytes is larger than {MAX_BYTES}")
-        return decode.definition(data)
+        return made(decode.definition(data))
 
     @property
     def head(self) -> tuple[str, int] | None:
@@ -195,3 +117,25 @@ class Definition:
         from dockc.llb.wire import decode
 
         return decode.terminal(self.ops[-1][1])
+
+
+def made(graph: Graph) -> Definition:
+    """A graph from the wire, with the graphs that read its source files, as definitions."""
+    source = None
+    if graph.source is not None:
+        infos = [
+            SourceInfo(one.filename, one.data, one.language, None if one.graph is None else made(one.graph))
+            for one in graph.source.files
+        ]
+        source = Source(tuple(infos), graph.source.locations)
+    return Definition(graph.ops, graph.metadata, source)
+
+
+def _source_bytes(source: Source) -> bytes:
+    infos = (
+        encode.source_info(
+            one.filename, one.data, one.language, None if one.definition is None else one.definition.to_bytes()
+        )
+        for one in source.infos
+    )
+    return encode.source(source.locations, infos)

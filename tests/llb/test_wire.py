@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from dockc.errors import InvalidDefinition
 from dockc.llb import ops, text
-from dockc.llb.definition import Definition, LinuxResources, Location, OpMetadata, ProgressGroup, Source, SourceInfo
+from dockc.llb.definition import (
+    Definition,
+    LinuxResources,
+    Location,
+    OpMetadata,
+    ProgressGroup,
+    Source,
+    SourceInfo,
+    made,
+)
 from dockc.llb.pb import ops_pb2
 from dockc.llb.wire import decode, encode
 from dockc.oci.platform import Platform
@@ -170,10 +179,10 @@ def test_definitions_round_trip(said: dict[str, OpMetadata], data: bytes, filena
     places = {"sha256:y": (Location(0, ((1, 0, 2, 7), (0, 0, 0, 0))), Location(3, ())), "": ()}
     source = Source((SourceInfo(filename, data, "L", Definition()), SourceInfo("", b"")), places)
     wire = Definition([("unused", terminal)], said, source).to_bytes()
-    again = decode._read(wire, decode._DEFINITION)
+    again = made(decode._read(wire, decode._DEFINITION))
     assert again.to_bytes() == wire
     message = ops_pb2.Definition.FromString(wire)
-    assert decode._read(message.SerializeToString(), decode._DEFINITION).to_bytes() == wire
+    assert made(decode._read(message.SerializeToString(), decode._DEFINITION)).to_bytes() == wire
 
 
 @settings(max_examples=300, deadline=None)

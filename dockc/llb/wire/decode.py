@@ -1,4 +1,4 @@
-"""Reads protobuf bytes into the types of `llb.ops` and `llb.definition`; the input may come from anyone.
+"""Reads protobuf bytes into the types of `llb.operations` and `llb.metadata`; the input may come from anyone.
 
 A table names, for each message, what its fields are; one loop reads them all. As protobuf demands, unknown
 fields are skipped, the last value of a single field wins, and repeated parts of one message are merged.
@@ -8,25 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dockc.base.record import Record
 from dockc.errors import InvalidDefinition
-from dockc.llb import ops
-from dockc.llb.definition import (
-    MAX_OPS,
-    Definition,
-    LinuxResources,
-    Location,
-    OpMetadata,
-    ProgressGroup,
-    Source,
-    SourceInfo,
-)
+from dockc.llb import operations as ops
+from dockc.llb.metadata import LinuxResources, Location, OpMetadata, ProgressGroup
 from dockc.llb.wire.encode import digest
 from dockc.oci.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
+MAX_OPS = 100_000
 _MAX_NESTING = 16
 
 # Kinds of a field. A message field holds its table; a name that ends in `*` is repeated.
@@ -352,6 +346,37 @@ def op(data: bytes) -> ops.Op:
 
 # --- definition -----------------------------------------------------------------------------------------
 
+
+class File(Record):
+    """A source file, with the graph that reads it, or None."""
+
+    filename: str
+    data: bytes
+    language: str
+    graph: Graph | None
+
+
+class SourceMap(Record):
+    """Source files, and the places of each vertex in them, by digest."""
+
+    files: tuple[File, ...]
+    locations: Mapping[str, tuple[Location, ...]]
+
+
+class Graph(Record):
+    """What a definition is made of.
+
+    Attributes:
+        ops: pairs of digest and bytes.
+        metadata: by digest.
+        source: the source map, or None.
+    """
+
+    ops: tuple[tuple[str, bytes], ...]
+    metadata: Mapping[str, OpMetadata]
+    source: SourceMap | None
+
+
 _METADATA = _Message(
     OpMetadata,
     ignore_cache=(1, _BOOL),
@@ -388,52 +413,52 @@ _RANGE = _Message(
 _LOCATION = _Message(lambda index=0, ranges=(): Location(index, ranges), index=(1, _INT32), ranges=(2, _Many(_RANGE)))
 _LOCATIONS = _Message(lambda locations=(): locations, locations=(1, _Many(_LOCATION)))
 _INFO = _Message(
-    lambda filename="", data=b"", definition=None, language="": SourceInfo(filename, data, language, definition),
+    lambda filename="", data=b"", graph=None, language="": File(filename, data, language, graph),
     filename=(1, _TEXT),
     data=(2, _BYTES),
     language=(4, _TEXT),
 )
 _SOURCE_MAP = _Message(
-    lambda locations=None, infos=(): Source(infos, locations or {}),
+    lambda locations=None, infos=(): SourceMap(infos, locations or {}),
     locations=(1, _Map(_LOCATIONS)),
     infos=(2, _Many(_INFO)),
 )
 
 
-def _definition(ops: tuple[bytes, ...] = (), metadata: Any = None, source: Any = None) -> Definition:
-    return Definition(((digest(data), data) for data in ops), metadata, source)
+def _graph(ops: tuple[bytes, ...] = (), metadata: Any = None, source: Any = None) -> Graph:
+    return Graph(tuple((digest(data), data) for data in ops), metadata or {}, source)
 
 
-_DEFINITION = _Message(_definition, ops=(1, _Many(_BYTES)), metadata=(2, _Map(_METADATA)), source=(3, _SOURCE_MAP))
-_INFO.fields[3] = ("definition", _DEFINITION)
+_DEFINITION = _Message(_graph, ops=(1, _Many(_BYTES)), metadata=(2, _Map(_METADATA)), source=(3, _SOURCE_MAP))
+_INFO.fields[3] = ("graph", _DEFINITION)
 
 
-def definition(data: bytes) -> Definition:
+def definition(data: bytes) -> Graph:
     """`pb.Definition`, checked: every operation reads only operations that are there, the last one is the
     terminal. A graph cannot have cycles, since an operation's digest covers those of its inputs.
 
     Raises:
         InvalidDefinition: naming the operation and what is wrong with it.
     """
-    made: Definition = _read(data, _DEFINITION)
+    made: Graph = _read(data, _DEFINITION)
     check(made)
     return made
 
 
-def check(value: Definition) -> None:
+def check(value: Graph) -> None:
     """The rules of `definition`, for a graph at hand.
 
     Raises:
         InvalidDefinition: naming the operation and what is wrong with it.
     """
-    for info in value.source.infos if value.source else ():
-        if info.definition is not None:
-            check(info.definition)  # nesting is bounded: see `_read`
+    for file in value.source.files if value.source else ():
+        if file.graph is not None:
+            check(file.graph)  # nesting is bounded: see `_read`
     if not value.ops:
         return
     if len(value.ops) > MAX_OPS:
         raise InvalidDefinition(f"definition of {len(value.ops)} operations is larger than {MAX_OPS}")
-    known = set(value.digests)
+    known = {name for name, _ in value.ops}
     for name, data in value.ops:
         try:
             one = op(data)

@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from dockc.llb.definition import Definition, Location, OpMetadata, Range, Source, SourceInfo
+    from dockc.llb.metadata import Location, OpMetadata, Range
     from dockc.oci.platform import Platform
 
 _SMALL = [bytes((n,)) for n in range(128)]
@@ -436,30 +436,32 @@ def location(value: Location) -> bytes:
     return _number(b"\x08", value.index) + b"".join(_message(b"\x12", _range(r)) for r in value.ranges)
 
 
-def source_info(value: SourceInfo) -> bytes:
-    """`pb.SourceInfo`."""
-    out = _text(b"\n", value.filename) + _bytes(b"\x12", value.data)
-    if value.definition is not None:
-        out += _message(b"\x1a", definition(value.definition))
-    return out + _text(b'"', value.language)
+def source_info(filename: str, data: bytes, language: str, graph: bytes | None) -> bytes:
+    """`pb.SourceInfo`; `graph` is the marshalled definition that reads the file, or None."""
+    out = _text(b"\n", filename) + _bytes(b"\x12", data)
+    if graph is not None:
+        out += _message(b"\x1a", graph)
+    return out + _text(b'"', language)
 
 
-def source(value: Source) -> bytes:
-    """`pb.Source`."""
+def source(locations: Mapping[str, Iterable[Location]], infos: Iterable[bytes]) -> bytes:
+    """`pb.Source` of the places of each vertex, by digest, and the files as `source_info` gives them."""
     out = []
-    for name in sorted(value.locations):
-        places = b"".join(_message(b"\n", location(p)) for p in value.locations[name])
+    for name in sorted(locations):
+        places = b"".join(_message(b"\n", location(p)) for p in locations[name])
         out.append(_message(b"\n", _message(b"\n", name.encode()) + _message(b"\x12", places)))
-    out += [_message(b"\x12", source_info(i)) for i in value.infos]
+    out += [_message(b"\x12", one) for one in infos]
     return b"".join(out)
 
 
-def definition(value: Definition) -> bytes:
-    """`pb.Definition`."""
-    out = [_message(b"\n", data) for _, data in value.ops]
-    for name in sorted(value.metadata):
-        content = op_metadata(value.metadata[name])
+def definition(
+    ops: Iterable[tuple[str, bytes]], metadata: Mapping[str, OpMetadata], source_map: bytes | None
+) -> bytes:
+    """`pb.Definition` of operations with their digests, what is said about them, and `source`'s bytes, or None."""
+    out = [_message(b"\n", data) for _, data in ops]
+    for name in sorted(metadata):
+        content = op_metadata(metadata[name])
         out.append(_message(b"\x12", _message(b"\n", name.encode()) + _message(b"\x12", content)))
-    if value.source is not None:
-        out.append(_message(b"\x1a", source(value.source)))
+    if source_map is not None:
+        out.append(_message(b"\x1a", source_map))
     return b"".join(out)
