@@ -10,6 +10,7 @@ import sys
 
 from dockc.base.files import builders_file
 from dockc.base.options import Options, option
+from dockc.base.output import log
 from dockc.commands import shared
 from dockc.errors import DockcError, UsageError
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from dockc.base.output import Output
     from dockc.commands.ending import Deadline
     from dockc.engine.engine import EngineOptions
+    from dockc.engine.history import Recording
     from dockc.engine.record import Recorder
     from dockc.engine.request import Asked, BuildRequest, Built
     from dockc.runtime.exporter.options import Output as ExportOutput
@@ -352,15 +354,20 @@ def build_and_show(
         raise UsageError("local and tar exporters are incompatible with image ID file")
     view = make_view(mode, sys.stderr)
     recorder = _recorder(view) if record is not None else None
+    history = _history(recorder or view, asked)
     try:
-        built = build(asked, recorder or view, recorder)
+        built = build(asked, history, recorder)
     except BaseException as exc:
+        history.end(None, exc)
         view.finish(exc)
+        _tell_trouble(history)
         raise
     finally:
         if recorder is not None and record is not None:
             recorder.write(record)
+    history.end(built)
     view.finish()
+    _tell_trouble(history)
     digest = built.metadata.get("containerimage.config.digest", "") or built.metadata.get("containerimage.digest", "")
     if metadata_file is not None:
         write(metadata_file, metadata_text(built.exported))
@@ -477,3 +484,15 @@ def _recorder(view: StatusSink) -> Recorder:
     from dockc.engine.record import Recorder
 
     return Recorder(view)
+
+
+def _history(sink: StatusSink, asked: Asked) -> Recording:
+    from dockc.engine.history import Recording
+    from dockc.runtime.store.worker import default_root
+
+    return Recording(sink, asked.compile.store or default_root(), asked)
+
+
+def _tell_trouble(history: Recording) -> None:
+    if history.trouble:
+        log(f"warning: this build is not in the history as a whole: {history.trouble}\n")

@@ -38,6 +38,7 @@ async def dockerfile(bridge: Bridge) -> Result:
         reading, data = await _fetched(bridge, attrs)
     else:
         reading, data = await _read(bridge, attrs, given)
+    bridge.steps.dockerfile(data)
     inputs = await bridge.work.compiling(
         lambda: inputs_of(attrs, data, stores=bridge.session.stores, check_syntax=False, given=given)
     )

@@ -202,7 +202,7 @@ class Engine:
         work = self.work
         await work.blocking(partial(check, request, session))
         counting = Counting(sink)
-        steps = Steps(counting)
+        steps = Steps(counting, dockerfile=getattr(sink, "dockerfile", None))  # a sink that keeps a history has one
         client = await work.blocking(partial(connect, request, session))
         try:
             lends = lent_by(request, session, client)

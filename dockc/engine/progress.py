@@ -63,14 +63,24 @@ def _is_source(event: VertexEvent) -> bool:
     return not event.inputs
 
 
+def _ignore(data: bytes) -> None:
+    """Nobody wants to know the Dockerfile."""
+
+
 class Steps:
     """Steps that are no vertices of the graph: reading the Dockerfile, asking for metadata, exporting."""
 
     _numbers = itertools.count(1)
 
-    def __init__(self, sink: StatusSink) -> None:
-        """To be made on the loop's thread, on which the sink is called."""
+    def __init__(self, sink: StatusSink, *, dockerfile: Callable[[bytes], None] | None = None) -> None:
+        """To be made on the loop's thread, on which the sink is called.
+
+        Args:
+            sink: where progress goes.
+            dockerfile: told the Dockerfile's text once it has been read, on the same thread.
+        """
         self._sink = sink
+        self.dockerfile = dockerfile or _ignore
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
 

@@ -32,6 +32,11 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "du": ("commands.store", "UsageOptions", "run_usage"),
     "explain": ("commands.explain", "ExplainOptions", "run"),
     "fmt": ("commands.fmt", "FormatOptions", "run"),
+    "history export": ("commands.history", "ExportOptions", "run_export"),
+    "history inspect": ("commands.history", "InspectOptions", "run_inspect"),
+    "history logs": ("commands.history", "LogsOptions", "run_logs"),
+    "history ls": ("commands.history", "ListOptions", "run_list"),
+    "history rm": ("commands.history", "RemoveOptions", "run_remove"),
     "images": ("commands.store", "ImagesOptions", "run_images"),
     "lint": ("commands.lint.command", "LintCommandOptions", "run"),
     "lock": ("commands.lock", "LockOptions", "run"),
@@ -45,7 +50,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
 #: The word before what shells ask: `dockc __complete -- WORDS...`.
 COMPLETE = "__complete"
 #: What a group of verbs is about, by its word.
-GROUPS: dict[str, str] = {"builder": "Builders elsewhere, by name."}
+GROUPS: dict[str, str] = {"builder": "Builders elsewhere, by name.", "history": "Builds that were."}
 
 
 class Line:

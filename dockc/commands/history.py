@@ -1,0 +1,265 @@
+"""`dockc history`: the builds that were made on a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dockc.base.options import Options, argument, option
+from dockc.commands import shared
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dockc.base.output import Output
+    from dockc.engine.history import BuildRecord, LoggedStep
+
+_REF = argument(required=True, help="A build: its ref, the beginning of one, or `last`.")
+_SECOND = 1_000_000_000
+
+
+class ListOptions(Options):
+    """List the builds of the history, the newest first."""
+
+    json: bool = shared.JSON
+    store: Path | None = shared.STORE
+
+
+def run_list(options: ListOptions, out: Output) -> int:
+    """`dockc history ls`."""
+    import json
+    import time
+
+    from dockc.console.tables import age_text, table
+    from dockc.engine import history
+
+    found = history.records(_root(options.store))
+    if options.json:
+        out.write("".join(json.dumps(one.document()) + "\n" for one in found))
+        return 0
+    now = time.time_ns()
+    rows = [
+        [one.ref, one.status, age_text(one.began, now), _duration(one.began, one.ended), f"{one.executed}",
+         f"{one.cached}", _name(one)]
+        for one in found
+    ]  # fmt: skip
+    out.write(table(["REF", "STATUS", "BEGAN", "TIME", "RUN", "CACHED", "NAME"], rows, right=(3, 4, 5)))
+    return 0
+
+
+class InspectOptions(Options):
+    """Show one build: what it was asked for, its steps, what came of it."""
+
+    ref: str = _REF
+    dockerfile: bool = option("--dockerfile", help="Print the Dockerfile and nothing else.")
+    json: bool = option("--json", help="Print JSON.")
+    store: Path | None = shared.STORE
+
+
+def run_inspect(options: InspectOptions, out: Output) -> int:
+    """`dockc history inspect`.
+
+    Raises:
+        UsageError: there is no such build.
+    """
+    import json
+    from dataclasses import asdict
+
+    from dockc.console.clean import clean_text
+    from dockc.console.tables import table
+    from dockc.engine import history
+
+    record = history.find(_root(options.store), options.ref)
+    if options.dockerfile:
+        out.write(history.dockerfile(record))
+        return 0
+    steps = history.steps_of(record)
+    if options.json:
+        shown = {
+            **record.document(),
+            "dockerfile": history.dockerfile(record),
+            "steps": [{"number": one.number, **asdict(one.step)} for one in steps],
+        }
+        out.write(json.dumps(shown, indent=1) + "\n")
+        return 0
+    facts = [
+        ("Ref", record.ref),
+        ("Status", f"{record.status}: {record.error}" if record.error else record.status),
+        ("Began", _time(record.began)),
+        ("Time", _duration(record.began, record.ended)),
+        ("Steps", f"{record.executed} run, {record.cached} cached"),
+        *((f"Option {key}", _text(value)) for key, value in record.options.items() if value not in ("", [], {}, False)),
+        *((f"Result {key}", value) for key, value in record.results.items()),
+    ]
+    if record.left_out:
+        facts.append(("Left out", f"{record.left_out} bytes of logs"))
+    out.write("".join(f"{key + ':':<14} {clean_text(str(value))}\n" for key, value in facts) + "\n")
+    rows = [[f"#{one.number}", _state(one), _step_time(one), one.step.name] for one in steps]
+    out.write(table(["STEP", "STATE", "TIME", "NAME"], rows, right=(2,)))
+    return 0
+
+
+class LogsOptions(Options):
+    """Print what the steps of a build printed, whole; with STEP of one step only, as it came."""
+
+    ref: str = _REF
+    step: str = argument(help="A step: its number, its digest, or a part of its name.")
+    grep: str = option("--grep", metavar="RE", help="Only lines in which this regular expression is found.")
+    store: Path | None = shared.STORE
+    examples = ("dockc history logs last", "dockc history logs last 7 --grep '(?i)error'")
+
+
+def run_logs(options: LogsOptions, out: Output) -> int:
+    """`dockc history logs`: without STEP, lines begin with the number of their step. 1 where no line matches `--grep`.
+
+    To a terminal, control characters are left out: nobody vouches for what a step prints.
+
+    Raises:
+        UsageError: there is no such build or step, or the expression is none.
+    """
+    import re
+    import sys
+
+    from dockc.console.clean import clean_line
+    from dockc.engine import history
+    from dockc.errors import UsageError
+
+    try:
+        wanted = re.compile(options.grep.encode("utf-8", "surrogateescape"))
+    except re.error as error:
+        raise UsageError(f"--grep {options.grep}: {error}") from None
+    record = history.find(_root(options.store), options.ref)
+    only = history.find_step(record, options.step).step.digest if options.step else ""
+    numbers = {one.step.digest: one.number for one in history.steps_of(record)}
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    found = False
+    for digest, line in _lines(record, only):
+        if options.grep and not wanted.search(line.rstrip(b"\n")):
+            continue
+        found = True
+        shown = clean_line(line.rstrip(b"\n")).encode() + b"\n" if terminal else line
+        if only:
+            out.write(shown)
+        else:
+            out.write(b"#%d %s%s" % (numbers.get(digest, 0), shown, b"" if shown.endswith(b"\n") else b"\n"))
+    return 1 if options.grep and not found else 0
+
+
+class ExportOptions(Options):
+    """Write the record of a build as it is kept: JSON lines."""
+
+    ref: str = _REF
+    output: Path | None = option(
+        "--output", "-o", metavar="FILE", help="Write there instead of standard output.", completes="file"
+    )
+    store: Path | None = shared.STORE
+
+
+def run_export(options: ExportOptions, out: Output) -> int:
+    """`dockc history export`.
+
+    Raises:
+        UsageError: there is no such build, or the file cannot be written.
+        StoreError: the record cannot be read.
+    """
+    from dockc.engine import history
+    from dockc.errors import StoreError
+
+    record = history.find(_root(options.store), options.ref)
+    try:
+        data = record.path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"cannot read {record.path}: {error.strerror}") from error
+    out.write(data[: data.rfind(b"\n") + 1], options.output)
+    return 0
+
+
+class RemoveOptions(Options):
+    """Forget builds of the history; images and cache stay."""
+
+    refs: tuple[str, ...] = argument(metavar="REF", help="Builds to forget, as for `dockc history inspect`.")
+    everything: bool = option("--all", "-a", help="Forget all that do not run.")
+    store: Path | None = shared.STORE
+
+
+def run_remove(options: RemoveOptions, out: Output) -> int:
+    """`dockc history rm`.
+
+    Raises:
+        UsageError: there is no such build, or it still runs.
+        StoreError: a record cannot be removed.
+    """
+    from dockc.engine import history
+    from dockc.errors import UsageError
+
+    root = _root(options.store)
+    if bool(options.refs) == options.everything:
+        raise UsageError("which builds shall be forgotten?", hint="dockc history rm REF..., or --all.")
+    if options.everything:
+        chosen = [one for one in history.records(root) if one.status != "running"]
+    else:
+        chosen = [history.find(root, ref) for ref in options.refs]
+    for one in chosen:
+        history.remove(one)
+        out.write(one.ref + "\n")
+    return 0
+
+
+def _root(store: Path | None) -> Path:
+    from dockc.runtime.store.worker import default_root
+
+    return store or default_root()
+
+
+def _lines(record: BuildRecord, only: str) -> Iterator[tuple[str, bytes]]:
+    """Steps' digests and lines with their ends; a step's last may have none."""
+    from dockc.engine import history
+
+    rests: dict[str, list[bytes]] = {}
+    for digest, data in history.logs(record):
+        if only and digest != only:
+            continue
+        *whole, rest = data.split(b"\n")
+        for line in whole:
+            yield digest, b"".join((*rests.pop(digest, ()), line, b"\n"))
+        if rest:
+            rests.setdefault(digest, []).append(rest)
+    for digest, parts in rests.items():
+        yield digest, b"".join(parts)
+
+
+def _name(record: BuildRecord) -> str:
+    """What a build is called in a list: its image's name, else its context."""
+    names = record.options.get("names")
+    return ", ".join(map(str, names)) if isinstance(names, list) and names else str(record.options.get("context", ""))
+
+
+def _state(one: LoggedStep) -> str:
+    if one.step.error:
+        return "failed"
+    if one.step.cached:
+        return "cached"
+    return "done" if one.step.completed is not None else "not run" if one.step.started is None else "begun"
+
+
+def _step_time(one: LoggedStep) -> str:
+    seconds = one.step.seconds
+    return "" if seconds is None or one.step.cached else f"{seconds:.1f}s"
+
+
+def _duration(began: int, ended: int | None) -> str:
+    return "" if ended is None else f"{max(0, ended - began) / _SECOND:.1f}s"
+
+
+def _time(nanoseconds: int) -> str:
+    import time
+
+    return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(nanoseconds // _SECOND))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={one}" for key, one in value.items())
+    if isinstance(value, list):
+        return ", ".join(_text(one) for one in value)
+    return str(value)

@@ -1,0 +1,526 @@
+"""The history of builds: what each was asked for, what happened, what came of it.
+
+One file a build, `history/<begun>-<ref>.jsonl` in the store: a JSON object a line, appended as things happen, so that
+a build that dies leaves what it had told. While it runs, its file is locked (`flock`): that tells a build that runs
+from one that was killed, and keeps it from being collected. Nothing is ever rewritten, and nothing waits for the disk.
+
+    {"begin": {...}}      options, platforms, time
+    {"dockerfile": TEXT}  as the frontend has read it
+    {"step": {...}}       each state of a step; the last counts
+    {"log": [STEP, TEXT, STREAM, TIME]}   TEXT is UTF-8; bytes that are none are lone surrogates (PEP 383)
+    {"warning": {...}}
+    {"end": {...}}        status, error, results, counts
+
+The daemon's `History` calls may be served from the same files: `Recording` is a sink like any other, and what
+`daemon.builds.Builds` remembers of a build that ended is `records` and `steps_of` in other words.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dockc.base.record import Record, replace
+from dockc.engine.record import VertexRecord
+from dockc.errors import HIDDEN, DockcError, StoreError, UsageError, without_credentials
+
+if TYPE_CHECKING:
+    from dockc.engine.request import Asked, Built
+    from dockc.solver.progress import SolveStatus, StatusSink
+
+FOLDER = "history"
+"""The directory in the store."""
+KEEP_BUILDS = 100
+"""Builds that are kept: the newest."""
+KEEP_BYTES = 256 << 20
+"""Bytes that all records together may take; the oldest go. No record becomes larger: what a build prints beyond that is
+left out, and its record says how much."""
+PENDING = 32 << 20
+"""Bytes of logs that may wait for a disk that is slower than the steps; of more, logs are left out."""
+PATIENCE = 2.0
+"""Seconds that the end of a build waits for the last lines to be written."""
+VERSION = 1
+_TAIL = 64 << 10
+"""Bytes at the end of a record in which its last line lies."""
+_NAME = re.compile(r"([0-9]{20})-([0-9a-f]{16})\.jsonl")
+_SECRET = re.compile(
+    r"(?i)token|secret|passw(?:or)?d|pword|credential|(?:^|[_\-.:])(?:auth|key|sig)(?:$|[_\-.])|api[_\-]?key"
+)
+"""Names of options and build arguments whose values are no one's business."""
+
+
+# --- writing ----------------------------------------------------------------------------------------------
+
+
+class Recording:
+    """A sink of progress that keeps a build's history and hands everything on. It never fails a build.
+
+    All that touches the disk is done by a thread of its own, which begins with the first event: by then the process
+    has entered its namespaces and the store is open. A build that ends before leaves no record.
+
+    Mutable: the lines that wait, the thread, and `trouble`, why nothing (more) could be written, or "".
+    """
+
+    def __init__(self, inner: StatusSink, root: Path, asked: Asked) -> None:
+        self.ref = os.urandom(8).hex()
+        self.trouble = ""
+        self._inner = inner
+        self._folder = root / FOLDER
+        self._options = options_of(asked)
+        self._platform = asked.compile.attrs.get("platform", "")
+        self._waiting: deque[SolveStatus | dict[str, Any] | None] = deque()
+        self._wake = threading.Semaphore(0)
+        self._thread: threading.Thread | None = None
+        self._size = 0
+        self._counts = threading.Lock()  # of the two below
+        self._pending = 0  # bytes of logs that were taken and not written yet
+        self._left_out = 0
+
+    def dockerfile(self, data: bytes) -> None:
+        """The Dockerfile, as the frontend has read it."""
+        if self._thread is not None and not self.trouble:
+            self._put({"dockerfile": without_credentials(data.decode("utf-8", "replace"))})
+
+    def __call__(self, status: SolveStatus, /) -> None:
+        """Take one batch."""
+        if not self.trouble:
+            if self._thread is None:
+                self._begin()
+            size = _logged(status)
+            with self._counts:
+                full = self._pending + size > PENDING
+                if full:
+                    self._left_out += size
+                else:
+                    self._pending += size
+            self._put(replace(status, logs=()) if full else status)
+        self._inner(status)
+
+    def end(self, built: Built | None, error: BaseException | None = None) -> None:
+        """The build is over: say how, and wait a moment until that is written."""
+        thread = self._thread
+        if thread is None:
+            return
+        self._put({"end": _ending(built, error)})
+        self._put(None)
+        thread.join(PATIENCE)
+        if thread.is_alive() and not self.trouble:
+            self.trouble = "the disk does not answer"
+
+    def _begin(self) -> None:
+        began = time.time_ns()
+        begin = {
+            "version": VERSION,
+            "ref": self.ref,
+            "began": began,
+            "platform": self._platform,
+            "options": self._options,
+        }
+        self._thread = threading.Thread(target=self._write, args=(begin,), name="history", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # no threads left
+            self._thread = None
+            self.trouble = str(error)
+
+    def _put(self, what: SolveStatus | dict[str, Any] | None) -> None:
+        self._waiting.append(what)
+        self._wake.release()
+
+    def _write(self, begin: Mapping[str, Any]) -> None:
+        try:
+            file = _create(self._folder, f"{begin['began']:020d}-{self.ref}.jsonl")
+            try:
+                self._append(file, [{"begin": begin}])
+                while True:
+                    self._wake.acquire()
+                    what = self._waiting.popleft()
+                    if what is None:
+                        break
+                    if isinstance(what, dict):
+                        self._append(file, [what])
+                    else:
+                        self._append(file, list(_lines_of(what)))
+                        with self._counts:
+                            self._pending -= _logged(what)
+            finally:
+                os.close(file)
+            collect(self._folder, keep=self.ref)
+        except OSError as error:
+            self.trouble = error.strerror or str(error)
+            self._waiting.clear()
+
+    def _append(self, file: int, lines: list[dict[str, Any]]) -> None:
+        """Write lines whole; of logs only what there is room for."""
+        out = []
+        for line in lines:
+            log = line.get("log")
+            if "end" in line:
+                line["end"]["left_out"] = self._left_out
+            data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+            if log is not None and self._size + len(data) > KEEP_BYTES - _TAIL:
+                with self._counts:
+                    self._left_out += len(log[1].encode("utf-8", "surrogateescape"))
+                continue
+            self._size += len(data)
+            out.append(data)
+        data = b"".join(out)
+        while data:
+            data = data[os.write(file, data) :]
+
+
+def _create(folder: Path, name: str) -> int:
+    """A new file for its owner alone, locked for as long as it is open."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        os.fchmod(place, 0o700)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.open(name, flags, 0o600, dir_fd=place)
+    finally:
+        os.close(place)
+    os.fchmod(file, 0o600)  # whatever the umask
+    _lock(file, fcntl.LOCK_EX)
+    return file
+
+
+def _lock(file: int, kind: int) -> bool:
+    """Whether the lock could be had; a file system without locks has them all free."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _logged(status: SolveStatus) -> int:
+    """Bytes of logs in a batch."""
+    return sum(len(log.data) for log in status.logs)
+
+
+def _lines_of(status: SolveStatus) -> Iterator[dict[str, Any]]:
+    for event in status.vertexes:
+        yield {
+            "step": {
+                "digest": event.digest,
+                "name": without_credentials(event.name),
+                "started": event.started,
+                "completed": event.completed,
+                "cached": event.cached,
+                "error": without_credentials(event.error),
+            }
+        }
+    for log in status.logs:
+        yield {"log": [log.vertex, log.data.decode("utf-8", "surrogateescape"), log.stream, log.timestamp]}
+    for warning in status.warnings:
+        yield {"warning": {"step": warning.vertex, "short": without_credentials(warning.short), "url": warning.url}}
+
+
+def _ending(built: Built | None, error: BaseException | None) -> dict[str, Any]:
+    ended = {"ended": time.time_ns(), "status": "completed", "error": "", "results": {}, "executed": 0, "cached": 0}
+    if built is not None:
+        results = {key: value for key, value in built.metadata.items() if len(value) < 1024}
+        return ended | {"results": results, "executed": built.executed, "cached": built.cached}
+    if isinstance(error, DockcError):
+        status = "canceled" if error.exit_code > 128 else "failed"  # told to end by a signal
+        text = error.message[:4096]
+    else:
+        status = "failed" if isinstance(error, Exception) else "canceled"
+        text = type(error).__name__
+    return ended | {"status": status, "error": without_credentials(text)}
+
+
+def options_of(asked: Asked) -> dict[str, Any]:
+    """What a build was asked for, without what is secret: of secrets and agents the ids, of values whose names say that
+    they are secret nothing, of URLs no login.
+    """
+    asked_for = asked.compile
+
+    def each(values: Mapping[str, str]) -> dict[str, str]:
+        return {key: HIDDEN if _SECRET.search(key) else without_credentials(value) for key, value in values.items()}
+
+    return {
+        "context": without_credentials(asked_for.context),
+        "file": without_credentials(asked_for.file),
+        "attrs": each(asked_for.attrs),
+        "contexts": {name: without_credentials(value) for name, value in asked_for.contexts.items()},
+        "names": list(asked.names),
+        "outputs": [
+            {"type": one.type, "dest": without_credentials(one.dest), **each(one.attrs)} for one in asked.outputs
+        ],
+        "cache_from": [{"type": one.type, **each(one.attrs)} for one in asked.cache_from],
+        "cache_to": [{"type": one.type, **each(one.attrs)} for one in asked.cache_to],
+        "secrets": [_id_of(text) for text in asked.secrets],
+        "ssh": [text.partition("=")[0] or "default" for text in asked.ssh],
+        "allow": sorted(asked.allow),
+        "offline": asked_for.offline,
+        "locked": str(asked_for.locked or ""),
+        "level": asked_for.level,
+        "passes": asked_for.passes,
+        "squash": asked_for.squash,
+    }
+
+
+def _id_of(secret: str) -> str:
+    from dockc.runtime.session.secrets import parse_secret
+
+    try:
+        return parse_secret(secret).id
+    except DockcError:  # the build itself says so
+        return ""
+
+
+def collect(folder: Path, *, keep: str = "") -> None:
+    """Remove the oldest records beyond `KEEP_BUILDS` and `KEEP_BYTES`; not those of builds that run, nor that of `keep`.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
+    count = size = 0
+    for path in reversed(_paths(folder)):
+        try:
+            size += path.stat().st_size
+        except FileNotFoundError:
+            continue
+        count += 1
+        if (count > KEEP_BUILDS or size > KEEP_BYTES) and not path.name.endswith(f"-{keep}.jsonl"):
+            _remove(path)
+
+
+def _remove(path: Path) -> bool:
+    """Remove the record of a build that does not run; whether it is gone."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        if not _lock(file, fcntl.LOCK_EX):
+            return False
+        path.unlink(missing_ok=True)
+    finally:
+        os.close(file)
+    return True
+
+
+# --- reading ----------------------------------------------------------------------------------------------
+
+
+class BuildRecord(Record, kw_only=True):
+    """One build of the history.
+
+    Attributes:
+        path: its file.
+        ref: its name.
+        began, ended: nanoseconds since the epoch; None where it has not ended, or was killed.
+        status: `running`, `completed`, `failed`, `canceled`, or `interrupted` where it ended without a word.
+        error: why it failed, or "".
+        platform: what was asked for, or "".
+        options: see `options_of`.
+        results: BuildKit's exporter response: digests and names.
+        executed, cached: steps that ran, and steps whose results were there.
+        left_out: bytes of logs for which there was no room.
+    """
+
+    path: Path
+    ref: str
+    began: int
+    status: str
+    ended: int | None = None
+    error: str = ""
+    platform: str = ""
+    options: Mapping[str, Any]
+    results: Mapping[str, str]
+    executed: int = 0
+    cached: int = 0
+    left_out: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """All but the path, for JSON."""
+        names = ("ref", "began", "ended", "status", "error", "platform", "options", "results", "executed", "cached")
+        return {name: getattr(self, name) for name in (*names, "left_out")}
+
+
+class LoggedStep(Record):
+    """A step of the history, and its number from 1 in the order in which steps were announced."""
+
+    number: int
+    step: VertexRecord
+
+
+def records(root: Path) -> list[BuildRecord]:
+    """All builds of a store, the newest first. A file that is none is left out.
+
+    Raises:
+        StoreError: the history cannot be read.
+    """
+    try:
+        return [found for path in reversed(_paths(root / FOLDER)) if (found := _read(path)) is not None]
+    except OSError as error:
+        raise StoreError(f"cannot read the history in {root / FOLDER}: {error.strerror}") from error
+
+
+def find(root: Path, ref: str) -> BuildRecord:
+    """One build by its ref, the beginning of one, or `last`.
+
+    Raises:
+        UsageError: there is none, or several begin so.
+        StoreError: the history cannot be read.
+    """
+    known = records(root)
+    found = known[:1] if ref == "last" else [one for one in known if ref and one.ref.startswith(ref)]
+    if len(found) != 1:
+        what = "several builds begin with" if found else "no build"
+        raise UsageError(f"{what} {ref} in the history", hint="`dockc history ls` shows them all.")
+    return found[0]
+
+
+def remove(record: BuildRecord) -> None:
+    """Forget a build.
+
+    Raises:
+        UsageError: it still runs.
+        StoreError: its file cannot be removed.
+    """
+    try:
+        gone = _remove(record.path)
+    except OSError as error:
+        raise StoreError(f"cannot remove {record.path}: {error.strerror}") from error
+    if not gone:
+        raise UsageError(f"the build {record.ref} still runs")
+
+
+def lines(record: BuildRecord) -> Iterator[dict[str, Any]]:
+    """All lines of a record; one that a killed build left unfinished is left out.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    try:
+        with record.path.open("rb") as file:
+            for line in file:
+                if (found := _object(line)) is not None:
+                    yield found
+    except OSError as error:
+        raise StoreError(f"cannot read {record.path}: {error.strerror}") from error
+
+
+def steps_of(record: BuildRecord) -> list[LoggedStep]:
+    """The steps of a build; of each the last run counts, as in `engine.record.Recorder`.
+
+    Raises:
+        StoreError: the record cannot be read.
+    """
+    steps: dict[str, VertexRecord] = {}
+    for line in lines(record):
+        one = line.get("step")
+        if not isinstance(one, dict) or not isinstance(one.get("digest"), str):
+            continue
+        old = steps.get(one["digest"]) or VertexRecord(one["digest"], str(one.get("name", "")))
+        steps[old.digest] = VertexRecord(
+            old.digest,
+            old.name,
+            started=_number(one.get("started")) or old.started,
+            completed=_number(one.get("completed")),
+            cached=old.cached or one.get("cached") is True,
+            error=str(one.get("error") or "") or old.error,
+        )
+    return [LoggedStep(number, step) for number, step in enumerate(steps.values(), 1)]
+
+
+def find_step(record: BuildRecord, wanted: str) -> LoggedStep:
+    """A step by its number, its digest, or a part of its name that no other step has.
+
+    Raises:
+        UsageError: there is none, or there are several.
+    """
+    steps = steps_of(record)
+    number = wanted.removeprefix("#")
+    found = [one for one in steps if str(one.number) == number or one.step.digest == wanted]
+    found = found or [one for one in steps if wanted and wanted in one.step.name]
+    if len(found) != 1:
+        what = "several steps are called" if found else "no step"
+        raise UsageError(f"{what} {wanted} in the build {record.ref}", hint="`dockc history inspect` shows all steps.")
+    return found[0]
+
+
+def logs(record: BuildRecord) -> Iterator[tuple[str, bytes]]:
+    """Digest of the step and bytes that it printed, in the order in which they came.
+
+    Raises:
+        StoreError: the record cannot be read.
+    """
+    for line in lines(record):
+        log = line.get("log")
+        if isinstance(log, list) and len(log) == 4 and isinstance(log[0], str) and isinstance(log[1], str):
+            yield log[0], log[1].encode("utf-8", "surrogateescape")
+
+
+def dockerfile(record: BuildRecord) -> str:
+    """The Dockerfile's text; "" where the build fetched it from elsewhere."""
+    return next((str(line["dockerfile"]) for line in lines(record) if "dockerfile" in line), "")
+
+
+def _paths(folder: Path) -> list[Path]:
+    """Files of records, the oldest first."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if _NAME.fullmatch(entry.name)]
+    except FileNotFoundError:
+        return []
+    return [folder / name for name in sorted(names)]
+
+
+def _read(path: Path) -> BuildRecord | None:
+    """A record's first line and its last; None where it is none."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    with os.fdopen(file, "rb") as stream:
+        runs = not _lock(stream.fileno(), fcntl.LOCK_SH)
+        begin = (_object(stream.readline()) or {}).get("begin")
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL))
+        last = stream.read().rstrip(b"\n").rpartition(b"\n")[2]
+    end = (_object(last) or {}).get("end")
+    if not isinstance(begin, dict) or begin.get("version") != VERSION:
+        return None
+    end = end if isinstance(end, dict) else {}
+    options, results = begin.get("options"), end.get("results")
+    match = _NAME.fullmatch(path.name)
+    assert match is not None
+    return BuildRecord(
+        path=path,
+        ref=match[2],
+        began=int(match[1]),
+        status=str(end.get("status") or ("running" if runs else "interrupted")),
+        ended=_number(end.get("ended")),
+        error=str(end.get("error") or ""),
+        platform=str(begin.get("platform") or ""),
+        options=options if isinstance(options, dict) else {},
+        results=results if isinstance(results, dict) else {},
+        executed=_number(end.get("executed")) or 0,
+        cached=_number(end.get("cached")) or 0,
+        left_out=_number(end.get("left_out")) or 0,
+    )
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line) if line.endswith((b"\n", b"}")) else None
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) else None

@@ -1,0 +1,79 @@
+"""`dockc history`: builds through the command line leave records, also those that fail, and no secret in them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from tests.e2e.conftest import Dockc, MakeContext
+
+FILE = "FROM base\nARG API_TOKEN\nRUN echo one; echo two >&2\nRUN --mount=type=secret,id=mine cp /run/secrets/mine /dev/null && echo three\n"
+
+
+def test_builds_leave_records(dockc: Dockc, context: MakeContext, with_base: tuple[str, str], tmp_path: Path) -> None:
+    folder = context(FILE)
+    secret = tmp_path / "hidden"
+    secret.write_text("hunter2-value")
+    secret.chmod(0o644)
+    given = ("--secret", f"id=mine,src={secret}", "--build-arg", "API_TOKEN=hunter2-arg", "-t", "app:1")
+    shown = dockc.build(folder, *with_base, *given)
+    assert "warning" not in shown.lower().replace("secretsusedinargorenv", "")
+    dockc.build(folder, *with_base, *given)
+    (folder / "Dockerfile").write_text("FROM base\nRUN echo before; exit 3\n")
+    dockc.build(folder, *with_base, status=1)
+    (folder / "Dockerfile").write_text("FROM base\nRUM x\n")
+    dockc.build(folder, *with_base, status=1)
+    found = [json.loads(line) for line in dockc.run("history", "ls", "--json").stdout.splitlines()]
+    assert [one["status"] for one in found] == ["failed", "failed", "completed", "completed"]
+    first, again = found[3], found[2]
+    assert first["executed"] > 0
+    assert (again["executed"], again["cached"] > 0) == (0, True)
+    assert first["results"]["containerimage.digest"].startswith("sha256:")
+    assert first["options"]["secrets"] == ["mine"]
+    assert first["options"]["names"] == ["app:1"]
+    assert "did not complete successfully: exit code: 3" in found[1]["error"]
+
+    whole = json.loads(dockc.run("history", "inspect", "--json", first["ref"]).stdout)
+    assert whole["dockerfile"] == FILE
+    steps = {one["name"]: one for one in whole["steps"]}
+    (ran,) = (one for name, one in steps.items() if "echo one" in name)
+    assert ran["started"] <= ran["completed"]
+    assert not ran["cached"]
+    assert sorted(dockc.run("history", "logs", first["ref"], str(ran["number"])).stdout.splitlines()) == ["one", "two"]
+    assert dockc.run("history", "logs", first["ref"], "--grep", "^t.o$").stdout == f"#{ran['number']} two\n"
+    assert dockc.run("history", "logs", first["ref"], "--grep", "nothing", status=1).stdout == ""
+    assert "before" in dockc.run("history", "logs", found[1]["ref"]).stdout
+    assert dockc.run("history", "inspect", "last", "--dockerfile").stdout == "FROM base\nRUM x\n"
+    assert "app:1" in dockc.run("history", "ls").stdout
+    assert "echo one" in dockc.run("history", "inspect", first["ref"]).stdout
+
+    kept = b"".join(path.read_bytes() for path in (dockc.store / "history").iterdir())
+    assert b"hunter2" not in kept
+    lines = dockc.run("history", "export", first["ref"]).stdout.splitlines()
+    assert json.loads(lines[0])["begin"]["ref"] == first["ref"]
+    assert json.loads(lines[-1])["end"]["status"] == "completed"
+
+    assert dockc.run("history", "rm", first["ref"]).stdout == first["ref"] + "\n"
+    dockc.run("history", "inspect", first["ref"], status=2)
+    dockc.run("history", "rm", "--all")
+    assert dockc.run("history", "ls", "--json").stdout == ""
+    assert dockc.run("doctor").stdout.rstrip().endswith("healthy")
+
+
+def test_a_history_that_cannot_be_written_is_one_warning(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
+    root.store.mkdir()
+    (root.store / "history").write_text("in the way")
+    shown = root.build(context("FROM base\nRUN echo one\n"), *with_base)
+    assert shown.count("history") == 1
+    assert "warning: this build is not in the history as a whole" in shown
+
+
+def test_a_dockerfile_out_of_a_pipe_is_read_once(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
+    folder = context("FROM none\n")
+    reading, writing = os.pipe()
+    os.write(writing, b"FROM base\nRUN echo piped\n")
+    os.close(writing)
+    root.run("build", folder, "-f", f"/dev/fd/{reading}", *with_base, pass_fds=(reading,))
+    os.close(reading)
+    assert root.run("history", "inspect", "last", "--dockerfile").stdout == "FROM base\nRUN echo piped\n"

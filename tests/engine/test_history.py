@@ -1,0 +1,259 @@
+"""The history of builds: what is kept, of whom, and what dying processes, full disks and strangers do to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dockc.engine import history
+from dockc.engine.request import Asked, Built, CompileRequest
+from dockc.errors import DockcError, UsageError
+from dockc.runtime.exporter.options import Output
+from dockc.runtime.remotecache.base import CacheEntry
+from dockc.solver.progress import SolveStatus, VertexEvent, VertexLog
+
+ASKED = Asked(compile=CompileRequest("."))
+
+
+def quiet(status: SolveStatus) -> None:
+    pass
+
+
+def event(name: str, **more: object) -> SolveStatus:
+    return SolveStatus(vertexes=(VertexEvent(f"sha256:{name}", name, **more),))  # type: ignore[arg-type]
+
+
+def log(name: str, data: bytes) -> SolveStatus:
+    return SolveStatus(logs=(VertexLog(f"sha256:{name}", 1, data, 7),))
+
+
+def recorded(root: Path, *told: SolveStatus, asked: Asked = ASKED, error: BaseException | None = None) -> history.Recording:
+    recording = history.Recording(quiet, root, asked)
+    for status in told:
+        recording(status)
+    recording.end(None if error else Built(executed=1, cached=2), error)
+    return recording
+
+
+def logged(record: history.BuildRecord) -> bytes:
+    return b"".join(data for _, data in history.logs(record))
+
+
+def test_a_build_is_kept_whole(tmp_path: Path) -> None:
+    handed: list[SolveStatus] = []
+    recording = history.Recording(handed.append, tmp_path, ASKED)
+    printed = ("é".encode()[:1], "é".encode()[1:] + b"\0\xff" + "😀".encode() + b"\x80\n")  # cut within a character
+    told = [event("one"), event("one", started=1), *(log("one", data) for data in printed), event("one", started=1, completed=3)]
+    for number, status in enumerate(told):
+        recording(status)
+        if not number:
+            recording.dockerfile(b"FROM https://u:hunter2@h/x\n")
+    recording(event("two", started=3, completed=3, cached=True))
+    recording.end(Built(executed=1, cached=2))
+    assert recording.trouble == ""
+    assert handed[: len(told)] == told
+    (record,) = history.records(tmp_path)
+    assert (record.ref, record.status, record.executed, record.cached) == (recording.ref, "completed", 1, 2)
+    assert record.ended is not None and record.ended >= record.began
+    assert [(one.number, one.step.name, one.step.completed, one.step.cached) for one in history.steps_of(record)] == [
+        (1, "one", 3, False),
+        (2, "two", 3, True),
+    ]
+    assert logged(record) == b"".join(printed)
+    assert history.dockerfile(record) == "FROM https://u:xxxxx@h/x\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (DockcError("no https://u:hunter2@h/x"), "failed", "no https://u:xxxxx@h/x"),
+        (KeyboardInterrupt(), "canceled", "KeyboardInterrupt"),
+        (ZeroDivisionError("secret"), "failed", "ZeroDivisionError"),
+    ],
+)
+def test_how_it_ended(tmp_path: Path, error: BaseException, status: str, text: str) -> None:
+    recorded(tmp_path, event("one"), error=error)
+    (record,) = history.records(tmp_path)
+    assert (record.status, record.error) == (status, text)
+
+
+def test_a_build_that_never_began_leaves_nothing(tmp_path: Path) -> None:
+    assert recorded(tmp_path, error=DockcError("no store")).trouble == ""
+    assert list(tmp_path.iterdir()) == []
+    assert history.records(tmp_path / "none") == []
+
+
+def test_options_without_what_is_secret(tmp_path: Path) -> None:
+    attrs = {"build-arg:NPM_TOKEN": "hunter2", "build-arg:A": "x", "build-arg:HTTP_PROXY": "http://u:hunter2@proxy:1"}
+    keys = {"access_key_id": "hunter2", "secret_access_key": "hunter2", "session_token": "hunter2", "bucket": "b"}
+    asked = Asked(
+        compile=CompileRequest("https://u:hunter2@h/x.git", attrs=attrs, contexts={"c": "https://hunter2@h/y"}),
+        outputs=(Output("local", "out"),),
+        names=("app:1",),
+        secrets=("id=mine,src=/home/hunter2",),
+        ssh=("default=/hunter2",),
+        cache_to=(CacheEntry("s3", keys), CacheEntry("azblob", {"account_url": "https://h/?sig=hunter2"})),
+    )
+    recorded(tmp_path, event("one"), asked=asked)
+    (record,) = history.records(tmp_path)
+    assert b"hunter2" not in record.path.read_bytes()
+    assert record.options["secrets"] == ["mine"]
+    assert record.options["ssh"] == ["default"]
+    assert record.options["attrs"]["build-arg:A"] == "x"
+    assert record.options["cache_to"][0]["bucket"] == "b"
+    assert record.options["names"] == ["app:1"]
+
+
+def test_only_the_owner_may_read(tmp_path: Path) -> None:
+    (tmp_path / "history").mkdir(mode=0o777)
+    before = os.umask(0)
+    try:
+        recorded(tmp_path, event("one"))
+    finally:
+        os.umask(before)
+    (record,) = history.records(tmp_path)
+    assert stat.S_IMODE(record.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(record.path.parent.stat().st_mode) == 0o700
+
+
+def test_a_link_in_the_place_of_the_history_is_not_followed(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (tmp_path / "history").symlink_to(other)
+    assert recorded(tmp_path, event("one")).trouble
+    assert list(other.iterdir()) == []
+
+
+def test_the_oldest_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "KEEP_BUILDS", 3)
+    refs = [recorded(tmp_path, event("one")).ref for _ in range(5)]
+    assert [one.ref for one in history.records(tmp_path)] == refs[:1:-1]
+    size = history.records(tmp_path)[0].path.stat().st_size
+    monkeypatch.setattr(history, "KEEP_BYTES", 2 * size + 100)
+    newest = recorded(tmp_path, event("one")).ref
+    assert [one.ref for one in history.records(tmp_path)] == [newest, refs[-1]]
+    monkeypatch.setattr(history, "KEEP_BYTES", 1)
+    newest = recorded(tmp_path, event("one")).ref
+    assert [one.ref for one in history.records(tmp_path)] == [newest], "the newest stays, whatever its size"
+
+
+def test_a_build_that_runs_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = history.Recording(quiet, tmp_path, ASKED)
+    running(event("one"))
+    while not history.records(tmp_path):
+        pass
+    monkeypatch.setattr(history, "KEEP_BUILDS", 1)
+    second = recorded(tmp_path, event("two"))
+    assert {one.ref: one.status for one in history.records(tmp_path)} == {running.ref: "running", second.ref: "completed"}
+    with pytest.raises(UsageError, match="still runs"):
+        history.remove(history.find(tmp_path, running.ref))
+    running.end(Built())
+    history.remove(history.find(tmp_path, running.ref))
+
+
+def test_logs_beyond_all_bounds_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "KEEP_BYTES", history._TAIL + 2000)
+    recorded(tmp_path, *(log("one", b"x" * 500) for _ in range(10)), event("one", started=1, completed=2))
+    (record,) = history.records(tmp_path)
+    assert record.left_out + len(logged(record)) == 5000
+    assert 0 < len(logged(record)) < 2000
+    assert (record.status, history.steps_of(record)[0].step.completed) == ("completed", 2)
+
+
+def test_logs_that_wait_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "PENDING", 1000)
+    recorded(tmp_path, log("one", b"x" * 1001), log("one", b"y" * 10))
+    (record,) = history.records(tmp_path)
+    assert (record.left_out, logged(record)) == (1001, b"y" * 10)
+
+
+KILLED = """
+import os, sys, signal
+from pathlib import Path
+from tests.engine.test_history import ASKED, event, history, log, quiet
+recording = history.Recording(quiet, Path(sys.argv[1]), ASKED)
+recording(event("one", started=1))
+recording(log("one", b"said"))
+while not (found := history.records(Path(sys.argv[1]))) or b"said" not in found[0].path.read_bytes():
+    pass
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_build_had_told_stays(tmp_path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False, cwd=Path(__file__).parents[2])
+    assert ended.returncode == -signal.SIGKILL
+    (record,) = history.records(tmp_path)
+    with record.path.open("ab") as file:
+        file.write(b'{"log":["sha256:one","torn')
+    assert history.records(tmp_path)[0].status == "interrupted"
+    assert logged(record) == b"said"
+    assert recorded(tmp_path, event("two")).ref == history.find(tmp_path, "last").ref
+
+
+@pytest.fixture
+def no_room() -> object:
+    """Files may not become larger than 400 bytes: a write fails as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_a_full_disk_is_said_and_fails_nothing(tmp_path: Path, no_room: object) -> None:
+    recording = recorded(tmp_path, event("one"), log("one", b"x" * 5000), event("one", completed=1))
+    assert recording.trouble == "File too large"
+    (record,) = history.records(tmp_path)
+    assert record.status == "interrupted"
+
+
+def test_two_processes_at_once(tmp_path: Path) -> None:
+    code = """if True:
+        import sys
+        from tests.engine.test_history import Path, event, history, recorded
+        history.KEEP_BUILDS = 20
+        for _ in range(20):
+            assert recorded(Path(sys.argv[1]), event("one")).trouble == ""
+    """
+    running = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parents[2]) for _ in range(2)]
+    assert [one.wait(60) for one in running] == [0, 0]
+    assert len(history.records(tmp_path)) in {20, 21}
+    assert {one.status for one in history.records(tmp_path)} == {"completed"}
+
+
+def test_finding(tmp_path: Path) -> None:
+    recorded(tmp_path, event("RUN one"), event("RUN two"))
+    (record,) = history.records(tmp_path)
+    assert history.find(tmp_path, record.ref[:6]).ref == history.find(tmp_path, "last").ref == record.ref
+    for wrong in ("", "nothing", record.ref + "0"):
+        with pytest.raises(UsageError, match="no build"):
+            history.find(tmp_path, wrong)
+    for wanted in ("2", "#2", "sha256:RUN two", "two"):
+        assert history.find_step(record, wanted).number == 2
+    with pytest.raises(UsageError, match="several steps"):
+        history.find_step(record, "RUN")
+    with pytest.raises(UsageError, match="no step"):
+        history.find_step(record, "3")
+
+
+def test_what_is_no_record_is_left_out(tmp_path: Path) -> None:
+    folder = tmp_path / "history"
+    folder.mkdir()
+    for number, text in enumerate(("", "x", "[]\n", "null\n", '{"begin":{"version":99}}\n', '{"begin":[]}\n', "[" * 100_000 + "\n")):
+        (folder / f"{number:020d}-{number:016x}.jsonl").write_text(text)
+    (folder / "readme").write_text("x")
+    (folder / f"{9:020d}-{9:016x}.jsonl").write_text(
+        json.dumps({"begin": {"version": 1}}) + '\n{"step":7}\n{"log":[1]}\n{"step":{"digest":"a","name":3,"started":"x"}}\n{"end":3}\n'
+    )
+    (record,) = history.records(tmp_path)
+    assert (record.status, len(history.steps_of(record)), logged(record)) == ("interrupted", 1, b"")
