@@ -45,8 +45,10 @@ KEEP_BYTES = 256 << 20
 left out, and its record says how much."""
 PENDING = 32 << 20
 """Bytes of logs that may wait for a disk that is slower than the steps; of more, logs are left out."""
-PATIENCE = 2.0
+PATIENCE = 5.0
 """Seconds that the end of a build waits for the last lines to be written."""
+HASTE = 0.25
+"""The same, of a build that was told to end."""
 VERSION = 1
 _TAIL = 64 << 10
 """Bytes at the end of a record in which its last line lies."""
@@ -109,9 +111,11 @@ class Recording:
         thread = self._thread
         if thread is None:
             return
-        self._put({"end": _ending(built, error)})
+        ending = _ending(built, error)
+        haste = ending["status"] == "canceled"
+        self._put({"end": ending})
         self._put(None)
-        thread.join(PATIENCE)
+        thread.join(HASTE if haste else PATIENCE)
         if thread.is_alive() and not self.trouble:
             self.trouble = "the disk does not answer"
 
