@@ -37,20 +37,47 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "history logs": ("commands.history", "LogsOptions", "run_logs"),
     "history ls": ("commands.history", "ListOptions", "run_list"),
     "history rm": ("commands.history", "RemoveOptions", "run_remove"),
+    "image files": ("commands.image", "FilesOptions", "run_files"),
+    "image history": ("commands.image", "LayersOptions", "run_layers"),
+    "image inspect": ("commands.image", "InspectOptions", "run_inspect"),
+    "image layers": ("commands.image", "LayersOptions", "run_layers"),
+    "image load": ("commands.image", "LoadOptions", "run_load"),
+    "image ls": ("commands.store", "ImagesOptions", "run_images"),
+    "image pull": ("commands.image", "PullOptions", "run_pull"),
+    "image push": ("commands.image", "PushOptions", "run_push"),
+    "image rm": ("commands.image", "RemoveOptions", "run_remove"),
+    "image save": ("commands.image", "SaveOptions", "run_save"),
+    "image tag": ("commands.image", "TagOptions", "run_tag"),
     "images": ("commands.store", "ImagesOptions", "run_images"),
+    "inspect": ("commands.image", "InspectOptions", "run_inspect"),
     "lint": ("commands.lint.command", "LintCommandOptions", "run"),
+    "load": ("commands.image", "LoadOptions", "run_load"),
     "lock": ("commands.lock", "LockOptions", "run"),
+    "login": ("commands.image", "LoginOptions", "run_login"),
     "lsp": ("lsp.command", "LspOptions", "run"),
     "opt": ("commands.ir", "OptOptions", "run_opt"),
     "passes": ("commands.ir", "PassesOptions", "run_passes"),
     "playground": ("commands.playground", "PlaygroundOptions", "run"),
     "prune": ("commands.store", "PruneOptions", "run_prune"),
+    "pull": ("commands.image", "PullOptions", "run_pull"),
+    "push": ("commands.image", "PushOptions", "run_push"),
+    "rmi": ("commands.image", "RemoveOptions", "run_remove"),
     "run": ("commands.run", "RunOptions", "run"),
+    "save": ("commands.image", "SaveOptions", "run_save"),
+    "system df": ("commands.store", "UsageOptions", "run_usage"),
+    "system prune": ("commands.store", "PruneOptions", "run_prune"),
+    "tag": ("commands.image", "TagOptions", "run_tag"),
+    "version": ("commands.image", "VersionOptions", "run_version"),
 }
 #: The word before what shells ask: `dockc __complete -- WORDS...`.
 COMPLETE = "__complete"
 #: What a group of verbs is about, by its word.
-GROUPS: dict[str, str] = {"builder": "Builders elsewhere, by name.", "history": "Builds that were."}
+GROUPS: dict[str, str] = {
+    "builder": "Builders elsewhere, by name.",
+    "history": "Builds that were. What an image's layers are is said by `dockc image history`.",
+    "image": "Images of the store: what is in them, archives, registries.",
+    "system": "The store in docker's words: `dockc du` and `dockc prune`.",
+}
 
 
 class Line:

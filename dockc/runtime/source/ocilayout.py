@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
 import stat
 import threading
 from collections.abc import Mapping
@@ -38,9 +39,10 @@ if TYPE_CHECKING:
 REF_NAME = "org.opencontainers.image.ref.name"
 IMAGE_NAME = "io.containerd.image.name"
 _MEMBERS_MAX = 20_000
+_LINKS_MAX = 8
 
 
-class _Files(Protocol):
+class LayoutFiles(Protocol):
     """Read access to a layout's files by name."""
 
     def open(self, name: str) -> tuple[BinaryIO, int]:
@@ -66,12 +68,25 @@ class _Folder:
         return file, os.fstat(file.fileno()).st_size
 
 
-class _Archive:
-    """A tar file whose headers have been read once; data is read from the file by position."""
+class ArchiveFiles:
+    """A tar file whose headers have been read once; data is read from the file by position.
 
-    def __init__(self, path: Path, cancelled: threading.Event | None) -> None:
+    Links are followed inside the archive: `docker save` wrote one where two images share a layer.
+
+    Args:
+        path: the uncompressed archive.
+        cancelled: ends the reading.
+        shown: what messages call it; the path where nothing is said.
+
+    Raises:
+        RegistryError: not a tar archive, or one of too many entries.
+    """
+
+    def __init__(self, path: Path, cancelled: threading.Event | None, *, shown: str = "") -> None:
         self._path = path
         self._members: dict[str, tuple[int, int]] = {}
+        self._links: dict[str, str] = {}
+        shown = shown or str(path)
         with _open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
 
@@ -82,16 +97,31 @@ class _Archive:
             try:
                 for number, member in enumerate(TarReader(file, skip=skip, cancelled=cancelled)):
                     if number >= _MEMBERS_MAX:
-                        raise RegistryError(f"{path}: more than {_MEMBERS_MAX} entries")
+                        raise RegistryError(f"{shown}: more than {_MEMBERS_MAX} entries")
+                    name = member.name.removeprefix("./")
                     if member.kind == tarheader.REGULAR and member.sparse is None:
-                        self._members[member.name.removeprefix("./")] = (file.tell(), member.size)
+                        self._members[name] = (file.tell(), member.size)
+                    elif member.kind == tarheader.SYMLINK:
+                        self._links[name] = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
+                    elif member.kind == tarheader.HARDLINK:
+                        self._links[name] = member.linkname.removeprefix("./")
             except InvalidTar as error:
                 raise RegistryError(
-                    f"{path}: not an uncompressed tar archive: {error.message}", hint="unpack it first"
+                    f"{shown}: not an uncompressed tar archive: {error.message}", hint="unpack it first"
                 ) from None
 
+    def has(self, name: str) -> bool:
+        """Whether there is a file of this name; links do not count."""
+        return name in self._members
+
     def open(self, name: str) -> tuple[BinaryIO, int]:
+        """The file, placed at its first byte, and its size; `FileNotFoundError` when there is none."""
         place = self._members.get(name)
+        for _ in range(_LINKS_MAX):
+            if place is not None or name not in self._links:
+                break
+            name = self._links[name]
+            place = self._members.get(name)
         if place is None:
             raise FileNotFoundError(name)
         file = _open_regular(self._path)
@@ -107,7 +137,7 @@ class Layout:
         index: its `index.json`.
     """
 
-    def __init__(self, path: Path, files: _Files) -> None:
+    def __init__(self, path: Path, files: LayoutFiles) -> None:
         self.path = path
         self._files = files
         self.name = f"{attrs.SCHEME_OCI_LAYOUT}{path.resolve()}"
@@ -220,7 +250,7 @@ def open_layout(path: Path, cancelled: threading.Event | None = None) -> Layout:
         Cancelled: `cancelled` was set while an archive was read.
     """
     try:
-        files: _Files = _Folder(path) if path.is_dir() else _Archive(path, cancelled)
+        files: LayoutFiles = _Folder(path) if path.is_dir() else ArchiveFiles(path, cancelled)
     except OSError as error:
         raise RegistryError(f"{path}: {error.strerror}") from None
     return Layout(path, files)

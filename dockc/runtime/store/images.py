@@ -91,12 +91,108 @@ def find(content: ContentStore, client: Client, name: str, platform: Platform) -
     Raises:
         DockcError: no image of that name, or none for the platform.
     """
+    ref, target = named(content, name)
+    origin = RegistryOrigin(client, content, ref, "local")
+    return ref, image.load(origin, ref, platform, content, root=target)
+
+
+class Chosen(Record):
+    """The image that a name stands for on one platform.
+
+    Attributes:
+        ref: its name.
+        root: what the name stands for: a manifest or an index.
+        target: its manifest.
+        manifest, config: the documents, read.
+    """
+
+    ref: Reference
+    root: Descriptor
+    target: Descriptor
+    manifest: Manifest
+    config: ImageConfig
+
+
+def named(content: ContentStore, name: str) -> tuple[Reference, Descriptor]:
+    """A name of the store, and what it stands for.
+
+    Raises:
+        DockcError: no image of that name.
+    """
     ref = references.parse_normalized(name).tag_name_only()
     target = LocalNames(content).get(ref)
     if target is None:
         raise DockcError(f"no such image: {ref.familiar()}", hint="`dockc images` lists them.")
-    origin = RegistryOrigin(client, content, ref, "local")
-    return ref, image.load(origin, ref, platform, content, root=target)
+    return ref, target
+
+
+def choose(content: ContentStore, name: str, platform: Platform | None) -> Chosen:
+    """The manifest of a named image for a platform, from the store alone.
+
+    Args:
+        content: the store's blobs.
+        name: of the image.
+        platform: wanted; None takes the only one, else this machine's.
+
+    Raises:
+        DockcError: no image of that name, or none for the platform.
+    """
+    ref, root = named(content, name)
+    matcher = platforms.only(platform or platforms.default())
+    found = []
+    for target, manifest in _manifests(content, root, {}):
+        config = _config(content, manifest)
+        if config is not None and config.platform.os != "unknown":  # attestations stand beside images
+            found.append(Chosen(ref, root, target, manifest, config))
+    if platform is None and len(found) == 1:
+        return found[0]
+    fitting = [one for one in found if matcher.match(one.config.platform)]
+    if not fitting:
+        offered = ", ".join(platforms.format_all(one.config.platform) for one in found[:20])
+        raise DockcError(
+            f"{ref.familiar()}: not here for {platforms.format_all(platform or platforms.default())}",
+            hint=f"It is here for {offered}." if offered else "Its documents are missing: build or pull it again.",
+        )
+    return matcher.sort(fitting, lambda one: one.config.platform)[0]
+
+
+def rename(content: ContentStore, source: str, target: str) -> Reference:
+    """Give an image one more name.
+
+    Raises:
+        DockcError: no image of that name, or the new name is none.
+    """
+    _, root = named(content, source)
+    ref = references.parse_normalized(target).tag_name_only()
+    if ref.digest:
+        raise DockcError(f"an image cannot be named by digest: {target}", hint="Give a name with a tag.")
+    LocalNames(content).put(ref, root, built=True)
+    return ref
+
+
+def pull(content: ContentStore, client: Client, name: str, platform: Platform) -> Chosen:
+    """Fetch an image of a registry, all of it, and keep it under its name.
+
+    Raises:
+        NotFound: no such image, or none for the platform.
+        RegistryError: the registry cannot be reached, or refuses.
+        DockcError: a name by digest.
+    """
+    ref = references.parse_normalized(name).tag_name_only()
+    if ref.digest:
+        raise DockcError(f"an image is kept under a name with a tag: {name}", hint="Pull it by its tag.")
+    origin = RegistryOrigin(client, content, ref, "pull")
+    loaded = image.load(origin, ref, platform, content)
+    for layer in loaded.layers:
+        if not content.has_sound(layer.descriptor.digest):
+            origin.provider.fetch(layer.descriptor, content)
+    for target, manifest in _manifests(content, loaded.root, {}):
+        config = _config(content, manifest)
+        if manifest == loaded.manifest and config is not None:
+            # The manifest and not the index: what is kept is whole, and can be saved and pushed.
+            LocalNames(content).put(ref, target, built=True)
+            return Chosen(ref, loaded.root, target, manifest, config)
+    raise DockcError(f"{ref.familiar()}: its manifest was removed while it was fetched")
 
 
 def _manifests(
