@@ -145,7 +145,7 @@ async def answer(requests: Sequence[Request], resolver: Resolver) -> Answers:
                 images[request.key] = ImageAnswer(request.ref, error=found.message, hint=found.hint)
                 continue
             what = without_credentials(describe(request))
-            message = found.message if found.message.startswith(what) else f"{what}: {found.message}"
+            message = found.message if what in found.message else f"{what}: {found.message}"
             raise CompileError(message, fault=Fault("source-not-available"), hint=found.hint) from found
         _take(request, found, images, http, git)
     return Answers(images=images, http=http, git=git)

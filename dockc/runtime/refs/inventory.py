@@ -78,7 +78,8 @@ def write(core: Core, layer: str, place: Path, proven: str = "") -> None:
     written the layer is none the worse.
     """
     try:
-        with gzip.open(place / f".{NAME}", "wt", compresslevel=1, encoding="ascii") as out:
+        # Bytes: a builder in a root of its own may not be able to load a codec.
+        with gzip.open(place / f".{NAME}", "wb", compresslevel=1) as out:
             items, whole = _items(place / "fs")
             head = {
                 "version": 1,
@@ -86,9 +87,9 @@ def write(core: Core, layer: str, place: Path, proven: str = "") -> None:
                 "whole": whole,
                 "ids": _mapping(),
             }
-            out.write(json.dumps(head) + "\n")
+            out.write(json.dumps(head).encode() + b"\n")
             for item in items:
-                out.write(json.dumps([getattr(item, name) for name in _FIELDS]) + "\n")
+                out.write(json.dumps([getattr(item, name) for name in _FIELDS]).encode() + b"\n")
         (place / f".{NAME}").rename(place / NAME)
     except OSError:
         (place / f".{NAME}").unlink(missing_ok=True)
@@ -97,7 +98,7 @@ def write(core: Core, layer: str, place: Path, proven: str = "") -> None:
 def read(place: Path) -> Inventory | None:
     """What was written down; None where nothing was, or it cannot be read any more."""
     try:
-        with gzip.open(place / NAME, "rt", encoding="ascii") as lines:
+        with gzip.open(place / NAME, "rb") as lines:
             head = json.loads(next(lines))
             items = tuple(Item(*json.loads(line)) for line in lines)
         if head["version"] != 1:

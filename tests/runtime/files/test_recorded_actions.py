@@ -48,6 +48,11 @@ def run(kind: str, source: Path, target: Path, fields: dict[str, Any], owner: Ow
     return ""
 
 
+def _plain(rows: dict[str, Any]) -> dict[str, Any]:
+    """The rows with plain permissions on folders."""
+    return {path: [*row[:2], row[2] & 0o777, *row[3:]] if row[1] == "d" else row for path, row in rows.items()}
+
+
 @pytest.mark.parametrize("number", range(len(RECORDED["cases"])))
 def test_as_recorded(number: int, tmp_path: Path) -> None:
     file_trees.need_root()
@@ -64,5 +69,7 @@ def test_as_recorded(number: int, tmp_path: Path) -> None:
         unchanged.pop(path, None)
     wanted = {**unchanged, **{row[0]: row for row in expected["new"]}}
     found = {row[0]: row for row in file_trees.read(target)}
+    if int(fields.get("mode", 0)) & 0o7000:  # the reference loses these bits on the folder that it makes: see the page of differences
+        found, wanted = _plain(found), _plain(wanted)
     assert found == wanted, fields
     assert {row[0]: row for row in file_trees.read(source)} == {row[0]: row for row in before}
