@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _REF = argument(required=True, help="A build: its ref, the beginning of one, or `last`.")
 _SECOND = 1_000_000_000
+_CHUNK = 1 << 16
 
 
 class ListOptions(Options):
@@ -133,15 +134,20 @@ def run_logs(options: LogsOptions, out: Output) -> int:
     numbers = {one.step.digest: one.number for one in history.steps_of(record)}
     terminal = sys.stdout is not None and sys.stdout.isatty()
     found = False
+    waiting = bytearray()
     for digest, line in _lines(record, only):
         if options.grep and not wanted.search(line.rstrip(b"\n")):
             continue
         found = True
         shown = clean_line(line.rstrip(b"\n")).encode() + b"\n" if terminal else line
-        if only:
-            out.write(shown)
-        else:
-            out.write(b"#%d %s%s" % (numbers.get(digest, 0), shown, b"" if shown.endswith(b"\n") else b"\n"))
+        if not only:
+            waiting += b"#%d " % numbers.get(digest, 0)
+            shown = shown if shown.endswith(b"\n") else shown + b"\n"
+        waiting += shown
+        if len(waiting) > _CHUNK:
+            out.write(bytes(waiting))
+            waiting.clear()
+    out.write(bytes(waiting))
     return 1 if options.grep and not found else 0
 
 

@@ -45,6 +45,8 @@ KEEP_BYTES = 256 << 20
 left out, and its record says how much."""
 PENDING = 32 << 20
 """Bytes of logs that may wait for a disk that is slower than the steps; of more, logs are left out."""
+INTERVAL = 0.05
+"""Seconds between two writes of one build: a step that prints a lot shall not wait for Python's lock at each line."""
 PATIENCE = 5.0
 """Seconds that the end of a build waits for the last lines to be written."""
 HASTE = 0.25
@@ -79,7 +81,8 @@ class Recording:
         self._options = options_of(asked)
         self._platform = asked.compile.attrs.get("platform", "")
         self._waiting: deque[SolveStatus | dict[str, Any] | None] = deque()
-        self._wake = threading.Semaphore(0)
+        self._wake = threading.Event()
+        self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._size = 0
         self._counts = threading.Lock()  # of the two below
@@ -115,6 +118,7 @@ class Recording:
         haste = ending["status"] == "canceled"
         self._put({"end": ending})
         self._put(None)
+        self._over.set()
         thread.join(HASTE if haste else PATIENCE)
         if thread.is_alive() and not self.trouble:
             self.trouble = "the disk does not answer"
@@ -137,30 +141,42 @@ class Recording:
 
     def _put(self, what: SolveStatus | dict[str, Any] | None) -> None:
         self._waiting.append(what)
-        self._wake.release()
+        self._wake.set()
 
     def _write(self, begin: Mapping[str, Any]) -> None:
         try:
             file = _create(self._folder, f"{begin['began']:020d}-{self.ref}.jsonl")
             try:
                 self._append(file, [{"begin": begin}])
-                while True:
-                    self._wake.acquire()
-                    what = self._waiting.popleft()
-                    if what is None:
-                        break
-                    if isinstance(what, dict):
-                        self._append(file, [what])
-                    else:
-                        self._append(file, list(_lines_of(what)))
-                        with self._counts:
-                            self._pending -= _logged(what)
+                while self._append_waiting(file):
+                    self._over.wait(INTERVAL)
             finally:
                 os.close(file)
             collect(self._folder, keep=self.ref)
         except OSError as error:
             self.trouble = error.strerror or str(error)
             self._waiting.clear()
+
+    def _append_waiting(self, file: int) -> bool:
+        """Write what waits, or wait for something; whether more may come."""
+        self._wake.wait()
+        self._wake.clear()
+        lines: list[dict[str, Any]] = []
+        taken = 0
+        more = True
+        while self._waiting:
+            what = self._waiting.popleft()
+            if what is None:
+                more = False
+            elif isinstance(what, dict):
+                lines.append(what)
+            else:
+                lines += _lines_of(what)
+                taken += _logged(what)
+        self._append(file, lines)
+        with self._counts:
+            self._pending -= taken
+        return more
 
     def _append(self, file: int, lines: list[dict[str, Any]]) -> None:
         """Write lines whole; of logs only what there is room for."""
