@@ -179,6 +179,62 @@ def test_an_old_archive_with_a_compressed_layer(root: Dockc) -> None:
     assert "/f" in root.run("image", "files", "evil:1").stdout
 
 
+def _layout(*documents: object, name: str = "evil:1") -> bytes:
+    """A layout whose documents are made from the first on: each may speak of those before it, `index.json` of the last."""
+    files = {
+        "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
+        "blobs/sha256/" + hashlib.sha256(LAYER).hexdigest(): LAYER,
+    }
+    last: dict[str, Any] = {}
+    for make in documents:
+        assert callable(make)
+        data, kind = make(last)
+        digest = hashlib.sha256(data).hexdigest()
+        files[f"blobs/sha256/{digest}"] = data
+        last = {"mediaType": kind, "digest": f"sha256:{digest}", "size": len(data)}
+    entry = {**last, "annotations": {"io.containerd.image.name": name}}
+    files["index.json"] = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for path, data in files.items():
+            member = tarfile.TarInfo(path)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+OCI = "application/vnd.oci.image."
+
+
+def _config(_: dict[str, Any]) -> tuple[bytes, str]:
+    return json.dumps(CONFIG).encode(), OCI + "config.v1+json"
+
+
+def _manifest(config: dict[str, Any]) -> tuple[bytes, str]:
+    digest = "sha256:" + hashlib.sha256(LAYER).hexdigest()
+    layer = {"mediaType": OCI + "layer.v1.tar", "digest": digest, "size": len(LAYER)}
+    return json.dumps(
+        {"schemaVersion": 2, "mediaType": OCI + "manifest.v1+json", "config": config, "layers": [layer]}
+    ).encode(), OCI + "manifest.v1+json"
+
+
+def _index(child: dict[str, Any]) -> tuple[bytes, str]:
+    """Of the same child three thousand times."""
+    return json.dumps(
+        {"schemaVersion": 2, "mediaType": OCI + "index.v1+json", "manifests": [child] * 3000}
+    ).encode(), OCI + "index.v1+json"
+
+
+def test_indexes_of_indexes_are_read_once(root: Dockc) -> None:
+    """Each of the three is of three thousand: to follow all would never end."""
+    (root.home / "a.tar").write_bytes(_layout(_config, _manifest, _index, _index, _index))
+    assert root.run("load", root.home / "a.tar").stdout == "Loaded image: evil:1\n"
+    assert _names(root) == {"evil:1"}
+    assert "/f" in root.run("image", "files", "evil:1").stdout
+    (root.home / "deep.tar").write_bytes(_layout(_config, _manifest, *[_index] * 6))
+    assert "indexes inside each other" in root.run("load", root.home / "deep.tar", status=1).stderr
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [

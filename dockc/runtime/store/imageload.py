@@ -208,6 +208,7 @@ def _archive_images(content: ContentStore, files: ArchiveFiles, shown: str) -> l
 
 def _layout_images(content: ContentStore, layout: Layout) -> list[_Found]:
     found: dict[str, _Found] = {}
+    copied: dict[str, Descriptor | None] = {}
     try:
         for entry in layout.index.manifests:
             names = _names_of(entry)
@@ -216,7 +217,7 @@ def _layout_images(content: ContentStore, layout: Layout) -> list[_Found]:
                 found[entry.digest] = _Found(known.target, (*known.names, *names), known.absent)
                 continue
             absent: list[str] = []
-            target = _copy(content, layout, entry, absent, 0)
+            target = _copy(content, layout, entry, absent, copied)
             if target is None:
                 raise RegistryError(f"{layout.path}: nothing of the image {entry.digest} is in it")
             found[entry.digest] = _Found(target, names, tuple(absent))
@@ -242,9 +243,30 @@ def _names_of(entry: Descriptor) -> tuple[Reference, ...]:
 
 
 def _copy(
-    content: ContentStore, layout: Layout, wanted: Descriptor, absent: list[str], depth: int
+    content: ContentStore,
+    layout: Layout,
+    wanted: Descriptor,
+    absent: list[str],
+    copied: dict[str, Descriptor | None],
+    depth: int = 0,
 ) -> Descriptor | None:
-    """Copy what is below a descriptor, blobs before what speaks of them; None where nothing of it is there."""
+    """Copy what is below a descriptor, blobs before what speaks of them; None where nothing of it is there.
+
+    Each document is read once, however many speak of it: `copied` is what came of it, by digest.
+    """
+    if wanted.digest not in copied:
+        copied[wanted.digest] = _copy_new(content, layout, wanted, absent, copied, depth)
+    return copied[wanted.digest]
+
+
+def _copy_new(
+    content: ContentStore,
+    layout: Layout,
+    wanted: Descriptor,
+    absent: list[str],
+    copied: dict[str, Descriptor | None],
+    depth: int,
+) -> Descriptor | None:
     if depth > _NESTING:
         raise RegistryError(f"{layout.path}: more than {_NESTING} indexes inside each other")
     try:
@@ -261,7 +283,7 @@ def _copy(
     if isinstance(parsed, Index):
         here = 0
         for child in parsed.manifests:
-            if _copy(content, layout, child, absent, depth + 1) is not None:
+            if _copy(content, layout, child, absent, copied, depth + 1) is not None:
                 here += 1
             elif child.platform is not None and child.platform.os != "unknown":
                 absent.append(platforms.format_all(child.platform))

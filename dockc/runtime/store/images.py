@@ -196,11 +196,13 @@ def pull(content: ContentStore, client: Client, name: str, platform: Platform) -
 
 
 def _manifests(
-    content: ContentStore, target: Descriptor, seen: dict[str, int], depth: int = 0
+    content: ContentStore, target: Descriptor, seen: dict[str, int], depth: int = 0, read: set[str] | None = None
 ) -> Iterator[tuple[Descriptor, Manifest]]:
-    """Manifests below a target whose documents are here; indexes on the way are added to `seen`."""
-    if depth > 4 or not content.has(target.digest):
+    """Manifests below a target whose documents are here, each once; indexes on the way are added to `seen`."""
+    read = set() if read is None else read
+    if depth > 4 or target.digest in read or not content.has(target.digest):
         return
+    read.add(target.digest)
     try:
         parsed = manifests.parse(content.read(target.digest, manifests.SIZE_LIMIT), target.media_type)
     except (InvalidDocument, StoreError):
@@ -208,7 +210,7 @@ def _manifests(
     if isinstance(parsed, Index):
         seen[target.digest] = target.size
         for child in parsed.manifests:
-            yield from _manifests(content, child, seen, depth + 1)
+            yield from _manifests(content, child, seen, depth + 1, read)
     elif isinstance(parsed, Manifest):
         yield target, parsed
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _WHITEOUT, _OPAQUE, _META = ".wh.", ".wh..wh..opq", ".wh..wh."
 _ENTRIES = 8_000_000
+_NODES = 4_000_000  # names that are kept: some hundred bytes each, and a long path is of many
+_BYTES = 256 << 30  # of all files of a layer, as when it is unpacked
 
 
 class Layer:
@@ -90,6 +92,7 @@ class Contents:
 
     def __init__(self, content: ContentStore, manifest: Manifest, config: ImageConfig) -> None:
         self._root = _Node()
+        self._nodes = 0
         self.layers: list[Layer] = []
         lines = lines_of(config, len(manifest.layers))
         for descriptor, line in zip(manifest.layers, lines, strict=True):
@@ -97,9 +100,11 @@ class Contents:
             with content.open(descriptor.digest) as file:
                 archive = TarReader(Decompressor(file))
                 try:
+                    left = _BYTES
                     for number, member in enumerate(archive):
-                        if number >= _ENTRIES:
-                            raise InvalidTar(f"a layer of more than {_ENTRIES} files")
+                        left -= member.real_size
+                        if number >= _ENTRIES or left < 0:
+                            raise InvalidTar(f"a layer of more than {_ENTRIES} files or {_BYTES >> 30} GiB")
                         self._take(member)
                 except StoreError as error:
                     raise StoreError(f"layer {descriptor.digest}: {error.message}", hint=error.hint) from error
@@ -122,7 +127,7 @@ class Contents:
         name = parts.pop()
         folder = self._root
         for part in parts:
-            folder = folder.children.setdefault(part, _Node())
+            folder = self._child(folder, part)
         if name == _OPAQUE:
             self._empty(folder, here)
         elif name.startswith(_META):
@@ -134,9 +139,18 @@ class Contents:
         else:
             self._put(folder, name, member, here)
 
+    def _child(self, folder: _Node, name: str) -> _Node:
+        node = folder.children.get(name)
+        if node is None:
+            self._nodes += 1
+            if self._nodes > _NODES:
+                raise InvalidTar(f"an image of more than {_NODES} names")
+            node = folder.children[name] = _Node()
+        return node
+
     def _put(self, folder: _Node, name: str, member: Member, here: int) -> None:
         layer = self.layers[here]
-        node = folder.children.setdefault(name, _Node())
+        node = self._child(folder, name)
         if node.layer < 0:
             layer.added += 1
         elif node.layer != here:
