@@ -111,13 +111,15 @@ class _RecordType(type):
             *namespace.get("__slots__", ()),
             *own,
         )  # others than the fields hold what is worked out later
+        # What `Record` has is inherited as it is, for it never gets methods of its own; those between may.
+        between = parent is not None and parent is not Record
         # identity only
-        if parent is not None and (parent in _made or parent.__init__ is Record.__init__):  # type: ignore[misc]
+        if between and (parent in _made or parent.__init__ is Record.__init__):  # type: ignore[misc]
             namespace.setdefault(
                 "__init__", Record.__init__
             )  # not the parent's own, which does not know the new fields
         # identity only
-        if parent is not None and "__eq__" not in namespace and (parent in _own_eq or parent.__eq__ is Record.__eq__):  # type: ignore[comparison-overlap]
+        if between and "__eq__" not in namespace and (parent in _own_eq or parent.__eq__ is Record.__eq__):  # type: ignore[comparison-overlap]
             # identity only
             shared = parent in _own_eq or parent.__hash__ is Record.__hash__  # type: ignore[comparison-overlap]
             namespace["__eq__"] = Record.__eq__
@@ -204,7 +206,7 @@ class Record(metaclass=_RecordType):
 
 def _specialise(cls: type[Record]) -> None:
     """Give a class a constructor of its own, as `dataclass` would have written it."""
-    if cls.__dict__.get("__init__") is not Record.__init__:
+    if cls.__init__ is not Record.__init__:
         return  # it brings its own
     names: dict[str, Any] = {f"put_{name}": put for name, put in cls._setters.items()}
     names |= {f"default_{name}": default for name, default in cls._defaults.items()}

@@ -222,6 +222,7 @@ def run(options: BuildOptions, out: Output) -> int:
         DockcError: whatever goes wrong on purpose.
     """
     from dockc.commands import options as words
+    from dockc.commands.attrs import frontend_attrs, named_contexts
     from dockc.commands.stdin import from_stdin
     from dockc.engine.request import Asked, CompileRequest
 
@@ -242,7 +243,7 @@ def run(options: BuildOptions, out: Output) -> int:
         if given:
             out.log(f"warning: {name} has no effect: there are no containers to remove and no context to send\n")
     attrs = (
-        words.frontend_attrs(
+        frontend_attrs(
             target=options.target,
             build_args=options.build_arg,
             platforms=options.platform,
@@ -277,7 +278,7 @@ def run(options: BuildOptions, out: Output) -> int:
         options.context,
         options.file,
         attrs=attrs,
-        contexts=words.named_contexts(options.build_context),
+        contexts=named_contexts(options.build_context),
         answers=options.answers,
         offline=options.offline,
         locked=options.locked,

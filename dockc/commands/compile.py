@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dockc.base.options import Options, option
 from dockc.commands import shared
-from dockc.compiler.forms import render_compiled, render_cst
 from dockc.engine.compile import asker, compile_all
 from dockc.engine.request import load
 from dockc.errors import UsageError
@@ -65,7 +64,7 @@ def run(options: CompileOptions, out: Output) -> int:
 
 def request_of(options: CompileOptions) -> CompileRequest:
     """What is to be compiled."""
-    from dockc.commands.options import frontend_attrs, named_contexts
+    from dockc.commands.attrs import frontend_attrs, named_contexts
     from dockc.engine.request import CompileRequest
 
     attrs = frontend_attrs(
@@ -103,12 +102,16 @@ def compile_command(request: CompileRequest, form: str, log: Callable[[str], obj
     _check_form(form)
     inputs = load(request)
     if form == "cst":
+        from dockc.compiler.forms import render_cst
+
         return render_cst(inputs.front).encode("utf-8", "surrogateescape")
     from dockc.compiler.questions import converse
-    from dockc.console.diagnostics import render_warnings
 
     compiled, _ = converse(compile_all(request, inputs, log), asker(request, inputs))
-    log(render_warnings(compiled[0].warnings, inputs.front.source))
+    if compiled[0].warnings:
+        from dockc.console.diagnostics import render_warnings
+
+        log(render_warnings(compiled[0].warnings, inputs.front.source))
     return render(compiled, form)
 
 
@@ -123,6 +126,8 @@ def render(compiled: Sequence[Compiled], form: str) -> bytes:
         if len(compiled) > 1:
             raise UsageError("protobuf output holds one platform", hint="Choose one with --platform.")
         return compiled[0].definition.to_bytes()
+    from dockc.compiler.forms import render_compiled
+
     if form in {"cst", "ast"}:
         return render_compiled(compiled[0], form).encode("utf-8", "surrogateescape")
     texts = [render_compiled(one, form) for one in compiled]

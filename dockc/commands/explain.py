@@ -74,7 +74,7 @@ class ExplainOptions(Options):
 
 def run(options: ExplainOptions, out: Output) -> int:
     """`dockc explain`."""
-    from dockc.commands.options import frontend_attrs, named_contexts
+    from dockc.commands.attrs import frontend_attrs, named_contexts
 
     asked = options.plan or options.graph
     if not options.topic and not asked:

@@ -45,7 +45,7 @@ class LockOptions(Options):
 
 def run(options: LockOptions, out: Output) -> int:
     """`dockc lock`."""
-    from dockc.commands.options import frontend_attrs, named_contexts
+    from dockc.commands.attrs import frontend_attrs, named_contexts
 
     attrs = frontend_attrs(
         target=options.target, build_args=options.build_arg, platforms=options.platform, opts=options.opt

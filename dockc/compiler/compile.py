@@ -15,8 +15,6 @@ from __future__ import annotations
 from dockc.compiler.checks import Linter, check_directive, parse_check_options
 from dockc.compiler.lower import lower
 from dockc.compiler.options import CompileOptions
-from dockc.compiler.outline import outline as stage_outline
-from dockc.compiler.outline import targets as file_targets
 from dockc.compiler.questions import Answers, converse
 from dockc.compiler.syntax.build_ast import build_ast
 from dockc.errors import CompileError, Fault
@@ -280,7 +278,9 @@ def outlining(
         Unanswered: an answer was left out.
     """
     lowered = yield from _lower(read(source), options or CompileOptions(), answers or Answers(), None)
-    return stage_outline(lowered.target)
+    from dockc.compiler import outline as outlines
+
+    return outlines.outline(lowered.target)
 
 
 def targets(source: Source | Front) -> list[dict[str, Any]] | None:
@@ -289,7 +289,9 @@ def targets(source: Source | Front) -> list[dict[str, Any]] | None:
     Raises:
         CompileError: the file is wrong.
     """
-    return file_targets(_dockerfile(read(source)))
+    from dockc.compiler import outline as outlines
+
+    return outlines.targets(_dockerfile(read(source)))
 
 
 def _dockerfile(front: Front) -> Dockerfile:

@@ -14,7 +14,6 @@ from dockc.compiler.checks import LintConfig, parse_check_options
 from dockc.compiler.ir.module import Resources
 from dockc.compiler.suggest import nearest
 from dockc.errors import CompileError, Fault
-from dockc.golang.csvline import CsvError, fields
 from dockc.golang.numbers import NumberError, parse_bool, parse_int, parse_uint
 from dockc.golang.strings import fold, lower
 from dockc.golang.text import quote
@@ -307,6 +306,8 @@ def _platforms(text: str) -> tuple[Platform, ...]:
 def _hosts(text: str) -> tuple[tuple[str, str], ...]:
     if not text:
         return ()
+    from dockc.golang.csvline import CsvError, fields
+
     try:
         items = fields(text)
     except CsvError as error:
@@ -354,6 +355,8 @@ def _shm_size(text: str) -> int:
 def _ulimits(text: str) -> tuple[tuple[str, int, int], ...]:
     if not text:
         return ()
+    from dockc.golang.csvline import fields
+
     try:
         return tuple(_ulimit(item) for item in fields(text))
     except ValueError as error:
@@ -469,6 +472,8 @@ def _check_attestations(attrs: Mapping[str, str]) -> None:
                 wanted[lower(key[len(prefix) :])] = value
     for kind in sorted(wanted):
         if wanted[kind]:
+            from dockc.golang.csvline import CsvError, fields
+
             try:
                 given = dict(field.partition("=")[::2] for field in fields(wanted[kind]))
             except CsvError as error:

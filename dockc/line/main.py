@@ -10,6 +10,7 @@ whoever starts the process: `dockc.cli` loads the command line library to say wh
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -34,6 +35,7 @@ def run(argv: Sequence[str], unusual: Reader | None = None, *, plain: bool = Tru
         unusual: reads lines that are not plain; without it they are wrong usage.
         plain: read plain lines without the command line library; tests hold both ways against each other.
     """
+    gc.set_threshold(20_000, 20, 20)  # what a short command makes and imports is nearly all of use to its end
     try:
         line = _read(argv, unusual, plain)
         if isinstance(line, int):
@@ -107,11 +109,8 @@ def _first_argument(verb: str, words: Sequence[str]) -> int:
 
 
 def _run(line: Line) -> int:
-    import gc
-
     from dockc.base import patterncache
 
-    gc.set_threshold(20_000, 20, 20)  # what a short command makes is nearly all of use to its end
     patterns = patterncache.install(os.environ)
     try:
         return line.run(line.options, Output())

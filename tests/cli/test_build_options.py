@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from dockc.commands import options
+from dockc.commands.attrs import frontend_attrs
 from dockc.commands.build import BuildOptions
-from dockc.commands.options import frontend_attrs, refuse_environment
+from dockc.commands.options import refuse_environment
 from dockc.errors import DockcError, UsageError
 from dockc.line.read import plain_flags, read
 from tests.cli.conftest import Cli

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 
 from dockc.commands import explain as explaincmd
-from dockc.commands.options import frontend_attrs
+from dockc.commands.attrs import frontend_attrs
 from dockc.compiler.explain.graph import Graph, Lane, Node
 from dockc.console.graph import FORMATS, Fact, dot, match_facts, mermaid, page, render_graph, svg
 from dockc.console.graph_layout import Box, Layout, layout

@@ -9,7 +9,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from dockc.commands import explain as explaincmd
-from dockc.commands.options import frontend_attrs
+from dockc.commands.attrs import frontend_attrs
 from dockc.compiler.compile import compiling
 from dockc.compiler.imagine import made_up
 from dockc.compiler.questions import converse

@@ -72,6 +72,19 @@ def test_compile(dockerfile: Path, form: str) -> None:
     assert _forbidden(loaded, (*HEAVY, *LIBRARY, *STANDARD)) == []
 
 
+def test_compile_loads_nothing_for_what_is_not_asked(dockerfile: Path) -> None:
+    dockerfile.write_text("FROM scratch\nCOPY a /a\n")  # nothing to warn about
+    loaded = _command("compile", str(dockerfile.parent), "--emit=pb")
+    others = ("dockc.console", "dockc.commands.options", "dockc.compiler.forms", "dockc.compiler.outline", "dockc.golang.csvline")
+    assert _forbidden(loaded, others) == []
+
+
+def test_collections_are_rare_before_a_command_is_loaded() -> None:
+    show = "import gc; import dockc.line.main as line; line._read = lambda *_: print(gc.get_threshold()[0]) or 0; line.run([])"
+    done = subprocess.run([sys.executable, "-c", show], capture_output=True, check=True)
+    assert int(done.stdout) >= 20_000
+
+
 def test_lint(dockerfile: Path) -> None:
     loaded = _command("lint", str(dockerfile))
     assert "dockc.commands.lint.command" in loaded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+import sys
 
 from dockc.errors import UsageError
 
@@ -39,5 +39,6 @@ def renderer(name: str) -> Renderer:
         module, _, function = FORMATS[name].partition(":")
     except KeyError:
         raise UsageError(f"unknown format: {name}", hint=f"Choose one of {', '.join(sorted(FORMATS))}.") from None
-    found: Renderer = getattr(import_module(module), function or "render")
+    __import__(module)  # `importlib` loads `warnings`, which takes as long as reading a small file
+    found: Renderer = getattr(sys.modules[module], function or "render")
     return found
