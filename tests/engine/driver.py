@@ -281,7 +281,7 @@ async def lifetime(engine: Engine) -> dict[str, Any]:
             kind = type(one)
             if kind.__module__.startswith("dockc"):
                 found[f"{kind.__module__}.{kind.__qualname__}"] += 1
-            elif isinstance(one, dict | set | list) and len(one) > 25 and not kept(one):
+            elif isinstance(one, dict | set | list) and len(one) > 40 and not kept(one):  # one a build is sixty by then
                 found["entries of large containers"] += len(one)
         return found
 

@@ -103,6 +103,14 @@ def _make_key(path: Path) -> bytes:
 _trust = _Trust()
 
 
+def _look_again() -> None:
+    """A child may enter a namespace in which it can write less."""
+    _trust.prefix = ""
+
+
+os.register_at_fork(after_in_child=_look_again)
+
+
 def opened(store: Path, staging: Path) -> str:
     """A store is used from now on: its key seals marks and proves them.
 
