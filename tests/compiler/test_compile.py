@@ -297,6 +297,11 @@ def seconds(build: Build, text: str) -> float:
     return time.process_time() - began
 
 
+def least(build: Build, text: str) -> float:
+    """Of three: what else the machine does only adds."""
+    return min(seconds(build, text) for _ in range(3))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
@@ -312,6 +317,6 @@ def seconds(build: Build, text: str) -> float:
 )
 def test_long_files_take_time_in_proportion(build: Build, make: Any) -> None:
     seconds(build, make(200))
-    short, long = seconds(build, make(1000)), seconds(build, make(4000))
+    short, long = least(build, make(1000)), least(build, make(4000))
     assert long < 8
     assert long < 12 * max(short, 0.05)
