@@ -281,7 +281,7 @@ async def lifetime(engine: Engine) -> dict[str, Any]:
             kind = type(one)
             if kind.__module__.startswith("dockc"):
                 found[f"{kind.__module__}.{kind.__qualname__}"] += 1
-            elif isinstance(one, dict | set | list) and len(one) > 40 and not kept(one):  # one a build is sixty by then
+            elif isinstance(one, dict | set | list) and len(one) > 25 and not kept(one):
                 found["entries of large containers"] += len(one)
         return found
 
@@ -295,6 +295,8 @@ async def lifetime(engine: Engine) -> dict[str, Any]:
             except DockcError:
                 pass
 
+    await some(30)  # tables that are filled on first use are full after it
+    await census()
     await some(0)
     before = tuple((await census()).items())  # a table of its own would be counted
     await some(15)
