@@ -4,7 +4,6 @@ lends.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from dockc.client.control import CacheEntry
 from dockc.errors import UsageError
+from dockc.runtime.remotecache.base import parse_entry
 
 
 def parse(text: str) -> CacheEntry:
@@ -20,21 +20,8 @@ def parse(text: str) -> CacheEntry:
     Raises:
         UsageError: it is neither.
     """
-    try:
-        fields = next(csv.reader([text], strict=True), [])
-    except csv.Error as exc:
-        raise UsageError(f"invalid cache {text!r}: {exc}") from None
-    if not any("=" in field for field in fields):
-        return CacheEntry("registry", {"ref": text})
-    attrs: dict[str, str] = {}
-    for field in fields:
-        key, equals, value = field.partition("=")
-        if not equals:
-            raise UsageError(f"invalid value {field} in {text}")
-        attrs[key.lower()] = value
-    kind = attrs.pop("type", "")
-    if not kind:
-        raise UsageError(f"type is required for a cache: {text}")
+    entry = parse_entry(text)
+    kind, attrs = entry.type, dict(entry.attrs)
     if kind == "gha":
         for key, variable in (
             ("token", "ACTIONS_RUNTIME_TOKEN"),
