@@ -37,6 +37,8 @@ _OPAQUE_NAMES = ("trusted.overlay.opaque", "user.overlay.opaque")
 _HIDDEN_PREFIXES = ("trusted.", "user.overlay.", "user.dockc.", "system.", "security.selinux", "security.ima",
                     "security.evm", "security.apparmor", "security.SMACK")  # fmt: skip
 _CANNOT = (errno.EPERM, errno.EINVAL, errno.ENOTSUP)
+_NOT_OURS = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS)
+"""Why a store's key cannot be made where the store is gone or another user's: no file of it is being marked then."""
 
 
 class _Trust:
@@ -82,7 +84,11 @@ class _Trust:
         """One key for each open store, made where there is none: which store a file is in, its path does not tell."""
         for store in self.stores:
             if store not in self.keys:
-                self.keys[store] = _make_key(store / _KEY_FILE)
+                try:
+                    self.keys[store] = _make_key(store / _KEY_FILE)
+                except OSError as error:
+                    if error.errno not in _NOT_OURS:
+                        raise
         return list(self.keys.values()) or [self.own]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dockc.runtime.fsutil import meta
+from dockc.runtime.fsutil import marks, meta
 from dockc.runtime.fsutil.copy import copy
 from dockc.runtime.fsutil.copyentry import CopyOptions
 from dockc.runtime.fsutil.inroot import Root
@@ -71,7 +71,21 @@ def tmp_path() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture
+def stores_of_others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """This process has a store open that the ordinary user cannot enter, and one that is gone."""
+    closed, gone = tmp_path_factory.mktemp("closed"), tmp_path_factory.mktemp("gone")
+    closed.chmod(0o700)
+    for store in (closed, gone):
+        marks.opened(store, store)
+    gone.rmdir()
+    yield
+    for store in (closed, gone):
+        marks.closed(store)
+
+
 @pytest.mark.root
+@pytest.mark.usefixtures("stores_of_others")
 def test_owners_and_devices(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("becoming an ordinary user needs root")
