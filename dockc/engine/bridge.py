@@ -7,16 +7,16 @@ Source: BuildKit, frontend/gateway/pb/gateway.proto.
 
 from __future__ import annotations
 
-import os
-import stat as modes
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from dockc.base.files import read_inside
 from dockc.base.record import Record, made, replace
 from dockc.engine.failure import located
+from dockc.engine.reading import Stat, missing, read_dir, read_file, stat_file
 from dockc.engine.request import BuildRequest
 from dockc.errors import DockcError, SolveError
 from dockc.solver.progress import SolveStatus, SourceRange, VertexWarning
@@ -40,9 +40,6 @@ T = TypeVar("T")
 
 Frontend = Callable[["Bridge"], Awaitable["Result"]]
 """Asks the bridge for what it needs, and gives what the build is to become."""
-
-#: Larger answers are read in parts.
-READ_LIMIT = 64 << 20
 
 CONFIG = "containerimage.config"
 BASE_CONFIG = "containerimage.base.config"
@@ -72,26 +69,6 @@ class Result(Record):
 
     refs: Mapping[str, Ref | None] = made(dict)
     metadata: Mapping[str, bytes] = made(dict)
-
-
-class Stat(Record):
-    """One entry of a file system.
-
-    Attributes:
-        path: below the root, without a leading slash.
-        mode: as `os.stat` gives it.
-        modified: nanoseconds since the epoch.
-        link: where a symbolic link leads.
-    """
-
-    path: str
-    mode: int
-    uid: int = 0
-    gid: int = 0
-    size: int = 0
-    modified: int = 0
-    link: str = ""
-    device: int = 0
 
 
 class Bridge:
@@ -240,29 +217,9 @@ class Bridge:
             DockcError: there is none (`no such file or directory`), or it is larger than `READ_LIMIT`.
             FailedStep: the file system could not be made.
         """
-
-        def read(root: Path) -> bytes:
-            from dockc.runtime.fsutil.inroot import Root, open_entry
-
-            with Root(root) as opened:
-                resolved = opened.resolve(path)
-                found = opened.lstat(resolved)
-                if found is None:
-                    raise _missing(path)
-                if not modes.S_ISREG(found.st_mode):
-                    raise DockcError(f"failed to read {path}: not a regular file")
-                with opened.parent(resolved, "open") as (folder, name):
-                    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-                    with open(open_entry(folder, name, flags, resolved), "rb") as file:  # noqa: PTH123  a descriptor
-                        file.seek(offset)
-                        data = file.read(min(length, READ_LIMIT) if length else READ_LIMIT + 1)
-            if len(data) > READ_LIMIT:
-                raise DockcError(f"failed to read {path}: larger than {READ_LIMIT} bytes")
-            return data
-
         if ref is None:
-            raise _missing(path)
-        return await self._in_root(ref, read)
+            raise missing(path)
+        return await self._in_root(ref, partial(read_file, path=path, offset=offset, length=length))
 
     async def read_dir(self, ref: Ref | None, path: str, *, include: str = "") -> tuple[Stat, ...]:
         """The entries of a directory, by name; of a glob `include` only those that match.
@@ -271,28 +228,9 @@ class Bridge:
             DockcError: there is no such directory.
             FailedStep: the file system could not be made.
         """
-        from fnmatch import fnmatchcase
-
-        def read(root: Path) -> tuple[Stat, ...]:
-            from dockc.runtime.fsutil.inroot import Root, entries
-
-            with Root(root) as opened:
-                resolved = opened.resolve(path)
-                status = opened.lstat(resolved)
-                if status is None:
-                    raise _missing(path)
-                if not modes.S_ISDIR(status.st_mode):
-                    raise DockcError(f"readdirent {path}: not a directory")
-                fd = opened.open_dir(resolved, read=True)
-                try:
-                    names = sorted(entries(fd))
-                    return tuple(_stat(fd, name, name) for name in names if not include or fnmatchcase(name, include))
-                finally:
-                    os.close(fd)
-
         if ref is None:
             return ()
-        return await self._in_root(ref, read)
+        return await self._in_root(ref, partial(read_dir, path=path, include=include))
 
     async def stat_file(self, ref: Ref | None, path: str) -> Stat:
         """What is at a path; a link itself, not where it leads.
@@ -301,20 +239,9 @@ class Bridge:
             DockcError: nothing (`no such file or directory`).
             FailedStep: the file system could not be made.
         """
-
-        def read(root: Path) -> Stat:
-            from dockc.runtime.fsutil.inroot import Root
-
-            with Root(root) as opened:
-                resolved = opened.resolve_parent(path)
-                if opened.lstat(resolved) is None:
-                    raise _missing(path)
-                with opened.parent(resolved, "lstat") as (folder, name):
-                    return _stat(folder, name, resolved.strip("/"))
-
         if ref is None:
-            raise _missing(path)
-        return await self._in_root(ref, read)
+            raise missing(path)
+        return await self._in_root(ref, partial(stat_file, path=path))
 
     async def find_file(self, ref: Ref | None, path: str) -> bytes | None:
         """A small regular file, or None where there is none.
@@ -419,13 +346,3 @@ async def given(bridge: Bridge) -> Result:
         return Result({"": None})
     definition = await bridge.work.blocking(lambda: Definition.parse(bridge.request.definition))
     return await bridge.solve(definition)
-
-
-def _missing(path: str) -> DockcError:
-    return DockcError(f"open {path}: no such file or directory")
-
-
-def _stat(folder: int, name: str, path: str) -> Stat:
-    found = os.lstat(name, dir_fd=folder) if name not in {"", "."} else os.fstat(folder)
-    link = os.readlink(name, dir_fd=folder) if modes.S_ISLNK(found.st_mode) else ""
-    return Stat(path, found.st_mode, found.st_uid, found.st_gid, found.st_size, found.st_mtime_ns, link, found.st_rdev)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 from functools import partial
 from typing import TYPE_CHECKING, cast
@@ -19,16 +20,18 @@ from dockc.llb.pb import ops_pb2
 from dockc.protocol.errors import to_rpc
 from dockc.rpc.calls import parsed
 from dockc.rpc.pb import gateway_pb2
-from dockc.rpc.status import CANCELLED, INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, UNKNOWN, RpcError
+from dockc.rpc.status import ALREADY_EXISTS, CANCELLED, INVALID_ARGUMENT, NOT_FOUND, UNKNOWN, RpcError
 from dockc.runtime.executor.base import ExecCancelled, ExecIO, ExecSpec, ExecutorError, HostEntry
 from dockc.runtime.ops.exec import check_entitlements, make_spec
 from dockc.runtime.ops.execmounts import ExecMounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from dockc.engine.bridge import Bridge, Ref
     from dockc.rpc.calls import Call
+    from dockc.runtime.executor.base import Running
     from dockc.solver.lent import Lent
     from dockc.solver.op import OpContext
 
@@ -80,7 +83,6 @@ class Container:
             if ref is not None:
                 used.append(ref)
             self.op.mounts.append(mount)
-        check_entitlements(self.op, bridge.request.allow)
         await bridge.evaluate(*used)
         mounts = ExecMounts(self.op, [bridge.file_system(ref) for ref in used], bridge.work.worker.refs, self.context)
         await bridge.work.blocking(mounts.__enter__, cancelled=self.context.cancelled)
@@ -123,6 +125,8 @@ class Container:
         if not op.meta.args:
             raise RpcError("a process needs arguments", code=INVALID_ARGUMENT)
         check_entitlements(op, self.bridge.request.allow)
+        if init.Tty and not any(entry.startswith("TERM=") for entry in op.meta.env):
+            op.meta.env.append("TERM=xterm")
         made = make_spec(op, self.context)
         hosts = tuple(HostEntry(one.Host, one.IP) for one in self._request.extraHosts)
         readonly = self._mounts is not None and self._mounts.root is not None and self._mounts.root.readonly
@@ -132,6 +136,27 @@ class Container:
             extra_hosts=made.extra_hosts + hosts,
             readonly_rootfs=readonly,
         )
+
+    def root(self, index: int) -> Path:
+        """Where the file system of a mount is, by its number in the request.
+
+        Raises:
+            RpcError: there is none of that number, or one without files that could be read.
+        """
+        mounts = self._mounts
+        if not 0 <= index < len(self.op.mounts):
+            raise RpcError(
+                f"mount index {index} is out of bounds ({len(self.op.mounts)} available)", code=INVALID_ARGUMENT
+            )
+        if mounts is None or mounts.root is None:
+            raise RpcError("the container is released", code=NOT_FOUND)
+        mount = self.op.mounts[index]
+        if mount.dest == "/":
+            return mounts.root.path
+        for one in mounts.mounts:
+            if one.dest == mount.dest and one.source is not None and one.source.is_dir():
+                return one.source
+        raise RpcError(f"the mount {mount.dest} has no files to read", code=INVALID_ARGUMENT)
 
     def run(self, spec: ExecSpec, io: ExecIO, cancelled: threading.Event) -> int:
         """Run a process to its end; blocks.
@@ -156,6 +181,8 @@ class Process:
         self._input: asyncio.Queue[bytes | None] = asyncio.Queue(_WAITING)
         self.over = asyncio.Event()
         self._given_up = False
+        self._running: Running | None = None
+        self._early: list[Callable[[Running], None]] = []
         container.began(self)
 
     def kill(self) -> None:
@@ -179,22 +206,42 @@ class Process:
                     await self._input.put(message.File.Data)
                 if message.File.EOF:
                     await self._input.put(None)
-            case "Signal" if message.Signal.Name.removeprefix("SIG") in {"KILL", "9"}:
-                self.kill()
             case "Signal":
-                raise RpcError(
-                    f"signal {message.Signal.Name} to a container's process is not supported yet, only SIGKILL",
-                    code=UNIMPLEMENTED,
-                )
+                number = _signal(message.Signal.Name)
+                if number == signal.SIGKILL:
+                    self.kill()
+                else:
+                    self._tell(lambda running: running.signal(number))
+            case "Resize":
+                columns, rows = message.Resize.Cols, message.Resize.Rows
+                self._tell(lambda running: running.resize(columns, rows))
+            case "Init":
+                raise RpcError(f"process {self._name} already exists", code=ALREADY_EXISTS)
+
+    def _tell(self, do: Callable[[Running], None]) -> None:
+        """Do something to the program, as soon as it can be reached."""
+        if self._running is not None:
+            if not self.over.is_set():
+                do(self._running)
+        else:
+            self._early.append(do)
+
+    def _started(self, running: Running) -> None:
+        """In the executor's thread."""
+        self._loop.call_soon_threadsafe(self._reached, running)
+
+    def _reached(self, running: Running) -> None:
+        self._running = running
+        for do in self._early:
+            do(running)
+        self._early.clear()
 
     async def run(self) -> None:
         """From start to end: started, output, exit, done."""
         answer = gateway_pb2.ExitMessage(Code=_NO_STATUS)
         try:
-            if self._init.Tty:
-                raise RpcError("terminals of a container's process are not supported yet", code=UNIMPLEMENTED)
-            spec = await self._container.bridge.work.blocking(partial(self._container.spec, self._init))
             await self._send(Started=gateway_pb2.StartedMessage())
+            spec = await self._container.bridge.work.blocking(partial(self._container.spec, self._init))
             answer.Code = await self._run(spec)
             if answer.Code:
                 answer.Error.code, answer.Error.message = UNKNOWN, f"exit code: {answer.Code}"
@@ -222,7 +269,13 @@ class Process:
         reading = writing = -1
         if 0 in self._init.Fds:
             reading, writing = os.pipe()
-        io = ExecIO(stdout=self._output(1), stderr=self._output(2), stdin=reading if reading >= 0 else None)
+        io = ExecIO(
+            stdout=self._output(1),
+            stderr=self._output(2),
+            stdin=reading if reading >= 0 else None,
+            terminal=self._init.Tty,
+            started=self._started,
+        )
         feeding = asyncio.ensure_future(self._feed(writing)) if writing >= 0 else None
         try:
             return await work.blocking(
@@ -290,6 +343,27 @@ async def serve(container: Callable[[str], Container], call: Call) -> None:
         for one in processes.values():
             one.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+def _signal(name: str) -> int:
+    """The number of a signal by its name, with or without SIG, or by its number.
+
+    Raises:
+        RpcError: there is none of that name.
+    """
+    short = name.upper().removeprefix("SIG")
+    if short.isascii() and short.isdigit() and 0 < int(short) < signal.NSIG:
+        return int(short)
+    for start, base in (("RTMIN", signal.SIGRTMIN), ("RTMAX", signal.SIGRTMAX)):
+        if short.startswith(start):
+            rest = short.removeprefix(start)
+            number = base + (int(rest) if rest.lstrip("+-").isdigit() else 0)
+            if number <= signal.SIGRTMAX:
+                return number
+    found = getattr(signal, f"SIG{short}", None)
+    if not isinstance(found, signal.Signals):
+        raise RpcError(f"unknown signal {name}", code=INVALID_ARGUMENT)
+    return found
 
 
 def _all_of(descriptor: int, data: bytes) -> None:

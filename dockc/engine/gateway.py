@@ -18,8 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dockc.engine.bridge import Result, Stat
+from dockc.engine.bridge import Result
 from dockc.engine.caches import imports_of
+from dockc.engine.reading import Stat, read_dir, read_file, stat_file
 from dockc.errors import DockcError
 from dockc.llb import caps
 from dockc.oci.platform import Platform
@@ -49,7 +50,7 @@ FRONTEND_CAPS = (
     "solve.base", "solve.inlinereturn", "resolveimage", "resolveimage.resolvemode", "readfile", "return", "returnmap", "readdir",
     "statfile", "importcaches", "proto.refarray", "reference.output", "frontend.inputs", "gateway.solve.metadata", "frontend.caps",
     "gateway.solve.evaluate", "gateway.evaluate", "gateway.warnings", "source.metaresolver", "gateway.exec",
-    "gateway.exec.extrahosts", "gateway.exec.secretenv",
+    "gateway.exec.extrahosts", "gateway.exec.secretenv", "gateway.exec.signals", "gateway.exec.filesystem",
 )  # fmt: skip
 #: Parts of LLB that this builder does not do.
 _WITHOUT = frozenset(
@@ -59,8 +60,6 @@ _WITHOUT = frozenset(
     )
 )  # fmt: skip
 LLB_CAPS = tuple(sorted(caps.ALL - _WITHOUT))
-#: Calls that are refused by name.
-_LATER = ("ReadFileContainer", "ReadDirContainer", "StatFileContainer")
 
 
 class Gateway:
@@ -143,9 +142,7 @@ class Gateway:
 
     async def read_file(self, request: gateway_pb2.ReadFileRequest) -> Message:
         """A part of a file."""
-        offset, length = (request.Range.Offset, request.Range.Length) if request.HasField("Range") else (0, 0)
-        if offset < 0 or length < 0:
-            raise RpcError(f"invalid range {offset}, {length}", code=INVALID_ARGUMENT)
+        offset, length = _range(request)
         data = await self.bridge.read_file(self.find(request.Ref), request.FilePath, offset=offset, length=length)
         return gateway_pb2.ReadFileResponse(Data=data)
 
@@ -157,8 +154,7 @@ class Gateway:
     async def stat_file(self, request: gateway_pb2.StatFileRequest) -> Message:
         """What is at a path."""
         found = await self.bridge.stat_file(self.find(request.Ref), request.Path)
-        # no path of ours
-        return gateway_pb2.StatFileResponse(stat=to_stat(found, name=os.path.basename(request.Path.rstrip("/")) or "/"))  # noqa: PTH119
+        return gateway_pb2.StatFileResponse(stat=to_stat(found, name=_name_of(request.Path)))
 
     async def resolve_source_meta(self, request: gateway_pb2.ResolveSourceMetaRequest) -> Message:
         """What a source is now."""
@@ -276,6 +272,25 @@ class Gateway:
         await found.close()
         return gateway_pb2.ReleaseContainerResponse()
 
+    async def read_file_in_container(self, request: gateway_pb2.ReadFileRequest) -> Message:
+        """A part of a file of a container's mount; its id stands in place of the ref."""
+        offset, length = _range(request)
+        root = self.container(request.Ref).root(request.MountIndex)
+        read = partial(read_file, root, path=request.FilePath, offset=offset, length=length)
+        return gateway_pb2.ReadFileResponse(Data=await self.bridge.work.blocking(read))
+
+    async def read_dir_in_container(self, request: gateway_pb2.ReadDirRequest) -> Message:
+        """The entries of a directory of a container's mount."""
+        root = self.container(request.Ref).root(request.MountIndex)
+        read = partial(read_dir, root, path=request.DirPath, include=request.IncludePattern)
+        return gateway_pb2.ReadDirResponse(entries=[to_stat(one) for one in await self.bridge.work.blocking(read)])
+
+    async def stat_file_in_container(self, request: gateway_pb2.StatFileRequest) -> Message:
+        """What is at a path of a container's mount."""
+        root = self.container(request.Ref).root(request.MountIndex)
+        found = await self.bridge.work.blocking(partial(stat_file, root, path=request.Path))
+        return gateway_pb2.StatFileResponse(stat=to_stat(found, name=_name_of(request.Path)))
+
     async def close(self) -> None:
         """The build is over for whoever asked here: release what was not released."""
         while self._containers:
@@ -322,6 +337,17 @@ class Gateway:
         return Result(refs, dict(result.metadata))
 
 
+def _range(request: gateway_pb2.ReadFileRequest) -> tuple[int, int]:
+    offset, length = (request.Range.Offset, request.Range.Length) if request.HasField("Range") else (0, 0)
+    if offset < 0 or length < 0:
+        raise RpcError(f"invalid range {offset}, {length}", code=INVALID_ARGUMENT)
+    return offset, length
+
+
+def _name_of(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2] or "/"
+
+
 def answers(gateway: Callable[[Call], Awaitable[Gateway]]) -> dict[str, Handler]:
     """All calls by path; each is for the gateway that it belongs to."""
 
@@ -336,9 +362,6 @@ def answers(gateway: Callable[[Call], Awaitable[Gateway]]) -> dict[str, Handler]
         from dockc.engine.containers import serve
 
         await serve((await gateway(call)).container, call)
-
-    async def refused(call: Call) -> None:
-        raise RpcError("reading files of a container is not supported yet", code=UNIMPLEMENTED)
 
     found = {
         "Ping": of(gateway_pb2.PingRequest, Gateway.ping),
@@ -355,7 +378,10 @@ def answers(gateway: Callable[[Call], Awaitable[Gateway]]) -> dict[str, Handler]
         "NewContainer": of(gateway_pb2.NewContainerRequest, Gateway.new_container),
         "ReleaseContainer": of(gateway_pb2.ReleaseContainerRequest, Gateway.release_container),
         "ExecProcess": processes,
-    } | dict.fromkeys(_LATER, refused)
+        "ReadFileContainer": of(gateway_pb2.ReadFileRequest, Gateway.read_file_in_container),
+        "ReadDirContainer": of(gateway_pb2.ReadDirRequest, Gateway.read_dir_in_container),
+        "StatFileContainer": of(gateway_pb2.StatFileRequest, Gateway.stat_file_in_container),
+    }
     return {SERVICE + name: handler for name, handler in found.items()}
 
 

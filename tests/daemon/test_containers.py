@@ -19,7 +19,7 @@ from dockc.llb.pb import ops_pb2
 from dockc.protocol.errors import to_rpc
 from dockc.rpc.calls import Channel
 from dockc.rpc.pb import gateway_pb2
-from dockc.rpc.status import NOT_FOUND, UNIMPLEMENTED, RpcError
+from dockc.rpc.status import INVALID_ARGUMENT, NOT_FOUND, RpcError
 from dockc.rpc.transports import on_descriptors
 from dockc.runtime.exporter.options import Output
 from dockc.runtime.session.base import Session
@@ -58,7 +58,10 @@ def run(folder: Path, story: Callable[[Channel], Awaitable[None]]) -> None:
 
 async def container(client: Channel, name: str = "c") -> None:
     """A container with a shell."""
-    definition = llb.scratch().file(llb.mkdir("/bin")).file(llb.mkfile("/bin/sh", SHELL.read_bytes(), 0o755)).marshal()
+    root = llb.scratch().file(llb.mkdir("/bin")).file(llb.mkfile("/bin/sh", SHELL.read_bytes(), 0o755))
+    for applet in ("stty", "tr"):
+        root = root.file(llb.symlink("sh", f"/bin/{applet}"))
+    definition = root.marshal()
     request = gateway_pb2.SolveRequest(Definition=definition.to_bytes(), allowResultReturn=True, allowResultArrayRef=True)
     solved = gateway_pb2.SolveResponse.FromString(await client.unary(SERVICE + "Solve", request.SerializeToString()))
     mounts = [
@@ -79,8 +82,11 @@ def written(data: bytes, *, end: bool = True) -> bytes:
     return gateway_pb2.ExecMessage(ProcessID="p", File=gateway_pb2.FdMessage(Fd=0, Data=data, EOF=end)).SerializeToString()
 
 
-async def talk(client: Channel, *messages: bytes) -> tuple[list[str], dict[int, bytes], gateway_pb2.ExitMessage]:
-    """Send messages and take what comes until the process is done."""
+async def talk(
+    client: Channel, *messages: bytes, after: dict[bytes, bytes] | None = None
+) -> tuple[list[str], dict[int, bytes], gateway_pb2.ExitMessage]:
+    """Send messages and take what comes until the process is done; some are sent `after` it has said a word."""
+    after = dict(after or {})
     call = client.call(SERVICE + "ExecProcess")
     for one in messages:
         await call.send(one)
@@ -94,6 +100,8 @@ async def talk(client: Channel, *messages: bytes) -> tuple[list[str], dict[int, 
         kinds.append(kind)
         if kind == "File":
             said[message.File.Fd] += message.File.Data
+            for word in [word for word in after if word in said[1]]:
+                await call.send(after.pop(word))
         elif kind == "Exit":
             left = message.Exit
         elif kind == "Done":
@@ -130,11 +138,15 @@ def test_ends(tmp_path: Path) -> None:
         kill = gateway_pb2.ExecMessage(ProcessID="p", Signal=gateway_pb2.SignalMessage(Name="SIGKILL")).SerializeToString()
         _, _, left = await talk(client, start("while true; do :; done"), kill)
         assert left.Code == 137
-        _, _, left = await talk(client, start("true", tty=True))
-        assert (left.Code, left.Error.code, left.Error.message) == (255, UNIMPLEMENTED, "terminals of a container's process are not supported yet")
         stop = gateway_pb2.ExecMessage(ProcessID="p", Signal=gateway_pb2.SignalMessage(Name="SIGTERM")).SerializeToString()
-        with pytest.raises(RpcError, match="signal SIGTERM to a container's process is not supported yet"):
-            await talk(client, start("while true; do :; done"), stop)
+        script = "trap 'exit 9' TERM; echo ready; read x"
+        _, said, left = await talk(client, start(script, fds=(0, 1)), after={b"ready": stop})
+        assert (said[1], left.Code) == (b"ready\n", 9)
+        nonsense = gateway_pb2.ExecMessage(ProcessID="p", Signal=gateway_pb2.SignalMessage(Name="NONSENSE")).SerializeToString()
+        with pytest.raises(RpcError, match="unknown signal NONSENSE"):
+            await talk(client, start("while true; do :; done"), nonsense)
+        with pytest.raises(RpcError, match="process p already exists"):
+            await talk(client, start("while true; do :; done"), start("true"))
         with pytest.raises(RpcError, match="no such process: p"):
             await talk(client, written(b"x"))
         with pytest.raises(RpcError, match="container c exists"):
@@ -157,5 +169,52 @@ def test_ends(tmp_path: Path) -> None:
         await call.send(start("while true; do :; done"))
         await call.send(written(b"x" * 1000000))
         assert await call.receive() is not None
+
+    run(tmp_path, story)
+
+
+def resized(columns: int, rows: int) -> bytes:
+    return gateway_pb2.ExecMessage(ProcessID="p", Resize=gateway_pb2.ResizeMessage(Cols=columns, Rows=rows)).SerializeToString()
+
+
+def test_a_terminal(tmp_path: Path) -> None:
+    async def story(client: Channel) -> None:
+        await container(client)
+        size = "until [ $(stty size | tr ' ' x) = "
+        script = f"test -t 0 && test -t 2 && echo $TERM; {size}40x80 ]; do :; done; echo first; {size}60x100 ]; do :; done; exit 4"
+        later = resized(100, 60)
+        kinds, said, left = await talk(client, start(script, tty=True), resized(80, 40), after={b"first": later})
+        assert (left.Code, said) == (4, {1: b"xterm\r\nfirst\r\n", 2: b""})
+        assert kinds[0] == "Started"
+
+    run(tmp_path, story)
+
+
+def test_files(tmp_path: Path) -> None:
+    async def story(client: Channel) -> None:
+        await container(client)
+        await talk(client, start("echo written > /made"))
+
+        async def read(path: str, index: int = 0, ref: str = "c") -> bytes:
+            request = gateway_pb2.ReadFileRequest(Ref=ref, FilePath=path, MountIndex=index)
+            answer = await client.unary(SERVICE + "ReadFileContainer", request.SerializeToString())
+            return gateway_pb2.ReadFileResponse.FromString(answer).Data
+
+        assert await read("/made") == b"written\n"
+        request = gateway_pb2.ReadDirRequest(Ref="c", DirPath="/", IncludePattern="m*")
+        answer = await client.unary(SERVICE + "ReadDirContainer", request.SerializeToString())
+        assert [one.path for one in gateway_pb2.ReadDirResponse.FromString(answer).entries] == ["made"]
+        asked = gateway_pb2.StatFileRequest(Ref="c", Path="/made")
+        answer = await client.unary(SERVICE + "StatFileContainer", asked.SerializeToString())
+        found = gateway_pb2.StatFileResponse.FromString(answer).stat
+        assert (found.path, found.size) == ("made", 8)
+        with pytest.raises(RpcError, match="open /absent: no such file or directory"):
+            await read("/absent")
+        for index, text in ((1, "the mount /tmp has no files to read"), (2, "mount index 2 is out of bounds"), (-1, "out of bounds")):
+            with pytest.raises(RpcError, match=text) as caught:
+                await read("/made", index)
+            assert caught.value.code == INVALID_ARGUMENT
+        with pytest.raises(RpcError, match="container details for d not found"):
+            await read("/made", ref="d")
 
     run(tmp_path, story)

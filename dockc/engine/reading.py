@@ -1,0 +1,116 @@
+"""Files of a build's file systems for whoever asks: parts of files, entries of directories, one entry.
+
+All paths are resolved inside of the root that is given; links never lead out of it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat as modes
+from typing import TYPE_CHECKING
+
+from dockc.base.record import Record
+from dockc.errors import DockcError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+#: Larger answers are read in parts.
+READ_LIMIT = 64 << 20
+
+
+class Stat(Record):
+    """One entry of a file system.
+
+    Attributes:
+        path: below the root, without a leading slash.
+        mode: as `os.stat` gives it.
+        modified: nanoseconds since the epoch.
+        link: where a symbolic link leads.
+    """
+
+    path: str
+    mode: int
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    modified: int = 0
+    link: str = ""
+    device: int = 0
+
+
+def read_file(root: Path, *, path: str, offset: int = 0, length: int = 0) -> bytes:
+    """A part of a regular file, `length` 0 for all of it.
+
+    Raises:
+        DockcError: there is none (`no such file or directory`), or it is larger than `READ_LIMIT`.
+    """
+    from dockc.runtime.fsutil.inroot import Root, open_entry
+
+    with Root(root) as opened:
+        resolved = opened.resolve(path)
+        found = opened.lstat(resolved)
+        if found is None:
+            raise missing(path)
+        if not modes.S_ISREG(found.st_mode):
+            raise DockcError(f"failed to read {path}: not a regular file")
+        with opened.parent(resolved, "open") as (folder, name):
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+            with open(open_entry(folder, name, flags, resolved), "rb") as file:  # noqa: PTH123  a descriptor
+                file.seek(offset)
+                data = file.read(min(length, READ_LIMIT) if length else READ_LIMIT + 1)
+    if len(data) > READ_LIMIT:
+        raise DockcError(f"failed to read {path}: larger than {READ_LIMIT} bytes")
+    return data
+
+
+def read_dir(root: Path, *, path: str, include: str = "") -> tuple[Stat, ...]:
+    """The entries of a directory, by name; of a glob `include` only those that match.
+
+    Raises:
+        DockcError: there is no such directory.
+    """
+    from fnmatch import fnmatchcase
+
+    from dockc.runtime.fsutil.inroot import Root, entries
+
+    with Root(root) as opened:
+        resolved = opened.resolve(path)
+        status = opened.lstat(resolved)
+        if status is None:
+            raise missing(path)
+        if not modes.S_ISDIR(status.st_mode):
+            raise DockcError(f"readdirent {path}: not a directory")
+        fd = opened.open_dir(resolved, read=True)
+        try:
+            names = sorted(entries(fd))
+            return tuple(_stat(fd, name, name) for name in names if not include or fnmatchcase(name, include))
+        finally:
+            os.close(fd)
+
+
+def stat_file(root: Path, *, path: str) -> Stat:
+    """What is at a path; a link itself, not where it leads.
+
+    Raises:
+        DockcError: nothing (`no such file or directory`).
+    """
+    from dockc.runtime.fsutil.inroot import Root
+
+    with Root(root) as opened:
+        resolved = opened.resolve_parent(path)
+        if opened.lstat(resolved) is None:
+            raise missing(path)
+        with opened.parent(resolved, "lstat") as (folder, name):
+            return _stat(folder, name, resolved.strip("/"))
+
+
+def missing(path: str) -> DockcError:
+    """There is nothing at a path, in the words that clients look for."""
+    return DockcError(f"open {path}: no such file or directory")
+
+
+def _stat(folder: int, name: str, path: str) -> Stat:
+    found = os.lstat(name, dir_fd=folder) if name not in {"", "."} else os.fstat(folder)
+    link = os.readlink(name, dir_fd=folder) if modes.S_ISLNK(found.st_mode) else ""
+    return Stat(path, found.st_mode, found.st_uid, found.st_gid, found.st_size, found.st_mtime_ns, link, found.st_rdev)
