@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dockc.base.files import builders_file
 from dockc.base.record import Record, made, replace
@@ -23,21 +24,32 @@ class Node(Record):
     Attributes:
         addr: its address.
         tls: certificates; empty for none.
+        name: within its builder; "" is the address.
+        platforms: what it shall build, whatever else it could; empty leaves that to what it says of itself.
+        weight: its share of the contexts, in proportion to the others'; 0 builds only when no other can.
     """
 
     addr: str
     tls: address.Tls = made(address.Tls)
+    name: str = ""
+    platforms: tuple[str, ...] = ()
+    weight: int = 1
+
+    @property
+    def shown(self) -> str:
+        """What people call it."""
+        return self.name or self.addr
 
 
 class Builders(Record):
     """All builders of a user.
 
     Attributes:
-        nodes: by name.
+        nodes: of each builder, by its name; one at least.
         current: the one that is used where nothing else is said, or "".
     """
 
-    nodes: Mapping[str, Node] = made(dict)
+    nodes: Mapping[str, tuple[Node, ...]] = made(dict)
     current: str = ""
 
 
@@ -64,8 +76,10 @@ def load() -> Builders:
         found = json.loads(data)
         nodes = {}
         for name, entry in found["builders"].items():
-            tls = {key: str(entry.get("tls", {}).get(key, "")) for key in ("ca", "cert", "key", "server_name")}
-            nodes[str(name)] = Node(str(entry["addr"]), address.Tls(**tls))
+            # A builder of one node was kept without a list once.
+            nodes[str(name)] = tuple(map(_node, entry.get("nodes", [entry])))
+            if not nodes[str(name)]:
+                raise ValueError(f"the builder {name} has no nodes")
         return Builders(nodes, str(found.get("current", "")))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise DockcError(
@@ -73,12 +87,36 @@ def load() -> Builders:
         ) from None
 
 
+_TLS = ("ca", "cert", "key", "server_name")
+
+
+def _node(entry: Mapping[str, Any]) -> Node:
+    tls = {key: str(entry.get("tls", {}).get(key, "")) for key in _TLS}
+    return Node(
+        str(entry["addr"]),
+        address.Tls(**tls),
+        name=str(entry.get("name", "")),
+        platforms=tuple(str(one) for one in entry.get("platforms", ())),
+        weight=max(0, int(entry.get("weight", 1))),
+    )
+
+
+def _entry(node: Node) -> dict[str, Any]:
+    found: dict[str, Any] = {"addr": node.addr}
+    if tls := {key: getattr(node.tls, key) for key in _TLS if getattr(node.tls, key)}:
+        found["tls"] = tls
+    if node.name:
+        found["name"] = node.name
+    if node.platforms:
+        found["platforms"] = list(node.platforms)
+    if node.weight != 1:
+        found["weight"] = node.weight
+    return found
+
+
 def _save(builders: Builders) -> None:
     file = path()
-    entries = {}
-    for name, node in sorted(builders.nodes.items()):
-        tls = {key: getattr(node.tls, key) for key in ("ca", "cert", "key", "server_name") if getattr(node.tls, key)}
-        entries[name] = {"addr": node.addr} | ({"tls": tls} if tls else {})
+    entries = {name: {"nodes": [_entry(node) for node in nodes]} for name, nodes in sorted(builders.nodes.items())}
     text = json.dumps({"builders": entries, "current": builders.current}, indent=2) + "\n"
     temporary = file.with_name(f".{file.name}.{os.getpid()}.new")
     try:
@@ -91,7 +129,7 @@ def _save(builders: Builders) -> None:
 
 
 def create(name: str, node: Node, *, use: bool = False) -> None:
-    """Keep a builder under a name.
+    """Keep a builder of one node under a name.
 
     Raises:
         UsageError: no name, an address that is none, or there is one of that name.
@@ -100,11 +138,68 @@ def create(name: str, node: Node, *, use: bool = False) -> None:
         raise UsageError(
             f"invalid name of a builder: {name!r}", hint="Letters, digits, dots, dashes and underscores; 64 at most."
         )
-    address.parse(node.addr)
+    _check(node)
     known = load()
     if name in known.nodes:
-        raise UsageError(f"there is a builder {name} already", hint=f"Remove it first: dockc builder rm {name}")
-    _save(replace(known, nodes={**known.nodes, name: node}, current=name if use else known.current))
+        raise UsageError(
+            f"there is a builder {name} already",
+            hint=f"Remove it first (dockc builder rm {name}), or add a node to it with --append.",
+        )
+    _save(replace(known, nodes={**known.nodes, name: (node,)}, current=name if use else known.current))
+
+
+def append(name: str, node: Node, *, use: bool = False) -> Node:
+    """Add a node to a builder, in the place of the node of its name if there is one; the node with the name it got.
+
+    Raises:
+        UsageError: there is no such builder, or the node cannot be.
+    """
+    known = load()
+    nodes = find(name, known)
+    if not node.name:
+        taken = {one.name for one in nodes}
+        node = replace(node, name=next(text for n in range(len(nodes), 10**6) if (text := f"{name}{n}") not in taken))
+    _check(node)
+    if any(one.addr == node.addr and one.name != node.name for one in nodes):
+        raise UsageError(f"the builder {name} has a node at {node.addr} already")
+    kept = [node if one.name == node.name else one for one in nodes]
+    if node not in kept:
+        kept.append(node)
+    _save(replace(known, nodes={**known.nodes, name: tuple(kept)}, current=name if use else known.current))
+    return node
+
+
+def leave(name: str, node: str) -> None:
+    """Take a node from a builder, which keeps one at least.
+
+    Raises:
+        UsageError: there is no such builder or node, or it is the last.
+    """
+    known = load()
+    nodes = find(name, known)
+    kept = tuple(one for one in nodes if node not in {one.name, one.addr})
+    if len(kept) == len(nodes):
+        raise UsageError(
+            f"the builder {name} has no node {node}", hint=f"It has: {', '.join(one.shown for one in nodes)}."
+        )
+    if not kept:
+        raise UsageError(f"{node} is the last node of {name}", hint=f"Forget the builder: dockc builder rm {name}")
+    _save(replace(known, nodes={**known.nodes, name: kept}))
+
+
+def _check(node: Node) -> None:
+    from dockc.oci import platform as platforms
+
+    address.parse(node.addr)
+    if node.name and not _NAME.fullmatch(node.name):
+        raise UsageError(
+            f"invalid name of a node: {node.name!r}", hint="Letters, digits, dots, dashes and underscores; 64 at most."
+        )
+    for text in node.platforms:
+        try:
+            platforms.parse(text)
+        except platforms.InvalidPlatform as exc:
+            raise UsageError(f"invalid platform {text}: {exc.message}") from exc
 
 
 def remove(name: str) -> None:
@@ -131,8 +226,8 @@ def use(name: str) -> None:
     _save(replace(known, current=name))
 
 
-def find(name: str, known: Builders | None = None) -> Node:
-    """A builder by its name.
+def find(name: str, known: Builders | None = None) -> tuple[Node, ...]:
+    """The nodes of a builder by its name.
 
     Raises:
         UsageError: there is none.

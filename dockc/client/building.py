@@ -16,15 +16,18 @@ from dockc.client.address import Address, Tls, connect
 from dockc.client.compiling import Compiling
 from dockc.client.control import BuildSpec, CacheEntry, Export, Remote, through_frontend
 from dockc.client.exports import DirectoryReceiver, FileReceiver, Receiver
-from dockc.client.session import Session
+from dockc.client.session import HEALTH, Session
 from dockc.engine.request import Asked, Inputs, load
 from dockc.errors import UsageError
+from dockc.rpc.status import UNAVAILABLE, RpcError
 
 if TYPE_CHECKING:
+    from dockc.rpc.calls import Channel
     from dockc.runtime.exporter.options import Output
     from dockc.solver.progress import StatusSink
 
-_CONFIG, _BASE, _PLATFORMS = "containerimage.config", "containerimage.base.config", "refs.platforms"
+_EVERY, _PATIENCE = 10.0, 20.0
+"""Seconds between two looks whether a builder lives, and for its answer."""
 
 
 class Place:
@@ -50,6 +53,7 @@ async def build(
     cache_to: Sequence[CacheEntry] = (),
     stores: Mapping[str, Path] | None = None,
     attests: Mapping[str, str] | None = None,
+    exports: Sequence[Export] | None = None,
 ) -> dict[str, str]:
     """Build on a builder; what its exporters answer.
 
@@ -62,6 +66,7 @@ async def build(
         cache_to: caches to write.
         stores: directories of local caches, by store name.
         attests: attestations that the builder makes (`attest:provenance` and the like).
+        exports: what is made; None is `exports_of(request)`.
 
     Raises:
         RemoteError: a step failed, or the builder says no.
@@ -69,8 +74,7 @@ async def build(
     """
     inputs = await asyncio.to_thread(load, request.compile)
     session = _session(request, inputs)
-    outputs = [exported(output, request.names) for output in request.outputs or _default(request.names)]
-    exports = tuple(one for one in outputs if one is not None)
+    exports = exports_of(request) if exports is None else tuple(exports)
     lent = {**(stores or {}), **{f"oci:{name}": path for name, path in inputs.stores.items() if isinstance(path, Path)}}
     for one in exports:
         if one.store:
@@ -88,6 +92,7 @@ async def build(
         cache_exports=tuple(cache_to),
     )
     link = await connect(place.address, place.tls, limit=place.limit)
+    pulse = asyncio.create_task(_pulse(link.channel))
     try:
         remote = Remote(link)
         if frontend:
@@ -96,11 +101,29 @@ async def build(
             compiling = Compiling(request.compile, inputs, session.id, sink)
             response = await remote.build(spec, compiling.drive, sink)
     finally:
+        pulse.cancel()
         await link.close()
     for one in exports:
         if one.store:
             await asyncio.to_thread(index, one, response)
     return response
+
+
+async def _pulse(channel: Channel) -> None:
+    """Ask now and then whether the builder lives: a machine that lost its power closes no connection."""
+    missed = 0
+    while missed < 2:
+        await asyncio.sleep(_EVERY)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await channel.unary(HEALTH, b"")
+        except TimeoutError:
+            missed += 1
+        except RpcError:  # it says that it has no such service, or its connection is lost, which the build knows
+            missed = 0
+        else:
+            missed = 0
+    channel.lost(RpcError("the builder gives no sign of life", code=UNAVAILABLE))
 
 
 def _default(names: Sequence[str]) -> tuple[Output, ...]:
@@ -135,6 +158,16 @@ def _shared_key(request: Asked) -> str:
 
 
 # --- outputs ------------------------------------------------------------------------------------------
+
+
+def exports_of(request: Asked) -> tuple[Export, ...]:
+    """What a build makes, with receivers that have not received anything.
+
+    Raises:
+        UsageError: an output makes no sense with a builder elsewhere.
+    """
+    outputs = [exported(output, request.names) for output in request.outputs or _default(request.names)]
+    return tuple(one for one in outputs if one is not None)
 
 
 def exported(output: Output, names: Sequence[str]) -> Export | None:

@@ -21,11 +21,13 @@ class Receiver:
     Attributes:
         metadata: what the builder said about it.
         done: whether it has come.
+        failed: whether it could not be written here.
+        spent: whether a part of it is where it cannot be taken back from, so that it cannot come twice.
     """
 
     def __init__(self) -> None:
         self.metadata: dict[str, str] = {}
-        self.done = False
+        self.done = self.failed = self.spent = False
 
     async def receive(self, call: Call) -> None:
         """Take it.
@@ -64,6 +66,7 @@ class FileReceiver(Receiver):
         file = await asyncio.to_thread(output.__enter__)
         try:
             while (messages := await call.receive_all()) is not None:
+                self.spent = self._dest in {"", "-"}
                 await asyncio.to_thread(_write, file, messages)
         except BaseException as exc:
             await asyncio.to_thread(output.__exit__, type(exc), exc, exc.__traceback__)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from dockc.errors import StoreError
 from dockc.protocol.errors import to_rpc
 from dockc.rpc.calls import Call, Channel, Handler, only, unary
 from dockc.rpc.pb import session_pb2
@@ -145,7 +146,11 @@ class Session:
             receiver = receivers.get(int(text) if text.isdecimal() else 0)
             if receiver is None:
                 raise RpcError(f"exporter {text} not found", code=NOT_FOUND)
-            await receiver.receive(call)
+            try:
+                await receiver.receive(call)
+            except StoreError:
+                receiver.failed = True
+                raise
 
         self.handlers[FILE_SEND] = diff_copy
 

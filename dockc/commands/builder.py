@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from dockc.base.options import Options, argument, option
 
 TYPE_CHECKING = False
@@ -13,10 +15,29 @@ if TYPE_CHECKING:
 
 
 class CreateOptions(Options):
-    """Keep a builder under a name."""
+    """Keep a builder under a name. A builder may have several nodes: each platform is built by a node that has it, equal
+    ones by what is built and their weights, and the next best node takes over from one that is gone or full.
+    """
 
     name: str = argument(required=True, help="The builder's name.")
-    addr: str = argument(required=True, metavar="URL", help="Its address, as for `dockc build --addr`.")
+    addr: str = argument(metavar="URL", help="Its address, as for `dockc build --addr`.")
+    node: str = option("--node", metavar="NAME", help="Name of this node; with --append, of one to replace.")
+    append: bool = option("--append", help="Add a node to the builder of that name.")
+    leave: bool = option("--leave", help="Take the node that --node names from the builder.")
+    platform: tuple[str, ...] = option(
+        "--platform",
+        metavar="PLATFORM",
+        help="What this node shall build, whatever else it could; may be repeated.",
+        completes="linux/amd64|linux/arm64",
+    )
+    weight: int = option(
+        "--weight",
+        metavar="N",
+        default=1,
+        low=0,
+        high=1000,
+        help="This node's share among equals; 0: only when no other can. Default: 1.",
+    )
     tlsdir: str = option(
         "--tlsdir",
         metavar="DIR",
@@ -28,7 +49,10 @@ class CreateOptions(Options):
     tlskey: str = option("--tlskey", metavar="FILE", help="Client key.", completes="file")
     tlsservername: str = option("--tlsservername", metavar="NAME", help="Name that the builder's certificate is for.")
     use: bool = option("--use", help="Choose it.")
-    examples = ("dockc builder create far tcp://builder.example:1234 --tlsdir ~/certs --use",)
+    examples = (
+        "dockc builder create far tcp://builder.example:1234 --tlsdir ~/certs --use",
+        "dockc builder create far tcp://arm.example:1234 --append --node arm --platform linux/arm64",
+    )
 
 
 def run_create(options: CreateOptions, out: Output) -> int:
@@ -37,14 +61,20 @@ def run_create(options: CreateOptions, out: Output) -> int:
     Raises:
         UsageError: the name, the address or the certificates are none.
     """
-    from pathlib import Path
-
     from dockc.client import address, builders
     from dockc.errors import UsageError
 
     def absolute(path: str) -> str:
-        return str(Path(path).absolute()) if path else ""
+        return os.path.abspath(path) if path else ""  # noqa: PTH100
 
+    if options.leave:
+        if not options.node or options.addr or options.append:
+            raise UsageError("--leave needs --node and nothing else", hint="dockc builder create NAME --leave --node N")
+        builders.leave(options.name, options.node)
+        out.write(options.name + "\n")
+        return 0
+    if not options.addr:
+        raise UsageError("where is the builder?", hint="dockc builder create NAME URL")
     if options.tlsdir and (options.tlscacert or options.tlscert or options.tlskey):
         raise UsageError("--tlsdir stands for --tlscacert, --tlscert and --tlskey", hint="Give one or the others.")
     if options.tlsdir:
@@ -53,7 +83,12 @@ def run_create(options: CreateOptions, out: Output) -> int:
         tls = address.Tls(
             absolute(options.tlscacert), absolute(options.tlscert), absolute(options.tlskey), options.tlsservername
         )
-    builders.create(options.name, builders.Node(options.addr, tls), use=options.use)
+    wanted = tuple(one.strip() for text in options.platform for one in text.split(",") if one.strip())
+    node = builders.Node(options.addr, tls, name=options.node, platforms=wanted, weight=options.weight)
+    if options.append:
+        builders.append(options.name, node, use=options.use)
+    else:
+        builders.create(options.name, node, use=options.use)
     out.write(options.name + "\n")
     return 0
 
@@ -132,18 +167,22 @@ def run_list(options: ListOptions, out: Output) -> int:
         return 0
     from dockc.console.tables import table
 
-    shown = [
-        [
-            row["name"] + (" *" if row["current"] else ""),
-            row["addr"],
-            row["status"],
-            row["version"],
-            ", ".join(row["platforms"]),
-        ]
-        for row in rows
-    ]
+    shown: list[list[str]] = []
+    for row in rows:
+        name = row["name"] + (" *" if row["current"] else "")
+        if len(row["nodes"]) > 1:
+            shown.append([name, f"{len(row['nodes'])} nodes", row["status"], "", ""])
+        for node in row["nodes"]:
+            title = f"  {node['name'] or '-'}" if len(row["nodes"]) > 1 else name
+            shown.append([title, node["addr"], node["status"], node["version"], _platforms(node)])
     out.write(table(["NAME", "ADDRESS", "STATUS", "VERSION", "PLATFORMS"], shown))
     return 0
+
+
+def _platforms(node: dict[str, Any]) -> str:
+    """What a node can run; what it shall build has a star, as buildx marks it."""
+    given = node["given"]
+    return ", ".join([*(f"{one}*" for one in given), *(one for one in node["platforms"] if one not in given)])
 
 
 class InspectOptions(Options):
@@ -167,57 +206,63 @@ def run_inspect(options: InspectOptions, out: Output) -> int:
     if not name:
         raise UsageError("no builder is chosen", hint="Name one: dockc builder inspect NAME.")
     (row,) = until_told(_look([(name, builders.find(name))], known.current))
-    for key, value in row.items():
-        shown = (
-            ", ".join(value)
-            if isinstance(value, list)
-            else "yes"
-            if value is True
-            else "no"
-            if value is False
-            else value
-        )
-        out.write(f"{key.capitalize() + ':':<12} {shown}\n")
+
+    def say(key: str, value: str, indent: str = "") -> None:
+        out.write(f"{indent}{key + ':':<{12 - len(indent)}} {value}\n")
+
+    say("Name", row["name"])
+    say("Current", "yes" if row["current"] else "no")
+    say("Status", row["status"])
+    for node in row["nodes"]:
+        indent = ""
+        if len(row["nodes"]) > 1:
+            out.write(f"\nNode {node['name'] or node['addr']}\n")
+            indent = "  "
+            say("Status", node["status"], indent)
+        say("Addr", node["addr"], indent)
+        say("Version", node["version"], indent)
+        say("Platforms", _platforms(node), indent)
+        if node["weight"] != 1:
+            say("Weight", str(node["weight"]), indent)
     if row["status"] != "running":
         raise DockcError(f"the builder {name} does not answer: {row['status']}")
     return 0
 
 
-async def _look(nodes: list[tuple[str, builders.Node]], current: str) -> list[dict[str, Any]]:
+async def _look(known: list[tuple[str, tuple[builders.Node, ...]]], current: str) -> list[dict[str, Any]]:
+    """Rows of builders with what their nodes say of themselves. A builder runs as long as one of its nodes does."""
     import asyncio
 
-    return list(await asyncio.gather(*(_look_at(name, node, name == current) for name, node in nodes)))
+    return list(await asyncio.gather(*(_look_at(name, members, name == current) for name, members in known)))
 
 
-async def _look_at(name: str, node: builders.Node, current: bool) -> dict[str, Any]:
+async def _look_at(name: str, members: tuple[builders.Node, ...], current: bool) -> dict[str, Any]:
     import asyncio
 
-    from dockc.client import address
-    from dockc.client.control import Remote
-    from dockc.commands.remote import platform_text
-    from dockc.errors import DockcError
+    from dockc.client.nodes import ask
+    from dockc.oci import platform as platforms
 
-    row: dict[str, Any] = {
+    said = await asyncio.gather(*(ask(node) for node in members))
+    rows = [
+        {
+            "name": node.name,
+            "addr": node.addr,
+            "status": one.problem or ("full" if one.full else "running"),
+            "version": one.version,
+            "platforms": [platforms.format_all(found) for found in one.platforms],
+            "given": [platforms.format_all(platforms.normalize(platforms.parse(text))) for text in node.platforms],
+            "weight": node.weight,
+        }
+        for node, one in zip(members, said, strict=True)
+    ]
+    alive = [one for one in said if not one.problem]
+    status = "running" if alive else said[0].problem if len(said) == 1 else "no node answers"
+    return {
         "name": name,
-        "addr": node.addr,
+        "addr": members[0].addr,
         "current": current,
-        "status": "running",
-        "version": "",
-        "platforms": [],
+        "status": status,
+        "version": next((one.version for one in alive), ""),
+        "platforms": list(dict.fromkeys(platforms.format_all(found) for one in alive for found in one.platforms)),
+        "nodes": rows,
     }
-    try:
-        async with asyncio.timeout(10):
-            link = await address.connect(address.parse(node.addr), node.tls if node.tls else None)
-            try:
-                remote = Remote(link)
-                version, workers = await asyncio.gather(remote.info(), remote.workers())
-            finally:
-                await link.close()
-    except TimeoutError:
-        row["status"] = "no answer"
-    except DockcError as exc:
-        row["status"] = exc.message
-    else:
-        row["version"] = version.version
-        row["platforms"] = [platform_text(one) for worker in workers for one in worker.platforms]
-    return row

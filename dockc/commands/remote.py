@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dockc.base.record import Record
 from dockc.client import address, builders, caches
-from dockc.client.building import Place, build
 from dockc.client.control import metadata_of
+from dockc.client.spread import Ways, build
 from dockc.commands.ending import FAILED, Terminated
 from dockc.commands.files import check_place, write
 from dockc.engine.progress import Counting
@@ -51,7 +51,14 @@ class Wishes(Record):
     record: Path | None
 
 
-def chosen(name: str, addr: str, tlsdir: str = "") -> Place | None:
+class Chosen(Record):
+    """A builder: what it is called, and its nodes."""
+
+    name: str
+    nodes: tuple[builders.Node, ...]
+
+
+def chosen(name: str, addr: str, tlsdir: str = "") -> Chosen | None:
     """The builder that the command line names, or the user has chosen; None builds here.
 
     Raises:
@@ -65,15 +72,16 @@ def chosen(name: str, addr: str, tlsdir: str = "") -> Place | None:
             hint="A builder by name keeps its certificates: dockc builder create --tlsdir DIR.",
         )
     if addr:
-        return Place(address.parse(addr), address.Tls.of_directory(tlsdir) if tlsdir else None)
+        address.parse(addr)
+        tls = address.Tls.of_directory(tlsdir) if tlsdir else address.Tls()
+        return Chosen(addr, (builders.Node(addr, tls),))
     name = name or builders.load().current
     if name in {"", "default"}:
         return None
-    node = builders.find(name)
-    return Place(address.parse(node.addr), node.tls if node.tls else None)
+    return Chosen(name, builders.find(name))
 
 
-def build_remote(place: Place, request: Asked, wishes: Wishes, out: Output) -> int:
+def build_remote(builder: Chosen, request: Asked, wishes: Wishes, out: Output) -> int:
     """Build there, show it here.
 
     Raises:
@@ -102,18 +110,8 @@ def build_remote(place: Place, request: Asked, wishes: Wishes, out: Output) -> i
     view = make_view(mode, sys.stderr)
     sink = Counting(view)
     try:
-        response = until_told(
-            build(
-                place,
-                request,
-                sink,
-                frontend=wishes.frontend,
-                cache_from=cache_from,
-                cache_to=cache_to,
-                stores={**lent, **places},
-                attests=attests(wishes),
-            )
-        )
+        ways = Ways(wishes.frontend, tuple(cache_from), tuple(cache_to), {**lent, **places}, attests(wishes))
+        response = until_told(build(builder.name, builder.nodes, request, sink, ways))
     except BaseException as exc:
         view.finish(exc)
         if isinstance(exc, DockcError) and not isinstance(exc, (UsageError, Terminated)):

@@ -142,8 +142,8 @@ class Builds:
 
     @property
     def running(self) -> int:
-        """How many builds run."""
-        return len(self._running)
+        """How many builds run that people asked for."""
+        return sum(not build.request.Internal for build in self._running.values())
 
     # --- history ----------------------------------------------------------------------------------------
 

@@ -77,6 +77,7 @@ class Config(Record, kw_only=True):
         snapshotter, executor, parallelism: as of the engine.
         entitlements: what builds may be allowed.
         grace: seconds that running builds get when the daemon ends.
+        builds: how many builds may run; 0 is no limit.
     """
 
     root: str
@@ -90,6 +91,7 @@ class Config(Record, kw_only=True):
     parallelism: int = 0
     entitlements: frozenset[str] = frozenset()
     grace: float = 0.0
+    builds: int = 0
 
 
 def listener(text: str) -> Listener:
@@ -167,6 +169,13 @@ def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
         help="network.host or security.insecure",
     )
     parser.add_argument("--executor", default="", metavar="NAME", help="auto, embedded, crun or runc")
+    parser.add_argument(
+        "--max-builds",
+        type=int,
+        default=0,
+        metavar="N",
+        help="builds at once; a further one is refused, and goes to another node of its builder (default: no limit)",
+    )
     parser.add_argument(
         "--grace", type=float, default=0.0, metavar="SECONDS", help="what running builds get when the daemon ends"
     )
@@ -251,6 +260,7 @@ def _config(options: argparse.Namespace, file: Mapping[str, Any]) -> Config:
         parallelism=int(parallel),
         entitlements=frozenset(allowed),
         grace=options.grace,
+        builds=max(0, options.max_builds),
     )
 
 

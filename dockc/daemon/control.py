@@ -24,7 +24,7 @@ from dockc.protocol.errors import to_rpc
 from dockc.protocol.status import to_time, to_wire
 from dockc.rpc.calls import Call, Handler, only, unary
 from dockc.rpc.pb import common_pb2, content_pb2, control_pb2, session_pb2
-from dockc.rpc.status import CANCELLED, INVALID_ARGUMENT, PERMISSION_DENIED, UNIMPLEMENTED, RpcError
+from dockc.rpc.status import CANCELLED, INVALID_ARGUMENT, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, RpcError
 from dockc.runtime.remotecache.base import CacheEntry
 
 if TYPE_CHECKING:
@@ -48,12 +48,14 @@ class Facts(Record, kw_only=True):
         labels: the worker's.
         platforms: what it can run.
         entitlements: what builds may be allowed at all.
+        builds: how many may run at once; 0 is no limit.
     """
 
     worker: str
     labels: Mapping[str, str]
     platforms: tuple[common_pb2.Platform, ...]
     entitlements: frozenset[str]
+    builds: int = 0
 
 
 class Control:
@@ -101,11 +103,17 @@ class Control:
         return [
             common_pb2.WorkerRecord(
                 ID=self.facts.worker,
-                Labels=dict(self.facts.labels),
+                Labels={**self.facts.labels, **self._load()},
                 platforms=self.facts.platforms,
                 BuildkitVersion=version,
             )
         ]
+
+    def _load(self) -> dict[str, str]:
+        """Labels by which clients with several nodes know a full one."""
+        if not self.facts.builds:
+            return {}
+        return {"dockc.builds.running": str(self.builds.running), "dockc.builds.limit": str(self.facts.builds)}
 
     @staticmethod
     def _version() -> common_pb2.BuildkitVersion:
@@ -125,6 +133,8 @@ class Control:
     async def _solve(self, request: control_pb2.SolveRequest, call: Call) -> control_pb2.SolveResponse:
         _check(request, self.facts.entitlements)
         asked = _request(request)
+        if self.facts.builds and self.builds.running >= self.facts.builds and not request.Internal:
+            raise RpcError(f"{self.facts.builds} builds run, as many as may", code=RESOURCE_EXHAUSTED)
         build = self.builds.begin(request)
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, "", "build-", self._root))
         response: dict[str, str] = {}

@@ -253,6 +253,7 @@ def _facts(config: Config, root: Path) -> Facts:
             common_pb2.Platform(OS=one.os, Architecture=one.architecture, Variant=one.variant) for one in wanted
         ),
         entitlements=config.entitlements,
+        builds=config.builds,
     )
 
 

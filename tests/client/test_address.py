@@ -79,7 +79,7 @@ def test_builders_are_kept() -> None:
     builders.create("b", builders.Node("tcp://h:1", tls))
     known = builders.load()
     assert known.current == "a"
-    assert known.nodes == {"a": builders.Node("unix:///x"), "b": builders.Node("tcp://h:1", tls)}
+    assert known.nodes == {"a": (builders.Node("unix:///x"),), "b": (builders.Node("tcp://h:1", tls),)}
     assert builders.path().parent.stat().st_mode & 0o777 == 0o700
     builders.use("b")
     builders.remove("b")
