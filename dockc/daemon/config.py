@@ -9,17 +9,20 @@ import ssl
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
-from dockc.base.record import Record, made
+from dockc.base.record import Record, made, replace
 from dockc.errors import UsageError
+
+if TYPE_CHECKING:
+    from dockc.runtime.executor.cni import NetworkOptions
 
 _log = logging.getLogger("dockc.daemon")
 #: Tables and keys of the file that mean nothing here and do no harm.
 _HARMLESS = {
     "debug": None, "trace": None, "log": None, "otel": None, "history": None, "system": None, "frontend": None, "provenanceEnvDir": None,
-    "cdi": None, "dns": None,
+    "cdi": None,
 }  # fmt: skip
 _WORKER_KEYS = frozenset(
     (
@@ -76,6 +79,7 @@ class Config(Record, kw_only=True):
         platforms: of its worker; empty for this machine's.
         snapshotter, executor, parallelism: as of the engine.
         entitlements: what builds may be allowed.
+        network: of steps; None is the host's.
         grace: seconds that running builds get when the daemon ends.
         builds: how many builds may run; 0 is no limit.
     """
@@ -90,6 +94,7 @@ class Config(Record, kw_only=True):
     executor: str = "auto"
     parallelism: int = 0
     entitlements: frozenset[str] = frozenset()
+    network: NetworkOptions | None = None
     grace: float = 0.0
     builds: int = 0
 
@@ -192,6 +197,9 @@ def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
     parser.add_argument("--oci-worker-labels", action="append", default=[], help=argparse.SUPPRESS)
     parser.add_argument("--oci-worker-platform", action="append", default=[], help=argparse.SUPPRESS)
     parser.add_argument("--oci-worker-net", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--oci-cni-config-path", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--oci-cni-binary-dir", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--oci-cni-pool-size", default="", help=argparse.SUPPRESS)
     parser.add_argument("--oci-worker-binary", default="", help=argparse.SUPPRESS)
     parser.add_argument("--oci-max-parallelism", default="", help=argparse.SUPPRESS)
     parser.add_argument("--otel-socket-path", default="", help=argparse.SUPPRESS)
@@ -221,7 +229,7 @@ def _file(name: str) -> Mapping[str, Any]:
 
 def _config(options: argparse.Namespace, file: Mapping[str, Any]) -> Config:
     for key in file:
-        if key not in {"root", "grpc", "worker", "workers", "insecure-entitlements", "registry", *_HARMLESS}:
+        if key not in {"root", "grpc", "worker", "workers", "insecure-entitlements", "registry", "dns", *_HARMLESS}:
             raise UsageError(f"{options.config}: unknown key {key}")
         if key in _HARMLESS:
             _log.info("%s: %s has no effect", options.config, key)
@@ -259,6 +267,7 @@ def _config(options: argparse.Namespace, file: Mapping[str, Any]) -> Config:
         executor=options.executor or "auto",
         parallelism=int(parallel),
         entitlements=frozenset(allowed),
+        network=_network(options, worker, _table(file, "dns")),
         grace=options.grace,
         builds=max(0, options.max_builds),
     )
@@ -269,6 +278,32 @@ def _table(file: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     if not isinstance(found, dict):
         raise UsageError(f"{key} is not a table")
     return found
+
+
+def _network(options: argparse.Namespace, worker: Mapping[str, Any], dns: Mapping[str, Any]) -> NetworkOptions | None:
+    """The network of steps: by CNI plugins where there is a configuration, unless something else is asked for."""
+    from dockc.runtime.executor.base import Dns
+    from dockc.runtime.executor.cni import CONFIG, PLUGINS, NetworkOptions
+
+    for key in dns:
+        if key not in {"nameservers", "options", "searchDomains"}:
+            raise UsageError(f"{options.config}: unknown key dns.{key}")
+    names, more, search = (tuple(map(str, dns.get(key, ()))) for key in ("nameservers", "options", "searchDomains"))
+    made = NetworkOptions(
+        mode=options.oci_worker_net or str(worker.get("networkMode", "")) or "auto",
+        config=Path(options.oci_cni_config_path or str(worker.get("cniConfigPath", "")) or CONFIG),
+        plugins=Path(options.oci_cni_binary_dir or str(worker.get("cniBinaryPath", "")) or PLUGINS),
+        bridge=str(worker.get("bridgeName", "")) or "buildkit0",
+        subnet=str(worker.get("bridgeSubnet", "")) or "10.10.0.0/16",
+        dns=Dns(nameservers=names, search=search, options=more) if names or more or search else None,
+    )
+    if made.resolved() == "host":
+        return None if made.dns is None else replace(made, mode="host")
+    if os.geteuid() != 0:
+        if made.mode == "auto":
+            return None if made.dns is None else replace(made, mode="host")
+        raise UsageError(f"the network mode {made.mode} needs a daemon of root", hint='Use networkMode = "host".')
+    return made
 
 
 def _tls(options: argparse.Namespace, table: Mapping[str, Any]) -> TlsFiles | None:

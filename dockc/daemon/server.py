@@ -79,9 +79,15 @@ async def _run(config: Config, root: Path) -> None:
     await asyncio.to_thread(_emptied, scratch)
     sessions = Sessions(root / "contexts")
     options = EngineOptions(
-        root=root / "store", executor=config.executor, snapshotter=config.snapshotter, parallelism=config.parallelism
+        root=root / "store",
+        executor=config.executor,
+        snapshotter=config.snapshotter,
+        parallelism=config.parallelism,
+        network=config.network,
     )
     async with Engine(options) as engine:
+        if config.network is not None:  # what is wrong with it is said now, not by the first step
+            await engine.work.blocking(lambda: engine.work.worker.executor)
         control = Control(engine, sessions, _facts(config, root), scratch)
         channels: set[Channel] = set()
         async with _listening(config, control.handlers(), channels):
@@ -240,7 +246,7 @@ def _facts(config: Config, root: Path) -> Facts:
     labels = {
         "org.mobyproject.buildkit.worker.executor": "oci",
         "org.mobyproject.buildkit.worker.hostname": socket.gethostname(),
-        "org.mobyproject.buildkit.worker.network": "host",
+        "org.mobyproject.buildkit.worker.network": "host" if config.network is None else config.network.resolved(),
         "org.mobyproject.buildkit.worker.oci.process-mode": "sandbox",
         "org.mobyproject.buildkit.worker.selinux.enabled": "false",
         "org.mobyproject.buildkit.worker.snapshotter": "overlayfs",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from dockc.engine.bridge import Frontend
+    from dockc.runtime.executor.cni import NetworkOptions
     from dockc.runtime.exporter.export import Exported
     from dockc.runtime.registry.client import Client
     from dockc.runtime.session.base import Session
@@ -59,6 +60,7 @@ class EngineOptions(Record, kw_only=True):
         collect_every: seconds between two looks at the size of the store while builds come and go.
         insecure: registries are spoken to by plain HTTP or with any certificate, where layers are fetched late.
         offline: nobody is asked for layers that are fetched late.
+        network: of steps that ask for none in particular; None is the host's.
     """
 
     root: Path | None = None
@@ -68,6 +70,7 @@ class EngineOptions(Record, kw_only=True):
     collect_every: float = 60.0
     insecure: bool = False
     offline: bool = False
+    network: NetworkOptions | None = None
 
 
 def check_options(options: EngineOptions) -> None:
@@ -124,6 +127,7 @@ class Engine:
                 root=root,
                 snapshotter=options.snapshotter,
                 executor=options.executor,
+                network=options.network,
                 provider_factory=lambda origin: provider_for(client, origin),
             )
         )

@@ -24,7 +24,7 @@ DEFAULT_HOSTNAME = "buildkitsandbox"
 
 
 class NetworkMode(enum.IntEnum):
-    """`pb.NetMode`. UNSET is the builder's default, which is the host's network here (no CNI)."""
+    """`pb.NetMode`. UNSET is the builder's default: the host's network, or what CNI plugins make (`cni`)."""
 
     UNSET = 0
     HOST = 1
@@ -53,6 +53,14 @@ class HostEntry(Record):
     ip: str
 
 
+class Dns(Record, kw_only=True):
+    """What /etc/resolv.conf says in place of the host's own; an empty part is left to the host."""
+
+    nameservers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
 class ExecSpec(Record, kw_only=True):
     """The process to run and its surroundings, all but files.
 
@@ -63,6 +71,8 @@ class ExecSpec(Record, kw_only=True):
         user: `name`, `uid`, `name:group`, `uid:gid`, or "" for root; resolved in the rootfs.
         hostname: "" is `DEFAULT_HOSTNAME`.
         valid_exit_codes: None means only 0; checked by the caller, not by the executor.
+        network_namespace: path of a namespace to join where `network` is UNSET; "" for the host's.
+        dns: for /etc/resolv.conf, or None for the host's.
         resources: limits that a control group keeps, or None.
         no_new_privileges: BuildKit leaves it off, so that setuid programs (sudo) work.
     """
@@ -74,6 +84,8 @@ class ExecSpec(Record, kw_only=True):
     hostname: str = ""
     extra_hosts: tuple[HostEntry, ...] = ()
     network: NetworkMode = NetworkMode.UNSET
+    network_namespace: str = ""
+    dns: Dns | None = None
     security: SecurityMode = SecurityMode.SANDBOX
     rlimits: tuple[Rlimit, ...] = ()
     cgroup_parent: str = ""

@@ -170,6 +170,8 @@ def _outer_init(plan: Plan | RuntimePlan, status_fd: int, alive_read: int, stdin
             _in_child(status_fd, _exec_runtime, plan["command"], stdin, terminal)
     else:
         try:
+            if plan["network_namespace"]:
+                sc.join_namespace(plan["network_namespace"], sc.CLONE_NEWNET)
             sc.unshare(plan["namespaces"])
         except OSError as exc:
             raise _Failed(FAILED, f"cannot make namespaces: {exc.strerror}") from exc

@@ -111,6 +111,7 @@ def make_plan(spec: ExecSpec, rootfs: Path, prepared: Prepared) -> Plan:
         "readonly": [] if insecure else list(policy.READONLY_PATHS),
         "namespaces": namespaces,
         "own_network": policy.has_own_network(spec),
+        "network_namespace": spec.network_namespace,
         "hostname": spec.hostname or DEFAULT_HOSTNAME,
         "uid": prepared.user.uid,
         "gid": prepared.user.gid,

@@ -25,6 +25,7 @@ class Plan(TypedDict):
     readonly: list[str]
     namespaces: int
     own_network: bool
+    network_namespace: str
     hostname: str
     uid: int
     gid: int

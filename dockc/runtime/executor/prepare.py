@@ -66,7 +66,7 @@ def prepare(spec: ExecSpec, rootfs: Path, mounts: Sequence[ResolvedMount], state
             raise ExecutorError(exc.message) from exc
         with run_directory(state_dir) as directory:
             resolv_conf, hosts = directory / "resolv.conf", directory / "hosts"
-            resolv_conf.write_bytes(netfiles.resolv_conf())
+            resolv_conf.write_bytes(netfiles.resolv_conf(apart=bool(spec.network_namespace), dns=spec.dns))
             hosts.write_text(netfiles.hosts(spec.hostname, spec.extra_hosts))
             for file in (resolv_conf, hosts):
                 file.chmod(0o644)

@@ -95,7 +95,10 @@ def _namespaces(spec: ExecSpec) -> list[dict[str, str]]:
         kinds.append("network")
     if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):  # noqa: PTH110
         kinds.append("cgroup")
-    return [{"type": kind} for kind in kinds]
+    found = [{"type": kind} for kind in kinds]
+    if spec.network_namespace:
+        found.append({"type": "network", "path": spec.network_namespace})
+    return found
 
 
 def _rlimits(spec: ExecSpec) -> list[dict[str, Any]]:

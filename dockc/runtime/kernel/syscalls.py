@@ -83,6 +83,15 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(ctypes.c_int(flags)), f"unshare({flags:#x})")
 
 
+def join_namespace(path: str, kind: int) -> None:
+    """setns(2): become part of the namespace at a path, of the kind of a `CLONE_NEW...` flag."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _check(_libc.setns(fd, kind), "setns")
+    finally:
+        os.close(fd)
+
+
 def mount(source: str | None, target: str, fstype: str | None, flags: int = 0, data: str = "") -> None:
     """Make a mount, or change one."""
     _check(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.executor.base import Executor
+    from dockc.runtime.executor.cni import NetworkOptions
     from dockc.runtime.refs.usage import Pruned, PrunePolicy
     from dockc.solver.cache.storage.base import CacheResultStorage
     from dockc.solver.cache.storage.sqlite import SqliteKeyStorage
@@ -54,6 +55,7 @@ class WorkerOptions(Record, kw_only=True):
         root: the store; None is `default_root()`.
         snapshotter: `auto`, `overlay` or `native`.
         executor: `auto`, `embedded`, `crun` or `runc`.
+        network: of steps that ask for none in particular; None is the host's.
         room: make room first, on a disk that has none, as this policy allows (`dockc prune`).
         provider_factory: finds a provider for layers that an earlier process saw and never fetched.
         limits: what one layer of a foreign image may unpack to.
@@ -62,6 +64,7 @@ class WorkerOptions(Record, kw_only=True):
     root: Path | None = None
     snapshotter: str = "auto"
     executor: str = "auto"
+    network: NetworkOptions | None = None
     room: PrunePolicy | None = None
     provider_factory: ProviderFactory | None = None
     limits: Limits | None = None
@@ -174,7 +177,12 @@ class Worker:
 
             state = self.refs.staging / "executor"
             state.mkdir(exist_ok=True)
-            self._executor = choose(self._options.executor, state)
+            made = choose(self._options.executor, state)
+            if self._options.network is not None:
+                from dockc.runtime.executor.cni import networked
+
+                made = networked(made, self._options.network, state)
+            self._executor = made
         return self._executor
 
     def resolve_op(self, vertex: Vertex) -> Op:
