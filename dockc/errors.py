@@ -77,11 +77,13 @@ class DockcError(Exception):
         error_code: what kind of error it is: one for each class; a compile error has its fault's.
         hint: what the user can do about it, one sentence, or "".
         context: what whoever caught it was doing, in the words that come before the message, or "".
+        vertex: digest of the step that failed, or "".
     """
 
     exit_code = 1
     error_code: str = "error"
     context: str = ""
+    vertex: str = ""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         message = without_credentials(message)
@@ -186,11 +188,7 @@ class InvalidDefinition(DockcError):
 
 
 class SolveError(DockcError):
-    """A vertex failed.
-
-    Attributes:
-        vertex: digest of the failed vertex, or "".
-    """
+    """A vertex failed."""
 
     error_code = "step-failed"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dockc.base.options import Options, argument, option
-from dockc.commands import shared
+from dockc.commands import shared, transfer
 
 if TYPE_CHECKING:
     from typing import Any
@@ -287,6 +287,7 @@ class LoadOptions(Options):
     input: str = option("--input", "-i", metavar="FILE", help="The same, in docker's way.", completes="file")
     name: str = option("--name", metavar="NAME", help="The name of the only image, instead of what the archive says.")
     quiet: bool = option("--quiet", "-q", help="Print names alone.")
+    progress: str = transfer.PROGRESS
     store: Path | None = shared.STORE
     examples = ("dockc image load app.tar.gz", "docker save app | dockc load")
 
@@ -312,7 +313,10 @@ def run_load(options: LoadOptions, out: Output) -> int:
         raise UsageError("standard input is no archive", hint="dockc image load FILE")
     with opened(options.store) as worker:
         source = sys.stdin.buffer if place == imageload.STDIN else Path(place)
-        for one in imageload.load(worker.content, source, name=options.name):
+        what = "standard input" if place == imageload.STDIN else place
+        with transfer.shown(f"loading {what}", mode=options.progress, quiet=options.quiet) as report:
+            loaded = imageload.load(worker.content, source, name=options.name, progress=report)
+        for one in loaded:
             absent = f" (not in the archive: {clean_text(', '.join(one.absent))})" if one.absent else ""
             out.write(f"{one.name}\n" if options.quiet else f"Loaded image: {one.name}{absent}\n")
     return 0
@@ -324,6 +328,7 @@ class PullOptions(Options):
     name: str = argument(required=True, metavar="NAME", help="The image, such as registry.example/app:1.")
     platform: str = _PLATFORM
     quiet: bool = option("--quiet", "-q", help="Print the name alone.")
+    progress: str = transfer.PROGRESS
     store: Path | None = shared.STORE
     examples = ("dockc image pull registry.example/app:1",)
 
@@ -343,7 +348,8 @@ def run_pull(options: PullOptions, out: Output) -> int:
     with opened(options.store) as worker:
         client = registry_client()
         try:
-            image = images.pull(worker.content, client, options.name, wanted)
+            with transfer.shown(f"pulling {options.name}", mode=options.progress, quiet=options.quiet) as report:
+                image = images.pull(worker.content, client, options.name, wanted, progress=report)
         finally:
             client.close()
     name = image.ref.familiar()
@@ -356,6 +362,7 @@ class PushOptions(Options):
 
     name: str = _IMAGE
     quiet: bool = option("--quiet", "-q", help="Print the name alone.")
+    progress: str = transfer.PROGRESS
     store: Path | None = shared.STORE
     examples = ("dockc image push registry.example/app:1",)
 
@@ -375,7 +382,8 @@ def run_push(options: PushOptions, out: Output) -> int:
         ref, root = images.named(worker.content, options.name)
         client = registry_client()
         try:
-            Push(client, worker.content).run(ref, root)
+            with transfer.shown(f"pushing {ref.familiar()}", mode=options.progress, quiet=options.quiet) as report:
+                Push(client, worker.content, progress=report).run(ref, root)
         finally:
             client.close()
     out.write(f"{ref.familiar()}\n" if options.quiet else f"Pushed {ref.familiar()} ({root.digest})\n")

@@ -10,7 +10,7 @@ def render_error(error: DockcError) -> str:
     parts = []
     if isinstance(error, CompileError):
         if error.details:
-            parts.append(f"{error.details}\n")
+            parts.append(f"{_said_once(error.details, error.message)}\n")
         elif error.locations and error.source is not None:
             parts.append(excerpt(*error.source, error.locations[0]))
     parts += [excerpt(*place) for place in getattr(error, "places", ())]
@@ -20,6 +20,13 @@ def render_error(error: DockcError) -> str:
     if error.hint and error.hint not in "".join(parts):
         parts.append(f"  help: {error.hint}\n")
     return visible("".join(parts))
+
+
+def _said_once(details: str, message: str) -> str:
+    """Details that do not say in full what the error's last line says: `error[code]` and the place are enough."""
+    head, _, rest = details.partition("\n")
+    label, colon, text = head.partition(": ")
+    return f"{label}\n{rest}" if colon and text and message.endswith(text) else details
 
 
 def excerpt(filename: str, text: str, ranges: tuple[tuple[int, int], ...]) -> str:

@@ -46,17 +46,18 @@ class PlainProgress:
         for step in sorted(changed, key=lambda s: (s is not self._floor, not s.completed, s.number)):
             if step.completed:
                 self._write(step)
-            elif step.has_news or step.id not in self._said:
+            elif step.has_news or (step is self._floor if step.waiting else step.id not in self._said):
                 self._waiting.setdefault(step.id, now())
         self._pass_floor()
         self._out.flush()
 
-    def finish(self, error: BaseException | None = None) -> None:
+    def finish(self, error: BaseException | None = None, *, logs: bool = True) -> None:
         """Write what is left, and once more the log of each failed step."""
+        self.steps.settle()
         for step in self.steps.shown:
-            if step.fresh or step.id in self._waiting:
+            if step.has_news or step.id in self._waiting or (step.completed and self._said.get(step.id) is None):
                 self._write(step)
-        text = failure_text(self.steps)
+        text = failure_text(self.steps) if logs else ""
         if text:
             self._out.write(("\n" if self._started else "") + text)
         self._out.flush()
@@ -89,6 +90,7 @@ class PlainProgress:
         if step.completed:
             self._said[step.id] = state
             self._out.write(f"{tag}{_ending(step)}\n")
+        if step.completed or step.waiting:
             self._floor = None
 
     def _take_floor(self, step: Step) -> None:
@@ -118,7 +120,7 @@ def part_text(part: VertexStatus) -> str:
     """`sha256:... 1.05MB / 3.42MB 0.2s done`."""
     from dockc.console.clean import clean_text
 
-    text = clean_text(part.name or part.id)
+    text = clean_text(part.id)
     if part.total:
         text += f" {size_text(part.current)} / {size_text(part.total)}"
     elif part.current:
@@ -153,7 +155,7 @@ class QuietProgress:
         """Take one batch."""
         self.steps.update(status)
 
-    def finish(self, error: BaseException | None = None) -> None:
+    def finish(self, error: BaseException | None = None, *, logs: bool = True) -> None:
         """Write the logs of failed steps."""
-        self._out.write(failure_text(self.steps))
+        self._out.write(failure_text(self.steps) if logs else "")
         self._out.flush()

@@ -56,15 +56,16 @@ class TtyProgress:
             self._running = True
             self._live.start()
 
-    def finish(self, error: BaseException | None = None) -> None:
+    def finish(self, error: BaseException | None = None, *, logs: bool = True) -> None:
         """Draw the whole list for the last time, and below it the log of each failed step."""
         with self._lock:
             self._final = "ERROR" if error is not None else "FINISHED"
+            self.steps.settle()
         if self._running:
             self._live.vertical_overflow = "visible"
             self._live.stop()
             self._running = False
-        text = failure_text(self.steps)
+        text = failure_text(self.steps) if logs else ""
         if text:
             self._console.print(Text(text, end=""), soft_wrap=True)
 
@@ -122,7 +123,7 @@ class TtyProgress:
         seconds = step.seconds(now())
         lines = [_row(" => ", mark + step.name, "", seconds, width, style)]
         lines += [
-            _row(" => => ", clean_text(part.name or part.id), _bytes(part), _part_seconds(part), width, style)
+            _row(" => => ", clean_text(part.id), _bytes(part), _part_seconds(part), width, style)
             for part in step.parts.values()
         ]
         lines += [_row(" => WARN: ", warning, "", None, width, self._look.warning) for warning in step.warnings]

@@ -28,7 +28,7 @@ class RawJsonProgress:
         self._out.write(json.dumps(to_json(status), separators=(",", ":"), ensure_ascii=False) + "\n")
         self._out.flush()
 
-    def finish(self, error: BaseException | None = None) -> None:
+    def finish(self, error: BaseException | None = None, *, logs: bool = True) -> None:
         """Nothing is left to write."""
 
 

@@ -42,6 +42,7 @@ class Step:
         tail: the last lines of the log.
         fresh: lines that a view has not taken yet (`take_lines`).
         parts: progress of parts, such as layers, by id.
+        waiting: it has ended for now, and goes on when somebody needs what it brings.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Step:
     cached: bool = False
     error: str = ""
     hidden: bool = False
+    waiting: bool = False
     intervals: dict[int, int | None] = field(default_factory=dict)
     tail: deque[LogLine] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
     fresh: list[LogLine] = field(default_factory=list)
@@ -73,7 +75,7 @@ class Step:
     @property
     def completed(self) -> bool:
         """Whether it has started and ended."""
-        return self.started and not self.running
+        return self.started and not self.running and not self.waiting
 
     @property
     def cancelled(self) -> bool:
@@ -160,15 +162,15 @@ class Steps:
             step = self.by_id[event.digest] = self._of_vertex[event.digest] = Step(event.digest, clean_text(event.name))
         if event.started is None:
             return None
-        before = (step.cached, step.error, dict(step.intervals))
-        step.cached, step.error = event.cached, event.error
+        before = (step.cached, step.error, step.waiting, dict(step.intervals))
+        step.cached, step.error, step.waiting = event.cached, event.error, event.waiting
         step.intervals[event.started] = event.completed
         if event.completed is not None:
             for start, stop in step.intervals.items():
                 # What was begun before and never ended has been given up for this.
                 if stop is None and start <= event.started:
                     step.intervals[start] = event.started
-        return step if before != (step.cached, step.error, step.intervals) else None
+        return step if before != (step.cached, step.error, step.waiting, step.intervals) else None
 
     def _take_member(self, event: VertexEvent) -> Step:
         """Members of a group are one step; it is hidden until a member that is not weak has started."""
@@ -200,6 +202,13 @@ class Steps:
             step.tail.append(line)
             if self._keep_fresh:
                 step.fresh.append(line)
+
+    def settle(self) -> list[Step]:
+        """Nothing goes on any more: steps that were waiting are over; returns them."""
+        left = [step for step in self.shown if step.waiting]
+        for step in left:
+            step.waiting = False
+        return left
 
     @property
     def counts(self) -> tuple[int, int]:

@@ -25,8 +25,8 @@ class View(Protocol):
         """Take one batch."""
         ...
 
-    def finish(self, error: BaseException | None = None) -> None:
-        """Show what is left; logs of failed steps once more."""
+    def finish(self, error: BaseException | None = None, *, logs: bool = True) -> None:
+        """Show what is left; logs of failed steps once more, unless `logs` is off."""
         ...
 
 

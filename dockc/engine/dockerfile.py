@@ -178,6 +178,10 @@ async def _fetched(bridge: Bridge, attrs: dict[str, str]) -> tuple[str, bytes]:
 # --- compile --------------------------------------------------------------------------------------------
 
 
+class _NotFound(DockcError):
+    """An image cannot be looked up."""
+
+
 def _asking(bridge: Bridge) -> Callable[[tuple[Request, ...]], Awaitable[Answers]]:
     """Answers the compiler's questions on the loop, all of one round at once."""
     from dockc.compiler.questions import Answers, ContextRequest, ImageRequest, Unanswered, describe
@@ -188,8 +192,18 @@ def _asking(bridge: Bridge) -> Callable[[tuple[Request, ...]], Awaitable[Answers
 
     async def answer_one(one: Request) -> Answers:
         name = f"[internal] load metadata for {one.ref if isinstance(one, ImageRequest) else describe(one)}"
-        with steps.step(name):
-            return await answer([one], resolver)
+        found = Answers()
+        try:
+            with steps.step(name):
+                found = await answer([one], resolver)
+                for image in found.images.values():
+                    if image.error:
+                        raise _NotFound(
+                            image.error.removeprefix(f"failed to resolve source metadata for {image.ref}: ")
+                        )
+        except _NotFound:
+            pass  # the step has told; the compiler knows which line asks, and whether it matters
+        return found
 
     def find(files: list[ContextRequest]) -> Answers:
         found: dict[tuple[str, str], bytes | None] = {}

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from dockc.errors import DockcError, without_credentials
 from dockc.solver.progress import (
+    Parts,
     SolveStatus,
     SourceRange,
     StatusSink,
     VertexEvent,
     VertexLog,
-    VertexStatus,
     VertexWarning,
 )
 
@@ -107,19 +107,15 @@ class Steps:
         else:
             self._loop.call_soon_threadsafe(self._sink, status)
 
-    def part(self, digest: str, what: str, *, current: int = 0, total: int = 0, done: bool) -> None:
-        """Report a part of a step."""
-        now = time.time_ns()
-        status = VertexStatus(what, digest, what, current, total, now, started=now, completed=now if done else None)
-        self.send(SolveStatus(statuses=(status,)))
-
     def reporter(self, digest: str) -> Callable[[str, bool], None]:
-        """Reports begin and end of parts of a step."""
-        return lambda what, done: self.part(digest, what, done=done)
+        """Reports begin and end of parts of a step; from any thread."""
+        parts = Parts(digest, self.send)
+        return lambda what, done: parts.status(what, done=done)
 
     def meter(self, digest: str) -> Callable[[str, int, int, bool], None]:
-        """Reports bytes of parts of a step."""
-        return lambda what, current, total, done: self.part(digest, what, current=current, total=total, done=done)
+        """Reports bytes of parts of a step; from any thread."""
+        parts = Parts(digest, self.send)
+        return lambda what, current, total, done: parts.status(what, current=current, total=total, done=done)
 
     def say(self, text: str) -> None:
         """Output of the compiler's observers."""

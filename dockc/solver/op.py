@@ -30,6 +30,32 @@ Preimage = Mapping[str, object]
 the key so that a miss can be explained by comparing two of them; no effect on any key."""
 
 
+class Later(Protocol):
+    """Work of a vertex that is done after its calls have returned, when another step needs it. Any thread."""
+
+    @property
+    def vertex(self) -> str:
+        """Digest of the vertex."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether a build still watches the vertex."""
+        ...
+
+    def begin(self) -> None:
+        """The vertex works again; as often as `end` is called."""
+        ...
+
+    def status(self, status_id: str, *, name: str = "", current: int = 0, total: int = 0, done: bool = False) -> None:
+        """As `OpContext.status`."""
+        ...
+
+    def end(self, error: str = "") -> None:
+        """The work that `begin` announced has ended, with an error of the vertex or without."""
+        ...
+
+
 class OpContext(Protocol):
     """What an operation may use while it runs; one per call, valid until the call returns."""
 
@@ -53,6 +79,10 @@ class OpContext(Protocol):
 
     def warn(self, warning: VertexWarning) -> None:
         """Report a warning about this vertex. Any thread."""
+        ...
+
+    def later(self, *, waiting: bool) -> Later:
+        """A handle for work after this call; while the vertex is `waiting` for it, nobody is told that it is done."""
         ...
 
     def lent(self, key: Key[T], /) -> tuple[T, ...]:

@@ -6,16 +6,25 @@ of each digest.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 from dockc.base.record import Record
 from dockc.solver.vertex import ProgressGroup, Vertex
+
+PAUSE = 100_000_000
+"""Nanoseconds between two reports on the same part of a step."""
 
 
 class VertexEvent(Record):
     """State of one step: announced, started, completed; sent again on each change.
 
     A vertex can start and complete more than once (its cache key is resolved, later it runs).
+
+    Attributes:
+        waiting: completed for now: its content comes when a step first needs it, and the vertex then starts again. Only
+            in this process; BuildKit's protocol has no word for it.
     """
 
     digest: str
@@ -26,6 +35,7 @@ class VertexEvent(Record):
     cached: bool = False
     error: str = ""
     progress_group: ProgressGroup | None = None
+    waiting: bool = False
 
 
 class VertexStatus(Record):
@@ -85,6 +95,33 @@ class StatusSink(Protocol):
     def __call__(self, status: SolveStatus, /) -> None:
         """Take one batch."""
         ...
+
+
+class Parts:
+    """Progress of the parts of one vertex, as often as people can read it: the first and the last report of each part, and
+    those in between that lie `PAUSE` after the one before.
+
+    Mutable: `_starts` and `_told`, by part. From any thread; each part by one at a time.
+    """
+
+    def __init__(self, vertex: str, send: Callable[[SolveStatus], None]) -> None:
+        """Report on the vertex of this digest to `send`, which must not block."""
+        self._vertex = vertex
+        self._send = send
+        self._starts: dict[str, int] = {}
+        self._told: dict[str, int] = {}
+
+    def status(self, part: str, *, name: str = "", current: int = 0, total: int = 0, done: bool = False) -> None:
+        """How far a part is, in bytes."""
+        now = time.time_ns()
+        told = self._told.get(part)
+        if told is not None and not done and 0 <= now - told < PAUSE:
+            return
+        self._told[part] = now
+        started = self._starts.setdefault(part, now)
+        ended = now if done else None
+        status = VertexStatus(part, self._vertex, name or part, current, total, now, started, ended)
+        self._send(SolveStatus(statuses=(status,)))
 
 
 def announce(vertex: Vertex, *, started: int | None = None, completed: int | None = None) -> VertexEvent:

@@ -141,6 +141,22 @@ def test_plain_parts_and_warnings(clock: Clock) -> None:
     )
 
 
+def test_a_step_that_waits_is_not_done(clock: Clock) -> None:
+    base = vertex("b", "FROM base", 0, 1, waiting=True)
+    run = vertex("r", "RUN make", 5, 6)
+    needed = plain(
+        base, vertex("b", "FROM base", 2), part("b", 5, 5, 3, done=True), vertex("b", "FROM base", 2, 4), run
+    )
+    assert needed == "#1 FROM base\n#1 sha256:aa 5B / 5B 3.0s done\n#1 DONE 3.0s\n\n#2 RUN make\n#2 DONE 1.0s\n"
+    assert plain(base, run) == "#2 RUN make\n#2 DONE 1.0s\n\n#1 FROM base\n#1 DONE 1.0s\n"
+    assert plain(vertex("b", "FROM base", 0), base, run) == (
+        "#1 FROM base\n\n#2 RUN make\n#2 DONE 1.0s\n\n#1 FROM base\n#1 DONE 1.0s\n"
+    )
+    steps = Steps()
+    steps.update(base)
+    assert steps.counts == (0, 1)
+
+
 def test_plain_failure(clock: Clock) -> None:
     text = plain(
         vertex("a", "RUN false", 0),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
+import dockc.solver.progress
 from dockc.errors import SolveError, StoreError
 from dockc.solver.lent import Key, Lent
-from dockc.solver.op import STDERR, STDOUT, OpContext
-from dockc.solver.progress import SolveStatus, VertexEvent, VertexWarning
+from dockc.solver.op import STDERR, STDOUT, Later, OpContext
+from dockc.solver.progress import PAUSE, Parts, SolveStatus, VertexEvent, VertexWarning
 from dockc.solver.vertex import Edge
 from tests.solver.test_scenarios import scenario
 from tests.solver.world import CountingCache, build, make_solver, nap, vtx
@@ -99,6 +101,47 @@ async def test_logs_parts_and_warnings() -> None:
         # Everything a step says stands between its start and its end.
         assert sink.order.index("talker started") < sink.order.index("out")
         assert sink.order[-1] == "talker done"
+
+
+@scenario
+async def test_work_that_waits_for_somebody_who_needs_it() -> None:
+    laters: list[Later] = []
+
+    async def postpone(ctx: OpContext) -> None:
+        laters.append(ctx.later(waiting=True))
+
+    async with make_solver() as solver:
+        sink = Sink()
+        async with solver.job(sink=sink) as job:
+            (built,) = await job.build(vtx("top", "top", 1, on_cache_map=postpone))
+            assert [event.waiting for event in sink.events if event.completed] == [True, True]
+            (later,) = laters
+            later.begin()
+            later.begin()  # two steps need it at once
+            later.status("part", current=1, total=3)
+            later.status("part", current=3, total=3, done=True)
+            later.end()
+            later.end()
+            solver.runner.post()
+            assert sink.order[-2:] == ["top started", "top done"]
+            assert not sink.events[-1].waiting
+            assert [(one.current, one.completed is not None) for one in sink.status.statuses] == [(1, False), (3, True)]
+            assert later.alive
+            job.let_go(built)
+        assert not later.alive
+
+
+def test_parts_are_told_as_often_as_people_can_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(1_000 * PAUSE, PAUSE // 4)
+    monkeypatch.setattr(dockc.solver.progress.time, "time_ns", lambda: next(clock))
+    sink = Sink()
+    parts = Parts("sha256:v", sink)
+    for current in range(100):
+        parts.status("layer", current=current, total=100)
+    parts.status("layer", current=100, total=100, done=True)
+    told = [one.current for one in sink.status.statuses]
+    assert told == [*range(0, 100, 4), 100]
+    assert len({one.started for one in sink.status.statuses}) == 1
 
 
 @scenario

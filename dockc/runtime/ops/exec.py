@@ -25,7 +25,7 @@ from dockc.runtime.ops import execkey
 from dockc.runtime.ops.execmounts import ExecMounts, get_secret
 from dockc.runtime.ops.steplog import StepLog, limit_of
 from dockc.runtime.refs.contenthash import Selector, digest_by
-from dockc.runtime.refs.result import RefResult, ref_of
+from dockc.runtime.refs.result import RefResult, make_present, ref_of
 from dockc.runtime.session import secrets
 from dockc.solver.op import STDERR, STDOUT, CacheDep, CacheMap
 from dockc.solver.vertex import walk
@@ -65,7 +65,7 @@ class ExecOp:
                 content_digest=digest_by([Selector(path=p, follow_links=True) for p in key.content_paths])
                 if key.by_content
                 else None,
-                preprocess=_make_present,
+                preprocess=make_present,
             )
             for key in execkey.input_keys(self._op, len(self._vertex.inputs))
         )
@@ -154,12 +154,6 @@ def _single_id_hint() -> str:
         f"Only one user id is mapped here ({namespace.reason}): programs that change users or owners fail. "
         "Add ranges with usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER."
     )
-
-
-async def _make_present(ctx: OpContext, result: Result) -> None:
-    """Fetch and unpack an input before the step's own time starts."""
-    ref = ref_of(result)
-    await ctx.run_blocking(ref.prefetch, cancelled=ctx.cancelled)
 
 
 def check_load(edges: Iterable[Edge], allowed: frozenset[str]) -> None:

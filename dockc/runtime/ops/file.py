@@ -19,7 +19,7 @@ from dockc.runtime.fsutil.inroot import Root
 from dockc.runtime.fsutil.users import Owner, find_group, find_user
 from dockc.runtime.ops.filekey import NO_INPUT, file_key, outermost
 from dockc.runtime.refs.contenthash import digest_by
-from dockc.runtime.refs.result import RefResult, ref_of
+from dockc.runtime.refs.result import RefResult, make_present, ref_of
 from dockc.solver.op import CacheDep, CacheMap
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class FileOp:
             CacheDep(
                 selector=key.selector_digest(index),
                 content_digest=None if selectors is None else digest_by(outermost(selectors)),
-                preprocess=_make_present,
+                preprocess=make_present,
             )
             for index, selectors in enumerate(key.inputs)
         )
@@ -71,12 +71,6 @@ class FileOp:
     def _run(self, inputs: list[ImmutableRef], cancelled: threading.Event) -> list[ImmutableRef]:
         with _Run(self._refs, self._plan, inputs, self._name or "fileop target", cancelled) as run:
             return run.outputs()
-
-
-async def _make_present(ctx: OpContext, result: Result) -> None:
-    """Fetch and unpack an input before its content is looked at."""
-    ref = ref_of(result)
-    await ctx.run_blocking(ref.prefetch, cancelled=ctx.cancelled)
 
 
 class _Plan:

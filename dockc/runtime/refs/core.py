@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from dockc.errors import StoreError
 from dockc.runtime.fsutil import marks
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from dockc.runtime.refs.types import Provider
     from dockc.runtime.snapshot.base import Snapshotter
     from dockc.runtime.snapshot.squash import SquashCache
+    from dockc.solver.op import Later
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class Core:
     Attributes:
         holds: how often this process holds each record; the database knows only whether.
         providers: where blobs can be fetched from, by digest.
+        laters: what shows the blobs' way here as the work of the step that named them, by digest; kept by that step.
         stacks: layers of committed records, which never change.
         ready: layers whose directories this process has seen to be finished.
         on_removed: told the id of every record that is removed.
@@ -76,6 +79,7 @@ class Core:
     on_removed: Callable[[str], None] | None = None
     holds: dict[str, int] = field(default_factory=dict)
     providers: dict[str, Provider] = field(default_factory=dict)
+    laters: WeakValueDictionary[str, Later] = field(default_factory=WeakValueDictionary)
     stacks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     ready: set[str] = field(default_factory=set)
 

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from dockc.runtime.snapshot.base import Snapshotter
+    from dockc.solver.op import Later
 
 
 class RefManager:
@@ -226,11 +227,20 @@ class RefManager:
             core.db.used(parent, now())
             return ImmutableRef(core, parent)
 
-    def offer(self, layers: Sequence[LayerDescriptor], *, cancelled: threading.Event | None = None) -> None:
+    def offer(
+        self,
+        layers: Sequence[LayerDescriptor],
+        *,
+        later: Later | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> None:
         """Tell where layers (lowest first) can be had: refs that an earlier build left may name a place that is
-        gone.
+        gone. Their way here is shown by `later`, as long as somebody else keeps that.
         """
         core = self._core
+        if later is not None:
+            with core.db.lock:
+                core.laters |= {layer.descriptor.digest: later for layer in layers}
         for layer, identity in zip(layers, blob_chains(layers), strict=True):
             check_cancelled(cancelled)
             if layer.provider is None:
@@ -245,6 +255,15 @@ class RefManager:
             with core.db.transaction():
                 if core.db.find(known.id) is not None:
                     self._know(known.id, layer)
+
+    def is_present(self, layers: Sequence[LayerDescriptor]) -> bool:
+        """Whether layers (lowest first) are unpacked here: the topmost is, which was unpacked last."""
+        core = self._core
+        if not layers:
+            return True
+        chain = chain_id(layer.diff_id for layer in layers)
+        known = core.db.by_chain(blob_chains(layers)[-1]) or core.db.proven(chain)
+        return known is not None and all(map(core.has_directory, core.stack(known.id)))
 
     def is_proven(self, layers: Sequence[LayerDescriptor]) -> bool:
         """Whether these very blobs are known to hold what their diff ids say."""

@@ -21,6 +21,7 @@ from dockc.runtime.content.errors import store_error
 from dockc.runtime.content.locks import locked
 from dockc.runtime.fsutil import marks
 from dockc.runtime.refs import inventory
+from dockc.runtime.refs.arrival import Extracting, arriving
 from dockc.runtime.refs.database import PROVEN
 from dockc.runtime.snapshot.files import copy_attributes
 from dockc.runtime.snapshot.tarread import apply_layer
@@ -51,13 +52,14 @@ def ensure_directories(
     if not missing:
         return
     blobs = {layer: choose_blob(core, layer) for layer in missing}
-    fetch(core, list(blobs.values()), cancelled=cancelled, progress=progress)
-    below = _Below(core)
-    for layer in missing:
-        check_cancelled(cancelled)
-        with locked(core.lock_path("unpack", layer), cancelled):
-            if not core.has_directory(layer):
-                _unpack_or_mend(core, layer, below.of(layer), blobs[layer], cancelled, progress)
+    with arriving(core, blobs.values(), progress) as report:
+        fetch(core, list(blobs.values()), cancelled=cancelled, progress=report)
+        below = _Below(core)
+        for layer in missing:
+            check_cancelled(cancelled)
+            with locked(core.lock_path("unpack", layer), cancelled):
+                if not core.has_directory(layer):
+                    _unpack_or_mend(core, layer, below.of(layer), blobs[layer], cancelled, report)
 
 
 class _Below:
@@ -119,7 +121,9 @@ def fetch_sound(
 ) -> None:
     """`fetch` for blobs that are handed on as they are: those that were damaged on disk are fetched anew."""
     wanted = {b.descriptor.digest: b for b in blobs if not core.content.has_sound(b.descriptor.digest, cancelled)}
-    _fetch(core, wanted, cancelled, progress)
+    if wanted:
+        with arriving(core, wanted.values(), progress) as report:
+            _fetch(core, wanted, cancelled, report)
 
 
 def _fetch(
@@ -177,29 +181,37 @@ def _unpack_or_mend(
     lowers: Sequence[Path],
     blob: Blob,
     cancelled: threading.Event | None,
-    progress: Progress | None,
+    progress: Progress,
 ) -> None:
     """Unpack; a blob that was damaged on disk is fetched anew once. A layer that is broken itself leaves no trace."""
     try:
-        _unpack(core, layer, lowers, blob, cancelled)
+        _unpack(core, layer, lowers, blob, cancelled, progress)
     except (StoreError, UnsafePath) as error:
         if isinstance(error.__cause__, OSError):
             raise  # this machine's fault
         if mend(core, blob, cancelled, progress):
-            _unpack(core, layer, lowers, blob, cancelled)
+            _unpack(core, layer, lowers, blob, cancelled, progress)
             return
         core.db.forget_blob(layer, blob.variant)  # the next build that meets this layer begins anew
         raise
 
 
-def _unpack(core: Core, layer: str, lowers: Sequence[Path], blob: Blob, cancelled: threading.Event | None) -> None:
+def _unpack(
+    core: Core,
+    layer: str,
+    lowers: Sequence[Path],
+    blob: Blob,
+    cancelled: threading.Event | None,
+    progress: Progress,
+) -> None:
     try:
         with core.workspace("unpack") as folder, core.content.open(blob.descriptor.digest) as stream:
             target = folder / "new" / "fs"
             target.mkdir(parents=True)
             inherit_root(target, lowers)
             # What is unpacked is verified as it is read: by the digest of the plain tar, to its very end.
-            plain = VerifyingReader(Decompressor(stream, cancelled=cancelled), blob.diff_id)
+            reading = Extracting(stream, blob.descriptor.digest, blob.descriptor.size, progress)
+            plain = VerifyingReader(Decompressor(reading, cancelled=cancelled), blob.diff_id)
             apply_layer(plain, target, lowers=lowers, opaque=core.opaque, limits=core.limits, cancelled=cancelled)
             while plain.read(_BLOCK):
                 check_cancelled(cancelled)
@@ -209,6 +221,7 @@ def _unpack(core: Core, layer: str, lowers: Sequence[Path], blob: Blob, cancelle
                 settle(core, layer, folder / "new")
                 if chain:
                     core.db.set_meta(layer, PROVEN, chain.encode())
+            reading.done()
     except OSError as error:
         raise store_error(error, f"unpacking layer {blob.descriptor.digest}", core.root) from error
     except (StoreError, UnsafePath) as error:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dockc.runtime.refs.manager import RefManager
     from dockc.runtime.refs.ref import ImmutableRef
     from dockc.runtime.refs.types import Provider
-    from dockc.solver.op import OpContext
+    from dockc.solver.op import Later, OpContext
 
 _NESTING = 4
 """Indexes inside indexes that are followed."""
@@ -225,6 +225,8 @@ class ImageSource:
         layer_limit: take only this many layers from the bottom, or None.
         checksum: digest that the reference must stand for, or "".
         record_type: what `dockc du` files the layers under.
+
+    Mutable: what `key` has found; `_later` shows the layers' way here, as long as a build wants the image.
     """
 
     ref: Reference
@@ -236,6 +238,7 @@ class ImageSource:
     checksum: str = ""
     record_type: RecordType = RecordType.REGULAR
     _loaded: LoadedImage | None = None
+    _later: Later | None = None
 
     def key(self, ctx: OpContext) -> SourceKey:
         """The image's digest and the platform; its layers are a second name."""
@@ -254,7 +257,8 @@ class ImageSource:
             )
         self._loaded = image
         layers = image.layers[: self.layer_limit]
-        self.refs.offer(layers, cancelled=ctx.cancelled)
+        self._later = ctx.later(waiting=not self.refs.is_present(layers))
+        self.refs.offer(layers, later=self._later, cancelled=ctx.cancelled)
         preimage = manifest_preimage(image.root.digest, self.platform, self.layer_limit)
         return SourceKey(
             key=digests.from_bytes(dump_json(preimage)),

@@ -237,6 +237,8 @@ class LayoutProvider:
                             raise Cancelled("cancelled")
                         writer.write(data)
                         left -= len(data)
+                        if progress is not None:
+                            progress(descriptor.digest, descriptor.size - left, descriptor.size, False)
                 writer.commit()
         if progress is not None:
             progress(descriptor.digest, descriptor.size, descriptor.size, True)

@@ -44,8 +44,10 @@ if TYPE_CHECKING:
     from dockc.oci.fields import Fields
     from dockc.oci.reference import Reference
     from dockc.runtime.content.store import ContentStore
+    from dockc.runtime.refs.types import Progress
 
 STDIN = "-"
+_READING = "reading the archive"
 _CHUNK = 1 << 20
 _LARGEST = 256 << 30  # bytes of an uncompressed archive
 _ENTRIES = 20_000
@@ -68,13 +70,16 @@ class Loaded(Record):
     absent: tuple[str, ...] = ()
 
 
-def load(content: ContentStore, source: Path | BinaryIO, *, name: str = "") -> list[Loaded]:
+def load(
+    content: ContentStore, source: Path | BinaryIO, *, name: str = "", progress: Progress | None = None
+) -> list[Loaded]:
     """Take the images of an archive or a layout into the store.
 
     Args:
         content: where their blobs go, and their names.
         source: a layout directory, an archive, or a stream of one.
         name: the name of the only image, instead of those that the archive says.
+        progress: hears of the archive, where it has to be copied, and of each blob.
 
     Raises:
         RegistryError: it holds no images, or they are not whole.
@@ -86,13 +91,18 @@ def load(content: ContentStore, source: Path | BinaryIO, *, name: str = "") -> l
     wanted = references.parse_normalized(name).tag_name_only() if name else None
     if wanted is not None and wanted.digest:
         raise DockcError(f"an image cannot be named by digest: {name}", hint="Give a name with a tag.")
+    report = progress or _unheard
     with telling("loading an image", content.root):
         if isinstance(source, Path) and source.is_dir():
-            found = _layout_images(content, ocilayout.open_layout(source))
+            found = _layout_images(content, ocilayout.open_layout(source), report)
         else:
-            with _plain(content, source, shown) as path:
-                found = _archive_images(content, ArchiveFiles(path, None, shown=shown), shown)
+            with _plain(content, source, shown, report) as path:
+                found = _archive_images(content, ArchiveFiles(path, None, shown=shown), shown, report)
     return _give_names(content, found, wanted, shown)
+
+
+def _unheard(what: str, current: int, total: int, done: bool) -> None:
+    """Nobody listens."""
 
 
 class _Found(Record):
@@ -127,7 +137,7 @@ def _give_names(content: ContentStore, found: list[_Found], wanted: Reference | 
 
 
 @contextmanager
-def _plain(content: ContentStore, source: Path | BinaryIO, shown: str) -> Iterator[Path]:
+def _plain(content: ContentStore, source: Path | BinaryIO, shown: str, report: Progress) -> Iterator[Path]:
     """An uncompressed archive that can be read at any place: the file itself, or a copy without a name in the store."""
     if isinstance(source, Path):
         with _opened(source, shown) as file:
@@ -136,10 +146,10 @@ def _plain(content: ContentStore, source: Path | BinaryIO, shown: str) -> Iterat
             if regular and stream.name == "uncompressed":
                 yield source
                 return
-            with _copied(content, stream, shown) as path:
+            with _copied(content, stream, shown, report) as path:
                 yield path
         return
-    with _copied(content, Decompressor(source, archives=True), shown) as path:
+    with _copied(content, Decompressor(source, archives=True), shown, report) as path:
         yield path
 
 
@@ -157,10 +167,10 @@ def _opened(path: Path, shown: str) -> BinaryIO:
 
 
 @contextmanager
-def _copied(content: ContentStore, stream: Reader, shown: str) -> Iterator[Path]:
+def _copied(content: ContentStore, stream: Reader, shown: str, report: Progress) -> Iterator[Path]:
     """The stream in a file that goes with its descriptor. Headers are read on the way: what is no tar ends at once."""
     with telling("unpacking an archive", content.root), tempfile.TemporaryFile(dir=content.root / "ingest") as copy:
-        tee = _Tee(stream, copy, shown)
+        tee = _Tee(stream, copy, shown, report)
         try:
             for number, _ in enumerate(TarReader(tee)):
                 if number >= _ENTRIES:
@@ -173,12 +183,13 @@ def _copied(content: ContentStore, stream: Reader, shown: str) -> Iterator[Path]
         while left and (data := stream.read(min(left, _CHUNK))):  # whoever writes to a pipe wants to get rid of it
             left -= len(data)
         copy.flush()
+        tee.done()
         yield Path(f"/proc/self/fd/{copy.fileno()}")
 
 
 class _Tee:
-    def __init__(self, stream: Reader, copy: BinaryIO, shown: str) -> None:
-        self._stream, self._copy, self._shown = stream, copy, shown
+    def __init__(self, stream: Reader, copy: BinaryIO, shown: str, report: Progress) -> None:
+        self._stream, self._copy, self._shown, self._report = stream, copy, shown, report
         self._left = _LARGEST
 
     def read(self, size: int = -1) -> bytes:
@@ -187,14 +198,18 @@ class _Tee:
         if self._left < 0:
             raise RegistryError(f"{self._shown}: more than {_LARGEST >> 30} GiB")
         self._copy.write(data)
+        self._report(_READING, _LARGEST - self._left, 0, False)
         return data
 
+    def done(self) -> None:
+        self._report(_READING, _LARGEST - self._left, 0, True)
 
-def _archive_images(content: ContentStore, files: ArchiveFiles, shown: str) -> list[_Found]:
+
+def _archive_images(content: ContentStore, files: ArchiveFiles, shown: str, report: Progress) -> list[_Found]:
     if files.has("index.json"):
-        return _layout_images(content, Layout(Path(shown), files))
+        return _layout_images(content, Layout(Path(shown), files), report)
     if files.has("manifest.json"):
-        return _docker_images(content, files, shown)
+        return _docker_images(content, files, shown, report)
     if files.has("repositories"):
         raise RegistryError(f"{shown}: an archive of a docker before 1.10", hint="Load and save it with a newer one.")
     raise RegistryError(
@@ -206,7 +221,7 @@ def _archive_images(content: ContentStore, files: ArchiveFiles, shown: str) -> l
 # -- OCI layouts
 
 
-def _layout_images(content: ContentStore, layout: Layout) -> list[_Found]:
+def _layout_images(content: ContentStore, layout: Layout, report: Progress) -> list[_Found]:
     found: dict[str, _Found] = {}
     copied: dict[str, Descriptor | None] = {}
     try:
@@ -217,7 +232,7 @@ def _layout_images(content: ContentStore, layout: Layout) -> list[_Found]:
                 found[entry.digest] = _Found(known.target, (*known.names, *names), known.absent)
                 continue
             absent: list[str] = []
-            target = _copy(content, layout, entry, absent, copied)
+            target = _copy(content, layout, entry, absent, copied, report)
             if target is None:
                 raise RegistryError(f"{layout.path}: nothing of the image {entry.digest} is in it")
             found[entry.digest] = _Found(target, names, tuple(absent))
@@ -248,6 +263,7 @@ def _copy(
     wanted: Descriptor,
     absent: list[str],
     copied: dict[str, Descriptor | None],
+    report: Progress,
     depth: int = 0,
 ) -> Descriptor | None:
     """Copy what is below a descriptor, blobs before what speaks of them; None where nothing of it is there.
@@ -255,7 +271,7 @@ def _copy(
     Each document is read once, however many speak of it: `copied` is what came of it, by digest.
     """
     if wanted.digest not in copied:
-        copied[wanted.digest] = _copy_new(content, layout, wanted, absent, copied, depth)
+        copied[wanted.digest] = _copy_new(content, layout, wanted, absent, copied, report, depth)
     return copied[wanted.digest]
 
 
@@ -265,6 +281,7 @@ def _copy_new(
     wanted: Descriptor,
     absent: list[str],
     copied: dict[str, Descriptor | None],
+    report: Progress,
     depth: int,
 ) -> Descriptor | None:
     if depth > _NESTING:
@@ -283,7 +300,7 @@ def _copy_new(
     if isinstance(parsed, Index):
         here = 0
         for child in parsed.manifests:
-            if _copy(content, layout, child, absent, copied, depth + 1) is not None:
+            if _copy(content, layout, child, absent, copied, report, depth + 1) is not None:
                 here += 1
             elif child.platform is not None and child.platform.os != "unknown":
                 absent.append(platforms.format_all(child.platform))
@@ -292,7 +309,7 @@ def _copy_new(
     else:
         for part in (parsed.config, *parsed.layers):
             try:
-                layout.provider.fetch(part, content)
+                layout.provider.fetch(part, content, progress=report)
             except NotFound:
                 if not mt.is_nondistributable(part.media_type):
                     raise
@@ -303,19 +320,19 @@ def _copy_new(
 # -- archives of docker before 25, and of kaniko, skopeo, bazel
 
 
-def _docker_images(content: ContentStore, files: ArchiveFiles, shown: str) -> list[_Found]:
+def _docker_images(content: ContentStore, files: ArchiveFiles, shown: str, report: Progress) -> list[_Found]:
     data = _small(files, "manifest.json", shown, manifests.SIZE_LIMIT)
     try:
         # The document is a list of objects.
         entries = decode(b'{"images":' + data + b"}", "manifest.json").objects("images")
         if not entries:
             raise RegistryError(f"{shown}: an archive without images")
-        return [_docker_image(content, files, entry, shown) for entry in entries]
+        return [_docker_image(content, files, entry, shown, report) for entry in entries]
     except InvalidDocument as error:
         raise RegistryError(f"{shown}: {error.message}") from None
 
 
-def _docker_image(content: ContentStore, files: ArchiveFiles, entry: Fields, shown: str) -> _Found:
+def _docker_image(content: ContentStore, files: ArchiveFiles, entry: Fields, shown: str, report: Progress) -> _Found:
     raw = _small(files, entry.text("Config"), shown, configs.SIZE_LIMIT)
     config = ImageConfig.parse(raw)
     layers = entry.texts("Layers")
@@ -325,7 +342,8 @@ def _docker_image(content: ContentStore, files: ArchiveFiles, entry: Fields, sho
         )
     names = tuple(references.parse_normalized(name).tag_name_only() for name in entry.texts("RepoTags"))
     found = tuple(
-        _layer(content, files, path, diff_id, shown) for path, diff_id in zip(layers, config.diff_ids, strict=True)
+        _layer(content, files, path, diff_id, shown, report)
+        for path, diff_id in zip(layers, config.diff_ids, strict=True)
     )
     described = Descriptor(mt.OCI_CONFIG, content.put(raw), len(raw))
     document = Manifest(mt.OCI_MANIFEST, described, found).marshal()
@@ -333,7 +351,9 @@ def _docker_image(content: ContentStore, files: ArchiveFiles, entry: Fields, sho
     return _Found(target, tuple(ref for ref in names if not ref.digest))
 
 
-def _layer(content: ContentStore, files: ArchiveFiles, path: str, diff_id: str, shown: str) -> Descriptor:
+def _layer(
+    content: ContentStore, files: ArchiveFiles, path: str, diff_id: str, shown: str, report: Progress
+) -> Descriptor:
     """One layer; a plain one must be what the config says, of a compressed one that is found out when it is used."""
     file, size = _member(files, path, shown)
     with file:
@@ -347,10 +367,12 @@ def _layer(content: ContentStore, files: ArchiveFiles, path: str, diff_id: str, 
                 while left and (data := file.read(min(left, _CHUNK))):
                     writer.write(data)
                     left -= len(data)
+                    report(diff_id, size - left, size, False)
             try:
                 digest, written = writer.commit()
             except DigestMismatch as error:
                 raise DigestMismatch(f"{shown}: layer {path}: {error.message}") from error
+    report(diff_id, size, size, True)
     return Descriptor(mt.layer_type(_COMPRESSED[kind]), digest, written)
 
 

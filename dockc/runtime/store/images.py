@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from dockc.base.record import Record
@@ -22,8 +24,11 @@ if TYPE_CHECKING:
     from dockc.oci.platform import Platform
     from dockc.oci.reference import Reference
     from dockc.runtime.content.store import ContentStore
+    from dockc.runtime.refs.types import Progress
     from dockc.runtime.registry.client import Client
-    from dockc.runtime.source.image import LoadedImage
+    from dockc.runtime.source.image import LoadedImage, Origin
+
+_TRANSFERS = 4
 
 
 class NamedImage(Record):
@@ -170,8 +175,10 @@ def rename(content: ContentStore, source: str, target: str) -> Reference:
     return ref
 
 
-def pull(content: ContentStore, client: Client, name: str, platform: Platform) -> Chosen:
-    """Fetch an image of a registry, all of it, and keep it under its name.
+def pull(
+    content: ContentStore, client: Client, name: str, platform: Platform, *, progress: Progress | None = None
+) -> Chosen:
+    """Fetch an image of a registry, all of it, and keep it under its name; `progress` hears of its layers.
 
     Raises:
         NotFound: no such image, or none for the platform.
@@ -183,9 +190,7 @@ def pull(content: ContentStore, client: Client, name: str, platform: Platform) -
         raise DockcError(f"an image is kept under a name with a tag: {name}", hint="Pull it by its tag.")
     origin = RegistryOrigin(client, content, ref, "pull")
     loaded = image.load(origin, ref, platform, content)
-    for layer in loaded.layers:
-        if not content.has_sound(layer.descriptor.digest):
-            origin.provider.fetch(layer.descriptor, content)
+    _bring(content, origin, loaded, progress)
     for target, manifest in _manifests(content, loaded.root, {}):
         config = _config(content, manifest)
         if manifest == loaded.manifest and config is not None:
@@ -193,6 +198,27 @@ def pull(content: ContentStore, client: Client, name: str, platform: Platform) -
             LocalNames(content).put(ref, target, built=True)
             return Chosen(ref, loaded.root, target, manifest, config)
     raise DockcError(f"{ref.familiar()}: its manifest was removed while it was fetched")
+
+
+def _bring(content: ContentStore, origin: Origin, loaded: LoadedImage, progress: Progress | None) -> None:
+    """Fetch the layers that are not here, several at a time; the first error ends all."""
+    wanted = {layer.descriptor.digest: layer.descriptor for layer in loaded.layers}
+    wanted = {digest: one for digest, one in wanted.items() if not content.has_sound(digest)}
+    stop = threading.Event()
+
+    def bring(one: Descriptor) -> None:
+        origin.provider.fetch(one, content, cancelled=stop, progress=progress)
+
+    with ThreadPoolExecutor(_TRANSFERS, thread_name_prefix="pull") as pool:
+        try:
+            running = [pool.submit(bring, one) for one in wanted.values()]
+            done, _ = wait(running, return_when=FIRST_EXCEPTION)
+            for one in done:
+                one.result()
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _manifests(

@@ -8,11 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
 
 from dockc.errors import DockcError, SolveError
 from dockc.solver.lent import Key
-from dockc.solver.progress import SolveStatus, VertexLog, VertexStatus, VertexWarning
+from dockc.solver.progress import Parts, SolveStatus, VertexLog, VertexWarning
 from dockc.solver.vertex import Vertex
 
 P = ParamSpec("P")
@@ -32,6 +33,59 @@ class Host(Protocol):
         """What the builds that hold the vertex lend under `key`."""
         ...
 
+    def is_active(self, vertex_id: str) -> bool:
+        """Whether a build holds the vertex."""
+        ...
+
+    def waits(self, vertex_id: str, waiting: bool, /) -> None:
+        """Whether the vertex is to do a part of its work later."""
+        ...
+
+    def tell(self, vertex_id: str, started: int, *, done: bool = False, error: str = "") -> None:
+        """Tell the builds that the vertex has started, or ended; any thread."""
+        ...
+
+
+class LaterWork:
+    """See `op.Later`. Mutable: how many are at it, and since when, under a lock."""
+
+    def __init__(self, host: Host, vertex_id: str, vertex: Vertex) -> None:
+        self._host, self._id, self._vertex = host, vertex_id, vertex
+        self._parts = Parts(vertex.digest, partial(host.emit, vertex_id))
+        self._lock = threading.Lock()
+        self._count = 0
+        self._started = 0
+
+    @property
+    def vertex(self) -> str:
+        """See `op.Later`."""
+        return self._vertex.digest
+
+    @property
+    def alive(self) -> bool:
+        """See `op.Later`."""
+        return self._host.is_active(self._id)
+
+    def begin(self) -> None:
+        """See `op.Later`."""
+        with self._lock:
+            self._count += 1
+            if self._count == 1:
+                self._started = time.time_ns()
+                self._host.waits(self._id, False)
+                self._host.tell(self._id, self._started)
+
+    def status(self, status_id: str, *, name: str = "", current: int = 0, total: int = 0, done: bool = False) -> None:
+        """See `op.Later`."""
+        self._parts.status(status_id, name=name, current=current, total=total, done=done)
+
+    def end(self, error: str = "") -> None:
+        """See `op.Later`."""
+        with self._lock:
+            self._count -= 1
+            if self._count == 0:
+                self._host.tell(self._id, self._started, done=True, error=error)
+
 
 class RunContext:
     """An `OpContext` for one call of one operation."""
@@ -39,7 +93,7 @@ class RunContext:
     def __init__(self, host: Host, vertex_id: str, vertex: Vertex) -> None:
         self._host = host
         self._id = vertex_id
-        self._starts: dict[str, int] = {}
+        self._parts = Parts(vertex.digest, partial(host.emit, vertex_id))
         self.vertex = vertex
         self.cancelled = threading.Event()
 
@@ -51,19 +105,13 @@ class RunContext:
 
     def status(self, status_id: str, *, name: str = "", current: int = 0, total: int = 0, done: bool = False) -> None:
         """See `OpContext.status`."""
-        now = time.time_ns()
-        started = self._starts.setdefault(status_id, now)
-        status = VertexStatus(
-            status_id,
-            self.vertex.digest,
-            name or status_id,
-            current,
-            total,
-            now,
-            started,
-            now if done else None,
-        )
-        self._host.emit(self._id, SolveStatus(statuses=(status,)))
+        self._parts.status(status_id, name=name, current=current, total=total, done=done)
+
+    def later(self, *, waiting: bool) -> LaterWork:
+        """See `OpContext.later`."""
+        if waiting:
+            self._host.waits(self._id, True)
+        return LaterWork(self._host, self._id, self.vertex)
 
     def warn(self, warning: VertexWarning) -> None:
         """See `OpContext.warn`."""

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from dockc.base.record import Record
+from dockc.base.record import Record, replace
 from dockc.errors import DockcError, InvalidDefinition, SolveError, StoreError
 from dockc.solver.cache.cachemanager import CacheManager, Provenance
 from dockc.solver.cache.storage.base import KeyRecord
@@ -56,7 +56,7 @@ from dockc.solver.core.events import (
 from dockc.solver.core.scheduler import SchedulerCore
 from dockc.solver.lent import Key, Lent
 from dockc.solver.op import STDERR, CacheMap, Op, OpResolver
-from dockc.solver.progress import SolveStatus, VertexEvent, announce
+from dockc.solver.progress import SolveStatus, announce
 from dockc.solver.result import HeldResult, Result, SharedResult
 from dockc.solver.run.context import RunContext, in_thread, readable
 from dockc.solver.run.flights import Flights, flight_name
@@ -131,6 +131,7 @@ class ActiveVertex:
 
     vertex: Vertex
     op: Op | None = None
+    waiting: bool = False
     maps: list[CacheMap] = field(default_factory=list)
     contents: dict[int, str] = field(default_factory=dict)
 
@@ -300,15 +301,24 @@ class Runner:
         """See `context.Host`."""
         return tuple(value for watcher in self._watchers_of(vertex_id) for value in watcher.lends.lent(key))
 
-    def _tell(self, vertex_id: str, started: int, *, done: bool = False, cached: bool = False, error: str = "") -> None:
+    def is_active(self, vertex_id: str) -> bool:
+        """See `context.Host`."""
+        return vertex_id in self.active
+
+    def waits(self, vertex_id: str, waiting: bool, /) -> None:
+        """See `context.Host`."""
+        active = self.active.get(vertex_id)
+        if active is not None:
+            active.waiting = waiting
+
+    def tell(self, vertex_id: str, started: int, *, done: bool = False, cached: bool = False, error: str = "") -> None:
+        """See `context.Host`."""
         active = self.active.get(vertex_id)
         if active is None:
             return
-        vertex = active.vertex
-        event = announce(vertex, started=started, completed=time.time_ns() if done else None)
-        event = VertexEvent(
-            event.digest, event.name, event.inputs, started, event.completed, cached, error, event.progress_group
-        )
+        event = announce(active.vertex, started=started, completed=time.time_ns() if done else None)
+        waiting = done and active.waiting and not error
+        event = replace(event, cached=cached, error=error, waiting=waiting)
         self.emit(vertex_id, SolveStatus(vertexes=(event,)))
 
     # ------------------------------------------------------------ commands answered on the spot
@@ -485,7 +495,7 @@ class Runner:
                 flight.land()
 
     def _tell_waiting(self, vertex_id: str, context: RunContext) -> None:
-        self._tell(vertex_id, time.time_ns())
+        self.tell(vertex_id, time.time_ns())
         context.log(STDERR, b"waiting for another build that runs the same step\n")
 
     async def _exec_and_save(self, command: Execute, context: RunContext, inputs: list[HeldResult]) -> Event:
@@ -581,7 +591,7 @@ def _wrapped(error: DockcError, doing: str, vertex: Vertex) -> DockcError:
     """
     if isinstance(error, StoreError | InvalidDefinition):
         return error
-    return SolveError(f"{doing}: {error.message}", vertex=vertex.digest, hint=error.hint)
+    return SolveError(f"{doing}: {error.message}", vertex=error.vertex or vertex.digest, hint=error.hint)
 
 
 class _Shown:
@@ -593,16 +603,22 @@ class _Shown:
 
     def __enter__(self) -> None:
         if self._shown:
-            self._runner._tell(self._id, self._started, cached=self._cached)
+            self._runner.tell(self._id, self._started, cached=self._cached)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if error is None:
             if self._shown:
-                self._runner._tell(self._id, self._started, done=True, cached=self._cached)
-        elif not self._cached:
+                self._runner.tell(self._id, self._started, done=True, cached=self._cached)
+        elif not self._cached and not _is_of_another(error, self._runner, self._id):
             text = "context canceled" if isinstance(error, asyncio.CancelledError) else str(error)
             if self._shown or text != "context canceled":
-                self._runner._tell(self._id, self._started, done=True, error=text)
+                self._runner.tell(self._id, self._started, done=True, error=text)
+
+
+def _is_of_another(error: BaseException, runner: Runner, vertex_id: str) -> bool:
+    """Whether another vertex has told the error as its own: one whose content this one was waiting for."""
+    active = runner.active.get(vertex_id)
+    return isinstance(error, DockcError) and active is not None and error.vertex not in ("", active.vertex.digest)
 
 
 Runner._PERFORM = {

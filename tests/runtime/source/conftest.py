@@ -17,6 +17,27 @@ from tests.runtime.registry.conftest import FAST
 T = TypeVar("T")
 
 
+class Later:
+    """Work of a step after its call (`solver.op.Later`), with everything it says kept."""
+
+    vertex = "sha256:step"
+    alive = True
+
+    def __init__(self, waiting: bool) -> None:
+        self.waiting = waiting
+        self.said: list[tuple[str, ...]] = []
+
+    def begin(self) -> None:
+        self.said.append(("begin",))
+
+    def status(self, status_id: str, *, name: str = "", current: int = 0, total: int = 0, done: bool = False) -> None:
+        if done:
+            self.said.append((name, status_id))
+
+    def end(self, error: str = "") -> None:
+        self.said.append(("end", error))
+
+
 class Context:
     """What an operation is lent (`solver.op.OpContext`), with everything it says kept."""
 
@@ -26,6 +47,7 @@ class Context:
         self.logs: list[bytes] = []
         self.statuses: list[tuple[str, bool]] = []
         self.vertex: Any = None
+        self.laters: list[Later] = []
 
     def log(self, stream: int, data: bytes) -> None:
         self.logs.append(data)
@@ -35,6 +57,10 @@ class Context:
 
     def warn(self, warning: object) -> None:
         raise AssertionError(warning)
+
+    def later(self, *, waiting: bool) -> Later:
+        self.laters.append(Later(waiting))
+        return self.laters[-1]
 
     def lent(self, key: Key[T], /) -> tuple[T, ...]:
         return (self.values[key],) if key in self.values else ()

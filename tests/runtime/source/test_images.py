@@ -87,6 +87,41 @@ def test_layers_are_fetched_when_somebody_looks(refs: RefManager, source: Conten
     assert key.digest.startswith("sha256:") and key.preimage["pin"] == made.root.digest
 
 
+def test_what_comes_later_shows_as_the_work_of_the_step(refs: RefManager, source: ContentStore, ctx: Context) -> None:
+    made = make_image(source, [{"a": b"1"}, {"b": b"2"}])
+    layers = [layer.digest for layer in made.layers]
+    with Script(serve_image(source, made)) as server:
+        name = f"docker-image://{server.address}/x/y:latest"
+        op = source_op(refs, name)
+        asyncio.run(op.cache_map(ctx))
+        (result,) = asyncio.run(op.exec(ctx, ()))
+        (later,) = ctx.laters
+        assert (later.waiting, later.said) == (True, [])
+        assert result is not None
+        result.value.prefetch()
+        assert (later.said[0], later.said[-1]) == (("begin",), ("end", ""))
+        assert sorted(later.said[1:3]) == sorted(("downloading", digest) for digest in layers)
+        assert later.said[3:-1] == [("extracting", f"extracting {digest}") for digest in layers]
+        asyncio.run(source_op(refs, name).cache_map(ctx))
+        assert not ctx.laters[1].waiting, "all is here"
+        result.release()
+
+
+def test_layers_that_do_not_come_are_an_error_of_the_step(refs: RefManager, source: ContentStore, ctx: Context) -> None:
+    made = make_image(source, [{"a": b"1"}])
+    source.remove(made.layers[0].digest)
+    with Script(serve_image(source, made)) as server:
+        op = source_op(refs, f"docker-image://{server.address}/x/y:latest")
+        asyncio.run(op.cache_map(ctx))
+        (result,) = asyncio.run(op.exec(ctx, ()))
+        assert result is not None
+        with pytest.raises(RegistryError) as failed:
+            result.value.prefetch()
+    assert failed.value.vertex == "sha256:step"
+    assert ctx.laters[0].said == [("begin",), ("end", str(failed.value))]
+    result.release()
+
+
 def test_cache_keys(refs: RefManager, source: ContentStore, ctx: Context) -> None:
     """Equal images under two names share their keys; the layers are a second name."""
     made = make_image(source, [{"a": b"1"}])
