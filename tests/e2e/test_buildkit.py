@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -24,8 +25,9 @@ from typing import Any
 
 import pytest
 
+from dockc import llb
 from tests.conftest import member
-from tests.e2e.conftest import Dockc
+from tests.e2e.conftest import PYTHON_PATH, Dockc
 
 pytestmark = pytest.mark.peer
 
@@ -436,6 +438,53 @@ def test_the_same_image(root: Dockc, base: Path, with_base: tuple[str, str], bui
         assert list(mine) == list(wanted), f"names and order of layer {number}, ours and theirs"
         differing = {path: (mine.get(path), wanted.get(path)) for path in {*mine, *wanted} if mine.get(path) != wanted.get(path)}
         assert not differing, f"layer {number}, ours and theirs"
+
+
+DIFFERENCES = {
+    "touched": "touch /d && : >> /d/f",
+    "made and removed": "mkdir /d/x && rm -r /d/x && chmod 700 /d",
+    "changed below": "echo n > /d/e/n",
+    "removed below": "rm /d/e/g",
+    "replaced": "rm -r /o && mkdir -p /o/p && echo new > /o/p/new",
+    "of another type": "rm /d/f && mkdir /d/f && touch /d/f/z",
+    "a further name": "ln /d/f /d/hard",
+}
+
+
+@pytest.fixture(scope="module")
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """dockc's daemon, as `buildctl` reaches it."""
+    client, folder = need("buildctl"), tmp_path_factory.mktemp("dockcd")
+    address = f"unix://{folder}/s"
+    with (folder / "log").open("wb") as log:
+        command = [sys.executable, "-m", "dockc", "daemon", "--addr", address, "--root", str(folder / "root")]
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": PYTHON_PATH})
+        try:
+            deadline = time.monotonic() + 60
+            while subprocess.run([client, "--addr", address, "debug", "workers"], capture_output=True, check=False).returncode != 0:
+                assert process.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()[-500:]
+                time.sleep(0.2)
+            yield [client, "--addr", address]
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_the_same_difference(base: Path, buildctl: list[str], daemon: list[str], name: str) -> None:
+    digest = json.loads((base / "index.json").read_text())["manifests"][0]["digest"]
+    image_ = llb.oci_layout(f"base/x@{digest}", store="base")
+    setup = "mkdir -p /d/e /o/p && echo 1 > /d/f && echo 2 > /o/p/q && echo 3 > /d/e/g && chmod 700 /d"
+    before = image_.run(setup, shell=True)
+    difference = llb.diff(before, before.run(DIFFERENCES[name], shell=True))
+    other = llb.scratch().file(llb.mkdir("/d", 0o750), llb.mkfile("/d/own", "x"), llb.mkdir("/o", 0o711), llb.mkfile("/o/own", "y", 0o600))
+
+    def tree(command: list[str], state: llb.State) -> dict[str, tuple[object, ...]]:
+        argv = [*command, "build", "--oci-layout", f"base={base}", "--output", "type=tar"]
+        return entries(subprocess.run(argv, input=state.marshal(platform="linux/amd64").to_bytes(), capture_output=True, check=True).stdout)
+
+    for state in (difference, llb.merge(other, difference), llb.diff(image_.run("echo o > /z", shell=True), before)):
+        assert tree(daemon, state) == tree(buildctl, state)
 
 
 def test_a_lock_files_policy_is_one_to_buildkit(root: Dockc, buildctl: list[str], tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,13 +56,15 @@ def new_id() -> str:
 class Core:
     """Shared state of one process's view of a store.
 
-    Mutable state: `holds`, `providers`, `stacks` and `ready`, under `db.lock`.
+    Mutable state: `holds`, `providers`, `stacks`, `away` and `ready`, under `db.lock`.
 
     Attributes:
         holds: how often this process holds each record; the database knows only whether.
         providers: where blobs can be fetched from, by digest.
         laters: what shows the blobs' way here as the work of the step that named them, by digest; kept by that step.
         stacks: layers of committed records, which never change.
+        away: for those that have any, the positions in the stack of layers that stand elsewhere than where they were
+            made, each with the combination that has put it there and its position in that one.
         ready: layers whose directories this process has seen to be finished.
         on_removed: told the id of every record that is removed.
     """
@@ -81,6 +83,7 @@ class Core:
     providers: dict[str, Provider] = field(default_factory=dict)
     laters: WeakValueDictionary[str, Later] = field(default_factory=WeakValueDictionary)
     stacks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    away: dict[str, dict[int, tuple[str, int]]] = field(default_factory=dict)
     ready: set[str] = field(default_factory=set)
 
     # -- places
@@ -94,7 +97,7 @@ class Core:
         return self.snapshot_dir(record_id) / "fs"
 
     def lock_path(self, kind: str, record_id: str) -> Path:
-        """A lock file: `unpack`, `cache` or `mutable`."""
+        """A lock file: `unpack`, `moved`, `cache` or `mutable`."""
         return self.root / "locks" / f"{kind}-{record_id}"
 
     # -- records
@@ -160,6 +163,8 @@ class Core:
                     continue
                 below = self._combine(record, [self.stacks[p] for p in parents])
                 self.stacks[current] = (*below, *reversed(chain))
+                if away := self._away(record, parents):
+                    self.away[current] = away
                 todo.pop()
             return self.stacks[record_id]
 
@@ -181,23 +186,50 @@ class Core:
         below = tuple(layer for parent in parents for layer in parent)
         return (*below, record.id) if record.kind == database.LAYER else below
 
+    def moved(self, record_id: str) -> Mapping[int, tuple[str, int]]:
+        """Which positions of `stack` hold a layer that was not made on the layers below it there; see `away`."""
+        with self.db.lock:
+            self.stack(record_id)
+            return self.away.get(record_id, {})
+
+    def _away(self, record: Record, parents: Sequence[str]) -> dict[int, tuple[str, int]]:
+        if record.kind == database.DIFF:
+            lower, upper = (len(self.stacks[parent]) for parent in parents)
+            return {index: (record.id, index) for index in range(upper - lower)}
+        found = dict(self.away.get(parents[0], {})) if parents else {}
+        at = len(self.stacks[parents[0]]) if parents else 0
+        for parent in parents[1:]:
+            for index, layer in enumerate(self.stacks[parent], at):
+                if self.db.parents(layer):  # what was made on nothing sets all that it holds, wherever it stands
+                    found[index] = record.id, index
+            at += len(self.stacks[parent])
+        return found
+
     def below(self, layer_id: str) -> tuple[str, ...]:
         """The layers on which a layer was made."""
         return tuple(layer for parent in self.db.parents(layer_id) for layer in self.stack(parent))
 
-    def directories(self, layers: Sequence[str]) -> list[Path]:
+    def directories(self, layers: Sequence[str], instead: Mapping[int, Path] | None = None) -> list[Path]:
         """Change directories of layers, lowest first. What an opaque root hides is left out.
+
+        Args:
+            layers: lowest first.
+            instead: other directories for some positions (see `refs.moved`).
 
         Raises:
             StoreError: a directory is missing (the store was damaged from outside).
         """
         top = str(self.root / "snapshots")
+        instead = instead or {}
         found: list[Path] = []
-        for layer in reversed(layers):
-            path = f"{top}/{layer}/fs"
+        for index in reversed(range(len(layers))):
+            if index in instead:
+                found.append(instead[index])
+                continue
+            path = f"{top}/{layers[index]}/fs"
             if not os.path.isdir(path):  # noqa: PTH112 - thousands of layers
                 raise StoreError(
-                    f"the directory of layer {layer} is missing from the store",
+                    f"the directory of layer {layers[index]} is missing from the store",
                     hint="`dockc doctor --fix` forgets what cannot be used any more.",
                 )
             found.append(Path(path))
@@ -253,6 +285,7 @@ class Core:
             blobs = self.db.blobs(record_id)
             self.db.delete(record_id)
             self.stacks.pop(record_id, None)
+            self.away.pop(record_id, None)
             self.ready.discard(record_id)
         # The record goes first: killed in between, we leave blobs that nobody names, never names without blobs.
         freed = max(found.size, 0)
@@ -262,7 +295,7 @@ class Core:
                     freed += self.content.remove(digest)
                     self.providers.pop(digest, None)
         self.discard(self.snapshot_dir(record_id))
-        for kind in ("unpack", "cache", "mutable"):
+        for kind in ("unpack", "moved", "cache", "mutable"):
             self.lock_path(kind, record_id).unlink(missing_ok=True)
         if self.on_removed is not None:
             self.on_removed(record_id)

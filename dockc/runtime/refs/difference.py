@@ -10,10 +10,14 @@ from pathlib import Path
 from dockc.runtime.fsutil import marks
 from dockc.runtime.snapshot.changes import Change, Kind
 from dockc.runtime.snapshot.files import copy_attributes, copy_file
+from dockc.runtime.snapshot.squash import link_file
 
 
-def gather(changes: Sequence[Change], target: Path) -> None:
-    """Make the change directory of a list of changes in the empty directory `target`; names stay linked."""
+def gather(changes: Sequence[Change], target: Path, *, link: bool = False) -> None:
+    """Make the change directory of a list of changes in the empty directory `target`; names stay linked.
+
+    With `link` files are hard links to their sources where that can be: neither may be written to any more.
+    """
     links: dict[tuple[int, int], Path] = {}
     folders: list[Change] = []
     root = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -26,6 +30,8 @@ def gather(changes: Sequence[Change], target: Path) -> None:
                 place.mkdir()
                 folders.append(change)
             elif change.status is not None:
+                if link and link_file(change.source, str(place)):
+                    continue
                 first = links.setdefault((change.status.st_dev, change.status.st_ino), place)
                 if first != place and change.status.st_nlink > 1:
                     os.link(first, place, follow_symlinks=False)

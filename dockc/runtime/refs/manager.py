@@ -3,6 +3,7 @@
 <root>/store.db             records, parents, blobs, metadata, holds (SQLite)
 <root>/content/             blobs, as an OCI layout
 <root>/snapshots/<id>/fs    change directories
+<root>/snapshots/<id>/moved layers that stand elsewhere than where they were made
 <root>/squashed/            read-only combinations of them, made of hard links
 <root>/leases/<lease>       one locked file a living process
 <root>/staging/<lease>/     that process's unfinished work and mount points
@@ -376,7 +377,7 @@ class RefManager:
                 self.new_mutable(description=description or "diff") as made,
             ):
                 with made.mount() as target, telling("computing a difference", core.root):
-                    gather(tree_changes(old_tree, new_tree), target)
+                    gather(tree_changes(old_tree, new_tree, times=False), target)
                     inherit_root(target, [new_tree])
                 return made.commit()
         finally:

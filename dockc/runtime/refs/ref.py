@@ -16,6 +16,7 @@ from dockc.runtime.content.errors import telling
 from dockc.runtime.refs import database, inventory
 from dockc.runtime.refs.blobs import blob_of, known_blob, layer_descriptor
 from dockc.runtime.refs.core import now
+from dockc.runtime.refs.moved import tree_of
 from dockc.runtime.refs.types import LayerDescriptor, Progress, Remote, RemoteOptions
 from dockc.runtime.refs.unpack import ensure_directories, inherit_root, settle
 from dockc.runtime.snapshot.files import drop_marks
@@ -74,10 +75,9 @@ class ImmutableRef:
         """A directory with the whole file system, for reading only, fetched and unpacked as needed."""
         self._check()
         core = self._core
-        layers = core.stack(self._id)
-        ensure_directories(core, layers, cancelled=cancelled, progress=progress)
+        directories = tree_of(core, (self._id,), cancelled=cancelled, progress=progress)
         core.db.used(self._id, now())
-        with core.snapshotter.view(core.directories(layers)) as path:
+        with core.snapshotter.view(directories) as path:
             yield path
 
     def prefetch(self, *, cancelled: threading.Event | None = None, progress: Progress | None = None) -> None:
@@ -178,9 +178,7 @@ class MutableRef:
                 raise StoreError(f"ref {self._id} is mounted already")
             self._mounted = True
         try:
-            below = core.below(self._id)
-            ensure_directories(core, below, cancelled=cancelled, progress=progress)
-            lowers = core.directories(below)
+            lowers = tree_of(core, core.db.parents(self._id), cancelled=cancelled, progress=progress)
             self._prepare(lowers)
             folder = core.snapshot_dir(self._id)
             with core.snapshotter.writable(lowers, folder / "fs", folder / "work") as path:

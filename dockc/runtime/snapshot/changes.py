@@ -146,12 +146,13 @@ def _told(found: list[_Entry | Change], root: Path) -> list[Change]:
     return out
 
 
-def tree_changes(lower: Path | None, upper: Path) -> list[Change]:
+def tree_changes(lower: Path | None, upper: Path, *, times: bool = True) -> list[Change]:
     """The changes that lead from one tree to another, by walking both.
 
     Args:
         lower: the old tree; None is the empty one.
         upper: the new tree.
+        times: whether a directory that differs in its time alone counts.
     """
     found: list[_Entry | Change] = []
     # Each item: path, and whether it exists in lower and upper.
@@ -171,7 +172,7 @@ def tree_changes(lower: Path | None, upper: Path) -> list[Change]:
             continue
         was = _lstat_or_none(below) if in_lower else None
         if path:
-            found.append(_Entry(path, source, status, was is None or not _same(below, was, source, status)))
+            found.append(_Entry(path, source, status, was is None or not _same(below, was, source, status, times=times)))
         if not stat.S_ISDIR(status.st_mode):
             continue
         new = set(_list(source))
@@ -252,13 +253,14 @@ def _same_in_layer(old: str, was: os.stat_result, new: str, status: os.stat_resu
     return _same_contents(old, new, status)
 
 
-def _same(old: str, was: os.stat_result, new: str, status: os.stat_result) -> bool:
+def _same(old: str, was: os.stat_result, new: str, status: os.stat_result, *, times: bool) -> bool:
     """Whether nothing that a layer can say differs; access and change times do not count."""
     if (was.st_dev, was.st_ino) == (status.st_dev, status.st_ino):
         return True
     if (was.st_mode, was.st_rdev) != (status.st_mode, status.st_rdev):
         return False
-    if was.st_mtime_ns != status.st_mtime_ns and not _truncated(was.st_mtime_ns, status.st_mtime_ns):
+    equal = was.st_mtime_ns == status.st_mtime_ns or _truncated(was.st_mtime_ns, status.st_mtime_ns)
+    if not equal and (times or not stat.S_ISDIR(status.st_mode)):
         return False
     if marks.owner_of(old, was) != marks.owner_of(new, status):
         return False

@@ -62,7 +62,7 @@ def apply_changes(layer: Path, target: Path, *, link: bool, opaque: str | None =
 def _place_file(
     source: str, status: os.stat_result, place: str, names: dict[tuple[int, int], str], *, link: bool
 ) -> None:
-    if link and _link(source, place):
+    if link and link_file(source, place):
         return
     identity = (status.st_dev, status.st_ino)
     if status.st_nlink > 1 and (first := names.setdefault(identity, place)) != place:
@@ -71,7 +71,7 @@ def _place_file(
     copy_file(source, status, place)
 
 
-def _link(source: str, place: str) -> bool:
+def link_file(source: str, place: str) -> bool:
     """Make a hard link; False where the file has as many as it can have, or the kernel protects it."""
     try:
         os.link(source, place, follow_symlinks=False)

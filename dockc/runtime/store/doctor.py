@@ -18,7 +18,7 @@ from dockc.base import record as lean
 from dockc.errors import StoreError, UnsafePath
 from dockc.runtime.archive.compress import Decompressor
 from dockc.runtime.archive.tarheader import REGULAR, TarReader
-from dockc.runtime.refs import database, inventory
+from dockc.runtime.refs import database, inventory, moved
 from dockc.runtime.snapshot.rooted import clean_name
 
 if TYPE_CHECKING:
@@ -284,6 +284,7 @@ class _Doctor:
             return self._remove_with_children([record.id])
         core.discard(core.snapshot_dir(record.id))
         core.squashed.clean(everything=True)
+        moved.forget(core)
         return True
 
     def directories(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
+import shutil
 import tarfile
 import threading
 from collections.abc import Callable
@@ -241,6 +242,51 @@ def test_difference_of_known_layers(refs: RefManager) -> None:
     assert names(refs.diff(None, None)) == []
     assert names(refs.diff(refs.scratch(), base)) == ["a", "b"]
     assert text(step(refs, change, write(d="x")), "d") == "x"
+
+
+def test_a_difference_holds_only_what_was_changed(refs: RefManager) -> None:
+    base = step(refs, None, write(dir__kept="1", dir__deep__gone="1", whole__old="1", plain__x="1"))
+
+    def change(root: Path) -> None:
+        with (root / "dir/kept").open("r+b"):
+            pass
+        (root / "plain/tmp").touch()
+        (root / "plain/tmp").unlink()
+        (root / "dir/deep/gone").unlink()
+        shutil.rmtree(root / "whole")
+        (root / "whole").mkdir()
+        (root / "whole/new").write_text("2")
+
+    top = step(refs, base, change)
+    difference = refs.diff(base, top)
+    assert names(difference) == ["dir", "dir/deep", "whole", "whole/new"]
+
+    def owned(root: Path) -> None:
+        (root / "plain").chmod(0o711)
+
+    other = step(refs, None, write(plain__own="1", whole__other="1", dir__kept="3"), owned)
+    merged = refs.merge([other, difference])
+    assert names(merged) == ["dir", "dir/deep", "dir/kept", "plain", "plain/own", "whole", "whole/new", "whole/other"]
+    assert text(merged, "dir/kept") == "3", "what was only opened is not put over what is there"
+    with merged.mount() as root:
+        assert (root / "plain").stat().st_mode & 0o777 == 0o711
+    assert names(refs.merge([base, difference])) == names(top)
+    on_top = step(refs, merged, write(more="1"))
+    assert "whole/other" in names(on_top), "also for what stands on the combination"
+    assert [item.digest for item in difference.remote().descriptors] == [i.digest for i in top.remote().descriptors[1:]]
+    assert (refs.root / "snapshots" / merged.id / "moved").is_dir()
+    on_top.release()
+    merged.release()
+    refs.prune()
+    assert not (refs.root / "snapshots" / merged.id).exists(), "it goes with the combination"
+
+
+def test_a_directory_that_was_only_touched_is_no_difference_of_strangers(refs: RefManager) -> None:
+    one, two = step(refs, None, write(dir__a="1")), step(refs, None, write(dir__a="1", z="1"))
+    with one.mount() as left:
+        when = (left / "dir/a").stat().st_mtime_ns
+    three = step(refs, two, lambda root: os.utime(root / "dir/a", ns=(when, when)), lambda root: os.utime(root / "dir", ns=(1, 1)))
+    assert names(refs.diff(one, three)) == ["z"]
 
 
 def test_difference_of_strangers(refs: RefManager) -> None:
