@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import re
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable
     from typing import Any
 
-compiler: Callable[[str, int], re.Pattern[str]] = re.compile
+# The flags of `re`, whose import is a sixth of the time of a short command that finds its patterns compiled.
+IGNORECASE, MULTILINE, DOTALL, UNICODE, ASCII = 2, 8, 16, 32, 256
+
+
+def _compile(text: str, flags: int) -> re.Pattern[str]:
+    import re
+
+    return re.compile(text, flags)
+
+
+compiler: Callable[[str, int], re.Pattern[str]] = _compile
 """What compiles patterns; a command may put something in its place that remembers what it compiled."""
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import _sre  # type: ignore[import-not-found]  # the engine below `re`
 import marshal
-import re
 import sys
 
 from dockc.base import cachefiles
@@ -19,6 +18,7 @@ from dockc.base import pattern as patterns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Mapping
     from typing import Any
 
@@ -62,6 +62,8 @@ class Patterns:
                 return restored(text, code)
             except (RuntimeError, TypeError, ValueError, OverflowError):
                 pass
+        import re
+
         found = re.compile(text, flags)
         code = code_of(text, int(flags))
         if code is not None:
@@ -91,6 +93,8 @@ def restored(text: str, code: Code) -> re.Pattern[str]:
 
 def code_of(text: str, flags: int) -> Code | None:
     """What `re` makes of a pattern; None where this interpreter's `re` is made in another way."""
+    import re
+
     try:
         parser, compiler = sys.modules["re._parser"], sys.modules["re._compiler"]
         parsed: Any = parser.parse(text, flags)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from dockc.base.options import Options, option
 from dockc.commands import shared
@@ -16,6 +13,9 @@ from dockc.errors import DockcError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
     from dockc.base.output import Output
 
 
@@ -110,6 +110,8 @@ def format_command(
         if check:
             log(f"would reformat {name}\n")
         elif not diff and path != STDIN:
+            from pathlib import Path
+
             write_text(Path(path), after)
             log(f"reformatted {path}\n")
     if check or (paths != [STDIN] and not diff):
@@ -131,7 +133,7 @@ def _read(path: str) -> str:
     from dockc.base.files import read_file
     from dockc.grammar.source import decode
 
-    return decode(sys.stdin.buffer.read() if path == STDIN else read_file(Path(path)))
+    return decode(sys.stdin.buffer.read() if path == STDIN else read_file(path))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -139,6 +141,7 @@ def write_text(path: Path, text: str) -> None:
     points to.
     """
     import tempfile
+    from pathlib import Path
 
     from dockc.grammar.source import encode
 
@@ -154,8 +157,10 @@ def write_text(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         if hasattr(os, "chown"):
-            with contextlib.suppress(PermissionError):
+            try:
                 os.chown(temporary, before.st_uid, before.st_gid)
+            except PermissionError:
+                pass  # the file becomes ours
         os.chmod(temporary, before.st_mode & 0o7777)  # noqa: PTH101
         Path(temporary).replace(target)
     except OSError as exc:

@@ -6,8 +6,7 @@ Source: https://docs.docker.com/reference/build-checks/.
 
 from __future__ import annotations
 
-import re
-
+from dockc.base.pattern import pattern
 from dockc.compiler.syntax.ast import Word
 from dockc.errors import CompileError, Fault
 from dockc.golang.numbers import NumberError, parse_bool
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Final
 
-_DIRECTIVE = r"([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*([^\n]+?)[\t\n\f\r ]*"
+_DIRECTIVE = pattern(r"([a-zA-Z][a-zA-Z0-9]*)[\t\n\f\r ]*=[\t\n\f\r ]*([^\n]+?)[\t\n\f\r ]*")
 _BOM = "\ufeff"
 _KNOWN_DIRECTIVES = frozenset(("syntax", "escape", "check"))
 _URL = "https://docs.docker.com/go/dockerfile/rule/"
@@ -268,7 +267,7 @@ def parse_directive(line: str) -> tuple[str, str] | None:
     """Name and value of a parser directive, the comment sign already removed; None for other text."""
     if "=" not in line:
         return None
-    match = re.fullmatch(_DIRECTIVE, line.lstrip())
+    match = _DIRECTIVE.fullmatch(line.lstrip())
     if match is None:
         return None
     name = match.group(1).lower()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
+from dockc.base.memo import remembered
 from dockc.golang.strings import lower, upper
 
 TYPE_CHECKING = False
@@ -39,7 +38,7 @@ def nearest(value: str, options: Iterable[str], *, ignore_case: bool = False) ->
     return best
 
 
-@lru_cache(maxsize=8192)
+@remembered(8192)
 def _letters(text: str) -> int:
     """Which letters occur, as bits: one edit changes at most two of them."""
     bits = 0

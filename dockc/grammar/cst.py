@@ -8,10 +8,13 @@ continued lines) is trivia and is found from the gaps. So `text(file)` is the so
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
 
 from dockc.base.record import NamedTuple, Record
 from dockc.grammar.source import Source, Span
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Token(NamedTuple):

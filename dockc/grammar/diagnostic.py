@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from enum import Enum
-
 from dockc.base.record import Record
+from dockc.base.words import Words
 from dockc.grammar.source import Span
 
 
-class Severity(Enum):
+class Severity(Words):
     """How bad it is, worst first."""
 
     ERROR = "error"
@@ -25,7 +24,7 @@ class Severity(Enum):
 _RANKS = {severity: rank for rank, severity in enumerate(Severity)}
 
 
-class Applicability(Enum):
+class Applicability(Words):
     """How far a fix may be trusted."""
 
     SAFE = "safe"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
 
 from dockc.base.record import Record
 from dockc.grammar.diagnostic import Edit
 from dockc.grammar.source import Span
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class OverlapError(ValueError):

@@ -6,7 +6,6 @@ BuildKit's frontend/dockerfile/parser/line_parsers.go and split_command.go.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from itertools import accumulate
 
@@ -17,6 +16,10 @@ from dockc.grammar.cst import Fault, FlagNode, Token
 from dockc.grammar.lalr import Failure, Parser
 from dockc.grammar.source import decode, encode
 from dockc.grammar.tables import DOCKERFILE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
 
 NOT_STRINGS = "when using JSON array syntax, arrays must be comprised of strings only"
 _MAX_DEPTH = 10000  # of Go's encoding/json

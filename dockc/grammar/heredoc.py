@@ -6,8 +6,7 @@ escapes kept; a delimiter with any part quoted leaves the body as it is.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
+from dockc.base.memo import remembered
 from dockc.base.pattern import pattern
 from dockc.base.record import NamedTuple
 from dockc.grammar.lalr import Parser
@@ -30,7 +29,7 @@ class Opener(NamedTuple):
     expand: bool
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def parse_opener(word: str) -> Opener | None:
     """Read a word as an opener; None where it is none. Raises WordError for unbalanced quotes."""
     if "<<" not in word:

@@ -7,17 +7,20 @@ so nesting in the input costs memory, not recursion; time is linear in the numbe
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-
 from dockc.base import pattern as patterns
 from dockc.base.record import NamedTuple
 from dockc.golang.strings import NUMBER_LIKE
 
-#: What a state does at a terminal: a state to shift to (>= 0), or ~rule to reduce by (< 0). `*` stands for the only
-#: action of a state that needs no lookahead: a reduction, or 0 to accept.
-Actions = Mapping[str, int]
-Handler = Callable[[str, str, int, int], None]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Callable, Mapping, Sequence
+
+    #: What a state does at a terminal: a state to shift to (>= 0), or ~rule to reduce by (< 0). `*` stands for the
+    #: only action of a state that needs no lookahead: a reduction, or 0 to accept.
+    Actions = Mapping[str, int]
+    Handler = Callable[[str, str, int, int], None]
+    Matcher = Callable[[str, int], re.Match[str] | None]
 
 END = "$END"
 
@@ -48,7 +51,9 @@ class Failure(NamedTuple):
     expected: frozenset[str]
 
 
-Matcher = Callable[[str, int], "re.Match[str] | None"]
+def _escaped(character: str) -> str:
+    """A character as it stands in a pattern."""
+    return character if character.isalnum() or character in "_`" else f"\\{character}"
 
 
 class Parser:
@@ -63,7 +68,7 @@ class Parser:
     """
 
     def __init__(self, grammar: Grammar, escape: str, ascii_only: bool) -> None:
-        self._flags = re.ASCII if ascii_only else re.UNICODE
+        self._flags = patterns.ASCII if ascii_only else patterns.UNICODE
         self._rules = grammar.rules
         self._states = grammar.states
         self._starts = grammar.starts
@@ -71,7 +76,7 @@ class Parser:
         self._patterns = {
             name: pattern
             if name in grammar.literal
-            else pattern.replace("\\\\", re.escape(escape)).replace(r"\w", word)
+            else pattern.replace("\\\\", _escaped(escape)).replace(r"\w", word)
             for name, pattern in grammar.terminals.items()
         }
         self._lexers: list[Matcher | None] = [None] * len(grammar.states)

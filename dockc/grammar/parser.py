@@ -5,8 +5,6 @@ A fault spoils its own instruction only: reading goes on at the next one, so a f
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from dockc.base.record import NamedTuple
 from dockc.golang.strings import SPACES, lower
 from dockc.grammar import forms
@@ -28,6 +26,10 @@ from dockc.grammar.forms import EMPTY, Form
 from dockc.grammar.scanner import MAX_LINE, Blank, Comment, Problem, Scanner
 from dockc.grammar.source import Source, Span, decode, encode
 from dockc.grammar.word import WordError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 #: Keyword to form of arguments.
 FORMS: dict[str, Callable[[str, int, int, str], Form]] = {

@@ -12,12 +12,15 @@ error[unknown-instruction]: unknown instruction: COPPY
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
 
 from dockc.errors import without_credentials
 from dockc.grammar.diagnostic import Diagnostic, Label
 from dockc.grammar.edits import apply
 from dockc.grammar.source import Source, Span
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _TAB = 4
 _MAX_LINES = 6

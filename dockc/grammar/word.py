@@ -11,15 +11,16 @@ program has no branches; nesting is depth of the stack, never recursion.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from functools import cache
-
+from dockc.base.pattern import pattern
 from dockc.base.record import NamedTuple
 from dockc.errors import DockcError
 from dockc.golang.strings import SPACE, SPACES, quote, runes
 from dockc.grammar.lalr import Failure, Parser
 from dockc.grammar.tables import WORD
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 #: Most characters that variables may add to one word. The reference has no limit, so that a few lines of
 #: `ENV A=$A$A` fill its memory; no system could start a process with an environment of this size.
@@ -34,6 +35,7 @@ MODIFIER, EMPTY, SLASH, BRACE, PATTERN = (
 MISSING_BRACE = "syntax error: missing '}'"
 MISSING_SLASH = "syntax error: missing '/' in ${}"
 _TOO_LARGE = f"variables add more than {MAX_EXPANSION} characters"
+_SPACE_RUNS = pattern(f"([{SPACE}]+)")
 _NO_RUNE = "\ufffd"  # how the reference shows the end of the text where it wanted a character
 
 
@@ -401,7 +403,7 @@ class _Words:
         self.in_word = False
 
     def text(self, text: str) -> None:
-        for part in _space_runs().split(text):
+        for part in _SPACE_RUNS.split(text):
             if part and part[0] in SPACES:
                 if self.in_word and self.buffer:
                     self.done.append("".join(self.buffer))
@@ -420,11 +422,6 @@ class _Words:
             self.done.append("".join(self.buffer))
             self.buffer.clear()
         return self.done
-
-
-@cache
-def _space_runs() -> re.Pattern[str]:
-    return re.compile(f"([{SPACE}]+)")
 
 
 class _Machine:

@@ -9,8 +9,6 @@ unknown key is an error.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from dockc.base.pattern import pattern
@@ -22,6 +20,7 @@ from dockc.linter.settings import Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
 LABEL_TYPES = ("text", "url", "semver", "hash", "rfc3339", "spdx", "email")
@@ -74,7 +73,7 @@ class Config(Record, kw_only=True):
             mine, theirs = getattr(self, name), getattr(later, name)
             if isinstance(mine, tuple):
                 changes[name] = (*mine, *(item for item in theirs if item not in mine))
-            elif isinstance(mine, Mapping):
+            elif isinstance(mine, (dict, MappingProxyType)):
                 changes[name] = {**mine, **theirs}
             else:
                 changes[name] = mine if theirs is None else theirs
@@ -112,6 +111,8 @@ class Config(Record, kw_only=True):
 
 def place_of(text: str, name: str, key: str) -> str:
     """The file and, where it can be told, the line that names a key or a code."""
+    import re
+
     found = re.search(rf"(?<![\w-]){re.escape(key)}(?![\w-])", text)
     return f"{name}:{text.count(chr(10), 0, found.start()) + 1}" if found else name
 
@@ -346,6 +347,8 @@ class _Table:
 
     def place(self, key: str) -> str:
         """The file, and the line where a key stands in it, as far as that can be told from the text."""
+        import re
+
         pattern = rf"^[ \t{{]*\[*[ \t]*(?:[\w.\"'-]+\.)?[\"']?{re.escape(key)}[\"']?[ \t]*[\]:=]"
         found = re.search(pattern, self._text, re.MULTILINE) if key else None
         return f"{self._name}:{self._text.count(chr(10), 0, found.start()) + 1}" if found else self._name

@@ -6,13 +6,12 @@ are the only ones that take them apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from dockc.base.pattern import pattern
 from dockc.errors import DigestMismatch, DockcError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Protocol
 else:
     Protocol = object

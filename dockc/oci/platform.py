@@ -6,12 +6,10 @@ Source: OCI image specification, "Image Index: platform"; the matching and order
 
 from __future__ import annotations
 
-import functools
 import os
 import posixpath
-import re
-from collections.abc import Callable, Iterable
 
+from dockc.base.memo import remembered
 from dockc.base.pattern import pattern
 from dockc.base.record import Record, replace
 from dockc.errors import DockcError
@@ -19,6 +17,7 @@ from dockc.golang.text import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from typing import TypeVar
 
     T = TypeVar("T")
@@ -63,6 +62,7 @@ _COMPONENT_PATTERN = "^[A-Za-z0-9_.-]+$"
 _OS_PATTERN = r"^([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.%-]*)((?:\+[A-Za-z0-9_.%-]+)*)\))?$"
 _COMPONENT = pattern(_COMPONENT_PATTERN[1:-1])
 _OS = pattern(_OS_PATTERN[1:-1])
+_ARM64 = pattern(r"v([89])(?:\.([0-9]))?")
 
 
 class InvalidPlatform(DockcError):
@@ -170,6 +170,8 @@ def _decode(value: str) -> str:
     """Undo percent encoding; `ValueError` with Go's wording when an escape is broken."""
     if "%" not in value:
         return value
+    import re
+
     for escape in re.finditer(r"%(.{0,2})", value):
         if not re.fullmatch(r"[0-9A-Fa-f]{2}", escape.group(1)):
             raise ValueError(f"invalid URL escape {quote(escape.group(0))}")
@@ -178,7 +180,7 @@ def _decode(value: str) -> str:
 
 
 def _encode(value: str) -> str:
-    return re.sub(r"[%+()/]", lambda m: f"%{ord(m.group(0)):02X}", value)
+    return "".join(f"%{ord(char):02X}" if char in "%+()/" else char for char in value)
 
 
 def format_short(platform: Platform) -> str:
@@ -188,7 +190,7 @@ def format_short(platform: Platform) -> str:
     return _join(platform.os, platform)
 
 
-@functools.lru_cache(256)
+@remembered(256)
 def format_all(platform: Platform) -> str:
     """The whole specifier, version and features included; "unknown" without an operating system."""
     if not platform.os:
@@ -250,7 +252,6 @@ def _normalize_arch(architecture: str, variant: str) -> tuple[str, str]:
     return architecture, variant
 
 
-@functools.cache
 def default() -> Platform:
     """The platform of this machine, as containerd would report it.
 
@@ -298,6 +299,7 @@ class Matcher:
 
     def sort(self, items: Iterable[T], platform_of: Callable[[T], Platform]) -> list[T]:
         """The items in order of preference; equals keep their order."""
+        from functools import cmp_to_key
 
         def compare(one: T, two: T) -> int:
             first, second = platform_of(one), platform_of(two)
@@ -305,7 +307,7 @@ class Matcher:
                 return -1
             return 1 if self.less(second, first) else 0
 
-        return sorted(items, key=functools.cmp_to_key(compare))
+        return sorted(items, key=cmp_to_key(compare))
 
 
 def only(platform: Platform) -> Matcher:
@@ -347,7 +349,7 @@ def _lower_versions(platform: Platform, lowest: int) -> list[Platform]:
 def _vector_arm64(platform: Platform) -> list[Platform]:
     """ARMv9.x includes ARMv8.(x+5); all of ARMv8 and v9 run 32-bit ARMv8 and below."""
     variant = platform.variant or "v8"
-    match = re.fullmatch(r"v([89])(?:\.([0-9]))?", variant)
+    match = _ARM64.fullmatch(variant)
     if match is None or (match.group(1) == "9" and int(match.group(2) or 0) > 7):
         return []
     major, minor = int(match.group(1)), int(match.group(2) or 0)

@@ -6,8 +6,7 @@ implementation, because users and tests compare them.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
+from dockc.base.memo import remembered
 from dockc.base.pattern import pattern
 from dockc.base.record import Record, replace
 from dockc.errors import DockcError
@@ -140,7 +139,7 @@ def parse(text: str) -> Reference:
     return Reference(domain, path, tag, digest)
 
 
-@lru_cache(maxsize=512)
+@remembered(512)
 def parse_normalized(text: str) -> Reference:
     """Parse a name as people type it: `debian` is `docker.io/library/debian`.
 

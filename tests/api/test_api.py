@@ -73,14 +73,8 @@ def test_the_ignore_file_is_part_of_the_graph() -> None:
 
 
 def test_a_machine_without_images_builds_for_amd64(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dockc.oci import platform
-
     monkeypatch.setattr(os, "uname", lambda: types.SimpleNamespace(machine="wasm32"))
-    platform.default.cache_clear()
-    try:
-        assert str(dockc.compile("FROM scratch\nCOPY a /a\n").platform) == "linux/amd64"
-    finally:
-        platform.default.cache_clear()
+    assert str(dockc.compile("FROM scratch\nCOPY a /a\n").platform) == "linux/amd64"
 
 
 def test_optimize_and_emit() -> None:

@@ -12,7 +12,7 @@ import os
 from dockc.base.options import Options, option
 from dockc.commands import shared
 from dockc.commands.discover import STDIN
-from dockc.commands.lint.plan import LintRequest, Out, make_plans
+from dockc.commands.lint.plan import LintRequest, make_plans
 from dockc.commands.lint.report import sound, statistics, summary
 from dockc.commands.lint.work import lint_files, open_cache
 from dockc.errors import UsageError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dockc.base.output import Output
-    from dockc.commands.lint.plan import Plan
+    from dockc.commands.lint.plan import Out, Plan
     from dockc.linter.finding import FileReport
 
 

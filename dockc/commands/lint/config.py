@@ -7,7 +7,6 @@ line says comes on top of that.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
 
 from dockc.base.output import log
 from dockc.base.record import replace
@@ -25,6 +24,7 @@ from dockc.linter.config import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from os import PathLike
 
 _OWN = ("dockc.toml", "pyproject.toml")

@@ -8,11 +8,15 @@ from pathlib import Path
 
 from dockc.commands.discover import STDIN
 from dockc.commands.fmt import write_text
-from dockc.commands.lint.plan import Out, Plan
+from dockc.commands.lint.plan import Plan
 from dockc.commands.lint.work import lint_read, read_source
 from dockc.errors import DockcError
 from dockc.linter.finding import FileReport
 from dockc.linter.fixes import Fixed, fix_source
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dockc.commands.lint.plan import Out
 
 
 def fix_files(plans: Sequence[Plan], *, unsafe: bool, diff: bool, out: Out, log: Out) -> tuple[list[FileReport], bool]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from dockc.base.record import Record, replace
@@ -17,11 +16,12 @@ from dockc.linter.options import PROFILES, STRICT, LintOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
+    Out = Callable[[str], object]
 
 STDIN_NAME = "<stdin>"
-Out = Callable[[str], object]
 _NEVER = -1
 _THRESHOLDS = {**{s.value: s.rank for s in Severity}, "none": _NEVER}
 

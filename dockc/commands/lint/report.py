@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from dockc.grammar.diagnostic import Severity
 from dockc.linter.finding import FileReport, Finding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    pass
+    from collections.abc import Sequence
 
 
 def summary(reports: Sequence[FileReport]) -> str:

@@ -15,8 +15,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
-from functools import cache
 
 from dockc.base.output import log
 from dockc.base.record import replace
@@ -24,6 +22,7 @@ from dockc.errors import DockcError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from dockc.linter.options import LintOptions
@@ -73,7 +72,6 @@ class Watch:
         return bool(poll.poll(0))
 
 
-@cache
 def find() -> str | None:
     """The path of ShellCheck's program, or None."""
     name = "shellcheck.exe" if os.name == "nt" else "shellcheck"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 
 from dockc.base.record import replace
 from dockc.commands.discover import STDIN
@@ -18,6 +17,8 @@ from dockc.linter.finding import FileReport, Finding
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dockc.commands.lint.cache import Cache
 
 #: From this many files on, work is shared among processes.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
+from dockc.base.pattern import pattern
 from dockc.compiler.ir.module import ProgressGroup, parse_owner
 from dockc.compiler.ir.ops import Copy, Mkfile, OpMeta
 from dockc.compiler.lower.context import command_meta, internal_name
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from dockc.compiler.syntax.ast import SourcesAndDest
     from dockc.compiler.urls import GitRef
 
-_SYMBOLIC_MODE = r"[augo]*(?:[-+=][rstwXxugo]*)+(?:,[augo]*(?:[-+=][rstwXxugo]*)+)*"
+_SYMBOLIC_MODE = pattern(r"[augo]*(?:[-+=][rstwXxugo]*)+(?:,[augo]*(?:[-+=][rstwXxugo]*)+)*")
 _HIGHEST_MODE = 0o7777
 _SHORTEST_TOKEN = 8
 _EVERYTHING = ("*", "**", "**/*")
@@ -223,7 +222,7 @@ def parse_mode(text: str, word: Word) -> tuple[int, str]:
     except NumberError:
         if "0" <= text[0] <= "9":
             raise wrong from None
-        if re.fullmatch(_SYMBOLIC_MODE, text) is None:
+        if _SYMBOLIC_MODE.fullmatch(text) is None:
             raise CompileError("invalid syntax", fault=Fault("bad-mode", word)) from None
         return -1, text
     if mode > _HIGHEST_MODE:

@@ -7,11 +7,14 @@ at the text. Line numbers count from 1 and include the bodies of heredocs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import MappingProxyType
 
 from dockc.base.record import NamedTuple, Record
 from dockc.grammar.source import Source, Span
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Word(NamedTuple):

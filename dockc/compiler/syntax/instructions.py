@@ -6,10 +6,7 @@ the order of checks is the reference's, since it decides which of several errors
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
-
-from dockc.base.pattern import pattern
+from dockc.base.pattern import ASCII, IGNORECASE, pattern
 from dockc.compiler.suggest import nearest
 from dockc.compiler.syntax.ast import (
     CLASSES,
@@ -66,9 +63,10 @@ from dockc.grammar.source import Span, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from typing import Any
 
-_ONBUILD = pattern(r"[\t\n\f\r ]*ONBUILD[\t\n\f\r ]*", re.IGNORECASE | re.ASCII)
+_ONBUILD = pattern(r"[\t\n\f\r ]*ONBUILD[\t\n\f\r ]*", IGNORECASE | ASCII)
 _INSTRUCTIONS = "a line begins with an instruction, such as RUN or COPY"
 _STAGE_NAME = pattern(r"[a-z][a-z0-9\-_.]*\Z")
 

@@ -5,8 +5,6 @@ Source: BuildKit's frontend/dockerfile/instructions/commands_runmount.go.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from dockc.base.record import NamedTuple
 from dockc.compiler.suggest import nearest
 from dockc.compiler.syntax.ast import Word
@@ -17,7 +15,10 @@ from dockc.grammar.options import BadOptions, options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+    Expander = Callable[[Word], str]
 
 #: Mount types, and the sharing modes of cache mounts.
 TYPES = ("bind", "cache", "tmpfs", "secret", "ssh")
@@ -27,8 +28,6 @@ _KEYS = (
     "src", "dst", "destination", "ro", "rw", "readwrite", "env",
 )  # fmt: skip
 _WITH_FILE_INFO = frozenset({"secret", "ssh", "cache"})
-
-Expander = Callable[[Word], str]
 
 
 class Mount(NamedTuple):

@@ -5,8 +5,6 @@ Source: BuildKit's frontend/dockerfile/instructions (bflag.go, parse.go).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 from dockc.base.record import NamedTuple
 from dockc.compiler.suggest import nearest
 from dockc.compiler.syntax.ast import Flag, Heredoc, LintFact, Word
@@ -19,7 +17,10 @@ from dockc.grammar.source import Span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from typing import Any
+
+    _Place = Callable[[int, int], Span]
 
 #: Kinds of flags: with true or false, with one value, with any number of values.
 BOOL, STRING, STRINGS = "bool", "string", "strings"
@@ -39,8 +40,6 @@ USAGE = {
     "VOLUME": "write VOLUME /path",
     "WORKDIR": "write WORKDIR /path",
 }
-
-_Place = Callable[[int, int], Span]
 
 
 class Rejected(Exception):

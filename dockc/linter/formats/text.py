@@ -4,12 +4,14 @@ on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from dockc.grammar.diagnostic import Diagnostic
 from dockc.grammar.render import render as render_diagnostic
 from dockc.grammar.source import Source
 from dockc.linter.finding import FileReport, Finding
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def render(reports: Sequence[FileReport]) -> str:
