@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from dockc.base.output import Output
+    from dockc.oci.descriptor import Descriptor
     from dockc.oci.platform import Platform
+    from dockc.oci.reference import Reference
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.store.images import Chosen
+    from dockc.runtime.store.worker import Worker
 
 _PLATFORM = option(
     "--platform",
@@ -95,6 +98,7 @@ def run_layers(options: LayersOptions, out: Output) -> int:
 
     with opened(options.store) as worker:
         image = _choose(worker.content, options.name, options.platform)
+        _complete(worker, image.ref, image.target)
         layers = Contents(worker.content, image.manifest, image.config).layers
     if options.json:
         out.write("".join(json.dumps({name: getattr(one, name) for name in one.__slots__}) + "\n" for one in layers))
@@ -158,6 +162,7 @@ def run_files(options: FilesOptions, out: Output) -> int:
     }
     with opened(options.store) as worker:
         image = _choose(worker.content, options.name, options.platform)
+        _complete(worker, image.ref, image.target)
         for one in Contents(worker.content, image.manifest, image.config).files():
             letter = letters.get(one.kind, "?")
             path, link = (
@@ -265,6 +270,7 @@ def run_save(options: SaveOptions, out: Output) -> int:
             raise UsageError("these names are of several images", hint="Save each in an archive of its own.")
         whole = options.format == "oci" and not options.platform
         root = found[0][1] if whole else _choose(worker.content, names[0], options.platform).target
+        _complete(worker, found[0][0], root)
         for blob in archive.tree(worker.content, root)[1]:
             worker.content.path(blob.digest)  # what is missing is told before anything is written
         refs = [ref for ref, _ in found]
@@ -383,6 +389,7 @@ def run_push(options: PushOptions, out: Output) -> int:
         client = registry_client()
         try:
             with transfer.shown(f"pushing {ref.familiar()}", mode=options.progress, quiet=options.quiet) as report:
+                images.complete(worker.refs, worker.content, client, ref, root, progress=report)
                 Push(client, worker.content, progress=report).run(ref, root)
         finally:
             client.close()
@@ -437,6 +444,18 @@ def _platform(text: str) -> Platform | None:
     from dockc.oci import platform as platforms
 
     return platforms.parse(text) if text else None
+
+
+def _complete(worker: Worker, ref: Reference, root: Descriptor) -> None:
+    """Fetch what an image of the store lacks since it was pushed without."""
+    from dockc.engine.connect import registry_client
+    from dockc.runtime.store import images
+
+    client = registry_client()
+    try:
+        images.complete(worker.refs, worker.content, client, ref, root)
+    finally:
+        client.close()
 
 
 def _choose(content: ContentStore, name: str, platform: str) -> Chosen:

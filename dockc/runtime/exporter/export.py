@@ -306,8 +306,6 @@ def docker_load() -> Iterator[BinaryIO]:
 
 def export_image(source: ExportSource, output: Output, using: Exporters) -> Exported:
     """An image in the store, and in registries."""
-    from dockc.runtime.source.registry import LocalNames
-
     written, metadata = _write(source, output, using)
     metadata[DESCRIPTOR] = _encoded(written.root)
     names = _names(source, output)
@@ -320,13 +318,13 @@ def export_image(source: ExportSource, output: Output, using: Exporters) -> Expo
         names = (*names, *parse_names(shown[-1:]))
     if names:
         metadata[IMAGE_NAME] = ",".join(shown)
-    if output.flag("store", True):
+    keep = output.flag("store", True)
+    # What a registry has or can take over from a neighbour is not downloaded for the sake of pushing: the store keeps the
+    # image all the same, and what it lacks is fetched when somebody asks for it. `store=true` is a wish to have it all.
+    later = push and "store" not in output.attrs
+    if keep and not later:
         using.refs.ensure_blobs(written.remote, cancelled=using.cancelled, progress=using.progress)
-        known = LocalNames(using.content)
-        for name in names:
-            using.tell(f"naming to {name}")
-            known.put(name, replace(written.root, annotations={}, platform=None), built=True)
-            using.tell(f"naming to {name}", done=True)
+        _name(names, written, using)
     if push:
         if not names:
             raise RegistryError("cannot push an image without a name")
@@ -345,4 +343,17 @@ def export_image(source: ExportSource, output: Output, using: Exporters) -> Expo
                 again = type(error)(f"failed to push {name}: {error.message}", hint=error.hint)
                 raise again from error
             using.tell(f"pushing manifest for {name}@{written.root.digest}", done=True)
+    if keep and later:
+        _name(names, written, using)
     return Exported(output, metadata)
+
+
+def _name(names: Sequence[Reference], written: Written, using: Exporters) -> None:
+    """Keep an image under its names."""
+    from dockc.runtime.source.registry import LocalNames
+
+    known = LocalNames(using.content)
+    for name in names:
+        using.tell(f"naming to {name}")
+        known.put(name, replace(written.root, annotations={}, platform=None), built=True)
+        using.tell(f"naming to {name}", done=True)

@@ -44,7 +44,7 @@ from dockc.runtime.refs.types import (
     UsageRecord,
     blob_chains,
 )
-from dockc.runtime.refs.unpack import fetch_sound, inherit_root
+from dockc.runtime.refs.unpack import fetch, fetch_sound, inherit_root
 from dockc.runtime.refs.usage import Pruned, PrunePolicy, collect, prune, usage
 from dockc.runtime.snapshot.changes import tree_changes
 from dockc.runtime.snapshot.choose import snapshotter
@@ -54,6 +54,7 @@ from dockc.runtime.snapshot.tarread import Limits
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from dockc.oci.descriptor import Descriptor
     from dockc.runtime.snapshot.base import Snapshotter
     from dockc.solver.op import Later
 
@@ -458,6 +459,37 @@ class RefManager:
                     self._core.providers.setdefault(layer.descriptor.digest, layer.provider)
         blobs = [Blob("", AS_CAME, layer.descriptor, layer.diff_id, layer.origin) for layer in remote.layers]
         fetch_sound(self._core, blobs, cancelled=cancelled, progress=progress)
+
+    def bring(
+        self,
+        blobs: Iterable[Descriptor],
+        place: str,
+        find: ProviderFactory,
+        *,
+        progress: Progress | None = None,
+    ) -> None:
+        """Fetch blobs that are not here from where an image that stood on them came from, else from `place`.
+
+        Args:
+            blobs: which.
+            place: an origin (`LayerDescriptor.origin`).
+            find: finds the provider of an origin.
+            progress: told of bytes.
+
+        Raises:
+            StoreError, RegistryError: one cannot be had.
+        """
+        core = self._core
+        wanted = [blob for blob in blobs if not core.content.has(blob.digest)]
+        if not wanted:
+            return
+        origins = {blob.descriptor.digest: blob.origin for blob in core.db.blobs() if blob.origin}
+        for blob in wanted:
+            provider = find(origins.get(blob.digest, place)) or find(place)
+            if provider is not None:
+                with core.db.lock:
+                    core.providers.setdefault(blob.digest, provider)
+        fetch(core, [Blob("", AS_CAME, blob, "", "") for blob in wanted], progress=progress)
 
     # -- keeping house
 

@@ -25,7 +25,7 @@ from dockc.runtime.registry.transport import Unreachable
 if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.refs.types import LayerDescriptor, Progress
-    from dockc.runtime.registry.client import Client
+    from dockc.runtime.registry.client import Client, Upload
 
 _PARALLEL = 4
 _ATTEMPTS = 3
@@ -43,6 +43,8 @@ class Push:
         progress: told of every blob.
         cancelled: the build's cancel event.
         chunk: send blobs in parts of this many bytes; 0 sends each in one request.
+
+    Mutable state: `_sent`, the repository of each registry that the last image went to, changed by `run` alone.
     """
 
     client: Client
@@ -51,6 +53,7 @@ class Push:
     progress: Progress | None = None
     cancelled: threading.Event | None = None
     chunk: int = 0
+    _sent: dict[str, str] = field(default_factory=dict, init=False)
 
     def run(self, ref: Reference, root: Descriptor, *, by_digest: bool = False) -> None:
         """Send the tree below `root`.
@@ -70,6 +73,7 @@ class Push:
             top = descriptor.digest == root.digest
             name = descriptor.digest if by_digest or not top else (ref.tag or root.digest)
             self.client.put_manifest(ref, data, descriptor.media_type, name, cancelled=self.cancelled)
+        self._sent[ref.domain] = ref.path
 
     def _documents(self, root: Descriptor) -> list[tuple[Descriptor, bytes, tuple[Descriptor, ...]]]:
         """Every manifest below `root` with its blobs, children before their index."""
@@ -111,9 +115,9 @@ class Push:
 
     def _transfer(self, ref: Reference, blob: Descriptor, layer: LayerDescriptor | None) -> None:
         source = _source_repository(ref, layer.origin) if layer is not None else ""
-        upload = self.client.start_upload(
-            ref, mount=blob.digest if source else "", source=source, cancelled=self.cancelled
-        )
+        if not source and self._sent.get(ref.domain, ref.path) != ref.path:
+            source = self._sent[ref.domain]
+        upload = self._begin(ref, blob, source)
         if upload is None:
             return
         if not self.content.has_sound(blob.digest, self.cancelled):
@@ -132,6 +136,15 @@ class Push:
                 if self.progress is not None:
                     self.progress(blob.digest, offset, blob.size, False)
         self.client.send(ref, upload, blob.digest, 0, b"", cancelled=self.cancelled)
+
+    def _begin(self, ref: Reference, blob: Descriptor, source: str) -> Upload | None:
+        """An upload session; None where the blob was taken over from the repository `source` of the same registry."""
+        if source:
+            try:
+                return self.client.start_upload(ref, mount=blob.digest, source=source, cancelled=self.cancelled)
+            except AccessDenied:
+                pass  # who may write here may not read there
+        return self.client.start_upload(ref, cancelled=self.cancelled)
 
 
 def _source_repository(target: Reference, origin: str) -> str:

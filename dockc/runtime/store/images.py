@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dockc.base.record import Record
 from dockc.errors import DockcError, StoreError
+from dockc.llb import attrs
 from dockc.oci import digest as digests
 from dockc.oci import manifest as manifests
 from dockc.oci import platform as platforms
@@ -17,13 +19,14 @@ from dockc.oci.config import ImageConfig
 from dockc.oci.fields import InvalidDocument
 from dockc.oci.manifest import Index, Manifest
 from dockc.runtime.source import image
-from dockc.runtime.source.registry import LocalNames, RegistryOrigin
+from dockc.runtime.source.registry import LocalNames, RegistryOrigin, provider_for
 
 if TYPE_CHECKING:
     from dockc.oci.descriptor import Descriptor
     from dockc.oci.platform import Platform
     from dockc.oci.reference import Reference
     from dockc.runtime.content.store import ContentStore
+    from dockc.runtime.refs.manager import RefManager
     from dockc.runtime.refs.types import Progress
     from dockc.runtime.registry.client import Client
     from dockc.runtime.source.image import LoadedImage, Origin
@@ -159,6 +162,34 @@ def choose(content: ContentStore, name: str, platform: Platform | None) -> Chose
             hint=f"It is here for {offered}." if offered else "Its documents are missing: build or pull it again.",
         )
     return matcher.sort(fitting, lambda one: one.config.platform)[0]
+
+
+def complete(
+    refs: RefManager,
+    content: ContentStore,
+    client: Client,
+    ref: Reference,
+    root: Descriptor,
+    *,
+    progress: Progress | None = None,
+) -> None:
+    """Fetch the blobs of an image that are not here: what was pushed without them is kept without them.
+
+    Args:
+        refs: knows where layers came from.
+        content: the store's blobs.
+        client: speaks to registries.
+        ref: the image's name, where it was pushed to.
+        root: what is wanted of it: a manifest, or an index whose manifests that are here are meant.
+        progress: told of bytes.
+
+    Raises:
+        DockcError: one cannot be had.
+    """
+    parts = {
+        part.digest: part for _, manifest in _manifests(content, root, {}) for part in (manifest.config, *manifest.layers)
+    }
+    refs.bring(parts.values(), f"{attrs.SCHEME_IMAGE}{ref.name}", partial(provider_for, client), progress=progress)
 
 
 def rename(content: ContentStore, source: str, target: str) -> Reference:
