@@ -220,11 +220,13 @@ def index(export: Export, response: Mapping[str, str]) -> None:
 
 def _frontend_attrs(request: Asked, inputs: Inputs) -> dict[str, str]:
     """The options for a frontend on the builder's side."""
+    from dockc.engine.images import is_image
+
     attrs = dict(request.compile.attrs)
     for name, value in request.compile.contexts.items():
-        if value.startswith("oci-layout://"):
+        if is_image(value) and name not in inputs.directories:
             raise UsageError(
-                f"the named context {name} is an OCI layout, which only our own compiler sends",
+                f"the named context {name} is an image of this machine, which only our own compiler sends",
                 hint="Leave --frontend out.",
             )
         attrs[f"context:{name}"] = f"local:{name}" if name in inputs.directories else value

@@ -21,6 +21,7 @@ def frontend_attrs(
     opts: Iterable[str] = (),
     no_cache: bool = False,
     no_cache_filter: Iterable[str] = (),
+    local_images: bool = False,
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The command line's short forms as BuildKit's frontend options; they win over `--opt` of the same key.
@@ -52,20 +53,28 @@ def frontend_attrs(
             attrs[f"build-arg:{key}"] = value
         elif key in environment:
             attrs[f"build-arg:{key}"] = environment[key]
-    for text in labels:
-        key, _, value = text.partition("=")
-        if not key:
-            raise UsageError(f"invalid value {text} for --label: expected NAME=VALUE")
-        attrs[f"label:{key}"] = value
+    attrs |= _labels(labels)
     if target:
         attrs["target"] = target
     default = () if "platform" in attrs else (environment.get("DOCKER_DEFAULT_PLATFORM", ""),)
     if wanted := [p.strip() for text in tuple(platforms) or default for p in text.split(",") if p.strip()]:
         attrs["platform"] = ",".join(_platform(p) for p in wanted)
+    if local_images:
+        attrs["image-resolve-mode"] = "local"
     if no_cache:
         attrs["no-cache"] = ""
     elif stages := ",".join(no_cache_filter):
         attrs["no-cache"] = stages
+    return attrs
+
+
+def _labels(texts: Iterable[str]) -> dict[str, str]:
+    attrs: dict[str, str] = {}
+    for text in texts:
+        key, _, value = text.partition("=")
+        if not key:
+            raise UsageError(f"invalid value {text} for --label: expected NAME=VALUE")
+        attrs[f"label:{key}"] = value
     return attrs
 
 

@@ -11,7 +11,7 @@ import sys
 from dockc.base.files import builders_file
 from dockc.base.options import Options, option
 from dockc.base.output import log
-from dockc.commands import shared
+from dockc.commands import shared, transfer
 from dockc.errors import DockcError, UsageError
 
 TYPE_CHECKING = False
@@ -53,6 +53,7 @@ class BuildOptions(Options):
         "manifest[linux/amd64] for one platform.",
     )  # fmt: skip
     build_context: tuple[str, ...] = shared.BUILD_CONTEXT
+    local_images: bool = shared.LOCAL_IMAGES
     opt: tuple[str, ...] = shared.OPT
     no_cache: bool = shared.NO_CACHE
     no_cache_filter: tuple[str, ...] = option(
@@ -227,6 +228,9 @@ def run(options: BuildOptions, out: Output) -> int:
     from dockc.engine.request import Asked, CompileRequest
 
     words.refuse_environment(os.environ)
+    if options.pull and options.local_images:
+        raise UsageError("--pull and --local-images", hint="Only one of them can say where base images come from.")
+    mode = "quiet" if options.quiet else options.progress
     place = None
     if options.addr or options.builder or options.tlsdir or (options.store is None and os.path.exists(builders_file())):  # noqa: PTH110
         from dockc.commands.remote import chosen
@@ -251,6 +255,7 @@ def run(options: BuildOptions, out: Output) -> int:
             opts=options.opt,
             no_cache=options.no_cache,
             no_cache_filter=options.no_cache_filter,
+            local_images=options.local_images,
         )
         | words.step_attrs(
             pull=options.pull,
@@ -286,6 +291,7 @@ def run(options: BuildOptions, out: Output) -> int:
         passes=options.passes,
         squash=options.squash,
         store=options.store,
+        showing=lambda what: transfer.shown(what, mode=mode, quiet=options.quiet),
     )
     with from_stdin(asked, sys.stdin.buffer) as (read, uploads):
         method, form = words.method("check" if options.check else options.call, attrs)
@@ -307,7 +313,6 @@ def run(options: BuildOptions, out: Output) -> int:
             cache_from=() if place is not None else words.caches(options.cache_from),
             cache_to=() if place is not None else words.caches(options.cache_to),
         )
-        mode = "quiet" if options.quiet else options.progress
         if place is not None:
             from dockc.commands.remote import Wishes, build_remote
 

@@ -36,6 +36,7 @@ class CompileOptions(Options):
     platform: tuple[str, ...] = shared.PLATFORM
     label: tuple[str, ...] = shared.LABEL
     build_context: tuple[str, ...] = shared.BUILD_CONTEXT
+    local_images: bool = shared.LOCAL_IMAGES
     opt: tuple[str, ...] = shared.OPT
     no_cache: bool = shared.NO_CACHE
     answers: Path | None = shared.ANSWERS
@@ -74,6 +75,7 @@ def request_of(options: CompileOptions) -> CompileRequest:
         labels=options.label,
         opts=options.opt,
         no_cache=options.no_cache,
+        local_images=options.local_images,
     )
     return CompileRequest(
         options.context,

@@ -67,6 +67,7 @@ class ExplainOptions(Options):
     build_arg: tuple[str, ...] = shared.BUILD_ARG
     platform: tuple[str, ...] = option("--platform", metavar="OS/ARCH[/VARIANT]", help="Target platform.")
     build_context: tuple[str, ...] = shared.BUILD_CONTEXT
+    local_images: bool = shared.LOCAL_IMAGES
     opt: tuple[str, ...] = shared.OPT
     no_cache: bool = option("--no-cache", help="Plan a build that runs every step.")
     store: Path | None = shared.STORE
@@ -102,6 +103,7 @@ def run(options: ExplainOptions, out: Output) -> int:
         platforms=options.platform,
         opts=options.opt,
         no_cache=options.no_cache,
+        local_images=options.local_images,
     )
     request = CompileRequest(
         options.context or str(Path(file).parent),

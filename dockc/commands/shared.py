@@ -36,7 +36,15 @@ LABEL = option("--label", metavar="NAME=VALUE", help="Add a label to the image c
 BUILD_CONTEXT = option(
     "--build-context",
     metavar="NAME=VALUE",
-    help="A named context: a directory, docker-image://REF, oci-layout://DIR, URL.",
+    help="A named context: a directory, URL, docker-image://REF, dockc-image://NAME of the store, oci-layout://PATH, "
+    "docker-archive:FILE[:NAME], oci-archive:FILE[:TAG], or an archive's FILE.",
+    group=_WHAT,
+)
+LOCAL_IMAGES = option(
+    "--local-images",
+    variable="DOCKC_LOCAL_IMAGES",
+    help="FROM takes an image of the store (loaded, pulled or built) where it has one of that name, before any registry "
+    "is asked. Without it, the registry's image wins.",
     group=_WHAT,
 )
 OPT = option(

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dockc.base.files import FILE_LIMIT
-from dockc.engine.request import CompileRequest, is_archive, with_changes
+from dockc.engine.images import is_archive
+from dockc.engine.request import CompileRequest, with_changes
 from dockc.errors import DockcError, UsageError
 
 #: Addresses below this one are answered from files; no name server knows it.

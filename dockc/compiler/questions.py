@@ -105,6 +105,7 @@ class ImageAnswer(Record):
         config: the config's bytes.
         error: why it could not be looked up, or "".
         hint: what can be done about that, or ""; not kept in files.
+        stored: why the store's image of that name was taken, or ""; not kept in files.
     """
 
     ref: str
@@ -112,6 +113,7 @@ class ImageAnswer(Record):
     config: bytes = b""
     error: str = ""
     hint: str = ""
+    stored: str = ""
 
 
 class HttpAnswer(Record):

@@ -194,9 +194,11 @@ def _asking(bridge: Bridge) -> Callable[[tuple[Request, ...]], Awaitable[Answers
         name = f"[internal] load metadata for {one.ref if isinstance(one, ImageRequest) else describe(one)}"
         found = Answers()
         try:
-            with steps.step(name):
+            with steps.step(name) as digest:
                 found = await answer([one], resolver)
                 for image in found.images.values():
+                    if image.stored:
+                        steps.log(digest, f"the store's own image is used: {image.stored}\n")
                     if image.error:
                         raise _NotFound(
                             image.error.removeprefix(f"failed to resolve source metadata for {image.ref}: ")

@@ -120,7 +120,11 @@ class Steps:
     def say(self, text: str) -> None:
         """Output of the compiler's observers."""
         with self.step("[internal] compile") as digest:
-            self.send(SolveStatus(logs=(VertexLog(digest, 2, text.encode("utf-8", "replace"), time.time_ns()),)))
+            self.log(digest, text)
+
+    def log(self, digest: str, text: str) -> None:
+        """Output of a step."""
+        self.send(SolveStatus(logs=(VertexLog(digest, 2, text.encode("utf-8", "replace"), time.time_ns()),)))
 
     def warn(self, digest: str, compiled: Sequence[Compiled]) -> None:
         """Show what the compiler's checks found, each once, at the step that read the Dockerfile."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dockc.compiler.compile import Front
     from dockc.compiler.options import CompileOptions
     from dockc.compiler.questions import Answers
+    from dockc.engine.images import Showing
     from dockc.llb.definition import Definition
     from dockc.oci.platform import Platform
     from dockc.runtime.exporter.export import Exported
@@ -59,11 +60,12 @@ class CompileRequest:
         squash: level of the squash pass.
         print_after, print_after_all, time_passes, verify_each: observers.
         store: directory of the content store, or None.
+        showing: shows that archives of images are read, or None.
     """
 
     __slots__ = (
         "answers", "attrs", "context", "contexts", "dockerfile", "file", "level", "locked", "offline", "passes", "print_after",
-        "print_after_all", "squash", "store", "time_passes", "verify_each",
+        "print_after_all", "showing", "squash", "store", "time_passes", "verify_each",
     )  # fmt: skip
 
     def __init__(
@@ -85,7 +87,9 @@ class CompileRequest:
         verify_each: bool = False,
         store: Path | None = None,
         dockerfile: bytes | None = None,
+        showing: Showing | None = None,
     ) -> None:
+        self.showing: Final = showing
         self.context: Final = context
         self.file: Final = file
         self.dockerfile: Final = dockerfile
@@ -285,7 +289,7 @@ def find(request: CompileRequest, *, fetch: bool = False) -> Found:
     locals_: dict[str, str] = {}
     stores: dict[str, Path] = {}
     for name, value in request.contexts.items():
-        attrs[f"context:{name}"] = _named_context(name, value, locals_, stores)
+        attrs[f"context:{name}"] = _named_context(request, name, value, locals_, stores)
     remote = fetch and is_in_remote_context(request)
     path = data = None
     if not remote:
@@ -396,6 +400,8 @@ def _dockerfile(request: CompileRequest) -> tuple[str | None, bytes | None]:
     data = sys.stdin.buffer.read(FILE_LIMIT + 1)
     if len(data) > FILE_LIMIT:
         raise DockcError(f"failed to read dockerfile: standard input is larger than {FILE_LIMIT} bytes")
+    from dockc.engine.images import is_archive
+
     if is_archive(data[:512]):
         raise UsageError("standard input holds an archive, no Dockerfile", hint="Only `dockc build -` takes archives.")
     return None, data
@@ -407,11 +413,6 @@ def is_in_remote_context(request: CompileRequest) -> bool:
     """
     elsewhere = request.file == "-" or os.path.isabs(request.file) or is_web_file(request.file)  # noqa: PTH117
     return is_remote(request.context) and request.dockerfile is None and not elsewhere
-
-
-def is_archive(head: bytes) -> bool:
-    """Whether a file that begins so is an archive, compressed or not, and no Dockerfile."""
-    return head.startswith((b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")) or head[257:262] == b"ustar"
 
 
 def dockerfile_path(request: CompileRequest) -> str | None:
@@ -449,25 +450,26 @@ def is_web_file(file: str) -> bool:
     return file.startswith(("http://", "https://"))
 
 
-def _named_context(name: str, value: str, locals_: dict[str, str], stores: dict[str, Path]) -> str:
-    if value.startswith("oci-layout://"):
-        return _layout_context(name, value.removeprefix("oci-layout://"), stores)
+def _named_context(
+    request: CompileRequest, name: str, value: str, locals_: dict[str, str], stores: dict[str, Path]
+) -> str:
     if value.startswith("docker-image://") or is_remote(value):
         return value
+    if value.startswith("docker://"):  # as skopeo and podman write it
+        return "docker-image://" + value.removeprefix("docker://")
     path = value.removeprefix("local:")
-    if not os.path.isdir(path):  # noqa: PTH112
-        raise UsageError(f"failed to get build context {name}: {value} is not a directory")
-    locals_[name] = path
-    return f"local:{name}"
+    if os.path.isdir(path):  # noqa: PTH112
+        locals_[name] = path
+        return f"local:{name}"
+    from dockc.engine import images
 
-
-def _layout_context(name: str, value: str, stores: dict[str, Path]) -> str:
-    """`PATH[:TAG][@DIGEST]` to a reference that names the digest; the store is named like the context."""
-    from dockc.runtime.source.ocilayout import resolve_context
-
-    path, digest = resolve_context(value)
-    store = _store_name(name)
-    stores[store] = path
+    if not images.is_image(value):
+        raise UsageError(
+            f"failed to get build context {name}: {value} is not a directory",
+            hint=f"It may also be docker-image://NAME, an address, or an image of this machine: {', '.join(images.FORMS)}.",
+        )
+    store = _store_name(name)  # a reference that names the digest; the store is named like the context
+    stores[store], digest = images.found(name, value, request.store, request.showing)
     return f"oci-layout://{store}@{digest}"
 
 

@@ -162,7 +162,7 @@ def _take(
 
     match request, found:
         case ImageRequest(), FoundImage():
-            images[request.key] = ImageAnswer(found.ref, found.digest, found.config)
+            images[request.key] = ImageAnswer(found.ref, found.digest, found.config, stored=found.stored)
         case HttpRequest(), FoundHttp():
             http[request.key] = HttpAnswer(found.digest, found.last_modified, found.newest, found.archive)
         case GitRequest(), FoundGit():

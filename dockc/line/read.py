@@ -34,10 +34,10 @@ def read(command: type[Asked], arguments: Sequence[str], environment: Mapping[st
     rows = command.table()
     values: dict[str, Any] = {}
     for row in rows:
-        if row.variable and environment.get(row.variable):
-            if row.kind in (FLAG, LIST, NUMBER):
+        if row.variable and (text := environment.get(row.variable)):
+            if row.kind in (LIST, NUMBER) or (row.kind == FLAG and text not in TRUE | FALSE):
                 return None
-            values[row.name] = _path(environment[row.variable]) if row.kind == PATH else environment[row.variable]
+            values[row.name] = _path(text) if row.kind == PATH else text in TRUE if row.kind == FLAG else text
     rest = _take(
         arguments, {flag: row for row in rows for flag in (*row.flags, *row.off)}, values, command.interspersed
     )

@@ -49,7 +49,7 @@ def test_every_option_reads_alike(verb: str, monkeypatch: pytest.MonkeyPatch) ->
                 twice = [*verb.split(), *words, *words, *needed]
                 assert getattr(_plain(twice), row.name) == ("v", "v")
         if row.variable:
-            monkeypatch.setenv(row.variable, "/elsewhere")
+            monkeypatch.setenv(row.variable, "true" if row.kind == FLAG else "/elsewhere")
             argv = [*verb.split(), *needed]
             assert getattr(_plain(argv), row.name) == getattr(_library(argv), row.name) != row.default
             monkeypatch.delenv(row.variable)

@@ -30,6 +30,7 @@ from dockc.runtime.content.locks import lock_file
 log = logging.getLogger(__name__)
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+_INDEX = b'{"schemaVersion":2,"manifests":[]}'  # what is in the layout is found by digest
 _BLOCK = 1 << 20
 
 
@@ -47,6 +48,8 @@ class ContentStore:
             self._ingest.mkdir(exist_ok=True)
             if not (root / "oci-layout").exists():
                 _write_new(root / "oci-layout", _LAYOUT)
+            if not (root / "index.json").exists():
+                _write_new(root / "index.json", _INDEX)
 
     def has(self, digest: str) -> bool:
         """Whether the blob is here."""

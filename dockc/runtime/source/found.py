@@ -84,11 +84,14 @@ class GitQuestion(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FoundImage:
-    """An image: the reference that was resolved, the digest of its root, its config's bytes."""
+    """An image: the reference that was resolved, the digest of its root, its config's bytes; why the store's own was
+    taken, or "".
+    """
 
     ref: str
     digest: str
     config: bytes = field(repr=False)
+    stored: str = ""
 
 
 @dataclass(frozen=True, slots=True)

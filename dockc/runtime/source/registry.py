@@ -112,7 +112,10 @@ class LocalNames:
 
 
 class RegistryOrigin:
-    """A registry, with the store's memory beside it (`source.image.Origin`)."""
+    """A registry, with the store's memory beside it (`source.image.Origin`).
+
+    Mutable: `stored`, why the store has answered in the registry's place; "" while it has not.
+    """
 
     def __init__(self, client: Client, content: ContentStore, ref: Reference, mode: str = "") -> None:
         """Remember how to ask; no I/O.
@@ -123,6 +126,7 @@ class RegistryOrigin:
             ref: the image; all its blobs come from its repository.
             mode: resolve mode; "" is `default`.
         """
+        self.stored = ""
         self._client = client
         self._names = LocalNames(content)
         self._mode = parse_mode(mode)
@@ -132,13 +136,15 @@ class RegistryOrigin:
     def resolve(self, ref: Reference, cancelled: threading.Event | None) -> Descriptor:
         """What the reference stands for, by the rules of the resolve mode."""
         if self._mode == attrs.RESOLVE_LOCAL and (known := self._names.get(ref)):
+            self.stored = "images of the store come first"
             return known
         try:
             found = self._client.resolve(ref, cancelled=cancelled)
-        except RegistryError:
+        except RegistryError as error:
             known = self._names.get(ref) if self._mode == attrs.RESOLVE_DEFAULT else None
             if known is None:
                 raise
+            self.stored = error.message
             return known
         self._names.put(ref, found)
         return found

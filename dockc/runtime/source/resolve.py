@@ -146,7 +146,8 @@ class Resolver:
         except (RegistryError, StoreError) as error:
             message = f"failed to resolve source metadata for {ref}: {error.message}"
             raise type(error)(message, hint=error.hint) from error
-        return FoundImage(ref, found.root.digest, found.config)
+        stored = origin.stored if isinstance(origin, RegistryOrigin) else ""
+        return FoundImage(ref, found.root.digest, found.config, stored)
 
     def files(self, name: str, files: Sequence[str]) -> FoundFiles:
         """Contents of files in a local source; paths are resolved inside it, links included."""

@@ -35,6 +35,7 @@ from dockc.runtime.archive.compress import Decompressor
 from dockc.runtime.archive.tarheader import InvalidTar, TarReader
 from dockc.runtime.content.errors import telling
 from dockc.runtime.registry.client import NotFound
+from dockc.runtime.registry.transport import printable
 from dockc.runtime.source import ocilayout
 from dockc.runtime.source.ocilayout import ArchiveFiles, Layout
 from dockc.runtime.source.registry import LocalNames
@@ -91,13 +92,7 @@ def load(
     wanted = references.parse_normalized(name).tag_name_only() if name else None
     if wanted is not None and wanted.digest:
         raise DockcError(f"an image cannot be named by digest: {name}", hint="Give a name with a tag.")
-    report = progress or _unheard
-    with telling("loading an image", content.root):
-        if isinstance(source, Path) and source.is_dir():
-            found = _layout_images(content, ocilayout.open_layout(source), report)
-        else:
-            with _plain(content, source, shown, report) as path:
-                found = _archive_images(content, ArchiveFiles(path, None, shown=shown), shown, report)
+    found = _images(content, source, shown, progress or _unheard)
     return _give_names(content, found, wanted, shown)
 
 
@@ -105,10 +100,53 @@ def _unheard(what: str, current: int, total: int, done: bool) -> None:
     """Nobody listens."""
 
 
+def base(content: ContentStore, source: Path, wanted: str = "", *, progress: Progress | None = None) -> str:
+    """Take an image of an archive or a layout into the store, without a name: to build on it.
+
+    Args:
+        content: where its blobs go; it can be read as an OCI layout afterwards.
+        source: as for `load`.
+        wanted: which image, by name or by tag; "" is the only one.
+        progress: as for `load`.
+
+    Returns:
+        Digest of the image's manifest or index.
+
+    Raises:
+        NotFound: no image of that name or tag, or several and none is meant.
+        DockcError: as `load`.
+    """
+    shown = str(source)
+    found = _images(content, source, shown, progress or _unheard)
+    fitting = [one for one in found if not wanted or wanted in one.tags or _is_named(one, wanted)]
+    if len({one.target.digest for one in fitting}) == 1:
+        return fitting[0].target.digest
+    names = sorted({name for one in found for name in (*(ref.familiar() for ref in one.names), *one.tags)})
+    what = f"no image {wanted!r} in it" if not fitting else f"it holds {len(fitting)} images, and none is named"
+    raise NotFound(f"{shown}: {what}", hint=printable(f"It holds {', '.join(names)[:500]}.") if names else "")
+
+
+def _is_named(one: _Found, wanted: str) -> bool:
+    try:
+        ref = references.parse_normalized(wanted).tag_name_only()
+    except references.InvalidReference:
+        return False
+    return ref in one.names
+
+
+def _images(content: ContentStore, source: Path | BinaryIO, shown: str, report: Progress) -> list[_Found]:
+    with telling("loading an image", content.root):
+        if isinstance(source, Path) and source.is_dir():
+            return _layout_images(content, ocilayout.open_layout(source), report)
+        with _plain(content, source, shown, report) as path:
+            return _archive_images(content, ArchiveFiles(path, None, shown=shown), shown, report)
+
+
 class _Found(Record):
     target: Descriptor
     names: tuple[Reference, ...]
     absent: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
 
 def _give_names(content: ContentStore, found: list[_Found], wanted: Reference | None, shown: str) -> list[Loaded]:
@@ -227,15 +265,16 @@ def _layout_images(content: ContentStore, layout: Layout, report: Progress) -> l
     try:
         for entry in layout.index.manifests:
             names = _names_of(entry)
+            tags = tuple(filter(None, (entry.annotations.get(ocilayout.REF_NAME, ""),)))
             known = found.get(entry.digest)
             if known is not None:
-                found[entry.digest] = _Found(known.target, (*known.names, *names), known.absent)
+                found[entry.digest] = _Found(known.target, (*known.names, *names), known.absent, (*known.tags, *tags))
                 continue
             absent: list[str] = []
             target = _copy(content, layout, entry, absent, copied, report)
             if target is None:
                 raise RegistryError(f"{layout.path}: nothing of the image {entry.digest} is in it")
-            found[entry.digest] = _Found(target, names, tuple(absent))
+            found[entry.digest] = _Found(target, names, tuple(absent), tags)
     except InvalidDocument as error:
         raise RegistryError(f"{layout.path}: {error.message}") from None
     if not found:
