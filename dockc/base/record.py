@@ -1,7 +1,7 @@
 """What the standard library offers, for less time at every start: records and named tuples.
 
-`Record` gives what `@dataclass(frozen=True, slots=True)` gives, `NamedTuple` what typing's gives; type checkers treat
-them alike.
+`Record` gives what `@dataclass(frozen=True, slots=True)` gives, `Mutable` what `@dataclass(slots=True)` gives,
+`NamedTuple` what typing's gives; type checkers treat them alike.
 The standard decorators compile half a dozen methods for each class and load `inspect`, `ast` and `typing`; here methods
 are shared, or made when they are first called. `dataclasses.fields`, `replace` and `is_dataclass` work on records.
 This module imports nothing heavy and nothing of ours; everyone may import it.
@@ -136,14 +136,17 @@ class Record(metaclass=_RecordType):
     """Base of frozen records: fields are the annotations of the class and its bases, in that order.
 
     A class may say `kw_only=True`: its own fields, and not those of classes derived from it, are given by name. With
-    `identity=True` it and all that derive from it compare and hash as the objects they are, for nodes of graphs.
+    `identity=True` it and all that derive from it compare and hash as the objects they are, for nodes of graphs. Fields
+    named in `_unshown` are left out of its `repr`: secrets, and what is long.
     """
 
     if TYPE_CHECKING:  # words that nobody can look up when the program runs
         _setters: ClassVar[dict[str, Setter]]
         _defaults: ClassVar[dict[str, Any]]
         __dataclass_fields__: ClassVar[Any]
+        _unshown: ClassVar[tuple[str, ...]]
     else:
+        _unshown = ()
         __dataclass_fields__ = _Fields()
 
     def __init__(self, *args: Any, **values: Any) -> None:
@@ -197,11 +200,27 @@ class Record(metaclass=_RecordType):
         return hash(self._values())
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._setters)
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._setters if name not in self._unshown)
         return f"{type(self).__name__}({shown})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (type(self), dict(zip(self._setters, self._values(), strict=True)))
+
+
+@dataclass_transform(eq_default=True)
+class Mutable(metaclass=_RecordType):
+    """Base of records whose fields change, as `@dataclass(slots=True)` makes them: equal by their fields, no hash."""
+
+    if TYPE_CHECKING:
+        _setters: ClassVar[dict[str, Setter]]
+        _defaults: ClassVar[dict[str, Any]]
+        _unshown: ClassVar[tuple[str, ...]]
+    else:
+        _unshown = ()
+        __dataclass_fields__ = _Fields()
+        __init__, __eq__, __repr__, __reduce__ = Record.__init__, Record.__eq__, Record.__repr__, Record.__reduce__
+        _values = Record._values
+        __hash__ = None
 
 
 def _specialise(cls: type[Record]) -> None:
@@ -244,9 +263,14 @@ def _often_compared(cls: type[Record]) -> None:
         cls.__eq__ = made["__eq__"]  # type: ignore[method-assign]
 
 
-def fields_of(record: Record | type[Record]) -> tuple[str, ...]:
+def fields_of(record: Record | Mutable | type[Record | Mutable]) -> tuple[str, ...]:
     """The names of a record's fields, or of its class's."""
     return tuple(record._setters)
+
+
+def as_dict(record: Record | Mutable) -> dict[str, Any]:
+    """Names and values of a record's fields; the values are the record's own."""
+    return {name: getattr(record, name) for name in record._setters}
 
 
 def _restore(cls: type[Record], values: dict[str, Any]) -> Record:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
+from dockc.base.record import Mutable, made
 from dockc.console.clean import Lines, clean_text
 from dockc.solver.progress import SolveStatus, VertexEvent, VertexLog, VertexStatus
 
@@ -15,8 +15,7 @@ TAIL_LINES = 100
 _SECOND = 1_000_000_000
 
 
-@dataclass(slots=True)
-class LogLine:
+class LogLine(Mutable):
     """A line of a step's log; `at` is seconds since the step started."""
 
     at: float
@@ -29,8 +28,7 @@ class LogLine:
         return f"{self.at:.{digits}f}"
 
 
-@dataclass(slots=True)
-class Step:
+class Step(Mutable):
     """One line of a view: a vertex, or a group of vertices shown as one.
 
     Mutable; changed by `Steps` only. Times are nanoseconds since the epoch.
@@ -52,14 +50,14 @@ class Step:
     error: str = ""
     hidden: bool = False
     waiting: bool = False
-    intervals: dict[int, int | None] = field(default_factory=dict)
-    tail: deque[LogLine] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
-    fresh: list[LogLine] = field(default_factory=list)
-    parts: dict[str, VertexStatus] = field(default_factory=dict)
-    fresh_parts: dict[str, VertexStatus] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    lines: Lines = field(default_factory=Lines)
-    members: dict[str, VertexEvent] = field(default_factory=dict)
+    intervals: dict[int, int | None] = made(dict)
+    tail: deque[LogLine] = made(lambda: deque(maxlen=TAIL_LINES))
+    fresh: list[LogLine] = made(list)
+    parts: dict[str, VertexStatus] = made(dict)
+    fresh_parts: dict[str, VertexStatus] = made(dict)
+    warnings: list[str] = made(list)
+    lines: Lines = made(Lines)
+    members: dict[str, VertexEvent] = made(dict)
     log_bytes: int = 0
 
     @property

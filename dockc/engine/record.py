@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dockc.base.record import Record, as_dict, replace
 from dockc.errors import DockcError, UsageError
 
 if TYPE_CHECKING:
@@ -18,8 +18,7 @@ VERSION = 1
 _LIMIT = 64 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class VertexRecord:
+class VertexRecord(Record):
     """One step of a build.
 
     Attributes:
@@ -88,7 +87,7 @@ class Recorder:
         Raises:
             DockcError: the file cannot be written.
         """
-        document = {"version": VERSION, "vertices": [asdict(step) for step in self.steps]}
+        document = {"version": VERSION, "vertices": [as_dict(step) for step in self.steps]}
         try:
             path.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
         except OSError as error:

@@ -9,9 +9,9 @@ import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
+from dockc.base.record import Record
 from dockc.compiler.compile import Front, read
 from dockc.compiler.explain.instructions import INSTRUCTIONS, InstructionDoc
 from dockc.compiler.syntax import ast
@@ -26,16 +26,14 @@ _CODE = re.compile(r"[A-Za-z][A-Za-z0-9-]{3,}")
 _STEERS = re.compile(r"\b(?:hadolint|dockc|check\s*=)", re.I)
 
 
-@dataclass(frozen=True, slots=True)
-class Hover:
+class Hover(Record):
     """Markdown about a stretch of text."""
 
     text: str
     span: Span
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
+class Symbol(Record):
     """A stage, or an instruction of one.
 
     Attributes:
@@ -52,8 +50,7 @@ class Symbol:
     children: tuple[Symbol, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Fold:
+class Fold(Record):
     """Lines that can be folded away, from 1: the first stays visible. `comment` for rows of comments."""
 
     first: int

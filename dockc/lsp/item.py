@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from dockc.base.record import Record
 from dockc.grammar.source import Span
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Record):
     """A completion: `text` takes the place of `span`.
 
     Attributes:

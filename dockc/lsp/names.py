@@ -12,9 +12,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
+from dockc.base.record import Record
 from dockc.compiler.syntax import ast
 from dockc.grammar.source import Source, Span
 from dockc.linter.context import Context, Entry
@@ -42,8 +42,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _STAGE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(Record):
     """A place where a name stands.
 
     Attributes:

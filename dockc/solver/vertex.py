@@ -8,7 +8,6 @@ immutable. What must not change a vertex's identity (name, cache options, progre
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dockc.base.record import Record, made
@@ -84,8 +83,7 @@ class Edge(Record):
         return EdgeId(self.vertex.digest, self.index)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class EdgeId:
+class EdgeId(Record):
     """An edge by value; prints as `sha256:...@index`."""
 
     vertex: str
@@ -93,6 +91,9 @@ class EdgeId:
 
     def __str__(self) -> str:
         return f"{self.vertex}@{self.index}"
+
+    def __lt__(self, other: EdgeId) -> bool:
+        return (self.vertex, self.index) < (other.vertex, other.index)
 
 
 def walk(*edges: Edge) -> Iterator[Vertex]:

@@ -7,7 +7,6 @@ import itertools
 
 import pytest
 
-import dockc.solver.progress
 from dockc.errors import SolveError, StoreError
 from dockc.solver.lent import Key, Lent
 from dockc.solver.op import STDERR, STDOUT, Later, OpContext
@@ -133,7 +132,7 @@ async def test_work_that_waits_for_somebody_who_needs_it() -> None:
 
 def test_parts_are_told_as_often_as_people_can_read(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(1_000 * PAUSE, PAUSE // 4)
-    monkeypatch.setattr(dockc.solver.progress.time, "time_ns", lambda: next(clock))
+    monkeypatch.setattr("dockc.solver.progress.time.time_ns", lambda: next(clock))
     sink = Sink()
     parts = Parts("sha256:v", sink)
     for current in range(100):

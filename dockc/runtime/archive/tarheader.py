@@ -13,8 +13,8 @@ import os
 import threading
 from collections import ChainMap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 
+from dockc.base.record import Mutable, made
 from dockc.errors import StoreError
 from dockc.oci.digest import Reader
 from dockc.runtime.cancel import check_cancelled
@@ -33,8 +33,7 @@ class InvalidTar(StoreError):
     """An archive that breaks the format, or asks for more than the limits."""
 
 
-@dataclass(slots=True)
-class Member:
+class Member(Mutable):
     """One entry.
 
     Attributes:
@@ -56,7 +55,7 @@ class Member:
     linkname: str = ""
     major: int = 0
     minor: int = 0
-    xattrs: dict[str, bytes] = field(default_factory=dict)
+    xattrs: dict[str, bytes] = made(dict)
     real_size: int = 0
     sparse: list[tuple[int, int]] | None = None
 

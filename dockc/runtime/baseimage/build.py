@@ -16,12 +16,11 @@ import stat
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from dockc.base import children
-from dockc.base.record import Record
+from dockc.base.record import Mutable, Record, made
 from dockc.errors import DockcError
 from dockc.golang.ospaths import DEFAULT_PATH
 from dockc.golang.text import dump_json
@@ -68,12 +67,11 @@ class Written(Record):
     layer_size: int
 
 
-@dataclass(slots=True)
-class _Root:
+class _Root(Mutable):
     """The root being put together; only `add_*` change it."""
 
-    entries: dict[str, Entry] = field(default_factory=dict)
-    linker: Linker = field(default_factory=Linker)
+    entries: dict[str, Entry] = made(dict)
+    linker: Linker = made(Linker)
 
     def add_dir(self, path: str, mode: int = 0o755) -> None:
         parent = ""

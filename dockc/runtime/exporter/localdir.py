@@ -14,9 +14,9 @@ import secrets
 import stat
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from dockc.base.record import Mutable, made
 from dockc.errors import DockcError, StoreError
 from dockc.runtime.cancel import Cancelled
 from dockc.runtime.exporter.walk import Entry, walk
@@ -28,8 +28,7 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 20
 
 
-@dataclass(slots=True)
-class LocalWriter:
+class LocalWriter(Mutable):
     """Writes trees into a destination.
 
     Attributes:
@@ -41,8 +40,8 @@ class LocalWriter:
     dest: Path
     delete: bool = False
     cancelled: threading.Event | None = None
-    _owner: dict[str, str] = field(default_factory=dict, init=False)
-    _wanted: set[str] = field(default_factory=set, init=False)
+    _owner: dict[str, str] = made(dict)
+    _wanted: set[str] = made(set)
 
     def write(self, trees: Sequence[Tree]) -> None:
         """Write all trees.

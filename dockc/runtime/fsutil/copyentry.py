@@ -7,8 +7,8 @@ import posixpath
 import stat
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
+from dockc.base.record import Record
 from dockc.runtime.fsutil import meta
 from dockc.runtime.fsutil.data import copy_data
 from dockc.runtime.fsutil.failure import FileError, explain, failed
@@ -20,8 +20,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
-class CopyOptions:
+class CopyOptions(Record):
     """How to copy.
 
     Attributes:
@@ -46,7 +45,7 @@ class CopyOptions:
     dir_contents: bool = False
     follow_links: bool = False
     replace: bool = False
-    cancelled: threading.Event | None = field(default=None, compare=False)
+    cancelled: threading.Event | None = None
 
 
 class Item:

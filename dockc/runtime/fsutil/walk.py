@@ -15,10 +15,9 @@ import posixpath
 import stat
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from dockc.base.record import Record
+from dockc.base.record import Mutable, Record
 from dockc.errors import UnsafePath
 from dockc.grammar.globs import (
     NO_PARENT,
@@ -88,8 +87,7 @@ def walk(
         yield from _Walk(root, directory, chosen, cancelled, avoid).run()
 
 
-@dataclass(slots=True)
-class _Directory:
+class _Directory(Mutable):
     path: str
     status: os.stat_result
     include: MatchInfo = NO_PARENT

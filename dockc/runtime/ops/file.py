@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dockc.base.record import Mutable
 from dockc.errors import InvalidDefinition
 from dockc.runtime.fsutil import actions
 from dockc.runtime.fsutil.failure import check
@@ -163,8 +163,7 @@ def _owner_options(action: ops_pb2.FileAction) -> Iterator[ops_pb2.UserOpt]:
                 yield getattr(message.owner, name)
 
 
-@dataclass(slots=True)
-class _Writable:
+class _Writable(Mutable):
     """A snapshot that actions are changing, mounted all the while."""
 
     ref: MutableRef

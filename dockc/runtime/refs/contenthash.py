@@ -16,11 +16,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dockc.base.record import Record
+from dockc.base.record import Mutable, Record
 from dockc.golang.text import quote
 from dockc.grammar.globs import NO_PARENT, BadPattern, MatchInfo, PatternMatcher, match, split_wildcards
 from dockc.runtime.fsutil.failure import FileError
@@ -219,8 +218,7 @@ def _what_instead(tree: HashTree, path: str) -> str:
 # --- selections -----------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Item:
+class _Item(Mutable):
     """An entry that may be selected.
 
     Attributes:

@@ -8,11 +8,11 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from dockc.base.record import Mutable, made
 from dockc.errors import StoreError
 from dockc.runtime.fsutil import marks
 from dockc.runtime.refs import database
@@ -52,8 +52,7 @@ def new_id() -> str:
     return out
 
 
-@dataclass
-class Core:
+class Core(Mutable):
     """Shared state of one process's view of a store.
 
     Mutable state: `holds`, `providers`, `stacks`, `away` and `ready`, under `db.lock`.
@@ -76,15 +75,15 @@ class Core:
     snapshotter: Snapshotter
     squashed: SquashCache
     opaque: str
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = made(Limits)
     provider_factory: ProviderFactory | None = None
     on_removed: Callable[[str], None] | None = None
-    holds: dict[str, int] = field(default_factory=dict)
-    providers: dict[str, Provider] = field(default_factory=dict)
-    laters: WeakValueDictionary[str, Later] = field(default_factory=WeakValueDictionary)
-    stacks: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    away: dict[str, dict[int, tuple[str, int]]] = field(default_factory=dict)
-    ready: set[str] = field(default_factory=set)
+    holds: dict[str, int] = made(dict)
+    providers: dict[str, Provider] = made(dict)
+    laters: WeakValueDictionary[str, Later] = made(WeakValueDictionary)
+    stacks: dict[str, tuple[str, ...]] = made(dict)
+    away: dict[str, dict[int, tuple[str, int]]] = made(dict)
+    ready: set[str] = made(set)
 
     # -- places
 

@@ -13,11 +13,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from dockc.base import record as lean
+from dockc.base.record import fields_of
 from dockc.errors import StoreError
 from dockc.oci.descriptor import Descriptor
 from dockc.runtime.content.errors import FULL, store_error
@@ -104,7 +104,7 @@ class Blob(lean.Record):
     origin: str
 
 
-_RECORD_COLUMNS = ", ".join(field.name for field in fields(Record))
+_RECORD_COLUMNS = ", ".join(fields_of(Record))
 _BLOB_COLUMNS = "record, variant, digest, media_type, size, annotations, diff_id, origin"
 
 
@@ -236,10 +236,10 @@ class Database:
     def add(self, record: Record, parents: Sequence[str]) -> None:
         """Insert a record with its parents."""
         with self.transaction():
-            marks = ", ".join("?" * len(fields(Record)))
+            marks = ", ".join("?" * len(fields_of(Record)))
             self._run(
                 f"INSERT INTO record({_RECORD_COLUMNS}) VALUES({marks})",
-                *(getattr(record, field.name) for field in fields(Record)),
+                *(getattr(record, name) for name in fields_of(Record)),
             )
             for position, parent in enumerate(parents):
                 self._run("INSERT INTO parent VALUES(?, ?, ?)", record.id, position, parent)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
+from dockc.base.record import Mutable, made
 from dockc.errors import RegistryError
 from dockc.oci import manifest as manifests
 from dockc.oci import mediatypes as mt
@@ -32,8 +32,7 @@ _ATTEMPTS = 3
 _ORIGIN = "docker-image://"
 
 
-@dataclass(slots=True)
-class Push:
+class Push(Mutable):
     """One image on its way to one name.
 
     Attributes:
@@ -49,11 +48,11 @@ class Push:
 
     client: Client
     content: ContentStore
-    layers: Mapping[str, LayerDescriptor] = field(default_factory=dict)
+    layers: Mapping[str, LayerDescriptor] = made(dict)
     progress: Progress | None = None
     cancelled: threading.Event | None = None
     chunk: int = 0
-    _sent: dict[str, str] = field(default_factory=dict, init=False)
+    _sent: dict[str, str] = made(dict)
 
     def run(self, ref: Reference, root: Descriptor, *, by_digest: bool = False) -> None:
         """Send the tree below `root`.

@@ -5,12 +5,12 @@ wire.
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field
 from typing import Protocol
 
+from dockc.base.record import Record
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+
+class Credentials(Record):
     """What opens a registry; all empty means anonymous.
 
     Attributes:
@@ -21,9 +21,10 @@ class Credentials:
     """
 
     username: str = ""
-    password: str = field(default="", repr=False)
-    identity_token: str = field(default="", repr=False)
-    registry_token: str = field(default="", repr=False)
+    password: str = ""
+    identity_token: str = ""
+    registry_token: str = ""
+    _unshown = ("password", "identity_token", "registry_token")
 
     def __bool__(self) -> bool:
         return bool(self.password or self.identity_token or self.registry_token)

@@ -5,7 +5,6 @@ sources' meet here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from dockc.base.record import Record
@@ -82,23 +81,23 @@ class GitQuestion(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class FoundImage:
+class FoundImage(Record):
     """An image: the reference that was resolved, the digest of its root, its config's bytes; why the store's own was
     taken, or "".
     """
 
     ref: str
     digest: str
-    config: bytes = field(repr=False)
+    config: bytes
     stored: str = ""
+    _unshown = ("config",)
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFiles:
+class FoundFiles(Record):
     """Contents by path; None for a file that is not there."""
 
-    contents: Mapping[str, bytes | None] = field(repr=False)
+    contents: Mapping[str, bytes | None]
+    _unshown = ("contents",)
 
 
 class FoundHttp(Record):
@@ -117,12 +116,12 @@ class FoundHttp(Record):
     archive: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class FoundGit:
+class FoundGit(Record):
     """A commit and its raw object."""
 
     commit: str
-    commit_object: bytes = field(default=b"", repr=False)
+    commit_object: bytes = b""
+    _unshown = ("commit_object",)
 
 
 Found = FoundImage | FoundFiles | FoundHttp | FoundGit

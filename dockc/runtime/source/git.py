@@ -13,12 +13,11 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from weakref import WeakValueDictionary
 
-from dockc.base.record import Record
+from dockc.base.record import Mutable, Record
 from dockc.errors import SolveError, StoreError, without_credentials
 from dockc.golang.text import quote
 from dockc.runtime.fsutil.dirs import every_dir
@@ -130,13 +129,12 @@ def _wrapped(what: str, error: GitError) -> GitError:
     return GitError(f"{what}: {error.message}", error.stderr, hint=error.hint)
 
 
-@dataclass(slots=True)
-class GitSource:
+class GitSource(Mutable):
     """A `git://` source operation (`source.base.Source`)."""
 
     options: GitOptions
     refs: RefManager
-    _commit: Commit | None = field(default=None, init=False)
+    _commit: Commit | None = None
 
     def key(self, ctx: OpContext) -> SourceKey:
         """The commit, and what of it is checked out."""

@@ -10,12 +10,11 @@ import os
 import tempfile
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from dockc.base.record import Record
+from dockc.base.record import Mutable, Record
 from dockc.errors import DigestMismatch, DockcError, RegistryError, SolveError, StoreError, without_credentials
 from dockc.golang.text import dump_json
 from dockc.llb import attrs
@@ -122,13 +121,12 @@ class _Known(Record):
     modified: datetime | None
 
 
-@dataclass(slots=True)
-class HttpSource:
+class HttpSource(Mutable):
     """An `http://` or `https://` source operation (`source.base.Source`)."""
 
     options: HttpOptions
     refs: RefManager
-    _found: _Known | None = field(default=None, init=False)
+    _found: _Known | None = None
 
     def key(self, ctx: OpContext) -> SourceKey:
         """The content's digest with the name and owner that the file will have."""

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from dockc.base.record import Record
+from dockc.base.record import Mutable, Record
 from dockc.errors import RegistryError
 from dockc.golang.text import dump_json
 from dockc.oci import digest as digests
@@ -212,8 +211,7 @@ def _layers(
     )
 
 
-@dataclass(slots=True)
-class ImageSource:
+class ImageSource(Mutable):
     """A `docker-image://` or `oci-layout://` source operation (`source.base.Source`).
 
     Attributes:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
+from dockc.base import record as lean
 from dockc.solver.cache.storage.base import CacheKeyStorage, CacheLink, CacheResult, CacheResultStorage, KeyRecord
 from dockc.solver.core.cachekey import derived_key, is_ephemeral, root_key
 from dockc.solver.core.events import KeyRef, KeySpec, Record
 from dockc.solver.result import Result
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
+class Provenance(lean.Record):
     """What to remember about a key when a result is saved under it."""
 
     vertex: str
     name: str
-    preimage: Mapping[str, object] = field(default_factory=dict)
-    contents: Mapping[int, str] = field(default_factory=dict)
+    preimage: Mapping[str, object] = lean.made(dict)
+    contents: Mapping[int, str] = lean.made(dict)
 
     def record(self, key: str, spec: KeySpec, created_at: int) -> KeyRecord:
         """What to remember about `key`, made as `spec`."""

@@ -7,11 +7,10 @@ written to a manifest, and read back in one pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from dockc.base.record import Record
+from dockc.base.record import Mutable, Record
 from dockc.solver.cache.storage.base import CacheKeyStorage, CacheLink, CacheResult, KeyRecord
 from dockc.solver.core.cachekey import is_ephemeral, root_key
 
@@ -34,16 +33,14 @@ class ExportLink(Record):
     selector: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ExportResult(Generic[T]):
+class ExportResult(Record, Generic[T]):
     """A result that goes along: when it was made (nanoseconds since the epoch), and what it is to the receiver."""
 
     created_at: int
     remote: T
 
 
-@dataclass(frozen=True, slots=True)
-class ExportRecord(Generic[T]):
+class ExportRecord(Record, Generic[T]):
     """One key.
 
     Attributes:
@@ -85,8 +82,7 @@ def export(
     return _Walk(storage, resolve, mode, roots, allow).run(tuple(dict.fromkeys(keys)))
 
 
-@dataclass(slots=True)
-class _Visit:
+class _Visit(Mutable):
     """A key on the way: its links, and how many of them have been followed."""
 
     key: str

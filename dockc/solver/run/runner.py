@@ -15,10 +15,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from dockc.base.record import Record, replace
+from dockc.base.record import Mutable, Record, made, replace
 from dockc.errors import DockcError, InvalidDefinition, SolveError, StoreError
 from dockc.solver.cache.cachemanager import CacheManager, Provenance
 from dockc.solver.cache.storage.base import KeyRecord
@@ -125,15 +124,14 @@ class Watcher(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class ActiveVertex:
+class ActiveVertex(Mutable):
     """What the runner knows about a vertex that the core has active."""
 
     vertex: Vertex
     op: Op | None = None
     waiting: bool = False
-    maps: list[CacheMap] = field(default_factory=list)
-    contents: dict[int, str] = field(default_factory=dict)
+    maps: list[CacheMap] = made(list)
+    contents: dict[int, str] = made(dict)
 
 
 class Miss(Record):

@@ -21,6 +21,7 @@ from dockc.runtime.refs.result import RefResult, ref_of
 from dockc.runtime.session.secrets import ENTITLEMENTS, SECRETS, SSH
 from dockc.runtime.store.worker import Worker, WorkerOptions
 from dockc.solver.lent import Key
+from dockc.solver.op import Later
 from dockc.solver.vertex import Edge, Vertex
 
 T = TypeVar("T")
@@ -64,6 +65,9 @@ class Context:
 
     def lent(self, key: Key[T], /) -> tuple[T, ...]:
         return (self._values[key],) if key in self._values else ()
+
+    def later(self, *, waiting: bool) -> Later:
+        raise NotImplementedError("a step that runs leaves nothing for later")
 
     async def run_blocking(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         return fn(*args, **kwargs)

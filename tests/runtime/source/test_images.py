@@ -24,6 +24,7 @@ from dockc.runtime.cancel import Cancelled
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.ops.source import SourceOp
 from dockc.runtime.refs.manager import RefManager
+from dockc.runtime.refs.result import ref_of
 from dockc.runtime.registry.client import Client, NotFound
 from dockc.runtime.source import image, ocilayout
 from dockc.runtime.source.base import OCI_STORES, REGISTRY
@@ -98,7 +99,7 @@ def test_what_comes_later_shows_as_the_work_of_the_step(refs: RefManager, source
         (later,) = ctx.laters
         assert (later.waiting, later.said) == (True, [])
         assert result is not None
-        result.value.prefetch()
+        ref_of(result).prefetch()
         assert (later.said[0], later.said[-1]) == (("begin",), ("end", ""))
         assert sorted(later.said[1:3]) == sorted(("downloading", digest) for digest in layers)
         assert later.said[3:-1] == [("extracting", f"extracting {digest}") for digest in layers]
@@ -116,7 +117,7 @@ def test_layers_that_do_not_come_are_an_error_of_the_step(refs: RefManager, sour
         (result,) = asyncio.run(op.exec(ctx, ()))
         assert result is not None
         with pytest.raises(RegistryError) as failed:
-            result.value.prefetch()
+            ref_of(result).prefetch()
     assert failed.value.vertex == "sha256:step"
     assert ctx.laters[0].said == [("begin",), ("end", str(failed.value))]
     result.release()

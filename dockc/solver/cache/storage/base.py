@@ -8,10 +8,9 @@ manifest from a registry, while results live in the snapshot store.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from dockc.base.record import Record
+from dockc.base.record import NamedTuple, Record
 from dockc.solver.result import Result
 
 
@@ -26,8 +25,7 @@ class CacheResult(Record):
     created_at: int
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class CacheLink:
+class CacheLink(NamedTuple):
     """How one key leads to another: as input `input` of operation `digest`, giving `output`."""
 
     input: int
