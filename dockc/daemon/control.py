@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dockc.base.record import Record, replace
-from dockc.base.version import VERSION
+from dockc.base.version import BUILDKIT, VERSION
 from dockc.daemon import gateway
 from dockc.daemon.builds import Build, Builds
 from dockc.daemon.sessions import HEALTH, Sessions, lent
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 SERVICE = "/moby.buildkit.v1.Control/"
 #: What clients judge a builder by: the version of BuildKit whose protocol this is.
-BUILDKIT_VERSION = f"v0.33.0+dockc.{VERSION}"
+BUILDKIT_VERSION = f"v{BUILDKIT}.0+dockc.{VERSION}"
 _CLIENT = frozenset(("local", "tar", "oci", "docker"))
 _EPOCH = "build-arg:SOURCE_DATE_EPOCH"
 
@@ -144,7 +144,7 @@ class Control:
             caller = await self.sessions.find(request.Session) if request.Session else None
             if caller is None:
                 raise RpcError("a build needs a session", code=INVALID_ARGUMENT)
-            session, close = lent(caller, self.sessions.mirrors, folder)
+            session, close = lent(caller, self.sessions.mirrors, folder, self.sessions.find)
             if asked.frontend or asked.definition:
                 built = await self.engine.build(asked, session, build.progress)
             else:
@@ -325,7 +325,9 @@ def _check(request: control_pb2.SolveRequest, allowed: frozenset[str]) -> None:
             )
     for name in request.Entitlements:
         if name in {"network.host", "security.insecure"} and name not in allowed:
-            raise RpcError(f"{name} is not allowed by the daemon's configuration", code=INVALID_ARGUMENT)
+            raise RpcError(
+                f"granting entitlement {name} is not allowed by build daemon configuration", code=INVALID_ARGUMENT
+            )
 
 
 def _request(request: control_pb2.SolveRequest) -> BuildRequest:

@@ -73,9 +73,13 @@ class Caller:
     Attributes:
         id, shared_key: what the client calls itself and its files.
         methods: what it serves, by path.
+        health: seconds between two looks at whether it lives, and for the answer; 0 for the usual, which is patient.
     """
 
-    def __init__(self, name: str, shared_key: str, methods: Sequence[str], channel: Channel) -> None:
+    def __init__(
+        self, name: str, shared_key: str, methods: Sequence[str], channel: Channel, *, health: float = 0.0
+    ) -> None:
+        self.health = health
         self.id, self.shared_key, self.methods = name, shared_key, frozenset(methods)
         self.channel = channel
         self._loop = asyncio.get_running_loop()
@@ -153,6 +157,7 @@ class Sessions:
             call.get("x-docker-expose-session-sharedkey"),
             call.get_all("x-docker-expose-session-grpc-method"),
             tunnel.channel,
+            health=_health(call.get("x-buildkit-session-health-custom-timeout")),
         )
         self._callers[name] = caller
         for waiter in self._waiting.pop(name, ()):
@@ -192,13 +197,19 @@ class Sessions:
                 self._waiting.pop(name, None)
 
 
+def _health(text: str) -> float:
+    """Seconds out of a client's wish in milliseconds; no less than one."""
+    return max(int(text) / 1000, 1.0) if text.isascii() and text.isdigit() and len(text) < 9 and int(text) else 0.0
+
+
 async def _pulse(caller: Caller) -> None:
     """Ask whether the client lives, as long as it serves that."""
+    pulse, patience, failures = (caller.health, caller.health, 1) if caller.health else (_PULSE, _PATIENCE, _FAILURES)
     missed = 0
-    while missed < _FAILURES:
-        await asyncio.sleep(_PULSE)
+    while missed < failures:
+        await asyncio.sleep(pulse)
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(patience):
                 await caller.channel.unary(HEALTH, b"")
             missed = 0
         except (RpcError, TimeoutError) as exc:
@@ -208,18 +219,26 @@ async def _pulse(caller: Caller) -> None:
             missed += 1
 
 
-def lent(caller: Caller, mirrors: Mirrors, folder: Path) -> tuple[Session, Callable[[], None]]:
+def lent(
+    caller: Caller, mirrors: Mirrors, folder: Path, find: Callable[[str], Coroutine[Any, Any, Caller]]
+) -> tuple[Session, Callable[[], None]]:
     """What a build sees of a client's session, and what is to be called on the loop when the build is over.
 
     Args:
         caller: the client.
         mirrors: for its directories.
         folder: for files of this build; removed after it.
+        find: other sessions, whose directories a build may name.
     """
+
+    def others(name: str) -> Mapping[str, ClientDirectory] | None:
+        return None if name == caller.id else _Directories(caller.wait(find(name)), mirrors)
+
     agents = _Agents(caller, folder) if caller.serves(SSH_FORWARD) else None
     session = Session(
         id=caller.id,
         directories=_Directories(caller, mirrors) if caller.serves(FILE_SYNC) else {},
+        others=others,
         stores=_Stores(caller, folder) if caller.serves(CONTENT + "Read") else {},
         secrets=_Secrets(caller) if caller.serves(SECRETS) else None,
         ssh=agents,
@@ -344,22 +363,33 @@ class ClientDirectory:
 
     @contextmanager
     def open(
-        self, wanted: Filter, *, cancelled: threading.Event | None = None, report: Report | None = None
+        self,
+        wanted: Filter,
+        *,
+        compare: bool = True,
+        cancelled: threading.Event | None = None,
+        report: Report | None = None,
     ) -> Iterator[Path]:
         """See `Directory.open`."""
         question = repr((wanted.include, wanted.exclude, wanted.follow))
-        with self._opened(wanted, f"{self.key}:{question}", cancelled, report) as path:
+        with self._opened(wanted, f"{self.key}:{question}", cancelled, report, compare=compare) as path:
             yield path
 
     @contextmanager
     def _opened(
-        self, wanted: Filter, key: str, cancelled: threading.Event | None, report: Report | None
+        self,
+        wanted: Filter,
+        key: str,
+        cancelled: threading.Event | None,
+        report: Report | None,
+        *,
+        compare: bool = True,
     ) -> Iterator[Path]:
         with self._mirrors.locked(key) as path:
-            self._caller.wait(self._sync(path, wanted, report), cancelled)
+            self._caller.wait(self._sync(path, wanted, report, compare), cancelled)
             yield path
 
-    async def _sync(self, path: Path, wanted: Filter, report: Report | None) -> None:
+    async def _sync(self, path: Path, wanted: Filter, report: Report | None, compare: bool) -> None:
         metadata = [("dir-name", self._name)]
         for name, values in (
             ("include-patterns", wanted.include),
@@ -368,7 +398,7 @@ class ClientDirectory:
         ):
             metadata += _encoded(name, values)
         call = self._caller.channel.call(FILE_SYNC, metadata)
-        writer = TreeWriter(path, delete=True, compare=True)
+        writer = TreeWriter(path, delete=True, compare=compare)
         try:
             size = await receive(call, writer.choose, report=report)
             call.end()

@@ -155,12 +155,14 @@ class Bridge:
             InvalidDefinition: it breaks a rule.
             DockcError: it needs an entitlement that the build has not got.
         """
-        from dockc.runtime.ops.exec import check_load
+        from dockc.runtime.ops.exec import check_load, renewed_caches
         from dockc.solver import graph
 
         def read() -> Edge:
             edge = graph.load(definition)
             check_load([edge], self.request.allow)
+            if renewed := renewed_caches([edge]):
+                self.work.worker.refs.forget_cache_dirs(renewed)
             return edge
 
         if not definition.ops:

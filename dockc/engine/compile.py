@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from dockc.compiler.checks import Warning
     from dockc.compiler.compile import Compiled, Front
     from dockc.compiler.options import CompileOptions
     from dockc.compiler.passes.pipeline import PassPipeline
@@ -90,7 +91,12 @@ def initial_answers(request: CompileRequest) -> Answers:
 
 
 def compile_all(
-    request: CompileRequest, inputs: Inputs, log: Callable[[str], object], *, answers: Answers | None = None
+    request: CompileRequest,
+    inputs: Inputs,
+    log: Callable[[str], object],
+    *,
+    answers: Answers | None = None,
+    warnings: list[Warning] | None = None,
 ) -> Asking[tuple[tuple[Compiled, ...], Answers]]:
     """Compile for every platform of the request and run the passes; also all answers that were used.
 
@@ -99,6 +105,7 @@ def compile_all(
     Args:
         log: takes what observers print.
         answers: what is known; None for what the request's answers or lock file says.
+        warnings: findings of the checks are added here too, also when compiling fails.
 
     Raises:
         DockcError: the file is wrong, or something cannot be answered.
@@ -117,7 +124,7 @@ def compile_all(
     try:
         for platform in inputs.platforms:
             options = inputs.options.for_platform(platform)
-            compiled = yield from memory.heard(compiling(inputs.front, options, memory.answers))
+            compiled = yield from memory.heard(compiling(inputs.front, options, memory.answers, warnings=warnings))
             compiled = _optimised(compiled, request, log)
             if request.locked is not None:
                 from dockc.engine.pins import held, pins

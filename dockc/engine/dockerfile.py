@@ -19,9 +19,11 @@ from dockc.oci import platform as platforms
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from dockc.compiler.checks import Warning
     from dockc.compiler.compile import Compiled
     from dockc.compiler.questions import Answers, Request
     from dockc.llb.definition import Definition
+    from dockc.runtime.session.files import Directory
 
 _TRUE = frozenset(("1", "t", "true"))
 
@@ -55,7 +57,12 @@ async def dockerfile(bridge: Bridge) -> Result:
             attrs["requestid"], inputs, lambda talk: converse_with(talk, ask, run=bridge.work.compiling)
         )
         return Result({}, metadata)
-    compiled, bridge.answers = await _compile(bridge, inputs)
+    found: list[Warning] = []
+    try:
+        compiled, bridge.answers = await _compile(bridge, inputs, found)
+    except CompileError:
+        bridge.steps.found(reading, inputs.front.source, found)
+        raise
     bridge.steps.warn(reading, compiled)
     return await _result(bridge, compiled)
 
@@ -109,7 +116,7 @@ async def _read(bridge: Bridge, attrs: dict[str, str], given: Mapping[str, Defin
     """
     if "dockerfilekey" not in attrs and "dockerfile" in given:
         return await _out_of(bridge, given["dockerfile"], attrs.get("filename", ""))
-    lent = bridge.session.directories.get(attrs.get("dockerfilekey", "dockerfile"))
+    lent = await _lent(bridge, attrs.get("dockerfilekey", "dockerfile"))
     name = attrs.get("filename", "Dockerfile")
     shown = PurePosixPath(name).name if lent is None else lent.shown or PurePosixPath(name).name
     with bridge.steps.step(f"[internal] load build definition from {shown}") as reading:
@@ -130,6 +137,18 @@ async def _read(bridge: Bridge, attrs: dict[str, str], given: Mapping[str, Defin
                 return other
 
         return reading, await bridge.work.blocking(read)
+
+
+def _of_session(bridge: Bridge, name: str) -> Directory | None:
+    """A directory of the client, or of the other session that the request names for it. Blocks."""
+    session = bridge.session
+    other = bridge.request.attrs.get(f"local-sessionid:{name}", "")
+    directories = session.others(other) if other and session.others is not None else None
+    return (session.directories if directories is None else directories).get(name)
+
+
+async def _lent(bridge: Bridge, name: str) -> Directory | None:
+    return await bridge.work.blocking(lambda: _of_session(bridge, name))
 
 
 async def _out_of(bridge: Bridge, definition: Definition, filename: str) -> tuple[str, bytes]:
@@ -156,7 +175,8 @@ async def _fetched(bridge: Bridge, attrs: dict[str, str]) -> tuple[str, bytes]:
     context, given = attrs["context"], attrs.get("filename", "")
     name = given or "Dockerfile"
     # A URL may be that of a Dockerfile itself; the compiler knows its content as `context`.
-    sources = [given] if given else ["[Dd]ockerfile", "contex[t]"]
+    # Whatever it is called there; a glob may match nothing.
+    sources = [_as_glob(given) if given else "[Dd]ockerfile", "contex[t]"]
     copy = b"FROM scratch\nCOPY " + json.dumps([*sources, "/"]).encode() + b"\n"
     inputs = inputs_of({"context": context}, copy)
     async with bridge.apart() as quiet:
@@ -175,6 +195,13 @@ async def _fetched(bridge: Bridge, attrs: dict[str, str]) -> tuple[str, bytes]:
             )
 
 
+def _as_glob(name: str) -> str:
+    """A pattern that matches this name alone, but is no error where there is none."""
+    special = "".join("\\" + char if char in "*?[]\\" else char for char in name[:-1])
+    last = name[-1:]
+    return special + (f"[{last}]" if last not in "^]\\-!" else "\\" + last)
+
+
 # --- compile --------------------------------------------------------------------------------------------
 
 
@@ -188,7 +215,6 @@ def _asking(bridge: Bridge) -> Callable[[tuple[Request, ...]], Awaitable[Answers
 
     request, steps = bridge.request, bridge.steps
     resolver = bridge.resolver()
-    directories = bridge.session.directories
 
     async def answer_one(one: Request) -> Answers:
         name = f"[internal] load metadata for {one.ref if isinstance(one, ImageRequest) else describe(one)}"
@@ -210,7 +236,7 @@ def _asking(bridge: Bridge) -> Callable[[tuple[Request, ...]], Awaitable[Answers
     def find(files: list[ContextRequest]) -> Answers:
         found: dict[tuple[str, str], bytes | None] = {}
         for one in files:
-            lent = directories.get(one.name)
+            lent = _of_session(bridge, one.name)
             found |= {(one.name, name): None if lent is None else lent.find(name) for name in one.files}
         return Answers(files=found)
 
@@ -227,7 +253,9 @@ def _asking(bridge: Bridge) -> Callable[[tuple[Request, ...]], Awaitable[Answers
     return ask
 
 
-async def _compile(bridge: Bridge, inputs: Inputs) -> tuple[tuple[Compiled, ...], Answers]:
+async def _compile(
+    bridge: Bridge, inputs: Inputs, warnings: list[Warning] | None = None
+) -> tuple[tuple[Compiled, ...], Answers]:
     """Compile in threads that never wait."""
     from dockc.compiler.questions import Answers
 
@@ -241,7 +269,7 @@ async def _compile(bridge: Bridge, inputs: Inputs) -> tuple[tuple[Compiled, ...]
         locked=Path(request.locked) if request.locked else None,
         offline=request.offline,
     )
-    conversation = compile_all(asked, inputs, logs.append, answers=request.answers or Answers())
+    conversation = compile_all(asked, inputs, logs.append, answers=request.answers or Answers(), warnings=warnings)
     compiled = await converse_with(conversation, _asking(bridge), run=bridge.work.compiling)
     for text in logs:
         bridge.steps.say(text)

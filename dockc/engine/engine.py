@@ -23,10 +23,11 @@ from dockc.base.record import Record
 from dockc.engine import caches, frontends
 from dockc.engine.bridge import Bridge, Result
 from dockc.engine.connect import registry_client
-from dockc.engine.export import export_source
+from dockc.engine.export import export_source, told_by_frontend, with_config
 from dockc.engine.progress import Counting, Steps
 from dockc.engine.record import sizes_of
 from dockc.engine.request import BuildRequest, Built
+from dockc.engine.verify import unexpected_platforms
 from dockc.engine.work import Work
 from dockc.errors import DockcError, UsageError
 from dockc.solver.cache.cachemanager import LocalCache
@@ -244,8 +245,13 @@ class Engine:
 
         request, session, steps = bridge.request, bridge.session, bridge.steps
         source = await caches.inlined(bridge, result, export_source(bridge, result))
+        if odd := unexpected_platforms(request.attrs, result):
+            with steps.step("Verifying build result") as vertex:
+                for words in odd:
+                    bridge.warn(vertex, words)
         made: list[Exported] = []
-        for number, output in enumerate(request.outputs or (Output("image"),)):
+        for number, asked in enumerate(request.outputs or (Output("image"),)):
+            output = told_by_frontend(asked, result.metadata)
             if output.type == "cacheonly":
                 made.append(Exported(output))
                 continue
@@ -261,7 +267,7 @@ class Engine:
                     sinks=session.sinks,
                     number=number,
                 )
-                made.append(await bridge.work.blocking(partial(export, source, output, using), cancelled=cancelled))
+                made.append(await bridge.work.blocking(partial(export, with_config(source, output), output, using), cancelled=cancelled))
         return tuple(made), await caches.export(bridge, result)
 
     # --- the store ------------------------------------------------------------------------------------
@@ -357,10 +363,12 @@ def connect(request: BuildRequest, session: Session, insecure: bool = False) -> 
 def lent_by(request: BuildRequest, session: Session, client: Client) -> Lent:
     """What the steps of a build may ask for."""
     from dockc.runtime.session import secrets
-    from dockc.runtime.session.files import LOCALS
+    from dockc.runtime.session.files import LOCALS, OTHERS
     from dockc.runtime.source import base
 
     lends = Lent().put(base.REGISTRY, client).put(base.OCI_STORES, session.stores).put(LOCALS, session.directories)
+    if session.others is not None:
+        lends.put(OTHERS, session.others)
     lends.put(secrets.ENTITLEMENTS, request.allow)
     if session.secrets is not None:
         lends.put(secrets.SECRETS, session.secrets)

@@ -14,6 +14,9 @@ from dockc.runtime.exporter.source import ExportSource, PlatformResult
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dockc.runtime.exporter.options import Output
+
+IMAGE_NAME = "image.name"
 _TRUE = frozenset(("1", "t", "true"))
 
 
@@ -49,6 +52,31 @@ def export_source(bridge: Bridge, result: Result) -> ExportSource:
     return ExportSource(
         tuple(found), multi=len(found) > 1 or asked or "" not in result.refs, names=bridge.request.names
     )
+
+
+def told_by_frontend(output: Output, metadata: Mapping[str, bytes]) -> Output:
+    """An output with the name (for `name=*`) and the annotations that the frontend gives it; the output's own
+    annotations stand beside them.
+
+    Raises:
+        UsageError: annotations that cannot be understood.
+    """
+    from dockc.base.record import replace
+    from dockc.runtime.exporter.options import annotated
+
+    name = metadata.get(IMAGE_NAME, b"").decode("utf-8", "replace")
+    if output.names == ("*",) and name:
+        output = replace(output, attrs={**output.attrs, "name": name})
+    told = {key: data.decode("utf-8", "replace") for key, data in metadata.items() if key.startswith("annotation")}
+    return annotated(output, told) if told and output.kind.is_image else output
+
+
+def with_config(source: ExportSource, output: Output) -> ExportSource:
+    """A source with the image config that an output brings along (`containerimage.config`), if it does."""
+    from dockc.base.record import replace
+
+    given = output.attrs.get(CONFIG, "").encode()
+    return replace(source, results=tuple(replace(one, config=given) for one in source.results)) if given else source
 
 
 def platforms_of(metadata: Mapping[str, bytes]) -> tuple[tuple[str, Platform], ...]:

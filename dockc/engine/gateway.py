@@ -179,7 +179,7 @@ class Gateway:
                 if request.Git.ReturnObject:
                     answer.Git.CommitObject = found.commit_object
             case FoundHttp():
-                answer.HTTP.Checksum = found.digest
+                answer.HTTP.Checksum, answer.HTTP.Filename = found.digest, found.filename
                 if found.last_modified:
                     from dockc.golang.times import Time
 

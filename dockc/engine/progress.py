@@ -23,7 +23,9 @@ from dockc.solver.progress import (
 )
 
 if TYPE_CHECKING:
+    from dockc.compiler.checks import Warning
     from dockc.compiler.compile import Compiled
+    from dockc.grammar.source import Source
 
 
 class Counting:
@@ -128,16 +130,19 @@ class Steps:
 
     def warn(self, digest: str, compiled: Sequence[Compiled]) -> None:
         """Show what the compiler's checks found, each once, at the step that read the Dockerfile."""
+        if compiled:
+            self.found(digest, compiled[0].front.source, [warning for one in compiled for warning in one.warnings])
+
+    def found(self, digest: str, source: Source, warnings: Sequence[Warning]) -> None:
+        """Show findings about a Dockerfile, each once."""
         found: dict[str, VertexWarning] = {}
-        for one in compiled:
-            source = one.front.source
-            for warning in one.warnings:
-                short = warning.short
-                ranges = tuple(SourceRange((line, 0), (line, 0)) for line in warning.lines)
-                detail = (warning.description,) if warning.description else ()
-                found.setdefault(
-                    short, VertexWarning(digest, 1, short, detail, warning.url, source.name, source.data, ranges)
-                )
+        for warning in warnings:
+            short = warning.short
+            ranges = tuple(SourceRange((line, 0), (line, 0)) for line in warning.lines)
+            detail = (warning.description,) if warning.description else ()
+            found.setdefault(
+                short, VertexWarning(digest, 1, short, detail, warning.url, source.name, source.data, ranges)
+            )
         if found:
             self.send(SolveStatus(warnings=tuple(found.values())))
 

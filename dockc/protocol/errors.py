@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dockc.errors import CompileError, DockcError, ExecError, SolveError, UsageError
 from dockc.rpc.status import (
@@ -19,6 +19,9 @@ from dockc.rpc.status import (
     UNKNOWN,
     RpcError,
 )
+
+if TYPE_CHECKING:
+    from dockc.llb.definition import Location, SourceInfo
 
 PREFIX = "github.com/moby/buildkit/"
 SOURCE = PREFIX + "errdefs.Source+json"
@@ -93,7 +96,9 @@ def to_rpc(error: BaseException) -> RpcError:
     vertex = getattr(error, "vertex", "")
     if vertex:
         details.append((VERTEX, _json({"digest": vertex})))
-    details += [(SOURCE, source_detail(*place)) for place in places_of(error)]
+    sources = getattr(error, "sources", ())
+    details += [(SOURCE, known_source_detail(*one)) for one in sources]
+    details += [(SOURCE, source_detail(*place)) for place in places_of(error) if not sources]
     subrequest = getattr(error, "subrequest", "")
     if subrequest:
         details.append((PREFIX + "errdefs.Subrequest+json", _json({"name": subrequest})))
@@ -126,6 +131,23 @@ def source_detail(name: str, text: str, ranges: Iterable[tuple[int, int]]) -> by
     spans = [{"start": {"line": first}, "end": {"line": last}} for first, last in ranges]
     info = {"filename": name, "data": data, "language": "Dockerfile", "definition": {"def": _reading()}}
     return _json({"info": info, "ranges": spans})
+
+
+def known_source_detail(info: SourceInfo, location: Location) -> bytes:
+    """The same of a file that a definition tells of: with its language, and the graph that reads it."""
+    told: dict[str, Any] = {"filename": info.filename, "data": base64.b64encode(info.data).decode()}
+    if info.language:
+        told["language"] = info.language
+    if info.definition is not None:
+        told["definition"] = {"def": [base64.b64encode(op).decode() for _, op in info.definition.ops]}
+    spans = [
+        {"start": _position(first, at), "end": _position(last, until)} for first, at, last, until in location.ranges
+    ]
+    return _json({"info": told, "ranges": spans})
+
+
+def _position(line: int, character: int) -> dict[str, int]:
+    return {"line": line, "character": character} if character else {"line": line}
 
 
 def _reading() -> list[str]:

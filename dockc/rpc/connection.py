@@ -400,6 +400,7 @@ class Connection:
             if not stream.ended:
                 self.library.reset_stream(stream.id, ErrorCodes.NO_ERROR)
                 self._sync()
+            self._tokens = min(self._tokens + 4, _BURST)  # a call that was answered may cost a few frames about it
         except ProtocolError:  # reset in the meantime
             pass
         stream.ended = True

@@ -97,7 +97,7 @@ def check(outputs: Sequence[Output], names: Sequence[str] = (), *, sinks: bool =
     """
     import shutil
 
-    for name in parse_names((*names, *(name for output in outputs for name in output.names))):
+    for name in parse_names((*names, *(name for output in outputs for name in output.names if name != "*"))):
         if name.digest:
             raise UsageError(
                 f"invalid tag {name}: a digest cannot be chosen, it comes of the image",
@@ -336,9 +336,12 @@ def export_image(source: ExportSource, output: Output, using: Exporters) -> Expo
         client = using.client(output.flag("registry.insecure"))
         job = Push(client, using.content, written.layers, using.progress, using.cancelled)
         for name in names:
-            using.tell(f"pushing manifest for {name}@{written.root.digest}")
             try:
-                job.run(name, written.root, by_digest=by_digest or bool(name.digest))
+                using.tell("pushing layers")
+                documents = job.send_layers(name, written.root)
+                using.tell("pushing layers", done=True)
+                using.tell(f"pushing manifest for {name}@{written.root.digest}")
+                job.send_manifests(name, written.root, documents, by_digest=by_digest or bool(name.digest))
             except RegistryError as error:
                 again = type(error)(f"failed to push {name}: {error.message}", hint=error.hint)
                 raise again from error

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from dockc.base.pattern import pattern
-from dockc.base.record import Record, made
+from dockc.base.record import Record, made, replace
 from dockc.errors import UsageError
 from dockc.golang.text import quote
 from dockc.oci import platform as platforms
@@ -173,6 +173,27 @@ def make_output(kind: str, dest: str, attributes: Mapping[str, str]) -> Output:
     output = Output(kind, dest, plain, image)
     _check(output)
     return output
+
+
+def annotated(output: Output, more: Mapping[str, str]) -> Output:
+    """An output with further annotations, which a frontend asks for; what is no annotation is not looked at.
+
+    Raises:
+        UsageError: they cannot be understood.
+    """
+    found = {key: value for key, value in more.items() if _ANNOTATION.fullmatch(key)}
+    groups = {platform: replace(group, **_copied(group)) for platform, group in output.image.annotations.items()}
+    for platform, group in _annotations(found).items():
+        mine = groups.setdefault(platform, Annotations())
+        for field in ("manifest", "manifest_descriptor", "index", "index_descriptor"):
+            getattr(mine, field).update(getattr(group, field))
+    return replace(output, image=replace(output.image, annotations=groups))
+
+
+def _copied(group: Annotations) -> dict[str, dict[str, str]]:
+    return {
+        field: dict(getattr(group, field)) for field in ("manifest", "manifest_descriptor", "index", "index_descriptor")
+    }
 
 
 def _listed(kind: table.Kind) -> str:

@@ -9,7 +9,7 @@ from dockc.base.table import Table
 
 _ANY_IMAGE = (
     *("name", "oci-mediatypes", "oci-artifact", "attestation-inline", "prefer-nondist-layers", "source-date-epoch"),
-    *("compression", "force-compression", "compression-level", "rewrite-timestamp"),
+    *("compression", "force-compression", "compression-level", "rewrite-timestamp", "containerimage.config"),
 )
 _ANY_FILES = ("source-date-epoch", "attestation-prefix")
 

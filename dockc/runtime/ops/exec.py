@@ -170,6 +170,19 @@ def check_load(edges: Iterable[Edge], allowed: frozenset[str]) -> None:
                 raise DockcError(f"failed to load LLB: {exc.message}", hint=exc.hint) from exc
 
 
+def renewed_caches(edges: Iterable[Edge]) -> frozenset[str]:
+    """Ids of the cache mounts of steps that run whatever the cache has: they start anew, too."""
+    from dockc.llb.modes import MountKind
+
+    return frozenset(
+        mount.cacheOpt.ID or mount.dest
+        for vertex in walk(*edges)
+        if vertex.options.ignore_cache and vertex.op.WhichOneof("op") == "exec"
+        for mount in vertex.op.exec.mounts
+        if mount.mountType == MountKind.CACHE and mount.HasField("cacheOpt")
+    )
+
+
 def check_entitlements(op: ops_pb2.ExecOp, allowed: frozenset[str]) -> None:
     """Refuse what the user has not allowed.
 
@@ -222,12 +235,19 @@ def make_spec(op: ops_pb2.ExecOp, ctx: OpContext) -> ExecSpec:
         hostname=meta.hostname,
         extra_hosts=tuple(HostEntry(entry.Host, _address(entry.IP)) for entry in meta.extraHosts),
         network=NetworkMode(op.network),
-        security=SecurityMode(op.security),
+        security=_security(op.security),
         rlimits=tuple(Rlimit(limit.Name, limit.Soft, limit.Hard) for limit in meta.ulimit),
         cgroup_parent=meta.cgroupParent,
         remove_mount_stubs_recursive=meta.removeMountStubsRecursive,
         valid_exit_codes=tuple(meta.validExitCodes) or None,
     )
+
+
+def _security(number: int) -> SecurityMode:
+    try:
+        return SecurityMode(number)
+    except ValueError:
+        raise DockcError(f"invalid security mode {number}") from None
 
 
 def _address(text: str) -> str:

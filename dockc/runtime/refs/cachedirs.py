@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +49,23 @@ def cache_dir(
     finally:
         core.unhold(record_id)
         os.close(lock)
+
+
+def forget(core: Core, names: Collection[str]) -> None:
+    """See `RefManager.forget_cache_dirs`."""
+    for record_id, value in core.db.values_of_meta(META_KEY, database.MUTABLE):
+        key = value.decode("utf-8", "replace")
+        if key not in names and not any(key.startswith(f"{name}:") for name in names):
+            continue
+        lock = try_lock(core.lock_path("cache", record_id))
+        if lock is None:  # in use: it is nobody's next one, and goes when the store is opened again
+            core.db.set_meta(record_id, META_KEY, None)
+            core.db.update(record_id, retain=0)
+            continue
+        try:
+            core.remove(record_id)
+        finally:
+            os.close(lock)
 
 
 def _take(

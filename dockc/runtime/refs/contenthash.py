@@ -87,6 +87,8 @@ def checksum_all(ref: ImmutableRef, selectors: Sequence[Selector], *, cancelled:
             digests.append(checksum(ref, selector, cancelled=cancelled))
         except (FileError, BadPattern) as error:
             number = error.errno if isinstance(error, FileError) else 0
+            if error.message.endswith(": not found") and not ref.layers():  # as of the empty file system
+                raise FileError(f"{selector.path}: no such file or directory", number=number) from error
             raise FileError(
                 f"failed to calculate checksum of ref {ref.id}: {error.message}", number=number, hint=error.hint
             ) from error

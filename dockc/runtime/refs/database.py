@@ -105,6 +105,8 @@ class Blob(lean.Record):
 
 
 _RECORD_COLUMNS = ", ".join(fields_of(Record))
+_URLS = ""
+"""Beside the annotations, whose names are never empty: where a layer that registries need not hold can be had."""
 _BLOB_COLUMNS = "record, variant, digest, media_type, size, annotations, diff_id, origin"
 
 
@@ -273,6 +275,15 @@ class Database:
             value,
         )
 
+    def values_of_meta(self, key: str, state: str) -> list[tuple[str, bytes]]:
+        """Records with any metadata of this name, and what it is."""
+        rows = self._all(
+            "SELECT record, value FROM meta WHERE key = ? AND record IN (SELECT id FROM record WHERE state = ?)",
+            key,
+            state,
+        )
+        return [(str(record), bytes(value)) for record, value in rows]
+
     def _records(self, where: str, *values: object) -> list[Record]:
         rows = self._all(f"SELECT {_RECORD_COLUMNS} FROM record {where}", *values)  # noqa: S608
         return [Record(*row) for row in rows]
@@ -319,7 +330,7 @@ class Database:
             found.digest,
             found.media_type,
             found.size,
-            json.dumps(dict(found.annotations), sort_keys=True),
+            json.dumps({**found.annotations, **({_URLS: " ".join(found.urls)} if found.urls else {})}, sort_keys=True),
             blob.diff_id,
             blob.origin,
         )
@@ -409,10 +420,12 @@ class Database:
 
 def _blob(row: tuple[Any, ...]) -> Blob:
     record, variant, digest, media_type, size, annotations, diff_id, origin = row
+    noted = json.loads(str(annotations))
     descriptor = Descriptor(
         media_type=str(media_type),
         digest=str(digest),
         size=int(size),
-        annotations=json.loads(str(annotations)),
+        urls=tuple(noted.pop(_URLS, "").split()),
+        annotations=noted,
     )
     return Blob(str(record), str(variant), descriptor, str(diff_id), str(origin))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -431,6 +431,12 @@ class RefManager:
         PRIVATE: another directory of the same key is taken (or made) while this one is in use.
         """
         return cache_dir(self._core, key, sharing, base, cancelled, description)
+
+    def forget_cache_dirs(self, names: Collection[str]) -> None:
+        """The directories of these cache mounts start anew, with or without a base; one that is in use stays so."""
+        from dockc.runtime.refs.cachedirs import forget
+
+        forget(self._core, names)
 
     def abandon(self, digests_: Iterable[str]) -> None:
         """Blobs that were to be fetched late cannot be had after all: file systems that need one of them are not there

@@ -7,7 +7,7 @@ from there; a layer that was never fetched is fetched only when it really has to
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.refs.types import LayerDescriptor, Progress
     from dockc.runtime.registry.client import Client, Upload
+
+Document = tuple[Descriptor, bytes, tuple[Descriptor, ...]]
+"""A manifest, its bytes, and the blobs that it names."""
 
 _PARALLEL = 4
 _ATTEMPTS = 3
@@ -65,16 +68,26 @@ class Push(Mutable):
         Raises:
             RegistryError: the registry refuses or breaks; what was sent so far stays there, untagged.
         """
+        self.send_manifests(ref, root, self.send_layers(ref, root), by_digest=by_digest)
+
+    def send_layers(self, ref: Reference, root: Descriptor) -> list[Document]:
+        """Send all but the manifests, which are given for `send_manifests`; raises as `run`."""
         documents = self._documents(root)
         blobs = {blob.digest: blob for _, _, found in documents for blob in found}
         self.send_blobs(ref, blobs.values())
+        return documents
+
+    def send_manifests(
+        self, ref: Reference, root: Descriptor, documents: Sequence[Document], *, by_digest: bool = False
+    ) -> None:
+        """Send the manifests, whose blobs are there; raises as `run`."""
         for descriptor, data, _ in documents:
             top = descriptor.digest == root.digest
             name = descriptor.digest if by_digest or not top else (ref.tag or root.digest)
             self.client.put_manifest(ref, data, descriptor.media_type, name, cancelled=self.cancelled)
         self._sent[ref.domain] = ref.path
 
-    def _documents(self, root: Descriptor) -> list[tuple[Descriptor, bytes, tuple[Descriptor, ...]]]:
+    def _documents(self, root: Descriptor) -> list[Document]:
         """Every manifest below `root` with its blobs, children before their index."""
         data = self.content.read(root.digest)
         parsed = manifests.parse(data, root.media_type)

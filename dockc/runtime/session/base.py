@@ -7,7 +7,7 @@ tunnel.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -39,6 +39,7 @@ class Session(Record, kw_only=True):
     Attributes:
         id: names the session; "" where it needs no name.
         directories: by the name of the local source.
+        others: directories of another session by its id, where there may be others; None for that session itself.
         stores: OCI layouts by store name: directories, archives, or what reads one elsewhere.
         secrets, ssh: what steps may use while they run; None for nothing.
         credentials: of registries; None for those of the user whom the engine runs as.
@@ -48,6 +49,7 @@ class Session(Record, kw_only=True):
 
     id: str = ""
     directories: Mapping[str, Directory] = made(dict)
+    others: Callable[[str], Mapping[str, Directory] | None] | None = None
     stores: Mapping[str, Path | LentLayout] = made(dict)
     secrets: SecretStore | None = None
     ssh: SshAgents | None = None

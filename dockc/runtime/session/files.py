@@ -53,9 +53,15 @@ class Directory(Protocol):
         ...
 
     def open(
-        self, wanted: Filter, *, cancelled: threading.Event | None = None, report: Report | None = None
+        self,
+        wanted: Filter,
+        *,
+        compare: bool = True,
+        cancelled: threading.Event | None = None,
+        report: Report | None = None,
     ) -> AbstractContextManager[Path]:
         """The directory on this machine, for as long as the block runs; it has all that is `wanted`, and perhaps more.
+        With `compare` a file that looks unchanged need not be brought here again.
 
         Raises:
             DockcError: it is not there, or could not be brought here.
@@ -64,6 +70,8 @@ class Directory(Protocol):
         ...
 
 
+OTHERS: Key[Callable[[str], Mapping[str, Directory] | None]] = Key("directories of other sessions")
+"""Directories of another session, by its id."""
 LOCALS: Key[Mapping[str, Directory]] = Key("directories")
 """Directories by the name of the local source."""
 
@@ -90,7 +98,12 @@ class HostDirectory:
 
     @contextmanager
     def open(
-        self, wanted: Filter, *, cancelled: threading.Event | None = None, report: Report | None = None
+        self,
+        wanted: Filter,
+        *,
+        compare: bool = True,
+        cancelled: threading.Event | None = None,
+        report: Report | None = None,
     ) -> Iterator[Path]:
         """See `Directory.open`: it is here."""
         yield Path(self._path)
@@ -121,7 +134,12 @@ class HeldFiles:
 
     @contextmanager
     def open(
-        self, wanted: Filter, *, cancelled: threading.Event | None = None, report: Report | None = None
+        self,
+        wanted: Filter,
+        *,
+        compare: bool = True,
+        cancelled: threading.Event | None = None,
+        report: Report | None = None,
     ) -> Iterator[Path]:
         """See `Directory.open`: they are written down for the while."""
         import tempfile

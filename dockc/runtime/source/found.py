@@ -108,12 +108,14 @@ class FoundHttp(Record):
         last_modified: RFC 3339 time that the server gave, or "".
         newest: RFC 3339 time of the newest entry when the content is an archive, or "".
         archive: whether the content is an archive.
+        filename: what the server or the URL calls it.
     """
 
     digest: str
     last_modified: str = ""
     newest: str = ""
     archive: bool = False
+    filename: str = ""
 
 
 class FoundGit(Record):

@@ -15,11 +15,12 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dockc.base.record import Mutable, Record
+from dockc.base.version import BUILDKIT
 from dockc.errors import DigestMismatch, DockcError, RegistryError, SolveError, StoreError, without_credentials
 from dockc.golang.text import dump_json
 from dockc.llb import attrs
 from dockc.oci import digest as digests
-from dockc.runtime.registry.transport import CHUNK, Response, Transport
+from dockc.runtime.registry.transport import CHUNK, USER_AGENT, Response, Transport
 from dockc.runtime.session.secrets import LentSecrets
 from dockc.runtime.source import web
 from dockc.runtime.source.base import SourceKey, registry_of
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 _HEADER_SECRET = "HTTP_AUTH_HEADER_"  # noqa: S105 - prefix of a secret's id
 _TOKEN_SECRET = "HTTP_AUTH_TOKEN_"  # noqa: S105 - prefix of a secret's id
 _USER_HEADERS = {"accept": "Accept", "user-agent": "User-Agent"}
+# Servers that send packed what they have so are understood; rules for BuildKit's downloads are meant for these, too.
+_OWN_HEADERS = {"Accept-Encoding": "gzip", "User-Agent": f"{USER_AGENT} (like buildkit/v{BUILDKIT})"}
 _DEFAULT_MODE = 0o600
 _META_URL = "http.url"
 _META_ETAG = "http.etag"
@@ -282,7 +285,7 @@ def request_headers(options: HttpOptions, secrets: SecretStore | None) -> dict[s
     Raises:
         SolveError: the operation names a secret that the build has not.
     """
-    headers = dict(options.headers)
+    headers = {**_OWN_HEADERS, **dict(options.headers)}
     host = urlsplit(options.url).hostname or ""
     if options.secret:
         value = secrets.get(options.secret) if secrets else None
@@ -336,6 +339,7 @@ def probe(
                 hasher.update(data)
                 file.write(data)
             modified = web.parse_date(answer.header("last-modified"))
+            name = web.file_name(url, "", answer.header("content-disposition"))
         if checksum and hasher.digest() != checksum:
             raise DigestMismatch(f"digest mismatch for {url}: {hasher.digest()} (expected: {checksum})")
         file.seek(0)
@@ -345,6 +349,7 @@ def probe(
         last_modified=_rfc3339(modified),
         newest=_rfc3339(newest),
         archive=newest is not None,
+        filename=name,
     )
 
 

@@ -27,7 +27,7 @@ from dockc.runtime.fsutil.inroot import Root
 from dockc.runtime.fsutil.walk import Filter, walk
 from dockc.runtime.refs import contenthash
 from dockc.runtime.refs.types import RecordType
-from dockc.runtime.session.files import LOCALS, Report
+from dockc.runtime.session.files import LOCALS, OTHERS, Report
 from dockc.runtime.source import localsync
 from dockc.runtime.source.base import SourceKey
 
@@ -56,6 +56,7 @@ class LocalOptions(Record):
         name: which of the build's directories.
         filter: which of its entries.
         hint: tells apart uses of one directory that shall not share a snapshot.
+        session: id of the client's session that lends it; "" or that of the build itself for its own.
         compare: unchanged files are taken from the last snapshot; otherwise everything is copied again.
     """
 
@@ -63,6 +64,7 @@ class LocalOptions(Record):
     filter: Filter
     hint: str = ""
     compare: bool = True
+    session: str = ""
 
 
 def parse_options(name: str, attributes: Mapping[str, str]) -> LocalOptions:
@@ -72,7 +74,7 @@ def parse_options(name: str, attributes: Mapping[str, str]) -> LocalOptions:
         SolveError: an attribute cannot be read, or asks for what is not done here.
     """
     session = attributes.get(attrs.LOCAL_SESSION, "")
-    prefix, found, _ = session.partition(":")
+    prefix, found, rest = session.partition(":")
     if found:
         name = f"{prefix}-{name}"
     if attributes.get(attrs.LOCAL_METADATA_TRANSFER, "") in ("1", "t", "T", "true", "TRUE", "True"):
@@ -87,6 +89,7 @@ def parse_options(name: str, attributes: Mapping[str, str]) -> LocalOptions:
         ),
         hint=attributes.get(attrs.LOCAL_SHARED_KEY_HINT, ""),
         compare=attributes.get(attrs.LOCAL_DIFFER, "") != attrs.DIFFER_NONE,
+        session=rest if found else session,
     )
 
 
@@ -155,8 +158,11 @@ class LocalSource:
             def report(current: int, done: bool) -> None:
                 ctx.status(label, current=current, done=done)
 
-            directory = _directory(ctx, name)
-            with directory.open(self._options.filter, cancelled=ctx.cancelled, report=report) as path:
+            options = self._options
+            directory = _directory(ctx, name, options.session)
+            with directory.open(
+                options.filter, compare=options.compare, cancelled=ctx.cancelled, report=report
+            ) as path:
                 self._ref = snapshot(
                     self._refs, path, self._options, place=directory.key, report=report, cancelled=ctx.cancelled
                 )
@@ -171,7 +177,10 @@ class LocalSource:
                 ref.release()
 
 
-def _directory(ctx: OpContext, name: str) -> Directory:
+def _directory(ctx: OpContext, name: str, session: str) -> Directory:
+    others = OTHERS.ask(ctx, lambda find: find(session)) if session else None
+    if others is not None:
+        return others[name]
     found = LOCALS.ask(ctx, lambda directories: directories.get(name))
     if found is None:
         raise SolveError(

@@ -44,6 +44,7 @@ OPERATIONS = Table(
         "source": "dockc.runtime.ops.source:SourceOp",
         "merge": "dockc.runtime.ops.merge:MergeOp",
         "diff": "dockc.runtime.ops.diff:DiffOp",
+        "passthrough": "dockc.runtime.ops.passthrough:PassthroughOp",
     },
 )
 
