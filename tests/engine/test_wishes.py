@@ -17,8 +17,8 @@ from dockc.engine.bridge import PLATFORMS, Bridge, Result
 from dockc.engine.engine import Engine, EngineOptions
 from dockc.engine.failure import FailedStep
 from dockc.engine.request import BuildRequest
-from dockc.errors import CompileError, DockcError
-from dockc.llb.definition import Definition
+from dockc.errors import CompileError, DockcError, SolveError
+from dockc.llb.definition import Definition, Location, SourceInfo
 from dockc.protocol.errors import SOURCE, to_rpc
 from dockc.runtime.exporter.options import make_output
 from dockc.runtime.session.base import Session
@@ -161,15 +161,10 @@ def test_an_operation_that_only_waits(tmp_path: Path) -> None:
         build(tmp_path / "store", of(kept.requires("why", root.run("/bin/sh", "-c", "exit 3")).marshal()), request)
 
 
-def test_where_a_step_is_written_as_its_author_says(tmp_path: Path) -> None:
+def test_where_a_step_is_written_as_its_author_says() -> None:
     graph = llb.scratch().file(llb.mkfile("/source", b"x")).marshal()
-    told = {
-        "language": "mylang", "filename": "bar", "definition": graph, "data": b"text\nmore\n",
-    }  # fmt: skip
-    error = FailedStep(DockcError("broken"), name="n", sources=())  # type: ignore[arg-type]
-    from dockc.llb.definition import Location, SourceInfo
-
-    info = SourceInfo(told["filename"], told["data"], told["language"], graph)  # type: ignore[arg-type]
+    error = FailedStep(SolveError("broken"), name="n")
+    info = SourceInfo("bar", b"text\nmore\n", "mylang", graph)
     plain = SourceInfo("foo", b"data")
     error.sources = ((info, Location(0, ((3, 1, 3, 9),))), (plain, Location(1, ((7, 0, 7, 0),))))
     first, second = (json.loads(value) for url, value in to_rpc(error).details if url == SOURCE)

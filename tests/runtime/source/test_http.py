@@ -225,7 +225,7 @@ def test_probe(client: Client) -> None:
     ):
         with Script(lambda _, body=body: Answer(200, body, {"Last-Modified": DATE})) as server:  # type: ignore[misc]
             found = probe(f"{server.url}/x", "", client.transport)
-            assert found == FoundHttp(digests.from_bytes(body), "2024-01-02T03:04:05Z", newest, archive_)
+            assert found == FoundHttp(digests.from_bytes(body), "2024-01-02T03:04:05Z", newest, archive_, "x")
             with pytest.raises(DigestMismatch):
                 probe(f"{server.url}/x", "sha256:" + "0" * 64, client.transport)
 
