@@ -8,6 +8,7 @@ FILE --graph              -> stages and operations       (and a build record, if
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 from collections.abc import Callable, Sequence
@@ -81,7 +82,7 @@ def run(options: ExplainOptions, out: Output) -> int:
     if not options.topic and not asked:
         raise UsageError("nothing to explain", hint="Name a rule, an instruction, a pass, FILE:LINE or a FILE.")
     file, number = split_place(options.topic or ".")
-    directory = Path(file).is_dir() and not number
+    directory = Path(file).is_dir()
     if not (asked or number or Path(file).is_file()):
         try:
             text = page(options.topic)
@@ -89,10 +90,14 @@ def run(options: ExplainOptions, out: Output) -> int:
             if not directory:
                 raise
         else:
-            if options.form != "text":
-                raise UsageError(f"--format={options.form} is for a FILE", hint="Pages are text.")
+            if options.form not in {"text", "json"}:
+                raise UsageError(f"--format={options.form} is for a FILE", hint="Pages are text or json.")
+            if options.form == "json":
+                text = json.dumps({"topic": options.topic, "text": text}) + "\n"
             out.write(text, options.output)
             return 0
+    if (asked or number) and not Path(file).exists():
+        raise UsageError(f"{file} does not exist", hint="Name a Dockerfile, or a directory that has one.")
     if directory:
         file = dockerfile_of(file)
     if asked and number:

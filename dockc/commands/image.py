@@ -423,12 +423,23 @@ def run_login(options: LoginOptions, out: Output) -> int:
 class VersionOptions(Options):
     """Print the version, as `dockc --version`."""
 
+    json: bool = option("--json", help="Print JSON, with Python's version and the platform.")
+
 
 def run_version(options: VersionOptions, out: Output) -> int:
     """`dockc version`."""
     from dockc.base.version import VERSION
 
-    out.write(f"dockc {VERSION}\n")
+    if not options.json:
+        out.write(f"dockc {VERSION}\n")
+        return 0
+    import json
+    import platform
+
+    from dockc.oci import platform as platforms
+
+    python, here = platform.python_version(), platforms.format_all(platforms.default())
+    out.write(json.dumps({"version": VERSION, "python": python, "platform": here}) + "\n")
     return 0
 
 

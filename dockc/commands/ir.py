@@ -59,10 +59,12 @@ def run_opt(options: OptOptions, out: Output) -> int:
 class PassesOptions(Options):
     """List the passes and the levels that run them."""
 
+    json: bool = shared.JSON
+
 
 def run_passes(options: PassesOptions, out: Output) -> int:
     """`dockc passes`."""
-    out.write(describe_passes())
+    out.write(describe_passes(as_json=options.json))
     return 0
 
 
@@ -127,15 +129,21 @@ def optimise_text(data: bytes, request: CompileRequest, emit: str, log: Callable
     return writers[emit](definition).encode("utf-8", "surrogateescape")
 
 
-def describe_passes() -> str:
-    """`dockc passes`: name, levels and first sentence of each pass."""
+def describe_passes(*, as_json: bool = False) -> str:
+    """`dockc passes`: name, levels and first sentence of each pass, as a table or a JSON object a line."""
+    import json
+
     from dockc.compiler.passes import PRESETS, get_pass, names
 
     lines = []
     for name in names():
-        levels = " ".join(f"-O{level}" for level, preset in PRESETS.items() if name in preset.split(","))
+        levels = [level for level, preset in PRESETS.items() if name in preset.split(",")]
         summary = (get_pass(name).__doc__ or "").strip().split("\n")[0]
-        lines.append(f"{name:16} {levels or '-':9} {summary}\n")
+        if as_json:
+            lines.append(json.dumps({"name": name, "levels": levels, "summary": summary}) + "\n")
+            continue
+        flags = " ".join(f"-O{level}" for level in levels)
+        lines.append(f"{name:16} {flags or '-':9} {summary}\n")
     return "".join(lines)
 
 

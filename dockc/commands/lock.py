@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from dockc.base.options import Options, option
 from dockc.commands import shared
 from dockc.compiler.questions import Answers
-from dockc.engine.lock import differences, find_out, source_policy
+from dockc.engine.lock import differences, find_out, pins, source_policy
 from dockc.engine.request import CompileRequest, dockerfile_path
 from dockc.errors import UsageError
 
@@ -35,6 +35,7 @@ class LockOptions(Options):
     policy: Path | None = option(
         "--policy", metavar="FILE", help="Also write the pins as a BuildKit source policy (JSON).", completes="file"
     )
+    json: bool = option("--json", help="Print what was written, or what --check found, as JSON.")
     target: str = shared.TARGET
     build_arg: tuple[str, ...] = shared.BUILD_ARG
     platform: tuple[str, ...] = shared.PLATFORM
@@ -52,13 +53,34 @@ def run(options: LockOptions, out: Output) -> int:
     )
     contexts = named_contexts(options.build_context)
     request = CompileRequest(options.context, options.file, attrs=attrs, contexts=contexts, store=options.store)
-    return lock_command(request, output=options.output, check=options.check, policy=options.policy, log=out.log)
+    return lock_command(
+        request,
+        output=options.output,
+        check=options.check,
+        policy=options.policy,
+        log=out.log,
+        as_json=out.write if options.json else None,
+    )
 
 
 def lock_command(
-    request: CompileRequest, *, output: Path | None, check: bool, policy: Path | None, log: Callable[[str], object]
+    request: CompileRequest,
+    *,
+    output: Path | None,
+    check: bool,
+    policy: Path | None,
+    log: Callable[[str], object],
+    as_json: Callable[[str], object] | None = None,
 ) -> int:
     """Compile, and write or compare what was answered.
+
+    Args:
+        request: which file.
+        output: the lock file; None is the Dockerfile's.
+        check: write nothing.
+        policy: a source policy to write.
+        log: takes a sentence of what came of it.
+        as_json: takes the same as JSON, in the sentence's place.
 
     Returns:
         0, or 1 when `check` finds the file out of date.
@@ -76,11 +98,16 @@ def lock_command(
         except UnicodeDecodeError as exc:
             raise UsageError(f"cannot read {path}: not UTF-8 text") from exc
         changes = differences(Answers.load(text, str(path)), answers)
-        if changes:
+        if as_json is not None:
+            as_json(json.dumps({"file": str(path), "current": not changes, "changes": changes}) + "\n")
+        elif changes:
             log(f"{path} is out of date\n" + "".join(f"  {change}\n" for change in changes))
         return 1 if changes else 0
     _write(path, answers.dump())
-    log(f"{path}: {len(answers.images)} images, {len(answers.git)} git commits, {len(answers.http)} downloads\n")
+    if as_json is not None:
+        as_json(json.dumps({"file": str(path), "pins": pins(answers)}) + "\n")
+    else:
+        log(f"{path}: {len(answers.images)} images, {len(answers.git)} git commits, {len(answers.http)} downloads\n")
     if policy is not None:
         _write(policy, json.dumps(source_policy(answers), indent=1) + "\n")
     return 0

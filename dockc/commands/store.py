@@ -93,18 +93,33 @@ class DoctorOptions(Options):
 
     fix: bool = option("--fix", help="Put right what can be: make databases anew, forget what cannot be used any more.")
     full: bool = option("--full", help="Read all content of all layers; else a sample of each.")
+    json: bool = option("--json", help="Print JSON.")
     store: Path | None = shared.STORE
 
 
 def run_doctor(options: DoctorOptions, out: Output) -> int:
     """`dockc doctor`."""
     report = examine(options.store, fix=options.fix, full=options.full)
+    if options.json:
+        out.write(_doctor_json(report))
+        return 0 if report.healthy else 1
     for finding in report.findings:
         out.write(f"{finding.problem}: {finding.subject}: {finding.message}{' (fixed)' if finding.fixed else ''}\n")
     out.write(
         f"{report.blobs} blobs and {report.records} records checked: {'healthy' if report.healthy else 'damaged'}\n"
     )
     return 0 if report.healthy else 1
+
+
+def _doctor_json(report: Report) -> str:
+    import json
+
+    findings = [
+        {"problem": str(one.problem), "subject": one.subject, "message": one.message, "fixed": one.fixed}
+        for one in report.findings
+    ]
+    shown = {"healthy": report.healthy, "blobs": report.blobs, "records": report.records, "findings": findings}
+    return json.dumps(shown) + "\n"
 
 
 @contextmanager

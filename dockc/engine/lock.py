@@ -64,6 +64,11 @@ def _named(answers: Answers) -> dict[str, tuple[str, object]]:
     return named
 
 
+def pins(answers: Answers) -> list[dict[str, str]]:
+    """What each source is pinned to, by a name for people."""
+    return [{"source": name, "pin": pin} for name, (pin, _) in sorted(_named(answers).items())]
+
+
 def source_policy(answers: Answers) -> dict[str, object]:
     """The pins as a BuildKit source policy: rules that turn each source into its exact version.
 

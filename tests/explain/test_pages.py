@@ -60,7 +60,7 @@ def test_what_nobody_knows() -> None:
     ("arguments", "message"),
     [([], "nothing to explain"), (["{file}:1", "--graph"], "without a line"),
      (["{file}:99"], "has 1 line, not 99"), (["{file}", "--graph", "--format", "gif"], "unknown format gif"),
-     (["nowhere:3"], "no such file")],
+     (["nowhere:3"], "does not exist")],
 )  # fmt: skip
 def test_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
     file = tmp_path / "Dockerfile"
@@ -97,7 +97,7 @@ def test_a_directory_stands_for_its_dockerfile(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["run", "--format=json"], "is for a FILE"), (["{file}:1", "--format=svg"], "a line has no format svg"), (["{file}", "--plan", "--format=dot"], "a plan has no format dot")],
+    [(["run", "--format=svg"], "is for a FILE"), (["{file}:1", "--format=svg"], "a line has no format svg"), (["{file}", "--plan", "--format=dot"], "a plan has no format dot")],
 )
 def test_formats_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
     file = tmp_path / "Dockerfile"
