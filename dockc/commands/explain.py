@@ -3,6 +3,7 @@
 RULE, INSTRUCTION, PASS   -> a page
 FILE:LINE                 -> what the line does          (a compilation that is watched)
 FILE --plan               -> what would run              (the solver, with nothing executed)
+[STEP] --miss             -> why steps ran               (the history)
 FILE --graph              -> stages and operations       (and a build record, if there is one)
 """
 
@@ -71,6 +72,20 @@ class ExplainOptions(Options):
     local_images: bool = shared.LOCAL_IMAGES
     opt: tuple[str, ...] = shared.OPT
     no_cache: bool = option("--no-cache", help="Plan a build that runs every step.")
+    miss: bool = option(
+        "--miss",
+        help="Say why steps of the last build ran though there is a cache; TOPIC names one step: its number, its "
+        "digest, a part of its name, or line:N.",
+    )
+    of: str = option(
+        "--of", metavar="BUILD", default="last", help="With --miss, a build of the history. Default: last."
+    )
+    against: str = option(
+        "--against",
+        metavar="BUILD",
+        help="With --miss, compare with this build, `last` for the one before; without it, with what the build found "
+        "nearest when it ran.",
+    )
     store: Path | None = shared.STORE
 
 
@@ -78,6 +93,10 @@ def run(options: ExplainOptions, out: Output) -> int:
     """`dockc explain`."""
     from dockc.commands.attrs import frontend_attrs, named_contexts
 
+    if options.miss:
+        return _misses(options, out)
+    if options.against or options.of != "last":
+        raise UsageError("--of and --against are for --miss")
     asked = options.plan or options.graph
     if not options.topic and not asked:
         raise UsageError("nothing to explain", hint="Name a rule, an instruction, a pass, FILE:LINE or a FILE.")
@@ -343,7 +362,7 @@ def graph(looked: Looked, form: str, record: Path | None, *, planned: bool = Fal
         for i, node in enumerate(made.nodes):
             if node.digest in steps:
                 step = steps[node.digest]
-                facts[i] = replace(facts.get(i, Fact()), plan=step.planned.state.value, why=step.reasons)
+                facts[i] = replace(facts.get(i, Fact()), plan=step.planned.state.value, why=_words(step))
     if form in {"html", "svg"}:
         for i, (severity, found) in _findings(looked, made).items():
             facts[i] = replace(facts.get(i, Fact()), findings=found, severity=severity)
@@ -397,10 +416,22 @@ def plan(looked: Looked, *, insecure: bool = False, form: str = "text") -> str:
     rows = []
     counts: dict[str, int] = {}
     for one in _planned(looked, insecure=insecure):
-        word = one.planned.state.value.upper()
+        word = _WORDS[one.planned.state.value]
         counts[word] = counts.get(word, 0) + 1
-        rows.append((word, one.planned.vertex.name or one.planned.vertex.digest, one.line, one.reasons))
+        rows.append((word, one.planned.vertex.name or one.planned.vertex.digest, one.line, _words(one)))
     return (plan_json if form == "json" else plan_text)(rows, counts, looked.filename)
+
+
+_WORDS = {"cached": "HIT", "run": "MISS", "depends": "UNKNOWN"}
+
+
+def _words(step: Step) -> tuple[str, ...]:
+    """Why a step of a plan would run, or what that depends on."""
+    from dockc.console.why import why_lines
+
+    if step.why is not None:
+        return tuple(why_lines(step.why))
+    return (step.planned.reason,) if step.planned.state.value == "depends" and step.planned.reason else ()
 
 
 def _planned(looked: Looked, *, insecure: bool) -> list[Step]:
@@ -416,6 +447,29 @@ def _planned(looked: Looked, *, insecure: bool) -> list[Step]:
     enter_build_namespace()
     with Worker(WorkerOptions(root=root)) as worker:
         return asyncio.run(plan_steps(looked, [one.definition for one in compiled], worker, insecure=insecure))
+
+
+# --- a build that was -----------------------------------------------------------------------------------
+
+
+def _misses(options: ExplainOptions, out: Output) -> int:
+    """Why steps of a build ran; nothing for those that did not.
+
+    Raises:
+        UsageError: there is no such build or step.
+        StoreError: the history cannot be read.
+    """
+    from dockc.console.explain import misses_json, misses_text
+    from dockc.engine import missed
+    from dockc.runtime.store.worker import default_root
+
+    if options.form not in {"text", "json"}:
+        raise UsageError(f"misses have no format {options.form}", hint="Choose text or json.")
+    if options.plan or options.graph:
+        raise UsageError("--miss is about a build that was; --plan and --graph are about one that would be")
+    found = missed.misses(options.store or default_root(), options.of, step=options.topic, against=options.against)
+    out.write((misses_json if options.form == "json" else misses_text)(found.misses, found.filename), options.output)
+    return 0
 
 
 def _ignore(text: str) -> None:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from dockc.base.record import Record, fields_of
 from dockc.console.clean import clean_text
+from dockc.console.why import why_lines
 
 if TYPE_CHECKING:
     from dockc.compiler.explain.instructions import InstructionDoc
     from dockc.compiler.explain.line import Key, LineReport, Variable
     from dockc.linter.rule import Rule
+    from dockc.solver.keydiff import Missed
 
 _WIDTH = 100
 _MANY = 12
@@ -236,7 +238,7 @@ def plan_text(rows: Sequence[tuple[str, str, str, Sequence[str]]], counts: Mappi
     """A plan: one line a step with its place, and why it would run.
 
     Args:
-        rows: word (`CACHED`, `RUN`, `DEPENDS`), name, line numbers as text or "", reasons.
+        rows: word (`HIT`, `MISS`, `UNKNOWN`), name, line numbers as text or "", reasons.
         counts: steps by word.
         filename: of the Dockerfile.
     """
@@ -246,9 +248,9 @@ def plan_text(rows: Sequence[tuple[str, str, str, Sequence[str]]], counts: Mappi
         place = f"{filename}:{line}" if line else ""
         out.append(f"{word:<8} {place:<{width}}  {_line(name)}".rstrip())
         out += [f"{'':<8} {'':<{width}}    {_line(reason)}" for reason in reasons]
-    parts = [f"{counts.get('CACHED', 0)} cached", f"{counts.get('RUN', 0)} to run"]
-    if counts.get("DEPENDS"):
-        parts.append(f"{counts['DEPENDS']} depending on contents")
+    parts = [f"{counts.get('HIT', 0)} cached", f"{counts.get('MISS', 0)} to run"]
+    if counts.get("UNKNOWN"):
+        parts.append(f"{counts['UNKNOWN']} depending on contents")
     return "\n".join([*out, ", ".join(parts)]) + "\n"
 
 
@@ -266,6 +268,35 @@ def plan_json(rows: Sequence[tuple[str, str, str, Sequence[str]]], counts: Mappi
     return _document(
         {"file": filename, "counts": {word.lower(): count for word, count in counts.items()}, "steps": steps}
     )
+
+
+# --- a build that was -----------------------------------------------------------------------------------
+
+
+def misses_text(misses: Sequence[Missed], filename: str) -> str:
+    """Why steps ran: a step with its place, and a line for each thing that is another; "" where none ran."""
+    out = []
+    for one in misses:
+        place = f"{filename}:{one.line}  " if one.line else ""
+        out.append(f"{place}{_line(one.diff.name)}")
+        out += [f"  {line}" for line in why_lines(one.diff)]
+    return "".join(f"{line}\n" for line in out)
+
+
+def misses_json(misses: Sequence[Missed], filename: str) -> str:
+    """The same as JSON: a list of steps."""
+    return _document(
+        [
+            {
+                "step": one.diff.vertex, "name": one.diff.name, "file": filename, "line": one.line or None,
+                "first": one.first, "reason": str(one.diff.reason), "why": why_lines(one.diff),
+                "changes": [{"what": c.path, "old": c.old, "new": c.new} for c in one.diff.changes],
+                "files": [{"path": f.path, "what": f.what, "old": f.old, "new": f.new} for f in one.diff.files],
+                "more_files": one.diff.more, "source": one.diff.source, "build": one.diff.ref, "at": one.diff.at or None,
+            }
+            for one in misses
+        ]
+    )  # fmt: skip
 
 
 def duration_text(seconds: float) -> str:

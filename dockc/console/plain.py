@@ -80,10 +80,11 @@ class PlainProgress:
         if step.completed and self._said.get(step.id) == state and not step.has_news:
             return  # Done once more, as a step is that first finds its key and then runs: nothing new to say.
         lines, parts, warnings = step.take_lines(), step.take_parts(), step.warnings
-        step.warnings = []
+        missed = [step.miss] if step.fresh_miss else []
+        step.warnings, step.fresh_miss = [], False
         self._take_floor(step)
         tag = f"#{step.number} "
-        out = [text for part in parts if (text := self._part(step, part))]
+        out = missed + [text for part in parts if (text := self._part(step, part))]
         out += [f"WARN: {warning}" for warning in warnings]
         out += [f"{line.stamp} {line.text}" for line in lines]
         self._out.write("".join(f"{tag}{line}\n" for line in out))

@@ -97,7 +97,7 @@ class TtyProgress:
         running = [step for step in self.steps.shown if step.running]
         talking = sorted((s for s in running if s.log_bytes), key=lambda s: -s.log_bytes)
         tails: dict[str, int] = {}
-        free = height - sum(1 + len(step.parts) for step in running)
+        free = height - sum(1 + len(step.parts) + bool(step.miss) for step in running)
         for step in talking:
             wanted = min(self._look.tail, len(step.tail) + 1, free)
             if wanted <= 0:
@@ -126,6 +126,8 @@ class TtyProgress:
             _row(" => => ", clean_text(part.id), _bytes(part), _part_seconds(part), width, style)
             for part in step.parts.values()
         ]
+        if step.miss:
+            lines.append(_row(" => => ", step.miss, "", None, width, style))
         lines += [_row(" => WARN: ", warning, "", None, width, self._look.warning) for warning in step.warnings]
         if tail:
             texts = [line.text for line in list(step.tail)[-tail:]]

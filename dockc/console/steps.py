@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from dockc.base.record import Mutable, made
 from dockc.console.clean import Lines, clean_text
+from dockc.console.why import miss_line
 from dockc.solver.progress import SolveStatus, VertexEvent, VertexLog, VertexStatus
 
 CANCELED = "context canceled"
@@ -41,6 +42,7 @@ class Step(Mutable):
         fresh: lines that a view has not taken yet (`take_lines`).
         parts: progress of parts, such as layers, by id.
         waiting: it has ended for now, and goes on when somebody needs what it brings.
+        miss: why it runs though there is a cache, where that is worth a line; `fresh_miss` while no view has taken it.
     """
 
     id: str
@@ -56,6 +58,8 @@ class Step(Mutable):
     parts: dict[str, VertexStatus] = made(dict)
     fresh_parts: dict[str, VertexStatus] = made(dict)
     warnings: list[str] = made(list)
+    miss: str = ""
+    fresh_miss: bool = False
     lines: Lines = made(Lines)
     members: dict[str, VertexEvent] = made(dict)
     log_bytes: int = 0
@@ -97,7 +101,7 @@ class Step(Mutable):
     @property
     def has_news(self) -> bool:
         """Whether there is something that a view has not taken yet."""
-        return bool(self.fresh or self.fresh_parts or self.warnings)
+        return bool(self.fresh or self.fresh_parts or self.warnings or self.fresh_miss)
 
     def take_lines(self) -> list[LogLine]:
         """The lines that have come since the last call."""
@@ -137,6 +141,11 @@ class Steps:
         for warning in status.warnings:
             if (step := self._of_vertex.get(warning.vertex)) is not None:
                 step.warnings.append(clean_text(warning.short))
+                changed[step.id] = step
+        for miss in status.misses:
+            step = self._of_vertex.get(miss.diff.vertex)
+            if step is not None and not step.miss and (text := miss_line(miss)):
+                step.miss, step.fresh_miss = text, True
                 changed[step.id] = step
         for log in status.logs:
             if (step := self._of_vertex.get(log.vertex)) is not None:

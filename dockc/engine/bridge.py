@@ -191,6 +191,11 @@ class Bridge:
                 self._job.let_go(result)
 
     @property
+    def definitions(self) -> tuple[Definition, ...]:
+        """All that were loaded, the newest last."""
+        return tuple(ref.definition for ref in self._refs)
+
+    @property
     def lends(self) -> Lent:
         """What the build's steps may ask for."""
         return self._job.lends

@@ -24,12 +24,15 @@ from dockc.engine import caches, frontends
 from dockc.engine.bridge import Bridge, Result
 from dockc.engine.connect import registry_client
 from dockc.engine.export import export_source, told_by_frontend, with_config
+from dockc.engine.history import Recording
+from dockc.engine.misses import Misses
 from dockc.engine.progress import Counting, Steps
 from dockc.engine.record import sizes_of
 from dockc.engine.request import BuildRequest, Built
 from dockc.engine.verify import unexpected_platforms
 from dockc.engine.work import Work
 from dockc.errors import DockcError, UsageError
+from dockc.runtime.refs.contenthash import LISTINGS
 from dockc.solver.cache.cachemanager import LocalCache
 from dockc.solver.cache.combined import CombinedCache
 from dockc.solver.lent import Lent
@@ -207,11 +210,22 @@ class Engine:
         work = self.work
         await work.blocking(partial(check, request, session))
         counting = Counting(sink)
-        steps = Steps(counting, dockerfile=getattr(sink, "dockerfile", None))  # a sink that keeps a history has one
+        recording = sink if isinstance(sink, Recording) else None
+        steps = Steps(counting, dockerfile=recording.dockerfile if recording is not None else None)
         client = await work.blocking(partial(connect, request, session))
+        bridge: Bridge | None = None
+        misses = None
         try:
             lends = lent_by(request, session, client)
-            async with work.solver.job("build", sink=counting, lends=lends) as job:
+            if recording is not None:
+                imports = tuple(one.shown() for one in caches.imports_of(request))
+                loaded = lambda: bridge.definitions if bridge is not None else ()  # noqa: E731
+                misses = Misses(recording, counting, work, loaded, imports)
+                lends.put(LISTINGS, misses.listings)
+            explains = misses.missed if misses is not None else False
+            async with work.solver.job("build", sink=counting, lends=lends, explains=explains) as job:
+                if misses is not None:
+                    misses.watch(job)
                 bridge = Bridge(work, request, session, job, steps, client, frontends.find)
                 try:
                     async with caches.imported(bridge):
@@ -226,6 +240,8 @@ class Engine:
                         }
                         response = {**own, **response}
                 finally:
+                    if misses is not None:
+                        await misses.end()
                     bridge.close()
                 sizes = await work.blocking(partial(_sizes, work, job)) if request.measure else {}
         finally:

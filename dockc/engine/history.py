@@ -9,7 +9,9 @@ from one that was killed, and keeps it from being collected. Nothing is ever rew
     {"step": {...}}       each state of a step; the last counts
     {"log": [STEP, TEXT, STREAM, TIME]}   TEXT is UTF-8; bytes that are none are lone surrogates (PEP 383)
     {"warning": {...}}
-    {"end": {...}}        status, error, results, counts
+    {"args": {...}}       build arguments, those of defaults included
+    {"keys": [...]}       what the steps' keys were made of, and why those that ran did: `engine.told`
+    {"end": {...}}        status, error, results, counts, and where in the file the keys begin
 
 The daemon's `History` calls may be served from the same files: `Recording` is a sink like any other, and what
 `daemon.builds.Builds` remembers of a build that ended is `records` and `steps_of` in other words.
@@ -24,12 +26,13 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dockc.base.record import Record, replace
 from dockc.engine.record import VertexRecord
+from dockc.engine.told import SECRET, Step, Told, arguments, hider, step_of
 from dockc.errors import HIDDEN, DockcError, StoreError, UsageError, without_credentials
 
 if TYPE_CHECKING:
@@ -55,10 +58,8 @@ VERSION = 1
 _TAIL = 64 << 10
 """Bytes at the end of a record in which its last line lies."""
 _NAME = re.compile(r"([0-9]{20})-([0-9a-f]{16})\.jsonl")
-_SECRET = re.compile(
-    r"(?i)token|secret|passw(?:or)?d|pword|credential|(?:^|[_\-.:])(?:auth|key|sig)(?:$|[_\-.])|api[_\-]?key"
-)
-"""Names of options and build arguments whose values are no one's business."""
+_EARLIER = 8
+"""Builds that a build is compared with."""
 
 
 # --- writing ----------------------------------------------------------------------------------------------
@@ -76,15 +77,19 @@ class Recording:
     def __init__(self, inner: StatusSink, root: Path, asked: Asked) -> None:
         self.ref = os.urandom(8).hex()
         self.trouble = ""
+        self.folder = root / FOLDER
         self._inner = inner
-        self._folder = root / FOLDER
+        self._root = root
         self._options = options_of(asked)
+        self._dockerfiles: list[str] = []
+        self.hide = hider(asked.compile.attrs)
         self._platform = asked.compile.attrs.get("platform", "")
         self._waiting: deque[SolveStatus | dict[str, Any] | None] = deque()
         self._wake = threading.Event()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._size = 0
+        self._keys_at = 0
         self._counts = threading.Lock()  # of the two below
         self._pending = 0  # bytes of logs that were taken and not written yet
         self._left_out = 0
@@ -92,7 +97,28 @@ class Recording:
     def dockerfile(self, data: bytes) -> None:
         """The Dockerfile, as the frontend has read it."""
         if self._thread is not None and not self.trouble:
-            self._put({"dockerfile": without_credentials(data.decode("utf-8", "replace"))})
+            text = self.hide(data.decode("utf-8", "replace"))
+            self._dockerfiles.append(text)
+            self._put({"dockerfile": text})
+
+    def arguments(self) -> dict[str, str]:
+        """Build arguments, as far as the Dockerfile has been read."""
+        return arguments(self._dockerfiles, self._options["attrs"])
+
+    def earlier(self) -> list[Told]:
+        """Builds to compare this one with, the newest first; those of the same Dockerfile before others. Blocks.
+
+        Raises:
+            StoreError: the history cannot be read.
+        """
+        return earlier(self._root, self._options, but=self.ref)
+
+    def keys(self, parts: list[list[dict[str, Any]]]) -> None:
+        """What the steps' keys were made of; to be told once, before the end."""
+        if self._thread is not None and not self.trouble:
+            self._put({"args": self.arguments()})
+            for part in parts:
+                self._put({"keys": part})
 
     def __call__(self, status: SolveStatus, /) -> None:
         """Take one batch."""
@@ -115,6 +141,7 @@ class Recording:
         if thread is None:
             return
         ending = _ending(built, error)
+        ending["error"] = self.hide(ending["error"])
         haste = ending["status"] == "canceled"
         self._put({"end": ending})
         self._put(None)
@@ -145,14 +172,14 @@ class Recording:
 
     def _write(self, begin: Mapping[str, Any]) -> None:
         try:
-            file = _create(self._folder, f"{begin['began']:020d}-{self.ref}.jsonl")
+            file = _create(self.folder, f"{begin['began']:020d}-{self.ref}.jsonl")
             try:
                 self._append(file, [{"begin": begin}])
                 while self._append_waiting(file):
                     self._over.wait(INTERVAL)
             finally:
                 os.close(file)
-            collect(self._folder, keep=self.ref)
+            collect(self.folder, keep=self.ref)
         except OSError as error:
             self.trouble = error.strerror or str(error)
             self._waiting.clear()
@@ -171,7 +198,7 @@ class Recording:
             elif isinstance(what, dict):
                 lines.append(what)
             else:
-                lines += _lines_of(what)
+                lines += _lines_of(what, self.hide)
                 taken += _logged(what)
         self._append(file, lines)
         with self._counts:
@@ -183,8 +210,10 @@ class Recording:
         out = []
         for line in lines:
             log = line.get("log")
+            if "args" in line:
+                self._keys_at = self._size
             if "end" in line:
-                line["end"]["left_out"] = self._left_out
+                line["end"] |= {"left_out": self._left_out, "keys_at": self._keys_at}
             data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
             if log is not None and self._size + len(data) > KEEP_BYTES - _TAIL:
                 with self._counts:
@@ -228,22 +257,22 @@ def _logged(status: SolveStatus) -> int:
     return sum(len(log.data) for log in status.logs)
 
 
-def _lines_of(status: SolveStatus) -> Iterator[dict[str, Any]]:
+def _lines_of(status: SolveStatus, hide: Callable[[str], str]) -> Iterator[dict[str, Any]]:
     for event in status.vertexes:
         yield {
             "step": {
                 "digest": event.digest,
-                "name": without_credentials(event.name),
+                "name": hide(event.name),
                 "started": event.started,
                 "completed": event.completed,
                 "cached": event.cached,
-                "error": without_credentials(event.error),
+                "error": hide(event.error),
             }
         }
     for log in status.logs:
         yield {"log": [log.vertex, log.data.decode("utf-8", "surrogateescape"), log.stream, log.timestamp]}
     for warning in status.warnings:
-        yield {"warning": {"step": warning.vertex, "short": without_credentials(warning.short), "url": warning.url}}
+        yield {"warning": {"step": warning.vertex, "short": hide(warning.short), "url": warning.url}}
 
 
 def _ending(built: Built | None, error: BaseException | None) -> dict[str, Any]:
@@ -267,7 +296,7 @@ def options_of(asked: Asked) -> dict[str, Any]:
     asked_for = asked.compile
 
     def each(values: Mapping[str, str]) -> dict[str, str]:
-        return {key: HIDDEN if _SECRET.search(key) else without_credentials(value) for key, value in values.items()}
+        return {key: HIDDEN if SECRET.search(key) else without_credentials(value) for key, value in values.items()}
 
     return {
         "context": without_credentials(asked_for.context),
@@ -349,6 +378,7 @@ class BuildRecord(Record, kw_only=True):
         results: BuildKit's exporter response: digests and names.
         executed, cached: steps that ran, and steps whose results were there.
         left_out: bytes of logs for which there was no room.
+        keys_at: where in the file the steps' keys begin; 0 where there are none.
     """
 
     path: Path
@@ -363,6 +393,7 @@ class BuildRecord(Record, kw_only=True):
     executed: int = 0
     cached: int = 0
     left_out: int = 0
+    keys_at: int = 0
 
     def document(self) -> dict[str, Any]:
         """All but the path, for JSON."""
@@ -457,6 +488,53 @@ def steps_of(record: BuildRecord) -> list[LoggedStep]:
     return [LoggedStep(number, step) for number, step in enumerate(steps.values(), 1)]
 
 
+def told_of(record: BuildRecord) -> Told:
+    """What the keys of a build's steps were made of; without steps where nobody knows.
+
+    Raises:
+        StoreError: the record cannot be read.
+    """
+    args: dict[str, str] = {}
+    steps: dict[str, Step] = {}
+    if not record.keys_at:
+        return Told(record.ref)
+    try:
+        with record.path.open("rb") as file:
+            file.seek(record.keys_at)
+            for row in file:
+                found = _object(row) or {}
+                if isinstance(found.get("args"), dict):
+                    args |= {str(name): str(value) for name, value in found["args"].items()}
+                for one in found["keys"] if isinstance(found.get("keys"), list) else ():
+                    if (step := step_of(one)) is not None:
+                        steps[step.key.vertex] = step
+    except OSError as error:
+        raise StoreError(f"cannot read {record.path}: {error.strerror}") from error
+    return Told(record.ref, steps, args)
+
+
+def earlier(root: Path, options: Mapping[str, Any], *, but: str = "", before: int = 0) -> list[Told]:
+    """Builds to compare one with, the newest first; those of the same Dockerfile before others.
+
+    Args:
+        root: the store.
+        options: of the build, as `options_of` gives them.
+        but: its own name.
+        before: only builds that began before this, in nanoseconds since the epoch.
+
+    Raises:
+        StoreError: the history cannot be read.
+    """
+    known = [one for one in records(root) if one.keys_at and one.ref != but and (not before or one.began < before)]
+    known.sort(key=lambda one: not is_like(one.options, options))  # else they stay in order
+    return [told for one in known[:_EARLIER] if (told := told_of(one)).steps]
+
+
+def is_like(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two builds are of the same Dockerfile and context, by their options."""
+    return all(one.get(name) == other.get(name) for name in ("context", "file"))
+
+
 def find_step(record: BuildRecord, wanted: str) -> LoggedStep:
     """A step by its number, its digest, or a part of its name that no other step has.
 
@@ -531,6 +609,7 @@ def _read(path: Path) -> BuildRecord | None:
         executed=_number(end.get("executed")) or 0,
         cached=_number(end.get("cached")) or 0,
         left_out=_number(end.get("left_out")) or 0,
+        keys_at=_number(end.get("keys_at")) or 0,
     )
 
 

@@ -11,8 +11,10 @@ from dockc.engine.request import CompileRequest, Inputs
 if TYPE_CHECKING:
     from dockc.compiler.options import CompileOptions
     from dockc.compiler.questions import Answers, Request
+    from dockc.llb.definition import Definition
     from dockc.runtime.store.worker import Worker
     from dockc.solver.cache.storage.base import KeyRecord
+    from dockc.solver.keydiff import KeyDiff
     from dockc.solver.op import CacheMap, ContentDigest, Op, OpContext
     from dockc.solver.result import Result
     from dockc.solver.run.plan import PlannedVertex
@@ -41,11 +43,11 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of a plan: its line as text, and why it would run."""
+    """A step of a plan: its line as text, and why it would run; None where it would not, or nobody can tell."""
 
     planned: PlannedVertex
     line: str
-    reasons: tuple[str, ...]
+    why: KeyDiff | None
 
 
 @dataclass(slots=True)
@@ -89,7 +91,10 @@ async def plan_steps(looked: Looked, definitions: Sequence[object], worker: Work
         DockcError: something that must be known cannot be found out.
     """
     from dockc.engine.connect import registry_client
+    from dockc.engine.history import FOLDER
+    from dockc.engine.listings import FileListings
     from dockc.llb.definition import Definition
+    from dockc.runtime.refs.contenthash import LISTINGS
     from dockc.runtime.session.files import LOCALS, HostDirectory
     from dockc.runtime.source import base
     from dockc.solver import graph as graphs
@@ -119,20 +124,57 @@ async def plan_steps(looked: Looked, definitions: Sequence[object], worker: Work
             lends=Lent()
             .put(base.REGISTRY, client)
             .put(base.OCI_STORES, looked.inputs.stores)
+            .put(LISTINGS, FileListings(worker.refs.root / FOLDER))
             .put(LOCALS, {name: HostDirectory(path) for name, path in looked.inputs.directories.items()}),
         )
     finally:
         client.close()
-    lines: dict[str, str] = {}
-    for one in known:
-        if one.source is not None:
-            for digest, locations in one.source.locations.items():
-                ranges = [r for location in locations for r in location.ranges]
-                if ranges:
-                    lines.setdefault(digest, str(min(r[0] for r in ranges)))
+    return _explained(looked, known, planned, watched, worker)
+
+
+def _explained(
+    looked: Looked,
+    definitions: Sequence[Definition],
+    planned: Sequence[PlannedVertex],
+    watched: Mapping[str, _Watched],
+    worker: Worker,
+) -> list[Step]:
+    """Why the steps would run, by the same comparison as in a build."""
+    from dockc.engine import history, told
+    from dockc.engine.listings import FileListings
+    from dockc.engine.why import Comparison
+    from dockc.solver.run.runner import step_key
+
+    asked, attrs = looked.request, looked.request.attrs
+    hide = told.hider(attrs)
+    options = {"context": hide(asked.context), "file": hide(asked.file)}
+    steps: dict[str, told.Step] = {}
+    for one in planned:
+        vertex, op = one.vertex, watched.get(one.vertex.digest)
+        if op is not None and op.map is not None:
+            key = told.kept_key(step_key(vertex, op.map, op.contents), hide)
+            line, text = told.places(definitions, vertex.digest)
+            text = told.cut(hide(text or key.name.partition("] ")[2] or key.name))
+            steps[vertex.digest] = told.Step(key, text, line, ran=one.state.value == "run")
+    args = told.arguments([looked.inputs.front.source.text], attrs)
+    now = told.Told("", steps, args)
+    root = worker.refs.root
+    comparison = Comparison(
+        now, history.earlier(root, options), FileListings(root / history.FOLDER), worker.keys.removal
+    )
     states = {one.vertex.digest: one for one in planned}
+
+    def why(one: PlannedVertex) -> KeyDiff | None:
+        vertex, op = one.vertex, watched.get(one.vertex.digest)
+        step = steps.get(vertex.digest)
+        if one.state.value != "run" or step is None or op is None or op.map is None:
+            return None
+        similar = worker.keys.recall_similar(vertex.name, op.map.digest)
+        record = _record(vertex, op, op.map, similar, states)
+        return comparison.explain(step, record, [told.kept_record(other, hide) for other in similar])
+
     return [
-        Step(one, lines.get(one.vertex.digest, ""), _reasons(one, watched.get(one.vertex.digest), cache, states))
+        Step(one, str(steps[one.vertex.digest].line or "") if one.vertex.digest in steps else "", why(one))
         for one in planned
         if not (_is_local(one.vertex) and one.state.value == "run")
     ]
@@ -140,46 +182,6 @@ async def plan_steps(looked: Looked, definitions: Sequence[object], worker: Work
 
 def _is_local(vertex: Vertex) -> bool:
     return vertex.op.WhichOneof("op") == "source" and vertex.op.source.identifier.startswith("local://")
-
-
-def _reasons(
-    one: PlannedVertex, op: _Watched | None, cache: object, states: Mapping[str, PlannedVertex]
-) -> tuple[str, ...]:
-    """Why a step would run, in words."""
-    from dockc.solver.cache.cachemanager import LocalCache
-    from dockc.solver.cache.miss import MissReason, explain
-    from dockc.solver.run.runner import Miss
-
-    if one.state.value == "depends":
-        return (one.reason,) if one.reason else ()
-    if one.state.value != "run" or op is None or op.map is None:
-        return ()
-    vertex = one.vertex
-    if vertex.options.ignore_cache:
-        return ("it was told to run (no cache)",)
-    assert isinstance(cache, LocalCache)
-    earlier = cache.similar(vertex.name, op.map.digest)
-    record = _record(vertex, op, op.map, earlier, states)
-    diff = explain(Miss(vertex.digest, record, earlier))
-    match diff.reason:
-        case MissReason.UNKNOWN:
-            return ("no step like it was built here: it is new, or its text has changed",)
-        case MissReason.OPERATION:
-            return tuple(_change(change.path, change.old, change.new) for change in diff.changes[:5])
-        case MissReason.RESULT:
-            return ("its result has been removed",)
-        case MissReason.CONTENT:
-            return tuple(f"files that it reads from {_shown(vertex, i)} have changed" for i in diff.inputs)
-        case MissReason.INPUT:
-            names = dict.fromkeys(_shown(vertex, i) for i in diff.inputs)
-            return tuple(f"it stands on {name}, which would run" for name in names)
-
-
-def _shown(vertex: Vertex, index: int) -> str:
-    if index >= len(vertex.inputs):
-        return "an input"
-    below = vertex.inputs[index].vertex
-    return below.name or below.op.source.identifier or below.digest
 
 
 def _record(
@@ -199,11 +201,3 @@ def _record(
                 keys += known if isinstance(known, Sequence) else ()
         inputs.append({"keys": keys, "content": op.contents.get(i, "")})
     return KeyRecord("", found.digest, 0, vertex.digest, vertex.name, found.preimage, tuple(inputs), 0)
-
-
-def _change(path: str, old: object, new: object) -> str:
-    if old is None:
-        return f"{path} is new: {new}"
-    if new is None:
-        return f"{path} is gone: {old}"
-    return f"{path} is {new}, was {old}"

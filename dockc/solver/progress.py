@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from dockc.base.record import Record
+from dockc.solver.keydiff import Missed
 from dockc.solver.vertex import ProgressGroup, Vertex
 
 PAUSE = 100_000_000
@@ -81,12 +82,13 @@ class VertexWarning(Record):
 
 
 class SolveStatus(Record):
-    """A batch of things that happened."""
+    """A batch of things that happened; `misses` is no part of BuildKit's."""
 
     vertexes: tuple[VertexEvent, ...] = ()
     statuses: tuple[VertexStatus, ...] = ()
     logs: tuple[VertexLog, ...] = ()
     warnings: tuple[VertexWarning, ...] = ()
+    misses: tuple[Missed, ...] = ()
 
 
 class StatusSink(Protocol):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from dockc.solver.cache.miss import Change, KeyDiff, MissReason, explain
+from dockc.solver.cache.miss import explain
 from dockc.solver.cache.storage.base import KeyRecord
+from dockc.solver.keydiff import Change, KeyDiff, MissReason
 from dockc.solver.run.runner import Miss
 from dockc.solver.vertex import Edge
 from tests.solver.world import CountingCache, make_solver, vtx

@@ -11,7 +11,9 @@ import hashlib
 import os
 import stat
 import threading
+import zlib
 
+from dockc.base.record import NamedTuple
 from dockc.runtime.fsutil import meta
 from dockc.runtime.fsutil.failure import check
 
@@ -28,14 +30,30 @@ _TYPE = {
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
+class Seen(NamedTuple):
+    """What tells two versions of an entry apart for people; no part of any key.
+
+    Attributes:
+        mode: kind and permissions, as `st_mode` has them.
+        uid, gid: the owner that counts.
+        check: CRC-32 of the data of a regular file, of the target of a link.
+    """
+
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
+    check: int = 0
+
+
 def entry_digest(
     fd: int,
     name: str,
     status: os.stat_result,
     link: str = "",
     cancelled: threading.Event | None = None,
-) -> bytes:
-    """SHA-256 (32 bytes) of the entry `name` of the open directory `fd`; of a directory its own metadata only.
+) -> tuple[bytes, Seen]:
+    """SHA-256 (32 bytes) of the entry `name` of the open directory `fd`, and what was seen on the way; of a directory its
+    own metadata only.
 
     Args:
         fd: the directory.
@@ -66,16 +84,21 @@ def entry_digest(
     for key in sorted(facts.xattrs):
         if key == "security.capability" or not key.startswith(("security.", "system.")):
             digest.update(key.encode("utf-8", "surrogateescape") + facts.xattrs[key])
+    found = zlib.crc32(link.encode("utf-8", "surrogateescape")) if link else 0
     if kind == stat.S_IFREG and size:
-        _hash_data(fd, name, digest, cancelled)
-    return digest.digest()
+        found = _hash_data(fd, name, digest, cancelled)
+    return digest.digest(), Seen(kind | mode, owner.uid, owner.gid, found)
 
 
-def _hash_data(fd: int, name: str, digest: hashlib._Hash, cancelled: threading.Event | None) -> None:
+def _hash_data(fd: int, name: str, digest: hashlib._Hash, cancelled: threading.Event | None) -> int:
+    """Add a file's data to the digest; returns its CRC-32."""
+    found = 0
     file = os.open(name, _OPEN, dir_fd=fd)
     try:
         while block := os.read(file, _BUFFER):
             digest.update(block)
+            found = zlib.crc32(block, found)
             check(cancelled)
     finally:
         os.close(file)
+    return found

@@ -16,12 +16,13 @@ from types import TracebackType
 from typing import Self
 
 from dockc.runtime.fsutil.failure import FileError, check, failed
-from dockc.runtime.fsutil.filehash import entry_digest
+from dockc.runtime.fsutil.filehash import Seen, entry_digest
 from dockc.runtime.fsutil.inroot import MAX_LINKS, Root
 
 FILE, LINK, DIRECTORY = "f", "l", "d"
-_Row = tuple[int, str, str, str, bytes, bytes, bool]
-"""One node as it is stored: depth, name, kind, link target, own digest, tree digest, entries known."""
+_Row = tuple[int, str, str, str, bytes, bytes, bool, tuple[int, int, int, int]]
+"""One node as it is stored: depth, name, kind, link target, own digest, tree digest, entries known, what was seen."""
+_NOTHING = Seen()
 
 
 class Node:
@@ -33,15 +34,17 @@ class Node:
         own: digest of the entry itself (a directory's metadata); b"" if not computed yet.
         tree: digest of a directory with all below it; b"" if not computed yet.
         children: entries of a directory by name; None if not read yet.
+        seen: what was seen when `own` was computed.
     """
 
-    __slots__ = ("children", "kind", "link", "own", "tree")
+    __slots__ = ("children", "kind", "link", "own", "seen", "tree")
 
     def __init__(self, kind: str, link: str = "") -> None:
         self.kind = kind
         self.link = link
         self.own = b""
         self.tree = b""
+        self.seen = _NOTHING
         self.children: dict[str, Node] | None = None
 
     @classmethod
@@ -63,7 +66,7 @@ class Node:
         while pending:
             depth, name, node = pending.pop()
             known = node.children is not None
-            rows.append((depth, to_utf8(name), node.kind, to_utf8(node.link), node.own, node.tree, known))
+            rows.append((depth, to_utf8(name), node.kind, to_utf8(node.link), node.own, node.tree, known, node.seen))
             below = list((node.children or {}).items())
             pending.extend((depth + 1, key, child) for key, child in reversed(below))
         return msgspec.msgpack.encode(rows)
@@ -78,11 +81,11 @@ class Node:
         except msgspec.MsgspecError:
             return None
         path: list[Node] = []
-        for depth, name, kind, link, own, tree, known in rows:
+        for depth, name, kind, link, own, tree, known, seen in rows:
             if depth > len(path) or (depth == 0) != (not path):
                 return None
             node = cls(kind, from_utf8(link))
-            node.own, node.tree = own, tree
+            node.own, node.tree, node.seen = own, tree, Seen(*seen)
             node.children = {} if known else None
             del path[depth:]
             if path:
@@ -297,7 +300,7 @@ class HashTree:
         try:
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)
             link = os.readlink(name, dir_fd=fd) if stat.S_ISLNK(status.st_mode) else ""
-            node.own = entry_digest(fd, name, status, link, self._cancelled)
+            node.own, node.seen = entry_digest(fd, name, status, link, self._cancelled)
         except OSError as error:
             raise failed("open", path, error, wrap=f"failed to create hash for {path}") from error
         self.changed = True

@@ -17,20 +17,24 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from dockc.base.record import Mutable, Record
+from dockc.base.record import Mutable, NamedTuple, Record
 from dockc.golang.text import quote
 from dockc.grammar.globs import NO_PARENT, BadPattern, MatchInfo, PatternMatcher, match, split_wildcards
 from dockc.runtime.fsutil.failure import FileError
 from dockc.runtime.fsutil.hashtree import LINK, HashTree, Node
+from dockc.solver.lent import Key
 
 if TYPE_CHECKING:
+    from dockc.runtime.fsutil.filehash import Seen
     from dockc.runtime.refs.ref import ImmutableRef
     from dockc.solver.op import ContentDigest, OpContext
     from dockc.solver.result import Result
 
-META_KEY = "contenthash.v1"
+T = TypeVar("T")
+
+META_KEY = "contenthash.v2"
 EMPTY = "sha256:" + hashlib.sha256(b"").hexdigest()
 _TREES_IN_MEMORY = 16
 _NAMES_COMPARED = 1000
@@ -62,6 +66,35 @@ class Selector(Record):
         return bool(self.wildcard or self.include or self.exclude)
 
 
+class Listed(NamedTuple):
+    """One entry that a digest is over.
+
+    Attributes:
+        path: without a leading slash.
+        seen: what of it people may tell apart.
+        own: digest of the entry itself.
+    """
+
+    path: str
+    seen: Seen
+    own: bytes
+
+
+class Listings(Protocol):
+    """Whoever remembers what digests are over, so that a change can be told file by file. Any thread."""
+
+    def wants(self, digest: str) -> bool:
+        """Whether the entries of this digest are not known yet."""
+        ...
+
+    def keep(self, digest: str, entries: Iterator[Listed]) -> None:
+        """Take the entries of a digest, as many as are wanted. Must not fail."""
+        ...
+
+
+LISTINGS: Key[Listings] = Key("listings")
+
+
 def digest_by(selectors: Sequence[Selector]) -> ContentDigest:
     """A `CacheDep.content_digest` for what `selectors` choose (all, if there are none)."""
 
@@ -69,7 +102,16 @@ def digest_by(selectors: Sequence[Selector]) -> ContentDigest:
         from dockc.runtime.refs.result import ref_of
 
         ref = ref_of(result)
-        return await context.run_blocking(checksum_all, ref, selectors, cancelled=context.cancelled)
+
+        def compute() -> str:
+            digest = checksum_all(ref, selectors, cancelled=context.cancelled)
+            listings = LISTINGS.of(context)
+            if listings is not None and listings.wants(digest):
+                chosen = selectors or (Selector(),)
+                _TREES.use(ref, context.cancelled, lambda tree: listings.keep(digest, _list_all(tree, chosen)))
+            return digest
+
+        return await context.run_blocking(compute)
 
     return content_digest
 
@@ -108,7 +150,7 @@ def checksum(ref: ImmutableRef | None, selector: Selector, *, cancelled: threadi
         if path == "/":
             return EMPTY
         raise FileError(f"{path}: no such file or directory")
-    return _TREES.checksum(ref, path, selector, cancelled)
+    return _TREES.use(ref, cancelled, lambda tree: _checksum(tree, path, selector))
 
 
 def checksum_directory(root: Path, selector: Selector, *, cancelled: threading.Event | None = None) -> str:
@@ -150,7 +192,8 @@ class _Trees:
         with self._lock:
             self._known.pop(ref_id, None)
 
-    def checksum(self, ref: ImmutableRef, path: str, selector: Selector, cancelled: threading.Event | None) -> str:
+    def use(self, ref: ImmutableRef, cancelled: threading.Event | None, do: Callable[[HashTree], T]) -> T:
+        """Do something with the tree of a ref; what it learns is kept."""
         with self._lock:
             lock, slot = self._known.setdefault(ref.id, (threading.Lock(), []))
             self._known.move_to_end(ref.id)
@@ -161,7 +204,7 @@ class _Trees:
                 slot.append(load_tree(ref) or Node.directory())
             with HashTree(ref.mount, slot[0], cancelled=cancelled) as tree:
                 try:
-                    return _checksum(tree, path, selector)
+                    return do(tree)
                 finally:
                     if tree.changed:
                         ref.set_meta(META_KEY, slot[0].encode())
@@ -192,6 +235,29 @@ def _checksum(tree: HashTree, path: str, selector: Selector) -> str:
         listing.update(name.replace(b"/", b"\0") or b"\0")
         listing.update(_text(_item_digest(tree, item)).encode())
     return "sha256:" + listing.hexdigest()
+
+
+def _list_all(tree: HashTree, selectors: Sequence[Selector]) -> Iterator[Listed]:
+    """The entries whose digests make the digest of `selectors`, in its order."""
+    for selector in selectors:
+        path = posixpath.normpath(posixpath.join("/", selector.path.lstrip("/")))
+        if selector.filtered:
+            for item in _select(tree, "" if path == "/" else path, selector)[1]:
+                yield Listed(item.path.strip("/"), item.node.seen, item.node.own)
+            continue
+        found = tree.find(path, follow=selector.follow_links)
+        if found is None:
+            continue
+        pending = [(path.strip("/"), *found)]
+        while pending:
+            called, real, node = pending.pop()
+            yield Listed(called, node.seen, node.own)
+            if node.is_dir:
+                below = tree.entries(real, node)
+                pending += [
+                    (f"{called}/{name}" if called else name, f"{real.rstrip('/')}/{name}", child)
+                    for name, child in reversed(below)
+                ]
 
 
 def _lookup(tree: HashTree, path: str, *, follow: bool) -> bytes:

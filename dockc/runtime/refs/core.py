@@ -55,7 +55,7 @@ def new_id() -> str:
 class Core(Mutable):
     """Shared state of one process's view of a store.
 
-    Mutable state: `holds`, `providers`, `stacks`, `away` and `ready`, under `db.lock`.
+    Mutable state: `holds`, `providers`, `stacks`, `away` and `ready`, under `db.lock`; and `rule`.
 
     Attributes:
         holds: how often this process holds each record; the database knows only whether.
@@ -66,6 +66,7 @@ class Core(Mutable):
             made, each with the combination that has put it there and its position in that one.
         ready: layers whose directories this process has seen to be finished.
         on_removed: told the id of every record that is removed.
+        rule: by which rule records are removed at the moment, in words; for explanations.
     """
 
     root: Path
@@ -84,6 +85,7 @@ class Core(Mutable):
     stacks: dict[str, tuple[str, ...]] = made(dict)
     away: dict[str, dict[int, tuple[str, int]]] = made(dict)
     ready: set[str] = made(set)
+    rule: str = ""
 
     # -- places
 

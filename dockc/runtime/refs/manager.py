@@ -509,6 +509,7 @@ class RefManager:
 
     def collect(self, keep_blobs: frozenset[str] = frozenset()) -> Pruned:
         """Keep the store within its share of the disk; for the end of a build. See `usage.collect`."""
+        self._core.rule = self._core.rule or "the store's share of the disk"
         return collect(self._core, keep_blobs)
 
 

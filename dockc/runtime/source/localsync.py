@@ -421,7 +421,7 @@ def digest_tree(manifest: Manifest, changes: Changes, before: Node | None) -> No
         old[path] = known
         if known is None or known.kind != kind or path in written:
             continue
-        node.own = known.own
+        node.own, node.seen = known.own, known.seen
         if row.is_dir and path not in stale:
             node.tree = known.tree
     if before is not None and "" not in stale:

@@ -203,6 +203,7 @@ class Worker:
 
     def prune(self, policy: PrunePolicy) -> Pruned:
         """Remove what nobody needs, as the policy says; both databases give the space of what was forgotten back."""
+        self.refs.core.rule = self.refs.core.rule or "dockc prune"
         for record in self._given_up:
             self.refs.core.remove(record)
         pruned = self.refs.prune(policy)
@@ -213,7 +214,7 @@ class Worker:
 
     def _forget(self, ref_id: str) -> None:
         if self._keys is not None or (self.refs.root / "cache.db").exists():
-            self.keys.release(ref_id)
+            self.keys.release(ref_id, self.refs.core.rule)
 
     def close(self) -> None:
         """Give up this process's holds and close the databases."""

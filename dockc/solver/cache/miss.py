@@ -6,56 +6,12 @@ Data in, data out; the sentences are made elsewhere.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from enum import StrEnum
 
-from dockc.base.record import Record
 from dockc.solver.cache.storage.base import KeyRecord
+from dockc.solver.keydiff import Change, KeyDiff, MissReason
 from dockc.solver.run.runner import Miss
 
 _MAX_CHANGES = 50
-
-
-class MissReason(StrEnum):
-    """The main reason of a miss."""
-
-    UNKNOWN = "unknown"
-    """Nothing like this step is known."""
-    OPERATION = "operation"
-    """The step itself is another: see `changes`."""
-    CONTENT = "content"
-    """Files that the step reads have changed: see `inputs`."""
-    INPUT = "input"
-    """What the step stands on is another: see `inputs`."""
-    RESULT = "result"
-    """The same step is known, its result has been removed, or it was told to run."""
-
-
-class Change(Record):
-    """A field of the operation: where (`meta.env[2]`), what it was and what it is (None: absent)."""
-
-    path: str
-    old: object
-    new: object
-
-
-class KeyDiff(Record):
-    """What is different from the nearest earlier key.
-
-    Attributes:
-        vertex: digest of the step that ran.
-        name: its name.
-        reason: the main reason.
-        nearest: the record compared with, or None.
-        changes: of the operation, at most fifty.
-        inputs: indices of inputs that are others (by content where that counts, else by key).
-    """
-
-    vertex: str
-    name: str
-    reason: MissReason
-    nearest: KeyRecord | None = None
-    changes: tuple[Change, ...] = ()
-    inputs: tuple[int, ...] = ()
 
 
 def explain(miss: Miss) -> KeyDiff:
@@ -81,18 +37,19 @@ def explain(miss: Miss) -> KeyDiff:
 def _compare(new: KeyRecord, old: KeyRecord) -> tuple[tuple[Change, ...], tuple[int, ...], KeyRecord]:
     changes: tuple[Change, ...] = ()
     if new.digest != old.digest:
-        changes = tuple(_changes("", old.preimage, new.preimage))[:_MAX_CHANGES]
+        changes = tuple(changes_of("", old.preimage, new.preimage))[:_MAX_CHANGES]
         if not changes:
             changes = (Change("digest", old.digest, new.digest),)
     count = max(len(new.inputs), len(old.inputs))
-    return changes, tuple(i for i in range(count) if not _same_input(new, old, i)), old
+    return changes, tuple(i for i in range(count) if not same_input(new, old, i)), old
 
 
 def _content(record: KeyRecord, i: int) -> object:
     return record.inputs[i].get("content", "") if i < len(record.inputs) else ""
 
 
-def _same_input(new: KeyRecord, old: KeyRecord, i: int) -> bool:
+def same_input(new: KeyRecord, old: KeyRecord, i: int) -> bool:
+    """Whether an input is the same to two keys: by content where both know it, else by a name that they share."""
     if i >= len(new.inputs) or i >= len(old.inputs):
         return False
     if _content(new, i) and _content(old, i):
@@ -105,11 +62,11 @@ def _keys(record: KeyRecord, i: int) -> frozenset[tuple[object, ...]]:
     return frozenset(tuple(key) for key in keys) if isinstance(keys, Sequence) else frozenset()
 
 
-def _changes(path: str, old: object, new: object) -> Iterator[Change]:
+def changes_of(path: str, old: object, new: object) -> Iterator[Change]:
     """Differences of two JSON values, by path. Lists are compared by their common head and tail."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for name in sorted({*old, *new}):
-            yield from _changes(f"{path}.{name}" if path else str(name), old.get(name), new.get(name))
+            yield from changes_of(f"{path}.{name}" if path else str(name), old.get(name), new.get(name))
     elif _is_list(old) and _is_list(new):
         assert isinstance(old, Sequence)
         assert isinstance(new, Sequence)
@@ -121,7 +78,7 @@ def _changes(path: str, old: object, new: object) -> Iterator[Change]:
             tail += 1
         olds, news = old[head : len(old) - tail], new[head : len(new) - tail]
         for n in range(max(len(olds), len(news))):
-            yield from _changes(
+            yield from changes_of(
                 f"{path}[{head + n}]", olds[n] if n < len(olds) else None, news[n] if n < len(news) else None
             )
     elif old != new:

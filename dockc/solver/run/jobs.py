@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -14,6 +14,7 @@ from dockc.base.record import Record, replace
 from dockc.solver.cache.cachemanager import CacheManager, LocalCache
 from dockc.solver.cache.storage.base import CacheKeyStorage, CacheResultStorage
 from dockc.solver.core.events import GraphLoaded, JobClosed, Requested, VertexSpec, Withdrawn
+from dockc.solver.keydiff import StepKey
 from dockc.solver.lent import Lent
 from dockc.solver.op import OpResolver
 from dockc.solver.progress import SolveStatus, StatusSink, VertexEvent, announce
@@ -69,7 +70,12 @@ class Solver:
         self._numbers = itertools.count(1)
 
     def job(
-        self, name: str = "", *, sink: StatusSink | None = None, lends: Lent | None = None, explains: bool = False
+        self,
+        name: str = "",
+        *,
+        sink: StatusSink | None = None,
+        lends: Lent | None = None,
+        explains: bool | Callable[[Miss], None] = False,
     ) -> Job:
         """Start a build.
 
@@ -77,7 +83,8 @@ class Solver:
             name: for traces; made unique.
             sink: where progress goes.
             lends: what operations may ask for with `OpContext.lent`.
-            explains: keep in `Job.misses` why operations had to run, which costs a look at earlier keys for each.
+            explains: keep in `Job.misses` why operations had to run, which costs a look at earlier keys for each; or
+                who is told so when they begin.
         """
         return Job(self.runner, next(self._numbers), name, sink, lends, explains=explains)
 
@@ -118,12 +125,13 @@ class Job:
         sink: StatusSink | None,
         lends: Lent | None = None,
         *,
-        explains: bool = False,
+        explains: bool | Callable[[Miss], None] = False,
     ) -> None:
         self.number = number
         self.name = f"{name or 'job'}-{number}"
         self.lends = lends or Lent()
-        self.explains = explains
+        self.explains = bool(explains)
+        self._told = explains if callable(explains) else None
         self._misses: dict[str, Miss] = {}
         self._runner = runner
         self._sink = sink
@@ -189,6 +197,10 @@ class Job:
         """All vertices that the build has loaded, inputs before those that read them."""
         return tuple(self._vertices.values())
 
+    def step_key(self, digest: str) -> StepKey | None:
+        """What the key of one of its vertices is made of, as far as anybody had to know."""
+        return self._runner.step_key(self.name, digest) if self._open else None
+
     async def close(self) -> None:
         """End the build: what only it was interested in is cancelled, and has ended when this returns."""
         if not self._open:
@@ -239,7 +251,10 @@ class Job:
 
     def missed(self, miss: Miss) -> None:
         """See `runner.Watcher`."""
-        self._misses.setdefault(miss.vertex, miss)
+        if self._told is not None:
+            self._told(miss)
+        else:
+            self._misses.setdefault(miss.vertex, miss)
 
     def finished(
         self, request: int, result: HeldResult | None, keys: tuple[str, ...], error: BaseException | None

@@ -53,6 +53,7 @@ from dockc.solver.core.events import (
     Superseded,
 )
 from dockc.solver.core.scheduler import SchedulerCore
+from dockc.solver.keydiff import InputKey, StepKey
 from dockc.solver.lent import Key, Lent
 from dockc.solver.op import STDERR, CacheMap, Op, OpResolver
 from dockc.solver.progress import SolveStatus, announce
@@ -120,7 +121,7 @@ class Watcher(Protocol):
         ...
 
     def missed(self, miss: Miss) -> None:
-        """Take what was known of an operation that had to run. Any thread."""
+        """Take what was known of an operation that has to run."""
         ...
 
 
@@ -140,6 +141,23 @@ class Miss(Record):
     vertex: str
     record: KeyRecord
     earlier: tuple[KeyRecord, ...]
+
+
+def step_key(vertex: Vertex, found: CacheMap, contents: Mapping[int, str], *, key: str = "") -> StepKey:
+    """What the key of a vertex is made of, by its cache map and the content digests of its inputs."""
+    inputs = tuple(
+        InputKey(
+            edge.vertex.digest,
+            edge.index,
+            found.deps[i].selector if i < len(found.deps) else "",
+            contents.get(i, ""),
+            edge.vertex.name or edge.vertex.digest,
+        )
+        for i, edge in enumerate(vertex.inputs)
+    )
+    kind = vertex.op.WhichOneof("op") or ""
+    told = vertex.options.ignore_cache
+    return StepKey(vertex.digest, vertex.name, kind, found.digest, found.preimage, inputs, key, told)
 
 
 class Runner:
@@ -487,10 +505,39 @@ class Runner:
                     if all(self.cache.has(spec) for _, specs in command.saves for spec in specs[:1]):
                         return Superseded(command.ticket)
                 with _Shown(self, command.vertex):
+                    self._tell_missed(command)
                     return await self._exec_and_save(command, context, inputs)
         finally:
             if flight is not None:
                 flight.land()
+
+    def _tell_missed(self, command: Execute) -> None:
+        """Tell those that want to know why an operation runs what is known of earlier ones."""
+        curious = [watcher for watcher in self._watchers_of(command.vertex) if watcher.explains]
+        spec = next((specs[0] for _, specs in command.saves if specs), None)
+        if not curious or spec is None:
+            return
+        active = self.active[command.vertex]
+        vertex = active.vertex
+        about = Provenance(vertex.digest, vertex.name, active.maps[0].preimage, active.contents)
+        try:
+            earlier = self.cache.similar(vertex.name, spec.digest)
+        except DockcError as error:  # the step runs all the same
+            log.debug("looking for keys like that of %s: %s", vertex.name, error)
+            earlier = ()
+        miss = Miss(vertex.digest, about.record("", spec, time.time_ns()), earlier)
+        for watcher in curious:
+            watcher.missed(miss)
+
+    def step_key(self, job: str, digest: str) -> StepKey | None:
+        """What the key of a vertex of a build is made of, as far as anybody had to know; None while nothing is."""
+        vertex_id = self.core.active_id(job, digest)
+        active, state = self.active.get(vertex_id), self.core.vertices.get(vertex_id)
+        if active is None or state is None or not active.maps:
+            return None
+        vertex, found = active.vertex, active.maps[0]
+        keys = [key for edge in state.edges.values() for key in (edge.live.result_keys or tuple(edge.live.keys))]
+        return step_key(vertex, found, active.contents, key=keys[0] if keys else "")
 
     def _tell_waiting(self, vertex_id: str, context: RunContext) -> None:
         self.tell(vertex_id, time.time_ns())
@@ -532,10 +579,6 @@ class Runner:
         keys = []
         for n, spec in enumerate(specs):
             about = Provenance(vertex.digest, vertex.name, active.maps[n].preimage, active.contents)
-            if n == 0 and (curious := [watcher for watcher in self._watchers_of(vertex_id) if watcher.explains]):
-                miss = Miss(vertex.digest, about.record("", spec, now), self.cache.similar(vertex.name, spec.digest))
-                for watcher in curious:
-                    watcher.missed(miss)
             keys.append(self.cache.save(spec, result, now, about))
         return tuple(keys)
 

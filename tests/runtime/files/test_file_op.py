@@ -39,6 +39,9 @@ class Context:
     def __init__(self) -> None:
         self.cancelled = threading.Event()
 
+    def lent(self, key: object, /) -> tuple[()]:
+        return ()
+
     async def run_blocking(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         return fn(*args, **kwargs)
 

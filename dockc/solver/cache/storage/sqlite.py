@@ -44,6 +44,13 @@ CREATE TABLE records (
 CREATE INDEX records_by_name ON records (name, created_at);
 CREATE INDEX records_by_digest ON records (digest, created_at);
 """
+_REMOVED = """
+CREATE TABLE IF NOT EXISTS removed (
+  key TEXT PRIMARY KEY, at INTEGER NOT NULL, rule TEXT NOT NULL
+) WITHOUT ROWID
+"""
+#: Keys that have lost their last result are remembered, the newest so many, to say where it went.
+_REMOVED_KEPT = 20_000
 _TABLES = ("links", "results", "records")
 _RECORD_COLUMNS = "key, digest, output, vertex, name, preimage, inputs, created_at"
 
@@ -128,6 +135,8 @@ class SqliteKeyStorage:
             )
         elif version < SCHEMA_VERSION:
             self._create()
+        if not db.execute("SELECT 1 FROM sqlite_master WHERE name='removed'").fetchone():
+            self._retry_locked(lambda: db.execute(_REMOVED))
         db.execute("PRAGMA synchronous=NORMAL")
         db.execute("PRAGMA temp_store=MEMORY")
 
@@ -259,13 +268,17 @@ class SqliteKeyStorage:
         """Hang a result on a key."""
         self._write("INSERT OR REPLACE INTO results VALUES (?, ?, ?)", (key, result.id, result.created_at))
 
-    def release(self, result_id: str) -> None:
-        """Forget a result, and the keys that lead nowhere without it."""
+    def release(self, result_id: str, rule: str = "") -> None:
+        """Forget a result, and the keys that lead nowhere without it; `rule` says by whose will, for explanations."""
         with self._lock:
             self.flush()
             with self._transaction() as db:
                 empty = [str(row[0]) for row in db.execute("SELECT key FROM results WHERE result=?", (result_id,))]
                 db.execute("DELETE FROM results WHERE result=?", (result_id,))
+                now = time.time_ns()
+                for key in empty:
+                    if not db.execute("SELECT 1 FROM results WHERE key=? LIMIT 1", (key,)).fetchone():
+                        db.execute("INSERT OR REPLACE INTO removed VALUES (?, ?, ?)", (key, now, rule))
                 while empty:
                     key = empty.pop()
                     used = "SELECT 1 FROM results WHERE key=? UNION ALL SELECT 1 FROM links WHERE source=? LIMIT 1"
@@ -348,12 +361,24 @@ class SqliteKeyStorage:
             found |= {record.key: record for record in map(_record, rows)}
         return tuple(sorted(found.values(), key=lambda record: -record.created_at)[:limit])
 
+    def removal(self, key: str) -> tuple[str, int] | None:
+        """By which rule and when (nanoseconds since the epoch) a key lost its last result; None where that is not
+        known.
+        """
+        rows = self._read("SELECT rule, at FROM removed WHERE key=?", (key,))
+        return (str(rows[0][0]), _int(rows[0][1])) if rows else None
+
     def compact(self) -> int:
         """Give the space of forgotten records back to the disk; returns the bytes. Nothing happens while others
         write.
         """
         with self._lock:
             self.flush()
+            with self._errors(), contextlib.suppress(sqlite3.OperationalError):  # a full disk: the next time
+                self._db.execute(
+                    "DELETE FROM removed WHERE at < (SELECT at FROM removed ORDER BY at DESC LIMIT 1 OFFSET ?)",
+                    (_REMOVED_KEPT,),
+                )
             return give_back(self._db, self._path)
 
     def verify(self) -> tuple[str, ...]:

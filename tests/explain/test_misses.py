@@ -1,0 +1,232 @@
+"""Why steps ran: one change of each kind is told as that kind and no other, and nothing is told of what was cached."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dockc.console.why import why_lines
+from dockc.engine import history
+from dockc.engine.missed import misses
+from dockc.errors import UsageError
+from dockc.solver.keydiff import Missed
+from tests.e2e.conftest import Dockc, MakeContext, base, context, root, tmp_path, with_base  # noqa: F401  fixtures
+
+DOCKERFILE = """\
+FROM base AS one
+ARG X=1
+ENV E=1
+RUN echo one > /one
+RUN --mount=type=secret,id=s echo $X > /x
+FROM base AS two
+ARG Y=1
+COPY a.txt /a-$Y
+COPY dir /dir
+FROM two
+COPY --from=one /x /one /taken/
+"""
+
+
+def first(store: Path, **more: str) -> list[Missed]:
+    return [one for one in misses(store, "last", **more).misses if one.first]
+
+
+def told(store: Path, **more: str) -> list[tuple[str, int]]:
+    return [(str(one.diff.reason), one.line) for one in first(store, **more)]
+
+
+class Builder:
+    """A process that builds on one store, as often as it is asked to."""
+
+    def __init__(self, store: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("builder.py")), str(store)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )  # fmt: skip
+
+    def __call__(self, context: Path, **asked: object) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"context": str(context), **asked}) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Iterator[Builder]:
+    builder = Builder(tmp_path / "store")
+    yield builder
+    builder.close()
+
+
+def test_each_kind_of_change_is_told_as_that_kind(build: Builder, context: MakeContext, base: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    folder = context(DOCKERFILE, **{"a.txt": "a\n", "dir__kept": "k\n", "dir__old": "o\n"})
+    (folder / "dir/old").chmod(0o644)
+    shutil.copytree(folder, tmp_path / "original")
+    other = tmp_path / "other-base"
+    subprocess.run([sys.executable, "-m", "dockc", "base", "sh", "cat", "env", "--output", str(other)], check=True, capture_output=True)
+    contexts = {"base": f"oci-layout://{base}"}
+    assert "cache miss" not in build(folder, contexts=contexts)["shown"], "of a first build there is nothing to say"
+    assert {str(one.diff.reason) for one in misses(store, "last").misses} <= {"unknown", "input"}
+    build(folder, contexts=contexts)
+    assert misses(store, "last").misses == ()
+
+    def rewrite(old: str, new: str) -> Callable[[], object]:
+        return lambda: (folder / "Dockerfile").write_text(DOCKERFILE.replace(old, new))
+
+    changes: list[tuple[str, Callable[[], object], dict[str, str], list[tuple[str, int]], str]] = [
+        ("time", lambda: os.utime(folder / "a.txt", (1, 1)), {}, [], ""),
+        ("text", rewrite("echo one", "echo two"), {}, [("instruction", 4)], "instruction: `RUN echo one > /one` -> `RUN echo two > /one`"),
+        ("argument", lambda: None, {"build-arg:X": "2"}, [("argument", 4)], "argument X: 1 -> 2"),
+        ("default", rewrite("ARG Y=1", "ARG Y=2"), {}, [("argument", 8)], "argument Y: 1 -> 2"),
+        ("environment", rewrite("ENV E=1", "ENV E=2"), {}, [("environment", 4)], "environment E: 1 -> 2"),
+        ("mount", rewrite("id=s", "id=t"), {}, [("mount", 5)], "mount secret id: s -> t"),
+        ("content", lambda: (folder / "a.txt").write_text("b\n"), {}, [("content", 8)], "file a.txt: content"),
+        ("mode", lambda: (folder / "dir/old").chmod(0o755), {}, [("content", 9)], "file dir/old: mode 0644 -> 0755"),
+        ("added", lambda: (folder / "dir/new").write_text("n\n"), {}, [("content", 9)], "file dir/new: added"),
+        ("removed", lambda: (folder / "dir/old").unlink(), {}, [("content", 9)], "file dir/old: removed"),
+        ("user", rewrite("ENV E=1", "ENV E=1\nUSER 0"), {}, [("operation", 5)], "option user: (none) -> 0"),
+        ("no cache", lambda: None, {"no-cache": "one"}, [("told", 4)], "told: "),
+    ]  # fmt: skip
+    for name, change, attrs, expected, words in changes:
+        change()
+        shown = build(folder, contexts=contexts, attrs=attrs)["shown"]
+        assert told(store) == expected, f"{name}:\n{shown}"
+        assert [line for one in first(store) for line in why_lines(one.diff) if not line.startswith(words)] == [], name
+        assert [line.split("cache miss: ")[1][: len(words)] for line in shown.splitlines() if "cache miss" in line] == [words] * bool(words), name
+        shutil.rmtree(folder)
+        shutil.copytree(tmp_path / "original", folder)
+        build(folder, contexts=contexts)  # what the next is compared with is the newest of all that are as near
+
+    shown = build(folder, contexts={"base": f"oci-layout://{other}"})["shown"]
+    assert {str(one.diff.reason) for one in first(store)} == {"base"}, shown
+
+
+def test_a_step_whose_result_was_pruned(root: Dockc, context: MakeContext) -> None:
+    folder = context("FROM scratch\nCOPY a /a\n", a="1")
+    root.build(folder)
+    root.run("prune", "--all")
+    assert "cache miss: removed: its result was taken from the cache by dockc prune at 20" in root.build(folder)
+    assert told(root.store) == told(root.store, against="last") == [("result", 2)]
+
+
+#: Changes of a context of which each gives another one.
+CHANGES = st.lists(
+    st.one_of(
+        st.tuples(st.just("write"), st.sampled_from(("a", "d/b", "d/c")), st.sampled_from(("1", "2"))),
+        st.tuples(st.just("chmod"), st.sampled_from(("a", "d/b", "d/c")), st.sampled_from(("644", "755"))),
+        st.tuples(st.just("line"), st.sampled_from(("COPY a /1", "COPY d /2", "COPY --from=x / /3", "WORKDIR /w")), st.just("")),
+        st.tuples(st.just("argument"), st.sampled_from(("X", "Y")), st.sampled_from(("1", "2"))),
+        st.tuples(st.just("no-cache"), st.sampled_from(("", "x", "y")), st.just("")),
+    ),
+    min_size=2,
+    max_size=8,
+)
+
+
+def apply(folder: Path, lines: list[str], attrs: dict[str, str], change: tuple[str, str, str]) -> None:
+    """Make one change; a line of the last stage comes where it was not, and goes where it was."""
+    kind, name, value = change
+    attrs.pop("no-cache", None)
+    match kind:
+        case "write":
+            (folder / name).write_text(value)
+        case "chmod":
+            (folder / name).chmod(int(value, 8))
+        case "line":
+            lines[:] = [one for one in lines if one != name] if name in lines else [*lines, name]
+        case "argument":
+            attrs[f"build-arg:{name}"] = value
+        case "no-cache" if name:
+            attrs["no-cache"] = name
+    text = ["FROM scratch AS x", "ARG X=1", "COPY a /x-$X", "COPY d/b /b", "FROM scratch AS y", "ARG Y=1", "COPY d/c /c$Y", *lines]
+    (folder / "Dockerfile").write_text("\n".join(text) + "\n")
+
+
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
+@given(CHANGES)
+def test_what_is_told_is_empty_exactly_where_a_step_was_cached_and_plans_come_true(changes: list[tuple[str, str, str]]) -> None:
+    top = Path(tempfile.mkdtemp(prefix="dockc-misses-")).resolve()
+    folder, lines, attrs = top / "context", ["COPY --from=x / /3"], {"build-arg:X": "1"}
+    (folder / "d").mkdir(parents=True)
+    for name in ("a", "d/b", "d/c"):
+        (folder / name).write_text("0")
+    builder = Builder(top / "store")
+    try:
+        for change in (("argument", "X", "1"), *changes):
+            apply(folder, lines, attrs, change)
+            found = builder(folder, attrs=attrs, plan=True)
+            for digest, step in found["steps"].items():
+                assert step["ran"] == (not step["cached"]) == bool(step["why"]), step
+                assert step["one"] == [step["why"]] * bool(step["why"])
+                state, why = found["plan"][digest]
+                assert state != "cached" or step["cached"], (step, found["plan"])
+                assert state != "run" or step["ran"], (step, found["plan"])
+                assert bool(why) == (state == "run")
+                if state == "run" and step["why"] != "input":
+                    assert why == step["why"], step
+    finally:
+        builder.close()
+        shutil.rmtree(top, ignore_errors=True)
+
+
+def test_a_step_by_name_line_or_number_and_as_json(root: Dockc, context: MakeContext) -> None:
+    folder = context("FROM scratch\nCOPY a /a\nCOPY b /b\n", a="1", b="1")
+    root.build(folder)
+    (folder / "b").write_text("2")
+    root.build(folder)
+    assert root.run("explain", "--miss", "COPY a").stdout == ""
+    assert root.run("explain", "--miss", "line:2", "--format=json").stdout == "[]\n"
+    found = json.loads(root.run("explain", "--miss", "line:3", "--format=json").stdout)
+    assert [(one["reason"], one["line"], one["files"]) for one in found] == [
+        ("content", 3, [{"path": "b", "what": "content", "old": "", "new": ""}])
+    ]
+    (record, earlier) = history.records(root.store)
+    assert found[0]["build"] == earlier.ref
+    assert told(root.store, against=earlier.ref) == [("content", 3)]
+    with pytest.raises(UsageError, match="no step that has a key"):
+        misses(root.store, record.ref, step="load build definition")
+    assert "are for --miss" in root.run("explain", ".", "--against", "last", status=2).stderr
+
+
+def test_a_new_machine_is_told_of_the_imported_cache(root: Dockc, context: MakeContext, tmp_path: Path) -> None:
+    folder = context("FROM scratch\nCOPY a /a\n", a="1")
+    root.build(folder, "--cache-to", f"type=local,dest={tmp_path}/cache")
+    (folder / "a").write_text("2")
+    fresh = Dockc(tmp_path / "fresh", tmp_path)
+    shown = fresh.build(folder, "--cache-from", f"type=local,src={tmp_path}/cache")
+    assert "cache miss: new: no step like it was built here, and the imported cache has none (local " in shown
+    assert told(fresh.store) == [("import", 2)]
+
+
+def test_secret_arguments_are_in_no_record(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
+    folder = context("FROM base\nARG NPM_TOKEN\nRUN echo $NPM_TOKEN >/dev/null\n", a="1")
+    root.build(folder, *with_base, "--build-arg", "NPM_TOKEN=hunter2hunter2")
+    shown = root.build(folder, *with_base, "--build-arg", "NPM_TOKEN=hunter3hunter3")
+    assert "cache miss: argument NPM_TOKEN has another value" in shown
+    written = b"".join(path.read_bytes() for path in (root.store / "history").rglob("*") if path.is_file())
+    assert b"hunter" not in written
+
+
+def test_a_quiet_build_says_nothing(root: Dockc, context: MakeContext) -> None:
+    folder = context("FROM scratch\nCOPY a /a\n", a="1")
+    root.build(folder)
+    (folder / "a").write_text("2")
+    assert "miss" not in root.run("build", folder, "--quiet").stderr
+    assert told(root.store) == [("content", 2)]
