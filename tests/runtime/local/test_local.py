@@ -101,9 +101,9 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     real = filehash._hash_data
 
-    def spy(fd: int, name: str, *rest: Any) -> None:
+    def spy(fd: int, name: str, *rest: Any) -> int:
         names.append(name)
-        real(fd, name, *rest)
+        return real(fd, name, *rest)
 
     monkeypatch.setattr(filehash, "_hash_data", spy)
     return names
