@@ -12,6 +12,7 @@ import pytest
 from dockc.engine import listings
 from dockc.engine.listings import FileListings
 from dockc.runtime.fsutil.filehash import Seen
+from dockc.runtime.fsutil.hashtree import HashTree
 from dockc.runtime.refs import contenthash
 from dockc.runtime.refs.contenthash import Listed, Selector, checksum_directory
 from dockc.solver.keydiff import FileChange
@@ -91,7 +92,7 @@ def test_what_is_listed_is_what_was_digested(tmp_path: Path, selector: Selector)
     (tmp_path / "d/l").symlink_to("x")
     (tmp_path / "a").write_text("2")
     checksum_directory(tmp_path, selector)
-    with contenthash.HashTree(contenthash._open_path(tmp_path)) as tree:
+    with HashTree(contenthash._open_path(tmp_path)) as tree:
         contenthash._checksum(tree, selector.path, selector)
         listed = list(contenthash._list_all(tree, (selector,)))
         tree_changed = tree.changed
