@@ -8,7 +8,11 @@ venv=${DOCKC_VENV:-.venv}
   "${PYTHON:-python3}" -m venv "$venv"
   "$venv/bin/python" -m pip install -qq --disable-pip-version-check .
 }
-work=${DOCKC_EXAMPLE_DIR:-$(mktemp -d)}
+work=${DOCKC_EXAMPLE_DIR:-}
+[ -n "$work" ] || {
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+}
 "$venv/bin/dockc" base sh sort cp chmod cat --output "$work/base"
 "$venv/bin/dockc" build examples/hello --tag hello --build-context base=oci-layout://"$work/base"
 "$venv/bin/dockc" images

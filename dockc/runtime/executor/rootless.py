@@ -198,9 +198,20 @@ def _enter_user_namespace() -> BuildNamespace:
     return BuildNamespace(rootless=True, uids=plan.uids, gids=plan.gids, reason=reason)
 
 
+def _is_chrooted() -> bool:
+    """Whether the root directory is no mount point, as in a plain chroot: the kernel makes no user namespace there."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:
+        return False
+    return bool(mounts) and not any(line.split(" ", 5)[4] == "/" for line in mounts)
+
+
 def _refused(exc: OSError) -> DockcError:
     hint = "Run as root, or allow user namespaces for ordinary users."
-    if _sysctl("kernel/apparmor_restrict_unprivileged_userns") not in ("", "0"):
+    if exc.errno == errno.EPERM and _is_chrooted():
+        hint = "In a plain chroot the kernel makes none: bind mount the directory on itself and use pivot_root, or run as root."
+    elif _sysctl("kernel/apparmor_restrict_unprivileged_userns") not in ("", "0"):
         hint = "AppArmor restricts user namespaces: sysctl kernel.apparmor_restrict_unprivileged_userns=0"
     elif _sysctl("kernel/unprivileged_userns_clone") == "0":
         hint = "User namespaces are switched off: sysctl kernel.unprivileged_userns_clone=1"
