@@ -277,7 +277,7 @@ def _restore(cls: type[Record], values: dict[str, Any]) -> Record:
     return cls(**values)
 
 
-def replace(record: R, **changes: Any) -> R:
+def replace(record: R, /, **changes: Any) -> R:
     """A copy of a record with some fields changed, as `dataclasses.replace` makes it."""
     values = {name: getattr(record, name) for name in record._setters}
     return type(record)(**(values | changes))

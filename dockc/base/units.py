@@ -50,3 +50,24 @@ def parse_duration(text: str) -> int:
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise UsageError(f"invalid duration: {text}", hint="Write it as 90s, 24h or 7d.")
     return int(sum(float(number) * _NANOSECONDS[unit] for number, unit in parts))
+
+
+def size_text(count: int) -> str:
+    """`528B`, `1.46kB`, `3.42MB`: powers of a thousand."""
+    if count < 1000:
+        return f"{count}B"
+    value = float(count)
+    for unit in ("kB", "MB", "GB", "TB", "PB"):
+        value /= 1000
+        if value < 999.995:
+            return f"{value:.2f}{unit}"
+    return f"{value / 1000:.2f}EB"
+
+
+def duration_text(nanoseconds: int) -> str:
+    """`60d`, `48h`, `90m`, `10s`, `1.5s`."""
+    for unit, least in (("d", 3), ("h", 1), ("m", 1)):
+        size = _NANOSECONDS[unit]
+        if nanoseconds >= size * least and not nanoseconds % size:
+            return f"{nanoseconds // size}{unit}"
+    return f"{nanoseconds / 1e9:g}s"

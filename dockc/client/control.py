@@ -191,9 +191,9 @@ class Remote:
         """Its version."""
         return (await self.unary(CONTROL + "Info", control_pb2.InfoRequest(), control_pb2.InfoResponse)).buildkitVersion
 
-    async def usage(self, filters: Sequence[str] = ()) -> list[control_pb2.UsageRecord]:
-        """What takes room on its disk."""
-        request = control_pb2.DiskUsageRequest(filter=filters)
+    async def usage(self, filters: Sequence[str] = (), age: int = 0) -> list[control_pb2.UsageRecord]:
+        """What takes room on its disk, and was not used for so many nanoseconds."""
+        request = control_pb2.DiskUsageRequest(filter=filters, ageLimit=age)
         return list((await self.unary(CONTROL + "DiskUsage", request, control_pb2.DiskUsageResponse)).record)
 
     def prune(self, request: control_pb2.PruneRequest) -> AsyncIterator[control_pb2.UsageRecord]:

@@ -91,8 +91,8 @@ def run_layers(options: LayersOptions, out: Output) -> int:
     """
     import json
 
+    from dockc.base.units import size_text
     from dockc.commands.store import opened
-    from dockc.console.clean import size_text
     from dockc.console.tables import table
     from dockc.runtime.store.layers import Contents
 

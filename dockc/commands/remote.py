@@ -81,6 +81,19 @@ def chosen(name: str, addr: str, tlsdir: str = "") -> Chosen | None:
     return Chosen(name, builders.find(name))
 
 
+def needed(name: str, addr: str, tlsdir: str = "") -> Chosen:
+    """As `chosen`, where this machine's own store is not meant.
+
+    Raises:
+        UsageError: none is named or chosen, too.
+    """
+    found = chosen(name, addr, tlsdir)
+    if found is None:
+        raise UsageError("no builder is chosen", hint="Name one by --builder or --addr; dockc du and dockc prune are about "
+                         "this machine's store.")  # fmt: skip
+    return found
+
+
 def build_remote(builder: Chosen, request: Asked, wishes: Wishes, out: Output) -> int:
     """Build there, show it here.
 

@@ -102,6 +102,19 @@ STORE = option(
     help="Where layers, images and the cache live.",
     completes="directory",
 )
+BUILDER = option(
+    "--builder",
+    metavar="NAME",
+    variable="BUILDX_BUILDER",
+    help="The builder of that name (`dockc builder create`). Default: the chosen one.",
+)
+ADDR = option("--addr", metavar="URL", variable="BUILDKIT_HOST", help="A builder's address, as of `dockc build`.")
+TLSDIR = option(
+    "--tlsdir",
+    metavar="DIR",
+    help="Certificates for --addr tcp://: ca.pem, cert.pem and key.pem.",
+    completes="directory",
+)
 EXECUTOR = option(
     "--executor",
     metavar="NAME",

@@ -1,8 +1,8 @@
-"""Commands on the store: what it holds, freeing space, checking it."""
+"""Commands on the store: its images, checking it. `usage` and `prune` are about its space."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +12,7 @@ from dockc.commands import shared
 
 if TYPE_CHECKING:
     from dockc.base.output import Output
-    from dockc.runtime.refs.types import UsageRecord
-    from dockc.runtime.refs.usage import Pruned, PrunePolicy
+    from dockc.runtime.refs.policy import Rule
     from dockc.runtime.store.doctor import Report
     from dockc.runtime.store.images import NamedImage
     from dockc.runtime.store.worker import Worker
@@ -37,54 +36,6 @@ def run_images(options: ImagesOptions, out: Output) -> int:
         forget_images(options.store, options.remove)
     else:
         out.write(render_images(images(options.store), as_json=options.json))
-    return 0
-
-
-class UsageOptions(Options):
-    """Show what the store holds and what it takes."""
-
-    filters: tuple[str, ...] = option(
-        "--filter", metavar="CONDITION", help="Only records that match, such as `type==exec.cachemount`."
-    )
-    json: bool = shared.JSON
-    store: Path | None = shared.STORE
-
-
-def run_usage(options: UsageOptions, out: Output) -> int:
-    """`dockc du`."""
-    from dockc.console.view import render_usage
-
-    out.write(render_usage(usage(options.store, options.filters), as_json=options.json))
-    return 0
-
-
-class PruneOptions(Options):
-    """Remove build cache that nothing needs. Images with a name stay."""
-
-    everything: bool = option("--all", "-a", help="Internal records too.")
-    filters: tuple[str, ...] = option(
-        "--filter", metavar="CONDITION", help="Only records that match; `until=24h` keeps recent ones."
-    )
-    keep_storage: str = option(
-        "--keep-storage", metavar="SIZE", help="Stop when no more than this is used, such as 10GB."
-    )
-    store: Path | None = shared.STORE
-
-
-def run_prune(options: PruneOptions, out: Output) -> int:
-    """`dockc prune`."""
-    from dockc.base.units import parse_duration, parse_size
-    from dockc.console.view import render_pruned
-
-    until = [text.removeprefix("until=") for text in options.filters if text.startswith("until=")]
-    pruned = prune(
-        options.store,
-        everything=options.everything,
-        filters=[text for text in options.filters if not text.startswith("until=")],
-        keep_storage=parse_size(options.keep_storage) if options.keep_storage else 0,
-        keep_duration=parse_duration(until[-1]) if until else 0,
-    )
-    out.write(render_pruned(pruned))
     return 0
 
 
@@ -123,62 +74,27 @@ def _doctor_json(report: Report) -> str:
 
 
 @contextmanager
-def opened(store: Path | None, room: Callable[[Path], PrunePolicy] | None = None) -> Iterator[Worker]:
+def opened(store: Path | None, room: Sequence[Rule] | None = None) -> Iterator[Worker]:
     """The worker of a store, inside the builder's namespaces: files of other users can be removed there.
 
-    With `room`, what may go is asked for before the store is opened, and removed where the disk has no room for that.
+    With `room`, what may go by these rules is removed before the store is opened, where the disk has no room for that.
     """
     from dockc.runtime.executor.rootless import enter_build_namespace
     from dockc.runtime.store.worker import Worker, WorkerOptions, default_root
 
     root = store or default_root()
     enter_build_namespace()
-    with Worker(WorkerOptions(root=root, room=room(root) if room is not None else None)) as worker:
+    with Worker(WorkerOptions(root=root, room=(room, named_blobs(root)) if room is not None else None)) as worker:
         yield worker
 
 
-def usage(store: Path | None, filters: Sequence[str] = ()) -> list[UsageRecord]:
-    """Records of the store that match any filter; all without filters.
-
-    Raises:
-        UsageError: a filter that cannot be understood.
-    """
-    from dockc.runtime.refs.usage import parse_filter
-
-    matches = [parse_filter(text) for text in filters]
-    with opened(store) as worker:
-        return [r for r in worker.refs.usage() if not matches or any(match(r) for match in matches)]
-
-
-def prune(
-    store: Path | None, *, everything: bool, filters: Sequence[str] = (), keep_storage: int = 0, keep_duration: int = 0
-) -> Pruned:
-    """Remove what nothing needs; images with a name stay.
-
-    Args:
-        everything: internal records too.
-        filters: only what matches any.
-        keep_storage: bytes that may stay.
-        keep_duration: nanoseconds within which a record was used to stay.
-    """
+def named_blobs(root: Path) -> dict[str, str]:
+    """Blobs of the images with a name in a store, which need not be open, and whose they are."""
     from dockc.runtime.content.store import ContentStore
-    from dockc.runtime.refs.usage import PrunePolicy, parse_filter
     from dockc.runtime.store.images import reachable
 
-    conditions = tuple(parse_filter(text) for text in filters)
-
-    def policy(root: Path) -> PrunePolicy:
-        content = root / "content"
-        return PrunePolicy(
-            all=everything,
-            filters=conditions,
-            keep_storage=keep_storage,
-            keep_duration=keep_duration,
-            keep_blobs=frozenset(reachable(ContentStore(content))) if content.is_dir() else frozenset(),
-        )
-
-    with opened(store, policy) as worker:
-        return worker.prune(policy(worker.refs.root))
+    content = root / "content"
+    return reachable(ContentStore(content)) if content.is_dir() else {}
 
 
 def images(store: Path | None) -> list[NamedImage]:

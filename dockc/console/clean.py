@@ -68,15 +68,3 @@ class Lines:
         """The last line, if it did not end with a line end."""
         rest, self._rest = self._rest, b""
         return [clean_line(rest)] if rest else []
-
-
-def size_text(count: int) -> str:
-    """`528B`, `1.46kB`, `3.42MB`: powers of a thousand."""
-    if count < 1000:
-        return f"{count}B"
-    value = float(count)
-    for unit in ("kB", "MB", "GB", "TB", "PB"):
-        value /= 1000
-        if value < 999.995:
-            return f"{value:.2f}{unit}"
-    return f"{value / 1000:.2f}EB"

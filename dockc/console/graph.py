@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dockc.base.record import Record
-from dockc.console.clean import clean_text, size_text
+from dockc.base.units import size_text
+from dockc.console.clean import clean_text
 from dockc.console.explain import duration_text
 from dockc.console.graph_layout import LINE, Box
 from dockc.console.graph_layout import layout as layout

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from dockc.console.clean import size_text
+from dockc.base.units import size_text
 from dockc.console.look import shortened
 from dockc.console.steps import Step, Steps, failure_text, now
 from dockc.solver.progress import SolveStatus, VertexStatus

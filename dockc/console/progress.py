@@ -14,7 +14,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from dockc.console.clean import clean_text, size_text
+from dockc.base.units import size_text
+from dockc.console.clean import clean_text
 from dockc.console.look import Look
 from dockc.console.steps import Step, Steps, failure_text, now
 from dockc.solver.progress import SolveStatus, VertexStatus

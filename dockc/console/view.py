@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TextIO
 
@@ -11,8 +10,6 @@ from dockc.errors import UsageError
 from dockc.solver.progress import SolveStatus
 
 if TYPE_CHECKING:
-    from dockc.runtime.refs.types import UsageRecord
-    from dockc.runtime.refs.usage import Pruned
     from dockc.runtime.store.images import NamedImage
 
 MODES = ("auto", "tty", "plain", "rawjson", "quiet", "none")
@@ -86,46 +83,8 @@ def render_images(images: Sequence[NamedImage], *, as_json: bool = False) -> str
             + "\n"
             for i in images
         )
-    from dockc.console.clean import size_text
+    from dockc.base.units import size_text
     from dockc.console.tables import table
 
     rows = [(i.name, i.target.digest[7:19], ", ".join(i.platforms), size_text(i.size)) for i in images]
     return table(("NAME", "DIGEST", "PLATFORMS", "SIZE"), rows, right=(3,))
-
-
-def render_usage(records: Sequence[UsageRecord], *, as_json: bool = False) -> str:
-    """A table of the store's records, or a JSON object a line."""
-    if as_json:
-        return "".join(
-            json.dumps(
-                {
-                    "id": r.id,
-                    "type": str(r.record_type),
-                    "description": r.description,
-                    "size": r.size,
-                    "created_at": r.created_at,
-                    "last_used_at": r.last_used_at,
-                    "usage_count": r.usage_count,
-                    "in_use": r.in_use,
-                    "mutable": r.mutable,
-                    "shared": r.shared,
-                    "lazy": r.lazy,
-                    "parents": list(r.parents),
-                }
-            )
-            + "\n"
-            for r in records
-        )
-    from dockc.console.tables import usage_table
-
-    return usage_table(records, time.time_ns())
-
-
-def render_pruned(pruned: Pruned) -> str:
-    """What was removed, and all that it freed, loose blobs and unfinished downloads included."""
-    from dockc.console.clean import size_text
-    from dockc.console.tables import table
-
-    rows = [(r.id, str(r.record_type), size_text(r.size), r.description[:60]) for r in pruned.records]
-    text = table(("ID", "TYPE", "SIZE", "DESCRIPTION"), rows, right=(2,)) if rows else ""
-    return f"{text}Total: {size_text(pruned.size)}\n"

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from dockc.base.record import Record, made, replace
 from dockc.errors import UsageError
+from dockc.runtime.refs.policy import Policy, Space, read_policy
 
 if TYPE_CHECKING:
     from dockc.runtime.executor.cni import NetworkOptions
@@ -82,6 +83,7 @@ class Config(Record, kw_only=True):
         network: of steps; None is the host's.
         grace: seconds that running builds get when the daemon ends.
         builds: how many builds may run; 0 is no limit.
+        gc: how its store is collected.
     """
 
     root: str
@@ -97,6 +99,7 @@ class Config(Record, kw_only=True):
     network: NetworkOptions | None = None
     grace: float = 0.0
     builds: int = 0
+    gc: Policy = Policy()
 
 
 def listener(text: str) -> Listener:
@@ -184,10 +187,18 @@ def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
     parser.add_argument(
         "--grace", type=float, default=0.0, metavar="SECONDS", help="what running builds get when the daemon ends"
     )
+    parser.add_argument(
+        "--oci-worker-gc", default="", nargs="?", const="true", metavar="BOOL", help="whether the store is collected"
+    )
+    parser.add_argument(
+        "--oci-worker-gc-keepstorage",
+        default="",
+        metavar="RESERVED[,FREE[,MAXIMUM]]",
+        help="megabytes that collection leaves, frees on the disk, and lets the store use",
+    )
     for name in (
         "--oci-worker",
         "--containerd-worker",
-        "--oci-worker-gc",
         "--oci-worker-rootless",
         "--oci-worker-no-process-sandbox",
         "--save-cache-debug",
@@ -270,7 +281,21 @@ def _config(options: argparse.Namespace, file: Mapping[str, Any]) -> Config:
         network=_network(options, worker, _table(file, "dns")),
         grace=options.grace,
         builds=max(0, options.max_builds),
+        gc=_collection(options, worker),
     )
+
+
+def _collection(options: argparse.Namespace, worker: Mapping[str, Any]) -> Policy:
+    found = read_policy(worker, "worker.oci")
+    if options.oci_worker_gc:
+        found = replace(found, enabled=_true(options.oci_worker_gc))
+    if options.oci_worker_gc_keepstorage:
+        parts = options.oci_worker_gc_keepstorage.split(",")
+        if len(parts) > 3 or not all(part.isdecimal() for part in parts):
+            raise UsageError(f"invalid --oci-worker-gc-keepstorage {options.oci_worker_gc_keepstorage}")
+        reserved, free, most = (Space(int(part) * 1_000_000) for part in (*parts, "0", "0")[:3])
+        found = replace(found, reserved_space=reserved, min_free_space=free, max_used_space=most)
+    return found
 
 
 def _table(file: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 
 from dockc.base.record import Record, replace
 from dockc.base.version import BUILDKIT, VERSION
-from dockc.daemon import gateway
+from dockc.daemon import gateway, storage
 from dockc.daemon.builds import Build, Builds
 from dockc.daemon.sessions import HEALTH, Sessions, lent
 from dockc.engine.caches import imports_of
 from dockc.engine.gateway import Gateway, without_default_provenance
 from dockc.engine.request import BuildRequest
 from dockc.errors import DockcError
+from dockc.golang.filters import FilterError, match, parse
 from dockc.protocol.errors import to_rpc
-from dockc.protocol.status import to_time, to_wire
+from dockc.protocol.status import to_wire
 from dockc.rpc.calls import Call, Handler, only, unary
 from dockc.rpc.pb import common_pb2, content_pb2, control_pb2, session_pb2
 from dockc.rpc.status import CANCELLED, INVALID_ARGUMENT, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, RpcError
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from dockc.engine.bridge import Bridge, Result
     from dockc.engine.engine import Engine
     from dockc.runtime.exporter.options import Output
-    from dockc.runtime.refs.types import UsageRecord
+    from dockc.runtime.refs.policy import Rule
 
 SERVICE = "/moby.buildkit.v1.Control/"
 #: What clients judge a builder by: the version of BuildKit whose protocol this is.
@@ -49,6 +50,7 @@ class Facts(Record, kw_only=True):
         platforms: what it can run.
         entitlements: what builds may be allowed at all.
         builds: how many may run at once; 0 is no limit.
+        rules: by which its store is collected.
     """
 
     worker: str
@@ -56,6 +58,7 @@ class Facts(Record, kw_only=True):
     platforms: tuple[common_pb2.Platform, ...]
     entitlements: frozenset[str]
     builds: int = 0
+    rules: tuple[Rule, ...] = ()
 
 
 class Control:
@@ -105,6 +108,7 @@ class Control:
                 ID=self.facts.worker,
                 Labels={**self.facts.labels, **self._load()},
                 platforms=self.facts.platforms,
+                GCPolicy=storage.rules(self.facts.rules),
                 BuildkitVersion=version,
             )
         ]
@@ -173,46 +177,10 @@ class Control:
     # --- the store --------------------------------------------------------------------------------------
 
     async def _disk_usage(self, request: control_pb2.DiskUsageRequest, _: Call) -> control_pb2.DiskUsageResponse:
-        from dockc.runtime.refs.usage import parse_filter
-
-        refs = self.engine.work.worker.refs
-
-        def find() -> list[UsageRecord]:
-            matches = [parse_filter(text) for text in request.filter if text]
-            now = time.time_ns()
-            found = [one for one in refs.usage() if not matches or any(match(one) for match in matches)]
-            return [
-                one
-                for one in found
-                if not request.ageLimit or now - (one.last_used_at or one.created_at) >= request.ageLimit
-            ]
-
-        return control_pb2.DiskUsageResponse(record=[usage(one) for one in await self.engine.work.blocking(find)])
+        return await storage.disk_usage(self.engine.work, request)
 
     async def _prune(self, call: Call) -> None:
-        from dockc.runtime.refs.usage import PrunePolicy, parse_filter
-        from dockc.runtime.store.images import reachable
-
-        request = await only(call, control_pb2.PruneRequest)
-        if request.minFreeSpace or (request.reservedSpace and not request.maxUsedSpace):
-            raise RpcError("pruning by free or reserved space is not supported yet", code=UNIMPLEMENTED)
-        worker = self.engine.work.worker
-
-        def prune() -> list[control_pb2.UsageRecord]:
-            policy = PrunePolicy(
-                all=request.all,
-                filters=tuple(parse_filter(text) for text in request.filter if text),
-                keep_storage=request.maxUsedSpace,
-                keep_duration=request.keepDuration,
-                keep_blobs=frozenset() if request.all else frozenset(reachable(worker.content)),
-            )
-            pruned = worker.refs.prune(policy)
-            if request.all and not request.filter:
-                self.sessions.mirrors.forget(older=0)
-            return [usage(one) for one in pruned.records]
-
-        for record in await self.engine.work.blocking(prune):
-            await call.send(record.SerializeToString())
+        await storage.prune(self.engine.work, self.sessions.mirrors, call)
 
     # --- history ----------------------------------------------------------------------------------------
 
@@ -387,51 +355,21 @@ def output(kind: str, attrs: dict[str, str], epoch: str = "") -> Output:
     return replace(made, dest="")
 
 
-def usage(one: UsageRecord) -> control_pb2.UsageRecord:
-    """A record of the store in the protocol's words."""
-    out = control_pb2.UsageRecord(
-        ID=one.id,
-        Mutable=one.mutable,
-        InUse=one.in_use,
-        Size=one.size,
-        CreatedAt=to_time(one.created_at),
-        UsageCount=one.usage_count,
-        Description=one.description,
-        RecordType=str(getattr(one.record_type, "value", one.record_type)),
-        Shared=one.shared,
-        Parents=one.parents,
-    )
-    if one.last_used_at is not None:
-        out.LastUsedAt.CopyFrom(to_time(one.last_used_at))
-    return out
-
-
 def worker_matches(text: str, worker: common_pb2.WorkerRecord) -> bool:
-    """Whether a filter of `ListWorkers` lets a worker through: conditions `id`, `labels.NAME`, with `==`, `!=` or `~=`,
-    joined by commas.
+    """Whether a filter of `ListWorkers` lets a worker through; it asks for `id` and `labels.NAME`.
 
     Raises:
         RpcError: it cannot be understood.
     """
-    import re
 
-    for condition in text.split(","):
-        match = re.fullmatch(r'\s*(id|labels\.(?:"[^"]*"|[\w.\-/]+))\s*(?:(==|!=|~=)\s*(.*?))?\s*', condition)
-        if match is None:
-            raise RpcError(f"filters: parse error: {condition}", code=INVALID_ARGUMENT)
-        field, operator, wanted = match.groups()
-        value = worker.ID if field == "id" else worker.Labels.get(field.removeprefix("labels.").strip('"'))
-        wanted = (wanted or "").strip('"')
-        if operator is None and value is None:
-            return False
-        if operator == "==" and value != wanted:
-            return False
-        if operator == "!=" and value == wanted:
-            return False
-        if operator == "~=":
-            try:
-                if value is None or re.search(wanted, value) is None:
-                    return False
-            except re.error as exc:
-                raise RpcError(f"filters: {exc}", code=INVALID_ARGUMENT) from None
-    return True
+    def lookup(path: tuple[str, ...]) -> str | None:
+        if path == ("id",):
+            return worker.ID
+        if path[0] != "labels" or len(path) < 2:
+            raise RpcError(f"filters: workers have no {'.'.join(path)}", code=INVALID_ARGUMENT)
+        return worker.Labels.get(".".join(path[1:]))
+
+    try:
+        return match((parse(text),), lookup)
+    except FilterError as exc:
+        raise RpcError(f"filters: {exc}", code=INVALID_ARGUMENT) from None

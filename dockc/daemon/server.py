@@ -29,6 +29,7 @@ from dockc.errors import DockcError, UsageError
 from dockc.protocol.errors import to_rpc
 from dockc.rpc.pb import common_pb2
 from dockc.rpc.transports import Wire
+from dockc.runtime.refs.policy import Disk
 
 if TYPE_CHECKING:
     from dockc.rpc.calls import Channel, Handler
@@ -84,6 +85,7 @@ async def _run(config: Config, root: Path) -> None:
         snapshotter=config.snapshotter,
         parallelism=config.parallelism,
         network=config.network,
+        gc=config.gc,
     )
     async with Engine(options) as engine:
         if config.network is not None:  # what is wrong with it is said now, not by the first step
@@ -260,6 +262,7 @@ def _facts(config: Config, root: Path) -> Facts:
         ),
         entitlements=config.entitlements,
         builds=config.builds,
+        rules=config.gc.on(Disk.of(root)),
     )
 
 

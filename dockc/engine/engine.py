@@ -29,6 +29,7 @@ from dockc.engine.misses import Misses
 from dockc.engine.progress import Counting, Steps
 from dockc.engine.record import sizes_of
 from dockc.engine.request import BuildRequest, Built
+from dockc.engine.settings import collection
 from dockc.engine.verify import unexpected_platforms
 from dockc.engine.work import Work
 from dockc.errors import DockcError, UsageError
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from dockc.engine.bridge import Frontend
     from dockc.runtime.executor.cni import NetworkOptions
     from dockc.runtime.exporter.export import Exported
+    from dockc.runtime.refs.policy import Policy
     from dockc.runtime.registry.client import Client
     from dockc.runtime.session.base import Session
     from dockc.solver.progress import StatusSink
@@ -65,6 +67,7 @@ class EngineOptions(Record, kw_only=True):
         insecure: registries are spoken to by plain HTTP or with any certificate, where layers are fetched late.
         offline: nobody is asked for layers that are fetched late.
         network: of steps that ask for none in particular; None is the host's.
+        gc: how the store is collected; None goes by the settings.
     """
 
     root: Path | None = None
@@ -75,6 +78,7 @@ class EngineOptions(Record, kw_only=True):
     insecure: bool = False
     offline: bool = False
     network: NetworkOptions | None = None
+    gc: Policy | None = None
 
 
 def check_options(options: EngineOptions) -> None:
@@ -112,6 +116,7 @@ class Engine:
         check_options(self.options)
         self._opened: tuple[Work, Client] | None = None
         self._unlooked = 0
+        self._gc: Policy | None = None
         self._builds: set[asyncio.Task[object]] = set()
         self._keeper: asyncio.Task[None] | None = None
 
@@ -124,6 +129,7 @@ class Engine:
 
         options = self.options
         root = options.root or default_root()  # asked before the namespace is entered, in which everybody is root
+        self._gc = options.gc or collection(root)
         enter_build_namespace()
         client = registry_client(insecure=options.insecure, offline=options.offline)
         worker = Worker(
@@ -289,7 +295,7 @@ class Engine:
     # --- the store ------------------------------------------------------------------------------------
 
     async def _keep(self) -> None:
-        """Look at the store's size now and then, where builds have come since."""
+        """Collect now and then, where builds have come since."""
         while True:
             await asyncio.sleep(self.options.collect_every)
             try:
@@ -300,8 +306,8 @@ class Engine:
                 )
 
     async def collect(self) -> None:
-        """Keep the store within its share of the disk, where anything was built since the last look; images with a name
-        stay.
+        """Keep the store within the rules of its collection, where anything was built since the last look; what is in
+        use and images with a name stay.
 
         Raises:
             StoreError: the store cannot be read or written.
@@ -312,9 +318,11 @@ class Engine:
         worker = self.work.worker
 
         def work() -> None:
+            from dockc.runtime.refs.policy import Disk
             from dockc.runtime.store.images import reachable
 
-            worker.refs.collect(frozenset(reachable(worker.content)))
+            assert self._gc is not None
+            worker.refs.collect(self._gc.on(Disk.of(worker.refs.root)), lambda: reachable(worker.content))
 
         await self.work.blocking(work)
 

@@ -5,6 +5,11 @@ http = true
 
 [registries."docker.io"]
 mirrors = ["https://mirror.example.org"]
+
+[gc]
+maxUsedSpace = "50GB"
+
+How a store is collected may also stand in the store itself, in `dockc.toml`: then that counts for all who use it.
 """
 
 from __future__ import annotations
@@ -12,10 +17,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dockc.errors import UsageError
 
-_TABLES = frozenset({"registries"})
+if TYPE_CHECKING:
+    from dockc.runtime.refs.policy import Policy
+
+_TABLES = frozenset({"registries", "gc"})
+_GC = frozenset({"enabled", "reservedSpace", "maxUsedSpace", "minFreeSpace", "gckeepstorage", "policy"})
+OF_THE_STORE = "dockc.toml"
+"""The file in a store whose `[gc]` comes before the user's."""
 
 
 def config_path(environ: Mapping[str, str] | None = None) -> Path:
@@ -36,12 +48,18 @@ def load(environ: Mapping[str, str] | None = None) -> Mapping[str, Mapping[str, 
     """
     environ = os.environ if environ is None else environ
     path = config_path(environ)
+    found = _read(path, _TABLES)
+    if found is None and environ.get("DOCKC_CONFIG"):
+        raise UsageError(f"DOCKC_CONFIG: {path} does not exist")
+    return found or {}
+
+
+def _read(path: Path, tables: frozenset[str]) -> Mapping[str, Mapping[str, Any]] | None:
+    """The tables of a file; None where there is none."""
     try:
         data = path.read_bytes()
-    except FileNotFoundError:
-        if environ.get("DOCKC_CONFIG"):
-            raise UsageError(f"DOCKC_CONFIG: {path} does not exist") from None
-        return {}
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError as exc:
         raise UsageError(f"cannot read {path}: {exc.strerror}") from exc
     import tomllib
@@ -51,11 +69,34 @@ def load(environ: Mapping[str, str] | None = None) -> Mapping[str, Mapping[str, 
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise UsageError(f"{path}: {exc}") from exc
     for name, table in raw.items():
-        if name not in _TABLES:
-            raise UsageError(f"{path}: unknown table [{name}]", hint=f"Known: {', '.join(sorted(_TABLES))}.")
+        if name not in tables:
+            raise UsageError(f"{path}: unknown table [{name}]", hint=f"Known: {', '.join(sorted(tables))}.")
         if not isinstance(table, dict):
             raise UsageError(f"{path}: {name} is not a table")
     return raw
+
+
+def collection(root: Path, environ: Mapping[str, str] | None = None) -> Policy:
+    """How a store is collected: by the `[gc]` of its own `dockc.toml`, else of the user's settings, else by default.
+
+    Raises:
+        UsageError: a file that cannot be understood.
+    """
+    from dockc.runtime.refs.policy import Policy, read_policy
+
+    own = root / OF_THE_STORE
+    for path, found in ((own, _read(own, frozenset({"gc"}))), (config_path(environ), load(environ))):
+        if found is None or "gc" not in found:
+            continue
+        table = found["gc"]
+        for key in table:
+            if key not in _GC:
+                raise UsageError(f"{path}: unknown key gc.{key}", hint=f"Known: {', '.join(sorted(_GC))}.")
+        try:
+            return read_policy(table, "gc", enabled="enabled", rules="policy")
+        except UsageError as error:
+            raise UsageError(f"{path}: {error.message}", hint=error.hint) from None
+    return Policy()
 
 
 def registries(environ: Mapping[str, str] | None = None) -> Mapping[str, object]:

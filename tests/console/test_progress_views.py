@@ -12,7 +12,8 @@ from rich.console import Console
 
 import dockc.console.plain
 import dockc.console.progress
-from dockc.console.clean import MAX_LINE, Lines, clean_line, clean_text, size_text
+from dockc.base.units import size_text
+from dockc.console.clean import MAX_LINE, Lines, clean_line, clean_text
 from dockc.console.plain import PlainProgress, QuietProgress
 from dockc.console.progress import TtyProgress, plain_lines
 from dockc.console.rawjson import RawJsonProgress, timestamp

@@ -107,8 +107,9 @@ def test_usage_and_prune(app: Dockc) -> None:
     assert all(one["type"] == "source.local" for one in some)
     for args, message in [
         (("du", "--filter", "=="), "filter"),
+        (("du", "--verbose", "--json"), "cannot be used together"),
         (("prune", "--filter", "until=soon"), "invalid duration: soon"),
-        (("prune", "--keep-storage", "much"), "invalid size: much"),
+        (("prune", "--keep-storage", "much"), "invalid disk space: much"),
     ]:
         assert message in app.run(*args, status=2).stderr
     assert app.run("prune", "--filter", "until=1h").stdout.startswith("Total: "), "every record was used just now"

@@ -264,7 +264,7 @@ async def lifetime(engine: Engine) -> dict[str, Any]:
     import weakref
 
     from dockc.runtime.refs import contenthash
-    from dockc.runtime.refs.usage import PrunePolicy
+    from dockc.runtime.refs.policy import Rule
 
     contenthash._TREES_IN_MEMORY = 4  # it keeps so many, of all that have been
     folder = context(f="one")
@@ -274,7 +274,7 @@ async def lifetime(engine: Engine) -> dict[str, Any]:
         return any(isinstance(each, weakref.ref) for each in one) or "__builtins__" in one
 
     async def census() -> Counter[str]:
-        await engine.work.blocking(lambda: engine.work.worker.prune(PrunePolicy(all=True)))
+        await engine.work.blocking(lambda: engine.work.worker.prune([Rule(all=True)]))
         gc.collect()
         found: Counter[str] = Counter()
         for one in gc.get_objects():

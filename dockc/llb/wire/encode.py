@@ -454,9 +454,7 @@ def source(locations: Mapping[str, Iterable[Location]], infos: Iterable[bytes]) 
     return b"".join(out)
 
 
-def definition(
-    ops: Iterable[tuple[str, bytes]], metadata: Mapping[str, OpMetadata], source_map: bytes | None
-) -> bytes:
+def definition(ops: Iterable[tuple[str, bytes]], metadata: Mapping[str, OpMetadata], source_map: bytes | None) -> bytes:
     """`pb.Definition` of operations with their digests, what is said about them, and `source`'s bytes, or None."""
     out = [_message(b"\n", data) for _, data in ops]
     for name in sorted(metadata):

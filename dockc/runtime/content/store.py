@@ -182,11 +182,11 @@ class ContentStore:
                 os.close(descriptor)
 
     def remove(self, digest: str) -> int:
-        """Delete a blob; returns the bytes freed (0 when it was not here)."""
+        """Delete a blob; returns the bytes of the disk that came free (0 when it was not here)."""
         place = self._place(digest)
         self._checked.pop(digest, None)
         try:
-            size = place.stat().st_size
+            size = place.stat().st_blocks * 512
             if place.is_dir():
                 shutil.rmtree(place)  # somebody's directory under a blob's name
             else:

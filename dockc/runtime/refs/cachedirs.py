@@ -10,10 +10,11 @@ import hashlib
 import os
 import threading
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.errors import StoreError
 from dockc.runtime.content.errors import telling
 from dockc.runtime.content.locks import lock_file, locked, try_lock
 from dockc.runtime.refs import database
@@ -47,6 +48,8 @@ def cache_dir(
         core.db.update(record_id, size=-1)
         yield core.changes_dir(record_id)
     finally:
+        with suppress(StoreError):  # a full disk: its size is what it was before
+            core.db.update(record_id, size=-1)
         core.unhold(record_id)
         os.close(lock)
 

@@ -297,6 +297,42 @@ class Database:
         """Count one more use."""
         self._run("UPDATE record SET last_used_at = ?, usage_count = usage_count + 1 WHERE id = ?", now, record_id)
 
+    def measured(self, found: Sequence[tuple[str, int, int]]) -> None:
+        """Note sizes: record, bytes, and how often it had been used before it was measured. What somebody holds or has
+        used since is measured again another time.
+        """
+        with self.transaction():
+            for record_id, size, count in found:
+                self._run(
+                    "UPDATE record SET size = ? WHERE id = ? AND usage_count = ? AND (state = ? OR NOT EXISTS "
+                    "(SELECT 1 FROM hold WHERE hold.record = record.id))",
+                    size,
+                    record_id,
+                    count,
+                    COMMITTED,
+                )
+
+    def unmeasured(self) -> list[Record]:
+        """Records with a directory that does not change any more and whose size is not known."""
+        return self._records("WHERE snapshot = 1 AND size < 0 AND state = ?", COMMITTED)
+
+    def total_size(self) -> int:
+        """Bytes of all directories whose size is known."""
+        rows = self._all("SELECT COALESCE(SUM(size), 0) FROM record WHERE snapshot = 1 AND size > 0")
+        return int(rows[0][0])
+
+    def oldest(self) -> dict[str, int]:
+        """The earliest last use among the records of each type."""
+        rows = self._all("SELECT record_type, MIN(last_used_at) FROM record GROUP BY record_type")
+        return {str(kind): int(when) for kind, when in rows}
+
+    def no_later(self, now: int) -> None:
+        """Uses that a clock has put into the future count as uses now: it has been put right since."""
+        if self._all("SELECT 1 FROM record WHERE last_used_at > ? OR created_at > ? LIMIT 1", now, now):
+            self._run(
+                "UPDATE record SET last_used_at = MIN(last_used_at, ?), created_at = MIN(created_at, ?)", now, now
+            )
+
     def delete(self, record_id: str) -> None:
         """Delete a record and all that hangs on it."""
         with self.transaction():
@@ -384,6 +420,10 @@ class Database:
             self._run("DELETE FROM hold WHERE lease = ?", lease)
         else:
             self._run("DELETE FROM hold WHERE lease = ? AND record = ?", lease, record_id)
+
+    def holds(self) -> list[tuple[str, str]]:
+        """Every lease with a record that it holds."""
+        return [(str(a), str(b)) for a, b in self._all("SELECT lease, record FROM hold ORDER BY lease, record")]
 
     def held(self) -> set[str]:
         """Ids of all held records."""

@@ -32,7 +32,10 @@ from dockc.runtime.refs.cachedirs import cache_dir
 from dockc.runtime.refs.core import Core, ProviderFactory, RefNotFound, new_id, now
 from dockc.runtime.refs.database import AS_CAME, Blob, Database
 from dockc.runtime.refs.leases import Lease
+from dockc.runtime.refs.plan import Census, Plan
+from dockc.runtime.refs.policy import Rule
 from dockc.runtime.refs.privacy import close_to_others
+from dockc.runtime.refs.prune import Pruned, Told, collect, planned, prune
 from dockc.runtime.refs.recovery import clear_staging, recover
 from dockc.runtime.refs.ref import ImmutableRef, MutableRef, fresh_record
 from dockc.runtime.refs.types import (
@@ -45,7 +48,7 @@ from dockc.runtime.refs.types import (
     blob_chains,
 )
 from dockc.runtime.refs.unpack import fetch, fetch_sound, inherit_root
-from dockc.runtime.refs.usage import Pruned, PrunePolicy, collect, prune, usage
+from dockc.runtime.refs.usage import Keep, census, usage
 from dockc.runtime.snapshot.changes import tree_changes
 from dockc.runtime.snapshot.choose import snapshotter
 from dockc.runtime.snapshot.squash import SquashCache
@@ -499,18 +502,25 @@ class RefManager:
 
     # -- keeping house
 
-    def usage(self) -> list[UsageRecord]:
-        """Every record with its size and state, for `dockc du`."""
-        return usage(self._core)
+    def usage(self, keep: Keep | None = None) -> list[UsageRecord]:
+        """Every record with its size and state; `keep` are blobs of images with a name."""
+        return usage(self._core, keep)
 
-    def prune(self, policy: PrunePolicy | None = None) -> Pruned:
-        """Remove what nobody needs, as the policy says; what is held, and what that stands on, stays."""
-        return prune(self._core, policy or PrunePolicy())
+    def census(self, keep: Keep | None = None) -> Census:
+        """The whole store with all that it takes on the disk, for `dockc du`."""
+        return census(self._core, keep, whole=True)
 
-    def collect(self, keep_blobs: frozenset[str] = frozenset()) -> Pruned:
-        """Keep the store within its share of the disk; for the end of a build. See `usage.collect`."""
-        self._core.rule = self._core.rule or "the store's share of the disk"
-        return collect(self._core, keep_blobs)
+    def planned(self, rules: Sequence[Rule] = (Rule(),), keep: Keep | None = None) -> Plan:
+        """What `prune` would do now."""
+        return planned(self._core, rules, keep)
+
+    def prune(self, rules: Sequence[Rule] = (Rule(),), keep: Keep | None = None, told: Told | None = None) -> Pruned:
+        """Remove what nobody needs, as the rules say; what is held, and what that stands on, stays."""
+        return prune(self._core, rules, keep, told)
+
+    def collect(self, rules: Sequence[Rule], keep: Callable[[], Keep] = dict) -> Pruned:
+        """Keep the store within its rules; for the end of a build. See `prune.collect`."""
+        return collect(self._core, rules, keep)
 
 
-__all__ = ["ProviderFactory", "PrunePolicy", "Pruned", "RefManager", "RefNotFound", "StoreError"]
+__all__ = ["ProviderFactory", "Pruned", "RefManager", "RefNotFound", "Rule", "StoreError"]

@@ -129,11 +129,13 @@ class UsageRecord(Record):
 
     Attributes:
         id: of the ref.
-        size: bytes on disk that removing it would free (its own directory and blobs, not its parents').
-        in_use: a living process holds it.
+        size: bytes on disk that removing it would free (its own directory and blobs, not its parents', nor blobs that
+            other records have too).
+        in_use: a living process holds it, or a record that stands on it.
         mutable: a cache directory or an unfinished snapshot.
-        shared: it is a parent of other records.
+        shared: an image with a name consists of it, or of a record that stands on it.
         lazy: its content has not been fetched.
+        held_by: who keeps it from being removed, in words.
     """
 
     id: str
@@ -148,3 +150,4 @@ class UsageRecord(Record):
     shared: bool
     lazy: bool
     parents: Sequence[str] = ()
+    held_by: tuple[str, ...] = ()

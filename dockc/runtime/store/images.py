@@ -71,15 +71,22 @@ def listing(content: ContentStore) -> list[NamedImage]:
     return sorted(found, key=lambda one: one.name)
 
 
-def reachable(content: ContentStore) -> set[str]:
-    """Digests of all blobs that named images consist of: what pruning must not take."""
-    seen: set[str] = set()
-    for _, target in LocalNames(content).built():
+def reachable(content: ContentStore) -> dict[str, str]:
+    """Digests of all blobs that named images consist of, which pruning must not take, and whose they are, in words."""
+    seen: dict[str, list[str]] = {}
+    for ref, target in LocalNames(content).built():
         blobs: dict[str, int] = {}
+        found: set[str] = set()
         for descriptor, manifest in _manifests(content, target, blobs):
-            seen |= {descriptor.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)}
-        seen |= set(blobs)
-    return seen
+            found |= {descriptor.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)}
+        for digest in found | set(blobs):
+            seen.setdefault(digest, []).append(ref.familiar())
+    return {digest: _whose(names) for digest, names in seen.items()}
+
+
+def _whose(names: list[str]) -> str:
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return f"image{'s' * (len(names) > 1)} {', '.join(names[:2])}{more}"
 
 
 def forget(content: ContentStore, name: str) -> None:

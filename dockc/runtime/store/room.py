@@ -2,7 +2,7 @@
 
 Opening a store makes a lease, a directory and a database's shared memory; that takes some kilobytes. Where they are
 not to be had, and the ballast has been given up before, what the dead have left is removed, and then directories of
-records that the policy gives up, by a copy of the database in memory. The store copes with records whose directories
+records that the rules give up, by a copy of the database in memory. The store copes with records whose directories
 are gone; `prune` removes these records first.
 """
 
@@ -12,21 +12,23 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dockc.errors import StoreError
 from dockc.runtime.content.locks import try_lock
+from dockc.runtime.refs.core import now
 from dockc.runtime.refs.database import Database
 from dockc.runtime.refs.leases import living
+from dockc.runtime.refs.plan import matcher, may_go
 from dockc.runtime.refs.types import RecordType, UsageRecord
-from dockc.runtime.refs.usage import may_go
 from dockc.runtime.snapshot.removal import remove_tree
 
 if TYPE_CHECKING:
     from dockc.runtime.refs.database import Blob
-    from dockc.runtime.refs.usage import PrunePolicy
+    from dockc.runtime.refs.policy import Rule
+    from dockc.runtime.refs.usage import Keep
 
 ENOUGH = 1 << 20
 """Bytes that opening a store, and removing a record from it, can do with."""
@@ -39,12 +41,13 @@ def free(root: Path) -> int:
     return state.f_bavail * state.f_frsize
 
 
-def make_room(root: Path, policy: PrunePolicy) -> tuple[str, ...]:
+def make_room(root: Path, rules: Sequence[Rule], keep: Keep) -> tuple[str, ...]:
     """Free some space without writing anything, if there is next to none.
 
     Args:
         root: a store, which need not be opened for it.
-        policy: what may go.
+        rules: what may go.
+        keep: blobs that stay, with the records that have them.
 
     Returns:
         Records whose directories or blobs were removed: remove them first once the store is open.
@@ -55,7 +58,7 @@ def make_room(root: Path, policy: PrunePolicy) -> tuple[str, ...]:
         _remove_left_overs(root)
         if free(root) >= ENOUGH or not (root / "store.db").exists():
             return ()
-        return _remove_records(root, policy)
+        return _remove_records(root, rules, keep)
     except (OSError, StoreError):
         return ()  # whoever opens the store says what is wrong
 
@@ -82,8 +85,10 @@ def _remove_unlocked(lock: Path, path: Path) -> None:
         os.close(descriptor)
 
 
-def _remove_records(root: Path, policy: PrunePolicy) -> tuple[str, ...]:
+def _remove_records(root: Path, rules: Sequence[Rule], keep: Keep) -> tuple[str, ...]:
     removed: list[str] = []
+    asked = [(rule, matcher(rule.filters)) for rule in rules]
+    moment = now()
     with _copied(root) as database:
         alive = living(root)
         held = {record for lease in alive for record in database.held_by(lease)}
@@ -95,7 +100,7 @@ def _remove_records(root: Path, policy: PrunePolicy) -> tuple[str, ...]:
             users.setdefault(blob.descriptor.digest, set()).add(blob.record)
         for record in sorted(database.records(), key=lambda record: record.last_used_at):
             own = blobs.get(record.id, [])
-            if record.id in parents or any(blob.descriptor.digest in policy.keep_blobs for blob in own):
+            if record.id in parents or any(blob.descriptor.digest in keep for blob in own):
                 continue
             seen = UsageRecord(
                 id=record.id,
@@ -110,7 +115,7 @@ def _remove_records(root: Path, policy: PrunePolicy) -> tuple[str, ...]:
                 shared=False,
                 lazy=False,
             )
-            if record.retain or not may_go(seen, policy):
+            if record.retain or not any(may_go(seen, rule, moment, fits) for rule, fits in asked):
                 continue
             removed.append(record.id)
             remove_tree(root / "snapshots" / record.id)

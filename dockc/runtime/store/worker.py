@@ -23,12 +23,15 @@ from dockc.runtime.store import ballast
 from dockc.solver.cache.storage.base import CacheResult, NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.executor.base import Executor
     from dockc.runtime.executor.cni import NetworkOptions
-    from dockc.runtime.refs.usage import Pruned, PrunePolicy
+    from dockc.runtime.refs.policy import Rule
+    from dockc.runtime.refs.prune import Pruned, Told
+    from dockc.runtime.refs.usage import Keep
     from dockc.solver.cache.storage.base import CacheResultStorage
     from dockc.solver.cache.storage.sqlite import SqliteKeyStorage
     from dockc.solver.op import Op
@@ -57,7 +60,7 @@ class WorkerOptions(Record, kw_only=True):
         snapshotter: `auto`, `overlay` or `native`.
         executor: `auto`, `embedded`, `crun` or `runc`.
         network: of steps that ask for none in particular; None is the host's.
-        room: make room first, on a disk that has none, as this policy allows (`dockc prune`).
+        room: make room first, on a disk that has none, as these rules allow, except for these blobs (`dockc prune`).
         provider_factory: finds a provider for layers that an earlier process saw and never fetched.
         limits: what one layer of a foreign image may unpack to.
     """
@@ -66,7 +69,7 @@ class WorkerOptions(Record, kw_only=True):
     snapshotter: str = "auto"
     executor: str = "auto"
     network: NetworkOptions | None = None
-    room: PrunePolicy | None = None
+    room: tuple[Sequence[Rule], Keep] | None = None
     provider_factory: ProviderFactory | None = None
     limits: Limits | None = None
 
@@ -146,7 +149,7 @@ class Worker:
         if options.room is not None:
             from dockc.runtime.store.room import make_room
 
-            self._given_up = make_room(root, options.room)
+            self._given_up = make_room(root, *options.room)
         self.refs = RefManager(
             root,
             snapshotter_name=options.snapshotter,
@@ -201,12 +204,11 @@ class Worker:
         made: Op = make(vertex, self)
         return made
 
-    def prune(self, policy: PrunePolicy) -> Pruned:
-        """Remove what nobody needs, as the policy says; both databases give the space of what was forgotten back."""
-        self.refs.core.rule = self.refs.core.rule or "dockc prune"
+    def prune(self, rules: Sequence[Rule], keep: Keep | None = None, told: Told | None = None) -> Pruned:
+        """Remove what nobody needs, as the rules say; both databases give the space of what was forgotten back."""
         for record in self._given_up:
             self.refs.core.remove(record)
-        pruned = self.refs.prune(policy)
+        pruned = self.refs.prune(rules, keep, told)
         freed = self.refs.core.db.compact()
         if self._keys is not None or (self.refs.root / "cache.db").exists():
             freed += self.keys.compact()

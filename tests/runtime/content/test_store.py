@@ -49,7 +49,7 @@ def test_put_and_read(store: ContentStore, algorithm: str) -> None:
     assert list(store.digests()) == [digest]
     assert ingest(store) == []
     assert (store.root / "oci-layout").read_bytes() == b'{"imageLayoutVersion":"1.0.0"}'
-    assert store.remove(digest) == len(DATA)
+    assert store.remove(digest) >= len(DATA), "blocks of the disk"
     assert store.remove(digest) == 0
 
 

@@ -19,9 +19,11 @@ from dockc.runtime.cancel import Cancelled
 from dockc.runtime.content.errors import store_error
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.kernel import syscalls
-from dockc.runtime.refs.manager import PrunePolicy, RefManager, RefNotFound
+from dockc.runtime.refs.manager import RefManager, RefNotFound
+from dockc.runtime.refs.plan import matcher
+from dockc.runtime.refs.policy import Disk, Policy, Rule, Space, check_filters
 from dockc.runtime.refs.types import RecordType, Sharing
-from dockc.runtime.refs.usage import disk_usage, parse_filter
+from dockc.runtime.refs.usage import disk_usage
 from dockc.runtime.store.doctor import Problem, examine
 from dockc.solver.cache.storage.base import CacheResult
 from dockc.solver.cache.storage.sqlite import SqliteKeyStorage
@@ -96,9 +98,8 @@ def test_usage(refs: RefManager) -> None:
     far = Far({})
     lazy = refs.from_layers([far_layer(make_tar([Row("f", b"1" * 100_000)]), far)], description="image")
     by_name = {record.description: record for record in refs.usage()}
-    assert by_name["base"].shared
     assert by_name["base"].size >= 300_000
-    assert not by_name["top"].shared
+    assert not any(record.shared for record in by_name.values())
     assert by_name["top"].parents == (base.id,)
     assert (by_name["image"].lazy, by_name["image"].size) == (True, 0)
     lazy.prefetch()
@@ -139,13 +140,13 @@ def test_pruning_policies(refs: RefManager) -> None:
         step(refs, None, lambda root: (root / "f").write_bytes(os.urandom(100_000)), name=name).release()
     step(refs, None, name="inner").release()
     refs.core.db.update(next(r.id for r in refs.usage() if r.description == "inner"), record_type="internal")
-    assert refs.prune(PrunePolicy(keep_duration=3600 * 10**9)).records == ()
-    only = refs.prune(PrunePolicy(filters=(parse_filter("description~=^tw"),)))
+    assert refs.prune([Rule(keep_duration=3600 * 10**9)]).records == ()
+    only = refs.prune([Rule(filters=("description~=^tw",))])
     assert [record.description for record in only.records] == ["two"]
-    kept = refs.prune(PrunePolicy(keep_storage=150_000))
+    kept = refs.prune([Rule(max_used_space=150_000)])
     assert [record.description for record in kept.records] == ["one"], "least recently used first"
     assert [record.description for record in refs.prune().records] == ["three"]
-    assert [record.description for record in refs.prune(PrunePolicy(all=True)).records] == ["inner"]
+    assert [record.description for record in refs.prune([Rule(all=True)]).records] == ["inner"]
 
 
 def test_filters(refs: RefManager) -> None:
@@ -153,18 +154,21 @@ def test_filters(refs: RefManager) -> None:
     base, top = refs.usage()
 
     def matching(text: str) -> set[str]:
-        return {record.description for record in (base, top) if parse_filter(text)(record)}
+        return {record.description for record in (base, top) if matcher(check_filters([text]))(record)}
 
-    assert matching("shared") == matching("inuse") == {"base"}
-    assert matching("private") == matching("shared==false") == matching("parents") == {"top"}
+    assert matching("inuse") == matching("inuse==true") == {"base"}
+    assert matching("shared") == set()
+    assert matching("private") == matching("shared==false") == {"base", "top"}
+    assert matching("parents") == matching("inuse==false") == {"top"}
     assert matching("description==top,type==regular") == {"top"}
-    assert matching("description!=top") == matching(f"id={base.id}") == {"base"}
+    assert matching("description!=top") == matching(f"id=={base.id}") == {"base"}
     assert matching("mutable") == set()
     assert matching("immutable") == {"base", "top"}
     assert matching(f"parents=={base.id}") == {"top"}
-    for bad in ("", "colour==red", "description~=(", "type <"):
+    assert matching("") == {"base", "top"}
+    for bad in ("colour==red", "description~=(", "type <", "id=x", "id=="):
         with pytest.raises(UsageError):
-            parse_filter(bad)
+            check_filters([bad])
 
 
 def test_pruning_frees_squashed_stacks(store: RefManager) -> None:
@@ -175,7 +179,7 @@ def test_pruning_frees_squashed_stacks(store: RefManager) -> None:
         assert list((store.root / "squashed").glob("*.layers")), "in use"
     store.prune()
     assert not list((store.root / "squashed").glob("*.layers"))
-    assert disk_usage(store.root / "snapshots") == 0
+    assert not list((store.root / "snapshots").iterdir())
 
 
 def test_sizes_of_what_is_being_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,18 +287,19 @@ def test_the_store_keeps_to_its_share_of_the_disk(tmp_path: Path) -> None:
     place = tmp_path / "small"
     place.mkdir()
     syscalls.mount("tmpfs", str(place), "tmpfs", 0, "size=10m")
+    rules = Policy(max_used_space=Space(4_000_000), min_free_space=Space(5_000_000)).on(Disk.of(place))
     try:
         with RefManager(place / "store") as refs:
             for number in range(8):
                 step(refs, None, lambda root: (root / "f").write_bytes(os.urandom(900_000)), name=f"{number}").release()
-            assert refs.collect().records == (), "used within the last hour"
-            for record in refs.usage():
-                moment = record.created_at - 2 * 3600 * 10**9
-                refs.core.db.update(record.id, created_at=moment, last_used_at=moment)
-            gone = [record.description for record in refs.collect().records]
-            assert gone == [str(number) for number in range(len(gone))]
-            assert 1 <= len(gone) <= 4
-            assert refs.collect().records == ()
+            assert refs.collect([Rule(keep_duration=3600 * 10**9, max_used_space=1)]).records == (), "used just now"
+            said = [refs.census().items[one.id].usage.description for one in refs.planned(rules).taken]
+            gone = [record.description for record in refs.collect(rules).records]
+            assert gone == said == [str(number) for number in range(len(gone))], "what was used longest ago first"
+            assert sum(record.size for record in refs.usage()) <= 4_000_000
+            assert Disk.of(place).free >= 5_000_000
+            assert refs.collect(rules).records == ()
+            assert refs.collect(Policy(enabled=False).on(Disk.of(place))).records == ()
     finally:
         syscalls.umount(str(place), syscalls.MNT_DETACH)
 
@@ -309,10 +314,10 @@ def test_letting_go_needs_no_space(refs: RefManager, monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as patch:
         patch.setattr(refs._core.db, "unhold", full)
         held.release()
-    assert refs.prune(PrunePolicy(all=True)).records == ()
+    assert refs.prune([Rule(all=True)]).records == ()
     again = refs.get(held.id)
     again.release()
-    assert [one.id for one in refs.prune(PrunePolicy(all=True)).records] == [held.id]
+    assert [one.id for one in refs.prune([Rule(all=True)]).records] == [held.id]
 
 
 def test_clocks_that_jump_cost_no_running_build_its_blobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,13 +332,13 @@ def test_clocks_that_jump_cost_no_running_build_its_blobs(tmp_path: Path, monkey
                 now = time.time() + jump
                 patch.setattr(time, "time", lambda now=now: now)
                 patch.setattr(time, "time_ns", lambda now=now: int(now * 1e9))
-                refs.prune(PrunePolicy(all=True))
+                refs.prune([Rule(all=True)])
             assert refs.content.has(fresh)
         path = refs.content.path(fresh)
         lease = next(p for p in (tmp_path / "s/leases").iterdir() if p.name == other.core.lease.id)
         os.utime(path, (time.time() - 366 * 86400,) * 2)  # written after a jump back, while a build of before goes on
         os.utime(lease, (time.time(),) * 2)
-        refs.prune(PrunePolicy(all=True))
+        refs.prune([Rule(all=True)])
         assert not refs.content.has(fresh), "that it is old both ways is believed"
 
 
