@@ -391,7 +391,7 @@ def _dockerfile(request: CompileRequest) -> tuple[str | None, bytes | None]:
     if is_web_file(request.file):
         from dockc.engine.webfile import fetch
 
-        return None, fetch(request.file, offline=request.offline)
+        return None, fetch(request.file, request.store, offline=request.offline)
     path = dockerfile_path(request)
     if path is not None:
         return path, None

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 USER_AGENT = f"dockc/{VERSION}"
 CHUNK = 1 << 18
+NOT_ASKED = "Ask online, or supply what is missing with --answers."
+"""The hint where `--offline` keeps us from asking."""
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _RETRIABLE = frozenset((408, 429, 500, 502, 503, 504))
 _CREDENTIAL_HEADERS = ("authorization", "cookie", "proxy-authorization")
@@ -243,7 +245,7 @@ class Transport:
         if self.offline:
             raise Unreachable(
                 f"{_shown(url)}: not asked, because of --offline",
-                hint="Ask online, or supply what is missing with --answers.",
+                hint=NOT_ASKED,
             )
         again = method in ("GET", "HEAD") if retry is None else retry
         attempts = self.limits.attempts if again and (body is None or isinstance(body, bytes)) else 1

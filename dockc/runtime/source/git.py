@@ -5,6 +5,7 @@ The shared repository of a remote stays in the store, so that a later commit cos
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets as random
@@ -19,16 +20,18 @@ from weakref import WeakValueDictionary
 
 from dockc.base.record import Mutable, Record
 from dockc.errors import SolveError, StoreError, without_credentials
-from dockc.golang.text import quote
+from dockc.golang.text import dump_json, quote
 from dockc.runtime.fsutil.dirs import every_dir
 from dockc.runtime.fsutil.inroot import entries
 from dockc.runtime.refs.types import RecordType
+from dockc.runtime.registry.transport import NOT_ASKED
 from dockc.runtime.session.secrets import LentAgents, LentSecrets
 from dockc.runtime.snapshot.removal import remove_tree
 from dockc.runtime.source.base import SourceKey, registry_of
 from dockc.runtime.source.found import FoundGit
 from dockc.runtime.source.gitcli import Git, GitError, prepare
 from dockc.runtime.source.gitid import GitOptions, is_commit, parse_options
+from dockc.runtime.source.memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,8 +66,8 @@ class Commit(Record):
     peeled: str = ""
 
 
-def look_up(options: GitOptions, git: Git) -> Commit:
-    """Ask the remote what the ref stands for.
+def look_up(options: GitOptions, git: Git, memory: Memory, *, offline: bool) -> Commit:
+    """Ask the remote what the ref stands for; `offline`, what it stood for when it was last asked.
 
     Raises:
         SolveError: it has no such ref, another commit than the checksum says, or cannot be reached.
@@ -76,6 +79,19 @@ def look_up(options: GitOptions, git: Git) -> Commit:
         return Commit(options.ref, options.ref)
     if options.by_commit:
         return Commit(options.ref, wanted)
+    question = f"{options.repository_key}#{options.ref}"
+    if offline:
+        found = _remembered(memory, question, options)
+    else:
+        found = _ask(options, git)
+        memory.put("git", question, dump_json([found.ref, found.hash, found.peeled]))
+    if wanted and not found.hash.startswith(wanted) and not found.peeled.startswith(wanted):
+        got = f" or {found.peeled}" if found.peeled else found.hash
+        raise SolveError(f"expected checksum to match {wanted}, got {got}")
+    return found
+
+
+def _ask(options: GitOptions, git: Git) -> Commit:
     ref = options.ref or default_branch(options, git)
     try:
         listing = git.run("ls-remote", "--", options.shown, ref, f"{ref}^{{}}").decode("utf-8", "replace")
@@ -86,10 +102,23 @@ def look_up(options: GitOptions, git: Git) -> Commit:
         raise SolveError(f"repository does not contain ref {ref}, output: {quote(listing)}")
     if not is_commit(found.hash):
         raise SolveError(f"invalid commit sha {quote(found.hash)}")
-    if wanted and not found.hash.startswith(wanted) and not found.peeled.startswith(wanted):
-        got = f" or {found.peeled}" if found.peeled else found.hash
-        raise SolveError(f"expected checksum to match {wanted}, got {got}")
     return found
+
+
+def _remembered(memory: Memory, question: str, options: GitOptions) -> Commit:
+    known = memory.get("git", question)
+    try:
+        fields = json.loads(known or b"null")
+    except ValueError:
+        fields = None
+    if not isinstance(fields, list) or len(fields) != 3 or not all(isinstance(one, str) for one in fields):
+        raise not_asked(options)
+    return Commit(*fields)
+
+
+def not_asked(options: GitOptions) -> SolveError:
+    """The error for what would have to be asked."""
+    return SolveError(f"{options.shown}: not asked, because of --offline", hint=NOT_ASKED)
 
 
 def _match(ref: str, listing: str) -> Commit | None:
@@ -134,12 +163,13 @@ class GitSource(Mutable):
 
     options: GitOptions
     refs: RefManager
+    memory: Memory
     _commit: Commit | None = None
 
     def key(self, ctx: OpContext) -> SourceKey:
         """The commit, and what of it is checked out."""
         with _remote_lock(self.options.remote), self._git(ctx) as git:
-            found = look_up(self.options, git)
+            found = look_up(self.options, git, self.memory, offline=registry_of(ctx).transport.offline)
         self._commit = found
         text = self._cache_key(found)
         return SourceKey(text, found.hash, {"commit": found.hash, "ref": found.ref, "checkout": text})
@@ -160,6 +190,8 @@ class GitSource(Mutable):
                     return self.refs.get(ref_id)
                 except StoreError:
                     continue
+            if registry_of(ctx).transport.offline and not self.options.remote.startswith("file:"):
+                raise not_asked(self.options)
             with self._git(ctx) as git:
                 ref = self._make(git, found)
         ref.set_meta(_META_SNAPSHOT, key.encode())
@@ -446,6 +478,7 @@ def _set_times(root: Path, seconds: int) -> None:
 def find_commit(
     identifier: str,
     attributes: Mapping[str, str],
+    memory: Memory,
     secrets: SecretStore | None = None,
     cancelled: threading.Event | None = None,
     *,
@@ -461,14 +494,21 @@ def find_commit(
         prepare(options, secrets, None, cancelled=cancelled, offline=offline) as git,
         tempfile.TemporaryDirectory(prefix="dockc-git-") as place,
     ):
-        found = look_up(options, git)
+        found = look_up(options, git, memory, offline=offline)
+        question = f"{options.repository_key}#{found.hash}"
+        known = memory.get("git commit", question) if offline else None
+        if known is not None:
+            return FoundGit(found.hash, known)
+        if offline and not options.remote.startswith("file:"):
+            raise not_asked(options)
         init(git, Path(place), found, options.shown)
         repository = git.at(git_dir=Path(place))
         ref = fetch(options, repository, found)
-        commit = repository.text("rev-parse", f"{ref}^{{commit}}")
-        return FoundGit(found.hash, repository.run("cat-file", "commit", commit))
+        commit = repository.run("cat-file", "commit", repository.text("rev-parse", f"{ref}^{{commit}}"))
+        memory.put("git commit", question, commit)
+        return FoundGit(found.hash, commit)
 
 
 def make(identifier: str, attributes: Mapping[str, str], platform: Platform, backing: Backing) -> GitSource:
     """See `table.SOURCES`."""
-    return GitSource(parse_options(identifier, attributes), backing.refs)
+    return GitSource(parse_options(identifier, attributes), backing.refs, Memory(backing.content.root))

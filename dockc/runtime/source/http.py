@@ -6,6 +6,7 @@ copy in the store is still good.
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import threading
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from dockc.runtime.refs.ref import ImmutableRef
     from dockc.runtime.session.secrets import SecretStore
     from dockc.runtime.source.base import Backing
+    from dockc.runtime.source.memory import Memory
     from dockc.solver.op import OpContext
 
 _HEADER_SECRET = "HTTP_AUTH_HEADER_"  # noqa: S105 - prefix of a secret's id
@@ -44,6 +46,7 @@ _META_URL = "http.url"
 _META_ETAG = "http.etag"
 _META_DIGEST = "http.digest"
 _META_TIME = "http.modtime"
+_META_NAME = "http.name"
 _PROBE_ENTRIES = 1_000_000
 
 
@@ -122,6 +125,7 @@ class _Known(Record):
     ref_id: str
     digest: str
     modified: datetime | None
+    name: str
 
 
 class HttpSource(Mutable):
@@ -182,18 +186,23 @@ class HttpSource(Mutable):
                     digest = (ref.get_meta(_META_DIGEST) or b"").decode()
                     tag = (ref.get_meta(_META_ETAG) or b"").decode()
                     modified = web.parse_date((ref.get_meta(_META_TIME) or b"").decode())
+                    name = (ref.get_meta(_META_NAME) or b"").decode("utf-8", "surrogateescape")
             except StoreError:
                 continue
             if digest:
-                found.append((tag, _Known(ref_id, digest, modified)))
+                found.append((tag, _Known(ref_id, digest, modified, name)))
         return found
 
     def _revalidate(self, ctx: OpContext) -> tuple[str, str, datetime | None]:
         """Digest, file name and time of the content that the server has now."""
         if self._found is not None:
-            return self._found.digest, web.file_name(self.options.url, self.options.filename), self._found.modified
+            return self._found.digest, self._found.name, self._found.modified
+        candidates = self._candidates()
+        if registry_of(ctx).transport.offline and candidates:
+            self._found = found = candidates[0][1]
+            return found.digest, found.name, found.modified
         known: dict[str, _Known] = {}
-        for tag, candidate in self._candidates():
+        for tag, candidate in candidates:
             if tag:
                 known.setdefault(tag, candidate)
         extra = {"If-None-Match": ", ".join(known)} if known else {}
@@ -246,7 +255,8 @@ class HttpSource(Mutable):
         ref.set_meta(_META_DIGEST, digest.encode())
         ref.set_meta(_META_ETAG, web.etag(answer.header("etag")).encode())
         ref.set_meta(_META_TIME, answer.header("last-modified").encode())
-        return ref, _Known(ref.id, digest, modified), name
+        ref.set_meta(_META_NAME, name.encode("utf-8", "surrogateescape"))
+        return ref, _Known(ref.id, digest, modified, name), name
 
     def _write(self, ctx: OpContext, answer: Response, root: str, name: str, modified: datetime | None) -> str:
         wanted = self.options
@@ -319,16 +329,20 @@ def probe(
     url: str,
     checksum: str,
     transport: Transport,
+    memory: Memory,
     secrets: SecretStore | None = None,
     cancelled: threading.Event | None = None,
 ) -> FoundHttp:
-    """Fetch a URL and tell its digest, its time, whether it is an archive and how new that is.
+    """Fetch a URL and tell its digest, its time, whether it is an archive and how new that is; offline, what was told
+    when it was last fetched.
 
     Raises:
         RegistryError: it cannot be fetched.
         DigestMismatch: it is not what the checksum says.
     """
     options = HttpOptions(url, checksum)
+    if transport.offline and (known := _told(memory.get("http", url))) and checksum in ("", known.digest):
+        return known
     headers = request_headers(options, secrets)
     with tempfile.TemporaryFile() as file:
         with transport.request("GET", url, headers=headers, cancelled=cancelled) as answer:
@@ -344,13 +358,23 @@ def probe(
             raise DigestMismatch(f"digest mismatch for {url}: {hasher.digest()} (expected: {checksum})")
         file.seek(0)
         newest = _newest(file, cancelled)
-    return FoundHttp(
+    found = FoundHttp(
         digest=hasher.digest(),
         last_modified=_rfc3339(modified),
         newest=_rfc3339(newest),
         archive=newest is not None,
         filename=name,
     )
+    memory.put("http", url, dump_json([found.digest, found.last_modified, found.newest, found.archive]))
+    return found
+
+
+def _told(answer: bytes | None) -> FoundHttp | None:
+    try:
+        digest, last_modified, newest, archive = json.loads(answer or b"null")
+    except (ValueError, TypeError):
+        return None
+    return FoundHttp(digest=str(digest), last_modified=str(last_modified), newest=str(newest), archive=bool(archive))
 
 
 def _rfc3339(moment: datetime | None) -> str:

@@ -28,6 +28,7 @@ from dockc.runtime.source.found import (
     HttpQuestion,
     ImageQuestion,
 )
+from dockc.runtime.source.memory import Memory
 from dockc.runtime.source.registry import RegistryOrigin
 
 if TYPE_CHECKING:
@@ -117,12 +118,19 @@ class Resolver:
         if isinstance(request, HttpQuestion):
             from dockc.runtime.source.http import probe
 
-            return probe(request.url, request.checksum, self.client.transport, self.secrets, cancelled)
+            return probe(
+                request.url, request.checksum, self.client.transport, Memory(self.content.root), self.secrets, cancelled
+            )
         if isinstance(request, GitQuestion):
             from dockc.runtime.source.git import find_commit
 
             return find_commit(
-                request.identifier, dict(request.attrs), self.secrets, cancelled, offline=self.client.transport.offline
+                request.identifier,
+                dict(request.attrs),
+                Memory(self.content.root),
+                self.secrets,
+                cancelled,
+                offline=self.client.transport.offline,
             )
         raise TypeError(f"not a request: {request!r}")
 
