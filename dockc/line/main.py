@@ -149,22 +149,22 @@ def _end(status: int) -> None:
     Only where nothing is left to do: no other thread runs, standard streams are written out, and nobody measures the
     process.
     """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if (
+                stream is not None and not stream.closed
+            ):  # a command may have closed it: the language server does when its client leaves
+                stream.flush()
+        except BrokenPipeError:
+            status = 141
+        except ValueError:  # closed by the command, which had it for itself
+            pass
+        except DockcError as error:  # the disk is full
+            log(f"error: {error.message}\n")
+            status = status or error.exit_code
     threading = sys.modules.get("threading")
     alone = threading is None or threading.active_count() == 1
     if alone and sys.getprofile() is None and sys.gettrace() is None and "coverage" not in sys.modules:
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                if (
-                    stream is not None and not stream.closed
-                ):  # a command may have closed it: the language server does when its client leaves
-                    stream.flush()
-            except BrokenPipeError:
-                status = 141
-            except ValueError:  # closed by the command, which had it for itself
-                pass
-            except DockcError as error:  # the disk is full
-                log(f"error: {error.message}\n")
-                status = status or error.exit_code
         os._exit(status)
     process.forget_output()
     sys.exit(status)

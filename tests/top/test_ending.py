@@ -28,3 +28,12 @@ def test_a_process_that_has_ended_its_work_is_left_alone() -> None:
     )
     done = run(script)
     assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+
+
+def test_what_was_written_is_there_also_where_another_thread_still_runs() -> None:
+    script = (
+        "import sys, threading\nfrom dockc.line import main, process\nprocess.begin()\n"
+        "threading.Thread(target=threading.Event().wait, args=(0.2,)).start()\nsys.stdout.write('result')\nmain._end(0)"
+    )
+    done = run(script)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "result", "")
