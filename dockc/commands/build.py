@@ -381,7 +381,7 @@ def build_and_show(
         write(iidfile, digest.encode())
     if mode == "quiet":
         if digest and not any(map(_is_piped, asked.outputs)):  # an archive must not end in a digest
-            Output().write(digest + "\n")
+            sys.stdout.write(digest + "\n")
     elif mode not in ("rawjson", "none"):
         sys.stderr.write(f"{built.executed} steps run, {built.cached} cached\n")
     return built

@@ -365,16 +365,17 @@ def probe(
         archive=newest is not None,
         filename=name,
     )
-    memory.put("http", url, dump_json([found.digest, found.last_modified, found.newest, found.archive]))
+    told = [found.digest, found.last_modified, found.newest, found.archive, found.filename]
+    memory.put("http", url, dump_json(told))
     return found
 
 
 def _told(answer: bytes | None) -> FoundHttp | None:
     try:
-        digest, last_modified, newest, archive = json.loads(answer or b"null")
+        digest, last_modified, newest, archive, name = json.loads(answer or b"null")
     except (ValueError, TypeError):
         return None
-    return FoundHttp(digest=str(digest), last_modified=str(last_modified), newest=str(newest), archive=bool(archive))
+    return FoundHttp(str(digest), str(last_modified), str(newest), bool(archive), str(name))
 
 
 def _rfc3339(moment: datetime | None) -> str:

@@ -17,6 +17,7 @@ from dockc.runtime.session.secrets import SECRETS
 from dockc.runtime.source.found import FoundGit
 from dockc.runtime.source.git import GitSource, find_commit
 from dockc.runtime.source.gitid import GitOptions, parse_options
+from dockc.runtime.source.memory import Memory
 from tests.runtime.registry_servers import Answer, Script, Seen, free_port, need
 from tests.runtime.source.conftest import Context, Secrets, files_of
 
@@ -94,7 +95,7 @@ def repo(daemon: str, tmp_path: Path) -> Repository:
 def make(refs: RefManager, remote: str, fragment: str = "", **attributes: str) -> GitSource:
     named = {f"git.{key}": value for key, value in attributes.items()}
     identifier = f"git://{remote.partition('://')[2]}{fragment}"
-    return GitSource(parse_options(identifier, {"git.fullurl": remote, **named}), refs)
+    return GitSource(parse_options(identifier, {"git.fullurl": remote, **named}), refs, Memory(refs.root))
 
 
 def checkout(refs: RefManager, ctx: Context, source: GitSource) -> dict[str, bytes]:
@@ -365,7 +366,7 @@ def test_passwords_are_not_shown() -> None:
 def test_the_compilers_question(daemon: str, repo: Repository) -> None:
     commit = repo.commit(a="1")
     url = f"{daemon}/app"
-    found = find_commit(f"git://{url.partition('://')[2]}#main", {"git.fullurl": url})
+    found = find_commit(f"git://{url.partition('://')[2]}#main", {"git.fullurl": url}, Memory(repo.path))
     assert isinstance(found, FoundGit)
     assert found.commit == commit
     assert found.commit_object.startswith(b"tree ") and b"1700000000 +0000" in found.commit_object

@@ -10,6 +10,7 @@ import stat
 import tarfile
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -24,6 +25,7 @@ from dockc.runtime.session.secrets import SECRETS
 from dockc.runtime.source import web
 from dockc.runtime.source.found import FoundHttp
 from dockc.runtime.source.http import HttpSource, parse_options, probe
+from dockc.runtime.source.memory import Memory
 from tests.runtime.registry_servers import Answer, Script, Seen
 from tests.runtime.source.conftest import Context, Secrets, files_of
 
@@ -208,7 +210,7 @@ def test_senseless_attributes(attributes: dict[str, str]) -> None:
         parse_options("http://x/y", attributes)
 
 
-def test_probe(client: Client) -> None:
+def test_probe(client: Client, tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, mtime in (("old", 1000), ("new", 1700000000)):
@@ -224,10 +226,10 @@ def test_probe(client: Client) -> None:
         (gzip.compress(b"hello"), False, ""),
     ):
         with Script(lambda _, body=body: Answer(200, body, {"Last-Modified": DATE})) as server:  # type: ignore[misc]
-            found = probe(f"{server.url}/x", "", client.transport)
+            found = probe(f"{server.url}/x", "", client.transport, Memory(tmp_path))
             assert found == FoundHttp(digests.from_bytes(body), "2024-01-02T03:04:05Z", newest, archive_, "x")
             with pytest.raises(DigestMismatch):
-                probe(f"{server.url}/x", "sha256:" + "0" * 64, client.transport)
+                probe(f"{server.url}/x", "sha256:" + "0" * 64, client.transport, Memory(tmp_path))
 
 
 @pytest.mark.parametrize(("login", "sent"), [("u:p%40s", "u:p@s"), ("only", "only:"), ("%C3%BC:%2F", "ü:/")])
