@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dockc.compiler.syntax.ast import Dockerfile
     from dockc.compiler.syntax.build_ast import AstResult
     from dockc.golang.times import Time
-    from dockc.grammar.parser import Parsed
+    from dockc.grammar.parser import Lines, Parsed
     from dockc.llb.definition import Definition
     from dockc.oci.platform import Platform
 
@@ -69,9 +69,11 @@ class Front:
         return self._result
 
 
-def read(source: Source | Front) -> Front:
-    """A file to be parsed. Bad input is data here, not an error."""
-    return source if isinstance(source, Front) else Front(source)
+def read(source: Source | Front, lines: Lines | None = None) -> Front:
+    """A file to be parsed. Bad input is data here, not an error. `lines` has what an earlier run has read."""
+    if isinstance(source, Front):
+        return source
+    return Front(source, None if lines is None else parse(source, lines))
 
 
 class Compiled:

@@ -48,24 +48,23 @@ def _letters(text: str) -> int:
 
 
 def _edits(first: str, second: str, most: int) -> int:
-    """The fewest edits from one text to the other, or some number above `most`.
+    """The fewest edits from one text to the other, or some number above `most`, which is at most two.
 
-    Equal letters at the start never need an edit; at the first that differ, one of three edits is tried. As `most` is
-    at most two, that is a handful of comparisons, whatever the length.
+    Equal letters at either end never need an edit; at the first that differ, one of three edits is tried. That is a
+    handful of comparisons, whatever the length.
     """
-    if abs(len(first) - len(second)) > most:
+    at, end, other = 0, len(first), len(second)
+    if abs(end - other) > most:
         return most + 1
-    at = 0
-    for left, right in zip(first, second, strict=False):
-        if left != right:
-            break
+    least = min(end, other)
+    while at < least and first[at] == second[at]:
         at += 1
-    else:
-        return abs(len(first) - len(second))
-    if most == 0:
-        return 1
-    here, there = first[at:], second[at:]
-    best = most
-    for shorter, other in ((here[1:], there[1:]), (here[1:], there), (here, there[1:])):
-        best = min(best, _edits(shorter, other, best - 1)) if best else 0
-    return 1 + best
+    while end > at < other and first[end - 1] == second[other - 1]:
+        end, other = end - 1, other - 1
+    here, there = end - at, other - at
+    if not here or not there or max(here, there) == 1:
+        return max(here, there)
+    if most < 2:  # one edit leaves nothing but one letter on either side
+        return most + 1
+    left, right = first[at:end], second[at:other]
+    return 1 + min(_edits(left[1:], right[1:], 1), _edits(left[1:], right, 1), _edits(left, right[1:], 1))

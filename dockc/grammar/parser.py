@@ -71,16 +71,26 @@ class Parsed(NamedTuple):
     diagnostics: tuple[Diagnostic, ...]
 
 
-def parse(source: Source) -> Parsed:
-    """Read a source. Never raises for bad input."""
-    return _Reader(source).read()
+#: Instructions by their logical line and the escape character: what an editor's next run need not read again.
+Lines = dict[tuple[str, str], tuple[Command, ...]]
+
+
+def parse(source: Source, lines: Lines | None = None) -> Parsed:
+    """Read a source. Never raises for bad input.
+
+    Args:
+        source: the text.
+        lines: what was read before, by an earlier run over a similar text; what is read anew is added.
+    """
+    return _Reader(source, lines).read()
 
 
 class _Reader:
     """One pass over a source. Its state: the items so far, the faults so far, the comments not yet claimed."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, lines: Lines | None) -> None:
         self.source = source
+        self.lines = lines
         self.scanner = Scanner(source)
         self.items: list[Item] = []
         self.diagnostics: list[Diagnostic] = []
@@ -164,7 +174,13 @@ class _Reader:
     def instruction(self, logical: Logical) -> None:
         self.any_instruction = True
         scanner = self.scanner
-        commands = _commands(logical.text, scanner.escape)
+        if self.lines is None:
+            commands = _commands(logical.text, scanner.escape)
+        else:
+            key = (logical.text, scanner.escape)
+            commands = self.lines.get(key, ())
+            if not commands:
+                commands = self.lines[key] = _commands(*key)
         first, line = logical.first, scanner.line
         fault = next((c.fault for c in reversed(commands) if c.fault is not None), None)
         heredocs: tuple[HeredocNode, ...] = ()

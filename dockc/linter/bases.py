@@ -10,7 +10,7 @@ looked at, and what they agree on counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from dockc.base.pattern import pattern
 from dockc.base.record import Record
@@ -27,18 +27,19 @@ class Base(Record):
 
     Attributes:
         image: the lowest image with known variables replaced; "scratch" for nothing at all.
-        stages: indices of the stages from the stage itself down.
         windows: it is an image of Windows.
         shell: what `/bin/sh` is in it: `busybox`, `dash`, `bash`, "none", or "" where the name does not say.
         distribution: `alpine`, `debian`, `ubuntu`, `rhel`, `suse`, …, or "".
         user: the user that the image is known to set; None where the name does not say.
         workdir: the WORKDIR that the image is known to set, or "".
         below: stages that FROM may name, one where it is known which.
+        on: the own stage that it surely stands on, or None.
+        bottom: the lowest stage that it surely stands on, itself where there is none.
         known: the image's whole name is known.
     """
 
     image: str
-    stages: tuple[int, ...]
+    bottom: int
     windows: bool = False
     shell: str = ""
     distribution: str = ""
@@ -46,6 +47,15 @@ class Base(Record):
     workdir: str = ""
     below: tuple[int, ...] = ()
     known: bool = True
+    on: int | None = None
+
+
+def chain(bases: Sequence[Base], stage: int) -> Iterator[int]:
+    """A stage and those that it surely stands on, downwards."""
+    at: int | None = stage if 0 <= stage < len(bases) else None
+    while at is not None:
+        yield at
+        at = bases[at].on
 
 
 def bases(sheet: Sheet, values: Values) -> tuple[Base, ...]:
@@ -55,7 +65,7 @@ def bases(sheet: Sheet, values: Values) -> tuple[Base, ...]:
     for index, stage in enumerate(sheet.stages):
         from_ = stage[0].instruction if stage else None
         if not isinstance(from_, ast.From):
-            found.append(Base("", (index,), known=False))
+            found.append(Base("", index, known=False))
             continue
         found.append(_base(sheet, values, stage[0], from_, index, names, found))
         if alias(from_):
@@ -81,30 +91,28 @@ def _base(
             return _bottom(text, index, windows=windows, escape=sheet.file.escape)
         lower = found[below]
         return Base(
-            lower.image, (index, *lower.stages), lower.windows or windows, lower.shell, lower.distribution,
-            lower.user, lower.workdir, (below,), lower.known,
+            lower.image, lower.bottom, lower.windows or windows, lower.shell, lower.distribution,
+            lower.user, lower.workdir, (below,), lower.known, below,
         )  # fmt: skip
     raw = unquoted(from_.base.text)
     candidates = [names[name] for name in fitting(raw, names)]
     if candidates:
         below_all = [found[c] for c in candidates]
         return Base(
-            raw, (index,), all(b.windows for b in below_all), _agreed(b.shell for b in below_all),
+            raw, index, all(b.windows for b in below_all), _agreed(b.shell for b in below_all),
             _agreed(b.distribution for b in below_all), below_all[0].user if len({b.user for b in below_all}) == 1 else None,
             _agreed(b.workdir for b in below_all), tuple(candidates), known=False,
         )  # fmt: skip
     base = _bottom(raw, index, windows=windows, escape=sheet.file.escape)
-    return Base(raw, (index,), base.windows, base.shell, base.distribution, base.user, base.workdir, known=False)
+    return Base(raw, index, base.windows, base.shell, base.distribution, base.user, base.workdir, known=False)
 
 
 def _bottom(text: str, index: int, *, windows: bool, escape: str) -> Base:
     facts = about(text)
     windows = windows or facts.distribution == "windows" or (not facts.distribution and escape == "`")
     if windows:
-        return Base(text, (index,), windows=True, distribution="windows", user=facts.user, workdir=facts.workdir)
-    return Base(
-        text, (index,), shell=facts.shell, distribution=facts.distribution, user=facts.user, workdir=facts.workdir
-    )
+        return Base(text, index, windows=True, distribution="windows", user=facts.user, workdir=facts.workdir)
+    return Base(text, index, shell=facts.shell, distribution=facts.distribution, user=facts.user, workdir=facts.workdir)
 
 
 def _agreed(texts: Iterable[str]) -> str:

@@ -14,6 +14,7 @@ from dockc.grammar.source import Span
 from dockc.linter.context import Context, Entry
 from dockc.linter.finding import Finding
 from dockc.linter.rule import Fix, Hit, Rule
+from dockc.linter.words import uses
 
 _SUGGESTION = pattern(r" \(did you mean \$?(\w+)\?\)$")
 
@@ -84,10 +85,10 @@ def variable_hit(context: Context, finding: Finding, span: Span) -> Hit | None:
     """The use of the variable that a message names, within a stretch of text; with the name that was probably meant."""
     name = quoted_part(finding.message).removeprefix("$")
     text = context.source.slice(span)
-    found = re.search(rf"\$\{{?({re.escape(name)})(?!\w)", text) if name else None
-    if found is None:
+    at, _ = next(uses(text, name), (-1, ""))
+    if at < 0:
         return None
-    place = Span(span.start + found.start(1), span.start + found.end(1))
+    place = Span(span.start + at, span.start + at + len(name))
     meant = suggestion(finding)
     fix = replacing(f"Write {meant[1]}", place, meant[1], safe=False) if meant else None
     return Hit(place, finding.message, fix=fix)

@@ -14,6 +14,7 @@ from dockc.linter.sheet import Sheet
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dockc.linter.bases import Base
+    from dockc.linter.memory import Shelf
     from dockc.linter.shells import ShellState
     from dockc.linter.values import Values
 
@@ -32,6 +33,25 @@ class Context(Sheet):
         from dockc.linter.known import known
 
         return tuple(known(script(entry, run), self.value, self.memory) for entry, run in self.all_or_triggers(ast.Run))
+
+    @cached_property
+    def shelves(self) -> dict[int, Shelf | None]:
+        """Where verdicts on the scripts of `runs` are kept for an editor's next run, by the script's identity."""
+        memory = self.memory
+        if memory is None:
+            return {}
+        return {id(one): memory.shelf(one, lambda one=one: self.surroundings(one)) for one in self.runs}  # type: ignore[misc]
+
+    def surroundings(self, script: Script) -> tuple[object, ...]:
+        """All that rules about single commands may look at besides the commands: the step's options, the stage and its
+        image, the user.
+        """
+        stage = script.entry.stage
+        base = self.bases[stage] if 0 <= stage < len(self.bases) else None
+        facts = (base.distribution, base.shell, base.known, base.windows) if base is not None else ()
+        flags = tuple(flag.text for flag in script.instruction.flags)
+        off = self.values.at("PIP_NO_CACHE_DIR", script.entry)
+        return (*facts, flags, script.onbuild, self.left_behind(script), self.users[script.entry.index], off)
 
     def value(self, name: str, entry: Entry) -> str | None:
         """What a variable holds at an instruction; nothing is worked out before somebody asks."""

@@ -13,7 +13,7 @@ from dockc.grammar.source import Span
 from dockc.linter.context import Context, Entry, Script
 from dockc.linter.rule import Fix, Hit, Rule
 from dockc.linter.shell.commands import Argument, Command
-from dockc.linter.words import alias, mounts, unquoted
+from dockc.linter.words import alias, mounts, unquoted, uses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,9 +52,8 @@ class CommandRule(Rule):
         """
         if context.memory is None or not self.local:
             return self.judge(script, context)
-        return context.memory.verdict(
-            self.code, script, surroundings(script, context), lambda: self.judge(script, context)
-        )
+        shelf = context.shelves.get(id(script))
+        return context.memory.verdict(self.code, shelf, lambda: self.judge(script, context))
 
     def judge(self, script: Script, context: Context) -> tuple[tuple[int, bool], ...]:
         """As `reported`, anew."""
@@ -91,18 +90,6 @@ class CommandRule(Rule):
                 command = script.shell.commands[index]
                 fix = self.mend(command, script) if script.exact and command.written else None
                 yield Hit(script.span(command.start, command.end), self.message, fix=fix, strict=strict)
-
-
-def surroundings(script: Script, context: Context) -> tuple[object, ...]:
-    """All that rules about single commands may look at besides the commands: the step's options, the stage and its
-    image, the user.
-    """
-    stage = script.entry.stage
-    base = context.bases[stage] if 0 <= stage < len(context.bases) else None
-    facts = (base.distribution, base.shell, base.known, base.windows) if base is not None else ()
-    flags = tuple(flag.text for flag in script.instruction.flags)
-    off = context.values.at("PIP_NO_CACHE_DIR", script.entry)
-    return (*facts, flags, script.onbuild, context.left_behind(script), context.users[script.entry.index], off)
 
 
 def hit_at(context: Context, script: Script, command: Command, message: str) -> Hit:
@@ -261,7 +248,7 @@ def declared(context: Context) -> Iterator[tuple[Entry, str]]:
 
 def mentions(text: str, name: str) -> bool:
     """Whether `$name` or `${name…` stands in a text."""
-    return re.search(rf"\$\{{{re.escape(name)}(?![A-Za-z0-9_])|\${re.escape(name)}(?![A-Za-z0-9_])", text) is not None
+    return any(True for _ in uses(text, name))
 
 
 _QUOTES = pattern(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'", re.DOTALL)

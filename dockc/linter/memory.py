@@ -11,9 +11,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dockc.grammar.parser import Lines
     from dockc.linter.scripts import Script
     from dockc.linter.shell.commands import Command
 
+    #: What rules, by code, said of the commands of a script.
+    Shelf = dict[str, tuple[tuple[int, bool], ...]]
     #: Variables that a script asked for, and what they held.
     Asked = tuple[tuple[str, str | None], ...]
 
@@ -25,15 +28,17 @@ class Memory:
     """Mutable.
 
     Attributes:
+        lines: instructions by their logical line.
         scripts: by text, what the commands of a script are under which values of variables.
-        verdicts: by rule, commands and surroundings: positions of the commands that the rule reports, and whether as
-            strict.
+        verdicts: by commands and surroundings, then by rule: positions of the commands that the rule reports, and
+            whether as strict.
         read: how many scripts were read anew; judged: how many pairs of a rule and a script were judged anew.
     """
 
     def __init__(self) -> None:
+        self.lines: Lines = {}
         self.scripts: dict[str, list[tuple[Asked, tuple[Command, ...]]]] = {}
-        self.verdicts: dict[tuple[object, ...], tuple[tuple[int, bool], ...]] = {}
+        self.verdicts: dict[tuple[object, ...], Shelf] = {}
         self._alive: dict[int, tuple[Command, ...]] = {}
         self.read = 0
         self.judged = 0
@@ -56,7 +61,8 @@ class Memory:
             return seen[name]
 
         commands = make(watched)
-        if len(self.scripts) + len(self.verdicts) > _MOST:
+        if len(self.scripts) + len(self.verdicts) + len(self.lines) > _MOST:
+            self.lines.clear()
             self.scripts.clear()
             self.verdicts.clear()
             self._alive.clear()
@@ -64,22 +70,23 @@ class Memory:
         self._alive[id(commands)] = commands
         return commands
 
-    def verdict(
-        self,
-        code: str,
-        script: Script,
-        surroundings: tuple[object, ...],
-        judge: Callable[[], tuple[tuple[int, bool], ...]],
-    ) -> tuple[tuple[int, bool], ...]:
-        """What a rule reports of a script, judged anew only where its commands or what it may look at besides are
-        others.
+    def shelf(self, script: Script, surroundings: Callable[[], tuple[object, ...]]) -> Shelf | None:
+        """Where verdicts on a script are kept: another one where its commands, or what rules may look at besides, are
+        others. None where its commands are not kept.
         """
         commands = script.shell.commands
         if self._alive.get(id(commands)) is not commands:
+            return None
+        return self.verdicts.setdefault((id(commands), script.reader, *surroundings()), {})
+
+    def verdict(
+        self, code: str, shelf: Shelf | None, judge: Callable[[], tuple[tuple[int, bool], ...]]
+    ) -> tuple[tuple[int, bool], ...]:
+        """What a rule reports of a script, judged anew only where it is not on the shelf."""
+        if shelf is None:
             return judge()
-        key = (code, id(commands), script.reader, *surroundings)
-        found = self.verdicts.get(key)
+        found = shelf.get(code)
         if found is None:
             self.judged += 1
-            found = self.verdicts[key] = judge()
+            found = shelf[code] = judge()
         return found

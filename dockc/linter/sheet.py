@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from dockc.compiler.syntax import ast
-from dockc.compiler.syntax.instructions import build
 from dockc.compiler.syntax.request import Rejected
 from dockc.grammar.cst import CommentLine, File
 from dockc.grammar.source import Source
 from dockc.linter.scripts import Entry
 from dockc.linter.settings import Settings
+from dockc.linter.words import alias
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeVar
+    from typing import Any, TypeVar
 
     from dockc.compiler.compile import Front
     from dockc.linter.memory import Memory
@@ -38,6 +38,7 @@ class Sheet:
         self.parity = parity
         #: What an earlier run has left.
         self.memory = memory
+        self._kinds: dict[tuple[type[ast.Instruction], bool], tuple[tuple[Entry, Any], ...]] = {}
 
     @property
     def source(self) -> Source:
@@ -56,17 +57,17 @@ class Sheet:
             return tuple(self._peer_entries())
         stage = -1
         entries = []
+        outcomes = iter(self._front.result.outcomes)
         for index, node in enumerate(self.file.instructions):
             instruction: ast.Instruction | None = None
             why = ""
             fault = next((c.fault for c in node.commands if c.fault is not None), None)
             if fault is not None:
                 why = fault.message
+            elif isinstance(outcome := next(outcomes), Rejected):
+                why = str(outcome)
             else:
-                try:
-                    instruction = build(node, [])
-                except Rejected as rejected:
-                    why = str(rejected)
+                instruction = outcome
             if node.command.keyword.value.upper() == "FROM":
                 stage += 1
             entries.append(Entry(node, instruction, stage, index, why))
@@ -74,18 +75,27 @@ class Sheet:
 
     def all(self, kind: type[I]) -> Iterator[tuple[Entry, I]]:
         """Instructions of one kind, triggers left out."""
-        for entry in self.entries:
-            if isinstance(entry.instruction, kind):
-                yield entry, entry.instruction
+        found = self._kinds.get((kind, False))
+        if found is None:
+            found = tuple((e, e.instruction) for e in self.entries if isinstance(e.instruction, kind))
+            self._kinds[kind, False] = found
+        return iter(found)
 
     def all_or_triggers(self, kind: type[I]) -> Iterator[tuple[Entry, I]]:
         """Instructions of one kind, also those behind ONBUILD."""
-        for entry in self.entries:
-            found = entry.instruction
-            if isinstance(found, ast.Onbuild):
-                found = found.trigger
-            if isinstance(found, kind):
-                yield entry, found
+        found = self._kinds.get((kind, True))
+        if found is None:
+            found = tuple((e, one) for e, one in self.acting if isinstance(one, kind))
+            self._kinds[kind, True] = found
+        return iter(found)
+
+    @cached_property
+    def acting(self) -> tuple[tuple[Entry, ast.Instruction | None], ...]:
+        """All entries with their instruction; for ONBUILD, with the trigger."""
+        return tuple(
+            (e, e.instruction.trigger if isinstance(e.instruction, ast.Onbuild) else e.instruction)
+            for e in self.entries
+        )
 
     @cached_property
     def stages(self) -> tuple[tuple[Entry, ...], ...]:
@@ -135,10 +145,26 @@ class Sheet:
         return found
 
     @cached_property
+    def declared(self) -> frozenset[str]:
+        """Names that ARG and ENV declare anywhere in the file, triggers included."""
+        return frozenset(
+            pair.key.text for _, one in self.acting if isinstance(one, (ast.Arg, ast.Env)) for pair in one.pairs
+        )
+
+    @cached_property
     def demanded(self) -> frozenset[str]:
         """ARGs before the first FROM that have no default."""
         args = (e.instruction for e in self.entries if e.stage < 0 and isinstance(e.instruction, ast.Arg))
         return frozenset(pair.key.text for arg in args for pair in arg.pairs if pair.value is None)
+
+    @cached_property
+    def aliases(self) -> dict[str, int]:
+        """Stages by name in lower case; of several the first."""
+        found: dict[str, int] = {}
+        for entry, from_ in self.all(ast.From):
+            if alias(from_):
+                found.setdefault(alias(from_).lower(), entry.stage)
+        return found
 
     @cached_property
     def starts(self) -> tuple[int, ...]:

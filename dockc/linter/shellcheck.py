@@ -305,6 +305,7 @@ def _own_jobs(context: Context, pragmas: Pragmas) -> Iterator[_Job]:
     from dockc.linter.opinions import is_broken_json
 
     states = _States(parity=False)
+    runs = {script.entry.index: script for script in context.runs}
     events = [*_events(context, pragmas, triggers=False), *_events(context, pragmas, triggers=True)]
     for _, item in sorted(events, key=lambda event: event[0]):
         if isinstance(item, str):
@@ -312,13 +313,15 @@ def _own_jobs(context: Context, pragmas: Pragmas) -> Iterator[_Job]:
             continue
         entry, instruction = item
         states.see(instruction)
-        found = _script(entry, instruction)
+        ran = runs.get(entry.index)
+        found = ran if ran is not None and ran.exact else _script(entry, instruction) if ran is None else None
         if found is None or not found.shell.text.strip():
             continue
         if is_broken_json(instruction):
             continue
-        base = context.bases[entry.stage] if 0 <= entry.stage < len(context.bases) else Base("", ())
-        found = known(found, context.value, context.memory)
+        base = context.bases[entry.stage] if 0 <= entry.stage < len(context.bases) else Base("", 0)
+        if ran is None:
+            found = known(found, context.value, context.memory)
         own = _interpreter(found.shell.text) or found.reader
         shell = own or states.now.name
         if not own and states.now.name == _DEFAULT and base.windows:

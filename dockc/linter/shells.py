@@ -107,7 +107,7 @@ def shell_states(entries: Sequence[Entry], bases: Sequence[Base]) -> tuple[Shell
     states: list[ShellState] = []
     ends: dict[int, ShellState] = {}
     now = ShellState()
-    base = Base("", ())
+    base = Base("", 0)
     for entry in entries:
         found = entry.instruction
         if entry.keyword == "FROM" and 0 <= entry.stage < len(bases):

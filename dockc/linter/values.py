@@ -7,12 +7,12 @@ platform would say is unknown, and a rule that needs it says nothing.
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 
 from dockc.compiler.syntax import ast
 from dockc.grammar.word import Lex, WordError
+from dockc.linter.words import uses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -189,5 +189,5 @@ class _Scope(Mapping[str, str]):
 
 def _needed(name: str, text: str) -> bool:
     """Whether a text uses a variable anywhere without saying what stands in for it."""
-    uses = re.findall(rf"\$(?:\{{{re.escape(name)}(?!\w)(:?[-+])?|{re.escape(name)}(?!\w))", text)
-    return not uses or any(not fallback for fallback in uses)
+    follow = [after for _, after in uses(text, name)]
+    return not follow or any(not after.removeprefix(":").startswith(("-", "+")) for after in follow)

@@ -17,6 +17,22 @@ def alias(from_: ast.From) -> str:
     return from_.stage_name_word.text if from_.stage_name_word is not None else ""
 
 
+def uses(text: str, name: str) -> Iterator[tuple[int, str]]:
+    """Where `$name` and `${name…` stand in a text: the place of the name, and what follows it within the braces, up to two characters;
+    "" where there are no braces.
+    """
+    at = text.find(name) if name else -1
+    while at >= 0:
+        end = at + len(name)
+        follows = text[end : end + 1]
+        if not (follows.isalnum() or follows == "_"):
+            if text[at - 1 : at] == "$":
+                yield at, ""
+            elif text[max(at - 2, 0) : at] == "${":
+                yield at, text[end : end + 2]
+        at = text.find(name, at + 1)
+
+
 def mounts(run: ast.Instruction) -> Iterator[dict[str, str]]:
     """The `--mount` options of a RUN as key and value; keys in lower case."""
     if not isinstance(run, ast.Run):

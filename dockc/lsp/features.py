@@ -17,6 +17,7 @@ from dockc.compiler.explain.instructions import INSTRUCTIONS, InstructionDoc
 from dockc.compiler.syntax import ast
 from dockc.errors import DockcError, UsageError
 from dockc.grammar.diagnostic import Edit
+from dockc.grammar.parser import Lines
 from dockc.grammar.source import Source, Span
 from dockc.linter.context import Context, Entry
 from dockc.linter.finding import Finding
@@ -61,9 +62,15 @@ class Fold(Record):
 class Document:
     """One version of a Dockerfile with everything that is asked about it. Facts are worked out when first asked for."""
 
-    def __init__(self, text: str, name: str = "Dockerfile", build_args: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        name: str = "Dockerfile",
+        build_args: Mapping[str, str] | None = None,
+        lines: Lines | None = None,
+    ) -> None:
         self.source = Source.from_text(text, name)
-        self.front: Front = read(self.source)
+        self.front: Front = read(self.source, lines)
         self.context = Context(self.front)
         self.names = Names(self.context)
         self._build_args = dict(build_args or {})

@@ -69,8 +69,11 @@ class Names:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._entries = context.entries
         self._source: Source = context.source
+
+    @property
+    def _entries(self) -> tuple[Entry, ...]:
+        return self._context.entries
 
     # --- stages ---------------------------------------------------------------------------------------
 

@@ -51,6 +51,8 @@ class Places:
         text = self._source.text
         if offset >= len(text) and text.endswith("\n"):
             return Place(line + 1, 0)
+        if text.isascii() and start < offset < len(text) and text[offset - 1] not in "\r\n":
+            return Place(line, offset - start)  # most of all places
         before = text[start : min(offset, self._end(line))]
         if self._units == UTF32 or before.isascii():
             return Place(line, len(before))

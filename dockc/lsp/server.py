@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import time
@@ -62,19 +63,28 @@ class File:
     Attributes:
         version: of the client; document: the text, read; places: positions in it.
         findings: what lint found in this version, or None while that is not known.
+        memory: what the next version can take over.
     """
 
-    def __init__(self, uri: str, version: int | None, text: str, units: str, build_args: dict[str, str]) -> None:
+    def __init__(
+        self,
+        uri: str,
+        version: int | None,
+        text: str,
+        units: str,
+        build_args: dict[str, str],
+        memory: Memory | None = None,
+    ) -> None:
         path = to_fs_path(uri)
         # A lone surrogate cannot be written to a file; it takes one unit, as its replacement does.
         clean = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         self.uri = uri
         self.path = Path(path) if path else None
         self.version = version
-        self.document = Document(clean, self.path.name if self.path else "Dockerfile", build_args)
+        self.memory = memory or Memory()  # what has not changed is not judged again
+        self.document = Document(clean, self.path.name if self.path else "Dockerfile", build_args, self.memory.lines)
         self.places = Places(self.document.source, units)
         self.findings: tuple[Finding, ...] | None = None
-        self.memory = Memory()
 
     def offset(self, position: lsp.Position) -> int:
         """The character at a position."""
@@ -117,6 +127,7 @@ class Server(LanguageServer):
         self.complained: set[str] = set()
         self.took: dict[str, float] = {}
         self.checker: Any = None
+        self.settled = False
 
     def configure(self, options: Any) -> None:
         """Take the client's initialization options: `buildArgs`, values of ARGs by name."""
@@ -131,10 +142,8 @@ class Server(LanguageServer):
         known = self.files.get(uri)
         if known is None or known.version != text.version or text.version is None:
             units = str(getattr(self.workspace.position_encoding, "value", self.workspace.position_encoding) or UTF16)
-            before = known
-            known = self.files[uri] = File(uri, text.version, text.source, units, self.build_args)
-            if before is not None:
-                known.memory = before.memory  # what has not changed is not judged again
+            memory = known.memory if known is not None else None
+            known = self.files[uri] = File(uri, text.version, text.source, units, self.build_args, memory)
         return known
 
     def options(self, file: File) -> LintOptions:
@@ -185,6 +194,16 @@ class Server(LanguageServer):
         if self.files.get(uri) is file:
             found = [_diagnostic(file, finding) for finding in file.findings or ()]
             self.text_document_publish_diagnostics(lsp.PublishDiagnosticsParams(uri, found, file.version))
+        self.settle()
+
+    def settle(self) -> None:
+        """After the first run everything is loaded. What lives now lives on: no collection of garbage need look at it
+        again, which would cost more than judging a change.
+        """
+        if not self.settled:
+            self.settled = True
+            gc.collect()
+            gc.freeze()
 
     async def findings(self, file: File) -> tuple[Finding, ...]:
         """What lint says about a file; waits for it where it is not known yet."""

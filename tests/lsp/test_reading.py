@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterable
 from hashlib import sha256
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -182,6 +186,58 @@ def test_a_small_change_is_judged_alone_and_finds_what_a_whole_run_finds() -> No
     read_second, judged_second = memory.read, memory.judged
     assert lint_source(moved, options, memory=memory).findings == lint_source(moved, options).findings
     assert (memory.read, memory.judged) == (read_second, judged_second), "lines that move are not judged again"
+
+
+def counted(work: Callable[[], object]) -> Counter[str]:
+    """How often each function of ours was called."""
+    found: Counter[str] = Counter()
+
+    def tick(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            found[f"{frame.f_globals.get('__name__')}:{frame.f_code.co_name}"] += 1
+
+    before = sys.getprofile()
+    sys.setprofile(tick)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return found
+
+
+def test_a_small_change_is_read_once_and_costs_a_fraction() -> None:
+    """As the server does it: each instruction becomes data once, one line is taken apart, and most of the work is not done again."""
+    from dockc.lsp.server import File
+
+    options = LintOptions(shellcheck=False)
+
+    def version(number: int, word: str, memory: Memory | None) -> File:
+        file = File("file:///nowhere/Dockerfile", number, long_file(word), "utf-16", {}, memory)
+        file.findings = lint_source(file.document.front, options, memory=file.memory).findings
+        return file
+
+    first = version(1, "zero", None)
+    whole = counted(lambda: version(2, "one", None))
+    change = counted(lambda: version(3, "two", first.memory))
+    line, instruction = "dockc.grammar.parser:_commands", "dockc.compiler.syntax.instructions:build"
+    assert (whole[line], whole[instruction], change[instruction]) == (400, 400, 400)
+    assert change[line] == 1, "of the lines one is read anew"
+    assert change.total() < 0.7 * whole.total()
+
+
+def test_diagnostics_do_not_wait_for_a_collection_of_what_lives_on() -> None:
+    from dockc.lsp.server import make_server
+
+    server = make_server()
+    frozen = gc.get_freeze_count()
+    try:
+        server.settle()
+        once = gc.get_freeze_count()
+        assert once > frozen
+        server.settle()
+        assert gc.get_freeze_count() <= once, "once"
+    finally:
+        gc.unfreeze()
 
 
 def test_what_a_script_depends_on_is_looked_at() -> None:

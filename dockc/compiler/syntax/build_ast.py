@@ -29,12 +29,16 @@ Location = tuple[tuple[int, int], ...]
 
 
 class AstResult(Record):
-    """What became of a file: a tree or the first error, the lint facts on the way, and all errors as diagnostics."""
+    """What became of a file: a tree or the first error, the lint facts on the way, and all errors as diagnostics.
+
+    `outcomes` has for each instruction that the grammar could read, in order, what became of it.
+    """
 
     dockerfile: Dockerfile | None
     warnings: tuple[LintFact, ...]
     error: SyntaxFailure | None
     diagnostics: tuple[Diagnostic, ...] = ()
+    outcomes: tuple[Instruction | Rejected, ...] = ()
 
 
 def location(lines: tuple[int, int]) -> Location:
@@ -65,8 +69,8 @@ def build_ast(parsed: Parsed) -> AstResult:
         builder.add(node)
     diagnostics = tuple(sorted((*parsed.diagnostics, *builder.diagnostics), key=lambda d: d.span.start))
     if builder.error is not None:
-        return AstResult(None, tuple(builder.facts), builder.error, diagnostics)
-    return AstResult(builder.finish(), tuple(builder.facts), None, diagnostics)
+        return AstResult(None, tuple(builder.facts), builder.error, diagnostics, tuple(builder.outcomes))
+    return AstResult(builder.finish(), tuple(builder.facts), None, diagnostics, tuple(builder.outcomes))
 
 
 def build_ast_or_raise(parsed: Parsed) -> Dockerfile:
@@ -103,6 +107,7 @@ class _Builder:
         self.facts = facts
         self.error = error
         self.diagnostics: list[Diagnostic] = []
+        self.outcomes: list[Instruction | Rejected] = []
         self.meta_args: list[Arg] = []
         self.stages: list[tuple[From, list[Instruction]]] = []
         self.lost_from = False  # a FROM was refused, or its lack was reported
@@ -113,6 +118,7 @@ class _Builder:
         try:
             instruction = build(node, facts)
         except Rejected as rejected:
+            self.outcomes.append(rejected)
             first = node.lines[0]
             if rejected.code == "unknown-instruction" and self._continues(node):
                 rejected.help = "does the line above lack its continuation, an escape character at the very end?"
@@ -120,6 +126,7 @@ class _Builder:
             self.fail(failure, rejected.diagnostic(node.lines))
             self.lost_from = self.lost_from or node.command.name == "FROM"
             return
+        self.outcomes.append(instruction)
         if isinstance(instruction, From):
             self.stages.append((instruction, []))
         elif self.stages:

@@ -9,6 +9,7 @@ import pytest
 
 from dockc.compiler.compile import read
 from dockc.grammar.source import Source
+from dockc.linter.bases import chain
 from dockc.linter.context import Context
 from dockc.linter.options import LintOptions
 from dockc.linter.registry import codes, get_rule
@@ -66,3 +67,14 @@ def test_twice_the_file_is_twice_the_work(kind: str) -> None:
     options = LintOptions(shellcheck=False, extend=frozenset(["strict"]))
     one, two = (calls(lambda n=n: lint_source(Source.from_text(text(kind, n)), options)) for n in (30, 60))  # type: ignore[misc]
     assert two <= 2.5 * one
+
+
+def test_what_stages_stand_on_takes_room_in_proportion() -> None:
+    """A chain of stages: what is kept of each is no list of all those below it."""
+    n = 400
+    context = Context(read(Source.from_text("FROM debian:12 AS c0\n" + "".join(f"FROM c{i} AS c{i + 1}\nUSER u\n" for i in range(n)))))
+    assert len(context.bases) == n + 1
+    assert sum(len(value) for base in context.bases for name in base.__slots__ if isinstance(value := getattr(base, name), tuple)) <= n
+    assert (context.bases[n].bottom, context.bases[n].on) == (0, n - 1)
+    assert list(chain(context.bases, n)) == list(range(n, -1, -1))
+    assert list(chain(context.bases, n + 1)) == []

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from dockc.base.record import replace
 from dockc.linter.checked import DROPPED, CheckRule, entry_at, quoted_part, suggestion, variable_hit
 from dockc.linter.context import Context
-from dockc.linter.families import declared
 from dockc.linter.finding import Finding
 from dockc.linter.images import is_plain
 from dockc.linter.rule import Hit, Severity
+from dockc.linter.words import uses
 
 
 class UndefinedVar(CheckRule):
@@ -47,10 +45,10 @@ class UndefinedVar(CheckRule):
         if entry is None or entry.instruction is None:
             return None
         name = quoted_part(finding.message).removeprefix("$")
-        if re.search(rf"\$\{{{re.escape(name)}:?[-+]", entry.instruction.code):
+        if any(after.removeprefix(":").startswith(("-", "+")) for _, after in uses(entry.instruction.code, name)):
             return DROPPED  # the file says what holds where it is not set
         meant = suggestion(finding)
-        if meant is not None and (meant[1] == "PATH" or meant[1] not in {name for _, name in declared(context)}):
+        if meant is not None and (meant[1] == "PATH" or meant[1] not in context.declared):
             finding = replace(finding, message=finding.message[: meant.start()])  # of PATH nobody thought
             meant = None
         hit = variable_hit(context, finding, entry.instruction.span)

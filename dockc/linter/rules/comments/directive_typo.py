@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dockc.base.pattern import pattern
 from dockc.compiler.suggest import nearest
-from dockc.grammar.cst import CommentLine, DirectiveLine
+from dockc.grammar.cst import CommentLine, DirectiveLine, InstructionNode
 from dockc.grammar.diagnostic import Edit
 from dockc.grammar.source import Span
 from dockc.linter.context import Context
@@ -50,6 +50,8 @@ class DirectiveTypo(Rule):
         for item in context.file.items:
             if isinstance(item, DirectiveLine):
                 continue
+            if isinstance(item, InstructionNode):
+                break
             if not isinstance(item, CommentLine):
                 at_top = False
                 continue

@@ -8,6 +8,7 @@ from dockc.base.pattern import pattern
 from dockc.compiler.syntax import ast
 from dockc.grammar.diagnostic import Edit, Fix
 from dockc.grammar.source import Span
+from dockc.linter.bases import chain
 from dockc.linter.context import Context, Entry
 from dockc.linter.rule import Hit, Rule, Severity
 from dockc.linter.words import unquoted
@@ -39,7 +40,7 @@ class CopyManyNeedsSlash(Rule):
 
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
-        places = None if context.parity else _Directories(context)
+        places: _Directories | None = None
         for entry, copy in context.all(ast.Copy):
             dest = unquoted(copy.dest.text)
             if (
@@ -49,7 +50,8 @@ class CopyManyNeedsSlash(Rule):
             ):
                 continue
             severity = None
-            if places is not None:
+            if not context.parity:
+                places = places or _Directories(context)
                 known = context.values.word(copy.dest, entry)
                 if known is not None and (known.endswith("/") or places.has(known, entry)):
                     continue
@@ -103,6 +105,7 @@ class _Directories:
         #: By stage and path, the first instruction behind which it is a directory.
         self._made: dict[tuple[int, str], int] = {}
         self._paths: set[str] = set()
+        self._told: dict[tuple[int, str], bool] = {}
         for entry in context.entries:
             found = entry.instruction
             if isinstance(found, ast.Workdir):
@@ -130,8 +133,17 @@ class _Directories:
         base = self._context.bases[entry.stage] if 0 <= entry.stage < len(self._context.bases) else None
         if path in {".", ".."} or (path in _COMMON and base is not None and base.image != "scratch"):
             return True
-        stages = base.stages if base is not None and path.rstrip("/") in self._paths else ()
-        return any(self._made.get((stage, path.rstrip("/")), entry.index) < entry.index for stage in stages)
+        path = path.rstrip("/")
+        if path not in self._paths:
+            return False
+        found = self._made.get((entry.stage, path), entry.index) < entry.index
+        for stage in chain(self._context.bases, entry.stage) if not found else ():
+            # Questions come in order: what was answered for a stage below holds for this one.
+            found = ((stage, path) in self._made and stage != entry.stage) or self._told.get((stage, path), False)
+            if found or (stage, path) in self._told:
+                break
+        self._told[entry.stage, path] = found
+        return found
 
 
 _PATH = pattern(r"/[\w.+@/-]+")
@@ -141,5 +153,5 @@ def _is_bare(entry: Entry, context: Context) -> bool:
     """Whether the base image is one that surely has no directory of one's own."""
     return (
         0 <= entry.stage < len(context.bases)
-        and context.users[context.stages[context.bases[entry.stage].stages[-1]][0].index] == "root"
+        and context.users[context.stages[context.bases[entry.stage].bottom][0].index] == "root"
     )

@@ -31,13 +31,16 @@ class GoPin(Rule):
 
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
-        copied = {} if context.parity else _copied(context)
+        copied: dict[int, int] | None = None
         for script in context.runs:
+            if not script.shell.using("go"):
+                continue
             packages = _run(script.shell.commands) or _installed(script.shell.commands)
             if not context.parity:
                 # Both, and files of the build itself are no packages.
                 packages = [*_run(script.shell.commands), *_installed(script.shell.commands)]
                 packages = [(command, package) for command, package in packages if not package.endswith(".go")]
+                copied = _copied(context) if copied is None else copied
                 if _in_module(script, context, copied):  # go.mod has the version, and without one go asks for it
                     packages = [
                         (command, package)
@@ -60,16 +63,18 @@ def _in_module(script: Script, context: Context, copied: dict[int, int]) -> bool
         c.name in {"cd", "git", "pushd"} or (c.name == "go" and c.has_argument("init")) for c in script.shell.commands
     ):
         return True
-    stages = context.bases[script.entry.stage].stages if 0 <= script.entry.stage < len(context.bases) else ()
-    return any(copied.get(stage, script.entry.index) < script.entry.index for stage in stages)
+    return copied.get(script.entry.stage, script.entry.index) < script.entry.index
 
 
 def _copied(context: Context) -> dict[int, int]:
-    """By stage, the first instruction that may bring a go.mod."""
+    """By stage, the first instruction that may bring a go.mod, its own or that of a stage it stands on."""
     found: dict[int, int] = {}
     for entry in context.entries:
         if isinstance(entry.instruction, ast.SourcesAndDest) and any(map(_may_hold_module, entry.instruction.sources)):
             found.setdefault(entry.stage, entry.index)
+    for stage, base in enumerate(context.bases):
+        if base.on is not None and base.on in found:
+            found[stage] = found[base.on]
     return found
 
 

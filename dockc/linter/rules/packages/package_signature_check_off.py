@@ -37,10 +37,9 @@ class PackageSignatureCheckOff(Rule):
         for script in context.runs:
             for command in script.shell.commands:
                 flags = _FLAGS.get(command.name.rpartition("/")[2], ())
-                if _installs_files(command):
-                    continue  # of the build itself, which nobody signs
-                for argument in command.arguments:
-                    if argument.text in flags:
+                off = [argument for argument in command.arguments if argument.text in flags] if flags else []
+                if off and not _installs_files(command):  # of the build itself, which nobody signs
+                    for argument in off:
                         yield Hit(
                             script.span(argument.start, argument.end),
                             f"{argument.text}: signatures of packages are not checked",

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dockc.linter.context import Context
 from dockc.linter.rule import Hit, Rule, Severity
 from dockc.linter.shell import ast as sh
-from dockc.linter.shell.commands import literal
-from dockc.linter.shell.parser import parse
+from dockc.linter.shell.commands import Shell, literal
 
 
 class PipeToShell(Rule):
@@ -36,7 +35,7 @@ class PipeToShell(Rule):
         for script in context.runs:
             if not script.shell.ok or not any(name in script.shell.text for name in _LOADERS):
                 continue
-            for start, end in _places(parse(script.shell.text)):
+            for start, end in _places(script.shell):
                 end = len(script.shell.text[:end].rstrip(" \t\r\n\\"))
                 yield Hit(
                     script.span(start, end),
@@ -52,8 +51,8 @@ _SHELLS = frozenset(
 _PREFIXES = frozenset(["sudo", "env", "exec", "command", "nohup"])
 
 
-def _places(script: sh.Script) -> Iterator[tuple[int, int]]:
-    for node in sh.walk(script):
+def _places(shell: Shell) -> Iterator[tuple[int, int]]:
+    for node in (*shell.pipelines, *shell.simples):
         if isinstance(node, sh.Pipeline):
             loads = False
             for part in node.commands:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dockc.compiler.syntax import ast
+from dockc.linter.bases import chain
 from dockc.linter.context import Context, Entry
 from dockc.linter.families import each_stage
 from dockc.linter.rule import Hit, Rule, Severity
@@ -58,7 +59,7 @@ def _final(context: Context) -> Iterator[Hit]:
     """The USER that the last stage ends with, its own or that of an own stage below."""
     if not context.stages:
         return
-    for index in context.bases[-1].stages:
+    for index in chain(context.bases, len(context.stages) - 1):
         last = _last(context.stages[index])
         if last is None:
             continue

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dockc.compiler.syntax import ast
 from dockc.linter.context import Context, Entry
 from dockc.linter.rule import Hit, Rule, Severity
-from dockc.linter.words import alias, unquoted
+from dockc.linter.words import unquoted
 
 
 class CopyRoot(Rule):
@@ -51,13 +51,7 @@ def _overlays(context: Context, entry: Entry, source: str) -> bool:
     below = context.bases
     if 0 <= entry.stage < len(below) and below[entry.stage].image == "scratch":
         return True
-    names = [
-        alias(stage[0].instruction).lower() if isinstance(stage[0].instruction, ast.From) else ""
-        for stage in context.stages
-    ]
-    index = (
-        int(source) if source.isdecimal() else next((i for i, name in enumerate(names) if name == source.lower()), -1)
-    )
+    index = int(source) if source.isdecimal() else context.aliases.get(source.lower(), -1)
     if not 0 <= index < len(below) or below[index].image == "scratch":
         return True
-    return len(below[index].stages) == 1 and len(context.stages[index]) == 1  # another name for an image
+    return below[index].on is None and len(context.stages[index]) == 1  # another name for an image

@@ -35,7 +35,7 @@ class UnusedArg(Rule):
     def check(self, context: Context) -> Iterator[Hit]:
         """See the class."""
         source = context.source
-        last = {match[0]: match.start() for match in _WORD.finditer(source.text)}
+        last: dict[str, int] = {}
         last_run: dict[int, int] = {}
         for entry in context.entries:
             if entry.keyword in {"RUN", "ONBUILD"}:
@@ -46,6 +46,7 @@ class UnusedArg(Rule):
                 name = pair.key.text
                 if runs or name in _KNOWN or name in PLATFORM or (entry.stage >= 0 and _READ_BY_TOOLS.match(name)):
                     continue
+                last = last or {match[0]: match.start() for match in _WORD.finditer(source.text)}
                 own = source.text[pair.key.span.end : entry.node.span.end]
                 if last.get(name, -1) >= entry.node.span.end or mentions(own, name):
                     continue
