@@ -52,7 +52,8 @@ _PREFIXES = frozenset(["sudo", "env", "exec", "command", "nohup"])
 
 
 def _places(shell: Shell) -> Iterator[tuple[int, int]]:
-    for node in (*shell.pipelines, *shell.simples):
+    nodes: tuple[sh.Pipeline | sh.Simple, ...] = (*shell.pipelines, *shell.simples)
+    for node in nodes:
         if isinstance(node, sh.Pipeline):
             loads = False
             for part in node.commands:
