@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from dockc.base.pattern import pattern
 from dockc.compiler.syntax import ast
 from dockc.linter.scripts import Entry as Entry
 from dockc.linter.scripts import Script as Script
 from dockc.linter.scripts import peer_script, script
 from dockc.linter.settings import Settings as Settings
 from dockc.linter.sheet import Sheet
+from dockc.linter.words import verifies
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from dockc.linter.memory import Shelf
     from dockc.linter.shells import ShellState
     from dockc.linter.values import Values
+
+#: What may be the name of a file in a script, its directory left out.
+_FILE = pattern(r"[^\s/'\"=;|&()<>]+")
 
 
 class Context(Sheet):
@@ -52,6 +57,16 @@ class Context(Sheet):
         flags = tuple(flag.text for flag in script.instruction.flags)
         off = self.values.at("PIP_NO_CACHE_DIR", script.entry)
         return (*facts, flags, script.onbuild, self.left_behind(script), self.users[script.entry.index], off)
+
+    @cached_property
+    def verified(self) -> dict[tuple[int, str], int]:
+        """By stage and name of a file, the last instruction whose script checks hashes or signatures and has that name."""
+        found: dict[tuple[int, str], int] = {}
+        for one in self.runs:
+            if any(map(verifies, one.shell.commands)):
+                for name in _FILE.findall(one.shell.text):
+                    found[one.entry.stage, name] = one.entry.index
+        return found
 
     def value(self, name: str, entry: Entry) -> str | None:
         """What a variable holds at an instruction; nothing is worked out before somebody asks."""

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 
 from dockc.compiler.syntax import ast
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dockc.linter.shell.commands import Command
+
 
 def unquoted(text: str) -> str:
     """A word without surrounding quotes."""
@@ -15,6 +19,27 @@ def unquoted(text: str) -> str:
 def alias(from_: ast.From) -> str:
     """The stage's name as written, or ""."""
     return from_.stage_name_word.text if from_.stage_name_word is not None else ""
+
+
+def verifies(command: Command) -> bool:
+    """Whether a command checks a file against a hash or a signature."""
+    name, texts = command.name, command.texts
+    if name in _SUMS:
+        return any(
+            text in {"--check", "--status"} or (text[:1] == "-" and text[1:2] != "-" and "c" in text) for text in texts
+        )
+    if name == "cosign":
+        return any(text.startswith("verify") for text in texts)
+    if name == "openssl":
+        return "dgst" in texts and "-verify" in texts
+    return (name in {"gpg", "gpg2", "gpgv", "gpgv2"} and ("--verify" in texts or name.startswith("gpgv"))) or (
+        name in {"minisign", "signify", "rsign"} and any(text.startswith("-V") or text == "verify" for text in texts)
+    )
+
+
+_SUMS = frozenset(
+    [*(f"sha{size}sum" for size in (1, 224, 256, 384, 512)), "md5sum", "b2sum", "b3sum", "shasum", "cksum"]
+)
 
 
 def uses(text: str, name: str) -> Iterator[tuple[int, str]]:

@@ -46,6 +46,7 @@ LEFT_OUT = [
     ("DL4006", "FROM debian:12\nRUN ARCH=$(uname -m | sed s/x86_64/amd64/) && curl -o a b/$ARCH\n"),
     ("SecretsUsedInArgOrEnv", "FROM debian:12\nARG SIGNING_KEY=https://example.org/a.asc\n"),
     ("SecretsUsedInArgOrEnv", "FROM debian:12\nENV ALLOW_EMPTY_PASSWORD=yes TLS_KEY=/etc/tls/tls.key\n"),
+    ("SecretsUsedInArgOrEnv", "ARG SIGNING_KEY=https://example.org/a.asc\nFROM debian:12\nARG SIGNING_KEY\n"),
     ("WorkdirRelativePath", "FROM golang:1\nWORKDIR $SRC\n"),
 ]
 
@@ -56,6 +57,29 @@ def test_is_left_out(code: str, text: str) -> None:
     peer = "hadolint" if code.startswith("DL") else "buildkit"
     if code not in {"DL3019", "DL3009", "DL3021"} or "dist-clean" in text:
         assert found(code, text, peer), "the other tool reports it"
+
+
+@pytest.mark.parametrize(
+    "last",
+    ["tar xz", "tar -C /opt -xzf - --strip-components 1", "tar --extract -f -", "sudo tar zxf -", "/bin/tar -xJ", "gpg --dearmor -o k", "gpg --batch --import",
+     "apt-key add -", "gunzip > x", "gzip -cd > x", "xz -d > x"],
+)  # fmt: skip
+def test_a_pipe_whose_end_notices_is_for_the_strict(last: str) -> None:
+    text = f"FROM debian:12\nRUN curl -s https://example.org/x | {last}\n"
+    assert found("DL4006", text) == []
+    assert [f.code for f in found("DL4006", text, strict=True)] == ["DL4006"]
+
+
+_ADD = "FROM debian:12 AS a\nADD https://example.org/t.tgz /x/\n"
+
+
+@pytest.mark.parametrize(
+    "check",
+    ['echo "abc  /x/t.tgz" | sha256sum -c -', "sha512sum --check t.tgz.sums t.tgz", "gpg --verify sig /x/t.tgz", "cosign verify-blob --bundle b t.tgz",
+     "openssl dgst -sha256 -verify key -signature s t.tgz", "minisign -Vm t.tgz", "gpgv s t.tgz"],
+)  # fmt: skip
+def test_a_download_that_a_later_step_checks_needs_no_checksum(check: str) -> None:
+    assert found("DK0203", f"{_ADD}RUN cd /x && {check}\n") == []
 
 
 REPORTED = [
@@ -75,7 +99,16 @@ REPORTED = [
     ("DL3067", "FROM debian:12 AS a\nRUN b\nFROM debian:12\nCOPY --from=a / /\n", ["COPY --from=a / /"]),
     ("DL4001", "FROM debian:12\nRUN apt-get install -y curl wget\nRUN curl -O x && a && wget -q y\n", ["wget -q y"]),
     ("DL4006", "FROM debian:12\nRUN echo a | b && \\\n  curl x | sh\n", ["curl x | sh"]),
+    ("DL4006", "FROM debian:12\nRUN curl x | tar xz && curl y | tee z\n", ["curl y | tee z"]),
+    ("DL4006", "FROM debian:12\nRUN curl x | gpg --dearmor | tee k\n", ["curl x | gpg --dearmor | tee k"]),
+    ("DL4006", "FROM debian:12\nRUN tar -cz x | gzip -c | curl -T - y\n", ["tar -cz x | gzip -c | curl -T - y"]),
+    ("DL4006", "FROM debian:12\nRUN curl x | tar -c -f a -T -\n", ["curl x | tar -c -f a -T -"]),
     ("SecretsUsedInArgOrEnv", "FROM debian:12\nENV A_TOKEN=88B57FCF7DB53B4DB3BFA4B1588764FBE22D19C4\n", ["A_TOKEN"]),
+    ("SecretsUsedInArgOrEnv", "ARG A_KEY=https://u:p@example.org\nFROM debian:12\nARG A_KEY\n", ["A_KEY"]),
+    ("DK0203", f"{_ADD}RUN sha256sum -c sums && x\n", ["https://example.org/t.tgz"]),
+    ("DK0203", "FROM debian:12\nRUN sha256sum -c t.tgz\nADD https://example.org/t.tgz /t.tgz\n", ["https://example.org/t.tgz"]),
+    ("DK0203", f"{_ADD}FROM debian:12\nRUN sha256sum -c t.tgz\n", ["https://example.org/t.tgz"]),
+    ("DK0203", f"{_ADD}RUN sha256sum t.tgz\n", ["https://example.org/t.tgz"]),
     ("SecretsUsedInArgOrEnv", "FROM debian:12\nENV JWT_SIGNING_KEY=fe099eef7662cbc85b0b79191f47f52f1e96b779\n", ["JWT_SIGNING_KEY"]),
     ("SecretsUsedInArgOrEnv", "FROM debian:12\nENV GPG_PASSWORD=0123456789ABCDEF\n", ["GPG_PASSWORD"]),
     ("SecretsUsedInArgOrEnv", f"FROM debian:12\nENV GPG_KEY={'A1' * 5000}z\n", ["GPG_KEY"]),

@@ -47,7 +47,11 @@ class SecretsUsedInArgOrEnv(CheckRule):
         entry = entry_at(context, finding)
         if entry is None:
             return None
-        values = [_meant(pair.value, context) for pair in found.pairs if pair.key.text == name]
+        values = [
+            _meant(pair.value or _declared(found, name, context), context)
+            for pair in found.pairs
+            if pair.key.text == name
+        ]
         if values and all(
             value is not None and _public(name, value.text, context.values.word(value, entry)) for value in values
         ):
@@ -56,6 +60,15 @@ class SecretsUsedInArgOrEnv(CheckRule):
             return DROPPED
         span = next((pair.key.span for pair in found.pairs if pair.key.text == name), found.span)
         return Hit(span, finding.message, help="Use RUN --mount=type=secret.")
+
+
+def _declared(found: ast.Arg | ast.Env, name: str, context: Context) -> ast.Word | None:
+    """For an ARG of a stage without a value: what the ARG of that name before the first FROM is given."""
+    if not isinstance(found, ast.Arg):
+        return None
+    return next(
+        (p.value for e, arg in context.all(ast.Arg) if e.stage < 0 for p in arg.pairs if p.key.text == name), None
+    )
 
 
 def _meant(value: ast.Word | None, context: Context) -> ast.Word | None:
