@@ -25,7 +25,8 @@ FOUND = [(0, "DL3006"), (1, "DL3003"), (2, "DL3020")]
 def settings(heading: str, number: int = 0) -> str:
     """A block of code of the page."""
     part = PAGE.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    return re.findall(r"```\w+\n(.*?)```", part, re.DOTALL)[number]
+    blocks: list[str] = re.findall(r"```\w+\n(.*?)```", part, re.DOTALL)
+    return blocks[number]
 
 
 def edited(folder: Path, name: str, text: str, *argv: str | Path) -> str:
