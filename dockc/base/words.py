@@ -15,7 +15,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from enum import Enum
+    from enum import Enum  # noqa: TID251
 
     Words = Enum
     from typing import Any

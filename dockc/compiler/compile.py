@@ -157,7 +157,7 @@ class Compiled:
         for slot in Compiled.__slots__:
             object.__setattr__(other, slot, getattr(self, slot))
         other.module = module  # type: ignore[misc]
-        other._definition = None
+        other._definition = None  # noqa: SLF001  one of us
         return other
 
 

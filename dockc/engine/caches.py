@@ -260,7 +260,7 @@ def gather(
     bridge: Bridge, refs: Sequence[Ref], mode: ExportMode, compression: Compression, cancelled: threading.Event | None
 ) -> Chains:
     """The keys of results, and the layers that go along; blocks."""
-    from dockc.runtime.refs.core import RefNotFound
+    from dockc.runtime.refs.manager import RefNotFound
     from dockc.runtime.refs.types import RemoteOptions
 
     worker = bridge.work.worker

@@ -64,7 +64,7 @@ def tables(stem: str) -> str:
     """The Python source of one grammar's tables."""
     lark = load(stem)
     # The table is not part of Lark's typed interface; its shape is pinned by `--check`.
-    table: Any = lark.parser.parser._parse_table
+    table: Any = lark.parser.parser._parse_table  # noqa: SLF001
     terminals = sorted(lark.terminals, key=lambda t: (-t.priority, t.name))
     numbers, rules = _numbering(table, GRAMMARS[stem])
     ends = {table.end_states[start] for start in GRAMMARS[stem]}

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from enum import Enum
 from functools import lru_cache
 
 from dockc.base.pattern import pattern
+from dockc.base.words import Words
 from dockc.compiler.syntax import ast as instructions
 from dockc.linter.context import Context, Script
 from dockc.linter.shell.commands import Command
 from dockc.linter.values import PLATFORM
 
 
-class Opinion(Enum):
+class Opinion(Words):
     """What becomes of a finding."""
 
     KEEP = "keep"

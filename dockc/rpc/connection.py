@@ -16,6 +16,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 from h2 import events
 from h2.config import H2Configuration
@@ -603,7 +604,7 @@ class Connection:
         """Let the library judge a frame, and do what it makes of it."""
         happened = self.library.receive_data(frame)
         for event in happened:
-            react = _REACTIONS.get(type(event))
+            react = self._REACTIONS.get(type(event))
             if react is not None:
                 react(self, event)
         self._sync()
@@ -696,17 +697,16 @@ class Connection:
                 stream.fail(error)
         self.gone(error)
 
+    _REACTIONS: ClassVar[dict[type, Callable[[Connection, Any], None]]] = {
+        events.RequestReceived: _on_request,
+        events.ResponseReceived: _on_response,
+        events.TrailersReceived: _on_trailers,
+        events.StreamEnded: _on_end,
+        events.StreamReset: _on_reset,
+        events.WindowUpdated: _on_room,
+        events.RemoteSettingsChanged: _on_room,
+    }
+
 
 def _texts(headers: object) -> list[tuple[str, str]]:
     return [(bytes(key).decode("utf-8", "replace"), bytes(value).decode("utf-8", "replace")) for key, value in headers]  # type: ignore[attr-defined]
-
-
-_REACTIONS: dict[type, Callable[[Connection, object], None]] = {
-    events.RequestReceived: Connection._on_request,  # type: ignore[dict-item]
-    events.ResponseReceived: Connection._on_response,  # type: ignore[dict-item]
-    events.TrailersReceived: Connection._on_trailers,  # type: ignore[dict-item]
-    events.StreamEnded: Connection._on_end,  # type: ignore[dict-item]
-    events.StreamReset: Connection._on_reset,  # type: ignore[dict-item]
-    events.WindowUpdated: Connection._on_room,
-    events.RemoteSettingsChanged: Connection._on_room,
-}

@@ -36,10 +36,10 @@ class SharedResult:
     Mutable state: `_holders` and `_released`, under `_lock`; any thread may call.
     """
 
-    __slots__ = ("_holders", "_lock", "_released", "_result")
+    __slots__ = ("_holders", "_lock", "_released", "result")
 
     def __init__(self, result: Result) -> None:
-        self._result = result
+        self.result = result
         self._holders = 0
         self._released = False
         self._lock = threading.Lock()
@@ -47,28 +47,28 @@ class SharedResult:
     @property
     def id(self) -> str:
         """The id of the shared result."""
-        return self._result.id
+        return self.result.id
 
     @property
     def value(self) -> object:
         """The value of the shared result."""
-        return self._result.value
+        return self.result.value
 
     def acquire(self) -> HeldResult:
         """Return one more hold; raises RuntimeError when the result has already been released."""
         with self._lock:
             if self._released:
-                raise RuntimeError(f"result {self._result.id} has already been released")
+                raise RuntimeError(f"result {self.result.id} has already been released")
             self._holders += 1
         return HeldResult(self)
 
-    def _drop(self) -> Result | None:
+    def drop(self) -> Result | None:
         """One holder less; returns the result when it must be released now."""
         with self._lock:
             self._holders -= 1
             last = self._holders == 0 and not self._released
             self._released = self._released or last
-        return self._result if last else None
+        return self.result if last else None
 
 
 class HeldResult:
@@ -92,7 +92,7 @@ class HeldResult:
 
     def shared_result(self) -> Result:
         """The result itself, borrowed."""
-        return self._shared._result
+        return self._shared.result
 
     def clone(self) -> HeldResult:
         """One more hold on the same result."""
@@ -109,7 +109,7 @@ class HeldResult:
         if not self._open:
             raise RuntimeError(f"result {self.id} released twice by one holder")
         self._open = False
-        return self._shared._drop()
+        return self._shared.drop()
 
     def __repr__(self) -> str:
         return f"HeldResult({self.id!r}{'' if self._open else ', released'})"

@@ -126,7 +126,7 @@ class ImageConfig:
             if isinstance(value, (list, dict)):
                 value = value.copy()
             setattr(other, name, value)
-        other._env_places = None
+        other._env_places = None  # noqa: SLF001  one of us
         return other
 
     @property

@@ -41,7 +41,7 @@ from dockc.oci.platform import Platform
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import NoReturn
+    from typing import ClassVar, NoReturn
 
 _TOKEN = pattern(
     r"""[ \t]+|(?P<comment>\#.*)|(?P<key>[A-Za-z][A-Za-z0-9_\-]*=)|(?P<text>"(?:[^"\\\n]|\\.)*")"""
@@ -261,7 +261,7 @@ class _Parser:
             line.fail(f"value {name} is defined twice")
         del line.words[:2]
         kind = line.word(0)
-        make = _KINDS.get(kind)
+        make = self._KINDS.get(kind)
         if make is None:
             line.fail(f"unknown operation {kind}")
         own: list[_Line] = []
@@ -432,6 +432,15 @@ class _Parser:
         forwarded = tuple(line.integer(w) for w in line.all("forward"))
         return PassthroughOp(line.text(1), values, forwarded, meta=OpMeta())
 
+    _KINDS: ClassVar[dict[str, Callable[[_Parser, _Line, list[_Line]], Op]]] = {
+        "source": _source,
+        "exec": _exec,
+        "file": _file_op,
+        "merge": _merge,
+        "diff": _diff,
+        "passthrough": _passthrough,
+    }
+
 
 _SAID = {"platform", "filter", "caps", "name", "describe", "ignore-cache", "export-cache", "group"} | {
     "resources",
@@ -446,14 +455,6 @@ _EXEC_LINES = {"mount", "args", "env", "cwd", "user", "hostname", "cgroup", "hos
     "ssh",
     "device",
     "keep-mount-stubs",
-}
-_KINDS: dict[str, Callable[[_Parser, _Line, list[_Line]], Op]] = {
-    "source": _Parser._source,
-    "exec": _Parser._exec,
-    "file": _Parser._file_op,
-    "merge": _Parser._merge,
-    "diff": _Parser._diff,
-    "passthrough": _Parser._passthrough,
 }
 
 

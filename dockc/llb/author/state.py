@@ -272,7 +272,7 @@ def scratch() -> State:
 
 def source(spec: sources.SourceSpec, **said: Unpack[Constraints]) -> State:
     """Any source; see `llb.sources`."""
-    return State()._with(SourceVertex(said, spec))
+    return State()._with(SourceVertex(said, spec))  # noqa: SLF001  of this module
 
 
 def image(
@@ -443,11 +443,11 @@ def merge(*states: State, **said: Unpack[Constraints]) -> State:
     present = tuple(s for s in states if s.output is not None)
     if len(present) < 2:
         return present[0] if present else State()
-    return present[0]._with(LayersVertex(said, present, C.MERGE_OP))
+    return present[0]._with(LayersVertex(said, present, C.MERGE_OP))  # noqa: SLF001  of this module
 
 
 def diff(lower: State, upper: State, **said: Unpack[Constraints]) -> State:
     """What `upper` changed against `lower`."""
     if lower.output is None:
         return upper
-    return lower._with(LayersVertex(said, (lower, upper), C.DIFF_OP))
+    return lower._with(LayersVertex(said, (lower, upper), C.DIFF_OP))  # noqa: SLF001  of this module

@@ -256,7 +256,8 @@ class ContentStore:
         digests.validate(digest)
         return self._blobs / digests.algorithm(digest) / digests.encoded(digest)
 
-    def _land(self, temporary: Path, digest: str) -> None:
+    def land(self, temporary: Path, digest: str) -> None:
+        """Give a finished file of ours its place; for a `Writer` of this store only."""
         place = self._place(digest)
         place.parent.mkdir(exist_ok=True)
         self._checked[digest] = _identity(temporary.stat())  # before others see it, and may remove it
@@ -358,7 +359,7 @@ class Writer:
         try:
             os.fchmod(descriptor, 0o644)
             os.fsync(descriptor)
-            self._store._land(self._temporary, digest)
+            self._store.land(self._temporary, digest)
         except OSError as error:
             self._drop()
             raise store_error(error, "committing a blob", self._store.root) from error

@@ -66,7 +66,7 @@ class LocalWriter(Mutable):
     def _tree(self, top: int, tree: Tree) -> None:
         base = top
         if tree.folder:
-            base = self._directory(top, tree.folder)
+            base = self.open_directory(top, tree.folder)
             self._wanted.add(tree.folder)
             os.fchmod(base, 0o755)
         _Copy(self, base, tree, top).run()
@@ -74,7 +74,7 @@ class LocalWriter(Mutable):
             _touch(base, tree.epoch, None)
             os.close(base)
 
-    def _directory(self, parent: int, name: str) -> int:
+    def open_directory(self, parent: int, name: str) -> int:
         """An open directory of that name, made (in place of anything else) where there is none."""
         for _ in range(8):
             try:
@@ -164,7 +164,7 @@ class _Copy:
         full = self._prefix + entry.path
         self._writer.want(full)
         if entry.is_dir:
-            inner = self._writer._directory(folder, entry.name)
+            inner = self._writer.open_directory(folder, entry.name)
             os.fchmod(inner, 0o700)
             self._open.append((entry.path, inner, entry.status))
             return

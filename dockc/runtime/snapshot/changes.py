@@ -10,20 +10,20 @@ extended attribute that layers do not keep, makes no entry of its own; the walk 
 # ruff: noqa: PTH115, PTH208 - one string per file, no Path
 from __future__ import annotations
 
-import enum
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from dockc.base.record import Record
+from dockc.base.words import Words
 from dockc.errors import StoreError
 from dockc.runtime.fsutil import marks
 
 _BLOCK = 1 << 20
 
 
-class Kind(enum.Enum):
+class Kind(Words):
     """What happened at a path."""
 
     SET = "set"
@@ -61,7 +61,7 @@ class _Entry(Record):
         return self.status.st_dev, self.status.st_ino
 
 
-class _Below(enum.Enum):
+class _Below(Words):
     """How a directory of a layer stands to the one below it."""
 
     NOTHING = "nothing"  # there is none, or no directory

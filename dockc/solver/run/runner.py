@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from dockc.base.record import Mutable, Record, made, replace
 from dockc.errors import DockcError, InvalidDefinition, SolveError, StoreError
@@ -622,7 +622,20 @@ class Runner:
                 self.let_go(result)
             raise
 
-    _PERFORM: Mapping[type[Command], Callable[[Runner, Any], None]]
+
+    _PERFORM: ClassVar[Mapping[type[Command], Callable[[Runner, Any], object]]] = {
+        LoadCacheMap: _load_cache_map,
+        QueryKeys: _query_keys,
+        LinkKeys: _link_keys,
+        QueryRecords: _query_records,
+        ComputeDigest: _compute_digest,
+        LoadResult: _load_result,
+        Execute: _execute,
+        SaveResult: _save_result,
+        Cancel: _cancel,
+        Release: _release,
+        Finish: _finish,
+    }
 
 
 def _wrapped(error: DockcError, doing: str, vertex: Vertex) -> DockcError:
@@ -660,18 +673,3 @@ def _is_of_another(error: BaseException, runner: Runner, vertex_id: str) -> bool
     """Whether another vertex has told the error as its own: one whose content this one was waiting for."""
     active = runner.active.get(vertex_id)
     return isinstance(error, DockcError) and active is not None and error.vertex not in ("", active.vertex.digest)
-
-
-Runner._PERFORM = {
-    LoadCacheMap: Runner._load_cache_map,
-    QueryKeys: Runner._query_keys,
-    LinkKeys: Runner._link_keys,
-    QueryRecords: Runner._query_records,
-    ComputeDigest: Runner._compute_digest,
-    LoadResult: Runner._load_result,
-    Execute: Runner._execute,
-    SaveResult: Runner._save_result,
-    Cancel: Runner._cancel,
-    Release: Runner._release,
-    Finish: Runner._finish,
-}
