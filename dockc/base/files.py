@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from dockc.errors import DockcError
+from dockc.errors import DockcError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,6 +43,34 @@ def read_file(path: str | PathLike[str]) -> bytes:
 
 def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
+
+
+def store_root() -> str:
+    """Where the user's store is: `$DOCKC_STORE`, else `/var/lib/dockc` for root, `$XDG_DATA_HOME/dockc` for others.
+
+    Must be called before the builder enters its user namespace, in which everybody is root.
+
+    Raises:
+        UsageError: `$DOCKC_STORE` is not an absolute path.
+    """
+    if chosen := os.environ.get("DOCKC_STORE"):
+        if not chosen.startswith("/"):
+            raise UsageError(f"DOCKC_STORE={chosen} is not an absolute path")
+        return chosen
+    if os.geteuid() == 0 and _is_initial_namespace():
+        return "/var/lib/dockc"
+    data = os.environ.get("XDG_DATA_HOME", "")
+    if not data.startswith("/"):
+        data = os.path.join(os.path.expanduser("~"), ".local", "share")
+    return os.path.join(data, "dockc")
+
+
+def _is_initial_namespace() -> bool:
+    try:
+        with open("/proc/self/uid_map", "rb") as file:
+            return file.read().split() == [b"0", b"0", b"4294967295"]
+    except OSError:
+        return True
 
 
 def builders_file() -> str:

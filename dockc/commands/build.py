@@ -329,6 +329,7 @@ def run(options: BuildOptions, out: Output) -> int:
                 record=options.record,
             )
             return build_remote(place, asked_for, wishes, out)
+        _by_whom(mode, options.store)
         build_and_show(
             asked_for,
             mode=mode,
@@ -337,6 +338,25 @@ def run(options: BuildOptions, out: Output) -> int:
             record=options.record,
         )
     return 0
+
+
+def _by_whom(mode: str, store: Path | None) -> None:
+    """Say that a resident builder builds, where one does; start one for later, where the user wants that."""
+    from dockc.base import resident
+
+    if resident.serving:
+        if mode not in {"quiet", "none", "rawjson"}:
+            log(f"built by the daemon of this store (process {resident.serving})\n")
+        return
+    from dockc.engine import settings
+
+    if not settings.config_path().exists() or os.environ.get("DOCKC_RESIDENT") == "off":
+        return
+    if idle := settings.autostart():
+        from dockc.daemon.start import start
+        from dockc.runtime.store.worker import default_root
+
+        start(str(store or default_root()), idle, os.environ)
 
 
 def build_and_show(

@@ -33,13 +33,21 @@ def run(options: DaemonOptions, out: Output) -> int:
     import os
 
     from dockc.daemon import config
-    from dockc.daemon.server import serve
-
     called = os.path.basename(sys.argv[0])  # noqa: PTH119
     prog = called if called in {"dockcd", "buildkitd"} else "dockc daemon"
     made = config.read(options.words, prog)
     level = logging.DEBUG if "--debug" in options.words else logging.INFO
     logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(message)s")
+    if made.resident:
+        from pathlib import Path
+
+        from dockc.daemon import resident
+        from dockc.engine import settings
+
+        settings.forget_registries()  # builds have their users' own
+        return resident.serve(Path(made.store), idle=made.idle, tied=made.tied, grace=made.grace)
     for quiet in ("hpack", "asyncio", "urllib3"):
         logging.getLogger(quiet).setLevel(logging.WARNING)
+    from dockc.daemon.server import serve
+
     return serve(made)

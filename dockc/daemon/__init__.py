@@ -7,6 +7,8 @@
     daemon/events.py     their progress, for whoever watches
     daemon/sessions.py   what clients lend, through their tunnels
     daemon/config.py     flags and buildkitd.toml
+    daemon/resident.py   builds of commands of the same user, by forks
+    daemon/start.py      starting it
 
 It translates; what a build is, the engine knows.
 """

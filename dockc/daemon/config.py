@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
+from dockc.base.files import store_root
 from dockc.base.record import Record, made, replace
 from dockc.errors import UsageError
 from dockc.runtime.refs.policy import Policy, Space, read_policy
@@ -73,6 +74,7 @@ class Config(Record, kw_only=True):
 
     Attributes:
         root: its directory.
+        store: the store that it builds in.
         listeners: where it listens.
         group: of its Unix sockets; "" keeps them to its own user.
         tls: for TCP, or None.
@@ -84,9 +86,13 @@ class Config(Record, kw_only=True):
         grace: seconds that running builds get when the daemon ends.
         builds: how many builds may run; 0 is no limit.
         gc: how its store is collected.
+        resident: be the resident builder of the store and nothing else.
+        tied: as a resident, end with whoever holds the other end of standard input.
+        idle: as a resident, end after so many seconds without a build; 0 for never.
     """
 
     root: str
+    store: str
     listeners: tuple[Listener, ...]
     group: str = ""
     tls: TlsFiles | None = None
@@ -100,6 +106,9 @@ class Config(Record, kw_only=True):
     grace: float = 0.0
     builds: int = 0
     gc: Policy = Policy()
+    resident: bool = False
+    tied: bool = False
+    idle: float = 0.0
 
 
 def listener(text: str) -> Listener:
@@ -128,14 +137,6 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{self.prog}: {message}", hint=f"See `{self.prog} --help`.")
 
 
-def default_root() -> str:
-    """Where the daemon keeps everything: system-wide for root, below the user's data otherwise."""
-    if os.geteuid() == 0:
-        return "/var/lib/dockc"
-    home = os.environ.get("XDG_DATA_HOME") or os.path.join(os.environ.get("HOME", "/"), ".local", "share")  # noqa: PTH118
-    return os.path.join(home, "dockc-daemon")  # noqa: PTH118
-
-
 def default_address() -> str:
     """Where the daemon listens unless it is told."""
     if os.geteuid() == 0:
@@ -153,8 +154,12 @@ def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
         prog, description="Build for clients of BuildKit's protocol: dockc, buildctl, buildx.", allow_abbrev=False
     )
     parser.add_argument(
-        "--root", default="", metavar="DIR", help=f"directory for everything (default: {default_root()})"
+        "--root",
+        default="",
+        metavar="DIR",
+        help=f"directory for everything (default: the user's own store, {store_root()})",
     )
+    parser.add_argument("--store", default="", metavar="DIR", help="store to build in (default: `store` in the root)")
     parser.add_argument(
         "--addr",
         action="append",
@@ -196,6 +201,15 @@ def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
         metavar="RESERVED[,FREE[,MAXIMUM]]",
         help="megabytes that collection leaves, frees on the disk, and lets the store use",
     )
+    parser.add_argument(
+        "--resident",
+        action="store_true",
+        help="serve `dockc build` of this store alone, without the protocol of BuildKit",
+    )
+    parser.add_argument(
+        "--idle", type=float, default=0.0, metavar="SECONDS", help="end a resident that nobody has used for so long"
+    )
+    parser.add_argument("--tied", action="store_true", help=argparse.SUPPRESS)
     for name in (
         "--oci-worker",
         "--containerd-worker",
@@ -267,8 +281,13 @@ def _config(options: argparse.Namespace, file: Mapping[str, Any]) -> Config:
     addresses = options.addr or list(grpc.get("address", ())) or [default_address()]
     allowed = {str(one) for one in (*file.get("insecure-entitlements", ()), *options.allow_insecure_entitlement)}
     snapshotter = options.oci_worker_snapshotter or str(worker.get("snapshotter", "auto"))
+    root, store = options.root or str(file.get("root", "")), options.store
+    if not root:
+        store = os.path.abspath(store) if store else store_root()  # noqa: PTH100
+        root = os.path.join(store, "daemon")  # noqa: PTH118
     return Config(
-        root=options.root or str(file.get("root", "")) or default_root(),
+        root=root,
+        store=store or os.path.join(root, "store"),  # noqa: PTH118
         listeners=tuple(listener(text) for text in addresses),
         group=options.group or str(grpc.get("gid", "")),
         tls=_tls(options, _table(grpc, "tls")),
@@ -282,6 +301,9 @@ def _config(options: argparse.Namespace, file: Mapping[str, Any]) -> Config:
         grace=options.grace,
         builds=max(0, options.max_builds),
         gc=_collection(options, worker),
+        resident=options.resident,
+        tied=options.tied,
+        idle=max(0.0, options.idle),
     )
 
 

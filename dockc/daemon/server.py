@@ -17,6 +17,7 @@ import secrets
 import signal
 import socket
 import stat
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,12 +55,34 @@ def serve(config: Config) -> int:
     except OSError as exc:
         raise UsageError(f"cannot make {root}: {exc.strerror}") from exc
     lock = _locked(root)
+    resident = _resident(config)  # while this process is in no namespace yet
     try:
         enter_build_namespace()
         asyncio.run(_run(config, root))
     finally:
+        _ended(resident, config.grace)
         os.close(lock)
     return 0
+
+
+def _resident(config: Config) -> subprocess.Popen[bytes]:
+    """Start the resident builder for `dockc build` of this store; it ends when our end of its input is closed."""
+    from dockc.daemon.start import command
+
+    return subprocess.Popen(
+        command(config.store, "--tied", f"--grace={config.grace}"),
+        stdin=subprocess.PIPE,
+        cwd="/",
+        start_new_session=True,
+    )
+
+
+def _ended(resident: subprocess.Popen[bytes], grace: float) -> None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        resident.communicate(timeout=grace + 10)
+    if resident.poll() is None:
+        resident.kill()
+        resident.wait()
 
 
 def _locked(root: Path) -> int:
@@ -80,7 +103,7 @@ async def _run(config: Config, root: Path) -> None:
     await asyncio.to_thread(_emptied, scratch)
     sessions = Sessions(root / "contexts")
     options = EngineOptions(
-        root=root / "store",
+        root=Path(config.store),
         executor=config.executor,
         snapshotter=config.snapshotter,
         parallelism=config.parallelism,

@@ -9,6 +9,10 @@ mirrors = ["https://mirror.example.org"]
 [gc]
 maxUsedSpace = "50GB"
 
+[daemon]                # a resident builder, which `dockc build` starts for the builds to come
+autostart = true
+idle = 600              # seconds after which it ends, if nobody has built
+
 How a store is collected may also stand in the store itself, in `dockc.toml`: then that counts for all who use it.
 """
 
@@ -24,10 +28,12 @@ from dockc.errors import UsageError
 if TYPE_CHECKING:
     from dockc.runtime.refs.policy import Policy
 
-_TABLES = frozenset({"registries", "gc"})
+_TABLES = frozenset({"daemon", "gc", "registries"})
 _GC = frozenset({"enabled", "reservedSpace", "maxUsedSpace", "minFreeSpace", "gckeepstorage", "policy"})
 OF_THE_STORE = "dockc.toml"
 """The file in a store whose `[gc]` comes before the user's."""
+#: Seconds after which a resident builder ends that was started by itself.
+IDLE = 600.0
 
 
 def config_path(environ: Mapping[str, str] | None = None) -> Path:
@@ -104,9 +110,32 @@ def registries(environ: Mapping[str, str] | None = None) -> Mapping[str, object]
     return {**load(environ).get("registries", {}), **_added}
 
 
+def autostart(environ: Mapping[str, str] | None = None) -> float:
+    """Seconds that a resident builder shall wait for builds, where one is to be started; 0 where none is.
+
+    Raises:
+        UsageError: the table `[daemon]` cannot be understood.
+    """
+    table = load(environ).get("daemon", {})
+    for key in table:
+        if key not in {"autostart", "idle"}:
+            raise UsageError(f"unknown setting daemon.{key}", hint="Known: autostart, idle.")
+    wanted, idle = table.get("autostart", False), table.get("idle", IDLE)
+    if not isinstance(wanted, bool):
+        raise UsageError("daemon.autostart is true or false")
+    if isinstance(idle, bool) or not isinstance(idle, int | float) or not 0 < idle < 1e9:
+        raise UsageError("daemon.idle is a number of seconds")
+    return float(idle) if wanted else 0.0
+
+
 _added: dict[str, object] = {}
 
 
 def add_registries(tables: Mapping[str, object]) -> None:
     """Add tables for the rest of this process: a daemon's own configuration file has some."""
     _added.update(tables)
+
+
+def forget_registries() -> None:
+    """Forget what `add_registries` added."""
+    _added.clear()

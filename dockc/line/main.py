@@ -123,6 +123,16 @@ def main(unusual: Reader) -> None:
     """Run the process's command line, and end the process with its exit status."""
     process.begin()
     arguments = sys.argv[1:]
+    if arguments[:1] == ["build"]:
+        from dockc.line.resident import ask
+
+        status = _asked(ask, arguments)
+        if status is not None:
+            _end(status)
+    if arguments[:1] == ["daemon"]:
+        from dockc.base import resident
+
+        resident.whole = _as_process(unusual)
     if arguments in (["--version"], ["-V"]):
         from dockc.base.version import VERSION
 
@@ -130,6 +140,27 @@ def main(unusual: Reader) -> None:
     else:
         status = run(arguments, unusual)
     _end(status)
+
+
+def _asked(ask: Callable[[Sequence[str]], int | None], arguments: Sequence[str]) -> int | None:
+    """What the resident builder of the store made of a build; None where there is none."""
+    try:
+        return ask(arguments)
+    except DockcError as error:
+        from dockc.console.errors import render_error
+
+        log(render_error(error))
+        return error.exit_code
+
+
+def _as_process(unusual: Reader) -> Callable[[Sequence[str]], int]:
+    """What runs a command line in a process that another one was forked for, all but its end."""
+
+    def whole(arguments: Sequence[str]) -> int:
+        process.begin()
+        return _written(run(arguments, unusual))
+
+    return whole
 
 
 def _say(text: str) -> int:
@@ -149,6 +180,17 @@ def _end(status: int) -> None:
     Only where nothing is left to do: no other thread runs, standard streams are written out, and nobody measures the
     process.
     """
+    status = _written(status)
+    threading = sys.modules.get("threading")
+    alone = threading is None or threading.active_count() == 1
+    if alone and sys.getprofile() is None and sys.gettrace() is None and "coverage" not in sys.modules:
+        os._exit(status)
+    process.forget_output()
+    sys.exit(status)
+
+
+def _written(status: int) -> int:
+    """Write out what the standard streams hold; the exit status after that."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if (
@@ -162,9 +204,4 @@ def _end(status: int) -> None:
         except DockcError as error:  # the disk is full
             log(f"error: {error.message}\n")
             status = status or error.exit_code
-    threading = sys.modules.get("threading")
-    alone = threading is None or threading.active_count() == 1
-    if alone and sys.getprofile() is None and sys.gettrace() is None and "coverage" not in sys.modules:
-        os._exit(status)
-    process.forget_output()
-    sys.exit(status)
+    return status

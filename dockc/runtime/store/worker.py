@@ -8,13 +8,13 @@ options ──> Worker ──> content, refs          the store
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from dockc.base.files import store_root
 from dockc.base.record import Record, replace
 from dockc.base.table import Table
-from dockc.errors import SolveError, UsageError
+from dockc.errors import SolveError
 from dockc.runtime.refs.core import ProviderFactory, RefNotFound
 from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.refs.result import RefResult, ref_of
@@ -75,29 +75,8 @@ class WorkerOptions(Record, kw_only=True):
 
 
 def default_root() -> Path:
-    """Where the store is: `$DOCKC_STORE`, else `/var/lib/dockc` for root, `$XDG_DATA_HOME/dockc` for others.
-
-    Must be called before the builder enters its user namespace, in which everybody is root.
-
-    Raises:
-        UsageError: `$DOCKC_STORE` is not an absolute path.
-    """
-    if chosen := os.environ.get("DOCKC_STORE"):
-        if not Path(chosen).is_absolute():
-            raise UsageError(f"DOCKC_STORE={chosen} is not an absolute path")
-        return Path(chosen)
-    if os.geteuid() == 0 and _is_initial_namespace():
-        return Path("/var/lib/dockc")
-    data = os.environ.get("XDG_DATA_HOME", "")
-    base = Path(data) if data.startswith("/") else Path.home() / ".local" / "share"
-    return base / "dockc"
-
-
-def _is_initial_namespace() -> bool:
-    try:
-        return Path("/proc/self/uid_map").read_text().split() == ["0", "0", "4294967295"]
-    except OSError:
-        return True
+    """The user's store: `base.files.store_root` as a path."""
+    return Path(store_root())
 
 
 class RefResults:

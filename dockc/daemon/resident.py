@@ -1,0 +1,436 @@
+"""The resident builder of a store: one process that has loaded all that a build needs and is in no namespace yet.
+
+A `dockc build` of the same user hands over its command line (`base.resident`), and a fork of this process goes on as
+that command: in its directory, with its environment, streams, umask and niceness, its own namespaces and its own engine
+on the same store. So a build is the same as without it, but for the time that loading takes.
+
+Who may ask is not what they say but what the kernel says of them: only a process with exactly this process's rights
+(ids, groups, capabilities, filters, namespaces, root directory) gets a fork of it. All others are told to build by
+themselves.
+
+What a build had to load is loaded here, too, when it has ended: the next one finds it.
+"""
+
+from __future__ import annotations
+
+import array
+import fcntl
+import gc
+import io
+import logging
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+from dockc.base import resident
+from dockc.errors import DockcError
+from dockc.runtime.kernel import syscalls
+
+_log = logging.getLogger("dockc.daemon")
+_BACKLOG = 128
+_LEARN = 1 << 16
+_LOOK = 60.0
+"""Seconds between two looks whether the store is still there."""
+_SLOW = 5.0
+"""Seconds that a client may take for its request."""
+_PATIENCE = 3.0
+"""Seconds between telling a build to end and killing it."""
+_STATUS = ("Uid:", "Gid:", "CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:", "NoNewPrivs:", "Seccomp:")
+_NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
+#: Packages of which a build may load modules that are loaded here for the next one.
+_OURS = frozenset(("dockc", "google", "h2", "hpack", "hyperframe", "isal", "msgspec", "urllib3", "rich", "backports"))
+
+
+def rights(pid: int | str) -> tuple[object, ...]:
+    """What a process may and sees, as the kernel tells it.
+
+    Raises:
+        OSError: it cannot be told: the process has gone, or is another user's.
+    """
+    place = Path("/proc") / str(pid)
+    status = (place / "status").read_text("utf-8", "replace").splitlines()
+    groups = next((line.split()[1:] for line in status if line.startswith("Groups:")), [])
+    gid = next((line.split()[1] for line in status if line.startswith("Gid:")), "")
+    told = (place / "root").stat()
+    return (
+        tuple(line for line in status if line.startswith(_STATUS)),
+        tuple(sorted({*groups} - {gid})),
+        tuple((place / "ns" / name).readlink() for name in _NAMESPACES if (Path("/proc/self/ns") / name).is_symlink()),
+        (told.st_dev, told.st_ino),
+        _label(place),
+    )
+
+
+def _label(place: Path) -> str:
+    try:
+        return (place / "attr" / "current").read_text("utf-8", "replace")
+    except OSError:  # no security module
+        return ""
+
+
+class _Client:
+    """A connection. State: what has come, the build that was forked for it, and when that has to be over."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self.link = link
+        self.data = bytearray()
+        self.descriptors: list[int] = []
+        self.since = time.monotonic()
+        self.pid = 0
+        self.ends = 0.0
+
+    def close(self) -> None:
+        for number in self.descriptors:
+            os.close(number)
+        self.descriptors.clear()
+        self.link.close()
+
+
+class Resident:
+    """The process's loop. To be run in a process of one thread.
+
+    Args:
+        store: the store that it builds in.
+        idle: seconds without a build after which it ends; 0 for never.
+        tied: end when standard input does: whoever started this holds the other end.
+        grace: seconds that running builds get at the end.
+    """
+
+    def __init__(self, store: Path, *, idle: float = 0, tied: bool = False, grace: float = 0) -> None:
+        self._store, self._idle, self._tied, self._grace = store, idle, tied, grace
+        self._clients: dict[int, _Client] = {}
+        self._ending = False
+        self._code = resident.code()
+        self._rights = rights("self")
+        self._used = time.monotonic()
+        self._poll = select.poll()
+
+    def run(self) -> int:
+        """Serve until told to end.
+
+        Raises:
+            DockcError: the store has a resident, or cannot hold its socket.
+        """
+        try:
+            self._store.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self._store / "daemon.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            raise DockcError(f"cannot use {self._store}: {exc.strerror}") from exc
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(lock)
+            raise DockcError(f"the store {self._store} has a resident builder already") from None
+        self._lock = lock
+        self._listener = self._listen()
+        self._learned, self._learn = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._told, self._tell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(self._tell, warn_on_full_buffer=False)
+        for told in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(told, self._signalled)
+        for number in (self._learned, self._told, self._listener.fileno(), *([0] if self._tied else [])):
+            self._poll.register(number, select.POLLIN)
+        gc.collect()
+        gc.freeze()  # a fork shares what nobody counts
+        try:
+            self._loop()
+        finally:
+            self._close()
+        return 0
+
+    def _listen(self) -> socket.socket:
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        name, folder = resident.socket_name(str(self._store))
+        before = os.umask(0o177)
+        try:
+            (self._store / resident.SOCKET).unlink(missing_ok=True)  # of one that was killed: the lock is ours
+            made.bind(name)
+            made.listen(_BACKLOG)
+        except OSError as exc:
+            made.close()
+            raise DockcError(f"cannot listen in {self._store}: {exc.strerror or exc}") from exc
+        finally:
+            os.umask(before)
+            if folder >= 0:
+                os.close(folder)
+        made.setblocking(False)
+        self._own = (self._store / resident.SOCKET).stat().st_ino
+        return made
+
+    def _close(self) -> None:
+        with suppress(OSError):
+            if (self._store / resident.SOCKET).stat().st_ino == self._own:
+                (self._store / resident.SOCKET).unlink()
+        self._listener.close()
+
+    def _signalled(self, number: int, _: object) -> None:
+        """Python's handler: what matters is that the loop wakes up; ending is noted."""
+        if number != signal.SIGCHLD:
+            self._ending = True
+
+    # --- the loop ---------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while not (self._ending or self._is_forsaken()):
+            self._turn(self._wait())
+        deadline = time.monotonic() + self._grace
+        self._poll.unregister(self._listener.fileno())
+        self._close()
+        if self._tied:
+            self._poll.unregister(0)
+        while any(one.pid for one in self._clients.values()):
+            if time.monotonic() >= deadline:
+                for one in self._clients.values():
+                    self._end(one)
+            self._turn(0.2)
+
+    def _wait(self) -> float:
+        """Seconds to sleep at most."""
+        if any(not one.pid or one.ends for one in self._clients.values()):
+            return 0.5
+        return min(_LOOK, max(0.1, self._used + self._idle - time.monotonic())) if self._idle else _LOOK
+
+    def _is_forsaken(self) -> bool:
+        """Whether nobody has asked for long, or the store is no longer there."""
+        if self._clients:
+            self._used = time.monotonic()
+            return False
+        if self._idle and time.monotonic() - self._used >= self._idle:
+            return True
+        try:
+            return (self._store / resident.SOCKET).stat().st_ino != self._own
+        except OSError:
+            return True
+
+    def _turn(self, seconds: float) -> None:
+        for number, _ in self._poll.poll(seconds * 1000):
+            if number == self._told:
+                os.read(self._told, 4096)
+            elif number == self._learned:
+                self._study(os.read(self._learned, _LEARN))
+            elif number == 0:
+                self._ending = self._ending or not os.read(0, 4096)
+            elif number == self._listener.fileno():
+                self._accept()
+            elif number in self._clients:
+                self._hear(self._clients[number])
+        self._reap()
+        now = time.monotonic()
+        for one in list(self._clients.values()):
+            if not one.pid and now - one.since > _SLOW:
+                self._drop(one)
+            elif one.ends and now > one.ends:
+                os.kill(one.pid, signal.SIGKILL)
+
+    def _accept(self) -> None:
+        try:
+            link, _ = self._listener.accept()
+        except OSError:
+            return
+        link.setblocking(False)
+        self._clients[link.fileno()] = _Client(link)
+        self._poll.register(link.fileno(), select.POLLIN)
+
+    def _drop(self, one: _Client) -> None:
+        number = one.link.fileno()
+        self._poll.unregister(number)
+        del self._clients[number]
+        one.close()
+
+    def _hear(self, one: _Client) -> None:
+        try:
+            data, extra, _, _ = one.link.recvmsg(1 << 16, socket.CMSG_SPACE(4 * (resident.DESCRIPTORS + 1)))
+        except BlockingIOError:
+            return
+        except OSError:
+            data, extra = b"", []
+        for level, kind, carried in extra:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                found = array.array("i")
+                found.frombytes(carried[: len(carried) - len(carried) % found.itemsize])
+                for number in found:
+                    os.set_inheritable(number, False)
+                one.descriptors += found
+        if one.pid:
+            if not data:  # the client was killed
+                self._poll.unregister(one.link.fileno())
+                self._end(one)
+            for number in data:
+                if number in {signal.SIGINT, signal.SIGTERM}:
+                    os.kill(one.pid, number)
+            return
+        one.data += data
+        size = int.from_bytes(one.data[:8], "big")
+        if not data or (len(one.data) >= 8 and size > resident.LIMIT) or len(one.descriptors) > resident.DESCRIPTORS:
+            self._drop(one)
+        elif len(one.data) >= 8 and len(one.data) - 8 >= size:
+            self._begin(one, bytes(one.data[8:]))
+
+    def _end(self, one: _Client) -> None:
+        if one.pid and not one.ends:
+            one.ends = time.monotonic() + _PATIENCE
+            os.kill(one.pid, signal.SIGTERM)
+
+    def _reap(self) -> None:
+        by_pid = {one.pid: one for one in self._clients.values() if one.pid}
+        while by_pid:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            if (one := by_pid.pop(pid, None)) is None:
+                continue
+            with suppress(OSError):
+                one.link.send(b"E%d\n" % status)
+            with suppress(KeyError):
+                self._poll.unregister(one.link.fileno())
+            del self._clients[one.link.fileno()]
+            one.close()
+            self._used = time.monotonic()
+
+    def _study(self, names: bytes) -> None:
+        """Load what a build had to load."""
+        for name in names.decode("utf-8", "replace").split():
+            top = name.partition(".")[0]
+            if name not in sys.modules and (top in _OURS or top in sys.stdlib_module_names):
+                with suppress(Exception):
+                    __import__(name)
+        _rehearse()
+        gc.collect()
+        gc.freeze()
+
+    # --- a build ----------------------------------------------------------------------------------------
+
+    def _begin(self, one: _Client, data: bytes) -> None:
+        try:
+            request = resident.Request.decode(data)
+        except (ValueError, IndexError):
+            self._drop(one)
+            return
+        problem = self._problem(one, request)
+        if problem:
+            with suppress(OSError):
+                one.link.send(f"R{problem}\n".encode())
+            self._drop(one)
+            return
+        pid = os.fork()
+        if not pid:
+            self._build(one, request)
+        one.pid = pid
+        for number in one.descriptors:
+            os.close(number)
+        one.descriptors.clear()
+        one.data.clear()
+        with suppress(OSError):
+            one.link.send(b"S\n")
+
+    def _problem(self, one: _Client, request: resident.Request) -> str:
+        """Why this request must be the client's own affair, or ""."""
+        if request.code != self._code:
+            if not self._tied:  # it was started for a dockc that is no more
+                self._idle = self._idle and 0.1
+            return "it is another dockc than this one, or this one has been replaced"
+        if len(one.descriptors) != resident.DESCRIPTORS:
+            return "the streams have not come"
+        pid, _, _ = struct.unpack("3i", one.link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        try:
+            if rights(pid) != self._rights:
+                return "it has other rights than this process (user, groups, capabilities, namespaces)"
+        except OSError:
+            return "it cannot tell the rights of this process"
+        return ""
+
+    def _build(self, one: _Client, request: resident.Request) -> NoReturn:
+        """In the fork: become the command, and end with it."""
+        status = 1
+        try:
+            os.setsid()
+            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGTERM)  # a build without anybody who can tell its end
+            signal.set_wakeup_fd(-1)
+            umask, nice, encoding, errors, ignored = request.state
+            for told in (signal.SIGTERM, signal.SIGCHLD):
+                signal.signal(told, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            for text in filter(None, ignored.split(",")):
+                signal.signal(int(text), signal.SIG_IGN)
+            *streams, here = one.descriptors
+            os.fchdir(here)
+            for number, stream in enumerate(streams):
+                os.dup2(stream, number)
+            for other in self._clients.values():
+                other.close()
+            self._listener.close()
+            for number in (self._lock, self._learned, self._told, self._tell):
+                os.close(number)
+            os.umask(int(umask))
+            os.setpriority(os.PRIO_PROCESS, 0, max(int(nice), os.getpriority(os.PRIO_PROCESS, 0)))
+            os.environb.clear()
+            for pair in request.environment:
+                key, _, value = pair.partition(b"=")
+                os.environb[key] = value
+            sys.stdin = None  # made anew for the descriptor
+            sys.stdout, sys.stderr = (
+                io.TextIOWrapper(io.BufferedWriter(io.FileIO(number, "wb", closefd=False)), encoding, errors)
+                for number in (1, 2)
+            )
+            sys.argv = ["dockc", *request.arguments]
+            logging.root.handlers.clear()
+            logging.root.setLevel(logging.WARNING)
+            resident.serving = str(os.getppid())
+            status = self._whole(request.arguments)
+        except BaseException as exc:
+            with suppress(OSError):
+                os.write(2, f"error: the resident builder failed: {exc!r}\n".encode("utf-8", "replace"))
+        finally:
+            os._exit(status)
+
+    def _whole(self, arguments: Sequence[str]) -> int:
+        """Run the command, and tell what it had to load."""
+        assert resident.whole is not None
+        known = set(sys.modules)
+        status = resident.whole(arguments)
+        part = b""
+        for name in [*(name for name in sys.modules if name not in known), ""]:
+            text = name.encode("utf-8", "replace") + b" "
+            if len(part) + len(text) > select.PIPE_BUF or not name:  # what is not longer comes in one piece
+                with suppress(OSError):
+                    os.write(self._learn, part)
+                part = b""
+            part += text
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread() and not thread.daemon:
+                thread.join()
+        return status
+
+
+_ROUNDS = 12
+_PIECE = b"FROM scratch AS a\nARG A=1\nENV B=$A\nWORKDIR /x\nCOPY . .\nRUN --mount=type=cache,target=/c true\nFROM a\nCMD [\"a\"]\n"
+
+
+def _rehearse() -> None:
+    """Compile a little: code that has run a few times is faster in the interpreter, and a fork begins where this is."""
+    import dockc
+
+    with suppress(DockcError):
+        for _ in range(_ROUNDS):
+            dockc.compile(_PIECE, answers="made-up")
+
+
+def serve(store: Path, *, idle: float = 0, tied: bool = False, grace: float = 0) -> int:
+    """Be the resident builder of a store until told to end.
+
+    Raises:
+        DockcError: the store has one, or cannot hold its socket.
+    """
+    return Resident(store, idle=idle, tied=tied, grace=grace).run()

@@ -1,0 +1,165 @@
+"""The way of `dockc build` to the resident builder of its store, where one runs.
+
+It is looked for by its socket. Whatever is not as it should be (nobody listens, another version, another user) is a
+reason to build as ever, and no error.
+"""
+
+from __future__ import annotations
+
+# `signal` and `socket` make enumerations of all numbers
+import _signal as signal  # type: ignore[import-not-found]
+import os
+import sys
+
+from dockc.base import resident
+from dockc.base.files import store_root
+from dockc.base.output import log
+from dockc.errors import DockcError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+#: Signals that are carried over; whoever ends otherwise closes the connection, which ends the build.
+_CARRIED = (signal.SIGINT, signal.SIGTERM)
+
+
+def ask(arguments: Sequence[str]) -> int | None:
+    """Let the resident builder run a `dockc build`; its exit status, or None where there is no such builder."""
+    if os.environ.get("DOCKC_RESIDENT", "") == "off":
+        return None
+    try:
+        store = _store(arguments)
+        if not os.path.exists(os.path.join(store, resident.SOCKET)):
+            return None
+        link = _connected(store)
+    except (OSError, ValueError, DockcError):  # the command itself will say what is wrong
+        return None
+    if link is None:
+        return None
+    try:
+        return _Asked(link, arguments).run()
+    finally:
+        link.close()
+
+
+def _store(arguments: Sequence[str]) -> str:
+    """The store that the command line names, or the user's own."""
+    for at, text in enumerate(arguments):
+        if text.startswith("--store="):
+            return os.path.abspath(text.partition("=")[2])
+        if text == "--store" and at + 1 < len(arguments):
+            return os.path.abspath(arguments[at + 1])
+    return store_root()
+
+
+def _connected(store: str) -> Any:
+    """A connection to the resident of the same user; None where there is none."""
+    import _socket
+
+    link = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    name, folder = resident.socket_name(store)
+    try:
+        link.connect(name)
+        told = link.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+    except OSError:
+        link.close()
+        return None
+    finally:
+        if folder >= 0:
+            os.close(folder)
+    if int.from_bytes(told[4:8], sys.byteorder) != os.geteuid():  # somebody else's could read what we hand over
+        link.close()
+        return None
+    return link
+
+
+class _Asked:
+    """A build that somebody else runs. State: what has come of an unfinished line."""
+
+    def __init__(self, link: Any, arguments: Sequence[str]) -> None:
+        self._link, self._arguments = link, arguments
+        self._buffer = b""
+
+    def run(self) -> int | None:
+        """The exit status; None where the resident does not build."""
+        if not self._send():
+            return None
+        before = {number: signal.getsignal(number) for number in _CARRIED}
+        for number, handler in before.items():
+            if handler != signal.SIG_IGN:
+                signal.signal(number, self._carry)
+        try:
+            line = self._line()
+            if not line.startswith(b"S"):  # nothing has been begun
+                if line:
+                    log(f"the daemon of this store is not used: {line[1:].decode('utf-8', 'replace')}\n")
+                return None
+            line = self._line()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if not line.startswith(b"E"):
+            raise DockcError(
+                "the daemon of this store has ended in the middle of the build",
+                hint="Build again; without a daemon, dockc builds by itself.",
+            )
+        status = int(line[1:])
+        return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+    def _send(self) -> bool:
+        import _socket
+
+        try:
+            here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            data = self._request().encode()
+            handed = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2, here))
+            sent = self._link.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, handed)])
+            if data[sent:]:  # it may have said no by now, and gone
+                self._link.sendall(data[sent:])
+        except OSError:
+            return False
+        finally:
+            os.close(here)
+        return True
+
+    def _request(self) -> resident.Request:
+        umask = os.umask(0o077)
+        os.umask(umask)
+        ignored = ",".join(
+            str(number)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+            if signal.getsignal(number) == signal.SIG_IGN
+        )
+        state = (
+            str(umask),
+            str(os.getpriority(os.PRIO_PROCESS, 0)),
+            sys.stdout.encoding,
+            sys.stdout.errors or "strict",
+            ignored,
+        )
+        environment = [key + b"=" + value for key, value in os.environb.items()]
+        return resident.Request(resident.code(), state, self._arguments, environment)
+
+    def _carry(self, number: int, _: object) -> None:
+        try:
+            self._link.sendall(bytes([number]))
+        except OSError:
+            pass  # the end comes by the reading side
+
+    def _line(self) -> bytes:
+        """A line, or what there is of it when the resident has gone."""
+        while b"\n" not in self._buffer:
+            try:
+                data = self._link.recv(4096)
+            except ConnectionError:
+                data = b""
+            if not data:
+                return b""
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line

@@ -1,0 +1,317 @@
+"""The resident builder: a build is the same with it as without, whoever calls, and whatever becomes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dockc.base.resident import Request
+from dockc.engine import settings
+from dockc.errors import UsageError
+from tests.daemon.test_daemon import Daemon, answers, until
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+SAYS = "built by the daemon of this store"
+#: Runs the command line and tells what was loaded.
+SHOW = "import os, sys\nend = os._exit\ndef show(status):\n    sys.stderr.write('LOADED ' + ' '.join(sys.modules) + '\\n')\n    sys.stderr.flush()\n    end(status)\nos._exit = show\nfrom dockc.__main__ import main\nmain()"
+
+
+class Store:
+    """A store, its resident if there is one, and builds in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {**os.environ, "DOCKC_STORE": str(folder / "store"), "XDG_CONFIG_HOME": str(folder / "config")}
+        self.environment.pop("DOCKC_RESIDENT", None)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.context = folder / "context"
+        self.context.mkdir()
+        shutil.copy(shutil.which("busybox") or "/bin/busybox", self.context / "busybox")
+        (self.context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\nARG WORD=none\nRUN echo $WORD > /made\n")
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "store" / "daemon.sock"
+
+    def begin(self, *options: str, code: str = "from dockc.__main__ import main; main()") -> None:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", code, "daemon", "--resident", *options], env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        until(lambda: answers(self.socket) or self.process is None or self.process.poll() is not None)
+        assert self.process.poll() is None, self.said()
+
+    def said(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            assert self.process.wait(30) == 0, self.said()
+            assert not self.socket.exists()
+        if self.process is not None:
+            assert "Traceback" not in self.said(), self.said()
+
+    def start(self, *arguments: str, by: tuple[str, ...] = (), **more: Any) -> subprocess.Popen[bytes]:
+        options: dict[str, Any] = {"env": self.environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": self.context} | more
+        return subprocess.Popen([*by, sys.executable, "-m", "dockc", "build", ".", "--progress=plain", *arguments], **options)
+
+    def build(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments, **more)
+        out, err = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(arguments, process.returncode, (out or b"").decode("latin-1"), (err or b"").decode())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    made = Store(tmp_path)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+def test_a_build_is_the_same(store: Store, tmp_path: Path) -> None:
+    alone = store.build("--iidfile", str(tmp_path / "id"))
+    assert alone.returncode == 0, alone.stderr
+    assert SAYS not in alone.stderr
+    expected = (tmp_path / "id").read_text()
+    store.begin()
+    by = store.build("--iidfile", str(tmp_path / "id"))
+    assert by.returncode == 0, by.stderr
+    assert SAYS in by.stderr
+    assert "0 steps run, 2 cached" in by.stderr
+    assert (tmp_path / "id").read_text() == expected
+
+    # Directory, umask, environment and streams are the caller's.
+    def narrow() -> None:
+        os.umask(0o027)
+
+    done = store.build("--build-arg=WORD", "-o../out", "--metadata-file=../meta", preexec_fn=narrow, env={**store.environment, "WORD": "told"})
+    assert done.returncode == 0, done.stderr
+    assert SAYS in done.stderr
+    assert (tmp_path / "out" / "made").read_text() == "told\n"
+    assert (tmp_path / "meta").stat().st_mode & 0o777 == 0o640
+    done = store.build("-otype=tar,dest=-")
+    with (tmp_path / "x.tar").open("wb") as file:
+        file.write(done.stdout.encode("latin-1"))
+    with tarfile.open(tmp_path / "x.tar") as archive:
+        assert "made" in archive.getnames()
+    text = b"FROM scratch\nCOPY busybox /b\n"
+    process = store.start("-f-", stdin=subprocess.PIPE)
+    _, err = process.communicate(text, timeout=120)
+    assert process.returncode == 0, err
+    assert SAYS.encode() in err
+    quiet = store.build("--quiet")
+    assert (quiet.stdout.startswith("sha256:"), quiet.stderr) == (True, "")
+
+    # So are errors and their statuses.
+    for options in (("--target=none",), ("--nonsense",), ("-f", "missing"), ("--build-context", "x")):
+        mine = store.build(*options)
+        other = store.build(*options, env={**store.environment, "DOCKC_RESIDENT": "off"})
+        said = "".join(line for line in mine.stderr.splitlines(keepends=True) if SAYS not in line)
+        assert (mine.returncode, said) == (other.returncode, other.stderr)
+
+    # Two at once, and a closed stream.
+    both = [store.start(f"--build-arg=WORD={number}") for number in range(2)]
+    for one in both:
+        one.communicate(timeout=120)
+        assert one.returncode == 0
+    closed = store.start(preexec_fn=lambda: os.close(1), stdout=None)
+    assert (closed.communicate(timeout=120), closed.returncode)[1] == 0
+
+
+def test_the_way_is_short(store: Store) -> None:
+    """What the client loads is counted; what a build loads is there for the next one."""
+    code = (
+        "from dockc.daemon.resident import Resident\nstudy = Resident._study\n"
+        "def told(self, names):\n    print('NEW', len([n for n in names.split() if n.startswith(b'dockc.')]), flush=True)\n    study(self, names)\n"
+        "Resident._study = told\nfrom dockc.__main__ import main\nmain()"
+    )
+    store.begin(code=code)
+    counts = []
+    for _ in range(4):
+        before = len(store.said().splitlines())
+        done = store.build()
+        assert done.returncode == 0, done.stderr
+        counts.append(sum(int(line.split()[1]) for line in store.said().splitlines()[before:] if line.startswith("NEW")))
+    assert counts[0] > 50  # they are told before the client is
+    assert counts[2:] == [0, 0], counts
+    shown = subprocess.run(
+        [sys.executable, "-c", SHOW, "build", ".", "--progress=none"], env=store.environment, cwd=store.context, capture_output=True, text=True, check=True
+    )
+    loaded = set(shown.stderr.rpartition("LOADED ")[2].split())
+    bare = set(subprocess.run([sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True, check=True).stdout.split())
+    assert not {"asyncio", "google", "google.protobuf", "h2", "socket", "json", "typing", "re", "pathlib", "dockc.commands.build"} & (loaded - bare)
+    assert len(loaded - bare) < 25, sorted(loaded - bare)
+
+
+def test_who_is_not_served(store: Store) -> None:
+    """Another version and other rights: the build is done as ever, and it is said why."""
+    code = "import dockc.base.resident as r\nr.VERSION = '9.9'\nfrom dockc.__main__ import main\nmain()"
+    store.begin(code=code)
+    done = store.build()
+    assert done.returncode == 0, done.stderr
+    assert "another dockc" in done.stderr
+    assert SAYS not in done.stderr
+    store.end()
+    store.begin()
+    assert SAYS in store.build().stderr
+    for by in (("unshare", "--net"), ("setpriv", "--bounding-set=-net_raw", "--"), ("setpriv", "--groups=12345", "--")):
+        done = store.build(by=by)
+        assert done.returncode == 0, done.stderr
+        assert "other rights" in done.stderr
+        assert SAYS not in done.stderr
+    assert store.socket.stat().st_mode & 0o777 == 0o600
+
+
+def sleeping(store: Store) -> subprocess.Popen[bytes]:
+    (store.context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nRUN sleep 31536000\n")
+    building = store.start()
+    assert building.stderr is not None
+    for line in building.stderr:
+        if b"RUN sleep" in line:
+            return building
+    raise AssertionError("the step did not start")
+
+
+def sleepers() -> int:
+    count = 0
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            count += b"31536000" in place.read_bytes()
+    return count
+
+
+@pytest.mark.parametrize(("number", "status", "word"), [(signal.SIGINT, 130, b"interrupted"), (signal.SIGTERM, 143, b"terminated"), (signal.SIGKILL, -9, b"")])
+def test_a_client_that_ends_ends_its_build(store: Store, number: int, status: int, word: bytes) -> None:
+    store.begin()
+    building = sleeping(store)
+    until(lambda: sleepers() > 0)
+    building.send_signal(number)
+    _, err = building.communicate(timeout=60)
+    assert building.returncode == status
+    assert word in err
+    until(lambda: sleepers() == 0)
+    (store.context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\n")
+    assert SAYS in store.build().stderr
+
+
+def test_a_resident_that_dies_is_told(store: Store) -> None:
+    store.begin()
+    building = sleeping(store)
+    assert store.process is not None
+    store.process.kill()
+    store.process.wait()
+    _, err = building.communicate(timeout=60)
+    assert building.returncode == 1
+    assert b"has ended in the middle of the build" in err
+    until(lambda: sleepers() == 0)
+    (store.context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\n")
+    done = store.build()  # its socket is still there
+    assert done.returncode == 0
+    assert SAYS not in done.stderr
+    store.begin()
+    assert SAYS in store.build().stderr
+    # Told to end, it takes its builds along.
+    building = sleeping(store)
+    store.process.terminate()
+    _, err = building.communicate(timeout=60)
+    assert (building.returncode, b"terminated" in err) == (143, True)
+    assert store.process.wait(30) == 0
+    until(lambda: sleepers() == 0)
+
+
+def handles(store: Store) -> int:
+    assert store.process is not None
+    return len(list(Path(f"/proc/{store.process.pid}/fd").iterdir()))
+
+
+def test_bad_requests_harm_nobody(store: Store) -> None:
+    store.begin()
+    before = handles(store)
+    good = Request("x", ("a", "b"), ("c",), (b"d=e", b"f="))
+    again = Request.decode(good.encode()[8:])
+    assert (again.code, [*again.state], [*again.arguments], [*again.environment]) == ("x", ["a", "b"], ["c"], [b"d=e", b"f="])
+    for data in (b"", b"x", b"\xff" * 9, (1 << 40).to_bytes(8, "big") + b"x", (5).to_bytes(8, "big") + b"a\0b\0c", good.encode()):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(store.socket))
+            sock.sendall(data)
+            sock.shutdown(socket.SHUT_WR)
+            sock.settimeout(30)
+            assert sock.recv(100) in {b"", b"Rit is another dockc than this one, or this one has been replaced\n"}
+    with socket.socket(socket.AF_UNIX) as sock, (store.context / "busybox").open("rb") as file:
+        sock.connect(str(store.socket))
+        socket.send_fds(sock, [b"12345678"], [file.fileno()] * 9)
+        sock.settimeout(30)
+        with contextlib.suppress(ConnectionError):
+            assert sock.recv(100) == b""
+    with pytest.raises((ValueError, IndexError)):
+        Request.decode(b"a\x000\x003\0b")
+    assert SAYS in store.build().stderr
+    until(lambda: handles(store) <= before)
+
+
+def test_it_ends_when_nobody_comes_and_starts_by_itself(store: Store) -> None:
+    (store.folder / "config" / "dockc").mkdir(parents=True)
+    config = store.folder / "config" / "dockc" / "config.toml"
+    config.write_text("[daemon]\nautostart = true\nidle = 2\n")
+    assert SAYS not in store.build().stderr
+    until(store.socket.exists)
+    until(lambda: SAYS in store.build().stderr)
+    until(lambda: not store.socket.exists())
+    config.write_text("[daemon]\nidle = 2\n")
+    store.build()
+    assert not store.socket.exists()
+    store.begin()
+    second = subprocess.run([sys.executable, "-m", "dockc", "daemon", "--resident"], env=store.environment, capture_output=True, text=True, check=False)
+    assert (second.returncode, "has a resident builder already" in second.stderr) == (1, True)
+    shutil.rmtree(store.folder / "store")  # somebody removes the store: there is nothing to wait for
+    assert store.process is not None
+    store.process.send_signal(signal.SIGCHLD)
+    assert store.process.wait(90) == 0
+
+
+@pytest.mark.parametrize("text", ["autostart = 1", "idle = true", "idle = -1", "unknown = 1"])
+def test_settings_are_checked(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(f"[daemon]\n{text}\n")
+    environment: Mapping[str, str] = {"DOCKC_CONFIG": str(path)}
+    with pytest.raises(UsageError):
+        settings.autostart(environment)
+    path.write_text("[daemon]\nautostart = true\n")
+    assert settings.autostart(environment) == settings.IDLE
+    path.write_text("")
+    assert settings.autostart(environment) == 0
+
+
+def test_a_daemon_is_resident_in_its_store(tmp_path: Path) -> None:
+    """Of a store so deep that its socket's name is too long for one."""
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    deep.mkdir(parents=True)
+    (tmp_path / "x").mkdir()
+    store = Store(tmp_path / "x")
+    daemon = Daemon(tmp_path, "--store", str(deep / "store"))
+    try:
+        until((deep / "store" / "daemon.sock").exists)
+        for options in ((f"--store={deep / 'store'}",), ("--store", str(deep / "store"))):
+            done = store.build(*options)
+            assert done.returncode == 0, done.stderr
+            assert SAYS in done.stderr
+        done = store.build(f"--addr={daemon.address}", "-otype=oci,dest=../o.tar")
+        assert done.returncode == 0, done.stderr
+        assert "0 steps run, 2 cached" in done.stderr  # one store
+    finally:
+        assert daemon.stop() == 0
+    assert not (deep / "store" / "daemon.sock").exists()
