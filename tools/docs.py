@@ -160,7 +160,16 @@ def _cell(by_executor: dict[str, str]) -> str:
     return "; ".join(f"{', '.join(names)}: {value}" for value, names in values.items())
 
 
-GENERATORS: list[Callable[[], dict[str, str]]] = [cli_page, error_page, instruction_pages, pass_pages, rule_pages, walls_page]
+def schema_file() -> dict[str, str]:
+    """docs/reference/dockc.schema.json, what `dockc config --schema` prints."""
+    import json
+
+    from dockc.linter.schema import schema
+
+    return {"docs/reference/dockc.schema.json": json.dumps(schema(), indent=2) + "\n"}
+
+
+GENERATORS: list[Callable[[], dict[str, str]]] = [cli_page, error_page, instruction_pages, pass_pages, rule_pages, walls_page, schema_file]
 
 
 def generate() -> dict[str, str]:

@@ -25,6 +25,7 @@ class BaseOptions(Options):
         completes="file",
     )
     name: str = option("--name", metavar="TAG", help="Tag of the image in the layout.")
+    examples = ("dockc base sh ls cat --output base", "dockc build . --build-context base=oci-layout://base")
 
 
 def run(options: BaseOptions, out: Output) -> int:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dockc.solver.progress import StatusSink
 
 _WHAT, _STEPS, _WHERE, _CACHES = "What is built", "What steps get", "Where it is built", "Caches"
+_RESULT, _RUNNING = "What is made and shown", "How it runs"
 
 
 class BuildOptions(Options):
@@ -134,27 +135,27 @@ class BuildOptions(Options):
         help="One of these limits in one word, as buildx has it: memory=512m.",
         group=_STEPS,
     )
-    push: bool = option("--push", help="Push the image: short for --output=type=registry.")
-    load: bool = option("--load", help="Short for --output=type=docker: load into the local Docker engine.")
+    push: bool = option("--push", help="Push the image: short for --output=type=registry.", group=_RESULT)
+    load: bool = option("--load", help="Short for --output=type=docker: load into the local Docker engine.", group=_RESULT)
     progress: str = option(
         "--progress", metavar="MODE", default="auto", variable="BUILDKIT_PROGRESS", completes="auto|tty|plain|rawjson|quiet|none",
-        help="auto, tty, plain, rawjson, quiet (the digest only) or none. Default: auto.",
+        help="auto, tty, plain, rawjson, quiet (the digest only) or none. Default: auto.", group=_RESULT,
     )  # fmt: skip
-    quiet: bool = option("--quiet", "-q", help="Print the image's id only, as --iidfile writes it.")
+    quiet: bool = option("--quiet", "-q", help="Print the image's id only, as --iidfile writes it.", group=_RESULT)
     metadata_file: Path | None = option(
-        "--metadata-file", metavar="FILE", help="Write the result's digests as JSON.", completes="file"
+        "--metadata-file", metavar="FILE", help="Write the result's digests as JSON.", completes="file", group=_RESULT
     )
     iidfile: Path | None = option(
         "--iidfile",
         metavar="FILE",
         help="Write the image's id, the digest of its config; of an index, its own digest.",
-        completes="file",
+        completes="file", group=_RESULT,
     )
     record: Path | None = option(
         "--record",
         metavar="FILE",
         help="Write times and sizes of the steps as JSON, for `dockc explain --graph`.",
-        completes="file",
+        completes="file", group=_RESULT,
     )
     answers: Path | None = shared.ANSWERS
     offline: bool = shared.OFFLINE
@@ -168,10 +169,10 @@ class BuildOptions(Options):
         metavar="NAME",
         default="auto",
         help="How layers are stacked: auto, overlay or native.",
-        completes="auto|overlay|native",
+        completes="auto|overlay|native", group=_RUNNING,
     )
     parallelism: int = option(
-        "--parallelism", metavar="N", low=0, help="Steps that run at once; 0: as many as there are cores."
+        "--parallelism", metavar="N", low=0, help="Steps that run at once; 0: as many as there are cores.", group=_RUNNING
     )
     cache_from: tuple[str, ...] = option(
         "--cache-from", "--import-cache", metavar="type=TYPE[,KEY=VALUE]", group=_CACHES,
@@ -214,6 +215,12 @@ class BuildOptions(Options):
     force_rm: bool = option("--force-rm", hidden=True)
     compress: bool = option("--compress", hidden=True)
     store: Path | None = shared.STORE
+    examples = (
+        "dockc build -t app .",
+        "dockc build --target test --build-arg VERSION=1.2 .",
+        "dockc build --platform linux/amd64,linux/arm64 -t registry.example/app --push .",
+        "dockc build -o type=local,dest=out .",
+    )
 
 
 def run(options: BuildOptions, out: Output) -> int:

@@ -97,6 +97,7 @@ class RemoveOptions(Options):
     """Forget builders; their daemons are left alone."""
 
     names: tuple[str, ...] = argument(metavar="NAME", help="Builders to forget.")
+    examples = ("dockc builder rm far",)
 
 
 def run_remove(options: RemoveOptions, out: Output) -> int:
@@ -120,6 +121,7 @@ class UseOptions(Options):
     """Choose the builder of `dockc build` where it names none and no store."""
 
     name: str = argument(required=True, help="The builder's name; `default` is this machine.")
+    examples = ("dockc builder use far", "dockc builder use default")
 
 
 def run_use(options: UseOptions, out: Output) -> int:
@@ -144,6 +146,7 @@ class ListOptions(Options):
         help="table, or json: one object a line. Default: table.",
         completes="table|json",
     )
+    examples = ("dockc builder ls",)
 
 
 def run_list(options: ListOptions, out: Output) -> int:
@@ -189,6 +192,7 @@ class InspectOptions(Options):
     """Show one builder, with its version and platforms."""
 
     name: str = argument(help="The builder's name; the chosen one where none is given.")
+    examples = ("dockc builder inspect far",)
 
 
 def run_inspect(options: InspectOptions, out: Output) -> int:

@@ -50,6 +50,11 @@ class CompileOptions(Options):
     time_passes: bool = shared.TIME_PASSES
     verify_each: bool = shared.VERIFY_EACH
     store: Path | None = shared.STORE
+    examples = (
+        "dockc compile --emit=llb .",
+        "dockc compile --emit=ir -O2 --print-after=dead-code .",
+        "dockc compile --offline --emit=dot . | dot -Tsvg",
+    )
 
 
 def run(options: CompileOptions, out: Output) -> int:

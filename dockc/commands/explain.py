@@ -87,6 +87,12 @@ class ExplainOptions(Options):
         "nearest when it ran.",
     )
     store: Path | None = shared.STORE
+    examples = (
+        "dockc explain Dockerfile:12",
+        "dockc explain DL3008",
+        "dockc explain --plan",
+        "dockc explain Dockerfile --graph --format html -o graph.html",
+    )
 
 
 def run(options: ExplainOptions, out: Output) -> int:

@@ -28,6 +28,7 @@ class FormatOptions(Options):
     stdin_filename: str = option(
         "--stdin-filename", metavar="FILE", help="What standard input is called in messages and diffs."
     )
+    examples = ("dockc fmt", "dockc fmt --diff Dockerfile", "dockc fmt --check .")
 
 
 def run(options: FormatOptions, out: Output) -> int:

@@ -24,6 +24,7 @@ class ListOptions(Options):
 
     json: bool = shared.JSON
     store: Path | None = shared.STORE
+    examples = ("dockc history ls",)
 
 
 def run_list(options: ListOptions, out: Output) -> int:
@@ -55,6 +56,7 @@ class InspectOptions(Options):
     dockerfile: bool = option("--dockerfile", help="Print the Dockerfile and nothing else.")
     json: bool = option("--json", help="Print JSON.")
     store: Path | None = shared.STORE
+    examples = ("dockc history inspect last",)
 
 
 def run_inspect(options: InspectOptions, out: Output) -> int:
@@ -159,6 +161,7 @@ class ExportOptions(Options):
         "--output", "-o", metavar="FILE", help="Write there instead of standard output.", completes="file"
     )
     store: Path | None = shared.STORE
+    examples = ("dockc history export last -o build.jsonl",)
 
 
 def run_export(options: ExportOptions, out: Output) -> int:
@@ -186,6 +189,7 @@ class RemoveOptions(Options):
     refs: tuple[str, ...] = argument(metavar="REF", help="Builds to forget, as for `dockc history inspect`.")
     everything: bool = option("--all", "-a", help="Forget all that do not run.")
     store: Path | None = shared.STORE
+    examples = ("dockc history rm last",)
 
 
 def run_remove(options: RemoveOptions, out: Output) -> int:

@@ -205,6 +205,7 @@ class RemoveOptions(Options):
 
     names: tuple[str, ...] = argument(metavar="NAME", help="Names of images of the store.", completes="image")
     store: Path | None = shared.STORE
+    examples = ("dockc image rm app",)
 
 
 def run_remove(options: RemoveOptions, out: Output) -> int:
@@ -404,6 +405,7 @@ class LoginOptions(Options):
     username: str = option("--username", "-u", hidden=True)
     password: str = option("--password", "-p", hidden=True)
     password_stdin: bool = option("--password-stdin", hidden=True)
+    examples = ("docker login registry.example",)
 
 
 def run_login(options: LoginOptions, out: Output) -> int:
@@ -424,6 +426,7 @@ class VersionOptions(Options):
     """Print the version, as `dockc --version`."""
 
     json: bool = option("--json", help="Print JSON, with Python's version and the platform.")
+    examples = ("dockc version --json",)
 
 
 def run_version(options: VersionOptions, out: Output) -> int:

@@ -37,6 +37,7 @@ class OptOptions(Options):
     output: Path | None = option(
         "--output", metavar="FILE", help="Write there instead of standard output.", completes="file"
     )
+    examples = ("dockc compile --emit=ir . | dockc opt -O2 -",)
 
 
 def run_opt(options: OptOptions, out: Output) -> int:
@@ -60,6 +61,7 @@ class PassesOptions(Options):
     """List the passes and the levels that run them."""
 
     json: bool = shared.JSON
+    examples = ("dockc passes",)
 
 
 def run_passes(options: PassesOptions, out: Output) -> int:
@@ -76,6 +78,10 @@ class DecompileOptions(Options):
         help="LLB as `dockc compile --emit=pb` writes it, or an image config with history (JSON); `-` reads "
              "standard input.",
     )  # fmt: skip
+    examples = (
+        "dockc compile . | dockc decompile",
+        "skopeo inspect --config docker://registry.example/app | dockc decompile",
+    )
 
 
 def run_decompile(options: DecompileOptions, out: Output) -> int:

@@ -42,6 +42,7 @@ class LockOptions(Options):
     build_context: tuple[str, ...] = shared.BUILD_CONTEXT
     opt: tuple[str, ...] = shared.OPT
     store: Path | None = shared.STORE
+    examples = ("dockc lock", "dockc lock --check .", "dockc build --locked Dockerfile.lock .")
 
 
 def run(options: LockOptions, out: Output) -> int:

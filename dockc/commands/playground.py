@@ -28,6 +28,7 @@ class PlaygroundOptions(Options):
         "--folder", metavar="DIR", help="The built playground. Default: the installed one.", completes="directory"
     )
     browser: bool = option("--open", help="Open the page in the browser.")
+    examples = ("dockc playground",)
 
 
 def run(options: PlaygroundOptions, out: Output) -> int:

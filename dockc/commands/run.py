@@ -31,6 +31,7 @@ class RunOptions(Options):
     executor: str = shared.EXECUTOR
     store: Path | None = shared.STORE
     interspersed = False
+    examples = ("dockc run app", "dockc run app ls -l /")
 
 
 def run(options: RunOptions, out: Output) -> int:

@@ -26,6 +26,7 @@ class ImagesOptions(Options):
     )
     json: bool = shared.JSON
     store: Path | None = shared.STORE
+    examples = ("dockc images", "dockc images --json")
 
 
 def run_images(options: ImagesOptions, out: Output) -> int:
@@ -46,6 +47,7 @@ class DoctorOptions(Options):
     full: bool = option("--full", help="Read all content of all layers; else a sample of each.")
     json: bool = option("--json", help="Print JSON.")
     store: Path | None = shared.STORE
+    examples = ("dockc doctor", "dockc doctor --full --fix")
 
 
 def run_doctor(options: DoctorOptions, out: Output) -> int:

@@ -10,7 +10,7 @@ from shutil import get_terminal_size
 
 from dockc.base.options import FLAG, LIST, NUMBER, Required
 from dockc.errors import UsageError
-from dockc.line.verbs import GROUPS, VERBS, command, verb_of
+from dockc.line.verbs import GROUPS, SECTIONS, VERBS, command, verb_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,25 +45,23 @@ def write_help(argv: Sequence[str], out: Output) -> int:
 
 def overview(group: str, width: int) -> str:
     """The commands of dockc, or those of one of its groups, with a sentence each."""
-    lines = [f"Usage: {' '.join(filter(None, ('dockc', group)))} COMMAND [OPTIONS]", "", GROUPS.get(group, ABOUT), ""]
+    about = textwrap.wrap(GROUPS.get(group, ABOUT), width)
+    lines = [f"Usage: {' '.join(filter(None, ('dockc', group)))} COMMAND [OPTIONS]", "", *about, ""]
     if not group:
         rows = [
             ("-V, --version", "Print the version and end."),
             ("-h, --help", "Print this, or a command's help, and end."),
         ]
         lines += ["Options:", *_table(rows, width), ""]
-    lines += ["Commands:", *_table(_commands(group), width)]
+    if group:
+        rows = [(verb.partition(" ")[2], verb) for verb in sorted(VERBS) if verb.startswith(f"{group} ")]
+        lines += ["Commands:", *_table(((word, summary(command(verb)[0])) for word, verb in rows), width)]
+        return "\n".join(lines) + "\n"
+    for heading, names in SECTIONS.items():
+        shown = ((name, GROUPS.get(name) or summary(command(name)[0])) for name in names)
+        lines += [f"{heading}:", *_table(shown, width), ""]
+    lines.append("`dockc COMMAND --help` says more, with examples.")
     return "\n".join(lines) + "\n"
-
-
-def _commands(group: str) -> Iterator[tuple[str, str]]:
-    names = dict.fromkeys(sorted((*GROUPS, *VERBS)))
-    for name in names:
-        first, _, second = name.partition(" ")
-        if group and first == group and second:
-            yield second, summary(command(name)[0])
-        elif not group and not second:
-            yield name, GROUPS.get(name) or summary(command(name)[0])
 
 
 def summary(options: type[Options]) -> str:

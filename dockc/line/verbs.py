@@ -28,6 +28,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "builder use": ("commands.builder", "UseOptions", "run_use"),
     "compile": ("commands.compile", "CompileOptions", "run"),
     "completion": ("commands.completion", "CompletionOptions", "run"),
+    "config": ("commands.config", "ConfigOptions", "run"),
     "daemon": ("commands.daemon", "DaemonOptions", "run"),
     "decompile": ("commands.ir", "DecompileOptions", "run_decompile"),
     "doctor": ("commands.store", "DoctorOptions", "run_doctor"),
@@ -73,6 +74,16 @@ VERBS: dict[str, tuple[str, str, str]] = {
 }
 #: The word before what shells ask: `dockc __complete -- WORDS...`.
 COMPLETE = "__complete"
+#: Headings of the overview, and what stands below them; each verb and group once.
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Dockerfiles": ("lint", "fmt", "explain", "compile", "lock", "config"),
+    "Images": ("build", "run", "images", "image", "history", "base"),
+    "The store": ("du", "prune", "doctor"),
+    "Builders elsewhere": ("builder", "buildctl", "daemon"),
+    "Editors, shells, browsers": ("lsp", "playground", "completion"),
+    "Inside the compiler": ("opt", "passes", "decompile"),
+    "Docker's words": ("pull", "push", "tag", "save", "load", "inspect", "rmi", "login", "system", "version"),
+}
 #: What a group of verbs is about, by its word.
 GROUPS: dict[str, str] = {
     "builder": "Builders elsewhere, by name.",

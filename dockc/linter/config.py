@@ -26,10 +26,29 @@ if TYPE_CHECKING:
 LABEL_TYPES = ("text", "url", "semver", "hash", "rfc3339", "spdx", "email")
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 _TRUE = frozenset(["1", "y", "on", "true", "yes"])
-_OWN_KEYS = (
-    "profile", "select", "extend", "ignore", "severity", "trusted-registries", "label-schema", "strict-labels",
-    "pragmas", "shellcheck", "fail-on", "rules",
-)  # fmt: skip
+#: The keys of dockc's own table: what kind of value each has, and what it says. `linter.schema` makes a JSON schema of
+#: it, `dockc config` shows them in this order.
+KEYS: dict[str, tuple[str, str]] = {
+    "profile": ("profile", "Whose findings: dockc's own, or those of hadolint or BuildKit exactly."),
+    "select": ("texts", "Only these rules: codes, name prefixes, or the set `strict`."),
+    "extend": ("texts", "Rules that are on besides the profile's own, or the set `strict`."),
+    "ignore": ("texts", "Rules that are off."),
+    "severity": ("severities", "Severities by rule; `off` switches one off."),
+    "trusted-registries": ("texts", "Patterns of registries that base images may come from."),
+    "label-schema": ("labels", "Labels that images must have, and the type of each."),
+    "strict-labels": ("flag", "Whether other labels than those of the schema are reported."),
+    "pragmas": ("flag", "Whether comments in Dockerfiles may suppress findings."),
+    "shellcheck": (
+        "flag",
+        "Whether ShellCheck is demanded (true) or left out (false); without, it runs where installed.",
+    ),
+    "fail-on": ("threshold", "The mildest severity with which lint ends with 1."),
+    "rule-pages": (
+        "text",
+        "Where the rules' pages are, for links of reports and editors: an address before `NAME.md`, or one with `{name}` or `{code}` in it.",
+    ),
+    "rules": ("tables", "Options of single rules, by rule name."),
+}
 
 
 class Config(Record, kw_only=True):
@@ -44,6 +63,7 @@ class Config(Record, kw_only=True):
         pragmas: whether suppressing comments count.
         shellcheck: see `LintOptions`.
         fail_on: the mildest severity that fails a run, or "none".
+        rule_pages: where the rules' pages are.
         no_fail, no_color, verbose: hadolint's switches of these names.
         formats: hadolint's names of output formats.
     """
@@ -61,6 +81,7 @@ class Config(Record, kw_only=True):
     pragmas: bool | None = None
     shellcheck: bool | None = None
     fail_on: str | None = None
+    rule_pages: str | None = None
     no_fail: bool | None = None
     no_color: bool | None = None
     verbose: bool | None = None
@@ -91,6 +112,7 @@ class Config(Record, kw_only=True):
             build_args=old.build_args,
             ignore_patterns=old.ignore_patterns,
             rules={**old.rules, **self.rules},
+            rule_pages=self.rule_pages or old.rule_pages,
         )
         worst: dict[str, Severity] = {}
         for code, severity in self.overrides:
@@ -281,7 +303,7 @@ def own_table(data: object, name: str, text: str = "") -> Config:
         UsageError: a key is unknown or a value has the wrong type.
     """
     table = _Table(data, name, "lint.", text)
-    table.only(_OWN_KEYS)
+    table.only(KEYS)
     profile = table.text("profile")
     if profile is not None and profile not in PROFILES:
         raise UsageError(
@@ -314,8 +336,16 @@ def own_table(data: object, name: str, text: str = "") -> Config:
         pragmas=table.flag("pragmas"),
         shellcheck=table.flag("shellcheck"),
         fail_on=None if fail_on is None else _threshold(fail_on, f"{table.place('fail-on')}: lint.fail-on"),
+        rule_pages=_address(table),
         rules=rules,
     )
+
+
+def _address(table: _Table) -> str | None:
+    text = table.text("rule-pages")
+    if text and not text.startswith(("https://", "http://", "file:///")):
+        raise UsageError(f"{table.place('rule-pages')}: lint.rule-pages must be an address, not {text!r}")
+    return text
 
 
 # --- reading values

@@ -99,7 +99,16 @@ class _Run:
         kept.sort(
             key=lambda f: (f.line, f.span.start if own else 0, self.order.get(f.code, len(self.order)), f.span.start)
         )
-        return tuple(kept)
+        return tuple(map(self.linked, kept))
+
+    def linked(self, finding: Finding) -> Finding:
+        """With the address of its rule's page, where the configuration says one and the finding has none."""
+        if finding.url or not self.options.settings.rule_pages or finding.code not in self.order:
+            return finding
+        from dockc.base.record import replace
+
+        url = self.options.settings.page_of(get_rule(finding.code).name, finding.code)
+        return replace(finding, url=url)
 
     # --- where findings come from
 

@@ -21,6 +21,7 @@ class Settings(Record, kw_only=True):
         build_args: values given for ARGs.
         ignore_patterns: of the context's ignore file, or None where none is known.
         rules: options of single rules, by rule name.
+        rule_pages: where the rules' pages are; "" where nobody serves them.
     """
 
     trusted_registries: tuple[str, ...] = ()
@@ -29,3 +30,11 @@ class Settings(Record, kw_only=True):
     build_args: Mapping[str, str] = MappingProxyType({})
     ignore_patterns: tuple[str, ...] | None = None
     rules: Mapping[str, Mapping[str, object]] = MappingProxyType({})
+    rule_pages: str = ""
+
+    def page_of(self, name: str, code: str) -> str:
+        """The address of a rule's page; "" where nobody serves it."""
+        place = self.rule_pages
+        if "{name}" in place or "{code}" in place:
+            return place.replace("{name}", name).replace("{code}", code)
+        return f"{place.rstrip('/')}/{name}.md" if place else ""

@@ -14,6 +14,7 @@ class LspOptions(Options):
     """Serve editors: the Language Server Protocol over standard input and output. Needs the extra `lsp`."""
 
     stdio: bool = option("--stdio", help="Talk over standard input and output; this is the default and the only way.")
+    examples = ("dockc lsp",)
 
 
 def run(options: LspOptions, out: Output) -> int:

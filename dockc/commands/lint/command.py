@@ -129,6 +129,12 @@ class LintCommandOptions(Options):
         "--no-cache", help="Lint every file anew; neither use nor keep findings of files that have not changed."
     )
     explain: str = option("--explain", metavar="RULE", help="Print a rule's page and end.", completes="rule")
+    examples = (
+        "dockc lint",
+        "dockc lint --fix Dockerfile",
+        "dockc lint --profile=hadolint --format=sarif . > dockc.sarif",
+        "dockc lint --explain DL3008",
+    )
 
 
 def run(options: LintCommandOptions, out: Output) -> int:

@@ -53,25 +53,43 @@ def load(
     Raises:
         UsageError: a file cannot be read or is wrong.
     """
-    own, peer = Config(), Config()
+    variables, peer, own = (
+        config for _, config in layers(directory, env, explicit=explicit, profile=profile, warn=warn)
+    )
+    types = {**peer.label_schema, **variables.label_schema}  # of a label's types hadolint takes the variable's
+    return replace(variables.merged(peer), label_schema=types).merged(own)
+
+
+def layers(
+    directory: str | PathLike[str],
+    env: Mapping[str, str],
+    *,
+    explicit: str | PathLike[str] | None = None,
+    profile: str = "",
+    warn: Callable[[UsageError], None] | None = None,
+) -> tuple[tuple[str, Config], tuple[str, Config], tuple[str, Config]]:
+    """What each source says, and where it is: the environment, hadolint's file and dockc's own; "" where there is none.
+
+    Arguments and errors are those of `load`.
+    """
+    own: tuple[str, Config] = ("", Config())
+    peer = own
     if explicit is not None:
         path = os.fspath(explicit)
         if path.endswith((".yaml", ".yml")):
-            peer = _peer(path, warn if profile == "hadolint" else None)
+            peer = (path, _peer(path, warn if profile == "hadolint" else None))
         else:
-            own = _own(path) or Config()
+            own = (path, _own(path) or Config())
     else:
         own = _nearest(os.fspath(directory))
-        if (profile or own.profile) != "buildkit":
+        if (profile or own[1].profile) != "buildkit":
             places = (place.removeprefix("./") for place in hadolint_places(os.fspath(directory), env))
             found = next((place for place in places if os.path.isfile(place)), None)
             if found is not None:
-                peer = _peer(found, warn if (profile or own.profile) == "hadolint" else None)
-    if (profile or own.profile) != "buildkit":
-        variables = hadolint_environment(env)
-        types = {**peer.label_schema, **variables.label_schema}  # of a label's types hadolint takes the variable's
-        peer = replace(variables.merged(peer), label_schema=types)
-    return peer.merged(own)
+                peer = (found, _peer(found, warn if (profile or own[1].profile) == "hadolint" else None))
+    if (profile or own[1].profile) == "buildkit":
+        return ("", Config()), peer, own
+    return ("environment", hadolint_environment(env)), peer, own
 
 
 def _peer(path: str, warn: Callable[[UsageError], None] | None) -> Config:
@@ -104,16 +122,16 @@ def _report_unknown(text: str, path: str) -> None:
             log(f"warning: {message}\n")
 
 
-def _nearest(directory: str) -> Config:
-    """Own configuration in the directory or the nearest one above it."""
+def _nearest(directory: str) -> tuple[str, Config]:
+    """Own configuration in the directory or the nearest one above it, and its file."""
     folder = os.path.realpath(directory)
     while True:
         for name in _OWN:
             path = os.path.join(folder, name)
             if os.path.isfile(path) and (found := _own(path)) is not None:
-                return found
+                return path, found
         if (parent := os.path.dirname(folder)) == folder:
-            return Config()
+            return "", Config()
         folder = parent
 
 
