@@ -15,9 +15,10 @@ from dockc.base.record import Record, replace
 from dockc.base.version import BUILDKIT, VERSION
 from dockc.daemon import gateway, storage
 from dockc.daemon.builds import Build, Builds
+from dockc.daemon.policy import SessionPolicy
 from dockc.daemon.sessions import HEALTH, Sessions, lent
 from dockc.engine.caches import imports_of
-from dockc.engine.gateway import Gateway, without_default_provenance
+from dockc.engine.gateway import Gateway, to_policy, without_default_provenance
 from dockc.engine.request import BuildRequest
 from dockc.errors import DockcError
 from dockc.golang.filters import FilterError, match, parse
@@ -148,7 +149,10 @@ class Control:
             caller = await self.sessions.find(request.Session) if request.Session else None
             if caller is None:
                 raise RpcError("a build needs a session", code=INVALID_ARGUMENT)
+            judge = await self.sessions.find(request.SourcePolicySession) if request.SourcePolicySession else None
             session, close = lent(caller, self.sessions.mirrors, folder, self.sessions.find)
+            if judge is not None:
+                session = replace(session, policy=SessionPolicy(judge))
             if asked.frontend or asked.definition:
                 built = await self.engine.build(asked, session, build.progress)
             else:
@@ -282,7 +286,6 @@ def _check(request: control_pb2.SolveRequest, allowed: frozenset[str]) -> None:
     if not request.Ref:
         raise RpcError("a build needs a name", code=INVALID_ARGUMENT)
     for what, given in (
-        ("source policies", bool(request.SourcePolicy.rules) or bool(request.SourcePolicySession)),
         ("exporters of the session", request.EnableSessionExporter),
         ("the proxy network", request.ProxyNetwork),
     ):
@@ -326,6 +329,7 @@ def _request(request: control_pb2.SolveRequest) -> BuildRequest:
         allow=frozenset(request.Entitlements),
         cache_from=tuple(read),
         cache_to=tuple(written),
+        policies=(to_policy(request.SourcePolicy),) if request.SourcePolicy.rules else (),
     )
     # Such an entry would name a directory of this machine.
     if any(entry.type == "local" for entry in (*imports_of(asked), *asked.cache_to)):

@@ -7,6 +7,7 @@ Source: BuildKit, frontend/gateway/pb/gateway.proto.
 
 from __future__ import annotations
 
+from asyncio import gather
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from dockc.engine.progress import Steps
     from dockc.engine.work import Work
     from dockc.llb.definition import Definition
+    from dockc.llb.pb import ops_pb2
     from dockc.oci.platform import Platform
     from dockc.runtime.refs.ref import ImmutableRef
     from dockc.runtime.registry.client import Client
@@ -45,6 +47,7 @@ CONFIG = "containerimage.config"
 BASE_CONFIG = "containerimage.base.config"
 PLATFORMS = "refs.platforms"
 EPOCH = "source.date.epoch"
+_MOST_CONVERSIONS = 10
 
 
 class Ref:
@@ -125,14 +128,14 @@ class Bridge:
             asked = replace(
                 self.request, frontend=frontend, attrs=dict(attrs or {}), definition=b"", inputs=dict(inputs or {})
             )
-            result = await self._find(frontend)(self._other(asked))
+            result = await self._find(frontend)(self.asked(asked))
         else:
             result = Result({"": None if definition is None else await self.load(definition)})
         if evaluate:
             await self.evaluate(*result.refs.values())
         return result
 
-    def _other(self, request: BuildRequest) -> Bridge:
+    def asked(self, request: BuildRequest) -> Bridge:
         """The same build, asked for something else."""
         other = Bridge(self.work, request, self.session, self._job, self.steps, self.client, self._find)
         other._refs = self._refs
@@ -167,9 +170,52 @@ class Bridge:
 
         if not definition.ops:
             return None
+        if self.judges:
+            definition = await self._judged(definition)
         ref = Ref(definition, await self.work.blocking(read))
         self._refs.append(ref)
         return ref
+
+    @property
+    def judges(self) -> bool:
+        """Whether there are rules for sources."""
+        return bool(self.request.policies) or self.session.policy is not None
+
+    async def judge(
+        self, identifier: str, attrs: Mapping[str, str], platform: Platform | None = None
+    ) -> tuple[str, dict[str, str]]:
+        """What a source is to be, by the request's rules and by the client's word.
+
+        Raises:
+            DockcError: it may not be used.
+        """
+        from dockc.engine.policy import judged
+
+        now = dict(attrs)
+        for _ in range(_MOST_CONVERSIONS):
+            identifier, now = judged(self.request.policies, identifier, now)
+            check = self.session.policy
+            said = None if check is None else await check(self, identifier, now, platform)
+            if said is None:
+                return identifier, now
+            identifier, now = said[0], dict(said[1])
+        raise DockcError("too many policy requests")
+
+    async def _judged(self, definition: Definition) -> Definition:
+        from dockc.engine.world import normal
+        from dockc.llb.rewrite import sources_of, with_sources
+
+        async def one(op: ops_pb2.Op) -> tuple[str, dict[str, str]]:
+            return await self.judge(normal(op.source.identifier), dict(op.source.attrs), _platform(op))
+
+        found = await self.work.blocking(lambda: list(sources_of(definition)))
+        became = await gather(*(one(op) for _, op in found))
+        changed = {
+            digest: after
+            for (digest, op), after in zip(found, became, strict=True)
+            if after != (op.source.identifier, dict(op.source.attrs))
+        }
+        return await self.work.blocking(lambda: with_sources(definition, changed)) if changed else definition
 
     async def evaluate(self, *refs: Ref | None) -> None:
         """Solve what has not been solved yet, all at once.
@@ -292,6 +338,25 @@ class Bridge:
         Raises:
             DockcError: it cannot be found out.
         """
+        from dockc.engine.world import normal
+
+        if self.judges:
+            identifier, attrs = await self.judge(normal(identifier), attrs or {}, platform)
+        return await self.look_up(identifier, attrs, platform=platform, name=name)
+
+    async def look_up(
+        self,
+        identifier: str,
+        attrs: Mapping[str, str] | None = None,
+        *,
+        platform: Platform | None = None,
+        name: str = "",
+    ) -> Found:
+        """As `resolve_source_meta`, whatever the rules say: they may want to know before they judge.
+
+        Raises:
+            DockcError: it cannot be found out.
+        """
         from dockc.engine.world import question
 
         asked = question(identifier, dict(attrs or {}), platform)
@@ -339,6 +404,15 @@ class Bridge:
         from dockc.llb.definition import Definition
 
         return {name: Definition.parse(data) for name, data in self.request.inputs.items()}
+
+
+def _platform(op: ops_pb2.Op) -> Platform | None:
+    from dockc.oci.platform import Platform
+
+    told = op.platform
+    if not op.HasField("platform"):
+        return None
+    return Platform(told.OS, told.Architecture, told.Variant, told.OSVersion, tuple(told.OSFeatures))
 
 
 async def given(bridge: Bridge) -> Result:

@@ -12,7 +12,7 @@ from dockc.engine.compile import compile_all
 from dockc.engine.export import platforms_json
 from dockc.engine.failure import FailedStep
 from dockc.engine.request import CompileRequest, Inputs, check_given, foreign_syntax, inputs_of, is_url
-from dockc.engine.world import answer, converse_with
+from dockc.engine.world import answer, converse_with, identified, question
 from dockc.errors import CompileError, DockcError, SolveError
 from dockc.oci import platform as platforms
 
@@ -216,12 +216,20 @@ def _asking(bridge: Bridge) -> Callable[[tuple[Request, ...]], Awaitable[Answers
     request, steps = bridge.request, bridge.steps
     resolver = bridge.resolver()
 
+    async def judged(one: Request) -> Request:
+        known = identified(one) if bridge.judges else None
+        if known is None:
+            return one
+        platform = one.platform if isinstance(one, ImageRequest) else None
+        becomes = await bridge.judge(*known, platform)
+        return one if becomes == known else question(*becomes, platform)
+
     async def answer_one(one: Request) -> Answers:
         name = f"[internal] load metadata for {one.ref if isinstance(one, ImageRequest) else describe(one)}"
         found = Answers()
         try:
             with steps.step(name) as digest:
-                found = await answer([one], resolver)
+                found = await answer([one], resolver, instead=[await judged(one)])
                 for image in found.images.values():
                     if image.stored:
                         steps.log(digest, f"the store's own image is used: {image.stored}\n")

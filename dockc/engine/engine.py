@@ -289,7 +289,11 @@ class Engine:
                     sinks=session.sinks,
                     number=number,
                 )
-                made.append(await bridge.work.blocking(partial(export, with_config(source, output), output, using), cancelled=cancelled))
+                made.append(
+                    await bridge.work.blocking(
+                        partial(export, with_config(source, output), output, using), cancelled=cancelled
+                    )
+                )
         return tuple(made), await caches.export(bridge, result)
 
     # --- the store ------------------------------------------------------------------------------------

@@ -12,12 +12,13 @@ import os
 import stat
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dockc.base.record import replace
 from dockc.engine.bridge import Result
 from dockc.engine.caches import imports_of
 from dockc.engine.reading import Stat, read_dir, read_file, stat_file
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from dockc.engine.bridge import Bridge, Ref
     from dockc.engine.containers import Container
+    from dockc.engine.policy import Policy
     from dockc.llb.definition import Definition
     from dockc.oci.config import ContainerConfig
     from dockc.runtime.executor.base import ExecSpec, ResolvedMount
@@ -55,8 +57,7 @@ FRONTEND_CAPS = (
 #: Parts of LLB that this builder does not do.
 _WITHOUT = frozenset(
     (
-        caps.EXEC_META_CDI, caps.EXEC_META_NETWORK_PROXY, caps.SOURCE_LOCAL_METADATA_TRANSFER, caps.ATTESTATIONS, caps.SESSION_EXPORTER, caps.SOURCE_POLICY,
-        caps.SOURCE_POLICY_SESSION, caps.SOURCE_IMAGE_BLOB,
+        caps.EXEC_META_CDI, caps.EXEC_META_NETWORK_PROXY, caps.SOURCE_LOCAL_METADATA_TRANSFER, caps.ATTESTATIONS, caps.SESSION_EXPORTER, caps.SOURCE_IMAGE_BLOB,
     )
 )  # fmt: skip
 LLB_CAPS = tuple(sorted(caps.ALL - _WITHOUT))
@@ -110,8 +111,6 @@ class Gateway:
 
     async def solve(self, request: gateway_pb2.SolveRequest) -> Message:
         """Solve a graph, or let a frontend of ours make one."""
-        if request.SourcePolicies:
-            raise RpcError("source policies of a frontend are not supported yet", code=UNIMPLEMENTED)
         known = imports_of(self.bridge.request)
         if any(CacheEntry(one.Type, dict(one.Attrs)) not in known for one in request.CacheImports if one.Type):
             raise RpcError(
@@ -121,7 +120,7 @@ class Gateway:
         if request.Definition:
             data = request.Definition
             definition = await self.bridge.work.blocking(lambda: parse(data))
-        result = await self.bridge.solve(
+        result = await self._bridge(request.SourcePolicies).solve(
             definition,
             frontend=request.Frontend,
             attrs=without_default_provenance(dict(request.FrontendOpt)),
@@ -158,34 +157,14 @@ class Gateway:
 
     async def resolve_source_meta(self, request: gateway_pb2.ResolveSourceMetaRequest) -> Message:
         """What a source is now."""
-        from dockc.llb import attrs as A  # noqa: N812
-        from dockc.runtime.source.found import FoundGit, FoundHttp, FoundImage
+        return await resolve_meta(self._bridge(request.SourcePolicies), request)
 
-        if request.SourcePolicies:
-            raise RpcError("source policies of a frontend are not supported yet", code=UNIMPLEMENTED)
-        source = request.Source
-        attrs = dict(source.attrs)
-        if request.ResolveMode:
-            attrs.setdefault(A.IMAGE_RESOLVE_MODE, request.ResolveMode)
-        name = f"[internal] {request.LogName.removeprefix('[internal] ')}" if request.LogName else ""
-        platform = platform_of(request.Platform) if request.HasField("Platform") else None
-        found = await self.bridge.resolve_source_meta(source.identifier, attrs, platform=platform, name=name)
-        answer = gateway_pb2.ResolveSourceMetaResponse(Source=source)
-        match found:
-            case FoundImage():
-                answer.Image.Digest, answer.Image.Config = found.digest, found.config
-            case FoundGit():
-                answer.Git.Checksum = answer.Git.CommitChecksum = found.commit
-                if request.Git.ReturnObject:
-                    answer.Git.CommitObject = found.commit_object
-            case FoundHttp():
-                answer.HTTP.Checksum, answer.HTTP.Filename = found.digest, found.filename
-                if found.last_modified:
-                    from dockc.golang.times import Time
-
-                    moment = Time.parse(found.last_modified)
-                    answer.HTTP.LastModified.seconds, answer.HTTP.LastModified.nanos = moment.seconds, moment.nanos
-        return answer
+    def _bridge(self, policies: Iterable[common_pb2.Policy]) -> Bridge:
+        """The bridge, with a frontend's own rules for sources beside the client's."""
+        more = tuple(to_policy(one) for one in policies if one.rules)
+        if not more:
+            return self.bridge
+        return self.bridge.asked(replace(self.bridge.request, policies=(*self.bridge.request.policies, *more)))
 
     async def resolve_image_config(self, request: gateway_pb2.ResolveImageConfigRequest) -> Message:
         """Digest and config of an image: what older frontends ask."""
@@ -335,6 +314,44 @@ class Gateway:
             case _:
                 refs = {"": None}
         return Result(refs, dict(result.metadata))
+
+
+async def resolve_meta(
+    bridge: Bridge, request: gateway_pb2.ResolveSourceMetaRequest, *, judge: bool = True
+) -> gateway_pb2.ResolveSourceMetaResponse:
+    """What a source is now; without `judge`, also one that the rules may not allow.
+
+    Raises:
+        DockcError: it cannot be found out, or it is not allowed.
+    """
+    from dockc.engine.world import normal
+    from dockc.llb import attrs as A  # noqa: N812
+    from dockc.runtime.source.found import FoundGit, FoundHttp, FoundImage
+
+    identifier, attrs = request.Source.identifier, dict(request.Source.attrs)
+    platform = platform_of(request.Platform) if request.HasField("Platform") else None
+    if judge and bridge.judges:
+        identifier, attrs = await bridge.judge(normal(identifier), attrs, platform)
+    answer = gateway_pb2.ResolveSourceMetaResponse(Source=common_pb2.SourceOp(identifier=identifier, attrs=attrs))
+    if request.ResolveMode:
+        attrs.setdefault(A.IMAGE_RESOLVE_MODE, request.ResolveMode)
+    name = f"[internal] {request.LogName.removeprefix('[internal] ')}" if request.LogName else ""
+    found = await bridge.look_up(identifier, attrs, platform=platform, name=name)
+    match found:
+        case FoundImage():
+            answer.Image.Digest, answer.Image.Config = found.digest, found.config
+        case FoundGit():
+            answer.Git.Checksum = answer.Git.CommitChecksum = found.commit
+            if request.Git.ReturnObject:
+                answer.Git.CommitObject = found.commit_object
+        case FoundHttp():
+            answer.HTTP.Checksum, answer.HTTP.Filename = found.digest, found.filename
+            if found.last_modified:
+                from dockc.golang.times import Time
+
+                moment = Time.parse(found.last_modified)
+                answer.HTTP.LastModified.seconds, answer.HTTP.LastModified.nanos = moment.seconds, moment.nanos
+    return answer
 
 
 def _range(request: gateway_pb2.ReadFileRequest) -> tuple[int, int]:
@@ -633,6 +650,43 @@ def to_stat(found: Stat, name: str | None = None) -> session_pb2.Stat:
     if stat.S_ISCHR(found.mode) or stat.S_ISBLK(found.mode):
         out.devmajor, out.devminor = os.major(found.device), os.minor(found.device)
     return out
+
+
+def _named(kind: Any, number: int) -> str:
+    """The name of a value; a number that has none stays one."""
+    try:
+        return str(kind.Name(number))
+    except ValueError:
+        return str(number)
+
+
+def to_policy(told: common_pb2.Policy) -> Policy:
+    """Rules out of their message.
+
+    Raises:
+        RpcError: a rule that is about nothing.
+    """
+    from dockc.engine.policy import Policy, Rule
+
+    if not all(one.HasField("selector") for one in told.rules):
+        raise RpcError("invalid nil selector in policy", code=INVALID_ARGUMENT)
+
+    return Policy(
+        tuple(
+            Rule(
+                action=_named(common_pb2.PolicyAction, one.action),
+                identifier=one.selector.identifier,
+                match=_named(common_pb2.MatchType, one.selector.match_type),
+                constraints=tuple(
+                    (each.key, each.value, _named(common_pb2.AttrMatch, each.condition))
+                    for each in one.selector.constraints
+                ),
+                becomes=one.updates.identifier,
+                attrs=dict(one.updates.attrs) if one.HasField("updates") else None,
+            )
+            for one in told.rules
+        )
+    )
 
 
 def platform_of(told: common_pb2.Platform) -> Platform:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dockc.compiler.options import CompileOptions
     from dockc.compiler.questions import Answers
     from dockc.engine.images import Showing
+    from dockc.engine.policy import Policy
     from dockc.llb.definition import Definition
     from dockc.oci.platform import Platform
     from dockc.runtime.exporter.export import Exported
@@ -202,6 +203,7 @@ class BuildRequest(Record, kw_only=True):
         locked: what the lock file is called whose answers must be enough and right; "" for none.
         level, passes, squash: of the compiler's pipeline; passes "" means the level's own.
         measure: tell the sizes of the steps' results too.
+        policies: rules over the sources, beside what the client says (`Session.policy`).
     """
 
     frontend: str = "dockerfile.v0"
@@ -221,6 +223,7 @@ class BuildRequest(Record, kw_only=True):
     passes: str = ""
     squash: int = 0
     measure: bool = False
+    policies: tuple[Policy, ...] = ()
 
 
 class Built(Record, kw_only=True):

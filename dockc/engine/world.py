@@ -129,8 +129,41 @@ def question(identifier: str, attrs: Mapping[str, str], platform: Platform | Non
     raise DockcError(f"source {identifier!r}: scheme {scheme if separator else ''!r} has nothing to be asked about")
 
 
-async def answer(requests: Sequence[Request], resolver: Resolver) -> Answers:
-    """Answer all requests with `resolver`.
+def normal(identifier: str) -> str:
+    """An identifier with the whole name of its image; others as they are."""
+    from dockc.llb import attrs as A  # noqa: N812
+    from dockc.oci.reference import InvalidReference, parse_normalized
+
+    if identifier.startswith(A.SCHEME_IMAGE):
+        try:
+            return A.SCHEME_IMAGE + str(parse_normalized(identifier.removeprefix(A.SCHEME_IMAGE)).tag_name_only())
+        except InvalidReference:
+            pass
+    return identifier
+
+
+def identified(request: Request) -> tuple[str, dict[str, str]] | None:
+    """Identifier and attributes in LLB of what a question is about, the reverse of `question`; None for files."""
+    from dockc.llb import attrs as A  # noqa: N812
+
+    match request:
+        case ImageRequest() if request.store:
+            return A.SCHEME_OCI_LAYOUT + request.ref, {A.OCI_STORE: request.store}
+        case ImageRequest():
+            return A.SCHEME_IMAGE + request.ref, {}
+        case HttpRequest():
+            given = ((A.HTTP_FILENAME, request.filename), (A.HTTP_CHECKSUM, request.checksum))
+            return request.url, {key: value for key, value in given if value}
+        case GitRequest():
+            return request.identifier, dict(request.attrs)
+        case _:
+            return None
+
+
+async def answer(
+    requests: Sequence[Request], resolver: Resolver, *, instead: Sequence[Request] | None = None
+) -> Answers:
+    """Answer all requests with `resolver`; what `instead` names is asked in their place.
 
     Raises:
         DockcError: something cannot be found out.
@@ -138,7 +171,7 @@ async def answer(requests: Sequence[Request], resolver: Resolver) -> Answers:
     images: dict[tuple[str, str, str], ImageAnswer] = {}
     http: dict[str, HttpAnswer] = {}
     git: dict[str, GitAnswer] = {}
-    for request, found in zip(requests, await resolver.answer(requests), strict=True):
+    for request, found in zip(requests, await resolver.answer(instead or requests), strict=True):
         if isinstance(found, DockcError):
             if isinstance(request, ImageRequest):
                 # The compiler knows the line that asks for the image, and whether the stage matters at all.

@@ -94,8 +94,16 @@ DESCRIPTOR = descriptor_pool.Default().AddSerializedFile(
     b'etenv\x18\x06 \x03(\x0c"D\n\x0bExitMessage\x12\x0c\n\x04Code\x18\x01 \x01(\r\x12\'\n\x05Error\x18\x02 \x01(\x0b2\x18.dockc.rpc.comm'
     b'on.Status"\x10\n\x0eStartedMessage"\r\n\x0bDoneMessage"2\n\tFdMessage\x12\n\n\x02Fd\x18\x01 \x01(\r\x12\x0b\n\x03E'
     b'OF\x18\x02 \x01(\x08\x12\x0c\n\x04Data\x18\x03 \x01(\x0c"+\n\rResizeMessage\x12\x0c\n\x04Rows\x18\x01 \x01(\r\x12\x0c\n\x04Cols\x18\x02 \x01(\r"\x1d\n\rS'
-    b'ignalMessage\x12\x0c\n\x04Name\x18\x01 \x01(\t*)\n\x0fAttestationKind\x12\n\n\x06InToto\x10\x00\x12\n\n\x06Bundle\x10\x01*&\n'
-    b'\x11InTotoSubjectKind\x12\x08\n\x04Self\x10\x00\x12\x07\n\x03Raw\x10\x01b\x06proto3'
+    b'ignalMessage\x12\x0c\n\x04Name\x18\x01 \x01(\t"\xec\x01\n\x12CheckPolicyRequest\x12,\n\x08Platform\x18\x01 \x01(\x0b2\x1a.do'
+    b'ckc.rpc.common.Platform\x12<\n\x06Source\x18\x02 \x01(\x0b2,.dockc.rpc.gateway.ResolveSourc'
+    b'eMetaResponse\x12=\n\x04caps\x18\x03 \x03(\x0b2/.dockc.rpc.gateway.CheckPolicyRequest.CapsE'
+    b'ntry\x1a+\n\tCapsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x08:\x028\x01"\x96\x01\n\x13CheckPolicyRespons'
+    b'e\x125\n\x08decision\x18\x01 \x01(\x0b2!.dockc.rpc.gateway.PolicyDecisionH\x00\x12>\n\x07request\x18\x02 \x01('
+    b'\x0b2+.dockc.rpc.gateway.ResolveSourceMetaRequestH\x00B\x08\n\x06result"\xa2\x01\n\x0ePolicyDec'
+    b'ision\x12.\n\x06action\x18\x01 \x01(\x0e2\x1e.dockc.rpc.common.PolicyAction\x124\n\x0cdenyMessages\x18\x02 '
+    b'\x03(\x0b2\x1e.dockc.rpc.gateway.DenyMessage\x12*\n\x06update\x18\x03 \x01(\x0b2\x1a.dockc.rpc.common.S'
+    b'ourceOp"\x1e\n\x0bDenyMessage\x12\x0f\n\x07message\x18\x01 \x01(\t*)\n\x0fAttestationKind\x12\n\n\x06InToto\x10\x00\x12\n'
+    b'\n\x06Bundle\x10\x01*&\n\x11InTotoSubjectKind\x12\x08\n\x04Self\x10\x00\x12\x07\n\x03Raw\x10\x01b\x06proto3'
 )
 builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "dockc.rpc.pb.gateway_pb2", globals())

@@ -596,3 +596,44 @@ class SignalMessage(_message.Message):
     NAME_FIELD_NUMBER: _ClassVar[int]
     Name: str
     def __init__(self, Name: _Optional[str] = ...) -> None: ...
+
+class CheckPolicyRequest(_message.Message):
+    __slots__ = ("Platform", "Source", "caps")
+    class CapsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: bool
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[bool] = ...) -> None: ...
+    PLATFORM_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    CAPS_FIELD_NUMBER: _ClassVar[int]
+    Platform: _common_pb2.Platform
+    Source: ResolveSourceMetaResponse
+    caps: _containers.ScalarMap[str, bool]
+    def __init__(self, Platform: _Optional[_Union[_common_pb2.Platform, _Mapping]] = ..., Source: _Optional[_Union[ResolveSourceMetaResponse, _Mapping]] = ..., caps: _Optional[_Mapping[str, bool]] = ...) -> None: ...
+
+class CheckPolicyResponse(_message.Message):
+    __slots__ = ("decision", "request")
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    decision: PolicyDecision
+    request: ResolveSourceMetaRequest
+    def __init__(self, decision: _Optional[_Union[PolicyDecision, _Mapping]] = ..., request: _Optional[_Union[ResolveSourceMetaRequest, _Mapping]] = ...) -> None: ...
+
+class PolicyDecision(_message.Message):
+    __slots__ = ("action", "denyMessages", "update")
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    DENYMESSAGES_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_FIELD_NUMBER: _ClassVar[int]
+    action: _common_pb2.PolicyAction
+    denyMessages: _containers.RepeatedCompositeFieldContainer[DenyMessage]
+    update: _common_pb2.SourceOp
+    def __init__(self, action: _Optional[_Union[_common_pb2.PolicyAction, str]] = ..., denyMessages: _Optional[_Iterable[_Union[DenyMessage, _Mapping]]] = ..., update: _Optional[_Union[_common_pb2.SourceOp, _Mapping]] = ...) -> None: ...
+
+class DenyMessage(_message.Message):
+    __slots__ = ("message",)
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    message: str
+    def __init__(self, message: _Optional[str] = ...) -> None: ...

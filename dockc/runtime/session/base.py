@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from dockc.base.record import Record, made
 
 if TYPE_CHECKING:
+    from dockc.oci.platform import Platform
     from dockc.runtime.session.auth import CredentialStore
     from dockc.runtime.session.files import Directory
     from dockc.runtime.session.secrets import SecretStore, SshAgents
@@ -33,6 +34,20 @@ class LentLayout(Protocol):
         ...
 
 
+class SourceCheck(Protocol):
+    """A client's word on each source that is about to be used. On the loop's thread."""
+
+    async def __call__(
+        self, bridge: Any, identifier: str, attrs: Mapping[str, str], platform: Platform | None
+    ) -> tuple[str, Mapping[str, str]] | None:
+        """What the source is to be instead, None for what it is; `bridge` (`engine.bridge.Bridge`) finds out about it.
+
+        Raises:
+            DockcError: it may not be used.
+        """
+        ...
+
+
 class Session(Record, kw_only=True):
     """What one client lends.
 
@@ -44,6 +59,7 @@ class Session(Record, kw_only=True):
         secrets, ssh: what steps may use while they run; None for nothing.
         credentials: of registries; None for those of the user whom the engine runs as.
         uploads: files by the addresses that they answer for, such as an archive that came on standard input.
+        policy: judges sources, or None.
         sinks: where outputs go that have no place on the engine's own machine; None: all have one.
     """
 
@@ -55,4 +71,5 @@ class Session(Record, kw_only=True):
     ssh: SshAgents | None = None
     credentials: CredentialStore | None = None
     uploads: Mapping[str, Path] = made(dict)
+    policy: SourceCheck | None = None
     sinks: Sinks | None = None

@@ -1,0 +1,126 @@
+"""Rules over sources: what they say, and that nothing is used that they do not allow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dockc import llb
+from dockc.engine.bridge import Bridge, Result
+from dockc.engine.engine import Engine, EngineOptions
+from dockc.engine.policy import ALLOW, CONVERT, DENY, EXACT, REGEX, Denied, Policy, Rule, judged
+from dockc.engine.request import BuildRequest
+from dockc.errors import DockcError
+from dockc.llb.rewrite import sources_of, with_sources
+from dockc.oci.platform import Platform
+from dockc.runtime.exporter.options import make_output
+from dockc.runtime.session.base import Session
+from dockc.runtime.session.files import HeldFiles
+
+IMAGE = "docker-image://docker.io/library/busybox:1.0"
+
+
+def by(*rules: Rule, attrs: Mapping[str, str] | None = None, identifier: str = IMAGE) -> tuple[str, dict[str, str]]:
+    return judged([Policy(rules)], identifier, attrs or {})
+
+
+def test_rules_in_order() -> None:
+    allow, deny = Rule(action=ALLOW, identifier=IMAGE), Rule(action=DENY, identifier="docker-image://*")
+    assert by(deny, allow) == (IMAGE, {})
+    with pytest.raises(Denied, match="denied by policy"):
+        by(allow, deny)
+    # Of several policies none may forbid it.
+    with pytest.raises(Denied):
+        judged([Policy((allow,)), Policy((deny,))], IMAGE, {})
+    assert by(Rule(action=DENY, identifier="docker-image://*", match=EXACT)) == (IMAGE, {})
+
+
+@pytest.mark.parametrize(
+    ("rule", "becomes"),
+    [
+        (Rule(action=CONVERT, identifier="docker-image://*:1.0", becomes="docker-image://$1:2.0", attrs={}), "docker-image://docker.io/library/busybox:2.0"),
+        (Rule(action=CONVERT, identifier="docker-image://*/*", becomes="x://${2}/$9$$", attrs={}), "x://busybox:1.0/$"),
+        (Rule(action=CONVERT, identifier=r"(bus)y(?P<last>b.x)", match=REGEX, becomes="${last}-$1", attrs={}), "docker-image://docker.io/library/box-bus:1.0"),
+        (Rule(action=CONVERT, identifier=IMAGE, match=EXACT, becomes="https://x/$1", attrs={}), "https://x/$1"),
+        (Rule(action=CONVERT, identifier="docker-image://other", becomes="x", attrs={}), IMAGE),
+    ],
+)  # fmt: skip
+def test_conversions(rule: Rule, becomes: str) -> None:
+    assert by(rule) == (becomes, {})
+
+
+def test_constraints_and_attributes() -> None:
+    pin = Rule(action=CONVERT, identifier=IMAGE, constraints=(("a", "1", "EQUAL"),), attrs={"b": "2"})
+    assert by(pin, attrs={"a": "1"}) == (IMAGE, {"a": "1", "b": "2"})
+    assert by(pin, attrs={"a": "2"}) == (IMAGE, {"a": "2"})
+    for condition, value, denied in (("NOTEQUAL", "1", False), ("NOTEQUAL", "2", True), ("MATCHES", "^1", True), ("MATCHES", "3", False)):
+        rule = Rule(action=DENY, identifier=IMAGE, constraints=(("a", value, condition),))
+        if denied:
+            with pytest.raises(Denied):
+                by(rule, attrs={"a": "1"})
+        else:
+            assert by(rule, attrs={"a": "1"}) == (IMAGE, {"a": "1"})
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (Rule(action="9000", identifier=IMAGE), "unknown type"),
+        (Rule(action=CONVERT, identifier=IMAGE), "missing destination for convert rule"),
+        (Rule(action=DENY, identifier="a**b"), "invalid wildcard"),
+        (Rule(action=DENY, identifier="(", match=REGEX), "invalid regex"),
+        (Rule(action=DENY, identifier=IMAGE, match="7"), "unknown match type"),
+        (Rule(action=DENY, identifier=IMAGE, constraints=(("a", "", "7"),)), "unknown attr condition"),
+        (Rule(action=CONVERT, identifier="docker-image://*", becomes="docker-image://x$1", attrs={}), "too many"),
+    ],
+)
+def test_rules_that_make_no_sense(rule: Rule, words: str) -> None:
+    with pytest.raises(DockcError, match=words):
+        by(rule)
+
+
+def test_a_graph_with_other_sources() -> None:
+    first, second = llb.image("a").file(llb.mkdir("/x")), llb.image("b")
+    graph = llb.merge(first, second).marshal()
+    changed = {digest: ("docker-image://c", {"k": "v"}) for digest, op in sources_of(graph) if "/a:" in op.source.identifier}
+    assert len(changed) == 1
+    other = with_sources(graph, changed)
+    assert sorted(op.source.identifier for _, op in sources_of(other)) == ["docker-image://c", "docker-image://docker.io/library/b:latest"]
+    again = type(other).parse(other.to_bytes())
+    assert (again.head, len(again.ops), set(again.metadata)) == (other.head, len(graph.ops), set(other.metadata))
+    assert with_sources(graph, {}).to_bytes() == graph.to_bytes()
+
+
+def test_a_build_uses_what_the_rules_say_and_asks_the_client(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    async def check(_: Any, identifier: str, attrs: Mapping[str, str], platform: Platform | None) -> tuple[str, Mapping[str, str]] | None:
+        seen.append(identifier)
+        if identifier == "local://second":
+            return "local://third", attrs
+        if identifier == "local://secret":
+            raise DockcError("not for you")
+        return None
+
+    directories = {name: HeldFiles({"name": name.encode()}) for name in ("first", "second", "third")}
+    session = Session(directories=directories, policy=check)
+    output = make_output("local", str(tmp_path / "out"), {})
+    rule = Rule(action=CONVERT, identifier="local://first", becomes="local://second", attrs={})
+    request = BuildRequest(outputs=(output,), policies=(Policy((rule,)),))
+
+    async def main(name: str) -> None:
+        async def frontend(bridge: Bridge) -> Result:
+            return await bridge.solve(llb.local(name).marshal())
+
+        async with asyncio.timeout(100), Engine(EngineOptions(root=tmp_path / "store")) as engine:
+            await engine.run(frontend, request, session, lambda status: None)
+
+    asyncio.run(main("first"))
+    assert (tmp_path / "out" / "name").read_text() == "third"
+    assert seen == ["local://second", "local://third"]
+    with pytest.raises(DockcError, match="not for you"):
+        asyncio.run(main("secret"))
