@@ -38,7 +38,7 @@ class SourceCheck(Protocol):
     """A client's word on each source that is about to be used. On the loop's thread."""
 
     async def __call__(
-        self, bridge: Any, identifier: str, attrs: Mapping[str, str], platform: Platform | None
+        self, bridge: Any, identifier: str, attrs: Mapping[str, str], platform: Platform | None, /
     ) -> tuple[str, Mapping[str, str]] | None:
         """What the source is to be instead, None for what it is; `bridge` (`engine.bridge.Bridge`) finds out about it.
 
