@@ -639,13 +639,13 @@ def without_default_provenance(attrs: dict[str, str]) -> dict[str, str]:
 def to_stat(found: Stat, name: str | None = None) -> session_pb2.Stat:
     """An entry as the protocol has it."""
     out = session_pb2.Stat(
-        path=os.fsencode(found.path if name is None else name).decode("utf-8", "replace"),
+        path=os.fsencode(found.path if name is None else name),
         mode=to_go(found.mode),
         uid=found.uid,
         gid=found.gid,
         size=found.size if not stat.S_ISDIR(found.mode) else 0,
         modTime=found.modified,
-        linkname=os.fsencode(found.link).decode("utf-8", "replace"),
+        linkname=os.fsencode(found.link),
     )
     if stat.S_ISCHR(found.mode) or stat.S_ISBLK(found.mode):
         out.devmajor, out.devminor = os.major(found.device), os.minor(found.device)

@@ -89,7 +89,7 @@ class Listing:
         Raises:
             BadTree: it cannot be.
         """
-        path = told.path
+        path, linkname = os.fsdecode(told.path), os.fsdecode(told.linkname)
         parts = path.split("/")
         if path.startswith("/") or any(part in {"", ".", ".."} for part in parts) or "\0" in path:
             raise BadTree(f"invalid path {path!r} from the sender")
@@ -105,13 +105,13 @@ class Listing:
         if not mode:
             raise BadTree(f"{path!r} is of an unknown type")
         link = same_as = ""
-        if told.linkname:
+        if linkname:
             if stat.S_ISLNK(mode):
-                link = told.linkname
+                link = linkname
             else:
-                same_as = told.linkname.lstrip("/")
+                same_as = linkname.lstrip("/")
                 if same_as not in self._files:
-                    raise BadTree(f"{path!r} is a link to {told.linkname!r}, which is not there")
+                    raise BadTree(f"{path!r} is a link to {linkname!r}, which is not there")
         if stat.S_ISLNK(mode) and not link:
             raise BadTree(f"{path!r} is a link to nothing")
         device = os.makedev(told.devmajor, told.devminor) if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else 0

@@ -52,12 +52,12 @@ def stat_packet(
     if stat.S_ISSOCK(mode):  # an empty file stands for it
         mode = stat.S_IFREG | stat.S_IMODE(mode)
     message = session_pb2.Stat(
-        path=os.fsencode(entry.path).decode("utf-8", "replace"),
+        path=os.fsencode(entry.path),
         mode=to_go(mode),
         uid=0 if root_owned else status.st_uid,
         gid=0 if root_owned else status.st_gid,
         modTime=status.st_mtime_ns if time is None else time,
-        linkname=os.fsencode(entry.same_as or entry.link).decode("utf-8", "replace"),
+        linkname=os.fsencode(entry.same_as or entry.link),
     )
     if stat.S_ISREG(mode) or stat.S_ISLNK(mode):
         message.size = status.st_size

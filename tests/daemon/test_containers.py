@@ -203,7 +203,7 @@ def test_files(tmp_path: Path) -> None:
         assert await read("/made") == b"written\n"
         request = gateway_pb2.ReadDirRequest(Ref="c", DirPath="/", IncludePattern="m*")
         answer = await client.unary(SERVICE + "ReadDirContainer", request.SerializeToString())
-        assert [one.path for one in gateway_pb2.ReadDirResponse.FromString(answer).entries] == ["made"]
+        assert [one.path for one in gateway_pb2.ReadDirResponse.FromString(answer).entries] == [b"made"]
         asked = gateway_pb2.StatFileRequest(Ref="c", Path="/made")
         answer = await client.unary(SERVICE + "StatFileContainer", asked.SerializeToString())
         found = gateway_pb2.StatFileResponse.FromString(answer).stat

@@ -119,6 +119,15 @@ CASES = {
         COPY links /links
         COPY . /all
     """,
+    "names-that-are-no-utf-8": """
+        FROM base
+        COPY odd*.bin lnk? /glob/
+        COPY o?d/ /folder/
+        COPY --parents o?d/*in? /p/
+        COPY --exclude=*out o?d /most
+        RUN : > "$(printf '/made\\377')" && rm /glob/odd*
+        COPY --link . /all/
+    """,
     "copy-onto": """
         FROM base
         RUN mkdir -p /a/b && chmod 700 /a && ln -s /a /la && echo old > /a/one.txt && ln -s ../e /a/dangling
@@ -366,6 +375,11 @@ def make_context(folder: Path, dockerfile: str) -> None:
         (folder / f"mode{mode}").write_text(mode)
         (folder / f"mode{mode}").chmod(int(mode, 8))
     (folder / "sub" / "deep").chmod(0o700)
+    for name in (b"odd\xe9.bin", b"o\xffd/in\xfe", b"o\xffd/left\xf0out"):
+        path = folder / os.fsdecode(name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("odd")
+    (folder / os.fsdecode(b"lnk\xfd")).symlink_to(os.fsdecode(b"odd\xe9.bin"))
     (folder / "link").symlink_to("one.txt")
     (folder / "links" / "rel").symlink_to("target")
     (folder / "links" / "abs").symlink_to("/one.txt")

@@ -88,6 +88,9 @@ def source(tmp_path: Path) -> Path:
     (root / "run").chmod(0o755)
     (root / "link").symlink_to("a/b/c.txt")
     (root / "dangling").symlink_to("../../nowhere")
+    (root / os.fsdecode(b"no\xff utf-8 \xe9")).mkdir()
+    (root / os.fsdecode(b"no\xff utf-8 \xe9/\xfe")).write_bytes(b"n")
+    (root / "to").symlink_to(os.fsdecode(b"no\xff utf-8 \xe9"))
     os.link(root / "run", root / "same")
     os.mkfifo(root / "pipe")
     os.utime(root / "a" / "b", ns=(1_000_000_007, 1_000_000_007))
@@ -171,7 +174,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
 
 
 def named(path: str, mode: int = 0o644, **more: object) -> P:
-    return P(type=P.PACKET_STAT, stat=session_pb2.Stat(path=path, mode=mode, **more))  # type: ignore[arg-type]
+    return P(type=P.PACKET_STAT, stat=session_pb2.Stat(path=os.fsencode(path), mode=mode, **more))  # type: ignore[arg-type]
 
 
 END = P()
@@ -187,10 +190,10 @@ LIES = {
     "twice": [named("a"), named("a")],
     "order of bytes instead of names": [named("a-b"), named("a", DIR | 0o755), named("a/b")],
     "below a file": [named("a"), named("a/b")],
-    "below a link": [named("a", LINK | 0o777, linkname="/"), named("a/b")],
+    "below a link": [named("a", LINK | 0o777, linkname=b"/"), named("a/b")],
     "below nothing": [named("a/b")],
-    "a hard link to what is not there": [named("a", linkname="/etc/passwd")],
-    "a hard link to a directory": [named("a", DIR | 0o755), named("b", linkname="a")],
+    "a hard link to what is not there": [named("a", linkname=b"/etc/passwd")],
+    "a hard link to a directory": [named("a", DIR | 0o755), named("b", linkname=b"a")],
     "a link to nothing": [named("a", LINK | 0o777)],
     "an unknown type": [named("a", IRREGULAR)],
     "content that nobody asked for": [named("a", DIR), END, P(type=P.PACKET_DATA, ID=0, data=b"x")],
@@ -238,7 +241,7 @@ def test_a_list_without_end_is_cut_off() -> None:
     listing = Listing(limit=10)
     with pytest.raises(BadTree, match="more than 10"):
         for number in range(11):
-            listing.add(session_pb2.Stat(path=f"{number:02}", mode=0o644))
+            listing.add(session_pb2.Stat(path=f"{number:02}".encode(), mode=0o644))
 
 
 def test_too_many_files_at_once(tmp_path: Path) -> None:
