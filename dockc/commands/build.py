@@ -286,6 +286,12 @@ def run(options: BuildOptions, out: Output) -> int:
         )
     )
     attrs |= words.proxy_attrs(os.environ, attrs)
+    told: dict[str, str] = {}
+    if place is not None or os.environ.get("BUILDX_GIT_LABELS"):
+        from dockc.commands.gitinfo import git_attrs
+
+        told = git_attrs(options.context, options.file or "", os.environ, out.log, facts=place is not None)
+        attrs |= {key: value for key, value in told.items() if key.startswith("label:")}
     asked = CompileRequest(
         options.context,
         options.file,
@@ -330,6 +336,7 @@ def run(options: BuildOptions, out: Output) -> int:
                 attest=options.attest,
                 provenance=options.provenance,
                 sbom=options.sbom,
+                facts={key: value for key, value in told.items() if key.startswith("vcs:")},
                 mode=mode,
                 metadata_file=options.metadata_file,
                 iidfile=options.iidfile,

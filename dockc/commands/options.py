@@ -255,7 +255,6 @@ def caches(texts: Sequence[str]) -> tuple[CacheEntry, ...]:
 
 _ASKED_BY = {
     "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY": "source policies are",
-    "BUILDX_GIT_LABELS": "labels that git tells are",
     "JAEGER_TRACE": "traces are",
     "OTEL_TRACES_EXPORTER": "traces are",
     "OTEL_METRICS_EXPORTER": "metrics are",

@@ -19,6 +19,7 @@ from dockc.engine.request import Asked
 from dockc.errors import DockcError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from dockc.base.output import Output
@@ -34,6 +35,7 @@ class Wishes(Record):
         frontend: the daemon's frontend that compiles, or "".
         cache_from, cache_to: caches as the command line names them.
         attest, provenance, sbom: attestations, likewise.
+        facts: what git knows of the context, for attestations.
         mode: how progress is shown.
         metadata_file, iidfile: files to write afterwards, or None.
         record: where the steps' times would go, or None.
@@ -45,6 +47,7 @@ class Wishes(Record):
     attest: tuple[str, ...]
     provenance: str
     sbom: str
+    facts: Mapping[str, str]
     mode: str
     metadata_file: Path | None
     iidfile: Path | None
@@ -168,7 +171,7 @@ def attests(wishes: Wishes) -> dict[str, str]:
             found[f"attest:{kind}"] = "disabled=true"
         elif text:
             found[f"attest:{kind}"] = text
-    return found
+    return {**found, **wishes.facts} if found else {}
 
 
 def until_told(work: Coroutine[Any, Any, T]) -> T:

@@ -249,13 +249,11 @@ def test_a_relative_file_of_a_remote_context_is_in_it(cli: Cli, folder: Path) ->
     ("name", "value", "message"),
     [
         ("EXPERIMENTAL_BUILDKIT_SOURCE_POLICY", "policy.json", "source policies are not supported yet"),
-        ("BUILDX_GIT_LABELS", "full", "labels that git tells are not supported yet"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317", "traces are not supported yet"),
         ("OTEL_TRACES_EXPORTER", "otlp", "traces are not supported yet"),
         ("JAEGER_TRACE", "127.0.0.1:6831", "traces are not supported yet"),
         ("OTEL_TRACES_EXPORTER", "none", ""),
         ("OTEL_SERVICE_NAME", "ci", ""),
-        ("BUILDX_GIT_LABELS", "0", ""),
     ],
 )
 def test_variables_that_ask_for_what_is_not_there(name: str, value: str, message: str) -> None:

@@ -207,7 +207,7 @@ def test_files(tmp_path: Path) -> None:
         asked = gateway_pb2.StatFileRequest(Ref="c", Path="/made")
         answer = await client.unary(SERVICE + "StatFileContainer", asked.SerializeToString())
         found = gateway_pb2.StatFileResponse.FromString(answer).stat
-        assert (found.path, found.size) == ("made", 8)
+        assert (found.path, found.size) == (b"made", 8)
         with pytest.raises(RpcError, match="open /absent: no such file or directory"):
             await read("/absent")
         for index, text in ((1, "the mount /tmp has no files to read"), (2, "mount index 2 is out of bounds"), (-1, "out of bounds")):

@@ -375,8 +375,8 @@ def make_context(folder: Path, dockerfile: str) -> None:
         (folder / f"mode{mode}").write_text(mode)
         (folder / f"mode{mode}").chmod(int(mode, 8))
     (folder / "sub" / "deep").chmod(0o700)
-    for name in (b"odd\xe9.bin", b"o\xffd/in\xfe", b"o\xffd/left\xf0out"):
-        path = folder / os.fsdecode(name)
+    for raw in (b"odd\xe9.bin", b"o\xffd/in\xfe", b"o\xffd/left\xf0out"):
+        path = folder / os.fsdecode(raw)
         path.parent.mkdir(exist_ok=True)
         path.write_text("odd")
     (folder / os.fsdecode(b"lnk\xfd")).symlink_to(os.fsdecode(b"odd\xe9.bin"))
