@@ -1,26 +1,38 @@
-"""Builds that run, and the record of those that were."""
+"""Builds that run, and the record of those that were: kept in the store's history, so that it outlives the daemon."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dockc.daemon.events import Progress
-from dockc.errors import without_credentials
+from dockc.daemon.historyfilter import matcher
+from dockc.engine import history, wirehistory
+from dockc.engine.history import Described, Keep, Recording
+from dockc.engine.told import SECRET
+from dockc.errors import HIDDEN, DockcError, without_credentials
 from dockc.protocol.status import to_time
 from dockc.rpc.pb import control_pb2
-from dockc.rpc.status import ALREADY_EXISTS, NOT_FOUND, RpcError
+from dockc.rpc.status import ALREADY_EXISTS, CANCELLED, INVALID_ARGUMENT, NOT_FOUND, RpcError
 
 if TYPE_CHECKING:
     from dockc.engine.gateway import Gateway
+    from dockc.solver.progress import SolveStatus, StatusSink
 
 _WAIT = 3.0
 """Seconds that a call waits for its build to be known."""
 _KEEP = 50
-"""Finished builds that are remembered."""
+"""Finished builds of which the progress is still in memory."""
+_DETAILS = 16 << 10
+"""Bytes of an error's details that a record holds."""
+_log = logging.getLogger("dockc.daemon")
 
 
 class Build:
@@ -30,29 +42,66 @@ class Build:
         ref: the client's name for it.
         request: what it asked for.
         progress: all that happened.
+        recording: keeps its history, or None.
         gateway: set once the engine has begun.
     """
 
-    def __init__(self, request: control_pb2.SolveRequest) -> None:
+    def __init__(self, request: control_pb2.SolveRequest, root: Path | None) -> None:
         loop = asyncio.get_running_loop()
         self.ref = request.Ref
         self.request = request
         self.progress = Progress()
+        self.recording: Recording | None = None
+        if root is not None and not request.Internal:
+            attrs = dict(request.FrontendAttrs)
+            kept = Keep(entries=1 << 31)  # numbers and ages are the daemon's own matter
+            described = Described(ref=self.ref, options=options_of(request), attrs=attrs, keep=kept)
+            self.recording = Recording(self.progress, root, described)
         self.gateway: asyncio.Future[Gateway] = loop.create_future()
         self.created = time.time_ns()
         self.over = False
+
+    @property
+    def sink(self) -> StatusSink:
+        """Whom the engine tells: the history where one is kept, which hands everything on to the progress."""
+        return self.recording or self.progress
 
 
 class Builds:
     """All builds that run, and what is remembered of others. To be used on the loop's thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path | None = None, keep: Keep | None = None) -> None:
+        """Remember builds in the history of the store `root`, as many as are to be kept; without one in memory alone."""
+        self._root, self._keep = root, keep or Keep(age=48 * 3600.0)
+        self._files: dict[str, history.BuildRecord] = {}
         self._running: dict[str, Build] = {}
         self._waiting: dict[str, list[asyncio.Future[Build]]] = {}
         self._ended: OrderedDict[str, Progress] = OrderedDict()
         self._records: OrderedDict[str, control_pb2.BuildHistoryRecord] = OrderedDict()
         self._listeners: list[asyncio.Queue[control_pb2.BuildHistoryEvent]] = []
         self._generation = 0
+
+    def load(self) -> None:
+        """Read what the history tells of builds that were, those of other processes on the store included. Blocks."""
+        if self._root is None:
+            return
+        try:
+            found = history.records(self._root)
+        except DockcError as error:
+            _log.warning("the history is not read: %s", error)
+            return
+        self._take(found)
+
+    def _take(self, found: list[history.BuildRecord]) -> None:
+        for one in reversed(found):
+            known = self._records.get(one.ref)
+            if one.ref in self._running or (known is not None and known.HasField("CompletedAt")):
+                continue
+            self._generation += known is None
+            record = wirehistory.wire_record(one)
+            record.Generation = self._generation
+            self._records[one.ref] = record
+            self._files[one.ref] = one
 
     def begin(self, request: control_pb2.SolveRequest) -> Build:
         """Take up a build.
@@ -62,7 +111,7 @@ class Builds:
         """
         if request.Ref in self._running:
             raise RpcError(f"job ID exists: {request.Ref}", code=ALREADY_EXISTS)
-        build = self._running[request.Ref] = Build(request)
+        build = self._running[request.Ref] = Build(request, self._root)
         for waiter in self._waiting.pop(request.Ref, ()):
             if not waiter.done():
                 waiter.set_result(build)
@@ -72,8 +121,8 @@ class Builds:
                 Ref=build.ref,
                 Frontend=request.Frontend,
                 # A record is shown to whoever asks; what the context's URL carries to log in is not.
-                FrontendAttrs={key: without_credentials(value) for key, value in request.FrontendAttrs.items()},
-                Exporters=request.Exporters,
+                FrontendAttrs=_shown(request.FrontendAttrs),
+                Exporters=[control_pb2.Exporter(Type=one.Type, Attrs=_shown(one.Attrs)) for one in request.Exporters],
                 CreatedAt=to_time(build.created),
                 Generation=self._generation,
             )
@@ -81,19 +130,21 @@ class Builds:
             self._tell(control_pb2.STARTED, record)
         return build
 
-    def end(self, build: Build, response: Mapping[str, str], error: RpcError | None) -> None:
-        """A build is over; its progress can still be watched for a while."""
+    async def end(
+        self, build: Build, response: Mapping[str, str], error: RpcError | None, cause: BaseException | None
+    ) -> None:
+        """A build is over; its progress can still be watched."""
         build.over = True
         build.progress.end()
         if not build.gateway.done():  # whoever waits for it is told the cause
             build.gateway.set_exception(error or RpcError("the build is over", code=NOT_FOUND))
             build.gateway.exception()
-        self._running.pop(build.ref, None)
         self._ended[build.ref] = build.progress
         while len(self._ended) > _KEEP:
             self._ended.popitem(last=False)
         record = self._records.get(build.ref)
         if record is None or build.request.Internal:
+            self._running.pop(build.ref, None)
             return
         record.CompletedAt.CopyFrom(to_time(time.time_ns()))
         record.ExporterResponse.update(response)
@@ -103,10 +154,72 @@ class Builds:
             record.error.code, record.error.message = error.code, error.message
             for url, value in error.details:
                 record.error.details.add(type_url=url, value=value)
-        unpinned = [ref for ref, one in self._records.items() if not one.pinned and one.HasField("CompletedAt")]
-        for ref in unpinned[:-_KEEP]:
-            self._tell(control_pb2.DELETED, self._records.pop(ref))
-        self._tell(control_pb2.COMPLETE, record)
+        try:
+            if build.recording is not None:
+                kept = await asyncio.to_thread(self._write, build.recording, record, error, cause)
+                if kept is not None:
+                    self._files[build.ref] = kept
+        finally:
+            self._running.pop(build.ref, None)
+            self._forget()
+            if build.ref in self._records:
+                self._tell(control_pb2.COMPLETE, record)
+
+    def _write(
+        self,
+        recording: Recording,
+        record: control_pb2.BuildHistoryRecord,
+        error: RpcError | None,
+        cause: BaseException | None,
+    ) -> history.BuildRecord | None:
+        """Let a build's record end, and note its logs in BuildKit's form. In a thread; never fails the build."""
+        more: dict[str, Any] = {
+            "results": {key: value for key, value in record.ExporterResponse.items() if len(value) < 4096},
+            "cached": record.numCachedSteps,
+            "executed": max(0, record.numCompletedSteps - record.numCachedSteps),
+            "total": record.numTotalSteps,
+            "completed": record.numCompletedSteps,
+            "warnings": record.numWarnings,
+            "status": "completed",
+        }
+        if error is not None:
+            small = sum(len(url) + len(value) for url, value in error.details) < _DETAILS
+            details = [[url, base64.b64encode(value).decode()] for url, value in error.details] if small else []
+            status = "canceled" if error.code == CANCELLED else "failed"
+            text = recording.hide(error.message[:4096])
+            more |= {"code": error.code, "details": details, "status": status, "error": text}
+        recording.end(None, cause, more=more)
+        if recording.trouble:
+            _log.warning("the build %s is not in the history as a whole: %s", record.Ref, recording.trouble)
+        if recording.path is None:
+            return None
+        try:
+            kept = history.read(recording.path)
+            if kept is not None and (blob := wirehistory.keep_status(kept)) is not None:
+                record.logs.media_type, record.logs.digest = wirehistory.STATUS, blob.digest
+                record.logs.size = blob.size
+        except (DockcError, OSError) as problem:
+            _log.warning("the logs of the build %s cannot be taken away: %s", record.Ref, problem)
+            return None
+        return kept
+
+    def _forget(self) -> None:
+        """Let go of what is beyond the policy: those beyond the number, once they are too old, too."""
+        now = time.time()
+        gone = [ref for ref, kept in self._files.items() if not kept.path.exists()]
+        done = [ref for ref, one in self._records.items() if not one.pinned and one.HasField("CompletedAt")]
+        most = self._keep.entries
+        beyond = done[:-most] if most else done
+        gone += [ref for ref in beyond if now - self._records[ref].CompletedAt.seconds > self._keep.age]
+        for ref in dict.fromkeys(gone):
+            kept = self._files.pop(ref, None)
+            if kept is not None:
+                try:
+                    history.remove(kept)
+                except DockcError as error:
+                    _log.warning("%s", error)
+            if ref in self._records:
+                self._tell(control_pb2.DELETED, self._records.pop(ref))
 
     async def find(self, ref: str) -> Build:
         """A build that runs; it may still be on its way.
@@ -130,15 +243,32 @@ class Builds:
             if not waiters:
                 self._waiting.pop(ref, None)
 
-    async def progress(self, ref: str) -> Progress:
-        """The progress of a build that runs or has ended.
+    async def watch(self, ref: str) -> AsyncIterator[SolveStatus]:
+        """The progress of a build that runs or has ended: of those in the history all that they told.
 
         Raises:
             RpcError: there is none of that name.
         """
+        kept = self._files.get(ref) if ref not in self._running else None
+        if kept is not None and kept.path.exists():
+            parts = wirehistory.replay(kept)
+            while (part := await asyncio.to_thread(next, parts, None)) is not None:
+                yield part
+            return
         if ref in self._ended and ref not in self._running:
-            return self._ended[ref]
-        return (await self.find(ref)).progress
+            progress = self._ended[ref]
+        else:
+            progress = (await self.find(ref)).progress
+        async for status in progress.watch():
+            yield status
+
+    def blob(self, digest: str) -> wirehistory.Blob | None:
+        """Logs of a build in BuildKit's form, by digest."""
+        for ref, kept in self._files.items():
+            record = self._records.get(ref)
+            if record is not None and record.HasField("logs") and record.logs.digest == digest:
+                return wirehistory.Blob(kept.path.with_suffix(".status"), digest, record.logs.size)
+        return None
 
     @property
     def running(self) -> int:
@@ -162,17 +292,22 @@ class Builds:
         queue: asyncio.Queue[control_pb2.BuildHistoryEvent] = asyncio.Queue(1000)
         self._listeners.append(queue)
         try:
-            known = list(self._records.values())
-            if request.Ref:
-                known = [one for one in known if one.Ref == request.Ref]
-                if not known and request.EarlyExit:
-                    raise RpcError(f"no build {request.Ref} in the history", code=NOT_FOUND)
-            if request.Limit > 0:
-                known = known[-request.Limit :]
-            for record in known:
+            if self._root is not None:
+                root = self._root
+                self._take(await asyncio.to_thread(history.records, root))
+            self._forget()
+            matches = matcher(request.Filter)
+            known = [one for one in self._records.values() if request.Ref in ("", one.Ref)]
+            if request.Ref and not known and request.EarlyExit:
+                raise RpcError(f"no build {request.Ref} in the history", code=NOT_FOUND)
+            if request.Limit < 0:
+                raise RpcError(f"invalid limit {request.Limit}", code=INVALID_ARGUMENT)
+            running = [one for one in known if not one.HasField("CompletedAt")]
+            ended = [one for one in known if one.HasField("CompletedAt") and matches(one)]
+            if request.Limit:  # the newest, and first
+                ended = ended[: -request.Limit - 1 : -1]
+            for record in (*running, *(() if request.ActiveOnly else ended)):
                 done = record.HasField("CompletedAt")
-                if done and request.ActiveOnly:
-                    continue
                 yield control_pb2.BuildHistoryEvent(
                     type=control_pb2.COMPLETE if done else control_pb2.STARTED, record=record
                 )
@@ -192,10 +327,46 @@ class Builds:
         record = self._records.get(request.Ref)
         if record is None:
             raise RpcError(f"no build {request.Ref} in the history", code=NOT_FOUND)
+        kept = self._files.get(request.Ref)
         if request.Delete:
             if request.Ref in self._running:
                 raise RpcError(f"the build {request.Ref} runs", code=ALREADY_EXISTS)
+            if kept is not None:
+                history.remove(kept)
+                del self._files[request.Ref]
             del self._records[request.Ref]
+            self._ended.pop(request.Ref, None)
             self._tell(control_pb2.DELETED, record)
         elif not request.Finalize:
             record.pinned = request.Pinned
+            if kept is not None:
+                history.change(kept, pinned=request.Pinned)
+
+
+def options_of(request: control_pb2.SolveRequest) -> dict[str, Any]:
+    """What a client asked for, as the history keeps it: nothing secret."""
+    attrs = _shown(request.FrontendAttrs)
+    return {
+        "context": attrs.get("context", ""),
+        "file": attrs.get("filename", ""),
+        "frontend": request.Frontend,
+        "attrs": attrs,
+        "outputs": [{"type": one.Type, **_shown(one.Attrs)} for one in request.Exporters],
+        "cache_from": [{"type": one.Type, **_shown(one.Attrs)} for one in request.Cache.Imports],
+        "cache_to": [{"type": one.Type, **_shown(one.Attrs)} for one in request.Cache.Exports],
+        "allow": sorted(request.Entitlements),
+    }
+
+
+def _shown(values: Mapping[str, str]) -> dict[str, str]:
+    return {key: _hidden(key, value) for key, value in values.items()}
+
+
+def _hidden(key: str, value: str) -> str:
+    if key == "cache-imports":  # JSON, whose options may be keys of a cloud
+        try:
+            found = [{"Type": one["Type"], "Attrs": _shown(one.get("Attrs") or {})} for one in json.loads(value)]
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return HIDDEN
+        return json.dumps(found)
+    return HIDDEN if SECRET.search(key) else without_credentials(value)

@@ -18,12 +18,13 @@ from dockc.errors import UsageError
 from dockc.runtime.refs.policy import Policy, Space, read_policy
 
 if TYPE_CHECKING:
+    from dockc.engine.history import Keep
     from dockc.runtime.executor.cni import NetworkOptions
 
 _log = logging.getLogger("dockc.daemon")
 #: Tables and keys of the file that mean nothing here and do no harm.
 _HARMLESS = {
-    "debug": None, "trace": None, "log": None, "otel": None, "history": None, "system": None, "frontend": None, "provenanceEnvDir": None,
+    "debug": None, "trace": None, "log": None, "otel": None, "system": None, "frontend": None, "provenanceEnvDir": None,
     "cdi": None,
 }  # fmt: skip
 _WORKER_KEYS = frozenset(
@@ -89,6 +90,7 @@ class Config(Record, kw_only=True):
         resident: be the resident builder of the store and nothing else.
         tied: as a resident, end with whoever holds the other end of standard input.
         idle: as a resident, end after so many seconds without a build; 0 for never.
+        history: which builds are remembered; None for the usual.
     """
 
     root: str
@@ -109,6 +111,7 @@ class Config(Record, kw_only=True):
     resident: bool = False
     tied: bool = False
     idle: float = 0.0
+    history: Keep | None = None
 
 
 def listener(text: str) -> Listener:
@@ -254,7 +257,17 @@ def _file(name: str) -> Mapping[str, Any]:
 
 def _config(options: argparse.Namespace, file: Mapping[str, Any]) -> Config:
     for key in file:
-        if key not in {"root", "grpc", "worker", "workers", "insecure-entitlements", "registry", "dns", *_HARMLESS}:
+        if key not in {
+            "root",
+            "grpc",
+            "worker",
+            "workers",
+            "insecure-entitlements",
+            "registry",
+            "dns",
+            "history",
+            *_HARMLESS,
+        }:
             raise UsageError(f"{options.config}: unknown key {key}")
         if key in _HARMLESS:
             _log.info("%s: %s has no effect", options.config, key)
@@ -304,6 +317,7 @@ def _config(options: argparse.Namespace, file: Mapping[str, Any]) -> Config:
         resident=options.resident,
         tied=options.tied,
         idle=max(0.0, options.idle),
+        history=_history(options.config, _table(file, "history")),
     )
 
 
@@ -318,6 +332,26 @@ def _collection(options: argparse.Namespace, worker: Mapping[str, Any]) -> Polic
         reserved, free, most = (Space(int(part) * 1_000_000) for part in (*parts, "0", "0")[:3])
         found = replace(found, reserved_space=reserved, min_free_space=free, max_used_space=most)
     return found
+
+
+def _history(name: str, table: Mapping[str, Any]) -> Keep:
+    """How many builds are remembered, and how long in any case."""
+    from dockc.engine.history import Keep
+    from dockc.golang.durations import DurationError, parse_duration
+
+    for key in table:
+        if key not in {"maxAge", "maxEntries"}:
+            raise UsageError(f"{name}: unknown key history.{key}")
+    age, entries = table.get("maxAge", 48 * 3600), table.get("maxEntries", Keep().entries)
+    if isinstance(age, str):
+        try:
+            age = parse_duration(age) // 1_000_000_000
+        except DurationError as exc:
+            raise UsageError(f"{name}: history.maxAge: {exc}") from None
+    for key, value in (("maxAge", age), ("maxEntries", entries)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise UsageError(f"{name}: history.{key} is {value}", hint="maxAge is seconds or 48h, maxEntries a number.")
+    return Keep(entries=entries, age=float(age))
 
 
 def _table(file: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from dockc.base.record import Record, replace
 from dockc.base.version import BUILDKIT, VERSION
@@ -65,9 +65,8 @@ class Facts(Record, kw_only=True):
 class Control:
     """The daemon's calls on one engine."""
 
-    def __init__(self, engine: Engine, sessions: Sessions, facts: Facts, root: Path) -> None:
-        self.engine, self.sessions, self.facts = engine, sessions, facts
-        self.builds = Builds()
+    def __init__(self, engine: Engine, sessions: Sessions, facts: Facts, root: Path, builds: Builds) -> None:
+        self.engine, self.sessions, self.facts, self.builds = engine, sessions, facts, builds
         self._root = root
 
     def handlers(self) -> dict[str, Handler]:
@@ -144,6 +143,7 @@ class Control:
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, "", "build-", self._root))
         response: dict[str, str] = {}
         error: RpcError | None = None
+        cause: BaseException | None = None
         close: Callable[[], None] | None = None
         try:
             caller = await self.sessions.find(request.Session) if request.Session else None
@@ -154,28 +154,30 @@ class Control:
             if judge is not None:
                 session = replace(session, policy=SessionPolicy(judge))
             if asked.frontend or asked.definition:
-                built = await self.engine.build(asked, session, build.progress)
+                built = await self.engine.build(asked, session, build.sink)
             else:
-                built = await self.engine.run(partial(_driven, build, self.workers()), asked, session, build.progress)
+                built = await self.engine.run(partial(_driven, build, self.workers()), asked, session, build.sink)
             response = dict(built.metadata)
-        except asyncio.CancelledError:
-            error = RpcError("context canceled", code=CANCELLED)
+        except asyncio.CancelledError as exc:
+            error, cause = RpcError("context canceled", code=CANCELLED), exc
             raise
         except Exception as exc:
-            error = to_rpc(exc)
+            error, cause = to_rpc(exc), exc
             raise error from exc
         finally:
             if close is not None:
                 close()
-            self.builds.end(build, response, error)
+            await asyncio.shield(self.builds.end(build, response, error, cause))
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, True))
         return control_pb2.SolveResponse(ExporterResponse=response)
 
     async def _status(self, call: Call) -> None:
         request = await only(call, control_pb2.StatusRequest)
-        progress = await self.builds.progress(request.Ref)
-        call.start([("buildkit-current-timestamp", _now())])
-        async for status in progress.watch():
+        begun = False
+        async for status in self.builds.watch(request.Ref):
+            if not begun:
+                call.start([("buildkit-current-timestamp", _now())])
+                begun = True
             await call.send(to_wire(status).SerializeToString())
 
     # --- the store --------------------------------------------------------------------------------------
@@ -190,8 +192,6 @@ class Control:
 
     async def _history(self, call: Call) -> None:
         request = await only(call, control_pb2.BuildHistoryRequest)
-        if request.Filter:
-            raise RpcError("filters of the history are not supported yet", code=UNIMPLEMENTED)
         call.start([("buildkit-current-timestamp", _now())])
         async for event in self.builds.listen(request):
             await call.send(event.SerializeToString())
@@ -208,11 +208,20 @@ class Control:
         size = await self.engine.work.blocking(partial(self._size, request.digest))
         return content_pb2.InfoResponse(info=content_pb2.Info(digest=request.digest, size=size))
 
+    def _blob(self, digest: str) -> BinaryIO:
+        """A blob of the store, or the logs of a build.
+
+        Raises:
+            DockcError, OSError: there is none.
+        """
+        logs = self.builds.blob(digest)
+        return self.engine.work.worker.content.open(digest) if logs is None else logs.path.open("rb")
+
     def _size(self, digest: str) -> int:
         from dockc.rpc.status import NOT_FOUND
 
         try:
-            with self.engine.work.worker.content.open(digest) as file:
+            with self._blob(digest) as file:
                 return file.seek(0, 2)
         except (DockcError, OSError) as exc:
             raise RpcError(f"content {digest}: not found", code=NOT_FOUND) from exc
@@ -242,11 +251,10 @@ class Control:
         request = await only(call, content_pb2.ReadContentRequest)
         size = await self.engine.work.blocking(partial(self._size, request.digest))
         end = min(size, request.offset + request.size) if request.size else size
-        content = self.engine.work.worker.content
         at = max(request.offset, 0)
 
         def piece(start: int, length: int) -> bytes:
-            with content.open(request.digest) as file:
+            with self._blob(request.digest) as file:
                 file.seek(start)
                 return file.read(length)
 

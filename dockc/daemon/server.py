@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dockc.base.version import VERSION
+from dockc.daemon.builds import Builds
 from dockc.daemon.config import Config, Listener
 from dockc.daemon.control import Control, Facts
 from dockc.daemon.sessions import Sessions
@@ -113,7 +114,9 @@ async def _run(config: Config, root: Path) -> None:
     async with Engine(options) as engine:
         if config.network is not None:  # what is wrong with it is said now, not by the first step
             await engine.work.blocking(lambda: engine.work.worker.executor)
-        control = Control(engine, sessions, _facts(config, root), scratch)
+        builds = Builds(Path(config.store), config.history)
+        await asyncio.to_thread(builds.load)
+        control = Control(engine, sessions, _facts(config, root), scratch, builds)
         channels: set[Channel] = set()
         async with _listening(config, control.handlers(), channels):
             _notify("READY=1")

@@ -13,8 +13,8 @@ from one that was killed, and keeps it from being collected. Nothing is ever rew
     {"keys": [...]}       what the steps' keys were made of, and why those that ran did: `engine.told`
     {"end": {...}}        status, error, results, counts, and where in the file the keys begin
 
-The daemon's `History` calls may be served from the same files: `Recording` is a sink like any other, and what
-`daemon.builds.Builds` remembers of a build that ended is `records` and `steps_of` in other words.
+What may change later lies beside it, `history/<begun>-<ref>.about`: whether it is pinned, and what BuildKit calls its
+logs. The daemon's history calls are served from the same files (`engine.wirehistory`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dockc.base.record import Record, replace
+from dockc.base.hashing import sha256
+from dockc.base.record import Record, made, replace
 from dockc.engine.record import VertexRecord
 from dockc.engine.told import SECRET, Step, Told, arguments, hider, step_of
 from dockc.errors import HIDDEN, DockcError, StoreError, UsageError, without_credentials
@@ -55,11 +56,48 @@ PATIENCE = 5.0
 HASTE = 0.25
 """The same, of a build that was told to end."""
 VERSION = 1
+_RESULT = 4096
+"""Characters of one result that are kept."""
 _TAIL = 64 << 10
 """Bytes at the end of a record in which its last line lies."""
-_NAME = re.compile(r"([0-9]{20})-([0-9a-f]{16})\.jsonl")
+_NAME = re.compile(r"([0-9]{20})-([0-9A-Za-z]{1,64})\.jsonl")
 _EARLIER = 8
 """Builds that a build is compared with."""
+
+
+class Keep(Record, kw_only=True):
+    """Which builds are kept. Pinned ones and those that run always are.
+
+    Attributes:
+        entries: the newest so many.
+        age: those that ended within so many seconds, however many.
+        size: bytes of all records together, whatever else is said.
+    """
+
+    entries: int = KEEP_BUILDS
+    age: float = 0.0
+    size: int = KEEP_BYTES
+
+
+class Described(Record, kw_only=True):
+    """A build as its record begins.
+
+    Attributes:
+        ref: its name; "" makes one up.
+        options: see `options_of`.
+        attrs: frontend options with what is secret, to be found and hidden elsewhere.
+        keep: which builds are kept when it has ended.
+    """
+
+    ref: str = ""
+    options: Mapping[str, Any]
+    attrs: Mapping[str, str]
+    keep: Keep | None = None
+
+
+def describe(asked: Asked) -> Described:
+    """A build of this process."""
+    return Described(options=options_of(asked), attrs=asked.compile.attrs)
 
 
 # --- writing ----------------------------------------------------------------------------------------------
@@ -71,19 +109,24 @@ class Recording:
     All that touches the disk is done by a thread of its own, which begins with the first event: by then the process
     has entered its namespaces and the store is open. A build that ends before leaves no record.
 
-    Mutable: the lines that wait, the thread, and `trouble`, why nothing (more) could be written, or "".
+    Mutable: the lines that wait, the thread, `path`, its file once it is there, and `trouble`, why nothing (more) could be
+    written, or "".
     """
 
-    def __init__(self, inner: StatusSink, root: Path, asked: Asked) -> None:
-        self.ref = os.urandom(8).hex()
+    def __init__(self, inner: StatusSink, root: Path, asked: Asked | Described) -> None:
+        described = asked if isinstance(asked, Described) else describe(asked)
+        self.ref = described.ref or os.urandom(8).hex()
+        self.path: Path | None = None
         self.trouble = ""
         self.folder = root / FOLDER
         self._inner = inner
         self._root = root
-        self._options = options_of(asked)
+        self._options = described.options
+        self._keep = described.keep
+        self._seen: set[str] = set()
         self._dockerfiles: list[str] = []
-        self.hide = hider(asked.compile.attrs)
-        self._platform = asked.compile.attrs.get("platform", "")
+        self.hide = hider(described.attrs)
+        self._platform = described.attrs.get("platform", "")
         self._waiting: deque[SolveStatus | dict[str, Any] | None] = deque()
         self._wake = threading.Event()
         self._over = threading.Event()
@@ -135,13 +178,16 @@ class Recording:
             self._put(replace(status, logs=()) if full else status)
         self._inner(status)
 
-    def end(self, built: Built | None, error: BaseException | None = None) -> None:
-        """The build is over: say how, and wait a moment until that is written."""
+    def end(
+        self, built: Built | None, error: BaseException | None = None, *, more: Mapping[str, Any] | None = None
+    ) -> None:
+        """The build is over: say how, with what `more` there is to say, and wait a moment until that is written."""
         thread = self._thread
         if thread is None:
             return
         ending = _ending(built, error)
         ending["error"] = self.hide(ending["error"])
+        ending |= more or {}
         haste = ending["status"] == "canceled"
         self._put({"end": ending})
         self._put(None)
@@ -172,14 +218,16 @@ class Recording:
 
     def _write(self, begin: Mapping[str, Any]) -> None:
         try:
-            file = _create(self.folder, f"{begin['began']:020d}-{self.ref}.jsonl")
+            name = f"{begin['began']:020d}-{file_ref(self.ref)}.jsonl"
+            file = _create(self.folder, name)
+            self.path = self.folder / name
             try:
                 self._append(file, [{"begin": begin}])
                 while self._append_waiting(file):
                     self._over.wait(INTERVAL)
             finally:
                 os.close(file)
-            collect(self.folder, keep=self.ref)
+            collect(self.folder, but=self.ref, keep=self._keep)
         except OSError as error:
             self.trouble = error.strerror or str(error)
             self._waiting.clear()
@@ -198,7 +246,7 @@ class Recording:
             elif isinstance(what, dict):
                 lines.append(what)
             else:
-                lines += _lines_of(what, self.hide)
+                lines += _lines_of(what, self.hide, self._seen)
                 taken += _logged(what)
         self._append(file, lines)
         with self._counts:
@@ -257,10 +305,13 @@ def _logged(status: SolveStatus) -> int:
     return sum(len(log.data) for log in status.logs)
 
 
-def _lines_of(status: SolveStatus, hide: Callable[[str], str]) -> Iterator[dict[str, Any]]:
+def _lines_of(status: SolveStatus, hide: Callable[[str], str], seen: set[str]) -> Iterator[dict[str, Any]]:
     for event in status.vertexes:
+        inputs = list(event.inputs) if event.digest not in seen else []
+        seen.add(event.digest)
         yield {
             "step": {
+                **({"inputs": inputs} if inputs else {}),
                 "digest": event.digest,
                 "name": hide(event.name),
                 "started": event.started,
@@ -278,7 +329,7 @@ def _lines_of(status: SolveStatus, hide: Callable[[str], str]) -> Iterator[dict[
 def _ending(built: Built | None, error: BaseException | None) -> dict[str, Any]:
     ended = {"ended": time.time_ns(), "status": "completed", "error": "", "results": {}, "executed": 0, "cached": 0}
     if built is not None:
-        results = {key: value for key, value in built.metadata.items() if len(value) < 1024}
+        results = {key: value for key, value in built.metadata.items() if len(value) < _RESULT}
         return ended | {"results": results, "executed": built.executed, "cached": built.cached}
     if isinstance(error, DockcError):
         status = "canceled" if error.exit_code > 128 else "failed"  # told to end by a signal
@@ -329,21 +380,59 @@ def _id_of(secret: str) -> str:
         return ""
 
 
-def collect(folder: Path, *, keep: str = "") -> None:
-    """Remove the oldest records beyond `KEEP_BUILDS` and `KEEP_BYTES`; not those of builds that run, nor that of `keep`.
+def file_ref(ref: str) -> str:
+    """A ref as it stands in the names of files: those of clients may hold anything."""
+    return ref if re.fullmatch(r"[0-9A-Za-z]{1,64}", ref) else sha256(ref.encode("utf-8", "surrogateescape"))[:32]
+
+
+def collect(folder: Path, *, but: str = "", keep: Keep | None = None) -> list[str]:
+    """Remove the oldest records beyond what is kept; not those of builds that run, nor that of `but`. Returns the file
+    refs of those that went.
 
     Raises:
         OSError: the directory cannot be read.
     """
+    keep = keep or Keep(entries=KEEP_BUILDS, size=KEEP_BYTES)
     count = size = 0
+    gone = []
+    now = time.time()
     for path in reversed(_paths(folder)):
         try:
-            size += path.stat().st_size
+            status = path.stat()
         except FileNotFoundError:
             continue
+        if about(path).get("pinned") is True:
+            continue
+        size += status.st_size
         count += 1
-        if (count > KEEP_BUILDS or size > KEEP_BYTES) and not path.name.endswith(f"-{keep}.jsonl"):
-            _remove(path)
+        old = count > keep.entries and now - status.st_mtime > keep.age
+        if (old or size > keep.size) and not path.name.endswith(f"-{file_ref(but)}.jsonl") and _remove(path):
+            gone.append(path.name.partition("-")[2].removesuffix(".jsonl"))
+    return gone
+
+
+def about(path: Path) -> dict[str, Any]:
+    """What may change of the build whose record is `path`."""
+    try:
+        return _object(path.with_suffix(".about").read_bytes()) or {}
+    except OSError:
+        return {}
+
+
+def change(record: BuildRecord, **facts: Any) -> None:
+    """Note what has changed of a build: `pinned`, `logs`.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    path = record.path.with_suffix(".about")
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
+            json.dump(about(record.path) | facts, file)
+        part.replace(path)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _remove(path: Path) -> bool:
@@ -355,7 +444,8 @@ def _remove(path: Path) -> bool:
     try:
         if not _lock(file, fcntl.LOCK_EX):
             return False
-        path.unlink(missing_ok=True)
+        for suffix in (".about", ".status", ".jsonl"):  # the record itself at last: what is left has a name
+            path.with_suffix(suffix).unlink(missing_ok=True)
     finally:
         os.close(file)
     return True
@@ -379,6 +469,8 @@ class BuildRecord(Record, kw_only=True):
         executed, cached: steps that ran, and steps whose results were there.
         left_out: bytes of logs for which there was no room.
         keys_at: where in the file the steps' keys begin; 0 where there are none.
+        more: what else its end says: BuildKit's code and details of an error, numbers of steps and warnings.
+        pinned: it is never collected.
     """
 
     path: Path
@@ -394,6 +486,8 @@ class BuildRecord(Record, kw_only=True):
     cached: int = 0
     left_out: int = 0
     keys_at: int = 0
+    more: Mapping[str, Any] = made(dict)
+    pinned: bool = False
 
     def document(self) -> dict[str, Any]:
         """All but the path, for JSON."""
@@ -415,7 +509,7 @@ def records(root: Path) -> list[BuildRecord]:
         StoreError: the history cannot be read.
     """
     try:
-        return [found for path in reversed(_paths(root / FOLDER)) if (found := _read(path)) is not None]
+        return [found for path in reversed(_paths(root / FOLDER)) if (found := read(path)) is not None]
     except OSError as error:
         raise StoreError(f"cannot read the history in {root / FOLDER}: {error.strerror}") from error
 
@@ -578,8 +672,12 @@ def _paths(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
-def _read(path: Path) -> BuildRecord | None:
-    """A record's first line and its last; None where it is none."""
+def read(path: Path) -> BuildRecord | None:
+    """A build by its file, of which the first line and the last are read; None where it is none.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -598,7 +696,7 @@ def _read(path: Path) -> BuildRecord | None:
     assert match is not None
     return BuildRecord(
         path=path,
-        ref=match[2],
+        ref=str(begin.get("ref") or match[2]),
         began=int(match[1]),
         status=str(end.get("status") or ("running" if runs else "interrupted")),
         ended=_number(end.get("ended")),
@@ -610,6 +708,8 @@ def _read(path: Path) -> BuildRecord | None:
         cached=_number(end.get("cached")) or 0,
         left_out=_number(end.get("left_out")) or 0,
         keys_at=_number(end.get("keys_at")) or 0,
+        more={key: end[key] for key in ("code", "details", "total", "completed", "warnings") if key in end},
+        pinned=about(path).get("pinned") is True,
     )
 
 

@@ -1,0 +1,190 @@
+"""The history in BuildKit's words: records as its calls and bundles have them, and a build's progress from its record.
+
+Source: BuildKit, api/services/control/control.proto (`BuildHistoryRecord`), and what buildx writes and reads.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dockc.base.record import Record
+from dockc.engine import history
+from dockc.errors import StoreError
+from dockc.protocol.status import to_time, to_wire
+from dockc.rpc.pb import control_pb2
+from dockc.rpc.status import CANCELLED, UNKNOWN
+from dockc.solver.progress import SolveStatus, VertexEvent, VertexLog, VertexWarning
+
+if TYPE_CHECKING:
+    from dockc.engine.history import BuildRecord
+
+STATUS = "application/vnd.buildkit.status.v0"
+"""Media type of a build's progress: messages `StatusResponse`, each after its length as four bytes, the lowest first."""
+_PART = 256 << 10
+"""Bytes of logs in one message."""
+_LARGEST = 64 << 20
+"""Bytes of a record whose progress is also kept in BuildKit's form."""
+
+
+class Blob(Record):
+    """A blob beside the history."""
+
+    path: Path
+    digest: str
+    size: int
+
+
+def wire_record(record: BuildRecord) -> control_pb2.BuildHistoryRecord:
+    """A record as BuildKit's history calls have it."""
+    options, more = record.options, record.more
+    attrs = {str(k): str(v) for k, v in options["attrs"].items()} if isinstance(options.get("attrs"), dict) else {}
+    for key in ("context", "filename"):
+        value = options.get({"filename": "file"}.get(key, key))
+        if isinstance(value, str) and value:
+            attrs.setdefault(key, value)
+    made = control_pb2.BuildHistoryRecord(
+        Ref=record.ref,
+        Frontend=str(options.get("frontend", "dockerfile.v0")),
+        FrontendAttrs=attrs,
+        CreatedAt=to_time(record.began),
+        ExporterResponse={str(key): str(value) for key, value in record.results.items()},
+        pinned=record.pinned,
+        numCachedSteps=_count(more.get("cached", record.cached)),
+        numTotalSteps=_count(more.get("total", record.executed + record.cached)),
+        numCompletedSteps=_count(more.get("completed", record.executed + record.cached)),
+        numWarnings=_count(more.get("warnings", 0)),
+    )
+    for one in options["outputs"] if isinstance(options.get("outputs"), list) else ():
+        if isinstance(one, dict):
+            made.Exporters.add(
+                Type=str(one.get("type", "")),
+                Attrs={str(k): str(v) for k, v in one.items() if k not in {"type", "dest"}},
+            )
+    if record.status == "running":
+        return made
+    made.CompletedAt.CopyFrom(to_time(record.ended or max(record.began, _changed(record.path))))
+    if record.status != "completed":
+        canceled = record.status != "failed"
+        made.error.code = _count(more.get("code")) or (CANCELLED if canceled else UNKNOWN)
+        made.error.message = "context canceled" if canceled else record.error or "the build failed"
+        for url, value in _details(more.get("details")):
+            made.error.details.add(type_url=url, value=value)
+    logs = history.about(record.path).get("logs")
+    if isinstance(logs, list) and len(logs) == 2:
+        made.logs.media_type, made.logs.digest, made.logs.size = STATUS, str(logs[0]), _count(logs[1])
+    return made
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and 0 <= value < 1 << 31 else 0
+
+
+def _details(value: object) -> Iterator[tuple[str, bytes]]:
+    for one in value if isinstance(value, list) else ():
+        try:
+            url, data = one
+            yield str(url), base64.b64decode(data)
+        except (TypeError, ValueError, binascii.Error):
+            continue
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def replay(record: BuildRecord) -> Iterator[SolveStatus]:
+    """What a build told, in the order in which it did, a part at a time.
+
+    Raises:
+        StoreError: the record cannot be read.
+    """
+    vertexes: list[VertexEvent] = []
+    logs: list[VertexLog] = []
+    warnings: list[VertexWarning] = []
+    inputs: dict[str, tuple[str, ...]] = {}
+    size = 0
+    for line in history.lines(record):
+        step, log, warning = line.get("step"), line.get("log"), line.get("warning")
+        if isinstance(step, dict) and isinstance(step.get("digest"), str):
+            event = _event(step, inputs)
+            # A log belongs to what was told of its step by then.
+            if logs:
+                yield SolveStatus(tuple(vertexes), (), tuple(logs), tuple(warnings))
+                vertexes, logs, warnings, size = [], [], [], 0
+            vertexes.append(event)
+        elif isinstance(log, list) and len(log) == 4:
+            data = str(log[1]).encode("utf-8", "surrogateescape")
+            logs.append(VertexLog(str(log[0]), log[2] if log[2] in (1, 2) else 1, data, _count64(log[3])))
+            size += len(data)
+        elif isinstance(warning, dict):
+            warnings.append(VertexWarning(str(warning.get("step", "")), 1, str(warning.get("short", ""))))
+        if size > _PART:
+            yield SolveStatus(tuple(vertexes), (), tuple(logs), tuple(warnings))
+            vertexes, logs, warnings, size = [], [], [], 0
+    if vertexes or logs or warnings:
+        yield SolveStatus(tuple(vertexes), (), tuple(logs), tuple(warnings))
+
+
+def _event(step: dict[str, Any], inputs: dict[str, tuple[str, ...]]) -> VertexEvent:
+    digest = step["digest"]
+    given = step.get("inputs")
+    if isinstance(given, list):
+        inputs[digest] = tuple(map(str, given))
+    started, completed = (
+        value if isinstance(value := step.get(key), int) else None for key in ("started", "completed")
+    )
+    return VertexEvent(
+        digest, str(step.get("name", "")), inputs.get(digest, ()), started, completed, step.get("cached") is True,
+        str(step.get("error") or ""),
+    )  # fmt: skip
+
+
+def _count64(value: object) -> int:
+    return value if isinstance(value, int) and 0 <= value < 1 << 62 else 0
+
+
+def status_parts(record: BuildRecord) -> Iterator[bytes]:
+    """A build's progress as BuildKit keeps it (`STATUS`).
+
+    Raises:
+        StoreError: the record cannot be read.
+    """
+    for status in replay(record):
+        data = to_wire(status).SerializeToString()
+        yield struct.pack("<I", len(data)) + data
+
+
+def keep_status(record: BuildRecord) -> Blob | None:
+    """Write a build's progress in BuildKit's form beside its record, for clients that take it away; None for one that is
+    too large.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    path = record.path.with_suffix(".status")
+    try:
+        if record.path.stat().st_size > _LARGEST:
+            return None
+        hasher = hashlib.sha256()
+        size = 0
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+            for part in status_parts(record):
+                hasher.update(part)
+                size += file.write(part)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise StoreError(f"cannot write {path}: {error.strerror}") from error
+    digest = f"sha256:{hasher.hexdigest()}"
+    history.change(record, logs=[digest, size])
+    return Blob(path, digest, size)

@@ -1,0 +1,187 @@
+"""The daemon's history: what is shown to whom, what is kept, and what a daemon that is killed has left."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from dockc.daemon import config
+from dockc.daemon.builds import Build, Builds
+from dockc.daemon.historyfilter import matcher
+from dockc.engine import history, wirehistory
+from dockc.engine.history import Keep
+from dockc.errors import UsageError
+from dockc.protocol.status import from_wire
+from dockc.rpc.pb import control_pb2
+from dockc.rpc.status import CANCELLED, RpcError
+from dockc.solver.progress import SolveStatus, VertexEvent, VertexLog
+
+ATTRS = {"context": "https://u:hunter2@h/r.git", "build-arg:A": "1", "build-arg:MY_TOKEN": "hunter2", "target": "t"}
+IMPORTS = '[{"Type": "gha", "Attrs": {"token": "hunter2", "scope": "s"}}, {"Type": "registry", "Attrs": {"ref": "r"}}]'
+
+
+async def built(builds: Builds, ref: str, *, error: RpcError | None = None, text: bytes = b"said\n") -> Build:
+    exporter = control_pb2.Exporter(Type="image", Attrs={"name": "n", "token": "hunter2"})
+    request = control_pb2.SolveRequest(
+        Ref=ref, Frontend="dockerfile.v0", FrontendAttrs={**ATTRS, "cache-imports": IMPORTS}, Exporters=[exporter]
+    )
+    build = builds.begin(request)
+    build.sink(SolveStatus(vertexes=(VertexEvent("sha256:a", "RUN hunter2", ("sha256:b",), 1),)))
+    build.sink(SolveStatus(logs=(VertexLog("sha256:a", 2, text, 7),)))
+    build.sink(SolveStatus(vertexes=(VertexEvent("sha256:a", "RUN hunter2", ("sha256:b",), 1, 9),)))
+    await builds.end(build, {"containerimage.digest": "sha256:x"}, error, error)
+    return build
+
+
+async def listed(builds: Builds, **asked: object) -> list[control_pb2.BuildHistoryRecord]:
+    request = control_pb2.BuildHistoryRequest(EarlyExit=True, **asked)  # type: ignore[arg-type]
+    return [event.record async for event in builds.listen(request)]
+
+
+async def all_of(parts: AsyncIterator[SolveStatus]) -> tuple[list[VertexEvent], bytes]:
+    events: list[VertexEvent] = []
+    logs = b""
+    async for part in parts:
+        events += part.vertexes
+        logs += b"".join(log.data for log in part.logs)
+    return events, logs
+
+
+def test_the_history_outlives_the_daemon(tmp_path: Path) -> None:
+    text = bytes(range(256)) * 3000
+
+    async def first() -> control_pb2.BuildHistoryRecord:
+        builds = Builds(tmp_path)
+        await built(builds, "one", text=text)
+        await built(builds, "any/../name", error=RpcError("no https://u:hunter2@h/x", code=5, details=[("t", b"\0d")]))
+        return builds._records["one"]
+
+    async def second() -> None:
+        builds = Builds(tmp_path)
+        builds.load()
+        one, other = await listed(builds)
+        assert one.Ref == "one"
+        assert dict(one.FrontendAttrs) == {
+            "context": "https://u:xxxxx@h/r.git", "build-arg:A": "1", "build-arg:MY_TOKEN": "xxxxx", "target": "t",
+            "cache-imports": '[{"Type": "gha", "Attrs": {"token": "xxxxx", "scope": "s"}}, {"Type": "registry", "Attrs": {"ref": "r"}}]',
+        }  # fmt: skip
+        assert [(exporter.Type, dict(exporter.Attrs)) for exporter in one.Exporters] == [("image", {"name": "n", "token": "xxxxx"})]
+        assert dict(one.ExporterResponse) == {"containerimage.digest": "sha256:x"}
+        assert (one.numTotalSteps, one.numCompletedSteps, one.numCachedSteps) == (1, 1, 0)
+        assert not one.HasField("error")
+        assert (other.Ref, other.error.code, other.error.message) == ("any/../name", 5, "no https://u:xxxxx@h/x")
+        assert [(detail.type_url, detail.value) for detail in other.error.details] == [("t", b"\0d")]
+        events, logs = await all_of(builds.watch("one"))
+        assert logs == text
+        assert [(event.inputs, event.completed) for event in events] == [(("sha256:b",), None), (("sha256:b",), 9)]
+        blob = builds.blob(one.logs.digest)
+        assert blob is not None
+        data = blob.path.read_bytes()
+        (size,) = struct.unpack("<I", data[:4])
+        message = control_pb2.StatusResponse.FromString(data[4 : 4 + size])
+        assert from_wire(message).vertexes[0].digest == "sha256:a"
+        builds.update(control_pb2.UpdateBuildHistoryRequest(Ref="any/../name", Delete=True))
+        builds.update(control_pb2.UpdateBuildHistoryRequest(Ref="one", Pinned=True))
+        with pytest.raises(RpcError, match="no build any"):
+            await listed(builds, Ref="any/../name")
+
+    known = asyncio.run(first())
+    assert known.logs.media_type == "application/vnd.buildkit.status.v0"
+    asyncio.run(second())
+    builds = Builds(tmp_path)
+    builds.load()
+    assert [(ref, one.pinned) for ref, one in builds._records.items()] == [("one", True)]
+    assert builds._records["one"].logs.digest == known.logs.digest
+    assert all(b"hunter2" not in path.read_bytes() for path in (tmp_path / "history").iterdir())
+
+
+def test_a_build_of_a_killed_daemon_counts_as_canceled(tmp_path: Path) -> None:
+    async def begun() -> None:
+        build = Builds(tmp_path).begin(control_pb2.SolveRequest(Ref="one"))
+        build.sink(SolveStatus(vertexes=(VertexEvent("sha256:a", "RUN"),)))
+        assert build.recording is not None
+        build.recording._put(None)  # the writer ends without a word
+        build.recording._over.set()
+        assert build.recording._thread is not None
+        build.recording._thread.join()
+
+    asyncio.run(begun())
+    builds = Builds(tmp_path)
+    builds.load()
+    (record,) = asyncio.run(listed(builds))
+    assert record.HasField("CompletedAt")
+    assert (record.error.code, record.error.message) == (CANCELLED, "context canceled")
+
+
+def test_what_is_kept(tmp_path: Path) -> None:
+    async def run(keep: Keep) -> list[str]:
+        builds = Builds(tmp_path, keep)
+        builds.load()
+        await built(builds, f"b{len(builds._records)}")
+        builds.update(control_pb2.UpdateBuildHistoryRequest(Ref="b0", Pinned=True))
+        return [one.Ref for one in await listed(builds)]
+
+    async def go() -> list[list[str]]:
+        young = Keep(entries=1, age=3600.0)
+        return [await run(young), await run(young), await run(young), await run(Keep(entries=1))]
+
+    assert asyncio.run(go()) == [["b0"], ["b0", "b1"], ["b0", "b1", "b2"], ["b0", "b3"]], "pinned, young, or the newest"
+    assert [one.ref for one in history.records(tmp_path)] == ["b3", "b0"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        ([], "abc"),
+        (["status==running"], "a"),
+        (["status==error"], "b"),
+        (["status==canceled", "status==running"], "ac"),
+        (["ref~=^[bc]$,status!=error"], "c"),
+        (['"ref==""b"""'], "b"),
+        (["repository==https://h/r.git"], "b"),
+        (["duration>=10s"], "b"),
+        (["duration<10s"], "ac"),
+        (["completedAt>2001-01-01T00:00:00Z"], ""),
+        (["startedAt>1h"], ""),
+    ],
+)
+def test_filters(filters: list[str], found: str) -> None:
+    a, b, c = (control_pb2.BuildHistoryRecord(Ref=ref) for ref in "abc")
+    b.CreatedAt.seconds, b.CompletedAt.seconds, b.error.message = 5, 15, "no"
+    c.CreatedAt.seconds, c.CompletedAt.seconds, c.error.message = 5, 6, "x: context canceled"
+    b.FrontendAttrs["context"] = "https://h/r.git#main"
+    holds = matcher(filters)
+    assert "".join(one.Ref for one in (a, b, c) if holds(one)) == found
+
+
+@pytest.mark.parametrize("text", ["a b", "duration>x", 'ref=="', "ref~=(", ""])
+def test_filters_that_are_none(text: str) -> None:
+    with pytest.raises(RpcError, match="failed to parse history filters"):
+        matcher([text])
+
+
+def test_the_policy_of_the_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "buildkitd.toml"
+    file.write_text('[history]\nmaxAge = "1h30m"\nmaxEntries = 7\n')
+    assert config.read(["--config", str(file)]).history == Keep(entries=7, age=5400.0)
+    file.write_text("[history]\nmaxAge = 60\n")
+    assert config.read(["--config", str(file)]).history == Keep(entries=100, age=60.0)
+    for text, words in (("maxage = 1", "unknown key history.maxage"), ('maxAge = "x"', "history.maxAge"), ("maxEntries = -1", "history.maxEntries is -1")):
+        file.write_text(f"[history]\n{text}\n")
+        with pytest.raises(UsageError, match=words):
+            config.read(["--config", str(file)])
+
+
+def test_a_build_of_this_machine_is_shown_as_others_are(tmp_path: Path) -> None:
+    from dockc.engine.request import Asked, Built, CompileRequest
+
+    recording = history.Recording(lambda status: None, tmp_path, Asked(compile=CompileRequest(".", attrs={"target": "t"}), names=("n",)))
+    recording(SolveStatus(vertexes=(VertexEvent("sha256:a", "RUN"),)))
+    recording.end(Built(executed=2, cached=1))
+    (record,) = history.records(tmp_path)
+    made = wirehistory.wire_record(record)
+    assert (made.Ref, made.Frontend, made.FrontendAttrs["target"], made.numTotalSteps) == (record.ref, "dockerfile.v0", "t", 3)
