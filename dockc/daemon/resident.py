@@ -415,7 +415,7 @@ class Resident:
 
 
 _ROUNDS = 12
-_PIECE = b"FROM scratch AS a\nARG A=1\nENV B=$A\nWORKDIR /x\nCOPY . .\nRUN --mount=type=cache,target=/c true\nFROM a\nCMD [\"a\"]\n"
+_PIECE = b'FROM scratch AS a\nARG A=1\nENV B=$A\nWORKDIR /x\nCOPY . .\nRUN --mount=type=cache,target=/c true\nFROM a\nCMD ["a"]\n'
 
 
 def _rehearse() -> None:
