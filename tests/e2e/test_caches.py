@@ -111,6 +111,23 @@ def test_nothing_is_downloaded_that_nobody_needs(root: Dockc, files: Path, base:
     assert archives == []
 
 
+def test_equal_results_are_found_by_both_their_ways(root: Dockc, context: MakeContext, base: Path, tmp_path: Path) -> None:
+    """Two steps that give the same file: what stands on it is one step, which the keys of either lead to."""
+    files = context(
+        "FROM base AS a\nRUN echo x > /o && touch -d @0 /o\n"
+        "FROM base AS b\nRUN echo x > /o && sleep 0.3 && touch -d @0 /o\n"
+        "FROM scratch AS one\nCOPY --from=a /o /o\n"
+        "FROM scratch AS two\nCOPY --from=b /o /o\n"
+        "FROM base\nCOPY --from=one / /1/\nCOPY --from=two / /2/\n"
+    )
+    _build(root, files, base, f"--cache-to=type=local,dest={tmp_path}/cache,mode=max")
+    for target in ("one", "two"):
+        other = _other(root, 2 + len(target))
+        shown = _build(other, files, base, f"--cache-from=type=local,src={tmp_path}/cache", f"--target={target}")
+        assert _ran(shown) == (0, 2), target
+    assert _ran(_build(_other(root, 9), files, base, f"--cache-from=type=local,src={tmp_path}/cache"))[0] == 0
+
+
 def test_local_caches_do_not_grow(root: Dockc, files: Path, base: Path, tmp_path: Path) -> None:
     sizes = []
     for number in range(3):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dockc.solver.core.cachekey import content_key, is_ephemeral
+from dockc.solver.core.cachekey import content_key, is_ephemeral, root_key
 from dockc.solver.core.coretables import CoreTables
 from dockc.solver.core.edge import COMPLETE, EXEC, INITIAL, TRANSITIONS, EdgeState, EdgeStatus, VertexState, Work
 from dockc.solver.core.events import (
@@ -102,6 +102,26 @@ class Advancing(CoreTables):
         if keys and any(names):
             self._commands.append(LinkKeys(edge.id, edge.vertex.maps[0].digest, tuple(keys), tuple(names)))
 
+    def _link_merged(self, source: EdgeState, target: EdgeState) -> None:
+        """Let the result of `target` be found by the names of an equal edge's inputs, too.
+
+        That edge never asks again, and what the target was saved under may have been settled before they met.
+        """
+        if not source.vertex.maps or len(source.inputs) != len(target.inputs):
+            return
+        if not source.inputs:
+            own = dict.fromkeys((*target.result_keys, *(root_key(m.digest, source.index) for m in source.vertex.maps)))
+            target.result_keys = tuple(own)
+            target.keys.update(own)
+            return
+        keys = tuple(key for key in target.result_keys if not is_ephemeral(key))
+        names = tuple(
+            tuple(name for name in self._names(source, i) if not is_ephemeral(name.key))
+            for i in range(len(source.inputs))
+        )
+        if keys and any(names):
+            self._commands.append(LinkKeys(target.id, source.vertex.maps[0].digest, keys, names))
+
     def _names(self, edge: EdgeState, i: int) -> list[KeyRef]:
         """Every key that names input `i` of `edge`, for looking up and for saving."""
         dep, vertex = edge.dep(i), edge.vertex
@@ -124,6 +144,8 @@ class Advancing(CoreTables):
         edge.handle, edge.loaded, edge.loading = handle, loaded, None
         edge.result_keys = keys
         edge.keys.update(dict.fromkeys(keys))
+        for other in self._family(edge):
+            self._link_merged(other, edge)
         self._climb(edge, COMPLETE)
         self._wake(edge)
 
@@ -190,13 +212,19 @@ class Advancing(CoreTables):
         if not edge.inputs:
             return tuple(KeySpec(spec.digest, edge.index) for spec in vertex.maps)
         deps = [dict.fromkeys(self._names(edge, i)) for i in range(len(edge.inputs))]
-        family = list(edge.absorbed)
-        for other in family:
-            family += other.absorbed  # grows while it is gone through
+        for other in self._family(edge):
             if other.vertex.maps and len(other.inputs) == len(deps):
                 for i, names in enumerate(deps):
                     names.update(dict.fromkeys(self._names(other, i)))
         return (KeySpec(vertex.maps[0].digest, edge.index, tuple(tuple(names) for names in deps)),)
+
+    @staticmethod
+    def _family(edge: EdgeState) -> list[EdgeState]:
+        """The edges that have been merged into `edge`, and into those."""
+        family = list(edge.absorbed)
+        for other in family:
+            family += other.absorbed  # grows while it is gone through
+        return family
 
     # ------------------------------------------------------------ merging
 
@@ -282,5 +310,8 @@ class Advancing(CoreTables):
                 self.requests[request] = (target, job, name)
         for job in source.vertex.jobs:
             self._attach(target.vertex, job)
+        if target.handle is not None:
+            for other in (source, *self._family(source)):
+                self._link_merged(other, target)
         self._wake(target)
         self._wake_users(target)
