@@ -30,17 +30,23 @@ def make_app(*verbs: str) -> typer.Typer:
         context_settings=settings,
     )  # fmt: skip
     app.callback()(_version)
-    groups: dict[str, typer.Typer] = {}
+    groups: dict[str, typer.Typer] = {"": app}
     for verb in verbs:
-        first, _, second = verb.partition(" ")
-        if second and first not in groups:
-            groups[first] = typer.Typer(help=GROUPS[first], rich_markup_mode=None, context_settings=settings)
-            app.add_typer(groups[first], name=first)
+        above, _, name = verb.rpartition(" ")
         options, function = command(verb)
         context = {} if options.interspersed else {"allow_interspersed_args": False}
-        home = groups[first] if second else app
-        home.command(name=second or first, help=options.__doc__, context_settings=context)(_reader(options, function))
+        home = _group(groups, above, settings)
+        home.command(name=name, help=options.__doc__, context_settings=context)(_reader(options, function))
     return app
+
+
+def _group(groups: dict[str, typer.Typer], name: str, settings: dict[str, Any]) -> typer.Typer:
+    """The group of this name, made where it is not there, with those above it."""
+    if name not in groups:
+        above, _, word = name.rpartition(" ")
+        groups[name] = typer.Typer(help=GROUPS[name], rich_markup_mode=None, context_settings=settings)
+        _group(groups, above, settings).add_typer(groups[name], name=word)
+    return groups[name]
 
 
 class _VersionAsked(Exception):

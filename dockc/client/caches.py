@@ -58,8 +58,12 @@ def imports(texts: Sequence[str]) -> tuple[list[CacheEntry], dict[str, Path]]:
     return found, stores
 
 
-def exports(texts: Sequence[str]) -> tuple[list[CacheEntry], dict[str, Path]]:
+def exports(texts: Sequence[str], *, forgiving: bool = False) -> tuple[list[CacheEntry], dict[str, Path]]:
     """Caches to write, and the directories for them by store name.
+
+    Args:
+        texts: as the command line has them.
+        forgiving: one that cannot be written does not fail the build, unless it says `ignore-error=false`.
 
     Raises:
         UsageError: a local cache without a directory.
@@ -67,6 +71,8 @@ def exports(texts: Sequence[str]) -> tuple[list[CacheEntry], dict[str, Path]]:
     found, stores = [], {}
     for text in texts:
         entry = parse(text)
+        if forgiving:
+            entry = CacheEntry(entry.type, {"ignore-error": "true", **entry.attrs})
         if entry.type == "local":
             folder = entry.attrs.get("dest", "")
             if not folder:

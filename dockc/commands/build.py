@@ -324,7 +324,7 @@ def run(options: BuildOptions, out: Output) -> int:
             snapshotter=options.snapshotter,
             parallelism=options.parallelism,
             cache_from=() if place is not None else words.caches(options.cache_from),
-            cache_to=() if place is not None else words.caches(options.cache_to),
+            cache_to=() if place is not None else words.caches(options.cache_to, lenient=True),
         )
         if place is not None:
             from dockc.commands.remote import Wishes, build_remote

@@ -240,17 +240,22 @@ def _annotation(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def caches(texts: Sequence[str]) -> tuple[CacheEntry, ...]:
+def caches(texts: Sequence[str], *, lenient: bool = False) -> tuple[CacheEntry, ...]:
     """`--cache-from` and `--cache-to` as entries.
+
+    Args:
+        texts: as the command line has them.
+        lenient: one that cannot be written does not fail the build, unless it says `ignore-error=false`.
 
     Raises:
         UsageError: one that cannot be understood.
     """
     if not texts:
         return ()
-    from dockc.runtime.remotecache.base import parse_entry
+    from dockc.runtime.remotecache import base
 
-    return tuple(parse_entry(text) for text in texts)
+    entries = map(base.parse_entry, texts)
+    return tuple(map(base.lenient, entries) if lenient else entries)
 
 
 _ASKED_BY = {

@@ -122,7 +122,7 @@ def build_remote(builder: Chosen, request: Asked, wishes: Wishes, out: Output) -
     if not request.outputs and not request.names and mode not in {"quiet", "none", "rawjson"}:
         out.log("warning: no output specified: the result stays in the builder's cache; -o says where it goes\n")
     cache_from, lent = caches.imports(wishes.cache_from)
-    cache_to, places = caches.exports(wishes.cache_to)
+    cache_to, places = caches.exports(wishes.cache_to, forgiving=True)
     view = make_view(mode, sys.stderr)
     sink = Counting(view)
     try:

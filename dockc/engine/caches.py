@@ -1,7 +1,7 @@
 """Caches elsewhere in a build: read before it, written after its outputs.
 
 A cache that cannot be read is told and done without: the build runs. One that cannot be written fails the build, unless
-`ignore-error=true`.
+`ignore-error=true`, which is what the command line says where nobody says otherwise.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dockc.base.record import replace
+from dockc.engine import mounts
 from dockc.engine.connect import registry_client
 from dockc.errors import DockcError, UsageError
 from dockc.runtime.remotecache import base, table
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from dockc.engine.request import BuildRequest
     from dockc.runtime.archive.compress import Compression
     from dockc.runtime.exporter.source import ExportSource
-    from dockc.runtime.refs.types import LayerDescriptor, Remote
+    from dockc.runtime.refs.types import LayerDescriptor, Offered, Remote
     from dockc.runtime.registry.client import Client
     from dockc.runtime.remotecache.config import CacheRecord
     from dockc.runtime.remotecache.keys import Imported
@@ -97,6 +98,8 @@ def check(request: BuildRequest) -> None:
         mode = base.mode_of(entry)
         if entry.type != table.INLINE:
             table.target_of(entry, os.environ)
+        elif base.mounts_of(entry):
+            raise UsageError("an inline cache carries no cache mounts", hint="Use another type of cache for them.")
         elif mode != "min":
             raise UsageError("an inline cache has mode=min only", hint="Use type=registry for mode=max.")
         else:
@@ -115,9 +118,10 @@ async def imported(bridge: Bridge) -> AsyncIterator[None]:
     joined: list[int] = []
     clients: list[Client] = []
     layers: list[str] = []
+    offered: list[Offered] = []
     try:
         for entry in imports_of(bridge.request):
-            joined += await _join(bridge, entry, clients, layers)
+            joined += await _join(bridge, entry, clients, layers, offered)
         yield
     except DockcError as error:
         if is_of_a_cache(error):
@@ -126,11 +130,15 @@ async def imported(bridge: Bridge) -> AsyncIterator[None]:
     finally:
         for number in joined:
             bridge.work.cache.leave(number)
+        for one in offered:
+            bridge.work.worker.refs.withdraw_mounts(one)
         for client in clients:
             client.close()
 
 
-async def _join(bridge: Bridge, entry: CacheEntry, clients: list[Client], layers: list[str]) -> list[int]:
+async def _join(
+    bridge: Bridge, entry: CacheEntry, clients: list[Client], layers: list[str], offered: list[Offered]
+) -> list[int]:
     from dockc.runtime.remotecache.keys import ImportedKeys, ImportedResults
     from dockc.solver.cache.cachemanager import LocalCache
 
@@ -148,12 +156,28 @@ async def _join(bridge: Bridge, entry: CacheEntry, clients: list[Client], layers
         return []
     refs = bridge.work.worker.refs
     joined = []
+    for one in found:
+        if (carried := mounts.carried(entry, one, refs)) is not None:
+            if entry.flag("replace-mounts"):
+                await bridge.work.blocking(partial(_replace_mounts, bridge, vertex, carried), cancelled=cancelled)
+            offered.append(mounts.offering(carried, bridge.steps.step, bridge.warn))
+            refs.offer_mounts(offered[-1])
     for one in map(_cautious, found):
         layers += [layer.descriptor.digest for layer in one.layers if layer is not None]
         # its own layers
         keys = ImportedKeys(one.config, lambda at, layers=one.layers: layers[at] is not None)  # type: ignore[misc]
         joined.append(bridge.work.cache.join(LocalCache(keys, ImportedResults(one, refs))))
     return joined
+
+
+def _replace_mounts(bridge: Bridge, vertex: str, carried: mounts.CarriedMounts) -> None:
+    try:
+        busy = mounts.remove_those_of(carried, bridge.work.worker.refs)
+    except DockcError as error:
+        bridge.warn(vertex, f"cache mounts are not replaced: {error.message}")
+        return
+    for name in busy:
+        bridge.warn(vertex, f"cache mount {name} is not replaced: it is in use")
 
 
 def _cautious(imported: Imported) -> Imported:
@@ -231,7 +255,7 @@ async def export(bridge: Bridge, result: Result) -> Mapping[str, str]:
         try:
             with bridge.steps.step(_TITLES[entry.type]) as vertex:
                 place = _place(bridge, cancelled, vertex=vertex)
-                work = partial(_write, bridge, result, entry, target, place)
+                work = partial(_write, bridge, result, entry, target, place, vertex)
                 response |= await bridge.work.blocking(work, cancelled=cancelled)
         except DockcError as error:
             if not entry.flag("ignore-error"):
@@ -241,19 +265,18 @@ async def export(bridge: Bridge, result: Result) -> Mapping[str, str]:
 
 
 def _write(
-    bridge: Bridge, result: Result, entry: CacheEntry, target: base.CacheTarget, place: Place
+    bridge: Bridge, result: Result, entry: CacheEntry, target: base.CacheTarget, place: Place, vertex: str
 ) -> Mapping[str, str]:
     mode = ExportMode(base.mode_of(entry))
     chains = gather(
         bridge, [ref for ref in result.refs.values() if ref is not None], mode, target.compression, place.cancelled
     )
-    if not chains.layers:  # nothing that could be loaded again
-        return {}
+    refs = bridge.work.worker.refs
     if entry.type != "registry":  # which takes layers over from where they are
         from dockc.runtime.refs.types import Remote
 
-        bridge.work.worker.refs.ensure_blobs(Remote(tuple(chains.layers.values())), cancelled=place.cancelled)
-    return target.save(chains, place)
+        refs.ensure_blobs(Remote(tuple(chains.layers.values())), cancelled=place.cancelled)
+    return mounts.save(refs, entry, target, chains, place, partial(bridge.warn, vertex))
 
 
 def gather(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from dockc.base.options import FLAG, LIST, PATH
-from dockc.line.verbs import GROUPS, VERBS, command, verb_of
+from dockc.line.verbs import GROUPS, command, members, verb_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,14 +55,11 @@ def candidates(words: Sequence[str]) -> Iterator[Candidate]:
 def _verbs(before: Sequence[str], typed: str) -> Iterator[Candidate]:
     from dockc.line.help import summary
 
-    group = before[0] if len(before) == 1 and before[0] in GROUPS else ""
-    if before and not group:
+    group = " ".join(before)
+    if group and group not in GROUPS:
         return
-    names = dict.fromkeys(sorted((*GROUPS, *VERBS)))
-    for name in names:
-        first, _, second = name.partition(" ")
-        word = second if group and first == group else name if not group and not second else ""
-        if word and word.startswith(typed):
+    for word, name in members(group):
+        if word.startswith(typed):
             yield word, GROUPS.get(name) or summary(command(name)[0])
 
 

@@ -10,7 +10,7 @@ from shutil import get_terminal_size
 
 from dockc.base.options import FLAG, LIST, NUMBER, Required
 from dockc.errors import UsageError
-from dockc.line.verbs import GROUPS, SECTIONS, VERBS, command, verb_of
+from dockc.line.verbs import GROUPS, SECTIONS, command, members, verb_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def write_help(argv: Sequence[str], out: Output) -> int:
     elif words and words[0] not in GROUPS:
         raise UsageError(f"no such command: {words[0]}", hint="`dockc --help` lists the commands.")
     else:
-        out.write(overview(words[0] if words else "", width))
+        groups = (" ".join(words[:count]) for count in range(len(words), 0, -1))
+        out.write(overview(next((group for group in groups if group in GROUPS), ""), width))
     return 0
 
 
@@ -54,8 +55,8 @@ def overview(group: str, width: int) -> str:
         ]
         lines += ["Options:", *_table(rows, width), ""]
     if group:
-        rows = [(verb.partition(" ")[2], verb) for verb in sorted(VERBS) if verb.startswith(f"{group} ")]
-        lines += ["Commands:", *_table(((word, summary(command(verb)[0])) for word, verb in rows), width)]
+        shown = ((word, GROUPS.get(name) or summary(command(name)[0])) for word, name in members(group))
+        lines += ["Commands:", *_table(shown, width)]
         return "\n".join(lines) + "\n"
     for heading, names in SECTIONS.items():
         shown = ((name, GROUPS.get(name) or summary(command(name)[0])) for name in names)
@@ -83,8 +84,8 @@ def command_help(verb: str, options: type[Options], width: int) -> str:
     for row in rows:
         if row.flags:
             groups.setdefault(row.group, []).append(row)
-    for group, members in groups.items():
-        shown = [(option_name(row), with_default(row)) for row in members]
+    for group, some in groups.items():
+        shown = [(option_name(row), with_default(row)) for row in some]
         if not group:
             shown.append(("-h, --help", "Print this and end."))
         lines += [f"{group or 'Options'}:", *_table(shown, width), ""]

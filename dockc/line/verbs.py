@@ -6,7 +6,7 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
     from dockc.base.options import Options
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Run = Callable[[Any, Output], int]
 
-#: Verb: the module below `dockc`, its record of options, its function. A verb of two words belongs to a group.
+#: Verb: the module below `dockc`, its record of options, its function. The words before its last are its group.
 VERBS: dict[str, tuple[str, str, str]] = {
     "base": ("commands.base", "BaseOptions", "run"),
     "build": ("commands.build", "BuildOptions", "run"),
@@ -26,6 +26,11 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "builder prune": ("commands.prune", "RemotePruneOptions", "run_remote"),
     "builder rm": ("commands.builder", "RemoveOptions", "run_remove"),
     "builder use": ("commands.builder", "UseOptions", "run_use"),
+    "cache mounts export": ("commands.mounts", "ExportOptions", "run_export"),
+    "cache mounts import": ("commands.mounts", "ImportOptions", "run_import"),
+    "cache mounts ls": ("commands.mounts", "ListOptions", "run_list"),
+    "cache mounts rm": ("commands.mounts", "RemoveOptions", "run_remove"),
+    "cache mounts shell": ("commands.mounts", "ShellOptions", "run_shell"),
     "compile": ("commands.compile", "CompileOptions", "run"),
     "completion": ("commands.completion", "CompletionOptions", "run"),
     "config": ("commands.config", "ConfigOptions", "run"),
@@ -78,15 +83,17 @@ COMPLETE = "__complete"
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Dockerfiles": ("lint", "fmt", "explain", "compile", "lock", "config"),
     "Images": ("build", "run", "images", "image", "history", "base"),
-    "The store": ("du", "prune", "doctor"),
+    "The store": ("du", "prune", "cache", "doctor"),
     "Builders elsewhere": ("builder", "buildctl", "daemon"),
     "Editors, shells, browsers": ("lsp", "playground", "completion"),
     "Inside the compiler": ("opt", "passes", "decompile"),
     "Docker's words": ("pull", "push", "tag", "save", "load", "inspect", "rmi", "login", "system", "version"),
 }
-#: What a group of verbs is about, by its word.
+#: What a group of verbs is about, by its words.
 GROUPS: dict[str, str] = {
     "builder": "Builders elsewhere, by name.",
+    "cache": "What builds keep for the next ones.",
+    "cache mounts": "Directories of RUN --mount=type=cache: look at them, take them elsewhere.",
     "history": "Builds that were. What an image's layers are is said by `dockc image history`.",
     "image": "Images of the store: what is in them, archives, registries.",
     "system": "The store in docker's words: `dockc du` and `dockc prune`.",
@@ -105,11 +112,19 @@ class Line:
 
 def verb_of(argv: Sequence[str]) -> tuple[str, Sequence[str]]:
     """The verb a line begins with, and the rest; "" where it begins with none."""
-    for count in (2, 1):
+    for count in (3, 2, 1):
         verb = " ".join(argv[:count])
         if len(argv) >= count and verb in VERBS:
             return verb, argv[count:]
     return "", argv
+
+
+def members(group: str) -> Iterator[tuple[str, str]]:
+    """What stands directly below a group ("": below dockc): the last word and the whole name of verbs and groups."""
+    for name in sorted((*GROUPS, *(verb for verb in VERBS if verb not in GROUPS))):
+        above, _, word = name.rpartition(" ")
+        if above == group:
+            yield word, name
 
 
 def command(verb: str) -> tuple[type[Options], Run]:

@@ -20,7 +20,9 @@ def _words(*words: str) -> list[str]:
 
 
 def test_commands() -> None:
-    assert _words("") == sorted({*GROUPS, *(verb for verb in VERBS if " " not in verb)})
+    assert _words("") == sorted(name for name in {*GROUPS, *VERBS} if " " not in name)
+    assert _words("cache", "") == ["mounts"]
+    assert _words("cache", "mounts", "") == ["export", "import", "ls", "rm", "shell"]
     assert _words("com") == ["compile", "completion"]
     assert _words("nope", "") == []
     assert all(text.endswith(".") for _, text in candidates([""]))

@@ -11,6 +11,7 @@ import os
 import posixpath
 import stat
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from dockc.errors import StoreError
@@ -61,13 +62,24 @@ def unpack(source: Root, src: str, target: Root, dst: str, options: CopyOptions)
         fd = target.open_dir(where)
         try:
             inner = Root.at(fd)
-            _Unpacker(inner, options.owner, options.cancelled).run(stream)
+            _Unpacker(inner, options.owner, options.cancelled).run(archive_reader(stream, options.cancelled))
         except _DAMAGED as error:
             message = explain(error) if isinstance(error, OSError) else str(error)
             raise FileError(f"failed to unpack {path}: {message}") from error
         finally:
             os.close(fd)
     return True
+
+
+def unpack_plain(stream: Reader, target: Path, *, cancelled: threading.Event | None = None) -> None:
+    """Unpack an uncompressed archive that anyone may have made into the directory `target`; devices are refused.
+
+    Raises:
+        FileError: it holds a device, or leads out of the directory; or a file cannot be made.
+        InvalidTar: it is no archive.
+    """
+    with Root(target) as root:
+        _Unpacker(root, None, cancelled, devices=False).run(TarReader(stream, cancelled=cancelled))
 
 
 def _is_archive(stream: BinaryIO, cancelled: threading.Event | None) -> bool:
@@ -84,14 +96,16 @@ def archive_reader(stream: Reader, cancelled: threading.Event | None = None) -> 
 
 
 class _Unpacker:
-    def __init__(self, root: Root, owner: Owner | None, cancelled: threading.Event | None) -> None:
+    def __init__(
+        self, root: Root, owner: Owner | None, cancelled: threading.Event | None, *, devices: bool = True
+    ) -> None:
         self.root = root
         self.owner = owner
         self.cancelled = cancelled
+        self.devices = devices
         self.directories: list[tuple[str, int]] = []
 
-    def run(self, stream: BinaryIO) -> None:
-        reader = archive_reader(stream, self.cancelled)
+    def run(self, reader: TarReader) -> None:
         for member in reader:
             check(self.cancelled)
             self._member(reader, member)
@@ -103,6 +117,8 @@ class _Unpacker:
                     meta.utime(fd, name, (mtime, mtime), path)
 
     def _member(self, reader: TarReader, member: Member) -> None:
+        if not self.devices and member.kind in (tarheader.CHAR, tarheader.BLOCK_DEVICE):
+            raise FileError(f"{member.name} is a device")
         path = self.root.resolve_parent(member.name)
         directory = member.kind == tarheader.DIRECTORY
         there = self.root.lstat(path)

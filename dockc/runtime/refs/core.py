@@ -23,7 +23,7 @@ from dockc.runtime.snapshot.tarread import Limits
 if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.refs.leases import Lease
-    from dockc.runtime.refs.types import Provider
+    from dockc.runtime.refs.types import Offered, Provider
     from dockc.runtime.snapshot.base import Snapshotter
     from dockc.runtime.snapshot.squash import SquashCache
     from dockc.solver.op import Later
@@ -67,6 +67,7 @@ class Core(Mutable):
         ready: layers whose directories this process has seen to be finished.
         on_removed: told the id of every record that is removed.
         rule: by which rule records are removed at the moment, in words; for explanations.
+        mounts_offered: who may have the files of a cache mount that is to be made (`Offered`).
     """
 
     root: Path
@@ -86,6 +87,7 @@ class Core(Mutable):
     away: dict[str, dict[int, tuple[str, int]]] = made(dict)
     ready: set[str] = made(set)
     rule: str = ""
+    mounts_offered: list[Offered] = made(list)
 
     # -- places
 

@@ -27,8 +27,7 @@ from dockc.runtime.content.errors import telling
 from dockc.runtime.content.locks import try_lock
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.fsutil import marks
-from dockc.runtime.refs import database
-from dockc.runtime.refs.cachedirs import cache_dir
+from dockc.runtime.refs import cachedirs, database
 from dockc.runtime.refs.core import Core, ProviderFactory, RefNotFound, new_id, now
 from dockc.runtime.refs.database import AS_CAME, Blob, Database
 from dockc.runtime.refs.leases import Lease
@@ -39,7 +38,10 @@ from dockc.runtime.refs.prune import Pruned, Told, collect, planned, prune
 from dockc.runtime.refs.recovery import clear_staging, recover
 from dockc.runtime.refs.ref import ImmutableRef, MutableRef, fresh_record
 from dockc.runtime.refs.types import (
+    CacheMount,
+    Fill,
     LayerDescriptor,
+    Offered,
     Progress,
     RecordType,
     Remote,
@@ -433,13 +435,50 @@ class RefManager:
         On first use it is a copy of `base`. SHARED: used by many at once; LOCKED: waits until it is alone;
         PRIVATE: another directory of the same key is taken (or made) while this one is in use.
         """
-        return cache_dir(self._core, key, sharing, base, cancelled, description)
+        return cachedirs.cache_dir(self._core, key, sharing, base, cancelled, description)
 
     def forget_cache_dirs(self, names: Collection[str]) -> None:
         """The directories of these cache mounts start anew, with or without a base; one that is in use stays so."""
         from dockc.runtime.refs.cachedirs import forget
 
         forget(self._core, names)
+
+    def cache_mounts(self) -> list[CacheMount]:
+        """All cache mounts, latest used first."""
+        return cachedirs.cache_mounts(self._core)
+
+    def enter_mount(
+        self, mount: CacheMount, cancelled: threading.Event | None = None
+    ) -> AbstractContextManager[Path | None]:
+        """The directory of a cache mount, which nobody removes while the block runs; None when it is gone.
+
+        Waits for steps that have it for themselves. It may be written to.
+        """
+        return cachedirs.entered(self._core, mount, cancelled)
+
+    def remove_mount(self, mount: CacheMount) -> int:
+        """Remove a cache mount; returns the bytes it took, -1 if it is in use."""
+        return cachedirs.remove(self._core, mount)
+
+    def make_mount(self, name: str, fill: Fill, cancelled: threading.Event | None = None) -> bool:
+        """Make the cache mount `name` with these files; False where there is one already.
+
+        Raises:
+            DockcError: the files cannot be had; nothing is made.
+        """
+        return cachedirs.make_filled(self._core, name, fill, cancelled)
+
+    def offer_mounts(self, offered: Offered) -> None:
+        """Ask for files of each cache mount that is made from now on, until `withdraw_mounts`."""
+        self._core.mounts_offered.append(offered)
+
+    def withdraw_mounts(self, offered: Offered) -> None:
+        """Ask no more."""
+        self._core.mounts_offered.remove(offered)
+
+    def workspace(self, what: str) -> AbstractContextManager[Path]:
+        """A directory of this process, removed at the end; a killed process's goes with the next cleaning."""
+        return self._core.workspace(what)
 
     def abandon(self, digests_: Iterable[str]) -> None:
         """Blobs that were to be fetched late cannot be had after all: file systems that need one of them are not there

@@ -8,6 +8,7 @@ from __future__ import annotations
 import enum
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from dockc.base.record import Record, made
@@ -103,6 +104,33 @@ class RemoteOptions(Record):
 
     compression: Compression = made(Compression)
     rewrite_timestamp: int | None = None
+
+
+Fill = Callable[[Path, "threading.Event | None"], None]
+"""Puts the files of a cache mount into a directory (empty, or with what it is based on); a DockcError if it cannot."""
+Offered = Callable[[str, bool], "Fill | None"]
+"""The files of the cache mount of this id, based on files of a build or not, if somebody has them."""
+
+
+class CacheMount(Record):
+    """A cache mount of the store.
+
+    Attributes:
+        record: id of its record, as `dockc du` shows it.
+        id: as the step names it: `id=` of the mount, or its target.
+        based: it began as a copy of files of the build (`from=`, `mode=`, `uid=`), which lie at the place that
+            the step's mount shows of it.
+        description: the step that made it.
+        last_used: nanoseconds since the epoch.
+        busy: a step, or somebody else, is at work in it.
+    """
+
+    record: str
+    id: str
+    based: bool
+    description: str
+    last_used: int
+    busy: bool
 
 
 class Sharing(enum.Enum):

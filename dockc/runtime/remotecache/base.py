@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from dockc.base.record import Record, made
+from dockc.base.record import Record, made, replace
 from dockc.errors import DockcError, UsageError
 from dockc.runtime.archive.compress import Compression
 from dockc.runtime.remotecache.chains import Chains
@@ -26,6 +26,7 @@ TRUE, _FALSE = (
     frozenset(("0", "f", "F", "FALSE", "false", "False")),
 )
 _COMPRESSION = ("compression", "compression-level", "force-compression")
+_COMMON = ("mode", "ignore-error", "mounts", "replace-mounts")
 
 
 class CacheFailed(DockcError):
@@ -140,6 +141,16 @@ class CacheTarget(Protocol):
         ...
 
 
+def lenient(entry: CacheEntry) -> CacheEntry:
+    """The same, but a build does not fail because of it where the entry does not say `ignore-error` itself."""
+    return replace(entry, attrs={"ignore-error": "true", **entry.attrs})
+
+
+def mounts_of(entry: CacheEntry) -> tuple[str, ...]:
+    """The ids of cache mounts that an entry names, as the mounts' `id=` or target has them."""
+    return tuple(dict.fromkeys(name for name in entry.attrs.get("mounts", "").replace(",", ";").split(";") if name))
+
+
 def mode_of(entry: CacheEntry) -> str:
     """`min` or `max`.
 
@@ -172,7 +183,7 @@ def check_options(entry: CacheEntry, *known: str) -> None:
     Raises:
         UsageError: an option that this kind of cache does not have.
     """
-    unknown = sorted(set(entry.attrs) - {*known, "mode", "ignore-error"})
+    unknown = sorted(set(entry.attrs) - {*known, *_COMMON})
     if unknown:
         raise UsageError(
             f"unknown option {unknown[0]} of a {entry.type} cache", hint=f"Known: {', '.join(sorted(known))}."

@@ -20,10 +20,12 @@ class Chains(Record):
     Attributes:
         config: keys and layers, in an order that depends on nothing but them.
         layers: what can be fetched or sent, by digest of the blob.
+        others: blobs in the content store, or there already, that belong to the cache too: its mounts.
     """
 
     config: CacheConfig
     layers: Mapping[str, LayerDescriptor] = made(dict)
+    others: tuple[Descriptor, ...] = ()
 
 
 def make_chains(records: Sequence[ExportRecord[Remote]]) -> Chains:
@@ -107,7 +109,9 @@ def _shape(config: CacheConfig, at: int) -> tuple[object, ...]:
 
 
 def blob_descriptors(chains: Chains, *, oci: bool) -> tuple[Descriptor, ...]:
-    """The blobs as a manifest lists them, in the order of the config's layers, each with its uncompressed digest."""
+    """The blobs as a manifest lists them: in the order of the config's layers, each with its uncompressed digest; then
+    the others.
+    """
     found = []
     for layer in chains.config.layers:
         known = chains.layers[layer.blob]
@@ -116,7 +120,7 @@ def blob_descriptors(chains: Chains, *, oci: bool) -> tuple[Descriptor, ...]:
             notes[CREATED_AT] = layer.created_at
         kind = mt.convert_layer(known.descriptor.media_type, oci=oci)
         found.append(Descriptor(kind, layer.blob, known.descriptor.size, annotations=notes))
-    return tuple(found)
+    return (*found, *chains.others)
 
 
 def inline_records(chains: Chains, diff_ids: Sequence[str]) -> tuple[CacheRecord, ...]:

@@ -2,7 +2,10 @@
 
     {"layers":  [{"blob": DIGEST, "parent": N, "annotations": {"mediaType", "diffID", "size", "createdAt"}}],
      "records": [{"digest": KEY, "inputs": [[{"selector": S, "link": N}]], "layers": [{"layer": N, "createdAt": T}],
-                  "chains": [{"layers": [N], "createdAt": T}]}]}
+                  "chains": [{"layers": [N], "createdAt": T}]}],
+     "mounts":  {"digest": DIGEST, "size": BYTES}}
+
+`mounts` is dockc's own: the index of cache mounts (`remotecache.mounts`), which others pass over.
 
 Source: BuildKit's `application/vnd.buildkit.cacheconfig.v0`. A missing `parent` or `layer` is 0; -1 is no parent. Every
     number is a position in one of
@@ -16,7 +19,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dockc.base.record import Record
+from dockc.base.record import Record, replace
 from dockc.errors import DockcError
 from dockc.golang.text import dump_json
 from dockc.golang.times import Time
@@ -68,11 +71,19 @@ class CacheRecord(Record):
     results: tuple[CacheResult, ...] = ()
 
 
+class MountsAt(Record):
+    """The blob that is the index of the cache's mounts, and its size in bytes."""
+
+    digest: str
+    size: int
+
+
 class CacheConfig(Record):
-    """All keys of a cache; links go to records that stand before."""
+    """All keys of a cache; links go to records that stand before. And where its mounts are listed, if it has any."""
 
     layers: tuple[CacheLayer, ...] = ()
     records: tuple[CacheRecord, ...] = ()
+    mounts: MountsAt | None = None
 
 
 # --- reading ------------------------------------------------------------------------------------------
@@ -92,7 +103,10 @@ def parse(data: bytes) -> CacheConfig:
         raise BadCacheConfig(f"cache config is no JSON: {error}") from None
     if not isinstance(document, dict):
         raise BadCacheConfig("cache config is no JSON object")
-    return of_lists(_list(document.get("layers")), _list(document.get("records")))
+    mounts = _fields(document.get("mounts"))
+    at = MountsAt(_digest(mounts.get("digest")), _number(mounts.get("size")))
+    found = of_lists(_list(document.get("layers")), _list(document.get("records")))
+    return replace(found, mounts=at) if at.digest and at.size > 0 else found
 
 
 def of_lists(raw_layers: Sequence[object], raw_records: Sequence[object]) -> CacheConfig:
@@ -242,9 +256,13 @@ def dump(config: CacheConfig, *, annotated: bool) -> bytes:
         config: what to write; each result's layers must be a chain of parents.
         annotated: say of each layer what no manifest says (object stores have none).
     """
-    return dump_json(
-        {"layers": [_layer_json(one, annotated) for one in config.layers], "records": records_json(config.records)}
-    )
+    document: dict[str, Any] = {
+        "layers": [_layer_json(one, annotated) for one in config.layers],
+        "records": records_json(config.records),
+    }
+    if config.mounts is not None:
+        document["mounts"] = {"digest": config.mounts.digest, "size": config.mounts.size}
+    return dump_json(document)
 
 
 def _layer_json(layer: CacheLayer, annotated: bool) -> dict[str, Any]:

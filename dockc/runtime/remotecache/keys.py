@@ -78,11 +78,13 @@ class Imported(Record):
         name: for messages.
         config: its keys.
         layers: its layers as something that can be fetched, by position; None for one that cannot be used.
+        provider: fetches what else the config names.
     """
 
     name: str
     config: CacheConfig
     layers: tuple[LayerDescriptor | None, ...]
+    provider: Provider | None = None
 
 
 class ImportedKeys:

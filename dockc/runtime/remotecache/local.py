@@ -138,8 +138,8 @@ class LocalTarget:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             target = ContentStore(self._folder)
-            for digest, layer in chains.layers.items():
-                _copy(digest, layer.descriptor.size, place, target)
+            for blob in (*(layer.descriptor for layer in chains.layers.values()), *chains.others):
+                _copy(blob.digest, blob.size, place, target)
             target.put(document.config)
             target.put(document.data)
             with locked(self._folder / "index.json.lock", place.cancelled):

@@ -106,7 +106,8 @@ def read_document(
         config, blobs = found, tuple(one for one in parsed.manifests if one.media_type != configs.MEDIA_TYPE)
     by_digest = {blob.digest: blob for blob in blobs}
     cache = configs.parse(read(config, configs.LIMIT))
-    return [Imported(name, cache, tuple(_layer(by_digest.get(one.blob), provider, origin) for one in cache.layers))]
+    layers = tuple(_layer(by_digest.get(one.blob), provider, origin) for one in cache.layers)
+    return [Imported(name, cache, layers, provider)]
 
 
 def _layer(blob: Descriptor | None, provider: Provider, origin: str) -> LayerDescriptor | None:

@@ -78,7 +78,8 @@ class ObjectSource:
         found = []
         for data in store.configs(place):
             cache = configs.parse(data)
-            found.append(Imported(self._name, cache, tuple(_layer(one, provider) for one in cache.layers)))
+            layers = tuple(_layer(one, provider) for one in cache.layers)
+            found.append(Imported(self._name, cache, layers, provider))
         return found
 
 
@@ -152,7 +153,8 @@ class ObjectTarget:
         """See `CacheTarget`: blobs first, several at once, the config last."""
         store = self._connect(place)
         with ThreadPoolExecutor(store.parallel, thread_name_prefix="cache") as pool:
-            running = {pool.submit(self._send, store, layer, place) for layer in chains.layers.values()}
+            blobs = (*(layer.descriptor for layer in chains.layers.values()), *chains.others)
+            running = {pool.submit(self._send, store, blob, place) for blob in blobs}
             done, rest = wait(running, return_when=FIRST_EXCEPTION)
             for task in rest:
                 task.cancel()
@@ -161,9 +163,8 @@ class ObjectTarget:
         store.put_config(configs.dump(chains.config, annotated=True), place)
         return {}
 
-    def _send(self, store: ObjectStore, layer: LayerDescriptor, place: Place) -> None:
+    def _send(self, store: ObjectStore, blob: Descriptor, place: Place) -> None:
         check_cancelled(place.cancelled)
-        blob = layer.descriptor
         digests.validate(blob.digest)
         if not store.has_blob(blob.digest, place):
             with place.content.open(blob.digest) as file:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 
+from dockc.base.record import replace
 from dockc.errors import UsageError
+from dockc.runtime.remotecache import base
 from dockc.runtime.remotecache.base import CacheEntry, CacheSource, CacheTarget
 
 SOURCES = {
@@ -24,6 +26,9 @@ TARGETS = {
 }
 INLINE = "inline"
 """A kind that is only written, by the exporter of the image that carries it."""
+_WRITING = frozenset(
+    ("mode", "ignore-error", "mounts", "reset", "gc", *base.packing_options(), "image-manifest", "oci-mediatypes")
+)
 _WITH_ENVIRONMENT = ("s3", "azblob", "gha")
 
 
@@ -45,6 +50,12 @@ def target_of(entry: CacheEntry, environment: Mapping[str, str]) -> CacheTarget:
     """
     made: CacheTarget = _make(TARGETS, entry, environment, "exporter")
     return made
+
+
+def counterpart(entry: CacheEntry) -> CacheEntry:
+    """The entry that reads what this one writes."""
+    attrs = {"src" if key == "dest" else key: value for key, value in entry.attrs.items() if key not in _WRITING}
+    return replace(entry, attrs=attrs)
 
 
 # two Protocols

@@ -72,6 +72,8 @@ def write_layer(
             out(header(_whiteout(change)))
             continue
         assert change.status is not None
+        if change.path.rpartition("/")[2].startswith(WHITEOUT):
+            raise StoreError(f"{change.path}: names that begin with {WHITEOUT} cannot be in an image layer")
         member = describe(change.path, change.source, change.status, links)
         if member is None:
             continue
@@ -98,8 +100,6 @@ def describe(path: str, source: str, status: os.stat_result, links: dict[tuple[i
         links: names of files with several links met so far, by device and inode; a later name becomes a hard
             link to the first.
     """
-    if path.rpartition("/")[2].startswith(WHITEOUT):
-        raise StoreError(f"{path}: names that begin with {WHITEOUT} cannot be in an image layer")
     if stat.S_ISSOCK(status.st_mode):
         return None
     uid, gid = marks.owner_of(source, status)
@@ -148,8 +148,13 @@ def _write_data(source: str, size: int, out: Callable[[bytes], object]) -> None:
         out(_PAD[size % BLOCK :])
 
 
-def header(member: Member) -> bytes:
-    """The header blocks of a member: a pax extension where needed, then ustar."""
+def header(member: Member, *, fractions: bool = False) -> bytes:
+    """The header blocks of a member: a pax extension where needed, then ustar.
+
+    Args:
+        member: what to describe.
+        fractions: write its time with all that it has below seconds, which layers do not say.
+    """
     records: dict[str, bytes] = {}
     name, prefix = _split_name(os.fsencode(member.name), records)
     link = os.fsencode(member.linkname)
@@ -159,6 +164,8 @@ def header(member: Member) -> bytes:
     gid = _fit("gid", member.gid, _MAX_ID, records)
     size = _fit("size", member.size, _MAX_SIZE, records)
     mtime = _fit("mtime", member.mtime // _NANO, _MAX_SIZE, records)
+    if fractions and member.mtime % _NANO and member.mtime > 0:
+        records["mtime"] = b"%d.%09d" % divmod(member.mtime, _NANO)
     major = _fit("SCHILY.devmajor", member.major, _MAX_ID, records)
     minor = _fit("SCHILY.devminor", member.minor, _MAX_ID, records)
     for key, value in member.xattrs.items():
