@@ -29,6 +29,7 @@ class ListOptions(Options):
 
     json: bool = shared.JSON
     store: Path | None = shared.STORE
+    examples = ("dockc cache mounts ls",)
 
 
 def run_list(options: ListOptions, out: Output) -> int:
@@ -253,6 +254,7 @@ class RemoveOptions(Options):
 
     ids: tuple[str, ...] = argument(metavar="ID", help="Cache mounts by their ids, or by their records' ids.")
     store: Path | None = shared.STORE
+    examples = ("dockc cache mounts rm pip",)
 
 
 def run_remove(options: RemoveOptions, out: Output) -> int:
