@@ -369,6 +369,7 @@ class Bridge:
     def resolver(self) -> Resolver:
         """Looks things up for this build."""
         from dockc.runtime.source.resolve import Resolver
+        from dockc.runtime.source.seen import SEEN
 
         session = self.session
         return Resolver(
@@ -377,6 +378,7 @@ class Bridge:
             stores=session.stores,
             secrets=session.secrets,
             run=self.work.blocking,
+            seen=SEEN.of(self._job.lends),
         )
 
     def warn(

@@ -341,9 +341,9 @@ async def resolve_meta(
         case FoundImage():
             answer.Image.Digest, answer.Image.Config = found.digest, found.config
         case FoundGit():
-            answer.Git.Checksum = answer.Git.CommitChecksum = found.commit
+            answer.Git.Checksum, answer.Git.Ref, answer.Git.CommitChecksum = found.commit, found.ref, found.peeled
             if request.Git.ReturnObject:
-                answer.Git.CommitObject = found.commit_object
+                answer.Git.CommitObject, answer.Git.TagObject = found.commit_object, found.tag_object
         case FoundHttp():
             answer.HTTP.Checksum, answer.HTTP.Filename = found.digest, found.filename
             if found.last_modified:

@@ -119,11 +119,22 @@ class FoundHttp(Record):
 
 
 class FoundGit(Record):
-    """A commit and its raw object."""
+    """A commit and its raw object.
+
+    Attributes:
+        commit: its hash, or that of the tag object of an annotated tag.
+        commit_object: raw.
+        ref: the full name that was found, or the hash where that was asked for.
+        peeled: the commit behind an annotated tag, "" otherwise.
+        tag_object: raw, of an annotated tag.
+    """
 
     commit: str
     commit_object: bytes = b""
-    _unshown = ("commit_object",)
+    ref: str = ""
+    peeled: str = ""
+    tag_object: bytes = b""
+    _unshown = ("commit_object", "tag_object")
 
 
 Found = FoundImage | FoundFiles | FoundHttp | FoundGit

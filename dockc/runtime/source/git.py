@@ -32,6 +32,7 @@ from dockc.runtime.source.found import FoundGit
 from dockc.runtime.source.gitcli import Git, GitError, prepare
 from dockc.runtime.source.gitid import GitOptions, is_commit, parse_options
 from dockc.runtime.source.memory import Memory
+from dockc.runtime.source.seen import SEEN, Seen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,7 +67,7 @@ class Commit(Record):
     peeled: str = ""
 
 
-def look_up(options: GitOptions, git: Git, memory: Memory, *, offline: bool) -> Commit:
+def look_up(options: GitOptions, git: Git, memory: Memory, *, offline: bool, seen: Seen | None = None) -> Commit:
     """Ask the remote what the ref stands for; `offline`, what it stood for when it was last asked.
 
     Raises:
@@ -83,7 +84,7 @@ def look_up(options: GitOptions, git: Git, memory: Memory, *, offline: bool) -> 
     if offline:
         found = _remembered(memory, question, options)
     else:
-        found = _ask(options, git)
+        found = _ask(options, git) if seen is None else seen.once("git", question, lambda: _ask(options, git))
         memory.put("git", question, dump_json([found.ref, found.hash, found.peeled]))
     if wanted and not found.hash.startswith(wanted) and not found.peeled.startswith(wanted):
         got = f" or {found.peeled}" if found.peeled else found.hash
@@ -169,7 +170,9 @@ class GitSource(Mutable):
     def key(self, ctx: OpContext) -> SourceKey:
         """The commit, and what of it is checked out."""
         with _remote_lock(self.options.remote), self._git(ctx) as git:
-            found = look_up(self.options, git, self.memory, offline=registry_of(ctx).transport.offline)
+            found = look_up(
+                self.options, git, self.memory, offline=registry_of(ctx).transport.offline, seen=SEEN.of(ctx)
+            )
         self._commit = found
         text = self._cache_key(found)
         return SourceKey(text, found.hash, {"commit": found.hash, "ref": found.ref, "checkout": text})
@@ -483,6 +486,7 @@ def find_commit(
     cancelled: threading.Event | None = None,
     *,
     offline: bool = False,
+    seen: Seen | None = None,
 ) -> FoundGit:
     """The commit that a git source names, and its raw object; `offline`, without asking anybody.
 
@@ -494,11 +498,12 @@ def find_commit(
         prepare(options, secrets, None, cancelled=cancelled, offline=offline) as git,
         tempfile.TemporaryDirectory(prefix="dockc-git-") as place,
     ):
-        found = look_up(options, git, memory, offline=offline)
+        found = look_up(options, git, memory, offline=offline, seen=seen)
         question = f"{options.repository_key}#{found.hash}"
         known = memory.get("git commit", question) if offline else None
+        peeled = "" if options.keep_git_dir else found.peeled
         if known is not None:
-            return FoundGit(found.hash, known)
+            return FoundGit(found.hash, known, found.ref, peeled, memory.get("git tag", question) or b"")
         if offline and not options.remote.startswith("file:"):
             raise not_asked(options)
         init(git, Path(place), found, options.shown)
@@ -506,7 +511,10 @@ def find_commit(
         ref = fetch(options, repository, found)
         commit = repository.run("cat-file", "commit", repository.text("rev-parse", f"{ref}^{{commit}}"))
         memory.put("git commit", question, commit)
-        return FoundGit(found.hash, commit)
+        tag = repository.run("cat-file", "tag", found.hash) if found.peeled else b""
+        if tag:
+            memory.put("git tag", question, tag)
+        return FoundGit(found.hash, commit, found.ref, peeled, tag)
 
 
 def make(identifier: str, attributes: Mapping[str, str], platform: Platform, backing: Backing) -> GitSource:

@@ -10,9 +10,10 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import urlsplit
 
 from dockc.base.record import Mutable, Record
@@ -26,6 +27,7 @@ from dockc.runtime.session.secrets import LentSecrets
 from dockc.runtime.source import web
 from dockc.runtime.source.base import SourceKey, registry_of
 from dockc.runtime.source.found import FoundHttp
+from dockc.runtime.source.seen import SEEN, Download, Seen
 
 if TYPE_CHECKING:
     from dockc.oci.platform import Platform
@@ -134,6 +136,7 @@ class HttpSource(Mutable):
     options: HttpOptions
     refs: RefManager
     _found: _Known | None = None
+    _ref: ImmutableRef | None = None
 
     def key(self, ctx: OpContext) -> SourceKey:
         """The content's digest with the name and owner that the file will have."""
@@ -154,13 +157,16 @@ class HttpSource(Mutable):
 
     def snapshot(self, ctx: OpContext) -> ImmutableRef:
         """The file, from the store where it is still good, else downloaded."""
+        if self._ref is not None:
+            ref, self._ref = self._ref, None
+            return ref
         known = self._found or self._checksummed()
         if known is not None:
             try:
                 return self.refs.get(known.ref_id)
             except StoreError:
                 pass  # pruned in between
-        ref, known, _ = self._download(ctx, {})
+        ref, known, _ = self._kept(ctx) or self._download(ctx, {})
         expected = self.options.checksum or (self._found.digest if self._found else "")
         if expected and known.digest != expected:
             ref.release()
@@ -198,6 +204,10 @@ class HttpSource(Mutable):
         if self._found is not None:
             return self._found.digest, self._found.name, self._found.modified
         candidates = self._candidates()
+        kept = self._kept(ctx, [one for _, one in candidates])
+        if kept is not None:
+            self._ref, self._found, _ = kept
+            return self._found.digest, self._found.name, self._found.modified
         if registry_of(ctx).transport.offline and candidates:
             self._found = found = candidates[0][1]
             return found.digest, found.name, found.modified
@@ -211,12 +221,43 @@ class HttpSource(Mutable):
             with self._send(ctx, "HEAD", extra) as answer:
                 same = _unchanged(answer, known) if answer.status in (200, 304) else None
             if same is not None:
-                self._found = same
+                self._found, self._ref = same, self._held(same)
                 return same.digest, self._name(answer), same.modified
-        ref, found, name = self._download(ctx, extra, known)
-        ref.release()
+        self._ref, found, name = self._download(ctx, extra, known)
         self._found = found
         return found.digest, name, found.modified
+
+    def _held(self, known: _Known) -> ImmutableRef | None:
+        """A hold on it until it is wanted; None where it was pruned just now."""
+        try:
+            return self.refs.get(known.ref_id)
+        except StoreError:
+            return None
+
+    def _kept(self, ctx: OpContext, candidates: Sequence[_Known] = ()) -> tuple[ImmutableRef, _Known, str] | None:
+        """What this build has fetched already, to find out about it."""
+        seen = SEEN.of(ctx)
+        if seen is None or self.options.secret or self.options.headers:
+            return None
+        with seen.guard:
+            kept = seen.downloads.get(self.options.url)
+            if kept is None:
+                return None
+            for one in candidates:
+                same = one.digest == kept.digest and one.modified == web.parse_date(kept.modified)
+                ref = self._held(one) if same else None
+                if ref is not None:
+                    return ref, one, one.name
+            kept.file.seek(0)
+            name = web.file_name(self.options.url, self.options.filename) if self.options.filename else kept.name
+            return self._save(ctx, _Kept(kept), name)
+
+    def __del__(self) -> None:
+        # Where the solver found the content in its cache, nobody has asked for it; the store may be closed by now.
+        ref = getattr(self, "_ref", None)
+        if ref is not None:
+            with suppress(Exception):
+                ref.release()
 
     def _name(self, answer: Response) -> str:
         return web.file_name(self.options.url, self.options.filename, answer.header("content-disposition"))
@@ -245,7 +286,7 @@ class HttpSource(Mutable):
                 raise RegistryError(f"invalid response status {answer.status}")
             return self._save(ctx, answer, name)
 
-    def _save(self, ctx: OpContext, answer: Response, name: str) -> tuple[ImmutableRef, _Known, str]:
+    def _save(self, ctx: OpContext, answer: Response | _Kept, name: str) -> tuple[ImmutableRef, _Known, str]:
         modified = web.parse_date(answer.header("last-modified"))
         with self.refs.new_mutable(description=f"http url {without_credentials(self.options.url)}") as mutable:
             with mutable.mount() as root:
@@ -258,7 +299,7 @@ class HttpSource(Mutable):
         ref.set_meta(_META_NAME, name.encode("utf-8", "surrogateescape"))
         return ref, _Known(ref.id, digest, modified, name), name
 
-    def _write(self, ctx: OpContext, answer: Response, root: str, name: str, modified: datetime | None) -> str:
+    def _write(self, ctx: OpContext, answer: Response | _Kept, root: str, name: str, modified: datetime | None) -> str:
         wanted = self.options
         what = f"downloading {without_credentials(wanted.url)}"
         length = "" if answer.encoded else answer.header("content-length")
@@ -287,6 +328,22 @@ class HttpSource(Mutable):
             raise StoreError(f"{wanted.url}: cannot write {name}: {error.strerror}") from error
         ctx.status(what, current=hasher.size, total=total, done=True)
         return hasher.digest()
+
+
+class _Kept:
+    """An earlier answer in the place of a new one."""
+
+    encoded = False
+
+    def __init__(self, download: Download) -> None:
+        self._file = download.file
+        self._headers = {"last-modified": download.modified, "etag": download.etag}
+
+    def header(self, name: str) -> str:
+        return self._headers.get(name, "")
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(size)
 
 
 def request_headers(options: HttpOptions, secrets: SecretStore | None) -> dict[str, str]:
@@ -332,9 +389,11 @@ def probe(
     memory: Memory,
     secrets: SecretStore | None = None,
     cancelled: threading.Event | None = None,
+    *,
+    seen: Seen | None = None,
 ) -> FoundHttp:
     """Fetch a URL and tell its digest, its time, whether it is an archive and how new that is; offline, what was told
-    when it was last fetched.
+    when it was last fetched. With `seen` the content is kept for the steps of the same build.
 
     Raises:
         RegistryError: it cannot be fetched.
@@ -344,7 +403,8 @@ def probe(
     if transport.offline and (known := _told(memory.get("http", url))) and checksum in ("", known.digest):
         return known
     headers = request_headers(options, secrets)
-    with tempfile.TemporaryFile() as file:
+    with ExitStack() as stack:
+        file = cast("BinaryIO", stack.enter_context(tempfile.TemporaryFile()))
         with transport.request("GET", url, headers=headers, cancelled=cancelled) as answer:
             if not 200 <= answer.status < 300:
                 raise RegistryError(f"{url}: invalid response status {answer.status}")
@@ -354,10 +414,16 @@ def probe(
                 file.write(data)
             modified = web.parse_date(answer.header("last-modified"))
             name = web.file_name(url, "", answer.header("content-disposition"))
+            told_time, told_tag = answer.header("last-modified"), answer.header("etag")
         if checksum and hasher.digest() != checksum:
             raise DigestMismatch(f"digest mismatch for {url}: {hasher.digest()} (expected: {checksum})")
         file.seek(0)
         newest = _newest(file, cancelled)
+        if seen is not None:
+            with seen.guard:
+                kept = seen.downloads.setdefault(url, Download(file, hasher.digest(), name, told_time, told_tag))
+            if kept.file is file:
+                stack.pop_all()
     found = FoundHttp(
         digest=hasher.digest(),
         last_modified=_rfc3339(modified),

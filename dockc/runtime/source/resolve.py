@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from dockc.runtime.registry.client import Client
     from dockc.runtime.session.base import LentLayout
     from dockc.runtime.session.secrets import SecretStore
+    from dockc.runtime.source.seen import Seen
 
 _FILE_LIMIT = 16 << 20
 """Ignore files and the like are not larger than this (bytes)."""
@@ -70,6 +71,8 @@ class Resolver:
         locals: directories by local source name.
         stores: OCI layouts by store name.
         secrets: for git and HTTP authorization.
+
+    What `seen` holds was asked before, in the same build.
     """
 
     def __init__(
@@ -81,7 +84,9 @@ class Resolver:
         stores: Mapping[str, Path | LentLayout] | None = None,
         secrets: SecretStore | None = None,
         run: Run | None = None,
+        seen: Seen | None = None,
     ) -> None:
+        self._seen = seen
         self._run = run or _run
         self.content = content
         self.client = client
@@ -119,7 +124,13 @@ class Resolver:
             from dockc.runtime.source.http import probe
 
             return probe(
-                request.url, request.checksum, self.client.transport, Memory(self.content.root), self.secrets, cancelled
+                request.url,
+                request.checksum,
+                self.client.transport,
+                Memory(self.content.root),
+                self.secrets,
+                cancelled,
+                seen=self._seen,
             )
         if isinstance(request, GitQuestion):
             from dockc.runtime.source.git import find_commit
@@ -131,6 +142,7 @@ class Resolver:
                 self.secrets,
                 cancelled,
                 offline=self.client.transport.offline,
+                seen=self._seen,
             )
         raise TypeError(f"not a request: {request!r}")
 

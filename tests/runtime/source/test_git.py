@@ -18,6 +18,7 @@ from dockc.runtime.source.found import FoundGit
 from dockc.runtime.source.git import GitSource, find_commit
 from dockc.runtime.source.gitid import GitOptions, parse_options
 from dockc.runtime.source.memory import Memory
+from dockc.runtime.source.seen import Seen as AlreadySeen
 from tests.runtime.registry_servers import Answer, Script, Seen, free_port, need
 from tests.runtime.source.conftest import Context, Secrets, files_of
 
@@ -370,3 +371,18 @@ def test_the_compilers_question(daemon: str, repo: Repository) -> None:
     assert isinstance(found, FoundGit)
     assert found.commit == commit
     assert found.commit_object.startswith(b"tree ") and b"1700000000 +0000" in found.commit_object
+    assert (found.ref, found.peeled, found.tag_object) == ("refs/heads/main", "", b"")
+    repo.git("tag", "-a", "v1", "-m", "release")
+    told = AlreadySeen()
+    attributes = {"git.fullurl": url}
+    found = find_commit(f"git://{url.partition('://')[2]}#v1", attributes, Memory(repo.path), seen=told)
+    assert (found.ref, found.peeled) == ("refs/tags/v1", commit)
+    assert found.commit != commit
+    assert found.tag_object.startswith(b"object " + commit.encode())
+    # Moved meanwhile, it is the same for the rest of the build.
+    repo.commit(a="2")
+    repo.git("tag", "-f", "-a", "v1", "-m", "again")
+    again = find_commit(f"git://{url.partition('://')[2]}#v1", attributes, Memory(repo.path), seen=told)
+    assert again.commit == found.commit
+    keep = {**attributes, "git.keepgitdir": "true"}
+    assert find_commit(f"git://{url.partition('://')[2]}#v1", keep, Memory(repo.path)).peeled == ""

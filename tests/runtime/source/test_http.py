@@ -26,6 +26,8 @@ from dockc.runtime.source import web
 from dockc.runtime.source.found import FoundHttp
 from dockc.runtime.source.http import HttpSource, parse_options, probe
 from dockc.runtime.source.memory import Memory
+from dockc.runtime.source.seen import SEEN
+from dockc.runtime.source.seen import Seen as AlreadySeen
 from tests.runtime.registry_servers import Answer, Script, Seen
 from tests.runtime.source.conftest import Context, Secrets, files_of
 
@@ -313,3 +315,51 @@ def test_not_modified_with_another_tag_is_asked_again(refs: RefManager, ctx: Con
         first = make(refs, f"{server.url}/f").key(ctx)
         assert make(refs, f"{server.url}/f").key(ctx).key == first.key
         assert [seen.method for seen in server.seen] == ["GET", "HEAD", "GET", "GET"]
+
+
+def test_what_a_build_has_seen_does_not_change_while_it_runs(refs: RefManager, client: Client, ctx: Context, tmp_path: Path) -> None:
+    bodies = [b"first", b"second"]
+
+    def answer(seen: Seen) -> Answer:
+        return Answer(200, bodies.pop(0), {"Last-Modified": DATE, "Content-Disposition": "attachment; filename=said"})
+
+    with Script(answer) as server:
+        told = AlreadySeen()
+        ctx.values[SEEN] = told
+        found = probe(f"{server.url}/x", "", client.transport, Memory(tmp_path), seen=told)
+        assert found.filename == "said"
+        for attributes, name in (({}, "said"), ({"http_perm": "0600"}, "said"), ({"http_filename": "mine"}, "mine")):
+            source = make(refs, f"{server.url}/x", **attributes)
+            assert source.key(ctx).pin == found.digest
+            with source.snapshot(ctx) as ref:
+                assert files_of(refs, ref) == {name: b"first"}
+        assert len(server.seen) == 1
+        told.close()
+        # Another build asks anew.
+        ctx.values[SEEN] = AlreadySeen()
+        with make(refs, f"{server.url}/x").snapshot(ctx) as ref:
+            assert files_of(refs, ref) == {"said": b"second"}
+
+
+def test_a_download_is_held_from_its_key_to_its_use(refs: RefManager, ctx: Context) -> None:
+    bodies = [b"first", b"second"]
+    with Script(lambda _: Answer(200, bodies.pop(0))) as server:
+        source = make(refs, f"{server.url}/x")
+        source.key(ctx)
+        refs.prune()
+        with source.snapshot(ctx) as ref:
+            assert files_of(refs, ref) == {"x": b"first"}
+
+
+def test_an_answer_is_asked_for_once_and_a_failure_is_none() -> None:
+    told, asked = AlreadySeen(), []
+
+    def ask() -> str:
+        asked.append(1)
+        if len(asked) == 1:
+            raise DockcError("not now")
+        return "answer"
+
+    with pytest.raises(DockcError):
+        told.once("git", "q", ask)
+    assert [told.once("git", "q", ask), told.once("git", "q", ask), len(asked)] == ["answer", "answer", 2]
