@@ -10,15 +10,17 @@ import os
 import posixpath
 import stat
 import threading
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from dockc.grammar.globs import BadPattern, clean, match, split_wildcards
-from dockc.runtime.fsutil import meta, modes
+from dockc.runtime.fsutil import meta, modes, remarks
 from dockc.runtime.fsutil.copy import copy
 from dockc.runtime.fsutil.copyentry import CopyOptions
 from dockc.runtime.fsutil.dirs import make_dirs, make_plain_dir
 from dockc.runtime.fsutil.failure import FileError, check, failed
 from dockc.runtime.fsutil.inroot import Root, entries, remove_tree
+from dockc.runtime.fsutil.remarks import Remark
 from dockc.runtime.fsutil.unpack import unpack
 from dockc.runtime.fsutil.users import Owner
 
@@ -115,8 +117,14 @@ def copy_action(
     action: ops_pb2.FileActionCopy,
     owner: Owner | None,
     cancelled: threading.Event | None = None,
+    remark: Remark | None = None,
+    *,
+    fresh: bool = False,
 ) -> None:
-    """Copy what the action names, unpacking archives if it says so."""
+    """Copy what the action names, unpacking archives if it says so.
+
+    `remark` is told what hardly anybody means; `fresh`: the target was empty, and will be put over something (`--link`).
+    """
     src, dst = clean_path(action.src), clean_path(action.dest)
     if not action.createDestPath:
         parent = posixpath.dirname(target.resolve(action.dest))
@@ -139,11 +147,40 @@ def copy_action(
         paths = resolve_wildcards(source, src, follow_links=action.followSymlink, cancelled=cancelled)
         if not paths and not action.allowEmptyWildcard:
             raise FileError(f"{src} not found")
+    places: dict[str, list[str]] = {}
+    made: list[str] = []
     for path in paths:
         check(cancelled)
         if action.attemptUnpackDockerCompatibility and unpack(source, path, target, dst, options):
             continue
-        copy(source, path, target, dst, options)
+        place, on_the_way = copy(source, path, target, dst, options)
+        places.setdefault(place, []).append(path)
+        made += on_the_way
+    if remark is not None:
+        _look_back(target, action, places, made, owner, remark, fresh=fresh)
+
+
+def _look_back(
+    target: Root,
+    action: ops_pb2.FileActionCopy,
+    places: Mapping[str, Sequence[str]],
+    made: Sequence[str],
+    owner: Owner | None,
+    remark: Remark,
+    *,
+    fresh: bool,
+) -> None:
+    said = []
+    for place, names in places.items():
+        there = target.lstat(place) if len(names) > 1 else None
+        if there is not None and not stat.S_ISDIR(there.st_mode):
+            said.append(remarks.written_over(action.src.removeprefix("/"), place, names))
+    if owner is not None and fresh:
+        said.append(remarks.taken_over(made, owner))
+    if not action.modeStr and action.mode != -1:
+        said.append(remarks.closed(made, action.mode))
+    for text in filter(None, said):
+        remark(text)
 
 
 def clean_path(path: str) -> str:

@@ -202,7 +202,11 @@ class Copier:
             make_dir(parent_fd, name, mode & 0o777 | 0o700, shown, wrap=f"failed to mkdir {shown}")
             frame.created = True
         elif not stat.S_ISDIR(there.st_mode):
-            raise FileError(f"cannot copy to non-directory: {shown}")
+            hint = ""
+            if stat.S_ISLNK(there.st_mode):
+                points = os.readlink(name, dir_fd=parent_fd)
+                hint = f"{shown} is a symbolic link to {points}. Copy into what it points to, or remove it first."
+            raise FileError(f"cannot copy to non-directory: {shown}", hint=hint)
         elif below and not frame.included:
             meta.chmod(parent_fd, name, mode, shown, wrap=f"failed to chmod on {shown}")
         frame.target_fd = open_subdir(parent_fd, name, shown)

@@ -30,7 +30,7 @@ DEFAULT_DIR_MODE = 0o755
 _SPECIAL = stat.S_ISUID | stat.S_ISGID | stat.S_ISVTX
 
 
-def copy(source: Root, src: str, target: Root, dst: str, options: CopyOptions) -> None:
+def copy(source: Root, src: str, target: Root, dst: str, options: CopyOptions) -> tuple[str, list[str]]:
     """Copy `src` in `source` to `dst` in `target`; missing directories on the way to `dst` are made.
 
     Args:
@@ -39,6 +39,9 @@ def copy(source: Root, src: str, target: Root, dst: str, options: CopyOptions) -
         target: root of the destination; may be the same.
         dst: absolute path in it; a trailing slash says that it is a directory.
         options: how.
+
+    Returns:
+        Where it went, and the directories that were made on the way, outermost first.
 
     Raises:
         FileError: in the words of the reference.
@@ -73,3 +76,4 @@ def copy(source: Root, src: str, target: Root, dst: str, options: CopyOptions) -
         for path in reversed(made):
             with target.parent(path) as (fd, entry):
                 meta.utime(fd, entry, (options.time_ns, options.time_ns), path)
+    return resolved, made

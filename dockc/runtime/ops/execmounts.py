@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
+import stat
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from dockc.runtime.kernel import syscalls
 from dockc.runtime.ops.execkey import EMPTY_INPUT, ROOT, SKIP_OUTPUT
 from dockc.runtime.refs.types import Sharing
 from dockc.runtime.session import secrets
+from dockc.solver.progress import VertexWarning
 
 if TYPE_CHECKING:
     from dockc.llb.pb import ops_pb2
@@ -183,11 +185,25 @@ class ExecMounts:
                 self._refs.cache_dir(key, sharing, ref, cancelled=self._ctx.cancelled, description=description)
             )
             self._caches[key] = path
+            if ref is None and not mount.readonly:
+                self._tell_whose(mount.dest, path)
         if mount.output != SKIP_OUTPUT and ref is not None:
             kept = ref.clone()
             self._held.callback(kept.release)
             self._outputs.append(kept)
         self._show(ResolvedMount(dest=self._dest(mount), source=path, selector=mount.selector, readonly=mount.readonly))
+
+    def _tell_whose(self, dest: str, path: Path) -> None:
+        """A cache is root's, whoever has the directory in the image and whoever runs the step."""
+        user = self._op.meta.user.partition(":")[0]
+        status = path.stat()
+        if user in ("", "0", "root") or status.st_uid != 0 or status.st_mode & stat.S_IWOTH:
+            return
+        text = (
+            f"the cache at {dest} belongs to root and the step runs as {user}: it cannot write there. Say whose it is in the "
+            f"mount: uid=..., gid=..., or mode=0777"
+        )
+        self._ctx.warn(VertexWarning(self._ctx.vertex.digest, short=text))
 
     def _add_secret(self, mount: ops_pb2.Mount) -> None:
         if not mount.HasField("secretOpt"):

@@ -16,11 +16,13 @@ from dockc.errors import InvalidDefinition
 from dockc.runtime.fsutil import actions
 from dockc.runtime.fsutil.failure import check
 from dockc.runtime.fsutil.inroot import Root
+from dockc.runtime.fsutil.remarks import Remark
 from dockc.runtime.fsutil.users import Owner, find_group, find_user
 from dockc.runtime.ops.filekey import NO_INPUT, file_key, outermost
 from dockc.runtime.refs.contenthash import digest_by
 from dockc.runtime.refs.result import RefResult, make_present, ref_of
 from dockc.solver.op import CacheDep, CacheMap
+from dockc.solver.progress import VertexWarning
 
 if TYPE_CHECKING:
     import threading
@@ -65,11 +67,16 @@ class FileOp:
     async def exec(self, ctx: OpContext, inputs: Sequence[Result]) -> Sequence[Result | None]:
         """See `solver.op.Op.exec`."""
         refs = [ref_of(result) for result in inputs]
-        made = await ctx.run_blocking(self._run, refs, ctx.cancelled)
+        digest = ctx.vertex.digest
+
+        def remark(text: str) -> None:
+            ctx.warn(VertexWarning(digest, short=text))
+
+        made = await ctx.run_blocking(self._run, refs, ctx.cancelled, remark)
         return [RefResult(ref) for ref in made]
 
-    def _run(self, inputs: list[ImmutableRef], cancelled: threading.Event) -> list[ImmutableRef]:
-        with _Run(self._refs, self._plan, inputs, self._name or "fileop target", cancelled) as run:
+    def _run(self, inputs: list[ImmutableRef], cancelled: threading.Event, remark: Remark) -> list[ImmutableRef]:
+        with _Run(self._refs, self._plan, inputs, self._name or "fileop target", cancelled, remark) as run:
             return run.outputs()
 
 
@@ -185,7 +192,9 @@ class _Run:
         inputs: Sequence[ImmutableRef],
         description: str,
         cancelled: threading.Event,
+        remark: Remark,
     ) -> None:
+        self._remark = remark
         self._refs = refs
         self._plan = plan
         self._inputs = inputs
@@ -223,7 +232,8 @@ class _Run:
         if kind == "copy":
             source = self._readable(action.secondaryInput)
             owner = self._owner(action.copy.owner) if action.copy.HasField("owner") else None
-            actions.copy_action(source, root, action.copy, owner, self._cancelled)
+            fresh = action.input == NO_INPUT
+            actions.copy_action(source, root, action.copy, owner, self._cancelled, self._remark, fresh=fresh)
         elif kind == "mkfile":
             owner = self._owner(action.mkfile.owner) if action.mkfile.HasField("owner") else None
             actions.mkfile(root, action.mkfile, owner)
