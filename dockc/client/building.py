@@ -54,6 +54,7 @@ async def build(
     stores: Mapping[str, Path] | None = None,
     attests: Mapping[str, str] | None = None,
     exports: Sequence[Export] | None = None,
+    metadata: Sequence[tuple[str, str]] = (),
 ) -> dict[str, str]:
     """Build on a builder; what its exporters answer.
 
@@ -67,6 +68,7 @@ async def build(
         stores: directories of local caches, by store name.
         attests: attestations that the builder makes (`attest:provenance` and the like).
         exports: what is made; None is `exports_of(request)`.
+        metadata: of the call that builds.
 
     Raises:
         RemoteError: a step failed, or the builder says no.
@@ -90,6 +92,7 @@ async def build(
         entitlements=tuple(sorted(request.allow)),
         cache_imports=tuple(cache_from),
         cache_exports=tuple(cache_to),
+        metadata=tuple(metadata),
     )
     link = await connect(place.address, place.tls, limit=place.limit)
     pulse = asyncio.create_task(_pulse(link.channel))

@@ -71,6 +71,7 @@ class BuildSpec(Record, kw_only=True):
         policy: JSON of a source policy, or "".
         ref: name of the build; "" makes one.
         internal: leaves no trace in the history.
+        metadata: of the call that builds.
     """
 
     session: Session
@@ -83,6 +84,7 @@ class BuildSpec(Record, kw_only=True):
     policy: str = ""
     ref: str = ""
     internal: bool = False
+    metadata: tuple[tuple[str, str], ...] = ()
 
 
 class Bridge:
@@ -292,7 +294,8 @@ class _Build:
                 request.ExporterAttrsDeprecated.update(one.attrs)
         if self._spec.policy:
             request.SourcePolicy.CopyFrom(policy_of(self._spec.policy))
-        answer = await self._remote.unary(CONTROL + "Solve", request, control_pb2.SolveResponse)
+        path, metadata = CONTROL + "Solve", self._spec.metadata
+        answer = await self._remote.unary(path, request, control_pb2.SolveResponse, metadata)
         return dict(answer.ExporterResponse)
 
     async def _driven(self) -> None:

@@ -42,6 +42,7 @@ class Ways(Record):
         cache_from, cache_to: caches to read and to write.
         stores: directories of local caches, by store name.
         attests: attestations that the builder makes.
+        metadata: of the call that builds, such as the trace that it belongs to.
     """
 
     frontend: str = ""
@@ -49,6 +50,7 @@ class Ways(Record):
     cache_to: tuple[CacheEntry, ...] = ()
     stores: Mapping[str, Path] = made(dict)
     attests: Mapping[str, str] = made(dict)
+    metadata: tuple[tuple[str, str], ...] = ()
 
 
 class NoNode(DockcError):
@@ -78,6 +80,7 @@ async def _on(node: Node, request: Asked, sink: StatusSink, ways: Ways, exports:
         cache_to=ways.cache_to,
         stores=ways.stores,
         attests=ways.attests,
+        metadata=ways.metadata,
         exports=exports,
     )
 

@@ -12,6 +12,7 @@ from dockc.base.files import builders_file
 from dockc.base.options import Options, option
 from dockc.base.output import log
 from dockc.commands import shared, transfer
+from dockc.commands.traced import traced
 from dockc.errors import DockcError, UsageError
 
 TYPE_CHECKING = False
@@ -393,14 +394,18 @@ def build_and_show(
     if iidfile is not None and any(output.type in ("local", "tar") for output in asked.outputs):
         raise UsageError("local and tar exporters are incompatible with image ID file")
     view = make_view(mode, sys.stderr)
-    recorder = _recorder(view) if record is not None else None
-    history = _history(recorder or view, asked)
+    tracing = traced(view, "dockc build")
+    below = tracing.trace if tracing is not None else view
+    recorder = _recorder(below) if record is not None else None
+    history = _history(recorder or below, asked)
     try:
         built = build(asked, history, recorder)
     except BaseException as exc:
         history.end(None, exc)
         view.finish(exc)
         _tell_trouble(history)
+        if tracing is not None:
+            tracing.end(exc)
         raise
     finally:
         if recorder is not None and record is not None:
@@ -408,6 +413,8 @@ def build_and_show(
     history.end(built)
     view.finish()
     _tell_trouble(history)
+    if tracing is not None:
+        tracing.end(None, {"dockc.executed": built.executed, "dockc.cached": built.cached})
     digest = built.metadata.get("containerimage.config.digest", "") or built.metadata.get("containerimage.digest", "")
     if metadata_file is not None:
         write(metadata_file, metadata_text(built.exported))

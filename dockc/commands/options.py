@@ -260,11 +260,16 @@ def caches(texts: Sequence[str], *, lenient: bool = False) -> tuple[CacheEntry, 
 
 _ASKED_BY = {
     "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY": "source policies are",
-    "JAEGER_TRACE": "traces are",
-    "OTEL_TRACES_EXPORTER": "traces are",
+    "JAEGER_TRACE": "traces by Jaeger's own protocol are",
     "OTEL_METRICS_EXPORTER": "metrics are",
+    "OTEL_LOGS_EXPORTER": "logs by OpenTelemetry are",
 }
-_ASKED_BY_PREFIX = {"OTEL_EXPORTER_": "traces are"}
+_ASKED_BY_PREFIX = {"OTEL_EXPORTER_": "this exporter is"}
+_OTLP = "OTEL_EXPORTER_OTLP_"
+#: What an exporter of traces can be told, for all signals (`OTEL_EXPORTER_OTLP_X`) or for traces (`..._TRACES_X`).
+_OF_TRACES = frozenset(
+    ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY", "COMPRESSION", "ENDPOINT", "HEADERS", "INSECURE", "PROTOCOL", "TIMEOUT")
+)
 
 # --- what is not there --------------------------------------------------------------------------------
 
@@ -298,6 +303,8 @@ def refuse_environment(environ: Mapping[str, str]) -> None:
         DockcError: with the variable.
     """
     for name, value in environ.items():
+        if name.startswith(_OTLP) and name.removeprefix(_OTLP).removeprefix("TRACES_") in _OF_TRACES:
+            continue
         what = _ASKED_BY.get(name) or next(
             (what for prefix, what in _ASKED_BY_PREFIX.items() if name.startswith(prefix)), ""
         )

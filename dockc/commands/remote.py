@@ -14,6 +14,7 @@ from dockc.client.control import metadata_of
 from dockc.client.spread import Ways, build
 from dockc.commands.ending import FAILED, Terminated
 from dockc.commands.files import check_place, write
+from dockc.commands.traced import traced
 from dockc.engine.progress import Counting
 from dockc.engine.request import Asked
 from dockc.errors import DockcError, UsageError
@@ -125,15 +126,21 @@ def build_remote(builder: Chosen, request: Asked, wishes: Wishes, out: Output) -
     cache_to, places = caches.exports(wishes.cache_to, forgiving=True)
     view = make_view(mode, sys.stderr)
     sink = Counting(view)
+    tracing = traced(sink, "dockc build")
+    metadata = tracing.metadata if tracing is not None else ()
     try:
-        ways = Ways(wishes.frontend, tuple(cache_from), tuple(cache_to), {**lent, **places}, attests(wishes))
+        ways = Ways(wishes.frontend, tuple(cache_from), tuple(cache_to), {**lent, **places}, attests(wishes), metadata)
         response = until_told(build(builder.name, builder.nodes, request, sink, ways))
     except BaseException as exc:
         view.finish(exc)
+        if tracing is not None:
+            tracing.end(exc, alone=True)
         if isinstance(exc, DockcError) and not isinstance(exc, (UsageError, Terminated)):
             exc.context = FAILED
         raise
     view.finish()
+    if tracing is not None:
+        tracing.end(None, {"dockc.executed": sink.executed, "dockc.cached": sink.cached}, alone=True)
     caches.note(cache_to, response)
     digest = response.get("containerimage.config.digest", "") or response.get("containerimage.digest", "")
     if metadata_file is not None:

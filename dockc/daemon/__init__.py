@@ -7,6 +7,8 @@
     daemon/events.py     their progress, for whoever watches
     daemon/sessions.py   what clients lend, through their tunnels
     daemon/config.py     flags and buildkitd.toml
+    daemon/tracing.py    spans of its builds and of its clients
+    daemon/debug.py      /metrics and /debug
     daemon/resident.py   builds of commands of the same user, by forks
     daemon/start.py      starting it
 

@@ -80,6 +80,8 @@ class Builds:
         self._records: OrderedDict[str, control_pb2.BuildHistoryRecord] = OrderedDict()
         self._listeners: list[asyncio.Queue[control_pb2.BuildHistoryEvent]] = []
         self._generation = 0
+        #: Builds that have ended, by how.
+        self.ended = {"ok": 0, "failed": 0, "canceled": 0}
 
     def load(self) -> None:
         """Read what the history tells of builds that were, those of other processes on the store included. Blocks."""
@@ -139,6 +141,8 @@ class Builds:
         if not build.gateway.done():  # whoever waits for it is told the cause
             build.gateway.set_exception(error or RpcError("the build is over", code=NOT_FOUND))
             build.gateway.exception()
+        if not build.request.Internal:
+            self.ended["ok" if error is None else "canceled" if error.code == CANCELLED else "failed"] += 1
         self._ended[build.ref] = build.progress
         while len(self._ended) > _KEEP:
             self._ended.popitem(last=False)
@@ -317,6 +321,12 @@ class Builds:
                     yield event
         finally:
             self._listeners.remove(queue)
+
+    def traced(self, ref: str, kind: str, digest: str, size: int) -> None:
+        """Where a build's trace is kept; it may come after the end of the build, and again."""
+        record = self._records.get(ref)
+        if record is not None:
+            record.trace.media_type, record.trace.digest, record.trace.size = kind, digest, size
 
     def update(self, request: control_pb2.UpdateBuildHistoryRequest) -> None:
         """Pin or delete a record.

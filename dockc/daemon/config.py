@@ -86,6 +86,7 @@ class Config(Record, kw_only=True):
         network: of steps; None is the host's.
         grace: seconds that running builds get when the daemon ends.
         builds: how many builds may run; 0 is no limit.
+        debug: address for /metrics and /debug, or "".
         gc: how its store is collected.
         resident: be the resident builder of the store and nothing else.
         tied: as a resident, end with whoever holds the other end of standard input.
@@ -107,6 +108,7 @@ class Config(Record, kw_only=True):
     network: NetworkOptions | None = None
     grace: float = 0.0
     builds: int = 0
+    debug: str = ""
     gc: Policy = Policy()
     resident: bool = False
     tied: bool = False
@@ -173,6 +175,9 @@ def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
     parser.add_argument("--config", default="", metavar="FILE", help="buildkitd.toml")
     parser.add_argument("--group", default="", metavar="GROUP", help="group of the Unix sockets")
     parser.add_argument("--debug", action="store_true", help="say more")
+    parser.add_argument(
+        "--debugaddr", default="", metavar="ADDRESS", help="HOST:PORT or unix://PATH for /metrics and /debug"
+    )
     parser.add_argument("--trace", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--tlscert", default="", metavar="FILE", help="certificate for TCP")
     parser.add_argument("--tlskey", default="", metavar="FILE", help="its key")
@@ -313,6 +318,7 @@ def _config(options: argparse.Namespace, file: Mapping[str, Any]) -> Config:
         network=_network(options, worker, _table(file, "dns")),
         grace=options.grace,
         builds=max(0, options.max_builds),
+        debug=options.debugaddr or str(grpc.get("debugAddress", "")),
         gc=_collection(options, worker),
         resident=options.resident,
         tied=options.tied,

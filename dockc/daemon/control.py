@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
 import tempfile
 import time
@@ -17,6 +18,7 @@ from dockc.daemon import gateway, storage
 from dockc.daemon.builds import Build, Builds
 from dockc.daemon.policy import SessionPolicy
 from dockc.daemon.sessions import HEALTH, Sessions, lent
+from dockc.daemon.tracing import KIND, Tracing
 from dockc.engine.caches import imports_of
 from dockc.engine.gateway import Gateway, to_policy, without_default_provenance
 from dockc.engine.request import BuildRequest
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from dockc.runtime.exporter.options import Output
     from dockc.runtime.refs.policy import Rule
 
+_log = logging.getLogger("dockc.daemon")
 SERVICE = "/moby.buildkit.v1.Control/"
 #: What clients judge a builder by: the version of BuildKit whose protocol this is.
 BUILDKIT_VERSION = f"v{BUILDKIT}.0+dockc.{VERSION}"
@@ -67,6 +70,7 @@ class Control:
 
     def __init__(self, engine: Engine, sessions: Sessions, facts: Facts, root: Path, builds: Builds) -> None:
         self.engine, self.sessions, self.facts, self.builds = engine, sessions, facts, builds
+        self.tracing = Tracing(self._traced)
         self._root = root
 
     def handlers(self) -> dict[str, Handler]:
@@ -90,6 +94,7 @@ class Control:
         return {
             **{SERVICE + name: handler for name, handler in found.items()},
             **gateway.handlers(self.builds),
+            **self.tracing.handlers(),
             HEALTH: unary(session_pb2.HealthCheckRequest, healthy),
             content + "Info": unary(content_pb2.InfoRequest, self._content_info),
             content + "Read": self._content_read,
@@ -140,6 +145,7 @@ class Control:
         if self.facts.builds and self.builds.running >= self.facts.builds and not request.Internal:
             raise RpcError(f"{self.facts.builds} builds run, as many as may", code=RESOURCE_EXHAUSTED)
         build = self.builds.begin(request)
+        trace = self.tracing.begin(build, call)
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp, "", "build-", self._root))
         response: dict[str, str] = {}
         error: RpcError | None = None
@@ -154,9 +160,9 @@ class Control:
             if judge is not None:
                 session = replace(session, policy=SessionPolicy(judge))
             if asked.frontend or asked.definition:
-                built = await self.engine.build(asked, session, build.sink)
+                built = await self.engine.build(asked, session, trace)
             else:
-                built = await self.engine.run(partial(_driven, build, self.workers()), asked, session, build.sink)
+                built = await self.engine.run(partial(_driven, build, self.workers()), asked, session, trace)
             response = dict(built.metadata)
         except asyncio.CancelledError as exc:
             error, cause = RpcError("context canceled", code=CANCELLED), exc
@@ -168,8 +174,18 @@ class Control:
             if close is not None:
                 close()
             await asyncio.shield(self.builds.end(build, response, error, cause))
+            await asyncio.shield(self.tracing.end(build, trace, error))
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, True))
         return control_pb2.SolveResponse(ExporterResponse=response)
+
+    async def _traced(self, ref: str, trace: bytes) -> None:
+        """Keep the trace of a build as a blob that its record names."""
+        try:
+            digest = await self.engine.work.blocking(partial(self.engine.work.worker.content.put, trace))
+        except DockcError as exc:  # the disk is full: the build has an answer all the same
+            _log.warning("the trace of the build %s is not kept: %s", ref, exc.message)
+            return
+        self.builds.traced(ref, KIND, digest, len(trace))
 
     async def _status(self, call: Call) -> None:
         request = await only(call, control_pb2.StatusRequest)

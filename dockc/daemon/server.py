@@ -119,6 +119,7 @@ async def _run(config: Config, root: Path) -> None:
         control = Control(engine, sessions, _facts(config, root), scratch, builds)
         channels: set[Channel] = set()
         async with _listening(config, control.handlers(), channels):
+            debug = await _debug(config, control, channels)
             _notify("READY=1")
             for one in config.listeners:
                 _log.info("running server on %s", one.text)
@@ -127,8 +128,19 @@ async def _run(config: Config, root: Path) -> None:
                 await _told()
             finally:
                 keeper.cancel()
+                if debug is not None:
+                    debug.close()
         _notify("STOPPING=1")
         await _drain(channels, config.grace)
+        await control.tracing.close()
+
+
+async def _debug(config: Config, control: Control, channels: set[Channel]) -> asyncio.Server | None:
+    if not config.debug:
+        return None
+    from dockc.daemon import debug
+
+    return await debug.listen(config.debug, debug.Debug(lambda: debug.numbers(control, len(channels))))
 
 
 def _emptied(folder: Path) -> None:

@@ -139,6 +139,9 @@ class Sessions:
         self._waiting: dict[str, list[asyncio.Future[Caller]]] = {}
         self.mirrors = Mirrors(contexts)
 
+    def __len__(self) -> int:
+        return len(self._callers)
+
     async def serve(self, call: Call) -> None:
         """`Control.Session`: hold a client's session until it ends.
 

@@ -1,0 +1,149 @@
+"""Traces in the daemon: spans of its builds, and those that clients send; sent on where the environment says so, and kept
+with the builds that they belong to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from dockc.engine import otlp, tracing
+from dockc.rpc.calls import Call, Handler, unary
+from dockc.rpc.pb import trace_pb2
+
+if TYPE_CHECKING:
+    from dockc.daemon.builds import Build
+
+_log = logging.getLogger("dockc.daemon")
+EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+KIND = "application/vnd.buildkit.otlp.json.v0"
+"""Media type of a trace in a build's record."""
+_EVERY = 1.0
+"""Seconds between two messages to the collector."""
+_WAITING = 64 << 20
+"""Bytes of spans that wait for a collector at most; beyond, they are dropped."""
+_KEEP = 50
+"""Builds whose traces are kept, and bytes of each."""
+_SIZE = 8 << 20
+
+Changed = Callable[[str, bytes], Awaitable[None]]
+"""Told the name of a build and its trace, in the form of the history, when it is over and when more comes."""
+
+
+class _Kept:
+    """The trace of one build."""
+
+    def __init__(self, build: str) -> None:
+        self.build = build
+        self.spans: list[trace_pb2.ResourceSpans] = []
+        self.size = 0
+        self.over = False
+
+
+class Tracing:
+    """All traces of a daemon. To be used on its loop.
+
+    Args:
+        changed: takes the traces of builds.
+        environ: says where traces go.
+
+    Raises:
+        UsageError: the environment wants what is not there.
+    """
+
+    def __init__(self, changed: Changed, environ: os._Environ[str] = os.environ) -> None:
+        self._changed, self._environ = changed, environ
+        self._way = otlp.way(environ)
+        tracing.is_sampled(tracing.Context(b"\0" * 16), environ)  # what is wrong with it is said now
+        self._kept: OrderedDict[bytes, list[_Kept]] = OrderedDict()
+        self._waiting: list[trace_pb2.ResourceSpans] = []
+        self._size = 0
+        self._dropped = False
+        self._sender: asyncio.Task[None] | None = None
+
+    def handlers(self) -> dict[str, Handler]:
+        """The one call of the service."""
+        return {EXPORT: unary(trace_pb2.ExportTraceServiceRequest, self._export)}
+
+    async def _export(
+        self, request: trace_pb2.ExportTraceServiceRequest, _: Call
+    ) -> trace_pb2.ExportTraceServiceResponse:
+        for one in request.resource_spans:
+            self._forward(one)
+            traces = {span.trace_id for scope in one.scope_spans for span in scope.spans}
+            for trace in traces:
+                await self._keep(trace, one)
+        return trace_pb2.ExportTraceServiceResponse()
+
+    # --- builds -----------------------------------------------------------------------------------------
+
+    def begin(self, build: Build, call: Call) -> tracing.Trace:
+        """The sink of a build that begins, which makes spans of its progress."""
+        context = tracing.Context.read(call.get("traceparent"), call.get("tracestate"))
+        if not build.request.Internal:
+            self._kept.setdefault(context.trace, []).append(_Kept(build.ref))
+            while len(self._kept) > _KEEP and any(one.over for one in next(iter(self._kept.values()))):
+                self._kept.popitem(last=False)
+        return tracing.Trace(build.sink, "moby.buildkit.v1.Control/Solve", context, server=True)
+
+    async def end(self, build: Build, trace: tracing.Trace, error: BaseException | None) -> None:
+        """A build is over."""
+        if build.request.Internal:
+            return
+        spans = tracing.packed(trace.spans(error, {"dockc.build": build.ref}), self._environ)
+        if tracing.is_sampled(trace.above, self._environ):
+            self._forward(spans)
+        for one in self._kept.get(trace.context.trace, ()):
+            if one.build == build.ref:
+                one.over = True
+        await self._keep(trace.context.trace, spans, build.ref)
+
+    async def _keep(self, trace: bytes, spans: trace_pb2.ResourceSpans, build: str = "") -> None:
+        size = spans.ByteSize()
+        for one in self._kept.get(trace, ()):
+            if build in {"", one.build} and one.size + size <= _SIZE:
+                one.spans.append(spans)
+                one.size += size
+                if one.over:
+                    await self._changed(one.build, otlp.as_history(one.spans))
+
+    # --- the collector ----------------------------------------------------------------------------------
+
+    def _forward(self, spans: trace_pb2.ResourceSpans) -> None:
+        if self._way is None:
+            return
+        size = spans.ByteSize()
+        if self._size + size > _WAITING:
+            if not self._dropped:
+                _log.warning("the collector of traces is too slow: spans are dropped")
+            self._dropped = True
+            return
+        self._waiting.append(spans)
+        self._size += size
+        if self._sender is None:
+            self._sender = asyncio.get_running_loop().create_task(self._send())
+
+    async def _send(self) -> None:
+        await asyncio.sleep(_EVERY)
+        while self._waiting:
+            await self._flush()
+        self._sender = None
+
+    async def _flush(self) -> None:
+        assert self._way is not None
+        spans, self._waiting, self._size, self._dropped = self._waiting, [], 0, False
+        problem = await asyncio.to_thread(otlp.send, self._way, spans)
+        if problem:
+            _log.warning("traces could not be sent: %s", problem)
+
+    async def close(self) -> None:
+        """Send what waits."""
+        if self._sender is not None:
+            self._sender.cancel()
+            await asyncio.gather(self._sender, return_exceptions=True)
+        if self._waiting:
+            await self._flush()

@@ -1,0 +1,163 @@
+"""Traces of builds here and in the daemon, received by a collector; and the debug address."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dockc.client.address import connect, parse
+from dockc.client.control import Remote
+from dockc.daemon.tracing import EXPORT, KIND
+from dockc.rpc.pb import content_pb2, control_pb2, trace_pb2
+from tests.daemon.test_daemon import Daemon, until
+from tests.engine.test_tracing import PARENT, Collector
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+TRACE = bytes.fromhex(PARENT[3:35])
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    made = Collector()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    folder = tmp_path / "context"
+    folder.mkdir()
+    shutil.copy(shutil.which("busybox") or "/bin/busybox", folder / "busybox")
+    (folder / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\nRUN echo hello > /made\n")
+    return folder
+
+
+def build(context: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "DOCKC_STORE": str(context.parent / "store"), **variables}
+    return subprocess.run(
+        [sys.executable, "-m", "dockc", "build", str(context), "--progress=plain", *arguments],
+        env=environment, capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+def test_a_build_here_is_traced(context: Path, collector: Collector, tmp_path: Path) -> None:
+    done = build(context, "-o", str(tmp_path / "out"), OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, TRACEPARENT=PARENT)
+    assert done.returncode == 0, done.stderr
+    root, *steps = collector.spans()
+    assert (root.name, root.trace_id, root.parent_span_id.hex()) == ("dockc build", TRACE, PARENT[36:52])
+    names = {one.name for one in steps}
+    assert {"[internal] load build context", "[2/2] RUN echo hello > /made", "exporting to client directory"} <= names, names
+    assert all(one.parent_span_id == root.span_id and one.end_time_unix_nano >= one.start_time_unix_nano for one in steps)
+    told = {one.key: one.value.int_value for one in root.attributes}
+    assert (told["dockc.executed"], told["dockc.cached"]) == (2, 0)
+    # One that fails, one that is not wanted, and a collector that is not there.
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\nRUN exit 3\n")
+    collector.requests.clear()
+    done = build(context, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
+    assert done.returncode == 1
+    root, *steps = collector.spans()
+    assert root.status.code == 2
+    assert any(one.status.code == 2 and "RUN" in one.name for one in steps)
+    collector.requests.clear()
+    build(context, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, TRACEPARENT=PARENT[:-1] + "0")
+    assert collector.spans() == []
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\n")
+    done = build(context, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:1")
+    assert done.returncode == 0
+    assert "the trace of this build could not be sent" in done.stderr
+
+
+def test_a_build_elsewhere_is_one_trace(context: Path, collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    daemon = Daemon(tmp_path, f"--debugaddr=127.0.0.1:{port}")
+    try:
+        done = build(context, f"--addr={daemon.address}", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, TRACEPARENT=PARENT)
+        assert done.returncode == 0, done.stderr
+        assert {one.name for one in collector.spans()} >= {"dockc build"}
+        asyncio.run(kept(daemon.address))
+
+        def get(path: str) -> str:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
+                return str(answer.read(), "utf-8")
+
+        lines = get("/metrics").splitlines()
+        assert 'dockc_builds_total{result="ok"} 1' in lines
+        assert "dockc_builds_running 0" in lines
+        assert "# TYPE process_resident_memory_bytes gauge" in lines
+        assert json.loads(get("/debug/vars"))["dockc_sessions"] == 0
+        assert "thread MainThread" in get("/debug/stacks")
+        assert get("/debug/gc").endswith(" objects\n")
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            get("/debug/pprof/profile")
+        for rubbish in (b"", b"\n\n", b"GET\n\n", b"POST /metrics HTTP/1.1\r\n\r\n", b"G" * 100_000 + b"\n\n", b"\xff\r\n\r\n"):
+            with socket.create_connection(("127.0.0.1", port)) as sock:
+                sock.sendall(rubbish)
+                sock.shutdown(socket.SHUT_WR)
+                sock.settimeout(30)
+                while True:
+                    try:
+                        if not sock.recv(4096):
+                            break
+                    except ConnectionError:
+                        break
+        assert "dockc_sessions 0" in get("/metrics")
+    finally:
+        assert daemon.stop() == 0
+    assert "Traceback" not in daemon.said()
+    spans = {one.name: one for one in collector.spans()}
+    root, server = spans["dockc build"], spans["moby.buildkit.v1.Control/Solve"]
+    step = spans["[2/2] RUN echo hello > /made"]
+    assert spans.pop("of nobody").trace_id == b"?" * 16  # it was sent on all the same
+    assert {one.trace_id for one in spans.values()} == {TRACE}
+    assert (root.parent_span_id.hex(), server.parent_span_id, step.parent_span_id) == (PARENT[36:52], root.span_id, server.span_id)
+
+
+async def kept(address: str) -> None:
+    """The record of the build has its trace, and what the client sends afterwards is part of it."""
+    link = await connect(parse(address))
+    try:
+        remote = Remote(link)
+
+        async def trace() -> list[str]:
+            (event,) = [one async for one in remote.history(control_pb2.BuildHistoryRequest(EarlyExit=True))]
+            record = event.record.trace
+            assert record.media_type == KIND
+            read = content_pb2.ReadContentRequest(digest=record.digest)
+            data = b"".join([one.data async for one in remote.stream("/containerd.services.content.v1.Content/Read", read, content_pb2.ReadContentResponse)])
+            return [json.loads(line)["Name"] for line in data.splitlines()]
+
+        names = await trace()
+        assert "[2/2] RUN echo hello > /made" in names
+        more = trace_pb2.ExportTraceServiceRequest()
+        more.resource_spans.add().scope_spans.add().spans.add(trace_id=TRACE, span_id=b"12345678", name="of the client")
+        more.resource_spans.add().scope_spans.add().spans.add(trace_id=b"?" * 16, span_id=b"12345678", name="of nobody")
+        await remote.unary(EXPORT, more, trace_pb2.ExportTraceServiceResponse)
+        assert await trace() == [*names, "of the client"]
+    finally:
+        await link.close()
+
+
+def test_a_daemon_says_what_it_cannot_do(tmp_path: Path) -> None:
+    for options, variables, word in (
+        ([], {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://h:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "traces by grpc"),
+        (["--debugaddr=nonsense"], {}, "invalid debug address"),
+    ):
+        command = [sys.executable, "-m", "dockc", "daemon", "--root", str(tmp_path / "r"), f"--addr=unix://{tmp_path}/s", *options]
+        done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 2, done.stderr
+        assert word in done.stderr
+    until(lambda: not (tmp_path / "s").exists())
