@@ -98,3 +98,9 @@ def test_what_was_asked_for_once_needs_no_asking(root: Dockc, context: MakeConte
     for text in (f"ADD {repo}#other /", f"ADD {web.url}/c.tar /"):
         said = root.build(context(f"FROM scratch\n{text}\n"), "--offline", status=1)
         assert "not asked, because of --offline" in said and "help: Ask online" in said
+
+
+def test_an_address_is_said_once(root: Dockc, web: Web) -> None:
+    said = root.build(f"{web.url}/none.tar", status=1)
+    assert f"error: failed to solve: {web.url}/none.tar: invalid response status 404\n" in said
+    assert "HttpRequest" not in said

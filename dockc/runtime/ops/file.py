@@ -46,7 +46,7 @@ class FileOp:
             InvalidDefinition: actions that cannot be done.
         """
         self._refs = worker.refs
-        self._name = vertex.name
+        self._name, self._digest = vertex.name, vertex.digest
         self._op = vertex.op.file
         self._inputs = len(vertex.inputs)
         self._plan = _Plan(self._op, self._inputs)
@@ -67,10 +67,9 @@ class FileOp:
     async def exec(self, ctx: OpContext, inputs: Sequence[Result]) -> Sequence[Result | None]:
         """See `solver.op.Op.exec`."""
         refs = [ref_of(result) for result in inputs]
-        digest = ctx.vertex.digest
 
         def remark(text: str) -> None:
-            ctx.warn(VertexWarning(digest, short=text))
+            ctx.warn(VertexWarning(self._digest, short=text))
 
         made = await ctx.run_blocking(self._run, refs, ctx.cancelled, remark)
         return [RefResult(ref) for ref in made]
