@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from dockc.base.options import Options, argument
 from dockc.client import address, caches
 from dockc.client.control import BuildSpec, Export, Remote, metadata_of, through_frontend
-from dockc.commands.remote import platform_text, until_told
+from dockc.commands.remote import until_told
 from dockc.errors import DockcError, UsageError
 
 if TYPE_CHECKING:
@@ -230,22 +230,15 @@ def _moment(value: Any) -> str:
 
 
 async def _workers(options: argparse.Namespace) -> int:
-    as_json = _as_json(options)
+    from dockc.commands import buildctltext as text
+
+    form = text.template(options.format)
     async with _remote(options) as remote:
         found = await remote.workers(options.filter)
-    if as_json:
-        options.out.write(json.dumps([_plain(one) for one in found]) + "\n")
-    elif options.verbose:
-        for one in found:
-            options.out.write(f"ID:\t\t{one.ID}\nPlatforms:\t{','.join(map(platform_text, one.platforms))}\n")
-            version = one.BuildkitVersion
-            options.out.write(f"BuildKit:\t{version.package} {version.version} {version.revision}\nLabels:\n")
-            options.out.write("".join(f"\t{key}:\t{one.Labels[key]}\n" for key in sorted(one.Labels)) + "\n")
+    if form is not None:
+        options.out.write(text.rendered(form, [text.worker(one) for one in found]))
     else:
-        options.out.write(
-            "ID\t\t\t\tPLATFORMS\n"
-            + "".join(f"{one.ID}\t{','.join(map(platform_text, one.platforms))}\n" for one in found)
-        )
+        options.out.write((text.workers_verbose if options.verbose else text.workers_table)(found))
     return 0
 
 
@@ -263,74 +256,37 @@ async def _info(options: argparse.Namespace) -> int:
 
 
 async def _du(options: argparse.Namespace) -> int:
-    as_json = _as_json(options)
+    from dockc.commands import buildctltext as text
+
+    form = text.template(options.format)
     async with _remote(options) as remote:
-        records = await remote.usage(options.filter)
-    if as_json:
-        options.out.write(json.dumps([_plain(one) for one in records]) + "\n")
+        records = text.ordered(await remote.usage(options.filter))
+    if form is not None:
+        options.out.write(text.rendered(form, [text.record(one) for one in records]))
         return 0
-    if not options.verbose:
-        options.out.write("ID\t\t\t\t\t\t\t\t\tRECLAIMABLE\tSIZE\t\tLAST ACCESSED\n")
-    for one in records:
-        options.out.write(_verbose(one) if options.verbose else _row(one))
+    if options.verbose:
+        options.out.write("".join(map(text.verbose, records)))
+    else:
+        options.out.write(text.aligned(text.HEADER + "".join(map(text.row, records))))
     if not options.filter:
-        shared = sum(one.Size for one in records if one.Shared)
-        total = sum(one.Size for one in records)
-        if shared:
-            options.out.write(f"Shared:\t\t{_size(shared)}\nPrivate:\t{_size(total - shared)}\n")
-        options.out.write(
-            f"Reclaimable:\t{_size(sum(one.Size for one in records if not one.InUse))}\nTotal:\t\t{_size(total)}\n"
-        )
+        options.out.write(text.summary(records))
     return 0
 
 
-def _row(one: Any) -> str:
-    name, size = one.ID + "*" * one.Mutable, _size(one.Size) + "*" * one.Shared
-    return f"{name:<71}\t{'false' if one.InUse else 'true':<11}\t{size}\t\n"
-
-
-def _verbose(one: Any) -> str:
-    rows = [("ID", one.ID)]
-    if one.Parents:
-        rows.append(("Parents", ";".join(one.Parents)))
-    rows += [
-        ("Created at", _moment(one.CreatedAt)),
-        ("Mutable", _yes(one.Mutable)),
-        ("Reclaimable", _yes(not one.InUse)),
-    ]
-    rows += [("Shared", _yes(one.Shared)), ("Size", _size(one.Size))]
-    if one.Description:
-        rows.append(("Description", one.Description))
-    rows.append(("Usage count", str(one.UsageCount)))
-    if one.HasField("LastUsedAt"):
-        rows.append(("Last used", _moment(one.LastUsedAt)))
-    if one.RecordType:
-        rows.append(("Type", one.RecordType))
-    return "".join(f"{key}:\t{value}\n" for key, value in rows) + "\n"
-
-
-def _yes(value: bool) -> str:
-    return "true" if value else "false"
-
-
-def _size(size: float) -> str:
-    """Bytes in decimal units with two places, as buildctl prints them."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(size) < 1000:
-            return f"{size:.2f}{unit}"
-        size /= 1000
-    return f"{size:.2f}TB"
-
-
 async def _prune(options: argparse.Namespace) -> int:
-    from dockc.golang.durations import parse_duration
+    from dockc.commands import buildctltext as text
+    from dockc.golang.durations import DurationError, parse_duration
     from dockc.rpc.pb import control_pb2
 
-    as_json = _as_json(options)
+    form = text.template(options.format)
+    try:
+        keep = parse_duration(options.keep_duration)
+    except DurationError as exc:
+        raise UsageError(f"--keep-duration: {exc}") from None
     request = control_pb2.PruneRequest(
         filter=options.filter,
         all=options.all,
-        keepDuration=parse_duration(options.keep_duration),
+        keepDuration=keep,
         maxUsedSpace=int(options.keep_storage * _MEGABYTE),
         reservedSpace=int(options.keep_storage_min * _MEGABYTE),
         minFreeSpace=int(options.free_storage * _MEGABYTE),
@@ -339,17 +295,15 @@ async def _prune(options: argparse.Namespace) -> int:
     async with _remote(options) as remote:
         async for one in remote.prune(request):
             total += one.Size
-            if as_json:
-                options.out.write(json.dumps(_plain(one)) + "\n")
+            if form is not None:
+                options.out.write(text.rendered(form, text.record(one)))
             elif options.verbose:
-                options.out.write(_verbose(one))
+                options.out.write(text.verbose(one))
             else:
-                options.out.write(
-                    ("ID\t\t\t\t\t\t\t\t\tRECLAIMABLE\tSIZE\t\tLAST ACCESSED\n" if first else "") + _row(one)
-                )
+                options.out.write(text.aligned((text.HEADER if first else "") + text.row(one)))
             first = False
-    if not as_json:
-        options.out.write(f"Total:\t{_size(total)}\n")
+    if form is None:
+        options.out.write(text.total(total))
     return 0
 
 

@@ -43,7 +43,15 @@ class Struct(Record):
     tags: Mapping[str, str] | None = None
 
 
+class NoList(tuple[Any, ...]):
+    """A list that nobody made: it prints as an empty one, and is null in JSON."""
+
+    __slots__ = ()
+
+
 def _json(value: Any) -> Any:
+    if isinstance(value, NoList):
+        return None
     if isinstance(value, Struct):
         tags = value.tags or {}
         return {tags.get(name, name): _json(inner) for name, inner in value.fields.items()}
