@@ -235,7 +235,7 @@ def size_text(size: int, *, exact: bool = False) -> str:
     while abs(value) >= 1000 and unit < 6:
         unit += 1
         value = size / 1000.0**unit
-    return (f"{value:g}" if exact else f"{value:.2f}") + "kMGTPE"[unit - 1] + "B"
+    return (repr(value).removesuffix(".0") if exact else f"{value:.2f}") + "kMGTPE"[unit - 1] + "B"
 
 
 def duration_text(nanoseconds: int) -> str:

@@ -254,6 +254,8 @@ def _commands(words: list[str], depth: int) -> tuple[_Value, list[str]]:
             else:
                 values.append(_operand(word))
         if last is not None:
+            if not function and not values:
+                raise TemplateError("template: a value is expected behind |")
             values.append(last)
         last = _call(function, values)
         if words[:1] != ["|"]:

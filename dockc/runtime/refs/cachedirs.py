@@ -20,7 +20,7 @@ from dockc.runtime.cancel import Cancelled
 from dockc.runtime.content.errors import telling
 from dockc.runtime.content.locks import lock_file, locked, try_lock
 from dockc.runtime.refs import database
-from dockc.runtime.refs.core import new_id, now
+from dockc.runtime.refs.core import new_id
 from dockc.runtime.refs.ref import fresh_record
 from dockc.runtime.refs.types import CacheMount, Fill, RecordType, Sharing
 from dockc.runtime.refs.unpack import inherit_root, settle
@@ -120,7 +120,6 @@ def cache_dir(
     name = key if base is None else f"{key}:{base.id}"
     record_id, lock = _take(core, name, sharing, base, cancelled, description)
     try:
-        core.db.used(record_id, now())
         core.db.update(record_id, size=-1)
         yield core.changes_dir(record_id)
     finally:

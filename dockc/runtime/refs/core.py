@@ -132,7 +132,7 @@ class Core(Mutable):
                 return False
             del self.holds[record_id]
             try:
-                self.db.unhold(self.lease.id, record_id)
+                self.db.unhold(self.lease.id, now(), record_id)
             except StoreError as error:
                 log.debug("letting go of %s: %s", record_id, error)
             return True
@@ -144,7 +144,6 @@ class Core(Mutable):
             if found is None or found.state != database.COMMITTED:
                 raise RefNotFound(f"ref {record_id} is not in the store")
             self.hold(record_id)
-            self.db.used(record_id, now())
             return found
 
     def stack(self, record_id: str) -> tuple[str, ...]:

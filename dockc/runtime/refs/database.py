@@ -293,10 +293,6 @@ class Database:
         sets = ", ".join(f"{name} = ?" for name in columns)
         self._run(f"UPDATE record SET {sets} WHERE id = ?", *columns.values(), record_id)  # noqa: S608
 
-    def used(self, record_id: str, now: int) -> None:
-        """Count one more use."""
-        self._run("UPDATE record SET last_used_at = ?, usage_count = usage_count + 1 WHERE id = ?", now, record_id)
-
     def measured(self, found: Sequence[tuple[str, int, int]]) -> None:
         """Note sizes: record, bytes, and how often it had been used before it was measured. What somebody holds or has
         used since is measured again another time.
@@ -414,12 +410,16 @@ class Database:
         """Let a lease hold a record."""
         self._run("INSERT OR IGNORE INTO hold VALUES(?, ?)", lease, record_id)
 
-    def unhold(self, lease: str, record_id: str | None = None) -> None:
-        """Let go of one record, or of all."""
-        if record_id is None:
-            self._run("DELETE FROM hold WHERE lease = ?", lease)
-        else:
-            self._run("DELETE FROM hold WHERE lease = ? AND record = ?", lease, record_id)
+    def unhold(self, lease: str, now: int, record_id: str | None = None) -> None:
+        """Let go of one record, or of all; each was used once more, until now."""
+        use = "UPDATE record SET last_used_at = ?, usage_count = usage_count + 1 WHERE id "
+        with self.transaction():
+            if record_id is None:
+                self._run(f"{use} IN (SELECT record FROM hold WHERE lease = ?)", now, lease)  # noqa: S608
+                self._run("DELETE FROM hold WHERE lease = ?", lease)
+            else:
+                self._run(f"{use} = ?", now, record_id)
+                self._run("DELETE FROM hold WHERE lease = ? AND record = ?", lease, record_id)
 
     def holds(self) -> list[tuple[str, str]]:
         """Every lease with a record that it holds."""

@@ -164,7 +164,7 @@ class RefManager:
         with core.db.lock:
             unfinished = [r for r in map(core.db.find, core.holds) if r and r.state == database.MUTABLE]
             core.holds.clear()
-            core.db.unhold(core.lease.id)
+            core.db.unhold(core.lease.id, now())
         for record in unfinished:
             if not record.retain:
                 core.remove(record.id)
@@ -231,7 +231,6 @@ class RefManager:
                     self._know(record_id, layer)
                 parent = record_id
             core.hold(parent)
-            core.db.used(parent, now())
             return ImmutableRef(core, parent)
 
     def offer(
@@ -311,8 +310,6 @@ class RefManager:
         with core.db.transaction():
             core.db.add(record, (parent.id,) if parent is not None else ())
             core.hold(record_id)
-            if parent is not None:
-                core.db.used(parent.id, now())
         return MutableRef(core, record_id, lock)
 
     def merge(self, refs: Sequence[ImmutableRef], *, description: str = "") -> ImmutableRef:
@@ -361,7 +358,6 @@ class RefManager:
                 )
                 core.db.add(known, parents)
             core.hold(known.id)
-            core.db.used(known.id, now())
         return ImmutableRef(core, known.id)
 
     def _computed(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dockc.runtime.content.locks import try_lock
 from dockc.runtime.executor import cgroup
 from dockc.runtime.refs import database
+from dockc.runtime.refs.core import now
 from dockc.runtime.refs.leases import forget_dead, living
 from dockc.runtime.snapshot.mounts import mounted_below, unmount
 from dockc.runtime.snapshot.removal import remove_tree
@@ -34,7 +35,7 @@ def recover(core: Core) -> None:
         with core.db.transaction():
             alive = forget_dead(core.root)
             for lease in core.db.holders() - alive:
-                core.db.unhold(lease)
+                core.db.unhold(lease, now())
             orphans = _forget_unfinished(core)
         for path in orphans:
             log.info("removing what an interrupted build left: %s", path.name)

@@ -76,7 +76,6 @@ class ImmutableRef:
         self._check()
         core = self._core
         directories = tree_of(core, (self._id,), cancelled=cancelled, progress=progress)
-        core.db.used(self._id, now())
         with core.snapshotter.view(directories) as path:
             yield path
 

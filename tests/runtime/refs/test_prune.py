@@ -363,3 +363,23 @@ def test_the_free_space_of_the_disk() -> None:
     state = os.statvfs("/")
     assert found.total == state.f_frsize * state.f_blocks
     assert Disk.of(Path("/no/such/place")) == Disk(0, 0)
+
+
+def test_a_use_is_from_the_first_hold_to_the_last(refs: RefManager) -> None:
+    made = step(refs, None, write(a="1"), name="one")
+
+    def seen() -> tuple[int, int | None]:
+        (one,) = refs.usage()
+        return one.usage_count, one.last_used_at
+
+    assert seen() == (0, None), "it is in use for the first time"
+    more = made.clone()
+    with more.mount(), more.mount():
+        made.release()
+    before = now()
+    more.release()
+    assert seen()[0] == 1
+    assert before <= (seen()[1] or 0) <= now()
+    with RefManager(refs.root) as other:
+        other.get(made.id)  # and ends with it
+    assert seen()[0] == 2

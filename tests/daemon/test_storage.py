@@ -1,0 +1,137 @@
+"""A daemon's store: what it says of it, prunes and collects."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.test_daemon import Daemon, dockc
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    folder = tmp_path / "context"
+    folder.mkdir()
+    shutil.copy(shutil.which("busybox") or "/bin/busybox", folder / "busybox")
+    return folder
+
+
+def build(daemon: Daemon, context: Path, number: int, *more: str) -> str:
+    (context / "Dockerfile").write_text(
+        f'FROM scratch\nCOPY busybox /\nRUN ["/busybox", "dd", "if=/dev/urandom", "of=/r{number}", "bs=70000", "count=10"]\n'
+    )
+    done = dockc("build", str(context), "--addr", daemon.address, "--progress=plain", *(more or ("-o", "type=cacheonly")))
+    assert done.returncode == 0, done.stderr + daemon.said()
+    return done.stderr
+
+
+def ask(daemon: Daemon, *words: str, status: int = 0) -> str:
+    done = dockc(*words, "--addr", daemon.address)
+    assert done.returncode == status, done.stderr
+    return done.stdout if not status else done.stderr
+
+
+def control(daemon: Daemon, *words: str, status: int = 0) -> str:
+    done = dockc("buildctl", "--addr", daemon.address, *words)
+    assert done.returncode == status, done.stderr
+    return done.stdout if not status else done.stderr
+
+
+def test_a_daemon_s_space(tmp_path: Path, context: Path) -> None:
+    (tmp_path / "config").write_text(
+        '[worker.oci]\ngc = true\n[[worker.oci.gcpolicy]]\nkeepDuration = "48h"\nfilters = ["type==source.local"]\nkeepBytes = "512MB"\n'
+        "[[worker.oci.gcpolicy]]\nall = true\nmaxUsedSpace = 2500000\n"
+    )
+    daemon = Daemon(tmp_path, "--config", str(tmp_path / "config"))
+    try:
+        for number in range(3):
+            build(daemon, context, number)
+        shown = control(daemon, "debug", "workers", "-v")
+        assert shown.endswith(
+            "GC Policy rule#0:\n\tAll:\t\tfalse\n\tFilters:\ttype==source.local\n\tKeep duration:\t48h0m0s\n\tReserved space:\t536.870912MB\n"
+            "GC Policy rule#1:\n\tAll:\t\t\ttrue\n\tMaximum used space:\t2.5MB\n\n"
+        )
+        found = json.loads(control(daemon, "du", "--format", "{{json .}}"))
+        assert found == sorted(found, key=lambda one: (one["size"], one["id"]))
+        steps = [one for one in found if one["description"].startswith("mount / from exec")]
+        assert len(steps) == 3
+        assert all(one["usageCount"] == 1 and not one["inUse"] and one["parents"] for one in steps)
+        known = [json.loads(line) for line in ask(daemon, "builder", "du", "--json").splitlines()]
+        assert {one["id"] for one in known} == {one["id"] for one in found}
+        assert ask(daemon, "builder", "du", "--filter", "until=1h", "--format", "{{.ID}}") == "", "all were used just now"
+        assert ask(daemon, "builder", "du").splitlines()[-1].startswith("Total:")
+        for words, said in [(("du", "--filter", "colour==red"), "unknown filter"), (("prune", "--filter", "id~=("), "no regular expression")]:
+            assert said in control(daemon, *words, status=1)
+        assert control(daemon, "prune", "--keep-duration", "1h") == "Total:\t0B\n"
+        assert control(daemon, "prune", "--keep-storage", "1000", "--free-storage", "0.001", "--keep-storage-min", "1") == "Total:\t0B\n"
+        one = control(daemon, "prune", "--filter", f"id=={steps[0]['id']}")
+        assert one.splitlines()[0] == "ID\t\t\t\t\t\t\t\t\tRECLAIMABLE\tSIZE\t\tLAST ACCESSED"
+        assert one.splitlines()[1].startswith(f"{steps[0]['id']:<71}\ttrue       \t")
+        assert len(control(daemon, "prune", "--filter", f"id=={steps[1]['id']}", "-v").splitlines()) == 13
+    finally:
+        assert daemon.stop() == 0
+    assert "Traceback" not in daemon.said()
+
+
+def test_a_daemon_collects_by_itself(tmp_path: Path, context: Path) -> None:
+    (tmp_path / "config").write_text("[[worker.oci.gcpolicy]]\nall = true\nmaxUsedSpace = 3000000\n")
+    sizes = []
+    for more in (("--config", str(tmp_path / "config"), "--oci-worker-gc=false"), ("--config", str(tmp_path / "config"))):
+        for what in ("s", "log"):
+            (tmp_path / what).unlink(missing_ok=True)
+        daemon = Daemon(tmp_path, *more)
+        try:
+            build(daemon, context, len(sizes), *(() if sizes else ("-o", "type=cacheonly")))
+            build(daemon, context, 10 + len(sizes))
+        finally:
+            assert daemon.stop() == 0  # which looks at the store, as it is looked at each minute while builds come
+        daemon = Daemon(tmp_path, "--oci-worker-gc=false")
+        try:
+            sizes.append(sum(one["size"] for one in json.loads(control(daemon, "du", "--format", "json"))))
+            if len(sizes) == 2:
+                assert "CACHED" in build(daemon, context, 11), "what was used last is here"
+        finally:
+            daemon.stop()
+    assert sizes[0] > 3_000_000 >= sizes[1]
+
+
+def test_images_of_a_daemon_go_with_everything(tmp_path: Path, context: Path) -> None:
+    daemon = Daemon(tmp_path)
+    try:
+        build(daemon, context, 1, "-o", "type=image,name=example.com/x:1")
+        found = json.loads(control(daemon, "du", "--format", "json"))
+        assert any(one["shared"] for one in found)
+        assert "Shared:" in control(daemon, "du")
+        control(daemon, "prune")
+        left = json.loads(control(daemon, "du", "--format", "json"))
+        assert left and all(one["shared"] for one in left)
+        control(daemon, "prune", "--all")
+        assert json.loads(control(daemon, "du", "--format", "json")) == []
+        assert list((tmp_path / "root/store/content/blobs/sha256").iterdir()) == []
+        assert list((tmp_path / "root/store/content/images").glob("[0-9a-f]*")) == []
+    finally:
+        assert daemon.stop() == 0
+
+
+BUILDCTL = shutil.which("buildctl")
+
+
+@pytest.mark.skipif(BUILDCTL is None, reason="buildctl is not installed")
+def test_buildctl_says_the_same(tmp_path: Path, context: Path) -> None:
+    assert BUILDCTL is not None
+    daemon = Daemon(tmp_path)
+    try:
+        build(daemon, context, 1)
+        for words in (
+            ["du"], ["du", "-v"], ["du", "-v", "-f", "type==source.local"], ["du", "--format", "{{json .}}"], ["debug", "workers"],
+            ["du", "--format", "{{range .}}{{.ID}} {{.Parents}} {{.CreatedAt}} {{.LastUsedAt}} {{.Shared}}{{end}}"], ["debug", "workers", "-v"],
+            ["debug", "workers", "--format", "{{json .}}"], ["prune", "--keep-storage", "1000"], ["prune", "--all", "--keep-duration", "1h"],
+        ):  # fmt: skip
+            theirs = subprocess.run([BUILDCTL, "--addr", daemon.address, *words], capture_output=True, text=True, check=True)
+            assert control(daemon, *words) == theirs.stdout, words
+    finally:
+        daemon.stop()
