@@ -267,7 +267,7 @@ async def _du(options: argparse.Namespace) -> int:
     if options.verbose:
         options.out.write("".join(map(text.verbose, records)))
     else:
-        options.out.write(text.aligned(text.HEADER + "".join(map(text.row, records))))
+        options.out.write(text.rows(records))
     if not options.filter:
         options.out.write(text.summary(records))
     return 0
@@ -300,7 +300,7 @@ async def _prune(options: argparse.Namespace) -> int:
             elif options.verbose:
                 options.out.write(text.verbose(one))
             else:
-                options.out.write(text.aligned((text.HEADER if first else "") + text.row(one)))
+                options.out.write(text.rows([one], header=first))
             first = False
     if form is None:
         options.out.write(text.total(total))

@@ -17,7 +17,7 @@ from dockc.golang.times import Time
 if TYPE_CHECKING:
     from dockc.rpc.pb import common_pb2, control_pb2
 
-HEADER = "ID\tRECLAIMABLE\tSIZE\tLAST ACCESSED\n"
+_HEADER = "ID\tRECLAIMABLE\tSIZE\tLAST ACCESSED\n"
 _RECORD = {
     "ID": "id", "Mutable": "mutable", "InUse": "inUse", "Size": "size", "CreatedAt": "createdAt", "LastUsedAt": "lastUsedAt",
     "UsageCount": "usageCount", "Parents": "parents", "Description": "description", "RecordType": "recordType", "Shared": "shared",
@@ -72,8 +72,12 @@ def ordered(records: Iterable[control_pb2.UsageRecord]) -> list[control_pb2.Usag
     return sorted(records, key=lambda one: (one.Size, one.ID))
 
 
-def row(one: control_pb2.UsageRecord) -> str:
-    """A record's line in the table."""
+def rows(records: Iterable[control_pb2.UsageRecord], *, header: bool = True) -> str:
+    """A table of records."""
+    return aligned((_HEADER if header else "") + "".join(map(_row, records)))
+
+
+def _row(one: control_pb2.UsageRecord) -> str:
     size = size_text(one.Size) + "*" * one.Shared
     return f"{one.ID + '*' * one.Mutable:<71}\t{_yes(not one.InUse):<11}\t{size}\t\n"
 

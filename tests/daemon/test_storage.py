@@ -79,7 +79,7 @@ def test_a_daemon_s_space(tmp_path: Path, context: Path) -> None:
 
 def test_a_daemon_collects_by_itself(tmp_path: Path, context: Path) -> None:
     (tmp_path / "config").write_text("[[worker.oci.gcpolicy]]\nall = true\nmaxUsedSpace = 3000000\n")
-    sizes = []
+    sizes: list[int] = []
     for more in (("--config", str(tmp_path / "config"), "--oci-worker-gc=false"), ("--config", str(tmp_path / "config"))):
         for what in ("s", "log"):
             (tmp_path / what).unlink(missing_ok=True)
