@@ -159,6 +159,8 @@ class Control:
             session, close = lent(caller, self.sessions.mirrors, folder, self.sessions.find)
             if judge is not None:
                 session = replace(session, policy=SessionPolicy(judge))
+            if not (asked.frontend or asked.definition):  # who drives the build may look into what fails
+                session = replace(session, keeps_failures=True)
             if asked.frontend or asked.definition:
                 built = await self.engine.build(asked, session, trace)
             else:

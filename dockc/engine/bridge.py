@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dockc.llb.definition import Definition
     from dockc.llb.pb import ops_pb2
     from dockc.oci.platform import Platform
+    from dockc.runtime.refs.failed import Failed
     from dockc.runtime.refs.ref import ImmutableRef
     from dockc.runtime.registry.client import Client
     from dockc.runtime.session.base import Session
@@ -60,6 +61,17 @@ class Ref:
         self.definition = definition
         self.edge = edge
         self.built: BuildResult | None = None
+
+
+class LeftRef(Ref):
+    """A file system that is there already: what a failed step left, held by whoever keeps that."""
+
+    def __init__(self, system: ImmutableRef) -> None:
+        from dockc.llb.definition import Definition
+
+        self.definition = Definition()
+        self.built = None
+        self.system = system
 
 
 class Result(Record):
@@ -223,7 +235,9 @@ class Bridge:
         Raises:
             FailedStep: a step failed.
         """
-        wanted = [ref for ref in dict.fromkeys(refs) if ref is not None and ref.built is None]
+        wanted = [
+            ref for ref in dict.fromkeys(refs) if ref is not None and ref.built is None and not isinstance(ref, LeftRef)
+        ]
         if not wanted:
             return
         try:
@@ -241,6 +255,14 @@ class Bridge:
         """All that were loaded, the newest last."""
         return tuple(ref.definition for ref in self._refs)
 
+    def failed(self, error: BaseException) -> Failed | None:
+        """What the step left that an error tells of, where the build keeps that (`Session.keeps_failures`)."""
+        from dockc.runtime.refs.failed import FAILURES
+
+        keeper = FAILURES.of(self._job.lends)
+        vertex = getattr(error, "vertex", "")
+        return keeper.find(vertex) if keeper is not None and vertex else None
+
     @property
     def lends(self) -> Lent:
         """What the build's steps may ask for."""
@@ -250,6 +272,8 @@ class Bridge:
         """What a solved ref holds; it stays the bridge's."""
         from dockc.runtime.refs.result import ref_of
 
+        if isinstance(ref, LeftRef):
+            return ref.system
         assert ref.built is not None
         return ref_of(ref.built.result)
 

@@ -34,6 +34,7 @@ from dockc.engine.verify import unexpected_platforms
 from dockc.engine.work import Work
 from dockc.errors import DockcError, UsageError
 from dockc.runtime.refs.contenthash import LISTINGS
+from dockc.runtime.refs.failed import FAILURES, Failures
 from dockc.runtime.source.seen import SEEN, Seen
 from dockc.solver.cache.cachemanager import LocalCache
 from dockc.solver.cache.combined import CombinedCache
@@ -222,9 +223,11 @@ class Engine:
         client = await work.blocking(partial(connect, request, session))
         bridge: Bridge | None = None
         misses = None
-        seen = Seen()
+        seen, failures = Seen(), Failures()
         try:
             lends = lent_by(request, session, client).put(SEEN, seen)
+            if session.keeps_failures:
+                lends.put(FAILURES, failures)
             if recording is not None:
                 imports = tuple(one.shown() for one in caches.imports_of(request))
                 loaded = lambda: bridge.definitions if bridge is not None else ()  # noqa: E731
@@ -254,6 +257,7 @@ class Engine:
                 sizes = await work.blocking(partial(_sizes, work, job)) if request.measure else {}
         finally:
             seen.close()
+            failures.close()
             client.close()
         return Built(
             exported=exported,

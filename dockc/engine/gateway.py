@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dockc.base.record import replace
-from dockc.engine.bridge import Result
+from dockc.engine.bridge import LeftRef, Result
 from dockc.engine.caches import imports_of
 from dockc.engine.reading import Stat, read_dir, read_file, stat_file
-from dockc.errors import DockcError
+from dockc.errors import DockcError, SolveError
 from dockc.llb import caps
 from dockc.oci.platform import Platform
-from dockc.protocol.errors import RemoteError, from_rpc, to_rpc
+from dockc.protocol.errors import SOLVE, RemoteError, from_rpc, to_rpc
 from dockc.protocol.modes import to_go
 from dockc.rpc.calls import Call, Channel, Handler, only, unary
 from dockc.rpc.pb import common_pb2, gateway_pb2, session_pb2
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from dockc.llb.definition import Definition
     from dockc.oci.config import ContainerConfig
     from dockc.runtime.executor.base import ExecSpec, ResolvedMount
+    from dockc.runtime.refs.ref import ImmutableRef
 
     Q = TypeVar("Q", bound=Message)
 
@@ -77,6 +78,7 @@ class Gateway:
         self.returned: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._refs: dict[str, Ref] = {}
         self._containers: dict[str, Container] = {}
+        self._left: dict[str, Ref] = {}
 
     def name(self, ref: Ref | None) -> str:
         """The id of a file system; "" is the empty one."""
@@ -120,13 +122,16 @@ class Gateway:
         if request.Definition:
             data = request.Definition
             definition = await self.bridge.work.blocking(lambda: parse(data))
-        result = await self._bridge(request.SourcePolicies).solve(
-            definition,
-            frontend=request.Frontend,
-            attrs=without_default_provenance(dict(request.FrontendOpt)),
-            inputs=dict(request.FrontendInputs),
-            evaluate=request.Evaluate,
-        )
+        try:
+            result = await self._bridge(request.SourcePolicies).solve(
+                definition,
+                frontend=request.Frontend,
+                attrs=without_default_provenance(dict(request.FrontendOpt)),
+                inputs=dict(request.FrontendInputs),
+                evaluate=request.Evaluate,
+            )
+        except SolveError as error:
+            raise self._to_look_into(error) from error
         if request.Final and not request.allowResultReturn:
             raise RpcError("this client is too old: it does not take results by reference", code=UNIMPLEMENTED)
         answer = gateway_pb2.SolveResponse(result=self._to_wire(result))
@@ -136,8 +141,30 @@ class Gateway:
 
     async def evaluate(self, request: gateway_pb2.EvaluateRequest) -> Message:
         """Solve a ref now."""
-        await self.bridge.evaluate(self.find(request.Ref))
+        try:
+            await self.bridge.evaluate(self.find(request.Ref))
+        except SolveError as error:
+            raise self._to_look_into(error) from error
         return gateway_pb2.EvaluateResponse()
+
+    def _to_look_into(self, error: SolveError) -> BaseException:
+        """The error, with the ids of what the step left, of which containers can be made."""
+        failed = self.bridge.failed(error)
+        if failed is None:
+            return error
+        from google.protobuf.json_format import MessageToDict
+
+        def ids(refs: Iterable[ImmutableRef | None]) -> list[str]:
+            return ["" if one is None else self.name(self._left.setdefault(one.id, LeftRef(one))) for one in refs]
+
+        told: dict[str, object] = {"inputIDs": ids(failed.inputs), "mountIDs": ids(failed.mounts)}
+        told["op"] = MessageToDict(failed.op)
+        if failed.action >= 0:
+            told["file"] = {"index": str(failed.action)}
+        if failed.content >= 0:
+            told["cache"] = {"index": str(failed.content)}
+        wire = to_rpc(error)
+        return RpcError(wire.message, code=wire.code, details=[*wire.details, (SOLVE, json.dumps(told).encode())])
 
     async def read_file(self, request: gateway_pb2.ReadFileRequest) -> Message:
         """A part of a file."""

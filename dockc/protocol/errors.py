@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PREFIX = "github.com/moby/buildkit/"
 SOURCE = PREFIX + "errdefs.Source+json"
+SOLVE = PREFIX + "errdefs.Solve+json"
 VERTEX = PREFIX + "errdefs.Vertex+json"
 EXIT = PREFIX + "gatewayapi.ExitMessage+json"
 

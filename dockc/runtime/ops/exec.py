@@ -25,6 +25,7 @@ from dockc.runtime.ops import execkey
 from dockc.runtime.ops.execmounts import ExecMounts, get_secret
 from dockc.runtime.ops.steplog import StepLog, limit_of
 from dockc.runtime.refs.contenthash import Selector, digest_by
+from dockc.runtime.refs.failed import leave
 from dockc.runtime.refs.result import RefResult, make_present, ref_of
 from dockc.runtime.session import secrets
 from dockc.solver.op import STDERR, STDOUT, CacheDep, CacheMap
@@ -62,12 +63,12 @@ class ExecOp:
         deps = tuple(
             CacheDep(
                 selector=key.selector_digest,
-                content_digest=digest_by([Selector(path=p, follow_links=True) for p in key.content_paths])
+                content_digest=digest_by([Selector(path=p, follow_links=True) for p in key.content_paths], number)
                 if key.by_content
                 else None,
                 preprocess=make_present,
             )
-            for key in execkey.input_keys(self._op, len(self._vertex.inputs))
+            for number, key in enumerate(execkey.input_keys(self._op, len(self._vertex.inputs)))
         )
         return CacheMap(digest=digests.from_bytes(dump_json(preimage)), deps=deps, preimage=preimage)
 
@@ -87,32 +88,41 @@ class ExecOp:
         _check_devices(self._op, ctx)
         spec = replace(make_spec(self._op, ctx), resources=self._vertex.options.resources)
         with ExecMounts(self._op, refs, self._worker.refs, ctx) as mounts:
-            root = mounts.root
-            if root is None:
-                raise DockcError("no root mount found in exec op")
-            log = StepLog(ctx.log, limit=limit_of(os.environ))
-            noticed: list[str] = []
-            io = ExecIO(
-                stdout=lambda data: log.write(STDOUT, data),
-                stderr=lambda data: log.write(STDERR, data),
-                noticed=noticed.append,
-            )
-            spec = _with_root(spec, readonly=root.readonly)
             try:
-                status = self._worker.executor.run(spec, root.path, mounts.mounts, io, ctx.cancelled)
-            except ExecutorError as exc:
-                if ctx.cancelled.is_set():
-                    raise
-                log.flush_tail()
-                raise self._not_started(exc, ctx) from exc
-            except BaseException:
-                log.flush_tail()
+                self._process(mounts, spec, ctx)
+            except ExecError:
+                inputs = [refs[one.input] if 0 <= one.input < len(refs) else None for one in self._op.mounts]
+                leave(ctx, inputs, mounts.left)
                 raise
-            allowed = (0,) if spec.valid_exit_codes is None else spec.valid_exit_codes
-            if status not in allowed:
-                log.flush_tail()
-                raise self._failed(": ".join([f"exit code: {status}", *noticed]), status, _single_id_hint())
             return [RefResult(ref) for ref in mounts.commit()]
+
+    def _process(self, mounts: ExecMounts, spec: ExecSpec, ctx: OpContext) -> None:
+        """Run it; raises ExecError where its status is not a good one."""
+        root = mounts.root
+        if root is None:
+            raise DockcError("no root mount found in exec op")
+        log = StepLog(ctx.log, limit=limit_of(os.environ))
+        noticed: list[str] = []
+        io = ExecIO(
+            stdout=lambda data: log.write(STDOUT, data),
+            stderr=lambda data: log.write(STDERR, data),
+            noticed=noticed.append,
+        )
+        spec = _with_root(spec, readonly=root.readonly)
+        try:
+            status = self._worker.executor.run(spec, root.path, mounts.mounts, io, ctx.cancelled)
+        except ExecutorError as exc:
+            if ctx.cancelled.is_set():
+                raise
+            log.flush_tail()
+            raise self._not_started(exc, ctx) from exc
+        except BaseException:
+            log.flush_tail()
+            raise
+        allowed = (0,) if spec.valid_exit_codes is None else spec.valid_exit_codes
+        if status not in allowed:
+            log.flush_tail()
+            raise self._failed(": ".join([f"exit code: {status}", *noticed]), status, _single_id_hint())
 
     def _failed(self, reason: str, status: int, hint: str = "") -> ExecError:
         command = quote(" ".join(self._op.meta.args))

@@ -60,6 +60,8 @@ class ExecMounts:
         self._held = contextlib.ExitStack()
         self._caches: dict[str, Path] = {}
         self._outputs: list[MutableRef | ImmutableRef] = []
+        self._actives: dict[int, MutableRef] = {}
+        self._number = 0
         self._run_directory: Path | None = None
         self._command = " ".join(op.meta.args)
         self.root: Root | None = None
@@ -67,7 +69,8 @@ class ExecMounts:
 
     def __enter__(self) -> ExecMounts:
         try:
-            for mount in self._op.mounts:
+            for number, mount in enumerate(self._op.mounts):
+                self._number = number
                 self._add(mount)
             if self.root is None:
                 raise DockcError("no root mount found in exec op")
@@ -100,6 +103,22 @@ class ExecMounts:
                 ref.release()
             raise
         return done
+
+    def left(self) -> list[ImmutableRef | None]:
+        """Unmount everything and freeze it as it is, by mount; None for what is no file system of the build. The caller
+        owns the holds.
+        """
+        self._stack.close()
+        found: list[ImmutableRef | None] = []
+        for number, mount in enumerate(self._op.mounts):
+            active = self._actives.get(number)
+            if active is not None:
+                found.append(active.commit())
+            elif 0 <= mount.input < len(self._inputs):
+                found.append(self._inputs[mount.input].clone())
+            else:
+                found.append(None)
+        return found
 
     def _add(self, mount: ops_pb2.Mount) -> None:
         if mount.dest == ROOT and mount.mountType != MountKind.BIND:
@@ -139,6 +158,7 @@ class ExecMounts:
     def _writable(self, mount: ops_pb2.Mount, ref: ImmutableRef | None) -> MutableRef:
         description = f"mount {mount.dest} from exec {self._command}"
         active = self._refs.new_mutable(ref, description=description)
+        self._actives[self._number] = active
         self._held.callback(active.release)
         return active
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from dockc.base.record import Mutable
-from dockc.errors import InvalidDefinition
+from dockc.errors import DockcError, InvalidDefinition
 from dockc.runtime.fsutil import actions
 from dockc.runtime.fsutil.failure import check
 from dockc.runtime.fsutil.inroot import Root
@@ -20,6 +20,7 @@ from dockc.runtime.fsutil.remarks import Remark
 from dockc.runtime.fsutil.users import Owner, find_group, find_user
 from dockc.runtime.ops.filekey import NO_INPUT, file_key, outermost
 from dockc.runtime.refs.contenthash import digest_by
+from dockc.runtime.refs.failed import leave
 from dockc.runtime.refs.result import RefResult, make_present, ref_of
 from dockc.solver.op import CacheDep, CacheMap
 from dockc.solver.progress import VertexWarning
@@ -57,7 +58,7 @@ class FileOp:
         deps = tuple(
             CacheDep(
                 selector=key.selector_digest(index),
-                content_digest=None if selectors is None else digest_by(outermost(selectors)),
+                content_digest=None if selectors is None else digest_by(outermost(selectors), index),
                 preprocess=make_present,
             )
             for index, selectors in enumerate(key.inputs)
@@ -71,12 +72,17 @@ class FileOp:
         def remark(text: str) -> None:
             ctx.warn(VertexWarning(self._digest, short=text))
 
-        made = await ctx.run_blocking(self._run, refs, ctx.cancelled, remark)
+        made = await ctx.run_blocking(self._run, refs, ctx, remark)
         return [RefResult(ref) for ref in made]
 
-    def _run(self, inputs: list[ImmutableRef], cancelled: threading.Event, remark: Remark) -> list[ImmutableRef]:
-        with _Run(self._refs, self._plan, inputs, self._name or "fileop target", cancelled, remark) as run:
-            return run.outputs()
+    def _run(self, inputs: list[ImmutableRef], ctx: OpContext, remark: Remark) -> list[ImmutableRef]:
+        with _Run(self._refs, self._plan, inputs, self._name or "fileop target", ctx.cancelled, remark) as run:
+            try:
+                return run.outputs()
+            except DockcError:
+                if not ctx.cancelled.is_set():
+                    leave(ctx, inputs, run.left, action=run.acting)
+                raise
 
 
 class _Plan:
@@ -203,6 +209,7 @@ class _Run:
         self._open: dict[int, _Writable] = {}
         self._reading = ExitStack()
         self._mounts: dict[int, Root] = {}
+        self.acting = 0
 
     def __enter__(self) -> _Run:
         return self
@@ -220,8 +227,20 @@ class _Run:
         """Do all actions; the outputs, which become the caller's."""
         for number in self._plan.order:
             check(self._cancelled)
+            self.acting = number
             self._act(self._plan.inputs + number, self._plan.actions[number])
         return [self._done[place].clone() for place in self._plan.outputs]
+
+    def left(self) -> list[ImmutableRef | None]:
+        """What the actions have made so far, and what the one that failed was about to; the caller owns the holds."""
+        found: list[ImmutableRef | None] = []
+        for number in range(len(self._plan.actions)):
+            place = self._plan.inputs + number
+            if place in self._open:
+                self._commit(place)
+            done = self._done.get(place)
+            found.append(None if done is None else done.clone())
+        return found
 
     def _act(self, place: int, action: ops_pb2.FileAction) -> None:
         writable = self._writable(action.input)

@@ -24,6 +24,7 @@ from dockc.golang.text import quote
 from dockc.grammar.globs import NO_PARENT, BadPattern, MatchInfo, PatternMatcher, match, split_wildcards
 from dockc.runtime.fsutil.failure import FileError
 from dockc.runtime.fsutil.hashtree import LINK, HashTree, Node
+from dockc.runtime.refs.failed import leave
 from dockc.solver.lent import Key
 
 if TYPE_CHECKING:
@@ -95,8 +96,8 @@ class Listings(Protocol):
 LISTINGS: Key[Listings] = Key("listings")
 
 
-def digest_by(selectors: Sequence[Selector]) -> ContentDigest:
-    """A `CacheDep.content_digest` for what `selectors` choose (all, if there are none)."""
+def digest_by(selectors: Sequence[Selector], number: int = 0) -> ContentDigest:
+    """A `CacheDep.content_digest` for what `selectors` choose (all, if there are none) of the input of that number."""
 
     async def content_digest(context: OpContext, result: Result) -> str:
         from dockc.runtime.refs.result import ref_of
@@ -104,7 +105,11 @@ def digest_by(selectors: Sequence[Selector]) -> ContentDigest:
         ref = ref_of(result)
 
         def compute() -> str:
-            digest = checksum_all(ref, selectors, cancelled=context.cancelled)
+            try:
+                digest = checksum_all(ref, selectors, cancelled=context.cancelled)
+            except FileError:
+                leave(context, [ref], content=number)
+                raise
             listings = LISTINGS.of(context)
             if listings is not None and listings.wants(digest):
                 chosen = selectors or (Selector(),)

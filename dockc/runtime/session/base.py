@@ -60,6 +60,7 @@ class Session(Record, kw_only=True):
         credentials: of registries; None for those of the user whom the engine runs as.
         uploads: files by the addresses that they answer for, such as an archive that came on standard input.
         policy: judges sources, or None.
+        keeps_failures: the client may look into what failed steps leave.
         sinks: where outputs go that have no place on the engine's own machine; None: all have one.
     """
 
@@ -72,4 +73,5 @@ class Session(Record, kw_only=True):
     credentials: CredentialStore | None = None
     uploads: Mapping[str, Path] = made(dict)
     policy: SourceCheck | None = None
+    keeps_failures: bool = False
     sinks: Sinks | None = None

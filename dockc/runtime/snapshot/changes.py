@@ -172,7 +172,9 @@ def tree_changes(lower: Path | None, upper: Path, *, times: bool = True) -> list
             continue
         was = _lstat_or_none(below) if in_lower else None
         if path:
-            found.append(_Entry(path, source, status, was is None or not _same(below, was, source, status, times=times)))
+            found.append(
+                _Entry(path, source, status, was is None or not _same(below, was, source, status, times=times))
+            )
         if not stat.S_ISDIR(status.st_mode):
             continue
         new = set(_list(source))

@@ -194,7 +194,9 @@ def complete(
         DockcError: one cannot be had.
     """
     parts = {
-        part.digest: part for _, manifest in _manifests(content, root, {}) for part in (manifest.config, *manifest.layers)
+        part.digest: part
+        for _, manifest in _manifests(content, root, {})
+        for part in (manifest.config, *manifest.layers)
     }
     refs.bring(parts.values(), f"{attrs.SCHEME_IMAGE}{ref.name}", partial(provider_for, client), progress=progress)
 
