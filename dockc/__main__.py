@@ -31,6 +31,14 @@ def daemon() -> None:
     main()
 
 
+def plugin() -> None:
+    """Entry point of `docker-dockc`, which the docker command calls."""
+    from dockc.line.plugin import begin
+
+    sys.argv[1:] = begin(sys.argv[1:])
+    main()
+
+
 def frontend() -> None:
     """Entry point of `dockc-frontend`, which builders run from an image."""
     from dockc.commands.frontend import main as run
