@@ -6,11 +6,12 @@ import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import settings
-from syrupy.location import PyTestLocation
+from syrupy.assertion import SnapshotAssertion
+
+from tests.golden.collect import Golden, golden_with
 
 # Benchmarks measure time; a law that is slow on a busy machine is no less a law. Where a run decides about a change, it
 # tries the same examples every time; elsewhere new ones are drawn.
@@ -46,10 +47,10 @@ def member(archive: tarfile.TarFile, name: str | tarfile.TarInfo) -> bytes:
     return stream.read()
 
 
-def parameter(location: PyTestLocation, name: str) -> Any:
-    """What the test of a snapshot was given for one of its parameters."""
-    assert isinstance(location.item, pytest.Function)
-    return location.item.callspec.params[name]
+@pytest.fixture
+def golden(snapshot: SnapshotAssertion) -> Golden:
+    """Compares with a file of a case; see `tests.golden.collect`."""
+    return golden_with(snapshot)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -101,7 +101,7 @@ def error_page() -> dict[str, str]:
     import re
 
     examples: dict[str, str] = {}
-    for path in sorted((ROOT / "tests" / "golden" / "errors").glob("*/errors.txt")):
+    for path in sorted((ROOT / "tests" / "golden" / "compiler" / "errors").glob("*/errors.txt")):
         for shown in path.read_text(encoding="utf-8").split("\n\n"):
             if match := re.match(r"error\[([a-z\-]+)\]", shown):
                 examples.setdefault(match[1], shown.rstrip())
@@ -118,7 +118,7 @@ def error_page() -> dict[str, str]:
 
 
 WALLS = "docs/explanation/security.md"
-_TABLE = ("<!-- The table is made by tools/docs.py from tests/golden/security. -->\n\n", "\n<!-- End of the table. -->\n")
+_TABLE = ("<!-- The table is made by tools/docs.py from tests/golden/runtime/steps. -->\n\n", "\n<!-- End of the table. -->\n")
 _IDENTITIES = {"root": "as root", "user": "ordinary user, subordinate ids", "single": "ordinary user, one id"}
 _EXECUTORS = ("embedded", "crun", "runc")
 
@@ -135,7 +135,7 @@ def _walls_table() -> str:
     seen: dict[str, dict[tuple[str, str], str]] = {}
     for identity in _IDENTITIES:
         for executor in _EXECUTORS:
-            for line in (ROOT / f"tests/golden/security/{executor}-{identity}.tsv").read_text().splitlines():
+            for line in (ROOT / f"tests/golden/runtime/steps/{executor}-{identity}/table.tsv").read_text().splitlines():
                 row, _, value = line.partition("\t")
                 seen.setdefault(row, {})[identity, executor] = value
     together: dict[tuple[str, tuple[str, ...]], list[str]] = {}

@@ -10,21 +10,9 @@ from pathlib import Path
 
 import pytest
 
-TWO_STAGES = """\
-# syntax=docker/dockerfile:1
-ARG BASE=scratch
-FROM ${BASE} AS files
-ARG GREETING=hello
-COPY a.txt /a.txt
-COPY --chmod=600 <<EOF /greeting
-${GREETING} world
-EOF
+from tests.golden.collect import Case
 
-FROM scratch
-LABEL kind=test
-COPY --from=files /greeting /etc/greeting
-ENTRYPOINT ["/bin/app"]
-"""
+TWO_STAGES = Case("compiler/forms", "two-stages").read("Dockerfile").decode()
 
 
 @dataclass(frozen=True)

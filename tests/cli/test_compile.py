@@ -12,38 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from syrupy.assertion import SnapshotAssertion
-from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
-from syrupy.location import PyTestLocation
-from syrupy.types import SnapshotIndex
 
 from dockc.llb.definition import Definition
 from tests.cli.conftest import Cli, Ended
+from tests.golden.collect import Case, Golden
 
 REPO = Path(__file__).resolve().parents[2]
-GOLDEN = REPO / "tests" / "golden" / "cli"
-
-
-class Golden(SingleFileSnapshotExtension):
-    """Keeps a form of the two-stage file in a file of its own."""
-
-    _write_mode = WriteMode.TEXT
-
-    @classmethod
-    def get_location(cls, *, test_location: PyTestLocation, index: SnapshotIndex) -> str:
-        form = test_location.testname.partition("[")[2].rstrip("]")
-        return str(GOLDEN / f"two-stages.{form}")
-
-    @classmethod
-    def dirname(cls, *, test_location: PyTestLocation) -> str:
-        return str(GOLDEN)
-
-    @classmethod
-    def matches_test_location(cls, *, test_location: PyTestLocation, snapshot_location: str) -> bool:
-        return snapshot_location == cls.get_location(test_location=test_location, index=0)
-
-    def is_snapshot_location(self, *, location: str) -> bool:
-        return location.startswith(str(GOLDEN / "two-stages."))
 
 
 def image_of(ended: Ended) -> dict[str, Any]:
@@ -55,10 +29,10 @@ def image_of(ended: Ended) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("form", ["cst", "ast", "ir", "llb", "dot", "json", "image"])
-def test_text_forms(cli: Cli, two_stages: Path, form: str, snapshot: SnapshotAssertion) -> None:
+def test_text_forms(cli: Cli, two_stages: Path, form: str, golden: Golden) -> None:
     ended = cli("compile", "--platform=linux/amd64", f"--emit={form}")
     assert ended.stderr == ""
-    assert ended.text == snapshot(extension_class=Golden)
+    assert ended.text == golden(Case("compiler/forms", "two-stages"), f"out.{form}")
 
 
 def test_protobuf_is_what_a_pipe_gets(cli: Cli, two_stages: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What people see of broken files: `tests/golden/errors/<case>/Dockerfile`, compiled for linux/amd64 with images made up, and `errors.txt`."""
+"""What people see of broken files: `tests/golden/compiler/errors/<case>/Dockerfile`, compiled for linux/amd64 with images made up, and `errors.txt`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-from syrupy.assertion import SnapshotAssertion
-from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
-from syrupy.location import PyTestLocation
-from syrupy.types import SnapshotIndex
 
 from dockc.compiler.compile import Front, compiling, read
 from dockc.compiler.diagnose import diagnose, diagnose_all
@@ -24,35 +20,11 @@ from dockc.grammar.render import render_all
 from dockc.grammar.source import Source
 from dockc.grammar.word import BRACE, EMPTY, MODIFIER, PATTERN, QUOTE, SLASH, TOO_LARGE, UNSET
 from dockc.oci.platform import normalize, parse
-from tests.conftest import parameter
+from tests.golden.collect import Case, Golden, cases
 
 ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "tests" / "golden" / "errors"
-CASES = sorted(path.parent.name for path in FOLDER.glob("*/Dockerfile"))
 WORD_KINDS = (UNSET, QUOTE, TOO_LARGE, MODIFIER, EMPTY, SLASH, BRACE, PATTERN)
 OPTIONS = CompileOptions(build_platforms=(normalize(parse(PLATFORM)),))
-
-
-class ErrorsFile(SingleFileSnapshotExtension):
-    """Keeps a snapshot in `errors.txt` of the case's folder."""
-
-    _write_mode = WriteMode.TEXT
-    file_extension = "txt"
-
-    @classmethod
-    def dirname(cls, *, test_location: PyTestLocation) -> str:
-        return str(FOLDER / parameter(test_location, "case"))
-
-    @classmethod
-    def get_file_basename(cls, *, test_location: PyTestLocation, index: SnapshotIndex) -> str:
-        return "errors"
-
-    @classmethod
-    def matches_test_location(cls, *, test_location: PyTestLocation, snapshot_location: str) -> bool:
-        return snapshot_location == cls.get_location(test_location=test_location, index=0)
-
-    def is_snapshot_location(self, *, location: str) -> bool:
-        return Path(location).name == "errors.txt"
 
 
 def failure(front: Front) -> CompileError | None:
@@ -72,9 +44,9 @@ def shown(data: bytes | str) -> tuple[Diagnostic, ...]:
     return front.result.diagnostics or diagnose_all(error, front, failure)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_what_is_shown(case: str, snapshot: SnapshotAssertion) -> None:
-    data = (FOLDER / case / "Dockerfile").read_bytes()
+@pytest.mark.parametrize("case", cases("compiler/errors"), ids=str)
+def test_what_is_shown(case: Case, golden: Golden) -> None:
+    data = case.read("Dockerfile")
     source = Source("Dockerfile", data)
     found = shown(data)
     assert found
@@ -86,7 +58,7 @@ def test_what_is_shown(case: str, snapshot: SnapshotAssertion) -> None:
             or diagnostic.code == "no-instructions"
             or "^" in diagnostic.message
         )
-    assert render_all(found, source) == snapshot(extension_class=ErrorsFile)
+    assert render_all(found, source) == golden(case, "errors.txt")
 
 
 def words(text: str) -> list[str]:

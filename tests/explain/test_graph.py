@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from syrupy.assertion import SnapshotAssertion
 
 from dockc.commands import explain as explaincmd
 from dockc.commands.attrs import frontend_attrs
@@ -24,9 +23,9 @@ from dockc.engine.plan import Looked
 from dockc.engine.record import Recorder
 from dockc.engine.request import CompileRequest
 from dockc.solver.progress import SolveStatus, VertexEvent
-from tests.explain.goldens import FOLDER, GoldenFile, on_amd64
+from tests.explain.goldens import FILE, TOUR, on_amd64
+from tests.golden.collect import Golden
 
-FILE = FOLDER / "Dockerfile"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -48,8 +47,8 @@ def record(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", [f"graph.{form}" for form in FORMATS])
-def test_forms(tmp_path: Path, record: Path, name: str, snapshot: SnapshotAssertion) -> None:
-    assert explaincmd.graph(looked(tmp_path), name.partition(".")[2], record) == snapshot(extension_class=GoldenFile)
+def test_forms(tmp_path: Path, record: Path, name: str, golden: Golden) -> None:
+    assert explaincmd.graph(looked(tmp_path), name.partition(".")[2], record) == golden(TOUR, name)
 
 
 def test_times_and_sizes_of_a_record_are_shown(tmp_path: Path, record: Path) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from syrupy.assertion import SnapshotAssertion
 
 from dockc.commands import explain as explaincmd
 from dockc.commands.attrs import frontend_attrs
@@ -16,9 +15,9 @@ from dockc.compiler.questions import converse
 from dockc.engine.plan import Looked
 from dockc.engine.request import CompileRequest
 from dockc.errors import UsageError
-from tests.explain.goldens import FOLDER, GoldenFile, on_amd64
+from tests.explain.goldens import FILE, TOUR, on_amd64
+from tests.golden.collect import Golden
 
-FILE = FOLDER / "Dockerfile"
 LINES = (2, 4, 5, 9, 10, 12, 14, 15, 17, 19, 23, 26, 27, 28, 29, 30, 31, 32, 33)
 
 
@@ -40,9 +39,9 @@ def looked(context: Path, **options: Any) -> Looked:
 
 
 @pytest.mark.parametrize("name", [f"line-{number}.txt" for number in LINES])
-def test_lines(context: Path, name: str, snapshot: SnapshotAssertion) -> None:
+def test_lines(context: Path, name: str, golden: Golden) -> None:
     number = int(name[5:-4])
-    assert explaincmd.line(looked(context), number) == snapshot(extension_class=GoldenFile)
+    assert explaincmd.line(looked(context), number) == golden(TOUR, name)
 
 
 def test_digests_are_those_of_the_definition(context: Path) -> None:

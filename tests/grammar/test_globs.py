@@ -1,14 +1,12 @@
 """Path patterns against recorded answers of the reference, and laws that hold for all of them.
 
-`tests/golden/grammar/patterns.json` was recorded from Go's filepath.Match and moby's patternmatcher and ignorefile.
+`tests/golden/grammar/recorded/patterns` was recorded from Go's filepath.Match and moby's patternmatcher and ignorefile.
 Strings in it are bytes, one code point each.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -24,8 +22,9 @@ from dockc.grammar.globs import (
     split_wildcards,
 )
 from dockc.grammar.linear import Automaton, BadExpression
+from tests.golden.collect import recorded
 
-RECORDED = json.loads((Path(__file__).parents[1] / "golden/grammar/patterns.json").read_text())
+RECORDED = recorded("grammar/recorded", "patterns")
 
 PATTERN = st.text(st.sampled_from("ab/*?[]^\\.!-|{}2"), max_size=10)
 PATH = st.text(st.sampled_from("ab/.é"), min_size=1, max_size=12)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dockc.grammar import ignore
 from dockc.grammar.ignore import MAX_LINE, IgnoreFileError
+from tests.golden.collect import recorded
 
-RECORDED = json.loads((Path(__file__).parents[1] / "golden/grammar/patterns.json").read_text())
+RECORDED = recorded("grammar/recorded", "patterns")
 
 
 @pytest.mark.parametrize("case", RECORDED["ignore"], ids=lambda case: ascii(case[0])[:40])

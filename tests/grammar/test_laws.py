@@ -15,7 +15,7 @@ from dockc.grammar.dump import sexpr, tree
 from dockc.grammar.parser import KEYWORDS, parse
 from dockc.grammar.render import render_all
 from dockc.grammar.source import Source, decode, encode
-from tests.grammar.goldens import CASES, FOLDER
+from tests.golden.collect import Case, cases
 
 FRAGMENTS = [
     " ", "\t", "\n", "\r\n", "\\\n", "\\ \n", "`\n", "# c\n", "#\n", "# escape=`\n", "# syntax=x\n", "<<EOF", "<<-'E F'",
@@ -102,9 +102,9 @@ def test_nothing_is_lost_of_any_text(text: str) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.sampled_from(CASES), st.data())
-def test_nothing_is_lost_of_broken_files(case: str, data: st.DataObject) -> None:
-    good = (FOLDER / case / "Dockerfile").read_bytes()
+@given(st.sampled_from(cases("grammar/files")), st.data())
+def test_nothing_is_lost_of_broken_files(case: Case, data: st.DataObject) -> None:
+    good = case.read("Dockerfile")
     start = data.draw(st.integers(0, len(good)))
     end = data.draw(st.integers(start, min(len(good), start + 20)))
     check(good[:start] + encode(data.draw(st.sampled_from(["", *FRAGMENTS]))) + good[end:])

@@ -1,16 +1,14 @@
-"""Git remotes are taken apart as BuildKit does; `tests/golden/llb/giturl.json` holds what it gave."""
+"""Git remotes are taken apart as BuildKit does; `tests/golden/llb/recorded/giturl` holds what it gave."""
 
 from __future__ import annotations
-
-import json
-from pathlib import Path
 
 import pytest
 
 from dockc.errors import DockcError
 from dockc.llb import giturl
+from tests.golden.collect import recorded
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "llb" / "giturl.json").read_text())
+GOLDEN = recorded("llb/recorded", "giturl")
 
 
 @pytest.mark.parametrize("text", sorted(GOLDEN))

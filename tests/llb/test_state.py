@@ -1,14 +1,12 @@
 """The authoring API gives the bytes that BuildKit's Go client gives for the same calls.
 
-`tests/golden/llb/state.json` holds what the client gave, by name of the case, in base64.
+`tests/golden/llb/recorded/state` holds what the client gave, by name of the case, in base64.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +16,9 @@ from dockc.errors import UsageError
 from dockc.llb import caps, ops, text
 from dockc.llb.author.state import from_definition
 from dockc.oci.platform import Platform
+from tests.golden.collect import recorded
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "llb" / "state.json").read_text())
+GOLDEN = recorded("llb/recorded", "state")
 HASH = "sha256:" + "a" * 64
 NANOS = 1_700_000_000_000_000_005
 

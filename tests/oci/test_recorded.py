@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -11,9 +10,9 @@ from dockc.errors import DockcError
 from dockc.oci import platform as platforms
 from dockc.oci import reference as references
 from dockc.oci.platform import Platform
-from tests.conftest import REPO
+from tests.golden.collect import recorded
 
-RECORDED = json.loads((REPO / "tests" / "golden" / "oci" / "recorded.json").read_text())
+RECORDED = recorded("oci/recorded", "names")
 
 
 def platform_of(raw: dict[str, Any]) -> Platform:

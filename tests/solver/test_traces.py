@@ -10,45 +10,20 @@ import re
 from pathlib import Path
 
 import pytest
-from syrupy.assertion import SnapshotAssertion
-from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
-from syrupy.location import PyTestLocation
-from syrupy.types import SnapshotIndex
 
 from dockc.solver.cache.cachemanager import LocalCache
 from dockc.solver.cache.storage.memory import MemoryKeyStorage, MemoryResultStorage
 from dockc.solver.core.events import Execute, Executed, GraphLoaded, Output, VertexSpec
 from dockc.solver.run.trace import TraceError, TraceWriter, decode, encode, read, replay
 from dockc.solver.vertex import EdgeId
-from tests.conftest import parameter
+from tests.golden.collect import Case, Golden
 from tests.solver.simulator import Graph, Simulator, Step
 from tests.solver.world import build, make_solver, vtx
-
-GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "solver"
 
 BASE = Step("base", "base")
 CONTEXT = Step("context", "random:session")
 COPY = Step("copy", "copy", ((0, 0), (1, 0)), frozenset({1}))
 RUN = Step("run", "run", ((2, 0),))
-
-
-class TraceFile(SingleFileSnapshotExtension):
-    """Keeps a snapshot in `tests/golden/solver/<scenario>.trace`."""
-
-    _write_mode = WriteMode.TEXT
-    file_extension = "trace"
-
-    @classmethod
-    def dirname(cls, *, test_location: PyTestLocation) -> str:
-        return str(GOLDEN)
-
-    @classmethod
-    def get_file_basename(cls, *, test_location: PyTestLocation, index: SnapshotIndex) -> str:
-        return str(parameter(test_location, "name"))
-
-    @classmethod
-    def matches_test_location(cls, *, test_location: PyTestLocation, snapshot_location: str) -> bool:
-        return snapshot_location == cls.get_location(test_location=test_location, index=0)
 
 
 def new_cache() -> LocalCache:
@@ -149,8 +124,8 @@ def text_of(sim: Simulator) -> str:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_golden(name: str, snapshot: SnapshotAssertion) -> None:
-    assert text_of(SCENARIOS[name]()) == snapshot(extension_class=TraceFile)
+def test_golden(name: str, golden: Golden) -> None:
+    assert text_of(SCENARIOS[name]()) == golden(Case("solver/traces", name), "core.trace")
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

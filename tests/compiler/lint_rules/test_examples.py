@@ -20,9 +20,9 @@ from dockc.linter.options import LintOptions
 from dockc.linter.registry import all_rules, codes, get_rule
 from dockc.linter.rule import Rule
 from dockc.linter.runner import lint_source
+from tests.golden.collect import Case, Golden, cases
 
-GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "lint"
-
+RULES = "linter/rules"
 SETTINGS = {
     "DL3026": Settings(trusted_registries=("quay.io",)),
     "DL3049": Settings(label_schema={"l": "text"}),
@@ -119,20 +119,15 @@ def _golden(code: str) -> str:
 
 
 @pytest.mark.parametrize("code", codes())
-def test_report_of_the_bad_example(code: str, request: pytest.FixtureRequest) -> None:
-    """Firing, fix and not firing, in a file a rule; `--snapshot-update` writes it."""
-    text = _golden(code)
-    file = GOLDEN / f"{code}.txt"
-    if request.config.getoption("update_snapshots", default=False):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-    assert file.read_text() == text
+def test_report_of_the_bad_example(code: str, golden: Golden) -> None:
+    """Firing, fix and not firing, in a file a rule."""
+    assert _golden(code) == golden(Case(RULES, code), "report.txt")
 
 
 def test_every_rule_has_its_golden_file_and_no_file_is_left_over() -> None:
-    assert {file.stem for file in GOLDEN.glob("*.txt")} == set(codes())
+    assert {case.name for case in cases(RULES)} == set(codes())
     for rule in all_rules():
-        text = (GOLDEN / f"{rule.code}.txt").read_text()
+        text = Case(RULES, rule.code).read("report.txt").decode()
         assert f"[{rule.code}]" in text, rule.code
         assert text.endswith(f"\n--- not reported\n{rule.good}"), rule.code
         assert ("\n--- after its fix\n" in text) == bool(rule.fixable), rule.code

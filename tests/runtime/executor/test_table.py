@@ -7,39 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from syrupy.assertion import SnapshotAssertion
-from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
-from syrupy.location import PyTestLocation
-from syrupy.types import SnapshotIndex
 
-from tests.conftest import parameter
+from tests.golden.collect import Case, Golden
 
 if TYPE_CHECKING:
     from tests.runtime.executor.conftest import Builder, Builders
 
 HERE = Path(__file__).resolve().parent
-GOLDEN = HERE.parents[1] / "golden" / "security"
 MODES = [f"{executor}-{identity}" for identity in ("root", "user", "single") for executor in ("embedded", "crun", "runc")]
 _NAMESPACES = ("user", "mnt", "pid", "ipc", "uts", "net")
-
-
-class TableFile(SingleFileSnapshotExtension):
-    """Keeps a table in `tests/golden/security/<mode>.tsv`."""
-
-    _write_mode = WriteMode.TEXT
-    file_extension = "tsv"
-
-    @classmethod
-    def dirname(cls, *, test_location: PyTestLocation) -> str:
-        return str(GOLDEN)
-
-    @classmethod
-    def get_file_basename(cls, *, test_location: PyTestLocation, index: SnapshotIndex) -> str:
-        return str(parameter(test_location, "mode"))
-
-    @classmethod
-    def matches_test_location(cls, *, test_location: PyTestLocation, snapshot_location: str) -> bool:
-        return snapshot_location == cls.get_location(test_location=test_location, index=0)
 
 
 def _rows(builder: Builder) -> list[tuple[str, str]]:
@@ -61,9 +37,9 @@ def _rows(builder: Builder) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_what_a_step_may_do(mode: str, builders: Builders, snapshot: SnapshotAssertion) -> None:
+def test_what_a_step_may_do(mode: str, builders: Builders, golden: Golden) -> None:
     if os.uname().machine != "x86_64":
         pytest.skip("the numbers of system calls are those of x86_64")
     executor, _, identity = mode.partition("-")
     rows = _rows(builders.get(executor, identity))
-    assert "".join(f"{row}\t{value}\n" for row, value in rows) == snapshot(extension_class=TableFile)
+    assert "".join(f"{row}\t{value}\n" for row, value in rows) == golden(Case("runtime/steps", mode), "table.tsv")

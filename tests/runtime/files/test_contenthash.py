@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from pathlib import Path
@@ -15,9 +14,10 @@ from dockc.runtime.fsutil.failure import FileError
 from dockc.runtime.fsutil.hashtree import HashTree, Node
 from dockc.runtime.refs import contenthash
 from dockc.runtime.refs.contenthash import EMPTY, Selector, checksum_directory
+from tests.golden.collect import recorded
 from tests.runtime import file_trees
 
-RECORDED = json.loads((Path(__file__).parents[2] / "golden/files/checksums.json").read_text())
+RECORDED = recorded("runtime/files", "checksums")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import stat
 import threading
@@ -26,11 +25,12 @@ from dockc.runtime.refs.ref import ImmutableRef
 from dockc.runtime.refs.result import RefResult, ref_of
 from dockc.solver.op import CacheMap
 from dockc.solver.vertex import Edge, Vertex
+from tests.golden.collect import recorded
 from tests.runtime.store_helpers import need_mounts
 from tests.runtime.waiting import awaited
 
 Files = Mapping[str, str]
-RECORDED = json.loads((Path(__file__).parents[2] / "golden/files/keys.json").read_text())
+RECORDED = recorded("runtime/files", "keys")
 
 
 class Context:

@@ -1,8 +1,7 @@
-"""File actions against what the reference did with the same trees (`tests/golden/files/actions.json`)."""
+"""File actions against what the reference did with the same trees (`tests/golden/runtime/files/actions`)."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,10 @@ from dockc.llb.pb import ops_pb2
 from dockc.runtime.fsutil import actions
 from dockc.runtime.fsutil.inroot import Root
 from dockc.runtime.fsutil.users import Owner
+from tests.golden.collect import recorded
 from tests.runtime import file_trees
 
-RECORDED = json.loads((Path(__file__).parents[2] / "golden/files/actions.json").read_text())
+RECORDED = recorded("runtime/files", "actions")
 MESSAGES: dict[str, Any] = {
     "copy": ops_pb2.FileActionCopy,
     "mkdir": ops_pb2.FileActionMkDir,

@@ -1,17 +1,17 @@
-"""What a filtered walk finds, against the reference (`tests/golden/files/walks.json`)."""
+"""What a filtered walk finds, against the reference (`tests/golden/runtime/files/walks`)."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from dockc.runtime.fsutil.inroot import Root
 from dockc.runtime.fsutil.walk import Filter, follow_links, walk
+from tests.golden.collect import recorded
 from tests.runtime import file_trees
 
-RECORDED = json.loads((Path(__file__).parents[2] / "golden/files/walks.json").read_text())
+RECORDED = recorded("runtime/files", "walks")
 
 
 @pytest.fixture(scope="module")
