@@ -126,7 +126,7 @@ def _prune(core: Core, rules: Sequence[Rule], keep: Keep, told: Told | None, who
         before, refused = len(removed), len(busy)
         for one in plan(found, rules, busy).taken:
             record = found.items[one.id].usage
-            core.rule = f"{who}: {rules[one.rule]}" if rules[one.rule] != Rule() else who
+            core.rule = f"{who}: {rules[one.rule]}" if replace(rules[one.rule], all=False) != Rule() else who
             size = core.remove(one.id) if _unlocked(core, record) else -1
             if size < 0:
                 busy.add(one.id)
