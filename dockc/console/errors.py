@@ -26,7 +26,8 @@ def _said_once(details: str, message: str) -> str:
     """Details that do not say in full what the error's last line says: `error[code]` and the place are enough."""
     head, _, rest = details.partition("\n")
     label, colon, text = head.partition(": ")
-    return f"{label}\n{rest}" if colon and text and message.endswith(text) else details
+    once = colon and text and message.endswith(text) and "\nerror[" not in rest
+    return f"{label}\n{rest}" if once else details
 
 
 def excerpt(filename: str, text: str, ranges: tuple[tuple[int, int], ...]) -> str:

@@ -147,6 +147,8 @@ class _Root(Mutable):
             self._add_libraries(real)
         else:
             for interpreter in script_programs(real):
+                if not interpreter.exists():
+                    raise DockcError(f"{path}: its interpreter {interpreter} is not on this machine")
                 self.add_program(interpreter, depth + 1)
 
     def add_object(self, path: Path) -> None:
