@@ -17,7 +17,7 @@ from tests.e2e.conftest import PYTHON_PATH, REPO
 NEEDED = ("msgspec", "protobuf", "urllib3")  # as many as its answers here need
 
 
-def _packages(target: Path) -> None:
+def copy_packages(target: Path) -> None:
     """What `pip install --target` would make of dockc's dependencies, out of what is installed here."""
     for name in NEEDED:
         try:
@@ -38,7 +38,7 @@ def test_dockc_builds_dockc(tmp_path: Path) -> None:
     for name in ("dockc", "examples"):
         shutil.copytree(REPO / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
     packages = tmp_path / "packages"
-    _packages(packages)
+    copy_packages(packages)
     venv = tmp_path / "venv" / "bin"
     venv.mkdir(parents=True)
     (venv / "python").symlink_to(Path(sys.base_prefix, "bin", "python3"))
