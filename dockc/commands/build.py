@@ -137,7 +137,9 @@ class BuildOptions(Options):
         group=_STEPS,
     )
     push: bool = option("--push", help="Push the image: short for --output=type=registry.", group=_RESULT)
-    load: bool = option("--load", help="Short for --output=type=docker: load into the local Docker engine.", group=_RESULT)
+    load: bool = option(
+        "--load", help="Short for --output=type=docker: load into the local Docker engine.", group=_RESULT
+    )
     progress: str = option(
         "--progress", metavar="MODE", default="auto", variable="BUILDKIT_PROGRESS", completes="auto|tty|plain|rawjson|quiet|none",
         help="auto, tty, plain, rawjson, quiet (the digest only) or none. Default: auto.", group=_RESULT,
@@ -150,13 +152,21 @@ class BuildOptions(Options):
         "--iidfile",
         metavar="FILE",
         help="Write the image's id, the digest of its config; of an index, its own digest.",
-        completes="file", group=_RESULT,
+        completes="file",
+        group=_RESULT,
     )
     record: Path | None = option(
         "--record",
         metavar="FILE",
         help="Write times and sizes of the steps as JSON, for `dockc explain --graph`.",
-        completes="file", group=_RESULT,
+        completes="file",
+        group=_RESULT,
+    )
+    report: Path | None = option(
+        "--report",
+        metavar="FILE",
+        help="Write a page about the build: time line, what it waited for, cache use and why, logs, layer sizes, graph.",
+        completes="file",
     )
     answers: Path | None = shared.ANSWERS
     offline: bool = shared.OFFLINE
@@ -170,10 +180,15 @@ class BuildOptions(Options):
         metavar="NAME",
         default="auto",
         help="How layers are stacked: auto, overlay or native.",
-        completes="auto|overlay|native", group=_RUNNING,
+        completes="auto|overlay|native",
+        group=_RUNNING,
     )
     parallelism: int = option(
-        "--parallelism", metavar="N", low=0, help="Steps that run at once; 0: as many as there are cores.", group=_RUNNING
+        "--parallelism",
+        metavar="N",
+        low=0,
+        help="Steps that run at once; 0: as many as there are cores.",
+        group=_RUNNING,
     )
     cache_from: tuple[str, ...] = option(
         "--cache-from", "--import-cache", metavar="type=TYPE[,KEY=VALUE]", group=_CACHES,
@@ -342,6 +357,7 @@ def run(options: BuildOptions, out: Output) -> int:
                 metadata_file=options.metadata_file,
                 iidfile=options.iidfile,
                 record=options.record,
+                report=options.report,
             )
             return build_remote(place, asked_for, wishes, out)
         _by_whom(mode, options.store)
@@ -351,6 +367,7 @@ def run(options: BuildOptions, out: Output) -> int:
             metadata_file=options.metadata_file,
             iidfile=options.iidfile,
             record=options.record,
+            report=options.report,
         )
     return 0
 
@@ -375,20 +392,27 @@ def _by_whom(mode: str, store: Path | None) -> None:
 
 
 def build_and_show(
-    asked: Asked, *, mode: str, metadata_file: Path | None, iidfile: Path | None, record: Path | None = None
+    asked: Asked,
+    *,
+    mode: str,
+    metadata_file: Path | None,
+    iidfile: Path | None,
+    record: Path | None = None,
+    report: Path | None = None,
 ) -> Built:
     """`dockc build`: build with a progress view on standard error, and write what the user wants to know.
 
-    A `record` of the steps is written also when one of them failed.
+    A `record` of the steps and a `report` are written also when one of them failed.
 
     Raises:
         DockcError: as `build`; the view has shown the failed step's log by then.
     """
     from dockc.commands.files import check_place, write
+    from dockc.commands.kept import tell_trouble, write_report
     from dockc.console.view import make_view
     from dockc.runtime.exporter.export import metadata_file as metadata_text
 
-    for path in (metadata_file, iidfile, record):
+    for path in (metadata_file, iidfile, record, report):
         if path is not None:
             check_place(path)
     if iidfile is not None and any(output.type in ("local", "tar") for output in asked.outputs):
@@ -396,14 +420,15 @@ def build_and_show(
     view = make_view(mode, sys.stderr)
     tracing = traced(view, "dockc build")
     below = tracing.trace if tracing is not None else view
-    recorder = _recorder(below) if record is not None else None
+    recorder = _recorder(below) if record is not None or report is not None else None
     history = _history(recorder or below, asked)
     try:
         built = build(asked, history, recorder)
     except BaseException as exc:
         history.end(None, exc)
         view.finish(exc)
-        _tell_trouble(history)
+        tell_trouble(history)
+        write_report(history, report)
         if tracing is not None:
             tracing.end(exc)
         raise
@@ -412,7 +437,8 @@ def build_and_show(
             recorder.write(record)
     history.end(built)
     view.finish()
-    _tell_trouble(history)
+    tell_trouble(history)
+    write_report(history, report)
     if tracing is not None:
         tracing.end(None, {"dockc.executed": built.executed, "dockc.cached": built.cached})
     digest = built.metadata.get("containerimage.config.digest", "") or built.metadata.get("containerimage.digest", "")
@@ -538,8 +564,3 @@ def _history(sink: StatusSink, asked: Asked) -> Recording:
     from dockc.runtime.store.worker import default_root
 
     return Recording(sink, asked.compile.store or default_root(), asked)
-
-
-def _tell_trouble(history: Recording) -> None:
-    if history.trouble:
-        log(f"warning: this build is not in the history as a whole: {history.trouble}\n")

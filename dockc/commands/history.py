@@ -9,10 +9,8 @@ from dockc.commands import shared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from dockc.base.output import Output
-    from dockc.engine.history import BuildRecord, LoggedStep
+    from dockc.engine.history import LoggedStep
 
 _REF = argument(required=True, help="A build: its ref, the beginning of one, or `last`.")
 _SECOND = 1_000_000_000
@@ -39,10 +37,12 @@ def run_list(options: ListOptions, out: Output) -> int:
     if options.json:
         out.write("".join(json.dumps(one.document()) + "\n" for one in found))
         return 0
+    from dockc.commands.report import name_of
+
     now = time.time_ns()
     rows = [
         [one.ref, one.status, age_text(one.began, now), _duration(one.began, one.ended), f"{one.executed}",
-         f"{one.cached}", _name(one)]
+         f"{one.cached}", name_of(one)]
         for one in found
     ]  # fmt: skip
     out.write(table(["REF", "STATUS", "BEGAN", "TIME", "RUN", "CACHED", "NAME"], rows, right=(3, 4, 5)))
@@ -68,6 +68,7 @@ def run_inspect(options: InspectOptions, out: Output) -> int:
     import json
     from dataclasses import asdict
 
+    from dockc.commands.report import facts_of
     from dockc.console.clean import clean_text
     from dockc.console.tables import table
     from dockc.engine import history
@@ -86,16 +87,12 @@ def run_inspect(options: InspectOptions, out: Output) -> int:
         out.write(json.dumps(shown, indent=1) + "\n")
         return 0
     facts = [
-        ("Ref", record.ref),
-        ("Status", f"{record.status}: {record.error}" if record.error else record.status),
+        *((key, value) for key, value in facts_of(record) if key in {"Ref", "Status"}),
         ("Began", _time(record.began)),
         ("Time", _duration(record.began, record.ended)),
         ("Steps", f"{record.executed} run, {record.cached} cached"),
-        *((f"Option {key}", _text(value)) for key, value in record.options.items() if value not in ("", [], {}, False)),
-        *((f"Result {key}", value) for key, value in record.results.items()),
+        *((key, value) for key, value in facts_of(record) if key not in {"Ref", "Status"}),
     ]
-    if record.left_out:
-        facts.append(("Left out", f"{record.left_out} bytes of logs"))
     out.write("".join(f"{key + ':':<14} {clean_text(str(value))}\n" for key, value in facts) + "\n")
     rows = [[f"#{one.number}", _state(one), _step_time(one), one.step.name] for one in steps]
     out.write(table(["STEP", "STATE", "TIME", "NAME"], rows, right=(2,)))
@@ -123,6 +120,7 @@ def run_logs(options: LogsOptions, out: Output) -> int:
     import re
     import sys
 
+    from dockc.commands.report import lines_of
     from dockc.console.clean import clean_line
     from dockc.engine import history
     from dockc.errors import UsageError
@@ -137,7 +135,7 @@ def run_logs(options: LogsOptions, out: Output) -> int:
     terminal = sys.stdout is not None and sys.stdout.isatty()
     found = False
     waiting = bytearray()
-    for digest, line in _lines(record, only):
+    for digest, line in lines_of(record, only):
         if options.grep and not wanted.search(line.rstrip(b"\n")):
             continue
         found = True
@@ -183,6 +181,43 @@ def run_export(options: ExportOptions, out: Output) -> int:
     return 0
 
 
+class OpenOptions(Options):
+    """Make a page of a build and open it: time line, what it waited for, cache use and why, logs, sizes, graph."""
+
+    ref: str = _REF
+    output: Path | None = option(
+        "--output", "-o", metavar="FILE", help="Write the page there and open nothing.", completes="file"
+    )
+    store: Path | None = shared.STORE
+    examples = ("dockc history open last", "dockc history open 3f2 -o build.html")
+
+
+def run_open(options: OpenOptions, out: Output) -> int:
+    """`dockc history open`: prints where the page is; it is opened where there is a display.
+
+    Raises:
+        UsageError: there is no such build, or the file cannot be written.
+        StoreError: the record cannot be read.
+    """
+    import os
+
+    from dockc.commands.report import report_of
+    from dockc.engine import history
+
+    record = history.find(_root(options.store), options.ref)
+    page = report_of(record)
+    if options.output is not None:
+        out.write(page, options.output)
+        return 0
+    path = history.keep_page(record, page)
+    out.write(f"{path}\n")
+    if os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        import webbrowser
+
+        webbrowser.open(path.resolve().as_uri())
+    return 0
+
+
 class RemoveOptions(Options):
     """Forget builds of the history; images and cache stay."""
 
@@ -221,29 +256,6 @@ def _root(store: Path | None) -> Path:
     return store or default_root()
 
 
-def _lines(record: BuildRecord, only: str) -> Iterator[tuple[str, bytes]]:
-    """Steps' digests and lines with their ends; a step's last may have none."""
-    from dockc.engine import history
-
-    rests: dict[str, list[bytes]] = {}
-    for digest, data in history.logs(record):
-        if only and digest != only:
-            continue
-        *whole, rest = data.split(b"\n")
-        for line in whole:
-            yield digest, b"".join((*rests.pop(digest, ()), line, b"\n"))
-        if rest:
-            rests.setdefault(digest, []).append(rest)
-    for digest, parts in rests.items():
-        yield digest, b"".join(parts)
-
-
-def _name(record: BuildRecord) -> str:
-    """What a build is called in a list: its image's name, else its context."""
-    names = record.options.get("names")
-    return ", ".join(map(str, names)) if isinstance(names, list) and names else str(record.options.get("context", ""))
-
-
 def _state(one: LoggedStep) -> str:
     if one.step.error:
         return "failed"
@@ -265,11 +277,3 @@ def _time(nanoseconds: int) -> str:
     import time
 
     return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(nanoseconds // _SECOND))
-
-
-def _text(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={one}" for key, one in value.items())
-    if isinstance(value, list):
-        return ", ".join(_text(one) for one in value)
-    return str(value)

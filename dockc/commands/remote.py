@@ -14,7 +14,9 @@ from dockc.client.control import metadata_of
 from dockc.client.spread import Ways, build
 from dockc.commands.ending import FAILED, Terminated
 from dockc.commands.files import check_place, write
+from dockc.commands.kept import tell_trouble, write_report
 from dockc.commands.traced import traced
+from dockc.engine.history import RESULT, Recording
 from dockc.engine.progress import Counting
 from dockc.engine.request import Asked
 from dockc.errors import DockcError, UsageError
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from dockc.base.output import Output
     from dockc.rpc.pb.common_pb2 import Platform
+    from dockc.solver.progress import StatusSink
 
 T = TypeVar("T")
 
@@ -40,6 +43,7 @@ class Wishes(Record):
         mode: how progress is shown.
         metadata_file, iidfile: files to write afterwards, or None.
         record: where the steps' times would go, or None.
+        report: where a page about the build goes, or None.
     """
 
     frontend: str
@@ -53,6 +57,7 @@ class Wishes(Record):
     metadata_file: Path | None
     iidfile: Path | None
     record: Path | None
+    report: Path | None = None
 
 
 class Chosen(Record):
@@ -116,7 +121,7 @@ def build_remote(builder: Chosen, request: Asked, wishes: Wishes, out: Output) -
     secrets.ClientSecrets([secrets.parse_secret(text) for text in request.secrets])
     secrets.ClientSsh(request.ssh)
     metadata_file, iidfile = wishes.metadata_file, wishes.iidfile
-    for path in (metadata_file, iidfile):
+    for path in (metadata_file, iidfile, wishes.report):
         if path is not None:
             check_place(path)
     mode = wishes.mode
@@ -128,17 +133,26 @@ def build_remote(builder: Chosen, request: Asked, wishes: Wishes, out: Output) -
     sink = Counting(view)
     tracing = traced(sink, "dockc build")
     metadata = tracing.metadata if tracing is not None else ()
+    recording = _recording(builder, request, wishes, sink)
     try:
         ways = Ways(wishes.frontend, tuple(cache_from), tuple(cache_to), {**lent, **places}, attests(wishes), metadata)
-        response = until_told(build(builder.name, builder.nodes, request, sink, ways))
+        response = until_told(build(builder.name, builder.nodes, request, recording, ways))
     except BaseException as exc:
+        recording.end(None, exc, more={"executed": sink.executed, "cached": sink.cached})
         view.finish(exc)
+        tell_trouble(recording)
+        write_report(recording, wishes.report)
         if tracing is not None:
             tracing.end(exc, alone=True)
         if isinstance(exc, DockcError) and not isinstance(exc, (UsageError, Terminated)):
             exc.context = FAILED
         raise
+    results = {key: value for key, value in response.items() if len(value) < RESULT}
+    done = {"status": "completed", "error": "", "results": results, "executed": sink.executed, "cached": sink.cached}
+    recording.end(None, None, more=done)
     view.finish()
+    tell_trouble(recording)
+    write_report(recording, wishes.report)
     if tracing is not None:
         tracing.end(None, {"dockc.executed": sink.executed, "dockc.cached": sink.cached}, alone=True)
     caches.note(cache_to, response)
@@ -155,6 +169,15 @@ def build_remote(builder: Chosen, request: Asked, wishes: Wishes, out: Output) -
     elif mode not in ("rawjson", "none"):
         out.log(f"{sink.executed} steps run, {sink.cached} cached\n")
     return 0
+
+
+def _recording(builder: Chosen, request: Asked, wishes: Wishes, sink: StatusSink) -> Recording:
+    """Keeps the history of a build elsewhere in this machine's store; why its steps ran is known there."""
+    from dockc.engine.history import described
+    from dockc.runtime.store.worker import default_root
+
+    about = described(request, builder=builder.name, cache_from=wishes.cache_from, cache_to=wishes.cache_to)
+    return Recording(sink, request.compile.store or default_root(), about)
 
 
 def attests(wishes: Wishes) -> dict[str, str]:

@@ -199,10 +199,15 @@ def svg(graph: Graph, facts: Facts) -> str:
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + _svg(graph, facts, f"<style>{_STYLE}</style>\n")
 
 
+def picture(graph: Graph, facts: Facts) -> str:
+    """The drawing for a page of its own, which brings its style along."""
+    return f"<style>{_STYLE}</style>{_svg(graph, facts, '')}"
+
+
 def _svg(graph: Graph, facts: Facts, style: str) -> str:
     placed = layout(graph)
     size = f'width="{placed.width:g}" height="{placed.height:g}" viewBox="0 0 {placed.width:g} {placed.height:g}"'
-    label = _attr(f"Build graph of {graph.filename}")
+    label = attribute(f"Build graph of {graph.filename}")
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="dockc" {size} role="img" aria-label="{label}">\n{style}',
         ('<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
@@ -223,7 +228,7 @@ def _svg(graph: Graph, facts: Facts, style: str) -> str:
     for number, box in placed.lanes.items():
         lines = _lines_of_text(placed.titles[number], box.x + 14, box.y + 22, 17)
         out.append(
-            f'<g class="head"><title>{_xml(_lane_note(graph, number))}</title><text class="title">{lines}</text></g>\n'
+            f'<g class="head"><title>{xml(_lane_note(graph, number))}</title><text class="title">{lines}</text></g>\n'
         )
     out += [_node(i, node, placed.nodes[i], placed.labels[i], facts.get(i)) for i, node in enumerate(graph.nodes)]
     return "".join(out) + "</svg>\n"
@@ -254,7 +259,7 @@ def _toward(start: float, end: float, distance: float) -> float:
 
 
 def _lines_of_text(lines: Sequence[str], x: float, y: float, step: float) -> str:
-    return "".join(f'<tspan x="{x:g}" y="{y + n * step:g}">{_xml(line)}</tspan>' for n, line in enumerate(lines))
+    return "".join(f'<tspan x="{x:g}" y="{y + n * step:g}">{xml(line)}</tspan>' for n, line in enumerate(lines))
 
 
 def _node(i: int, node: Node, box: Box, label: Sequence[str], fact: Fact | None) -> str:
@@ -281,10 +286,10 @@ def _node(i: int, node: Node, box: Box, label: Sequence[str], fact: Fact | None)
             )
     return (
         f'<g class="{classes}" id="n{i}"{lines} tabindex="0">'
-        f"<title>{_xml(chr(10).join(tip), keep=True)}</title>"
+        f"<title>{xml(chr(10).join(tip), keep=True)}</title>"
         f'<rect x="{box.x:g}" y="{box.y:g}" width="{box.width:g}" height="{box.height:g}" rx="6"/>'
         f"<text>{_lines_of_text(label, box.x + 10, box.y + 19, LINE)}</text>"
-        f'<text class="kind" x="{box.x + 10:g}" y="{box.y + box.height - 9:g}">{_xml(below)}</text>{mark}</g>\n'
+        f'<text class="kind" x="{box.x + 10:g}" y="{box.y + box.height - 9:g}">{xml(below)}</text>{mark}</g>\n'
     )
 
 
@@ -292,7 +297,7 @@ def _short(label: str, limit: int) -> str:
     return label if len(label) <= limit else label[: limit - 1] + "…"
 
 
-def _xml(label: str, *, keep: bool = False) -> str:
+def xml(label: str, *, keep: bool = False) -> str:
     """Text for people, escaped; with `keep` its line ends stay."""
     lines = (
         label.encode("utf-8", "replace").decode().split("\n") if keep else [label.encode("utf-8", "replace").decode()]
@@ -300,7 +305,8 @@ def _xml(label: str, *, keep: bool = False) -> str:
     return "\n".join(html.escape(clean_text(line)) for line in lines)
 
 
-def _attr(label: str) -> str:
+def attribute(label: str) -> str:
+    """Text for an attribute, escaped."""
     return html.escape(clean_text(label.encode("utf-8", "replace").decode()), quote=True)
 
 
@@ -396,8 +402,8 @@ def page(graph: Graph, facts: Facts) -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width">\n<link rel="icon" href="data:,">\n'
-        f"<title>{_xml(graph.filename)}: build graph</title>\n<style>{_STYLE}{_PAGE_STYLE}</style>\n</head>\n<body>\n"
-        f"<header><div><h1>{_xml(graph.filename)}</h1><p>{_xml(_told(graph, facts))}</p></div>\n"
+        f"<title>{xml(graph.filename)}: build graph</title>\n<style>{_STYLE}{_PAGE_STYLE}</style>\n</head>\n<body>\n"
+        f"<header><div><h1>{xml(graph.filename)}</h1><p>{xml(_told(graph, facts))}</p></div>\n"
         '<input id="find" type="search" placeholder="Find an operation" aria-label="Find an operation">\n'
         '<button id="out" title="Smaller">−</button><button id="in" title="Larger">+</button><button id="fit" '
         'title="Fit all of it">Fit</button></header>\n'
@@ -454,22 +460,21 @@ def _lines(graph: Graph, facts: Facts) -> Iterator[str]:
         if node.lines is not None:
             for line in range(node.lines[0], node.lines[1] + 1):
                 covered.setdefault(line, []).append(i)
-    coloured = _coloured(graph.text)
-    for number, written in enumerate(coloured, 1):
+    for number, written in enumerate(coloured(graph.text), 1):
         nodes = covered.get(number, [])
         code = ' class="code"' if nodes else ""
         here = [facts[i] for i in nodes if number in first.get(i, ()) and i in facts]
         known = "; ".join(str(fact) for fact in here if str(fact))
-        note = f"<b>{_xml(known)}</b>" if known else ""
+        note = f"<b>{xml(known)}</b>" if known else ""
         found = [finding for fact in here for finding in fact.findings]
-        shown = f'<u title="{_attr(" / ".join(found))}">{written}</u>' if found else written
+        shown = f'<u title="{attribute(" / ".join(found))}">{written}</u>' if found else written
         yield f'<li id="L{number}" data-line="{number}"{code}><i>{number}</i><span>{shown}</span>{note}</li>\n'
 
 
 _CLASSES = {"KEYWORD": "k", "comment": "c", "directive": "c", "FLAG": "v", "HEREDOC_BODY": "s", "HEREDOC_END": "s"}
 
 
-def _coloured(text: str) -> list[str]:
+def coloured(text: str) -> list[str]:
     """The lines of a Dockerfile as markup: keywords, comments, flags and here-documents have classes."""
     from dockc.grammar.cst import pieces
     from dockc.grammar.parser import parse
@@ -508,7 +513,7 @@ def _table(graph: Graph, facts: Facts) -> str:
         took = "cached" if fact.cached else "" if fact.seconds is None else duration_text(fact.seconds)
         size = "" if fact.size is None else size_text(fact.size)
         rows.append(
-            f'<tr data-node="n{i}"><td>{_xml(_short(node.label, 90))}</td><td class="n">{took}</td><td '
+            f'<tr data-node="n{i}"><td>{xml(_short(node.label, 90))}</td><td class="n">{took}</td><td '
             f'class="n">{size}</td></tr>\n'
         )
     return f"<table><thead><tr><th>Step</th><th>Time</th><th>Size</th></tr></thead>\n<tbody>\n{''.join(rows)}</tbody></table>\n"

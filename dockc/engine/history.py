@@ -9,6 +9,7 @@ from one that was killed, and keeps it from being collected. Nothing is ever rew
     {"step": {...}}       each state of a step; the last counts
     {"log": [STEP, TEXT, STREAM, TIME]}   TEXT is UTF-8; bytes that are none are lone surrogates (PEP 383)
     {"warning": {...}}
+    {"sizes": {...}}      bytes that steps' results take on disk, where somebody wanted to know
     {"args": {...}}       build arguments, those of defaults included
     {"keys": [...]}       what the steps' keys were made of, and why those that ran did: `engine.told`
     {"end": {...}}        status, error, results, counts, and where in the file the keys begin
@@ -19,6 +20,7 @@ logs. The daemon's history calls are served from the same files (`engine.wirehis
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -26,7 +28,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +58,7 @@ PATIENCE = 5.0
 HASTE = 0.25
 """The same, of a build that was told to end."""
 VERSION = 1
-_RESULT = 4096
+RESULT = 4096
 """Characters of one result that are kept."""
 _TAIL = 64 << 10
 """Bytes at the end of a record in which its last line lies."""
@@ -100,6 +102,24 @@ def describe(asked: Asked) -> Described:
     return Described(options=options_of(asked), attrs=asked.compile.attrs)
 
 
+def described(asked: Asked, *, builder: str, cache_from: Sequence[str], cache_to: Sequence[str]) -> Described:
+    """A build of a builder elsewhere, by its name, with the caches as the command line has them."""
+    options = options_of(asked) | {
+        "builder": without_credentials(builder),
+        "cache_from": [_cache(text) for text in cache_from],
+        "cache_to": [_cache(text) for text in cache_to],
+    }
+    return Described(options=options, attrs=asked.compile.attrs)
+
+
+def _cache(text: str) -> dict[str, str]:
+    """A cache of the command line without what is secret."""
+    if "=" not in text:
+        return {"type": "registry", "ref": without_credentials(text)}
+    pairs = (field.partition("=")[::2] for field in text.split(","))
+    return {key: HIDDEN if SECRET.search(key) else without_credentials(value) for key, value in pairs}
+
+
 # --- writing ----------------------------------------------------------------------------------------------
 
 
@@ -114,19 +134,19 @@ class Recording:
     """
 
     def __init__(self, inner: StatusSink, root: Path, asked: Asked | Described) -> None:
-        described = asked if isinstance(asked, Described) else describe(asked)
-        self.ref = described.ref or os.urandom(8).hex()
+        about = asked if isinstance(asked, Described) else describe(asked)
+        self.ref = about.ref or os.urandom(8).hex()
         self.path: Path | None = None
         self.trouble = ""
         self.folder = root / FOLDER
         self._inner = inner
         self._root = root
-        self._options = described.options
-        self._keep = described.keep
+        self._options = about.options
+        self._keep = about.keep
         self._seen: set[str] = set()
         self._dockerfiles: list[str] = []
-        self.hide = hider(described.attrs)
-        self._platform = described.attrs.get("platform", "")
+        self.hide = hider(about.attrs)
+        self._platform = about.attrs.get("platform", "")
         self._waiting: deque[SolveStatus | dict[str, Any] | None] = deque()
         self._wake = threading.Event()
         self._over = threading.Event()
@@ -139,10 +159,10 @@ class Recording:
 
     def dockerfile(self, data: bytes) -> None:
         """The Dockerfile, as the frontend has read it."""
-        if self._thread is not None and not self.trouble:
-            text = self.hide(data.decode("utf-8", "replace"))
-            self._dockerfiles.append(text)
-            self._put({"dockerfile": text})
+        text = self.hide(data.decode("utf-8", "replace"))
+        self._dockerfiles.append(text)
+        if not self.trouble:
+            self._put({"dockerfile": text})  # waits for the first event, if there was none yet
 
     def arguments(self) -> dict[str, str]:
         """Build arguments, as far as the Dockerfile has been read."""
@@ -189,6 +209,8 @@ class Recording:
         ending["error"] = self.hide(ending["error"])
         ending |= more or {}
         haste = ending["status"] == "canceled"
+        if built is not None and built.sizes:
+            self._put({"sizes": dict(built.sizes)})
         self._put({"end": ending})
         self._put(None)
         self._over.set()
@@ -329,7 +351,7 @@ def _lines_of(status: SolveStatus, hide: Callable[[str], str], seen: set[str]) -
 def _ending(built: Built | None, error: BaseException | None) -> dict[str, Any]:
     ended = {"ended": time.time_ns(), "status": "completed", "error": "", "results": {}, "executed": 0, "cached": 0}
     if built is not None:
-        results = {key: value for key, value in built.metadata.items() if len(value) < _RESULT}
+        results = {key: value for key, value in built.metadata.items() if len(value) < RESULT}
         return ended | {"results": results, "executed": built.executed, "cached": built.cached}
     if isinstance(error, DockcError):
         status = "canceled" if error.exit_code > 128 else "failed"  # told to end by a signal
@@ -425,14 +447,30 @@ def change(record: BuildRecord, **facts: Any) -> None:
     Raises:
         StoreError: it cannot be written.
     """
-    path = record.path.with_suffix(".about")
+    _write_beside(record, ".about", json.dumps(about(record.path) | facts))
+
+
+def keep_page(record: BuildRecord, page: str) -> Path:
+    """Write a page about a build beside its record, with which it goes; returns where it is.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    return _write_beside(record, ".html", page)
+
+
+def _write_beside(record: BuildRecord, suffix: str, text: str) -> Path:
+    path = record.path.with_suffix(suffix)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
-            json.dump(about(record.path) | facts, file)
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
         part.replace(path)
     except OSError as error:
+        part.unlink(missing_ok=True)
         raise StoreError(f"cannot write {path}: {error.strerror}") from error
+    return path
 
 
 def _remove(path: Path) -> bool:
@@ -444,7 +482,7 @@ def _remove(path: Path) -> bool:
     try:
         if not _lock(file, fcntl.LOCK_EX):
             return False
-        for suffix in (".about", ".status", ".jsonl"):  # the record itself at last: what is left has a name
+        for suffix in (".about", ".status", ".html", ".jsonl"):  # the record itself at last: what is left has a name
             path.with_suffix(suffix).unlink(missing_ok=True)
     finally:
         os.close(file)
@@ -566,7 +604,10 @@ def steps_of(record: BuildRecord) -> list[LoggedStep]:
         StoreError: the record cannot be read.
     """
     steps: dict[str, VertexRecord] = {}
+    sizes: dict[str, int] = {}
     for line in lines(record):
+        if isinstance(line.get("sizes"), dict):
+            sizes |= {str(digest): size for digest, size in line["sizes"].items() if isinstance(size, int)}
         one = line.get("step")
         if not isinstance(one, dict) or not isinstance(one.get("digest"), str):
             continue
@@ -579,7 +620,24 @@ def steps_of(record: BuildRecord) -> list[LoggedStep]:
             cached=old.cached or one.get("cached") is True,
             error=str(one.get("error") or "") or old.error,
         )
-    return [LoggedStep(number, step) for number, step in enumerate(steps.values(), 1)]
+    return [
+        LoggedStep(number, dataclasses.replace(step, size=sizes.get(digest)))
+        for number, (digest, step) in enumerate(steps.items(), 1)
+    ]
+
+
+def inputs_of(record: BuildRecord) -> dict[str, tuple[str, ...]]:
+    """What each step reads: digests by digest.
+
+    Raises:
+        StoreError: the record cannot be read.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for line in lines(record):
+        one = line.get("step")
+        if isinstance(one, dict) and isinstance(one.get("inputs"), list):
+            found[str(one.get("digest"))] = tuple(map(str, one["inputs"]))
+    return found
 
 
 def told_of(record: BuildRecord) -> Told:

@@ -44,6 +44,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "history inspect": ("commands.history", "InspectOptions", "run_inspect"),
     "history logs": ("commands.history", "LogsOptions", "run_logs"),
     "history ls": ("commands.history", "ListOptions", "run_list"),
+    "history open": ("commands.history", "OpenOptions", "run_open"),
     "history rm": ("commands.history", "RemoveOptions", "run_remove"),
     "image files": ("commands.image", "FilesOptions", "run_files"),
     "image history": ("commands.image", "LayersOptions", "run_layers"),
