@@ -17,7 +17,7 @@ from dockc.client.compiling import Compiling
 from dockc.client.control import BuildSpec, CacheEntry, Export, Remote, through_frontend
 from dockc.client.exports import DirectoryReceiver, FileReceiver, Receiver
 from dockc.client.session import HEALTH, Session
-from dockc.engine.history import Recording
+from dockc.engine.history import recording_of
 from dockc.engine.request import Asked, Inputs, load
 from dockc.errors import UsageError
 from dockc.rpc.status import UNAVAILABLE, RpcError
@@ -76,8 +76,9 @@ async def build(
         DockcError: anything else that can go wrong on purpose.
     """
     inputs = await asyncio.to_thread(load, request.compile)
-    if isinstance(sink, Recording):
-        sink.dockerfile(inputs.front.source.data)
+    recording = recording_of(sink)
+    if recording is not None:
+        recording.dockerfile(inputs.front.source.data)
     session = _session(request, inputs)
     exports = exports_of(request) if exports is None else tuple(exports)
     lent = {**(stores or {}), **{f"oci:{name}": path for name, path in inputs.stores.items() if isinstance(path, Path)}}

@@ -24,7 +24,7 @@ from dockc.engine import caches, frontends
 from dockc.engine.bridge import Bridge, Result
 from dockc.engine.connect import registry_client
 from dockc.engine.export import export_source, told_by_frontend, with_config
-from dockc.engine.history import Recording
+from dockc.engine.history import recording_of
 from dockc.engine.misses import Misses
 from dockc.engine.progress import Counting, Steps
 from dockc.engine.record import sizes_of
@@ -218,7 +218,7 @@ class Engine:
         work = self.work
         await work.blocking(partial(check, request, session))
         counting = Counting(sink)
-        recording = sink if isinstance(sink, Recording) else None
+        recording = recording_of(sink)
         steps = Steps(counting, dockerfile=recording.dockerfile if recording is not None else None)
         client = await work.blocking(partial(connect, request, session))
         bridge: Bridge | None = None

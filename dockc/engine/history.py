@@ -296,6 +296,14 @@ class Recording:
             data = data[os.write(file, data) :]
 
 
+def recording_of(sink: StatusSink) -> Recording | None:
+    """The one that keeps a build's history, if there is one among the sinks that hand on to each other by `inner`."""
+    found: object = sink
+    while found is not None and not isinstance(found, Recording):
+        found = getattr(found, "inner", None)
+    return found
+
+
 def _create(folder: Path, name: str) -> int:
     """A new file for its owner alone, locked for as long as it is open."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -111,12 +111,13 @@ class Trace:
     Attributes:
         context: the build's own span, as a parent of others.
         above: what it is below.
+        inner: the sink that everything is handed to.
     """
 
     def __init__(self, inner: StatusSink, name: str, context: Context, *, server: bool = False) -> None:
         self.context = Context(context.trace, os.urandom(8), context.sampled, context.state)
         self.above = context
-        self._inner, self._name = inner, name
+        self.inner, self._name = inner, name
         self._kind = _SERVER if server else _INTERNAL
         self._began = time.time_ns()
         self._steps: dict[tuple[str, int], VertexEvent] = {}
@@ -127,11 +128,11 @@ class Trace:
             key = (one.digest, one.started or 0)
             if one.started is not None and (key in self._steps or len(self._steps) < SPANS):
                 self._steps[key] = one
-        self._inner(status)
+        self.inner(status)
 
     def dockerfile(self, data: bytes) -> None:
         """Hand on the Dockerfile, where the sink below wants it."""
-        take = getattr(self._inner, "dockerfile", None)
+        take = getattr(self.inner, "dockerfile", None)
         if take is not None:
             take(data)
 
