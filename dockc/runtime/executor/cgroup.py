@@ -226,7 +226,11 @@ def remove(path: str) -> bool:
 
     Returns whether nothing is left of them: what is still in them is ended, but may take its time.
     """
-    left = [top for top in (*hierarchies(), _TOP / "unified") if not _remove_one(top / path.strip("/"))]
+    groups = [top / path.strip("/") for top in (*hierarchies(), _TOP / "unified")]
+    left = [one for one in groups if not _remove_one(one)]
+    for one in groups:
+        with contextlib.suppress(OSError):
+            one.parent.rmdir()  # `dockc`, unless another run has one below it
     return not left
 
 
