@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from dockc.client.address import Address, Tls, connect
 from dockc.client.compiling import Compiling
-from dockc.client.control import BuildSpec, CacheEntry, Export, Remote, through_frontend
+from dockc.client.control import BuildSpec, Export, Remote, through_frontend
 from dockc.client.exports import DirectoryReceiver, FileReceiver, Receiver
 from dockc.client.session import HEALTH, Session
 from dockc.engine.history import recording_of
 from dockc.engine.request import Asked, Inputs, load
 from dockc.errors import UsageError
 from dockc.rpc.status import UNAVAILABLE, RpcError
+from dockc.runtime.remotecache.base import CacheEntry
 
 if TYPE_CHECKING:
     from dockc.rpc.calls import Channel

@@ -9,9 +9,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dockc.client.control import CacheEntry
 from dockc.errors import UsageError
-from dockc.runtime.remotecache.base import parse_entry
+from dockc.runtime.remotecache.base import CacheEntry, parse_entry
 
 
 def parse(text: str) -> CacheEntry:

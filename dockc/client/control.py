@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dockc.client.address import Link
     from dockc.client.exports import Receiver
     from dockc.client.session import Session
+    from dockc.runtime.remotecache.base import CacheEntry
     from dockc.solver.progress import StatusSink
 
     M = TypeVar("M", bound=Message)
@@ -50,13 +51,6 @@ class Export(Record):
     receiver: Receiver | None = None
     store: str = ""
     names: tuple[str, ...] = ()
-
-
-class CacheEntry(Record):
-    """A cache to read from or to write to."""
-
-    type: str
-    attrs: Mapping[str, str] = made(dict)
 
 
 class BuildSpec(Record, kw_only=True):

@@ -23,10 +23,10 @@ from dockc.oci.manifest import Index
 from dockc.oci.reference import Reference, parse_normalized
 
 if TYPE_CHECKING:
-    from dockc.client.control import CacheEntry
     from dockc.engine.progress import Steps
     from dockc.engine.request import Asked
     from dockc.runtime.exporter.options import Output
+    from dockc.runtime.remotecache.base import CacheEntry
 
 _DIGEST, _DESCRIPTOR = "containerimage.digest", "containerimage.descriptor"
 

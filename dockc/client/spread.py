@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from dockc.base.record import Record, made, replace
 from dockc.client import address, building, joining, nodes
-from dockc.client.control import CacheEntry
 from dockc.engine.progress import Steps
 from dockc.engine.request import Asked, load, with_changes
 from dockc.errors import DockcError
@@ -24,6 +23,7 @@ from dockc.oci import platform as platforms
 from dockc.protocol.errors import RemoteError
 from dockc.rpc.status import CANCELLED, RESOURCE_EXHAUSTED, UNAVAILABLE
 from dockc.rpc.transports import CannotConnect
+from dockc.runtime.remotecache.base import CacheEntry
 from dockc.solver.progress import SolveStatus, VertexEvent
 
 if TYPE_CHECKING:

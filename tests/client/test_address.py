@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dockc.client import address, builders, caches
-from dockc.client.control import CacheEntry
 from dockc.errors import DockcError, UsageError
+from dockc.runtime.remotecache.base import CacheEntry
 
 DIAL = ("buildctl", "dial-stdio")
 
