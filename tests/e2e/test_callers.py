@@ -146,6 +146,19 @@ def test_odd_directories_and_variables(user: Dockc, context: MakeContext, option
     assert len(texts) == 1
 
 
+def test_a_limit_that_cannot_be_had_is_said(user: Dockc, context: MakeContext, with_base: tuple[str, str], tmp_path: Path) -> None:
+    def low() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))
+
+    folder = context("FROM base\nRUN ulimit -Hn > /n\n")
+    done = _build(user, folder, tmp_path / "out", (*with_base, "--ulimit", "nofile=100:600"), low)
+    assert done.returncode == 1
+    assert b": ulimit nofile=100:600 cannot be had: who builds may have 512 at most\n" in done.stderr
+    assert b"help: Raise the hard limit of the shell that builds, or build as root.\n" in done.stderr
+    assert _build(user, folder, tmp_path / "out", (*with_base, "--ulimit", "nofile=100:400"), low).returncode == 0
+    assert (tmp_path / "out" / "n").read_text() == "400\n"
+
+
 @pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("passes",), ("build", "--help"), ("lint", "Dockerfile"), ("images",), ("build", "-q", "empty")])
 def test_a_full_output_is_one_line_of_error(root: Dockc, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     (tmp_path / "Dockerfile").write_text("from scratch\n")

@@ -40,7 +40,7 @@ def rows(limits: Sequence[Rlimit]) -> list[tuple[int, int, int]]:
     the last counts.
 
     Raises:
-        DockcError: an unknown name.
+        DockcError: an unknown name, or one that was asked for and may not be given.
     """
     free = _may_raise()
     most = _most_files()
@@ -55,12 +55,23 @@ def rows(limits: Sequence[Rlimit]) -> list[tuple[int, int, int]]:
         asked = NUMBERS.get(limit.name.upper())
         if asked is None:
             raise DockcError(f"invalid ulimit type: {limit.name}")
+        bound = UNLIMITED if free else resource.getrlimit(asked)[1]
+        if bound != UNLIMITED and (limit.hard == UNLIMITED or limit.hard > bound):
+            raise DockcError(
+                f"ulimit {limit.name.lower()}={_shown(limit.soft)}:{_shown(limit.hard)} cannot be had: who builds may have "
+                f"{bound} at most",
+                hint="Raise the hard limit of the shell that builds, or build as root.",
+            )
         found[asked] = (asked, limit.soft, limit.hard)
     return list(found.values())
 
 
 def _least(a: int, b: int) -> int:
     return b if a == UNLIMITED else a if b == UNLIMITED else min(a, b)
+
+
+def _shown(limit: int) -> str:
+    return "unlimited" if limit == UNLIMITED else str(limit)
 
 
 def _may_raise() -> bool:
