@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -162,6 +163,19 @@ def test_docker_without_a_destination_goes_into_the_engine(
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere")
     with pytest.raises(StoreError, match="docker load failed: "):
         export(source_of(make_ref({"a": b"1"}), "piped:2"), output, exporters)
+
+
+@pytest.mark.peer
+@pytest.mark.root
+def test_the_engine_knows_the_id_that_a_build_prints(dockerd: list[str], tmp_path: Path) -> None:
+    """`docker inspect $(dockc build -q --load .)`."""
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\nCMD [\"/x\"]\n")
+    environ = os.environ | {"DOCKER_HOST": dockerd[-1], "DOCKC_STORE": str(tmp_path / "store")}
+    command = [sys.executable, "-m", "dockc", "build", "-q", "--load", "--iidfile", str(tmp_path / "id"), str(tmp_path)]
+    printed = subprocess.run(command, env=environ, check=True, capture_output=True, text=True).stdout.strip()
+    assert printed == (tmp_path / "id").read_text()
+    seen = json.loads(run(*dockerd, "inspect", printed))[0]
+    assert (seen["Id"], seen["Config"]["Cmd"]) == (printed, ["/x"])
 
 
 @pytest.mark.parametrize("kind", ["oci", "tar", "docker"])
