@@ -152,32 +152,93 @@ def run_logs(options: LogsOptions, out: Output) -> int:
 
 
 class ExportOptions(Options):
-    """Write the record of a build as it is kept: JSON lines."""
+    """Write builds to a file: the record of one as it is kept, or a bundle for Docker's tools."""
 
-    ref: str = _REF
+    refs: tuple[str, ...] = argument(
+        metavar="REF", help="A build: its ref, the beginning of one, or `last`. A bundle takes several."
+    )
+    form: str = option(
+        "--format", metavar="FORMAT", completes="record|dockerbuild",
+        help="record (JSON lines, everything) or dockerbuild (what `docker buildx history export` writes). Default: what "
+        "the name of the file says, else record.",
+    )  # fmt: skip
     output: Path | None = option(
         "--output", "-o", metavar="FILE", help="Write there instead of standard output.", completes="file"
     )
     store: Path | None = shared.STORE
-    examples = ("dockc history export last -o build.jsonl",)
+    examples = ("dockc history export last -o build.jsonl", "dockc history export 3f2 last -o builds.dockerbuild")
 
 
 def run_export(options: ExportOptions, out: Output) -> int:
     """`dockc history export`.
 
     Raises:
-        UsageError: there is no such build, or the file cannot be written.
+        UsageError: there is no such build, an unknown format, or the file cannot be written.
         StoreError: the record cannot be read.
     """
-    from dockc.engine import history
-    from dockc.errors import StoreError
+    import io
 
-    record = history.find(_root(options.store), options.ref)
+    from dockc.engine import history
+    from dockc.errors import StoreError, UsageError
+
+    form = options.form or (
+        "dockerbuild" if options.output is not None and options.output.suffix == ".dockerbuild" else "record"
+    )
+    if form not in {"record", "dockerbuild"}:
+        raise UsageError(f"unknown format {form}", hint="Choose record or dockerbuild.")
+    if not options.refs or (len(options.refs) > 1 and form == "record"):
+        raise UsageError("which build shall be exported?", hint="A bundle (--format dockerbuild) takes several.")
+    records = [history.find(_root(options.store), ref) for ref in options.refs]
+    if form == "dockerbuild":
+        from dockc.engine.bundle import write_bundle
+
+        data = io.BytesIO()
+        write_bundle(records, data)
+        out.write(data.getvalue(), options.output)
+        return 0
     try:
-        data = record.path.read_bytes()
+        whole = records[0].path.read_bytes()
     except OSError as error:
-        raise StoreError(f"cannot read {record.path}: {error.strerror}") from error
-    out.write(data[: data.rfind(b"\n") + 1], options.output)
+        raise StoreError(f"cannot read {records[0].path}: {error.strerror}") from error
+    out.write(whole[: whole.rfind(b"\n") + 1], options.output)
+    return 0
+
+
+class ImportOptions(Options):
+    """Take builds of files into the history: records of `dockc history export`, or .dockerbuild bundles."""
+
+    files: tuple[str, ...] = argument(
+        metavar="FILE", required=True, help="A file, or - for standard input.", completes="file"
+    )
+    store: Path | None = shared.STORE
+    examples = ("dockc history import build.dockerbuild",)
+
+
+def run_import(options: ImportOptions, out: Output) -> int:
+    """`dockc history import`: prints the builds' refs.
+
+    Raises:
+        UsageError: a file cannot be read, holds no builds, or one that is here already.
+        StoreError: the history cannot be written.
+    """
+    import sys
+    from pathlib import Path
+
+    from dockc.engine.bundle import read_in
+    from dockc.errors import UsageError
+
+    root = _root(options.store)
+    for name in options.files:
+        if name == "-":
+            found = read_in(root, sys.stdin.buffer, "standard input")
+        else:
+            try:
+                with Path(name).open("rb") as stream:
+                    found = read_in(root, stream, name)
+            except OSError as error:
+                raise UsageError(f"cannot read {name}: {error.strerror}") from error
+        for one in found:
+            out.write(one.ref + "\n")
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import logging
 import time
 from collections import OrderedDict
@@ -16,8 +15,8 @@ from dockc.daemon.events import Progress
 from dockc.daemon.historyfilter import matcher
 from dockc.engine import history, wirehistory
 from dockc.engine.history import Described, Keep, Recording
-from dockc.engine.told import SECRET
-from dockc.errors import HIDDEN, DockcError, without_credentials
+from dockc.engine.told import shown
+from dockc.errors import DockcError
 from dockc.protocol.status import to_time
 from dockc.rpc.pb import control_pb2
 from dockc.rpc.status import ALREADY_EXISTS, CANCELLED, INVALID_ARGUMENT, NOT_FOUND, RpcError
@@ -123,8 +122,8 @@ class Builds:
                 Ref=build.ref,
                 Frontend=request.Frontend,
                 # A record is shown to whoever asks; what the context's URL carries to log in is not.
-                FrontendAttrs=_shown(request.FrontendAttrs),
-                Exporters=[control_pb2.Exporter(Type=one.Type, Attrs=_shown(one.Attrs)) for one in request.Exporters],
+                FrontendAttrs=shown(request.FrontendAttrs),
+                Exporters=[control_pb2.Exporter(Type=one.Type, Attrs=shown(one.Attrs)) for one in request.Exporters],
                 CreatedAt=to_time(build.created),
                 Generation=self._generation,
             )
@@ -355,28 +354,14 @@ class Builds:
 
 def options_of(request: control_pb2.SolveRequest) -> dict[str, Any]:
     """What a client asked for, as the history keeps it: nothing secret."""
-    attrs = _shown(request.FrontendAttrs)
+    attrs = shown(request.FrontendAttrs)
     return {
         "context": attrs.get("context", ""),
         "file": attrs.get("filename", ""),
         "frontend": request.Frontend,
         "attrs": attrs,
-        "outputs": [{"type": one.Type, **_shown(one.Attrs)} for one in request.Exporters],
-        "cache_from": [{"type": one.Type, **_shown(one.Attrs)} for one in request.Cache.Imports],
-        "cache_to": [{"type": one.Type, **_shown(one.Attrs)} for one in request.Cache.Exports],
+        "outputs": [{"type": one.Type, **shown(one.Attrs)} for one in request.Exporters],
+        "cache_from": [{"type": one.Type, **shown(one.Attrs)} for one in request.Cache.Imports],
+        "cache_to": [{"type": one.Type, **shown(one.Attrs)} for one in request.Cache.Exports],
         "allow": sorted(request.Entitlements),
     }
-
-
-def _shown(values: Mapping[str, str]) -> dict[str, str]:
-    return {key: _hidden(key, value) for key, value in values.items()}
-
-
-def _hidden(key: str, value: str) -> str:
-    if key == "cache-imports":  # JSON, whose options may be keys of a cloud
-        try:
-            found = [{"Type": one["Type"], "Attrs": _shown(one.get("Attrs") or {})} for one in json.loads(value)]
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            return HIDDEN
-        return json.dumps(found)
-    return HIDDEN if SECRET.search(key) else without_credentials(value)

@@ -28,7 +28,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -408,6 +408,63 @@ def _id_of(secret: str) -> str:
         return parse_secret(secret).id
     except DockcError:  # the build itself says so
         return ""
+
+
+def lines_of(status: SolveStatus, seen: set[str]) -> Iterator[dict[str, Any]]:
+    """The lines of a record for what another builder told; `seen` are the steps so far."""
+    return _lines_of(status, without_credentials, seen)
+
+
+def write_record(
+    root: Path, begin: Mapping[str, Any], told: Iterable[Mapping[str, Any]], end: Mapping[str, Any]
+) -> BuildRecord:
+    """Write the record of a build that was made elsewhere, as much of its logs as there is room for.
+
+    Args:
+        root: the store.
+        begin: `ref`, `began`, `platform` and `options`.
+        told: the lines between beginning and end.
+        end: of the build.
+
+    Raises:
+        UsageError: a build of this name, begun at this time, is there already.
+        StoreError: it cannot be written.
+    """
+    folder = root / FOLDER
+    path = folder / f"{begin['began']:020d}-{file_ref(begin['ref'])}.jsonl"
+    if path.exists():
+        raise UsageError(f"the build {begin['ref']} is in the history already")
+    size = keys_at = left_out = 0
+    try:
+        file = _create(folder, path.name)
+        try:
+            with os.fdopen(os.dup(file), "wb") as out:
+                for line in _first(begin, told):
+                    data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
+                    if size + len(data) > KEEP_BYTES - _TAIL:
+                        left_out += len(data) if "log" in line else 0
+                        continue
+                    if "args" in line or ("keys" in line and not keys_at):
+                        keys_at = size
+                    size += out.write(data)
+                ending = {**end, "left_out": left_out, "keys_at": keys_at}
+                out.write(json.dumps({"end": ending}, separators=(",", ":")).encode() + b"\n")
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(file)
+        found = read(path)
+        collect(folder, but=begin["ref"])
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from error
+    assert found is not None
+    return found
+
+
+def _first(begin: Mapping[str, Any], told: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    yield {"begin": {"version": VERSION, **begin}}
+    yield from told
 
 
 def file_ref(ref: str) -> str:

@@ -116,6 +116,21 @@ def arguments(dockerfiles: Iterable[str], attrs: Mapping[str, str]) -> dict[str,
     }
 
 
+def shown(values: Mapping[str, str]) -> dict[str, str]:
+    """Options without what is secret."""
+    return {key: _shown(key, value) for key, value in values.items()}
+
+
+def _shown(key: str, value: str) -> str:
+    if key == "cache-imports":  # JSON, whose options may be keys of a cloud
+        try:
+            found = [{"Type": one["Type"], "Attrs": shown(one.get("Attrs") or {})} for one in json.loads(value)]
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return HIDDEN
+        return json.dumps(found)
+    return HIDDEN if SECRET.search(key) else without_credentials(value)
+
+
 def hider(attrs: Mapping[str, str]) -> Callable[[str], str]:
     """What takes logins of URLs and values of secret arguments out of a text."""
     # The compiler puts values of arguments into names of steps. Shorter ones would take harmless words along.

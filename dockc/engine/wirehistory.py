@@ -12,12 +12,12 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dockc.base.record import Record
 from dockc.engine import history
-from dockc.errors import StoreError
-from dockc.protocol.status import to_time, to_wire
+from dockc.errors import StoreError, UsageError
+from dockc.protocol.status import from_wire, to_time, to_wire
 from dockc.rpc.pb import control_pb2
 from dockc.rpc.status import CANCELLED, UNKNOWN
 from dockc.solver.progress import SolveStatus, VertexEvent, VertexLog, VertexWarning
@@ -29,6 +29,7 @@ STATUS = "application/vnd.buildkit.status.v0"
 """Media type of a build's progress: messages `StatusResponse`, each after its length as four bytes, the lowest first."""
 _PART = 256 << 10
 """Bytes of logs in one message."""
+_MESSAGE = 64 << 20
 _LARGEST = 64 << 20
 """Bytes of a record whose progress is also kept in BuildKit's form."""
 
@@ -67,6 +68,9 @@ def wire_record(record: BuildRecord) -> control_pb2.BuildHistoryRecord:
                 Type=str(one.get("type", "")),
                 Attrs={str(k): str(v) for k, v in one.items() if k not in {"type", "dest"}},
             )
+    names = options.get("names")
+    if isinstance(names, list) and names and not made.Exporters:
+        made.Exporters.add(Type="image", Attrs={"name": ",".join(map(str, names))})
     if record.status == "running":
         return made
     made.CompletedAt.CopyFrom(to_time(record.ended or max(record.began, _changed(record.path))))
@@ -175,16 +179,45 @@ def keep_status(record: BuildRecord) -> Blob | None:
     try:
         if record.path.stat().st_size > _LARGEST:
             return None
-        hasher = hashlib.sha256()
-        size = 0
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
-            for part in status_parts(record):
-                hasher.update(part)
-                size += file.write(part)
+            digest, size = write_status(record, file)
     except OSError as error:
         path.unlink(missing_ok=True)
         raise StoreError(f"cannot write {path}: {error.strerror}") from error
-    digest = f"sha256:{hasher.hexdigest()}"
     history.change(record, logs=[digest, size])
     return Blob(path, digest, size)
+
+
+def write_status(record: BuildRecord, file: BinaryIO) -> tuple[str, int]:
+    """Write a build's progress in BuildKit's form; its digest and size.
+
+    Raises:
+        StoreError: the record cannot be read.
+        OSError: the file cannot be written.
+    """
+    hasher = hashlib.sha256()
+    size = 0
+    for part in status_parts(record):
+        hasher.update(part)
+        size += file.write(part)
+    return f"sha256:{hasher.hexdigest()}", size
+
+
+def read_status(file: BinaryIO) -> Iterator[SolveStatus]:
+    """A build's progress from BuildKit's form; ends where it is cut off.
+
+    Raises:
+        UsageError: it is none.
+    """
+    from google.protobuf.message import DecodeError
+
+    while len(head := file.read(4)) == 4:
+        (length,) = struct.unpack("<I", head)
+        data = file.read(length) if length <= _MESSAGE else b""
+        if len(data) != length:
+            raise UsageError("the logs of the bundle are cut off")
+        try:
+            yield from_wire(control_pb2.StatusResponse.FromString(data))
+        except DecodeError:
+            raise UsageError("the logs of the bundle are no progress of a build") from None

@@ -41,6 +41,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "explain": ("commands.explain", "ExplainOptions", "run"),
     "fmt": ("commands.fmt", "FormatOptions", "run"),
     "history export": ("commands.history", "ExportOptions", "run_export"),
+    "history import": ("commands.history", "ImportOptions", "run_import"),
     "history inspect": ("commands.history", "InspectOptions", "run_inspect"),
     "history logs": ("commands.history", "LogsOptions", "run_logs"),
     "history ls": ("commands.history", "ListOptions", "run_list"),

@@ -1,0 +1,147 @@
+"""Builds in files: what goes out comes back, and what strangers send is refused in a sentence."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dockc.engine import bundle, history
+from dockc.engine.bundle import read_in, write_bundle
+from dockc.engine.request import Asked, Built, CompileRequest
+from dockc.errors import DockcError, StoreError, UsageError
+from dockc.solver.progress import SolveStatus, VertexEvent, VertexLog, VertexWarning
+
+ATTRS = {"build-arg:A": "1", "build-arg:A_TOKEN": "hunter2hunter2", "target": "t"}
+
+
+def built(root: Path, *, error: BaseException | None = None) -> history.BuildRecord:
+    asked = Asked(compile=CompileRequest("https://u:hunter2@h/r", attrs=ATTRS), names=("app:1",))
+    recording = history.Recording(lambda status: None, root, asked)
+    recording(SolveStatus(vertexes=(VertexEvent("sha256:a", "RUN a", ("sha256:b",), 1),)))
+    recording(SolveStatus(logs=(VertexLog("sha256:a", 1, b"one\n\xff", 7),), warnings=(VertexWarning("sha256:a", short="w"),)))
+    recording(SolveStatus(logs=(VertexLog("sha256:a", 2, b"two", 8),)))
+    recording(SolveStatus(vertexes=(VertexEvent("sha256:a", "RUN a", ("sha256:b",), 1, 9, error="no" if error else ""),)))
+    recording.end(None if error else Built(executed=1, cached=2, sizes={"sha256:a": 5}), error)
+    return history.find(root, "last")
+
+
+def packed(*records: history.BuildRecord) -> bytes:
+    out = io.BytesIO()
+    write_bundle(records, out)
+    return out.getvalue()
+
+
+def told(record: history.BuildRecord) -> tuple[object, ...]:
+    steps = [(one.step.name, one.step.started, one.step.completed, one.step.cached, one.step.error) for one in history.steps_of(record)]
+    logs = b"".join(data for _, data in history.logs(record))
+    return record.ref, record.began, record.ended, record.status, record.error, record.executed, record.cached, steps, logs
+
+
+@pytest.mark.parametrize("error", [None, DockcError("it has failed")])
+def test_a_bundle_comes_back(tmp_path: Path, error: DockcError | None) -> None:
+    first = built(tmp_path / "a", error=error)
+    second = built(tmp_path / "a")
+    data = packed(first, second)
+    assert b"hunter2" not in gzip.decompress(data)
+    found = read_in(tmp_path / "b", io.BytesIO(data), "x")
+    assert [told(one) for one in found] == [told(first), told(second)]
+    assert found[0].options["attrs"] == {"build-arg:A": "1", "build-arg:A_TOKEN": "xxxxx", "target": "t", "context": "https://u:xxxxx@h/r"}
+    assert found[0].options["outputs"] == [{"type": "image", "name": "app:1"}]
+    with pytest.raises(UsageError, match=r"x: the build .* is in the history already"):
+        read_in(tmp_path / "b", io.BytesIO(data), "x")
+    assert data == packed(first, second), "the same bytes every time"
+
+
+def test_a_record_comes_back_whole(tmp_path: Path) -> None:
+    first = built(tmp_path / "a")
+    (found,) = read_in(tmp_path / "b", io.BytesIO(first.path.read_bytes()), "x")
+    assert told(found) == told(first)
+    assert [one.step.size for one in history.steps_of(found)] == [5]
+    assert found.options["imported"] is True
+
+
+def layout(config: object, *, status: bytes = b"", **more: bytes) -> bytes:
+    """A bundle made by hand."""
+    blobs: dict[str, bytes] = {}
+
+    def blob(data: bytes, kind: str) -> dict[str, Any]:
+        digest = hashlib.sha256(data).hexdigest()
+        blobs[f"blobs/sha256/{digest}"] = data
+        return {"mediaType": kind, "digest": f"sha256:{digest}", "size": len(data)}
+
+    layers = [blob(status, "application/vnd.buildkit.status.v0")] if status else []
+    manifest = blob(json.dumps({"config": blob(json.dumps(config).encode(), bundle.RECORD), "layers": layers}).encode(), bundle.MANIFEST)
+    files = {"index.json": json.dumps({"manifests": [manifest]}).encode(), **blobs, **{name.replace("__", "/"): data for name, data in more.items()}}
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+CONFIG = {"Ref": "abc", "CreatedAt": {"seconds": 5}, "CompletedAt": {"seconds": 7, "nanos": 1}}
+
+
+def test_what_buildx_leaves_out(tmp_path: Path) -> None:
+    (found,) = read_in(tmp_path, io.BytesIO(layout({**CONFIG, "localState": {"LocalPath": "/src"}})), "x")
+    assert (found.ref, found.began, found.ended, found.status) == ("abc", 5 * 10**9, 7 * 10**9 + 1, "completed")
+    assert found.options["context"] == "/src"
+    assert history.steps_of(found) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "no builds"),
+        (b"{}\n", "no record"),
+        (b"{" * 100_000 + b"\n", "neither a record"),
+        (b'{"begin": {"version": 1, "ref": "", "began": 1, "options": {}}}\n', "without a name"),
+        (b'{"begin": {"version": 1, "ref": "x", "began": -1, "options": {}}}\n', "a time that is none"),
+        (b'{"begin": {"version": 1, "ref": "x", "began": 1, "options": {}}}\n[]\n', "no object"),
+        (gzip.compress(b"no archive" * 1000), "no bundle"),
+        (layout({"Ref": "x"}), "neither a record"),
+        (layout([]), "neither a record"),
+        (layout({**CONFIG, "CreatedAt": {"seconds": 10**30}}), "a time that is none"),
+        (layout(CONFIG, status=b"\x04\0\0\0abcd"), "no progress"),
+        (layout(CONFIG, status=b"\xff\xff\xff\xffabcd"), "cut off"),
+        (layout(CONFIG, blobs__sha256__x=b"1"), "a digest that is none"),
+        (layout(CONFIG, **{"blobs__sha256__" + "0" * 64: b"1"}), "is damaged"),
+    ],
+)
+def test_what_is_no_build_is_refused(tmp_path: Path, data: bytes, words: str) -> None:
+    with pytest.raises((UsageError, StoreError), match=words):
+        read_in(tmp_path, io.BytesIO(data), "x")
+    assert history.records(tmp_path) == []
+
+
+def test_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle, "_TOTAL", 10_000)
+    big = layout(CONFIG, other=bytes(20_000))
+    with pytest.raises(UsageError, match="too large"):
+        read_in(tmp_path, io.BytesIO(big), "x")
+    with pytest.raises(UsageError, match="more than"):
+        read_in(tmp_path, io.BytesIO(b'{"begin": {"version": 1, "ref": "x", "began": 1, "options": {}}}\n' + b'{"log": []}\n' * 9000), "x")
+    assert history.records(tmp_path) == []
+
+
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@given(st.integers(0, 400), st.binary(min_size=1, max_size=3))
+def test_damage_anywhere_is_no_crash(tmp_path_factory: pytest.TempPathFactory, at: int, damage: bytes) -> None:
+    root = tmp_path_factory.mktemp("store")
+    plain = gzip.decompress(layout(CONFIG, status=b"\x02\0\0\0\x0a\0"))
+    at = at * len(plain) // 400
+    try:
+        read_in(root, io.BytesIO(plain[:at] + damage + plain[at + len(damage) :]), "x")
+    except DockcError as error:
+        assert error.message.startswith("x: ")
