@@ -65,6 +65,10 @@ class Build:
         """Whom the engine tells: the history where one is kept, which hands everything on to the progress."""
         return self.recording or self.progress
 
+    def known_gateway(self) -> Gateway | None:
+        """Its gateway, where somebody drives it."""
+        return self.gateway.result() if self.gateway.done() and self.gateway.exception() is None else None
+
 
 class Builds:
     """All builds that run, and what is remembered of others. To be used on the loop's thread."""

@@ -16,6 +16,7 @@ from dockc.base.record import Record, replace
 from dockc.base.version import BUILDKIT, VERSION
 from dockc.daemon import gateway, storage
 from dockc.daemon.builds import Build, Builds
+from dockc.daemon.outputs import SessionOutputs
 from dockc.daemon.policy import SessionPolicy
 from dockc.daemon.sessions import HEALTH, Sessions, lent
 from dockc.daemon.tracing import KIND, Tracing
@@ -159,6 +160,10 @@ class Control:
             session, close = lent(caller, self.sessions.mirrors, folder, self.sessions.find)
             if judge is not None:
                 session = replace(session, policy=SessionPolicy(judge))
+            if request.EnableSessionExporter:
+                epoch = asked.attrs.get(_EPOCH, "")
+                read = lambda kind, attrs: output(kind, attrs, epoch)  # noqa: E731
+                session = replace(session, outputs=SessionOutputs(caller, build.known_gateway, read))
             if not (asked.frontend or asked.definition):  # who drives the build may look into what fails
                 session = replace(session, keeps_failures=True)
             if asked.frontend or asked.definition:
@@ -311,15 +316,8 @@ def _check(request: control_pb2.SolveRequest, allowed: frozenset[str]) -> None:
     """
     if not request.Ref:
         raise RpcError("a build needs a name", code=INVALID_ARGUMENT)
-    for what, given in (
-        ("exporters of the session", request.EnableSessionExporter),
-        ("the proxy network", request.ProxyNetwork),
-    ):
-        if given:
-            raise RpcError(
-                f"{what} are not supported yet" if what.endswith("s") else f"{what} is not supported yet",
-                code=UNIMPLEMENTED,
-            )
+    if request.ProxyNetwork:
+        raise RpcError("the proxy network is not supported yet", code=UNIMPLEMENTED)
     for name in request.Entitlements:
         if name in {"network.host", "security.insecure"} and name not in allowed:
             raise RpcError(

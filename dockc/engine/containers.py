@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dockc.solver.lent import Lent
     from dockc.solver.op import OpContext
 
+_WINDOWS_PATH = r"c:\Windows\System32;c:\Windows;C:\Windows\System32\WindowsPowerShell\v1.0"
 _NO_STATUS = 255
 """Of a process that never ran."""
 _KILLED = 137
@@ -125,6 +126,8 @@ class Container:
         if not op.meta.args:
             raise RpcError("a process needs arguments", code=INVALID_ARGUMENT)
         check_entitlements(op, self.bridge.request.allow)
+        if self._request.platform.OS == "windows" and not any(entry.startswith("PATH=") for entry in op.meta.env):
+            op.meta.env.append(f"PATH={_WINDOWS_PATH}")
         if init.Tty and not any(entry.startswith("TERM=") for entry in op.meta.env):
             op.meta.env.append("TERM=xterm")
         made = make_spec(op, self.context)

@@ -279,7 +279,11 @@ class Engine:
                 for words in odd:
                     bridge.warn(vertex, words)
         made: list[Exported] = []
-        for number, asked in enumerate(request.outputs or (Output("image"),)):
+        outputs = request.outputs or (Output("image"),)
+        if session.outputs is not None:
+            # Numbers count real outputs: by them the client knows which one asks for a place.
+            outputs = (*(one for one in outputs if one.type != "cacheonly"), *await session.outputs.find(result))
+        for number, asked in enumerate(outputs):
             output = told_by_frontend(asked, result.metadata)
             if output.type == "cacheonly":
                 made.append(Exported(output))
@@ -301,6 +305,8 @@ class Engine:
                         partial(export, with_config(source, output), output, using), cancelled=cancelled
                     )
                 )
+        if session.outputs is not None:
+            await session.outputs.made({key: value for one in made for key, value in one.metadata.items()})
         return tuple(made), await caches.export(bridge, result)
 
     # --- the store ------------------------------------------------------------------------------------

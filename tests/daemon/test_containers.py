@@ -56,7 +56,7 @@ def run(folder: Path, story: Callable[[Channel], Awaitable[None]]) -> None:
     asyncio.run(main())
 
 
-async def container(client: Channel, name: str = "c") -> None:
+async def container(client: Channel, name: str = "c", platform: str = "") -> None:
     """A container with a shell."""
     root = llb.scratch().file(llb.mkdir("/bin")).file(llb.mkfile("/bin/sh", SHELL.read_bytes(), 0o755))
     for applet in ("stty", "tr"):
@@ -69,6 +69,8 @@ async def container(client: Channel, name: str = "c") -> None:
         ops_pb2.Mount(dest="/tmp", mountType=ops_pb2.MountType.TMPFS, output=-1),
     ]
     wanted = gateway_pb2.NewContainerRequest(ContainerID=name, Mounts=[one.SerializeToString() for one in mounts])
+    if platform:
+        wanted.platform.OS = platform
     await client.unary(SERVICE + "NewContainer", wanted.SerializeToString())
 
 
@@ -119,6 +121,9 @@ def test_a_process(tmp_path: Path) -> None:
         assert (left.Code, left.Error.message) == (3, "exit code: 3")
         assert (kinds[0], kinds[-2], kinds[-1]) == ("Started", "Exit", "Done")
         # What one process writes, the next one finds.
+        await container(client, "windows", platform="windows")
+        _, said, left = await talk(client, start('echo "$PATH"', fds=(1,), name="windows"))
+        assert said[1].startswith(b"c:\\Windows\\System32;")
         _, said, left = await talk(client, start("read x < /file; echo $x", fds=(1,)))
         assert (said[1], left.Code, left.HasField("Error")) == (b"kept\n", 0, False)
         # More than any buffer holds, in and out.

@@ -7,7 +7,7 @@ tunnel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
@@ -15,6 +15,7 @@ from dockc.base.record import Record, made
 
 if TYPE_CHECKING:
     from dockc.oci.platform import Platform
+    from dockc.runtime.exporter.options import Output
     from dockc.runtime.session.auth import CredentialStore
     from dockc.runtime.session.files import Directory
     from dockc.runtime.session.secrets import SecretStore, SshAgents
@@ -48,6 +49,18 @@ class SourceCheck(Protocol):
         ...
 
 
+class MoreOutputs(Protocol):
+    """Outputs that a client names when the result is there. On the loop's thread."""
+
+    async def find(self, result: Any) -> Sequence[Output]:
+        """What else is to be made of a result (`engine.bridge.Result`)."""
+        ...
+
+    async def made(self, response: Mapping[str, str]) -> None:
+        """All outputs are made; what came of them."""
+        ...
+
+
 class Session(Record, kw_only=True):
     """What one client lends.
 
@@ -61,6 +74,7 @@ class Session(Record, kw_only=True):
         uploads: files by the addresses that they answer for, such as an archive that came on standard input.
         policy: judges sources, or None.
         keeps_failures: the client may look into what failed steps leave.
+        outputs: names further outputs, or None.
         sinks: where outputs go that have no place on the engine's own machine; None: all have one.
     """
 
@@ -74,4 +88,5 @@ class Session(Record, kw_only=True):
     uploads: Mapping[str, Path] = made(dict)
     policy: SourceCheck | None = None
     keeps_failures: bool = False
+    outputs: MoreOutputs | None = None
     sinks: Sinks | None = None
