@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from dockc.llb.definition import Definition
     from dockc.runtime.session.files import Directory
 
+#: What a client may ask of this frontend beyond building, by `frontend.caps`.
+_CAPABILITIES = frozenset(
+    f"moby.buildkit.frontend.{one}" for one in ("inputs", "subrequests", "contexts", "gitquerystring")
+)
 _TRUE = frozenset(("1", "t", "true"))
 
 
@@ -45,6 +49,8 @@ async def dockerfile(bridge: Bridge) -> Result:
         lambda: inputs_of(attrs, data, stores=bridge.session.stores, check_syntax=False, given=given)
     )
     foreign = foreign_syntax(inputs.front, attrs)
+    if not foreign:
+        _check_caps(attrs.get("frontend.caps", ""))
     if foreign and "cmdline" not in attrs:
         if bridge.request.locked or bridge.request.answers is not None:
             raise DockcError(f"the frontend {foreign} is not the built-in one, which alone knows locks and answers")
@@ -65,6 +71,25 @@ async def dockerfile(bridge: Bridge) -> Result:
         raise
     bridge.steps.warn(reading, compiled)
     return await _result(bridge, compiled)
+
+
+class UnknownCapability(DockcError):
+    """A client asks for what this frontend does not know; `capability` is its name."""
+
+    def __init__(self, capability: str) -> None:
+        super().__init__(f"unsupported frontend capability {capability}")
+        self.capability = capability
+
+
+def _check_caps(wanted: str) -> None:
+    """Refuse what is not known, so that the client may try another way.
+
+    Raises:
+        UnknownCapability: which it is.
+    """
+    for one in filter(None, wanted.split(",")):
+        if one.removesuffix("+forward") not in _CAPABILITIES:
+            raise UnknownCapability(one.removesuffix("+forward"))
 
 
 async def _by_another(bridge: Bridge, attrs: dict[str, str], inputs: Inputs, wanted: str) -> Result:

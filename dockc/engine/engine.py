@@ -23,7 +23,7 @@ from dockc.base.record import Record
 from dockc.engine import caches, frontends
 from dockc.engine.bridge import Bridge, Result
 from dockc.engine.connect import registry_client
-from dockc.engine.export import export_source, told_by_frontend, with_config
+from dockc.engine.export import export_source, for_output, told_by_frontend
 from dockc.engine.history import recording_of
 from dockc.engine.misses import Misses
 from dockc.engine.progress import Counting, Steps
@@ -302,7 +302,7 @@ class Engine:
                 )
                 made.append(
                     await bridge.work.blocking(
-                        partial(export, with_config(source, output), output, using), cancelled=cancelled
+                        partial(export, for_output(source, output), output, using), cancelled=cancelled
                     )
                 )
         if session.outputs is not None:

@@ -71,12 +71,18 @@ def told_by_frontend(output: Output, metadata: Mapping[str, bytes]) -> Output:
     return annotated(output, told) if told and output.kind.is_image else output
 
 
-def with_config(source: ExportSource, output: Output) -> ExportSource:
-    """A source with the image config that an output brings along (`containerimage.config`), if it does."""
+def for_output(source: ExportSource, output: Output) -> ExportSource:
+    """A source with the image config that an output brings along (`containerimage.config`), if it does, and without the
+    time of the build where the output wants none (an empty `source-date-epoch`).
+    """
     from dockc.base.record import replace
 
     given = output.attrs.get(CONFIG, "").encode()
-    return replace(source, results=tuple(replace(one, config=given) for one in source.results)) if given else source
+    if given:
+        source = replace(source, results=tuple(replace(one, config=given) for one in source.results))
+    if output.attrs.get("source-date-epoch") == "":
+        source = replace(source, results=tuple(replace(one, epoch=None) for one in source.results))
+    return source
 
 
 def platforms_of(metadata: Mapping[str, bytes]) -> tuple[tuple[str, Platform], ...]:

@@ -363,6 +363,8 @@ async def resolve_meta(
     if request.ResolveMode:
         attrs.setdefault(A.IMAGE_RESOLVE_MODE, request.ResolveMode)
     name = f"[internal] {request.LogName.removeprefix('[internal] ')}" if request.LogName else ""
+    if identifier.startswith(A.SCHEME_LOCAL):
+        return answer  # only whether it may be used was to be known
     found = await bridge.look_up(identifier, attrs, platform=platform, name=name)
     match found:
         case FoundImage():

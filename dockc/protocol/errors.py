@@ -103,6 +103,9 @@ def to_rpc(error: BaseException) -> RpcError:
     subrequest = getattr(error, "subrequest", "")
     if subrequest:
         details.append((PREFIX + "errdefs.Subrequest+json", _json({"name": subrequest})))
+    capability = getattr(error, "capability", "")
+    if capability:
+        details.append((PREFIX + "errdefs.FrontendCap+json", _json({"name": capability})))
     if isinstance(error, ExecError):
         details.append((EXIT, _json({"Code": error.exit_status})))
     message = f"{error.context}{error.message}"
@@ -112,7 +115,7 @@ def to_rpc(error: BaseException) -> RpcError:
 def _code(error: DockcError) -> int:
     if isinstance(error, UsageError):
         return INVALID_ARGUMENT
-    if getattr(error, "subrequest", ""):
+    if getattr(error, "subrequest", "") or getattr(error, "capability", ""):
         return UNIMPLEMENTED
     return UNKNOWN
 

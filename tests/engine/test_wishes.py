@@ -175,3 +175,34 @@ def test_where_a_step_is_written_as_its_author_says() -> None:
         "info": {"filename": "foo", "data": "ZGF0YQ=="},
         "ranges": [{"start": {"line": 7}, "end": {"line": 7}}],
     }
+
+
+def test_capabilities_that_are_not_known(tmp_path: Path) -> None:
+    async def main(wanted: str) -> None:
+        files = HeldFiles({"Dockerfile": b"FROM scratch\nCOPY Dockerfile .\n"})
+        session = Session(directories={"dockerfile": files, "context": files})
+        request = BuildRequest(attrs={"frontend.caps": wanted}, outputs=(make_output("cacheonly", "", {}),))
+        async with asyncio.timeout(100), Engine(EngineOptions(root=tmp_path)) as engine:
+            await engine.build(request, session, lambda status: None)
+
+    asyncio.run(main("moby.buildkit.frontend.contexts+forward,moby.buildkit.frontend.inputs,"))
+    with pytest.raises(DockcError, match=r"unsupported frontend capability moby\.buildkit\.frontend\.other") as caught:
+        asyncio.run(main("moby.buildkit.frontend.contexts,moby.buildkit.frontend.other"))
+    told = to_rpc(caught.value)
+    ((url, value),) = told.details
+    assert (url.rpartition("/")[2], json.loads(value)) == (
+        "errdefs.FrontendCap+json",
+        {"name": "moby.buildkit.frontend.other"},
+    )
+
+
+@pytest.mark.parametrize(("attrs", "told"), [({}, "1445412480"), ({"source-date-epoch": ""}, None)])
+def test_an_output_that_wants_no_time_of_the_build(tmp_path: Path, attrs: dict[str, str], told: str | None) -> None:
+    output = make_output("oci", str(tmp_path / "o.tar"), {"rewrite-timestamp": "true", **attrs})
+    frontend = of(file("/a"), {"source.date.epoch": b"1445412480"})
+    build(tmp_path / "store", frontend, BuildRequest(outputs=(output,)))
+    with tarfile.open(tmp_path / "o.tar") as archive:
+        blobs = [archive.extractfile(one) for one in archive if "blobs/sha256/" in one.name and one.isfile()]
+        texts = [blob.read() for blob in blobs if blob is not None]
+    (manifest,) = (json.loads(text) for text in texts if b'"layers":' in text.replace(b" ", b"") and b"diff_ids" not in text)
+    assert manifest["layers"][0].get("annotations", {}).get("buildkit/rewritten-timestamp") == told

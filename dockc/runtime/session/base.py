@@ -15,7 +15,6 @@ from dockc.base.record import Record, made
 
 if TYPE_CHECKING:
     from dockc.oci.platform import Platform
-    from dockc.runtime.exporter.options import Output
     from dockc.runtime.session.auth import CredentialStore
     from dockc.runtime.session.files import Directory
     from dockc.runtime.session.secrets import SecretStore, SshAgents
@@ -52,8 +51,8 @@ class SourceCheck(Protocol):
 class MoreOutputs(Protocol):
     """Outputs that a client names when the result is there. On the loop's thread."""
 
-    async def find(self, result: Any) -> Sequence[Output]:
-        """What else is to be made of a result (`engine.bridge.Result`)."""
+    async def find(self, result: Any) -> Sequence[Any]:
+        """What else is to be made (`exporter.options.Output`) of a result (`engine.bridge.Result`)."""
         ...
 
     async def made(self, response: Mapping[str, str]) -> None:
