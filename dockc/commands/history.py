@@ -207,9 +207,7 @@ def run_export(options: ExportOptions, out: Output) -> int:
 class ImportOptions(Options):
     """Take builds of files into the history: records of `dockc history export`, or .dockerbuild bundles."""
 
-    files: tuple[str, ...] = argument(
-        metavar="FILE", required=True, help="A file, or - for standard input.", completes="file"
-    )
+    files: tuple[str, ...] = argument(metavar="FILE", help="Files, or - for standard input.", completes="file")
     store: Path | None = shared.STORE
     examples = ("dockc history import build.dockerbuild",)
 
@@ -228,6 +226,8 @@ def run_import(options: ImportOptions, out: Output) -> int:
     from dockc.errors import UsageError
 
     root = _root(options.store)
+    if not options.files:
+        raise UsageError("which files shall be imported?", hint="dockc history import FILE..., or - for standard input.")
     for name in options.files:
         if name == "-":
             found = read_in(root, sys.stdin.buffer, "standard input")
