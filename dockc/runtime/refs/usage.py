@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.errors import StoreError
 from dockc.oci import digest as digests
 from dockc.runtime.refs import database
 from dockc.runtime.refs.core import now
@@ -193,7 +195,8 @@ def _directories(core: Core, records: list[Record], used: set[str]) -> dict[str,
             if record.state == database.COMMITTED or (record.retain and record.id not in used):
                 learned.append((record.id, found[record.id], record.usage_count))
     if learned:
-        core.db.measured(learned)
+        with suppress(StoreError):  # a full disk: they are measured again another time
+            core.db.measured(learned)
     return found
 
 
