@@ -27,6 +27,7 @@ from dockc.runtime.registry.transport import (
     Transport,
     Unreachable,
     check_redirect,
+    document,
     join,
 )
 from dockc.runtime.registry.words import server_words
@@ -116,10 +117,13 @@ class Client:
             NotFound, AccessDenied, Unreachable, RegistryError: as their names say.
         """
         ref = ref.tag_name_only()
-        with self._pull("GET", ref, f"manifests/{ref.object}", cancelled, {"Accept": _ACCEPT}) as answer:
-            data = answer.read_all(SIZE_LIMIT)
-            media_type = _media_type(answer)
-            claimed = ref.digest or answer.header("docker-content-digest")
+
+        def ask() -> Response:
+            return self._pull("GET", ref, f"manifests/{ref.object}", cancelled, {"Accept": _ACCEPT})
+
+        answer, data = document(ask, SIZE_LIMIT, cancelled)
+        media_type = _media_type(answer)
+        claimed = ref.digest or answer.header("docker-content-digest")
         _whole(ref, answer, data)
         algorithm = digests.algorithm(claimed) if digests.is_valid(claimed) else digests.CANONICAL
         actual = digests.from_bytes(data, algorithm)

@@ -513,6 +513,32 @@ def _retry_after(response: Response) -> float:
     return float(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0.0
 
 
+def document(
+    ask: Callable[[], Response], limit: int, cancelled: threading.Event | None = None
+) -> tuple[Response, bytes]:
+    """An answer with its whole body, asked for again where the connection breaks in the middle of it.
+
+    Args:
+        ask: sends the request, which must be one that can be repeated, and looks at the status.
+        limit: bytes that it may have.
+        cancelled: the build's cancel event.
+
+    Raises:
+        Unreachable: it broke each time.
+        RegistryError: whatever `ask` and `Response.read_all` raise.
+    """
+    limits = Limits()
+    for attempt in range(1, limits.attempts + 1):
+        with ask() as answer:
+            try:
+                return answer, answer.read_all(limit)
+            except Unreachable:
+                if attempt == limits.attempts:
+                    raise
+        _pause(limits.backoff * 2 ** (attempt - 1), cancelled)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
 def _pause(seconds: float, cancelled: threading.Event | None) -> None:
     """Wait, but not longer than the build lives."""
     if (cancelled or threading.Event()).wait(seconds):

@@ -12,13 +12,14 @@ import json
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from typing import Any, BinaryIO
 
 from dockc.base.record import Record
 from dockc.errors import DockcError, UsageError
 from dockc.golang import durations
-from dockc.runtime.registry.transport import Response, Transport
+from dockc.runtime.registry.transport import Response, Transport, document
 from dockc.runtime.remotecache import base
 from dockc.runtime.remotecache.base import CacheEntry, CacheFailed, Place
 from dockc.runtime.remotecache.config import LIMIT
@@ -178,10 +179,12 @@ class Actions:
         for scope, _ in self._settings.scopes:
             entry = self._find(self._index(scope), place.cancelled)
             if entry is not None:
-                answer = self._transport.request("GET", entry[1], cancelled=place.cancelled)
-                with checked(answer, "cannot read the cache's index", 200) as good:
-                    found.append(good.read_all(LIMIT))
+                found.append(document(partial(self._read, entry[1], place.cancelled), LIMIT, place.cancelled)[1])
         return found
+
+    def _read(self, url: str, cancelled: threading.Event | None) -> Response:
+        answer = self._transport.request("GET", url, cancelled=cancelled)
+        return checked(answer, "cannot read the cache's index", 200)
 
     def has_blob(self, digest: str, place: Place) -> bool:
         """See `ObjectStore`."""

@@ -13,6 +13,7 @@ from dockc.oci.reference import Reference, parse_normalized
 from dockc.runtime.registry.client import Client, NotFound
 from dockc.runtime.registry.fetch import RegistryProvider
 from dockc.runtime.registry.push import Push
+from dockc.runtime.registry.transport import document as whole_document
 from dockc.runtime.remotecache import base
 from dockc.runtime.remotecache.base import CacheEntry, Place
 from dockc.runtime.remotecache.chains import Chains
@@ -58,8 +59,10 @@ def _document(client: Client, ref: Reference, descriptor: Descriptor, limit: int
     if descriptor.size > limit:
         raise base.CacheFailed(f"{ref}: {descriptor.digest} is larger than {limit} bytes")
     try:
-        with client.open_blob(ref, descriptor, cancelled=place.cancelled) as answer:
-            return digests.check(answer.read_all(limit), descriptor.digest)
+        _, data = whole_document(
+            lambda: client.open_blob(ref, descriptor, cancelled=place.cancelled), limit, place.cancelled
+        )
+        return digests.check(data, descriptor.digest)
     except NotFound:  # a manifest is no blob
         found, data = client.manifest(Reference(ref.domain, ref.path, "", descriptor.digest), cancelled=place.cancelled)
         return digests.check(data, found.digest)

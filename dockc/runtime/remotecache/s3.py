@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 from dockc.base.record import Record
 from dockc.errors import DockcError, RegistryError, UsageError
 from dockc.golang import durations
-from dockc.runtime.registry.transport import Limits, Response, Transport
+from dockc.runtime.registry.transport import Limits, Response, Transport, document
 from dockc.runtime.remotecache import base, signing
 from dockc.runtime.remotecache.base import CacheEntry, CacheFailed, Place
 from dockc.runtime.remotecache.config import LIMIT
@@ -217,12 +217,13 @@ class Bucket:
 
     def configs(self, place: Place) -> Sequence[bytes]:
         """See `ObjectStore`."""
-        answer = self._ask("GET", self._settings.manifests + self._settings.names[0], place.cancelled)
-        if answer.status == 404:
-            answer.close()
-            return ()
-        with checked(answer, "cannot read the cache's manifest", 200) as good:
-            return (good.read_all(LIMIT),)
+
+        def ask() -> Response:
+            answer = self._ask("GET", self._settings.manifests + self._settings.names[0], place.cancelled)
+            return checked(answer, "cannot read the cache's manifest", 200, 404)
+
+        answer, data = document(ask, LIMIT, place.cancelled)
+        return () if answer.status == 404 else (data,)
 
     def has_blob(self, digest: str, place: Place) -> bool:
         """See `ObjectStore`; a blob that has not been touched for a while is, so that rules of the bucket let it be."""
