@@ -10,15 +10,18 @@ import http.client
 import json
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
+from urllib.request import Request, urlopen
 
 import pytest
 
 from tests.e2e.conftest import Dockc
-from tests.e2e.test_caches import _other, _ran
+from tests.e2e.test_caches import _Actions, _moto, _ran
 from tests.runtime.registry_servers import Answer, Script, Seen, real_registry
 
 DOCKERFILE = "FROM base\nCOPY a.txt /a\nRUN head -c 300000 /dev/urandom > /big\nRUN head -c 9 /big > /small\n"
@@ -116,61 +119,67 @@ def made(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Iterator[Made]
         yield found
 
 
-@pytest.mark.parametrize(
-    ("faults", "whole", "said"),
-    [
-        ([Fault("GET", "/blobs/", in_the_middle, 3)], True, ""),
-        ([Fault("GET", "/blobs/", hung_up, 2)], True, ""),
-        ([Fault("GET", "/(blobs|manifests)/", status(503), 2)], True, ""),
-        ([Fault("GET", "/(blobs|manifests)/", status(429, Retry_After="1"), 1)], True, ""),
-        ([Fault("GET", "/blobs/", in_the_middle)], False, "imported"),
-        ([Fault("GET", "/manifests/", status(503))], False, "503"),
-        ([Fault("GET", "/blobs/", other_bytes)], False, "unexpected digest"),
-        ([Fault("GET", "/blobs/", too_short)], False, "imported"),
-        ([Fault("GET", "/manifests/", other_bytes)], False, "is not used"),
-        ([Fault("GET", "/manifests/", status(401))], False, "is not used"),
-    ],
-)  # fmt: skip
-def test_imports(made: Made, tmp_path: Path, faults: list[Fault], whole: bool, said: str) -> None:
+def test_patience(made: Made, tmp_path: Path) -> None:
+    """What passes costs time and nothing else."""
     between = Between(made.registry)
-    between.faults = [replace(fault, met=0) for fault in faults]
-    other = Dockc(tmp_path / "store", tmp_path)
+    between.faults = [
+        Fault("HEAD|POST", "/blobs/", status(429, Retry_After="1"), 1),
+        Fault("POST|PATCH|PUT|HEAD", "/", status(503), 2),
+        Fault("GET", "/(blobs|manifests)/", status(503), 2),
+        Fault("GET", "/(blobs|manifests)/", status(429, Retry_After="1"), 1),
+        Fault("GET", "/manifests/", in_the_middle, 1),
+        Fault("GET", "/blobs/", in_the_middle, 2),
+        Fault("GET", "/blobs/", hung_up, 1),
+    ]
     with Script(between) as server:
-        shown = made.build(other, f"--cache-from=type=registry,ref={server.address}/app/cache:ok", f"--output=type=oci,dest={tmp_path}/i.tar")
-    assert all(fault.met for fault in between.faults), "the fault was met"
-    assert _ran(shown) == ((0, STEPS) if whole else (STEPS, 0)), shown
-    assert said in shown
-    assert "Traceback" not in shown
+        ref = f"{server.address}/app/patient:x"
+        shown = made.build(made.dockc, f"--cache-to=type=registry,ref={ref},mode=max", "-o", "type=cacheonly")
+        assert "was not written" not in shown
+        other = Dockc(tmp_path / "store", tmp_path)
+        assert _ran(made.build(other, f"--cache-from=type=registry,ref={ref}", f"--output=type=oci,dest={tmp_path}/i.tar")) == (0, STEPS)
+    assert all(fault.met == fault.times for fault in between.faults)
     assert other.run("doctor").stdout.strip().endswith("healthy")
 
 
 @pytest.mark.parametrize(
-    ("faults", "whole", "said"),
+    ("fault", "said"),
     [
-        ([Fault("PATCH|PUT", "/blobs/", hung_up, 1)], None, ""),
-        ([Fault("POST|PATCH|PUT|HEAD", "/", status(503), 2)], None, ""),
-        ([Fault("HEAD|POST", "/blobs/", status(429, Retry_After="1"), 1)], True, ""),
-        ([Fault("PATCH|PUT", "/blobs/", hung_up)], False, "was not written"),
-        ([Fault("PUT", "/manifests/", status(500))], False, "was not written"),
-        ([Fault("POST", "/blobs/", status(403))], False, "was not written"),
+        (Fault("GET", "/blobs/", in_the_middle), "unexpected end of the answer"),
+        (Fault("GET", "/blobs/", other_bytes), "unexpected digest"),
+        (Fault("GET", "/blobs/", too_short), "importing cache manifest"),
+        (Fault("GET", "/manifests/", other_bytes), "unexpected manifest digest"),
+        (Fault("GET", "/manifests/", status(401)), "is not used"),
+        (Fault("GET", "/manifests/", status(500)), "is not used"),
     ],
 )  # fmt: skip
-def test_exports(made: Made, tmp_path: Path, request: pytest.FixtureRequest, faults: list[Fault], whole: bool | None, said: str) -> None:
+def test_imports_from_a_broken_server(made: Made, tmp_path: Path, fault: Fault, said: str) -> None:
     between = Between(made.registry)
-    between.faults = [replace(fault, met=0) for fault in faults]
-    name = f"app/export{abs(hash(request.node.name)) % 10**9}:x"
+    between.faults = [replace(fault)]
+    other = Dockc(tmp_path / "store", tmp_path)
     with Script(between) as server:
-        shown = made.build(made.dockc, f"--cache-to=type=registry,ref={server.address}/{name},mode=max", "-o", "type=cacheonly")
-        if whole is False:
-            failed = made.build(made.dockc, f"--cache-to=type=registry,ref={server.address}/{name},mode=max,ignore-error=false", code=1)
-            assert "error: failed to solve" in failed
-    assert all(fault.met for fault in between.faults), "the fault was met"
+        shown = made.build(other, f"--cache-from=type=registry,ref={server.address}/app/cache:ok", f"--output=type=oci,dest={tmp_path}/i.tar")
+    assert between.faults[0].met
+    assert _ran(shown) == (STEPS, 0), shown
     assert said in shown
     assert "Traceback" not in shown
-    written = "was not written" not in shown
-    assert whole in (None, written), shown
-    again = made.build(_other(Dockc(tmp_path / "store", tmp_path)), f"--cache-from=type=registry,ref={made.registry}/{name}", "-o", "type=cacheonly")
-    assert _ran(again) == ((0, STEPS) if written else (STEPS, 0)), "all of it or nothing"
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault("PATCH|PUT", "/blobs/", hung_up), Fault("PUT", "/manifests/", status(500)), Fault("POST", "/blobs/", status(403))]
+)
+def test_exports_to_a_broken_server(made: Made, tmp_path: Path, fault: Fault) -> None:
+    between = Between(made.registry)
+    between.faults = [replace(fault)]
+    name = f"app/broken{len(fault.path)}{fault.method[:3].lower()}:x"
+    with Script(between) as server:
+        entry = f"--cache-to=type=registry,ref={server.address}/{name},mode=max"
+        shown = made.build(made.dockc, entry, "-o", "type=cacheonly")
+        assert "was not written" in shown
+        assert "Traceback" not in shown
+        assert "error: failed to solve" in made.build(made.dockc, f"{entry},ignore-error=false", "-o", "type=cacheonly", code=1)
+    assert between.faults[0].met
+    again = made.build(Dockc(tmp_path / "store", tmp_path), f"--cache-from=type=registry,ref={made.registry}/{name}", "-o", "type=cacheonly")
+    assert _ran(again) == (STEPS, 0), "half a cache is none"
 
 
 def test_a_backend_that_dies_for_good(made: Made, tmp_path: Path) -> None:
@@ -194,3 +203,64 @@ def test_a_backend_that_dies_for_good(made: Made, tmp_path: Path) -> None:
         )
         assert _ran(shown)[0] == STEPS
     assert (tmp_path / "i.tar").stat().st_size > 300_000
+
+
+# --- other stores -------------------------------------------------------------------------------------
+
+
+def _token() -> str:
+    claims = {"ac": json.dumps([{"Scope": "refs/heads/main", "Permission": 3}]), "exp": 9e9}
+    return f"head.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.gha-signature-of-nobody"
+
+
+def test_github_s_service_when_it_is_busy_and_tokens_run_out(made: Made, tmp_path: Path) -> None:
+    class Service(_Actions):
+        entries: ClassVar[dict[str, tuple[float, bytes]]] = {}
+        open: ClassVar[dict[str, bytes]] = {}
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Service) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        between = Between(f"127.0.0.1:{server.server_address[1]}")
+        with Script(between) as proxy:
+            entry = f"type=gha,url_v2={proxy.url}/,token={_token()},scope=faults"
+            between.faults = [Fault("POST", "CreateCacheEntry", status(429, Retry_After="1"), 1), Fault("PUT", "/", status(503), 2)]
+            shown = made.build(made.dockc, f"--cache-to={entry},mode=max", "-o", "type=cacheonly")
+            assert "was not written" not in shown
+            between.faults = [
+                Fault("POST", "GetCacheEntryDownloadURL", status(503), 1),
+                Fault("GET", "/index-", in_the_middle, 1),
+                Fault("GET", "/buildkit-blob-", status(403), 1),  # the address has run out: another is asked for
+                Fault("GET", "/buildkit-blob-", in_the_middle, 1),
+            ]
+            first = Dockc(tmp_path / "one", tmp_path)
+            assert _ran(made.build(first, f"--cache-from={entry}", f"--output=type=oci,dest={tmp_path}/i.tar")) == (0, STEPS)
+            assert [fault.met for fault in between.faults] == [fault.times for fault in between.faults]
+            between.faults = [Fault("POST", "/", status(401))]
+            late = made.build(Dockc(tmp_path / "two", tmp_path), f"--cache-from={entry}", f"--cache-to={entry},mode=max", "-o", "type=cacheonly")
+            assert _ran(late) == (STEPS, 0)
+            assert "is not used" in late and "was not written" in late and "401" in late
+        server.shutdown()
+    assert "gha-signature-of-nobody" not in shown + late
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_bucket_that_asks_for_patience_and_keys_that_run_out(made: Made, tmp_path: Path) -> None:
+    with _moto(tmp_path) as endpoint:
+        urlopen(Request(f"{endpoint}/bucket", method="PUT"), timeout=60).close()
+        between = Between(endpoint.removeprefix("http://"))
+        with Script(between) as proxy:
+            keys = "access_key_id=k,secret_access_key=s3-secret-of-nobody,session_token=s3-session-of-nobody"
+            entry = f"type=s3,bucket=bucket,region=us-east-1,endpoint_url={proxy.url},use_path_style=true,{keys}"
+            between.faults = [Fault("PUT|HEAD", "/", status(503), 2), Fault("GET", "/blobs/", in_the_middle, 2), Fault("GET", "/", hung_up, 1)]
+            shown = made.build(made.dockc, f"--cache-to={entry},mode=max", "-o", "type=cacheonly")
+            assert "was not written" not in shown
+            first = Dockc(tmp_path / "one", tmp_path)
+            assert _ran(made.build(first, f"--cache-from={entry}", f"--output=type=oci,dest={tmp_path}/i.tar")) == (0, STEPS)
+            assert all(fault.met == fault.times for fault in between.faults)
+            expired = Answer(400, b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>")
+            between.faults = [Fault(".", "/", lambda seen, forward: expired)]
+            late = made.build(Dockc(tmp_path / "two", tmp_path), f"--cache-from={entry}", f"--cache-to={entry},mode=max", "-o", "type=cacheonly")
+            assert _ran(late) == (STEPS, 0)
+            assert "The provided token has expired" in late
+            assert "is not used" in late and "was not written" in late
+    assert "of-nobody" not in shown + late
