@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dockc.base.style import Style
+
 
 class OutputLost(DockcError):
     """Standard output cannot be written: its disk is full, or it is closed."""
@@ -24,7 +26,26 @@ class OutputLost(DockcError):
 class Output:
     """Where a command's results go. Streams are looked up when they are used, so that whoever replaces `sys.stdout`
     gets them.
+
+    Args:
+        color: what the line says of colours: auto, always or never.
     """
+
+    def __init__(self, color: str = "auto") -> None:
+        self._color = color
+
+    def style(self, path: Path | None = None) -> Style:
+        """The colours and links of what `write` is given: none for a file."""
+        from dockc.base.style import PLAIN, style_of
+
+        return style_of(sys.stdout, os.environ, self._color) if path is None else PLAIN
+
+    @property
+    def log_style(self) -> Style:
+        """The colours and links of what `log` is given."""
+        from dockc.base.style import style_of
+
+        return style_of(sys.stderr, os.environ, self._color)
 
     def write(self, data: str | bytes, path: Path | None = None) -> None:
         """Write a result, whole.

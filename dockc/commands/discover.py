@@ -8,7 +8,7 @@ from dockc.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 #: How names of Dockerfiles begin or end, compared without case.
 _BEGIN = ("dockerfile", "containerfile")
@@ -59,6 +59,32 @@ def find(arguments: Iterable[str]) -> list[str]:
         else:
             raise UsageError(f"{text} does not exist")
     return list(found)
+
+
+def find_some(arguments: Iterable[str], if_none: str, log: Callable[[str], object]) -> list[str]:
+    """As `find`; where nothing is found somebody is told.
+
+    Args:
+        arguments: of the line.
+        if_none: what that means: `warn`, `error` or `ignore`.
+        log: takes the warning.
+
+    Raises:
+        UsageError: as of `find`; nothing is found and that is an error; `if_none` is none of the three.
+    """
+    if if_none not in ("warn", "error", "ignore"):
+        raise UsageError(f"--if-no-files cannot be {if_none!r}", hint="Choose one of warn, error, ignore.")
+    places = list(arguments)
+    found = find(places)
+    if not found and if_none != "ignore":
+        message = f"there is no Dockerfile in {' or '.join(places)}"
+        hint = "names such as Dockerfile, Containerfile.dev and app.Dockerfile are searched; others must be given"
+        if if_none == "error":
+            raise UsageError(message, hint=hint)
+        from dockc.console.errors import visible
+
+        log(visible(f"warning: {message}\n  help: {hint}\n"))
+    return found
 
 
 def _matches(text: str) -> list[str]:

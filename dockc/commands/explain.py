@@ -53,6 +53,7 @@ class ExplainOptions(Options):
         completes="text|json|svg|mermaid|dot|html",
     )  # fmt: skip
     output: Path | None = shared.OUTPUT
+    color: str = shared.COLOR
     record: Path | None = option(
         "--record",
         metavar="FILE",
@@ -119,7 +120,7 @@ def run(options: ExplainOptions, out: Output) -> int:
                 raise UsageError(f"--format={options.form} is for a FILE", hint="Pages are text or json.")
             if options.form == "json":
                 text = json.dumps({"topic": options.topic, "text": text}) + "\n"
-            out.write(text, options.output)
+            out.write(_painted(text, options, out), options.output)
             return 0
     if (asked or number) and not Path(file).exists():
         raise UsageError(f"{file} does not exist", hint="Name a Dockerfile, or a directory that has one.")
@@ -150,13 +151,27 @@ def run(options: ExplainOptions, out: Output) -> int:
             f"{'a line' if number else 'a plan'} has no format {options.form}", hint="Choose text or json."
         )
     if options.graph or not (options.plan or number):
-        text = graph(looked, options.form, options.record, planned=options.plan)
+        text = graph(looked, options.form, options.record, planned=options.plan, log=out.log)
     elif options.plan:
         text = plan(looked, form=options.form)
     else:
         text = line(looked, number, form=options.form)
-    out.write(text, options.output)
+    out.write(_painted(text, options, out), options.output)
     return 0
+
+
+def _painted(text: str, options: ExplainOptions, out: Output) -> str:
+    """Text in colours, where the terminal and the user want them."""
+    style = out.style(options.output)
+    if not style.color or options.form != "text":
+        return text
+    from dockc.console import paint
+
+    return paint.page(text, style)
+
+
+def _unheard(text: str) -> object:
+    return None
 
 
 _PLACE = re.compile(r"(.+):([0-9]{1,9})")
@@ -340,7 +355,9 @@ def _files(inputs: Inputs, key: Key) -> Sequence[str] | None:
 # --- the graph ------------------------------------------------------------------------------------------
 
 
-def graph(looked: Looked, form: str, record: Path | None, *, planned: bool = False) -> str:
+def graph(
+    looked: Looked, form: str, record: Path | None, *, planned: bool = False, log: Callable[[str], object] = _unheard
+) -> str:
     """The graph of a file in one of the formats.
 
     Args:
@@ -348,6 +365,7 @@ def graph(looked: Looked, form: str, record: Path | None, *, planned: bool = Fal
         form: one of `console.graph.FORMATS`.
         record: of a build, whose times and sizes are shown, or None.
         planned: what a build would do now is shown; as for `plan`, the process must have one thread.
+        log: is told where the record is of another build.
 
     Raises:
         UsageError: an unknown format; a record that cannot be read.
@@ -363,6 +381,8 @@ def graph(looked: Looked, form: str, record: Path | None, *, planned: bool = Fal
     records = _facts(record) if record is not None else []
     made = make_graph(_trace(looked), lambda op: wire(op)[0], looked.inputs.front.source.text, looked.filename)
     facts = match_facts(made, records)
+    if record is not None and (told := _strange(made, records, len(facts), record)):
+        log(told)
     if planned:
         steps = {one.planned.vertex.digest: one for one in _planned(looked, insecure=False)}
         for i, node in enumerate(made.nodes):
@@ -373,6 +393,27 @@ def graph(looked: Looked, form: str, record: Path | None, *, planned: bool = Fal
         for i, (severity, found) in _findings(looked, made).items():
             facts[i] = replace(facts.get(i, Fact()), findings=found, severity=severity)
     return render_graph(made, form, facts)
+
+
+def _strange(made: Graph, records: Sequence[tuple[str, str, Fact]], matched: int, record: Path) -> str:
+    """What is said of a record that is of another build, wholly or in part; "" where it fits."""
+    from dockc.console.errors import visible
+
+    digests, names = {node.digest for node in made.nodes}, {node.name for node in made.nodes}
+    steps = [(digest, name) for digest, name, _ in records if not name.startswith(_AROUND)]
+    strange = [name or digest for digest, name in steps if digest not in digests and name not in names]
+    if not strange and (matched or not steps):
+        return ""
+    which = f"{len(strange)} of its {len(steps)} steps are not" if matched else f"none of its {len(steps)} steps is"
+    example = f", such as `{strange[0]}`" if strange else ""
+    return visible(
+        f"warning: {record} does not fit this graph: {which} in it{example}\n"
+        "  help: another version of the file, or other build arguments, target or platform, give other steps\n"
+    )
+
+
+#: Work around the steps of a file, which records have and graphs do not.
+_AROUND = ("[internal]", "[auth]", "exporting ", "importing ", "pushing ", "resolve image config")
 
 
 def _findings(looked: Looked, made: Graph) -> dict[int, tuple[str, tuple[str, ...]]]:

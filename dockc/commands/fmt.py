@@ -7,8 +7,9 @@ import os
 import sys
 
 from dockc.base.options import Options, option
+from dockc.base.style import PLAIN, Style
 from dockc.commands import shared
-from dockc.commands.discover import STDIN, find
+from dockc.commands.discover import STDIN, find_some
 from dockc.errors import DockcError
 
 TYPE_CHECKING = False
@@ -28,6 +29,8 @@ class FormatOptions(Options):
     stdin_filename: str = option(
         "--stdin-filename", metavar="FILE", help="What standard input is called in messages and diffs."
     )
+    if_no_files: str = shared.IF_NO_FILES
+    color: str = shared.COLOR
     examples = ("dockc fmt", "dockc fmt --diff Dockerfile", "dockc fmt --check .")
 
 
@@ -35,7 +38,14 @@ def run(options: FormatOptions, out: Output) -> int:
     """`dockc fmt`."""
     files = options.files or (".",)
     return format_command(
-        files, check=options.check, diff=options.diff, stdin_name=options.stdin_filename, out=out.write, log=out.log
+        files,
+        check=options.check,
+        diff=options.diff,
+        stdin_name=options.stdin_filename,
+        out=out.write,
+        log=out.log,
+        if_no_files=options.if_no_files,
+        style=out.style(),
     )
 
 
@@ -76,6 +86,8 @@ def format_command(
     out: Callable[[str], object],
     log: Callable[[str], object],
     stdin_name: str = "",
+    if_no_files: str = "warn",
+    style: Style = PLAIN,
 ) -> int:
     """Format files in place; standard input to standard output.
 
@@ -84,12 +96,14 @@ def format_command(
         check: write nothing.
         diff: write nothing, show the changes.
         stdin_name: what standard input is called in diffs and messages.
+        if_no_files: what it means that there is none: warn, error or ignore.
+        style: colours of diffs.
 
     Returns:
         0, or 1 when `check` or `diff` would change something, or a file was refused.
     """
     changed, failed = 0, 0
-    paths = find(arguments)
+    paths = find_some(arguments, if_no_files, log)
     for path in paths:
         try:
             before = _read(path)
@@ -102,7 +116,7 @@ def format_command(
             failed += 1
             continue
         if diff:
-            out("".join(_diff(name, before, after)))
+            out(diff_text(name, before, after, style))
         elif path == STDIN and not check:
             out(after)
         if before == after:
@@ -123,11 +137,18 @@ def format_command(
     return 1 if failed or (changed and (check or diff)) else 0
 
 
-def _diff(path: str, before: str, after: str) -> list[str]:
+def diff_text(path: str, before: str, after: str, style: Style) -> str:
+    """What changes, as a unified diff; with the words alone where nobody wants colours."""
     import difflib
 
     lines = difflib.unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), path, path)
-    return [line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines]
+    whole = [line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines]
+    if not style.color:
+        return "".join(whole)
+    from dockc.console import paint
+    from dockc.console.errors import visible
+
+    return paint.diff(map(visible, whole), style)
 
 
 def _read(path: str) -> str:

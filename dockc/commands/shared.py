@@ -127,4 +127,19 @@ FILES = argument(
     completes="file",
 )
 OUTPUT = option("--output", "-o", metavar="FILE", help="Write there instead of standard output.", completes="file")
+COLOR = option(
+    "--color",
+    metavar="WHEN",
+    default="auto",
+    help="Colours: auto (on a terminal; NO_COLOR, FORCE_COLOR, CLICOLOR and CLICOLOR_FORCE count), always or never.",
+    completes="auto|always|never",
+    group="The report",
+)
+IF_NO_FILES = option(
+    "--if-no-files",
+    metavar="WHAT",
+    default="warn",
+    help="What it means where there is no Dockerfile: warn (end with 0), error (end with 2) or ignore.",
+    completes="warn|error|ignore",
+)
 JSON = option("--json", help="Print JSON lines.")

@@ -90,7 +90,7 @@ def _excerpt(source: Source, marks: list[tuple[Label, str]], width: int) -> list
         for label, sign in wanted[line]:
             begin, end = _columns(source, line, label.span)
             left = max(starts[min(begin, len(starts) - 1)] - moved, 0)
-            right = max(min(starts[min(end, len(starts) - 1)] - moved, max(_cells(text), left + 1)), left + 1)
+            right = max(min(starts[min(end, len(starts) - 1)] - moved, max(cells(text), left + 1)), left + 1)
             last = source.lines_of(label.span)[1]
             note = f" {_printable(label.text)}" if label.text and line == last else ""
             out.append(f"{' ' * width} | {' ' * left}{sign * (right - left)}{note}")
@@ -130,7 +130,7 @@ def _shown(text: str) -> tuple[str, list[int]]:
         starts.append(column)
         shown = " " * _TAB if char == "\t" else _printable(char)
         out.append(shown)
-        column += _cells(shown)
+        column += cells(shown)
     starts.append(column)
     return "".join(out), starts
 
@@ -145,7 +145,7 @@ def _window(text: str, starts: list[int], column: int) -> tuple[str, list[int], 
     return cut, starts, moved
 
 
-def _cells(text: str) -> int:
+def cells(text: str) -> int:
     """How many columns of a terminal a text takes."""
     if text.isascii():
         return len(text)

@@ -29,19 +29,28 @@ def write_help(argv: Sequence[str], out: Output) -> int:
     Raises:
         UsageError: `help` of something there is not.
     """
-    words = [word for word in argv if not word.startswith("-")]
+    words = [w for before, w in zip(("", *argv), argv, strict=False) if not w.startswith("-") and before != "--color"]
     if words[:1] == ["help"]:
         words = words[1:]
     verb, _ = verb_of(words)
     width = min(get_terminal_size((80, 24)).columns, _WIDEST)
     if verb:
-        out.write(command_help(verb, command(verb)[0], width))
+        _write(command_help(verb, command(verb)[0], width), out)
     elif words and words[0] not in GROUPS:
         raise UsageError(f"no such command: {words[0]}", hint="`dockc --help` lists the commands.")
     else:
         groups = (" ".join(words[:count]) for count in range(len(words), 0, -1))
-        out.write(overview(next((group for group in groups if group in GROUPS), ""), width))
+        _write(overview(next((group for group in groups if group in GROUPS), ""), width), out)
     return 0
+
+
+def _write(text: str, out: Output) -> None:
+    style = out.style()
+    if style.color:
+        from dockc.console import paint
+
+        text = paint.help_text(text, style)
+    out.write(text)
 
 
 def overview(group: str, width: int) -> str:

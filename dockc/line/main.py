@@ -36,11 +36,13 @@ def run(argv: Sequence[str], unusual: Reader | None = None, *, plain: bool = Tru
         plain: read plain lines without the command line library; tests hold both ways against each other.
     """
     gc.set_threshold(20_000, 20, 20)  # what a short command makes and imports is nearly all of use to its end
+    output = Output()
     try:
         line = _read(argv, unusual, plain)
         if isinstance(line, int):
             return line
-        return _run(line)
+        output = Output(getattr(line.options, "color", "auto"))
+        return _run(line, output)
     except KeyboardInterrupt:
         log("dockc: interrupted\n")
         return 130
@@ -50,10 +52,24 @@ def run(argv: Sequence[str], unusual: Reader | None = None, *, plain: bool = Tru
         abandon()
         return 141
     except DockcError as error:
-        from dockc.console.errors import render_error
-
-        log(render_error(error))
+        _tell(error, output)
         return error.exit_code
+
+
+def _tell(error: DockcError, output: Output) -> None:
+    """Say what is wrong, in colours where the terminal and the user want them."""
+    from dockc.console.errors import render_error
+
+    text = render_error(error)
+    try:
+        style = output.log_style
+    except UsageError:  # it is what the line says of colours that is wrong
+        style = Output("never").log_style
+    if style.color:
+        from dockc.console import paint
+
+        text = paint.error(text, style)
+    log(text)
 
 
 def _read(argv: Sequence[str], unusual: Reader | None, plain: bool) -> Line | int:
@@ -78,7 +94,7 @@ def _read(argv: Sequence[str], unusual: Reader | None, plain: bool) -> Line | in
     ):
         from dockc.line.help import write_help
 
-        return write_help(argv, Output())
+        return write_help(argv, Output(_color_of(asked)))
     if unusual is None:
         raise UsageError(f"cannot read the command line: {' '.join(argv)}", hint="`dockc --help` lists the commands.")
     return unusual(argv)
@@ -95,6 +111,16 @@ def _complete(words: Sequence[str]) -> int:
     return 0
 
 
+def _color_of(words: Sequence[str]) -> str:
+    """What a line that asks for help says of colours."""
+    for at, word in enumerate(words):
+        if word.startswith("--color="):
+            return word.partition("=")[2]
+        if word == "--color" and at + 1 < len(words):
+            return words[at + 1]
+    return "auto"
+
+
 def _until_dashes(words: Sequence[str]) -> Sequence[str]:
     return words[: words.index("--")] if "--" in words else words
 
@@ -108,12 +134,12 @@ def _first_argument(verb: str, words: Sequence[str]) -> int:
     return len(words)
 
 
-def _run(line: Line) -> int:
+def _run(line: Line, output: Output) -> int:
     from dockc.base import patterncache
 
     patterns = patterncache.install(os.environ)
     try:
-        return line.run(line.options, Output())
+        return line.run(line.options, output)
     finally:
         if patterns is not None:
             patterns.save()
@@ -147,9 +173,7 @@ def _asked(ask: Callable[[Sequence[str]], int | None], arguments: Sequence[str])
     try:
         return ask(arguments)
     except DockcError as error:
-        from dockc.console.errors import render_error
-
-        log(render_error(error))
+        _tell(error, Output())
         return error.exit_code
 
 

@@ -104,6 +104,14 @@ def test_lint(dockerfile: Path) -> None:
     assert _forbidden(loaded, (*(h for h in HEAVY if h not in {"socket"}), "typer", "click", "pydantic", "dataclasses", "inspect")) == []
 
 
+def test_a_pipe_loads_nothing_that_paints(dockerfile: Path) -> None:
+    for words in (("lint", str(dockerfile)), ("fmt", "--diff", str(dockerfile)), ("lint", "--help"), ("lint", "nowhere")):
+        assert _forbidden(_command(*words), ("rich", "dockc.console.paint")) == [], words
+    painted = _command("lint", "--no-shellcheck", "--color=always", str(dockerfile))
+    assert "dockc.console.paint" in painted
+    assert _forbidden(painted, ("rich",)) == []
+
+
 def test_fmt(dockerfile: Path) -> None:
     loaded = _command("fmt", "--check", str(dockerfile))
     assert "dockc.commands.fmt" in loaded

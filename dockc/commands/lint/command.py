@@ -10,12 +10,22 @@ from __future__ import annotations
 import os
 
 from dockc.base.options import Options, option
+from dockc.base.style import PLAIN, Style
 from dockc.commands import shared
 from dockc.commands.discover import STDIN
 from dockc.commands.lint.plan import LintRequest, make_plans
-from dockc.commands.lint.report import sound, statistics, summary
+from dockc.commands.lint.report import (
+    FOR_PEOPLE,
+    finished,
+    sound,
+    statistics,
+    summary,
+    without_shellcheck,
+    wrapped,
+)
 from dockc.commands.lint.work import lint_files, open_cache
 from dockc.errors import UsageError
+from dockc.linter.formats.text import few
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,8 +80,9 @@ class LintCommandOptions(Options):
     )
     format: str = option(
         "--format", metavar="FORM", default="text", group=_REPORT,
-        completes="text|json|sarif|github|gitlab|codeclimate|checkstyle|junit|tty|gnu",
-        help="text, json, sarif, github, gitlab, codeclimate, checkstyle, junit, tty or gnu.",
+        completes="text|full|concise|json|sarif|github|gitlab|codeclimate|checkstyle|junit|tty|gnu",
+        help="text, full, concise, json, sarif, github, gitlab, codeclimate, checkstyle, junit, tty or gnu. text is full "
+             "(with the lines) for a few findings, and concise (a line each) for more.",
     )  # fmt: skip
     output: Path | None = option(
         "--output",
@@ -128,6 +139,8 @@ class LintCommandOptions(Options):
     no_cache: bool = option(
         "--no-cache", help="Lint every file anew; neither use nor keep findings of files that have not changed."
     )
+    if_no_files: str = shared.IF_NO_FILES
+    color: str = shared.COLOR
     explain: str = option("--explain", metavar="RULE", help="Print a rule's page and end.", completes="rule")
     examples = (
         "dockc lint",
@@ -143,10 +156,15 @@ def run(options: LintCommandOptions, out: Output) -> int:
         from dockc.linter.docs import page
         from dockc.linter.registry import find_rule
 
-        out.write(page(find_rule(options.explain)))
+        text, style = page(find_rule(options.explain)), out.style()
+        if style.color:
+            from dockc.console import paint
+
+            text = paint.page(text, style)
+        out.write(text)
         return 0
     parts: list[str] = []
-    status = lint_command(request_of(options), out=parts.append, log=out.log)
+    status = lint_command(request_of(options), out=parts.append, log=out.log, style=out.style(options.output))
     out.write("".join(parts), options.output)
     return status
 
@@ -177,15 +195,17 @@ def request_of(options: LintCommandOptions) -> LintRequest:
         jobs=options.jobs,
         no_cache=options.no_cache,
         stdin_name=options.stdin_filename,
+        if_no_files=options.if_no_files,
     )
 
 
-def lint_command(request: LintRequest, *, out: Out, log: Out) -> int:
+def lint_command(request: LintRequest, *, out: Out, log: Out, style: Style = PLAIN) -> int:
     """Lint files and print what was found.
 
     Args:
         out: takes the report.
         log: takes what is said about the run.
+        style: colours, links and width of the report.
 
     Returns:
         0 when nothing at or above the threshold was found, else 1.
@@ -195,14 +215,17 @@ def lint_command(request: LintRequest, *, out: Out, log: Out) -> int:
     """
     from dockc.linter.formats import renderer
 
+    people = request.format in FOR_PEOPLE
     render = renderer(request.format)
     if request.write_baseline and request.baseline is None:
         raise UsageError("--write-baseline needs --baseline FILE")
-    plans = make_plans(request)
+    plans = make_plans(request, log)
+    if people and (missing := without_shellcheck(plans)):
+        log(missing)
     if request.fix or request.diff:
         from dockc.commands.lint.fix import fix_files
 
-        reports, changed = fix_files(plans, unsafe=request.unsafe, diff=request.diff, out=out, log=log)
+        reports, changed = fix_files(plans, unsafe=request.unsafe, diff=request.diff, out=out, log=log, style=style)
     else:
         reports, changed = lint_files(plans, request.jobs, None if request.no_cache else open_cache()), False
     if request.baseline is not None:
@@ -220,10 +243,14 @@ def lint_command(request: LintRequest, *, out: Out, log: Out) -> int:
     to = log if (request.diff or (request.fix and request.files == (STDIN,))) else out
     if request.stats:
         to(statistics(reports))
-    elif not request.diff or request.format != "text":
-        to(sound(render(reports), request.format))
-    if request.format == "text" and not request.diff and not request.stats:
-        to(summary(reports))
+    elif not request.diff or not people:
+        to(
+            finished(sound(render(reports), request.format), reports, style)
+            if people
+            else sound(render(reports), request.format)
+        )
+    if people and not request.diff and not request.stats:
+        to(wrapped(summary(reports, shortened=request.format == "text" and not few(reports)), style))
     if request.no_fail:
         return 0
     if _unread(reports, plans, log) and not request.peer_status:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
+from dockc.base.style import PLAIN, Style
 from dockc.commands.discover import STDIN
-from dockc.commands.fmt import write_text
+from dockc.commands.fmt import diff_text, write_text
 from dockc.commands.lint.plan import Plan
 from dockc.commands.lint.work import lint_read, read_source
 from dockc.errors import DockcError
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from dockc.commands.lint.plan import Out
 
 
-def fix_files(plans: Sequence[Plan], *, unsafe: bool, diff: bool, out: Out, log: Out) -> tuple[list[FileReport], bool]:
+def fix_files(
+    plans: Sequence[Plan], *, unsafe: bool, diff: bool, out: Out, log: Out, style: Style = PLAIN
+) -> tuple[list[FileReport], bool]:
     """Fix files one after the other.
 
     Args:
@@ -28,6 +30,7 @@ def fix_files(plans: Sequence[Plan], *, unsafe: bool, diff: bool, out: Out, log:
         diff: write nothing; print unified diffs.
         out: takes diffs, and the text of standard input.
         log: takes what was fixed and what was refused.
+        style: colours of diffs.
 
     Returns:
         what is left to report, and whether anything was or would be changed.
@@ -47,7 +50,7 @@ def fix_files(plans: Sequence[Plan], *, unsafe: bool, diff: bool, out: Out, log:
             continue
         try:
             fixed = fix_source(source, plan.options, unsafe=unsafe, path=source.name)
-            changed |= _finish(plan, source.text, fixed, diff=diff, out=out, log=log)
+            changed |= _finish(plan, source.text, fixed, diff=diff, out=out, log=log, style=style)
         except DockcError as error:
             from dockc.console.errors import visible
 
@@ -58,12 +61,12 @@ def fix_files(plans: Sequence[Plan], *, unsafe: bool, diff: bool, out: Out, log:
     return reports, changed
 
 
-def _finish(plan: Plan, before: str, fixed: Fixed, *, diff: bool, out: Out, log: Out) -> bool:
+def _finish(plan: Plan, before: str, fixed: Fixed, *, diff: bool, out: Out, log: Out, style: Style) -> bool:
     name = fixed.report.path
     for refused in fixed.refused:
         log(f"{name}:{refused.finding.line}: fix of {refused.finding.code} not applied: {refused.reason}\n")
     if diff:
-        out("".join(_unified(name, before, fixed.text)))
+        out(diff_text(name, before, fixed.text, style))
     elif plan.path == STDIN:
         out(fixed.text)
     elif fixed.text != before:
@@ -73,8 +76,3 @@ def _finish(plan: Plan, before: str, fixed: Fixed, *, diff: bool, out: Out, log:
         counts = ", ".join(f"{codes.count(code)} {code}" for code in dict.fromkeys(codes))
         log(f"{name}: {'would fix' if diff else 'fixed'} {counts}\n")
     return fixed.text != before
-
-
-def _unified(name: str, before: str, after: str) -> list[str]:
-    lines = difflib.unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), name, name)
-    return [line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines]

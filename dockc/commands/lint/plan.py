@@ -7,7 +7,7 @@ import sys
 from types import MappingProxyType
 
 from dockc.base.record import Record, replace
-from dockc.commands.discover import STDIN, find
+from dockc.commands.discover import STDIN, find_some
 from dockc.errors import UsageError
 from dockc.grammar.diagnostic import Severity
 from dockc.linter.codes import check_codes
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 STDIN_NAME = "<stdin>"
 _NEVER = -1
 _THRESHOLDS = {**{s.value: s.rank for s in Severity}, "none": _NEVER}
+
+
+def _silent(text: str) -> object:
+    return None
 
 
 class LintRequest(Record, kw_only=True):
@@ -50,6 +54,7 @@ class LintRequest(Record, kw_only=True):
         jobs: processes at most; 0 is one for each core.
         no_cache: lint every file anew, and remember nothing.
         stdin_name: what standard input is called in reports; its configuration is looked for there.
+        if_no_files: what it means that there is no file: `warn`, `error` or `ignore`.
     """
 
     files: tuple[str, ...] = ()
@@ -74,6 +79,7 @@ class LintRequest(Record, kw_only=True):
     jobs: int = 0
     no_cache: bool = False
     stdin_name: str = ""
+    if_no_files: str = "warn"
 
 
 class Plan(Record):
@@ -92,8 +98,12 @@ class Plan(Record):
     name: str
 
 
-def make_plans(request: LintRequest) -> list[Plan]:
+def make_plans(request: LintRequest, log: Out = _silent) -> list[Plan]:
     """One plan a file; configuration is looked up once a directory.
+
+    Args:
+        request: what is wanted.
+        log: is told where there is no file.
 
     Raises:
         UsageError: something in the request or in a configuration file cannot be understood.
@@ -113,7 +123,7 @@ def make_plans(request: LintRequest) -> list[Plan]:
     check_codes(typed)
     plans = []
     known: dict[str, tuple[Config, LintOptions]] = {}
-    for path in find(request.files or (".",)):
+    for path in find_some(request.files or (".",), request.if_no_files, log):
         name = (request.stdin_name or STDIN_NAME) if path == STDIN else path
         directory = os.path.dirname(name) or "."
         if directory not in known:

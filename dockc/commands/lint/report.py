@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dockc.base.pattern import pattern
 from dockc.grammar.diagnostic import Severity
 from dockc.linter.finding import FileReport, Finding
 
@@ -9,9 +10,62 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dockc.base.style import Style
+    from dockc.commands.lint.plan import Plan
 
-def summary(reports: Sequence[FileReport]) -> str:
-    """One line, for people."""
+
+#: Formats that people read; all others are read by programs, and hadolint's own stays as it is there.
+FOR_PEOPLE = frozenset(["text", "full", "concise"])
+
+
+def finished(text: str, reports: Sequence[FileReport], style: Style) -> str:
+    """A report for people as their terminal takes it: lines within its width, in colours, with links."""
+    if style.width:
+        text = "\n".join(line if not _CONCISE.match(line) else cut(line, style.width) for line in text.split("\n"))
+    if not style.color:
+        return text
+    from dockc.console import paint
+
+    return paint.findings(text, style, {f.code: f.url for r in reports for f in r.findings if f.url})
+
+
+_CONCISE = pattern(r".*?:\d+:\d+: (?:error|warning|info|style)\[")
+
+
+def cut(line: str, width: int) -> str:
+    """A line of at most so many columns; that something is left out is seen."""
+    from dockc.grammar.render import cells
+
+    if cells(line) <= width:
+        return line
+    while line and cells(line) > width - 1:
+        line = line[:-1]
+    return f"{line.rstrip()}…"
+
+
+def wrapped(text: str, style: Style) -> str:
+    """The last lines of a report, broken between words where a terminal would break them anywhere."""
+    if not style.width or all(len(line) <= style.width for line in text.split("\n")):
+        return text
+    import textwrap
+
+    return "\n".join("\n".join(textwrap.wrap(line, style.width)) for line in text.split("\n"))
+
+
+def without_shellcheck(plans: Sequence[Plan]) -> str:
+    """What is said where scripts are not checked with ShellCheck and nobody asked for that; "" where they are."""
+    if all(
+        p.options.checker is not None or p.options.shellcheck is False or p.options.profile == "buildkit" for p in plans
+    ):
+        return ""
+    return (
+        "note: ShellCheck is not installed: scripts are checked by dockc's own rules alone; `pip install 'dockc[lint]'` "
+        "brings it, and `--no-shellcheck` says that it is not wanted\n"
+    )
+
+
+def summary(reports: Sequence[FileReport], *, shortened: bool = False) -> str:
+    """One line, for people. `shortened` says that findings were a line each, and how to see more."""
     findings = [f for r in reports for f in r.findings]
     files = f"{len(reports)} file{'s' * (len(reports) != 1)}"
     if not findings:
@@ -30,6 +84,8 @@ def summary(reports: Sequence[FileReport]) -> str:
             else f"{unsafe} can be fixed with `--fix --unsafe`"
         )
         text += f" {', '.join([f'{safe} can be fixed with `--fix`'] * bool(safe) + [also] * bool(unsafe))}."
+    if shortened:
+        text += " `--format=full` shows the lines."
     return text + "\n"
 
 
@@ -52,7 +108,7 @@ def sound(text: str, form: str) -> str:
     """A report that its reader can take, whatever files and their names hold: no bytes that are no characters, nothing
     that steers a terminal.
     """
-    if form in {"text", "tty", "gnu"}:
+    if form in FOR_PEOPLE or form in {"tty", "gnu"}:
         from dockc.console.errors import visible
 
         return visible(text)

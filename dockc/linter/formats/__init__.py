@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Renderer = Callable[[Sequence[FileReport]], str]
 
-#: Name to module; `text` and `tty` are the console's.
+#: Name to module, and its function where that is not `render`.
 FORMATS = {
     "json": "dockc.linter.formats.json_",
     "sarif": "dockc.linter.formats.sarif",
@@ -26,6 +26,8 @@ FORMATS = {
     "tty": "dockc.linter.formats.tty",
     "gnu": "dockc.linter.formats.gnu",
     "text": "dockc.linter.formats.text",
+    "full": "dockc.linter.formats.text:render_full",
+    "concise": "dockc.linter.formats.text:render_concise",
 }
 
 
