@@ -100,7 +100,8 @@ def test_an_engine_builds_many_at_once(context: Path, tmp_path: Path) -> None:
 
 
 SLOW = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it ignored
 import dockc
 
 def show(status):
@@ -117,7 +118,7 @@ dockc.build(sys.argv[1], contexts={"base": "oci-layout://" + sys.argv[3]}, store
 def test_a_caller_that_goes_takes_its_build_along(context: Path, tmp_path: Path, how: signal.Signals) -> None:
     layout = tmp_path / "base"
     subprocess.run([sys.executable, "-m", "dockc", "base", "sh", "sleep", "--output", str(layout)], check=True, capture_output=True, cwd=ROOT)
-    mark = f"1234567{int(how)}"
+    mark = f"{os.getpid()}{1234567 + int(how)}"
     (context / "Dockerfile").write_text(f"FROM base\nRUN sleep {mark}\n")
     command = [sys.executable, "-c", SLOW, str(context), str(tmp_path / "store"), str(layout)]
     caller = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
