@@ -8,14 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from syrupy.assertion import SnapshotAssertion
 
 from tests.golden.collect import Golden, golden_with
 
 # Benchmarks measure time; a law that is slow on a busy machine is no less a law. Where a run decides about a change, it
 # tries the same examples every time; elsewhere new ones are drawn.
-settings.register_profile("dockc", deadline=None, derandomize=bool(os.environ.get("DOCKC_TESTS_NO_SKIP")))
+settings.register_profile(
+    "dockc",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("DOCKC_TESTS_NO_SKIP")),
+)
 settings.load_profile("dockc")
 
 #: What no package registry has: peers, and recorded cases beside the checkout. Where they are at hand their tests run.
