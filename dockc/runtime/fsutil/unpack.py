@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from dockc.errors import StoreError
 from dockc.runtime.archive import tarheader
 from dockc.runtime.archive.compress import Decompressor
+from dockc.runtime.archive.limits import Limits, check_room
 from dockc.runtime.archive.tarheader import Member, TarReader
 from dockc.runtime.fsutil import meta
 from dockc.runtime.fsutil.copyentry import CopyOptions
@@ -106,8 +107,12 @@ class _Unpacker:
         self.directories: list[tuple[str, int]] = []
 
     def run(self, reader: TarReader) -> None:
-        for member in reader:
+        limits, total = Limits(), 0
+        for number, member in enumerate(reader, 1):
             check(self.cancelled)
+            total += member.real_size
+            if total > limits.total or number > limits.entries:
+                raise FileError(f"more than {limits.total} bytes or {limits.entries} entries")
             self._member(reader, member)
         # Last, for entries made in a directory change its times.
         for path, mtime in self.directories:
@@ -179,6 +184,7 @@ class _Unpacker:
             raise failed("open", path, error) from error
         pieces = member.sparse if member.sparse is not None else [(0, member.size)]
         try:
+            check_room(file, member.size)
             if member.sparse is not None:
                 os.ftruncate(file, member.real_size)
             for at, length in pieces:

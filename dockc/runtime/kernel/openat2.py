@@ -13,6 +13,7 @@ MISSING = frozenset({errno.ENOSYS, errno.EPERM, errno.EINVAL})
 """What a kernel, or a sandbox around us, answers that does not have the call."""
 
 _NUMBER = 437
+_TRIES = 32
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -26,17 +27,21 @@ def openat2(dir_fd: int, path: bytes, flags: int, resolve: int) -> int:
         resolve: rules for every component: the constants of this module.
 
     Raises:
-        OSError: as the kernel says; an errno of `MISSING` may mean that there is no such call.
+        OSError: as the kernel says; an errno of `MISSING` may mean that there is no such call, EAGAIN that a `..` could
+            not be followed safely for all the renaming that goes on.
     """
     how = (ctypes.c_uint64 * 3)(flags, 0, resolve)  # struct open_how
-    descriptor = _libc.syscall(
-        ctypes.c_long(_NUMBER),
-        ctypes.c_int(dir_fd),
-        path,
-        ctypes.byref(how),
-        ctypes.c_size_t(ctypes.sizeof(how)),
-    )
-    if descriptor < 0:
+    for _ in range(_TRIES):
+        descriptor = _libc.syscall(
+            ctypes.c_long(_NUMBER),
+            ctypes.c_int(dir_fd),
+            path,
+            ctypes.byref(how),
+            ctypes.c_size_t(ctypes.sizeof(how)),
+        )
+        if descriptor >= 0:
+            return int(descriptor)
         code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), path)
-    return int(descriptor)
+        if code != errno.EAGAIN:  # something on this machine was renamed or mounted meanwhile, wherever: "may retry"
+            break
+    raise OSError(code, os.strerror(code), path)

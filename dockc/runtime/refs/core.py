@@ -14,11 +14,11 @@ from weakref import WeakValueDictionary
 
 from dockc.base.record import Mutable, made
 from dockc.errors import StoreError
+from dockc.runtime.archive.limits import Limits
 from dockc.runtime.fsutil import marks
 from dockc.runtime.refs import database
 from dockc.runtime.refs.database import Blob, Database, Record
 from dockc.runtime.snapshot.removal import remove_tree
-from dockc.runtime.snapshot.tarread import Limits
 
 if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Self
 from dockc.errors import StoreError
 from dockc.oci import digest as digests
 from dockc.oci.config import chain_id, chain_ids
+from dockc.runtime.archive.limits import Limits
 from dockc.runtime.cancel import check_cancelled
 from dockc.runtime.content.errors import telling
 from dockc.runtime.content.locks import try_lock
@@ -54,7 +55,6 @@ from dockc.runtime.refs.usage import Keep, census, usage
 from dockc.runtime.snapshot.changes import tree_changes
 from dockc.runtime.snapshot.choose import snapshotter
 from dockc.runtime.snapshot.squash import SquashCache
-from dockc.runtime.snapshot.tarread import Limits
 
 if TYPE_CHECKING:
     from types import TracebackType

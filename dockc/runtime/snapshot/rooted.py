@@ -36,9 +36,9 @@ def open_directory(root: int, path: str) -> int:
         except OSError as error:
             if error.errno == errno.ELOOP:
                 raise UnsafePath(f"too many levels of symbolic links in {path!r}") from None
-            if error.errno not in MISSING:
+            if error.errno not in MISSING and error.errno != errno.EAGAIN:
                 raise
-            _available[0] = error.errno == errno.EINVAL
+            _available[0] = error.errno in (errno.EINVAL, errno.EAGAIN)
     return _walk(root, path)
 
 

@@ -21,6 +21,7 @@ from dockc.base.record import Record
 from dockc.errors import UnsafePath
 from dockc.oci.digest import Reader
 from dockc.runtime.archive import tarheader
+from dockc.runtime.archive.limits import Limits, check_room
 from dockc.runtime.archive.tarheader import InvalidTar, Member, TarReader
 from dockc.runtime.cancel import check_cancelled
 from dockc.runtime.fsutil import marks
@@ -44,20 +45,6 @@ _NODES = {
 }
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class Limits(Record):
-    """What one layer may ask for; more raises InvalidTar.
-
-    Attributes:
-        total: bytes of all files together, holes included.
-        entries: members of the archive.
-        header: bytes of one extended header.
-    """
-
-    total: int = 256 << 30
-    entries: int = 8_000_000
-    header: int = 1 << 20
 
 
 class Applied(Record):
@@ -211,6 +198,7 @@ class _Applier:
             raise InvalidTar(f"a layer of more than {self._limits.total} bytes")
         descriptor = os.open(name, _WRITE_NEW, 0o600, dir_fd=parent)
         try:
+            check_room(descriptor, member.size)
             if member.sparse is None:
                 self._write(archive, descriptor, member.size)
             else:

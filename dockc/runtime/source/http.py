@@ -22,6 +22,7 @@ from dockc.errors import DigestMismatch, DockcError, RegistryError, SolveError, 
 from dockc.golang.text import dump_json
 from dockc.llb import attrs
 from dockc.oci import digest as digests
+from dockc.runtime.archive.limits import Limits
 from dockc.runtime.registry.transport import CHUNK, USER_AGENT, Response, Transport
 from dockc.runtime.session.secrets import LentSecrets
 from dockc.runtime.source import web
@@ -452,12 +453,13 @@ def _newest(file: IO[bytes], cancelled: threading.Event | None) -> datetime | No
     """Time of the newest entry of a tar archive, compressed or not; None when it is no archive."""
     from dockc.runtime.fsutil.unpack import archive_reader
 
-    latest = 0
+    latest = total = 0
     seen = False
     try:
         for count, member in enumerate(archive_reader(file, cancelled)):
-            if count > _PROBE_ENTRIES:
-                raise DockcError("archive with too many entries")
+            total += member.size
+            if count > _PROBE_ENTRIES or total > Limits().total:
+                raise DockcError("archive with too many entries, or of too many bytes")
             seen = True
             latest = max(latest, member.mtime)
     except (StoreError, OSError):

@@ -15,10 +15,10 @@ from dockc.base.files import store_root
 from dockc.base.record import Record, replace
 from dockc.base.table import Table
 from dockc.errors import SolveError
+from dockc.runtime.archive.limits import Limits
 from dockc.runtime.refs.core import ProviderFactory, RefNotFound
 from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.refs.result import RefResult, ref_of
-from dockc.runtime.snapshot.tarread import Limits
 from dockc.runtime.store import ballast
 from dockc.solver.cache.storage.base import CacheResult, NotFound
 

@@ -15,12 +15,13 @@ import pytest
 
 from dockc.errors import StoreError, UnsafePath
 from dockc.runtime.archive import tarheader
+from dockc.runtime.archive.limits import Limits
 from dockc.runtime.archive.tarheader import InvalidTar
 from dockc.runtime.cancel import Cancelled
 from dockc.runtime.fsutil import marks
 from dockc.runtime.snapshot import rooted
 from dockc.runtime.snapshot.removal import remove_tree
-from dockc.runtime.snapshot.tarread import Limits, apply_layer
+from dockc.runtime.snapshot.tarread import apply_layer
 from tests.runtime.store_helpers import Row, folder, hardlink, make_tar, names_in, symlink, tree
 
 ROOT = os.geteuid() == 0
