@@ -31,6 +31,7 @@ def openat2(dir_fd: int, path: bytes, flags: int, resolve: int) -> int:
             not be followed safely for all the renaming that goes on.
     """
     how = (ctypes.c_uint64 * 3)(flags, 0, resolve)  # struct open_how
+    code = 0
     for _ in range(_TRIES):
         descriptor = _libc.syscall(
             ctypes.c_long(_NUMBER),
