@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -70,9 +71,16 @@ class Chosen(Record):
 def chosen(name: str, addr: str, tlsdir: str = "") -> Chosen | None:
     """The builder that the command line names, or the user has chosen; None builds here.
 
+    What is typed comes before what `BUILDX_BUILDER` and `BUILDKIT_HOST` say, and of these the builder before the address.
+
     Raises:
-        UsageError: there is none of that name, or both were given.
+        UsageError: there is none of that name, or both were typed.
     """
+    if name and addr:
+        if addr == os.environ.get("BUILDKIT_HOST", ""):
+            addr = ""
+        elif name == os.environ.get("BUILDX_BUILDER", ""):
+            name = ""
     if name and addr:
         raise UsageError("--builder and --addr both name a builder", hint="Give one of them.")
     if tlsdir and not addr:

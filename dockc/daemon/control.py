@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -35,10 +36,10 @@ from dockc.runtime.remotecache.base import CacheEntry
 if TYPE_CHECKING:
     from dockc.engine.bridge import Bridge, Result
     from dockc.engine.engine import Engine
+    from dockc.engine.tracing import Trace
     from dockc.runtime.exporter.options import Output
     from dockc.runtime.refs.policy import Rule
 
-_log = logging.getLogger("dockc.daemon")
 SERVICE = "/moby.buildkit.v1.Control/"
 #: What clients judge a builder by: the version of BuildKit whose protocol this is.
 BUILDKIT_VERSION = f"v{BUILDKIT}.0+dockc.{VERSION}"
@@ -145,9 +146,14 @@ class Control:
         asked = _request(request)
         if self.facts.builds and self.builds.running >= self.facts.builds and not request.Internal:
             raise RpcError(f"{self.facts.builds} builds run, as many as may", code=RESOURCE_EXHAUSTED)
-        build = self.builds.begin(request)
+        # Nothing may be waited for between here and the block that ends the build: it may be cancelled at any wait.
+        folder = Path(tempfile.mkdtemp("", "build-", self._root))
+        try:
+            build = self.builds.begin(request)
+        except RpcError:
+            os.rmdir(folder)  # noqa: PTH106  empty, and at once
+            raise
         trace = self.tracing.begin(build, call)
-        folder = Path(await asyncio.to_thread(tempfile.mkdtemp, "", "build-", self._root))
         response: dict[str, str] = {}
         error: RpcError | None = None
         cause: BaseException | None = None
@@ -180,19 +186,27 @@ class Control:
         finally:
             if close is not None:
                 close()
-            await asyncio.shield(self.builds.end(build, response, error, cause))
-            await asyncio.shield(self.tracing.end(build, trace, error))
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, True))
+            await asyncio.shield(self._over(build, trace, folder, response, error, cause))
         return control_pb2.SolveResponse(ExporterResponse=response)
 
-    async def _traced(self, ref: str, trace: bytes) -> None:
-        """Keep the trace of a build as a blob that its record names."""
+    def _traced(self, ref: str, digest: str, size: int) -> None:
+        self.builds.traced(ref, KIND, digest, size)
+
+    async def _over(
+        self,
+        build: Build,
+        trace: Trace,
+        folder: Path,
+        response: Mapping[str, str],
+        error: RpcError | None,
+        cause: BaseException | None,
+    ) -> None:
+        """What is to be done when a build is over, however often it is cancelled meanwhile."""
         try:
-            digest = await self.engine.work.blocking(partial(self.engine.work.worker.content.put, trace))
-        except DockcError as exc:  # the disk is full: the build has an answer all the same
-            _log.warning("the trace of the build %s is not kept: %s", ref, exc.message)
-            return
-        self.builds.traced(ref, KIND, digest, len(trace))
+            await self.builds.end(build, response, error, cause)
+            await self.tracing.end(build, trace, error)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, True)
 
     async def _status(self, call: Call) -> None:
         request = await only(call, control_pb2.StatusRequest)
@@ -232,11 +246,13 @@ class Control:
         return content_pb2.InfoResponse(info=content_pb2.Info(digest=request.digest, size=size))
 
     def _blob(self, digest: str) -> BinaryIO:
-        """A blob of the store, or the logs of a build.
+        """A blob of the store, or the logs or the trace of a build.
 
         Raises:
             DockcError, OSError: there is none.
         """
+        if (trace := self.tracing.find(digest)) is not None:
+            return BytesIO(trace)
         logs = self.builds.blob(digest)
         return self.engine.work.worker.content.open(digest) if logs is None else logs.path.open("rb")
 

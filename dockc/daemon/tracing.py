@@ -5,10 +5,11 @@ with the builds that they belong to.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from dockc.engine import otlp, tracing
@@ -26,22 +27,38 @@ _EVERY = 1.0
 """Seconds between two messages to the collector."""
 _WAITING = 64 << 20
 """Bytes of spans that wait for a collector at most; beyond, they are dropped."""
-_KEEP = 50
-"""Builds whose traces are kept, and bytes of each."""
+_KEEP, _ALL = 50, 64 << 20
+"""Builds whose traces are kept, and bytes of all of them."""
 _SIZE = 8 << 20
+"""Bytes that are kept of one."""
 
-Changed = Callable[[str, bytes], Awaitable[None]]
-"""Told the name of a build and its trace, in the form of the history, when it is over and when more comes."""
+Changed = Callable[[str, str, int], None]
+"""Told the name of a build, and digest and size of its trace, when it is over and when more comes."""
 
 
 class _Kept:
-    """The trace of one build."""
+    """The trace of one build, in the form of the history."""
 
-    def __init__(self, build: str) -> None:
-        self.build = build
-        self.spans: list[trace_pb2.ResourceSpans] = []
-        self.size = 0
+    def __init__(self, trace: bytes) -> None:
+        self.trace = trace
         self.over = False
+        self.size = 0
+        self._parts: list[bytes] = []
+        self._hasher = hashlib.sha256()
+
+    def add(self, text: bytes) -> None:
+        if self.size + len(text) <= _SIZE:
+            self._parts.append(text)
+            self._hasher.update(text)
+            self.size += len(text)
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self._hasher.hexdigest()}"
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self._parts)
 
 
 class Tracing:
@@ -59,7 +76,7 @@ class Tracing:
         self._changed, self._environ = changed, environ
         self._way = otlp.way(environ)
         tracing.is_sampled(tracing.Context(b"\0" * 16), environ)  # what is wrong with it is said now
-        self._kept: OrderedDict[bytes, list[_Kept]] = OrderedDict()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._waiting: list[trace_pb2.ResourceSpans] = []
         self._size = 0
         self._dropped = False
@@ -75,8 +92,8 @@ class Tracing:
         for one in request.resource_spans:
             self._forward(one)
             traces = {span.trace_id for scope in one.scope_spans for span in scope.spans}
-            for trace in traces:
-                await self._keep(trace, one)
+            for ref in [ref for ref, kept in self._kept.items() if kept.trace in traces]:
+                await self._keep(ref, one)
         return trace_pb2.ExportTraceServiceResponse()
 
     # --- builds -----------------------------------------------------------------------------------------
@@ -85,9 +102,9 @@ class Tracing:
         """The sink of a build that begins, which makes spans of its progress."""
         context = tracing.Context.read(call.get("traceparent"), call.get("tracestate"))
         if not build.request.Internal:
-            self._kept.setdefault(context.trace, []).append(_Kept(build.ref))
-            while len(self._kept) > _KEEP and any(one.over for one in next(iter(self._kept.values()))):
-                self._kept.popitem(last=False)
+            self._kept[build.ref] = _Kept(context.trace)
+            self._kept.move_to_end(build.ref)
+            self._forget()
         return tracing.Trace(build.sink, "moby.buildkit.v1.Control/Solve", context, server=True)
 
     async def end(self, build: Build, trace: tracing.Trace, error: BaseException | None) -> None:
@@ -97,19 +114,32 @@ class Tracing:
         spans = tracing.packed(trace.spans(error, {"dockc.build": build.ref}), self._environ)
         if tracing.is_sampled(trace.above, self._environ):
             self._forward(spans)
-        for one in self._kept.get(trace.context.trace, ()):
-            if one.build == build.ref:
-                one.over = True
-        await self._keep(trace.context.trace, spans, build.ref)
+        kept = self._kept.get(build.ref)
+        if kept is not None:
+            kept.over = True
+            await self._keep(build.ref, spans)
 
-    async def _keep(self, trace: bytes, spans: trace_pb2.ResourceSpans, build: str = "") -> None:
-        size = spans.ByteSize()
-        for one in self._kept.get(trace, ()):
-            if build in {"", one.build} and one.size + size <= _SIZE:
-                one.spans.append(spans)
-                one.size += size
-                if one.over:
-                    await self._changed(one.build, otlp.as_history(one.spans))
+    async def _keep(self, ref: str, spans: trace_pb2.ResourceSpans) -> None:
+        text = await asyncio.to_thread(otlp.as_history, [spans])
+        kept = self._kept.get(ref)
+        if kept is None:
+            return
+        kept.add(text)
+        self._forget()
+        if kept.over:
+            self._changed(ref, kept.digest, kept.size)
+
+    def _forget(self) -> None:
+        over = [ref for ref, kept in self._kept.items() if kept.over]
+        total = sum(kept.size for kept in self._kept.values())
+        for ref in over[:-1]:
+            if len(self._kept) <= _KEEP and total <= _ALL:
+                return
+            total -= self._kept.pop(ref).size
+
+    def find(self, digest: str) -> bytes | None:
+        """The trace of a build, as a blob; None where it is none, or is not kept any more."""
+        return next((kept.data for kept in self._kept.values() if kept.over and kept.digest == digest), None)
 
     # --- the collector ----------------------------------------------------------------------------------
 

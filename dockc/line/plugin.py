@@ -115,10 +115,27 @@ def begin(argv: list[str]) -> list[str]:
         os._exit(0)
     words, variables = translated(argv)
     os.environ.update(variables)
+    _forget_context()
     if words[:1] == [COMPLETE]:
         _complete(words[2:])
     follow(os.environ.get(_SOCKET, ""))
     return words
+
+
+def _forget_context() -> None:
+    """Docker names its own context in the place of a builder where none is named: that is no builder of ours."""
+    name = os.environ.get("BUILDX_BUILDER", "")
+    if name in {"", "default"}:
+        return
+    from dockc.client import builders
+    from dockc.errors import DockcError
+
+    try:
+        known = name in builders.load().nodes
+    except DockcError:  # the command will say so
+        return
+    if not known:
+        del os.environ["BUILDX_BUILDER"]
 
 
 def _complete(words: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from dockc.client import builders, joining, nodes
 from dockc.client.builders import Node
 from dockc.client.nodes import Health
+from dockc.commands.remote import chosen
 from dockc.errors import DockcError, UsageError
 from dockc.oci import manifest as manifests
 from dockc.oci.descriptor import Descriptor
@@ -139,6 +140,35 @@ def test_nodes_are_kept() -> None:
     ):
         with pytest.raises(UsageError):
             wrong()
+
+
+@pytest.mark.parametrize(
+    ("name", "addr", "builder", "host", "expected"),
+    [
+        ("", "", "", "", "here"),
+        ("mine", "", "", "", "tcp://mine:1"),
+        ("", "tcp://a:1", "", "", "tcp://a:1"),
+        # What the options have from the environment is handed over like what is typed.
+        ("mine", "tcp://h:1", "mine", "tcp://h:1", "tcp://mine:1"),
+        ("mine", "tcp://h:1", "", "tcp://h:1", "tcp://mine:1"),
+        ("mine", "tcp://typed:1", "mine", "", "tcp://typed:1"),
+        ("default", "tcp://h:1", "", "tcp://h:1", "here"),
+        ("mine", "tcp://typed:1", "", "", "error"),
+        ("none", "", "none", "", "error"),
+    ],
+)
+def test_who_builds(
+    monkeypatch: pytest.MonkeyPatch, name: str, addr: str, builder: str, host: str, expected: str
+) -> None:
+    builders.create("mine", Node("tcp://mine:1"))
+    monkeypatch.setenv("BUILDX_BUILDER", builder)
+    monkeypatch.setenv("BUILDKIT_HOST", host)
+    if expected == "error":
+        with pytest.raises(UsageError):
+            chosen(name, addr)
+    else:
+        found = chosen(name, addr)
+        assert (found.nodes[0].addr if found is not None else "here") == expected
 
 
 def test_a_file_of_before_is_read() -> None:

@@ -122,6 +122,13 @@ def test_two_nodes_make_one_index(farm: Farm, context: Path, tmp_path: Path, reg
     done = farm.build(context, BOTH, f"-otype=tar,dest={tmp_path / 'no'}")
     assert (done.returncode, "cannot come from several nodes" in done.stderr) == (2, True)
 
+    # The variables of BuildKit's clients choose it, too.
+    for variables in ({"BUILDX_BUILDER": "farm"}, {"BUILDKIT_HOST": farm.nodes["c"].address}):
+        command = [sys.executable, "-m", "dockc", "build", str(context), "--progress=plain"]
+        asked = subprocess.run(command, env={**farm.environment, **variables}, capture_output=True, text=True, check=False)
+        assert asked.returncode == 0, asked.stderr
+        assert ("[internal] farm: " in asked.stderr) == ("BUILDX_BUILDER" in variables)
+
     # What fails, fails: no other node is asked.
     (context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\nRUN exit 3\n")
     done = farm.build(context, "--platform=linux/amd64")

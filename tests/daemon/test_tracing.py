@@ -161,3 +161,38 @@ def test_a_daemon_says_what_it_cannot_do(tmp_path: Path) -> None:
         assert done.returncode == 2, done.stderr
         assert word in done.stderr
     until(lambda: not (tmp_path / "s").exists())
+
+
+def test_builds_that_are_cancelled_at_once_leave_nothing(tmp_path: Path) -> None:
+    """Whenever the cancelling comes: before the session is there, or while the build is taken up."""
+    daemon = Daemon(tmp_path, f"--debugaddr=unix://{tmp_path}/d")
+
+    async def storm() -> None:
+        link = await connect(parse(daemon.address))
+        try:
+            for number in range(40):
+                call = link.channel.call("/moby.buildkit.v1.Control/Solve")
+                await call.send(control_pb2.SolveRequest(Ref=f"r{number}", Session="none", Frontend="dockerfile.v0").SerializeToString())
+                call.end()
+                for _ in range(number % 4):
+                    await asyncio.sleep(0)
+                call.cancel()
+        finally:
+            await link.close()
+
+    def left() -> bool:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(tmp_path / "d"))
+            sock.sendall(b"GET /debug/vars HTTP/1.1\r\n\r\n")
+            text = b""
+            while data := sock.recv(65536):
+                text += data
+        found = json.loads(text.partition(b"\r\n\r\n")[2])
+        return bool(found["dockc_builds_running"] or list((tmp_path / "root" / "running").iterdir()))
+
+    try:
+        asyncio.run(storm())
+        until(lambda: not left())
+    finally:
+        assert daemon.stop() == 0
+    assert "Traceback" not in daemon.said(), daemon.said()

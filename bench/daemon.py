@@ -1,0 +1,366 @@
+"""What a daemon takes, and whether it stays as it is: budgets, many clients, storms of them, and memory over many builds.
+
+    python bench/daemon.py [calls] [files] [blob] [watchers] [clients] [storm] [memory]   all without a word
+    python bench/daemon.py memory --builds 1000 --seed 7
+
+    calls      CPU of one small call, both ends
+    files      CPU of the daemon for a context of 20,000 small files, the first time and the second
+    blob       the same for one file of 500 MiB
+    watchers   share of a core for 100 clients that watch one busy build
+    clients    100 clients that build the same at once
+    storm      50 builds at once whose clients cancel or vanish at random moments; nothing may hang or be left
+    memory     a mix of cached, ten-step, failing, cancelled and large builds; resident memory after a tenth and after all
+
+As root: steps are run. Each runs a daemon of its own; the first breach ends the run with status 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from dockc.client.address import connect, parse  # noqa: E402
+from dockc.client.building import Place, build  # noqa: E402
+from dockc.client.control import Remote  # noqa: E402
+from dockc.engine.request import Asked, CompileRequest  # noqa: E402
+from dockc.errors import DockcError  # noqa: E402
+from dockc.solver.progress import SolveStatus  # noqa: E402
+
+CACHED = "FROM scratch\nCOPY busybox /bin/sh\n" + "".join(f"RUN echo {number} > /f{number}\n" for number in range(10))
+TEN = "FROM scratch\nCOPY busybox /bin/sh\nARG N\n" + "".join(f"RUN echo $N {number} > /f{number}\n" for number in range(10))
+FAILING = "FROM scratch\nCOPY busybox /bin/sh\nARG N\nRUN echo $N && exit 7\n"
+SLEEPING = "FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nARG N\nRUN sleep $N\n"
+TREE = "FROM scratch\nCOPY . /\n"
+
+
+def silent(_: SolveStatus) -> None:
+    """Nobody looks."""
+
+
+class Breach(Exception):
+    """Something does not hold."""
+
+
+class Daemon:
+    """A daemon in a folder of its own, and contexts to build from."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.address = f"unix://{folder}/s"
+        command = [sys.executable, "-m", "dockc", "daemon", "--root", str(folder / "root"), "--addr", self.address]
+        with (folder / "log").open("wb") as log:
+            self.process = subprocess.Popen([*command, f"--debugaddr=unix://{folder}/d"], stdout=log, stderr=log, cwd=ROOT)
+
+    async def ready(self) -> None:
+        for _ in range(600):
+            with contextlib.suppress(OSError):
+                await self.numbers()
+                return
+            if self.process.poll() is not None:
+                raise Breach((self.folder / "log").read_text())
+            await asyncio.sleep(0.05)
+        raise Breach("the daemon does not answer")
+
+    async def asked(self, path: str) -> str:
+        """An answer of its debug address."""
+        reader, writer = await asyncio.open_unix_connection(str(self.folder / "d"))
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        text = (await reader.read()).decode()
+        writer.close()
+        return text
+
+    async def numbers(self) -> dict[str, float]:
+        """What it says of itself."""
+        text = await self.asked("/metrics")
+        lines = [line.rpartition(" ") for line in text.splitlines() if line[:1].isalpha() and " " in line and ":" not in line]
+        return {name: float(value) for name, _, value in lines if name.startswith(("dockc_", "process_"))}
+
+    def running(self) -> list[str]:
+        """Folders of builds that run."""
+        return [one.name for one in (self.folder / "root" / "running").iterdir()]
+
+    async def cpu(self) -> float:
+        """Its CPU time, seconds; steps are not counted."""
+        return (await self.numbers())["process_cpu_seconds_total"]
+
+    def context(self, dockerfile: str, name: str = "context") -> Path:
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        if not (folder / "busybox").exists():
+            shutil.copy(shutil.which("busybox") or "/bin/busybox", folder / "busybox")
+        (folder / "Dockerfile").write_text(dockerfile)
+        return folder
+
+    async def build(self, context: Path, *, n: object = "", sink: Callable[[SolveStatus], None] = silent) -> None:
+        """One build, compiled by the daemon."""
+        attrs = {"build-arg:N": str(n)} if n != "" else {}
+        request = Asked(compile=CompileRequest(str(context), attrs=attrs))
+        await build(Place(parse(self.address)), request, sink, frontend="dockerfile.v0")
+
+    @contextlib.asynccontextmanager
+    async def remote(self) -> AsyncIterator[Remote]:
+        link = await connect(parse(self.address))
+        try:
+            yield Remote(link)
+        finally:
+            await link.close()
+
+    async def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        status = await asyncio.to_thread(self.process.wait, 60)
+        said = (self.folder / "log").read_text()
+        if status or "Traceback" in said:
+            raise Breach(f"the daemon ended with {status}: {said[-2000:]}")
+
+
+def own_cpu() -> float:
+    spent = resource.getrusage(resource.RUSAGE_SELF)
+    return spent.ru_utime + spent.ru_stime
+
+
+def say(what: str, told: str) -> None:
+    print(f"{what:<10} {told}", flush=True)
+
+
+async def calls(daemon: Daemon, _: argparse.Namespace) -> None:
+    count = 3000
+    async with daemon.remote() as remote:
+        for _number in range(200):
+            await remote.info()
+        mine, its = own_cpu(), await daemon.cpu()
+        for _number in range(count):
+            await remote.info()
+        mine, its = own_cpu() - mine, await daemon.cpu() - its
+    say("calls", f"{(mine + its) / count * 1e6:.0f} us of CPU both ends (budget 300): client {mine / count * 1e6:.0f}, daemon {its / count * 1e6:.0f}")
+
+
+async def transferred(daemon: Daemon, what: str, context: Path, budget: float) -> None:
+    for turn in ("first", "again"):
+        before = await daemon.cpu()
+        began = time.monotonic()
+        await daemon.build(context)
+        spent = await daemon.cpu() - before
+        say(what, f"{turn}: {spent:.2f} s of CPU in the daemon, {time.monotonic() - began:.1f} s (budget for receiving alone {budget})")
+        (context / f"changed-{turn}").write_text(turn)
+
+
+async def files(daemon: Daemon, _: argparse.Namespace) -> None:
+    context = daemon.context(TREE, "files")
+    for number in range(20_000):
+        folder = context / f"{number % 100:02}"
+        folder.mkdir(exist_ok=True)
+        (folder / str(number)).write_bytes(b"%08d" % number * 128)
+    await transferred(daemon, "files", context, 0.9)
+
+
+async def blob(daemon: Daemon, _: argparse.Namespace) -> None:
+    context = daemon.context(TREE, "blob")
+    with (context / "blob").open("wb") as file:
+        for _number in range(500):
+            file.write(os.urandom(1 << 20))
+    await transferred(daemon, "blob", context, 1.2)
+
+
+async def watchers(daemon: Daemon, _: argparse.Namespace) -> None:
+    text = "FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nARG N\nRUN for a in 1 2 3 4 5 6 7 8 9 10; do for b in 1 2 3 4 5 6 7 8 9 10; do echo $a $b; sleep 0.1; done; done\n"
+    context = daemon.context(text, "watched")
+    shares = []
+    for count in (0, 100):
+        began, before = time.monotonic(), await daemon.cpu()
+        mine = own_cpu()
+        building = asyncio.create_task(daemon.build(context, n=count))
+        async with daemon.remote() as remote:
+            ref = ""
+            while not ref:
+                from dockc.rpc.pb import control_pb2
+
+                await asyncio.sleep(0.3)
+                async for event in remote.history(control_pb2.BuildHistoryRequest(EarlyExit=True, ActiveOnly=True)):
+                    ref = event.record.Ref
+
+            async def watch(name: str, remote: Remote = remote) -> int:
+                return sum([1 async for _ in remote.watch(name)])
+
+            heard = await asyncio.gather(*(watch(ref) for _ in range(count)))
+            await building
+        passed = time.monotonic() - began
+        shares.append(((await daemon.cpu() - before) / passed, (own_cpu() - mine) / passed))
+        if count and min(heard) < 10:
+            raise Breach(f"a watcher heard {min(heard)} messages only")
+    say("watchers", f"100 streams take {(shares[1][0] - shares[0][0]) * 100:.1f} % of a core in the daemon, {(shares[1][1] - shares[0][1]) * 100:.1f} % here (budget 8 % both)")
+
+
+async def clients(daemon: Daemon, _: argparse.Namespace) -> None:
+    context = daemon.context(CACHED)
+    await daemon.build(context)
+    before, began = await daemon.cpu(), time.monotonic()
+    await asyncio.gather(*(daemon.build(context) for _ in range(100)))
+    spent, passed = await daemon.cpu() - before, time.monotonic() - began
+    say("clients", f"100 cached builds at once: {passed:.1f} s, {spent * 10:.0f} ms of CPU each in the daemon")
+    await quiet(daemon)
+
+
+async def quiet(daemon: Daemon) -> None:
+    """Wait until nothing of the builds is left."""
+    for _ in range(200):
+        found = await daemon.numbers()
+        open_ = found["dockc_builds_running"] or found["dockc_sessions"] or found["dockc_connections"]
+        if not open_ and not daemon.running():
+            return
+        await asyncio.sleep(0.1)
+    stacks = await daemon.asked("/debug/stacks")
+    raise Breach(f"something is left: {await daemon.numbers()}, {daemon.running()}\n{stacks}")
+
+
+async def storm(daemon: Daemon, options: argparse.Namespace) -> None:
+    dice = random.Random(options.seed)
+    sleeping, ten = daemon.context(SLEEPING, "sleeping"), daemon.context(TEN, "ten")
+    await daemon.build(ten, n="first")
+    await quiet(daemon)
+    handles = (await daemon.numbers())["process_open_fds"]
+    ends: Counter[str] = Counter()
+
+    async def one(number: int, how: str, after: float) -> None:
+        if how == "vanishes":  # killed: its connections close without a word
+            command = [sys.executable, "-m", "dockc", "build", str(sleeping), "--addr", daemon.address, "--progress=none", f"--build-arg=N={1000 + number}"]
+            process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stderr=asyncio.subprocess.DEVNULL)
+            await asyncio.sleep(after + 1)
+            process.kill()
+            await process.wait()
+        else:
+            task = asyncio.create_task(daemon.build(sleeping if how == "cancels" else ten, n=number + 1000))
+            if how == "cancels":
+                await asyncio.sleep(after)
+                task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            if how == "ends" and (task.cancelled() or task.exception()):
+                raise Breach(f"a build that nobody ended failed: {task.exception()!r}")
+        ends[how] += 1
+
+    for _ in range(options.rounds):
+        kinds = [dice.choice(("cancels", "cancels", "ends", "ends", "vanishes")) for _ in range(50)]
+        # All at once; processes of their own are few, as the machine has to start them.
+        kinds = [how if how != "vanishes" or number < 10 else "cancels" for number, how in enumerate(kinds)]
+        await asyncio.wait_for(asyncio.gather(*(one(number + 100 * _, how, dice.uniform(0, 3)) for number, how in enumerate(kinds))), 150)
+        await quiet(daemon)
+    if left := sleepers():
+        raise Breach(f"steps outlive their builds: {left}")
+    now = (await daemon.numbers())["process_open_fds"]
+    if now > handles + 4:
+        raise Breach(f"{handles:.0f} files were open, {now:.0f} are")
+    say("storm", f"{options.rounds} rounds of 50: {dict(ends)}; nothing is left")
+
+
+def sleepers() -> list[Path]:
+    """Processes of the steps that sleep."""
+    return [place for place in Path("/proc").glob("[0-9]*/cmdline") if _is_sleeper(place)]
+
+
+def _is_sleeper(place: Path) -> bool:
+    try:
+        words = place.read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return words[0].endswith(b"sleep") and words[1].isdigit() and 1000 <= int(words[1]) < 3000
+
+
+async def memory(daemon: Daemon, options: argparse.Namespace) -> None:
+    dice = random.Random(options.seed)
+    cached, ten, failing = daemon.context(CACHED), daemon.context(TEN, "ten"), daemon.context(FAILING, "failing")
+    sleeping, tree = daemon.context(SLEEPING, "sleeping"), daemon.context(TREE, "tree")
+    for number in range(5000):
+        (tree / f"{number % 50:02}").mkdir(exist_ok=True)
+        (tree / f"{number % 50:02}" / str(number)).write_text(str(number))
+    kinds = ["cached"] * 76 + ["ten"] * 6 + ["failing"] * 8 + ["cancelled"] * 7 + ["tree"] * 3
+    done: Counter[str] = Counter()
+    sizes: list[tuple[int, float]] = []
+    began = time.monotonic()
+
+    async def one(number: int, kind: str) -> None:
+        match kind:
+            case "cached":
+                await daemon.build(cached)
+            case "ten":
+                await daemon.build(ten, n=number)
+            case "failing":
+                with contextlib.suppress(DockcError):
+                    await daemon.build(failing, n=number)
+            case "tree":
+                (tree / "00" / "0").write_text(str(number))
+                await daemon.build(tree)
+            case "cancelled":
+                task = asyncio.create_task(daemon.build(sleeping, n=100_000 + number))
+                await asyncio.sleep(dice.uniform(0, 0.4))
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        done[kind] += 1
+
+    number = 0
+    while number < options.builds and time.monotonic() - began < options.seconds:
+        batch = range(number, min(number + 4, options.builds))
+        await asyncio.gather(*(one(each, dice.choice(kinds)) for each in batch))
+        number = batch.stop
+        if number % (options.builds // 10) < 4:
+            await quiet(daemon)
+            sizes.append((number, (await daemon.numbers())["process_resident_memory_bytes"] / (1 << 20)))
+            say("memory", f"{number} builds: {sizes[-1][1]:.0f} MiB, {time.monotonic() - began:.0f} s")
+    growth = sizes[-1][1] / sizes[0][1] - 1
+    say("memory", f"{dict(done)}: {growth:+.1%} from {sizes[0][0]} to {sizes[-1][0]} builds (budget 10 %)")
+    if number == options.builds >= 1000 and growth > 0.1:
+        raise Breach("memory grows")
+
+
+SCENES: dict[str, Callable[[Daemon, argparse.Namespace], Awaitable[None]]] = {
+    "calls": calls, "files": files, "blob": blob, "watchers": watchers, "clients": clients, "storm": storm, "memory": memory,
+}  # fmt: skip
+
+
+async def run(name: str, options: argparse.Namespace) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="dockc-daemon-"))
+    daemon = Daemon(folder)
+    try:
+        await daemon.ready()
+        await SCENES[name](daemon, options)
+        await daemon.stop()
+    finally:
+        if daemon.process.poll() is None:
+            daemon.process.kill()
+            daemon.process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scenes", nargs="*", choices=[*SCENES, []], metavar="SCENE")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=2, help="of the storm")
+    parser.add_argument("--builds", type=int, default=1000, help="of the memory scene")
+    parser.add_argument("--seconds", type=float, default=170, help="of the memory scene, at most")
+    options = parser.parse_args()
+    for name in options.scenes or SCENES:
+        try:
+            asyncio.run(run(name, options))
+        except (Breach, TimeoutError) as breach:
+            print(f"{name}: {breach or 'something hangs'}; repeat: python bench/daemon.py {name} --seed {options.seed}", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
