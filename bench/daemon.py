@@ -357,7 +357,7 @@ def main() -> int:
         try:
             asyncio.run(run(name, options))
         except (Breach, TimeoutError) as breach:
-            print(f"{name}: {breach or 'something hangs'}; repeat: python bench/daemon.py {name} --seed {options.seed}", file=sys.stderr)
+            print(f"{name}: {str(breach) or 'something hangs'}; repeat: python bench/daemon.py {name} --seed {options.seed}", file=sys.stderr)
             return 1
     return 0
 
