@@ -29,7 +29,7 @@ from dockc.protocol.errors import SOLVE, RemoteError, from_rpc, to_rpc
 from dockc.protocol.modes import to_go
 from dockc.rpc.calls import Call, Channel, Handler, only, unary
 from dockc.rpc.pb import common_pb2, gateway_pb2, session_pb2
-from dockc.rpc.status import ALREADY_EXISTS, INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, RpcError
+from dockc.rpc.status import ALREADY_EXISTS, CANCELLED, INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, RpcError
 from dockc.runtime.remotecache.base import CacheEntry
 from dockc.solver.progress import SourceRange
 
@@ -272,10 +272,13 @@ class Gateway:
         return gateway_pb2.NewContainerResponse()
 
     async def release_container(self, request: gateway_pb2.ReleaseContainerRequest) -> Message:
-        """End a container's processes and give its file systems up."""
+        """End a container's processes and give its file systems up; that some still ran is told, too."""
         found = self.container(request.ContainerID)
         del self._containers[request.ContainerID]
+        ran = bool(found.processes)
         await found.close()
+        if ran:
+            raise RpcError("context canceled", code=CANCELLED)
         return gateway_pb2.ReleaseContainerResponse()
 
     async def read_file_in_container(self, request: gateway_pb2.ReadFileRequest) -> Message:

@@ -23,6 +23,7 @@ from dockc.golang.text import dump_json
 from dockc.llb import attrs
 from dockc.oci import digest as digests
 from dockc.runtime.archive.limits import Limits
+from dockc.runtime.fsutil.inroot import Root, open_entry
 from dockc.runtime.registry.transport import CHUNK, USER_AGENT, Response, Transport
 from dockc.runtime.session.secrets import LentSecrets
 from dockc.runtime.source import web
@@ -65,6 +66,7 @@ class HttpOptions(Record):
         gid: group.
         secret: id of a secret that is the whole Authorization header, or "".
         headers: further request headers, sorted.
+        signature, keys: an OpenPGP signature that the content must have, by one of these keys; both or none.
     """
 
     url: str
@@ -75,6 +77,8 @@ class HttpOptions(Record):
     gid: int = 0
     secret: str = ""
     headers: tuple[tuple[str, str], ...] = ()
+    signature: str = ""
+    keys: str = ""
 
     def name_key(self) -> dict[str, object]:
         """What tells two downloads of one URL apart, besides the content."""
@@ -85,11 +89,12 @@ def parse_options(url: str, attributes: Mapping[str, str]) -> HttpOptions:
     """Read a source operation's attributes.
 
     Raises:
-        SolveError: a value that makes no sense, or signatures, which are not supported.
+        SolveError: a value that makes no sense.
         InvalidDigest: a broken checksum.
     """
-    if attributes.get(attrs.HTTP_SIGNATURE) or attributes.get(attrs.HTTP_SIGNATURE_PUBKEY):
-        raise SolveError(f"{url}: verifying signatures of downloads is not supported")
+    signature, keys = attributes.get(attrs.HTTP_SIGNATURE, ""), attributes.get(attrs.HTTP_SIGNATURE_PUBKEY, "")
+    if bool(signature) != bool(keys):
+        raise SolveError(f"{url}: verifying a signature needs both the signature and the public key")
     checksum = attributes.get(attrs.HTTP_CHECKSUM, "")
     headers = {
         _USER_HEADERS[name]: value
@@ -108,6 +113,8 @@ def parse_options(url: str, attributes: Mapping[str, str]) -> HttpOptions:
         gid=_integer(attributes.get(attrs.HTTP_GID, "0"), (1 << 32) - 2),
         secret=attributes.get(attrs.HTTP_AUTH_HEADER_SECRET, ""),
         headers=tuple(sorted(headers.items())),
+        signature=signature,
+        keys=keys,
     )
 
 
@@ -142,6 +149,8 @@ class HttpSource(Mutable):
     def key(self, ctx: OpContext) -> SourceKey:
         """The content's digest with the name and owner that the file will have."""
         wanted = self.options
+        if wanted.signature and self._ref is None:
+            self._ref = self._verified(ctx)
         if wanted.checksum:
             return self._key(wanted.checksum, web.file_name(wanted.url, wanted.filename), None)
         digest, name, modified = self._revalidate(ctx)
@@ -156,6 +165,28 @@ class HttpSource(Mutable):
         }
         return SourceKey(digests.from_bytes(dump_json(preimage)), digest, preimage)
 
+    def _verified(self, ctx: OpContext) -> ImmutableRef:
+        """The file, once it is sure who has signed it; raises SolveError."""
+        from dockc.runtime.source.openpgp import SignatureRefused, verify
+
+        if not self.options.checksum:
+            self._revalidate(ctx)
+        ref = self.snapshot(ctx)
+        try:
+            assert self._found is not None
+            with ref.mount() as root, Root(root) as opened, opened.parent(self._found.name, "open") as (folder, name):
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+                with open(open_entry(folder, name, flags, name), "rb") as file:  # noqa: PTH123 - a descriptor
+                    verify(file, self.options.signature.encode("utf-8", "surrogateescape"), self.options.keys.encode())
+        except SignatureRefused as error:
+            ref.release()
+            shown = without_credentials(self.options.url)
+            raise SolveError(f"{shown}: failed to verify pgp signature: {error.message}", hint=error.hint) from None
+        except BaseException:
+            ref.release()
+            raise
+        return ref
+
     def snapshot(self, ctx: OpContext) -> ImmutableRef:
         """The file, from the store where it is still good, else downloaded."""
         if self._ref is not None:
@@ -163,6 +194,7 @@ class HttpSource(Mutable):
             return ref
         known = self._found or self._checksummed()
         if known is not None:
+            self._found = known
             try:
                 return self.refs.get(known.ref_id)
             except StoreError:
