@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from dockc.runtime.session.base import Session
     from dockc.solver.progress import StatusSink
 
+_SOON = 1.0
 ENTITLEMENTS = frozenset(("network.host", "security.insecure"))
 
 
@@ -151,6 +152,8 @@ class Engine:
             worker.close()
             raise
         self._opened = (Work(worker, solver, cache), client)
+        if options.gc is not None:
+            self._unlooked = 1  # what other rules have left is looked at soon
         self._keeper = asyncio.get_running_loop().create_task(self._keep())
         return self
 
@@ -312,9 +315,12 @@ class Engine:
     # --- the store ------------------------------------------------------------------------------------
 
     async def _keep(self) -> None:
-        """Collect now and then, where builds have come since."""
+        """Collect now and then, where builds have come since; by rules of its own for the first time soon."""
+        every = self.options.collect_every
+        pause = every if self.options.gc is None else min(_SOON, every)
         while True:
-            await asyncio.sleep(self.options.collect_every)
+            await asyncio.sleep(pause)
+            pause = every
             try:
                 await self.collect()
             except DockcError as error:  # the next look will tell; builds go on

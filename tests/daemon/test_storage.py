@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.test_daemon import Daemon, dockc
+from tests.daemon.test_daemon import Daemon, dockc, until
 
 
 @pytest.fixture
@@ -79,6 +79,9 @@ def test_a_daemon_s_space(tmp_path: Path, context: Path) -> None:
 
 def test_a_daemon_collects_by_itself(tmp_path: Path, context: Path) -> None:
     (tmp_path / "config").write_text("[[worker.oci.gcpolicy]]\nall = true\nmaxUsedSpace = 3000000\n")
+    def size(daemon: Daemon) -> int:
+        return sum(one["size"] for one in json.loads(control(daemon, "du", "--format", "json")))
+
     sizes: list[int] = []
     for more in (("--config", str(tmp_path / "config"), "--oci-worker-gc=false"), ("--config", str(tmp_path / "config"))):
         for what in ("s", "log"):
@@ -91,12 +94,20 @@ def test_a_daemon_collects_by_itself(tmp_path: Path, context: Path) -> None:
             assert daemon.stop() == 0  # which looks at the store, as it is looked at each minute while builds come
         daemon = Daemon(tmp_path, "--oci-worker-gc=false")
         try:
-            sizes.append(sum(one["size"] for one in json.loads(control(daemon, "du", "--format", "json"))))
+            sizes.append(size(daemon))
             if len(sizes) == 2:
                 assert "CACHED" in build(daemon, context, 11), "what was used last is here"
         finally:
             daemon.stop()
     assert sizes[0] > 3_000_000 >= sizes[1]
+    for what in ("s", "log"):
+        (tmp_path / what).unlink(missing_ok=True)
+    (tmp_path / "config").write_text("[[worker.oci.gcpolicy]]\nall = true\nmaxUsedSpace = 1\n")
+    daemon = Daemon(tmp_path, "--config", str(tmp_path / "config"))
+    try:
+        until(lambda: size(daemon) == 0)  # also what the last rules have left
+    finally:
+        daemon.stop()
 
 
 def test_images_of_a_daemon_go_with_everything(tmp_path: Path, context: Path) -> None:

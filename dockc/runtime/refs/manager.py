@@ -222,7 +222,7 @@ class RefManager:
                         kind=database.LAYER,
                         state=database.COMMITTED,
                         record_type=record_type,
-                        description=description,
+                        description=description or f"imported {layer.descriptor.digest}",
                         chain_id=identity,
                         diff_id=layer.diff_id,
                     )

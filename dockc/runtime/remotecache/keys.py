@@ -221,11 +221,7 @@ class ImportedResults:
         layers = [self._imported.layers[place] for place in found.layers]
         if any(layer is None for layer in layers):
             raise NotFound(result.id)
-        return RefResult(
-            self._refs.from_layers(
-                [layer for layer in layers if layer is not None], description=f"cache of {self._imported.name}"
-            )
-        )
+        return RefResult(self._refs.from_layers([layer for layer in layers if layer is not None]))
 
     def exists(self, result_id: str) -> bool:
         """Whether `load` has what it needs; blobs are asked for when they are needed."""
