@@ -115,6 +115,9 @@ def built() -> Path:
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             pytest.skip(f"no {program} on this machine")
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    if int(version.removeprefix("v").partition(".")[0]) < 20:
+        pytest.skip(f"Node {version} is older than the 20 that builds the playground; .ci/run brings a newer one by npm")
     done = subprocess.run(["node", str(HERE / "build.mjs")], capture_output=True, text=True, check=False, timeout=600)
     if "npm install ended" in done.stderr:
         pytest.skip("npm cannot install what the playground is made of: " + done.stderr[-300:])
