@@ -86,6 +86,10 @@ def _read(argv: Sequence[str], unusual: Reader | None, plain: bool) -> Line | in
         found = read(options, rest, os.environ)
         if found is not None:
             return Line(found, function)
+    if argv and not verb and not {"--help", "-h"} & set(argv):
+        from dockc.line.elsewhere import refuse
+
+        refuse([word for word in argv if not word.startswith("-")])
     asked = _until_dashes(rest)
     if (
         not argv

@@ -219,6 +219,8 @@ def _refused(exc: OSError) -> DockcError:
         hint = "No user namespace is left: raise sysctl user.max_user_namespaces"
     elif exc.errno == errno.EPERM and Path("/.dockerenv").exists():
         hint = "This container may not make namespaces: start it with --privileged."
+    elif exc.errno == errno.EPERM:
+        hint += " After a chroot the kernel makes none, whatever it allows elsewhere: enter by pivot_root."
     return DockcError(f"cannot make a user namespace: {exc.strerror}", hint=hint)
 
 
