@@ -144,6 +144,7 @@ class BuildOptions(Options):
         "--progress", metavar="MODE", default="auto", variable="BUILDKIT_PROGRESS", completes="auto|tty|plain|rawjson|quiet|none",
         help="auto, tty, plain, rawjson, quiet (the digest only) or none. Default: auto.", group=_RESULT,
     )  # fmt: skip
+    color: str = shared.color(_RESULT)
     quiet: bool = option("--quiet", "-q", help="Print the image's id only, as --iidfile writes it.", group=_RESULT)
     metadata_file: Path | None = option(
         "--metadata-file", metavar="FILE", help="Write the result's digests as JSON.", completes="file", group=_RESULT
@@ -354,6 +355,7 @@ def run(options: BuildOptions, out: Output) -> int:
                 sbom=options.sbom,
                 facts={key: value for key, value in told.items() if key.startswith("vcs:")},
                 mode=mode,
+                color=options.color,
                 metadata_file=options.metadata_file,
                 iidfile=options.iidfile,
                 record=options.record,
@@ -364,6 +366,7 @@ def run(options: BuildOptions, out: Output) -> int:
         build_and_show(
             asked_for,
             mode=mode,
+            color=options.color,
             metadata_file=options.metadata_file,
             iidfile=options.iidfile,
             record=options.record,
@@ -395,6 +398,7 @@ def build_and_show(
     asked: Asked,
     *,
     mode: str,
+    color: str = "auto",
     metadata_file: Path | None,
     iidfile: Path | None,
     record: Path | None = None,
@@ -417,7 +421,7 @@ def build_and_show(
             check_place(path)
     if iidfile is not None and any(output.type in ("local", "tar") for output in asked.outputs):
         raise UsageError("local and tar exporters are incompatible with image ID file")
-    view = make_view(mode, sys.stderr)
+    view = make_view(mode, sys.stderr, color)
     tracing = traced(view, "dockc build")
     below = tracing.trace if tracing is not None else view
     recorder = _recorder(below) if record is not None or report is not None else None

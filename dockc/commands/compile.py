@@ -49,6 +49,7 @@ class CompileOptions(Options):
     print_after_all: bool = shared.PRINT_AFTER_ALL
     time_passes: bool = shared.TIME_PASSES
     verify_each: bool = shared.VERIFY_EACH
+    color: str = shared.color()
     store: Path | None = shared.STORE
     examples = (
         "dockc compile --emit=llb .",
@@ -64,7 +65,12 @@ def run(options: CompileOptions, out: Output) -> int:
     form = options.emit or (
         "llb" if options.output is None and sys.stdout is not None and sys.stdout.isatty() else "pb"
     )
-    out.write(compile_command(request_of(options), form, out.log), options.output)
+    def log(text: str) -> None:
+        from dockc.console.errors import told
+
+        out.log(told(text, out.log_style))
+
+    out.write(compile_command(request_of(options), form, log), options.output)
     return 0
 
 

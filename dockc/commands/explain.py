@@ -53,7 +53,7 @@ class ExplainOptions(Options):
         completes="text|json|svg|mermaid|dot|html",
     )  # fmt: skip
     output: Path | None = shared.OUTPUT
-    color: str = shared.COLOR
+    color: str = shared.color()
     record: Path | None = option(
         "--record",
         metavar="FILE",

@@ -30,7 +30,7 @@ class FormatOptions(Options):
         "--stdin-filename", metavar="FILE", help="What standard input is called in messages and diffs."
     )
     if_no_files: str = shared.IF_NO_FILES
-    color: str = shared.COLOR
+    color: str = shared.color()
     examples = ("dockc fmt", "dockc fmt --diff Dockerfile", "dockc fmt --check .")
 
 

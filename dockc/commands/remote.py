@@ -42,6 +42,7 @@ class Wishes(Record):
         attest, provenance, sbom: attestations, likewise.
         facts: what git knows of the context, for attestations.
         mode: how progress is shown.
+        color: what the line says of colours.
         metadata_file, iidfile: files to write afterwards, or None.
         record: where the steps' times would go, or None.
         report: where a page about the build goes, or None.
@@ -59,6 +60,7 @@ class Wishes(Record):
     iidfile: Path | None
     record: Path | None
     report: Path | None = None
+    color: str = "auto"
 
 
 class Chosen(Record):
@@ -137,7 +139,7 @@ def build_remote(builder: Chosen, request: Asked, wishes: Wishes, out: Output) -
         out.log("warning: no output specified: the result stays in the builder's cache; -o says where it goes\n")
     cache_from, lent = caches.imports(wishes.cache_from)
     cache_to, places = caches.exports(wishes.cache_to, forgiving=True)
-    view = make_view(mode, sys.stderr)
+    view = make_view(mode, sys.stderr, wishes.color)
     sink = Counting(view)
     tracing = traced(sink, "dockc build")
     metadata = tracing.metadata if tracing is not None else ()

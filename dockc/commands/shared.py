@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dockc.base.options import argument, option
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _WHAT, _ANSWERS, _PASSES = "What is built", "Answers about the world", "Optimisation"
 
 CONTEXT = argument(
@@ -127,14 +131,20 @@ FILES = argument(
     completes="file",
 )
 OUTPUT = option("--output", "-o", metavar="FILE", help="Write there instead of standard output.", completes="file")
-COLOR = option(
-    "--color",
-    metavar="WHEN",
-    default="auto",
-    help="Colours: auto (on a terminal; NO_COLOR, FORCE_COLOR, CLICOLOR and CLICOLOR_FORCE count), always or never.",
-    completes="auto|always|never",
-    group="The report",
-)
+
+
+def color(group: str = "") -> Any:
+    """The option that says of colours, below a heading."""
+    return option(
+        "--color",
+        metavar="WHEN",
+        default="auto",
+        help="Colours: auto (on a terminal; NO_COLOR, FORCE_COLOR, CLICOLOR and CLICOLOR_FORCE count), always or never.",
+        completes="auto|always|never",
+        group=group,
+    )
+
+
 IF_NO_FILES = option(
     "--if-no-files",
     metavar="WHAT",

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dockc.errors import CompileError, DockcError, without_credentials
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dockc.base.style import Style
+
 
 def render_error(error: DockcError) -> str:
     """The message, the lines of the Dockerfile it speaks of where they are known, and the hint."""
@@ -20,6 +24,15 @@ def render_error(error: DockcError) -> str:
     if error.hint and error.hint not in "".join(parts):
         parts.append(f"  help: {error.hint}\n")
     return visible("".join(parts))
+
+
+def told(text: str, style: Style) -> str:
+    """What is said beside a result, in colours where they are wanted."""
+    if not style.color:
+        return text
+    from dockc.console import paint
+
+    return paint.error(text, style)
 
 
 def _said_once(details: str, message: str) -> str:

@@ -19,7 +19,9 @@ _LINE = pattern(rf"(.*?:\d+:\d+): ({_LEVELS})\[([\w-]+)\]( \[\*\])? (.*)")
 _ARROW = pattern(r"( *)--> (.*)")
 _GUTTER = pattern(r"( *\d* +\|)( [ ~^-]*\^[\^ ~-]*)?(.*)")
 _NOTE = pattern(r"( +)= (help|fix|see): (.*)")
-_SAID = pattern(r"( *)(error|warning|note|help)(\[[\w-]+\])?: (.*)")
+_SAID = pattern(r"( *)(error|warning|note|help)(\[[\w-]+\])?(: .*|(?<=\]))")
+#: `Dockerfile:3: warning: words`, as the compiler says what it noticed.
+_PLACED = pattern(r"(\S.*?:\d+): (error|warning): (.*)")
 _MARKED = pattern(r"( +\d+ \| )>>>(.*)")
 _ROW = pattern(r"  (\S.*?)(  +)(\S.*)")
 
@@ -66,7 +68,9 @@ def error(text: str, style: Style) -> str:
     for line in text.split("\n"):
         if found := _SAID.fullmatch(line):
             kind = {"note": "info", "help": "good"}.get(found[2], found[2])
-            line = f"{found[1]}{style.paint(found[2] + (found[3] or ''), kind)}: {found[4]}"
+            line = f"{found[1]}{style.paint(found[2] + (found[3] or ''), kind)}{found[4]}"
+        elif found := _PLACED.fullmatch(line):
+            line = f"{style.paint(found[1], 'place')}: {style.paint(found[2], found[2])}: {found[3]}"
         elif found := _MARKED.fullmatch(line):
             line = f"{style.paint(found[1], 'dim')}{style.paint('>>>', 'error')}{found[2]}"
         else:

@@ -31,10 +31,18 @@ class TtyProgress:
     """
 
     def __init__(
-        self, out: TextIO, *, title: str = "Building", console: Console | None = None, look: Look | None = None
+        self,
+        out: TextIO,
+        *,
+        title: str = "Building",
+        console: Console | None = None,
+        look: Look | None = None,
+        color: bool | None = None,
     ) -> None:
         self.steps = Steps(keep_fresh=False)
-        self._console = console or Console(file=out, highlight=False, soft_wrap=False)
+        self._console = console or Console(
+            file=out, highlight=False, soft_wrap=False, no_color=None if color is None else not color
+        )
         self._title = title
         self._look = look or Look()
         self._lock = threading.Lock()

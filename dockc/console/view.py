@@ -27,8 +27,9 @@ class View(Protocol):
         ...
 
 
-def make_view(mode: str, out: TextIO) -> View:
-    """The view of a mode; `auto` is `tty` on a terminal that can move its cursor, else `plain`.
+def make_view(mode: str, out: TextIO, color: str = "auto") -> View:
+    """The view of a mode; `auto` is `tty` on a terminal that can move its cursor, else `plain`. `color` is what the line
+    says of colours.
 
     Raises:
         UsageError: no such mode, or `tty` where there is no terminal.
@@ -45,6 +46,7 @@ def make_view(mode: str, out: TextIO) -> View:
         return QuietProgress(out)
     import os
 
+    from dockc.base.style import style_of
     from dockc.console.look import look_of
 
     look = look_of(os.environ)
@@ -55,7 +57,7 @@ def make_view(mode: str, out: TextIO) -> View:
             raise UsageError("progress mode tty needs a terminal", hint="Use --progress=plain.")
         from dockc.console.progress import TtyProgress
 
-        return TtyProgress(out, look=look)
+        return TtyProgress(out, look=look, color=style_of(out, os.environ, color).color)
     from dockc.console.plain import PlainProgress
 
     return PlainProgress(out, cut=look.cut)

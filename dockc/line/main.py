@@ -58,18 +58,13 @@ def run(argv: Sequence[str], unusual: Reader | None = None, *, plain: bool = Tru
 
 def _tell(error: DockcError, output: Output) -> None:
     """Say what is wrong, in colours where the terminal and the user want them."""
-    from dockc.console.errors import render_error
+    from dockc.console.errors import render_error, told
 
-    text = render_error(error)
     try:
         style = output.log_style
     except UsageError:  # it is what the line says of colours that is wrong
         style = Output("never").log_style
-    if style.color:
-        from dockc.console import paint
-
-        text = paint.error(text, style)
-    log(text)
+    log(told(render_error(error), style))
 
 
 def _read(argv: Sequence[str], unusual: Reader | None, plain: bool) -> Line | int:

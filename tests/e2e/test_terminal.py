@@ -115,6 +115,19 @@ def test_colours_change_no_word(folder: Path) -> None:
     assert error == "\x1b[1;31merror\x1b[0m: nowhere does not exist\n"
 
 
+def test_colours_of_the_compiler_and_of_builds(folder: Path) -> None:
+    (folder / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /a$X\n")
+    _, told = piped(folder, "compile", "--color=always", "--emit=image", ".", status=0)
+    assert told.startswith("\x1b[36mDockerfile:2\x1b[0m: \x1b[1;33mwarning\x1b[0m: Usage of undefined variable '$X'")
+    _, told = piped(folder, "compile", "--color=always", "-f", "few.Dockerfile", "--offline", ".", status=1)
+    assert told.startswith("\x1b[1;31merror[image-not-available]\x1b[0m\n")
+    blue = "\x1b[34m => [1/1] COPY Dockerfile /a"
+    assert blue in shown(folder, "build", "--color=always", ".", env={"NO_COLOR": "1"})
+    text = shown(folder, "build", "--color=never", "--no-cache", ".")
+    assert "[1/1] COPY Dockerfile /a" in text
+    assert "\x1b[34m" not in text
+
+
 @pytest.mark.parametrize(
     ("variables", "terminal", "pipe"),
     [

@@ -140,7 +140,7 @@ class LintCommandOptions(Options):
         "--no-cache", help="Lint every file anew; neither use nor keep findings of files that have not changed."
     )
     if_no_files: str = shared.IF_NO_FILES
-    color: str = shared.COLOR
+    color: str = shared.color(_REPORT)
     explain: str = option("--explain", metavar="RULE", help="Print a rule's page and end.", completes="rule")
     examples = (
         "dockc lint",
