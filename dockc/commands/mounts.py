@@ -107,7 +107,8 @@ def run_export(options: ExportOptions, out: Output) -> int:
         for name in options.ids:
             _found(refs, name)
         place = clients.place(worker.content)
-        mounts.save(refs, entry, target, mounts.steps_of(entry, place), place, _fail)
+        source = table.source_of(table.counterpart(entry), os.environ)
+        mounts.save(refs, entry, target, mounts.steps_of(entry, place), place, _fail, source)
     return 0
 
 

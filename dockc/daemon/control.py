@@ -21,7 +21,6 @@ from dockc.daemon.outputs import SessionOutputs
 from dockc.daemon.policy import SessionPolicy
 from dockc.daemon.sessions import HEALTH, Sessions, lent
 from dockc.daemon.tracing import KIND, Tracing
-from dockc.engine.caches import imports_of
 from dockc.engine.gateway import Gateway, to_policy, without_default_provenance
 from dockc.engine.request import BuildRequest
 from dockc.errors import DockcError
@@ -170,9 +169,10 @@ class Control:
                 epoch = asked.attrs.get(_EPOCH, "")
                 read = lambda kind, attrs: output(kind, attrs, epoch)  # noqa: E731
                 session = replace(session, outputs=SessionOutputs(caller, build.known_gateway, read))
-            if not (asked.frontend or asked.definition):  # who drives the build may look into what fails
+            given = bool(asked.frontend) or request.HasField("Definition")
+            if not given:  # who drives the build may look into what fails
                 session = replace(session, keeps_failures=True)
-            if asked.frontend or asked.definition:
+            if given:
                 built = await self.engine.build(asked, session, trace)
             else:
                 built = await self.engine.run(partial(_driven, build, self.workers()), asked, session, trace)
@@ -360,7 +360,7 @@ def _request(request: control_pb2.SolveRequest) -> BuildRequest:
     written = [CacheEntry(one.Type, dict(one.Attrs)) for one in given.Exports]
     if given.ExportRefDeprecated:
         written.append(CacheEntry("registry", {**given.ExportAttrsDeprecated, "ref": given.ExportRefDeprecated}))
-    asked = BuildRequest(
+    return BuildRequest(
         frontend=request.Frontend,
         attrs=attrs,
         definition=request.Definition,
@@ -371,10 +371,6 @@ def _request(request: control_pb2.SolveRequest) -> BuildRequest:
         cache_to=tuple(written),
         policies=(to_policy(request.SourcePolicy),) if request.SourcePolicy.rules else (),
     )
-    # Such an entry would name a directory of this machine.
-    if any(entry.type == "local" for entry in (*imports_of(asked), *asked.cache_to)):
-        raise RpcError("caches in directories of the client are not supported yet", code=UNIMPLEMENTED)
-    return asked
 
 
 def _nothing() -> Output:

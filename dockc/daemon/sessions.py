@@ -248,6 +248,7 @@ def lent(
         credentials=_CredentialStore(caller),
         uploads=_Uploads(caller, folder) if caller.serves(UPLOAD) else {},
         sinks=_Sinks(caller),
+        caches=_Caches(caller, folder),
     )
     return session, agents.close if agents is not None else _nothing
 
@@ -595,6 +596,24 @@ class _Stores(Mapping[str, "ClientLayout"]):
         return len(self._known)
 
 
+class _Caches:
+    """Directories of caches at a client (`runtime.session.base.LentCaches`)."""
+
+    def __init__(self, caller: Caller, folder: Path) -> None:
+        self._caller, self._folder = caller, folder
+
+    def layout(self, name: str) -> ClientLayout:
+        return ClientLayout(self._caller, f"local:{name}", self._folder)
+
+    def write(
+        self, name: str, blobs: Mapping[str, int], content: ContentStore, *, cancelled: threading.Event | None
+    ) -> None:
+        if not self._caller.serves(CONTENT + "Write"):
+            raise StoreError("the client takes no caches")
+        for digest, size in blobs.items():
+            self._caller.wait(_write(self._caller, f"local:{name}", digest, size, content), cancelled)
+
+
 class ClientLayout:
     """A store of blobs at a client, as an OCI layout without an index: images are asked for by digest."""
 
@@ -704,38 +723,7 @@ class _Sinks:
         if not self._caller.serves(CONTENT + "Write"):
             raise StoreError("the client takes no image layouts")
         for digest, size in digests.items():
-            self._caller.wait(self._write(digest, size, content), cancelled)
-
-    async def _write(self, digest: str, size: int, content: ContentStore) -> None:
-        """Send one blob, unless the client has it (containerd, `content.Writer` over the wire)."""
-        call = self._caller.channel.call(CONTENT + "Write", [("buildkit-attachable-store-id", "export")])
-        try:
-            start = content_pb2.WriteContentRequest(
-                action=content_pb2.STAT, ref=f"dockc-{digest}", total=size, expected=digest
-            )
-            await call.send(start.SerializeToString())
-            told = await call.receive()
-            at = parsed(told, content_pb2.WriteContentResponse).offset if told is not None else 0
-            with await asyncio.to_thread(content.open, digest) as file:
-                file.seek(at)
-                while data := await asyncio.to_thread(file.read, self._PIECE):
-                    part = content_pb2.WriteContentRequest(
-                        action=content_pb2.WRITE, ref=f"dockc-{digest}", offset=at, data=data
-                    )
-                    await call.send(part.SerializeToString())
-                    await call.receive()
-                    at += len(data)
-            commit = content_pb2.WriteContentRequest(
-                action=content_pb2.COMMIT, ref=f"dockc-{digest}", offset=at, total=size, expected=digest
-            )
-            await call.send(commit.SerializeToString())
-            call.end()
-            await call.drained()
-        except RpcError as exc:
-            if exc.code != ALREADY_EXISTS:
-                raise
-        finally:
-            call.cancel()
+            self._caller.wait(_write(self._caller, "export", digest, size, content), cancelled)
 
     async def _send(self, output: int, trees: Sequence[Tree]) -> None:
         call = self._call(output, {}, ("buildkit-exporter-multi-platform", "1"))
@@ -756,6 +744,38 @@ class _Sinks:
             await call.drained()
         finally:
             call.cancel()
+
+
+async def _write(caller: Caller, store: str, digest: str, size: int, content: ContentStore) -> None:
+    """Send one blob, unless the client has it (containerd, `content.Writer` over the wire)."""
+    call = caller.channel.call(CONTENT + "Write", [("buildkit-attachable-store-id", store)])
+    try:
+        start = content_pb2.WriteContentRequest(
+            action=content_pb2.STAT, ref=f"dockc-{digest}", total=size, expected=digest
+        )
+        await call.send(start.SerializeToString())
+        told = await call.receive()
+        at = parsed(told, content_pb2.WriteContentResponse).offset if told is not None else 0
+        with await asyncio.to_thread(content.open, digest) as file:
+            file.seek(at)
+            while data := await asyncio.to_thread(file.read, 1 << 20):
+                part = content_pb2.WriteContentRequest(
+                    action=content_pb2.WRITE, ref=f"dockc-{digest}", offset=at, data=data
+                )
+                await call.send(part.SerializeToString())
+                await call.receive()
+                at += len(data)
+        commit = content_pb2.WriteContentRequest(
+            action=content_pb2.COMMIT, ref=f"dockc-{digest}", offset=at, total=size, expected=digest
+        )
+        await call.send(commit.SerializeToString())
+        call.end()
+        await call.drained()
+    except RpcError as exc:
+        if exc.code != ALREADY_EXISTS:
+            raise
+    finally:
+        call.cancel()
 
 
 async def _finished(call: Call) -> None:

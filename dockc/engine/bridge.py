@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from dockc.runtime.refs.failed import Failed
     from dockc.runtime.refs.ref import ImmutableRef
     from dockc.runtime.registry.client import Client
+    from dockc.runtime.remotecache.base import CacheEntry
+    from dockc.runtime.remotecache.keys import Imported, ImportedKeys
     from dockc.runtime.session.base import Session
     from dockc.runtime.source.found import Found
     from dockc.runtime.source.resolve import Resolver
@@ -97,6 +99,8 @@ class Bridge:
         work: the store, and threads for what blocks.
         client: speaks to registries for this build.
         answers: what a compiler was told, for the record.
+        imports: the caches that it reads, each with its keys.
+        join_cache: lets it read one more from now on; None outside of `caches.imported`.
     """
 
     def __init__(
@@ -117,6 +121,8 @@ class Bridge:
         self.client = client
         self._job = job
         self.answers: Answers | None = None
+        self.imports: list[tuple[ImportedKeys, Imported]] = []
+        self.join_cache: Callable[[CacheEntry], Awaitable[None]] | None = None
         self._refs: list[Ref] = []
 
     # --- solve ----------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from dockc.engine import mounts
 from dockc.engine.connect import registry_client
 from dockc.errors import DockcError, UsageError
 from dockc.runtime.remotecache import base, table
-from dockc.runtime.remotecache.base import CacheEntry, Place
+from dockc.runtime.remotecache.base import CacheEntry, CacheSource, Place
 from dockc.runtime.remotecache.chains import Chains, inline_records, make_chains
 from dockc.solver.cache.export import ExportMode
 from dockc.solver.cache.export import export as export_keys
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dockc.engine.request import BuildRequest
     from dockc.runtime.archive.compress import Compression
     from dockc.runtime.exporter.source import ExportSource
+    from dockc.runtime.refs.ref import LayerInfo
     from dockc.runtime.refs.types import LayerDescriptor, Offered, Remote
     from dockc.runtime.registry.client import Client
     from dockc.runtime.remotecache.config import CacheRecord
@@ -120,8 +121,16 @@ async def imported(bridge: Bridge) -> AsyncIterator[None]:
     layers: list[str] = []
     offered: list[Offered] = []
     try:
+        read: list[CacheEntry] = []
+
+        async def join(entry: CacheEntry) -> None:
+            if entry not in read:
+                read.append(entry)
+                joined.extend(await _join(bridge, entry, clients, layers, offered))
+
+        bridge.join_cache = join
         for entry in imports_of(bridge.request):
-            joined += await _join(bridge, entry, clients, layers, offered)
+            await join(entry)
         yield
     except DockcError as error:
         if is_of_a_cache(error):
@@ -144,12 +153,12 @@ async def _join(
 
     cancelled = threading.Event()
     place = _place(bridge, cancelled, clients)
-    source = table.source_of(entry, os.environ)
     vertex = ""
     try:
         with bridge.steps.step(
             f"importing cache manifest from {entry.attrs.get('ref') or entry.attrs.get('src') or entry.type}"
         ) as vertex:
+            source = _source(bridge, entry)
             found = await bridge.work.blocking(partial(source.load, place), cancelled=cancelled)
     except DockcError as error:
         bridge.warn(vertex, f"cache {entry.shown()} is not used: {error.message}")
@@ -166,8 +175,17 @@ async def _join(
         layers += [layer.descriptor.digest for layer in one.layers if layer is not None]
         # its own layers
         keys = ImportedKeys(one.config, lambda at, layers=one.layers: layers[at] is not None)  # type: ignore[misc]
+        bridge.imports.append((keys, one))
         joined.append(bridge.work.cache.join(LocalCache(keys, ImportedResults(one, refs))))
     return joined
+
+
+def _source(bridge: Bridge, entry: CacheEntry) -> CacheSource:
+    if entry.type == "local" and bridge.session.caches is not None:
+        from dockc.runtime.remotecache.lent import LentSource
+
+        return LentSource(entry, bridge.session.caches)
+    return table.source_of(entry, os.environ)
 
 
 def _replace_mounts(bridge: Bridge, vertex: str, carried: mounts.CarriedMounts) -> None:
@@ -247,9 +265,12 @@ async def export(bridge: Bridge, result: Result) -> Mapping[str, str]:
     Raises:
         DockcError: one could not be written, and that is not to be ignored.
     """
+    from dockc.runtime.remotecache.lent import LentTarget
+
     response: dict[str, str] = {}
     for entry in exports_of(bridge.request):
-        target = table.target_of(entry, os.environ)
+        lends = bridge.session.caches
+        target = LentTarget(entry, lends) if entry.type == "local" and lends else table.target_of(entry, os.environ)
         cancelled = threading.Event()
         vertex = ""
         try:
@@ -269,42 +290,83 @@ def _write(
 ) -> Mapping[str, str]:
     mode = ExportMode(base.mode_of(entry))
     chains = gather(
-        bridge, [ref for ref in result.refs.values() if ref is not None], mode, target.compression, place.cancelled
+        bridge,
+        [ref for ref in result.refs.values() if ref is not None],
+        mode,
+        target.compression,
+        place.cancelled,
+        fetched=entry.type != "registry",  # which takes layers over from where they are
     )
     refs = bridge.work.worker.refs
-    if entry.type != "registry":  # which takes layers over from where they are
-        from dockc.runtime.refs.types import Remote
-
-        refs.ensure_blobs(Remote(tuple(chains.layers.values())), cancelled=place.cancelled)
-    return mounts.save(refs, entry, target, chains, place, partial(bridge.warn, vertex))
+    elsewhere = entry.type == "local" and bridge.session.caches is not None
+    source = None if elsewhere else table.source_of(table.counterpart(entry), os.environ)
+    return mounts.save(refs, entry, target, chains, place, partial(bridge.warn, vertex), source)
 
 
 def gather(
-    bridge: Bridge, refs: Sequence[Ref], mode: ExportMode, compression: Compression, cancelled: threading.Event | None
+    bridge: Bridge,
+    refs: Sequence[Ref],
+    mode: ExportMode,
+    compression: Compression,
+    cancelled: threading.Event | None,
+    *,
+    fetched: bool = False,
 ) -> Chains:
-    """The keys of results, and the layers that go along; blocks."""
+    """The keys of results, and the layers that go along; blocks.
+
+    What the build's caches have goes along too, whether the build needed it or not: a cache that is read and written
+    loses nothing. With `fetched`, results go along only if their blobs can be had, and those are fetched.
+    """
     from dockc.runtime.refs.manager import RefNotFound
-    from dockc.runtime.refs.types import RemoteOptions
+    from dockc.runtime.refs.types import Remote, RemoteOptions
+    from dockc.runtime.remotecache.keys import WithImported
 
     worker = bridge.work.worker
     options = RemoteOptions(compression)
 
+    known = WithImported(worker.keys, bridge.imports)
+
     def resolve(found: CacheResult, may_work: bool) -> Remote | None:
+        if (layers := known.layers(found.id)) is not None:
+            return here(Remote(layers))
         try:
             ref = worker.refs.get(found.id)
         except RefNotFound:
             return None
         with ref:
-            if may_work:
-                return ref.remote(options, cancelled=cancelled)
-            return ref.remote(options, cancelled=cancelled) if ref.packed() is not None else None
+            if may_work or ref.packed() is not None:
+                return here(_dated(ref.remote(options, cancelled=cancelled), ref.layer_info()))
+            return None
+
+    def here(remote: Remote) -> Remote | None:
+        """Its blobs are in the store, where they are to be; None where a cache that has them fails."""
+        try:
+            if fetched:
+                worker.refs.ensure_blobs(remote, cancelled=cancelled)
+        except DockcError as error:
+            if not is_of_a_cache(error):
+                raise
+            return None
+        return remote
 
     keys: list[str] = []
     for ref in refs:
         if ref.built is not None:
             bridge.file_system(ref).remote(options, cancelled=cancelled)  # what lies below is packed with it
             keys += ref.built.keys
-    return make_chains(export_keys(worker.keys, keys, resolve, mode=mode))
+    return make_chains(export_keys(known, keys, resolve, mode=mode))
+
+
+def _dated(remote: Remote, info: Sequence[LayerInfo]) -> Remote:
+    """The layers with what is known of when they were made, where nothing is said yet."""
+    from dockc.golang.times import Time
+    from dockc.oci.descriptor import CREATED_AT
+
+    found = []
+    for layer, about in zip(remote.layers, info, strict=True):
+        notes = {CREATED_AT: str(Time.from_ns(about.created_at)), **layer.descriptor.annotations}
+        found.append(replace(layer, descriptor=replace(layer.descriptor, annotations=notes)))
+    return replace(remote, layers=tuple(found))
 
 
 async def inlined(bridge: Bridge, result: Result, source: ExportSource) -> ExportSource:

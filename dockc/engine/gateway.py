@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dockc.base.record import replace
 from dockc.engine.bridge import LeftRef, Result
-from dockc.engine.caches import imports_of
 from dockc.engine.reading import Stat, read_dir, read_file, stat_file
 from dockc.errors import DockcError, SolveError
 from dockc.llb import caps
@@ -113,11 +112,9 @@ class Gateway:
 
     async def solve(self, request: gateway_pb2.SolveRequest) -> Message:
         """Solve a graph, or let a frontend of ours make one."""
-        known = imports_of(self.bridge.request)
-        if any(CacheEntry(one.Type, dict(one.Attrs)) not in known for one in request.CacheImports if one.Type):
-            raise RpcError(
-                "caches that the build's own request does not name are not supported yet", code=UNIMPLEMENTED
-            )
+        for one in request.CacheImports:
+            if one.Type and self.bridge.join_cache is not None:
+                await self.bridge.join_cache(CacheEntry(one.Type, dict(one.Attrs)))
         definition: Definition | None = None
         if request.Definition:
             data = request.Definition

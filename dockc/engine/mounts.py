@@ -18,7 +18,7 @@ from dockc.runtime.cancel import Cancelled
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.refs.mounttree import read_tree, write_tree
 from dockc.runtime.remotecache import base, mounts, table
-from dockc.runtime.remotecache.base import CacheEntry, CacheFailed, CacheTarget, Place
+from dockc.runtime.remotecache.base import CacheEntry, CacheFailed, CacheSource, CacheTarget, Place
 from dockc.runtime.remotecache.config import CacheConfig, MountsAt
 from dockc.runtime.remotecache.mounts import MountIndex, MountReader, MountWriter, StoredMount
 
@@ -168,9 +168,24 @@ def remove_those_of(found: CarriedMounts, refs: RefManager) -> list[str]:
 
 
 def save(
-    refs: RefManager, entry: CacheEntry, target: CacheTarget, chains: Chains, place: Place, tell: Tell
+    refs: RefManager,
+    entry: CacheEntry,
+    target: CacheTarget,
+    chains: Chains,
+    place: Place,
+    tell: Tell,
+    source: CacheSource | None,
 ) -> Mapping[str, str]:
     """Write a cache with the mounts that its entry names; returns what clients are told.
+
+    Args:
+        refs: the store.
+        entry: what was asked for.
+        target: the cache.
+        chains: its steps.
+        place: what it works with.
+        tell: hears of mounts that are not there.
+        source: reads what the target has already; None where nobody can.
 
     Raises:
         DockcError: it cannot be written.
@@ -178,7 +193,7 @@ def save(
     names = base.mounts_of(entry)
     if not names:
         return target.save(chains, place) if chains.layers else {}
-    known = _known(refs, entry, place)
+    known = _known(refs, source, place) if source is not None else None
     try:
         return _save(refs, names, known, target, chains, place, tell)
     except Cancelled:
@@ -257,7 +272,7 @@ def steps_of(entry: CacheEntry, place: Place) -> Chains:
     return Chains(CacheConfig())
 
 
-def _known(refs: RefManager, entry: CacheEntry, place: Place) -> MountIndex | None:
+def _known(refs: RefManager, source: CacheSource, place: Place) -> MountIndex | None:
     """The mounts that the place has already; None where it has none, or they cannot be read."""
     clients: list[Client] = []
 
@@ -266,14 +281,13 @@ def _known(refs: RefManager, entry: CacheEntry, place: Place) -> MountIndex | No
         return clients[-1]
 
     try:
-        source = table.source_of(table.counterpart(entry), os.environ)
         for cache in source.load(replace(place, client=client)):
             if cache.config.mounts is not None:
                 return read_index(cache, refs, place.cancelled)
     except Cancelled:
         raise
     except DockcError as error:
-        log.debug("%s: %s", entry.shown(), error.message)
+        log.debug("what a cache has of mounts: %s", error.message)
     finally:
         for one in clients:
             one.close()

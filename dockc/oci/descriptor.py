@@ -17,6 +17,7 @@ from dockc.oci.fields import Fields, InvalidDocument
 from dockc.oci.platform import Platform
 
 UNCOMPRESSED = "containerd.io/uncompressed"
+CREATED_AT, DESCRIPTION = "buildkit/createdat", "buildkit/description"
 """Annotation key under which tools keep a layer's diff id next to its descriptor."""
 
 

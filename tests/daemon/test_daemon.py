@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -182,11 +183,35 @@ def test_errors_show_their_lines(daemon: Daemon, context: Path) -> None:
     assert "unknown instruction: CPY" in done.stderr
 
 
+@pytest.mark.parametrize("frontend", ["", "dockerfile.v0"])
+def test_caches_in_a_directory_of_the_client(daemon: Daemon, context: Path, tmp_path: Path, frontend: str) -> None:
+    by = [f"--frontend={frontend}"] if frontend else []
+    for number in range(2):
+        done = built(daemon, context, *by, "--cache-to", f"type=local,dest={tmp_path}/cache,mode=max,ignore-error=false")
+        assert done.returncode == 0, done.stderr + daemon.said()
+        assert len(json.loads((tmp_path / "cache/index.json").read_text())["manifests"]) == 1, number
+    assert dockc("builder", "prune", "--all", "--addr", daemon.address).returncode == 0
+    done = built(daemon, context, *by, "--cache-from", f"type=local,src={tmp_path}/cache", "-o", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr + daemon.said()
+    assert "importing cache manifest" in done.stderr
+    assert re.search(r"RUN .*\n#\d+ CACHED", done.stderr), done.stderr
+    assert (tmp_path / "out" / "made").read_text() == "built\n"
+
+
+def test_no_directory_of_the_daemon_is_read(daemon: Daemon, context: Path, tmp_path: Path) -> None:
+    """Whatever path a client names is one of its own."""
+    (tmp_path / "its/blobs/sha256").mkdir(parents=True)
+    (tmp_path / "its/index.json").write_text('{"schemaVersion":2,"manifests":[]}')
+    for attrs, words in (({"src": f"{tmp_path}/its"}, "requires explicit digest"), ({"src": f"{tmp_path}/its", "digest": "sha256:" + "0" * 64}, "containerd.services.content.v1.Content")):
+        done = built(daemon, context, "--frontend=dockerfile.v0", "--opt", "cache-imports=" + json.dumps([{"Type": "local", "Attrs": attrs}]))
+        assert done.returncode == 0, done.stderr + daemon.said()
+        assert "is not used" in done.stderr
+        assert words in done.stderr, done.stderr
+
+
 def test_what_is_not_there_is_refused_by_name(daemon: Daemon, context: Path, tmp_path: Path) -> None:
     for options, words in (
-        (["--cache-to", f"type=local,dest={tmp_path / 'cache'}"], "caches in directories of the client are not supported yet"),
         (["--cache-from", "type=nonsense"], "unknown cache importer"),
-        (["--frontend=dockerfile.v0", "--opt", 'cache-imports=[{"Type":"local","Attrs":{"src":"/etc"}}]'], "caches in directories of the client"),
         (["--frontend=gateway.v0"], "gateway.v0 needs the option source"),
         (["--frontend=nonsense"], "frontend nonsense not found"),
         (["--allow", "network.host"], "granting entitlement network.host is not allowed by build daemon configuration"),

@@ -13,7 +13,7 @@ from dockc.oci import digest as digests
 from dockc.oci import mediatypes as mt
 from dockc.oci import platform as platforms
 from dockc.oci.config import ImageConfig, default_config
-from dockc.oci.descriptor import UNCOMPRESSED, Descriptor
+from dockc.oci.descriptor import CREATED_AT, DESCRIPTION, UNCOMPRESSED, Descriptor
 from dockc.oci.manifest import Index, Manifest
 from dockc.runtime.exporter import patch
 from dockc.runtime.exporter.options import ImageOptions
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.refs.ref import ImmutableRef
 
-CREATED_AT = "buildkit/createdat"
 REWRITTEN = "buildkit/rewritten-timestamp"
 _SOURCE_PREFIX = "containerd.io/distribution.source."
 
@@ -196,7 +195,7 @@ def _manifest_layer(descriptor: Descriptor, options: ImageOptions) -> Descriptor
         kept = {
             key: value
             for key, value in descriptor.annotations.items()
-            if key not in (UNCOMPRESSED, CREATED_AT) and not key.startswith(_SOURCE_PREFIX)
+            if key not in (UNCOMPRESSED, CREATED_AT, DESCRIPTION) and not key.startswith(_SOURCE_PREFIX)
         }
     return replace(descriptor, media_type=kind, urls=urls, annotations=kept, platform=None, data=b"")
 

@@ -19,9 +19,11 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from dockc.errors import StoreError
+from dockc.errors import DockcError, StoreError
+from dockc.golang.times import Time
 from dockc.oci import digest as digests
 from dockc.oci.config import chain_id, chain_ids
+from dockc.oci.descriptor import CREATED_AT, DESCRIPTION
 from dockc.runtime.archive.limits import Limits
 from dockc.runtime.cancel import check_cancelled
 from dockc.runtime.content.errors import telling
@@ -62,6 +64,16 @@ if TYPE_CHECKING:
     from dockc.oci.descriptor import Descriptor
     from dockc.runtime.snapshot.base import Snapshotter
     from dockc.solver.op import Later
+
+
+def _moment(text: str) -> int:
+    """What a cache says of when a layer was made (nanoseconds since the epoch); 0 where it says nothing that can be."""
+    try:
+        told = Time.parse(text)
+    except DockcError:
+        return 0
+    moment = told.seconds * 1_000_000_000 + told.nanos
+    return moment if 0 < moment < now() else 0
 
 
 class RefManager:
@@ -217,14 +229,16 @@ class RefManager:
                 known = core.db.by_chain(identity) or core.db.proven(chain)
                 record_id = known.id if known else new_id()
                 if known is None:
+                    notes = layer.descriptor.annotations
                     record = fresh_record(
                         record_id,
                         kind=database.LAYER,
                         state=database.COMMITTED,
                         record_type=record_type,
-                        description=description or f"imported {layer.descriptor.digest}",
+                        description=notes.get(DESCRIPTION) or description or f"imported {layer.descriptor.digest}",
                         chain_id=identity,
                         diff_id=layer.diff_id,
+                        created_at=_moment(notes.get(CREATED_AT, "")),
                     )
                     core.db.add(record, (parent,) if parent else ())
                 if known is None or known.chain_id == identity:

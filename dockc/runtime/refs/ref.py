@@ -272,8 +272,9 @@ def fresh_record(
     retain: bool = False,
     chain_id: str = "",
     diff_id: str = "",
+    created_at: int = 0,
 ) -> database.Record:
-    """A record that has just come to be."""
+    """A record that has just come to be; its content may be older (`created_at`, nanoseconds since the epoch)."""
     moment = now()
     return database.Record(
         id=record_id,
@@ -286,7 +287,7 @@ def fresh_record(
         size=-1,
         record_type=record_type,
         description=description,
-        created_at=moment,
+        created_at=created_at or moment,
         last_used_at=moment,
         usage_count=0,
     )

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from dockc.base.record import Record, made, replace
 from dockc.oci import mediatypes as mt
-from dockc.oci.descriptor import UNCOMPRESSED, Descriptor
+from dockc.oci.descriptor import CREATED_AT, UNCOMPRESSED, Descriptor
 from dockc.runtime.refs.types import LayerDescriptor, Remote
 from dockc.runtime.remotecache.config import CacheConfig, CacheInput, CacheLayer, CacheRecord, CacheResult
 from dockc.solver.cache.export import ExportRecord
-
-CREATED_AT = "buildkit/createdat"
 
 
 class Chains(Record):
@@ -124,22 +122,45 @@ def blob_descriptors(chains: Chains, *, oci: bool) -> tuple[Descriptor, ...]:
 
 
 def inline_records(chains: Chains, diff_ids: Sequence[str]) -> tuple[CacheRecord, ...]:
-    """What an image can carry: records with results that are the image's lowest layers, named by position; the rest as
-    keys without results.
+    """What an image can carry: records with results that are of the image's layers, named by position, and the records
+    that lead to those.
 
     Args:
         chains: the cache.
         diff_ids: of the image's layers, lowest first. Layers are the same when their uncompressed digests are: an image
             may be packed otherwise.
     """
-    found = []
-    used = False
+    places = {diff_id: at for at, diff_id in reversed(tuple(enumerate(diff_ids)))}
+    records = []
     for record in chains.config.records:
         results = []
         for one in record.results:
             mine = [chains.config.layers[place].diff_id for place in one.layers]
-            if mine and mine == list(diff_ids[: len(mine)]):
+            if mine == list(diff_ids[: len(mine)]):
                 results.append(CacheResult(tuple(range(len(mine))), one.created_at))
-                used = True
-        found.append(replace(record, results=tuple(results)))
-    return tuple(found) if used else ()
+            elif all(diff_id in places for diff_id in mine):
+                results.append(CacheResult(tuple(places[diff_id] for diff_id in mine), one.created_at))
+        records.append(replace(record, results=tuple(one for one in results if one.layers)))
+    return _needed(records)
+
+
+def _needed(records: Sequence[CacheRecord]) -> tuple[CacheRecord, ...]:
+    """The records with results, and those they follow from."""
+    needed = [bool(record.results) for record in records]
+    waiting = [at for at, wanted in enumerate(needed) if wanted]
+    while waiting:
+        for one in (one for names in records[waiting.pop()].inputs for one in names):
+            if not needed[one.link]:
+                needed[one.link] = True
+                waiting.append(one.link)
+    kept = [at for at, wanted in enumerate(needed) if wanted]
+    number = {old: new for new, old in enumerate(kept)}
+    return tuple(
+        replace(
+            records[at],
+            inputs=tuple(
+                tuple(CacheInput(number[one.link], one.selector) for one in names) for names in records[at].inputs
+            ),
+        )
+        for at in kept
+    )

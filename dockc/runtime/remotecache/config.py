@@ -275,14 +275,23 @@ def _layer_json(layer: CacheLayer, annotated: bool) -> dict[str, Any]:
     return out
 
 
-def records_json(records: Sequence[CacheRecord]) -> list[dict[str, Any]]:
-    """The JSON values of records, results named by their topmost layer."""
+def records_json(records: Sequence[CacheRecord], *, of_image: bool = False) -> list[dict[str, Any]]:
+    """The JSON values of records, results named by their topmost layer.
+
+    Args:
+        records: what to write.
+        of_image: layers are those of an image; results that are not its lowest ones are named layer by layer.
+    """
     found = []
     for record in records:
         out: dict[str, Any] = {}
-        if record.results:
-            out["layers"] = [
-                {"layer": one.layers[-1], "createdAt": str(Time.from_ns(one.created_at))} for one in record.results
+        apart = [one for one in record.results if of_image and one.layers != tuple(range(len(one.layers)))]
+        whole = [one for one in record.results if one not in apart]
+        if whole:
+            out["layers"] = [{"layer": one.layers[-1], "createdAt": str(Time.from_ns(one.created_at))} for one in whole]
+        if apart:
+            out["chains"] = [
+                {"layers": list(one.layers), "createdAt": str(Time.from_ns(one.created_at))} for one in apart
             ]
         out["digest"] = record.digest
         if record.inputs:

@@ -16,8 +16,10 @@ from dockc.errors import DockcError
 from dockc.runtime.cancel import Cancelled
 from dockc.runtime.refs.result import RefResult
 from dockc.runtime.refs.types import LayerDescriptor, Provider
+from dockc.runtime.registry.transport import Unreachable
 from dockc.runtime.remotecache.config import CacheConfig, CacheRecord
-from dockc.solver.cache.storage.base import CacheLink, CacheResult, KeyRecord, NotFound
+from dockc.solver.cache.export import ROOT
+from dockc.solver.cache.storage.base import CacheKeyStorage, CacheLink, CacheResult, KeyRecord, NotFound
 from dockc.solver.core.cachekey import root_key
 
 TYPE_CHECKING = False
@@ -38,14 +40,14 @@ class CacheLayerFailed(DockcError):
 
 
 class CautiousProvider:
-    """Fetches a cache's layers; whatever goes wrong is the cache's fault, and what has failed once is not asked again
-    (`Provider`).
+    """Fetches a cache's layers; whatever goes wrong is the cache's fault (`Provider`). A layer that has failed once is not
+    asked for again, and nothing is once the cache could not be reached.
     """
 
     def __init__(self, name: str, inner: Provider) -> None:
         self._name = name
         self._inner = inner
-        self._failed = ""
+        self._failed: dict[str, str] = {}
 
     def fetch(
         self,
@@ -60,14 +62,14 @@ class CautiousProvider:
         Raises:
             CacheLayerFailed: it cannot be had, or is not what it should be.
         """
-        if self._failed:
-            raise CacheLayerFailed(f"cache {self._name}: {self._failed}")
+        if failed := self._failed.get("") or self._failed.get(descriptor.digest):
+            raise CacheLayerFailed(f"cache {self._name}: {failed}")
         try:
             self._inner.fetch(descriptor, content, cancelled=cancelled, progress=progress)
         except Cancelled:
             raise
         except DockcError as error:
-            self._failed = error.message
+            self._failed["" if isinstance(error, Unreachable) else descriptor.digest] = error.message
             raise CacheLayerFailed(f"cache {self._name}: {error.message}") from error
 
 
@@ -102,12 +104,15 @@ class ImportedKeys:
         self._links: dict[str, dict[_Link, dict[str, None]]] = {}
         self._back: dict[str, dict[tuple[str, CacheLink], None]] = {}
         self._results: dict[str, dict[str, CacheResult]] = {}
+        self._sources: dict[str, dict[tuple[str, CacheLink], None]] = {}
         ids: list[str] = []
         for at, record in enumerate(config.records):
             key = _id(record, ids)
             ids.append(key)
             for i, names in enumerate(record.inputs):
                 for one in names:
+                    source = (ids[one.link], CacheLink(i, ROOT, record.digest, one.selector))
+                    self._sources.setdefault(key, {})[source] = None
                     self._links.setdefault(ids[one.link], {}).setdefault((i, record.digest, one.selector), {})[key] = (
                         None
                     )
@@ -171,6 +176,10 @@ class ImportedKeys:
         """The links to `key` that a build has followed; of others only a digest is known."""
         return tuple(self._back.get(key, {}))
 
+    def sources(self, key: str) -> tuple[tuple[str, CacheLink], ...]:
+        """All links to `key` that the config knows; their digest is that of operation and output together."""
+        return tuple(self._sources.get(key, {}))
+
     def remember(self, record: KeyRecord) -> None:
         """Nothing is kept."""
 
@@ -226,3 +235,38 @@ class ImportedResults:
     def exists(self, result_id: str) -> bool:
         """Whether `load` has what it needs; blobs are asked for when they are needed."""
         return True
+
+
+class WithImported:
+    """A store's key graph with those of the caches that a build reads, for writing a cache (`ExportedKeys`)."""
+
+    def __init__(self, main: CacheKeyStorage, imports: Sequence[tuple[ImportedKeys, Imported]]) -> None:
+        self._main, self._imports = main, imports
+
+    def backlinks(self, key: str) -> tuple[tuple[str, CacheLink], ...]:
+        """See `CacheKeyStorage`."""
+        found = dict.fromkeys(self._main.backlinks(key))
+        for keys, _ in self._imports:
+            found.update(dict.fromkeys(keys.sources(key)))
+        return tuple(found)
+
+    def results(self, key: str) -> tuple[CacheResult, ...]:
+        """See `CacheKeyStorage`: the store's own first; `layers` knows the others."""
+        found = list(self._main.results(key))
+        for number, (keys, _) in enumerate(self._imports):
+            found += [CacheResult(f"{number}:{one.id}", one.created_at) for one in keys.results(key)]
+        return tuple(found)
+
+    def recall(self, key: str) -> KeyRecord | None:
+        """See `CacheKeyStorage`."""
+        return self._main.recall(key)
+
+    def layers(self, result_id: str) -> tuple[LayerDescriptor, ...] | None:
+        """The layers of a cache's result; None for one of the store's own."""
+        number, colon, name = result_id.partition(":")
+        if not colon:
+            return None
+        _, imported = self._imports[int(number)]
+        at, which = map(int, name.split("."))
+        layers = [imported.layers[place] for place in imported.config.records[at].results[which].layers]
+        return tuple(layer for layer in layers if layer is not None)

@@ -129,12 +129,12 @@ class LocalTarget:
         self._folder = Path(entry.attrs["dest"]).absolute()
         self._tag = entry.attrs.get("tag", "latest")
         self._collect = bool(entry.flag("reset") or entry.flag("gc"))
-        self._form = form_of(entry)
+        self.form = form_of(entry)
         self.compression = base.compression_of(entry)
 
     def save(self, chains: Chains, place: Place) -> Mapping[str, str]:
         """See `CacheTarget`: blobs first, the name last; several builds may write to one directory."""
-        document = make_document(chains, self._form)
+        document = make_document(chains, self.form)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             target = ContentStore(self._folder)

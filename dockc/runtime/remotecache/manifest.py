@@ -15,7 +15,7 @@ from dockc.oci import digest as digests
 from dockc.oci import manifest as manifests
 from dockc.oci import mediatypes as mt
 from dockc.oci.config import ImageConfig
-from dockc.oci.descriptor import UNCOMPRESSED, Descriptor
+from dockc.oci.descriptor import CREATED_AT, DESCRIPTION, UNCOMPRESSED, Descriptor
 from dockc.oci.manifest import Index, Manifest
 from dockc.runtime.refs.types import LayerDescriptor, Provider
 from dockc.runtime.remotecache import config as configs
@@ -145,7 +145,8 @@ def _inline(name: str, images: Sequence[Manifest], read: Read, provider: Provide
         data = read(image.config, configs.LIMIT)
         try:
             records = json.loads(base64.b64decode(json.loads(data).get(INLINE_FIELD) or "", validate=True) or b"[]")
-            diff_ids = ImageConfig.parse(data).diff_ids
+            config = ImageConfig.parse(data)
+            diff_ids = config.diff_ids
         except (ValueError, AttributeError, TypeError, RecursionError, DockcError) as error:
             raise CacheFailed(f"{name}: the cache in the image's config cannot be read: {error}") from None
         if not records or not isinstance(records, list) or len(diff_ids) != len(image.layers):
@@ -154,18 +155,33 @@ def _inline(name: str, images: Sequence[Manifest], read: Read, provider: Provide
         cache = configs.of_lists(raw, records)
         layers = tuple(
             LayerDescriptor(
-                diff_id, replace(layer, annotations={**layer.annotations, UNCOMPRESSED: diff_id}), provider, origin
+                diff_id,
+                replace(layer, annotations={**layer.annotations, **notes, UNCOMPRESSED: diff_id}),
+                provider,
+                origin,
             )
             if digests.is_valid(diff_id)
             else None
-            for diff_id, layer in zip(diff_ids, image.layers, strict=True)
+            for diff_id, layer, notes in zip(diff_ids, image.layers, _told(config), strict=True)
         )
         found.append(Imported(name, cache, layers))
+    return found
+
+
+def _told(config: ImageConfig) -> list[dict[str, str]]:
+    """What an image's history says of each layer, as annotations."""
+    told = [one for one in config.history if not one.empty_layer]
+    if len(told) != len(config.diff_ids):
+        return [{} for _ in config.diff_ids]
+    found = []
+    for one in told:
+        notes = {DESCRIPTION: one.created_by} if one.created_by else {}
+        found.append(notes | ({CREATED_AT: str(one.created)} if one.created is not None else {}))
     return found
 
 
 def with_inline(config: bytes, records: Sequence[CacheRecord]) -> bytes:
     """An image config that carries records whose results are the image's layers."""
     document = json.loads(config)
-    document[INLINE_FIELD] = base64.b64encode(dump_json(configs.records_json(records))).decode()
+    document[INLINE_FIELD] = base64.b64encode(dump_json(configs.records_json(records, of_image=True))).decode()
     return dump_json(document)

@@ -11,7 +11,7 @@ from typing import BinaryIO, Protocol
 
 from dockc.errors import RegistryError
 from dockc.oci import digest as digests
-from dockc.oci.descriptor import UNCOMPRESSED, Descriptor
+from dockc.oci.descriptor import CREATED_AT, UNCOMPRESSED, Descriptor
 from dockc.runtime.archive.compress import Compression
 from dockc.runtime.cancel import check_cancelled
 from dockc.runtime.content.store import ContentStore
@@ -19,7 +19,7 @@ from dockc.runtime.refs.types import LayerDescriptor
 from dockc.runtime.registry.transport import CHUNK, Response, Unreachable
 from dockc.runtime.remotecache import config as configs
 from dockc.runtime.remotecache.base import CacheFailed, Place
-from dockc.runtime.remotecache.chains import CREATED_AT, Chains
+from dockc.runtime.remotecache.chains import Chains
 from dockc.runtime.remotecache.config import CacheLayer
 from dockc.runtime.remotecache.keys import Imported
 

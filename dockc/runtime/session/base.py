@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from dockc.base.record import Record, made
 
 if TYPE_CHECKING:
+    import threading
+
     from dockc.oci.platform import Platform
+    from dockc.runtime.content.store import ContentStore
     from dockc.runtime.session.auth import CredentialStore
     from dockc.runtime.session.files import Directory
     from dockc.runtime.session.secrets import SecretStore, SshAgents
@@ -31,6 +34,24 @@ class LentLayout(Protocol):
 
     def open(self, name: str) -> tuple[BinaryIO, int]:
         """A file of the layout and its size; `FileNotFoundError` when there is none."""
+        ...
+
+
+class LentCaches(Protocol):
+    """A client's directories of caches (`type=local`), by the names that it has for them. Blocks; from any thread."""
+
+    def layout(self, name: str) -> LentLayout:
+        """One to read: blobs by digest, no index."""
+        ...
+
+    def write(
+        self, name: str, blobs: Mapping[str, int], content: ContentStore, *, cancelled: threading.Event | None
+    ) -> None:
+        """Bring blobs of `content` (digests and sizes) into one, whose client names the cache there itself.
+
+        Raises:
+            StoreError: the client did not take them.
+        """
         ...
 
 
@@ -75,6 +96,7 @@ class Session(Record, kw_only=True):
         keeps_failures: the client may look into what failed steps leave.
         outputs: names further outputs, or None.
         sinks: where outputs go that have no place on the engine's own machine; None: all have one.
+        caches: where `type=local` caches are; None: on the engine's own machine.
     """
 
     id: str = ""
@@ -89,3 +111,4 @@ class Session(Record, kw_only=True):
     keeps_failures: bool = False
     outputs: MoreOutputs | None = None
     sinks: Sinks | None = None
+    caches: LentCaches | None = None

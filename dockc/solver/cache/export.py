@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from dockc.base.record import Mutable, Record
-from dockc.solver.cache.storage.base import CacheKeyStorage, CacheLink, CacheResult, KeyRecord
+from dockc.solver.cache.storage.base import CacheLink, CacheResult, KeyRecord
 from dockc.solver.core.cachekey import is_ephemeral, root_key
 
 T = TypeVar("T")
+
+ROOT = -1
+"""The output index of a link whose digest is that of operation and output together (`cachekey.root_key`)."""
 
 
 class ExportMode(StrEnum):
@@ -54,12 +57,28 @@ class ExportRecord(Record, Generic[T]):
     results: tuple[ExportResult[T], ...] = ()
 
 
+class ExportedKeys(Protocol):
+    """What a walk asks of a key graph: see `CacheKeyStorage`."""
+
+    def backlinks(self, key: str) -> tuple[tuple[str, CacheLink], ...]:
+        """Which keys lead to `key`, and how."""
+        ...
+
+    def results(self, key: str) -> tuple[CacheResult, ...]:
+        """The results that hang on `key`."""
+        ...
+
+    def recall(self, key: str) -> KeyRecord | None:
+        """What was remembered about a key."""
+        ...
+
+
 Resolve = Callable[[CacheResult, bool], T | None]
 """Turns a result into what the receiver can load; with False only if that needs no work (no new blobs)."""
 
 
 def export(
-    storage: CacheKeyStorage,
+    storage: ExportedKeys,
     keys: Iterable[str],
     resolve: Resolve[T],
     *,
@@ -95,7 +114,7 @@ class _Walk(Generic[T]):
 
     def __init__(
         self,
-        storage: CacheKeyStorage,
+        storage: ExportedKeys,
         resolve: Resolve[T],
         mode: ExportMode,
         roots: bool,
@@ -133,19 +152,20 @@ class _Walk(Generic[T]):
             self._add(visit.key, ExportRecord(visit.key, (), self._results(visit.key, top, self._roots)))
             return
         # Links of one operation belong together; a key found by several operations gives several records.
-        by_operation: dict[tuple[str, int], dict[int, dict[ExportLink, None]]] = {}
+        by_operation: dict[str, dict[int, dict[ExportLink, None]]] = {}
         for below, link in visit.links:
             position = self._position.get(below)
-            inputs = by_operation.setdefault((link.digest, link.output), {})
+            root = link.digest if link.output == ROOT else root_key(link.digest, link.output)
+            inputs = by_operation.setdefault(root, {})
             names = inputs.setdefault(link.input, {})
             if position is not None:
                 names[ExportLink(position, link.selector)] = None
-        for (digest, output), inputs in sorted(by_operation.items()):
+        for root, inputs in sorted(by_operation.items()):
             if sorted(inputs) != list(range(len(inputs))) or not all(inputs.values()):
                 continue
             named = tuple(tuple(inputs[i]) for i in range(len(inputs)))
             results = self._results(visit.key, top, True)
-            self._add(visit.key, ExportRecord(root_key(digest, output), named, results))
+            self._add(visit.key, ExportRecord(root, named, results))
 
     def _add(self, key: str, record: ExportRecord[T]) -> None:
         self._position[key] = len(self._records)
