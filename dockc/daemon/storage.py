@@ -48,7 +48,8 @@ async def disk_usage(work: Work, request: control_pb2.DiskUsageRequest) -> contr
 async def prune(work: Work, mirrors: Mirrors, call: Call) -> None:
     """`Control.Prune`: tells of each record as it goes. A client that leaves ends it.
 
-    With `all` and no filter, what images with a name hold goes, too, as nothing else can take it from a daemon.
+    With `all` and no filter, what images with a name hold goes, too, as nothing else can take it from a daemon. Copies of
+    clients' directories go with the sources that they are.
 
     Raises:
         UsageError: a filter that cannot be understood.
@@ -77,8 +78,8 @@ async def prune(work: Work, mirrors: Mirrors, call: Call) -> None:
             done = worker.prune((rule,), {} if everything else reachable(worker.content), told)
             if everything:
                 _forget_names(worker.content)
-                if not rule.keep_duration and not rule.limited:
-                    mirrors.forget(older=0)
+            if not rule.limited and (not rule.filters or "type==source.local" in rule.filters):
+                mirrors.forget(older=rule.keep_duration / 1e9)
             return done
         finally:
             loop.call_soon_threadsafe(removed.put_nowait, None)

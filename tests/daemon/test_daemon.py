@@ -243,7 +243,7 @@ def test_questions(daemon: Daemon, context: Path) -> None:
     assert "built" in dockc("buildctl", "--addr", daemon.address, "debug", "logs", refs[-1], "--progress=plain").stderr
     ask("debug", "ctl", "--delete", refs[-1])
     assert ask("prune", "--all").splitlines()[-1].startswith("Total:")
-    assert ask("du").splitlines()[-1] == "Total:\t\t0.00B"
+    assert ask("du").splitlines()[-1] == "Total:\t\t0B"
 
 
 def test_many_builds_at_once_with_some_that_are_cancelled(daemon: Daemon, context: Path) -> None:

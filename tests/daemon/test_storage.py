@@ -117,6 +117,12 @@ def test_images_of_a_daemon_go_with_everything(tmp_path: Path, context: Path) ->
         found = json.loads(control(daemon, "du", "--format", "json"))
         assert any(one["shared"] for one in found)
         assert "Shared:" in control(daemon, "du")
+        copies = tmp_path / "root/contexts"
+        assert list(copies.iterdir())
+        control(daemon, "prune", "--filter", "type==source.local", "--keep-duration", "1h")
+        assert list(copies.iterdir())
+        control(daemon, "prune", "--filter", "type==source.local")
+        assert not list(copies.iterdir())
         control(daemon, "prune")
         left = json.loads(control(daemon, "du", "--format", "json"))
         assert left and all(one["shared"] for one in left)
