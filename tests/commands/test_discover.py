@@ -13,7 +13,8 @@ from dockc.errors import UsageError
 @pytest.mark.parametrize(
     "name",
     ["Dockerfile", "dockerfile", "Dockerfile.dev", "Dockerfile-prod", "Dockerfile_amd", "Dockerfile2", "Dockerfile.go", "api.Dockerfile",
-     "x.dockerfile", "Containerfile", "Containerfile.alpine", "y.containerfile", "DOCKERFILE"],
+     "x.dockerfile", "Containerfile", "Containerfile.alpine", "y.containerfile", "DOCKERFILE",
+     "app.dockerfile", "Dockerfile-dev"],
 )  # fmt: skip
 def test_names_of_dockerfiles(name: str) -> None:
     assert is_dockerfile(name)
@@ -22,7 +23,8 @@ def test_names_of_dockerfiles(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     ["Dockerfile.dockerignore", "Dockerfile.json", "Dockerfile.j2", "Dockerfile.template", "Dockerfile.lock", "Dockerfile~", "dockerfile_parser.py",
-     "DockerfileTest.java", "notes.txt", "my-dockerfiles", "Dockerfile.orig"],
+     "DockerfileTest.java", "notes.txt", "my-dockerfiles", "Dockerfile.orig",
+     "Makefile", "notdockerfile", "docker-compose.yml"],
 )  # fmt: skip
 def test_names_of_other_files(name: str) -> None:
     assert not is_dockerfile(name)
@@ -52,3 +54,18 @@ def test_patterns(tree: Path) -> None:
     assert find(["Dockerfile", "Docker*", "Dockerfile"]) == ["Dockerfile"]
     with pytest.raises(UsageError, match="no file matches"):
         find(["**/nothing*"])
+
+
+def test_directories_are_searched_and_patterns_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("Dockerfile", "b/app.dockerfile", "b/README", "node_modules/Dockerfile", ".git/Dockerfile", "c/d/Containerfile"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert find(["."]) == ["Dockerfile", "b/app.dockerfile", "c/d/Containerfile"]
+    assert find(["**/*.dockerfile", "Dockerfile", "-", "Dockerfile"]) == ["b/app.dockerfile", "Dockerfile", "-"]
+    assert find(["b/README"]) == ["b/README"]
+    with pytest.raises(UsageError, match="does not exist"):
+        find(["nope"])
+    with pytest.raises(UsageError, match="no file matches"):
+        find(["*.nope"])
