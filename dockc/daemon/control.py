@@ -389,6 +389,9 @@ def output(kind: str, attrs: dict[str, str], epoch: str = "") -> Output:
 
     if kind in {"", "cacheonly"}:
         return _nothing()
+    # Words for other parts of a builder of BuildKit's: attestations are the frontend's matter, and there is no image store
+    # of containerd's beside this one to unpack into.
+    attrs = {key: value for key, value in attrs.items() if key != "unpack" and not key.startswith("attest:")}
     if epoch and epoch != "context":
         attrs.setdefault("source-date-epoch", epoch)
     made = make_output(kind, "client" if kind in _CLIENT else "", attrs)
