@@ -24,7 +24,9 @@ class RawJsonProgress:
         self._out = out
 
     def __call__(self, status: SolveStatus) -> None:
-        """Write one line."""
+        """Write one line; what BuildKit has no words for is left out."""
+        if status.misses and status == SolveStatus(misses=status.misses):
+            return
         self._out.write(json.dumps(to_json(status), separators=(",", ":"), ensure_ascii=False) + "\n")
         self._out.flush()
 

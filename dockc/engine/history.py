@@ -65,6 +65,8 @@ _TAIL = 64 << 10
 _NAME = re.compile(r"([0-9]{20})-([0-9A-Za-z]{1,64})\.jsonl")
 _EARLIER = 8
 """Builds that a build is compared with."""
+_EARLIER_BYTES = 32 << 20
+"""Bytes of their keys together; the newest one is compared in any case."""
 
 
 class Keep(Record, kw_only=True):
@@ -744,7 +746,16 @@ def earlier(root: Path, options: Mapping[str, Any], *, but: str = "", before: in
     """
     known = [one for one in records(root) if one.keys_at and one.ref != but and (not before or one.began < before)]
     known.sort(key=lambda one: not is_like(one.options, options))  # else they stay in order
-    return [told for one in known[:_EARLIER] if (told := told_of(one)).steps]
+    chosen: list[Told] = []
+    room = _EARLIER_BYTES
+    for one in known[:_EARLIER]:
+        room -= one.path.stat().st_size - one.keys_at if one.path.exists() else 0
+        if chosen and room < 0:
+            break
+        told = told_of(one)
+        if told.steps:
+            chosen.append(told)
+    return chosen
 
 
 def is_like(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

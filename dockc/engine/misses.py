@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from dockc.base.record import replace
 from dockc.engine.listings import FileListings
-from dockc.engine.told import TEXT, Step, Told, cut, documents, kept_key, kept_record, places
+from dockc.engine.told import TEXT, Places, Step, Told, cut, documents, kept_key, kept_record
 from dockc.engine.why import Comparison
 from dockc.errors import DockcError
 from dockc.solver.keydiff import KeyDiff, Missed, StepKey
@@ -112,10 +112,8 @@ class Misses:
         job = self._job
         if job is None:
             return None
-        vertices = job.vertices()
-        for vertex in vertices[self._known :]:
-            self._steps[vertex.digest] = self._bare(vertex)
-        self._known = len(vertices)
+        if digest not in self._steps:
+            self._look(job)
         stack = [digest]
         while stack:
             top = stack.pop()
@@ -128,8 +126,16 @@ class Misses:
             stack += [one.vertex for one in (key.inputs if key is not None else ())]
         return self._steps.get(digest)
 
-    def _bare(self, vertex: Vertex) -> Step:
-        line, text = places(self._definitions(), vertex.digest)
+    def _look(self, job: Job) -> None:
+        """Take up the vertices that have been loaded since the last look."""
+        vertices = job.vertices()
+        places = Places(self._definitions())
+        for vertex in vertices[self._known :]:
+            self._steps[vertex.digest] = self._bare(vertex, places)
+        self._known = len(vertices)
+
+    def _bare(self, vertex: Vertex, places: Places) -> Step:
+        line, text = places.find(vertex.digest)
         name = self._recording.hide(vertex.name)
         kind = vertex.op.WhichOneof("op") or ""
         text = cut(self._recording.hide(text or name.partition("] ")[2] or name))
@@ -143,8 +149,7 @@ class Misses:
         job = self._job
         if job is None:
             return
-        for vertex in job.vertices():
-            self._step(vertex.digest)
+        self._look(job)
         steps: dict[str, Step] = {}
         for digest, step in self._steps.items():
             key = job.step_key(digest)

@@ -149,11 +149,12 @@ def _explained(
     hide = told.hider(attrs)
     options = {"context": hide(asked.context), "file": hide(asked.file)}
     steps: dict[str, told.Step] = {}
+    places = told.Places(definitions)
     for one in planned:
         vertex, op = one.vertex, watched.get(one.vertex.digest)
         if op is not None and op.map is not None:
             key = told.kept_key(step_key(vertex, op.map, op.contents), hide)
-            line, text = told.places(definitions, vertex.digest)
+            line, text = places.find(vertex.digest)
             text = told.cut(hide(text or key.name.partition("] ")[2] or key.name))
             steps[vertex.digest] = told.Step(key, text, line, ran=one.state.value == "run")
     args = told.arguments([looked.inputs.front.source.text], attrs)

@@ -87,19 +87,29 @@ def _is_local(key: StepKey) -> bool:
     return key.kind == "source" and isinstance(identifier, str) and identifier.startswith("local://")
 
 
-def places(definitions: Iterable[Definition], wanted: str) -> tuple[int, str]:
-    """Line and text of the instruction that a step is written in; 0 and "" where no definition says so."""
-    for definition in definitions:
-        source = definition.source
-        found = source.locations.get(wanted, ()) if source is not None else ()
-        if source is None or not found:
-            continue
-        location = found[0]
-        info = source.infos[location.index]
-        first, last = location.lines
-        rows = info.data.decode("utf-8", "replace").splitlines()[max(0, first - 1) : last]
-        return first, without_credentials("\n".join(rows).strip())
-    return 0, ""
+class Places:
+    """Where steps are written.
+
+    Mutable: the lines of each file, split once.
+    """
+
+    def __init__(self, definitions: Iterable[Definition]) -> None:
+        self._sources = [one.source for one in definitions if one.source is not None]
+        self._lines: dict[int, list[str]] = {}
+
+    def find(self, vertex: str) -> tuple[int, str]:
+        """Line and text of the instruction that a step is written in; 0 and "" where no definition says so."""
+        for source in self._sources:
+            found = source.locations.get(vertex, ())
+            if not found:
+                continue
+            info = source.infos[found[0].index]
+            rows = self._lines.get(id(info))
+            if rows is None:
+                rows = self._lines[id(info)] = info.data.decode("utf-8", "replace").splitlines()
+            first, last = found[0].lines
+            return first, without_credentials("\n".join(rows[max(0, first - 1) : last]).strip())
+        return 0, ""
 
 
 def arguments(dockerfiles: Iterable[str], attrs: Mapping[str, str]) -> dict[str, str]:
