@@ -79,7 +79,10 @@ class Request:
 def code() -> str:
     """Which dockc this is: version, place and file, the interpreter, and how it spells names of files."""
     place = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    told = os.stat(os.path.join(place, "base", "version.py"))
+    file = os.path.abspath(__file__)
+    while not os.path.exists(file):  # within an archive: what counts is the archive
+        file = os.path.dirname(file)
+    told = os.stat(file)
     return "\n".join(
         (
             VERSION,

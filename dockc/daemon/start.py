@@ -15,7 +15,7 @@ def command(store: str, *options: str) -> list[str]:
     import dockc
 
     place = os.path.dirname(os.path.dirname(os.path.abspath(dockc.__file__ or "")))  # noqa: PTH100, PTH120
-    code = f"import sys; sys.path.append({place!r}); from dockc.__main__ import main; main()"
+    code = f"import sys; sys.path.insert(0, {place!r}); from dockc.__main__ import main; main()"
     return [sys.executable, "-P", "-c", code, "daemon", "--resident", "--store", os.path.abspath(store), *options]  # noqa: PTH100
 
 

@@ -266,13 +266,18 @@ def test_bad_requests_harm_nobody(store: Store) -> None:
 def test_it_ends_when_nobody_comes_and_starts_by_itself(store: Store) -> None:
     (store.folder / "config" / "dockc").mkdir(parents=True)
     config = store.folder / "config" / "dockc" / "config.toml"
-    config.write_text("[daemon]\nautostart = true\nidle = 2\n")
+    config.write_text("[daemon]\nautostart = true\nidle = 600\n")
     assert SAYS not in store.build().stderr
-    until(store.socket.exists)
-    until(lambda: SAYS in store.build().stderr)
+    until(lambda: answers(store.socket))
+    said = store.build().stderr
+    number = int(said.partition(f"{SAYS} (process ")[2].partition(")")[0])
+    os.kill(number, signal.SIGTERM)
     until(lambda: not store.socket.exists())
-    config.write_text("[daemon]\nidle = 2\n")
+    config.write_text("[daemon]\nidle = 600\n")
     store.build()
+    assert not store.socket.exists()
+    command = [sys.executable, "-m", "dockc", "daemon", "--resident", "--idle", "0.5"]
+    assert subprocess.run(command, env=store.environment, stdin=subprocess.DEVNULL, check=False, timeout=60).returncode == 0
     assert not store.socket.exists()
     store.begin()
     second = subprocess.run([sys.executable, "-m", "dockc", "daemon", "--resident"], env=store.environment, capture_output=True, text=True, check=False)
