@@ -64,9 +64,12 @@ class Layout(Record):
     height: float
 
 
+_BETWEEN = "/@:,=&"
+
+
 def wrapped(text: str, width: int, most: int) -> tuple[str, ...]:
-    """A text in lines of at most so many characters, broken at spaces where it can be; what does not fit ends in an
-    ellipsis.
+    """A text in lines of at most so many characters, broken at spaces where it can be, else after a mark that stands
+    between words of paths and names; what does not fit ends in an ellipsis.
     """
     lines: list[str] = []
     rest = " ".join(text.split())
@@ -75,6 +78,8 @@ def wrapped(text: str, width: int, most: int) -> tuple[str, ...]:
             lines.append(rest)
             return tuple(lines)
         at = rest.rfind(" ", width // 2, width + 1)
+        if at < 0:
+            at = max(rest.rfind(mark, width // 2, width) for mark in _BETWEEN) + 1
         cut = at if at > 0 else width
         if len(lines) == most - 1:
             lines.append(rest[: width - 1] + "…")
