@@ -76,3 +76,18 @@ def test_a_lookup_that_fails_is_an_error_of_its_step(root: Dockc, context: MakeC
     raw = root.run("build", folder, "--progress=rawjson", status=1).stderr.splitlines()
     events = [one for line in raw if line.startswith("{") for one in json.loads(line).get("vertexes", ())]
     assert events[-1]["error"] == f"{name}: not found"
+
+
+def test_layers_of_an_imported_cache_are_seen_to_come(
+    root: Dockc, context: MakeContext, with_base: tuple[str, str]
+) -> None:
+    first = "FROM base\nRUN head -c 3000000 /dev/urandom > /data\n"
+    root.build(context(first), *with_base, "--cache-to", f"type=local,dest={root.home}/cache")
+    other = Dockc(root.home / "other", root.home)
+    folder = context(f"{first}RUN ls -l /data\n")
+    said = other.build(folder, *with_base, "--cache-from", f"type=local,src={root.home}/cache")
+    (step,) = set(re.findall(r"(?m)^#(\d+) \[\S+\] RUN ls ", said))
+    lines = [line for line in said.splitlines() if line.startswith(f"#{step} ")]
+    assert any(re.match(rf"#{step} sha256:\w+ .* done$", line) for line in lines), said
+    assert any(re.match(rf"#{step} extracting sha256:\w+ .* done$", line) for line in lines)
+    assert [line for line in lines if "DONE" in line] == [lines[-1]], "done once, at the end"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -50,11 +51,24 @@ def ref_of(result: Result) -> ImmutableRef:
 async def make_present(ctx: OpContext, result: Result) -> None:
     """Fetch and unpack an input before the step that reads it starts (a `CacheDep.preprocess`).
 
-    Transfers show as parts of the step, by the digest of the layer.
+    Transfers show as work of the step that named the layer, or else, as for layers of an imported cache, of the step
+    that reads it: it is seen to work, and not to be done before it has begun in earnest.
     """
     ref = ref_of(result)
+    later = ctx.later(waiting=False)
+    begun: list[bool] = []
+    lock = threading.Lock()
 
     def report(digest: str, current: int, total: int, done: bool) -> None:
-        ctx.status(digest, name=digest, current=current, total=total, done=done)
+        with lock:
+            if not begun:
+                begun.append(True)
+                later.begin()
+        later.status(digest, name=digest, current=current, total=total, done=done)
 
-    await ctx.run_blocking(ref.prefetch, cancelled=ctx.cancelled, progress=report)
+    try:
+        await ctx.run_blocking(ref.prefetch, cancelled=ctx.cancelled, progress=report)
+    finally:
+        if begun:
+            ctx.later(waiting=True)
+            later.end()

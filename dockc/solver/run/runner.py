@@ -504,6 +504,8 @@ class Runner:
                     )
                     if all(self.cache.has(spec) for _, specs in command.saves for spec in specs[:1]):
                         return Superseded(command.ticket)
+                if self.active[command.vertex].vertex.inputs:  # what a source waits for comes later still
+                    self.waits(command.vertex, False)
                 with _Shown(self, command.vertex):
                     self._tell_missed(command)
                     return await self._exec_and_save(command, context, inputs)
