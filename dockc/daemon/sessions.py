@@ -175,6 +175,8 @@ class Sessions:
             pulse.cancel()
             self._callers.pop(name, None)
             tunnel.channel.lost(RpcError("the session has ended", code=UNAVAILABLE))
+            if not caller.shared_key:  # nobody can ask for these copies again
+                await asyncio.shield(asyncio.to_thread(self.mirrors.drop, caller.id))
 
     async def find(self, name: str) -> Caller:
         """A session by its id, which may still be on its way.
@@ -269,20 +271,35 @@ class Mirrors:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._locks: dict[str, threading.Lock] = {}
+        self._owned: dict[str, set[str]] = {}
         self._guard = threading.Lock()
 
     @contextmanager
-    def locked(self, key: str) -> Iterator[Path]:
-        """The copy for a key, alone."""
+    def locked(self, key: str, owner: str = "") -> Iterator[Path]:
+        """The copy for a key, alone; `owner` is the session that it goes with, "" keeps it longer."""
         name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
         with self._guard:
             lock = self._locks.setdefault(name, threading.Lock())
+            if owner:
+                self._owned.setdefault(owner, set()).add(name)
         with lock:
             path = self._root / name
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             with suppress(OSError):
                 os.utime(self._root / name)
             yield path
+
+    def drop(self, owner: str) -> None:
+        """Remove the copies that go with a session, once nobody reads them any more."""
+        with self._guard:
+            names = self._owned.pop(owner, set())
+            locks = {name: self._locks[name] for name in names}
+        for name, lock in locks.items():
+            with lock:
+                shutil.rmtree(self._root / name, ignore_errors=True)
+        with self._guard:
+            for name in names:
+                self._locks.pop(name, None)
 
     def forget(self, *, older: float = _KEEP_CONTEXTS) -> None:
         """Remove copies that nobody has used for a while."""
@@ -389,7 +406,7 @@ class ClientDirectory:
         *,
         compare: bool = True,
     ) -> Iterator[Path]:
-        with self._mirrors.locked(key) as path:
+        with self._mirrors.locked(key, "" if self._caller.shared_key else self._caller.id) as path:
             self._caller.wait(self._sync(path, wanted, report, compare), cancelled)
             yield path
 

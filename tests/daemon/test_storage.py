@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
+from dockc.daemon.sessions import Mirrors
 from tests.daemon.test_daemon import Daemon, dockc, until
 
 
@@ -152,3 +154,33 @@ def test_buildctl_says_the_same(tmp_path: Path, context: Path) -> None:
             assert control(daemon, *words) == theirs.stdout, words
     finally:
         daemon.stop()
+
+
+def test_copies_of_directories_that_nobody_can_ask_for_again_go(tmp_path: Path) -> None:
+    mirrors = Mirrors(tmp_path)
+    with mirrors.locked("session:context", "session") as one, mirrors.locked("key:context") as kept:
+        (one / "f").touch()
+        (kept / "f").touch()
+        dropping = threading.Thread(target=mirrors.drop, args=("session",))
+        dropping.start()
+        assert (one / "f").exists(), "it is read"
+    dropping.join()
+    assert [path.name for path in tmp_path.iterdir()] == [kept.name]
+    mirrors.drop("session")
+    mirrors.drop("nobody")
+    with mirrors.locked("session:context", "session") as one:
+        assert list(one.iterdir()) == []
+
+
+@pytest.mark.skipif(BUILDCTL is None, reason="buildctl is not installed")
+def test_clients_without_a_key_leave_no_copies(tmp_path: Path, context: Path) -> None:
+    assert BUILDCTL is not None
+    daemon = Daemon(tmp_path)
+    try:
+        (context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /\n")
+        words = ["build", "--frontend", "dockerfile.v0", "--local", f"context={context}", "--local", f"dockerfile={context}"]
+        subprocess.run([BUILDCTL, "--addr", daemon.address, *words], check=True, capture_output=True)
+        until(lambda: not list((tmp_path / "root/contexts").iterdir()))
+    finally:
+        assert daemon.stop() == 0
+    assert "Traceback" not in daemon.said()
