@@ -88,7 +88,8 @@ class Config(Record, kw_only=True):
         builds: how many builds may run; 0 is no limit.
         debug: address for /metrics and /debug, or "".
         gc: how its store is collected.
-        resident: be the resident builder of the store and nothing else.
+        serves_builds: whether `dockc build` of the store is served, too, by a resident builder beside the daemon.
+        resident: be that resident builder and nothing else.
         tied: as a resident, end with whoever holds the other end of standard input.
         idle: as a resident, end after so many seconds without a build; 0 for never.
         history: which builds are remembered; None for the usual.
@@ -110,6 +111,7 @@ class Config(Record, kw_only=True):
     builds: int = 0
     debug: str = ""
     gc: Policy = Policy()
+    serves_builds: bool = False
     resident: bool = False
     tied: bool = False
     idle: float = 0.0
@@ -242,7 +244,7 @@ def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
         raise UsageError("the containerd worker is not supported", hint="dockc has a worker of its own.")
     if options.oci_worker and not _true(options.oci_worker):
         raise UsageError("--oci-worker=false leaves no worker")
-    return _config(options, _file(options.config))
+    return _config(options, _file(options.config), prog)
 
 
 def _true(text: str) -> bool:
@@ -260,7 +262,7 @@ def _file(name: str) -> Mapping[str, Any]:
         raise UsageError(f"{name}: {exc}") from exc
 
 
-def _config(options: argparse.Namespace, file: Mapping[str, Any]) -> Config:
+def _config(options: argparse.Namespace, file: Mapping[str, Any], prog: str) -> Config:
     for key in file:
         if key not in {
             "root",
@@ -320,6 +322,8 @@ def _config(options: argparse.Namespace, file: Mapping[str, Any]) -> Config:
         builds=max(0, options.max_builds),
         debug=options.debugaddr or str(grpc.get("debugAddress", "")),
         gc=_collection(options, worker),
+        # A store in a root of its own is nobody's for `dockc build`, unless it was named.
+        serves_builds=bool(options.store or not (options.root or file.get("root"))) and prog != "buildkitd",
         resident=options.resident,
         tied=options.tied,
         idle=max(0.0, options.idle),

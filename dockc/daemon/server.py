@@ -56,12 +56,13 @@ def serve(config: Config) -> int:
     except OSError as exc:
         raise UsageError(f"cannot make {root}: {exc.strerror}") from exc
     lock = _locked(root)
-    resident = _resident(config)  # while this process is in no namespace yet
+    resident = _resident(config) if config.serves_builds else None  # while this process is in no namespace yet
     try:
         enter_build_namespace()
         asyncio.run(_run(config, root))
     finally:
-        _ended(resident, config.grace)
+        if resident is not None:
+            _ended(resident, config.grace)
         os.close(lock)
     return 0
 

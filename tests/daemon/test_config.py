@@ -127,3 +127,28 @@ def test_filters_of_workers(text: str, fits: bool) -> None:
 def test_filters_that_are_none(text: str) -> None:
     with pytest.raises(RpcError):
         worker_matches(text, common_pb2.WorkerRecord(ID="w", Labels={"a": "1"}))
+
+
+@pytest.mark.parametrize(
+    ("options", "prog", "root", "store", "served"),
+    [
+        ([], "dockcd", "/own/daemon", "/own", True),
+        ([], "buildkitd", "/own/daemon", "/own", False),
+        (["--root", "/x"], "dockcd", "/x", "/x/store", False),
+        (["--root", "/x", "--store", "/y"], "dockcd", "/x", "/y", True),
+        (["--store", "/y"], "dockcd", "/y/daemon", "/y", True),
+    ],
+)
+def test_where_it_builds(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], prog: str, root: str, store: str, served: bool
+) -> None:
+    monkeypatch.setenv("DOCKC_STORE", "/own")
+    found = config.read(options, prog)
+    assert (found.root, found.store, found.serves_builds) == (root, store, served)
+
+
+def test_the_debug_address(tmp_path: Path) -> None:
+    file = tmp_path / "buildkitd.toml"
+    file.write_text('[grpc]\ndebugAddress = "127.0.0.1:6060"\n')
+    assert config.read(["--config", str(file)]).debug == "127.0.0.1:6060"
+    assert config.read(["--config", str(file), "--debugaddr", "unix:///d"]).debug == "unix:///d"
