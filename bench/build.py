@@ -38,6 +38,8 @@ class Build:
     target: str = ""
     output: str = ""
     no_cache: bool = False
+    cache_to: str = ""
+    cache_from: str = ""
 
 
 @dataclass
@@ -46,7 +48,8 @@ class Scenario:
 
     Attributes:
         first: builds before the clock starts, in the same store.
-        fresh: the store is empty before each run.
+        fresh: the store is empty before each run, but for `first`.
+        emptied: the store is empty before each run.
         change: done before each run.
     """
 
@@ -54,6 +57,7 @@ class Scenario:
     build: Build
     first: tuple[Build, ...] = ()
     fresh: bool = False
+    emptied: bool = False
     change: Callable[[], None] = field(default=lambda: None)
 
 
@@ -103,6 +107,8 @@ class Dockc(Builder):
         argv += ["--build-context", f"base=oci-layout://{self.base}"]
         argv += ["--target", build.target] * bool(build.target)
         argv += ["--output", build.output] * bool(build.output) + ["--no-cache"] * build.no_cache
+        argv += [f"--cache-to=type=local,mode=max,ignore-error=false,dest={build.cache_to}"] * bool(build.cache_to)
+        argv += [f"--cache-from=type=local,src={build.cache_from}"] * bool(build.cache_from)
         return spent(argv)
 
 
@@ -139,6 +145,8 @@ class BuildKit(Builder):
         argv += ["--oci-layout", f"base={self.base}", "--opt", f"context:base=oci-layout://base@{self.digest}"]
         argv += ["--opt", f"target={build.target}"] * bool(build.target)
         argv += ["--output", build.output or "type=image,name=bench,push=false"] + ["--no-cache"] * build.no_cache
+        argv += [f"--export-cache=type=local,mode=max,dest={build.cache_to}"] * bool(build.cache_to)
+        argv += [f"--import-cache=type=local,src={build.cache_from}"] * bool(build.cache_from)
         before = self._daemon()
         cpu, wall = spent(argv)
         return cpu + self._daemon() - before, wall
@@ -211,6 +219,27 @@ def scenarios(work: Path, scale: float, pull: str) -> list[Scenario]:
         Scenario("300 MB image, type=oci", Build(out, output=f"type=oci,dest={work}/out.tar"), (Build(out),), fresh=True),
         Scenario("300 MB image, type=docker", Build(out, output=f"type=docker,name=bench,dest={work}/out.tar"), (Build(out),), fresh=True),
     ]
+    layers = folder(work, "layers", "FROM base\n" + "".join(f"COPY part{n} /\n" for n in range(6)))
+    for n in range(6):
+        large(layers / f"part{n}", int(100 * scale) << 20)
+    thousand = folder(
+        work,
+        "thousand",
+        "".join(f"FROM scratch AS s{n}\n" + "".join(f"COPY Dockerfile /{m}\n" for m in range(int(49 * scale))) for n in range(20))
+        + "FROM scratch\n"
+        + "".join(f"COPY --from=s{n} / /{n}/\n" for n in range(20)),
+    )
+    caches = work / "caches"
+
+    def nowhere() -> None:
+        subprocess.run(["rm", "-rf", str(caches / "new")], check=True)
+
+    for name, context in (("600 MB", layers), ("1,000 steps", thousand)):
+        kept = str(caches / context.name)
+        new = Build(context, cache_to=str(caches / "new"))
+        old = Build(context, cache_from=kept, output=f"type=tar,dest={work}/out.tar")
+        found.append(Scenario(f"cache of {name}, export", new, (Build(context),), fresh=True, change=nowhere))
+        found.append(Scenario(f"cache of {name}, import", old, (Build(context, cache_to=kept),), emptied=True))
     if pull:
         pulled = folder(work, "pulled", f"FROM {pull}\nRUN true\n")
         found.append(Scenario(f"pull of {pull}", Build(pulled), fresh=True))
@@ -226,6 +255,8 @@ def measured(builder: Builder, scenario: Scenario, runs: int) -> tuple[float, fl
             builder.reset()
             for build in scenario.first:
                 builder.build(build)
+        if scenario.emptied:
+            builder.reset()
         scenario.change()
         cpu, wall = builder.build(scenario.build)
         best = min(best[0], cpu), min(best[1], wall)
