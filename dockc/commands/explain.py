@@ -75,8 +75,8 @@ class ExplainOptions(Options):
     no_cache: bool = option("--no-cache", help="Plan a build that runs every step.")
     miss: bool = option(
         "--miss",
-        help="Say why steps of the last build ran though there is a cache; TOPIC names one step: its number, its "
-        "digest, a part of its name, or line:N.",
+        help="Say why steps of the last build ran though there is a cache; TOPIC names one step: FILE:LINE, its "
+        "number, its digest, or a part of its name.",
     )
     of: str = option(
         "--of", metavar="BUILD", default="last", help="With --miss, a build of the history. Default: last."
@@ -514,7 +514,11 @@ def _misses(options: ExplainOptions, out: Output) -> int:
         raise UsageError(f"misses have no format {options.form}", hint="Choose text or json.")
     if options.plan or options.graph:
         raise UsageError("--miss is about a build that was; --plan and --graph are about one that would be")
-    found = missed.misses(options.store or default_root(), options.of, step=options.topic, against=options.against)
+    file, number = split_place(options.topic)
+    step = (
+        f"line:{number}" if number and file != "line" else "" if Path(options.topic or ".").exists() else options.topic
+    )
+    found = missed.misses(options.store or default_root(), options.of, step=step, against=options.against)
     out.write((misses_json if options.form == "json" else misses_text)(found.misses, found.filename), options.output)
     return 0
 

@@ -49,7 +49,7 @@ def misses(root: Path, ref: str, *, step: str = "", against: str = "") -> Explai
             f"nothing is known of the keys of the build {record.ref}",
             hint="It still runs, was interrupted, or was made by another builder, which keeps its own history.",
         )
-    chosen = [find(record, now, step)] if step else list(now.steps.values())
+    chosen = find(record, now, step) if step else list(now.steps.values())
     ran = [one for one in chosen if one.ran and not one.is_local]
     if against:
         before = [_other(root, record, against)]
@@ -72,22 +72,25 @@ def _is_first(step: Step, steps: Mapping[str, Step]) -> bool:
     return not any(one is not None and one.ran and not one.is_local for one in below)
 
 
-def find(record: BuildRecord, told: Told, wanted: str) -> Step:
-    """A step of a build by `line:N`, or as `history.find_step` takes it.
+def find(record: BuildRecord, told: Told, wanted: str) -> list[Step]:
+    """Steps of a build: those that are written on a line, by `line:N`, else one as `history.find_step` takes it.
 
     Raises:
-        UsageError: there is none, or there are several.
+        UsageError: there is none, or there are several of that name.
     """
     steps = [one for one in told.steps.values() if one.key.kind]
-    if wanted.startswith("line:"):
-        found = [one for one in steps if one.line and str(one.line) == wanted.removeprefix("line:")]
+    number = wanted.removeprefix("line:")
+    if number != wanted and number.isdecimal():
+        found = [one for one in steps if one.line and one.line <= int(number) <= one.line + one.text.count("\n")]
     else:
         digest = history.find_step(record, wanted).step.digest
         found = [one for one in steps if one.key.vertex == digest]
-    if len(found) != 1:
-        what = f"several steps are written on {wanted}" if found else f"{wanted} is no step that has a key"
-        raise UsageError(f"{what} in the build {record.ref}", hint="`dockc history inspect` shows all steps.")
-    return found[0]
+    if not found:
+        raise UsageError(
+            f"{wanted} is no step that has a key in the build {record.ref}",
+            hint="`dockc history inspect` shows all steps.",
+        )
+    return found
 
 
 def _other(root: Path, record: BuildRecord, ref: str) -> Told:

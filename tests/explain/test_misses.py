@@ -193,7 +193,8 @@ def test_a_step_by_name_line_or_number_and_as_json(root: Dockc, context: MakeCon
     root.build(folder)
     assert root.run("explain", "--miss", "COPY a").stdout == ""
     assert root.run("explain", "--miss", "line:2", "--format=json").stdout == "[]\n"
-    found = json.loads(root.run("explain", "--miss", "line:3", "--format=json").stdout)
+    assert root.run("explain", "--miss", folder).stdout == root.run("explain", "--miss").stdout != ""
+    found = json.loads(root.run("explain", "--miss", "Dockerfile:3", "--format=json").stdout)
     assert [(one["reason"], one["line"], one["files"]) for one in found] == [
         ("content", 3, [{"path": "b", "what": "content", "old": "", "new": ""}])
     ]
