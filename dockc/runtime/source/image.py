@@ -52,6 +52,10 @@ class Origin(Protocol):
     name: str
     """How a later process finds the place again (`LayerDescriptor.origin`), digest left out."""
 
+    def vouches(self, ref: Reference) -> bool:
+        """Whether it is known that a reference by digest is found here, so that nobody need be asked."""
+        ...
+
     def resolve(self, ref: Reference, cancelled: threading.Event | None) -> Descriptor:
         """What the reference stands for now."""
         ...
@@ -104,7 +108,7 @@ def load(
         DigestMismatch: it sent other bytes than it said.
     """
     matcher = platforms.only(platform)
-    found = root or _known(ref, content) or origin.resolve(ref, cancelled)
+    found = root or _known(ref, content, origin) or origin.resolve(ref, cancelled)
     top = here = found
     for _ in range(_NESTING):
         data = _document(origin, ref, here, content, cancelled)
@@ -121,9 +125,9 @@ def load(
     return LoadedImage(ref, top, parsed, config, layers)
 
 
-def _known(ref: Reference, content: ContentStore) -> Descriptor | None:
-    """A reference by digest whose document is here needs no question."""
-    if not ref.digest or not content.has(ref.digest):
+def _known(ref: Reference, content: ContentStore, origin: Origin) -> Descriptor | None:
+    """A reference by digest whose document is here, and came from there, needs no question."""
+    if not ref.digest or not content.has(ref.digest) or not origin.vouches(ref):
         return None
     return Descriptor("", ref.digest, content.size(ref.digest))
 

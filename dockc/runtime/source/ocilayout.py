@@ -191,6 +191,10 @@ class Layout:
             hint=printable(f"it holds {names[:500]}") if names else "",
         )
 
+    def vouches(self, ref: Reference) -> bool:
+        """See `image.Origin`: a layout is named by whoever builds; what the store has of it is as good."""
+        return True
+
     def resolve(self, ref: Reference, cancelled: threading.Event | None) -> Descriptor:
         """By digest where one is given, else by tag."""
         if not ref.digest:

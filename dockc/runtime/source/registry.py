@@ -22,6 +22,7 @@ from dockc.oci.descriptor import Descriptor
 from dockc.oci.fields import InvalidDocument, decode
 from dockc.oci.reference import Reference
 from dockc.runtime.registry.fetch import RegistryProvider
+from dockc.runtime.source.memory import Memory
 
 if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 MODES = (attrs.RESOLVE_DEFAULT, attrs.RESOLVE_PULL, attrs.RESOLVE_LOCAL)
 _ENTRY_LIMIT = 64 << 10
+_VOUCHED = "image in repository"
 
 
 def parse_mode(text: str) -> str:
@@ -129,9 +131,18 @@ class RegistryOrigin:
         self.stored = ""
         self._client = client
         self._names = LocalNames(content)
+        self._memory = Memory(content.root)
         self._mode = parse_mode(mode)
         self.provider: Provider = RegistryProvider(client, ref.trim())
         self.name = f"{attrs.SCHEME_IMAGE}{ref.name}"
+
+    def vouches(self, ref: Reference) -> bool:
+        """Whether the repository has had this digest when it was last asked, or the store's own image of that name has
+        it. A digest alone says nothing of where an image may be had: what one repository holds, another need not.
+        """
+        if self._client.transport.offline or self._memory.get(_VOUCHED, f"{ref.name}@{ref.digest}") is not None:
+            return True
+        return any(name.name == ref.name and target.digest == ref.digest for name, target in self._names.built())
 
     def resolve(self, ref: Reference, cancelled: threading.Event | None) -> Descriptor:
         """What the reference stands for, by the rules of the resolve mode."""
@@ -147,6 +158,7 @@ class RegistryOrigin:
             self.stored = error.message
             return known
         self._names.put(ref, found)
+        self._memory.put(_VOUCHED, f"{ref.name}@{found.digest}", b"1")
         return found
 
     def manifest(self, ref: Reference, cancelled: threading.Event | None) -> tuple[Descriptor, bytes]:

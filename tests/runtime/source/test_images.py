@@ -440,3 +440,30 @@ def test_hostile_archives_are_read_by_our_own_reader(
     stop.set()
     with pytest.raises(Cancelled):
         ocilayout.open_layout(tmp_path / "big.tar", stop)
+
+
+def test_a_digest_is_asked_for_where_it_was_not_seen(refs: RefManager, client: Client, source: ContentStore) -> None:
+    """What one repository holds, another need not: an image by digest is not taken because it came from elsewhere."""
+    made = make_image(source, [{"a": b"1"}])
+    honest = serve_image(source, made)
+
+    def answer(seen: Seen) -> Answer:
+        return Answer(404) if "/second/" in seen.path else honest(seen)
+
+    with Script(answer) as server:
+
+        def find(name: str) -> str:
+            ref = parse_normalized(f"{server.address}/{name}@{made.root.digest}")
+            return image.load(RegistryOrigin(client, refs.content, ref), ref, AMD64, refs.content).root.digest
+
+        assert find("first") == made.root.digest
+        asked = len(server.seen)
+        assert find("first") == made.root.digest
+        assert len(server.seen) == asked
+        with pytest.raises(RegistryError):
+            find("second")
+        # What was built or loaded under the name is the store's own.
+        LocalNames(refs.content).put(parse_normalized(f"{server.address}/second:x"), made.root, built=True)
+        asked = len(server.seen)
+        assert find("second") == made.root.digest
+        assert len(server.seen) == asked
