@@ -25,6 +25,7 @@ _RESERVED = option(
 )
 _KEEP_STORAGE = option("--keep-storage", metavar="SPACE", help="The older word for --reserved-space.")
 _MOST = option("--max-used-space", metavar="SPACE", help="Stop when no more than this is used.")
+_FORCE = option("--force", "-f", help="Of docker's commands: do not ask. dockc never asks.")
 _FREE = option("--min-free-space", metavar="SPACE", help="Stop when so much is free on the disk.")
 
 
@@ -43,7 +44,7 @@ class PruneOptions(Options):
     verbose: bool = VERBOSE
     format: str = FORMAT
     json: bool = shared.JSON
-    force: bool = option("--force", help="Taken for scripts: dockc asks nothing before it prunes.", hidden=True)
+    force: bool = _FORCE
     store: Path | None = shared.STORE
     examples = (
         "dockc prune --max-used-space 20GB",
@@ -64,7 +65,7 @@ class RemotePruneOptions(Options):
     verbose: bool = VERBOSE
     format: str = FORMAT
     json: bool = shared.JSON
-    force: bool = option("--force", help="Taken for scripts: dockc asks nothing before it prunes.", hidden=True)
+    force: bool = _FORCE
     builder: str = shared.BUILDER
     addr: str = shared.ADDR
     tlsdir: str = shared.TLSDIR

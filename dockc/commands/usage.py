@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 FILTER = option(
     "--filter",
-    "-f",
     metavar="CONDITION",
     help="Only records that match, such as `type==exec.cachemount`; a comma is and, several are alternatives. buildx's "
     "`type=exec.cachemount` and `until=24h` are understood.",

@@ -64,7 +64,7 @@ def test_what_a_plan_says_is_done(root: Dockc, context: MakeContext, with_base: 
     done = root.run("prune", *limits, "--format", "{{.ID}}").stdout.split()
     assert done == going
     assert sorted(str(one["id"]) for one in records(root)) == sorted(one["id"] for one in planned if not one["rule"])
-    assert root.run("prune", *limits).stdout.startswith("Total: ")
+    assert root.run("prune", "-f", *limits).stdout.startswith("Total: ")
     assert len(records(root, "--filter", "type=regular", "--filter", "description~=urandom")) < len(records(root, "--filter", "type=regular"))
 
 
