@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import os
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dockc.base.record import replace
 from dockc.daemon.events import Progress
 from dockc.daemon.historyfilter import matcher
 from dockc.engine import history, wirehistory
@@ -106,7 +108,7 @@ class Builds:
             record = wirehistory.wire_record(one)
             record.Generation = self._generation
             self._records[one.ref] = record
-            self._files[one.ref] = one
+            self._files[one.ref] = _slim(one)
 
     def begin(self, request: control_pb2.SolveRequest) -> Build:
         """Take up a build.
@@ -165,7 +167,7 @@ class Builds:
             if build.recording is not None:
                 kept = await asyncio.to_thread(self._write, build.recording, record, error, cause)
                 if kept is not None:
-                    self._files[build.ref] = kept
+                    self._files[build.ref] = _slim(kept)
         finally:
             self._running.pop(build.ref, None)
             self._forget()
@@ -213,7 +215,14 @@ class Builds:
     def _forget(self) -> None:
         """Let go of what is beyond the policy: those beyond the number, once they are too old, too."""
         now = time.time()
-        gone = [ref for ref, kept in self._files.items() if not kept.path.exists()]
+        there: dict[Path, frozenset[str]] = {}  # names by folder: one look, however many builds there were
+        gone = []
+        for ref, file in self._files.items():
+            folder = file.path.parent
+            if folder not in there:
+                there[folder] = _names(folder)
+            if file.path.name not in there[folder]:
+                gone.append(ref)
         done = [ref for ref, one in self._records.items() if not one.pinned and one.HasField("CompletedAt")]
         most = self._keep.entries
         beyond = done[:-most] if most else done
@@ -354,6 +363,18 @@ class Builds:
             record.pinned = request.Pinned
             if kept is not None:
                 history.change(kept, pinned=request.Pinned)
+
+
+def _slim(record: history.BuildRecord) -> history.BuildRecord:
+    """A record without what the message for clients has, too: a busy daemon remembers thousands of builds."""
+    return replace(record, options={}, results={}, more={}, error="")
+
+
+def _names(folder: Path) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(folder))  # noqa: PTH208
+    except OSError:
+        return frozenset()
 
 
 def options_of(request: control_pb2.SolveRequest) -> dict[str, Any]:
