@@ -25,6 +25,8 @@ def nearest(value: str, options: Iterable[str], *, ignore_case: bool = False) ->
         candidate = lower(option) if ignore_case else option
         if candidate == wanted:
             return ""
+        if distance == 1:  # none can be nearer; one may still be the value itself
+            continue
         if abs(len(candidate) - size) >= distance or (letters ^ _letters(candidate)).bit_count() >= 2 * distance:
             continue
         edits = _edits(wanted, candidate, distance - 1)

@@ -84,8 +84,8 @@ class Source:
         return cls(name, encode(text))
 
     def line_at(self, offset: int) -> int:
-        """The 1-based line that holds the character at `offset`."""
-        return bisect_right(self.line_starts, max(offset, 0)) or 1
+        """The 1-based line that holds the character at `offset`; before the text, the first."""
+        return bisect_right(self.line_starts, offset) or 1
 
     def position(self, offset: int) -> Position:
         """Line and column of a character offset."""
