@@ -137,7 +137,7 @@ class Steps:
         """Show findings about a Dockerfile, each once."""
         found: dict[str, VertexWarning] = {}
         for warning in warnings:
-            short = warning.short
+            short = without_credentials(warning.short)
             ranges = tuple(SourceRange((line, 0), (line, 0)) for line in warning.lines)
             detail = (warning.description,) if warning.description else ()
             found.setdefault(
