@@ -28,6 +28,7 @@ OPTIONS = (
     "container",
 )
 _BLOCK = 32 << 20
+_HERE = ("127.0.0.1", "::1", "localhost")
 
 
 class Settings(Record):
@@ -46,7 +47,8 @@ class Settings(Record):
 def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
     """Read the options; what they do not say, the environment does.
 
-    A container may also be opened by a shared access signature, as the query of `account_url`.
+    A container may also be opened by a shared access signature, as the query of `account_url`, or by an identity of the
+    surroundings (`azidentity`), where neither that nor a key is given.
 
     Raises:
         UsageError: something needed is missing.
@@ -65,11 +67,8 @@ def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
         or (parts.hostname or "").split(".")[0]
     )
     key = attrs.get("secret_access_key", "")
-    if not key and not parts.query:
-        raise UsageError(
-            "azblob cache needs secret_access_key, or a shared access signature in account_url",
-            hint="Identities of Azure's SDK (environment, managed identity) are not supported yet.",
-        )
+    if not key and not parts.query and parts.scheme == "http" and parts.hostname not in _HERE:
+        raise UsageError("an azblob cache without a key needs https: a token would be sent for all to read")
     prefix = attrs.get("prefix", environment.get("BUILDKIT_AZURE_STORAGE_PREFIX", ""))
     return Settings(
         f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}",
@@ -88,8 +87,10 @@ class Container:
 
     parallel = 4
 
-    def __init__(self, chosen: Settings) -> None:
+    def __init__(self, chosen: Settings, bearer: str = "") -> None:
+        """Ask nothing yet; `bearer` is a token that opens the container."""
         self._settings = chosen
+        self._bearer = bearer
         self._transport = Transport()
 
     def _ask(
@@ -107,6 +108,8 @@ class Container:
             sent = signing.azure_headers(method, url, sent, chosen.account, chosen.key, length=len(body or b""))
         else:
             sent.setdefault("x-ms-version", "2021-12-02")
+            if self._bearer:
+                sent["authorization"] = f"Bearer {self._bearer}"
         return self._transport.request(
             method, url, headers=sent, body=body if method != "PUT" else body or b"", cancelled=cancelled, retry=True
         )
@@ -178,14 +181,18 @@ class Container:
 def source(entry: CacheEntry, environment: Mapping[str, str]) -> ObjectSource:
     """The cache of an entry, to be read."""
     chosen = settings(entry, environment)
-    return ObjectSource(entry.shown(), lambda place: _connect(chosen))
+    return ObjectSource(entry.shown(), lambda place: _connect(chosen, place))
 
 
 def target(entry: CacheEntry, environment: Mapping[str, str]) -> ObjectTarget:
     """The cache of an entry, to be written."""
     chosen = settings(entry, environment)
-    return ObjectTarget(entry.shown(), lambda place: _connect(chosen))
+    return ObjectTarget(entry.shown(), lambda place: _connect(chosen, place))
 
 
-def _connect(chosen: Settings) -> ObjectStore:
-    return Container(chosen)
+def _connect(chosen: Settings, place: Place) -> ObjectStore:
+    if chosen.key or chosen.token:
+        return Container(chosen)
+    from dockc.runtime.remotecache import azidentity
+
+    return Container(chosen, azidentity.token(place.environment, place.cancelled))
