@@ -228,7 +228,7 @@ def test_offline_is_what_this_machine_has(
     assert "RUN cat" in root.run("compile", folder, "--offline", "--emit=llb").stdout
     shown = root.build(context("FROM other:1\nRUN true\n"), "--offline", status=1)
     assert "registry-1.docker.io/v2/library/other/manifests/1: not asked, because of --offline" in shown
-    for source, message in [(f"{url}/f", "/f: not asked, because of --offline"), (f"{url}/r.git#main", "transport 'http' not allowed")]:
+    for source, message in [(f"{url}/f", "/f: not asked, because of --offline"), (f"{url}/r.git#main", "/r.git: not asked, because of --offline")]:
         folder = context(f"FROM scratch\nADD {source} /x\n")
         assert message in root.build(folder, "--offline", status=1)
     root.run("build", "-", "--offline", "-o", tmp_path / "stdin", input="FROM scratch\nCOPY <<EOF /a\nhi\nEOF\n")
