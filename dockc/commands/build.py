@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from dockc.base.output import Output
     from dockc.commands.ending import Deadline
     from dockc.engine.engine import EngineOptions
-    from dockc.engine.history import Recording
     from dockc.engine.record import Recorder
     from dockc.engine.request import Asked, BuildRequest, Built
     from dockc.runtime.exporter.options import Output as ExportOutput
@@ -412,7 +411,7 @@ def build_and_show(
         DockcError: as `build`; the view has shown the failed step's log by then.
     """
     from dockc.commands.files import check_place, write
-    from dockc.commands.kept import tell_trouble, write_report
+    from dockc.commands.kept import recording, tell_trouble, write_report
     from dockc.console.view import make_view
     from dockc.runtime.exporter.export import metadata_file as metadata_text
 
@@ -425,7 +424,7 @@ def build_and_show(
     tracing = traced(view, "dockc build")
     below = tracing.trace if tracing is not None else view
     recorder = _recorder(below) if record is not None or report is not None else None
-    history = _history(recorder or below, asked)
+    history = recording(recorder or below, asked)
     try:
         built = build(asked, history, recorder)
     except BaseException as exc:
@@ -561,10 +560,3 @@ def _recorder(view: StatusSink) -> Recorder:
     from dockc.engine.record import Recorder
 
     return Recorder(view)
-
-
-def _history(sink: StatusSink, asked: Asked) -> Recording:
-    from dockc.engine.history import Recording
-    from dockc.runtime.store.worker import default_root
-
-    return Recording(sink, asked.compile.store or default_root(), asked)

@@ -8,7 +8,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dockc.engine.history import Recording
+    from dockc.engine.history import Described, Recording
+    from dockc.engine.request import Asked
+    from dockc.solver.progress import StatusSink
+
+
+def recording(sink: StatusSink, asked: Asked, about: Described | None = None) -> Recording:
+    """Keeps the history of a build in its store, and hands everything on.
+
+    Raises:
+        UsageError: settings that cannot be understood.
+    """
+    from dockc.base.record import replace
+    from dockc.engine.history import Recording, describe
+    from dockc.engine.settings import remembered
+    from dockc.runtime.store.worker import default_root
+
+    root = asked.compile.store or default_root()
+    return Recording(sink, root, replace(about or describe(asked), keep=remembered(root)))
 
 
 def write_report(recording: Recording, path: Path | None) -> None:

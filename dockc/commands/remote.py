@@ -15,9 +15,9 @@ from dockc.client.control import metadata_of
 from dockc.client.spread import Ways, build
 from dockc.commands.ending import FAILED, Terminated
 from dockc.commands.files import check_place, write
-from dockc.commands.kept import tell_trouble, write_report
+from dockc.commands.kept import recording, tell_trouble, write_report
 from dockc.commands.traced import traced
-from dockc.engine.history import RESULT, Recording
+from dockc.engine.history import RESULT, described
 from dockc.engine.progress import Counting
 from dockc.engine.request import Asked
 from dockc.errors import DockcError, UsageError
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from dockc.base.output import Output
     from dockc.rpc.pb.common_pb2 import Platform
-    from dockc.solver.progress import StatusSink
 
 T = TypeVar("T")
 
@@ -143,15 +142,16 @@ def build_remote(builder: Chosen, request: Asked, wishes: Wishes, out: Output) -
     sink = Counting(view)
     tracing = traced(sink, "dockc build")
     metadata = tracing.metadata if tracing is not None else ()
-    recording = _recording(builder, request, wishes, sink)
+    about = described(request, builder=builder.name, cache_from=wishes.cache_from, cache_to=wishes.cache_to)
+    history = recording(sink, request, about)
     try:
         ways = Ways(wishes.frontend, tuple(cache_from), tuple(cache_to), {**lent, **places}, attests(wishes), metadata)
-        response = until_told(build(builder.name, builder.nodes, request, recording, ways))
+        response = until_told(build(builder.name, builder.nodes, request, history, ways))
     except BaseException as exc:
-        recording.end(None, exc, more={"executed": sink.executed, "cached": sink.cached})
+        history.end(None, exc, more={"executed": sink.executed, "cached": sink.cached})
         view.finish(exc)
-        tell_trouble(recording)
-        write_report(recording, wishes.report)
+        tell_trouble(history)
+        write_report(history, wishes.report)
         if tracing is not None:
             tracing.end(exc, alone=True)
         if isinstance(exc, DockcError) and not isinstance(exc, (UsageError, Terminated)):
@@ -159,10 +159,10 @@ def build_remote(builder: Chosen, request: Asked, wishes: Wishes, out: Output) -
         raise
     results = {key: value for key, value in response.items() if len(value) < RESULT}
     done = {"status": "completed", "error": "", "results": results, "executed": sink.executed, "cached": sink.cached}
-    recording.end(None, None, more=done)
+    history.end(None, None, more=done)
     view.finish()
-    tell_trouble(recording)
-    write_report(recording, wishes.report)
+    tell_trouble(history)
+    write_report(history, wishes.report)
     if tracing is not None:
         tracing.end(None, {"dockc.executed": sink.executed, "dockc.cached": sink.cached}, alone=True)
     caches.note(cache_to, response)
@@ -179,15 +179,6 @@ def build_remote(builder: Chosen, request: Asked, wishes: Wishes, out: Output) -
     elif mode not in ("rawjson", "none"):
         out.log(f"{sink.executed} steps run, {sink.cached} cached\n")
     return 0
-
-
-def _recording(builder: Chosen, request: Asked, wishes: Wishes, sink: StatusSink) -> Recording:
-    """Keeps the history of a build elsewhere in this machine's store; why its steps ran is known there."""
-    from dockc.engine.history import described
-    from dockc.runtime.store.worker import default_root
-
-    about = described(request, builder=builder.name, cache_from=wishes.cache_from, cache_to=wishes.cache_to)
-    return Recording(sink, request.compile.store or default_root(), about)
 
 
 def attests(wishes: Wishes) -> dict[str, str]:

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from dockc.base.files import store_root
 from dockc.base.record import Record, made, replace
+from dockc.engine.keep import Keep, read_keep
 from dockc.errors import UsageError
 from dockc.runtime.refs.policy import Policy, Space, read_policy
 
 if TYPE_CHECKING:
-    from dockc.engine.history import Keep
     from dockc.runtime.executor.cni import NetworkOptions
 
 _log = logging.getLogger("dockc.daemon")
@@ -327,7 +327,7 @@ def _config(options: argparse.Namespace, file: Mapping[str, Any], prog: str) -> 
         resident=options.resident,
         tied=options.tied,
         idle=max(0.0, options.idle),
-        history=_history(options.config, _table(file, "history")),
+        history=read_keep(_table(file, "history"), options.config, Keep(age=48 * 3600.0)),
     )
 
 
@@ -342,26 +342,6 @@ def _collection(options: argparse.Namespace, worker: Mapping[str, Any]) -> Polic
         reserved, free, most = (Space(int(part) * 1_000_000) for part in (*parts, "0", "0")[:3])
         found = replace(found, reserved_space=reserved, min_free_space=free, max_used_space=most)
     return found
-
-
-def _history(name: str, table: Mapping[str, Any]) -> Keep:
-    """How many builds are remembered, and how long in any case."""
-    from dockc.engine.history import Keep
-    from dockc.golang.durations import DurationError, parse_duration
-
-    for key in table:
-        if key not in {"maxAge", "maxEntries"}:
-            raise UsageError(f"{name}: unknown key history.{key}")
-    age, entries = table.get("maxAge", 48 * 3600), table.get("maxEntries", Keep().entries)
-    if isinstance(age, str):
-        try:
-            age = parse_duration(age) // 1_000_000_000
-        except DurationError as exc:
-            raise UsageError(f"{name}: history.maxAge: {exc}") from None
-    for key, value in (("maxAge", age), ("maxEntries", entries)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise UsageError(f"{name}: history.{key} is {value}", hint="maxAge is seconds or 48h, maxEntries a number.")
-    return Keep(entries=entries, age=float(age))
 
 
 def _table(file: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any
 
 from dockc.base.hashing import sha256
 from dockc.base.record import Record, made, replace
+from dockc.engine.keep import KEEP_BUILDS, KEEP_BYTES, Keep
 from dockc.engine.record import VertexRecord
 from dockc.engine.told import SECRET, Step, Told, arguments, hider, step_of
 from dockc.errors import HIDDEN, DockcError, StoreError, UsageError, without_credentials
@@ -44,11 +45,6 @@ if TYPE_CHECKING:
 
 FOLDER = "history"
 """The directory in the store."""
-KEEP_BUILDS = 100
-"""Builds that are kept: the newest."""
-KEEP_BYTES = 256 << 20
-"""Bytes that all records together may take; the oldest go. No record becomes larger: what a build prints beyond that is
-left out, and its record says how much."""
 PENDING = 32 << 20
 """Bytes of logs that may wait for a disk that is slower than the steps; of more, logs are left out."""
 INTERVAL = 0.05
@@ -67,20 +63,6 @@ _EARLIER = 8
 """Builds that a build is compared with."""
 _EARLIER_BYTES = 32 << 20
 """Bytes of their keys together; the newest one is compared in any case."""
-
-
-class Keep(Record, kw_only=True):
-    """Which builds are kept. Pinned ones and those that run always are.
-
-    Attributes:
-        entries: the newest so many.
-        age: those that ended within so many seconds, however many.
-        size: bytes of all records together, whatever else is said.
-    """
-
-    entries: int = KEEP_BUILDS
-    age: float = 0.0
-    size: int = KEEP_BYTES
 
 
 class Described(Record, kw_only=True):

@@ -9,11 +9,16 @@ mirrors = ["https://mirror.example.org"]
 [gc]
 maxUsedSpace = "50GB"
 
+[history]
+maxEntries = 100        # builds that are remembered
+maxAge = "48h"          # younger ones are, however many
+
 [daemon]                # a resident builder, which `dockc build` starts for the builds to come
 autostart = true
 idle = 600              # seconds after which it ends, if nobody has built
 
-How a store is collected may also stand in the store itself, in `dockc.toml`: then that counts for all who use it.
+How a store is collected, and how many builds it remembers, may also stand in the store itself, in `dockc.toml`: then that
+counts for all who use it.
 """
 
 from __future__ import annotations
@@ -26,12 +31,14 @@ from typing import TYPE_CHECKING, Any
 from dockc.errors import UsageError
 
 if TYPE_CHECKING:
+    from dockc.engine.keep import Keep
     from dockc.runtime.refs.policy import Policy
 
-_TABLES = frozenset({"daemon", "gc", "registries"})
+_TABLES = frozenset({"daemon", "gc", "history", "registries"})
 _GC = frozenset({"enabled", "reservedSpace", "maxUsedSpace", "minFreeSpace", "gckeepstorage", "policy"})
 OF_THE_STORE = "dockc.toml"
-"""The file in a store whose `[gc]` comes before the user's."""
+"""The file in a store whose `[gc]` and `[history]` come before the user's."""
+_OF_THE_STORE = frozenset({"gc", "history"})
 #: Seconds after which a resident builder ends that was started by itself.
 IDLE = 600.0
 
@@ -91,7 +98,7 @@ def collection(root: Path, environ: Mapping[str, str] | None = None) -> Policy:
     from dockc.runtime.refs.policy import Policy, read_policy
 
     own = root / OF_THE_STORE
-    for path, found in ((own, _read(own, frozenset({"gc"}))), (config_path(environ), load(environ))):
+    for path, found in ((own, _read(own, _OF_THE_STORE)), (config_path(environ), load(environ))):
         if found is None or "gc" not in found:
             continue
         table = found["gc"]
@@ -103,6 +110,22 @@ def collection(root: Path, environ: Mapping[str, str] | None = None) -> Policy:
         except UsageError as error:
             raise UsageError(f"{path}: {error.message}", hint=error.hint) from None
     return Policy()
+
+
+def remembered(root: Path, environ: Mapping[str, str] | None = None) -> Keep | None:
+    """Which builds a store remembers: by the `[history]` of its own `dockc.toml`, else of the user's settings; None where
+    neither says.
+
+    Raises:
+        UsageError: a file that cannot be understood.
+    """
+    own = root / OF_THE_STORE
+    for path, found in ((own, _read(own, _OF_THE_STORE)), (config_path(environ), load(environ))):
+        if found is not None and "history" in found:
+            from dockc.engine.keep import Keep, read_keep
+
+            return read_keep(found["history"], str(path), Keep())
+    return None
 
 
 def registries(environ: Mapping[str, str] | None = None) -> Mapping[str, object]:

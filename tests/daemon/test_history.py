@@ -13,7 +13,7 @@ from dockc.daemon import config
 from dockc.daemon.builds import Build, Builds
 from dockc.daemon.historyfilter import matcher
 from dockc.engine import history, wirehistory
-from dockc.engine.history import Keep
+from dockc.engine.keep import Keep
 from dockc.errors import UsageError
 from dockc.protocol.status import from_wire
 from dockc.rpc.pb import control_pb2

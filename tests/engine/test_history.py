@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from dockc.engine import history
+from dockc.engine.keep import Keep
 from dockc.engine.request import Asked, Built, CompileRequest
 from dockc.errors import DockcError, UsageError
 from dockc.runtime.exporter.options import Output
@@ -257,3 +258,26 @@ def test_what_is_no_record_is_left_out(tmp_path: Path) -> None:
     )
     (record,) = history.records(tmp_path)
     assert (record.status, len(history.steps_of(record)), logged(record)) == ("interrupted", 1, b"")
+
+
+def test_how_many_are_kept_is_said_by_settings(tmp_path: Path) -> None:
+    from dockc.engine.settings import remembered
+
+    config, root = tmp_path / "config.toml", tmp_path / "store"
+    root.mkdir()
+    environ = {"DOCKC_CONFIG": str(config)}
+    config.write_text('[registries."x"]\nhttp = true\n')
+    assert remembered(root, environ) is None
+    config.write_text('[history]\nmaxEntries = 3\nmaxAge = "1h"\n')
+    assert remembered(root, environ) == Keep(entries=3, age=3600.0)
+    (root / "dockc.toml").write_text("[history]\nmaxEntries = 1\n")
+    assert remembered(root, environ) == Keep(entries=1)
+    (root / "dockc.toml").write_text("[history]\nmax = 1\n")
+    with pytest.raises(UsageError, match=r"unknown key history\.max"):
+        remembered(root, environ)
+    about = history.Described(options={}, attrs={}, keep=Keep(entries=1))
+    for _ in range(3):
+        recording = history.Recording(quiet, root, about)
+        recording(event("one"))
+        recording.end(Built())
+    assert len(history.records(root)) == 1
