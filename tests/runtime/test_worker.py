@@ -16,7 +16,6 @@ from dockc.errors import DockcError, InvalidDefinition, SolveError, UsageError
 from dockc.llb.definition import Definition
 from dockc.llb.pb import ops_pb2
 from dockc.runtime.refs.result import ref_of
-from dockc.runtime.store import worker as worker_module
 from dockc.runtime.store.worker import Worker, WorkerOptions, default_root
 from dockc.solver.cache.storage.base import CacheResult, NotFound
 from dockc.solver.graph import load
@@ -205,7 +204,7 @@ def test_where_the_store_is(monkeypatch: pytest.MonkeyPatch) -> None:
         default_root()
     monkeypatch.delenv("DOCKC_STORE")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(worker_module, "_is_initial_namespace", lambda: True)
+    monkeypatch.setattr("dockc.base.files._is_initial_namespace", lambda: True)
     assert default_root() == Path("/var/lib/dockc")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setenv("HOME", "/home/me")
