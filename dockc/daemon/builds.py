@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from dockc.rpc.status import ALREADY_EXISTS, CANCELLED, INVALID_ARGUMENT, NOT_FO
 
 if TYPE_CHECKING:
     from dockc.engine.gateway import Gateway
+    from dockc.runtime.exporter.export import Exported
     from dockc.solver.progress import SolveStatus, StatusSink
 
 _WAIT = 3.0
@@ -35,6 +37,8 @@ _KEEP = 50
 _DETAILS = 16 << 10
 """Bytes of an error's details that a record holds."""
 _log = logging.getLogger("dockc.daemon")
+
+_DESCRIPTOR = "containerimage.descriptor"
 
 
 class Build:
@@ -137,6 +141,22 @@ class Builds:
             self._records[build.ref] = record
             self._tell(control_pb2.STARTED, record)
         return build
+
+    def made(self, build: Build, exported: Sequence[Exported]) -> None:
+        """What a build has made: its record names the images, by the number of the output."""
+        record = self._records.get(build.ref)
+        if record is None:
+            return
+        for number, one in enumerate(exported):
+            told = one.metadata.get(_DESCRIPTOR, "") if one.output.type == "image" else ""
+            if not told:
+                continue
+            fields = json.loads(base64.b64decode(told))
+            made = record.Result.Results[number]
+            made.media_type, made.digest, made.size = fields["mediaType"], fields["digest"], fields["size"]
+            made.annotations.update(fields.get("annotations") or {})
+            if not record.Result.HasField("ResultDeprecated"):
+                record.Result.ResultDeprecated.CopyFrom(made)
 
     async def end(
         self, build: Build, response: Mapping[str, str], error: RpcError | None, cause: BaseException | None

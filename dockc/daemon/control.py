@@ -177,6 +177,7 @@ class Control:
             else:
                 built = await self.engine.run(partial(_driven, build, self.workers()), asked, session, trace)
             response = dict(built.metadata)
+            self.builds.made(build, built.exported)
         except asyncio.CancelledError as exc:
             error, cause = RpcError("context canceled", code=CANCELLED), exc
             raise
