@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import parse_qs
 from urllib.request import Request, urlopen
 
 import pytest
@@ -233,11 +234,15 @@ class _Actions(BaseHTTPRequestHandler):
 
     entries: ClassVar[dict[str, tuple[float, bytes]]] = {}
     open: ClassVar[dict[str, bytes]] = {}
+    numbers: ClassVar[list[str]] = []
 
     def log_message(self, *args: object) -> None:
         pass
 
     def do_POST(self) -> None:
+        if "/artifactcache/" in self.path:
+            self._first(f"POST {self.path.partition('/artifactcache/')[2]}")
+            return
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         method = self.path.rpartition("/")[2]
         here = f"http://{self.headers['host']}"  # whoever stands between is asked again
@@ -267,6 +272,44 @@ class _Actions(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
+    def _say(self, status: int, document: object = None) -> None:
+        data = json.dumps(document).encode() if document is not None else b""
+        self.send_response(status)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _first(self, asked: str) -> None:
+        """Version 1: entries have numbers until they are finished."""
+        data = self.rfile.read(int(self.headers.get("content-length") or 0))
+        assert isinstance(self.server, ThreadingHTTPServer)
+        keys = list(self.numbers)
+        if asked.startswith("GET cache?"):
+            key = parse_qs(asked.partition("?")[2])["keys"][0]
+            matches = [one for one in self.entries if one.startswith(key)]
+            if not matches:
+                return self._say(204)
+            found = max(matches, key=lambda one: self.entries[one][0])
+            return self._say(200, {"cacheKey": found, "archiveLocation": f"http://127.0.0.1:{self.server.server_port}/{found.replace('#', '%23')}?sig=1"})
+        if asked == "POST caches":
+            key = json.loads(data)["key"]
+            if key in self.entries or key in self.open:
+                return self._say(409)
+            self.open[key] = b""
+            self.numbers.append(key)
+            return self._say(201, {"cacheId": len(keys) + 1})
+        key = keys[int(asked.rpartition("/")[2]) - 1]
+        if asked.startswith("PATCH"):
+            assert self.headers["content-range"].startswith(f"bytes {len(self.open[key])}-")
+            self.open[key] += data
+        else:
+            assert json.loads(data)["size"] == len(self.open[key])
+            self.entries[key] = (time.monotonic(), self.open.pop(key))
+        return self._say(204)
+
+    def do_PATCH(self) -> None:
+        self._first(f"PATCH {self.path.partition('/artifactcache/')[2]}")
+
     def _key(self) -> str:
         return self.path.partition("?")[0].lstrip("/").replace("%23", "#")
 
@@ -277,6 +320,9 @@ class _Actions(BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_GET(self) -> None:
+        if "/artifactcache/" in self.path:
+            self._first(f"GET {self.path.partition('/artifactcache/')[2]}")
+            return
         data = self.entries[self._key()][1]
         self.send_response(200)
         self.send_header("content-length", str(len(data)))
@@ -284,11 +330,14 @@ class _Actions(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-def test_github_actions(root: Dockc, files: Path, base: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["url_v2", "url"])
+def test_github_actions(root: Dockc, files: Path, base: Path, tmp_path: Path, where: str) -> None:
+    for table in (_Actions.entries, _Actions.open, _Actions.numbers):
+        table.clear()
     claims = base64.urlsafe_b64encode(json.dumps({"ac": json.dumps([{"Scope": "refs/heads/main", "Permission": 3}]), "exp": 9e9}).encode()).decode().rstrip("=")
     with ThreadingHTTPServer(("127.0.0.1", 0), _Actions) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        entry = f"type=gha,url_v2=http://127.0.0.1:{server.server_address[1]}/,token=x.{claims}.y"
+        entry = f"type=gha,{where}=http://127.0.0.1:{server.server_address[1]}/,token=x.{claims}.y"
         _build(root, files, base, f"--cache-to={entry},mode=max")
         (files / "b.txt").write_text("changed\n")
         _build(root, files, base, f"--cache-to={entry},mode=max")

@@ -1,4 +1,4 @@
-"""`type=gha`: the cache of GitHub Actions, version 2 of its service.
+"""`type=gha`: the cache of GitHub Actions, version 2 of its service; and version 1, which others' runners still have.
 
 Entries cannot be changed: an index that is written again gets the next number behind `#`, and the newest of a prefix is
 found by its "restore key".
@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from typing import Any, BinaryIO
+from urllib.parse import quote
 
 from dockc.base.record import Record
 from dockc.errors import DockcError, UsageError
@@ -35,41 +36,46 @@ _PATIENCE = 15.0
 
 
 class Settings(Record):
-    """The options of the cache: where, as whom, and for how long (seconds) a call may be tried again."""
+    """The options of the cache: where, as whom, for how long (seconds) a call may be tried again, and whether the service
+    is the one of version 1.
+    """
 
     url: str
     token: str
     scope: str
     timeout: float
     scopes: tuple[tuple[str, int], ...]
+    first: bool = False
 
 
 def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
     """Read the options; what they do not say, the runner's environment does.
 
     Raises:
-        UsageError: something needed is missing, or version 1 of the service is asked for.
+        UsageError: something needed is missing.
     """
     base.check_options(entry, *OPTIONS)
     attrs = entry.attrs
     token = attrs.get("token") or environment.get("ACTIONS_RUNTIME_TOKEN", "")
     if not token:
         raise UsageError("token not set for github actions cache")
+    asked = attrs.get("version", "")
+    if asked not in ("", "1", "2"):
+        raise UsageError(f"version {asked} of the github actions cache is unknown", hint="There are 1 and 2.")
     url = attrs.get("url_v2") or environment.get("ACTIONS_RESULTS_URL", "")
-    if attrs.get("version") == "2":
+    first = asked == "1" or (not asked and not attrs.get("url_v2") and bool(attrs.get("url")))
+    if first:
+        url = attrs.get("url") or environment.get("ACTIONS_CACHE_URL", "")
+    elif asked == "2":
         url = url or attrs.get("url", "")
-    if attrs.get("version", "2") != "2" or not url:
-        if attrs.get("version", "2") == "2" and not attrs.get("url"):
-            raise UsageError("url not set for github actions cache")
-        raise UsageError(
-            "version 1 of the github actions cache has been shut down; give url_v2 or $ACTIONS_RESULTS_URL"
-        )
+    if not url:
+        raise UsageError("url not set for github actions cache")
     text = attrs.get("timeout", "10m")
     try:
         timeout = durations.parse_duration(text) / 1e9
     except DockcError as error:
         raise UsageError(f"failed to parse timeout for github actions cache: {error.message}") from None
-    return Settings(url.rstrip("/"), token, attrs.get("scope", "buildkit"), timeout, scopes_of(token))
+    return Settings(url.rstrip("/"), token, attrs.get("scope", "buildkit"), timeout, scopes_of(token), first)
 
 
 def scopes_of(token: str) -> tuple[tuple[str, int], ...]:
@@ -115,13 +121,7 @@ class Actions:
         )
         with checked(answer, f"github actions cache: {method}", 200, 404, 409) as good:
             data = good.read_all(_ANSWER)
-        try:
-            found = json.loads(data)
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise CacheFailed(f"github actions cache: {method}: the answer is no JSON object")
-        return good.status, found
+        return good.status, _object(data)
 
     def _find(self, key: str, cancelled: threading.Event | None) -> tuple[str, str] | None:
         """The newest entry whose key begins so: its key, and where it can be read."""
@@ -236,6 +236,68 @@ class Actions:
                     time.sleep(2.0)
 
 
+class FirstVersion(Actions):
+    """The same entries by version 1 of the service, which GitHub has shut down and other runners serve."""
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        cancelled: threading.Event | None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        if time.monotonic() > self._until:
+            raise CacheFailed("github actions cache: timeout")
+        sent = {
+            "authorization": f"Bearer {self._settings.token}",
+            "accept": "application/json;api-version=6.0-preview.1",
+        }
+        sent |= {"content-type": "application/json"} if headers is None else dict(headers)
+        url = f"{self._settings.url}/_apis/artifactcache/{path}"
+        return self._transport.request(method, url, headers=sent, body=body, cancelled=cancelled, retry=True)
+
+    def _find(self, key: str, cancelled: threading.Event | None) -> tuple[str, str] | None:
+        asked = f"cache?keys={quote(key, safe='')}&version={_VERSION}"
+        with checked(self._ask("GET", asked, cancelled), "github actions cache: looking", 200, 204, 404) as answer:
+            data = answer.read_all(_ANSWER)
+        if answer.status != 200:
+            return None
+        found = _object(data)
+        return str(found.get("cacheKey", "")), str(found.get("archiveLocation", ""))
+
+    def _reserve(self, key: str, cancelled: threading.Event | None) -> str:
+        body = json.dumps({"key": key, "version": _VERSION}).encode()
+        answer = self._ask("POST", "caches", cancelled, body)
+        with checked(answer, "github actions cache: reserving", 200, 201, 409) as good:
+            data = good.read_all(_ANSWER)
+        number = _object(data).get("cacheId") if good.status != 409 else None
+        return f"caches/{number}" if isinstance(number, int) and number > 0 else ""
+
+    def _upload(self, key: str, url: str, size: int, file: BinaryIO, cancelled: threading.Event | None) -> None:
+        at = 0
+        while data := file.read(_BLOCK):
+            headers = {
+                "content-type": "application/octet-stream",
+                "content-range": f"bytes {at}-{at + len(data) - 1}/*",
+            }
+            answer = self._ask("PATCH", url, cancelled, data, headers)
+            checked(answer, f"cannot write {key}", 200, 201, 204).close()
+            at += len(data)
+        answer = self._ask("POST", url, cancelled, json.dumps({"size": size}).encode())
+        checked(answer, f"github actions cache: {key} could not be finished", 200, 201, 204).close()
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(data)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise CacheFailed("github actions cache: the answer is no JSON object")
+    return found
+
+
 def source(entry: CacheEntry, environment: Mapping[str, str]) -> ObjectSource:
     """The cache of an entry, to be read."""
     chosen = settings(entry, environment)
@@ -249,4 +311,4 @@ def target(entry: CacheEntry, environment: Mapping[str, str]) -> ObjectTarget:
 
 
 def _connect(chosen: Settings) -> ObjectStore:
-    return Actions(chosen)
+    return FirstVersion(chosen) if chosen.first else Actions(chosen)
