@@ -160,6 +160,25 @@ def _cell(by_executor: dict[str, str]) -> str:
     return "; ".join(f"{', '.join(names)}: {value}" for value, names in values.items())
 
 
+def clients_page() -> dict[str, str]:
+    """docs/reference/clients.md from the table of words that a test tries one by one."""
+    import tomllib
+
+    out = [
+        "# Words of docker, buildx and buildctl\n\n",
+        "Every option and variable of BuildKit's clients, and every option of its Dockerfile frontend: each works in `dockc build` as there, or is an\n",
+        "error that names it. A test tries every row of this page. What is refused is so until it is there.\n",
+    ]
+    for table in tomllib.loads((ROOT / "tests/e2e/client_words.toml").read_text()).values():
+        named = any("of" in word for word in table["words"])
+        out.append(f"\n## {table['title']}\n\n| | {'of | ' if named else ''}here |\n|---|{'---|' if named else ''}---|\n")
+        for word in table["words"]:
+            here = f"refused: {word['refused']}" if "refused" in word else f"accepted; {word['same']}" if "same" in word else "works"
+            names = ", ".join(f"`{name}`" for name in word["word"].split(", "))
+            out.append(f"| {names} | {word['of'].replace(' ', ', ') + ' | ' if named else ''}{here} |\n")
+    return {"docs/reference/clients.md": HEADER + "".join(out)}
+
+
 def schema_file() -> dict[str, str]:
     """docs/reference/dockc.schema.json, what `dockc config --schema` prints."""
     import json
@@ -169,7 +188,7 @@ def schema_file() -> dict[str, str]:
     return {"docs/reference/dockc.schema.json": json.dumps(schema(), indent=2) + "\n"}
 
 
-GENERATORS: list[Callable[[], dict[str, str]]] = [cli_page, error_page, instruction_pages, pass_pages, rule_pages, walls_page, schema_file]
+GENERATORS: list[Callable[[], dict[str, str]]] = [cli_page, error_page, instruction_pages, pass_pages, rule_pages, walls_page, schema_file, clients_page]
 
 
 def generate() -> dict[str, str]:

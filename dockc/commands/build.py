@@ -230,6 +230,12 @@ class BuildOptions(Options):
     rm: bool = option("--rm", hidden=True)
     force_rm: bool = option("--force-rm", hidden=True)
     compress: bool = option("--compress", hidden=True)
+    isolation: str = option("--isolation", hidden=True)
+    security_opt: tuple[str, ...] = option("--security-opt", hidden=True)
+    disable_content_trust: bool = option("--disable-content-trust", default=True, hidden=True)
+    policy: tuple[str, ...] = option("--policy", hidden=True)
+    print_: str = option("--print", hidden=True)
+    debug: bool = option("--debug", "-D", hidden=True)
     store: Path | None = shared.STORE
     examples = (
         "dockc build -t app .",
@@ -251,6 +257,13 @@ def run(options: BuildOptions, out: Output) -> int:
     from dockc.engine.request import Asked, CompileRequest
 
     words.refuse_environment(os.environ)
+    words.refuse_dockers(
+        options.isolation, options.security_opt, options.policy, untrusted=options.disable_content_trust
+    )
+    if options.debug:
+        import logging
+
+        logging.basicConfig(level=logging.DEBUG)
     if options.pull and options.local_images:
         raise UsageError("--pull and --local-images", hint="Only one of them can say where base images come from.")
     mode = "quiet" if options.quiet else options.progress
@@ -323,7 +336,7 @@ def run(options: BuildOptions, out: Output) -> int:
         showing=lambda what: transfer.shown(what, mode=mode, quiet=options.quiet),
     )
     with from_stdin(asked, sys.stdin.buffer) as (read, uploads):
-        method, form = words.method("check" if options.check else options.call, attrs)
+        method, form = words.method("check" if options.check else options.print_ or options.call, attrs)
         if method != "build":
             from dockc.commands.call import call as ask
 

@@ -260,6 +260,10 @@ def caches(texts: Sequence[str], *, lenient: bool = False) -> tuple[CacheEntry, 
 
 _ASKED_BY = {
     "EXPERIMENTAL_BUILDKIT_SOURCE_POLICY": "source policies are",
+    "BUILDX_DEFAULT_POLICY": "policies are",
+    "BUILDX_METADATA_WARNINGS": "warnings in the metadata file are",
+    "BUILDX_CPU_PROFILE": "profiles of dockc itself are",
+    "BUILDX_MEM_PROFILE": "profiles of dockc itself are",
     "JAEGER_TRACE": "traces by Jaeger's own protocol are",
     "OTEL_METRICS_EXPORTER": "metrics are",
     "OTEL_LOGS_EXPORTER": "logs by OpenTelemetry are",
@@ -293,6 +297,27 @@ def refuse(
             )
     if frontend:
         raise DockcError("--frontend needs a builder elsewhere", hint="Name one with --addr or --builder.")
+
+
+def refuse_dockers(isolation: str, security: Sequence[str], policies: Sequence[str], *, untrusted: bool) -> None:
+    """Refuse options of docker's and buildx's that ask for what dockc does not do.
+
+    Raises:
+        DockcError: with the option and what to do instead.
+    """
+    if isolation not in ("", "default"):
+        raise DockcError(f"--isolation={isolation} is not supported", hint="Steps run in dockc's own sandbox: default.")
+    for text in security:
+        raise DockcError(
+            f"--security-opt={text} is not supported",
+            hint="A step that needs more says `RUN --security=insecure`, and the build --allow security.insecure.",
+        )
+    if not untrusted:
+        raise DockcError(
+            "--disable-content-trust=false is not supported", hint="Pin images by digest: `dockc lock` writes them down."
+        )
+    for text in policies:
+        raise DockcError(f"policies are not supported yet (--policy={text})", hint="Leave the option out.")
 
 
 def refuse_environment(environ: Mapping[str, str]) -> None:
