@@ -475,7 +475,8 @@ def _reason(error: Exception) -> str:
     from urllib3.exceptions import ConnectTimeoutError, IncompleteRead, NameResolutionError, NewConnectionError
 
     if isinstance(error, NameResolutionError):
-        return "host name cannot be resolved"
+        host = getattr(getattr(error, "conn", None), "host", "")
+        return f"host name cannot be resolved (dial tcp: lookup {host}: no such host)"  # the words of Go's clients, too
     ended = next((one for one in (error, *error.args) if isinstance(one, IncompleteRead)), None)
     if ended is not None and ended.expected is not None:
         return f"unexpected end of the answer: {ended.partial} of {ended.partial + ended.expected} bytes"

@@ -53,7 +53,8 @@ def test_unreachable(client: Client) -> None:
 def test_unknown_host(client: Client) -> None:
     with pytest.raises(Unreachable) as caught:
         client.resolve(parse_normalized("registry.invalid/app"))
-    assert "host name cannot be resolved" in caught.value.message
+    assert "host name cannot be resolved (dial tcp: lookup " in caught.value.message
+    assert ": no such host)" in caught.value.message
 
 
 def test_manifest_with_a_wrong_digest(client: Client, source: ContentStore, image: Image) -> None:
