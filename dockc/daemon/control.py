@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
 import tempfile
@@ -30,6 +31,7 @@ from dockc.protocol.status import to_wire
 from dockc.rpc.calls import Call, Handler, only, unary
 from dockc.rpc.pb import common_pb2, content_pb2, control_pb2, session_pb2
 from dockc.rpc.status import CANCELLED, INVALID_ARGUMENT, PERMISSION_DENIED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, RpcError
+from dockc.runtime.kernel import syscalls
 from dockc.runtime.remotecache.base import CacheEntry
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 SERVICE = "/moby.buildkit.v1.Control/"
 #: What clients judge a builder by: the version of BuildKit whose protocol this is.
 BUILDKIT_VERSION = f"v{BUILDKIT}.0+dockc.{VERSION}"
+_TRIM = 25
+"""Builds after which memory that they had is given back, once none runs."""
 _CLIENT = frozenset(("local", "tar", "oci", "docker"))
 _EPOCH = "build-arg:SOURCE_DATE_EPOCH"
 
@@ -72,6 +76,7 @@ class Control:
     def __init__(self, engine: Engine, sessions: Sessions, facts: Facts, root: Path, builds: Builds) -> None:
         self.engine, self.sessions, self.facts, self.builds = engine, sessions, facts, builds
         self.tracing = Tracing(self._traced)
+        self._untrimmed = 0
         self._root = root
 
     def handlers(self) -> dict[str, Handler]:
@@ -208,6 +213,10 @@ class Control:
             await self.tracing.end(build, trace, error)
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, True)
+        self._untrimmed += 1
+        if self._untrimmed >= _TRIM and not self.builds.running:
+            self._untrimmed = 0
+            await asyncio.to_thread(_give_back)
 
     async def _status(self, call: Call) -> None:
         request = await only(call, control_pb2.StatusRequest)
@@ -314,6 +323,14 @@ async def _driven(build: Build, workers: list[common_pb2.WorkerRecord], bridge: 
         return await gateway.returned
     finally:
         await gateway.close()
+
+
+def _give_back() -> None:
+    """Give back the memory of builds that are over: circles of objects, for which short commands never look, and what the
+    C library keeps for each thread.
+    """
+    gc.collect()
+    syscalls.trim_memory()
 
 
 def _now() -> str:

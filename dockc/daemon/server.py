@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import gc
 import grp
 import logging
 import os
@@ -121,6 +122,8 @@ async def _run(config: Config, root: Path) -> None:
         channels: set[Channel] = set()
         async with _listening(config, control.handlers(), channels):
             debug = await _debug(config, control, channels)
+            gc.collect()
+            gc.freeze()  # what is here now stays: later looks for garbage pass it by
             _notify("READY=1")
             for one in config.listeners:
                 _log.info("running server on %s", one.text)
