@@ -79,6 +79,7 @@ class PlainProgress:
         state = (step.cached, step.error)
         if step.completed and self._said.get(step.id) == state and not step.has_news:
             return  # Done once more, as a step is that first finds its key and then runs: nothing new to say.
+        ended = step.completed and self._said.get(step.id) == state
         lines, parts, warnings = step.take_lines(), step.take_parts(), step.warnings
         missed = [step.miss] if step.fresh_miss else []
         step.warnings, step.fresh_miss = [], False
@@ -90,7 +91,10 @@ class PlainProgress:
         self._out.write("".join(f"{tag}{line}\n" for line in out))
         if step.completed:
             self._said[step.id] = state
-            self._out.write(f"{tag}{_ending(step)}\n")
+            if not (
+                ended and missed and not (lines or parts or warnings)
+            ):  # why it ran may be known only when it has ended
+                self._out.write(f"{tag}{_ending(step)}\n")
         if step.completed or step.waiting:
             self._floor = None
 

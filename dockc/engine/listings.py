@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.base.hashing import sha256
 from dockc.errors import DockcError
 from dockc.solver.keydiff import FileChange
 
@@ -38,16 +39,16 @@ class FileListings:
     def __init__(self, history: Path) -> None:
         self._folder = history / FOLDER
 
-    def wants(self, digest: str) -> bool:
-        """Whether there is none of this digest yet; one that is there counts as used."""
+    def wants(self, name: str) -> bool:
+        """Whether there is none of this name yet; one that is there counts as used."""
         try:
-            os.utime(self._path(digest))
+            os.utime(self._path(name))
         except OSError:
             return True
         return False
 
-    def keep(self, digest: str, entries: Iterator[Listed]) -> None:
-        """Write the listing of a digest, whole or not at all; without room for it there is none."""
+    def keep(self, name: str, entries: Iterator[Listed]) -> None:
+        """Write a listing, whole or not at all; without room for it there is none."""
         import msgspec
 
         try:
@@ -57,7 +58,7 @@ class FileListings:
             ]
             data = zlib.compress(msgspec.msgpack.encode(rows), 1)
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path = self._path(digest)
+            path = self._path(name)
             part = path.with_name(f"{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
             try:
                 handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -69,19 +70,19 @@ class FileListings:
         except (OSError, DockcError):
             return
 
-    def read(self, digest: str) -> dict[bytes, _Row] | None:
-        """The entries of a digest by path; None where they are not known."""
+    def read(self, name: str) -> dict[bytes, _Row] | None:
+        """The entries of a listing by path; None where they are not known."""
         import msgspec
 
         try:
-            data = zlib.decompress(self._path(digest).read_bytes())
+            data = zlib.decompress(self._path(name).read_bytes())
             rows = msgspec.msgpack.decode(data, type=list[_Row])
         except (OSError, zlib.error, msgspec.MsgspecError):
             return None
         return {row[0]: row for row in rows}
 
     def compare(self, old: str, new: str, *, limit: int) -> tuple[tuple[FileChange, ...], int] | None:
-        """The files in which two digests differ, the first `limit` by path, and how many there are besides; None where one
+        """The files in which two listings differ, the first `limit` by path, and how many there are besides; None where one
         of them is not known.
         """
         before, after = self.read(old), self.read(new)
@@ -116,8 +117,8 @@ class FileListings:
             if size > KEEP_BYTES:
                 Path(path).unlink(missing_ok=True)
 
-    def _path(self, digest: str) -> Path:
-        return self._folder / digest.rpartition(":")[2].replace("/", "_")
+    def _path(self, name: str) -> Path:
+        return self._folder / sha256(name.encode())
 
 
 def _changes(path: bytes, old: _Row | None, new: _Row | None) -> Iterator[FileChange]:

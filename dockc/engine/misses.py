@@ -15,7 +15,6 @@ from dockc.base.record import replace
 from dockc.engine.listings import FileListings
 from dockc.engine.told import TEXT, Places, Step, Told, cut, documents, kept_key, kept_record
 from dockc.engine.why import Comparison
-from dockc.errors import DockcError
 from dockc.solver.keydiff import KeyDiff, Missed, StepKey
 from dockc.solver.progress import SolveStatus, StatusSink
 
@@ -99,8 +98,8 @@ class Misses:
                 if one.vertex in self._steps
             )
             self._sink(SolveStatus(misses=(Missed(diff, first, step.line),)))
-        except DockcError as error:
-            _log.debug("why %s runs: %s", miss.record.name, error)
+        except Exception as error:  # an explanation is worth no build
+            _log.debug("why %s runs: %r", miss.record.name, error)
 
     def _begin(self) -> Comparison:
         before = self._recording.earlier()
@@ -167,8 +166,8 @@ class Misses:
 
         try:
             parts = await self._work.blocking(write)
-        except (DockcError, OSError) as error:
-            _log.debug("keeping the keys of a build: %s", error)
+        except Exception as error:  # nor is a record
+            _log.debug("keeping the keys of a build: %r", error)
             return
         self._recording.keys(parts)
 

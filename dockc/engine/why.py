@@ -223,7 +223,7 @@ class Comparison:
             one, other = news[i], olds[i]
             below, under = self.now.steps.get(one.vertex), told.steps.get(other.vertex)
             if one.content and other.content:
-                files, more = self._listings.compare(other.content, one.content, limit=FILES) or ((), 0)
+                files, more = self._listings.compare(other.listing, one.listing, limit=FILES) or ((), 0)
                 return self._diff(
                     step, MissReason.CONTENT, inputs=(i,), files=files, more=more, source=one.label, ref=told.ref
                 )

@@ -119,6 +119,16 @@ class InputKey(Record):
     content: str = ""
     label: str = ""
 
+    @property
+    def listing(self) -> str:
+        """What the list of its entries is known by; "" without a content digest."""
+        return listing_name(self.content, self.selector) if self.content else ""
+
+
+def listing_name(content: str, selector: str) -> str:
+    """What the entries of a content digest are known by: equal content of another place has other names."""
+    return f"{content}+{selector}"
+
 
 class StepKey(Record):
     """What the key of a step is made of, apart from any store.

@@ -51,6 +51,15 @@ def test_plain_progress_says_it_once() -> None:
     assert out.getvalue() == "#1 RUN x\n#1 cache miss: argument A: 1 -> 2 (and 1 more)\n#1 DONE 0.0s\n"
 
 
+def test_what_is_known_late_is_said_after_the_end() -> None:
+    out = io.StringIO()
+    view = PlainProgress(out)
+    view(SolveStatus(vertexes=(VertexEvent("v", "RUN x", started=1, completed=2),)))
+    view(SolveStatus(misses=(Missed(ARGUMENT, first=True, line=3),)))
+    view.finish()
+    assert out.getvalue() == "#1 RUN x\n#1 DONE 0.0s\n\n#1 RUN x\n#1 cache miss: argument A: 1 -> 2 (and 1 more)\n"
+
+
 @pytest.mark.parametrize("quiet", ["follows", "new", "view"])
 def test_where_nothing_is_said(quiet: str) -> None:
     out = io.StringIO()

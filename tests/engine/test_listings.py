@@ -79,10 +79,10 @@ def test_what_is_kept_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert found is not None
     assert ([one.path for one in found[0]], found[1]) == (["001", "002", "003"], 2), "beyond the bound nothing is told"
     monkeypatch.setattr(listings, "KEEP_BYTES", 100)
-    (tmp_path / "files" / ("1" * 64)).write_bytes(bytes(60))
-    os.utime(tmp_path / "files" / ("0" * 64), (1, 1))
+    kept._path(NEW).write_bytes(bytes(60))
+    os.utime(kept._path(OLD), (1, 1))
     kept.collect()
-    assert [path.name for path in (tmp_path / "files").iterdir()] == ["1" * 64]
+    assert list((tmp_path / "files").iterdir()) == [kept._path(NEW)]
 
 
 @pytest.mark.parametrize("selector", [Selector(), Selector("/d"), Selector("/d/l", follow_links=True), Selector("/*", wildcard=True), Selector(exclude=("d/x",))])

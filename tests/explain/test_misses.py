@@ -206,6 +206,14 @@ def test_a_step_by_name_line_or_number_and_as_json(root: Dockc, context: MakeCon
     assert "are for --miss" in root.run("explain", ".", "--against", "last", status=2).stderr
 
 
+def test_equal_files_of_other_names_are_told_by_their_own(root: Dockc, context: MakeContext) -> None:
+    folder = context("FROM scratch\nCOPY a /\nCOPY b /\nCOPY c /\nFROM scratch\nCOPY --from=0 / /\n", a="same", b="same", c="same")
+    root.build(folder)
+    for name in "abc":
+        (folder / name).write_text("new")
+        assert f"cache miss: file {name}: content\n" in root.build(folder)
+
+
 def test_a_new_machine_is_told_of_the_imported_cache(root: Dockc, context: MakeContext, tmp_path: Path) -> None:
     folder = context("FROM scratch\nCOPY a /a\n", a="1")
     root.build(folder, "--cache-to", f"type=local,dest={tmp_path}/cache")

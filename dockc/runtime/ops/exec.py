@@ -63,7 +63,9 @@ class ExecOp:
         deps = tuple(
             CacheDep(
                 selector=key.selector_digest,
-                content_digest=digest_by([Selector(path=p, follow_links=True) for p in key.content_paths], number)
+                content_digest=digest_by(
+                    [Selector(path=p, follow_links=True) for p in key.content_paths], number, key.selector_digest
+                )
                 if key.by_content
                 else None,
                 preprocess=make_present,

@@ -58,7 +58,9 @@ class FileOp:
         deps = tuple(
             CacheDep(
                 selector=key.selector_digest(index),
-                content_digest=None if selectors is None else digest_by(outermost(selectors), index),
+                content_digest=None
+                if selectors is None
+                else digest_by(outermost(selectors), index, key.selector_digest(index)),
                 preprocess=make_present,
             )
             for index, selectors in enumerate(key.inputs)

@@ -25,6 +25,7 @@ from dockc.grammar.globs import NO_PARENT, BadPattern, MatchInfo, PatternMatcher
 from dockc.runtime.fsutil.failure import FileError
 from dockc.runtime.fsutil.hashtree import LINK, HashTree, Node
 from dockc.runtime.refs.failed import leave
+from dockc.solver.keydiff import listing_name
 from dockc.solver.lent import Key
 
 if TYPE_CHECKING:
@@ -84,20 +85,22 @@ class Listed(NamedTuple):
 class Listings(Protocol):
     """Whoever remembers what digests are over, so that a change can be told file by file. Any thread."""
 
-    def wants(self, digest: str) -> bool:
-        """Whether the entries of this digest are not known yet."""
+    def wants(self, name: str) -> bool:
+        """Whether the entries of this name (`solver.keydiff.listing_name`) are not known yet."""
         ...
 
-    def keep(self, digest: str, entries: Iterator[Listed]) -> None:
-        """Take the entries of a digest, as many as are wanted. Must not fail."""
+    def keep(self, name: str, entries: Iterator[Listed]) -> None:
+        """Take the entries of a name, as many as are wanted. Must not fail."""
         ...
 
 
 LISTINGS: Key[Listings] = Key("listings")
 
 
-def digest_by(selectors: Sequence[Selector], number: int = 0) -> ContentDigest:
-    """A `CacheDep.content_digest` for what `selectors` choose (all, if there are none) of the input of that number."""
+def digest_by(selectors: Sequence[Selector], number: int = 0, selector: str = "") -> ContentDigest:
+    """A `CacheDep.content_digest` for what `selectors` choose (all, if there are none) of the input of that number;
+    `selector` is that of the `CacheDep`.
+    """
 
     async def content_digest(context: OpContext, result: Result) -> str:
         from dockc.runtime.refs.result import ref_of
@@ -111,9 +114,10 @@ def digest_by(selectors: Sequence[Selector], number: int = 0) -> ContentDigest:
                 leave(context, [ref], content=number)
                 raise
             listings = LISTINGS.of(context)
-            if listings is not None and listings.wants(digest):
+            name = listing_name(digest, selector)
+            if listings is not None and listings.wants(name):
                 chosen = selectors or (Selector(),)
-                _TREES.use(ref, context.cancelled, lambda tree: listings.keep(digest, _list_all(tree, chosen)))
+                _TREES.use(ref, context.cancelled, lambda tree: listings.keep(name, _list_all(tree, chosen)))
             return digest
 
         return await context.run_blocking(compute)
