@@ -7,6 +7,7 @@ The only module that loads the command line library; `line.main` comes here when
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +17,7 @@ import typer
 from dockc.base.options import FLAG, LIST, NUMBER, PATH, Options, Required, Row
 from dockc.base.output import log
 from dockc.line.help import ABOUT
-from dockc.line.read import plain_flags
+from dockc.line.read import of_variable, plain_flags
 from dockc.line.verbs import GROUPS, VERBS, Line, command, verb_of
 
 _TYPES: dict[str, Any] = {LIST: list[str], PATH: Path, FLAG: bool, NUMBER: int}
@@ -97,7 +98,6 @@ def _parameter(row: Row) -> inspect.Parameter:
             *flags,
             help=row.help,
             metavar=row.metavar or None,
-            envvar=row.variable or None,
             min=row.low,
             max=row.high,
             hidden=row.hidden,
@@ -105,6 +105,8 @@ def _parameter(row: Row) -> inspect.Parameter:
     else:
         told = typer.Argument(help=row.help, metavar=row.metavar or row.name.upper())
     default = inspect.Parameter.empty if row.default is Required else row.default
+    if row.variable and (text := os.environ.get(row.variable)):  # old versions of typer do not look for it
+        default = of_variable(row, text)
     if row.kind == LIST:
         default = None if not row.flags else []
     annotation = kind | None if row.default is None or (row.kind == LIST and not row.flags) else kind

@@ -35,15 +35,30 @@ def read(command: type[Asked], arguments: Sequence[str], environment: Mapping[st
     values: dict[str, Any] = {}
     for row in rows:
         if row.variable and (text := environment.get(row.variable)):
-            if row.kind in (LIST, NUMBER) or (row.kind == FLAG and text not in TRUE | FALSE):
-                return None
-            values[row.name] = _path(text) if row.kind == PATH else text in TRUE if row.kind == FLAG else text
+            values[row.name] = of_variable(row, text)
     rest = _take(
         arguments, {flag: row for row in rows for flag in (*row.flags, *row.off)}, values, command.interspersed
     )
     if rest is None or not _place(rest, [row for row in rows if not row.flags], values):
         return None
     return command(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def of_variable(row: Row, text: str) -> Any:
+    """The value of an option that its environment variable says.
+
+    Raises:
+        UsageError: a flag's variable that is neither true nor false.
+    """
+    if row.kind in (LIST, NUMBER):
+        raise TypeError(f"{row.name}: lists and numbers come from no variable")
+    if row.kind == FLAG:
+        if text not in TRUE | FALSE:
+            from dockc.errors import UsageError
+
+            raise UsageError(f"{row.variable}={text} is neither true nor false", hint="Write 1 or 0.")
+        return text in TRUE
+    return _path(text) if row.kind == PATH else text
 
 
 def _take(

@@ -65,6 +65,15 @@ def test_defaults_are_the_records(verb: str, monkeypatch: pytest.MonkeyPatch) ->
     assert _plain(argv) == _library(argv) == options(**needed)
 
 
+def test_a_variable_that_is_no_truth_value_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DOCKC_LOCAL_IMAGES", "perhaps")
+    for plain in (True, False):
+        assert main.run(["compile"], cli.parse, plain=plain) == 2
+        assert capsys.readouterr().err.startswith("error: DOCKC_LOCAL_IMAGES=perhaps is neither true nor false\n")
+
+
 COMPILE_LINES = [
     [],
     ["ctx"],
