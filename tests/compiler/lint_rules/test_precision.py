@@ -59,17 +59,6 @@ def test_is_left_out(code: str, text: str) -> None:
         assert found(code, text, peer), "the other tool reports it"
 
 
-@pytest.mark.parametrize(
-    "last",
-    ["tar xz", "tar -C /opt -xzf - --strip-components 1", "tar --extract -f -", "sudo tar zxf -", "/bin/tar -xJ", "gpg --dearmor -o k", "gpg --batch --import",
-     "apt-key add -", "gunzip > x", "gzip -cd > x", "xz -d > x"],
-)  # fmt: skip
-def test_a_pipe_whose_end_notices_is_for_the_strict(last: str) -> None:
-    text = f"FROM debian:12\nRUN curl -s https://example.org/x | {last}\n"
-    assert found("DL4006", text) == []
-    assert [f.code for f in found("DL4006", text, strict=True)] == ["DL4006"]
-
-
 _ADD = "FROM debian:12 AS a\nADD https://example.org/t.tgz /x/\n"
 
 
@@ -99,8 +88,8 @@ REPORTED = [
     ("DL3067", "FROM debian:12 AS a\nRUN b\nFROM debian:12\nCOPY --from=a / /\n", ["COPY --from=a / /"]),
     ("DL4001", "FROM debian:12\nRUN apt-get install -y curl wget\nRUN curl -O x && a && wget -q y\n", ["wget -q y"]),
     ("DL4006", "FROM debian:12\nRUN echo a | b && \\\n  curl x | sh\n", ["curl x | sh"]),
-    ("DL4006", "FROM debian:12\nRUN curl x | tar xz && curl y | tee z\n", ["curl y | tee z"]),
-    ("DL4006", "FROM debian:12\nRUN curl x | gpg --dearmor | tee k\n", ["curl x | gpg --dearmor | tee k"]),
+    ("DL4006", "FROM debian:12\nRUN curl x | tar xz\n", ["curl x | tar xz"]),
+    ("DL4006", "FROM debian:12\nRUN curl x | gpg --dearmor -o k\n", ["curl x | gpg --dearmor -o k"]),
     ("DL4006", "FROM debian:12\nRUN tar -cz x | gzip -c | curl -T - y\n", ["tar -cz x | gzip -c | curl -T - y"]),
     ("DL4006", "FROM debian:12\nRUN curl x | tar -c -f a -T -\n", ["curl x | tar -c -f a -T -"]),
     ("SecretsUsedInArgOrEnv", "FROM debian:12\nENV A_TOKEN=88B57FCF7DB53B4DB3BFA4B1588764FBE22D19C4\n", ["A_TOKEN"]),

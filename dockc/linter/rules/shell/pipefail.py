@@ -22,8 +22,7 @@ class Pipefail(Rule):
     ## Known problems
 
     hadolint reports every pipe. dockc's own profile leaves out those that only print something (`echo … | sha256sum -c`); those that only look at
-    what is in the image (`find … | sort`, `dpkg … | awk …`) are in the set `strict`, and so are those whose last part fails itself where nothing
-    or half of it comes in (`curl … | tar xz`, `wget -O- … | gpg --dearmor -o …`).
+    what is in the image (`find … | sort`, `dpkg … | awk …`) are in the set `strict`.
 
     ## See also
 
@@ -105,34 +104,15 @@ def _local(node: shell.Node) -> bool:
 
 
 def _notices(node: shell.Node) -> bool:
-    """Whether the last part of a pipe fails itself where nothing, or half of it, comes in: a search that must find something, an archive
-    or a key that must be whole.
-    """
+    """Whether the last part of a pipe fails itself where nothing comes in: a search that must find something."""
     words = (
         [literal(word) or "" for word in node.words if isinstance(word, shell.Word)]
         if isinstance(node, shell.Simple)
         else []
     )
-    if words[:1] == ["sudo"]:
-        del words[0]
-    name, rest = (words[0].rpartition("/")[2], words[1:]) if words else ("", [])
-    letters = {letter for w in rest if w.startswith("-") and not w.startswith("--") for letter in w[1:]}
-    match name:
-        case "grep" | "egrep" | "fgrep":
-            return not letters & set("vcL")
-        case "tar" | "bsdtar":
-            old = set(rest[0]) if rest and not rest[0].startswith("-") else set()
-            return "x" in letters | old or "--extract" in rest or "--get" in rest
-        case "gunzip" | "bunzip2" | "unxz" | "unzstd" | "unlzma":
-            return True
-        case "gzip" | "bzip2" | "xz" | "zstd" | "lzma":
-            return "d" in letters or "--decompress" in rest
-        case "gpg" | "gpg2":
-            return "--dearmor" in rest or "--import" in rest
-        case "apt-key":
-            return rest[:1] == ["add"]
-        case _:
-            return False
+    return words[:1] in (["grep"], ["egrep"], ["fgrep"]) and not any(
+        w.startswith("-") and not w.startswith("--") and set("vcL") & set(w) for w in words
+    )
 
 
 _PRINTERS = frozenset(["echo", "printf", "yes", "true", ":", "uname"])
