@@ -269,7 +269,7 @@ def test_hostile_and_broken_archives(root: Dockc, data: bytes, said: str) -> Non
     )
     error = process.stderr.decode()
     assert process.returncode == 1, error
-    assert error.startswith("error: ")
+    assert "\nerror: " in "\n" + error
     assert said in error
     assert "Traceback" not in error
     assert _names(root) == set()
