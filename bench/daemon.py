@@ -181,10 +181,11 @@ async def watchers(daemon: Daemon, _: argparse.Namespace) -> None:
     text = "FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nARG N\nRUN for a in 1 2 3 4 5 6 7 8 9 10; do for b in 1 2 3 4 5 6 7 8 9 10; do echo $a $b; sleep 0.1; done; done\n"
     context = daemon.context(text, "watched")
     shares = []
-    for count in (0, 100):
+    await daemon.build(daemon.context(CACHED))  # what is loaded once is loaded
+    for count in (0, 0, 100):
         began, before = time.monotonic(), await daemon.cpu()
         mine = own_cpu()
-        building = asyncio.create_task(daemon.build(context, n=count))
+        building = asyncio.create_task(daemon.build(context, n=len(shares)))
         async with daemon.remote() as remote:
             ref = ""
             while not ref:
@@ -203,7 +204,7 @@ async def watchers(daemon: Daemon, _: argparse.Namespace) -> None:
         shares.append(((await daemon.cpu() - before) / passed, (own_cpu() - mine) / passed))
         if count and min(heard) < 10:
             raise Breach(f"a watcher heard {min(heard)} messages only")
-    say("watchers", f"100 streams take {(shares[1][0] - shares[0][0]) * 100:.1f} % of a core in the daemon, {(shares[1][1] - shares[0][1]) * 100:.1f} % here (budget 8 % both)")
+    say("watchers", f"100 streams take {(shares[2][0] - shares[1][0]) * 100:.1f} % of a core in the daemon, {(shares[2][1] - shares[1][1]) * 100:.1f} % here (budget 8 % both)")
 
 
 async def clients(daemon: Daemon, _: argparse.Namespace) -> None:
