@@ -180,7 +180,7 @@ async def blob(daemon: Daemon, _: argparse.Namespace) -> None:
 async def watchers(daemon: Daemon, _: argparse.Namespace) -> None:
     text = "FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nARG N\nRUN for a in 1 2 3 4 5 6 7 8 9 10; do for b in 1 2 3 4 5 6 7 8 9 10; do echo $a $b; sleep 0.1; done; done\n"
     context = daemon.context(text, "watched")
-    shares = []
+    shares: list[tuple[float, float]] = []
     await daemon.build(daemon.context(CACHED))  # what is loaded once is loaded
     for count in (0, 0, 100):
         began, before = time.monotonic(), await daemon.cpu()
