@@ -45,6 +45,13 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = 1
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bytes that are no text name no case: an archive holds the time it was made, and every worker makes its own."""
+    if isinstance(val, bytes) and not (val.isascii() and val.decode("ascii").isprintable()):
+        return argname
+    return None
+
+
 def member(archive: tarfile.TarFile, name: str | tarfile.TarInfo) -> bytes:
     """The content of a regular file in an archive."""
     stream = archive.extractfile(name)
