@@ -105,7 +105,7 @@ def compile_all(
     Args:
         log: takes what observers print.
         answers: what is known; None for what the request's answers or lock file says.
-        warnings: findings of the checks are added here too, also when compiling fails.
+        warnings: findings of the checks for the first platform are added here too, also when compiling fails.
 
     Raises:
         DockcError: the file is wrong, or something cannot be answered.
@@ -124,7 +124,8 @@ def compile_all(
     try:
         for platform in inputs.platforms:
             options = inputs.options.for_platform(platform)
-            compiled = yield from memory.heard(compiling(inputs.front, options, memory.answers, warnings=warnings))
+            told = None if done else warnings  # as the reference: of several platforms the first one speaks
+            compiled = yield from memory.heard(compiling(inputs.front, options, memory.answers, warnings=told))
             compiled = _optimised(compiled, request, log)
             if request.locked is not None:
                 from dockc.engine.pins import held, pins

@@ -129,9 +129,11 @@ class Steps:
         self.send(SolveStatus(logs=(VertexLog(digest, 2, text.encode("utf-8", "replace"), time.time_ns()),)))
 
     def warn(self, digest: str, compiled: Sequence[Compiled]) -> None:
-        """Show what the compiler's checks found, each once, at the step that read the Dockerfile."""
-        if compiled:
-            self.found(digest, compiled[0].front.source, [warning for one in compiled for warning in one.warnings])
+        """Show what the compiler's checks found, each once, at the step that read the Dockerfile; as the reference, for the
+        first of several platforms.
+        """
+        for one in compiled[:1]:
+            self.found(digest, one.front.source, one.warnings)
 
     def found(self, digest: str, source: Source, warnings: Sequence[Warning]) -> None:
         """Show findings about a Dockerfile, each once."""

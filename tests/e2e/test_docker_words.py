@@ -105,6 +105,13 @@ def test_warnings_of_the_compiler_are_shown(root: Dockc, context: MakeContext) -
     assert warnings[0]["url"].endswith("/stage-name-casing/")
 
 
+def test_of_several_platforms_the_first_one_warns(root: Dockc, context: MakeContext) -> None:
+    stages = "FROM scratch AS amd64\nCOPY a /a\nFROM scratch AS arm64\nCOPY a /a$UNSET\nFROM $TARGETARCH\n"
+    folder = context(stages, a="a")
+    assert "UndefinedVar" not in root.build(folder, "--platform=linux/amd64,linux/arm64")
+    assert "UndefinedVar" in root.build(folder, "--platform=linux/arm64,linux/amd64")
+
+
 def test_progress_of_the_environment_and_none(root: Dockc, context: MakeContext, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = context("FROM scratch\nCOPY a /a\n", a="a")
     assert root.run("build", folder, "--progress=none").stderr == ""
