@@ -119,7 +119,7 @@ def compile_all(
     if not _is_usual(request):
         pipeline_of(request, log)  # what is wrong with the names of passes is said before anybody is asked
     memory = Memory(initial_answers(request) if answers is None else answers)
-    done = []
+    done: list[Compiled] = []
     options = inputs.options
     try:
         for platform in inputs.platforms:
