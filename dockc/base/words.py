@@ -4,8 +4,8 @@
         ERROR = "error"
         WARNING = "warning"
 
-What `enum.Enum` says of such a class holds here too: members are single objects with `name` and `value`, iterate in
-the order of their declaration, are found by `Severity("error")` and `Severity["ERROR"]`, and survive copies and pickles.
+What `enum.Enum` says of such a class holds here too: members are single objects with `name` and `value`, iterate in the
+order of their declaration, are found by `Severity("error")` and `Severity["ERROR"]`, and survive copies and pickles.
 Loading `enum` costs as much as parsing a Dockerfile of forty lines; short commands do without. To type checkers the
 class is an `enum.Enum`, so that matches over it are checked to be whole.
 """

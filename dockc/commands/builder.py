@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 class CreateOptions(Options):
-    """Keep a builder under a name. A builder may have several nodes: each platform is built by a node that has it, equal
-    ones by what is built and their weights, and the next best node takes over from one that is gone or full.
+    """Keep a builder under a name. A builder may have several nodes: each platform is built by a node that has it,
+    equal ones by what is built and their weights, and the next best node takes over from one that is gone or full.
     """
 
     name: str = argument(required=True, help="The builder's name.")

@@ -26,8 +26,8 @@ _OBEYED = {
 
 
 class ConfigOptions(Options):
-    """Show what holds here, and where each value comes from. A value is of a file, of the environment, or dockc's default;
-    lint's are those for files of a directory.
+    """Show what holds here, and where each value comes from. A value is of a file, of the environment, or dockc's
+    default; lint's are those for files of a directory.
     """
 
     directory: str = argument(

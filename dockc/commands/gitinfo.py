@@ -1,7 +1,8 @@
 """What the repository that a context lies in says about it: labels, and facts for provenance.
 
-Variables, in buildx's words: `BUILDX_GIT_LABELS` (`1`, `true` or `full`) asks for the labels, `BUILDX_GIT_INFO=0` forbids
-the facts, which builders elsewhere put into attestations, `BUILDX_GIT_CHECK_DIRTY=1` marks a commit with changes.
+Variables, in buildx's words: `BUILDX_GIT_LABELS` (`1`, `true` or `full`) asks for the labels, `BUILDX_GIT_INFO=0`
+forbids the facts, which builders elsewhere put into attestations, `BUILDX_GIT_CHECK_DIRTY=1` marks a commit with
+changes.
 """
 
 from __future__ import annotations

@@ -153,7 +153,8 @@ def _export_tar(options: ExportOptions, out: Output) -> int:
 
 
 class ImportOptions(Options):
-    """Bring cache mounts here that are in a cache elsewhere, or one from a tar. One that is here already stays as it is.
+    """Bring cache mounts here that are in a cache elsewhere, or one from a tar. One that is here already stays as it
+    is.
 
     A build does that by itself, for the mounts that its steps ask for: `dockc build --cache-from`.
     """

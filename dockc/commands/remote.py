@@ -72,7 +72,8 @@ class Chosen(Record):
 def chosen(name: str, addr: str, tlsdir: str = "") -> Chosen | None:
     """The builder that the command line names, or the user has chosen; None builds here.
 
-    What is typed comes before what `BUILDX_BUILDER` and `BUILDKIT_HOST` say, and of these the builder before the address.
+    What is typed comes before what `BUILDX_BUILDER` and `BUILDKIT_HOST` say, and of these the builder before the
+    address.
 
     Raises:
         UsageError: there is none of that name, or both were typed.

@@ -1,7 +1,8 @@
-"""One page about one build: when its steps ran, what it waited for, what was cached and why the rest was not, logs, sizes.
+"""One page about one build: when its steps ran, what it waited for, what was cached and why the rest was not, logs,
+sizes.
 
-The page is one file that loads nothing. Everything in it that comes from a Dockerfile or a step is text: escaped, without
-control characters; the page's policy lets no script run but its own. It is bounded, whatever the build printed.
+The page is one file that loads nothing. Everything in it that comes from a Dockerfile or a step is text: escaped,
+without control characters; the page's policy lets no script run but its own. It is bounded, whatever the build printed.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ class ReportStep(Record, kw_only=True):
 
 
 class Report(Record, kw_only=True):
-    """What a page is made of: the build's name, state and facts, steps that ran and were cached as the build counts them,
-    all steps, and the Dockerfile and graph where known.
+    """What a page is made of: the build's name, state and facts, steps that ran and were cached as the build counts
+    them, all steps, and the Dockerfile and graph where known.
     """
 
     ref: str
@@ -321,7 +322,8 @@ def _graph(report: Report) -> str:
 
 
 def _logs(report: Report) -> str:
-    """Logs, each behind its step's name; of what does not fit the ends. Those of failed steps come before all others."""
+    """Logs, each behind its step's name; of what does not fit the ends. Those of failed steps come before all others.
+    """
     logs = [(one, one.logs) for one in report.steps if one.logs is not None and one.logs.count]
     room = LOG_BYTES
     share: dict[int, int] = {}

@@ -216,8 +216,8 @@ def json_lines(records: Sequence[UsageRecord], more: Mapping[str, Mapping[str, o
 
 
 def formatted(records: Sequence[UsageRecord], form: str, now: int, said: Mapping[str, str] | None = None) -> str:
-    """The records by a template of buildx's fields, one line each; `json` stands for `{{json .}}`, and `table ...` makes
-    a table of templates between tabs.
+    """The records by a template of buildx's fields, one line each; `json` stands for `{{json .}}`, and `table ...`
+    makes a table of templates between tabs.
 
     Raises:
         UsageError: the form is none.

@@ -28,8 +28,8 @@ class View(Protocol):
 
 
 def make_view(mode: str, out: TextIO, color: str = "auto") -> View:
-    """The view of a mode; `auto` is `tty` on a terminal that can move its cursor, else `plain`. `color` is what the line
-    says of colours.
+    """The view of a mode; `auto` is `tty` on a terminal that can move its cursor, else `plain`. `color` is what the
+    line says of colours.
 
     Raises:
         UsageError: no such mode, or `tty` where there is no terminal.

@@ -326,8 +326,8 @@ async def _driven(build: Build, workers: list[common_pb2.WorkerRecord], bridge: 
 
 
 def _give_back() -> None:
-    """Give back the memory of builds that are over: circles of objects, for which short commands never look, and what the
-    C library keeps for each thread.
+    """Give back the memory of builds that are over: circles of objects, for which short commands never look, and what
+    the C library keeps for each thread.
     """
     gc.collect()
     syscalls.trim_memory()
@@ -407,8 +407,8 @@ def output(kind: str, attrs: dict[str, str], epoch: str = "") -> Output:
 
     if kind in {"", "cacheonly"}:
         return _nothing()
-    # Words for other parts of a builder of BuildKit's: attestations are the frontend's matter, and there is no image store
-    # of containerd's beside this one to unpack into.
+    # Words for other parts of a builder of BuildKit's: attestations are the frontend's matter, and there is no image
+    # store of containerd's beside this one to unpack into.
     attrs = {key: value for key, value in attrs.items() if key != "unpack" and not key.startswith("attest:")}
     if epoch and epoch != "context":
         attrs.setdefault("source-date-epoch", epoch)

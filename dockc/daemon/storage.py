@@ -48,8 +48,8 @@ async def disk_usage(work: Work, request: control_pb2.DiskUsageRequest) -> contr
 async def prune(work: Work, mirrors: Mirrors, call: Call) -> None:
     """`Control.Prune`: tells of each record as it goes. A client that leaves ends it.
 
-    With `all` and no filter, what images with a name hold goes, too, as nothing else can take it from a daemon. Copies of
-    clients' directories go with the sources that they are.
+    With `all` and no filter, what images with a name hold goes, too, as nothing else can take it from a daemon. Copies
+    of clients' directories go with the sources that they are.
 
     Raises:
         UsageError: a filter that cannot be understood.

@@ -1,5 +1,5 @@
-"""Traces in the daemon: spans of its builds, and those that clients send; sent on where the environment says so, and kept
-with the builds that they belong to.
+"""Traces in the daemon: spans of its builds, and those that clients send; sent on where the environment says so, and
+kept with the builds that they belong to.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Builds of the history in files: dockc's own records, and BuildKit's `.dockerbuild` bundles.
 
-A bundle is an OCI layout in a gzipped archive; each of its manifests is a build: the config is the record as JSON, a layer
-of its own media type the progress. Whatever is read here is foreign: its size, digests and forms are checked, and nothing
-secret that it holds is kept. Source: buildx, util/desktop/bundle.
+A bundle is an OCI layout in a gzipped archive; each of its manifests is a build: the config is the record as JSON, a
+layer of its own media type the progress. Whatever is read here is foreign: its size, digests and forms are checked, and
+nothing secret that it holds is kept. Source: buildx, util/desktop/bundle.
 """
 
 from __future__ import annotations

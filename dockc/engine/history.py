@@ -113,8 +113,8 @@ class Recording:
     All that touches the disk is done by a thread of its own, which begins with the first event: by then the process
     has entered its namespaces and the store is open. A build that ends before leaves no record.
 
-    Mutable: the lines that wait, the thread, `path`, its file once it is there, and `trouble`, why nothing (more) could be
-    written, or "".
+    Mutable: the lines that wait, the thread, `path`, its file once it is there, and `trouble`, why nothing (more) could
+    be written, or "".
     """
 
     def __init__(self, inner: StatusSink, root: Path, asked: Asked | Described) -> None:

@@ -34,7 +34,8 @@ _Row = tuple[bytes, int, int, int, int, bytes]
 
 
 class FileListings:
-    """The listings of one store (`runtime.refs.contenthash.Listings`). Any thread and any process; never fails a build."""
+    """The listings of one store (`runtime.refs.contenthash.Listings`). Any thread and any process; never fails a build.
+    """
 
     def __init__(self, history: Path) -> None:
         self._folder = history / FOLDER
@@ -82,8 +83,8 @@ class FileListings:
         return {row[0]: row for row in rows}
 
     def compare(self, old: str, new: str, *, limit: int) -> tuple[tuple[FileChange, ...], int] | None:
-        """The files in which two listings differ, the first `limit` by path, and how many there are besides; None where one
-        of them is not known.
+        """The files in which two listings differ, the first `limit` by path, and how many there are besides; None where
+        one of them is not known.
         """
         before, after = self.read(old), self.read(new)
         if before is None or after is None:

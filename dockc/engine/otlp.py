@@ -175,8 +175,8 @@ def _hex(of: Any) -> None:
 
 
 def as_history(resources: Sequence[trace_pb2.ResourceSpans]) -> bytes:
-    """The form of BuildKit's history (`application/vnd.buildkit.otlp.json.v0`): one object a line, in the shape that Go's
-    SDK gives spans.
+    """The form of BuildKit's history (`application/vnd.buildkit.otlp.json.v0`): one object a line, in the shape that
+    Go's SDK gives spans.
     """
     lines = [
         _line(span, scope, resource) for resource in resources for scope in resource.scope_spans for span in scope.spans

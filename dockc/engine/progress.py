@@ -129,8 +129,8 @@ class Steps:
         self.send(SolveStatus(logs=(VertexLog(digest, 2, text.encode("utf-8", "replace"), time.time_ns()),)))
 
     def warn(self, digest: str, compiled: Sequence[Compiled]) -> None:
-        """Show what the compiler's checks found, each once, at the step that read the Dockerfile; as the reference, for the
-        first of several platforms.
+        """Show what the compiler's checks found, each once, at the step that read the Dockerfile; as the reference, for
+        the first of several platforms.
         """
         for one in compiled[:1]:
             self.found(digest, one.front.source, one.warnings)

@@ -17,8 +17,8 @@ maxAge = "48h"          # younger ones are, however many
 autostart = true
 idle = 600              # seconds after which it ends, if nobody has built
 
-How a store is collected, and how many builds it remembers, may also stand in the store itself, in `dockc.toml`: then that
-counts for all who use it.
+How a store is collected, and how many builds it remembers, may also stand in the store itself, in `dockc.toml`: then
+that counts for all who use it.
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ def collection(root: Path, environ: Mapping[str, str] | None = None) -> Policy:
 
 
 def remembered(root: Path, environ: Mapping[str, str] | None = None) -> Keep | None:
-    """Which builds a store remembers: by the `[history]` of its own `dockc.toml`, else of the user's settings; None where
-    neither says.
+    """Which builds a store remembers: by the `[history]` of its own `dockc.toml`, else of the user's settings; None
+    where neither says.
 
     Raises:
         UsageError: a file that cannot be understood.

@@ -1,7 +1,7 @@
 """What a build's steps were made of, in a form that is kept with its history and compared with another build's.
 
-Bounded: long texts are cut to their beginning and a digest, and of a preimage that is large as a whole only the digest is
-left. Nothing secret: values of arguments whose names say so, and logins of URLs, are left out.
+Bounded: long texts are cut to their beginning and a digest, and of a preimage that is large as a whole only the digest
+is left. Nothing secret: values of arguments whose names say so, and logins of URLs, are left out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Traces of builds: one span for the build, one below it for each time that a step ran.
 
-What comes from outside is the W3C's trace context (`TRACEPARENT`, or metadata of a call). Spans are OTLP's messages from
-the start; `engine.otlp` sends them. Source: W3C Trace Context, level 1; OpenTelemetry's specification of the trace
+What comes from outside is the W3C's trace context (`TRACEPARENT`, or metadata of a call). Spans are OTLP's messages
+from the start; `engine.otlp` sends them. Source: W3C Trace Context, level 1; OpenTelemetry's specification of the trace
 protocol, and of the variables `OTEL_*`.
 """
 

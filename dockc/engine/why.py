@@ -1,8 +1,8 @@
 """Why a step ran: its key compared with those of the same step in other builds.
 
 Steps of two builds belong together by digest, else by what is written, else by their place in a stage. Of all that a
-step can be compared with the nearest counts: the one with the fewest differences, and of equals the newest. What is said
-is the first part of the key that is another: the operation itself, then what it stands on, then files.
+step can be compared with the nearest counts: the one with the fewest differences, and of equals the newest. What is
+said is the first part of the key that is another: the operation itself, then what it stands on, then files.
 """
 
 from __future__ import annotations
@@ -286,7 +286,8 @@ def _of_record(record: KeyRecord, step: Step) -> Told:
 
 
 def _is_still(below: Step | None) -> bool:
-    """Whether an input is a source that was there already: then what stands on it is the first to tell of its change."""
+    """Whether an input is a source that was there already: then what stands on it is the first to tell of its change.
+    """
     return below is not None and below.key.kind == "source" and not below.ran and not below.is_local
 
 

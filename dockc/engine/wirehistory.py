@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from dockc.engine.history import BuildRecord
 
 STATUS = "application/vnd.buildkit.status.v0"
-"""Media type of a build's progress: messages `StatusResponse`, each after its length as four bytes, the lowest first."""
+"""Media type of a build's progress: messages `StatusResponse`, each after its length as four bytes, the lowest first.
+"""
 _PART = 256 << 10
 """Bytes of logs in one message."""
 _MESSAGE = 64 << 20
@@ -169,8 +170,8 @@ def status_parts(record: BuildRecord) -> Iterator[bytes]:
 
 
 def keep_status(record: BuildRecord) -> Blob | None:
-    """Write a build's progress in BuildKit's form beside its record, for clients that take it away; None for one that is
-    too large.
+    """Write a build's progress in BuildKit's form beside its record, for clients that take it away; None for one that
+    is too large.
 
     Raises:
         StoreError: it cannot be written.

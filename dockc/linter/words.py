@@ -43,8 +43,8 @@ _SUMS = frozenset(
 
 
 def uses(text: str, name: str) -> Iterator[tuple[int, str]]:
-    """Where `$name` and `${name…` stand in a text: the place of the name, and what follows it within the braces, up to two characters;
-    "" where there are no braces.
+    """Where `$name` and `${name…` stand in a text: the place of the name, and what follows it within the braces, up to
+    two characters; "" where there are no braces.
     """
     at = text.find(name) if name else -1
     while at >= 0:

@@ -1,4 +1,5 @@
-"""Words for why a step ran: the first part of its key that is another than before. Data; sentences are made elsewhere."""
+"""Words for why a step ran: the first part of its key that is another than before. Data; sentences are made elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +50,8 @@ class Change(Record):
 
 
 class FileChange(Record):
-    """One file that is another: `what` is added, removed, content, mode, owner, kind or attributes; modes in octal digits
-    and owners as `uid:gid` in `old` and `new`.
+    """One file that is another: `what` is added, removed, content, mode, owner, kind or attributes; modes in octal
+    digits and owners as `uid:gid` in `old` and `new`.
     """
 
     path: str

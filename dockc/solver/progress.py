@@ -100,8 +100,8 @@ class StatusSink(Protocol):
 
 
 class Parts:
-    """Progress of the parts of one vertex, as often as people can read it: the first and the last report of each part, and
-    those in between that lie `PAUSE` after the one before.
+    """Progress of the parts of one vertex, as often as people can read it: the first and the last report of each part,
+    and those in between that lie `PAUSE` after the one before.
 
     Mutable: `_starts` and `_told`, by part. From any thread; each part by one at a time.
     """

@@ -1,8 +1,8 @@
 """Content-defined chunks: a stream is cut where its own bytes say so, so that an insertion moves the cuts near it only.
 
 Places are the ends of lines, which are found with the speed of memchr(3) and are about as frequent in text as in bytes
-that look random; a place is a cut when the checksum of the bytes before it ends in enough zero bits. Where a stretch has
-no such line, every `e` is a place; where it has none either (zeros), it is cut at the largest size.
+that look random; a place is a cut when the checksum of the bytes before it ends in enough zero bits. Where a stretch
+has no such line, every `e` is a place; where it has none either (zeros), it is cut at the largest size.
 
 Source: the idea is that of FastCDC (Xia et al., USENIX ATC 2016): no cut below a least size, none beyond a largest.
 """
@@ -17,7 +17,8 @@ LEAST, LARGEST = 64 << 10, 1 << 20
 """Sizes of chunks in bytes; only the last of a stream may be smaller."""
 _WINDOW = 48
 _PLACES = ((re.compile(rb"\n"), (1 << 9) - 1), (re.compile(rb"e"), (1 << 11) - 1))
-"""Where to look, and the bits of the checksum that must be zero: of random bytes one in 128 KiB, of the second 512 KiB."""
+"""Where to look, and the bits of the checksum that must be zero: of random bytes one in 128 KiB, of the second 512 KiB.
+"""
 
 
 class Chunker:
@@ -57,7 +58,8 @@ class Chunker:
 
 
 def _end(data: bytes, start: int) -> int:
-    """Where the chunk that begins at `start` ends; all it can need must be there, or the stream must end with `data`."""
+    """Where the chunk that begins at `start` ends; all it can need must be there, or the stream must end with `data`.
+    """
     last = min(start + LARGEST, len(data))
     for places, bits in _PLACES:
         for place in places.finditer(data, start + LEAST, last):

@@ -319,8 +319,9 @@ def export_image(source: ExportSource, output: Output, using: Exporters) -> Expo
     if names:
         metadata[IMAGE_NAME] = ",".join(shown)
     keep = output.flag("store", True)
-    # What a registry has or can take over from a neighbour is not downloaded for the sake of pushing: the store keeps the
-    # image all the same, and what it lacks is fetched when somebody asks for it. `store=true` is a wish to have it all.
+    # What a registry has or can take over from a neighbour is not downloaded for the sake of pushing: the store keeps
+    # the image all the same, and what it lacks is fetched when somebody asks for it. `store=true` is a wish to have it
+    # all.
     later = push and "store" not in output.attrs
     if keep and not later:
         using.refs.ensure_blobs(written.remote, cancelled=using.cancelled, progress=using.progress)

@@ -123,7 +123,8 @@ def copy_action(
 ) -> None:
     """Copy what the action names, unpacking archives if it says so.
 
-    `remark` is told what hardly anybody means; `fresh`: the target was empty, and will be put over something (`--link`).
+    `remark` is told what hardly anybody means; `fresh`: the target was empty, and will be put over something
+    (`--link`).
     """
     src, dst = clean_path(action.src), clean_path(action.dest)
     if not action.createDestPath:

@@ -52,8 +52,8 @@ def entry_digest(
     link: str = "",
     cancelled: threading.Event | None = None,
 ) -> tuple[bytes, Seen]:
-    """SHA-256 (32 bytes) of the entry `name` of the open directory `fd`, and what was seen on the way; of a directory its
-    own metadata only.
+    """SHA-256 (32 bytes) of the entry `name` of the open directory `fd`, and what was seen on the way; of a directory
+    its own metadata only.
 
     Args:
         fd: the directory.

@@ -7,10 +7,9 @@ owner.
 
 Steps write to the same files, so a mark counts only where no step can have made it:
 
-    the builder may write `trusted.` attributes (root)   `trusted.dockc.*`: needs CAP_SYS_ADMIN, which no sandboxed step has
-    elsewhere (a user namespace)                         `user.dockc.*`, which anybody may set who may write to the file:
-                                                         the value ends in a seal made with a key of the store, and the
-                                                         file belongs to root
+    the builder may write `trusted.` attributes (root)   `trusted.dockc.*`: needs CAP_SYS_ADMIN, which no sandboxed step
+    has elsewhere (a user namespace)                         `user.dockc.*`, which anybody may set who may write to the
+    file: the value ends in a seal made with a key of the store, and the file belongs to root
 
 A mark that a step copies from another file, with its seal, counts as well; but only on a file of root's, and root of a
 step

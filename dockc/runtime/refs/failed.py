@@ -20,8 +20,8 @@ class Failed(Record):
 
     Attributes:
         op: the operation (`pb.Op`).
-        inputs: file systems that it was given: to each mount of a process, else as the operation reads them; None for an
-            empty one.
+        inputs: file systems that it was given: to each mount of a process, else as the operation reads them; None for
+            an empty one.
         mounts: file systems as it left them: of each mount of a process, of each action on files.
         action: which action on files failed, -1 for none.
         content: the content of which input could not be looked up, -1 for none.

@@ -189,8 +189,8 @@ class Policy(Record, kw_only=True):
 
 
 def default_spaces(disk: Disk) -> tuple[Space, Space, Space]:
-    """Reserved, most used and least free space where nothing is configured: 10 % of the disk and at most 10 GB, 80 % and
-    at most 100 GB, 20 %.
+    """Reserved, most used and least free space where nothing is configured: 10 % of the disk and at most 10 GB, 80 %
+    and at most 100 GB, 20 %.
     """
     reserved, most = Space(percent=10), Space(percent=80)
     if reserved.on(disk) > 10 * _GB:

@@ -36,8 +36,8 @@ _PATIENCE = 15.0
 
 
 class Settings(Record):
-    """The options of the cache: where, as whom, for how long (seconds) a call may be tried again, and whether the service
-    is the one of version 1.
+    """The options of the cache: where, as whom, for how long (seconds) a call may be tried again, and whether the
+    service is the one of version 1.
     """
 
     url: str

@@ -40,8 +40,8 @@ class CacheLayerFailed(DockcError):
 
 
 class CautiousProvider:
-    """Fetches a cache's layers; whatever goes wrong is the cache's fault (`Provider`). A layer that has failed once is not
-    asked for again, and nothing is once the cache could not be reached.
+    """Fetches a cache's layers; whatever goes wrong is the cache's fault (`Provider`). A layer that has failed once is
+    not asked for again, and nothing is once the cache could not be reached.
     """
 
     def __init__(self, name: str, inner: Provider) -> None:

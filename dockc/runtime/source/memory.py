@@ -1,7 +1,8 @@
 """What the world last said: answers that `--offline` gives instead of asking.
 
-One small file for each question in `memory/` beside the blobs, named by a hash of the question, which may hold a password.
-Only what has no other place is here: images have their names (`source.registry.LocalNames`), downloads their snapshots.
+One small file for each question in `memory/` beside the blobs, named by a hash of the question, which may hold a
+password. Only what has no other place is here: images have their names (`source.registry.LocalNames`), downloads their
+snapshots.
 """
 
 from __future__ import annotations

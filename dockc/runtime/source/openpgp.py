@@ -1,8 +1,8 @@
 """Detached OpenPGP signatures: whether one of the keys that are given has signed some data.
 
-Signatures and keys of version 4, by RSA (2048 bits and more) and Ed25519, over SHA-2. Nothing else is believed: no weaker
-hash, no key that is revoked, had expired when it signed, was not made for signing, or is not bound to its primary key.
-Source: RFC 9580 (packets, hashes of signatures), RFC 8017 (RSASSA-PKCS1-v1_5), RFC 8032 (Ed25519).
+Signatures and keys of version 4, by RSA (2048 bits and more) and Ed25519, over SHA-2. Nothing else is believed: no
+weaker hash, no key that is revoked, had expired when it signed, was not made for signing, or is not bound to its
+primary key. Source: RFC 9580 (packets, hashes of signatures), RFC 8017 (RSASSA-PKCS1-v1_5), RFC 8032 (Ed25519).
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ from dockc.linter.rule import Hit, Severity
 
 
 class ConsistentInstructionCasing(CheckRule):
-    """Reports keywords that are not written like the majority: all upper case, or all lower case. A tie counts as upper case.
+    """Reports keywords that are not written like the majority: all upper case, or all lower case. A tie counts as upper
+    case.
 
     ## Why
 

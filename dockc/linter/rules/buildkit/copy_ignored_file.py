@@ -20,7 +20,8 @@ class CopyIgnoredFile(CheckRule):
 
     ## Known problems
 
-    The check knows the ignore file beside the Dockerfile. It is silent when the ignore file has exceptions (`!`), and takes wildcards in COPY as plain text.
+    The check knows the ignore file beside the Dockerfile. It is silent when the ignore file has exceptions (`!`), and
+    takes wildcards in COPY as plain text.
     """
 
     code = "CopyIgnoredFile"

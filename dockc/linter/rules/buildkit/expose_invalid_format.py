@@ -14,7 +14,8 @@ class ExposeInvalidFormat(CheckRule):
 
     ## Why
 
-    EXPOSE names ports of the container. What the host maps to them is said by `docker run -p`; here it is ignored, and will be an error.
+    EXPOSE names ports of the container. What the host maps to them is said by `docker run -p`; here it is ignored, and
+    will be an error.
 
     ## Fix
 

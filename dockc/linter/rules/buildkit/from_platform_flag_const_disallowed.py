@@ -13,7 +13,8 @@ class FromPlatformFlagConstDisallowed(CheckRule):
 
     ## Why
 
-    The stage is of that platform whatever is built for, which is seldom meant. `$BUILDPLATFORM` and `$TARGETPLATFORM` say what is.
+    The stage is of that platform whatever is built for, which is seldom meant. `$BUILDPLATFORM` and `$TARGETPLATFORM`
+    say what is.
     """
 
     code = "FromPlatformFlagConstDisallowed"

@@ -18,7 +18,8 @@ class InvalidBaseImagePlatform(CheckRule):
 
     ## Known problems
 
-    Lint asks no registry: it knows the platform of an image only where the configuration says it. A build always checks.
+    Lint asks no registry: it knows the platform of an image only where the configuration says it. A build always
+    checks.
     """
 
     code = "InvalidBaseImagePlatform"

@@ -18,7 +18,8 @@ class InvalidDefaultArgInFrom(CheckRule):
 
     ## Known problems
 
-    An ARG without a default often means that a value must be given; dockc's own profile reports such a FROM in the set `strict` only.
+    An ARG without a default often means that a value must be given; dockc's own profile reports such a FROM in the set
+    `strict` only.
     """
 
     code = "InvalidDefaultArgInFrom"

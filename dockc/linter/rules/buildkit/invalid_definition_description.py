@@ -10,7 +10,8 @@ from dockc.linter.rule import Hit
 
 
 class InvalidDefinitionDescription(CheckRule):
-    """Reports comments above `FROM … AS name` and ARG that do not begin with the name. BuildKit has this check off; `# check=experimental=InvalidDefinitionDescription` at the top of the file asks for it.
+    """Reports comments above `FROM … AS name` and ARG that do not begin with the name. BuildKit has this check off; `#
+    check=experimental=InvalidDefinitionDescription` at the top of the file asks for it.
 
     ## Why
 

@@ -19,11 +19,13 @@ class JsonArgsRecommended(CheckRule):
 
     ## Why
 
-    In shell form `/bin/sh -c` is process 1. It does not hand signals on, so `docker stop` waits for its time-out and then kills the program.
+    In shell form `/bin/sh -c` is process 1. It does not hand signals on, so `docker stop` waits for its time-out and
+    then kills the program.
 
     ## Fix
 
-    Writes the array, where the text is plain words: no variable, quote, pattern or shell syntax, whose meaning an array would lose.
+    Writes the array, where the text is plain words: no variable, quote, pattern or shell syntax, whose meaning an array
+    would lose.
     """
 
     code = "JSONArgsRecommended"

@@ -16,7 +16,8 @@ class LegacyKeyValueFormat(CheckRule):
 
     ## Why
 
-    The old form takes the rest of the line as the value, so it cannot set two, and `ENV A=1 B` or a forgotten `=` mean something that nobody meant.
+    The old form takes the rest of the line as the value, so it cannot set two, and `ENV A=1 B` or a forgotten `=` mean
+    something that nobody meant.
 
     ## Fix
 
@@ -47,7 +48,9 @@ class LegacyKeyValueFormat(CheckRule):
 
 
 def _quoting(context: Context, pair: ast.KeyValue, end: int) -> Fix | None:
-    """For a value of several lines: quotes around it, and nothing else changes. Comments and lines stay; None where the value has quotes itself."""
+    """For a value of several lines: quotes around it, and nothing else changes. Comments and lines stay; None where the
+    value has quotes itself.
+    """
     value, source = pair.value.text, context.source
     if any(sign in value for sign in ("'", '"', context.file.escape)) or not value:
         return None

@@ -18,7 +18,8 @@ class MaintainerDeprecated(CheckRule):
 
     ## Fix
 
-    Writes the label that the OCI image specification has for this. It is unsafe because the image config has a label afterwards and no author.
+    Writes the label that the OCI image specification has for this. It is unsafe because the image config has a label
+    afterwards and no author.
     """
 
     code = "MaintainerDeprecated"

@@ -16,11 +16,13 @@ class NoEmptyContinuation(CheckRule):
 
     ## Why
 
-    Today the instruction simply goes on behind it, which few readers expect. A future version of the frontend will refuse such a file.
+    Today the instruction simply goes on behind it, which few readers expect. A future version of the frontend will
+    refuse such a file.
 
     ## Fix
 
-    Takes the empty lines out; not where what follows them looks like an instruction that a backslash too many has joined: see DK0412.
+    Takes the empty lines out; not where what follows them looks like an instruction that a backslash too many has
+    joined: see DK0412.
     """
 
     code = "NoEmptyContinuation"

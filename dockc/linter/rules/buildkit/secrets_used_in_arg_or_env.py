@@ -17,13 +17,14 @@ class SecretsUsedInArgOrEnv(CheckRule):
 
     ## Why
 
-    Values of ENV are in the image's config, those of ARG in its history and build record. Whoever has the image reads them. `RUN --mount=type=secret` leaves nothing behind.
+    Values of ENV are in the image's config, those of ARG in its history and build record. Whoever has the image reads
+    them. `RUN --mount=type=secret` leaves nothing behind.
 
     ## Known problems
 
-    BuildKit looks at names alone. dockc's own profile takes a finding back where the value that the file gives cannot be a secret: nothing, a
-    number, a URL without credentials, a path, a key's fingerprint, a commit, yes or no; and where the name's last word says that it is something
-    about a secret, such as its mode, path or lifetime.
+    BuildKit looks at names alone. dockc's own profile takes a finding back where the value that the file gives cannot
+    be a secret: nothing, a number, a URL without credentials, a path, a key's fingerprint, a commit, yes or no; and
+    where the name's last word says that it is something about a secret, such as its mode, path or lifetime.
     """
 
     code = "SecretsUsedInArgOrEnv"

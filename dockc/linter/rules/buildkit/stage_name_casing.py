@@ -19,11 +19,13 @@ class StageNameCasing(CheckRule):
 
     ## Why
 
-    Names are compared without case. One spelling everywhere is easier to search for, and cannot suggest that `Build` and `build` are two stages.
+    Names are compared without case. One spelling everywhere is easier to search for, and cannot suggest that `Build`
+    and `build` are two stages.
 
     ## Fix
 
-    Writes the name in lower case, and every `FROM`, `--from` and mount that refers to it. Commands that name the stage with `--target` go on working.
+    Writes the name in lower case, and every `FROM`, `--from` and mount that refers to it. Commands that name the stage
+    with `--target` go on working.
     """
 
     code = "StageNameCasing"

@@ -9,7 +9,8 @@ from dockc.linter.rule import Hit, Severity
 
 
 class UndefinedArgInFrom(CheckRule):
-    """Reports variables in FROM that no ARG above the first FROM declares. The platform arguments that BuildKit sets count as declared.
+    """Reports variables in FROM that no ARG above the first FROM declares. The platform arguments that BuildKit sets
+    count as declared.
 
     ## Why
 

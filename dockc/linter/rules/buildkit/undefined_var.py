@@ -12,7 +12,8 @@ from dockc.linter.words import uses
 
 
 class UndefinedVar(CheckRule):
-    """Reports variables that neither ARG nor ENV of the stage defines, in words that BuildKit expands. Text of RUN and CMD is expanded by the shell and not looked at.
+    """Reports variables that neither ARG nor ENV of the stage defines, in words that BuildKit expands. Text of RUN and
+    CMD is expanded by the shell and not looked at.
 
     ## Why
 
@@ -20,9 +21,10 @@ class UndefinedVar(CheckRule):
 
     ## Known problems
 
-    BuildKit also reports `${NAME:-default}` and `${NAME:+value}`; dockc's own profile does not: they say that the variable may be missing.
-    Variables that the base image sets are not known without asking a registry. So in a stage on an image that is more than a plain distribution the
-    finding is one of the set `strict`, unless a name of the file is nearly the same.
+    BuildKit also reports `${NAME:-default}` and `${NAME:+value}`; dockc's own profile does not: they say that the
+    variable may be missing. Variables that the base image sets are not known without asking a registry. So in a stage
+    on an image that is more than a plain distribution the finding is one of the set `strict`, unless a name of the file
+    is nearly the same.
 
     ## Fix
 

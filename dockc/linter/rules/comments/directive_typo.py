@@ -15,9 +15,10 @@ from dockc.linter.rule import Fix, Hit, Rule, Severity
 
 
 class DirectiveTypo(Rule):
-    """Reports comments that were meant to be `# syntax=`, `# escape=` or `# check=` and are not: misspelled, with a colon, or behind another
-    comment or an empty line, where directives are not read any more. Likewise comments that were meant to suppress findings and are not written
-    like `# dockc ignore=CODE reason` or `# hadolint ignore=CODE # reason`.
+    """Reports comments that were meant to be `# syntax=`, `# escape=` or `# check=` and are not: misspelled, with a
+    colon, or behind another comment or an empty line, where directives are not read any more. Likewise comments that
+    were meant to suppress findings and are not written like `# dockc ignore=CODE reason` or `# hadolint ignore=CODE #
+    reason`.
 
     ## Why
 

@@ -11,12 +11,13 @@ from dockc.linter.rule import Fix, Hit, Rule, Severity
 
 
 class SwallowedInstruction(Rule):
-    """Reports a line that begins like an instruction and is part of the one above, because that one's last line ends with the escape character.
+    """Reports a line that begins like an instruction and is part of the one above, because that one's last line ends
+    with the escape character.
 
     ## Why
 
-    `RUN a \\`, an empty line, `RUN b` is one step: it runs `a RUN b`. After `rm -rf` the words are names of files to be removed. BuildKit says at
-    most that there is an empty line.
+    `RUN a \\`, an empty line, `RUN b` is one step: it runs `a RUN b`. After `rm -rf` the words are names of files to be
+    removed. BuildKit says at most that there is an empty line.
 
     ## Fix
 

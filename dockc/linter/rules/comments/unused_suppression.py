@@ -12,8 +12,8 @@ from dockc.linter.rule import Fix, Hit, Rule, Severity
 
 
 class UnusedSuppression(Rule):
-    """Reports `# hadolint ignore=` and `# dockc ignore=` comments that name a rule which finds nothing there. Rules that are switched off, or that
-    could not run, do not count.
+    """Reports `# hadolint ignore=` and `# dockc ignore=` comments that name a rule which finds nothing there. Rules
+    that are switched off, or that could not run, do not count.
 
     ## Why
 

@@ -16,11 +16,13 @@ class AbsoluteWorkdir(Rule):
 
     ## Why
 
-    A relative path starts from wherever the base image or an earlier WORKDIR left off, so its meaning changes when they do.
+    A relative path starts from wherever the base image or an earlier WORKDIR left off, so its meaning changes when they
+    do.
 
     ## See also
 
-    BuildKit's WorkdirRelativePath reports only the first one of a stage, which is the one that depends on the base image.
+    BuildKit's WorkdirRelativePath reports only the first one of a stage, which is the one that depends on the base
+    image.
     """
 
     code = "DL3000"

@@ -13,12 +13,14 @@ from dockc.linter.words import mounts, unquoted
 
 
 class CopyBeforeInstall(Rule):
-    """Reports `COPY . .` when a later RUN of the stage installs what manifests such as `package.json` or `requirements.txt` list.
+    """Reports `COPY . .` when a later RUN of the stage installs what manifests such as `package.json` or
+    `requirements.txt` list.
 
     ## Why
 
-    Every change of any file runs the installation again. Copy the manifests, install, then copy the rest: the installation comes from the cache
-    until a manifest changes. A cache mount on the installation helps too, and is not reported.
+    Every change of any file runs the installation again. Copy the manifests, install, then copy the rest: the
+    installation comes from the cache until a manifest changes. A cache mount on the installation helps too, and is not
+    reported.
     """
 
     code = "DK0301"

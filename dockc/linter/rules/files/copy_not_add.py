@@ -17,7 +17,8 @@ class CopyNotAdd(Rule):
 
     ## Why
 
-    ADD does more than its reader expects: it unpacks archives and fetches URLs. For plain files COPY says what is meant.
+    ADD does more than its reader expects: it unpacks archives and fetches URLs. For plain files COPY says what is
+    meant.
 
     ## Fix
 

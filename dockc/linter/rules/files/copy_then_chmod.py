@@ -24,8 +24,8 @@ class CopyThenChmod(Rule):
 
     ## Fix
 
-    Moves the mode to the COPY, where one file gets a numeric mode and the RUN does nothing else. It is unsafe because `--chmod` holds for all
-    that is copied, and the source may be a directory.
+    Moves the mode to the COPY, where one file gets a numeric mode and the RUN does nothing else. It is unsafe because
+    `--chmod` holds for all that is copied, and the source may be a directory.
     """
 
     code = "DK0305"

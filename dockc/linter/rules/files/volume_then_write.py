@@ -12,11 +12,13 @@ from dockc.linter.words import unquoted
 
 
 class VolumeThenWrite(Rule):
-    """Reports RUN, COPY and ADD into a directory that an earlier VOLUME of the stage names, and VOLUME on `/dev`, `/proc` or `/sys`.
+    """Reports RUN, COPY and ADD into a directory that an earlier VOLUME of the stage names, and VOLUME on `/dev`,
+    `/proc` or `/sys`.
 
     ## Why
 
-    The classic builder throws away what is written there, and whoever mounts something over it does not see it. Write first, declare last.
+    The classic builder throws away what is written there, and whoever mounts something over it does not see it. Write
+    first, declare last.
     """
 
     code = "DK0406"

@@ -12,12 +12,13 @@ from dockc.linter.words import alias, mounts, unquoted
 
 
 class MissingDigest(Rule):
-    """Reports images in FROM, `COPY --from` and mounts without `@sha256:…`. Stages of the file and `scratch` are not meant.
+    """Reports images in FROM, `COPY --from` and mounts without `@sha256:…`. Stages of the file and `scratch` are not
+    meant.
 
     ## Why
 
-    A tag moves. Only a digest gives the same image tomorrow, and the one that was reviewed. `dockc lock` writes digests into a file of their
-    own and `--locked` builds with them; that does without digests in the Dockerfile.
+    A tag moves. Only a digest gives the same image tomorrow, and the one that was reviewed. `dockc lock` writes digests
+    into a file of their own and `--locked` builds with them; that does without digests in the Dockerfile.
     """
 
     code = "DK0201"

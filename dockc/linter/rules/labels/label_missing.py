@@ -50,7 +50,8 @@ class _Stage(NamedTuple):
 def _lacking(context: Context, wanted: str) -> list[Entry]:
     """FROM entries of the stages that ought to have the label and do not.
 
-    A stage that builds on a good one is good. A stage is let off when a later one copies from it, or has the label and builds on it.
+    A stage that builds on a good one is good. A stage is let off when a later one copies from it, or has the label and
+    builds on it.
     """
     good: list[_Stage] = []
     bad: list[_Stage] = []

@@ -12,8 +12,8 @@ class ApkPin(InstallRule):
 
     ## Why
 
-    Two builds of one Dockerfile install different versions. Alpine removes old versions from its mirrors, so that exact pins break when there is an
-    update; `~` pins a series. This is why the rule is off in dockc's own profile.
+    Two builds of one Dockerfile install different versions. Alpine removes old versions from its mirrors, so that exact
+    pins break when there is an update; `~` pins a series. This is why the rule is off in dockc's own profile.
     """
 
     code = "DL3018"

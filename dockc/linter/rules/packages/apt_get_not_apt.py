@@ -14,7 +14,8 @@ class AptGetNotApt(CommandRule):
 
     ## Why
 
-    `apt` is for people at a terminal: its options and output change between releases, and it says so itself. Use `apt-get` or `apt-cache`.
+    `apt` is for people at a terminal: its options and output change between releases, and it says so itself. Use
+    `apt-get` or `apt-cache`.
 
     ## Fix
 

@@ -20,7 +20,8 @@ class AptLists(Rule):
 
     ## Why
 
-    The lists take tens of megabytes that no container needs. Remove them in the same RUN, or keep them in a cache mount.
+    The lists take tens of megabytes that no container needs. Remove them in the same RUN, or keep them in a cache
+    mount.
 
     ## Known problems
 

@@ -12,8 +12,9 @@ class AptPin(InstallRule):
 
     ## Why
 
-    Two builds of one Dockerfile install different versions. Debian removes old versions from its mirrors, though, so that pins break when
-    there is an update; a snapshot archive or a pinned base image avoids that. This is why the rule is off in dockc's own profile.
+    Two builds of one Dockerfile install different versions. Debian removes old versions from its mirrors, though, so
+    that pins break when there is an update; a snapshot archive or a pinned base image avoids that. This is why the rule
+    is off in dockc's own profile.
     """
 
     code = "DL3008"

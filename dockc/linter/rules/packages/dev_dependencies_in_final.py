@@ -14,8 +14,8 @@ from dockc.linter.words import alias, unquoted
 
 
 class DevDependenciesInFinal(Rule):
-    """Reports `npm ci`, `npm install`, `yarn install` and `composer install` in the last stage that take development dependencies along, where the
-    stage builds nothing with them.
+    """Reports `npm ci`, `npm install`, `yarn install` and `composer install` in the last stage that take development
+    dependencies along, where the stage builds nothing with them.
 
     ## Why
 

@@ -56,7 +56,9 @@ _MESSAGE = "Pin versions in go. Instead of `go install <package>` use `go instal
 
 
 def _in_module(script: Script, context: Context, copied: dict[int, int]) -> bool:
-    """Whether a go.mod may lie where a script runs: files of the context were copied or are mounted, or a repository was cloned."""
+    """Whether a go.mod may lie where a script runs: files of the context were copied or are mounted, or a repository
+    was cloned.
+    """
     if any(mount.get("type", "bind") == "bind" for mount in mounts(script.instruction)):
         return True
     if any(

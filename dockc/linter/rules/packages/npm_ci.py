@@ -15,7 +15,8 @@ class NpmCi(Rule):
 
     ## Why
 
-    `npm install` may change the lock file and install other versions. `npm ci` installs what it says, or fails, and is faster.
+    `npm install` may change the lock file and install other versions. `npm ci` installs what it says, or fails, and is
+    faster.
 
     ## Fix
 

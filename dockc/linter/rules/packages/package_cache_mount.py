@@ -18,7 +18,8 @@ class PackageCacheMount(Rule):
 
     ## Why
 
-    When the step must run again, everything is downloaded again. What is in a cache mount stays on the builder, and is in no layer.
+    When the step must run again, everything is downloaded again. What is in a cache mount stays on the builder, and is
+    in no layer.
 
     ## Known problems
 

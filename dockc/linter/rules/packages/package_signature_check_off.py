@@ -11,8 +11,8 @@ from dockc.linter.shell.commands import Command
 
 
 class PackageSignatureCheckOff(Rule):
-    """Reports `apt-get --allow-unauthenticated`, `--force-yes`, `apk --allow-untrusted`, `rpm --nosignature`, `dnf --nogpgcheck`,
-    `zypper --no-gpg-checks` and sources with `trusted=yes`.
+    """Reports `apt-get --allow-unauthenticated`, `--force-yes`, `apk --allow-untrusted`, `rpm --nosignature`, `dnf
+    --nogpgcheck`, `zypper --no-gpg-checks` and sources with `trusted=yes`.
 
     ## Why
 

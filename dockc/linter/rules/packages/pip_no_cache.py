@@ -20,7 +20,8 @@ class PipNoCache(CommandRule):
 
     ## Why
 
-    Downloaded packages stay in the layer and are never used again. `PIP_NO_CACHE_DIR=1` in ENV, or a cache mount, will do too.
+    Downloaded packages stay in the layer and are never used again. `PIP_NO_CACHE_DIR=1` in ENV, or a cache mount, will
+    do too.
 
     ## Fix
 

@@ -24,7 +24,8 @@ class PipPin(InstallRule):
 
     ## Why
 
-    Two builds of one Dockerfile install different versions. A requirements file with hashes pins everything, dependencies included.
+    Two builds of one Dockerfile install different versions. A requirements file with hashes pins everything,
+    dependencies included.
     """
 
     code = "DL3013"

@@ -13,8 +13,8 @@ class SystemUpgrade(CommandRule):
 
     ## Why
 
-    What is built depends on the day, and the old files stay in the lower layers. Take a newer base image. Some teams upgrade on purpose, to get
-    security fixes between releases of the base; they ignore this rule.
+    What is built depends on the day, and the old files stay in the lower layers. Take a newer base image. Some teams
+    upgrade on purpose, to get security fixes between releases of the base; they ignore this rule.
     """
 
     code = "DK0304"

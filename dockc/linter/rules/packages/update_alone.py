@@ -14,8 +14,8 @@ class UpdateAlone(Rule):
 
     ## Why
 
-    The step comes from the cache while its text stays the same. A later RUN then installs from lists that are months old, and fails when a
-    version is gone. Update and install in one RUN.
+    The step comes from the cache while its text stays the same. A later RUN then installs from lists that are months
+    old, and fails when a version is gone. Update and install in one RUN.
     """
 
     code = "DK0303"

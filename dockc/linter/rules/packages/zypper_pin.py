@@ -12,8 +12,8 @@ class ZypperPin(InstallRule):
 
     ## Why
 
-    Two builds of one Dockerfile install different versions. Mirrors drop old versions, though, so that pins break when there is an update; this is
-    why the rule is off in dockc's own profile.
+    Two builds of one Dockerfile install different versions. Mirrors drop old versions, though, so that pins break when
+    there is an update; this is why the rule is off in dockc's own profile.
     """
 
     code = "DL3037"

@@ -16,11 +16,13 @@ class AddWithoutChecksum(Rule):
 
     ## Why
 
-    What the server gives tomorrow is another build. With a checksum the build fails instead, and the cache needs no look at the server.
+    What the server gives tomorrow is another build. With a checksum the build fails instead, and the cache needs no
+    look at the server.
 
     ## Known problems
 
-    A download that a later step of the stage checks, by its hash or its signature, is not reported; whether the step does it well is not looked at.
+    A download that a later step of the stage checks, by its hash or its signature, is not reported; whether the step
+    does it well is not looked at.
     """
 
     code = "DK0203"

@@ -14,7 +14,8 @@ class ExposedAdminPort(Rule):
 
     ## Why
 
-    A container is changed by building a new image, not by logging in, and such services are what attackers look for first.
+    A container is changed by building a new image, not by logging in, and such services are what attackers look for
+    first.
     """
 
     code = "DK0502"

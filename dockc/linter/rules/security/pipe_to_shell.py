@@ -15,7 +15,8 @@ class PipeToShell(Rule):
 
     ## Why
 
-    Whoever controls the server, or the network, runs what they like in the build. A download that breaks off runs half a script. Download to a
+    Whoever controls the server, or the network, runs what they like in the build. A download that breaks off runs half
+    a script. Download to a
     file, check its hash, then run it: `ADD --checksum=sha256:… URL /tmp/install.sh`.
     """
 

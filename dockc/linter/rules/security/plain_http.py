@@ -13,8 +13,8 @@ from dockc.linter.words import unquoted
 
 
 class PlainHttp(Rule):
-    """Reports `http://` and `ftp://` in ADD, and as arguments of curl, wget, `git clone` and `pip --index-url`. This machine itself is not meant,
-    nor are repositories of signed packages.
+    """Reports `http://` and `ftp://` in ADD, and as arguments of curl, wget, `git clone` and `pip --index-url`. This
+    machine itself is not meant, nor are repositories of signed packages.
 
     ## Why
 

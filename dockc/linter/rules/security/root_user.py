@@ -17,12 +17,13 @@ class RootUser(Rule):
 
     ## Why
 
-    What runs in the container then runs as root, and a hole in it is a hole in root's hands. Switch to root for the steps that need it, and
-    back for good.
+    What runs in the container then runs as root, and a hole in it is a hole in root's hands. Switch to root for the
+    steps that need it, and back for good.
 
     ## Known problems
 
-    Stages that nothing runs in (builders) are reported too in the hadolint profile; dockc's own looks at the last stage and what it is built on.
+    Stages that nothing runs in (builders) are reported too in the hadolint profile; dockc's own looks at the last stage
+    and what it is built on.
     """
 
     code = "DL3002"

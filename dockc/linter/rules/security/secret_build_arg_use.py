@@ -19,7 +19,8 @@ class SecretBuildArgUse(Rule):
 
     ## Why
 
-    The argument's value is part of the step: it stays in the image's history and in the build record. A secret mount is neither.
+    The argument's value is part of the step: it stays in the image's history and in the build record. A secret mount is
+    neither.
 
     ## Fix
 

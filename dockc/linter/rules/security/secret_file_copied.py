@@ -12,11 +12,13 @@ from dockc.linter.words import unquoted
 
 
 class SecretFileCopied(Rule):
-    """Reports sources of the build context such as `.env`, private keys, `.npmrc`, `.netrc` and the folders of cloud credentials.
+    """Reports sources of the build context such as `.env`, private keys, `.npmrc`, `.netrc` and the folders of cloud
+    credentials.
 
     ## Why
 
-    They are in a layer then, also when a later step deletes them. Mount them: `RUN --mount=type=secret,id=npmrc,target=/root/.npmrc`.
+    They are in a layer then, also when a later step deletes them. Mount them: `RUN
+    --mount=type=secret,id=npmrc,target=/root/.npmrc`.
     """
 
     code = "DK0103"

@@ -14,7 +14,8 @@ class SecretName(Rule):
 
     ## Why
 
-    Values of ARG and ENV stay in the image's history or config, where everybody who has the image reads them. Use `RUN --mount=type=secret`.
+    Values of ARG and ENV stay in the image's history or config, where everybody who has the image reads them. Use `RUN
+    --mount=type=secret`.
     """
 
     code = "DL3064"

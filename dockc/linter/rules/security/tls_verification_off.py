@@ -14,13 +14,14 @@ from dockc.linter.words import unquoted
 
 
 class TlsVerificationOff(Rule):
-    """Reports options and variables that switch the check of TLS certificates off: `curl -k`, `wget --no-check-certificate`,
-    `git -c http.sslVerify=false`, `npm config set strict-ssl false`, `pip --trusted-host`, `NODE_TLS_REJECT_UNAUTHORIZED=0` and the like.
+    """Reports options and variables that switch the check of TLS certificates off: `curl -k`, `wget
+    --no-check-certificate`, `git -c http.sslVerify=false`, `npm config set strict-ssl false`, `pip --trusted-host`,
+    `NODE_TLS_REJECT_UNAUTHORIZED=0` and the like.
 
     ## Why
 
-    Anybody on the way can put something else into the image. In ENV it holds for what runs in the container as well. Add the missing CA
-    instead.
+    Anybody on the way can put something else into the image. In ENV it holds for what runs in the container as well.
+    Add the missing CA instead.
     """
 
     code = "DK0205"

@@ -17,8 +17,10 @@ class CdInRun(CommandRule):
 
     ## Known problems
 
-    hadolint reports every `cd`. dockc's own profile reports one to a fixed path at the beginning of a script, of which WORKDIR says the same; in
-    the middle, in a subshell, or in a directory that the same RUN makes, `cd` is what there is: those are in the set `strict`.
+    hadolint reports every `cd`. dockc's own profile reports one to a fixed path at the beginning of a script, of which
+    WORKDIR says the same; in
+    the middle, in a subshell, or in a directory that the same RUN makes, `cd` is what there is: those are in the set
+    `strict`.
     """
 
     code = "DL3003"

@@ -18,7 +18,8 @@ class ConsecutiveRuns(Rule):
 
     ## Known problems
 
-    Separate steps are cached separately, which is often better while a Dockerfile is being written; dockc's own profile leaves this rule off.
+    Separate steps are cached separately, which is often better while a Dockerfile is being written; dockc's own profile
+    leaves this rule off.
     """
 
     code = "DL3059"

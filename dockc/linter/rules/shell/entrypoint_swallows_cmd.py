@@ -16,7 +16,8 @@ class EntrypointSwallowsCmd(Rule):
 
     ## Why
 
-    `/bin/sh -c` takes the ENTRYPOINT's text, and neither CMD nor the arguments of `docker run` reach the program. Signals do not either.
+    `/bin/sh -c` takes the ENTRYPOINT's text, and neither CMD nor the arguments of `docker run` reach the program.
+    Signals do not either.
     """
 
     code = "DK0405"

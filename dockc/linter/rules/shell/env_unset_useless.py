@@ -14,8 +14,8 @@ class EnvUnsetUseless(Rule):
 
     ## Why
 
-    The next step, and the container, have it again: `unset` holds in the shell of that RUN alone. A variable for one step belongs in that RUN,
-    or is an ARG.
+    The next step, and the container, have it again: `unset` holds in the shell of that RUN alone. A variable for one
+    step belongs in that RUN, or is an ARG.
     """
 
     code = "DK0403"

@@ -19,7 +19,8 @@ class HeredocWithoutErrexit(Rule):
 
     ## Why
 
-    The shell goes on after a command that failed, and only the last one's status counts: the build succeeds with half of the work done.
+    The shell goes on after a command that failed, and only the last one's status counts: the build succeeds with half
+    of the work done.
 
     ## Fix
 

@@ -14,8 +14,8 @@ class NoSudo(CommandRule):
 
     ## Why
 
-    Build steps are root unless USER says otherwise; `sudo` then only changes terminal and signal handling. Where another user is set, switch with
-    USER.
+    Build steps are root unless USER says otherwise; `sudo` then only changes terminal and signal handling. Where
+    another user is set, switch with USER.
     """
 
     code = "DL3004"

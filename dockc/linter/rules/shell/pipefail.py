@@ -26,7 +26,8 @@ class Pipefail(Rule):
 
     ## See also
 
-    `SHELL ["/bin/bash", "-o", "pipefail", "-c"]`, or `set -o pipefail` at the start of the script (dockc's own profile sees that too).
+    `SHELL ["/bin/bash", "-o", "pipefail", "-c"]`, or `set -o pipefail` at the start of the script (dockc's own profile
+    sees that too).
     """
 
     code = "DL4006"
@@ -99,7 +100,9 @@ def _prints(node: shell.Node) -> bool:
 
 
 def _local(node: shell.Node) -> bool:
-    """Whether a part only looks at what is there: where it fails the step is wrong in any case, and what reads it finds nothing."""
+    """Whether a part only looks at what is there: where it fails the step is wrong in any case, and what reads it finds
+    nothing.
+    """
     return _programs(node) <= _READERS
 
 

@@ -15,8 +15,8 @@ class PointlessCommand(CommandRule):
 
     ## Why
 
-    A build step has no services, no other users and no terminal; such a command does nothing, or hides what is meant to happen when
-    the container runs.
+    A build step has no services, no other users and no terminal; such a command does nothing, or hides what is meant to
+    happen when the container runs.
     """
 
     code = "DL3001"

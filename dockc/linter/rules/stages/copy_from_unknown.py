@@ -19,7 +19,8 @@ class CopyFromUnknown(Rule):
 
     ## Known problems
 
-    hadolint reports every image without a tag; dockc's own profile leaves out what has a `/` in it and so cannot be a stage.
+    hadolint reports every image without a tag; dockc's own profile leaves out what has a `/` in it and so cannot be a
+    stage.
     """
 
     code = "DL3022"
@@ -60,7 +61,9 @@ class CopyFromUnknown(Rule):
 
 
 class _Resembling:
-    """Whether a name may be meant for one of the file's stages: one letter more, less or other, two swapped, or a part between dashes."""
+    """Whether a name may be meant for one of the file's stages: one letter more, less or other, two swapped, or a part
+    between dashes.
+    """
 
     def __init__(self, context: Context) -> None:
         stages = {alias(from_).lower() for _, from_ in context.all(ast.From) if alias(from_)}
@@ -88,7 +91,9 @@ _LONG = 64
 
 
 def _number(text: str, *, wraps: bool = False) -> int | None:
-    """The number that a text begins with. hadolint 2.15.1 reads one of 64 bits: large ones wrap around, half of them below zero."""
+    """The number that a text begins with. hadolint 2.15.1 reads one of 64 bits: large ones wrap around, half of them
+    below zero.
+    """
     digits = text[: len(text) - len(text.lstrip("0123456789"))]
     if not digits:
         return None

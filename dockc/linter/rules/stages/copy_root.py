@@ -15,12 +15,13 @@ class CopyRoot(Rule):
 
     ## Why
 
-    It copies everything there is, what the stage left behind included. To flatten an image, say so with `FROM scratch`, or copy what is needed.
+    It copies everything there is, what the stage left behind included. To flatten an image, say so with `FROM scratch`,
+    or copy what is needed.
 
     ## Known problems
 
-    hadolint reports every such copy. dockc's own profile leaves out what is made to be laid over a file system: an image, and a stage that
-    began with `FROM scratch`.
+    hadolint reports every such copy. dockc's own profile leaves out what is made to be laid over a file system: an
+    image, and a stage that began with `FROM scratch`.
     """
 
     code = "DL3067"
@@ -47,7 +48,9 @@ class CopyRoot(Rule):
 
 
 def _overlays(context: Context, entry: Entry, source: str) -> bool:
-    """Whether a copy flattens something into an empty stage, or adds something made for it: an image, or a stage that began empty."""
+    """Whether a copy flattens something into an empty stage, or adds something made for it: an image, or a stage that
+    began empty.
+    """
     below = context.bases
     if 0 <= entry.stage < len(below) and below[entry.stage].image == "scratch":
         return True

@@ -14,7 +14,8 @@ class HealthcheckMissing(Rule):
 
     ## Why
 
-    Without a check an engine takes a hanging program for a healthy one. Off by default: Kubernetes and others bring their own.
+    Without a check an engine takes a hanging program for a healthy one. Off by default: Kubernetes and others bring
+    their own.
     """
 
     code = "DL3057"

@@ -13,8 +13,8 @@ from dockc.linter.values import PLATFORM
 
 
 class UnusedArg(Rule):
-    """Reports an ARG before the first FROM that no FROM uses and no stage declares again, and an ARG of a stage that no later instruction mentions,
-    where no RUN follows that could read it from its environment.
+    """Reports an ARG before the first FROM that no FROM uses and no stage declares again, and an ARG of a stage that no
+    later instruction mentions, where no RUN follows that could read it from its environment.
 
     ## Why
 
