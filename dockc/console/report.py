@@ -322,8 +322,7 @@ def _graph(report: Report) -> str:
 
 
 def _logs(report: Report) -> str:
-    """Logs, each behind its step's name; of what does not fit the ends. Those of failed steps come before all others.
-    """
+    """Logs, each behind its step's name; of what does not fit the ends. Those of failed steps come before all others."""
     logs = [(one, one.logs) for one in report.steps if one.logs is not None and one.logs.count]
     room = LOG_BYTES
     share: dict[int, int] = {}

@@ -81,8 +81,7 @@ class Builds:
     """All builds that run, and what is remembered of others. To be used on the loop's thread."""
 
     def __init__(self, root: Path | None = None, keep: Keep | None = None) -> None:
-        """Remember builds in the history of the store `root`, as many as are to be kept; without one in memory alone.
-        """
+        """Remember builds in the history of the store `root`, as many as are to be kept; without one in memory alone."""
         self._root, self._keep = root, keep or Keep(age=48 * 3600.0)
         self._files: dict[str, history.BuildRecord] = {}
         self._running: dict[str, Build] = {}

@@ -34,8 +34,7 @@ _Row = tuple[bytes, int, int, int, int, bytes]
 
 
 class FileListings:
-    """The listings of one store (`runtime.refs.contenthash.Listings`). Any thread and any process; never fails a build.
-    """
+    """The listings of one store (`runtime.refs.contenthash.Listings`). Any thread and any process; never fails a build."""
 
     def __init__(self, history: Path) -> None:
         self._folder = history / FOLDER

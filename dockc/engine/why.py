@@ -286,8 +286,7 @@ def _of_record(record: KeyRecord, step: Step) -> Told:
 
 
 def _is_still(below: Step | None) -> bool:
-    """Whether an input is a source that was there already: then what stands on it is the first to tell of its change.
-    """
+    """Whether an input is a source that was there already: then what stands on it is the first to tell of its change."""
     return below is not None and below.key.kind == "source" and not below.ran and not below.is_local
 
 

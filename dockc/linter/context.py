@@ -60,8 +60,7 @@ class Context(Sheet):
 
     @cached_property
     def verified(self) -> dict[tuple[int, str], int]:
-        """By stage and name of a file, the last instruction whose script checks hashes or signatures and has that name.
-        """
+        """By stage and name of a file, the last instruction whose script checks hashes or signatures and has that name."""
         found: dict[tuple[int, str], int] = {}
         for one in self.runs:
             if any(map(verifies, one.shell.commands)):

@@ -1,5 +1,4 @@
-"""Words for why a step ran: the first part of its key that is another than before. Data; sentences are made elsewhere.
-"""
+"""Words for why a step ran: the first part of its key that is another than before. Data; sentences are made elsewhere."""
 
 from __future__ import annotations
 

@@ -58,8 +58,7 @@ class Chunker:
 
 
 def _end(data: bytes, start: int) -> int:
-    """Where the chunk that begins at `start` ends; all it can need must be there, or the stream must end with `data`.
-    """
+    """Where the chunk that begins at `start` ends; all it can need must be there, or the stream must end with `data`."""
     last = min(start + LARGEST, len(data))
     for places, bits in _PLACES:
         for place in places.finditer(data, start + LEAST, last):

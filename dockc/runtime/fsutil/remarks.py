@@ -1,5 +1,4 @@
-"""What a copy did as it was told and hardly anybody means: warnings in place of surprises. The files stay BuildKit's.
-"""
+"""What a copy did as it was told and hardly anybody means: warnings in place of surprises. The files stay BuildKit's."""
 
 from __future__ import annotations
 

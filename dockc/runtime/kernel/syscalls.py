@@ -208,8 +208,7 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
 
 
 def trim_memory() -> None:
-    """Give memory back that was freed: a C library with an arena for each thread keeps what many threads had at times.
-    """
+    """Give memory back that was freed: a C library with an arena for each thread keeps what many threads had at times."""
     trim = getattr(_libc, "malloc_trim", None)  # glibc's
     if trim is not None:
         trim(ctypes.c_size_t(0))

@@ -1,5 +1,4 @@
-"""`type=local` of a build that came from a client: the directory is the client's, who sends and takes blobs by digest.
-"""
+"""`type=local` of a build that came from a client: the directory is the client's, who sends and takes blobs by digest."""
 
 from __future__ import annotations
 

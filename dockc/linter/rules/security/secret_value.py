@@ -126,8 +126,7 @@ def _is_placeholder(text: str) -> bool:
 
 
 def _is_random(value: str) -> bool:
-    """Long, of letters and digits mixed, and with no order in it. Hexadecimal digests and fingerprints are not meant.
-    """
+    """Long, of letters and digits mixed, and with no order in it. Hexadecimal digests and fingerprints are not meant."""
     if not 16 <= len(value) <= 512 or any(c in value for c in "$/ :.") or _is_placeholder(value):
         return False
     if re.fullmatch(r"[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}|[0-9A-Fa-f]{128}|[0-9A-Fa-f]{16}", value):
