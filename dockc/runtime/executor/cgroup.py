@@ -21,6 +21,8 @@ from dockc.runtime.executor.base import ExecutorError
 from dockc.runtime.executor.rootless import in_user_namespace
 
 _TOP = Path("/sys/fs/cgroup")
+_OURS = "dockc"
+"""The group that all groups of runs lie in."""
 _NOTE = "cgroup"
 _TRIES, _PAUSE = 20, 0.05
 
@@ -34,7 +36,7 @@ def path_of(parent: str, name: str) -> str:
     parts = [part for part in parent.rstrip(":").split("/") if part not in ("", ".")]
     if ".." in parts:
         raise ExecutorError(f"invalid cgroup parent {parent!r}")
-    return "/".join(["", *parts, "dockc", name])
+    return "/".join(["", *parts, _OURS, name])
 
 
 def hierarchies() -> list[Path]:
@@ -229,8 +231,9 @@ def remove(path: str) -> bool:
     groups = [top / path.strip("/") for top in (*hierarchies(), _TOP / "unified")]
     left = [one for one in groups if not _remove_one(one)]
     for one in groups:
-        with contextlib.suppress(OSError):
-            one.parent.rmdir()  # `dockc`, unless another run has one below it
+        if one.parent.name == _OURS:  # and no group of a run, which is asked why it ended
+            with contextlib.suppress(OSError):
+                one.parent.rmdir()  # unless another run has one below it
     return not left
 
 
@@ -271,6 +274,6 @@ def sweep(state: Path) -> bool:
         except OSError:
             continue
         # Only ever a run's own group: whatever else the file says is left alone.
-        if path.rpartition("/")[0].endswith("/dockc") and ".." not in path.split("/") and not remove(path):
+        if path.rpartition("/")[0].endswith(f"/{_OURS}") and ".." not in path.split("/") and not remove(path):
             gone = False
     return gone
