@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from dockc.base.record import Record, fields_of
 from dockc.console.clean import clean_text
-from dockc.console.why import why_lines
 
 if TYPE_CHECKING:
     from dockc.compiler.explain.instructions import InstructionDoc
@@ -275,6 +274,8 @@ def plan_json(rows: Sequence[tuple[str, str, str, Sequence[str]]], counts: Mappi
 
 def misses_text(misses: Sequence[Missed], filename: str) -> str:
     """Why steps ran: a step with its place, and a line for each thing that is another; "" where none ran."""
+    from dockc.console.why import why_lines
+
     out = []
     for one in misses:
         place = f"{filename}:{one.line}  " if one.line else ""
@@ -285,6 +286,8 @@ def misses_text(misses: Sequence[Missed], filename: str) -> str:
 
 def misses_json(misses: Sequence[Missed], filename: str) -> str:
     """The same as JSON: a list of steps."""
+    from dockc.console.why import why_lines
+
     return _document(
         [
             {

@@ -109,6 +109,28 @@ def test_page_and_server_have_one_policy() -> None:
     assert written[1] + "; frame-ancestors 'none'" == POLICY  # which a page cannot say of itself
 
 
+PANES = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import playground_answers as answers
+for pane in ("formatted", "graph", "explain", "ir", "llb", "image"):
+    asked = {"id": 1, "text": "FROM a AS b\\nRUN c\\nFROM d\\nCOPY --from=b / /\\n", "line": 2, "pane": pane}
+    reply = json.loads(answers.answer(json.dumps(asked)))
+    assert reply["error"] is None and reply["pane"], (pane, reply)
+answers.fix(json.dumps({"id": 1, "text": "from a\\n"}))
+print(*sorted({name.split(".")[1] for name in sys.modules if name.startswith("dockc.")}))
+"""
+
+
+def test_answers_load_only_what_the_page_has(tmp_path: Path) -> None:
+    (tmp_path / "playground_answers.py").write_bytes((HERE / "src" / "answers.py").read_bytes())
+    done = subprocess.run([sys.executable, "-c", PANES, str(tmp_path)], cwd=ROOT, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    left_out = re.search(r"LEFT_OUT = new Set\(\[(.*?)\]", (HERE / "build.mjs").read_text())
+    assert left_out is not None
+    assert set(done.stdout.split()) & set(re.findall(r'"(\w+)"', left_out[1])) == set()
+
+
 @pytest.fixture(scope="module")
 def built() -> Path:
     """The built playground."""
