@@ -46,7 +46,7 @@ def control(daemon: Daemon, *words: str, status: int = 0) -> str:
 def test_a_daemon_s_space(tmp_path: Path, context: Path) -> None:
     (tmp_path / "config").write_text(
         '[worker.oci]\ngc = true\n[[worker.oci.gcpolicy]]\nkeepDuration = "48h"\nfilters = ["type==source.local"]\nkeepBytes = "512MB"\n'
-        "[[worker.oci.gcpolicy]]\nall = true\nmaxUsedSpace = 2500000\n"
+        "[[worker.oci.gcpolicy]]\nall = true\nmaxUsedSpace = 25000000\n"
     )
     daemon = Daemon(tmp_path, "--config", str(tmp_path / "config"))
     try:
@@ -55,7 +55,7 @@ def test_a_daemon_s_space(tmp_path: Path, context: Path) -> None:
         shown = control(daemon, "debug", "workers", "-v")
         assert shown.endswith(
             "GC Policy rule#0:\n\tAll:\t\tfalse\n\tFilters:\ttype==source.local\n\tKeep duration:\t48h0m0s\n\tReserved space:\t536.870912MB\n"
-            "GC Policy rule#1:\n\tAll:\t\t\ttrue\n\tMaximum used space:\t2.5MB\n\n"
+            "GC Policy rule#1:\n\tAll:\t\t\ttrue\n\tMaximum used space:\t25MB\n\n"
         )
         found = json.loads(control(daemon, "du", "--format", "{{json .}}"))
         assert found == sorted(found, key=lambda one: (one["size"], one["id"]))

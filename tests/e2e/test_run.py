@@ -46,7 +46,7 @@ def image(place: tuple[Dockc, str], context: MakeContext, with_base: tuple[str, 
 
 def _not_ignored() -> None:
     """What a test run in the background is made to ignore, dockc would leave ignored."""
-    for number in (signal.SIGINT, signal.SIGQUIT):
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
 
 
