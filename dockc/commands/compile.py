@@ -65,6 +65,7 @@ def run(options: CompileOptions, out: Output) -> int:
     form = options.emit or (
         "llb" if options.output is None and sys.stdout is not None and sys.stdout.isatty() else "pb"
     )
+
     def log(text: str) -> None:
         from dockc.console.errors import told
 

@@ -33,6 +33,7 @@ def run(options: DaemonOptions, out: Output) -> int:
     import os
 
     from dockc.daemon import config
+
     called = os.path.basename(sys.argv[0])  # noqa: PTH119
     prog = called if called in {"dockcd", "buildkitd"} else "dockc daemon"
     made = config.read(options.words, prog)

@@ -227,7 +227,9 @@ def run_import(options: ImportOptions, out: Output) -> int:
 
     root = _root(options.store)
     if not options.files:
-        raise UsageError("which files shall be imported?", hint="dockc history import FILE..., or - for standard input.")
+        raise UsageError(
+            "which files shall be imported?", hint="dockc history import FILE..., or - for standard input."
+        )
     for name in options.files:
         if name == "-":
             found = read_in(root, sys.stdin.buffer, "standard input")

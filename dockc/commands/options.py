@@ -272,7 +272,17 @@ _ASKED_BY_PREFIX = {"OTEL_EXPORTER_": "this exporter is"}
 _OTLP = "OTEL_EXPORTER_OTLP_"
 #: What an exporter of traces can be told, for all signals (`OTEL_EXPORTER_OTLP_X`) or for traces (`..._TRACES_X`).
 _OF_TRACES = frozenset(
-    ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY", "COMPRESSION", "ENDPOINT", "HEADERS", "INSECURE", "PROTOCOL", "TIMEOUT")
+    (
+        "CERTIFICATE",
+        "CLIENT_CERTIFICATE",
+        "CLIENT_KEY",
+        "COMPRESSION",
+        "ENDPOINT",
+        "HEADERS",
+        "INSECURE",
+        "PROTOCOL",
+        "TIMEOUT",
+    )
 )
 
 # --- what is not there --------------------------------------------------------------------------------
@@ -314,7 +324,8 @@ def refuse_dockers(isolation: str, security: Sequence[str], policies: Sequence[s
         )
     if not untrusted:
         raise DockcError(
-            "--disable-content-trust=false is not supported", hint="Pin images by digest: `dockc lock` writes them down."
+            "--disable-content-trust=false is not supported",
+            hint="Pin images by digest: `dockc lock` writes them down.",
         )
     for text in policies:
         raise DockcError(f"policies are not supported yet (--policy={text})", hint="Leave the option out.")

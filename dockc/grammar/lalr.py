@@ -74,9 +74,7 @@ class Parser:
         self._starts = grammar.starts
         word = r"\w" if ascii_only else rf"(?:(?![{NUMBER_LIKE}])\w)"
         self._patterns = {
-            name: pattern
-            if name in grammar.literal
-            else pattern.replace("\\\\", _escaped(escape)).replace(r"\w", word)
+            name: pattern if name in grammar.literal else pattern.replace("\\\\", _escaped(escape)).replace(r"\w", word)
             for name, pattern in grammar.terminals.items()
         }
         self._lexers: list[Matcher | None] = [None] * len(grammar.states)

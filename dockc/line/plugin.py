@@ -91,8 +91,7 @@ def _of_buildx(words: list[str]) -> list[str]:
 def _says(words: Sequence[str]) -> bool:
     """Whether a build says what it makes."""
     return any(
-        word.partition("=")[0] in _SAYS or (word.startswith("-o") and not word.startswith("--"))
-        for word in words
+        word.partition("=")[0] in _SAYS or (word.startswith("-o") and not word.startswith("--")) for word in words
     ) or any(word in {"--help", "-h"} for word in words)
 
 

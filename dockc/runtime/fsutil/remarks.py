@@ -13,7 +13,46 @@ Remark = Callable[[str], object]
 
 _USUAL = frozenset(
     posixpath.join("/", path)
-    for path in ["bin", "boot", "dev", "etc", "home", "lib", "lib64", "media", "mnt", "opt", "proc", "root", "run", "sbin", "srv", "sys", "tmp", "usr", "usr/bin", "usr/lib", "usr/lib64", "usr/local", "usr/local/bin", "usr/local/etc", "usr/local/lib", "usr/local/sbin", "usr/local/share", "usr/sbin", "usr/share", "var", "var/cache", "var/lib", "var/log", "var/opt", "var/run", "var/spool", "var/tmp", "var/www"]
+    for path in [
+        "bin",
+        "boot",
+        "dev",
+        "etc",
+        "home",
+        "lib",
+        "lib64",
+        "media",
+        "mnt",
+        "opt",
+        "proc",
+        "root",
+        "run",
+        "sbin",
+        "srv",
+        "sys",
+        "tmp",
+        "usr",
+        "usr/bin",
+        "usr/lib",
+        "usr/lib64",
+        "usr/local",
+        "usr/local/bin",
+        "usr/local/etc",
+        "usr/local/lib",
+        "usr/local/sbin",
+        "usr/local/share",
+        "usr/sbin",
+        "usr/share",
+        "var",
+        "var/cache",
+        "var/lib",
+        "var/log",
+        "var/opt",
+        "var/run",
+        "var/spool",
+        "var/tmp",
+        "var/www",
+    ]
 )
 """Directories that nearly every base image has."""
 

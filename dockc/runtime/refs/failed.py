@@ -97,5 +97,7 @@ def leave(
     made = mounts()
     for number, keeper in enumerate(wanted):
         own = tuple(made) if number == 0 else tuple(None if one is None else one.clone() for one in made)
-        failed = Failed(ctx.vertex.op, tuple(None if one is None else one.clone() for one in inputs), own, action, content)
+        failed = Failed(
+            ctx.vertex.op, tuple(None if one is None else one.clone() for one in inputs), own, action, content
+        )
         keeper.keep(ctx.vertex.digest, failed)

@@ -624,7 +624,6 @@ class Runner:
                 self.let_go(result)
             raise
 
-
     _PERFORM: ClassVar[Mapping[type[Command], Callable[[Runner, Any], object]]] = {
         LoadCacheMap: _load_cache_map,
         QueryKeys: _query_keys,
