@@ -66,8 +66,8 @@ def run_inspect(options: InspectOptions, out: Output) -> int:
         UsageError: there is no such build.
     """
     import json
-    from dataclasses import asdict
 
+    from dockc.base.record import as_dict
     from dockc.commands.report import facts_of
     from dockc.console.clean import clean_text
     from dockc.console.tables import table
@@ -82,7 +82,7 @@ def run_inspect(options: InspectOptions, out: Output) -> int:
         shown = {
             **record.document(),
             "dockerfile": history.dockerfile(record),
-            "steps": [{"number": one.number, **asdict(one.step)} for one in steps],
+            "steps": [{"number": one.number, **as_dict(one.step)} for one in steps],
         }
         out.write(json.dumps(shown, indent=1) + "\n")
         return 0

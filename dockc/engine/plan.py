@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from dockc.base.record import Mutable, Record, made, replace
 from dockc.engine.request import CompileRequest, Inputs
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from dockc.solver.vertex import Vertex
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
+class Looked(Record):
     """A Dockerfile that was read for an explanation.
 
     Attributes:
@@ -41,8 +40,7 @@ class Looked:
     filename: str
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Record):
     """A step of a plan: its line as text, and why it would run; None where it would not, or nobody can tell."""
 
     planned: PlannedVertex
@@ -50,8 +48,7 @@ class Step:
     why: KeyDiff | None
 
 
-@dataclass(slots=True)
-class _Watched:
+class _Watched(Mutable):
     """An operation whose cache map and content digests are noted on the way.
 
     Mutable: `map`, and the digests by input.
@@ -59,7 +56,7 @@ class _Watched:
 
     inner: Op
     map: CacheMap | None = None
-    contents: dict[int, str] = field(default_factory=dict)
+    contents: dict[int, str] = made(dict)
 
     async def cache_map(self, ctx: OpContext) -> CacheMap:
         """The operation's own."""

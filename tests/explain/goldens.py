@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from dockc.base.record import replace
 from dockc.engine.plan import Looked
 from dockc.oci.platform import normalize, parse
 from tests.golden.collect import Case

@@ -6,16 +6,18 @@ import csv
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from dockc.base.record import Record, made, replace
 from dockc.errors import DockcError, UsageError
 from dockc.runtime.archive.compress import Compression
+from dockc.runtime.cancel import check_cancelled
 from dockc.runtime.remotecache.chains import Chains
 from dockc.runtime.remotecache.keys import Imported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from dockc.oci.descriptor import Descriptor
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.refs.types import Progress
     from dockc.runtime.registry.client import Client
@@ -25,6 +27,8 @@ TRUE, _FALSE = (
     frozenset(("1", "t", "T", "TRUE", "true", "True", "")),
     frozenset(("0", "f", "F", "FALSE", "false", "False")),
 )
+BLOCK = 1 << 20
+"""Bytes that are copied at a time."""
 _COMPRESSION = ("compression", "compression-level", "force-compression")
 _COMMON = ("mode", "ignore-error", "mounts", "replace-mounts")
 
@@ -139,6 +143,40 @@ class CacheTarget(Protocol):
             DockcError: it cannot be written.
         """
         ...
+
+
+class FileBlobs:
+    """Blobs that can be opened by digest (`Provider`)."""
+
+    def open_blob(self, digest: str) -> BinaryIO:
+        """A blob from its beginning; nothing is verified.
+
+        Raises:
+            CacheFailed: it is not there.
+        """
+        raise NotImplementedError
+
+    def fetch(
+        self,
+        descriptor: Descriptor,
+        content: ContentStore,
+        *,
+        cancelled: threading.Event | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Copy a blob into the store, which verifies it."""
+        if content.has(descriptor.digest):
+            return
+        with content.writer(descriptor.digest, descriptor.size, cancelled=cancelled) as writer:
+            if not writer.complete:
+                writer.restart()
+                with self.open_blob(descriptor.digest) as file:
+                    while data := file.read(BLOCK):
+                        check_cancelled(cancelled)
+                        writer.write(data)
+                writer.commit()
+        if progress is not None:
+            progress(descriptor.digest, descriptor.size, descriptor.size, True)
 
 
 def lenient(entry: CacheEntry) -> CacheEntry:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -11,9 +10,8 @@ from dockc.golang.text import dump_json
 from dockc.oci import digest as digests
 from dockc.oci import manifest as manifests
 from dockc.oci.descriptor import Descriptor
-from dockc.runtime.cancel import check_cancelled
 from dockc.runtime.remotecache import base
-from dockc.runtime.remotecache.base import CacheEntry, CacheFailed, Place
+from dockc.runtime.remotecache.base import CacheEntry, CacheFailed, FileBlobs, Place
 from dockc.runtime.remotecache.chains import Chains
 from dockc.runtime.remotecache.keys import Imported
 from dockc.runtime.remotecache.local import LocalTarget
@@ -21,11 +19,7 @@ from dockc.runtime.remotecache.manifest import make_document, read_document
 from dockc.runtime.remotecache.registry import MANIFEST
 
 if TYPE_CHECKING:
-    from dockc.runtime.content.store import ContentStore
-    from dockc.runtime.refs.types import Progress
     from dockc.runtime.session.base import LentCaches, LentLayout
-
-_BLOCK = 1 << 20
 
 
 class LentSource:
@@ -51,7 +45,7 @@ class LentSource:
         return read_document(self._name, root, data, lambda one, limit: blobs.read(one.digest, limit), blobs, "")
 
 
-class _Blobs:
+class _Blobs(FileBlobs):
     """Blobs of a client (`Provider`)."""
 
     def __init__(self, name: str, layout: LentLayout) -> None:
@@ -72,28 +66,9 @@ class _Blobs:
                 raise CacheFailed(f"{self._name}: {digest} is larger than {limit} bytes")
             return digests.check(file.read(limit), digest)
 
-    def fetch(
-        self,
-        descriptor: Descriptor,
-        content: ContentStore,
-        *,
-        cancelled: threading.Event | None = None,
-        progress: Progress | None = None,
-    ) -> None:
-        """Copy a blob into the store, which verifies it."""
-        if content.has(descriptor.digest):
-            return
-        with content.writer(descriptor.digest, descriptor.size, cancelled=cancelled) as writer:
-            if not writer.complete:
-                writer.restart()
-                file, _ = self._open(descriptor.digest)
-                with file:
-                    while data := file.read(_BLOCK):
-                        check_cancelled(cancelled)
-                        writer.write(data)
-                writer.commit()
-        if progress is not None:
-            progress(descriptor.digest, descriptor.size, descriptor.size, True)
+    def open_blob(self, digest: str) -> BinaryIO:
+        """See `FileBlobs`."""
+        return self._open(digest)[0]
 
 
 class LentTarget(LocalTarget):

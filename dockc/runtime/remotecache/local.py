@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dockc.errors import DockcError, UsageError
 from dockc.golang.text import dump_json
@@ -21,18 +20,13 @@ from dockc.runtime.cancel import check_cancelled
 from dockc.runtime.content.locks import locked
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.remotecache import base
-from dockc.runtime.remotecache.base import CacheEntry, CacheFailed, Place
+from dockc.runtime.remotecache.base import BLOCK, CacheEntry, CacheFailed, FileBlobs, Place
 from dockc.runtime.remotecache.chains import Chains
 from dockc.runtime.remotecache.keys import Imported
 from dockc.runtime.remotecache.manifest import OPTIONS, form_of, make_document, read_document
 from dockc.runtime.remotecache.registry import MANIFEST
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from dockc.runtime.refs.types import Progress
-
 _TAG = "org.opencontainers.image.ref.name"
-_BLOCK = 1 << 20
 _INDEX_LIMIT = 4 << 20
 
 
@@ -72,7 +66,7 @@ class LocalSource:
         )
 
 
-class _Blobs:
+class _Blobs(FileBlobs):
     """The blobs of a layout that others may write to (`Provider`)."""
 
     def __init__(self, folder: Path) -> None:
@@ -95,27 +89,9 @@ class _Blobs:
             raise CacheFailed(f"{self._folder}: {digest} is larger than {limit} bytes")
         return digests.check(data, digest)
 
-    def fetch(
-        self,
-        descriptor: Descriptor,
-        content: ContentStore,
-        *,
-        cancelled: threading.Event | None = None,
-        progress: Progress | None = None,
-    ) -> None:
-        """Copy a blob into the store, which verifies it."""
-        if content.has(descriptor.digest):
-            return
-        with content.writer(descriptor.digest, descriptor.size, cancelled=cancelled) as writer:
-            if not writer.complete:
-                writer.restart()
-                with os.fdopen(self._open(descriptor.digest), "rb") as file:
-                    while data := file.read(_BLOCK):
-                        check_cancelled(cancelled)
-                        writer.write(data)
-                writer.commit()
-        if progress is not None:
-            progress(descriptor.digest, descriptor.size, descriptor.size, True)
+    def open_blob(self, digest: str) -> BinaryIO:
+        """See `FileBlobs`."""
+        return os.fdopen(self._open(digest), "rb")
 
 
 class LocalTarget:
@@ -158,7 +134,7 @@ def _copy(digest: str, size: int, place: Place, target: ContentStore) -> None:
         if not writer.complete:
             writer.restart()
             with place.content.open(digest) as file:
-                while data := file.read(_BLOCK):
+                while data := file.read(BLOCK):
                     check_cancelled(place.cancelled)
                     writer.write(data)
             writer.commit()
