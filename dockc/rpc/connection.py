@@ -44,6 +44,9 @@ _END_STREAM, _ACK, _END_HEADERS, _PADDED, _PRIORITISED = 1, 1, 4, 8, 32
 _HALF = STREAM_WINDOW // 2
 # Control frames that come at once, and how many more each second.
 _BURST, _REFILL = 1000, 200
+# Bytes that we send and the peer may answer with one more: Go's gRPC gives window back for the stream and for the
+# connection at each quarter of 64 KB, and measures the way with a PING.
+_ANSWERED = 4096
 _MAX_CONTINUATIONS = 4096
 
 _frame = struct.Struct(">HBBBI").pack
@@ -209,6 +212,7 @@ class Stream:
             return False
         window.outbound_flow_control_window -= size
         library.outbound_flow_control_window -= size
+        self.connection.allow(size)
         self.connection.put(_data_start(size >> 8, size & 255, _DATA, 0, self.id, 0, size - 5) + message)
         return True
 
@@ -227,6 +231,7 @@ class Stream:
             return 0
         window.outbound_flow_control_window -= size
         library.outbound_flow_control_window -= size
+        self.connection.allow(size)
         if at:
             self.connection.put(_frame(size >> 8, size & 255, _DATA, 0, self.id))
             self.connection.put(bytes(message[at - 5 : at - 5 + size]))
@@ -585,6 +590,10 @@ class Connection:
             self._to_library(head + bytes(block))
         else:
             self._block = number, first, block, pieces + 1
+
+    def allow(self, size: int) -> None:
+        """So many bytes go to the peer, who may answer with window and questions for them."""
+        self._tokens = min(self._tokens + size / _ANSWERED, _BURST)
 
     def _count(self) -> None:
         """Count a frame that costs the peer nothing and does not bring a build on.

@@ -424,6 +424,33 @@ def test_hostile_bytes_end_the_connection_and_nothing_else(name: str, data: byte
     server.feed(b"more")
 
 
+def _sending(count: int, window: int, about: int) -> End:
+    """A server that sends as the client gives window: `count` times `window` bytes, each with `about` PINGs."""
+    server = End(server=True)
+    server.feed(OPEN)
+    server.take_output()
+    (call,) = server.all
+    message, at = memoryview(bytes(count * window)), 0
+    while at < len(message) and not server.closed:
+        at += call.put_part(message, at)
+        server.take_output()
+        credit = struct.pack(">I", window)
+        server.feed(frame(8, 0, 0, credit) + frame(8, 0, 1, credit) + frame(6, 0, 0, bytes(8)) * about)
+    return server
+
+
+def test_who_is_sent_much_may_answer_as_often_as_gos_grpc() -> None:
+    """A cache of 64 MB that goes to a client's directory at once: window comes back every 16 KB."""
+    assert not _sending(count=4096, window=16384, about=1).closed
+
+
+def test_window_in_crumbs_is_a_flood() -> None:
+    server = _sending(count=20_000, window=16, about=0)
+    assert server.closed
+    assert server.error is not None
+    assert "too many control frames" in server.error.message
+
+
 def test_frames_that_are_odd_but_right_are_taken() -> None:
     server = End(server=True)
     server.feed(OPEN + frame(200, 0, 0, b"later standard") + frame(6, 1, 0, bytes(8)) + frame(2, 0, 1, struct.pack(">IB", 0, 1)))
