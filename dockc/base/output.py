@@ -47,6 +47,10 @@ class Output:
 
         return style_of(sys.stderr, os.environ, self._color)
 
+    def colored(self, color: str) -> Output:
+        """The same streams with other colours."""
+        return Output(color)
+
     def write(self, data: str | bytes, path: Path | None = None) -> None:
         """Write a result, whole.
 

@@ -15,7 +15,13 @@ def check_codes(config: Config) -> None:
     Raises:
         UsageError: unknown code.
     """
-    wanted = [*config.select, *config.extend, *config.ignore, *config.severities]
+    wanted = [
+        *config.select,
+        *config.extend,
+        *config.ignore,
+        *config.severities,
+        *(code for code, _ in config.overrides),
+    ]
     if not wanted:
         return
     from dockc.linter.registry import codes, get_rule

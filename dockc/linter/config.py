@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
+#: hadolint's names of reports' forms (hadolint 2.15, `src/Hadolint/Formatter/Format.hs`); all of them are forms here.
+PEER_FORMATS = (
+    "tty", "json", "checkstyle", "codeclimate", "gitlab_codeclimate", "gnu", "codacy", "sonarqube", "sarif", "junit",
+)  # fmt: skip
 LABEL_TYPES = ("text", "url", "semver", "hash", "rfc3339", "spdx", "email")
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 _TRUE = frozenset(["1", "y", "on", "true", "yes"])
@@ -169,6 +173,12 @@ def hadolint_file(text: str, name: str) -> Config:
     formats = table.texts("formats")
     if (single := table.text("format")) is not None:
         formats = (*formats, single)
+    for form in formats:
+        if form not in PEER_FORMATS:
+            key = "format" if form == single else "formats"
+            raise UsageError(
+                f"{table.place(key)}: {key}: unknown format {form!r}", hint=f"Formats are {', '.join(PEER_FORMATS)}."
+            )
     threshold = table.text("failure-threshold")
     if threshold is not None:
         threshold = _PEER_THRESHOLDS[_threshold(threshold, f"{table.place('failure-threshold')}: failure-threshold")]
@@ -258,7 +268,7 @@ def hadolint_environment(env: Mapping[str, str]) -> Config:
         no_fail=flag("HADOLINT_NOFAIL"),
         no_color=True if "NO_COLOR" in env else None,
         verbose=flag("HADOLINT_VERBOSE"),
-        formats=items("HADOLINT_FORMAT"),
+        formats=tuple(form for form in items("HADOLINT_FORMAT") if form in PEER_FORMATS),
     )
 
 

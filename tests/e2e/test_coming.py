@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dockc.linter.config import PEER_FORMATS
 from tests.e2e.conftest import REPO, Dockc, MakeContext
 from tests.runtime.registry_servers import real_registry
 
@@ -104,10 +105,17 @@ def _hadolint(who: Newcomer) -> None:
 
 
 def _formats(who: Newcomer) -> None:
-    for form in ("tty", "json", "checkstyle", "codeclimate", "gnu", "sarif"):
+    for form in PEER_FORMATS:
         file = who.context / "Dockerfile"
-        said = who.run("lint", f"--format={form}", "--no-shellcheck", "--profile=hadolint", file, status=1)
+        said = who.run("lint", "-f", form, "--no-shellcheck", "--profile=hadolint", file, status=1)
         assert "DL3006" in said, form
+
+
+def _options(who: Newcomer) -> None:
+    peer = ("lint", "--profile=hadolint", "--no-shellcheck", "--hadolint-status", who.context / "Dockerfile")
+    who.run(*peer, "-t", "error")
+    who.run(*peer, "-t", "error", "--error", "DL3006", status=1)
+    who.run(*peer, "-t", "error", "--error", "DL3006", "--ignore", "DL3006")
 
 
 ROWS: dict[str, Check] = {
@@ -123,6 +131,7 @@ ROWS: dict[str, Check] = {
     "`docker history app`": _history,
     "`hadolint Dockerfile`": _hadolint,
     "`hadolint -f sarif`, `checkstyle`, `gnu`, …": _formats,
+    "`hadolint --error DL3008 --ignore DL3015 -t error …`": _options,
 }
 
 

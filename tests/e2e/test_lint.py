@@ -19,7 +19,8 @@ from dockc.commands.lint.shellcheck import find
 REPO = Path(__file__).resolve().parents[2]
 CLEAN = "FROM debian:12\nCOPY app /app\nUSER 1000\n"
 DIRTY = "FROM debian:12\nADD app /app\nRUN apt-get install curl=1\n"
-FORMATS = ("text", "json", "sarif", "github", "gitlab", "checkstyle", "junit", "codeclimate", "tty", "gnu")
+FORMATS = ("text", "json", "sarif", "github", "gitlab", "checkstyle", "junit", "codeclimate", "gitlab_codeclimate", "codacy",
+           "sonarqube", "tty", "gnu")
 
 
 def lint(folder: Path, *args: object, status: int | None = None, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -79,7 +80,8 @@ def test_standard_input(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("args", [["missing"], ["--select=NOPE"], ["--format=nope"], ["--profile=nope"], ["--severity=DL3020=bad"], ["--failure-threshold=x"],
-                                  ["--write-baseline"], ["--config=missing.toml"], ["--explain=NOPE"], ["*.nothing"]])
+                                  ["--write-baseline"], ["--config=missing.toml"], ["--explain=NOPE"], ["*.nothing"],
+                                  ["-f", "nope"], ["--error=NOPE"], ["--require-label=a:nope"], ["--require-label=:text"]])
 def test_wrong_usage_ends_with_2(folder: Path, args: list[str]) -> None:
     result = lint(folder, *args, status=2)
     assert result.stderr.startswith("error: ")
@@ -122,10 +124,75 @@ def test_every_format_is_well_formed(folder: Path, form: str) -> None:
         *documents, end = text.split("\0")
         assert not end.strip()
         assert all(json.loads(document)["type"] == "issue" for document in documents)
-    elif form in {"json", "sarif", "gitlab"}:
+    elif form == "codacy":
+        assert all(list(json.loads(line)) == ["filename", "patternId", "message", "line"] for line in text.splitlines())
+    elif form in {"json", "sarif", "gitlab", "gitlab_codeclimate", "sonarqube"}:
         json.loads(text)
     if form in {"checkstyle", "junit"}:
         ET.fromstring(text)
+
+
+def test_words_of_hadolint(folder: Path) -> None:
+    """Each option of hadolint 2.15 does here what it does there."""
+    peer = ("--profile=hadolint", "Dockerfile")
+
+    def of(*args: str) -> dict[str, str]:
+        return {row["code"]: row["level"] for row in json.loads(lint(folder, *peer, "-f", "json", *args).stdout)}
+
+    assert of() == {"DL3020": "error", "DL3014": "warning", "DL3015": "info"}
+    assert of("--error=DL3014", "--warning", "DL3015", "--style=DL3020") == {"DL3014": "error", "DL3015": "warning", "DL3020": "style"}
+    assert of("--info=DL3020", "--style=DL3020")["DL3020"] == "info"  # of several the worst counts
+    assert "DL3026" in of("--trusted-registry=quay.io")
+    assert "DL3026" not in of("--trusted-registry=quay.io", "--trusted-registry", "docker.io")
+    assert of("--require-label=maintainer:text")["DL3049"] == "info"
+    (folder / "Dockerfile").write_text(f"# hadolint global ignore=DL3014\n{DIRTY}LABEL a=b\n")
+    assert "DL3014" not in of()
+    assert "DL3014" in of("--disable-ignore-pragma")
+    assert "DL3050" not in of("--require-label=a:text")
+    assert "DL3050" in of("--require-label=c:text", "--strict-labels")
+    for words, status in ((["-t", "error"], 1), (["--ignore=DL3020", "-t", "error"], 0), (["-t", "ignore"], 1), (["-t", "none"], 1), (["--no-fail"], 0)):
+        lint(folder, *peer, *words, status=status)
+    assert lint(folder, *peer, "-f", "checkstyle", "--file-path-in-report", "deep/File").stdout.count('"deep/File"') == 1
+    assert "deep/File" not in lint(folder, *peer, "-f", "tty", "--file-path-in-report=deep/File").stdout
+    assert "\x1b" not in lint(folder, *peer, "--color=always", "--no-color").stdout
+    assert lint(folder, "-v", status=0).stdout.startswith("dockc ")
+    (folder / "other.yaml").write_text("ignored: [DL3020]\n")
+    verbose = lint(folder, *peer, "-c", "other.yaml", "-V", "-f", "json")
+    assert verbose.stderr == ".: profile hadolint; configuration: environment, other.yaml\n"
+    assert "DL3020" not in verbose.stdout
+    assert codes(lint(folder, "--profile=hadolint", "-f", "json", "-", stdin="FROM debian\n", status=1))[0][2] == "DL3006"
+
+
+def test_status_of_hadolint_by_format(folder: Path) -> None:
+    """After reports for Code Climate and Codacy hadolint ends with 0; dockc does where it is asked to end as hadolint."""
+    for form, status in (("codacy", 0), ("codeclimate", 0), ("gitlab_codeclimate", 1), ("sonarqube", 1), ("tty", 1)):
+        lint(folder, "--profile=hadolint", "Dockerfile", "-f", form, status=1)
+        lint(folder, "--profile=hadolint", "Dockerfile", "-f", form, "--hadolint-status", status=status)
+    lint(folder, "Dockerfile", "-f", "codacy", "--hadolint-status", status=1)
+
+
+def test_hadolints_file_says_the_format_of_its_profile(folder: Path) -> None:
+    (folder / ".hadolint.yaml").write_text("format: json\nno-color: true\nverbose: true\n")
+    said = lint(folder, "--profile=hadolint", "Dockerfile", status=1)
+    assert {code for _, _, code in codes(said)} == {"DL3020", "DL3014", "DL3015"}
+    assert said.stderr == ".: profile hadolint; configuration: environment, .hadolint.yaml\n"
+    assert lint(folder, "--profile=hadolint", "Dockerfile", "-f", "tty", status=1).stdout.startswith("Dockerfile:2 DL3020 error")
+    plain = lint(folder, "Dockerfile", status=1)
+    assert plain.stdout.startswith("warning[DL3020]") and plain.stderr == ""
+    (folder / ".hadolint.yaml").write_text("format: nope\n")
+    assert ".hadolint.yaml:1: format: unknown format 'nope'" in lint(folder, "Dockerfile", status=2).stderr
+
+
+def test_sonarqube_places_are_ranges_or_whole_lines(folder: Path) -> None:
+    issues = json.loads(lint(folder, "Dockerfile", "-f", "sonarqube", status=1).stdout)["issues"]
+    lines = (folder / "Dockerfile").read_text().splitlines()
+    for issue in issues:
+        place = issue["primaryLocation"]["textRange"]
+        assert 1 <= place["startLine"] <= place["endLine"] <= len(lines)
+        if "startColumn" in place:
+            assert (place["startLine"], place["startColumn"]) < (place["endLine"], place["endColumn"])
+            assert place["endColumn"] <= len(lines[place["endLine"] - 1])
+    assert {i["ruleId"]: (i["severity"], i["type"]) for i in issues}["DL3020"] == ("MAJOR", "CODE_SMELL")
 
 
 def test_fix_writes_and_says_what(folder: Path) -> None:

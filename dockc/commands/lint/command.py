@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 
 from dockc.base.options import Options, option
+from dockc.base.record import replace
 from dockc.base.style import PLAIN, Style
 from dockc.commands import shared
 from dockc.commands.discover import STDIN
-from dockc.commands.lint.plan import LintRequest, make_plans
+from dockc.commands.lint.plan import LintRequest, make_plans, split
 from dockc.commands.lint.report import (
     FOR_PEOPLE,
     finished,
@@ -25,6 +26,7 @@ from dockc.commands.lint.report import (
 )
 from dockc.commands.lint.work import lint_files, open_cache
 from dockc.errors import UsageError
+from dockc.grammar.diagnostic import Severity
 from dockc.linter.formats.text import few
 
 TYPE_CHECKING = False
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 
 
 CODES = "CODE[,CODE]"
-_CHOICE, _REPORT, _FIXES = "Which rules", "The report", "Fixes"
+_CHOICE, _REPORT, _FIXES, _PEER = "Which rules", "The report", "Fixes", "In hadolint's words"
 
 
 class LintCommandOptions(Options):
@@ -79,10 +81,11 @@ class LintCommandOptions(Options):
         group=_CHOICE,
     )
     format: str = option(
-        "--format", metavar="FORM", default="text", group=_REPORT,
-        completes="text|full|concise|json|sarif|github|gitlab|codeclimate|checkstyle|junit|tty|gnu",
-        help="text, full, concise, json, sarif, github, gitlab, codeclimate, checkstyle, junit, tty or gnu. text is full "
-             "(with the lines) for a few findings, and concise (a line each) for more.",
+        "--format", "-f", metavar="FORM", group=_REPORT,
+        completes="text|full|concise|json|sarif|github|gitlab|codeclimate|checkstyle|junit|codacy|sonarqube|tty|gnu",
+        help="text, full, concise, json, sarif, github, gitlab (or gitlab_codeclimate), codeclimate, checkstyle, junit, "
+             "codacy, sonarqube, tty or gnu. text is full (with the lines) for a few findings, and concise (a line each) "
+             "for more. Default: text; with --profile=hadolint, what its configuration says.",
     )  # fmt: skip
     output: Path | None = option(
         "--output",
@@ -105,13 +108,13 @@ class LintCommandOptions(Options):
     failure_threshold: str = option(
         "--failure-threshold", "-t", metavar="LEVEL", completes="error|warning|info|style|none",
         help="The mildest severity that fails: error, warning, info, style or none. Default: warning; info with "
-             "--profile=hadolint.",
+             "--profile=hadolint, where everything fails with none (or ignore), as with hadolint.",
     )  # fmt: skip
     no_fail: bool = option("--no-fail", help="End with 0 whatever is found.")
     hadolint_status: bool = option(
         "--hadolint-status",
         help="With --profile=hadolint: end with 1, as hadolint does, where a file cannot be read as hadolint reads "
-        "it. Default: 3.",
+        "it (default: 3), and with 0 after a report for codeclimate or codacy.",
     )
     config: Path | None = option(
         "--config", "-c", metavar="FILE", completes="file",
@@ -141,6 +144,40 @@ class LintCommandOptions(Options):
     )
     if_no_files: str = shared.IF_NO_FILES
     color: str = shared.color(_REPORT)
+    error: tuple[str, ...] = option("--error", metavar=CODES, help="As --severity CODE=error.", group=_PEER)
+    warning: tuple[str, ...] = option("--warning", metavar=CODES, help="As --severity CODE=warning.", group=_PEER)
+    info: tuple[str, ...] = option("--info", metavar=CODES, help="As --severity CODE=info.", group=_PEER)
+    style: tuple[str, ...] = option("--style", metavar=CODES, help="As --severity CODE=style.", group=_PEER)
+    trusted_registry: tuple[str, ...] = option(
+        "--trusted-registry",
+        metavar="REGISTRY",
+        help="A registry that base images may come from; with one or more, no other is right (DL3026).",
+        group=_PEER,
+    )
+    require_label: tuple[str, ...] = option(
+        "--require-label",
+        metavar="LABEL:TYPE",
+        help="A label that images must have: text, url, semver, hash, rfc3339, spdx or email.",
+        group=_PEER,
+    )
+    strict_labels: bool = option(
+        "--strict-labels", help="Report other labels than those that are required.", group=_PEER
+    )
+    disable_ignore_pragma: bool = option(
+        "--disable-ignore-pragma", help="Let no comment in a Dockerfile suppress findings.", group=_PEER
+    )
+    file_path_in_report: str = option(
+        "--file-path-in-report",
+        metavar="FILE",
+        help="What reports call the files: for a file that lies elsewhere where it is linted. Formats that only people "
+        "read name it as it is.",
+        group=_PEER,
+    )
+    no_color: bool = option("--no-color", help="As --color=never.", group=_PEER)
+    verbose: bool = option(
+        "--verbose", "-V", help="Say on standard error which configuration holds for which directory.", group=_PEER
+    )
+    version: bool = option("--version", "-v", help="Print dockc's version and end.", group=_PEER)
     explain: str = option("--explain", metavar="RULE", help="Print a rule's page and end.", completes="rule")
     examples = (
         "dockc lint",
@@ -152,6 +189,11 @@ class LintCommandOptions(Options):
 
 def run(options: LintCommandOptions, out: Output) -> int:
     """`dockc lint`."""
+    if options.version:
+        from dockc.base.version import VERSION
+
+        out.write(f"dockc {VERSION}\n")
+        return 0
     if options.explain:
         from dockc.linter.docs import page
         from dockc.linter.registry import find_rule
@@ -163,6 +205,8 @@ def run(options: LintCommandOptions, out: Output) -> int:
             text = paint.page(text, style)
         out.write(text)
         return 0
+    if options.no_color:
+        out = out.colored("never")
     parts: list[str] = []
     status = lint_command(request_of(options), out=parts.append, log=out.log, style=out.style(options.output))
     out.write("".join(parts), options.output)
@@ -179,6 +223,23 @@ def request_of(options: LintCommandOptions) -> LintRequest:
         ignore=options.ignore,
         extend=options.extend,
         severities=options.severity,
+        overrides=tuple(
+            (code, level)
+            for level, codes in (
+                (Severity.ERROR, options.error),
+                (Severity.WARNING, options.warning),
+                (Severity.INFO, options.info),
+                (Severity.STYLE, options.style),
+            )
+            for code in split(codes)
+        ),
+        trusted_registries=options.trusted_registry,
+        labels=options.require_label,
+        strict_labels=options.strict_labels,
+        no_pragmas=options.disable_ignore_pragma,
+        color="never" if options.no_color else options.color,
+        report_name=options.file_path_in_report,
+        verbose=options.verbose,
         format=options.format,
         fix=options.fix,
         unsafe=options.unsafe,
@@ -215,11 +276,16 @@ def lint_command(request: LintRequest, *, out: Out, log: Out, style: Style = PLA
     """
     from dockc.linter.formats import renderer
 
-    people = request.format in FOR_PEOPLE
-    render = renderer(request.format)
+    if request.format:
+        renderer(request.format)
     if request.write_baseline and request.baseline is None:
         raise UsageError("--write-baseline needs --baseline FILE")
     plans = make_plans(request, log)
+    form = request.format or next((plan.format for plan in plans if plan.format), "text")
+    people = form in FOR_PEOPLE
+    render = renderer(form)
+    if any(plan.plain for plan in plans) and request.color == "auto":
+        style = replace(style, color=False, links=False)
     if people and (missing := without_shellcheck(plans)):
         log(missing)
     if request.fix or request.diff:
@@ -240,28 +306,33 @@ def lint_command(request: LintRequest, *, out: Out, log: Out, style: Style = PLA
         reports = [known.filtered(report) for report in reports]
         if gone := known.left():
             log(f"{request.baseline}: {gone} of its findings are gone; --write-baseline brings it up to date\n")
+    if request.report_name and form in _RENAMED:
+        reports = [replace(report, path=request.report_name) for report in reports]
     to = log if (request.diff or (request.fix and request.files == (STDIN,))) else out
     if request.stats:
         to(statistics(reports))
     elif not request.diff or not people:
-        to(
-            finished(sound(render(reports), request.format), reports, style)
-            if people
-            else sound(render(reports), request.format)
-        )
+        to(finished(sound(render(reports), form), reports, style) if people else sound(render(reports), form))
     if people and not request.diff and not request.stats:
-        to(wrapped(summary(reports, shortened=request.format == "text" and not few(reports)), style))
+        to(wrapped(summary(reports, shortened=form == "text" and not few(reports)), style))
     if request.no_fail:
         return 0
     if _unread(reports, plans, log) and not request.peer_status:
         return UNREAD
-    limits = {plan.name: plan.fails_at for plan in plans}
-    failing = any(f.severity.rank <= limits[r.path] for r in reports for f in r.findings)
+    if request.peer_status and form in _NO_FAILURE and all(plan.options.profile == "hadolint" for plan in plans):
+        return 0
+    failing = any(f.severity.rank <= plan.fails_at for plan, r in zip(plans, reports, strict=True) for f in r.findings)
     return 1 if failing or (request.diff and changed) else 0
 
 
 #: The exit status where hadolint's profile could not read a file.
 UNREAD = 3
+#: Reports that others read, who may know a file by another name; the same as with hadolint, and what it does not have.
+_RENAMED = frozenset(
+    ["checkstyle", "codeclimate", "gitlab_codeclimate", "gitlab", "sonarqube", "junit", "sarif", "github", "codacy"]
+)
+#: After these reports hadolint always ends with 0.
+_NO_FAILURE = frozenset(["codeclimate", "codacy"])
 
 
 def _unread(reports: Sequence[FileReport], plans: Sequence[Plan], log: Out) -> bool:

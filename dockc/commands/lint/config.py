@@ -53,9 +53,11 @@ def load(
     Raises:
         UsageError: a file cannot be read or is wrong.
     """
-    variables, peer, own = (
-        config for _, config in layers(directory, env, explicit=explicit, profile=profile, warn=warn)
-    )
+    return combined(*(config for _, config in layers(directory, env, explicit=explicit, profile=profile, warn=warn)))
+
+
+def combined(variables: Config, peer: Config, own: Config) -> Config:
+    """What the environment, hadolint's file and dockc's own say together."""
     types = {**peer.label_schema, **variables.label_schema}  # of a label's types hadolint takes the variable's
     return replace(variables.merged(peer), label_schema=types).merged(own)
 

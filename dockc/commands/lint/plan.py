@@ -11,7 +11,7 @@ from dockc.commands.discover import STDIN, find_some
 from dockc.errors import UsageError
 from dockc.grammar.diagnostic import Severity
 from dockc.linter.codes import check_codes
-from dockc.linter.config import Config
+from dockc.linter.config import LABEL_TYPES, Config
 from dockc.linter.options import PROFILES, STRICT, LintOptions
 
 TYPE_CHECKING = False
@@ -38,7 +38,14 @@ class LintRequest(Record, kw_only=True):
         profile: "" leaves it to the configuration.
         select, ignore, extend: codes, also several in one text, separated by commas.
         severities: `CODE=LEVEL`.
-        format: of the report.
+        overrides: codes and new severities as hadolint has them: the worst counts, with those of its file.
+        trusted_registries, strict_labels: see `Settings`.
+        labels: labels that images must have, each `LABEL:TYPE`.
+        no_pragmas: comments suppress nothing.
+        format: of the report; "" is what hadolint's configuration says with its profile, else `text`.
+        report_name: what reports for programs call the files; "" is their own names.
+        color: what the line says of colours; with `auto` hadolint's configuration may forbid them.
+        verbose: say which configuration holds.
         fix, unsafe: write fixes; unsafe ones too.
         diff: show fixes, write nothing.
         stats: counts by rule instead of findings.
@@ -63,7 +70,15 @@ class LintRequest(Record, kw_only=True):
     ignore: tuple[str, ...] = ()
     extend: tuple[str, ...] = ()
     severities: tuple[str, ...] = ()
-    format: str = "text"
+    overrides: tuple[tuple[str, Severity], ...] = ()
+    trusted_registries: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    strict_labels: bool = False
+    no_pragmas: bool = False
+    format: str = ""
+    report_name: str = ""
+    color: str = "auto"
+    verbose: bool = False
     fix: bool = False
     unsafe: bool = False
     diff: bool = False
@@ -90,12 +105,16 @@ class Plan(Record):
         options: how.
         fails_at: rank of the mildest severity that fails the run.
         name: what reports call it.
+        format: the form that hadolint's configuration asks for, where its profile holds; else "".
+        plain: configuration wants no colours.
     """
 
     path: str
     options: LintOptions
     fails_at: int
     name: str
+    format: str = ""
+    plain: bool = False
 
 
 def make_plans(request: LintRequest, log: Out = _silent) -> list[Plan]:
@@ -108,7 +127,7 @@ def make_plans(request: LintRequest, log: Out = _silent) -> list[Plan]:
     Raises:
         UsageError: something in the request or in a configuration file cannot be understood.
     """
-    from dockc.commands.lint.config import load
+    from dockc.commands.lint.config import combined, layers
 
     if request.profile and request.profile not in PROFILES:
         raise UsageError(f"unknown profile: {request.profile}", hint=f"Choose one of {', '.join(PROFILES)}.")
@@ -119,6 +138,11 @@ def make_plans(request: LintRequest, log: Out = _silent) -> list[Plan]:
         extend=split(request.extend),
         severities=dict(map(_severity, split(request.severities))),
         shellcheck=request.shellcheck,
+        overrides=request.overrides,
+        trusted_registries=split(request.trusted_registries),
+        label_schema=dict(map(_label, split(request.labels))),
+        strict_labels=request.strict_labels or None,
+        pragmas=False if request.no_pragmas else None,
     )
     check_codes(typed)
     plans = []
@@ -127,16 +151,25 @@ def make_plans(request: LintRequest, log: Out = _silent) -> list[Plan]:
         name = (request.stdin_name or STDIN_NAME) if path == STDIN else path
         directory = os.path.dirname(name) or "."
         if directory not in known:
-            config = load(directory, os.environ, explicit=request.config, profile=request.profile, warn=_warn).merged(
-                typed
-            )
+            sources = layers(directory, os.environ, explicit=request.config, profile=request.profile, warn=_warn)
+            config = combined(*(said for _, said in sources)).merged(typed)
             options = config.options()
+            if request.verbose or (config.verbose and options.profile == "hadolint"):
+                places = ", ".join(place for place, _ in sources if place)
+                log(f"{directory}: profile {options.profile}; configuration: {places or 'none'}\n")
             asked = options.extend | {code for code in options.select if not code.isalpha() or code == STRICT}
             options = replace(options, extend=asked)
             known[directory] = config, _with_shellcheck(options)
         config, options = known[directory]
         plans.append(
-            Plan(path, _for_file(name, options, request.build_args), _limit(request, config, options.profile), name)
+            Plan(
+                path,
+                _for_file(name, options, request.build_args),
+                _limit(request, config, options.profile),
+                name,
+                config.formats[-1] if config.formats and options.profile == "hadolint" else "",
+                bool(config.no_color),
+            )
         )
     return plans
 
@@ -171,6 +204,14 @@ def _severity(text: str) -> tuple[str, Severity | None]:
     return code, levels[level.lower()]
 
 
+def _label(text: str) -> tuple[str, str]:
+    """`LABEL:TYPE` as hadolint's option has it; without a type, any text will do."""
+    label, _, kind = text.partition(":")
+    if not label or kind not in (*LABEL_TYPES, ""):
+        raise UsageError(f"label is not LABEL:TYPE: {text}", hint=f"Types are {', '.join(LABEL_TYPES)}.")
+    return label, kind or "text"
+
+
 def _for_file(path: str, options: LintOptions, build_args: Mapping[str, str]) -> LintOptions:
     """Options with what lies beside the file: the ignore file of a build whose context is the file's directory."""
     if build_args:
@@ -195,6 +236,8 @@ def _limit(request: LintRequest, config: Config, profile: str) -> int:
     text = request.threshold or config.fail_on or ("info" if profile == "hadolint" else "warning")
     if config.no_fail and not request.threshold:
         text = "none"
+    elif text == "ignore" or (text == "none" and profile == "hadolint" and request.threshold):
+        text = Severity.STYLE.value if profile == "hadolint" else "none"
     if text not in _THRESHOLDS:
         raise UsageError(f"unknown severity: {text}", hint=f"Choose one of {', '.join(_THRESHOLDS)}.")
     return _THRESHOLDS[text]
