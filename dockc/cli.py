@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from dockc.base.options import FLAG, LIST, NUMBER, PATH, Options, Required, Row
-from dockc.base.output import log
+from dockc.errors import UsageError
 from dockc.line.help import ABOUT
 from dockc.line.read import of_variable, plain_flags
 from dockc.line.verbs import GROUPS, VERBS, Line, command, verb_of
@@ -119,6 +119,7 @@ def parse(argv: Sequence[str]) -> Line | int:
     """Read a line: what is to be run, or the exit status where all has been said.
 
     Raises:
+        UsageError: what is wrong with it, in the library's words.
         KeyboardInterrupt: as any code.
     """
     verb, rest = verb_of(argv)
@@ -141,7 +142,7 @@ def parse(argv: Sequence[str]) -> Line | int:
         return 130
     except Exception as error:
         if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # usage errors of the library below typer
-            return _usage_error(error, verb)
+            raise _usage_error(error, verb) from None
         raise
     return found if isinstance(found, Line) else int(found or 0)
 
@@ -150,7 +151,6 @@ def parse(argv: Sequence[str]) -> Line | int:
 _OTHER = "passes"
 
 
-def _usage_error(error: Any, verb: str) -> int:
+def _usage_error(error: Any, verb: str) -> UsageError:
     ask = " ".join(filter(None, ("dockc", verb, "--help")))
-    log(f"error: {error.format_message()}\nhint: `{ask}` says what there is.\n")
-    return int(error.exit_code)
+    return UsageError(str(error.format_message()), hint=f"`{ask}` says what there is.")

@@ -18,6 +18,7 @@ from dockc.client.control import BuildSpec, Export, Remote, through_frontend
 from dockc.client.exports import DirectoryReceiver, FileReceiver, Receiver
 from dockc.client.session import HEALTH, Session
 from dockc.engine.history import recording_of
+from dockc.engine.progress import Steps
 from dockc.engine.request import Asked, Inputs, load
 from dockc.errors import UsageError
 from dockc.rpc.status import UNAVAILABLE, RpcError
@@ -76,7 +77,7 @@ async def build(
         RemoteError: a step failed, or the builder says no.
         DockcError: anything else that can go wrong on purpose.
     """
-    inputs = await asyncio.to_thread(load, request.compile)
+    inputs = await asyncio.to_thread(load, request.compile, showing=Steps(sink).measured)
     recording = recording_of(sink)
     if recording is not None:
         recording.dockerfile(inputs.front.source.data)

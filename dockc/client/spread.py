@@ -97,7 +97,7 @@ class _Spread:
 
     async def run(self) -> dict[str, str]:
         said = await asyncio.gather(*(nodes.ask(node) for node in self._members))
-        inputs = await asyncio.to_thread(load, self._request.compile)
+        inputs = await asyncio.to_thread(load, self._request.compile, showing=self._steps.measured)
         self._health = dict(zip(self._members, said, strict=True))
         for node, health in self._health.items():
             if health.problem:

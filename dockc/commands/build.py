@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 
 from dockc.base.files import builders_file
 from dockc.base.options import Options, option
@@ -333,14 +334,14 @@ def run(options: BuildOptions, out: Output) -> int:
         passes=options.passes,
         squash=options.squash,
         store=options.store,
-        showing=lambda what: transfer.shown(what, mode=mode, quiet=options.quiet),
     )
     with from_stdin(asked, sys.stdin.buffer) as (read, uploads):
         method, form = words.method("check" if options.check else options.print_ or options.call, attrs)
         if method != "build":
             from dockc.commands.call import call as ask
 
-            return ask(read, method, form, out=out.write)
+            showing = partial(transfer.shown, mode=mode, quiet=options.quiet)
+            return ask(read, method, form, out=out.write, showing=showing)
         asked_for = Asked(
             compile=read,
             outputs=words.outputs(options.output, annotations=options.annotation, push=options.push, load=options.load),
@@ -437,7 +438,7 @@ def build_and_show(
     tracing = traced(view, "dockc build")
     below = tracing.trace if tracing is not None else view
     recorder = _recorder(below) if record is not None or report is not None else None
-    history = recording(recorder or below, asked)
+    history = recording(recorder or below, asked, held=True)
     try:
         built = build(asked, history, recorder)
     except BaseException as exc:
@@ -484,7 +485,9 @@ def build(asked: Asked, sink: StatusSink, recorder: Recorder | None = None) -> B
 
     from dockc.commands.ending import Deadline
     from dockc.engine.engine import EngineOptions, check, check_options
+    from dockc.engine.history import recording_of
     from dockc.engine.lend import lend
+    from dockc.engine.progress import Steps
     from dockc.runtime.executor.rootless import enter_build_namespace
     from dockc.runtime.store.worker import default_root
 
@@ -498,12 +501,14 @@ def build(asked: Asked, sink: StatusSink, recorder: Recorder | None = None) -> B
     )
     check_options(options)
     try:
-        request, session = lend(asked, measure=recorder is not None)
+        request, session = lend(asked, measure=recorder is not None, showing=Steps(sink).measured)
         check(request, session)
     except DockcError as error:
         _tell(error)
         raise
     enter_build_namespace()
+    if (history := recording_of(sink)) is not None:
+        history.begin()
     deadline = Deadline()
     try:
         built = asyncio.run(_until_told(options, request, session, sink, deadline))

@@ -15,10 +15,13 @@ from dockc.errors import CompileError, UsageError
 
 if TYPE_CHECKING:
     from dockc.compiler.compile import LintResult
+    from dockc.engine.images import Showing
     from dockc.engine.request import CompileRequest, Inputs
 
 
-def call(request: CompileRequest, method: str, form: str, *, out: Callable[[str], object]) -> int:
+def call(
+    request: CompileRequest, method: str, form: str, *, out: Callable[[str], object], showing: Showing | None = None
+) -> int:
     """Answer one question; returns the exit status, which is 1 where a check found something.
 
     Args:
@@ -26,6 +29,7 @@ def call(request: CompileRequest, method: str, form: str, *, out: Callable[[str]
         method: `check`, `outline` or `targets`.
         form: `text` or `json`.
         out: takes the answer.
+        showing: shows that archives of images are read, or None.
 
     Raises:
         DockcError: the file is wrong, or something about the world cannot be found out.
@@ -39,7 +43,7 @@ def call(request: CompileRequest, method: str, form: str, *, out: Callable[[str]
             "a call needs a Dockerfile that is here, not in a remote context or an archive",
             hint="Name one by its absolute path with --file.",
         )
-    inputs = load(request)
+    inputs = load(request, showing=showing)
     source = inputs.front.source
     options = inputs.options.for_platform(inputs.platforms[0])
     sources = [base64.b64encode(source.data).decode()]

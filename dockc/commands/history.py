@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dockc.base.output import Output
     from dockc.engine.history import LoggedStep
 
-_REF = argument(required=True, help="A build: its ref, the beginning of one, or `last`.")
+_REF = argument("last", help="A build: its ref, the beginning of one, or `last`. Default: last.")
 _SECOND = 1_000_000_000
 _CHUNK = 1 << 16
 

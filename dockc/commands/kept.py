@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from dockc.solver.progress import StatusSink
 
 
-def recording(sink: StatusSink, asked: Asked, about: Described | None = None) -> Recording:
-    """Keeps the history of a build in its store, and hands everything on.
+def recording(sink: StatusSink, asked: Asked, about: Described | None = None, *, held: bool = False) -> Recording:
+    """Keeps the history of a build in its store, and hands everything on; `held` until it is told to begin.
 
     Raises:
         UsageError: settings that cannot be understood.
@@ -25,7 +25,7 @@ def recording(sink: StatusSink, asked: Asked, about: Described | None = None) ->
     from dockc.runtime.store.worker import default_root
 
     root = asked.compile.store or default_root()
-    return Recording(sink, root, replace(about or describe(asked), keep=remembered(root)))
+    return Recording(sink, root, replace(about or describe(asked), keep=remembered(root)), held=held)
 
 
 def write_report(recording: Recording, path: Path | None) -> None:

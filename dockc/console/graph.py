@@ -175,7 +175,7 @@ def _quoted(label: str) -> str:
 
 _STYLE = """
 .dockc{font-family:system-ui,sans-serif;font-size:12.5px}
-.dockc .lane{fill:#f4f6f8;stroke:#d5dbe1}.dockc .lane.unneeded{stroke-dasharray:5 4;fill:none}.dockc .lane.result{stroke:#2f6f3e;stroke-width:2}
+.dockc .lane{fill:#f4f6f8;stroke:#d5dbe1}.dockc .lane.unneeded{stroke:#7d8a96;stroke-dasharray:5 4;fill:none}.dockc .lane.result{stroke:#2f6f3e;stroke-width:2}
 .dockc .title{font-weight:600;fill:#3b4650;paint-order:stroke;stroke:#f4f6f8;stroke-width:4px}
 .dockc .edge{fill:none;stroke:#8a97a3;stroke-width:1.4}.dockc .tip{fill:#8a97a3}
 .dockc .node rect,.dockc .key rect{fill:#fff;stroke:#5b6b7a}
@@ -186,7 +186,7 @@ _STYLE = """
 .dockc .mark{stroke:#fff;stroke-width:1.5}.dockc .mark.error{fill:#b3261e}.dockc .mark.warning{fill:#a86400}.dockc .mark.info,.dockc .mark.style{fill:#1f5f8b}
 .dockc .number{fill:#fff;font-size:11px;font-weight:600;text-anchor:middle}
 @media (prefers-color-scheme:dark){
-.dockc .lane{fill:#1b2127;stroke:#39434d}.dockc .lane.result{stroke:#6fbf83}.dockc .title{fill:#b9c4ce;stroke:#1b2127}
+.dockc .lane{fill:#1b2127;stroke:#39434d}.dockc .lane.unneeded{stroke:#74828f}.dockc .lane.result{stroke:#6fbf83}.dockc .title{fill:#b9c4ce;stroke:#1b2127}
 .dockc .edge{stroke:#74828f}.dockc .tip{fill:#74828f}
 .dockc .source rect{fill:#17293c}.dockc .exec rect{fill:#372a12}.dockc .file rect{fill:#173020}
 .dockc .merge rect,.dockc .diff rect{fill:#2a1d38}.dockc .key rect{stroke:#9aa7b3}.dockc .key.output rect,.dockc .key.cached rect,.dockc .key.run rect{fill:#1b2127}.dockc text{fill:#e4e9ee}.dockc .kind{fill:#a3b0bb}.dockc .number{fill:#fff}.dockc .mark{stroke:#14191e}}
@@ -226,7 +226,7 @@ def _svg(graph: Graph, facts: Facts, style: str) -> str:
             f'd="{_way(points)}"/>\n'
         )
     for number, box in placed.lanes.items():
-        lines = _lines_of_text(placed.titles[number], box.x + 14, box.y + 22, 17)
+        lines = _lines_of_text(placed.titles[number], placed.titles_at[number], box.y + 22, 17)
         out.append(
             f'<g class="head"><title>{xml(_lane_note(graph, number))}</title><text class="title">{lines}</text></g>\n'
         )
@@ -317,12 +317,12 @@ _PAGE_STYLE = """
 body{margin:0;font:14px/1.45 system-ui,sans-serif;display:grid;grid-template-columns:minmax(0,3fr) minmax(22rem,2fr);
 grid-template-rows:auto minmax(0,1fr);height:100vh}
 header{grid-column:1/-1;padding:.6rem 1rem;border-bottom:1px solid #8886;display:flex;align-items:center;gap:.5rem;flex-wrap:wrap}
-header div{margin-right:auto}header input{font:inherit;padding:.2rem .4rem;width:14rem;max-width:100%}
+header div{margin-right:auto;min-width:0}h1,header p{overflow-wrap:anywhere}header input{font:inherit;padding:.2rem .4rem;width:14rem;max-width:100%}
 header button{font:inherit;min-width:2rem;padding:.2rem .5rem}
 h1{font-size:1rem;margin:0}header p{margin:.1rem 0 0;opacity:.75}
 main{overflow:auto;min-height:0}main svg{display:block;margin:0 auto}aside{overflow:auto;border-left:1px solid #8886;min-height:0}
 .legend{display:flex;flex-wrap:wrap;gap:.2rem .9rem;margin:0;padding:.4rem 1rem;list-style:none;font-size:12px;position:sticky;top:0;left:0;background:Canvas;border-bottom:1px solid #8884}
-.legend svg{display:inline-block;vertical-align:-3px;margin-right:.35rem}
+.legend li{display:flex;align-items:center;gap:.35rem}
 ol{margin:0;padding:.5rem 0;list-style:none;font:12px/1.6 ui-monospace,monospace}
 ol li{display:flex;white-space:pre;padding-right:1rem}ol li.code{cursor:pointer}
 ol li i{flex:none;width:3.5rem;padding-right:.8rem;text-align:right;opacity:.6;font-style:normal;user-select:none}
@@ -360,8 +360,8 @@ const whole = () => Math.min(across(), (main.clientHeight - legend.offsetHeight)
 document.querySelector('#out').addEventListener('click', () => zoom(scale / 1.25));
 document.querySelector('#in').addEventListener('click', () => zoom(scale * 1.25));
 document.querySelector('#fit').addEventListener('click', () => zoom(whole()));
-// All of it where that can be read, else its width where that can; then to the result, so that it is seen first.
-zoom(Math.min(1, Math.max(whole(), 0.6, Math.min(across(), 0.8))));
+// All of it where that can be read, else as small as can be read; then to the result, so that it is seen first.
+zoom(Math.min(1, Math.max(whole(), 0.8)));
 const result = document.querySelector('.node.output') || document.querySelector('.lane.result');
 if (result) {
   const [box, frame] = [result.getBoundingClientRect(), main.getBoundingClientRect()];
@@ -488,7 +488,9 @@ def coloured(text: str) -> list[str]:
             if n:
                 lines.append("")
             shown = html.escape(_visible(part))
-            lines[-1] += f'<span class="{style}">{shown}</span>' if style and shown else shown
+            # Of a command that goes on over several lines, the comments between them are no part.
+            own = style or ("c" if n and piece.kind == "LINE" and part.lstrip().startswith("#") else None)
+            lines[-1] += f'<span class="{own}">{shown}</span>' if own and shown else shown
         at = piece.span[1]
     for n, part in enumerate(text[at:].split("\n")):
         if n:
@@ -503,12 +505,10 @@ def _visible(line: str) -> str:
 
 
 def _table(graph: Graph, facts: Facts) -> str:
-    if not facts:
-        return ""
     rows = []
     for i, node in enumerate(graph.nodes):
         fact = facts.get(i)
-        if fact is None:
+        if fact is None or not (fact.cached or fact.seconds is not None or fact.size is not None):
             continue
         took = "cached" if fact.cached else "" if fact.seconds is None else duration_text(fact.seconds)
         size = "" if fact.size is None else size_text(fact.size)
@@ -516,6 +516,8 @@ def _table(graph: Graph, facts: Facts) -> str:
             f'<tr data-node="n{i}"><td>{xml(_short(node.label, 90))}</td><td class="n">{took}</td><td '
             f'class="n">{size}</td></tr>\n'
         )
+    if not rows:
+        return ""
     return f"<table><thead><tr><th>Step</th><th>Time</th><th>Size</th></tr></thead>\n<tbody>\n{''.join(rows)}</tbody></table>\n"
 
 

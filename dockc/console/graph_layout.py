@@ -28,9 +28,11 @@ _NODE_PAD, _BELOW_LABEL = 12, 20
 _GAP_X, _LANE_PAD, _LANE_TOP = 20, 14, 10
 _MARGIN, _GUTTER, _TRACK = 16, 26, 9
 _ABOVE, _UNDER = 12, 16  # free space in a gap before and after its tracks: room for an arrow's head
+_LETTER = 8.0  # as wide as those of a lane's title are at most, on the whole
 LABEL, TITLE = 32, 32
 """Characters in a line of a node's label and, for one node's width, of a lane's title."""
 LABEL_LINES, TITLE_LINES = 2, 4
+_TITLE_LEAST = 14  # characters in a line of a title that makes room for the lines that come in from above
 
 Point = tuple[float, float]
 
@@ -52,6 +54,7 @@ class Layout(Record):
         lanes: boxes of the lanes that are shown, by index.
         edges: for each pair of source and reader the corners of its line.
         labels, titles: the lines of text of nodes, and of lanes by index.
+        titles_at: where the titles begin, likewise.
         width, height: of the picture.
     """
 
@@ -60,6 +63,7 @@ class Layout(Record):
     edges: Mapping[tuple[int, int], tuple[Point, ...]]
     labels: tuple[tuple[str, ...], ...]
     titles: Mapping[int, tuple[str, ...]]
+    titles_at: Mapping[int, float]
     width: float
     height: float
 
@@ -135,10 +139,7 @@ class _Placing:
         self.column_of = {number: c for c, track in enumerate(self.tracks) for number in track}
         self.wide = [max(len(row) for number in track for row in self.places[number].values()) for track in self.tracks]
         self.titles: dict[int, tuple[str, ...]] = {}
-        for number, lane in enumerate(graph.lanes):
-            boxes = self.wide[self.column_of[number]] if number in self.column_of else 1
-            title = f"{lane.title} · result" if lane.result else lane.title
-            self.titles[number] = wrapped(title, TITLE * boxes + (boxes - 1) * 4, TITLE_LINES)
+        self.titles_at: dict[int, float] = {}  # from the left end of the lane
         self.gutters = [0] * (len(self.tracks) + 1)
         self.gaps = [0] * (self.count + 1)
 
@@ -149,6 +150,7 @@ class _Placing:
         self._share_gutters(lines)
         self.x = self._across()
         self._share_gaps(lines)
+        self._title_lanes(lines)
         tops, heights = self._down()
         boxes = tuple(
             Box(self.x[i], tops[self.rows[i]], NODE_WIDTH, heights[self.rows[i]]) for i in range(len(self.rows))
@@ -158,14 +160,17 @@ class _Placing:
         edges = {(one.source, one.target): self._corners(one, boxes, tops, gutter_x) for one in lines}
         right = gutter_x[-1] + self._gutter_width(len(self.tracks)) if self.tracks else _MARGIN
         bottom = max((box.y + box.height for box in lanes.values()), default=0.0)
-        return self._below(Layout(boxes, lanes, edges, self.labels, self.titles, right + _MARGIN, bottom + _MARGIN))
+        titles_at = {number: box.x + self.titles_at[number] for number, box in lanes.items()}
+        placed = Layout(boxes, lanes, edges, self.labels, self.titles, titles_at, right + _MARGIN, bottom + _MARGIN)
+        return self._below(placed)
 
     # --- columns ----------------------------------------------------------------------------------------
 
     def _columns(self) -> list[list[int]]:
         """Lanes by column: one goes below others where there is a free row between them, so that wide graphs stay
-        narrow.
+        narrow; of several places into that nearest to what it reads.
         """
+        column_of: dict[int, int] = {}
         tracks: list[list[int]] = []
         wide: list[int] = []
         spans: list[list[tuple[int, int]]] = []
@@ -174,15 +179,28 @@ class _Placing:
             if not own:
                 continue
             needed, first, last = max(map(len, own.values())), min(own), max(own)
-            for c, taken in enumerate(spans):
-                if needed <= wide[c] and all(last + 2 <= low or high + 2 <= first for low, high in taken):
-                    tracks[c].append(number)
-                    taken.append((first, last))
-                    break
+            read = [
+                column_of[lane]
+                for row in own.values()
+                for i in row
+                for lane in (self.graph.nodes[source].lane for source in self.graph.nodes[i].inputs)
+                if lane in column_of
+            ]
+            fit = [
+                c
+                for c, taken in enumerate(spans)
+                if needed <= wide[c] and all(last + 2 <= low or high + 2 <= first for low, high in taken)
+            ]
+            if fit:
+                c = min(fit, key=lambda one: sum(abs(one - other) for other in read))
+                tracks[c].append(number)
+                spans[c].append((first, last))
             else:
+                c = len(tracks)
                 tracks.append([number])
                 wide.append(needed)
                 spans.append([(first, last)])
+            column_of[number] = c
         return tracks
 
     def _gutter_width(self, number: int) -> float:
@@ -190,12 +208,15 @@ class _Placing:
         least = _GUTTER if 0 < number < len(self.tracks) else 0
         return max(least, (tracks + 1) * _TRACK) if tracks else least
 
+    def _lane_width(self, column: int) -> float:
+        return self.wide[column] * (NODE_WIDTH + _GAP_X) - _GAP_X + 2 * _LANE_PAD
+
     def _gutter_starts(self) -> list[float]:
         """The left end of each gutter: before each column, and after the last."""
         x, starts = float(_MARGIN), []
-        for c, wide in enumerate(self.wide):
+        for c in range(len(self.wide)):
             starts.append(x)
-            x += self._gutter_width(c) + wide * NODE_WIDTH + (wide - 1) * _GAP_X + 2 * _LANE_PAD
+            x += self._gutter_width(c) + self._lane_width(c)
         return [*starts, x]
 
     def _across(self) -> list[float]:
@@ -307,6 +328,29 @@ class _Placing:
             return gutter_x[one.gutter] + (one.gutter_track + 1) * _TRACK
         return self._leave(one) if one.of_source else self._enter(one)
 
+    def _title_lanes(self, lines: Iterable[_Line]) -> None:
+        """Wrap the titles of the lanes, beside the lines that come in from above where there is room for words."""
+        through: dict[int, list[float]] = {}
+        for one in lines:
+            number = self.graph.nodes[one.target].lane
+            if self.rows[one.target] == min(self.places[number]):
+                through.setdefault(number, []).append(self._enter(one))
+        starts = self._gutter_starts()
+        for number, lane in enumerate(self.graph.lanes):
+            c = self.column_of.get(number)
+            boxes = 1 if c is None else self.wide[c]
+            at, most = float(_LANE_PAD), TITLE * boxes + (boxes - 1) * 4
+            if c is not None and number in through:
+                left = starts[c] + self._gutter_width(c)
+                before = min(through[number]) - left - _LANE_PAD
+                after = left + self._lane_width(c) - _LANE_PAD - max(through[number])
+                room = int((max(before, after) - _TRACK) // _LETTER)
+                if room >= _TITLE_LEAST:
+                    most = min(most, room)
+                    at = at if before >= after else max(through[number]) + _TRACK - left
+            self.titles[number] = wrapped(f"{lane.title} · result" if lane.result else lane.title, most, TITLE_LINES)
+            self.titles_at[number] = at
+
     # --- rows -------------------------------------------------------------------------------------------
 
     def _down(self) -> tuple[list[float], list[float]]:
@@ -341,8 +385,9 @@ class _Placing:
             c = self.column_of[number]
             top = boxes[own[min(own)][0]].y - self._head(number)
             last = boxes[own[max(own)][0]]
-            width = self.wide[c] * NODE_WIDTH + (self.wide[c] - 1) * _GAP_X + 2 * _LANE_PAD
-            lanes[number] = Box(starts[c] + self._gutter_width(c), top, width, last.y + last.height + _LANE_PAD - top)
+            lanes[number] = Box(
+                starts[c] + self._gutter_width(c), top, self._lane_width(c), last.y + last.height + _LANE_PAD - top
+            )
         return dict(sorted(lanes.items()))
 
     def _corners(
@@ -366,15 +411,17 @@ class _Placing:
         wide = NODE_WIDTH + 2 * _LANE_PAD
         in_row = max(int((placed.width - 2 * _MARGIN + _GAP_X) // (wide + _GAP_X)), 2)
         lanes, y, right = dict(placed.lanes), placed.height, placed.width
+        titles_at = dict(placed.titles_at)
         for start in range(0, len(empty), in_row):
             members = empty[start : start + in_row]
             height = max(self._head(number) for number in members)
             for column, number in enumerate(members):
                 x = _MARGIN + column * (wide + _GAP_X)
                 lanes[number] = Box(x, y, wide, height)
+                titles_at[number] = x + self.titles_at[number]
                 right = max(right, x + wide + _MARGIN)
             y += height + _GAP_X
-        return Layout(placed.nodes, lanes, placed.edges, placed.labels, placed.titles, right, y)
+        return Layout(placed.nodes, lanes, placed.edges, placed.labels, placed.titles, titles_at, right, y)
 
 
 def _coloured(spans: Sequence[tuple[float, float, int, _Line]]) -> dict[int, int]:

@@ -110,14 +110,15 @@ def _cache(text: str) -> dict[str, str]:
 class Recording:
     """A sink of progress that keeps a build's history and hands everything on. It never fails a build.
 
-    All that touches the disk is done by a thread of its own, which begins with the first event: by then the process
-    has entered its namespaces and the store is open. A build that ends before leaves no record.
+    All that touches the disk is done by a thread of its own, which begins with the first event, or where it is `held`
+    with `begin`: by then the process has entered its namespaces, for which it must have one thread. A build that ends
+    before leaves no record.
 
-    Mutable: the lines that wait, the thread, `path`, its file once it is there, and `trouble`, why nothing (more) could
+    Mutable: `_held`, the lines that wait, when the first event came, the thread, `path`, its file once it is there, and `trouble`, why nothing (more) could
     be written, or "".
     """
 
-    def __init__(self, inner: StatusSink, root: Path, asked: Asked | Described) -> None:
+    def __init__(self, inner: StatusSink, root: Path, asked: Asked | Described, *, held: bool = False) -> None:
         about = asked if isinstance(asked, Described) else describe(asked)
         self.ref = about.ref or os.urandom(8).hex()
         self.path: Path | None = None
@@ -125,6 +126,8 @@ class Recording:
         self.folder = root / FOLDER
         self._inner = inner
         self._root = root
+        self._held = held
+        self._began: int | None = None
         self._options = about.options
         self._keep = about.keep
         self._seen: set[str] = set()
@@ -170,7 +173,9 @@ class Recording:
     def __call__(self, status: SolveStatus, /) -> None:
         """Take one batch."""
         if not self.trouble:
-            if self._thread is None:
+            if self._began is None:
+                self._began = time.time_ns()
+            if self._thread is None and not self._held:
                 self._begin()
             size = _logged(status)
             with self._counts:
@@ -202,12 +207,17 @@ class Recording:
         if thread.is_alive() and not self.trouble:
             self.trouble = "the disk does not answer"
 
+    def begin(self) -> None:
+        """Write from now on, and first what has come already."""
+        self._held = False
+        if self._began is not None and self._thread is None and not self.trouble:
+            self._begin()
+
     def _begin(self) -> None:
-        began = time.time_ns()
         begin = {
             "version": VERSION,
             "ref": self.ref,
-            "began": began,
+            "began": self._began,
             "platform": self._platform,
             "options": self._options,
         }

@@ -65,6 +65,13 @@ def _is_source(event: VertexEvent) -> bool:
     return not event.inputs
 
 
+def _running() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def _ignore(data: bytes) -> None:
     """Nobody wants to know the Dockerfile."""
 
@@ -75,7 +82,8 @@ class Steps:
     _numbers = itertools.count(1)
 
     def __init__(self, sink: StatusSink, *, dockerfile: Callable[[bytes], None] | None = None) -> None:
-        """To be made on the loop's thread, on which the sink is called.
+        """To be made on the thread on which the sink is called: the loop's, where one runs. Before, there is this thread
+        alone.
 
         Args:
             sink: where progress goes.
@@ -83,7 +91,7 @@ class Steps:
         """
         self._sink = sink
         self.dockerfile = dockerfile or _ignore
-        self._loop = asyncio.get_running_loop()
+        self._loop = _running()
         self._thread = threading.get_ident()
 
     @contextmanager
@@ -102,9 +110,15 @@ class Steps:
         finally:
             self._send(VertexEvent(digest, name, started=started, completed=time.time_ns(), error=error))
 
+    @contextmanager
+    def measured(self, name: str) -> Iterator[Callable[[str, int, int, bool], None]]:
+        """As `step`; gives what hears of the bytes of its parts."""
+        with self.step(name) as digest:
+            yield self.meter(digest)
+
     def send(self, status: SolveStatus) -> None:
         """Tell the sink; any thread."""
-        if threading.get_ident() == self._thread:
+        if self._loop is None or threading.get_ident() == self._thread:
             self._sink(status)
         else:
             self._loop.call_soon_threadsafe(self._sink, status)

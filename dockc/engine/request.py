@@ -61,12 +61,11 @@ class CompileRequest:
         squash: level of the squash pass.
         print_after, print_after_all, time_passes, verify_each: observers.
         store: directory of the content store, or None.
-        showing: shows that archives of images are read, or None.
     """
 
     __slots__ = (
         "answers", "attrs", "context", "contexts", "dockerfile", "file", "level", "locked", "offline", "passes", "print_after",
-        "print_after_all", "showing", "squash", "store", "time_passes", "verify_each",
+        "print_after_all", "squash", "store", "time_passes", "verify_each",
     )  # fmt: skip
 
     def __init__(
@@ -88,9 +87,7 @@ class CompileRequest:
         verify_each: bool = False,
         store: Path | None = None,
         dockerfile: bytes | None = None,
-        showing: Showing | None = None,
     ) -> None:
-        self.showing: Final = showing
         self.context: Final = context
         self.file: Final = file
         self.dockerfile: Final = dockerfile
@@ -278,12 +275,13 @@ class Found:
         self.dockerfile: Final = dockerfile
 
 
-def find(request: CompileRequest, *, fetch: bool = False) -> Found:
+def find(request: CompileRequest, *, fetch: bool = False, showing: Showing | None = None) -> Found:
     """Sort out options, directories and layouts; a Dockerfile on standard input is read.
 
     Args:
         request: what was asked for.
         fetch: the Dockerfile of a remote context will be fetched by whoever builds.
+        showing: shows that archives of images are read, or None.
 
     Raises:
         DockcError: a directory that is not there, a Dockerfile that cannot be named.
@@ -292,7 +290,7 @@ def find(request: CompileRequest, *, fetch: bool = False) -> Found:
     locals_: dict[str, str] = {}
     stores: dict[str, Path] = {}
     for name, value in request.contexts.items():
-        attrs[f"context:{name}"] = _named_context(request, name, value, locals_, stores)
+        attrs[f"context:{name}"] = _named_context(request, name, value, locals_, stores, showing)
     remote = fetch and is_in_remote_context(request)
     path = data = None
     if not remote:
@@ -316,13 +314,17 @@ def find(request: CompileRequest, *, fetch: bool = False) -> Found:
     return Found(attrs, locals_, stores, data)
 
 
-def load(request: CompileRequest) -> Inputs:
+def load(request: CompileRequest, *, showing: Showing | None = None) -> Inputs:
     """Read the Dockerfile and sort out options, directories and layouts.
+
+    Args:
+        request: what was asked for.
+        showing: shows that archives of images are read, or None.
 
     Raises:
         DockcError: a file that cannot be read, an option that cannot be understood.
     """
-    found = find(request)
+    found = find(request, showing=showing)
     data = found.dockerfile
     if data is None:
         path = dockerfile_path(request)
@@ -454,7 +456,12 @@ def is_web_file(file: str) -> bool:
 
 
 def _named_context(
-    request: CompileRequest, name: str, value: str, locals_: dict[str, str], stores: dict[str, Path]
+    request: CompileRequest,
+    name: str,
+    value: str,
+    locals_: dict[str, str],
+    stores: dict[str, Path],
+    showing: Showing | None,
 ) -> str:
     if value.startswith("docker-image://") or is_remote(value):
         return value
@@ -472,7 +479,7 @@ def _named_context(
             hint=f"It may also be docker-image://NAME, an address, or an image of this machine: {', '.join(images.FORMS)}.",
         )
     store = _store_name(name)  # a reference that names the digest; the store is named like the context
-    stores[store], digest = images.found(name, value, request.store, request.showing)
+    stores[store], digest = images.found(name, value, request.store, showing)
     return f"oci-layout://{store}@{digest}"
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dockc.errors import UsageError
-from dockc.line.verbs import GROUPS
+from dockc.line.verbs import GROUPS, members
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _CONTAINERS = "dockc keeps no containers: `dockc run IMAGE` runs one program, and keeps nothing of it."
 WORDS = {
@@ -33,16 +37,34 @@ WORDS = {
 }
 
 
-def refuse(words: list[str]) -> None:
+_MEANT = {"delete": "rm", "list": "ls", "log": "logs", "remove": "rm", "show": "inspect"}
+"""Words for what the commands of a group do, and what they are called."""
+
+
+def refuse(argv: Sequence[str]) -> None:
     """Say what a line asks for that is no command here.
 
     Raises:
-        UsageError: the first word is another tool's, or the second is no command of its group.
+        UsageError: the first word is another tool's, or what follows a group is no command of it.
     """
-    first, second = (*words, "", "")[:2]
-    if first in GROUPS and second:
+    words = [word for word in argv if not word.startswith("-")]
+    size = next((size for size in (2, 1) if " ".join(words[:size]) in GROUPS and len(words) >= size), 0)
+    group, rest = " ".join(words[:size]), words[size:]
+    if size and list(argv[:size]) == words[:size] and len(argv) > size and argv[size].startswith("-"):
         raise UsageError(
-            f"no such command: {first} {second}", hint=f"{GROUPS[first]} `dockc {first} --help` lists the commands."
+            f"which command of `dockc {group}`? An option comes after it",
+            hint=f"`dockc {group} --help` lists the commands.",
         )
-    if first in WORDS:
-        raise UsageError(f"no such command: {first}", hint=WORDS[first])
+    if size and rest:
+        from dockc.compiler.suggest import nearest
+
+        known = dict(members(group))
+        meant = known.get(_MEANT.get(rest[0], "")) or known.get(nearest(rest[0], known))
+        raise UsageError(
+            f"no such command: {group} {rest[0]}",
+            hint=f"Did you mean `dockc {meant}`?"
+            if meant
+            else f"{GROUPS[group]} `dockc {group} --help` lists the commands.",
+        )
+    if words and words[0] in WORDS:
+        raise UsageError(f"no such command: {words[0]}", hint=WORDS[words[0]])

@@ -84,7 +84,7 @@ def _read(argv: Sequence[str], unusual: Reader | None, plain: bool) -> Line | in
     if argv and not verb and not {"--help", "-h"} & set(argv):
         from dockc.line.elsewhere import refuse
 
-        refuse([word for word in argv if not word.startswith("-")])
+        refuse(argv)
     asked = _until_dashes(rest)
     if (
         not argv

@@ -51,6 +51,32 @@ def test_an_archive_is_a_base(root: Dockc, context: MakeContext, archives: Path)
     assert root.run("image", "ls", "--json").stdout == "", "a base gets no name"
 
 
+def test_an_archive_is_read_in_the_view_and_the_history_of_its_build(root: Dockc, context: MakeContext, archives: Path) -> None:
+    with tarfile.open(archives / "old.tar") as old:
+        (entry,) = json.load(old.extractfile("manifest.json") or io.BytesIO())
+    folder = context("FROM app\nRUN cat /said\n")
+    said = root.build(folder, "--build-context", "app=old.tgz")
+    assert said.startswith("#1 [context app] load old.tgz\n#1 reading the archive "), said
+    assert len(re.findall(r"^#1 sha256:\w{64} \S+ / \S+ .*done$", said, re.MULTILINE)) == len(entry["Layers"])
+    numbers = [int(number) for number in re.findall(r"^#(\d+) (?:DONE|CACHED)", said, re.MULTILINE)]
+    assert sorted(numbers) == list(range(1, len(numbers) + 1)), "each step has a number of its own"
+    assert "[context app] load old.tgz" in root.run("history", "inspect").stdout
+    raw = root.run("build", folder, "--progress=rawjson", "--build-context", "app=old.tgz").stderr
+    (first, *_) = (json.loads(line) for line in raw.splitlines())
+    assert first["vertexes"][0]["name"] == "[context app] load old.tgz"
+    (archives / "cut.tar").write_bytes((archives / "old.tar").read_bytes()[:5000])
+    said = root.build(folder, "--build-context", "app=cut.tar", status=1)
+    assert said.startswith("#1 [context app] load cut.tar\n#1 ERROR: cut.tar: "), said
+
+
+def test_an_ordinary_user_builds_on_an_archive(user: Dockc, context: MakeContext, archives: Path) -> None:
+    (user.home / "old.tgz").chmod(0o644)
+    said = user.build(context("FROM app\nRUN cat /said\n"), "--build-context", "app=old.tgz")
+    assert said.startswith("#1 [context app] load old.tgz\n#1 reading the archive "), said
+    assert " hello\n" in said
+    assert "[context app] load old.tgz" in user.run("history", "inspect").stdout
+
+
 def test_every_spelling_is_the_same_image(root: Dockc, context: MakeContext, archives: Path) -> None:
     folder = context("FROM app\n")
 

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,24 @@ def recorded(root: Path, *told: SolveStatus, asked: Asked = ASKED, error: BaseEx
 
 def logged(record: history.BuildRecord) -> bytes:
     return b"".join(data for _, data in history.logs(record))
+
+
+def test_what_comes_before_the_beginning_waits_for_it(tmp_path: Path) -> None:
+    handed: list[SolveStatus] = []
+    recording = history.Recording(handed.append, tmp_path, ASKED, held=True)
+    threads = threading.active_count()
+    recording(event("one", started=1))
+    assert threading.active_count() == threads, "a process that enters its namespaces has one thread"
+    assert handed == [event("one", started=1)]
+    recording.begin()
+    recording(event("one", started=1, completed=2))
+    recording.end(Built(executed=1, cached=2))
+    (record,) = history.records(tmp_path)
+    assert [(one.step.name, one.step.completed) for one in history.steps_of(record)] == [("one", 2)]
+    unheard = history.Recording(quiet, tmp_path, ASKED, held=True)
+    unheard(event("one"))
+    unheard.end(None, DockcError("no"))
+    assert len(history.records(tmp_path)) == 1, "a build that ends before leaves no record"
 
 
 def test_a_build_is_kept_whole(tmp_path: Path) -> None:

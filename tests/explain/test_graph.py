@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from dockc.commands import explain as explaincmd
 from dockc.commands.attrs import frontend_attrs
 from dockc.compiler.explain.graph import Graph, Lane, Node
-from dockc.console.graph import FORMATS, Fact, dot, match_facts, mermaid, page, render_graph, svg
+from dockc.console.graph import FORMATS, Fact, coloured, dot, match_facts, mermaid, page, render_graph, svg
 from dockc.console.graph_layout import Box, Layout, layout
 from dockc.engine.plan import Looked
 from dockc.engine.record import Recorder
@@ -89,9 +89,29 @@ def test_nodes_stand_below_what_they_read_and_do_not_overlap(graph: Graph) -> No
         assert all(placed.nodes[source].y + placed.nodes[source].height < box.y for source in node.inputs)
         for other in placed.nodes[:i]:
             assert apart(box, other)
+    titles_keep_out_of_lines(placed)
     shown = list(placed.lanes.values())
     assert all(apart(one, other) for n, one in enumerate(shown) for other in shown[:n])
     lines_keep_to_free_space(graph, placed)
+
+
+def titles_keep_out_of_lines(placed: Layout) -> None:
+    """No line goes through a title where there is room for words beside those that come in."""
+    starts = {number: min((box.y for box in placed.nodes if inside(box, lane)), default=0.0) for number, lane in placed.lanes.items()}
+    for number, lane in placed.lanes.items():
+        through = [x for points in placed.edges.values() for (x, _), (to_x, y) in pairwise(points) if x == to_x and y == starts[number] and lane.x < x < lane.x + lane.width]
+        if not through:
+            continue
+        at, width = placed.titles_at[number], max(map(len, placed.titles[number])) * 8
+        assert lane.x < at
+        free = max(min(through) - lane.x, lane.x + lane.width - max(through)) - 14 - 9
+        if free >= 14 * 8:
+            assert at + width <= lane.x + lane.width
+            assert not any(at < x < at + width for x in through)
+
+
+def inside(box: Box, other: Box) -> bool:
+    return other.x <= box.x and box.x + box.width <= other.x + other.width and other.y <= box.y and box.y + box.height <= other.y + other.height
 
 
 def apart(one: Box, other: Box) -> bool:
@@ -275,6 +295,31 @@ def test_the_result_is_seen_at_every_width(tmp_path: Path, width: int) -> None:
     said = seen_in_chromium(text, _LOOK, tmp_path, f"--window-size={width},900")
     stacked = "true" if width <= 900 else "false"
     assert said == f"overlap=false seen=true stacked={stacked} texts=true fits=true errors=0"
+
+
+def test_a_stage_stands_below_what_it_reads() -> None:
+    """Where several columns have room for it."""
+    nodes = [Node("sha256:0", "source", "x", "", 0, None, ())]
+    for lane in (1, 2):
+        first = len(nodes)
+        nodes += [Node(f"sha256:{first + n}", "exec", "x", "", lane, (1, 1), (first + n - 1 if n else 0,)) for n in range(2)]
+    nodes += [Node(f"sha256:{n}", "exec", "x", "", 3, (1, 1), (n - 1,)) for n in (5, 6)]  # below the sources
+    nodes.append(Node("sha256:7", "exec", "x", "", 4, (1, 1), (3, 4, 6)))
+    placed = layout(Graph("f", "", tuple(Lane(str(n), n) for n in range(5)), tuple(nodes)))
+    assert placed.lanes[4].x == placed.lanes[2].x
+
+
+def test_comments_within_a_command_are_comments() -> None:
+    lines = coloured("RUN a \\\n  # why\n  b # c\nRUN <<E\n# shell\nE\n")
+    assert lines[1] == '<span class="c">  # why</span>'
+    assert lines[2] == "  b # c"
+    assert lines[4] == '<span class="s"># shell</span>'
+
+
+def test_only_what_is_known_is_in_the_table() -> None:
+    graph = Graph("f", "RUN a\n", (Lane("a", 1),), (Node("sha256:0", "exec", "RUN a", "", 0, (1, 1), ()),))
+    assert "<table>" not in page(graph, {0: Fact(findings=("line 1: X y",), severity="warning")})
+    assert "<table>" in page(graph, {0: Fact(seconds=1.0)})
 
 
 def test_findings_and_plan_are_on_the_boxes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -178,7 +179,26 @@ def test_wrong_usage(capfd: pytest.CaptureFixture[str], argv: list[str], said: s
     told = capfd.readouterr()
     assert told.out == ""
     assert said in told.err
-    assert "--help` says what there is" in told.err
+    assert re.search(r"^  help: `dockc .*--help` says what there is\.$", told.err, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("line", "said", "hint"),
+    [
+        ("history show", "no such command: history show", "Did you mean `dockc history inspect`?"),
+        ("image lst", "no such command: image lst", "Did you mean `dockc image ls`?"),
+        ("cache mounts lss", "no such command: cache mounts lss", "Did you mean `dockc cache mounts ls`?"),
+        ("history app", "no such command: history app", "`dockc image history`"),
+        ("history --store x", "which command of `dockc history`? An option comes after it", "`dockc history --help`"),
+        ("cache mounts --json", "which command of `dockc cache mounts`?", "`dockc cache mounts --help`"),
+    ],
+)
+def test_a_group_says_what_its_commands_are(capfd: pytest.CaptureFixture[str], line: str, said: str, hint: str) -> None:
+    assert main.run(line.split(), cli.parse) == 2
+    (error, helping) = capfd.readouterr().err.splitlines()
+    assert error.startswith(f"error: {said}")
+    assert helping.startswith("  help: ")
+    assert hint in helping
 
 
 def _run(*arguments: str, stdin: bytes = b"", stdout: int | None = subprocess.PIPE) -> subprocess.CompletedProcess[bytes]:
