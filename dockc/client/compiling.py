@@ -149,6 +149,8 @@ class Compiling:
         except RemoteError as exc:
             # The compiler knows the line that asks for the image, and whether the stage matters at all.
             return Answers(images={request.key: ImageAnswer(request.ref, error=exc.message)})
+        if not answer.HasField("Image"):  # a rule of the build has put something else in its place
+            return Answers(images={request.key: ImageAnswer(request.ref, becomes=answer.Source.identifier)})
         ref = answer.Source.identifier.partition("://")[2].partition("@")[0] or request.ref
         kept = request.ref if "@" in request.ref else ref
         return Answers(images={request.key: ImageAnswer(kept, answer.Image.Digest, answer.Image.Config)})

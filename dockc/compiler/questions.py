@@ -18,8 +18,8 @@ where the answers are found:
      "git": {"git://example.com/r.git#main": {"commit": "9f...", "commit_object": "tree ...\\n"}}}
 
 An image entry may have `resolved` where the registry gave another reference than the one asked for, `store` for an
-image of an OCI layout, and `error` instead of `digest` and `config` where looking it up failed. `config` may also be
-a string: the exact text of the config.
+image of an OCI layout, and instead of `digest` and `config` either `error` where looking it up failed, or `becomes`
+where rules of the build put another source in its place. `config` may also be a string: the exact text of the config.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from types import MappingProxyType
 
 from dockc.base.record import Record, fields_of
 from dockc.errors import DockcError, UsageError, without_credentials
+from dockc.llb.attrs import SCHEME_IMAGE
 from dockc.oci import platform as platforms
 from dockc.oci.platform import Platform
 
@@ -106,6 +107,8 @@ class ImageAnswer(Record):
         error: why it could not be looked up, or "".
         hint: what can be done about that, or ""; not kept in files.
         stored: why the store's image of that name was taken, or ""; not kept in files.
+        becomes: identifier (`local://name`) of what the build's rules put in the image's place, where that is no image;
+            "" where it stays one.
     """
 
     ref: str
@@ -114,6 +117,14 @@ class ImageAnswer(Record):
     error: str = ""
     hint: str = ""
     stored: str = ""
+    becomes: str = ""
+
+    @property
+    def problem(self) -> str:
+        """Why there is no image to start from, or ""."""
+        if self.becomes:
+            return f"ref mutated by policy to non-image: {SCHEME_IMAGE}{self.ref} -> {self.becomes}"
+        return self.error
 
 
 class HttpAnswer(Record):
@@ -266,6 +277,8 @@ def _image_json(key: tuple[str, str, str], answer: ImageAnswer) -> dict[str, Any
         out["resolved"] = answer.ref
     if answer.error:
         return out | {"error": answer.error}
+    if answer.becomes:
+        return out | {"becomes": answer.becomes}
     if answer.digest:
         out["digest"] = answer.digest
     text = answer.config.decode("utf-8", "surrogateescape")
@@ -310,6 +323,7 @@ def _load(document: Any) -> Answers:
             _string(entry.get("digest", "")),
             config.encode("utf-8", "surrogateescape"),
             _string(entry.get("error", "")),
+            becomes=_string(entry.get("becomes", "")),
         )
     files: dict[tuple[str, str], bytes | None] = {}
     for name, entries in document.get("files", {}).items():

@@ -236,25 +236,34 @@ class _NotFound(DockcError):
 
 def _asking(bridge: Bridge) -> Callable[[tuple[Request, ...]], Awaitable[Answers]]:
     """Answers the compiler's questions on the loop, all of one round at once."""
-    from dockc.compiler.questions import Answers, ContextRequest, ImageRequest, Unanswered, describe
+    from dockc.compiler.questions import Answers, ContextRequest, ImageAnswer, ImageRequest, Unanswered, describe
+    from dockc.llb import attrs as A  # noqa: N812
 
     request, steps = bridge.request, bridge.steps
     resolver = bridge.resolver()
 
-    async def judged(one: Request) -> Request:
+    async def judged(one: Request) -> Request | Answers:
+        """What is to be asked in its place, or the answer where that is no image any more."""
         known = identified(one) if bridge.judges else None
         if known is None:
             return one
         platform = one.platform if isinstance(one, ImageRequest) else None
         becomes = await bridge.judge(*known, platform)
-        return one if becomes == known else question(*becomes, platform)
+        if becomes == known:
+            return one
+        if isinstance(one, ImageRequest) and not becomes[0].startswith((A.SCHEME_IMAGE, A.SCHEME_OCI_LAYOUT)):
+            return Answers(images={one.key: ImageAnswer(one.ref, becomes=becomes[0])})
+        return question(*becomes, platform)
 
     async def answer_one(one: Request) -> Answers:
         name = f"[internal] load metadata for {one.ref if isinstance(one, ImageRequest) else describe(one)}"
         found = Answers()
         try:
             with steps.step(name) as digest:
-                found = await answer([one], resolver, instead=[await judged(one)])
+                asked = await judged(one)
+                if isinstance(asked, Answers):
+                    return asked
+                found = await answer([one], resolver, instead=[asked])
                 for image in found.images.values():
                     if image.stored:
                         steps.log(digest, f"the store's own image is used: {image.stored}\n")

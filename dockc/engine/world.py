@@ -201,4 +201,8 @@ def _take(
         case GitRequest(), FoundGit():
             git[request.identifier] = GitAnswer(found.commit, found.commit_object)
         case _:
-            raise TypeError(f"{found!r} does not answer {request!r}")
+            # Rules have put a source of another kind in the place of the one that was asked about.
+            what = without_credentials(describe(request))
+            raise CompileError(
+                f"{what}: a source policy puts something of another kind in its place", fault=Fault("bad-context")
+            )

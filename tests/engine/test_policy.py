@@ -11,6 +11,7 @@ import pytest
 
 from dockc import llb
 from dockc.engine.bridge import Bridge, Result
+from dockc.engine.dockerfile import dockerfile
 from dockc.engine.engine import Engine, EngineOptions
 from dockc.engine.policy import ALLOW, CONVERT, DENY, EXACT, REGEX, Denied, Policy, Rule, judged
 from dockc.engine.request import BuildRequest
@@ -124,3 +125,23 @@ def test_a_build_uses_what_the_rules_say_and_asks_the_client(tmp_path: Path) -> 
     assert seen == ["local://second", "local://third"]
     with pytest.raises(DockcError, match="not for you"):
         asyncio.run(main("secret"))
+
+
+@pytest.mark.parametrize("becomes", ["local://test", "docker-image://docker.io/library/busybox:1.0"])
+def test_a_dockerfile_reads_from_what_the_rules_put_in_the_place_of_an_image(tmp_path: Path, becomes: str) -> None:
+    main = {"Dockerfile": b"FROM scratch AS replace\nFROM scratch\nCOPY --from=replace /foo /\n"}
+    directories = {"context": HeldFiles(main), "dockerfile": HeldFiles(main), "test": HeldFiles({"foo": b"instead"})}
+    rules = (
+        Rule(action=CONVERT, identifier="docker-image://docker.io/library/alpine:latest", becomes=becomes, attrs={}),
+        Rule(action=CONVERT, identifier=IMAGE, becomes="local://test", attrs={}),
+    )
+    output = make_output("local", str(tmp_path / "out"), {})
+    attrs = {"context:replace": "docker-image:docker.io/library/alpine:latest"}
+    request = BuildRequest(attrs=attrs, outputs=(output,), policies=(Policy(rules),))
+
+    async def build() -> None:
+        async with asyncio.timeout(100), Engine(EngineOptions(root=tmp_path / "store")) as engine:
+            await engine.run(dockerfile, request, Session(directories=directories), lambda status: None)
+
+    asyncio.run(build())
+    assert (tmp_path / "out" / "foo").read_bytes() == b"instead"

@@ -37,10 +37,12 @@ def resolve(state: Lowering, wanted: set[StageState]) -> Asking[None]:
         Unanswered: images that are not known yet, all at once.
     """
     open_stages = [stage for stage in state.table.stages if not (stage.base or stage.dispatched or stage.resolved)]
-    for stage in open_stages:
-        if stage in wanted:
-            _want(state, stage)
-    yield from state.barrier()
+    asked = True
+    while asked:  # an answer may say that something else stands for an image, which is then to be asked about
+        for stage in open_stages:
+            if stage in wanted:
+                _want(state, stage)
+        asked = yield from state.barrier()
     looked_up = []
     for stage in open_stages:
         stage.resolved = stage in wanted
@@ -157,7 +159,7 @@ def _start_from_context(state: Lowering, stage: StageState, context: NamedContex
 def _look_up(state: Lowering, stage: StageState, written: str, ref: Reference, platform: Platform) -> Platform:
     """Take digest and config of the base image; returns the platform it is used for."""
     answer = state.image(_request(state, stage.base_name, platform))
-    if answer.error:
+    if answer.problem:
         raise _lookup_error(state, stage, written, answer)
     if str(ref) != answer.ref:
         try:
@@ -195,7 +197,7 @@ def _lookup_error(state: Lowering, stage: StageState, written: str, answer: Imag
         for name in (image, f"{image}:latest"):
             names += (name, f"docker.io/library{name}")
     suggestion = nearest(written, names)
-    message = f"{written}: {answer.error}"
+    message = f"{written}: {answer.problem}"
     if suggestion:
         message += f" (did you mean {suggestion}?)"
     fault = _fault("image-not-available", stage)

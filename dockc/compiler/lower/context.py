@@ -139,19 +139,23 @@ class Lowering:
         self._wanted.append(request)
         return False
 
-    def barrier(self) -> Asking[None]:
+    def barrier(self) -> Asking[bool]:
         """Ask for everything that was wanted so far, all at once, and go on when it is answered.
+
+        Returns:
+            Whether there was anything to ask.
 
         Raises:
             Unanswered: an answer was left out.
         """
         if not self._wanted:
-            return
+            return False
         requests = tuple(dict.fromkeys(self._wanted))
         self._wanted = []
         self.answers = self.answers.merged((yield requests))
         if left := [request for request in requests if not self.answers.has(request)]:
             raise Unanswered(left)
+        return True
 
     def image(self, request: ImageRequest) -> ImageAnswer:
         """The answer for an image that was asked for.

@@ -34,6 +34,7 @@ CONTAINERIGNORE = ".containerignore"
 CONTAINERFILE = "Containerfile"
 DEFAULT_NAME = "Dockerfile"
 HTTP_CONTEXT_FILE = "context"
+_MOST_FOLLOWED = 10
 
 
 class LoadedContext:
@@ -98,9 +99,10 @@ def lookup(state: Lowering, name: str, platform: Platform | None) -> NamedContex
 
 
 def wants(state: Lowering, context: NamedContext) -> None:
-    """Ask for what loading the context needs to know."""
-    scheme, _, rest = context.spec.partition(":")
+    """Ask for what loading the context needs to know, as far as that can be told yet."""
     try:
+        context = _followed(state, context)
+        scheme, _, rest = context.spec.partition(":")
         if scheme == "docker-image" and rest.removeprefix("//") != SCRATCH:
             state.want(_image_request(state, context, rest))
         elif scheme == "oci-layout":
@@ -118,6 +120,7 @@ def load(state: Lowering, context: NamedContext, stage: StageState | None) -> Lo
         CompileError: the option's value is wrong, or the image cannot be read.
         Unanswered: something about it is not known yet.
     """
+    context = _followed(state, context)
     scheme, colon, rest = context.spec.partition(":")
     if not colon:
         message = f"invalid context specifier {context.spec} for {context.full_name}"
@@ -138,6 +141,24 @@ def load(state: Lowering, context: NamedContext, stage: StageState | None) -> Lo
         case "input":
             return _load_input(state, context, rest)
     message = f"unsupported context source {scheme} for {context.full_name}"
+    raise CompileError(message, fault=Fault("bad-context"))
+
+
+def _followed(state: Lowering, context: NamedContext) -> NamedContext:
+    """The context that rules of the build put in the place of an image, step by step as far as it is known."""
+    first = context.spec
+    for _ in range(_MOST_FOLLOWED + 1):
+        scheme, _, rest = context.spec.partition(":")
+        if scheme != "docker-image" or rest.removeprefix("//") == SCRATCH:
+            return context
+        request = _image_request(state, context, rest)
+        becomes = state.image(request).becomes if state.answers.has(request) else ""
+        if not becomes:
+            return context
+        if becomes.startswith((A.SCHEME_LOCAL, A.SCHEME_IMAGE, A.SCHEME_OCI_LAYOUT)):
+            becomes = becomes.replace("://", ":", 1)
+        context = NamedContext(becomes, context.name, context.full_name, context.platform)
+    message = f"context recursion limit exceeded; this may indicate a cycle in the provided source policies: {first}"
     raise CompileError(message, fault=Fault("bad-context"))
 
 
@@ -210,8 +231,8 @@ def _load_layout(state: Lowering, context: NamedContext, rest: str) -> LoadedCon
 
 
 def _config(state: Lowering, answer: ImageAnswer) -> ImageConfig:
-    if answer.error:
-        raise CompileError(answer.error, fault=Fault("image-not-available"), hint=answer.hint)
+    if answer.problem:
+        raise CompileError(answer.problem, fault=Fault("image-not-available"), hint=answer.hint)
     return state.image_config(answer.config)
 
 

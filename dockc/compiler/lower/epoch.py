@@ -69,8 +69,10 @@ def _resolve(state: Lowering, main: MainContext, text: str) -> Asking[Time | Non
         return (yield from _time_of(state, main.remote))
     context = contexts.lookup(state, text, None)
     if context is not None:
-        contexts.wants(state, context)
-        yield from state.barrier()
+        asked = True
+        while asked:
+            contexts.wants(state, context)
+            asked = yield from state.barrier()
         return (yield from _time_of(state, contexts.load(state, context, None).value))
     for stage in state.dockerfile.stages:
         if stage.name and stage.name == fold(text):
