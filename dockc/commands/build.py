@@ -80,9 +80,10 @@ class BuildOptions(Options):
     allow: tuple[str, ...] = option(
         "--allow",
         metavar="ENTITLEMENT",
-        help="Allow network.host or security.insecure.",
+        help="Allow network.host or security.insecure; buildx.local.delete for an output with mode=delete that is not "
+        "below the current directory.",
         group=_STEPS,
-        completes="network.host|security.insecure",
+        completes="network.host|security.insecure|buildx.local.delete",
     )
     network: str = option(
         "--network",
@@ -342,13 +343,14 @@ def run(options: BuildOptions, out: Output) -> int:
 
             showing = partial(transfer.shown, mode=mode, quiet=options.quiet)
             return ask(read, method, form, out=out.write, showing=showing)
+        outputs = words.outputs(options.output, annotations=options.annotation, push=options.push, load=options.load)
         asked_for = Asked(
             compile=read,
-            outputs=words.outputs(options.output, annotations=options.annotation, push=options.push, load=options.load),
+            outputs=outputs,
             names=options.tag,
             secrets=options.secret,
             ssh=options.ssh,
-            allow=frozenset(options.allow) | ({"network.host"} if options.network == "host" else set()),
+            allow=words.allowed(options.allow, outputs) | ({"network.host"} if options.network == "host" else set()),
             uploads=uploads,
             executor=options.executor,
             snapshotter=options.snapshotter,

@@ -67,7 +67,7 @@ def step_attrs(
         if network != "default":
             attrs["force-network-mode"] = network
     if hosts:
-        attrs["add-hosts"] = ",".join(_host(text) for text in hosts)
+        attrs["add-hosts"] = ",".join(_host(text) for several in hosts for text in several.split(","))
     if shm_size:
         attrs["shm-size"] = str(parse_memory(shm_size))
     if ulimits:
@@ -221,6 +221,31 @@ def outputs(
             for attributes in images:
                 attributes[key] = value
     return tuple(make_output(kind, dest, attributes) for kind, dest, attributes in found)
+
+
+_LOCAL_DELETE = "buildx.local.delete"
+
+
+def allowed(texts: Iterable[str], outputs: Iterable[Output]) -> frozenset[str]:
+    """The entitlements of `--allow`, but for the one that is of the client alone and stays here: an output that
+    deletes what it does not write may do so below the current directory, elsewhere only when that is allowed.
+
+    Raises:
+        UsageError: it is not.
+    """
+    found = set(filter(None, texts))
+    for text in found:
+        if text.startswith(f"{_LOCAL_DELETE}="):
+            raise UsageError(f"{_LOCAL_DELETE} does not accept a value")
+    if _LOCAL_DELETE not in found:
+        top = os.path.realpath(os.curdir).rstrip("/") + "/"
+        for output in outputs:
+            if output.deletes and not os.path.realpath(output.dest).startswith(top):
+                raise UsageError(
+                    f'local output mode=delete for destination "{output.dest}" requires --allow={_LOCAL_DELETE}',
+                    hint="All that is there and not in the result would be deleted.",
+                )
+    return frozenset(found - {_LOCAL_DELETE})
 
 
 def _annotation(text: str) -> list[tuple[str, str]]:

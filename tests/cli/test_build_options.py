@@ -265,3 +265,41 @@ def test_variables_that_ask_for_what_is_not_there(name: str, value: str, message
         return
     with pytest.raises(DockcError, match=f"{message} \\({name} is set\\)"):
         refuse_environment({name: value})
+
+
+# --- outputs and what they may ----------------------------------------------------------------------------
+
+
+def test_hosts_may_be_several_in_one_word() -> None:
+    assert options.step_attrs(hosts=["a=1.2.3.4,b:::1", "c=[::2]"]) == {"add-hosts": "a=1.2.3.4,b=::1,c=::2"}
+
+
+@pytest.mark.parametrize("dest", [".", "..", "../beside", "/", "away", "away/more", "inside/../.."])
+def test_an_output_that_deletes_elsewhere_must_be_allowed(
+    dest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    (here / "inside").mkdir(parents=True)
+    (here / "away").symlink_to(tmp_path)
+    monkeypatch.chdir(here)
+    (output,) = options.outputs([f"type=local,dest={dest},mode=Delete"])
+    with pytest.raises(UsageError, match=r"requires --allow=buildx\.local\.delete"):
+        options.allowed(["network.host"], [output])
+    allow = ["network.host", "", "buildx.local.delete"]
+    assert options.allowed(allow, [output]) == {"network.host"}, "it is asked of nobody else"
+    (copies,) = options.outputs([f"type=local,dest={dest}"])
+    (below,) = options.outputs(["type=local,dest=inside/not-there/yet,mode=delete"])
+    assert options.allowed([], [copies, below]) == frozenset()
+    with pytest.raises(UsageError, match="does not accept a value"):
+        options.allowed(["buildx.local.delete=true"], [])
+
+
+@pytest.mark.parametrize(
+    "texts", [("-", "type=oci"), ("type=tar", "type=tar,dest=/dev/stdout"), ("type=docker,dest=-", "type=oci,dest=/dev/fd/1")]
+)
+def test_one_output_is_on_standard_output(texts: tuple[str, ...]) -> None:
+    from dockc.runtime.exporter import export
+
+    with pytest.raises(UsageError, match="multiple outputs configured to write to stdout"):
+        export.check(options.outputs(texts))
+    export.check(options.outputs(["-", "type=oci,dest=x.tar", "type=cacheonly"]))

@@ -146,6 +146,7 @@ class Decompressor:
         inner: the compressed stream.
         archives: read bzip2 and xz too, which layers never are.
         cancelled: looked at before every piece: a small stream may be of millions of empty members, or be a bomb.
+        block: bytes that are made at once. What comes before damage can be read where this is small.
 
     Attributes:
         name: what the stream turned out to be.
@@ -155,8 +156,16 @@ class Decompressor:
         Cancelled: from `read`, when `cancelled` was set.
     """
 
-    def __init__(self, inner: Reader, *, archives: bool = False, cancelled: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        inner: Reader,
+        *,
+        archives: bool = False,
+        cancelled: threading.Event | None = None,
+        block: int = _BLOCK,
+    ) -> None:
         self._inner = inner
+        self._block = block
         self._cancelled = cancelled
         head = b""
         while len(head) < 6 and (more := inner.read(6 - len(head))):
@@ -214,7 +223,7 @@ class Decompressor:
             self._bite = min(2 * self._bite, _BLOCK)
             cut_off = not data and self._decoder.needs_input
             try:
-                made = self._decoder.decompress(data, _BLOCK)
+                made = self._decoder.decompress(data, self._block)
             except Exception as error:  # each library raises its own class
                 if fresh and self.name in ("bzip2", "xz"):
                     return b""  # what follows is no further member: these tools overlook it

@@ -1,7 +1,9 @@
 """Reading the headers of tar archives, whoever wrote them: members with name, type, owner, times, attributes.
 
 v7, ustar, pax (with GNU's sparse maps 0.0, 0.1 and 1.0) and GNU (long names, old sparse maps, binary numbers).
-Hostile archives are expected: numbers are checked, and headers of headers are bounded.
+Hostile archives are expected: numbers are checked, and headers of headers are bounded. Where readers differ this one
+sides with Go's `archive/tar`, so that an image has the files that BuildKit gives it: pax records for all members are
+passed over, and of two extended headers before one member the second counts.
 
 Sources: POSIX.1-2017 pax, "ustar Interchange Format" and "pax Extended Header"; GNU tar manual, "Basic Tar
 Format", "Storing Sparse Files".
@@ -11,8 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import ChainMap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from dockc.base.record import Mutable, made
 from dockc.errors import StoreError
@@ -24,7 +25,9 @@ REGULAR, HARDLINK, SYMLINK, CHAR, BLOCK_DEVICE, DIRECTORY, FIFO = "0", "1", "2",
 _REGULAR_TYPES = frozenset("\x000\x377")
 _NO_DATA = frozenset("123456")
 _XATTR = "SCHILY.xattr."
-_MAX_ID = 0xFFFFFFFF
+_NAMES = frozenset((b"path", b"linkpath", b"uname", b"gname"))
+_NO_ID = 0xFFFFFFFF
+_MOST = (1 << 63) - 1
 _NANO = 1_000_000_000
 _FARTHEST = (1 << 40) * _NANO  # some 35,000 years: beyond every file system, within every integer
 
@@ -103,23 +106,21 @@ class TarReader:
         return data
 
     def __iter__(self) -> Iterator[Member]:
-        shared: dict[str, bytes] = {}
-        own: ChainMap[str, bytes] = ChainMap({}, shared)
+        own: dict[str, bytes] = {}
         long_name = long_link = b""
         while (header := self._next_header()) is not None:
             kind = chr(header[156])
             if kind in ("x", "g"):
                 records = parse_pax(self._extension(header, kind))
-                # Records for all members are kept once, not copied to each; only what a member says itself is looped
-                # over.
-                (shared if kind == "g" else own.maps[0]).update(records)
+                if kind == "x":
+                    own = records
             elif kind == "L":
                 long_name = self._extension(header).split(b"\0", 1)[0]
             elif kind == "K":
                 long_link = self._extension(header).split(b"\0", 1)[0]
             else:
                 member = self._member(header, kind, own, long_name, long_link)
-                own, long_name, long_link = ChainMap({}, shared), b"", b""
+                own, long_name, long_link = {}, b"", b""
                 self._extended["x"] = 0
                 yield member
 
@@ -184,33 +185,26 @@ class TarReader:
         self._left = 0
         return data
 
-    def _member(
-        self, header: bytes, kind: str, pax: ChainMap[str, bytes], long_name: bytes, long_link: bytes
-    ) -> Member:
+    def _member(self, header: bytes, kind: str, pax: Mapping[str, bytes], long_name: bytes, long_link: bytes) -> Member:
         member = Member(
             name=_decode(long_name or pax.get("path") or _name(header)),
             kind=REGULAR if kind in _REGULAR_TYPES else kind,
             mode=_number(header, 100, 8) & 0o7777,
-            uid=_pax_number(pax, "uid", header, 108, 8),
-            gid=_pax_number(pax, "gid", header, 116, 8),
+            uid=_owner(pax, "uid", header, 108),
+            gid=_owner(pax, "gid", header, 116),
             size=_pax_number(pax, "size", header, 124, 12),
             mtime=max(-_FARTHEST, min(_FARTHEST, _mtime(pax, header))),
             linkname=_decode(long_link or pax.get("linkpath") or _text(header, 157, 100)),
         )
-        for number in (member.uid, member.gid):
-            if not 0 <= number <= _MAX_ID:
-                raise InvalidTar(f"{member.name}: owner {number} is out of range")
         if member.size < 0:
             raise InvalidTar(f"{member.name}: negative size")
         if member.kind in (CHAR, BLOCK_DEVICE):
             member.major = _pax_number(pax, "SCHILY.devmajor", header, 329, 8)
             member.minor = _pax_number(pax, "SCHILY.devminor", header, 337, 8)
-        if member.kind == REGULAR and member.name.endswith("/"):
+        if kind == "\0" and member.name.endswith("/"):
             member.kind = DIRECTORY  # v7 has no other way to say so
         member.xattrs = {
-            _decode(key.encode("latin-1"))[len(_XATTR) :]: value
-            for key, value in pax.maps[0].items()
-            if key.startswith(_XATTR)
+            _decode(key.encode("latin-1"))[len(_XATTR) :]: value for key, value in pax.items() if key.startswith(_XATTR)
         }
         # A hard link may say the size of its target; the data is not repeated for it.
         self._begin_data(0 if member.kind in _NO_DATA else member.size)
@@ -219,7 +213,7 @@ class TarReader:
         self._sparse(member, header, kind, pax)
         return member
 
-    def _sparse(self, member: Member, header: bytes, kind: str, pax: ChainMap[str, bytes]) -> None:
+    def _sparse(self, member: Member, header: bytes, kind: str, pax: Mapping[str, bytes]) -> None:
         if kind == "S":
             member.kind = REGULAR
             member.sparse = self._old_sparse(header)
@@ -294,7 +288,7 @@ class TarReader:
 
 
 def parse_pax(data: bytes) -> dict[str, bytes]:
-    """The records `length key=value\\n` of an extended header; an empty value removes what a global one said."""
+    """The records `length key=value\\n` of an extended header; an empty value is as if there was none."""
     records: dict[str, bytes] = {}
     sparse: list[bytes] = []
     at = 0
@@ -307,7 +301,7 @@ def parse_pax(data: bytes) -> dict[str, bytes]:
         if end <= space or end > len(data) or data[end - 1] != 0x0A:
             raise InvalidTar("invalid extended header")
         key, equals, value = data[space + 1 : end - 1].partition(b"=")
-        if not equals or not key:
+        if not equals or not key or b"\0" in (value if key in _NAMES else key):
             raise InvalidTar("invalid extended header")
         name = key.decode("latin-1")
         # Format 0.0 repeats these two keys, one pair a piece.
@@ -331,10 +325,24 @@ def _text(header: bytes, at: int, size: int) -> bytes:
 
 def _name(header: bytes) -> bytes:
     name = _text(header, 0, 100)
-    # GNU's magic is `ustar  \0`, and it uses the prefix for other things.
-    if header[257:263] == b"ustar\0" and (prefix := _text(header, 345, 155)):
-        return prefix + b"/" + name
-    return name
+    prefix = b""
+    if header[257:263] == b"ustar\0":
+        prefix = _text(header, 345, 155)
+    elif header[257:265] == b"ustar  \0" and not _are_times(header):
+        # GNU's format has two times where ustar has the prefix, but Go's writer before 1.8, of many an old image, put
+        # the prefix there all the same.
+        prefix = _text(header, 345, 155)
+        prefix = prefix if prefix.isascii() else b""
+    return prefix + b"/" + name if prefix else name
+
+
+def _are_times(header: bytes) -> bool:
+    """Whether GNU's times of access and change are what is in their places."""
+    try:
+        _ = [_number(header, at, 12) for at in (345, 357) if header[at]]
+    except InvalidTar:
+        return False
+    return True
 
 
 def _number(header: bytes, at: int, size: int) -> int:
@@ -343,6 +351,8 @@ def _number(header: bytes, at: int, size: int) -> int:
         value = int.from_bytes(raw, "big") & ~(0x80 << 8 * (size - 1))
         if raw[0] & 0x40:  # negative, two's complement of the remaining bits
             value -= 1 << (8 * size - 1)
+        if not -_MOST <= value <= _MOST:
+            raise InvalidTar("invalid tar header")
         return value
     text = raw.strip(b" \0").split(b"\0", 1)[0].rstrip(b" ")
     if not text:
@@ -353,17 +363,28 @@ def _number(header: bytes, at: int, size: int) -> int:
 
 
 def _decimal(text: bytes) -> int:
-    if not text.isdigit() or len(text) > 20:
+    if not text.isdigit() or len(text) > 20 or (number := int(text)) > _MOST:
         raise InvalidTar("invalid number in an extended header")
-    return int(text)
+    return number
 
 
-def _pax_number(pax: ChainMap[str, bytes], key: str, header: bytes, at: int, size: int) -> int:
+def _pax_number(pax: Mapping[str, bytes], key: str, header: bytes, at: int, size: int) -> int:
     value = pax.get(key)
     return _decimal(value) if value else _number(header, at, size)
 
 
-def _mtime(pax: ChainMap[str, bytes], header: bytes) -> int:
+def _owner(pax: Mapping[str, bytes], key: str, header: bytes, at: int) -> int:
+    """A user or group as the kernel takes it, which has 32 bits for it; -1 asks it to change nothing: root's, then."""
+    value = pax.get(key)
+    if value:
+        number = _decimal(value[1:] if value[:1] in b"+-" else value) * (-1 if value.startswith(b"-") else 1)
+    else:
+        number = _number(header, at, 8)
+    number &= _NO_ID
+    return 0 if number == _NO_ID else number
+
+
+def _mtime(pax: Mapping[str, bytes], header: bytes) -> int:
     text = pax.get("mtime")
     if not text:
         return _number(header, 136, 12) * _NANO

@@ -19,7 +19,7 @@ from dockc.oci.descriptor import Descriptor
 from dockc.oci.reference import Reference, parse_normalized
 from dockc.runtime.exporter import table
 from dockc.runtime.exporter.options import Output
-from dockc.runtime.exporter.output import check_destination, open_output
+from dockc.runtime.exporter.output import STDOUT, check_destination, is_stdout, open_output
 from dockc.runtime.exporter.source import ExportSource, Report, parse_names
 from dockc.runtime.exporter.writer import ImageWriter, Written
 
@@ -103,9 +103,14 @@ def check(outputs: Sequence[Output], names: Sequence[str] = (), *, sinks: bool =
                 f"invalid tag {name}: a digest cannot be chosen, it comes of the image",
                 hint="Leave out what begins with @.",
             )
+    piped = False
     for output in outputs:
         if output.kind.writes and not sinks:
             dest = _destination(output)
+            if dest and is_stdout(dest):
+                if piped:
+                    raise UsageError("multiple outputs configured to write to stdout")
+                piped = True
             if dest:
                 check_destination(output.type, dest, directory=output.is_directory)
             elif output.type == "docker" and shutil.which("docker") is None:
@@ -121,7 +126,7 @@ def _destination(output: Output) -> str:
     """Archives without a destination go to standard output, Docker's into the engine."""
     if output.dest or output.type == "docker" or output.is_directory:
         return output.dest
-    return "-"
+    return STDOUT
 
 
 def export(source: ExportSource, output: Output, using: Exporters) -> Exported:
@@ -154,7 +159,7 @@ def export_local(source: ExportSource, output: Output, using: Exporters) -> Expo
     from dockc.runtime.exporter.localdir import LocalWriter
 
     split = output.flag("platform-split", source.multi)
-    delete = output.attrs.get("mode", "").strip().lower() == "delete"
+    delete = output.deletes
     using.tell("copying files")
     with _mounted(source, output, split=split, using=using) as trees:
         if using.sinks is not None:

@@ -99,6 +99,11 @@ class Output(Record):
         )
 
     @property
+    def deletes(self) -> bool:
+        """Whether what lies at `dest` and is not of the result is removed."""
+        return self.type == "local" and self.attrs.get("mode", "").strip().lower() == "delete"
+
+    @property
     def kind(self) -> table.Kind:
         """What kind of output it is."""
         return table.find(self.type) or table.Kind()

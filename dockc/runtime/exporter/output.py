@@ -21,6 +21,11 @@ _MAX_LINKS = 40  # as the kernel
 _NO_UNNAMED = frozenset((errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT))
 
 
+def is_stdout(dest: str) -> bool:
+    """Whether a destination is this process's standard output, whatever it is called."""
+    return dest == STDOUT or os.path.abspath(dest) in _OWN_STDOUT  # noqa: PTH100 - links are not to be followed
+
+
 def check_destination(kind: str, dest: str, *, directory: bool) -> None:
     """Refuse a destination that cannot work, before anything is built.
 
@@ -50,7 +55,7 @@ def open_output(dest: str) -> Iterator[BinaryIO]:
     Raises:
         StoreError: it cannot be written (full disk, no permission).
     """
-    if dest == STDOUT or os.path.abspath(dest) in _OWN_STDOUT:  # noqa: PTH100 - links are not to be followed
+    if is_stdout(dest):
         try:
             yield sys.stdout.buffer
             sys.stdout.buffer.flush()

@@ -35,7 +35,7 @@ _SEAL_BYTES = 16
 _OPAQUE_NAMES = ("trusted.overlay.opaque", "user.overlay.opaque")
 _HIDDEN_PREFIXES = ("trusted.", "user.overlay.", "user.dockc.", "system.", "security.selinux", "security.ima",
                     "security.evm", "security.apparmor", "security.SMACK")  # fmt: skip
-_CANNOT = (errno.EPERM, errno.EINVAL, errno.ENOTSUP)
+CANNOT = (errno.EPERM, errno.EINVAL, errno.ENOTSUP)
 _NOT_OURS = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS)
 """Why a store's key cannot be made where the store is gone or another user's: no file of it is being marked then."""
 
@@ -265,7 +265,7 @@ def set_attribute(path: str, name: str, value: bytes) -> None:
     try:
         os.setxattr(path, name, value, follow_symlinks=False)
     except OSError as error:
-        if error.errno not in _CANNOT:
+        if error.errno not in CANNOT:
             raise
 
 
@@ -282,7 +282,7 @@ def set_owner(path: str, uid: int, gid: int, status: os.stat_result) -> None:
             raise OSError(errno.EPERM, os.strerror(errno.EPERM), path)
         os.chown(path, uid, gid, follow_symlinks=False)
     except OSError as error:
-        if error.errno not in _CANNOT:
+        if error.errno not in CANNOT:
             raise
         if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
             _remember_owner(path, uid, gid)
@@ -329,7 +329,7 @@ def make_node(name: str, kind: int, device: int, dir_fd: int) -> None:
     try:
         os.mknod(name, kind | 0o600, device, dir_fd=dir_fd)
     except OSError as error:
-        if error.errno not in _CANNOT or kind == stat.S_IFIFO:
+        if error.errno not in CANNOT or kind == stat.S_IFIFO:
             raise
         descriptor = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
         try:

@@ -103,11 +103,14 @@ def read_xattrs(fd: int, name: str) -> dict[str, bytes]:
     return found
 
 
-def write_xattrs(fd: int, name: str, values: Mapping[str, bytes]) -> list[str]:
+def write_xattrs(fd: int, name: str, values: Mapping[str, bytes], shown: str = "") -> list[str]:
     """Set extended attributes; those that the target refuses are left out and named in the answer.
 
     A file system that cannot hold an attribute, or a user who may not set it, does not fail the copy. What would mean
     something to the store or to overlayfs is not taken from anywhere.
+
+    Raises:
+        FileError: a `shown` path was given, and an attribute is none that any file system would take.
     """
     refused: list[str] = []
     path = _path(fd, name)
@@ -116,7 +119,9 @@ def write_xattrs(fd: int, name: str, values: Mapping[str, bytes]) -> list[str]:
             if key.startswith(marks.STORE_PREFIXES):
                 raise PermissionError(key)
             os.setxattr(path, key, value, follow_symlinks=False)
-        except OSError:
+        except OSError as error:
+            if shown and error.errno not in marks.CANNOT:
+                raise failed("lsetxattr", f'{shown}: xattr "{key}"', error) from error
             refused.append(key)
     return refused
 

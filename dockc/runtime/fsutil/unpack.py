@@ -84,9 +84,10 @@ def unpack_plain(stream: Reader, target: Path, *, cancelled: threading.Event | N
 
 
 def _is_archive(stream: BinaryIO, cancelled: threading.Event | None) -> bool:
-    """Whether a first member can be read."""
+    """Whether a first member can be read, whatever comes of the rest: an archive that is damaged is one, too."""
+    plain = Decompressor(stream, archives=True, cancelled=cancelled, block=tarheader.BLOCK)
     try:
-        return next(iter(archive_reader(stream, cancelled)), None) is not None
+        return next(iter(TarReader(plain, cancelled=cancelled)), None) is not None
     except _DAMAGED:
         return False
 
@@ -208,7 +209,7 @@ class _Unpacker:
         wrap = f'failed to Lchown "{path}" for UID {member.uid}, GID {member.gid}'
         meta.chown(fd, name, owner, path, wrap=wrap)
         if member.xattrs:
-            meta.write_xattrs(fd, name, member.xattrs)
+            meta.write_xattrs(fd, name, member.xattrs, path)
         link = member.kind == tarheader.SYMLINK
         if member.kind == tarheader.HARDLINK:
             status = os.stat(name, dir_fd=fd, follow_symlinks=False)

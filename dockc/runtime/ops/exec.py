@@ -23,7 +23,7 @@ from dockc.runtime.executor.base import (
 )
 from dockc.runtime.ops import execkey
 from dockc.runtime.ops.execmounts import ExecMounts, get_secret
-from dockc.runtime.ops.steplog import StepLog, limit_of
+from dockc.runtime.ops.steplog import StepLog, limits_of
 from dockc.runtime.refs.contenthash import Selector, digest_by
 from dockc.runtime.refs.failed import leave
 from dockc.runtime.refs.result import RefResult, make_present, ref_of
@@ -103,7 +103,7 @@ class ExecOp:
         root = mounts.root
         if root is None:
             raise DockcError("no root mount found in exec op")
-        log = StepLog(ctx.log, limit=limit_of(os.environ))
+        log = StepLog(ctx.log, limits=limits_of(os.environ))
         noticed: list[str] = []
         io = ExecIO(
             stdout=lambda data: log.write(STDOUT, data),

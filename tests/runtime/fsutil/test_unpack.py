@@ -214,3 +214,21 @@ def test_an_archive_that_breaks_off(source: Path, target: Path) -> None:
         add(source, target, gzip.compress(archive(("noise", FILE, os.urandom(50_000).hex())))[:30_000])
     with pytest.raises(FileError, match=r"^unhandled tar header type 90$"):
         add(source, target, archive(("first", b"Z", "")))
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress, bz2.compress])
+def test_a_small_archive_that_is_damaged_is_no_plain_file(
+    compress: Callable[[bytes], bytes], source: Path, target: Path
+) -> None:
+    """All of it fits what is decompressed at once; what is told by the first member comes before the damage."""
+    data = bytearray(compress(archive(("a", FILE, "x"), ("b", FILE, os.urandom(600_000).hex()))))
+    data[-6] ^= 0xFF
+    (source / "x").write_bytes(data)
+    with Root(source) as src, Root(target) as dst, pytest.raises(FileError, match="damaged"):
+        unpack(src, "/x", dst, "/", CopyOptions())
+
+
+def test_an_attribute_that_no_file_system_takes_is_an_error(source: Path, target: Path) -> None:
+    (source / "x").write_bytes(archive(("a", FILE, "x"), pax_headers={"SCHILY.xattr.user.a": "v" * 70_000}))
+    with Root(source) as src, Root(target) as dst, pytest.raises(FileError, match=r'lsetxattr /a: xattr "user\.a": '):
+        unpack(src, "/x", dst, "/", CopyOptions())

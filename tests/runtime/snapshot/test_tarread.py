@@ -439,18 +439,94 @@ def test_a_hard_link_to_a_directory_is_the_layers_fault(tmp_path: Path, where: s
         apply(tmp_path / "layer", *rows, lowers=(below,))
 
 
-def test_global_records_count_for_every_member_but_are_kept_once(tmp_path: Path) -> None:
+def test_global_records_are_passed_over_as_go_does() -> None:
+    """GNU tar applies them to every member; BuildKit and containerd do not, and an image is what they make of it."""
     out = io.BytesIO()
-    shared = {"mtime": "12", "path": "same", "SCHILY.xattr.user.note": "all", "linkpath": "there"}
+    shared = {"mtime": "12", "path": "same", "SCHILY.xattr.user.note": "all", "linkpath": "there", "uid": "7"}
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT, pax_headers=shared) as archive:
         for number in range(3):
             info = tarfile.TarInfo(f"f{number}")
             info.pax_headers = {"path": "own", "SCHILY.xattr.user.own": "1"} if number == 2 else {}
             archive.addfile(info)
     found = list(tarheader.TarReader(io.BytesIO(out.getvalue())))
-    assert [member.name for member in found] == ["same", "same", "own"]
-    assert {member.mtime for member in found} == {12 * 10**9}
-    assert [member.xattrs for member in found] == [{}, {}, {"user.own": b"1"}], "an attribute for all is no writer's word"
+    assert [member.name for member in found] == ["f0", "f1", "own"]
+    assert {(member.mtime, member.uid) for member in found} == {(0, 0)}
+    assert [member.xattrs for member in found] == [{}, {}, {"user.own": b"1"}]
+
+
+def _with_records(*headers: dict[str, str], kind: bytes = b"0", name: str = "q") -> bytes:
+    """An archive of one member with several extended headers before it."""
+    parts = []
+    for records in headers:
+        text = b""
+        for key, value in records.items():
+            body = f" {key}={value}\n".encode()
+            length = len(body) + len(str(len(body)))
+            length += len(str(length)) > len(str(len(body)))
+            text += str(length).encode() + body
+        info = tarfile.TarInfo("pax")
+        info.type, info.size = b"x", len(text)
+        parts.append(info.tobuf(tarfile.USTAR_FORMAT) + text + bytes(-len(text) % 512))
+    member = tarfile.TarInfo(name)
+    member.type = kind
+    return b"".join(parts) + member.tobuf(tarfile.USTAR_FORMAT) + bytes(1024)
+
+
+def _only(data: bytes) -> tarheader.Member:
+    (member,) = tarheader.TarReader(io.BytesIO(data))
+    return member
+
+
+def test_the_last_of_two_extended_headers_counts() -> None:
+    member = _only(_with_records({"path": "first"}, {"mtime": "7"}))
+    assert (member.name, member.mtime) == ("q", 7 * 10**9)
+
+
+@pytest.mark.parametrize(
+    ("text", "owner"), [("-1", 0), ("4294967296", 0), ("4294967297", 1), ("4294967295", 0), ("-2", 0xFFFFFFFE), ("+5", 5)]
+)
+def test_owners_are_what_the_kernel_makes_of_them(text: str, owner: int) -> None:
+    member = _only(_with_records({"uid": text, "gid": text}))
+    assert (member.uid, member.gid) == (owner, owner)
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        {"path": "a\0b"}, {"linkpath": "a\0b"}, {"uname": "a\0b"}, {"ke\0y": "v"}, {"size": "9223372036854775808"},
+        {"size": "-3"}, {"uid": "--1"}, {"uid": "x"},
+    ],
+)  # fmt: skip
+def test_records_that_no_reader_takes(records: dict[str, str]) -> None:
+    with pytest.raises(InvalidTar, match="invalid"):
+        _only(_with_records(records))
+
+
+@pytest.mark.parametrize(("kind", "found"), [(b"\0", tarheader.DIRECTORY), (b"0", tarheader.REGULAR)])
+def test_only_the_oldest_format_has_directories_by_their_slash(kind: bytes, found: str) -> None:
+    assert _only(_with_records(kind=kind, name="a/")).kind == found
+
+
+def _header(magic: bytes, at: int, field: bytes) -> bytes:
+    """An archive of an empty file `a` with a field of its header replaced."""
+    header = bytearray(tarfile.TarInfo("a").tobuf(tarfile.USTAR_FORMAT))
+    header[257:265] = magic
+    header[at : at + len(field)] = field
+    header[148:156] = b"%06o\0 " % (sum(header) - sum(header[148:156]) + 8 * 32)
+    return bytes(header) + bytes(1024)
+
+
+@pytest.mark.parametrize(
+    ("field", "name"), [(b"some/folder", "some/folder/a"), (b"00000000017\0" * 2, "a"), (b"f\xc3\xbcr", "a"), (b"", "a")]
+)
+def test_the_prefix_that_old_writers_put_where_gnu_has_times(field: bytes, name: str) -> None:
+    assert _only(_header(b"ustar  \0", 345, field)).name == name
+
+
+@pytest.mark.parametrize("size", [b"\x80" + b"\x7f" * 11, b"\xc0" + b"\0" * 11, b"\xff" * 12])
+def test_binary_numbers_have_64_bits(size: bytes) -> None:
+    with pytest.raises(InvalidTar):
+        _only(_header(b"ustar\x0000", 124, size))
 
 
 def test_endless_headers_listen(tmp_path: Path) -> None:
