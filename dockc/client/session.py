@@ -34,6 +34,8 @@ SSH = "/moby.sshforward.v1.SSH/"
 UPLOAD = "/moby.upload.v1.Upload/Pull"
 
 _PIECE = 1 << 20
+_TOKEN_SECONDS = 60
+"""For how long a token is good of which its server does not say that."""
 
 
 class Session:
@@ -82,16 +84,43 @@ class Session:
         return diff_copy
 
     def lend_credentials(self, config: DockerConfig) -> None:
-        """What opens registries, from the user's Docker configuration; asked for one registry at a time."""
+        """What opens registries, from the user's Docker configuration; asked for one registry at a time.
+
+        Where a registry works with tokens, they are got here, and a builder that knows that way needs no password.
+        """
+        from dockc.client.authority import Authority, registry_name
+        from dockc.runtime.session.auth import TokenWish
+
+        authority = Authority(config)
+
+        async def token(request: session_pb2.FetchTokenRequest, _: Call) -> session_pb2.FetchTokenResponse:
+            wish = TokenWish(registry_name(request.Host), request.Realm, request.Service, tuple(request.Scopes))
+            found = await asyncio.to_thread(authority.fetch, wish)
+            return session_pb2.FetchTokenResponse(
+                Token=found.value, ExpiresIn=int(min(found.seconds, 1e9)) or _TOKEN_SECONDS
+            )
+
+        async def key(request: session_pb2.GetTokenAuthorityRequest, _: Call) -> session_pb2.GetTokenAuthorityResponse:
+            found = await asyncio.to_thread(authority.public_key, registry_name(request.Host), request.Salt)
+            return session_pb2.GetTokenAuthorityResponse(PublicKey=found)
+
+        async def proof(
+            request: session_pb2.VerifyTokenAuthorityRequest, _: Call
+        ) -> session_pb2.VerifyTokenAuthorityResponse:
+            name = registry_name(request.Host)
+            found = await asyncio.to_thread(authority.sign, name, request.Salt, request.Payload)
+            return session_pb2.VerifyTokenAuthorityResponse(Signed=found)
 
         async def credentials(request: session_pb2.CredentialsRequest, _: Call) -> session_pb2.CredentialsResponse:
-            host = "docker.io" if request.Host == "registry-1.docker.io" else request.Host
-            found = await asyncio.to_thread(config.credentials, host)
+            found = await asyncio.to_thread(config.credentials, registry_name(request.Host))
             if found.identity_token:
                 return session_pb2.CredentialsResponse(Secret=found.identity_token)
             return session_pb2.CredentialsResponse(Username=found.username, Secret=found.password)
 
         self.handlers[AUTH + "Credentials"] = unary(session_pb2.CredentialsRequest, credentials)
+        self.handlers[AUTH + "FetchToken"] = unary(session_pb2.FetchTokenRequest, token)
+        self.handlers[AUTH + "GetTokenAuthority"] = unary(session_pb2.GetTokenAuthorityRequest, key)
+        self.handlers[AUTH + "VerifyTokenAuthority"] = unary(session_pb2.VerifyTokenAuthorityRequest, proof)
 
     def lend_secrets(self, store: SecretStore) -> None:
         """Secrets by id."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from dockc.base.record import Record, replace
 from dockc.base.version import BUILDKIT, VERSION
 from dockc.daemon import gateway, storage
+from dockc.daemon.authority import SessionCredentials, Tokens
 from dockc.daemon.builds import Build, Builds
 from dockc.daemon.outputs import SessionOutputs
 from dockc.daemon.policy import SessionPolicy
@@ -76,6 +77,7 @@ class Control:
     def __init__(self, engine: Engine, sessions: Sessions, facts: Facts, root: Path, builds: Builds) -> None:
         self.engine, self.sessions, self.facts, self.builds = engine, sessions, facts, builds
         self.tracing = Tracing(self._traced)
+        self._tokens = Tokens()
         self._untrimmed = 0
         self._root = root
 
@@ -167,7 +169,13 @@ class Control:
             if caller is None:
                 raise RpcError("a build needs a session", code=INVALID_ARGUMENT)
             judge = await self.sessions.find(request.SourcePolicySession) if request.SourcePolicySession else None
-            session, close = lent(caller, self.sessions.mirrors, folder, self.sessions.find)
+            session, close = lent(
+                caller,
+                self.sessions.mirrors,
+                SessionCredentials(caller, self._tokens),
+                folder,
+                self.sessions.find,
+            )
             if judge is not None:
                 session = replace(session, policy=SessionPolicy(judge))
             if request.EnableSessionExporter:

@@ -31,7 +31,6 @@ from dockc.rpc.pb import content_pb2, session_pb2
 from dockc.rpc.status import ALREADY_EXISTS, INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE, RpcError
 from dockc.rpc.transports import Tunnel, packed, payload
 from dockc.runtime.fsutil.walk import Entry, Filter, walk
-from dockc.runtime.session.auth import ANONYMOUS, Credentials
 from dockc.runtime.session.base import Session
 from dockc.runtime.session.secrets import SshSource
 
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from dockc.runtime.content.store import ContentStore
+    from dockc.runtime.session.auth import CredentialStore
     from dockc.runtime.session.files import Report
     from dockc.runtime.session.sinks import Tree
 
@@ -49,7 +49,6 @@ T = TypeVar("T")
 HEALTH = "/grpc.health.v1.Health/Check"
 FILE_SYNC = "/moby.filesync.v1.FileSync/DiffCopy"
 FILE_SEND = "/moby.filesync.v1.FileSend/DiffCopy"
-CREDENTIALS = "/moby.filesync.v1.Auth/Credentials"
 SECRETS = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
 SSH_CHECK = "/moby.sshforward.v1.SSH/CheckAgent"
 SSH_FORWARD = "/moby.sshforward.v1.SSH/ForwardAgent"
@@ -225,13 +224,18 @@ async def _pulse(caller: Caller) -> None:
 
 
 def lent(
-    caller: Caller, mirrors: Mirrors, folder: Path, find: Callable[[str], Coroutine[Any, Any, Caller]]
+    caller: Caller,
+    mirrors: Mirrors,
+    credentials: CredentialStore,
+    folder: Path,
+    find: Callable[[str], Coroutine[Any, Any, Caller]],
 ) -> tuple[Session, Callable[[], None]]:
     """What a build sees of a client's session, and what is to be called on the loop when the build is over.
 
     Args:
         caller: the client.
         mirrors: for its directories.
+        credentials: the client's, of registries.
         folder: for files of this build; removed after it.
         find: other sessions, whose directories a build may name.
     """
@@ -247,7 +251,7 @@ def lent(
         stores=_Stores(caller, folder) if caller.serves(CONTENT + "Read") else {},
         secrets=_Secrets(caller) if caller.serves(SECRETS) else None,
         ssh=agents,
-        credentials=_CredentialStore(caller),
+        credentials=credentials,
         uploads=_Uploads(caller, folder) if caller.serves(UPLOAD) else {},
         sinks=_Sinks(caller),
         caches=_Caches(caller, folder),
@@ -441,7 +445,7 @@ def _encoded(name: str, values: Sequence[str]) -> list[tuple[str, str]]:
     return [(f"{name}-encoded", "1"), *((name, quote(value, errors="surrogateescape")) for value in values)]
 
 
-# --- secrets, agents, credentials, uploads --------------------------------------------------------------
+# --- secrets, agents, uploads --------------------------------------------------------------
 
 
 class _Secrets:
@@ -462,30 +466,6 @@ class _Secrets:
                 raise
 
         return self._caller.wait(ask())
-
-
-class _CredentialStore:
-    """`runtime.session.auth.CredentialStore`: the client's, each registry once."""
-
-    def __init__(self, caller: Caller) -> None:
-        self._caller = caller
-        self._known: dict[str, Credentials] = {}
-
-    def credentials(self, name: str) -> Credentials:
-        if not self._caller.serves(CREDENTIALS):
-            return ANONYMOUS
-        if name not in self._known:
-            host = "registry-1.docker.io" if name in {"docker.io", "index.docker.io"} else name
-            found = self._caller.wait(
-                self._caller.unary(
-                    CREDENTIALS, session_pb2.CredentialsRequest(Host=host), session_pb2.CredentialsResponse
-                )
-            )
-            if found.Username in {"", "<token>"} and found.Secret:
-                self._known[name] = Credentials(identity_token=found.Secret)
-            else:
-                self._known[name] = Credentials(username=found.Username, password=found.Secret)
-        return self._known[name]
 
 
 class _Agents:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import http.server
 import io
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -276,3 +277,36 @@ def serve_image(store: ContentStore, image: Image, tag: str = "latest") -> Calla
 def error_body(code: str, message: str) -> bytes:
     """The JSON of a refusal."""
     return json.dumps({"errors": [{"code": code, "message": message}]}).encode()
+
+
+class TokenServer:
+    """A registry that wants bearer tokens and the server that gives them out."""
+
+    def __init__(self, store: ContentStore, *, user: str = "", expires: int = 300) -> None:
+        self.image = make_image(store, [{"t": b"token"}])
+        self._honest = serve_image(store, self.image)
+        self._user = user
+        self._expires = expires
+        self.valid: set[str] = set()
+        self.given = 0
+        self.script = Script(self.answer)
+
+    def answer(self, seen: Seen) -> Answer:
+        if seen.path == "/token":
+            return self.token(seen)
+        held = seen.headers.get("authorization", "").removeprefix("Bearer ")
+        if held not in self.valid:
+            header = f'Bearer realm="{self.script.url}/token",service="tests"'
+            return Answer(401, headers={"WWW-Authenticate": header})
+        return self._honest(seen)
+
+    def token(self, seen: Seen) -> Answer:
+        if self._user:
+            basic = base64.b64encode(self._user.encode()).decode()
+            refreshed = seen.method == "POST" and parse_qs(seen.body.decode()).get("refresh_token") == [self._user]
+            if seen.headers.get("authorization") != f"Basic {basic}" and not refreshed:
+                return Answer(401)
+        self.given += 1
+        self.valid = {f"t{self.given}"}
+        name = "access_token" if seen.method == "POST" else "token"
+        return Answer(200, json.dumps({name: f"t{self.given}", "expires_in": self._expires}).encode())

@@ -11,7 +11,6 @@ import pytest
 from dockc.base.files import read_file
 from dockc.errors import DockcError
 from dockc.runtime.registry import auth
-from dockc.runtime.session.auth import ANONYMOUS
 
 
 def test_a_pipe_in_the_place_of_a_dockerfile_is_refused_at_once(tmp_path: Path) -> None:
@@ -26,19 +25,20 @@ def test_tokens_belong_to_the_registry_they_were_made_for(monkeypatch: pytest.Mo
     from dockc.runtime.registry.challenge import Challenge
     from dockc.runtime.registry.hosts import Host
     from dockc.runtime.registry.transport import Transport
+    from dockc.runtime.session.auth import Token
 
     authorizer = auth.Authorizer(Transport(), None)
     asked: list[str] = []
 
-    def ask(host: Host, *rest: object) -> auth._Token:
+    def ask(transport: Transport, host: Host, *rest: object) -> Token:
         asked.append(host.base)
-        return auth._Token(f"token of {host.address}", float("inf"))
+        return Token(f"token of {host.address}", 3600)
 
-    monkeypatch.setattr(authorizer, "_ask", ask)
+    monkeypatch.setattr(auth, "fetch_token", ask)
     wanted = Challenge("bearer", {"realm": "https://a.example/token", "service": "a"})
     hosts = [Host(address, "https", True, name=address) for address in ("a.example", "evil.example")]
     for host in hosts:
         authorizer._challenges[host.base] = wanted
-    values = [authorizer._token(host, wanted, "repository:x:pull", ANONYMOUS, threading.Event()) for host in hosts]
+    values = [authorizer._token(host, wanted, "repository:x:pull", threading.Event()) for host in hosts]
     assert values == ["token of a.example", "token of evil.example"]
     assert asked == [host.base for host in hosts]

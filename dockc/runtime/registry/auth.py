@@ -19,7 +19,7 @@ from dockc.runtime.registry.challenge import Challenge
 from dockc.runtime.registry.hosts import Host, is_loopback
 from dockc.runtime.registry.transport import Response, Transport, join
 from dockc.runtime.registry.words import words_of
-from dockc.runtime.session.auth import ANONYMOUS, Credentials, CredentialStore
+from dockc.runtime.session.auth import ANONYMOUS, Credentials, CredentialStore, Token, TokenWish
 
 ANSWER_LIMIT = 1 << 20
 _SHORTEST_LIFE = 60.0
@@ -27,15 +27,17 @@ _EARLY = 10.0
 """Tokens are renewed this many seconds before their end."""
 
 
-class _Token(Record):
+class _Held(Record):
     value: str
     ends: float
+    _unshown = ("value",)
 
 
 class Authorizer:
     """Knows, per host, how to get in; shared by all requests of a build.
 
-    Mutable state under `_lock`: the last challenge of each host, tokens by (realm, service, scopes).
+    Mutable state under `_lock`: the last challenge of each host, tokens by (realm, service, scopes), the last token that
+    a host refused.
     One token server is asked by one thread at a time, so twenty layers cost one token.
     """
 
@@ -43,7 +45,8 @@ class Authorizer:
         self._transport = transport
         self._config = config
         self._challenges: dict[str, Challenge] = {}
-        self._tokens: dict[tuple[str, str, str, str], _Token] = {}
+        self._tokens: dict[tuple[str, str, str, str], _Held] = {}
+        self._refused: dict[str, str] = {}
         self._lock = threading.Lock()
         self._asking = threading.Lock()
 
@@ -62,12 +65,10 @@ class Authorizer:
             wanted = self._challenges.get(host.base)
         if wanted is None:
             return ""
-        who = self._credentials(host)
         if wanted.scheme == "basic":
+            who = self._credentials(host)
             return who.basic() if who.password else ""
-        if who.registry_token:
-            return f"Bearer {who.registry_token}"
-        return f"Bearer {self._token(host, wanted, scope, who, cancelled)}"
+        return f"Bearer {self._token(host, wanted, scope, cancelled)}"
 
     def learn(self, host: Host, response: Response, scope: str, *, sent: str) -> bool:
         """Take in a 401 answer; True when another try has a chance.
@@ -89,7 +90,7 @@ class Authorizer:
         with self._lock:
             self._challenges[host.base] = chosen
             if sent.startswith("Bearer "):
-                refused = sent.removeprefix("Bearer ")
+                refused = self._refused[host.base] = sent.removeprefix("Bearer ")
                 known = [key for key, token in self._tokens.items() if token.value == refused]
                 for key in known:
                     del self._tokens[key]
@@ -100,9 +101,7 @@ class Authorizer:
             return ANONYMOUS
         return self._config.credentials(host.name or host.address)
 
-    def _token(
-        self, host: Host, wanted: Challenge, scope: str, who: Credentials, cancelled: threading.Event | None
-    ) -> str:
+    def _token(self, host: Host, wanted: Challenge, scope: str, cancelled: threading.Event | None) -> str:
         realm, service = wanted.params["realm"], wanted.params.get("service", "")
         scope = scope or wanted.params.get("scope", "")
         # The host belongs to the key: one that names another's realm and service must not be given that one's token.
@@ -110,72 +109,82 @@ class Authorizer:
         with self._asking:
             with self._lock:
                 known = self._tokens.get(key)
+                refused = self._refused.get(host.base, "")
             if known is not None and known.ends > time.monotonic():
                 return known.value
-            fresh = self._ask(host, realm, service, scope, who, cancelled)
+            wish = TokenWish(host.name or host.address, realm, service, tuple(scope.split()), refused)
+            fresh = None if self._config is None else self._config.token(wish, cancelled)
+            if fresh is None:
+                who = self._credentials(host)
+                if who.registry_token:
+                    return who.registry_token
+                fresh = fetch_token(self._transport, host, wish, who, cancelled)
             with self._lock:
-                self._tokens[key] = fresh
+                self._tokens[key] = _Held(fresh.value, time.monotonic() + max(fresh.seconds, _SHORTEST_LIFE) - _EARLY)
             return fresh.value
 
-    def _ask(
-        self,
-        host: Host,
-        realm: str,
-        service: str,
-        scope: str,
-        who: Credentials,
-        cancelled: threading.Event | None,
-    ) -> _Token:
-        parts = urlsplit(join(host.base, realm) if "://" in realm else "")
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise RegistryError(f"{host.base}: token server {realm!r} is no web address")
-        if parts.scheme == "http" and not is_loopback(parts.hostname) and host.scheme == "https":
-            raise RegistryError(f"{host.base}: token server {realm!r} speaks plain http; refused")
-        if who.identity_token:
-            return self._refresh(host, realm, service, scope, who, cancelled)
-        query = [("scope", item) for item in scope.split()]
-        if service:
-            query.append(("service", service))
-        headers = {}
-        if who.password:
-            query.append(("account", who.username))
-            headers["Authorization"] = who.basic()
-        url = f"{realm}{'&' if parts.query else '?'}{urlencode(query)}" if query else realm
-        with self._transport.request(
-            "GET", url, headers=headers, verify=host.verify, ca_file=host.ca_file, cancelled=cancelled
-        ) as response:
-            return _read_token(realm, response, who)
 
-    def _refresh(
-        self,
-        host: Host,
-        realm: str,
-        service: str,
-        scope: str,
-        who: Credentials,
-        cancelled: threading.Event | None,
-    ) -> _Token:
-        form = {
-            "grant_type": "refresh_token",
-            "refresh_token": who.identity_token,
-            "service": service,
-            "client_id": "dockc",
-            "scope": scope,
-        }
-        with self._transport.request(
-            "POST",
-            realm,
-            headers={"Content-Type": "application/x-www-form-urlencoded"},
-            body=urlencode(form).encode(),
-            verify=host.verify,
-            ca_file=host.ca_file,
-            cancelled=cancelled,
-            retry=True,
-        ) as response:
-            return _read_token(realm, response, who)
+def fetch_token(
+    transport: Transport, host: Host, wish: TokenWish, who: Credentials, cancelled: threading.Event | None = None
+) -> Token:
+    """Ask a token server, with credentials or anonymously.
+
+    Args:
+        transport: what is spoken through.
+        host: the registry that named the token server: its settings hold for that one, too.
+        wish: what is asked for.
+        who: as whom.
+        cancelled: the build's cancel event.
+
+    Raises:
+        RegistryError: the token server refuses, cannot be reached, or is not to be spoken to.
+    """
+    realm = wish.realm
+    parts = urlsplit(join(host.base, realm) if "://" in realm else "")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise RegistryError(f"{host.base}: token server {realm!r} is no web address")
+    if parts.scheme == "http" and not is_loopback(parts.hostname) and host.scheme == "https":
+        raise RegistryError(f"{host.base}: token server {realm!r} speaks plain http; refused")
+    if who.identity_token:
+        return _refresh(transport, host, wish, who, cancelled)
+    query = [("scope", item) for item in wish.scopes]
+    if wish.service:
+        query.append(("service", wish.service))
+    headers = {}
+    if who.password:
+        query.append(("account", who.username))
+        headers["Authorization"] = who.basic()
+    url = f"{realm}{'&' if parts.query else '?'}{urlencode(query)}" if query else realm
+    with transport.request(
+        "GET", url, headers=headers, verify=host.verify, ca_file=host.ca_file, cancelled=cancelled
+    ) as response:
+        return _read_token(realm, response, who)
 
 
-def _read_token(realm: str, response: Response, who: Credentials) -> _Token:
+def _refresh(
+    transport: Transport, host: Host, wish: TokenWish, who: Credentials, cancelled: threading.Event | None
+) -> Token:
+    form = {
+        "grant_type": "refresh_token",
+        "refresh_token": who.identity_token,
+        "service": wish.service,
+        "client_id": "dockc",
+        "scope": " ".join(wish.scopes),
+    }
+    with transport.request(
+        "POST",
+        wish.realm,
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+        body=urlencode(form).encode(),
+        verify=host.verify,
+        ca_file=host.ca_file,
+        cancelled=cancelled,
+        retry=True,
+    ) as response:
+        return _read_token(wish.realm, response, who)
+
+
+def _read_token(realm: str, response: Response, who: Credentials) -> Token:
     data = response.read_all(ANSWER_LIMIT)
     said = words_of(data) if response.status != 200 else ""
     said = f": {said}" if said else ""
@@ -192,4 +201,4 @@ def _read_token(realm: str, response: Response, who: Credentials) -> _Token:
         raise RegistryError(f"token server {realm}: {error.message}") from None
     if not value or not value.isascii() or not value.isprintable():
         raise RegistryError(f"token server {realm}: answer holds no token")
-    return _Token(value, time.monotonic() + max(float(seconds), _SHORTEST_LIFE) - _EARLY)
+    return Token(value, max(float(seconds), 0.0))

@@ -19,7 +19,7 @@ from dockc.base import children
 from dockc.base.pattern import pattern
 from dockc.errors import RegistryError
 from dockc.oci.fields import Fields, InvalidDocument, decode
-from dockc.runtime.session.auth import ANONYMOUS, Credentials
+from dockc.runtime.session.auth import ANONYMOUS, Credentials, Token, TokenWish
 
 HUB_KEY = "https://index.docker.io/v1/"
 _HUB_NAMES = frozenset(("docker.io", "index.docker.io", "registry-1.docker.io"))
@@ -31,6 +31,9 @@ _FILE_LIMIT = 4 << 20
 class DockerConfig:
     """The credentials side of Docker's configuration file.
 
+    Attributes:
+        folder: where the file is or would be; None for a configuration out of no file.
+
     Mutable state: answers of helper programs by registry, under `_lock` (a helper may ask the user).
     """
 
@@ -40,7 +43,9 @@ class DockerConfig:
         *,
         store: str = "",
         helpers: Mapping[str, str] | None = None,
+        folder: Path | None = None,
     ) -> None:
+        self.folder = folder
         self._auths = dict(auths or {})
         self._store = store
         self._helpers = dict(helpers or {})
@@ -61,23 +66,23 @@ class DockerConfig:
             with path.open("rb") as file:
                 data = file.read(_FILE_LIMIT + 1)
         except (FileNotFoundError, NotADirectoryError):
-            return cls()
+            return cls(folder=path.parent)
         except OSError as error:
             raise RegistryError(f"{path}: {error.strerror}") from error
         if len(data) > _FILE_LIMIT:
             raise RegistryError(f"{path}: larger than {_FILE_LIMIT} bytes")
         try:
-            return cls.parse(data)
+            return cls.parse(data, path.parent)
         except InvalidDocument as error:
             raise RegistryError(f"{path}: {error.message}") from None
 
     @classmethod
-    def parse(cls, data: bytes) -> DockerConfig:
+    def parse(cls, data: bytes, folder: Path | None = None) -> DockerConfig:
         """Read the content of a `config.json`; `InvalidDocument` when it is not one."""
         fields = decode(data or b"{}", "config")
         table = fields.object("auths")
         auths = {name: _entry(table.object(name)) for name in table.raw}
-        return cls(auths, store=fields.text("credsStore"), helpers=fields.text_map("credHelpers"))
+        return cls(auths, store=fields.text("credsStore"), helpers=fields.text_map("credHelpers"), folder=folder)
 
     def credentials(self, name: str) -> Credentials:
         """Credentials for a registry name (`docker.io`, `localhost:5000`); `ANONYMOUS` when there are none.
@@ -90,6 +95,10 @@ class DockerConfig:
             if known is None:
                 known = self._known[name] = self._look_up(name)
             return known
+
+    def token(self, wish: TokenWish, cancelled: threading.Event | None = None) -> Token | None:
+        """None: these are the user's credentials, and whoever has them may use them."""
+        return None
 
     def _look_up(self, name: str) -> Credentials:
         server = HUB_KEY if name in _HUB_NAMES else name

@@ -5,9 +5,12 @@ wire.
 from __future__ import annotations
 
 import base64
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from dockc.base.record import Record
+
+if TYPE_CHECKING:
+    import threading
 
 
 class Credentials(Record):
@@ -38,6 +41,38 @@ class Credentials(Record):
 ANONYMOUS = Credentials()
 
 
+class TokenWish(Record):
+    """A bearer token that a registry has asked for.
+
+    Attributes:
+        name: the registry, as credentials are looked up (`docker.io`, `localhost:5000`).
+        realm: URL of the token server.
+        service: what the token server calls the registry, or "".
+        scopes: what the token shall be good for, `repository:library/debian:pull`.
+        refused: a token that was given before and is no good, or "".
+    """
+
+    name: str
+    realm: str
+    service: str = ""
+    scopes: tuple[str, ...] = ()
+    refused: str = ""
+    _unshown = ("refused",)
+
+
+class Token(Record):
+    """A bearer token.
+
+    Attributes:
+        value: what is sent.
+        seconds: for how long it is good, from now on; 0 where the token server does not say.
+    """
+
+    value: str
+    seconds: float = 0.0
+    _unshown = ("value",)
+
+
 class CredentialStore(Protocol):
     """Knows the credentials of registries."""
 
@@ -46,5 +81,14 @@ class CredentialStore(Protocol):
 
         Raises:
             RegistryError: they cannot be found out.
+        """
+        ...
+
+    def token(self, wish: TokenWish, cancelled: threading.Event | None = None) -> Token | None:
+        """A token that the credentials' owner gets itself, so that they stay where they are; None where whoever asks is
+        to get it with `credentials`. Blocks.
+
+        Raises:
+            DockcError: the owner was refused one.
         """
         ...

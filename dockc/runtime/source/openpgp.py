@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
+from dockc.base import ed25519
 from dockc.base.record import Record
 from dockc.errors import SolveError
 
@@ -220,9 +221,9 @@ def _proves(key: _Key, signature: _Signature, digest: bytes) -> bool:
             compressed = point.to_bytes(33, "big")
             if key.numbers[1 : 1 + size] != _ED25519_OID or compressed[0] != 0x40:
                 return False
-            return _ed25519(compressed[1:], r.to_bytes(32, "big") + s.to_bytes(32, "big"), digest)
+            return ed25519.verify(compressed[1:], r.to_bytes(32, "big") + s.to_bytes(32, "big"), digest)
         if key.algorithm == _ED25519 and signature.algorithm == _ED25519:
-            return _ed25519(key.numbers[:32], signature.numbers[:64], digest)
+            return ed25519.verify(key.numbers[:32], signature.numbers[:64], digest)
     except (ValueError, IndexError, OverflowError):
         return False
     raise SignatureRefused(f"keys of algorithm {key.algorithm} are not supported", hint="Those of RSA and Ed25519 are.")
@@ -247,63 +248,6 @@ def _rsa(modulus: int, exponent: int, value: int, kind: int, digest: bytes) -> b
     info = bytes.fromhex(_HASHES[kind][1]) + digest
     wanted = b"\x00\x01" + b"\xff" * (size - 3 - len(info)) + b"\x00" + info
     return pow(value, exponent, modulus).to_bytes(size, "big") == wanted
-
-
-_P = 2**255 - 19
-_ORDER = 2**252 + 27742317777372353535851937790883648493
-_D = -121665 * pow(121666, -1, _P) % _P
-_ROOT = pow(2, (_P - 1) // 4, _P)
-_Point = tuple[int, int, int, int]
-
-
-def _ed25519(public: bytes, signature: bytes, message: bytes) -> bool:
-    """RFC 8032, 5.1.7; raises ValueError for what is no point."""
-    if len(public) != 32 or len(signature) != 64:
-        return False
-    scalar = int.from_bytes(signature[32:], "little")
-    if scalar >= _ORDER:
-        return False
-    key, r = _point(public), _point(signature[:32])
-    h = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % _ORDER
-    y = 4 * pow(5, -1, _P) % _P
-    base = _point(y.to_bytes(32, "little"))
-    left, right = _times(scalar, base), _sum(r, _times(h, key))
-    return (left[0] * right[2] - right[0] * left[2]) % _P == 0 and (left[1] * right[2] - right[1] * left[2]) % _P == 0
-
-
-def _point(data: bytes) -> _Point:
-    y = int.from_bytes(data, "little")
-    sign, y = y >> 255, y & ((1 << 255) - 1)
-    if y >= _P:
-        raise ValueError("no point")
-    square = (y * y - 1) * pow(_D * y * y + 1, -1, _P) % _P
-    x = pow(square, (_P + 3) // 8, _P)
-    if (x * x - square) % _P:
-        x = x * _ROOT % _P
-    if (x * x - square) % _P or (x == 0 and sign):
-        raise ValueError("no point")
-    if x & 1 != sign:
-        x = _P - x
-    return x, y, 1, x * y % _P
-
-
-def _sum(one: _Point, two: _Point) -> _Point:
-    a = (one[1] - one[0]) * (two[1] - two[0]) % _P
-    b = (one[1] + one[0]) * (two[1] + two[0]) % _P
-    c = 2 * one[3] * two[3] * _D % _P
-    d = 2 * one[2] * two[2] % _P
-    e, f, g, h = b - a, d - c, d + c, b + a
-    return e * f % _P, g * h % _P, f * g % _P, e * h % _P
-
-
-def _times(scalar: int, point: _Point) -> _Point:
-    total: _Point = (0, 1, 1, 0)
-    while scalar:
-        if scalar & 1:
-            total = _sum(total, point)
-        point = _sum(point, point)
-        scalar >>= 1
-    return total
 
 
 # --- forms ----------------------------------------------------------------------------------------------

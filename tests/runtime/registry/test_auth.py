@@ -24,7 +24,7 @@ from dockc.runtime.registry.credentials import DockerConfig
 from dockc.runtime.registry.hosts import Host, HostsConfig, RegistrySettings
 from dockc.runtime.session.auth import ANONYMOUS, Credentials
 from tests.runtime.registry.conftest import FAST
-from tests.runtime.registry_servers import Answer, Script, Seen, make_image, serve_image
+from tests.runtime.registry_servers import Answer, Script, Seen, TokenServer
 
 
 @pytest.mark.parametrize(
@@ -60,39 +60,6 @@ def test_long_challenges_take_little_time() -> None:
     for line in ("a" * 100_000, 'a="' + "\\" * 100_000, "a=b," * 50_000, " " * 100_000, "a " * 50_000):
         challenge.parse([line])
     assert time.process_time() - start < 5
-
-
-class TokenServer:
-    """A registry that wants bearer tokens and the server that gives them out."""
-
-    def __init__(self, store: ContentStore, *, user: str = "", expires: int = 300) -> None:
-        self.image = make_image(store, [{"t": b"token"}])
-        self._honest = serve_image(store, self.image)
-        self._user = user
-        self._expires = expires
-        self.valid: set[str] = set()
-        self.given = 0
-        self.script = Script(self.answer)
-
-    def answer(self, seen: Seen) -> Answer:
-        if seen.path == "/token":
-            return self.token(seen)
-        held = seen.headers.get("authorization", "").removeprefix("Bearer ")
-        if held not in self.valid:
-            header = f'Bearer realm="{self.script.url}/token",service="tests"'
-            return Answer(401, headers={"WWW-Authenticate": header})
-        return self._honest(seen)
-
-    def token(self, seen: Seen) -> Answer:
-        if self._user:
-            basic = base64.b64encode(self._user.encode()).decode()
-            refreshed = seen.method == "POST" and parse_qs(seen.body.decode())["refresh_token"] == [self._user]
-            if seen.headers.get("authorization") != f"Basic {basic}" and not refreshed:
-                return Answer(401)
-        self.given += 1
-        self.valid = {f"t{self.given}"}
-        name = "access_token" if seen.method == "POST" else "token"
-        return Answer(200, json.dumps({name: f"t{self.given}", "expires_in": self._expires}).encode())
 
 
 def test_anonymous_token_is_asked_for_once(client: Client, source: ContentStore) -> None:
