@@ -8,6 +8,7 @@ DockcError                       exit 1
 ├── SolveError                   exit 1   a vertex failed
 │   └── ExecError                exit 1   a RUN process ended with a non-zero status
 ├── StoreError                   exit 1   the local store: full, damaged, locked
+│   ├── DiskFull                 exit 1   no bytes or no files are left on the store's disk
 │   └── DigestMismatch           exit 1   bytes that are not what their digest says
 ├── RegistryError                exit 1   a registry refused, is unreachable, or lies
 └── UnsafePath                   exit 1   a path that would leave its root
@@ -215,6 +216,10 @@ class StoreError(DockcError):
     """The local store is full, damaged or locked."""
 
     error_code = "store"
+
+
+class DiskFull(StoreError):
+    """The store's disk has no room left: no bytes, or no files (inodes)."""
 
 
 class DigestMismatch(StoreError):

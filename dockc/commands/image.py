@@ -214,15 +214,14 @@ def run_remove(options: RemoveOptions, out: Output) -> int:
     Raises:
         DockcError: no image of a name; then all names stay.
     """
-    from dockc.commands.store import opened
+    from dockc.commands.store import stored
     from dockc.runtime.store import images
 
     names = _some(options.names, "image rm NAME...")
-    with opened(options.store) as worker:
-        refs = dict.fromkeys(images.named(worker.content, name)[0].familiar() for name in names)
-        for name in refs:
-            images.forget(worker.content, name)
-            out.write(f"Untagged: {name}\n")
+    content = stored(options.store)
+    for name in dict.fromkeys(images.named(content, name)[0].familiar() for name in names):
+        images.forget(content, name)
+        out.write(f"Untagged: {name}\n")
     return 0
 
 
@@ -318,7 +317,7 @@ def run_load(options: LoadOptions, out: Output) -> int:
     place = options.file or options.input or imageload.STDIN
     if place == imageload.STDIN and (sys.stdin is None or sys.stdin.isatty()):
         raise UsageError("standard input is no archive", hint="dockc image load FILE")
-    with opened(options.store) as worker:
+    with opened(options.store, fills=True) as worker:
         source = sys.stdin.buffer if place == imageload.STDIN else Path(place)
         what = "standard input" if place == imageload.STDIN else place
         with transfer.shown(f"loading {what}", mode=options.progress, quiet=options.quiet) as report:
@@ -352,7 +351,7 @@ def run_pull(options: PullOptions, out: Output) -> int:
     from dockc.runtime.store import images
 
     wanted = _platform(options.platform) or platforms.default()
-    with opened(options.store) as worker:
+    with opened(options.store, fills=True) as worker:
         client = registry_client()
         try:
             with transfer.shown(f"pulling {options.name}", mode=options.progress, quiet=options.quiet) as report:

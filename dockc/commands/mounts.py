@@ -192,7 +192,7 @@ def run_import(options: ImportOptions, out: Output) -> int:
         return _import_tar(options, out)
     entry = base.parse_entry(options.source)
     source = table.source_of(entry, os.environ)
-    with opened(options.store) as worker, _Clients() as clients:
+    with opened(options.store, fills=True) as worker, _Clients() as clients:
         refs = worker.refs
         found = [mounts.CarriedMounts(one, refs) for one in source.load(clients.place(worker.content))]
         have = {mount.id: (cache, mount) for cache in reversed(found) for mount in cache.index().mounts}
@@ -235,7 +235,7 @@ def _import_tar(options: ImportOptions, out: Output) -> int:
     if len(options.ids) != 1:
         raise UsageError("a tar holds one cache mount", hint="Say under which id it is to be here.")
     name = options.ids[0]
-    with _open(Path(options.input)) as file, opened(options.store) as worker:
+    with _open(Path(options.input)) as file, opened(options.store, fills=True) as worker:
         refs = worker.refs
         if not _make_room(refs, name, options.replace, out):
             return 1
@@ -309,7 +309,7 @@ def run_shell(options: ShellOptions, out: Output) -> int:
     from dockc.commands.store import opened
 
     argv = list(options.command) or [os.environ.get("SHELL") or "/bin/sh"]
-    with opened(options.store) as worker:
+    with opened(options.store, fills=True) as worker:
         refs = worker.refs
         mount = _found(refs, options.id)
         with refs.enter_mount(mount) as folder:

@@ -80,7 +80,7 @@ def run(options: PruneOptions, out: Output) -> int:
     """
     import time
 
-    from dockc.commands.store import named_blobs, opened
+    from dockc.commands.store import prune
     from dockc.runtime.refs.policy import Disk
     from dockc.runtime.store.worker import default_root
 
@@ -96,9 +96,7 @@ def run(options: PruneOptions, out: Output) -> int:
     if options.plan:
         out.write(_planned(options, rules))
         return 0
-    with opened(options.store, rules) as worker:
-        pruned = worker.prune(rules, named_blobs(worker.refs.root))
-    out.write(_shown(options, pruned, time.time_ns()))
+    out.write(_shown(options, prune(options.store, rules), time.time_ns()))
     return 0
 
 

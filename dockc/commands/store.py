@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dockc.base.options import Options, option
+from dockc.base.output import log
 from dockc.commands import shared
+from dockc.errors import DiskFull
 
 if TYPE_CHECKING:
     from dockc.base.output import Output
+    from dockc.runtime.content.store import ContentStore
     from dockc.runtime.refs.policy import Rule
+    from dockc.runtime.refs.prune import Pruned
     from dockc.runtime.store.doctor import Report
     from dockc.runtime.store.images import NamedImage
     from dockc.runtime.store.worker import Worker
@@ -76,35 +80,74 @@ def _doctor_json(report: Report) -> str:
 
 
 @contextmanager
-def opened(store: Path | None, room: Sequence[Rule] | None = None) -> Iterator[Worker]:
+def opened(store: Path | None, *, fills: bool = False) -> Iterator[Worker]:
     """The worker of a store, inside the builder's namespaces: files of other users can be removed there.
 
-    With `room`, what may go by these rules is removed before the store is opened, where the disk has no room for that.
+    With `fills`, more is to be put into it: then what it keeps in reserve for a full disk stays.
     """
     from dockc.runtime.executor.rootless import enter_build_namespace
     from dockc.runtime.store.worker import Worker, WorkerOptions, default_root
 
     root = store or default_root()
     enter_build_namespace()
-    with Worker(WorkerOptions(root=root, room=(room, named_blobs(root)) if room is not None else None)) as worker:
+    with Worker(WorkerOptions(root=root, borrow=not fills)) as worker:
         yield worker
+
+
+def prune(store: Path | None, rules: Sequence[Rule]) -> Pruned:
+    """Remove what nobody needs, as the rules say, also where the disk has no room to open the store.
+
+    Raises:
+        StoreError: the store is damaged, or not ours.
+    """
+    from dockc.runtime.executor.rootless import enter_build_namespace
+    from dockc.runtime.refs.prune import joined
+    from dockc.runtime.store import ballast
+    from dockc.runtime.store.room import has_room, make_room
+    from dockc.runtime.store.worker import Worker, WorkerOptions, default_root
+
+    root = store or default_root()
+    enter_build_namespace()
+    borrowed = ballast.borrow(root)
+    try:
+        pruned = make_room(root, rules, named_blobs(root))
+        try:
+            with Worker(WorkerOptions(root=root)) as worker:
+                pruned = joined(pruned, worker.prune(rules, named_blobs(root)))
+        except DiskFull:
+            pruned = joined(pruned, make_room(root, rules, named_blobs(root), everything=True))
+    finally:
+        ballast.give_back(root, borrowed)
+    if not has_room(root):
+        log(
+            "note: the disk is still full: what is left of the store is held by named images (`dockc image rm`) "
+            "or by builds at work, and the rest is not the store's\n"
+        )
+    return pruned
 
 
 def named_blobs(root: Path) -> dict[str, str]:
     """Blobs of the images with a name in a store, which need not be open, and whose they are."""
-    from dockc.runtime.content.store import ContentStore
     from dockc.runtime.store.images import reachable
 
-    content = root / "content"
-    return reachable(ContentStore(content)) if content.is_dir() else {}
+    return reachable(stored(root)) if (root / "content").is_dir() else {}
+
+
+def stored(store: Path | None) -> ContentStore:
+    """The blobs and names of a store, which need not be opened for them: they can be looked at, and names taken away,
+    on a disk that is full to the last byte.
+    """
+    from dockc.runtime.content.store import ContentStore
+    from dockc.runtime.store.worker import default_root
+
+    return ContentStore((store or default_root()) / "content")
 
 
 def images(store: Path | None) -> list[NamedImage]:
     """Images with a name."""
     from dockc.runtime.store.images import listing
 
-    with opened(store) as worker:
-        return listing(worker.content)
+    return listing(stored(store))
 
 
 def forget_images(store: Path | None, names: Sequence[str]) -> None:
@@ -115,9 +158,9 @@ def forget_images(store: Path | None, names: Sequence[str]) -> None:
     """
     from dockc.runtime.store.images import forget
 
-    with opened(store) as worker:
-        for name in names:
-            forget(worker.content, name)
+    content = stored(store)
+    for name in names:
+        forget(content, name)
 
 
 def examine(store: Path | None, *, fix: bool, full: bool = False) -> Report:
@@ -142,5 +185,5 @@ def examine(store: Path | None, *, fix: bool, full: bool = False) -> Report:
     before = [Finding(Problem.DATABASE, *found) for found in examine_files(root, fix=fix)]
     if not all(finding.fixed for finding in before):
         return Report(0, 0, tuple(before))
-    with Worker(WorkerOptions(root=root)) as worker:
+    with Worker(WorkerOptions(root=root, borrow=True)) as worker:
         return examine_refs(worker.refs, keys=worker.keys, fix=fix, full=full, before=before)

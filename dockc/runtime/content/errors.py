@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dockc.errors import StoreError
+from dockc.base.record import Record
+from dockc.errors import DiskFull, StoreError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,10 +17,31 @@ if TYPE_CHECKING:
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
+class Free(Record):
+    """What a disk can still take: bytes, and files (inodes); None where files are not counted."""
+
+    size: int
+    files: int | None
+
+    @classmethod
+    def at(cls, path: Path | str) -> Free:
+        """Of the disk on which a path is.
+
+        Raises:
+            OSError: nothing is there.
+        """
+        state = os.statvfs(path)
+        return cls(state.f_bavail * state.f_frsize, state.f_favail if state.f_files else None)
+
+    def has(self, size: int, files: int) -> bool:
+        """Whether so much can be written."""
+        return self.size >= size and (self.files is None or self.files >= files)
+
+
 def is_full(error: BaseException | None) -> bool:
     """Whether the error, or what it was raised from, says that the disk (or the quota) is used up."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in FULL:
+        if isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in FULL):
             return True
         error = error.__cause__
     return False
@@ -28,8 +50,8 @@ def is_full(error: BaseException | None) -> bool:
 def store_error(error: OSError, doing: str, root: Path | str) -> StoreError:
     """The error of an operation on the store at `root`, for people."""
     if error.errno in FULL:
-        return StoreError(
-            f"the disk of the store {root} is full ({doing})",
+        return DiskFull(
+            f"the disk of the store {root} is full ({_lacking(root)}{doing})",
             hint="Free some space, or remove unused build cache with `dockc prune`.",
         )
     where = f": {error.filename}" if error.filename else ""
@@ -45,6 +67,15 @@ def store_error(error: OSError, doing: str, root: Path | str) -> StoreError:
             hint="Check who owns it, or choose another one with $DOCKC_STORE.",
         )
     return StoreError(f"{doing}: {error.strerror or error}{where}")
+
+
+def _lacking(root: Path | str) -> str:
+    """That it is files and not bytes which have run out, where it is so."""
+    try:
+        left = Free.at(root)
+    except OSError:
+        return ""
+    return "no more files can be made on it, " if left.size and left.files == 0 else ""
 
 
 @contextmanager

@@ -65,7 +65,7 @@ class Core(Mutable):
         away: for those that have any, the positions in the stack of layers that stand elsewhere than where they were
             made, each with the combination that has put it there and its position in that one.
         ready: layers whose directories this process has seen to be finished.
-        on_removed: told the id of every record that is removed.
+        on_removed: told the id of every record that is removed, before it is, and `rule`.
         rule: by which rule records are removed at the moment, in words; for explanations.
         mounts_offered: who may have the files of a cache mount that is to be made (`Offered`).
     """
@@ -79,7 +79,7 @@ class Core(Mutable):
     opaque: str
     limits: Limits = made(Limits)
     provider_factory: ProviderFactory | None = None
-    on_removed: Callable[[str], None] | None = None
+    on_removed: Callable[[str, str], None] | None = None
     holds: dict[str, int] = made(dict)
     providers: dict[str, Provider] = made(dict)
     laters: WeakValueDictionary[str, Later] = made(WeakValueDictionary)
@@ -285,6 +285,9 @@ class Core(Mutable):
             if found is None or self.db.has_children(record_id) or self.db.is_held(record_id):
                 return -1
             blobs = self.db.blobs(record_id)
+            # First of all, so that a kill never leaves a key that leads to what is gone.
+            if self.on_removed is not None:
+                self.on_removed(record_id, self.rule)
             self.db.delete(record_id)
             self.stacks.pop(record_id, None)
             self.away.pop(record_id, None)
@@ -299,8 +302,6 @@ class Core(Mutable):
         self.discard(self.snapshot_dir(record_id))
         for kind in ("unpack", "moved", "cache", "mutable"):
             self.lock_path(kind, record_id).unlink(missing_ok=True)
-        if self.on_removed is not None:
-            self.on_removed(record_id)
         return freed
 
     def discard(self, path: Path) -> None:

@@ -7,7 +7,6 @@ the write lock at once. A killed process loses its open transaction and nothing 
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import threading
 import time
@@ -20,11 +19,12 @@ from dockc.base import record as lean
 from dockc.base.record import fields_of
 from dockc.errors import StoreError
 from dockc.oci.descriptor import Descriptor
-from dockc.runtime.content.errors import FULL, store_error
+from dockc.runtime.content.errors import FULL, Free, store_error
 from dockc.solver.cache.storage.sqlite import give_back, make_private
 
 VERSION = 2
 _LEAST = 64 << 10  # bytes: the shared memory beside a database takes half of it
+_UNSPECIFIC = ("disk I/O error", "unable to open")
 _WAIT = 60.0  # seconds for another process's transaction
 
 _SCHEMA = """
@@ -146,6 +146,8 @@ class Database:
                     f"the store {self._path.parent} has format {found}; this program knows up to {VERSION}",
                     hint="Use a newer dockc, or another store with $DOCKC_STORE.",
                 )
+            if found == VERSION:
+                return  # nothing is written, so that a store can be looked at on a full disk
             for statement in _SCHEMA.split(";\n"):
                 self._connection.execute(statement)
             if found == 1:
@@ -200,7 +202,7 @@ class Database:
 
     def _told(self, error: sqlite3.Error) -> StoreError:
         text = str(error)
-        if "full" in text or ("disk I/O error" in text and self._is_full()):
+        if "full" in text or (any(word in text for word in _UNSPECIFIC) and self._is_full()):
             return store_error(OSError(next(iter(FULL)), text), "writing the database", self._path.parent)
         if "readonly" in text or "unable to open" in text:
             return StoreError(
@@ -215,12 +217,13 @@ class Database:
         return StoreError(f"the database of the store {self._path.parent} failed: {text}", hint=hint)
 
     def _is_full(self) -> bool:
-        """Whether the disk has no room for a page: SQLite cannot make its shared memory then, and tells of I/O."""
+        """Whether the disk has no room for a page or for a file: SQLite cannot make its journal or its shared memory
+        then, and says only that something cannot be opened or written.
+        """
         try:
-            state = os.statvfs(self._path.parent)
+            return not Free.at(self._path.parent).has(_LEAST, 1)
         except OSError:
             return False
-        return state.f_bavail * state.f_frsize < _LEAST
 
     def _all(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with self.lock:

@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from dockc.errors import DockcError, StoreError
+from dockc.errors import DiskFull, DockcError, StoreError
 from dockc.golang.times import Time
 from dockc.oci import digest as digests
 from dockc.oci.config import chain_id, chain_ids
@@ -83,7 +83,7 @@ class RefManager:
         root: the store; made if missing.
         snapshotter_name: `auto`, `overlay` or `native`.
         provider_factory: see `ProviderFactory`.
-        on_removed: told the id of every ref that is removed, so that caches can forget it.
+        on_removed: told the id of every ref that is removed, so that caches can forget it, and by which rule.
         limits: what one layer may unpack to.
 
     Attributes:
@@ -99,7 +99,7 @@ class RefManager:
         *,
         snapshotter_name: str = "auto",
         provider_factory: ProviderFactory | None = None,
-        on_removed: Callable[[str], None] | None = None,
+        on_removed: Callable[[str, str], None] | None = None,
         limits: Limits | None = None,
     ) -> None:
         self._closed = False
@@ -123,7 +123,7 @@ class RefManager:
         lease: Lease,
         snapshotter_name: str,
         provider_factory: ProviderFactory | None,
-        on_removed: Callable[[str], None] | None,
+        on_removed: Callable[[str, str], None] | None,
         limits: Limits | None,
     ) -> Core:
         opaque = marks.opened(root, lease.staging)
@@ -176,10 +176,13 @@ class RefManager:
         with core.db.lock:
             unfinished = [r for r in map(core.db.find, core.holds) if r and r.state == database.MUTABLE]
             core.holds.clear()
+        try:
             core.db.unhold(core.lease.id, now())
-        for record in unfinished:
-            if not record.retain:
-                core.remove(record.id)
+            for record in unfinished:
+                if not record.retain:
+                    core.remove(record.id)
+        except DiskFull:
+            pass  # what a dead process held is nobody's: the next one that can write sees to it
         clear_staging(core.lease.staging)
         core.db.close()
         core.lease.end()

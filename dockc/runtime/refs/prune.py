@@ -47,6 +47,17 @@ class Pruned(lean.Record):
     rules: tuple[int, ...] = ()
 
 
+def joined(one: Pruned, other: Pruned) -> Pruned:
+    """What two runs have removed, the one after the other. Rules are told where both know them."""
+    known = all(len(found.rules) == len(found.records) for found in (one, other))
+    return Pruned(
+        one.records + other.records,
+        one.size + other.size,
+        one.other_blobs + other.other_blobs,
+        one.rules + other.rules if known else (),
+    )
+
+
 def planned(core: Core, rules: Sequence[Rule], keep: Keep | None = None) -> Plan:
     """What `prune` would do now."""
     return plan(census(core, keep), rules)

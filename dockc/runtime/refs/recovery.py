@@ -6,6 +6,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from dockc.errors import DiskFull
 from dockc.runtime.content.locks import try_lock
 from dockc.runtime.executor import cgroup
 from dockc.runtime.refs import database
@@ -37,6 +38,7 @@ def recover(core: Core) -> None:
             for lease in core.db.holders() - alive:
                 core.db.unhold(lease, now())
             orphans = _forget_unfinished(core)
+        finish_removals(core)
         for path in orphans:
             log.info("removing what an interrupted build left: %s", path.name)
             core.discard(path)
@@ -51,6 +53,35 @@ def recover(core: Core) -> None:
         os.close(lock)
 
 
+_GOING = "~"
+
+
+def going_place(root: Path, record_id: str) -> Path:
+    """What marks a record as going (see `store.room`): its directory under another name, or a file."""
+    return root / "snapshots" / f"{_GOING}{record_id}"
+
+
+def finish_removals(core: Core) -> None:
+    """Remove the records whose files were removed first, on a disk that had no room to write; then their marks.
+
+    Where there is still none they stay marked.
+    """
+    waiting = {path.name[len(_GOING) :]: path for path in (core.root / "snapshots").glob(f"{_GOING}*")}
+    try:
+        core.rule = "dockc prune"
+        while waiting:
+            done = [name for name in waiting if core.db.find(name) is None or core.remove(name) >= 0]
+            for name in done:
+                remove_tree(waiting.pop(name))
+            if not done:
+                log.warning("%d records that were to be removed are in use again", len(waiting))
+                return
+    except DiskFull as error:
+        log.debug("records stay marked: %s", error)
+    finally:
+        core.rule = ""
+
+
 def _forget_unfinished(core: Core) -> list[Path]:
     """Delete records of unfinished snapshots; returns directories that no record owns."""
     known: set[str] = set()
@@ -60,7 +91,11 @@ def _forget_unfinished(core: Core) -> list[Path]:
             core.db.delete(record.id)
         else:
             known.add(record.id)
-    return [path for path in (core.root / "snapshots").iterdir() if path.name not in known]
+    return [
+        path
+        for path in (core.root / "snapshots").iterdir()
+        if path.name not in known and not path.name.startswith(_GOING)
+    ]
 
 
 def clear_staging(path: Path) -> None:

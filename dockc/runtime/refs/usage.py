@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from dockc.errors import StoreError
 from dockc.oci import digest as digests
@@ -19,7 +19,7 @@ from dockc.runtime.refs.types import RecordType, UsageRecord
 
 if TYPE_CHECKING:
     from dockc.runtime.refs.core import Core
-    from dockc.runtime.refs.database import Record
+    from dockc.runtime.refs.database import Database, Record
 
 _BLOCK = 512  # what `st_blocks` counts in (stat(2))
 Keep = Mapping[str, str]
@@ -74,21 +74,44 @@ def _measure(places: Iterable[str], *, skip: frozenset[str] = frozenset(), linke
     return total
 
 
+class Seen(Protocol):
+    """A store, as far as a census looks at it: an open one (`Core`), or one that is not."""
+
+    @property
+    def root(self) -> Path:
+        """Its directory."""
+        ...
+
+    @property
+    def db(self) -> Database:
+        """Its table of contents."""
+        ...
+
+
 def usage(core: Core, keep: Keep | None = None) -> list[UsageRecord]:
     """Every record, oldest first; see `census`."""
     return census(core, keep).records
 
 
-def census(core: Core, keep: Keep | None = None, *, whole: bool = False) -> Census:
+def census(
+    core: Seen,
+    keep: Keep | None = None,
+    *,
+    whole: bool = False,
+    alive: Collection[str] | None = None,
+    note: bool = True,
+) -> Census:
     """What the store holds now; sizes that nobody has measured yet are measured.
 
     Args:
         core: the store.
         keep: blobs of images with a name.
         whole: with everything that is no record, which takes a walk through it.
+        alive: only these leases hold what they hold; None: all.
+        note: write down what was measured.
     """
     keep = keep or {}
-    here = dict(_blobs(core.content.root / "blobs"))
+    here = dict(_blobs(_blob_folder(core)))
     records = core.db.records()
     parents: dict[str, list[str]] = {}
     for child, parent in core.db.all_parents():
@@ -101,8 +124,9 @@ def census(core: Core, keep: Keep | None = None, *, whole: bool = False) -> Cens
         if digest in here:
             own.setdefault(record_id, []).append(digest)
             users[digest] = users.get(digest, 0) + 1
-    holders = _holders(core, records, parents, own, keep)
-    sizes = _directories(core, records, {name for name, (used, _, _) in holders.items() if used})
+    holds = [(lease, held) for lease, held in core.db.holds() if alive is None or lease in alive]
+    holders = _holders(holds, records, parents, own, keep)
+    sizes = _directories(core, records, {name for name, (used, _, _) in holders.items() if used}, note=note)
     items: dict[str, Item] = {}
     for record in records:
         blobs = own.get(record.id, [])
@@ -136,7 +160,11 @@ def census(core: Core, keep: Keep | None = None, *, whole: bool = False) -> Cens
 def measured(core: Core) -> int:
     """Bytes of all records and blobs, as far as they do not change just now."""
     _directories(core, core.db.unmeasured(), set())
-    return core.db.total_size() + sum(size for _, size in _blobs(core.content.root / "blobs"))
+    return core.db.total_size() + sum(size for _, size in _blobs(_blob_folder(core)))
+
+
+def _blob_folder(core: Seen) -> Path:
+    return core.root / "content" / "blobs"
 
 
 def _blobs(folder: Path) -> Iterator[tuple[str, int]]:
@@ -152,12 +180,16 @@ def _blobs(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def _holders(
-    core: Core, records: list[Record], parents: Mapping[str, list[str]], own: Mapping[str, list[str]], keep: Keep
+    holds: Iterable[tuple[str, str]],
+    records: list[Record],
+    parents: Mapping[str, list[str]],
+    own: Mapping[str, list[str]],
+    keep: Keep,
 ) -> dict[str, tuple[bool, bool, tuple[str, ...]]]:
     """Of each record that somebody holds: whether it is in use, whether it is an image's, and the words."""
     said: dict[str, dict[str, None]] = {}
     used: set[str] = set()
-    for lease, record_id in core.db.holds():
+    for lease, record_id in holds:
         used.add(record_id)
         said.setdefault(record_id, {})[f"process {lease.partition('-')[0]}"] = None
     shared: set[str] = set()
@@ -181,7 +213,7 @@ def _holders(
     }
 
 
-def _directories(core: Core, records: list[Record], used: set[str]) -> dict[str, int]:
+def _directories(core: Seen, records: list[Record], used: set[str], *, note: bool = True) -> dict[str, int]:
     """Bytes of the directories of records. What does not change any more is measured once."""
     found: dict[str, int] = {}
     learned: list[tuple[str, int, int]] = []
@@ -191,20 +223,20 @@ def _directories(core: Core, records: list[Record], used: set[str]) -> dict[str,
         elif record.size >= 0:
             found[record.id] = record.size
         else:
-            found[record.id] = disk_usage(core.snapshot_dir(record.id))
+            found[record.id] = disk_usage(core.root / "snapshots" / record.id)
             if record.state == database.COMMITTED or (record.retain and record.id not in used):
                 learned.append((record.id, found[record.id], record.usage_count))
-    if learned:
+    if learned and note:
         with suppress(StoreError):  # a full disk: they are measured again another time
             core.db.measured(learned)
     return found
 
 
-def _rest(core: Core, known: set[str]) -> int:
+def _rest(core: Seen, known: set[str]) -> int:
     root = str(core.root)
     squashed = f"{root}/squashed"
     skip = {squashed, *(f"{root}/snapshots/{name}" for name in known)}
-    for algorithm in os.scandir(core.content.root / "blobs"):
+    for algorithm in os.scandir(_blob_folder(core)):
         skip |= {
             entry.path for entry in os.scandir(algorithm.path) if digests.is_valid(f"{algorithm.name}:{entry.name}")
         }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
@@ -19,6 +20,7 @@ from dockc.errors import StoreError, UnsafePath
 from dockc.runtime.archive.compress import Decompressor
 from dockc.runtime.archive.tarheader import REGULAR, TarReader
 from dockc.runtime.refs import database, inventory, moved
+from dockc.runtime.refs.recovery import going_place
 from dockc.runtime.snapshot.rooted import clean_name
 
 if TYPE_CHECKING:
@@ -176,7 +178,11 @@ class _Doctor:
                     f"it stands on {lost[0]}, which is gone",
                     partial(self._remove_with_children, [record.id]),
                 )
-            elif record.snapshot and not self._core.changes_dir(record.id).is_dir():
+            elif (
+                record.snapshot
+                and not self._core.changes_dir(record.id).is_dir()
+                and not os.path.lexists(going_place(self._core.root, record.id))
+            ):
                 self._found(
                     Problem.DIRECTORY_MISSING,
                     record.id,
@@ -292,7 +298,9 @@ class _Doctor:
         core = self._core
         with core.db.transaction():
             known = {record.id for record in core.db.records()}
-            strangers = [path for path in (core.root / "snapshots").iterdir() if path.name not in known]
+            places = list((core.root / "snapshots").iterdir())
+            marks = {going_place(core.root, name).name for name in known}  # `recover` finishes these
+            strangers = [path for path in places if path.name not in known and path.name not in marks]
         for path in strangers:
             message = "no record owns this directory"
             self._found(Problem.DIRECTORY_UNKNOWN, path.name, message, partial(self._discard, path))

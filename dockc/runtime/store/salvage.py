@@ -25,6 +25,7 @@ from dockc.runtime.refs.cachedirs import META_KEY as CACHE_KEY
 from dockc.runtime.refs.database import COMMITTED, LAYER, PROVEN, VERSION, Blob, Database, Record
 from dockc.runtime.refs.leases import living
 from dockc.runtime.refs.privacy import FOLDERS
+from dockc.runtime.refs.recovery import going_place
 from dockc.runtime.snapshot.removal import remove_tree
 from dockc.solver.cache.storage.sqlite import APPLICATION_ID, set_aside
 
@@ -180,7 +181,7 @@ def _from_inventories(new: Database, snapshots: Path) -> None:
         return
     waiting: dict[str, dict[str, Any]] = {}
     for place in snapshots.iterdir():
-        if new.find(place.name) is not None:
+        if new.find(place.name) is not None or going_place(snapshots.parent, place.name[1:]).name == place.name:
             continue
         listed = inventory.read(place)
         if listed is not None and not any(inventory.compare(listed, place / "fs", full=True)):

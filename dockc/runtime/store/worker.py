@@ -8,16 +8,20 @@ options ──> Worker ──> content, refs          the store
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from dockc.base.files import store_root
 from dockc.base.record import Record, replace
 from dockc.base.table import Table
-from dockc.errors import SolveError
+from dockc.errors import DiskFull, SolveError, StoreError
 from dockc.runtime.archive.limits import Limits
+from dockc.runtime.content.errors import is_full
 from dockc.runtime.refs.core import ProviderFactory, RefNotFound
 from dockc.runtime.refs.manager import RefManager
+from dockc.runtime.refs.prune import Pruned, joined
+from dockc.runtime.refs.recovery import finish_removals
 from dockc.runtime.refs.result import RefResult, ref_of
 from dockc.runtime.store import ballast
 from dockc.solver.cache.storage.base import CacheResult, NotFound
@@ -30,7 +34,8 @@ if TYPE_CHECKING:
     from dockc.runtime.executor.base import Executor
     from dockc.runtime.executor.cni import NetworkOptions
     from dockc.runtime.refs.policy import Rule
-    from dockc.runtime.refs.prune import Pruned, Told
+    from dockc.runtime.refs.prune import Told
+    from dockc.runtime.refs.types import UsageRecord
     from dockc.runtime.refs.usage import Keep
     from dockc.solver.cache.storage.base import CacheResultStorage
     from dockc.solver.cache.storage.sqlite import SqliteKeyStorage
@@ -60,7 +65,7 @@ class WorkerOptions(Record, kw_only=True):
         snapshotter: `auto`, `overlay` or `native`.
         executor: `auto`, `embedded`, `crun` or `runc`.
         network: of steps that ask for none in particular; None is the host's.
-        room: make room first, on a disk that has none, as these rules allow, except for these blobs (`dockc prune`).
+        borrow: take what the store keeps in reserve where the disk is full: what is done frees space, or takes none.
         provider_factory: finds a provider for layers that an earlier process saw and never fetched.
         limits: what one layer of a foreign image may unpack to.
     """
@@ -69,7 +74,7 @@ class WorkerOptions(Record, kw_only=True):
     snapshotter: str = "auto"
     executor: str = "auto"
     network: NetworkOptions | None = None
-    room: tuple[Sequence[Rule], Keep] | None = None
+    borrow: bool = False
     provider_factory: ProviderFactory | None = None
     limits: Limits | None = None
 
@@ -122,20 +127,20 @@ class Worker:
         self._options = options
         self._executor: Executor | None = None
         self._keys: SqliteKeyStorage | None = None
-        root = options.root or default_root()
+        self._root = root = options.root or default_root()
         ballast.settle(root)
-        self._given_up: tuple[str, ...] = ()
-        if options.room is not None:
-            from dockc.runtime.store.room import make_room
-
-            self._given_up = make_room(root, *options.room)
-        self.refs = RefManager(
-            root,
-            snapshotter_name=options.snapshotter,
-            provider_factory=options.provider_factory,
-            on_removed=self._forget,
-            limits=options.limits,
-        )
+        self._borrowed = ballast.borrow(root) if options.borrow else None
+        try:
+            self.refs = RefManager(
+                root,
+                snapshotter_name=options.snapshotter,
+                provider_factory=options.provider_factory,
+                on_removed=self._forget,
+                limits=options.limits,
+            )
+        except BaseException:
+            ballast.give_back(root, self._borrowed)
+            raise
         self.results: CacheResultStorage = RefResults(self.refs)
 
     @property
@@ -149,7 +154,7 @@ class Worker:
         if self._keys is None:
             from dockc.solver.cache.storage.sqlite import SqliteKeyStorage
 
-            self._keys = SqliteKeyStorage(self.refs.root / "cache.db")
+            self._keys = SqliteKeyStorage(self._root / "cache.db")
         return self._keys
 
     @property
@@ -184,25 +189,57 @@ class Worker:
         return made
 
     def prune(self, rules: Sequence[Rule], keep: Keep | None = None, told: Told | None = None) -> Pruned:
-        """Remove what nobody needs, as the rules say; both databases give the space of what was forgotten back."""
-        for record in self._given_up:
-            self.refs.core.remove(record)
-        pruned = self.refs.prune(rules, keep, told)
+        """Remove what nobody needs, as the rules say; both databases give the space of what was forgotten back.
+
+        On a disk where not even that can be written down, files go first and records later (`store.room`).
+        """
+        removed: list[UsageRecord] = []
+
+        def hear(record: UsageRecord) -> None:
+            removed.append(record)
+            if told is not None:
+                told(record)
+
+        try:
+            pruned = self.refs.prune(rules, keep, hear)
+        except (OSError, StoreError) as error:
+            if not is_full(error):
+                raise
+            pruned = joined(
+                Pruned(tuple(removed), sum(one.size for one in removed)), self._make_room(rules, keep, told)
+            )
         freed = self.refs.core.db.compact()
-        if self._keys is not None or (self.refs.root / "cache.db").exists():
-            freed += self.keys.compact()
+        if self._has_keys():
+            with suppress(DiskFull):
+                freed += self.keys.compact()
         return replace(pruned, size=pruned.size + freed)
 
-    def _forget(self, ref_id: str) -> None:
-        if self._keys is not None or (self.refs.root / "cache.db").exists():
-            self.keys.release(ref_id, self.refs.core.rule)
+    def _make_room(self, rules: Sequence[Rule], keep: Keep | None, told: Told | None) -> Pruned:
+        from dockc.runtime.store.room import make_room
+
+        gone = make_room(self._root, rules, keep or {}, everything=True)
+        for record in gone.records:
+            if told is not None:
+                told(record)
+        finish_removals(self.refs.core)
+        return gone
+
+    def _has_keys(self) -> bool:
+        return self._keys is not None or (self._root / "cache.db").exists()
+
+    def _forget(self, ref_id: str, rule: str) -> None:
+        if self._has_keys():
+            self.keys.release(ref_id, rule)
 
     def close(self) -> None:
         """Give up this process's holds and close the databases."""
-        if self._keys is not None:
-            self._keys.close()
-            self._keys = None
-        self.refs.close()
+        try:
+            if self._keys is not None:
+                self._keys.close()
+                self._keys = None
+        finally:
+            self.refs.close()
+            ballast.give_back(self._root, self._borrowed)
 
     def __enter__(self) -> Self:
         return self

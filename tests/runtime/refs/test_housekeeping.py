@@ -113,7 +113,7 @@ def test_usage(refs: RefManager) -> None:
 
 def test_pruning_takes_what_nobody_needs(refs: RefManager) -> None:
     removed: list[str] = []
-    refs.core.on_removed = removed.append
+    refs.core.on_removed = lambda record, _: removed.append(record)
     base = step(refs, None, write(a="1"), name="base")
     held = step(refs, base, write(b="1"), name="held")
     loose = step(refs, base, write(c="1"), name="loose")

@@ -8,6 +8,7 @@ and a process that is killed loses at most what was not flushed, never half a re
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import sqlite3
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from dockc.errors import StoreError
+from dockc.errors import DiskFull, StoreError
 from dockc.solver.cache.storage.base import CacheLink, CacheResult, KeyRecord, NotFound
 
 T = TypeVar("T")
@@ -26,6 +27,8 @@ APPLICATION_ID = 0x646F636B
 SCHEMA_VERSION = 1
 _BUSY_SECONDS = 60.0
 _MAX_PENDING = 1000
+_LEAST = 64 << 10  # bytes: the shared memory beside a database takes half of it
+_UNSPECIFIC = ("disk I/O error", "unable to open")
 _SCHEMA = """
 CREATE TABLE links (
   source TEXT NOT NULL, input INTEGER NOT NULL, output INTEGER NOT NULL, digest TEXT NOT NULL,
@@ -92,6 +95,12 @@ def give_back(db: sqlite3.Connection, path: Path) -> int:
             db.execute("VACUUM")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     return max(0, before - sum(file.stat().st_size for file in files if file.exists()))
+
+
+def _has_room(folder: Path) -> bool:
+    """Whether the disk has room for a page and a file: SQLite does not say that it lacks them for its journal."""
+    state = os.statvfs(folder)
+    return state.f_bavail * state.f_frsize >= _LEAST and (not state.f_files or state.f_favail > 0)
 
 
 class SqliteKeyStorage:
@@ -178,6 +187,8 @@ class SqliteKeyStorage:
         try:
             yield
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(f"cannot make the build cache {self._path}: the disk is full") from error
             reason = f"unable to open: {error.strerror}"
             raise StoreError(f"the build cache {self._path} cannot be used: {reason}") from error
         except sqlite3.DatabaseError as error:
@@ -187,8 +198,11 @@ class SqliteKeyStorage:
                     f"the build cache {self._path} has been locked by another process for {_BUSY_SECONDS:.0f} s",
                     hint="end the process that holds it",
                 ) from error
-            if "full" in text:
-                raise StoreError(f"cannot write the build cache {self._path}: the disk is full") from error
+            if "full" in text or (any(word in text for word in _UNSPECIFIC) and not _has_room(self._path.parent)):
+                raise DiskFull(
+                    f"cannot write the build cache {self._path}: the disk is full",
+                    hint="Free some space, or remove unused build cache with `dockc prune`.",
+                ) from error
             if isinstance(error, sqlite3.OperationalError) and "malformed" not in text:
                 raise StoreError(f"the build cache {self._path} cannot be used: {text}") from error
             raise StoreError(
