@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -10,7 +11,9 @@ from dockc.errors import DockcError, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from os import PathLike
+    from typing import BinaryIO
 
+_GIVEN = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 #: A Dockerfile or ignore file is not larger than this, bytes.
 FILE_LIMIT = 64 << 20
 
@@ -23,7 +26,7 @@ def read_file(path: str | PathLike[str]) -> bytes:
     """
     try:
         # A pipe that somebody left in the place of a file would keep us waiting; one that a shell hands over is meant.
-        given = os.fspath(path).startswith(("/dev/stdin", "/dev/fd/", "/proc/self/fd/"))
+        given = os.fspath(path).startswith(_GIVEN)
         with open(path, "rb", opener=None if given else _open_at_once) as file:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_ISDIR(mode):
@@ -43,6 +46,28 @@ def read_file(path: str | PathLike[str]) -> bytes:
 
 def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
+
+
+def open_regular(path: str | PathLike[str], *, follow: bool = True) -> BinaryIO:
+    """Open a regular file. What else may stand in its place, such as a pipe, keeps nobody waiting and is refused; one
+    that a shell hands over (`<(command)`) is meant.
+
+    Args:
+        path: the file.
+        follow: a link at its end too.
+
+    Raises:
+        OSError: it is missing, cannot be opened, or is no regular file (EINVAL).
+    """
+    given = os.fspath(path).startswith(_GIVEN)
+    flags = os.O_RDONLY | os.O_CLOEXEC | (0 if given else os.O_NONBLOCK) | (0 if follow else os.O_NOFOLLOW)
+    handle = os.open(path, flags)
+    if not given and not stat.S_ISREG(mode := os.fstat(handle).st_mode):
+        os.close(handle)
+        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        text = os.strerror(number) if number == errno.EISDIR else "not a regular file"
+        raise OSError(number, text, os.fspath(path))
+    return open(handle, "rb")
 
 
 def store_root() -> str:
@@ -92,9 +117,9 @@ def read_inside(root: str | PathLike[str] | None, name: str) -> bytes | None:
     try:
         top = os.path.realpath(root)
         real = os.path.realpath(os.path.join(top, name), strict=True)
-        if os.path.commonpath((top, real)) != top or not os.path.isfile(real):
+        if os.path.commonpath((top, real)) != top:
             return None
-        with open(real, "rb") as file:
+        with open_regular(real, follow=False) as file:
             data = file.read(FILE_LIMIT + 1)
     except (OSError, RuntimeError, ValueError):
         return None

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dockc.base.files import open_regular
 from dockc.errors import UsageError
 from dockc.runtime.remotecache.base import CacheEntry, parse_entry
 
@@ -85,7 +86,8 @@ def exports(texts: Sequence[str], *, forgiving: bool = False) -> tuple[list[Cach
 def _digest(folder: Path, tag: str) -> str:
     """What a tag names in the index of a directory, or ""."""
     try:
-        entries = json.loads((folder / "index.json").read_bytes())["manifests"]
+        with open_regular(folder / "index.json") as file:
+            entries = json.loads(file.read())["manifests"]
     except (OSError, ValueError, KeyError, TypeError):
         return ""
     for entry in entries:

@@ -21,6 +21,8 @@ from dockc.errors import DockcError, without_credentials
 from dockc.oci import platform as platforms
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from dockc.client.builders import Node
     from dockc.oci.platform import Platform
 
@@ -132,6 +134,13 @@ def identity_of(context: str, file: str = "") -> str:
         folder = above
 
 
+def _text(path: PathLike[str]) -> str:
+    from dockc.base.files import open_regular
+
+    with open_regular(path) as file:
+        return file.read(1 << 20).decode("utf-8", "replace")
+
+
 def _origin(git: str) -> str:
     """The address of `origin` in a clone's configuration, or ""."""
     from pathlib import Path
@@ -139,13 +148,12 @@ def _origin(git: str) -> str:
     try:
         place = Path(git)
         if place.is_file():  # a work tree or a submodule: it names its directory
-            own = place.parent / place.read_text("utf-8", "replace").removeprefix("gitdir:").strip()
+            own = place.parent / _text(place).removeprefix("gitdir:").strip()
             shared = own / "commondir"
-            place = own / shared.read_text("utf-8", "replace").strip() if shared.is_file() else own
+            place = own / _text(shared).strip() if shared.is_file() else own
         if not place.is_dir():
             return ""
-        with (place / "config").open("rb") as file:
-            text = file.read(1 << 20).decode("utf-8", "replace")
+        text = _text(place / "config")
     except (OSError, ValueError):
         return ""
     section = ""

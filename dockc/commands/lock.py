@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.base.files import open_regular
 from dockc.base.options import Options, option
 from dockc.commands import shared
 from dockc.compiler.questions import Answers
@@ -93,7 +95,8 @@ def lock_command(
     answers = find_out(request, log)
     if check:
         try:
-            text = path.read_text("utf-8")
+            with TextIOWrapper(open_regular(path), "utf-8") as file:
+                text = file.read()
         except OSError as exc:
             raise UsageError(f"cannot read {path}: {exc.strerror}", hint="Make it with `dockc lock`.") from exc
         except UnicodeDecodeError as exc:

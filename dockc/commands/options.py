@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from dockc.base.files import open_regular
 from dockc.base.pattern import pattern
 from dockc.errors import DockcError, UsageError
 
@@ -141,7 +142,7 @@ def proxy_attrs(environ: Mapping[str, str], given: Mapping[str, str]) -> dict[st
     """
     path = os.path.join(environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME", ""), ".docker"), "config.json")  # noqa: PTH118
     try:
-        with open(path, "rb") as file:  # noqa: PTH123
+        with open_regular(path) as file:
             data = file.read(_CONFIG_LIMIT)
     except OSError:
         return {}

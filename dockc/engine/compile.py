@@ -9,7 +9,9 @@ No network and no asyncio unless an image, URL or repository must be asked.
 
 from __future__ import annotations
 
-from dockc.base.files import read_inside
+from io import TextIOWrapper
+
+from dockc.base.files import open_regular, read_inside
 from dockc.errors import CompileError, DockcError, UsageError
 
 TYPE_CHECKING = False
@@ -79,7 +81,8 @@ def initial_answers(request: CompileRequest) -> Answers:
     if path is None:
         return Answers()
     try:
-        text = path.read_text("utf-8")
+        with TextIOWrapper(open_regular(path), "utf-8") as file:
+            text = file.read()
     except OSError as exc:
         raise UsageError(f"cannot read {path}: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:

@@ -45,23 +45,18 @@ def read_file(root: Path, *, path: str, offset: int = 0, length: int = 0) -> byt
     Raises:
         DockcError: there is none (`no such file or directory`), or it is larger than `READ_LIMIT`.
     """
-    from dockc.runtime.fsutil.inroot import Root, open_entry
+    from dockc.runtime.fsutil.inroot import NotRegular, Root
 
     with Root(root) as opened:
-        resolved = opened.resolve(path)
-        found = opened.lstat(resolved)
-        if found is None:
+        try:
+            file = opened.open_regular(path)
+        except NotRegular:
+            raise DockcError(f"failed to read {path}: not a regular file") from None
+        if file is None:
             raise missing(path)
-        if not modes.S_ISREG(found.st_mode):
-            raise DockcError(f"failed to read {path}: not a regular file")
-        with opened.parent(resolved, "open") as (folder, name):
-            # What runs in there may put a pipe in its place meanwhile, which would keep us waiting for ever.
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-            with open(open_entry(folder, name, flags, resolved), "rb") as file:  # noqa: PTH123  a descriptor
-                if not modes.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    raise DockcError(f"failed to read {path}: not a regular file")
-                file.seek(offset)
-                data = file.read(min(length, READ_LIMIT) if length else READ_LIMIT + 1)
+        with file:
+            file.seek(offset)
+            data = file.read(min(length, READ_LIMIT) if length else READ_LIMIT + 1)
     if len(data) > READ_LIMIT:
         raise DockcError(f"failed to read {path}: larger than {READ_LIMIT} bytes")
     return data

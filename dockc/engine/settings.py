@@ -28,6 +28,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dockc.base.files import open_regular
 from dockc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def load(environ: Mapping[str, str] | None = None) -> Mapping[str, Mapping[str, 
 def _read(path: Path, tables: frozenset[str]) -> Mapping[str, Mapping[str, Any]] | None:
     """The tables of a file; None where there is none."""
     try:
-        data = path.read_bytes()
+        with open_regular(path) as file:
+            data = file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as exc:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dockc.base.files import open_regular
 from dockc.lsp.inlays import ImageFacts
 
 _LIMIT = 64 << 10
@@ -31,7 +32,7 @@ def local_images(root: Path) -> tuple[str, ...]:
         return ()
     for path in files:
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 name = json.loads(file.read(_LIMIT))["name"]
             found.add(references.parse_normalized(name).familiar())
         except (OSError, ValueError, KeyError, TypeError, RecursionError, DockcError):
@@ -91,7 +92,7 @@ def _blob(content: Path, digest: str) -> Any:
 
 
 def _head(path: Path, limit: int) -> bytes:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return file.read(limit)
 
 

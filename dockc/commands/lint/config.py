@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from dockc.base.files import open_regular
 from dockc.base.output import log
 from dockc.base.record import replace
 from dockc.errors import UsageError
@@ -161,7 +162,7 @@ def _must_be(code: str, text: str, path: str) -> None:
 
 def _read(path: str) -> str:
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             data = file.read(_LIMIT + 1)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None

@@ -6,6 +6,7 @@ import os
 import sys
 from types import MappingProxyType
 
+from dockc.base.files import open_regular
 from dockc.base.record import Record, replace
 from dockc.commands.discover import STDIN, find_some
 from dockc.errors import UsageError
@@ -221,7 +222,7 @@ def _for_file(path: str, options: LintOptions, build_args: Mapping[str, str]) ->
         return options
     for name in (f"{path}.dockerignore", os.path.join(os.path.dirname(path), ".dockerignore")):
         try:
-            with open(name, "rb") as file:
+            with open_regular(name) as file:
                 text = file.read(1 << 20)
         except OSError:
             continue

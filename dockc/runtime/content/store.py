@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from dockc.base.files import open_regular
 from dockc.errors import DigestMismatch, StoreError
 from dockc.oci import digest as digests
 from dockc.runtime.cancel import Cancelled, check_cancelled
@@ -69,7 +70,7 @@ class ContentStore:
     def open(self, digest: str) -> BinaryIO:
         """The blob's bytes, seekable, not verified again; raises StoreError when it is not here."""
         try:
-            return self._place(digest).open("rb")
+            return open_regular(self._place(digest))
         except FileNotFoundError:
             raise StoreError(f"blob {digest} is not in the store") from None
 
@@ -94,7 +95,7 @@ class ContentStore:
         """
         # Absence is told by the one look that opens it: another thread may bring it here at any moment.
         try:
-            with self._place(digest).open("rb") as stream:
+            with open_regular(self._place(digest)) as stream:
                 data = stream.read(limit + 1)
             if len(data) > limit:
                 raise StoreError(f"blob {digest} is larger than {limit} bytes")

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn, Self
+from typing import BinaryIO, NoReturn, Self
 
 from dockc.errors import UnsafePath
 from dockc.grammar.globs import clean
@@ -29,6 +29,11 @@ _openat2_works = [True]
 
 _OPEN_PATH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_READ = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_REGULAR = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class NotRegular(FileError):
+    """Something else than a regular file: a directory, a pipe, a device."""
 
 
 class Root:
@@ -173,6 +178,23 @@ class Root:
             fd = inner
         return fd
 
+    def open_regular(self, path: str) -> BinaryIO | None:
+        """Open a regular file for reading; links are followed inside the root. None where nothing is.
+
+        Raises:
+            NotRegular: it is something else; what takes its place meanwhile is not waited for either.
+            UnsafePath: a component has become a link.
+            FileError: it cannot be opened.
+        """
+        resolved = self.resolve(path)
+        status = self.lstat(resolved)
+        if status is None:
+            return None
+        if not stat.S_ISREG(status.st_mode):  # a device is not even opened
+            raise NotRegular("not a regular file")
+        with self.parent(resolved, "open") as (folder, name):
+            return open_regular(folder, name, resolved)
+
     @contextmanager
     def parent(self, path: str, call: str = "") -> Iterator[tuple[int, str]]:
         """The open directory of a resolved path, and the name in it (`.` for the root itself).
@@ -236,6 +258,21 @@ def open_entry(fd: int, name: str, flags: int, shown: str) -> int:
         return os.open(name, flags, dir_fd=fd)
     except OSError as error:
         _refuse(error, fd, name, shown)
+
+
+def open_regular(fd: int, name: str, shown: str) -> BinaryIO:
+    """Open a regular file of an open directory for reading, following nothing and waiting for nobody.
+
+    Raises:
+        NotRegular: it is something else.
+        UnsafePath: it is a link.
+        FileError: it cannot be opened.
+    """
+    handle = open_entry(fd, name, _REGULAR, shown)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise NotRegular("not a regular file")
+    return open(handle, "rb")  # noqa: PTH123 - a descriptor
 
 
 def _refuse(error: OSError, fd: int, name: str, shown: str) -> NoReturn:

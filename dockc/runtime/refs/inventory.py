@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dockc.base import record as lean
+from dockc.base.files import open_regular
 
 if TYPE_CHECKING:
     from dockc.runtime.refs.core import Core
@@ -98,7 +99,7 @@ def write(core: Core, layer: str, place: Path, proven: str = "") -> None:
 def read(place: Path) -> Inventory | None:
     """What was written down; None where nothing was, or it cannot be read any more."""
     try:
-        with gzip.open(place / NAME, "rb") as lines:
+        with open_regular(place / NAME) as packed, gzip.open(packed, "rb") as lines:
             head = json.loads(next(lines))
             items = tuple(Item(*json.loads(line)) for line in lines)
         if head["version"] != 1:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from dockc.base.files import open_regular
 from dockc.errors import DockcError, UsageError
 from dockc.golang.text import dump_json
 from dockc.oci import digest as digests
@@ -72,18 +73,18 @@ class _Blobs(FileBlobs):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def _open(self, digest: str) -> int:
+    def _open(self, digest: str) -> BinaryIO:
         digests.validate(digest)
         algorithm, _, encoded = digest.partition(":")
         path = self._folder / "blobs" / algorithm / encoded
         try:
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            return open_regular(path)
         except OSError as error:
             raise CacheFailed(f"{self._folder}: cannot read {digest}: {error.strerror}") from None
 
     def read(self, digest: str, limit: int) -> bytes:
         """A document, verified."""
-        with os.fdopen(self._open(digest), "rb") as file:
+        with self._open(digest) as file:
             data = file.read(limit + 1)
         if len(data) > limit:
             raise CacheFailed(f"{self._folder}: {digest} is larger than {limit} bytes")
@@ -91,7 +92,7 @@ class _Blobs(FileBlobs):
 
     def open_blob(self, digest: str) -> BinaryIO:
         """See `FileBlobs`."""
-        return os.fdopen(self._open(digest), "rb")
+        return self._open(digest)
 
 
 class LocalTarget:
@@ -148,7 +149,7 @@ def _copy(digest: str, size: int, place: Place, target: ContentStore) -> None:
 def _read_index(folder: Path) -> dict[str, Any] | None:
     """The layout's index; None where there is none."""
     try:
-        with (folder / "index.json").open("rb") as file:
+        with open_regular(folder / "index.json") as file:
             found = json.loads(file.read(_INDEX_LIMIT))
     except (FileNotFoundError, NotADirectoryError):
         return None

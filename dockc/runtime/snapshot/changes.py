@@ -15,6 +15,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from dockc.base.files import open_regular
 from dockc.base.record import Record
 from dockc.base.words import Words
 from dockc.errors import StoreError
@@ -288,7 +289,7 @@ def _truncated(one: int, other: int) -> bool:
 
 
 def _same_data(one: str, other: str) -> bool:
-    with open(one, "rb", buffering=0) as first, open(other, "rb", buffering=0) as second:  # noqa: PTH123
+    with open_regular(one, follow=False) as first, open_regular(other, follow=False) as second:
         while True:
             left, right = first.read(_BLOCK), second.read(_BLOCK)
             if left != right:

@@ -134,7 +134,7 @@ def describe(path: str, source: str, status: os.stat_result, links: dict[tuple[i
 
 def _write_data(source: str, size: int, out: Callable[[bytes], object]) -> None:
     left = size
-    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         while left:
             data = os.read(descriptor, min(_CHUNK, left))

@@ -23,7 +23,7 @@ from dockc.golang.text import dump_json
 from dockc.llb import attrs
 from dockc.oci import digest as digests
 from dockc.runtime.archive.limits import Limits
-from dockc.runtime.fsutil.inroot import Root, open_entry
+from dockc.runtime.fsutil.inroot import Root, open_regular
 from dockc.runtime.registry.transport import CHUNK, USER_AGENT, Response, Transport
 from dockc.runtime.session.secrets import LentSecrets
 from dockc.runtime.source import web
@@ -174,10 +174,13 @@ class HttpSource(Mutable):
         ref = self.snapshot(ctx)
         try:
             assert self._found is not None
-            with ref.mount() as root, Root(root) as opened, opened.parent(self._found.name, "open") as (folder, name):
-                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-                with open(open_entry(folder, name, flags, name), "rb") as file:  # noqa: PTH123 - a descriptor
-                    verify(file, self.options.signature.encode("utf-8", "surrogateescape"), self.options.keys.encode())
+            with (
+                ref.mount() as root,
+                Root(root) as opened,
+                opened.parent(self._found.name, "open") as (folder, name),
+                open_regular(folder, name, name) as file,
+            ):
+                verify(file, self.options.signature.encode("utf-8", "surrogateescape"), self.options.keys.encode())
         except SignatureRefused as error:
             ref.release()
             shown = without_credentials(self.options.url)

@@ -12,6 +12,7 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
+from dockc.base.files import open_regular
 from dockc.oci import digest as digests
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Memory:
     def get(self, kind: str, question: str) -> bytes | None:
         """The last answer, None where there is none."""
         try:
-            with self._file(kind, question).open("rb") as file:
+            with open_regular(self._file(kind, question)) as file:
                 data = file.read(_LIMIT + 1)
         except OSError:
             return None

@@ -6,15 +6,14 @@ the content store. Source: OCI image layout specification.
 
 from __future__ import annotations
 
-import errno
 import os
 import posixpath
-import stat
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from dockc.base.files import open_regular
 from dockc.errors import DockcError, RegistryError
 from dockc.llb import attrs
 from dockc.oci import digest as digests
@@ -50,21 +49,12 @@ class LayoutFiles(Protocol):
         ...
 
 
-def _open_regular(path: Path) -> BinaryIO:
-    """Open a file of a layout; what is no regular file (a FIFO would let us wait for ever) is none of a layout's."""
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        return file
-    file.close()
-    raise OSError(errno.EINVAL, "not a regular file", str(path))
-
-
 class _Folder:
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def open(self, name: str) -> tuple[BinaryIO, int]:
-        file = _open_regular(self._root / name)
+        file = open_regular(self._root / name)
         return file, os.fstat(file.fileno()).st_size
 
 
@@ -87,7 +77,7 @@ class ArchiveFiles:
         self._members: dict[str, tuple[int, int]] = {}
         self._links: dict[str, str] = {}
         shown = shown or str(path)
-        with _open_regular(path) as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
 
             def skip(count: int) -> int:
@@ -124,7 +114,7 @@ class ArchiveFiles:
             place = self._members.get(name)
         if place is None:
             raise FileNotFoundError(name)
-        file = _open_regular(self._path)
+        file = open_regular(self._path)
         file.seek(place[0])
         return file, place[1]
 

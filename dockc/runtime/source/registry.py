@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.base.files import open_regular
 from dockc.errors import DockcError, RegistryError, UsageError
 from dockc.golang.text import dump_json
 from dockc.llb import attrs
@@ -54,7 +55,7 @@ class LocalNames:
     def get(self, ref: Reference) -> Descriptor | None:
         """The image's root, if its document is still in the store."""
         try:
-            with self._file(ref).open("rb") as file:
+            with open_regular(self._file(ref)) as file:
                 data = file.read(_ENTRY_LIMIT)
             fields = decode(data, "image name")
             found = Descriptor.from_fields(fields.object("target"))
@@ -91,7 +92,8 @@ class LocalNames:
         """Names of images that were made here."""
         for file in sorted(self._folder.glob("[0-9a-f]*")):
             try:
-                fields = decode(file.read_bytes()[:_ENTRY_LIMIT], "image name")
+                with open_regular(file) as entry:
+                    fields = decode(entry.read(_ENTRY_LIMIT), "image name")
                 if fields.flag("built"):
                     yield (
                         references.parse_normalized(fields.text("name")),

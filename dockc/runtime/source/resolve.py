@@ -7,8 +7,6 @@ one `Found...` or one error per request, and the caller, who knows both rooms, c
 from __future__ import annotations
 
 import asyncio
-import os
-import stat
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -182,19 +180,17 @@ class Resolver:
 
 def _read(root: Path, path: str) -> bytes | None:
     """A regular file inside a directory; None when nothing is there."""
-    from dockc.runtime.fsutil.inroot import Root, open_entry
+    from dockc.runtime.fsutil.inroot import NotRegular, Root
 
     with Root(root) as opened:
-        resolved = opened.resolve(path)
-        status = opened.lstat(resolved)
-        if status is None:
+        try:
+            file = opened.open_regular(path)
+        except NotRegular:
+            raise DockcError(f"{path}: not a regular file") from None
+        if file is None:
             return None
-        if not stat.S_ISREG(status.st_mode):
-            raise DockcError(f"{path}: not a regular file")
-        with opened.parent(resolved, "open") as (folder, name):
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-            with open(open_entry(folder, name, flags, resolved), "rb") as file:  # noqa: PTH123 - a descriptor
-                data = file.read(_FILE_LIMIT + 1)
+        with file:
+            data = file.read(_FILE_LIMIT + 1)
     if len(data) > _FILE_LIMIT:
         raise DockcError(f"{path}: larger than {_FILE_LIMIT} bytes")
     return data
