@@ -33,6 +33,7 @@ from dockc.engine.settings import collection
 from dockc.engine.verify import unexpected_platforms
 from dockc.engine.work import Work
 from dockc.errors import DockcError, UsageError
+from dockc.runtime.ops.exec import SAID
 from dockc.runtime.refs.contenthash import LISTINGS
 from dockc.runtime.refs.failed import FAILURES, Failures
 from dockc.runtime.source.seen import SEEN, Seen
@@ -228,7 +229,7 @@ class Engine:
         misses = None
         seen, failures = Seen(), Failures()
         try:
-            lends = lent_by(request, session, client).put(SEEN, seen)
+            lends = lent_by(request, session, client).put(SEEN, seen).put(SAID, set())
             if session.keeps_failures:
                 lends.put(FAILURES, failures)
             if recording is not None:

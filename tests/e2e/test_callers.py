@@ -159,6 +159,19 @@ def test_a_limit_that_cannot_be_had_is_said(user: Dockc, context: MakeContext, w
     assert (tmp_path / "out" / "n").read_text() == "400\n"
 
 
+def test_lower_limits_than_elsewhere_are_told_once(user: Dockc, context: MakeContext, with_base: tuple[str, str], tmp_path: Path) -> None:
+    def low() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512))
+
+    folder = context("FROM base\nRUN ulimit -Hn > /n\nRUN ulimit -Hn > /m\n")
+    done = _build(user, folder, tmp_path / "out", with_base, low)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "m").read_text() == "512\n"
+    assert done.stderr.count(b"steps have lower limits than elsewhere, as who builds may have no more: nofile 512. ") == 1
+    told = _build(user, folder, tmp_path / "asked", (*with_base, "--ulimit", "nofile=100:400"), low)
+    assert b"lower limits" not in told.stderr, "what was asked for is there"
+
+
 @pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("passes",), ("build", "--help"), ("lint", "Dockerfile"), ("images",), ("build", "-q", "empty")])
 def test_a_full_output_is_one_line_of_error(root: Dockc, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     (tmp_path / "Dockerfile").write_text("from scratch\n")

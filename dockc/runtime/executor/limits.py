@@ -30,6 +30,8 @@ DEFAULTS = {
     "NICE": (0, 0), "RTPRIO": (0, 0), "RTTIME": (UNLIMITED, UNLIMITED),
 }  # fmt: skip
 _CAP_SYS_RESOURCE = 24
+_FILES = 1 << 19  # hard limit of open files that systemd gives (systemd.exec(5), DefaultLimitNOFILE)
+_LOCKED = 64 << 10  # bytes, before Linux 5.16
 
 
 def rows(limits: Sequence[Rlimit]) -> list[tuple[int, int, int]]:
@@ -43,14 +45,7 @@ def rows(limits: Sequence[Rlimit]) -> list[tuple[int, int, int]]:
         DockcError: an unknown name, or one that was asked for and may not be given.
     """
     free = _may_raise()
-    most = _most_files()
-    found: dict[int, tuple[int, int, int]] = {}
-    for name, (soft, hard) in DEFAULTS.items():
-        number = NUMBERS[name]
-        bounds = [UNLIMITED if free else resource.getrlimit(number)[1], most if name == "NOFILE" else UNLIMITED]
-        for bound in bounds:
-            soft, hard = _least(soft, bound), _least(hard, bound)
-        found[number] = (number, soft, hard)
+    found = {NUMBERS[name]: (NUMBERS[name], *pair) for name, pair in _defaults(free=free).items()}
     for limit in limits:
         asked = NUMBERS.get(limit.name.upper())
         if asked is None:
@@ -64,6 +59,50 @@ def rows(limits: Sequence[Rlimit]) -> list[tuple[int, int, int]]:
             )
         found[asked] = (asked, limit.soft, limit.hard)
     return list(found.values())
+
+
+def _defaults(*, free: bool) -> dict[str, tuple[int, int]]:
+    """The soft and hard limits that steps get by default, as far as they may be given."""
+    most = _most_files()
+    found = {}
+    for name, (soft, hard) in DEFAULTS.items():
+        bounds = [UNLIMITED if free else resource.getrlimit(NUMBERS[name])[1], most if name == "NOFILE" else UNLIMITED]
+        for bound in bounds:
+            soft, hard = _least(soft, bound), _least(hard, bound)
+        found[name] = soft, hard
+    return found
+
+
+def lowered(limits: Sequence[Rlimit]) -> str:
+    """The defaults that this process may not give as they should be, in words; "" where there are none.
+
+    What any fresh system gives its users is not told of, though it may be less than root can give: the kernel and
+    systemd set bounds by the machine's memory.
+
+    Args:
+        limits: what the step asks for itself.
+    """
+    free = _may_raise()
+    if free:
+        return ""
+    asked = {limit.name.upper() for limit in limits}
+    tasks = _most_tasks()
+    usual = {"NOFILE": _FILES, "NPROC": tasks, "SIGPENDING": tasks, "MEMLOCK": _LOCKED}
+    return ", ".join(
+        f"{name.lower()} {_shown(hard)}"
+        for name, (_, hard) in _defaults(free=free).items()
+        if name not in asked
+        and hard != DEFAULTS[name][1]
+        and (name not in usual or _least(hard, usual[name]) != usual[name])
+    )
+
+
+def _most_tasks() -> int:
+    """Tasks that the kernel lets a user have unless somebody sets another limit (kernel/fork.c: `fork_init`)."""
+    try:
+        return int(Path("/proc/sys/kernel/threads-max").read_text()) // 2
+    except (OSError, ValueError):
+        return UNLIMITED
 
 
 def _least(a: int, b: int) -> int:

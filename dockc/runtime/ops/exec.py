@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import threading
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from dockc.base.record import replace
 from dockc.errors import DockcError, ExecError, InvalidDefinition, SolveError, StoreError
 from dockc.golang.text import dump_json, quote
 from dockc.oci import digest as digests
+from dockc.runtime.executor import limits
 from dockc.runtime.executor.base import (
     DEFAULT_PATH,
     ExecIO,
@@ -28,7 +30,9 @@ from dockc.runtime.refs.contenthash import Selector, digest_by
 from dockc.runtime.refs.failed import leave
 from dockc.runtime.refs.result import RefResult, make_present, ref_of
 from dockc.runtime.session import secrets
+from dockc.solver.lent import Key
 from dockc.solver.op import STDERR, STDOUT, CacheDep, CacheMap
+from dockc.solver.progress import VertexWarning
 from dockc.solver.vertex import walk
 
 if TYPE_CHECKING:
@@ -111,6 +115,7 @@ class ExecOp:
             noticed=noticed.append,
         )
         spec = _with_root(spec, readonly=root.readonly)
+        self._tell_limits(spec, ctx)
         try:
             status = self._worker.executor.run(spec, root.path, mounts.mounts, io, ctx.cancelled)
         except ExecutorError as exc:
@@ -125,6 +130,23 @@ class ExecOp:
         if status not in allowed:
             log.flush_tail()
             raise self._failed(": ".join([f"exit code: {status}", *noticed]), status, _single_id_hint())
+
+    def _tell_limits(self, spec: ExecSpec, ctx: OpContext) -> None:
+        """Limits that are lower than the same build has elsewhere: said once in a build."""
+        low = limits.lowered(spec.rlimits)
+        if not low:
+            return
+        with _saying:
+            builds = ctx.lent(SAID)
+            if builds and all(low in said for said in builds):
+                return
+            for said in builds:
+                said.add(low)
+        text = (
+            f"steps have lower limits than elsewhere, as who builds may have no more: {low}. Raise the hard limits of "
+            "the shell that builds, or say with --ulimit what the steps need"
+        )
+        ctx.warn(VertexWarning(self._vertex.digest, short=text))
 
     def _failed(self, reason: str, status: int, hint: str = "") -> ExecError:
         command = quote(" ".join(self._op.meta.args))
@@ -218,6 +240,11 @@ def _check_devices(op: ops_pb2.ExecOp, ctx: OpContext) -> None:
                 f"CDI device {device.name} is not available", hint="This builder has no CDI devices to give."
             )
         ctx.log(STDERR, f"optional CDI device {device.name} is not available\n".encode())
+
+
+SAID: Key[set[str]] = Key("what is said once")
+"""What a build has been told already."""
+_saying = threading.Lock()
 
 
 def make_spec(op: ops_pb2.ExecOp, ctx: OpContext) -> ExecSpec:

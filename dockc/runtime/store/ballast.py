@@ -63,14 +63,14 @@ def give_back(root: Path, borrowed: int | None) -> None:
 def lay(root: Path, size: int) -> None:
     """Make the reserve, `size` bytes with their blocks, as far as the disk has room for it and it is not there."""
     with contextlib.suppress(OSError):
+        _lay_bytes(root / _NAME, size)
+    with contextlib.suppress(OSError):
         (root / _FOLDER).mkdir(mode=0o700, exist_ok=True)
         for name in range(len(os.listdir(root / _FOLDER)), FILES):  # noqa: PTH208 - as short as can be: every build asks
             with contextlib.suppress(FileExistsError):
                 os.close(
                     os.open(root / _FOLDER / str(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
                 )
-    with contextlib.suppress(OSError):
-        _lay_bytes(root / _NAME, size)
 
 
 def _lay_bytes(path: Path, size: int) -> None:
