@@ -225,7 +225,7 @@ def scenarios(work: Path, scale: float, pull: str) -> list[Scenario]:
     thousand = folder(
         work,
         "thousand",
-        "".join(f"FROM scratch AS s{n}\n" + "".join(f"COPY Dockerfile /{m}\n" for m in range(int(49 * scale))) for n in range(20))
+        "".join(f"FROM scratch AS s{n}\n" + "".join(f"COPY Dockerfile /{n}.{m}\n" for m in range(int(49 * scale))) for n in range(20))
         + "FROM scratch\n"
         + "".join(f"COPY --from=s{n} / /{n}/\n" for n in range(20)),
     )

@@ -10,7 +10,7 @@ import json
 import os
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dockc.engine.request import BuildRequest
     from dockc.runtime.archive.compress import Compression
     from dockc.runtime.exporter.source import ExportSource
-    from dockc.runtime.refs.ref import LayerInfo
+    from dockc.runtime.refs.ref import ImmutableRef
     from dockc.runtime.refs.types import LayerDescriptor, Offered, Remote
     from dockc.runtime.registry.client import Client
     from dockc.runtime.remotecache.config import CacheRecord
@@ -321,52 +321,56 @@ def gather(
     from dockc.runtime.refs.types import Remote, RemoteOptions
     from dockc.runtime.remotecache.keys import WithImported
 
-    worker = bridge.work.worker
-    options = RemoteOptions(compression)
+    refs_ = bridge.work.worker.refs
+    packing = refs_.packing(RemoteOptions(compression), dated=True, cancelled=cancelled)
+    known = WithImported(bridge.work.worker.keys, bridge.imports)
+    sound: set[str] = set()
 
-    known = WithImported(worker.keys, bridge.imports)
+    def find(found: CacheResult) -> ImmutableRef | None:
+        """A hold on the file system of a result for as long as this takes; None where it is gone."""
+        if found.id not in held:
+            try:
+                held[found.id] = stack.enter_context(refs_.get(found.id))
+            except RefNotFound:
+                held[found.id] = None
+        return held[found.id]
+
+    def look(found: CacheResult, may_work: bool) -> Remote | None:
+        """Whether there is a result; nothing is made yet."""
+        return Remote(known.layers(found.id) or ()) if known.layers(found.id) is not None or find(found) else None
 
     def resolve(found: CacheResult, may_work: bool) -> Remote | None:
         if (layers := known.layers(found.id)) is not None:
             return here(Remote(layers))
-        try:
-            ref = worker.refs.get(found.id)
-        except RefNotFound:
-            return None
-        with ref:
-            if may_work or ref.packed() is not None:
-                return here(_dated(ref.remote(options, cancelled=cancelled), ref.layer_info()))
-            return None
+        ref = find(found)
+        if ref is not None and (may_work or ref.packed() is not None):
+            return here(packing.remote(ref.id))
+        return None
 
     def here(remote: Remote) -> Remote | None:
         """Its blobs are in the store, where they are to be; None where a cache that has them fails."""
         try:
-            if fetched:
-                worker.refs.ensure_blobs(remote, cancelled=cancelled)
+            new = tuple(layer for layer in remote.layers if layer.descriptor.digest not in sound)
+            if fetched and new:
+                refs_.ensure_blobs(Remote(new), cancelled=cancelled)
+                sound.update(layer.descriptor.digest for layer in new)
         except DockcError as error:
             if not is_of_a_cache(error):
                 raise
             return None
         return remote
 
-    keys: list[str] = []
-    for ref in refs:
-        if ref.built is not None:
-            bridge.file_system(ref).remote(options, cancelled=cancelled)  # what lies below is packed with it
-            keys += ref.built.keys
-    return make_chains(export_keys(known, keys, resolve, mode=mode))
-
-
-def _dated(remote: Remote, info: Sequence[LayerInfo]) -> Remote:
-    """The layers with what is known of when they were made, where nothing is said yet."""
-    from dockc.golang.times import Time
-    from dockc.oci.descriptor import CREATED_AT
-
-    found = []
-    for layer, about in zip(remote.layers, info, strict=True):
-        notes = {CREATED_AT: str(Time.from_ns(about.created_at)), **layer.descriptor.annotations}
-        found.append(replace(layer, descriptor=replace(layer.descriptor, annotations=notes)))
-    return replace(remote, layers=tuple(found))
+    with ExitStack() as stack:
+        held: dict[str, ImmutableRef | None] = {}
+        keys: list[str] = []
+        for ref in refs:
+            if ref.built is not None:
+                packing.prepare([bridge.file_system(ref).id])  # what lies below is packed with it
+                keys += ref.built.keys
+        if mode is ExportMode.MAX:
+            export_keys(known, keys, look, mode=mode)
+            packing.prepare([ref.id for ref in held.values() if ref is not None])
+        return make_chains(export_keys(known, keys, resolve, mode=mode))
 
 
 async def inlined(bridge: Bridge, result: Result, source: ExportSource) -> ExportSource:

@@ -9,6 +9,7 @@ Source: OCI image layout specification 1.1.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _INDEX = b'{"schemaVersion":2,"manifests":[]}'  # what is in the layout is found by digest
 _BLOCK = 1 << 20
+_COPIED = 16 << 20  # between two looks at whether to go on
+_NOT_BY_THE_KERNEL = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
 
 
 class ContentStore:
@@ -122,7 +125,7 @@ class ContentStore:
         A file that this process has written or verified, and that nobody has changed since, is not read again.
         """
         try:
-            if self._checked.get(digest) == _identity(self._place(digest).stat()):
+            if self.is_known(digest):
                 return True
             self.verify(digest, cancelled)
         except FileNotFoundError:
@@ -133,6 +136,35 @@ class ContentStore:
         except StoreError:
             return False
         return True
+
+    def is_known(self, digest: str) -> bool:
+        """Whether the blob is here and this process knows its bytes to be right: nothing is read for the answer."""
+        try:
+            return self._checked.get(digest) == _identity(self._place(digest).stat())
+        except FileNotFoundError:
+            return False
+
+    def take(self, digest: str, other: ContentStore, *, cancelled: threading.Event | None = None) -> None:
+        """Have a blob that another store of this machine has: read to be verified at most once, copied by the kernel.
+
+        Raises:
+            StoreError: it is not there; or this store cannot be written.
+            DigestMismatch: it is damaged there, or changed while it was copied.
+            Cancelled: `cancelled` was set.
+        """
+        if self.has(digest) and self.has_sound(digest, cancelled):
+            return
+        if not other.is_known(digest):
+            other.verify(digest, cancelled)
+        with other.open(digest) as source:
+            size = os.fstat(source.fileno()).st_size
+            with self.writer(digest, size, cancelled=cancelled) as writer:
+                if not writer.complete:
+                    writer.restart()
+                    writer.copy(source.fileno(), cancelled)
+                    if other._checked.get(digest) != _identity(os.fstat(source.fileno())):
+                        raise DigestMismatch(f"{digest} was changed while it was copied")
+                writer.commit()
 
     def _drop_damaged(self, digest: str) -> None:
         log.warning("blob %s was damaged on disk: it is removed, and fetched or made anew where it is needed", digest)
@@ -286,6 +318,7 @@ class Writer:
         self._size = size
         self._algorithm = digests.algorithm(expected) if expected else digests.CANONICAL
         self._hasher = digests.Hasher(self._algorithm)
+        self._copied = False
         self.complete = descriptor is None
         if descriptor is not None and expected is not None:
             self._take_up(descriptor)
@@ -322,6 +355,31 @@ class Writer:
         self._hasher.update(data)
         return len(data)
 
+    def copy(self, source: int, cancelled: threading.Event | None = None) -> None:
+        """Take all bytes from another file, of which the caller knows that they are those of the blob.
+
+        Raises:
+            DigestMismatch: there are not as many as promised.
+            StoreError: the disk is full; what was written is dropped.
+            Cancelled: `cancelled` was set.
+        """
+        descriptor, left = self._open_descriptor(), self._size or 0
+        try:
+            while left:
+                check_cancelled(cancelled)
+                moved = os.copy_file_range(source, descriptor, min(_COPIED, left))
+                if not moved:
+                    raise DigestMismatch(f"{self._expected}: unexpected end of data: {left} bytes are missing")
+                left -= moved
+            self._copied = True
+        except OSError as error:
+            if error.errno not in _NOT_BY_THE_KERNEL or left != self._size:
+                self._drop()
+                raise store_error(error, "copying a blob", self._store.root) from error
+            while data := os.read(source, _BLOCK):
+                check_cancelled(cancelled)
+                self.write(data)
+
     def restart(self) -> None:
         """Drop what is there and begin at offset 0."""
         if self.complete:
@@ -348,6 +406,8 @@ class Writer:
             except FileNotFoundError:
                 raise StoreError(f"blob {self._expected} is not in the store") from None
         digest, size = self._hasher.digest(), self._hasher.size
+        if self._copied and self._expected is not None and self._size is not None:
+            digest, size = self._expected, self._size
         if self._size is not None and size != self._size:
             # A short one may be gone on with later; a resumed one that does not fit is dropped below.
             raise DigestMismatch(

@@ -51,21 +51,14 @@ def known_blob(core: Core, layer: str) -> Blob | None:
 
 def blob_of(core: Core, layer: str, options: RemoteOptions, cancelled: threading.Event | None) -> Blob:
     """The blob of a layer that meets the options, made now if there is none."""
+    made, came, variant = _candidate(core, layer, options)
+    if made is not None and (made is came or core.content.has_sound(made.descriptor.digest, cancelled)):
+        return made
     wanted = options.compression
-    blobs = core.db.blobs(layer)
-    came = next((b for b in blobs if b.variant == AS_CAME), None)
-    if came is not None:
-        same = mediatypes.layer_compression(came.descriptor.media_type) == wanted.name
-        if not wanted.force or (same and wanted.level is None):
-            return came
-    variant = _variant(wanted, None if came is not None else options.rewrite_timestamp)
-    for blob in blobs:
-        if blob.variant == variant and core.content.has_sound(blob.descriptor.digest, cancelled):
-            return blob
     with locked(core.lock_path("unpack", layer), cancelled):
         for _ in range(_TRIES):
-            made = _convert(core, came, wanted, cancelled) if came else _pack(core, layer, options, cancelled)
-            blob = Blob(layer, variant, made.descriptor, made.diff_id, "")
+            new = _convert(core, came, wanted, cancelled) if came else _pack(core, layer, options, cancelled)
+            blob = Blob(layer, variant, new.descriptor, new.diff_id, "")
             with core.db.transaction():
                 # Another process may just have removed an equal blob that nobody had named.
                 if core.content.has(blob.descriptor.digest):
@@ -74,6 +67,25 @@ def blob_of(core: Core, layer: str, options: RemoteOptions, cancelled: threading
                         core.db.update(layer, diff_id=blob.diff_id)
                     return blob
     raise StoreError(f"the blob of layer {layer} keeps being removed")
+
+
+def blob_at_hand(core: Core, layer: str, options: RemoteOptions) -> Blob | None:
+    """What `blob_of` finds without reading or making anything, or None."""
+    made, came, _ = _candidate(core, layer, options)
+    return made if made is not None and (made is came or core.content.is_known(made.descriptor.digest)) else None
+
+
+def _candidate(core: Core, layer: str, options: RemoteOptions) -> tuple[Blob | None, Blob | None, str]:
+    """The blob that meets the options, if one is known; the one that the layer came with; the variant of a new one."""
+    wanted = options.compression
+    blobs = core.db.blobs(layer)
+    came = next((b for b in blobs if b.variant == AS_CAME), None)
+    if came is not None:
+        same = mediatypes.layer_compression(came.descriptor.media_type) == wanted.name
+        if not wanted.force or (same and wanted.level is None):
+            return came, came, AS_CAME
+    variant = _variant(wanted, None if came is not None else options.rewrite_timestamp)
+    return next((b for b in blobs if b.variant == variant), None), came, variant
 
 
 def _variant(compression: Compression, epoch: int | None) -> str:

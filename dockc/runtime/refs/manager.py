@@ -34,6 +34,7 @@ from dockc.runtime.refs import cachedirs, database
 from dockc.runtime.refs.core import Core, ProviderFactory, RefNotFound, new_id, now
 from dockc.runtime.refs.database import AS_CAME, Blob, Database
 from dockc.runtime.refs.leases import Lease
+from dockc.runtime.refs.packing import Packing
 from dockc.runtime.refs.plan import Census, Plan
 from dockc.runtime.refs.policy import Rule
 from dockc.runtime.refs.privacy import close_to_others
@@ -48,6 +49,7 @@ from dockc.runtime.refs.types import (
     Progress,
     RecordType,
     Remote,
+    RemoteOptions,
     Sharing,
     UsageRecord,
     blob_chains,
@@ -299,6 +301,16 @@ class RefManager:
         core.db.add_blob(Blob(record_id, AS_CAME, layer.descriptor, layer.diff_id, layer.origin))
         if layer.provider is not None:
             core.providers[layer.descriptor.digest] = layer.provider
+
+    def packing(
+        self,
+        options: RemoteOptions | None = None,
+        *,
+        dated: bool = False,
+        cancelled: threading.Event | None = None,
+    ) -> Packing:
+        """Makes blobs of the layers of many refs; see `refs.packing`."""
+        return Packing(self._core, options, dated=dated, cancelled=cancelled)
 
     def new_mutable(
         self,

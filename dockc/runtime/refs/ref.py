@@ -14,9 +14,10 @@ from dockc.base.record import Record
 from dockc.errors import StoreError
 from dockc.runtime.content.errors import telling
 from dockc.runtime.refs import database, inventory
-from dockc.runtime.refs.blobs import blob_of, known_blob, layer_descriptor
+from dockc.runtime.refs.blobs import known_blob, layer_descriptor
 from dockc.runtime.refs.core import now
 from dockc.runtime.refs.moved import tree_of
+from dockc.runtime.refs.packing import Packing
 from dockc.runtime.refs.types import LayerDescriptor, Progress, Remote, RemoteOptions
 from dockc.runtime.refs.unpack import ensure_directories, inherit_root, settle
 from dockc.runtime.snapshot.files import drop_marks
@@ -105,9 +106,7 @@ class ImmutableRef:
             Cancelled: `cancelled` was set.
         """
         self._check()
-        core, options = self._core, options or RemoteOptions()
-        blobs = [blob_of(core, layer, options, cancelled) for layer in core.stack(self._id)]
-        return Remote(tuple(layer_descriptor(core, blob) for blob in blobs))
+        return Packing(self._core, options, cancelled=cancelled).remote(self._id)
 
     def packed(self) -> Remote | None:
         """The layers as blobs, where each has one already; None where one would have to be made."""

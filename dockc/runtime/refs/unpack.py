@@ -7,7 +7,6 @@ import os
 import stat
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,13 +15,14 @@ from dockc.errors import StoreError, UnsafePath
 from dockc.oci import digest as digests
 from dockc.oci.digest import VerifyingReader
 from dockc.runtime.archive.compress import Decompressor
-from dockc.runtime.cancel import AnyOf, check_cancelled
+from dockc.runtime.cancel import check_cancelled
 from dockc.runtime.content.errors import store_error
 from dockc.runtime.content.locks import locked
 from dockc.runtime.fsutil import marks
 from dockc.runtime.refs import inventory
 from dockc.runtime.refs.arrival import Extracting, arriving
 from dockc.runtime.refs.database import PROVEN
+from dockc.runtime.several import TRANSFERS, several, workers
 from dockc.runtime.snapshot.files import copy_attributes
 from dockc.runtime.snapshot.tarread import apply_layer
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from dockc.runtime.refs.database import Blob
     from dockc.runtime.refs.types import Progress
 
-_TRANSFERS = 4
 _BLOCK = 1 << 20
 
 
@@ -120,7 +119,13 @@ def fetch_sound(
     progress: Progress | None = None,
 ) -> None:
     """`fetch` for blobs that are handed on as they are: those that were damaged on disk are fetched anew."""
-    wanted = {b.descriptor.digest: b for b in blobs if not core.content.has_sound(b.descriptor.digest, cancelled)}
+    unsure = {b.descriptor.digest: b for b in blobs if not core.content.is_known(b.descriptor.digest)}
+
+    def sound(digest: str, stop: threading.Event) -> bool:
+        return core.content.has_sound(digest, stop)
+
+    found = several(sound, unsure, workers(), cancelled=cancelled, name="verify")
+    wanted = {digest: blob for (digest, blob), here in zip(unsure.items(), found, strict=True) if not here}
     if wanted:
         with arriving(core, wanted.values(), progress) as report:
             _fetch(core, wanted, cancelled, report)
@@ -129,33 +134,15 @@ def fetch_sound(
 def _fetch(
     core: Core, wanted: Mapping[str, Blob], cancelled: threading.Event | None, progress: Progress | None
 ) -> None:
-    if not wanted:
-        return
-    stop = AnyOf(cancelled)
-
-    def bring(blob: Blob) -> None:
+    def bring(blob: Blob, stop: threading.Event) -> None:
         provider = core.provider(blob)
         if provider is None:
             raise StoreError(f"blob {blob.descriptor.digest} is not in the store, and nothing is known that has it")
-        check_cancelled(stop)
         provider.fetch(blob.descriptor, core.content, cancelled=stop, progress=progress)
         if not core.content.has(blob.descriptor.digest):
             raise StoreError(f"blob {blob.descriptor.digest} was not delivered")
 
-    if len(wanted) == 1:
-        bring(next(iter(wanted.values())))
-        return
-    with ThreadPoolExecutor(_TRANSFERS, thread_name_prefix="fetch") as pool:
-        futures = [pool.submit(bring, blob) for blob in wanted.values()]
-        try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            for future in done:
-                future.result()
-        except BaseException:
-            stop.set()
-            for future in futures:
-                future.cancel()
-            raise
+    several(bring, wanted.values(), TRANSFERS, cancelled=cancelled, name="fetch")
 
 
 def mend(core: Core, blob: Blob, cancelled: threading.Event | None = None, progress: Progress | None = None) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, BinaryIO
 
 from dockc.base.record import Mutable, made
@@ -21,6 +20,7 @@ from dockc.oci.reference import InvalidReference, Reference, parse_normalized
 from dockc.runtime.cancel import Cancelled
 from dockc.runtime.registry.client import AccessDenied
 from dockc.runtime.registry.transport import Unreachable
+from dockc.runtime.several import TRANSFERS, several
 
 if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 Document = tuple[Descriptor, bytes, tuple[Descriptor, ...]]
 """A manifest, its bytes, and the blobs that it names."""
 
-_PARALLEL = 4
 _ATTEMPTS = 3
 _ORIGIN = "docker-image://"
 
@@ -104,13 +103,11 @@ class Push(Mutable):
 
     def send_blobs(self, ref: Reference, blobs: Iterable[Descriptor]) -> None:
         """Send blobs, several at once; what the registry has is not sent."""
-        with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="push") as pool:
-            running = {pool.submit(self._send, ref, blob) for blob in blobs}
-            done, rest = wait(running, return_when=FIRST_EXCEPTION)
-            for task in rest:
-                task.cancel()
-            for task in done:
-                task.result()
+
+        def send(blob: Descriptor, _stop: threading.Event) -> None:
+            self._send(ref, blob)
+
+        several(send, blobs, TRANSFERS, cancelled=self.cancelled, name="push")
 
     def _send(self, ref: Reference, blob: Descriptor) -> None:
         layer = self.layers.get(blob.digest)

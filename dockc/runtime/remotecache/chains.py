@@ -25,6 +25,11 @@ class Chains(Record):
     layers: Mapping[str, LayerDescriptor] = made(dict)
     others: tuple[Descriptor, ...] = ()
 
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """All that is to be sent, each once."""
+        return (*(layer.descriptor for layer in self.layers.values()), *self.others)
+
 
 def make_chains(records: Sequence[ExportRecord[Remote]]) -> Chains:
     """Put records and layers into one config; results without layers are left out, as nothing can be loaded for

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,15 +18,15 @@ from dockc.oci import manifest as manifests
 from dockc.oci import mediatypes as mt
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.manifest import Manifest
-from dockc.runtime.cancel import check_cancelled
 from dockc.runtime.content.locks import locked
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.remotecache import base
-from dockc.runtime.remotecache.base import BLOCK, CacheEntry, CacheFailed, FileBlobs, Place
+from dockc.runtime.remotecache.base import CacheEntry, CacheFailed, FileBlobs, Place
 from dockc.runtime.remotecache.chains import Chains
 from dockc.runtime.remotecache.keys import Imported
 from dockc.runtime.remotecache.manifest import OPTIONS, form_of, make_document, read_document
 from dockc.runtime.remotecache.registry import MANIFEST
+from dockc.runtime.several import TRANSFERS, several
 
 _TAG = "org.opencontainers.image.ref.name"
 _INDEX_LIMIT = 4 << 20
@@ -115,8 +116,13 @@ class LocalTarget:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             target = ContentStore(self._folder)
-            for blob in (*(layer.descriptor for layer in chains.layers.values()), *chains.others):
-                _copy(blob.digest, blob.size, place, target)
+
+            def copy(blob: Descriptor, stop: threading.Event) -> None:
+                target.take(blob.digest, place.content, cancelled=stop)
+                if place.progress is not None:
+                    place.progress(blob.digest, blob.size, blob.size, True)
+
+            several(copy, chains.blobs, TRANSFERS, cancelled=place.cancelled, name="cache")
             target.put(document.config)
             target.put(document.data)
             with locked(self._folder / "index.json.lock", place.cancelled):
@@ -126,21 +132,6 @@ class LocalTarget:
         except OSError as error:
             raise CacheFailed(f"cannot write the cache to {self._folder}: {error.strerror}") from error
         return {MANIFEST: dump_json(document.root.to_json()).decode()}
-
-
-def _copy(digest: str, size: int, place: Place, target: ContentStore) -> None:
-    if target.has_sound(digest, place.cancelled):
-        return
-    with target.writer(digest, size, cancelled=place.cancelled) as writer:
-        if not writer.complete:
-            writer.restart()
-            with place.content.open(digest) as file:
-                while data := file.read(BLOCK):
-                    check_cancelled(place.cancelled)
-                    writer.write(data)
-            writer.commit()
-    if place.progress is not None:
-        place.progress(digest, size, size, True)
 
 
 # --- the index ----------------------------------------------------------------------------------------

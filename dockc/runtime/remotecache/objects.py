@@ -6,14 +6,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import BinaryIO, Protocol
 
 from dockc.errors import RegistryError
 from dockc.oci import digest as digests
 from dockc.oci.descriptor import CREATED_AT, UNCOMPRESSED, Descriptor
 from dockc.runtime.archive.compress import Compression
-from dockc.runtime.cancel import check_cancelled
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.refs.types import LayerDescriptor
 from dockc.runtime.registry.transport import CHUNK, Response, Unreachable
@@ -22,6 +20,7 @@ from dockc.runtime.remotecache.base import CacheFailed, Place
 from dockc.runtime.remotecache.chains import Chains
 from dockc.runtime.remotecache.config import CacheLayer
 from dockc.runtime.remotecache.keys import Imported
+from dockc.runtime.several import several
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,19 +151,15 @@ class ObjectTarget:
     def save(self, chains: Chains, place: Place) -> Mapping[str, str]:
         """See `CacheTarget`: blobs first, several at once, the config last."""
         store = self._connect(place)
-        with ThreadPoolExecutor(store.parallel, thread_name_prefix="cache") as pool:
-            blobs = (*(layer.descriptor for layer in chains.layers.values()), *chains.others)
-            running = {pool.submit(self._send, store, blob, place) for blob in blobs}
-            done, rest = wait(running, return_when=FIRST_EXCEPTION)
-            for task in rest:
-                task.cancel()
-            for task in done:
-                task.result()
+
+        def send(blob: Descriptor, _stop: threading.Event) -> None:
+            self._send(store, blob, place)
+
+        several(send, chains.blobs, store.parallel, cancelled=place.cancelled, name="cache")
         store.put_config(configs.dump(chains.config, annotated=True), place)
         return {}
 
     def _send(self, store: ObjectStore, blob: Descriptor, place: Place) -> None:
-        check_cancelled(place.cancelled)
         digests.validate(blob.digest)
         if not store.has_blob(blob.digest, place):
             with place.content.open(blob.digest) as file:

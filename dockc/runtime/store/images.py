@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from dockc.oci import reference as references
 from dockc.oci.config import ImageConfig
 from dockc.oci.fields import InvalidDocument
 from dockc.oci.manifest import Index, Manifest
+from dockc.runtime.several import TRANSFERS, several
 from dockc.runtime.source import image
 from dockc.runtime.source.registry import LocalNames, RegistryOrigin, provider_for
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from dockc.runtime.refs.types import Progress
     from dockc.runtime.registry.client import Client
     from dockc.runtime.source.image import LoadedImage, Origin
-
-_TRANSFERS = 4
 
 
 class NamedImage(Record):
@@ -243,22 +241,13 @@ def pull(
 def _bring(content: ContentStore, origin: Origin, loaded: LoadedImage, progress: Progress | None) -> None:
     """Fetch the layers that are not here, several at a time; the first error ends all."""
     wanted = {layer.descriptor.digest: layer.descriptor for layer in loaded.layers}
-    wanted = {digest: one for digest, one in wanted.items() if not content.has_sound(digest)}
-    stop = threading.Event()
 
-    def bring(one: Descriptor) -> None:
+    def bring(one: Descriptor, stop: threading.Event) -> None:
+        if content.has_sound(one.digest, stop):
+            return
         origin.provider.fetch(one, content, cancelled=stop, progress=progress)
 
-    with ThreadPoolExecutor(_TRANSFERS, thread_name_prefix="pull") as pool:
-        try:
-            running = [pool.submit(bring, one) for one in wanted.values()]
-            done, _ = wait(running, return_when=FIRST_EXCEPTION)
-            for one in done:
-                one.result()
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    several(bring, wanted.values(), TRANSFERS, name="pull")
 
 
 def _manifests(

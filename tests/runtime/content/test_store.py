@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -234,3 +235,113 @@ def test_a_blob_that_comes_while_it_is_looked_for_is_no_error(tmp_path: Path, mo
     store = ContentStore(tmp_path)
     monkeypatch.setattr(ContentStore, "has", lambda self, digest: True)
     assert store.find("sha256:" + "0" * 64) is None
+
+
+# --- blobs of another store
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> ContentStore:
+    return ContentStore(tmp_path / "other")
+
+
+def count_verified(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Digests of the blobs that are read to be verified."""
+    found: list[str] = []
+    verify = ContentStore.verify
+
+    def counted(self: ContentStore, digest: str, cancelled: threading.Event | None = None) -> int:
+        found.append(digest)
+        return verify(self, digest, cancelled)
+
+    monkeypatch.setattr(ContentStore, "verify", counted)
+    return found
+
+
+def test_a_blob_of_another_store_is_read_to_be_verified_once_at_most(
+    store: ContentStore, other: ContentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified = count_verified(monkeypatch)
+    other.put(DATA)
+    store.take(DIGEST, other)
+    assert verified == [], "this process has written it"
+    assert store.read(DIGEST) == DATA
+    assert store.is_known(DIGEST)
+    store.take(DIGEST, other)
+    assert ingest(store) == []
+
+    fresh, third = ContentStore(other.root), ContentStore(store.root.parent / "third")
+    third.take(DIGEST, fresh)
+    third.remove(DIGEST)
+    third.take(DIGEST, fresh)
+    assert verified == [DIGEST]
+    assert third.read(DIGEST) == DATA
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 20])
+def test_blobs_of_any_size_are_taken(store: ContentStore, other: ContentStore, size: int) -> None:
+    digest = other.put(bytes(size))
+    store.take(digest, other)
+    assert store.read(digest) == bytes(size)
+
+
+def test_where_the_kernel_does_not_copy_the_bytes_go_through_our_hands(
+    store: ContentStore, other: ContentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object) -> int:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "copy_file_range", refuse)
+    other.put(DATA)
+    store.take(DIGEST, other)
+    assert store.read(DIGEST) == DATA
+
+
+def test_what_is_damaged_there_is_not_taken(store: ContentStore, other: ContentStore) -> None:
+    other.put(DATA)
+    place = other.path(DIGEST)
+    place.chmod(0o644)
+    place.write_bytes(DATA[:-1] + b"?")
+    with pytest.raises(DigestMismatch):
+        store.take(DIGEST, other)
+    assert not store.has(DIGEST)
+    with pytest.raises(StoreError, match="is not in the store"):
+        store.take(digests.from_bytes(b"nobody has it"), other)
+
+
+def test_what_changes_while_it_is_copied_is_not_taken(
+    store: ContentStore, other: ContentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other.put(DATA)
+    copy = os.copy_file_range
+
+    def changed(source: int, target: int, count: int) -> int:
+        with other.path(DIGEST).open("r+b") as file:
+            file.write(b"?")
+        return copy(source, target, count)
+
+    monkeypatch.setattr(os, "copy_file_range", changed)
+    with pytest.raises(DigestMismatch, match="changed while it was copied"):
+        store.take(DIGEST, other)
+    assert not store.has(DIGEST)
+    assert ingest(store) == []
+
+
+def test_what_becomes_shorter_while_it_is_copied_is_not_taken(
+    store: ContentStore, other: ContentStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other.put(DATA)
+    monkeypatch.setattr(os, "copy_file_range", lambda *_arguments: 0)
+    with pytest.raises(DigestMismatch, match="bytes are missing"):
+        store.take(DIGEST, other)
+    assert ingest(store) == []
+
+
+def test_taking_a_blob_can_be_cancelled(store: ContentStore, other: ContentStore) -> None:
+    other.put(DATA)
+    cancelled = threading.Event()
+    cancelled.set()
+    with pytest.raises(Cancelled):
+        store.take(DIGEST, other, cancelled=cancelled)
+    assert not store.has(DIGEST)
+    assert ingest(store) == []
