@@ -15,7 +15,7 @@ from dockc.errors import StoreError
 from dockc.oci.descriptor import CREATED_AT
 from dockc.runtime.cancel import Cancelled
 from dockc.runtime.content.store import ContentStore
-from dockc.runtime.refs import packing
+from dockc.runtime.refs import blobs, packing
 from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.refs.ref import ImmutableRef
 from tests.runtime.store_helpers import need_mounts
@@ -59,7 +59,7 @@ def test_each_layer_is_made_and_looked_for_once(store: RefManager, monkeypatch: 
 
 def test_layers_are_made_at_the_same_time(store: RefManager, monkeypatch: pytest.MonkeyPatch) -> None:
     together = threading.Barrier(2)
-    inner = packing.blob_of
+    inner = blobs.blob_of
 
     def waiting(*arguments: Any) -> Any:
         together.wait(30)
@@ -89,7 +89,7 @@ def test_bytes_do_not_depend_on_how_many_are_made_at_once(tmp_path: Path, monkey
     assert len(set(found[0])) == 6
 
 def test_one_layer_that_cannot_be_made_is_told(store: RefManager, monkeypatch: pytest.MonkeyPatch) -> None:
-    inner = packing.blob_of
+    inner = blobs.blob_of
     with ExitStack() as stack:
         refs = chain(store, stack, 5)
 
