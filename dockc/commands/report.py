@@ -86,9 +86,12 @@ def lines_of(record: BuildRecord, only: str = "") -> Iterator[tuple[str, bytes]]
 
 
 def name_of(record: BuildRecord) -> str:
-    """What a build is called in a list: its image's name, else its context."""
+    """What a build is called in a list: its image's name, else its context, and its Dockerfile if one was named."""
     names = record.options.get("names")
-    return ", ".join(map(str, names)) if isinstance(names, list) and names else str(record.options.get("context", ""))
+    if isinstance(names, list) and names:
+        return ", ".join(map(str, names))
+    context, file = (str(record.options.get(key, "")) for key in ("context", "file"))
+    return f"{context} ({file.removeprefix(context.rstrip('/') + '/')})" if file else context
 
 
 def facts_of(record: BuildRecord) -> Iterator[tuple[str, str]]:

@@ -30,7 +30,7 @@ _MARGIN, _GUTTER, _TRACK = 16, 26, 9
 _ABOVE, _UNDER = 12, 16  # free space in a gap before and after its tracks: room for an arrow's head
 _LETTER = 8.0  # as wide as those of a lane's title are at most, on the whole
 LABEL, TITLE = 32, 32
-"""Characters in a line of a node's label and, for one node's width, of a lane's title."""
+"""Letters in a line of a node's label and, for one node's width, of a lane's title; letters of middle width."""
 LABEL_LINES, TITLE_LINES = 2, 4
 _TITLE_LEAST = 14  # characters in a line of a title that makes room for the lines that come in from above
 
@@ -69,25 +69,43 @@ class Layout(Record):
 
 
 _BETWEEN = "/@:,=&"
+_WIDTHS = {
+    **dict.fromkeys("fijlrtI .,:;'|!()[]/\\-", 0.65),
+    **dict.fromkeys("0123456789abdeghnopquCEFLPSTZ", 1.06),
+    **dict.fromkeys("ABDGHKNOQRUVXY&$+<>=~#^", 1.25),
+    **dict.fromkeys("mwMW@%…", 1.6),
+}
+"""Of characters that are not as wide as the middle, their share of it: in the widest of the usual fonts of screens."""
 
 
-def wrapped(text: str, width: int, most: int) -> tuple[str, ...]:
-    """A text in lines of at most so many characters, broken at spaces where it can be, else after a mark that stands
+def fitting(text: str, width: float) -> int:
+    """How many characters of a text have room in so many letters of middle width."""
+    for n, c in enumerate(text):
+        width -= _WIDTHS.get(c, 1.0 if c.isascii() else 1.7)
+        if width < 0:
+            return n
+    return len(text)
+
+
+def wrapped(text: str, width: float, most: int) -> tuple[str, ...]:
+    """A text in lines of at most so many letters, broken at spaces where it can be, else after a mark that stands
     between words of paths and names; what does not fit ends in an ellipsis.
     """
     lines: list[str] = []
     rest = " ".join(text.split())
     while rest and len(lines) < most:
-        if len(rest) <= width:
+        room = fitting(rest, width)
+        if room == len(rest):
             lines.append(rest)
             return tuple(lines)
-        at = rest.rfind(" ", width // 2, width + 1)
-        if at < 0:
-            at = max(rest.rfind(mark, width // 2, width) for mark in _BETWEEN) + 1
-        cut = at if at > 0 else width
         if len(lines) == most - 1:
-            lines.append(rest[: width - 1] + "…")
+            lines.append(rest[: fitting(rest, width - _WIDTHS["…"])].rstrip() + "…")
             return tuple(lines)
+        room = max(room, 1)
+        at = rest.rfind(" ", room // 2, room + 1)
+        if at < 0:
+            at = max(rest.rfind(mark, room // 2, room) for mark in _BETWEEN) + 1
+        cut = at if at > 0 else room
         lines.append(rest[:cut])
         rest = rest[cut:].lstrip()
     return tuple(lines) or ("",)

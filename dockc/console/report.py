@@ -297,7 +297,12 @@ def _dockerfile(report: Report) -> str:
             f'<td class="size">{bar}</td></tr>\n'
         )
     sized = any(one.size is not None for one in report.steps)
-    note = "" if sized else "<p>Sizes of layers are measured by <code>dockc build --report</code>.</p>"
+    unmeasured = (
+        "Sizes of layers are measured by <code>dockc build --report</code>."
+        if report.status == "completed"
+        else "Sizes of layers are known of builds that come to their end."
+    )
+    note = "" if sized else f"<p>{unmeasured}</p>"
     return (
         f'{note}<table class="file"><thead><tr><th></th><th>Instruction</th><th class="n">Time</th><th class="n">Size</th><th></th></tr>'
         f"</thead><tbody>\n{''.join(rows)}</tbody></table>"
@@ -397,7 +402,7 @@ b.ran{background:var(--ran)}b.critical{background:var(--critical)}b.failed{backg
 details{border-bottom:1px solid var(--line);padding:.2rem 0}summary{cursor:pointer;overflow-wrap:anywhere}small{color:var(--soft)}
 pre{font:12px/1.5 ui-monospace,monospace;margin:.4rem 0;padding:.5rem .7rem;overflow:auto;max-height:70vh;background:#8881;border-radius:4px;content-visibility:auto}
 .error{color:var(--failed);margin:.3rem 0;overflow-wrap:anywhere}.failed>summary{color:var(--failed)}.hidden{display:none!important}
-@media (max-width:700px){.timeline li,.scale{grid-template-columns:8rem 1fr 4rem;gap:.4rem}.size{display:none}.facts th{width:8rem}}
+@media (max-width:700px){.timeline li,.scale{grid-template-columns:1fr 4rem;gap:0 .4rem}.timeline a{grid-column:1/-1}.scale .track{grid-column:1}.size{display:none}.facts th{width:8rem}}
 @media print{nav{display:none}pre{max-height:none}}
 """
 

@@ -119,12 +119,14 @@ class Recording:
     """
 
     def __init__(self, inner: StatusSink, root: Path, asked: Asked | Described, *, held: bool = False) -> None:
+        from dockc.engine.progress import Counting  # loads asyncio, which who only reads does without
+
         about = asked if isinstance(asked, Described) else describe(asked)
         self.ref = about.ref or os.urandom(8).hex()
         self.path: Path | None = None
         self.trouble = ""
         self.folder = root / FOLDER
-        self._inner = inner
+        self._inner = self._counting = Counting(inner)
         self._root = root
         self._held = held
         self._began: int | None = None
@@ -194,7 +196,7 @@ class Recording:
         thread = self._thread
         if thread is None:
             return
-        ending = _ending(built, error)
+        ending = {"executed": self._counting.executed, "cached": self._counting.cached} | _ending(built, error)
         ending["error"] = self.hide(ending["error"])
         ending |= more or {}
         haste = ending["status"] == "canceled"
@@ -351,7 +353,7 @@ def _lines_of(status: SolveStatus, hide: Callable[[str], str], seen: set[str]) -
 
 
 def _ending(built: Built | None, error: BaseException | None) -> dict[str, Any]:
-    ended = {"ended": time.time_ns(), "status": "completed", "error": "", "results": {}, "executed": 0, "cached": 0}
+    ended = {"ended": time.time_ns(), "status": "completed", "error": "", "results": {}}
     if built is not None:
         results = {key: value for key, value in built.metadata.items() if len(value) < RESULT}
         return ended | {"results": results, "executed": built.executed, "cached": built.cached}
@@ -364,6 +366,13 @@ def _ending(built: Built | None, error: BaseException | None) -> dict[str, Any]:
     return ended | {"status": status, "error": without_credentials(text)}
 
 
+def _place(text: str) -> str:
+    """A context or Dockerfile so that it means the same in whatever directory one is; of URLs no login."""
+    from dockc.engine.request import is_remote
+
+    return without_credentials(text) if text in {"", "-"} or is_remote(text) else os.path.abspath(text)  # noqa: PTH100
+
+
 def options_of(asked: Asked) -> dict[str, Any]:
     """What a build was asked for, without what is secret: of secrets and agents the ids, of values whose names say that
     they are secret nothing, of URLs no login.
@@ -374,8 +383,8 @@ def options_of(asked: Asked) -> dict[str, Any]:
         return {key: HIDDEN if SECRET.search(key) else without_credentials(value) for key, value in values.items()}
 
     return {
-        "context": without_credentials(asked_for.context),
-        "file": without_credentials(asked_for.file),
+        "context": _place(asked_for.context),
+        "file": _place(asked_for.file),
         "attrs": each(asked_for.attrs),
         "contexts": {name: without_credentials(value) for name, value in asked_for.contexts.items()},
         "names": list(asked.names),

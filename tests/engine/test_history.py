@@ -67,6 +67,31 @@ def test_what_comes_before_the_beginning_waits_for_it(tmp_path: Path) -> None:
     assert len(history.records(tmp_path)) == 1, "a build that ends before leaves no record"
 
 
+def test_a_build_that_fails_says_how_many_steps_it_ran(tmp_path: Path) -> None:
+    told = (
+        event("one", inputs=("sha256:base",), started=1, completed=2),
+        event("two", inputs=("sha256:one",), started=2, completed=2, cached=True),
+        event("three", inputs=("sha256:two",), started=2, completed=3, error="no"),
+    )
+    recorded(tmp_path, *told, error=DockcError("no"))
+    (record,) = history.records(tmp_path)
+    assert (record.status, record.executed, record.cached) == ("failed", 1, 1)
+
+
+def test_builds_of_the_same_name_elsewhere_are_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`.` is not the same in two directories."""
+    found = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        found.append(history.options_of(Asked(compile=CompileRequest(".", "other.Dockerfile"))))
+    assert [one["context"] for one in found] == [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert found[1]["file"] == str(tmp_path / "b" / "other.Dockerfile")
+    assert not history.is_like(*found)
+    remote = history.options_of(Asked(compile=CompileRequest("https://u:hunter2@h/x.git", "-")))
+    assert (remote["context"], remote["file"]) == ("https://u:xxxxx@h/x.git", "-")
+
+
 def test_a_build_is_kept_whole(tmp_path: Path) -> None:
     handed: list[SolveStatus] = []
     recording = history.Recording(handed.append, tmp_path, ASKED)

@@ -18,7 +18,7 @@ from dockc.commands import explain as explaincmd
 from dockc.commands.attrs import frontend_attrs
 from dockc.compiler.explain.graph import Graph, Lane, Node
 from dockc.console.graph import FORMATS, Fact, coloured, dot, match_facts, mermaid, page, render_graph, svg
-from dockc.console.graph_layout import Box, Layout, layout
+from dockc.console.graph_layout import Box, Layout, fitting, layout, wrapped
 from dockc.engine.plan import Looked
 from dockc.engine.record import Recorder
 from dockc.engine.request import CompileRequest
@@ -74,6 +74,23 @@ def graphs(draw: st.DrawFn) -> Graph:
         nodes.append(Node(f"sha256:{n}", draw(st.sampled_from(["exec", "file", "source"])), label, label, draw(st.integers(0, lanes)), (1, 1), inputs))
     titles = draw(st.lists(st.text(max_size=20), min_size=lanes, max_size=lanes))
     return Graph(draw(st.text(max_size=10)), draw(st.text(max_size=30)), (Lane("sources", 0), *(Lane(t, 1) for t in titles)), tuple(nodes))
+
+
+@given(st.text(), st.integers(2, 40), st.integers(1, 4))
+def test_wrapped_lines_have_room_and_lose_nothing_but_their_end(text: str, width: int, most: int) -> None:
+    lines = wrapped(text, width, most)
+    assert 1 <= len(lines) <= most
+    assert all(fitting(line, width) == len(line) or len(line) == 1 for line in lines)
+    whole = "".join(text.split())
+    shown = "".join("".join(lines).split())
+    assert shown == whole or whole.startswith(shown.removesuffix("…"))
+
+
+def test_wide_letters_take_more_room() -> None:
+    digest = "12@sha256:24d52e2bbda2352566915f5384eab510"
+    (line,) = wrapped(digest, 32, 1)
+    assert len(line) < 32
+    assert wrapped("i" * 40, 32, 1) == ("i" * 40,)
 
 
 @given(graphs())
