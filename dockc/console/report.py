@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -138,17 +139,21 @@ class Log:
 
 def critical_path(steps: Sequence[ReportStep]) -> tuple[ReportStep, ...]:
     """The chain of steps that the build waited for, the first one first: back from the step that ended last, each time
-    to the input that was the last to be ready.
+    to the input that was the last to be ready; from a step that reads none that ran, such as the export, to what had
+    ended last when it began.
     """
     by_digest = {one.digest: one for one in steps if one.completed is not None and not one.cached}
-    ends = [one for one in by_digest.values() if one.inputs]
-    step = max(ends or list(by_digest.values()), key=_end, default=None)
+    in_order = sorted(by_digest.values(), key=_end)
+    ends = [_end(one) for one in in_order]
+    step = in_order[-1] if in_order else None
     path: list[ReportStep] = []
     seen: set[str] = set()
     while step is not None and step.digest not in seen:
         seen.add(step.digest)
         path.append(step)
-        step = max((by_digest[one] for one in step.inputs if one in by_digest), key=_end, default=None)
+        read = max((by_digest[one] for one in step.inputs if one in by_digest), key=_end, default=None)
+        before = bisect_right(ends, step.started or 0)
+        step = read or (in_order[before - 1] if before else None)
     return tuple(reversed(path))
 
 

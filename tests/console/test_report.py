@@ -95,7 +95,9 @@ def test_the_chain_that_a_build_waited_for() -> None:
         step(6, "beside", 0, 5, ("context",)),
         step(7, "exporting", 6, 9),
     )
-    assert [one.name for one in critical_path(steps)] == ["slow", "join"]
+    assert [one.name for one in critical_path(steps)] == ["slow", "join", "exporting"]
+    loaded = (step(1, "load", 0, 1), step(2, "beside", 0, 1.5), step(3, "cached", 1, 1, cached=True), step(4, "run", 1, 3, ("cached",)))
+    assert [one.name for one in critical_path(loaded)] == ["load", "run"]
     assert critical_path(()) == ()
     assert [one.name for one in critical_path((step(1, "a", 0, 1, ("b",)), step(2, "b", 0, 2, ("a",))))] == ["a", "b"]  # a circle ends
 
