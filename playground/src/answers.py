@@ -133,8 +133,19 @@ def _graph(page: Page) -> Any:
 
 
 def _explain(page: Page) -> Any:
-    explained = dockc.explain(page.text, page.line, context=page.files or None, **page.known)
-    return {"text": str(explained) or f"Line {page.line} holds no instruction.", "line": page.line}
+    said = str(dockc.explain(page.text, page.line, context=page.files or None, **page.known))
+    if said:
+        return {"text": said, "line": page.line}
+    note = f"Line {page.line} holds no instruction."
+    file = dockc.parse(page.text)
+    starts = [one.lines[0] for one in file.meta_args]
+    for stage in file.stages:
+        starts += [stage.lines[0], *(one.lines[0] for one in stage.instructions)]
+    following = min((start for start in starts if start > page.line), default=0)
+    if following:
+        said = str(dockc.explain(page.text, following, context=page.files or None, **page.known))
+        note += " The next one:\n\n"
+    return {"text": note + said, "line": following or page.line}
 
 
 def _ir(page: Page) -> Any:

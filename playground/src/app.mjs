@@ -336,6 +336,9 @@ async function fixAll() {
 
 const pre = (text) => make("pre", {}, text);
 
+// The least size of a graph's picture: smaller, nobody reads its words, and the pane scrolls.
+const READABLE = 0.75;
+
 const BODIES = {
   formatted(body) {
     if (body.before === body.after) return [make("p", { className: "quiet" }, "It is formatted already.")];
@@ -348,6 +351,8 @@ const BODIES = {
     const parsed = new DOMParser().parseFromString(body.svg, "image/svg+xml");
     box.append(document.importNode(parsed.documentElement, true));
     box.querySelector("style")?.remove(); // the page's own colours follow the choice of theme
+    const picture = box.querySelector("svg");
+    picture.style.minWidth = `${READABLE * picture.width.baseVal.value}px`;
     for (const node of box.querySelectorAll(".node[data-first]")) {
       node.setAttribute("role", "button");
       node.addEventListener("click", () => jump(+node.dataset.first));

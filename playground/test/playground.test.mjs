@@ -195,6 +195,26 @@ test("every pane shows its own", async (t) => {
   assert.deepEqual(troubles, []);
 });
 
+test("a line without an instruction leads to the next one", async (t) => {
+  const { page } = await visit(t);
+  await after(page, () => page.click("#tab-explain"));
+  assert.match(await page.textContent("#pane"), /^Line 1 holds no instruction\. The next one:\s+Dockerfile:2 /);
+});
+
+test("a large graph stays readable, and its pane scrolls", async (t) => {
+  const { page } = await visit(t);
+  await after(page, () => page.click("#tab-graph"));
+  const stages = Array.from({ length: 9 }, (_, n) => `FROM debian:12 AS s${n}\nRUN echo ${n}\n`).join("");
+  await after(page, () => type(page, `${stages}FROM scratch\n${Array.from({ length: 9 }, (_, n) => `COPY --from=s${n} / /${n}\n`).join("")}`));
+  await page.waitForSelector("#graph .node[data-first='17']");
+  const seen = await page.evaluate(() => ({
+    scale: Math.min(...[...document.querySelectorAll("#graph .node rect")].map((one) => one.getBoundingClientRect().width / one.width.baseVal.value)),
+    scrolls: document.querySelector("#pane").scrollWidth > document.querySelector("#pane").clientWidth,
+    page: document.documentElement.scrollWidth <= innerWidth,
+  }));
+  assert.ok(seen.scale >= 0.74 && seen.scrolls && seen.page, JSON.stringify(seen));
+});
+
 test("target, arguments and the context's files count", async (t) => {
   const { page } = await visit(t);
   await after(page, () => page.selectOption("#target", "deps"));
