@@ -1,6 +1,6 @@
 """Filters of the history's calls: conditions on records, all of one text to hold, one of several texts to do.
 
-    ref~=TEXT, status==running|completed|error|canceled, repository~=TEXT      with ==, != or ~=
+    ref, status (running, completed, error, canceled), repository              as `golang.filters` has them
     startedAt>=1h, completedAt<2026-01-02T03:04:05Z, duration>10s              with <, <=, > or >=
 
 Source: BuildKit, solver/llbsolver/history/filter.go.
@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable
-from datetime import datetime
 
-from dockc.golang import csvline
+from dockc.errors import DockcError
+from dockc.golang import csvline, filters
 from dockc.golang.durations import parse_duration
+from dockc.golang.times import Time
 from dockc.llb.giturl import parse_or_none
 from dockc.rpc.pb import control_pb2
 from dockc.rpc.status import INVALID_ARGUMENT, RpcError
@@ -22,27 +23,28 @@ from dockc.rpc.status import INVALID_ARGUMENT, RpcError
 Matches = Callable[[control_pb2.BuildHistoryRecord], bool]
 
 _TIMED = re.compile(r"(startedAt|completedAt|duration)(>=|<=|>|<)(.*)", re.S)
-_STATIC = re.compile(r'(\w+)(?:(==|!=|~=)(?:"([^"]*)"|([^"\s]*)))?', re.S)
 _SECOND = 1_000_000_000
-_LONGEST = 4096
 
 
-def matcher(filters: Iterable[str]) -> Matches:
+def matcher(texts: Iterable[str]) -> Matches:
     """What lets a record through.
 
     Raises:
         RpcError: a text that is no filter.
     """
-    found = [_all(text) for text in filters]
+    found = [_all(text) for text in texts]
     return lambda record: not found or any(all(holds(record) for holds in one) for one in found)
 
 
 def _all(text: str) -> list[Matches]:
     try:
-        if len(text) > _LONGEST:
+        if len(text) > filters.LONGEST:
             raise ValueError("it is too long")
-        return [_timed(field) or _static(field) for field in csvline.fields(text)]
-    except (ValueError, re.error) as error:
+        fields = csvline.fields(text)
+        timed = [_timed(field) for field in fields]
+        rest = [field for field, found in zip(fields, timed, strict=True) if found is None]
+        return [*(found for found in timed if found is not None), _static(",".join(rest))]
+    except (ValueError, DockcError) as error:
         raise RpcError(f"failed to parse history filters {text[:200]}: {error}", code=INVALID_ARGUMENT) from None
 
 
@@ -57,7 +59,7 @@ def _timed(field: str) -> Matches | None:
         try:
             wanted = int(time.time()) - parse_duration(text) // _SECOND
         except ValueError:
-            wanted = int(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp())
+            wanted = Time.parse(text).seconds
 
     def value(record: control_pb2.BuildHistoryRecord) -> int:
         if key == "startedAt":
@@ -78,21 +80,12 @@ def _timed(field: str) -> Matches | None:
     return tests[operator]
 
 
-def _static(field: str) -> Matches:
-    match = _STATIC.fullmatch(field)
-    if match is None:
-        raise ValueError(f"parse error: {field}")
-    key, operator, quoted, bare = match.groups()
-    wanted = quoted if quoted is not None else bare or ""
-    expression = re.compile(wanted) if operator == "~=" else None
+def _static(text: str) -> Matches:
+    """Conditions in the grammar of all filters."""
+    conditions = filters.parse(text)
 
     def holds(record: control_pb2.BuildHistoryRecord) -> bool:
-        value = _field(record, key)
-        if operator is None:
-            return value is not None
-        if expression is not None:
-            return expression.search(value or "") is not None
-        return (value == wanted) == (operator == "==")
+        return all(one.holds(_field(record, one.path[0])) for one in conditions)
 
     return holds
 

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from dockc.base.record import Record
 from dockc.errors import DockcError
-from dockc.grammar.linear import Automaton, BadExpression
+from dockc.golang.regex import BadExpression, Expression
 
 GO_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 """What Go's strings.TrimSpace removes; `str.strip()` would also take the separators U+001C to U+001F."""
@@ -294,7 +294,7 @@ class Pattern:
             BadPattern: the pattern cannot be read.
         """
         kind, operand = self._matcher
-        if isinstance(operand, Automaton):
+        if isinstance(operand, Expression):
             return operand.match(path)
         if kind == "exact":
             return path == operand
@@ -306,8 +306,8 @@ class Pattern:
 
 
 @functools.lru_cache(maxsize=1024)
-def _compile(text: str) -> tuple[str, str | Automaton]:
-    """How to match: ("exact" | "prefix" | "suffix", operand), ("regex", automaton) or ("bad", "")."""
+def _compile(text: str) -> tuple[str, str | Expression]:
+    """How to match: ("exact" | "prefix" | "suffix", operand), ("regex", expression) or ("bad", "")."""
     kind, expression = _expression(text)
     if kind == "exact":
         return kind, text
@@ -316,7 +316,7 @@ def _compile(text: str) -> tuple[str, str | Automaton]:
     if kind == "suffix":
         return kind, text[2:]
     try:
-        return kind, Automaton(expression)
+        return kind, Expression(expression)
     except BadExpression:
         return "bad", ""
 

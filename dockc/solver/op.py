@@ -131,12 +131,16 @@ class CacheMap(Record):
         preimage: what was hashed into `digest`, for explanations.
         more: vertices without inputs only: a further name of the same result (a config digest after a
             manifest digest), asked for only when the names so far have found no record.
+        proven: for a name that the source itself only claims: whether it is known to be true by now. Until then the
+            name is looked up, and nothing is saved under it and nothing is taken for equal because of it. Quick; any
+            thread may call.
     """
 
     digest: str
     deps: tuple[CacheDep, ...] = ()
     preimage: Preimage = made(dict)
     more: Callable[[OpContext], Awaitable[CacheMap]] | None = None
+    proven: Callable[[], bool] | None = None
 
 
 class Op(Protocol):

@@ -147,6 +147,9 @@ def test_what_is_kept(tmp_path: Path) -> None:
         (["duration<10s"], "ac"),
         (["completedAt>2001-01-01T00:00:00Z"], ""),
         (["startedAt>1h"], ""),
+        (["startedAt<1h,ref~=/[a-c]/,duration>=1s,ref"], "bc"),
+        (["ref~=(?i)B"], "b"),
+        (["nothing"], ""),
     ],
 )
 def test_filters(filters: list[str], found: str) -> None:

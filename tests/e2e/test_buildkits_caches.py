@@ -7,8 +7,11 @@ shell is a program that makes one file, whatever it is told.
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,6 +75,55 @@ def test_what_is_written_again_says_the_same(root: Dockc, tmp_path: Path, name: 
     )
     before, after = (_records(place) for place in (DATA / f"{name}-max", tmp_path / "again"))
     assert before <= after
+
+
+@pytest.mark.parametrize("packed", ["as it was", "anew"])
+@pytest.mark.parametrize("name", sorted(TOLD["cases"]))
+def test_a_base_under_another_manifest(root: Dockc, tmp_path: Path, name: str, packed: str) -> None:
+    """BuildKit knows an image by its chain of diff ids, too: steps are found, and nothing is fetched to prove it."""
+    case = TOLD["cases"][name]
+    cached, steps = case["cached"]["max"]
+    base = _made_again(tmp_path / "base", packed)
+    args = ["--build-context", f"base=oci-layout://{base}", *([f"--platform={case['platform']}"] if case["platform"] else [])]
+    shown = root.build(_context(tmp_path / "context", case), *args, f"--cache-from=type=local,src={DATA / f'{name}-max'}", "--output=type=cacheonly")
+    assert _counts(shown) == (steps - cached, cached)
+    layers = {layer["digest"] for manifest in _manifests(base) for layer in manifest["layers"]}
+    assert not any((root.store / "content" / "blobs" / digest.replace(":", "/")).exists() for digest in layers)
+
+
+def _made_again(place: Path, packed: str) -> Path:
+    """The base image, made at another time, and compressed otherwise."""
+    shutil.copytree(DATA / "base", place)
+
+    def put(document: bytes) -> dict[str, Any]:
+        digest = hashlib.sha256(document).hexdigest()
+        (place / "blobs" / "sha256" / digest).write_bytes(document)
+        return {"digest": f"sha256:{digest}", "size": len(document)}
+
+    def layer(old: dict[str, Any]) -> dict[str, Any]:
+        data = (place / "blobs" / old["digest"].replace(":", "/")).read_bytes()
+        return old | put(gzip.compress(gzip.decompress(data), 1, mtime=1)) if packed == "anew" else old
+
+    def image(old: dict[str, Any]) -> dict[str, Any]:
+        manifest = _read(place, old["digest"])
+        if "manifests" in manifest:
+            return old | put(json.dumps(manifest | {"manifests": [image(one) for one in manifest["manifests"]]}).encode())
+        config = _read(place, manifest["config"]["digest"]) | {"created": "2001-02-03T04:05:06Z"}
+        made = {"config": manifest["config"] | put(json.dumps(config).encode()), "layers": [layer(one) for one in manifest["layers"]]}
+        return old | put(json.dumps(manifest | made).encode())
+
+    index = json.loads((place / "index.json").read_text())
+    (place / "index.json").write_text(json.dumps(index | {"manifests": [image(one) for one in index["manifests"]]}))
+    return place
+
+
+def _manifests(place: Path) -> Iterator[dict[str, Any]]:
+    waiting = [one["digest"] for one in json.loads((place / "index.json").read_text())["manifests"]]
+    while waiting:
+        found = _read(place, waiting.pop())
+        waiting += [one["digest"] for one in found.get("manifests", [])]
+        if "layers" in found:
+            yield found
 
 
 def _records(place: Path) -> set[tuple[str, tuple[str, ...]]]:

@@ -5,23 +5,18 @@ Each has one of two ends: the build is as if nothing had happened, or it says wh
 
 from __future__ import annotations
 
-import base64
 import http.client
-import json
 import os
 import re
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
-from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.e2e import cache_servers
 from tests.e2e.conftest import Dockc
-from tests.e2e.test_caches import _Actions, _moto, _ran
+from tests.e2e.test_caches import _ran
 from tests.runtime.registry_servers import Answer, Script, Seen, real_registry
 
 DOCKERFILE = "FROM base\nCOPY a.txt /a\nRUN head -c 300000 /dev/urandom > /big\nRUN head -c 9 /big > /small\n"
@@ -208,21 +203,11 @@ def test_a_backend_that_dies_for_good(made: Made, tmp_path: Path) -> None:
 # --- other stores -------------------------------------------------------------------------------------
 
 
-def _token() -> str:
-    claims = {"ac": json.dumps([{"Scope": "refs/heads/main", "Permission": 3}]), "exp": 9e9}
-    return f"head.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.gha-signature-of-nobody"
-
-
 def test_github_s_service_when_it_is_busy_and_tokens_run_out(made: Made, tmp_path: Path) -> None:
-    class Service(_Actions):
-        entries: ClassVar[dict[str, tuple[float, bytes]]] = {}
-        open: ClassVar[dict[str, bytes]] = {}
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Service) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        between = Between(f"127.0.0.1:{server.server_address[1]}")
+    with cache_servers.actions() as server:
+        between = Between(server.url.removeprefix("http://"))
         with Script(between) as proxy:
-            entry = f"type=gha,url_v2={proxy.url}/,token={_token()},scope=faults"
+            entry = cache_servers.github_entry(proxy.url)
             between.faults = [Fault("POST", "CreateCacheEntry", status(429, Retry_After="1"), 1), Fault("PUT", "/", status(503), 2)]
             shown = made.build(made.dockc, f"--cache-to={entry},mode=max", "-o", "type=cacheonly")
             assert "was not written" not in shown
@@ -239,18 +224,15 @@ def test_github_s_service_when_it_is_busy_and_tokens_run_out(made: Made, tmp_pat
             late = made.build(Dockc(tmp_path / "two", tmp_path), f"--cache-from={entry}", f"--cache-to={entry},mode=max", "-o", "type=cacheonly")
             assert _ran(late) == (STEPS, 0)
             assert "is not used" in late and "was not written" in late and "401" in late
-        server.shutdown()
-    assert "gha-signature-of-nobody" not in shown + late
+    assert cache_servers.GITHUB_SIGNATURE not in shown + late
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_bucket_that_asks_for_patience_and_keys_that_run_out(made: Made, tmp_path: Path) -> None:
-    with _moto(tmp_path) as endpoint:
-        urlopen(Request(f"{endpoint}/bucket", method="PUT"), timeout=60).close()
+    with cache_servers.moto(tmp_path) as endpoint:
         between = Between(endpoint.removeprefix("http://"))
         with Script(between) as proxy:
-            keys = "access_key_id=k,secret_access_key=s3-secret-of-nobody,session_token=s3-session-of-nobody"
-            entry = f"type=s3,bucket=bucket,region=us-east-1,endpoint_url={proxy.url},use_path_style=true,{keys}"
+            entry = cache_servers.s3_entry(proxy.url)
             between.faults = [Fault("PUT|HEAD", "/", status(503), 2), Fault("GET", "/blobs/", in_the_middle, 2), Fault("GET", "/", hung_up, 1)]
             shown = made.build(made.dockc, f"--cache-to={entry},mode=max", "-o", "type=cacheonly")
             assert "was not written" not in shown
@@ -263,4 +245,59 @@ def test_a_bucket_that_asks_for_patience_and_keys_that_run_out(made: Made, tmp_p
             assert _ran(late) == (STEPS, 0)
             assert "The provided token has expired" in late
             assert "is not used" in late and "was not written" in late
-    assert "of-nobody" not in shown + late
+    assert cache_servers.S3_SECRET not in shown + late
+
+
+@pytest.fixture(scope="module")
+def bucket(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Between]:
+    """A proxy before a bucket that has the cache under the name `ok`."""
+    with cache_servers.moto(tmp_path_factory.mktemp("bucket")) as endpoint:
+        entry = cache_servers.s3_entry(endpoint)
+        made.build(made.dockc, f"--cache-to={entry},mode=max,name=ok,ignore-error=false", "-o", "type=cacheonly")
+        yield Between(endpoint.removeprefix("http://"))
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("PUT", "/manifests/", hung_up),
+        Fault("PUT", "/manifests/", status(403)),
+        Fault("PUT", "/blobs/", status(500)),
+        Fault("HEAD", "/blobs/", status(500)),
+        Fault("PUT", "/blobs/", hung_up),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_what_a_bucket_did_not_take_is_told(made: Made, bucket: Between, tmp_path: Path, fault: Fault) -> None:
+    bucket.faults = [replace(fault)]
+    with Script(bucket) as proxy:
+        entry = f"{cache_servers.s3_entry(proxy.url)},prefix={tmp_path.name}/,retry_max_attempts=1"
+        assert "was not written" in made.build(made.dockc, f"--cache-to={entry},mode=max", "-o", "type=cacheonly")
+        assert bucket.faults[0].met
+        bucket.faults = []
+        shown = made.build(Dockc(tmp_path / "store", tmp_path), f"--cache-from={entry}", "-o", "type=cacheonly")
+        assert _ran(shown) == (STEPS, 0), "a cache without its last word is none"
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault("GET", "/blobs/", too_short), "building again without imported caches"),
+        (Fault("GET", "/blobs/", other_bytes), "building again without imported caches"),
+        (Fault("GET", "/blobs/", status(404)), "building again without imported caches"),
+        (Fault("GET", "/manifests/", too_short), "is not used"),
+        (Fault("GET", "/manifests/", other_bytes), "is not used"),
+        (Fault("GET", "/manifests/", status(403)), "is not used"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_what_a_bucket_does_not_give_is_done_without(made: Made, bucket: Between, tmp_path: Path, fault: Fault, said: str) -> None:
+    bucket.faults = [replace(fault)]
+    other = Dockc(tmp_path / "store", tmp_path)
+    with Script(bucket) as proxy:
+        entry = f"--cache-from={cache_servers.s3_entry(proxy.url)},name=ok,retry_max_attempts=1"
+        shown = made.build(other, entry, f"--output=type=oci,dest={tmp_path}/i.tar")
+    assert bucket.faults[0].met
+    assert _ran(shown) == (STEPS, 0)
+    assert said in shown
+    assert other.run("doctor").stdout.strip().endswith("healthy")

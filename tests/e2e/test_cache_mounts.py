@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import cache_servers
 from tests.e2e.conftest import Dockc, MakeContext
 from tests.runtime.registry_servers import real_registry
 
@@ -50,6 +51,22 @@ def test_mounts_come_along(root: Dockc, files: Path, base: Path, registry: str, 
     to, source = f"type=local,dest={tmp_path}/cache,gc=true", f"type=local,src={tmp_path}/cache"
     if kind == "registry":
         to = source = f"type=registry,ref={registry}/app/mounts:{kind}"
+    _come_along(root, files, base, to, source)
+
+
+@pytest.mark.peer
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", cache_servers.KINDS)
+def test_mounts_come_along_in_object_stores(root: Dockc, files: Path, base: Path, tmp_path: Path, kind: str) -> None:
+    with cache_servers.store(kind, tmp_path) as entry:
+        _come_along(root, files, base, entry, entry)
+        root.run("cache", "mounts", "export", "one", "--to", entry)
+        fifth = _other(root, 5)
+        assert "one: imported" in fifth.run("cache", "mounts", "import", "one", "--from", entry, status=None).stdout
+        assert fifth.run("cache", "mounts", "shell", "one", "ls").stdout.split() == ["1"]
+
+
+def _come_along(root: Dockc, files: Path, base: Path, to: str, source: str) -> None:
     shown = _build(root, files, base, 1, f"--cache-to={to},mounts=one;/other;never")
     assert "there is no cache mount never to write" in shown
     other = _other(root)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import base64
+import hashlib
+import io
 import json
 import re
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
-from urllib.parse import parse_qs
-from urllib.request import Request, urlopen
 
 import pytest
 
+from dockc.base.record import replace
+from dockc.oci import digest as digests
+from dockc.runtime.content.store import ContentStore
+from dockc.runtime.registry.client import Client
+from dockc.runtime.remotecache import azblob, gha, s3
+from dockc.runtime.remotecache.base import CacheEntry, Place, parse_entry
+from tests.e2e import cache_servers
 from tests.e2e.conftest import Dockc, MakeContext
-from tests.runtime.registry_servers import free_port, real_registry, wait_for_port
+from tests.runtime.registry_servers import free_port, real_registry
 
 DOCKERFILE = """\
 FROM base AS one
@@ -129,6 +128,23 @@ def test_equal_results_are_found_by_both_their_ways(root: Dockc, context: MakeCo
     assert _ran(_build(_other(root, 9), files, base, f"--cache-from=type=local,src={tmp_path}/cache"))[0] == 0
 
 
+def test_what_is_written_names_the_base_by_its_files_too(root: Dockc, files: Path, base: Path, tmp_path: Path) -> None:
+    """The base image is under another manifest by the time the cache is read, as after a rebuild of its config."""
+    _build(root, files, base, f"--cache-to=type=local,dest={tmp_path}/cache,mode=max")
+    manifest = json.loads((base / "index.json").read_text())["manifests"][0]
+    image = json.loads((base / "blobs" / manifest["digest"].replace(":", "/")).read_bytes())
+    config = json.loads((base / "blobs" / image["config"]["digest"].replace(":", "/")).read_bytes())
+    chain = ""
+    for diff_id in config["rootfs"]["diff_ids"]:
+        chain = f"sha256:{hashlib.sha256(f'{chain} {diff_id}'.encode()).hexdigest()}" if chain else diff_id
+    root_key = f"sha256:{hashlib.sha256(f'buildkit.source.v0:{chain}'.encode()).hexdigest()}@0"
+    index = json.loads((tmp_path / "cache" / "index.json").read_text())
+    written = json.loads((tmp_path / "cache" / "blobs" / index["manifests"][0]["digest"].replace(":", "/")).read_bytes())
+    cache = json.loads((tmp_path / "cache" / "blobs" / written["config"]["digest"].replace(":", "/")).read_bytes())
+    digests = [record["digest"] for record in cache["records"]]
+    assert f"sha256:{hashlib.sha256(root_key.encode()).hexdigest()}" in digests
+
+
 def test_local_caches_do_not_grow(root: Dockc, files: Path, base: Path, tmp_path: Path) -> None:
     sizes = []
     for number in range(3):
@@ -201,147 +217,92 @@ def test_options_that_make_no_sense(root: Dockc, files: Path, entry: str, said: 
 # --- object stores ------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _moto(folder: Path) -> Iterator[str]:
-    """A real server of S3's protocol, on loopback."""
-    pytest.importorskip("moto.server", reason="needs moto's server")
-    port = free_port()
-    with (folder / "moto.log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log)
-        try:
-            wait_for_port(port, process)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(20)
+@pytest.mark.peer
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", cache_servers.KINDS)
+def test_object_stores(root: Dockc, files: Path, base: Path, tmp_path: Path, kind: str) -> None:
+    """Written twice, the second time changed; under several names and a prefix where the kind has such."""
+    with cache_servers.store(kind, tmp_path) as entry:
+        named = entry.startswith(("type=s3", "type=azblob"))
+        to, source, never = (f"{entry},name={names},prefix=p/" if named else entry for names in ("one;two", "two", "never"))
+        shown = _build(root, files, base, f"--cache-to={to},mode=max,ignore-error=false")
+        (files / "b.txt").write_text("changed\n")
+        shown += _build(root, files, base, f"--cache-to={to},mode=max,ignore-error=false")
+        again = _build(_other(root), files, base, f"--cache-from={source}", f"--output=type=oci,dest={tmp_path}/image.tar")
+        empty = _build(_other(root, 3), files, base, f"--cache-from={never if named else never.replace('scope=tests', 'scope=no')}")
+    assert _ran(again)[0] == 0
+    assert _ran(empty)[0] == STEPS
+    assert not any(secret in shown + again + empty for secret in cache_servers.SECRETS)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_s3(root: Dockc, files: Path, base: Path, tmp_path: Path) -> None:
-    with _moto(tmp_path) as endpoint:
-        urlopen(Request(f"{endpoint}/bucket", method="PUT"), timeout=60).close()
-        entry = f"type=s3,bucket=bucket,region=us-east-1,endpoint_url={endpoint},use_path_style=true,access_key_id=k,secret_access_key=topsecret"
-        shown = _build(root, files, base, f"--cache-to={entry},mode=max,name=one;two,prefix=p/")
-        again = _build(_other(root), files, base, f"--cache-from={entry},name=two,prefix=p/", f"--output=type=oci,dest={tmp_path}/image.tar")
-        empty = _build(_other(root, 3), files, base, f"--cache-from={entry},name=never,prefix=p/")
-    assert _ran(again)[0] == 0
-    assert _ran(empty)[0] == STEPS
-    assert "topsecret" not in shown + again
+@pytest.mark.parametrize("limit", [5 << 30, 5 << 20])
+def test_blobs_of_a_bucket_are_touched_when_they_are_old(
+    root: Dockc, files: Path, base: Path, tmp_path: Path, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are too large for one copy are copied in parts."""
+    data = b"x" * (6 << 20)
+    digest = digests.from_bytes(data)
+    monkeypatch.setattr(s3, "_COPY_LIMIT", limit)
+    with cache_servers.moto(tmp_path) as endpoint:
+        entry = parse_entry(cache_servers.s3_entry(endpoint))
+        place = Place(ContentStore(tmp_path / "content"), lambda insecure=False: Client(), {})
+        stores = [s3.Bucket(s3.settings(replace(entry, attrs={**entry.attrs, "touch_refresh": age}), {}), place) for age in ("24h", "-1s")]
+        stores[0].put_blob(digest, len(data), io.BytesIO(data), place)
+
+        def stamp() -> str:
+            with stores[0]._ask("HEAD", f"blobs/{digest}", None) as answer:
+                return answer.header("x-amz-meta-updated-at")
+
+        assert stores[0].has_blob(digest, place)
+        assert not stamp()
+        assert stores[1].has_blob(digest, place)
+        assert stamp()
+        with stores[0].open_blob(digest, 0, None) as answer:
+            assert answer.read_all(len(data)) == data
 
 
-class _Actions(BaseHTTPRequestHandler):
-    """The part of the Actions cache's service (version 2) that a cache needs: entries that cannot be changed, found by prefix."""
-
-    entries: ClassVar[dict[str, tuple[float, bytes]]] = {}
-    open: ClassVar[dict[str, bytes]] = {}
-    numbers: ClassVar[list[str]] = []
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-    def do_POST(self) -> None:
-        if "/artifactcache/" in self.path:
-            self._first(f"POST {self.path.partition('/artifactcache/')[2]}")
-            return
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        method = self.path.rpartition("/")[2]
-        here = f"http://{self.headers['host']}"  # whoever stands between is asked again
-        found: dict[str, object] = {"ok": False}
-        status = 200
-        if not self.headers.get("authorization", "").startswith("Bearer "):
-            status = 401
-        elif method == "CreateCacheEntry":
-            if asked["key"] in self.entries or asked["key"] in self.open:
-                status = 409
-            else:
-                self.open[asked["key"]] = b""
-                found = {"ok": True, "signed_upload_url": f"{here}/{asked['key'].replace('#', '%23')}?sig=1"}
-        elif method == "FinalizeCacheEntryUpload":
-            data = self.open.pop(asked["key"])
-            assert len(data) == asked["size_bytes"]
-            self.entries[asked["key"]] = (time.monotonic(), data)
-            found = {"ok": True, "entry_id": "1"}
-        elif method == "GetCacheEntryDownloadURL":
-            matches = [key for prefix in (asked["key"], *asked["restore_keys"]) for key in self.entries if key.startswith(prefix)]
-            if matches:
-                key = max(matches, key=lambda one: self.entries[one][0])
-                found = {"ok": True, "signed_download_url": f"{here}/{key.replace('#', '%23')}?sig=1", "matched_key": key}
-        data = json.dumps(found).encode()
-        self.send_response(status)
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def _say(self, status: int, document: object = None) -> None:
-        data = json.dumps(document).encode() if document is not None else b""
-        self.send_response(status)
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def _first(self, asked: str) -> None:
-        """Version 1: entries have numbers until they are finished."""
-        data = self.rfile.read(int(self.headers.get("content-length") or 0))
-        assert isinstance(self.server, ThreadingHTTPServer)
-        keys = list(self.numbers)
-        if asked.startswith("GET cache?"):
-            key = parse_qs(asked.partition("?")[2])["keys"][0]
-            matches = [one for one in self.entries if one.startswith(key)]
-            if not matches:
-                return self._say(204)
-            found = max(matches, key=lambda one: self.entries[one][0])
-            return self._say(200, {"cacheKey": found, "archiveLocation": f"http://127.0.0.1:{self.server.server_port}/{found.replace('#', '%23')}?sig=1"})
-        if asked == "POST caches":
-            key = json.loads(data)["key"]
-            if key in self.entries or key in self.open:
-                return self._say(409)
-            self.open[key] = b""
-            self.numbers.append(key)
-            return self._say(201, {"cacheId": len(keys) + 1})
-        key = keys[int(asked.rpartition("/")[2]) - 1]
-        if asked.startswith("PATCH"):
-            assert self.headers["content-range"].startswith(f"bytes {len(self.open[key])}-")
-            self.open[key] += data
-        else:
-            assert json.loads(data)["size"] == len(self.open[key])
-            self.entries[key] = (time.monotonic(), self.open.pop(key))
-        return self._say(204)
-
-    def do_PATCH(self) -> None:
-        self._first(f"PATCH {self.path.partition('/artifactcache/')[2]}")
-
-    def _key(self) -> str:
-        return self.path.partition("?")[0].lstrip("/").replace("%23", "#")
-
-    def do_PUT(self) -> None:
-        self.open[self._key()] += self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(201)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def do_GET(self) -> None:
-        if "/artifactcache/" in self.path:
-            self._first(f"GET {self.path.partition('/artifactcache/')[2]}")
-            return
-        data = self.entries[self._key()][1]
-        self.send_response(200)
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+def test_github_lists_what_is_there(root: Dockc, files: Path, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `repository` and `ghtoken` one list answers for all blobs; without the right to it each is asked for."""
+    with cache_servers.actions() as server:
+        monkeypatch.setenv("GITHUB_API_URL", server.url)
+        entry = cache_servers.github_entry(server.url)
+        _build(root, files, base, f"--cache-to={entry},mode=max,ignore-error=false")
+        counts = []
+        for token in (cache_servers.GITHUB_TOKEN, "another"):
+            server.asked.clear()
+            _build(root, files, base, f"--cache-to={entry},mode=max,ignore-error=false,repository=o/r,ghtoken={token}")
+            assert sum("/repos/o/r/actions/caches?" in one for one in server.asked) == 1
+            counts.append(sum("GetCacheEntryDownloadURL" in one for one in server.asked))
+        blobs = sum(key.startswith("buildkit-blob-") for key in server.entries)
+        assert counts[0] + blobs == counts[1]
 
 
-@pytest.mark.parametrize("where", ["url_v2", "url"])
-def test_github_actions(root: Dockc, files: Path, base: Path, tmp_path: Path, where: str) -> None:
-    for table in (_Actions.entries, _Actions.open, _Actions.numbers):
-        table.clear()
-    claims = base64.urlsafe_b64encode(json.dumps({"ac": json.dumps([{"Scope": "refs/heads/main", "Permission": 3}]), "exp": 9e9}).encode()).decode().rstrip("=")
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Actions) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        entry = f"type=gha,{where}=http://127.0.0.1:{server.server_address[1]}/,token=x.{claims}.y"
-        _build(root, files, base, f"--cache-to={entry},mode=max")
-        (files / "b.txt").write_text("changed\n")
-        _build(root, files, base, f"--cache-to={entry},mode=max")
-        assert sorted(key.rpartition("#")[2] for key in _Actions.entries if "#" in key) == ["1", "2"]
-        shown = _build(_other(root), files, base, f"--cache-from={entry}", f"--output=type=oci,dest={tmp_path}/image.tar")
-        server.shutdown()
-    assert _ran(shown)[0] == 0
+@pytest.mark.parametrize(
+    ("attrs", "first", "url"),
+    [
+        ({"url": "https://x/"}, True, "https://x"),
+        ({"url": "https://results-receiver.actions.githubusercontent.com/"}, False, "https://results-receiver.actions.githubusercontent.com"),
+        ({"url": "https://x/", "url_v2": "https://y/"}, False, "https://y"),
+        ({"url": "https://x/", "version": "2"}, False, "https://x"),
+        ({"url": "https://x/", "url_v2": "https://y/", "version": "1"}, True, "https://x"),
+    ],
+)
+def test_the_version_of_githubs_service(attrs: dict[str, str], first: bool, url: str) -> None:
+    found = gha.settings(CacheEntry("gha", {**attrs, "token": cache_servers.github_token()}), {})
+    assert (found.first, found.url) == (first, url)
+
+
+@pytest.mark.parametrize(
+    ("attrs", "blobs", "manifests"),
+    [
+        ({}, "blobs/", "manifests/"),
+        ({"prefix": "a/b/"}, "a/b/blobs/", "a/b/manifests/"),
+        ({"prefix": "a", "blobs_prefix": "/x", "manifests_prefix": "../m"}, "a/x/", "m/"),
+        ({"blobs_prefix": "", "manifests_prefix": "m//n"}, "", "m/n/"),
+    ],
+)
+def test_folders_of_a_container(attrs: dict[str, str], blobs: str, manifests: str) -> None:
+    entry = CacheEntry("azblob", {"account_url": "https://a.blob.core.windows.net", "secret_access_key": "k", **attrs})
+    found = azblob.settings(entry, {})
+    assert (found.blobs, found.manifests) == (blobs, manifests)

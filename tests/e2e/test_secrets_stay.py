@@ -6,19 +6,16 @@ import base64
 import gzip
 import json
 import os
-import threading
 import zlib
 from collections.abc import Iterator
-from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
+from tests.e2e import cache_servers
 from tests.e2e.conftest import Dockc, MakeContext
 from tests.e2e.test_cache_faults import Between, Fault, status
-from tests.e2e.test_caches import _Actions
 from tests.runtime.registry_servers import PASSWORD, USER, Answer, Script, Seen, real_registry
 
-S3_KEY, S3_SESSION, GHA = "s3-secret-4b2c", "s3-session-8e0d", "gha-signature-5f6a"
+S3_KEY, S3_SESSION, GHA = "s3-secret-4b2c", "s3-session-8e0d", cache_servers.GITHUB_SIGNATURE
 SECRETS = {
     "a secret file": "file-secret-7d1f",
     "a secret variable": "env-secret-93ab",
@@ -53,12 +50,7 @@ def found(places: list[Path], texts: list[str]) -> list[str]:
 
 
 def test_nothing_stays(root: Dockc, context: MakeContext, with_base: tuple[str, str], tmp_path: Path) -> None:
-    claims = {"ac": json.dumps([{"Scope": "refs/heads/main", "Permission": 3}]), "exp": 9e9}
-    token = f"head.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.{GHA}"
-
-    class Service(_Actions):
-        entries: ClassVar[dict[str, tuple[float, bytes]]] = {}
-        open: ClassVar[dict[str, bytes]] = {}
+    token = cache_servers.github_token()
 
     def page(seen: Seen) -> Answer:
         good = seen.headers.get("authorization", "") == f"Basic {SECRETS['the same as it is sent, too']}"
@@ -73,13 +65,12 @@ def test_nothing_stays(root: Dockc, context: MakeContext, with_base: tuple[str, 
         with (
             real_registry(tmp_path / "registry", auth="htpasswd") as registry,
             Script(page) as web,
-            ThreadingHTTPServer(("127.0.0.1", 0), Service) as server,
+            cache_servers.actions() as server,
         ):
-            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
             (tmp_path / ".docker/config.json").write_text(
                 json.dumps({"auths": {registry: {"auth": SECRETS["the same as it is sent"]}}})
             )
-            between = Between(f"127.0.0.1:{server.server_address[1]}")
+            between = Between(server.url.removeprefix("http://"))
             with Script(between) as proxy:
                 files = context(
                     f"FROM base\nADD http://me:{SECRETS['the password of an address']}@{web.address}/page /page\n"
@@ -106,7 +97,6 @@ def test_nothing_stays(root: Dockc, context: MakeContext, with_base: tuple[str, 
                 done = root.run("build", files, "--progress=plain", *more, status=None)
                 shown += [done.stdout, done.stderr]
                 assert done.returncode == 1
-            server.shutdown()
         shown += [root.run("history", "ls").stdout, root.run("history", "inspect", "last").stdout, root.run("history", "logs", "last").stdout]
         shown += [root.run("du", "-v").stdout, root.run("du", "--json").stdout]
         root.run("history", "export", "last", "-o", tmp_path / "out/record", status=None)
@@ -114,9 +104,9 @@ def test_nothing_stays(root: Dockc, context: MakeContext, with_base: tuple[str, 
         del os.environ["TOKEN_OF_A_TEST"]
     places = [root.store, tmp_path / "cache", tmp_path / "registry/data", tmp_path / "out", tmp_path / "meta", tmp_path / ".local", tmp_path / ".cache"]
     (tmp_path / "service").mkdir()
-    for number, (_, data) in enumerate(Service.entries.values()):
+    for number, (_, data) in enumerate(server.entries.values()):
         (tmp_path / "service" / str(number)).write_bytes(data)
-    assert Service.entries
+    assert server.entries
     assert found([*places, tmp_path / "service"], shown) == []
 
 

@@ -50,6 +50,7 @@ TOPICS = {
     "compiler/passes": Topic(("in.ir",), ("out.ir",)),
     "explain/tour": Topic(("Dockerfile",), ("line-*.txt", "graph.*")),
     "linter/rules": Topic((), ("report.txt",)),
+    "golang/recorded": Topic((RECORDED,), ()),
     "llb/recorded": Topic((RECORDED,), ()),
     "oci/recorded": Topic((RECORDED,), ()),
     "runtime/files": Topic((RECORDED,), ()),

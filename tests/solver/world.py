@@ -70,6 +70,7 @@ class FakeOp:
         self.on_cache_map, self.on_exec = on_cache_map, on_exec
         self.counters = Counters()
         self.results: list[Value] = []
+        self.proven: Callable[[], bool] | None = None
 
     async def cache_map(self, ctx: OpContext) -> CacheMap:
         if self.on_cache_map is not None:
@@ -90,7 +91,7 @@ class FakeOp:
             for i in range(self.n)
         )
         digest = seeds[n] if seeds[n].startswith("random:") else digest_of("seed:" + seeds[n])
-        return CacheMap(digest, deps, {"seed": seeds[n]}, more if n + 1 < len(seeds) else None)
+        return CacheMap(digest, deps, {"seed": seeds[n]}, more if n + 1 < len(seeds) else None, self.proven if n else None)
 
     async def _content(self, ctx: OpContext, result: Result) -> str:
         self.counters.digests += 1
@@ -207,3 +208,10 @@ def nap(seconds: float) -> Hook:
         await asyncio.sleep(seconds)
 
     return hook
+
+
+def claiming(name: str, own: str, claimed: str, value: object, proven: Callable[[], bool]) -> Edge:
+    """A source known by `own`, which claims to be known by `claimed` too."""
+    edge = vtx(name, own, value, seeds=(claimed,))
+    op_of(edge).proven = proven
+    return edge

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from dockc.base.record import replace
 from dockc.errors import SolveError, without_credentials
 from dockc.oci import digest as digests
 from dockc.oci import platform as platforms
@@ -45,13 +46,13 @@ class SourceOp:
     async def cache_map(self, ctx: OpContext) -> CacheMap:
         """What the source stands for now."""
         key = await ctx.run_blocking(self._source.key, ctx)
-        return self._map_of((key.key, *key.more), key)
+        return self._map_of((key.key, *key.more, *((key.claim.name,) if key.claim is not None else ())), key)
 
     def _map_of(self, names: tuple[str, ...], key: SourceKey) -> CacheMap:
         """The map of the first name, which leads to those of the others."""
         first = self._map(names[0], key)
         if len(names) == 1:
-            return first
+            return first if key.claim is None else replace(first, proven=key.claim.proven)
 
         async def more(_: OpContext) -> CacheMap:
             return self._map_of(names[1:], key)

@@ -290,10 +290,9 @@ class RefManager:
         known = core.db.by_chain(blob_chains(layers)[-1]) or core.db.proven(chain)
         return known is not None and all(map(core.has_directory, core.stack(known.id)))
 
-    def is_proven(self, layers: Sequence[LayerDescriptor]) -> bool:
-        """Whether these very blobs are known to hold what their diff ids say."""
-        chain = chain_id(layer.diff_id for layer in layers)
-        known = self._core.db.by_chain(blob_chains(layers)[-1])
+    def is_proven(self, blobs: str, chain: str) -> bool:
+        """Whether layers, known by their blobs (the last of `blob_chains`), hold the chain of diff ids that is said."""
+        known = self._core.db.by_chain(blobs)
         return known is not None and self._core.db.meta(known.id, database.PROVEN) == chain.encode()
 
     def _know(self, record_id: str, layer: LayerDescriptor) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 from collections.abc import Mapping, Sequence
-from posixpath import join
+from posixpath import normpath
 from typing import BinaryIO
 from urllib.parse import quote, urlsplit
 
@@ -67,6 +67,11 @@ def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
         or (parts.hostname or "").split(".")[0]
     )
     key = attrs.get("secret_access_key", "")
+    if not account:
+        raise UsageError(
+            "unable to retrieve account name from account url or ${BUILDKIT_AZURE_STORAGE_ACCOUNT_NAME} or account_name "
+            "attribute for azblob cache"
+        )
     if not key and not parts.query and parts.scheme == "http" and parts.hostname not in _HERE:
         raise UsageError("an azblob cache without a key needs https: a token would be sent for all to read")
     prefix = attrs.get("prefix", environment.get("BUILDKIT_AZURE_STORAGE_PREFIX", ""))
@@ -75,11 +80,18 @@ def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
         account,
         attrs.get("container") or environment.get("BUILDKIT_AZURE_STORAGE_CONTAINER", "buildkit-cache"),
         tuple(attrs.get("name", "buildkit").split(";")),
-        join(prefix, attrs.get("blobs_prefix", "blobs")).rstrip("/"),
-        join(prefix, attrs.get("manifests_prefix", "manifests")).rstrip("/"),
+        _folder(prefix, attrs.get("blobs_prefix", "blobs")),
+        _folder(prefix, attrs.get("manifests_prefix", "manifests")),
         key,
         parts.query,
     )
+
+
+def _folder(*parts: str) -> str:
+    """A path as Go's `filepath.Join` makes it, with a slash behind; "" for none."""
+    path = normpath("/".join(filter(None, parts)) or ".")
+    path = path[1:] if path.startswith("//") else path
+    return "" if path == "." else path.rstrip("/") + "/"
 
 
 class Container:
@@ -118,7 +130,7 @@ class Container:
         """See `ObjectStore`."""
 
         def ask() -> Response:
-            answer = self._ask("GET", f"{self._settings.manifests}/{self._settings.names[0]}", place.cancelled)
+            answer = self._ask("GET", self._settings.manifests + self._settings.names[0], place.cancelled)
             return checked(answer, "cannot read the cache's manifest", 200, 404)
 
         answer, data = document(ask, LIMIT, place.cancelled)
@@ -126,7 +138,7 @@ class Container:
 
     def has_blob(self, digest: str, place: Place) -> bool:
         """See `ObjectStore`."""
-        with self._ask("HEAD", f"{self._settings.blobs}/{digest}", place.cancelled) as answer:
+        with self._ask("HEAD", self._settings.blobs + digest, place.cancelled) as answer:
             if answer.status == 404:
                 return False
             checked(answer, f"cannot look for {digest}", 200)
@@ -134,7 +146,7 @@ class Container:
 
     def put_blob(self, digest: str, size: int, file: BinaryIO, place: Place) -> None:
         """See `ObjectStore`; in blocks, of which one that fails is sent again."""
-        path = f"{self._settings.blobs}/{digest}"
+        path = self._settings.blobs + digest
         if size <= _BLOCK:
             self._put(path, file.read(), place)
             return
@@ -166,7 +178,7 @@ class Container:
         """See `ObjectStore`."""
         headers = {"x-ms-range": f"bytes={offset}-"} if offset else {}
         return checked(
-            self._ask("GET", f"{self._settings.blobs}/{digest}", cancelled, headers=headers),
+            self._ask("GET", self._settings.blobs + digest, cancelled, headers=headers),
             f"cannot read {digest}",
             200,
             206,
@@ -175,7 +187,7 @@ class Container:
     def put_config(self, data: bytes, place: Place) -> None:
         """See `ObjectStore`; under every name."""
         for name in self._settings.names:
-            self._put(f"{self._settings.manifests}/{name}", data, place)
+            self._put(self._settings.manifests + name, data, place)
 
 
 def source(entry: CacheEntry, environment: Mapping[str, str]) -> ObjectSource:

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from dockc.base.record import Record
-from dockc.errors import DockcError, UsageError
+from dockc.errors import DockcError, RegistryError, UsageError
 from dockc.golang import durations
 from dockc.runtime.registry.transport import Response, Transport, document
 from dockc.runtime.remotecache import base
@@ -31,13 +31,18 @@ _VERSION = sha256(b"|go-actionscache-1.0").hexdigest()
 _SERVICE = "/twirp/github.actions.results.api.v1.CacheService/"
 _WRITE = 2
 _ANSWER = 64 << 10
+_PAGE = 4 << 20
 _BLOCK = 32 << 20
 _PATIENCE = 15.0
+_RESULTS = "results-receiver.actions.githubusercontent.com"  # speaks version 2 whatever option names it
+_BLOB = "buildkit-blob-1-"
+_MOST_PAGES = 1000
 
 
 class Settings(Record):
     """The options of the cache: where, as whom, for how long (seconds) a call may be tried again, and whether the
-    service is the one of version 1.
+    service is the one of version 1. With `listing`, the address of the repository's caches in GitHub's own interface, and
+    `listing_token`, a writer asks once which blobs are there.
     """
 
     url: str
@@ -46,6 +51,8 @@ class Settings(Record):
     timeout: float
     scopes: tuple[tuple[str, int], ...]
     first: bool = False
+    listing: str = ""
+    listing_token: str = ""
 
 
 def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
@@ -63,11 +70,12 @@ def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
     if asked not in ("", "1", "2"):
         raise UsageError(f"version {asked} of the github actions cache is unknown", hint="There are 1 and 2.")
     url = attrs.get("url_v2") or environment.get("ACTIONS_RESULTS_URL", "")
-    first = asked == "1" or (not asked and not attrs.get("url_v2") and bool(attrs.get("url")))
+    old = bool(attrs.get("url")) and _RESULTS not in attrs.get("url", "")
+    first = asked == "1" or (not asked and not attrs.get("url_v2") and old)
     if first:
         url = attrs.get("url") or environment.get("ACTIONS_CACHE_URL", "")
-    elif asked == "2":
-        url = url or attrs.get("url", "")
+    else:
+        url = attrs.get("url_v2") or attrs.get("url") or url
     if not url:
         raise UsageError("url not set for github actions cache")
     text = attrs.get("timeout", "10m")
@@ -75,7 +83,18 @@ def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
         timeout = durations.parse_duration(text) / 1e9
     except DockcError as error:
         raise UsageError(f"failed to parse timeout for github actions cache: {error.message}") from None
-    return Settings(url.rstrip("/"), token, attrs.get("scope", "buildkit"), timeout, scopes_of(token), first)
+    api = environment.get("GITHUB_API_URL") or "https://api.github.com"
+    listed = (attrs.get("repository", ""), attrs.get("ghtoken", ""))
+    return Settings(
+        url.rstrip("/"),
+        token,
+        attrs.get("scope", "buildkit"),
+        timeout,
+        scopes_of(token),
+        first,
+        f"{api.rstrip('/')}/repos/{quote(listed[0])}/actions/caches" if all(listed) else "",
+        listed[1],
+    )
 
 
 def scopes_of(token: str) -> tuple[tuple[str, int], ...]:
@@ -102,6 +121,8 @@ class Actions:
         self._settings = chosen
         self._transport = Transport()
         self._until = time.monotonic() + chosen.timeout
+        self._listing = threading.Lock()
+        self._listed: frozenset[str] | None = None
 
     # --- the service ----------------------------------------------------------------------------------
 
@@ -187,12 +208,44 @@ class Actions:
         return checked(answer, "cannot read the cache's index", 200)
 
     def has_blob(self, digest: str, place: Place) -> bool:
-        """See `ObjectStore`."""
-        return self._find(f"buildkit-blob-1-{digest}", place.cancelled) is not None
+        """See `ObjectStore`; by the repository's list of caches, where that may be asked for."""
+        if self._settings.listing:
+            with self._listing:
+                if self._listed is None:
+                    self._listed = self._list(place)
+            if self._listed:
+                return _BLOB + digest in self._listed
+        return self._find(_BLOB + digest, place.cancelled) is not None
+
+    def _list(self, place: Place) -> frozenset[str]:
+        """Keys of all blobs that the scopes of the token can read; none where the list cannot be had, which is told by
+        asking for each blob.
+        """
+        scopes = {scope for scope, _ in self._settings.scopes}
+        headers = {"authorization": f"Bearer {self._settings.listing_token}", "accept": "application/vnd.github+json"}
+        keys: set[str] = set()
+        for page in range(1, _MOST_PAGES):
+            url = f"{self._settings.listing}?per_page=100&page={page}&key={_BLOB}"
+            try:
+                answer = self._transport.request("GET", url, headers=headers, cancelled=place.cancelled, retry=True)
+                with checked(answer, "github: listing caches", 200) as good:
+                    found = _object(good.read_all(_PAGE)).get("actions_caches")
+            except (RegistryError, CacheFailed):
+                return frozenset()
+            if not isinstance(found, list) or not found:
+                break
+            keys |= {
+                str(one.get("key"))
+                for one in found
+                if isinstance(one, dict) and one.get("ref") in scopes and one.get("version", _VERSION) == _VERSION
+            }
+            if len(found) < 100:
+                break
+        return frozenset(keys)
 
     def put_blob(self, digest: str, size: int, file: BinaryIO, place: Place) -> None:
         """See `ObjectStore`; one that somebody else sends at the same time is as good."""
-        key = f"buildkit-blob-1-{digest}"
+        key = _BLOB + digest
         if url := self._reserve(key, place.cancelled):
             self._upload(key, url, size, file, place.cancelled)
 
@@ -200,7 +253,7 @@ class Actions:
         """See `ObjectStore`; addresses run out, so each time a new one is asked for, and once more where it has."""
         headers = {"range": f"bytes={offset}-"} if offset else {}
         for fine in ((200, 206, 403), (200, 206)):
-            entry = self._find(f"buildkit-blob-1-{digest}", cancelled)
+            entry = self._find(_BLOB + digest, cancelled)
             if entry is None:
                 raise CacheFailed(f"github actions cache: {digest} is gone")
             answer = self._transport.request("GET", entry[1], headers=headers, cancelled=cancelled)

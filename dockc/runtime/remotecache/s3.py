@@ -7,7 +7,8 @@ import datetime
 import json
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
@@ -232,19 +233,26 @@ class Bucket:
                 return False
             checked(answer, f"cannot look for {digest}", 200)
             modified, size = answer.header("last-modified"), answer.header("content-length")
-        if _age(modified) > self._settings.refresh and size.isdecimal() and int(size) <= _COPY_LIMIT:
-            self._touch(digest, place)
+        if _age(modified) > self._settings.refresh and size.isdecimal():
+            self._touch(digest, int(size), place)
         return True
 
-    def _touch(self, digest: str, place: Place) -> None:
+    def _touch(self, digest: str, size: int, place: Place) -> None:
+        """Let an object be as good as new: copied onto itself, in parts where it is too large for one copy."""
         key = self._settings.blobs + digest
-        headers = {
-            "x-amz-copy-source": quote(f"{self._settings.bucket}/{key}", safe="/-_.~"),
-            "x-amz-metadata-directive": "REPLACE",
-        }
-        stamp = datetime.datetime.now(datetime.UTC).isoformat()
-        answer = self._ask("PUT", key, place.cancelled, headers={**headers, "x-amz-meta-updated-at": stamp})
-        checked(answer, f"cannot touch {digest}", 200).close()
+        source = {"x-amz-copy-source": quote(f"{self._settings.bucket}/{key}", safe="/-_.~")}
+        stamp = {"x-amz-meta-updated-at": datetime.datetime.now(datetime.UTC).isoformat()}
+        if size <= _COPY_LIMIT:
+            headers = {**source, **stamp, "x-amz-metadata-directive": "REPLACE"}
+            checked(self._ask("PUT", key, place.cancelled, headers=headers), f"cannot touch {digest}", 200).close()
+            return
+
+        def copies() -> Iterator[tuple[Mapping[str, str], None]]:
+            for start in range(0, size, _COPY_LIMIT):
+                end = min(start + _COPY_LIMIT, size) - 1
+                yield {**source, "x-amz-copy-source-range": f"bytes={start}-{end}"}, None
+
+        self._in_parts(key, f"cannot touch {digest}", copies(), place, stamp)
 
     def put_blob(self, digest: str, size: int, file: BinaryIO, place: Place) -> None:
         """See `ObjectStore`; large ones go in parts, and a part that fails is sent again."""
@@ -252,26 +260,37 @@ class Bucket:
         if size <= _PART:
             checked(self._ask("PUT", key, place.cancelled, body=file.read()), f"cannot write {digest}", 200).close()
             return
-        with checked(
-            self._ask("POST", key, place.cancelled, query="uploads="), f"cannot write {digest}", 200
-        ) as answer:
-            upload = answer.read_all(1 << 16).decode("utf-8", "replace").partition("<UploadId>")[2].partition("<")[0]
+        self._in_parts(
+            key, f"cannot write {digest}", (({}, data) for data in iter(partial(file.read, _PART), b"")), place
+        )
+
+    def _in_parts(
+        self,
+        key: str,
+        what: str,
+        parts: Iterable[tuple[Mapping[str, str], bytes | None]],
+        place: Place,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        """Make an object of parts, each the bytes that are sent or, without any, what its headers say."""
+        begun = self._ask("POST", key, place.cancelled, query="uploads=", headers=headers)
+        with checked(begun, what, 200) as answer:
+            upload = _between(answer.read_all(1 << 16), "<UploadId>")
         if not upload:
-            raise CacheFailed(f"cannot write {digest}: the store gave no upload")
+            raise CacheFailed(f"{what}: the store gave no upload")
         query = f"uploadId={quote(upload, safe='')}"
         try:
-            parts: list[str] = []
-            while data := file.read(_PART):
-                number = len(parts) + 1
-                sent = self._ask("PUT", key, place.cancelled, query=f"partNumber={number}&{query}", body=data)
-                with checked(sent, f"cannot write part {number} of {digest}", 200) as good:
-                    parts.append(f"<Part><PartNumber>{number}</PartNumber><ETag>{good.header('etag')}</ETag></Part>")
-            body = f"<CompleteMultipartUpload>{''.join(parts)}</CompleteMultipartUpload>".encode()
-            with checked(
-                self._ask("POST", key, place.cancelled, query=query, body=body), f"cannot write {digest}", 200
-            ) as good:
+            done: list[str] = []
+            for number, (about, data) in enumerate(parts, 1):
+                asked = f"partNumber={number}&{query}"
+                sent = self._ask("PUT", key, place.cancelled, query=asked, headers=about, body=data)
+                with checked(sent, f"{what}: part {number}", 200) as good:
+                    tag = good.header("etag") or _between(good.read_all(1 << 16), "<ETag>").replace("&quot;", '"')
+                done.append(f"<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>")
+            body = f"<CompleteMultipartUpload>{''.join(done)}</CompleteMultipartUpload>".encode()
+            with checked(self._ask("POST", key, place.cancelled, query=query, body=body), what, 200) as good:
                 if b"<Error>" in good.read_all(1 << 16):  # the status was sent before it was known
-                    raise CacheFailed(f"cannot write {digest}: the parts could not be put together")
+                    raise CacheFailed(f"{what}: the parts could not be put together")
         except BaseException:
             try:
                 self._ask("DELETE", key, None, query=query).close()
@@ -294,6 +313,11 @@ class Bucket:
         for name in self._settings.names:
             answer = self._ask("PUT", self._settings.manifests + name, place.cancelled, body=data)
             checked(answer, f"error writing manifest: {name}", 200).close()
+
+
+def _between(answer: bytes, tag: str) -> str:
+    """The text behind a tag of an XML answer."""
+    return answer.decode("utf-8", "replace").partition(tag)[2].partition("<")[0]
 
 
 def _may_be_a_host(bucket: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -25,6 +25,13 @@ OCI_STORES: Key[Mapping[str, Path | LentLayout]] = Key("oci-stores")
 """OCI layout directories or archives by store name."""
 
 
+class Claim(Record):
+    """A name that is true if the source does not lie; `proven` says whether that is known by now."""
+
+    name: str
+    proven: Callable[[], bool]
+
+
 class SourceKey(Record):
     """What a source stands for.
 
@@ -33,12 +40,14 @@ class SourceKey(Record):
         pin: the exact thing, for provenance: manifest digest, commit, content digest.
         preimage: what went into `key`, for explanations.
         more: other names of the same content: other keys may lead to equal bytes.
+        claim: a last name, which is only what the source says of itself.
     """
 
     key: str
     pin: str = ""
     preimage: Preimage = made(dict)
     more: tuple[str, ...] = ()
+    claim: Claim | None = None
 
 
 class Backing(Protocol):

@@ -27,7 +27,7 @@ from dockc.oci.reference import InvalidReference, Reference, parse_normalized
 from dockc.runtime.refs.types import LayerDescriptor, RecordType, blob_chains
 from dockc.runtime.registry.client import NotFound
 from dockc.runtime.registry.transport import printable
-from dockc.runtime.source.base import SourceKey
+from dockc.runtime.source.base import Claim, SourceKey
 
 if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
@@ -266,18 +266,18 @@ class ImageSource(Mutable):
             key=digests.from_bytes(dump_json(preimage)),
             pin=image.root.digest,
             preimage=preimage,
-            more=self._other_names(layers),
+            more=(f"blobs:{blob_chains(layers)[-1]}",) if layers else (),
+            claim=self._claim(layers) if layers else None,
         )
 
-    def _other_names(self, layers: tuple[LayerDescriptor, ...]) -> tuple[str, ...]:
-        """The blobs as they are, and the chain of diff ids once the store has proof that these blobs hold it.
+    def _claim(self, layers: tuple[LayerDescriptor, ...]) -> Claim:
+        """The chain of diff ids, which BuildKit knows images by too; good for all once the store has proof that these
+        blobs hold it.
 
         A diff id is what a config says: an image that lies about it must not share a name with one that does not.
         """
-        if not layers:
-            return ()
-        chain = chain_id(layer.diff_id for layer in layers)
-        return (f"blobs:{blob_chains(layers)[-1]}", *((chain,) if self.refs.is_proven(layers) else ()))
+        top, chain, refs = blob_chains(layers)[-1], chain_id(layer.diff_id for layer in layers), self.refs
+        return Claim(chain, lambda: refs.is_proven(top, chain))
 
     def snapshot(self, ctx: OpContext) -> ImmutableRef | None:
         """The layers as a ref; nothing is fetched."""

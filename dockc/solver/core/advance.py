@@ -97,7 +97,7 @@ class Advancing(CoreTables):
         names: list[tuple[KeyRef, ...]] = [()] * len(edge.inputs)
         for i in inputs:
             known = [ref for ref in self._names(edge, i) if not is_ephemeral(ref.key)]
-            if len(known) > 1:
+            if len(known) > 1 or edge.dep(i).vertex.claims:
                 names[i] = tuple(known)
         if keys and any(names):
             self._commands.append(LinkKeys(edge.id, edge.vertex.maps[0].digest, tuple(keys), tuple(names)))
@@ -110,7 +110,9 @@ class Advancing(CoreTables):
         if not source.vertex.maps or len(source.inputs) != len(target.inputs):
             return
         if not source.inputs:
-            own = dict.fromkeys((*target.result_keys, *(root_key(m.digest, source.index) for m in source.vertex.maps)))
+            own = dict.fromkeys(
+                (*target.result_keys, *(root_key(name, source.index) for name in source.vertex.digests))
+            )
             target.result_keys = tuple(own)
             target.keys.update(own)
             return
@@ -123,10 +125,10 @@ class Advancing(CoreTables):
             self._commands.append(LinkKeys(target.id, source.vertex.maps[0].digest, keys, names))
 
     def _names(self, edge: EdgeState, i: int) -> list[KeyRef]:
-        """Every key that names input `i` of `edge`, for looking up and for saving."""
+        """Every key that names input `i` of `edge` beyond doubt, for saving."""
         dep, vertex = edge.dep(i), edge.vertex
         selector = vertex.maps[0].deps[i].selector
-        names = [KeyRef(k, selector) for k in dict.fromkeys((*dep.result_keys, *dep.offered_keys()))]
+        names = [KeyRef(key, selector) for key in dep.lasting_keys()]
         digest = vertex.contents.get(i, "")
         if digest:
             names.append(KeyRef(content_key(digest), content=True))
@@ -210,7 +212,7 @@ class Advancing(CoreTables):
         """The keys to save a result of `edge` under, with the names that merged edges know its inputs by."""
         vertex = edge.vertex
         if not edge.inputs:
-            return tuple(KeySpec(spec.digest, edge.index) for spec in vertex.maps)
+            return tuple(KeySpec(name, edge.index) for name in vertex.digests)
         deps = [dict.fromkeys(self._names(edge, i)) for i in range(len(edge.inputs))]
         for other in self._family(edge):
             if other.vertex.maps and len(other.inputs) == len(deps):
@@ -243,7 +245,7 @@ class Advancing(CoreTables):
         if atoms is None:
             return False
         before = len(edge.tokens)
-        holder = self.index.place(edge, [spec.digest for spec in vertex.maps], atoms)
+        holder = self.index.place(edge, vertex.digests, atoms)
         if len(edge.tokens) != before:
             self._wake_users(edge)
         if holder is None or holder.failure is not None or self._related(edge, holder):

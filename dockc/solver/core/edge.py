@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import IntEnum
 
+from dockc.solver.core.cachekey import root_key
 from dockc.solver.core.events import CacheMapSpec, Failure, Output, Record, VertexSpec
 from dockc.solver.vertex import EdgeId
 
@@ -89,6 +90,16 @@ class VertexState:
     def maps_complete(self) -> bool:
         """Whether every name of the vertex is known."""
         return bool(self.maps) and not self.maps[-1].more
+
+    @property
+    def claims(self) -> bool:
+        """Whether a name of the vertex is not beyond doubt."""
+        return any(spec.claimed for spec in self.maps)
+
+    @property
+    def digests(self) -> list[str]:
+        """The names that are beyond doubt, in the order in which they were told."""
+        return [spec.digest for spec in self.maps if not spec.claimed]
 
     def reads_content(self, i: int) -> bool:
         """Whether input `i` has a content key."""
@@ -229,6 +240,14 @@ class EdgeState:
         An edge that must run in any case offers none: its users shall not be answered from before the run.
         """
         return () if self.ignores_cache else self.keys
+
+    def lasting_keys(self) -> Iterable[str]:
+        """Keys by which results of users may be kept: those of the result, and those offered that are beyond doubt."""
+        offered = self.offered_keys()
+        if self.vertex.claims:
+            doubtful = {root_key(spec.digest, self.index) for spec in self.vertex.maps if spec.claimed}
+            offered = [key for key in offered if key not in doubtful]
+        return dict.fromkeys((*self.result_keys, *offered))
 
     def level(self, i: int) -> EdgeStatus:
         """How far the lookups through input `i` have got: at most cache-slow, and then they are finished."""

@@ -35,11 +35,14 @@ class DepSpec(lean.Record):
 
 
 class CacheMapSpec(lean.Record):
-    """`op.CacheMap` as data; `more` says whether a further name can be asked for."""
+    """`op.CacheMap` as data; `more` says whether a further name can be asked for, `claimed` that nobody has proof of
+    this one.
+    """
 
     digest: str
     deps: tuple[DepSpec, ...] = ()
     more: bool = False
+    claimed: bool = False
 
 
 class KeyRef(lean.Record):

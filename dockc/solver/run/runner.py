@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -21,6 +21,7 @@ from dockc.base.record import Mutable, Record, made, replace
 from dockc.errors import DockcError, InvalidDefinition, SolveError, StoreError
 from dockc.solver.cache.cachemanager import CacheManager, Provenance
 from dockc.solver.cache.storage.base import KeyRecord
+from dockc.solver.core.cachekey import root_key
 from dockc.solver.core.events import (
     CacheMapReady,
     CacheMapSpec,
@@ -37,6 +38,7 @@ from dockc.solver.core.events import (
     Finish,
     GraphLoaded,
     JobClosed,
+    KeyRef,
     KeysFound,
     KeySpec,
     LinkKeys,
@@ -135,6 +137,14 @@ class ActiveVertex(Mutable):
     contents: dict[int, str] = made(dict)
 
 
+class Claim(Mutable):
+    """A key that a source claims to be known by, beside one that is beyond doubt; and the vertices that say so."""
+
+    key: str
+    proven: Callable[[], bool]
+    vertices: set[str] = made(set)
+
+
 class Miss(Record):
     """An operation that had to run: its key, and what was known of the nearest earlier ones by then."""
 
@@ -163,8 +173,8 @@ def step_key(vertex: Vertex, found: CacheMap, contents: Mapping[int, str], *, ke
 class Runner:
     """Carries out the core's commands.
 
-    Mutable state, all of it changed on the loop's thread: `core`, `active` (by the core's vertex id), `handles`
-    (results the core holds), `_tasks` (by ticket), `_outbox` (progress on its way; any thread appends).
+    Mutable state, all of it changed on the loop's thread: `core`, `active` (by the core's vertex id), `claims` (by the
+    key that is beyond doubt), `handles` (results the core holds), `_tasks` (by ticket), `_outbox` (progress on its way; any thread appends).
     """
 
     def __init__(self, resolver: OpResolver, cache: CacheManager, options: RunnerOptions) -> None:
@@ -172,6 +182,7 @@ class Runner:
         self.cache = cache
         self.options = options
         self.active: dict[str, ActiveVertex] = {}
+        self.claims: dict[str, Claim] = {}
         self.handles: dict[int, HeldResult] = {}
         self.watchers: dict[str, Watcher] = {}
         self.errors: dict[int, tuple[str, BaseException]] = {}
@@ -237,6 +248,10 @@ class Runner:
             gone = [active for active in self.active if active not in self.core.vertices]
             for active in gone:
                 del self.active[active]
+            if gone and self.claims:
+                for claim in self.claims.values():
+                    claim.vertices.difference_update(gone)
+                self.claims = {key: claim for key, claim in self.claims.items() if claim.vertices}
             if gone and self.errors:
                 self.errors = {ticket: error for ticket, error in self.errors.items() if error[0] in self.active}
 
@@ -461,7 +476,17 @@ class Runner:
         deps = tuple(
             DepSpec(dep.selector, dep.content_digest is not None, dep.preprocess is not None) for dep in found.deps
         )
-        return CacheMapReady(command.ticket, CacheMapSpec(found.digest, deps, found.more is not None))
+        claimed = found.proven is not None and not found.proven()
+        if claimed:
+            self._claim(command.vertex, active.maps[:-1], found)
+        return CacheMapReady(command.ticket, CacheMapSpec(found.digest, deps, found.more is not None, claimed))
+
+    def _claim(self, vertex_id: str, names: Sequence[CacheMap], claimed: CacheMap) -> None:
+        """Remember a name that may be proven before the steps that stand on the source are saved."""
+        assert claimed.proven is not None
+        claim = Claim(root_key(claimed.digest, 0), claimed.proven)
+        for name in names:  # a source has one output
+            self.claims.setdefault(root_key(name.digest, 0), claim).vertices.add(vertex_id)
 
     def _compute_digest(self, command: ComputeDigest) -> None:
         result = self.handles[command.result].clone()
@@ -582,7 +607,18 @@ class Runner:
         for n, spec in enumerate(specs):
             about = Provenance(vertex.digest, vertex.name, active.maps[n].preimage, active.contents)
             keys.append(self.cache.save(spec, result, now, about))
+            names = tuple(tuple(self._proven_by_now(refs)) for refs in spec.deps)
+            if any(names):
+                self.cache.link(spec.digest, spec.output, keys[-1:], names)
         return tuple(keys)
+
+    def _proven_by_now(self, refs: Sequence[KeyRef]) -> Iterator[KeyRef]:
+        """Names of an input that were mere claims when it was looked up: whoever read its files has proved them."""
+        claims = self.claims
+        for ref in refs if claims else ():
+            claim = None if ref.content else claims.get(ref.key)
+            if claim is not None and claim.proven():
+                yield KeyRef(claim.key, ref.selector)
 
     def _save_result(self, command: SaveResult) -> None:
         result = self.handles[command.handle].clone()

@@ -136,7 +136,10 @@ def test_cache_keys(refs: RefManager, source: ContentStore, ctx: Context) -> Non
         assert maps[0].more is not None and other.more is not None
         blobs = asyncio.run(awaited(maps[0].more(ctx)))
         assert blobs.digest == asyncio.run(awaited(other.more(ctx))).digest
-        assert blobs.more is None, "nobody has looked yet whether the blobs are what the diff ids say"
+        assert blobs.more is not None and blobs.proven is None
+        claimed = asyncio.run(awaited(blobs.more(ctx)))
+        assert claimed.proven is not None
+        assert not claimed.proven(), "nobody has looked yet whether the blobs are what the diff ids say"
         op = source_op(refs, f"docker-image://{server.address}/x:latest")
         (result,) = asyncio.run(op.exec(ctx, ()))
         assert result is not None and files_of(refs, result.value) == {"a": b"1"}
@@ -146,7 +149,8 @@ def test_cache_keys(refs: RefManager, source: ContentStore, ctx: Context) -> Non
         same = asyncio.run(awaited(again.more(ctx)))
         assert same.digest == blobs.digest and same.more is not None
         chain = asyncio.run(awaited(same.more(ctx)))
-        assert chain.digest == digests.from_bytes(f"buildkit.source.v0:{made.diff_ids[0]}".encode())
+        assert chain.digest == claimed.digest == digests.from_bytes(f"buildkit.source.v0:{made.diff_ids[0]}".encode())
+        assert claimed.proven() and chain.proven is not None and chain.proven()
 
 
 def test_platform_of_an_index(source: ContentStore, refs: RefManager, tmp_path: Path) -> None:
