@@ -25,6 +25,7 @@ from dockc.rpc.status import UNAVAILABLE, RpcError
 from dockc.runtime.remotecache.base import CacheEntry
 
 if TYPE_CHECKING:
+    from dockc.client.control import Spans
     from dockc.rpc.calls import Channel
     from dockc.runtime.exporter.options import Output
     from dockc.solver.progress import StatusSink
@@ -58,6 +59,7 @@ async def build(
     attests: Mapping[str, str] | None = None,
     exports: Sequence[Export] | None = None,
     metadata: Sequence[tuple[str, str]] = (),
+    spans: Spans | None = None,
 ) -> dict[str, str]:
     """Build on a builder; what its exporters answer.
 
@@ -72,6 +74,7 @@ async def build(
         attests: attestations that the builder makes (`attest:provenance` and the like).
         exports: what is made; None is `exports_of(request)`.
         metadata: of the call that builds.
+        spans: as in `BuildSpec`.
 
     Raises:
         RemoteError: a step failed, or the builder says no.
@@ -99,6 +102,7 @@ async def build(
         cache_imports=tuple(cache_from),
         cache_exports=tuple(cache_to),
         metadata=tuple(metadata),
+        spans=spans,
     )
     link = await connect(place.address, place.tls, limit=place.limit)
     pulse = asyncio.create_task(_pulse(link.channel))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from dockc.errors import DockcError
 from dockc.protocol import status as statuses
 from dockc.protocol.errors import RemoteError, from_rpc
 from dockc.rpc.calls import parsed
-from dockc.rpc.pb import common_pb2, control_pb2, gateway_pb2
+from dockc.rpc.pb import common_pb2, control_pb2, gateway_pb2, trace_pb2
 from dockc.rpc.status import CANCELLED, RpcError
 
 if TYPE_CHECKING:
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
 
     M = TypeVar("M", bound=Message)
 
+Spans = Callable[[BaseException | None], trace_pb2.ResourceSpans]
 CONTROL = "/moby.buildkit.v1.Control/"
 BRIDGE = "/moby.buildkit.v1.frontend.LLBBridge/"
+_EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _BUILD_ID = "buildkit-controlapi-buildid"
 _SILENCE = 5.0
 """Seconds without progress after which the end of a build is not waited for."""
@@ -66,6 +69,8 @@ class BuildSpec(Record, kw_only=True):
         ref: name of the build; "" makes one.
         internal: leaves no trace in the history.
         metadata: of the call that builds.
+        spans: our own part of the build's trace, for the builder, which keeps it with the build; it is told what ended
+            the build.
     """
 
     session: Session
@@ -79,6 +84,7 @@ class BuildSpec(Record, kw_only=True):
     ref: str = ""
     internal: bool = False
     metadata: tuple[tuple[str, str], ...] = ()
+    spans: Spans | None = None
 
 
 class Bridge:
@@ -219,7 +225,21 @@ class Remote:
             RemoteError: the builder says what failed.
             DockcError: whatever `drive` raises on purpose.
         """
-        return await _Build(self, spec, drive, sink).run()
+        try:
+            response = await _Build(self, spec, drive, sink).run()
+        except DockcError as exc:
+            await self._tell_spans(spec, exc)
+            raise
+        await self._tell_spans(spec, None)
+        return response
+
+    async def _tell_spans(self, spec: BuildSpec, error: DockcError | None) -> None:
+        """Give the builder our part of the trace. One that takes none, or is gone, is no matter of the build's."""
+        if spec.spans is None:
+            return
+        request = trace_pb2.ExportTraceServiceRequest(resource_spans=[spec.spans(error)])
+        with contextlib.suppress(DockcError):
+            await self.channel.unary(_EXPORT, request.SerializeToString(), limit=_SILENCE)
 
 
 class _Build:

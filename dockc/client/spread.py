@@ -28,7 +28,7 @@ from dockc.solver.progress import SolveStatus, VertexEvent
 
 if TYPE_CHECKING:
     from dockc.client.builders import Node
-    from dockc.client.control import Export
+    from dockc.client.control import Export, Spans
     from dockc.client.nodes import Health
     from dockc.oci.platform import Platform
     from dockc.solver.progress import StatusSink
@@ -43,6 +43,7 @@ class Ways(Record):
         stores: directories of local caches, by store name.
         attests: attestations that the builder makes.
         metadata: of the call that builds, such as the trace that it belongs to.
+        spans: as in `BuildSpec`.
     """
 
     frontend: str = ""
@@ -51,6 +52,7 @@ class Ways(Record):
     stores: Mapping[str, Path] = made(dict)
     attests: Mapping[str, str] = made(dict)
     metadata: tuple[tuple[str, str], ...] = ()
+    spans: Spans | None = None
 
 
 class NoNode(DockcError):
@@ -81,6 +83,7 @@ async def _on(node: Node, request: Asked, sink: StatusSink, ways: Ways, exports:
         stores=ways.stores,
         attests=ways.attests,
         metadata=ways.metadata,
+        spans=ways.spans,
         exports=exports,
     )
 

@@ -26,6 +26,7 @@ from dockc.errors import DockcError, UsageError
 
 if TYPE_CHECKING:
     from dockc.base.output import Output
+    from dockc.runtime.remotecache.base import CacheEntry
 
 _JSON = "{{json .}}"
 
@@ -485,11 +486,10 @@ def _exports(texts: Sequence[str]) -> tuple[Export, ...]:
 
 
 async def _build_there(options: argparse.Namespace, definition: bytes) -> int:
-    from dockc.client.building import index
     from dockc.client.session import Session
     from dockc.commands.ending import FAILED
+    from dockc.commands.traced import traced
     from dockc.console.view import make_view
-    from dockc.golang.text import dump_json
     from dockc.runtime.registry.credentials import DockerConfig
     from dockc.runtime.session.secrets import ClientSecrets, ClientSsh, parse_secret
 
@@ -511,6 +511,9 @@ async def _build_there(options: argparse.Namespace, definition: bytes) -> int:
         {**lent, **places, **layouts, **dict([("export", Path(one.store)) for one in exports if one.store][-1:])}
     )
     ref = secrets.token_hex(12)
+    view = make_view(options.progress, sys.stderr)
+    # As buildctl does: the daemon is told, too, and keeps it with the build.
+    tracing = traced(view, "build", for_builder=True)
     spec = BuildSpec(
         session=session,
         exports=exports,
@@ -521,6 +524,8 @@ async def _build_there(options: argparse.Namespace, definition: bytes) -> int:
         cache_exports=tuple(cache_exports),
         policy=_read(options.source_policy_file).decode("utf-8", "replace") if options.source_policy_file else "",
         ref=ref,
+        metadata=tracing.metadata if tracing is not None else (),
+        spans=tracing.own if tracing is not None else None,
     )
     if "requestid" in attrs:
         attrs.setdefault("frontend.caps", "moby.buildkit.frontend.subrequests")
@@ -532,12 +537,13 @@ async def _build_there(options: argparse.Namespace, definition: bytes) -> int:
             answered.update(result.metadata)
         return result
 
-    view = make_view(options.progress, sys.stderr)
     try:
         async with _remote(options) as remote:
             response = await remote.build(spec, drive, view)
     except BaseException as exc:
         view.finish(exc)
+        if tracing is not None:
+            tracing.end(exc, alone=True)
         if isinstance(exc, DockcError) and not isinstance(exc, UsageError):
             exc.context = FAILED
         raise
@@ -545,18 +551,33 @@ async def _build_there(options: argparse.Namespace, definition: bytes) -> int:
         if options.ref_file:
             await asyncio.to_thread(_write, options.ref_file, ref.encode())
     view.finish()
-    for one in exports:
-        if one.store:
-            await asyncio.to_thread(index, one, response)
-    caches.note(cache_exports, response)
-    if options.metadata_file:
-        await asyncio.to_thread(_write, options.metadata_file, dump_json(metadata_of(response), indent=2))
+    if tracing is not None:
+        await asyncio.to_thread(tracing.end, None, alone=True)
+    await _done(options, exports, cache_exports, response)
     if "result.txt" in answered:
         options.out.write(answered["result.txt"].decode("utf-8", "replace"))
     elif "result.json" in answered:
         options.out.write(answered["result.json"].decode("utf-8", "replace"))
     status = answered.get("result.statuscode", b"0")
     return int(status) if status.isdigit() else 0
+
+
+async def _done(
+    options: argparse.Namespace,
+    exports: Sequence[Export],
+    cache_exports: Sequence[CacheEntry],
+    response: dict[str, str],
+) -> None:
+    """Write down what a build has made: indices, keys of caches, the file of metadata."""
+    from dockc.client.building import index
+    from dockc.golang.text import dump_json
+
+    for one in exports:
+        if one.store:
+            await asyncio.to_thread(index, one, response)
+    caches.note(cache_exports, response)
+    if options.metadata_file:
+        await asyncio.to_thread(_write, options.metadata_file, dump_json(metadata_of(response), indent=2))
 
 
 def _directories(texts: Sequence[str]) -> Mapping[str, Path]:

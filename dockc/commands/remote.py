@@ -146,7 +146,9 @@ def build_remote(builder: Chosen, request: Asked, wishes: Wishes, out: Output) -
     about = described(request, builder=builder.name, cache_from=wishes.cache_from, cache_to=wishes.cache_to)
     history = recording(sink, request, about)
     try:
-        ways = Ways(wishes.frontend, tuple(cache_from), tuple(cache_to), {**lent, **places}, attests(wishes), metadata)
+        spans = tracing.own if tracing is not None else None
+        stores = {**lent, **places}
+        ways = Ways(wishes.frontend, tuple(cache_from), tuple(cache_to), stores, attests(wishes), metadata, spans)
         response = until_told(build(builder.name, builder.nodes, request, history, ways))
     except BaseException as exc:
         history.end(None, exc, more={"executed": sink.executed, "cached": sink.cached})

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from dockc.engine.otlp import Way
     from dockc.engine.tracing import Trace
+    from dockc.rpc.pb import trace_pb2
     from dockc.solver.progress import StatusSink
 
 _HASTE = 1.0
@@ -27,7 +28,7 @@ class Traced:
         trace: the sink that makes them.
     """
 
-    def __init__(self, trace: Trace, way: Way) -> None:
+    def __init__(self, trace: Trace, way: Way | None) -> None:
         self.trace, self._way = trace, way
 
     @property
@@ -35,6 +36,12 @@ class Traced:
         """What a builder elsewhere is told, so that its spans are below this build's."""
         context = self.trace.context
         return (("traceparent", context.parent), *((("tracestate", context.state),) if context.state else ()))
+
+    def own(self, error: BaseException | None) -> trace_pb2.ResourceSpans:
+        """The build's own span alone, for a builder, which has those of the steps."""
+        from dockc.engine import tracing
+
+        return tracing.packed(self.trace.spans(error)[:1], os.environ)
 
     def end(self, error: BaseException | None, more: Mapping[str, Any] | None = None, *, alone: bool = False) -> None:
         """Send the spans. Never fails: a collector that does not answer is told on standard error.
@@ -48,7 +55,7 @@ class Traced:
         from dockc.commands.ending import Terminated
         from dockc.engine import otlp, tracing
 
-        if isinstance(error, Terminated):  # the process has to be gone
+        if self._way is None or isinstance(error, Terminated):  # the process has to be gone
             return
         spans = self.trace.spans(error, more)
         hasty = error is not None and not isinstance(error, DockcError)
@@ -58,18 +65,23 @@ class Traced:
             log(f"warning: the trace of this build could not be sent: {problem}\n")
 
 
-def traced(sink: StatusSink, name: str) -> Traced | None:
+def traced(sink: StatusSink, name: str, *, for_builder: bool = False) -> Traced | None:
     """Traces of a build whose progress goes to `sink`; None where nobody wants them.
+
+    Args:
+        sink: takes the progress.
+        name: of the build's own span.
+        for_builder: the builder wants them, whatever the environment says of a collector.
 
     Raises:
         UsageError: the environment wants what is not there.
     """
-    if not any(key.startswith("OTEL_") for key in os.environ):
+    if not for_builder and not any(key.startswith("OTEL_") for key in os.environ):
         return None
     from dockc.engine import otlp, tracing
 
     way = otlp.way(os.environ)
-    if way is None:
+    if way is None and not for_builder:
         return None
     context = tracing.Context.read(os.environ.get("TRACEPARENT", ""), os.environ.get("TRACESTATE", ""))
     if not tracing.is_sampled(context, os.environ):

@@ -8,8 +8,8 @@ import json
 import logging
 import os
 import time
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _WAIT = 3.0
 """Seconds that a call waits for its build to be known."""
 _KEEP = 50
-"""Finished builds of which the progress is still in memory."""
+"""Finished builds of which the progress is still in memory, and the record as clients see it."""
 _DETAILS = 16 << 10
 """Bytes of an error's details that a record holds."""
 _log = logging.getLogger("dockc.daemon")
@@ -77,17 +77,66 @@ class Build:
         return self.gateway.result() if self.gateway.done() and self.gateway.exception() is None else None
 
 
+class Entry:
+    """What is known of a build: its record as clients see it, or where that can be read.
+
+    Attributes:
+        generation: its number in the order in which builds became known.
+        record: while it runs, and of the last ones; of others it is made anew from the file.
+        file: its record in the history, less what is in `record`; None where there is none (yet).
+        completed: when it ended, in seconds since the epoch; None while it runs.
+        logs, trace: digests of what is kept of it for clients, or "".
+    """
+
+    __slots__ = ("completed", "file", "generation", "logs", "pinned", "record", "trace")
+
+    def __init__(self, generation: int, record: control_pb2.BuildHistoryRecord | None) -> None:
+        self.generation, self.record = generation, record
+        self.file: history.BuildRecord | None = None
+        self.completed: int | None = None
+        self.pinned = False
+        self.logs = self.trace = ""
+
+    def read(self, file: history.BuildRecord) -> None:
+        """Take what the history says of a build of another daemon, which may still run."""
+        found = wirehistory.wire_record(file)
+        found.Generation = self.generation
+        over = found.HasField("CompletedAt")
+        self.record, self.completed = (None, found.CompletedAt.seconds) if over else (found, None)
+        self.file, self.pinned = _slim(file), file.pinned
+        self.logs, self.trace = found.logs.digest, found.trace.digest
+
+    def told(self, file: history.BuildRecord | None = None) -> control_pb2.BuildHistoryRecord | None:
+        """The record as clients see it; None if the file is gone. Blocks where it has to be read.
+
+        Args:
+            file: it, where it has been read already.
+        """
+        if self.record is not None:
+            return self.record
+        if file is None and self.file is not None:
+            try:
+                file = history.read(self.file.path)
+            except OSError:
+                return None
+        if file is None:
+            return None
+        made = wirehistory.wire_record(file)
+        made.Generation = self.generation
+        return made
+
+
 class Builds:
     """All builds that run, and what is remembered of others. To be used on the loop's thread."""
 
     def __init__(self, root: Path | None = None, keep: Keep | None = None) -> None:
         """Remember builds in the history of the store `root`, as many as are to be kept; without one in memory alone."""
         self._root, self._keep = root, keep or Keep(age=48 * 3600.0)
-        self._files: dict[str, history.BuildRecord] = {}
         self._running: dict[str, Build] = {}
         self._waiting: dict[str, list[asyncio.Future[Build]]] = {}
         self._ended: OrderedDict[str, Progress] = OrderedDict()
-        self._records: OrderedDict[str, control_pb2.BuildHistoryRecord] = OrderedDict()
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._recent: deque[str] = deque()
         self._listeners: list[asyncio.Queue[control_pb2.BuildHistoryEvent]] = []
         self._generation = 0
         #: Builds that have ended, by how.
@@ -106,14 +155,13 @@ class Builds:
 
     def _take(self, found: list[history.BuildRecord]) -> None:
         for one in reversed(found):
-            known = self._records.get(one.ref)
-            if one.ref in self._running or (known is not None and known.HasField("CompletedAt")):
+            known = self._entries.get(one.ref)
+            if one.ref in self._running or (known is not None and known.completed is not None):
                 continue
-            self._generation += known is None
-            record = wirehistory.wire_record(one)
-            record.Generation = self._generation
-            self._records[one.ref] = record
-            self._files[one.ref] = _slim(one)
+            if known is None:
+                self._generation += 1
+                known = self._entries[one.ref] = Entry(self._generation, None)
+            known.read(one)
 
     def begin(self, request: control_pb2.SolveRequest) -> Build:
         """Take up a build.
@@ -138,13 +186,14 @@ class Builds:
                 CreatedAt=to_time(build.created),
                 Generation=self._generation,
             )
-            self._records[build.ref] = record
+            self._entries.pop(build.ref, None)  # one of that name that was
+            self._entries[build.ref] = Entry(self._generation, record)
             self._tell(control_pb2.STARTED, record)
         return build
 
     def made(self, build: Build, exported: Sequence[Exported]) -> None:
         """What a build has made: its record names the images, by the number of the output."""
-        record = self._records.get(build.ref)
+        record = self._record_of(build)
         if record is None:
             return
         for number, one in enumerate(exported):
@@ -172,8 +221,9 @@ class Builds:
         self._ended[build.ref] = build.progress
         while len(self._ended) > _KEEP:
             self._ended.popitem(last=False)
-        record = self._records.get(build.ref)
-        if record is None or build.request.Internal:
+        entry = self._entries.get(build.ref)
+        record = self._record_of(build)
+        if entry is None or record is None:
             self._running.pop(build.ref, None)
             return
         record.CompletedAt.CopyFrom(to_time(time.time_ns()))
@@ -188,12 +238,19 @@ class Builds:
             if build.recording is not None:
                 kept = await asyncio.to_thread(self._write, build.recording, record, error, cause)
                 if kept is not None:
-                    self._files[build.ref] = _slim(kept)
+                    entry.file = _slim(kept)
         finally:
             self._running.pop(build.ref, None)
+            entry.completed, entry.logs = record.CompletedAt.seconds, record.logs.digest
+            self._recent.append(build.ref)
             self._forget()
-            if build.ref in self._records:
+            if build.ref in self._entries:
                 self._tell(control_pb2.COMPLETE, record)
+
+    def _record_of(self, build: Build) -> control_pb2.BuildHistoryRecord | None:
+        """The record of a build that runs; None of those that leave none."""
+        entry = None if build.request.Internal else self._entries.get(build.ref)
+        return entry.record if entry is not None else None
 
     def _write(
         self,
@@ -211,6 +268,10 @@ class Builds:
             "completed": record.numCompletedSteps,
             "warnings": record.numWarnings,
             "status": "completed",
+            "made": [
+                [number, one.media_type, one.digest, one.size, dict(one.annotations)]
+                for number, one in record.Result.Results.items()
+            ],
         }
         if error is not None:
             small = sum(len(url) + len(value) for url, value in error.details) < _DETAILS
@@ -238,25 +299,34 @@ class Builds:
         now = time.time()
         there: dict[Path, frozenset[str]] = {}  # names by folder: one look, however many builds there were
         gone = []
-        for ref, file in self._files.items():
-            folder = file.path.parent
-            if folder not in there:
-                there[folder] = _names(folder)
-            if file.path.name not in there[folder]:
-                gone.append(ref)
-        done = [ref for ref, one in self._records.items() if not one.pinned and one.HasField("CompletedAt")]
+        done = []
+        for ref, entry in self._entries.items():
+            if entry.file is not None:
+                folder = entry.file.path.parent
+                if folder not in there:
+                    there[folder] = _names(folder)
+                if entry.file.path.name not in there[folder]:
+                    gone.append(ref)
+            if not entry.pinned and entry.completed is not None:
+                done.append((ref, entry.completed))
         most = self._keep.entries
-        beyond = done[:-most] if most else done
-        gone += [ref for ref in beyond if now - self._records[ref].CompletedAt.seconds > self._keep.age]
+        gone += [ref for ref, ended in (done[:-most] if most else done) if now - ended > self._keep.age]
         for ref in dict.fromkeys(gone):
-            kept = self._files.pop(ref, None)
-            if kept is not None:
-                try:
-                    history.remove(kept)
-                except DockcError as error:
-                    _log.warning("%s", error)
-            if ref in self._records:
-                self._tell(control_pb2.DELETED, self._records.pop(ref))
+            self._drop(ref)
+        while len(self._recent) > _KEEP:
+            known = self._entries.get(self._recent.popleft())
+            if known is not None and known.completed is not None and known.file is not None:
+                known.record = None
+
+    def _drop(self, ref: str) -> None:
+        """Forget a build that has ended, here and in the history."""
+        entry = self._entries.pop(ref)
+        if entry.file is not None:
+            try:
+                history.remove(entry.file)
+            except DockcError as error:
+                _log.warning("%s", error)
+        self._tell(control_pb2.DELETED, entry.record or control_pb2.BuildHistoryRecord(Ref=ref))
 
     async def find(self, ref: str) -> Build:
         """A build that runs; it may still be on its way.
@@ -286,7 +356,8 @@ class Builds:
         Raises:
             RpcError: there is none of that name.
         """
-        kept = self._files.get(ref) if ref not in self._running else None
+        entry = self._entries.get(ref) if ref not in self._running else None
+        kept = entry.file if entry is not None else None
         if kept is not None and kept.path.exists():
             parts = wirehistory.replay(kept)
             while (part := await asyncio.to_thread(next, parts, None)) is not None:
@@ -299,12 +370,11 @@ class Builds:
         async for status in progress.watch():
             yield status
 
-    def blob(self, digest: str) -> wirehistory.Blob | None:
-        """Logs of a build in BuildKit's form, by digest."""
-        for ref, kept in self._files.items():
-            record = self._records.get(ref)
-            if record is not None and record.HasField("logs") and record.logs.digest == digest:
-                return wirehistory.Blob(kept.path.with_suffix(".status"), digest, record.logs.size)
+    def blob(self, digest: str) -> Path | None:
+        """Logs of a build in BuildKit's form or its trace, by digest."""
+        for entry in self._entries.values():
+            if entry.file is not None and digest in (entry.logs, entry.trace):
+                return entry.file.path.with_suffix(".status" if digest == entry.logs else ".trace")
         return None
 
     @property
@@ -329,25 +399,24 @@ class Builds:
         queue: asyncio.Queue[control_pb2.BuildHistoryEvent] = asyncio.Queue(1000)
         self._listeners.append(queue)
         try:
+            files: dict[str, history.BuildRecord] = {}
             if self._root is not None:
-                root = self._root
-                self._take(await asyncio.to_thread(history.records, root))
+                found = await asyncio.to_thread(history.records, self._root)
+                self._take(found)
+                files = {one.ref: one for one in found}
             self._forget()
             matches = matcher(request.Filter)
-            known = [one for one in self._records.values() if request.Ref in ("", one.Ref)]
-            if request.Ref and not known and request.EarlyExit:
+            refs = [ref for ref in self._entries if request.Ref in ("", ref)]
+            if request.Ref and not refs and request.EarlyExit:
                 raise RpcError(f"no build {request.Ref} in the history", code=NOT_FOUND)
             if request.Limit < 0:
                 raise RpcError(f"invalid limit {request.Limit}", code=INVALID_ARGUMENT)
-            running = [one for one in known if not one.HasField("CompletedAt")]
-            ended = [one for one in known if one.HasField("CompletedAt") and matches(one)]
-            if request.Limit:  # the newest, and first
-                ended = ended[: -request.Limit - 1 : -1]
-            for record in (*running, *(() if request.ActiveOnly else ended)):
+            for record in self._running_first(refs, files, matches, request):
                 done = record.HasField("CompletedAt")
                 yield control_pb2.BuildHistoryEvent(
                     type=control_pb2.COMPLETE if done else control_pb2.STARTED, record=record
                 )
+            del files
             while not request.EarlyExit:
                 event = await queue.get()
                 if not request.Ref or event.record.Ref == request.Ref:
@@ -355,11 +424,53 @@ class Builds:
         finally:
             self._listeners.remove(queue)
 
-    def traced(self, ref: str, kind: str, digest: str, size: int) -> None:
-        """Where a build's trace is kept; it may come after the end of the build, and again."""
-        record = self._records.get(ref)
-        if record is not None:
-            record.trace.media_type, record.trace.digest, record.trace.size = kind, digest, size
+    def _running_first(
+        self,
+        refs: list[str],
+        files: Mapping[str, history.BuildRecord],
+        matches: Callable[[control_pb2.BuildHistoryRecord], bool],
+        request: control_pb2.BuildHistoryRequest,
+    ) -> Iterator[control_pb2.BuildHistoryRecord]:
+        """Those that run, then those that have ended and match: all, or the newest ones and these first."""
+        known = [(ref, self._entries[ref]) for ref in refs]
+        yield from [one.record for _, one in known if one.completed is None and one.record is not None]
+        if request.ActiveOnly:
+            return
+        ended = [(ref, one) for ref, one in known if one.completed is not None]
+        left = request.Limit or len(ended)
+        for ref, one in reversed(ended) if request.Limit else ended:
+            record = one.told(files.get(ref))
+            if record is not None and matches(record):
+                yield record
+                left -= 1
+            if not left:
+                return
+
+    async def keep_trace(self, ref: str, text: bytes, digest: str, size: int) -> bool:
+        """Keep more of a build's trace beside its record, where that is.
+
+        Args:
+            ref: the build, which has ended.
+            text: what is new.
+            digest: of all of it.
+            size: of all of it.
+
+        Returns:
+            Whether it is on the disk now; a build without a file has no place for it.
+        """
+        entry = self._entries.get(ref)
+        if entry is None:
+            return False
+        if entry.file is not None:
+            try:
+                await asyncio.to_thread(history.keep_trace, entry.file, text, digest, size)
+            except DockcError as problem:
+                _log.warning("the trace of the build %s is not kept: %s", ref, problem)
+        entry.trace = digest
+        if entry.record is not None:
+            trace = entry.record.trace
+            trace.media_type, trace.digest, trace.size = wirehistory.TRACE, digest, size
+        return entry.file is not None
 
     def update(self, request: control_pb2.UpdateBuildHistoryRequest) -> None:
         """Pin or delete a record.
@@ -367,23 +478,23 @@ class Builds:
         Raises:
             RpcError: there is none of that name.
         """
-        record = self._records.get(request.Ref)
-        if record is None:
+        entry = self._entries.get(request.Ref)
+        if entry is None:
             raise RpcError(f"no build {request.Ref} in the history", code=NOT_FOUND)
-        kept = self._files.get(request.Ref)
         if request.Delete:
             if request.Ref in self._running:
                 raise RpcError(f"the build {request.Ref} runs", code=ALREADY_EXISTS)
-            if kept is not None:
-                history.remove(kept)
-                del self._files[request.Ref]
-            del self._records[request.Ref]
+            if entry.file is not None:
+                history.remove(entry.file)
+                entry.file = None
+            self._drop(request.Ref)
             self._ended.pop(request.Ref, None)
-            self._tell(control_pb2.DELETED, record)
         elif not request.Finalize:
-            record.pinned = request.Pinned
-            if kept is not None:
-                history.change(kept, pinned=request.Pinned)
+            entry.pinned = request.Pinned
+            if entry.record is not None:
+                entry.record.pinned = request.Pinned
+            if entry.file is not None:
+                history.change(entry.file, pinned=request.Pinned)
 
 
 def _slim(record: history.BuildRecord) -> history.BuildRecord:

@@ -22,7 +22,7 @@ from dockc.daemon.builds import Build, Builds
 from dockc.daemon.outputs import SessionOutputs
 from dockc.daemon.policy import SessionPolicy
 from dockc.daemon.sessions import HEALTH, Sessions, lent
-from dockc.daemon.tracing import KIND, Tracing
+from dockc.daemon.tracing import Tracing
 from dockc.engine.gateway import Gateway, to_policy, without_default_provenance
 from dockc.engine.request import BuildRequest
 from dockc.errors import DockcError
@@ -76,7 +76,7 @@ class Control:
 
     def __init__(self, engine: Engine, sessions: Sessions, facts: Facts, root: Path, builds: Builds) -> None:
         self.engine, self.sessions, self.facts, self.builds = engine, sessions, facts, builds
-        self.tracing = Tracing(self._traced)
+        self.tracing = Tracing(builds.keep_trace)
         self._tokens = Tokens()
         self._untrimmed = 0
         self._root = root
@@ -203,9 +203,6 @@ class Control:
             await asyncio.shield(self._over(build, trace, folder, response, error, cause))
         return control_pb2.SolveResponse(ExporterResponse=response)
 
-    def _traced(self, ref: str, digest: str, size: int) -> None:
-        self.builds.traced(ref, KIND, digest, size)
-
     async def _over(
         self,
         build: Build,
@@ -271,8 +268,8 @@ class Control:
         """
         if (trace := self.tracing.find(digest)) is not None:
             return BytesIO(trace)
-        logs = self.builds.blob(digest)
-        return self.engine.work.worker.content.open(digest) if logs is None else logs.path.open("rb")
+        kept = self.builds.blob(digest)
+        return self.engine.work.worker.content.open(digest) if kept is None else kept.open("rb")
 
     def _size(self, digest: str) -> int:
         from dockc.rpc.status import NOT_FOUND

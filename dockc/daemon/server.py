@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("dockc.daemon")
 _BACKLOG = 1024
 _HOUR = 3600.0
+_ARENAS = 2
+"""From which all threads take memory: they hold Python's lock at nearly all times when they ask for some."""
 
 
 def serve(config: Config) -> int:
@@ -50,7 +52,9 @@ def serve(config: Config) -> int:
         DockcError: the store is another daemon's, or cannot be opened.
     """
     from dockc.runtime.executor.rootless import enter_build_namespace
+    from dockc.runtime.kernel import syscalls
 
+    syscalls.share_memory(_ARENAS)
     root = Path(config.root)
     try:
         root.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -120,8 +124,10 @@ async def _run(config: Config, root: Path) -> None:
         await asyncio.to_thread(builds.load)
         control = Control(engine, sessions, _facts(config, root), scratch, builds)
         channels: set[Channel] = set()
+        # Whoever finds the daemon's socket may tell it to end, and finds its debug address, too.
+        told = _when_told()
+        debug = await _debug(config, control, channels)
         async with _listening(config, control.handlers(), channels):
-            debug = await _debug(config, control, channels)
             gc.collect()
             gc.freeze()  # what is here now stays: later looks for garbage pass it by
             _notify("READY=1")
@@ -129,7 +135,8 @@ async def _run(config: Config, root: Path) -> None:
                 _log.info("running server on %s", one.text)
             keeper = asyncio.create_task(_keep(sessions))
             try:
-                await _told()
+                await told.wait()
+                _end_at_once_when_told()
             finally:
                 keeper.cancel()
                 if debug is not None:
@@ -161,14 +168,19 @@ async def _keep(sessions: Sessions) -> None:
         await asyncio.sleep(_HOUR)
 
 
-async def _told() -> None:
-    """Wait for SIGTERM or SIGINT."""
+def _when_told() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    await told.wait()
-    for number in (signal.SIGTERM, signal.SIGINT):  # the second one does not wait
+    return told
+
+
+def _end_at_once_when_told() -> None:
+    """The second signal does not wait."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: os._exit(1))
 
 

@@ -1,5 +1,5 @@
 """Traces in the daemon: spans of its builds, and those that clients send; sent on where the environment says so, and
-kept with the builds that they belong to.
+kept with the builds that they belong to: in memory while these run, beside their records in the history after that.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import hashlib
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from dockc.engine import otlp, tracing
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("dockc.daemon")
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
-KIND = "application/vnd.buildkit.otlp.json.v0"
-"""Media type of a trace in a build's record."""
 _EVERY = 1.0
 """Seconds between two messages to the collector."""
 _WAITING = 64 << 20
@@ -32,8 +30,9 @@ _KEEP, _ALL = 50, 64 << 20
 _SIZE = 8 << 20
 """Bytes that are kept of one."""
 
-Changed = Callable[[str, str, int], None]
-"""Told the name of a build, and digest and size of its trace, when it is over and when more comes."""
+Keep = Callable[[str, bytes, str, int], Awaitable[bool]]
+"""Takes what is new of the trace of a build, when it is over and when more comes: the build's name, the spans, digest
+and size of the whole trace. It says whether they are kept there; if not, they stay in memory."""
 
 
 class _Kept:
@@ -43,14 +42,21 @@ class _Kept:
         self.trace = trace
         self.over = False
         self.size = 0
-        self._parts: list[bytes] = []
+        self.lock = asyncio.Lock()  # what is new is kept in its order
+        self.parts: list[bytes] = []
+        self.stored = False
         self._hasher = hashlib.sha256()
 
     def add(self, text: bytes) -> None:
         if self.size + len(text) <= _SIZE:
-            self._parts.append(text)
+            self.parts.append(text)
             self._hasher.update(text)
             self.size += len(text)
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory."""
+        return sum(map(len, self.parts))
 
     @property
     def digest(self) -> str:
@@ -58,22 +64,22 @@ class _Kept:
 
     @property
     def data(self) -> bytes:
-        return b"".join(self._parts)
+        return b"".join(self.parts)
 
 
 class Tracing:
     """All traces of a daemon. To be used on its loop.
 
     Args:
-        changed: takes the traces of builds.
+        keep: keeps the traces of builds.
         environ: says where traces go.
 
     Raises:
         UsageError: the environment wants what is not there.
     """
 
-    def __init__(self, changed: Changed, environ: os._Environ[str] = os.environ) -> None:
-        self._changed, self._environ = changed, environ
+    def __init__(self, keep: Keep, environ: os._Environ[str] = os.environ) -> None:
+        self._store, self._environ = keep, environ
         self._way = otlp.way(environ)
         tracing.is_sampled(tracing.Context(b"\0" * 16), environ)  # what is wrong with it is said now
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
@@ -124,22 +130,27 @@ class Tracing:
         kept = self._kept.get(ref)
         if kept is None:
             return
-        kept.add(text)
+        async with kept.lock:
+            kept.add(text)
+            if kept.over and kept.parts:
+                kept.stored = await self._store(ref, kept.data, kept.digest, kept.size)
+                if kept.stored:
+                    kept.parts.clear()
         self._forget()
-        if kept.over:
-            self._changed(ref, kept.digest, kept.size)
 
     def _forget(self) -> None:
         over = [ref for ref, kept in self._kept.items() if kept.over]
-        total = sum(kept.size for kept in self._kept.values())
+        total = sum(kept.held for kept in self._kept.values())
         for ref in over[:-1]:
             if len(self._kept) <= _KEEP and total <= _ALL:
                 return
-            total -= self._kept.pop(ref).size
+            total -= self._kept.pop(ref).held
 
     def find(self, digest: str) -> bytes | None:
-        """The trace of a build, as a blob; None where it is none, or is not kept any more."""
-        return next((kept.data for kept in self._kept.values() if kept.over and kept.digest == digest), None)
+        """The trace of a build, as a blob; None where it is none, lies in the history, or is not kept any more."""
+        return next(
+            (kept.data for kept in self._kept.values() if kept.parts and kept.over and kept.digest == digest), None
+        )
 
     # --- the collector ----------------------------------------------------------------------------------
 

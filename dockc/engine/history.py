@@ -15,7 +15,8 @@ from one that was killed, and keeps it from being collected. Nothing is ever rew
     {"end": {...}}        status, error, results, counts, and where in the file the keys begin
 
 What may change later lies beside it, `history/<begun>-<ref>.about`: whether it is pinned, and what BuildKit calls its
-logs. The daemon's history calls are served from the same files (`engine.wirehistory`).
+logs and its trace, which is `<begun>-<ref>.trace`. The daemon's history calls are served from the same files
+(`engine.wirehistory`).
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ RESULT = 4096
 _TAIL = 64 << 10
 """Bytes at the end of a record in which its last line lies."""
 _NAME = re.compile(r"([0-9]{20})-([0-9A-Za-z]{1,64})\.jsonl")
+_BESIDE = (".about", ".status", ".trace", ".html")
+"""Ends of the names of what lies beside a record, and goes with it."""
 _EARLIER = 8
 """Builds that a build is compared with."""
 _EARLIER_BYTES = 32 << 20
@@ -493,12 +496,19 @@ def collect(folder: Path, *, but: str = "", keep: Keep | None = None) -> list[st
             continue
         if about(path).get("pinned") is True:
             continue
-        size += status.st_size
+        size += status.st_size + sum(_size(path.with_suffix(suffix)) for suffix in _BESIDE)
         count += 1
         old = count > keep.entries and now - status.st_mtime > keep.age
         if (old or size > keep.size) and not path.name.endswith(f"-{file_ref(but)}.jsonl") and _remove(path):
             gone.append(path.name.partition("-")[2].removesuffix(".jsonl"))
     return gone
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def about(path: Path) -> dict[str, Any]:
@@ -510,12 +520,33 @@ def about(path: Path) -> dict[str, Any]:
 
 
 def change(record: BuildRecord, **facts: Any) -> None:
-    """Note what has changed of a build: `pinned`, `logs`.
+    """Note what has changed of a build: `pinned`, `logs`, `trace`.
 
     Raises:
         StoreError: it cannot be written.
     """
     _write_beside(record, ".about", json.dumps(about(record.path) | facts))
+
+
+def keep_trace(record: BuildRecord, text: bytes, digest: str, size: int) -> None:
+    """Write more of a build's trace beside its record, with which it goes.
+
+    Args:
+        record: the build.
+        text: what is new: spans, an object of JSON a line.
+        digest, size: of the whole.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    path = record.path.with_suffix(".trace")
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags, 0o600), "ab") as file:
+            file.write(text)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from error
+    change(record, trace=[digest, size])
 
 
 def keep_page(record: BuildRecord, page: str) -> Path:
@@ -550,7 +581,7 @@ def _remove(path: Path) -> bool:
     try:
         if not _lock(file, fcntl.LOCK_EX):
             return False
-        for suffix in (".about", ".status", ".html", ".jsonl"):  # the record itself at last: what is left has a name
+        for suffix in (*_BESIDE, ".jsonl"):  # the record itself at last: what is left has a name
             path.with_suffix(suffix).unlink(missing_ok=True)
     finally:
         os.close(file)
@@ -843,7 +874,7 @@ def read(path: Path) -> BuildRecord | None:
         cached=_number(end.get("cached")) or 0,
         left_out=_number(end.get("left_out")) or 0,
         keys_at=_number(end.get("keys_at")) or 0,
-        more={key: end[key] for key in ("code", "details", "total", "completed", "warnings") if key in end},
+        more={key: end[key] for key in ("code", "details", "total", "completed", "warnings", "made") if key in end},
         pinned=about(path).get("pinned") is True,
     )
 

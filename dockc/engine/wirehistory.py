@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 STATUS = "application/vnd.buildkit.status.v0"
 """Media type of a build's progress: messages `StatusResponse`, each after its length as four bytes, the lowest first.
 """
+TRACE = "application/vnd.buildkit.otlp.json.v0"
+"""Media type of a build's trace: a span as JSON a line."""
 _PART = 256 << 10
 """Bytes of logs in one message."""
 _MESSAGE = 64 << 20
@@ -81,10 +83,25 @@ def wire_record(record: BuildRecord) -> control_pb2.BuildHistoryRecord:
         made.error.message = "context canceled" if canceled else record.error or "the build failed"
         for url, value in _details(more.get("details")):
             made.error.details.add(type_url=url, value=value)
-    logs = history.about(record.path).get("logs")
-    if isinstance(logs, list) and len(logs) == 2:
-        made.logs.media_type, made.logs.digest, made.logs.size = STATUS, str(logs[0]), _count(logs[1])
+    about = history.about(record.path)
+    for key, kind, descriptor in (("logs", STATUS, made.logs), ("trace", TRACE, made.trace)):
+        found = about.get(key)
+        if isinstance(found, list) and len(found) == 2:
+            descriptor.media_type, descriptor.digest, descriptor.size = kind, str(found[0]), _count(found[1])
+    _name_results(made, more.get("made"))
     return made
+
+
+def _name_results(made: control_pb2.BuildHistoryRecord, images: object) -> None:
+    """Say which images a build has made: number of the output, media type, digest, size and annotations of each."""
+    for one in images if isinstance(images, list) else ():
+        if not (isinstance(one, list) and len(one) == 5 and isinstance(one[4], dict)):
+            continue
+        descriptor = made.Result.Results[_count(one[0])]
+        descriptor.media_type, descriptor.digest, descriptor.size = str(one[1]), str(one[2]), _count64(one[3])
+        descriptor.annotations.update({str(key): str(value) for key, value in one[4].items()})
+        if not made.Result.HasField("ResultDeprecated"):
+            made.Result.ResultDeprecated.CopyFrom(descriptor)
 
 
 def _count(value: object) -> int:

@@ -213,6 +213,14 @@ class Call(Stream):
             self.start()
         return self.put_message(message)
 
+    def send_last(self, message: bytes) -> bool:
+        """The same, and `end` (client)."""
+        if self.ended_here or self.ended:
+            raise self._over()
+        if self.channel.paused or (self._lock is not None and self._lock.locked()):
+            return False
+        return self.put_message(message, last=True)
+
     async def send(self, message: bytes) -> None:
         """Send a message, waiting for windows and for the transport.
 
@@ -416,8 +424,9 @@ class Channel(Connection):
             await waiter
         call = self.call(path, metadata, limit=limit)
         try:
-            await call.send(message)
-            call.end()
+            if not call.send_last(message):
+                await call.send(message)
+                call.end()
             answer = await call.receive()
             await call.drained()
         finally:

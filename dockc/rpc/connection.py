@@ -25,8 +25,8 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from h2.stream import H2Stream
-from hpack import Encoder
 
+from dockc.rpc.headers import LATER, REQUEST, RESPONSE, TRAILERS, BlockDecoder, BlockEncoder
 from dockc.rpc.status import RESOURCE_EXHAUSTED, UNAVAILABLE, UNIMPLEMENTED, RpcError
 
 Headers = Sequence[tuple[str, str]]
@@ -52,28 +52,6 @@ _MAX_CONTINUATIONS = 4096
 _frame = struct.Struct(">HBBBI").pack
 _data_start = struct.Struct(">HBBBIBI").pack
 _number = struct.Struct(">HBBBII").pack
-
-
-class _PlainEncoder:
-    """The header encoder without Huffman coding, which hpack does in quadratic time: a large error would stop
-    everything for seconds.
-    """
-
-    def __init__(self) -> None:
-        self._inner = Encoder()
-
-    def encode(self, headers: object, huffman: bool = True) -> bytes:
-        """A header block. The wish for Huffman coding is not heard."""
-        return self._inner.encode(headers, huffman=False)  # type: ignore[arg-type]  # what h2 hands over
-
-    @property
-    def header_table_size(self) -> int:
-        """Bytes of the peer's table that we use."""
-        return self._inner.header_table_size
-
-    @header_table_size.setter
-    def header_table_size(self, value: int) -> None:
-        self._inner.header_table_size = min(value, 4096)
 
 
 class Stream:
@@ -200,8 +178,13 @@ class Stream:
 
     # --- sending ----------------------------------------------------------------------------------------
 
-    def put_message(self, message: bytes) -> bool:
-        """Send a message if the windows let all of it go, in one frame; False and nothing done otherwise."""
+    def put_message(self, message: bytes, *, last: bool = False) -> bool:
+        """Send a message if the windows let all of it go, in one frame; False and nothing done otherwise.
+
+        Args:
+            message: without its prefix.
+            last: no more come (client).
+        """
         size = len(message) + 5
         library, window = self.connection.library, self._window
         if (
@@ -210,10 +193,17 @@ class Stream:
             or size > library.outbound_flow_control_window
         ):
             return False
+        flags = 0
+        if last:
+            try:
+                window.end_stream()
+            except ProtocolError:  # reset in the meantime
+                return False
+            self.ended_here, flags = True, _END_STREAM
         window.outbound_flow_control_window -= size
         library.outbound_flow_control_window -= size
         self.connection.allow(size)
-        self.connection.put(_data_start(size >> 8, size & 255, _DATA, 0, self.id, 0, size - 5) + message)
+        self.connection.put(_data_start(size >> 8, size & 255, _DATA, flags, self.id, 0, size - 5) + message)
         return True
 
     def put_part(self, message: memoryview, at: int) -> int:
@@ -298,6 +288,7 @@ class Connection:
                 validate_outbound_headers=False,
                 normalize_outbound_headers=False,
                 normalize_inbound_headers=False,
+                validate_inbound_headers=False,  # done by `Block.texts`, once for headers that come again
             )
         )
         settings = {
@@ -311,10 +302,9 @@ class Connection:
             settings[SettingCodes.ENABLE_PUSH] = 0
         # The library takes over limits from settings that change; these are there from the start.
         library.local_settings = Settings(client=not server, initial_values=settings)
-        library.decoder.max_header_list_size = 16 << 20
-        library.decoder.max_allowed_table_size = 4096
+        self._decoder = library.decoder = BlockDecoder(16 << 20)
         library.max_inbound_frame_size = MAX_HEADERS  # frames are judged here; a header block of many comes as one
-        library.encoder = _PlainEncoder()  # type: ignore[assignment]  # has what the library uses
+        library.encoder = BlockEncoder()  # type: ignore[assignment]  # has what the library uses
         self.library = library
         library.initiate_connection()
         self._sync()
@@ -360,7 +350,7 @@ class Connection:
 
     def put_headers(self, number: int, headers: Headers, *, end: bool = False) -> None:
         """Send headers or trailers."""
-        self.library.send_headers(number, [(key.encode(), value.encode()) for key, value in headers], end)
+        self.library.send_headers(number, headers, end)
         self._sync()
 
     def open(self, headers: Headers, make: Callable[[Connection, int], Stream]) -> Stream:
@@ -389,10 +379,11 @@ class Connection:
             return
         stream.ended_here = True
         try:
-            self.library.end_stream(stream.id)
-        except ProtocolError:  # reset in the meantime
+            self.window_of(stream.id).end_stream()
+        except (KeyError, ProtocolError):  # reset in the meantime
             pass
-        self._sync()
+        else:
+            self.put(_frame(0, 0, _DATA, _END_STREAM, stream.id))
         if stream.ended:
             self._drop(stream)
 
@@ -516,8 +507,9 @@ class Connection:
                 return
         elif not flags & _END_STREAM:
             self._count()
-        if flags & _END_STREAM:
-            self._to_library(_frame(0, 0, _DATA, _END_STREAM, number))
+        if flags & _END_STREAM and self.streams.get(number) is stream:
+            self.window_of(number).receive_data(b"", True, 0)
+            self._ended(stream)
 
     def _refuse(self, stream: Stream, error: RpcError) -> None:
         """A message of the peer cannot be taken: the call fails, the connection lives."""
@@ -621,7 +613,7 @@ class Connection:
     # --- events of the library --------------------------------------------------------------------------
 
     def _on_request(self, event: events.RequestReceived) -> None:
-        number, headers = event.stream_id, _texts(event.headers)
+        number, headers = event.stream_id, self._decoder.block.texts(REQUEST)
         assert number is not None
         stream = None if self.draining else self.opened(number, headers)
         if stream is None:
@@ -633,23 +625,31 @@ class Connection:
         self.streams[number] = stream
 
     def _on_response(self, event: events.ResponseReceived) -> None:
+        headers = self._decoder.block.texts(RESPONSE)
         stream = self.streams.get(event.stream_id or 0)
         if stream is not None:
-            stream.headers = _texts(event.headers)
+            stream.headers = headers
             stream.changed()
 
+    def _on_information(self, _: events.InformationalResponseReceived) -> None:
+        self._decoder.block.texts(RESPONSE)
+
     def _on_trailers(self, event: events.TrailersReceived) -> None:
+        trailers = self._decoder.block.texts(LATER if self.server else TRAILERS)
         stream = self.streams.get(event.stream_id or 0)
         if stream is not None:
-            stream.trailers = _texts(event.headers)
+            stream.trailers = trailers
 
     def _on_end(self, event: events.StreamEnded) -> None:
         stream = self.streams.get(event.stream_id or 0)
         if stream is not None:
-            stream.ended = True
-            if stream.ended_here:
-                self._drop(stream)
-            stream.changed()
+            self._ended(stream)
+
+    def _ended(self, stream: Stream) -> None:
+        stream.ended = True
+        if stream.ended_here:
+            self._drop(stream)
+        stream.changed()
 
     def _on_reset(self, event: events.StreamReset) -> None:
         stream = self.streams.get(event.stream_id or 0)
@@ -709,13 +709,10 @@ class Connection:
     _REACTIONS: ClassVar[dict[type, Callable[[Connection, Any], None]]] = {
         events.RequestReceived: _on_request,
         events.ResponseReceived: _on_response,
+        events.InformationalResponseReceived: _on_information,
         events.TrailersReceived: _on_trailers,
         events.StreamEnded: _on_end,
         events.StreamReset: _on_reset,
         events.WindowUpdated: _on_room,
         events.RemoteSettingsChanged: _on_room,
     }
-
-
-def _texts(headers: object) -> list[tuple[str, str]]:
-    return [(bytes(key).decode("utf-8", "replace"), bytes(value).decode("utf-8", "replace")) for key, value in headers]  # type: ignore[attr-defined]

@@ -5,6 +5,7 @@ call.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import ssl
 
 _HIGH = 1 << 20
+_SILENCE = 30
+"""Seconds after which a peer whose machine or cable is gone counts as gone: nothing closes its connections."""
 Explain = Callable[[BaseException], RpcError]
 
 
@@ -41,6 +44,7 @@ class Wire(asyncio.Protocol):
         """Begin to speak."""
         assert isinstance(transport, asyncio.Transport)
         transport.set_write_buffer_limits(_HIGH)
+        _watch(transport.get_extra_info("socket"))
         self.channel = Channel(
             transport.write,
             handlers=self._handlers,
@@ -68,6 +72,23 @@ class Wire(asyncio.Protocol):
         self.channel.lost(
             RpcError(f"the connection broke: {exc}" if exc else "the connection was closed", code=UNAVAILABLE)
         )
+
+
+def _watch(sock: socket.socket | None) -> None:
+    """Let the kernel notice when the peer of a TCP connection is gone: whether something is sent or not."""
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    wanted = {
+        "TCP_KEEPIDLE": _SILENCE,
+        "TCP_KEEPINTVL": max(_SILENCE // 3, 1),
+        "TCP_KEEPCNT": 3,
+        "TCP_USER_TIMEOUT": _SILENCE * 1000,
+    }
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in wanted.items():
+            if hasattr(socket, name):  # not every system has all of them
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class CannotConnect(DockcError):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,6 +20,8 @@ from dockc.errors import UsageError
 from dockc.protocol.status import from_wire
 from dockc.rpc.pb import control_pb2
 from dockc.rpc.status import CANCELLED, RpcError
+from dockc.runtime.exporter.export import Exported
+from dockc.runtime.exporter.options import Output
 from dockc.solver.progress import SolveStatus, VertexEvent, VertexLog
 
 ATTRS = {"context": "https://u:hunter2@h/r.git", "build-arg:A": "1", "build-arg:MY_TOKEN": "hunter2", "target": "t"}
@@ -58,7 +62,9 @@ def test_the_history_outlives_the_daemon(tmp_path: Path) -> None:
         builds = Builds(tmp_path)
         await built(builds, "one", text=text)
         await built(builds, "any/../name", error=RpcError("no https://u:hunter2@h/x", code=5, details=[("t", b"\0d")]))
-        return builds._records["one"]
+        found = builds._entries["one"].told()
+        assert found is not None
+        return found
 
     async def second() -> None:
         builds = Builds(tmp_path)
@@ -80,7 +86,7 @@ def test_the_history_outlives_the_daemon(tmp_path: Path) -> None:
         assert [(event.inputs, event.completed) for event in events] == [(("sha256:b",), None), (("sha256:b",), 9)]
         blob = builds.blob(one.logs.digest)
         assert blob is not None
-        data = blob.path.read_bytes()
+        data = blob.read_bytes()
         (size,) = struct.unpack("<I", data[:4])
         message = control_pb2.StatusResponse.FromString(data[4 : 4 + size])
         assert from_wire(message).vertexes[0].digest == "sha256:a"
@@ -94,9 +100,61 @@ def test_the_history_outlives_the_daemon(tmp_path: Path) -> None:
     asyncio.run(second())
     builds = Builds(tmp_path)
     builds.load()
-    assert [(ref, one.pinned) for ref, one in builds._records.items()] == [("one", True)]
-    assert builds._records["one"].logs.digest == known.logs.digest
+    assert [(ref, one.pinned) for ref, one in builds._entries.items()] == [("one", True)]
+    assert builds._entries["one"].logs == known.logs.digest
     assert all(b"hunter2" not in path.read_bytes() for path in (tmp_path / "history").iterdir())
+
+
+def test_records_of_old_builds_are_not_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients see the same whether a record is in memory, is read again, or is read by the next daemon."""
+    monkeypatch.setattr("dockc.daemon.builds._KEEP", 2)
+    text = base64.b64encode(json.dumps({"mediaType": "a/b", "digest": "sha256:i", "size": 5, "annotations": {"k": "v"}}).encode()).decode()
+
+    async def run() -> tuple[list[bytes], list[bytes]]:
+        builds = Builds(tmp_path)
+        fresh = []
+        for number in range(5):
+            error = RpcError("no", code=5, details=[("t", b"d")]) if number == 1 else None
+            build = builds.begin(control_pb2.SolveRequest(Ref=f"b{number}", Frontend="dockerfile.v0", FrontendAttrs=ATTRS))
+            build.sink(SolveStatus(vertexes=(VertexEvent("sha256:a", "RUN", (), 1, 9),)))
+            builds.made(build, (Exported(Output("image"), {"containerimage.descriptor": text}),))
+            await builds.end(build, {"containerimage.digest": "sha256:x"}, error, error)
+            assert await builds.keep_trace(build.ref, b"{}\n", "sha256:t", 3)
+            fresh.append(seen((await listed(builds, Ref=build.ref))[0]))
+        assert [one.record is not None for one in builds._entries.values()] == [False, False, False, True, True]
+        limited = await listed(builds, Limit=2)
+        assert [one.Ref for one in limited] == ["b4", "b3"]
+        assert builds.blob("sha256:t") is not None
+        return fresh, [seen(one) for one in await listed(builds)]
+
+    fresh, later = asyncio.run(run())
+    assert later == fresh
+    builds = Builds(tmp_path)
+    builds.load()
+    assert all(one.record is None for one in builds._entries.values())
+    assert [seen(one) for one in asyncio.run(listed(builds))] == fresh
+    builds.update(control_pb2.UpdateBuildHistoryRequest(Ref="b0", Delete=True))
+    assert not list((tmp_path / "history").glob("*-b0.*"))
+
+
+def seen(record: control_pb2.BuildHistoryRecord) -> bytes:
+    """A record less the moments, which the history has from its own clock."""
+    copy = control_pb2.BuildHistoryRecord()
+    copy.CopyFrom(record)
+    copy.ClearField("CreatedAt")
+    copy.ClearField("CompletedAt")
+    return copy.SerializeToString(deterministic=True)
+
+
+def test_what_lies_beside_a_record_counts(tmp_path: Path) -> None:
+    async def run() -> list[str]:
+        builds = Builds(tmp_path)
+        for number in range(3):
+            await built(builds, f"b{number}")
+            await builds.keep_trace(f"b{number}", b"x" * 100_000, "sha256:t", 100_000)
+        return history.collect(tmp_path / "history", keep=Keep(entries=100, size=250_000))
+
+    assert asyncio.run(run()) == ["b0"]
 
 
 def test_a_build_of_a_killed_daemon_counts_as_canceled(tmp_path: Path) -> None:
@@ -121,7 +179,7 @@ def test_what_is_kept(tmp_path: Path) -> None:
     async def run(keep: Keep) -> list[str]:
         builds = Builds(tmp_path, keep)
         builds.load()
-        await built(builds, f"b{len(builds._records)}")
+        await built(builds, f"b{len(builds._entries)}")
         builds.update(control_pb2.UpdateBuildHistoryRequest(Ref="b0", Pinned=True))
         return [one.Ref for one in await listed(builds)]
 

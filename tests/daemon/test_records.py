@@ -18,7 +18,9 @@ def test_a_record_does_not_tell_what_the_context_s_url_carries() -> None:
         attrs = {"context": "https://user:hunter2@host/r.git", "build-arg:URL": "https://host/x?token=hunter2", "target": "a"}
         build = builds.begin(control_pb2.SolveRequest(Ref="one", Frontend="dockerfile.v0", FrontendAttrs=attrs))
         assert dict(build.request.FrontendAttrs) == attrs  # the build itself needs it
-        return builds._records["one"]
+        found = builds._entries["one"].told()
+        assert found is not None
+        return found
 
     record = asyncio.run(begin())
     assert dict(record.FrontendAttrs) == {"context": "https://user:xxxxx@host/r.git", "build-arg:URL": "https://host/x?token=xxxxx", "target": "a"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -18,7 +19,8 @@ import pytest
 
 from dockc.client.address import connect, parse
 from dockc.client.control import Remote
-from dockc.daemon.tracing import EXPORT, KIND
+from dockc.daemon.tracing import EXPORT
+from dockc.engine.wirehistory import TRACE as TRACE_KIND
 from dockc.rpc.pb import content_pb2, control_pb2, trace_pb2
 from tests.daemon.test_daemon import Daemon, until
 from tests.engine.test_tracing import PARENT, Collector
@@ -126,29 +128,64 @@ def test_a_build_elsewhere_is_one_trace(context: Path, collector: Collector, tmp
     assert (root.parent_span_id.hex(), server.parent_span_id, step.parent_span_id) == (PARENT[36:52], root.span_id, server.span_id)
 
 
+async def traces(remote: Remote) -> list[list[str]]:
+    """Names of the spans that are kept with each build, as a client reads them."""
+    found = []
+    async for event in remote.history(control_pb2.BuildHistoryRequest(EarlyExit=True)):
+        record = event.record.trace
+        assert record.media_type == TRACE_KIND
+        read = content_pb2.ReadContentRequest(digest=record.digest)
+        data = b"".join([one.data async for one in remote.stream("/containerd.services.content.v1.Content/Read", read, content_pb2.ReadContentResponse)])
+        assert (len(data), f"sha256:{hashlib.sha256(data).hexdigest()}") == (record.size, record.digest)
+        found.append([json.loads(line)["Name"] for line in data.splitlines()])
+    return found
+
+
 async def kept(address: str) -> None:
     """The record of the build has its trace, and what the client sends afterwards is part of it."""
     link = await connect(parse(address))
     try:
         remote = Remote(link)
-
-        async def trace() -> list[str]:
-            (event,) = [one async for one in remote.history(control_pb2.BuildHistoryRequest(EarlyExit=True))]
-            record = event.record.trace
-            assert record.media_type == KIND
-            read = content_pb2.ReadContentRequest(digest=record.digest)
-            data = b"".join([one.data async for one in remote.stream("/containerd.services.content.v1.Content/Read", read, content_pb2.ReadContentResponse)])
-            return [json.loads(line)["Name"] for line in data.splitlines()]
-
-        names = await trace()
-        assert "[2/2] RUN echo hello > /made" in names
+        (names,) = await traces(remote)
+        assert {"[2/2] RUN echo hello > /made", "dockc build"} <= set(names), "the client's own span is there, too"
         more = trace_pb2.ExportTraceServiceRequest()
         more.resource_spans.add().scope_spans.add().spans.add(trace_id=TRACE, span_id=b"12345678", name="of the client")
         more.resource_spans.add().scope_spans.add().spans.add(trace_id=b"?" * 16, span_id=b"12345678", name="of nobody")
         await remote.unary(EXPORT, more, trace_pb2.ExportTraceServiceResponse)
-        assert await trace() == [*names, "of the client"]
+        assert await traces(remote) == [[*names, "of the client"]]
     finally:
         await link.close()
+
+
+async def once_more(address: str) -> list[list[str]]:
+    link = await connect(parse(address))
+    try:
+        return await traces(Remote(link))
+    finally:
+        await link.close()
+
+
+def test_buildctl_s_words_are_traced_and_outlive_the_daemon(context: Path, collector: Collector, tmp_path: Path) -> None:
+    daemon = Daemon(tmp_path)
+    words = ["build", "--frontend=dockerfile.v0", f"--local=context={context}", f"--local=dockerfile={context}", "--opt=build-arg:TOKEN=hunter2"]
+    command = [sys.executable, "-m", "dockc", "buildctl", "--addr", daemon.address, *words]
+    try:
+        for variables in ({}, {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "TRACEPARENT": PARENT}, {"OTEL_TRACES_SAMPLER": "always_off"}):
+            done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False, timeout=120)
+            assert done.returncode == 0, done.stderr
+        (span,) = collector.spans()
+        assert (span.name, span.trace_id, span.parent_span_id.hex()) == ("build", TRACE, PARENT[36:52])
+        assert "hunter2" not in str(span)
+        found = asyncio.run(once_more(daemon.address))
+        assert ["build" in names for names in found] == [True, True, False], found
+    finally:
+        assert daemon.stop() == 0
+    daemon = Daemon(tmp_path)
+    try:
+        assert asyncio.run(once_more(daemon.address)) == found
+    finally:
+        assert daemon.stop() == 0
+    assert "Traceback" not in daemon.said()
 
 
 def test_a_daemon_says_what_it_cannot_do(tmp_path: Path) -> None:

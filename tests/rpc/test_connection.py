@@ -11,7 +11,9 @@ import pytest
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.stream import H2Stream
-from hpack import Encoder
+from h2.utilities import HeaderValidationFlags
+from hpack import Decoder, Encoder
+from hpack.table import HeaderTable
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -311,6 +313,15 @@ def test_the_library_still_has_what_is_taken_from_it() -> None:
     assert isinstance(library.streams, dict)
     stream = H2Stream(1, library.config, 65_535, 65_535)
     assert stream.outbound_flow_control_window == 65_535
+    assert callable(stream.end_stream)
+    assert callable(stream.receive_data)
+    # What `rpc/headers.py` stands on.
+    assert HeaderValidationFlags._fields == ("is_client", "is_trailer", "is_response_header", "is_push_promise")
+    table = HeaderTable()
+    assert Encoder().header_table.__class__ is Decoder().header_table.__class__ is HeaderTable
+    table.maxsize = 0
+    assert table.resized
+    assert table._maxsize == 0
 
 
 def test_header_blocks_are_not_huffman_coded() -> None:

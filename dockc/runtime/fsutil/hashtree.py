@@ -57,6 +57,16 @@ class Node:
         """Whether it is a directory."""
         return self.kind == DIRECTORY
 
+    def count(self) -> int:
+        """How many entries are known: this one and all below it."""
+        counted, pending = 0, [self]
+        while pending:
+            node = pending.pop()
+            counted += 1
+            if node.children:
+                pending.extend(node.children.values())
+        return counted
+
     def encode(self) -> bytes:
         """The node and all below it as bytes."""
         import msgspec

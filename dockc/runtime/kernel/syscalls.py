@@ -207,6 +207,19 @@ def capset(effective: int, permitted: int, inheritable: int) -> None:
     _check(_libc.capset(ctypes.byref(header), ctypes.byref(data)), "capset")
 
 
+_M_ARENA_MAX = -8
+
+
+def share_memory(arenas: int) -> None:
+    """Let all threads take their memory from so many arenas. glibc gives nearly each thread its own otherwise, which
+    keeps what is free in it: a process with many threads grows by what each of them had at times. To be called before
+    there are threads.
+    """
+    option = getattr(_libc, "mallopt", None)  # glibc's
+    if option is not None:
+        option(ctypes.c_int(_M_ARENA_MAX), ctypes.c_int(arenas))
+
+
 def trim_memory() -> None:
     """Give memory back that was freed: a C library with an arena for each thread keeps what many threads had at times."""
     trim = getattr(_libc, "malloc_trim", None)  # glibc's

@@ -39,6 +39,8 @@ T = TypeVar("T")
 META_KEY = "contenthash.v2"
 EMPTY = "sha256:" + hashlib.sha256(b"").hexdigest()
 _TREES_IN_MEMORY = 16
+_ENTRIES_IN_MEMORY = 1 << 15
+"""Entries of all of these trees but the newest one; each takes some 350 bytes."""
 _NAMES_COMPARED = 1000
 _MISSING_HINT = "Check the path in the build context or stage it is taken from, and what .dockerignore leaves out."
 
@@ -188,18 +190,34 @@ def _open_path(root: Path) -> Callable[[], AbstractContextManager[Path]]:
 
 
 class _Trees:
-    """The trees of the refs used lately.
+    """The trees of the refs used lately: of many small ones some, of those with many entries few.
 
-    Mutable state: `_known` under `_lock`; each tree under its own lock while it is read and extended.
+    Mutable state: `_known` and `_sizes` under `_lock`; each tree under its own lock while it is read and extended.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: OrderedDict[str, tuple[threading.Lock, list[Node]]] = OrderedDict()
+        self._sizes: dict[str, int] = {}
 
     def forget(self, ref_id: str) -> None:
         with self._lock:
             self._known.pop(ref_id, None)
+            self._sizes.pop(ref_id, None)
+
+    def _measure(self, ref_id: str, root: Node) -> None:
+        """Note how large a tree is now, and let go of others where all are too large together."""
+        size = root.count()
+        with self._lock:
+            if ref_id not in self._known:  # forgotten meanwhile
+                return
+            self._sizes[ref_id] = size
+            total = sum(self._sizes.values())
+            for other in [one for one in self._known if one != ref_id]:
+                if total <= _ENTRIES_IN_MEMORY:
+                    break
+                total -= self._sizes.pop(other, 0)
+                del self._known[other]
 
     def use(self, ref: ImmutableRef, cancelled: threading.Event | None, do: Callable[[HashTree], T]) -> T:
         """Do something with the tree of a ref; what it learns is kept."""
@@ -207,9 +225,10 @@ class _Trees:
             lock, slot = self._known.setdefault(ref.id, (threading.Lock(), []))
             self._known.move_to_end(ref.id)
             while len(self._known) > _TREES_IN_MEMORY:
-                self._known.popitem(last=False)
+                self._sizes.pop(self._known.popitem(last=False)[0], None)
         with lock:
-            if not slot:
+            loaded = not slot
+            if loaded:
                 slot.append(load_tree(ref) or Node.directory())
             with HashTree(ref.mount, slot[0], cancelled=cancelled) as tree:
                 try:
@@ -217,6 +236,8 @@ class _Trees:
                 finally:
                     if tree.changed:
                         ref.set_meta(META_KEY, slot[0].encode())
+                    if tree.changed or loaded:
+                        self._measure(ref.id, slot[0])
 
 
 _TREES = _Trees()

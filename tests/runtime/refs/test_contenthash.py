@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -169,3 +170,50 @@ def test_a_link_to_nothing_is_called_one(tree: Path) -> None:
     with pytest.raises(FileError, match=r'^"/lost": not found$') as raised:
         checksum_directory(tree, Selector("lost", follow_links=True))
     assert raised.value.hint == 'It is a symbolic link to "/nowhere", which is not there.'
+
+
+class _Ref:
+    """As much of a ref as its tree needs."""
+
+    def __init__(self, name: str, root: Path) -> None:
+        self.id, self._root = name, root
+        self.kept: bytes | None = None
+        self.loads = 0
+
+    def get_meta(self, _: str) -> bytes | None:
+        self.loads += 1
+        return self.kept
+
+    def set_meta(self, _: str, data: bytes) -> None:
+        self.kept = data
+
+    def mount(self) -> AbstractContextManager[Path]:
+        return nullcontext(self._root)
+
+
+def test_large_trees_leave_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trees in memory have so many entries together, whatever the sizes of directories; their digests stay the same."""
+    monkeypatch.setattr(contenthash, "_ENTRIES_IN_MEMORY", 100)
+    trees = contenthash._Trees()
+    refs = []
+    for number, size in enumerate((30, 30, 30, 300, 5)):
+        root = tmp_path / str(number)
+        root.mkdir()
+        for name in range(size):
+            (root / str(name)).write_text(str(name))
+        refs.append(_Ref(str(number), root))
+
+    def digest(ref: _Ref) -> str:
+        return trees.use(ref, None, lambda tree: contenthash._checksum(tree, "/", Selector()))  # type: ignore[arg-type]
+
+    first = [digest(ref) for ref in refs[:3]]
+    assert list(trees._known) == ["0", "1", "2"]
+    first.append(digest(refs[3]))
+    assert list(trees._known) == ["3"], "one that is too large alone stays until the next"
+    first.append(digest(refs[4]))
+    assert list(trees._known) == ["4"]
+    assert trees._sizes == {"4": 6}
+    assert [digest(ref) for ref in refs] == first
+    assert refs[0].loads == 2
+    trees.forget("4")
+    assert "4" not in trees._sizes
