@@ -33,7 +33,7 @@ def read_file(path: str | PathLike[str]) -> bytes:
                 raise DockcError(f"failed to read dockerfile: {path} is a directory")
             if not stat.S_ISREG(mode) and not given:
                 raise DockcError(f"failed to read dockerfile: {path} is not a regular file")
-            data = file.read(FILE_LIMIT + 1)
+            data = _read(file)
     except OSError as exc:
         reason = (
             "no such file or directory" if isinstance(exc, FileNotFoundError) else (exc.strerror or str(exc)).lower()
@@ -106,6 +106,16 @@ def builders_file() -> str:
     )
 
 
+def _read(file: BinaryIO) -> bytes:
+    """All of a file, a byte more than it may have at most; what is read at once is set aside beforehand."""
+    parts: list[bytes] = []
+    left = FILE_LIMIT + 1
+    while left and (part := file.read(min(left, 1 << 20))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
 def read_inside(root: str | PathLike[str] | None, name: str) -> bytes | None:
     """A small regular file below `root`, or None; a link that leads outside is not followed.
 
@@ -120,7 +130,7 @@ def read_inside(root: str | PathLike[str] | None, name: str) -> bytes | None:
         if os.path.commonpath((top, real)) != top:
             return None
         with open_regular(real, follow=False) as file:
-            data = file.read(FILE_LIMIT + 1)
+            data = _read(file)
     except (OSError, RuntimeError, ValueError):
         return None
     if len(data) > FILE_LIMIT:

@@ -54,6 +54,9 @@ def run(argv: Sequence[str], unusual: Reader | None = None, *, plain: bool = Tru
     except DockcError as error:
         _tell(error, output)
         return error.exit_code
+    except MemoryError:
+        log("error: out of memory\n")
+        return 1
 
 
 def _tell(error: DockcError, output: Output) -> None:

@@ -6,9 +6,9 @@ Source: OCI image specification, "Image Index: platform"; the matching and order
 
 from __future__ import annotations
 
-import os
 import posixpath
 
+from dockc.base.machine import machine as this_machine
 from dockc.base.memo import remembered
 from dockc.base.pattern import pattern
 from dockc.base.record import Record, replace
@@ -257,7 +257,7 @@ def default() -> Platform:
 
     A machine that no image is made for (WebAssembly in a browser) builds for linux/amd64, as one without a name does.
     """
-    machine = os.uname().machine if hasattr(os, "uname") else ""
+    machine = this_machine()
     if machine in {"", "wasm32", "wasm64"}:
         return Platform("linux", "amd64")
     if machine.startswith("armv"):

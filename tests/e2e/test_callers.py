@@ -62,6 +62,10 @@ def _limits_and_personality() -> None:
     ctypes.CDLL(None).personality(ctypes.c_ulong(ADDR_NO_RANDOMIZE))
 
 
+def _machine_of_32_bits() -> None:
+    ctypes.CDLL(None).personality(ctypes.c_ulong(0x0008))  # PER_LINUX32: the kernel calls the machine i686
+
+
 CALLERS: dict[str, Callable[[], None]] = {
     "signals ignored": _ignored,
     "signals blocked": _blocked,
@@ -73,6 +77,7 @@ CALLERS: dict[str, Callable[[], None]] = {
     "no standard streams": _closed(0, 1, 2),
     "full outputs": _full(1, 2),
     "limits and personality": _limits_and_personality,
+    "a machine of 32 bits": _machine_of_32_bits,
 }
 
 

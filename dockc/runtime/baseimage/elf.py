@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
+from dockc.base.machine import machine as this_machine
 from dockc.base.record import Record
 from dockc.errors import DockcError
 
@@ -191,14 +192,14 @@ class Linker:
     def _expand(dirs: tuple[str, ...], obj: Path) -> Iterator[Path]:
         origin = str(obj.resolve().parent)
         for text in dirs:
-            for name, value in (("ORIGIN", origin), ("LIB", "lib"), ("PLATFORM", os.uname().machine)):
+            for name, value in (("ORIGIN", origin), ("LIB", "lib"), ("PLATFORM", this_machine())):
                 text = text.replace("${" + name + "}", value).replace("$" + name, value)
             yield Path(os.path.normpath(text))
 
     @cached_property
     def standard_dirs(self) -> tuple[Path, ...]:
         """The directories that a glibc linker searches without cache or configuration."""
-        arch = os.uname().machine
+        arch = this_machine()
         names = [f"{arch}-linux-gnu", "arm-linux-gnueabihf", "i386-linux-gnu", "powerpc64le-linux-gnu"]
         dirs = [self._root / top / name for name in names for top in ("lib", "usr/lib")]
         dirs += [self._root / name for name in ("lib64", "usr/lib64", "lib", "usr/lib")]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.base.machine import machine as this_machine
 from dockc.base.table import Table
 from dockc.errors import UsageError
 
@@ -54,6 +54,6 @@ def _automatic() -> str:
     from dockc.runtime.executor.runc import find_runtime
     from dockc.runtime.executor.seccomp import program
 
-    if program(os.uname().machine) is not None:
+    if program(this_machine()) is not None:
         return "embedded"
     return next((name for name in ("crun", "runc") if find_runtime(name)), "embedded")

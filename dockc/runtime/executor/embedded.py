@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from dockc.base.children import Child, ChildLost
+from dockc.base.machine import machine as this_machine
 from dockc.errors import DockcError
 from dockc.runtime.executor import limits, policy, seccomp
 from dockc.runtime.executor.base import (
@@ -30,7 +31,7 @@ from dockc.runtime.executor.base import (
 from dockc.runtime.executor.cgroup import group, killed_for_memory
 from dockc.runtime.executor.plan import Plan
 from dockc.runtime.executor.prepare import Prepared, prepare
-from dockc.runtime.kernel import syscalls
+from dockc.runtime.kernel import proc, syscalls
 
 if TYPE_CHECKING:
     from dockc.runtime.executor.terminal import Door, Pump
@@ -129,7 +130,7 @@ def make_plan(spec: ExecSpec, rootfs: Path, prepared: Prepared) -> Plan:
 
 
 def _filter() -> bytes:
-    machine = os.uname().machine
+    machine = this_machine()
     program = seccomp.program(machine)
     if program is None:
         raise ExecutorError(
@@ -148,10 +149,10 @@ def _last_capability() -> int:
 
 def bounding_set() -> int:
     """Bit mask of the capabilities that this process can pass on."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapBnd:"):
-            return int(line.split()[1], 16)
-    raise ExecutorError("/proc/self/status tells no capabilities")
+    told = proc.status("CapBnd")
+    if not told:
+        raise ExecutorError("/proc/self/status tells no capabilities")
+    return int(told, 16)
 
 
 def run_helper(plan: bytes, io: ExecIO, cancelled: threading.Event, *, start: str = _START) -> int:

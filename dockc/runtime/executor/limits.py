@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dockc.errors import DockcError
 from dockc.runtime.executor.base import Rlimit
+from dockc.runtime.kernel.proc import has_capability
 
 UNLIMITED = -1
 
@@ -118,10 +119,7 @@ def _may_raise() -> bool:
 
     if in_user_namespace():
         return False
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            return bool(int(line.split()[1], 16) >> _CAP_SYS_RESOURCE & 1)
-    return False
+    return has_capability(_CAP_SYS_RESOURCE)
 
 
 def _most_files() -> int:

@@ -27,6 +27,7 @@ from dockc.base.record import Record
 from dockc.errors import DockcError
 from dockc.runtime.executor.interpreter import protect_interpreter
 from dockc.runtime.kernel import syscalls
+from dockc.runtime.kernel.proc import has_capability
 
 _CAP_SYS_ADMIN = 21
 _ANSWER = b"="
@@ -113,10 +114,7 @@ def enter_build_namespace() -> BuildNamespace:
 
 def has_sys_admin() -> bool:
     """Whether this process may mount in its present user namespace."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            return bool(int(line.split()[1], 16) >> _CAP_SYS_ADMIN & 1)
-    return False
+    return has_capability(_CAP_SYS_ADMIN)
 
 
 def read_id_map(kind: str) -> tuple[IdRange, ...]:

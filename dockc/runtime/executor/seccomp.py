@@ -167,7 +167,7 @@ def _argument(index: int) -> int:
 
 
 def program(machine: str) -> bytes | None:
-    """The filter for a machine (as `os.uname().machine` names it), or None where no table is known."""
+    """The filter for a machine (as `base.machine` names it), or None where no table is known."""
     arches = _ARCHES.get(machine)
     if arches is None:
         return None

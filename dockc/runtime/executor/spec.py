@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dockc.base.machine import machine as this_machine
 from dockc.errors import DockcError
 from dockc.runtime.executor import limits, policy, seccomp
 from dockc.runtime.executor.base import DEFAULT_HOSTNAME, ExecSpec
@@ -63,9 +64,9 @@ def make_spec(
     if not insecure:
         linux["maskedPaths"] = list(policy.MASKED_PATHS)
         linux["readonlyPaths"] = list(policy.READONLY_PATHS)
-        profile = seccomp.oci_profile(os.uname().machine)
+        profile = seccomp.oci_profile(this_machine())
         if profile is None:
-            raise DockcError(f"no system call filter for {os.uname().machine}")
+            raise DockcError(f"no system call filter for {this_machine()}")
         linux["seccomp"] = profile
     if not rootless:
         # An insecure step may use every device; others get the runtime's usual few.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dockc.errors import StoreError, UsageError
+from dockc.runtime.kernel import proc
 
 STDOUT = "-"
 _OWN_STDOUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
@@ -128,8 +129,4 @@ def _telling(dest: str) -> Iterator[None]:
 
 def current_umask() -> int:
     """The process's umask, read without changing it."""
-    with Path("/proc/self/status").open() as status:
-        for line in status:
-            if line.startswith("Umask:"):
-                return int(line.split()[1], 8)
-    return 0o022
+    return int(proc.status("Umask") or "022", 8)

@@ -12,6 +12,8 @@ import errno
 import os
 import struct
 
+from dockc.base.machine import machine as this_machine
+
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
@@ -141,9 +143,9 @@ def move_mount(tree: int, target: int) -> None:
 
 def pivot_root(new_root: str, put_old: str) -> None:
     """Change the root mount."""
-    number = _SYS_PIVOT_ROOT.get(os.uname().machine)
+    number = _SYS_PIVOT_ROOT.get(this_machine())
     if number is None:
-        raise OSError(errno.ENOSYS, "pivot_root: unknown machine", os.uname().machine)
+        raise OSError(errno.ENOSYS, "pivot_root: unknown machine", this_machine())
     _check(
         _libc.syscall(ctypes.c_long(number), os.fsencode(new_root), os.fsencode(put_old)),
         f"pivot_root {new_root}",
@@ -161,9 +163,9 @@ def prctl(option: int, arg2: int = 0, arg3: int = 0) -> int:
 
 def default_signal(number: int) -> None:
     """Give a signal its default action, those included that libc keeps to itself (on glibc 32 and 33)."""
-    call = _SYS_RT_SIGACTION.get(os.uname().machine)
+    call = _SYS_RT_SIGACTION.get(this_machine())
     if call is None:
-        raise OSError(errno.ENOSYS, "rt_sigaction: unknown machine", os.uname().machine)
+        raise OSError(errno.ENOSYS, "rt_sigaction: unknown machine", this_machine())
     action = bytes(
         64
     )  # SIG_DFL, no flags, an empty mask: all zero, and longer than the kernel's struct sigaction anywhere
