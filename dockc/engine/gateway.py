@@ -57,7 +57,7 @@ FRONTEND_CAPS = (
 #: Parts of LLB that this builder does not do.
 _WITHOUT = frozenset(
     (
-        caps.EXEC_META_CDI, caps.EXEC_META_NETWORK_PROXY, caps.SOURCE_LOCAL_METADATA_TRANSFER, caps.ATTESTATIONS, caps.SOURCE_IMAGE_BLOB,
+        caps.EXEC_META_CDI, caps.EXEC_META_NETWORK_PROXY, caps.SOURCE_LOCAL_METADATA_TRANSFER, caps.ATTESTATIONS,
     )
 )  # fmt: skip
 LLB_CAPS = tuple(sorted(caps.ALL - _WITHOUT))

@@ -13,12 +13,12 @@ import stat
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from weakref import WeakValueDictionary
 
-from dockc.base.record import Mutable, Record
+from dockc.base.record import Mutable, Record, replace
 from dockc.errors import SolveError, StoreError, without_credentials
 from dockc.golang.text import dump_json, quote
 from dockc.runtime.fsutil.dirs import every_dir
@@ -27,7 +27,9 @@ from dockc.runtime.refs.types import RecordType
 from dockc.runtime.registry.transport import NOT_ASKED
 from dockc.runtime.session.secrets import LentAgents, LentSecrets
 from dockc.runtime.snapshot.removal import remove_tree
+from dockc.runtime.source import gitbundle
 from dockc.runtime.source.base import SourceKey, registry_of
+from dockc.runtime.source.blob import Blobs
 from dockc.runtime.source.found import FoundGit
 from dockc.runtime.source.gitcli import Git, GitError, prepare
 from dockc.runtime.source.gitid import GitOptions, is_commit, parse_options
@@ -86,9 +88,25 @@ def look_up(options: GitOptions, git: Git, memory: Memory, *, offline: bool, see
     else:
         found = _ask(options, git) if seen is None else seen.once("git", question, lambda: _ask(options, git))
         memory.put("git", question, dump_json([found.ref, found.hash, found.peeled]))
+    _agree(options, found)
+    return found
+
+
+def _agree(options: GitOptions, found: Commit) -> None:
+    wanted = options.checksum
     if wanted and not found.hash.startswith(wanted) and not found.peeled.startswith(wanted):
         got = f" or {found.peeled}" if found.peeled else found.hash
         raise SolveError(f"expected checksum to match {wanted}, got {got}")
+
+
+def look_up_in(url: str, options: GitOptions, git: Git) -> Commit:
+    """What the ref stands for in an unpacked bundle.
+
+    Raises:
+        SolveError: the bundle has no such ref, or another commit than the checksum says.
+    """
+    found = _ask(replace(options, remote=url), git)
+    _agree(options, found)
     return found
 
 
@@ -166,20 +184,55 @@ class GitSource(Mutable):
     refs: RefManager
     memory: Memory
     _commit: Commit | None = None
+    _unpacked: ExitStack | None = None
+    _bundle: str = ""
 
     def key(self, ctx: OpContext) -> SourceKey:
         """The commit, and what of it is checked out."""
         with _remote_lock(self.options.remote), self._git(ctx) as git:
-            found = look_up(
-                self.options, git, self.memory, offline=registry_of(ctx).transport.offline, seen=SEEN.of(ctx)
-            )
+            if self.options.bundle is not None:
+                found = self._look_up_in_bundle(ctx, git)
+            else:
+                found = look_up(
+                    self.options, git, self.memory, offline=registry_of(ctx).transport.offline, seen=SEEN.of(ctx)
+                )
         self._commit = found
         text = self._cache_key(found)
         return SourceKey(text, found.hash, {"commit": found.hash, "ref": found.ref, "checkout": text})
 
+    def _look_up_in_bundle(self, ctx: OpContext, git: Git) -> Commit:
+        options = self.options
+        if not options.ref or is_commit(options.ref):
+            ref = options.ref or options.checksum
+            return Commit(ref, ref)
+        return look_up_in(self._unpack(ctx, git), options, git)
+
+    def _unpack(self, ctx: OpContext, git: Git) -> str:
+        """URL of what the bundle holds; once for `key` and `snapshot`, and no longer than this object."""
+        if not self._bundle:
+            with ExitStack() as stack:
+                self._bundle = stack.enter_context(gitbundle.unpacked(self.options, git, Blobs.of(ctx)))
+                self._unpacked = stack.pop_all()
+        return self._bundle
+
+    def _drop_bundle(self) -> None:
+        stack, self._unpacked, self._bundle = self._unpacked, None, ""
+        if stack is not None:
+            stack.close()
+
+    def __del__(self) -> None:
+        # Where the solver found the content in its cache, nobody has asked for it.
+        with suppress(Exception):
+            self._drop_bundle()
+
     def _cache_key(self, found: Commit) -> str:
-        by_commit = found.peeled if found.peeled and not self.options.keep_git_dir else found.hash
-        return self.options.cache_key(by_commit, found.ref)
+        return self.options.cache_key(self._wanted(found), found.ref)
+
+    def _wanted(self, found: Commit) -> str:
+        """The commit itself, or the object of its tag where that is part of the checkout."""
+        options = self.options
+        tagged = options.keep_git_dir or (options.as_bundle and options.bundle_tip.startswith("refs/tags/"))
+        return found.hash if tagged or not found.peeled else found.peeled
 
     def snapshot(self, ctx: OpContext) -> ImmutableRef:
         """The checkout, from the store or made now."""
@@ -193,10 +246,14 @@ class GitSource(Mutable):
                     return self.refs.get(ref_id)
                 except StoreError:
                     continue
-            if registry_of(ctx).transport.offline and not self.options.remote.startswith("file:"):
+            bundled = self.options.bundle is not None
+            if registry_of(ctx).transport.offline and not bundled and not self.options.remote.startswith("file:"):
                 raise not_asked(self.options)
             with self._git(ctx) as git:
-                ref = self._make(git, found)
+                try:
+                    ref = self._make(git, found, self._unpack(ctx, git) if bundled else "origin")
+                finally:
+                    self._drop_bundle()
         ref.set_meta(_META_SNAPSHOT, key.encode())
         return ref
 
@@ -213,25 +270,28 @@ class GitSource(Mutable):
         ) as git:
             yield git
 
-    def _make(self, git: Git, found: Commit) -> ImmutableRef:
+    def _make(self, git: Git, found: Commit, origin: str) -> ImmutableRef:
         try:
-            return self._fetch_and_check_out(git, found, fresh=False)
+            return self._fetch_and_check_out(git, found, origin, fresh=False)
         except GitError as error:
             if not _must_start_over(error.stderr):
                 raise
-        return self._fetch_and_check_out(git, found, fresh=True)
+        return self._fetch_and_check_out(git, found, origin, fresh=True)
 
-    def _fetch_and_check_out(self, git: Git, found: Commit, *, fresh: bool) -> ImmutableRef:
+    def _fetch_and_check_out(self, git: Git, found: Commit, origin: str, *, fresh: bool) -> ImmutableRef:
         with _shared_repository(self.refs, self.options, git, found, fresh=fresh) as folder:
             repository = git.at(git_dir=folder)
-            ref = fetch(self.options, repository, found)
+            ref = fetch(self.options, repository, found, origin)
             _verify(self.options, repository, ref, found)
             with self.refs.new_mutable(
                 description=f"git snapshot for {self.options.shown}#{self.options.ref or ref}",
                 record_type=RecordType.GIT_CHECKOUT,
             ) as mutable:
                 with mutable.mount() as root:
-                    _check_out(self.options, repository, folder, root, ref, found)
+                    if self.options.as_bundle:
+                        gitbundle.write(repository, folder, root, self.options.bundle_tip, self._wanted(found))
+                    else:
+                        _check_out(self.options, repository, folder, root, ref, found)
                 return mutable.commit()
 
 
@@ -283,8 +343,14 @@ def init(git: Git, folder: Path, found: Commit, remote: str) -> None:
     repository.run("remote", "add", "origin", remote)
 
 
-def fetch(options: GitOptions, git: Git, found: Commit) -> str:
+def fetch(options: GitOptions, git: Git, found: Commit, origin: str = "origin") -> str:
     """Bring the commit into the repository; returns the name it has there.
+
+    Args:
+        options: what is wanted.
+        git: of the repository.
+        found: what the ref stands for.
+        origin: where from: the remote, or URL of an unpacked bundle.
 
     Raises:
         GitError: the remote does not give it.
@@ -293,21 +359,26 @@ def fetch(options: GitOptions, git: Git, found: Commit) -> str:
     ref = options.ref or found.ref.removeprefix("refs/heads/")
     wanted = found.hash if options.by_commit else ref
     target = ref if ref.startswith("refs/tags/") else f"tags/{ref}"
-    if is_commit(wanted) and git.succeeds("cat-file", "-e", f"{wanted}^{{commit}}"):
+    shallow = [] if options.as_bundle else ["--depth=1"]  # a bundle without what leads to its commit is broken
+    if (
+        is_commit(wanted)
+        and git.succeeds("cat-file", "-e", f"{wanted}^{{commit}}")
+        and not (options.as_bundle and _unshallow(git))
+    ):
         return wanted
     if git.git_dir is not None:
         (git.git_dir / "shallow.lock").unlink(missing_ok=True)
     args = ["fetch"]
     if options.by_commit or not is_commit(wanted):
-        args += ["--depth=1", "--no-tags"]
+        args += [*shallow, "--no-tags", *([] if shallow else _unshallow(git))]
     else:
         args += ["--tags", *_unshallow(git)]
-    args.append("origin")
+    args.append(origin)
     args += [wanted] if is_commit(wanted) else ["--force", "--", f"{wanted}:{target}"]
     try:
         git.run(*args)
         if git.text("rev-parse", wanted) != found.hash:
-            _point_back(git, target, found.hash)
+            _point_back(git, target, found.hash, origin)
     except GitError as error:
         raise _wrapped(f"failed to fetch remote {options.shown}", error) from error
     return wanted
@@ -317,11 +388,11 @@ def _unshallow(git: Git) -> list[str]:
     return ["--unshallow"] if git.git_dir is not None and (git.git_dir / "shallow").exists() else []
 
 
-def _point_back(git: Git, target: str, commit: str) -> None:
+def _point_back(git: Git, target: str, commit: str, origin: str) -> None:
     """The ref has moved since it was looked up: make it name the commit that the cache key names."""
     full = target if target.startswith("refs/") else f"refs/{target}"
     if not git.succeeds("cat-file", "-e", commit):
-        git.run("fetch", "--tags", *_unshallow(git), "origin", commit)
+        git.run("fetch", "--tags", *_unshallow(git), origin, commit)
         git.run("reflog", "expire", "--all", "--expire=now")
         if not git.succeeds("cat-file", "-e", commit):
             raise SolveError(
@@ -487,8 +558,11 @@ def find_commit(
     *,
     offline: bool = False,
     seen: Seen | None = None,
+    blobs: Blobs | None = None,
 ) -> FoundGit:
     """The commit that a git source names, and its raw object; `offline`, without asking anybody.
+
+    Bundles are got from `blobs`.
 
     Raises:
         SolveError: it cannot be found.
@@ -498,6 +572,8 @@ def find_commit(
         prepare(options, secrets, None, cancelled=cancelled, offline=offline) as git,
         tempfile.TemporaryDirectory(prefix="dockc-git-") as place,
     ):
+        if options.bundle is not None:
+            return _find_in_bundle(options, git, Path(place), blobs)
         found = look_up(options, git, memory, offline=offline, seen=seen)
         question = f"{options.repository_key}#{found.hash}"
         known = memory.get("git commit", question) if offline else None
@@ -506,15 +582,30 @@ def find_commit(
             return FoundGit(found.hash, known, found.ref, peeled, memory.get("git tag", question) or b"")
         if offline and not options.remote.startswith("file:"):
             raise not_asked(options)
-        init(git, Path(place), found, options.shown)
-        repository = git.at(git_dir=Path(place))
-        ref = fetch(options, repository, found)
-        commit = repository.run("cat-file", "commit", repository.text("rev-parse", f"{ref}^{{commit}}"))
-        memory.put("git commit", question, commit)
-        tag = repository.run("cat-file", "tag", found.hash) if found.peeled else b""
-        if tag:
-            memory.put("git tag", question, tag)
-        return FoundGit(found.hash, commit, found.ref, peeled, tag)
+        answer = _objects(options, git, Path(place), found, "origin")
+        memory.put("git commit", question, answer.commit_object)
+        if answer.tag_object:
+            memory.put("git tag", question, answer.tag_object)
+        return answer
+
+
+def _find_in_bundle(options: GitOptions, git: Git, place: Path, blobs: Blobs | None) -> FoundGit:
+    if blobs is None:
+        raise SolveError(f"{options.bundle}: nothing to get a bundle with")
+    with gitbundle.unpacked(options, git, blobs) as url:
+        ref = options.ref or options.checksum
+        found = Commit(ref, ref) if is_commit(ref) else look_up_in(url, options, git)
+        return _objects(options, git, place, found, url)
+
+
+def _objects(options: GitOptions, git: Git, place: Path, found: Commit, origin: str) -> FoundGit:
+    """The raw objects of a commit, by way of a repository in `place`."""
+    init(git, place, found, options.shown)
+    repository = git.at(git_dir=place)
+    ref = fetch(options, repository, found, origin)
+    commit = repository.run("cat-file", "commit", repository.text("rev-parse", f"{ref}^{{commit}}"))
+    tag = repository.run("cat-file", "tag", found.hash) if found.peeled else b""
+    return FoundGit(found.hash, commit, found.ref, "" if options.keep_git_dir else found.peeled, tag)
 
 
 def make(identifier: str, attributes: Mapping[str, str], platform: Platform, backing: Backing) -> GitSource:

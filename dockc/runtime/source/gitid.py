@@ -11,12 +11,12 @@ from dockc.errors import SolveError, without_credentials
 from dockc.golang.text import quote
 from dockc.llb import attrs, giturl
 from dockc.oci import digest as digests
+from dockc.runtime.source.blob import Locator, parse_locator
 
 _COMMIT = re.compile(r"[a-f0-9]{40}|[a-f0-9]{64}")
 _HEX = re.compile(r"[a-fA-F0-9]+")
 _GITHUB = ("https://github.com/", "https://www.github.com/")
 _UNSUPPORTED = {
-    attrs.GIT_BUNDLE: "fetching from a bundle",
     attrs.GIT_SIGNATURE_PUBKEY: "verifying signatures",
     attrs.GIT_SIGNATURE_REQUIRE_SIGNED_TAG: "verifying signatures",
 }
@@ -38,6 +38,10 @@ class GitOptions(Record):
         skip_submodules: leave submodules alone.
         commit_time: give every file the time of the commit.
         by_commit: ask the server for the commit itself; `ref` is only a name for it.
+        bundle: blob that holds the repository as a bundle, which is fetched from in the remote's place; None for the
+            remote itself.
+        bundle_store: name of the OCI layout that has the blob, "" for the one that the locator names.
+        as_bundle: the checkout is a file `bundle` with the commit and what leads to it, and no work tree.
     """
 
     remote: str
@@ -52,6 +56,9 @@ class GitOptions(Record):
     skip_submodules: bool = False
     commit_time: bool = False
     by_commit: bool = False
+    bundle: Locator | None = None
+    bundle_store: str = ""
+    as_bundle: bool = False
 
     @property
     def shown(self) -> str:
@@ -86,6 +93,15 @@ class GitOptions(Record):
         """URLs that a token is good for: the remote, and for GitHub all of its repositories (submodules)."""
         return next((prefix for prefix in _GITHUB if self.remote.startswith(prefix)), self.remote)
 
+    @property
+    def bundle_tip(self) -> str:
+        """The full name that the commit has in a bundle that is made of it, by the ref that it was asked for."""
+        if not self.ref or is_commit(self.ref):
+            return "refs/heads/main"
+        if self.ref.startswith("refs/tags/"):
+            return self.ref
+        return f"refs/heads/{self.ref.removeprefix('refs/').removeprefix('heads/')}"
+
     def cache_key(self, commit: str, ref: str) -> str:
         """Text that names the checkout of a commit."""
         key = commit
@@ -97,6 +113,8 @@ class GitOptions(Record):
             key += "(skip-submodules)"
         if self.commit_time:
             key += "(mtime=commit)"
+        if self.as_bundle:
+            key += f"(bundle {self.bundle_tip})"
         return key
 
 
@@ -115,8 +133,6 @@ def parse_options(identifier: str, attributes: Mapping[str, str]) -> GitOptions:
     for key, what in _UNSUPPORTED.items():
         if attributes.get(key):
             raise SolveError(f"{identifier}: {what} is not supported for git sources")
-    if attributes.get(attrs.GIT_CHECKOUT_BUNDLE) == "true":
-        raise SolveError(f"{identifier}: checking out as a bundle is not supported")
     text = _with_scheme(identifier.removeprefix(attrs.SCHEME_GIT))
     url = giturl.parse(text)
     options = GitOptions(url.remote, url.ref, url.subdir)
@@ -142,8 +158,30 @@ def parse_options(identifier: str, attributes: Mapping[str, str]) -> GitOptions:
         skip_submodules=attributes.get(attrs.GIT_SKIP_SUBMODULES) == "true",
         commit_time=attributes.get(attrs.GIT_MTIME, "") == "commit",
         by_commit=attributes.get(attrs.GIT_FETCH_BY_COMMIT) == "true",
+        bundle=parse_locator(attributes[attrs.GIT_BUNDLE]) if attributes.get(attrs.GIT_BUNDLE) else None,
+        bundle_store=attributes.get(attrs.OCI_STORE, ""),
+        as_bundle=attributes.get(attrs.GIT_CHECKOUT_BUNDLE) == "true",
     )
+    _check_bundles(options)
     return _by_commit(options) if options.by_commit else options
+
+
+def _check_bundles(options: GitOptions) -> None:
+    """What bundles do not go together with. A bundle is what anybody gave it to be: the checksum says what is wanted."""
+    if options.bundle is not None:
+        if not options.checksum:
+            raise SolveError("git.bundle requires git.checksum to be set")
+        if digests.algorithm(options.bundle.digest) != digests.CANONICAL:
+            raise SolveError(f"git.bundle locator {options.bundle}: digest algorithm not supported, expected sha256")
+        if is_commit(options.ref) and not options.ref.startswith(options.checksum):
+            raise SolveError(f"expected checksum to match {options.checksum}, got {options.ref}")
+        if not options.ref and not is_commit(options.checksum):
+            raise SolveError("git.bundle without a ref requires a full commit SHA in git.checksum")
+    if options.as_bundle:
+        if options.keep_git_dir:
+            raise SolveError("git.checkoutbundle is incompatible with git.keepgitdir")
+        if options.subdir:
+            raise SolveError("git.checkoutbundle is incompatible with git.subdir")
 
 
 def _by_commit(options: GitOptions) -> GitOptions:

@@ -29,6 +29,7 @@ from dockc.runtime.session.secrets import LentSecrets
 from dockc.runtime.source import web
 from dockc.runtime.source.base import SourceKey, registry_of
 from dockc.runtime.source.found import FoundHttp
+from dockc.runtime.source.numbers import integer
 from dockc.runtime.source.seen import SEEN, Download, Seen
 
 if TYPE_CHECKING:
@@ -108,25 +109,14 @@ def parse_options(url: str, attributes: Mapping[str, str]) -> HttpOptions:
         url=url,
         checksum=digests.validate(checksum) if checksum else "",
         filename=attributes.get(attrs.HTTP_FILENAME, ""),
-        mode=_integer(attributes.get(attrs.HTTP_PERM, "0"), 0o7777),
-        uid=_integer(attributes.get(attrs.HTTP_UID, "0"), (1 << 32) - 2),
-        gid=_integer(attributes.get(attrs.HTTP_GID, "0"), (1 << 32) - 2),
+        mode=integer(attributes.get(attrs.HTTP_PERM, "0"), 0o7777),
+        uid=integer(attributes.get(attrs.HTTP_UID, "0"), (1 << 32) - 2),
+        gid=integer(attributes.get(attrs.HTTP_GID, "0"), (1 << 32) - 2),
         secret=attributes.get(attrs.HTTP_AUTH_HEADER_SECRET, ""),
         headers=tuple(sorted(headers.items())),
         signature=signature,
         keys=keys,
     )
-
-
-def _integer(text: str, most: int) -> int:
-    """An integer as Go's base 0 reads it: `0o644`, `0644`, `0x1a4`, `420`."""
-    try:
-        value = int(text, 8) if text[:1] == "0" and text.isdigit() else int(text, 0)
-    except ValueError:
-        raise SolveError(f"invalid number {text!r}") from None
-    if not 0 <= value <= most:
-        raise SolveError(f"number {text!r} is out of range")
-    return value
 
 
 class _Known(Record):

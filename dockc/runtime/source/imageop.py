@@ -53,9 +53,7 @@ def image_source(
 
     ref = parse_identifier(identifier, attrs.SCHEME_IMAGE)
     mode = parse_mode(attributes.get(attrs.IMAGE_RESOLVE_MODE, ""))
-    kind = attributes.get(attrs.IMAGE_RECORD_TYPE, "")
-    if kind not in _RECORD_TYPES:
-        raise SolveError(f"invalid record type {kind}")
+    kind = record_type(attributes.get(attrs.IMAGE_RECORD_TYPE, ""))
     checksum = attributes.get(attrs.IMAGE_CHECKSUM, "")
     if checksum:
         try:
@@ -74,8 +72,19 @@ def image_source(
         refs,
         layer_limit=_limit(attributes.get(attrs.IMAGE_LAYER_LIMIT)),
         checksum=checksum,
-        record_type=_RECORD_TYPES[kind],
+        record_type=kind,
     )
+
+
+def record_type(text: str) -> RecordType:
+    """What kind of record an image's or a blob's files are to be.
+
+    Raises:
+        SolveError: there is no such kind.
+    """
+    if text not in _RECORD_TYPES:
+        raise SolveError(f"invalid record type {text}")
+    return _RECORD_TYPES[text]
 
 
 def _limit(text: str | None) -> int | None:

@@ -131,6 +131,7 @@ class Resolver:
                 seen=self._seen,
             )
         if isinstance(request, GitQuestion):
+            from dockc.runtime.source.blob import Blobs
             from dockc.runtime.source.git import find_commit
 
             return find_commit(
@@ -141,6 +142,7 @@ class Resolver:
                 cancelled,
                 offline=self.client.transport.offline,
                 seen=self._seen,
+                blobs=Blobs(self.client, self.stores, cancelled),
             )
         raise TypeError(f"not a request: {request!r}")
 

@@ -14,6 +14,8 @@ SOURCES = Table(
     {
         "docker-image": "dockc.runtime.source.imageop:make",
         "oci-layout": "dockc.runtime.source.imageop:make",
+        "docker-image+blob": "dockc.runtime.source.blob:make",
+        "oci-layout+blob": "dockc.runtime.source.blob:make",
         "local": "dockc.runtime.source.local:make",
         "http": "dockc.runtime.source.http:make",
         "https": "dockc.runtime.source.http:make",
