@@ -152,5 +152,8 @@ _OTHER = "passes"
 
 
 def _usage_error(error: Any, verb: str) -> UsageError:
+    from dockc.line.elsewhere import instead
+
     ask = " ".join(filter(None, ("dockc", verb, "--help")))
-    return UsageError(str(error.format_message()), hint=f"`{ask}` says what there is.")
+    hint = instead(verb, getattr(error, "option_name", "")) or f"`{ask}` says what there is."
+    return UsageError(str(error.format_message()), hint=hint)

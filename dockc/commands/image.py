@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dockc.base.options import Options, argument, option
 from dockc.commands import shared, transfer
+from dockc.errors import DockcError
 
 if TYPE_CHECKING:
     from typing import Any
@@ -34,6 +35,12 @@ class InspectOptions(Options):
     """Show the manifests and configs of images, as one JSON list."""
 
     names: tuple[str, ...] = argument(metavar="NAME", help="Names of images of the store.", completes="image")
+    format: str = option(
+        "--format",
+        "-f",
+        metavar="TEMPLATE",
+        help="A template of docker's fields instead, such as '{{.Id}}' or '{{json .Config.Env}}', or json.",
+    )
     platform: str = _PLATFORM
     store: Path | None = shared.STORE
     examples = ("dockc image inspect app",)
@@ -52,6 +59,11 @@ def run_inspect(options: InspectOptions, out: Output) -> int:
     names = _some(options.names, "image inspect NAME...")
     with opened(options.store) as worker:
         found = [_choose(worker.content, name, options.platform) for name in names]
+    if options.format:
+        from dockc.console.dockerforms import inspected
+
+        out.write(inspected(found, options.format))
+        return 0
     out.write(json.dumps([_description(one) for one in found], indent=2) + "\n")
     return 0
 
@@ -78,6 +90,7 @@ class LayersOptions(Options):
 
     name: str = _IMAGE
     platform: str = _PLATFORM
+    no_trunc: bool = option("--no-trunc", help="Show lines whole, however long they are.")
     json: bool = shared.JSON
     store: Path | None = shared.STORE
     examples = ("dockc image layers app",)
@@ -111,7 +124,7 @@ def run_layers(options: LayersOptions, out: Output) -> int:
             str(one.changed),
             str(one.removed),
             size_text(one.wasted),
-            _short(one.line),
+            _short(one.line, len(one.line) if options.no_trunc else _LONGEST),
         )
         for one in layers
     ]
@@ -119,7 +132,11 @@ def run_layers(options: LayersOptions, out: Output) -> int:
     return 0
 
 
-def _short(text: str, limit: int = 100) -> str:
+_LONGEST = 100
+"""Characters of a line that a table shows."""
+
+
+def _short(text: str, limit: int) -> str:
     from dockc.console.clean import clean_text
 
     text = " ".join(clean_text(text).split())
@@ -203,7 +220,14 @@ def run_tag(options: TagOptions, out: Output) -> int:
 class RemoveOptions(Options):
     """Take names away; what only they kept goes with the next `dockc prune`."""
 
-    names: tuple[str, ...] = argument(metavar="NAME", help="Names of images of the store.", completes="image")
+    names: tuple[str, ...] = argument(
+        metavar="NAME", help="Names of images of the store, or their digests.", completes="image"
+    )
+    force: bool = option(
+        "--force",
+        "-f",
+        help="Pass over names that are not there, and take away all names of a digest that has several.",
+    )
     store: Path | None = shared.STORE
     examples = ("dockc image rm app",)
 
@@ -212,14 +236,28 @@ def run_remove(options: RemoveOptions, out: Output) -> int:
     """`dockc image rm`.
 
     Raises:
-        DockcError: no image of a name; then all names stay.
+        DockcError: no image of a name, or several names of a digest; then all names stay.
     """
     from dockc.commands.store import stored
     from dockc.runtime.store import images
 
     names = _some(options.names, "image rm NAME...")
     content = stored(options.store)
-    for name in dict.fromkeys(images.named(content, name)[0].familiar() for name in names):
+    refs: dict[str, None] = {}
+    for name in names:
+        found = images.named_by(content, name)
+        if not found and options.force:
+            out.log(f"no such image: {name}\n")
+            continue
+        if not found:
+            images.named(content, name)
+        if len(found) > 1 and not options.force:
+            raise DockcError(
+                f"{name} has several names: {', '.join(ref.familiar() for ref in found)}",
+                hint="Take them away by name, or all with --force.",
+            )
+        refs |= dict.fromkeys(ref.familiar() for ref in found)
+    for name in refs:
         images.forget(content, name)
         out.write(f"Untagged: {name}\n")
     return 0

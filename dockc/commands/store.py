@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dockc.base.options import Options, option
+from dockc.base.options import Options, argument, option
 from dockc.base.output import log
 from dockc.commands import shared
 from dockc.errors import DiskFull
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 class ImagesOptions(Options):
     """List the images that were built under a name."""
 
+    name: str = argument(metavar="NAME", help="This image alone; without a tag, all of that name.", completes="image")
+    quiet: bool = option("--quiet", "-q", help="Print digests alone, each once.")
+    format: str = option(
+        "--format",
+        metavar="TEMPLATE",
+        help="A template of docker's fields, such as '{{.Repository}}:{{.Tag}}' or 'table {{.ID}}\\t{{.Size}}', or json.",
+    )
     remove: tuple[str, ...] = option(
         "--remove", metavar="NAME", help="Take a name away; its layers go with the next prune.", completes="image"
     )
@@ -39,9 +46,31 @@ def run_images(options: ImagesOptions, out: Output) -> int:
 
     if options.remove:
         forget_images(options.store, options.remove)
+        return 0
+    found = images(options.store)
+    if options.name:
+        found = [one for one in found if _means(options.name, one.name)]
+    if options.quiet:
+        out.write("".join(f"{digest}\n" for digest in dict.fromkeys(one.target.digest for one in found)))
+    elif options.format:
+        from dockc.console.dockerforms import listed
+
+        out.write(listed(found, options.format))
     else:
-        out.write(render_images(images(options.store), as_json=options.json))
+        out.write(render_images(found, as_json=options.json))
     return 0
+
+
+def _means(asked: str, name: str) -> bool:
+    """Whether a name that somebody typed is that of an image; without a tag it is of all tags.
+
+    Raises:
+        DockcError: it is no name.
+    """
+    from dockc.oci import reference
+
+    wanted, there = (reference.parse_normalized(text) for text in (asked, name))
+    return wanted.name == there.name and wanted.tag in ("", there.tag)
 
 
 class DoctorOptions(Options):

@@ -84,10 +84,10 @@ def _read(argv: Sequence[str], unusual: Reader | None, plain: bool) -> Line | in
         found = read(options, rest, os.environ)
         if found is not None:
             return Line(found, function)
-    if argv and not verb and not {"--help", "-h"} & set(argv):
+    if argv and not verb and argv[0] != "help":
         from dockc.line.elsewhere import refuse
 
-        refuse(argv)
+        refuse([word for word in argv if word not in ("--help", "-h")])
     asked = _until_dashes(rest)
     if (
         not argv

@@ -281,3 +281,37 @@ def test_words_of_docker_that_are_none(root: Dockc) -> None:
     assert root.run("system", "df").stdout == root.run("du").stdout
     assert "neither a file" in root.run("load", "/dev/zero", status=1).stderr
     assert "which image?" in root.run("image", "rm", status=2).stderr
+
+
+def test_scripts_for_docker_find_their_words(app: Dockc) -> None:
+    app.run("tag", "app", "team/app:2")
+    digest = app.run("images", "-q").stdout.strip()
+    assert digest.startswith("sha256:")
+    assert "\n" not in digest, "each digest once"
+    assert app.run("images", "--format", "{{.Repository}}:{{.Tag}}").stdout == "app:latest\nteam/app:2\n"
+    assert app.run("image", "ls", "team/app", "--format={{.ID}}").stdout.strip() == digest
+    assert app.run("images", "app:3", "-q").stdout == ""
+    assert app.run("images", "--format", r"table {{.Tag}}\t{{.ID}}").stdout.splitlines()[0].split() == ["TAG", "IMAGE", "ID"]
+    assert json.loads(app.run("images", "app", "--format=json").stdout)["Platforms"].startswith("linux/")
+    assert app.run("inspect", "-f", "{{.Id}} {{json .Config.Cmd}} {{.Os}} {{.Config.User}} {{len .RootFS.Layers}}", "app").stdout == (
+        f'{digest} ["cat","/d/z"] linux  4\n'
+    )
+    (one,) = map(json.loads, app.run("inspect", "--format", "{{json .}}", digest[7:19]).stdout.splitlines())
+    assert (one["RepoTags"], one["RepoDigests"]) == (["app:latest"], [f"app@{digest}"])
+    assert app.run("inspect", "-f", "{{range .Config.Env}}{{.}};{{end}}", digest).stdout.endswith(";A=b;\n")
+    assert "there are Id, RepoTags" in app.run("inspect", "-f", "{{.Nope}}", "app", status=2).stderr
+    assert "--format" in app.run("images", "--format", "{{", status=2).stderr
+    shortened, whole = (app.run("image", "history", *more, "app").stdout for more in ([], ["--no-trunc"]))
+    assert len(max(whole.splitlines(), key=len)) >= len(max(shortened.splitlines(), key=len))
+
+
+def test_names_are_taken_away_by_digest(app: Dockc) -> None:
+    app.run("tag", "app", "team/app:2")
+    digest = app.run("images", "-q").stdout.strip()
+    several = app.run("rmi", digest, status=1).stderr
+    assert "has several names: app:latest, team/app:2" in several
+    assert _names(app) == {"app:latest", "team/app:2"}
+    assert "no such image: none\n" in app.run("rmi", "-f", "none", digest[7:20]).stderr
+    assert _names(app) == set()
+    app.run("rmi", "-f", digest)
+    assert "no such image" in app.run("rmi", digest, status=1).stderr

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+from dockc.base.pattern import pattern
 from dockc.base.record import Record
 from dockc.errors import DockcError, StoreError
 from dockc.llb import attrs
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from dockc.runtime.refs.types import Progress
     from dockc.runtime.registry.client import Client
     from dockc.runtime.source.image import LoadedImage, Origin
+
+_DIGITS = pattern(r"(?:sha256:)?([0-9a-f]{12,64})")
+"""A digest, or enough of it."""
 
 
 class NamedImage(Record):
@@ -127,16 +131,57 @@ class Chosen(Record):
 
 
 def named(content: ContentStore, name: str) -> tuple[Reference, Descriptor]:
-    """A name of the store, and what it stands for.
+    """A name of the store, and what it stands for; its digest, or 12 or more digits of it, does as well.
 
     Raises:
         DockcError: no image of that name.
     """
-    ref = references.parse_normalized(name).tag_name_only()
-    target = LocalNames(content).get(ref)
-    if target is None:
-        raise DockcError(f"no such image: {ref.familiar()}", hint="`dockc images` lists them.")
-    return ref, target
+    names = LocalNames(content)
+    if (ref := _reference(name)) is not None and (target := names.get(ref)) is not None:
+        return ref, target
+    if found := _by_digest(names, name):
+        return found[0]
+    shown = references.parse_normalized(name).tag_name_only() if ref is None else ref
+    raise DockcError(f"no such image: {shown.familiar()}", hint="`dockc images` lists them.")
+
+
+def named_by(content: ContentStore, text: str) -> list[Reference]:
+    """The names that a name or a digest is about: none, one, or all of a digest.
+
+    Raises:
+        DockcError: the text is neither a name nor a digest.
+    """
+    names = LocalNames(content)
+    ref = _reference(text)
+    if ref is not None and names.get(ref) is not None:
+        return [ref]
+    found = [ref for ref, _ in _by_digest(names, text)]
+    if ref is None and not found and not _DIGITS.fullmatch(text):
+        references.parse_normalized(text)
+    return found
+
+
+def _reference(text: str) -> Reference | None:
+    """What a text means as a name; None where it is none, as 64 digits are not."""
+    try:
+        return references.parse_normalized(text).tag_name_only()
+    except DockcError:
+        return None
+
+
+def _by_digest(names: LocalNames, text: str) -> list[tuple[Reference, Descriptor]]:
+    """All names of the image whose digest begins so.
+
+    Raises:
+        DockcError: several images' digests do.
+    """
+    match = _DIGITS.fullmatch(text)
+    if match is None:
+        return []
+    found = [(ref, target) for ref, target in names.built() if target.digest.startswith(f"sha256:{match[1]}")]
+    if len({target.digest for _, target in found}) > 1:
+        raise DockcError(f"several images' digests begin with {match[1]}", hint="Give more digits.")
+    return sorted(found, key=lambda one: one[0].familiar())
 
 
 def choose(content: ContentStore, name: str, platform: Platform | None) -> Chosen:
