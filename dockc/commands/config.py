@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dockc.base.options import Options, argument, option
 from dockc.base.record import Record
+from dockc.commands import shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,6 +41,7 @@ class ConfigOptions(Options):
         help="text, or json: one object. Default: text.",
         completes="text|json",
     )
+    json: bool = shared.AS_JSON
     schema: bool = option("--schema", help="Print the JSON schema of dockc.toml, for editors.")
     examples = ("dockc config", "dockc config --format=json src", "dockc config --schema > dockc.schema.json")
 
@@ -78,7 +80,7 @@ def run(options: ConfigOptions, out: Output) -> int:
     if not os.path.isdir(options.directory):
         raise UsageError(f"{options.directory} is not a directory")
     values = [*_places(os.environ), *_variables(os.environ), *_lint(options.directory, os.environ)]
-    if options.format == "json":
+    if options.json or options.format == "json":
         shown = {one.name: {"value": one.value, "source": one.source} for one in values}
         out.write(json.dumps(shown, indent=1) + "\n")
         return 0
