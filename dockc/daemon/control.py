@@ -238,7 +238,7 @@ class Control:
         return await storage.disk_usage(self.engine.work, request)
 
     async def _prune(self, call: Call) -> None:
-        await storage.prune(self.engine.work, self.sessions.mirrors, call)
+        await storage.prune(self.engine.work, call)
 
     # --- history ----------------------------------------------------------------------------------------
 

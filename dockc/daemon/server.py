@@ -118,6 +118,7 @@ async def _run(config: Config, root: Path) -> None:
         gc=config.gc,
     )
     async with Engine(options) as engine:
+        engine.work.worker.refs.host(sessions.mirrors)
         if config.network is not None:  # what is wrong with it is said now, not by the first step
             await engine.work.blocking(lambda: engine.work.worker.executor)
         builds = Builds(Path(config.store), config.history)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import json
 import os
 import shutil
 import socket
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, TypeVar
 
 from dockc.base.files import read_inside
+from dockc.base.record import Record, replace
 from dockc.errors import DockcError, StoreError
 from dockc.protocol.errors import RemoteError, from_rpc
 from dockc.protocol.receiving import receive
@@ -31,6 +33,9 @@ from dockc.rpc.pb import content_pb2, session_pb2
 from dockc.rpc.status import ALREADY_EXISTS, INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE, RpcError
 from dockc.rpc.transports import Tunnel, packed, payload
 from dockc.runtime.fsutil.walk import Entry, Filter, walk
+from dockc.runtime.refs.plan import Item
+from dockc.runtime.refs.types import RecordType, UsageRecord
+from dockc.runtime.refs.usage import disk_usage
 from dockc.runtime.session.base import Session
 from dockc.runtime.session.secrets import SshSource
 
@@ -58,6 +63,7 @@ CONTENT = "/containerd.services.content.v1.Content/"
 _WAIT = 5.0
 """Seconds that a build waits for its session."""
 _PULSE, _PATIENCE, _FAILURES = 5.0, 15.0, 2
+_ID = 25  # characters of a record's id
 _KEEP_CONTEXTS = 2 * 24 * 3600
 """Seconds after which a client's directory that nobody has built from is forgotten here."""
 
@@ -266,21 +272,40 @@ def _nothing() -> None:
 # --- directories ----------------------------------------------------------------------------------------
 
 
+class _About(Record):
+    """What a copy is of, when it was made and last used (nanoseconds since the epoch, 0 where nobody knows), how often."""
+
+    what: str = ""
+    created: int = 0
+    last: int = 0
+    count: int = 0
+
+
 class Mirrors:
     """Copies of clients' directories, kept so that the next build of one moves only what has changed.
 
-    A copy is locked while it is brought up to date and read.
+    A copy is locked while it is brought up to date and read. Beside each lies a file that says what it is of and when it
+    was used, so that it is counted and collected with the store, as a record of type `source.local` (`usage.Guests`).
+
+    Mutable: locks and sizes by the name of a copy, and names by the session that they go with.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._locks: dict[str, threading.Lock] = {}
         self._owned: dict[str, set[str]] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
         self._guard = threading.Lock()
 
     @contextmanager
-    def locked(self, key: str, owner: str = "") -> Iterator[Path]:
-        """The copy for a key, alone; `owner` is the session that it goes with, "" keeps it longer."""
+    def locked(self, key: str, owner: str = "", what: str = "") -> Iterator[Path]:
+        """The copy for a key, alone.
+
+        Args:
+            key: the same for the same files of the same client.
+            owner: the session that it goes with; "" keeps it longer.
+            what: what the client calls the directory.
+        """
         name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
         with self._guard:
             lock = self._locks.setdefault(name, threading.Lock())
@@ -290,39 +315,105 @@ class Mirrors:
             path = self._root / name
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             with suppress(OSError):
-                os.utime(self._root / name)
+                os.utime(path)
+            self._note(name, what)
             yield path
+
+    def _note(self, name: str, what: str) -> None:
+        """Write down that a copy is used."""
+        moment, before = time.time_ns(), self._about(name)
+        after = {"what": what, "created": before.created or moment, "last": moment, "count": before.count + 1}
+        with suppress(OSError):  # a full disk: it is counted as it was
+            made = self._root / f"{name}.new"
+            made.write_text(json.dumps(after))
+            made.replace(self._root / f"{name}.json")
+
+    def _about(self, name: str) -> _About:
+        """What is known of a copy."""
+        try:
+            found = json.loads((self._root / f"{name}.json").read_bytes())
+            return _About(str(found["what"]), int(found["created"]), int(found["last"]), int(found["count"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return _About()
+
+    def _names(self) -> list[str]:
+        try:
+            with os.scandir(self._root) as entries:
+                return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            return []
+
+    def items(self) -> Mapping[str, Item]:
+        """See `usage.Guests`; what was measured since a copy was last used is not measured again."""
+        found: list[Item] = []
+        for name in self._names():
+            about, lock = self._about(name), self._locks.get(name)
+            busy = lock is not None and lock.locked()
+            count, size = self._sizes.get(name, (-1, 0))
+            if count != about.count:
+                size = disk_usage(self._root / name)
+                if not busy:
+                    self._sizes[name] = about.count, size
+            if not about.created:
+                with suppress(OSError):
+                    changed = (self._root / name).stat().st_mtime_ns
+                    about = replace(about, created=changed, last=changed)
+            usage = UsageRecord(
+                id=name[:_ID],
+                record_type=RecordType.LOCAL_SOURCE,
+                description=f"local source for {about.what}" if about.what else "local source",
+                size=size,
+                created_at=about.created,
+                last_used_at=about.last,
+                usage_count=about.count,
+                in_use=busy,
+                mutable=True,
+                shared=False,
+                lazy=False,
+                held_by=("a build that reads it",) if busy else (),
+            )
+            found.append(Item(usage, size))
+        return {item.usage.id: item for item in sorted(found, key=lambda item: (item.usage.created_at, item.usage.id))}
+
+    def remove(self, name: str) -> int:
+        """See `usage.Guests`."""
+        whole = next((one for one in self._names() if one.startswith(name)), "")
+        return self._remove(whole) if whole else -1
+
+    def _remove(self, name: str, *, wait: bool = False, unless: Callable[[Path], bool] = lambda path: False) -> int:
+        """Remove a copy that nobody reads (with `wait`, once nobody does), unless something holds."""
+        with self._guard:
+            lock = self._locks.setdefault(name, threading.Lock())
+        if not lock.acquire(blocking=wait):
+            return -1
+        try:
+            path = self._root / name
+            if unless(path):
+                return -1
+            size = disk_usage(path)
+            shutil.rmtree(path, ignore_errors=True)
+            (self._root / f"{name}.json").unlink(missing_ok=True)
+            self._sizes.pop(name, None)
+            return size
+        except OSError:
+            return -1
+        finally:
+            lock.release()
 
     def drop(self, owner: str) -> None:
         """Remove the copies that go with a session, once nobody reads them any more."""
         with self._guard:
             names = self._owned.pop(owner, set())
-            locks = {name: self._locks[name] for name in names}
-        for name, lock in locks.items():
-            with lock:
-                shutil.rmtree(self._root / name, ignore_errors=True)
+        for name in names:
+            self._remove(name, wait=True)
         with self._guard:
             for name in names:
                 self._locks.pop(name, None)
 
     def forget(self, *, older: float = _KEEP_CONTEXTS) -> None:
-        """Remove copies that nobody has used for a while."""
-        try:
-            found = list(self._root.iterdir())
-        except OSError:
-            return
-        for path in found:
-            with self._guard:
-                lock = self._locks.setdefault(path.name, threading.Lock())
-            if not lock.acquire(blocking=False):
-                continue
-            try:
-                if time.time() - path.stat().st_mtime >= older:
-                    shutil.rmtree(path, ignore_errors=True)
-            except OSError:
-                pass
-            finally:
-                lock.release()
+        """Remove copies that nobody has used for a while (seconds)."""
+        for name in self._names():
+            self._remove(name, unless=lambda path: time.time() - path.stat().st_mtime < older)
 
 
 class _Directories(Mapping[str, "ClientDirectory"]):
@@ -410,7 +501,7 @@ class ClientDirectory:
         *,
         compare: bool = True,
     ) -> Iterator[Path]:
-        with self._mirrors.locked(key, "" if self._caller.shared_key else self._caller.id) as path:
+        with self._mirrors.locked(key, "" if self._caller.shared_key else self._caller.id, self._name) as path:
             self._caller.wait(self._sync(path, wanted, report, compare), cancelled)
             yield path
 

@@ -18,7 +18,6 @@ from dockc.runtime.source.registry import LocalNames
 from dockc.runtime.store.images import reachable
 
 if TYPE_CHECKING:
-    from dockc.daemon.sessions import Mirrors
     from dockc.engine.work import Work
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.refs.prune import Pruned
@@ -45,11 +44,10 @@ async def disk_usage(work: Work, request: control_pb2.DiskUsageRequest) -> contr
     return control_pb2.DiskUsageResponse(record=[usage(one) for one in await work.blocking(find)])
 
 
-async def prune(work: Work, mirrors: Mirrors, call: Call) -> None:
+async def prune(work: Work, call: Call) -> None:
     """`Control.Prune`: tells of each record as it goes. A client that leaves ends it.
 
-    With `all` and no filter, what images with a name hold goes, too, as nothing else can take it from a daemon. Copies
-    of clients' directories go with the sources that they are.
+    With `all` and no filter, what images with a name hold goes, too, as nothing else can take it from a daemon.
 
     Raises:
         UsageError: a filter that cannot be understood.
@@ -78,8 +76,6 @@ async def prune(work: Work, mirrors: Mirrors, call: Call) -> None:
             done = worker.prune((rule,), {} if everything else reachable(worker.content), told)
             if everything:
                 _forget_names(worker.content)
-            if not rule.limited and (not rule.filters or "type==source.local" in rule.filters):
-                mirrors.forget(older=rule.keep_duration / 1e9)
             return done
         finally:
             loop.call_soon_threadsafe(removed.put_nowait, None)

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from dockc.daemon.sessions import Mirrors
+from dockc.runtime.refs.manager import RefManager
+from dockc.runtime.refs.policy import Rule
+from dockc.runtime.refs.types import RecordType
 from tests.daemon.test_daemon import Daemon, dockc, until
 
 
@@ -165,11 +168,54 @@ def test_copies_of_directories_that_nobody_can_ask_for_again_go(tmp_path: Path) 
         dropping.start()
         assert (one / "f").exists(), "it is read"
     dropping.join()
-    assert [path.name for path in tmp_path.iterdir()] == [kept.name]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [kept.name, f"{kept.name}.json"]
     mirrors.drop("session")
     mirrors.drop("nobody")
     with mirrors.locked("session:context", "session") as one:
         assert list(one.iterdir()) == []
+
+
+def test_copies_are_counted_and_collected_with_the_store(tmp_path: Path) -> None:
+    mirrors = Mirrors(tmp_path / "contexts")
+    with RefManager(tmp_path / "store") as refs:
+        refs.host(mirrors)
+        _counted(tmp_path, mirrors, refs)
+
+
+def _counted(tmp_path: Path, mirrors: Mirrors, refs: RefManager) -> None:
+    for key, size in (("old", 1 << 20), ("new", 1 << 20), ("busy", 1 << 20)):
+        with mirrors.locked(key, what=key) as copy:
+            (copy / "f").write_bytes(b"x" * size)
+    with mirrors.locked("new", what="new"):
+        pass
+    whole = refs.census()
+    assert whole.total >= 3 << 20
+    assert {one.description: one.usage_count for one in whole.records} == {
+        "local source for old": 1, "local source for new": 2, "local source for busy": 1,
+    }  # fmt: skip
+    assert {(one.record_type, one.mutable, one.in_use) for one in refs.usage()} == {(RecordType.LOCAL_SOURCE, True, False)}
+    again = Mirrors(tmp_path / "contexts")  # another daemon knows them, too
+    assert {name: item.usage for name, item in again.items().items()} == {one.id: one for one in refs.usage()}
+    rule = Rule(filters=("type==source.local",), max_used_space=5 << 19)
+    with mirrors.locked("busy", what="busy"):
+        assert {one.description for one in refs.usage() if one.in_use} == {"local source for busy"}
+        assert [(one.description, one.size >= 1 << 20) for one in refs.collect([rule]).records] == [("local source for old", True)]
+        assert [one.description for one in refs.prune().records] == ["local source for new"]
+    assert [one.description for one in refs.usage()] == ["local source for busy"]
+    assert len(refs.prune([Rule(keep_duration=3600 * 10**9)]).records) == 0
+    refs.prune()
+    assert list((tmp_path / "contexts").iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"what": 1}', '{"what": "x", "created": "y", "last": 1, "count": 1}'])
+def test_a_copy_of_which_nothing_is_known_is_counted(tmp_path: Path, text: str) -> None:
+    mirrors = Mirrors(tmp_path)
+    with mirrors.locked("key") as copy:
+        (copy / "f").touch()
+    (tmp_path / f"{copy.name}.json").write_text(text)
+    (found,) = Mirrors(tmp_path).items().values()
+    assert (found.usage.description, found.usage.usage_count) == ("local source", 0)
+    assert found.usage.created_at > 0
 
 
 @pytest.mark.skipif(BUILDCTL is None, reason="buildctl is not installed")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.refs.leases import Lease
     from dockc.runtime.refs.types import Offered, Provider
+    from dockc.runtime.refs.usage import Guests
     from dockc.runtime.snapshot.base import Snapshotter
     from dockc.runtime.snapshot.squash import SquashCache
     from dockc.solver.op import Later
@@ -55,7 +56,7 @@ def new_id() -> str:
 class Core(Mutable):
     """Shared state of one process's view of a store.
 
-    Mutable state: `holds`, `providers`, `stacks`, `away` and `ready`, under `db.lock`; and `rule`.
+    Mutable state: `holds`, `providers`, `stacks`, `away` and `ready`, under `db.lock`; `rule` and `guests`.
 
     Attributes:
         holds: how often this process holds each record; the database knows only whether.
@@ -68,6 +69,7 @@ class Core(Mutable):
         on_removed: told the id of every record that is removed, before it is, and `rule`.
         rule: by which rule records are removed at the moment, in words; for explanations.
         mounts_offered: who may have the files of a cache mount that is to be made (`Offered`).
+        guests: what is counted and collected with the store.
     """
 
     root: Path
@@ -88,6 +90,7 @@ class Core(Mutable):
     ready: set[str] = made(set)
     rule: str = ""
     mounts_offered: list[Offered] = made(list)
+    guests: Guests | None = None
 
     # -- places
 

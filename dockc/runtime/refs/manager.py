@@ -55,7 +55,7 @@ from dockc.runtime.refs.types import (
     blob_chains,
 )
 from dockc.runtime.refs.unpack import fetch, fetch_sound, inherit_root
-from dockc.runtime.refs.usage import Keep, census, usage
+from dockc.runtime.refs.usage import Guests, Keep, census, usage
 from dockc.runtime.snapshot.changes import tree_changes
 from dockc.runtime.snapshot.choose import snapshotter
 from dockc.runtime.snapshot.squash import SquashCache
@@ -571,7 +571,11 @@ class RefManager:
 
     def census(self, keep: Keep | None = None) -> Census:
         """The whole store with all that it takes on the disk, for `dockc du`."""
-        return census(self._core, keep, whole=True)
+        return census(self._core, keep, whole=True, guests=self._core.guests)
+
+    def host(self, guests: Guests) -> None:
+        """Count and collect directories beside the store with it, while this process has it open."""
+        self._core.guests = guests
 
     def planned(self, rules: Sequence[Rule] = (Rule(),), keep: Keep | None = None) -> Plan:
         """What `prune` would do now."""

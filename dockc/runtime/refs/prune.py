@@ -18,7 +18,7 @@ from dockc.golang.filters import parse
 from dockc.runtime.content.locks import lock_file, try_lock
 from dockc.runtime.refs.core import now
 from dockc.runtime.refs.leases import begun, living
-from dockc.runtime.refs.plan import Plan, plan
+from dockc.runtime.refs.plan import Plan, last_use, plan
 from dockc.runtime.refs.policy import Disk, Rule
 from dockc.runtime.refs.recovery import recover
 from dockc.runtime.refs.types import RecordType, UsageRecord
@@ -60,7 +60,7 @@ def joined(one: Pruned, other: Pruned) -> Pruned:
 
 def planned(core: Core, rules: Sequence[Rule], keep: Keep | None = None) -> Plan:
     """What `prune` would do now."""
-    return plan(census(core, keep), rules)
+    return plan(census(core, keep, guests=core.guests), rules)
 
 
 def prune(core: Core, rules: Sequence[Rule], keep: Keep | None = None, told: Told | None = None) -> Pruned:
@@ -105,7 +105,10 @@ def _due(core: Core, rules: Sequence[Rule]) -> bool:
     core.db.no_later(moment)
     used = measured(core)
     free = Disk.of(core.root).free
-    oldest = core.db.oldest()
+    oldest = dict(core.db.oldest())
+    for item in core.guests.items().values() if core.guests is not None else ():
+        kind, when = str(item.usage.record_type), last_use(item.usage)
+        oldest[kind] = min(when, oldest.get(kind, when))
     for rule in rules:
         keep = rule.keeps(used, free)
         if keep is not None and used <= keep:
@@ -133,12 +136,12 @@ def _prune(core: Core, rules: Sequence[Rule], keep: Keep, told: Told | None, who
     numbers: list[int] = []
     busy: set[str] = set()
     for _ in range(_ROUNDS):
-        found = census(core, keep)
+        found = census(core, keep, guests=core.guests)
         before, refused = len(removed), len(busy)
         for one in plan(found, rules, busy).taken:
             record = found.items[one.id].usage
             core.rule = f"{who}: {rules[one.rule]}" if replace(rules[one.rule], all=False) != Rule() else who
-            size = core.remove(one.id) if _unlocked(core, record) else -1
+            size = _remove(core, record)
             if size < 0:
                 busy.add(one.id)
                 continue
@@ -160,6 +163,13 @@ def _prune(core: Core, rules: Sequence[Rule], keep: Keep, told: Told | None, who
             other += _remove_loose_blobs(core, keep, rule.keep_duration / 1e9)
     size = sum(record.size for record in removed) + partial + other
     return Pruned(tuple(removed), size, other, tuple(numbers))
+
+
+def _remove(core: Core, record: UsageRecord) -> int:
+    """The bytes that came free; -1 where somebody needs the record."""
+    if core.db.find(record.id) is None and core.guests is not None:
+        return core.guests.remove(record.id)
+    return core.remove(record.id) if _unlocked(core, record) else -1
 
 
 def _unlocked(core: Core, record: UsageRecord) -> bool:

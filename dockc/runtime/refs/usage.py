@@ -88,9 +88,21 @@ class Seen(Protocol):
         ...
 
 
+class Guests(Protocol):
+    """Directories beside a store that are counted and collected with it. Calls may block and come from any thread."""
+
+    def items(self) -> Mapping[str, Item]:
+        """What there is, by id, oldest first."""
+        ...
+
+    def remove(self, name: str) -> int:
+        """Remove one; the bytes that came free, -1 where it is in use or not there."""
+        ...
+
+
 def usage(core: Core, keep: Keep | None = None) -> list[UsageRecord]:
     """Every record, oldest first; see `census`."""
-    return census(core, keep).records
+    return census(core, keep, guests=core.guests).records
 
 
 def census(
@@ -100,6 +112,7 @@ def census(
     whole: bool = False,
     alive: Collection[str] | None = None,
     note: bool = True,
+    guests: Guests | None = None,
 ) -> Census:
     """What the store holds now; sizes that nobody has measured yet are measured.
 
@@ -109,6 +122,7 @@ def census(
         whole: with everything that is no record, which takes a walk through it.
         alive: only these leases hold what they hold; None: all.
         note: write down what was measured.
+        guests: what is counted with it.
     """
     keep = keep or {}
     here = dict(_blobs(_blob_folder(core)))
@@ -147,11 +161,14 @@ def census(
             held_by=said,
         )
         items[record.id] = Item(found, sizes[record.id], tuple(blobs))
+    rest = _rest(core, set(items)) if whole else 0
+    if guests is not None:
+        items |= guests.items()
     return Census(
         items=items,
         blobs={digest: here[digest] for digest in users},
         loose=sum(size for digest, size in here.items() if digest not in users),
-        rest=_rest(core, set(items)) if whole else 0,
+        rest=rest,
         disk=Disk.of(core.root),
         at=now(),
     )
@@ -160,7 +177,8 @@ def census(
 def measured(core: Core) -> int:
     """Bytes of all records and blobs, as far as they do not change just now."""
     _directories(core, core.db.unmeasured(), set())
-    return core.db.total_size() + sum(size for _, size in _blobs(_blob_folder(core)))
+    beside = sum(item.directory for item in core.guests.items().values()) if core.guests is not None else 0
+    return core.db.total_size() + sum(size for _, size in _blobs(_blob_folder(core))) + beside
 
 
 def _blob_folder(core: Seen) -> Path:

@@ -181,9 +181,9 @@ def test_collection_is_quick_where_there_is_nothing_to_do(store: RefManager, mon
         step(store, None, filled(200_000), name=str(number)).release()
     asked: list[object] = []
 
-    def counted(*args: Any) -> Any:
+    def counted(*args: Any, **more: Any) -> Any:
         asked.append(args)
-        return usage.census(*args)
+        return usage.census(*args, **more)
 
     monkeypatch.setattr(prune, "census", counted)
     roomy = [Rule(filters=("type==source.local",), keep_duration=HOUR), Rule(keep_duration=HOUR), Rule(max_used_space=1_000_000)]
