@@ -55,11 +55,10 @@ def without_credentials(text: str, *, same_width: bool = False, shortest: int = 
 
     def user(match: re.Match[str]) -> str:
         name, colon, password = match.group(1).partition(":")
-        if colon:
-            return f"{name}:{hidden(password)}@"
-        return (
-            f"{hidden(name)}@" if match.string.lower().startswith(("http://", "https://")) and name else match.group()
-        )
+        # A user of the web may be a token, with whatever beside it (`TOKEN:x-oauth-basic@`); one of ssh is a name.
+        if name and match.string.lower().startswith(("http://", "https://")):
+            name = hidden(name)
+        return f"{name}{colon}{hidden(password) if colon else ''}@"
 
     def shown(match: re.Match[str]) -> str:
         return re.sub(

@@ -21,7 +21,7 @@ from dockc.commands import shared
 from dockc.engine.compile import asker, compile_all, initial_answers
 from dockc.engine.plan import Looked, Step, plan_steps
 from dockc.engine.request import CompileRequest, Inputs, load
-from dockc.errors import CompileError, DockcError, UsageError
+from dockc.errors import CompileError, DockcError, UsageError, without_credentials
 
 if TYPE_CHECKING:
     from dockc.base.output import Output
@@ -161,7 +161,7 @@ def run(options: ExplainOptions, out: Output) -> int:
         text = plan(looked, form=options.form)
     else:
         text = line(looked, number, form=options.form)
-    out.write(_painted(text, options, out), options.output)
+    out.write(_painted(without_credentials(text), options, out), options.output)
     return 0
 
 

@@ -72,14 +72,14 @@ def test_the_history_outlives_the_daemon(tmp_path: Path) -> None:
         one, other = await listed(builds)
         assert one.Ref == "one"
         assert dict(one.FrontendAttrs) == {
-            "context": "https://u:xxxxx@h/r.git", "build-arg:A": "1", "build-arg:MY_TOKEN": "xxxxx", "target": "t",
+            "context": "https://xxxxx:xxxxx@h/r.git", "build-arg:A": "1", "build-arg:MY_TOKEN": "xxxxx", "target": "t",
             "cache-imports": '[{"Type": "gha", "Attrs": {"token": "xxxxx", "scope": "s"}}, {"Type": "registry", "Attrs": {"ref": "r"}}]',
         }  # fmt: skip
         assert [(exporter.Type, dict(exporter.Attrs)) for exporter in one.Exporters] == [("image", {"name": "n", "token": "xxxxx"})]
         assert dict(one.ExporterResponse) == {"containerimage.digest": "sha256:x"}
         assert (one.numTotalSteps, one.numCompletedSteps, one.numCachedSteps) == (1, 1, 0)
         assert not one.HasField("error")
-        assert (other.Ref, other.error.code, other.error.message) == ("any/../name", 5, "no https://u:xxxxx@h/x")
+        assert (other.Ref, other.error.code, other.error.message) == ("any/../name", 5, "no https://xxxxx:xxxxx@h/x")
         assert [(detail.type_url, detail.value) for detail in other.error.details] == [("t", b"\0d")]
         events, logs = await all_of(builds.watch("one"))
         assert logs == text

@@ -23,7 +23,7 @@ def test_a_record_does_not_tell_what_the_context_s_url_carries() -> None:
         return found
 
     record = asyncio.run(begin())
-    assert dict(record.FrontendAttrs) == {"context": "https://user:xxxxx@host/r.git", "build-arg:URL": "https://host/x?token=xxxxx", "target": "a"}
+    assert dict(record.FrontendAttrs) == {"context": "https://xxxxx:xxxxx@host/r.git", "build-arg:URL": "https://host/x?token=xxxxx", "target": "a"}
     assert b"hunter2" not in record.SerializeToString()
 
 

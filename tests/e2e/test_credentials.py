@@ -23,14 +23,16 @@ SECRETS = (PASSWORD.encode(), TOKEN.encode())
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("https://u:p@h/x", "https://u:xxxxx@h/x"),
-        ("https://u:p@ss@h/x", "https://u:xxxxx@h/x"),
+        ("https://u:p@h/x", "https://xxxxx:xxxxx@h/x"),
+        ("https://u:p@ss@h/x", "https://xxxxx:xxxxx@h/x"),
         ("https://token@h:1/p", "https://xxxxx@h:1/p"),
         ("https://:p@h", "https://:xxxxx@h"),
+        ("https://ghp_token:x-oauth-basic@h", "https://xxxxx:xxxxx@h"),
+        ("HTTPS://token:@h", "HTTPS://xxxxx:xxxxx@h"),
         ("ssh://git@h/x", "ssh://git@h/x"),
         ("ssh://git:p@h/x", "ssh://git:xxxxx@h/x"),
         ("git@h:x", "git@h:x"),
-        ("fatal: 'http://u:p@h/x' and \"http://v:q@i/y\"", "fatal: 'http://u:xxxxx@h/x' and \"http://v:xxxxx@i/y\""),
+        ("fatal: 'http://u:p@h/x' and \"http://v:q@i/y\"", "fatal: 'http://xxxxx:xxxxx@h/x' and \"http://xxxxx:xxxxx@i/y\""),
         ("https://h/x?a=1&access_token=abc&b=2#f", "https://h/x?a=1&access_token=xxxxx&b=2#f"),
         ("https://h/x?X-Amz-Signature=abc&sig=d", "https://h/x?X-Amz-Signature=xxxxx&sig=xxxxx"),
         ("https://h/a@b?monkey=1", "https://h/a@b?monkey=1"),
@@ -47,7 +49,7 @@ def test_texts_for_people(text: str, shown: str) -> None:
 
 def test_what_is_too_short_for_a_token_may_stay() -> None:
     text = "ADD https://h/q.zip?sig=a%20b&x=1 https://u:p@h/x?token=0123456789 /q/"
-    shown = "ADD https://h/q.zip?sig=a%20b&x=1 https://u:xxxxx@h/x?token=xxxxx /q/"
+    shown = "ADD https://h/q.zip?sig=a%20b&x=1 https://xxxxx:xxxxx@h/x?token=xxxxx /q/"
     assert without_credentials(text, shortest=8) == shown
 
 
@@ -171,5 +173,15 @@ def test_a_failure_tells_nobody(root: Dockc, context: MakeContext, server: str, 
 
 def test_a_check_tells_nobody(root: Dockc, context: MakeContext) -> None:
     done = root.run("build", context(f"FROM http://user:{PASSWORD}@host/r.git\n"), "--check", status=None)
+    assert "xxxxx" in done.stdout
+    _hidden(done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize(
+    "words", [(":2",), (":2", "--format=json"), ("", "--plan"), ("", "--graph"), ("", "--graph", "--format=dot"), ("", "--graph", "--format=html")]
+)
+def test_an_explanation_tells_nobody(root: Dockc, context: MakeContext, words: tuple[str, ...]) -> None:
+    folder = context(f"FROM scratch\nADD http://{TOKEN}:{PASSWORD}@127.0.0.1:1/x.tar /\n")
+    done = root.run("explain", f"{folder}/Dockerfile{words[0]}", *words[1:])
     assert "xxxxx" in done.stdout
     _hidden(done.stdout, done.stderr)

@@ -54,7 +54,7 @@ def test_a_bundle_comes_back(tmp_path: Path, error: DockcError | None) -> None:
     assert b"hunter2" not in gzip.decompress(data)
     found = read_in(tmp_path / "b", io.BytesIO(data), "x")
     assert [told(one) for one in found] == [told(first), told(second)]
-    assert found[0].options["attrs"] == {"build-arg:A": "1", "build-arg:A_TOKEN": "xxxxx", "target": "t", "context": "https://u:xxxxx@h/r"}
+    assert found[0].options["attrs"] == {"build-arg:A": "1", "build-arg:A_TOKEN": "xxxxx", "target": "t", "context": "https://xxxxx:xxxxx@h/r"}
     assert found[0].options["outputs"] == [{"type": "image", "name": "app:1"}]
     with pytest.raises(UsageError, match=r"x: the build .* is in the history already"):
         read_in(tmp_path / "b", io.BytesIO(data), "x")

@@ -89,7 +89,7 @@ def test_builds_of_the_same_name_elsewhere_are_others(tmp_path: Path, monkeypatc
     assert found[1]["file"] == str(tmp_path / "b" / "other.Dockerfile")
     assert not history.is_like(*found)
     remote = history.options_of(Asked(compile=CompileRequest("https://u:hunter2@h/x.git", "-")))
-    assert (remote["context"], remote["file"]) == ("https://u:xxxxx@h/x.git", "-")
+    assert (remote["context"], remote["file"]) == ("https://xxxxx:xxxxx@h/x.git", "-")
 
 
 def test_a_build_is_kept_whole(tmp_path: Path) -> None:
@@ -113,13 +113,13 @@ def test_a_build_is_kept_whole(tmp_path: Path) -> None:
         (2, "two", 3, True),
     ]
     assert logged(record) == b"".join(printed)
-    assert history.dockerfile(record) == "FROM https://u:xxxxx@h/x\n"
+    assert history.dockerfile(record) == "FROM https://xxxxx:xxxxx@h/x\n"
 
 
 @pytest.mark.parametrize(
     ("error", "status", "text"),
     [
-        (DockcError("no https://u:hunter2@h/x"), "failed", "no https://u:xxxxx@h/x"),
+        (DockcError("no https://u:hunter2@h/x"), "failed", "no https://xxxxx:xxxxx@h/x"),
         (KeyboardInterrupt(), "canceled", "KeyboardInterrupt"),
         (ZeroDivisionError("secret"), "failed", "ZeroDivisionError"),
     ],

@@ -359,7 +359,7 @@ def test_authorization_header(refs: RefManager, ctx: Context, tmp_path: Path) ->
 
 
 def test_passwords_are_not_shown() -> None:
-    assert GitOptions("https://u:pw@h/p").shown == "https://u:xxxxx@h/p"
+    assert GitOptions("https://u:pw@h/p").shown == "https://xxxxx:xxxxx@h/p"
     assert GitOptions("https://token@h:1/p").shown == "https://xxxxx@h:1/p"
     assert GitOptions("git@h:p").shown == "git@h:p"
 
