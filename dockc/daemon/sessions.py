@@ -447,6 +447,11 @@ class ClientDirectory:
         self._guard = threading.Lock()
 
     @property
+    def lasting(self) -> bool:
+        """Whether the client has a key for its files; one without is a stranger each time."""
+        return bool(self._caller.shared_key)
+
+    @property
     def key(self) -> str:
         """The client's own key for its files: the same in its next build."""
         return f"{self._caller.shared_key or self._caller.id}:{self._name}"

@@ -421,6 +421,11 @@ class RefManager:
         self._core.acquire(ref_id)
         return ImmutableRef(self._core, ref_id)
 
+    def drop(self, ref: ImmutableRef) -> None:
+        """Give up the hold on a ref, and the ref itself where nobody else has it."""
+        ref.release()
+        self._core.remove(ref.id)
+
     def exists(self, ref_id: str) -> bool:
         """Whether `get` finds it and all of its content is here or can be fetched."""
         found = self._core.db.find(ref_id)

@@ -32,6 +32,11 @@ class Directory(Protocol):
         ...
 
     @property
+    def lasting(self) -> bool:
+        """Whether a later build may ask for it by the same key."""
+        ...
+
+    @property
     def shown(self) -> str:
         """What people call it, or ""."""
         ...
@@ -79,6 +84,8 @@ LOCALS: Key[Mapping[str, Directory]] = Key("directories")
 class HostDirectory:
     """A directory of this machine: nothing is copied to lend it."""
 
+    lasting = True
+
     def __init__(self, path: str | Path, *, shown: str = "") -> None:
         self._path = str(path)
         self.shown = shown
@@ -111,6 +118,8 @@ class HostDirectory:
 
 class HeldFiles:
     """Files that a client has in memory, such as a Dockerfile from standard input."""
+
+    lasting = False
 
     def __init__(self, files: Mapping[str, bytes], *, shown: str = "") -> None:
         self._files = dict(files)

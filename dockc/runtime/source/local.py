@@ -44,6 +44,8 @@ _KEY = "local.key"
 _DIRECTORY = "local.directory"
 _MANIFEST = "local.manifest"
 _TIMES = "local.times"
+_CONTENT = "local.content"
+_PASSING = "local.passing"
 _MAX_LAYERS = 12
 """Snapshots on top of each other, beyond which everything is copied afresh."""
 _REPORT_EVERY = 0.1
@@ -133,6 +135,7 @@ class LocalSource:
         ref = self._bring_in(ctx)
         digest = contenthash.checksum(ref, contenthash.Selector(), cancelled=ctx.cancelled)
         times = (ref.get_meta(_TIMES) or b"").hex()
+        self._ref = _only(self._refs, ref, f"{digest}:{times}".encode())
         chosen = self._options.filter
         preimage = {
             "name": self._options.name,
@@ -164,7 +167,13 @@ class LocalSource:
                 options.filter, compare=options.compare, cancelled=ctx.cancelled, report=report
             ) as path:
                 self._ref = snapshot(
-                    self._refs, path, self._options, place=directory.key, report=report, cancelled=ctx.cancelled
+                    self._refs,
+                    path,
+                    self._options,
+                    place=directory.key,
+                    lasting=directory.lasting,
+                    report=report,
+                    cancelled=ctx.cancelled,
                 )
         return self._ref
 
@@ -196,6 +205,7 @@ def snapshot(
     options: LocalOptions,
     *,
     place: str = "",
+    lasting: bool = True,
     report: Report | None = None,
     cancelled: threading.Event | None = None,
 ) -> ImmutableRef:
@@ -206,6 +216,7 @@ def snapshot(
         directory: on the host.
         options: what is wanted.
         place: tells the directory from others, also in later builds; "" for its path.
+        lasting: whether later builds may ask for it by the same `place`.
         report: told of the progress.
         cancelled: looked at for each entry.
 
@@ -222,7 +233,10 @@ def snapshot(
     last = _last(refs, keys) if options.compare else None
     maker = _Maker(refs, directory, options, keys, report, cancelled)
     if last is None:
-        return maker.make(manifest, None, {}, localsync.changes_between({}, manifest))
+        made = maker.make(manifest, None, {}, localsync.changes_between({}, manifest))
+        if not lasting:
+            made.set_meta(_PASSING, b"1")
+        return made
     with last:
         old = localsync.decode(last.get_meta(_MANIFEST)) or {}
         changes = localsync.changes_between(old, manifest)
@@ -231,7 +245,39 @@ def snapshot(
         made = maker.make(manifest, last, old, changes)
         for key, _ in keys:
             last.set_meta(key, None)  # the next build starts from the new one
+        if not lasting:
+            made.set_meta(_PASSING, b"1")
         return made
+
+
+def _only(refs: RefManager, ref: ImmutableRef, content: bytes) -> ImmutableRef:
+    """The one snapshot of a content that is kept: `ref`, or an earlier one in its place; the caller's hold moves.
+
+    A directory that nobody can ask for again (a client that has no key for its files, a Dockerfile from standard input)
+    is copied in each build, and so is one of which everything is wanted afresh; without this, each build of the same
+    files would leave another copy of them.
+    """
+    if ref.get_meta(_CONTENT) == content:
+        return ref
+    for ref_id in refs.find(_CONTENT, content):
+        try:
+            other = refs.get(ref_id)
+        except DockcError:  # pruned meanwhile
+            continue
+        if other.id != ref.id and _may_stand_for(other, ref):
+            for key in (_MANIFEST, _KEY, _DIRECTORY, _PASSING):
+                other.set_meta(key, ref.get_meta(key))
+            refs.drop(ref)
+            return other
+        other.release()
+    ref.set_meta(_CONTENT, content)
+    return ref
+
+
+def _may_stand_for(other: ImmutableRef, ref: ImmutableRef) -> bool:
+    """Whether no other directory's next build starts from a snapshot."""
+    place = other.get_meta(_DIRECTORY)
+    return other.get_meta(_PASSING) is not None or place is None or place == ref.get_meta(_DIRECTORY)
 
 
 def _keys(directory: str, options: LocalOptions) -> tuple[tuple[str, bytes], ...]:

@@ -516,3 +516,68 @@ def test_what_becomes_something_else_while_it_is_copied(
     assert "src/" in found
     (context / "README").write_text("read me again\n")
     assert listing(bring(refs, context))["README"] == "read me again\n"
+
+
+class Stranger(HostDirectory):
+    """A directory of a client that calls itself something else each time."""
+
+    lasting = False
+    number = 0
+
+    @property
+    def key(self) -> str:
+        Stranger.number += 1
+        return f"session {self.number}:context"
+
+
+def kept(refs: RefManager) -> int:
+    return len(refs.usage())
+
+
+def build(refs: RefManager, directory: HostDirectory, **attributes: str) -> str:
+    """What a build does: the content is named, and nobody may want it."""
+    source = LocalSource("context", attributes, refs)
+    key = source.key(Context({LOCALS: {"context": directory}}))  # type: ignore[arg-type]
+    del source
+    return key.key
+
+
+def test_files_that_are_copied_in_each_build_are_kept_once(refs: RefManager, context: Path) -> None:
+    afresh = {attrs.LOCAL_DIFFER: attrs.DIFFER_NONE}
+    first, before = "", 0
+    for directory, attributes in ((Stranger(context), {}), (HostDirectory(context), afresh)):
+        first = build(refs, directory, **attributes)
+        before = kept(refs)
+        assert [build(refs, directory, **attributes) for _ in range(3)] == [first] * 3
+        assert kept(refs) == before
+    (context / "README").write_text("changed")
+    assert build(refs, Stranger(context)) != first
+    assert kept(refs) == before + 1
+
+
+def test_what_is_young_is_copied_again_and_kept_once(refs: RefManager, context: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(localsync, "_RACY_NS", 10**30)
+    build(refs, HostDirectory(context))
+    before = kept(refs)
+    build(refs, HostDirectory(context))
+    assert kept(refs) == before
+    monkeypatch.setattr(localsync, "_RACY_NS", -(10**18))
+    build(refs, HostDirectory(context))
+    made = kept(refs)
+    copies: list[object] = []
+    monkeypatch.setattr(localsync.Copier, "run", lambda *rest: copies.append(rest))
+    build(refs, HostDirectory(context))  # what took its place is what the next build starts from
+    assert (kept(refs), made, copies) == (before, before, [])
+
+
+def test_equal_directories_do_not_take_each_others_snapshots(refs: RefManager, context: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(context, other, symlinks=True)
+    age(other)
+    age(context)
+    assert build(refs, HostDirectory(context)) == build(refs, HostDirectory(other))
+    copies: list[object] = []
+    monkeypatch.setattr(localsync.Copier, "run", lambda *rest: copies.append(rest))
+    for directory in (context, other, context, other):
+        build(refs, HostDirectory(directory))
+    assert copies == []
