@@ -213,13 +213,13 @@ async def _listening(config: Config, handlers: dict[str, Handler], channels: set
 
     loop = asyncio.get_running_loop()
     servers: list[asyncio.Server] = []
-    paths: list[Path] = []
+    paths: list[tuple[Path, tuple[int, int]]] = []
     try:
         for one in config.listeners:
             if one.scheme == "unix":
                 servers.append(await loop.create_unix_server(wire, sock=_unix(one, config), backlog=_BACKLOG))
                 if not one.path.startswith("@"):
-                    paths.append(Path(one.path))
+                    paths.append((Path(one.path), _identity(Path(one.path))))
             elif one.scheme == "fd":
                 servers += [await loop.create_unix_server(wire, sock=sock, backlog=_BACKLOG) for sock in _inherited()]
             else:
@@ -233,8 +233,15 @@ async def _listening(config: Config, handlers: dict[str, Handler], channels: set
     finally:
         for server in servers:
             server.close()
-        for path in paths:
-            path.unlink(missing_ok=True)
+        for path, own in paths:
+            with contextlib.suppress(OSError):
+                if _identity(path) == own:  # not another daemon's, which has taken the place
+                    path.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.lstat()
+    return status.st_dev, status.st_ino
 
 
 def _unix(one: Listener, config: Config) -> socket.socket:

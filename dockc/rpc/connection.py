@@ -37,6 +37,8 @@ MAX_FRAME = 1 << 16
 MAX_HEADERS = (1 << 24) - 1
 MAX_STREAMS = 1000
 MAX_MESSAGE = 64 << 20
+MAX_HELD = 256 << 20
+"""Bytes of headers and messages of one peer that nobody has taken yet, on all its streams together."""
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 _DATA, _HEADERS, _PRIORITY, _RST, _SETTINGS, _PUSH, _PING, _GOAWAY, _WINDOW, _CONTINUATION = range(10)
@@ -63,11 +65,13 @@ class Stream:
         ended: the peer sends nothing more.
         ended_here: we send nothing more.
         error: why the stream broke, or None.
+        untaken: bytes of headers, and of messages that nobody has taken.
+        held: of these and of what is being put together, as far as the connection has counted them.
     """
 
     __slots__ = (
         "_buffer", "_credit", "_debts", "_inbound", "_needed", "_prepaid", "_window", "connection",
-        "ended", "ended_here", "error", "headers", "id", "trailers",
+        "ended", "ended_here", "error", "headers", "held", "id", "trailers", "untaken",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, number: int) -> None:
@@ -77,6 +81,7 @@ class Stream:
         self.trailers: list[tuple[str, str]] | None = None
         self.ended = self.ended_here = False
         self.error: RpcError | None = None
+        self.held = self.untaken = 0
         self._window = connection.window_of(number)
         self._inbound = STREAM_WINDOW  # what the peer may still send
         self._credit = 0  # what was taken and not yet said to the peer
@@ -106,6 +111,8 @@ class Stream:
     def taken(self, size: int) -> None:
         """The application has taken a message of this many bytes; the peer may send as many again."""
         whole = size + 5
+        self.untaken -= size
+        self.connection.hold(self, -size)
         self.credit(whole - self._debts.pop(0) if whole > _HALF and self._debts else whole)
         if self._needed > _HALF:
             self._prepay()
@@ -160,6 +167,7 @@ class Stream:
             if needed > _HALF:
                 self._debts.append(self._prepaid)
             self._prepaid = 0
+            self.untaken += length
             self.arrived(data[at + 5 : at + needed])
             at += needed
             needed = 5
@@ -168,6 +176,11 @@ class Stream:
         self._needed = needed
         if needed > _HALF and not self.waiting():
             self._prepay()
+
+    @property
+    def in_memory(self) -> int:
+        """Bytes that wait to be put together or to be taken."""
+        return len(self._buffer) + self.untaken
 
     def _prepay(self) -> None:
         """Give window back for a message that is larger than half a window, or both sides would wait for ever."""
@@ -280,6 +293,7 @@ class Connection:
         self._block: tuple[int, int, bytearray, int] | None = None  # stream, flags, bytes and pieces of a header block
         self._inbound = CONNECTION_WINDOW
         self._credit = 0
+        self._held = 0
         self._highest = 0
         library = H2Connection(
             H2Configuration(
@@ -406,6 +420,7 @@ class Connection:
     def _drop(self, stream: Stream) -> bool:
         found = self.streams.pop(stream.id, None) is not None
         if found:
+            self._held -= stream.held
             self.freed()
         return found
 
@@ -424,6 +439,11 @@ class Connection:
         if not self.draining and not self.closed:
             self.draining = True
             self.put(_frame(0, 8, _GOAWAY, 0, 0) + struct.pack(">II", self._highest, 0))
+
+    @property
+    def greeted(self) -> bool:
+        """Whether the client has said that it speaks HTTP/2 (server)."""
+        return not self._preface
 
     # --- input ------------------------------------------------------------------------------------------
 
@@ -505,11 +525,20 @@ class Connection:
             except RpcError as exc:
                 self._refuse(stream, exc)
                 return
+            self.hold(stream, stream.in_memory - stream.held)
+            if self._held > MAX_HELD:
+                raise _Flood("more than anybody takes")
         elif not flags & _END_STREAM:
             self._count()
         if flags & _END_STREAM and self.streams.get(number) is stream:
             self.window_of(number).receive_data(b"", True, 0)
             self._ended(stream)
+
+    def hold(self, stream: Stream, size: int) -> None:
+        """Count bytes that a stream keeps in memory; less than nothing when it lets go of some."""
+        if stream.id in self.streams:
+            stream.held += size
+            self._held += size
 
     def _refuse(self, stream: Stream, error: RpcError) -> None:
         """A message of the peer cannot be taken: the call fails, the connection lives."""
@@ -623,6 +652,10 @@ class Connection:
             return
         stream.headers = headers
         self.streams[number] = stream
+        stream.untaken += self._decoder.block.size
+        self.hold(stream, self._decoder.block.size)
+        if self._held > MAX_HELD:
+            raise _Flood("more headers than anybody needs")
 
     def _on_response(self, event: events.ResponseReceived) -> None:
         headers = self._decoder.block.texts(RESPONSE)

@@ -25,9 +25,11 @@ REQUEST, RESPONSE, TRAILERS, LATER = (
 
 _MOST = 64
 """Blocks that are remembered."""
-_BLOCK, _LIST = 512, 8192
+_BLOCK, _LIST = 512, 16384
 """Bytes of a block, and of its headers, beyond which it is not."""
 _TABLE = 4096
+_FIELD = 200
+"""Bytes that a field takes besides its name and value: a pair and two texts."""
 
 
 class _Table(HeaderTable):
@@ -94,12 +96,18 @@ class BlockEncoder:
 
 
 class Block:
-    """A header block that was decoded."""
+    """A header block that was decoded.
 
-    __slots__ = ("_texts", "headers")
+    Attributes:
+        headers: names and values.
+        size: bytes that they take in memory, roughly.
+    """
+
+    __slots__ = ("_texts", "headers", "size")
 
     def __init__(self, headers: list[HeaderTuple]) -> None:
         self.headers = headers
+        self.size = sum(len(name) + len(value) + _FIELD for name, value in headers)
         self._texts: dict[HeaderValidationFlags, tuple[tuple[str, str], ...]] = {}
 
     def texts(self, kind: HeaderValidationFlags) -> list[tuple[str, str]]:
@@ -153,11 +161,7 @@ class BlockDecoder(Decoder):
         self._changes = self._table.changes
         headers = list(super().decode(key, raw=True))
         self.block = Block(headers)
-        if (
-            self._table.changes == self._changes
-            and len(key) <= _BLOCK
-            and sum(len(name) + len(value) for name, value in headers) <= _LIST
-        ):
+        if self._table.changes == self._changes and len(key) <= _BLOCK and self.block.size <= _LIST:
             if len(self._known) >= _MOST:
                 self._known.clear()
             self._known[key] = self.block

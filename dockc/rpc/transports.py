@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import ssl
 
 _HIGH = 1 << 20
+_GREETING = 60.0
+"""Seconds that a client may take to say that it speaks HTTP/2."""
 _SILENCE = 30
 """Seconds after which a peer whose machine or cable is gone counts as gone: nothing closes its connections."""
 Explain = Callable[[BaseException], RpcError]
@@ -39,6 +41,7 @@ class Wire(asyncio.Protocol):
         max_message: int = MAX_MESSAGE,
     ) -> None:
         self._handlers, self._made, self._explain, self._max = handlers, made, explain, max_message
+        self._greeting: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to speak."""
@@ -52,12 +55,21 @@ class Wire(asyncio.Protocol):
             explain=self._explain,
             max_message=self._max,
         )
+        if self._handlers is not None:
+            self._greeting = self.channel.loop.call_later(_GREETING, self._late)
         if self._made is not None:
             self._made(self.channel)
+
+    def _late(self) -> None:
+        if not self.channel.greeted:
+            self.channel.lost(RpcError("the client says nothing", code=UNAVAILABLE))
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the peer."""
         self.channel.feed(data)
+        if self._greeting is not None and self.channel.greeted:
+            self._greeting.cancel()
+            self._greeting = None
 
     def pause_writing(self) -> None:
         """The transport has enough."""
@@ -69,6 +81,8 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone."""
+        if self._greeting is not None:
+            self._greeting.cancel()
         self.channel.lost(
             RpcError(f"the connection broke: {exc}" if exc else "the connection was closed", code=UNAVAILABLE)
         )

@@ -450,6 +450,55 @@ def _sending(count: int, window: int, about: int) -> End:
     return server
 
 
+def test_what_nobody_takes_is_bounded_over_all_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call alone is within its window; messages that wait and those that are put together count alike."""
+    monkeypatch.setattr(wire, "MAX_HELD", 1 << 20)
+    for size in (50_000, 1 << 20):  # a whole one, and the beginning of a large one
+        server = End(server=True)
+        server.feed(HELLO)
+        for number in range(1, 2001, 2):
+            server.feed(frame(1, 4, number, BLOCK))
+            if server.closed:
+                break
+            server.all[-1].take = False
+            server.feed(frame(0, 0, number, b"\0" + struct.pack(">I", size) + bytes(50_000)))
+        assert len(server.all) == 21
+        assert b"more than anybody takes" in server.take_output()
+
+
+def test_headers_of_many_calls_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_HELD", 8 << 20)
+    server = End(server=True)
+    encoder = Encoder()
+    first = encoder.encode([*((k.encode(), v.encode()) for k, v in REQUEST), (b"x", b"y" * 2000)], huffman=False)
+    again = encoder.encode([*((k.encode(), v.encode()) for k, v in REQUEST)], huffman=False)
+    server.feed(HELLO + frame(1, 4, 1, first))
+    for number in range(3, 2001, 2):  # a few hundred bytes each, which stand for half a megabyte
+        server.feed(frame(1, 4, number, again + b"\xbe" * 260))
+        if server.closed:
+            break
+    assert 10 < len(server.all) < 20
+    assert b"more headers than anybody needs" in server.take_output()
+
+
+def test_what_calls_held_is_forgotten_with_them() -> None:
+    client, server = pair()
+    for take in (True, False):
+        for _ in range(20):
+            call = client.request()
+            meet(client, server)
+            theirs = server.all[-1]
+            theirs.take = take
+            assert call.put_message(bytes(1000))
+            assert call.put_part(memoryview(bytes(3000)), 0)
+            meet(client, server)
+            assert server._held > (0 if take else 1000)
+            server.finish(theirs, [(":status", "200"), *trailers_of(0)])
+            theirs.taken(1000)  # what was read late is no matter of the connection's any more
+            meet(client, server)
+        assert server._held == client._held == 0
+
+
 def test_who_is_sent_much_may_answer_as_often_as_gos_grpc() -> None:
     """A cache of 64 MB that goes to a client's directory at once: window comes back every 16 KB."""
     assert not _sending(count=4096, window=16384, about=1).closed
