@@ -6,6 +6,7 @@ Nothing depends on them. What cannot be read is missing, and where nothing can b
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from dockc.base.hashing import sha256
@@ -20,6 +21,8 @@ _DIGEST = 64
 
 def place(environ: Mapping[str, str]) -> str | None:
     """Dockc's directory in the user's cache, whether it is there or not; None where there is no place for one."""
+    if sys.platform == "win32":  # nothing there says that a directory is ours alone
+        return None
     base = environ.get("XDG_CACHE_HOME", "")
     if not base.startswith("/"):
         home = environ.get("HOME", "")

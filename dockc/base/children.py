@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import select
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -43,6 +44,8 @@ class Child(subprocess.Popen[bytes]):
 
     def poll(self) -> int | None:
         """The status, None while the child runs, `LOST` where it is unknown."""
+        if sys.platform == "win32":  # a child's end cannot be lost there
+            return super().poll()
         if self.returncode is None:
             self._look(os.WNOHANG)
         return self.returncode
@@ -54,6 +57,8 @@ class Child(subprocess.Popen[bytes]):
             TimeoutExpired: it still runs after `timeout` seconds.
             ChildLost: nobody can tell.
         """
+        if sys.platform == "win32":
+            return super().wait(timeout)
         if self.returncode is None and timeout is not None:
             self._wait_until_ended(timeout)
         if self.returncode is None:
@@ -64,12 +69,12 @@ class Child(subprocess.Popen[bytes]):
 
     def _look(self, flags: int) -> None:
         try:
-            found = os.waitid(os.P_PID, self.pid, os.WEXITED | flags)
+            pid, status = os.waitpid(self.pid, flags)
         except ChildProcessError:
             self.returncode = LOST
             return
-        if found is not None:
-            self.returncode = found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+        if pid == self.pid:
+            self.returncode = os.waitstatus_to_exitcode(status)
 
     def _wait_until_ended(self, timeout: float) -> None:
         try:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 
+from dockc.base.openflags import BINARY, CLOEXEC, NOFOLLOW, NONBLOCK
 from dockc.errors import DockcError, UsageError
 
 TYPE_CHECKING = False
@@ -45,7 +47,7 @@ def read_file(path: str | PathLike[str]) -> bytes:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
+    return os.open(path, flags | NONBLOCK)
 
 
 def open_regular(path: str | PathLike[str], *, follow: bool = True) -> BinaryIO:
@@ -60,7 +62,7 @@ def open_regular(path: str | PathLike[str], *, follow: bool = True) -> BinaryIO:
         OSError: it is missing, cannot be opened, or is no regular file (EINVAL).
     """
     given = os.fspath(path).startswith(_GIVEN)
-    flags = os.O_RDONLY | os.O_CLOEXEC | (0 if given else os.O_NONBLOCK) | (0 if follow else os.O_NOFOLLOW)
+    flags = os.O_RDONLY | CLOEXEC | BINARY | (0 if given else NONBLOCK) | (0 if follow else NOFOLLOW)
     handle = os.open(path, flags)
     if not given and not stat.S_ISREG(mode := os.fstat(handle).st_mode):
         os.close(handle)
@@ -79,10 +81,10 @@ def store_root() -> str:
         UsageError: `$DOCKC_STORE` is not an absolute path.
     """
     if chosen := os.environ.get("DOCKC_STORE"):
-        if not chosen.startswith("/"):
+        if not os.path.isabs(chosen):
             raise UsageError(f"DOCKC_STORE={chosen} is not an absolute path")
         return chosen
-    if os.geteuid() == 0 and _is_initial_namespace():
+    if sys.platform != "win32" and os.geteuid() == 0 and _is_initial_namespace():
         return "/var/lib/dockc"
     data = os.environ.get("XDG_DATA_HOME", "")
     if not data.startswith("/"):

@@ -8,6 +8,7 @@ it, one for each platform, and the image configs with the result.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from dockc.client.address import Address, Tls, connect
 from dockc.client.compiling import Compiling
 from dockc.client.control import BuildSpec, Export, Remote, through_frontend
 from dockc.client.exports import DirectoryReceiver, FileReceiver, Receiver
-from dockc.client.session import HEALTH, Session
+from dockc.client.session import HEALTH, Session, shared_key
 from dockc.engine.history import recording_of
 from dockc.engine.progress import Steps
 from dockc.engine.request import Asked, Inputs, load
@@ -149,7 +150,7 @@ def _session(request: Asked, inputs: Inputs) -> Session:
     from dockc.runtime.registry.credentials import DockerConfig
     from dockc.runtime.session.secrets import ClientSecrets, ClientSsh, parse_secret
 
-    session = Session(shared_key=_shared_key(request))
+    session = Session(shared_key=shared_key([request.compile.context]))
     session.lend_directories(inputs.locals)
     session.lend_credentials(DockerConfig.load())
     if request.secrets:
@@ -158,16 +159,6 @@ def _session(request: Asked, inputs: Inputs) -> Session:
         session.lend_ssh(ClientSsh(request.ssh))
     session.lend_uploads(request.uploads)
     return session
-
-
-def _shared_key(request: Asked) -> str:
-    """The same for every build of a directory from this machine: what was sent before is not sent again."""
-    import hashlib
-    import os
-    import socket
-
-    text = f"{socket.gethostname()}:{os.getuid()}:{os.path.realpath(request.compile.context)}"
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 # --- outputs ------------------------------------------------------------------------------------------
@@ -198,6 +189,8 @@ def exported(output: Output, names: Sequence[str]) -> Export | None:
     store = ""
     match output.type:
         case "local":
+            if sys.platform == "win32":
+                raise UsageError("-o type=local cannot be written on Windows yet", hint="Take type=tar and unpack it.")
             receiver = DirectoryReceiver(output.dest, delete=attrs.get("mode", "").strip().lower() == "delete")
         case "tar":
             receiver = FileReceiver(output.dest or "-")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from dockc.errors import StoreError
 from dockc.protocol.errors import to_rpc
 from dockc.rpc.calls import Call, Channel, Handler, only, unary
 from dockc.rpc.pb import session_pb2
-from dockc.rpc.status import NOT_FOUND, UNKNOWN, RpcError
+from dockc.rpc.status import NOT_FOUND, UNIMPLEMENTED, UNKNOWN, RpcError
 from dockc.rpc.transports import Tunnel, packed, payload
 
 if TYPE_CHECKING:
@@ -36,6 +36,18 @@ UPLOAD = "/moby.upload.v1.Upload/Pull"
 _PIECE = 1 << 20
 _TOKEN_SECONDS = 60
 """For how long a token is good of which its server does not say that."""
+
+
+def shared_key(directories: Sequence[str]) -> str:
+    """The same for every build of these directories by this user of this machine: what was sent is not sent again."""
+    import hashlib
+    import os
+    import socket
+    import sys
+
+    user = os.environ.get("USERNAME", "") if sys.platform == "win32" else str(os.getuid())
+    text = "\n".join([socket.gethostname(), user, *map(os.path.realpath, directories)])
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class Session:
@@ -259,7 +271,10 @@ async def _forward(call: Call, agents: ClientSsh) -> None:
     if source is None:
         raise RpcError(f"unset ssh forward key {name}", code=NOT_FOUND)
     import os
+    import sys
 
+    if sys.platform == "win32":
+        raise RpcError("ssh agents cannot be lent from Windows yet", code=UNIMPLEMENTED)
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dockc-ssh-"))
         path = await asyncio.to_thread(

@@ -404,7 +404,7 @@ def _by_whom(mode: str, store: Path | None) -> None:
         return
     if idle := settings.autostart():
         from dockc.daemon.start import start
-        from dockc.runtime.store.worker import default_root
+        from dockc.runtime.store.place import default_root
 
         start(str(store or default_root()), idle, os.environ)
 
@@ -485,13 +485,16 @@ def build(asked: Asked, sink: StatusSink, recorder: Recorder | None = None) -> B
     """
     import asyncio
 
+    from dockc.base.system import only_linux
     from dockc.commands.ending import Deadline
+
+    only_linux("builds")
     from dockc.engine.engine import EngineOptions, check, check_options
     from dockc.engine.history import recording_of
     from dockc.engine.lend import lend
     from dockc.engine.progress import Steps
     from dockc.runtime.executor.rootless import enter_build_namespace
-    from dockc.runtime.store.worker import default_root
+    from dockc.runtime.store.place import default_root
 
     options = EngineOptions(
         root=asked.compile.store or default_root(),

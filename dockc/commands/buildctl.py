@@ -486,7 +486,7 @@ def _exports(texts: Sequence[str]) -> tuple[Export, ...]:
 
 
 async def _build_there(options: argparse.Namespace, definition: bytes) -> int:
-    from dockc.client.session import Session
+    from dockc.client.session import Session, shared_key
     from dockc.commands.ending import FAILED
     from dockc.commands.traced import traced
     from dockc.console.view import make_view
@@ -497,7 +497,7 @@ async def _build_there(options: argparse.Namespace, definition: bytes) -> int:
     attrs = _pairs(options.opt, "opt")
     if options.no_cache:
         attrs["no-cache"] = ""
-    session = Session(shared_key=_key(options.local))
+    session = Session(shared_key=shared_key([one.partition("=")[2] for one in sorted(options.local)]))
     session.lend_directories(_directories(options.local))
     session.lend_credentials(DockerConfig.load())
     if options.secret:
@@ -587,16 +587,6 @@ def _directories(texts: Sequence[str]) -> Mapping[str, Path]:
             raise UsageError(f"{path} is not a directory", hint="--local takes NAME=DIRECTORY.")
         found[name] = Path(path)
     return found
-
-
-def _key(texts: Sequence[str]) -> str:
-    import hashlib
-    import socket
-
-    text = "\n".join(
-        [socket.gethostname(), str(os.getuid()), *(os.path.realpath(one.partition("=")[2]) for one in sorted(texts))]
-    )
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _write(name: str, data: bytes) -> None:

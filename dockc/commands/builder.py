@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from dockc.base.options import Options, argument, option
-from dockc.commands import shared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,7 +146,6 @@ class ListOptions(Options):
         help="table, or json: one object a line. Default: table.",
         completes="table|json",
     )
-    json: bool = shared.AS_JSON
     examples = ("dockc builder ls",)
 
 
@@ -167,7 +165,7 @@ def run_list(options: ListOptions, out: Output) -> int:
         raise UsageError(f"unknown format {options.format}", hint="table or json")
     known = builders.load()
     rows = until_told(_look(sorted(known.nodes.items()), known.current))
-    if options.json or options.format == "json":
+    if options.format == "json":
         out.write("".join(json.dumps(row) + "\n" for row in rows))
         return 0
     from dockc.console.tables import table

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from dockc.base.options import Options, argument, option
 from dockc.base.record import Record
-from dockc.commands import shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,7 +41,6 @@ class ConfigOptions(Options):
         help="text, or json: one object. Default: text.",
         completes="text|json",
     )
-    json: bool = shared.AS_JSON
     schema: bool = option("--schema", help="Print the JSON schema of dockc.toml, for editors.")
     examples = ("dockc config", "dockc config --format=json src", "dockc config --schema > dockc.schema.json")
 
@@ -80,7 +79,7 @@ def run(options: ConfigOptions, out: Output) -> int:
     if not os.path.isdir(options.directory):
         raise UsageError(f"{options.directory} is not a directory")
     values = [*_places(os.environ), *_variables(os.environ), *_lint(options.directory, os.environ)]
-    if options.json or options.format == "json":
+    if options.format == "json":
         shown = {one.name: {"value": one.value, "source": one.source} for one in values}
         out.write(json.dumps(shown, indent=1) + "\n")
         return 0
@@ -104,12 +103,16 @@ def _places(env: Mapping[str, str]) -> Iterator[Value]:
     from dockc.base.cachefiles import place
     from dockc.base.files import builders_file
     from dockc.client import builders
-    from dockc.runtime.store.worker import default_root
+    from dockc.runtime.store.place import default_root
 
     def source(*names: str) -> str:
         return next((f"${name}" for name in names if env.get(name)), DEFAULT)
 
-    yield Value("store", str(default_root()), source("DOCKC_STORE", *(() if os.geteuid() == 0 else ("XDG_DATA_HOME",))))
+    yield Value(
+        "store",
+        str(default_root()),
+        source("DOCKC_STORE", *(() if sys.platform != "win32" and os.geteuid() == 0 else ("XDG_DATA_HOME",))),
+    )
     yield Value("cache", place(env), source("XDG_CACHE_HOME"))
     file = builders_file()
     yield Value("builders", file, source("XDG_CONFIG_HOME"))

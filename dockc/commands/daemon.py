@@ -32,6 +32,9 @@ def run(options: DaemonOptions, out: Output) -> int:
     import logging
     import os
 
+    from dockc.base.system import only_linux
+
+    only_linux("daemons")
     from dockc.daemon import config
 
     called = os.path.basename(sys.argv[0])  # noqa: PTH119

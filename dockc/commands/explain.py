@@ -52,7 +52,6 @@ class ExplainOptions(Options):
         "--format", metavar="FORMAT", default="text", help="text or json; for a graph also svg, mermaid, dot or html.",
         completes="text|json|svg|mermaid|dot|html",
     )  # fmt: skip
-    json: bool = shared.AS_JSON
     output: Path | None = shared.OUTPUT
     color: str = shared.color()
     record: Path | None = option(
@@ -64,12 +63,9 @@ class ExplainOptions(Options):
     online: bool = option(
         "--online",
         help="Ask registries about base images; without it, and without answers, they are made up. A plan always asks.",
-        group=shared.WORLD,
     )
     answers: Path | None = shared.ANSWERS
-    locked: Path | None = option(
-        "--locked", metavar="FILE", help="Use this lock file's answers.", completes="file", group=shared.WORLD
-    )
+    locked: Path | None = option("--locked", metavar="FILE", help="Use this lock file's answers.", completes="file")
     target: str = shared.TARGET
     build_arg: tuple[str, ...] = shared.BUILD_ARG
     platform: tuple[str, ...] = option("--platform", metavar="OS/ARCH[/VARIANT]", help="Target platform.")
@@ -104,7 +100,6 @@ def run(options: ExplainOptions, out: Output) -> int:
     """`dockc explain`."""
     from dockc.commands.attrs import frontend_attrs, named_contexts
 
-    options = _formed(options)
     if options.miss:
         return _misses(options, out)
     if options.against or options.of != "last":
@@ -163,15 +158,6 @@ def run(options: ExplainOptions, out: Output) -> int:
         text = line(looked, number, form=options.form)
     out.write(_painted(without_credentials(text), options, out), options.output)
     return 0
-
-
-def _formed(options: ExplainOptions) -> ExplainOptions:
-    """The same with the form that `--json` says."""
-    from dockc.base.record import replace
-
-    if options.json and options.form not in {"text", "json"}:
-        raise UsageError(f"--json and --format={options.form} cannot be used together")
-    return replace(options, form="json") if options.json else options
 
 
 def _painted(text: str, options: ExplainOptions, out: Output) -> str:
@@ -500,7 +486,8 @@ def _planned(looked: Looked, *, insecure: bool) -> list[Step]:
 
     from dockc.compiler.questions import converse
     from dockc.runtime.executor.rootless import enter_build_namespace
-    from dockc.runtime.store.worker import Worker, WorkerOptions, default_root
+    from dockc.runtime.store.place import default_root
+    from dockc.runtime.store.worker import Worker, WorkerOptions
 
     root = looked.request.store or default_root()
     asking = compile_all(looked.request, looked.inputs, _ignore)
@@ -522,7 +509,7 @@ def _misses(options: ExplainOptions, out: Output) -> int:
     """
     from dockc.console.explain import misses_json, misses_text
     from dockc.engine import missed
-    from dockc.runtime.store.worker import default_root
+    from dockc.runtime.store.place import default_root
 
     if options.form not in {"text", "json"}:
         raise UsageError(f"misses have no format {options.form}", hint="Choose text or json.")

@@ -314,7 +314,7 @@ def run_remove(options: RemoveOptions, out: Output) -> int:
 
 
 def _root(store: Path | None) -> Path:
-    from dockc.runtime.store.worker import default_root
+    from dockc.runtime.store.place import default_root
 
     return store or default_root()
 

@@ -22,7 +22,7 @@ def recording(sink: StatusSink, asked: Asked, about: Described | None = None, *,
     from dockc.base.record import replace
     from dockc.engine.history import Recording, describe
     from dockc.engine.settings import remembered
-    from dockc.runtime.store.worker import default_root
+    from dockc.runtime.store.place import default_root
 
     root = asked.compile.store or default_root()
     return Recording(sink, root, replace(about or describe(asked), keep=remembered(root)), held=held)

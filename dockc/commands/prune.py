@@ -80,9 +80,12 @@ def run(options: PruneOptions, out: Output) -> int:
     """
     import time
 
+    from dockc.base.system import only_linux
+
+    only_linux("stores")
     from dockc.commands.store import prune
     from dockc.runtime.refs.policy import Disk
-    from dockc.runtime.store.worker import default_root
+    from dockc.runtime.store.place import default_root
 
     root = options.store or default_root()
     if options.policy:

@@ -19,7 +19,7 @@ from dockc.commands.kept import recording, tell_trouble, write_report
 from dockc.commands.traced import traced
 from dockc.engine.history import RESULT, described
 from dockc.engine.progress import Counting
-from dockc.engine.request import Asked
+from dockc.engine.request import Asked, check_entitlements
 from dockc.errors import DockcError, UsageError
 
 if TYPE_CHECKING:
@@ -120,7 +120,6 @@ def build_remote(builder: Chosen, request: Asked, wishes: Wishes, out: Output) -
         DockcError: whatever goes wrong on purpose.
     """
     from dockc.console.view import make_view
-    from dockc.engine.engine import check_entitlements
     from dockc.runtime.exporter import export
     from dockc.runtime.session import secrets
 
@@ -225,7 +224,8 @@ def until_told(work: Coroutine[Any, Any, T]) -> T:
             told = True
             task.cancel()
 
-        loop.add_signal_handler(signal.SIGTERM, stop)
+        if sys.platform != "win32":  # whose loops know no signals: an interrupt ends it there
+            loop.add_signal_handler(signal.SIGTERM, stop)
         try:
             return await task
         except asyncio.CancelledError:

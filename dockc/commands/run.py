@@ -51,13 +51,17 @@ def run_image(options: RunOptions, *, stdout: BinaryIO, stderr: BinaryIO) -> int
         UsageError: a terminal is to have input that is none.
         DockcError: no such image, nothing to run, or the container could not be set up.
     """
+    from dockc.base.system import only_linux
+
+    only_linux("containers")
     from dockc.commands.attached import Attached
     from dockc.oci import platform as platforms
     from dockc.oci.config import ImageConfig
     from dockc.runtime.executor.base import ExecCancelled, ExecSpec
     from dockc.runtime.executor.rootless import enter_build_namespace
     from dockc.runtime.store import images
-    from dockc.runtime.store.worker import Worker, WorkerOptions, default_root
+    from dockc.runtime.store.place import default_root
+    from dockc.runtime.store.worker import Worker, WorkerOptions
 
     attached = Attached(_writer(stdout), _writer(stderr), interactive=options.interactive, terminal=options.terminal)
     root = options.store or default_root()

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_WHAT, WORLD, _PASSES = "What is built", "Answers about the world", "Optimisation"
+_WHAT, _ANSWERS, _PASSES = "What is built", "Answers about the world", "Optimisation"
 
 CONTEXT = argument(
     ".", help="The build context: a directory, or the URL of a git repository or archive.", completes="directory"
@@ -59,15 +59,17 @@ ANSWERS = option(
     "--answers",
     metavar="FILE",
     help="Answers to what the compiler asks about images and sources; no network.",
-    group=WORLD,
+    group=_ANSWERS,
     completes="file",
 )
-OFFLINE = option("--offline", help="Ask no registry: what FILE and the store do not answer is an error.", group=WORLD)
+OFFLINE = option(
+    "--offline", help="Ask no registry: what FILE and the store do not answer is an error.", group=_ANSWERS
+)
 LOCKED = option(
     "--locked",
     metavar="FILE",
     help="Compile with this lock file's answers only, and fail where they do not do.",
-    group=WORLD,
+    group=_ANSWERS,
     completes="file",
 )
 LEVEL = option(
@@ -151,4 +153,3 @@ IF_NO_FILES = option(
     completes="warn|error|ignore",
 )
 JSON = option("--json", help="Print JSON lines.")
-AS_JSON = option("--json", help="Short for --format=json.")

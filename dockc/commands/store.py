@@ -115,7 +115,8 @@ def opened(store: Path | None, *, fills: bool = False) -> Iterator[Worker]:
     With `fills`, more is to be put into it: then what it keeps in reserve for a full disk stays.
     """
     from dockc.runtime.executor.rootless import enter_build_namespace
-    from dockc.runtime.store.worker import Worker, WorkerOptions, default_root
+    from dockc.runtime.store.place import default_root
+    from dockc.runtime.store.worker import Worker, WorkerOptions
 
     root = store or default_root()
     enter_build_namespace()
@@ -132,8 +133,9 @@ def prune(store: Path | None, rules: Sequence[Rule]) -> Pruned:
     from dockc.runtime.executor.rootless import enter_build_namespace
     from dockc.runtime.refs.prune import joined
     from dockc.runtime.store import ballast
+    from dockc.runtime.store.place import default_root
     from dockc.runtime.store.room import has_room, make_room
-    from dockc.runtime.store.worker import Worker, WorkerOptions, default_root
+    from dockc.runtime.store.worker import Worker, WorkerOptions
 
     root = store or default_root()
     enter_build_namespace()
@@ -167,7 +169,7 @@ def stored(store: Path | None) -> ContentStore:
     on a disk that is full to the last byte.
     """
     from dockc.runtime.content.store import ContentStore
-    from dockc.runtime.store.worker import default_root
+    from dockc.runtime.store.place import default_root
 
     return ContentStore((store or default_root()) / "content")
 
@@ -206,8 +208,9 @@ def examine(store: Path | None, *, fix: bool, full: bool = False) -> Report:
     from dockc.runtime.executor.rootless import enter_build_namespace
     from dockc.runtime.store.doctor import Finding, Problem, Report
     from dockc.runtime.store.doctor import examine as examine_refs
+    from dockc.runtime.store.place import default_root
     from dockc.runtime.store.salvage import examine_files
-    from dockc.runtime.store.worker import Worker, WorkerOptions, default_root
+    from dockc.runtime.store.worker import Worker, WorkerOptions
 
     root = store or default_root()
     enter_build_namespace()

@@ -153,7 +153,7 @@ def looked(store: Path | None) -> tuple[Census, Plan, tuple[Rule, ...]]:
     from dockc.engine.settings import collection
     from dockc.runtime.refs.plan import plan
     from dockc.runtime.store.images import reachable
-    from dockc.runtime.store.worker import default_root
+    from dockc.runtime.store.place import default_root
 
     policy = collection(store or default_root())
     with opened(store) as worker:

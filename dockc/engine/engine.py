@@ -28,7 +28,7 @@ from dockc.engine.history import recording_of
 from dockc.engine.misses import Misses
 from dockc.engine.progress import Counting, Steps
 from dockc.engine.record import sizes_of
-from dockc.engine.request import BuildRequest, Built
+from dockc.engine.request import BuildRequest, Built, check_entitlements
 from dockc.engine.settings import collection
 from dockc.engine.verify import unexpected_platforms
 from dockc.engine.work import Work
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from dockc.solver.progress import StatusSink
 
 _SOON = 1.0
-ENTITLEMENTS = frozenset(("network.host", "security.insecure"))
 
 
 class EngineOptions(Record, kw_only=True):
@@ -129,7 +128,8 @@ class Engine:
     async def __aenter__(self) -> Self:
         from dockc.runtime.executor.rootless import enter_build_namespace
         from dockc.runtime.source.registry import provider_for
-        from dockc.runtime.store.worker import Worker, WorkerOptions, default_root
+        from dockc.runtime.store.place import default_root
+        from dockc.runtime.store.worker import Worker, WorkerOptions
 
         options = self.options
         root = options.root or default_root()  # asked before the namespace is entered, in which everybody is root
@@ -372,16 +372,6 @@ def check(request: BuildRequest, session: Session) -> None:
     caches.check(request)
     export.check(request.outputs, request.names, sinks=session.sinks is not None)
     check_entitlements(request.allow)
-
-
-def check_entitlements(allow: frozenset[str]) -> None:
-    """Refuse entitlements that there are not.
-
-    Raises:
-        UsageError: which one.
-    """
-    for name in sorted(allow - ENTITLEMENTS):
-        raise UsageError(f"unknown entitlement {name}", hint=f"Known are {' and '.join(sorted(ENTITLEMENTS))}.")
 
 
 def refuse_missing(attrs: Mapping[str, str]) -> None:

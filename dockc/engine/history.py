@@ -22,10 +22,10 @@ logs and its trace, which is `<begun>-<ref>.trace`. The daemon's history calls a
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import os
 import re
+import sys
 import threading
 import time
 from collections import deque
@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dockc.base.hashing import sha256
+from dockc.base.openflags import BINARY, CLOEXEC, DIRECTORY, NOFOLLOW
 from dockc.base.record import Record, made, replace
 from dockc.engine.keep import KEEP_BUILDS, KEEP_BYTES, Keep
 from dockc.engine.record import VertexRecord
@@ -306,22 +307,28 @@ def recording_of(sink: StatusSink) -> Recording | None:
 def _create(folder: Path, name: str) -> int:
     """A new file for its owner alone, locked for as long as it is open."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | NOFOLLOW | CLOEXEC | BINARY
+    if sys.platform == "win32":  # a profile belongs to its user, and no directory can be open
+        return os.open(folder / name, flags)
+    place = os.open(folder, os.O_RDONLY | DIRECTORY | NOFOLLOW)
     try:
         os.fchmod(place, 0o700)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         file = os.open(name, flags, 0o600, dir_fd=place)
     finally:
         os.close(place)
     os.fchmod(file, 0o600)  # whatever the umask
-    _lock(file, fcntl.LOCK_EX)
+    _lock(file)
     return file
 
 
-def _lock(file: int, kind: int) -> bool:
-    """Whether the lock could be had; a file system without locks has them all free."""
+def _lock(file: int, *, shared: bool = False) -> bool:
+    """Whether the lock could be had; a system or file system without such locks has them all free."""
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
     try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
@@ -562,7 +569,7 @@ def _write_beside(record: BuildRecord, suffix: str, text: str) -> Path:
     path = record.path.with_suffix(suffix)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NOFOLLOW | CLOEXEC, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
         part.replace(path)
@@ -575,11 +582,11 @@ def _write_beside(record: BuildRecord, suffix: str, text: str) -> Path:
 def _remove(path: Path) -> bool:
     """Remove the record of a build that does not run; whether it is gone."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | NOFOLLOW | CLOEXEC | BINARY)
     except FileNotFoundError:
         return True
     try:
-        if not _lock(file, fcntl.LOCK_EX):
+        if not _lock(file):
             return False
         for suffix in (*_BESIDE, ".jsonl"):  # the record itself at last: what is left has a name
             path.with_suffix(suffix).unlink(missing_ok=True)
@@ -845,11 +852,11 @@ def read(path: Path) -> BuildRecord | None:
         OSError: it cannot be read.
     """
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | NOFOLLOW | CLOEXEC | BINARY)
     except FileNotFoundError:
         return None
     with os.fdopen(file, "rb") as stream:
-        runs = not _lock(stream.fileno(), fcntl.LOCK_SH)
+        runs = not _lock(stream.fileno(), shared=True)
         begin = (_object(stream.readline()) or {}).get("begin")
         stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL))
         last = stream.read().rstrip(b"\n").rpartition(b"\n")[2]

@@ -82,7 +82,7 @@ def found(name: str, value: str, store: Path | None, showing: Showing | None = N
 
 def _content(store: Path | None) -> ContentStore:
     from dockc.runtime.content.store import ContentStore
-    from dockc.runtime.store.worker import default_root
+    from dockc.runtime.store.place import default_root
 
     return ContentStore((store or default_root()) / "content")
 

@@ -36,6 +36,8 @@ DOCKERFILE = "dockerfile"
 NAMES = ("Dockerfile", "dockerfile", "Containerfile")
 #: The name of the built-in frontend.
 FRONTEND = "dockerfile.v0"
+ENTITLEMENTS = frozenset(("network.host", "security.insecure"))
+"""What a build may be allowed besides the usual."""
 #: Frontend images that the built-in compiler stands for.
 BUILT_IN = (
     "docker/dockerfile",
@@ -248,6 +250,16 @@ class Built(Record, kw_only=True):
 
 
 # --- files --------------------------------------------------------------------------------------------
+
+
+def check_entitlements(allow: frozenset[str]) -> None:
+    """Refuse entitlements that there are not.
+
+    Raises:
+        UsageError: which one.
+    """
+    for name in sorted(allow - ENTITLEMENTS):
+        raise UsageError(f"unknown entitlement {name}", hint=f"Known are {' and '.join(sorted(ENTITLEMENTS))}.")
 
 
 class Found:

@@ -17,7 +17,7 @@ def fetch(url: str, store: Path | None = None, *, offline: bool = False) -> byte
         DockcError: it cannot be had, or is larger than a Dockerfile may be.
     """
     from dockc.runtime.source.memory import Memory
-    from dockc.runtime.store.worker import default_root
+    from dockc.runtime.store.place import default_root
 
     root = store or default_root()
     memory = Memory(root / "content")

@@ -94,7 +94,7 @@ def ask_world(requests: Sequence[Request], inputs: Inputs, store: Path | None, *
     """
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.source.resolve import Resolver
-    from dockc.runtime.store.worker import default_root
+    from dockc.runtime.store.place import default_root
 
     client = registry_client(offline=offline)
     try:

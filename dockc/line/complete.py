@@ -132,7 +132,7 @@ def _stages(options: type[Options], rest: Sequence[str]) -> list[str]:
 def _images() -> Iterator[Candidate]:
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.store.images import listing
-    from dockc.runtime.store.worker import default_root
+    from dockc.runtime.store.place import default_root
 
     root = default_root() / "content"
     if root.is_dir():

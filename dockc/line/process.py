@@ -34,10 +34,11 @@ def begin() -> None:
     * The umask takes nothing from the owner: what the program makes can be used by it.
     """
     _open_standard()
-    if signal.getsignal(signal.SIGCHLD) != signal.SIG_DFL:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    if signal.pthread_sigmask(signal.SIG_BLOCK, ()):
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if sys.platform != "win32":  # which has neither
+        if signal.getsignal(signal.SIGCHLD) != signal.SIG_DFL:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        if signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
     umask = os.umask(0o077)
     os.umask(umask & ~_OWNER)
     _patient_streams()

@@ -538,7 +538,7 @@ _MANY = 2000
 
 
 def _image_facts(name: str) -> inlays.ImageFacts | None:
-    from dockc.runtime.store.worker import default_root
+    from dockc.runtime.store.place import default_root
 
     try:
         return image_facts(default_root(), name)
@@ -557,7 +557,7 @@ def _completion(file: File, item: Item) -> lsp.CompletionItem:
 
 
 def _images() -> tuple[str, ...]:
-    from dockc.runtime.store.worker import default_root
+    from dockc.runtime.store.place import default_root
 
     try:
         return local_images(default_root())

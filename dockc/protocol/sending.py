@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.base.openflags import BINARY, CLOEXEC, NOFOLLOW, NONBLOCK
 from dockc.errors import DockcError
 from dockc.protocol.modes import to_go
 from dockc.rpc.pb import session_pb2
@@ -30,7 +32,7 @@ STAT, REQ, DATA, FIN, ERR = range(5)
 _PIECE = 128 << 10
 _BATCH = 256
 _BATCH_BYTES = 1 << 20
-_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_READ = os.O_RDONLY | NOFOLLOW | CLOEXEC | NONBLOCK | BINARY
 
 
 def varint(value: int) -> bytes:
@@ -51,6 +53,8 @@ def stat_packet(
     mode = status.st_mode
     if stat.S_ISSOCK(mode):  # an empty file stands for it
         mode = stat.S_IFREG | stat.S_IMODE(mode)
+    if sys.platform == "win32":  # whose permissions say nothing: as BuildKit's clients there, all can be run
+        mode = stat.S_IFMT(mode) | ((stat.S_IMODE(mode) | 0o111) & 0o755)
     message = session_pb2.Stat(
         path=os.fsencode(entry.path),
         mode=to_go(mode),
@@ -192,6 +196,8 @@ class Sender:
         return made
 
     def _attributes(self, entry: Entry) -> dict[str, bytes]:
+        if sys.platform != "linux":  # those of other systems mean nothing to a builder
+            return {}
         path = self._where(entry.path)
         try:
             names = os.listxattr(path, follow_symlinks=False)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from dockc.base.openflags import CLOEXEC, NOFOLLOW
 from dockc.errors import StoreError
 from dockc.protocol.receiving import Item, Target
 from dockc.runtime.fsutil.failure import FileError
 from dockc.runtime.fsutil.inroot import Root, entries, remove_tree
 from dockc.runtime.fsutil.marks import is_content_attribute
 
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW | CLOEXEC
 
 
 class TreeWriter(Target):
@@ -133,7 +135,7 @@ class TreeWriter(Target):
             os.fchmod(file.fileno(), stat.S_IMODE(item.mode) & 0o777)
             os.utime(file.fileno(), ns=(item.mtime, item.mtime))
             for key, value in item.xattrs.items():
-                if is_content_attribute(key):
+                if sys.platform == "linux" and is_content_attribute(key):  # no other system knows them
                     with suppress(OSError):  # the file system has none, or the user may not
                         os.setxattr(file.fileno(), key, value)
         try:

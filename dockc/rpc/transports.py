@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -115,6 +116,8 @@ async def connect_unix(path: str, handlers: Mapping[str, Handler] | None = None)
     Raises:
         CannotConnect: there is no socket, or nobody listens.
     """
+    if sys.platform == "win32":
+        raise CannotConnect(f"cannot connect to unix://{path}: Python has no Unix sockets on Windows")
     loop = asyncio.get_running_loop()
     target = "\0" + path[1:] if path.startswith("@") else path
     for attempt in range(6):
@@ -168,6 +171,8 @@ async def connect_command(command: Sequence[str]) -> tuple[Channel, asyncio.subp
     Raises:
         CannotConnect: there is no such command.
     """
+    if sys.platform == "win32":
+        return await _through_pipes(command)
     ours, theirs = socket.socketpair()
     try:
         with theirs:
@@ -180,6 +185,29 @@ async def connect_command(command: Sequence[str]) -> tuple[Channel, asyncio.subp
     ours.setblocking(False)
     _, wire = await asyncio.get_running_loop().create_connection(Wire, sock=ours)
     return wire.channel, process
+
+
+async def _through_pipes(command: Sequence[str]) -> tuple[Channel, asyncio.subprocess.Process]:
+    """As `connect_command` where a socket is nobody's standard stream; what waits is bounded by the peer's window."""
+    pipe = asyncio.subprocess.PIPE
+    try:
+        process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+    except OSError as exc:
+        raise CannotConnect(f"cannot run {command[0]}: {exc.strerror}") from exc
+    assert process.stdin is not None
+    assert process.stdout is not None
+    channel = Channel(process.stdin.write, close=process.stdin.close)
+    hearing = asyncio.create_task(_hear(process.stdout, channel))
+    channel.ended.add_done_callback(lambda _: hearing.cancel())
+    return channel, process
+
+
+async def _hear(stream: asyncio.StreamReader, channel: Channel) -> None:
+    try:
+        while data := await stream.read(_HIGH):
+            channel.feed(data)
+    finally:
+        channel.lost()
 
 
 async def on_descriptors(

@@ -182,14 +182,6 @@ def test_wrong_usage(capfd: pytest.CaptureFixture[str], argv: list[str], said: s
     assert re.search(r"^  help: `dockc .*--help` says what there is\.$", told.err, re.MULTILINE)
 
 
-def test_json_is_asked_for_alike() -> None:
-    """By `--json`, whatever other forms a command has."""
-    for verb in verbs.VERBS:
-        table = verbs.command(verb)[0].table()
-        formed = any("--format" in row.flags and "json" in row.completes.split("|") for row in table)
-        assert not formed or any("--json" in row.flags for row in table), verb
-
-
 @pytest.mark.parametrize(
     ("line", "said", "hint"),
     [

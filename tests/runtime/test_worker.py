@@ -16,7 +16,8 @@ from dockc.errors import DockcError, InvalidDefinition, SolveError, UsageError
 from dockc.llb.definition import Definition
 from dockc.llb.pb import ops_pb2
 from dockc.runtime.refs.result import ref_of
-from dockc.runtime.store.worker import Worker, WorkerOptions, default_root
+from dockc.runtime.store.place import default_root
+from dockc.runtime.store.worker import Worker, WorkerOptions
 from dockc.solver.cache.storage.base import CacheResult, NotFound
 from dockc.solver.graph import load
 from dockc.solver.run.jobs import Solver

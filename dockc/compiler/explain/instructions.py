@@ -103,7 +103,7 @@ _DOCS = (
     InstructionDoc(
         "ARG",
         ("ARG NAME[=DEFAULT]...",),
-        "Declares a build argument, from here to the end of the stage and in stages that are built on it.",
+        "Declares a build argument, from here to the end of the stage.",
         "`--build-arg` sets it. Before the first FROM it is for FROM lines only, and must be declared again inside a "
         "stage. The value is in the "
         "environment of RUN and in the image's history: it is no place for secrets.",
@@ -207,6 +207,4 @@ _DOCS = (
 )
 
 #: Keyword in upper case to its page.
-GLOBAL_ARG = "Declares a build argument for the FROM lines; a stage that wants it declares it again, by its name alone."
-"""What ARG does before the first FROM."""
 INSTRUCTIONS: Mapping[str, InstructionDoc] = MappingProxyType({doc.keyword: doc for doc in _DOCS})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dockc.base.pattern import pattern
 from dockc.base.record import Record
-from dockc.compiler.explain.instructions import GLOBAL_ARG, INSTRUCTIONS, InstructionDoc
+from dockc.compiler.explain.instructions import INSTRUCTIONS, InstructionDoc
 from dockc.compiler.explain.trace import Lines, Origin, Trace, Traced, op_lines, stage_index
 from dockc.compiler.ir import ops as ir
 from dockc.compiler.lower.scope import default_args
@@ -157,7 +157,7 @@ def _meta_arg(found: Trace, arg: Instruction) -> LineReport:
         if any(re.search(rf"\$\{{?{re.escape(n)}\b", stage.code) for n in names)
     ]
     return LineReport(
-        lines=arg.lines, text=arg.code, doc=INSTRUCTIONS["ARG"]._replace(summary=GLOBAL_ARG), trigger=False, stage="", needed=True, expanded=(),
+        lines=arg.lines, text=arg.code, doc=INSTRUCTIONS.get("ARG"), trigger=False, stage="", needed=True, expanded=(),
         variables=variables, depends=tuple(f"read by {user}" for user in users), keys=(), history=None, layer=False,
         changes=(), vertices=(),
     )  # fmt: skip

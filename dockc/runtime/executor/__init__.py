@@ -10,3 +10,7 @@
 The network of a step is the host's, unless `--network=none` gives it loopback alone. A daemon of root that is told so
 lets CNI plugins make one (`cni`); a build that needs nothing installed cannot ask for that.
 """
+
+from dockc.base.system import only_linux
+
+only_linux("builds and stores")

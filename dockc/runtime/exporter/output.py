@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from dockc.base.openflags import BINARY, CLOEXEC, NOFOLLOW
 from dockc.errors import StoreError, UsageError
 from dockc.runtime.kernel import proc
 
@@ -78,7 +79,8 @@ def open_output(dest: str) -> Iterator[BinaryIO]:
         handle, named = _create(temporary)
         try:
             with os.fdopen(handle, "wb") as file:
-                os.fchmod(file.fileno(), 0o666 & ~current_umask())
+                if sys.platform != "win32":
+                    os.fchmod(file.fileno(), 0o666 & ~current_umask())
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -111,12 +113,13 @@ def _behind_links(path: Path) -> Path:
 
 def _create(path: Path) -> tuple[int, bool]:
     """A new file to write, which goes with its process as long as it has no name; whether it had to be given one."""
-    try:
-        return os.open(path.parent, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600), False
-    except OSError as error:
-        if error.errno not in _NO_UNNAMED:
-            raise
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), True
+    if sys.platform == "linux":
+        try:
+            return os.open(path.parent, os.O_TMPFILE | os.O_WRONLY | CLOEXEC, 0o600), False
+        except OSError as error:
+            if error.errno not in _NO_UNNAMED:
+                raise
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW | CLOEXEC | BINARY, 0o600), True
 
 
 @contextmanager
@@ -128,5 +131,9 @@ def _telling(dest: str) -> Iterator[None]:
 
 
 def current_umask() -> int:
-    """The process's umask, read without changing it."""
+    """The process's umask; on Linux it is read without changing it."""
+    if sys.platform != "linux":
+        umask = os.umask(0o077)  # for a moment: there is no other way
+        os.umask(umask)
+        return umask
     return int(proc.status("Umask") or "022", 8)

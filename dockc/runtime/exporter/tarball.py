@@ -10,21 +10,14 @@ from typing import BinaryIO
 
 from dockc.errors import StoreError
 from dockc.runtime.archive import tarheader as kinds
+from dockc.runtime.archive.tarencode import END, header, pad
 from dockc.runtime.archive.tarheader import Member
 from dockc.runtime.cancel import Cancelled
 from dockc.runtime.exporter.walk import Entry, walk
 from dockc.runtime.session.sinks import Tree
-from dockc.runtime.snapshot.tarwrite import header
 
 _CHUNK = 1 << 20
 _SECOND = 1_000_000_000
-END = bytes(2 * kinds.BLOCK)
-"""What an archive ends with."""
-
-
-def pad(size: int) -> bytes:
-    """Zeros up to the next block."""
-    return bytes(-size % kinds.BLOCK)
 
 
 def write(out: BinaryIO, trees: Sequence[Tree], *, cancelled: threading.Event | None = None) -> None:

@@ -12,12 +12,14 @@ import errno
 import os
 import posixpath
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NoReturn, Self
 
+from dockc.base.openflags import CLOEXEC, DIRECTORY, NOFOLLOW, NONBLOCK, PATH
 from dockc.errors import UnsafePath
 from dockc.grammar.globs import clean
 from dockc.runtime.fsutil.failure import FileError, failed
@@ -25,11 +27,11 @@ from dockc.runtime.kernel.openat2 import NO_SYMLINKS, openat2
 
 MAX_LINKS = 255
 _PATH_MAX = 4000  # bytes handed to the kernel at once; PATH_MAX is 4096
-_openat2_works = [True]
+_openat2_works = [sys.platform == "linux"]
 
-_OPEN_PATH = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_OPEN_READ = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_REGULAR = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_OPEN_PATH = PATH | DIRECTORY | NOFOLLOW | CLOEXEC
+_OPEN_READ = os.O_RDONLY | DIRECTORY | NOFOLLOW | CLOEXEC
+_REGULAR = os.O_RDONLY | NOFOLLOW | NONBLOCK | CLOEXEC
 
 
 class NotRegular(FileError):
@@ -48,7 +50,7 @@ class Root:
             FileError: it is not a directory that can be opened.
         """
         try:
-            self.fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            self.fd = os.open(path, PATH | DIRECTORY | CLOEXEC)
         except OSError as error:
             raise failed("open", str(path), error) from error
 
@@ -79,6 +81,45 @@ class Root:
             return None
         except OSError as error:
             raise failed("lstat", path, error) from error
+
+    def listing(self, path: str) -> list[tuple[str, os.stat_result]]:
+        """What is in a directory, by its resolved path: names with their status, in byte order.
+
+        Raises:
+            FileError, UnsafePath: the directory cannot be opened (`open_dir`).
+            OSError: it cannot be read.
+        """
+        fd = self.open_dir(path, read=True)
+        found: list[tuple[str, os.stat_result]] = []
+        try:
+            for name in sorted(entries(fd), key=os.fsencode):
+                try:
+                    found.append((name, os.stat(name, dir_fd=fd, follow_symlinks=False)))
+                except FileNotFoundError:  # gone meanwhile
+                    continue
+        finally:
+            os.close(fd)
+        return found
+
+    def names(self, path: str) -> list[str]:
+        """The names in a directory, as `listing`."""
+        fd = self.open_dir(path, read=True)
+        try:
+            return sorted(entries(fd), key=os.fsencode)
+        finally:
+            os.close(fd)
+
+    def link(self, path: str) -> str:
+        """The target of a symbolic link, by a path that is resolved but for it; "" where something else is.
+
+        Raises:
+            FileError, UnsafePath: its directory cannot be opened (`open_dir`).
+            OSError: it is gone, or cannot be read.
+        """
+        with self.parent(path) as (fd, name):
+            if not stat.S_ISLNK(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+                return ""
+            return os.readlink(name, dir_fd=fd)
 
     def resolve(self, path: str) -> str:
         """`path` without links: absolute, clean. What does not exist stands as it is written.
@@ -122,7 +163,7 @@ class Root:
         if ".." in parts or not _openat2_works[0]:
             return False
         try:
-            found = _open_plain(self.fd, parts, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            found = _open_plain(self.fd, parts, PATH | NOFOLLOW | CLOEXEC)
             try:
                 return not stat.S_ISLNK(os.fstat(found).st_mode)  # with O_PATH the link itself is opened
             finally:

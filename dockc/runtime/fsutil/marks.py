@@ -23,6 +23,7 @@ import errno
 import hashlib
 import os
 import stat
+import sys
 from pathlib import Path
 
 CAPABILITY = "security.capability"
@@ -113,7 +114,8 @@ def _look_again() -> None:
     _trust.prefix = ""
 
 
-os.register_at_fork(after_in_child=_look_again)
+if sys.platform != "win32":  # which has no fork
+    os.register_at_fork(after_in_child=_look_again)
 
 
 def opened(store: Path, staging: Path) -> str:

@@ -30,7 +30,8 @@ from dockc.grammar.globs import (
     match,
 )
 from dockc.runtime.fsutil.failure import FileError, check, failed
-from dockc.runtime.fsutil.inroot import Root, entries
+from dockc.runtime.fsutil.inroot import Root
+from dockc.runtime.fsutil.named import root_at
 
 _SPECIAL = frozenset("*[]?^\\")
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
@@ -83,7 +84,7 @@ def walk(
         BadPattern: a pattern cannot be read.
         Cancelled: `cancelled` was set.
     """
-    with Root(directory) as root:
+    with root_at(directory) as root:
         yield from _Walk(root, directory, chosen, cancelled, avoid).run()
 
 
@@ -162,7 +163,7 @@ class _Walk:
         """The entries of a directory with their status, in byte order."""
         shown = str(self.base / path)
         try:
-            fd = self.root.open_dir("/" + path, read=True)
+            return [(f"{path}/{name}" if path else name, status) for name, status in self.root.listing("/" + path)]
         except FileError as error:
             if error.errno in _GONE or (error.errno == errno.EACCES and not wanted):
                 return []
@@ -171,19 +172,8 @@ class _Walk:
             raise
         except UnsafePath:
             return []
-        found: list[tuple[str, os.stat_result]] = []
-        try:
-            for name in sorted(entries(fd), key=os.fsencode):
-                try:
-                    status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                found.append((f"{path}/{name}" if path else name, status))
         except OSError as error:
             raise failed("open", shown, error, wrap="error from sender") from error
-        finally:
-            os.close(fd)
-        return found
 
     def _entry(self, path: str, status: os.stat_result) -> Entry | None:
         """The entry; None if it is gone meanwhile."""
@@ -191,14 +181,14 @@ class _Walk:
             return Entry(path, status)
         if stat.S_ISLNK(status.st_mode):
             try:
-                with self.root.parent("/" + path) as (fd, name):
-                    return Entry(path, status, link=os.readlink(name, dir_fd=fd))
+                link = self.root.link("/" + path)
             except FileError as error:
                 if error.errno in _GONE:
                     return None
                 raise
             except (UnsafePath, OSError):
-                return None  # it is gone, or no link any more
+                return None  # it is gone
+            return Entry(path, status, link=link) if link else None  # or no link any more
         first = path
         if status.st_nlink > 1:
             first = self.seen.setdefault((status.st_dev, status.st_ino), path)
@@ -302,31 +292,26 @@ def _link_targets(root: Root, path: str, *, wildcard: bool) -> list[str] | None:
     if path == ".":
         return None
     try:
-        with root.parent("/" + path) as (fd, entry):
-            status = os.stat(entry, dir_fd=fd, follow_symlinks=False)
-            if not stat.S_ISLNK(status.st_mode):
-                return None
-            link = clean(os.readlink(entry, dir_fd=fd))
+        link = root.link("/" + path)
     except FileNotFoundError:
         return None
     except FileError as error:
         if error.errno in _GONE:
             return None
         raise
+    if not link:
+        return None
+    link = clean(link)
     return [clean(link if link.startswith("/") else posixpath.join("/", directory, link))]
 
 
 def _names(root: Root, directory: str) -> list[str]:
     try:
-        fd = root.open_dir("/" + directory, read=True)
+        return root.names("/" + directory)
     except FileError as error:
         if error.errno in _GONE:
             return []
         raise
-    try:
-        return sorted(entries(fd), key=os.fsencode)
-    finally:
-        os.close(fd)
 
 
 def _matches(pattern: str, name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import sys
 
 NO_MAGICLINKS = 0x02
 NO_SYMLINKS = 0x04
@@ -14,7 +15,8 @@ MISSING = frozenset({errno.ENOSYS, errno.EPERM, errno.EINVAL})
 
 _NUMBER = 437
 _TRIES = 32
-_libc = ctypes.CDLL(None, use_errno=True)
+if sys.platform == "linux":
+    _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def openat2(dir_fd: int, path: bytes, flags: int, resolve: int) -> int:
@@ -30,6 +32,8 @@ def openat2(dir_fd: int, path: bytes, flags: int, resolve: int) -> int:
         OSError: as the kernel says; an errno of `MISSING` may mean that there is no such call, EAGAIN that a `..` could
             not be followed safely for all the renaming that goes on.
     """
+    if sys.platform != "linux":  # the number would be another call there
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), path)
     how = (ctypes.c_uint64 * 3)(flags, 0, resolve)  # struct open_how
     code = 0
     for _ in range(_TRIES):

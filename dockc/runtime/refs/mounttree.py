@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.runtime.archive.tarencode import header
 from dockc.runtime.archive.tarheader import BLOCK, BLOCK_DEVICE, CHAR, HARDLINK, REGULAR
 from dockc.runtime.cancel import check_cancelled
 from dockc.runtime.fsutil import marks
 from dockc.runtime.fsutil.unpack import unpack_plain
-from dockc.runtime.snapshot.tarwrite import describe, header
+from dockc.runtime.snapshot.tarwrite import describe
 
 if TYPE_CHECKING:
     from dockc.oci.digest import Reader

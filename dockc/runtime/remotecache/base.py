@@ -12,8 +12,6 @@ from dockc.base.record import Record, made, replace
 from dockc.errors import DockcError, UsageError
 from dockc.runtime.archive.compress import Compression
 from dockc.runtime.cancel import check_cancelled
-from dockc.runtime.remotecache.chains import Chains
-from dockc.runtime.remotecache.keys import Imported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +19,8 @@ if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.refs.types import Progress
     from dockc.runtime.registry.client import Client
+    from dockc.runtime.remotecache.chains import Chains
+    from dockc.runtime.remotecache.keys import Imported
 
 MODES = ("min", "max")
 TRUE, _FALSE = (

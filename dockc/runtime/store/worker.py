@@ -12,7 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from dockc.base.files import store_root
 from dockc.base.record import Record, replace
 from dockc.base.table import Table
 from dockc.errors import DiskFull, SolveError, StoreError
@@ -24,6 +23,7 @@ from dockc.runtime.refs.prune import Pruned, joined
 from dockc.runtime.refs.recovery import finish_removals
 from dockc.runtime.refs.result import RefResult, ref_of
 from dockc.runtime.store import ballast
+from dockc.runtime.store.place import default_root
 from dockc.solver.cache.storage.base import CacheResult, NotFound
 
 if TYPE_CHECKING:
@@ -77,11 +77,6 @@ class WorkerOptions(Record, kw_only=True):
     borrow: bool = False
     provider_factory: ProviderFactory | None = None
     limits: Limits | None = None
-
-
-def default_root() -> Path:
-    """The user's store: `base.files.store_root` as a path."""
-    return Path(store_root())
 
 
 class RefResults:

@@ -19,7 +19,7 @@ import pytest
 from dockc.errors import SolveError
 from dockc.llb import attrs
 from dockc.runtime.cancel import Cancelled
-from dockc.runtime.fsutil import data, filehash, inroot, walk
+from dockc.runtime.fsutil import data, filehash, inroot
 from dockc.runtime.fsutil.failure import FileError
 from dockc.runtime.refs import contenthash
 from dockc.runtime.refs.contenthash import Selector
@@ -491,7 +491,7 @@ def test_a_directory_that_becomes_something_else_while_it_is_walked(
             _become(context / "src/deep", what)
         return names
 
-    monkeypatch.setattr(walk, "entries", spy)
+    monkeypatch.setattr(inroot, "entries", spy)
     found = listing(bring(refs, context))
     assert found["README"] == "read me\n"
     assert found["src/main.py"] == "print(1)\n"
