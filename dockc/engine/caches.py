@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from dockc.runtime.registry.client import Client
     from dockc.runtime.remotecache.config import CacheRecord
     from dockc.runtime.remotecache.keys import Imported
-    from dockc.solver.cache.storage.base import CacheResult
+    from dockc.solver.cache.storage.base import CacheResult, KeyRecord
 
 _TITLES = {
     "registry": "exporting cache to registry",
@@ -317,6 +317,7 @@ def gather(
     What the build's caches have goes along too, whether the build needed it or not: a cache that is read and written
     loses nothing. With `fetched`, results go along only if their blobs can be had, and those are fetched.
     """
+    from dockc.runtime.ops.source import proven_name
     from dockc.runtime.refs.manager import RefNotFound
     from dockc.runtime.refs.types import Remote, RemoteOptions
     from dockc.runtime.remotecache.keys import WithImported
@@ -324,6 +325,10 @@ def gather(
     refs_ = bridge.work.worker.refs
     packing = refs_.packing(RemoteOptions(compression), dated=True, cancelled=cancelled)
     known = WithImported(bridge.work.worker.keys, bridge.imports)
+
+    def instead(record: KeyRecord | None) -> str:
+        return proven_name(record, refs_)
+
     sound: set[str] = set()
 
     def find(found: CacheResult) -> ImmutableRef | None:
@@ -368,9 +373,9 @@ def gather(
                 packing.prepare([bridge.file_system(ref).id])  # what lies below is packed with it
                 keys += ref.built.keys
         if mode is ExportMode.MAX:
-            export_keys(known, keys, look, mode=mode)
+            export_keys(known, keys, look, mode=mode, instead=instead)
             packing.prepare([ref.id for ref in held.values() if ref is not None])
-        return make_chains(export_keys(known, keys, resolve, mode=mode))
+        return make_chains(export_keys(known, keys, resolve, mode=mode, instead=instead))
 
 
 async def inlined(bridge: Bridge, result: Result, source: ExportSource) -> ExportSource:

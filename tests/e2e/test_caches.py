@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,6 +144,15 @@ def test_what_is_written_names_the_base_by_its_files_too(root: Dockc, files: Pat
     cache = json.loads((tmp_path / "cache" / "blobs" / written["config"]["digest"].replace(":", "/")).read_bytes())
     digests = [record["digest"] for record in cache["records"]]
     assert f"sha256:{hashlib.sha256(root_key.encode()).hexdigest()}" in digests
+    bottom = [record["digest"] for record in cache["records"] if not record.get("inputs")]
+    assert len([one for one in bottom if one in _roots_of(cache)]) == 2, "the manifest and the chain, as BuildKit writes them"
+
+
+def _roots_of(cache: dict[str, Any]) -> set[str]:
+    """Keys that the first step of all, `RUN echo one`, is found by."""
+    runs = [record for record in cache["records"] if len(record.get("inputs", [])) == 1 and len(record["inputs"][0]) > 1]
+    assert runs
+    return {cache["records"][one.get("link", 0)]["digest"] for one in runs[0]["inputs"][0]}
 
 
 def test_local_caches_do_not_grow(root: Dockc, files: Path, base: Path, tmp_path: Path) -> None:

@@ -15,12 +15,16 @@ from dockc.oci import digest as digests
 from dockc.oci import platform as platforms
 from dockc.oci.platform import Platform
 from dockc.runtime.refs.result import RefResult
+from dockc.runtime.source.base import BLOBS
 from dockc.runtime.source.table import SOURCES
+from dockc.solver.core.cachekey import root_key
 from dockc.solver.op import CacheMap
 
 if TYPE_CHECKING:
+    from dockc.runtime.refs.manager import RefManager
     from dockc.runtime.source.base import Source, SourceKey
     from dockc.runtime.store.worker import Worker
+    from dockc.solver.cache.storage.base import KeyRecord
     from dockc.solver.op import OpContext
     from dockc.solver.result import Result
     from dockc.solver.vertex import Vertex
@@ -60,7 +64,7 @@ class SourceOp:
         return CacheMap(first.digest, preimage=first.preimage, more=more)
 
     def _map(self, text: str, key: SourceKey) -> CacheMap:
-        digest = digests.from_bytes(f"{_CACHE_TYPE}:{text}".encode("utf-8", "surrogateescape"))
+        digest = _digest(text)
         if text.startswith(_SESSION):
             digest = f"random:{digests.encoded(digest)}"
         preimage = {"kind": "source", "identifier": without_credentials(self._identifier), "pin": key.pin, "key": text}
@@ -70,6 +74,27 @@ class SourceOp:
         """Bring the content in."""
         ref = await ctx.run_blocking(self._source.snapshot, ctx)
         return [RefResult(self._worker.refs.scratch() if ref is None else ref)]
+
+
+def proven_name(record: KeyRecord | None, refs: RefManager) -> str:
+    """The key that BuildKit knows an image by, its chain of diff ids, for one that only dockc knows, its blobs.
+
+    Args:
+        record: what is remembered of a key.
+        refs: knows whether those blobs have been found to hold that chain.
+
+    Returns:
+        "" for other keys, and where nobody has looked.
+    """
+    text = record.preimage.get("key") if record is not None else None
+    if not isinstance(text, str) or not text.startswith(BLOBS):
+        return ""
+    chain = refs.proven_chain(text.removeprefix(BLOBS))
+    return root_key(_digest(chain), 0) if chain else ""
+
+
+def _digest(name: str) -> str:
+    return digests.from_bytes(f"{_CACHE_TYPE}:{name}".encode("utf-8", "surrogateescape"))
 
 
 def make_source(identifier: str, attributes: Mapping[str, str], platform: Platform, worker: Worker) -> Source:

@@ -292,8 +292,13 @@ class RefManager:
 
     def is_proven(self, blobs: str, chain: str) -> bool:
         """Whether layers, known by their blobs (the last of `blob_chains`), hold the chain of diff ids that is said."""
+        return self.proven_chain(blobs) == chain
+
+    def proven_chain(self, blobs: str) -> str:
+        """The chain of diff ids that layers, known by their blobs, have been found to hold; "" where nobody has looked."""
         known = self._core.db.by_chain(blobs)
-        return known is not None and self._core.db.meta(known.id, database.PROVEN) == chain.encode()
+        found = self._core.db.meta(known.id, database.PROVEN) if known is not None else None
+        return found.decode() if found is not None else ""
 
     def _know(self, record_id: str, layer: LayerDescriptor) -> None:
         core = self._core

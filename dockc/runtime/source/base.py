@@ -25,6 +25,10 @@ OCI_STORES: Key[Mapping[str, Path | LentLayout]] = Key("oci-stores")
 """OCI layout directories or archives by store name."""
 
 
+BLOBS = "blobs:"
+"""Names of images that start so go on with the last of their `blob_chains`."""
+
+
 class Claim(Record):
     """A name that is true if the source does not lie; `proven` says whether that is known by now."""
 

@@ -27,7 +27,7 @@ from dockc.oci.reference import InvalidReference, Reference, parse_normalized
 from dockc.runtime.refs.types import LayerDescriptor, RecordType, blob_chains
 from dockc.runtime.registry.client import NotFound
 from dockc.runtime.registry.transport import printable
-from dockc.runtime.source.base import Claim, SourceKey
+from dockc.runtime.source.base import BLOBS, Claim, SourceKey
 
 if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
@@ -266,7 +266,7 @@ class ImageSource(Mutable):
             key=digests.from_bytes(dump_json(preimage)),
             pin=image.root.digest,
             preimage=preimage,
-            more=(f"blobs:{blob_chains(layers)[-1]}",) if layers else (),
+            more=(BLOBS + blob_chains(layers)[-1],) if layers else (),
             claim=self._claim(layers) if layers else None,
         )
 

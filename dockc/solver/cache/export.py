@@ -85,6 +85,7 @@ def export(
     mode: ExportMode = ExportMode.MIN,
     roots: bool = False,
     allow: Callable[[KeyRecord | None], bool] = lambda record: True,
+    instead: Callable[[KeyRecord | None], str] = lambda record: "",
 ) -> tuple[ExportRecord[T], ...]:
     """The records below `keys`, those of inputs before those of their users.
 
@@ -97,8 +98,10 @@ def export(
         mode: which results go along.
         roots: whether results of keys without inputs (sources) go along too.
         allow: whether the result of a step may go along, by what is remembered of its key.
+        instead: the key that says the same of a source to others, by what is remembered of its own key; "" for none.
+            Where both lead to a step, only that one goes along.
     """
-    return _Walk(storage, resolve, mode, roots, allow).run(tuple(dict.fromkeys(keys)))
+    return _Walk(storage, resolve, mode, roots, allow, instead).run(tuple(dict.fromkeys(keys)))
 
 
 class _Visit(Mutable):
@@ -119,8 +122,11 @@ class _Walk(Generic[T]):
         mode: ExportMode,
         roots: bool,
         allow: Callable[[KeyRecord | None], bool],
+        instead: Callable[[KeyRecord | None], str],
     ) -> None:
         self._storage, self._resolve, self._mode, self._roots, self._allow = storage, resolve, mode, roots, allow
+        self._instead = instead
+        self._others: dict[str, str] = {}
         self._position: dict[str, int | None] = {}
         self._records: list[ExportRecord[T]] = []
 
@@ -129,7 +135,7 @@ class _Walk(Generic[T]):
             if top in self._position or is_ephemeral(top):
                 continue
             open_keys = {top}
-            stack = [_Visit(top, self._storage.backlinks(top))]
+            stack = [_Visit(top, self._links(top))]
             while stack:
                 visit = stack[-1]
                 if visit.at < len(visit.links):
@@ -138,12 +144,26 @@ class _Walk(Generic[T]):
                     # A key can lead back to itself, when an operation changes nothing; that link says nothing.
                     if below not in self._position and below not in open_keys and not is_ephemeral(below):
                         open_keys.add(below)
-                        stack.append(_Visit(below, self._storage.backlinks(below)))
+                        stack.append(_Visit(below, self._links(below)))
                     continue
                 stack.pop()
                 open_keys.discard(visit.key)
                 self._finish(visit, top=visit.key in tops)
         return tuple(self._records)
+
+    def _links(self, key: str) -> Sequence[tuple[str, CacheLink]]:
+        """What leads to a key, less the names of sources that say nothing to others beside those that do."""
+        links = self._storage.backlinks(key)
+        if len(links) < 2:
+            return links
+        known = frozenset(links)
+        return [one for one in links if not (other := self._other(one[0])) or (other, one[1]) not in known]
+
+    def _other(self, key: str) -> str:
+        found = self._others.get(key)
+        if found is None:
+            found = self._others[key] = self._instead(self._storage.recall(key))
+        return found
 
     def _finish(self, visit: _Visit, *, top: bool) -> None:
         """Make the record of a key whose inputs are done."""
