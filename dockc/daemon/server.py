@@ -32,6 +32,7 @@ from dockc.errors import DockcError, UsageError
 from dockc.protocol.errors import to_rpc
 from dockc.rpc.pb import common_pb2
 from dockc.rpc.transports import Wire
+from dockc.runtime.executor.limits import LOWER, lowered
 from dockc.runtime.refs.policy import Disk
 
 if TYPE_CHECKING:
@@ -116,7 +117,11 @@ async def _run(config: Config, root: Path) -> None:
         parallelism=config.parallelism,
         network=config.network,
         gc=config.gc,
+        tells_limits=False,  # clients can do nothing about them
     )
+    low = lowered(())
+    if low:
+        _log.warning("%s: %s. Raise the hard limits that the daemon is started with", LOWER, low)
     async with Engine(options) as engine:
         engine.work.worker.refs.host(sessions.mirrors)
         if config.network is not None:  # what is wrong with it is said now, not by the first step

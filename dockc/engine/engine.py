@@ -71,6 +71,8 @@ class EngineOptions(Record, kw_only=True):
         offline: nobody is asked for layers that are fetched late.
         network: of steps that ask for none in particular; None is the host's.
         gc: how the store is collected; None goes by the settings.
+        tells_limits: builds are told of limits that are lower than elsewhere; where clients build, who runs the engine
+            is to be told instead.
     """
 
     root: Path | None = None
@@ -82,6 +84,7 @@ class EngineOptions(Record, kw_only=True):
     offline: bool = False
     network: NetworkOptions | None = None
     gc: Policy | None = None
+    tells_limits: bool = True
 
 
 def check_options(options: EngineOptions) -> None:
@@ -229,7 +232,9 @@ class Engine:
         misses = None
         seen, failures = Seen(), Failures()
         try:
-            lends = lent_by(request, session, client).put(SEEN, seen).put(SAID, set())
+            lends = lent_by(request, session, client).put(SEEN, seen)
+            if self.options.tells_limits:
+                lends.put(SAID, set())
             if session.keeps_failures:
                 lends.put(FAILURES, failures)
             if recording is not None:

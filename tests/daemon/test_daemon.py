@@ -31,11 +31,11 @@ pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="ne
 class Daemon:
     """A daemon in a folder."""
 
-    def __init__(self, folder: Path, *more: str) -> None:
+    def __init__(self, folder: Path, *more: str, before: tuple[str, ...] = ()) -> None:
         self.folder = folder
         self.address = f"unix://{folder}/s"
         self.log = (folder / "log").open("ab")
-        command = [sys.executable, "-m", "dockc", "daemon", "--root", str(folder / "root"), "--addr", self.address, *more]
+        command = [*before, sys.executable, "-m", "dockc", "daemon", "--root", str(folder / "root"), "--addr", self.address, *more]
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
         until(lambda: self.process.poll() is not None or ((folder / "s").exists() and answers(folder / "s")))
 
@@ -346,6 +346,16 @@ def test_one_daemon_a_store(daemon: Daemon) -> None:
     done = dockc("daemon", "--root", str(daemon.folder / "root"), "--addr", f"unix://{daemon.folder}/other")
     assert done.returncode == 1
     assert "another instance running?" in done.stderr
+
+
+def test_low_limits_are_told_to_who_runs_the_daemon_and_to_no_client(tmp_path: Path, context: Path) -> None:
+    less = ("prlimit", "--nofile=4096:4096", "setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource")
+    made = Daemon(tmp_path, before=less)
+    done = built(made, context)
+    assert done.returncode == 0, done.stderr + made.said()
+    assert "lower limits" not in done.stderr
+    assert made.stop() == 0
+    assert made.said().count("steps have lower limits than elsewhere, as who builds may have no more: nofile 4096") == 1
 
 
 def test_the_end(tmp_path: Path, context: Path) -> None:

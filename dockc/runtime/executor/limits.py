@@ -31,6 +31,8 @@ DEFAULTS = {
     "NICE": (0, 0), "RTPRIO": (0, 0), "RTTIME": (UNLIMITED, UNLIMITED),
 }  # fmt: skip
 _CAP_SYS_RESOURCE = 24
+LOWER = "steps have lower limits than elsewhere, as who builds may have no more"
+"""What is said before what `lowered` gives."""
 _FILES = 1 << 19  # hard limit of open files that systemd gives (systemd.exec(5), DefaultLimitNOFILE)
 _LOCKED = 64 << 10  # bytes, before Linux 5.16
 

@@ -132,19 +132,19 @@ class ExecOp:
             raise self._failed(": ".join([f"exit code: {status}", *noticed]), status, _single_id_hint())
 
     def _tell_limits(self, spec: ExecSpec, ctx: OpContext) -> None:
-        """Limits that are lower than the same build has elsewhere: said once in a build."""
-        low = limits.lowered(spec.rlimits)
+        """Limits that are lower than the same build has elsewhere: said once in a build that is to be told."""
+        builds = ctx.lent(SAID)
+        low = limits.lowered(spec.rlimits) if builds else ""
         if not low:
             return
         with _saying:
-            builds = ctx.lent(SAID)
-            if builds and all(low in said for said in builds):
+            if all(low in said for said in builds):
                 return
             for said in builds:
                 said.add(low)
         text = (
-            f"steps have lower limits than elsewhere, as who builds may have no more: {low}. Raise the hard limits of "
-            "the shell that builds, or say with --ulimit what the steps need"
+            f"{limits.LOWER}: {low}. Raise the hard limits of the shell that builds, or say with --ulimit what the "
+            "steps need"
         )
         ctx.warn(VertexWarning(self._vertex.digest, short=text))
 
