@@ -79,7 +79,7 @@ def test_what_needs_no_linux(there: Run, words: tuple[str, ...]) -> None:
     there(*words)
 
 
-@pytest.mark.parametrize("words", [("build", "context"), ("run", "x"), ("image", "ls"), ("doctor",), ("du",), ("prune",), ("daemon",)], ids=" ".join)
+@pytest.mark.parametrize("words", [("build", "context"), ("run", "x"), ("image", "layers", "x"), ("doctor",), ("du",), ("prune",), ("daemon",)], ids=" ".join)
 def test_what_needs_linux_says_so(there: Run, system: str, words: tuple[str, ...]) -> None:
     told = there(*words, status=1).stderr
     assert f"need Linux, and this is {system}" in told
