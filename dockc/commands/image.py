@@ -129,6 +129,12 @@ def run_layers(options: LayersOptions, out: Output) -> int:
         for one in layers
     ]
     out.write(table(("SIZE", "FILES", "ADDED", "CHANGED", "REMOVED", "WASTED", "LINE"), rows, right=(0, 1, 2, 3, 4, 5)))
+    size, files, wasted = (sum(getattr(one, name) for one in layers) for name in ("size", "files", "wasted"))
+    share = f" ({100 * wasted / files:.1f} %)" if wasted else ""
+    out.write(
+        f"\n{len(layers)} layer{'s' * (len(layers) != 1)}, {size_text(size)}; {size_text(files)} of files, of which "
+        f"{size_text(wasted)}{share} are wasted\n"
+    )
     return 0
 
 

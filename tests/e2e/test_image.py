@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import lzma
+import re
 import shutil
 import subprocess
 import tarfile
@@ -54,6 +55,8 @@ def test_what_is_in_an_image(app: Dockc) -> None:
     counted = [[one[key] for key in ("files", "added", "changed", "removed", "wasted")] for one in layers[1:]]
     assert counted == [[5070, 3, 0, 0, 5070], [3, 0, 1, 1, 3], [2, 1, 0, 1, 0]]
     assert "mkdir /d && head" in layers[1]["line"]
+    (*_, last) = app.run("image", "layers", "app").stdout.splitlines()
+    assert re.fullmatch(r"4 layers, \S+; \S+ of files, of which 5\.07kB \([\d.]+ %\) are wasted", last), last
     assert app.run("image", "history", "app").stdout == app.run("image", "layers", "app").stdout
     files = {
         row["path"]: row for row in map(json.loads, app.run("image", "files", "app", "--json").stdout.splitlines())

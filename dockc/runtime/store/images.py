@@ -66,11 +66,16 @@ def listing(content: ContentStore) -> list[NamedImage]:
             for part in (manifest.config, *manifest.layers):
                 blobs[part.digest] = part.size
             config = _config(content, manifest)
-            if config is not None:
+            if config is not None and _is_of_a_platform(config):
                 runs_on.append(platforms.format_all(config.platform))
                 created = created or (str(config.created) if config.created else "")
         found.append(NamedImage(ref.familiar(), target, tuple(runs_on), sum(blobs.values()), created))
     return sorted(found, key=lambda one: one.name)
+
+
+def _is_of_a_platform(config: ImageConfig) -> bool:
+    """Attestations stand beside images, in the same index and form."""
+    return config.platform.os != "unknown"
 
 
 def reachable(content: ContentStore) -> dict[str, str]:
@@ -200,7 +205,7 @@ def choose(content: ContentStore, name: str, platform: Platform | None) -> Chose
     found = []
     for target, manifest in _manifests(content, root, {}):
         config = _config(content, manifest)
-        if config is not None and config.platform.os != "unknown":  # attestations stand beside images
+        if config is not None and _is_of_a_platform(config):
             found.append(Chosen(ref, root, target, manifest, config))
     if platform is None and len(found) == 1:
         return found[0]
