@@ -1,11 +1,11 @@
-"""`dockc build` against a real BuildKit: `python bench/build.py [--only NAME] [--runs N] [--scale F] [--pull REF] [--keep DIR]`.
+"""`dockc build` against a real BuildKit: `python bench/build.py [--only NAME] [--runs N] [--scale F] [--pull REF] [--daemon] [--work DIR]`.
 
 Each scenario is built by dockc in a store of its own and, where `$BUILDKITD` and `$BUILDCTL` name the programs (or PATH has them) and we
 are root, by a BuildKit daemon of our own on a private socket. Wall is the time until the command ends; CPU is user and system time of the command
 with all its children, for BuildKit the client's and the daemon's together. The daemon runs already when the clock starts, so that BuildKit
 does not pay for its start, as dockc does. Figures are the least of N runs, a ratio is dockc's by BuildKit's.
 
-`--scale 0.1` makes trees and files a tenth as large. `--pull REF` adds a pull of that image, from a registry that speaks plain HTTP.
+`--daemon` compares the two daemons, both asked by buildctl. `--scale 0.1` makes trees and files a tenth as large. `--pull REF` adds a pull of that image, from a registry that speaks plain HTTP.
 """
 
 from __future__ import annotations
@@ -112,10 +112,12 @@ class Dockc(Builder):
         return spent(argv)
 
 
-class BuildKit(Builder):
-    name = "BuildKit"
+class Daemon(Builder):
+    """A daemon of BuildKit's protocol, with BuildKit's client."""
 
-    def __init__(self, folder: Path, base: Path, daemon: str, client: str, stack: ExitStack) -> None:
+    def __init__(self, name: str, folder: Path, base: Path, daemon: list[str], client: str, stack: ExitStack) -> None:
+        folder.mkdir()
+        self.name = name
         self.address = f"unix://{folder}/socket"
         self.client = client
         self.base = base
@@ -123,13 +125,13 @@ class BuildKit(Builder):
         config = folder / "buildkitd.toml"
         config.write_text('[registry."127.0.0.1:5000"]\nhttp = true\n[registry."localhost:5000"]\nhttp = true\n')
         log = stack.enter_context((folder / "log").open("wb"))
-        argv = [daemon, "--addr", self.address, "--root", str(folder / "root"), "--config", str(config)]
+        argv = [*daemon, "--addr", self.address, "--root", str(folder / "root"), "--config", str(config)]
         self.process = subprocess.Popen(argv, stdout=log, stderr=log)
         stack.callback(self._stop)
         deadline = time.monotonic() + 60
         while subprocess.run([client, "--addr", self.address, "debug", "workers"], capture_output=True, check=False).returncode:
             if self.process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit("buildkitd does not start:\n" + (folder / "log").read_text()[-2000:])
+                raise SystemExit(f"the daemon of {self.name} does not start:\n" + (folder / "log").read_text()[-2000:])
             time.sleep(0.2)
 
     def _stop(self) -> None:
@@ -204,6 +206,9 @@ def scenarios(work: Path, scale: float, pull: str) -> list[Scenario]:
         with (one / "large").open("r+b") as file:
             file.write(b"%d" % next(count))
 
+    def gone() -> None:
+        subprocess.run(["rm", "-rf", str(work / "out.dir")], check=True)
+
     source = Build(many, "src")
     found = [
         Scenario("no-op, examples/hello", Build(hello), (Build(hello),)),
@@ -217,8 +222,14 @@ def scenarios(work: Path, scale: float, pull: str) -> list[Scenario]:
         Scenario("500 MB file, changed", Build(one), (Build(one),), change=rewritten),
         Scenario("COPY --from of 20,000 files", Build(many), (source,), fresh=True),
         Scenario("300 MB image, type=oci", Build(out, output=f"type=oci,dest={work}/out.tar"), (Build(out),), fresh=True),
+        Scenario("300 MB image, type=tar", Build(out, output=f"type=tar,dest={work}/out.tar"), (Build(out),), fresh=True),
+        Scenario("300 MB image, type=local", Build(out, output=f"type=local,dest={work}/out.dir"), (Build(out),), change=gone),
+        Scenario("20,000 files, type=local", Build(many, "src", output=f"type=local,dest={work}/out.dir"), (source,), change=gone),
         Scenario("300 MB image, type=docker", Build(out, output=f"type=docker,name=bench,dest={work}/out.tar"), (Build(out),), fresh=True),
     ]
+    fifty = folder(work, "fifty", "FROM scratch\n" + "".join(f"COPY Dockerfile /{n}\n" for n in range(50)))
+    found.append(Scenario("50 COPY steps", Build(fifty), fresh=True))
+    found.append(Scenario("no-op, 50 COPY steps", Build(fifty), (Build(fifty),)))
     layers = folder(work, "layers", "FROM base\n" + "".join(f"COPY part{n} /\n" for n in range(6)))
     for n in range(6):
         large(layers / f"part{n}", int(100 * scale) << 20)
@@ -238,6 +249,7 @@ def scenarios(work: Path, scale: float, pull: str) -> list[Scenario]:
         kept = str(caches / context.name)
         new = Build(context, cache_to=str(caches / "new"))
         old = Build(context, cache_from=kept, output=f"type=tar,dest={work}/out.tar")
+        found.append(Scenario(f"no-op, {name}", Build(context), (Build(context),)))
         found.append(Scenario(f"cache of {name}, export", new, (Build(context),), fresh=True, change=nowhere))
         found.append(Scenario(f"cache of {name}, import", old, (Build(context, cache_to=kept),), emptied=True))
     if pull:
@@ -270,6 +282,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="scenarios whose names hold this")
     parser.add_argument("--scale", type=float, default=1.0)
     parser.add_argument("--pull", default="")
+    parser.add_argument("--daemon", action="store_true", help="buildctl with dockc's daemon in the place of dockc")
     parser.add_argument("--work", type=Path, help="where the temporary directory is made")
     arguments = parser.parse_args()
     compileall.compile_dir(ROOT / "dockc", quiet=1)
@@ -282,7 +295,9 @@ def main() -> None:
         builders: list[Builder] = [Dockc(work, base)]
         daemon, client = (os.environ.get(name.upper()) or shutil.which(name) for name in ("buildkitd", "buildctl"))
         if daemon and client and os.geteuid() == 0:
-            builders.append(BuildKit(work, base, daemon, client, stack))
+            builders.append(Daemon("BuildKit", work / "buildkit", base, [daemon], client, stack))
+            if arguments.daemon:
+                builders[0] = Daemon("dockcd", work / "dockcd", base, [sys.executable, "-m", "dockc", "daemon"], client, stack)
         for scenario in scenarios(work, arguments.scale, arguments.pull):
             if arguments.only not in scenario.name:
                 continue

@@ -77,14 +77,22 @@ class Caller:
 
     Attributes:
         id, shared_key: what the client calls itself and its files.
+        peer: who it is, as the connection says; "" where it does not.
         methods: what it serves, by path.
         health: seconds between two looks at whether it lives, and for the answer; 0 for the usual, which is patient.
     """
 
     def __init__(
-        self, name: str, shared_key: str, methods: Sequence[str], channel: Channel, *, health: float = 0.0
+        self,
+        name: str,
+        shared_key: str,
+        methods: Sequence[str],
+        channel: Channel,
+        *,
+        health: float = 0.0,
+        peer: str = "",
     ) -> None:
-        self.health = health
+        self.health, self.peer = health, peer
         self.id, self.shared_key, self.methods = name, shared_key, frozenset(methods)
         self.channel = channel
         self._loop = asyncio.get_running_loop()
@@ -166,6 +174,7 @@ class Sessions:
             call.get_all("x-docker-expose-session-grpc-method"),
             tunnel.channel,
             health=_health(call.get("x-buildkit-session-health-custom-timeout")),
+            peer=call.channel.peer,
         )
         self._callers[name] = caller
         for waiter in self._waiting.pop(name, ()):
@@ -312,12 +321,29 @@ class Mirrors:
             if owner:
                 self._owned.setdefault(owner, set()).add(name)
         with lock:
-            path = self._root / name
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with suppress(OSError):
-                os.utime(path)
-            self._note(name, what)
-            yield path
+            yield self._made(name, what)
+
+    @contextmanager
+    def unless_busy(self, key: str, what: str = "") -> Iterator[Path | None]:
+        """The copy for a key, alone, kept for later; None where somebody has it."""
+        name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+        with self._guard:
+            lock = self._locks.setdefault(name, threading.Lock())
+        if not lock.acquire(blocking=False):
+            yield None
+            return
+        try:
+            yield self._made(name, what)
+        finally:
+            lock.release()
+
+    def _made(self, name: str, what: str) -> Path:
+        path = self._root / name
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(OSError):
+            os.utime(path)
+        self._note(name, what)
+        return path
 
     def _note(self, name: str, what: str) -> None:
         """Write down that a copy is used."""
@@ -453,8 +479,9 @@ class ClientDirectory:
 
     @property
     def key(self) -> str:
-        """The client's own key for its files: the same in its next build."""
-        return f"{self._caller.shared_key or self._caller.id}:{self._name}"
+        """The client's own key for its files, or who it is: the same in its next build."""
+        caller = self._caller
+        return f"{caller.shared_key or (f'peer {caller.peer}' if caller.peer else caller.id)}:{self._name}"
 
     def read(self, path: str) -> bytes:
         """See `Directory.read`."""
@@ -473,7 +500,7 @@ class ClientDirectory:
             if path not in self._files:
                 wanted = tuple(dict.fromkeys((path, f"{path}.dockerignore", "dockerfile", ".dockerignore")))
                 try:
-                    with self._opened(Filter(follow=wanted), f"{self.key}:files:{path}", None, None) as folder:
+                    with self._opened(Filter(follow=wanted), f"files:{path}", None, None) as folder:
                         for one in wanted:
                             self._files.setdefault(one, read_inside(folder, one))
                 except RemoteError as exc:
@@ -493,21 +520,32 @@ class ClientDirectory:
     ) -> Iterator[Path]:
         """See `Directory.open`."""
         question = repr((wanted.include, wanted.exclude, wanted.follow))
-        with self._opened(wanted, f"{self.key}:{question}", cancelled, report, compare=compare) as path:
+        caller = self._caller
+        if caller.peer and not caller.shared_key:
+            # Who does not say which directory it is gets the copy that it left last, whatever that was of: what is the
+            # same by name, size, mode and time is not sent again. Nobody waits for another build that is at it.
+            with self._mirrors.unless_busy(f"{self.key}:{question}", self._name) as copy:
+                if copy is not None:
+                    caller.wait(self._sync(copy, wanted, report, compare), cancelled)
+                    yield copy
+                    return
+        with self._opened(wanted, question, cancelled, report, compare=compare) as path:
             yield path
 
     @contextmanager
     def _opened(
         self,
         wanted: Filter,
-        key: str,
+        question: str,
         cancelled: threading.Event | None,
         report: Report | None,
         *,
         compare: bool = True,
     ) -> Iterator[Path]:
-        with self._mirrors.locked(key, "" if self._caller.shared_key else self._caller.id, self._name) as path:
-            self._caller.wait(self._sync(path, wanted, report, compare), cancelled)
+        caller = self._caller
+        key = f"{caller.shared_key or caller.id}:{self._name}:{question}"
+        with self._mirrors.locked(key, "" if caller.shared_key else caller.id, self._name) as path:
+            caller.wait(self._sync(path, wanted, report, compare), cancelled)
             yield path
 
     async def _sync(self, path: Path, wanted: Filter, report: Report | None, compare: bool) -> None:

@@ -302,7 +302,12 @@ class Channel(Connection):
         close: closes the transport.
         explain: turns what a handler raised into the error that goes to the peer.
         max_message: as in `Connection`.
+
+    Attributes:
+        peer: who is at the other end, as the system or its certificate vouches for; "" where neither does.
     """
+
+    peer = ""
 
     def __init__(
         self,

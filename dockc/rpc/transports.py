@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import struct
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -25,7 +26,29 @@ _GREETING = 60.0
 """Seconds that a client may take to say that it speaks HTTP/2."""
 _SILENCE = 30
 """Seconds after which a peer whose machine or cable is gone counts as gone: nothing closes its connections."""
+_NOBODY = 65534  # stands for every user that this namespace has no number for
 Explain = Callable[[BaseException], RpcError]
+
+
+def peer_of(transport: asyncio.BaseTransport) -> str:
+    """Who is at the other end of a connection: the user of a local socket, or the digest of a verified certificate.
+
+    "" where nobody vouches for it: a user that this namespace has no number for, TCP without certificates.
+    """
+    secured = transport.get_extra_info("ssl_object")
+    if secured is not None:
+        import hashlib
+
+        shown = secured.getpeercert(binary_form=True) if secured.context.verify_mode else None
+        return f"certificate {hashlib.sha256(shown).hexdigest()}" if shown else ""
+    link = transport.get_extra_info("socket")
+    if link is None or link.family != socket.AF_UNIX:
+        return ""
+    try:
+        _, user, _ = struct.unpack("3i", link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    except OSError:
+        return ""
+    return f"user {user}" if 0 <= user != _NOBODY else ""
 
 
 class Wire(asyncio.Protocol):
@@ -58,6 +81,7 @@ class Wire(asyncio.Protocol):
         )
         if self._handlers is not None:
             self._greeting = self.channel.loop.call_later(_GREETING, self._late)
+            self.channel.peer = peer_of(transport)
         if self._made is not None:
             self._made(self.channel)
 

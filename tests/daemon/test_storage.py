@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import threading
@@ -218,15 +220,48 @@ def test_a_copy_of_which_nothing_is_known_is_counted(tmp_path: Path, text: str) 
     assert found.usage.created_at > 0
 
 
+def test_a_copy_that_somebody_has_is_not_waited_for(tmp_path: Path) -> None:
+    mirrors = Mirrors(tmp_path)
+    with mirrors.unless_busy("peer:context") as one:
+        assert one is not None
+        (one / "f").touch()
+        with mirrors.unless_busy("peer:context") as other:
+            assert other is None
+        with mirrors.unless_busy("peer:other") as other:
+            assert other is not None
+            assert other != one
+    with mirrors.unless_busy("peer:context") as again:
+        assert again == one
+        assert [path.name for path in one.iterdir()] == ["f"]
+
+
 @pytest.mark.skipif(BUILDCTL is None, reason="buildctl is not installed")
-def test_clients_without_a_key_leave_no_copies(tmp_path: Path, context: Path) -> None:
+def test_a_client_without_a_key_sends_only_what_has_changed(tmp_path: Path, context: Path) -> None:
     assert BUILDCTL is not None
+    other = tmp_path / "other"
+    other.mkdir()
+    for folder, text in ((context, "one"), (other, "two")):
+        (folder / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+        (folder / "large").write_bytes(os.urandom(3_000_000))
+        (folder / "small").write_text(text)
     daemon = Daemon(tmp_path)
     try:
-        (context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /\n")
-        words = ["build", "--frontend", "dockerfile.v0", "--local", f"context={context}", "--local", f"dockerfile={context}"]
-        subprocess.run([BUILDCTL, "--addr", daemon.address, *words], check=True, capture_output=True)
-        until(lambda: not list((tmp_path / "root/contexts").iterdir()))
+
+        def sent(folder: Path) -> str:
+            words = ["build", "--frontend", "dockerfile.v0", "--local", f"context={folder}", "--local", f"dockerfile={folder}"]
+            words += ["--output", f"type=local,dest={tmp_path}/out", "--progress=plain"]
+            done = subprocess.run([BUILDCTL, "--addr", daemon.address, *words], check=True, capture_output=True, text=True)
+            for name in ("large", "small"):
+                assert (tmp_path / "out" / name).read_bytes() == (folder / name).read_bytes()
+            return str(re.findall(r"transferring(?: context:)? (\S+)", done.stderr)[-1])
+
+        assert sent(context).endswith("MB")
+        assert sent(context).endswith("B")
+        assert not sent(context).endswith(("kB", "MB"))
+        (context / "small").write_text("changed")
+        assert not sent(context).endswith("MB")
+        assert sent(other).endswith("MB"), "another directory under the same name takes its place"
+        until(lambda: len([path for path in (tmp_path / "root/contexts").iterdir() if path.is_dir()]) == 1)
     finally:
         assert daemon.stop() == 0
     assert "Traceback" not in daemon.said()
