@@ -474,8 +474,8 @@ class ClientDirectory:
 
     @property
     def lasting(self) -> bool:
-        """Whether the client has a key for its files; one without is a stranger each time."""
-        return bool(self._caller.shared_key)
+        """Whether the client has a key for its files, or is known; another is a stranger each time."""
+        return bool(self._caller.shared_key or self._caller.peer)
 
     @property
     def key(self) -> str:
