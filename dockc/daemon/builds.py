@@ -393,8 +393,10 @@ class Builds:
     async def listen(self, request: control_pb2.BuildHistoryRequest) -> AsyncIterator[control_pb2.BuildHistoryEvent]:
         """Records that match, and what becomes of builds from now on unless `EarlyExit`.
 
+        Of a build that is not known there is nothing to tell; clients ask for one to see whether there is a history.
+
         Raises:
-            RpcError: the named build is not known.
+            RpcError: the filters or the limit make no sense.
         """
         queue: asyncio.Queue[control_pb2.BuildHistoryEvent] = asyncio.Queue(1000)
         self._listeners.append(queue)
@@ -407,8 +409,6 @@ class Builds:
             self._forget()
             matches = matcher(request.Filter)
             refs = [ref for ref in self._entries if request.Ref in ("", ref)]
-            if request.Ref and not refs and request.EarlyExit:
-                raise RpcError(f"no build {request.Ref} in the history", code=NOT_FOUND)
             if request.Limit < 0:
                 raise RpcError(f"invalid limit {request.Limit}", code=INVALID_ARGUMENT)
             for record in self._running_first(refs, files, matches, request):

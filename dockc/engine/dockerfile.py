@@ -141,7 +141,10 @@ async def _read(bridge: Bridge, attrs: dict[str, str], given: Mapping[str, Defin
     """
     if "dockerfilekey" not in attrs and "dockerfile" in given:
         return await _out_of(bridge, given["dockerfile"], attrs.get("filename", ""))
-    lent = await _lent(bridge, attrs.get("dockerfilekey", "dockerfile"))
+    key = attrs.get("dockerfilekey", "dockerfile")
+    if bridge.judges:  # the directory is a source like any other, which rules may forbid or put another one in place of
+        return await _out_of(bridge, _judged_directory(attrs, key), attrs.get("filename", ""))
+    lent = await _lent(bridge, key)
     name = attrs.get("filename", "Dockerfile")
     shown = PurePosixPath(name).name if lent is None else lent.shown or PurePosixPath(name).name
     with bridge.steps.step(f"[internal] load build definition from {shown}") as reading:
@@ -162,6 +165,21 @@ async def _read(bridge: Bridge, attrs: dict[str, str], given: Mapping[str, Defin
                 return other
 
         return reading, await bridge.work.blocking(read)
+
+
+def _judged_directory(attrs: Mapping[str, str], key: str) -> Definition:
+    """The Dockerfile's directory as a graph, cut down to what is read of it."""
+    from dockc import llb
+    from dockc.llb import attrs as A  # noqa: N812
+
+    name = attrs.get("filename", "Dockerfile")
+    return llb.local(
+        key,
+        session=attrs.get(f"local-sessionid:{key}", ""),
+        follow=(name, f"{name}.dockerignore", "dockerfile"),
+        shared_key_hint=key,
+        differ=A.DIFFER_NONE,
+    ).marshal()
 
 
 def _of_session(bridge: Bridge, name: str) -> Directory | None:

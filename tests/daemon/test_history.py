@@ -92,8 +92,7 @@ def test_the_history_outlives_the_daemon(tmp_path: Path) -> None:
         assert from_wire(message).vertexes[0].digest == "sha256:a"
         builds.update(control_pb2.UpdateBuildHistoryRequest(Ref="any/../name", Delete=True))
         builds.update(control_pb2.UpdateBuildHistoryRequest(Ref="one", Pinned=True))
-        with pytest.raises(RpcError, match="no build any"):
-            await listed(builds, Ref="any/../name")
+        assert await listed(builds, Ref="any/../name") == []
 
     known = asyncio.run(first())
     assert known.logs.media_type == "application/vnd.buildkit.status.v0"

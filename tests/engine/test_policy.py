@@ -145,3 +145,29 @@ def test_a_dockerfile_reads_from_what_the_rules_put_in_the_place_of_an_image(tmp
 
     asyncio.run(build())
     assert (tmp_path / "out" / "foo").read_bytes() == b"instead"
+
+
+@pytest.mark.parametrize(("rule", "says"), [
+    (Rule(action=CONVERT, identifier="local://dockerfile", becomes="local://other", attrs={}), ""),
+    (Rule(action=DENY, identifier="local://dockerfile"), 'source "local://dockerfile" denied by policy'),
+])  # fmt: skip
+def test_the_directory_of_the_dockerfile_is_judged_as_other_sources_are(tmp_path: Path, rule: Rule, says: str) -> None:
+    text = b"FROM scratch\nCOPY %s /\n"
+    directories = {
+        "dockerfile": HeldFiles({"Dockerfile": text % b"one"}),
+        "other": HeldFiles({"Dockerfile": text % b"two"}),
+        "context": HeldFiles({"one": b"1", "two": b"2"}),
+    }
+    output = make_output("local", str(tmp_path / "out"), {})
+    request = BuildRequest(outputs=(output,), policies=(Policy((rule,)),))
+
+    async def build() -> None:
+        async with asyncio.timeout(100), Engine(EngineOptions(root=tmp_path / "store")) as engine:
+            await engine.run(dockerfile, request, Session(directories=directories), lambda status: None)
+
+    if says:
+        with pytest.raises(Denied, match=says):
+            asyncio.run(build())
+    else:
+        asyncio.run(build())
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["two"]
