@@ -130,10 +130,10 @@ def run_layers(options: LayersOptions, out: Output) -> int:
     ]
     out.write(table(("SIZE", "FILES", "ADDED", "CHANGED", "REMOVED", "WASTED", "LINE"), rows, right=(0, 1, 2, 3, 4, 5)))
     size, files, wasted = (sum(getattr(one, name) for one in layers) for name in ("size", "files", "wasted"))
-    share = f" ({100 * wasted / files:.1f} %)" if wasted else ""
+    lost = f"{size_text(wasted)} ({100 * wasted / files:.1f} %) are wasted" if wasted else "nothing is wasted"
     out.write(
         f"\n{len(layers)} layer{'s' * (len(layers) != 1)}, {size_text(size)}; {size_text(files)} of files, of which "
-        f"{size_text(wasted)}{share} are wasted\n"
+        f"{lost}\n"
     )
     return 0
 

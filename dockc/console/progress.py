@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from textwrap import wrap
 from typing import TextIO
 
 from rich.console import Console, Group
@@ -137,7 +138,7 @@ class TtyProgress:
         ]
         if step.miss:
             lines.append(_row(" => => ", step.miss, "", None, width, style))
-        lines += [_row(" => WARN: ", warning, "", None, width, self._look.warning) for warning in step.warnings]
+        lines += [line for one in step.warnings for line in _paragraph(" => WARN: ", one, width, self._look.warning)]
         if tail:
             texts = [line.text for line in list(step.tail)[-tail:]]
             if step.lines.unfinished:
@@ -157,6 +158,13 @@ def _mark(step: Step, look: Look) -> tuple[str, str]:
     if step.cached:
         return "CACHED ", look.run
     return "", look.run if step.completed else ""
+
+
+def _paragraph(prefix: str, text: str, width: int, style: str) -> list[Text]:
+    """All of a text, in as many lines as it takes."""
+    room = max(width - len(prefix) - 1, 1)
+    parts = wrap(text.expandtabs(), room, break_on_hyphens=False) or [""]
+    return [_row(prefix if not n else " " * len(prefix), part, "", None, width, style) for n, part in enumerate(parts)]
 
 
 def _row(prefix: str, name: str, extra: str, seconds: float | None, width: int, style: str) -> Text:

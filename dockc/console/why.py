@@ -57,7 +57,7 @@ def why_lines(diff: KeyDiff) -> list[str]:
             return [
                 f"removed: its result was taken from the cache{rule}{when}"
                 if rule or when
-                else "removed: its result is gone"
+                else "no result: the same step failed before, or its result is gone"
             ]
 
 

@@ -305,6 +305,23 @@ def test_tty_picture(clock: Clock) -> None:
     ]
 
 
+def test_tty_warnings_are_whole(clock: Clock) -> None:
+    """Whoever is warned wants to read how it ends."""
+    progress, _ = tty(width=40, height=20)
+    said = "steps have lower limits than elsewhere: nofile 20000. Raise them with prlimit --nofile=1048576:1048576"
+    progress(vertex("a", "RUN true", 0, 1))
+    progress(SolveStatus(warnings=(VertexWarning("a", short=said),)))
+    _, _, *lines = plain_lines(progress.render(), 40)
+    assert all(len(line) <= 40 for line in lines)
+    assert lines[0].startswith(" => WARN: steps have")
+    assert all(line.startswith(" " * 10) for line in lines[1:])
+    assert " ".join(line.strip() for line in lines) == f"=> WARN: {said}"
+    progress, _ = tty(width=40, height=6)
+    progress(vertex("a", "RUN true", 0))
+    progress(SolveStatus(warnings=(VertexWarning("a", short=said * 9),)))
+    assert len(plain_lines(progress.render(), 40)) <= 6
+
+
 def test_tty_fits_the_terminal(clock: Clock) -> None:
     progress, _ = tty(height=8)
     for n in range(30):
