@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shutil
 import ssl
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
@@ -22,16 +23,16 @@ if TYPE_CHECKING:
     from dockc.runtime.executor.cni import NetworkOptions
 
 _log = logging.getLogger("dockc.daemon")
-#: Tables and keys of the file that mean nothing here and do no harm.
-_HARMLESS = {
-    "debug": None, "trace": None, "log": None, "otel": None, "system": None, "frontend": None, "provenanceEnvDir": None,
-    "cdi": None,
-}  # fmt: skip
+#: Tables and keys of the file that mean nothing here and do no harm: each is told when the daemon starts.
+_HARMLESS = frozenset(("debug", "trace", "log", "otel", "system", "provenanceEnvDir", "cdi"))
+_HARMLESS_OF_WORKER = frozenset(("rootless", "noProcessSandbox", "cniPoolSize"))
+#: What keeps something from builds or their steps. Somebody relies on it, so it is not passed over.
+_GUARDS = ("apparmor-profile", "selinux", "defaultCgroupParent")
 _WORKER_KEYS = frozenset(
     (
         "enabled", "platforms", "labels", "snapshotter", "max-parallelism", "networkMode", "gc", "gckeepstorage", "gcpolicy", "binary",
         "rootless", "noProcessSandbox", "cniConfigPath", "cniBinaryPath", "cniPoolSize", "apparmor-profile", "selinux", "defaultCgroupParent",
-        "reservedSpace", "maxUsedSpace", "minFreeSpace", "proxySnapshotter", "bridgeName", "bridgeSubnet",
+        "reservedSpace", "maxUsedSpace", "minFreeSpace", "bridgeName", "bridgeSubnet",
     )
 )  # fmt: skip
 
@@ -78,6 +79,7 @@ class Config(Record, kw_only=True):
         store: the store that it builds in.
         listeners: where it listens.
         group: of its Unix sockets; "" keeps them to its own user.
+        owner: whose they are, by number; None is its own user.
         tls: for TCP, or None.
         labels: of its worker.
         platforms: of its worker; empty for this machine's.
@@ -99,6 +101,7 @@ class Config(Record, kw_only=True):
     store: str
     listeners: tuple[Listener, ...]
     group: str = ""
+    owner: int | None = None
     tls: TlsFiles | None = None
     labels: Mapping[str, str] = made(dict)
     platforms: tuple[str, ...] = ()
@@ -220,14 +223,18 @@ def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
         "--idle", type=float, default=0.0, metavar="SECONDS", help="end a resident that nobody has used for so long"
     )
     parser.add_argument("--tied", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--log-level", default="", help=argparse.SUPPRESS)
     for name in (
         "--oci-worker",
         "--containerd-worker",
+        "--rootless",
         "--oci-worker-rootless",
+        "--oci-worker-selinux",
         "--oci-worker-no-process-sandbox",
         "--save-cache-debug",
     ):
         parser.add_argument(name, default="", nargs="?", const="true", help=argparse.SUPPRESS)
+    parser.add_argument("--oci-worker-apparmor-profile", default="", help=argparse.SUPPRESS)
     parser.add_argument("--oci-worker-snapshotter", default="", help=argparse.SUPPRESS)
     parser.add_argument("--oci-worker-labels", action="append", default=[], help=argparse.SUPPRESS)
     parser.add_argument("--oci-worker-platform", action="append", default=[], help=argparse.SUPPRESS)
@@ -244,6 +251,12 @@ def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
         raise UsageError("the containerd worker is not supported", hint="dockc has a worker of its own.")
     if options.oci_worker and not _true(options.oci_worker):
         raise UsageError("--oci-worker=false leaves no worker")
+    if options.oci_worker_apparmor_profile or _true(options.oci_worker_selinux):
+        name = "apparmor-profile" if options.oci_worker_apparmor_profile else "selinux"
+        raise UsageError(f"--oci-worker-{name} is not supported")
+    for name in ("rootless", "log_level", "oci_worker_no_process_sandbox", "oci_cni_pool_size", "otel_socket_path"):
+        if getattr(options, name):
+            _log.info("--%s has no effect", name.replace("_", "-"))
     return _config(options, _file(options.config), prog)
 
 
@@ -268,21 +281,30 @@ def _config(options: argparse.Namespace, file: Mapping[str, Any], prog: str) -> 
             "root",
             "grpc",
             "worker",
-            "workers",
             "insecure-entitlements",
             "registry",
             "dns",
             "history",
+            "frontend",
             *_HARMLESS,
         }:
             raise UsageError(f"{options.config}: unknown key {key}")
         if key in _HARMLESS:
             _log.info("%s: %s has no effect", options.config, key)
     grpc = _table(file, "grpc")
+    _known(options, "grpc", grpc, {"address", "debugAddress", "uid", "gid", "tls", "securityDescriptor"})
+    if grpc.get("securityDescriptor"):
+        raise UsageError(f"{options.config}: grpc.securityDescriptor is for Windows")
+    _known(options, "grpc.tls", _table(grpc, "tls"), {"cert", "key", "ca"})
+    _known(options, "worker", _table(file, "worker"), {"oci", "containerd"})
     worker = _table(_table(file, "worker"), "oci")
-    for key in worker:
-        if key not in _WORKER_KEYS:
-            raise UsageError(f"{options.config}: unknown key worker.oci.{key}")
+    _known(options, "worker.oci", worker, _WORKER_KEYS)
+    for key in _HARMLESS_OF_WORKER & worker.keys():
+        _log.info("%s: worker.oci.%s has no effect", options.config, key)
+    for key in _GUARDS:
+        if worker.get(key):
+            raise UsageError(f"{options.config}: worker.oci.{key} is not supported")
+    _frontends(options, _table(file, "frontend"))
     if _table(_table(file, "worker"), "containerd").get("enabled"):
         raise UsageError("the containerd worker is not supported", hint="dockc has a worker of its own.")
     if worker.get("enabled") is False:
@@ -310,11 +332,12 @@ def _config(options: argparse.Namespace, file: Mapping[str, Any], prog: str) -> 
         store=store or os.path.join(root, "store"),  # noqa: PTH118
         listeners=tuple(listener(text) for text in addresses),
         group=options.group or str(grpc.get("gid", "")),
+        owner=_owner(options, grpc),
         tls=_tls(options, _table(grpc, "tls")),
         labels=labels,
         platforms=tuple(options.oci_worker_platform or worker.get("platforms", ())),
         snapshotter={"overlayfs": "overlay"}.get(snapshotter, snapshotter),
-        executor=options.executor or "auto",
+        executor=options.executor or _runtime(options.oci_worker_binary or str(worker.get("binary", ""))),
         parallelism=int(parallel),
         entitlements=frozenset(allowed),
         network=_network(options, worker, _table(file, "dns")),
@@ -329,6 +352,42 @@ def _config(options: argparse.Namespace, file: Mapping[str, Any], prog: str) -> 
         idle=max(0.0, options.idle),
         history=read_keep(_table(file, "history"), options.config, Keep(age=48 * 3600.0)),
     )
+
+
+def _known(options: argparse.Namespace, name: str, table: Mapping[str, Any], keys: Collection[str]) -> None:
+    for key in table:
+        if key not in keys:
+            raise UsageError(f"{options.config}: unknown key {name}.{key}")
+
+
+def _frontends(options: argparse.Namespace, table: Mapping[str, Any]) -> None:
+    """Frontends can be forbidden in BuildKit; here all are there, and who relies on less is told."""
+    _known(options, "frontend", table, {"dockerfile.v0", "gateway.v0"})
+    for name in table:
+        one = _table(table, name)
+        _known(
+            options, f'frontend."{name}"', one, {"enabled", *(("allowedRepositories",) if name == "gateway.v0" else ())}
+        )
+        if one.get("enabled") is False or one.get("allowedRepositories"):
+            key = "enabled = false" if one.get("enabled") is False else "allowedRepositories"
+            raise UsageError(f'{options.config}: frontend."{name}".{key} is not supported')
+
+
+def _runtime(binary: str) -> str:
+    """The executor for a runtime's binary, which is looked for on PATH."""
+    if not binary:
+        return "auto"
+    name = os.path.basename(binary)  # noqa: PTH119
+    if name not in {"runc", "crun"} or (name != binary and shutil.which(name) != binary):
+        raise UsageError(f"the runtime {binary} is not supported", hint="runc or crun, as it is found on PATH")
+    return name
+
+
+def _owner(options: argparse.Namespace, grpc: Mapping[str, Any]) -> int | None:
+    found = grpc.get("uid")
+    if found is not None and (not isinstance(found, int) or isinstance(found, bool) or found < 0):
+        raise UsageError(f"{options.config}: grpc.uid is no number of a user")
+    return found
 
 
 def _collection(options: argparse.Namespace, worker: Mapping[str, Any]) -> Policy:

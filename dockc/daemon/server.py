@@ -266,11 +266,13 @@ def _unix(one: Listener, config: Config) -> socket.socket:
     finally:
         os.umask(before)
     try:
+        if config.owner is not None:
+            os.chown(path, config.owner, -1)
         if config.group:
             os.chown(path, -1, _group(config.group))
             path.chmod(0o660)
     except OSError as exc:
-        raise UsageError(f"cannot give {path} to the group {config.group}: {exc.strerror}") from exc
+        raise UsageError(f"cannot give {path} to another user or group: {exc.strerror}") from exc
     return made
 
 

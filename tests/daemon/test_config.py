@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,11 @@ def test_what_buildkits_test_suite_passes(tmp_path: Path) -> None:
         (["--tlscert", "x"], "certificate and its key"),
         (["--oci-max-parallelism", "many"], "invalid max-parallelism many"),
         (["--config", "/nonexistent"], "cannot read /nonexistent"),
+        (["--oci-worker-apparmor-profile=x"], "--oci-worker-apparmor-profile is not supported"),
+        (["--oci-worker-selinux"], "--oci-worker-selinux is not supported"),
+        (["--oci-worker-binary=/opt/other/runc"], "the runtime /opt/other/runc is not supported"),
+        (["--oci-worker-proxy-snapshotter-path=/x"], "unrecognized arguments: --oci-worker-proxy-snapshotter-path"),
+        (["--proxy-network"], "unrecognized arguments: --proxy-network"),
     ],
 )
 def test_flags_that_are_refused(words: list[str], message: str) -> None:
@@ -63,6 +69,23 @@ def test_flags_that_are_refused(words: list[str], message: str) -> None:
         ("[worker.oci]\nenabled = false", "without the OCI worker"),
         ("[worker.containerd]\nenabled = true", "containerd worker is not supported"),
         ('worker = "x"', "worker is not a table"),
+        # What keeps something from builds is not passed over.
+        ('[frontend."gateway.v0"]\nenabled = false', 'frontend."gateway.v0".enabled = false is not supported'),
+        ('[frontend."gateway.v0"]\nallowedRepositories = ["x"]', 'frontend."gateway.v0".allowedRepositories is not supported'),
+        ('[frontend."dockerfile.v0"]\nenabled = false', 'frontend."dockerfile.v0".enabled = false is not supported'),
+        ('[frontend."dockerfile.v0"]\nallowedRepositories = ["x"]', "unknown key frontend"),
+        ('[worker.oci]\napparmor-profile = "x"', "worker.oci.apparmor-profile is not supported"),
+        ("[worker.oci]\nselinux = true", "worker.oci.selinux is not supported"),
+        ('[worker.oci]\ndefaultCgroupParent = "/x"', "worker.oci.defaultCgroupParent is not supported"),
+        ('[worker.oci]\nbinary = "youki"', "the runtime youki is not supported"),
+        ("[worker.oci]\nstargzSnapshotter = {}", "unknown key worker.oci.stargzSnapshotter"),
+        ("[worker.other]", "unknown key worker.other"),
+        ("[grpc]\nnonsense = 1", "unknown key grpc.nonsense"),
+        ("[grpc.tls]\nnonsense = 1", "unknown key grpc.tls.nonsense"),
+        ('[grpc]\nuid = "root"', "grpc.uid is no number of a user"),
+        ('[grpc]\nsecurityDescriptor = "x"', "grpc.securityDescriptor is for Windows"),
+        ("proxyNetwork = true", "unknown key proxyNetwork"),
+        ("[cache.gha]", "unknown key cache"),
         ('[registry."x"]\nnonsense = 1', "registry.x: unknown key nonsense"),
         ("[worker.oci]\ngc = 7", "worker.oci.gc is neither true nor false"),
         ("[[worker.oci.gcpolicy]]\nkeepDuration = '7d'", "invalid duration: 7d"),
@@ -83,6 +106,27 @@ def test_addresses_of_the_file_count_where_none_are_typed(tmp_path: Path) -> Non
     assert found.group == "5"
     assert (found.listeners[0].host, found.listeners[0].port) == ("0.0.0.0", 1234)
     assert found.tls == config.TlsFiles("/c", "/k", "/a")
+
+
+def test_each_key_of_the_file_counts_or_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "crun").write_text("#!/bin/sh\n")
+    (tmp_path / "bin" / "crun").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "c").write_text(
+        'debug = true\ntrace = true\nprovenanceEnvDir = "/p"\n[grpc]\nuid = 1000\n[log]\nlevel = "debug"\n[otel]\nsocketPath = "/s"\n'
+        '[system]\nplatformsCacheMaxAge = "1h"\n[cdi]\ndisabled = true\n[frontend."dockerfile.v0"]\nenabled = true\n'
+        '[worker.oci]\nbinary = "crun"\nrootless = true\nnoProcessSandbox = true\ncniPoolSize = 5\nselinux = false\napparmor-profile = ""\n'
+    )
+    with caplog.at_level(logging.INFO, logger="dockc.daemon"):
+        found = config.read(["--config", str(tmp_path / "c"), "--rootless", "--log-level=debug"])
+    assert (found.owner, found.executor) == (1000, "crun")
+    assert config.read(["--oci-worker-binary", str(tmp_path / "bin" / "crun")]).executor == "crun"
+    told = {record.getMessage().removeprefix(f"{tmp_path}/c: ").removesuffix(" has no effect") for record in caplog.records}
+    assert told == {
+        "debug", "trace", "provenanceEnvDir", "log", "otel", "system", "cdi", "worker.oci.rootless", "worker.oci.noProcessSandbox",
+        "worker.oci.cniPoolSize", "--rootless", "--log-level",
+    }  # fmt: skip
 
 
 def test_how_the_store_is_collected(tmp_path: Path) -> None:
