@@ -62,7 +62,7 @@ def misses(root: Path, ref: str, *, step: str = "", against: str = "") -> Explai
         found = []
         for one in ran:
             diff = one.why if one.why is not None and not against else comparison.explain(one)
-            found.append(Missed(diff, _is_first(one, now.steps), one.line))
+            found.append(Missed(diff, _is_first(one, now.steps), one.line or _line_of_user(one, now.steps)))
     return Explained(record, tuple(found), str(record.options.get("file") or "Dockerfile"))
 
 
@@ -70,6 +70,12 @@ def _is_first(step: Step, steps: Mapping[str, Step]) -> bool:
     """Whether nothing that it reads has run."""
     below = (steps.get(one.vertex) for one in step.key.inputs)
     return not any(one is not None and one.ran and not one.is_local for one in below)
+
+
+def _line_of_user(step: Step, steps: Mapping[str, Step]) -> int:
+    """Where the first step that reads this one is written: a document in the Dockerfile has no line of its own."""
+    lines = (one.line for one in steps.values() if any(key.vertex == step.key.vertex for key in one.key.inputs))
+    return min((line for line in lines if line), default=0)
 
 
 def find(record: BuildRecord, told: Told, wanted: str) -> list[Step]:

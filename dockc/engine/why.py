@@ -8,6 +8,7 @@ said is the first part of the key that is another: the operation itself, then wh
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from dockc.base.hashing import sha256
 from dockc.engine.listings import FileListings
 from dockc.engine.told import Step, Told
 from dockc.errors import HIDDEN
-from dockc.llb.modes import MountKind
+from dockc.llb.modes import MountKind, Network, Security
 from dockc.solver.cache.miss import changes_of, same_input
 from dockc.solver.cache.storage.base import KeyRecord
 from dockc.solver.keydiff import Change, InputKey, KeyDiff, MissReason, StepKey
@@ -26,6 +27,11 @@ _CHANGES = 50
 
 Removal = Callable[[str], tuple[str, int] | None]
 """By which rule and when the key of an id lost its result; None where that is not known."""
+
+
+_AGENT = "SSH_AUTH_SOCK"
+_PLATFORM = ("OS", "Arch", "Variant")
+_MODES = {"Exec.network": ("default", *Network.NAMES[1:]), "Exec.security": Security.NAMES}
 
 
 class Comparison:
@@ -168,13 +174,17 @@ class Comparison:
             return self._diff(step, MissReason.INSTRUCTION, changes=[said], ref=told.ref)
         if (found := self._arguments(step, told)) is not None:
             return found
-        return self._diff(step, MissReason.OPERATION, changes=changes, ref=told.ref)
+        if texts := [one for one in map(_document, changes) if one is not None]:
+            return self._diff(step, MissReason.INSTRUCTION, changes=texts, ref=told.ref)
+        return self._diff(step, MissReason.OPERATION, changes=_worded(changes, old.key, step.key), ref=told.ref)
 
     def _exec(self, step: Step, old: Step, told: Told, changes: list[Change], said: Change | None) -> KeyDiff:
         if said is not None and any(one.path.startswith("Exec.meta.args") or one.path == "large" for one in changes):
             return self._diff(step, MissReason.INSTRUCTION, changes=[said], ref=told.ref)
         before, after = _environment(old.key), _environment(step.key)
         names = [name for name in dict.fromkeys((*before, *after)) if before.get(name) != after.get(name)]
+        if _has_agent(old.key) != _has_agent(step.key):
+            names = [name for name in names if name != _AGENT]  # it comes and goes with the mount
         if not names and all(one.path == "digest" for one in changes):  # what was left out is what differs
             names = [name for name in after if after[name] == HIDDEN == before.get(name)]
         if names:
@@ -189,7 +199,7 @@ class Comparison:
             return self._diff(step, MissReason.MOUNT, changes=changes, ref=told.ref)
         if said is not None and any(one.path == "digest" for one in changes):
             return self._diff(step, MissReason.INSTRUCTION, changes=[said], ref=told.ref)
-        return self._diff(step, MissReason.OPERATION, changes=changes, ref=told.ref)
+        return self._diff(step, MissReason.OPERATION, changes=_worded(changes, old.key, step.key), ref=told.ref)
 
     def _source(self, step: Step, old: Step, told: Told, said: Change | None) -> KeyDiff:
         (name, pin), (old_name, old_pin) = _identified(step.key), _identified(old.key)
@@ -338,6 +348,44 @@ def _mounts(old: StepKey, new: StepKey) -> list[Change]:
             del gone[twin]
     found += [Change(target, _mount_text(one), None) for target, one in gone.items()]
     return found[:_CHANGES]
+
+
+def _has_agent(key: StepKey) -> bool:
+    return any(_mount_kind(mount) == "ssh" for mount in _by_target(key).values())
+
+
+def _document(change: Change) -> Change | None:
+    """For the content of a file that stands in the Dockerfile (a heredoc), its text."""
+    if not change.path.endswith("mkfile.data"):
+        return None
+    try:
+        old, new = (b64decode(str(value or ""), validate=True).decode() for value in (change.old, change.new))
+    except ValueError:
+        return None
+    return Change("", old, new)
+
+
+def _worded(changes: Sequence[Change], old: StepKey, new: StepKey) -> list[Change]:
+    """Parts of an operation as people write them: a platform in one word, modes by their names."""
+    out: list[Change] = []
+    for one in changes:
+        if one.path in _PLATFORM:
+            change = Change("platform", _platform(old), _platform(new))
+            out += [] if change in out else [change]
+        elif one.path in _MODES:
+            out.append(Change(one.path, *(_mode(_MODES[one.path], value) for value in (one.old, one.new))))
+        else:
+            out.append(one)
+    return out
+
+
+def _platform(key: StepKey) -> str:
+    return "/".join(str(part) for part in (_at(key.preimage, name) for name in _PLATFORM) if isinstance(part, str))
+
+
+def _mode(names: Sequence[str], value: object) -> str:
+    number = value or 0
+    return names[number] if isinstance(number, int) and number < len(names) else str(value)
 
 
 def _by_target(key: StepKey) -> dict[str, Mapping[str, Any]]:

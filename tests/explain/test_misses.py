@@ -118,6 +118,100 @@ def test_each_kind_of_change_is_told_as_that_kind(build: Builder, context: MakeC
     assert {str(one.diff.reason) for one in first(store)} == {"base"}, shown
 
 
+MORE = """\
+FROM base AS one
+ARG X=1
+ENV E=$X
+WORKDIR /w
+RUN --mount=type=secret,id=s --mount=type=ssh echo one > one
+RUN --mount=type=cache,target=/c echo two > two
+RUN <<EOF
+echo three > three
+EOF
+COPY --chmod=644 a.txt /a
+COPY --link b.txt /b
+COPY --exclude=*.log dir /dir
+COPY --parents dir/kept /p/
+ADD --chown=0:0 link /l/
+COPY <<T /t
+text
+T
+FROM one
+COPY --from=one /w/one /taken/
+RUN --network=none cat /taken/one > /last
+"""
+
+
+def test_more_kinds_of_changes(build: Builder, context: MakeContext, base: Path, tmp_path: Path) -> None:
+    """Attributes of files, parts of instructions and options of the build; what is in no key changes nothing."""
+    store = tmp_path / "store"
+    files = {"a.txt": "a\n", "b.txt": "b\n", "dir__kept": "k\n", "dir__old": "o\n", "dir__x.log": "x\n", ".dockerignore": "no\n"}
+    folder = context(MORE, **files)
+    link = folder / "link/s"
+    link.parent.mkdir()
+    link.symlink_to("a")
+    for path in (folder / "a.txt", folder / "b.txt", folder / "dir/kept"):
+        path.chmod(0o644)
+    (folder / "dir").chmod(0o755)
+    shutil.copytree(folder, tmp_path / "original", symlinks=True)
+
+    def rewrite(old: str, new: str) -> Callable[[], object]:
+        assert old in MORE
+        return lambda: (folder / "Dockerfile").write_text(MORE.replace(old, new, 1))
+
+    def nothing() -> None:
+        pass
+
+    def another_link() -> None:
+        link.unlink()
+        link.symlink_to("b")
+
+    changes: list[tuple[str, Callable[[], object], dict[str, str], list[tuple[str, int]], str]] = [
+        ("mode", lambda: (folder / "a.txt").chmod(0o600), {}, [("content", 10)], "file a.txt: mode 0644 -> 0600"),
+        ("mode below a link", lambda: (folder / "b.txt").chmod(0o600), {}, [("content", 11)], "file b.txt: mode 0644 -> 0600"),
+        ("mode of a directory", lambda: (folder / "dir").chmod(0o700), {}, [("content", 12)], "file dir: mode 0755 -> 0700"),
+        ("target of a link", another_link, {}, [("content", 14)], "file link/s: content"),
+        ("another name", lambda: (folder / "dir/old").rename(folder / "dir/new"), {}, [("content", 12)], "file dir/"),
+        ("an excluded file", lambda: (folder / "dir/x.log").write_text("y"), {}, [], ""),
+        ("ignored", lambda: (folder / ".dockerignore").write_text("dir/old\n"), {}, [("content", 12)], "file dir/old: removed"),
+        ("argument in a variable", nothing, {"build-arg:X": "2"}, [("environment", 5)], "environment E: 1 -> 2"),
+        ("secret", rewrite("id=s", "id=t"), {}, [("mount", 5)], "mount secret id: s -> t"),
+        ("agent", rewrite(" --mount=type=ssh", ""), {}, [("mount", 5)], "mount /run/buildkit/ssh_agent.0: ssh -> (none)"),
+        ("cache mount", rewrite("target=/c", "target=/d"), {}, [("mount", 6)], "mount cache "),
+        ("network", rewrite("--network=none ", ""), {}, [("operation", 20)], "option network: none -> default"),
+        ("script", rewrite("echo three >", "echo drei >"), {}, [("instruction", 7)], "instruction: `RUN <<EOF echo three > three EOF` -> "),
+        ("document", rewrite("text\n", "words\n"), {}, [("instruction", 15)], "instruction: `text` -> `words`"),
+        ("link", rewrite("--link ", ""), {}, [("instruction", 11)], "instruction: `COPY --link b.txt /b` -> `COPY b.txt /b`"),
+        ("parents", rewrite("--parents ", ""), {}, [("instruction", 13)], "instruction: `COPY --parents dir/kept /p/` -> "),
+        ("exclude", rewrite("*.log", "*.tmp"), {}, [("instruction", 12)], "instruction: "),
+        ("chmod", rewrite("chmod=644", "chmod=600"), {}, [("instruction", 10)], "instruction: "),
+        ("chown", rewrite("chown=0:0", "chown=1:1"), {}, [("instruction", 14)], "instruction: "),
+        ("shell", rewrite("RUN <<", 'SHELL ["/bin/sh","-e","-c"]\nRUN <<'), {}, [("operation", 8)], "option args[1]: (none) -> -e"),
+        ("host name", nothing, {"hostname": "h"}, [("operation", 5)], "option hostname: (none) -> h"),
+        ("shared memory", nothing, {"shm-size": "1048576"}, [("mount", 5)], "mount /dev/shm: (none) -> tmpfs"),
+        ("times of files", nothing, {"build-arg:SOURCE_DATE_EPOCH": "1"}, [("operation", 4)], "option actions[0].mkdir.timestamp: -1 -> "),
+        ("platform", nothing, {"platform": "linux/arm64"}, [("operation", 5)], "option platform: linux/amd64 -> linux/arm64"),
+        ("target", nothing, {"target": "one"}, [], ""),
+        ("proxy", nothing, {"build-arg:HTTP_PROXY": "http://x"}, [], ""),
+        ("label", rewrite("ARG X=1", "LABEL a=b\n# said\nARG X=1"), {}, [], ""),
+    ]  # fmt: skip
+    contexts = {"base": f"oci-layout://{base}"}
+    build(folder, contexts=contexts)
+    for name, change, attrs, expected, words in changes:
+        change()
+        found = build(folder, contexts=contexts, attrs=attrs, plan=True)
+        assert told(store) == expected, f"{name}:\n{found['shown']}"
+        assert [line for one in first(store) for line in why_lines(one.diff) if not line.startswith(words)] == [], name
+        for digest, step in found["steps"].items():
+            state, why = found["plan"][digest]
+            assert step["ran"] == bool(step["why"]) and not (step["ran"] and step["cached"]), (name, step)
+            assert (state, step["ran"]) not in {("cached", True), ("run", False)}, (name, step)
+            assert state != "run" or step["why"] == "input" or why == step["why"], (name, step)
+        shutil.rmtree(folder)
+        shutil.copytree(tmp_path / "original", folder, symlinks=True)
+        build(folder, contexts=contexts)
+
+
 def test_a_step_whose_result_was_pruned(root: Dockc, context: MakeContext) -> None:
     folder = context("FROM scratch\nCOPY a /a\n", a="1")
     root.build(folder)
