@@ -290,6 +290,7 @@ _ASKED_BY = {
     "BUILDX_METADATA_WARNINGS": "warnings in the metadata file are",
     "BUILDX_CPU_PROFILE": "profiles of dockc itself are",
     "BUILDX_MEM_PROFILE": "profiles of dockc itself are",
+    "DOCKER_CONTENT_TRUST": "content trust is",
     "JAEGER_TRACE": "traces by Jaeger's own protocol are",
     "OTEL_METRICS_EXPORTER": "metrics are",
     "OTEL_LOGS_EXPORTER": "logs by OpenTelemetry are",
