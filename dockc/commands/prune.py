@@ -16,35 +16,34 @@ if TYPE_CHECKING:
     from dockc.runtime.refs.policy import Rule
     from dockc.runtime.refs.prune import Pruned
 
-_ALL = option("--all", "-a", help="Internal records too.")
-_KEEP_DURATION = option("--keep-duration", metavar="DURATION", help="Keep what was used within it, such as 24h.")
-_RESERVED = option(
-    "--reserved-space",
-    metavar="SPACE",
-    help="Keep so much whatever the other limits say; 10GB, 512MB or 10% of the disk.",
-)
-_KEEP_STORAGE = option("--keep-storage", metavar="SPACE", help="The older word for --reserved-space.")
-_MOST = option("--max-used-space", metavar="SPACE", help="Stop when no more than this is used.")
-_FORCE = option("--force", "-f", help="Of docker's commands: do not ask. dockc never asks.")
-_FREE = option("--min-free-space", metavar="SPACE", help="Stop when so much is free on the disk.")
 
+class Pruning(Options):
+    """What is removed, here or elsewhere, and how that is shown."""
 
-class PruneOptions(Options):
-    """Remove build cache that nothing needs. Images with a name stay."""
-
-    everything: bool = _ALL
+    everything: bool = option("--all", "-a", help="Internal records too.")
     filters: tuple[str, ...] = FILTER
-    keep_duration: str = _KEEP_DURATION
-    max_used_space: str = _MOST
-    min_free_space: str = _FREE
-    reserved_space: str = _RESERVED
-    keep_storage: str = _KEEP_STORAGE
-    policy: bool = option("--policy", help="Do now what collection does by itself: apply the rules of the settings.")
-    plan: bool = option("--plan", help="Remove nothing: show what would go, by which rule, and why the rest stays.")
+    keep_duration: str = option(
+        "--keep-duration", metavar="DURATION", help="Keep what was used within it, such as 24h."
+    )
+    max_used_space: str = option("--max-used-space", metavar="SPACE", help="Stop when no more than this is used.")
+    min_free_space: str = option("--min-free-space", metavar="SPACE", help="Stop when so much is free on the disk.")
+    reserved_space: str = option(
+        "--reserved-space",
+        metavar="SPACE",
+        help="Keep so much whatever the other limits say; 10GB, 512MB or 10% of the disk.",
+    )
+    keep_storage: str = option("--keep-storage", metavar="SPACE", help="The older word for --reserved-space.")
     verbose: bool = VERBOSE
     format: str = FORMAT
     json: bool = shared.JSON
-    force: bool = _FORCE
+    force: bool = option("--force", "-f", help="Of docker's commands: do not ask. dockc never asks.")
+
+
+class PruneOptions(Pruning):
+    """Remove build cache that nothing needs. Images with a name stay."""
+
+    policy: bool = option("--policy", help="Do now what collection does by itself: apply the rules of the settings.")
+    plan: bool = option("--plan", help="Remove nothing: show what would go, by which rule, and why the rest stays.")
     store: Path | None = shared.STORE
     examples = (
         "dockc prune --max-used-space 20GB",
@@ -52,20 +51,9 @@ class PruneOptions(Options):
     )
 
 
-class RemotePruneOptions(Options):
+class RemotePruneOptions(Pruning):
     """Remove build cache of a builder elsewhere."""
 
-    everything: bool = _ALL
-    filters: tuple[str, ...] = FILTER
-    keep_duration: str = _KEEP_DURATION
-    max_used_space: str = _MOST
-    min_free_space: str = _FREE
-    reserved_space: str = _RESERVED
-    keep_storage: str = _KEEP_STORAGE
-    verbose: bool = VERBOSE
-    format: str = FORMAT
-    json: bool = shared.JSON
-    force: bool = _FORCE
     builder: str = shared.BUILDER
     addr: str = shared.ADDR
     tlsdir: str = shared.TLSDIR

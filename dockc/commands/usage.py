@@ -31,26 +31,26 @@ FORMAT = option(
 )
 
 
-class UsageOptions(Options):
-    """Show what the store holds and what it takes."""
+class Listing(Options):
+    """Which records are shown, of here or elsewhere, and how."""
 
     filters: tuple[str, ...] = FILTER
     verbose: bool = VERBOSE
-    tree: bool = option("--tree", help="Each record below what it stands on, with who holds it.")
+    tree: bool = option("--tree", help="Each record below what it stands on, here with who holds it.")
     format: str = FORMAT
     json: bool = shared.JSON
+
+
+class UsageOptions(Listing):
+    """Show what the store holds and what it takes."""
+
     store: Path | None = shared.STORE
     examples = ("dockc du", "dockc du -v --filter type==exec.cachemount", "dockc du --format '{{.ID}}: {{.Size}}'")
 
 
-class RemoteUsageOptions(Options):
+class RemoteUsageOptions(Listing):
     """Show what takes space on a builder elsewhere."""
 
-    filters: tuple[str, ...] = FILTER
-    verbose: bool = VERBOSE
-    tree: bool = option("--tree", help="Each record below what it stands on.")
-    format: str = FORMAT
-    json: bool = shared.JSON
     builder: str = shared.BUILDER
     addr: str = shared.ADDR
     tlsdir: str = shared.TLSDIR

@@ -11,7 +11,7 @@ from typing import BinaryIO, Protocol
 from dockc.base.record import Record, made, replace
 from dockc.errors import DockcError, UsageError
 from dockc.runtime.archive.compress import Compression
-from dockc.runtime.cancel import check_cancelled
+from dockc.runtime.content.copying import copy_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ TRUE, _FALSE = (
     frozenset(("1", "t", "T", "TRUE", "true", "True", "")),
     frozenset(("0", "f", "F", "FALSE", "false", "False")),
 )
-BLOCK = 1 << 20
-"""Bytes that are copied at a time."""
 _COMPRESSION = ("compression", "compression-level", "force-compression")
 _COMMON = ("mode", "ignore-error", "mounts", "replace-mounts")
 
@@ -165,18 +163,11 @@ class FileBlobs:
         progress: Progress | None = None,
     ) -> None:
         """Copy a blob into the store, which verifies it."""
-        if content.has(descriptor.digest):
-            return
-        with content.writer(descriptor.digest, descriptor.size, cancelled=cancelled) as writer:
-            if not writer.complete:
-                writer.restart()
-                with self.open_blob(descriptor.digest) as file:
-                    while data := file.read(BLOCK):
-                        check_cancelled(cancelled)
-                        writer.write(data)
-                writer.commit()
-        if progress is not None:
-            progress(descriptor.digest, descriptor.size, descriptor.size, True)
+
+        def opened() -> tuple[BinaryIO, int]:
+            return self.open_blob(descriptor.digest), descriptor.size + 1  # one that is longer is not what it should be
+
+        copy_in(descriptor, content, opened, cancelled=cancelled, progress=progress)
 
 
 def lenient(entry: CacheEntry) -> CacheEntry:

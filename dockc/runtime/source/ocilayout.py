@@ -10,6 +10,7 @@ import os
 import posixpath
 import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -26,9 +27,9 @@ from dockc.oci.manifest import Index
 from dockc.oci.reference import Reference
 from dockc.runtime.archive import tarheader
 from dockc.runtime.archive.tarheader import InvalidTar, TarReader
-from dockc.runtime.cancel import Cancelled
+from dockc.runtime.content.copying import copy_in
 from dockc.runtime.registry.client import NotFound
-from dockc.runtime.registry.transport import CHUNK, printable
+from dockc.runtime.registry.transport import printable
 
 if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
@@ -219,23 +220,8 @@ class LayoutProvider:
         progress: Progress | None = None,
     ) -> None:
         """Bring a blob into the content store, verified."""
-        if content.has(descriptor.digest):
-            return
-        with content.writer(descriptor.digest, descriptor.size, cancelled=cancelled) as writer:
-            if not writer.complete:
-                writer.restart()
-                file, left = self._layout.blob(descriptor.digest)
-                with file:
-                    while left > 0 and (data := file.read(min(CHUNK, left))):
-                        if cancelled is not None and cancelled.is_set():
-                            raise Cancelled("cancelled")
-                        writer.write(data)
-                        left -= len(data)
-                        if progress is not None:
-                            progress(descriptor.digest, descriptor.size - left, descriptor.size, False)
-                writer.commit()
-        if progress is not None:
-            progress(descriptor.digest, descriptor.size, descriptor.size, True)
+        blob = partial(self._layout.blob, descriptor.digest)
+        copy_in(descriptor, content, blob, cancelled=cancelled, progress=progress)
 
 
 def open_layout(path: Path, cancelled: threading.Event | None = None) -> Layout:
