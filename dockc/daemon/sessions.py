@@ -38,6 +38,7 @@ from dockc.runtime.refs.types import RecordType, UsageRecord
 from dockc.runtime.refs.usage import disk_usage
 from dockc.runtime.session.base import Session
 from dockc.runtime.session.secrets import SshSource
+from dockc.runtime.several import TRANSFERS, several
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -62,6 +63,7 @@ CONTENT = "/containerd.services.content.v1.Content/"
 
 _WAIT = 5.0
 """Seconds that a build waits for its session."""
+_BLOCK = 1 << 20
 _PULSE, _PATIENCE, _FAILURES = 5.0, 15.0, 2
 _ID = 25  # characters of a record's id
 _KEEP_CONTEXTS = 2 * 24 * 3600
@@ -741,8 +743,7 @@ class _Caches:
     ) -> None:
         if not self._caller.serves(CONTENT + "Write"):
             raise StoreError("the client takes no caches")
-        for digest, size in blobs.items():
-            self._caller.wait(_write(self._caller, f"local:{name}", digest, size, content), cancelled)
+        _write_all(self._caller, f"local:{name}", blobs, content, cancelled)
 
 
 class ClientLayout:
@@ -853,8 +854,7 @@ class _Sinks:
     ) -> None:
         if not self._caller.serves(CONTENT + "Write"):
             raise StoreError("the client takes no image layouts")
-        for digest, size in digests.items():
-            self._caller.wait(_write(self._caller, "export", digest, size, content), cancelled)
+        _write_all(self._caller, "export", digests, content, cancelled)
 
     async def _send(self, output: int, trees: Sequence[Tree]) -> None:
         call = self._call(output, {}, ("buildkit-exporter-multi-platform", "1"))
@@ -877,6 +877,17 @@ class _Sinks:
             call.cancel()
 
 
+def _write_all(
+    caller: Caller, store: str, blobs: Mapping[str, int], content: ContentStore, cancelled: threading.Event | None
+) -> None:
+    """Send blobs by digest, with their sizes, several at once; the first failure ends all."""
+
+    def send(digest: str, stop: threading.Event) -> None:
+        caller.wait(_write(caller, store, digest, blobs[digest], content), stop)
+
+    several(send, blobs, TRANSFERS, cancelled=cancelled, name="send")
+
+
 async def _write(caller: Caller, store: str, digest: str, size: int, content: ContentStore) -> None:
     """Send one blob, unless the client has it (containerd, `content.Writer` over the wire)."""
     call = caller.channel.call(CONTENT + "Write", [("buildkit-attachable-store-id", store)])
@@ -889,13 +900,15 @@ async def _write(caller: Caller, store: str, digest: str, size: int, content: Co
         at = parsed(told, content_pb2.WriteContentResponse).offset if told is not None else 0
         with await asyncio.to_thread(content.open, digest) as file:
             file.seek(at)
-            while data := await asyncio.to_thread(file.read, 1 << 20):
+            data = await asyncio.to_thread(file.read, _BLOCK)
+            while data:
                 part = content_pb2.WriteContentRequest(
                     action=content_pb2.WRITE, ref=f"dockc-{digest}", offset=at, data=data
                 )
-                await call.send(part.SerializeToString())
-                await call.receive()
                 at += len(data)
+                await call.send(part.SerializeToString())
+                # The next piece is read while the client writes this one.
+                data, _ = await asyncio.gather(asyncio.to_thread(file.read, _BLOCK), call.receive())
         commit = content_pb2.WriteContentRequest(
             action=content_pb2.COMMIT, ref=f"dockc-{digest}", offset=at, total=size, expected=digest
         )

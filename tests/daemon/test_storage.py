@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import shutil
 import subprocess
 import threading
+from collections.abc import Coroutine
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from dockc.daemon import sessions
 from dockc.daemon.sessions import Mirrors
+from dockc.runtime.content.store import ContentStore
 from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.refs.policy import Rule
 from dockc.runtime.refs.types import RecordType
@@ -265,3 +271,20 @@ def test_a_client_without_a_key_sends_only_what_has_changed(tmp_path: Path, cont
     finally:
         assert daemon.stop() == 0
     assert "Traceback" not in daemon.said()
+
+
+def test_blobs_go_to_a_client_several_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, sent = threading.Barrier(2), []
+
+    async def write(_caller: object, store: str, digest: str, size: int, _content: object) -> None:
+        await asyncio.to_thread(together.wait, 30)
+        sent.append((store, digest, size))
+
+    def wait(work: Coroutine[object, object, None], _cancelled: threading.Event | None = None) -> None:
+        asyncio.run(work)
+
+    monkeypatch.setattr(sessions, "_write", write)
+    caller: Any = SimpleNamespace(serves=lambda _path: True, wait=wait)
+    caches = sessions._Caches(caller, tmp_path)
+    caches.write("cache", {f"sha256:{n}": n for n in range(4)}, ContentStore(tmp_path / "content"), cancelled=None)
+    assert sorted(sent) == [("local:cache", f"sha256:{n}", n) for n in range(4)]
