@@ -23,6 +23,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
 import os
 import random
 import shutil
@@ -41,6 +42,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = ("sh", "cat", "cp", "mkdir", "rm", "sleep", "touch", "ln", "chmod", "seq")
 ENDS_WITHIN = 10.0
 """Seconds between SIGTERM and the end of a builder: two are promised, a loaded machine is given more."""
+_INODES = 20_000  # of the store's disk
 _CGROUP = "dockcsoak"
 
 DOCKERFILES = {
@@ -272,16 +274,22 @@ class Soak:
             self.finish(build)
 
     def fill_disk(self) -> None:
-        """Fill the disk, build on it, prune it free."""
+        """Fill the disk, with bytes or with files or with both; build on it, prune it free."""
         if self.disk is None:
             return
-        self.say("full disk")
+        what = self.rng.choice(("bytes", "bytes", "files", "both"))
+        self.say(f"full disk: {what}")
         self.full = True
-        filler = self.disk / "filler"
+        filler, many = self.disk / "filler", self.disk / "many"
         try:
             running = self.start(self.any_name()) if self.rng.random() < 0.5 else None
             with filler.open("ab", buffering=0) as file:
-                for size in (1 << 20, 4096, 1):
+                if what != "bytes":
+                    many.mkdir()
+                    with contextlib.suppress(OSError):
+                        for number in itertools.count():
+                            (many / str(number)).touch()
+                for size in (1 << 20, 4096, 1) if what != "files" else ():
                     with contextlib.suppress(OSError):
                         while file.write(bytes(size)) == size:
                             pass
@@ -291,11 +299,12 @@ class Soak:
                 self.finish(self.start(self.any_name()))
             self.dockc("prune", "-a")
             free = os.statvfs(self.disk)
-            if free.f_bavail * free.f_frsize < 1 << 20 and len(self.tags) < 5:
+            if (free.f_bavail * free.f_frsize < 1 << 20 or free.f_favail < 8) and len(self.tags) < 5:
                 raise Breach("prune on a full disk freed nothing")
             self.counts["full disks"] += 1
         finally:
             filler.unlink(missing_ok=True)
+            shutil.rmtree(many, ignore_errors=True)
             self.full = False
         self.finish(self.start(self.any_name()))
 
@@ -419,7 +428,7 @@ def main() -> int:
         disk = top / "disk"
         disk.mkdir()
         mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={options.disk}m", "tmpfs", disk], check=False, capture_output=True
+            ["mount", "-t", "tmpfs", "-o", f"size={options.disk}m,nr_inodes={_INODES}", "tmpfs", disk], check=False, capture_output=True
         )
         if mounted.returncode:
             disk.rmdir()

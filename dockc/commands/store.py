@@ -206,6 +206,7 @@ def examine(store: Path | None, *, fix: bool, full: bool = False) -> Report:
         StoreError: it is damaged, and cannot be put right now or was not to be.
     """
     from dockc.runtime.executor.rootless import enter_build_namespace
+    from dockc.runtime.store import ballast
     from dockc.runtime.store.doctor import Finding, Problem, Report
     from dockc.runtime.store.doctor import examine as examine_refs
     from dockc.runtime.store.place import default_root
@@ -214,8 +215,12 @@ def examine(store: Path | None, *, fix: bool, full: bool = False) -> Report:
 
     root = store or default_root()
     enter_build_namespace()
-    before = [Finding(Problem.DATABASE, *found) for found in examine_files(root, fix=fix)]
-    if not all(finding.fixed for finding in before):
-        return Report(0, 0, tuple(before))
-    with Worker(WorkerOptions(root=root, borrow=True)) as worker:
-        return examine_refs(worker.refs, keys=worker.keys, fix=fix, full=full, before=before)
+    borrowed = ballast.borrow(root) if fix else None
+    try:
+        before = [Finding(Problem.DATABASE, *found) for found in examine_files(root, fix=fix)]
+        if not all(finding.fixed for finding in before):
+            return Report(0, 0, tuple(before))
+        with Worker(WorkerOptions(root=root, borrow=True)) as worker:
+            return examine_refs(worker.refs, keys=worker.keys, fix=fix, full=full, before=before)
+    finally:
+        ballast.give_back(root, borrowed)

@@ -15,6 +15,7 @@ import logging
 import os
 import secrets
 import shutil
+import stat
 import threading
 import time
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ _INDEX = b'{"schemaVersion":2,"manifests":[]}'  # what is in the layout is found
 _BLOCK = 1 << 20
 _COPIED = 16 << 20  # between two looks at whether to go on
 _NOT_BY_THE_KERNEL = frozenset({errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
+_NO_FILE = frozenset({errno.EISDIR, errno.EINVAL, errno.ELOOP, errno.ENXIO})  # as `open_regular` says
 
 
 class ContentStore:
@@ -76,6 +78,10 @@ class ContentStore:
             return open_regular(self._place(digest))
         except FileNotFoundError:
             raise StoreError(f"blob {digest} is not in the store") from None
+        except OSError as error:
+            if error.errno not in _NO_FILE:
+                raise
+            raise StoreError(f"blob {digest} is no file of the store") from None
 
     def read(self, digest: str, limit: int = 8 << 20) -> bytes:
         """The whole blob, verified.
@@ -134,6 +140,8 @@ class ContentStore:
             self._drop_damaged(digest)
             return False
         except StoreError:
+            if os.path.lexists(self._place(digest)):
+                self._drop_damaged(digest)
             return False
         return True
 
@@ -219,8 +227,9 @@ class ContentStore:
         place = self._place(digest)
         self._checked.pop(digest, None)
         try:
-            size = place.stat().st_blocks * 512
-            if place.is_dir():
+            status = place.lstat()
+            size = status.st_blocks * 512
+            if stat.S_ISDIR(status.st_mode):
                 shutil.rmtree(place)  # somebody's directory under a blob's name
             else:
                 place.unlink()

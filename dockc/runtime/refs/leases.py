@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
 
 from dockc.runtime.content.locks import lock_file, try_lock
+from dockc.runtime.snapshot.removal import remove_tree
+
+_NO_FILE = frozenset({errno.EISDIR, errno.ELOOP, errno.ENXIO})
+"""What opening a directory, a link or a socket says."""
 
 
 class Lease:
@@ -36,11 +41,16 @@ class Lease:
 
 
 def living(root: Path) -> set[str]:
-    """Ids of all leases whose processes live."""
+    """Ids of all leases whose processes live. What is no file is nobody's lease."""
     found: set[str] = set()
     for path in (root / "leases").iterdir():
         name = path.name.lstrip(".")
-        descriptor = try_lock(path, shared=True, create=False)
+        try:
+            descriptor = try_lock(path, shared=True, create=False)
+        except OSError as error:
+            if error.errno not in _NO_FILE:
+                raise
+            continue
         if descriptor is None:
             if path.exists():
                 found.add(name)
@@ -65,7 +75,13 @@ def forget_dead(root: Path) -> set[str]:
     for path in (root / "leases").iterdir():
         if path.name.lstrip(".") in alive:
             continue
-        descriptor = try_lock(path, create=False)
+        try:
+            descriptor = try_lock(path, create=False)
+        except OSError as error:
+            if error.errno not in _NO_FILE:
+                raise
+            remove_tree(path)
+            continue
         if descriptor is None:
             alive.add(path.name.lstrip("."))  # has just been taken
             continue

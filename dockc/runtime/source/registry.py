@@ -102,6 +102,19 @@ class LocalNames:
             except (OSError, InvalidDocument, references.InvalidReference):
                 continue
 
+    def damaged(self) -> Iterator[Path]:
+        """Files that hold no name."""
+        for file in sorted(self._folder.glob("[0-9a-f]*")):
+            try:
+                with open_regular(file) as entry:
+                    fields = decode(entry.read(_ENTRY_LIMIT), "image name")
+                references.parse_normalized(fields.text("name"))
+                Descriptor.from_fields(fields.object("target"))
+            except FileNotFoundError:
+                continue  # taken away meanwhile
+            except (OSError, InvalidDocument, references.InvalidReference):
+                yield file
+
     def remove(self, ref: Reference) -> bool:
         """Forget a name; whether it was known."""
         try:

@@ -21,7 +21,9 @@ from dockc.runtime.archive.compress import Decompressor
 from dockc.runtime.archive.tarheader import REGULAR, TarReader
 from dockc.runtime.refs import database, inventory, moved
 from dockc.runtime.refs.recovery import going_place
+from dockc.runtime.snapshot.removal import remove_tree
 from dockc.runtime.snapshot.rooted import clean_name
+from dockc.runtime.source.registry import LocalNames
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +48,8 @@ class Problem(enum.StrEnum):
     DIRECTORY_UNKNOWN = "unknown directory"
     LAYER_CHANGED = "changed layer"
     STORE_OPEN = "open store"
+    NAME_DAMAGED = "damaged name"
+    IMAGE_MISSING = "missing image"
     RESULT_MISSING = "missing result"
 
 
@@ -107,6 +111,7 @@ def examine(
     ]
     doctor.database()
     blobs = doctor.blobs()
+    doctor.names()
     records = doctor.records()
     doctor.layers(full=full)
     doctor.directories()
@@ -142,7 +147,7 @@ class _Doctor:
                 self._found(
                     Problem.BLOB_DAMAGED,
                     digest,
-                    f"the bytes are not what the digest says ({getattr(error, 'message', error)})",
+                    f"the bytes are not what the digest says ({error.message if isinstance(error, StoreError) else error.strerror})",
                     partial(self._drop_blob, digest),
                 )
         self._missing_blobs()
@@ -153,6 +158,21 @@ class _Doctor:
             self._core.content.remove(digest)
             self._core.db.drop_blobs(digest)
         return True
+
+    def names(self) -> None:
+        """Names of images: that each can be read, and that what it names is here."""
+        names = LocalNames(self._core.content)
+        for file in names.damaged():
+            message = "nobody can tell which image had this name"
+            self._found(Problem.NAME_DAMAGED, file.name, message, partial(_unlink, file))
+        for ref, target in names.built():
+            if not self._core.content.has(target.digest):
+                self._found(
+                    Problem.IMAGE_MISSING,
+                    ref.familiar(),
+                    f"its document {target.digest} is gone: build or pull it again",
+                    partial(names.remove, ref),
+                )
 
     def _missing_blobs(self) -> None:
         """Blobs made here can be made again: their absence is no loss, only a wrong entry."""
@@ -320,6 +340,11 @@ class _Doctor:
                 continue  # an image that was never fetched: known again when its source is
             message = "the cache names a result that is gone"
             self._found(Problem.RESULT_MISSING, result, message, partial(_release, keys, result))
+
+
+def _unlink(file: Path) -> bool:
+    remove_tree(file)
+    return True
 
 
 def _release(keys: CacheKeyStorage, result: str) -> bool:

@@ -9,9 +9,12 @@ the new one. The solver's cache is only a memory: it is begun anew.
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
 import shutil
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -20,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from dockc.errors import StoreError
 from dockc.oci.descriptor import Descriptor
+from dockc.runtime.content.errors import FULL, store_error, telling
 from dockc.runtime.refs import inventory
 from dockc.runtime.refs.cachedirs import META_KEY as CACHE_KEY
 from dockc.runtime.refs.database import COMMITTED, LAYER, PROVEN, VERSION, Blob, Database, Record
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _MAGIC = b"SQLite format 3\0"
+_BESIDE = ("-wal", "-shm", "-journal")
 _TABLES = ("record", "parent", "blob", "meta")
 
 Found = tuple[str, str, bool]
@@ -40,50 +45,87 @@ Found = tuple[str, str, bool]
 
 
 def examine_files(root: Path, *, fix: bool) -> list[Found]:
-    """Check what a store must have to be opened: its directories and its two databases.
+    """Check what a store must have to be opened: directories and files where these should be, and its two databases.
 
     Args:
         root: the store.
-        fix: put it right, unless builds are running.
+        fix: put it right, unless builds are running. Another process that is at it is waited for.
 
     Raises:
-        StoreError: something is to be put right, and other processes use the store.
+        StoreError: something is to be put right, and other processes use the store, or it cannot be written.
     """
     if not root.is_dir():
         return []
-    wrong: list[tuple[str, str, Callable[[], object]]] = [
-        (name, "it is no directory", (root / name).unlink)
-        for name in FOLDERS
+    if not fix:
+        return [(name, message, False) for name, message, _ in _wrong(root)]
+    with telling("opening the store", root):
+        lock = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # no file in it need be what it should be
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _put_right(root)
+    finally:
+        os.close(lock)
+
+
+def _put_right(root: Path) -> list[Found]:
+    found: list[Found] = []
+    # What lies in a wrong place hides what lies below it: each round finds less.
+    while wrong := [one for one in _wrong(root) if one[0] not in {subject for subject, _, _ in found}]:
+        if (root / "leases").is_dir() and living(root):
+            raise StoreError(
+                f"the store {root} is damaged ({wrong[0][0]}: {wrong[0][1]}), and other processes use it",
+                hint="End all builds, then run `dockc doctor --fix` again.",
+            )
+        for name, message, repair in wrong:
+            with telling(f"mending {name}", root):
+                repair()
+            found.append((name, message, True))
+    return found
+
+
+_Wrong = tuple[str, str, "Callable[[], object]"]
+"""(subject, message, what puts it right)"""
+_DIRECTORIES = (
+    *FOLDERS,
+    *(f"content/{name}" for name in ("blobs", "blobs/sha256", "ingest", "images")),
+    "history",
+    "spare",
+)
+_DATABASES = ("store.db", "cache.db")
+_OF_FILES = ("leases", "locks", "spare", "content/ingest", "content/images")
+"""Directories in which there are regular files and nothing else."""
+
+
+def _wrong(root: Path) -> list[_Wrong]:
+    wrong: list[_Wrong] = [
+        (name, "it is no directory", partial(remove_tree, root / name))
+        for name in _DIRECTORIES
         if os.path.lexists(root / name) and not (root / name).is_dir()
     ]
-    wrong += [
-        (name, "it is a directory", partial(_remove_directory, root / name))
-        for name in ("flights.lock", "ballast", "store.db", "cache.db")
-        if (root / name).is_dir()
-    ]
+    names = ["flights.lock", "ballast", "content/oci-layout", "content/index.json"]
+    names += [f"{name}{suffix}" for name in _DATABASES for suffix in ("", *_BESIDE)]
+    strange = [name for name in names if os.path.lexists(root / name) and not (root / name).is_file()]
+    for folder in _OF_FILES:
+        with os.scandir(root / folder) if (root / folder).is_dir() else contextlib.nullcontext(()) as entries:
+            strange += [f"{folder}/{entry.name}" for entry in entries if not entry.is_file(follow_symlinks=False)]
+    for name in strange:
+        repair = partial(_mend_store, root / name) if name == "store.db" else partial(remove_tree, root / name)
+        wrong.append((name, f"it is {_kind(root / name)} and no file", repair))
+    if any(name.startswith(_DATABASES) for name, _, _ in wrong):
+        return wrong  # they can be opened after that
     mends: tuple[tuple[str, Callable[[Path], object]], ...] = (("store.db", _mend_store), ("cache.db", set_aside))
     for name, mend in mends:
         if (root / name).is_file() and (trouble := _trouble(root / name)):
             wrong.append((name, f"the database is damaged: {trouble}", partial(mend, root / name)))
     if not os.path.lexists(root / "store.db") and any(root.glob(f"snapshots/*/{inventory.NAME}")):
         wrong.append(("store.db", "the database is gone", partial(_mend_store, root / "store.db")))
-    if wrong and fix and (root / "leases").is_dir() and living(root):
-        raise StoreError(
-            f"the store {root} is damaged ({wrong[0][0]}: {wrong[0][1]}), and other processes use it",
-            hint="End all builds, then run `dockc doctor --fix` again.",
-        )
-    found = []
-    for name, message, repair in wrong:
-        if fix:
-            repair()
-        found.append((name, message, fix))
-    return found
+    return wrong
 
 
-def _remove_directory(path: Path) -> None:
-    remove_tree(path)
-    if path.name == "store.db":
-        _mend_store(path)
+def _kind(path: Path) -> str:
+    mode = path.lstat().st_mode
+    kinds = {stat.S_IFDIR: "a directory", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe"}
+    return kinds.get(stat.S_IFMT(mode), "a special file")
 
 
 def _trouble(path: Path) -> str:
@@ -104,7 +146,7 @@ def _trouble(path: Path) -> str:
                 APPLICATION_ID,
             ):
                 return "it holds no build cache"
-            for table in _TABLES if path.name == "store.db" else ("links", "results", "records"):
+            for table in (*_TABLES, "hold") if path.name == "store.db" else ("links", "results", "records"):
                 database.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall()  # noqa: S608
     except sqlite3.OperationalError as error:
         # A busy or unreadable file, or a full disk, is no damage.
@@ -115,14 +157,35 @@ def _trouble(path: Path) -> str:
 
 
 def _mend_store(path: Path) -> None:
-    """A new `store.db` of what the old one and the inventories still tell."""
+    """A new `store.db` of what the old one and the inventories still tell.
+
+    It is made beside the old one, which takes another name only then: a kill, or a disk that is full, loses nothing.
+    """
+    made = path.with_name(f"{path.name}.mended")
+    with contextlib.ExitStack() as undo:
+        undo.callback(_remove_database, made)
+        _remove_database(made)
+        _rebuild(path, made)
+        undo.pop_all()
     old = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
-    for suffix in ("", "-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            path.with_name(path.name + suffix).rename(f"{old}{suffix}")
-    new = Database(path)
+    for suffix in (*_BESIDE, ""):
+        place = path.with_name(path.name + suffix)
+        if place.is_file():
+            place.rename(f"{old}{suffix}")
+        else:
+            remove_tree(place)
+    made.rename(path)
+
+
+def _remove_database(path: Path) -> None:
+    for suffix in ("", *_BESIDE):
+        remove_tree(f"{path}{suffix}")
+
+
+def _rebuild(path: Path, made: Path) -> None:
+    new = Database(made)
     try:
-        with new.transaction(), _read_again(old) as (database, sound):
+        with new.transaction(), _read_again(path) as (database, sound):
             caches = _caches(database) if database is not None else set()
             for table, row in _rows(database) if database is not None else ():
                 if sound or (table in ("record", "meta") and row.get("id", row.get("record")) in caches):
@@ -130,6 +193,8 @@ def _mend_store(path: Path) -> None:
             _from_inventories(new, path.parent / "snapshots")
     finally:
         new.close()
+    if Path(f"{made}-wal").exists():  # its pages could not be brought into the file
+        raise store_error(OSError(errno.ENOSPC, "full"), "making the database anew", path.parent)
 
 
 @contextlib.contextmanager
@@ -140,8 +205,11 @@ def _read_again(old: Path) -> Iterator[tuple[sqlite3.Connection | None, bool]]:
     sound = False
     try:
         for suffix in ("", "-wal"):
-            with contextlib.suppress(OSError):
+            try:
                 shutil.copyfile(f"{old}{suffix}", f"{copy}{suffix}")
+            except OSError as error:
+                if error.errno in FULL:  # a half of it would tell half
+                    raise store_error(error, "reading the database", old.parent) from error
         if copy.exists():
             with copy.open("r+b") as file:
                 file.write(_MAGIC)
