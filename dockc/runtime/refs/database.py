@@ -463,7 +463,13 @@ class Database:
 
 def _blob(row: tuple[Any, ...]) -> Blob:
     record, variant, digest, media_type, size, annotations, diff_id, origin = row
-    noted = json.loads(str(annotations))
+    try:
+        noted = json.loads(str(annotations))
+    except ValueError:
+        raise StoreError(
+            f"the database of the store is damaged: what it says of the blob {digest} is none",
+            hint="`dockc doctor --fix` makes it again from what is on disk.",
+        ) from None
     descriptor = Descriptor(
         media_type=str(media_type),
         digest=str(digest),

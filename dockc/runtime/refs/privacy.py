@@ -11,10 +11,14 @@ import os
 import stat
 from pathlib import Path
 
+from dockc.errors import StoreError
+
 log = logging.getLogger(__name__)
 
 FOLDERS = ("snapshots", "leases", "staging", "locks", "content", "squashed")
 """The directories of a store."""
+OWN_FOLDERS = tuple(name for name in FOLDERS if name != "content")
+"""Those of which everything is removed that nobody knows: never a link to a directory of somebody else."""
 FILES = ("store.db", "cache.db")
 """Its databases: they hold command lines and build arguments."""
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -29,6 +33,7 @@ def close_to_others(root: Path) -> tuple[str, ...]:
 
     Raises:
         OSError: the store cannot be written.
+        StoreError: one of its directories is a link.
     """
     said: list[str] = []
     status = root.stat()
@@ -42,6 +47,11 @@ def close_to_others(root: Path) -> tuple[str, ...]:
     opened = []
     for name in FOLDERS:
         (root / name).mkdir(mode=0o700, exist_ok=True)
+        if name in OWN_FOLDERS and (root / name).is_symlink():
+            raise StoreError(
+                f"{root / name} is a link: it must be a directory of the store, as what nobody knows in it is removed",
+                hint="`dockc doctor --fix` removes the link.",
+            )
         opened += _opened(root / name)
     for name in FILES:
         for suffix in ("", "-wal", "-shm"):

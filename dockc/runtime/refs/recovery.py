@@ -100,6 +100,9 @@ def _forget_unfinished(core: Core) -> list[Path]:
 
 def clear_staging(path: Path) -> None:
     """Remove a process's own directory and its control groups, never reaching into what may still be mounted there."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)  # nobody's: never look at what it leads to
+        return
     for place in mounted_below(path):
         unmount(place)
     if not cgroup.sweep(path / "executor"):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from dockc.runtime.content.errors import Free
@@ -43,9 +44,10 @@ def borrow(root: Path) -> int | None:
             return None
     except OSError:
         return None
-    for name in range(FILES):
-        with contextlib.suppress(OSError):
-            (root / _FOLDER / str(name)).unlink()
+    with contextlib.suppress(OSError), _folder(root) as folder:
+        for name in range(FILES):
+            with contextlib.suppress(OSError):
+                os.unlink(str(name), dir_fd=folder)
     held = 0
     with contextlib.suppress(OSError):
         held = (root / _NAME).stat().st_blocks * 512
@@ -66,11 +68,21 @@ def lay(root: Path, size: int) -> None:
         _lay_bytes(root / _NAME, size)
     with contextlib.suppress(OSError):
         (root / _FOLDER).mkdir(mode=0o700, exist_ok=True)
-        for name in range(len(os.listdir(root / _FOLDER)), FILES):  # noqa: PTH208 - as short as can be: every build asks
-            with contextlib.suppress(FileExistsError):
-                os.close(
-                    os.open(root / _FOLDER / str(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-                )
+        with _folder(root) as folder:
+            for name in range(len(os.listdir(folder)), FILES):  # noqa: PTH208 - of an open directory
+                with contextlib.suppress(FileExistsError):
+                    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                    os.close(os.open(str(name), flags, 0o600, dir_fd=folder))
+
+
+@contextlib.contextmanager
+def _folder(root: Path) -> Iterator[int]:
+    """The open directory of the files; never one behind a link."""
+    handle = os.open(root / _FOLDER, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def _lay_bytes(path: Path, size: int) -> None:

@@ -252,6 +252,8 @@ class _Doctor:
                 continue
             self._progress(record.id)
             listed = inventory.read(place)
+            if listed is not None and self._stands_elsewhere(record, listed):
+                continue
             different = list(islice(inventory.compare(listed, place / "fs", full=full), _SHOWN + 1)) if listed else []
             if (
                 full
@@ -263,6 +265,15 @@ class _Doctor:
                 shown = "; ".join(f"{path}: {what}" for path, what in different[:_SHOWN])
                 more = " and more" if len(different) > _SHOWN else ""
                 self._found(Problem.LAYER_CHANGED, record.id, f"{shown}{more}", partial(self._renew, record))
+
+    def _stands_elsewhere(self, record: Record, listed: inventory.Inventory) -> bool:
+        """Whether the database has a layer stand on other layers than it was made on."""
+        told, parents = listed.about.get("parents"), self._core.db.parents(record.id)
+        if not isinstance(told, list | tuple) or tuple(map(str, told)) == parents:
+            return False
+        message = f"it was made on {', '.join(map(str, told)) or 'nothing'}, and the database says on {', '.join(parents) or 'nothing'}"
+        self._found(Problem.PARENT_MISSING, record.id, message, partial(self._remove_with_children, [record.id]))
+        return True
 
     def _against_blob(self, record: Record, tree: Path) -> Iterator[tuple[str, str]]:
         """What differs from the layer's blob, where that is here: the content of regular files."""

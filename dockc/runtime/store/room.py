@@ -105,8 +105,9 @@ def _remove_left_overs(root: Path) -> None:
 
 
 def _listed(folder: Path) -> list[Path]:
+    """What a directory of the store holds; what lies behind a link is somebody else's."""
     try:
-        return list(folder.iterdir())
+        return [] if folder.is_symlink() else list(folder.iterdir())
     except FileNotFoundError:
         return []
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import shutil
 import sqlite3
@@ -22,14 +23,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dockc.errors import StoreError
+from dockc.oci import digest as digests
 from dockc.oci.descriptor import Descriptor
 from dockc.runtime.content.errors import FULL, store_error, telling
 from dockc.runtime.refs import inventory
 from dockc.runtime.refs.cachedirs import META_KEY as CACHE_KEY
-from dockc.runtime.refs.database import COMMITTED, LAYER, PROVEN, VERSION, Blob, Database, Record
+from dockc.runtime.refs.database import (
+    COMMITTED,
+    DIFF,
+    LAYER,
+    MERGE,
+    MUTABLE,
+    PROVEN,
+    VERSION,
+    Blob,
+    Database,
+    Record,
+)
 from dockc.runtime.refs.leases import living
-from dockc.runtime.refs.privacy import FOLDERS
+from dockc.runtime.refs.privacy import FOLDERS, OWN_FOLDERS
 from dockc.runtime.refs.recovery import going_place
+from dockc.runtime.refs.types import RecordType
 from dockc.runtime.snapshot.removal import remove_tree
 from dockc.solver.cache.storage.sqlite import APPLICATION_ID, set_aside
 
@@ -91,6 +105,7 @@ _DIRECTORIES = (
     "history",
     "spare",
 )
+_OWN = (*OWN_FOLDERS, *(f"content/{name}" for name in ("blobs", "blobs/sha256", "ingest", "images")), "spare")
 _DATABASES = ("store.db", "cache.db")
 _OF_FILES = ("leases", "locks", "spare", "content/ingest", "content/images")
 """Directories in which there are regular files and nothing else."""
@@ -102,12 +117,19 @@ def _wrong(root: Path) -> list[_Wrong]:
         for name in _DIRECTORIES
         if os.path.lexists(root / name) and not (root / name).is_dir()
     ]
+    # What lies in these is removed, so that they must never be somebody else's.
+    links = [name for name in _OWN if (root / name).is_symlink() and (root / name).is_dir()]
+    wrong += [(name, "it is a link", (root / name).unlink) for name in links]
     names = ["flights.lock", "ballast", "content/oci-layout", "content/index.json"]
     names += [f"{name}{suffix}" for name in _DATABASES for suffix in ("", *_BESIDE)]
     strange = [name for name in names if os.path.lexists(root / name) and not (root / name).is_file()]
     for folder in _OF_FILES:
-        with os.scandir(root / folder) if (root / folder).is_dir() else contextlib.nullcontext(()) as entries:
+        own = (root / folder).is_dir() and not (root / folder).is_symlink()
+        with os.scandir(root / folder) if own else contextlib.nullcontext(()) as entries:
             strange += [f"{folder}/{entry.name}" for entry in entries if not entry.is_file(follow_symlinks=False)]
+    if not (root / "squashed").is_symlink():
+        locks = root.glob("squashed/*.lock")
+        strange += [f"squashed/{path.name}" for path in locks if path.is_symlink() or not path.is_file()]
     for name in strange:
         repair = partial(_mend_store, root / name) if name == "store.db" else partial(remove_tree, root / name)
         wrong.append((name, f"it is {_kind(root / name)} and no file", repair))
@@ -146,7 +168,9 @@ def _trouble(path: Path) -> str:
                 APPLICATION_ID,
             ):
                 return "it holds no build cache"
-            for table in (*_TABLES, "hold") if path.name == "store.db" else ("links", "results", "records"):
+            if path.name == "store.db":
+                return _unsound(database)
+            for table in ("links", "results", "records"):
                 database.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall()  # noqa: S608
     except sqlite3.OperationalError as error:
         # A busy or unreadable file, or a full disk, is no damage.
@@ -154,6 +178,38 @@ def _trouble(path: Path) -> str:
     except sqlite3.DatabaseError as error:
         return str(error)
     return ""
+
+
+def _unsound(database: sqlite3.Connection) -> str:
+    """What rows of a store's database cannot be, "" for nothing: bits that change in a row are no damage to SQLite.
+
+    Raises:
+        sqlite3.Error: a table is missing, or cannot be read.
+    """
+    for table in ("parent", "meta", "hold"):
+        database.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608
+    kinds = {"kind": (LAYER, MERGE, DIFF), "state": (MUTABLE, COMMITTED), "record_type": tuple(RecordType)}
+    for row in _dicts(database, "record"):
+        if any(row[name] not in known for name, known in kinds.items()) or not all(
+            isinstance(row[name], int if kind == "int" else str) for name, kind in Record.__annotations__.items()
+        ):
+            return f"record {row['id']!s:.40} is none"
+    for row in _dicts(database, "blob"):
+        try:
+            good = digests.is_valid(row["digest"]) and isinstance(row["size"], int)
+            good = good and isinstance(json.loads(row["annotations"]), dict)
+        except (TypeError, ValueError):
+            good = False
+        if not good:
+            return f"the blob of record {row['record']!s:.40} is none"
+    return ""
+
+
+def _dicts(database: sqlite3.Connection, table: str) -> Iterator[dict[str, Any]]:
+    cursor = database.execute(f"SELECT * FROM {table}")  # noqa: S608
+    names = [column[0] for column in cursor.description]
+    for row in cursor:
+        yield dict(zip(names, row, strict=True))
 
 
 def _mend_store(path: Path) -> None:
@@ -214,10 +270,12 @@ def _read_again(old: Path) -> Iterator[tuple[sqlite3.Connection | None, bool]]:
             with copy.open("r+b") as file:
                 file.write(_MAGIC)
             database = sqlite3.connect(copy)
-            with contextlib.suppress(sqlite3.Error):
+            try:
                 sound = database.execute("PRAGMA integrity_check(1)").fetchall() == [("ok",)]
-                if database.execute("PRAGMA user_version").fetchone()[0] != VERSION:
-                    sound = False  # of another format
+                if database.execute("PRAGMA user_version").fetchone()[0] != VERSION or _unsound(database):
+                    sound = False  # of another format, or with rows that cannot be
+            except sqlite3.Error:
+                sound = False
         yield database, sound
     finally:
         if database is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -11,11 +12,16 @@ from pathlib import Path
 import pytest
 
 from dockc.errors import StoreError
+from dockc.oci.descriptor import Descriptor
+from dockc.oci.reference import parse_normalized
 from dockc.runtime.archive.compress import Compression
-from dockc.runtime.refs import inventory
+from dockc.runtime.refs import inventory, recovery
 from dockc.runtime.refs.manager import RefManager
+from dockc.runtime.refs.privacy import OWN_FOLDERS
 from dockc.runtime.refs.ref import ImmutableRef
 from dockc.runtime.refs.types import RemoteOptions
+from dockc.runtime.source.registry import LocalNames
+from dockc.runtime.store import ballast
 from dockc.runtime.store.doctor import Problem, Report, examine
 from dockc.runtime.store.salvage import examine_files
 from dockc.solver.cache.storage.base import CacheLink, CacheResult
@@ -267,3 +273,161 @@ def test_other_damage_is_mended(tmp_path: Path, what: str) -> None:
     else:
         shutil.rmtree(root / {"blobs": "content/blobs/sha256"}.get(name, name))
     usable(root)
+
+
+WRONG: dict[str, Callable[[Path], object]] = {
+    "directory": lambda path: (path / "x").mkdir(parents=True),
+    "pipe": lambda path: os.mkfifo(path),
+    "link": lambda path: path.symlink_to("/nonexistent/file"),
+    "loop": lambda path: path.symlink_to(path),
+}
+PLACES = ("store.db", "store.db-wal", "store.db-shm", "store.db-journal", "cache.db", "cache.db-wal", "ballast", "flights.lock",
+          "spare", "leases/1-a", "leases/.1-a", "locks/recovery", "locks/prune", "content/ingest/new-a", "content/images/a1",
+          "content/oci-layout", "content/index.json", "content/blobs/sha256", "staging/x", "snapshots/x", "squashed/x.lock")  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WRONG)
+@pytest.mark.parametrize("place", PLACES)
+def test_what_stands_in_the_place_of_a_file(tmp_path: Path, place: str, kind: str) -> None:
+    root = tmp_path / "store"
+    filled(root)
+    path = root / place
+    path.parent.mkdir(exist_ok=True)
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    WRONG[kind](path)
+    usable(root)
+    with RefManager(root, snapshotter_name="native") as refs:
+        refs.prune()
+        assert examine(refs).findings == ()
+        assert place == "content/blobs/sha256" or not path.is_fifo()
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_stands_in_the_place_of_a_blob(refs: RefManager, kind: str) -> None:
+    made = step(refs, None, write(a="1"))
+    (blob,) = made.remote().layers
+    path = refs.content.path(blob.descriptor.digest)
+    path.unlink()
+    WRONG[kind](path)
+    report = examine(refs)
+    assert {finding.problem for finding in report.findings} == {Problem.BLOB_DAMAGED, Problem.BLOB_MISSING}
+    assert not any("Errno" in finding.message for finding in report.findings)
+    assert examine(refs, fix=True).healthy
+    assert examine(refs).findings == ()
+    assert not os.path.lexists(path)
+    assert refs.content.has_sound(made.remote().layers[0].descriptor.digest)
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_build_that_meets_it_makes_the_blob_anew(refs: RefManager, kind: str) -> None:
+    made = step(refs, None, write(a="1"))
+    (blob,) = made.remote().layers
+    path = refs.content.path(blob.descriptor.digest)
+    path.unlink()
+    WRONG[kind](path)
+    assert not refs.content.has_sound(blob.descriptor.digest)
+    assert refs.content.has_sound(made.remote().layers[0].descriptor.digest)
+
+
+def test_a_link_in_the_staging_room_leads_nowhere(tmp_path: Path) -> None:
+    """What a dead process mounted is unmounted, and nothing that lies behind a link."""
+    root = tmp_path / "store"
+    filled(root)
+    (root / "staging" / "1-a").symlink_to("/")
+    looked: list[str] = []
+
+    def looking(path: Path) -> list[Path]:
+        looked.append(path.name)
+        return []
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recovery, "mounted_below", looking)
+        RefManager(root, snapshotter_name="native").close()
+    assert "1-a" not in looked
+    assert not os.path.lexists(root / "staging" / "1-a")
+
+
+@pytest.mark.parametrize("place", ["leases", "locks", "staging", "squashed", "snapshots", "spare", "content/ingest", "content/images"])
+def test_a_directory_behind_a_link_is_never_touched(tmp_path: Path, place: str) -> None:
+    """Everything that nobody knows in a store's directories is removed: not of a directory that is somebody else's."""
+    root, other = tmp_path / "store", tmp_path / "other"
+    filled(root)
+    (other / "folder").mkdir(parents=True)
+    for name in ("new-file", "0", "folder/file", "x.lock"):
+        (other / name).write_text("mine")
+    os.mkfifo(other / "pipe")
+    before = sorted(map(str, other.rglob("*")))
+    (root / "content/images").mkdir(exist_ok=True)
+    if (root / place).exists():
+        (root / place).rename(root / "away")
+    (root / place).symlink_to(other)
+    if place in OWN_FOLDERS:
+        with pytest.raises(StoreError, match="is a link"):
+            RefManager(root)
+    ballast.borrow(root)
+    ballast.lay(root, 4096)
+    assert (place, "it is a link", False) in examine_files(root, fix=False)
+    usable(root)
+    assert sorted(map(str, other.rglob("*"))) == before
+
+
+def test_names_that_are_lost(refs: RefManager) -> None:
+    names = LocalNames(refs.content)
+    digest = refs.content.put(b"{}")
+    names.put(parse_normalized("here:1"), Descriptor("x", digest, 2), built=True)
+    names.put(parse_normalized("gone:1"), Descriptor("x", f"sha256:{'0' * 64}", 2), built=True)
+    (refs.content.root / "images" / "ab").write_bytes(b"\xff\0")
+    found = {(one.problem, one.subject) for one in examine(refs).findings}
+    assert found == {(Problem.NAME_DAMAGED, "ab"), (Problem.IMAGE_MISSING, "gone:1")}
+    assert examine(refs, fix=True).healthy
+    assert examine(refs).findings == ()
+    assert [ref.familiar() for ref, _ in names.built()] == ["here:1"]
+
+
+def test_a_database_is_made_anew_beside_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, or a kill, in the middle loses nothing."""
+    root = tmp_path / "store"
+    filled(root)
+    zeros(root / "store.db", 0, 16)
+    before = (root / "store.db").read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as patch, pytest.raises(StoreError, match="is full"):
+        patch.setattr(shutil, "copyfile", full)
+        examine_files(root, fix=True)
+    assert (root / "store.db").read_bytes() == before
+    assert not list(root.glob("store.db.*"))
+    usable(root)
+
+
+ROWS = {
+    "no parents": "DROP TABLE parent",
+    "parents lost": "DELETE FROM parent",
+    "another parent": "UPDATE parent SET parent = (SELECT id FROM record WHERE id NOT IN (SELECT record FROM parent) LIMIT 1)",
+    "annotations": "UPDATE blob SET annotations = '{'",
+    "digest": "UPDATE blob SET digest = 'sha256:zz'",
+    "size": "UPDATE record SET size = 'large'",
+    "type": "UPDATE record SET record_type = 'none'",
+    "kind": "UPDATE record SET kind = 'none'",
+    "state": "UPDATE record SET state = 'none'",
+    "no holds": "DROP TABLE hold",
+}
+
+
+@pytest.mark.parametrize("what", ROWS)
+def test_rows_that_cannot_be(tmp_path: Path, what: str) -> None:
+    """SQLite finds nothing wrong with them; what stands on lost layers is never taken for the whole."""
+    root = tmp_path / "store"
+    first, last = filled(root)
+    with sqlite3.connect(root / "store.db") as database:
+        database.execute(ROWS[what])
+    database.close()
+    whole = what not in {"parents lost", "another parent"}  # which a database can say, and inventories gainsay
+    assert bool(examine_files(root, fix=False)) == whole
+    reports = usable(root)
+    assert whole or {finding.problem for finding in reports[0].findings} >= {Problem.PARENT_MISSING}
+    with RefManager(root, snapshotter_name="native") as refs:
+        for name, files in ((first, ["base", "first"]), (last, ["base", "first", "last", "other"])):
+            assert names(refs.get(name)) == files if whole or refs.exists(name) else not whole
