@@ -157,7 +157,7 @@ def _trouble(path: Path) -> str:
             "it is empty" if path.name == "store.db" and any(path.parent.glob(f"snapshots/*/{inventory.NAME}")) else ""
         )
     try:
-        with contextlib.closing(sqlite3.connect(path, timeout=60.0)) as database:
+        with contextlib.closing(_connected(path)) as database:
             lines = [str(row[0]) for row in database.execute("PRAGMA integrity_check(3)")]
             if lines != ["ok"]:
                 return lines[0]
@@ -171,7 +171,9 @@ def _trouble(path: Path) -> str:
             if path.name == "store.db":
                 return _unsound(database)
             for table in ("links", "results", "records"):
-                database.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall()  # noqa: S608
+                for row in database.execute(f"SELECT * FROM {table}"):  # noqa: S608
+                    if any(isinstance(value, str) and not _is_text(value) for value in row):
+                        return f"a row of {table} is no text"
     except sqlite3.OperationalError as error:
         # A busy or unreadable file, or a full disk, is no damage.
         return str(error) if "malformed" in str(error) or "no such table" in str(error) else ""
@@ -186,8 +188,10 @@ def _unsound(database: sqlite3.Connection) -> str:
     Raises:
         sqlite3.Error: a table is missing, or cannot be read.
     """
-    for table in ("parent", "meta", "hold"):
-        database.execute(f"SELECT * FROM {table}").fetchall()  # noqa: S608
+    for table in (*_TABLES, "hold"):
+        for row in database.execute(f"SELECT * FROM {table}"):  # noqa: S608
+            if any(isinstance(value, str) and not _is_text(value) for value in row):
+                return f"a row of {table} is no text"
     kinds = {"kind": (LAYER, MERGE, DIFF), "state": (MUTABLE, COMMITTED), "record_type": tuple(RecordType)}
     for row in _dicts(database, "record"):
         if any(row[name] not in known for name, known in kinds.items()) or not all(
@@ -202,7 +206,38 @@ def _unsound(database: sqlite3.Connection) -> str:
             good = False
         if not good:
             return f"the blob of record {row['record']!s:.40} is none"
-    return ""
+    return "records stand on each other in a ring" if _has_ring(database) else ""
+
+
+def _has_ring(database: sqlite3.Connection) -> bool:
+    above: dict[str, list[str]] = {}
+    left: dict[str, int] = {}
+    for record, parent in database.execute("SELECT record, parent FROM parent").fetchall():
+        above.setdefault(parent, []).append(record)
+        left[record] = left.get(record, 0) + 1
+    ready = [parent for parent in above if parent not in left]
+    while ready:
+        for record in above.get(ready.pop(), ()):
+            left[record] -= 1
+            if not left[record]:
+                del left[record]
+                ready.append(record)
+    return bool(left)
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    """A database of which nobody knows whether its texts are any."""
+    database = sqlite3.connect(path, timeout=60.0)
+    database.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
+    return database
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _dicts(database: sqlite3.Connection, table: str) -> Iterator[dict[str, Any]]:
@@ -269,7 +304,7 @@ def _read_again(old: Path) -> Iterator[tuple[sqlite3.Connection | None, bool]]:
         if copy.exists():
             with copy.open("r+b") as file:
                 file.write(_MAGIC)
-            database = sqlite3.connect(copy)
+            database = _connected(copy)
             try:
                 sound = database.execute("PRAGMA integrity_check(1)").fetchall() == [("ok",)]
                 if database.execute("PRAGMA user_version").fetchone()[0] != VERSION or _unsound(database):
