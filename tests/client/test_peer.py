@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tools import busybox
+
 DAEMON = shutil.which("buildkitd")
 pytestmark = [pytest.mark.peer, pytest.mark.root, pytest.mark.skipif(DAEMON is None or os.geteuid() != 0, reason="needs buildkitd and root")]
 
@@ -43,7 +45,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def context(tmp_path: Path) -> Path:
     folder = tmp_path / "context"
     folder.mkdir()
-    shutil.copy(shutil.which("busybox") or "/bin/busybox", folder / "busybox")
+    shutil.copy(busybox(), folder / "busybox")
     (folder / "data.txt").write_text("data\n")
     (folder / "Dockerfile").write_text(
         "FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/cat\nCOPY data.txt /\n"

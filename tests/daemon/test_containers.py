@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -23,12 +22,13 @@ from dockc.rpc.status import INVALID_ARGUMENT, NOT_FOUND, RpcError
 from dockc.rpc.transports import on_descriptors
 from dockc.runtime.exporter.options import Output
 from dockc.runtime.session.base import Session
-
-SHELL = Path(shutil.which("busybox") or "/bin/busybox")
+from tests.tools import busybox
 
 
 def run(folder: Path, story: Callable[[Channel], Awaitable[None]]) -> None:
     """A build whose frontend speaks over pipes, as one in a container does."""
+
+    busybox()  # told before the engine is there, in whose tasks no test can be skipped
 
     async def frontend(bridge: Bridge) -> Result:
         gateway = Gateway(bridge, own_workers())
@@ -58,7 +58,7 @@ def run(folder: Path, story: Callable[[Channel], Awaitable[None]]) -> None:
 
 async def container(client: Channel, name: str = "c", platform: str = "") -> None:
     """A container with a shell."""
-    root = llb.scratch().file(llb.mkdir("/bin")).file(llb.mkfile("/bin/sh", SHELL.read_bytes(), 0o755))
+    root = llb.scratch().file(llb.mkdir("/bin")).file(llb.mkfile("/bin/sh", busybox().read_bytes(), 0o755))
     for applet in ("stty", "tr"):
         root = root.file(llb.symlink("sh", f"/bin/{applet}"))
     definition = root.marshal()

@@ -24,6 +24,7 @@ from dockc.protocol.errors import RemoteError
 from dockc.rpc.calls import Channel
 from dockc.rpc.pb import control_pb2
 from dockc.rpc.status import RpcError
+from tests.tools import busybox
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
@@ -82,7 +83,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 def context(tmp_path: Path) -> Path:
     folder = tmp_path / "context"
     folder.mkdir()
-    shutil.copy(shutil.which("busybox") or "/bin/busybox", folder / "busybox")
+    shutil.copy(busybox(), folder / "busybox")
     (folder / "data.txt").write_text("data\n")
     (folder / "Dockerfile").write_text(
         "FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/cat\nCOPY data.txt /\n"

@@ -27,6 +27,7 @@ from dockc.runtime.exporter.options import parse_output
 from dockc.runtime.session.base import Session
 from dockc.runtime.session.files import HostDirectory
 from dockc.solver.progress import SolveStatus
+from tests.tools import busybox
 
 CODE = "from dockc.__main__ import frontend; frontend()"
 
@@ -81,7 +82,7 @@ def build(
 def context(tmp_path: Path) -> Path:
     folder = tmp_path / "context"
     folder.mkdir()
-    shutil.copy(shutil.which("busybox") or "/bin/busybox", folder / "busybox")
+    shutil.copy(busybox(), folder / "busybox")
     (folder / "busybox").chmod(0o755)
     (folder / "data").write_text("data\n")
     (folder / "ignored").write_text("x")

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tools import busybox
+
 REGISTRY = shutil.which("docker-registry")
 pytestmark = [
     pytest.mark.root,
@@ -32,7 +34,7 @@ def frontend(registry: str, folder: Path, name: str, script: str, *more: str) ->
     """Push a frontend that is a shell script."""
     context = folder / name
     context.mkdir()
-    shutil.copy(shutil.which("busybox") or "/bin/busybox", context / "busybox")
+    shutil.copy(busybox(), context / "busybox")
     (context / "run").write_text("#!/bin/sh\n" + script)
     (context / "run").chmod(0o755)
     links = "".join(f"COPY busybox /bin/{one}\n" for one in ("sh", "cat", "env", "grep", "head"))
@@ -103,7 +105,7 @@ def test_the_reference_frontend(registry: str, store: Path) -> None:
     context = store / "reference"
     context.mkdir()
     shutil.copy(program, context / "frontend")
-    shutil.copy(shutil.which("busybox") or "/bin/busybox", context / "busybox")
+    shutil.copy(busybox(), context / "busybox")
     (context / "Dockerfile").write_text(
         "FROM scratch\nCOPY frontend /frontend\nENTRYPOINT [\"/frontend\"]\nLABEL moby.buildkit.frontend.network.none=true\n"
         'LABEL moby.buildkit.frontend.caps="moby.buildkit.frontend.inputs,moby.buildkit.frontend.subrequests,moby.buildkit.frontend.contexts"\n'

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.test_daemon import until
+from tests.tools import busybox
 
 pytestmark = [
     pytest.mark.root,
@@ -131,7 +132,7 @@ def net(tmp_path: Path) -> Iterator[Network]:
 def context(tmp_path: Path) -> Path:
     folder = tmp_path / "context"
     folder.mkdir()
-    shutil.copy(shutil.which("busybox") or "/bin/busybox", folder / "busybox")
+    shutil.copy(busybox(), folder / "busybox")
     (folder / "Dockerfile").write_text(SLOW)
     return folder
 

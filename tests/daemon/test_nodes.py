@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.test_daemon import Daemon, until
+from tests.tools import busybox
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 BOTH = "--platform=linux/amd64,linux/arm64"
@@ -67,7 +68,7 @@ def farm(tmp_path: Path) -> Iterator[Farm]:
 def context(tmp_path: Path) -> Path:
     folder = tmp_path / "context"
     folder.mkdir()
-    shutil.copy(shutil.which("busybox") or "/bin/busybox", folder / "busybox")
+    shutil.copy(busybox(), folder / "busybox")
     (folder / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\nARG TARGETPLATFORM\nRUN echo $TARGETPLATFORM > /made\n")
     return folder
 

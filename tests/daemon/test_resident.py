@@ -20,6 +20,7 @@ from dockc.base.resident import Request
 from dockc.engine import settings
 from dockc.errors import UsageError
 from tests.daemon.test_daemon import Daemon, answers, until
+from tests.tools import busybox
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 SAYS = "built by the daemon of this store"
@@ -37,7 +38,7 @@ class Store:
         self.process: subprocess.Popen[bytes] | None = None
         self.context = folder / "context"
         self.context.mkdir()
-        shutil.copy(shutil.which("busybox") or "/bin/busybox", self.context / "busybox")
+        shutil.copy(busybox(), self.context / "busybox")
         (self.context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\nARG WORD=none\nRUN echo $WORD > /made\n")
 
     @property

@@ -23,13 +23,14 @@ from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.refs.policy import Rule
 from dockc.runtime.refs.types import RecordType
 from tests.daemon.test_daemon import Daemon, dockc, until
+from tests.tools import busybox
 
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
     folder = tmp_path / "context"
     folder.mkdir()
-    shutil.copy(shutil.which("busybox") or "/bin/busybox", folder / "busybox")
+    shutil.copy(busybox(), folder / "busybox")
     return folder
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Dockc, MakeContext
+from tests.tools import need
 
 SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE, signal.SIGALRM)
 ADDR_NO_RANDOMIZE = 0x0040000
@@ -110,6 +111,8 @@ def test_steps_see_nothing_of_the_caller(dockc: Dockc, context: MakeContext, opt
 
 @pytest.mark.parametrize("executor", ["embedded", "crun", "runc"])
 def test_a_failure_stays_one(dockc: Dockc, context: MakeContext, with_base: tuple[str, str], tmp_path: Path, executor: str) -> None:
+    if executor != "embedded":
+        need(executor)
     folder = context("FROM base\nRUN echo before > /f; exit 7\nRUN echo after > /f\n")
     for name in ("signals ignored", "signals blocked", "full outputs"):
         done = _build(dockc, folder, tmp_path / "out", (*with_base, "--executor", executor), CALLERS[name])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Dockc, MakeContext
+from tests.tools import need
 
 MEMORY = 24_000_000
 
@@ -21,6 +22,8 @@ def _can_make_groups() -> bool:
 def test_a_step_that_wants_too_much(root: Dockc, context: MakeContext, with_base: tuple[str, str], executor: str) -> None:
     if not _can_make_groups():
         pytest.skip("needs control groups that can be written")
+    if executor != "embedded":
+        need(executor)
     folder = context("FROM base\nRUN cat /proc/self/status; head -c 100000000 /dev/zero | sort > /dev/null\n")
     shown = root.build(folder, "--executor", executor, "-m", str(MEMORY), "--cpuset-cpus", "0", "--cpu-quota=90000", *with_base, status=1)
     assert "Cpus_allowed_list:\t0\n" in shown

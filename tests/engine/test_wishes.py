@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import tarfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -24,8 +23,7 @@ from dockc.runtime.exporter.options import make_output
 from dockc.runtime.session.base import Session
 from dockc.runtime.session.files import HeldFiles
 from dockc.solver.progress import SolveStatus
-
-SHELL = Path(shutil.which("busybox") or "/bin/busybox")
+from tests.tools import busybox
 
 
 def build(
@@ -136,7 +134,7 @@ def test_warnings_of_a_file_that_fails_its_checks(tmp_path: Path) -> None:
 
 
 def test_a_step_without_cache_renews_its_cache_mounts(tmp_path: Path) -> None:
-    root = llb.scratch().file(llb.mkdir("/bin")).file(llb.mkfile("/bin/sh", SHELL.read_bytes(), 0o755))
+    root = llb.scratch().file(llb.mkdir("/bin")).file(llb.mkfile("/bin/sh", busybox().read_bytes(), 0o755))
 
     def step(script: str, **said: bool) -> Callable[[Bridge], Awaitable[Result]]:
         mounts = [llb.cache(f"/{name}", id=name) for name in ("one", "two")][: 1 if said else 2]
@@ -151,7 +149,7 @@ def test_a_step_without_cache_renews_its_cache_mounts(tmp_path: Path) -> None:
 
 
 def test_an_operation_that_only_waits(tmp_path: Path) -> None:
-    root = llb.scratch().file(llb.mkdir("/bin")).file(llb.mkfile("/bin/sh", SHELL.read_bytes(), 0o755))
+    root = llb.scratch().file(llb.mkdir("/bin")).file(llb.mkfile("/bin/sh", busybox().read_bytes(), 0o755))
     kept = llb.scratch().file(llb.mkfile("/kept", b"x"))
     request = BuildRequest(outputs=(make_output("local", str(tmp_path / "out"), {}),))
     seen = build(tmp_path / "store", of(kept.requires("why", root.run("/bin/sh", "-c", "echo ran")).marshal()), request)

@@ -20,6 +20,7 @@ from dockc.runtime.executor.base import Dns
 from dockc.runtime.executor.cni import Cni, NetworkOptions
 from dockc.runtime.exporter.options import Output
 from dockc.runtime.session.base import Session
+from tests.tools import busybox
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces of steps are for daemons of root")
 
@@ -55,7 +56,7 @@ def config(folder: Path, *kinds: str) -> Path:
 
 def step(folder: Path, network: NetworkOptions, script: str, executor: str = "embedded") -> dict[str, str]:
     """What a step writes, by file."""
-    shell = Path(shutil.which("busybox") or "/bin/busybox").read_bytes()
+    shell = busybox().read_bytes()
     root = llb.scratch().file(llb.mkdir("/bin")).file(llb.mkfile("/bin/busybox", shell, 0o755))
     ran = root.hostname("given").run("/bin/busybox", "sh", "-c", f"cd /out; {script}", mounts=[llb.mount("/out")])
     definition = ran.mount("/out").marshal()

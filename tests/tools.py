@@ -1,0 +1,23 @@
+"""Programs that tests take from the machine; a test skips with the reason where one is missing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+def need(*programs: str) -> None:
+    """Skip the test where one of these programs is not installed."""
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+
+
+def busybox() -> Path:
+    """A shell that is one file and needs no library (Debian's busybox-static)."""
+    place = Path(shutil.which("busybox") or "/bin/busybox")
+    if not place.is_file():
+        pytest.skip("busybox is not installed")
+    return place
