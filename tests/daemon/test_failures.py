@@ -23,7 +23,7 @@ from dockc.rpc.status import RpcError
 from dockc.rpc.transports import on_descriptors
 from dockc.runtime.exporter.options import Output
 from dockc.runtime.session.base import Session
-from tests.daemon.test_containers import SHELL
+from tests.tools import busybox
 
 
 def failed(folder: Path, definition: Definition, *, keeps: bool = True) -> list[dict[str, str]]:
@@ -89,7 +89,7 @@ async def files(client: Channel, key: str, name: str) -> dict[str, str]:
 
 
 def test_a_process_that_fails(tmp_path: Path) -> None:
-    root = llb.scratch().file(llb.mkdir("/bin")).file(llb.mkfile("/bin/sh", SHELL.read_bytes(), 0o755))
+    root = llb.scratch().file(llb.mkdir("/bin")).file(llb.mkfile("/bin/sh", busybox().read_bytes(), 0o755))
     given = llb.scratch().file(llb.mkfile("/given.txt", b"g"))
     mounts = [llb.mount("/empty"), llb.mount("/given", given), llb.mount("/read", given, readonly=True)]
     script = "echo -n r > /r.txt; echo -n e > /empty/e.txt; echo -n w > /given/w.txt; exit 3"
