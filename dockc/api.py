@@ -103,9 +103,12 @@ def parse(text: Text, *, name: str = "Dockerfile") -> Dockerfile:
     return build_ast_or_raise(parse_source(_source(text, name)))
 
 
+_SUPPLY = 'Give them as `answers`: what `dockc lock` wrote, by `dockc.Answers.load(text)`, or "made-up".'
+
+
 def _asker(known: Known, ignore_file: bytes | None) -> tuple[Answers | None, Callable[[tuple[Request, ...]], Answers]]:
     """The answers there are, and who answers the rest: an ignore file that nobody spoke of is not there."""
-    from dockc.compiler.questions import Answers, ContextRequest
+    from dockc.compiler.questions import Answers, ContextRequest, Unanswered
 
     if isinstance(known, str) and known != MADE_UP:
         from dockc.errors import UsageError
@@ -122,6 +125,8 @@ def _asker(known: Known, ignore_file: bytes | None) -> tuple[Answers | None, Cal
             }
         )
         if known != MADE_UP:
+            if missing := [r for r in requests if not isinstance(r, ContextRequest)]:
+                raise Unanswered(missing, hint=_SUPPLY)
             return told
         from dockc.compiler.imagine import made_up
 

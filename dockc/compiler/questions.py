@@ -159,6 +159,9 @@ class GitAnswer(Record):
     error: str = ""
 
 
+_SUPPLY = "compile online, or supply the answers with --answers"
+
+
 class Unanswered(DockcError):
     """Compiling cannot go on without these answers.
 
@@ -166,11 +169,11 @@ class Unanswered(DockcError):
         requests: what is missing, each once.
     """
 
-    def __init__(self, requests: Iterable[Request]) -> None:
+    def __init__(self, requests: Iterable[Request], *, hint: str = _SUPPLY) -> None:
         self.requests = tuple(dict.fromkeys(requests))
         super().__init__(
             "no answer for " + ", ".join(describe(request) for request in self.requests),
-            hint="compile online, or supply the answers with --answers",
+            hint=hint,
         )
 
 

@@ -57,8 +57,10 @@ TEXT = "FROM alpine:3 AS Build\nCOPY src *.md /src/\nRUN make\n"
 
 
 def test_compile_with_answers_of_its_own_making() -> None:
-    with pytest.raises(Unanswered):
+    with pytest.raises(Unanswered) as caught:
         dockc.compile(TEXT)
+    assert "`answers`" in caught.value.hint
+    assert "--answers" not in caught.value.hint, "options are the command line's"
     compiled = dockc.compile(TEXT, answers="made-up")
     assert dockc.compile(TEXT, answers="made-up").definition.to_bytes() == compiled.definition.to_bytes()
     assert b'"Env":["PATH=' in compiled.image_json
