@@ -20,9 +20,15 @@ _CHUNK = 1 << 16
 class ListOptions(Options):
     """List the builds of the history, the newest first."""
 
+    filter: tuple[str, ...] = option(
+        "--filter",
+        metavar="FILTER",
+        help="Builds that fit alone, in buildx's words: status=error, ref~=^abc, repository=URL, startedAt>1h, "
+        "duration>10s. Conditions between commas all hold; of several filters one does.",
+    )
     json: bool = shared.JSON
     store: Path | None = shared.STORE
-    examples = ("dockc history ls",)
+    examples = ("dockc history ls", "dockc history ls --filter 'status=error,startedAt>24h'")
 
 
 def run_list(options: ListOptions, out: Output) -> int:
@@ -34,6 +40,11 @@ def run_list(options: ListOptions, out: Output) -> int:
     from dockc.engine import history
 
     found = history.records(_root(options.store))
+    if options.filter:
+        from dockc.engine.historyfilter import matcher
+
+        holds = matcher(options.filter)
+        found = [one for one in found if holds(history.subject_of(one))]
     if options.json:
         out.write("".join(json.dumps(one.document()) + "\n" for one in found))
         return 0

@@ -42,6 +42,7 @@ from dockc.engine.told import SECRET, Step, Told, arguments, hider, step_of
 from dockc.errors import HIDDEN, DockcError, StoreError, UsageError, without_credentials
 
 if TYPE_CHECKING:
+    from dockc.engine.historyfilter import Subject
     from dockc.engine.request import Asked, Built
     from dockc.solver.progress import SolveStatus, StatusSink
 
@@ -644,6 +645,17 @@ class LoggedStep(Record):
 
     number: int
     step: VertexRecord
+
+
+def subject_of(record: BuildRecord) -> Subject:
+    """What filters of histories ask of a build."""
+    from dockc.engine.historyfilter import Subject, repository_of
+
+    attrs = record.options.get("attrs")
+    source = attrs.get("vcs:source") if isinstance(attrs, dict) else None
+    status = {"failed": "error", "interrupted": "error"}.get(record.status, record.status)
+    repository = repository_of(source, str(record.options.get("context") or ""))
+    return Subject(record.ref, status, repository, record.began, record.ended)
 
 
 def records(root: Path) -> list[BuildRecord]:

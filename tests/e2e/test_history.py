@@ -26,6 +26,9 @@ def test_builds_leave_records(dockc: Dockc, context: MakeContext, with_base: tup
     dockc.build(folder, *with_base, status=1)
     found = [json.loads(line) for line in dockc.run("history", "ls", "--json").stdout.splitlines()]
     assert [one["status"] for one in found] == ["failed", "failed", "completed", "completed"]
+    for asked, count in (("status=error", 2), ("status==completed,duration<1h", 2), (f"ref={found[0]['ref']}", 1), ("startedAt<1h", 0), ("startedAt>1h", 4)):
+        assert len(dockc.run("history", "ls", "--json", "--filter", asked).stdout.splitlines()) == count, asked
+    assert "failed to parse history filters a b" in dockc.run("history", "ls", "--filter", "a b", status=2).stderr
     first, again = found[3], found[2]
     assert first["executed"] > 0
     assert (again["executed"], again["cached"] > 0) == (0, True)
