@@ -168,10 +168,14 @@ def stored(store: Path | None) -> ContentStore:
     """The blobs and names of a store, which need not be opened for them: they can be looked at, and names taken away,
     on a disk that is full to the last byte.
     """
+    from dockc.runtime.content.errors import telling
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.store.place import default_root
 
-    return ContentStore((store or default_root()) / "content")
+    root = store or default_root()
+    with telling("opening the store", root):
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return ContentStore(root / "content")
 
 
 def images(store: Path | None) -> list[NamedImage]:

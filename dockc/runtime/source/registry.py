@@ -22,6 +22,7 @@ from dockc.oci import reference as references
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.fields import InvalidDocument, decode
 from dockc.oci.reference import Reference
+from dockc.runtime.content.errors import telling
 from dockc.runtime.registry.fetch import RegistryProvider
 from dockc.runtime.source.memory import Memory
 
@@ -116,11 +117,16 @@ class LocalNames:
                 yield file
 
     def remove(self, ref: Reference) -> bool:
-        """Forget a name; whether it was known."""
-        try:
-            self._file(ref).unlink()
-        except FileNotFoundError:
-            return False
+        """Forget a name; whether it was known.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        with telling("taking a name away", self._content.root):
+            try:
+                self._file(ref).unlink()
+            except FileNotFoundError:
+                return False
         return True
 
     def _file(self, ref: Reference) -> Path:

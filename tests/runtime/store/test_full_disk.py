@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from dockc.commands import store as commands
-from dockc.errors import DiskFull
+from dockc.errors import DiskFull, StoreError
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.manifest import Manifest
 from dockc.oci.mediatypes import OCI_CONFIG, OCI_MANIFEST
@@ -167,6 +167,23 @@ def test_prune_while_others_take_all_that_comes_free(root: Path, monkeypatch: py
     (root.parent / "filler").unlink()
     assert described(root) == ["named"]
     assert_sound(root)
+
+
+def test_a_store_that_cannot_be_written(root: Path) -> None:
+    """Names are looked at; taking one away is one sentence of error."""
+    syscalls.mount(str(root), str(root), "", syscalls.MS_BIND)
+    try:
+        syscalls.mount("", str(root), "", syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY)
+        assert [image.name for image in commands.images(root)] == ["kept:1"]
+        with pytest.raises(StoreError, match="cannot be written: Read-only file system"):
+            commands.forget_images(root, ["kept:1"])
+    finally:
+        syscalls.umount(str(root), syscalls.MNT_DETACH)
+
+
+def test_a_store_that_is_made_by_looking_at_it_is_private(tmp_path: Path) -> None:
+    assert commands.images(tmp_path / "new" / "store") == []
+    assert (tmp_path / "new" / "store").stat().st_mode & 0o777 == 0o700
 
 
 _KILLED = """
