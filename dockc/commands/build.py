@@ -12,6 +12,7 @@ from functools import partial
 from dockc.base.files import builders_file
 from dockc.base.options import Options, option
 from dockc.base.output import log
+from dockc.base.record import replace
 from dockc.commands import shared, transfer
 from dockc.commands.traced import traced
 from dockc.errors import DockcError, UsageError
@@ -247,6 +248,12 @@ class BuildOptions(Options):
     )
 
 
+#: Options that may be repeated and of which an empty one says nothing, as in buildx: `--secret "$MAYBE"`.
+_MAY_BE_EMPTY = (
+    "output", "secret", "ssh", "cache_from", "cache_to", "build_context", "annotation", "add_host", "no_cache_filter",
+)  # fmt: skip
+
+
 def run(options: BuildOptions, out: Output) -> int:
     """`dockc build`: build, or answer a question about a build.
 
@@ -258,6 +265,12 @@ def run(options: BuildOptions, out: Output) -> int:
     from dockc.commands.stdin import from_stdin
     from dockc.engine.request import Asked, CompileRequest
 
+    options = replace(
+        options,
+        progress=options.progress or "auto",
+        call=options.call or "build",
+        **{name: tuple(filter(None, getattr(options, name))) for name in _MAY_BE_EMPTY},
+    )
     words.refuse_environment(os.environ)
     words.refuse_dockers(
         options.isolation, options.security_opt, options.policy, untrusted=options.disable_content_trust

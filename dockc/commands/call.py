@@ -26,7 +26,7 @@ def call(
 
     Args:
         request: what to ask about.
-        method: `check`, `outline` or `targets`.
+        method: `check`, `outline`, `targets`, or `subrequests.describe` for what can be asked.
         form: `text` or `json`.
         out: takes the answer.
         showing: shows that archives of images are read, or None.
@@ -38,6 +38,12 @@ def call(
     from dockc.compiler.outline import outline_text, targets_text
     from dockc.compiler.questions import converse
 
+    if method == "subrequests.describe":
+        from dockc.engine.subrequests import described
+
+        known = described()
+        out(known["result.json"].decode() + "\n" if form == "json" else known["result.txt"].decode())
+        return 0
     if is_in_remote_context(request):
         raise UsageError(
             "a call needs a Dockerfile that is here, not in a remote context or an archive",

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 GATEWAY = "127.0.0.1"
 
 #: Names of calls as people and BuildKit's clients write them.
-METHODS = {"build": "build", "check": "check", "lint": "check", "outline": "outline", "targets": "targets"}
+METHODS = {
+    "build": "build",
+    "check": "check",
+    "lint": "check",
+    "outline": "outline",
+    "targets": "targets",
+    "subrequests.describe": "subrequests.describe",
+}
 
 NETWORKS = ("default", "none", "host")
 

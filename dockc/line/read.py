@@ -75,12 +75,15 @@ def _take(
                 return [text, *arguments[at:]]
             found.append(text)
             continue
-        flag, equals, value = text.partition("=") if text.startswith("--") else (text[:2], text[2:], text[2:])
+        if text.startswith("--") or text[2:3] == "=":  # `-f=FILE`, too, as docker's flags have it
+            flag, equals, value = text.partition("=")
+        else:
+            flag, equals, value = text[:2], text[2:], text[2:]
         row = by_flag.get(flag)
         if row is None:
             return None
         if row.kind == FLAG:
-            if equals and (not text.startswith("--") or value not in TRUE | FALSE):  # `-it` is two flags
+            if equals and (not equals.startswith("=") or value not in TRUE | FALSE):  # `-it` is two flags
                 return None
             values[row.name] = (flag not in row.off) is not (bool(equals) and value in FALSE)
             continue
@@ -130,8 +133,11 @@ def _place(found: list[str], rows: Sequence[Row], values: dict[str, Any]) -> boo
 
 
 def plain_flags(rows: Iterable[Row], arguments: Sequence[str]) -> list[str]:
-    """A line whose flags have no values: `--push=true` is `--push`, and `--push=false` is nothing."""
+    """A line whose flags have no values: `--push=true` is `--push`, and `--push=false` is nothing; and whose short
+    options have theirs without `=`: `-f=FILE` is `-fFILE`.
+    """
     rows = tuple(rows)
+    short = {flag for row in rows if row.kind != FLAG for flag in row.flags if not flag.startswith("--")}
     flags = {flag for row in rows if row.kind == FLAG for flag in row.flags}
     numbers = {flag: row for row in rows if row.bare is not None for flag in row.flags}
     found: list[str] = []
@@ -145,6 +151,8 @@ def plain_flags(rows: Iterable[Row], arguments: Sequence[str]) -> list[str]:
             flag in numbers and (spelled := _bare(numbers[flag], equals, value, arguments[at + 1 : at + 2])) is not None
         ):
             found.append(f"{flag}={spelled}")
+        elif equals and flag in short:
+            found += [flag + value] if value else [flag, ""]
         else:
             found.append(text)
     return found

@@ -151,6 +151,17 @@ def test_flags_take_values_as_dockers_do() -> None:
     assert read(BuildOptions, words, {}) == BuildOptions(push=True, pull=True, target="true", context=".")
 
 
+def test_short_options_take_their_values_with_a_sign_too() -> None:
+    """As docker's do: `-f=FILE`, `-q=true`."""
+    rows = BuildOptions.table()
+    words = ["-f=a/D", "-t=x:1", "-o=type=local,dest=o", "-q=true", "-D=0", "-m=", "-c==", "."]
+    assert plain_flags(rows, words) == ["-fa/D", "-tx:1", "-otype=local,dest=o", "-q", "-m", "", "-c=", "."]
+    found = read(BuildOptions, words, {})
+    assert found == BuildOptions(
+        file="a/D", tag=("x:1",), output=("type=local,dest=o",), quiet=True, memory="", cpu_shares="=", context="."
+    )
+
+
 # --- refused --------------------------------------------------------------------------------------------
 
 
@@ -303,3 +314,11 @@ def test_one_output_is_on_standard_output(texts: tuple[str, ...]) -> None:
     with pytest.raises(UsageError, match="multiple outputs configured to write to stdout"):
         export.check(options.outputs(texts))
     export.check(options.outputs(["-", "type=oci,dest=x.tar", "type=cacheonly"]))
+
+
+def test_an_empty_word_of_many_says_nothing(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    many = ["--secret", "--ssh", "--cache-from", "--cache-to", "--build-context", "--annotation", "--add-host", "--allow", "-o"]
+    words = [word for option in many for word in (option, "")]
+    done = cli("build", str(tmp_path), "--progress=", "--call=", "--store", str(tmp_path / "store"), *words)
+    assert done.status == 0, done.stderr

@@ -69,7 +69,7 @@ def test_a_word_of_clients(root: Dockc, base: Path, place: Path, tmp_path: Path,
     if "buildctl" in word:
         argv = ["buildctl", *map(filled, word["buildctl"])]
     else:
-        named = [] if "-f" in given or "filename=other.Dockerfile" in given else ["-f", str(dockerfile)]
+        named = [] if any(one == "-f" or one.startswith("-f=") for one in given) or "filename=other.Dockerfile" in given else ["-f", str(dockerfile)]
         if "--no-progress" in given:
             given.remove("--no-progress")
         elif not {"--progress", "-q", "--call", "--check", "--print"} & set(given):
