@@ -56,7 +56,8 @@ def run_list(options: ListOptions, out: Output) -> int:
          f"{one.cached}", name_of(one)]
         for one in found
     ]  # fmt: skip
-    out.write(table(["REF", "STATUS", "BEGAN", "TIME", "RUN", "CACHED", "NAME"], rows, right=(3, 4, 5)))
+    headers = ("REF", "STATUS", "BEGAN", "TIME", "RUN", "CACHED", "NAME")
+    out.write(table(headers, rows, right=(3, 4, 5), width=out.style().width))
     return 0
 
 
@@ -106,7 +107,7 @@ def run_inspect(options: InspectOptions, out: Output) -> int:
     ]
     out.write("".join(f"{key + ':':<14} {clean_text(str(value))}\n" for key, value in facts) + "\n")
     rows = [[f"#{one.number}", _state(one), _step_time(one), one.step.name] for one in steps]
-    out.write(table(["STEP", "STATE", "TIME", "NAME"], rows, right=(2,)))
+    out.write(table(["STEP", "STATE", "TIME", "NAME"], rows, right=(2,), width=out.style().width))
     return 0
 
 

@@ -128,7 +128,9 @@ def run_layers(options: LayersOptions, out: Output) -> int:
         )
         for one in layers
     ]
-    out.write(table(("SIZE", "FILES", "ADDED", "CHANGED", "REMOVED", "WASTED", "LINE"), rows, right=(0, 1, 2, 3, 4, 5)))
+    headers = ("SIZE", "FILES", "ADDED", "CHANGED", "REMOVED", "WASTED", "LINE")
+    width = 0 if options.no_trunc else out.style().width
+    out.write(table(headers, rows, right=(0, 1, 2, 3, 4, 5), width=width))
     size, files, wasted = (sum(getattr(one, name) for one in layers) for name in ("size", "files", "wasted"))
     lost = f"{size_text(wasted)} ({100 * wasted / files:.1f} %) are wasted" if wasted else "nothing is wasted"
     out.write(

@@ -12,14 +12,20 @@ if TYPE_CHECKING:
 
 _SECOND = 1_000_000_000
 _GAP = "   "
+_LEAST = 12  # characters of the last column that are shown on however narrow a terminal
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), *, width: int = 0) -> str:
     """Columns as wide as their widest cell; those in `right` are aligned to the right.
 
-    Cells are cleaned of control characters. The last column is not padded.
+    Cells are cleaned of control characters. The last column is not padded; on a terminal of a known `width` it ends in
+    an ellipsis where it would not fit.
     """
     cells = [list(headers), *([clean_text(cell) for cell in row] for row in rows)]
+    if width:
+        left = width - sum(max(len(row[i]) for row in cells) + len(_GAP) for i in range(len(headers) - 1))
+        for row in cells:
+            row[-1] = _cut(row[-1], max(left, _LEAST))
     widths = [max(len(row[i]) for row in cells) for i in range(len(headers))]
     lines = []
     for row in cells:
@@ -29,6 +35,10 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
         ]
         lines.append(_GAP.join(parts).rstrip())
     return "".join(f"{line}\n" for line in lines)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def age_text(then: int | None, now: int) -> str:

@@ -38,3 +38,11 @@ def test_plan() -> None:
         "RUN      RUN x\n"
         "1 cached, 1 to run, 1 depending on contents\n"
     )
+
+
+def test_the_last_column_fits_a_terminal() -> None:
+    rows = [("1", "short"), ("22", "a name that is longer than there is room for")]
+    assert max(map(len, table(("N", "NAME"), rows).splitlines())) > 30
+    lines = table(("N", "NAME"), rows, width=30).splitlines()
+    assert lines == ["N    NAME", "1    short", "22   a name that is longer th…"]
+    assert table(("N", "NAME"), rows, width=5).splitlines()[2] == "22   a name that…"
