@@ -105,9 +105,9 @@ def _parser() -> _Parser:
     _listing(_sub(debug, "workers", _workers, "list workers"))
     _sub(debug, "info", _info, "version of the daemon").add_argument("--format", default="")
     _sub(debug, "dump-llb", _dump_llb, "print LLB as JSON").add_argument("file", nargs="?", default="-")
-    _sub(debug, "monitor", _monitor, "print what builds there are as they come").add_argument(
-        "--completed", action="store_true"
-    )
+    monitor = _sub(debug, "monitor", _monitor, "print what builds there are as they come")
+    monitor.add_argument("--completed", action="store_true")
+    monitor.add_argument("--ref", default="")
     logs = _sub(debug, "logs", _logs, "progress of a build")
     logs.add_argument("--progress", default="auto")
     logs.add_argument("--trace", action="store_true")
@@ -342,8 +342,9 @@ async def _histories(options: argparse.Namespace) -> int:
 async def _monitor(options: argparse.Namespace) -> int:
     from dockc.rpc.pb import control_pb2
 
+    request = control_pb2.BuildHistoryRequest(ActiveOnly=not options.completed, Ref=options.ref)
     async with _remote(options) as remote:
-        async for event in remote.history(control_pb2.BuildHistoryRequest(ActiveOnly=not options.completed)):
+        async for event in remote.history(request):
             options.out.write(json.dumps(_plain(event)) + "\n")
     return 0
 
@@ -379,7 +380,7 @@ async def _logs(options: argparse.Namespace) -> int:
     from dockc.protocol.status import from_wire
 
     if options.trace:
-        raise UsageError("debug logs --trace is not supported")
+        return await _trace(options)
     view = make_view(options.progress, sys.stderr)
     async with _remote(options) as remote:
         async for response in remote.watch(options.ref):
@@ -388,16 +389,33 @@ async def _logs(options: argparse.Namespace) -> int:
     return 0
 
 
+async def _trace(options: argparse.Namespace) -> int:
+    """The trace that is kept with a build, a span a line."""
+    from dockc.rpc.pb import control_pb2
+
+    async with _remote(options) as remote:
+        digest = ""
+        async for event in remote.history(control_pb2.BuildHistoryRequest(Ref=options.ref, EarlyExit=True)):
+            digest = event.record.trace.digest
+        if not digest:
+            raise UsageError(f"ref {options.ref} does not have trace")
+        await _write_blob(options, remote, digest)
+    return 0
+
+
 async def _get(options: argparse.Namespace) -> int:
+    async with _remote(options) as remote:
+        await _write_blob(options, remote, options.digest)
+    return 0
+
+
+async def _write_blob(options: argparse.Namespace, remote: Remote, digest: str) -> None:
     from dockc.rpc.pb import content_pb2
 
-    request = content_pb2.ReadContentRequest(digest=options.digest)
-    async with _remote(options) as remote:
-        async for part in remote.stream(
-            "/containerd.services.content.v1.Content/Read", request, content_pb2.ReadContentResponse
-        ):
-            options.out.write(part.data)
-    return 0
+    request = content_pb2.ReadContentRequest(digest=digest)
+    way = "/containerd.services.content.v1.Content/Read"
+    async for part in remote.stream(way, request, content_pb2.ReadContentResponse):
+        options.out.write(part.data)
 
 
 def _dial(options: argparse.Namespace) -> int:

@@ -184,6 +184,15 @@ def test_buildctl_s_words_are_traced_and_outlive_the_daemon(context: Path, colle
     daemon = Daemon(tmp_path)
     try:
         assert asyncio.run(once_more(daemon.address)) == found
+
+        def ask(*more: str) -> subprocess.CompletedProcess[str]:
+            line = [sys.executable, "-m", "dockc", "buildctl", "--addr", daemon.address, "debug", *more]
+            return subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
+
+        refs = [line.split("\t")[1] for line in ask("histories").stdout.splitlines()[1:]]
+        shown = [ask("logs", "--trace", ref).stdout for ref in refs]
+        assert [[json.loads(line)["Name"] for line in text.splitlines()] for text in shown] == found
+        assert "ref nobody does not have trace" in ask("logs", "--trace", "nobody").stderr
     finally:
         assert daemon.stop() == 0
     assert "Traceback" not in daemon.said()
