@@ -61,10 +61,12 @@ class Tls(Record):
         """
         import ssl
 
+        from dockc.base import tls
+
         if bool(self.cert) != bool(self.key):
             raise UsageError("a client certificate needs its key, and a key its certificate")
         try:
-            made = ssl.create_default_context(cafile=self.ca or None)
+            made = tls.context(ca=self.ca)
             if self.cert:
                 made.load_cert_chain(self.cert, self.key)
         except (OSError, ssl.SSLError) as exc:

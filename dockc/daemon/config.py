@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
+from dockc.base import tls
 from dockc.base.files import store_root
 from dockc.base.record import Record, made, replace
 from dockc.engine.keep import Keep, read_keep
@@ -51,7 +52,7 @@ class TlsFiles(Record):
             UsageError: a file cannot be read, or is no certificate.
         """
         try:
-            made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=self.ca or None)
+            made = tls.context(ssl.Purpose.CLIENT_AUTH, ca=self.ca)
             made.load_cert_chain(self.cert, self.key)
         except (OSError, ssl.SSLError) as exc:
             raise UsageError(f"cannot load the daemon's certificates: {getattr(exc, 'strerror', None) or exc}") from exc

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from dockc.base import tls
 from dockc.errors import DockcError
 from dockc.rpc import connection as wire
 from dockc.rpc.calls import Call, Channel, Handler, unary
@@ -497,7 +498,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_tls_with_client_certificates(certificates: Path) -> None:
     async def run() -> None:
-        theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(certificates / "ca.pem"))
+        theirs = tls.context(ssl.Purpose.CLIENT_AUTH, ca=str(certificates / "ca.pem"))
         theirs.load_cert_chain(certificates / "server.pem", certificates / "server.key")
         theirs.verify_mode = ssl.CERT_REQUIRED
         theirs.set_alpn_protocols(["h2"])
@@ -506,7 +507,7 @@ def test_tls_with_client_certificates(certificates: Path) -> None:
         port = server.sockets[0].getsockname()[1]
 
         def context(name: str, ca: str = "ca") -> ssl.SSLContext:
-            made = ssl.create_default_context(cafile=str(certificates / f"{ca}.pem"))
+            made = tls.context(ca=str(certificates / f"{ca}.pem"))
             if name:
                 made.load_cert_chain(certificates / f"{name}.pem", certificates / f"{name}.key")
             made.set_alpn_protocols(["h2"])
@@ -516,6 +517,10 @@ def test_tls_with_client_certificates(certificates: Path) -> None:
         assert await channel.unary("/t/Echo", b"x" * 300_000) == b"x" * 300_000
         channel.shut()
         await channel.ended
+        trusted = await connect_tcp("127.0.0.1", port, tls=context("client", "server"))  # by itself, as Go has it
+        assert await trusted.unary("/t/Echo", b"y") == b"y"
+        trusted.shut()
+        await trusted.ended
         with pytest.raises(CannotConnect, match="certificate"):
             await connect_tcp("127.0.0.1", port, tls=context("client", "other"))
         with pytest.raises(CannotConnect, match=r"mismatch|not valid"):

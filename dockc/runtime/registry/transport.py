@@ -379,7 +379,9 @@ def _peer(inner: urllib3.BaseHTTPResponse) -> socket.socket | None:
 def _tls(verify: bool, ca_file: str) -> ssl.SSLContext:
     import ssl
 
-    context = ssl.create_default_context()
+    from dockc.base import tls
+
+    context = tls.context()
     if ca_file:
         try:
             context.load_verify_locations(cafile=ca_file)

@@ -1,0 +1,25 @@
+"""Which certificates are trusted: the same with every Python, and those that BuildKit trusts."""
+
+from __future__ import annotations
+
+import ssl
+
+
+def context(purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH, *, ca: str = "") -> ssl.SSLContext:
+    """What Python recommends, with Go's rules for chains (`crypto/x509`).
+
+    Python 3.13 refuses authorities without a key usage or a key's identifier, which Go and older versions take, and
+    takes, as Go does, an intermediate authority that is trusted by itself, which older versions refuse.
+
+    Args:
+        purpose: whose certificate is looked at: a server's, or with CLIENT_AUTH a client's.
+        ca: a file of authorities; "" is the machine's.
+
+    Raises:
+        OSError: the file cannot be read.
+        ssl.SSLError: it has no certificates.
+    """
+    made = ssl.create_default_context(purpose, cafile=ca or None)
+    made.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return made
