@@ -296,7 +296,7 @@ class Mirrors:
     """Copies of clients' directories, kept so that the next build of one moves only what has changed.
 
     A copy is locked while it is brought up to date and read. Beside each lies a file that says what it is of and when it
-    was used, so that it is counted and collected with the store, as a record of type `source.local` (`usage.Guests`).
+    was used, so that it is counted and collected with the store, as a record of type `source.local` (`plan.Guests`).
 
     Mutable: locks and sizes by the name of a copy, and names by the session that they go with.
     """
@@ -372,7 +372,7 @@ class Mirrors:
             return []
 
     def items(self) -> Mapping[str, Item]:
-        """See `usage.Guests`; what was measured since a copy was last used is not measured again."""
+        """See `plan.Guests`; what was measured since a copy was last used is not measured again."""
         found: list[Item] = []
         for name in self._names():
             about, lock = self._about(name), self._locks.get(name)
@@ -404,7 +404,7 @@ class Mirrors:
         return {item.usage.id: item for item in sorted(found, key=lambda item: (item.usage.created_at, item.usage.id))}
 
     def remove(self, name: str) -> int:
-        """See `usage.Guests`."""
+        """See `plan.Guests`."""
         whole = next((one for one in self._names() if one.startswith(name)), "")
         return self._remove(whole) if whole else -1
 

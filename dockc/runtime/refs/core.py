@@ -23,8 +23,8 @@ from dockc.runtime.snapshot.removal import remove_tree
 if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
     from dockc.runtime.refs.leases import Lease
+    from dockc.runtime.refs.plan import Guests
     from dockc.runtime.refs.types import Offered, Provider
-    from dockc.runtime.refs.usage import Guests
     from dockc.runtime.snapshot.base import Snapshotter
     from dockc.runtime.snapshot.squash import SquashCache
     from dockc.solver.op import Later

@@ -35,7 +35,7 @@ from dockc.runtime.refs.core import Core, ProviderFactory, RefNotFound, new_id, 
 from dockc.runtime.refs.database import AS_CAME, Blob, Database
 from dockc.runtime.refs.leases import Lease
 from dockc.runtime.refs.packing import Packing
-from dockc.runtime.refs.plan import Census, Plan
+from dockc.runtime.refs.plan import Census, Guests, Plan
 from dockc.runtime.refs.policy import Rule
 from dockc.runtime.refs.privacy import close_to_others
 from dockc.runtime.refs.prune import Pruned, Told, collect, planned, prune
@@ -55,7 +55,7 @@ from dockc.runtime.refs.types import (
     blob_chains,
 )
 from dockc.runtime.refs.unpack import fetch, fetch_sound, inherit_root
-from dockc.runtime.refs.usage import Guests, Keep, census, usage
+from dockc.runtime.refs.usage import Keep, census, usage
 from dockc.runtime.snapshot.changes import tree_changes
 from dockc.runtime.snapshot.choose import snapshotter
 from dockc.runtime.snapshot.squash import SquashCache

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Protocol
 
 from dockc.base.record import Record
 from dockc.golang import filters
@@ -31,6 +32,18 @@ class Item(Record):
     usage: UsageRecord
     directory: int
     blobs: tuple[str, ...] = ()
+
+
+class Guests(Protocol):
+    """Directories beside a store that are counted and collected with it. Calls may block and come from any thread."""
+
+    def items(self) -> Mapping[str, Item]:
+        """What there is, by id, oldest first."""
+        ...
+
+    def remove(self, name: str) -> int:
+        """Remove one; the bytes that came free, -1 where it is in use or not there."""
+        ...
 
 
 class Census(Record, kw_only=True):

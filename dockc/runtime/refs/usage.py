@@ -13,7 +13,7 @@ from dockc.errors import StoreError
 from dockc.oci import digest as digests
 from dockc.runtime.refs import database
 from dockc.runtime.refs.core import now
-from dockc.runtime.refs.plan import Census, Item
+from dockc.runtime.refs.plan import Census, Guests, Item
 from dockc.runtime.refs.policy import Disk
 from dockc.runtime.refs.types import RecordType, UsageRecord
 
@@ -85,18 +85,6 @@ class Seen(Protocol):
     @property
     def db(self) -> Database:
         """Its table of contents."""
-        ...
-
-
-class Guests(Protocol):
-    """Directories beside a store that are counted and collected with it. Calls may block and come from any thread."""
-
-    def items(self) -> Mapping[str, Item]:
-        """What there is, by id, oldest first."""
-        ...
-
-    def remove(self, name: str) -> int:
-        """Remove one; the bytes that came free, -1 where it is in use or not there."""
         ...
 
 
