@@ -58,8 +58,10 @@ class Fields:
         value = self._get(name, int)
         if value is None:
             return 0
-        if isinstance(value, bool) or not -(1 << 63) <= value < 1 << 63:
+        if isinstance(value, bool):
             raise self._wrong(name, "an integer", value)
+        if not -(1 << 63) <= value < 1 << 63:
+            raise InvalidDocument(f"{self.where}: {name}: more than 64 bits")
         return int(value)
 
     def flag(self, name: str) -> bool:

@@ -150,6 +150,10 @@ def test_an_empty_image_has_a_list_of_no_layers() -> None:
             "manifest: layers[0]: size: expected an integer, got a string",
         ),
         (
+            json.dumps({"config": DESC, "layers": [DESC | {"size": 2**70}]}).encode(),
+            "manifest: layers[0]: size: more than 64 bits",
+        ),
+        (
             json.dumps({"config": DESC, "layers": [7]}).encode(),
             "manifest: layers[0]: expected an object, got an integer",
         ),
