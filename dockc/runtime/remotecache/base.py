@@ -11,7 +11,6 @@ from typing import BinaryIO, Protocol
 from dockc.base.record import Record, made, replace
 from dockc.errors import DockcError, UsageError
 from dockc.runtime.archive.compress import Compression
-from dockc.runtime.content.copying import copy_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -163,6 +162,7 @@ class FileBlobs:
         progress: Progress | None = None,
     ) -> None:
         """Copy a blob into the store, which verifies it."""
+        from dockc.runtime.content.copying import copy_in  # words about caches are read where there is no store, too
 
         def opened() -> tuple[BinaryIO, int]:
             return self.open_blob(descriptor.digest), descriptor.size + 1  # one that is longer is not what it should be
