@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dockc.base.record import fields_of
 from dockc.errors import StoreError
 from dockc.oci import digest as digests
 from dockc.oci.descriptor import Descriptor
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 
 _MAGIC = b"SQLite format 3\0"
 _BESIDE = ("-wal", "-shm", "-journal")
+_BLOB = ("record", "digest", "variant", "media_type", "size", "annotations", "diff_id", "origin")
+_PARENT = ("record", "position", "parent")
 _TABLES = ("record", "parent", "blob", "meta")
 
 Found = tuple[str, str, bool]
@@ -188,6 +191,10 @@ def _unsound(database: sqlite3.Connection) -> str:
     Raises:
         sqlite3.Error: a table is missing, or cannot be read.
     """
+    for table, wanted in (("record", fields_of(Record)), ("blob", _BLOB), ("parent", _PARENT)):
+        names = {str(row[1]) for row in database.execute(f"PRAGMA table_info({table})")}
+        if not names >= set(wanted):
+            return f"table {table} has other columns than it had" if names else f"no such table: {table}"
     for table in (*_TABLES, "hold"):
         for row in database.execute(f"SELECT * FROM {table}"):  # noqa: S608
             if any(isinstance(value, str) and not _is_text(value) for value in row):

@@ -413,6 +413,7 @@ ROWS = {
     "kind": "UPDATE record SET kind = 'none'",
     "state": "UPDATE record SET state = 'none'",
     "no holds": "DROP TABLE hold",
+    "columns": "ALTER TABLE record RENAME COLUMN retain TO retaim",
     "no text": "UPDATE record SET description = CAST(x'ff00' AS TEXT)",
     "on itself": "UPDATE parent SET parent = record",
     "ring": "INSERT OR REPLACE INTO parent SELECT parent, 9, record FROM parent",
