@@ -30,6 +30,8 @@ LIMIT = 64 << 20
 """Configs are not larger than this (bytes)."""
 MOST = 200_000
 """Nor do they have more layers or records than this."""
+MOST_PLACES = 5_000_000
+"""Nor do their results, each with all layers below its topmost, have more layers in all: 3,000 steps on top of each other."""
 
 
 class BadCacheConfig(DockcError):
@@ -93,7 +95,7 @@ def parse(data: bytes) -> CacheConfig:
     """Read a config.
 
     Raises:
-        BadCacheConfig: it is no JSON object, or too large.
+        BadCacheConfig: it is no JSON object, or too large, as it stands or written out.
     """
     if len(data) > LIMIT:
         raise BadCacheConfig(f"cache config is larger than {LIMIT} bytes")
@@ -143,6 +145,7 @@ class _Records:
         self._inputs = [self._links(fields) for fields in self._raw]
         self._place: dict[int, int] = {}
         self._found: list[CacheRecord] = []
+        self._places = 0
 
     def _links(self, fields: Mapping[str, Any]) -> list[list[tuple[int, str]]] | None:
         """Links as they stand; None where an input is named by nothing."""
@@ -214,6 +217,9 @@ class _Records:
                 return ()
             seen.add(at)
             chain.append(at)
+            self._places += 1
+            if self._places > MOST_PLACES:
+                raise BadCacheConfig(f"cache config's results have more than {MOST_PLACES} layers in all")
             at = self._layers[at].parent
         return tuple(reversed(chain))
 

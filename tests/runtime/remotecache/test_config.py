@@ -150,3 +150,17 @@ def test_keys_are_found_by_the_way_a_build_spells_them() -> None:
     assert [result.id for result in keys.results(target)] == ["1.0"] or keys.results(target)
     assert keys.backlinks(target) == ((root_key(A, 0), link),)
     assert ImportedKeys(config, lambda at: False).results(target) == ()
+
+
+def test_layers_on_top_of_each_other_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small document whose results would, each with all layers below it, fill the memory."""
+    digests_ = [f"sha256:{number:064x}" for number in range(200)]
+    document = {
+        "layers": [{"blob": digest, "parent": at - 1} for at, digest in enumerate(digests_)],
+        "records": [{"digest": digest, "layers": [{"layer": at}]} for at, digest in enumerate(digests_)],
+    }
+    data = json.dumps(document).encode()
+    assert sum(len(result.layers) for record in configs.parse(data).records for result in record.results) == 200 * 201 // 2
+    monkeypatch.setattr(configs, "MOST_PLACES", 20_000)
+    with pytest.raises(configs.BadCacheConfig, match="more than 20000 layers"):
+        configs.parse(data)
