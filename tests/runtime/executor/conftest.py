@@ -153,7 +153,8 @@ def identities() -> Iterator[dict[str, list[str] | str]]:
     found: dict[str, list[str] | str] = {}
     created = False
     if os.geteuid() != 0:
-        mine = "user" if subordinate_ids("/etc/subuid", os.geteuid()) else "single"
+        mapped = subordinate_ids("/etc/subuid", os.geteuid()) and all(map(shutil.which, ("newuidmap", "newgidmap")))
+        mine = "user" if mapped else "single"
         found = dict.fromkeys(IDENTITIES, "not root, so no other user can be tried")
         found[mine] = [sys.executable]
     else:
