@@ -281,7 +281,8 @@ def test_hostile_and_broken_archives(root: Dockc, data: bytes, said: str) -> Non
 def test_words_of_docker_that_are_none(root: Dockc) -> None:
     assert "keeps no credentials" in root.run("login", "registry.example", "-u", "me", status=2).stderr
     assert root.run("version").stdout == root.run("--version").stdout
-    assert root.run("system", "df").stdout == root.run("du").stdout
+    shown = [re.sub(r"(Databases|Total): .*", r"\1", root.run(*words).stdout) for words in (("system", "df"), ("du",))]
+    assert shown[0] == shown[1], "but for databases, which grow by being asked"
     assert "neither a file" in root.run("load", "/dev/zero", status=1).stderr
     assert "which image?" in root.run("image", "rm", status=2).stderr
 
