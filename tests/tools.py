@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -21,3 +22,9 @@ def busybox() -> Path:
     if not place.is_file():
         pytest.skip("busybox is not installed")
     return place
+
+
+def need_root() -> None:
+    """Skip the test where it runs as an ordinary user: a process that has threads cannot enter a user namespace."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")

@@ -22,7 +22,13 @@ from dockc.rpc.status import INVALID_ARGUMENT, NOT_FOUND, RpcError
 from dockc.rpc.transports import on_descriptors
 from dockc.runtime.exporter.options import Output
 from dockc.runtime.session.base import Session
-from tests.tools import busybox
+from tests.tools import busybox, need_root
+
+
+@pytest.fixture(autouse=True)
+def _as_root() -> None:
+    need_root()
+
 
 
 def run(folder: Path, story: Callable[[Channel], Awaitable[None]]) -> None:

@@ -23,7 +23,13 @@ from dockc.rpc.status import RpcError
 from dockc.rpc.transports import on_descriptors
 from dockc.runtime.exporter.options import Output
 from dockc.runtime.session.base import Session
-from tests.tools import busybox
+from tests.tools import busybox, need_root
+
+
+@pytest.fixture(autouse=True)
+def _as_root() -> None:
+    need_root()
+
 
 
 def failed(folder: Path, definition: Definition, *, keeps: bool = True) -> list[dict[str, str]]:

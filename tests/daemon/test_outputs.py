@@ -20,6 +20,7 @@ from dockc.rpc.pb import session_pb2
 from dockc.rpc.status import UNAVAILABLE, UNIMPLEMENTED, UNKNOWN, RpcError
 from dockc.runtime.exporter.options import Output, make_output
 from dockc.runtime.session.base import Session
+from tests.tools import need_root
 
 
 class Client:
@@ -69,6 +70,7 @@ def test_clients_that_do_not_want_to_know() -> None:
 
 
 def test_a_build_makes_them_too(tmp_path: Path) -> None:
+    need_root()
     told: list[Mapping[str, str]] = []
 
     class More:

@@ -21,6 +21,7 @@ from dockc.oci.platform import Platform
 from dockc.runtime.exporter.options import make_output
 from dockc.runtime.session.base import Session
 from dockc.runtime.session.files import HeldFiles
+from tests.tools import need_root
 
 IMAGE = "docker-image://docker.io/library/busybox:1.0"
 
@@ -97,6 +98,7 @@ def test_a_graph_with_other_sources() -> None:
 
 
 def test_a_build_uses_what_the_rules_say_and_asks_the_client(tmp_path: Path) -> None:
+    need_root()
     seen: list[str] = []
 
     async def check(_: Any, identifier: str, attrs: Mapping[str, str], platform: Platform | None) -> tuple[str, Mapping[str, str]] | None:

@@ -23,7 +23,13 @@ from dockc.runtime.exporter.options import make_output
 from dockc.runtime.session.base import Session
 from dockc.runtime.session.files import HeldFiles
 from dockc.solver.progress import SolveStatus
-from tests.tools import busybox
+from tests.tools import busybox, need_root
+
+
+@pytest.fixture(autouse=True)
+def _as_root() -> None:
+    need_root()
+
 
 
 def build(

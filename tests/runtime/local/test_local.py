@@ -30,6 +30,7 @@ from dockc.runtime.source import local, localsync
 from dockc.runtime.source.local import LocalSource, parse_options, snapshot
 from dockc.solver.lent import Key
 from tests.runtime.store_helpers import need_mounts
+from tests.tools import need_root
 
 T = TypeVar("T")
 
@@ -407,6 +408,7 @@ def test_a_build_without_the_directory(refs: RefManager) -> None:
 
 def test_unreadable_files_and_directories_as_an_ordinary_user(context: Path) -> None:
     """Root reads everything, so a child gives up being root and walks."""
+    need_root()
     (context / "locked").mkdir()
     (context / "locked/file").write_text("x")
     (context / "private").write_text("x")
