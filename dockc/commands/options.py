@@ -246,14 +246,20 @@ def allowed(texts: Iterable[str], outputs: Iterable[Output]) -> frozenset[str]:
         if text.startswith(f"{_LOCAL_DELETE}="):
             raise UsageError(f"{_LOCAL_DELETE} does not accept a value")
     if _LOCAL_DELETE not in found:
-        top = os.path.realpath(os.curdir).rstrip("/") + "/"
         for output in outputs:
-            if output.deletes and not os.path.realpath(output.dest).startswith(top):
+            if output.deletes and not _is_below_here(output.dest):
                 raise UsageError(
                     f'local output mode=delete for destination "{output.dest}" requires --allow={_LOCAL_DELETE}',
                     hint="All that is there and not in the result would be deleted.",
                 )
     return frozenset(found - {_LOCAL_DELETE})
+
+
+def _is_below_here(dest: str) -> bool:
+    try:
+        return os.path.realpath(dest).startswith(os.path.realpath(os.curdir).rstrip("/") + "/")
+    except FileNotFoundError:  # the current directory is gone: nothing is below it
+        return False
 
 
 def _annotation(text: str) -> list[tuple[str, str]]:

@@ -115,9 +115,10 @@ def write_xattrs(fd: int, name: str, values: Mapping[str, bytes], shown: str = "
     refused: list[str] = []
     path = _path(fd, name)
     for key, value in values.items():
+        if key.startswith(marks.STORE_PREFIXES):
+            refused.append(key)
+            continue
         try:
-            if key.startswith(marks.STORE_PREFIXES):
-                raise PermissionError(key)
             os.setxattr(path, key, value, follow_symlinks=False)
         except OSError as error:
             if shown and error.errno not in marks.CANNOT:
