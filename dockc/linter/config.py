@@ -266,7 +266,7 @@ def hadolint_environment(env: Mapping[str, str]) -> Config:
         pragmas=None if disable is None else not disable,
         fail_on=_PEER_THRESHOLDS.get(_THRESHOLDS.get(threshold, "")),
         no_fail=flag("HADOLINT_NOFAIL"),
-        no_color=True if "NO_COLOR" in env else None,
+        no_color=True if env.get("NO_COLOR") else None,
         verbose=flag("HADOLINT_VERBOSE"),
         formats=tuple(form for form in items("HADOLINT_FORMAT") if form in PEER_FORMATS),
     )

@@ -206,7 +206,7 @@ test("a large graph stays readable, and its pane scrolls", async (t) => {
   await after(page, () => page.click("#tab-graph"));
   const stages = Array.from({ length: 9 }, (_, n) => `FROM debian:12 AS s${n}\nRUN echo ${n}\n`).join("");
   await after(page, () => type(page, `${stages}FROM scratch\n${Array.from({ length: 9 }, (_, n) => `COPY --from=s${n} / /${n}\n`).join("")}`));
-  await page.waitForSelector("#graph .node[data-first='17']");
+  await page.waitForSelector("#graph .node[data-first='18']");
   const seen = await page.evaluate(() => ({
     scale: Math.min(...[...document.querySelectorAll("#graph .node rect")].map((one) => one.getBoundingClientRect().width / one.width.baseVal.value)),
     scrolls: document.querySelector("#pane").scrollWidth > document.querySelector("#pane").clientWidth,

@@ -350,13 +350,13 @@ def test_one_daemon_a_store(daemon: Daemon) -> None:
 
 
 def test_low_limits_are_told_to_who_runs_the_daemon_and_to_no_client(tmp_path: Path, context: Path) -> None:
-    less = ("prlimit", "--nofile=4096:4096", "setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource")
+    less = ("prlimit", "--nofile=2048:2048", "setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource")
     made = Daemon(tmp_path, before=less)
     done = built(made, context)
     assert done.returncode == 0, done.stderr + made.said()
     assert "lower limits" not in done.stderr
     assert made.stop() == 0
-    assert made.said().count("steps have lower limits than elsewhere, as who builds may have no more: nofile 4096") == 1
+    assert made.said().count("steps have lower limits than elsewhere, as who builds may have no more: nofile 2048") == 1
 
 
 def test_the_end(tmp_path: Path, context: Path) -> None:

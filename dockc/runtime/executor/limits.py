@@ -33,7 +33,7 @@ DEFAULTS = {
 _CAP_SYS_RESOURCE = 24
 LOWER = "steps have lower limits than elsewhere, as who builds may have no more"
 """What is said before what `lowered` gives."""
-_FILES = 1 << 19  # hard limit of open files that systemd gives (systemd.exec(5), DefaultLimitNOFILE)
+_FILES = 4096  # hard limit of open files of Linux itself (INR_OPEN_MAX of linux/fs.h): systemd and containers give more
 _LOCKED = 64 << 10  # bytes, before Linux 5.16
 
 
@@ -79,8 +79,8 @@ def _defaults(*, free: bool) -> dict[str, tuple[int, int]]:
 def lowered(limits: Sequence[Rlimit]) -> str:
     """The defaults that this process may not give as they should be, in words; "" where there are none.
 
-    What any fresh system gives its users is not told of, though it may be less than root can give: the kernel and
-    systemd set bounds by the machine's memory.
+    What any fresh system gives its users is not told of, though it may be less than root can give: the kernel sets
+    bounds of its own, some by the machine's memory.
 
     Args:
         limits: what the step asks for itself.

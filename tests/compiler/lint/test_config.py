@@ -76,7 +76,7 @@ def test_environment() -> None:
             "HADOLINT_STRICT_LABELS": "Yes",
             "HADOLINT_NOFAIL": "0",
             "HADOLINT_FAILURE_THRESHOLD": "ignore",
-            "NO_COLOR": "",
+            "NO_COLOR": "1",
         }
     )
     assert config.ignore == ("DL3008", "SC2086")
@@ -86,6 +86,7 @@ def test_environment() -> None:
     assert (config.strict_labels, config.no_fail, config.fail_on, config.no_color) == (True, False, "style", True)
 
 
+    assert hadolint_environment({"NO_COLOR": ""}).no_color is None, "no-color.org: where it is not empty"
 def test_lists_of_two_sources_add_up_and_single_values_of_the_later_win() -> None:
     first = Config(ignore=("A",), fail_on="error", label_schema={"a": "text"}, select=("DL",))
     second = Config(ignore=("B", "A"), fail_on="info", label_schema={"b": "url"})
