@@ -84,9 +84,9 @@ def test_environment() -> None:
     assert config.trusted_registries == ("a.io", "b.io")
     assert config.label_schema == {"v": "semver", "w": "text"}
     assert (config.strict_labels, config.no_fail, config.fail_on, config.no_color) == (True, False, "style", True)
-
-
     assert hadolint_environment({"NO_COLOR": ""}).no_color is None, "no-color.org: where it is not empty"
+
+
 def test_lists_of_two_sources_add_up_and_single_values_of_the_later_win() -> None:
     first = Config(ignore=("A",), fail_on="error", label_schema={"a": "text"}, select=("DL",))
     second = Config(ignore=("B", "A"), fail_on="info", label_schema={"b": "url"})
