@@ -278,13 +278,3 @@ def test_too_many_operations(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_text_that_is_no_unicode_is_refused() -> None:
     with pytest.raises(UnicodeEncodeError):
         ops.Op(op=ops.SourceOp("local://\udcff")).encode()
-
-
-# --- generated modules ----------------------------------------------------------------------------------
-
-
-def test_generated_modules_are_up_to_date() -> None:
-    pytest.importorskip("grpc_tools", reason="the proto dependency group is not installed")
-    from dockc.llb import generate
-
-    assert generate.main(["--check"]) == 0

@@ -1,4 +1,4 @@
-"""Messages of gateway.proto. Made by `python -m dockc.rpc.generate`; do not edit."""
+"""Messages of gateway.proto. Made by `python tools/messages.py`; do not edit."""
 
 from google.protobuf import descriptor_pool
 from google.protobuf.internal import builder
