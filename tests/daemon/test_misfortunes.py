@@ -22,6 +22,7 @@ from dockc.rpc import transports
 from dockc.rpc.calls import Channel
 from dockc.rpc.status import INVALID_ARGUMENT, RpcError
 from tests.daemon.test_daemon import Daemon, answers, dockc, until
+from tests.tools import busybox
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 SESSION = "/moby.buildkit.v1.Control/Session"
@@ -40,7 +41,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 def context(tmp_path: Path) -> Path:
     folder = tmp_path / "context"
     folder.mkdir()
-    shutil.copy(shutil.which("busybox") or "/bin/busybox", folder / "busybox")
+    shutil.copy(busybox(), folder / "busybox")
     (folder / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
     (folder / "large").write_bytes(bytes(64 << 20))
     return folder
