@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Dockc, MakeContext
+from tests.tools import need
 
 PLACES = ("root embedded", "root crun", "root runc", "user embedded")
 PROGRAM = """#!/bin/sh
@@ -32,6 +33,8 @@ SECONDS = 60
 def place(request: pytest.FixtureRequest) -> tuple[Dockc, str]:
     """dockc, and an executor for it."""
     who, executor = request.param.split()
+    if executor != "embedded":
+        need(executor)
     return request.getfixturevalue(who), executor
 
 
