@@ -70,19 +70,20 @@ class Layout(Record):
 
 _BETWEEN = "/@:,=&"
 _WIDTHS = {
-    **dict.fromkeys("fijlrtI .,:;'|!()[]/\\-", 0.65),
-    **dict.fromkeys("0123456789abdeghnopquCEFLPSTZ", 1.06),
-    **dict.fromkeys("ABDGHKNOQRUVXY&$+<>=~#^", 1.25),
-    **dict.fromkeys("mwMW@%…", 1.6),
+    **dict.fromkeys("fijlrtI .,:;'|!()[]/\\-", 65),
+    **dict.fromkeys("0123456789abdeghnopquCEFLPSTZ", 106),
+    **dict.fromkeys("ABDGHKNOQRUVXY&$+<>=~#^", 125),
+    **dict.fromkeys("mwMW@%…", 160),
 }
-"""Of characters that are not as wide as the middle, their share of it: in the widest of the usual fonts of screens."""
+"""Of characters that are not as wide as the middle, hundredths of it: in the widest of the usual fonts of screens."""
 
 
 def fitting(text: str, width: float) -> int:
     """How many characters of a text have room in so many letters of middle width."""
+    left = round(width * 100)
     for n, c in enumerate(text):
-        width -= _WIDTHS.get(c, 1.0 if c.isascii() else 1.7)
-        if width < 0:
+        left -= _WIDTHS.get(c, 100 if c.isascii() else 170)
+        if left < 0:
             return n
     return len(text)
 
@@ -99,7 +100,7 @@ def wrapped(text: str, width: float, most: int) -> tuple[str, ...]:
             lines.append(rest)
             return tuple(lines)
         if len(lines) == most - 1:
-            lines.append(rest[: fitting(rest, width - _WIDTHS["…"])].rstrip() + "…")
+            lines.append(rest[: fitting(rest, width - _WIDTHS["…"] / 100)].rstrip() + "…")
             return tuple(lines)
         room = max(room, 1)
         at = rest.rfind(" ", room // 2, room + 1)

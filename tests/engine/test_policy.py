@@ -131,6 +131,7 @@ def test_a_build_uses_what_the_rules_say_and_asks_the_client(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("becomes", ["local://test", "docker-image://docker.io/library/busybox:1.0"])
 def test_a_dockerfile_reads_from_what_the_rules_put_in_the_place_of_an_image(tmp_path: Path, becomes: str) -> None:
+    need_root()
     main = {"Dockerfile": b"FROM scratch AS replace\nFROM scratch\nCOPY --from=replace /foo /\n"}
     directories = {"context": HeldFiles(main), "dockerfile": HeldFiles(main), "test": HeldFiles({"foo": b"instead"})}
     rules = (
@@ -154,6 +155,7 @@ def test_a_dockerfile_reads_from_what_the_rules_put_in_the_place_of_an_image(tmp
     (Rule(action=DENY, identifier="local://dockerfile"), 'source "local://dockerfile" denied by policy'),
 ])  # fmt: skip
 def test_the_directory_of_the_dockerfile_is_judged_as_other_sources_are(tmp_path: Path, rule: Rule, says: str) -> None:
+    need_root()
     text = b"FROM scratch\nCOPY %s /\n"
     directories = {
         "dockerfile": HeldFiles({"Dockerfile": text % b"one"}),

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dockc.commands import explain as explaincmd
@@ -77,6 +77,7 @@ def graphs(draw: st.DrawFn) -> Graph:
 
 
 @given(st.text(), st.integers(2, 40), st.integers(1, 4))
+@example("\x80\x80\x80", 5, 1)
 def test_wrapped_lines_have_room_and_lose_nothing_but_their_end(text: str, width: int, most: int) -> None:
     lines = wrapped(text, width, most)
     assert 1 <= len(lines) <= most

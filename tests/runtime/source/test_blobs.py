@@ -62,7 +62,7 @@ def test_a_blob_of_a_registry_is_one_file_fetched_once(refs: RefManager, ctx: Co
 
     with Script(answer) as server:
         place = f"docker-image+blob://{server.address}/a/b@{DIGEST}"
-        source = blob(refs, place, http_filename="../layer.tar.gz", http_perm="0640", http_uid=str(os.getuid()))
+        source = blob(refs, place, http_filename="../layer.tar.gz", http_perm="0640", http_uid=str(os.getuid()), http_gid=str(os.getgid()))
         assert source.key(ctx).pin == DIGEST
         assert server.seen == []
         with source.snapshot(ctx) as ref:
@@ -71,7 +71,7 @@ def test_a_blob_of_a_registry_is_one_file_fetched_once(refs: RefManager, ctx: Co
                 found = (root / "layer.tar.gz").stat()
                 assert (stat.S_IMODE(found.st_mode), found.st_mtime) == (0o640, 0)
         asked = len(server.seen)
-        with blob(refs, place, http_filename="layer.tar.gz", http_perm="416", http_uid=str(os.getuid())).snapshot(ctx):
+        with blob(refs, place, http_filename="layer.tar.gz", http_perm="416", http_uid=str(os.getuid()), http_gid=str(os.getgid())).snapshot(ctx):
             assert len(server.seen) == asked
         plain = blob(refs, place)
         assert plain.key(ctx).key != source.key(ctx).key
