@@ -169,7 +169,8 @@ def _explained(
             return None
         similar = worker.keys.recall_similar(vertex.name, op.map.digest)
         record = _record(vertex, op, op.map, similar, states)
-        return comparison.explain(step, record, [told.kept_record(other, hide) for other in similar])
+        found = comparison.explain(step, record, [told.kept_record(other, hide) for other in similar])
+        return _never_together(found, _kept_inputs(vertex, states))
 
     return [
         Step(one, str(steps[one.vertex.digest].line or "") if one.vertex.digest in steps else "", why(one))
@@ -180,6 +181,21 @@ def _explained(
 
 def _is_local(vertex: Vertex) -> bool:
     return vertex.op.WhichOneof("op") == "source" and vertex.op.source.identifier.startswith("local://")
+
+
+def _kept_inputs(vertex: Vertex, states: Mapping[str, PlannedVertex]) -> tuple[int, ...]:
+    """Inputs whose results are there."""
+    found = ((i, states.get(edge.vertex.digest)) for i, edge in enumerate(vertex.inputs))
+    return tuple(i for i, state in found if state is not None and state.state.value == "cached")
+
+
+def _never_together(diff: KeyDiff, kept: tuple[int, ...]) -> KeyDiff:
+    """Each of several inputs was met before, and nobody has removed the result: they were not met together."""
+    from dockc.solver.keydiff import MissReason
+
+    if diff.reason is not MissReason.RESULT or diff.at or len(kept) < 2:
+        return diff
+    return replace(diff, reason=MissReason.INPUT, inputs=kept)
 
 
 def _record(
