@@ -24,6 +24,14 @@ def busybox() -> Path:
     return place
 
 
+def shell_context(folder: Path) -> Path:
+    """A new directory that has `busybox`, for builds whose steps need a shell and no base image."""
+    shell = busybox()
+    folder.mkdir()
+    shutil.copy(shell, folder / "busybox")
+    return folder
+
+
 def need_root() -> None:
     """Skip the test where it runs as an ordinary user: a process that has threads cannot enter a user namespace."""
     if os.geteuid() != 0:

@@ -498,10 +498,7 @@ def build(asked: Asked, sink: StatusSink, recorder: Recorder | None = None) -> B
     """
     import asyncio
 
-    from dockc.base.system import only_linux
     from dockc.commands.ending import Deadline
-
-    only_linux("builds")
     from dockc.engine.engine import EngineOptions, check, check_options
     from dockc.engine.history import recording_of
     from dockc.engine.lend import lend

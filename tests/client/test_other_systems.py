@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 import tarfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.daemon.test_daemon import Daemon
 
 SYSTEMS = ("darwin", "win32")
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -24,24 +24,13 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="module")
 def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("builder")
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-    where = f"tcp://127.0.0.1:{port}"
-    with (folder / "log").open("wb") as log:
-        daemon = subprocess.Popen([sys.executable, "-m", "dockc", "daemon", "--root", str(folder / "root"), "--addr", where], stdout=log, stderr=log)
-    try:
-        for _ in range(600):
-            with socket.socket() as sock:
-                if sock.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        assert daemon.poll() is None, (folder / "log").read_text()
-        yield where
-    finally:
-        daemon.send_signal(signal.SIGTERM)
-        daemon.wait(30)
+        where = f"tcp://127.0.0.1:{sock.getsockname()[1]}"
+    daemon = Daemon(tmp_path_factory.mktemp("builder"), "--addr", where)
+    assert daemon.process.poll() is None, daemon.said()
+    yield where
+    daemon.stop()
 
 
 @pytest.fixture(params=SYSTEMS)

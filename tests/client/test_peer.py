@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools import busybox
+from tests.tools import shell_context
 
 DAEMON = shutil.which("buildkitd")
 pytestmark = [pytest.mark.peer, pytest.mark.root, pytest.mark.skipif(DAEMON is None or os.geteuid() != 0, reason="needs buildkitd and root")]
@@ -43,9 +43,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
-    folder = tmp_path / "context"
-    folder.mkdir()
-    shutil.copy(busybox(), folder / "busybox")
+    folder = shell_context(tmp_path / "context")
     (folder / "data.txt").write_text("data\n")
     (folder / "Dockerfile").write_text(
         "FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/cat\nCOPY data.txt /\n"

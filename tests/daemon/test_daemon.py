@@ -24,7 +24,7 @@ from dockc.protocol.errors import RemoteError
 from dockc.rpc.calls import Channel
 from dockc.rpc.pb import control_pb2
 from dockc.rpc.status import RpcError
-from tests.tools import busybox
+from tests.tools import shell_context
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
@@ -81,9 +81,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
-    folder = tmp_path / "context"
-    folder.mkdir()
-    shutil.copy(busybox(), folder / "busybox")
+    folder = shell_context(tmp_path / "context")
     (folder / "data.txt").write_text("data\n")
     (folder / "Dockerfile").write_text(
         "FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/cat\nCOPY data.txt /\n"

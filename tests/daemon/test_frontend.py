@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 import sys
 from base64 import b64encode
@@ -27,7 +26,7 @@ from dockc.runtime.exporter.options import parse_output
 from dockc.runtime.session.base import Session
 from dockc.runtime.session.files import HostDirectory
 from dockc.solver.progress import SolveStatus
-from tests.tools import busybox
+from tests.tools import shell_context
 
 CODE = "from dockc.__main__ import frontend; frontend()"
 
@@ -80,9 +79,7 @@ def build(
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
-    folder = tmp_path / "context"
-    folder.mkdir()
-    shutil.copy(busybox(), folder / "busybox")
+    folder = shell_context(tmp_path / "context")
     (folder / "busybox").chmod(0o755)
     (folder / "data").write_text("data\n")
     (folder / "ignored").write_text("x")

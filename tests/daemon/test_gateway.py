@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools import busybox
+from tests.tools import busybox, shell_context
 
 REGISTRY = shutil.which("docker-registry")
 pytestmark = [
@@ -32,9 +32,7 @@ def dockc(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
 
 def frontend(registry: str, folder: Path, name: str, script: str, *more: str) -> str:
     """Push a frontend that is a shell script."""
-    context = folder / name
-    context.mkdir()
-    shutil.copy(busybox(), context / "busybox")
+    context = shell_context(folder / name)
     (context / "run").write_text("#!/bin/sh\n" + script)
     (context / "run").chmod(0o755)
     links = "".join(f"COPY busybox /bin/{one}\n" for one in ("sh", "cat", "env", "grep", "head"))

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +21,7 @@ from dockc.rpc import transports
 from dockc.rpc.calls import Channel
 from dockc.rpc.status import INVALID_ARGUMENT, RpcError
 from tests.daemon.test_daemon import Daemon, answers, dockc, until
-from tests.tools import busybox
+from tests.tools import shell_context
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 SESSION = "/moby.buildkit.v1.Control/Session"
@@ -39,9 +38,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
-    folder = tmp_path / "context"
-    folder.mkdir()
-    shutil.copy(busybox(), folder / "busybox")
+    folder = shell_context(tmp_path / "context")
     (folder / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
     (folder / "large").write_bytes(bytes(64 << 20))
     return folder

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.test_daemon import until
-from tests.tools import busybox
+from tests.tools import shell_context
 
 pytestmark = [
     pytest.mark.root,
@@ -130,9 +130,7 @@ def net(tmp_path: Path) -> Iterator[Network]:
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
-    folder = tmp_path / "context"
-    folder.mkdir()
-    shutil.copy(busybox(), folder / "busybox")
+    folder = shell_context(tmp_path / "context")
     (folder / "Dockerfile").write_text(SLOW)
     return folder
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.test_daemon import Daemon, until
-from tests.tools import busybox
+from tests.tools import shell_context
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 BOTH = "--platform=linux/amd64,linux/arm64"
@@ -66,9 +65,7 @@ def farm(tmp_path: Path) -> Iterator[Farm]:
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
-    folder = tmp_path / "context"
-    folder.mkdir()
-    shutil.copy(busybox(), folder / "busybox")
+    folder = shell_context(tmp_path / "context")
     (folder / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\nARG TARGETPLATFORM\nRUN echo $TARGETPLATFORM > /made\n")
     return folder
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.test_daemon import until
-from tests.tools import busybox
+from tests.tools import shell_context
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,9 +22,7 @@ RECIPE = ROOT / "examples" / "daemon"
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
-    folder = tmp_path / "context"
-    folder.mkdir()
-    shutil.copy(busybox(), folder / "busybox")
+    folder = shell_context(tmp_path / "context")
     (folder / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nARG RUN\nRUN $RUN && echo made > /made\n")
     return folder
 

@@ -20,7 +20,7 @@ from dockc.base.resident import Request
 from dockc.engine import settings
 from dockc.errors import UsageError
 from tests.daemon.test_daemon import Daemon, answers, until
-from tests.tools import busybox
+from tests.tools import shell_context
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 SAYS = "built by the daemon of this store"
@@ -36,9 +36,7 @@ class Store:
         self.environment = {**os.environ, "DOCKC_STORE": str(folder / "store"), "XDG_CONFIG_HOME": str(folder / "config")}
         self.environment.pop("DOCKC_RESIDENT", None)
         self.process: subprocess.Popen[bytes] | None = None
-        self.context = folder / "context"
-        self.context.mkdir()
-        shutil.copy(busybox(), self.context / "busybox")
+        self.context = shell_context(folder / "context")
         (self.context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\nARG WORD=none\nRUN echo $WORD > /made\n")
 
     @property

@@ -23,15 +23,12 @@ from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.refs.policy import Rule
 from dockc.runtime.refs.types import RecordType
 from tests.daemon.test_daemon import Daemon, dockc, until
-from tests.tools import busybox
+from tests.tools import shell_context
 
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
-    folder = tmp_path / "context"
-    folder.mkdir()
-    shutil.copy(busybox(), folder / "busybox")
-    return folder
+    return shell_context(tmp_path / "context")
 
 
 def build(daemon: Daemon, context: Path, number: int, *more: str) -> str:

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from dockc.engine.wirehistory import TRACE as TRACE_KIND
 from dockc.rpc.pb import content_pb2, control_pb2, trace_pb2
 from tests.daemon.test_daemon import Daemon, until
 from tests.engine.test_tracing import PARENT, Collector
-from tests.tools import busybox
+from tests.tools import shell_context
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 TRACE = bytes.fromhex(PARENT[3:35])
@@ -39,9 +38,7 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture
 def context(tmp_path: Path) -> Path:
-    folder = tmp_path / "context"
-    folder.mkdir()
-    shutil.copy(busybox(), folder / "busybox")
+    folder = shell_context(tmp_path / "context")
     (folder / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\nRUN echo hello > /made\n")
     return folder
 

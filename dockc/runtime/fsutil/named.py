@@ -12,7 +12,6 @@ import stat
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 from dockc.errors import UnsafePath
 from dockc.runtime.fsutil.failure import failed
@@ -35,9 +34,6 @@ class NamedRoot(Root):
             raise failed("open", str(path), error) from error
         self._base = path
         self.fd = -1
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -302,13 +302,19 @@ def test_what_stands_in_the_place_of_a_file(tmp_path: Path, place: str, kind: st
         assert place == "content/blobs/sha256" or not path.is_fifo()
 
 
-@pytest.mark.parametrize("kind", WRONG)
-def test_what_stands_in_the_place_of_a_blob(refs: RefManager, kind: str) -> None:
+def replaced(refs: RefManager, kind: str) -> tuple[ImmutableRef, str, Path]:
+    """A result, with the digest and the place of its blob, where something else stands now."""
     made = step(refs, None, write(a="1"))
     (blob,) = made.remote().layers
     path = refs.content.path(blob.descriptor.digest)
     path.unlink()
     WRONG[kind](path)
+    return made, blob.descriptor.digest, path
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_what_stands_in_the_place_of_a_blob(refs: RefManager, kind: str) -> None:
+    made, _, path = replaced(refs, kind)
     report = examine(refs)
     assert {finding.problem for finding in report.findings} == {Problem.BLOB_DAMAGED, Problem.BLOB_MISSING}
     assert not any("Errno" in finding.message for finding in report.findings)
@@ -320,12 +326,8 @@ def test_what_stands_in_the_place_of_a_blob(refs: RefManager, kind: str) -> None
 
 @pytest.mark.parametrize("kind", WRONG)
 def test_a_build_that_meets_it_makes_the_blob_anew(refs: RefManager, kind: str) -> None:
-    made = step(refs, None, write(a="1"))
-    (blob,) = made.remote().layers
-    path = refs.content.path(blob.descriptor.digest)
-    path.unlink()
-    WRONG[kind](path)
-    assert not refs.content.has_sound(blob.descriptor.digest)
+    made, digest, _ = replaced(refs, kind)
+    assert not refs.content.has_sound(digest)
     assert refs.content.has_sound(made.remote().layers[0].descriptor.digest)
 
 
