@@ -57,6 +57,20 @@ def run(argv: Sequence[str], unusual: Reader | None = None, *, plain: bool = Tru
     except MemoryError:
         log("error: out of memory\n")
         return 1
+    except FileNotFoundError as error:
+        if error.filename is not None or _has_directory():
+            raise
+        _tell(DockcError("the current directory is gone", hint="Go to one that is there."), output)
+        return 1
+
+
+def _has_directory() -> bool:
+    """Whether the current directory is there: without it, no path that begins in it means anything."""
+    try:
+        os.getcwd()  # noqa: PTH109 - short commands load no pathlib
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _tell(error: DockcError, output: Output) -> None:

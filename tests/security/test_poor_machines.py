@@ -43,3 +43,19 @@ def test_a_build_without_proc_says_so(tmp_path: Path) -> None:
     ended = subprocess.run(["unshare", "--mount", "sh", "-c", command], env=environ, capture_output=True, text=True, check=False)
     assert ended.returncode == 1 and "Traceback" not in ended.stderr
     assert "error: cannot read /proc/self/status" in ended.stderr and "help: Steps need /proc" in ended.stderr
+
+
+@pytest.mark.parametrize("words", [("build", "."), ("build", "-f", "other.Dockerfile", "{there}"), ("build", ".", "--addr", "tcp://127.0.0.1:1"), ("config",)], ids=" ".join)
+def test_a_current_directory_that_is_gone_is_one_line(tmp_path: Path, words: tuple[str, ...]) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+
+    def leave() -> None:
+        os.chdir(gone)
+        gone.rmdir()
+
+    argv = [sys.executable, "-P", "-m", "dockc", *(word.format(there=tmp_path) for word in words)]
+    environ = os.environ | {"DOCKC_STORE": str(tmp_path / "store"), "PYTHONPATH": str(Path(__file__).parents[2])}
+    ended = subprocess.run(argv, preexec_fn=leave, env=environ, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "error: the current directory is gone\n  help: Go to one that is there.\n")
