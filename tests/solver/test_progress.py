@@ -130,6 +130,38 @@ async def test_work_that_waits_for_somebody_who_needs_it() -> None:
         assert not later.alive
 
 
+@scenario
+async def test_what_still_works_is_not_cached() -> None:
+    """The layers of an image come for one step when another step on the same image starts."""
+    laters: list[Later] = []
+    coming, started = asyncio.Event(), asyncio.Event()
+
+    async def postpone(ctx: OpContext) -> None:
+        laters.append(ctx.later(waiting=True))
+
+    async def need_layers(ctx: OpContext) -> None:
+        laters[0].begin()
+        coming.set()
+        await started.wait()
+        laters[0].end()
+
+    async def wait(ctx: OpContext) -> None:
+        await coming.wait()
+
+    async def start(ctx: OpContext) -> None:
+        started.set()
+
+    async with make_solver() as solver:
+        sink = Sink()
+        image = vtx("image", "image", 1, on_cache_map=postpone)
+        one = vtx("one", "one", 2, [image], on_exec=need_layers)
+        two = vtx("two", "two", 3, [image, vtx("slow", "slow", 4, on_exec=wait)], on_exec=start)
+        for built in await solver.solve(one, two, sink=sink):
+            built.result.release()
+        assert sink.last() == {"image": "done", "one": "done", "two": "done", "slow": "done"}
+        assert not any(event.cached for event in sink.events)
+
+
 def test_parts_are_told_as_often_as_people_can_read(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(1_000 * PAUSE, PAUSE // 4)
     monkeypatch.setattr("dockc.solver.progress.time.time_ns", lambda: next(clock))

@@ -291,7 +291,7 @@ class Job:
             self._sink(SolveStatus(vertexes=tuple(served)))
 
     def _mark_unneeded(self, event: VertexEvent, events: list[VertexEvent]) -> None:
-        """An input that has not been completed when its user starts was not needed: it counts as cached."""
+        """An input that has not begun when its user starts was not needed: it counts as cached."""
         assert event.started is not None
         self._mark(event.inputs, event.started, events)
 
@@ -300,8 +300,8 @@ class Job:
         stack = list(digests)
         while stack:
             known = self._seen.get(stack.pop())
-            if known is None or known.cached or known.completed is not None:
-                continue
+            if known is None or known.cached or known.started is not None:
+                continue  # one that is at work, such as an image whose layers come, is needed by somebody
             marked = replace(known, cached=True, started=now, completed=now)
             self._seen[known.digest] = marked
             unneeded.append(marked)
