@@ -91,7 +91,9 @@ if SYSTEM:
     import sysconfig
 
     sysconfig.get_config_vars()
+    import_module("asyncio").new_event_loop().close()  # 3.14 chooses the system's kind of loop when the first is made
     _without(ONLY_LINUX)
+    os.process_cpu_count = os.cpu_count  # type: ignore[attr-defined]  # 3.13 on; made at import, of the affinity where there is one
     if SYSTEM == "win32":
         _without(NOT_WINDOWS)
         _like_windows(import_module("asyncio"), import_module("socket"))
