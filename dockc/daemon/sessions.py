@@ -25,7 +25,7 @@ from dockc.base.files import read_inside
 from dockc.base.record import Record, replace
 from dockc.errors import DockcError, StoreError
 from dockc.protocol.errors import RemoteError, from_rpc
-from dockc.protocol.receiving import receive
+from dockc.protocol.receiving import outlined, receive
 from dockc.protocol.sending import Sender
 from dockc.protocol.trees import TreeWriter
 from dockc.rpc.calls import Call, Channel, parsed
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from dockc.runtime.content.store import ContentStore
+    from dockc.runtime.fsutil.outline import Outline
     from dockc.runtime.session.auth import CredentialStore
     from dockc.runtime.session.files import Report
     from dockc.runtime.session.sinks import Tree
@@ -517,21 +518,24 @@ class ClientDirectory:
         wanted: Filter,
         *,
         compare: bool = True,
+        outline: Outline | None = None,
         cancelled: threading.Event | None = None,
         report: Report | None = None,
     ) -> Iterator[Path]:
         """See `Directory.open`."""
         question = repr((wanted.include, wanted.exclude, wanted.follow))
+        if outline is not None:
+            question += repr(outline.patterns)
         caller = self._caller
         if caller.peer and not caller.shared_key:
             # Who does not say which directory it is gets the copy that it left last, whatever that was of: what is the
             # same by name, size, mode and time is not sent again. Nobody waits for another build that is at it.
             with self._mirrors.unless_busy(f"{self.key}:{question}", self._name) as copy:
                 if copy is not None:
-                    caller.wait(self._sync(copy, wanted, report, compare), cancelled)
+                    caller.wait(self._sync(copy, wanted, report, compare, outline), cancelled)
                     yield copy
                     return
-        with self._opened(wanted, question, cancelled, report, compare=compare) as path:
+        with self._opened(wanted, question, cancelled, report, compare=compare, outline=outline) as path:
             yield path
 
     @contextmanager
@@ -543,14 +547,17 @@ class ClientDirectory:
         report: Report | None,
         *,
         compare: bool = True,
+        outline: Outline | None = None,
     ) -> Iterator[Path]:
         caller = self._caller
         key = f"{caller.shared_key or caller.id}:{self._name}:{question}"
         with self._mirrors.locked(key, "" if caller.shared_key else caller.id, self._name) as path:
-            caller.wait(self._sync(path, wanted, report, compare), cancelled)
+            caller.wait(self._sync(path, wanted, report, compare, outline), cancelled)
             yield path
 
-    async def _sync(self, path: Path, wanted: Filter, report: Report | None, compare: bool) -> None:
+    async def _sync(
+        self, path: Path, wanted: Filter, report: Report | None, compare: bool, outline: Outline | None
+    ) -> None:
         metadata = [("dir-name", self._name)]
         for name, values in (
             ("include-patterns", wanted.include),
@@ -561,7 +568,8 @@ class ClientDirectory:
         call = self._caller.channel.call(FILE_SYNC, metadata)
         writer = TreeWriter(path, delete=True, compare=compare)
         try:
-            size = await receive(call, writer.choose, report=report)
+            choose = outlined(outline, writer.choose) if outline is not None else writer.choose
+            size = await receive(call, choose, report=report)
             call.end()
             await call.drained()
             await asyncio.to_thread(writer.finish)

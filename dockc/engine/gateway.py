@@ -22,10 +22,10 @@ from dockc.base.record import replace
 from dockc.engine.bridge import LeftRef, Result
 from dockc.engine.reading import Stat, read_dir, read_file, stat_file
 from dockc.errors import DockcError, SolveError
+from dockc.golang.modes import to_go
 from dockc.llb import caps
 from dockc.oci.platform import Platform
 from dockc.protocol.errors import SOLVE, RemoteError, from_rpc, to_rpc
-from dockc.protocol.modes import to_go
 from dockc.rpc.calls import Call, Channel, Handler, only, unary
 from dockc.rpc.pb import common_pb2, gateway_pb2, session_pb2
 from dockc.rpc.status import ALREADY_EXISTS, CANCELLED, INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, RpcError

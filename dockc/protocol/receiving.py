@@ -14,15 +14,16 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dockc.base.record import Record, made
+from dockc.base.record import Record, made, replace
 from dockc.errors import DockcError
-from dockc.protocol.modes import from_go
+from dockc.golang.modes import from_go
 from dockc.protocol.sending import DATA, varint
 from dockc.rpc.pb import session_pb2
 from dockc.rpc.status import INTERNAL, RpcError
 
 if TYPE_CHECKING:
     from dockc.rpc.calls import Call
+    from dockc.runtime.fsutil.outline import Outline
 
 MAX_ENTRIES = 4_000_000
 MAX_OPEN = 256
@@ -142,6 +143,23 @@ class Target:
 
 Choose = Callable[[list[Item]], tuple[list[int], Target]]
 """Told all items; which of them, by number, are wanted, and where they go. Runs in a thread."""
+
+
+def outlined(outline: Outline, choose: Choose) -> Choose:
+    """Have an outline hear of everything, and only what it chooses taken."""
+
+    def some(items: list[Item]) -> tuple[list[int], Target]:
+        outline.take(items)
+        numbers = [number for number, item in enumerate(items) if item.path in outline.chosen]
+        taken = [items[number] for number in numbers]
+        for at, item in enumerate(taken):
+            first = outline.firsts.get(item.path, item.path)
+            if item.same_as != ("" if first == item.path else first):  # the file that it is a link to does not come
+                taken[at] = items[numbers[at]] = replace(item, same_as="" if first == item.path else first)
+        wanted, target = choose(taken)
+        return [numbers[at] for at in wanted], target
+
+    return some
 
 
 async def receive(

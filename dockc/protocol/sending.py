@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from dockc.base.openflags import BINARY, CLOEXEC, NOFOLLOW, NONBLOCK
 from dockc.errors import DockcError
-from dockc.protocol.modes import to_go
+from dockc.golang.modes import to_go
 from dockc.rpc.pb import session_pb2
 from dockc.rpc.status import INTERNAL, RpcError
 
@@ -63,7 +63,7 @@ def stat_packet(
         modTime=status.st_mtime_ns if time is None else time,
         linkname=os.fsencode(entry.same_as or entry.link),
     )
-    if stat.S_ISREG(mode) or stat.S_ISLNK(mode):
+    if (stat.S_ISREG(mode) or stat.S_ISLNK(mode)) and not entry.same_as:
         message.size = status.st_size
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
         message.devmajor, message.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
@@ -186,7 +186,8 @@ class Sender:
         made = []
         for entry in islice(entries, _BATCH):
             xattrs = self._attributes(entry) if self._xattrs else None
-            regular = (stat.S_ISREG(entry.status.st_mode) or stat.S_ISSOCK(entry.status.st_mode)) and not entry.same_as
+            # A file that is the same as an earlier one too: who takes only some files may not have taken that one.
+            regular = stat.S_ISREG(entry.status.st_mode) or stat.S_ISSOCK(entry.status.st_mode)
             made.append(
                 (
                     stat_packet(entry, root_owned=self._root_owned, xattrs=xattrs, time=self._time),

@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from dockc.errors import DockcError
-from dockc.protocol.modes import from_go, to_go
-from dockc.protocol.receiving import BadTree, Item, Listing, Target, data_of, receive
+from dockc.golang.modes import from_go, to_go
+from dockc.protocol.receiving import BadTree, Item, Listing, Target, data_of, outlined, receive
 from dockc.protocol.sending import Sender
 from dockc.protocol.trees import TreeWriter
 from dockc.rpc.calls import Call, Handler
 from dockc.rpc.pb import session_pb2
 from dockc.rpc.status import RpcError
 from dockc.rpc.transports import Wire
+from dockc.runtime.fsutil.outline import Here, Outline
 from dockc.runtime.fsutil.walk import Filter, walk
 
 P = session_pb2.Packet
@@ -45,7 +46,9 @@ async def _talk(handler: Handler, client: Callable[[Call], object]) -> object:
         await asyncio.sleep(0.01)
 
 
-def transfer(source: Path, dest: Path, chosen: Filter | None = None, *, delete: bool = False) -> tuple[int, int]:
+def transfer(
+    source: Path, dest: Path, chosen: Filter | None = None, *, delete: bool = False, outline: Outline | None = None
+) -> tuple[int, int]:
     """Send a tree into a directory; entries named and bytes of content."""
     counts = [0, 0]
 
@@ -57,7 +60,7 @@ def transfer(source: Path, dest: Path, chosen: Filter | None = None, *, delete: 
     async def take(call: Call) -> None:
         writer = TreeWriter(dest, delete=delete)
         try:
-            await receive(call, writer.choose)
+            await receive(call, outlined(outline, writer.choose) if outline is not None else writer.choose)
             call.end()
             await call.drained()
             writer.finish()
@@ -123,6 +126,20 @@ def test_many_small_files(tmp_path: Path) -> None:
 def test_only_what_is_wanted_is_named(tmp_path: Path, source: Path) -> None:
     assert transfer(source, tmp_path / "dest", Filter(include=("a", "big"), exclude=("**/c.txt",)))[0] == 3
     assert set(tree(tmp_path / "dest")) == {"a", "a/b", "big"}
+
+
+def test_the_other_end_outlines_as_this_one_does(tmp_path: Path, source: Path) -> None:
+    patterns = ("a/b", "same", "to")  # a directory, the second name of a file, a link
+    here, there = Outline(patterns), Outline(patterns)
+    here.take(Here.of(entry) for entry in walk(source, Filter()))
+    named, sent = transfer(source, tmp_path / "dest", outline=there)
+    assert named == len(tree(source))
+    assert (there.chosen, there.firsts, there.mtime) == (here.chosen, here.firsts, here.mtime)
+    assert there.data == here.data
+    assert set(tree(tmp_path / "dest")) == there.chosen
+    assert (tmp_path / "dest" / "same").read_bytes() == (source / "same").read_bytes()
+    files = tree(tmp_path / "dest").values()
+    assert sent == sum(len(content) for mode, content, _ in files if stat.S_ISREG(mode))
 
 
 def test_what_is_there_stays_unless_it_shall_go(tmp_path: Path, source: Path) -> None:
@@ -266,14 +283,18 @@ def test_too_many_files_at_once(tmp_path: Path) -> None:
     asyncio.run(_talk(serve, take))
 
 
-@pytest.mark.parametrize(("number", "data"), [(0, b""), (0, b"abc"), (1, b""), (127, b"x"), (128, b"y" * 200), (1 << 31, b"z")])
+@pytest.mark.parametrize(
+    ("number", "data"), [(0, b""), (0, b"abc"), (1, b""), (127, b"x"), (128, b"y" * 200), (1 << 31, b"z")]
+)
 def test_content_is_read_as_the_messages_have_it(number: int, data: bytes) -> None:
     packet = P(type=P.PACKET_DATA, ID=number, data=data)
     assert data_of(packet.SerializeToString()) == (number, data)
     assert data_of(P(type=P.PACKET_FIN).SerializeToString()) is None
 
 
-@pytest.mark.parametrize("mode", [0o100644, 0o100755, 0o104755, 0o102755, 0o041777, 0o040700, 0o120777, 0o010600, 0o020666, 0o060660])
+@pytest.mark.parametrize(
+    "mode", [0o100644, 0o100755, 0o104755, 0o102755, 0o041777, 0o040700, 0o120777, 0o010600, 0o020666, 0o060660]
+)
 def test_modes_come_back(mode: int) -> None:
     assert from_go(to_go(mode)) == mode
 

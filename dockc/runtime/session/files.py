@@ -15,6 +15,7 @@ from dockc.errors import DockcError
 from dockc.solver.lent import Key
 
 if TYPE_CHECKING:
+    from dockc.runtime.fsutil.outline import Outline
     from dockc.runtime.fsutil.walk import Filter
 
 Report = Callable[[int, bool], None]
@@ -62,11 +63,13 @@ class Directory(Protocol):
         wanted: Filter,
         *,
         compare: bool = True,
+        outline: Outline | None = None,
         cancelled: threading.Event | None = None,
         report: Report | None = None,
     ) -> AbstractContextManager[Path]:
         """The directory on this machine, for as long as the block runs; it has all that is `wanted`, and perhaps more.
-        With `compare` a file that looks unchanged need not be brought here again.
+        With `compare` a file that looks unchanged need not be brought here again. An `outline` is told of all that is
+        wanted, and only what it chooses need be here.
 
         Raises:
             DockcError: it is not there, or could not be brought here.
@@ -109,10 +112,12 @@ class HostDirectory:
         wanted: Filter,
         *,
         compare: bool = True,
+        outline: Outline | None = None,
         cancelled: threading.Event | None = None,
         report: Report | None = None,
     ) -> Iterator[Path]:
         """See `Directory.open`: it is here."""
+        _outlined(outline, Path(self._path), wanted, cancelled)
         yield Path(self._path)
 
 
@@ -147,6 +152,7 @@ class HeldFiles:
         wanted: Filter,
         *,
         compare: bool = True,
+        outline: Outline | None = None,
         cancelled: threading.Event | None = None,
         report: Report | None = None,
     ) -> Iterator[Path]:
@@ -156,4 +162,14 @@ class HeldFiles:
         with tempfile.TemporaryDirectory(prefix="dockc-files-") as folder:
             for name, data in self._files.items():
                 (Path(folder) / name).write_bytes(data)
+            _outlined(outline, Path(folder), wanted, cancelled)
             yield Path(folder)
+
+
+def _outlined(outline: Outline | None, path: Path, wanted: Filter, cancelled: threading.Event | None) -> None:
+    if outline is None:
+        return
+    from dockc.runtime.fsutil.outline import Here
+    from dockc.runtime.fsutil.walk import walk
+
+    outline.take(Here.of(entry) for entry in walk(path, wanted, cancelled))

@@ -22,8 +22,11 @@ from typing import TYPE_CHECKING
 
 from dockc.base.record import Record
 from dockc.errors import DockcError, SolveError
+from dockc.golang.numbers import NumberError, parse_bool
+from dockc.golang.text import quote
 from dockc.llb import attrs
 from dockc.runtime.fsutil.inroot import Root
+from dockc.runtime.fsutil.outline import NAME, Outline
 from dockc.runtime.fsutil.walk import Filter, walk
 from dockc.runtime.refs import contenthash
 from dockc.runtime.refs.types import RecordType
@@ -60,6 +63,7 @@ class LocalOptions(Record):
         hint: tells apart uses of one directory that shall not share a snapshot.
         session: id of the client's session that lends it; "" or that of the build itself for its own.
         compare: unchanged files are taken from the last snapshot; otherwise everything is copied again.
+        content: patterns of what comes with its content, all the rest in a list alone (`fsutil.outline`); None: all comes.
     """
 
     name: str
@@ -67,6 +71,7 @@ class LocalOptions(Record):
     hint: str = ""
     compare: bool = True
     session: str = ""
+    content: tuple[str, ...] | None = None
 
 
 def parse_options(name: str, attributes: Mapping[str, str]) -> LocalOptions:
@@ -79,8 +84,13 @@ def parse_options(name: str, attributes: Mapping[str, str]) -> LocalOptions:
     prefix, found, rest = session.partition(":")
     if found:
         name = f"{prefix}-{name}"
-    if attributes.get(attrs.LOCAL_METADATA_TRANSFER, "") in ("1", "t", "T", "true", "TRUE", "True"):
-        raise SolveError(f"local source {name!r}: transfer of metadata only is not supported")
+    content = None
+    told = attributes.get(attrs.LOCAL_METADATA_TRANSFER)
+    try:
+        if told is not None and parse_bool(told):
+            content = _strings(attributes, attrs.LOCAL_METADATA_TRANSFER_EXCLUDE) or ()
+    except NumberError as error:
+        raise SolveError(f"invalid value for {attrs.LOCAL_METADATA_TRANSFER} {quote(told or '')}: {error}") from error
     follow = _strings(attributes, attrs.LOCAL_FOLLOW)
     return LocalOptions(
         name,
@@ -92,6 +102,7 @@ def parse_options(name: str, attributes: Mapping[str, str]) -> LocalOptions:
         hint=attributes.get(attrs.LOCAL_SHARED_KEY_HINT, ""),
         compare=attributes.get(attrs.LOCAL_DIFFER, "") != attrs.DIFFER_NONE,
         session=rest if found else session,
+        content=content,
     )
 
 
@@ -163,8 +174,9 @@ class LocalSource:
 
             options = self._options
             directory = _directory(ctx, name, options.session)
+            outline = Outline(options.content) if options.content is not None else None
             with directory.open(
-                options.filter, compare=options.compare, cancelled=ctx.cancelled, report=report
+                options.filter, compare=options.compare, outline=outline, cancelled=ctx.cancelled, report=report
             ) as path:
                 self._ref = snapshot(
                     self._refs,
@@ -172,6 +184,7 @@ class LocalSource:
                     self._options,
                     place=directory.key,
                     lasting=directory.lasting,
+                    outline=outline,
                     report=report,
                     cancelled=ctx.cancelled,
                 )
@@ -206,6 +219,7 @@ def snapshot(
     *,
     place: str = "",
     lasting: bool = True,
+    outline: Outline | None = None,
     report: Report | None = None,
     cancelled: threading.Event | None = None,
 ) -> ImmutableRef:
@@ -217,6 +231,7 @@ def snapshot(
         options: what is wanted.
         place: tells the directory from others, also in later builds; "" for its path.
         lasting: whether later builds may ask for it by the same `place`.
+        outline: what it chose comes, and its list; None: all comes.
         report: told of the progress.
         cancelled: looked at for each entry.
 
@@ -229,9 +244,12 @@ def snapshot(
     if not directory.is_dir():
         raise SolveError(f"local source {options.name!r}: {directory} is not a directory")
     manifest = localsync.rows_of(walk(directory, options.filter, cancelled, avoid=refs.root))
+    held: dict[str, bytes] = {}
+    if outline is not None:
+        manifest, held = localsync.outlined(manifest, outline), {NAME: outline.data}
     keys = _keys(place or str(directory), options)
     last = _last(refs, keys) if options.compare else None
-    maker = _Maker(refs, directory, options, keys, report, cancelled)
+    maker = _Maker(refs, directory, options, keys, held, report, cancelled)
     if last is None:
         made = maker.make(manifest, None, {}, localsync.changes_between({}, manifest))
         if not lasting:
@@ -283,7 +301,9 @@ def _may_stand_for(other: ImmutableRef, ref: ImmutableRef) -> bool:
 def _keys(directory: str, options: LocalOptions) -> tuple[tuple[str, bytes], ...]:
     """Under which metadata a snapshot is found again: first the same question, then the same directory."""
     chosen = options.filter
-    place = [directory, options.hint]
+    place: list[object] = [directory, options.hint]
+    if options.content is not None:
+        place.append(list(options.content))
     question = [*place, list(chosen.include), list(chosen.exclude), chosen.follow and list(chosen.follow)]
     return ((_KEY, _digest(question)), (_DIRECTORY, _digest(place)))
 
@@ -315,10 +335,12 @@ class _Maker:
         directory: Path,
         options: LocalOptions,
         keys: tuple[tuple[str, bytes], ...],
+        held: Mapping[str, bytes],
         report: Report | None,
         cancelled: threading.Event | None,
     ) -> None:
         self._refs = refs
+        self._held = held
         self._directory = directory
         self._name = options.name
         self._keys = keys
@@ -339,7 +361,7 @@ class _Maker:
             base, description=f"local source for {self._name}", record_type=RecordType.LOCAL_SOURCE
         ) as mutable:
             with mutable.mount() as mounted, Root(self._directory) as source, Root(mounted) as target:
-                copier = localsync.Copier(source, target, manifest, self._progress, self._cancelled)
+                copier = localsync.Copier(source, target, manifest, self._progress, self._cancelled, held=self._held)
                 copier.run(todo, old if base is not None else {})
             made = mutable.commit()
         tree = contenthash.load_tree(last) if last is not None else None

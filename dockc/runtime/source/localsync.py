@@ -22,6 +22,7 @@ from dockc.runtime.fsutil.dirs import make_dir
 from dockc.runtime.fsutil.failure import FileError, check, explain, failed
 from dockc.runtime.fsutil.hashtree import DIRECTORY, FILE, LINK, Node, from_utf8, to_utf8
 from dockc.runtime.fsutil.inroot import Root, remove_tree
+from dockc.runtime.fsutil.outline import NAME, Outline
 from dockc.runtime.fsutil.users import Owner
 from dockc.runtime.fsutil.walk import Entry
 
@@ -230,6 +231,8 @@ class Copier:
         manifest: Manifest,
         report: Report,
         cancelled: threading.Event | None = None,
+        *,
+        held: Mapping[str, bytes] | None = None,
     ) -> None:
         """Prepare.
 
@@ -240,7 +243,9 @@ class Copier:
                 where an entry is gone meanwhile.
             report: told of the progress.
             cancelled: looked at for each entry.
+            held: content of files that the user's directory does not have.
         """
+        self._held = held or {}
         self._source = source
         self._target = target
         self._manifest = manifest
@@ -297,6 +302,9 @@ class Copier:
     def _write(self, row: Row, reading: _Holder, writing: _Holder) -> None:
         path = row.path
         fd, name = writing.at(path)
+        if path in self._held:
+            self._hold(row, self._held[path], fd, name)
+            return
         kind = stat.S_IFMT(row.mode)
         first = self._manifest.get(row.same_as) if row.same_as else None
         if first is not None:
@@ -323,6 +331,14 @@ class Copier:
         else:
             meta.make_node(fd, name, kind, row.size, stat.S_IMODE(row.mode), path)
             self._metadata(row, fd, name)
+
+    def _hold(self, row: Row, data: bytes, fd: int, name: str) -> None:
+        try:
+            with os.fdopen(os.open(name, _CREATE, 0o600, dir_fd=fd), "wb") as target:
+                target.write(data)
+        except OSError as error:
+            raise failed("write", row.path, error) from error
+        self._metadata(row, fd, name)
 
     def _file(self, row: Row, source_fd: int, source_name: str, fd: int, name: str) -> None:
         source = self._open(row, source_fd, source_name)
@@ -442,3 +458,17 @@ def _with_directories(paths: Iterable[str]) -> frozenset[str]:
 def rows_of(entries: Sequence[Entry] | Iterable[Entry]) -> Manifest:
     """The manifest of the entries of a walk."""
     return {entry.path: Row.of(entry) for entry in entries}
+
+
+def outlined(manifest: Manifest, outline: Outline) -> Manifest:
+    """What an outline chose of a manifest, and its list. The list's inode stands for its content, so that another one is
+    a changed file.
+    """
+    found: Manifest = {}
+    for path, row in manifest.items():
+        if path in outline.chosen:
+            first = outline.firsts.get(path, path)
+            found[path] = replace(row, same_as="" if first == path or first not in found else first)
+    mark = int.from_bytes(hashlib.sha256(outline.data).digest()[:7], "big")
+    found[NAME] = Row(NAME, stat.S_IFREG | 0o644, len(outline.data), outline.mtime, 0, mark)
+    return found

@@ -17,7 +17,9 @@ from typing import Any, TypeVar
 import pytest
 
 from dockc.errors import SolveError
+from dockc.golang.modes import to_go
 from dockc.llb import attrs
+from dockc.rpc.pb import session_pb2
 from dockc.runtime.cancel import Cancelled
 from dockc.runtime.fsutil import data, filehash, inroot
 from dockc.runtime.fsutil.failure import FileError
@@ -27,6 +29,7 @@ from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.refs.ref import ImmutableRef
 from dockc.runtime.session.files import LOCALS, HostDirectory
 from dockc.runtime.source import local, localsync
+from dockc.runtime.source.base import SourceKey
 from dockc.runtime.source.local import LocalSource, parse_options, snapshot
 from dockc.solver.lent import Key
 from tests.runtime.store_helpers import need_mounts
@@ -355,7 +358,10 @@ def test_a_directory_that_is_not_there(refs: RefManager, tmp_path: Path) -> None
     [
         ({attrs.LOCAL_INCLUDE: "["}, r"^invalid value for local\.includepattern: "),
         ({attrs.LOCAL_EXCLUDE: '{"a": 1}'}, r"^invalid value for local\.excludepatterns: not a list of strings$"),
-        ({attrs.LOCAL_METADATA_TRANSFER: "true"}, r"transfer of metadata only is not supported$"),
+        (
+            {attrs.LOCAL_METADATA_TRANSFER: "yes"},
+            r'^invalid value for local\.metadatatransfer "yes": strconv\.ParseBool: parsing "yes": invalid syntax$',
+        ),
     ],
 )
 def test_attributes_that_make_no_sense(attributes: dict[str, str], message: str) -> None:
@@ -389,6 +395,60 @@ def test_the_source_operation(refs: RefManager, context: Path) -> None:
     assert contenthash.checksum(ref, Selector()) == key.pin
     assert ctx.statuses[-1] == ("transferring", True)
     ref.release()
+
+
+def told(data: bytes) -> list[session_pb2.Stat]:
+    """What a list of entries tells."""
+    found = []
+    while data:
+        size = int.from_bytes(data[:4], "little")
+        found.append(session_pb2.Stat.FromString(data[4 : 4 + size]))
+        data = data[4 + size :]
+    return found
+
+
+def test_metadata_alone_with_the_content_of_a_few(refs: RefManager, context: Path) -> None:
+    (context / "src/alias.py").hardlink_to(context / "src/main.py")  # before its elder in the order of the walk
+    (context / "link").symlink_to("nowhere")
+    (context / ".fsutil-metadata").write_text("the user's own")
+    age(context)
+    wanted = {attrs.LOCAL_METADATA_TRANSFER: "1", attrs.LOCAL_METADATA_TRANSFER_EXCLUDE: '["src/m*", "src/deep"]'}
+    ctx: Any = Context({LOCALS: {"context": HostDirectory(context)}})
+
+    def brought() -> tuple[SourceKey, dict[str, bytes], list[session_pb2.Stat]]:
+        source = LocalSource("context", wanted, refs)
+        key = source.key(ctx)
+        ref = source.snapshot(ctx)
+        assert ref is not None
+        with ref, ref.mount() as root:
+            path = root / ".fsutil-metadata"
+            assert stat.S_IMODE(path.stat().st_mode) == 0o644
+            stats = told(path.read_bytes())
+            assert path.stat().st_mtime_ns == max(one.modTime for one in stats)
+            files = {str(one.relative_to(root)): one.read_bytes() for one in root.rglob("*") if one.is_file()}
+        return key, files, stats
+
+    first, files, stats = brought()
+    assert files.keys() == {".fsutil-metadata", "src/main.py", "src/deep/data"}
+    assert [os.fsdecode(one.path) for one in stats] == [
+        "README", "link", "run.sh", "src", "src/alias.py", "src/deep", "src/deep/data", "src/main.py",
+    ]  # fmt: skip
+    by_path = {os.fsdecode(one.path): one for one in stats}
+    assert (by_path["run.sh"].mode, by_path["run.sh"].size, by_path["run.sh"].modTime) == (0o755, 10, OLD)
+    assert by_path["src/main.py"].linkname == b"src/alias.py"
+    assert by_path["link"].linkname == b"nowhere"
+    assert by_path["link"].mode == to_go(stat.S_IFLNK | 0o777)
+    assert brought()[0].key == first.key
+    (context / "README").write_text("read me twice")  # a file whose content nobody asked for
+    second, files, stats = brought()
+    assert second.pin != first.pin
+    assert "README" not in files
+    (context / "src/main.py").unlink()
+    _, files, stats = brought()
+    assert files.keys() == {".fsutil-metadata", "src/deep/data"}
+    assert len(stats) == 7
+    with bring(refs, context) as ref, ref.mount() as root:  # a snapshot of its own
+        assert (root / ".fsutil-metadata").read_text() == "the user's own"
 
 
 def test_a_touched_file_has_another_key_and_the_same_content(refs: RefManager, context: Path) -> None:
@@ -557,7 +617,9 @@ def test_files_that_are_copied_in_each_build_are_kept_once(refs: RefManager, con
     assert kept(refs) == before + 1
 
 
-def test_what_is_young_is_copied_again_and_kept_once(refs: RefManager, context: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_young_is_copied_again_and_kept_once(
+    refs: RefManager, context: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(localsync, "_RACY_NS", 10**30)
     build(refs, HostDirectory(context))
     before = kept(refs)
@@ -572,7 +634,9 @@ def test_what_is_young_is_copied_again_and_kept_once(refs: RefManager, context: 
     assert (kept(refs), made, copies) == (before, before, [])
 
 
-def test_equal_directories_do_not_take_each_others_snapshots(refs: RefManager, context: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_directories_do_not_take_each_others_snapshots(
+    refs: RefManager, context: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = tmp_path / "other"
     shutil.copytree(context, other, symlinks=True)
     age(other)
