@@ -500,9 +500,9 @@ def build(asked: Asked, sink: StatusSink, recorder: Recorder | None = None) -> B
 
     from dockc.commands.ending import Deadline
     from dockc.engine.engine import EngineOptions, check, check_options
-    from dockc.engine.history import recording_of
     from dockc.engine.lend import lend
     from dockc.engine.progress import Steps
+    from dockc.engine.recording import recording_of
     from dockc.runtime.executor.rootless import enter_build_namespace
     from dockc.runtime.store.place import default_root
 

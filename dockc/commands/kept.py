@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dockc.engine.history import Described, Recording
+    from dockc.engine.recording import Described, Recording
     from dockc.engine.request import Asked
     from dockc.solver.progress import StatusSink
 
@@ -20,7 +20,7 @@ def recording(sink: StatusSink, asked: Asked, about: Described | None = None, *,
         UsageError: settings that cannot be understood.
     """
     from dockc.base.record import replace
-    from dockc.engine.history import Recording, describe
+    from dockc.engine.recording import Recording, describe
     from dockc.engine.settings import remembered
     from dockc.runtime.store.place import default_root
 

@@ -17,8 +17,9 @@ from dockc.commands.ending import FAILED, Terminated
 from dockc.commands.files import check_place, write
 from dockc.commands.kept import recording, tell_trouble, write_report
 from dockc.commands.traced import traced
-from dockc.engine.history import RESULT, described
+from dockc.engine.history import RESULT
 from dockc.engine.progress import Counting
+from dockc.engine.recording import described
 from dockc.engine.request import Asked, check_entitlements
 from dockc.errors import DockcError, UsageError
 

@@ -17,8 +17,8 @@ from dockc.base.record import replace
 from dockc.daemon.events import Progress
 from dockc.daemon.historyfilter import matcher
 from dockc.engine import history, wirehistory
-from dockc.engine.history import Described, Recording
 from dockc.engine.keep import Keep
+from dockc.engine.recording import Described, Recording
 from dockc.engine.told import shown
 from dockc.errors import DockcError
 from dockc.protocol.status import to_time

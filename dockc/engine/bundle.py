@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from dockc.engine import history, wirehistory
+from dockc.engine import history, recording, wirehistory
 from dockc.engine.told import shown
 from dockc.errors import DockcError, StoreError, UsageError, without_credentials
 from dockc.rpc.status import CANCELLED
@@ -346,7 +346,7 @@ def _build(root: Path, blobs: _Blobs, manifest: Mapping[str, Any]) -> BuildRecor
         for layer in layers[:1]:
             with blobs.open(layer["digest"]) as file:
                 for status in wirehistory.read_status(file):
-                    yield from history.lines_of(status, seen)
+                    yield from recording.lines_of(status, seen)
 
     try:
         return history.write_record(root, start, told(), end)

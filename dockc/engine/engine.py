@@ -24,10 +24,10 @@ from dockc.engine import caches, frontends
 from dockc.engine.bridge import Bridge, Result
 from dockc.engine.connect import registry_client
 from dockc.engine.export import export_source, for_output, told_by_frontend
-from dockc.engine.history import recording_of
 from dockc.engine.misses import Misses
 from dockc.engine.progress import Counting, Steps
 from dockc.engine.record import sizes_of
+from dockc.engine.recording import recording_of
 from dockc.engine.request import BuildRequest, Built, check_entitlements
 from dockc.engine.settings import collection
 from dockc.engine.verify import unexpected_platforms

@@ -15,8 +15,8 @@ from one that was killed, and keeps it from being collected. Nothing is ever rew
     {"end": {...}}        status, error, results, counts, and where in the file the keys begin
 
 What may change later lies beside it, `history/<begun>-<ref>.about`: whether it is pinned, and what BuildKit calls its
-logs and its trace, which is `<begun>-<ref>.trace`. The daemon's history calls are served from the same files
-(`engine.wirehistory`).
+logs and its trace, which is `<begun>-<ref>.trace`. Records are written by `engine.recording`; the daemon's history calls are served from the same
+files (`engine.wirehistory`).
 """
 
 from __future__ import annotations
@@ -26,40 +26,28 @@ import json
 import os
 import re
 import sys
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dockc.base.hashing import sha256
 from dockc.base.openflags import BINARY, CLOEXEC, DIRECTORY, NOFOLLOW
-from dockc.base.record import Record, made, replace
+from dockc.base.record import Record, made
 from dockc.engine.keep import KEEP_BUILDS, KEEP_BYTES, Keep
 from dockc.engine.record import VertexRecord
-from dockc.engine.told import SECRET, Step, Told, arguments, hider, step_of
-from dockc.errors import HIDDEN, DockcError, StoreError, UsageError, without_credentials
+from dockc.engine.told import Step, Told, step_of
+from dockc.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
     from dockc.engine.historyfilter import Subject
-    from dockc.engine.request import Asked, Built
-    from dockc.solver.progress import SolveStatus, StatusSink
 
 FOLDER = "history"
 """The directory in the store."""
-PENDING = 32 << 20
-"""Bytes of logs that may wait for a disk that is slower than the steps; of more, logs are left out."""
-INTERVAL = 0.05
-"""Seconds between two writes of one build: a step that prints a lot shall not wait for Python's lock at each line."""
-PATIENCE = 5.0
-"""Seconds that the end of a build waits for the last lines to be written."""
-HASTE = 0.25
-"""The same, of a build that was told to end."""
 VERSION = 1
 RESULT = 4096
 """Characters of one result that are kept."""
-_TAIL = 64 << 10
+TAIL = 64 << 10
 """Bytes at the end of a record in which its last line lies."""
 _NAME = re.compile(r"([0-9]{20})-([0-9A-Za-z]{1,64})\.jsonl")
 _BESIDE = (".about", ".status", ".trace", ".html")
@@ -70,242 +58,7 @@ _EARLIER_BYTES = 32 << 20
 """Bytes of their keys together; the newest one is compared in any case."""
 
 
-class Described(Record, kw_only=True):
-    """A build as its record begins.
-
-    Attributes:
-        ref: its name; "" makes one up.
-        options: see `options_of`.
-        attrs: frontend options with what is secret, to be found and hidden elsewhere.
-        keep: which builds are kept when it has ended.
-    """
-
-    ref: str = ""
-    options: Mapping[str, Any]
-    attrs: Mapping[str, str]
-    keep: Keep | None = None
-
-
-def describe(asked: Asked) -> Described:
-    """A build of this process."""
-    return Described(options=options_of(asked), attrs=asked.compile.attrs)
-
-
-def described(asked: Asked, *, builder: str, cache_from: Sequence[str], cache_to: Sequence[str]) -> Described:
-    """A build of a builder elsewhere, by its name, with the caches as the command line has them."""
-    options = options_of(asked) | {
-        "builder": without_credentials(builder),
-        "cache_from": [_cache(text) for text in cache_from],
-        "cache_to": [_cache(text) for text in cache_to],
-    }
-    return Described(options=options, attrs=asked.compile.attrs)
-
-
-def _cache(text: str) -> dict[str, str]:
-    """A cache of the command line without what is secret."""
-    if "=" not in text:
-        return {"type": "registry", "ref": without_credentials(text)}
-    pairs = (field.partition("=")[::2] for field in text.split(","))
-    return {key: HIDDEN if SECRET.search(key) else without_credentials(value) for key, value in pairs}
-
-
-# --- writing ----------------------------------------------------------------------------------------------
-
-
-class Recording:
-    """A sink of progress that keeps a build's history and hands everything on. It never fails a build.
-
-    All that touches the disk is done by a thread of its own, which begins with the first event, or where it is `held`
-    with `begin`: by then the process has entered its namespaces, for which it must have one thread. A build that ends
-    before leaves no record.
-
-    Mutable: `_held`, the lines that wait, when the first event came, the thread, `path`, its file once it is there, and `trouble`, why nothing (more) could
-    be written, or "".
-    """
-
-    def __init__(self, inner: StatusSink, root: Path, asked: Asked | Described, *, held: bool = False) -> None:
-        from dockc.engine.progress import Counting  # loads asyncio, which who only reads does without
-
-        about = asked if isinstance(asked, Described) else describe(asked)
-        self.ref = about.ref or os.urandom(8).hex()
-        self.path: Path | None = None
-        self.trouble = ""
-        self.folder = root / FOLDER
-        self._inner = self._counting = Counting(inner)
-        self._root = root
-        self._held = held
-        self._began: int | None = None
-        self._options = about.options
-        self._keep = about.keep
-        self._seen: set[str] = set()
-        self._dockerfiles: list[str] = []
-        self.hide = hider(about.attrs)
-        self._platform = about.attrs.get("platform", "")
-        self._waiting: deque[SolveStatus | dict[str, Any] | None] = deque()
-        self._wake = threading.Event()
-        self._over = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._size = 0
-        self._keys_at = 0
-        self._counts = threading.Lock()  # of the two below
-        self._pending = 0  # bytes of logs that were taken and not written yet
-        self._left_out = 0
-
-    def dockerfile(self, data: bytes) -> None:
-        """The Dockerfile, as the frontend has read it."""
-        text = self.hide(data.decode("utf-8", "replace"))
-        self._dockerfiles.append(text)
-        if not self.trouble:
-            self._put({"dockerfile": text})  # waits for the first event, if there was none yet
-
-    def arguments(self) -> dict[str, str]:
-        """Build arguments, as far as the Dockerfile has been read."""
-        return arguments(self._dockerfiles, self._options["attrs"])
-
-    def earlier(self) -> list[Told]:
-        """Builds to compare this one with, the newest first; those of the same Dockerfile before others. Blocks.
-
-        Raises:
-            StoreError: the history cannot be read.
-        """
-        return earlier(self._root, self._options, but=self.ref)
-
-    def keys(self, parts: list[list[dict[str, Any]]]) -> None:
-        """What the steps' keys were made of; to be told once, before the end."""
-        if self._thread is not None and not self.trouble:
-            self._put({"args": self.arguments()})
-            for part in parts:
-                self._put({"keys": part})
-
-    def __call__(self, status: SolveStatus, /) -> None:
-        """Take one batch."""
-        if not self.trouble:
-            if self._began is None:
-                self._began = time.time_ns()
-            if self._thread is None and not self._held:
-                self._begin()
-            size = _logged(status)
-            with self._counts:
-                full = self._pending + size > PENDING
-                if full:
-                    self._left_out += size
-                else:
-                    self._pending += size
-            self._put(replace(status, logs=()) if full else status)
-        self._inner(status)
-
-    def end(
-        self, built: Built | None, error: BaseException | None = None, *, more: Mapping[str, Any] | None = None
-    ) -> None:
-        """The build is over: say how, with what `more` there is to say, and wait a moment until that is written."""
-        thread = self._thread
-        if thread is None:
-            return
-        ending = {"executed": self._counting.executed, "cached": self._counting.cached} | _ending(built, error)
-        ending["error"] = self.hide(ending["error"])
-        ending |= more or {}
-        haste = ending["status"] == "canceled"
-        if built is not None and built.sizes:
-            self._put({"sizes": dict(built.sizes)})
-        self._put({"end": ending})
-        self._put(None)
-        self._over.set()
-        thread.join(HASTE if haste else PATIENCE)
-        if thread.is_alive() and not self.trouble:
-            self.trouble = "the disk does not answer"
-
-    def begin(self) -> None:
-        """Write from now on, and first what has come already."""
-        self._held = False
-        if self._began is not None and self._thread is None and not self.trouble:
-            self._begin()
-
-    def _begin(self) -> None:
-        begin = {
-            "version": VERSION,
-            "ref": self.ref,
-            "began": self._began,
-            "platform": self._platform,
-            "options": self._options,
-        }
-        self._thread = threading.Thread(target=self._write, args=(begin,), name="history", daemon=True)
-        try:
-            self._thread.start()
-        except RuntimeError as error:  # no threads left
-            self._thread = None
-            self.trouble = str(error)
-
-    def _put(self, what: SolveStatus | dict[str, Any] | None) -> None:
-        self._waiting.append(what)
-        self._wake.set()
-
-    def _write(self, begin: Mapping[str, Any]) -> None:
-        try:
-            name = f"{begin['began']:020d}-{file_ref(self.ref)}.jsonl"
-            file = _create(self.folder, name)
-            self.path = self.folder / name
-            try:
-                self._append(file, [{"begin": begin}])
-                while self._append_waiting(file):
-                    self._over.wait(INTERVAL)
-            finally:
-                os.close(file)
-            collect(self.folder, but=self.ref, keep=self._keep)
-        except OSError as error:
-            self.trouble = error.strerror or str(error)
-            self._waiting.clear()
-
-    def _append_waiting(self, file: int) -> bool:
-        """Write what waits, or wait for something; whether more may come."""
-        self._wake.wait()
-        self._wake.clear()
-        lines: list[dict[str, Any]] = []
-        taken = 0
-        more = True
-        while self._waiting:
-            what = self._waiting.popleft()
-            if what is None:
-                more = False
-            elif isinstance(what, dict):
-                lines.append(what)
-            else:
-                lines += _lines_of(what, self.hide, self._seen)
-                taken += _logged(what)
-        self._append(file, lines)
-        with self._counts:
-            self._pending -= taken
-        return more
-
-    def _append(self, file: int, lines: list[dict[str, Any]]) -> None:
-        """Write lines whole; of logs only what there is room for."""
-        out = []
-        for line in lines:
-            log = line.get("log")
-            if "args" in line:
-                self._keys_at = self._size
-            if "end" in line:
-                line["end"] |= {"left_out": self._left_out, "keys_at": self._keys_at}
-            data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
-            if log is not None and self._size + len(data) > KEEP_BYTES - _TAIL:
-                with self._counts:
-                    self._left_out += len(log[1].encode("utf-8", "surrogateescape"))
-                continue
-            self._size += len(data)
-            out.append(data)
-        data = b"".join(out)
-        while data:
-            data = data[os.write(file, data) :]
-
-
-def recording_of(sink: StatusSink) -> Recording | None:
-    """The one that keeps a build's history, if there is one among the sinks that hand on to each other by `inner`."""
-    found: object = sink
-    while found is not None and not isinstance(found, Recording):
-        found = getattr(found, "inner", None)
-    return found
-
-
-def _create(folder: Path, name: str) -> int:
+def create(folder: Path, name: str) -> int:
     """A new file for its owner alone, locked for as long as it is open."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | NOFOLLOW | CLOEXEC | BINARY
@@ -337,98 +90,6 @@ def _lock(file: int, *, shared: bool = False) -> bool:
     return True
 
 
-def _logged(status: SolveStatus) -> int:
-    """Bytes of logs in a batch."""
-    return sum(len(log.data) for log in status.logs)
-
-
-def _lines_of(status: SolveStatus, hide: Callable[[str], str], seen: set[str]) -> Iterator[dict[str, Any]]:
-    for event in status.vertexes:
-        inputs = list(event.inputs) if event.digest not in seen else []
-        seen.add(event.digest)
-        yield {
-            "step": {
-                **({"inputs": inputs} if inputs else {}),
-                "digest": event.digest,
-                "name": hide(event.name),
-                "started": event.started,
-                "completed": event.completed,
-                "cached": event.cached,
-                "error": hide(event.error),
-            }
-        }
-    for log in status.logs:
-        yield {"log": [log.vertex, log.data.decode("utf-8", "surrogateescape"), log.stream, log.timestamp]}
-    for warning in status.warnings:
-        yield {"warning": {"step": warning.vertex, "short": hide(warning.short), "url": warning.url}}
-
-
-def _ending(built: Built | None, error: BaseException | None) -> dict[str, Any]:
-    ended = {"ended": time.time_ns(), "status": "completed", "error": "", "results": {}}
-    if built is not None:
-        results = {key: value for key, value in built.metadata.items() if len(value) < RESULT}
-        return ended | {"results": results, "executed": built.executed, "cached": built.cached}
-    if isinstance(error, DockcError):
-        status = "canceled" if error.exit_code > 128 else "failed"  # told to end by a signal
-        text = error.message[:4096]
-    else:
-        status = "failed" if isinstance(error, Exception) else "canceled"
-        text = type(error).__name__
-    return ended | {"status": status, "error": without_credentials(text)}
-
-
-def _place(text: str) -> str:
-    """A context or Dockerfile so that it means the same in whatever directory one is; of URLs no login."""
-    from dockc.engine.request import is_remote
-
-    return without_credentials(text) if text in {"", "-"} or is_remote(text) else os.path.abspath(text)  # noqa: PTH100
-
-
-def options_of(asked: Asked) -> dict[str, Any]:
-    """What a build was asked for, without what is secret: of secrets and agents the ids, of values whose names say that
-    they are secret nothing, of URLs no login.
-    """
-    asked_for = asked.compile
-
-    def each(values: Mapping[str, str]) -> dict[str, str]:
-        return {key: HIDDEN if SECRET.search(key) else without_credentials(value) for key, value in values.items()}
-
-    return {
-        "context": _place(asked_for.context),
-        "file": _place(asked_for.file),
-        "attrs": each(asked_for.attrs),
-        "contexts": {name: without_credentials(value) for name, value in asked_for.contexts.items()},
-        "names": list(asked.names),
-        "outputs": [
-            {"type": one.type, "dest": without_credentials(one.dest), **each(one.attrs)} for one in asked.outputs
-        ],
-        "cache_from": [{"type": one.type, **each(one.attrs)} for one in asked.cache_from],
-        "cache_to": [{"type": one.type, **each(one.attrs)} for one in asked.cache_to],
-        "secrets": [_id_of(text) for text in asked.secrets],
-        "ssh": [text.partition("=")[0] or "default" for text in asked.ssh],
-        "allow": sorted(asked.allow),
-        "offline": asked_for.offline,
-        "locked": str(asked_for.locked or ""),
-        "level": asked_for.level,
-        "passes": asked_for.passes,
-        "squash": asked_for.squash,
-    }
-
-
-def _id_of(secret: str) -> str:
-    from dockc.runtime.session.secrets import parse_secret
-
-    try:
-        return parse_secret(secret).id
-    except DockcError:  # the build itself says so
-        return ""
-
-
-def lines_of(status: SolveStatus, seen: set[str]) -> Iterator[dict[str, Any]]:
-    """The lines of a record for what another builder told; `seen` are the steps so far."""
-    return _lines_of(status, without_credentials, seen)
-
-
 def write_record(
     root: Path, begin: Mapping[str, Any], told: Iterable[Mapping[str, Any]], end: Mapping[str, Any]
 ) -> BuildRecord:
@@ -450,12 +111,12 @@ def write_record(
         raise UsageError(f"the build {begin['ref']} is in the history already")
     size = keys_at = left_out = 0
     try:
-        file = _create(folder, path.name)
+        file = create(folder, path.name)
         try:
             with os.fdopen(os.dup(file), "wb") as out:
                 for line in _first(begin, told):
                     data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
-                    if size + len(data) > KEEP_BYTES - _TAIL:
+                    if size + len(data) > KEEP_BYTES - TAIL:
                         left_out += len(data) if "log" in line else 0
                         continue
                     if "args" in line or ("keys" in line and not keys_at):
@@ -596,9 +257,6 @@ def _remove(path: Path) -> bool:
     return True
 
 
-# --- reading ----------------------------------------------------------------------------------------------
-
-
 class BuildRecord(Record, kw_only=True):
     """One build of the history.
 
@@ -609,7 +267,7 @@ class BuildRecord(Record, kw_only=True):
         status: `running`, `completed`, `failed`, `canceled`, or `interrupted` where it ended without a word.
         error: why it failed, or "".
         platform: what was asked for, or "".
-        options: see `options_of`.
+        options: see `engine.recording.options_of`.
         results: BuildKit's exporter response: digests and names.
         executed, cached: steps that ran, and steps whose results were there.
         left_out: bytes of logs for which there was no room.
@@ -788,7 +446,7 @@ def earlier(root: Path, options: Mapping[str, Any], *, but: str = "", before: in
 
     Args:
         root: the store.
-        options: of the build, as `options_of` gives them.
+        options: of the build, as `engine.recording.options_of` gives them.
         but: its own name.
         before: only builds that began before this, in nanoseconds since the epoch.
 
@@ -870,7 +528,7 @@ def read(path: Path) -> BuildRecord | None:
     with os.fdopen(file, "rb") as stream:
         runs = not _lock(stream.fileno(), shared=True)
         begin = (_object(stream.readline()) or {}).get("begin")
-        stream.seek(max(0, os.fstat(stream.fileno()).st_size - _TAIL))
+        stream.seek(max(0, os.fstat(stream.fileno()).st_size - TAIL))
         last = stream.read().rstrip(b"\n").rpartition(b"\n")[2]
     end = (_object(last) or {}).get("end")
     if not isinstance(begin, dict) or begin.get("version") != VERSION:

@@ -19,7 +19,7 @@ from dockc.solver.keydiff import KeyDiff, Missed, StepKey
 from dockc.solver.progress import SolveStatus, StatusSink
 
 if TYPE_CHECKING:
-    from dockc.engine.history import Recording
+    from dockc.engine.recording import Recording
     from dockc.engine.work import Work
     from dockc.llb.definition import Definition
     from dockc.solver.cache.storage.base import KeyRecord

@@ -15,6 +15,7 @@ from dockc.daemon import config
 from dockc.daemon.builds import Build, Builds
 from dockc.daemon.historyfilter import matcher
 from dockc.engine import history, wirehistory
+from dockc.engine import recording as recordings
 from dockc.engine.keep import Keep
 from dockc.errors import UsageError
 from dockc.protocol.status import from_wire
@@ -239,7 +240,7 @@ def test_the_policy_of_the_configuration(tmp_path: Path) -> None:
 def test_a_build_of_this_machine_is_shown_as_others_are(tmp_path: Path) -> None:
     from dockc.engine.request import Asked, Built, CompileRequest
 
-    recording = history.Recording(lambda status: None, tmp_path, Asked(compile=CompileRequest(".", attrs={"target": "t"}), names=("n",)))
+    recording = recordings.Recording(lambda status: None, tmp_path, Asked(compile=CompileRequest(".", attrs={"target": "t"}), names=("n",)))
     recording(SolveStatus(vertexes=(VertexEvent("sha256:a", "RUN"),)))
     recording.end(Built(executed=2, cached=1))
     (record,) = history.records(tmp_path)

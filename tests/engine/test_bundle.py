@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dockc.engine import bundle, history
+from dockc.engine import recording as recordings
 from dockc.engine.bundle import read_in, write_bundle
 from dockc.engine.request import Asked, Built, CompileRequest
 from dockc.errors import DockcError, StoreError, UsageError
@@ -25,7 +26,7 @@ ATTRS = {"build-arg:A": "1", "build-arg:A_TOKEN": "hunter2hunter2", "target": "t
 
 def built(root: Path, *, error: BaseException | None = None) -> history.BuildRecord:
     asked = Asked(compile=CompileRequest("https://u:hunter2@h/r", attrs=ATTRS), names=("app:1",))
-    recording = history.Recording(lambda status: None, root, asked)
+    recording = recordings.Recording(lambda status: None, root, asked)
     recording(SolveStatus(vertexes=(VertexEvent("sha256:a", "RUN a", ("sha256:b",), 1),)))
     recording(SolveStatus(logs=(VertexLog("sha256:a", 1, b"one\n\xff", 7),), warnings=(VertexWarning("sha256:a", short="w"),)))
     recording(SolveStatus(logs=(VertexLog("sha256:a", 2, b"two", 8),)))

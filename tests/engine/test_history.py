@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from dockc.engine import history
+from dockc.engine import recording as recordings
 from dockc.engine.keep import Keep
 from dockc.engine.request import Asked, Built, CompileRequest
 from dockc.errors import DockcError, UsageError
@@ -37,8 +38,8 @@ def log(name: str, data: bytes) -> SolveStatus:
     return SolveStatus(logs=(VertexLog(f"sha256:{name}", 1, data, 7),))
 
 
-def recorded(root: Path, *told: SolveStatus, asked: Asked = ASKED, error: BaseException | None = None) -> history.Recording:
-    recording = history.Recording(quiet, root, asked)
+def recorded(root: Path, *told: SolveStatus, asked: Asked = ASKED, error: BaseException | None = None) -> recordings.Recording:
+    recording = recordings.Recording(quiet, root, asked)
     for status in told:
         recording(status)
     recording.end(None if error else Built(executed=1, cached=2), error)
@@ -51,7 +52,7 @@ def logged(record: history.BuildRecord) -> bytes:
 
 def test_what_comes_before_the_beginning_waits_for_it(tmp_path: Path) -> None:
     handed: list[SolveStatus] = []
-    recording = history.Recording(handed.append, tmp_path, ASKED, held=True)
+    recording = recordings.Recording(handed.append, tmp_path, ASKED, held=True)
     threads = threading.active_count()
     recording(event("one", started=1))
     assert threading.active_count() == threads, "a process that enters its namespaces has one thread"
@@ -61,7 +62,7 @@ def test_what_comes_before_the_beginning_waits_for_it(tmp_path: Path) -> None:
     recording.end(Built(executed=1, cached=2))
     (record,) = history.records(tmp_path)
     assert [(one.step.name, one.step.completed) for one in history.steps_of(record)] == [("one", 2)]
-    unheard = history.Recording(quiet, tmp_path, ASKED, held=True)
+    unheard = recordings.Recording(quiet, tmp_path, ASKED, held=True)
     unheard(event("one"))
     unheard.end(None, DockcError("no"))
     assert len(history.records(tmp_path)) == 1, "a build that ends before leaves no record"
@@ -84,17 +85,17 @@ def test_builds_of_the_same_name_elsewhere_are_others(tmp_path: Path, monkeypatc
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
-        found.append(history.options_of(Asked(compile=CompileRequest(".", "other.Dockerfile"))))
+        found.append(recordings.options_of(Asked(compile=CompileRequest(".", "other.Dockerfile"))))
     assert [one["context"] for one in found] == [str(tmp_path / "a"), str(tmp_path / "b")]
     assert found[1]["file"] == str(tmp_path / "b" / "other.Dockerfile")
     assert not history.is_like(*found)
-    remote = history.options_of(Asked(compile=CompileRequest("https://u:hunter2@h/x.git", "-")))
+    remote = recordings.options_of(Asked(compile=CompileRequest("https://u:hunter2@h/x.git", "-")))
     assert (remote["context"], remote["file"]) == ("https://xxxxx:xxxxx@h/x.git", "-")
 
 
 def test_a_build_is_kept_whole(tmp_path: Path) -> None:
     handed: list[SolveStatus] = []
-    recording = history.Recording(handed.append, tmp_path, ASKED)
+    recording = recordings.Recording(handed.append, tmp_path, ASKED)
     printed = ("é".encode()[:1], "é".encode()[1:] + b"\0\xff" + "😀".encode() + b"\x80\n")  # cut within a character
     told = [event("one"), event("one", started=1), *(log("one", data) for data in printed), event("one", started=1, completed=3)]
     for number, status in enumerate(told):
@@ -191,7 +192,7 @@ def test_the_oldest_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_build_that_runs_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    running = history.Recording(quiet, tmp_path, ASKED)
+    running = recordings.Recording(quiet, tmp_path, ASKED)
     running(event("one"))
     while not history.records(tmp_path):
         pass
@@ -205,7 +206,7 @@ def test_a_build_that_runs_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_logs_beyond_all_bounds_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "KEEP_BYTES", history._TAIL + 2000)
+    monkeypatch.setattr(recordings, "KEEP_BYTES", history.TAIL + 2000)
     recorded(tmp_path, *(log("one", b"x" * 500) for _ in range(10)), event("one", started=1, completed=2))
     (record,) = history.records(tmp_path)
     assert record.left_out + len(logged(record)) == 5000
@@ -214,7 +215,7 @@ def test_logs_beyond_all_bounds_are_counted(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_logs_that_wait_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "PENDING", 1000)
+    monkeypatch.setattr(recordings, "PENDING", 1000)
     recorded(tmp_path, log("one", b"x" * 1001), log("one", b"y" * 10))
     (record,) = history.records(tmp_path)
     assert (record.left_out, logged(record)) == (1001, b"y" * 10)
@@ -223,8 +224,8 @@ def test_logs_that_wait_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 KILLED = """
 import os, sys, signal
 from pathlib import Path
-from tests.engine.test_history import ASKED, event, history, log, quiet
-recording = history.Recording(quiet, Path(sys.argv[1]), ASKED)
+from tests.engine.test_history import ASKED, event, history, log, quiet, recordings
+recording = recordings.Recording(quiet, Path(sys.argv[1]), ASKED)
 recording(event("one", started=1))
 recording(log("one", b"said"))
 while not (found := history.records(Path(sys.argv[1]))) or b"said" not in found[0].path.read_bytes():
@@ -319,9 +320,9 @@ def test_how_many_are_kept_is_said_by_settings(tmp_path: Path) -> None:
     (root / "dockc.toml").write_text("[history]\nmax = 1\n")
     with pytest.raises(UsageError, match=r"unknown key history\.max"):
         remembered(root, environ)
-    about = history.Described(options={}, attrs={}, keep=Keep(entries=1))
+    about = recordings.Described(options={}, attrs={}, keep=Keep(entries=1))
     for _ in range(3):
-        recording = history.Recording(quiet, root, about)
+        recording = recordings.Recording(quiet, root, about)
         recording(event("one"))
         recording.end(Built())
     assert len(history.records(root)) == 1
