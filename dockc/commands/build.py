@@ -19,6 +19,7 @@ from dockc.errors import DockcError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from dockc.base.output import Output
@@ -330,6 +331,8 @@ def run(options: BuildOptions, out: Output) -> int:
         )
     )
     attrs |= words.proxy_attrs(os.environ, attrs)
+    contexts = named_contexts(options.build_context)
+    _about_layouts(contexts, out.log)
     told: dict[str, str] = {}
     if place is not None or os.environ.get("BUILDX_GIT_LABELS"):
         from dockc.commands.gitinfo import git_attrs
@@ -340,7 +343,7 @@ def run(options: BuildOptions, out: Output) -> int:
         options.context,
         options.file,
         attrs=attrs,
-        contexts=named_contexts(options.build_context),
+        contexts=contexts,
         answers=options.answers,
         offline=options.offline,
         locked=options.locked,
@@ -401,6 +404,19 @@ def run(options: BuildOptions, out: Output) -> int:
             report=options.report,
         )
     return 0
+
+
+def _about_layouts(contexts: Mapping[str, str], log: Callable[[str], object]) -> None:
+    """Say of directories that hold an image in a layout that they are taken for what they are: files."""
+    from dockc.engine.images import is_layout
+
+    for name, value in contexts.items():
+        path = value.removeprefix("local:")
+        if is_layout(path):
+            log(
+                f"warning: the build context {name} is the files of {path}, which is an OCI layout: "
+                f"its image is {name}=oci-layout://{path}\n"
+            )
 
 
 def _by_whom(mode: str, store: Path | None) -> None:

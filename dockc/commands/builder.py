@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from dockc.base.options import Options, argument, option
+from dockc.commands import shared
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ class ListOptions(Options):
         help="table, or json: one object a line. Default: table.",
         completes="table|json",
     )
+    json: bool = shared.AS_JSON
     examples = ("dockc builder ls",)
 
 
@@ -161,11 +163,12 @@ def run_list(options: ListOptions, out: Output) -> int:
     from dockc.commands.remote import until_told
     from dockc.errors import UsageError
 
-    if options.format not in {"table", "json"}:
-        raise UsageError(f"unknown format {options.format}", hint="table or json")
+    form = shared.form(options.format, options.json)
+    if form not in {"table", "json"}:
+        raise UsageError(f"unknown format {form}", hint="table or json")
     known = builders.load()
     rows = until_told(_look(sorted(known.nodes.items()), known.current))
-    if options.format == "json":
+    if form == "json":
         out.write("".join(json.dumps(row) + "\n" for row in rows))
         return 0
     from dockc.console.tables import table
@@ -192,6 +195,7 @@ class InspectOptions(Options):
     """Show one builder, with its version and platforms."""
 
     name: str = argument(help="The builder's name; the chosen one where none is given.")
+    json: bool = option("--json", help="Print JSON, as `dockc builder ls` has it.")
     examples = ("dockc builder inspect far",)
 
 
@@ -210,7 +214,18 @@ def run_inspect(options: InspectOptions, out: Output) -> int:
     if not name:
         raise UsageError("no builder is chosen", hint="Name one: dockc builder inspect NAME.")
     (row,) = until_told(_look([(name, builders.find(name))], known.current))
+    if options.json:
+        import json
 
+        out.write(json.dumps(row) + "\n")
+    else:
+        _tell(row, out)
+    if row["status"] != "running":
+        raise DockcError(f"the builder {name} does not answer: {row['status']}")
+    return 0
+
+
+def _tell(row: dict[str, Any], out: Output) -> None:
     def say(key: str, value: str, indent: str = "") -> None:
         out.write(f"{indent}{key + ':':<{12 - len(indent)}} {value}\n")
 
@@ -228,9 +243,6 @@ def run_inspect(options: InspectOptions, out: Output) -> int:
         say("Platforms", _platforms(node), indent)
         if node["weight"] != 1:
             say("Weight", str(node["weight"]), indent)
-    if row["status"] != "running":
-        raise DockcError(f"the builder {name} does not answer: {row['status']}")
-    return 0
 
 
 async def _look(known: list[tuple[str, tuple[builders.Node, ...]]], current: str) -> list[dict[str, Any]]:

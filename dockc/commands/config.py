@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dockc.base.options import Options, argument, option
 from dockc.base.record import Record
+from dockc.commands import shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,6 +42,7 @@ class ConfigOptions(Options):
         help="text, or json: one object. Default: text.",
         completes="text|json",
     )
+    json: bool = shared.AS_JSON
     schema: bool = option("--schema", help="Print the JSON schema of dockc.toml, for editors.")
     examples = ("dockc config", "dockc config --format=json src", "dockc config --schema > dockc.schema.json")
 
@@ -74,12 +76,13 @@ def run(options: ConfigOptions, out: Output) -> int:
 
         out.write(json.dumps(schema(), indent=2) + "\n")
         return 0
-    if options.format not in {"text", "json"}:
-        raise UsageError(f"unknown format {options.format}", hint="text or json")
+    form = shared.form(options.format, options.json)
+    if form not in {"text", "json"}:
+        raise UsageError(f"unknown format {form}", hint="text or json")
     if not os.path.isdir(options.directory):
         raise UsageError(f"{options.directory} is not a directory")
     values = [*_places(os.environ), *_variables(os.environ), *_lint(options.directory, os.environ)]
-    if options.format == "json":
+    if form == "json":
         shown = {one.name: {"value": one.value, "source": one.source} for one in values}
         out.write(json.dumps(shown, indent=1) + "\n")
         return 0

@@ -37,11 +37,15 @@ def is_dockerfile(name: str) -> bool:
     return folded.startswith(_BEGIN) or folded.endswith(_END)
 
 
-def find(arguments: Iterable[str]) -> list[str]:
+def find(arguments: Iterable[str], closed: Callable[[OSError], object] | None = None) -> list[str]:
     """Paths for command line arguments, each once, in order; `-` is standard input.
 
     A directory gives the Dockerfiles below it. A name that does not exist and holds `*`, `?` or `[` is a pattern (`**`
     crosses directories).
+
+    Args:
+        arguments: of the line.
+        closed: hears of each directory that cannot be searched.
 
     Raises:
         UsageError: something that is not there.
@@ -51,11 +55,11 @@ def find(arguments: Iterable[str]) -> list[str]:
         if text == STDIN:
             found[STDIN] = None
         elif os.path.isdir(text):
-            found.update(dict.fromkeys(_below(text)))
+            found.update(dict.fromkeys(_below(text, closed)))
         elif os.path.exists(text):
             found[text] = None
         elif any(c in text for c in "*?["):
-            found.update(dict.fromkeys(_matches(text)))
+            found.update(dict.fromkeys(_matches(text, closed)))
         else:
             raise UsageError(f"{text} does not exist")
     return list(found)
@@ -75,35 +79,43 @@ def find_some(arguments: Iterable[str], if_none: str, log: Callable[[str], objec
     if if_none not in ("warn", "error", "ignore"):
         raise UsageError(f"--if-no-files cannot be {if_none!r}", hint="Choose one of warn, error, ignore.")
     places = list(arguments)
-    found = find(places)
+
+    def closed(error: OSError) -> None:
+        log(f"warning: {_named(error.filename)} is not searched: {error.strerror}\n")
+
+    found = find(places, closed)
     if not found and if_none != "ignore":
         message = f"there is no Dockerfile in {' or '.join(places)}"
         hint = "names such as Dockerfile, Containerfile.dev and app.Dockerfile are searched; others must be given"
         if if_none == "error":
             raise UsageError(message, hint=hint)
-        from dockc.console.errors import visible
-
-        log(visible(f"warning: {message}\n  help: {hint}\n"))
+        log(f"warning: {_named(message)}\n  help: {hint}\n")
     return found
 
 
-def _matches(text: str) -> list[str]:
+def _named(text: str) -> str:
+    from dockc.console.errors import visible
+
+    return visible(text)
+
+
+def _matches(text: str, closed: Callable[[OSError], object] | None) -> list[str]:
     import glob
 
-    found = _crossing(text) if "**" in text.split("/") else glob.glob(text)
+    found = _crossing(text, closed) if "**" in text.split("/") else glob.glob(text)
     matches = sorted(m for m in found if os.path.isfile(m))
     if not matches:
         raise UsageError(f"no file matches {text}")
     return matches
 
 
-def _crossing(pattern: str) -> Iterator[str]:
+def _crossing(pattern: str, closed: Callable[[OSError], object] | None) -> Iterator[str]:
     """What a pattern with `**` means. Links to directories are not followed: they may lead in circles."""
     parts = pattern.split("/")
     fixed = next(i for i, part in enumerate(parts) if any(c in part for c in "*?["))
     top = "/".join(parts[:fixed]) or ("/" if fixed else ".")
     wanted = [part for part in parts[fixed:] if part]
-    for folder, folders, files in os.walk(top):
+    for folder, folders, files in os.walk(top, onerror=closed):
         folders[:] = sorted(f for f in folders if f not in _SKIPPED)
         inside = [part for part in os.path.relpath(folder, top).split(os.sep) if part != "."]
         for name in files:
@@ -121,8 +133,8 @@ def _fits(names: list[str], wanted: list[str]) -> bool:
     return fnmatch.fnmatchcase(names[0], wanted[0]) and _fits(names[1:], wanted[1:])
 
 
-def _below(top: str) -> Iterator[str]:
-    for folder, folders, files in os.walk(top):
+def _below(top: str, closed: Callable[[OSError], object] | None) -> Iterator[str]:
+    for folder, folders, files in os.walk(top, onerror=closed):
         folders[:] = sorted(f for f in folders if f not in _SKIPPED)
         for name in sorted(files):
             if is_dockerfile(name):

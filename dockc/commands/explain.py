@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from dockc.linter.rule import Rule
 
 
+_REPORT = "The report"
+
+
 class ExplainOptions(Options):
     """Explain a rule, an instruction, a pass, a line of a Dockerfile, what a build would do, or its graph."""
 
@@ -50,8 +53,9 @@ class ExplainOptions(Options):
     graph: bool = option("--graph", help="Show stages and operations of FILE, and on pictures what lint finds.")
     form: str = option(
         "--format", metavar="FORMAT", default="text", help="text or json; for a graph also svg, mermaid, dot or html.",
-        completes="text|json|svg|mermaid|dot|html",
+        completes="text|json|svg|mermaid|dot|html", group=_REPORT,
     )  # fmt: skip
+    json: bool = option("--json", help="Short for --format=json.", group=_REPORT)
     output: Path | None = shared.OUTPUT
     color: str = shared.color()
     record: Path | None = option(
@@ -98,8 +102,10 @@ class ExplainOptions(Options):
 
 def run(options: ExplainOptions, out: Output) -> int:
     """`dockc explain`."""
+    from dockc.base.record import replace
     from dockc.commands.attrs import frontend_attrs, named_contexts
 
+    options = replace(options, form=shared.form(options.form, options.json))
     if options.miss:
         return _misses(options, out)
     if options.against or options.of != "last":

@@ -41,6 +41,7 @@ class InspectOptions(Options):
         metavar="TEMPLATE",
         help="A template of docker's fields instead, such as '{{.Id}}' or '{{json .Config.Env}}', or json.",
     )
+    json: bool = option("--json", help="Print JSON, as without a template.")
     platform: str = _PLATFORM
     store: Path | None = shared.STORE
     examples = ("dockc image inspect app",)
@@ -57,6 +58,7 @@ def run_inspect(options: InspectOptions, out: Output) -> int:
     from dockc.commands.store import opened
 
     names = _some(options.names, "image inspect NAME...")
+    shared.form(options.format, options.json)
     with opened(options.store) as worker:
         found = [_choose(worker.content, name, options.platform) for name in names]
     if options.format:

@@ -28,10 +28,14 @@ class RunOptions(Options):
     workdir: str = option("--workdir", "-w", metavar="DIR", help="Working directory instead of the image's.")
     interactive: bool = option("--interactive", "-i", help="Pass standard input on to the program.")
     terminal: bool = option("--tty", "-t", help="Give the program a terminal.")
+    entrypoint: str | None = option(
+        "--entrypoint", metavar="PROGRAM", help="Run this instead of the image's ENTRYPOINT, and without its CMD."
+    )
+    rm: bool = option("--rm", help="Keep nothing of the run, which is so in any case.")
     executor: str = shared.EXECUTOR
     store: Path | None = shared.STORE
     interspersed = False
-    examples = ("dockc run app", "dockc run app ls -l /")
+    examples = ("dockc run app", "dockc run app ls -l /", "dockc run --rm --entrypoint sh app -c 'ls /'")
 
 
 def run(options: RunOptions, out: Output) -> int:
@@ -71,7 +75,10 @@ def run_image(options: RunOptions, *, stdout: BinaryIO, stderr: BinaryIO) -> int
         with Worker(WorkerOptions(root=root, executor=options.executor)) as worker:
             _, loaded = images.find(worker.content, client, options.image, platforms.default())
             config = ImageConfig.parse(loaded.config).config
-            args = [*(config.entrypoint or ()), *(options.command or config.cmd or ())]
+            if options.entrypoint is None:
+                args = [*(config.entrypoint or ()), *(options.command or config.cmd or ())]
+            else:  # with "" for none
+                args = [*filter(None, (options.entrypoint,)), *options.command]
             if not args:
                 raise DockcError(f"image {options.image} has neither ENTRYPOINT nor CMD", hint="Name a command to run.")
             term = ("TERM=xterm",) if options.terminal else ()  # what the image and the user say comes after it

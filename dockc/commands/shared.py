@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dockc.base.options import argument, option
+from dockc.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,3 +154,15 @@ IF_NO_FILES = option(
     completes="warn|error|ignore",
 )
 JSON = option("--json", help="Print JSON lines.")
+AS_JSON = option("--json", help="Short for --format=json.")
+
+
+def form(format: str, json: bool) -> str:  # noqa: A002 - the option's name
+    """The form that `--format` and `--json` ask for together; text and table are what holds where nothing is said.
+
+    Raises:
+        UsageError: two different ones.
+    """
+    if json and format not in ("", "text", "table", "json"):
+        raise UsageError(f"--json and --format={format}", hint="Choose one of them.")
+    return "json" if json else format

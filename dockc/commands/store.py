@@ -27,6 +27,7 @@ class ImagesOptions(Options):
 
     name: str = argument(metavar="NAME", help="This image alone; without a tag, all of that name.", completes="image")
     quiet: bool = option("--quiet", "-q", help="Print digests alone, each once.")
+    all: bool = option("--all", "-a", help="List all that has a name, which is so in any case.")
     format: str = option(
         "--format",
         metavar="TEMPLATE",

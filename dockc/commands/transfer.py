@@ -40,7 +40,7 @@ def shown(what: str, *, mode: str, quiet: bool) -> Iterator[Progress]:
     from dockc.errors import without_credentials
     from dockc.solver.progress import Parts, SolveStatus, VertexEvent
 
-    view = _OneAtATime(make_view("quiet" if quiet else mode, sys.stderr))
+    view = _OneAtATime(make_view("quiet" if quiet else mode, sys.stderr, brief=True))
     what = without_credentials(what)
     started = VertexEvent(f"sha256:{hashlib.sha256(what.encode()).hexdigest()}", what, started=time.time_ns())
     parts = Parts(started.digest, view)

@@ -21,6 +21,7 @@ _SECOND = 1_000_000_000
 _PATIENCE = 5 * _SECOND
 _PART_PAUSE = 5 * _SECOND
 _PART_SHARE = 0.05
+_LOG_LINES = 20
 
 
 class PlainProgress:
@@ -29,11 +30,18 @@ class PlainProgress:
     Mutable state: `steps`; which step has the floor, since when others wait, and how each was last said to end.
     """
 
-    def __init__(self, out: TextIO, *, cut: int = 0) -> None:
-        """Write to `out`; names of steps are cut after `cut` characters, 0 for not at all."""
+    def __init__(self, out: TextIO, *, cut: int = 0, brief: bool = False) -> None:
+        """Write to `out`.
+
+        Args:
+            out: where lines go.
+            cut: names of steps are cut after so many characters; 0 for not at all.
+            brief: what went wrong is not said of a step, as somebody says the very same when all is over.
+        """
         self.steps = Steps()
         self._out = out
         self._cut = cut
+        self._brief = brief
         self._floor: Step | None = None
         self._waiting: dict[str, int] = {}
         self._parts: dict[tuple[str, str], VertexStatus] = {}
@@ -57,7 +65,7 @@ class PlainProgress:
         for step in self.steps.shown:
             if step.has_news or step.id in self._waiting or (step.completed and self._said.get(step.id) is None):
                 self._write(step)
-        text = failure_text(self.steps) if logs else ""
+        text = failure_text(self.steps, _LOG_LINES) if logs else ""  # the rest stands above
         if text:
             self._out.write(("\n" if self._started else "") + text)
         self._out.flush()
@@ -94,7 +102,7 @@ class PlainProgress:
             if not (
                 ended and missed and not (lines or parts or warnings)
             ):  # why it ran may be known only when it has ended
-                self._out.write(f"{tag}{_ending(step)}\n")
+                self._out.write(f"{tag}{_ending(step, brief=self._brief)}\n")
         if step.completed or step.waiting:
             self._floor = None
 
@@ -137,13 +145,13 @@ def part_text(part: VertexStatus) -> str:
     return text + (" done" if part.completed is not None else "")
 
 
-def _ending(step: Step) -> str:
+def _ending(step: Step, *, brief: bool) -> str:
     from dockc.console.clean import clean_text
 
     if step.cancelled:
         return "CANCELED"
     if step.error:
-        return f"ERROR: {clean_text(step.error)}"
+        return "ERROR" if brief else f"ERROR: {clean_text(step.error)}"
     if step.cached:
         return "CACHED"
     return f"DONE {step.seconds(now()):.1f}s"

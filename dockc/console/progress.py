@@ -140,7 +140,7 @@ class TtyProgress:
             lines.append(_row(" => => ", step.miss, "", None, width, style))
         lines += [line for one in step.warnings for line in _paragraph(" => WARN: ", one, width, self._look.warning)]
         if tail:
-            texts = [line.text for line in list(step.tail)[-tail:]]
+            texts = [line.text for line in step.tail.last(tail)]
             if step.lines.unfinished:
                 texts = [*texts, step.lines.unfinished][-tail:]
             lines += [

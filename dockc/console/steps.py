@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 
 from dockc.base.record import Mutable, made
 from dockc.console.clean import Lines, clean_text
@@ -12,7 +13,7 @@ from dockc.console.why import miss_line
 from dockc.solver.progress import SolveStatus, VertexEvent, VertexLog, VertexStatus
 
 CANCELED = "context canceled"
-TAIL_LINES = 100
+TAIL_BYTES = 1 << 20
 _SECOND = 1_000_000_000
 
 
@@ -29,6 +30,37 @@ class LogLine(Mutable):
         return f"{self.at:.{digits}f}"
 
 
+class Tail:
+    """The end of a step's log, about `TAIL_BYTES` of it. Mutable state: the lines, their size, and how many fell off."""
+
+    __slots__ = ("_bytes", "dropped", "lines")
+
+    def __init__(self) -> None:
+        self.lines: deque[LogLine] = deque()
+        self.dropped = 0
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def append(self, line: LogLine) -> None:
+        """Take one more line; the oldest fall off where there are too many."""
+        self.lines.append(line)
+        self._bytes += len(line.text) + 64  # what a line without text takes
+        while self._bytes > TAIL_BYTES and len(self.lines) > 1:
+            self._bytes -= len(self.lines.popleft().text) + 64
+            self.dropped += 1
+
+    def last(self, count: int) -> list[LogLine]:
+        """The last lines, at most so many."""
+        return list(islice(reversed(self.lines), count))[::-1]
+
+    def clear(self) -> None:
+        """Keep nothing."""
+        self.lines.clear()
+        self._bytes = 0
+
+
 class Step(Mutable):
     """One line of a view: a vertex, or a group of vertices shown as one.
 
@@ -38,7 +70,7 @@ class Step(Mutable):
         id: digest of the vertex, or the id of the group.
         number: order of first appearance, from 1; 0 while it has not been shown.
         intervals: start to stop (None while it goes on).
-        tail: the last lines of the log.
+        tail: the end of the log, while the step goes on and where it has failed.
         fresh: lines that a view has not taken yet (`take_lines`).
         parts: progress of parts, such as layers, by id.
         waiting: it has ended for now, and goes on when somebody needs what it brings.
@@ -53,7 +85,7 @@ class Step(Mutable):
     hidden: bool = False
     waiting: bool = False
     intervals: dict[int, int | None] = made(dict)
-    tail: deque[LogLine] = made(lambda: deque(maxlen=TAIL_LINES))
+    tail: Tail = made(Tail)
     fresh: list[LogLine] = made(list)
     parts: dict[str, VertexStatus] = made(dict)
     fresh_parts: dict[str, VertexStatus] = made(dict)
@@ -157,6 +189,8 @@ class Steps:
                 step.number = len(self.shown)
             if step.completed:
                 self._add_lines(step, step.lines.finish(), max(s for s in step.intervals.values() if s is not None))
+                if not step.error:
+                    step.tail.clear()  # nobody is shown it any more
         return [step for step in changed.values() if step.number]
 
     def _take_vertex(self, event: VertexEvent) -> Step | None:
@@ -232,12 +266,19 @@ class Steps:
         return (step for step in self.shown if step.failed)
 
 
-def failure_text(steps: Steps, lines: int = 20) -> str:
-    """The logs of the steps that failed, between rules; "" when none did."""
+def failure_text(steps: Steps, lines: int = 0) -> str:
+    """The logs of the steps that failed, between rules; "" when none did.
+
+    Args:
+        steps: of the build.
+        lines: how many lines of each there are at most; 0: all that were kept, and a word about what was not.
+    """
     out: list[str] = []
     for step in steps.failures():
         out += ["------", f" > {step.name}:"]
-        out += [f"{line.stamp} {line.text}" for line in list(step.tail)[-lines:]]
+        if not lines and step.tail.dropped:
+            out.append(f"... {step.tail.dropped} lines before these: `dockc history logs` prints all")
+        out += [f"{line.stamp} {line.text}" for line in step.tail.last(lines or len(step.tail))]
         out.append("------")
     return "".join(f"{line}\n" for line in out)
 

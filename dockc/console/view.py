@@ -27,9 +27,9 @@ class View(Protocol):
         ...
 
 
-def make_view(mode: str, out: TextIO, color: str = "auto") -> View:
+def make_view(mode: str, out: TextIO, color: str = "auto", *, brief: bool = False) -> View:
     """The view of a mode; `auto` is `tty` on a terminal that can move its cursor, else `plain`. `color` is what the
-    line says of colours.
+    line says of colours; with `brief`, lines leave it to the error at the end to say what went wrong.
 
     Raises:
         UsageError: no such mode, or `tty` where there is no terminal.
@@ -60,7 +60,7 @@ def make_view(mode: str, out: TextIO, color: str = "auto") -> View:
         return TtyProgress(out, look=look, color=style_of(out, os.environ, color).color)
     from dockc.console.plain import PlainProgress
 
-    return PlainProgress(out, cut=look.cut)
+    return PlainProgress(out, cut=look.cut, brief=brief)
 
 
 def _can_move() -> bool:

@@ -41,6 +41,11 @@ def is_image(value: str) -> bool:
     return value.startswith(FORMS) or os.path.isfile(value)  # noqa: PTH113
 
 
+def is_layout(folder: str) -> bool:
+    """Whether a directory is an OCI layout."""
+    return all(os.path.isfile(os.path.join(folder, name)) for name in ("oci-layout", "index.json"))  # noqa: PTH113, PTH118
+
+
 def is_archive(head: bytes) -> bool:
     """Whether a file that begins so is an archive, compressed or not, and no Dockerfile."""
     return head.startswith((b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")) or head[257:262] == b"ustar"

@@ -396,9 +396,10 @@ def is_url(context: str) -> bool:
 def _directory(text: str) -> str:
     path = text or "."
     if not os.path.isdir(path):  # noqa: PTH112
-        what = "is not a directory" if os.path.exists(path) else "does not exist"  # noqa: PTH110
+        there = os.path.exists(path)  # noqa: PTH110
         raise UsageError(
-            f"unable to prepare context: path {text!r} {what}", hint="Name a directory, or a git or HTTP URL."
+            f"unable to prepare context: path {text!r} {'is not a directory' if there else 'does not exist'}",
+            hint=f"Name a directory, or a git or HTTP URL{'; a Dockerfile is named by `-f`' if there else ''}.",
         )
     return path
 

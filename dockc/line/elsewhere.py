@@ -10,14 +10,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _CONTAINERS = "dockc keeps no containers: `dockc run IMAGE` runs one program, and keeps nothing of it."
+_VOLUMES = "There are no volumes here; `dockc cache mounts` is about what cache mounts keep."
+_CLUSTER = "dockc builds images; what runs them is another tool's."
+_ATTESTED = "There are no attestations here; `dockc image files` lists what an image holds."
 WORDS = {
     "attach": _CONTAINERS,
+    "bake": "`dockc build` takes one target at a time; there is no bake.",
     "buildctl-daemonless.sh": "`dockc build` needs no daemon.",
     "buildkitd": "`dockc daemon` serves the same protocol.",
     "buildx": "Leave the word out: `dockc build`, `dockc builder`, `dockc du`, `dockc prune`, `dockc history`.",
+    "check": "`dockc build --check` gives BuildKit's findings, `dockc lint` more.",
     "commit": "Write the change as a RUN or COPY, and `dockc build`.",
+    "compose": "There is no compose: `dockc build` takes one Dockerfile, `dockc run` runs one program.",
     "container": _CONTAINERS,
+    "context": "`dockc builder` is about where builds happen.",
+    "cp": "`dockc build --output DIR` writes a build's files; `dockc image files` lists an image's.",
     "create": _CONTAINERS,
+    "diff": "`dockc image layers` says what each layer adds, changes and removes.",
+    "events": "`dockc history ls` lists builds, `dockc history logs` prints what they said.",
     "exec": _CONTAINERS,
     "export": "`dockc build --output DIR` writes a file system; `dockc image save` writes an image.",
     "format": "`dockc fmt`.",
@@ -25,15 +35,36 @@ WORDS = {
     "imagetools": "`dockc image inspect` shows an image; `dockc pull` and `dockc push` carry it.",
     "import": "The archive of a file system becomes an image by `FROM scratch` and `ADD`.",
     "info": "`dockc config` shows what holds here, `dockc doctor` checks the store.",
+    "init": "dockc writes no Dockerfiles of its own, but for `dockc decompile`, which makes one of an image.",
     "kill": _CONTAINERS,
     "logout": "dockc keeps no credentials: `docker logout`, or `skopeo logout`.",
     "logs": "`dockc history logs last` prints what a build printed.",
     "manifest": "`dockc build --platform A,B --push` makes an index; `dockc image inspect` shows one.",
+    "network": "Steps and programs use the host's network; `dockc build --network none` gives steps none.",
+    "node": _CLUSTER,
+    "pause": _CONTAINERS,
+    "plugin": "docker's plug-ins are docker's own; `docker-dockc` makes dockc one of them.",
+    "podman": "Leave the word out, as docker's: `dockc build`, `dockc images`, `dockc run`.",
+    "port": _CONTAINERS,
     "ps": _CONTAINERS,
+    "rename": _CONTAINERS,
+    "restart": _CONTAINERS,
     "rm": _CONTAINERS,
+    "sbom": _ATTESTED,
+    "scout": _ATTESTED,
     "search": "Ask the registry's own page.",
+    "service": _CLUSTER,
+    "stack": _CLUSTER,
     "start": _CONTAINERS,
+    "stats": _CONTAINERS,
     "stop": _CONTAINERS,
+    "swarm": _CLUSTER,
+    "top": _CONTAINERS,
+    "trust": "Nothing here checks signatures: name an image by its digest.",
+    "unpause": _CONTAINERS,
+    "update": _CONTAINERS,
+    "volume": _VOLUMES,
+    "wait": _CONTAINERS,
 }
 
 _PRUNE = "`dockc rmi` takes names away, `dockc prune` frees what nothing needs."
@@ -64,7 +95,7 @@ OPTIONS: dict[str, dict[str, str]] = {
         "--format": "`dockc image history --json` gives a line of JSON for each layer.",
     },
     "images": {
-        **dict.fromkeys(("--all", "-a", "--tree"), "All that is kept under a name is listed; there are no others."),
+        "--tree": "All that is kept under a name is listed; `dockc image layers NAME` goes below it.",
         **dict.fromkeys(("--filter", "-f"), _FILTER),
         **dict.fromkeys(("--digests", "--no-trunc"), "`--quiet` and `--json` have whole digests."),
     },
@@ -75,7 +106,7 @@ OPTIONS: dict[str, dict[str, str]] = {
     "load": {"--platform": "All platforms that the archive has are loaded."},
     "pull": {**dict.fromkeys(("--all-tags", "-a"), _TAGS), "--disable-content-trust": _TRUST},
     "prune": {
-        "--volumes": "There are no volumes here; `dockc cache mounts` is about what cache mounts keep.",
+        "--volumes": _VOLUMES,
     },
     "push": {
         **dict.fromkeys(("--all-tags", "-a"), _TAGS),
@@ -87,10 +118,8 @@ OPTIONS: dict[str, dict[str, str]] = {
         "--platform": "It takes names away, not parts of an image.",
     },
     "run": {
-        "--rm": "Nothing of a run is kept in any case: leave it out.",
         **dict.fromkeys(("--detach", "-d", "--name", "--restart", "--network", "--net", "--publish", "-p"), _ALONE),
         **dict.fromkeys(("--volume", "-v", "--mount"), "Nothing of the host is mounted: COPY it into an image."),
-        "--entrypoint": "Words after the image's name are the program and its arguments.",
     },
     "version": dict.fromkeys(("--format", "-f"), "`dockc version --json`."),
 }

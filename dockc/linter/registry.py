@@ -59,6 +59,10 @@ def find_rule(text: str) -> type[Rule]:
         rule = get_rule(code)
         if rule.name.casefold() == folded or folded in (e.partition(":")[2].casefold() for e in rule.equivalents):
             return rule
+    if folded.startswith("sc") and folded[2:].isdecimal():
+        from dockc.linter.shellcheck import PAGES
+
+        raise UsageError(f"{text.upper()} is ShellCheck's own", hint=f"{PAGES}{text.upper()}")
     raise UsageError(f"unknown rule: {text}", hint=_near(text))
 
 

@@ -52,7 +52,8 @@ _NAME = pattern(r"[A-Za-z_][A-Za-z0-9_]*")
 #: With what a script may refer to variables. To others ShellCheck need not be told of any, and is done in half the
 #: time.
 _ASKS = pattern(r"\$|\(\(|\[\[|\blet\b|-v\b")
-_URL = "https://www.shellcheck.net/wiki/"
+#: Where ShellCheck explains its findings, before their code.
+PAGES = "https://www.shellcheck.net/wiki/"
 _DEFAULT = "/bin/sh -c"
 
 
@@ -134,7 +135,7 @@ def _parity(found: Iterator[tuple[_Job, list[dict[str, Any]]]]) -> Iterator[Find
             severity=_severity(last),
             span=job.entry.node.span,
             lines=job.entry.node.lines,
-            url=f"{_URL}SC{last['code']}",
+            url=f"{PAGES}SC{last['code']}",
         )
 
 
@@ -286,7 +287,7 @@ def _own(
                 span=span,
                 lines=context.source.lines_of(span),
                 column=context.source.position(span.start).column + 1,
-                url=f"{_URL}{code}",
+                url=f"{PAGES}{code}",
                 strict=verdict is Opinion.STRICT,
             )
 

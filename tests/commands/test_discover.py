@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from dockc.commands.discover import find, is_dockerfile
+from dockc.commands.discover import find, find_some, is_dockerfile
 from dockc.errors import UsageError
 
 
@@ -69,3 +70,18 @@ def test_directories_are_searched_and_patterns_expanded(tmp_path: Path, monkeypa
         find(["nope"])
     with pytest.raises(UsageError, match="no file matches"):
         find(["*.nope"])
+
+
+def test_a_directory_that_cannot_be_searched_is_told(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.scandir
+
+    def closed(path: str) -> object:
+        if str(path).endswith("a/b"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    said: list[str] = []
+    for argument in (".", "**/*file"):
+        assert sorted(find_some([argument], "warn", said.append)) == ["Dockerfile", "a/.devcontainer/Dockerfile", "a/Dockerfile"]
+    assert said == ["warning: ./a/b is not searched: Permission denied\n"] * 2

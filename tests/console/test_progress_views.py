@@ -17,7 +17,7 @@ from dockc.console.clean import MAX_LINE, Lines, clean_line, clean_text
 from dockc.console.plain import PlainProgress, QuietProgress
 from dockc.console.progress import TtyProgress, plain_lines
 from dockc.console.rawjson import RawJsonProgress, timestamp
-from dockc.console.steps import Steps
+from dockc.console.steps import Steps, failure_text
 from dockc.solver.progress import SolveStatus, SourceRange, VertexEvent, VertexLog, VertexStatus, VertexWarning
 from dockc.solver.vertex import ProgressGroup
 
@@ -435,8 +435,46 @@ def test_memory_stays_bounded() -> None:
     steps.update(vertex("a", "A", 0))
     for n in range(2000):
         steps.update(log("a", f"line {n}\n" * 10, 1))
-    assert len(steps.by_id["a"].tail) == 100
+    tail = steps.by_id["a"].tail
+    assert sum(len(line.text) for line in tail.lines) < 1 << 20
+    assert (len(tail) + tail.dropped, tail.last(1)[0].text) == (20_000, "line 1999")
     assert steps.by_id["a"].fresh == []
+    failed, good = kept_of("a", "exit code: 1"), kept_of("a", "")
+    assert failed and not good, "of a step that did its work nothing is kept"
+
+
+def kept_of(name: str, error: str) -> int:
+    steps = Steps(keep_fresh=False)
+    steps.update(vertex(name, "A", 0))
+    steps.update(log(name, "line\n", 1))
+    steps.update(vertex(name, "A", 0, 2, error=error))
+    return len(steps.by_id[name].tail)
+
+
+def test_a_terminal_shows_the_whole_log_of_a_failure(clock: Clock) -> None:
+    """Its picture had room for a few lines; in a pipe all of them stand above."""
+    lines = [f"line {n}" for n in range(500)]
+    statuses = [vertex("a", "RUN make", 0), log("a", "".join(f"{line}\n" for line in lines), 1), vertex("a", "RUN make", 0, 2, error="exit code: 2")]
+    steps = Steps(keep_fresh=False)
+    for status in statuses:
+        steps.update(status)
+    assert failure_text(steps) == "------\n > RUN make:\n" + "".join(f"1.000 {line}\n" for line in lines) + "------\n"
+    assert plain(*statuses).partition("------\n")[2] == " > RUN make:\n" + "".join(f"1.000 {line}\n" for line in lines[-20:]) + "------\n"
+    many = Steps(keep_fresh=False)
+    for status in (statuses[0], *(log("a", "x" * 1000 + "\n", 1) for _ in range(3000)), statuses[2]):
+        many.update(status)
+    dropped = many.by_id["a"].tail.dropped
+    assert 1000 < dropped < 3000
+    assert failure_text(many).splitlines()[2] == f"... {dropped} lines before these: `dockc history logs` prints all"
+
+
+def test_an_error_that_is_said_at_the_end_is_not_said_of_the_step() -> None:
+    for brief, said in ((False, "#1 ERROR: no such file\n"), (True, "#1 ERROR\n")):
+        out = io.StringIO()
+        progress = PlainProgress(out, brief=brief)
+        progress(vertex("a", "loading a.tar", 0, 1, error="no such file"))
+        progress.finish(OSError(), logs=False)
+        assert out.getvalue() == "#1 loading a.tar\n" + said
 
 
 def test_sizes() -> None:

@@ -104,7 +104,7 @@ def test_what_cannot_be_a_base_is_one_clear_error(root: Dockc, context: MakeCont
         "docker-archive:none.tar": "there is no archive none.tar",
         "docker-archive:new.tar:other": "new.tar: no image 'other' in it\n  help: It holds 1, app:1.",
         "notes.txt": "notes.txt is a file, and no archive of an image",
-        "docker-archive:notes.txt": "notes.txt: not an uncompressed tar archive",
+        "docker-archive:notes.txt": "notes.txt: not a tar archive, packed or not: ",
         "cut.tgz": "cut.tgz: ",
         "dockc-image://none": "build context app: no such image: none:latest",
         "docker-daemon:app": "docker-daemon:app is not a directory\n  help: It may also be docker-image://NAME",
@@ -115,6 +115,24 @@ def test_what_cannot_be_a_base_is_one_clear_error(root: Dockc, context: MakeCont
         assert said in result.stderr
         assert result.stderr.count("error: ") == 1
         assert "Traceback" not in result.stderr
+
+
+def test_a_layout_taken_for_a_directory_is_told(root: Dockc, context: MakeContext, with_base: tuple[str, str], tmp_path: Path) -> None:
+    """`app=DIR` is the directory, as with BuildKit; who made a layout means its image."""
+    layout = with_base[1].partition("oci-layout://")[2]
+    out = tmp_path / "out"
+    said = root.build(context("FROM app\n"), "--build-context", f"app={layout}", "-o", out)
+    assert f"warning: the build context app is the files of {layout}, which is an OCI layout: its image is app=oci-layout://{layout}\n" in said
+    assert (out / "oci-layout").is_file()
+    assert "OCI layout" not in root.build(context("FROM app\nCOPY f /\n", f=""), "--build-context", f"app={tmp_path}")
+
+
+def test_what_does_not_load_is_said_once(root: Dockc, archives: Path) -> None:
+    (archives / "notes.txt").write_text("no tar\n" * 200)
+    for file, why in (("none.tar", "No such file or directory"), ("notes.txt", "not a tar archive, packed or not: ")):
+        said = root.run("load", "-i", file, status=1).stderr
+        assert said.count(why) == 1, said
+        assert f"#1 ERROR\nerror: {file}: {why}" in said
 
 
 def test_a_loaded_image_serves_from_only_when_asked(root: Dockc, context: MakeContext, archives: Path) -> None:

@@ -64,6 +64,15 @@ def test_a_lock_file_that_is_out_of_date(root: Dockc, context: MakeContext) -> N
     assert one["changes"] == ["image docker.io/library/a:1 for linux/amd64: not used any more"]
 
 
+def test_json_is_short_for_its_format(root: Dockc, context: MakeContext) -> None:
+    folder = context("FROM scratch\nCOPY f /\n", f="x")
+    place = f"{folder}/Dockerfile"
+    for line in (["config"], ["explain", f"{place}:2"], ["explain", "ADD"], ["explain", "--plan", place], ["builder", "ls"], ["lint", place]):
+        assert root.run(*line, "--json").stdout == root.run(*line, "--format=json").stdout, line
+    assert "--json and --format=html" in root.run("explain", "--graph", place, "--json", "--format=html", status=2).stderr
+
+
 def test_what_is_missing_has_one_status(root: Dockc) -> None:
     for words in (["build"], ["compile"], ["lock"], ["explain", "--plan"], ["explain", "--graph"], ["lint"], ["fmt"]):
         assert "none" in root.run(*words, "none", status=2).stderr
+    assert "a Dockerfile is named by `-f`" in root.run("compile", REPO / "examples/hello/Dockerfile", status=2).stderr

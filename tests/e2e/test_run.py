@@ -90,6 +90,17 @@ def test_statuses_and_standard_input(image: Dockc, place: tuple[Dockc, str]) -> 
 
 
 @pytest.mark.parametrize("place", ["user embedded"], indirect=True)
+def test_another_program_than_the_entrypoint(image: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
+    folder = context('FROM base\nENTRYPOINT ["sh", "-c", "echo entry $0"]\nCMD ["cmd"]\n')
+    image.run("build", folder, "-q", "-t", "entry", *with_base)
+    assert image.run("run", "--rm", "entry").stdout == "entry cmd\n"
+    assert image.run("run", "entry", "words").stdout == "entry words\n"
+    assert image.run("run", "--rm", "--entrypoint", "sh", "entry", "-c", "echo $0").stdout == "sh\n", "its CMD goes with the ENTRYPOINT"
+    assert image.run("run", "--entrypoint", "", "entry", "sh", "-c", "echo bare").stdout == "bare\n"
+    assert "neither ENTRYPOINT nor CMD" in image.run("run", "--entrypoint", "", "entry", status=1).stderr
+
+
+@pytest.mark.parametrize("place", ["user embedded"], indirect=True)
 def test_a_status_is_right_where_the_caller_ignores_children(image: Dockc) -> None:
     command = image.argv("run", "program", "sh", "-c", "exit 9")
     done = subprocess.run(

@@ -87,6 +87,7 @@ class LintCommandOptions(Options):
              "codacy, sonarqube, tty or gnu. text is full (with the lines) for a few findings, and concise (a line each) "
              "for more. Default: text; with --profile=hadolint, what its configuration says.",
     )  # fmt: skip
+    json: bool = option("--json", help="Short for --format=json.", group=_REPORT)
     output: Path | None = option(
         "--output",
         "-o",
@@ -240,7 +241,7 @@ def request_of(options: LintCommandOptions) -> LintRequest:
         color="never" if options.no_color else options.color,
         report_name=options.file_path_in_report,
         verbose=options.verbose,
-        format=options.format,
+        format=shared.form(options.format, options.json),
         fix=options.fix,
         unsafe=options.unsafe,
         diff=options.diff,

@@ -59,6 +59,18 @@ class _Folder:
         return file, os.fstat(file.fileno()).st_size
 
 
+class NoArchive(RegistryError):
+    """A file that is no tar archive.
+
+    Attributes:
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", reason: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
 class ArchiveFiles:
     """A tar file whose headers have been read once; data is read from the file by position.
 
@@ -97,8 +109,10 @@ class ArchiveFiles:
                     elif member.kind == tarheader.HARDLINK:
                         self._links[name] = member.linkname.removeprefix("./")
             except InvalidTar as error:
-                raise RegistryError(
-                    f"{shown}: not an uncompressed tar archive: {error.message}", hint="unpack it first"
+                raise NoArchive(
+                    f"{shown}: not an uncompressed tar archive: {error.message}",
+                    hint="unpack it first",
+                    reason=error.message,
                 ) from None
 
     def has(self, name: str) -> bool:

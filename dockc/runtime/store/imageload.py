@@ -37,7 +37,7 @@ from dockc.runtime.content.errors import telling
 from dockc.runtime.registry.client import NotFound
 from dockc.runtime.registry.transport import printable
 from dockc.runtime.source import ocilayout
-from dockc.runtime.source.ocilayout import ArchiveFiles, Layout
+from dockc.runtime.source.ocilayout import ArchiveFiles, Layout, NoArchive
 from dockc.runtime.source.registry import LocalNames
 
 if TYPE_CHECKING:
@@ -139,7 +139,11 @@ def _images(content: ContentStore, source: Path | BinaryIO, shown: str, report: 
         if isinstance(source, Path) and source.is_dir():
             return _layout_images(content, ocilayout.open_layout(source), report)
         with _plain(content, source, shown, report) as path:
-            return _archive_images(content, ArchiveFiles(path, None, shown=shown), shown, report)
+            try:
+                files = ArchiveFiles(path, None, shown=shown)
+            except NoArchive as error:  # it may be a packed one for whom there is an unpacker here
+                raise NoArchive(f"{shown}: not a tar archive, packed or not: {error.reason}") from None
+            return _archive_images(content, files, shown, report)
 
 
 class _Found(Record):
