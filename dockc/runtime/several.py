@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
-from dockc.runtime.cancel import AnyOf, check_cancelled
+from dockc.runtime.cancel import AnyOf, Cancelled, check_cancelled
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -42,25 +43,51 @@ def several(
     Raises:
         Cancelled: `cancelled` was set before an item was begun.
     """
+    with one_by_one(work, items, at_once, cancelled=cancelled, name=name) as results:
+        return list(results)
+
+
+@contextmanager
+def one_by_one(
+    work: Callable[[T, threading.Event], R],
+    items: Iterable[T],
+    at_once: int,
+    *,
+    cancelled: threading.Event | None = None,
+    name: str = "several",
+) -> Iterator[Iterator[R]]:
+    """What `several` gives, each result as soon as it and those before it are there: the block uses the first ones
+    while later items are worked at. An error shows where the next result is asked for; leaving the block ends all.
+    """
     todo = list(items)
     stop = AnyOf(cancelled)
+    failed: list[BaseException] = []
 
     def one(item: T) -> R:
         check_cancelled(stop)
-        return work(item, stop)
+        try:
+            return work(item, stop)
+        except BaseException as error:
+            failed.append(error)
+            stop.set()
+            raise
 
     if len(todo) < 2 or at_once < 2:
-        return [one(item) for item in todo]
+        yield map(one, todo)
+        return
     with ThreadPoolExecutor(min(at_once, len(todo)), thread_name_prefix=name) as pool:
         running = [pool.submit(one, item) for item in todo]
         try:
-            done, _ = wait(running, return_when=FIRST_EXCEPTION)
-            for job in running:
-                if job in done:
-                    job.result()
-            return [job.result() for job in running]
-        except BaseException:
+            yield _results(running, failed)
+        finally:
             stop.set()
             for job in running:
                 job.cancel()
-            raise
+
+
+def _results(running: Sequence[Future[R]], failed: Sequence[BaseException]) -> Iterator[R]:
+    for job in running:
+        error = job.exception()
+        if error is not None:  # where that is only because another has failed, the other's counts
+            raise failed[0] if failed and isinstance(error, Cancelled) else error
+        yield job.result()

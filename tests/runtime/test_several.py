@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from dockc.runtime.cancel import Cancelled
-from dockc.runtime.several import several
+from dockc.runtime.several import one_by_one, several
 
 
 def test_results_are_in_the_order_of_the_items_whoever_is_done_first() -> None:
@@ -68,3 +68,45 @@ def test_whoever_cancels_reaches_the_work() -> None:
 def test_a_single_item_needs_no_thread() -> None:
     assert several(lambda _item, _stop: threading.current_thread(), [1], 4) == [threading.current_thread()]
     assert several(lambda _item, _stop: 1, [], 4) == []
+
+
+def test_first_results_are_used_while_later_items_are_worked_at() -> None:
+    used = threading.Event()
+
+    def work(item: int, _stop: threading.Event) -> int:
+        assert item == 0 or used.wait(30), "the first result is used meanwhile"
+        return item
+
+    with one_by_one(work, range(5), 2) as results:
+        assert next(results) == 0
+        used.set()
+        assert list(results) == [1, 2, 3, 4]
+
+
+def test_an_error_of_a_later_item_is_the_one_that_is_told() -> None:
+    begun = threading.Event()
+
+    def work(item: int, stop: threading.Event) -> None:
+        if item == 0:
+            begun.set()
+            assert stop.wait(30)
+            raise Cancelled
+        assert begun.wait(30)
+        raise ValueError(item)
+
+    with pytest.raises(ValueError, match="1"), one_by_one(work, range(9), 2) as results:
+        next(results)
+
+
+def test_who_leaves_ends_what_is_under_way() -> None:
+    ended: list[int] = []
+
+    def work(item: int, stop: threading.Event) -> None:
+        if item:
+            assert stop.wait(30)
+        ended.append(item)
+
+    with pytest.raises(KeyError), one_by_one(work, range(9), 2) as results:
+        next(results)
+        raise KeyError
+    assert len(ended) < 9

@@ -6,8 +6,9 @@ import errno
 import os
 import stat
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from dockc.runtime.fsutil import marks
 from dockc.runtime.refs import inventory
 from dockc.runtime.refs.arrival import Extracting, arriving
 from dockc.runtime.refs.database import PROVEN
-from dockc.runtime.several import TRANSFERS, several, workers
+from dockc.runtime.several import TRANSFERS, one_by_one, several, workers
 from dockc.runtime.snapshot.files import copy_attributes
 from dockc.runtime.snapshot.tarread import apply_layer
 
@@ -51,10 +52,10 @@ def ensure_directories(
     if not missing:
         return
     blobs = {layer: choose_blob(core, layer) for layer in missing}
-    with arriving(core, blobs.values(), progress) as report:
-        fetch(core, list(blobs.values()), cancelled=cancelled, progress=report)
+    with arriving(core, blobs.values(), progress) as report, _coming(core, blobs.values(), cancelled, report) as here:
         below = _Below(core)
         for layer in missing:
+            here(blobs[layer])
             check_cancelled(cancelled)
             with locked(core.lock_path("unpack", layer), cancelled):
                 if not core.has_directory(layer):
@@ -134,15 +135,36 @@ def fetch_sound(
 def _fetch(
     core: Core, wanted: Mapping[str, Blob], cancelled: threading.Event | None, progress: Progress | None
 ) -> None:
-    def bring(blob: Blob, stop: threading.Event) -> None:
-        provider = core.provider(blob)
-        if provider is None:
-            raise StoreError(f"blob {blob.descriptor.digest} is not in the store, and nothing is known that has it")
-        provider.fetch(blob.descriptor, core.content, cancelled=stop, progress=progress)
-        if not core.content.has(blob.descriptor.digest):
-            raise StoreError(f"blob {blob.descriptor.digest} was not delivered")
+    several(partial(_bring, core, progress), wanted.values(), TRANSFERS, cancelled=cancelled, name="fetch")
 
-    several(bring, wanted.values(), TRANSFERS, cancelled=cancelled, name="fetch")
+
+def _bring(core: Core, progress: Progress | None, blob: Blob, stop: threading.Event) -> str:
+    digest = blob.descriptor.digest
+    provider = core.provider(blob)
+    if provider is None:
+        raise StoreError(f"blob {digest} is not in the store, and nothing is known that has it")
+    provider.fetch(blob.descriptor, core.content, cancelled=stop, progress=progress)
+    if not core.content.has(digest):
+        raise StoreError(f"blob {digest} was not delivered")
+    return digest
+
+
+@contextmanager
+def _coming(
+    core: Core, blobs: Iterable[Blob], cancelled: threading.Event | None, progress: Progress
+) -> Iterator[Callable[[Blob], None]]:
+    """Blobs that are not here are fetched while the block runs, which waits for each in their order: the first layers
+    are unpacked while the others still come.
+    """
+    wanted = {blob.descriptor.digest: blob for blob in blobs if not core.content.has(blob.descriptor.digest)}
+    bring = partial(_bring, core, progress)
+    with one_by_one(bring, wanted.values(), TRANSFERS, cancelled=cancelled, name="fetch") as arrived:
+
+        def here(blob: Blob) -> None:
+            while blob.descriptor.digest in wanted:
+                del wanted[next(arrived)]
+
+        yield here
 
 
 def mend(core: Core, blob: Blob, cancelled: threading.Event | None = None, progress: Progress | None = None) -> bool:

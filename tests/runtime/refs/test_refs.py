@@ -487,6 +487,36 @@ def test_one_failed_transfer_ends_the_others(refs: RefManager) -> None:
         refs.from_layers([dataclasses.replace(chain[0], provider=slow)]).prefetch(cancelled=stop)
 
 
+def test_the_first_layers_are_unpacked_while_others_come(refs: RefManager) -> None:
+    """A layer that never comes does not keep those below it from being unpacked; the next try goes on from there."""
+    far = Far({})
+    chain = [far_layer(make_tar([Row(f"f{n}", bytes(n))]), far) for n in range(3)]
+    lowest = refs.from_layers(chain[:1])
+    unpacked = threading.Event()
+
+    class Late(Far):
+        def fetch(
+            self,
+            descriptor: Descriptor,
+            content: ContentStore,
+            *,
+            cancelled: threading.Event | None = None,
+            progress: Progress | None = None,
+        ) -> None:
+            assert cancelled is not None
+            while not refs.core.has_directory(lowest.id):
+                assert not cancelled.wait(0.01), "nobody was unpacked meanwhile"
+            unpacked.set()
+            raise StoreError("the other side is gone")
+
+    image = refs.from_layers([*chain[:2], dataclasses.replace(chain[2], provider=Late({}))])
+    with pytest.raises(StoreError, match="the other side is gone"), image.mount():
+        pass
+    assert unpacked.is_set() and names(lowest) == ["f0"]
+    assert names(refs.from_layers(chain)) == ["f0", "f1", "f2"]
+    assert sorted(far.asked) == sorted({layer.descriptor.digest for layer in chain}), "each was fetched once"
+
+
 def test_a_step_that_touches_nothing(refs: RefManager) -> None:
     far = Far({})
     base = refs.from_layers([far_layer(make_tar([folder("d", 0o700), Row("f", b"1")]), far)])
