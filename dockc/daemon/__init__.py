@@ -5,7 +5,12 @@
     daemon/gateway.py    LLBBridge: what a client or a frontend asks of a build
     daemon/builds.py     builds that run, and those that were
     daemon/events.py     their progress, for whoever watches
-    daemon/sessions.py   what clients lend, through their tunnels
+    daemon/sessions.py   clients' sessions, and asking one of them something
+    daemon/lending.py    what a build sees of one: secrets, agents, uploads, and the next three
+    daemon/directories.py  its contexts and Dockerfiles
+    daemon/mirrors.py    their copies here
+    daemon/layouts.py    its stores of blobs
+    daemon/sinks.py      outputs to it
     daemon/config.py     flags and buildkitd.toml
     daemon/tracing.py    spans of its builds and of its clients
     daemon/debug.py      /metrics and /debug

@@ -19,9 +19,10 @@ from dockc.base.version import BUILDKIT, VERSION
 from dockc.daemon import gateway, storage
 from dockc.daemon.authority import SessionCredentials, Tokens
 from dockc.daemon.builds import Build, Builds
+from dockc.daemon.lending import lent
 from dockc.daemon.outputs import SessionOutputs
 from dockc.daemon.policy import SessionPolicy
-from dockc.daemon.sessions import HEALTH, Sessions, lent
+from dockc.daemon.sessions import HEALTH, Sessions
 from dockc.daemon.tracing import Tracing
 from dockc.engine.gateway import Gateway, to_policy, without_default_provenance
 from dockc.engine.request import BuildRequest

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from dockc.daemon import sessions
-from dockc.daemon.sessions import Mirrors
+from dockc.daemon import layouts
+from dockc.daemon.mirrors import Mirrors
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.refs.policy import Rule
@@ -281,8 +281,8 @@ def test_blobs_go_to_a_client_several_at_once(tmp_path: Path, monkeypatch: pytes
     def wait(work: Coroutine[object, object, None], _cancelled: threading.Event | None = None) -> None:
         asyncio.run(work)
 
-    monkeypatch.setattr(sessions, "_write", write)
+    monkeypatch.setattr(layouts, "_write", write)
     caller: Any = SimpleNamespace(serves=lambda _path: True, wait=wait)
-    caches = sessions._Caches(caller, tmp_path)
+    caches = layouts.Caches(caller, tmp_path)
     caches.write("cache", {f"sha256:{n}": n for n in range(4)}, ContentStore(tmp_path / "content"), cancelled=None)
     assert sorted(sent) == [("local:cache", f"sha256:{n}", n) for n in range(4)]

@@ -1,0 +1,170 @@
+"""Directories that a client lends: its build contexts and Dockerfiles, received over its session."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dockc.base.files import read_inside
+from dockc.daemon.mirrors import Mirrors
+from dockc.daemon.sessions import Caller
+from dockc.errors import DockcError
+from dockc.protocol.errors import RemoteError
+from dockc.protocol.receiving import outlined, receive
+from dockc.protocol.trees import TreeWriter
+from dockc.rpc.status import NOT_FOUND
+from dockc.runtime.fsutil.walk import Filter
+
+if TYPE_CHECKING:
+    from dockc.runtime.fsutil.outline import Outline
+    from dockc.runtime.session.files import Report
+
+FILE_SYNC = "/moby.filesync.v1.FileSync/DiffCopy"
+
+
+class Directories(Mapping[str, "ClientDirectory"]):
+    """Directories of a client by name. It alone knows which there are: any name may be asked for."""
+
+    def __init__(self, caller: Caller, mirrors: Mirrors) -> None:
+        self._caller, self._mirrors = caller, mirrors
+        self._known: dict[str, ClientDirectory] = {}
+
+    def __getitem__(self, name: str) -> ClientDirectory:
+        return self._known.setdefault(name, ClientDirectory(self._caller, self._mirrors, name))
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+class ClientDirectory:
+    """A directory of a client (`runtime.session.files.Directory`)."""
+
+    shown = ""
+
+    def __init__(self, caller: Caller, mirrors: Mirrors, name: str) -> None:
+        self._caller, self._mirrors, self._name = caller, mirrors, name
+        self._files: dict[str, bytes | None] = {}
+        self._guard = threading.Lock()
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the client has a key for its files, or is known; another is a stranger each time."""
+        return bool(self._caller.shared_key or self._caller.peer)
+
+    @property
+    def key(self) -> str:
+        """The client's own key for its files, or who it is: the same in its next build."""
+        caller = self._caller
+        return f"{caller.shared_key or (f'peer {caller.peer}' if caller.peer else caller.id)}:{self._name}"
+
+    def read(self, path: str) -> bytes:
+        """See `Directory.read`."""
+        found = self._file(path)
+        if found is None:
+            raise DockcError(f"failed to read dockerfile: open {path}: no such file or directory")
+        return found
+
+    def find(self, path: str) -> bytes | None:
+        """See `Directory.find`."""
+        return self._file(path)
+
+    def _file(self, path: str) -> bytes | None:
+        """A small file. What is asked for next is fetched along with it."""
+        with self._guard:
+            if path not in self._files:
+                wanted = tuple(dict.fromkeys((path, f"{path}.dockerignore", "dockerfile", ".dockerignore")))
+                try:
+                    with self._opened(Filter(follow=wanted), f"files:{path}", None, None) as folder:
+                        for one in wanted:
+                            self._files.setdefault(one, read_inside(folder, one))
+                except RemoteError as exc:
+                    if exc.remote.code != NOT_FOUND:
+                        raise
+                    self._files[path] = None  # the client lends no such directory
+            return self._files[path]
+
+    @contextmanager
+    def open(
+        self,
+        wanted: Filter,
+        *,
+        compare: bool = True,
+        outline: Outline | None = None,
+        cancelled: threading.Event | None = None,
+        report: Report | None = None,
+    ) -> Iterator[Path]:
+        """See `Directory.open`."""
+        question = repr((wanted.include, wanted.exclude, wanted.follow))
+        if outline is not None:
+            question += repr(outline.patterns)
+        caller = self._caller
+        if caller.peer and not caller.shared_key:
+            # Who does not say which directory it is gets the copy that it left last, whatever that was of: what is the
+            # same by name, size, mode and time is not sent again. Nobody waits for another build that is at it.
+            with self._mirrors.unless_busy(f"{self.key}:{question}", self._name) as copy:
+                if copy is not None:
+                    caller.wait(self._sync(copy, wanted, report, compare, outline), cancelled)
+                    yield copy
+                    return
+        with self._opened(wanted, question, cancelled, report, compare=compare, outline=outline) as path:
+            yield path
+
+    @contextmanager
+    def _opened(
+        self,
+        wanted: Filter,
+        question: str,
+        cancelled: threading.Event | None,
+        report: Report | None,
+        *,
+        compare: bool = True,
+        outline: Outline | None = None,
+    ) -> Iterator[Path]:
+        caller = self._caller
+        key = f"{caller.shared_key or caller.id}:{self._name}:{question}"
+        with self._mirrors.locked(key, "" if caller.shared_key else caller.id, self._name) as path:
+            caller.wait(self._sync(path, wanted, report, compare, outline), cancelled)
+            yield path
+
+    async def _sync(
+        self, path: Path, wanted: Filter, report: Report | None, compare: bool, outline: Outline | None
+    ) -> None:
+        metadata = [("dir-name", self._name)]
+        for name, values in (
+            ("include-patterns", wanted.include),
+            ("exclude-patterns", wanted.exclude),
+            ("followpaths", wanted.follow or ()),
+        ):
+            metadata += _encoded(name, values)
+        call = self._caller.channel.call(FILE_SYNC, metadata)
+        writer = TreeWriter(path, delete=True, compare=compare)
+        try:
+            choose = outlined(outline, writer.choose) if outline is not None else writer.choose
+            size = await receive(call, choose, report=report)
+            call.end()
+            await call.drained()
+            await asyncio.to_thread(writer.finish)
+            if report is not None:
+                report(size, True)
+        finally:
+            call.cancel()
+            await asyncio.to_thread(writer.close)
+
+
+def _encoded(name: str, values: Sequence[str]) -> list[tuple[str, str]]:
+    """Metadata of a list; percent-encoded where a value is no plain text."""
+    if all(value.isascii() and value.isprintable() for value in values):
+        return [(name, value) for value in values]
+    from urllib.parse import quote
+
+    return [(f"{name}-encoded", "1"), *((name, quote(value, errors="surrogateescape")) for value in values)]

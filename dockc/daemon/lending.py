@@ -1,0 +1,199 @@
+"""What a build sees of a client's session: its files, secrets, agents, credentials, uploads and outputs.
+
+The engine's threads ask in blocking calls; each is carried to the event loop, through the client's tunnel and back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from dockc.daemon.directories import FILE_SYNC, ClientDirectory, Directories
+from dockc.daemon.layouts import CONTENT, Caches, Stores
+from dockc.daemon.mirrors import Mirrors
+from dockc.daemon.sessions import Caller
+from dockc.daemon.sinks import Sinks
+from dockc.rpc.pb import session_pb2
+from dockc.rpc.status import NOT_FOUND, RpcError
+from dockc.rpc.transports import packed, payload
+from dockc.runtime.session.base import Session
+from dockc.runtime.session.secrets import SshSource
+
+if TYPE_CHECKING:
+    from dockc.runtime.session.auth import CredentialStore
+
+SECRETS = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
+SSH_CHECK = "/moby.sshforward.v1.SSH/CheckAgent"
+SSH_FORWARD = "/moby.sshforward.v1.SSH/ForwardAgent"
+UPLOAD = "/moby.upload.v1.Upload/Pull"
+
+
+def lent(
+    caller: Caller,
+    mirrors: Mirrors,
+    credentials: CredentialStore,
+    folder: Path,
+    find: Callable[[str], Coroutine[Any, Any, Caller]],
+) -> tuple[Session, Callable[[], None]]:
+    """What a build sees of a client's session, and what is to be called on the loop when the build is over.
+
+    Args:
+        caller: the client.
+        mirrors: for its directories.
+        credentials: the client's, of registries.
+        folder: for files of this build; removed after it.
+        find: other sessions, whose directories a build may name.
+    """
+
+    def others(name: str) -> Mapping[str, ClientDirectory] | None:
+        return None if name == caller.id else Directories(caller.wait(find(name)), mirrors)
+
+    agents = _Agents(caller, folder) if caller.serves(SSH_FORWARD) else None
+    session = Session(
+        id=caller.id,
+        directories=Directories(caller, mirrors) if caller.serves(FILE_SYNC) else {},
+        others=others,
+        stores=Stores(caller, folder) if caller.serves(CONTENT + "Read") else {},
+        secrets=_Secrets(caller) if caller.serves(SECRETS) else None,
+        ssh=agents,
+        credentials=credentials,
+        uploads=_Uploads(caller, folder) if caller.serves(UPLOAD) else {},
+        sinks=Sinks(caller),
+        caches=Caches(caller, folder),
+    )
+    return session, agents.close if agents is not None else _nothing
+
+
+def _nothing() -> None:
+    """There is nothing to close."""
+
+
+class _Secrets:
+    """`runtime.session.secrets.SecretStore`."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    def get(self, secret_id: str) -> bytes | None:
+        request = session_pb2.GetSecretRequest(ID=secret_id)
+
+        async def ask() -> bytes | None:
+            try:
+                return (await self._caller.unary(SECRETS, request, session_pb2.GetSecretResponse)).data
+            except RpcError as exc:
+                if exc.code == NOT_FOUND:
+                    return None
+                raise
+
+        return self._caller.wait(ask())
+
+
+class _Agents:
+    """`runtime.session.secrets.SshAgents`: a socket here for each agent of the client."""
+
+    def __init__(self, caller: Caller, folder: Path) -> None:
+        self._caller, self._folder = caller, folder
+        self._sources: dict[str, SshSource | None] = {}
+        self._servers: list[asyncio.Server] = []
+        self._guard = threading.Lock()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        for server in self._servers:
+            server.close()
+
+    def __bool__(self) -> bool:
+        return True
+
+    def find(self, ssh_id: str) -> SshSource | None:
+        with self._guard:
+            if ssh_id not in self._sources:
+                self._sources[ssh_id] = self._caller.wait(self._open(ssh_id))
+            return self._sources[ssh_id]
+
+    async def _open(self, ssh_id: str) -> SshSource | None:
+        try:
+            await self._caller.unary(
+                SSH_CHECK, session_pb2.CheckAgentRequest(ID=ssh_id), session_pb2.CheckAgentResponse
+            )
+        except RpcError:
+            return None  # the client has no such agent
+        path = self._folder / f"ssh-{len(self._sources)}.sock"
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(str(path))
+        path.chmod(0o600)
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await _relay(self._caller, ssh_id, reader, writer)
+
+        self._servers.append(await asyncio.start_unix_server(connected, sock=sock))
+        return SshSource(path, (), raw=True)  # the client lets through what it wants
+
+
+async def _relay(caller: Caller, ssh_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    call = caller.channel.call(SSH_FORWARD, [("buildkit.ssh.id", ssh_id)])
+
+    async def back() -> None:
+        while (messages := await call.receive_all()) is not None:
+            for message in messages:
+                writer.write(payload(message))
+            await writer.drain()
+
+    answering = asyncio.create_task(back())
+    try:
+        while data := await reader.read(65536):
+            await call.send(packed(data))
+        call.end()
+        await answering
+    except (OSError, RpcError):
+        pass
+    finally:
+        answering.cancel()
+        call.cancel()
+        writer.close()
+
+
+class _Uploads(Mapping[str, Path]):
+    """Files that a client sends when their address is asked for."""
+
+    PREFIX = "http://buildkit-session/"
+
+    def __init__(self, caller: Caller, folder: Path) -> None:
+        self._caller, self._folder = caller, folder
+        self._files: dict[str, Path] = {}
+        self._guard = threading.Lock()
+
+    def __contains__(self, url: object) -> bool:
+        return isinstance(url, str) and url.startswith(self.PREFIX)
+
+    def __getitem__(self, url: str) -> Path:
+        if url not in self:
+            raise KeyError(url)
+        with self._guard:
+            if url not in self._files:
+                handle, name = tempfile.mkstemp(dir=self._folder)
+                with os.fdopen(handle, "wb") as file:
+                    self._caller.wait(self._pull(url, file))
+                self._files[url] = Path(name)
+            return self._files[url]
+
+    async def _pull(self, url: str, file: BinaryIO) -> None:
+        metadata = [("urlhost", "buildkit-session"), ("urlpath", "/" + url.removeprefix(self.PREFIX))]
+        call = self._caller.channel.call(UPLOAD, metadata)
+        try:
+            while (messages := await call.receive_all()) is not None:
+                await asyncio.to_thread(file.write, b"".join(map(payload, messages)))
+        finally:
+            call.cancel()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
