@@ -17,6 +17,8 @@ MAX_LOGS = 16 << 20
 """Bytes of logs that are kept for those who come late; the oldest go first."""
 MAX_KEPT = 1 << 20
 """The same for builds that are over."""
+MAX_WARNINGS = 64 << 20
+"""Bytes of warnings, with the files that they speak of; the first ones stay. A frontend may make any number."""
 _MAX_MESSAGE = 1 << 20
 _COMPACT = 2000
 
@@ -31,6 +33,7 @@ class Watcher:
         self.warnings: list[VertexWarning] = []
         self.size = 0
         self.lost = 0
+        self.warned = 0  # bytes of all warnings that were put
         self.news = asyncio.Event()
 
     def put(self, status: SolveStatus) -> None:
@@ -40,7 +43,10 @@ class Watcher:
             self.vertexes = list({one.digest: one for one in self.vertexes}.values())
         for one in status.statuses:
             self.statuses[one.vertex, one.id] = one
-        self.warnings += status.warnings
+        for warning in status.warnings:
+            self.warned += _size(warning)
+            if self.warned <= MAX_WARNINGS:
+                self.warnings.append(warning)
         for log in status.logs:
             self.logs.append(log)
             self.size += len(log.data)
@@ -71,6 +77,10 @@ class Watcher:
         self.news.clear()
         messages = [replace(first, logs=tuple(parts[0])), *(SolveStatus(logs=tuple(part)) for part in parts[1:])]
         return [one for one in messages if one.vertexes or one.statuses or one.logs or one.warnings]
+
+
+def _size(warning: VertexWarning) -> int:
+    return len(warning.short) + sum(map(len, warning.detail)) + len(warning.url) + len(warning.source) + 200
 
 
 class Progress:

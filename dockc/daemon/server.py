@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("dockc.daemon")
 _BACKLOG = 1024
+_LOCK = "dockcd.lock"
 _HOUR = 3600.0
 _ARENAS = 2
 """From which all threads take memory: they hold Python's lock at nearly all times when they ask for some."""
@@ -69,7 +70,8 @@ def serve(config: Config) -> int:
     finally:
         if resident is not None:
             _ended(resident, config.grace)
-        os.close(lock)
+        for handle in lock:
+            os.close(handle)
     return 0
 
 
@@ -93,15 +95,28 @@ def _ended(resident: subprocess.Popen[bytes], grace: float) -> None:
         resident.wait()
 
 
-def _locked(root: Path) -> int:
-    """Be the one daemon of a store."""
-    handle = os.open(root / "dockcd.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _locked(root: Path) -> tuple[int, ...]:
+    """Be the one daemon of a root: what is to be closed in the end.
+
+    The directory itself is locked, too, for the lock's file may be removed while its holder runs.
+    """
+    file = os.open(root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        os.close(handle)
-        raise DockcError(f"could not lock {root}/dockcd.lock, another instance running?") from exc
-    return handle
+        for handle in (file, folder):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as exc:
+                raise DockcError(f"could not lock {root}/{_LOCK}, another instance running?") from exc
+            except OSError as exc:
+                if handle == file:
+                    raise DockcError(f"could not lock {root}/{_LOCK}: {exc.strerror}") from exc
+                _log.info("%s is on a file system whose directories cannot be locked", root)
+    except DockcError:
+        os.close(file)
+        os.close(folder)
+        raise
+    return file, folder
 
 
 async def _run(config: Config, root: Path) -> None:

@@ -211,7 +211,7 @@ class Bridge:
 
         now = dict(attrs)
         for _ in range(_MOST_CONVERSIONS):
-            identifier, now = judged(self.request.policies, identifier, now)
+            identifier, now = await self.work.blocking(partial(judged, self.request.policies, identifier, now))
             check = self.session.policy
             said = None if check is None else await check(self, identifier, now, platform)
             if said is None:

@@ -40,6 +40,10 @@ _NO_STATUS = 255
 """Of a process that never ran."""
 _KILLED = 137
 _WAITING = 64
+_LAST_SIGNAL = 31
+"""The executor's helper passes on no real-time signals: it is told of the others by them."""
+_WINDOW = 0xFFFF
+"""Rows and columns that a terminal can have."""
 
 
 class _Surroundings:
@@ -216,7 +220,7 @@ class Process:
                 else:
                     self._tell(lambda running: running.signal(number))
             case "Resize":
-                columns, rows = message.Resize.Cols, message.Resize.Rows
+                columns, rows = min(message.Resize.Cols, _WINDOW), min(message.Resize.Rows, _WINDOW)
                 self._tell(lambda running: running.resize(columns, rows))
             case "Init":
                 raise RpcError(f"process {self._name} already exists", code=ALREADY_EXISTS)
@@ -355,17 +359,11 @@ def _signal(name: str) -> int:
         RpcError: there is none of that name.
     """
     short = name.upper().removeprefix("SIG")
-    if short.isascii() and short.isdigit() and 0 < int(short) < signal.NSIG:
+    if short.isascii() and short.isdigit() and len(short) < 4 and 0 < int(short) <= _LAST_SIGNAL:
         return int(short)
-    for start, base in (("RTMIN", signal.SIGRTMIN), ("RTMAX", signal.SIGRTMAX)):
-        if short.startswith(start):
-            rest = short.removeprefix(start)
-            number = base + (int(rest) if rest.lstrip("+-").isdigit() else 0)
-            if number <= signal.SIGRTMAX:
-                return number
     found = getattr(signal, f"SIG{short}", None)
-    if not isinstance(found, signal.Signals):
-        raise RpcError(f"unknown signal {name}", code=INVALID_ARGUMENT)
+    if not isinstance(found, signal.Signals) or found > _LAST_SIGNAL:
+        raise RpcError(f"unknown signal {name[:80]}", code=INVALID_ARGUMENT)
     return found
 
 

@@ -48,10 +48,11 @@ def located(error: SolveError, job: Job, definitions: Sequence[Definition]) -> S
         places = definition.source.locations.get(error.vertex, ()) if definition.source is not None else ()
         if definition.source is None or not places:  # git sources, for one, have an empty list of places
             continue
-        infos = definition.source.infos
         shown, sources = [], []
         for place in reversed(places):  # as BuildKit's clients show them
-            info = infos[place.index]
+            info = definition.source.file(place)
+            if info is None:
+                continue
             sources.append((info, place))
             shown.append(
                 (info.filename, info.data.decode("utf-8", "replace"), tuple((r[0], r[2]) for r in place.ranges))

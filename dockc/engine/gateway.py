@@ -76,6 +76,7 @@ class Gateway:
         self.bridge, self.workers, self._name = bridge, workers, name
         self.returned: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._refs: dict[str, Ref] = {}
+        self._names: dict[int, str] = {}  # by identity of those in `_refs`
         self._containers: dict[str, Container] = {}
         self._left: dict[str, Ref] = {}
 
@@ -83,11 +84,10 @@ class Gateway:
         """The id of a file system; "" is the empty one."""
         if ref is None:
             return ""
-        for key, known in self._refs.items():
-            if known is ref:
-                return key
-        key = f"{self._name}-{len(self._refs)}"
-        self._refs[key] = ref
+        key = self._names.get(id(ref))
+        if key is None:
+            key = self._names[id(ref)] = f"{self._name}-{len(self._refs)}"
+            self._refs[key] = ref
         return key
 
     def find(self, key: str) -> Ref | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dockc.base.record import Record, made
 from dockc.errors import DockcError
+from dockc.golang.regex import BadExpression, Expression, Finder
 from dockc.golang.text import quote
 
 if TYPE_CHECKING:
@@ -20,7 +21,11 @@ ALLOW, DENY, CONVERT = "ALLOW", "DENY", "CONVERT"
 EXACT, WILDCARD, REGEX = "EXACT", "WILDCARD", "REGEX"
 EQUAL, NOTEQUAL, MATCHES = "EQUAL", "NOTEQUAL", "MATCHES"
 _MOST = 20
-_REFERENCE = re.compile(r"\$(?:\$|(\w+)|\{(\w+)\})")
+_REFERENCE = re.compile(r"\$(?:\$|(\w+)|\{(\w+)\})", re.ASCII)
+_PARTS = 2000
+"""Of one regular expression. Rules come from clients and frontends."""
+_LONGEST = 64 << 10
+"""Characters of an identifier that a conversion may make."""
 
 
 class Rule(Record, kw_only=True):
@@ -79,8 +84,7 @@ def _once(policy: Policy, identifier: str, attrs: dict[str, str]) -> tuple[str, 
     for rule in policy.rules:
         if not _holds(rule, attrs):
             continue
-        found = _match(rule, identifier)
-        if found is None and rule.identifier != identifier:
+        if not _matches(rule, identifier):
             continue
         match rule.action:
             case "ALLOW":
@@ -90,7 +94,7 @@ def _once(policy: Policy, identifier: str, attrs: dict[str, str]) -> tuple[str, 
             case "CONVERT":
                 if rule.attrs is None:
                     raise DockcError("error mutating source policy: missing destination for convert rule")
-                dest = _formatted(rule, found, identifier, rule.becomes or rule.identifier) or identifier
+                dest = _formatted(rule, identifier, rule.becomes or rule.identifier) or identifier
                 changed = {**attrs, **rule.attrs}
                 if (dest, changed) != (identifier, attrs):
                     return dest, changed
@@ -110,7 +114,7 @@ def _holds(rule: Rule, attrs: Mapping[str, str]) -> bool:
             case "NOTEQUAL":
                 good = own != value
             case "MATCHES":
-                good = _compiled(value).search(own) is not None
+                good = _compiled(value).match(own)
             case other:
                 raise DockcError(f"unknown attr condition: {other}")
         if not good:
@@ -118,47 +122,75 @@ def _holds(rule: Rule, attrs: Mapping[str, str]) -> bool:
     return True
 
 
-def _match(rule: Rule, identifier: str) -> re.Match[str] | None:
+def _matches(rule: Rule, identifier: str) -> bool:
+    if rule.identifier == identifier:
+        return True
     match rule.match:
         case "EXACT":
-            return None
+            return False
         case "REGEX":
-            return _compiled(rule.identifier).search(identifier)
+            return _compiled(rule.identifier).match(identifier)
         case "WILDCARD":
-            if "**" in rule.identifier:
-                raise DockcError('invalid wildcard: "**"')
-            return re.fullmatch(re.escape(rule.identifier).replace(r"\*", "(.*)"), identifier)
+            return _stars(rule.identifier, identifier) is not None
         case other:
             raise DockcError(f"unknown match type: {other}")
 
 
-def _compiled(text: str) -> re.Pattern[str]:
+def _stars(wildcard: str, text: str) -> tuple[str, ...] | None:
+    """What each `*` of a wildcard stands for in a text, the first ones for as much as can be; None if it does not match.
+
+    Raises:
+        DockcError: it is no wildcard.
+    """
+    if "**" in wildcard:
+        raise DockcError('invalid wildcard: "**"')
+    first, *pieces = wildcard.split("*")
+    if not pieces:
+        return () if wildcard == text else None
+    if len(text) < len(first) + len(pieces[-1]) or not text.startswith(first) or not text.endswith(pieces[-1]):
+        return None
+    found: list[str] = []
+    end = len(text) - len(pieces[-1])
+    for piece in reversed(pieces[:-1]):
+        at = text.rfind(piece, len(first), end)
+        if at < 0:
+            return None
+        found.append(text[at + len(piece) : end])
+        end = at
+    found.append(text[len(first) : end])
+    return None if any("\n" in one for one in found) else tuple(reversed(found))
+
+
+def _compiled(text: str) -> Expression:
     try:
-        return re.compile(text)
-    except re.error as error:
+        return Expression(text, _PARTS)
+    except BadExpression as error:
         raise DockcError(f"invalid regex {quote(text)}: {error}") from None
 
 
-def _formatted(rule: Rule, found: re.Match[str] | None, identifier: str, text: str) -> str:
+def _formatted(rule: Rule, identifier: str, text: str) -> str:
     if rule.match == EXACT:
         return text
-    if found is None:
-        return identifier
     if rule.match == REGEX:  # every place that matches is replaced
-        return _compiled(rule.identifier).sub(lambda here: _expanded(here, text), identifier)
-    return _expanded(found, text)
+        finder = Finder(rule.identifier, _PARTS)
+        made = finder.replaced(identifier, lambda groups: _expanded(groups, finder.names, text))
+    else:
+        stars = _stars(rule.identifier, identifier)
+        made = identifier if stars is None else _expanded((identifier, *stars), (), text)
+    if len(made) > _LONGEST:
+        raise DockcError(f"source policy: a conversion makes an identifier of {len(made)} characters")
+    return made
 
 
-def _expanded(found: re.Match[str], text: str) -> str:
+def _expanded(groups: Sequence[str], names: Sequence[str], text: str) -> str:
     """A text with `$1` and `${name}` replaced by what was found; what there is not is nothing, as in Go."""
 
     def put(reference: re.Match[str]) -> str:
         name = reference[1] or reference[2]
         if name is None:
             return "$"
-        try:
-            return found[int(name) if name.isdigit() else name] or ""
-        except IndexError:
-            return ""
+        if name.isdigit():
+            return groups[int(name)] if len(name) < 9 and int(name) < len(groups) else ""
+        return "".join(group for group, known in zip(groups, names, strict=False) if known == name)
 
     return _REFERENCE.sub(put, text)

@@ -55,6 +55,8 @@ def read_file(root: Path, *, path: str, offset: int = 0, length: int = 0) -> byt
         if file is None:
             raise missing(path)
         with file:
+            if offset >= os.fstat(file.fileno()).st_size:
+                return b""
             file.seek(offset)
             data = file.read(min(length, READ_LIMIT) if length else READ_LIMIT + 1)
     if len(data) > READ_LIMIT:
@@ -66,10 +68,9 @@ def read_dir(root: Path, *, path: str, include: str = "") -> tuple[Stat, ...]:
     """The entries of a directory, by name; of a glob `include` only those that match.
 
     Raises:
-        DockcError: there is no such directory.
+        DockcError: there is no such directory, or the glob cannot be read.
     """
-    from fnmatch import fnmatchcase
-
+    from dockc.grammar.globs import BadPattern, PatternMatcher
     from dockc.runtime.fsutil.inroot import Root, entries
 
     with Root(root) as opened:
@@ -82,7 +83,12 @@ def read_dir(root: Path, *, path: str, include: str = "") -> tuple[Stat, ...]:
         fd = opened.open_dir(resolved, read=True)
         try:
             names = sorted(entries(fd))
-            return tuple(_stat(fd, name, name) for name in names if not include or fnmatchcase(name, include))
+            if include:
+                try:
+                    names = list(filter(PatternMatcher((include,)).matches, names))
+                except BadPattern:
+                    raise DockcError(f"invalid includepattern: {include[:80]}: syntax error in pattern") from None
+            return tuple(_stat(fd, name, name) for name in names)
         finally:
             os.close(fd)
 

@@ -103,7 +103,9 @@ class Places:
             found = source.locations.get(vertex, ())
             if not found:
                 continue
-            info = source.infos[found[0].index]
+            info = source.file(found[0])
+            if info is None:
+                continue
             rows = self._lines.get(id(info))
             if rows is None:
                 rows = self._lines[id(info)] = info.data.decode("utf-8", "replace").splitlines()

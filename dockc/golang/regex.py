@@ -6,7 +6,8 @@ automaton (Thompson's construction), which a set of states simulates exactly; th
 a table, built as texts are read. The time is that of the text's length times the number of states at the worst, and that
 of the text's length once the rows are known.
 
-What a match is, and its groups, is not told, so lazy operators are as good as greedy ones.
+Only `Finder` tells what a match is, and its groups: it goes through the text with all states at once, in the order in
+which Go prefers them. For the others lazy operators are as good as greedy ones.
 Scripts (`\\p{Greek}`) are not known here; an expression with one counts as unreadable.
 
 Source of the syntax: https://github.com/google/re2/wiki/Syntax.
@@ -56,7 +57,7 @@ _CATEGORIES = frozenset("CLMNPSZ") | {
 }
 _REPEAT = pattern(r"\{(0|[1-9][0-9]*)(,(0|[1-9][0-9]*)?)?\}", re.ASCII)
 _FLAGS = pattern(r"\(\?([imsU]*)(?:-([imsU]+))?([:)])")
-_NAMED = pattern(r"\(\?P?<[A-Za-z0-9_]+>")
+_NAMED = pattern(r"\(\?P?<([A-Za-z0-9_]+)>")
 _HEX = pattern("([0-9A-Fa-f]{2})|{([0-9A-Fa-f]+)}")
 _OCTAL = pattern("[0-7]{0,2}")
 _MAX_REPEAT = 1000
@@ -121,7 +122,8 @@ def _folded(inner: Predicate) -> Predicate:
 class _Op(str):
     """A part of an expression in postfix order that is no character: "cat" and "alt" join the two before it, "star",
     "plus" and "maybe" repeat the one before it, "empty" stands for nothing; the others are assertions: "begin" and
-    "end" of the text, "line" and "eol" of a line, "word" boundary and "nonword".
+    "end" of the text, "line" and "eol" of a line, "word" boundary and "nonword". Where groups are told there are also
+    the lazy repetitions ("star?") and the marks ("mark 2", "mark 3") at the beginning and end of each group.
     """
 
     __slots__ = ()
@@ -129,23 +131,27 @@ class _Op(str):
 
 _Part = _Op | Predicate
 _CAT, _ALT, _STAR, _PLUS, _MAYBE, _EMPTY = map(_Op, ("cat", "alt", "star", "plus", "maybe", "empty"))
+_LAZY = {kind: _Op(f"{kind}?") for kind in (_STAR, _PLUS, _MAYBE)}
+_GREEDY = {lazy: kind for kind, lazy in _LAZY.items()}
 _BEGIN, _END, _LINE, _EOL, _BOUNDARY, _INSIDE = map(_Op, ("begin", "end", "line", "eol", "word", "nonword"))
 
 
 class _Group(Mutable):
     """A group that is being read: its alternatives so far, the last one's atoms in postfix order, and the flags that hold
-    outside of it.
+    outside of it; its number where what it matches is told, or 0.
     """
 
     flags: frozenset[str]
     branches: list[list[list[_Part]]]
+    number: int = 0
 
 
 class _Parser:
     """Reads an expression into postfix order. The state is `at`, the index of the next character."""
 
-    def __init__(self, expression: str, most: int) -> None:
-        self.text, self.at, self.most = expression, 0, most
+    def __init__(self, expression: str, most: int, *, marks: bool = False) -> None:
+        self.text, self.at, self.most, self.marks = expression, 0, most, marks
+        self.names: list[str] = [""]  # of the groups, by number
         self.flags: frozenset[str] = frozenset()
         self.size = 0
 
@@ -175,11 +181,16 @@ class _Parser:
                 self.at += 1
                 group = stack.pop()
                 self.flags = group.flags
-                stack[-1].branches[-1].append(_joined(group.branches))
+                atom = _joined(group.branches)
+                if group.number:
+                    begin, end = _Op(f"mark {2 * group.number}"), _Op(f"mark {2 * group.number + 1}")
+                    self._grow(4)
+                    atom = [begin, *atom, _CAT, end, _CAT]
+                stack[-1].branches[-1].append(atom)
             else:
-                atom = self._atom()
-                self._grow(sum(map(len, atom)))
-                atoms += atom
+                more = self._atom()
+                self._grow(sum(map(len, more)))
+                atoms += more
         if len(stack) > 1:
             raise BadExpression("missing closing )")
         return _joined(stack[0].branches)
@@ -203,30 +214,37 @@ class _Parser:
             stack.append(_Group(self.flags, [[]]))
             self.flags = flags
             return
+        name = ""
         if found := _NAMED.match(self.text, self.at):
-            self.at = found.end()
+            self.at, name = found.end(), found[1]
         elif self.text.startswith("(?", self.at):
             raise BadExpression("invalid or unsupported Perl syntax")
         else:
             self.at += 1
-        stack.append(_Group(self.flags, [[]]))
+        number = 0
+        if self.marks:
+            number = len(self.names)
+            self.names.append(name)
+        stack.append(_Group(self.flags, [[]], number))
 
     def _repeated(self, atom: list[_Part]) -> list[_Part]:
         """An atom with the repetition that stands here."""
         char = self.text[self.at]
         counted = _REPEAT.match(self.text, self.at) if char == "{" else None
         self.at = counted.end() if counted else self.at + 1
-        self.at += self.text.startswith("?", self.at)  # as few as possible: the same for who asks whether there is one
+        lazy = self.text.startswith("?", self.at)  # as few as possible: the same for who asks whether there is one
+        self.at += lazy
+        star, plus, maybe = (_LAZY[kind] if lazy and self.marks else kind for kind in (_STAR, _PLUS, _MAYBE))
         if counted is None:
             self._grow(1)
-            return [*atom, {"*": _STAR, "+": _PLUS, "?": _MAYBE}[char]]
+            return [*atom, {"*": star, "+": plus, "?": maybe}[char]]
         low = int(counted[1]) if len(counted[1]) < 5 else _MAX_REPEAT + 1
         high = low if counted[2] is None else None if counted[3] is None else int(counted[3][:5])
         if low > _MAX_REPEAT or (high is not None and not low <= high <= _MAX_REPEAT):
             raise BadExpression("invalid repeat count")
         copies = low + (1 if high is None else high - low)
         self._grow((copies - 1) * (len(atom) + 2) + 2)
-        written = [atom] * low + ([[*atom, _STAR]] if high is None else [[*atom, _MAYBE]] * (high - low))
+        written = [atom] * low + ([[*atom, star]] if high is None else [[*atom, maybe]] * (high - low))
         return _chained(written)
 
     def _atom(self) -> list[list[_Part]]:
@@ -392,8 +410,9 @@ class _States:
 
     Attributes:
         accepts: by state, which characters it takes; None for one that takes none.
-        follows: where it leads: after a character, or at once.
+        follows: where it leads, the preferred one first: after a character, or at once.
         asserts: the assertion that must hold before a state leads on, by state.
+        marks: what is remembered of a place when a state leads on: a group's beginning (2 * number) or its end.
         first: where everything begins.
         last: where it ends.
     """
@@ -402,6 +421,7 @@ class _States:
         self.accepts: list[Predicate | None] = []
         self.follows: list[list[int]] = []
         self.asserts: dict[int, str] = {}
+        self.marks: dict[int, int] = {}
         stack: list[tuple[int, int]] = []
         for part in parts:
             if not isinstance(part, _Op):
@@ -410,11 +430,13 @@ class _States:
                 (a, b), (c, d) = stack[-2:]
                 del stack[-2:]
                 stack.append(self._cat(a, b, c, d) if part == _CAT else self._alt(a, b, c, d))
-            elif part in (_STAR, _PLUS, _MAYBE):
+            elif part in _LAZY or part in _GREEDY:
                 stack.append(self._repeat(part, *stack.pop()))
             else:
                 begin, end = self._pair(None)
-                if part != _EMPTY:
+                if part.startswith("mark "):
+                    self.marks[begin] = int(part[5:])
+                elif part != _EMPTY:
                     self.asserts[begin] = str(part)
                 stack.append((begin, end))
         self.first, self.last = stack.pop()
@@ -442,12 +464,12 @@ class _States:
 
     def _repeat(self, how: str, a: int, b: int) -> tuple[int, int]:
         begin, end = self._new(), self._new()
-        self.follows[begin].append(a)
-        self.follows[b].append(end)
-        if how != _MAYBE:
-            self.follows[b].append(a)
-        if how != _PLUS:
-            self.follows[begin].append(end)
+        kind = _GREEDY.get(_Op(how), how)
+        first = [a] if kind == _PLUS else [a, end]
+        again = [end] if kind == _MAYBE else [a, end]
+        lazy = kind != how
+        self.follows[begin] += reversed(first) if lazy else first
+        self.follows[b] += reversed(again) if lazy else again
         return begin, end
 
 
@@ -575,3 +597,93 @@ def _holds(kind: str, before: str, after: str) -> bool:
     if kind == _EOL:
         return after in ("", "\n")
     return ((before in _WORD) != (after in _WORD)) == (kind == _BOUNDARY)
+
+
+class Finder:
+    """One compiled expression that tells where it matches, and what its groups are (`Regexp.FindStringSubmatchIndex`).
+
+    The time is that of the text's length times the number of states at the worst. Never changed once it is made.
+
+    Attributes:
+        names: of its groups, "" for those without; the first is the whole match.
+    """
+
+    def __init__(self, expression: str, most: int = MOST) -> None:
+        """Compile `expression`; see `Expression`.
+
+        Raises:
+            BadExpression: it is not valid, or too large.
+        """
+        parser = _Parser(expression, most, marks=True)
+        self._states = _States(parser.parts())
+        self.names = tuple(parser.names)
+
+    def find(self, text: str, start: int = 0) -> tuple[int, ...] | None:
+        """The first match at `start` or behind it: where the match and each group begin and end, -1 for a group that is
+        not there; None where nothing matches.
+        """
+        states, nowhere = self._states, (-1,) * (2 * len(self.names))
+        found: tuple[int, ...] | None = None
+        ways: list[tuple[int, tuple[int, ...]]] = []
+        for at in range(start, len(text) + 1):
+            before, after = text[at - 1 : at] if at else "", text[at : at + 1]
+            if found is None:  # to begin here is worth less than all that has begun
+                ways.append((states.first, (at, *nowhere[1:])))
+            onward: list[tuple[int, tuple[int, ...]]] = []
+            for state, places in self._reached(ways, at, before, after):
+                if state == states.last:
+                    found = (places[0], at, *places[2:])
+                    break  # what follows is worth less
+                accepts = states.accepts[state]
+                if accepts is not None and after and accepts(after):
+                    onward += ((follow, places) for follow in states.follows[state])
+            ways = onward
+            if not ways and found is not None:
+                break
+        return found
+
+    def _reached(
+        self, ways: Sequence[tuple[int, tuple[int, ...]]], at: int, before: str, after: str
+    ) -> list[tuple[int, tuple[int, ...]]]:
+        """The states that are reached without taking a character, the preferred ones first, each once."""
+        states = self._states
+        seen: set[int] = set()
+        found: list[tuple[int, tuple[int, ...]]] = []
+        waiting = list(reversed(ways))
+        while waiting:
+            state, places = waiting.pop()
+            if state in seen:
+                continue
+            seen.add(state)
+            if states.accepts[state] is not None or state == states.last:
+                found.append((state, places))
+                continue
+            kind = states.asserts.get(state)
+            if kind is not None and not _holds(kind, before, after):
+                continue
+            mark = states.marks.get(state)
+            if mark is not None:
+                places = (*places[:mark], at, *places[mark + 1 :])
+            waiting += ((follow, places) for follow in reversed(states.follows[state]))
+        return found
+
+    def replaced(self, text: str, by: Callable[[tuple[str, ...]], str]) -> str:
+        """`text` with what `by` makes of the groups in the place of each match (`Regexp.ReplaceAllStringFunc`)."""
+        out: list[str] = []
+        done = at = 0
+        while at <= len(text):
+            places = self.find(text, at)
+            if places is None:
+                break
+            begin, end = places[:2]
+            out.append(text[done:begin])
+            if end > done or not begin:
+                out.append(by(_groups(text, places)))
+            done = end
+            at = end if end > at else at + 1
+        out.append(text[done:])
+        return "".join(out)
+
+
+def _groups(text: str, places: Sequence[int]) -> tuple[str, ...]:
+    return tuple(text[begin:end] if begin >= 0 else "" for begin, end in zip(places[::2], places[1::2], strict=True))

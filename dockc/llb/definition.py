@@ -53,6 +53,10 @@ class Source(Record):
     infos: tuple[SourceInfo, ...]
     locations: Mapping[str, tuple[Location, ...]]
 
+    def file(self, location: Location) -> SourceInfo | None:
+        """The file that a place is in; None where the map, which may come from anyone, has none of that number."""
+        return self.infos[location.index] if 0 <= location.index < len(self.infos) else None
+
 
 class Definition:
     """A build graph: marshalled operations in order, what is said about them, and where they are written.

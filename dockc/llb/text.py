@@ -136,7 +136,8 @@ def _places(definition: Definition, name: str) -> list[str]:
     places = []
     for location in source.locations.get(name, ()):
         first, last = location.lines
-        filename = source.infos[location.index].filename if location.index < len(source.infos) else "?"
+        info = source.file(location)
+        filename = info.filename if info is not None else "?"
         places.append(f"at {filename}:{first}" + (f"-{last}" if last != first else ""))
     return places
 

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from dockc.runtime.fsutil.outline import Outline
 
 MAX_ENTRIES = 4_000_000
+MAX_PATH = 4095
+"""Bytes of a path or of a link's target: no more can be named on Linux (`PATH_MAX`, with its zero byte)."""
+MAX_LIST = 256 << 20
+"""Bytes of all names, links and extended attributes together."""
 MAX_OPEN = 256
 """Files whose content may come at the same time."""
 
@@ -80,6 +84,7 @@ class Listing:
     def __init__(self, limit: int = MAX_ENTRIES) -> None:
         self.items: list[Item] = []
         self._limit = limit
+        self._bytes = 0
         self._kinds: dict[str, bool] = {"": True}  # path -> whether it is a directory
         self._files: set[str] = set()
         self._last: list[bytes] = []
@@ -93,7 +98,15 @@ class Listing:
         path, linkname = os.fsdecode(told.path), os.fsdecode(told.linkname)
         parts = path.split("/")
         if path.startswith("/") or any(part in {"", ".", ".."} for part in parts) or "\0" in path:
-            raise BadTree(f"invalid path {path!r} from the sender")
+            raise BadTree(f"invalid path {path[:MAX_PATH]!r} from the sender")
+        if len(told.path) > MAX_PATH or len(told.linkname) > MAX_PATH:
+            raise BadTree(f"the sender has a path of more than {MAX_PATH} bytes: {path[:80]!r}...")
+        xattrs = dict(told.xattrs)
+        if "\0" in linkname or any("\0" in key for key in xattrs):
+            raise BadTree(f"{path!r} has a link or an attribute with a zero byte in its name")
+        self._bytes += len(told.path) + len(told.linkname) + sum(len(key) + len(one) for key, one in xattrs.items())
+        if self._bytes > MAX_LIST:
+            raise BadTree(f"the names and attributes of the sender's files are larger than {MAX_LIST} bytes")
         ordered = [os.fsencode(part) for part in parts]
         if ordered <= self._last:
             raise BadTree(f"the sender's files are out of order at {path!r}")
@@ -115,8 +128,12 @@ class Listing:
                     raise BadTree(f"{path!r} is a link to {linkname!r}, which is not there")
         if stat.S_ISLNK(mode) and not link:
             raise BadTree(f"{path!r} is a link to nothing")
-        device = os.makedev(told.devmajor, told.devminor) if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) else 0
-        item = Item(path, mode, told.uid, told.gid, told.size, told.modTime, link, same_as, device, dict(told.xattrs))
+        device = 0
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            if not (0 <= told.devmajor < 1 << 12 and 0 <= told.devminor < 1 << 20):
+                raise BadTree(f"{path!r} has a device number that there is not: {told.devmajor}:{told.devminor}")
+            device = os.makedev(told.devmajor, told.devminor)
+        item = Item(path, mode, told.uid, told.gid, told.size, told.modTime, link, same_as, device, xattrs)
         self._last = ordered
         self._kinds[path] = item.is_dir
         if not item.is_dir and not stat.S_ISLNK(mode):
@@ -217,7 +234,9 @@ class _Exchange:
                         self._listing.add(packet.stat)
                     else:
                         await self._listed()
-                case 3:  # FIN
+                case 3:  # FIN, which answers ours
+                    if not self._said_fin:
+                        raise BadTree("the sender says that it is done before its files have come")
                     self.finished = True
                 case 4:  # ERR
                     raise DockcError(f"error from sender: {packet.data.decode('utf-8', 'replace')}")

@@ -154,6 +154,8 @@ class Sender:
                 for data in messages:
                     packet = session_pb2.Packet.FromString(data)
                     if packet.type == REQ:
+                        if len(self._wanted) >= self.named:
+                            raise RpcError("the receiver asks for more files than there are", code=INTERNAL)
                         self._wanted.append(packet.ID)
                     elif packet.type == FIN:
                         self._over = True

@@ -50,7 +50,7 @@ class TreeWriter(Target):
         self._root = Root(self._dest)
         self._items = items
         if self._delete:
-            self._sweep("", {item.path: item for item in items})
+            self._sweep({item.path: item for item in items})
         same = {item.path for item in items if self._same(item)} if self._compare else set()
         for item in items:
             if item.path in same and not item.is_dir:
@@ -169,19 +169,23 @@ class TreeWriter(Target):
                 with self._root.parent("/" + item.path) as (fd, name):
                     os.utime(name, ns=(item.mtime, item.mtime), dir_fd=fd, follow_symlinks=False)
 
-    def _sweep(self, path: str, wanted: Mapping[str, Item]) -> None:
+    def _sweep(self, wanted: Mapping[str, Item]) -> None:
+        """Remove what the sender does not have, however deep it lies."""
         assert self._root is not None
-        fd = self._root.open_dir("/" + path, read=True)
-        try:
-            for name in entries(fd):
-                inner = f"{path}/{name}" if path else name
-                item = wanted.get(inner)
-                if item is None:
-                    remove_tree(fd, name, inner)
-                elif item.is_dir and stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
-                    self._sweep(inner, wanted)
-        finally:
-            os.close(fd)
+        todo = [""]
+        while todo:
+            path = todo.pop()
+            fd = self._root.open_dir("/" + path, read=True)
+            try:
+                for name in entries(fd):
+                    inner = f"{path}/{name}" if path else name
+                    item = wanted.get(inner)
+                    if item is None:
+                        remove_tree(fd, name, inner)
+                    elif item.is_dir and stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+                        todo.append(inner)
+            finally:
+                os.close(fd)
 
     def close(self) -> None:
         """Let go; files that are not whole go."""

@@ -341,10 +341,17 @@ def test_a_client_that_dies_takes_its_build_with_it(daemon: Daemon, context: Pat
     until(lambda: b"sleep\x0061" not in b"".join(_command_lines()))
 
 
-def test_one_daemon_a_store(daemon: Daemon) -> None:
-    done = dockc("daemon", "--root", str(daemon.folder / "root"), "--addr", f"unix://{daemon.folder}/other")
-    assert done.returncode == 1
-    assert "another instance running?" in done.stderr
+def test_one_daemon_a_root(tmp_path: Path) -> None:
+    made = Daemon(tmp_path)
+    another = ("daemon", "--root", str(tmp_path / "root"), "--addr", f"unix://{tmp_path}/other")
+    for _ in range(2):
+        done = dockc(*another)
+        assert done.returncode == 1
+        assert "another instance running?" in done.stderr
+        (tmp_path / "root" / "dockcd.lock").unlink()  # somebody tidies up
+    made.stop(signal.SIGKILL)
+    made = Daemon(tmp_path)
+    assert made.stop() == 0, made.said()
 
 
 def test_low_limits_are_told_to_who_runs_the_daemon_and_to_no_client(tmp_path: Path, context: Path) -> None:

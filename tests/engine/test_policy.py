@@ -75,7 +75,7 @@ def test_constraints_and_attributes() -> None:
         (Rule(action=CONVERT, identifier=IMAGE), "missing destination for convert rule"),
         (Rule(action=DENY, identifier="a**b"), "invalid wildcard"),
         (Rule(action=DENY, identifier="(", match=REGEX), "invalid regex"),
-        (Rule(action=DENY, identifier=IMAGE, match="7"), "unknown match type"),
+        (Rule(action=DENY, identifier="x", match="7"), "unknown match type"),
         (Rule(action=DENY, identifier=IMAGE, constraints=(("a", "", "7"),)), "unknown attr condition"),
         (Rule(action=CONVERT, identifier="docker-image://*", becomes="docker-image://x$1", attrs={}), "too many"),
     ],
@@ -83,6 +83,25 @@ def test_constraints_and_attributes() -> None:
 def test_rules_that_make_no_sense(rule: Rule, words: str) -> None:
     with pytest.raises(DockcError, match=words):
         by(rule)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        Rule(action=DENY, identifier="(a|a|aa)*(a+)+$(a*)*!", match=REGEX),
+        Rule(action=CONVERT, identifier="((a*)*)*!", match=REGEX, becomes="$1", attrs={}),
+        Rule(action=DENY, identifier="*a" * 40 + "!"),
+        Rule(action=DENY, identifier="x", constraints=(("k", "(a|aa)+!", "MATCHES"),)),
+    ],
+)
+def test_hostile_rules_take_no_longer_than_others(rule: Rule) -> None:
+    source = "docker-image://" + "a" * 1000
+    assert judged([Policy((rule,))], source, {"k": "a" * 1000}) == (source, {"k": "a" * 1000})
+
+
+def test_conversions_do_not_grow_without_end() -> None:
+    with pytest.raises(DockcError, match="makes an identifier of"):
+        by(Rule(action=CONVERT, identifier="docker-image://*", becomes="docker-image://" + "$1" * 100, attrs={}))
 
 
 def test_a_graph_with_other_sources() -> None:

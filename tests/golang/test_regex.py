@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dockc.golang.regex import BadExpression, Expression
+from dockc.golang.regex import BadExpression, Expression, Finder
 from tests.golden.collect import recorded
 
 RECORDED = recorded("golang/recorded", "expressions")
@@ -64,3 +64,32 @@ def test_the_table_of_rows_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found.match(text)
     assert not found.match(text + "y")
     assert sum(map(len, found._rows.values())) <= 101
+
+
+@pytest.mark.parametrize(
+    ("expression", "text", "by", "becomes"),
+    [
+        ("(a*)(a*)", "xaay", "[{1}|{2}]", "[|]x[aa|]y[|]"),
+        ("(a|ab)(c|bcd)", "abcd", "{2}{1}", "bcda"),
+        ("(a+?)(a*)", "aaa", "{1}-{2}", "a-aa"),
+        ("^(?:(x)|(y))", "yz", "<{1},{2}>", "<,y>z"),
+        ("a*", "baac", "-", "-b-c-"),
+        ("(?P<n>[^/]+)/([^:]+)", "docker.io/library/x:1", "{1}.{2}", "docker.io.library/x:1"),
+        ("(a?)*?b", "aab", "{1}", "a"),
+        ("(?i)BUSY(box)", "xBusyBOX1", "{1}", "xBOX1"),
+        ("\\b(\\w)", "ab cd", "<{1}>", "<a>b <c>d"),
+        ("(a{2,3}?)(a*)", "aaaa", "{1},{2}", "aa,aa"),
+        ("(x(y)?)+", "xyx", "{1}{2}", "xy"),
+        ("$", "ab", "!", "ab!"),
+        ("(é|ü)", "aéb", "[{1}]", "a[é]b"),
+        ("(|a)+", "aa", "<{1}>", "<>a<>a<>"),
+        ("(a|b)*c|d", "abacd", "{{{1}}}", "{a}{}"),
+    ],
+)  # fmt: skip
+def test_what_is_replaced_is_what_go_replaces(expression: str, text: str, by: str, becomes: str) -> None:
+    """`Regexp.ReplaceAllString`, recorded; `{1}` is Go's `${1}`."""
+    assert Finder(expression).replaced(text, lambda groups: by.format(*groups)) == becomes
+
+
+def test_finding_takes_a_number_of_steps_that_grows_with_the_text() -> None:
+    assert Finder("(a|a|aa)*(a+)+$(a*)*!").find("a" * 2000) is None

@@ -13,6 +13,7 @@ import pytest
 
 from dockc.errors import DockcError
 from dockc.golang.modes import from_go, to_go
+from dockc.protocol import receiving
 from dockc.protocol.receiving import BadTree, Item, Listing, Target, data_of, outlined, receive
 from dockc.protocol.sending import Sender
 from dockc.protocol.trees import TreeWriter
@@ -217,6 +218,15 @@ LIES = {
     "content of a number that there is not": [named("a"), END, P(type=P.PACKET_DATA, ID=7, data=b"x")],
     "content after its end": [named("a"), named("b"), END, P(type=P.PACKET_DATA), P(type=P.PACKET_DATA, data=b"x")],
     "names after the end": [named("a"), END, named("b")],
+    "done before its list has ended": [named("a", DIR | 0o755), P(type=P.PACKET_FIN)],
+    "done before its files have come": [named("a"), named("b"), END, P(type=P.PACKET_FIN)],
+    "done in the middle of a file": [named("a"), END, P(type=P.PACKET_DATA, data=b"x"), P(type=P.PACKET_FIN)],
+    "a device without a number": [named("a", 1 << 26 | 0o666, devmajor=-1, devminor=-1)],
+    "a device beyond all numbers": [named("a", 1 << 26 | 0o666, devmajor=1 << 40)],
+    "a zero byte in a link": [named("a", LINK | 0o777, linkname=b"x\0y")],
+    "a zero byte in an attribute": [named("a", xattrs={"user.a\0b": b""})],
+    "a path that nobody can name": [named("x" * 5000)],
+    "a link that nobody can make": [named("a", LINK | 0o777, linkname=b"x" * 9000)],
     "a request": [P(type=P.PACKET_REQ, ID=1)],
     "an error": [P(type=P.PACKET_ERR, data=b"no")],
 }
@@ -259,6 +269,56 @@ def test_a_list_without_end_is_cut_off() -> None:
     with pytest.raises(BadTree, match="more than 10"):
         for number in range(11):
             listing.add(session_pb2.Stat(path=f"{number:02}".encode(), mode=0o644))
+
+
+def test_names_and_attributes_without_end_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiving, "MAX_LIST", 10_000)
+    listing = Listing()
+    with pytest.raises(BadTree, match="larger than 10000 bytes"):
+        for number in range(20):
+            listing.add(session_pb2.Stat(path=f"{number:02}".encode(), mode=0o644, xattrs={"user.x": b"v" * 1000}))
+
+
+def test_a_deep_tree_is_replaced(tmp_path: Path) -> None:
+    deep = [named("/".join(["d"] * depth), DIR | 0o755) for depth in range(1, 1200)]
+
+    def take(packets: list[P]) -> None:
+        async def serve(call: Call) -> None:
+            for packet in (*packets, END):
+                await call.send(packet.SerializeToString())
+            while await call.receive_all() is None:
+                pass
+            await call.send(P(type=P.PACKET_FIN).SerializeToString())
+
+        async def receiving_them(call: Call) -> None:
+            writer = TreeWriter(tmp_path / "dest", delete=True)
+            try:
+                await receive(call, writer.choose)
+                writer.finish()
+            finally:
+                writer.close()
+
+        asyncio.run(_talk(serve, receiving_them))
+
+    take(deep)
+    take([named("d", DIR | 0o755), named("d/d", DIR | 0o755)])
+    assert [path.name for path in (tmp_path / "dest").rglob("*")] == ["d", "d"]
+
+
+def test_a_receiver_that_asks_for_more_than_there_is(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+
+    async def serve(call: Call) -> None:
+        await Sender(call, tmp_path / "source", lambda: walk(tmp_path / "source", Filter()), root_owned=True).run()
+
+    async def ask(call: Call) -> None:
+        for number in range(1000):
+            await call.send(P(type=P.PACKET_REQ, ID=number).SerializeToString())
+        with pytest.raises(RpcError, match=r"more files than there are|invalid file id"):
+            while await call.receive() is not None:
+                pass
+
+    asyncio.run(_talk(serve, ask))
 
 
 def test_too_many_files_at_once(tmp_path: Path) -> None:

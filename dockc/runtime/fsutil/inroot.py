@@ -127,6 +127,7 @@ class Root:
         Raises:
             FileError: too many links, or a component that is not a directory.
         """
+        _sound(path)
         todo = [part for part in posixpath.join("/", path).split("/") if part and part != "."]
         if self._is_plain(todo):
             return "/" + "/".join(todo)
@@ -179,6 +180,7 @@ class Root:
 
     def resolve_parent(self, path: str) -> str:
         """As `resolve`, but a link in the last component stays."""
+        _sound(path)
         directory, name = posixpath.split(clean(posixpath.join("/", path)))
         return posixpath.join(self.resolve(directory), name) if name else "/"
 
@@ -255,6 +257,12 @@ class Root:
             yield fd, name or "."
         finally:
             os.close(fd)
+
+
+def _sound(path: str) -> None:
+    """Refuse a name that the system cannot be told, in the words of Go's library."""
+    if "\0" in path:
+        raise FileError(f"open {path!r}: invalid argument", number=errno.EINVAL)
 
 
 def _open_plain(root: int, parts: list[str], flags: int) -> int:
