@@ -441,9 +441,13 @@ def _legend(graph: Graph, facts: Facts) -> str:
         for kind, words in rows
     )
     dashed = '<li><svg class="dockc" width="22" height="14"><rect class="lane unneeded" x="1.500" y="1.500" width="19" height="11" rx="3"/></svg>not needed</li>'
-    marked = '<li><svg class="dockc" width="18" height="18"><circle class="mark warning" cx="9" cy="9" r="7"/></svg>findings</li>'
-    shown += dashed * any(not lane.needed for lane in graph.lanes) + marked * any(
-        fact.findings for fact in facts.values()
+    shown += dashed * any(not lane.needed for lane in graph.lanes)
+    worst = {fact.severity for fact in facts.values() if fact.findings}
+    shown += "".join(
+        f'<li><svg class="dockc" width="18" height="18"><circle class="mark {severity}" cx="9" cy="9" r="7"/></svg>'
+        f"{words}</li>"
+        for severity, words in (("error", "errors"), ("warning", "warnings"), ("info", "remarks"))
+        if severity in worst
     )
     return f'<ul class="legend" aria-label="Legend">{shown}</ul>\n'
 

@@ -357,12 +357,15 @@ class _Run:
         )
 
     def without_twins(self, found: list[Finding]) -> list[Finding]:
-        """One finding where two rules say the same of a line."""
+        """One finding where two rules say the same of a line. What no build comes over is dropped only for one that is
+        reported itself.
+        """
         replaced = {
             (twin, line)
             for f in found
             if f.code in self.order
             for twin in get_rule(f.code).replaces
+            if twin not in (_BUILD_ERROR, SYNTAX) or any(self.kept([f], pragmas=self.options.pragmas))
             for line in range(f.lines[0], f.lines[1] + 1)
         }
         return [f for f in found if (f.code, f.line) not in replaced]

@@ -131,3 +131,21 @@ def test_a_variable_that_the_base_image_may_set_is_less_severe(text: str, severi
 def test_what_ends_the_build_is_never_taken_back() -> None:
     text = "# check=error=true\nFROM golang:1\nWORKDIR $SRC\n"
     assert [f.severity.value for f in found("WorkdirRelativePath", text)] == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "twin"),
+    [
+        ("FROM debian:12\nEXPOSE 99999\n", "DL3011", "build-error"),
+        ("FROM debian:12 AS a\nCOPY --from=a /x /y\n", "DL3023", "build-error"),
+        ("FROM debian:12\nONBUILD FROM x\n", "DL3043", "DL1000"),
+    ],
+)
+def test_what_no_build_comes_over_is_said_once_and_never_hidden(text: str, code: str, twin: str) -> None:
+    def codes(text: str, **more: frozenset[str]) -> list[str]:
+        return [f.code for f in lint_source(Source.from_text(text), LintOptions(shellcheck=False, **more)).findings]  # type: ignore[arg-type]
+
+    assert codes(text) == [code]
+    assert codes(text, ignored=frozenset([code])) == [twin]
+    first, second, _ = text.split("\n")
+    assert codes(f"{first}\n# hadolint ignore={code}\n{second}\n") == [twin]

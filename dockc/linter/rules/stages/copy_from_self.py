@@ -25,6 +25,7 @@ class CopyFromSelf(Rule):
     severity = Severity.ERROR
     hadolint_severity = Severity.ERROR
     equivalents = ("hadolint:DL3023",)
+    replaces = ("build-error",)
     bad = "FROM debian:12 AS build\nCOPY --from=build /a /b\n"
     good = "FROM debian:12 AS build\nCOPY a /b\n"
 

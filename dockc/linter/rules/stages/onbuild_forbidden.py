@@ -22,6 +22,7 @@ class OnbuildForbidden(Rule):
     severity = Severity.ERROR
     hadolint_severity = Severity.ERROR
     equivalents = ("hadolint:DL3043",)
+    replaces = ("DL1000",)
     bad = "FROM debian:12\nONBUILD FROM debian:12\n"
     good = "FROM debian:12\nONBUILD RUN true\n"
 

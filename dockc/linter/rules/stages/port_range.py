@@ -26,6 +26,7 @@ class PortRange(Rule):
     severity = Severity.ERROR
     hadolint_severity = Severity.ERROR
     equivalents = ("hadolint:DL3011",)
+    replaces = ("build-error",)
     bad = "FROM debian:12\nEXPOSE 80000\n"
     good = "FROM debian:12\nEXPOSE 8000\n"
 
