@@ -111,7 +111,8 @@ def line_text(report: LineReport, filename: str, files: Mapping[Key, Sequence[st
     if report.trigger:
         out.append("an ONBUILD trigger of the base image")
     if report.doc is not None:
-        out += ["", *textwrap.wrap(report.doc.summary, _WIDTH)]
+        summary = (not report.stage and report.doc.outside) or report.doc.summary
+        out += ["", *textwrap.wrap(summary, _WIDTH)]
         used = [flag for flag in report.doc.flags if f"{flag}=" in report.text or f"{flag} " in report.text]
         out += [f"  {flag}: {report.doc.flags[flag]}" for flag in used]
     out += _section("Values", [*_expansions(report), *_variables(report.variables)])

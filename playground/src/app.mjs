@@ -3,7 +3,6 @@
 import { autocompletion, completeFromList } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
 import { HighlightStyle, StreamLanguage, bracketMatching, syntaxHighlighting } from "@codemirror/language";
-import { dockerFile } from "@codemirror/legacy-modes/mode/dockerfile";
 import { lintGutter, lintKeymap, setDiagnostics } from "@codemirror/lint";
 import { highlightSelectionMatches, searchKeymap } from "@codemirror/search";
 import { EditorState } from "@codemirror/state";
@@ -12,6 +11,7 @@ import { tags } from "@lezer/highlight";
 
 import { element as diff } from "./diff.mjs";
 import { EXAMPLE } from "./example.mjs";
+import { dockerfile } from "./language.mjs";
 import { packed, unpacked } from "./share.mjs";
 
 const $ = (id) => document.getElementById(id);
@@ -38,12 +38,14 @@ let pane = "findings";
 let reply = null; // the last answer
 let level = 2;
 let drawn = ""; // what the pane shows, to know when it changes
+let standing = ""; // the tab whose answer it is
 
 const highlighting = HighlightStyle.define([
   { tag: tags.keyword, color: "var(--accent)", fontWeight: "600" },
   { tag: tags.comment, color: "var(--dim)", fontStyle: "italic" },
   { tag: tags.string, color: "var(--warning)" },
-  { tag: [tags.variableName, tags.special(tags.variableName)], color: "var(--error)" },
+  { tag: tags.attributeName, color: "var(--flag)" },
+  { tag: tags.variableName, color: "var(--variable)" },
 ]);
 const theme = EditorView.theme({
   ".cm-gutters": { background: "var(--panel)", color: "var(--dim)", borderRight: "1px solid var(--line)" },
@@ -75,7 +77,7 @@ function fresh(name, text) {
     }),
   ];
   const language = [
-    StreamLanguage.define(dockerFile),
+    StreamLanguage.define(dockerfile),
     syntaxHighlighting(highlighting),
     bracketMatching(),
     lintGutter(),
@@ -273,9 +275,21 @@ function draw() {
   if (pane === "findings") parts.push(...findings());
   else if (reply.pane_ === pane && reply.pane) parts.push(...BODIES[pane](reply.pane));
   else if (reply.pane_ !== pane) parts.push(make("p", { className: "quiet" }, "…"));
-  const top = box.scrollTop;
+  const { scrollTop, scrollLeft } = box;
   box.replaceChildren(...parts);
-  box.scrollTop = top;
+  if (standing === pane) box.scrollTo(scrollLeft, scrollTop);
+  else {
+    box.scrollTo(0, 0);
+    show_(box.querySelector("#graph .output"), box);
+  }
+  standing = reply.pane_ === pane ? pane : "";
+}
+
+// What a picture is looked at for is in the middle of its pane, as far as the pane scrolls.
+function show_(node, box) {
+  if (!node) return;
+  const [inner, outer] = [node.getBoundingClientRect(), box.getBoundingClientRect()];
+  box.scrollBy((inner.left + inner.right - outer.left - outer.right) / 2, (inner.top + inner.bottom - outer.top - outer.bottom) / 2);
 }
 
 function trouble(error) {

@@ -201,6 +201,64 @@ test("a line without an instruction leads to the next one", async (t) => {
   assert.match(await page.textContent("#pane"), /^Line 1 holds no instruction\. The next one:\s+Dockerfile:2 /);
 });
 
+test("the graph opens where the result is, and stays where it was scrolled to", async (t) => {
+  const { page } = await visit(t);
+  await page.setViewportSize({ width: 700, height: 700 });
+  const stages = Array.from({ length: 12 }, (_, n) => `FROM ${n ? `s${n - 1}` : "debian:12"} AS s${n}\nRUN make ${n}\nRUN test ${n}\n`);
+  await after(page, () => type(page, stages.join("")));
+  await open(page, "graph");
+  const inside = () =>
+    page.evaluate(() => {
+      const [box, node] = ["#pane", "#graph .output"].map((one) => document.querySelector(one).getBoundingClientRect());
+      return node.top >= box.top - 1 && node.bottom <= box.bottom + 1 && node.left >= box.left - 1 && node.right <= box.right + 1;
+    });
+  assert.ok(await inside());
+  await page.evaluate(() => document.querySelector("#pane").scrollTo(0, 40));
+  await after(page, () => type(page, stages.join("") + "RUN more\n"));
+  assert.equal(await page.evaluate(() => document.querySelector("#pane").scrollTop), 40);
+  await open(page, "llb");
+  assert.equal(await page.evaluate(() => document.querySelector("#pane").scrollTop), 0);
+});
+
+test("words have colours by what they are", async (t) => {
+  const { page } = await visit(t);
+  const text = [
+    "FROM --platform=$BUILDPLATFORM debian:12 AS base",
+    "RUN --mount=type=cache,target=/c echo \"$A ${B}\" \\",
+    "# between",
+    "  from as --not",
+    "COPY <<EOF /etc/as",
+    "FROM x AS y",
+    "EOF",
+    "HEALTHCHECK --interval=1s CMD as",
+    "onbuild run x",
+    "",
+  ].join("\n");
+  await after(page, () => type(page, text));
+  await page.click("#editor .cm-content");
+  const found = await page.$$eval("#editor .cm-line", (lines) => {
+    const colour = Object.fromEntries(["accent", "dim", "warning", "flag", "variable"].map((name) => {
+      const probe = document.body.appendChild(document.createElement("i"));
+      probe.style.color = `var(--${name})`;
+      const value = getComputedStyle(probe).color;
+      probe.remove();
+      return [value, name];
+    }));
+    return lines.map((line) => [...line.querySelectorAll("span[class^=ͼ]")].map((one) => `${colour[getComputedStyle(one).color]} ${one.textContent}`));
+  });
+  assert.deepEqual(found.slice(0, 9), [
+    ["accent FROM", "flag --platform", "variable $BUILDPLATFORM", "accent AS"],
+    ["accent RUN", "flag --mount", 'warning "$A ${B}"'],
+    ["dim # between"],
+    [],
+    ["accent COPY", "warning <<EOF"],
+    ["warning FROM x AS y"],
+    ["warning EOF"],
+    ["accent HEALTHCHECK", "flag --interval", "accent CMD"],
+    ["accent onbuild", "accent run"],
+  ]);
+});
+
 test("a large graph stays readable, and its pane scrolls", async (t) => {
   const { page } = await visit(t);
   await after(page, () => page.click("#tab-graph"));

@@ -25,6 +25,7 @@ def test_public_names_are_these() -> None:
     assert set(dockc.__all__) == functions | classes | {"__version__", "llb"}
     for name in dockc.__all__:
         assert getattr(dockc, name) is not None
+    assert set(dockc.__all__) <= set(dir(dockc)) and "TYPE_CHECKING" not in dir(dockc), "a shell completes them"
     with pytest.raises(AttributeError):
         dockc.nothing  # noqa: B018
 

@@ -138,6 +138,14 @@ def test_where_an_arguments_value_comes_from(text: str, line: int, words: str) -
     assert f"  {words}\n" in str(dockc.explain(text, line, attrs={"platform": "linux/amd64"}))
 
 
+def test_an_argument_before_the_first_from_is_for_from_lines() -> None:
+    import dockc
+
+    text = "ARG V=1\nFROM scratch\nARG V\n"
+    assert "\nDeclares a build argument for FROM lines; a stage that wants it declares it again.\n" in str(dockc.explain(text, 1))
+    assert "\nDeclares a build argument, from here to the end of the stage.\n" in str(dockc.explain(text, 3))
+
+
 def test_the_names_of_automatic_arguments_are_those_that_builds_have() -> None:
     from dockc.compiler.lower.scope import AUTOMATIC, default_args
     from dockc.oci.platform import parse

@@ -17,6 +17,7 @@ class InstructionDoc(NamedTuple):
         text: what it does to the build and to the image, and what its cache key depends on.
         flags: name with dashes to meaning.
         example: a line or two.
+        outside: the summary of one before the first FROM, where that is another; else "".
     """
 
     keyword: str
@@ -25,6 +26,7 @@ class InstructionDoc(NamedTuple):
     text: str
     example: str
     flags: Mapping[str, str] = MappingProxyType({})
+    outside: str = ""
 
 
 _COPY_FLAGS = {
@@ -108,6 +110,7 @@ _DOCS = (
         "stage. The value is in the "
         "environment of RUN and in the image's history: it is no place for secrets.",
         "ARG VERSION=1.0",
+        outside="Declares a build argument for FROM lines; a stage that wants it declares it again.",
     ),
     InstructionDoc(
         "WORKDIR",
