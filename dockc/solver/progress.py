@@ -26,6 +26,8 @@ class VertexEvent(Record):
     Attributes:
         waiting: completed for now: its content comes when a step first needs it, and the vertex then starts again. Only
             in this process; BuildKit's protocol has no word for it.
+        coming: started, or completed, only because files come that it is to read: what it needs of its inputs is not
+            known yet. Only in this process, too.
     """
 
     digest: str
@@ -37,6 +39,7 @@ class VertexEvent(Record):
     error: str = ""
     progress_group: ProgressGroup | None = None
     waiting: bool = False
+    coming: bool = False
 
 
 class VertexStatus(Record):

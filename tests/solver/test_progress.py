@@ -162,6 +162,24 @@ async def test_what_still_works_is_not_cached() -> None:
         assert not any(event.cached for event in sink.events)
 
 
+@scenario
+async def test_files_that_come_say_nothing_about_inputs() -> None:
+    """A step is seen to fetch what it is to read before anybody knows whether the steps below it have to run."""
+
+    async def fetch(ctx: OpContext) -> None:
+        later = ctx.later(waiting=False)
+        later.begin()
+        later.end()
+
+    async with make_solver() as solver:
+        sink = Sink()
+        below = vtx("below", "below", 1)
+        for built in await solver.solve(vtx("top", "top", 2, [below], on_cache_map=fetch), sink=sink):
+            built.result.release()
+        assert sink.last() == {"below": "done", "top": "done"}
+        assert not any(event.cached for event in sink.events)
+
+
 def test_parts_are_told_as_often_as_people_can_read(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(1_000 * PAUSE, PAUSE // 4)
     monkeypatch.setattr("dockc.solver.progress.time.time_ns", lambda: next(clock))

@@ -41,8 +41,8 @@ class Host(Protocol):
         """Whether the vertex is to do a part of its work later."""
         ...
 
-    def tell(self, vertex_id: str, started: int, *, done: bool = False, error: str = "") -> None:
-        """Tell the builds that the vertex has started, or ended; any thread."""
+    def tell(self, vertex_id: str, started: int, *, done: bool = False, error: str = "", coming: bool = False) -> None:
+        """Tell the builds that the vertex has started, or ended; any thread. See `VertexEvent.coming`."""
         ...
 
 
@@ -73,7 +73,7 @@ class LaterWork:
             if self._count == 1:
                 self._started = time.time_ns()
                 self._host.waits(self._id, False)
-                self._host.tell(self._id, self._started)
+                self._host.tell(self._id, self._started, coming=True)
 
     def status(self, status_id: str, *, name: str = "", current: int = 0, total: int = 0, done: bool = False) -> None:
         """See `op.Later`."""
@@ -84,7 +84,7 @@ class LaterWork:
         with self._lock:
             self._count -= 1
             if self._count == 0:
-                self._host.tell(self._id, self._started, done=True, error=error)
+                self._host.tell(self._id, self._started, done=True, error=error, coming=True)
 
 
 class RunContext:

@@ -277,7 +277,7 @@ class Job:
         events: list[VertexEvent] = []
         for event in status.vertexes:
             self._seen[event.digest] = event
-            if event.started is not None:
+            if event.started is not None and not event.coming:
                 self._mark_unneeded(event, events)
             events.append(event)
         self._sink(replace(status, vertexes=tuple(events)))
@@ -300,9 +300,11 @@ class Job:
         stack = list(digests)
         while stack:
             known = self._seen.get(stack.pop())
-            if known is None or known.cached or known.started is not None:
+            if known is None or known.cached:
+                continue
+            if known.started is not None and not (known.waiting and known.inputs):
                 continue  # one that is at work, such as an image whose layers come, is needed by somebody
-            marked = replace(known, cached=True, started=now, completed=now)
+            marked = replace(known, cached=True, started=now, completed=now, waiting=False, coming=False)
             self._seen[known.digest] = marked
             unneeded.append(marked)
             stack += known.inputs

@@ -342,14 +342,23 @@ class Runner:
         if active is not None:
             active.waiting = waiting
 
-    def tell(self, vertex_id: str, started: int, *, done: bool = False, cached: bool = False, error: str = "") -> None:
+    def tell(
+        self,
+        vertex_id: str,
+        started: int,
+        *,
+        done: bool = False,
+        cached: bool = False,
+        error: str = "",
+        coming: bool = False,
+    ) -> None:
         """See `context.Host`."""
         active = self.active.get(vertex_id)
         if active is None:
             return
         event = announce(active.vertex, started=started, completed=time.time_ns() if done else None)
         waiting = done and active.waiting and not error
-        event = replace(event, cached=cached, error=error, waiting=waiting)
+        event = replace(event, cached=cached, error=error, waiting=waiting, coming=coming)
         self.emit(vertex_id, SolveStatus(vertexes=(event,)))
 
     # ------------------------------------------------------------ commands answered on the spot
