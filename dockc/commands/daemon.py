@@ -40,8 +40,16 @@ def run(options: DaemonOptions, out: Output) -> int:
     called = os.path.basename(sys.argv[0])  # noqa: PTH119
     prog = called if called in {"dockcd", "buildkitd"} else "dockc daemon"
     made = config.read(options.words, prog)
-    level = logging.DEBUG if "--debug" in options.words else logging.INFO
-    logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    if made.log_format == "json":
+        from dockc.daemon.log import JsonLines
+
+        handler.setFormatter(JsonLines())
+    else:
+        handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=made.log_level)
+    for text in made.told:
+        logging.getLogger("dockc.daemon").info("%s", text)
     if made.resident:
         from pathlib import Path
 

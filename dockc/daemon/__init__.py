@@ -12,6 +12,9 @@
     daemon/layouts.py    its stores of blobs
     daemon/sinks.py      outputs to it
     daemon/config.py     flags and buildkitd.toml
+    daemon/keys.py       what each key of the file is
+    daemon/log.py        the log as lines of JSON
+    daemon/platforms.py  what can be run, by itself and by emulators
     daemon/tracing.py    spans of its builds and of its clients
     daemon/debug.py      /metrics and /debug
     daemon/resident.py   builds of commands of the same user, by forks

@@ -8,34 +8,39 @@ import os
 import shutil
 import ssl
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from dockc.base import tls
-from dockc.base.files import store_root
+from dockc.base.files import open_regular, store_root
 from dockc.base.record import Record, made, replace
+from dockc.daemon import keys
 from dockc.engine.keep import Keep, read_keep
 from dockc.errors import UsageError
+from dockc.golang.durations import DurationError, parse_duration
 from dockc.runtime.refs.policy import Policy, Space, read_policy
 
 if TYPE_CHECKING:
     from dockc.runtime.executor.cni import NetworkOptions
 
 _log = logging.getLogger("dockc.daemon")
-#: Tables and keys of the file that mean nothing here and do no harm: each is told when the daemon starts.
-_HARMLESS = frozenset(("debug", "trace", "log", "otel", "system", "provenanceEnvDir", "cdi"))
-_HARMLESS_OF_WORKER = frozenset(("rootless", "noProcessSandbox", "cniPoolSize"))
-#: What keeps something from builds or their steps. Somebody relies on it, so it is not passed over.
-_GUARDS = ("apparmor-profile", "selinux", "defaultCgroupParent")
-_WORKER_KEYS = frozenset(
-    (
-        "enabled", "platforms", "labels", "snapshotter", "max-parallelism", "networkMode", "gc", "gckeepstorage", "gcpolicy", "binary",
-        "rootless", "noProcessSandbox", "cniConfigPath", "cniBinaryPath", "cniPoolSize", "apparmor-profile", "selinux", "defaultCgroupParent",
-        "reservedSpace", "maxUsedSpace", "minFreeSpace", "bridgeName", "bridgeSubnet",
-    )
-)  # fmt: skip
+#: A configuration is no larger than this, bytes.
+_FILE_LIMIT = 1 << 20
+_ENTITLEMENTS = ("network.host", "security.insecure", "device")
+_LEVELS = {
+    "panic": logging.CRITICAL,
+    "fatal": logging.CRITICAL,
+    "error": logging.ERROR,
+    "warn": logging.WARNING,
+    "warning": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+    "trace": logging.DEBUG,
+}
+_PLATFORMS_AGE = 20.0
+"""Seconds for which it is believed what the machine can run."""
 
 
 class TlsFiles(Record):
@@ -96,6 +101,10 @@ class Config(Record, kw_only=True):
         tied: as a resident, end with whoever holds the other end of standard input.
         idle: as a resident, end after so many seconds without a build; 0 for never.
         history: which builds are remembered; None for the usual.
+        log_level, log_format: of the log: a level of `logging`, and text or json.
+        otel: path of a socket that takes spans, and that steps find; "" for none.
+        platforms_age: seconds for which it is believed what this machine can run.
+        told: what was asked for and has no effect.
     """
 
     root: str
@@ -120,6 +129,11 @@ class Config(Record, kw_only=True):
     tied: bool = False
     idle: float = 0.0
     history: Keep | None = None
+    log_level: int = logging.INFO
+    log_format: str = "text"
+    otel: str = ""
+    platforms_age: float = _PLATFORMS_AGE
+    told: tuple[str, ...] = ()
 
 
 def listener(text: str) -> Listener:
@@ -178,13 +192,19 @@ def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
         metavar="URL",
         help=f"where to listen; may be repeated (default: {default_address()})",
     )
-    parser.add_argument("--config", default="", metavar="FILE", help="buildkitd.toml")
+    parser.add_argument(
+        "--config",
+        default="",
+        metavar="FILE",
+        help="buildkitd.toml (default for dockcd and buildkitd, where it is there: "
+        "/etc/buildkit/buildkitd.toml of root, ~/.config/buildkit/buildkitd.toml of others)",
+    )
     parser.add_argument("--group", default="", metavar="GROUP", help="group of the Unix sockets")
     parser.add_argument("--debug", action="store_true", help="say more")
     parser.add_argument(
         "--debugaddr", default="", metavar="ADDRESS", help="HOST:PORT or unix://PATH for /metrics and /debug"
     )
-    parser.add_argument("--trace", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--trace", action="store_const", const="true", default="", help=argparse.SUPPRESS)
     parser.add_argument("--tlscert", default="", metavar="FILE", help="certificate for TCP")
     parser.add_argument("--tlskey", default="", metavar="FILE", help="its key")
     parser.add_argument("--tlscacert", default="", metavar="FILE", help="authority of the clients' certificates")
@@ -193,7 +213,7 @@ def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
         action="append",
         default=[],
         metavar="NAME",
-        help="network.host or security.insecure",
+        help="network.host or security.insecure; each entitlement that a build may ask for",
     )
     parser.add_argument("--executor", default="", metavar="NAME", help="auto, embedded, crun or runc")
     parser.add_argument(
@@ -224,7 +244,8 @@ def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
         "--idle", type=float, default=0.0, metavar="SECONDS", help="end a resident that nobody has used for so long"
     )
     parser.add_argument("--tied", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--log-level", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--log-level", default="", metavar="LEVEL", help="error, warn, info or debug (default: info)")
+    parser.add_argument("--log-format", default="", metavar="FORM", help="text or json (default: text)")
     for name in (
         "--oci-worker",
         "--containerd-worker",
@@ -233,6 +254,7 @@ def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
         "--oci-worker-selinux",
         "--oci-worker-no-process-sandbox",
         "--save-cache-debug",
+        "--proxy-network",
     ):
         parser.add_argument(name, default="", nargs="?", const="true", help=argparse.SUPPRESS)
     parser.add_argument("--oci-worker-apparmor-profile", default="", help=argparse.SUPPRESS)
@@ -245,7 +267,9 @@ def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
     parser.add_argument("--oci-cni-pool-size", default="", help=argparse.SUPPRESS)
     parser.add_argument("--oci-worker-binary", default="", help=argparse.SUPPRESS)
     parser.add_argument("--oci-max-parallelism", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--otel-socket-path", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--otel-socket-path", default="", metavar="PATH", help="socket that takes spans of builds")
+    parser.add_argument("--oci-worker-proxy-snapshotter-path", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--cdi-spec-dir", action="append", default=[], help=argparse.SUPPRESS)
     parser.add_argument("--cdi-disabled", default="", nargs="?", const="true", help=argparse.SUPPRESS)
     options = parser.parse_args(list(arguments))
     if _true(options.containerd_worker):
@@ -255,10 +279,31 @@ def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
     if options.oci_worker_apparmor_profile or _true(options.oci_worker_selinux):
         name = "apparmor-profile" if options.oci_worker_apparmor_profile else "selinux"
         raise UsageError(f"--oci-worker-{name} is not supported")
-    for name in ("rootless", "log_level", "oci_worker_no_process_sandbox", "oci_cni_pool_size", "otel_socket_path"):
-        if getattr(options, name):
-            _log.info("--%s has no effect", name.replace("_", "-"))
-    return _config(options, _file(options.config), prog)
+    for name in ("proxy_network", "oci_worker_proxy_snapshotter_path"):
+        if getattr(options, name) and getattr(options, name) != "false":
+            raise UsageError(f"--{name.replace('_', '-')} is not supported")
+    idle = (
+        "rootless",
+        "oci_worker_rootless",
+        "oci_worker_no_process_sandbox",
+        "oci_cni_pool_size",
+        "cdi_spec_dir",
+        "save_cache_debug",
+    )
+    told = [f"--{name.replace('_', '-')} has no effect" for name in idle if getattr(options, name)]
+    if options.cdi_disabled and not _true(options.cdi_disabled):
+        told.append("--cdi-disabled=false has no effect: this builder has no CDI devices to give")
+    if not options.config and prog in {"dockcd", "buildkitd"}:
+        options.config = default_file() if os.path.exists(default_file()) else ""  # noqa: PTH110
+    return _config(options, _file(options.config), prog, told)
+
+
+def default_file() -> str:
+    """Where BuildKit's daemon looks for its configuration."""
+    if os.geteuid() == 0:
+        return "/etc/buildkit/buildkitd.toml"
+    home = os.environ.get("XDG_CONFIG_HOME", "").partition(":")[0]
+    return os.path.join(home or os.path.expanduser("~/.config"), "buildkit", "buildkitd.toml")  # noqa: PTH111, PTH118
 
 
 def _true(text: str) -> bool:
@@ -269,45 +314,23 @@ def _file(name: str) -> Mapping[str, Any]:
     if not name:
         return {}
     try:
-        return tomllib.loads(Path(name).read_text("utf-8"))
+        with open_regular(name) as stream:
+            data = stream.read(_FILE_LIMIT + 1)
+        if len(data) > _FILE_LIMIT:
+            raise UsageError(f"{name} is larger than {_FILE_LIMIT} bytes")
+        return tomllib.loads(data.decode())
     except OSError as exc:
         raise UsageError(f"cannot read {name}: {exc.strerror}") from exc
+    except RecursionError:
+        raise UsageError(f"{name}: nested too deeply") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
         raise UsageError(f"{name}: {exc}") from exc
 
 
-def _config(options: argparse.Namespace, file: Mapping[str, Any], prog: str) -> Config:
-    for key in file:
-        if key not in {
-            "root",
-            "grpc",
-            "worker",
-            "insecure-entitlements",
-            "registry",
-            "dns",
-            "history",
-            "frontend",
-            *_HARMLESS,
-        }:
-            raise UsageError(f"{options.config}: unknown key {key}")
-        if key in _HARMLESS:
-            _log.info("%s: %s has no effect", options.config, key)
+def _config(options: argparse.Namespace, file: Mapping[str, Any], prog: str, told: Sequence[str]) -> Config:
+    told = (*told, *keys.checked(file, options.config))
     grpc = _table(file, "grpc")
-    _known(options, "grpc", grpc, {"address", "debugAddress", "uid", "gid", "tls", "securityDescriptor"})
-    if grpc.get("securityDescriptor"):
-        raise UsageError(f"{options.config}: grpc.securityDescriptor is for Windows")
-    _known(options, "grpc.tls", _table(grpc, "tls"), {"cert", "key", "ca"})
-    _known(options, "worker", _table(file, "worker"), {"oci", "containerd"})
     worker = _table(_table(file, "worker"), "oci")
-    _known(options, "worker.oci", worker, _WORKER_KEYS)
-    for key in _HARMLESS_OF_WORKER & worker.keys():
-        _log.info("%s: worker.oci.%s has no effect", options.config, key)
-    for key in _GUARDS:
-        if worker.get(key):
-            raise UsageError(f"{options.config}: worker.oci.{key} is not supported")
-    _frontends(options, _table(file, "frontend"))
-    if _table(_table(file, "worker"), "containerd").get("enabled"):
-        raise UsageError("the containerd worker is not supported", hint="dockc has a worker of its own.")
     if worker.get("enabled") is False:
         raise UsageError(f"{options.config}: without the OCI worker there is none")
     _registries(_table(file, "registry"))
@@ -322,8 +345,13 @@ def _config(options: argparse.Namespace, file: Mapping[str, Any], prog: str) -> 
     if not parallel.isdecimal():
         raise UsageError(f"invalid max-parallelism {parallel}")
     addresses = options.addr or list(grpc.get("address", ())) or [default_address()]
-    allowed = {str(one) for one in (*file.get("insecure-entitlements", ()), *options.allow_insecure_entitlement)}
+    allowed = {*file.get("insecure-entitlements", ()), *options.allow_insecure_entitlement}
+    for one in sorted(allowed.difference(_ENTITLEMENTS)):
+        raise UsageError(f"unknown entitlement {one}", hint=f"Known: {', '.join(_ENTITLEMENTS)}.")
     snapshotter = options.oci_worker_snapshotter or str(worker.get("snapshotter", "auto"))
+    system = _table(file, "system")
+    if system.get("maxRegistryConcurrency", 1) <= 0:
+        raise UsageError(f"{options.config}: system.maxRegistryConcurrency must be greater than zero")
     root, store = options.root or str(file.get("root", "")), options.store
     if not root:
         store = os.path.abspath(store) if store else store_root()  # noqa: PTH100
@@ -352,26 +380,39 @@ def _config(options: argparse.Namespace, file: Mapping[str, Any], prog: str) -> 
         tied=options.tied,
         idle=max(0.0, options.idle),
         history=read_keep(_table(file, "history"), options.config, Keep(age=48 * 3600.0)),
+        log_level=_level(options, file),
+        log_format=_format(options, file),
+        otel=options.otel_socket_path or str(_table(file, "otel").get("socketPath", "")),
+        platforms_age=_age(options, system),
+        told=tuple(told),
     )
 
 
-def _known(options: argparse.Namespace, name: str, table: Mapping[str, Any], keys: Collection[str]) -> None:
-    for key in table:
-        if key not in keys:
-            raise UsageError(f"{options.config}: unknown key {name}.{key}")
+def _level(options: argparse.Namespace, file: Mapping[str, Any]) -> int:
+    text = options.log_level or os.environ.get("BUILDKITD_LOG_LEVEL", "") or str(_table(file, "log").get("level", ""))
+    if text and text.lower() not in _LEVELS:
+        raise UsageError(f"unsupported log level {text}", hint="error, warn, info or debug")
+    if not text and (options.debug or _true(options.trace) or file.get("debug") or file.get("trace")):
+        text = "debug"
+    return _LEVELS[text.lower() or "info"]
 
 
-def _frontends(options: argparse.Namespace, table: Mapping[str, Any]) -> None:
-    """Frontends can be forbidden in BuildKit; here all are there, and who relies on less is told."""
-    _known(options, "frontend", table, {"dockerfile.v0", "gateway.v0"})
-    for name in table:
-        one = _table(table, name)
-        _known(
-            options, f'frontend."{name}"', one, {"enabled", *(("allowedRepositories",) if name == "gateway.v0" else ())}
-        )
-        if one.get("enabled") is False or one.get("allowedRepositories"):
-            key = "enabled = false" if one.get("enabled") is False else "allowedRepositories"
-            raise UsageError(f'{options.config}: frontend."{name}".{key} is not supported')
+def _format(options: argparse.Namespace, file: Mapping[str, Any]) -> str:
+    text = options.log_format or str(_table(file, "log").get("format", "")) or "text"
+    if text not in {"text", "json"}:
+        raise UsageError(f"unsupported log type {text}", hint="text or json")
+    return text
+
+
+def _age(options: argparse.Namespace, system: Mapping[str, Any]) -> float:
+    """Seconds out of a duration, or a number of them."""
+    found = system.get("platformsCacheMaxAge", _PLATFORMS_AGE)
+    if isinstance(found, str):
+        try:
+            found = int(found) if found.isdecimal() else parse_duration(found) / 1e9
+        except DurationError as error:
+            raise UsageError(f"{options.config}: system.platformsCacheMaxAge: {error}") from None
+    return max(0.0, float(found))
 
 
 def _runtime(binary: str) -> str:
@@ -416,9 +457,6 @@ def _network(options: argparse.Namespace, worker: Mapping[str, Any], dns: Mappin
     from dockc.runtime.executor.base import Dns
     from dockc.runtime.executor.cni import CONFIG, PLUGINS, NetworkOptions
 
-    for key in dns:
-        if key not in {"nameservers", "options", "searchDomains"}:
-            raise UsageError(f"{options.config}: unknown key dns.{key}")
     names, more, search = (tuple(map(str, dns.get(key, ()))) for key in ("nameservers", "options", "searchDomains"))
     made = NetworkOptions(
         mode=options.oci_worker_net or str(worker.get("networkMode", "")) or "auto",
@@ -455,25 +493,37 @@ def _registries(table: Mapping[str, Any]) -> None:
 
     found: dict[str, dict[str, object]] = {}
     for name, entry in table.items():
-        if not isinstance(entry, dict):
-            raise UsageError(f"registry.{name} is not a table")
-        for key in entry:
-            if key not in {"mirrors", "http", "insecure", "ca", "keypair"}:
-                raise UsageError(f"registry.{name}: unknown key {key}")
-        if entry.get("keypair"):
-            raise UsageError(f"registry.{name}: client certificates for registries are not supported")
         made: dict[str, object] = {}
         if entry.get("mirrors"):
             made["mirrors"] = [_mirror(str(one), table) for one in entry["mirrors"]]
         for key in ("http", "insecure"):
             if entry.get(key):
                 made[key] = True
-        if entry.get("ca"):
-            made["ca"] = list(entry["ca"])
+        if files := [
+            *entry.get("ca", ()),
+            *(one for folder in entry.get("tlsconfigdir", ()) for one in _authorities(folder)),
+        ]:
+            made["ca"] = files
         if made:
             found[name] = made
     if found:
         settings.add_registries(found)
+
+
+def _authorities(folder: str) -> list[str]:
+    """The authorities in a directory of certificates, as Docker and containerd have them (`*.crt`).
+
+    Raises:
+        UsageError: it cannot be read, or has certificates of clients.
+    """
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208
+    except OSError as exc:
+        raise UsageError(f"cannot read {folder}: {exc.strerror}") from exc
+    for name in names:
+        if name.endswith((".cert", ".key")):
+            raise UsageError(f"{folder}/{name} is not supported: client certificates for registries")
+    return [os.path.join(folder, name) for name in names if name.endswith(".crt")]  # noqa: PTH118
 
 
 def _mirror(text: str, table: Mapping[str, Any]) -> str:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from dockc.engine.bridge import Bridge, Result
     from dockc.engine.engine import Engine
     from dockc.engine.tracing import Trace
+    from dockc.oci.platform import Platform
     from dockc.runtime.exporter.options import Output
     from dockc.runtime.refs.policy import Rule
 
@@ -58,7 +59,7 @@ class Facts(Record, kw_only=True):
     Attributes:
         worker: id of its worker.
         labels: the worker's.
-        platforms: what it can run.
+        platforms: says what it can run now.
         entitlements: what builds may be allowed at all.
         builds: how many may run at once; 0 is no limit.
         rules: by which its store is collected.
@@ -66,7 +67,7 @@ class Facts(Record, kw_only=True):
 
     worker: str
     labels: Mapping[str, str]
-    platforms: tuple[common_pb2.Platform, ...]
+    platforms: Callable[[], tuple[Platform, ...]]
     entitlements: frozenset[str]
     builds: int = 0
     rules: tuple[Rule, ...] = ()
@@ -121,7 +122,10 @@ class Control:
             common_pb2.WorkerRecord(
                 ID=self.facts.worker,
                 Labels={**self.facts.labels, **self._load()},
-                platforms=self.facts.platforms,
+                platforms=[
+                    common_pb2.Platform(OS=one.os, Architecture=one.architecture, Variant=one.variant)
+                    for one in self.facts.platforms()
+                ],
                 GCPolicy=storage.rules(self.facts.rules),
                 BuildkitVersion=version,
             )

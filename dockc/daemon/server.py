@@ -27,10 +27,10 @@ from dockc.base.version import VERSION
 from dockc.daemon.builds import Builds
 from dockc.daemon.config import Config, Listener
 from dockc.daemon.control import Control, Facts
+from dockc.daemon.platforms import Runnable
 from dockc.daemon.sessions import Sessions
 from dockc.errors import DockcError, UsageError
 from dockc.protocol.errors import to_rpc
-from dockc.rpc.pb import common_pb2
 from dockc.rpc.transports import Wire
 from dockc.runtime.executor.limits import LOWER, lowered
 from dockc.runtime.refs.policy import Disk
@@ -148,7 +148,7 @@ async def _run(config: Config, root: Path) -> None:
         # Whoever finds the daemon's socket may tell it to end, and finds its debug address, too.
         told = _when_told()
         debug = await _debug(config, control, channels)
-        async with _listening(config, control.handlers(), channels):
+        async with _listening(config, control.handlers(), control.tracing.handlers(), channels):
             gc.collect()
             gc.freeze()  # what is here now stays: later looks for garbage pass it by
             _notify("READY=1")
@@ -223,13 +223,17 @@ async def _drain(channels: set[Channel], grace: float) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _listening(config: Config, handlers: dict[str, Handler], channels: set[Channel]) -> AsyncIterator[None]:
+async def _listening(
+    config: Config, handlers: dict[str, Handler], spans: dict[str, Handler], channels: set[Channel]
+) -> AsyncIterator[None]:
+    """The sockets: those of the daemon, and the one that takes nothing but spans."""
+
     def made(channel: Channel) -> None:
         channels.add(channel)
         channel.ended.add_done_callback(lambda _: channels.discard(channel))
 
-    def wire() -> Wire:
-        return Wire(handlers, made=made, explain=to_rpc)
+    def wire(served: dict[str, Handler] = handlers) -> Wire:
+        return Wire(served, made=made, explain=to_rpc)
 
     loop = asyncio.get_running_loop()
     servers: list[asyncio.Server] = []
@@ -247,6 +251,13 @@ async def _listening(config: Config, handlers: dict[str, Handler], channels: set
                 servers.append(await loop.create_server(wire, one.host, one.port, ssl=tls, backlog=_BACKLOG))
                 if tls is None:
                     _log.warning("%s has no TLS: whoever reaches it can build as this user", one.text)
+        if config.otel:
+            one = Listener(f"unix://{config.otel}", "unix", path=config.otel)
+            servers.append(
+                await loop.create_unix_server(lambda: wire(spans), sock=_unix(one, config), backlog=_BACKLOG)
+            )
+            paths.append((Path(config.otel), _identity(Path(config.otel))))
+            _log.info("taking spans on %s", config.otel)
         yield
     except OSError as exc:
         raise UsageError(f"cannot listen: {exc.strerror or exc}") from exc
@@ -322,13 +333,6 @@ def _notify(text: str) -> None:
 
 
 def _facts(config: Config, root: Path) -> Facts:
-    from dockc.oci import platform as platforms
-
-    own = platforms.normalize(platforms.default())
-    found = [own]
-    if own.architecture == "amd64":
-        found.append(platforms.Platform("linux", "386"))
-    wanted = tuple(platforms.normalize(platforms.parse(text)) for text in config.platforms) or tuple(found)
     labels = {
         "org.mobyproject.buildkit.worker.executor": "oci",
         "org.mobyproject.buildkit.worker.hostname": socket.gethostname(),
@@ -341,9 +345,7 @@ def _facts(config: Config, root: Path) -> Facts:
     return Facts(
         worker=_worker_id(root),
         labels={**labels, **config.labels},
-        platforms=tuple(
-            common_pb2.Platform(OS=one.os, Architecture=one.architecture, Variant=one.variant) for one in wanted
-        ),
+        platforms=Runnable(config.platforms, config.platforms_age).now,
         entitlements=config.entitlements,
         builds=config.builds,
         rules=config.gc.on(Disk.of(root)),

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
 
 from dockc.daemon import config
 from dockc.daemon.control import output, worker_matches
+from dockc.daemon.log import JsonLines
+from dockc.daemon.platforms import Runnable, emulated
 from dockc.engine import settings
 from dockc.errors import UsageError
+from dockc.oci.platform import format_all
 from dockc.rpc.pb import common_pb2
 from dockc.rpc.status import RpcError
 from dockc.runtime.refs.policy import Disk, Policy, Rule
+from dockc.runtime.registry.hosts import HostsConfig
 
 
 @pytest.fixture(autouse=True)
@@ -49,11 +55,16 @@ def test_what_buildkits_test_suite_passes(tmp_path: Path) -> None:
         (["--tlscert", "x"], "certificate and its key"),
         (["--oci-max-parallelism", "many"], "invalid max-parallelism many"),
         (["--config", "/nonexistent"], "cannot read /nonexistent"),
+        (["--config", "/"], "cannot read /: Is a directory"),
+        (["--config", "/dev/zero"], "cannot read /dev/zero: not a regular file"),
+        (["--log-level", "loud"], "unsupported log level loud"),
+        (["--log-format", "xml"], "unsupported log type xml"),
+        (["--allow-insecure-entitlement", "root"], "unknown entitlement root"),
         (["--oci-worker-apparmor-profile=x"], "--oci-worker-apparmor-profile is not supported"),
         (["--oci-worker-selinux"], "--oci-worker-selinux is not supported"),
         (["--oci-worker-binary=/opt/other/runc"], "the runtime /opt/other/runc is not supported"),
-        (["--oci-worker-proxy-snapshotter-path=/x"], "unrecognized arguments: --oci-worker-proxy-snapshotter-path"),
-        (["--proxy-network"], "unrecognized arguments: --proxy-network"),
+        (["--oci-worker-proxy-snapshotter-path=/x"], "--oci-worker-proxy-snapshotter-path is not supported"),
+        (["--proxy-network"], "--proxy-network is not supported"),
     ],
 )
 def test_flags_that_are_refused(words: list[str], message: str) -> None:
@@ -67,7 +78,7 @@ def test_flags_that_are_refused(words: list[str], message: str) -> None:
         ("nonsense = 1", "unknown key nonsense"),
         ("[worker.oci]\nnonsense = 1", "unknown key worker.oci.nonsense"),
         ("[worker.oci]\nenabled = false", "without the OCI worker"),
-        ("[worker.containerd]\nenabled = true", "containerd worker is not supported"),
+        ("[worker.containerd]\nenabled = true", "worker.containerd.enabled = true is not supported"),
         ('worker = "x"', "worker is not a table"),
         # What keeps something from builds is not passed over.
         ('[frontend."gateway.v0"]\nenabled = false', 'frontend."gateway.v0".enabled = false is not supported'),
@@ -78,18 +89,31 @@ def test_flags_that_are_refused(words: list[str], message: str) -> None:
         ("[worker.oci]\nselinux = true", "worker.oci.selinux is not supported"),
         ('[worker.oci]\ndefaultCgroupParent = "/x"', "worker.oci.defaultCgroupParent is not supported"),
         ('[worker.oci]\nbinary = "youki"', "the runtime youki is not supported"),
-        ("[worker.oci]\nstargzSnapshotter = {}", "unknown key worker.oci.stargzSnapshotter"),
+        ("[worker.oci]\nstargzSnapshotter = {a = 1}", "worker.oci.stargzSnapshotter is not supported"),
         ("[worker.other]", "unknown key worker.other"),
         ("[grpc]\nnonsense = 1", "unknown key grpc.nonsense"),
         ("[grpc.tls]\nnonsense = 1", "unknown key grpc.tls.nonsense"),
-        ('[grpc]\nuid = "root"', "grpc.uid is no number of a user"),
+        ('[grpc]\nuid = "root"', "grpc.uid is not a number"),
         ('[grpc]\nsecurityDescriptor = "x"', "grpc.securityDescriptor is for Windows"),
-        ("proxyNetwork = true", "unknown key proxyNetwork"),
-        ("[cache.gha]", "unknown key cache"),
-        ('[registry."x"]\nnonsense = 1', "registry.x: unknown key nonsense"),
+        ("proxyNetwork = true", "proxyNetwork is not supported"),
+        ("[cache.gha.verify]\nrequired = true", "cache.gha.verify is not supported"),
+        ('[registry."x"]\nnonsense = 1', 'unknown key registry."x".nonsense'),
         ("[worker.oci]\ngc = 7", "worker.oci.gc is neither true nor false"),
         ("[[worker.oci.gcpolicy]]\nkeepDuration = '7d'", "invalid duration: 7d"),
         ('[registry."x"]\n[[registry."x".keypair]]\nkey = "k"', "client certificates for registries"),
+        ('[grpc]\naddress = "tcp://x:1"', "grpc.address is not a list of texts"),
+        ('insecure-entitlements = ["root"]', "unknown entitlement root"),
+        ('[log]\nlevel = "loud"', "unsupported log level loud"),
+        ('[log]\nformat = "xml"', "unsupported log type xml"),
+        ("[otel]\nnonsense = 1", "unknown key otel.nonsense"),
+        ("[cdi]\nnonsense = 1", "unknown key cdi.nonsense"),
+        ("[system]\nnonsense = 1", "unknown key system.nonsense"),
+        ('[system]\nplatformsCacheMaxAge = "soon"', "system.platformsCacheMaxAge: "),
+        ("[system]\nmaxRegistryConcurrency = 0", "must be greater than zero"),
+        ("[ghacache.sign]", "unknown key ghacache"),
+        ('[worker.oci]\nuserRemapUnsupported = "x"', "worker.oci.userRemapUnsupported is not supported"),
+        ("a = " + "[" * 5000, "buildkitd.toml: "),
+        ("#" * (2 << 20), "is larger than 1048576 bytes"),
         ("a = [", "buildkitd.toml"),
     ],
 )
@@ -108,25 +132,80 @@ def test_addresses_of_the_file_count_where_none_are_typed(tmp_path: Path) -> Non
     assert found.tls == config.TlsFiles("/c", "/k", "/a")
 
 
-def test_each_key_of_the_file_counts_or_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_key_of_the_file_counts_or_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "crun").write_text("#!/bin/sh\n")
     (tmp_path / "bin" / "crun").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    (tmp_path / "tls").mkdir()
+    (tmp_path / "tls" / "own.crt").write_text("")
     (tmp_path / "c").write_text(
-        'debug = true\ntrace = true\nprovenanceEnvDir = "/p"\n[grpc]\nuid = 1000\n[log]\nlevel = "debug"\n[otel]\nsocketPath = "/s"\n'
-        '[system]\nplatformsCacheMaxAge = "1h"\n[cdi]\ndisabled = true\n[frontend."dockerfile.v0"]\nenabled = true\n'
+        'debug = true\ntrace = true\nprovenanceEnvDir = "/p"\n[grpc]\nuid = 1000\n[log]\nlevel = "warn"\nformat = "json"\n[otel]\nsocketPath = "/s"\n'
+        '[system]\nplatformsCacheMaxAge = "1h"\nmaxRegistryConcurrency = 2\n[cdi]\ndisabled = false\nspecDirs = ["/x"]\nautoAllowed = ["a"]\n'
+        '[frontend."dockerfile.v0"]\nenabled = true\n[worker.containerd]\nenabled = false\nselinux = true\n'
         '[worker.oci]\nbinary = "crun"\nrootless = true\nnoProcessSandbox = true\ncniPoolSize = 5\nselinux = false\napparmor-profile = ""\n'
+        f'[registry."x"]\nca = ["/a", "/b"]\ntlsconfigdir = ["{tmp_path}/tls"]\n'
     )
-    with caplog.at_level(logging.INFO, logger="dockc.daemon"):
-        found = config.read(["--config", str(tmp_path / "c"), "--rootless", "--log-level=debug"])
+    found = config.read(["--config", str(tmp_path / "c"), "--rootless"])
     assert (found.owner, found.executor) == (1000, "crun")
+    assert (found.log_level, found.log_format, found.otel, found.platforms_age) == (logging.WARNING, "json", "/s", 3600.0)
+    assert HostsConfig.from_mapping(settings.registries({})).settings("x").ca_files == ("/a", "/b", f"{tmp_path}/tls/own.crt")
     assert config.read(["--oci-worker-binary", str(tmp_path / "bin" / "crun")]).executor == "crun"
-    told = {record.getMessage().removeprefix(f"{tmp_path}/c: ").removesuffix(" has no effect") for record in caplog.records}
+    told = {text.removeprefix(f"{tmp_path}/c: ").partition(" has no effect")[0] for text in found.told}
     assert told == {
-        "debug", "trace", "provenanceEnvDir", "log", "otel", "system", "cdi", "worker.oci.rootless", "worker.oci.noProcessSandbox",
-        "worker.oci.cniPoolSize", "--rootless", "--log-level",
+        "provenanceEnvDir", "cdi.disabled", "cdi.specDirs", "cdi.autoAllowed", "system.maxRegistryConcurrency", "worker.oci.rootless",
+        "worker.oci.noProcessSandbox", "worker.oci.cniPoolSize", "--rootless",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "level"),
+    [([], "", logging.INFO), ([], "debug = true", logging.DEBUG), (["--debug"], "", logging.DEBUG), (["--log-level=error"], "debug = true", logging.ERROR)],
+)
+def test_how_much_is_said(tmp_path: Path, words: list[str], text: str, level: int) -> None:
+    (tmp_path / "c").write_text(text)
+    assert config.read([*words, "--config", str(tmp_path / "c")]).log_level == level
+
+
+def test_a_pipe_in_the_place_of_the_file_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "c")
+    with pytest.raises(UsageError, match="not a regular file"):
+        config.read(["--config", str(tmp_path / "c")])
+
+
+@pytest.mark.parametrize(("prog", "expected"), [("dockcd", "/there"), ("buildkitd", "/there"), ("dockc daemon", "/own/daemon")])
+def test_the_file_of_buildkits_place_is_for_those_called_as_its_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prog: str, expected: str
+) -> None:
+    monkeypatch.setenv("DOCKC_STORE", "/own")
+    monkeypatch.setattr(config, "default_file", lambda: str(tmp_path / "buildkitd.toml"))
+    assert config.read([], prog).root == "/own/daemon"
+    (tmp_path / "buildkitd.toml").write_text('root = "/there"\n')
+    assert config.read([], prog).root == expected
+    (tmp_path / "other").write_text("")
+    assert config.read(["--config", str(tmp_path / "other")], prog).root == "/own/daemon"
+
+
+def test_what_emulators_run(tmp_path: Path) -> None:
+    def entry(name: str, magic: str, flags: str = "OCF", first: str = "enabled") -> None:
+        (tmp_path / name).write_text(f"{first}\ninterpreter /usr/bin/{name}\nflags: {flags}\noffset 0\nmagic {magic}\nmask ff\n")
+
+    little, big = "7f454c46020101" + "00" * 9 + "0200", "7f454c46020201" + "00" * 9 + "0002"
+    entry("qemu-aarch64", little + "b700")
+    entry("qemu-s390x", big + "0016")
+    entry("qemu-riscv64", little + "f300", flags="OC")  # looked for in the step's root
+    entry("qemu-ppc64le", little + "1500", first="disabled")
+    entry("python", "550d0d0a")
+    (tmp_path / "status").write_text("enabled")
+    assert [format_all(one) for one in emulated(tmp_path)] == ["linux/arm64", "linux/s390x"]
+    assert emulated(tmp_path / "none") == ()
+    assert [format_all(one) for one in Runnable(("linux/riscv64",), 0).now()] == ["linux/riscv64"]
+
+
+def test_the_log_as_json() -> None:
+    record = logging.LogRecord("x", logging.WARNING, "", 0, "a %s", ("b",), None)
+    record.created = 0.0
+    assert json.loads(JsonLines().format(record)) == {"level": "warning", "msg": "a b", "time": "1970-01-01T00:00:00Z"}
 
 
 def test_how_the_store_is_collected(tmp_path: Path) -> None:

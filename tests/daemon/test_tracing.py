@@ -21,6 +21,8 @@ from dockc.client.control import Remote
 from dockc.daemon.tracing import EXPORT
 from dockc.engine.wirehistory import TRACE as TRACE_KIND
 from dockc.rpc.pb import content_pb2, control_pb2, trace_pb2
+from dockc.rpc.status import RpcError
+from dockc.rpc.transports import connect_unix
 from tests.daemon.test_daemon import Daemon, until
 from tests.engine.test_tracing import PARENT, Collector
 from tests.tools import shell_context
@@ -240,3 +242,23 @@ def test_builds_that_are_cancelled_at_once_leave_nothing(tmp_path: Path) -> None
     finally:
         assert daemon.stop() == 0
     assert "Traceback" not in daemon.said(), daemon.said()
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_socket_that_takes_nothing_but_spans(tmp_path: Path) -> None:
+    made = Daemon(tmp_path, "--otel-socket-path", str(tmp_path / "otel"), "--log-format=json")
+
+    async def talk() -> None:
+        channel = await connect_unix(str(tmp_path / "otel"))
+        await channel.unary(EXPORT, trace_pb2.ExportTraceServiceRequest().SerializeToString())
+        with pytest.raises(RpcError, match="unknown method"):
+            await channel.unary("/moby.buildkit.v1.Control/Info", b"")
+        channel.shut()
+
+    try:
+        asyncio.run(talk())
+    finally:
+        assert made.stop() == 0
+    assert not (tmp_path / "otel").exists()
+    assert {"level": "info", "msg": f"taking spans on {tmp_path}/otel"}.items() <= json.loads(made.said().splitlines()[-2]).items()

@@ -156,7 +156,7 @@ def fetch_token(
         headers["Authorization"] = who.basic()
     url = f"{realm}{'&' if parts.query else '?'}{urlencode(query)}" if query else realm
     with transport.request(
-        "GET", url, headers=headers, verify=host.verify, ca_file=host.ca_file, cancelled=cancelled
+        "GET", url, headers=headers, verify=host.verify, ca_files=host.ca_files, cancelled=cancelled
     ) as response:
         return _read_token(realm, response, who)
 
@@ -177,7 +177,7 @@ def _refresh(
         headers={"Content-Type": "application/x-www-form-urlencoded"},
         body=urlencode(form).encode(),
         verify=host.verify,
-        ca_file=host.ca_file,
+        ca_files=host.ca_files,
         cancelled=cancelled,
         retry=True,
     ) as response:

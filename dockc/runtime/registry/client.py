@@ -340,7 +340,7 @@ class Client:
                 headers={**headers, "Authorization": sent} if sent else headers,
                 body=body,
                 verify=host.verify,
-                ca_file=host.ca_file,
+                ca_files=host.ca_files,
                 cancelled=cancelled,
             )
             if answer.status != 401 or not self._auth.learn(host, answer, scope, sent=sent):
@@ -371,7 +371,7 @@ class Client:
         if urlsplit(url)[:2] != urlsplit(host.base)[:2]:
             # The session lives elsewhere (object storage): no credentials for strangers.
             return self.transport.request(
-                method, url, headers=sent, body=body, verify=host.verify, ca_file=host.ca_file, cancelled=cancelled
+                method, url, headers=sent, body=body, verify=host.verify, ca_files=host.ca_files, cancelled=cancelled
             )
         return self._authorized(method, host, url, scope, sent, body, cancelled, replayable=isinstance(body, bytes))
 

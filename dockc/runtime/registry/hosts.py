@@ -22,7 +22,7 @@ class Host(Record):
         address: host with optional port.
         scheme: "https" or "http".
         verify: whether the TLS certificate must be valid.
-        ca_file: PEM file with further trusted authorities, or "".
+        ca_files: PEM files with further trusted authorities.
         mirror: a mirror: asked for pulls only, and with `?ns=` telling whose image is meant.
         name: the registry name in references; credentials are looked up under it (a mirror's under its own).
     """
@@ -30,7 +30,7 @@ class Host(Record):
     address: str
     scheme: str = "https"
     verify: bool = True
-    ca_file: str = ""
+    ca_files: tuple[str, ...] = ()
     mirror: bool = False
     name: str = ""
 
@@ -47,13 +47,13 @@ class RegistrySettings(Record):
         http: plain HTTP instead of TLS; None lets loopback addresses speak HTTP and all others TLS.
         insecure: accept any certificate, and fall back to HTTP.
         mirrors: hosts to ask first when pulling, best first; `http://` or `https://` may stand before one.
-        ca_file: PEM file with further trusted authorities, or "".
+        ca_files: PEM files with further trusted authorities.
     """
 
     http: bool | None = None
     insecure: bool = False
     mirrors: tuple[str, ...] = ()
-    ca_file: str = ""
+    ca_files: tuple[str, ...] = ()
 
 
 class HostsConfig(Record):
@@ -89,7 +89,7 @@ class HostsConfig(Record):
             if scheme:
                 settings = replace(settings, http=scheme == "http")
             found += [
-                Host(h.address, h.scheme, h.verify, h.ca_file, mirror=True, name=address)
+                Host(h.address, h.scheme, h.verify, h.ca_files, mirror=True, name=address)
                 for h in _plain(address, settings, insecure=False)
             ]
         return (*found, *self.origin(name, insecure=insecure))
@@ -98,7 +98,7 @@ class HostsConfig(Record):
         """The registry itself, without mirrors: what pushes go to."""
         address = DOCKER_HUB if name in ("docker.io", "index.docker.io") else name
         return tuple(
-            Host(h.address, h.scheme, h.verify, h.ca_file, name=name)
+            Host(h.address, h.scheme, h.verify, h.ca_files, name=name)
             for h in _plain(address, self.settings(name), insecure=insecure)
         )
 
@@ -108,8 +108,8 @@ def _plain(address: str, settings: RegistrySettings, *, insecure: bool) -> tuple
     if use_http and (settings.http or not insecure):
         return (Host(address, "http"),)
     if insecure or settings.insecure:
-        return (Host(address, "https", verify=False, ca_file=settings.ca_file), Host(address, "http"))
-    return (Host(address, "https", ca_file=settings.ca_file),)
+        return (Host(address, "https", verify=False, ca_files=settings.ca_files), Host(address, "http"))
+    return (Host(address, "https", ca_files=settings.ca_files),)
 
 
 def _settings(name: str, table: object) -> RegistrySettings:
@@ -119,14 +119,15 @@ def _settings(name: str, table: object) -> RegistrySettings:
     if unknown:
         raise UsageError(f"registry {name}: unknown setting {unknown[0]!r}")
     http, insecure = table.get("http"), table.get("insecure", False)
-    mirrors, ca_file = table.get("mirrors", []), table.get("ca", "")
+    mirrors, files = table.get("mirrors", []), table.get("ca", [])
     if not (http is None or isinstance(http, bool)) or not isinstance(insecure, bool):
         raise UsageError(f"registry {name}: http and insecure must be true or false")
     if not isinstance(mirrors, list) or not all(isinstance(item, str) for item in mirrors):
         raise UsageError(f"registry {name}: mirrors must be a list of hosts")
-    if not isinstance(ca_file, str):
-        raise UsageError(f"registry {name}: ca must be the path of a PEM file")
-    return RegistrySettings(http, insecure, tuple(mirrors), ca_file)
+    files = [files] if isinstance(files, str) else files
+    if not isinstance(files, list) or not all(isinstance(item, str) for item in files):
+        raise UsageError(f"registry {name}: ca must be the path of a PEM file, or a list of paths")
+    return RegistrySettings(http, insecure, tuple(mirrors), tuple(filter(None, files)))
 
 
 def is_loopback(address: str) -> bool:

@@ -208,7 +208,7 @@ class Transport:
         self.limits = limits or Limits()
         self.uploads: Mapping[str, Path] = {}
         self.offline = False
-        self._pools: dict[tuple[bool, str, str], urllib3.PoolManager] = {}
+        self._pools: dict[tuple[bool, tuple[str, ...], str], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
         self._watch = Watch()
 
@@ -220,7 +220,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         body: Body = None,
         verify: bool = True,
-        ca_file: str = "",
+        ca_files: tuple[str, ...] = (),
         cancelled: threading.Event | None = None,
         retry: bool | None = None,
     ) -> Response:
@@ -232,7 +232,7 @@ class Transport:
             headers: sent along; credentials among them stay with the first host.
             body: bytes, or a file; only bytes survive a redirect or a retry.
             verify: whether a TLS certificate must be valid.
-            ca_file: PEM file with further trusted authorities.
+            ca_files: PEM file with further trusted authorities.
             cancelled: look here before waiting.
             retry: whether to try again after a failure; by default for GET and HEAD.
 
@@ -252,7 +252,7 @@ class Transport:
         for attempt in range(1, attempts + 1):
             wait = self.limits.backoff * 2 ** (attempt - 1)
             try:
-                response = self._follow(method, url, dict(headers or {}), body, verify, ca_file, cancelled)
+                response = self._follow(method, url, dict(headers or {}), body, verify, ca_files, cancelled)
             except Unreachable as error:
                 if attempt >= min(attempts, _attempts_after(error.__cause__)):
                     raise
@@ -271,12 +271,12 @@ class Transport:
         headers: dict[str, str],
         body: Body,
         verify: bool,
-        ca_file: str,
+        ca_files: tuple[str, ...],
         cancelled: threading.Event | None,
     ) -> Response:
         origin = _origin(url)
         for _ in range(self.limits.redirects + 1):
-            response = self._send(method, url, headers, body, verify, ca_file, cancelled)
+            response = self._send(method, url, headers, body, verify, ca_files, cancelled)
             location = response.header("location")
             if response.status not in _REDIRECTS or not location:
                 return response
@@ -299,7 +299,7 @@ class Transport:
         headers: dict[str, str],
         body: Body,
         verify: bool,
-        ca_file: str,
+        ca_files: tuple[str, ...],
         cancelled: threading.Event | None,
     ) -> Response:
         from urllib3.exceptions import HTTPError
@@ -309,7 +309,7 @@ class Transport:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise RegistryError(f"{_shown(url)}: not an http or https address")
-        pool = self._pool(verify, ca_file, _proxy_for(parts.scheme, parts.hostname))
+        pool = self._pool(verify, ca_files, _proxy_for(parts.scheme, parts.hostname))
         sent = {"User-Agent": USER_AGENT, "Accept-Encoding": IDENTITY, **headers}
         url, login = without_login(url)
         if login and not any(name.lower() == "authorization" for name in sent):
@@ -335,14 +335,14 @@ class Transport:
             raise Unreachable(f"{_shown(url)}: {_reason(error)}") from error
         return Response(inner, url, cancelled, self._watch, self.limits)
 
-    def _pool(self, verify: bool, ca_file: str, proxy: str) -> urllib3.PoolManager:
+    def _pool(self, verify: bool, ca_files: tuple[str, ...], proxy: str) -> urllib3.PoolManager:
         import urllib3
 
-        key = (verify, ca_file, proxy)
+        key = (verify, ca_files, proxy)
         with self._lock:
             pool = self._pools.get(key)
             if pool is None:
-                context = _tls(verify, ca_file)
+                context = _tls(verify, ca_files)
                 if proxy:
                     pool = _proxy_pool(proxy, context)
                 else:
@@ -376,17 +376,17 @@ def _peer(inner: urllib3.BaseHTTPResponse) -> socket.socket | None:
     return getattr(raw, "_sock", None)
 
 
-def _tls(verify: bool, ca_file: str) -> ssl.SSLContext:
+def _tls(verify: bool, ca_files: tuple[str, ...]) -> ssl.SSLContext:
     import ssl
 
     from dockc.base import tls
 
     context = tls.context()
-    if ca_file:
+    for file in ca_files:
         try:
-            context.load_verify_locations(cafile=ca_file)
+            context.load_verify_locations(cafile=file)
         except (OSError, ssl.SSLError) as error:
-            raise RegistryError(f"{ca_file}: cannot load certificates: {error}") from error
+            raise RegistryError(f"{file}: cannot load certificates: {error}") from error
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
