@@ -34,8 +34,6 @@ _WAIT = 3.0
 """Seconds that a call waits for its build to be known."""
 _KEEP = 50
 """Finished builds of which the progress is still in memory, and the record as clients see it."""
-_DETAILS = 16 << 10
-"""Bytes of an error's details that a record holds."""
 _log = logging.getLogger("dockc.daemon")
 
 _DESCRIPTOR = "containerimage.descriptor"
@@ -85,17 +83,17 @@ class Entry:
         record: while it runs, and of the last ones; of others it is made anew from the file.
         file: its record in the history, less what is in `record`; None where there is none (yet).
         completed: when it ended, in seconds since the epoch; None while it runs.
-        logs, trace: digests of what is kept of it for clients, or "".
+        logs, trace, failure: digests of what is kept of it for clients, or "".
     """
 
-    __slots__ = ("completed", "file", "generation", "logs", "pinned", "record", "trace")
+    __slots__ = ("completed", "failure", "file", "generation", "logs", "pinned", "record", "trace")
 
     def __init__(self, generation: int, record: control_pb2.BuildHistoryRecord | None) -> None:
         self.generation, self.record = generation, record
         self.file: history.BuildRecord | None = None
         self.completed: int | None = None
         self.pinned = False
-        self.logs = self.trace = ""
+        self.logs = self.trace = self.failure = ""
 
     def read(self, file: history.BuildRecord) -> None:
         """Take what the history says of a build of another daemon, which may still run."""
@@ -104,7 +102,7 @@ class Entry:
         over = found.HasField("CompletedAt")
         self.record, self.completed = (None, found.CompletedAt.seconds) if over else (found, None)
         self.file, self.pinned = _slim(file), file.pinned
-        self.logs, self.trace = found.logs.digest, found.trace.digest
+        self.logs, self.trace, self.failure = found.logs.digest, found.trace.digest, found.externalError.digest
 
     def told(self, file: history.BuildRecord | None = None) -> control_pb2.BuildHistoryRecord | None:
         """The record as clients see it; None if the file is gone. Blocks where it has to be read.
@@ -232,16 +230,18 @@ class Builds:
         record.numWarnings = build.progress.warned
         if error is not None:
             record.error.code, record.error.message = error.code, error.message
-            for url, value in error.details:
-                record.error.details.add(type_url=url, value=value)
         try:
             if build.recording is not None:
                 kept = await asyncio.to_thread(self._write, build.recording, record, error, cause)
                 if kept is not None:
                     entry.file = _slim(kept)
+            if error is not None and not record.externalError.digest:  # it has no file
+                for url, value in error.details:
+                    record.error.details.add(type_url=url, value=value)
         finally:
             self._running.pop(build.ref, None)
             entry.completed, entry.logs = record.CompletedAt.seconds, record.logs.digest
+            entry.failure = record.externalError.digest
             self._recent.append(build.ref)
             self._forget()
             if build.ref in self._entries:
@@ -273,12 +273,10 @@ class Builds:
                 for number, one in record.Result.Results.items()
             ],
         }
+        text = "" if error is None else recording.hide(error.message[:4096])
         if error is not None:
-            small = sum(len(url) + len(value) for url, value in error.details) < _DETAILS
-            details = [[url, base64.b64encode(value).decode()] for url, value in error.details] if small else []
-            status = "canceled" if error.code == CANCELLED else "failed"
-            text = recording.hide(error.message[:4096])
-            more |= {"code": error.code, "details": details, "status": status, "error": text}
+            record.error.message = text
+            more |= {"code": error.code, "status": "canceled" if error.code == CANCELLED else "failed", "error": text}
         recording.end(None, cause, more=more)
         if recording.trouble:
             _log.warning("the build %s is not in the history as a whole: %s", record.Ref, recording.trouble)
@@ -289,6 +287,11 @@ class Builds:
             if kept is not None and (blob := wirehistory.keep_status(kept)) is not None:
                 record.logs.media_type, record.logs.digest = wirehistory.STATUS, blob.digest
                 record.logs.size = blob.size
+            if kept is not None and error is not None:
+                details = wirehistory.kept_details(error.details, recording.hide)
+                failed = wirehistory.keep_error(kept, error.code, text, details)
+                record.externalError.media_type, record.externalError.digest = wirehistory.ERROR, failed.digest
+                record.externalError.size = failed.size
         except (DockcError, OSError) as problem:
             _log.warning("the logs of the build %s cannot be taken away: %s", record.Ref, problem)
             return None
@@ -371,10 +374,11 @@ class Builds:
             yield status
 
     def blob(self, digest: str) -> Path | None:
-        """Logs of a build in BuildKit's form or its trace, by digest."""
+        """Logs of a build in BuildKit's form, its trace or how it failed, by digest."""
         for entry in self._entries.values():
-            if entry.file is not None and digest in (entry.logs, entry.trace):
-                return entry.file.path.with_suffix(".status" if digest == entry.logs else ".trace")
+            if entry.file is not None and digest and digest in (entry.logs, entry.trace, entry.failure):
+                suffix = {entry.failure: ".error", entry.trace: ".trace", entry.logs: ".status"}[digest]
+                return entry.file.path.with_suffix(suffix)
         return None
 
     @property

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dockc.engine import history, recording, wirehistory
-from dockc.engine.told import shown
+from dockc.engine.told import hider, shown
 from dockc.errors import DockcError, StoreError, UsageError, without_credentials
+from dockc.oci import digest as digests
 from dockc.rpc.status import CANCELLED
 
 if TYPE_CHECKING:
@@ -82,8 +83,16 @@ def write_bundle(records: Sequence[BuildRecord], out: BinaryIO) -> None:
                 status.seek(0)
                 put(f"blobs/sha256/{digest.removeprefix('sha256:')}", status, size)
             logs = {"mediaType": wirehistory.STATUS, "digest": digest, "size": size}
-            config = document(_json_record(record, digest, size), RECORD)
-            manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [logs]}
+            found = _json_record(record, digest, size)
+            layers = [logs]
+            failure = wirehistory.read_error(record)
+            if failure:
+                one = digests.from_bytes(failure)
+                put(f"blobs/sha256/{digests.encoded(one)}", io.BytesIO(failure), len(failure))
+                found["externalError"] = {"media_type": wirehistory.ERROR, "digest": one, "size": len(failure)}
+                layers.append({"mediaType": wirehistory.ERROR, "digest": one, "size": len(failure)})
+            config = document(found, RECORD)
+            manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}
             made.append({**document(manifest, MANIFEST), "annotations": {_REFERENCE: record.ref}})
         top = (
             made[0] if len(made) == 1 else document({"schemaVersion": 2, "mediaType": INDEX, "manifests": made}, INDEX)
@@ -314,7 +323,8 @@ def _build(root: Path, blobs: _Blobs, manifest: Mapping[str, Any]) -> BuildRecor
     if manifest["config"]["mediaType"] != RECORD:
         raise UsageError("it holds no builds")
     config = blobs.document(manifest["config"]["digest"])
-    attrs = shown({str(k): str(v) for k, v in (config.get("FrontendAttrs") or {}).items()})
+    given = {str(k): str(v) for k, v in (config.get("FrontendAttrs") or {}).items()}
+    attrs = shown(given)
     state = config.get("localState") or {}
     options = {
         "context": attrs.get("context", "") or without_credentials(str(state.get("LocalPath") or "")),
@@ -349,7 +359,12 @@ def _build(root: Path, blobs: _Blobs, manifest: Mapping[str, Any]) -> BuildRecor
                     yield from recording.lines_of(status, seen)
 
     try:
-        return history.write_record(root, start, told(), end)
+        made = history.write_record(root, start, told(), end)
+        for layer in manifest.get("layers") or () if error else ():
+            if layer["mediaType"] == wirehistory.ERROR:
+                with blobs.open(layer["digest"]) as file:
+                    wirehistory.take_error(made, file.read(wirehistory.LARGEST_ERROR), hider(given))
+        return made
     except (UsageError, StoreError):
         raise
     except DockcError as problem:

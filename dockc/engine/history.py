@@ -15,8 +15,9 @@ from one that was killed, and keeps it from being collected. Nothing is ever rew
     {"end": {...}}        status, error, results, counts, and where in the file the keys begin
 
 What may change later lies beside it, `history/<begun>-<ref>.about`: whether it is pinned, and what BuildKit calls its
-logs and its trace, which is `<begun>-<ref>.trace`. Records are written by `engine.recording`; the daemon's history calls are served from the same
-files (`engine.wirehistory`).
+logs and its trace, which is `<begun>-<ref>.trace`; `<begun>-<ref>.error` is the status that a failed call ended with.
+Records are written by `engine.recording`; the daemon's history calls are served from the same files
+(`engine.wirehistory`).
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ RESULT = 4096
 TAIL = 64 << 10
 """Bytes at the end of a record in which its last line lies."""
 _NAME = re.compile(r"([0-9]{20})-([0-9A-Za-z]{1,64})\.jsonl")
-_BESIDE = (".about", ".status", ".trace", ".html")
+_BESIDE = (".about", ".status", ".trace", ".error", ".html")
 """Ends of the names of what lies beside a record, and goes with it."""
 _EARLIER = 8
 """Builds that a build is compared with."""
@@ -189,12 +190,12 @@ def about(path: Path) -> dict[str, Any]:
 
 
 def change(record: BuildRecord, **facts: Any) -> None:
-    """Note what has changed of a build: `pinned`, `logs`, `trace`.
+    """Note what has changed of a build: `pinned`, `logs`, `trace`, `failure`.
 
     Raises:
         StoreError: it cannot be written.
     """
-    _write_beside(record, ".about", json.dumps(about(record.path) | facts))
+    _write_beside(record, ".about", json.dumps(about(record.path) | facts).encode())
 
 
 def keep_trace(record: BuildRecord, text: bytes, digest: str, size: int) -> None:
@@ -224,16 +225,32 @@ def keep_page(record: BuildRecord, page: str) -> Path:
     Raises:
         StoreError: it cannot be written.
     """
-    return _write_beside(record, ".html", page)
+    return _write_beside(record, ".html", page.encode())
 
 
-def _write_beside(record: BuildRecord, suffix: str, text: str) -> Path:
+def keep_error(record: BuildRecord, status: bytes, digest: str) -> Path:
+    """Write how a build failed, with all details, beside its record, with which it goes; returns where it is.
+
+    Args:
+        record: the build.
+        status: the status of the call, in the wire's form.
+        digest: of that.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    path = _write_beside(record, ".error", status)
+    change(record, failure=[digest, len(status)])
+    return path
+
+
+def _write_beside(record: BuildRecord, suffix: str, data: bytes) -> Path:
     path = record.path.with_suffix(suffix)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NOFOLLOW | CLOEXEC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)

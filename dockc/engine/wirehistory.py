@@ -10,15 +10,16 @@ import binascii
 import hashlib
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dockc.base.record import Record
 from dockc.engine import history
 from dockc.errors import StoreError, UsageError
+from dockc.oci import digest as digests
 from dockc.protocol.status import from_wire, to_time, to_wire
-from dockc.rpc.pb import control_pb2
+from dockc.rpc.pb import common_pb2, control_pb2
 from dockc.rpc.status import CANCELLED, UNKNOWN
 from dockc.solver.progress import SolveStatus, VertexEvent, VertexLog, VertexWarning
 
@@ -30,9 +31,13 @@ STATUS = "application/vnd.buildkit.status.v0"
 """
 TRACE = "application/vnd.buildkit.otlp.json.v0"
 """Media type of a build's trace: a span as JSON a line."""
+ERROR = "application/vnd.googeapis.google.rpc.status+proto"
+"""Media type of how a build failed: a `google.rpc.Status` with all details. The spelling is BuildKit's."""
 _PART = 256 << 10
 """Bytes of logs in one message."""
 _MESSAGE = 64 << 20
+LARGEST_ERROR = 4 << 20
+"""Bytes of how a build failed that are kept."""
 _LARGEST = 64 << 20
 """Bytes of a record whose progress is also kept in BuildKit's form."""
 
@@ -84,7 +89,8 @@ def wire_record(record: BuildRecord) -> control_pb2.BuildHistoryRecord:
         for url, value in _details(more.get("details")):
             made.error.details.add(type_url=url, value=value)
     about = history.about(record.path)
-    for key, kind, descriptor in (("logs", STATUS, made.logs), ("trace", TRACE, made.trace)):
+    beside = (("logs", STATUS, made.logs), ("trace", TRACE, made.trace), ("failure", ERROR, made.externalError))
+    for key, kind, descriptor in beside:
         found = about.get(key)
         if isinstance(found, list) and len(found) == 2:
             descriptor.media_type, descriptor.digest, descriptor.size = kind, str(found[0]), _count(found[1])
@@ -205,6 +211,57 @@ def keep_status(record: BuildRecord) -> Blob | None:
         raise StoreError(f"cannot write {path}: {error.strerror}") from error
     history.change(record, logs=[digest, size])
     return Blob(path, digest, size)
+
+
+def keep_error(record: BuildRecord, code: int, message: str, details: Iterable[tuple[str, bytes]]) -> Blob:
+    """Write how a build failed beside its record, for clients that look into it.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    status = common_pb2.Status(code=code, message=message.encode("utf-8", "replace").decode())
+    for url, value in details:
+        status.details.add(type_url=url, value=value)
+    data = status.SerializeToString()
+    digest = digests.from_bytes(data)
+    return Blob(history.keep_error(record, data, digest), digest, len(data))
+
+
+def kept_details(details: Iterable[tuple[str, bytes]], hide: Callable[[str], str]) -> Iterator[tuple[str, bytes]]:
+    """An error's details as they are kept: without secrets, and not more than `LARGEST_ERROR`. Excerpts of files, which are
+    packed, stay as they are.
+    """
+    left = LARGEST_ERROR
+    for url, value in details:
+        if not url.endswith("errdefs.Source+json"):
+            value = hide(value.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        left -= len(url) + len(value)
+        if left >= 0:
+            yield url, value
+
+
+def read_error(record: BuildRecord) -> bytes:
+    """How a build failed, in the wire's form; b"" where it did not, or nobody has kept that."""
+    try:
+        return record.path.with_suffix(".error").read_bytes()
+    except OSError:
+        return b""
+
+
+def take_error(record: BuildRecord, data: bytes, hide: Callable[[str], str]) -> None:
+    """Keep how a build of a bundle failed. What is no such message is left out.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    from google.protobuf.message import DecodeError
+
+    try:
+        status = common_pb2.Status.FromString(data)
+    except DecodeError:
+        return
+    details = [(one.type_url, one.value) for one in status.details]
+    keep_error(record, status.code, hide(status.message[:4096]), kept_details(details, hide))
 
 
 def write_status(record: BuildRecord, file: BinaryIO) -> tuple[str, int]:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from dockc.errors import CompileError, DockcError, ExecError, SolveError, UsageError
+from dockc.protocol.stacks import STACK, stacks_of
 from dockc.rpc.status import (
     INVALID_ARGUMENT,
     UNIMPLEMENTED,
@@ -108,6 +109,7 @@ def to_rpc(error: BaseException) -> RpcError:
         details.append((PREFIX + "errdefs.FrontendCap+json", _json({"name": capability})))
     if isinstance(error, ExecError):
         details.append((EXIT, _json({"Code": error.exit_status})))
+    details += [(STACK, one) for one in stacks_of(error)]
     message = f"{error.context}{error.message}"
     return RpcError(message, code=_code(error), details=details)
 

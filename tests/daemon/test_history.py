@@ -18,8 +18,9 @@ from dockc.engine import history, wirehistory
 from dockc.engine import recording as recordings
 from dockc.engine.keep import Keep
 from dockc.errors import UsageError
+from dockc.oci import digest as digests
 from dockc.protocol.status import from_wire
-from dockc.rpc.pb import control_pb2
+from dockc.rpc.pb import common_pb2, control_pb2
 from dockc.rpc.status import CANCELLED, RpcError
 from dockc.runtime.exporter.export import Exported
 from dockc.runtime.exporter.options import Output
@@ -62,7 +63,8 @@ def test_the_history_outlives_the_daemon(tmp_path: Path) -> None:
     async def first() -> control_pb2.BuildHistoryRecord:
         builds = Builds(tmp_path)
         await built(builds, "one", text=text)
-        await built(builds, "any/../name", error=RpcError("no https://u:hunter2@h/x", code=5, details=[("t", b"\0d")]))
+        details = [("t", b"\0d https://u:hunter2@h/x"), ("errdefs.Source+json", b"excerpt")]
+        await built(builds, "any/../name", error=RpcError("no https://u:hunter2@h/x", code=5, details=details))
         found = builds._entries["one"].told()
         assert found is not None
         return found
@@ -81,7 +83,19 @@ def test_the_history_outlives_the_daemon(tmp_path: Path) -> None:
         assert (one.numTotalSteps, one.numCompletedSteps, one.numCachedSteps) == (1, 1, 0)
         assert not one.HasField("error")
         assert (other.Ref, other.error.code, other.error.message) == ("any/../name", 5, "no https://xxxxx:xxxxx@h/x")
-        assert [(detail.type_url, detail.value) for detail in other.error.details] == [("t", b"\0d")]
+        assert list(other.error.details) == []  # they are a blob, as clients look for them
+        assert other.externalError.media_type == "application/vnd.googeapis.google.rpc.status+proto"
+        blob = builds.blob(other.externalError.digest)
+        assert blob is not None
+        failure = blob.read_bytes()
+        assert (len(failure), digests.from_bytes(failure)) == (other.externalError.size, other.externalError.digest)
+        status = common_pb2.Status.FromString(failure)
+        assert (status.code, status.message) == (5, other.error.message)
+        assert [(detail.type_url, detail.value) for detail in status.details] == [
+            ("t", b"\0d https://xxxxx:xxxxx@h/x"), ("errdefs.Source+json", b"excerpt"),
+        ]  # fmt: skip
+        assert not one.HasField("externalError")
+        assert builds.blob("") is None
         events, logs = await all_of(builds.watch("one"))
         assert logs == text
         assert [(event.inputs, event.completed) for event in events] == [(("sha256:b",), None), (("sha256:b",), 9)]
@@ -94,6 +108,7 @@ def test_the_history_outlives_the_daemon(tmp_path: Path) -> None:
         builds.update(control_pb2.UpdateBuildHistoryRequest(Ref="any/../name", Delete=True))
         builds.update(control_pb2.UpdateBuildHistoryRequest(Ref="one", Pinned=True))
         assert await listed(builds, Ref="any/../name") == []
+        assert not list((tmp_path / "history").glob("*.error"))
 
     known = asyncio.run(first())
     assert known.logs.media_type == "application/vnd.buildkit.status.v0"

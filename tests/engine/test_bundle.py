@@ -14,11 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dockc.engine import bundle, history
+from dockc.engine import bundle, history, wirehistory
 from dockc.engine import recording as recordings
 from dockc.engine.bundle import read_in, write_bundle
 from dockc.engine.request import Asked, Built, CompileRequest
 from dockc.errors import DockcError, StoreError, UsageError
+from dockc.rpc.pb import common_pb2
 from dockc.solver.progress import SolveStatus, VertexEvent, VertexLog, VertexWarning
 
 ATTRS = {"build-arg:A": "1", "build-arg:A_TOKEN": "hunter2hunter2", "target": "t"}
@@ -60,6 +61,25 @@ def test_a_bundle_comes_back(tmp_path: Path, error: DockcError | None) -> None:
     with pytest.raises(UsageError, match=r"x: the build .* is in the history already"):
         read_in(tmp_path / "b", io.BytesIO(data), "x")
     assert data == packed(first, second), "the same bytes every time"
+
+
+def test_how_a_build_failed_goes_along(tmp_path: Path) -> None:
+    first = built(tmp_path / "a", error=DockcError("it has failed"))
+    details = [("github.com/moby/buildkit/errdefs.Vertex+json", b'{"digest": "sha256:a"}'), ("t", b"of hunter2hunter2")]
+    kept = wirehistory.keep_error(first, 2, "it has failed", details)
+    data = packed(first)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        texts = [file.read() for member in tar if (file := tar.extractfile(member)) is not None]
+    (config,) = [found for text in texts if (found := json.loads(text) if text[:1] == b"{" else {}).get("Ref")]
+    assert config["externalError"] == {"media_type": wirehistory.ERROR, "digest": kept.digest, "size": kept.size}
+    (found,) = read_in(tmp_path / "b", io.BytesIO(data), "x")
+    status = common_pb2.Status.FromString(wirehistory.read_error(found))
+    assert (status.code, status.message) == (2, "it has failed")
+    assert [(one.type_url, one.value) for one in status.details] == details
+    record = wirehistory.wire_record(found)
+    assert record.externalError.size == kept.size
+    history.remove(found)
+    assert list((tmp_path / "b" / "history").iterdir()) == []
 
 
 def test_a_record_comes_back_whole(tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_capabilities_that_are_not_known(tmp_path: Path) -> None:
     with pytest.raises(DockcError, match=r"unsupported frontend capability moby\.buildkit\.frontend\.other") as caught:
         asyncio.run(main("moby.buildkit.frontend.contexts,moby.buildkit.frontend.other"))
     told = to_rpc(caught.value)
-    ((url, value),) = told.details
+    url, value = told.details[0]
     assert (url.rpartition("/")[2], json.loads(value)) == (
         "errdefs.FrontendCap+json",
         {"name": "moby.buildkit.frontend.other"},

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
+from dockc.base.version import VERSION
 from dockc.errors import CompileError, DockcError, ExecError, Fault, SolveError, UsageError
 from dockc.protocol import errors
 from dockc.protocol.errors import RemoteError, from_rpc, to_rpc
@@ -68,6 +71,50 @@ def test_details_are_what_other_clients_read() -> None:
     assert value["info"]["filename"] == "Dockerfile"
     assert value["info"]["data"] == "RlJPTSB4Cg=="
     assert value["ranges"] == [{"start": {"line": 1}, "end": {"line": 1}}]
+
+
+def _read_it(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise SolveError("cannot read it", vertex="sha256:a") from exc
+
+
+def test_an_error_says_where_it_was_raised_and_not_with_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/usr/bin/dockcd", "--token=secret"])
+    with pytest.raises(SolveError) as caught:
+        _read_it(tmp_path / "secret")
+    details = to_rpc(caught.value).details
+    cause, error = (json.loads(value) for url, value in details if url == "github.com/moby/buildkit/stack.Stack+json")
+    assert error["cmdline"] == ["dockcd"]
+    assert error["pid"] == os.getpid()
+    assert error["version"] == VERSION
+    assert error["frames"][0]["Name"] == f"{__name__}._read_it"  # innermost first
+    assert error["frames"][0]["File"] == "tests/protocol/test_status.py"
+    assert error["frames"][1]["Name"] == f"{__name__}.test_an_error_says_where_it_was_raised_and_not_with_what"
+    assert error["frames"][0]["Line"] == cause["frames"][-1]["Line"] + 2
+    assert cause["frames"][0]["File"] == "pathlib.py" or cause["frames"][0]["File"].startswith("pathlib/")
+    assert b"secret" not in b"".join(value for _, value in details)
+
+
+def test_stacks_are_short_however_long_the_story() -> None:
+    error: Exception = DockcError("0")
+    for number in range(50):
+        try:
+            deep(number * 10, error)
+        except DockcError as exc:
+            error = exc
+    stacks = [value for url, value in to_rpc(error).details if url.endswith("stack.Stack+json")]
+    assert len(stacks) == 4
+    assert sum(map(len, stacks)) < 20_000
+    error.__cause__ = error  # a story that begins with its end
+    assert len([url for url, _ in to_rpc(error).details if url.endswith("stack.Stack+json")]) == 1
+
+
+def deep(levels: int, cause: Exception) -> None:
+    if levels:
+        deep(levels - 1, cause)
+    raise DockcError("deep") from cause
 
 
 @pytest.mark.parametrize(("error", "code"), [(UsageError("x"), INVALID_ARGUMENT), (DockcError("x"), UNKNOWN), (KeyError("secret"), INTERNAL)])
