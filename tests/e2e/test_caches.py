@@ -155,6 +155,21 @@ def _roots_of(cache: dict[str, Any]) -> set[str]:
     return {cache["records"][one.get("link", 0)]["digest"] for one in runs[0]["inputs"][0]}
 
 
+@pytest.mark.parametrize("order", [("1", "2"), ("2", "1")])
+def test_of_two_results_of_one_step_the_newer_counts(root: Dockc, context: MakeContext, base: Path, tmp_path: Path, order: tuple[str, str]) -> None:
+    """Two machines ran the same step, which gives something else each time; whoever reads both caches gets one machine's, whole."""
+    files = context("FROM base\nRUN cat /proc/sys/kernel/random/uuid > /one\nRUN cat /one > /two\n")
+    got = []
+    for number in ("1", "2"):
+        made = tmp_path / f"made{number}"
+        _build(_other(root, int(number)), files, base, f"--cache-to=type=local,dest={tmp_path}/cache{number},mode=max", f"--output=type=local,dest={made}")
+        got.append((made / "two").read_text())
+    sources = [f"--cache-from=type=local,src={tmp_path}/cache{number}" for number in order]
+    assert _ran(_build(_other(root, 3), files, base, *sources, f"--output=type=local,dest={tmp_path}/both")) == (0, 2)
+    assert got[0] != got[1]
+    assert ((tmp_path / "both" / "one").read_text(), (tmp_path / "both" / "two").read_text()) == (got[1], got[1])
+
+
 def test_local_caches_do_not_grow(root: Dockc, files: Path, base: Path, tmp_path: Path) -> None:
     sizes = []
     for number in range(3):

@@ -8,6 +8,7 @@ have inputs are made here, the same for the same config; what a build uses of th
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from dockc.solver.result import Result
 
 _Link = tuple[int, str, str]  # input, key of operation and output, selector
+_NUMBERS = itertools.count()
 
 
 class CacheLayerFailed(DockcError):
@@ -105,6 +107,7 @@ class ImportedKeys:
         self._back: dict[str, dict[tuple[str, CacheLink], None]] = {}
         self._results: dict[str, dict[str, CacheResult]] = {}
         self._sources: dict[str, dict[tuple[str, CacheLink], None]] = {}
+        number = next(_NUMBERS)
         ids: list[str] = []
         for at, record in enumerate(config.records):
             key = _id(record, ids)
@@ -118,7 +121,7 @@ class ImportedKeys:
                     )
             for which, result in enumerate(record.results):
                 if all(map(usable, result.layers)):
-                    name = f"{at}.{which}"
+                    name = f"{at}.{which}.{number}"  # several caches are read as one: names are of no other
                     self._results.setdefault(key, {})[name] = CacheResult(name, result.created_at)
 
     def exists(self, key: str) -> bool:
@@ -225,9 +228,7 @@ class ImportedResults:
 
     def load(self, result: CacheResult) -> Result:
         """The layers of a result as a file system."""
-        at, which = map(int, result.id.split("."))
-        found = self._imported.config.records[at].results[which]
-        layers = [self._imported.layers[place] for place in found.layers]
+        layers = _layers(self._imported, result.id)
         if any(layer is None for layer in layers):
             raise NotFound(result.id)
         return RefResult(self._refs.from_layers([layer for layer in layers if layer is not None]))
@@ -267,6 +268,10 @@ class WithImported:
         if not colon:
             return None
         _, imported = self._imports[int(number)]
-        at, which = map(int, name.split("."))
-        layers = [imported.layers[place] for place in imported.config.records[at].results[which].layers]
-        return tuple(layer for layer in layers if layer is not None)
+        return tuple(layer for layer in _layers(imported, name) if layer is not None)
+
+
+def _layers(imported: Imported, name: str) -> list[LayerDescriptor | None]:
+    """The layers of a result by its name in `ImportedKeys`."""
+    at, which, _ = map(int, name.split("."))
+    return [imported.layers[place] for place in imported.config.records[at].results[which].layers]
