@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 
 #: Findings that say nothing about a Dockerfile: 2187 (ash is like dash), 1090 and 1091 (files that are not there).
 EXCLUDED = ("SC2187", "SC1090", "SC1091")
-#: In dockc's own profile also: a `#!` that is not on the first line of the script as we make it.
-_OWN_EXCLUDED = frozenset((*EXCLUDED, "SC1128"))
+#: In dockc's own profile also: a `#!` that is not on the first line of the script as we make it, and what holds a fault
+#: that SC1073 tells (1009).
+_OWN_EXCLUDED = frozenset((*EXCLUDED, "SC1009", "SC1128"))
 
 #: What ShellCheck takes to be missing in busybox and is there: process substitution, since 1.34.
 _BUSYBOX = frozenset(["SC3001"])

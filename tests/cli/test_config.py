@@ -125,6 +125,8 @@ def test_links_of_reports_lead_to_the_pages(home: Path, capsysbinary: pytest.Cap
         (home / "dockc.toml").write_text(f'[lint]\nrule-pages = "{place}"\n')
         run(["lint", "--no-shellcheck", "--select=DL3014", "--format=sarif"])
         report = json.loads(capsysbinary.readouterr().out)
-        assert [rule["helpUri"] for rule in report["runs"][0]["tool"]["driver"]["rules"]] == [wanted]
+        (rule,) = report["runs"][0]["tool"]["driver"]["rules"]
+        assert rule["helpUri"] == wanted
+        assert rule["help"]["markdown"].startswith("# DL3014: apt-yes\n") and "## Why" in rule["help"]["markdown"]
     (home / "dockc.toml").write_text('[lint]\nrule-pages = "rules"\n')
     assert run(["lint"]) == 2

@@ -158,7 +158,7 @@ def test_words_of_hadolint(folder: Path) -> None:
     assert lint(folder, "-v", status=0).stdout.startswith("dockc ")
     (folder / "other.yaml").write_text("ignored: [DL3020]\n")
     verbose = lint(folder, *peer, "-c", "other.yaml", "-V", "-f", "json")
-    assert verbose.stderr == ".: profile hadolint; configuration: environment, other.yaml\n"
+    assert verbose.stderr == ".: profile hadolint; configuration: other.yaml\n"
     assert "DL3020" not in verbose.stdout
     assert codes(lint(folder, "--profile=hadolint", "-f", "json", "-", stdin="FROM debian\n", status=1))[0][2] == "DL3006"
 
@@ -175,7 +175,7 @@ def test_hadolints_file_says_the_format_of_its_profile(folder: Path) -> None:
     (folder / ".hadolint.yaml").write_text("format: json\nno-color: true\nverbose: true\n")
     said = lint(folder, "--profile=hadolint", "Dockerfile", status=1)
     assert {code for _, _, code in codes(said)} == {"DL3020", "DL3014", "DL3015"}
-    assert said.stderr == ".: profile hadolint; configuration: environment, .hadolint.yaml\n"
+    assert said.stderr == ".: profile hadolint; configuration: .hadolint.yaml\n"
     assert lint(folder, "--profile=hadolint", "Dockerfile", "-f", "tty", status=1).stdout.startswith("Dockerfile:2 DL3020 error")
     plain = lint(folder, "Dockerfile", status=1)
     assert plain.stdout.startswith("warning[DL3020]") and plain.stderr == ""

@@ -92,7 +92,8 @@ def layers(
                 peer = (found, _peer(found, warn if (profile or own[1].profile) == "hadolint" else None))
     if (profile or own[1].profile) == "buildkit":
         return ("", Config()), peer, own
-    return ("environment", hadolint_environment(env)), peer, own
+    variables = hadolint_environment(env)
+    return ("environment" if variables != Config() else "", variables), peer, own
 
 
 def _peer(path: str, warn: Callable[[UsageError], None] | None) -> Config:

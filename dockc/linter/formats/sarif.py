@@ -1,4 +1,4 @@
-"""SARIF 2.1.0 (OASIS), as code scanning services read it, with fixes."""
+"""SARIF 2.1.0 (OASIS), as code scanning services read it, with fixes and the rules' pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from urllib.parse import quote
 
 from dockc.base.version import VERSION
 from dockc.grammar.source import Source, Span
+from dockc.linter.docs import page
 from dockc.linter.finding import FileReport, Finding, Severity
+from dockc.linter.registry import codes, get_rule
 
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note", Severity.STYLE: "note"}
 
@@ -39,6 +41,9 @@ def _rule(finding: Finding) -> dict[str, object]:
         rule["shortDescription"] = {"text": finding.description}
     if finding.url:
         rule["helpUri"] = finding.url
+    if finding.code in codes():
+        markdown = page(get_rule(finding.code)).partition("\n## Example")[0]  # in some stands what looks like a secret
+        rule["help"] = {"text": f"`dockc lint --explain {finding.code}` says more.", "markdown": markdown}
     return rule
 
 

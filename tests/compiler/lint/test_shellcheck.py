@@ -197,3 +197,9 @@ def test_many_scripts_are_checked_in_batches() -> None:
     texts = [f"#!/bin/sh\nls $x{number}" for number in range(60)]
     answers = shellcheck_runner.ShellCheck(program, workers=2)(texts)
     assert [[c["code"] for c in answer] for answer in answers] == [[2154, 2086]] * 60
+
+
+def test_a_script_that_does_not_parse_is_a_fault_and_not_what_holds_it() -> None:
+    text = 'FROM a:1\nRUN echo "b\n'
+    assert [f.code for f in found(text)] == ["SC1073", "SC1072"]
+    assert [f.code for f in found(text, "hadolint")] == ["SC1009", "SC1073", "SC1072"]
