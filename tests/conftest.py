@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tarfile
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,21 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if skipped and exitstatus == 0:
         reporter.write_line(f"{len(skipped)} skipped tests, and DOCKC_TESTS_NO_SKIP is set", red=True)
         session.exitstatus = 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Why tests were skipped, a line for each reason: where few of the tools are at hand that is hundreds of tests."""
+    places = defaultdict(list)
+    for report in terminalreporter.stats.get("skipped", []):
+        if isinstance(report.longrepr, tuple):  # others are failures that were expected, with a traceback
+            path, line, reason = report.longrepr
+            places[reason.removeprefix("Skipped: ")].append(f"{os.path.relpath(path, REPO)}:{line}")
+    if not places:
+        return
+    terminalreporter.section("skipped, and why")
+    for reason, where in sorted(places.items(), key=lambda one: (-len(one[1]), one[0])):
+        rest = ", …" if len(set(where)) > 1 else ""
+        terminalreporter.write_line(f"{len(where):5}  {reason} ({where[0]}{rest})")
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:

@@ -5,6 +5,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 venv=${DOCKC_VENV:-.venv}
 [ -x "$venv/bin/dockc" ] || {
+  echo "Setting dockc up in $venv" >&2
   "${PYTHON:-python3}" -m venv "$venv"
   "$venv/bin/python" -m pip install -qq --disable-pip-version-check .
 }
