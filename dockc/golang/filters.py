@@ -132,7 +132,7 @@ class _Reader:
         first = self._next()
         if first == '"' or (first in {"/", "|"} and operator == "~="):
             return self._quoted(first)
-        if first in {"", ",", ".", "/", "|"}:
+        if first in {"", ",", ".", "/", "|", "=", "!", "~"}:
             raise self._wrong("expected a value")
         found = self._take(_VALUE)
         if not found:

@@ -6,11 +6,18 @@ part of the behaviour.
 
 from __future__ import annotations
 
+from dockc.base.pattern import IGNORECASE, pattern
 from dockc.golang.text import quote
 
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_DECIMAL = pattern(r"[+-]?[0-9_]*\.?[0-9_]*(?:[eE][+-]?[0-9][0-9_]*)?")
+_HEXADECIMAL = pattern(r"[+-]?0[xX][0-9a-fA-F_]*\.?[0-9a-fA-F_]*[pP][+-]?[0-9][0-9_]*")
+_NAMED = pattern(r"[+-]?(?:inf|infinity)|nan", IGNORECASE)
+# Underscores stand between digits; the sign of base 16 is as good as one before them.
+_STRAY = pattern(r"(?<![0-9])_|_(?![0-9])")
+_STRAY_HEXADECIMAL = pattern(r"(?<![0-9a-fA-FxX])_|_(?![0-9a-fA-F])")
 
 
 class NumberError(ValueError):
@@ -32,9 +39,7 @@ def parse_int(text: str, *, base: int = 10, bits: int = 64, function: str = "Par
         NumberError: not a number, or out of range.
     """
     body = text[1:] if text[:1] in ("+", "-") else text
-    value = _digits(body, base)
-    if value is None:
-        raise NumberError(function, text, "invalid syntax")
+    value = _digits(function, text, body, base, bits)
     if text[:1] == "-":
         value = -value
     limit = 1 << (bits - 1)
@@ -49,12 +54,7 @@ def parse_uint(text: str, *, base: int = 10, bits: int = 64) -> int:
     Raises:
         NumberError: not a number, or out of range.
     """
-    value = _digits(text, base)
-    if value is None:
-        raise NumberError("ParseUint", text, "invalid syntax")
-    if value >= 1 << bits:
-        raise NumberError("ParseUint", text, "value out of range")
-    return value
+    return _digits("ParseUint", text, text, base, bits)
 
 
 def parse_bool(text: str) -> bool:
@@ -70,13 +70,19 @@ def parse_bool(text: str) -> bool:
     raise NumberError("ParseBool", text, "invalid syntax")
 
 
-def _digits(text: str, base: int) -> int | None:
-    """The value of ASCII digits, None for anything else; a number longer than any limit stays cheap."""
-    allowed = _DIGITS[:base]
-    if not text or any(char not in allowed for char in text.lower()):
-        return None
-    significant = text.lstrip("0")
-    return int(significant[:80] or "0", base)
+def _digits(function: str, text: str, body: str, base: int, bits: int) -> int:
+    """The value of ASCII digits. They are read from the left: too large a number is out of range whatever follows."""
+    value = 0
+    for char in body:
+        digit = _DIGITS.find(char.lower(), 0, base)
+        if digit < 0:
+            raise NumberError(function, text, "invalid syntax")
+        value = value * base + digit
+        if value >= 1 << bits:
+            raise NumberError(function, text, "value out of range")
+    if not body:
+        raise NumberError(function, text, "invalid syntax")
+    return value
 
 
 _SUFFIXES = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
@@ -111,13 +117,18 @@ def parse_size(text: str) -> int:
 
 
 def _float(text: str) -> float:
-    """A floating point number without the spaces and word forms that only Python reads."""
-    if not text or not text.isascii() or text != text.strip():
+    """A floating point number: decimal, hexadecimal (`0x1p4`) or a word, with underscores between digits."""
+    if _NAMED.fullmatch(text):
+        return float(text)
+    hexadecimal = _HEXADECIMAL.fullmatch(text) is not None
+    stray = _STRAY_HEXADECIMAL if hexadecimal else _STRAY
+    if not (hexadecimal or _DECIMAL.fullmatch(text)) or stray.search(text):
         raise NumberError("ParseFloat", text, "invalid syntax")
-    if "_" in text or text.lower().lstrip("+-").startswith(("nan", "inf")):
-        raise NumberError("ParseFloat", text, "invalid syntax")
+    digits = text.replace("_", "")
     try:
-        value = float(text)
+        value = float.fromhex(digits) if hexadecimal else float(digits)
+    except OverflowError:
+        value = float("inf")
     except ValueError:
         raise NumberError("ParseFloat", text, "invalid syntax") from None
     if value in (float("inf"), float("-inf")):

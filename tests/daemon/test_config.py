@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
 
 from dockc.daemon import config
 from dockc.daemon.control import output, worker_matches
+from dockc.daemon.keys import KEYS, Each
 from dockc.daemon.log import JsonLines
 from dockc.daemon.platforms import Runnable, emulated
 from dockc.engine import settings
@@ -121,6 +126,48 @@ def test_files_that_are_refused(tmp_path: Path, text: str, message: str) -> None
     (tmp_path / "buildkitd.toml").write_text(text)
     with pytest.raises(UsageError, match=message):
         config.read(["--config", str(tmp_path / "buildkitd.toml")])
+
+
+def paths(keys: Mapping[str, object], before: str = "") -> Iterator[str]:
+    """Every key that there is, with a made-up name where names are free."""
+    for name, key in keys.items():
+        path = f"{before}{json.dumps(name) if '.' in name else name}"
+        yield path
+        while isinstance(key, Each):
+            path, key = f"{path}.x", key.keys
+            yield path
+        if isinstance(key, Mapping):
+            yield from paths(key, f"{path}.")
+
+
+LEAVES = st.one_of(
+    st.booleans(), st.integers(-(1 << 62), 1 << 62), st.floats(allow_nan=False, allow_infinity=False), st.text(st.characters(codec="ascii")),
+    st.sampled_from(["10GB", "1h", "50%", "all", "host", "auto", "unix:///x", "x:5000", "num-cpu"]), st.just({}),
+)  # fmt: skip
+VALUES = st.one_of(LEAVES, st.lists(LEAVES, max_size=2), st.lists(st.fixed_dictionaries({}, optional={"all": LEAVES, "filters": LEAVES, "keepDuration": LEAVES}), max_size=2))
+
+
+def toml(value: object) -> str:
+    """A value in TOML."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {toml(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml, value))}]"
+    return json.dumps(value).replace("\x7f", "\\u007f")
+
+
+@hypothesis.settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(st.dictionaries(st.sampled_from([*paths(KEYS), "nonsense"]), VALUES, min_size=1, max_size=3))
+def test_any_file_is_a_configuration_or_a_usage_error(tmp_path: Path, values: dict[str, object]) -> None:
+    file = tmp_path / "buildkitd.toml"
+    file.write_text("".join(f"{key} = {toml(value)}\n" for key, value in values.items()))
+    settings._added.clear()
+    try:
+        found = config.read(["--config", str(file)])
+    except UsageError:
+        return
+    assert all(isinstance(one, str) for one in (*found.platforms, *found.entitlements, found.root, found.store, found.group))
+    assert all(isinstance(table, dict) for table in settings.registries({}).values())
 
 
 def test_addresses_of_the_file_count_where_none_are_typed(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from dockc.errors import DockcError
 from dockc.golang.modes import from_go, to_go
@@ -364,3 +366,48 @@ def test_modes_are_gos() -> None:
     assert to_go(0o120777) == (1 << 27) | 0o777
     assert to_go(0o104755) == (1 << 23) | 0o755
     assert from_go(1 << 19) == 0
+
+
+WORDS = st.sampled_from(["a", "a/b", "a/b/c", "b", "../a", "/a", "a\0", "a\udcff", ".", ""])
+NUMBERS = st.one_of(st.integers(0, 300), st.integers(-(1 << 63), (1 << 63) - 1))
+STATS = st.builds(
+    lambda path, link, xattrs, **rest: session_pb2.Stat(path=os.fsencode(path), linkname=os.fsencode(link), xattrs=xattrs, **rest),
+    path=WORDS,
+    link=WORDS,
+    mode=st.one_of(st.sampled_from([stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO]).map(to_go), st.integers(0, 2**32 - 1)),
+    size=NUMBERS,
+    modTime=NUMBERS,
+    devmajor=NUMBERS,
+    devminor=NUMBERS,
+    xattrs=st.dictionaries(st.sampled_from(["user.a", "user.\0", ""]), st.binary(max_size=3), max_size=1),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(st.lists(STATS, max_size=5))
+@example([session_pb2.Stat(path=b"a", mode=to_go(stat.S_IFCHR), devmajor=1 << 40)])
+@example([session_pb2.Stat(path=b"a", mode=to_go(stat.S_IFREG), size=-1)])
+@example([session_pb2.Stat(path=b"a", mode=to_go(stat.S_IFLNK), linkname=b"b\0c")])
+@example([session_pb2.Stat(path=b"a", mode=to_go(stat.S_IFREG), xattrs={"user.\0": b""})])
+def test_whatever_is_listed_is_refused_or_can_be_made(tmp_path_factory: pytest.TempPathFactory, told: list[session_pb2.Stat]) -> None:
+    listing = Listing()
+    for one in told:
+        try:
+            listing.add(one)
+        except BadTree:
+            return
+    dest = tmp_path_factory.mktemp("listed")
+    writer = TreeWriter(dest / "inside")
+    items = [item for item in listing.items if os.geteuid() == 0 or not (stat.S_ISCHR(item.mode) or stat.S_ISBLK(item.mode))]
+    try:
+        wanted, target = writer.choose(items)
+        for number in wanted:
+            target.begin(items[number])
+            target.end(items[number])
+        writer.finish()
+    except DockcError:
+        return  # the system refuses it, which is told
+    finally:
+        writer.close()
+        assert [path.name for path in dest.iterdir()] == ["inside"]
+    assert {item.path for item in items} == {str(path.relative_to(dest / "inside")) for path in (dest / "inside").rglob("*")}

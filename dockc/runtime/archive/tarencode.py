@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from dockc.errors import StoreError
 from dockc.runtime.archive.tarheader import BLOCK, Member
 
 END = bytes(2 * BLOCK)
@@ -28,6 +29,9 @@ def header(member: Member, *, fractions: bool = False) -> bytes:
     Args:
         member: what to describe.
         fractions: write its time with all that it has below seconds, which layers do not say.
+
+    Raises:
+        StoreError: it has an extended attribute that no archive can hold.
     """
     records: dict[str, bytes] = {}
     name, prefix = _split_name(os.fsencode(member.name), records)
@@ -43,6 +47,8 @@ def header(member: Member, *, fractions: bool = False) -> bytes:
     major = _fit("SCHILY.devmajor", member.major, _MAX_ID, records)
     minor = _fit("SCHILY.devminor", member.minor, _MAX_ID, records)
     for key, value in member.xattrs.items():
+        if "=" in key:  # where the key of a record ends
+            raise StoreError(f"{member.name}: an archive cannot hold the extended attribute {key!r}")
         records[f"SCHILY.xattr.{os.fsencode(key).decode('latin-1')}"] = value
     block = _block(name, prefix, ord(member.kind), _ascii(link), (member.mode, uid, gid, size, mtime, major, minor))
     return _extension(member, records) + block if records else block

@@ -348,7 +348,7 @@ def node_of(path: str, status: os.stat_result) -> tuple[int, int] | None:
     if not stat.S_ISREG(status.st_mode) or status.st_size:
         return None
     said = _marked(path, NODE, status).split(b":")
-    if len(said) != 3 or said[0] not in (b"c", b"b") or not (said[1].isdigit() and said[2].isdigit()):
+    if len(said) != 3 or said[0] not in (b"c", b"b") or not all(part.isdigit() and len(part) < 9 for part in said[1:]):
         return None
     return (stat.S_IFCHR if said[0] == b"c" else stat.S_IFBLK), os.makedev(int(said[1]), int(said[2]))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dockc.base.record import Record
+from dockc.golang.numbers import NumberError, parse_int
 from dockc.runtime.fsutil.failure import FileError
 
 _STANDARD = 0o6777
@@ -53,11 +54,10 @@ def parse(text: str) -> ModeSet:
 
 
 def _octal(text: str) -> ModeSet:
-    if any(digit not in "01234567" for digit in text):
-        raise FileError(f'strconv.ParseInt: parsing "{text}": invalid syntax')
-    value = int(text, 8)
-    if value > 0o77777:
-        raise FileError(f'strconv.ParseInt: parsing "{text}": value out of range')
+    try:
+        value = parse_int(text, base=8, bits=16)
+    except NumberError as exc:
+        raise FileError(str(exc)) from None
     if value & ~_ALL:
         raise FileError("invalid syntax")
     return ModeSet((lambda original, now, directory: value,))

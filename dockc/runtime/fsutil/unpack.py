@@ -172,7 +172,7 @@ class _Unpacker:
                 except OSError as error:
                     raise failed("link", f"{first} {path}", error) from error
         elif member.kind in _NODES:
-            device = os.makedev(member.major, member.minor)
+            device = os.makedev(member.major & 0xFFF, member.minor & 0xFFFFF)  # as the kernel has them
             meta.make_node(fd, name, _NODES[member.kind], device, member.mode & 0o7777, path)
         else:
             raise FileError(f"unhandled tar header type {ord(member.kind)}")

@@ -15,12 +15,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
+from dockc.errors import DockcError
+from dockc.runtime.archive import tarencode, tarheader
 from dockc.runtime.fsutil.copyentry import CopyOptions
 from dockc.runtime.fsutil.failure import FileError
 from dockc.runtime.fsutil.inroot import Root
 from dockc.runtime.fsutil.unpack import unpack
 from dockc.runtime.fsutil.users import Owner
+from dockc.runtime.snapshot.tarread import apply_layer
 
 Member = tuple[str, bytes, str]
 """Name, tar type, content or link target."""
@@ -232,3 +237,46 @@ def test_an_attribute_that_no_file_system_takes_is_an_error(source: Path, target
     (source / "x").write_bytes(archive(("a", FILE, "x"), pax_headers={"SCHILY.xattr.user.a": "v" * 70_000}))
     with Root(source) as src, Root(target) as dst, pytest.raises(FileError, match=r'lsetxattr /a: xattr "user\.a": '):
         unpack(src, "/x", dst, "/", CopyOptions())
+
+
+NAMES = st.lists(st.sampled_from(["a", "b", "..", ".", "", "link", "outside"]), min_size=1, max_size=4).map("/".join)
+HOSTILE = st.lists(
+    st.tuples(
+        NAMES,
+        st.sampled_from("0123456"),
+        NAMES,
+        st.integers(0, 0o7777),
+        st.sampled_from([0, 1, -1, 1 << 33, 1 << 62]),
+        st.dictionaries(st.sampled_from(["user.a", "a", "trusted.overlay.opaque"]), st.binary(max_size=3), max_size=1),
+    ),
+    max_size=7,
+)
+
+
+@pytest.mark.parametrize("way", ["add", "layer"])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(HOSTILE)
+@example([("a", "3", "a", 0, 1 << 62, {})])
+@example([("link", "2", "../outside", 0, 0, {}), ("link/a", "0", "a", 0, 0, {}), ("b", "1", "link/kept", 0, 0, {})])
+def test_no_archive_gets_out_or_breaks_anything(tmp_path_factory: pytest.TempPathFactory, way: str, members: list[tuple[str, str, str, int, int, dict[str, bytes]]]) -> None:
+    data = b""
+    for name, kind, link, mode, number, xattrs in members:
+        member = tarheader.Member(name, kind, mode, number, number, 3 if kind == "0" else 0, number * 10**9, link, number, number, xattrs)
+        data += tarencode.header(member) + (b"abc" + bytes(509) if kind == "0" else b"")
+    base = tmp_path_factory.mktemp("hostile")
+    for folder in ("source", "target", "outside"):
+        (base / folder).mkdir()
+    kept = base / "outside" / "kept"
+    kept.write_text("kept")
+    try:
+        if way == "add":
+            add(base / "source", base / "target", data + tarencode.END)
+        else:
+            apply_layer(io.BytesIO(data + tarencode.END), base / "target")
+    except DockcError:
+        pass
+    finally:
+        assert {path.name for path in base.iterdir()} == {"outside", "source", "target"}
+        assert list((base / "outside").iterdir()) == [kept]
+        assert (kept.read_text(), kept.stat().st_nlink, stat.S_IMODE(kept.stat().st_mode) & 0o600) == ("kept", 1, 0o600)
+        shutil.rmtree(base, ignore_errors=True)
