@@ -276,7 +276,7 @@ def test_blobs_of_a_bucket_are_touched_when_they_are_old(
         stores[0].put_blob(digest, len(data), io.BytesIO(data), place)
 
         def stamp() -> str:
-            with stores[0]._ask("HEAD", f"blobs/{digest}", None) as answer:
+            with stores[0].ask("HEAD", f"blobs/{digest}", None) as answer:
                 return answer.header("x-amz-meta-updated-at")
 
         assert stores[0].has_blob(digest, place)

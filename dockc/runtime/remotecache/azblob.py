@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from posixpath import normpath
 from typing import BinaryIO
 from urllib.parse import quote, urlsplit
 
 from dockc.base.record import Record
 from dockc.errors import UsageError
-from dockc.runtime.registry.transport import Response, Transport, document
+from dockc.runtime.registry.transport import Response, Transport
 from dockc.runtime.remotecache import base, signing
 from dockc.runtime.remotecache.base import CacheEntry, Place
-from dockc.runtime.remotecache.config import LIMIT
-from dockc.runtime.remotecache.objects import ObjectSource, ObjectStore, ObjectTarget, checked
+from dockc.runtime.remotecache.objects import NamedStore, ObjectStore, checked
 
 OPTIONS = (
     "secret_access_key",
@@ -79,7 +78,7 @@ def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
         f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}",
         account,
         attrs.get("container") or environment.get("BUILDKIT_AZURE_STORAGE_CONTAINER", "buildkit-cache"),
-        tuple(attrs.get("name", "buildkit").split(";")),
+        base.names_of(entry),
         _folder(prefix, attrs.get("blobs_prefix", "blobs")),
         _folder(prefix, attrs.get("manifests_prefix", "manifests")),
         key,
@@ -94,21 +93,30 @@ def _folder(*parts: str) -> str:
     return "" if path == "." else path.rstrip("/") + "/"
 
 
-class Container:
+class Container(NamedStore):
     """Blobs in a container (`ObjectStore`), which is made where it is missing."""
 
     parallel = 4
+    range = "x-ms-range"
 
     def __init__(self, chosen: Settings, bearer: str = "") -> None:
         """Ask nothing yet; `bearer` is a token that opens the container."""
+        super().__init__(chosen.names, chosen.blobs, chosen.manifests)
         self._settings = chosen
         self._bearer = bearer
         self._transport = Transport()
 
-    def _ask(
-        self, method: str, path: str, cancelled: threading.Event | None, *, query: str = "", headers: Mapping[str, str] | None = None,
+    def ask(
+        self,
+        method: str,
+        path: str,
+        cancelled: threading.Event | None,
+        *,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-    ) -> Response:  # fmt: skip
+    ) -> Response:
+        """See `NamedStore`."""
         chosen = self._settings
         url = f"{chosen.url}/{chosen.container}{'/' if path else ''}{quote(path, safe='/-_.~')}"
         queries = "&".join(filter(None, (query, chosen.token)))
@@ -126,19 +134,9 @@ class Container:
             method, url, headers=sent, body=body if method != "PUT" else body or b"", cancelled=cancelled, retry=True
         )
 
-    def configs(self, place: Place) -> Sequence[bytes]:
-        """See `ObjectStore`."""
-
-        def ask() -> Response:
-            answer = self._ask("GET", self._settings.manifests + self._settings.names[0], place.cancelled)
-            return checked(answer, "cannot read the cache's manifest", 200, 404)
-
-        answer, data = document(ask, LIMIT, place.cancelled)
-        return () if answer.status == 404 else (data,)
-
     def has_blob(self, digest: str, place: Place) -> bool:
         """See `ObjectStore`."""
-        with self._ask("HEAD", self._settings.blobs + digest, place.cancelled) as answer:
+        with self.ask("HEAD", self._blobs + digest, place.cancelled) as answer:
             if answer.status == 404:
                 return False
             checked(answer, f"cannot look for {digest}", 200)
@@ -146,14 +144,14 @@ class Container:
 
     def put_blob(self, digest: str, size: int, file: BinaryIO, place: Place) -> None:
         """See `ObjectStore`; in blocks, of which one that fails is sent again."""
-        path = self._settings.blobs + digest
+        path = self._blobs + digest
         if size <= _BLOCK:
-            self._put(path, file.read(), place)
+            self.put(path, file.read(), place)
             return
         names: list[str] = []
         while data := file.read(_BLOCK):
             name = base64.b64encode(f"{len(names):08d}".encode()).decode()
-            answer = self._ask(
+            answer = self.ask(
                 "PUT", path, place.cancelled, query=f"comp=block&blockid={quote(name, safe='')}", body=data
             )
             checked(answer, f"cannot write {digest}", 201).close()
@@ -161,48 +159,23 @@ class Container:
         body = "".join(f"<Latest>{name}</Latest>" for name in names)
         listed = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{body}</BlockList>'.encode()
         checked(
-            self._ask("PUT", path, place.cancelled, query="comp=blocklist", body=listed), f"cannot write {digest}", 201
+            self.ask("PUT", path, place.cancelled, query="comp=blocklist", body=listed), f"cannot write {digest}", 201
         ).close()
 
-    def _put(self, path: str, data: bytes, place: Place) -> None:
+    def put(self, path: str, data: bytes, place: Place) -> None:
+        """See `NamedStore`; makes the container where that is missing."""
         headers = {"x-ms-blob-type": "BlockBlob"}
-        answer = self._ask("PUT", path, place.cancelled, headers=headers, body=data)
+        answer = self.ask("PUT", path, place.cancelled, headers=headers, body=data)
         if answer.status == 404:  # the container itself is missing
             answer.close()
-            made = self._ask("PUT", "", place.cancelled, query="restype=container")
+            made = self.ask("PUT", "", place.cancelled, query="restype=container")
             checked(made, f"cannot make the container {self._settings.container}", 201, 409).close()
-            answer = self._ask("PUT", path, place.cancelled, headers=headers, body=data)
+            answer = self.ask("PUT", path, place.cancelled, headers=headers, body=data)
         checked(answer, f"cannot write {path}", 201).close()
 
-    def open_blob(self, digest: str, offset: int, cancelled: threading.Event | None) -> Response:
-        """See `ObjectStore`."""
-        headers = {"x-ms-range": f"bytes={offset}-"} if offset else {}
-        return checked(
-            self._ask("GET", self._settings.blobs + digest, cancelled, headers=headers),
-            f"cannot read {digest}",
-            200,
-            206,
-        )
 
-    def put_config(self, data: bytes, place: Place) -> None:
-        """See `ObjectStore`; under every name."""
-        for name in self._settings.names:
-            self._put(self._settings.manifests + name, data, place)
-
-
-def source(entry: CacheEntry, environment: Mapping[str, str]) -> ObjectSource:
-    """The cache of an entry, to be read."""
-    chosen = settings(entry, environment)
-    return ObjectSource(entry.shown(), lambda place: _connect(chosen, place))
-
-
-def target(entry: CacheEntry, environment: Mapping[str, str]) -> ObjectTarget:
-    """The cache of an entry, to be written."""
-    chosen = settings(entry, environment)
-    return ObjectTarget(entry.shown(), lambda place: _connect(chosen, place))
-
-
-def _connect(chosen: Settings, place: Place) -> ObjectStore:
+def connect(chosen: Settings, place: Place) -> ObjectStore:
+    """The store of a cache's options."""
     if chosen.key or chosen.token:
         return Container(chosen)
     from dockc.runtime.remotecache import azidentity

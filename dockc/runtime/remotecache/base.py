@@ -180,6 +180,11 @@ def mounts_of(entry: CacheEntry) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in entry.attrs.get("mounts", "").replace(",", ";").split(";") if name))
 
 
+def names_of(entry: CacheEntry) -> tuple[str, ...]:
+    """The names of a cache in an object store: the first is read, all are written."""
+    return tuple(entry.attrs.get("name", "buildkit").split(";"))
+
+
 def mode_of(entry: CacheEntry) -> str:
     """`min` or `max`.
 

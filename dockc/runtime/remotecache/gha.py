@@ -24,7 +24,7 @@ from dockc.runtime.registry.transport import Response, Transport, document
 from dockc.runtime.remotecache import base
 from dockc.runtime.remotecache.base import CacheEntry, CacheFailed, Place
 from dockc.runtime.remotecache.config import LIMIT
-from dockc.runtime.remotecache.objects import ObjectSource, ObjectStore, ObjectTarget, checked
+from dockc.runtime.remotecache.objects import ObjectStore, checked
 
 OPTIONS = ("scope", "timeout", "token", "url", "url_v2", "repository", "ghtoken", "version")
 _VERSION = sha256(b"|go-actionscache-1.0").hexdigest()
@@ -351,17 +351,6 @@ def _object(data: bytes) -> dict[str, Any]:
     return found
 
 
-def source(entry: CacheEntry, environment: Mapping[str, str]) -> ObjectSource:
-    """The cache of an entry, to be read."""
-    chosen = settings(entry, environment)
-    return ObjectSource(entry.shown(), lambda place: _connect(chosen))
-
-
-def target(entry: CacheEntry, environment: Mapping[str, str]) -> ObjectTarget:
-    """The cache of an entry, to be written."""
-    chosen = settings(entry, environment)
-    return ObjectTarget(entry.shown(), lambda place: _connect(chosen))
-
-
-def _connect(chosen: Settings) -> ObjectStore:
+def connect(chosen: Settings, place: Place) -> ObjectStore:
+    """The store of a cache's options."""
     return FirstVersion(chosen) if chosen.first else Actions(chosen)

@@ -14,7 +14,7 @@ from dockc.oci.descriptor import CREATED_AT, UNCOMPRESSED, Descriptor
 from dockc.runtime.archive.compress import Compression
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.refs.types import LayerDescriptor
-from dockc.runtime.registry.transport import CHUNK, Response, Unreachable
+from dockc.runtime.registry.transport import CHUNK, Response, Unreachable, document
 from dockc.runtime.remotecache import config as configs
 from dockc.runtime.remotecache.base import CacheFailed, Place
 from dockc.runtime.remotecache.chains import Chains
@@ -61,6 +61,64 @@ class ObjectStore(Protocol):
 
 
 Connect = Callable[[Place], ObjectStore]
+
+
+class NamedStore:
+    """An `ObjectStore` whose blobs and configs lie under paths that the options tell, as S3 and Azure have them.
+
+    Attributes:
+        range: the header that asks for the rest of a blob.
+    """
+
+    range = "range"
+
+    def __init__(self, names: Sequence[str], blobs: str, manifests: str) -> None:
+        """Ask nothing yet.
+
+        Args:
+            names: of the config; the first is read, all are written.
+            blobs: what stands before the digest of a blob.
+            manifests: what stands before the name of a config.
+        """
+        self._names, self._blobs, self._manifests = names, blobs, manifests
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        cancelled: threading.Event | None,
+        *,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Response:
+        """What the store answers, whatever the status; signed."""
+        raise NotImplementedError
+
+    def put(self, path: str, data: bytes, place: Place) -> None:
+        """Write a whole object."""
+        raise NotImplementedError
+
+    def configs(self, place: Place) -> Sequence[bytes]:
+        """See `ObjectStore`."""
+
+        def ask() -> Response:
+            answer = self.ask("GET", self._manifests + self._names[0], place.cancelled)
+            return checked(answer, "cannot read the cache's manifest", 200, 404)
+
+        answer, data = document(ask, configs.LIMIT, place.cancelled)
+        return () if answer.status == 404 else (data,)
+
+    def open_blob(self, digest: str, offset: int, cancelled: threading.Event | None) -> Response:
+        """See `ObjectStore`."""
+        headers = {self.range: f"bytes={offset}-"} if offset else {}
+        answer = self.ask("GET", self._blobs + digest, cancelled, headers=headers)
+        return checked(answer, f"cannot read {digest}", 200, 206)
+
+    def put_config(self, data: bytes, place: Place) -> None:
+        """See `ObjectStore`; under every name."""
+        for name in self._names:
+            self.put(self._manifests + name, data, place)
 
 
 class ObjectSource:
@@ -143,10 +201,9 @@ class ObjectProvider:
 class ObjectTarget:
     """An object store that takes a cache (`CacheTarget`)."""
 
-    def __init__(self, name: str, connect: Connect, compression: Compression | None = None) -> None:
-        self._name = name
+    def __init__(self, connect: Connect) -> None:
         self._connect = connect
-        self.compression = compression or Compression()
+        self.compression = Compression()
 
     def save(self, chains: Chains, place: Place) -> Mapping[str, str]:
         """See `CacheTarget`: blobs first, several at once, the config last."""

@@ -7,7 +7,7 @@ import datetime
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -17,11 +17,10 @@ from urllib.parse import quote, urlencode
 from dockc.base.record import Record
 from dockc.errors import DockcError, RegistryError, UsageError
 from dockc.golang import durations
-from dockc.runtime.registry.transport import Limits, Response, Transport, document
+from dockc.runtime.registry.transport import Limits, Response, Transport
 from dockc.runtime.remotecache import base, signing
 from dockc.runtime.remotecache.base import CacheEntry, CacheFailed, Place
-from dockc.runtime.remotecache.config import LIMIT
-from dockc.runtime.remotecache.objects import ObjectSource, ObjectStore, ObjectTarget, checked
+from dockc.runtime.remotecache.objects import NamedStore, ObjectStore, checked
 from dockc.runtime.remotecache.signing import AwsKeys
 
 OPTIONS = (
@@ -99,7 +98,7 @@ def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
             or environment.get("AWS_ENDPOINT_URL", "")
         ).rstrip("/"),
         bool(entry.flag("use_path_style")),
-        tuple(attrs.get("name", "buildkit").split(";")),
+        base.names_of(entry),
         prefix + attrs.get("blobs_prefix", "blobs/"),
         prefix + attrs.get("manifests_prefix", "manifests/"),
         seconds,
@@ -181,10 +180,11 @@ def _keys_of(data: bytes) -> AwsKeys:
     return AwsKeys(*values)
 
 
-class Bucket:
+class Bucket(NamedStore):
     """Objects in a bucket (`ObjectStore`)."""
 
     def __init__(self, chosen: Settings, place: Place) -> None:
+        super().__init__(chosen.names, chosen.blobs, chosen.manifests)
         self._settings = chosen
         self._transport = Transport(Limits(attempts=chosen.attempts))
         self._keys = chosen.keys or role_keys(place.environment, chosen.region, self._transport, place.cancelled)
@@ -199,36 +199,31 @@ class Bucket:
         scheme, _, host = endpoint.partition("://")
         return f"{scheme}://{chosen.bucket}.{host}/{path}"
 
-    def _ask(
+    def ask(
         self,
         method: str,
-        key: str,
+        path: str,
         cancelled: threading.Event | None,
         *,
         query: str = "",
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> Response:
-        url = self._url(key) + (f"?{query}" if query else "")
+        """See `NamedStore`."""
+        url = self._url(path) + (f"?{query}" if query else "")
         sent = dict(headers or {})
         if self._keys is not None:
             digest = sha256(body).hexdigest() if body is not None else signing.EMPTY
             sent = signing.aws_headers(method, url, sent, self._keys, self._settings.region, payload=digest)
         return self._transport.request(method, url, headers=sent, body=body, cancelled=cancelled, retry=True)
 
-    def configs(self, place: Place) -> Sequence[bytes]:
-        """See `ObjectStore`."""
-
-        def ask() -> Response:
-            answer = self._ask("GET", self._settings.manifests + self._settings.names[0], place.cancelled)
-            return checked(answer, "cannot read the cache's manifest", 200, 404)
-
-        answer, data = document(ask, LIMIT, place.cancelled)
-        return () if answer.status == 404 else (data,)
+    def put(self, path: str, data: bytes, place: Place) -> None:
+        """See `NamedStore`."""
+        checked(self.ask("PUT", path, place.cancelled, body=data), f"cannot write {path}", 200).close()
 
     def has_blob(self, digest: str, place: Place) -> bool:
         """See `ObjectStore`; a blob that has not been touched for a while is, so that rules of the bucket let it be."""
-        with self._ask("HEAD", self._settings.blobs + digest, place.cancelled) as answer:
+        with self.ask("HEAD", self._blobs + digest, place.cancelled) as answer:
             if answer.status in (403, 404):  # without the right to list, what is missing is forbidden
                 return False
             checked(answer, f"cannot look for {digest}", 200)
@@ -239,12 +234,12 @@ class Bucket:
 
     def _touch(self, digest: str, size: int, place: Place) -> None:
         """Let an object be as good as new: copied onto itself, in parts where it is too large for one copy."""
-        key = self._settings.blobs + digest
+        key = self._blobs + digest
         source = {"x-amz-copy-source": quote(f"{self._settings.bucket}/{key}", safe="/-_.~")}
         stamp = {"x-amz-meta-updated-at": datetime.datetime.now(datetime.UTC).isoformat()}
         if size <= _COPY_LIMIT:
             headers = {**source, **stamp, "x-amz-metadata-directive": "REPLACE"}
-            checked(self._ask("PUT", key, place.cancelled, headers=headers), f"cannot touch {digest}", 200).close()
+            checked(self.ask("PUT", key, place.cancelled, headers=headers), f"cannot touch {digest}", 200).close()
             return
 
         def copies() -> Iterator[tuple[Mapping[str, str], None]]:
@@ -256,9 +251,9 @@ class Bucket:
 
     def put_blob(self, digest: str, size: int, file: BinaryIO, place: Place) -> None:
         """See `ObjectStore`; large ones go in parts, and a part that fails is sent again."""
-        key = self._settings.blobs + digest
+        key = self._blobs + digest
         if size <= _PART:
-            checked(self._ask("PUT", key, place.cancelled, body=file.read()), f"cannot write {digest}", 200).close()
+            self.put(key, file.read(), place)
             return
         self._in_parts(
             key, f"cannot write {digest}", (({}, data) for data in iter(partial(file.read, _PART), b"")), place
@@ -273,7 +268,7 @@ class Bucket:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """Make an object of parts, each the bytes that are sent or, without any, what its headers say."""
-        begun = self._ask("POST", key, place.cancelled, query="uploads=", headers=headers)
+        begun = self.ask("POST", key, place.cancelled, query="uploads=", headers=headers)
         with checked(begun, what, 200) as answer:
             upload = _between(answer.read_all(1 << 16), "<UploadId>")
         if not upload:
@@ -283,36 +278,20 @@ class Bucket:
             done: list[str] = []
             for number, (about, data) in enumerate(parts, 1):
                 asked = f"partNumber={number}&{query}"
-                sent = self._ask("PUT", key, place.cancelled, query=asked, headers=about, body=data)
+                sent = self.ask("PUT", key, place.cancelled, query=asked, headers=about, body=data)
                 with checked(sent, f"{what}: part {number}", 200) as good:
                     tag = good.header("etag") or _between(good.read_all(1 << 16), "<ETag>").replace("&quot;", '"')
                 done.append(f"<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>")
             body = f"<CompleteMultipartUpload>{''.join(done)}</CompleteMultipartUpload>".encode()
-            with checked(self._ask("POST", key, place.cancelled, query=query, body=body), what, 200) as good:
+            with checked(self.ask("POST", key, place.cancelled, query=query, body=body), what, 200) as good:
                 if b"<Error>" in good.read_all(1 << 16):  # the status was sent before it was known
                     raise CacheFailed(f"{what}: the parts could not be put together")
         except BaseException:
             try:
-                self._ask("DELETE", key, None, query=query).close()
+                self.ask("DELETE", key, None, query=query).close()
             except RegistryError:
                 pass
             raise
-
-    def open_blob(self, digest: str, offset: int, cancelled: threading.Event | None) -> Response:
-        """See `ObjectStore`."""
-        headers = {"range": f"bytes={offset}-"} if offset else {}
-        return checked(
-            self._ask("GET", self._settings.blobs + digest, cancelled, headers=headers),
-            f"cannot read {digest}",
-            200,
-            206,
-        )
-
-    def put_config(self, data: bytes, place: Place) -> None:
-        """See `ObjectStore`; under every name."""
-        for name in self._settings.names:
-            answer = self._ask("PUT", self._settings.manifests + name, place.cancelled, body=data)
-            checked(answer, f"error writing manifest: {name}", 200).close()
 
 
 def _between(answer: bytes, tag: str) -> str:
@@ -334,17 +313,6 @@ def _age(modified: str) -> float:
         return 0.0
 
 
-def source(entry: CacheEntry, environment: Mapping[str, str]) -> ObjectSource:
-    """The cache of an entry, to be read."""
-    chosen = settings(entry, environment)
-    return ObjectSource(entry.shown(), lambda place: _connect(chosen, place))
-
-
-def target(entry: CacheEntry, environment: Mapping[str, str]) -> ObjectTarget:
-    """The cache of an entry, to be written."""
-    chosen = settings(entry, environment)
-    return ObjectTarget(entry.shown(), lambda place: _connect(chosen, place))
-
-
-def _connect(chosen: Settings, place: Place) -> ObjectStore:
+def connect(chosen: Settings, place: Place) -> ObjectStore:
+    """The store of a cache's options."""
     return Bucket(chosen, place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 
 from dockc.base.record import replace
@@ -10,26 +11,19 @@ from dockc.errors import UsageError
 from dockc.runtime.remotecache import base
 from dockc.runtime.remotecache.base import CacheEntry, CacheSource, CacheTarget
 
-SOURCES = {
-    "registry": "registry:RegistrySource",
-    "local": "local:LocalSource",
-    "s3": "s3:source",
-    "azblob": "azblob:source",
-    "gha": "gha:source",
-}
-TARGETS = {
-    "registry": "registry:RegistryTarget",
-    "local": "local:LocalTarget",
-    "s3": "s3:target",
-    "azblob": "azblob:target",
-    "gha": "gha:target",
-}
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dockc.runtime.remotecache.objects import Connect
+
+SOURCES = {"registry": "registry:RegistrySource", "local": "local:LocalSource"}
+TARGETS = {"registry": "registry:RegistryTarget", "local": "local:LocalTarget"}
+OBJECT_STORES = ("s3", "azblob", "gha")
+"""Modules that have `settings` and `connect`; the rest is the same for all."""
 INLINE = "inline"
 """A kind that is only written, by the exporter of the image that carries it."""
 _WRITING = frozenset(
     ("mode", "ignore-error", "mounts", "reset", "gc", *base.packing_options(), "image-manifest", "oci-mediatypes")
 )
-_WITH_ENVIRONMENT = ("s3", "azblob", "gha")
 
 
 def source_of(entry: CacheEntry, environment: Mapping[str, str]) -> CacheSource:
@@ -38,7 +32,11 @@ def source_of(entry: CacheEntry, environment: Mapping[str, str]) -> CacheSource:
     Raises:
         UsageError: no such kind, or options that make no sense.
     """
-    made: CacheSource = _make(SOURCES, entry, environment, "importer")
+    if entry.type in OBJECT_STORES:
+        from dockc.runtime.remotecache.objects import ObjectSource
+
+        return ObjectSource(entry.shown(), _connect(entry, environment))
+    made: CacheSource = _named(SOURCES, entry, "importer")(entry)
     return made
 
 
@@ -48,7 +46,11 @@ def target_of(entry: CacheEntry, environment: Mapping[str, str]) -> CacheTarget:
     Raises:
         UsageError: no such kind, or options that make no sense.
     """
-    made: CacheTarget = _make(TARGETS, entry, environment, "exporter")
+    if entry.type in OBJECT_STORES:
+        from dockc.runtime.remotecache.objects import ObjectTarget
+
+        return ObjectTarget(_connect(entry, environment))
+    made: CacheTarget = _named(TARGETS, entry, "exporter")(entry)
     return made
 
 
@@ -58,11 +60,16 @@ def counterpart(entry: CacheEntry) -> CacheEntry:
     return replace(entry, attrs=attrs)
 
 
-# two Protocols
-def _make(kinds: Mapping[str, str], entry: CacheEntry, environment: Mapping[str, str], what: str):  # type: ignore[no-untyped-def]
+def _connect(entry: CacheEntry, environment: Mapping[str, str]) -> Connect:
+    module = import_module(f"dockc.runtime.remotecache.{entry.type}")
+    return partial(module.connect, module.settings(entry, environment))
+
+
+# a class of either Protocol
+def _named(kinds: Mapping[str, str], entry: CacheEntry, what: str):  # type: ignore[no-untyped-def]
     where = kinds.get(entry.type)
     if where is None:
-        raise UsageError(f"unknown cache {what}: {entry.type!r}", hint=f"Choose one of {', '.join(sorted(kinds))}.")
+        known = ", ".join(sorted((*kinds, *OBJECT_STORES)))
+        raise UsageError(f"unknown cache {what}: {entry.type!r}", hint=f"Choose one of {known}.")
     module, _, name = where.partition(":")
-    maker = getattr(import_module(f"dockc.runtime.remotecache.{module}"), name)
-    return maker(entry, environment) if entry.type in _WITH_ENVIRONMENT else maker(entry)
+    return getattr(import_module(f"dockc.runtime.remotecache.{module}"), name)
