@@ -499,6 +499,8 @@ def build_and_show(
             sys.stdout.write(digest + "\n")
     elif mode not in ("rawjson", "none"):
         sys.stderr.write(f"{built.executed} steps run, {built.cached} cached\n")
+        if not asked.outputs and not asked.names:
+            sys.stderr.write("the image has no name: `-t NAME` gives it one, for `dockc images` and `dockc run`\n")
     return built
 
 

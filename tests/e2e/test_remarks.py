@@ -48,3 +48,11 @@ def test_a_link_in_the_way_is_named(root: Dockc, context: MakeContext, with_base
     shown = root.build(folder, *with_base, status=1)
     assert "error: failed to solve: cannot copy to non-directory: /link\n" in shown
     assert "help: /link is a symbolic link to usr/bin. Copy into what it points to, or remove it first.\n" in shown
+
+
+def test_an_image_that_gets_no_name_is_told(root: Dockc, context: MakeContext) -> None:
+    folder = context("FROM scratch\nCOPY f /\n", f="")
+    note = "the image has no name: `-t NAME` gives it one, for `dockc images` and `dockc run`"
+    assert root.build(folder).endswith(f" cached\n{note}\n")
+    for more in (["-t", "app"], ["-o", "out"], ["-q"]):
+        assert note not in root.build(folder, *more)
