@@ -298,7 +298,8 @@ def _trace(looked: Looked, line: int = 0) -> Trace:
         diagnostic = diagnose(error, front)
         found = front.result.diagnostics or (() if diagnostic is None else (diagnostic,))
         error.details = render_all(found, front.source)
-        if error.error_code in {"blank-base", "bad-image-name"} and not error.hint:
+        helped = error.hint or any(one.help for one in found)
+        if error.error_code in {"blank-base", "bad-image-name"} and not helped:
             error.hint = "If an ARG has no default, give it a value with --build-arg."
         raise
 

@@ -213,6 +213,20 @@ def _duration(nanoseconds: int | None) -> str:
     return "" if nanoseconds is None else duration_text(max(0, nanoseconds) / _SECOND)
 
 
+def ticks(span: int) -> dict[int, str]:
+    """Round times from 0 to `span` nanoseconds, six at most, with their texts."""
+    small = (count * 10**power for power in range(10) for count in (1, 2, 5))
+    large = (count * unit for unit in (60 * _SECOND, 3600 * _SECOND) for count in (0.25, 0.5, 1, 2, 5, 10, 20))
+    step = next((int(one) for one in (*small, *large) if span <= 5 * one), span // 5)
+
+    def text(at: int) -> str:
+        if span < _SECOND:
+            return f"{at / 1_000_000:g}ms"
+        return f"{at / _SECOND / 60:g}m" if step % (60 * _SECOND) == 0 else f"{at / _SECOND:g}s"
+
+    return {at: text(at) if at else "0" for at in range(0, span + 1, step)}
+
+
 def _timeline(report: Report, path: Sequence[ReportStep]) -> str:
     ran = [one for one in report.steps if one.started is not None]
     if not ran:
@@ -224,7 +238,9 @@ def _timeline(report: Report, path: Sequence[ReportStep]) -> str:
         longest = {one.digest for one in sorted(ran, key=lambda one: -one.took)[:STEPS]}
         chosen = [one for one in ran if one.digest in longest]
     critical = {one.digest for one in path}
-    marks = "".join(f'<span style="left:{n * 25}%">{_duration((end - begin) * n // 4)}</span>' for n in range(5))
+    marks = "".join(
+        f'<span style="left:{100 * at / (end - begin):.3f}%">{text}</span>' for at, text in ticks(end - begin).items()
+    )
     rows = []
     for one in chosen:
         left = 100 * ((one.started or begin) - begin) / (end - begin)

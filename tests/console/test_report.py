@@ -9,11 +9,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dockc.base.units import size_text
 from dockc.compiler.explain.graph import Graph, Lane, Node
 from dockc.console import report as pages
-from dockc.console.report import Log, Report, ReportStep, critical_path, report_page
+from dockc.console.report import Log, Report, ReportStep, critical_path, report_page, ticks
 from dockc.solver.keydiff import Change, FileChange, KeyDiff, MissReason
 
 SECOND = 1_000_000_000
@@ -162,3 +164,10 @@ def test_the_page_in_a_real_browser(tmp_path: Path, width: int) -> None:
     path.write_text(report_page(hostile()))  # and with its own policy its own script runs
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert 'data-ready="true"' in ended.stdout
+
+
+@given(st.integers(1, 10**15))
+def test_the_time_line_is_marked_at_round_times(span: int) -> None:
+    marks = ticks(span)
+    assert 1 <= len(marks) <= 6 and min(marks) == 0 and max(marks) <= span
+    assert len(set(marks.values())) == len(marks), "each is another"
