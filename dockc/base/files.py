@@ -72,6 +72,11 @@ def open_regular(path: str | PathLike[str], *, follow: bool = True) -> BinaryIO:
     return open(handle, "rb")
 
 
+def is_given(path: str | PathLike[str]) -> bool:
+    """Whether a path is a descriptor that a shell hands over."""
+    return os.fspath(path).startswith(_GIVEN)
+
+
 def store_root() -> str:
     """Where the user's store is: `$DOCKC_STORE`, else `/var/lib/dockc` for root, `$XDG_DATA_HOME/dockc` for others.
 

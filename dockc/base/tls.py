@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ssl
 
+from dockc.errors import UsageError
+
 
 def context(purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH, *, ca: str = "") -> ssl.SSLContext:
     """What Python recommends, with Go's rules for chains (`crypto/x509`).
@@ -23,3 +25,17 @@ def context(purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH, *, ca: str = "") -> 
     made.verify_flags &= ~ssl.VERIFY_X509_STRICT
     made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return made
+
+
+def show(context: ssl.SSLContext, cert: str, key: str) -> None:
+    """Have a context show a certificate of ours. Nobody is asked for the password of a key: nobody may be there.
+
+    Raises:
+        UsageError: the key has one.
+        OSError, ssl.SSLError: a file cannot be read, or the two do not belong together.
+    """
+
+    def password() -> str:
+        raise UsageError(f"the key {key} has a password", hint="Write it without one: openssl pkey -in KEY -out PLAIN.")
+
+    context.load_cert_chain(cert, key, password)

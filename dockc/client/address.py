@@ -68,7 +68,7 @@ class Tls(Record):
         try:
             made = tls.context(ca=self.ca)
             if self.cert:
-                made.load_cert_chain(self.cert, self.key)
+                tls.show(made, self.cert, self.key)
         except (OSError, ssl.SSLError) as exc:
             named = next(
                 (one for one in (self.ca, self.cert, self.key) if one and not os.access(one, os.R_OK)),

@@ -9,6 +9,7 @@ same for everybody: nobody's token is everybody's. Source: BuildKit, session/aut
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import hmac
 import json
@@ -20,12 +21,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dockc.base import ed25519
+from dockc.base.record import replace
+from dockc.errors import UsageError
 from dockc.rpc.status import UNAVAILABLE, RpcError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dockc.runtime.registry.credentials import DockerConfig
+    from dockc.runtime.registry.trust import Trust
     from dockc.runtime.session.auth import Token, TokenWish
 
 _SEEDS = ".token_seed"
@@ -39,17 +43,64 @@ def registry_name(host: str) -> str:
     return "docker.io" if host == "registry-1.docker.io" else host
 
 
+def trusts(texts: Sequence[str]) -> dict[str, Trust]:
+    """Certificates for token servers, in buildctl's words: `host=NAME,ca=FILE,cert=FILE,key=FILE,insecure=BOOL`; what is
+    said several times of one registry adds up.
+
+    Raises:
+        UsageError: what cannot be understood, or is not enough.
+    """
+    from dockc.runtime.registry.trust import Trust
+
+    what = "--registry-auth-tlscontext"
+    found: dict[str, Trust] = {}
+    for text in texts:
+        said: dict[str, str] = {}
+        for field in next(csv.reader([text]), []):
+            key, equals, value = field.partition("=")
+            if not equals:
+                raise UsageError(f"invalid {what}: invalid value {field}")
+            if key.lower() not in {"host", "ca", "cert", "key", "insecure"}:
+                raise UsageError(f"invalid {what}: unknown field {key}")
+            said[key.lower()] = value
+        host, ca, cert, key = (said.get(name, "") for name in ("host", "ca", "cert", "key"))
+        insecure = said.get("insecure", "") in _TRUE
+        if not host:
+            raise UsageError(f"{what} requires host=<host>")
+        if not (ca or insecure or (cert and key)):
+            raise UsageError(f"{what} requires ca=<ca> or cert=<cert>,key=<key> or insecure=true")
+        if bool(cert) != bool(key):
+            raise UsageError(f"{what} requires cert=<cert>,key=<key>")
+        for path in filter(None, (ca, cert, key)):
+            if not os.access(path, os.R_OK):
+                raise UsageError(f"{what}: cannot read {path}")
+        name = registry_name(host.partition("://")[2] or host)
+        known = found.get(name, Trust())
+        found[name] = Trust(
+            verify=known.verify and not insecure,
+            ca_files=(*known.ca_files, *((ca,) if ca else ())),
+            pairs=(*known.pairs, *(((cert, key),) if cert else ())),
+        )
+    return found
+
+
 class Authority:
     """Gets tokens with a user's credentials, and proves to be that user. Blocks; safe between threads."""
 
-    def __init__(self, config: DockerConfig, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        config: DockerConfig,
+        environ: Mapping[str, str] | None = None,
+        trusts: Mapping[str, Trust] | None = None,
+    ) -> None:
         """No I/O.
 
         Args:
             config: the user's credentials.
+            trusts: certificates for the token servers of registries, by the registry's name, beside those of the settings.
             environ: where `BUILDKIT_NO_CLIENT_TOKEN` is looked for; None for the process's own.
         """
-        self._config = config
+        self._config, self._trusts = config, trusts or {}
         self._environ = os.environ if environ is None else environ
         self._made: dict[str, bytes] = {}
         self._lock = threading.Lock()
@@ -70,6 +121,8 @@ class Authority:
         if who.registry_token:
             return Token(who.registry_token)
         host = HostsConfig.from_mapping(settings.registries()).origin(wish.name)[0]
+        if (trust := self._trusts.get(wish.name)) is not None:
+            host = replace(host, trust=replace(trust, ca_files=(*host.trust.ca_files, *trust.ca_files)))
         with closing(Transport()) as transport:
             return fetch_token(transport, host, wish, who)
 

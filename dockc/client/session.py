@@ -23,6 +23,7 @@ from dockc.rpc.transports import Tunnel, packed, payload
 if TYPE_CHECKING:
     from dockc.client.exports import Receiver
     from dockc.runtime.registry.credentials import DockerConfig
+    from dockc.runtime.registry.trust import Trust
     from dockc.runtime.session.secrets import ClientSsh, SecretStore
 
 HEALTH = "/grpc.health.v1.Health/Check"
@@ -95,7 +96,7 @@ class Session:
 
         return diff_copy
 
-    def lend_credentials(self, config: DockerConfig) -> None:
+    def lend_credentials(self, config: DockerConfig, trusts: Mapping[str, Trust] | None = None) -> None:
         """What opens registries, from the user's Docker configuration; asked for one registry at a time.
 
         Where a registry works with tokens, they are got here, and a builder that knows that way needs no password.
@@ -103,7 +104,7 @@ class Session:
         from dockc.client.authority import Authority, registry_name
         from dockc.runtime.session.auth import TokenWish
 
-        authority = Authority(config)
+        authority = Authority(config, trusts=trusts)
 
         async def token(request: session_pb2.FetchTokenRequest, _: Call) -> session_pb2.FetchTokenResponse:
             wish = TokenWish(registry_name(request.Host), request.Realm, request.Service, tuple(request.Scopes))

@@ -159,7 +159,13 @@ def _build_words(words: Any) -> None:
         for flag in ("--trace", "--debug-json-cache-metrics"):
             build.add_argument(flag, default="", help=argparse.SUPPRESS)
         build.add_argument("--proxy-network", action="store_true", help=argparse.SUPPRESS)
-        build.add_argument("--registry-auth-tlscontext", action="append", default=[], help=argparse.SUPPRESS)
+        build.add_argument(
+            "--registry-auth-tlscontext",
+            action="append",
+            default=[],
+            metavar="host=NAME,ca=FILE,cert=FILE,key=FILE,insecure=BOOL",
+            help="certificates for a registry's token server; may be repeated",
+        )
 
 
 # --- the connection -------------------------------------------------------------------------------------
@@ -445,9 +451,12 @@ def _read(name: str) -> bytes:
 
 
 def _build(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
-    for flag in ("trace", "debug_json_cache_metrics", "proxy_network", "registry_auth_tlscontext"):
+    for flag in ("trace", "debug_json_cache_metrics", "proxy_network"):
         if getattr(options, flag):
             raise UsageError(f"buildctl build --{flag.replace('_', '-')} is not supported")
+    from dockc.client.authority import trusts
+
+    trusts(options.registry_auth_tlscontext)  # what is wrong with it is said before anything is read
     definition = b""
     if not options.frontend:
         if stat.S_ISCHR(os.fstat(0).st_mode):
@@ -504,6 +513,7 @@ def _exports(texts: Sequence[str]) -> tuple[Export, ...]:
 
 
 async def _build_there(options: argparse.Namespace, definition: bytes) -> int:
+    from dockc.client.authority import trusts
     from dockc.client.session import Session, shared_key
     from dockc.commands.ending import FAILED
     from dockc.commands.traced import traced
@@ -517,7 +527,7 @@ async def _build_there(options: argparse.Namespace, definition: bytes) -> int:
         attrs["no-cache"] = ""
     session = Session(shared_key=shared_key([one.partition("=")[2] for one in sorted(options.local)]))
     session.lend_directories(_directories(options.local))
-    session.lend_credentials(DockerConfig.load())
+    session.lend_credentials(DockerConfig.load(), trusts(options.registry_auth_tlscontext))
     if options.secret:
         session.lend_secrets(ClientSecrets([parse_secret(text) for text in options.secret]))
     if options.ssh:

@@ -20,8 +20,9 @@ class CreateOptions(Options):
     equal ones by what is built and their weights, and the next best node takes over from one that is gone or full.
     """
 
-    name: str = argument(required=True, help="The builder's name.")
+    name: str = argument(help="The builder's name.")
     addr: str = argument(metavar="URL", help="Its address, as for `dockc build --addr`.")
+    named: str = option("--name", metavar="NAME", help="The builder's name, as buildx takes it.", hidden=True)
     node: str = option("--node", metavar="NAME", help="Name of this node; with --append, of one to replace.")
     append: bool = option("--append", help="Add a node to the builder of that name.")
     leave: bool = option("--leave", help="Take the node that --node names from the builder.")
@@ -49,6 +50,20 @@ class CreateOptions(Options):
     tlscert: str = option("--tlscert", metavar="FILE", help="Client certificate.", completes="file")
     tlskey: str = option("--tlskey", metavar="FILE", help="Client key.", completes="file")
     tlsservername: str = option("--tlsservername", metavar="NAME", help="Name that the builder's certificate is for.")
+    driver: str = option(
+        "--driver",
+        metavar="NAME",
+        help="As buildx calls it: remote, docker-container or kubernetes; it must be that of the address.",
+        completes="remote|docker-container|kubernetes",
+    )
+    driver_opt: tuple[str, ...] = option(
+        "--driver-opt",
+        metavar="KEY=VALUE",
+        help="Options of buildx's drivers: cacert, cert, key and servername work; others are refused with what is here instead.",
+    )
+    bootstrap: bool = option("--bootstrap", help="Fail unless the builder answers.")
+    buildkitd_flags: str = option("--buildkitd-flags", metavar="FLAGS", hidden=True)
+    buildkitd_config: str = option("--buildkitd-config", metavar="FILE", hidden=True)
     use: bool = option("--use", help="Choose it.")
     examples = (
         "dockc builder create far tcp://builder.example:1234 --tlsdir ~/certs --use",
@@ -60,21 +75,34 @@ def run_create(options: CreateOptions, out: Output) -> int:
     """`dockc builder create`.
 
     Raises:
-        UsageError: the name, the address or the certificates are none.
+        UsageError: the name, the address or the certificates are none, or an option of buildx's drivers that cannot be here.
+        DockcError: it is to answer, and does not.
     """
     from dockc.client import address, builders
-    from dockc.errors import UsageError
+    from dockc.errors import DockcError, UsageError
 
     def absolute(path: str) -> str:
         return os.path.abspath(path) if path else ""  # noqa: PTH100
 
+    name, addr = (options.named, options.name) if options.named else (options.name, options.addr)
+    if not name or (options.named and options.addr):
+        raise UsageError("what shall the builder be called?", hint="dockc builder create NAME URL")
+    for flag, value in (
+        ("--buildkitd-flags", options.buildkitd_flags),
+        ("--buildkitd-config", options.buildkitd_config),
+    ):
+        if value:
+            raise UsageError(
+                f"{flag} is not supported: dockc starts no builders",
+                hint="Give it to the daemon: dockc daemon --config FILE.",
+            )
     if options.leave:
-        if not options.node or options.addr or options.append:
+        if not options.node or addr or options.append:
             raise UsageError("--leave needs --node and nothing else", hint="dockc builder create NAME --leave --node N")
-        builders.leave(options.name, options.node)
-        out.write(options.name + "\n")
+        builders.leave(name, options.node)
+        out.write(name + "\n")
         return 0
-    if not options.addr:
+    if not addr:
         raise UsageError("where is the builder?", hint="dockc builder create NAME URL")
     if options.tlsdir and (options.tlscacert or options.tlscert or options.tlskey):
         raise UsageError("--tlsdir stands for --tlscacert, --tlscert and --tlskey", hint="Give one or the others.")
@@ -84,13 +112,24 @@ def run_create(options: CreateOptions, out: Output) -> int:
         tls = address.Tls(
             absolute(options.tlscacert), absolute(options.tlscert), absolute(options.tlskey), options.tlsservername
         )
+    if options.driver or options.driver_opt:
+        from dockc.client import drivers
+
+        driver = drivers.driver_of(addr, options.driver)
+        tls = drivers.certificates(driver, drivers.options(options.driver_opt), tls)
     wanted = tuple(one.strip() for text in options.platform for one in text.split(",") if one.strip())
-    node = builders.Node(options.addr, tls, name=options.node, platforms=wanted, weight=options.weight)
+    node = builders.Node(addr, tls, name=options.node, platforms=wanted, weight=options.weight)
     if options.append:
-        builders.append(options.name, node, use=options.use)
+        builders.append(name, node, use=options.use)
     else:
-        builders.create(options.name, node, use=options.use)
-    out.write(options.name + "\n")
+        builders.create(name, node, use=options.use)
+    out.write(name + "\n")
+    if options.bootstrap:
+        from dockc.commands.remote import until_told
+
+        (row,) = until_told(_look([(name, builders.find(name))], ""))
+        if row["status"] != "running":
+            raise DockcError(f"the builder {name} does not answer: {row['status']}")
     return 0
 
 

@@ -58,7 +58,7 @@ class TlsFiles(Record):
         """
         try:
             made = tls.context(ssl.Purpose.CLIENT_AUTH, ca=self.ca)
-            made.load_cert_chain(self.cert, self.key)
+            tls.show(made, self.cert, self.key)
         except (OSError, ssl.SSLError) as exc:
             raise UsageError(f"cannot load the daemon's certificates: {getattr(exc, 'strerror', None) or exc}") from exc
         if self.ca:
@@ -490,6 +490,7 @@ def _tls(options: argparse.Namespace, table: Mapping[str, Any]) -> TlsFiles | No
 def _registries(table: Mapping[str, Any]) -> None:
     """Mirrors and plain HTTP of registries go where dockc's own settings are read from."""
     from dockc.engine import settings
+    from dockc.runtime.registry.hosts import HostsConfig
 
     found: dict[str, dict[str, object]] = {}
     for name, entry in table.items():
@@ -499,31 +500,37 @@ def _registries(table: Mapping[str, Any]) -> None:
         for key in ("http", "insecure"):
             if entry.get(key):
                 made[key] = True
-        if files := [
-            *entry.get("ca", ()),
-            *(one for folder in entry.get("tlsconfigdir", ()) for one in _authorities(folder)),
-        ]:
-            made["ca"] = files
+        files, pairs = list(entry.get("ca", ())), list(entry.get("keypair", ()))
+        for folder in entry.get("tlsconfigdir", ()):
+            more, own = _certificates(folder)
+            files, pairs = files + more, pairs + own
+        made |= ({"ca": files} if files else {}) | ({"keypair": pairs} if pairs else {})
         if made:
             found[name] = made
     if found:
+        HostsConfig.from_mapping(found)  # what is wrong with it is said now
         settings.add_registries(found)
 
 
-def _authorities(folder: str) -> list[str]:
-    """The authorities in a directory of certificates, as Docker and containerd have them (`*.crt`).
+def _certificates(folder: str) -> tuple[list[str], list[dict[str, str]]]:
+    """Authorities (`*.crt`) and pairs (`*.cert` with `*.key`) of a directory, as Docker and containerd have them.
 
     Raises:
-        UsageError: it cannot be read, or has certificates of clients.
+        UsageError: it cannot be read, or one of a pair is missing.
     """
     try:
-        names = sorted(os.listdir(folder))  # noqa: PTH208
+        paths = sorted(Path(folder).iterdir())
     except OSError as exc:
         raise UsageError(f"cannot read {folder}: {exc.strerror}") from exc
-    for name in names:
-        if name.endswith((".cert", ".key")):
-            raise UsageError(f"{folder}/{name} is not supported: client certificates for registries")
-    return [os.path.join(folder, name) for name in names if name.endswith(".crt")]  # noqa: PTH118
+    pairs = []
+    for path in paths:
+        if path.suffix in {".cert", ".key"}:
+            cert, key = path.with_suffix(".cert"), path.with_suffix(".key")
+            if not (cert in paths and key in paths):
+                raise UsageError(f"{path} is alone: a certificate needs its key, and a key its certificate")
+            if path == cert:
+                pairs.append({"cert": str(cert), "key": str(key)})
+    return [str(path) for path in paths if path.suffix == ".crt"], pairs
 
 
 def _mirror(text: str, table: Mapping[str, Any]) -> str:

@@ -109,7 +109,7 @@ KEYS: Mapping[str, Any] = {
             "insecure": Key(BOOL),
             "ca": Key(TEXTS),
             "tlsconfigdir": Key(TEXTS),
-            "keypair": Key(refused="is not supported: client certificates for registries"),
+            "keypair": Key(),
         }
     ),
     "dns": {"nameservers": Key(TEXTS), "options": Key(TEXTS), "searchDomains": Key(TEXTS)},

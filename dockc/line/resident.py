@@ -27,7 +27,7 @@ _CARRIED = (signal.SIGINT, signal.SIGTERM)
 
 def ask(arguments: Sequence[str]) -> int | None:
     """Let the resident builder run a `dockc build`; its exit status, or None where there is no such builder."""
-    if os.environ.get("DOCKC_RESIDENT", "") == "off":
+    if os.environ.get("DOCKC_RESIDENT", "") == "off" or any(map(_hands_over, arguments)):
         return None
     try:
         store = _store(arguments)
@@ -42,6 +42,15 @@ def ask(arguments: Sequence[str]) -> int | None:
         return _Asked(link, arguments).run()
     finally:
         link.close()
+
+
+def _hands_over(text: str) -> bool:
+    """Whether an argument names a descriptor of this process, as a shell's `<(command)` does: only the streams go along."""
+    for way in ("/dev/fd/", "/proc/self/fd/"):
+        _, *rest = text.split(way)
+        if any(one[:1].isdigit() and not (one[0] in "012" and not one[1:2].isdigit()) for one in rest):
+            return True
+    return False
 
 
 def _store(arguments: Sequence[str]) -> str:

@@ -105,7 +105,7 @@ def test_flags_that_are_refused(words: list[str], message: str) -> None:
         ('[registry."x"]\nnonsense = 1', 'unknown key registry."x".nonsense'),
         ("[worker.oci]\ngc = 7", "worker.oci.gc is neither true nor false"),
         ("[[worker.oci.gcpolicy]]\nkeepDuration = '7d'", "invalid duration: 7d"),
-        ('[registry."x"]\n[[registry."x".keypair]]\nkey = "k"', "client certificates for registries"),
+        ('[registry."x"]\n[[registry."x".keypair]]\nkey = "k"', "a keypair is a table of cert and key"),
         ('[grpc]\naddress = "tcp://x:1"', "grpc.address is not a list of texts"),
         ('insecure-entitlements = ["root"]', "unknown entitlement root"),
         ('[log]\nlevel = "loud"', "unsupported log level loud"),
@@ -196,7 +196,7 @@ def test_each_key_of_the_file_counts_or_is_told(tmp_path: Path, monkeypatch: pyt
     found = config.read(["--config", str(tmp_path / "c"), "--rootless"])
     assert (found.owner, found.executor) == (1000, "crun")
     assert (found.log_level, found.log_format, found.otel, found.platforms_age) == (logging.WARNING, "json", "/s", 3600.0)
-    assert HostsConfig.from_mapping(settings.registries({})).settings("x").ca_files == ("/a", "/b", f"{tmp_path}/tls/own.crt")
+    assert HostsConfig.from_mapping(settings.registries({})).settings("x").trust.ca_files == ("/a", "/b", f"{tmp_path}/tls/own.crt")
     assert config.read(["--oci-worker-binary", str(tmp_path / "bin" / "crun")]).executor == "crun"
     told = {text.removeprefix(f"{tmp_path}/c: ").partition(" has no effect")[0] for text in found.told}
     assert told == {

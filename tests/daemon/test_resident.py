@@ -175,6 +175,21 @@ def test_who_is_not_served(store: Store) -> None:
     assert store.socket.stat().st_mode & 0o777 == 0o600
 
 
+def test_what_a_shell_hands_over_stays_here(store: Store) -> None:
+    """`--secret src=<(command)` names a descriptor of the command, which does not go along; standard input does."""
+    (store.context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/cat\nARG N\nRUN --mount=type=secret,id=x echo $N-$(cat /run/secrets/x)\n")
+    store.begin()
+    for number, (place, served) in enumerate((("/dev/fd/{}", False), ("/proc/self/fd/{}", False), ("/dev/stdin", True))):
+        reading, writing = os.pipe()
+        os.write(writing, b"handed")
+        os.close(writing)
+        done = store.build("--secret", f"id=x,src={place.format(reading)}", "--build-arg", f"N={number}", pass_fds=(reading,), stdin=reading)
+        os.close(reading)
+        assert done.returncode == 0, done.stderr
+        assert f"{number}-handed" in done.stderr
+        assert (SAYS in done.stderr) is served
+
+
 def sleeping(store: Store) -> subprocess.Popen[bytes]:
     (store.context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nRUN sleep 31536000\n")
     building = store.start()

@@ -36,7 +36,7 @@ def test_tokens_belong_to_the_registry_they_were_made_for(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(auth, "fetch_token", ask)
     wanted = Challenge("bearer", {"realm": "https://a.example/token", "service": "a"})
-    hosts = [Host(address, "https", True, name=address) for address in ("a.example", "evil.example")]
+    hosts = [Host(address, "https", name=address) for address in ("a.example", "evil.example")]
     for host in hosts:
         authorizer._challenges[host.base] = wanted
     values = [authorizer._token(host, wanted, "repository:x:pull", threading.Event()) for host in hosts]

@@ -155,9 +155,7 @@ def fetch_token(
         query.append(("account", who.username))
         headers["Authorization"] = who.basic()
     url = f"{realm}{'&' if parts.query else '?'}{urlencode(query)}" if query else realm
-    with transport.request(
-        "GET", url, headers=headers, verify=host.verify, ca_files=host.ca_files, cancelled=cancelled
-    ) as response:
+    with transport.request("GET", url, headers=headers, trust=host.trust, cancelled=cancelled) as response:
         return _read_token(realm, response, who)
 
 
@@ -176,8 +174,7 @@ def _refresh(
         wish.realm,
         headers={"Content-Type": "application/x-www-form-urlencoded"},
         body=urlencode(form).encode(),
-        verify=host.verify,
-        ca_files=host.ca_files,
+        trust=host.trust,
         cancelled=cancelled,
         retry=True,
     ) as response:

@@ -339,8 +339,7 @@ class Client:
                 url,
                 headers={**headers, "Authorization": sent} if sent else headers,
                 body=body,
-                verify=host.verify,
-                ca_files=host.ca_files,
+                trust=host.trust,
                 cancelled=cancelled,
             )
             if answer.status != 401 or not self._auth.learn(host, answer, scope, sent=sent):
@@ -370,9 +369,7 @@ class Client:
         host = upload.host
         if urlsplit(url)[:2] != urlsplit(host.base)[:2]:
             # The session lives elsewhere (object storage): no credentials for strangers.
-            return self.transport.request(
-                method, url, headers=sent, body=body, verify=host.verify, ca_files=host.ca_files, cancelled=cancelled
-            )
+            return self.transport.request(method, url, headers=sent, body=body, trust=host.trust, cancelled=cancelled)
         return self._authorized(method, host, url, scope, sent, body, cancelled, replayable=isinstance(body, bytes))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from dockc.base.record import Record, made, replace
 from dockc.errors import UsageError
+from dockc.runtime.registry.trust import Trust
 
 DOCKER_HUB = "registry-1.docker.io"
 
@@ -21,16 +22,14 @@ class Host(Record):
     Attributes:
         address: host with optional port.
         scheme: "https" or "http".
-        verify: whether the TLS certificate must be valid.
-        ca_files: PEM files with further trusted authorities.
+        trust: which certificates count, and which are shown.
         mirror: a mirror: asked for pulls only, and with `?ns=` telling whose image is meant.
         name: the registry name in references; credentials are looked up under it (a mirror's under its own).
     """
 
     address: str
     scheme: str = "https"
-    verify: bool = True
-    ca_files: tuple[str, ...] = ()
+    trust: Trust = Trust()
     mirror: bool = False
     name: str = ""
 
@@ -47,13 +46,13 @@ class RegistrySettings(Record):
         http: plain HTTP instead of TLS; None lets loopback addresses speak HTTP and all others TLS.
         insecure: accept any certificate, and fall back to HTTP.
         mirrors: hosts to ask first when pulling, best first; `http://` or `https://` may stand before one.
-        ca_files: PEM files with further trusted authorities.
+        trust: further authorities, and certificates of ours.
     """
 
     http: bool | None = None
     insecure: bool = False
     mirrors: tuple[str, ...] = ()
-    ca_files: tuple[str, ...] = ()
+    trust: Trust = Trust()
 
 
 class HostsConfig(Record):
@@ -67,7 +66,7 @@ class HostsConfig(Record):
 
     @classmethod
     def from_mapping(cls, raw: Mapping[str, object]) -> HostsConfig:
-        """Read `{name: {http, insecure, mirrors, ca}}`, the form of the configuration file.
+        """Read `{name: {http, insecure, mirrors, ca, keypair}}`, the form of the configuration file.
 
         Raises:
             UsageError: an unknown key or a value of the wrong type.
@@ -89,7 +88,7 @@ class HostsConfig(Record):
             if scheme:
                 settings = replace(settings, http=scheme == "http")
             found += [
-                Host(h.address, h.scheme, h.verify, h.ca_files, mirror=True, name=address)
+                Host(h.address, h.scheme, h.trust, mirror=True, name=address)
                 for h in _plain(address, settings, insecure=False)
             ]
         return (*found, *self.origin(name, insecure=insecure))
@@ -98,7 +97,7 @@ class HostsConfig(Record):
         """The registry itself, without mirrors: what pushes go to."""
         address = DOCKER_HUB if name in ("docker.io", "index.docker.io") else name
         return tuple(
-            Host(h.address, h.scheme, h.verify, h.ca_files, name=name)
+            Host(h.address, h.scheme, h.trust, name=name)
             for h in _plain(address, self.settings(name), insecure=insecure)
         )
 
@@ -108,14 +107,14 @@ def _plain(address: str, settings: RegistrySettings, *, insecure: bool) -> tuple
     if use_http and (settings.http or not insecure):
         return (Host(address, "http"),)
     if insecure or settings.insecure:
-        return (Host(address, "https", verify=False, ca_files=settings.ca_files), Host(address, "http"))
-    return (Host(address, "https", ca_files=settings.ca_files),)
+        return (Host(address, "https", replace(settings.trust, verify=False)), Host(address, "http"))
+    return (Host(address, "https", settings.trust),)
 
 
 def _settings(name: str, table: object) -> RegistrySettings:
     if not isinstance(table, Mapping):
         raise UsageError(f"registry {name}: expected a table of settings")
-    unknown = sorted(set(table) - {"http", "insecure", "mirrors", "ca"})
+    unknown = sorted(set(table) - {"http", "insecure", "mirrors", "ca", "keypair"})
     if unknown:
         raise UsageError(f"registry {name}: unknown setting {unknown[0]!r}")
     http, insecure = table.get("http"), table.get("insecure", False)
@@ -127,7 +126,23 @@ def _settings(name: str, table: object) -> RegistrySettings:
     files = [files] if isinstance(files, str) else files
     if not isinstance(files, list) or not all(isinstance(item, str) for item in files):
         raise UsageError(f"registry {name}: ca must be the path of a PEM file, or a list of paths")
-    return RegistrySettings(http, insecure, tuple(mirrors), tuple(filter(None, files)))
+    trust = Trust(ca_files=tuple(filter(None, files)), pairs=tuple(_pair(name, one) for one in _list(name, table)))
+    return RegistrySettings(http, insecure, tuple(mirrors), trust)
+
+
+def _list(name: str, table: Mapping[str, object]) -> list[object]:
+    found = table.get("keypair", [])
+    if not isinstance(found, list):
+        raise UsageError(f"registry {name}: keypair must be a list of tables")
+    return found
+
+
+def _pair(name: str, table: object) -> tuple[str, str]:
+    if isinstance(table, Mapping) and set(table) == {"cert", "key"}:
+        cert, key = table["cert"], table["key"]
+        if isinstance(cert, str) and cert and isinstance(key, str) and key:
+            return cert, key
+    raise UsageError(f"registry {name}: a keypair is a table of cert and key, paths of PEM files")
 
 
 def is_loopback(address: str) -> bool:

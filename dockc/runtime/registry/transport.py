@@ -17,12 +17,13 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Protocol, cast
 from urllib.parse import urljoin, urlsplit
 
-from dockc.base.record import Record
+from dockc.base.record import Record, replace
 from dockc.base.version import VERSION
 from dockc.errors import RegistryError
 from dockc.runtime.cancel import Cancelled, check_cancelled
 from dockc.runtime.registry.encoding import IDENTITY, decoded
 from dockc.runtime.registry.patience import Watch, abandonable
+from dockc.runtime.registry.trust import Trust
 
 if TYPE_CHECKING:
     import socket
@@ -208,7 +209,7 @@ class Transport:
         self.limits = limits or Limits()
         self.uploads: Mapping[str, Path] = {}
         self.offline = False
-        self._pools: dict[tuple[bool, tuple[str, ...], str], urllib3.PoolManager] = {}
+        self._pools: dict[tuple[Trust, str], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
         self._watch = Watch()
 
@@ -219,8 +220,7 @@ class Transport:
         *,
         headers: Mapping[str, str] | None = None,
         body: Body = None,
-        verify: bool = True,
-        ca_files: tuple[str, ...] = (),
+        trust: Trust | None = None,
         cancelled: threading.Event | None = None,
         retry: bool | None = None,
     ) -> Response:
@@ -231,8 +231,7 @@ class Transport:
             url: absolute http or https URL.
             headers: sent along; credentials among them stay with the first host.
             body: bytes, or a file; only bytes survive a redirect or a retry.
-            verify: whether a TLS certificate must be valid.
-            ca_files: PEM file with further trusted authorities.
+            trust: which certificates count, and which are shown; None for the usual.
             cancelled: look here before waiting.
             retry: whether to try again after a failure; by default for GET and HEAD.
 
@@ -252,7 +251,7 @@ class Transport:
         for attempt in range(1, attempts + 1):
             wait = self.limits.backoff * 2 ** (attempt - 1)
             try:
-                response = self._follow(method, url, dict(headers or {}), body, verify, ca_files, cancelled)
+                response = self._follow(method, url, dict(headers or {}), body, trust or Trust(), cancelled)
             except Unreachable as error:
                 if attempt >= min(attempts, _attempts_after(error.__cause__)):
                     raise
@@ -270,13 +269,12 @@ class Transport:
         url: str,
         headers: dict[str, str],
         body: Body,
-        verify: bool,
-        ca_files: tuple[str, ...],
+        trust: Trust,
         cancelled: threading.Event | None,
     ) -> Response:
         origin = _origin(url)
         for _ in range(self.limits.redirects + 1):
-            response = self._send(method, url, headers, body, verify, ca_files, cancelled)
+            response = self._send(method, url, headers, body, trust, cancelled)
             location = response.header("location")
             if response.status not in _REDIRECTS or not location:
                 return response
@@ -289,6 +287,7 @@ class Transport:
                 method, body = "GET", None
             if _origin(target) != origin:
                 headers = {k: v for k, v in headers.items() if k.lower() not in _CREDENTIAL_HEADERS}
+                trust = replace(trust, pairs=())
             url = target
         raise RegistryError(f"{_shown(url)}: more than {self.limits.redirects} redirects")
 
@@ -298,8 +297,7 @@ class Transport:
         url: str,
         headers: dict[str, str],
         body: Body,
-        verify: bool,
-        ca_files: tuple[str, ...],
+        trust: Trust,
         cancelled: threading.Event | None,
     ) -> Response:
         from urllib3.exceptions import HTTPError
@@ -309,7 +307,7 @@ class Transport:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise RegistryError(f"{_shown(url)}: not an http or https address")
-        pool = self._pool(verify, ca_files, _proxy_for(parts.scheme, parts.hostname))
+        pool = self._pool(trust, _proxy_for(parts.scheme, parts.hostname))
         sent = {"User-Agent": USER_AGENT, "Accept-Encoding": IDENTITY, **headers}
         url, login = without_login(url)
         if login and not any(name.lower() == "authorization" for name in sent):
@@ -335,14 +333,14 @@ class Transport:
             raise Unreachable(f"{_shown(url)}: {_reason(error)}") from error
         return Response(inner, url, cancelled, self._watch, self.limits)
 
-    def _pool(self, verify: bool, ca_files: tuple[str, ...], proxy: str) -> urllib3.PoolManager:
+    def _pool(self, trust: Trust, proxy: str) -> urllib3.PoolManager:
         import urllib3
 
-        key = (verify, ca_files, proxy)
+        key = (trust, proxy)
         with self._lock:
             pool = self._pools.get(key)
             if pool is None:
-                context = _tls(verify, ca_files)
+                context = _tls(trust)
                 if proxy:
                     pool = _proxy_pool(proxy, context)
                 else:
@@ -376,18 +374,23 @@ def _peer(inner: urllib3.BaseHTTPResponse) -> socket.socket | None:
     return getattr(raw, "_sock", None)
 
 
-def _tls(verify: bool, ca_files: tuple[str, ...]) -> ssl.SSLContext:
+def _tls(trust: Trust) -> ssl.SSLContext:
     import ssl
 
     from dockc.base import tls
 
     context = tls.context()
-    for file in ca_files:
+    for file in trust.ca_files:
         try:
             context.load_verify_locations(cafile=file)
         except (OSError, ssl.SSLError) as error:
             raise RegistryError(f"{file}: cannot load certificates: {error}") from error
-    if not verify:
+    for cert, key in trust.pairs:
+        try:
+            tls.show(context, cert, key)
+        except (OSError, ssl.SSLError) as error:
+            raise RegistryError(f"{cert}: cannot load the certificate and its key: {error}") from error
+    if not trust.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context

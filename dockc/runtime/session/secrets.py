@@ -9,15 +9,21 @@ from __future__ import annotations
 import csv
 import os
 import stat
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from dockc.base.record import Record
+from dockc.base.files import is_given, open_regular
+from dockc.base.record import Record, made
 from dockc.errors import DockcError, UsageError
 from dockc.golang.text import quote
 from dockc.solver.lent import Key, Lender
 
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+_KEY_LIMIT = 100 * 1024
 MAX_SECRET_SIZE = 500 * 1024
 DEFAULT_SSH_ID = "default"
 
@@ -84,11 +90,13 @@ class SshSource(Record):
         socket: an agent's socket, or None.
         keys: private key files, for an agent of our own.
         raw: pass all bytes to the socket; else only listing and signing are let through.
+        piped: keys that came through a pipe, which can be read once, by their paths.
     """
 
     socket: Path | None = None
     keys: tuple[Path, ...] = ()
     raw: bool = False
+    piped: Mapping[Path, bytes] = made(dict)
 
 
 class SecretFile(Record):
@@ -97,6 +105,28 @@ class SecretFile(Record):
     id: str
     path: str = ""
     env: str = ""
+
+
+_PIPES = "A pipe of the shell can be given, as in src=<(command), and /dev/stdin."
+
+
+def _can_be_read(path: str, mode: int) -> bool:
+    """Whether a secret or key at a path keeps nobody waiting: a file, what a shell hands over, or nothing at all."""
+    return stat.S_ISREG(mode) or is_given(path) or os.path.realpath(path) == os.devnull
+
+
+def _opened(path: str) -> BinaryIO:
+    return open(path, "rb") if os.path.realpath(path) == os.devnull else open_regular(path)  # noqa: PTH123
+
+
+def read_key(path: Path) -> bytes:
+    """A private key, as much of it as a key can have.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with _opened(str(path)) as stream:
+        return stream.read(_KEY_LIMIT)
 
 
 class ClientSecrets:
@@ -109,6 +139,8 @@ class ClientSecrets:
             UsageError: no id, a missing file, a file of more than 500 KB.
         """
         self._environ = os.environ if environ is None else environ
+        self._guard = threading.Lock()
+        self._piped: dict[str, bytes] = {}  # by id: what came through a pipe, which can be read once
         self._sources: dict[str, SecretFile] = {}
         for source in sources:
             self._sources[source.id] = self._check(source)
@@ -121,12 +153,15 @@ class ClientSecrets:
             source = SecretFile(source.id, "" if in_env else source.id, source.id if in_env else "")
         if source.path:
             try:
-                size = Path(source.path).stat().st_size
+                found = Path(source.path).stat()
+                size = found.st_size if stat.S_ISREG(found.st_mode) else 0
             except OSError as exc:
                 reason = (exc.strerror or str(exc)).lower()
                 raise UsageError(f"failed to stat {source.path}: stat {source.path}: {reason}") from exc
             if size > MAX_SECRET_SIZE:
                 raise UsageError(f"secret {source.id} too big. max size 500KB")
+            if not _can_be_read(source.path, found.st_mode):
+                raise UsageError(f"secret {source.id}: {source.path} is not a regular file", hint=_PIPES)
         return source
 
     def get(self, secret_id: str) -> bytes | None:
@@ -136,14 +171,20 @@ class ClientSecrets:
             return None
         if source.env:
             return self._environ.get(source.env, "").encode("utf-8", "surrogateescape")
-        try:
-            with Path(source.path).open("rb") as stream:
-                data = stream.read(MAX_SECRET_SIZE + 1)
-        except OSError as exc:
-            raise DockcError(f"open {source.path}: {(exc.strerror or str(exc)).lower()}") from exc
-        if len(data) > MAX_SECRET_SIZE:
-            raise DockcError(f"invalid secret size {len(data)}")
-        return data
+        with self._guard:
+            if (kept := self._piped.get(secret_id)) is not None:
+                return kept
+            try:
+                with _opened(source.path) as stream:
+                    data = stream.read(MAX_SECRET_SIZE + 1)
+                    piped = not stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+            except OSError as exc:
+                raise DockcError(f"open {source.path}: {(exc.strerror or str(exc)).lower()}") from exc
+            if len(data) > MAX_SECRET_SIZE:
+                raise DockcError(f"invalid secret size {len(data)}")
+            if piped:
+                self._piped[secret_id] = data
+            return data
 
 
 def parse_secret(text: str) -> SecretFile:
@@ -240,11 +281,17 @@ class ClientSsh:
                 socket = path
             elif raw:
                 raise UsageError("raw mode only supported with socket paths")
+            elif not _can_be_read(str(path), mode):
+                raise UsageError(f"{path} is neither a key nor a socket", hint=_PIPES)
             else:
                 keys.append(path)
         if socket is not None and keys:
             raise UsageError("invalid combination of keys and sockets")
-        return SshSource(socket, tuple(keys), raw)
+        try:
+            piped = {path: read_key(path) for path in keys if is_given(path) and not path.is_file()}
+        except OSError as exc:
+            raise UsageError(f"cannot read a key: {exc.filename}: {exc.strerror}") from exc
+        return SshSource(socket, tuple(keys), raw, piped)
 
 
 def _parse_bool(text: str) -> bool:

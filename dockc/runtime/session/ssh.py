@@ -20,7 +20,7 @@ from pathlib import Path
 from dockc.base import children
 from dockc.base.children import Child, ChildLost
 from dockc.errors import DockcError
-from dockc.runtime.session.secrets import SshSource
+from dockc.runtime.session.secrets import SshSource, read_key
 
 REQUEST_IDENTITIES, SIGN_REQUEST = 11, 13
 FAILURE = b"\0\0\0\1\5"
@@ -43,7 +43,7 @@ def forward(source: SshSource, directory: Path, *, uid: int, gid: int, mode: int
         DockcError: no agent could be started for the keys, or the socket cannot be made.
     """
     with contextlib.ExitStack() as stack:
-        agent = source.socket or stack.enter_context(_own_agent(source.keys))
+        agent = source.socket or stack.enter_context(_own_agent(source))
         path = directory / f"ssh-{len(os.listdir(directory))}.sock"  # noqa: PTH208
         listener = stack.enter_context(contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)))
         folder = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -135,7 +135,7 @@ def _read_exactly(sock: socket.socket, count: int) -> bytes | None:
 
 
 @contextlib.contextmanager
-def _own_agent(keys: tuple[Path, ...]) -> Iterator[Path]:
+def _own_agent(source: SshSource) -> Iterator[Path]:
     """An ssh-agent that holds just these keys and ends with the context."""
     for tool in ("ssh-agent", "ssh-add"):
         if shutil.which(tool) is None:
@@ -148,8 +148,8 @@ def _own_agent(keys: tuple[Path, ...]) -> Iterator[Path]:
         agent = Child(["ssh-agent", "-D", "-a", str(path)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         try:
             _wait_for(path, agent)
-            for key in keys:
-                _add_key(key, path)
+            for key in source.keys:
+                _add_key(key, source.piped.get(key), path)
             yield path
         finally:
             agent.terminate()
@@ -167,10 +167,10 @@ def _wait_for(path: Path, agent: Child) -> None:
     raise DockcError("ssh-agent did not start")
 
 
-def _add_key(key: Path, agent: Path) -> None:
+def _add_key(key: Path, data: bytes | None, agent: Path) -> None:
     # The key goes in on standard input: ssh-add refuses files that others may read, and such files are common.
     try:
-        data = key.read_bytes()[: 100 * 1024]
+        data = read_key(key) if data is None else data
     except OSError as exc:
         raise DockcError(f"failed to open {key}: {exc.strerror}") from exc
     done = children.run(

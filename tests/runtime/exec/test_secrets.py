@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -123,3 +124,29 @@ def test_ssh_errors(tmp_path: Path, agent_socket: Path, texts: list[str], messag
     with pytest.raises(UsageError) as caught:
         ClientSsh([text.format(s=agent_socket, k=key) for text in texts], {})
     assert caught.value.message == message
+
+
+def test_a_pipe_keeps_nobody_waiting_unless_a_shell_hands_it_over(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "p")
+    with pytest.raises(UsageError, match="not a regular file"):
+        ClientSecrets([SecretFile("p", str(tmp_path / "p"))])
+    with pytest.raises(UsageError, match="neither a key nor a socket"):
+        ClientSsh([f"default={tmp_path}/p"])
+    assert ClientSecrets([SecretFile("none", os.devnull)]).get("none") == b""
+    reading, writing = os.pipe()
+    os.write(writing, b"once")
+    os.close(writing)
+    store = ClientSecrets([SecretFile("piped", f"/dev/fd/{reading}")])
+    assert [store.get("piped"), store.get("piped")] == [b"once", b"once"]  # as many steps as want it
+    os.close(reading)
+
+
+def test_a_key_that_a_shell_hands_over_is_held() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"key")
+    os.close(writing)
+    path = Path(f"/dev/fd/{reading}")
+    source = ClientSsh([f"default={path}"]).find("default")
+    os.close(reading)
+    assert source is not None
+    assert source.piped == {path: b"key"}

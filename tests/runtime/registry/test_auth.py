@@ -286,7 +286,7 @@ def test_hosts() -> None:
     assert bases("docker.io", config) == ["http://mirror.example", "https://registry-1.docker.io"]
     assert config.hosts("docker.io")[0] == Host("mirror.example", "http", mirror=True, name="mirror.example")
     assert bases("localhost:5000", config) == ["https://localhost:5000"]
-    assert HostsConfig({"x": RegistrySettings(insecure=True)}).origin("x")[0].verify is False
+    assert HostsConfig({"x": RegistrySettings(insecure=True)}).origin("x")[0].trust.verify is False
 
 
 @pytest.mark.parametrize("table", [1, {"htp": True}, {"http": "yes"}, {"mirrors": "x"}, {"ca": 1}])
