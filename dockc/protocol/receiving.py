@@ -182,7 +182,7 @@ def outlined(outline: Outline, choose: Choose) -> Choose:
 async def receive(
     call: Call, choose: Choose, *, report: Callable[[int, bool], None] | None = None, limit: int = MAX_ENTRIES
 ) -> int:
-    """Take a tree, and say goodbye; bytes of content.
+    """Take a tree, and say goodbye; bytes that came, those of the list with them: they are what `report` is told.
 
     Raises:
         DockcError: the peer's files cannot be taken, or its words say that it failed.
@@ -220,6 +220,7 @@ class _Exchange:
     async def take(self, messages: list[bytes]) -> None:
         """Take some packets: names on the loop, content in a thread."""
         contents: list[tuple[int, bytes]] = []
+        self.bytes += sum(map(len, messages))
         for message in messages:
             found = data_of(message)
             if found is not None:
@@ -244,8 +245,8 @@ class _Exchange:
                     raise BadTree(f"unexpected packet {packet.type} from the sender")
         if contents:
             await asyncio.to_thread(self._write, contents)
-            if self._report is not None:
-                self._report(self.bytes, False)
+        if self._report is not None:
+            self._report(self.bytes, False)
         if self._target is not None and not self._open and not self._said_fin:
             self._said_fin = True
             await self._call.send(b"\x08\x03")
@@ -273,7 +274,6 @@ class _Exchange:
                 target.begin(item)
             if data:
                 target.write(item, data)
-                self.bytes += len(data)
             else:
                 target.end(item)
                 self._begun.remove(number)

@@ -145,6 +145,31 @@ def test_the_other_end_outlines_as_this_one_does(tmp_path: Path, source: Path) -
     assert sent == sum(len(content) for mode, content, _ in files if stat.S_ISREG(mode))
 
 
+def test_the_list_counts_as_moved(tmp_path: Path, source: Path) -> None:
+    """As with BuildKit: a context of which nothing has changed is told with the bytes of its list, not as nothing."""
+    told: list[int] = []
+    for _ in range(2):
+
+        async def serve(call: Call) -> None:
+            await Sender(call, source, lambda: walk(source, Filter()), root_owned=True).run()
+
+        async def take(call: Call) -> None:
+            writer = TreeWriter(tmp_path / "dest", delete=True, compare=True)
+            moved = await receive(call, writer.choose, report=lambda size, _: told.append(size))
+            assert told[-1] == moved
+            call.end()
+            await call.drained()
+            writer.finish()
+            writer.close()
+            told.append(-moved)
+
+        asyncio.run(_talk(serve, take))
+    first, second = (-one for one in told if one < 0)
+    assert 100 < second < 2000
+    content = sum(len(data) for mode, data, _ in tree(source).values() if stat.S_ISREG(mode))
+    assert first > content - len(b"#!/bin/sh\n") + second - 100  # but for the second name of a file
+
+
 def test_what_is_there_stays_unless_it_shall_go(tmp_path: Path, source: Path) -> None:
     dest = tmp_path / "dest"
     (dest / "a").mkdir(parents=True)
