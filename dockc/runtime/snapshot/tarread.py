@@ -155,8 +155,11 @@ class _Applier:
         parent = self._parent(parent_path)
         # Links in the parent path may have led elsewhere; the descriptor's path is what counts from here on.
         full = f"/proc/self/fd/{parent}/{name}"
+        if member.kind == tarheader.REGULAR:  # most are, and most find nothing in their place: making them tells
+            self._regular(archive, member, parent, name, full)
+            return
         was_whiteout = self._clear(parent, name, path, member)
-        made = self._make(archive, member, parent, name, full)
+        made = self._make(member, parent, name, full)
         if not made:
             return
         if member.kind == tarheader.DIRECTORY:
@@ -164,11 +167,8 @@ class _Applier:
                 marks.set_opaque(full, self._opaque)
             self._times.append((path, member.mtime))
 
-    def _make(self, archive: TarReader, member: Member, parent: int, name: str, full: str) -> bool:
+    def _make(self, member: Member, parent: int, name: str, full: str) -> bool:
         kind = member.kind
-        if kind == tarheader.REGULAR:
-            self._regular(archive, member, parent, name, full)
-            return True
         if kind == tarheader.HARDLINK:
             self._hard_link(member, parent, name)
             return True
@@ -196,7 +196,11 @@ class _Applier:
         self._total += member.real_size
         if self._total > self._limits.total:
             raise InvalidTar(f"a layer of more than {self._limits.total} bytes")
-        descriptor = os.open(name, _WRITE_NEW, 0o600, dir_fd=parent)
+        try:
+            descriptor = os.open(name, _WRITE_NEW, 0o600, dir_fd=parent)
+        except FileExistsError:
+            self._remove(parent, name)
+            descriptor = os.open(name, _WRITE_NEW, 0o600, dir_fd=parent)
         try:
             check_room(descriptor, member.size)
             if member.sparse is None:
