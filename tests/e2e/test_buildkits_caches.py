@@ -2,7 +2,7 @@
 
 The folders of `tests/data/buildkit-caches` are OCI layouts written by buildctl's `--export-cache` (mode min and max) and images with an
 inline cache; `cases.json` has the Dockerfiles, the context, and how many steps BuildKit took from its own export. The base image's
-shell is a program that makes one file, whatever it is told.
+shell is a program that makes one file, whatever it is told. `variants` are exports of mode max in other forms.
 """
 
 from __future__ import annotations
@@ -63,6 +63,16 @@ def test_as_many_steps_as_buildkit(root: Dockc, registry: str, tmp_path: Path, n
     context = _context(tmp_path / "context", case)
     output = [f"--output=type=oci,dest={tmp_path}/image.tar"] if mode == "max" else ["--output=type=cacheonly"]
     assert _counts(root.build(context, *_args(case), f"--cache-from={source}", *output)) == (steps - cached, cached)
+
+
+@pytest.mark.parametrize("name", sorted(TOLD["variants"]))
+def test_other_forms_and_several_sources(root: Dockc, tmp_path: Path, name: str) -> None:
+    """Layers packed otherwise, lists of Docker's, a half of the steps in each of two caches, another platform's, a secret's step."""
+    case = TOLD["variants"][name]
+    cached, steps = case["cached"]
+    sources = [f"--cache-from=type=local,src={DATA / source}" for source in case["sources"]]
+    shown = root.build(_context(tmp_path / "context", case), *_args(case), *sources, f"--output=type=oci,dest={tmp_path}/image.tar")
+    assert _counts(shown) == (steps - cached, cached)
 
 
 @pytest.mark.parametrize("name", sorted(TOLD["cases"]))
