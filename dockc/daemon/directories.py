@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dockc.base.files import read_inside
 from dockc.daemon.mirrors import Mirrors
 from dockc.daemon.sessions import Caller
 from dockc.errors import DockcError
 from dockc.protocol.errors import RemoteError
-from dockc.protocol.receiving import outlined, receive
+from dockc.protocol.receiving import Choose, outlined, receive
 from dockc.protocol.trees import TreeWriter
 from dockc.rpc.status import NOT_FOUND
 from dockc.runtime.fsutil.walk import Filter
 
 if TYPE_CHECKING:
+    from dockc.runtime.fsutil.arriving import Taker
     from dockc.runtime.fsutil.outline import Outline
     from dockc.runtime.session.files import Report
 
@@ -102,22 +103,29 @@ class ClientDirectory:
         outline: Outline | None = None,
         cancelled: threading.Event | None = None,
         report: Report | None = None,
-    ) -> Iterator[Path]:
-        """See `Directory.open`."""
+    ) -> Iterator[Path | _Sending]:
+        """See `Directory.open`. Builds of one directory take turns: the next one finds what this one has brought."""
+        # Who does not say which directory it is gets what was left last, whatever that was of: what is the same by
+        # name, size, mode and time is not sent again. Nobody waits there for another build that is at it.
         question = repr((wanted.include, wanted.exclude, wanted.follow))
         if outline is not None:
             question += repr(outline.patterns)
-        caller = self._caller
-        if caller.peer and not caller.shared_key:
-            # Who does not say which directory it is gets the copy that it left last, whatever that was of: what is the
-            # same by name, size, mode and time is not sent again. Nobody waits for another build that is at it.
-            with self._mirrors.unless_busy(f"{self.key}:{question}", self._name) as copy:
-                if copy is not None:
-                    caller.wait(self._sync(copy, wanted, report, compare, outline), cancelled)
-                    yield copy
-                    return
-        with self._opened(wanted, question, cancelled, report, compare=compare, outline=outline) as path:
-            yield path
+            if self._caller.peer and not self._caller.shared_key:
+                with self._mirrors.unless_busy(f"{self.key}:{question}", self._name) as copy:
+                    if copy is not None:
+                        self._caller.wait(self._sync(copy, wanted, report, compare, outline), cancelled)
+                        yield copy
+                        return
+            with self._opened(wanted, question, cancelled, report, compare=compare, outline=outline) as path:
+                yield path
+            return
+        patient = bool(self._caller.shared_key or not self._caller.peer)
+        with self._mirrors.turn(f"{self.key}:{question}", cancelled, patient=patient):
+            yield _Sending(
+                self._caller,
+                lambda target: self._receive(lambda items: (target.choose(items), target), wanted, report),
+                cancelled,
+            )
 
     @contextmanager
     def _opened(
@@ -139,6 +147,18 @@ class ClientDirectory:
     async def _sync(
         self, path: Path, wanted: Filter, report: Report | None, compare: bool, outline: Outline | None
     ) -> None:
+        writer = TreeWriter(path, delete=True, compare=compare)
+        try:
+            choose = outlined(outline, writer.choose) if outline is not None else writer.choose
+            size = await self._receive(choose, wanted, report)
+            await asyncio.to_thread(writer.finish)
+            if report is not None:
+                report(size, True)
+        finally:
+            await asyncio.to_thread(writer.close)
+
+    async def _receive(self, choose: Choose, wanted: Filter, report: Report | None) -> int:
+        """Let the client send what is wanted; bytes that came."""
         metadata = [("dir-name", self._name)]
         for name, values in (
             ("include-patterns", wanted.include),
@@ -147,18 +167,26 @@ class ClientDirectory:
         ):
             metadata += _encoded(name, values)
         call = self._caller.channel.call(FILE_SYNC, metadata)
-        writer = TreeWriter(path, delete=True, compare=compare)
         try:
-            choose = outlined(outline, writer.choose) if outline is not None else writer.choose
             size = await receive(call, choose, report=report)
             call.end()
             await call.drained()
-            await asyncio.to_thread(writer.finish)
-            if report is not None:
-                report(size, True)
         finally:
             call.cancel()
-            await asyncio.to_thread(writer.close)
+        return size
+
+
+class _Sending:
+    """A client that sends what is wanted of a directory (`runtime.session.files.Sender`)."""
+
+    def __init__(
+        self, caller: Caller, work: Callable[[Taker], Coroutine[Any, Any, int]], cancelled: threading.Event | None
+    ) -> None:
+        self._caller, self._work, self._cancelled = caller, work, cancelled
+
+    def send(self, target: Taker) -> int:
+        """See `Sender.send`."""
+        return self._caller.wait(self._work(target), self._cancelled)
 
 
 def _encoded(name: str, values: Sequence[str]) -> list[tuple[str, str]]:

@@ -13,10 +13,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dockc.base.record import Record, replace
+from dockc.runtime.fsutil.failure import check
 from dockc.runtime.refs.plan import Item
 from dockc.runtime.refs.types import RecordType, UsageRecord
 from dockc.runtime.refs.usage import disk_usage
 
+_TURN = 0.2
+"""Seconds between two looks whether a build that waits for its turn has been given up."""
 _ID = 25  # characters of a record's id
 _KEEP_CONTEXTS = 2 * 24 * 3600
 """Seconds after which a client's directory that nobody has built from is forgotten here."""
@@ -32,12 +35,13 @@ class _About(Record):
 
 
 class Mirrors:
-    """Copies of clients' directories, kept so that the next build of one moves only what has changed.
+    """Copies of what is read of clients' directories beside the store (Dockerfiles, and directories of which the metadata
+    alone is asked for), kept so that the next build moves only what has changed; and the turns of builds that bring one in.
 
     A copy is locked while it is brought up to date and read. Beside each lies a file that says what it is of and when it
     was used, so that it is counted and collected with the store, as a record of type `source.local` (`plan.Guests`).
 
-    Mutable: locks and sizes by the name of a copy, and names by the session that they go with.
+    Mutable: locks and sizes by the name of a copy, names by the session that they go with, and who takes turns.
     """
 
     def __init__(self, root: Path) -> None:
@@ -45,6 +49,7 @@ class Mirrors:
         self._locks: dict[str, threading.Lock] = {}
         self._owned: dict[str, set[str]] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
+        self._turns: dict[str, tuple[threading.Lock, int]] = {}
         self._guard = threading.Lock()
 
     @contextmanager
@@ -72,6 +77,29 @@ class Mirrors:
             yield self._made(name, what)
         finally:
             lock.release()
+
+    @contextmanager
+    def turn(self, key: str, cancelled: threading.Event | None = None, *, patient: bool = True) -> Iterator[None]:
+        """Wait until nobody else is at the same; who is not `patient` goes on at once.
+
+        Raises:
+            Cancelled: `cancelled` was set.
+        """
+        with self._guard:
+            lock, users = self._turns.get(key, (threading.Lock(), 0))
+            self._turns[key] = lock, users + 1
+        got = False
+        try:
+            while not (got := lock.acquire(timeout=_TURN if patient else 0)) and patient:
+                check(cancelled)
+            yield
+        finally:
+            if got:
+                lock.release()
+            with self._guard:
+                lock, users = self._turns.pop(key)
+                if users > 1:
+                    self._turns[key] = lock, users - 1
 
     def _lock(self, name: str, owner: str = "") -> threading.Lock:
         """The lock of a copy, which is noted for the session that it goes with."""

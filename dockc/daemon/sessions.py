@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -57,6 +57,7 @@ class Caller:
         self.id, self.shared_key, self.methods = name, shared_key, frozenset(methods)
         self.channel = channel
         self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def serves(self, path: str) -> bool:
         """Whether the client said that it serves a method; Go's clients write the method's first letter small, too."""
@@ -93,12 +94,26 @@ class Caller:
                     from dockc.runtime.cancel import Cancelled
 
                     raise Cancelled("cancelled") from None
-            except RpcError as exc:
-                if exc.code == UNAVAILABLE:
-                    raise SessionGone(f"the client's session {self.id} has gone: {exc.message}") from None
-                raise from_rpc(exc) from None
-            except asyncio.CancelledError:
-                raise SessionGone(f"the client's session {self.id} has gone") from None
+            except (RpcError, asyncio.CancelledError) as exc:
+                raise self.told(exc) from None
+
+    def begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Let the loop begin something that nobody waits for; from any thread."""
+
+        def start() -> None:
+            task = self._loop.create_task(work())
+            self._tasks.add(task)  # the loop itself keeps no hold on it
+            task.add_done_callback(self._tasks.discard)
+
+        self._loop.call_soon_threadsafe(start)
+
+    def told(self, error: BaseException) -> DockcError:
+        """What a call failed with, for people; words of the client keep their details."""
+        if not isinstance(error, RpcError):
+            return SessionGone(f"the client's session {self.id} has gone")
+        if error.code == UNAVAILABLE:
+            return SessionGone(f"the client's session {self.id} has gone: {error.message}")
+        return from_rpc(error)
 
 
 class Sessions:

@@ -9,16 +9,16 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from dockc.daemon.layouts import CONTENT, write_blobs
+from dockc.daemon.outflow import PIECE, Outflow
 from dockc.daemon.sessions import Caller
 from dockc.errors import DockcError, StoreError
 from dockc.protocol.errors import RemoteError
 from dockc.protocol.sending import Sender
 from dockc.rpc.calls import Call
 from dockc.rpc.status import ALREADY_EXISTS
-from dockc.rpc.transports import packed
 from dockc.runtime.fsutil.walk import Entry, Filter, walk
 
 if TYPE_CHECKING:
@@ -49,22 +49,20 @@ class Sinks:
         async def begin() -> Call:
             return self._call(output, metadata)
 
-        call = self._caller.wait(begin())
-        raw = _CallWriter(self._caller, call)
-        stream = io.BufferedWriter(raw, 1 << 20)
+        stream = Outflow(self._caller, self._caller.wait(begin()))
+        buffered = io.BufferedWriter(stream, PIECE)
         try:
-            yield stream
-            stream.flush()
-            self._caller.wait(_finished(call))
+            yield buffered
+            buffered.flush()
+            stream.finish()
         except BaseException as exc:
-            raw.broken = True
-            self._caller.wait(_broken_off(call))
+            stream.break_off()
             # A client that has the file already says so, and that is well.
             if not (isinstance(exc, RemoteError) and exc.remote.code == ALREADY_EXISTS):
                 raise
         finally:
             with suppress(ValueError, OSError, DockcError):
-                stream.close()
+                buffered.close()
 
     def directory(self, output: int, trees: Sequence[Tree], *, delete: bool, cancelled: threading.Event | None) -> None:
         """Send trees of files; the client takes away what it has beside them where it wants that."""
@@ -97,35 +95,6 @@ class Sinks:
             await call.drained()
         finally:
             call.cancel()
-
-
-async def _finished(call: Call) -> None:
-    call.end()
-    await call.drained()
-
-
-async def _broken_off(call: Call) -> None:
-    call.cancel()
-
-
-class _CallWriter(io.RawIOBase):
-    """A stream whose bytes go out as messages."""
-
-    _PIECE = 1 << 20
-
-    def __init__(self, caller: Caller, call: Call) -> None:
-        self._caller, self._call = caller, call
-        self.broken = False
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any, /) -> int:
-        view = memoryview(data)
-        if not self.broken:
-            for at in range(0, len(view), self._PIECE):
-                self._caller.wait(self._call.send(packed(view[at : at + self._PIECE])))
-        return len(view)
 
 
 class _Places:

@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dockc.base.record import Record, made, replace
+from dockc.base.record import replace
 from dockc.errors import DockcError
 from dockc.golang.modes import from_go
 from dockc.protocol.sending import DATA, varint
 from dockc.rpc.pb import session_pb2
 from dockc.rpc.status import INTERNAL, RpcError
+from dockc.runtime.fsutil.arriving import Item, Target
 
 if TYPE_CHECKING:
     from dockc.rpc.calls import Call
@@ -32,42 +33,8 @@ MAX_LIST = 256 << 20
 """Bytes of all names, links and extended attributes together."""
 MAX_OPEN = 256
 """Files whose content may come at the same time."""
-
-
-class Item(Record):
-    """One entry that the peer has.
-
-    Attributes:
-        path: clean and relative.
-        mode: the system's, with its type.
-        uid, gid, size: numbers.
-        mtime: nanoseconds since 1970.
-        link: target of a symbolic link.
-        same_as: path of an earlier entry that is the same file.
-        device: number of a device.
-        xattrs: extended attributes.
-    """
-
-    path: str
-    mode: int
-    uid: int = 0
-    gid: int = 0
-    size: int = 0
-    mtime: int = 0
-    link: str = ""
-    same_as: str = ""
-    device: int = 0
-    xattrs: Mapping[str, bytes] = made(dict)
-
-    @property
-    def is_dir(self) -> bool:
-        """Whether it is a directory."""
-        return stat.S_ISDIR(self.mode)
-
-    @property
-    def is_file(self) -> bool:
-        """Whether it is a file with content of its own."""
-        return stat.S_ISREG(self.mode) and not self.same_as
+_SLICE = 1000
+"""Packets that are handled before the loop has its turn."""
 
 
 class BadTree(DockcError):
@@ -142,22 +109,6 @@ class Listing:
         return item
 
 
-class Target:
-    """Where the content of files goes. All methods run in a thread, one at a time."""
-
-    def begin(self, item: Item) -> None:
-        """Content of a file follows."""
-        raise NotImplementedError
-
-    def write(self, item: Item, data: bytes) -> None:
-        """Some of it."""
-        raise NotImplementedError
-
-    def end(self, item: Item) -> None:
-        """It is whole."""
-        raise NotImplementedError
-
-
 Choose = Callable[[list[Item]], tuple[list[int], Target]]
 """Told all items; which of them, by number, are wanted, and where they go. Runs in a thread."""
 
@@ -195,7 +146,10 @@ async def receive(
             messages = await call.receive_all()
             if messages is None:
                 raise RpcError("the sender ended before its files had come", code=INTERNAL)
-            await exchange.take(messages)
+            for at in range(0, len(messages), _SLICE):
+                if at:
+                    await asyncio.sleep(0)  # others have their turn
+                await exchange.take(messages[at : at + _SLICE])
     except DockcError as exc:
         if not isinstance(exc, RpcError):
             with suppress(RpcError):
@@ -253,8 +207,10 @@ class _Exchange:
 
     async def _listed(self) -> None:
         wanted, self._target = await asyncio.to_thread(self._choose, self._listing.items)
-        for number in wanted:
-            self._open[number] = self._listing.items[number]
+        self._open.update((number, self._listing.items[number]) for number in wanted)
+        for count, number in enumerate(wanted, 1):
+            if not count % _SLICE:
+                await asyncio.sleep(0)
             packet = b"\x08\x01" + (b"\x18" + varint(number) if number else b"")
             if not self._call.send_now(packet):
                 await self._call.send(packet)

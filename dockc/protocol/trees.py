@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from dockc.base.openflags import CLOEXEC, NOFOLLOW
 from dockc.errors import StoreError
-from dockc.protocol.receiving import Item, Target
+from dockc.runtime.fsutil.arriving import Item, Target
 from dockc.runtime.fsutil.failure import FileError
 from dockc.runtime.fsutil.inroot import Root, entries, remove_tree
 from dockc.runtime.fsutil.marks import is_content_attribute

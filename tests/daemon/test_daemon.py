@@ -153,7 +153,7 @@ def test_a_second_build_runs_nothing_and_moves_what_has_changed(daemon: Daemon, 
     changed = built(daemon, context)
     assert changed.returncode == 0
     assert "3 steps run, 2 cached" in changed.stderr
-    assert "transferring 6B" in changed.stderr
+    assert re.search(r"transferring \d+B( |$)", changed.stderr, re.MULTILINE), changed.stderr  # names and one small file
 
 
 @pytest.mark.parametrize("frontend", ["", "dockerfile.v0"])

@@ -18,6 +18,7 @@ import pytest
 
 from dockc.daemon import layouts
 from dockc.daemon.mirrors import Mirrors
+from dockc.runtime.cancel import Cancelled
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.refs.policy import Rule
@@ -124,7 +125,7 @@ def test_a_daemon_collects_by_itself(tmp_path: Path, context: Path) -> None:
 def test_images_of_a_daemon_go_with_everything(tmp_path: Path, context: Path) -> None:
     daemon = Daemon(tmp_path)
     try:
-        build(daemon, context, 1, "-o", "type=image,name=example.com/x:1")
+        build(daemon, context, 1, "-o", "type=image,name=example.com/x:1", "--frontend=dockerfile.v0")
         found = json.loads(control(daemon, "du", "--format", "json"))
         assert any(one["shared"] for one in found)
         assert "Shared:" in control(daemon, "du")
@@ -239,6 +240,32 @@ def test_a_copy_that_somebody_has_is_not_waited_for(tmp_path: Path) -> None:
         assert [path.name for path in one.iterdir()] == ["f"]
 
 
+def test_builds_of_one_directory_take_turns(tmp_path: Path) -> None:
+    mirrors = Mirrors(tmp_path)
+    order: list[str] = []
+    cancelled = threading.Event()
+
+    def wait(name: str, given_up: threading.Event | None) -> None:
+        try:
+            with mirrors.turn("key", given_up):
+                order.append(name)
+        except Cancelled:
+            order.append(f"{name} has gone")
+
+    threads = [threading.Thread(target=wait, args=(name, event)) for name, event in (("second", None), ("third", cancelled))]
+    with mirrors.turn("key"):
+        for thread in threads:
+            thread.start()
+        with mirrors.turn("other"), mirrors.turn("key", patient=False):
+            order.append("impatient")
+        cancelled.set()
+        threads[1].join()
+        order.append("first")
+    threads[0].join()
+    assert order == ["impatient", "third has gone", "first", "second"]
+    assert not mirrors._turns
+
+
 @pytest.mark.skipif(BUILDCTL is None, reason="buildctl is not installed")
 def test_a_client_without_a_key_sends_only_what_has_changed(tmp_path: Path, context: Path) -> None:
     assert BUILDCTL is not None
@@ -265,7 +292,7 @@ def test_a_client_without_a_key_sends_only_what_has_changed(tmp_path: Path, cont
         (context / "small").write_text("changed")
         assert not sent(context).endswith("MB")
         assert sent(other).endswith("MB"), "another directory under the same name takes its place"
-        until(lambda: len([path for path in (tmp_path / "root/contexts").iterdir() if path.is_dir()]) == 1)
+        until(lambda: not list((tmp_path / "root/contexts").iterdir()))  # nobody can ask for these copies again
     finally:
         assert daemon.stop() == 0
     assert "Traceback" not in daemon.said()

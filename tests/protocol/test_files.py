@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from dockc.errors import DockcError
 from dockc.golang.modes import from_go, to_go
 from dockc.protocol import receiving
-from dockc.protocol.receiving import BadTree, Item, Listing, Target, data_of, outlined, receive
+from dockc.protocol.receiving import BadTree, Listing, data_of, outlined, receive
 from dockc.protocol.sending import Sender
 from dockc.protocol.trees import TreeWriter
 from dockc.rpc.calls import Call, Handler
 from dockc.rpc.pb import session_pb2
 from dockc.rpc.status import RpcError
 from dockc.rpc.transports import Wire
+from dockc.runtime.fsutil.arriving import Item, Target
 from dockc.runtime.fsutil.outline import Here, Outline
 from dockc.runtime.fsutil.walk import Filter, walk
 

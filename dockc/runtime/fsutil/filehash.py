@@ -12,10 +12,12 @@ import os
 import stat
 import threading
 import zlib
+from collections.abc import Mapping
 
 from dockc.base.record import NamedTuple
 from dockc.runtime.fsutil import meta
 from dockc.runtime.fsutil.failure import check
+from dockc.runtime.fsutil.users import Owner
 
 _BUFFER = 1 << 20
 _TYPE = {
@@ -76,18 +78,36 @@ def entry_digest(
     mode = stat.S_IMODE(status.st_mode) | (0o777 if kind == stat.S_IFLNK else 0)
     size = status.st_size if kind in (stat.S_IFREG, stat.S_IFSOCK) else 0
     owner = facts.owner
+    digest = begin(kind, mode, owner, size, facts.xattrs, link=link, device=device)
+    found = zlib.crc32(link.encode("utf-8", "surrogateescape")) if link else 0
+    if kind == stat.S_IFREG and size:
+        found = _hash_data(fd, name, digest, cancelled)
+    return digest.digest(), Seen(kind | mode, owner.uid, owner.gid, found)
+
+
+def begin(
+    kind: int, mode: int, owner: Owner, size: int, xattrs: Mapping[str, bytes], *, link: str = "", device: int = 0
+) -> hashlib._Hash:
+    """The hash of an entry, to which nothing but the data of a regular file is to be added.
+
+    Args:
+        kind: `S_IFREG` and the like.
+        mode: permission bits as `st_mode` has them.
+        owner: the owner that counts.
+        size: bytes of a file's data, else 0.
+        xattrs: without those of the store.
+        link: target of a symbolic link.
+        device: number of a device.
+    """
     header = (
         f"namemode{mode}uid{owner.uid}gid{owner.gid}size{size}typeflag{_TYPE.get(kind, '0')}linkname{link}"
         f"unamegnamedevmajor{os.major(device)}devminor{os.minor(device)}"
     )
     digest = hashlib.sha256(header.encode("utf-8", "surrogateescape"))
-    for key in sorted(facts.xattrs):
+    for key in sorted(xattrs):
         if key == "security.capability" or not key.startswith(("security.", "system.")):
-            digest.update(key.encode("utf-8", "surrogateescape") + facts.xattrs[key])
-    found = zlib.crc32(link.encode("utf-8", "surrogateescape")) if link else 0
-    if kind == stat.S_IFREG and size:
-        found = _hash_data(fd, name, digest, cancelled)
-    return digest.digest(), Seen(kind | mode, owner.uid, owner.gid, found)
+            digest.update(key.encode("utf-8", "surrogateescape") + xattrs[key])
+    return digest
 
 
 def _hash_data(fd: int, name: str, digest: hashlib._Hash, cancelled: threading.Event | None) -> int:

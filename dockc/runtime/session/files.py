@@ -15,11 +15,25 @@ from dockc.errors import DockcError
 from dockc.solver.lent import Key
 
 if TYPE_CHECKING:
+    from dockc.runtime.fsutil.arriving import Taker
     from dockc.runtime.fsutil.outline import Outline
     from dockc.runtime.fsutil.walk import Filter
 
 Report = Callable[[int, bool], None]
 """`(bytes so far, done)`."""
+
+
+class Sender(Protocol):
+    """The other end of a wire, which has a directory."""
+
+    def send(self, target: Taker) -> int:
+        """Send what is wanted of it; bytes that came. Blocks.
+
+        Raises:
+            DockcError: it could not be sent, or the target refused it.
+            Cancelled: the build has been given up; the target may be told more until it is closed.
+        """
+        ...
 
 
 class Directory(Protocol):
@@ -66,9 +80,9 @@ class Directory(Protocol):
         outline: Outline | None = None,
         cancelled: threading.Event | None = None,
         report: Report | None = None,
-    ) -> AbstractContextManager[Path]:
-        """The directory on this machine, for as long as the block runs; it has all that is `wanted`, and perhaps more.
-        With `compare` a file that looks unchanged need not be brought here again. An `outline` is told of all that is
+    ) -> AbstractContextManager[Path | Sender]:
+        """The directory, for as long as the block runs: on this machine with all that is `wanted` and perhaps more, or
+        who sends what is wanted of it (never with an `outline`) and tells `report` how much has come. With `compare` a file that looks unchanged need not be brought here again. An `outline` is told of all that is
         wanted, and only what it chooses need be here.
 
         Raises:

@@ -16,7 +16,7 @@ import json
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,13 +32,14 @@ from dockc.runtime.refs import contenthash
 from dockc.runtime.refs.types import RecordType
 from dockc.runtime.session.files import LOCALS, OTHERS, Report
 from dockc.runtime.source import localsync
+from dockc.runtime.source.arrival import Arrival, stands_alone
 from dockc.runtime.source.base import SourceKey
 
 if TYPE_CHECKING:
     from dockc.oci.platform import Platform
     from dockc.runtime.refs.manager import RefManager
-    from dockc.runtime.refs.ref import ImmutableRef
-    from dockc.runtime.session.files import Directory
+    from dockc.runtime.refs.ref import ImmutableRef, MutableRef
+    from dockc.runtime.session.files import Directory, Sender
     from dockc.runtime.source.base import Backing
     from dockc.runtime.source.localsync import Changes, Manifest
     from dockc.solver.op import OpContext
@@ -49,8 +50,6 @@ _MANIFEST = "local.manifest"
 _TIMES = "local.times"
 _CONTENT = "local.content"
 _PASSING = "local.passing"
-_MAX_LAYERS = 12
-"""Snapshots on top of each other, beyond which everything is copied afresh."""
 _REPORT_EVERY = 0.1
 
 
@@ -177,11 +176,11 @@ class LocalSource:
             outline = Outline(options.content) if options.content is not None else None
             with directory.open(
                 options.filter, compare=options.compare, outline=outline, cancelled=ctx.cancelled, report=report
-            ) as path:
-                self._ref = snapshot(
+            ) as found:
+                self._ref = _made(
                     self._refs,
-                    path,
-                    self._options,
+                    found,
+                    options,
                     place=directory.key,
                     lasting=directory.lasting,
                     outline=outline,
@@ -210,6 +209,24 @@ def _directory(ctx: OpContext, name: str, session: str) -> Directory:
             hint=f"The build was given no directory for the local source {name!r}.",
         )
     return found
+
+
+def _made(
+    refs: RefManager,
+    found: Path | Sender,
+    options: LocalOptions,
+    *,
+    place: str,
+    lasting: bool,
+    outline: Outline | None,
+    report: Report | None,
+    cancelled: threading.Event | None,
+) -> ImmutableRef:
+    if isinstance(found, Path):
+        return snapshot(
+            refs, found, options, place=place, lasting=lasting, outline=outline, report=report, cancelled=cancelled
+        )
+    return received(refs, found, options, place=place, lasting=lasting, report=report, cancelled=cancelled)
 
 
 def snapshot(
@@ -261,11 +278,74 @@ def snapshot(
         if not changes:
             return last.clone()
         made = maker.make(manifest, last, old, changes)
-        for key, _ in keys:
-            last.set_meta(key, None)  # the next build starts from the new one
+        _replace(last, keys)
         if not lasting:
             made.set_meta(_PASSING, b"1")
         return made
+
+
+def received(
+    refs: RefManager,
+    sender: Sender,
+    options: LocalOptions,
+    *,
+    place: str,
+    lasting: bool = True,
+    report: Report | None = None,
+    cancelled: threading.Event | None = None,
+) -> ImmutableRef:
+    """What a client sends of a directory; the same as `snapshot` of a copy of it.
+
+    Raises:
+        DockcError: the client cannot send it, or its files cannot be written.
+        Cancelled: `cancelled` was set.
+    """
+    keys = _keys(place, options)
+    with ExitStack() as stack:
+        last = _last(refs, keys) if options.compare else None
+        old: Manifest = {}
+        if last is not None:
+            stack.enter_context(last)
+            old = localsync.decode(last.get_meta(_MANIFEST)) or {}
+        arrival = stack.enter_context(Arrival(refs, options.name, last, old, cancelled))
+        size = sender.send(arrival)
+        mutable = arrival.finish()
+        if report is not None:
+            report(size, True)
+        if mutable is None:
+            assert last is not None
+            return last.clone()
+        made = _committed(mutable, arrival.manifest, arrival.changes, last, keys, arrival.known)
+        if last is not None:
+            _replace(last, keys)
+        if not lasting:
+            made.set_meta(_PASSING, b"1")
+        return made
+
+
+def _replace(last: ImmutableRef, keys: tuple[tuple[str, bytes], ...]) -> None:
+    """The next build starts from the snapshot that has been made from this one."""
+    for key, _ in keys:
+        last.set_meta(key, None)
+
+
+def _committed(
+    mutable: MutableRef,
+    manifest: Manifest,
+    changes: Changes,
+    last: ImmutableRef | None,
+    keys: tuple[tuple[str, bytes], ...],
+    known: Mapping[str, localsync.Known] | None = None,
+) -> ImmutableRef:
+    """A finished snapshot with what is to be known of it."""
+    made = mutable.commit()
+    tree = contenthash.load_tree(last) if last is not None else None
+    contenthash.store_tree(made, localsync.digest_tree(manifest, changes, tree, known))
+    made.set_meta(_MANIFEST, localsync.encode(manifest))
+    made.set_meta(_TIMES, localsync.digest_times(manifest))
+    for key, value in keys:
+        made.set_meta(key, value)
+    return made
 
 
 def _only(refs: RefManager, ref: ImmutableRef, content: bytes) -> ImmutableRef:
@@ -353,8 +433,7 @@ class _Maker:
         """The snapshot with the entries of `manifest`; `last`, which stays the caller's, has those of `old`."""
         base = last
         todo = changes
-        # Where little would be shared, a snapshot of its own is smaller and quicker to read.
-        if last is not None and (changes.kept * 2 < len(manifest) or len(last.layers()) >= _MAX_LAYERS):
+        if last is not None and stands_alone(changes, manifest, last):
             base = None
             todo = localsync.changes_between({}, manifest)
         with self._refs.new_mutable(
@@ -363,13 +442,7 @@ class _Maker:
             with mutable.mount() as mounted, Root(self._directory) as source, Root(mounted) as target:
                 copier = localsync.Copier(source, target, manifest, self._progress, self._cancelled, held=self._held)
                 copier.run(todo, old if base is not None else {})
-            made = mutable.commit()
-        tree = contenthash.load_tree(last) if last is not None else None
-        contenthash.store_tree(made, localsync.digest_tree(manifest, changes, tree))
-        made.set_meta(_MANIFEST, localsync.encode(manifest))
-        made.set_meta(_TIMES, localsync.digest_times(manifest))
-        for key, value in self._keys:
-            made.set_meta(key, value)
+            made = _committed(mutable, manifest, changes, last, self._keys)
         if self._report is not None:
             self._report(self._copied, True)
         return made

@@ -20,6 +20,7 @@ from dockc.runtime.fsutil import marks, meta
 from dockc.runtime.fsutil.data import copy_data
 from dockc.runtime.fsutil.dirs import make_dir
 from dockc.runtime.fsutil.failure import FileError, check, explain, failed
+from dockc.runtime.fsutil.filehash import Seen
 from dockc.runtime.fsutil.hashtree import DIRECTORY, FILE, LINK, Node, from_utf8, to_utf8
 from dockc.runtime.fsutil.inroot import Root, remove_tree
 from dockc.runtime.fsutil.outline import NAME, Outline
@@ -86,6 +87,8 @@ class Row(Record):
         return stat.S_ISDIR(self.mode)
 
 
+Known = tuple[bytes, Seen]
+"""Digest of an entry, and what was seen when it was computed."""
 Manifest = dict[str, Row]
 """Rows by path, each directory before its entries."""
 
@@ -189,7 +192,7 @@ def _whole_link_groups(new: Manifest, written: dict[str, None]) -> None:
 # --- the copy -------------------------------------------------------------------------------------
 
 
-class _Holder:
+class Holder:
     """The directory of a root that was used last, kept open: neighbours are handled one after the other."""
 
     def __init__(self, root: Root) -> None:
@@ -206,6 +209,7 @@ class _Holder:
         self.close()
 
     def close(self) -> None:
+        """Let go of the directory."""
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
@@ -267,7 +271,7 @@ class Copier:
             with self._target.parent("/" + path) as (fd, name):
                 remove_tree(fd, name, path)
             touched.add(posixpath.dirname(path))
-        with _Holder(self._source) as reading, _Holder(self._target) as writing:
+        with Holder(self._source) as reading, Holder(self._target) as writing:
             for path in changes.written:
                 check(self._cancelled)
                 row = self._manifest.get(path)
@@ -299,7 +303,7 @@ class Copier:
                 pass  # gone meanwhile; its entries are there
             self._metadata(row, fd, name)
 
-    def _write(self, row: Row, reading: _Holder, writing: _Holder) -> None:
+    def _write(self, row: Row, reading: Holder, writing: Holder) -> None:
         path = row.path
         fd, name = writing.at(path)
         if path in self._held:
@@ -410,11 +414,15 @@ class Copier:
 # --- digests --------------------------------------------------------------------------------------
 
 
-def digest_tree(manifest: Manifest, changes: Changes, before: Node | None) -> Node:
-    """The tree of the new snapshot, with the digests of the old one where nothing has changed.
+def digest_tree(
+    manifest: Manifest, changes: Changes, before: Node | None, known: Mapping[str, Known] | None = None
+) -> Node:
+    """The tree of the new snapshot, with the digests of the old one where nothing has changed, and those of the files
+    that are `known` by path.
 
     The root itself counts as nothing: it is not part of what the user sends.
     """
+    learned = known or {}
     root = Node.directory()
     root.own = hashlib.sha256(b"").digest()
     root.children = {}
@@ -433,13 +441,16 @@ def digest_tree(manifest: Manifest, changes: Changes, before: Node | None) -> No
         above[name] = node
         nodes[path] = node
         parent = old[directory]
-        known = (parent.children or {}).get(name) if parent is not None else None
-        old[path] = known
-        if known is None or known.kind != kind or path in written:
+        earlier = (parent.children or {}).get(name) if parent is not None else None
+        old[path] = earlier
+        if path in learned:
+            node.own, node.seen = learned[path]
             continue
-        node.own, node.seen = known.own, known.seen
+        if earlier is None or earlier.kind != kind or path in written:
+            continue
+        node.own, node.seen = earlier.own, earlier.seen
         if row.is_dir and path not in stale:
-            node.tree = known.tree
+            node.tree = earlier.tree
     if before is not None and "" not in stale:
         root.tree = before.tree
     return root

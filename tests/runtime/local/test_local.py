@@ -28,7 +28,7 @@ from dockc.runtime.refs.contenthash import Selector
 from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.refs.ref import ImmutableRef
 from dockc.runtime.session.files import LOCALS, HostDirectory
-from dockc.runtime.source import local, localsync
+from dockc.runtime.source import arrival, local, localsync
 from dockc.runtime.source.base import SourceKey
 from dockc.runtime.source.local import LocalSource, parse_options, snapshot
 from dockc.solver.lent import Key
@@ -194,13 +194,13 @@ def test_the_digest_is_that_of_the_content(refs: RefManager, context: Path, tmp_
 
 def test_after_many_changes_everything_is_copied_afresh(refs: RefManager, context: Path) -> None:
     depth = []
-    for number in range(local._MAX_LAYERS + 3):
+    for number in range(arrival.MAX_LAYERS + 3):
         (context / "README").write_text(f"{number}\n")
         with bring(refs, context) as ref:
             depth.append(len(ref.layers()))
             assert listing(ref)["README"] == f"{number}\n"
-    assert max(depth) == local._MAX_LAYERS
-    assert depth[-1] < local._MAX_LAYERS
+    assert max(depth) == arrival.MAX_LAYERS
+    assert depth[-1] < arrival.MAX_LAYERS
 
 
 def test_types_that_change(refs: RefManager, context: Path) -> None:
