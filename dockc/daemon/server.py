@@ -238,8 +238,10 @@ async def _listening(
     loop = asyncio.get_running_loop()
     servers: list[asyncio.Server] = []
     paths: list[tuple[Path, tuple[int, int]]] = []
+    place = ""
     try:
         for one in config.listeners:
+            place = one.text
             if one.scheme == "unix":
                 servers.append(await loop.create_unix_server(wire, sock=_unix(one, config), backlog=_BACKLOG))
                 if not one.path.startswith("@"):
@@ -253,6 +255,7 @@ async def _listening(
                     _log.warning("%s has no TLS: whoever reaches it can build as this user", one.text)
         if config.otel:
             one = Listener(f"unix://{config.otel}", "unix", path=config.otel)
+            place = one.text
             servers.append(
                 await loop.create_unix_server(lambda: wire(spans), sock=_unix(one, config), backlog=_BACKLOG)
             )
@@ -260,7 +263,7 @@ async def _listening(
             _log.info("taking spans on %s", config.otel)
         yield
     except OSError as exc:
-        raise UsageError(f"cannot listen: {exc.strerror or exc}") from exc
+        raise UsageError(f"cannot listen on {place}: {exc.strerror or exc}") from exc
     finally:
         for server in servers:
             server.close()

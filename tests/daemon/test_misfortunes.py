@@ -172,3 +172,12 @@ def test_many_that_say_nothing_hinder_nobody(daemon: Daemon) -> None:
     finally:
         for sock in idle:
             sock.close()
+
+
+def test_an_address_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+    """Of several it is not plain which; a socket's path holds 107 bytes."""
+    far = f"unix://{tmp_path}/{'x' * 100}"
+    done = dockc("daemon", f"--root={tmp_path}/root", f"--addr=unix://{tmp_path}/s", f"--addr={far}")
+    assert done.returncode == 2
+    assert f"error: cannot listen on {far}: " in done.stderr
+    assert not (tmp_path / "s").exists()
