@@ -50,6 +50,7 @@ BUILDKIT_VERSION = f"v{BUILDKIT}.0+dockc.{VERSION}"
 _TRIM = 25
 """Builds after which memory that they had is given back, once none runs."""
 _CLIENT = frozenset(("local", "tar", "oci", "docker"))
+_ENTITLEMENTS = frozenset(("network.host", "security.insecure", "device"))
 _EPOCH = "build-arg:SOURCE_DATE_EPOCH"
 
 
@@ -363,7 +364,10 @@ def _check(request: control_pb2.SolveRequest, allowed: frozenset[str]) -> None:
     if request.ProxyNetwork:
         raise RpcError("the proxy network is not supported yet", code=UNIMPLEMENTED)
     for name in request.Entitlements:
-        if name in {"network.host", "security.insecure"} and name not in allowed:
+        kind = name.partition("=")[0]
+        if kind not in _ENTITLEMENTS:
+            raise RpcError(f"unknown entitlement {name[:80]}", code=INVALID_ARGUMENT)
+        if kind not in allowed:
             raise RpcError(
                 f"granting entitlement {name} is not allowed by build daemon configuration", code=INVALID_ARGUMENT
             )
