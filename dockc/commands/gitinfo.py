@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from dockc.errors import HIDDEN
+from dockc.errors import HIDDEN, without_credentials
 
 _REVISION = "org.opencontainers.image.revision"
 _SOURCE = "org.opencontainers.image.source"
@@ -108,6 +108,15 @@ def _found(
         if (inner := _below(root, place)) is not None:
             found[f"vcs:localdir:{name}"] = inner
     return found
+
+
+def remote_of(folder: str, environ: Mapping[str, str]) -> str:
+    """Where the repository that a directory lies in is from, without credentials; "" where that is not known.
+
+    Raises:
+        OSError: git cannot be run.
+    """
+    return without_credentials(_remote(_Git(folder, environ)))
 
 
 def _remote(git: _Git) -> str:

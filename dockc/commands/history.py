@@ -10,9 +10,11 @@ from dockc.commands import shared
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dockc.base.output import Output
-    from dockc.engine.history import LoggedStep
+    from dockc.engine.history import BuildRecord, LoggedStep
 
-_REF = argument("last", help="A build: its ref, the beginning of one, or `last`. Default: last.")
+_REF = argument(
+    "last", help="A build: its ref, the beginning of one, `last`, or ^N for the Nth before it. Default: last."
+)
 _SECOND = 1_000_000_000
 _CHUNK = 1 << 16
 
@@ -24,41 +26,83 @@ class ListOptions(Options):
         "--filter",
         metavar="FILTER",
         help="Builds that fit alone, in buildx's words: status=error, ref~=^abc, repository=URL, startedAt>1h, "
-        "duration>10s. Conditions between commas all hold; of several filters one does.",
+        "duration>10s. All hold, whether in one filter, between commas, or in several.",
     )
+    local: bool = option("--local", help="Builds of the git repository that this directory lies in alone.")
+    format: str = option(
+        "--format", metavar="FORM",
+        help="table, json, or a template of .Ref, .Name, .Status, .CreatedAt and .Duration, such as '{{.Ref}} {{.Status}}'.",
+    )  # fmt: skip
+    no_trunc: bool = option("--no-trunc", help="Whole names, however narrow the terminal is.")
+    quiet: bool = option("--quiet", "-q", help="Refs and nothing else.")
     json: bool = shared.JSON
     store: Path | None = shared.STORE
     examples = ("dockc history ls", "dockc history ls --filter 'status=error,startedAt>24h'")
 
 
 def run_list(options: ListOptions, out: Output) -> int:
-    """`dockc history ls`."""
+    """`dockc history ls`.
+
+    Raises:
+        UsageError: a filter or form that is none, or no repository for `--local`.
+        StoreError: the history cannot be read.
+    """
     import json
     import time
 
     from dockc.console.tables import age_text, table
     from dockc.engine import history
+    from dockc.errors import UsageError
 
+    if sum((options.json, options.quiet, bool(options.format))) > 1:
+        raise UsageError("of --format, --json and --quiet one can be given")
     found = history.records(_root(options.store))
-    if options.filter:
+    filters = [*options.filter, *(f"repository={_repository()}" for _ in range(options.local))]
+    for text in filters:
         from dockc.engine.historyfilter import matcher
 
-        holds = matcher(options.filter)
+        holds = matcher([text])
         found = [one for one in found if holds(history.subject_of(one))]
+    now = time.time_ns()
     if options.json:
         out.write("".join(json.dumps(one.document()) + "\n" for one in found))
-        return 0
-    from dockc.commands.report import name_of
+    elif options.quiet:
+        out.write("".join(f"{one.ref}\n" for one in found))
+    elif options.format not in ("", "table"):
+        from dockc.commands.histories import listed
 
-    now = time.time_ns()
-    rows = [
-        [one.ref, one.status, age_text(one.began, now), _duration(one.began, one.ended), f"{one.executed}",
-         f"{one.cached}", name_of(one)]
-        for one in found
-    ]  # fmt: skip
-    headers = ("REF", "STATUS", "BEGAN", "TIME", "RUN", "CACHED", "NAME")
-    out.write(table(headers, rows, right=(3, 4, 5), width=out.style().width))
+        out.write(listed(found, options.format, now))
+    else:
+        from dockc.commands.report import name_of
+
+        rows = [
+            [one.ref, one.status, age_text(one.began, now), _duration(one.began, one.ended), f"{one.executed}",
+             f"{one.cached}", name_of(one)]
+            for one in found
+        ]  # fmt: skip
+        headers = ("REF", "STATUS", "BEGAN", "TIME", "RUN", "CACHED", "NAME")
+        out.write(table(headers, rows, right=(3, 4, 5), width=0 if options.no_trunc else out.style().width))
     return 0
+
+
+def _repository() -> str:
+    """Where the repository of this directory is from.
+
+    Raises:
+        UsageError: it lies in none, or in one that is from nowhere.
+    """
+    import os
+
+    from dockc.commands.gitinfo import remote_of
+    from dockc.errors import UsageError
+
+    try:
+        found = remote_of(".", os.environ)
+    except OSError as error:
+        raise UsageError(f"--local: git cannot be asked: {error.strerror}") from None
+    if not found:
+        raise UsageError("--local: this directory is in no git repository that has a remote")
+    return found
 
 
 class InspectOptions(Options):
@@ -66,6 +110,10 @@ class InspectOptions(Options):
 
     ref: str = _REF
     dockerfile: bool = option("--dockerfile", help="Print the Dockerfile and nothing else.")
+    format: str = option(
+        "--format", metavar="FORM",
+        help="pretty, json, or a template of buildx's fields, such as '{{.Status}}: {{.Error.Message}}' or '{{json .BuildArgs}}'.",
+    )  # fmt: skip
     json: bool = option("--json", help="Print JSON.")
     store: Path | None = shared.STORE
     examples = ("dockc history inspect last",)
@@ -84,10 +132,23 @@ def run_inspect(options: InspectOptions, out: Output) -> int:
     from dockc.console.clean import clean_text
     from dockc.console.tables import table
     from dockc.engine import history
+    from dockc.errors import UsageError
 
+    if sum((options.json, options.dockerfile, bool(options.format))) > 1:
+        raise UsageError("of --dockerfile, --format and --json one can be given")
+    if options.ref == "attachment":
+        raise UsageError(
+            "attachments of builds are not kept beside their images",
+            hint="`dockc image inspect IMAGE` shows manifest and config; the build's own --metadata-file has its provenance.",
+        )
     record = history.find(_root(options.store), options.ref)
     if options.dockerfile:
         out.write(history.dockerfile(record))
+        return 0
+    if options.format not in ("", "pretty"):
+        from dockc.commands.histories import inspected
+
+        out.write(inspected(record, options.format))
         return 0
     steps = history.steps_of(record)
     if options.json:
@@ -117,6 +178,10 @@ class LogsOptions(Options):
     ref: str = _REF
     step: str = argument(help="A step: its number, its digest, or a part of its name.")
     grep: str = option("--grep", metavar="RE", help="Only lines in which this regular expression is found.")
+    progress: str = option(
+        "--progress", metavar="MODE", default="plain", completes="plain|rawjson",
+        help="plain, or rawjson: everything that happened as JSON, as `dockc build --progress=rawjson` prints it. Default: plain.",
+    )  # fmt: skip
     store: Path | None = shared.STORE
     examples = ("dockc history logs last", "dockc history logs last 7 --grep '(?i)error'")
 
@@ -141,7 +206,11 @@ def run_logs(options: LogsOptions, out: Output) -> int:
         wanted = re.compile(options.grep.encode("utf-8", "surrogateescape"))
     except re.error as error:
         raise UsageError(f"--grep {options.grep}: {error}") from None
+    if options.progress not in ("plain", "tty", "auto", "rawjson"):
+        raise UsageError(f"unknown progress {options.progress}", hint="Choose plain or rawjson.")
     record = history.find(_root(options.store), options.ref)
+    if options.progress == "rawjson":
+        return _raw(record, options, out)
     only = history.find_step(record, options.step).step.digest if options.step else ""
     numbers = {one.step.digest: one.number for one in history.steps_of(record)}
     terminal = sys.stdout is not None and sys.stdout.isatty()
@@ -163,12 +232,27 @@ def run_logs(options: LogsOptions, out: Output) -> int:
     return 1 if options.grep and not found else 0
 
 
+def _raw(record: BuildRecord, options: LogsOptions, out: Output) -> int:
+    from dockc.console.rawjson import line_of
+    from dockc.engine.wirehistory import replay
+    from dockc.errors import UsageError
+
+    if options.step or options.grep:
+        raise UsageError("--progress=rawjson prints everything", hint="STEP and --grep go with plain.")
+    for status in replay(record):
+        out.write(line_of(status))
+    return 0
+
+
 class ExportOptions(Options):
     """Write builds to a file: the record of one as it is kept, or a bundle for Docker's tools."""
 
     refs: tuple[str, ...] = argument(
-        metavar="REF", help="A build: its ref, the beginning of one, or `last`. A bundle takes several."
+        metavar="REF",
+        help="A build: its ref, the beginning of one, `last` or ^N. A bundle takes several. Default: last.",
     )
+    everything: bool = option("--all", help="All builds that do not run, in one bundle.")
+    finalize: bool = option("--finalize", help="Nothing to do: a record is whole when its build has ended.")
     form: str = option(
         "--format", metavar="FORMAT", completes="record|dockerbuild",
         help="record (JSON lines, everything) or dockerbuild (what `docker buildx history export` writes). Default: what "
@@ -189,18 +273,29 @@ def run_export(options: ExportOptions, out: Output) -> int:
         StoreError: the record cannot be read.
     """
     import io
+    import sys
 
     from dockc.engine import history
     from dockc.errors import StoreError, UsageError
 
-    form = options.form or (
-        "dockerbuild" if options.output is not None and options.output.suffix == ".dockerbuild" else "record"
-    )
+    bundled = options.everything or (options.output is not None and options.output.suffix == ".dockerbuild")
+    form = options.form or ("dockerbuild" if bundled else "record")
     if form not in {"record", "dockerbuild"}:
         raise UsageError(f"unknown format {form}", hint="Choose record or dockerbuild.")
-    if not options.refs or (len(options.refs) > 1 and form == "record"):
+    if options.everything and options.refs:
+        raise UsageError("which builds shall be exported, these or --all?")
+    if form == "record" and (options.everything or len(options.refs) > 1):
         raise UsageError("which build shall be exported?", hint="A bundle (--format dockerbuild) takes several.")
-    records = [history.find(_root(options.store), ref) for ref in options.refs]
+    root = _root(options.store)
+    if options.everything:
+        records = [one for one in history.records(root) if one.status != "running"]
+        if not records:
+            raise UsageError("there are no builds in the history")
+    else:
+        records = [history.find(root, ref) for ref in options.refs or ("last",)]
+    terminal = options.output is None and sys.stdout is not None and sys.stdout.isatty()
+    if form == "dockerbuild" and terminal:
+        raise UsageError("a bundle is nothing for a terminal", hint="-o FILE writes it to a file.")
     if form == "dockerbuild":
         from dockc.engine.bundle import write_bundle
 
@@ -220,15 +315,18 @@ class ImportOptions(Options):
     """Take builds of files into the history: records of `dockc history export`, or .dockerbuild bundles."""
 
     files: tuple[str, ...] = argument(metavar="FILE", help="Files, or - for standard input.", completes="file")
+    named: tuple[str, ...] = option(
+        "--file", "-f", metavar="FILE", help="The same, as buildx has it.", completes="file"
+    )
     store: Path | None = shared.STORE
     examples = ("dockc history import build.dockerbuild",)
 
 
 def run_import(options: ImportOptions, out: Output) -> int:
-    """`dockc history import`: prints the builds' refs.
+    """`dockc history import`: prints the refs of the builds that are new, and says which were here already.
 
     Raises:
-        UsageError: a file cannot be read, holds no builds, or one that is here already.
+        UsageError: a file cannot be read, or holds no builds.
         StoreError: the history cannot be written.
     """
     import sys
@@ -238,21 +336,31 @@ def run_import(options: ImportOptions, out: Output) -> int:
     from dockc.errors import UsageError
 
     root = _root(options.store)
-    if not options.files:
-        raise UsageError(
-            "which files shall be imported?", hint="dockc history import FILE..., or - for standard input."
-        )
-    for name in options.files:
+    files = (*options.files, *options.named)
+    if not files:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise UsageError(
+                "which files shall be imported?", hint="dockc history import FILE..., or - for standard input."
+            )
+        files = ("-",)
+    for name in files:
         if name == "-":
-            found = read_in(root, sys.stdin.buffer, "standard input")
+            found, known = read_in(root, sys.stdin.buffer, "standard input")
         else:
             try:
                 with Path(name).open("rb") as stream:
-                    found = read_in(root, stream, name)
+                    found, known = read_in(root, stream, name)
             except OSError as error:
                 raise UsageError(f"cannot read {name}: {error.strerror}") from error
         for one in found:
             out.write(one.ref + "\n")
+        if known:
+            some = ", ".join(known[:3]) + (f" and {len(known) - 3} more" if len(known) > 3 else "")
+            out.log(f"{'standard input' if name == '-' else name}: in the history already: {some}\n")
+        if gone := sum(not one.path.exists() for one in found):
+            out.log(
+                f"{gone} of these builds are older than those that are kept (dockc.toml: [history] maxEntries, maxAge)\n"
+            )
     return 0
 
 

@@ -27,11 +27,16 @@ class RawJsonProgress:
         """Write one line; what BuildKit has no words for is left out."""
         if status.misses and status == SolveStatus(misses=status.misses):
             return
-        self._out.write(json.dumps(to_json(status), separators=(",", ":"), ensure_ascii=False) + "\n")
+        self._out.write(line_of(status))
         self._out.flush()
 
     def finish(self, error: BaseException | None = None, *, logs: bool = True) -> None:
         """Nothing is left to write."""
+
+
+def line_of(status: SolveStatus) -> str:
+    """One status as a line."""
+    return json.dumps(to_json(status), separators=(",", ":"), ensure_ascii=False) + "\n"
 
 
 def to_json(status: SolveStatus) -> dict[str, object]:

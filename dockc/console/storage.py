@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dockc.base.units import size_text
+from dockc.console import forms
 from dockc.console.clean import clean_text
 from dockc.console.tables import age_text, table
-from dockc.errors import UsageError
-from dockc.golang.template import Moment, Struct, Template, TemplateError
+from dockc.golang.template import Moment, Struct
 from dockc.golang.times import Time
 
 if TYPE_CHECKING:
@@ -222,24 +222,11 @@ def formatted(records: Sequence[UsageRecord], form: str, now: int, said: Mapping
     Raises:
         UsageError: the form is none.
     """
-    columns = form.startswith("table ")
-    text = form.removeprefix("table ").replace("\\t", "\t").replace("\\n", "\n")
-    text = "{{json .}}" if text == "json" else text
-    try:
-        made = Template(text)
-        rows = [
-            made.render(_struct(record, now, (said or {}).get(record.id, ""), as_table=columns)) for record in records
-        ]
-        if not columns:
-            return "".join(f"{row}\n" for row in rows)
-        head = made.render(Struct(_COLUMNS))
-    except TemplateError as error:
-        raise UsageError(
-            f"--format: {error}", hint="Such as '{{.ID}}: {{.Size}}', json, or 'table {{.ID}}\\t{{.Type}}'."
-        ) from None
-    cells = [row.split("\t") for row in (head, *rows)]
-    wide = max(map(len, cells))
-    return table([*cells[0], *[""] * (wide - len(cells[0]))], [[*row, *[""] * (wide - len(row))] for row in cells[1:]])
+
+    def rows(as_table: bool) -> list[Struct]:
+        return [_struct(record, now, (said or {}).get(record.id, ""), as_table=as_table) for record in records]
+
+    return forms.formatted(rows, form, _COLUMNS, "Such as '{{.ID}}: {{.Size}}', json, or 'table {{.ID}}\\t{{.Type}}'.")
 
 
 def _struct(record: UsageRecord, now: int, said: str, *, as_table: bool) -> Struct:

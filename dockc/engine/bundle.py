@@ -35,7 +35,7 @@ _LINE = 16 << 20
 """Bytes of a line of a record."""
 _TOTAL = 1 << 30
 """Bytes of a bundle, unpacked."""
-_ENTRIES = 10_000
+_ENTRIES = 100_000
 _KNOWN = ("dockerfile", "step", "log", "warning", "sizes", "args", "keys")
 _SECOND = 1_000_000_000
 
@@ -131,7 +131,7 @@ def _json_record(record: BuildRecord, digest: str, size: int) -> dict[str, Any]:
 # --- reading ------------------------------------------------------------------------------------------
 
 
-def read_in(root: Path, stream: BinaryIO, name: str) -> list[BuildRecord]:
+def read_in(root: Path, stream: BinaryIO, name: str) -> tuple[list[BuildRecord], list[str]]:
     """Take the builds of a file into the history of a store: records of dockc, or a bundle; which, its bytes tell.
 
     Args:
@@ -139,8 +139,11 @@ def read_in(root: Path, stream: BinaryIO, name: str) -> list[BuildRecord]:
         stream: the file, which need not be seekable.
         name: what it is called in errors.
 
+    Returns:
+        What was new, and the refs of the builds that were in the history already.
+
     Raises:
-        UsageError: it is neither, it is damaged, or a build is in the history already.
+        UsageError: it is neither, or it is damaged.
         StoreError: the history cannot be written.
     """
     from dockc.runtime.archive.compress import Decompressor
@@ -149,7 +152,12 @@ def read_in(root: Path, stream: BinaryIO, name: str) -> list[BuildRecord]:
     head = plain.read(1)
     try:
         whole = _Again(head, plain)
-        return [_record(root, whole)] if head == b"{" else _bundle(root, whole)
+        if head != b"{":
+            return _bundle(root, whole)
+        try:
+            return [_record(root, whole)], []
+        except history.KnownAlready as known:
+            return [], [known.ref]
     except (UsageError, StoreError) as error:
         raise type(error)(f"{name}: {error.message}", hint=error.hint) from error
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
@@ -244,14 +252,21 @@ def _time(value: object) -> int:
     return value
 
 
-def _bundle(root: Path, stream: Reader) -> list[BuildRecord]:
+def _bundle(root: Path, stream: Reader) -> tuple[list[BuildRecord], list[str]]:
     with tempfile.TemporaryDirectory(prefix="dockc-bundle-") as folder:
         blobs = _Blobs(Path(folder))
         blobs.fill(stream)
         manifests = [one for top in blobs.index for one in blobs.manifests(top, nested=False)]
         if not manifests:
             raise UsageError("no builds are in it")
-        return [_build(root, blobs, one) for one in manifests]
+        new: list[BuildRecord] = []
+        known: list[str] = []
+        for one in manifests:
+            try:
+                new.append(_build(root, blobs, one))
+            except history.KnownAlready as already:
+                known.append(already.ref)
+        return new, known
 
 
 class _Blobs:

@@ -253,7 +253,7 @@ def _place(bridge: Bridge, cancelled: threading.Event, clients: list[Client] | N
         return made
 
     meter = bridge.steps.meter(vertex) if vertex else None
-    return Place(bridge.work.worker.content, client, os.environ, cancelled, meter)
+    return Place(bridge.work.worker.content, client, os.environ, cancelled, meter, partial(bridge.warn, vertex))
 
 
 # --- write --------------------------------------------------------------------------------------------

@@ -91,6 +91,14 @@ def _lock(file: int, *, shared: bool = False) -> bool:
     return True
 
 
+class KnownAlready(UsageError):
+    """A build that is in the history already."""
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(f"the build {ref} is in the history already")
+        self.ref = ref
+
+
 def write_record(
     root: Path, begin: Mapping[str, Any], told: Iterable[Mapping[str, Any]], end: Mapping[str, Any]
 ) -> BuildRecord:
@@ -103,13 +111,13 @@ def write_record(
         end: of the build.
 
     Raises:
-        UsageError: a build of this name, begun at this time, is there already.
+        KnownAlready: a build of this name, begun at this time, is there already.
         StoreError: it cannot be written.
     """
     folder = root / FOLDER
     path = folder / f"{begin['began']:020d}-{file_ref(begin['ref'])}.jsonl"
     if path.exists():
-        raise UsageError(f"the build {begin['ref']} is in the history already")
+        raise KnownAlready(str(begin["ref"]))
     size = keys_at = left_out = 0
     try:
         file = create(folder, path.name)
@@ -346,14 +354,18 @@ def records(root: Path) -> list[BuildRecord]:
 
 
 def find(root: Path, ref: str) -> BuildRecord:
-    """One build by its ref, the beginning of one, or `last`.
+    """One build by its ref, the beginning of one, `last`, or `^N` for the one N builds before the last.
 
     Raises:
         UsageError: there is none, or several begin so.
         StoreError: the history cannot be read.
     """
     known = records(root)
-    found = known[:1] if ref == "last" else [one for one in known if ref and one.ref.startswith(ref)]
+    back = "0" if ref == "last" else ref.removeprefix("^") if ref.startswith("^") else ""
+    if back.isdecimal() and back.isascii() and len(back) < 10:
+        found = known[int(back) : int(back) + 1]
+    else:
+        found = [one for one in known if ref and one.ref.startswith(ref)]
     if len(found) != 1:
         what = "several builds begin with" if found else "no build"
         raise UsageError(f"{what} {ref} in the history", hint="`dockc history ls` shows them all.")

@@ -3,7 +3,8 @@
     ref, status (running, completed, error, canceled), repository              as `golang.filters` has them
     startedAt>=1h, completedAt<2026-01-02T03:04:05Z, duration>10s              with <, <=, > or >=
 
-Source: BuildKit, solver/llbsolver/history/filter.go; buildx writes a condition with one = too.
+Source: BuildKit, solver/llbsolver/history/filter.go; buildx writes a condition with one = too, which of ref and
+repository means that the text is a part of them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from dockc.llb.giturl import parse_or_none
 
 _TIMED = re.compile(r"(startedAt|completedAt|duration)(>=|<=|>|<)(.*)", re.S)
 _SHORT = re.compile(r"(\w+)=([^=~].*|)", re.S)
+_PART = re.compile(r"(ref|repository)=([^=~].*)", re.S)
 _SECOND = 1_000_000_000
 
 
@@ -67,11 +69,19 @@ def _all(text: str) -> list[Matches]:
         if len(text) > filters.LONGEST:
             raise ValueError("it is too long")
         fields = csvline.fields(text)
-        timed = [_timed(field) for field in fields]
+        timed = [_timed(field) or _part(field) for field in fields]
         rest = [_long(field) for field, found in zip(fields, timed, strict=True) if found is None]
         return [*(found for found in timed if found is not None), _static(",".join(rest))]
     except (ValueError, DockcError) as error:
         raise UsageError(f"failed to parse history filters {text[:200]}: {error}") from None
+
+
+def _part(field: str) -> Matches | None:
+    match = _PART.fullmatch(field)
+    if match is None:
+        return None
+    key, text = match.groups()
+    return lambda subject: text in ((subject.ref if key == "ref" else subject.repository) or "")
 
 
 def _long(field: str) -> str:

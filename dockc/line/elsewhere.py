@@ -75,6 +75,7 @@ SECOND = {
     "builder build": "`dockc build --builder NAME`.",
     "builder stop": _HERE,
     "builder version": "`dockc builder inspect` shows a builder's version, `dockc version` dockc's.",
+    "history trace": "`dockc history open` shows a build's time line and what it waited for.",
     "image build": "`dockc build`.",
     "image import": "The archive of a file system becomes an image by `FROM scratch` and `ADD`.",
     "image prune": _PRUNE,

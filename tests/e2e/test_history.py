@@ -64,6 +64,43 @@ def test_builds_leave_records(dockc: Dockc, context: MakeContext, with_base: tup
     assert dockc.run("doctor").stdout.rstrip().endswith("healthy")
 
 
+def test_words_of_buildx(root: Dockc, context: MakeContext, tmp_path: Path) -> None:
+    """Forms, filters, bundles: nothing that buildx has is misunderstood, and what is here already is no error."""
+    folder = context("FROM scratch\nARG A\nCOPY Dockerfile /x\n")
+    for value in ("1", "2"):
+        root.build(folder, "--build-arg", f"A={value}", "--label", "k=v", "-t", f"app:{value}")
+    root.build(folder, "--target", "none", status=1)
+    failed, second, first = root.run("history", "ls", "-q").stdout.split()
+    listed = [json.loads(line) for line in root.run("history", "ls", "--format", "json").stdout.splitlines()]
+    assert [(one["ref"], one["status"]) for one in listed] == [(failed, "Error"), (second, "Completed"), (first, "Completed")]
+    assert root.run("history", "ls", "--format", "table {{.Ref}}\\t{{.Name}}").stdout.splitlines()[0].split() == ["BUILD", "ID", "NAME"]
+    both = ("--filter", "status=completed", "--filter", f"ref={first[3:9]}")
+    assert root.run("history", "ls", "-q", *both).stdout.split() == [first], "several filters all hold; a ref may be a part of one"
+    form = "{{.Status}} {{range .BuildArgs}}{{.Name}}={{.Value}}{{end}} {{json .Labels}}"
+    assert root.run("history", "inspect", "^1", "--format", form).stdout == 'completed A=2 [{"Name":"k","Value":"v"}]\n'
+    assert json.loads(root.run("history", "inspect", "--format", "json").stdout)["Error"]["Message"].startswith("target stage")
+    events = [json.loads(line) for line in root.run("history", "logs", "^2", "--progress", "rawjson").stdout.splitlines()]
+    assert any("COPY" in step["name"] for event in events for step in event.get("vertexes", ()))
+    bundle = tmp_path / "all.dockerbuild"
+    root.run("history", "export", "--all", "--finalize", "-o", bundle)
+    root.run("history", "rm", second)
+    again = root.run("history", "import", "-f", bundle)
+    assert again.stdout == f"{second}\n"
+    assert "in the history already" in again.stderr and first in again.stderr
+    other = Dockc(tmp_path / "other", tmp_path)
+    assert sorted(other.run("history", "import", bundle).stdout.split()) == sorted((failed, second, first))
+    for words, said in (
+        (("trace",), "`dockc history open`"),
+        (("inspect", "attachment"), "--metadata-file"),
+        (("ls", "--local"), "no git repository"),
+        (("ls", "--format", "{{.Foo}}"), "can't evaluate field Foo"),
+        (("ls", "-q", "--json"), "one can be given"),
+        (("export", "--all", first), "these or --all"),
+        (("logs", "--progress", "rawjson", "--grep", "x"), "prints everything"),
+    ):
+        assert said in root.run("history", *words, status=2).stderr, words
+
+
 def test_a_history_that_cannot_be_written_is_one_warning(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
     root.store.mkdir()
     (root.store / "history").write_text("in the way")

@@ -54,12 +54,13 @@ def test_a_bundle_comes_back(tmp_path: Path, error: DockcError | None) -> None:
     second = built(tmp_path / "a")
     data = packed(first, second)
     assert b"hunter2" not in gzip.decompress(data)
-    found = read_in(tmp_path / "b", io.BytesIO(data), "x")
+    found, known = read_in(tmp_path / "b", io.BytesIO(data), "x")
+    assert known == []
     assert [told(one) for one in found] == [told(first), told(second)]
     assert found[0].options["attrs"] == {"build-arg:A": "1", "build-arg:A_TOKEN": "xxxxx", "target": "t", "context": "https://xxxxx:xxxxx@h/r"}
     assert found[0].options["outputs"] == [{"type": "image", "name": "app:1"}]
-    with pytest.raises(UsageError, match=r"x: the build .* is in the history already"):
-        read_in(tmp_path / "b", io.BytesIO(data), "x")
+    assert read_in(tmp_path / "b", io.BytesIO(data), "x") == ([], [first.ref, second.ref])
+    assert read_in(tmp_path / "b", io.BytesIO(first.path.read_bytes()), "x") == ([], [first.ref])
     assert data == packed(first, second), "the same bytes every time"
 
 
@@ -72,7 +73,7 @@ def test_how_a_build_failed_goes_along(tmp_path: Path) -> None:
         texts = [file.read() for member in tar if (file := tar.extractfile(member)) is not None]
     (config,) = [found for text in texts if (found := json.loads(text) if text[:1] == b"{" else {}).get("Ref")]
     assert config["externalError"] == {"media_type": wirehistory.ERROR, "digest": kept.digest, "size": kept.size}
-    (found,) = read_in(tmp_path / "b", io.BytesIO(data), "x")
+    ((found,), _) = read_in(tmp_path / "b", io.BytesIO(data), "x")
     status = common_pb2.Status.FromString(wirehistory.read_error(found))
     assert (status.code, status.message) == (2, "it has failed")
     assert [(one.type_url, one.value) for one in status.details] == details
@@ -84,7 +85,7 @@ def test_how_a_build_failed_goes_along(tmp_path: Path) -> None:
 
 def test_a_record_comes_back_whole(tmp_path: Path) -> None:
     first = built(tmp_path / "a")
-    (found,) = read_in(tmp_path / "b", io.BytesIO(first.path.read_bytes()), "x")
+    ((found,), _) = read_in(tmp_path / "b", io.BytesIO(first.path.read_bytes()), "x")
     assert told(found) == told(first)
     assert [one.step.size for one in history.steps_of(found)] == [5]
     assert found.options["imported"] is True
@@ -115,7 +116,7 @@ CONFIG = {"Ref": "abc", "CreatedAt": {"seconds": 5}, "CompletedAt": {"seconds": 
 
 
 def test_what_buildx_leaves_out(tmp_path: Path) -> None:
-    (found,) = read_in(tmp_path, io.BytesIO(layout({**CONFIG, "localState": {"LocalPath": "/src"}})), "x")
+    ((found,), _) = read_in(tmp_path, io.BytesIO(layout({**CONFIG, "localState": {"LocalPath": "/src"}})), "x")
     assert (found.ref, found.began, found.ended, found.status) == ("abc", 5 * 10**9, 7 * 10**9 + 1, "completed")
     assert found.options["context"] == "/src"
     assert history.steps_of(found) == []

@@ -18,7 +18,7 @@ from dockc.oci.descriptor import Descriptor
 from dockc.oci.manifest import Index
 from dockc.oci.reference import InvalidReference, Reference, parse_normalized
 from dockc.runtime.cancel import Cancelled
-from dockc.runtime.registry.client import AccessDenied
+from dockc.runtime.registry.client import AccessDenied, NotFound
 from dockc.runtime.registry.transport import Unreachable
 from dockc.runtime.several import TRANSFERS, several
 
@@ -116,7 +116,11 @@ class Push(Mutable):
                 if not self.client.has_blob(ref, blob.digest, cancelled=self.cancelled):
                     self._transfer(ref, blob, layer)
                 break
-            except (Unreachable, AccessDenied):  # a token may have run out in the middle of an upload
+            except (
+                Unreachable,
+                AccessDenied,
+                NotFound,
+            ):  # a token, or the upload, may have run out in the middle of it
                 if attempt == _ATTEMPTS:
                     raise
         if self.progress is not None:

@@ -37,7 +37,13 @@ NOT_ASKED = "Ask online, or supply what is missing with --answers."
 """The hint where `--offline` keeps us from asking."""
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 _RETRIABLE = frozenset((408, 429, 500, 502, 503, 504))
-_CREDENTIAL_HEADERS = ("authorization", "cookie", "proxy-authorization")
+_HARMLESS_HEADERS = frozenset(
+    (
+        "accept", "accept-encoding", "content-encoding", "content-length", "content-md5", "content-range", "content-type",
+        "if-modified-since", "if-none-match", "range", "user-agent", "x-ms-blob-type", "x-ms-range", "x-ms-version",
+    )
+)  # fmt: skip
+"""What another host may see of a request that is redirected to it; of every other header it is not known whether it is secret."""
 
 
 class Readable(Protocol):
@@ -229,8 +235,8 @@ class Transport:
         Args:
             method: HTTP verb.
             url: absolute http or https URL.
-            headers: sent along; credentials among them stay with the first host.
-            body: bytes, or a file; only bytes survive a redirect or a retry.
+            headers: sent along; only those that hold no secret go to another host than the first.
+            body: bytes, or a file; only bytes survive a redirect or a retry, and those of a POST stay with the first host.
             trust: which certificates count, and which are shown; None for the usual.
             cancelled: look here before waiting.
             retry: whether to try again after a failure; by default for GET and HEAD.
@@ -258,9 +264,9 @@ class Transport:
             else:
                 if response.status not in _RETRIABLE or attempt == attempts:
                     return response
-                wait = max(wait, min(self.limits.patience, _retry_after(response)))
+                wait = max(wait, min(self.limits.patience, retry_after(response)))
                 response.close()
-            _pause(wait, cancelled)
+            pause(wait, cancelled)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _follow(
@@ -286,7 +292,9 @@ class Transport:
             if response.status == 303 and method != "HEAD":
                 method, body = "GET", None
             if _origin(target) != origin:
-                headers = {k: v for k, v in headers.items() if k.lower() not in _CREDENTIAL_HEADERS}
+                if method == "POST" and body:  # a form with a password or a token, as likely as not
+                    raise RegistryError(f"{_shown(url)}: redirect of a POST to {_shown(target)} refused")
+                headers = {k: v for k, v in headers.items() if k.lower() in _HARMLESS_HEADERS}
                 trust = replace(trust, pairs=())
             url = target
         raise RegistryError(f"{_shown(url)}: more than {self.limits.redirects} redirects")
@@ -325,7 +333,7 @@ class Transport:
                 timeout=Timeout(connect=self.limits.connect, read=self.limits.read),
             )
 
-        longest = self.limits.connect + self.limits.read if body is None else 0  # an upload takes as long as it takes
+        longest = self.limits.connect + self.limits.read + _length(body, sent) / self.limits.floor
         try:
             # From outside: a server may send its headers one byte at a time.
             inner = abandonable(ask, cancelled or threading.Event(), longest, lambda late: late.close())
@@ -514,9 +522,27 @@ def _attempts_after(cause: BaseException | None) -> int:
     return 2 if refused else sys.maxsize
 
 
-def _retry_after(response: Response) -> float:
+def retry_after(response: Response) -> float:
+    """Seconds that a server asks to be left alone for, as a number or a date (RFC 9110, 10.2.3); 0 where it says nothing."""
+    from email.utils import parsedate_to_datetime
+
     text = response.header("retry-after").strip()
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0.0
+    if text.isascii() and text.isdigit() and len(text) < 9:
+        return float(text)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
+
+
+def _length(body: Body, headers: Mapping[str, str]) -> int:
+    """Bytes of a body; as many as no upload takes where that is not known."""
+    if body is None:
+        return 0
+    if isinstance(body, bytes):
+        return len(body)
+    told = next((value for name, value in headers.items() if name.lower() == "content-length"), "")
+    return int(told) if told.isdecimal() else 1 << 40
 
 
 def document(
@@ -541,11 +567,11 @@ def document(
             except Unreachable:
                 if attempt == limits.attempts:
                     raise
-        _pause(limits.backoff * 2 ** (attempt - 1), cancelled)
+        pause(limits.backoff * 2 ** (attempt - 1), cancelled)
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _pause(seconds: float, cancelled: threading.Event | None) -> None:
+def pause(seconds: float, cancelled: threading.Event | None) -> None:
     """Wait, but not longer than the build lives."""
     if (cancelled or threading.Event()).wait(seconds):
         raise Cancelled("cancelled")

@@ -13,7 +13,7 @@ from dockc.base.record import Record
 from dockc.errors import UsageError
 from dockc.runtime.registry.transport import Response, Transport
 from dockc.runtime.remotecache import base, signing
-from dockc.runtime.remotecache.base import CacheEntry, Place
+from dockc.runtime.remotecache.base import CacheEntry, CacheFailed, Place
 from dockc.runtime.remotecache.objects import NamedStore, ObjectStore, checked
 
 OPTIONS = (
@@ -142,35 +142,45 @@ class Container(NamedStore):
             checked(answer, f"cannot look for {digest}", 200)
             return True
 
-    def put_blob(self, digest: str, size: int, file: BinaryIO, place: Place) -> None:
+    def put_blob(self, digest: str, size: int, file: BinaryIO, place: Place) -> bool:
         """See `ObjectStore`; in blocks, of which one that fails is sent again."""
         path = self._blobs + digest
         if size <= _BLOCK:
             self.put(path, file.read(), place)
-            return
+            return True
+        try:
+            self._put_in_blocks(path, file, place)
+        except CacheFailed:
+            # Whose list comes first throws away the blocks of others; the blob is there all the same.
+            if not self.has_blob(digest, place):
+                raise
+        return True
+
+    def _put_in_blocks(self, path: str, file: BinaryIO, place: Place) -> None:
+        """Blocks are named by their numbers: those of two dockcs that send one blob are the same."""
         names: list[str] = []
         while data := file.read(_BLOCK):
             name = base64.b64encode(f"{len(names):08d}".encode()).decode()
-            answer = self.ask(
-                "PUT", path, place.cancelled, query=f"comp=block&blockid={quote(name, safe='')}", body=data
-            )
-            checked(answer, f"cannot write {digest}", 201).close()
+            self._put(path, data, place, query=f"comp=block&blockid={quote(name, safe='')}")
             names.append(name)
         body = "".join(f"<Latest>{name}</Latest>" for name in names)
         listed = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{body}</BlockList>'.encode()
-        checked(
-            self.ask("PUT", path, place.cancelled, query="comp=blocklist", body=listed), f"cannot write {digest}", 201
-        ).close()
+        self._put(path, listed, place, query="comp=blocklist")
 
     def put(self, path: str, data: bytes, place: Place) -> None:
-        """See `NamedStore`; makes the container where that is missing."""
-        headers = {"x-ms-blob-type": "BlockBlob"}
-        answer = self.ask("PUT", path, place.cancelled, headers=headers, body=data)
+        """See `NamedStore`."""
+        self._put(path, data, place, headers={"x-ms-blob-type": "BlockBlob"})
+
+    def _put(
+        self, path: str, data: bytes, place: Place, *, query: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Send something; makes the container where that is missing."""
+        answer = self.ask("PUT", path, place.cancelled, query=query, headers=headers, body=data)
         if answer.status == 404:  # the container itself is missing
             answer.close()
             made = self.ask("PUT", "", place.cancelled, query="restype=container")
             checked(made, f"cannot make the container {self._settings.container}", 201, 409).close()
-            answer = self.ask("PUT", path, place.cancelled, headers=headers, body=data)
+            answer = self.ask("PUT", path, place.cancelled, query=query, headers=headers, body=data)
         checked(answer, f"cannot write {path}", 201).close()
 
 

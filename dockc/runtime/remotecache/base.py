@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO, Protocol
 
 from dockc.base.record import Record, made, replace
@@ -96,6 +96,7 @@ class Place(Record):
         environment: variables that say what options do not.
         cancelled: the build's event.
         progress: told of every blob.
+        warn: told in a sentence of what went wrong and does not matter to the build.
     """
 
     content: ContentStore
@@ -103,6 +104,7 @@ class Place(Record):
     environment: Mapping[str, str] = os.environ
     cancelled: threading.Event | None = None
     progress: Progress | None = None
+    warn: Callable[[str], object] = lambda text: None
 
 
 class ClientFactory(Protocol):

@@ -16,7 +16,7 @@ there, or stand on such.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from dockc.base.record import Record, replace
@@ -250,6 +250,19 @@ def _time(value: object) -> int:
         return found.seconds * 1_000_000_000 + found.nanos
     except (DockcError, ValueError):
         return 0
+
+
+def without(config: CacheConfig, blobs: Collection[str]) -> CacheConfig:
+    """The same config without the results that need one of these blobs, and without mounts that are listed in one."""
+    if not blobs:
+        return config
+    gone = {at for at, layer in enumerate(config.layers) if layer.blob in blobs}
+    records = tuple(
+        replace(one, results=tuple(result for result in one.results if gone.isdisjoint(result.layers)))
+        for one in config.records
+    )
+    mounts = config.mounts if config.mounts is not None and config.mounts.digest not in blobs else None
+    return replace(config, records=records, mounts=mounts)
 
 
 # --- writing ------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import base64
 import json
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from typing import Any, BinaryIO
@@ -20,7 +20,7 @@ from urllib.parse import quote
 from dockc.base.record import Record
 from dockc.errors import DockcError, RegistryError, UsageError
 from dockc.golang import durations
-from dockc.runtime.registry.transport import Response, Transport, document
+from dockc.runtime.registry.transport import Response, Transport, document, pause, retry_after
 from dockc.runtime.remotecache import base
 from dockc.runtime.remotecache.base import CacheEntry, CacheFailed, Place
 from dockc.runtime.remotecache.config import LIMIT
@@ -37,6 +37,7 @@ _PATIENCE = 15.0
 _RESULTS = "results-receiver.actions.githubusercontent.com"  # speaks version 2 whatever option names it
 _BLOB = "buildkit-blob-1-"
 _MOST_PAGES = 1000
+_LONGEST_PAUSE = 90.0
 
 
 class Settings(Record):
@@ -120,27 +121,34 @@ class Actions:
     def __init__(self, chosen: Settings) -> None:
         self._settings = chosen
         self._transport = Transport()
-        self._until = time.monotonic() + chosen.timeout
+        self._locked = 0.0
         self._listing = threading.Lock()
         self._listed: frozenset[str] | None = None
 
     # --- the service ----------------------------------------------------------------------------------
 
+    def _patient(self, ask: Callable[[], Response], cancelled: threading.Event | None) -> Response:
+        """An answer; while the service asks to be left alone it is, for as long as the options say."""
+        until, wait = time.monotonic() + self._settings.timeout, 1.0
+        while True:
+            answer = ask()
+            wanted = max(wait, retry_after(answer))
+            if answer.status != 429 or time.monotonic() + wanted > until:
+                return answer
+            answer.close()
+            pause(wanted, cancelled)
+            wait = min(2 * wait, _LONGEST_PAUSE)
+
     def _call(
         self, method: str, asked: Mapping[str, object], cancelled: threading.Event | None
     ) -> tuple[int, dict[str, Any]]:
-        if time.monotonic() > self._until:
-            raise CacheFailed("github actions cache: timeout")
         headers = {"authorization": f"Bearer {self._settings.token}", "content-type": "application/json"}
-        answer = self._transport.request(
-            "POST",
-            self._settings.url + _SERVICE + method,
-            headers=headers,
-            body=json.dumps(asked).encode(),
-            cancelled=cancelled,
-            retry=True,
-        )
-        with checked(answer, f"github actions cache: {method}", 200, 404, 409) as good:
+        url, body = self._settings.url + _SERVICE + method, json.dumps(asked).encode()
+
+        def ask() -> Response:
+            return self._transport.request("POST", url, headers=headers, body=body, cancelled=cancelled, retry=True)
+
+        with checked(self._patient(ask, cancelled), f"github actions cache: {method}", 200, 404, 409) as good:
             data = good.read_all(_ANSWER)
         return good.status, _object(data)
 
@@ -243,11 +251,20 @@ class Actions:
                 break
         return frozenset(keys)
 
-    def put_blob(self, digest: str, size: int, file: BinaryIO, place: Place) -> None:
-        """See `ObjectStore`; one that somebody else sends at the same time is as good."""
+    def put_blob(self, digest: str, size: int, file: BinaryIO, place: Place) -> bool:
+        """See `ObjectStore`; one that somebody else sends at the same time is as good, if he gets ready soon. All blobs
+        together are waited for that long once: whoever began them may be dead.
+        """
         key = _BLOB + digest
         if url := self._reserve(key, place.cancelled):
             self._upload(key, url, size, file, place.cancelled)
+            return True
+        self._locked = self._locked or time.monotonic() + _PATIENCE
+        while self._find(key, place.cancelled) is None:
+            if time.monotonic() > self._locked:
+                return False
+            pause(2.0, place.cancelled)
+        return True
 
     def open_blob(self, digest: str, offset: int, cancelled: threading.Event | None) -> Response:
         """See `ObjectStore`; addresses run out, so each time a new one is asked for, and once more where it has."""
@@ -283,10 +300,7 @@ class Actions:
                 raise CacheFailed("github actions cache: no place for the index")
             if waited <= _PATIENCE:
                 waited += 2.0
-                if place.cancelled is not None:
-                    place.cancelled.wait(2.0)
-                else:
-                    time.sleep(2.0)
+                pause(2.0, place.cancelled)
 
 
 class FirstVersion(Actions):
@@ -300,15 +314,17 @@ class FirstVersion(Actions):
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        if time.monotonic() > self._until:
-            raise CacheFailed("github actions cache: timeout")
         sent = {
             "authorization": f"Bearer {self._settings.token}",
             "accept": "application/json;api-version=6.0-preview.1",
         }
         sent |= {"content-type": "application/json"} if headers is None else dict(headers)
         url = f"{self._settings.url}/_apis/artifactcache/{path}"
-        return self._transport.request(method, url, headers=sent, body=body, cancelled=cancelled, retry=True)
+
+        def ask() -> Response:
+            return self._transport.request(method, url, headers=sent, body=body, cancelled=cancelled, retry=True)
+
+        return self._patient(ask, cancelled)
 
     def _find(self, key: str, cancelled: threading.Event | None) -> tuple[str, str] | None:
         asked = f"cache?keys={quote(key, safe='')}&version={_VERSION}"
@@ -344,7 +360,7 @@ class FirstVersion(Actions):
 def _object(data: bytes) -> dict[str, Any]:
     try:
         found = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise CacheFailed("github actions cache: the answer is no JSON object")

@@ -14,7 +14,8 @@ from dockc.oci.descriptor import CREATED_AT, UNCOMPRESSED, Descriptor
 from dockc.runtime.archive.compress import Compression
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.refs.types import LayerDescriptor
-from dockc.runtime.registry.transport import CHUNK, Response, Unreachable, document
+from dockc.runtime.registry.resume import fill
+from dockc.runtime.registry.transport import Response, document
 from dockc.runtime.remotecache import config as configs
 from dockc.runtime.remotecache.base import CacheFailed, Place
 from dockc.runtime.remotecache.chains import Chains
@@ -25,8 +26,6 @@ from dockc.runtime.several import several
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from dockc.runtime.refs.types import Progress
-
-_STALLS = 4
 
 
 class ObjectStore(Protocol):
@@ -47,8 +46,8 @@ class ObjectStore(Protocol):
         """Whether a blob is there; one that is there is kept from being cleaned up."""
         ...
 
-    def put_blob(self, digest: str, size: int, file: BinaryIO, place: Place) -> None:
-        """Send a blob."""
+    def put_blob(self, digest: str, size: int, file: BinaryIO, place: Place) -> bool:
+        """Send a blob; False where another has begun to and is not ready, so that it may be there one day or never."""
         ...
 
     def open_blob(self, digest: str, offset: int, cancelled: threading.Event | None) -> Response:
@@ -131,7 +130,7 @@ class ObjectSource:
     def load(self, place: Place) -> Sequence[Imported]:
         """See `CacheSource`."""
         store = self._connect(place)
-        provider = ObjectProvider(self._name, store)
+        provider = ObjectProvider(store)
         found = []
         for data in store.configs(place):
             cache = configs.parse(data)
@@ -155,8 +154,7 @@ def _layer(layer: CacheLayer, provider: ObjectProvider) -> LayerDescriptor | Non
 class ObjectProvider:
     """Fetches blobs of an object store, going on where a connection broke (`Provider`)."""
 
-    def __init__(self, name: str, store: ObjectStore) -> None:
-        self._name = name
+    def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
     def fetch(
@@ -170,29 +168,13 @@ class ObjectProvider:
         """Bring a blob into the content store, which verifies it."""
         if content.has(descriptor.digest):
             return
+
+        def open_at(place: int) -> Response:
+            return self._store.open_blob(descriptor.digest, place, cancelled)
+
         with content.writer(descriptor.digest, descriptor.size, cancelled=cancelled) as writer:
-            place, stalls = (0 if writer.complete else writer.offset), 0
-            while not writer.complete and place < descriptor.size:
-                before = place
-                failure: RegistryError | None = None
-                try:
-                    with self._store.open_blob(descriptor.digest, place, cancelled) as answer:
-                        if place and answer.status != 206:
-                            writer.restart()
-                            place = 0
-                        while data := answer.read(CHUNK):
-                            writer.write(data)
-                            place += len(data)
-                            if progress is not None:
-                                progress(descriptor.digest, place, descriptor.size, False)
-                except Unreachable as error:
-                    failure = error
-                stalls = 0 if place > before else stalls + 1
-                if place < descriptor.size and stalls >= _STALLS:
-                    raise CacheFailed(
-                        f"{self._name}: got {place} of {descriptor.size} bytes of {descriptor.digest}"
-                    ) from failure
             if not writer.complete:
+                fill(f"blob {descriptor.digest}", descriptor, writer, open_at, progress)
                 writer.commit()
         if progress is not None:
             progress(descriptor.digest, descriptor.size, descriptor.size, True)
@@ -206,23 +188,29 @@ class ObjectTarget:
         self.compression = Compression()
 
     def save(self, chains: Chains, place: Place) -> Mapping[str, str]:
-        """See `CacheTarget`: blobs first, several at once, the config last."""
+        """See `CacheTarget`: blobs first, several at once, the config last. It names nothing that is not there."""
         store = self._connect(place)
+        missing: set[str] = set()
 
         def send(blob: Descriptor, _stop: threading.Event) -> None:
-            self._send(store, blob, place)
+            if not self._send(store, blob, place):
+                missing.add(blob.digest)
 
         several(send, chains.blobs, store.parallel, cancelled=place.cancelled, name="cache")
-        store.put_config(configs.dump(chains.config, annotated=True), place)
+        if missing:
+            place.warn(f"{len(missing)} blobs are not in the cache: others have begun to send them and are not ready")
+        store.put_config(configs.dump(configs.without(chains.config, missing), annotated=True), place)
         return {}
 
-    def _send(self, store: ObjectStore, blob: Descriptor, place: Place) -> None:
+    def _send(self, store: ObjectStore, blob: Descriptor, place: Place) -> bool:
         digests.validate(blob.digest)
         if not store.has_blob(blob.digest, place):
             with place.content.open(blob.digest) as file:
-                store.put_blob(blob.digest, blob.size, file, place)
+                if not store.put_blob(blob.digest, blob.size, file, place):
+                    return False
         if place.progress is not None:
             place.progress(blob.digest, blob.size, blob.size, True)
+        return True
 
 
 def checked(answer: Response, what: str, *fine: int) -> Response:

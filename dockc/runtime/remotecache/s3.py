@@ -249,15 +249,16 @@ class Bucket(NamedStore):
 
         self._in_parts(key, f"cannot touch {digest}", copies(), place, stamp)
 
-    def put_blob(self, digest: str, size: int, file: BinaryIO, place: Place) -> None:
+    def put_blob(self, digest: str, size: int, file: BinaryIO, place: Place) -> bool:
         """See `ObjectStore`; large ones go in parts, and a part that fails is sent again."""
         key = self._blobs + digest
         if size <= _PART:
             self.put(key, file.read(), place)
-            return
+            return True
         self._in_parts(
             key, f"cannot write {digest}", (({}, data) for data in iter(partial(file.read, _PART), b"")), place
         )
+        return True
 
     def _in_parts(
         self,

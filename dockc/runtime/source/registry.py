@@ -6,6 +6,7 @@ the registry only, `local` takes what is here and asks the registry only for the
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import threading
@@ -22,7 +23,7 @@ from dockc.oci import reference as references
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.fields import InvalidDocument, decode
 from dockc.oci.reference import Reference
-from dockc.runtime.content.errors import telling
+from dockc.runtime.content.errors import store_error, telling
 from dockc.runtime.registry.fetch import RegistryProvider
 from dockc.runtime.source.memory import Memory
 
@@ -54,13 +55,24 @@ class LocalNames:
         self._folder: Path = content.root / "images"
 
     def get(self, ref: Reference) -> Descriptor | None:
-        """The image's root, if its document is still in the store."""
+        """The image's root, if its document is still in the store. What is no name is none (`dockc doctor` tells).
+
+        Raises:
+            StoreError: what is there cannot be read.
+        """
         try:
             with open_regular(self._file(ref)) as file:
                 data = file.read(_ENTRY_LIMIT)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EINVAL):  # no file, so no name
+                return None
+            raise store_error(error, f"reading the name {ref.tag_name_only()}", self._content.root) from error
+        try:
             fields = decode(data, "image name")
             found = Descriptor.from_fields(fields.object("target"))
-        except (OSError, InvalidDocument):
+        except InvalidDocument:
             return None
         if fields.text("name") != str(ref.tag_name_only()) or not self._content.has(found.digest):
             return None

@@ -9,10 +9,12 @@ from dataclasses import replace
 
 import pytest
 
+from dockc.errors import RegistryError
 from dockc.runtime.cancel import Cancelled
 from dockc.runtime.registry.patience import Watch, abandonable
-from dockc.runtime.registry.transport import Transport, Unreachable
+from dockc.runtime.registry.transport import Transport, Unreachable, retry_after
 from tests.runtime.registry.conftest import FAST
+from tests.runtime.registry_servers import Answer, Script, Seen
 
 LONG = 3600.0
 Stalling = Callable[[bytes], tuple[str, threading.Event]]
@@ -120,3 +122,49 @@ def test_a_socket_that_serves_another_by_now_is_left_alone() -> None:
         assert ours.recv(1) == b"x"
         second.set()
         assert ours.recv(1) == b""
+
+
+@pytest.mark.parametrize("name", ["Authorization", "Cookie", "X-Amz-Security-Token", "x-identity-header", "X-Anything"])
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_strangers_see_nothing_that_may_be_secret(name: str, method: str) -> None:
+    with Script(lambda seen: Answer(204)) as stranger:
+        with Script(lambda seen: Answer(307, headers={"Location": f"{stranger.url}/there"})) as server:
+            body = b"data" if method == "PUT" else None
+            with Transport(FAST).request(method, f"{server.url}/x?sig=mine", headers={name: "secret", "Accept": "a/b"}, body=body) as answer:
+                assert answer.status == 204
+        assert server.seen[0].headers[name.lower()] == "secret"
+    (seen,) = stranger.seen
+    assert (seen.path, seen.query, seen.headers["accept"]) == ("/there", "", "a/b")
+    assert "secret" not in repr(seen)
+
+
+def test_forms_stay_with_the_first_host() -> None:
+    """A token server that sends a refresh token on to another is not obeyed; one that moves within itself is."""
+    with Script(lambda seen: Answer(200)) as stranger:
+        places = {"/out": f"{stranger.url}/x", "/in": "/fine"}
+
+        def answer(seen: Seen) -> Answer:
+            return Answer(307, headers={"Location": places[seen.path]}) if seen.path in places else Answer(200, seen.body)
+
+        with Script(answer) as server:
+            transport = Transport(FAST)
+            with transport.request("POST", f"{server.url}/in", body=b"refresh_token=secret") as found:
+                assert found.read_all(99) == b"refresh_token=secret"
+            with pytest.raises(RegistryError, match="redirect of a POST"):
+                transport.request("POST", f"{server.url}/out", body=b"refresh_token=secret")
+    assert stranger.seen == []
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("7", 7.0), (" 7 ", 7.0), ("", 0.0), ("soon", 0.0), ("-1", 0.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("1" * 30, 0.0)],
+)
+def test_how_long_a_server_wants_to_be_left_alone(text: str, seconds: float) -> None:
+    with Script(lambda seen: Answer(200, headers={"Retry-After": text})) as server, Transport(FAST).request("GET", server.url) as answer:
+        assert retry_after(answer) == seconds
+
+
+def test_a_date_to_come_back_at() -> None:
+    headers = {"Retry-After": "Wed, 21 Oct 2115 07:28:00 GMT"}
+    with Script(lambda seen: Answer(200, headers=headers)) as server, Transport(FAST).request("GET", server.url) as answer:
+        assert retry_after(answer) > LONG

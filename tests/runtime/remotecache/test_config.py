@@ -164,3 +164,15 @@ def test_layers_on_top_of_each_other_are_bounded(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(configs, "MOST_PLACES", 20_000)
     with pytest.raises(configs.BadCacheConfig, match="more than 20000 layers"):
         configs.parse(data)
+
+
+def test_results_without_some_blobs() -> None:
+    """What stands on a blob goes with it, keys stay, and positions do."""
+    layers = (CacheLayer(A), CacheLayer(B, 0), CacheLayer(C))
+    records = (CacheRecord(name("k"), (), (CacheResult((0,), 1), CacheResult((0, 1), 2), CacheResult((2,), 3))),)
+    config = CacheConfig(layers, records, configs.MountsAt(C, 3))
+    assert configs.without(config, set()) is config
+    left = configs.without(config, {B})
+    assert left.records[0].results == (CacheResult((0,), 1), CacheResult((2,), 3))
+    assert (left.layers, left.mounts) == (layers, config.mounts)
+    assert configs.without(config, {A, C}) == CacheConfig(layers, (CacheRecord(name("k")),))

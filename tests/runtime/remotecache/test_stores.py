@@ -1,0 +1,160 @@
+"""Object stores of their own: what one service does that others do not."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dockc.golang.text import dump_json
+from dockc.oci import digest as digests
+from dockc.oci.descriptor import Descriptor
+from dockc.runtime.content.store import ContentStore
+from dockc.runtime.refs.types import LayerDescriptor
+from dockc.runtime.registry.client import Client
+from dockc.runtime.registry.transport import Limits
+from dockc.runtime.remotecache import azblob, gha
+from dockc.runtime.remotecache.base import CacheFailed, Place, parse_entry
+from dockc.runtime.remotecache.chains import Chains
+from dockc.runtime.remotecache.config import CacheConfig, CacheLayer, CacheRecord, CacheResult
+from dockc.runtime.remotecache.objects import ObjectTarget
+from tests.e2e import cache_servers
+from tests.runtime.registry_servers import Answer, Script, Seen
+
+DATA = b"0123456789abcdef" * 4
+DIGEST = digests.from_bytes(DATA)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    content = ContentStore(tmp_path / "content")
+    content.put(DATA)
+    return Place(content, lambda insecure=False: Client(), {})
+
+
+def _chains(*contents: bytes) -> Chains:
+    """A cache of a layer for each content, and a key with a result on each."""
+    names = [digests.from_bytes(data) for data in contents]
+    layers = {name: LayerDescriptor(name, Descriptor("a/b", name, len(data))) for name, data in zip(names, contents, strict=True)}
+    records = tuple(CacheRecord(digests.from_bytes(f"key {name}".encode()), (), (CacheResult((at,), 1),)) for at, name in enumerate(names))
+    return Chains(CacheConfig(tuple(CacheLayer(name, -1, "a/b", name, 1) for name in names), records), layers)
+
+
+# --- Azure --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.peer
+def test_large_blobs_of_a_container(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first blob of all is sent in blocks, into a container that is not there yet; two send it at once; a list of blocks that are gone is told."""
+    monkeypatch.setattr(azblob, "_BLOCK", 16)
+    with cache_servers.azurite(tmp_path) as address:
+        entry = parse_entry(f"{cache_servers.azure_entry(address)},container=new")
+        one, other = (azblob.Container(azblob.settings(entry, {})) for _ in range(2))
+        threads = [threading.Thread(target=store.put_blob, args=(DIGEST, len(DATA), io.BytesIO(DATA), place)) for store in (one, other)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with one.open_blob(DIGEST, 0, None) as answer:
+            assert answer.read_all(len(DATA)) == DATA
+        with one.open_blob(DIGEST, 20, None) as answer:
+            assert (answer.status, answer.read_all(len(DATA))) == (206, DATA[20:])
+        missing = digests.from_bytes(b"other")
+        with pytest.raises(CacheFailed, match="400"):
+            one._put(f"blobs/{missing}", b"<BlockList><Latest>MDE=</Latest></BlockList>", place, query="comp=blocklist")
+        assert not one.has_blob(missing, place)
+
+
+# --- GitHub -------------------------------------------------------------------------------------------
+
+
+def _settings(url: str, timeout: str = "1m") -> gha.Settings:
+    return gha.settings(parse_entry(f"{cache_servers.github_entry(url)},timeout={timeout}"), {})
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_blob_that_somebody_has_begun_and_left(place: Place, monkeypatch: pytest.MonkeyPatch, first: bool) -> None:
+    """The index says nothing of it, and the build is told; all others are there. One that gets ready meanwhile is as good as ours."""
+    monkeypatch.setattr(gha, "_PATIENCE", 0.0)
+    left, ready, mine = DATA, b"ready", b"mine"
+    for data in (ready, mine):
+        place.content.put(data)
+    said: list[str] = []
+    with cache_servers.actions() as server:
+        keys = {data: f"buildkit-blob-1-{digests.from_bytes(data)}" for data in (left, ready, mine)}
+        server.open[keys[left]] = server.open[keys[ready]] = b""
+        settings = gha.settings(parse_entry(cache_servers.github_entry(server.url, first=first)), {})
+        store = gha.connect(settings, place)
+        real = store.has_blob
+
+        def has_blob(digest: str, place: Place) -> bool:
+            found: bool = real(digest, place)
+            if keys[ready].endswith(digest):
+                server.entries[keys[ready]] = (0.0, ready)
+            return found
+
+        monkeypatch.setattr(store, "has_blob", has_blob)
+        target = ObjectTarget(lambda place: store)
+        target.save(_chains(left, ready, mine), Place(place.content, place.client, {}, warn=said.append))
+        (index,) = (json.loads(data) for key, (_, data) in server.entries.items() if key.startswith("index-"))
+    assert said == ["1 blobs are not in the cache: others have begun to send them and are not ready"]
+    named = [index["layers"][one["layer"]]["blob"] for record in index["records"] for one in record.get("layers", ())]
+    assert sorted(named) == sorted(digests.from_bytes(data) for data in (ready, mine))
+
+
+def test_github_is_left_alone_for_as_long_as_it_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`timeout` is about one call, however old the build is by then; a call that would wait longer ends with what the service says."""
+    pauses: list[float] = []
+    now = [1000.0]
+
+    def pause(seconds: float, cancelled: object) -> None:
+        pauses.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(gha, "pause", pause)
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    answers: list[Answer] = []
+    with Script(lambda seen: answers.pop(0) if answers else Answer(200, dump_json({"ok": False}))) as server:
+        store: Any = gha.Actions(_settings(server.url))
+        monkeypatch.setattr(store._transport, "limits", Limits(attempts=1))
+        answers += [Answer(429), Answer(429, headers={"Retry-After": "30"}), Answer(429)]
+        assert store._find("x", None) is None
+        assert pauses == [1.0, 30.0, 4.0]
+        now[0] += 3600
+        assert store._find("x", None) is None
+        answers.append(Answer(429, headers={"Retry-After": "61"}))
+        with pytest.raises(CacheFailed, match="429"):
+            store._find("x", None)
+
+
+@pytest.mark.parametrize("answer", [b"", b"[]", b"null", b"{" * 100_000, b'{"ok": true}', b'{"ok": true, "signed_upload_url": "file:///etc/passwd"}'])
+def test_answers_of_github_that_make_no_sense(place: Place, answer: bytes) -> None:
+    with Script(lambda seen: Answer(200, answer)) as server:
+        store = gha.Actions(_settings(server.url))
+        with pytest.raises(Exception) as caught:
+            store.put_blob(DIGEST, len(DATA), io.BytesIO(DATA), place)
+            store.open_blob(DIGEST, 0, None)
+    assert type(caught.value).__name__ in ("CacheFailed", "RegistryError")
+    assert "passwd" not in str(caught.value) or "not an http" in str(caught.value)
+
+
+def test_a_number_that_github_gives_twice(place: Place) -> None:
+    """An index whose number is no number begins again at 1."""
+    asked: list[str] = []
+
+    def answer(seen: Seen) -> Answer:
+        method = seen.path.rpartition("/")[2]
+        asked.append(json.loads(seen.body)["key"] if method == "CreateCacheEntry" else "")
+        if method == "GetCacheEntryDownloadURL":
+            return Answer(200, dump_json({"ok": True, "matched_key": "index-tests-1-x#" + "9" * 40, "signed_download_url": "http://x"}))
+        if method == "CreateCacheEntry":
+            return Answer(200, dump_json({"ok": True, "signed_upload_url": f"http://{seen.headers['host']}/up?sig=1"}))
+        return Answer(201 if seen.method == "PUT" else 200, dump_json({"ok": True}))
+
+    with Script(answer) as server:
+        gha.Actions(_settings(server.url)).put_config(b"{}", place)
+    assert next(key for key in asked if key).endswith("#1")
