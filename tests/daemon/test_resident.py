@@ -27,6 +27,9 @@ SAYS = "built by the daemon of this store"
 #: Runs the command line and tells what was loaded.
 SHOW = "import os, sys\nend = os._exit\ndef show(status):\n    sys.stderr.write('LOADED ' + ' '.join(sys.modules) + '\\n')\n    sys.stderr.flush()\n    end(status)\nos._exit = show\nfrom dockc.__main__ import main\nmain()"
 
+_LONG = str(30_000_000 + os.getpid())
+"""Seconds that a step sleeps, told from those of others who run these tests on the same machine."""
+
 
 class Store:
     """A store, its resident if there is one, and builds in it."""
@@ -191,7 +194,7 @@ def test_what_a_shell_hands_over_stays_here(store: Store) -> None:
 
 
 def sleeping(store: Store) -> subprocess.Popen[bytes]:
-    (store.context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nRUN sleep 31536000\n")
+    (store.context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nRUN sleep " + _LONG + "\n")
     building = store.start()
     assert building.stderr is not None
     for line in building.stderr:
@@ -204,7 +207,7 @@ def sleepers() -> int:
     count = 0
     for place in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            count += b"31536000" in place.read_bytes()
+            count += _LONG.encode() in place.read_bytes()
     return count
 
 
