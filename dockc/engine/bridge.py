@@ -208,10 +208,12 @@ class Bridge:
             DockcError: it may not be used.
         """
         from dockc.engine.policy import judged
+        from dockc.engine.world import normal
 
         now = dict(attrs)
         for _ in range(_MOST_CONVERSIONS):
-            identifier, now = await self.work.blocking(partial(judged, self.request.policies, identifier, now))
+            known = normal(identifier, now)
+            identifier, now = await self.work.blocking(partial(judged, self.request.policies, known, now))
             check = self.session.policy
             said = None if check is None else await check(self, identifier, now, platform)
             if said is None:
@@ -220,11 +222,10 @@ class Bridge:
         raise DockcError("too many policy requests")
 
     async def _judged(self, definition: Definition) -> Definition:
-        from dockc.engine.world import normal
         from dockc.llb.rewrite import sources_of, with_sources
 
         async def one(op: ops_pb2.Op) -> tuple[str, dict[str, str]]:
-            return await self.judge(normal(op.source.identifier), dict(op.source.attrs), _platform(op))
+            return await self.judge(op.source.identifier, dict(op.source.attrs), _platform(op))
 
         found = await self.work.blocking(lambda: list(sources_of(definition)))
         became = await gather(*(one(op) for _, op in found))
@@ -368,10 +369,8 @@ class Bridge:
         Raises:
             DockcError: it cannot be found out.
         """
-        from dockc.engine.world import normal
-
         if self.judges:
-            identifier, attrs = await self.judge(normal(identifier), attrs or {}, platform)
+            identifier, attrs = await self.judge(identifier, attrs or {}, platform)
         return await self.look_up(identifier, attrs, platform=platform, name=name)
 
     async def look_up(

@@ -351,14 +351,13 @@ async def resolve_meta(
     Raises:
         DockcError: it cannot be found out, or it is not allowed.
     """
-    from dockc.engine.world import normal
     from dockc.llb import attrs as A  # noqa: N812
     from dockc.runtime.source.found import FoundGit, FoundHttp, FoundImage
 
     identifier, attrs = request.Source.identifier, dict(request.Source.attrs)
     platform = platform_of(request.Platform) if request.HasField("Platform") else None
     if judge and bridge.judges:
-        identifier, attrs = await bridge.judge(normal(identifier), attrs, platform)
+        identifier, attrs = await bridge.judge(identifier, attrs, platform)
     answer = gateway_pb2.ResolveSourceMetaResponse(Source=common_pb2.SourceOp(identifier=identifier, attrs=attrs))
     if request.ResolveMode:
         attrs.setdefault(A.IMAGE_RESOLVE_MODE, request.ResolveMode)

@@ -129,8 +129,12 @@ def question(identifier: str, attrs: Mapping[str, str], platform: Platform | Non
     raise DockcError(f"source {identifier!r}: scheme {scheme if separator else ''!r} has nothing to be asked about")
 
 
-def normal(identifier: str) -> str:
-    """An identifier with the whole name of its image; others as they are."""
+def normal(identifier: str, attrs: Mapping[str, str]) -> str:
+    """The one identifier of a source by which rules know it, however it was spelt; what cannot be read is as it is.
+
+    An image has its whole name. A repository is `git://HOST/PATH#REF:DIRECTORY` by whatever protocol it is reached, of the
+    URL that is really fetched from, without who logs in and with a clean directory.
+    """
     from dockc.llb import attrs as A  # noqa: N812
     from dockc.oci.reference import InvalidReference, parse_normalized
 
@@ -139,7 +143,28 @@ def normal(identifier: str) -> str:
             return A.SCHEME_IMAGE + str(parse_normalized(identifier.removeprefix(A.SCHEME_IMAGE)).tag_name_only())
         except InvalidReference:
             pass
+    if identifier.startswith(A.SCHEME_GIT):
+        return _normal_git(identifier.removeprefix(A.SCHEME_GIT), attrs.get(A.GIT_FULL_URL, "")) or identifier
     return identifier
+
+
+def _normal_git(text: str, full: str) -> str:
+    from dockc.llb import attrs as A  # noqa: N812
+    from dockc.llb import giturl
+
+    try:
+        url = giturl.parse(_git_url(text))
+        real = giturl.parse(_git_url(full)) if full else url
+    except DockcError:
+        return ""
+    fragment = f"#{url.ref}" if url.ref or url.subdir else ""
+    return A.SCHEME_GIT + real.identifier + fragment + (f":{url.subdir}" if url.subdir else "")
+
+
+def _git_url(text: str) -> str:
+    from dockc.llb import giturl
+
+    return text if giturl.is_transport(text) else f"https://{text}"
 
 
 def identified(request: Request) -> tuple[str, dict[str, str]] | None:

@@ -15,6 +15,7 @@ from dockc.engine.dockerfile import dockerfile
 from dockc.engine.engine import Engine, EngineOptions
 from dockc.engine.policy import ALLOW, CONVERT, DENY, EXACT, REGEX, Denied, Policy, Rule, judged
 from dockc.engine.request import BuildRequest
+from dockc.engine.world import normal
 from dockc.errors import DockcError
 from dockc.llb.rewrite import sources_of, with_sources
 from dockc.oci.platform import Platform
@@ -146,6 +147,48 @@ def test_a_build_uses_what_the_rules_say_and_asks_the_client(tmp_path: Path) -> 
     assert seen == ["local://second", "local://third"]
     with pytest.raises(DockcError, match="not for you"):
         asyncio.run(main("secret"))
+
+
+REPOSITORY = "git://github.com/user/repo.git#main:absolute/path"
+
+
+@pytest.mark.parametrize(
+    ("identifier", "full", "known"),
+    [
+        ("git://github.com/user/repo.git#main:../absolute/path", "", REPOSITORY),
+        ("git://github.com/user/./x/../repo.git#main:/absolute//path/", "", REPOSITORY),
+        ("git://user:hunter2@github.com/user/repo.git#main:absolute/path", "", REPOSITORY),
+        ("git://ssh://git@github.com/user/repo.git#main:absolute/path", "", REPOSITORY),
+        ("git://allowed.example/x#main:absolute/path", "git@github.com:user/repo.git", REPOSITORY),
+        ("git://allowed.example/x#main:absolute/path", "github.com/user/repo.git#other:b", REPOSITORY),
+        ("git://github.com/user/repo.git", "", "git://github.com/user/repo.git"),
+        ("git://github.com/user/repo.git#:sub", "", "git://github.com/user/repo.git#:sub"),
+        ("git://github.com/user/repo.git#v1", "https://other.example/repo", "git://other.example/repo#v1"),
+        ("git://h/%zz", "", "git://h/%zz"),
+        ("docker-image://alpine", "", "docker-image://docker.io/library/alpine:latest"),
+        ("local://x/../y", "", "local://x/../y"),
+    ],
+)
+def test_a_source_is_known_by_one_identifier_however_it_is_spelt(tmp_path: Path, identifier: str, full: str, known: str) -> None:
+    attrs = {"git.fullurl": full} if full else {}
+    assert normal(identifier, attrs) == known
+    assert normal(known, {}) == known
+    policy = Policy((Rule(action=DENY, identifier=known, match=EXACT),))
+    request = BuildRequest(outputs=(make_output("cacheonly", "", {}),), policies=(policy,))
+
+    async def frontend(bridge: Bridge) -> Result:
+        with pytest.raises(Denied):
+            await bridge.resolve_source_meta(identifier, attrs)
+        with pytest.raises(Denied):
+            await bridge.judge(identifier, attrs)
+        return Result({"": None})
+
+    async def build() -> None:
+        async with asyncio.timeout(100), Engine(EngineOptions(root=tmp_path / "store")) as engine:
+            await engine.run(frontend, request, Session(), lambda status: None)
+
+    if not known.startswith("local:"):
+        asyncio.run(build())
 
 
 @pytest.mark.parametrize("becomes", ["local://test", "docker-image://docker.io/library/busybox:1.0"])
