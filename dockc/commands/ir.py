@@ -75,19 +75,40 @@ class DecompileOptions(Options):
 
     file: str = argument(
         "-", completes="file",
-        help="LLB as `dockc compile --emit=pb` writes it, or an image config with history (JSON); `-` reads "
-             "standard input.",
+        help="LLB as `dockc compile --emit=pb` writes it, an image config with history (JSON), or the name of an image "
+             "of the store; `-` reads standard input.",
     )  # fmt: skip
+    store: Path | None = shared.STORE
     examples = (
         "dockc compile . | dockc decompile",
+        "dockc decompile app",
         "skopeo inspect --config docker://registry.example/app | dockc decompile",
     )
 
 
 def run_decompile(options: DecompileOptions, out: Output) -> int:
     """`dockc decompile`."""
-    out.write(decompile_bytes(_read(options.file)))
+    import os
+
+    here = options.file == "-" or os.path.exists(options.file)  # noqa: PTH110
+    out.write(decompile_bytes(_read(options.file) if here else _config_of(options.file, options.store)))
     return 0
+
+
+def _config_of(name: str, store: Path | None) -> bytes:
+    """The config of an image of the store."""
+    import json
+
+    from dockc.commands.store import stored
+    from dockc.runtime.store import images
+
+    try:
+        chosen = images.choose(stored(store), name, None)
+    except DockcError as error:
+        raise UsageError(
+            f"{name} is neither a file nor an image of the store: {error.message}", hint=error.hint
+        ) from error
+    return json.dumps(chosen.config.raw).encode()
 
 
 def _read(file: str) -> bytes:

@@ -175,7 +175,7 @@ def main(unusual: Reader) -> None:
         from dockc.base import resident
 
         resident.whole = _as_process(unusual)
-    if arguments in (["--version"], ["-V"]):
+    if arguments in (["--version"], ["-V"], ["-v"]):  # the last is docker's
         from dockc.base.version import VERSION
 
         arguments, status = [], _say(f"dockc {VERSION}\n")

@@ -96,7 +96,10 @@ def _history(who: Newcomer) -> None:
     assert "echo $WORD" in who.run("image", "history", "app")
     config = who.dockc.home / "config.json"
     config.write_text(json.dumps(json.loads(who.dockc.run("inspect", "app").stdout)[0]["config"]))
-    assert "RUN" in who.run("decompile", config)
+    assert "RUN" in (said := who.run("decompile", "app"))
+    assert who.dockc.run("decompile", config).stdout in said
+    assert "none is neither a file nor an image of the store: no such image: none:latest" in who.run("decompile", "none", status=2)
+    assert "`dockc load -i config.json`" in who.run("image", "layers", "config.json", status=1)
 
 
 def _hadolint(who: Newcomer) -> None:

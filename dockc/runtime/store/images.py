@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -146,6 +147,10 @@ def named(content: ContentStore, name: str) -> tuple[Reference, Descriptor]:
         return ref, target
     if found := _by_digest(names, name):
         return found[0]
+    if os.path.isfile(name):  # noqa: PTH113
+        raise DockcError(
+            f"no such image: {name}", hint=f"`dockc load -i {name}` takes an archive's images into the store."
+        )
     shown = references.parse_normalized(name).tag_name_only() if ref is None else ref
     raise DockcError(f"no such image: {shown.familiar()}", hint="`dockc images` lists them.")
 
