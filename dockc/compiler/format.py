@@ -8,7 +8,7 @@ The style:
   or like the shell command that follows where that has lines of its own: their indentation is part of what is built.
   Where these are deeper than the command's first line, being its arguments, the first line's own indentation stays
 - exec forms as `["a", "b"]`
-- no trailing space, no empty lines inside continued instructions
+- no trailing space (but after a trigger of ONBUILD), no empty lines inside continued instructions
 - at most one empty line elsewhere, and one before each stage
 - comments start with `# `; line ends are those that most lines of the file have; the file ends with one
 
@@ -153,7 +153,8 @@ class _Layout:
         elif command.form == "json":
             at = self._json(command, at)
         self._rest(at)
-        self.lines.append(self.line.rstrip())
+        # The image's configuration has a trigger with the space behind it.
+        self.lines.append(self.line if command.name == "ONBUILD" else self.line.rstrip())
         head = _with_ends("\n".join(self.lines) + "\n", self.end)
         return head + self.source[self.head_end : self.node.span.end] if self.node.heredocs else head
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from dockc import cli
 from dockc.base.options import FLAG, LIST, NUMBER, Options, Required
@@ -73,6 +75,31 @@ def test_a_variable_that_is_no_truth_value_is_told(
     for plain in (True, False):
         assert main.run(["compile"], cli.parse, plain=plain) == 2
         assert capsys.readouterr().err.startswith("error: DOCKC_LOCAL_IMAGES=perhaps is neither true nor false\n")
+
+
+@st.composite
+def lines(draw: st.DrawFn) -> tuple[str, list[str]]:
+    """A verb, and words of which its options and values could be made up."""
+    verb = draw(st.sampled_from(sorted(verbs.VERBS)))
+    rows = verbs.command(verb)[0].table()
+    flags = [flag for row in rows for flag in (*row.flags, *row.off)]
+    values = st.sampled_from(["a", "a=b", "", "-", "1", "0", "true", "x,y", "./d", "=", "a b", "\xe9", "--x", "-1", "12"])
+    word = st.tuples(st.sampled_from(flags), values, st.sampled_from(["{0}", "{0}={1}", "{0}{1}"])).map(lambda one: one[2].format(*one)) if flags else values
+    return verb, [*draw(st.lists(st.one_of(word, values), max_size=6)), *("x" for row in rows if row.default is Required)]
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(lines())
+@example(("build", ["-t=a", "--no-cache=false", "-o", "type=oci,dest=x"]))
+def test_what_the_plain_reader_takes_the_library_reads_alike(line: tuple[str, list[str]]) -> None:
+    verb, words = line
+    plain = read(verbs.command(verb)[0], words, {})
+    if plain is not None:
+        with pytest.MonkeyPatch.context() as patch:
+            for row in verbs.command(verb)[0].table():
+                if row.variable:
+                    patch.delenv(row.variable, raising=False)
+            assert _library([*verb.split(), *words]) == plain
 
 
 COMPILE_LINES = [

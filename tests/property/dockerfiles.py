@@ -21,7 +21,16 @@ sources = st.one_of(bare, st.sampled_from(("src/", "*.go", "a b")))
 
 @st.composite
 def instructions(draw: st.DrawFn, stages: int) -> str:
-    """One instruction of a stage with `stages` stages before it."""
+    """One instruction of a stage with `stages` stages before it, maybe as a trigger, maybe with space behind it."""
+    text = draw(written(stages))
+    if text and not text.startswith(("#", "ONBUILD")) and not draw(st.integers(0, 7)):
+        text = f"ONBUILD{draw(gaps)}{text}"
+    return text if "<<" in text else text + draw(st.sampled_from(("", "", "", " ", "\t ")))
+
+
+@st.composite
+def written(draw: st.DrawFn, stages: int) -> str:
+    """The text of an instruction."""
     gap = draw(gaps)
     earlier = f"--from={draw(st.integers(0, stages - 1))}{gap}" if stages and draw(st.booleans()) else ""
     match draw(st.integers(0, 16)):
