@@ -11,13 +11,13 @@ from asyncio import gather
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
 from dockc.base.files import read_inside
 from dockc.base.record import Record, made, replace
 from dockc.engine.failure import located
-from dockc.engine.reading import Stat, missing, read_dir, read_file, stat_file
+from dockc.engine.reading import Stat, digest_file, missing, read_dir, read_file, stat_file
 from dockc.engine.request import BuildRequest
 from dockc.errors import DockcError, SolveError
 from dockc.solver.progress import SolveStatus, SourceRange, VertexWarning
@@ -160,10 +160,17 @@ class Bridge:
         return other
 
     @asynccontextmanager
-    async def apart(self) -> AsyncIterator[Bridge]:
-        """A bridge to a build of its own, with what this one is lent; nobody watches it."""
+    async def apart(self, *, judged: bool = True) -> AsyncIterator[Bridge]:
+        """A bridge to a build of its own, with what this one is lent; nobody watches it.
+
+        Args:
+            judged: the rules for sources hold there, too.
+        """
+        request, session = self.request, self.session
+        if not judged:
+            request, session = replace(request, policies=()), replace(session, policy=None)
         async with self.work.solver.job("apart", lends=self._job.lends) as job:
-            other = Bridge(self.work, self.request, self.session, job, self.steps, self.client, self._find)
+            other = Bridge(self.work, request, session, job, self.steps, self.client, self._find)
             try:
                 yield other
             finally:
@@ -346,6 +353,34 @@ class Bridge:
                 return read(root)
 
         return await self.work.blocking(work)
+
+    async def digest_of_download(
+        self, identifier: str, attrs: Mapping[str, str], filename: str, *, algorithm: str, suffix: bytes
+    ) -> str:
+        """The digest of what a URL gives with `suffix` after it, as `algorithm:hex`: what a signature over it signs.
+
+        The rules may want to know it before they judge, so they are not asked.
+
+        Args:
+            identifier: the URL.
+            attrs: of the source operation.
+            filename: what the download is called.
+            algorithm: `sha256`, `sha384` or `sha512`.
+            suffix: a few bytes.
+
+        Raises:
+            DockcError: it cannot be had.
+        """
+        from dockc.llb.author import state
+        from dockc.llb.sources import SourceSpec
+
+        definition = state.source(SourceSpec(identifier, dict(attrs))).marshal()
+        path = f"/{PurePosixPath(filename).name}"
+        async with self.apart(judged=False) as quiet:
+            ref = await quiet.load(definition)
+            assert ref is not None
+            reading = partial(digest_file, path=path, algorithm=algorithm, suffix=suffix)
+            return await quiet._in_root(ref, reading)  # noqa: SLF001  of this class
 
     # --- everything else ------------------------------------------------------------------------------
 

@@ -53,14 +53,22 @@ FRONTEND_CAPS = (
     "statfile", "importcaches", "proto.refarray", "reference.output", "frontend.inputs", "gateway.solve.metadata", "frontend.caps",
     "gateway.solve.evaluate", "gateway.evaluate", "gateway.warnings", "source.metaresolver", "gateway.exec",
     "gateway.exec.extrahosts", "gateway.exec.secretenv", "gateway.exec.signals", "gateway.exec.filesystem",
+    "source.metaresolver.http.checksumrequest",
 )  # fmt: skip
 #: Parts of LLB that this builder does not do.
 _WITHOUT = frozenset(
     (
-        caps.EXEC_META_CDI, caps.EXEC_META_NETWORK_PROXY, caps.SOURCE_LOCAL_METADATA_TRANSFER, caps.ATTESTATIONS,
+        caps.EXEC_META_CDI, caps.EXEC_META_NETWORK_PROXY, caps.ATTESTATIONS,
     )
 )  # fmt: skip
 LLB_CAPS = tuple(sorted(caps.ALL - _WITHOUT))
+_ALGORITHMS = {
+    gateway_pb2.ChecksumRequest.CHECKSUM_ALGO_SHA256: "sha256",
+    gateway_pb2.ChecksumRequest.CHECKSUM_ALGO_SHA384: "sha384",
+    gateway_pb2.ChecksumRequest.CHECKSUM_ALGO_SHA512: "sha512",
+}
+_MOST_SUFFIX = 4096
+"""Bytes that a policy may have counted after a download: the end of what an OpenPGP signature signs."""
 
 
 class Gateway:
@@ -362,6 +370,8 @@ async def resolve_meta(
     if request.ResolveMode:
         attrs.setdefault(A.IMAGE_RESOLVE_MODE, request.ResolveMode)
     name = f"[internal] {request.LogName.removeprefix('[internal] ')}" if request.LogName else ""
+    if request.HTTP.HasField("ChecksumRequest"):
+        _algorithm(request.HTTP.ChecksumRequest)  # before anything is fetched for it
     if identifier.startswith(A.SCHEME_LOCAL):
         return answer  # only whether it may be used was to be known
     found = await bridge.look_up(identifier, attrs, platform=platform, name=name)
@@ -379,7 +389,22 @@ async def resolve_meta(
 
                 moment = Time.parse(found.last_modified)
                 answer.HTTP.LastModified.seconds, answer.HTTP.LastModified.nanos = moment.seconds, moment.nanos
+            if request.HTTP.HasField("ChecksumRequest"):
+                wanted, told = request.HTTP.ChecksumRequest, answer.HTTP.ChecksumResponse
+                told.Digest = await bridge.digest_of_download(
+                    identifier, attrs, found.filename, algorithm=_algorithm(wanted), suffix=wanted.Suffix
+                )
+                told.Suffix = wanted.Suffix
     return answer
+
+
+def _algorithm(request: gateway_pb2.ChecksumRequest) -> str:
+    if len(request.Suffix) > _MOST_SUFFIX:
+        raise DockcError(f"http checksum request suffix exceeds max size {_MOST_SUFFIX}")
+    found = _ALGORITHMS.get(request.Algo)
+    if found is None:
+        raise DockcError(f"unsupported checksum algorithm {request.Algo}")
+    return found
 
 
 def _range(request: gateway_pb2.ReadFileRequest) -> tuple[int, int]:

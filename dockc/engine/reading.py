@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 #: Larger answers are read in parts.
 READ_LIMIT = 64 << 20
+_BLOCK = 1 << 20
 
 
 class Stat(Record):
@@ -62,6 +63,37 @@ def read_file(root: Path, *, path: str, offset: int = 0, length: int = 0) -> byt
     if len(data) > READ_LIMIT:
         raise DockcError(f"failed to read {path}: larger than {READ_LIMIT} bytes")
     return data
+
+
+def digest_file(root: Path, *, path: str, algorithm: str, suffix: bytes = b"") -> str:
+    """The digest of a regular file of any size and of what is put after it.
+
+    Args:
+        root: the file system.
+        path: of the file.
+        algorithm: `sha256`, `sha384` or `sha512`.
+        suffix: counted as if the file ended with it.
+
+    Raises:
+        DockcError: there is no such file.
+    """
+    import hashlib
+
+    from dockc.runtime.fsutil.inroot import NotRegular, Root
+
+    with Root(root) as opened:
+        try:
+            file = opened.open_regular(path)
+        except NotRegular:
+            raise DockcError(f"failed to read {path}: not a regular file") from None
+        if file is None:
+            raise missing(path)
+        hasher = hashlib.new(algorithm)
+        with file:
+            while data := file.read(_BLOCK):
+                hasher.update(data)
+    hasher.update(suffix)
+    return f"{algorithm}:{hasher.hexdigest()}"
 
 
 def read_dir(root: Path, *, path: str, include: str = "") -> tuple[Stat, ...]:

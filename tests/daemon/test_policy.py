@@ -38,8 +38,15 @@ class Bridge:
 
     judges = True
 
+    def __init__(self) -> None:
+        self.fetched: list[tuple[object, ...]] = []
+
     async def look_up(self, identifier: str, attrs: dict[str, str], **_: Any) -> FoundHttp:
+        self.fetched.append((identifier,))
         return FoundHttp("sha256:" + "a" * 64, filename="a.tar")
+
+    async def digest_of_download(self, identifier: str, attrs: object, filename: str, *, algorithm: str, suffix: bytes) -> str:
+        return f"{algorithm}:{identifier} {filename} {suffix.hex()}"
 
 
 def decision(action: int, *words: str, update: common_pb2.SourceOp | None = None) -> gateway_pb2.CheckPolicyResponse:
@@ -54,9 +61,9 @@ def question(identifier: str = URL) -> gateway_pb2.CheckPolicyResponse:
     return gateway_pb2.CheckPolicyResponse(request=asked)
 
 
-def judge(client: Client) -> tuple[str, Any] | None:
+def judge(client: Client, bridge: Bridge | None = None) -> tuple[str, Any] | None:
     policy = SessionPolicy(cast(Caller, client))
-    return asyncio.run(policy(Bridge(), URL, {}, Platform("linux", "arm64", "v8")))
+    return asyncio.run(policy(bridge or Bridge(), URL, {}, Platform("linux", "arm64", "v8")))
 
 
 def test_decisions() -> None:
@@ -72,6 +79,25 @@ def test_decisions() -> None:
     ((url, value),) = caught.value.remote.details
     assert url.endswith("policysession.DecisionResponse+json")
     assert json.loads(value) == {"action": 1, "denyMessages": [{"message": "because"}, {"message": "so"}]}
+
+
+def checksum(algorithm: int, suffix: bytes) -> gateway_pb2.CheckPolicyResponse:
+    said = question()
+    said.request.HTTP.ChecksumRequest.Algo = cast(Any, algorithm)
+    said.request.HTTP.ChecksumRequest.Suffix = suffix
+    return said
+
+
+def test_a_policy_asks_for_what_a_signature_signs() -> None:
+    client = Client(checksum(2, b"\x04\0"), decision(common_pb2.ALLOW))
+    assert judge(client) is None
+    answer = client.asked[1].Source.HTTP.ChecksumResponse
+    assert (answer.Digest, answer.Suffix) == (f"sha512:{URL} a.tar 0400", b"\x04\0")
+    for asked, words in ((checksum(0, bytes(4097)), "suffix exceeds max size 4096"), (checksum(99, b""), "unsupported checksum algorithm 99")):
+        bridge = Bridge()
+        with pytest.raises(DockcError, match=words):
+            judge(Client(asked), bridge)
+        assert bridge.fetched == []
 
 
 def test_answers_that_make_no_sense() -> None:

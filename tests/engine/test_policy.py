@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
+import threading
 from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +17,14 @@ from dockc import llb
 from dockc.engine.bridge import Bridge, Result
 from dockc.engine.dockerfile import dockerfile
 from dockc.engine.engine import Engine, EngineOptions
+from dockc.engine.gateway import resolve_meta
 from dockc.engine.policy import ALLOW, CONVERT, DENY, EXACT, REGEX, Denied, Policy, Rule, judged
 from dockc.engine.request import BuildRequest
 from dockc.engine.world import normal
 from dockc.errors import DockcError
 from dockc.llb.rewrite import sources_of, with_sources
 from dockc.oci.platform import Platform
+from dockc.rpc.pb import common_pb2, gateway_pb2
 from dockc.runtime.exporter.options import make_output
 from dockc.runtime.session.base import Session
 from dockc.runtime.session.files import HeldFiles
@@ -189,6 +195,48 @@ def test_a_source_is_known_by_one_identifier_however_it_is_spelt(tmp_path: Path,
 
     if not known.startswith("local:"):
         asyncio.run(build())
+
+
+def test_what_a_signature_over_a_download_signs_is_known_before_the_rules_allow_it(tmp_path: Path) -> None:
+    need_root()
+    payload = os.urandom(300_000)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Disposition", 'attachment; filename="dir/the file"')
+            self.send_header("Content-Length", str(len(payload)))
+            self.end_headers()
+            self.wfile.write(payload)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    found: list[str] = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/x?y"
+        policy = Policy((Rule(action=DENY, identifier="*"),))
+        request = BuildRequest(outputs=(make_output("cacheonly", "", {}),), policies=(policy,))
+
+        async def frontend(bridge: Bridge) -> Result:
+            meta = gateway_pb2.ResolveSourceMetaRequest(Source=common_pb2.SourceOp(identifier=url))
+            meta.HTTP.ChecksumRequest.Algo = gateway_pb2.ChecksumRequest.CHECKSUM_ALGO_SHA384
+            meta.HTTP.ChecksumRequest.Suffix = b"\x04\xff"
+            answer = await resolve_meta(bridge, meta, judge=False)
+            found.append(answer.HTTP.ChecksumResponse.Digest)
+            assert answer.HTTP.ChecksumResponse.Suffix == b"\x04\xff"
+            with pytest.raises(Denied):
+                await bridge.solve(llb.http(url).marshal())
+            return Result({"": None})
+
+        async def build() -> None:
+            async with asyncio.timeout(100), Engine(EngineOptions(root=tmp_path / "store")) as engine:
+                await engine.run(frontend, request, Session(), lambda status: None)
+
+        asyncio.run(build())
+        server.shutdown()
+    assert found == [f"sha384:{hashlib.sha384(payload + bytes((4, 255))).hexdigest()}"]
 
 
 @pytest.mark.parametrize("becomes", ["local://test", "docker-image://docker.io/library/busybox:1.0"])
