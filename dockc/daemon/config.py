@@ -520,8 +520,8 @@ def _certificates(folder: str) -> tuple[list[str], list[dict[str, str]]]:
     """
     try:
         paths = sorted(Path(folder).iterdir())
-    except OSError as exc:
-        raise UsageError(f"cannot read {folder}: {exc.strerror}") from exc
+    except (OSError, ValueError) as exc:  # ValueError: a name with a zero byte
+        raise UsageError(f"cannot read {folder}: {getattr(exc, 'strerror', exc)}") from exc
     pairs = []
     for path in paths:
         if path.suffix in {".cert", ".key"}:

@@ -12,7 +12,8 @@ from typing import Any
 from dockc.base.record import Record
 from dockc.errors import UsageError
 
-TEXT, BOOL, NUMBER, TEXTS, DURATION, ANY = "a text", "true or false", "a number", "a list of texts", "a duration", ""
+TEXT, BOOL, NUMBER, DURATION, ANY = "a text", "true or false", "a number", "a duration", ""
+TEXTS, TABLES = "a list of texts", "a list of tables"
 
 
 class Key(Record):
@@ -109,7 +110,7 @@ KEYS: Mapping[str, Any] = {
             "insecure": Key(BOOL),
             "ca": Key(TEXTS),
             "tlsconfigdir": Key(TEXTS),
-            "keypair": Key(),
+            "keypair": Key(TABLES),
         }
     ),
     "dns": {"nameservers": Key(TEXTS), "options": Key(TEXTS), "searchDomains": Key(TEXTS)},
@@ -186,6 +187,8 @@ def _check(name: str, path: str, key: Key, value: object) -> None:
             good = isinstance(value, int) and not isinstance(value, bool)
         case "a list of texts":
             good = isinstance(value, list) and all(isinstance(one, str) for one in value)
+        case "a list of tables":
+            good = isinstance(value, list) and all(isinstance(one, dict) for one in value)
         case "a duration":
             good = isinstance(value, (str, int)) and not isinstance(value, bool)
         case _:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 from dockc.daemon import config
@@ -158,6 +158,10 @@ def toml(value: object) -> str:
 
 @hypothesis.settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from([*paths(KEYS), "nonsense"]), VALUES, min_size=1, max_size=3))
+@example({"registry.x.keypair": False})
+@example({"registry.x.keypair": ["a"]})
+@example({"registry.x.keypair": [{}]})
+@example({"registry.x.tlsconfigdir": ["\0"]})
 def test_any_file_is_a_configuration_or_a_usage_error(tmp_path: Path, values: dict[str, object]) -> None:
     file = tmp_path / "buildkitd.toml"
     file.write_text("".join(f"{key} = {toml(value)}\n" for key, value in values.items()))
