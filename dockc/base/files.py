@@ -12,6 +12,7 @@ from dockc.errors import DockcError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from os import PathLike
     from typing import BinaryIO
 
@@ -103,6 +104,18 @@ def _is_initial_namespace() -> bool:
             return file.read().split() == [b"0", b"0", b"4294967295"]
     except OSError:
         return True
+
+
+def docker_folder(environ: Mapping[str, str]) -> str:
+    """Where Docker's configuration is: `$DOCKER_CONFIG`, else `.docker` in the user's home.
+
+    The list of users knows the home where `$HOME` does not say; who has none there has `/`, never the current directory,
+    in which anybody's files may be.
+    """
+    if chosen := environ.get("DOCKER_CONFIG"):
+        return os.path.expanduser(chosen)
+    home = environ.get("HOME") or os.path.expanduser("~")
+    return os.path.join(home if os.path.isabs(home) else "/", ".docker")
 
 
 def builders_file() -> str:

@@ -104,7 +104,7 @@ def _text(value: object) -> str:
 
 def _places(env: Mapping[str, str]) -> Iterator[Value]:
     from dockc.base.cachefiles import place
-    from dockc.base.files import builders_file
+    from dockc.base.files import builders_file, docker_folder
     from dockc.client import builders
     from dockc.runtime.store.place import default_root
 
@@ -119,8 +119,7 @@ def _places(env: Mapping[str, str]) -> Iterator[Value]:
     yield Value("cache", place(env), source("XDG_CACHE_HOME"))
     file = builders_file()
     yield Value("builders", file, source("XDG_CONFIG_HOME"))
-    docker = env.get("DOCKER_CONFIG") or os.path.join(env.get("HOME", ""), ".docker")
-    yield Value("credentials", os.path.join(docker, "config.json"), source("DOCKER_CONFIG"))
+    yield Value("credentials", os.path.join(docker_folder(env), "config.json"), source("DOCKER_CONFIG"))
     if env.get("BUILDX_BUILDER"):
         yield Value("builder", env["BUILDX_BUILDER"], "$BUILDX_BUILDER")
     elif os.path.exists(file) and (current := builders.load().current):

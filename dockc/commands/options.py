@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dockc.base.files import open_regular
+from dockc.base.files import docker_folder, open_regular
 from dockc.base.pattern import pattern
 from dockc.errors import DockcError, UsageError
 
@@ -147,7 +147,7 @@ def proxy_attrs(environ: Mapping[str, str], given: Mapping[str, str]) -> dict[st
 
     What is wrong with the file is said by those who need its credentials.
     """
-    path = os.path.join(environ.get("DOCKER_CONFIG") or os.path.join(environ.get("HOME", ""), ".docker"), "config.json")  # noqa: PTH118
+    path = os.path.join(docker_folder(environ), "config.json")  # noqa: PTH118
     try:
         with open_regular(path) as file:
             data = file.read(_CONFIG_LIMIT)

@@ -229,3 +229,13 @@ os.write(result, said.encode())
 """
     done = subprocess.run([root.prefix[0], "-c", code], env=root.environ(), cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (tmp_path / "result").read_text() == 'process "/bin/sh -c exit 7" did not complete successfully: exit code: 7 True 77', done.stderr
+
+
+def test_a_user_whose_home_is_not_said(user: Dockc, context: MakeContext) -> None:
+    """Inside the builder's namespace everybody is root, whose home is closed to others; the current directory is anybody's."""
+    folder = context("FROM scratch\nARG HTTP_PROXY\nCOPY Dockerfile /\n")
+    (folder / ".docker").mkdir(mode=0o755)
+    (folder / ".docker/config.json").write_text("not for you")
+    env = {name: value for name, value in user.environ().items() if name not in ("HOME", "DOCKER_CONFIG")}
+    done = subprocess.run(user.argv("build", ".", "-o", "type=cacheonly"), env=env, cwd=folder, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -171,6 +171,7 @@ def _enter_user_namespace() -> BuildNamespace:
         )
     uid, gid = os.geteuid(), os.getegid()
     plan = _MapPlan.for_user(uid, gid)
+    _keep_home(uid)
     mapper = _Mapper(plan) if plan.by_helper else None
     try:
         syscalls.unshare(syscalls.CLONE_NEWUSER | syscalls.CLONE_NEWNS)
@@ -194,6 +195,15 @@ def _enter_user_namespace() -> BuildNamespace:
     except OSError as exc:
         raise _refused(exc) from exc
     return BuildNamespace(rootless=True, uids=plan.uids, gids=plan.gids, reason=reason)
+
+
+def _keep_home(uid: int) -> None:
+    """Say where this user's home is while the user is still known: inside, everybody is root, whose home is another."""
+    if not os.environ.get("HOME"):
+        try:
+            os.environ["HOME"] = pwd.getpwuid(uid).pw_dir
+        except KeyError:
+            os.environ["HOME"] = "/"
 
 
 def _is_chrooted() -> bool:

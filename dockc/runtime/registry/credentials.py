@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dockc.base import children
+from dockc.base.files import docker_folder
 from dockc.base.pattern import pattern
 from dockc.errors import RegistryError
 from dockc.oci.fields import Fields, InvalidDocument, decode
@@ -60,8 +61,7 @@ class DockerConfig:
             RegistryError: the file is there and cannot be read or understood.
         """
         env = os.environ if environ is None else environ
-        folder = Path(env.get("DOCKER_CONFIG") or Path(env.get("HOME") or "~") / ".docker")
-        path = folder.expanduser() / "config.json"
+        path = Path(docker_folder(env), "config.json")
         try:
             with path.open("rb") as file:
                 data = file.read(_FILE_LIMIT + 1)
