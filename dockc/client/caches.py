@@ -6,12 +6,20 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dockc.base.files import open_regular
-from dockc.errors import UsageError
+from dockc.base.record import replace
+from dockc.errors import DockcError, UsageError
 from dockc.runtime.remotecache.base import CacheEntry, parse_entry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from dockc.oci.descriptor import Descriptor
+
+_NAME = "org.opencontainers.image.ref.name"
 
 
 def parse(text: str) -> CacheEntry:
@@ -92,13 +100,17 @@ def _digest(folder: Path, tag: str) -> str:
         return ""
     for entry in entries:
         notes: Mapping[str, str] = entry.get("annotations") or {}
-        if notes.get("org.opencontainers.image.ref.name") == tag or tag in notes.get("io.containerd.image.name", ""):
+        if notes.get(_NAME) == tag or tag in notes.get("io.containerd.image.name", ""):
             return str(entry.get("digest", ""))
     return str(entries[0].get("digest", "")) if len(entries) == 1 and tag == "latest" else ""
 
 
 def note(entries: Sequence[CacheEntry], response: Mapping[str, str]) -> None:
-    """Name in their directories the caches that were written."""
+    """Name in their directories the caches that were written.
+
+    The builder's answer tells one manifest, that of the cache which was written last. Where there were several caches, a
+    directory's own is the newest manifest in it.
+    """
     from dockc.oci.descriptor import Descriptor
     from dockc.oci.fields import decode
     from dockc.oci.reference import Reference
@@ -109,6 +121,40 @@ def note(entries: Sequence[CacheEntry], response: Mapping[str, str]) -> None:
         return
     root = Descriptor.from_fields(decode(text.encode(), "cache.manifest"))
     none: tuple[Reference, ...] = ()
+    alone = sum(entry.type != "inline" for entry in entries) == 1
     for entry in entries:
         if entry.type == "local":
-            write_index(Path(entry.attrs["dest"]), root, none, "")
+            folder, tag = Path(entry.attrs["dest"]), entry.attrs.get("tag", "")
+            own = root if alone else _newest(folder)
+            if own is not None:
+                write_index(folder, replace(own, annotations={_NAME: tag}) if tag else own, none, "")
+
+
+def _newest(folder: Path) -> Descriptor | None:
+    """The manifest of a cache that was written, or asked for, last of those in a directory; None where there is none."""
+    from dockc.oci import manifest as manifests
+    from dockc.oci.descriptor import Descriptor
+    from dockc.runtime.remotecache.config import MEDIA_TYPE
+
+    found: list[tuple[int, Path]] = []
+    for path in folder.glob("blobs/*/*"):
+        status = path.lstat()
+        if stat.S_ISREG(status.st_mode) and status.st_size <= manifests.SIZE_LIMIT:
+            found.append((status.st_mtime_ns, path))
+    for _, path in sorted(found, reverse=True):
+        try:
+            with open_regular(path) as file:
+                data = file.read(manifests.SIZE_LIMIT)
+            parsed = manifests.parse(data) if data.startswith(b"{") else None
+        except (OSError, DockcError):
+            continue
+        if parsed is None:
+            continue
+        kinds = (
+            {one.media_type for one in parsed.manifests}
+            if isinstance(parsed, manifests.Index)
+            else {parsed.config.media_type}
+        )
+        if MEDIA_TYPE in kinds:
+            return Descriptor(parsed.media_type, f"{path.parent.name}:{path.name}", len(data))
+    return None

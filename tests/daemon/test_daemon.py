@@ -197,6 +197,28 @@ def test_caches_in_a_directory_of_the_client(daemon: Daemon, context: Path, tmp_
     assert (tmp_path / "out" / "made").read_text() == "built\n"
 
 
+def test_several_caches_in_directories_of_the_client(daemon: Daemon, context: Path, tmp_path: Path) -> None:
+    """The answer of a builder names one manifest; each directory's index names its own all the same, by its own tag."""
+    seen: list[dict[str, str]] = []
+    kinds = {"min": "mode=min", "max": "mode=max,tag=all,compression=zstd,force-compression=true"}
+    for text in ("first\n", "second\n"):
+        (context / "data.txt").write_text(text)
+        to = [f"--cache-to=type=local,dest={tmp_path}/{name},{attrs},ignore-error=false" for name, attrs in kinds.items()]
+        done = built(daemon, context, *to)
+        assert done.returncode == 0, done.stderr + daemon.said()
+        named = {}
+        for name in kinds:
+            (entry,) = json.loads((tmp_path / name / "index.json").read_text())["manifests"]
+            named[name] = (tmp_path / name / "blobs" / entry["digest"].replace(":", "/")).read_text()
+            assert entry["annotations"]["org.opencontainers.image.ref.name"] == ("all" if name == "max" else "latest")
+        assert "zstd" in named["max"] and "zstd" not in named["min"]
+        seen.append(named)
+    assert all(seen[0][name] != seen[1][name] for name in kinds)
+    assert dockc("builder", "prune", "--all", "--addr", daemon.address).returncode == 0
+    done = built(daemon, context, "--cache-from", f"type=local,src={tmp_path}/max,tag=all")
+    assert done.stderr.endswith("0 steps run, 5 cached\n"), done.stderr
+
+
 def test_no_directory_of_the_daemon_is_read(daemon: Daemon, context: Path, tmp_path: Path) -> None:
     """Whatever path a client names is one of its own."""
     (tmp_path / "its/blobs/sha256").mkdir(parents=True)
