@@ -1,8 +1,13 @@
 """What a daemon takes, and whether it stays as it is: budgets, many clients, storms of them, and memory over many builds.
 
-    python bench/daemon.py [calls] [files] [blob] [watchers] [clients] [storm] [memory]   all without a word
+    python bench/daemon.py [late] [calls] [files] [blob] [watchers] [clients] [storm] [memory]   all without a word
     python bench/daemon.py memory --builds 1000 --seed 7
+    python bench/daemon.py beside --peer DIR [--turns 3]                                  against BuildKit: DIR has buildkitd and buildctl
 
+    beside     the same builds by buildctl on this daemon and on BuildKit's, in turn: 20,000 files the first time, with one changed, and
+               with nothing changed; an archive, a layer and a tree of 200 MB brought to the client; CPU of the daemon and of the client.
+               Beside them the same context in a local build without a daemon
+    late       how late the event loop is while 20,000 files come and twenty builds run: the longest that another client waits for an answer
     calls      CPU of one small call, both ends
     files      CPU of the daemon for a context of 20,000 small files, the first time and the second
     blob       the same for one file of 500 MiB
@@ -162,11 +167,145 @@ async def transferred(daemon: Daemon, what: str, context: Path, budget: float) -
 
 async def files(daemon: Daemon, _: argparse.Namespace) -> None:
     context = daemon.context(TREE, "files")
+    many_files(context)
+    await transferred(daemon, "files", context, 0.9)
+
+
+def many_files(context: Path) -> None:
     for number in range(20_000):
         folder = context / f"{number % 100:02}"
         folder.mkdir(exist_ok=True)
         (folder / str(number)).write_bytes(b"%08d" % number * 128)
-    await transferred(daemon, "files", context, 0.9)
+
+
+class Peer:
+    """BuildKit's daemon in a folder of its own."""
+
+    def __init__(self, folder: Path, programs: Path) -> None:
+        self._place = folder / "peer.sock"
+        self.address, self._log = f"unix://{folder}/peer.sock", folder / "peer.log"
+        command = [str(programs / "buildkitd"), "--root", str(folder / "peer"), "--addr", self.address, "--containerd-worker=false"]
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    async def ready(self) -> None:
+        for _ in range(600):
+            if self._place.exists():
+                return
+            if self.process.poll() is not None:
+                break
+            await asyncio.sleep(0.05)
+        raise Breach(self._log.read_text()[-2000:])
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+
+
+def cpu_of(pid: int) -> float:
+    """CPU time of a process so far, seconds; its children are not counted."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def beside(daemon: Daemon, options: argparse.Namespace) -> None:
+    if options.peer is None:
+        say("beside", "needs --peer DIR, a directory with buildkitd and buildctl")
+        return
+    peer = Peer(daemon.folder, options.peer)
+    try:
+        await peer.ready()
+        small, files_, blob_ = daemon.context(TREE, "small"), daemon.context(TREE, "files"), daemon.context(TREE, "blob")
+        many_files(files_)
+        (blob_ / "blob").write_bytes(os.urandom(200_000_000))
+        sides = {"dockc": (daemon.address, daemon.process.pid), "buildkit": (peer.address, peer.process.pid)}
+        out = daemon.folder / "out"
+
+        def one(what: str, context: Path, *more: str) -> None:
+            told = []
+            for name, (address, pid) in sides.items():
+                shutil.rmtree(out, ignore_errors=True)
+                out.unlink(missing_ok=True)
+                before, mine, began = cpu_of(pid), resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+                words = ["build", "--frontend", "dockerfile.v0", "--local", f"context={context}", "--local", f"dockerfile={context}", *more]
+                done = subprocess.run([options.peer / "buildctl", "--addr", address, *words], capture_output=True, text=True, check=False)
+                if done.returncode:
+                    raise Breach(f"{what}, {name}: {done.stderr[-2000:]}")
+                passed, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+                client = after.ru_utime + after.ru_stime - mine.ru_utime - mine.ru_stime
+                told.append(f"{name} {cpu_of(pid) - before:5.2f} (client {client:.2f}, {passed:4.1f} s)")
+            say("beside", f"{what:<24} {'   '.join(told)}")
+
+        one("warm up", small)
+        one("files, first", files_)
+        for turn in range(options.turns):
+            (files_ / "changed").write_text(str(turn))
+            one("files, one changed", files_)
+            one("files, none changed", files_)
+        one("archive, first", blob_, f"--output=type=oci,dest={out}")
+        for _ in range(options.turns):
+            for kind in ("oci", "tar", "local"):
+                one(f"{kind}, again", blob_, f"--output=type={kind},dest={out}")
+        local(daemon.folder, files_)
+    finally:
+        peer.stop()
+
+
+def local(folder: Path, context: Path) -> None:
+    """The context of many files in builds without a daemon."""
+    command = [sys.executable, "-m", "dockc", "--store", str(folder / "local"), "build", str(context), "--progress=none"]
+    for what in ("first", "one changed", "none changed"):
+        if what == "one changed":
+            (context / "changed").write_text("local")
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        say("beside", f"files, {what:<17} dockc build, no daemon {after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime:5.2f}")
+
+
+async def late(daemon: Daemon, _: argparse.Namespace) -> None:
+    """Another process asks all the time; what it waits for is the loop's lateness, and the machine's."""
+    files_, ten = daemon.context(TREE, "files"), daemon.context(TEN, "ten")
+    many_files(files_)
+    await daemon.build(ten, n="first")
+    for what, work in (("20,000 files", [files_]), ("twenty builds", [ten] * 20)):
+        probe = await asyncio.create_subprocess_exec(
+            sys.executable, str(ROOT / "bench" / "daemon.py"), "probe", "--address", daemon.address, stdout=subprocess.PIPE
+        )  # fmt: skip
+        assert probe.stdout is not None
+        await probe.stdout.readline()
+        builds = [asyncio.create_subprocess_exec(
+            sys.executable, "-m", "dockc", "build", str(context), "--addr", daemon.address, "--progress=none", f"--build-arg=N={number}", cwd=ROOT, stderr=subprocess.DEVNULL,
+        ) for number, context in enumerate(work)]  # fmt: skip
+        await asyncio.gather(*[(await build).wait() for build in builds])
+        probe.send_signal(signal.SIGTERM)
+        say("late", f"{what}: {(await probe.stdout.read()).decode().strip()}")
+        await probe.wait()
+
+
+async def probe(address: str) -> None:
+    """Ask a daemon every few milliseconds until told to end; how long it took."""
+    ending = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
+    link = await connect(parse(address))
+    waits: list[float] = []
+    own: list[float] = []
+    try:
+        remote = Remote(link)
+        await remote.info()
+        print("ready", flush=True)
+        while not ending.is_set():
+            began = time.monotonic()
+            await remote.info()
+            asked = time.monotonic()
+            await asyncio.sleep(0.005)
+            waits.append(asked - began)
+            own.append(time.monotonic() - asked - 0.005)
+    finally:
+        await link.close()
+    for what, times in (("an answer took", waits), ("the same process's own timers were late by", own)):
+        times.sort()
+        print(f"{what} p50 {times[len(times) // 2] * 1e3:.0f} ms, p99 {times[int(len(times) * 0.99)] * 1e3:.0f}, at most {times[-1] * 1e3:.0f};", end=" ")
 
 
 async def blob(daemon: Daemon, _: argparse.Namespace) -> None:
@@ -328,7 +467,7 @@ async def memory(daemon: Daemon, options: argparse.Namespace) -> None:
 
 
 SCENES: dict[str, Callable[[Daemon, argparse.Namespace], Awaitable[None]]] = {
-    "calls": calls, "files": files, "blob": blob, "watchers": watchers, "clients": clients, "storm": storm, "memory": memory,
+    "beside": beside, "late": late, "calls": calls, "files": files, "blob": blob, "watchers": watchers, "clients": clients, "storm": storm, "memory": memory,
 }  # fmt: skip
 
 
@@ -348,12 +487,18 @@ async def run(name: str, options: argparse.Namespace) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scenes", nargs="*", choices=[*SCENES, []], metavar="SCENE")
+    parser.add_argument("scenes", nargs="*", choices=[*SCENES, "probe", []], metavar="SCENE")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=2, help="of the storm")
     parser.add_argument("--builds", type=int, default=1000, help="of the memory scene")
     parser.add_argument("--seconds", type=float, default=170, help="of the memory scene, at most")
+    parser.add_argument("--peer", type=Path, help="of the scene beside: a directory with BuildKit's buildkitd and buildctl")
+    parser.add_argument("--turns", type=int, default=3, help="of the scene beside")
+    parser.add_argument("--address", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.scenes == ["probe"]:
+        asyncio.run(probe(options.address))
+        return 0
     for name in options.scenes or SCENES:
         try:
             asyncio.run(run(name, options))

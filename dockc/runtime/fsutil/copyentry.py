@@ -119,8 +119,8 @@ class EntryWriter:
             meta.make_node(item.target_fd, item.name, *node, stat.S_IMODE(status.st_mode), shown)
         elif kind == stat.S_IFLNK:
             self._symlink(item)
-        elif status.st_nlink == 1 or not self._link(item):
-            self._file(item)
+        elif (status.st_nlink == 1 or not self._link(item)) and self._file(item):
+            return
         self.metadata(item)
 
     def _remove(self, item: Item, there: os.stat_result) -> None:
@@ -146,17 +146,18 @@ class EntryWriter:
                 raise FileError(message, number=error.errno or 0) from error
         return True
 
-    def _file(self, item: Item) -> None:
+    def _file(self, item: Item) -> bool:
+        """Copy the data; whether the metadata, too."""
         try:
             source = os.open(item.source_name, _READ, dir_fd=item.source_fd)
         except OSError as error:
             raise self._not_opened("source", self.source_path(item.path), error) from error
         try:
-            self._data(item, source)
+            return self._data(item, source)
         finally:
             os.close(source)
 
-    def _data(self, item: Item, source: int) -> None:
+    def _data(self, item: Item, source: int) -> bool:
         try:
             target = os.open(item.name, _CREATE, 0o600, dir_fd=item.target_fd)
         except OSError as error:
@@ -164,11 +165,30 @@ class EntryWriter:
         try:
             if item.status.st_size:
                 copy_data(source, target, item.status, self._options.cancelled)
+            return self._settled(item.status, source, target)
         except OSError as error:
             shown = self.target_path(item.path)
             raise failed("copy_file_range", shown, error, wrap="failed to copy files") from error
         finally:
             os.close(target)
+
+    def _settled(self, status: os.stat_result, source: int, target: int) -> bool:
+        """Give an open file its metadata, without a walk to it, where nothing about it is special."""
+        if not status.st_size:  # it may stand for a device
+            return False
+        try:
+            if os.listxattr(source):
+                return False
+            owner = self._options.owner
+            if owner is None:
+                os.fchown(target, status.st_uid, status.st_gid)
+            else:
+                os.fchown(target, owner.uid, owner.gid)
+            os.fchmod(target, self._mode(status.st_mode))
+            os.utime(target, ns=self._times(status))
+        except OSError:
+            return False
+        return True
 
     @staticmethod
     def _not_opened(which: str, shown: str, error: OSError) -> FileError:

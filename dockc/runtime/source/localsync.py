@@ -353,11 +353,24 @@ class Copier:
             try:
                 with os.fdopen(os.open(name, _CREATE, 0o600, dir_fd=fd), "wb", 0) as target:
                     row = self._data(row, source.fileno(), target.fileno())
+                    settled = self._settled(row, source.fileno(), target.fileno())
             except OSError as error:
                 raise failed("write", row.path, error) from error
         self._manifest[row.path] = row
-        self._attributes(source_fd, source_name, fd, name)
-        self._metadata(row, fd, name)
+        if not settled:
+            self._attributes(source_fd, source_name, fd, name)
+            self._metadata(row, fd, name)
+
+    def _settled(self, row: Row, source: int, target: int) -> bool:
+        """Give an open file its metadata, without a walk to it, where nothing about it is special."""
+        try:
+            if not self._own or os.listxattr(source):
+                return False
+            os.fchmod(target, stat.S_IMODE(row.mode))
+            os.utime(target, ns=(row.mtime, row.mtime))
+        except OSError:
+            return False
+        return True
 
     def _open(self, row: Row, fd: int, name: str) -> BinaryIO | None:
         """The user's file for reading; a socket counts as an empty file. None if it is gone meanwhile, or no file any
