@@ -58,13 +58,26 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"buildctl: {message}", hint=f"See `{self.prog} --help`.")
 
 
+class _Shown:
+    """Where results go; a daemon's words that are none, such as those that move a terminal's cursor, are made visible."""
+
+    def __init__(self, out: Output) -> None:
+        self._out = out
+
+    def write(self, data: str | bytes) -> None:
+        """See `Output.write`; bytes are a blob, and stay as they are."""
+        from dockc.console.errors import visible
+
+        self._out.write(visible(data) if isinstance(data, str) else data)
+
+
 def main(arguments: Sequence[str], out: Output) -> int:
     """Do what buildctl does with these arguments.
 
     Raises:
         DockcError: whatever goes wrong on purpose.
     """
-    options = _parser().parse_args(list(arguments), argparse.Namespace(out=out))
+    options = _parser().parse_args(list(arguments), argparse.Namespace(out=_Shown(out)))
     if not getattr(options, "action", None):
         _parser().print_help()
         return 0
@@ -359,7 +372,9 @@ def _history_row(event: Any, *, pinned: bool = False) -> str:
     from dockc.rpc.pb import control_pb2
 
     record = event.record
-    words = [control_pb2.BuildHistoryEventType.Name(event.type), record.Ref]
+    known = dict(control_pb2.BuildHistoryEventType.items())
+    kind = next((name for name, number in known.items() if number == event.type), str(event.type))
+    words = [kind, record.Ref]
     words += [
         _moment(one) if record.HasField(name) else ""
         for name, one in (("CreatedAt", record.CreatedAt), ("CompletedAt", record.CompletedAt))

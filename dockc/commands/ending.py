@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import contextmanager
 
 from dockc.errors import DockcError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FAILED = "failed to solve: "
 """What BuildKit's clients say before the message of whatever ended a build: scripts look for these words."""
@@ -48,3 +53,42 @@ def _go(status: int, word: str) -> None:
         os.write(2, f"error: {word}\n".encode())
     finally:
         os._exit(status)
+
+
+class _Told(BaseException):
+    """SIGTERM came. No error that anything else would take for its own."""
+
+
+@contextmanager
+def ends_when_told() -> Iterator[None]:
+    """Within the block SIGTERM ends what is done as an interrupt does, so that nothing half done is left; what does not
+    listen to either is left behind. On the main thread; on others nothing changes.
+
+    Raises:
+        Terminated: SIGTERM came.
+    """
+    import signal
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        told = number == signal.SIGTERM
+        Deadline().start(Terminated.exit_code if told else 130, "terminated" if told else "interrupted")
+        raise _Told if told else KeyboardInterrupt
+
+    usual = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    # What is ignored, or somebody else's matter, stays so.
+    mine = {number: before for number, before in usual.items() if signal.getsignal(number) == before}
+    for number in mine:
+        signal.signal(number, stop)
+    try:
+        yield
+    except _Told:
+        raise Terminated("terminated") from None
+    finally:
+        for number, before in mine.items():
+            if signal.getsignal(number) is stop:
+                signal.signal(number, before)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +14,7 @@ from dockc.base.record import Record
 from dockc.client import address, builders, caches
 from dockc.client.control import metadata_of
 from dockc.client.spread import Ways, build
-from dockc.commands.ending import FAILED, Terminated
+from dockc.commands.ending import FAILED, Deadline, Terminated
 from dockc.commands.files import check_place, write
 from dockc.commands.kept import recording, tell_trouble, write_report
 from dockc.commands.traced import traced
@@ -209,7 +210,8 @@ def attests(wishes: Wishes) -> dict[str, str]:
 
 
 def until_told(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end; SIGTERM cancels like an interrupt does.
+    """Run to the end; SIGTERM cancels like an interrupt does, and both are obeyed within two seconds, whatever the
+    builder does.
 
     Raises:
         Terminated: SIGTERM came.
@@ -218,21 +220,30 @@ def until_told(work: Coroutine[Any, Any, T]) -> T:
     async def watched() -> T:
         loop = asyncio.get_running_loop()
         task = loop.create_task(work)
-        told = False
+        told: list[int] = []
 
-        def stop() -> None:
-            nonlocal told
-            told = True
-            task.cancel()
+        def stop(number: int, _: object) -> None:
+            term = number == signal.SIGTERM
+            told.append(number)
+            Deadline().start(Terminated.exit_code if term else 130, "terminated" if term else "interrupted")
+            loop.call_soon_threadsafe(task.cancel)
 
-        if sys.platform != "win32":  # whose loops know no signals: an interrupt ends it there
-            loop.add_signal_handler(signal.SIGTERM, stop)
+        # Not the loop's own handlers: they would wait for a loop that is busy.
+        before = {
+            number: signal.signal(number, stop)
+            for number in (signal.SIGTERM, signal.SIGINT)
+            if threading.current_thread() is threading.main_thread() and signal.getsignal(number) != signal.SIG_IGN
+        }
         try:
             return await task
         except asyncio.CancelledError:
             if told:
-                raise Terminated("terminated") from None
+                raise (Terminated("terminated") if told[0] == signal.SIGTERM else KeyboardInterrupt) from None
             raise
+        finally:
+            if not told:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
 
     return asyncio.run(watched())
 

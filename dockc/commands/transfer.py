@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dockc.base.options import option
+from dockc.commands.ending import ends_when_told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,10 +29,11 @@ PROGRESS = option(
 
 @contextmanager
 def shown(what: str, *, mode: str, quiet: bool) -> Iterator[Progress]:
-    """The block is a step with a name; what it reports are its parts.
+    """The block is a step with a name; what it reports are its parts. SIGTERM ends it as an interrupt does.
 
     Raises:
         UsageError: no such mode, or one that needs a terminal.
+        Terminated: SIGTERM came.
     """
     import hashlib
     import time
@@ -55,7 +57,8 @@ def shown(what: str, *, mode: str, quiet: bool) -> Iterator[Progress]:
 
     view(SolveStatus(vertexes=(started,)))
     try:
-        yield report
+        with ends_when_told():
+            yield report
     except BaseException as error:
         view(ended(str(error) if isinstance(error, Exception) else "context canceled"))
         view.finish(error)

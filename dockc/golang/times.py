@@ -17,6 +17,8 @@ _RFC3339 = pattern(
     r"(\d{4})-(\d{2})-(\d{2})T(\d{2}):(\d{2}):(\d{2})(?:[.,](\d+))?(?:Z|([+-])(\d{2}):(\d{2}))", re.ASCII
 )
 _EPOCH = datetime.datetime(1970, 1, 1)
+_YEAR_LAST = 253_402_300_799
+"""The last second of the year 9999, as late as RFC 3339 can tell."""
 _YEAR_ONE = -62135596800
 _YEAR_ZERO = -62167219200
 # The calendar repeats after so many years and seconds.
@@ -79,7 +81,7 @@ class Time(Record):
 
     def __str__(self) -> str:
         """RFC 3339 with the fraction only as long as needed."""
-        seconds = max(self.seconds + self.offset * 60, _YEAR_ZERO)
+        seconds = min(max(self.seconds + self.offset * 60, _YEAR_ZERO), _YEAR_LAST)
         years, shift = _PERIOD if seconds < _YEAR_ONE else (0, 0)
         local = _EPOCH + datetime.timedelta(seconds=seconds + shift)
         fraction = f".{self.nanos:09d}".rstrip("0") if self.nanos else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ from dockc.runtime.cancel import AnyOf, Cancelled, check_cancelled
 T = TypeVar("T")
 R = TypeVar("R")
 
+_PATIENCE = 0.5
 TRANSFERS = 4
 """How many blobs are under way at once, where the network or the disk is what takes time."""
 
@@ -87,6 +88,9 @@ def one_by_one(
 
 def _results(running: Sequence[Future[R]], failed: Sequence[BaseException]) -> Iterator[R]:
     for job in running:
+        # Never for long: a signal that comes just before a wait begins is noticed when the wait ends.
+        while not wait((job,), _PATIENCE).done:
+            pass
         error = job.exception()
         if error is not None:  # where that is only because another has failed, the other's counts
             raise failed[0] if failed and isinstance(error, Cancelled) else error

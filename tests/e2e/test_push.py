@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Dockc, MakeContext
-from tests.runtime.registry_servers import real_registry
+from tests.runtime.registry_servers import Answer, Script, Seen, real_registry
 
 
 @dataclass
@@ -101,3 +103,27 @@ def test_another_registry_is_sent_what_it_lacks(
         last = fresh(root, "third")
         last.run("pull", f"{other}/app:1")
         assert last.run("run", f"{other}/app:1", "cat", "/y").stdout == "2"
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_push_that_is_ended(root: Dockc, context: MakeContext, number: int, status: int) -> None:
+    asked = threading.Event()
+
+    def answer(seen: Seen) -> Answer:
+        if seen.method == "POST":
+            asked.set()
+            return Answer(202, delay=3600)
+        return Answer(404 if seen.method == "HEAD" else 200)
+
+    with Script(answer) as silent:
+        name = f"{silent.address}/app:1"
+        root.build(context("FROM scratch\nCOPY x y /\n", x="1", y="2"), "-t", name, "-o", "type=image,store=true")
+        pushing = root.start("image", "push", name, "--progress=plain")
+        assert asked.wait(60)
+        pushing.send_signal(number)
+        _, said = pushing.communicate(timeout=60)
+    assert pushing.returncode == status, said
+    assert ("terminated" if number == signal.SIGTERM else "interrupted") in said
+    assert "Traceback" not in said
+    assert not [path for path in root.store.rglob("*") if path.suffix == ".new"]
+    assert "healthy" in root.run("doctor").stdout
