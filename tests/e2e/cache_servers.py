@@ -136,15 +136,26 @@ class _Answers(BaseHTTPRequestHandler):
         data = json.dumps(document).encode() if document is not None else data
         self.send_response(status)
         self.send_header("content-length", str(len(data)))
+        self.send_header("x-ms-request-id", "1")  # as Azure does: BuildKit ends without
         self.end_headers()
         self.wfile.write(data)
+
+    def _body(self) -> bytes:
+        if self.headers.get("transfer-encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("content-length") or 0))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     def do_POST(self) -> None:
         self.server.asked.append(f"POST {self.path}")
         if "/artifactcache/" in self.path:
             return self._first(f"POST {self.path.partition('/artifactcache/')[2]}")
         entries, opened = self.server.entries, self.server.open
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        asked = json.loads(self._body())
         method = self.path.rpartition("/")[2]
         here = f"http://{self.headers['host']}"  # whoever stands between is asked again
         if not self.headers.get("authorization", "").startswith("Bearer "):
@@ -167,7 +178,7 @@ class _Answers(BaseHTTPRequestHandler):
 
     def _first(self, asked: str) -> None:
         """Version 1: entries have numbers until they are finished."""
-        data = self.rfile.read(int(self.headers.get("content-length") or 0))
+        data = self._body()
         entries, opened, keys = self.server.entries, self.server.open, self.server.numbers
         if asked.startswith("GET cache?"):
             key = parse_qs(asked.partition("?")[2])["keys"][0]
@@ -199,7 +210,7 @@ class _Answers(BaseHTTPRequestHandler):
         return self.path.partition("?")[0].lstrip("/").replace("%23", "#")
 
     def do_PUT(self) -> None:
-        self.server.open[self._key()] += self.rfile.read(int(self.headers["content-length"]))
+        self.server.open[self._key()] += self._body()
         self._say(201)
 
     def do_GET(self) -> None:
