@@ -185,7 +185,7 @@ class Session:
 
         async def diff_copy(call: Call) -> None:
             text = call.get("buildkit-attachable-exporter-id")
-            receiver = receivers.get(int(text) if text.isdecimal() else 0)
+            receiver = receivers.get(int(text) if text.isdecimal() and len(text) < 10 else 0)
             if receiver is None:
                 raise RpcError(f"exporter {text} not found", code=NOT_FOUND)
             try:

@@ -342,7 +342,7 @@ def _config(options: argparse.Namespace, file: Mapping[str, Any], prog: str, tol
     parallel = options.oci_max_parallelism or str(worker.get("max-parallelism", 0) or 0)
     if parallel == "num-cpu":
         parallel = str(os.cpu_count() or 1)
-    if not parallel.isdecimal():
+    if not parallel.isdecimal() or len(parallel) > 9:
         raise UsageError(f"invalid max-parallelism {parallel}")
     addresses = options.addr or list(grpc.get("address", ())) or [default_address()]
     allowed = {*file.get("insecure-entitlements", ()), *options.allow_insecure_entitlement}

@@ -87,7 +87,7 @@ def way(environ: Mapping[str, str]) -> Way | None:
     if compression not in {"gzip", "none"}:
         raise UsageError(f"unknown compression {compression} ({_PREFIX}COMPRESSION)", hint="gzip or none")
     timeout = told("TIMEOUT") or "10000"
-    if not timeout.isdecimal() or not int(timeout):
+    if not timeout.isdecimal() or len(timeout) > 9 or not int(timeout):
         raise UsageError(f"invalid timeout {timeout} ({_PREFIX}TIMEOUT)", hint="Milliseconds.")
     return Way(
         url,

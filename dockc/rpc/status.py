@@ -95,7 +95,7 @@ def error_of(trailers: Iterable[tuple[str, str]]) -> RpcError | None:
         if http != "200":
             return RpcError(
                 f"the peer answered with HTTP status {http}",
-                code=_OF_HTTP.get(int(http) if http.isdecimal() else 0, UNKNOWN),
+                code=_OF_HTTP.get(int(http) if http.isdecimal() and len(http) < 10 else 0, UNKNOWN),
             )
         return RpcError("the peer ended the call without a status", code=INTERNAL)
     code = int(text) if text.isdecimal() and len(text) < 10 else UNKNOWN

@@ -320,3 +320,20 @@ def test_long_files_take_time_in_proportion(build: Build, make: Any) -> None:
     short, long = least(build, make(1000)), least(build, make(4000))
     assert long < 8
     assert long < 12 * max(short, 0.05)
+
+
+LONG = ["9" * 5000, "-" + "9" * 5000, "0" * 5000, "\xb2", "\u0663"]
+NUMBERED = [
+    "COPY --from=% a /x", "COPY --chown=%:% a b", "COPY --chmod=% a b", "RUN --mount=type=tmpfs,target=/t,size=% y", "RUN --mount=type=cache,target=/t,mode=%,uid=%,gid=% y",
+    "EXPOSE 1-%/udp", "HEALTHCHECK --retries=% CMD x", "HEALTHCHECK --interval=%s CMD x", "STOPSIGNAL %", "USER %:%", "ARG SOURCE_DATE_EPOCH=%", "FROM --platform=linux/arm/v% a",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", NUMBERED)
+def test_numbers_of_thousands_of_digits_are_results_or_errors(build: Build, line: str) -> None:
+    """Python reads no more than 4,300 digits, and other digits than Go."""
+    for number in LONG:
+        try:
+            build(f"FROM scratch\n{line.replace('%', number)}\n")
+        except CompileError:
+            continue

@@ -25,6 +25,7 @@ from dockc.compiler.ir.ops import (
     replaced,
 )
 from dockc.errors import CompileError, Fault
+from dockc.golang.numbers import NumberError, parse_int
 from dockc.golang.ospaths import DEFAULT_PATH
 from dockc.llb import attrs as A  # noqa: N812
 from dockc.llb import caps as C  # noqa: N812
@@ -487,12 +488,10 @@ def parse_owner(text: str) -> Owner:
 def _id_or_name(text: str) -> str | int:
     if text in ("root", ""):
         return 0
-    sign, digits = (text[:1], text[1:]) if text[:1] in ("+", "-") else ("", text)
-    if digits.isascii() and digits.isdigit():
-        number = int(sign + digits)
-        if -(2**31) <= number < 2**31:
-            return number
-    return text
+    try:
+        return parse_int(text, bits=32)
+    except NumberError:
+        return text
 
 
 def _has(env: Sequence[str], key: str) -> bool:

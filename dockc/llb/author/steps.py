@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from dockc.golang.numbers import NumberError, parse_int
 from dockc.golang.paths import clean, join, normalize
 from dockc.llb import ops
 from dockc.llb.author.state import State
@@ -131,7 +132,7 @@ def _chown(owner: Owner, who: Callable[[str | int | None], ops.User | None]) -> 
 def _id_or_name(text: str) -> str | int:
     if text in ("", "root"):
         return 0
-    digits = text[1:] if text[0] in "+-" else text
-    if digits.isascii() and digits.isdigit() and -(2**31) <= int(text) < 2**31:
-        return int(text)
-    return text
+    try:
+        return parse_int(text, bits=32)
+    except NumberError:
+        return text

@@ -73,7 +73,7 @@ def parse(name: str, level: str = "", force: bool = False) -> Compression:
     if not level:
         return Compression(kind, None, force)
     top = 22 if kind == "zstd" else 9
-    if kind == "uncompressed" or not level.isdecimal() or int(level) > top:
+    if kind == "uncompressed" or not level.isdecimal() or len(level) > 2 or int(level) > top:
         raise UsageError(f"invalid compression level {level!r} for {name}", hint=f"Use 0 to {top}.")
     return Compression(kind, int(level), force)
 

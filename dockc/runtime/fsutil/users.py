@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 
 from dockc.base.record import Record
+from dockc.golang.numbers import NumberError, parse_int
 from dockc.runtime.fsutil.failure import FileError
 from dockc.runtime.fsutil.inroot import Root, open_entry
 
@@ -39,10 +40,12 @@ def find_group(root: Root, name: str) -> int | None:
 
 
 def _number(fields: list[str], index: int) -> int:
-    """A numeric field; 0 where it is missing or not a number."""
+    """A numeric field, of 64 bits at the most; 0 where it is missing or not a number."""
     text = fields[index] if index < len(fields) else ""
-    digits = text.removeprefix("-") if text.startswith("-") else text.removeprefix("+")
-    return int(text) if digits.isascii() and digits.isdigit() else 0
+    try:
+        return parse_int(text)
+    except NumberError as error:
+        return 0 if error.reason == "invalid syntax" else -(1 << 63) if text.startswith("-") else (1 << 63) - 1
 
 
 def _lines(root: Root, path: str) -> Iterator[list[str]]:

@@ -381,7 +381,12 @@ def _media_type(answer: Response) -> str:
 def _described(ref: Reference, answer: Response) -> Descriptor | None:
     """The descriptor that a HEAD answer tells, or None when it tells too little."""
     digest, length, kind = answer.header("docker-content-digest"), answer.header("content-length"), _media_type(answer)
-    if answer.encoded or not digests.is_valid(digest) or not length.isascii() or not length.isdigit() or not kind:
+    if (
+        answer.encoded
+        or not digests.is_valid(digest)
+        or not (length.isascii() and length.isdigit() and len(length) < 20)
+        or not kind
+    ):
         return None
     if ref.digest and digest != ref.digest:
         raise DigestMismatch(f"{ref}: unexpected manifest digest: expected {ref.digest}, got {digest}")

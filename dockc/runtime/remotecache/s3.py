@@ -109,7 +109,7 @@ def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
 
 
 def _positive(text: str, name: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 1000:
+    if not text.isdecimal() or len(text) > 3 or not 0 < int(text) < 1000:
         raise UsageError(f"{name} must be a positive integer")
     return int(text)
 
