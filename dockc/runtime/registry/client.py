@@ -21,6 +21,7 @@ from dockc.oci.reference import Reference
 from dockc.runtime.registry.auth import Authorizer
 from dockc.runtime.registry.hosts import Host, HostsConfig
 from dockc.runtime.registry.transport import (
+    RETRIABLE,
     Body,
     Limits,
     Response,
@@ -29,6 +30,7 @@ from dockc.runtime.registry.transport import (
     check_redirect,
     document,
     join,
+    retry_after,
 )
 from dockc.runtime.registry.words import server_words
 from dockc.runtime.session.auth import CredentialStore
@@ -43,6 +45,12 @@ class NotFound(RegistryError):
 
 class AccessDenied(RegistryError):
     """The registry wants credentials, or other ones."""
+
+
+class Busy(RegistryError):
+    """The registry asks to be asked again, after `wait` seconds at the least."""
+
+    wait: float = 0.0
 
 
 class Upload(Record):
@@ -247,7 +255,8 @@ class Client:
     ) -> None:
         """Store a manifest or index under a tag or its digest."""
         path = f"manifests/{name}"
-        with self._push("PUT", ref, path, cancelled, headers={"Content-Type": media_type}, body=data) as answer:
+        headers = {"Content-Type": media_type}
+        with self._push("PUT", ref, path, cancelled, headers=headers, body=data, retry=True) as answer:
             said = answer.header("docker-content-digest")
         if digests.is_valid(said) and said != digests.from_bytes(data, digests.algorithm(said)):
             raise DigestMismatch(f"{ref}: the registry stored another manifest: {said}")
@@ -279,8 +288,9 @@ class Client:
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
+        retry: bool | None = None,
     ) -> Response:
-        return self._call(method, ref, path, self._origin(ref), cancelled, headers=headers, body=body)[1]
+        return self._call(method, ref, path, self._origin(ref), cancelled, headers=headers, body=body, retry=retry)[1]
 
     def _call(
         self,
@@ -295,6 +305,7 @@ class Client:
         pull: bool = False,
         subject: str = "",
         extra_scope: str = "",
+        retry: bool | None = None,
     ) -> tuple[Host, Response]:
         """Send to the first host that answers with success; the last failure is raised."""
         scope = f"repository:{ref.path}:{'pull' if pull else 'pull,push'}{extra_scope}"
@@ -304,7 +315,7 @@ class Client:
             if host.mirror:
                 url += f"{'&' if '?' in url else '?'}ns={quote(ref.domain, safe=':')}"
             try:
-                answer = self._authorized(method, host, url, scope, headers or {}, body, cancelled)
+                answer = self._authorized(method, host, url, scope, headers or {}, body, cancelled, retry=retry)
                 if 200 <= answer.status < 300:
                     return host, answer
                 with answer:
@@ -330,6 +341,7 @@ class Client:
         cancelled: threading.Event | None,
         *,
         replayable: bool = True,
+        retry: bool | None = None,
     ) -> Response:
         """Send, and answer challenges."""
         for left in range(_AUTH_ROUNDS - 1, -1, -1):
@@ -341,6 +353,7 @@ class Client:
                 body=body,
                 trust=host.trust,
                 cancelled=cancelled,
+                retry=retry,
             )
             if answer.status != 401 or not self._auth.learn(host, answer, scope, sent=sent):
                 return answer
@@ -433,8 +446,10 @@ def _failure(ref: Reference, answer: Response, subject: str = "", *, pull: bool 
             f"{what}: {message}{f': server message: {said}' if said else ''}",
             hint=f"log in to {ref.domain} first: docker login {ref.domain}",
         )
+    message = f"unexpected status {answer.status} from {answer.url.partition('?')[0]}"
     if answer.status == 429:
-        return RegistryError(f"{what}: too many requests{f': {said}' if said else ''}")
-    return RegistryError(
-        f"{what}: unexpected status {answer.status} from {answer.url.partition('?')[0]}" + (f": {said}" if said else "")
-    )
+        message = "too many requests"
+    found = (Busy if answer.status in RETRIABLE else RegistryError)(f"{what}: {message}{f': {said}' if said else ''}")
+    if isinstance(found, Busy):
+        found.wait = retry_after(answer)
+    return found

@@ -18,8 +18,8 @@ from dockc.oci.descriptor import Descriptor
 from dockc.oci.manifest import Index
 from dockc.oci.reference import InvalidReference, Reference, parse_normalized
 from dockc.runtime.cancel import Cancelled
-from dockc.runtime.registry.client import AccessDenied, NotFound
-from dockc.runtime.registry.transport import Unreachable
+from dockc.runtime.registry.client import AccessDenied, Busy, NotFound
+from dockc.runtime.registry.transport import Unreachable, pause
 from dockc.runtime.several import TRANSFERS, several
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ Document = tuple[Descriptor, bytes, tuple[Descriptor, ...]]
 """A manifest, its bytes, and the blobs that it names."""
 
 _ATTEMPTS = 3
+_PAUSE = 0.25
+"""Seconds before a busy registry is asked again; doubles each time."""
 _ORIGIN = "docker-image://"
 
 
@@ -112,17 +114,19 @@ class Push(Mutable):
     def _send(self, ref: Reference, blob: Descriptor) -> None:
         layer = self.layers.get(blob.digest)
         for attempt in range(1, _ATTEMPTS + 1):
+            sending = False
             try:
                 if not self.client.has_blob(ref, blob.digest, cancelled=self.cancelled):
+                    sending = True
                     self._transfer(ref, blob, layer)
                 break
-            except (
-                Unreachable,
-                AccessDenied,
-                NotFound,
-            ):  # a token, or the upload, may have run out in the middle of it
-                if attempt == _ATTEMPTS:
+            except (Unreachable, AccessDenied, NotFound, Busy) as error:
+                # A token, or the upload, may have run out in the middle of it. A question has been asked again already.
+                if attempt == _ATTEMPTS or (isinstance(error, Busy) and not sending):
                     raise
+                if isinstance(error, Busy):
+                    longest = self.client.transport.limits.patience
+                    pause(max(_PAUSE * 2**attempt, min(error.wait, longest)), self.cancelled)
         if self.progress is not None:
             self.progress(blob.digest, blob.size, blob.size, True)
 

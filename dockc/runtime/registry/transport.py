@@ -36,7 +36,7 @@ CHUNK = 1 << 18
 NOT_ASKED = "Ask online, or supply what is missing with --answers."
 """The hint where `--offline` keeps us from asking."""
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
-_RETRIABLE = frozenset((408, 429, 500, 502, 503, 504))
+RETRIABLE = frozenset((408, 429, 500, 502, 503, 504))
 _HARMLESS_HEADERS = frozenset(
     (
         "accept", "accept-encoding", "content-encoding", "content-length", "content-md5", "content-range", "content-type",
@@ -262,7 +262,7 @@ class Transport:
                 if attempt >= min(attempts, _attempts_after(error.__cause__)):
                     raise
             else:
-                if response.status not in _RETRIABLE or attempt == attempts:
+                if response.status not in RETRIABLE or attempt == attempts:
                     return response
                 wait = max(wait, min(self.limits.patience, retry_after(response)))
                 response.close()
