@@ -22,6 +22,8 @@ def context(purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH, *, ca: str = "") -> 
         ssl.SSLError: it has no certificates.
     """
     made = ssl.create_default_context(purpose, cafile=ca or None)
+    # Python's own default leaves it to how OpenSSL was built and configured, and some builds have no limit.
+    made.minimum_version = max(made.minimum_version, ssl.TLSVersion.TLSv1_2)
     made.verify_flags &= ~ssl.VERIFY_X509_STRICT
     made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     return made
