@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -10,6 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -245,19 +247,22 @@ def test_what_a_killed_build_had_told_stays(tmp_path: Path) -> None:
     assert recorded(tmp_path, event("two")).ref == history.find(tmp_path, "last").ref
 
 
-@pytest.fixture
-def no_room() -> object:
-    """Files may not become larger than 400 bytes: a write fails as on a full disk."""
+@contextlib.contextmanager
+def no_room() -> Iterator[None]:
+    """Files may not become larger than 400 bytes: a write fails as on a full disk. Pytest's own report may be a file."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (400, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, ignored)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
 
 
-def test_a_full_disk_is_said_and_fails_nothing(tmp_path: Path, no_room: object) -> None:
-    recording = recorded(tmp_path, event("one"), log("one", b"x" * 5000), event("one", completed=1))
+def test_a_full_disk_is_said_and_fails_nothing(tmp_path: Path) -> None:
+    with no_room():
+        recording = recorded(tmp_path, event("one"), log("one", b"x" * 5000), event("one", completed=1))
     assert recording.trouble == "File too large"
     (record,) = history.records(tmp_path)
     assert record.status == "interrupted"
