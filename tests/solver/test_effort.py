@@ -66,6 +66,17 @@ def test_effort_is_linear(shape: object, monkeypatch: pytest.MonkeyPatch) -> Non
     assert commands["Execute"] == commands["ComputeDigest"] == commands["Cancel"] == 0
 
 
+def wide(n: int) -> Graph:
+    """One vertex that reads `n` others."""
+    return Graph([*(Step("v", f"s{i}") for i in range(n)), Step("v", "top", tuple((i, 0) for i in range(n)))])
+
+
+def test_the_answers_about_one_vertex_are_taken_up_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    advances, commands = effort(wide(300), monkeypatch)
+    assert commands["QueryKeys"] == 600  # a name of each input, and what each leads to
+    assert advances <= 7.1 * 300
+
+
 def stages(n: int) -> Graph:
     """`n` stages that copy from one context, and a last one that copies from each: by content, as COPY does."""
     steps = [Step("context", "c")]

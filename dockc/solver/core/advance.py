@@ -57,9 +57,9 @@ class Advancing(CoreTables):
         if edge.failure is None:
             edge.failure = edge.vertex.failure
         if edge.failure is None:
-            for i, ask in enumerate(edge.asks):
-                if ask > INITIAL and (failure := edge.dep(i).failure) is not None:
-                    edge.failure = failure
+            for dep, ask in zip(edge.deps(), edge.asks, strict=True):
+                if dep.failure is not None and ask > INITIAL:
+                    edge.failure = dep.failure
                     break
         return edge.failure
 
@@ -81,25 +81,29 @@ class Advancing(CoreTables):
                     self._commands.append(QueryKeys(self._query(edge, -1), edge.id, name.digest))
             return
         digest = vertex.maps[0].digest
-        for i in range(len(edge.inputs)):
-            dep, spec = edge.dep(i), vertex.maps[0].deps[i]
-            new = [KeyRef(k, spec.selector) for k in dep.offered_keys() if k not in edge.probed[i]]
-            content = vertex.contents.get(i, "")
-            if content and (key := content_key(content)) not in edge.probed[i]:
+        contents, specs = vertex.contents, vertex.maps[0].deps
+        for i, (dep, probed) in enumerate(zip(edge.deps(), edge.probed, strict=True)):
+            content = contents.get(i, "")
+            if not content and dep.keys.keys() <= probed:  # what nearly all inputs are at nearly all times
+                continue
+            new = [KeyRef(k, specs[i].selector) for k in dep.offered_keys() if k not in probed]
+            if content and (key := content_key(content)) not in probed:
                 new.append(KeyRef(key, content=True))
             if new:
-                edge.probed[i].update(ref.key for ref in new)
+                probed.update(ref.key for ref in new)
                 ticket = self._query(edge, i)
                 self._commands.append(QueryKeys(ticket, edge.id, digest, i, tuple(new)))
 
     def _link(self, edge: EdgeState, keys: list[str], inputs: Iterable[int]) -> None:
         """Let every name of these inputs lead to keys that all inputs lead to; an only name does so already."""
+        if not keys:
+            return
         names: list[tuple[KeyRef, ...]] = [()] * len(edge.inputs)
         for i in inputs:
             known = [ref for ref in self._names(edge, i) if not is_ephemeral(ref.key)]
             if len(known) > 1 or edge.dep(i).vertex.claims:
                 names[i] = tuple(known)
-        if keys and any(names):
+        if any(names):
             self._commands.append(LinkKeys(edge.id, edge.vertex.maps[0].digest, tuple(keys), tuple(names)))
 
     def _link_merged(self, source: EdgeState, target: EdgeState) -> None:
@@ -169,7 +173,7 @@ class Advancing(CoreTables):
             for i, ask in enumerate(edge.asks)
             if ask == COMPLETE and vertex.needs_digest(i) and edge.dep(i).handle is not None
         }
-        ready = all(edge.dep(i).handle is not None for i in range(len(edge.inputs)))
+        ready = all(dep.handle is not None for dep in edge.deps())
         if want == COMPLETE and not needs and ready and edge.must_execute():
             needs.add(EXEC)
         return needs
@@ -235,8 +239,7 @@ class Advancing(CoreTables):
         # Tokens, contents and maps only ever become more: where their numbers have stayed, nothing is new.
         vertex = edge.vertex
         known = [len(vertex.maps), len(vertex.contents)]
-        for i in range(len(edge.inputs)):
-            dep = edge.dep(i)
+        for dep in edge.deps():
             known += (id(dep), len(dep.tokens))
         if edge.placed == known:
             return False

@@ -101,10 +101,6 @@ class VertexState:
         """The names that are beyond doubt, in the order in which they were told."""
         return [spec.digest for spec in self.maps if not spec.claimed]
 
-    def reads_content(self, i: int) -> bool:
-        """Whether input `i` has a content key."""
-        return self.maps[0].deps[i].content
-
     def needs_digest(self, i: int) -> bool:
         """Whether input `i` must still be preprocessed or digested before the operation can run."""
         dep = self.maps[0].deps[i]
@@ -234,6 +230,10 @@ class EdgeState:
         """Whether the vertex must run in any case."""
         return self.vertex.spec.ignore_cache
 
+    def deps(self) -> list[EdgeState]:
+        """The edges that stand for all inputs now."""
+        return [edge if edge.owner is None else edge.live for edge in self.inputs]
+
     def offered_keys(self) -> Iterable[str]:
         """Keys by which users of this edge may find their own results.
 
@@ -249,18 +249,24 @@ class EdgeState:
             offered = [key for key in offered if key not in doubtful]
         return dict.fromkeys((*self.result_keys, *offered))
 
-    def level(self, i: int) -> EdgeStatus:
-        """How far the lookups through input `i` have got: at most cache-slow, and then they are finished."""
-        status = self.dep(i).status
-        if self.vertex.reads_content(i):
-            return CACHE_SLOW if i in self.vertex.contents else min(status, CACHE_FAST)
-        return min(status, CACHE_SLOW)
+    def levels(self) -> list[EdgeStatus]:
+        """How far the lookups through each input have got: at most cache-slow, and then they are finished."""
+        contents = self.vertex.contents
+        found = []
+        for i, (dep, spec) in enumerate(zip(self.deps(), self.vertex.maps[0].deps, strict=True)):
+            status = dep.status
+            if spec.content:
+                status = CACHE_SLOW if i in contents else status if status < CACHE_FAST else CACHE_FAST
+            found.append(status if status < CACHE_SLOW else CACHE_SLOW)
+        return found
 
     def hopeless(self) -> bool:
         """Whether no lookup can find a result of this edge any more, whatever else becomes known."""
         if self.ignores_cache:
             return True
-        return any(not found and self.level(i) == CACHE_SLOW for i, found in enumerate(self.found))
+        if all(self.found):
+            return False
+        return any(not found and level == CACHE_SLOW for found, level in zip(self.found, self.levels(), strict=True))
 
     def must_execute(self) -> bool:
         """Whether only running the operation can give the result."""
@@ -268,7 +274,7 @@ class EdgeState:
             return False
         if not self.inputs:
             return self.vertex.maps_complete
-        return self.hopeless() or all(self.level(i) == CACHE_SLOW for i in range(len(self.inputs)))
+        return self.hopeless() or all(level == CACHE_SLOW for level in self.levels())
 
     def best_record(self) -> Record | None:
         """The record to load: the newest, of equally new ones that of the first cache source."""
@@ -286,7 +292,7 @@ class EdgeState:
             return CACHE_SLOW if self.keys or self.vertex.maps_complete else self.status
         if self.hopeless():
             return CACHE_SLOW
-        levels = [self.level(i) for i in range(len(self.inputs))]
+        levels = self.levels()
         status = min(levels)
         # A level that an input has reached without a match cannot bring a key of this edge, so this edge has
         # reached it as well, however far the other inputs are.
@@ -318,7 +324,7 @@ class EdgeState:
             return [COMPLETE if want == COMPLETE else INITIAL] * n
         if want == CACHE_FAST:
             return [CACHE_FAST] * n
-        levels = [self.level(i) for i in range(n)]
+        levels = self.levels()
         behind = [i for i in range(n) if levels[i] < CACHE_SLOW and not self.found[i]]
         if not behind:
             # Every input matches something, but nothing in common: the cheapest next step of all is enough.

@@ -209,7 +209,8 @@ class SchedulerCore(Advancing):
             edge.keys.update(dict.fromkeys(new))
             self._commands.append(QueryRecords(self._query(edge, -1), edge.id, tuple(new)))
             self._wake_users(edge)
-        self._wake(edge)
+        if not edge.queries:  # else another answer is still to come, and until then nothing can be decided
+            self._wake(edge)
 
     def _on_records_found(self, event: RecordsFound) -> None:
         ticket = self._close(event.ticket, "query")
