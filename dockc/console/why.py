@@ -39,7 +39,8 @@ def why_lines(diff: KeyDiff) -> list[str]:
         case MissReason.ENVIRONMENT:
             return [_value("environment", one.path, one.old, one.new) for one in changes]
         case MissReason.BASE:
-            return [f"base: {_text(one.path)} {_text(one.old)} -> {_text(one.new)}" for one in changes]
+            word = "source" if "://" in diff.source else "base"  # a download or a commit is nobody's base
+            return [f"{word}: {_text(one.path)} {_text(one.old)} -> {_text(one.new)}" for one in changes]
         case MissReason.MOUNT:
             return [_value("mount", one.path, one.old, one.new) for one in changes]
         case MissReason.OPERATION:

@@ -22,6 +22,7 @@ from dockc.engine.missed import misses
 from dockc.errors import UsageError
 from dockc.solver.keydiff import Missed
 from tests.e2e.conftest import Dockc, MakeContext, base, context, root, tmp_path, with_base  # noqa: F401  fixtures
+from tests.runtime.registry_servers import Answer, Script
 
 DOCKERFILE = """\
 FROM base AS one
@@ -334,3 +335,102 @@ def test_a_quiet_build_says_nothing(root: Dockc, context: MakeContext) -> None:
     (folder / "a").write_text("2")
     assert "miss" not in root.run("build", folder, "--quiet").stderr
     assert told(root.store) == [("content", 2)]
+
+
+STILL_MORE = """\
+# syntax=docker/dockerfile:1
+FROM base AS one
+WORKDIR /w
+RUN --mount=type=bind,source=dir,target=/in echo b > b
+RUN --mount=type=bind,from=other,target=/o echo o > o
+RUN --mount=type=cache,id=c,target=/c,sharing=shared,mode=0755 echo c > c
+RUN --mount=type=tmpfs,target=/t,size=1m echo t > t
+RUN --mount=type=secret,id=s,target=/s,mode=0400 echo s > s
+RUN <<EOF
+echo h > h
+EOF
+COPY --from=other x /x
+COPY a.txt /a
+ADD http://SERVER/file /f
+COPY deep /deep/
+EXPOSE 1
+"""
+
+
+def test_mounts_contexts_and_what_is_in_no_key(build: Builder, context: MakeContext, base: Path, tmp_path: Path) -> None:
+    """Every part of a mount, contexts by name, files of a server, options that steps feel, and those that they do not."""
+    store = tmp_path / "store"
+    served = [b"one"]
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "x").write_text("x\n")
+    with Script(lambda seen: Answer(200, served[0], {"ETag": f'"{len(served[0])}"'})) as server:
+        text = STILL_MORE.replace("SERVER", server.address)
+        folder = context(text, **{"a.txt": "a\n", "dir__kept": "k\n", "dir2__kept": "k\n", "deep__one__two": "2\n"})
+        for path in folder.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        shutil.copytree(folder, tmp_path / "original", symlinks=True)
+
+        def rewrite(old: str, new: str) -> Callable[[], object]:
+            assert old in text
+            return lambda: (folder / "Dockerfile").write_text(text.replace(old, new, 1))
+
+        def nothing() -> None:
+            pass
+
+        def linked() -> None:
+            (folder / "deep/one/two").unlink()
+            (folder / "deep/one/two").symlink_to("/w/b")
+
+        changes: list[tuple[str, Callable[[], object], dict[str, str], list[tuple[str, int]], str]] = [
+            ("a file that is bound", lambda: (folder / "dir/kept").write_text("l\n"), {}, [("content", 4)], "file "),
+            ("target of what is bound", rewrite("target=/in", "target=/on"), {}, [("mount", 4)], "mount "),
+            ("source of what is bound, with the same files", rewrite("source=dir,", "source=dir2,"), {}, [], ""),
+            ("what is bound may be written", rewrite("target=/in", "target=/in,rw"), {}, [("mount", 4)], "mount "),
+            ("sharing", rewrite("sharing=shared", "sharing=locked"), {}, [("mount", 6)], "mount "),
+            ("mode of a cache", rewrite("mode=0755", "mode=0700"), {}, [("operation", 6)], "option "),
+            ("id of a cache", rewrite("id=c,", "id=d,"), {}, [], ""),
+            ("size of a tmpfs", rewrite("size=1m", "size=2m"), {}, [("mount", 7)], "mount "),
+            ("target of a secret", rewrite("target=/s,", "target=/s2,"), {}, [("mount", 8)], "mount "),
+            ("mode of a secret", rewrite("mode=0400", "mode=0440"), {}, [("mount", 8)], "mount "),
+            ("another word around a script", rewrite("<<EOF\necho h > h\nEOF", "<<END\necho h > h\nEND"), {}, [], ""),
+            ("a context by name", lambda: (other / "x").write_text("y\n"), {}, [("content", 5)], "file "),
+            ("another name of a file", rewrite("COPY a.txt", "COPY Dockerfile"), {}, [("instruction", 13)], "instruction: "),
+            ("what a server has", lambda: served.__setitem__(0, b"three"), {}, [("base", 14)], "source: http://"),
+            ("a directory", lambda: (folder / "deep/new").mkdir(), {}, [("content", 15)], "file deep/new: added"),
+            ("a link in the place of a file", linked, {}, [("content", 15)], "file deep/one/two: "),
+            ("a mode far below", lambda: (folder / "deep/one").chmod(0o700), {}, [("content", 15)], "file deep/one: mode 0755 -> 0700"),
+            ("set user", lambda: (folder / "a.txt").chmod(0o4644), {}, [("content", 13)], "file a.txt: mode 0644 -> 4644"),
+            ("directory of work", rewrite("WORKDIR /w", "WORKDIR /v"), {}, [("instruction", 3)], "instruction: "),
+            ("limits", nothing, {"ulimit": "nofile=99"}, [("operation", 4)], "option "),
+            ("hosts", nothing, {"add-hosts": "far=10.0.0.1"}, [("operation", 4)], "option "),
+            ("group", nothing, {"cgroup-parent": "/there"}, [("operation", 4)], "option "),
+            ("names of cache mounts", nothing, {"build-arg:BUILDKIT_CACHE_MOUNT_NS": "n"}, [], ""),
+            ("owner", lambda: os.chown(folder / "a.txt", 7, 7), {}, [], ""),
+            ("syntax", rewrite("dockerfile:1\n", "dockerfile:1.7\n"), {}, [], ""),
+            ("what only the config has", rewrite("EXPOSE 1", "EXPOSE 2\nSTOPSIGNAL 9\nVOLUME /v"), {}, [], ""),
+            ("a file that nobody reads", lambda: (folder / "unread").write_text("u"), {}, [], ""),
+        ]  # fmt: skip
+        contexts = {"base": f"oci-layout://{base}", "other": str(other)}
+        build(folder, contexts=contexts)
+        wrong = []
+        for name, change, attrs, expected, words in changes:
+            change()
+            found = build(folder, contexts=contexts, attrs=attrs, plan=True)
+            lines = [line for one in first(store) for line in why_lines(one.diff)]
+            if told(store) != expected or [line for line in lines if not line.startswith(words)]:
+                wrong.append((name, told(store), lines))
+            for digest, step in found["steps"].items():
+                state, why = found["plan"][digest]
+                if step["ran"] != bool(step["why"]) or (step["ran"] and step["cached"]):
+                    wrong.append((name, step["why"], step["name"]))
+                if (state, step["ran"]) in {("cached", True), ("run", False)}:
+                    wrong.append((name, f"planned {state} {why}", step["name"]))
+                if state == "run" and step["why"] != "input" and why != step["why"]:
+                    wrong.append((name, f"planned because of {why}", step["why"]))
+            served[0] = b"one"
+            (other / "x").write_text("x\n")
+            shutil.rmtree(folder)
+            shutil.copytree(tmp_path / "original", folder, symlinks=True)
+            build(folder, contexts=contexts)
+        assert wrong == []
