@@ -498,9 +498,9 @@ def build_and_show(
         if digest and not any(map(_is_piped, asked.outputs)):  # an archive must not end in a digest
             sys.stdout.write(digest + "\n")
     elif mode not in ("rawjson", "none"):
-        sys.stderr.write(f"{built.executed} steps run, {built.cached} cached\n")
         if not asked.outputs and not asked.names:
             sys.stderr.write("the image has no name: `-t NAME` gives it one, for `dockc images` and `dockc run`\n")
+        sys.stderr.write(f"{built.executed} steps run, {built.cached} cached\n")
     return built
 
 

@@ -413,7 +413,7 @@ def test_mounts_contexts_and_what_is_in_no_key(build: Builder, context: MakeCont
         ]  # fmt: skip
         contexts = {"base": f"oci-layout://{base}", "other": str(other)}
         build(folder, contexts=contexts)
-        wrong = []
+        wrong: list[tuple[object, ...]] = []
         for name, change, attrs, expected, words in changes:
             change()
             found = build(folder, contexts=contexts, attrs=attrs, plan=True)
