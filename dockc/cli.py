@@ -125,7 +125,8 @@ def parse(argv: Sequence[str]) -> Line | int:
     verb, rest = verb_of(argv)
     words = argv
     if verb:
-        words = [*verb.split(), *plain_flags(command(verb)[0].table(), rest)]
+        options = command(verb)[0]
+        words = [*verb.split(), *plain_flags(options.table(), rest, interspersed=options.interspersed)]
     try:
         found: Any = make_app(*((verb, _OTHER) if verb and verb != _OTHER else VERBS))(
             args=list(words), prog_name="dockc", standalone_mode=False

@@ -132,21 +132,29 @@ def _place(found: list[str], rows: Sequence[Row], values: dict[str, Any]) -> boo
     return not found
 
 
-def plain_flags(rows: Iterable[Row], arguments: Sequence[str]) -> list[str]:
-    """A line whose flags have no values: `--push=true` is `--push`, and `--push=false` is nothing; and whose short
-    options have theirs without `=`: `-f=FILE` is `-fFILE`.
+def plain_flags(rows: Iterable[Row], arguments: Sequence[str], *, interspersed: bool = True) -> list[str]:
+    """A line whose flags have no values: `--push=true` is `--push`, and `--push=false` is nothing, or the flag that
+    says no; and whose short options have theirs without `=`: `-f=FILE` is `-fFILE`. Where options end at the first
+    argument (`interspersed` is false), what follows it is somebody else's and stays.
     """
     rows = tuple(rows)
     short = {flag for row in rows if row.kind != FLAG for flag in row.flags if not flag.startswith("--")}
-    flags = {flag for row in rows if row.kind == FLAG for flag in row.flags}
+    flags = {flag: row for row in rows if row.kind == FLAG for flag in row.flags}
+    valued = {flag for row in rows if row.kind != FLAG and row.bare is None for flag in row.flags}
+    awaited = False
     numbers = {flag: row for row in rows if row.bare is not None for flag in row.flags}
     found: list[str] = []
     for at, text in enumerate(arguments):
-        if text == "--":
+        if text == "--" or not (interspersed or awaited or (text.startswith("-") and text != "-")):
             return [*found, *arguments[at:]]
+        if awaited:
+            found.append(text)
+            awaited = False
+            continue
+        awaited = text in valued
         flag, equals, value = text.partition("=")
         if equals and flag in flags and value in TRUE | FALSE:
-            found += [flag] if value in TRUE else []
+            found += [flag] if value in TRUE else flags[flag].off[:1]
         elif (
             flag in numbers and (spelled := _bare(numbers[flag], equals, value, arguments[at + 1 : at + 2])) is not None
         ):

@@ -90,6 +90,9 @@ def lines(draw: st.DrawFn) -> tuple[str, list[str]]:
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(lines())
+@example(("run", ["a", "-e=a", "--rm=false", "x"]))
+@example(("run", ["-e", "a", "a", "-e=a"]))
+@example(("lint", ["--shellcheck=0"]))
 @example(("build", ["-t=a", "--no-cache=false", "-o", "type=oci,dest=x"]))
 def test_what_the_plain_reader_takes_the_library_reads_alike(line: tuple[str, list[str]]) -> None:
     verb, words = line
