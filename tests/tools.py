@@ -1,9 +1,11 @@
-"""Programs that tests take from the machine; a test skips with the reason where one is missing."""
+"""Programs that tests take from the machine; a test skips with the reason where one is missing. And what work costs."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,3 +38,20 @@ def need_root() -> None:
     """Skip the test where it runs as an ordinary user: a process that has threads cannot enter a user namespace."""
     if os.geteuid() != 0:
         pytest.skip("needs root")
+
+
+def calls(work: Callable[[], object]) -> int:
+    """How many functions of Python are called: what work costs, however busy the machine is."""
+    count = 0
+
+    def seen(frame: object, event: str, arg: object) -> None:
+        nonlocal count
+        count += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(seen)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return count

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from dockc.errors import CompileError
 from dockc.grammar import cst
 from dockc.grammar.source import Source
 from dockc.oci import platform as platforms
+from tests.tools import calls
 
 Build = Any
 REPO = Path(__file__).resolve().parents[2]
@@ -291,17 +291,6 @@ def test_compiling_loads_nothing_that_talks_to_the_world() -> None:
 # --- size ---------------------------------------------------------------------------------------------
 
 
-def seconds(build: Build, text: str) -> float:
-    began = time.process_time()
-    build(text).definition.to_bytes()
-    return time.process_time() - began
-
-
-def least(build: Build, text: str) -> float:
-    """Of three: what else the machine does only adds."""
-    return min(seconds(build, text) for _ in range(3))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
@@ -315,11 +304,11 @@ def least(build: Build, text: str) -> float:
     ],
     ids=["run", "env", "chain", "stages"],
 )
-def test_long_files_take_time_in_proportion(build: Build, make: Any) -> None:
-    seconds(build, make(200))
-    short, long = least(build, make(1000)), least(build, make(4000))
-    assert long < 8
-    assert long < 12 * max(short, 0.05)
+def test_long_files_cost_in_proportion(build: Build, make: Any) -> None:
+    few, short, long = (calls(lambda: build(make(n)).definition.to_bytes()) for n in (200, 1000, 4000))  # noqa: B023
+    assert few < short
+    assert long < 4.1 * short
+    assert long < 800 * 4000
 
 
 LONG = ["9" * 5000, "-" + "9" * 5000, "0" * 5000, "\xb2", "\u0663"]

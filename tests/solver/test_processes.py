@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
@@ -176,8 +175,6 @@ def test_a_killed_process_gives_its_flight_back(tmp_path: Path) -> None:
         (await asyncio.wait_for(flights.take("work"), 5)).land()
         other.land()
 
-    start = time.monotonic()
     asyncio.run(main())
-    assert time.monotonic() - start < 10
     process.wait()
     process.stdout.close()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dockc.linter.shell.commands import read
+from tests.tools import calls
 
 
 def names(text: str) -> list[str]:
@@ -221,7 +221,7 @@ def test_bash_agrees(script: str, cut: int, whole: bool) -> None:
 @pytest.mark.parametrize(
     "piece", ["[", "[a", "[[:", "$((", "((", "`", '"$(', "${a:-", "@(", "case x in (", "x[1", "<<a ", "\\\n"]
 )
-def test_hostile_scripts_take_linear_time(piece: str) -> None:
-    began = time.process_time()
-    read(f"e {piece * 5000}")
-    assert time.process_time() - began < 2
+@pytest.mark.timeout(60)
+def test_hostile_scripts_cost_in_proportion(piece: str) -> None:
+    short, long = (calls(lambda: read(f"e {piece * n}")) for n in (1000, 4000))  # noqa: B023
+    assert long <= 4.1 * short + 100
