@@ -214,11 +214,15 @@ class MutableRef:
             if not self._open:
                 return
             self._open = False
-            last = core.unhold(self._id)
             record = core.db.find(self._id)
-        if last and record is not None and not record.retain:
-            core.remove(self._id)
-        self._unlock()
+            going = record is not None and not record.retain and core.holds[self._id] == 1
+        try:
+            if going:  # before it is written down: on a full disk there is room for that only afterwards
+                core.discard(core.snapshot_dir(self._id))
+        finally:
+            if core.unhold(self._id) and going:
+                core.remove(self._id)
+            self._unlock()
 
     def get_meta(self, key: str) -> bytes | None:
         """Metadata kept with the ref."""
