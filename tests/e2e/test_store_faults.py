@@ -122,21 +122,28 @@ def test_control_groups_of_a_killed_build_are_swept(
                     path.rmdir()
 
 
-def test_a_build_that_waits_for_a_fifo_ends_when_it_is_told_to(
-    dockc: Dockc, context: MakeContext, with_base: tuple[str, str], tmp_path: Path
+def test_a_build_that_waits_for_a_pipe_ends_when_it_is_told_to(
+    dockc: Dockc, context: MakeContext, with_base: tuple[str, str]
 ) -> None:
-    os.mkfifo(tmp_path / "secret", 0o666)
-    (tmp_path / "secret").chmod(0o666)
+    """A secret of a shell's `<(...)`, whose program says nothing and does not end."""
+    reader, writer = os.pipe()
+    os.fchmod(reader, 0o666)
     folder = context("FROM base\nRUN --mount=type=secret,id=s cat /run/secrets/s\n")
-    process = dockc.start(
-        "build", folder, *with_base, "--secret", f"id=s,src={tmp_path / 'secret'}", "--progress", "rawjson"
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if any(
-            "RUN" in vertex.get("name", "") and "started" in vertex for vertex in json.loads(line).get("vertexes", [])
-        ):
-            break
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
-    assert process.returncode == 143
+    secret = f"id=s,src=/dev/fd/{reader}"
+    process = dockc.start("build", folder, *with_base, "--secret", secret, "--progress", "rawjson", pass_fds=[reader])
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if any(
+                "RUN" in vertex.get("name", "") and "started" in vertex
+                for vertex in json.loads(line).get("vertexes", [])
+            ):
+                break
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+        assert process.returncode == 143
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(reader)
+        os.close(writer)

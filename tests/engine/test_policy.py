@@ -194,6 +194,7 @@ def test_a_source_is_known_by_one_identifier_however_it_is_spelt(tmp_path: Path,
             await engine.run(frontend, request, Session(), lambda status: None)
 
     if not known.startswith("local:"):
+        need_root()
         asyncio.run(build())
 
 

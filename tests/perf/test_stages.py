@@ -49,5 +49,5 @@ def advances(folder: Path, stages: int) -> int:
 
 def test_stages_are_linear(tmp_path: Path) -> None:
     small, large = advances(tmp_path, 20), advances(tmp_path, 60)
-    assert large <= 3.3 * small
+    assert large <= 4 * small, "three times as many, and some for the order in which results come; a square is nine times"
     assert large <= 40 * 60

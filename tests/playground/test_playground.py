@@ -70,13 +70,15 @@ def test_files_are_served_with_the_policy(served: str) -> None:
 
 @pytest.mark.parametrize("path", ["none.js", "sub", "sub/", "outside", "../secret", "%2e%2e%2fsecret", "..%5csecret", ".git", "a%00b", "%ff", "/etc/passwd"])
 def test_nothing_else_is_served(served: str, path: str) -> None:
-    with pytest.raises(urllib.error.HTTPError, match="404"):
+    with pytest.raises(urllib.error.HTTPError, match="404") as refused:
         urllib.request.urlopen(served + path)
+    refused.value.close()
 
 
 def test_only_reading_is_answered(served: str) -> None:
-    with pytest.raises(urllib.error.HTTPError, match="501"):
+    with pytest.raises(urllib.error.HTTPError, match="501") as refused:
         urllib.request.urlopen(urllib.request.Request(served, method="PUT", data=b"x"))
+    refused.value.close()
 
 
 def test_browsers_that_go_away_leave_no_trace(served: str) -> None:

@@ -358,6 +358,7 @@ def _freeze(root: int, path: str) -> None:
 
 def load_terminals() -> None:
     """Load what `own_terminal` needs while the builder's files are to be seen."""
+    import array  # noqa: F401 - socket.send_fds loads it, and it loads more
     import socket  # noqa: F401
     import termios  # noqa: F401
 
