@@ -24,8 +24,9 @@ settings.register_profile(
 )
 settings.load_profile("dockc")
 
-#: What no package registry has: peers, and recorded cases beside the checkout. Where they are at hand their tests run.
-RARE = ("buildctl", "buildkitd", "../shared")
+#: What no package registry has: peers, recorded cases beside the checkout, processors. Where they are at hand their tests
+#: run.
+RARE = ("buildctl", "buildkitd", "../shared", "on this processor")
 
 REPO = Path(__file__).resolve().parent.parent
 SHARED = REPO.parent / "shared"

@@ -73,6 +73,8 @@ def test_limits_under_version_2(base: Path, tmp_path: Path) -> None:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+    if "ptrace set fp regs failed" in said:  # it knows no registers as wide as those of newer processors (AMX)
+        pytest.skip("linux.uml starts no process on this processor")
     assert "memory.max=67108864\n" in said, said
     assert "memory.swap.max=33554432\n" in said
     assert "cpu.max=50000 100000\n" in said
