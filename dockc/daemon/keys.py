@@ -6,7 +6,7 @@ never passed over: somebody relies on it. Source: moby/buildkit, cmd/buildkitd/c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dockc.base.record import Record
@@ -178,20 +178,23 @@ def _below(value: object, found: object, path: str, name: str) -> Iterator[tuple
 
 
 def _check(name: str, path: str, key: Key, value: object) -> None:
-    match key.kind:
-        case "a text":
-            good = isinstance(value, str)
-        case "true or false":
-            good = isinstance(value, bool)
-        case "a number":
-            good = isinstance(value, int) and not isinstance(value, bool)
-        case "a list of texts":
-            good = isinstance(value, list) and all(isinstance(one, str) for one in value)
-        case "a list of tables":
-            good = isinstance(value, list) and all(isinstance(one, dict) for one in value)
-        case "a duration":
-            good = isinstance(value, (str, int)) and not isinstance(value, bool)
-        case _:
-            good = True
-    if not good:
+    if key.kind and not _FITS[key.kind](value):
         raise UsageError(f"{name}: {path} is not {key.kind}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _list_of(kind: type) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, list) and all(isinstance(one, kind) for one in value)
+
+
+_FITS: Mapping[str, Callable[[object], bool]] = {
+    TEXT: lambda value: isinstance(value, str),
+    BOOL: lambda value: isinstance(value, bool),
+    NUMBER: _is_number,
+    DURATION: lambda value: isinstance(value, str) or _is_number(value),
+    TEXTS: _list_of(str),
+    TABLES: _list_of(dict),
+}

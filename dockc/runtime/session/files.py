@@ -82,8 +82,9 @@ class Directory(Protocol):
         report: Report | None = None,
     ) -> AbstractContextManager[Path | Sender]:
         """The directory, for as long as the block runs: on this machine with all that is `wanted` and perhaps more, or
-        who sends what is wanted of it (never with an `outline`) and tells `report` how much has come. With `compare` a file that looks unchanged need not be brought here again. An `outline` is told of all that is
-        wanted, and only what it chooses need be here.
+        who sends what is wanted of it (never with an `outline`) and tells `report` how much has come. With `compare` a
+        file that looks unchanged need not be brought here again. An `outline` is told of all that is wanted, and only
+        what it chooses need be here.
 
         Raises:
             DockcError: it is not there, or could not be brought here.
