@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,26 +25,6 @@ if TYPE_CHECKING:
     from dockc.runtime.session.files import Report
 
 FILE_SYNC = "/moby.filesync.v1.FileSync/DiffCopy"
-
-
-class Directories(Mapping[str, "ClientDirectory"]):
-    """Directories of a client by name. It alone knows which there are: any name may be asked for."""
-
-    def __init__(self, caller: Caller, mirrors: Mirrors) -> None:
-        self._caller, self._mirrors = caller, mirrors
-        self._known: dict[str, ClientDirectory] = {}
-
-    def __getitem__(self, name: str) -> ClientDirectory:
-        return self._known.setdefault(name, ClientDirectory(self._caller, self._mirrors, name))
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._known)
-
-    def __len__(self) -> int:
-        return len(self._known)
 
 
 class ClientDirectory:

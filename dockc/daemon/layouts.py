@@ -6,7 +6,7 @@ import asyncio
 import io
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
@@ -24,26 +24,6 @@ if TYPE_CHECKING:
 CONTENT = "/containerd.services.content.v1.Content/"
 
 _BLOCK = 1 << 20
-
-
-class Stores(Mapping[str, "ClientLayout"]):
-    """OCI layouts of a client, which alone knows which there are."""
-
-    def __init__(self, caller: Caller, folder: Path) -> None:
-        self._caller, self._folder = caller, folder
-        self._known: dict[str, ClientLayout] = {}
-
-    def __getitem__(self, name: str) -> ClientLayout:
-        return self._known.setdefault(name, ClientLayout(self._caller, f"oci:{name}", self._folder))
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._known)
-
-    def __len__(self) -> int:
-        return len(self._known)
 
 
 class Caches:

@@ -12,10 +12,10 @@ import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from dockc.daemon.directories import FILE_SYNC, ClientDirectory, Directories
-from dockc.daemon.layouts import CONTENT, Caches, Stores
+from dockc.daemon.directories import FILE_SYNC, ClientDirectory
+from dockc.daemon.layouts import CONTENT, Caches, ClientLayout
 from dockc.daemon.mirrors import Mirrors
 from dockc.daemon.sessions import Caller
 from dockc.daemon.sinks import Sinks
@@ -27,6 +27,8 @@ from dockc.runtime.session.secrets import SshSource
 
 if TYPE_CHECKING:
     from dockc.runtime.session.auth import CredentialStore
+
+T = TypeVar("T")
 
 SECRETS = "/moby.buildkit.secrets.v1.Secrets/GetSecret"
 SSH_CHECK = "/moby.sshforward.v1.SSH/CheckAgent"
@@ -51,15 +53,20 @@ def lent(
         find: other sessions, whose directories a build may name.
     """
 
+    def directories_of(one: Caller) -> Mapping[str, ClientDirectory]:
+        return _Named(lambda name: ClientDirectory(one, mirrors, name))
+
     def others(name: str) -> Mapping[str, ClientDirectory] | None:
-        return None if name == caller.id else Directories(caller.wait(find(name)), mirrors)
+        return None if name == caller.id else directories_of(caller.wait(find(name)))
 
     agents = _Agents(caller, folder) if caller.serves(SSH_FORWARD) else None
     session = Session(
         id=caller.id,
-        directories=Directories(caller, mirrors) if caller.serves(FILE_SYNC) else {},
+        directories=directories_of(caller) if caller.serves(FILE_SYNC) else {},
         others=others,
-        stores=Stores(caller, folder) if caller.serves(CONTENT + "Read") else {},
+        stores=_Named(lambda name: ClientLayout(caller, f"oci:{name}", folder))
+        if caller.serves(CONTENT + "Read")
+        else {},
         secrets=_Secrets(caller) if caller.serves(SECRETS) else None,
         ssh=agents,
         credentials=credentials,
@@ -157,6 +164,26 @@ async def _relay(caller: Caller, ssh_id: str, reader: asyncio.StreamReader, writ
         answering.cancel()
         call.cancel()
         writer.close()
+
+
+class _Named(Mapping[str, T]):
+    """Things of a client by name. It alone knows which there are: any name may be asked for."""
+
+    def __init__(self, make: Callable[[str], T]) -> None:
+        self._make = make
+        self._known: dict[str, T] = {}
+
+    def __getitem__(self, name: str) -> T:
+        return self._known.setdefault(name, self._make(name))
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
 
 
 class _Uploads(Mapping[str, Path]):
