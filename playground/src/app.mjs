@@ -135,7 +135,10 @@ let worker;
 let number = 0;
 let busy = false;
 let again = false;
-let timer = 0;
+let timer = 0; // of the next question, 0 where none is due
+
+// Whether the page shows the answer to what it holds: no question is due, none is open.
+const settled = () => timer === 0 && !busy && !again && waiting.size === 0;
 
 function employ() {
   worker = new Worker(begin, { type: "module", name: base });
@@ -177,6 +180,8 @@ function changed() {
 
 // One question at a time; what changed meanwhile is asked once, with the newest text.
 async function refresh() {
+  clearTimeout(timer);
+  timer = 0;
   if (busy) {
     again = true;
     return;
@@ -498,8 +503,8 @@ $("theme").addEventListener("click", () => {
 });
 window.addEventListener("hashchange", () => fromLink().then((filled) => filled && changed()));
 if (!(await fromLink())) fill(EXAMPLE);
-refresh();
-if ("serviceWorker" in navigator) navigator.serviceWorker.register("sw.js").catch(() => undefined); // without it the page works as well, but not offline
-
 // For tests and for the curious.
-Object.assign(window, { playground: { view, modules: () => ask({ kind: "modules" }), whole } });
+Object.assign(window, { playground: { view, modules: () => ask({ kind: "modules" }), whole, settled } });
+await refresh();
+// Once the first answer is there: what the service worker takes must not stand in its way. Without it the page works as well, but not offline.
+if ("serviceWorker" in navigator) navigator.serviceWorker.register("sw.js").catch(() => undefined);

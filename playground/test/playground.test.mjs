@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after as afterAll, before, test } from "node:test";
 
-import { after, answers, browser, server, text, type } from "./served.mjs";
+import { after, answers, browser, counter, server, text, type } from "./served.mjs";
 
 let served;
 let chrome;
@@ -34,8 +34,8 @@ async function visit(t, fragment = "", options = {}) {
 
 const codes = (page) => page.$$eval(".findings li b", (all) => all.map((one) => one.textContent));
 const open = async (page, name) => {
-  await page.click(`#tab-${name}`);
-  await page.waitForFunction((n) => document.querySelector(`#tab-${n}`).ariaSelected === "true" && document.querySelector("#pane").textContent !== "…", name);
+  await after(page, () => page.click(`#tab-${name}`));
+  assert.equal(await page.getAttribute(`#tab-${name}`, "aria-selected"), "true");
 };
 
 test("the first answer finds the faults of the example, and asks nobody else", async (t) => {
@@ -50,7 +50,7 @@ test("the first answer finds the faults of the example, and asks nobody else", a
 
 test("the worker has loaded dockc, the standard library and Pyodide's own, and no package of others", async (t) => {
   const { page } = await visit(t);
-  for (const pane of ["formatted", "graph", "explain", "ir", "llb", "image"]) await after(page, () => page.click(`#tab-${pane}`));
+  for (const pane of ["formatted", "graph", "explain", "ir", "llb", "image"]) await open(page, pane);
   await page.click("#tab-findings");
   await after(page, () => page.click("#fix-all"));
   const { modules } = await page.evaluate(() => window.playground.modules());
@@ -142,7 +142,7 @@ test("an error in the middle of typing is said, and goes away again", async (t) 
   await after(page, () => type(page, "FROM alpine:3\nRUNN make\n"));
   assert.match(await page.textContent("#pane"), /unknown instruction: RUNN/);
   for (const pane of ["formatted", "graph", "explain", "ir", "llb", "image"]) {
-    await after(page, () => page.click(`#tab-${pane}`));
+    await open(page, pane);
     assert.match(await page.textContent("#pane .trouble"), /unknown instruction: RUNN/, pane);
   }
   await after(page, () => type(page, "FROM alpine:3\nRUN make\n"));
@@ -182,14 +182,14 @@ test("every pane shows its own", async (t) => {
   const shown = { formatted: /^Use this/, graph: /build: FROM deps/, explain: /Dockerfile:10-11 /, ir: /After the passes of/, llb: /RUN npm run build/, image: /"architecture": "amd64"/ };
   await page.evaluate(() => window.playground.view.dispatch({ selection: { anchor: window.playground.whole().text.indexOf("RUN npm run") } }));
   for (const [pane, words] of Object.entries(shown)) {
-    await after(page, () => page.click(`#tab-${pane}`));
+    await open(page, pane);
     assert.match(await page.textContent("#pane"), words, pane);
   }
   await open(page, "formatted");
   await page.waitForSelector("#take");
   await after(page, () => page.click("#take"));
   assert.match(await page.textContent("#pane"), /formatted already/);
-  await after(page, () => page.click("#tab-graph"));
+  await open(page, "graph");
   await page.click("#graph .node[data-first='14']");
   assert.equal(await page.evaluate(() => window.playground.view.state.doc.lineAt(window.playground.view.state.selection.main.head).number), 14);
   assert.deepEqual(troubles, []);
@@ -197,7 +197,7 @@ test("every pane shows its own", async (t) => {
 
 test("a line without an instruction leads to the next one", async (t) => {
   const { page } = await visit(t);
-  await after(page, () => page.click("#tab-explain"));
+  await open(page, "explain");
   assert.match(await page.textContent("#pane"), /^Line 1 holds no instruction\. The next one:\s+Dockerfile:2 /);
 });
 
@@ -261,7 +261,7 @@ test("words have colours by what they are", async (t) => {
 
 test("a large graph stays readable, and its pane scrolls", async (t) => {
   const { page } = await visit(t);
-  await after(page, () => page.click("#tab-graph"));
+  await open(page, "graph");
   const stages = Array.from({ length: 9 }, (_, n) => `FROM debian:12 AS s${n}\nRUN echo ${n}\n`).join("");
   await after(page, () => type(page, `${stages}FROM scratch\n${Array.from({ length: 9 }, (_, n) => `COPY --from=s${n} / /${n}\n`).join("")}`));
   await page.waitForSelector("#graph .node[data-first='18']");
@@ -277,7 +277,7 @@ test("target, arguments and the context's files count", async (t) => {
   const { page } = await visit(t);
   await after(page, () => page.selectOption("#target", "deps"));
   assert.ok(!(await codes(page)).includes("context"), "settings.json is of another stage");
-  await after(page, () => page.click("#tab-image"));
+  await open(page, "image");
   assert.doesNotMatch(await page.textContent("#pane"), /8080/);
   await page.click("#tab-findings");
   await page.click("#document-ignore");
@@ -338,4 +338,21 @@ test("without a network it works after the first visit", async (t) => {
   await page.reload();
   await answers(page, 1);
   assert.match(await page.textContent("#status"), /findings/);
+});
+
+test("a first visit takes every file once, with what is kept for times without a network", async (t) => {
+  const counted = await counter(served.address);
+  const context = await chrome.newContext();
+  t.after(() => context.close().then(counted.end));
+  const page = await context.newPage();
+  await page.goto(counted.address);
+  await answers(page, 1);
+  assert.ok(counted.seen.bytes < 8_000_000, JSON.stringify(counted.seen));
+  await page.evaluate(() => navigator.serviceWorker.ready);
+  await page.waitForFunction(() => navigator.serviceWorker.controller !== null);
+  assert.ok(counted.seen.bytes < 8_000_000, `with what is kept: ${JSON.stringify(counted.seen)}`);
+  const { requests } = counted.seen;
+  await page.reload();
+  await answers(page, 1);
+  assert.ok(counted.seen.requests <= requests + 1, "only whether there is a newer version is asked");
 });

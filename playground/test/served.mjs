@@ -2,6 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
+import { createServer, request } from "node:http";
 import { createInterface } from "node:readline";
 
 import { chromium } from "playwright-core";
@@ -25,17 +26,30 @@ export async function server() {
   throw new Error("the server ended before it said where it is");
 }
 
+// Passes requests on to the playground's server and counts them, and the bytes of the bodies that came back.
+export async function counter(target) {
+  const seen = { requests: 0, bytes: 0 };
+  const between = createServer((asked, reply) => {
+    seen.requests++;
+    const on = request(new URL(asked.url, target), { method: asked.method, headers: asked.headers }, (got) => {
+      reply.writeHead(got.statusCode, got.rawHeaders);
+      got.on("data", (data) => (seen.bytes += data.length));
+      got.pipe(reply);
+    });
+    asked.pipe(on);
+  });
+  await new Promise((resolve) => between.listen(0, "127.0.0.1", resolve));
+  return { address: `http://127.0.0.1:${between.address().port}/`, seen, end: () => (between.closeAllConnections(), between.close()) };
+}
+
 // Waits until the page has answered at least so many times in all.
 export const answers = (page, count) => page.waitForFunction((n) => Number(document.documentElement.dataset.answers ?? 0) >= n, count, { timeout: 60_000 });
 export const answered = (page) => page.evaluate(() => Number(document.documentElement.dataset.answers ?? 0));
 
-// Does something and waits for an answer that knows of it.
+// Does something and waits until the page shows the answer to what it then holds.
 export async function after(page, action) {
-  const before = await answered(page);
   await action();
-  await answers(page, before + 1);
-  await page.waitForTimeout(300);
-  await page.waitForFunction(() => true);
+  await page.waitForFunction(() => window.playground.settled(), undefined, { timeout: 60_000 });
 }
 
 export const text = (page) => page.evaluate(() => window.playground.whole().text);

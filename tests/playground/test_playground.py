@@ -75,6 +75,19 @@ def test_nothing_else_is_served(served: str, path: str) -> None:
     refused.value.close()
 
 
+def test_what_a_browser_has_it_need_not_fetch_again(served: str) -> None:
+    with urllib.request.urlopen(served + "app.js") as answer:
+        tag = answer.headers["ETag"]
+    asked = urllib.request.Request(served + "app.js", headers={"If-None-Match": tag})
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(asked)
+    assert (caught.value.code, caught.value.read()) == (304, b"")
+    assert caught.value.headers["Content-Security-Policy"]
+    with urllib.request.urlopen(urllib.request.Request(served + "app.js", headers={"If-None-Match": '"other"'})) as answer:
+        assert answer.read() == b"1"
+
+
+
 def test_only_reading_is_answered(served: str) -> None:
     with pytest.raises(urllib.error.HTTPError, match="501") as refused:
         urllib.request.urlopen(urllib.request.Request(served, method="PUT", data=b"x"))
