@@ -42,10 +42,10 @@ def make_app(*verbs: str) -> typer.Typer:
 
 
 def _group(groups: dict[str, typer.Typer], name: str, settings: dict[str, Any]) -> typer.Typer:
-    """The group of this name, made where it is not there, with those above it."""
+    """The group of this name, made where it is not there, with those above it. A verb may have verbs below it, too."""
     if name not in groups:
         above, _, word = name.rpartition(" ")
-        groups[name] = typer.Typer(help=GROUPS[name], rich_markup_mode=None, context_settings=settings)
+        groups[name] = typer.Typer(help=GROUPS.get(name), rich_markup_mode=None, context_settings=settings)
         _group(groups, above, settings).add_typer(groups[name], name=word)
     return groups[name]
 

@@ -116,7 +116,7 @@ class InspectOptions(Options):
     )  # fmt: skip
     json: bool = option("--json", help="Print JSON.")
     store: Path | None = shared.STORE
-    examples = ("dockc history inspect last",)
+    examples = ("dockc history inspect last", "dockc history inspect attachment last --type manifest")
 
 
 def run_inspect(options: InspectOptions, out: Output) -> int:
@@ -136,11 +136,6 @@ def run_inspect(options: InspectOptions, out: Output) -> int:
 
     if sum((options.json, options.dockerfile, bool(options.format))) > 1:
         raise UsageError("of --dockerfile, --format and --json one can be given")
-    if options.ref == "attachment":
-        raise UsageError(
-            "attachments of builds are not kept beside their images",
-            hint="`dockc image inspect IMAGE` shows manifest and config; the build's own --metadata-file has its provenance.",
-        )
     record = history.find(_root(options.store), options.ref)
     if options.dockerfile:
         out.write(history.dockerfile(record))

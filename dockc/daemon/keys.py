@@ -63,6 +63,16 @@ _WORKER: dict[str, Any] = {
     **_COLLECTION,
     **_NETWORK,
 }
+_SIGNED: dict[str, Any] = {
+    "sign": {
+        name: Key(refused="is not supported: indexes of GitHub's cache are not signed here")
+        for name in ("command", "cmd")
+    },
+    "verify": {
+        "required": Key(BOOL, refused="= true is not supported: nothing verifies signatures of GitHub's cache here"),
+        "policy": Key(idle="nothing verifies signatures of GitHub's cache here"),
+    },
+}
 _NO_DEVICES = "this builder has no CDI devices to give"
 KEYS: Mapping[str, Any] = {
     "root": Key(TEXT),
@@ -123,12 +133,8 @@ KEYS: Mapping[str, Any] = {
         "platformsCacheMaxAge": Key(DURATION),
         "maxRegistryConcurrency": Key(NUMBER, idle="an image moves four blobs at a time"),
     },
-    "cache": {
-        "gha": {
-            "sign": Key(refused="is not supported: caches of GitHub Actions are not signed"),
-            "verify": Key(refused="is not supported: caches of GitHub Actions are not verified"),
-        }
-    },
+    "cache": {"gha": _SIGNED},
+    "ghacache": _SIGNED,  # as BuildKit's page of this file spells it
 }
 
 

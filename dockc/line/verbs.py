@@ -43,6 +43,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "history export": ("commands.history", "ExportOptions", "run_export"),
     "history import": ("commands.history", "ImportOptions", "run_import"),
     "history inspect": ("commands.history", "InspectOptions", "run_inspect"),
+    "history inspect attachment": ("commands.attachment", "AttachmentOptions", "run"),
     "history logs": ("commands.history", "LogsOptions", "run_logs"),
     "history ls": ("commands.history", "ListOptions", "run_list"),
     "history open": ("commands.history", "OpenOptions", "run_open"),

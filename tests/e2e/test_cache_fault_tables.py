@@ -283,7 +283,6 @@ def test_writing(made: Made, quiet: Backend, tmp_path: Path, name: str) -> None:
     sound(dockc, shown, quiet)
 
 
-@pytest.mark.parametrize("backend", ["registry", "gha"], indirect=True)
 def test_two_at_once(made: Made, quiet: Backend, tmp_path: Path) -> None:
     """Two builders write different caches under one name at the same time: what is there afterwards is one of them, whole."""
     (made.files / "a.txt").write_text(f"{quiet.kind}, two at once\n")  # a writer that died before may hold the blob of another

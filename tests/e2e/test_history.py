@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from hashlib import sha256
 from pathlib import Path
 
 from tests.e2e.conftest import Dockc, MakeContext
@@ -91,7 +92,8 @@ def test_words_of_buildx(root: Dockc, context: MakeContext, tmp_path: Path) -> N
     assert sorted(other.run("history", "import", bundle).stdout.split()) == sorted((failed, second, first))
     for words, said in (
         (("trace",), "`dockc history open`"),
-        (("inspect", "attachment"), "--metadata-file"),
+        (("inspect", "attachment", "last", "--type", "provenance"), "attests nothing by itself"),
+        (("inspect", "attachment", "--nope"), "No such option: --nope"),
         (("ls", "--local"), "no git repository"),
         (("ls", "--format", "{{.Foo}}"), "can't evaluate field Foo"),
         (("ls", "-q", "--json"), "one can be given"),
@@ -99,6 +101,26 @@ def test_words_of_buildx(root: Dockc, context: MakeContext, tmp_path: Path) -> N
         (("logs", "--progress", "rawjson", "--grep", "x"), "prints everything"),
     ):
         assert said in root.run("history", *words, status=2).stderr, words
+
+
+def test_documents_hang_on_builds(dockc: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
+    """The index, the manifests and the configs of what a build has made, by kind, by platform and by digest; nothing once they are gone."""
+    folder = context("FROM base\nCOPY a /a\n", a="a")
+    dockc.build(folder, *with_base, "--platform=linux/amd64,linux/386", "-t", "both")
+    attached = ("history", "inspect", "attachment")
+    index = json.loads(dockc.run(*attached, "last", "--type=index").stdout)
+    results = json.loads(dockc.run("history", "inspect", "--json").stdout)["results"]
+    for one in index["manifests"]:
+        platform = f"{one['platform']['os']}/{one['platform']['architecture']}"
+        text = dockc.run(*attached, "last", "--type=manifest", "--platform", platform).stdout
+        assert f"sha256:{sha256(text.encode()).hexdigest()}" == one["digest"]
+        config = json.loads(text)["config"]["digest"]
+        assert json.loads(dockc.run(*attached, "last", config).stdout)["architecture"] == one["platform"]["architecture"]
+        assert config in dockc.run(*attached).stdout
+    assert results["containerimage.digest"] in dockc.run(*attached).stdout
+    assert "has no sbom among its 5 attachments" in dockc.run(*attached, "last", "--type=sbom", status=2).stderr
+    dockc.build(folder, *with_base, "-o", "type=cacheonly")
+    assert "has no attachment in the store" in dockc.run(*attached, status=2).stderr
 
 
 def test_a_history_that_cannot_be_written_is_one_warning(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:

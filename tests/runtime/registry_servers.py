@@ -191,6 +191,12 @@ class Answer:
     delay: float = 0.0
 
 
+def _headers(reply: Answer) -> dict[str, str]:
+    """What the answer says of itself; names are alike in any case, so a proxied answer's own length is the one that counts."""
+    told = {name.title(): value for name, value in reply.headers.items()}
+    return {"Content-Length": str(len(reply.body)), **told}
+
+
 class Script:
     """A server whose answers a function chooses; every request is recorded."""
 
@@ -211,7 +217,7 @@ class Script:
                 reply = script.answer(seen)
                 time.sleep(reply.delay)
                 self.send_response(reply.status)
-                for key, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
+                for key, value in _headers(reply).items():
                     self.send_header(key, value)
                 self.end_headers()
                 if self.command == "HEAD":
