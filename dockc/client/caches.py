@@ -8,12 +8,15 @@ import json
 import os
 import stat
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Self
 
 from dockc.base.files import open_regular
 from dockc.base.record import replace
 from dockc.errors import DockcError, UsageError
 from dockc.runtime.remotecache.base import CacheEntry, parse_entry
+from dockc.runtime.remotecache.writing import Writing, collects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,7 +77,7 @@ def exports(texts: Sequence[str], *, forgiving: bool = False) -> tuple[list[Cach
         forgiving: one that cannot be written does not fail the build, unless it says `ignore-error=false`.
 
     Raises:
-        UsageError: a local cache without a directory.
+        UsageError: a local cache without a directory, or with an option that makes no sense.
     """
     found, stores = [], {}
     for text in texts:
@@ -85,6 +88,7 @@ def exports(texts: Sequence[str], *, forgiving: bool = False) -> tuple[list[Cach
             folder = entry.attrs.get("dest", "")
             if not folder:
                 raise UsageError("local cache exporter requires dest")
+            collects(entry)
             Path(folder).mkdir(parents=True, exist_ok=True)
             stores[f"local:{folder}"] = Path(folder)
         found.append(entry)
@@ -105,29 +109,58 @@ def _digest(folder: Path, tag: str) -> str:
     return str(entries[0].get("digest", "")) if len(entries) == 1 and tag == "latest" else ""
 
 
-def note(entries: Sequence[CacheEntry], response: Mapping[str, str]) -> None:
-    """Name in their directories the caches that were written.
-
-    The builder's answer tells one manifest, that of the cache which was written last. Where there were several caches, a
-    directory's own is the newest manifest in it.
+class Turns:
+    """The directories that caches are written to while a build runs elsewhere: nobody collects in them meanwhile
+    (`remotecache.writing`).
     """
-    from dockc.oci.descriptor import Descriptor
-    from dockc.oci.fields import decode
-    from dockc.oci.reference import Reference
-    from dockc.runtime.exporter.archive import write_index
 
-    text = response.get("cache.manifest", "")
-    if not text:
-        return
-    root = Descriptor.from_fields(decode(text.encode(), "cache.manifest"))
-    none: tuple[Reference, ...] = ()
-    alone = sum(entry.type != "inline" for entry in entries) == 1
-    for entry in entries:
-        if entry.type == "local":
+    def __init__(self) -> None:
+        self._held = ExitStack()
+        self._writing: dict[str, Writing] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    def begin(self, entries: Sequence[CacheEntry]) -> None:
+        """Take part where these caches go."""
+        for entry in entries:
+            folder = entry.attrs.get("dest", "")
+            if entry.type == "local" and folder not in self._writing:
+                self._writing[folder] = self._held.enter_context(Writing(Path(folder)))
+
+    def note(self, entries: Sequence[CacheEntry], response: Mapping[str, str]) -> None:
+        """Name in their directories the caches that were written, and remove there what has no name any more, where that
+        is asked for.
+
+        The builder's answer tells one manifest, that of the cache which was written last. Where there were several caches,
+        a directory's own is the newest manifest in it.
+        """
+        from dockc.oci.descriptor import Descriptor
+        from dockc.oci.fields import decode
+        from dockc.oci.reference import Reference
+        from dockc.runtime.exporter.archive import write_index
+
+        text = response.get("cache.manifest", "")
+        if not text:
+            return
+        root = Descriptor.from_fields(decode(text.encode(), "cache.manifest"))
+        none: tuple[Reference, ...] = ()
+        alone = sum(entry.type != "inline" for entry in entries) == 1
+        for entry in entries:
+            if entry.type != "local":
+                continue
             folder, tag = Path(entry.attrs["dest"]), entry.attrs.get("tag", "")
             own = root if alone else _newest(folder)
-            if own is not None:
+            if own is None:
+                continue
+            writing = self._writing[entry.attrs["dest"]]
+            with writing.index():
                 write_index(folder, replace(own, annotations={_NAME: tag}) if tag else own, none, "")
+            if collects(entry):
+                writing.collect()
 
 
 def _newest(folder: Path) -> Descriptor | None:

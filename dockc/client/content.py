@@ -157,7 +157,7 @@ class _Ingest:
         """
         self._total, self._expected = request.total or self._total, request.expected or self._expected
         if self._expected and self._file is None and self._store.path(self._expected).exists():
-            os.utime(self._store.path(self._expected))  # as if it had come now: see `caches.note`
+            os.utime(self._store.path(self._expected))  # as if it had come now: see `caches.Turns`
             raise RpcError(f"content {self._expected} already exists", code=ALREADY_EXISTS)
         if request.action == content_pb2.STAT:
             return self._answer(request.action)

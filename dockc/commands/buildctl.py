@@ -26,7 +26,6 @@ from dockc.errors import DockcError, UsageError
 
 if TYPE_CHECKING:
     from dockc.base.output import Output
-    from dockc.runtime.remotecache.base import CacheEntry
 
 _JSON = "{{json .}}"
 
@@ -481,7 +480,7 @@ def _build(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
             raise UsageError("empty definition sent to build. Specify --frontend instead?")
         if options.no_cache:
             definition = _without_cache(definition)
-    return _build_there(options, definition)
+    return _with_turns(options, definition)
 
 
 def _without_cache(definition: bytes) -> bytes:
@@ -527,7 +526,12 @@ def _exports(texts: Sequence[str]) -> tuple[Export, ...]:
     return tuple(found)
 
 
-async def _build_there(options: argparse.Namespace, definition: bytes) -> int:
+async def _with_turns(options: argparse.Namespace, definition: bytes) -> int:
+    with caches.Turns() as turns:
+        return await _build_there(options, definition, turns)
+
+
+async def _build_there(options: argparse.Namespace, definition: bytes, turns: caches.Turns) -> int:
     from dockc.client.authority import trusts
     from dockc.client.session import Session, shared_key
     from dockc.commands.ending import FAILED
@@ -549,6 +553,7 @@ async def _build_there(options: argparse.Namespace, definition: bytes) -> int:
         session.lend_ssh(ClientSsh(options.ssh))
     imports, lent = caches.imports(options.import_cache)
     cache_exports, places = caches.exports(options.export_cache)
+    turns.begin(cache_exports)
     layouts = {f"oci:{name}": Path(path) for name, path in _pairs(options.oci_layout, "oci-layout").items()}
     session.lend_stores(
         {**lent, **places, **layouts, **dict([("export", Path(one.store)) for one in exports if one.store][-1:])}
@@ -596,7 +601,8 @@ async def _build_there(options: argparse.Namespace, definition: bytes) -> int:
     view.finish()
     if tracing is not None:
         await asyncio.to_thread(tracing.end, None, alone=True)
-    await _done(options, exports, cache_exports, response)
+    await _done(options, exports, response)
+    turns.note(cache_exports, response)
     if "result.txt" in answered:
         options.out.write(answered["result.txt"].decode("utf-8", "replace"))
     elif "result.json" in answered:
@@ -608,17 +614,15 @@ async def _build_there(options: argparse.Namespace, definition: bytes) -> int:
 async def _done(
     options: argparse.Namespace,
     exports: Sequence[Export],
-    cache_exports: Sequence[CacheEntry],
     response: dict[str, str],
 ) -> None:
-    """Write down what a build has made: indices, keys of caches, the file of metadata."""
+    """Write down what a build has made: indices, the file of metadata."""
     from dockc.client.building import index
     from dockc.golang.text import dump_json
 
     for one in exports:
         if one.store:
             await asyncio.to_thread(index, one, response)
-    caches.note(cache_exports, response)
     if options.metadata_file:
         await asyncio.to_thread(_write, options.metadata_file, dump_json(metadata_of(response), indent=2))
 

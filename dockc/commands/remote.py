@@ -121,6 +121,11 @@ def build_remote(builder: Chosen, request: Asked, wishes: Wishes, out: Output) -
     Raises:
         DockcError: whatever goes wrong on purpose.
     """
+    with caches.Turns() as turns:
+        return _build_there(builder, request, wishes, out, turns)
+
+
+def _build_there(builder: Chosen, request: Asked, wishes: Wishes, out: Output, turns: caches.Turns) -> int:
     from dockc.console.view import make_view
     from dockc.runtime.exporter import export
     from dockc.runtime.session import secrets
@@ -140,6 +145,7 @@ def build_remote(builder: Chosen, request: Asked, wishes: Wishes, out: Output) -
         out.log("warning: no output specified: the result stays in the builder's cache; -o says where it goes\n")
     cache_from, lent = caches.imports(wishes.cache_from)
     cache_to, places = caches.exports(wishes.cache_to, forgiving=True)
+    turns.begin(cache_to)
     view = make_view(mode, sys.stderr, wishes.color)
     sink = Counting(view)
     tracing = traced(sink, "dockc build")
@@ -169,7 +175,7 @@ def build_remote(builder: Chosen, request: Asked, wishes: Wishes, out: Output) -
     write_report(history, wishes.report)
     if tracing is not None:
         tracing.end(None, {"dockc.executed": sink.executed, "dockc.cached": sink.cached}, alone=True)
-    caches.note(cache_to, response)
+    turns.note(cache_to, response)
     digest = response.get("containerimage.config.digest", "") or response.get("containerimage.digest", "")
     if metadata_file is not None:
         from dockc.golang.text import dump_json

@@ -197,6 +197,20 @@ def test_caches_in_a_directory_of_the_client(daemon: Daemon, context: Path, tmp_
     assert (tmp_path / "out" / "made").read_text() == "built\n"
 
 
+@pytest.mark.parametrize("word", ["gc", "reset"])
+def test_caches_in_a_directory_of_the_client_do_not_grow(daemon: Daemon, context: Path, tmp_path: Path, word: str) -> None:
+    sizes = []
+    for number in range(3):
+        (context / "data.txt").write_text(f"{number}\n" * 10)
+        done = built(daemon, context, "--cache-to", f"type=local,dest={tmp_path}/cache,mode=max,ignore-error=false,{word}=true")
+        assert done.returncode == 0, done.stderr + daemon.said()
+        sizes.append(len(list((tmp_path / "cache/blobs/sha256").iterdir())))
+    assert sizes[0] == sizes[1] == sizes[2]
+    assert dockc("builder", "prune", "--all", "--addr", daemon.address).returncode == 0
+    done = built(daemon, context, "--cache-from", f"type=local,src={tmp_path}/cache")
+    assert done.stderr.endswith("0 steps run, 5 cached\n"), done.stderr
+
+
 def test_several_caches_in_directories_of_the_client(daemon: Daemon, context: Path, tmp_path: Path) -> None:
     """The answer of a builder names one manifest; each directory's index names its own all the same, by its own tag."""
     seen: list[dict[str, str]] = []

@@ -21,23 +21,45 @@ def lock_file(path: Path, cancelled: threading.Event | None = None, *, shared: b
     Closing the descriptor, or the end of the process, unlocks. Two opens in one process exclude each other too.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    pause = _FIRST_PAUSE
     try:
-        while True:
-            try:
-                fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-                return descriptor
-            except BlockingIOError:
-                check_cancelled(cancelled)
-                if cancelled is not None:
-                    cancelled.wait(pause)
-                else:
-                    time.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
+        _wait(descriptor, cancelled, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
     except BaseException:
         os.close(descriptor)
         raise
+    return descriptor
+
+
+def _wait(descriptor: int, cancelled: threading.Event | None, kind: int) -> None:
+    pause = _FIRST_PAUSE
+    while True:
+        try:
+            return fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            check_cancelled(cancelled)
+            if cancelled is not None:
+                cancelled.wait(pause)
+            else:
+                time.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def hold(descriptor: int, cancelled: threading.Event | None = None, *, shared: bool = False) -> None:
+    """Wait for the lock of something that is open, as long as it stays so; a file system without locks has it free."""
+    try:
+        _wait(descriptor, cancelled, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+    except OSError:
+        return
+
+
+def try_hold(descriptor: int) -> bool:
+    """Whether the lock can be had alone, now. If not, it may be that it is not even shared any more."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def try_lock(path: Path, *, shared: bool = False, create: bool = True) -> int | None:

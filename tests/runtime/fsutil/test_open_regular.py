@@ -17,7 +17,7 @@ from dockc.errors import DockcError, UnsafePath
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.fsutil import inroot
 from dockc.runtime.refs import inventory
-from dockc.runtime.remotecache import local
+from dockc.runtime.remotecache import writing
 from dockc.runtime.source import resolve
 from dockc.runtime.source.registry import LocalNames
 
@@ -124,7 +124,7 @@ def test_pipes_in_many_places(tmp_path: Path) -> None:
         return place
 
     cache = pipe("cache/index.json").parent
-    assert "cannot read" in str(within(10, lambda: local._read_index(cache)))
+    assert "cannot read" in str(within(10, lambda: writing.index_of(cache)))
     assert within(10, lambda: caches._digest(cache, "latest")) == ""
     assert within(10, lambda: nodes._origin(str(pipe("repo/.git")))) == ""
     assert within(10, lambda: nodes._origin(str(pipe("bare/config").parent))) == ""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from dockc.base.record import replace
 from dockc.golang.text import dump_json
 from dockc.oci import digest as digests
 from dockc.oci.descriptor import Descriptor
@@ -21,6 +22,7 @@ from dockc.runtime.remotecache import azblob, gha
 from dockc.runtime.remotecache.base import CacheFailed, Place, parse_entry
 from dockc.runtime.remotecache.chains import Chains
 from dockc.runtime.remotecache.config import CacheConfig, CacheLayer, CacheRecord, CacheResult
+from dockc.runtime.remotecache.local import LocalTarget
 from dockc.runtime.remotecache.objects import ObjectTarget
 from tests.e2e import cache_servers
 from tests.runtime.registry_servers import Answer, Script, Seen
@@ -42,6 +44,45 @@ def _chains(*contents: bytes) -> Chains:
     layers = {name: LayerDescriptor(name, Descriptor("a/b", name, len(data))) for name, data in zip(names, contents, strict=True)}
     records = tuple(CacheRecord(digests.from_bytes(f"key {name}".encode()), (), (CacheResult((at,), 1),)) for at, name in enumerate(names))
     return Chains(CacheConfig(tuple(CacheLayer(name, -1, "a/b", name, 1) for name in names), records), layers)
+
+
+# --- directories --------------------------------------------------------------------------------------
+
+
+def _written(folder: Path, tag: str) -> set[str]:
+    """The blobs of the cache that a tag of a directory names; all of them are there."""
+    index = json.loads((folder / "index.json").read_text())
+    (root,) = (one["digest"] for one in index["manifests"] if one["annotations"]["org.opencontainers.image.ref.name"] == tag)
+    manifest = json.loads((folder / "blobs" / root.replace(":", "/")).read_text())
+    named = {root, manifest["config"]["digest"], *(one["digest"] for one in manifest["layers"])}
+    assert {one for one in named if not (folder / "blobs" / one.replace(":", "/")).exists()} == set()
+    return named
+
+
+def test_nothing_is_collected_while_another_writes(place: Place, tmp_path: Path) -> None:
+    """A writer whose blobs are there and whose index is not yet written meets one who collects: both caches are whole, and the last collects for both."""
+    folder, sent, go = tmp_path / "cache", threading.Event(), threading.Event()
+    first, other = b"of before", b"of the other"
+    for data in (first, other):
+        place.content.put(data)
+    LocalTarget(parse_entry(f"type=local,dest={folder},tag=slow")).save(_chains(first), place)
+    before = _written(folder, "slow")
+
+    def told(digest: str, offset: int, total: int, done: bool) -> None:
+        sent.set()
+        assert go.wait(60)
+
+    slow = LocalTarget(parse_entry(f"type=local,dest={folder},tag=slow,gc=true"))
+    thread = threading.Thread(target=slow.save, args=(_chains(DATA), replace(place, progress=told)))
+    thread.start()
+    assert sent.wait(60)
+    LocalTarget(parse_entry(f"type=local,dest={folder},tag=fast,reset=true")).save(_chains(other), place)
+    fast = _written(folder, "fast")
+    go.set()
+    thread.join()
+    kept = _written(folder, "slow") | fast
+    assert {f"sha256:{path.name}" for path in (folder / "blobs/sha256").iterdir()} == kept
+    assert before - kept
 
 
 # --- Azure --------------------------------------------------------------------------------------------
