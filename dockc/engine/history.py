@@ -167,26 +167,43 @@ def collect(folder: Path, *, but: str = "", keep: Keep | None = None) -> list[st
     count = size = 0
     gone = []
     now = time.time()
-    for path in reversed(_paths(folder)):
-        try:
-            status = path.stat()
-        except FileNotFoundError:
+    for name, parts in _parts(folder):
+        status = _status(parts[".jsonl"])
+        if status is None or (".about" in parts and about(folder / name).get("pinned") is True):
             continue
-        if about(path).get("pinned") is True:
-            continue
-        size += status.st_size + sum(_size(path.with_suffix(suffix)) for suffix in _BESIDE)
+        size += status.st_size
+        for suffix in _BESIDE:
+            if suffix in parts and (beside := _status(parts[suffix])) is not None:
+                size += beside.st_size
         count += 1
         old = count > keep.entries and now - status.st_mtime > keep.age
-        if (old or size > keep.size) and not path.name.endswith(f"-{file_ref(but)}.jsonl") and _remove(path):
-            gone.append(path.name.partition("-")[2].removesuffix(".jsonl"))
+        if (old or size > keep.size) and not name.endswith(f"-{file_ref(but)}.jsonl") and _remove(folder / name):
+            gone.append(name.partition("-")[2].removesuffix(".jsonl"))
     return gone
 
 
-def _size(path: Path) -> int:
+def _parts(folder: Path) -> list[tuple[str, dict[str, os.DirEntry[str]]]]:
+    """The records of a directory, the newest first: the name, and by their suffixes the files that belong to it. Every
+    build looks at all of them when it ends, so it is one look at the directory.
+    """
+    found: dict[str, dict[str, os.DirEntry[str]]] = {}
     try:
-        return path.stat().st_size
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                stem, dot, suffix = entry.name.rpartition(".")
+                found.setdefault(stem, {})[dot + suffix] = entry
+    except FileNotFoundError:
+        return []
+    records = (stem for stem, parts in found.items() if ".jsonl" in parts)
+    return [(name, found[stem]) for stem in sorted(records, reverse=True) if _NAME.fullmatch(name := f"{stem}.jsonl")]
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """What is known of a file; None where it has gone."""
+    try:
+        return entry.stat()
     except OSError:
-        return 0
+        return None
 
 
 def about(path: Path) -> dict[str, Any]:

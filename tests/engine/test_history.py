@@ -24,6 +24,7 @@ from dockc.errors import DockcError, UsageError
 from dockc.runtime.exporter.options import Output
 from dockc.runtime.remotecache.base import CacheEntry
 from dockc.solver.progress import SolveStatus, VertexEvent, VertexLog
+from tests.tools import calls
 
 ASKED = Asked(compile=CompileRequest("."))
 
@@ -191,6 +192,20 @@ def test_the_oldest_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "KEEP_BYTES", 1)
     newest = recorded(tmp_path, event("one")).ref
     assert [one.ref for one in history.records(tmp_path)] == [newest], "the newest stays, whatever its size"
+
+
+def test_a_look_at_what_is_kept_is_short(tmp_path: Path) -> None:
+    """Each build looks at all records when it ends, so a record takes few calls; what lies beside them counts, too."""
+    for number in range(100):
+        (tmp_path / f"{number:020d}-{number:x}.jsonl").write_bytes(b"x" * 10)
+        (tmp_path / f"{number:020d}-{number:x}.trace").write_bytes(b"x" * 10)
+    (tmp_path / "other.jsonl").touch()
+    assert calls(lambda: history.collect(tmp_path)) < 700
+    assert len(list(tmp_path.iterdir())) == 201
+    (tmp_path / f"{98:020d}-62.about").write_text('{"pinned": true}')
+    gone = history.collect(tmp_path, keep=Keep(entries=100, size=60), but="5f")
+    assert gone == [f"{number:x}" for number in reversed(range(95))]
+    assert sorted({path.stem.partition("-")[2] for path in tmp_path.iterdir() if path.stem != "other"}) == ["5f", "60", "61", "62", "63"]
 
 
 def test_a_build_that_runs_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
