@@ -307,9 +307,10 @@ class Client:
         extra_scope: str = "",
         retry: bool | None = None,
     ) -> tuple[Host, Response]:
-        """Send to the first host that answers with success; the last failure is raised."""
+        """Send to the first host that answers with success; the last failure is raised, with the words of mirrors."""
         scope = f"repository:{ref.path}:{'pull' if pull else 'pull,push'}{extra_scope}"
         failure: RegistryError | None = None
+        mirrors: list[tuple[Host, RegistryError]] = []
         for host in hosts:
             url = f"{host.base}/v2/{ref.path}/{path}"
             if host.mirror:
@@ -321,14 +322,18 @@ class Client:
                 with answer:
                     failure = _failure(ref, answer, subject, pull=pull)
             except Unreachable as error:
-                failure = Unreachable(f"{ref}: cannot reach the registry: {error.message}", hint=error.hint)
+                whom = "mirror" if host.mirror else "registry"
+                failure = Unreachable(f"{ref}: cannot reach the {whom}: {error.message}", hint=error.hint)
                 failure.__cause__ = error.__cause__
-                continue
             except RegistryError as error:
                 failure = error if error.message.startswith(str(ref)) else _prefixed(ref, error)
-            if not host.mirror:
+            if host.mirror:
+                mirrors.append((host, failure))
+            elif not isinstance(failure, Unreachable):
                 break
-        raise failure or RegistryError(f"{ref}: no host is configured for {ref.domain}")
+        if failure is None:
+            raise RegistryError(f"{ref}: no host is configured for {ref.domain}")
+        raise _with_mirrors(ref, mirrors, failure)
 
     def _authorized(
         self,
@@ -429,6 +434,28 @@ def _whole(ref: Reference, answer: Response, data: bytes) -> None:
 def _prefixed(ref: Reference, error: RegistryError) -> RegistryError:
     again = type(error)(f"{ref}: {error.message}", hint=error.hint)
     again.__cause__ = error.__cause__
+    return again
+
+
+def _with_mirrors(ref: Reference, mirrors: list[tuple[Host, RegistryError]], last: RegistryError) -> RegistryError:
+    """The last host's failure, told after those of the mirrors that were asked before it.
+
+    A mirror that has no such image is as mirrors are, and is passed over where the registry itself has answered. Where
+    it has not, the mirror's answer is all that is known of the image: it may be why there is none.
+    """
+    said = [
+        f"{error.message.removeprefix(f'{ref}: ')} (mirror {host.address})"
+        for host, error in mirrors
+        if error is not last and (isinstance(last, Unreachable) or not isinstance(error, NotFound))
+    ]
+    if not said:
+        return last
+    again = type(last)(
+        "; ".join((f"{ref}: {said[0]}", *said[1:], last.message.removeprefix(f"{ref}: "))), hint=last.hint
+    )
+    again.__cause__ = last.__cause__
+    if isinstance(again, Busy) and isinstance(last, Busy):
+        again.wait = last.wait
     return again
 
 

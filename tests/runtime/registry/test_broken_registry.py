@@ -288,6 +288,34 @@ def test_mirror_first_then_the_registry(source: ContentStore, image: Image) -> N
         client.close()
 
 
+def test_what_mirrors_said_is_told_where_the_registry_says_nothing() -> None:
+    def failure(origin: str, mirror: str) -> RegistryError:
+        client = Client(hosts=HostsConfig({origin: RegistrySettings(mirrors=(mirror,))}), limits=FAST)
+        try:
+            with pytest.raises(RegistryError) as caught:
+                client.manifest(parse_normalized(f"{origin}/app"))
+            return caught.value
+        finally:
+            client.close()
+
+    dead, gone = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    with Script(lambda _: Answer(404)) as empty:
+        silent = failure(dead, empty.address)
+        assert isinstance(silent, Unreachable)
+        assert silent.message.startswith(
+            f"{dead}/app:latest: not found (mirror {empty.address}); cannot reach the regist"
+        )
+        # The registry's own answer says more than that a mirror has no copy, and no more than that it is broken.
+        assert failure(empty.address, empty.address).message == f"{empty.address}/app:latest: not found"
+        answered = failure(empty.address, dead)
+        assert isinstance(answered, NotFound)
+        assert answered.message.startswith(f"{empty.address}/app:latest: cannot reach the mirror: http")
+        assert answered.message.endswith(f"(mirror {dead}); not found")
+    both = failure(dead, gone)
+    assert isinstance(both, Unreachable) and both.message.count(f"{dead}/app:latest:") == 1
+    assert f"(mirror {gone}); cannot reach the registry: " in both.message
+
+
 def test_error_body_is_read_only_so_far(client: Client) -> None:
     body = json.dumps({"errors": [{"code": "X", "message": "y" * (1 << 20)}]}).encode()
     with Script(lambda _: Answer(404, body)) as server, pytest.raises(NotFound):
@@ -426,7 +454,9 @@ def test_a_body_that_comes_in_time_may_come_in_any_pieces(client: Client) -> Non
             assert answer.read_all(4_000_000) == data
 
 
-def test_connections_that_bring_a_byte_each_are_not_worth_it(client: Client, source: ContentStore, image: Image, tmp_path: Path) -> None:
+def test_connections_that_bring_a_byte_each_are_not_worth_it(
+    client: Client, source: ContentStore, image: Image, tmp_path: Path
+) -> None:
     """A server that closes after each byte would keep us busy for as many connections as a blob has bytes."""
     honest = serve_image(source, image)
     tries: list[str] = []
@@ -454,7 +484,9 @@ def test_connections_that_bring_a_byte_each_are_not_worth_it(client: Client, sou
     ],
     ids=["message", "detail", "text", "page", "long"],
 )
-def test_a_refusal_comes_with_the_registry_s_words(client: Client, source: ContentStore, image: Image, body: bytes, words: str) -> None:
+def test_a_refusal_comes_with_the_registry_s_words(
+    client: Client, source: ContentStore, image: Image, body: bytes, words: str
+) -> None:
     """The answer to HEAD has no body, so the words of a refusal are asked for."""
 
     def pull(seen: Seen) -> Answer:
@@ -472,7 +504,10 @@ def test_a_refusal_comes_with_the_registry_s_words(client: Client, source: Conte
 def test_a_token_server_s_refusal_comes_with_its_words(client: Client) -> None:
     with Script(lambda _: Answer(403, b'{"details":"account suspended"}')) as tokens:
         challenge = {"WWW-Authenticate": f'Bearer realm="{tokens.url}/token",service="s"'}
-        with Script(lambda _: Answer(401, headers=challenge)) as server, pytest.raises(RegistryError, match="account suspended"):
+        with (
+            Script(lambda _: Answer(401, headers=challenge)) as server,
+            pytest.raises(RegistryError, match="account suspended"),
+        ):
             client.resolve(at(server))
 
 
@@ -485,7 +520,11 @@ def test_blobs_sent_in_a_content_encoding(client: Client, store: ContentStore, s
 
     def answer(seen: Seen) -> Answer:
         if "range" in seen.headers:
-            return Answer(206, packed[start:], {"Content-Encoding": "gzip", "Content-Range": f"bytes {start}-{len(packed) - 1}/{len(packed)}"})
+            return Answer(
+                206,
+                packed[start:],
+                {"Content-Encoding": "gzip", "Content-Range": f"bytes {start}-{len(packed) - 1}/{len(packed)}"},
+            )
         return Answer(200, packed, {"Content-Encoding": "gzip"})
 
     if start:
