@@ -34,13 +34,9 @@ def parse(text: str) -> CacheEntry:
     entry = parse_entry(text)
     kind, attrs = entry.type, dict(entry.attrs)
     if kind == "gha":
-        for key, variable in (
-            ("token", "ACTIONS_RUNTIME_TOKEN"),
-            ("url", "ACTIONS_CACHE_URL"),
-            ("url_v2", "ACTIONS_RESULTS_URL"),
-        ):
-            if key not in attrs and os.environ.get(variable):
-                attrs[key] = os.environ[variable]
+        from dockc.runtime.remotecache.gha import of_runner
+
+        attrs = of_runner(attrs, os.environ)
     return CacheEntry(kind, attrs)
 
 

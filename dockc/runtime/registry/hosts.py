@@ -156,6 +156,14 @@ def is_loopback(address: str) -> bool:
         return False
 
 
+def is_near(address: str) -> bool:
+    """Whether a `host[:port]` is reached without any router, as this machine and its metadata services are."""
+    try:
+        return is_loopback(address) or ipaddress.ip_address(hostname(address)).is_link_local
+    except ValueError:
+        return False
+
+
 def hostname(address: str) -> str:
     """The host of `host[:port]`, brackets of IPv6 removed, in lower case."""
     if address.startswith("["):

@@ -408,11 +408,11 @@ def _proxy_for(scheme: str, host: str) -> str:
     """The proxy of the environment (`HTTPS_PROXY`, `NO_PROXY`, ...) for a host, or ""."""
     import urllib.request
 
-    from dockc.runtime.registry.hosts import is_loopback
+    from dockc.runtime.registry.hosts import is_near
 
     proxies = urllib.request.getproxies_environment()
     address = proxies.get(scheme) or proxies.get("all") or ""
-    if not address or is_loopback(host) or urllib.request.proxy_bypass(host, proxies):
+    if not address or is_near(f"[{host}]" if ":" in host else host) or urllib.request.proxy_bypass(host, proxies):
         return ""
     return address if "://" in address else f"http://{address}"
 

@@ -17,6 +17,7 @@ from hashlib import sha256
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
+from dockc.base.options import TRUE
 from dockc.base.record import Record
 from dockc.errors import DockcError, RegistryError, UsageError
 from dockc.golang import durations
@@ -64,19 +65,15 @@ def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
     """
     base.check_options(entry, *OPTIONS)
     attrs = entry.attrs
-    token = attrs.get("token") or environment.get("ACTIONS_RUNTIME_TOKEN", "")
-    if not token:
-        raise UsageError("token not set for github actions cache")
     asked = attrs.get("version", "")
     if asked not in ("", "1", "2"):
         raise UsageError(f"version {asked} of the github actions cache is unknown", hint="There are 1 and 2.")
-    url = attrs.get("url_v2") or environment.get("ACTIONS_RESULTS_URL", "")
-    old = bool(attrs.get("url")) and _RESULTS not in attrs.get("url", "")
-    first = asked == "1" or (not asked and not attrs.get("url_v2") and old)
-    if first:
-        url = attrs.get("url") or environment.get("ACTIONS_CACHE_URL", "")
-    else:
-        url = attrs.get("url_v2") or attrs.get("url") or url
+    attrs = of_runner(attrs, environment)
+    token, url, newer = (attrs.get(name, "") for name in ("token", "url", "url_v2"))
+    if not token:
+        raise UsageError("token not set for github actions cache")
+    first = asked == "1" or (not asked and not newer and _RESULTS not in url)
+    url = url if first else newer or url
     if not url:
         raise UsageError("url not set for github actions cache")
     text = attrs.get("timeout", "10m")
@@ -96,6 +93,23 @@ def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
         f"{api.rstrip('/')}/repos/{quote(listed[0])}/actions/caches" if all(listed) else "",
         listed[1],
     )
+
+
+def of_runner(attrs: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """The options with what a runner's environment says of those that are missing.
+
+    A service that only the variable of version 2 names speaks version 2. Where there is an older one, too, the runner says
+    which is to be used, as servers of one's own have both.
+    """
+    older, newer = (environment.get(name, "") for name in ("ACTIONS_CACHE_URL", "ACTIONS_RESULTS_URL"))
+    second = environment.get("ACTIONS_CACHE_SERVICE_V2", "") in TRUE or not older
+    version, named = attrs.get("version", "2" if second else ""), "url" in attrs or "url_v2" in attrs
+    told = {"token": environment.get("ACTIONS_RUNTIME_TOKEN", "")}
+    if newer and version == "2" and not named:
+        told["url_v2"] = newer
+    if not named:
+        told["url"] = older or newer
+    return {name: value for name, value in told.items() if value} | {k: v for k, v in attrs.items() if v}
 
 
 def scopes_of(token: str) -> tuple[tuple[str, int], ...]:

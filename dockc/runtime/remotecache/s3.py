@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import configparser
 import datetime
-import json
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from dockc.base.record import Record
 from dockc.errors import DockcError, RegistryError, UsageError
 from dockc.golang import durations
 from dockc.runtime.registry.transport import Limits, Response, Transport
 from dockc.runtime.remotecache import base, signing
+from dockc.runtime.remotecache.awsidentity import Asker, Keys, domain
 from dockc.runtime.remotecache.base import CacheEntry, CacheFailed, Place
 from dockc.runtime.remotecache.objects import NamedStore, ObjectStore, checked
 from dockc.runtime.remotecache.signing import AwsKeys
@@ -67,7 +65,7 @@ class Settings(Record):
 
 
 def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
-    """Read the options; what they do not say, the environment and the user's AWS files do.
+    """Read the options; what they do not say, the environment does.
 
     Raises:
         UsageError: something needed is missing, or a value makes no sense.
@@ -104,7 +102,7 @@ def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
         seconds,
         _positive(attrs.get("upload_parallelism", "4"), "upload_parallelism"),
         _positive(attrs.get("retry_max_attempts", "3"), "retry_max_attempts"),
-        credentials(attrs, environment),
+        _given(attrs),
     )
 
 
@@ -114,70 +112,11 @@ def _positive(text: str, name: str) -> int:
     return int(text)
 
 
-def credentials(attrs: Mapping[str, str], environment: Mapping[str, str]) -> AwsKeys | None:
-    """Who asks: by the options, the environment, or the profile of the user's files; None asks without a name."""
+def _given(attrs: Mapping[str, str]) -> AwsKeys | None:
+    """Who asks by the options; None where those who run this do (`awsidentity`)."""
     if attrs.get("access_key_id") and attrs.get("secret_access_key"):
         return AwsKeys(attrs["access_key_id"], attrs["secret_access_key"], attrs.get("session_token", ""))
-    if environment.get("AWS_ACCESS_KEY_ID") and environment.get("AWS_SECRET_ACCESS_KEY"):
-        return AwsKeys(
-            environment["AWS_ACCESS_KEY_ID"],
-            environment["AWS_SECRET_ACCESS_KEY"],
-            environment.get("AWS_SESSION_TOKEN", ""),
-        )
-    file = environment.get("AWS_SHARED_CREDENTIALS_FILE") or str(
-        Path(environment.get("HOME", "/")) / ".aws/credentials"
-    )
-    parser = configparser.ConfigParser(interpolation=None)
-    try:
-        parser.read_string(Path(file).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, configparser.Error):
-        return None
-    profile = environment.get("AWS_PROFILE", "default")
-    found = parser[profile] if parser.has_section(profile) else {}
-    if not (found.get("aws_access_key_id") and found.get("aws_secret_access_key")):
-        return None
-    return AwsKeys(found["aws_access_key_id"], found["aws_secret_access_key"], found.get("aws_session_token", ""))
-
-
-def role_keys(
-    environment: Mapping[str, str], region: str, transport: Transport, cancelled: threading.Event | None
-) -> AwsKeys | None:
-    """Keys for a role by a web identity (a pod's token), from the security token service; None where no role is told.
-
-    Raises:
-        CacheFailed: the service refuses.
-    """
-    role, file = environment.get("AWS_ROLE_ARN", ""), environment.get("AWS_WEB_IDENTITY_TOKEN_FILE", "")
-    if not (role and file):
-        return None
-    try:
-        token = Path(file).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise CacheFailed(f"cannot read {file}: {error}") from None
-    asked = {"Action": "AssumeRoleWithWebIdentity", "Version": "2011-06-15", "RoleArn": role, "WebIdentityToken": token}
-    asked["RoleSessionName"] = environment.get("AWS_ROLE_SESSION_NAME", "dockc")
-    address = environment.get("AWS_ENDPOINT_URL_STS") or f"https://sts.{region}.amazonaws.com"
-    headers = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
-    answer = transport.request(
-        "POST", address + "/", headers=headers, body=urlencode(asked).encode(), cancelled=cancelled, retry=True
-    )
-    with checked(answer, "the security token service refuses the role", 200) as good:
-        data = good.read_all(1 << 20)
-    return _keys_of(data)
-
-
-def _keys_of(data: bytes) -> AwsKeys:
-    """The credentials in an answer of the security token service, JSON or XML."""
-    text = data.decode("utf-8", "replace")
-    names = ("AccessKeyId", "SecretAccessKey", "SessionToken")
-    try:
-        found = json.loads(text)["AssumeRoleWithWebIdentityResponse"]["AssumeRoleWithWebIdentityResult"]["Credentials"]
-        values = [str(found[name]) for name in names]
-    except (ValueError, KeyError, TypeError):
-        values = [text.partition(f"<{name}>")[2].partition("<")[0].strip() for name in names]
-    if not all(values):
-        raise CacheFailed("the security token service gave no credentials")
-    return AwsKeys(*values)
+    return None
 
 
 class Bucket(NamedStore):
@@ -187,13 +126,14 @@ class Bucket(NamedStore):
         super().__init__(chosen.names, chosen.blobs, chosen.manifests)
         self._settings = chosen
         self._transport = Transport(Limits(attempts=chosen.attempts))
-        self._keys = chosen.keys or role_keys(place.environment, chosen.region, self._transport, place.cancelled)
+        asker = Asker(place.environment, chosen.region, self._transport, place.cancelled)
+        self._keys = Keys(asker, chosen.keys)
         self.parallel = chosen.parallel
 
     def _url(self, key: str) -> str:
         chosen = self._settings
         path = quote(key, safe="/-_.~")
-        endpoint = chosen.endpoint or f"https://s3.{chosen.region}.amazonaws.com"
+        endpoint = chosen.endpoint or f"https://s3.{chosen.region}.{domain(chosen.region)}"
         if chosen.path_style or not _may_be_a_host(chosen.bucket):
             return f"{endpoint}/{chosen.bucket}/{path}"
         scheme, _, host = endpoint.partition("://")
@@ -212,9 +152,9 @@ class Bucket(NamedStore):
         """See `NamedStore`."""
         url = self._url(path) + (f"?{query}" if query else "")
         sent = dict(headers or {})
-        if self._keys is not None:
+        if (keys := self._keys.now()) is not None:
             digest = sha256(body).hexdigest() if body is not None else signing.EMPTY
-            sent = signing.aws_headers(method, url, sent, self._keys, self._settings.region, payload=digest)
+            sent = signing.aws_headers(method, url, sent, keys, self._settings.region, payload=digest)
         return self._transport.request(method, url, headers=sent, body=body, cancelled=cancelled, retry=True)
 
     def put(self, path: str, data: bytes, place: Place) -> None:

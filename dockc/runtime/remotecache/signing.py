@@ -22,11 +22,12 @@ UNSIGNED = "UNSIGNED-PAYLOAD"
 
 
 class AwsKeys(Record):
-    """Who asks: an access key, its secret, and a session's token, or ""."""
+    """Who asks: an access key, its secret, a session's token, or "", and when they run out (seconds since the epoch), or 0."""
 
     access_key: str
     secret: str
     token: str = ""
+    expires: float = 0.0
 
 
 def aws_headers(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dockc.base.record import replace
+from dockc.client import caches
 from dockc.golang.text import dump_json
 from dockc.oci import digest as digests
 from dockc.oci.descriptor import Descriptor
@@ -111,6 +112,33 @@ def test_large_blobs_of_a_container(place: Place, tmp_path: Path, monkeypatch: p
 
 
 # --- GitHub -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "address", "first"),
+    [
+        ("", {"ACTIONS_RESULTS_URL": "http://new/"}, "http://new", False),
+        ("", {"ACTIONS_RESULTS_URL": "http://new", "ACTIONS_CACHE_URL": "http://old"}, "http://old", True),
+        ("", {"ACTIONS_RESULTS_URL": "http://new", "ACTIONS_CACHE_URL": "http://old", "ACTIONS_CACHE_SERVICE_V2": "True"}, "http://new", False),
+        ("", {"ACTIONS_CACHE_URL": "http://old"}, "http://old", True),
+        ("", {"ACTIONS_CACHE_URL": "https://results-receiver.actions.githubusercontent.com/"}, "https://results-receiver.actions.githubusercontent.com", False),
+        ("version=2", {"ACTIONS_RESULTS_URL": "http://new", "ACTIONS_CACHE_URL": "http://old"}, "http://new", False),
+        ("version=1", {"ACTIONS_RESULTS_URL": "http://new", "ACTIONS_CACHE_URL": "http://old", "ACTIONS_CACHE_SERVICE_V2": "1"}, "http://old", True),
+        ("url=http://own", {"ACTIONS_RESULTS_URL": "http://new", "ACTIONS_CACHE_SERVICE_V2": "1"}, "http://own", True),
+        ("url_v2=http://own", {"ACTIONS_CACHE_URL": "http://old"}, "http://own", False),
+    ],
+)  # fmt: skip
+def test_which_service_a_runner_means(options: str, environment: dict[str, str], address: str, first: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same on the machine of the runner and on a builder that knows nothing of its environment."""
+    token = {"ACTIONS_RUNTIME_TOKEN": cache_servers.github_token()}
+    entry = parse_entry("type=gha," + options if options else "type=gha")
+    here = gha.settings(entry, environment | token)
+    for name in ("ACTIONS_CACHE_URL", "ACTIONS_RESULTS_URL", "ACTIONS_CACHE_SERVICE_V2"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (environment | token).items():
+        monkeypatch.setenv(name, value)
+    there = gha.settings(caches.parse("type=gha," + options if options else "type=gha"), {})
+    assert [(one.url, one.first) for one in (here, there)] == [(address, first)] * 2
 
 
 def _settings(url: str, timeout: str = "1m") -> gha.Settings:
