@@ -153,8 +153,13 @@ _OTHER = "passes"
 
 
 def _usage_error(error: Any, verb: str) -> UsageError:
+    from dockc.compiler.suggest import nearest
     from dockc.line.elsewhere import instead
 
     ask = " ".join(filter(None, ("dockc", verb, "--help")))
-    hint = instead(verb, getattr(error, "option_name", "")) or f"`{ask}` says what there is."
-    return UsageError(str(error.format_message()), hint=hint)
+    option, message = getattr(error, "option_name", None) or "", str(error.format_message())
+    hint = instead(verb, option)
+    near = nearest(option, getattr(error, "possibilities", None) or ()) if option.startswith("--") else ""
+    if near and not hint:
+        message, hint = message.partition(" (")[0], f"Did you mean `{near}`?"
+    return UsageError(message, hint=hint or f"`{ask}` says what there is.")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _GIVEN = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
+#: So many entries of a directory are looked at for what else may have been meant.
+_LOOKED_AT = 1000
 #: A Dockerfile or ignore file is not larger than this, bytes.
 FILE_LIMIT = 64 << 20
 
@@ -38,13 +40,52 @@ def read_file(path: str | PathLike[str]) -> bytes:
                 raise DockcError(f"failed to read dockerfile: {path} is not a regular file")
             data = _read(file)
     except OSError as exc:
-        reason = (
-            "no such file or directory" if isinstance(exc, FileNotFoundError) else (exc.strerror or str(exc)).lower()
-        )
-        raise DockcError(f"failed to read dockerfile: open {path}: {reason}") from exc
+        if not isinstance(exc, FileNotFoundError):
+            raise DockcError(f"failed to read dockerfile: open {path}: {(exc.strerror or str(exc)).lower()}") from exc
+        if not os.path.isabs(path):
+            need_directory()
+        message = f"failed to read dockerfile: open {path}: no such file or directory"
+        raise DockcError(message, hint=_instead_of(os.fspath(path))) from exc
     if len(data) > FILE_LIMIT:
         raise DockcError(f"failed to read dockerfile: {path} is larger than {FILE_LIMIT} bytes")
     return data
+
+
+def _instead_of(path: str) -> str:
+    """What may have been meant by a Dockerfile that is not there."""
+    folder = os.path.dirname(path)
+    try:
+        with os.scandir(folder or os.curdir) as entries:
+            names = [entry.name for _, entry in zip(range(_LOOKED_AT), entries, strict=False) if entry.is_file()]
+    except OSError:
+        return f"There is no directory {folder}."
+    found = sorted(os.path.join(folder, name) for name in names if _is_dockerfile(name))
+    if not found:
+        return "The argument is the directory; `-f FILE` names a Dockerfile that is called otherwise."
+    return (
+        f"There is {' and '.join(found[:3])}: `-f` names it."
+        if len(found) < 4
+        else f"There are {len(found)} others, such as {found[0]}: `-f` names one."
+    )
+
+
+def _is_dockerfile(name: str) -> bool:
+    folded = name.lower()
+    return not folded.endswith((".dockerignore", "~")) and (
+        folded.startswith(("dockerfile", "containerfile")) or folded.endswith((".dockerfile", ".containerfile"))
+    )
+
+
+def need_directory() -> None:
+    """Without the current directory no path that begins in it means anything.
+
+    Raises:
+        DockcError: it is gone.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise DockcError("the current directory is gone", hint="Go to one that is there.") from None
 
 
 def _open_at_once(path: str, flags: int) -> int:

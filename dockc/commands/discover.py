@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from dockc.base.files import need_directory
 from dockc.errors import UsageError
 
 TYPE_CHECKING = False
@@ -84,6 +85,8 @@ def find_some(arguments: Iterable[str], if_none: str, log: Callable[[str], objec
         log(f"warning: {_named(error.filename)} is not searched: {error.strerror}\n")
 
     found = find(places, closed)
+    if not found and not all(map(os.path.isabs, places)):
+        need_directory()
     if not found and if_none != "ignore":
         message = f"there is no Dockerfile in {' or '.join(places)}"
         hint = "names such as Dockerfile, Containerfile.dev and app.Dockerfile are searched; others must be given"

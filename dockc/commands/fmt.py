@@ -65,7 +65,7 @@ def format_text(text: str, name: str) -> str:
 
     front = read(Source.from_text(text, name))
     if (error := front.result.error) is not None:
-        raise FormatRefused(f"{name}: cannot be formatted before it can be read: {error.message}")
+        raise FormatRefused(f"{name}: cannot be formatted before it can be read: {error.message}", hint=error.hint)
     after = format_file(front.parsed.file)
     if after == text:
         return text
@@ -112,7 +112,7 @@ def format_command(
         except DockcError as error:
             from dockc.console.errors import visible
 
-            log(visible(f"error: {error.message}\n"))
+            log(visible(f"error: {error.message}\n" + (f"  help: {error.hint}\n" if error.hint else "")))
             failed += 1
             continue
         if diff:

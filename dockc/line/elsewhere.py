@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dockc.errors import UsageError
-from dockc.line.verbs import GROUPS, members
+from dockc.line.verbs import GROUPS, VERBS, members
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _CONTAINERS = "dockc keeps no containers: `dockc run IMAGE` runs one program, and keeps nothing of it."
+_COMPOSE = "There is no compose: `dockc build` takes one Dockerfile, `dockc run` runs one program."
+_SCANS = "Nothing here looks for vulnerabilities: `dockc save` writes an archive that scanners read."
 _VOLUMES = "There are no volumes here; `dockc cache mounts` is about what cache mounts keep."
 _CLUSTER = "dockc builds images; what runs them is another tool's."
 _ATTESTED = "There are no attestations here; `dockc image files` lists what an image holds."
@@ -19,14 +21,19 @@ WORDS = {
     "buildctl-daemonless.sh": "`dockc build` needs no daemon.",
     "buildkitd": "`dockc daemon` serves the same protocol.",
     "buildx": "Leave the word out: `dockc build`, `dockc builder`, `dockc du`, `dockc prune`, `dockc history`.",
+    "buildah": "Leave the word out: `dockc build`, `dockc images`, `dockc push`.",
     "check": "`dockc build --check` gives BuildKit's findings, `dockc lint` more.",
+    "clean": "`dockc prune` removes build cache that nothing needs; `dockc du` shows what there is.",
     "commit": "Write the change as a RUN or COPY, and `dockc build`.",
-    "compose": "There is no compose: `dockc build` takes one Dockerfile, `dockc run` runs one program.",
+    "compose": _COMPOSE,
     "container": _CONTAINERS,
     "context": "`dockc builder` is about where builds happen.",
     "cp": "`dockc build --output DIR` writes a build's files; `dockc image files` lists an image's.",
     "create": _CONTAINERS,
+    "crane": "`dockc pull`, `dockc push`, `dockc tag` and `dockc image inspect` do what it does.",
     "diff": "`dockc image layers` says what each layer adds, changes and removes.",
+    "dive": "`dockc image layers` says what each layer adds, changes and wastes; `dockc image files` lists the files.",
+    "down": _COMPOSE,
     "events": "`dockc history ls` lists builds, `dockc history logs` prints what they said.",
     "exec": _CONTAINERS,
     "export": "`dockc build --output DIR` writes a file system; `dockc image save` writes an image.",
@@ -36,12 +43,15 @@ WORDS = {
     "import": "The archive of a file system becomes an image by `FROM scratch` and `ADD`.",
     "info": "`dockc config` shows what holds here, `dockc doctor` checks the store.",
     "init": "dockc writes no Dockerfiles of its own, but for `dockc decompile`, which makes one of an image.",
+    "kaniko": "`dockc build --push` needs no daemon and no root either.",
     "kill": _CONTAINERS,
     "logout": "dockc keeps no credentials: `docker logout`, or `skopeo logout`.",
     "logs": "`dockc history logs last` prints what a build printed.",
+    "ls": "`dockc images`.",
     "manifest": "`dockc build --platform A,B --push` makes an index; `dockc image inspect` shows one.",
     "network": "Steps and programs use the host's network; `dockc build --network none` gives steps none.",
     "node": _CLUSTER,
+    "outline": "`dockc build --call=outline`.",
     "pause": _CONTAINERS,
     "plugin": "docker's plug-ins are docker's own; `docker-dockc` makes dockc one of them.",
     "podman": "Leave the word out, as docker's: `dockc build`, `dockc images`, `dockc run`.",
@@ -51,18 +61,26 @@ WORDS = {
     "restart": _CONTAINERS,
     "rm": _CONTAINERS,
     "sbom": _ATTESTED,
+    "scan": _SCANS,
     "scout": _ATTESTED,
     "search": "Ask the registry's own page.",
     "service": _CLUSTER,
+    "skopeo": "`dockc pull`, `dockc push`, `dockc load`, `dockc save` and `dockc image inspect` do what it does.",
     "stack": _CLUSTER,
     "start": _CONTAINERS,
     "stats": _CONTAINERS,
     "stop": _CONTAINERS,
     "swarm": _CLUSTER,
+    "targets": "`dockc build --call=targets`.",
+    "test": "`dockc build --check` and `dockc lint` judge a Dockerfile; `dockc run` runs an image's program.",
     "top": _CONTAINERS,
     "trust": "Nothing here checks signatures: name an image by its digest.",
     "unpause": _CONTAINERS,
+    "trivy": _SCANS,
+    "up": _COMPOSE,
     "update": _CONTAINERS,
+    "validate": "`dockc build --check` gives BuildKit's findings, `dockc lint` more.",
+    "verify": "`dockc doctor` checks the store, `dockc build --check` a Dockerfile; nothing here checks signatures.",
     "volume": _VOLUMES,
     "wait": _CONTAINERS,
 }
@@ -173,3 +191,11 @@ def refuse(argv: Sequence[str]) -> None:
         )
     if words and words[0] in WORDS:
         raise UsageError(f"no such command: {words[0]}", hint=WORDS[words[0]])
+    if words and not size and argv[0] == words[0]:
+        from dockc.compiler.suggest import nearest
+
+        meant = nearest(words[0], (*dict.fromkeys(verb.partition(" ")[0] for verb in VERBS), *GROUPS))
+        raise UsageError(
+            f"no such command: {words[0]}",
+            hint=f"Did you mean `dockc {meant}`?" if meant else "`dockc --help` lists the commands.",
+        )

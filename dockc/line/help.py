@@ -9,7 +9,6 @@ import textwrap
 from shutil import get_terminal_size
 
 from dockc.base.options import FLAG, LIST, NUMBER, Required
-from dockc.errors import UsageError
 from dockc.line.verbs import GROUPS, SECTIONS, command, members, verb_of
 
 TYPE_CHECKING = False
@@ -37,7 +36,9 @@ def write_help(argv: Sequence[str], out: Output) -> int:
     if verb:
         _write(command_help(verb, command(verb)[0], width), out)
     elif words and words[0] not in GROUPS:
-        raise UsageError(f"no such command: {words[0]}", hint="`dockc --help` lists the commands.")
+        from dockc.line.elsewhere import refuse
+
+        refuse(words)
     else:
         groups = (" ".join(words[:count]) for count in range(len(words), 0, -1))
         _write(overview(next((group for group in groups if group in GROUPS), ""), width), out)

@@ -58,19 +58,16 @@ def run(argv: Sequence[str], unusual: Reader | None = None, *, plain: bool = Tru
         log("error: out of memory\n")
         return 1
     except FileNotFoundError as error:
-        if error.filename is not None or _has_directory():
+        from dockc.base.files import need_directory
+
+        if error.filename is not None:
             raise
-        _tell(DockcError("the current directory is gone", hint="Go to one that is there."), output)
-        return 1
-
-
-def _has_directory() -> bool:
-    """Whether the current directory is there: without it, no path that begins in it means anything."""
-    try:
-        os.getcwd()  # noqa: PTH109 - short commands load no pathlib
-    except FileNotFoundError:
-        return False
-    return True
+        try:
+            need_directory()
+        except DockcError as gone:
+            _tell(gone, output)
+            return gone.exit_code
+        raise
 
 
 def _tell(error: DockcError, output: Output) -> None:

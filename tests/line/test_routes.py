@@ -197,8 +197,7 @@ def test_errors_read_alike(tmp_path: Path, capfd: pytest.CaptureFixture[str], pl
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["nope"], "No such command 'nope'"),
-        (["compile", "--nope"], "No such option: --nope"),
+        (["compile", "--nothing-like-it"], "No such option: --nothing-like-it"),
         (["compile", "-O", "3"], "'-O'"),
         (["run"], "Missing argument 'IMAGE'"),
         (["compile", "a", "b"], "unexpected extra argument"),
@@ -215,6 +214,15 @@ def test_wrong_usage(capfd: pytest.CaptureFixture[str], argv: list[str], said: s
 @pytest.mark.parametrize(
     ("line", "said", "hint"),
     [
+        ("biuld .", "no such command: biuld", "Did you mean `dockc build`?"),
+        ("imgae ls", "no such command: imgae", "Did you mean `dockc image`?"),
+        ("help biuld", "no such command: biuld", "Did you mean `dockc build`?"),
+        ("biuld --help", "no such command: biuld", "Did you mean `dockc build`?"),
+        ("nothing-like-it", "no such command: nothing-like-it", "`dockc --help` lists the commands."),
+        ("--verison", "No such option: --verison", "Did you mean `--version`?"),
+        ("build --no-cahce", "No such option: --no-cahce", "Did you mean `--no-cache`?"),
+        ("build --progres=plain .", "No such option: --progres", "Did you mean `--progress`?"),
+        ("build -it", "No such option: -i", "`dockc build --help` says what there is."),
         ("history show", "no such command: history show", "Did you mean `dockc history inspect`?"),
         ("image lst", "no such command: image lst", "Did you mean `dockc image ls`?"),
         ("cache mounts lss", "no such command: cache mounts lss", "Did you mean `dockc cache mounts ls`?"),

@@ -105,7 +105,7 @@ def lint_read(source: Source, plan: Plan) -> FileReport:
             and any(f.code == "DL1000" for f in report.findings)
             and plan.options.profile == "dockc"
         ):
-            return _failed(source, UNREADABLE, "this is no text: it holds NUL characters")
+            return _failed(source, UNREADABLE, "this is no text in UTF-8: it holds NUL characters, as UTF-16 does")
         return report
     except UsageError:
         raise

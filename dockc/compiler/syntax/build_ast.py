@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 from dockc.base.record import Record
 from dockc.compiler.syntax.ast import Arg, Directive, Dockerfile, From, Instruction, LintFact, Stage, Word
-from dockc.compiler.syntax.instructions import build
+from dockc.compiler.syntax.instructions import UTF_16, build
 from dockc.compiler.syntax.request import Rejected
 from dockc.errors import Fault, SyntaxFailure
 from dockc.grammar.cst import File, InstructionNode
@@ -120,7 +120,10 @@ class _Builder:
         except Rejected as rejected:
             self.outcomes.append(rejected)
             first = node.lines[0]
-            if rejected.code == "unknown-instruction" and self._continues(node):
+            if rejected.help == UTF_16:
+                if self.error is not None and self.error.hint == UTF_16:
+                    return  # every line is: say it once
+            elif rejected.code == "unknown-instruction" and self._continues(node):
                 rejected.help = "does the line above lack its continuation, an escape character at the very end?"
             failure = rejected.failure(f"dockerfile parse error on line {first}: ", location(node.lines))
             self.fail(failure, rejected.diagnostic(node.lines))

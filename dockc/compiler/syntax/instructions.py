@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _ONBUILD = pattern(r"[\t\n\f\r ]*ONBUILD[\t\n\f\r ]*", IGNORECASE | ASCII)
+UTF_16 = "this looks like UTF-16, as PowerShell's `>` writes it: save the file as UTF-8"
 _INSTRUCTIONS = "a line begins with an instruction, such as RUN or COPY"
 _STAGE_NAME = pattern(r"[a-z][a-z0-9\-_.]*\Z")
 
@@ -83,6 +84,8 @@ def build(node: InstructionNode, facts: list[LintFact]) -> Instruction:
 def _unknown(request: Request) -> Rejected:
     options = tuple(sorted(CLASSES))
     name = request.command.keyword.value
+    if "\0" in name:
+        return Rejected(f"unknown instruction: {name}", request.base["name_span"], "unknown-instruction", UTF_16)
     recase = upper if name == upper(name) and name != lower(name) else lower
     best = recase(nearest(name, options, ignore_case=True))
     equals = tuple(recase(other) for other in ties(name, best, options, ignore_case=True))
