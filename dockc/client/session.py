@@ -286,21 +286,27 @@ async def _forward(call: Call, agents: ClientSsh) -> None:
         except OSError as exc:
             raise RpcError(f"failed to connect to the agent {name}: {exc.strerror}", code=UNKNOWN) from exc
         call.start()
-        back = asyncio.create_task(_answers(call, reader))
-        try:
-            while (messages := await call.receive_all()) is not None:
-                for message in messages:
-                    writer.write(payload(message))
-                await writer.drain()
-            writer.write_eof()
-            await back
-        except (OSError, RpcError):
-            pass
+        tasks = [asyncio.create_task(_asks(call, writer)), asyncio.create_task(_answers(call, reader))]
+        try:  # until the agent has closed its end; a step that has asked everything may still wait for answers
+            await asyncio.wait((tasks[1],))
         finally:
-            back.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
+
+
+async def _asks(call: Call, writer: asyncio.StreamWriter) -> None:
+    try:
+        while (messages := await call.receive_all()) is not None:
+            for message in messages:
+                writer.write(payload(message))
+                await writer.drain()
+        writer.write_eof()
+    except (OSError, RpcError):
+        writer.close()  # and so the other way ends, too
 
 
 async def _answers(call: Call, reader: asyncio.StreamReader) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from dockc.base import ed25519
 from dockc.base.record import Record
+from dockc.daemon.sessions import ANSWER
 from dockc.errors import DockcError
 from dockc.rpc.pb import session_pb2
 from dockc.rpc.status import UNAVAILABLE, UNIMPLEMENTED, RpcError
@@ -90,7 +91,10 @@ class SessionCredentials:
         if name not in self._known:
             found = self._caller.wait(
                 self._caller.unary(
-                    CREDENTIALS, session_pb2.CredentialsRequest(Host=_host(name)), session_pb2.CredentialsResponse
+                    CREDENTIALS,
+                    session_pb2.CredentialsRequest(Host=_host(name)),
+                    session_pb2.CredentialsResponse,
+                    limit=ANSWER,
                 )
             )
             if found.Username in {"", "<token>"} and found.Secret:
@@ -118,7 +122,8 @@ class SessionCredentials:
         request = session_pb2.FetchTokenRequest(
             ClientID="dockc", Host=host, Realm=wish.realm, Service=wish.service, Scopes=wish.scopes
         )
-        answer = self._caller.wait(self._caller.unary(FETCH_TOKEN, request, session_pb2.FetchTokenResponse), cancelled)
+        asking = self._caller.unary(FETCH_TOKEN, request, session_pb2.FetchTokenResponse, limit=ANSWER)
+        answer = self._caller.wait(asking, cancelled)
         if not (answer.Token.isascii() and answer.Token.isprintable() and 0 < len(answer.Token) < _MOST_BYTES):
             raise DockcError(f"{host}: what the client gave is no token")
         seconds = float(answer.ExpiresIn or _DEFAULT_SECONDS)
@@ -136,17 +141,20 @@ class SessionCredentials:
         salt = self._tokens.salt
         asked = session_pb2.GetTokenAuthorityRequest(Host=host, Salt=salt)
         try:
-            key = (await self._caller.unary(GET_AUTHORITY, asked, session_pb2.GetTokenAuthorityResponse)).PublicKey
+            told = await self._caller.unary(GET_AUTHORITY, asked, session_pb2.GetTokenAuthorityResponse, limit=ANSWER)
         except RpcError as exc:
             if exc.code in (UNIMPLEMENTED, UNAVAILABLE):  # a client that does not know it, or does not want to
                 return None
             raise
+        key = told.PublicKey
         if len(key) != _KEY_BYTES:
             raise DockcError(f"{host}: invalid pubkey length {len(key)}")
         payload = secrets.token_bytes(32)
         check = session_pb2.VerifyTokenAuthorityRequest(Host=host, Payload=payload, Salt=salt)
         try:
-            said = await self._caller.unary(VERIFY_AUTHORITY, check, session_pb2.VerifyTokenAuthorityResponse)
+            said = await self._caller.unary(
+                VERIFY_AUTHORITY, check, session_pb2.VerifyTokenAuthorityResponse, limit=ANSWER
+            )
         except RpcError as exc:
             if exc.code not in (UNIMPLEMENTED, UNAVAILABLE):
                 raise

@@ -7,12 +7,14 @@ import gc
 import os
 import shutil
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from dockc.base.record import Record, replace
 from dockc.base.version import BUILDKIT, VERSION
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from dockc.oci.platform import Platform
     from dockc.runtime.exporter.options import Output
     from dockc.runtime.refs.policy import Rule
+
+T = TypeVar("T")
 
 SERVICE = "/moby.buildkit.v1.Control/"
 #: What clients judge a builder by: the version of BuildKit whose protocol this is.
@@ -170,6 +174,7 @@ class Control:
         error: RpcError | None = None
         cause: BaseException | None = None
         close: Callable[[], None] | None = None
+        over = threading.Event()
         try:
             caller = await self.sessions.find(request.Session) if request.Session else None
             if caller is None:
@@ -181,6 +186,7 @@ class Control:
                 SessionCredentials(caller, self._tokens),
                 folder,
                 self.sessions.find,
+                over,
             )
             if judge is not None:
                 session = replace(session, policy=SessionPolicy(judge))
@@ -192,9 +198,10 @@ class Control:
             if not given:  # who drives the build may look into what fails
                 session = replace(session, keeps_failures=True)
             if given:
-                built = await self.engine.build(asked, session, trace)
+                work = self.engine.build(asked, session, trace)
             else:
-                built = await self.engine.run(partial(_driven, build, self.workers()), asked, session, trace)
+                work = self.engine.run(partial(_driven, build, self.workers()), asked, session, trace)
+            built = await _unless_given_up(work, over)
             response = dict(built.metadata)
             self.builds.made(build, built.exported)
         except asyncio.CancelledError as exc:
@@ -204,6 +211,7 @@ class Control:
             error, cause = to_rpc(exc), exc
             raise error from exc
         finally:
+            over.set()
             if close is not None:
                 close()
             await asyncio.shield(self._over(build, trace, folder, response, error, cause))
@@ -324,6 +332,22 @@ class Control:
                 break
             await call.send(content_pb2.ReadContentResponse(offset=at, data=data).SerializeToString())
             at += len(data)
+
+
+async def _unless_given_up(work: Coroutine[Any, Any, T], over: threading.Event) -> T:
+    """Do it. When this is cancelled, threads that wait for the client are told first: what is done waits for them."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        over.set()
+        task.cancel()
+        while not task.done():  # however often this is cancelled meanwhile
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait((task,))
+        if not task.cancelled():
+            task.exception()
+        raise
 
 
 async def _driven(build: Build, workers: list[common_pb2.WorkerRecord], bridge: Bridge) -> Result:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
+from dockc.base.threads import waiting
 from dockc.daemon.sessions import Caller
 from dockc.errors import StoreError
 from dockc.protocol.errors import RemoteError
@@ -112,7 +113,8 @@ def write_blobs(
     def send(digest: str, stop: threading.Event) -> None:
         caller.wait(_write(caller, store, digest, blobs[digest], content), stop)
 
-    several(send, blobs, TRANSFERS, cancelled=cancelled, name="send")
+    with waiting():  # it is the others that work
+        several(send, blobs, TRANSFERS, cancelled=cancelled, name="send")
 
 
 async def _write(caller: Caller, store: str, digest: str, size: int, content: ContentStore) -> None:

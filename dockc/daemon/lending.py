@@ -14,13 +14,14 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
+from dockc.base.sockets import address
 from dockc.daemon.directories import FILE_SYNC, ClientDirectory
 from dockc.daemon.layouts import CONTENT, Caches, ClientLayout
 from dockc.daemon.mirrors import Mirrors
-from dockc.daemon.sessions import Caller
+from dockc.daemon.sessions import ANSWER, Caller
 from dockc.daemon.sinks import Sinks
 from dockc.rpc.pb import session_pb2
-from dockc.rpc.status import NOT_FOUND, RpcError
+from dockc.rpc.status import DEADLINE_EXCEEDED, NOT_FOUND, RpcError
 from dockc.rpc.transports import packed, payload
 from dockc.runtime.session.base import Session
 from dockc.runtime.session.secrets import SshSource
@@ -42,6 +43,7 @@ def lent(
     credentials: CredentialStore,
     folder: Path,
     find: Callable[[str], Coroutine[Any, Any, Caller]],
+    over: threading.Event,
 ) -> tuple[Session, Callable[[], None]]:
     """What a build sees of a client's session, and what is to be called on the loop when the build is over.
 
@@ -51,13 +53,15 @@ def lent(
         credentials: the client's, of registries.
         folder: for files of this build; removed after it.
         find: other sessions, whose directories a build may name.
+        over: set when the build has ended, or is to: no thread waits for the client any longer.
     """
+    caller = caller.within(over)
 
     def directories_of(one: Caller) -> Mapping[str, ClientDirectory]:
         return _Named(lambda name: ClientDirectory(one, mirrors, name))
 
     def others(name: str) -> Mapping[str, ClientDirectory] | None:
-        return None if name == caller.id else directories_of(caller.wait(find(name)))
+        return None if name == caller.id else directories_of(caller.wait(find(name)).within(over))
 
     agents = _Agents(caller, folder) if caller.serves(SSH_FORWARD) else None
     session = Session(
@@ -92,7 +96,8 @@ class _Secrets:
 
         async def ask() -> bytes | None:
             try:
-                return (await self._caller.unary(SECRETS, request, session_pb2.GetSecretResponse)).data
+                asking = self._caller.unary(SECRETS, request, session_pb2.GetSecretResponse, limit=ANSWER)
+                return (await asking).data
             except RpcError as exc:
                 if exc.code == NOT_FOUND:
                     return None
@@ -108,12 +113,15 @@ class _Agents:
         self._caller, self._folder = caller, folder
         self._sources: dict[str, SshSource | None] = {}
         self._servers: list[asyncio.Server] = []
+        self._relays: set[asyncio.Task[None]] = set()
         self._guard = threading.Lock()
 
     def close(self) -> None:
-        """Take no more connections."""
+        """End all connections, and take no more."""
         for server in self._servers:
             server.close()
+        for relay in self._relays:
+            relay.cancel()
 
     def __bool__(self) -> bool:
         return True
@@ -127,43 +135,53 @@ class _Agents:
     async def _open(self, ssh_id: str) -> SshSource | None:
         try:
             await self._caller.unary(
-                SSH_CHECK, session_pb2.CheckAgentRequest(ID=ssh_id), session_pb2.CheckAgentResponse
+                SSH_CHECK, session_pb2.CheckAgentRequest(ID=ssh_id), session_pb2.CheckAgentResponse, limit=ANSWER
             )
-        except RpcError:
+        except RpcError as exc:
+            if exc.code == DEADLINE_EXCEEDED:
+                raise
             return None  # the client has no such agent
         path = self._folder / f"ssh-{len(self._sources)}.sock"
         sock = socket.socket(socket.AF_UNIX)
-        sock.bind(str(path))
+        with address(path) as place:
+            sock.bind(place)
         path.chmod(0o600)
 
-        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await _relay(self._caller, ssh_id, reader, writer)
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            relay = asyncio.ensure_future(_relay(self._caller, ssh_id, reader, writer))
+            self._relays.add(relay)
+            relay.add_done_callback(self._relays.discard)
 
         self._servers.append(await asyncio.start_unix_server(connected, sock=sock))
         return SshSource(path, (), raw=True)  # the client lets through what it wants
 
 
 async def _relay(caller: Caller, ssh_id: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Carry bytes between a step and the client's agent, until either has closed its end."""
     call = caller.channel.call(SSH_FORWARD, [("buildkit.ssh.id", ssh_id)])
+
+    async def there() -> None:
+        while data := await reader.read(65536):
+            await call.send(packed(data))
+        call.end()
+        await asyncio.shield(answering)
 
     async def back() -> None:
         while (messages := await call.receive_all()) is not None:
             for message in messages:
                 writer.write(payload(message))
-            await writer.drain()
+                await writer.drain()
 
     answering = asyncio.create_task(back())
+    asking = asyncio.create_task(there())
     try:
-        while data := await reader.read(65536):
-            await call.send(packed(data))
-        call.end()
-        await answering
-    except (OSError, RpcError):
-        pass
+        await asyncio.wait((answering, asking), return_when=asyncio.FIRST_COMPLETED)
     finally:
         answering.cancel()
+        asking.cancel()
         call.cancel()
         writer.close()
+        await asyncio.gather(answering, asking, return_exceptions=True)
 
 
 class _Named(Mapping[str, T]):

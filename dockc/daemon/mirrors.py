@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dockc.base.record import Record, replace
+from dockc.base.threads import given_up, waiting
+from dockc.runtime.cancel import Cancelled
 from dockc.runtime.fsutil.failure import check
 from dockc.runtime.refs.plan import Item
 from dockc.runtime.refs.types import RecordType, UsageRecord
@@ -62,8 +64,15 @@ class Mirrors:
             what: what the client calls the directory.
         """
         name = _name(key)
-        with self._lock(name, owner):
+        lock = self._lock(name, owner)
+        with waiting():
+            while not lock.acquire(timeout=_TURN):
+                if given_up():
+                    raise Cancelled
+        try:
             yield self._made(name, what)
+        finally:
+            lock.release()
 
     @contextmanager
     def unless_busy(self, key: str, what: str = "") -> Iterator[Path | None]:
@@ -90,8 +99,9 @@ class Mirrors:
             self._turns[key] = lock, users + 1
         got = False
         try:
-            while not (got := lock.acquire(timeout=_TURN if patient else 0)) and patient:
-                check(cancelled)
+            with waiting():
+                while not (got := lock.acquire(timeout=_TURN if patient else 0)) and patient:
+                    check(cancelled)
             yield
         finally:
             if got:

@@ -6,8 +6,10 @@ import asyncio
 import io
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from dockc.base.threads import waiting
 from dockc.rpc.status import CANCELLED, RpcError
 from dockc.rpc.transports import packed
 
@@ -19,6 +21,8 @@ PIECE = 1 << 20
 """Bytes of a message; Go's clients take no more than four times as many."""
 AHEAD = 8 << 20
 """Bytes that may wait for the client; then the thread does."""
+_LOOK = 0.2
+"""Seconds between two looks of a thread that waits whether anybody still wants the output."""
 
 
 class Outflow(io.RawIOBase):
@@ -46,6 +50,7 @@ class Outflow(io.RawIOBase):
 
         Raises:
             DockcError: the client has refused what was written before, or has gone.
+            Cancelled: the build has been given up.
         """
         view = memoryview(data).cast("B")
         for at in range(0, len(view), PIECE):
@@ -54,7 +59,7 @@ class Outflow(io.RawIOBase):
 
     def _put(self, message: bytes) -> None:
         with self._change:
-            self._change.wait_for(lambda: self._waiting < AHEAD or self._error is not None)
+            self._wait(lambda: self._waiting < AHEAD)
             if self._error is None:
                 self._pieces.append(message)
                 self._waiting += len(message)
@@ -63,6 +68,14 @@ class Outflow(io.RawIOBase):
                     self._caller.begin(self._pump)
         if self._error is not None:
             raise self._caller.told(self._error)
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        """Until it holds or the call has failed; with `_change` held."""
+        if condition() or self._error is not None:
+            return
+        with waiting():
+            while not self._change.wait_for(lambda: condition() or self._error is not None, _LOOK):
+                self._caller.check()
 
     async def _pump(self) -> None:
         """Send what waits; on the loop."""
@@ -90,9 +103,10 @@ class Outflow(io.RawIOBase):
 
         Raises:
             DockcError: it has not.
+            Cancelled: the build has been given up.
         """
         with self._change:
-            self._change.wait_for(lambda: not self._pumping)
+            self._wait(lambda: not self._pumping)
         if self._error is not None:
             raise self._caller.told(self._error)
         self._caller.wait(self._finish())
@@ -107,7 +121,7 @@ class Outflow(io.RawIOBase):
             self._error = self._error or RpcError("the output was broken off", code=CANCELLED)
             self._pieces.clear()
             self._change.notify_all()
-        self._caller.wait(self._cancel())
+        self._caller.begin(self._cancel)
 
     async def _cancel(self) -> None:
         self._call.cancel()

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dockc.base.threads import given_up, waiting
 from dockc.daemon.mirrors import Mirrors
 from dockc.errors import DockcError
 from dockc.protocol.errors import from_rpc
 from dockc.rpc.calls import Call, Channel, parsed
-from dockc.rpc.status import INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE, RpcError
+from dockc.rpc.status import DEADLINE_EXCEEDED, INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE, RpcError
 from dockc.rpc.transports import Tunnel
+from dockc.runtime.cancel import Cancelled
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
@@ -27,6 +30,11 @@ HEALTH = "/grpc.health.v1.Health/Check"
 _WAIT = 5.0
 """Seconds that a build waits for its session."""
 _PULSE, _PATIENCE, _FAILURES = 5.0, 15.0, 2
+_LOOK = 0.2
+"""Seconds between two looks whether what a thread waits for is still wanted."""
+ANSWER = 120.0
+"""Seconds for a small answer. The client may have to ask its user; but a step that another build waits for, too, must
+not wait for a client that never answers."""
 
 
 class SessionGone(DockcError):
@@ -41,6 +49,7 @@ class Caller:
         peer: who it is, as the connection says; "" where it does not.
         methods: what it serves, by path.
         health: seconds between two looks at whether it lives, and for the answer; 0 for the usual, which is patient.
+        over: once it is set nobody waits for the client; None where it is nobody's of one build.
     """
 
     def __init__(
@@ -58,6 +67,13 @@ class Caller:
         self.channel = channel
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.over: threading.Event | None = None
+
+    def within(self, over: threading.Event) -> Caller:
+        """The same client for one build: once `over` is set nobody waits for it."""
+        one = copy.copy(self)
+        one.over = over
+        return one
 
     def serves(self, path: str) -> bool:
         """Whether the client said that it serves a method; Go's clients write the method's first letter small, too."""
@@ -68,34 +84,63 @@ class Caller:
             or f"{service}/{method.lower()}" in self.methods
         )
 
-    async def unary(self, path: str, request: Message, answer: type[M], metadata: Sequence[tuple[str, str]] = ()) -> M:
-        """Ask the client.
+    async def unary(
+        self,
+        path: str,
+        request: Message,
+        answer: type[M],
+        metadata: Sequence[tuple[str, str]] = (),
+        *,
+        limit: float | None = None,
+    ) -> M:
+        """Ask the client, and wait for `limit` seconds.
 
         Raises:
-            RpcError: it says no, or has gone.
+            RpcError: it says no, says nothing, or has gone.
         """
-        return parsed(await self.channel.unary(path, request.SerializeToString(), metadata), answer)
+        try:
+            async with asyncio.timeout(limit):
+                return parsed(await self.channel.unary(path, request.SerializeToString(), metadata), answer)
+        except TimeoutError:
+            method = path.rpartition("/")[2]
+            raise RpcError(
+                f"the client gave no answer to {method} in {limit:g} seconds", code=DEADLINE_EXCEEDED
+            ) from None
 
     def wait(self, work: Coroutine[Any, Any, T], cancelled: threading.Event | None = None) -> T:
-        """Run something on the loop for a thread that waits.
+        """Run something on the loop for a thread that waits, as long as it is wanted.
 
         Raises:
             DockcError: what it raises; words of the client keep their details.
+            Cancelled: `cancelled` was set, or the thread's work was given up.
         """
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        while True:
-            try:
-                return future.result(0.2 if cancelled is not None else None)
-            except TimeoutError:
-                if future.done():
-                    raise
-                if cancelled is not None and cancelled.is_set():
-                    future.cancel()
-                    from dockc.runtime.cancel import Cancelled
+        with waiting():
+            while True:
+                try:
+                    return future.result(_LOOK)
+                except TimeoutError:
+                    if future.done():
+                        raise
+                    try:
+                        self.check(cancelled)
+                    except DockcError:
+                        future.cancel()
+                        raise
+                except (RpcError, asyncio.CancelledError) as exc:
+                    raise self.told(exc) from None
 
-                    raise Cancelled("cancelled") from None
-            except (RpcError, asyncio.CancelledError) as exc:
-                raise self.told(exc) from None
+    def check(self, cancelled: threading.Event | None = None) -> None:
+        """Go on only while it is wanted; for a thread.
+
+        Raises:
+            SessionGone: the build is over that lent what is asked for.
+            Cancelled: `cancelled` was set, or the thread's work was given up.
+        """
+        if (cancelled is not None and cancelled.is_set()) or given_up():
+            raise Cancelled
+        if self.over is not None and self.over.is_set():
+            raise SessionGone(f"the build of the client's session {self.id} is over")
 
     def begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Let the loop begin something that nobody waits for; from any thread."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
+from dockc.base.threads import Threads
 from dockc.solver.run.context import in_thread
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Work:
         self.worker = worker
         self.solver = solver
         self.cache = cache
-        self._blocking = ThreadPoolExecutor(_BLOCKING, thread_name_prefix="dockc-engine")
+        self._blocking = Threads(_BLOCKING, "dockc-engine")
         # Compiling holds the interpreter's lock: more threads than cores only make every build wait longer.
         self._compiling = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="dockc-compile")
 

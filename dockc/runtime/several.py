@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
+from dockc.base.threads import wish, working_for
 from dockc.runtime.cancel import AnyOf, Cancelled, check_cancelled
 
 T = TypeVar("T")
@@ -61,13 +62,14 @@ def one_by_one(
     while later items are worked at. An error shows where the next result is asked for; leaving the block ends all.
     """
     todo = list(items)
-    stop = AnyOf(cancelled)
+    stop = AnyOf(cancelled or wish())
     failed: list[BaseException] = []
 
     def one(item: T) -> R:
         check_cancelled(stop)
         try:
-            return work(item, stop)
+            with working_for(stop):
+                return work(item, stop)
         except BaseException as error:
             failed.append(error)
             stop.set()

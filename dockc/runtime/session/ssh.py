@@ -19,6 +19,7 @@ from pathlib import Path
 
 from dockc.base import children
 from dockc.base.children import Child, ChildLost
+from dockc.base.sockets import address
 from dockc.errors import DockcError
 from dockc.runtime.session.secrets import SshSource, read_key
 
@@ -26,6 +27,8 @@ REQUEST_IDENTITIES, SIGN_REQUEST = 11, 13
 FAILURE = b"\0\0\0\1\5"
 MAX_MESSAGE = 256 * 1024
 _TIMEOUT = 30.0
+_CONNECTIONS = 64
+"""Of one step to its agent at once."""
 
 
 @contextlib.contextmanager
@@ -46,57 +49,95 @@ def forward(source: SshSource, directory: Path, *, uid: int, gid: int, mode: int
         agent = source.socket or stack.enter_context(_own_agent(source))
         path = directory / f"ssh-{len(os.listdir(directory))}.sock"  # noqa: PTH208
         listener = stack.enter_context(contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)))
-        folder = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            # By way of the descriptor: a socket's address holds 107 bytes, a store's path may be longer.
-            listener.bind(f"/proc/self/fd/{folder}/{path.name}")
+            with address(path) as place:
+                listener.bind(place)
             os.chown(path, uid, gid)
             path.chmod(mode & 0o777)
         except OSError as exc:
             raise DockcError(f"cannot make the ssh agent socket: {exc.strerror or exc}") from exc
-        finally:
-            os.close(folder)
         listener.listen(8)
-        server = threading.Thread(target=_accept, args=(listener, agent, source.raw), daemon=True)
+        server = _Server(listener, agent, source.raw)
         server.start()
         try:
             yield path
         finally:
+            server.stop()
+
+
+class _Server:
+    """Takes a step's connections, so many at once, and ends them all with the step, whatever the agent does.
+
+    Mutable, under `_lock`: both ends of the connections that are open; whether the step has ended.
+    """
+
+    def __init__(self, listener: socket.socket, agent: Path, raw: bool) -> None:
+        self._listener, self._agent, self._raw = listener, agent, raw
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._places = threading.Semaphore(_CONNECTIONS)
+        self._ended = False
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        with self._lock:
+            self._ended = True
+            self._shut(self._listener, *self._open)
+        self._places.release()
+        self._thread.join(_TIMEOUT)
+
+    @staticmethod
+    def _shut(*sockets: socket.socket) -> None:
+        for sock in sockets:
             with contextlib.suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            server.join(_TIMEOUT)
+                sock.shutdown(socket.SHUT_RDWR)
 
+    def _accept(self) -> None:
+        while True:
+            self._places.acquire()  # who comes when all are taken waits
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return  # closed: the step has ended
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
-def _accept(listener: socket.socket, agent: Path, raw: bool) -> None:
-    while True:
-        try:
-            client, _ = listener.accept()
-        except OSError:
-            return  # closed: the step has ended
-        threading.Thread(target=_serve, args=(client, agent, raw), daemon=True).start()
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as upstream:
+            try:
+                self._carry(client, upstream)
+            except OSError:
+                return  # one connection failed; the step sees it closed
+            finally:
+                with self._lock:
+                    self._open -= {client, upstream}
+                self._places.release()
 
-
-def _serve(client: socket.socket, agent: Path, raw: bool) -> None:
-    with client, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as upstream:
-        try:
-            upstream.settimeout(_TIMEOUT)
-            upstream.connect(str(agent))
-            if raw:
-                upstream.settimeout(None)
-                back = threading.Thread(target=_pump, args=(upstream, client), daemon=True)
-                back.start()
-                _pump(client, upstream)
-                back.join()
-            else:
-                _filter(client, upstream)
-        except OSError:
-            return  # one connection failed; the step sees it closed
+    def _carry(self, client: socket.socket, upstream: socket.socket) -> None:
+        upstream.settimeout(_TIMEOUT)
+        with address(self._agent) as place:
+            upstream.connect(place)
+        with self._lock:
+            if self._ended:
+                return
+            self._open |= {client, upstream}
+        if not self._raw:
+            _filter(client, upstream)
+            return
+        upstream.settimeout(None)
+        back = threading.Thread(target=_pump, args=(upstream, client), daemon=True)
+        back.start()
+        _pump(client, upstream)
+        back.join()
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             sink.sendall(data)
+    with contextlib.suppress(OSError):
         sink.shutdown(socket.SHUT_WR)
 
 

@@ -7,10 +7,11 @@ import errno
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
 
+from dockc.base.threads import Threads, working_for
 from dockc.errors import DockcError, SolveError
 from dockc.solver.lent import Key
 from dockc.solver.progress import Parts, SolveStatus, VertexLog, VertexWarning
@@ -23,7 +24,7 @@ T = TypeVar("T")
 class Host(Protocol):
     """What a context needs of the runner."""
 
-    pool: ThreadPoolExecutor
+    pool: Threads
 
     def emit(self, vertex_id: str, status: SolveStatus) -> None:
         """Send progress of a vertex to the builds that hold it; any thread."""
@@ -126,9 +127,24 @@ class RunContext:
         return await in_thread(self._host.pool, self.cancelled, lambda: fn(*args, **kwargs))
 
 
-async def in_thread(pool: ThreadPoolExecutor, cancelled: threading.Event, fn: Callable[[], T]) -> T:
-    """Run `fn` in a thread. On cancellation set `cancelled`, wait for the thread to end, then be cancelled."""
-    job = pool.submit(fn)
+class Submits(Protocol):
+    """Has threads: `base.threads.Threads`, or an executor of the library."""
+
+    def submit(self, fn: Callable[[], T], /) -> Future[T]:
+        """Run it."""
+        ...
+
+
+async def in_thread(pool: Submits, cancelled: threading.Event, fn: Callable[[], T]) -> T:
+    """Run `fn` in a thread, which works for whoever sets `cancelled`. On cancellation set it, wait for the thread to
+    end, then be cancelled.
+    """
+
+    def work() -> T:
+        with working_for(cancelled):
+            return fn()
+
+    job = pool.submit(work)
     future = asyncio.wrap_future(job)
     try:
         return await asyncio.shield(future)

@@ -14,10 +14,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from dockc.base.record import Mutable, Record, made, replace
+from dockc.base.threads import Threads
 from dockc.errors import DockcError, InvalidDefinition, SolveError, StoreError
 from dockc.solver.cache.cachemanager import CacheManager, Provenance
 from dockc.solver.cache.storage.base import KeyRecord
@@ -62,6 +62,7 @@ from dockc.solver.progress import SolveStatus, announce
 from dockc.solver.result import HeldResult, Result, SharedResult
 from dockc.solver.run.context import RunContext, in_thread, readable
 from dockc.solver.run.flights import Flights, flight_name
+from dockc.solver.run.slots import Slots
 from dockc.solver.run.trace import TraceWriter
 from dockc.solver.vertex import Vertex
 
@@ -78,7 +79,8 @@ class RunnerOptions(Record):
     """How to run.
 
     Attributes:
-        parallelism: operations executed at once.
+        parallelism: operations executed at once, of all builds together; 0 for some by the number of cores, and one
+            of each build however many others there are.
         flights: locks that keep other processes from doing equal work at the same time; None for none.
         trace: where to write what happens; None for nowhere.
         check: verify the core's rules after each event (slow; for tests and debugging).
@@ -188,10 +190,10 @@ class Runner:
         self.errors: dict[int, tuple[str, BaseException]] = {}
         self.broken: Exception | None = None
         slots = options.parallelism or max(4, 2 * (os.cpu_count() or 1))
-        self.pool = ThreadPoolExecutor(slots + _THREADS, thread_name_prefix="dockc-solver")
+        self.pool = Threads(slots + _THREADS, "dockc-solver")
         self._resolver = resolver
         self._loop = asyncio.get_running_loop()
-        self._slots = asyncio.Semaphore(slots)
+        self._slots = Slots(slots, strict=bool(options.parallelism))
         self._queue: deque[Event] = deque()
         self._pumping = False
         self._tasks: dict[int, tuple[asyncio.Task[Event], RunContext]] = {}
@@ -287,7 +289,7 @@ class Runner:
         for handle in tuple(self.handles):
             self.let_go(self.handles.pop(handle))
         await self.idle()
-        self.pool.shutdown(wait=True)
+        self.pool.shutdown()
         if self.options.flights is not None:
             self.options.flights.close()
         gc.set_threshold(*self._gc_threshold)
@@ -327,6 +329,10 @@ class Runner:
             return [] if watcher is None else [watcher]
         found = [self.watchers[job] for job in jobs if job in self.watchers]
         return sorted(found, key=lambda watcher: watcher.number)
+
+    def _first_of(self, vertex_id: str) -> int:
+        """The number of the build that a vertex counts for: the first that holds it."""
+        return next((watcher.number for watcher in self._watchers_of(vertex_id)), 0)
 
     def lent(self, vertex_id: str, key: Key[T]) -> tuple[T, ...]:
         """See `context.Host`."""
@@ -531,7 +537,7 @@ class Runner:
     async def _exec(self, command: Execute, context: RunContext, inputs: list[HeldResult]) -> Event:
         flight = None
         try:
-            async with self._slots:
+            async with self._slots.of(self._first_of(command.vertex)):
                 if command.share and self.options.flights is not None:
                     flight = await self.options.flights.take(
                         flight_name(command), lambda: self._tell_waiting(command.vertex, context)
