@@ -31,6 +31,8 @@ DESCRIPTORS = STREAMS + 1
 #: Set in a process of the resident: what runs a whole command line, and what builds are told of who builds.
 whole: Callable[[Sequence[str]], int] | None = None
 serving = ""
+#: Set by a build that ran no step and was told no secret: its process may be used again.
+unchanged = False
 
 
 class Request:

@@ -9,6 +9,7 @@ import os
 import sys
 from functools import partial
 
+from dockc.base import resident
 from dockc.base.files import builders_file
 from dockc.base.options import Options, option
 from dockc.base.output import log
@@ -421,8 +422,6 @@ def _about_layouts(contexts: Mapping[str, str], log: Callable[[str], object]) ->
 
 def _by_whom(mode: str, store: Path | None) -> None:
     """Say that a resident builder builds, where one does; start one for later, where the user wants that."""
-    from dockc.base import resident
-
     if resident.serving:
         if mode not in {"quiet", "none", "rawjson"}:
             log(f"built by the daemon of this store (process {resident.serving})\n")
@@ -489,6 +488,7 @@ def build_and_show(
     write_report(history, report)
     if tracing is not None:
         tracing.end(None, {"dockc.executed": built.executed, "dockc.cached": built.cached})
+    resident.unchanged = not (built.executed or asked.secrets or asked.ssh)
     digest = built.metadata.get("containerimage.config.digest", "") or built.metadata.get("containerimage.digest", "")
     if metadata_file is not None:
         write(metadata_file, metadata_text(built.exported))

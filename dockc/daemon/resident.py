@@ -8,7 +8,8 @@ Who may ask is not what they say but what the kernel says of them: only a proces
 (ids, groups, capabilities, filters, namespaces, root directory) gets a fork of it. All others are told to build by
 themselves.
 
-What a build had to load is loaded here, too, when it has ended: the next one finds it.
+What a build had to load is loaded here, too, when it has ended: the next one finds it. And a fork whose build changed
+nothing may rest and be the next one's (`daemon.forked`), as long as the mounts are those that it was forked with.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from __future__ import annotations
 import array
 import fcntl
 import gc
-import io
 import logging
 import os
 import select
@@ -24,16 +24,14 @@ import signal
 import socket
 import struct
 import sys
-import threading
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 from dockc.base import resident
+from dockc.daemon.forked import LARGEST, Forked
 from dockc.errors import DockcError
-from dockc.runtime.kernel import syscalls
 
 _log = logging.getLogger("dockc.daemon")
 _BACKLOG = 128
@@ -44,6 +42,12 @@ _SLOW = 5.0
 """Seconds that a client may take for its request."""
 _PATIENCE = 3.0
 """Seconds between telling a build to end and killing it."""
+_ANSWER = 1.0
+"""Seconds that a process at rest may take to begin."""
+_REST = 300.0
+"""Seconds that a process may rest."""
+_RESTING = 2
+"""Processes that may rest at once."""
 _STATUS = ("Uid:", "Gid:", "CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:", "NoNewPrivs:", "Seccomp:")
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 #: Packages of which a build may load modules that are loaded here for the next one.
@@ -78,21 +82,49 @@ def _label(place: Path) -> str:
 
 
 class _Client:
-    """A connection. State: what has come, the build that was forked for it, and when that has to be over."""
+    """A connection. State: what has come, the process that builds for it, and when that has to be over."""
 
     def __init__(self, link: socket.socket) -> None:
         self.link = link
         self.data = bytearray()
         self.descriptors: list[int] = []
         self.since = time.monotonic()
-        self.pid = 0
+        self.process: _Process | None = None
         self.ends = 0.0
 
-    def close(self) -> None:
+    def forget_request(self) -> None:
+        """Somebody has taken what was asked for."""
         for number in self.descriptors:
             os.close(number)
         self.descriptors.clear()
+        self.data.clear()
+
+    def close(self) -> None:
+        self.forget_request()
         self.link.close()
+
+
+class _Process:
+    """A process that was forked. State: for whom it builds, and while it rests since when; by when it has to say that
+    it begins; by when it has to be gone.
+
+    Args:
+        pid: the process.
+        link: to it.
+        mounts: the mounts that it was forked with, see `Resident._mounts_now`.
+    """
+
+    def __init__(self, pid: int, link: socket.socket, mounts: int) -> None:
+        self.pid, self.link, self.mounts = pid, link, mounts
+        self.client: _Client | None = None
+        self.since = 0.0
+        self.answers = 0.0
+        self.ends = 0.0
+
+    @property
+    def rests(self) -> bool:
+        """Whether it waits for somebody to build for."""
+        return self.client is None and not self.ends
 
 
 class Resident:
@@ -108,6 +140,8 @@ class Resident:
     def __init__(self, store: Path, *, idle: float = 0, tied: bool = False, grace: float = 0) -> None:
         self._store, self._idle, self._tied, self._grace = store, idle, tied, grace
         self._clients: dict[int, _Client] = {}
+        self._processes: dict[int, _Process] = {}  # by the descriptor of the link
+        self._mounts = 0
         self._ending = False
         self._code = resident.code()
         self._rights = rights("self")
@@ -139,6 +173,8 @@ class Resident:
             signal.signal(told, self._signalled)
         for number in (self._learned, self._told, self._listener.fileno(), *([0] if self._tied else [])):
             self._poll.register(number, select.POLLIN)
+        self._table = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+        self._poll.register(self._table, select.POLLPRI)
         gc.collect()
         gc.freeze()  # a fork shares what nobody counts
         try:
@@ -187,7 +223,8 @@ class Resident:
         self._close()
         if self._tied:
             self._poll.unregister(0)
-        while any(one.pid for one in self._clients.values()):
+        while self._processes:
+            self._dismiss()
             if time.monotonic() >= deadline:
                 for one in self._clients.values():
                     self._end(one)
@@ -195,8 +232,10 @@ class Resident:
 
     def _wait(self) -> float:
         """Seconds to sleep at most."""
-        if any(not one.pid or one.ends for one in self._clients.values()):
+        if any(one.process is None for one in self._clients.values()):
             return 0.5
+        if any(one.answers or one.ends for one in self._processes.values()):
+            return 0.2
         return min(_LOOK, max(0.1, self._used + self._idle - time.monotonic())) if self._idle else _LOOK
 
     def _is_forsaken(self) -> bool:
@@ -221,15 +260,22 @@ class Resident:
                 self._ending = self._ending or not os.read(0, 4096)
             elif number == self._listener.fileno():
                 self._accept()
+            elif number == self._table:
+                self._changed()
+            elif number in self._processes:
+                self._heed(self._processes[number])
             elif number in self._clients:
                 self._hear(self._clients[number])
         self._reap()
         now = time.monotonic()
         for one in list(self._clients.values()):
-            if not one.pid and now - one.since > _SLOW:
+            if one.process is None and now - one.since > _SLOW:
                 self._drop(one)
-            elif one.ends and now > one.ends:
-                os.kill(one.pid, signal.SIGKILL)
+        for process in self._processes.values():
+            if (process.ends and now > process.ends) or (process.answers and now > process.answers):
+                os.kill(process.pid, signal.SIGKILL)
+            elif process.rests and now - process.since > _REST:
+                self._part(process)
 
     def _accept(self) -> None:
         try:
@@ -242,7 +288,8 @@ class Resident:
 
     def _drop(self, one: _Client) -> None:
         number = one.link.fileno()
-        self._poll.unregister(number)
+        with suppress(KeyError):  # one that has gone is not listened to
+            self._poll.unregister(number)
         del self._clients[number]
         one.close()
 
@@ -260,13 +307,15 @@ class Resident:
                 for number in found:
                     os.set_inheritable(number, False)
                 one.descriptors += found
-        if one.pid:
+        if one.process is not None:
             if not data:  # the client was killed
                 self._poll.unregister(one.link.fileno())
                 self._end(one)
             for number in data:
                 if number in {signal.SIGINT, signal.SIGTERM}:
-                    os.kill(one.pid, number)
+                    if one.process.answers:  # nobody else shall begin for it
+                        one.process.ends = time.monotonic() + _PATIENCE
+                    os.kill(one.process.pid, number)
             return
         one.data += data
         size = int.from_bytes(one.data[:8], "big")
@@ -276,28 +325,92 @@ class Resident:
             self._begin(one, bytes(one.data[8:]))
 
     def _end(self, one: _Client) -> None:
-        if one.pid and not one.ends:
-            one.ends = time.monotonic() + _PATIENCE
-            os.kill(one.pid, signal.SIGTERM)
+        if one.process is not None and not one.process.ends:
+            one.process.ends = time.monotonic() + _PATIENCE
+            os.kill(one.process.pid, signal.SIGTERM)
 
     def _reap(self) -> None:
-        by_pid = {one.pid: one for one in self._clients.values() if one.pid}
-        while by_pid:
+        """Take leave of processes that have ended. Those of others, such as what a step left, are none of ours."""
+        while self._processes:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if not pid:
                 return
-            if (one := by_pid.pop(pid, None)) is None:
+            process = next((one for one in self._processes.values() if one.pid == pid), None)
+            if process is None:
                 continue
-            with suppress(OSError):
-                one.link.send(b"E%d\n" % status)
+            while self._heed(process):
+                pass  # what it has said before
             with suppress(KeyError):
-                self._poll.unregister(one.link.fileno())
-            del self._clients[one.link.fileno()]
-            one.close()
-            self._used = time.monotonic()
+                self._poll.unregister(process.link.fileno())
+            del self._processes[process.link.fileno()]
+            process.link.close()
+            one = process.client
+            if one is None:
+                continue
+            if process.answers and not process.ends:  # it never began
+                self._fork(one)
+            else:
+                self._told_end(one, status)
+
+    def _told_end(self, one: _Client, status: int) -> None:
+        with suppress(OSError):
+            one.link.send(b"E%d\n" % status)
+        self._drop(one)
+        self._used = time.monotonic()
+
+    def _heed(self, process: _Process) -> bool:
+        """Hear a process that we forked; whether it said something."""
+        try:
+            said = process.link.recv(16)
+        except BlockingIOError:
+            return False
+        except OSError:
+            said = b""
+        one = process.client
+        if said == b"D" and one is not None and not process.answers:
+            process.client = None
+            process.since = time.monotonic()
+            self._told_end(one, 0)
+            if process.mounts != self._mounts_now() or sum(each.rests for each in self._processes.values()) > _RESTING:
+                self._part(process)
+        elif said == b"S" and one is not None and process.answers:
+            process.answers = 0.0
+            self._begun(one)
+        else:  # it ends, or cannot
+            with suppress(KeyError):
+                self._poll.unregister(process.link.fileno())
+            if said == b"N":
+                process.ends = process.ends or time.monotonic() + _PATIENCE
+                if one is not None and process.answers:
+                    process.client, process.answers = None, 0.0
+                    self._fork(one)
+        return bool(said)
+
+    def _dismiss(self) -> None:
+        """Let the processes that rest end."""
+        for process in self._processes.values():
+            if process.rests:
+                self._part(process)
+
+    def _part(self, process: _Process) -> None:
+        process.ends = time.monotonic() + _PATIENCE
+        process.link.shutdown(socket.SHUT_RDWR)
+
+    def _mounts_now(self) -> int:
+        """The number of this process's mounts: another one whenever they have changed."""
+        poll = select.poll()
+        poll.register(self._table, select.POLLPRI)
+        if poll.poll(0):
+            self._changed()
+        return self._mounts
+
+    def _changed(self) -> None:
+        """The mounts have changed: a process that rests would see the old ones, and keep a disk busy that is to go."""
+        self._mounts += 1
+        self._dismiss()
 
     def _study(self, names: bytes) -> None:
         """Load what a build had to load."""
@@ -324,14 +437,40 @@ class Resident:
                 one.link.send(f"R{problem}\n".encode())
             self._drop(one)
             return
+        process = self._resting() if len(data) <= LARGEST else None
+        if process is None:
+            self._fork(one)
+            return
+        one.process, process.client = process, one
+        process.answers = time.monotonic() + _ANSWER
+        try:
+            socket.send_fds(process.link, [data], one.descriptors)
+        except OSError:  # it is about to end
+            process.client, process.answers = None, 0.0
+            self._part(process)
+            self._fork(one)
+
+    def _resting(self) -> _Process | None:
+        """A process that can be the next one's."""
+        mounts = self._mounts_now()
+        return next((one for one in self._processes.values() if one.rests and one.mounts == mounts), None)
+
+    def _fork(self, one: _Client) -> None:
+        mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        mounts = self._mounts_now()
         pid = os.fork()
         if not pid:
-            self._build(one, request)
-        one.pid = pid
-        for number in one.descriptors:
-            os.close(number)
-        one.descriptors.clear()
-        one.data.clear()
+            self._build(one, its, mine)
+        its.close()
+        mine.setblocking(False)
+        one.process = process = _Process(pid, mine, mounts)
+        process.client = one
+        self._processes[mine.fileno()] = process
+        self._poll.register(mine.fileno(), select.POLLIN)
+        self._begun(one)
+
+    def _begun(self, one: _Client) -> None:
+        one.forget_request()
         with suppress(OSError):
             one.link.send(b"S\n")
 
@@ -351,67 +490,22 @@ class Resident:
             return "it cannot tell the rights of this process"
         return ""
 
-    def _build(self, one: _Client, request: resident.Request) -> NoReturn:
+    def _build(self, one: _Client, link: socket.socket, resident_end: socket.socket) -> NoReturn:
         """In the fork: become the command, and end with it."""
-        status = 1
         try:
-            os.setsid()
-            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGTERM)  # a build without anybody who can tell its end
-            signal.set_wakeup_fd(-1)
-            umask, nice, encoding, errors, ignored = request.state
-            for told in (signal.SIGTERM, signal.SIGCHLD):
-                signal.signal(told, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            for text in filter(None, ignored.split(",")):
-                signal.signal(int(text), signal.SIG_IGN)
-            *streams, here = one.descriptors
-            os.fchdir(here)
-            for number, stream in enumerate(streams):
-                os.dup2(stream, number)
-            for other in self._clients.values():
+            request, descriptors = resident.Request.decode(bytes(one.data[8:])), list(one.descriptors)
+            one.descriptors.clear()
+            for client in self._clients.values():
+                client.close()
+            for other in (resident_end, *(process.link for process in self._processes.values())):
                 other.close()
             self._listener.close()
-            for number in (self._lock, self._learned, self._told, self._tell):
+            for number in (self._lock, self._learned, self._told, self._tell, self._table):
                 os.close(number)
-            os.umask(int(umask))
-            os.setpriority(os.PRIO_PROCESS, 0, max(int(nice), os.getpriority(os.PRIO_PROCESS, 0)))
-            os.environb.clear()
-            for pair in request.environment:
-                key, _, value = pair.partition(b"=")
-                os.environb[key] = value
-            sys.stdin = None  # made anew for the descriptor
-            sys.stdout, sys.stderr = (
-                io.TextIOWrapper(io.BufferedWriter(io.FileIO(number, "wb", closefd=False)), encoding, errors)
-                for number in (1, 2)
-            )
-            sys.argv = ["dockc", *request.arguments]
-            logging.root.handlers.clear()
-            logging.root.setLevel(logging.WARNING)
-            resident.serving = str(os.getppid())
-            status = self._whole(request.arguments)
         except BaseException as exc:
-            with suppress(OSError):
-                os.write(2, f"error: the resident builder failed: {exc!r}\n".encode("utf-8", "replace"))
-        finally:
-            os._exit(status)
-
-    def _whole(self, arguments: Sequence[str]) -> int:
-        """Run the command, and tell what it had to load."""
-        assert resident.whole is not None
-        known = set(sys.modules)
-        status = resident.whole(arguments)
-        part = b""
-        for name in [*(name for name in sys.modules if name not in known), ""]:
-            text = name.encode("utf-8", "replace") + b" "
-            if len(part) + len(text) > select.PIPE_BUF or not name:  # what is not longer comes in one piece
-                with suppress(OSError):
-                    os.write(self._learn, part)
-                part = b""
-            part += text
-        for thread in threading.enumerate():
-            if thread is not threading.current_thread() and not thread.daemon:
-                thread.join()
-        return status
+            os.write(2, f"error: the resident builder failed: {exc!r}\n".encode("utf-8", "replace"))
+            os._exit(1)
+        Forked(link, self._learn).run(request, descriptors)
 
 
 _ROUNDS = 12
