@@ -115,11 +115,15 @@ class Copier:
                     return
         else:
             excluded = False
-        status = _status(frame.source_fd, name, self._writer.source_path(path), wrap="failed to stat")
+        try:
+            status = os.stat(name, dir_fd=frame.source_fd, follow_symlinks=False)
+        except OSError as error:
+            shown = self._writer.source_path(path)
+            raise failed("lstat", shown, error, wrap=f"failed to stat {shown}") from error
         directory = stat.S_ISDIR(status.st_mode)
         if not included and not directory:
             return
-        if included:
+        if included and not frame.made:
             self._make_parents()
         item = Item(frame.source_fd, name, status, frame.target_fd, name, path)
         there = None
@@ -143,6 +147,7 @@ class Copier:
         """The deepest directory is done; its metadata comes last, since its entries change its times."""
         frame = self._frames.pop()
         parent = self._frames[-1]
+        self._writer.elsewhere()
         try:
             if parent.source_fd < 0:
                 self._take_up(parent, frame)
@@ -165,6 +170,7 @@ class Copier:
     # --- open directories -----------------------------------------------------------------------
 
     def _open_source(self, frame: _Frame, parent_fd: int, name: str) -> None:
+        self._writer.elsewhere()
         shown = self._writer.source_path(frame.path)
         frame.source_fd = open_subdir(parent_fd, name, shown, read=True)
         status = os.fstat(frame.source_fd)
@@ -280,11 +286,11 @@ def _close(frame: _Frame) -> None:
         frame.target_fd = -1
 
 
-def _status(fd: int, name: str, shown: str, *, wrap: str = "") -> os.stat_result:
+def _status(fd: int, name: str, shown: str) -> os.stat_result:
     try:
         return os.stat(name, dir_fd=fd, follow_symlinks=False)
     except OSError as error:
-        raise failed("lstat", shown, error, wrap=f"{wrap} {shown}" if wrap else "") from error
+        raise failed("lstat", shown, error) from error
 
 
 def _status_or_none(fd: int, name: str, shown: str) -> os.stat_result | None:

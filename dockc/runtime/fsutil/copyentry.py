@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from dockc.base.record import Record
 from dockc.runtime.fsutil import meta
-from dockc.runtime.fsutil.data import copy_data
+from dockc.runtime.fsutil.data import Contents
 from dockc.runtime.fsutil.failure import FileError, explain, failed
 from dockc.runtime.fsutil.inroot import Root
 from dockc.runtime.fsutil.modes import ModeSet
@@ -77,7 +77,8 @@ class Item:
 class EntryWriter:
     """Copies entries within one copy.
 
-    Mutable state: `_links`, where the first of each group of hard links was copied to.
+    Mutable state: `_links`, where the first of each group of hard links was copied to; `_folder`, the open directory
+    that was written to last, and `_own`, whose new files in it are.
     """
 
     def __init__(self, target: Root, source_top: str, target_top: str, options: CopyOptions) -> None:
@@ -86,6 +87,12 @@ class EntryWriter:
         self._target_top = target_top
         self._options = options
         self._links: dict[tuple[int, int], str] = {}
+        self._contents = Contents(options.cancelled)
+        self._folder, self._own = -1, (-1, -1)
+
+    def elsewhere(self) -> None:
+        """Another directory comes, whose descriptor may have the number of one before it."""
+        self._folder = -1
 
     def source_path(self, path: str) -> str:
         """A path of the copy as seen in the source root."""
@@ -153,42 +160,53 @@ class EntryWriter:
         except OSError as error:
             raise self._not_opened("source", self.source_path(item.path), error) from error
         try:
-            return self._data(item, source)
+            target = self._create(item)
+            try:
+                self._contents.copy(source, target, item.status)
+                return self._settled(item, source, target)
+            except OSError as error:
+                shown = self.target_path(item.path)
+                raise failed("copy_file_range", shown, error, wrap="failed to copy files") from error
+            finally:
+                os.close(target)
         finally:
             os.close(source)
 
-    def _data(self, item: Item, source: int) -> bool:
+    def _create(self, item: Item) -> int:
         try:
-            target = os.open(item.name, _CREATE, 0o600, dir_fd=item.target_fd)
+            return os.open(item.name, _CREATE, 0o600, dir_fd=item.target_fd)
         except OSError as error:
             raise self._not_opened("target", self.target_path(item.path), error) from error
-        try:
-            if item.status.st_size:
-                copy_data(source, target, item.status, self._options.cancelled)
-            return self._settled(item.status, source, target)
-        except OSError as error:
-            shown = self.target_path(item.path)
-            raise failed("copy_file_range", shown, error, wrap="failed to copy files") from error
-        finally:
-            os.close(target)
 
-    def _settled(self, status: os.stat_result, source: int, target: int) -> bool:
+    def _settled(self, item: Item, source: int, target: int) -> bool:
         """Give an open file its metadata, without a walk to it, where nothing about it is special."""
+        status = item.status
         if not status.st_size:  # it may stand for a device
             return False
+        options = self._options
+        owner = options.owner
+        ids = (status.st_uid, status.st_gid) if owner is None else (owner.uid, owner.gid)
         try:
             if os.listxattr(source):
                 return False
-            owner = self._options.owner
-            if owner is None:
-                os.fchown(target, status.st_uid, status.st_gid)
-            else:
-                os.fchown(target, owner.uid, owner.gid)
-            os.fchmod(target, self._mode(status.st_mode))
-            os.utime(target, ns=self._times(status))
+            if not self._has_owner(ids, item.target_fd, target):
+                os.fchown(target, *ids)
+            plain = options.mode is None and options.mode_set is None
+            os.fchmod(target, status.st_mode & 0o7777 if plain else self._mode(status.st_mode))
+            time = options.time_ns
+            os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns) if time is None else (time, time))
         except OSError:
             return False
         return True
+
+    def _has_owner(self, ids: tuple[int, int], folder: int, target: int) -> bool:
+        """Whether a new file in an open directory belongs to these without being given to them, as the first one in that
+        directory has shown.
+        """
+        if folder != self._folder:
+            status = os.fstat(target)
+            self._folder, self._own = folder, (status.st_uid, status.st_gid)
+        return ids == self._own
 
     @staticmethod
     def _not_opened(which: str, shown: str, error: OSError) -> FileError:

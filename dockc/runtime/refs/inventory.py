@@ -1,8 +1,8 @@
 """The inventory of a layer: what its directory held when it was finished, so that later damage can be told.
 
 It lies beside the directory (`snapshots/<id>/inventory`), gzipped lines of JSON: first what the record is and stands
-on, from which a lost database is made again; then each entry with its metadata and, for as much as is quickly read, the
-digest of its content. Larger content is proved by the layer's blob.
+on, from which a lost database is made again; then the entries, some hundreds a line (in version 1 one), with their
+metadata and, for as much as is quickly read, the digest of their content. Larger content is proved by the layer's blob.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import random
 import stat
 import zlib
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +26,17 @@ if TYPE_CHECKING:
     from dockc.runtime.refs.core import Core
 
 NAME = "inventory"
+_VERSION = 2
+_LINE = 500  # entries
 _ENTRIES = 200_000  # a layer of more is listed so far
 _FILES, _BYTES = 2_000, 32 << 20  # whose content is read at once
 _SAMPLE, _SAMPLE_FILES, _SAMPLE_BYTES = 2_000, 64, 64 << 20
 _BLOCK = 1 << 20
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_KIND = 0o170000  # of a mode
+_Row = tuple[str, int, int, int, int, int, int, str]
+"""The fields of an `Item`."""
 _KINDS = {
     stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symbolic link", stat.S_IFCHR: "device",
     stat.S_IFBLK: "device", stat.S_IFIFO: "FIFO", stat.S_IFSOCK: "socket",
@@ -81,16 +88,16 @@ def write(core: Core, layer: str, place: Path, proven: str = "") -> None:
     try:
         # Bytes: a builder in a root of its own may not be able to load a codec.
         with gzip.open(place / f".{NAME}", "wb", compresslevel=1) as out:
-            items, whole = _items(place / "fs")
+            rows, whole = _rows(place / "fs")
             head = {
-                "version": 1,
+                "version": _VERSION,
                 "about": {**describe(core, layer), "proven": proven},
                 "whole": whole,
                 "ids": _mapping(),
             }
             out.write(json.dumps(head).encode() + b"\n")
-            for item in items:
-                out.write(json.dumps([getattr(item, name) for name in _FIELDS]).encode() + b"\n")
+            for at in range(0, len(rows), _LINE):
+                out.write(json.dumps(rows[at : at + _LINE], separators=(",", ":")).encode() + b"\n")
         (place / f".{NAME}").rename(place / NAME)
     except OSError:
         (place / f".{NAME}").unlink(missing_ok=True)
@@ -101,9 +108,11 @@ def read(place: Path) -> Inventory | None:
     try:
         with open_regular(place / NAME) as packed, gzip.open(packed, "rb") as lines:
             head = json.loads(next(lines))
-            items = tuple(Item(*json.loads(line)) for line in lines)
-        if head["version"] != 1:
-            return None
+            if head["version"] not in (1, _VERSION):
+                return None
+            found = map(json.loads, lines)
+            rows = found if head["version"] == 1 else chain.from_iterable(found)
+            items = tuple(Item(*row) for row in rows)
         return Inventory(dict(head["about"]), items, bool(head["whole"]), str(head["ids"]))
     except (OSError, ValueError, KeyError, TypeError, StopIteration, EOFError, zlib.error):
         return None
@@ -190,26 +199,26 @@ def _differs(item: Item, tree: Path, *, owners: bool) -> str:
     return "" if status.st_mtime_ns == item.mtime else "it was changed"
 
 
-def _items(tree: Path) -> tuple[list[Item], bool]:
-    items: list[Item] = []
+def _rows(tree: Path) -> tuple[list[_Row], bool]:
+    """The entries of a layer, and whether that is all of them."""
+    rows: list[_Row] = []
     files, left = _FILES, _BYTES
-    walking = _walk(tree)
-    for path, status in walking:
-        if len(items) >= _ENTRIES:
-            return items, False
-        more = ""
-        if stat.S_ISREG(status.st_mode):
+    regular, link = stat.S_IFREG, stat.S_IFLNK
+    for path, status in _walk(tree):
+        if len(rows) >= _ENTRIES:
+            return rows, False
+        mode = status.st_mode
+        kind, size, more = mode & _KIND, 0, ""
+        if kind == regular:
+            size = status.st_size
             files -= 1
-            left -= status.st_size
+            left -= size
             if files >= 0 and left >= 0:
                 more = content(f"{tree}/{path}")
-        elif stat.S_ISLNK(status.st_mode):
+        elif kind == link:
             more = _target(f"{tree}/{path}")
-        size = status.st_size if stat.S_ISREG(status.st_mode) else 0
-        items.append(
-            Item(path, status.st_mode, status.st_uid, status.st_gid, size, status.st_mtime_ns, status.st_rdev, more)
-        )
-    return items, True
+        rows.append((path, mode, status.st_uid, status.st_gid, size, status.st_mtime_ns, status.st_rdev, more))
+    return rows, True
 
 
 def _walk(tree: Path) -> Iterator[tuple[str, os.stat_result]]:
@@ -219,18 +228,26 @@ def _walk(tree: Path) -> Iterator[tuple[str, os.stat_result]]:
     while todo:
         folder = todo.pop()
         try:
-            entries = list(os.scandir(f"{tree}/{folder}" if folder else str(tree)))
+            descriptor = os.open(f"{tree}/{folder}" if folder else tree, _FOLDER)
         except OSError:
             continue
-        for entry in entries:
-            path = f"{folder}/{entry.name}" if folder else entry.name
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except OSError:
-                continue
-            yield path, status
-            if stat.S_ISDIR(status.st_mode):
-                todo.append(path)
+        before = f"{folder}/" if folder else ""
+        try:
+            # By way of the descriptor: the kernel need not walk the whole path to each entry.
+            with os.scandir(descriptor) as entries:
+                for entry in entries:
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except OSError:
+                        continue
+                    path = before + entry.name
+                    yield path, status
+                    if status.st_mode & _KIND == stat.S_IFDIR:
+                        todo.append(path)
+        except OSError:
+            continue
+        finally:
+            os.close(descriptor)
 
 
 def content(path: str) -> str:
@@ -263,7 +280,6 @@ def _mapping() -> str:
         return ""
 
 
-_FIELDS = ("path", "mode", "uid", "gid", "size", "mtime", "device", "more")
 _RECORD_FIELDS = (
     "kind",
     "diff_id",

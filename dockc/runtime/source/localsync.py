@@ -17,7 +17,7 @@ from typing import BinaryIO, Self
 from dockc.base.record import Record, replace
 from dockc.errors import UnsafePath
 from dockc.runtime.fsutil import marks, meta
-from dockc.runtime.fsutil.data import copy_data
+from dockc.runtime.fsutil.data import Contents
 from dockc.runtime.fsutil.dirs import make_dir
 from dockc.runtime.fsutil.failure import FileError, check, explain, failed
 from dockc.runtime.fsutil.filehash import Seen
@@ -98,7 +98,17 @@ def encode(manifest: Manifest) -> bytes:
     import msgspec
 
     rows: list[_Stored] = [
-        (to_utf8(r.path), r.mode, r.size, r.mtime, r.ctime, r.inode, to_utf8(r.link), to_utf8(r.same_as), r.racy)
+        (
+            to_utf8(r.path),
+            r.mode,
+            r.size,
+            r.mtime,
+            r.ctime,
+            r.inode,
+            r.link and to_utf8(r.link),
+            r.same_as and to_utf8(r.same_as),
+            r.racy,
+        )
         for r in manifest.values()
     ]
     return msgspec.msgpack.encode(rows)
@@ -117,7 +127,8 @@ def decode(data: bytes | None) -> Manifest | None:
     found: Manifest = {}
     for path, mode, size, mtime, ctime, inode, link, same_as, racy in rows:
         path = from_utf8(path)
-        found[path] = Row(path, mode, size, mtime, ctime, inode, from_utf8(link), from_utf8(same_as), racy)
+        link, same_as = link and from_utf8(link), same_as and from_utf8(same_as)
+        found[path] = Row(path, mode, size, mtime, ctime, inode, link, same_as, racy)
     return found
 
 
@@ -217,7 +228,7 @@ class Holder:
 
     def at(self, path: str) -> tuple[int, str]:
         """The open directory of a relative path, and the name in it."""
-        directory, name = posixpath.split(path)
+        directory, _, name = path.rpartition("/")
         if directory != self._path:
             self.close()
             self._fd = self._root.open_dir("/" + directory)
@@ -256,6 +267,7 @@ class Copier:
         self._report = report
         self._cancelled = cancelled
         self._copied = 0
+        self._contents = Contents(cancelled)
         self._own = os.geteuid() == 0 and os.getegid() == 0
 
     def run(self, changes: Changes, old: Mapping[str, Row]) -> None:
@@ -394,7 +406,7 @@ class Copier:
         if stat.S_ISCHR(status.st_mode):  # the empty file that stands for a socket
             return row
         started = time.time_ns()
-        copy_data(source, target, status, self._cancelled)
+        self._contents.copy(source, target, status)
         self._copied += status.st_size
         self._report(self._copied)
         after = os.fstat(source)
@@ -427,6 +439,9 @@ class Copier:
 # --- digests --------------------------------------------------------------------------------------
 
 
+_NODES = {stat.S_IFDIR: DIRECTORY, stat.S_IFLNK: LINK}
+
+
 def digest_tree(
     manifest: Manifest, changes: Changes, before: Node | None, known: Mapping[str, Known] | None = None
 ) -> Node:
@@ -444,10 +459,11 @@ def digest_tree(
     stale = _with_directories((*changes.written, *changes.removed))
     written = frozenset(changes.written)
     for path, row in manifest.items():
-        directory, name = posixpath.split(path)
-        kind = DIRECTORY if row.is_dir else LINK if stat.S_ISLNK(row.mode) else FILE
+        directory, _, name = path.rpartition("/")
+        kind = _NODES.get(stat.S_IFMT(row.mode), FILE)
         node = Node(kind, row.link)
-        if row.is_dir:
+        is_dir = kind == DIRECTORY
+        if is_dir:
             node.children = {}
         above = nodes[directory].children
         assert above is not None
@@ -462,7 +478,7 @@ def digest_tree(
         if earlier is None or earlier.kind != kind or path in written:
             continue
         node.own, node.seen = earlier.own, earlier.seen
-        if row.is_dir and path not in stale:
+        if is_dir and path not in stale:
             node.tree = earlier.tree
     if before is not None and "" not in stale:
         root.tree = before.tree

@@ -565,14 +565,14 @@ def test_what_becomes_something_else_while_it_is_copied(
     refs: RefManager, context: Path, path: str, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The build goes on with what is left; the next one sees what is there then."""
-    real = data.copy_data
+    real = data.Contents.copy
 
     def spy(*rest: Any) -> None:
         _become(context / path, what)
         real(*rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(localsync, "copy_data", spy)
+        patch.setattr(data.Contents, "copy", spy)
         found = listing(bring(refs, context))
     assert found["README"] == "read me\n"
     assert "src/" in found
