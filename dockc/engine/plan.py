@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from dockc.base.record import Mutable, Record, made, replace
+from dockc.base.record import Record
 from dockc.engine.request import CompileRequest, Inputs
 
 if TYPE_CHECKING:
@@ -13,10 +13,7 @@ if TYPE_CHECKING:
     from dockc.compiler.questions import Answers, Request
     from dockc.llb.definition import Definition
     from dockc.runtime.store.worker import Worker
-    from dockc.solver.cache.storage.base import KeyRecord
     from dockc.solver.keydiff import KeyDiff
-    from dockc.solver.op import CacheMap, ContentDigest, Op, OpContext
-    from dockc.solver.result import Result
     from dockc.solver.run.plan import PlannedVertex
     from dockc.solver.vertex import Vertex
 
@@ -48,39 +45,6 @@ class Step(Record):
     why: KeyDiff | None
 
 
-class _Watched(Mutable):
-    """An operation whose cache map and content digests are noted on the way.
-
-    Mutable: `map`, and the digests by input.
-    """
-
-    inner: Op
-    map: CacheMap | None = None
-    contents: dict[int, str] = made(dict)
-
-    async def cache_map(self, ctx: OpContext) -> CacheMap:
-        """The operation's own."""
-        found = await self.inner.cache_map(ctx)
-        self.map = found
-        deps = tuple(
-            replace(dep, content_digest=self._noting(i, dep.content_digest)) if dep.content_digest is not None else dep
-            for i, dep in enumerate(found.deps)
-        )
-        return replace(found, deps=deps)
-
-    def _noting(self, index: int, digest: ContentDigest) -> ContentDigest:
-        async def note(ctx: OpContext, result: Result) -> str:
-            found = await digest(ctx, result)
-            self.contents[index] = found
-            return found
-
-        return note
-
-    async def exec(self, ctx: OpContext, inputs: Sequence[Result]) -> Sequence[Result | None]:
-        """The operation's own; asked for only where the planner may execute."""
-        return await self.inner.exec(ctx, inputs)
-
-
 async def plan_steps(looked: Looked, definitions: Sequence[object], worker: Worker, *, insecure: bool) -> list[Step]:
     """What each step of some definitions would do now; local directories are read.
 
@@ -99,12 +63,6 @@ async def plan_steps(looked: Looked, definitions: Sequence[object], worker: Work
     from dockc.solver.lent import Lent
     from dockc.solver.run.plan import plan as make_plan
 
-    watched: dict[str, _Watched] = {}
-
-    def resolve(vertex: Vertex) -> Op:
-        made = watched[vertex.digest] = _Watched(worker.resolve_op(vertex))
-        return made
-
     known = [one for one in definitions if isinstance(one, Definition) and one.ops]
     edges = [graphs.load(one) for one in known]
     if not edges:
@@ -113,7 +71,7 @@ async def plan_steps(looked: Looked, definitions: Sequence[object], worker: Work
     client = registry_client(insecure=insecure)
     try:
         planned = await make_plan(
-            resolve,
+            worker.resolve_op,
             cache,
             *edges,
             may_execute=_is_local,
@@ -126,21 +84,19 @@ async def plan_steps(looked: Looked, definitions: Sequence[object], worker: Work
         )
     finally:
         client.close()
-    return _explained(looked, known, planned, watched, worker)
+    return _explained(looked, known, planned, worker)
 
 
 def _explained(
     looked: Looked,
     definitions: Sequence[Definition],
     planned: Sequence[PlannedVertex],
-    watched: Mapping[str, _Watched],
     worker: Worker,
 ) -> list[Step]:
     """Why the steps would run, by the same comparison as in a build."""
     from dockc.engine import history, told
     from dockc.engine.listings import FileListings
     from dockc.engine.why import Comparison
-    from dockc.solver.run.runner import step_key
 
     asked, attrs = looked.request, looked.request.attrs
     hide = told.hider(attrs)
@@ -148,29 +104,25 @@ def _explained(
     steps: dict[str, told.Step] = {}
     places = told.Places(definitions)
     for one in planned:
-        vertex, op = one.vertex, watched.get(one.vertex.digest)
-        if op is not None and op.map is not None:
-            key = told.kept_key(step_key(vertex, op.map, op.contents), hide)
-            line, text = places.find(vertex.digest)
+        if one.key is not None:
+            key = told.kept_key(one.key, hide)
+            line, text = places.find(one.vertex.digest)
             text = told.cut(hide(text or key.name.partition("] ")[2] or key.name))
-            steps[vertex.digest] = told.Step(key, text, line, ran=one.state.value == "run")
+            steps[one.vertex.digest] = told.Step(key, text, line, ran=one.state.value == "run")
     args = told.arguments([looked.inputs.front.source.text], attrs)
     now = told.Told("", steps, args)
     root = worker.refs.root
     comparison = Comparison(
         now, history.earlier(root, options), FileListings(root / history.FOLDER), worker.keys.removal
     )
-    states = {one.vertex.digest: one for one in planned}
 
     def why(one: PlannedVertex) -> KeyDiff | None:
-        vertex, op = one.vertex, watched.get(one.vertex.digest)
-        step = steps.get(vertex.digest)
-        if one.state.value != "run" or step is None or op is None or op.map is None:
+        step, miss = steps.get(one.vertex.digest), one.miss
+        if step is None or (miss is None and one.state.value != "run"):
             return None
-        similar = worker.keys.recall_similar(vertex.name, op.map.digest)
-        record = _record(vertex, op, op.map, similar, states)
-        found = comparison.explain(step, record, [told.kept_record(other, hide) for other in similar])
-        return _never_together(found, _kept_inputs(vertex, states))
+        if miss is None:
+            return comparison.explain(step)
+        return comparison.explain(step, miss.record, [told.kept_record(other, hide) for other in miss.earlier])
 
     return [
         Step(one, str(steps[one.vertex.digest].line or "") if one.vertex.digest in steps else "", why(one))
@@ -181,37 +133,3 @@ def _explained(
 
 def _is_local(vertex: Vertex) -> bool:
     return vertex.op.WhichOneof("op") == "source" and vertex.op.source.identifier.startswith("local://")
-
-
-def _kept_inputs(vertex: Vertex, states: Mapping[str, PlannedVertex]) -> tuple[int, ...]:
-    """Inputs whose results are there."""
-    found = ((i, states.get(edge.vertex.digest)) for i, edge in enumerate(vertex.inputs))
-    return tuple(i for i, state in found if state is not None and state.state.value == "cached")
-
-
-def _never_together(diff: KeyDiff, kept: tuple[int, ...]) -> KeyDiff:
-    """Each of several inputs was met before, and nobody has removed the result: they were not met together."""
-    from dockc.solver.keydiff import MissReason
-
-    if diff.reason is not MissReason.RESULT or diff.at or len(kept) < 2:
-        return diff
-    return replace(diff, reason=MissReason.INPUT, inputs=kept)
-
-
-def _record(
-    vertex: Vertex, op: _Watched, found: CacheMap, earlier: Sequence[KeyRecord], states: Mapping[str, PlannedVertex]
-) -> KeyRecord:
-    """The key that the step would get. Of an input that would not run, the key is one that was known."""
-    from dockc.solver.cache.storage.base import KeyRecord
-
-    inputs = []
-    for i, edge in enumerate(vertex.inputs):
-        state = states.get(edge.vertex.digest)
-        runs = state is not None and state.state.value != "cached" and not _is_local(edge.vertex)
-        keys: list[object] = []
-        if not runs:
-            for old in earlier:
-                known = old.inputs[i].get("keys", ()) if i < len(old.inputs) else ()
-                keys += known if isinstance(known, Sequence) else ()
-        inputs.append({"keys": keys, "content": op.contents.get(i, "")})
-    return KeyRecord("", found.digest, 0, vertex.digest, vertex.name, found.preimage, tuple(inputs), 0)

@@ -72,6 +72,10 @@ class FakeOp:
         self.results: list[Value] = []
         self.proven: Callable[[], bool] | None = None
 
+    def WhichOneof(self, name: str) -> str:
+        """What kind it is, as the wire's message says it."""
+        return "exec"
+
     async def cache_map(self, ctx: OpContext) -> CacheMap:
         if self.on_cache_map is not None:
             await self.on_cache_map(ctx)

@@ -32,12 +32,13 @@ from dockc.solver.core.events import (
     Saved,
     SaveResult,
 )
+from dockc.solver.keydiff import StepKey
 from dockc.solver.lent import Lent
 from dockc.solver.op import OpResolver
 from dockc.solver.result import HeldResult
 from dockc.solver.run.context import RunContext
 from dockc.solver.run.jobs import Job
-from dockc.solver.run.runner import Runner, RunnerOptions
+from dockc.solver.run.runner import Miss, Runner, RunnerOptions
 from dockc.solver.vertex import Edge, Vertex, walk
 
 
@@ -60,12 +61,16 @@ class PlannedVertex(lean.Record):
         state: what would happen.
         needed: whether anything would be done for it at all; False for inputs of what is cached.
         reason: why nothing better is known, or "".
+        key: what its key is made of; None where nobody had to know.
+        miss: where it would run, its key as a build would compare it with earlier ones; else None.
     """
 
     vertex: Vertex
     state: PlanState
     needed: bool = True
     reason: str = ""
+    key: StepKey | None = None
+    miss: Miss | None = None
 
 
 def _never(vertex: Vertex) -> bool:
@@ -91,13 +96,28 @@ async def plan(
         lends: see `Solver.job`.
     """
     runner = _Planner(resolver, cache, may_execute, may_load)
+    misses: dict[str, Miss] = {}
+    vertices = tuple(walk(*edges))
     try:
-        async with Job(runner, 1, "plan", None, lends) as job:
+        async with Job(
+            runner, 1, "plan", None, lends, explains=lambda miss: misses.__setitem__(miss.vertex, miss)
+        ) as job:
             for built in await job.build(*edges):
                 built.result.release()
+            keys = {vertex.digest: _known(job.step_key(vertex.digest)) for vertex in vertices}
     finally:
         await runner.close()
-    return tuple(runner.said.get(v.digest, PlannedVertex(v, PlanState.CACHED, needed=False)) for v in walk(*edges))
+
+    def planned(vertex: Vertex) -> PlannedVertex:
+        found = runner.said.get(vertex.digest, PlannedVertex(vertex, PlanState.CACHED, needed=False))
+        return lean.replace(found, key=keys[vertex.digest], miss=misses.get(vertex.digest))
+
+    return tuple(planned(vertex) for vertex in vertices)
+
+
+def _known(key: StepKey | None) -> StepKey | None:
+    """The same without the id of a result that nothing has made."""
+    return lean.replace(key, key="") if key is not None and key.key.startswith(RANDOM) else key
 
 
 class _Phantom:
@@ -175,6 +195,8 @@ class _Planner(Runner):
         vertex = context.vertex
         reason = self._doubt(command)
         self._say(vertex, PlanState.DEPENDS if reason else PlanState.RUN, reason)
+        if not reason:
+            self._tell_missed(command)
         if not vertex.inputs and self._may_execute(vertex):
             outputs = [
                 self._keep(result) if result is not None else None
