@@ -15,7 +15,6 @@ nothing may rest and be the next one's (`daemon.forked`), as long as the mounts 
 from __future__ import annotations
 
 import array
-import fcntl
 import gc
 import logging
 import os
@@ -31,6 +30,7 @@ from typing import NoReturn
 
 from dockc.base import resident
 from dockc.daemon.forked import LARGEST, Forked
+from dockc.daemon.lock import hold
 from dockc.errors import DockcError
 
 _log = logging.getLogger("dockc.daemon")
@@ -154,17 +154,16 @@ class Resident:
         Raises:
             DockcError: the store has a resident, or cannot hold its socket.
         """
+        # Not the store itself: who mends a store locks that, and waits for it.
+        leases = self._store / "leases"
         try:
             self._store.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(self._store / "daemon.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            leases.mkdir(mode=0o700, exist_ok=True)
+            self._locks = hold(self._store / "daemon.lock", leases)
+        except BlockingIOError:
+            raise DockcError(f"the store {self._store} has a resident builder already") from None
         except OSError as exc:
             raise DockcError(f"cannot use {self._store}: {exc.strerror}") from exc
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(lock)
-            raise DockcError(f"the store {self._store} has a resident builder already") from None
-        self._lock = lock
         self._listener = self._listen()
         self._learned, self._learn = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._told, self._tell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -500,7 +499,7 @@ class Resident:
             for other in (resident_end, *(process.link for process in self._processes.values())):
                 other.close()
             self._listener.close()
-            for number in (self._lock, self._learned, self._told, self._tell, self._table):
+            for number in (*self._locks, self._learned, self._told, self._tell, self._table):
                 os.close(number)
         except BaseException as exc:
             os.write(2, f"error: the resident builder failed: {exc!r}\n".encode("utf-8", "replace"))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import gc
 import grp
 import logging
@@ -27,6 +26,7 @@ from dockc.base.version import VERSION
 from dockc.daemon.builds import Builds
 from dockc.daemon.config import Config, Listener
 from dockc.daemon.control import Control, Facts
+from dockc.daemon.lock import hold
 from dockc.daemon.platforms import Runnable
 from dockc.daemon.sessions import Sessions
 from dockc.errors import DockcError, UsageError
@@ -96,27 +96,13 @@ def _ended(resident: subprocess.Popen[bytes], grace: float) -> None:
 
 
 def _locked(root: Path) -> tuple[int, ...]:
-    """Be the one daemon of a root: what is to be closed in the end.
-
-    The directory itself is locked, too, for the lock's file may be removed while its holder runs.
-    """
-    file = os.open(root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Be the one daemon of a root: what is to be closed in the end."""
     try:
-        for handle in (file, folder):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as exc:
-                raise DockcError(f"could not lock {root}/{_LOCK}, another instance running?") from exc
-            except OSError as exc:
-                if handle == file:
-                    raise DockcError(f"could not lock {root}/{_LOCK}: {exc.strerror}") from exc
-                _log.info("%s is on a file system whose directories cannot be locked", root)
-    except DockcError:
-        os.close(file)
-        os.close(folder)
-        raise
-    return file, folder
+        return hold(root / _LOCK, root.resolve())
+    except BlockingIOError as exc:
+        raise DockcError(f"could not lock {root}/{_LOCK}, another instance running?") from exc
+    except OSError as exc:
+        raise DockcError(f"could not lock {root}/{_LOCK}: {exc.strerror}") from exc
 
 
 async def _run(config: Config, root: Path) -> None:

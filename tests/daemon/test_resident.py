@@ -297,8 +297,12 @@ def test_it_ends_when_nobody_comes_and_starts_by_itself(store: Store) -> None:
     assert subprocess.run(command, env=store.environment, stdin=subprocess.DEVNULL, check=False, timeout=60).returncode == 0
     assert not store.socket.exists()
     store.begin()
-    second = subprocess.run([sys.executable, "-m", "dockc", "daemon", "--resident"], env=store.environment, capture_output=True, text=True, check=False)
-    assert (second.returncode, "has a resident builder already" in second.stderr) == (1, True)
+    for _ in range(2):
+        second = subprocess.run([sys.executable, "-m", "dockc", "daemon", "--resident"], env=store.environment, capture_output=True, text=True, check=False)
+        assert (second.returncode, "has a resident builder already" in second.stderr) == (1, True)
+        (store.folder / "store" / "daemon.lock").unlink()  # somebody tidies up
+    doctor = subprocess.run([sys.executable, "-m", "dockc", "doctor", "--fix"], env=store.environment, capture_output=True, text=True, check=False, timeout=60)
+    assert doctor.returncode == 0, doctor.stderr  # it waits for nobody
     shutil.rmtree(store.folder / "store")  # somebody removes the store: there is nothing to wait for
     assert store.process is not None
     store.process.send_signal(signal.SIGCHLD)
