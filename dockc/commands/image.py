@@ -126,7 +126,7 @@ def run_layers(options: LayersOptions, out: Output) -> int:
             str(one.changed),
             str(one.removed),
             size_text(one.wasted),
-            _short(one.line, len(one.line) if options.no_trunc else _LONGEST),
+            _short(one.line, len(one.line)) if options.no_trunc else _short(_said(one.line), _LONGEST),
         )
         for one in layers
     ]
@@ -144,6 +144,14 @@ def run_layers(options: LayersOptions, out: Output) -> int:
 
 _LONGEST = 100
 """Characters of a line that a table shows."""
+
+
+def _said(line: str) -> str:
+    """A line of an image's history as its Dockerfile had it: without the shell, and without what builders add."""
+    line = line.removesuffix(" # buildkit").removeprefix("/bin/sh -c #(nop) ").lstrip()
+    if line.startswith("/bin/sh -c "):
+        line = f"RUN {line}"
+    return line.replace("RUN /bin/sh -c ", "RUN ", 1) if line.startswith("RUN ") else line
 
 
 def _short(text: str, limit: int) -> str:

@@ -12,28 +12,41 @@ if TYPE_CHECKING:
 
 _SECOND = 1_000_000_000
 _GAP = "   "
-_LEAST = 12  # characters of the last column that are shown on however narrow a terminal
+_TIGHT = " "
+_ENOUGH, _LEAST = 30, 16
+"""Characters of the last column: where fewer than the first are left, columns move together; where fewer than the
+second are left then, it goes below its row."""
+_BELOW = "  "
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), *, width: int = 0) -> str:
     """Columns as wide as their widest cell; those in `right` are aligned to the right.
 
     Cells are cleaned of control characters. The last column is not padded; on a terminal of a known `width` it ends in
-    an ellipsis where it would not fit.
+    an ellipsis where it would not fit, and goes below its row where hardly anything of it would be seen.
     """
     cells = [list(headers), *([clean_text(cell) for cell in row] for row in rows)]
-    if width:
-        left = width - sum(max(len(row[i]) for row in cells) + len(_GAP) for i in range(len(headers) - 1))
-        for row in cells:
-            row[-1] = _cut(row[-1], max(left, _LEAST))
     widths = [max(len(row[i]) for row in cells) for i in range(len(headers))]
+    gap, below = _GAP, False
+    if width:
+        left, last = width - sum(widths[:-1]), widths.pop()
+        columns = len(widths)
+        if left - columns * len(_GAP) < min(last, _ENOUGH):
+            gap = _TIGHT
+        below = left - columns * len(gap) < min(last, _LEAST)
+        room = width - len(_BELOW) if below else left - columns * len(gap)
+        for row in cells:
+            row[-1] = _cut(row[-1], max(room, 1))
     lines = []
     for row in cells:
         parts = [
             cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            for i, (cell, width) in enumerate(zip(row, widths, strict=False))
         ]
-        lines.append(_GAP.join(parts).rstrip())
+        if below:
+            lines += [gap.join(parts).rstrip(), _BELOW + row[-1]]
+        else:
+            lines.append(gap.join((*parts, *row[len(parts) :])).rstrip())
     return "".join(f"{line}\n" for line in lines)
 
 

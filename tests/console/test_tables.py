@@ -44,5 +44,14 @@ def test_the_last_column_fits_a_terminal() -> None:
     rows = [("1", "short"), ("22", "a name that is longer than there is room for")]
     assert max(map(len, table(("N", "NAME"), rows).splitlines())) > 30
     lines = table(("N", "NAME"), rows, width=30).splitlines()
-    assert lines == ["N    NAME", "1    short", "22   a name that is longer th…"]
-    assert table(("N", "NAME"), rows, width=5).splitlines()[2] == "22   a name that…"
+    assert lines == ["N  NAME", "1  short", "22 a name that is longer than…"]
+    assert table(("N", "NAME"), rows, width=15).splitlines() == ["N", "  NAME", "1", "  short", "22", "  a name that …"]
+
+
+@pytest.mark.parametrize("width", [25, 30, 31, 40, 41, 60, 80, 200])
+def test_no_line_is_wider_than_the_terminal_and_the_last_column_is_seen(width: int) -> None:
+    rows = [("43.02kB", "41.94MB", "20.97MB", "RUN make install"), ("1B", "0B", "0B", "COPY . ."), ("1B", "0B", "0B", "RUN " + "x" * 300)]
+    shown = table(("SIZE", "FILES", "WASTED", "LINE"), rows, (0, 1, 2), width=width)
+    assert max(map(len, shown.splitlines())) <= width
+    for seen in ("RUN make instal", "COPY . .", "RUN xxxxxxxxx", "41.94MB"):
+        assert seen in shown

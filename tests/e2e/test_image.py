@@ -55,7 +55,10 @@ def test_what_is_in_an_image(app: Dockc) -> None:
     counted = [[one[key] for key in ("files", "added", "changed", "removed", "wasted")] for one in layers[1:]]
     assert counted == [[5070, 3, 0, 0, 5070], [3, 0, 1, 1, 3], [2, 1, 0, 1, 0]]
     assert "mkdir /d && head" in layers[1]["line"]
-    (*_, last) = app.run("image", "layers", "app").stdout.splitlines()
+    shown = app.run("image", "layers", "app").stdout
+    assert "   RUN mkdir /d && head" in shown and "# buildkit" not in shown
+    assert "   RUN /bin/sh -c mkdir /d && head" in app.run("image", "layers", "app", "--no-trunc").stdout
+    (*_, last) = shown.splitlines()
     assert re.fullmatch(r"4 layers, \S+; \S+ of files, of which 5\.07kB \([\d.]+ %\) are wasted", last), last
     assert app.run("image", "history", "app").stdout == app.run("image", "layers", "app").stdout
     files = {
