@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dockc.runtime.archive.compress import Compression
     from dockc.runtime.exporter.source import ExportSource
     from dockc.runtime.refs.ref import ImmutableRef
-    from dockc.runtime.refs.types import LayerDescriptor, Offered, Remote
+    from dockc.runtime.refs.types import LayerDescriptor, Offered, Provider, Remote
     from dockc.runtime.registry.client import Client
     from dockc.runtime.remotecache.config import CacheRecord
     from dockc.runtime.remotecache.keys import Imported
@@ -114,7 +114,8 @@ def check(request: BuildRequest) -> None:
 async def imported(bridge: Bridge) -> AsyncIterator[None]:
     """The solver reads the build's caches too, for as long as the block runs.
 
-    When it fails because of one of them, nothing of theirs that is not here yet is left: the next try does without.
+    When it fails because of one of them, or of one that an earlier build has read, nothing of theirs that is not here
+    yet is left: the next try does without.
     """
     joined: list[int] = []
     clients: list[Client] = []
@@ -133,8 +134,8 @@ async def imported(bridge: Bridge) -> AsyncIterator[None]:
             await join(entry)
         yield
     except DockcError as error:
-        if is_of_a_cache(error):
-            await bridge.work.blocking(partial(bridge.work.worker.refs.abandon, layers))
+        if (lost := lost_in(error)) is not None:
+            await bridge.work.blocking(partial(bridge.work.worker.refs.abandon, {*layers, *lost}))
         raise
     finally:
         for number in joined:
@@ -203,14 +204,25 @@ def _cautious(imported: Imported) -> Imported:
     from dockc.runtime.remotecache.keys import CautiousProvider
 
     guards: dict[int, CautiousProvider] = {}
+    digests = tuple(layer.descriptor.digest for layer in imported.layers if layer is not None)
 
     def guarded(layer: LayerDescriptor | None) -> LayerDescriptor | None:
         if layer is None or layer.provider is None:
             return layer
         inner = layer.provider
-        return replace(layer, provider=guards.setdefault(id(inner), CautiousProvider(imported.name, inner)))
+        guard = CautiousProvider(f"cache {imported.name}", inner, digests)
+        return replace(layer, provider=guards.setdefault(id(inner), guard))
 
     return replace(imported, layers=tuple(map(guarded, imported.layers)))
+
+
+def left_behind(client: Client, origin: str) -> Provider | None:
+    """Who fetches layers that an earlier process has seen and not fetched; a build that cannot have one goes without."""
+    from dockc.runtime.remotecache.keys import CautiousProvider
+    from dockc.runtime.source.registry import provider_for
+
+    found = provider_for(client, origin)
+    return None if found is None else CautiousProvider(f"layers of an earlier build from {origin}", found)
 
 
 def without_imports(request: BuildRequest) -> BuildRequest:
@@ -226,17 +238,22 @@ def told(error: DockcError, steps: Steps) -> None:
 
 
 def is_of_a_cache(error: BaseException) -> bool:
-    """Whether a build failed because a layer of an imported cache could not be had."""
+    """Whether a build failed because a layer of a cache could not be had."""
+    return lost_in(error) is not None
+
+
+def lost_in(error: BaseException) -> tuple[str, ...] | None:
+    """The layers of caches that could not be had, by digest, where that is why a build failed; else None."""
     from dockc.runtime.remotecache.keys import CacheLayerFailed
 
     seen: set[int] = set()
     at: BaseException | None = error
     while at is not None and id(at) not in seen:
         if isinstance(at, CacheLayerFailed):
-            return True
+            return at.layers
         seen.add(id(at))
         at = at.__cause__ or at.__context__
-    return False
+    return None
 
 
 def _place(bridge: Bridge, cancelled: threading.Event, clients: list[Client] | None = None, vertex: str = "") -> Place:

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from dockc.runtime.executor.cni import NetworkOptions
     from dockc.runtime.exporter.export import Exported
     from dockc.runtime.refs.policy import Policy
+    from dockc.runtime.refs.types import Provider
     from dockc.runtime.registry.client import Client
     from dockc.runtime.session.base import Session
     from dockc.solver.progress import StatusSink
@@ -130,7 +131,6 @@ class Engine:
 
     async def __aenter__(self) -> Self:
         from dockc.runtime.executor.rootless import enter_build_namespace
-        from dockc.runtime.source.registry import provider_for
         from dockc.runtime.store.place import default_root
         from dockc.runtime.store.worker import Worker, WorkerOptions
 
@@ -145,7 +145,7 @@ class Engine:
                 snapshotter=options.snapshotter,
                 executor=options.executor,
                 network=options.network,
-                provider_factory=lambda origin: provider_for(client, origin),
+                provider_factory=partial(caches.left_behind, client),
             )
         )
         try:
@@ -405,11 +405,18 @@ def connect(request: BuildRequest, session: Session, insecure: bool = False) -> 
 
 def lent_by(request: BuildRequest, session: Session, client: Client) -> Lent:
     """What the steps of a build may ask for."""
+    from dockc.runtime.refs.result import PROVIDERS
     from dockc.runtime.session import secrets
     from dockc.runtime.session.files import LOCALS, OTHERS
     from dockc.runtime.source import base
+    from dockc.runtime.source.registry import provider_for
 
     lends = Lent().put(base.REGISTRY, client).put(base.OCI_STORES, session.stores).put(LOCALS, session.directories)
+
+    def find(origin: str) -> Provider | None:
+        return provider_for(client, origin)
+
+    lends.put(PROVIDERS, find)
     if session.others is not None:
         lends.put(OTHERS, session.others)
     lends.put(secrets.ENTITLEMENTS, request.allow)

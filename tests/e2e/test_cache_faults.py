@@ -159,6 +159,21 @@ def test_imports_from_a_broken_server(made: Made, tmp_path: Path, fault: Fault, 
     assert "Traceback" not in shown
 
 
+def test_layers_that_an_earlier_build_left_where_they_were_and_that_nobody_gives(made: Made, tmp_path: Path) -> None:
+    """They are made again, also by a build that reads no cache itself."""
+    between = Between(made.registry)
+    other = Dockc(tmp_path / "store", tmp_path)
+    with Script(between) as server:
+        entry = f"--cache-from=type=registry,ref={server.address}/app/cache:ok"
+        assert _ran(made.build(other, entry, "-o", "type=cacheonly")) == (0, STEPS)
+        between.faults = [Fault("GET", "/blobs/", status(403))]
+        shown = made.build(other, f"--output=type=oci,dest={tmp_path}/i.tar")
+    assert "building again without imported caches" in shown
+    assert f"layers of an earlier build from docker-image://{server.address}/app/cache" in shown
+    assert _ran(shown) == (STEPS, 0), shown
+    assert other.run("doctor").stdout.strip().endswith("healthy")
+
+
 @pytest.mark.parametrize(
     "fault", [Fault("PATCH|PUT", "/blobs/", hung_up), Fault("PUT", "/manifests/", status(500)), Fault("POST", "/blobs/", status(403))]
 )

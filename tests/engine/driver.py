@@ -19,6 +19,8 @@ from dockc.engine.engine import Engine, EngineOptions
 from dockc.engine.request import BuildRequest, Built
 from dockc.errors import DockcError
 from dockc.runtime.exporter.options import Output
+from dockc.runtime.remotecache.base import CacheEntry
+from dockc.runtime.session.auth import ANONYMOUS, Credentials, Token, TokenWish
 from dockc.runtime.session.base import Session
 from dockc.runtime.session.files import Directory, HeldFiles, HostDirectory
 from dockc.runtime.source.ocilayout import resolve_context
@@ -391,8 +393,39 @@ async def bare(engine: Engine) -> dict[str, Any]:
     return {"metadata": sorted(built.metadata), "executed": built.executed, "empty": empty.executed}
 
 
+class Login:
+    """One user's credentials, which are gone when the user is. Mutable: `here`."""
+
+    def __init__(self, user: str) -> None:
+        self.user, self.here = user, True
+
+    def credentials(self, name: str) -> Credentials:
+        return Credentials(self.user, "password") if self.here else ANONYMOUS
+
+    def token(self, wish: TokenWish, cancelled: threading.Event | None = None) -> Token | None:
+        return None
+
+
+async def strangers(_: Engine) -> dict[str, Any]:
+    """One user's build finds all its steps in a cache, and fetches nothing; another user's build then needs the layers."""
+    cache = {"ref": f"{sys.argv[4]}/app/cache:x"}
+    files = context(a="A")
+    dockerfile = "FROM base\nCOPY a /a\nRUN cat /a > /b\n"
+    writer, reader, other = map(Login, ("writer", "reader", "other"))
+    async with Engine(EngineOptions(root=ROOT / "first")) as first:
+        asked = request(cache_to=(CacheEntry("registry", {**cache, "mode": "max"}),))
+        await first.build(asked, session(dockerfile, files, credentials=writer), silent)
+    async with Engine(EngineOptions(root=ROOT / "second")) as second:
+        lazy = await second.build(
+            request(cache_from=(CacheEntry("registry", cache),)), session(dockerfile, files, credentials=reader), silent
+        )
+        reader.here = False
+        more = await second.build(request(), session(f"{dockerfile}RUN cat /b\n", files, credentials=other), silent)
+    return {"lazy": lazy.executed, "more": more.executed}
+
+
 SCENARIOS: Mapping[str, Callable[[Engine], Any]] = {
-    one.__name__: one for one in (fifty, failing, cancelled, directories, secrets, blocking, garbage, bridge, bare, lifetime, closing)
+    one.__name__: one for one in (fifty, failing, cancelled, directories, secrets, blocking, garbage, bridge, bare, strangers, lifetime, closing)
 }
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+
+from tests.e2e.test_cache_faults import Between, Fault
+from tests.runtime.registry_servers import Answer, Script, Seen, real_registry
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -126,3 +130,25 @@ def test_nothing_grows_with_the_life_of_an_engine(run: Run) -> None:
 
 def test_an_engine_that_is_closed_ends_its_builds(run: Run) -> None:
     assert run("closing") == {"cancelled": True}
+
+
+def test_layers_that_another_user_s_build_has_found_are_fetched_as_oneself(run: Run, tmp_path: Path) -> None:
+    """A build leaves layers of its cache where they are; the build that needs them is let in by its own user's name."""
+    (tmp_path / "registry").mkdir()
+    readers: list[str] = []
+    with real_registry(tmp_path / "registry") as registry:
+        between = Between(registry)
+
+        def let_in(seen: Seen, forward: Callable[[], Answer]) -> Answer:
+            user = base64.b64decode(seen.headers.get("authorization", "").removeprefix("Basic ")).decode().partition(":")[0]
+            if not user:
+                return Answer(401, b"{}", {"WWW-Authenticate": 'Basic realm="tests"'})
+            if seen.method == "GET" and "/blobs/" in seen.path:
+                readers.append(user)
+            return forward()
+
+        between.faults = [Fault("", "/v2/app/", let_in)]
+        with Script(between) as server:
+            found = run("strangers", server.address)
+    assert found == {"lazy": 0, "more": 1}
+    assert readers[-1] == "other" and readers.count("other") == 2

@@ -56,11 +56,12 @@ def new_id() -> str:
 class Core(Mutable):
     """Shared state of one process's view of a store.
 
-    Mutable state: `holds`, `providers`, `stacks`, `away` and `ready`, under `db.lock`; `rule` and `guests`.
+    Mutable state: `holds`, `providers`, `remembered`, `stacks`, `away` and `ready`, under `db.lock`; `rule` and `guests`.
 
     Attributes:
         holds: how often this process holds each record; the database knows only whether.
-        providers: where blobs can be fetched from, by digest.
+        providers: where blobs can be fetched from, by digest, as builds of this process have said.
+        remembered: where else, as the database remembers; found when it is asked for.
         laters: what shows the blobs' way here as the work of the step that named them, by digest; kept by that step.
         stacks: layers of committed records, which never change.
         away: for those that have any, the positions in the stack of layers that stand elsewhere than where they were
@@ -84,6 +85,7 @@ class Core(Mutable):
     on_removed: Callable[[str, str], None] | None = None
     holds: dict[str, int] = made(dict)
     providers: dict[str, Provider] = made(dict)
+    remembered: dict[str, Provider] = made(dict)
     laters: WeakValueDictionary[str, Later] = made(WeakValueDictionary)
     stacks: dict[str, tuple[str, ...]] = made(dict)
     away: dict[str, dict[int, tuple[str, int]]] = made(dict)
@@ -259,11 +261,12 @@ class Core(Mutable):
     def provider(self, blob: Blob) -> Provider | None:
         """Where the blob can be fetched from, or None."""
         with self.db.lock:
-            known = self.providers.get(blob.descriptor.digest)
+            digest = blob.descriptor.digest
+            known = self.providers.get(digest) or self.remembered.get(digest)
             if known is None and blob.origin and self.provider_factory is not None:
                 known = self.provider_factory(blob.origin)
                 if known is not None:
-                    self.providers[blob.descriptor.digest] = known
+                    self.remembered[digest] = known
             return known
 
     def is_available(self, record: Record) -> bool:
@@ -302,6 +305,7 @@ class Core(Mutable):
                 if not self.db.blob_users(digest):
                     freed += self.content.remove(digest)
                     self.providers.pop(digest, None)
+                    self.remembered.pop(digest, None)
         self.discard(self.snapshot_dir(record_id))
         for kind in ("unpack", "moved", "cache", "mutable"):
             self.lock_path(kind, record_id).unlink(missing_ok=True)

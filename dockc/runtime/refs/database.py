@@ -380,6 +380,15 @@ class Database:
         """Forget a blob that was made here (those that came from outside can be fetched again)."""
         self._run("DELETE FROM blob WHERE digest = ? AND variant != ?", digest, AS_CAME)
 
+    def of_origin(self, digest: str) -> tuple[str, ...]:
+        """The blobs that can be had where this one can."""
+        rows = self._all(
+            "SELECT DISTINCT digest FROM blob WHERE origin != '' AND origin IN"
+            " (SELECT origin FROM blob WHERE digest = ?)",
+            digest,
+        )
+        return tuple(str(row[0]) for row in rows)
+
     def forget_origin(self, digest: str) -> None:
         """Nothing is known any more that has this blob."""
         self._run("UPDATE blob SET origin = '' WHERE digest = ?", digest)

@@ -518,13 +518,20 @@ class RefManager:
         """Blobs that were to be fetched late cannot be had after all: file systems that need one of them are not there
         any more.
 
-        Blobs that are in the content store stay. Who knows another place for one may say so again.
+        So it is with all that the database alone remembers to come from where they do. Blobs that are in the content
+        store stay. Who knows another place for one may say so again.
         """
         core = self._core
         with core.db.transaction():
-            for digest in digests_:
+            lost = set(digests_)
+            beside: set[str] = set()
+            for digest in lost:
+                if digest not in beside:
+                    beside.update(core.db.of_origin(digest))
+            for digest in lost | {one for one in beside if one not in core.providers}:
                 if not core.content.has(digest):
                     core.providers.pop(digest, None)
+                    core.remembered.pop(digest, None)
                     core.db.forget_origin(digest)
 
     def ensure_blobs(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +23,7 @@ from dockc.runtime.refs.unpack import ensure_directories, inherit_root, settle
 from dockc.runtime.snapshot.files import drop_marks
 
 if TYPE_CHECKING:
-    from dockc.runtime.refs.core import Core
+    from dockc.runtime.refs.core import Core, ProviderFactory
 
 
 class LayerInfo(Record):
@@ -80,11 +80,17 @@ class ImmutableRef:
         with core.snapshotter.view(directories) as path:
             yield path
 
-    def prefetch(self, *, cancelled: threading.Event | None = None, progress: Progress | None = None) -> None:
-        """Fetch and unpack now what `mount` would need."""
+    def prefetch(
+        self,
+        *,
+        cancelled: threading.Event | None = None,
+        progress: Progress | None = None,
+        instead: Sequence[ProviderFactory] = (),
+    ) -> None:
+        """Fetch and unpack now what `mount` would need; see `ensure_directories`."""
         self._check()
         core = self._core
-        ensure_directories(core, core.stack(self._id), cancelled=cancelled, progress=progress)
+        ensure_directories(core, core.stack(self._id), cancelled=cancelled, progress=progress, instead=instead)
 
     def layers(self) -> tuple[LayerDescriptor | None, ...]:
         """Each layer, lowest first; None for one that has not been made a blob yet."""

@@ -5,10 +5,17 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from dockc.solver.lent import Key
+
 if TYPE_CHECKING:
+    from dockc.runtime.refs.core import ProviderFactory
     from dockc.runtime.refs.ref import ImmutableRef
     from dockc.solver.op import OpContext
     from dockc.solver.result import Result
+
+
+PROVIDERS: Key[ProviderFactory] = Key("providers")
+"""Finds who fetches blobs for a build, with its own credentials, by where they come from (`LayerDescriptor.origin`)."""
 
 
 class RefResult:
@@ -67,7 +74,8 @@ async def make_present(ctx: OpContext, result: Result) -> None:
         later.status(digest, name=digest, current=current, total=total, done=done)
 
     try:
-        await ctx.run_blocking(ref.prefetch, cancelled=ctx.cancelled, progress=report)
+        instead = ctx.lent(PROVIDERS)
+        await ctx.run_blocking(ref.prefetch, cancelled=ctx.cancelled, progress=report, instead=instead)
     finally:
         if begun:
             ctx.later(waiting=True)

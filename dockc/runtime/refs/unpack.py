@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dockc.errors import StoreError, UnsafePath
+from dockc.errors import DockcError, StoreError, UnsafePath
 from dockc.oci import digest as digests
 from dockc.oci.digest import VerifyingReader
 from dockc.runtime.archive.compress import Decompressor
-from dockc.runtime.cancel import check_cancelled
+from dockc.runtime.cancel import Cancelled, check_cancelled
 from dockc.runtime.content.errors import store_error
 from dockc.runtime.content.locks import locked
 from dockc.runtime.fsutil import marks
@@ -28,7 +28,7 @@ from dockc.runtime.snapshot.files import copy_attributes
 from dockc.runtime.snapshot.tarread import apply_layer
 
 if TYPE_CHECKING:
-    from dockc.runtime.refs.core import Core
+    from dockc.runtime.refs.core import Core, ProviderFactory
     from dockc.runtime.refs.database import Blob
     from dockc.runtime.refs.types import Progress
 
@@ -41,8 +41,11 @@ def ensure_directories(
     *,
     cancelled: threading.Event | None = None,
     progress: Progress | None = None,
+    instead: Sequence[ProviderFactory] = (),
 ) -> None:
     """Give every layer (lowest first) its change directory; one that is gone is made again from its blob.
+
+    `instead`: providers of whoever needs them, for blobs that those who named them cannot fetch any more.
 
     Raises:
         StoreError: a layer has neither directory nor blob nor provider; or it is damaged, or the disk is full.
@@ -52,7 +55,10 @@ def ensure_directories(
     if not missing:
         return
     blobs = {layer: choose_blob(core, layer) for layer in missing}
-    with arriving(core, blobs.values(), progress) as report, _coming(core, blobs.values(), cancelled, report) as here:
+    with (
+        arriving(core, blobs.values(), progress) as report,
+        _coming(core, blobs.values(), cancelled, report, instead) as here,
+    ):
         below = _Below(core)
         for layer in missing:
             here(blobs[layer])
@@ -135,29 +141,58 @@ def fetch_sound(
 def _fetch(
     core: Core, wanted: Mapping[str, Blob], cancelled: threading.Event | None, progress: Progress | None
 ) -> None:
-    several(partial(_bring, core, progress), wanted.values(), TRANSFERS, cancelled=cancelled, name="fetch")
+    several(partial(_bring, core, progress, ()), wanted.values(), TRANSFERS, cancelled=cancelled, name="fetch")
 
 
-def _bring(core: Core, progress: Progress | None, blob: Blob, stop: threading.Event) -> str:
+def _bring(
+    core: Core, progress: Progress | None, instead: Sequence[ProviderFactory], blob: Blob, stop: threading.Event
+) -> str:
+    """Fetch a blob by the provider that was named with it, which may be that of a build that has ended, and by those of
+    whoever needs it now where that one fails; if all do, the first failure counts.
+    """
     digest = blob.descriptor.digest
     provider = core.provider(blob)
     if provider is None:
         raise StoreError(f"blob {digest} is not in the store, and nothing is known that has it")
-    provider.fetch(blob.descriptor, core.content, cancelled=stop, progress=progress)
+    try:
+        provider.fetch(blob.descriptor, core.content, cancelled=stop, progress=progress)
+    except DockcError as error:
+        if isinstance(error, Cancelled) or not _fetched_instead(core, progress, instead, blob, stop):
+            raise
     if not core.content.has(digest):
         raise StoreError(f"blob {digest} was not delivered")
     return digest
 
 
+def _fetched_instead(
+    core: Core, progress: Progress | None, instead: Sequence[ProviderFactory], blob: Blob, stop: threading.Event
+) -> bool:
+    for find in instead:
+        other = find(blob.origin) if blob.origin else None
+        if other is not None:
+            try:
+                other.fetch(blob.descriptor, core.content, cancelled=stop, progress=progress)
+            except DockcError as error:
+                if isinstance(error, Cancelled):
+                    raise
+            else:
+                return True
+    return False
+
+
 @contextmanager
 def _coming(
-    core: Core, blobs: Iterable[Blob], cancelled: threading.Event | None, progress: Progress
+    core: Core,
+    blobs: Iterable[Blob],
+    cancelled: threading.Event | None,
+    progress: Progress,
+    instead: Sequence[ProviderFactory],
 ) -> Iterator[Callable[[Blob], None]]:
     """Blobs that are not here are fetched while the block runs, which waits for each in their order: the first layers
     are unpacked while the others still come.
     """
     wanted = {blob.descriptor.digest: blob for blob in blobs if not core.content.has(blob.descriptor.digest)}
-    bring = partial(_bring, core, progress)
+    bring = partial(_bring, core, progress, instead)
     with one_by_one(bring, wanted.values(), TRANSFERS, cancelled=cancelled, name="fetch") as arrived:
 
         def here(blob: Blob) -> None:

@@ -38,7 +38,13 @@ _NUMBERS = itertools.count()
 
 
 class CacheLayerFailed(DockcError):
-    """A layer of an imported cache cannot be had: the build goes without that cache."""
+    """A layer that was found in a cache, by this build or an earlier one, cannot be had: the build goes without.
+
+    Attributes:
+        layers: digests of what cannot be had with it.
+    """
+
+    layers: tuple[str, ...] = ()
 
 
 class CautiousProvider:
@@ -46,9 +52,17 @@ class CautiousProvider:
     not asked for again, and nothing is once the cache could not be reached.
     """
 
-    def __init__(self, name: str, inner: Provider) -> None:
+    def __init__(self, name: str, inner: Provider, layers: tuple[str, ...] = ()) -> None:
+        """Guard a provider.
+
+        Args:
+            name: whose layers these are, for messages.
+            inner: fetches them.
+            layers: digests of all that it has, which are given up together; of none, each by itself.
+        """
         self._name = name
         self._inner = inner
+        self._layers = layers
         self._failed: dict[str, str] = {}
 
     def fetch(
@@ -65,14 +79,19 @@ class CautiousProvider:
             CacheLayerFailed: it cannot be had, or is not what it should be.
         """
         if failed := self._failed.get("") or self._failed.get(descriptor.digest):
-            raise CacheLayerFailed(f"cache {self._name}: {failed}")
+            raise self._lost(descriptor, failed)
         try:
             self._inner.fetch(descriptor, content, cancelled=cancelled, progress=progress)
         except Cancelled:
             raise
         except DockcError as error:
             self._failed["" if isinstance(error, Unreachable) else descriptor.digest] = error.message
-            raise CacheLayerFailed(f"cache {self._name}: {error.message}") from error
+            raise self._lost(descriptor, error.message) from error
+
+    def _lost(self, descriptor: Descriptor, why: str) -> CacheLayerFailed:
+        error = CacheLayerFailed(f"{self._name}: {why}")
+        error.layers = self._layers or (descriptor.digest,)
+        return error
 
 
 class Imported(Record):

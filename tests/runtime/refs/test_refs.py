@@ -9,6 +9,7 @@ import shutil
 import tarfile
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -485,6 +486,45 @@ def test_one_failed_transfer_ends_the_others(refs: RefManager) -> None:
     stop.set()
     with pytest.raises(Cancelled):
         refs.from_layers([dataclasses.replace(chain[0], provider=slow)]).prefetch(cancelled=stop)
+
+
+def test_who_needs_a_layer_fetches_it_where_whoever_named_it_cannot(refs: RefManager) -> None:
+    class Refused(Far):
+        def fetch(self, descriptor: Descriptor, *arguments: object, **options: object) -> None:
+            self.asked.append(descriptor.digest)
+            raise StoreError("who are you?")
+
+    own, refused, nobody = Far({}), Refused({}), Refused({})
+    layer = dataclasses.replace(far_layer(make_tar([Row("f", b"f")]), own), provider=refused, origin="docker-image://r/a")
+    image = refs.from_layers([layer])
+    with pytest.raises(StoreError, match="who are you"):
+        image.prefetch(instead=(lambda origin: None, lambda origin: nobody))
+    assert not own.asked and len(nobody.asked) == 1
+    asked: list[str] = []
+
+    def find(origin: str) -> Far:
+        asked.append(origin)
+        return own
+
+    image.prefetch(instead=(lambda origin: nobody, find))
+    assert asked == ["docker-image://r/a"] and len(own.asked) == 1
+    # Where the one who named it can, nobody else is asked.
+    other = far_layer(make_tar([Row("g", b"g")]), own)
+    refs.from_layers([dataclasses.replace(other, origin="docker-image://r/a")]).prefetch(instead=(find,))
+    assert len(asked) == 1
+
+
+def test_what_only_the_database_remembers_of_a_place_is_given_up_together(tmp_path: Path) -> None:
+    far = Far({})
+    layers = [dataclasses.replace(far_layer(make_tar([Row("f", bytes(n))]), far), origin="docker-image://r/a") for n in range(3)]
+    with closing(RefManager(tmp_path / "store")) as first:
+        ids = [first.from_layers([layer]).id for layer in layers]
+    with closing(RefManager(tmp_path / "store", provider_factory=lambda origin: far)) as again:
+        assert all(map(again.exists, ids))
+        told = again.from_layers([layers[2]])
+        again.abandon([layers[0].descriptor.digest])
+        assert [again.exists(one) for one in ids] == [False, False, True]
+        told.prefetch()
 
 
 def test_the_first_layers_are_unpacked_while_others_come(refs: RefManager) -> None:
