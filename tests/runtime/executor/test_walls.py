@@ -151,11 +151,12 @@ def small_group() -> Iterator[str]:
     """A control group, by its name, in which there is room for a few processes only."""
     top = next((path for path in (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup")) if (path / "cgroup.procs").exists()), None)
     name = f"dockc-test-bomb-{os.getpid()}"
+    if top is None:
+        pytest.skip("no control groups are mounted")
     try:
-        assert top is not None
         (top / name).mkdir()
         (top / name / "pids.max").write_text("40")
-    except (AssertionError, OSError) as error:
+    except OSError as error:
         pytest.skip(f"no control group for processes: {error}")
     yield name
     for place in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir()):
