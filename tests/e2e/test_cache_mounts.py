@@ -159,3 +159,25 @@ def test_a_cache_of_steps_keeps_them(root: Dockc, files: Path, base: Path, tmp_p
 def test_an_inline_cache_carries_none(root: Dockc, files: Path) -> None:
     done = root.run("build", files, "--cache-to=type=inline,mounts=one", status=2)
     assert "carries no cache mounts" in done.stderr
+
+
+ODD = ("../../etc", "\u65e5\u672c/\u00fc", "--all", "with space", "a&b", "x" * 200)
+
+
+def test_mounts_of_any_name(root: Dockc, context: MakeContext, base: Path, tmp_path: Path) -> None:
+    """Ids with slashes, in any script, with spaces, like options: every command takes them as they are written in the Dockerfile."""
+    steps = "".join(f'RUN --mount=type=cache,"id={name}",target=/c echo {number} > /c/{number}\n' for number, name in enumerate(ODD))
+    folder = context(f"FROM base\n{steps}")
+    root.build(folder, "--build-context", f"base=oci-layout://{base}", "-o", "type=cacheonly", f"--cache-to=type=local,dest={tmp_path}/cache,mounts={';'.join(ODD)}")
+    assert {json.loads(line)["id"] for line in root.run("cache", "mounts", "ls", "--json").stdout.splitlines()} == set(ODD)
+    other, again = _other(root), _other(root, 3)
+    other.run("cache", "mounts", "import", "--from", f"type=local,src={tmp_path}/cache")
+    for number, name in enumerate(ODD):
+        assert root.run("cache", "mounts", "shell", "--", name, "ls").stdout == other.run("cache", "mounts", "shell", "--", name, "ls").stdout == f"{number}\n"
+    other.run("cache", "mounts", "export", "--to", f"type=local,dest={tmp_path}/again", "--", *ODD)
+    text = (folder / "Dockerfile").read_text()
+    (folder / "Dockerfile").write_text("".join(f"{line} && ls /c && test -e /c/{number - 1}\n" if number else f"{line}\n" for number, line in enumerate(text.splitlines())))
+    again.build(folder, "--build-context", f"base=oci-layout://{base}", "-o", "type=cacheonly", f"--cache-from=type=local,src={tmp_path}/again")
+    for name in ODD:
+        assert root.run("cache", "mounts", "rm", "--", name).stdout == f"{name}: removed\n"
+    assert root.run("cache", "mounts", "ls", "--json").stdout == ""

@@ -38,10 +38,20 @@ _BASES = re.compile(r"(?::[0-9a-z]{25})+\Z")  # ids of the file systems that a d
 def mount_id(key: str) -> tuple[str, bool]:
     """The id that people know a directory by, from its key; and whether it is based on files of a build.
 
-    Keys begin with the frontend's name space, which is empty, and a slash.
+    Keys begin with the frontend's name space, which is empty, and a slash. Bytes of a flag that are no ASCII stand in them as a
+    character each, as BuildKit's Dockerfile frontend reads flags: people know them as the text that they are.
     """
     plain = _BASES.sub("", key)
-    return plain[1:] if plain.startswith("/") and len(plain) > 1 else plain, plain != key
+    name = plain[1:] if plain.startswith("/") and len(plain) > 1 else plain
+    if not name.isascii():
+        with suppress(UnicodeError):
+            name = name.encode("latin-1").decode()
+    return name, plain != key
+
+
+def key_of(name: str) -> str:
+    """The key of the mount that steps have under an id, not based on anything: see `mount_id`."""
+    return f"/{name if name.isascii() else name.encode('utf-8', 'surrogateescape').decode('latin-1')}"
 
 
 def cache_mounts(core: Core) -> list[CacheMount]:
@@ -101,7 +111,7 @@ def make_filled(core: Core, name: str, fill: Fill, cancelled: threading.Event | 
     Raises:
         DockcError: the files cannot be had; nothing is made.
     """
-    key = f"/{name}"
+    key = key_of(name)
     if core.db.by_meta(META_KEY, key.encode("utf-8", "surrogateescape"), database.MUTABLE):
         return False
     return _make(core, key, None, cancelled, f"cached mount {name}", set(), fill) is not None
