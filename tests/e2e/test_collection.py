@@ -52,6 +52,15 @@ def test_the_total_is_what_is_on_the_disk(dockc: Dockc, context: MakeContext, wi
     assert dockc.run("du", "--format", "{{.Type}} {{.UsageCount}}", "--filter", "mutable").stdout == "exec.cachemount 1\n"
 
 
+def test_what_pruning_says_it_freed_is_what_came_free(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
+    """The journal that the databases have while the command runs is not the store's."""
+    root.build(context("FROM base\n" + "".join(f"RUN echo {number} > /{number}\n" for number in range(9))), *with_base, "-o", "type=cacheonly")
+    root.run("history", "rm", "--all")
+    before = du(root.store)
+    (said,) = re.findall(r"^Total: ([\d.]+)([kMG]?B)$", root.run("prune", "--all").stdout, re.MULTILINE)
+    assert float(said[0]) * _UNITS[said[1]] == pytest.approx(before - du(root.store), rel=0.01)
+
+
 def test_what_a_plan_says_is_done(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
     folder = context("FROM base\nRUN head -c 400000 /dev/urandom > /a\nRUN head -c 500000 /dev/urandom > /b\nRUN head -c 600000 /dev/urandom > /c\n")
     root.build(folder, *with_base, "-o", "type=cacheonly")

@@ -82,19 +82,19 @@ def make_private(path: Path) -> None:
 
 
 def give_back(db: sqlite3.Connection, path: Path) -> int:
-    """Shrink a database file whose pages are a quarter free or more, and its journal; returns the bytes.
+    """Shrink a database file whose pages are a quarter free or more, and its journal; returns the bytes of the file, not those of
+    the journal, which goes with whoever has the file open.
 
     It is no error where that cannot be done now: others are at work, or a full disk has no room for the copy.
     """
-    files = [path, path.with_name(f"{path.name}-wal")]
-    before = sum(file.stat().st_size for file in files if file.exists())
+    before = path.stat().st_blocks
     with contextlib.suppress(sqlite3.OperationalError):
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         pages, free = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count"))
         if free * 4 >= pages:
             db.execute("VACUUM")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    return max(0, before - sum(file.stat().st_size for file in files if file.exists()))
+    return max(0, before - path.stat().st_blocks) * 512
 
 
 def _has_room(folder: Path) -> bool:
