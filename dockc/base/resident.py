@@ -4,9 +4,10 @@ The resident has loaded everything a build needs. `dockc build` hands it the com
 directory and the standard streams, and becomes what carries signals there and the exit status back; the resident forks
 a process that goes on as the command would have. This module and its client load nothing that takes time.
 
-    client -> resident    8 bytes: length of the rest; texts joined by NUL (`Request`); four descriptors with it
-                          one byte each: the number of a signal
-    resident -> client    a line: `S` (it builds), `R` and why not; then `E` and the status, as waitpid has it
+    client -> resident    8 bytes: length of the rest; texts joined by NUL (`Request`)
+    resident -> client    a line: `G` (go on), or `R` and why not
+    client -> resident    a byte with four descriptors; then one byte each: the number of a signal
+    resident -> client    a line: `S` (it builds); then `E` and the status, as waitpid has it
 """
 
 from __future__ import annotations

@@ -82,15 +82,15 @@ def _label(place: Path) -> str:
 
 
 class _Client:
-    """A connection. State: what has come, the process that builds for it, and when that has to be over."""
+    """A connection. State: what has come, whether it was told to go on, and the process that builds for it."""
 
     def __init__(self, link: socket.socket) -> None:
         self.link = link
         self.data = bytearray()
+        self.asked = False
         self.descriptors: list[int] = []
         self.since = time.monotonic()
         self.process: _Process | None = None
-        self.ends = 0.0
 
     def forget_request(self) -> None:
         """Somebody has taken what was asked for."""
@@ -316,12 +316,18 @@ class Resident:
                         one.process.ends = time.monotonic() + _PATIENCE
                     os.kill(one.process.pid, number)
             return
-        one.data += data
-        size = int.from_bytes(one.data[:8], "big")
-        if not data or (len(one.data) >= 8 and size > resident.LIMIT) or len(one.descriptors) > resident.DESCRIPTORS:
+        if not data or len(one.descriptors) > resident.DESCRIPTORS:
             self._drop(one)
-        elif len(one.data) >= 8 and len(one.data) - 8 >= size:
-            self._begin(one, bytes(one.data[8:]))
+        elif one.asked:
+            if len(one.descriptors) == resident.DESCRIPTORS:
+                self._begin(one)
+        else:
+            one.data += data
+            size = int.from_bytes(one.data[:8], "big")
+            if len(one.data) >= 8 and (size > resident.LIMIT or len(one.data) - 8 > size):
+                self._drop(one)
+            elif len(one.data) >= 8 and len(one.data) - 8 == size:
+                self._consider(one)
 
     def _end(self, one: _Client) -> None:
         if one.process is not None and not one.process.ends:
@@ -424,18 +430,24 @@ class Resident:
 
     # --- a build ----------------------------------------------------------------------------------------
 
-    def _begin(self, one: _Client, data: bytes) -> None:
+    def _consider(self, one: _Client) -> None:
+        """Say whether what is asked for will be begun."""
         try:
-            request = resident.Request.decode(data)
+            problem = self._problem(one, resident.Request.decode(bytes(one.data[8:])))
         except (ValueError, IndexError):
             self._drop(one)
             return
-        problem = self._problem(one, request)
+        with suppress(OSError):
+            one.link.send(f"R{problem}\n".encode() if problem else b"G\n")
         if problem:
-            with suppress(OSError):
-                one.link.send(f"R{problem}\n".encode())
+            self._drop(one)
+        one.asked, one.since = True, time.monotonic()
+
+    def _begin(self, one: _Client) -> None:
+        if _has_gone(one.link):  # it has waited too long, and builds by itself
             self._drop(one)
             return
+        data = bytes(one.data[8:])
         process = self._resting() if len(data) <= LARGEST else None
         if process is None:
             self._fork(one)
@@ -479,8 +491,6 @@ class Resident:
             if not self._tied:  # it was started for a dockc that is no more
                 self._idle = self._idle and 0.1
             return "it is another dockc than this one, or this one has been replaced"
-        if len(one.descriptors) != resident.DESCRIPTORS:
-            return "the streams have not come"
         pid, _, _ = struct.unpack("3i", one.link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         try:
             if rights(pid) != self._rights:
@@ -505,6 +515,15 @@ class Resident:
             os.write(2, f"error: the resident builder failed: {exc!r}\n".encode("utf-8", "replace"))
             os._exit(1)
         Forked(link, self._learn).run(request, descriptors)
+
+
+def _has_gone(link: socket.socket) -> bool:
+    try:
+        return not link.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 _ROUNDS = 12

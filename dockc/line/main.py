@@ -185,6 +185,9 @@ def _asked(ask: Callable[[Sequence[str]], int | None], arguments: Sequence[str])
     """What the resident builder of the store made of a build; None where there is none."""
     try:
         return ask(arguments)
+    except KeyboardInterrupt:
+        log("dockc: interrupted\n")
+        return 130
     except DockcError as error:
         _tell(error, Output())
         return error.exit_code

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 #: Signals that are carried over; whoever ends otherwise closes the connection, which ends the build.
 _CARRIED = (signal.SIGINT, signal.SIGTERM)
+_ENOUGH = 3
+"""Signals after which this process does not wait for the resident."""
+_PATIENCE = 5.0
+"""Seconds that the resident may take to begin: one that is stopped, or that the machine cannot run, is none."""
 
 
 def ask(arguments: Sequence[str]) -> int | None:
@@ -68,6 +72,7 @@ def _connected(store: str) -> Any:
     import _socket
 
     link = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    link.settimeout(_PATIENCE)
     name, folder = resident.socket_name(store)
     try:
         link.connect(name)
@@ -85,26 +90,30 @@ def _connected(store: str) -> Any:
 
 
 class _Asked:
-    """A build that somebody else runs. State: what has come of an unfinished line."""
+    """A build that somebody else runs. State: what has come of an unfinished line, and how many signals have come."""
 
     def __init__(self, link: Any, arguments: Sequence[str]) -> None:
         self._link, self._arguments = link, arguments
         self._buffer = b""
+        self._carried = 0
 
     def run(self) -> int | None:
-        """The exit status; None where the resident does not build."""
-        if not self._send():
+        """The exit status; None where the resident does not build.
+
+        Raises:
+            KeyboardInterrupt: before it had begun.
+        """
+        line = self._begun()
+        if not line.startswith(b"S"):  # nothing has been begun
+            if line.startswith(b"R"):
+                log(f"the daemon of this store is not used: {line[1:].decode('utf-8', 'replace')}\n")
             return None
+        self._link.settimeout(None)
         before = {number: signal.getsignal(number) for number in _CARRIED}
         for number, handler in before.items():
             if handler != signal.SIG_IGN:
                 signal.signal(number, self._carry)
         try:
-            line = self._line()
-            if not line.startswith(b"S"):  # nothing has been begun
-                if line:
-                    log(f"the daemon of this store is not used: {line[1:].decode('utf-8', 'replace')}\n")
-                return None
             line = self._line()
         finally:
             for number, handler in before.items():
@@ -117,7 +126,22 @@ class _Asked:
         status = int(line[1:])
         return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
-    def _send(self) -> bool:
+    def _begun(self) -> bytes:
+        """What the resident says: `S`, `R` and why not, or nothing.
+
+        Its descriptors get on the way when it asks for them: who reads what this command writes would wait for one that
+        never takes them.
+        """
+        try:
+            self._link.sendall(self._request().encode())
+        except TimeoutError:
+            return b""
+        except OSError:  # it may have said no by now, and gone
+            pass
+        line = self._line()
+        return self._line() if line.startswith(b"G") and self._hand_over() else line
+
+    def _hand_over(self) -> bool:
         import _socket
 
         try:
@@ -125,11 +149,8 @@ class _Asked:
         except OSError:
             return False
         try:
-            data = self._request().encode()
             handed = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2, here))
-            sent = self._link.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, handed)])
-            if data[sent:]:  # it may have said no by now, and gone
-                self._link.sendall(data[sent:])
+            self._link.sendmsg([b"\0"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, handed)])
         except OSError:
             return False
         finally:
@@ -155,6 +176,10 @@ class _Asked:
         return resident.Request(resident.code(), state, self._arguments, environment)
 
     def _carry(self, number: int, _: object) -> None:
+        self._carried += 1
+        if self._carried == _ENOUGH:  # nobody heeds it
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
         try:
             self._link.sendall(bytes([number]))
         except OSError:
@@ -165,7 +190,7 @@ class _Asked:
         while b"\n" not in self._buffer:
             try:
                 data = self._link.recv(4096)
-            except ConnectionError:
+            except OSError:  # it has gone, or says nothing
                 data = b""
             if not data:
                 return b""

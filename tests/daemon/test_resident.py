@@ -250,6 +250,30 @@ def test_a_resident_that_dies_is_told(store: Store) -> None:
     until(lambda: sleepers() == 0)
 
 
+def test_a_resident_that_does_not_answer_is_not_waited_for(store: Store) -> None:
+    """It is stopped, or its machine cannot run it: commands build by themselves, and it builds for none that has gone."""
+    store.begin()
+    assert store.process is not None
+    hasty = "import dockc.line.resident as way\nway._PATIENCE = 1.0\nfrom dockc.__main__ import main\nmain()"
+    command = [sys.executable, "-c", hasty, "build", ".", "--progress=plain"]
+    store.process.send_signal(signal.SIGSTOP)
+    try:
+        for large in ("x", "x" * 100_000):  # the second is more than a socket holds
+            told = {f"LARGE{number}": large for number in range(5)}
+            done = subprocess.run(command, cwd=store.context, env=store.environment | told, capture_output=True, text=True, check=False, timeout=100)
+            assert (done.returncode, SAYS in done.stderr) == (0, False), done.stderr
+        waiting = store.start()  # an interrupt ends it at once
+        until(lambda: any(str(one.readlink()).startswith("socket:") for one in Path(f"/proc/{waiting.pid}/fd").iterdir()))
+        waiting.send_signal(signal.SIGINT)
+        _, err = waiting.communicate(timeout=60)
+        assert (waiting.returncode, err) == (130, b"dockc: interrupted\n")
+    finally:
+        store.process.send_signal(signal.SIGCONT)
+    assert SAYS in store.build().stderr
+    builds = len(list((store.folder / "store" / "history").glob("*.jsonl")))
+    assert builds == 3  # of five that asked
+
+
 def handles(store: Store) -> int:
     assert store.process is not None
     return len(list(Path(f"/proc/{store.process.pid}/fd").iterdir()))
@@ -257,6 +281,7 @@ def handles(store: Store) -> int:
 
 def test_bad_requests_harm_nobody(store: Store) -> None:
     store.begin()
+    assert SAYS in store.build("--build-arg=WORD=first").stderr  # it has all open that it opens
     before = handles(store)
     good = Request("x", ("a", "b"), ("c",), (b"d=e", b"f="))
     again = Request.decode(good.encode()[8:])
