@@ -244,3 +244,13 @@ def _again(kind: type[DockcError], args: tuple[object, ...], known: dict[str, ob
     error.args = args
     error.__dict__.update(known)
     return error
+
+
+def in_words(error: OSError) -> str:
+    """What the system has said, and of which file; never the number alone."""
+    import errno
+
+    what = (error.strerror or str(error) or type(error).__name__).lower()
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        what = f"the disk is full ({what})"
+    return f"{what}: {error.filename}" if error.filename else what

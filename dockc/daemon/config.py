@@ -9,6 +9,7 @@ import shutil
 import ssl
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
@@ -51,24 +52,81 @@ class TlsFiles(Record):
     ca: str = ""
 
     def context(self) -> ssl.SSLContext:
-        """For handshakes.
+        """For handshakes. Files that are replaced while it is used hold from the next handshake on.
 
         Raises:
             UsageError: a file cannot be read, or is no certificate.
         """
+        with suppress(OSError):
+            if Path(self.key).stat().st_mode & 0o044:
+                _log.warning("the key %s can be read by others", self.key)
+        known, newest = self._state(), self._context()
+        first = newest
+
+        def look(sock: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
+            nonlocal known, newest
+            now = self._state()
+            if now != known:
+                try:
+                    newest, known = self._context(), now
+                    _log.info("the certificates have changed")
+                except UsageError as error:  # perhaps they are being written
+                    _log.warning("the certificates have changed and the old ones are still used: %s", error.message)
+            if newest is not first:
+                sock.context = newest
+
+        first.sni_callback = look
+        return first
+
+    def _state(self) -> tuple[tuple[int, int, int] | None, ...]:
+        """Which files they are now."""
+        return tuple(map(_file_state, (self.cert, self.key, self.ca)))
+
+    def _context(self) -> ssl.SSLContext:
         try:
             made = tls.context(ssl.Purpose.CLIENT_AUTH, ca=self.ca)
+        except (OSError, ssl.SSLError) as exc:
+            raise UsageError(f"cannot load the authorities {self.ca}: {_reason(exc)}") from exc
+        try:
             tls.show(made, self.cert, self.key)
         except (OSError, ssl.SSLError) as exc:
-            raise UsageError(f"cannot load the daemon's certificates: {getattr(exc, 'strerror', None) or exc}") from exc
+            raise UsageError(
+                f"cannot load the certificate {self.cert} with its key {self.key}: {_reason(exc)}"
+            ) from exc
         if self.ca:
             made.verify_mode = ssl.CERT_REQUIRED
         made.set_alpn_protocols(["h2"])
         return made
 
 
+def _reason(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError) and error.reason in {
+        None,
+        "PEM_LIB",
+        "NO_START_LINE",
+        "NO_CERTIFICATE_OR_CRL_FOUND",
+    }:
+        return "there is none in it, in the form of PEM"
+    return error.strerror or str(error)
+
+
+def _file_state(path: str) -> tuple[int, int, int] | None:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 class Listener(Record):
-    """One address to listen on."""
+    """One address to listen on.
+
+    Attributes:
+        text: as it was typed.
+        scheme: unix, tcp or fd.
+        path: of a socket.
+        host, port: of TCP; of fd, `host` is the name of the sockets that systemd has opened, "" for all.
+    """
 
     text: str
     scheme: str
@@ -146,7 +204,7 @@ def listener(text: str) -> Listener:
     if scheme == "unix" and rest:
         return Listener(text, scheme, path=rest)
     if scheme == "fd" and separator:
-        return Listener(text, scheme)
+        return Listener(text, scheme, host=rest)
     if scheme == "tcp" and separator:
         try:
             url = urlsplit(text)
@@ -154,7 +212,7 @@ def listener(text: str) -> Listener:
                 return Listener(text, scheme, host=url.hostname or "", port=url.port)
         except ValueError:
             pass
-    raise UsageError(f"invalid address {text}", hint="unix://PATH, tcp://HOST:PORT or fd://")
+    raise UsageError(f"invalid address {text}", hint="unix://PATH, tcp://HOST:PORT, fd:// or fd://NAME")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -359,7 +417,7 @@ def _config(options: argparse.Namespace, file: Mapping[str, Any], prog: str, tol
     return Config(
         root=root,
         store=store or os.path.join(root, "store"),  # noqa: PTH118
-        listeners=tuple(listener(text) for text in addresses),
+        listeners=tuple(listener(text) for text in dict.fromkeys(addresses)),
         group=options.group or str(grpc.get("gid", "")),
         owner=_owner(options, grpc),
         tls=_tls(options, _table(grpc, "tls")),
@@ -427,7 +485,7 @@ def _runtime(binary: str) -> str:
 
 def _owner(options: argparse.Namespace, grpc: Mapping[str, Any]) -> int | None:
     found = grpc.get("uid")
-    if found is not None and (not isinstance(found, int) or isinstance(found, bool) or found < 0):
+    if found is not None and (not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 0xFFFFFFFF):
         raise UsageError(f"{options.config}: grpc.uid is no number of a user")
     return found
 

@@ -1,6 +1,6 @@
 """The daemon as a process: one engine, its sockets, and a good end.
 
-The process enters the builder's namespaces first, while it has one thread. SIGTERM and SIGINT drain it: no new calls,
+The process enters the builder's namespaces first, while it has one thread. SIGTERM, SIGINT and SIGHUP drain it: no new calls,
 what runs may finish within
 the grace time, then it is cancelled; a second signal does not wait.
 """
@@ -10,37 +10,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import grp
 import logging
 import os
 import secrets
 import signal
 import socket
-import stat
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dockc.base.version import VERSION
 from dockc.daemon.builds import Builds
-from dockc.daemon.config import Config, Listener
+from dockc.daemon.config import Config
 from dockc.daemon.control import Control, Facts
+from dockc.daemon.listening import listening
 from dockc.daemon.lock import hold
 from dockc.daemon.platforms import Runnable
 from dockc.daemon.sessions import Sessions
-from dockc.errors import DockcError, UsageError
-from dockc.protocol.errors import to_rpc
-from dockc.rpc.transports import Wire
+from dockc.errors import DockcError, UsageError, in_words
 from dockc.runtime.executor.limits import LOWER, lowered
 from dockc.runtime.refs.policy import Disk
 
 if TYPE_CHECKING:
-    from dockc.rpc.calls import Channel, Handler
+    from dockc.rpc.calls import Channel
 
 _log = logging.getLogger("dockc.daemon")
 _BACKLOG = 1024
 _LOCK = "dockcd.lock"
+_ID_LIMIT = 100
+"""Bytes of a worker's id."""
 _HOUR = 3600.0
 _ARENAS = 2
 """From which all threads take memory: they hold Python's lock at nearly all times when they ask for some."""
@@ -53,6 +51,13 @@ def serve(config: Config) -> int:
         UsageError: an address or certificate that cannot be used.
         DockcError: the store is another daemon's, or cannot be opened.
     """
+    try:
+        return _serve(config)
+    except OSError as exc:
+        raise DockcError(f"the daemon cannot work in {config.root}: {in_words(exc)}") from exc
+
+
+def _serve(config: Config) -> int:
     from dockc.runtime.executor.rootless import enter_build_namespace
     from dockc.runtime.kernel import syscalls
 
@@ -134,7 +139,7 @@ async def _run(config: Config, root: Path) -> None:
         # Whoever finds the daemon's socket may tell it to end, and finds its debug address, too.
         told = _when_told()
         debug = await _debug(config, control, channels)
-        async with _listening(config, control.handlers(), control.tracing.handlers(), channels):
+        async with listening(config, control.handlers(), control.tracing.handlers(), channels):
             gc.collect()
             gc.freeze()  # what is here now stays: later looks for garbage pass it by
             _notify("READY=1")
@@ -176,11 +181,13 @@ async def _keep(sessions: Sessions) -> None:
 
 
 def _when_told() -> asyncio.Event:
-    """Set by SIGTERM or SIGINT."""
+    """Set by SIGTERM or SIGINT, or by the end of the terminal, unless it was said that that is not to matter."""
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, told.set)
     return told
 
 
@@ -203,111 +210,6 @@ async def _drain(channels: set[Channel], grace: float) -> None:
     tasks = {task for task in tasks if not task.done()}
     if tasks:
         await asyncio.wait(tasks, timeout=10)
-
-
-# --- sockets --------------------------------------------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def _listening(
-    config: Config, handlers: dict[str, Handler], spans: dict[str, Handler], channels: set[Channel]
-) -> AsyncIterator[None]:
-    """The sockets: those of the daemon, and the one that takes nothing but spans."""
-
-    def made(channel: Channel) -> None:
-        channels.add(channel)
-        channel.ended.add_done_callback(lambda _: channels.discard(channel))
-
-    def wire(served: dict[str, Handler] = handlers) -> Wire:
-        return Wire(served, made=made, explain=to_rpc)
-
-    loop = asyncio.get_running_loop()
-    servers: list[asyncio.Server] = []
-    paths: list[tuple[Path, tuple[int, int]]] = []
-    place = ""
-    try:
-        for one in config.listeners:
-            place = one.text
-            if one.scheme == "unix":
-                servers.append(await loop.create_unix_server(wire, sock=_unix(one, config), backlog=_BACKLOG))
-                if not one.path.startswith("@"):
-                    paths.append((Path(one.path), _identity(Path(one.path))))
-            elif one.scheme == "fd":
-                servers += [await loop.create_unix_server(wire, sock=sock, backlog=_BACKLOG) for sock in _inherited()]
-            else:
-                tls = config.tls.context() if config.tls is not None else None
-                servers.append(await loop.create_server(wire, one.host, one.port, ssl=tls, backlog=_BACKLOG))
-                if tls is None:
-                    _log.warning("%s has no TLS: whoever reaches it can build as this user", one.text)
-        if config.otel:
-            one = Listener(f"unix://{config.otel}", "unix", path=config.otel)
-            place = one.text
-            servers.append(
-                await loop.create_unix_server(lambda: wire(spans), sock=_unix(one, config), backlog=_BACKLOG)
-            )
-            paths.append((Path(config.otel), _identity(Path(config.otel))))
-            _log.info("taking spans on %s", config.otel)
-        yield
-    except OSError as exc:
-        raise UsageError(f"cannot listen on {place}: {exc.strerror or exc}") from exc
-    finally:
-        for server in servers:
-            server.close()
-        for path, own in paths:
-            with contextlib.suppress(OSError):
-                if _identity(path) == own:  # not another daemon's, which has taken the place
-                    path.unlink()
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    status = path.lstat()
-    return status.st_dev, status.st_ino
-
-
-def _unix(one: Listener, config: Config) -> socket.socket:
-    """A socket of the path, with the group and mode that it shall have from its first moment."""
-    made = socket.socket(socket.AF_UNIX)
-    if one.path.startswith("@"):
-        made.bind("\0" + one.path[1:])
-        return made
-    path = Path(one.path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISSOCK(path.lstat().st_mode):
-            path.unlink()
-    before = os.umask(0o177)
-    try:
-        made.bind(str(path))
-    finally:
-        os.umask(before)
-    try:
-        if config.owner is not None:
-            os.chown(path, config.owner, -1)
-        if config.group:
-            os.chown(path, -1, _group(config.group))
-            path.chmod(0o660)
-    except OSError as exc:
-        raise UsageError(f"cannot give {path} to another user or group: {exc.strerror}") from exc
-    return made
-
-
-def _group(name: str) -> int:
-    if name.isdecimal():
-        return int(name)
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError:
-        raise UsageError(f"there is no group {name}") from None
-
-
-def _inherited() -> list[socket.socket]:
-    """Sockets that systemd has opened (sd_listen_fds(3))."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        raise UsageError("fd:// needs sockets of systemd", hint="Start the daemon by a .socket unit.")
-    count = int(os.environ.get("LISTEN_FDS", "0") or 0)
-    if not count:
-        raise UsageError("systemd gave no sockets")
-    return [socket.socket(fileno=number) for number in range(3, 3 + count)]
 
 
 def _notify(text: str) -> None:
@@ -344,11 +246,12 @@ def _facts(config: Config, root: Path) -> Facts:
 def _worker_id(root: Path) -> str:
     """The worker's id, made once."""
     path = root / "workerid"
-    try:
-        found = path.read_text().strip()
-    except OSError:
-        found = ""
-    if not found:
-        found = secrets.token_hex(12)
-        path.write_text(found)
-    return found
+    found = b""
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        found = file.read(_ID_LIMIT).strip()
+    if not (found.isalnum() and found.isascii()):
+        found = secrets.token_hex(12).encode()
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(handle, "wb") as file:  # noqa: PTH123
+            file.write(found)
+    return found.decode()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from h2.errors import ErrorCodes
 
-from dockc.errors import DockcError
+from dockc.errors import DockcError, in_words
 from dockc.rpc.connection import MAX_MESSAGE, Connection, Headers, Stream
 from dockc.rpc.status import (
     CANCELLED,
@@ -496,13 +496,17 @@ def _too_late(call: Call) -> None:
 
 
 def explained(exc: BaseException) -> RpcError:
-    """What a peer is told of an exception: errors of ours in their words, slips only by a number that the log has
-    too.
+    """What a peer is told of an exception: errors of ours and of the system in their words, slips only by a number that
+    the log has too.
     """
     if isinstance(exc, RpcError):
         return exc
     if isinstance(exc, DockcError):
         return RpcError(f"{exc.context}{exc.message}", code=UNKNOWN)
+    if isinstance(exc, OSError) and exc.errno:  # a disk that is full, a directory that was removed
+        _log.warning("%s", in_words(exc))
+        _log.debug("it came from here", exc_info=exc)
+        return RpcError(in_words(exc), code=UNKNOWN)
     number = secrets.token_hex(4)
     _log.error("internal error %s", number, exc_info=exc)
     return RpcError(f"internal error {number}", code=INTERNAL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import ssl
 import subprocess
 from pathlib import Path
@@ -151,6 +152,29 @@ def test_files_that_do_not_fit(folder: Path, pair: tuple[str, str], words: str) 
     for made in (TlsFiles(cert, key), Tls("", cert, key)):
         with pytest.raises(UsageError, match=words):
             made.context()
+
+
+def test_certificates_that_are_replaced_while_they_are_used(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("cert", "key"):
+        (tmp_path / name).write_bytes((folder / f"expired.{'pem' if name == 'cert' else 'key'}").read_bytes())
+    shutil.copy(folder / "other.pem", tmp_path / "ca")
+    server = TlsFiles(str(tmp_path / "cert"), str(tmp_path / "key"), str(tmp_path / "ca")).context()
+    client = Tls(str(folder / "ca.pem"), *files(folder, "good"))
+    with pytest.raises(DockcError, match="expired"):
+        talk(server, client)
+    shutil.copy(folder / "good.pem", tmp_path / "cert")  # half of it
+    with pytest.raises(DockcError, match="expired"):
+        talk(server, client)
+    assert "the old ones are still used" in caplog.text
+    shutil.copy(folder / "good.key", tmp_path / "key")
+    with pytest.raises(DockcError, match=r"certificate|connection|handshake"):  # of the client, whom the old authority does not know
+        talk(server, client)
+    shutil.copy(folder / "ca.pem", tmp_path / "ca")
+    talk(server, client)
+    talk(server, client)
+    shutil.copy(folder / "other.pem", tmp_path / "ca")
+    with pytest.raises(DockcError, match=r"certificate|connection|handshake"):
+        talk(server, client)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])

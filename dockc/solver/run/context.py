@@ -12,7 +12,7 @@ from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
 
 from dockc.base.threads import Threads, working_for
-from dockc.errors import DockcError, SolveError
+from dockc.errors import DockcError, SolveError, in_words
 from dockc.solver.lent import Key
 from dockc.solver.progress import Parts, SolveStatus, VertexLog, VertexWarning
 from dockc.solver.vertex import Vertex
@@ -174,7 +174,7 @@ def readable(error: BaseException, vertex: Vertex) -> BaseException:
         return error
     name = vertex.name or vertex.digest
     if isinstance(error, OSError):
-        wrapped = SolveError(f"{name}: {_in_words(error)}", vertex=vertex.digest, hint=_HINTS.get(error.errno or 0, ""))
+        wrapped = SolveError(f"{name}: {in_words(error)}", vertex=vertex.digest, hint=_HINTS.get(error.errno or 0, ""))
     else:
         wrapped = SolveError(f"{name}: {str(error) or type(error).__name__}", vertex=vertex.digest)
     wrapped.__cause__ = error
@@ -188,11 +188,3 @@ _HINTS = {
     errno.EIO: "See what the kernel says (dmesg).",
     errno.EMFILE: "Raise the limit of open files (ulimit -n).",
 }
-
-
-def _in_words(error: OSError) -> str:
-    """What the system has said, and of which file; never the number alone."""
-    what = (error.strerror or str(error) or type(error).__name__).lower()
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        what = f"the disk is full ({what})"
-    return f"{what}: {error.filename}" if error.filename else what
