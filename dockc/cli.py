@@ -159,7 +159,8 @@ def _usage_error(error: Any, verb: str) -> UsageError:
     ask = " ".join(filter(None, ("dockc", verb, "--help")))
     option, message = getattr(error, "option_name", None) or "", str(error.format_message())
     hint = instead(verb, option)
-    near = nearest(option, getattr(error, "possibilities", None) or ()) if option.startswith("--") else ""
-    if near and not hint:
-        message, hint = message.partition(" (")[0], f"Did you mean `{near}`?"
+    if possible := getattr(error, "possibilities", None):
+        message = message.partition(" (")[0]
+        near = nearest(option, possible) if option.startswith("--") else ""
+        hint = hint or (f"Did you mean `{near}`?" if near else "")
     return UsageError(message, hint=hint or f"`{ask}` says what there is.")

@@ -165,15 +165,19 @@ function ask(message) {
   });
 }
 
+// Build arguments; a comma before another NAME= is between two, any other one is part of a value.
+const args = () => $("args").value.split(/[,\n]\s*(?=[A-Za-z_]\w*=)/);
+
 const request = () => ({
   ...whole(),
-  args: $("args").value.split(/[,\n]/).join("\n"),
+  args: args().join("\n"),
   pane: pane === "findings" ? "" : pane,
   line: document_ === "text" ? view.state.doc.lineAt(view.state.selection.main.head).number : 1,
   level,
 });
 
 function changed() {
+  keep();
   clearTimeout(timer);
   timer = setTimeout(refresh, WAIT);
 }
@@ -461,6 +465,28 @@ async function share() {
   }
 }
 
+// What was typed outlives a reload of this tab. It stays with the address it was typed at: another link shows what is in that link.
+const DRAFT = "dockc-draft";
+
+function keep() {
+  try {
+    sessionStorage.setItem(DRAFT, JSON.stringify([location.hash, whole()]));
+  } catch {
+    // Storage may be full or closed to us: then a reload begins anew.
+  }
+}
+
+function fromDraft() {
+  try {
+    const [hash, state] = JSON.parse(sessionStorage.getItem(DRAFT));
+    if (hash !== location.hash) return false;
+    fill(state);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 const history_ = (link) => window.history.replaceState(null, "", link);
 
 async function fromLink() {
@@ -481,7 +507,12 @@ open("text");
 mark($("tabs"), "tab", "pane", pane);
 draw();
 for (const id of ["target", "platform"]) $(id).addEventListener("change", changed);
-$("args").addEventListener("input", changed);
+$("args").addEventListener("input", () => {
+  const wrong = $("args").value.trim() !== "" && args().some((one) => !/^\s*[^=\s]+=/.test(one));
+  $("args").setCustomValidity(wrong ? "Write NAME=value; several with commas between." : "");
+  $("args").setAttribute("aria-invalid", String(wrong));
+  changed();
+});
 $("fields").addEventListener("submit", (event) => event.preventDefault());
 $("share").addEventListener("click", share);
 $("example").addEventListener("click", () => fill(EXAMPLE));
@@ -502,7 +533,7 @@ $("theme").addEventListener("click", () => {
   }
 });
 window.addEventListener("hashchange", () => fromLink().then((filled) => filled && changed()));
-if (!(await fromLink())) fill(EXAMPLE);
+if (!fromDraft() && !(await fromLink())) fill(EXAMPLE);
 // For tests and for the curious.
 Object.assign(window, { playground: { view, modules: () => ask({ kind: "modules" }), whole, settled } });
 await refresh();

@@ -124,6 +124,38 @@ test("a link carries everything, and a bad link says so", async (t) => {
   }
 });
 
+test("what was typed outlives a reload, in its tab and at its address alone", async (t) => {
+  const { page, context } = await visit(t);
+  await after(page, () => type(page, "FROM alpine:3 AS mine\n"));
+  await page.fill("#args", "A=1,2, B=3");
+  await after(page, () => page.selectOption("#target", "mine"));
+  await page.reload();
+  await answers(page, 1);
+  const state = await page.evaluate(() => window.playground.whole());
+  assert.deepEqual([state.text, state.args, state.target], ["FROM alpine:3 AS mine\n", "A=1,2, B=3", "mine"]);
+  const other = await context.newPage();
+  await other.goto(served.address);
+  await answers(other, 1);
+  assert.ok((await text(other)).startsWith("# syntax"));
+  await page.click("#share");
+  await page.waitForFunction(() => location.hash.length > 20);
+  await after(page, () => type(page, "FROM alpine:3\n"));
+  await page.reload();
+  await answers(page, 1);
+  assert.equal(await text(page), "FROM alpine:3\n");
+});
+
+test("build arguments: commas in values, and what is none is marked", async (t) => {
+  const { page } = await visit(t);
+  await after(page, () => type(page, "FROM scratch\nARG A\nARG B\nENV X=$A Y=$B\n"));
+  await after(page, () => page.fill("#args", "A=1,2, B=3"));
+  await open(page, "image");
+  assert.match(await page.textContent("#pane"), /"X=1,2"[^]*"Y=3"/);
+  assert.equal(await page.getAttribute("#args", "aria-invalid"), "false");
+  await after(page, () => page.fill("#args", "A"));
+  assert.equal(await page.getAttribute("#args", "aria-invalid"), "true");
+});
+
 test("a link cannot hold a bomb", async (t) => {
   const { page } = await visit(t);
   const bomb = await page.evaluate(async () => {

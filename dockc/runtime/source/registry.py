@@ -25,6 +25,7 @@ from dockc.oci.fields import InvalidDocument, decode
 from dockc.oci.reference import Reference
 from dockc.runtime.content.errors import store_error, telling
 from dockc.runtime.registry.fetch import RegistryProvider
+from dockc.runtime.registry.transport import Unreachable
 from dockc.runtime.source.memory import Memory
 
 if TYPE_CHECKING:
@@ -187,6 +188,11 @@ class RegistryOrigin:
         except RegistryError as error:
             known = self._names.get(ref) if self._mode == attrs.RESOLVE_DEFAULT else None
             if known is None:
+                if isinstance(error, Unreachable) and not error.hint:
+                    error.hint = (
+                        "An archive of the image will do: `dockc load FILE`, or "
+                        f"`--build-context {ref.familiar().removesuffix(':latest')}=FILE`."
+                    )
                 raise
             self.stored = error.message
             return known

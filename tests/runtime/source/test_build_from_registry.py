@@ -43,6 +43,7 @@ def test_unreachable(tmp_path: Path) -> None:
         f"error: failed to solve: {base}: failed to resolve source metadata for {base}: {base}: cannot reach the registry: {url}: "
         "connection refused"
     )
+    assert f"  = help: An archive of the image will do: `dockc load FILE`, or `--build-context {base}=FILE`.\n" in done.stderr
 
 
 def test_missing(tmp_path: Path) -> None:
