@@ -86,11 +86,11 @@ def test_names_are_linked_to_keys_that_fit_all_inputs(cache: LocalCache) -> None
     key = save(cache, "res", BAZ, 0, (KeyRef(foo, "sel0"), content))
     assert cache.query(BAZ, 0, 0, [KeyRef(bar, "sel0"), content]) == (key,)
     assert cache.query(BAZ, 0, 0, [KeyRef(bar, "sel0")]) == ()
-    cache.link(BAZ, 0, [key], [(KeyRef(bar, "sel0"), content, KeyRef("random:x"))])
+    cache.link(BAZ, 0, [key], [(0, (KeyRef(bar, "sel0"), content, KeyRef("random:x")))])
     assert cache.query(BAZ, 0, 0, [KeyRef(bar, "sel0")]) == (key,)
     assert cache.query(BAZ, 0, 0, [KeyRef("random:x")]) == ()
     other = save(cache, "other", digest_of("other"))
-    cache.link(BAZ, 0, [key], [(), (KeyRef(other), KeyRef(foo))])
+    cache.link(BAZ, 0, [key], [(1, (KeyRef(other), KeyRef(foo)))])
     assert cache.query(BAZ, 0, 1, [KeyRef(other)]) == (key,)
     assert cache.query(BAZ, 0, 0, [KeyRef(other)]) == ()
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dockc.solver.core.edge import TRANSITIONS, EdgeStatus
 from dockc.solver.core.events import Cancelled, Executed, Requested
 from dockc.solver.core.scheduler import SchedulerCore, SchedulerError
+from dockc.solver.core.status import TRANSITIONS, EdgeStatus
 from dockc.solver.vertex import EdgeId
 from tests.solver.simulator import Graph, Simulator, Step
 

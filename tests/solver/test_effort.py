@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -11,6 +12,7 @@ from dockc.solver.cache.storage.memory import MemoryKeyStorage, MemoryResultStor
 from dockc.solver.core.advance import Advancing
 from dockc.solver.core.events import Command, ComputeDigest, ContentDigestReady, Event
 from tests.solver.simulator import Graph, Simulator, Step
+from tests.tools import calls
 
 
 def chain(n: int) -> Graph:
@@ -164,3 +166,71 @@ def test_links_are_linear_in_builds() -> None:
     again.request(0, "j", graph, 3)
     again.run()
     assert again.executed == []
+
+
+def wide_by_content(n: int) -> Graph:
+    """One vertex that reads the contents of `n` others."""
+    steps = [Step("v", f"s{i}") for i in range(n)]
+    return Graph([*steps, Step("v", "top", tuple((i, 0) for i in range(n)), slow=frozenset(range(n)))])
+
+
+def fan(n: int) -> Graph:
+    """One vertex that `n` others read, of which two by two are read by the next."""
+    steps = [Step("v", "base"), *(Step("v", f"s{i}", ((0, 0),)) for i in range(n))]
+    for i in range(1, n):
+        steps.append(Step("join", f"j{i}", ((1 if i == 1 else len(steps) - 1, 0), (1 + i, 0))))
+    return Graph(steps)
+
+
+def one_command(n: int) -> Graph:
+    """The same operation on one base and `n` other inputs, which all differ."""
+    steps = [Step("v", "base"), *(Step("v", f"x{i}") for i in range(n))]
+    steps += [Step("run", "run", ((0, 0), (1 + i, 0))) for i in range(n)]
+    for i in range(1, n):
+        steps.append(Step("join", f"j{i}", ((n + 1 if i == 1 else len(steps) - 1, 0), (n + 1 + i, 0))))
+    return Graph(steps)
+
+
+def equal_chains(n: int) -> Graph:
+    """Two chains of `n` vertices that turn out to be the same."""
+    steps = [Step("v", "base"), *(Step("one", f"s{i}", ((i, 0),)) for i in range(n))]
+    steps += [Step("other", f"s{i}", ((n + i if i else 0, 0),)) for i in range(n)]
+    return Graph([*steps, Step("v", "top", ((n, 0), (2 * n, 0)))])
+
+
+SHAPES = (chain, wide, wide_by_content, fan, one_command, equal_chains)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_calls_are_linear(shape: Callable[[int], Graph]) -> None:
+    """In the vertices of a graph as in the inputs of one vertex: solved, found in the cache, and cancelled halfway."""
+    for small, large in zip(costs(shape(100)), costs(shape(200)), strict=True):
+        assert large <= 2.25 * small
+
+
+def costs(graph: Graph) -> list[int]:
+    cold, half = Simulator(), Simulator()
+    cold.core.check = half.core.check = lambda: None  # type: ignore[method-assign]
+    counts = [calls(lambda: solve(cold, graph)), calls(lambda: leave_halfway(half, graph))]
+    warm = Simulator(cold.cache)
+    warm.core.check = lambda: None  # type: ignore[method-assign]
+    counts.append(calls(lambda: solve(warm, graph)))
+    assert warm.executed == []
+    assert not half.core.vertices
+    return counts
+
+
+def solve(simulator: Simulator, graph: Graph) -> None:
+    simulator.load("j", graph)
+    simulator.request(0, "j", graph, len(graph.steps) - 1)
+    simulator.run()
+
+
+def leave_halfway(simulator: Simulator, graph: Graph) -> None:
+    simulator.load("j", graph)
+    simulator.request(0, "j", graph, len(graph.steps) - 1)
+    for _ in range(len(graph.steps)):
+        if simulator.open:
+            simulator.advance()
+    simulator.close("j")
+    simulator.run()

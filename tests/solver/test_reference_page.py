@@ -6,8 +6,8 @@ import re
 import typing
 from pathlib import Path
 
-from dockc.solver.core.edge import EdgeStatus
 from dockc.solver.core.events import Command, Event
+from dockc.solver.core.status import EdgeStatus
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "solver.md").read_text()
 

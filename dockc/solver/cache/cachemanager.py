@@ -42,8 +42,10 @@ class CacheManager(Protocol):
         """
         ...
 
-    def link(self, digest: str, output: int, keys: Sequence[str], names: Sequence[Sequence[KeyRef]]) -> None:
-        """Let all `names` of each input lead to `keys`, which were found through every input."""
+    def link(
+        self, digest: str, output: int, keys: Sequence[str], names: Sequence[tuple[int, Sequence[KeyRef]]]
+    ) -> None:
+        """Let all `names` of inputs, by their numbers, lead to `keys`, which were found through every input."""
         ...
 
     def records(self, keys: Sequence[str]) -> tuple[Record, ...]:
@@ -88,9 +90,11 @@ class LocalCache:
             found.update(dict.fromkeys(self.keys.links(ref.key, CacheLink(index, output, digest, ref.selector))))
         return tuple(found)
 
-    def link(self, digest: str, output: int, keys: Sequence[str], names: Sequence[Sequence[KeyRef]]) -> None:
+    def link(
+        self, digest: str, output: int, keys: Sequence[str], names: Sequence[tuple[int, Sequence[KeyRef]]]
+    ) -> None:
         """See `CacheManager.link`."""
-        for i, refs in enumerate(names):
+        for i, refs in names:
             for ref in refs:
                 link = CacheLink(i, output, digest, ref.selector)
                 for key in keys:

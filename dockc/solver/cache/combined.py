@@ -46,7 +46,9 @@ class CombinedCache:
             found.update(dict.fromkeys(cache.query(digest, output, index, keys)))
         return tuple(found)
 
-    def link(self, digest: str, output: int, keys: Sequence[str], names: Sequence[Sequence[KeyRef]]) -> None:
+    def link(
+        self, digest: str, output: int, keys: Sequence[str], names: Sequence[tuple[int, Sequence[KeyRef]]]
+    ) -> None:
         """See `CacheManager.link`; of other sources' keys only those that are kept here already."""
         self._main.link(digest, output, [key for key in keys if self._main.keys.results(key)], names)
 

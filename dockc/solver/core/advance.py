@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from dockc.solver.core.cachekey import content_key, is_ephemeral, root_key
 from dockc.solver.core.coretables import CoreTables
-from dockc.solver.core.edge import COMPLETE, EXEC, INITIAL, TRANSITIONS, EdgeState, EdgeStatus, VertexState, Work
+from dockc.solver.core.edge import EXEC, NOTHING, EdgeState, VertexState, Work
 from dockc.solver.core.events import (
     ComputeDigest,
     Execute,
@@ -20,6 +21,25 @@ from dockc.solver.core.events import (
     SaveResult,
 )
 from dockc.solver.core.index import Atom
+from dockc.solver.core.status import COMPLETE, INITIAL, TRANSITIONS, EdgeStatus
+
+
+class _Atoms(Sequence[Collection[Atom]]):
+    """What each input of an edge is known by."""
+
+    def __init__(self, edge: EdgeState) -> None:
+        self._edge = edge
+
+    def __len__(self) -> int:
+        return len(self._edge.inputs)
+
+    def __getitem__(self, i: Any) -> Any:
+        vertex = self._edge.vertex
+        selector = vertex.maps[0].deps[i].selector
+        names = [(selector, token) for token in self._edge.dep(i).tokens]
+        if content := vertex.contents.get(i, ""):
+            names.append(("=", content))
+        return names
 
 
 class Advancing(CoreTables):
@@ -28,49 +48,55 @@ class Advancing(CoreTables):
     def _advance(self, edge: EdgeState) -> None:
         if edge.owner is not None:
             return
-        self._touched[edge.vertex] = None
         want = edge.want
         if want == INITIAL:
-            self._ask(edge, [INITIAL] * len(edge.inputs))
-            edge.needs = frozenset()
+            self._rest(edge)
             return
-        if edge.handle is None and self._failure_of(edge) is not None:
-            self._fail(edge)
-            return
-        if edge.handle is None and edge.vertex.maps:
-            self._probe(edge)
-            if self._merge_if_equal(edge):
+        if edge.handle is None:
+            news = self._take_news(edge)
+            if self._failure_of(edge) is not None:
+                self._fail(edge)
                 return
+            if edge.vertex.maps:
+                self._probe(edge, news)
+                if self._merge_if_equal(edge):
+                    return
         self._climb(edge, edge.settled_status())
         if want <= edge.status:
-            self._ask(edge, [INITIAL] * len(edge.inputs))
-            edge.needs = frozenset()
+            self._rest(edge)
             self._finish_requests(edge)
             return
-        self._ask(edge, edge.wishes(want))
-        edge.needs = frozenset(self._work(edge, want))
-        for work in edge.needs:
-            if work not in edge.vertex.pending:
-                self._start(edge, work)
+        self._ask(edge, edge.mode_for(want))
+        self._work(edge, want)
+
+    def _rest(self, edge: EdgeState) -> None:
+        """Let an edge want and do nothing."""
+        self._ask(edge, NOTHING)
+        self._need(edge, None, digests=False)
+
+    def _take_news(self, edge: EdgeState) -> Sequence[int]:
+        """Look at the inputs that have changed; at all if the edge was not told of changes."""
+        news = range(len(edge.inputs)) if edge.stale or not edge.asking else sorted(edge.news)
+        edge.stale = False
+        edge.news.clear()
+        for i in news:
+            edge.known.look(edge, i)
+        return news
 
     def _failure_of(self, edge: EdgeState) -> Failure | None:
         if edge.failure is None:
             edge.failure = edge.vertex.failure
-        if edge.failure is None:
-            for dep, ask in zip(edge.deps(), edge.asks, strict=True):
-                if dep.failure is not None and ask > INITIAL:
-                    edge.failure = dep.failure
-                    break
+        if edge.failure is None and edge.asking and edge.known.failed:
+            edge.failure = edge.dep(min(edge.known.failed)).failure
         return edge.failure
 
     def _fail(self, edge: EdgeState) -> None:
-        self._ask(edge, [INITIAL] * len(edge.inputs))
-        edge.needs = frozenset()
+        self._rest(edge)
         self._finish_requests(edge)
         self._wake_users(edge)
 
-    def _probe(self, edge: EdgeState) -> None:
-        """Look up what the keys of the inputs lead to, each key once."""
+    def _probe(self, edge: EdgeState, news: Sequence[int]) -> None:
+        """Look up what the keys of the inputs that have changed lead to, each key once."""
         if edge.ignores_cache:
             return
         vertex = edge.vertex
@@ -82,9 +108,9 @@ class Advancing(CoreTables):
             return
         digest = vertex.maps[0].digest
         contents, specs = vertex.contents, vertex.maps[0].deps
-        for i, (dep, probed) in enumerate(zip(edge.deps(), edge.probed, strict=True)):
-            content = contents.get(i, "")
-            if not content and dep.keys.keys() <= probed:  # what nearly all inputs are at nearly all times
+        for i in news:
+            dep, probed, content = edge.dep(i), edge.probed[i], contents.get(i, "")
+            if not content and dep.keys.keys() <= probed:
                 continue
             new = [KeyRef(k, specs[i].selector) for k in dep.offered_keys() if k not in probed]
             if content and (key := content_key(content)) not in probed:
@@ -98,12 +124,12 @@ class Advancing(CoreTables):
         """Let every name of these inputs lead to keys that all inputs lead to; an only name does so already."""
         if not keys:
             return
-        names: list[tuple[KeyRef, ...]] = [()] * len(edge.inputs)
+        names = []
         for i in inputs:
-            known = [ref for ref in self._names(edge, i) if not is_ephemeral(ref.key)]
-            if len(known) > 1 or edge.dep(i).vertex.claims:
-                names[i] = tuple(known)
-        if any(names):
+            known = tuple(ref for ref in self._names(edge, i) if not is_ephemeral(ref.key))
+            if len(known) > 1 or (known and edge.dep(i).vertex.claims):
+                names.append((i, known))
+        if names:
             self._commands.append(LinkKeys(edge.id, edge.vertex.maps[0].digest, tuple(keys), tuple(names)))
 
     def _link_merged(self, source: EdgeState, target: EdgeState) -> None:
@@ -121,11 +147,12 @@ class Advancing(CoreTables):
             target.keys.update(own)
             return
         keys = tuple(key for key in target.result_keys if not is_ephemeral(key))
-        names = tuple(
-            tuple(name for name in self._names(source, i) if not is_ephemeral(name.key))
+        named = (
+            (i, tuple(name for name in self._names(source, i) if not is_ephemeral(name.key)))
             for i in range(len(source.inputs))
         )
-        if keys and any(names):
+        names = tuple((i, refs) for i, refs in named if refs)
+        if keys and names:
             self._commands.append(LinkKeys(target.id, source.vertex.maps[0].digest, keys, names))
 
     def _names(self, edge: EdgeState, i: int) -> list[KeyRef]:
@@ -155,28 +182,31 @@ class Advancing(CoreTables):
         self._climb(edge, COMPLETE)
         self._wake(edge)
 
-    def _work(self, edge: EdgeState, want: EdgeStatus) -> set[Work]:
-        """What must be going on for `edge` to get further."""
-        vertex = edge.vertex
+    def _work(self, edge: EdgeState, want: EdgeStatus) -> None:
+        """Let go on what must for `edge` to get further."""
+        vertex, known = edge.vertex, edge.known
+        need: Work | None = None
+        digests = False
         if not vertex.maps or (not edge.inputs and not vertex.maps_complete and not edge.records):
-            if edge.queries:
-                return set()
-            return {("map", len(vertex.maps))}
-        if vertex.outputs is not None and want == COMPLETE:
-            return {("save", edge.index)}
-        if edge.loading is not None or (want == COMPLETE and edge.records):
-            return {("load", edge.index)}
-        if edge.queries:
-            return {work for work in edge.needs if work[0] == "digest" and work in vertex.pending}
-        needs: set[Work] = {
-            ("digest", i)
-            for i, ask in enumerate(edge.asks)
-            if ask == COMPLETE and vertex.needs_digest(i) and edge.dep(i).handle is not None
-        }
-        ready = all(dep.handle is not None for dep in edge.deps())
-        if want == COMPLETE and not needs and ready and edge.must_execute():
-            needs.add(EXEC)
-        return needs
+            need = None if edge.queries else ("map", len(vertex.maps))
+        elif vertex.outputs is not None and want == COMPLETE:
+            need = ("save", edge.index)
+        elif edge.loading is not None or (want == COMPLETE and edge.records):
+            need = ("load", edge.index)
+        elif edge.queries:
+            digests = True
+        else:
+            digests = True
+            for i in sorted(known.undigested):
+                known.digesting[i] = None
+                if ("digest", i) not in vertex.pending:
+                    self._start(edge, ("digest", i))
+            known.undigested.clear()
+            if want == COMPLETE and not known.digesting and known.results == known.number and edge.must_execute():
+                need = EXEC
+        self._need(edge, need, digests=digests)
+        if need is not None and need not in vertex.pending:
+            self._start(edge, need)
 
     def _start(self, edge: EdgeState, work: Work) -> None:
         vertex, (kind, n) = edge.vertex, work
@@ -237,18 +267,14 @@ class Advancing(CoreTables):
     def _merge_if_equal(self, edge: EdgeState) -> bool:
         """Merge `edge` with an active edge of equal key, if there is one. True: `edge` is no more."""
         # Tokens, contents and maps only ever become more: where their numbers have stayed, nothing is new.
-        vertex = edge.vertex
-        known = [len(vertex.maps), len(vertex.contents)]
-        for dep in edge.deps():
-            known += (id(dep), len(dep.tokens))
-        if edge.placed == known:
+        vertex, known = edge.vertex, edge.known
+        if known.nameless or (edge.placed == len(vertex.maps) and not known.renamed):
             return False
-        edge.placed = known
-        atoms = self._atoms(edge)
-        if atoms is None:
-            return False
+        edge.placed = len(vertex.maps)
+        news = sorted(known.renamed)
+        known.renamed.clear()
         before = len(edge.tokens)
-        holder = self.index.place(edge, vertex.digests, atoms)
+        holder = self.index.place(edge, vertex.digests, _Atoms(edge), news)
         if len(edge.tokens) != before:
             self._wake_users(edge)
         if holder is None or holder.failure is not None or self._related(edge, holder):
@@ -266,49 +292,55 @@ class Advancing(CoreTables):
         at_work = EXEC in edge.vertex.pending or ("load", edge.index) in edge.vertex.pending
         return 2 if edge.handle is not None else int(at_work)
 
-    def _atoms(self, edge: EdgeState) -> list[frozenset[Atom]] | None:
-        """What each input is known by; None while one of them is not known by anything."""
-        atoms: list[frozenset[Atom]] = []
-        for i in range(len(edge.inputs)):
-            selector = edge.vertex.maps[0].deps[i].selector
-            names = {(selector, token) for token in edge.dep(i).tokens}
-            if content := edge.vertex.contents.get(i, ""):
-                names.add(("=", content))
-            if not names:
-                return None
-            atoms.append(frozenset(names))
-        return atoms
-
     def _related(self, a: EdgeState, b: EdgeState) -> bool:
         """Whether one of the two needs the other, as things stand: they cannot become one."""
-        return a.vertex is b.vertex or self._reaches(a, b) or self._reaches(b, a)
+        deep, flat = (a, b) if a.vertex.depth >= b.vertex.depth else (b, a)
+        if a.vertex is b.vertex or self._reaches(deep, flat):
+            return True
+        return deep.vertex.depth == flat.vertex.depth and self._reaches(flat, deep)
 
     def _reaches(self, start: EdgeState, goal: EdgeState) -> bool:
+        """Whether one needs the other: of what it needs, only what is no less deep than that is looked at."""
         seen: set[VertexState] = {start.vertex}
         stack = [start.vertex]
         while stack:
             vertex = stack.pop()
-            below = [self.vertices[edge.vertex] for edge in vertex.spec.inputs]
-            below += [edge.owner.vertex for edge in vertex.edges.values() if edge.owner is not None]
-            for other in below:
+            for other in self._below(vertex):
                 if other is goal.vertex:
                     return True
-                if other not in seen:
+                if other not in seen and other.depth >= goal.vertex.depth:
                     seen.add(other)
                     stack.append(other)
         return False
 
+    def _below(self, vertex: VertexState) -> list[VertexState]:
+        """What a vertex needs: what it reads, and what its edges have become."""
+        below = [self.vertices[edge.vertex] for edge in vertex.spec.inputs]
+        return below + [edge.owner.vertex for edge in vertex.edges.values() if edge.owner is not None]
+
+    def _deepen(self, vertex: VertexState) -> None:
+        """Let a vertex, and all that need it, be as deep as they must."""
+        stack = [vertex]
+        while stack:
+            vertex = stack.pop()
+            reads = max((self.vertices[edge.vertex].depth + 1 for edge in vertex.spec.inputs), default=0)
+            became = max((e.owner.vertex.depth for e in vertex.edges.values() if e.owner is not None), default=0)
+            if max(reads, became) > vertex.depth:
+                vertex.depth = max(reads, became)
+                stack += vertex.users
+                stack += [edge.vertex for other in vertex.edges.values() for edge in other.absorbed]
+
     def _merge(self, source: EdgeState, target: EdgeState) -> None:
-        self._ask(source, [INITIAL] * len(source.inputs))
-        source.needs = frozenset()
-        self._touched[source.vertex] = None
+        self._rest(source)
         source.owner = target
         target.absorbed[source] = None
+        self._deepen(source.vertex)
         self.index.transfer(source, target)
         for consumer, ask in list(source.wanted.by.items()):
             source.wanted.set(consumer, INITIAL)
             target.wanted.set(consumer, max(ask, target.wanted.by.get(consumer, INITIAL)))
             if isinstance(consumer[0], EdgeState):
+                consumer[0].news[consumer[1]] = None
                 self._wake(consumer[0])
         for request, (edge, job, name) in self.requests.items():
             if edge is source:

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 
-from dockc.solver.core.edge import INITIAL, EdgeState, EdgeStatus, VertexState, Work
+from dockc.solver.core.edge import NOTHING, UNMATCHED, WAIT, EdgeState, Mode, VertexState, Work
 from dockc.solver.core.events import Cancel, Command, Event, Finish
 from dockc.solver.core.index import EdgeIndex
+from dockc.solver.core.inputs import Inputs
+from dockc.solver.core.status import CACHE_SLOW, INITIAL, EdgeStatus
 from dockc.solver.vertex import EdgeId
 
 
@@ -50,7 +53,7 @@ class CoreTables:
         self._last_ticket = 0
         self._dirty: OrderedDict[EdgeState, None] = OrderedDict()
         self._lowered: OrderedDict[EdgeState, None] = OrderedDict()
-        self._touched: dict[VertexState, None] = {}
+        self._unneeded: dict[tuple[VertexState, Work], None] = {}
         self._commands: list[Command] = []
 
     def _edge(self, edge_id: EdgeId) -> EdgeState:
@@ -84,15 +87,47 @@ class CoreTables:
             stack += [self.vertices[edge.vertex] for edge in vertex.spec.inputs]
             stack += [edge.live.vertex for edge in vertex.edges.values() if edge.owner is not None]
 
-    def _ask(self, edge: EdgeState, wishes: list[EdgeStatus]) -> None:
-        for i, wish in enumerate(wishes):
+    def _ask(self, edge: EdgeState, mode: Mode) -> None:
+        """Let an edge want of its inputs what it does by the rule `mode`: of those that have changed, where it has asked
+        by the same rule before.
+        """
+        known = edge.known
+        if mode == WAIT and edge.asking:
+            return  # as it is
+        if mode != edge.mode:
+            inputs: Iterable[int] = range(known.number)
+        elif mode >= UNMATCHED:
+            inputs = sorted(known.changed)
+        else:
+            inputs = ()
+        edge.mode, edge.asking = mode, mode != NOTHING
+        known.changed.clear()
+        for i in inputs:
+            wish = edge.wish(mode, i)
             if wish == edge.asks[i]:
                 continue
             edge.asks[i] = wish
+            if known.asked(edge, i):
+                self._unneeded[edge.vertex, ("digest", i)] = None
             dep = edge.dep(i)
             self._want(dep, (edge, i), wish)
-            if dep.failure is not None and wish > INITIAL:
+            if wish > INITIAL and dep.failure is not None:
                 self._wake(edge)
+
+    def _need(self, edge: EdgeState, need: Work | None, *, digests: bool) -> None:
+        """Let an edge wait for one piece of work of its vertex, and for contents as well if it is at that."""
+        if edge.need is not None and edge.need != need:
+            self._unneeded[edge.vertex, edge.need] = None
+        edge.need = need
+        if not digests:
+            self._restart(edge, list(edge.known.digesting))
+
+    def _restart(self, edge: EdgeState, inputs: Iterable[int]) -> None:
+        """Let the contents of these inputs be computed anew, should the edge come to need them."""
+        for i in inputs:
+            if edge.known.digesting.pop(i, 0) is None:
+                edge.known.undigested[i] = None
+                self._unneeded[edge.vertex, ("digest", i)] = None
 
     def _want(self, edge: EdgeState, consumer: tuple[EdgeState | int, int], ask: EdgeStatus) -> None:
         """Let one want an edge so far. Only what changes how far it is wanted at all is of interest to it.
@@ -116,13 +151,13 @@ class CoreTables:
         self._dirty[edge] = None
 
     def _wake_all(self, vertex: VertexState) -> None:
-        self._touched[vertex] = None
         for edge in vertex.edges.values():
             self._dirty[edge] = None
 
     def _wake_users(self, edge: EdgeState) -> None:
-        for consumer, _ in edge.wanted.by:
+        for consumer, i in edge.wanted.by:
             if isinstance(consumer, EdgeState):
+                consumer.news[i] = None
                 self._dirty[consumer] = None
 
     def _finish_requests(self, edge: EdgeState) -> None:
@@ -167,17 +202,14 @@ class CoreTables:
             self._commands.append(Cancel(ticket_id))
 
     def _sweep(self) -> None:
-        """Cancel work of the vertices just touched that none of their edges needs any more."""
-        for vertex in self._touched:
-            if not vertex.pending:
+        """Cancel work that an edge needs no more, and no other edge of its vertex."""
+        for vertex, work in self._unneeded:
+            ticket_id = vertex.pending.get(work)
+            if ticket_id is None or work[0] == "save":
                 continue
-            needed: set[Work] = set()
-            for edge in vertex.edges.values():
-                needed |= edge.needs
-            for work, ticket_id in vertex.pending.items():
-                if work not in needed and work[0] != "save":
-                    self._cancel(ticket_id)
-        self._touched.clear()
+            if not any(edge.needs(work) for edge in vertex.edges.values()):
+                self._cancel(ticket_id)
+        self._unneeded.clear()
 
     def _error(self, message: str) -> SchedulerError:
         story = "\n  ".join(repr(event)[:400] for event in self.history)
@@ -194,6 +226,8 @@ class CoreTables:
         for vertex in self.vertices.values():
             if not vertex.jobs:
                 raise self._error(f"{vertex.id} is active without a build")
+            if any(self.vertices[below.vertex].depth >= vertex.depth for below in vertex.spec.inputs):
+                raise self._error(f"{vertex.id} is not deeper than what it reads")
             for work, ticket_id in vertex.pending.items():
                 if ticket_id not in self._tickets:
                     raise self._error(f"{vertex.id} waits for {work}, whose ticket is closed")
@@ -205,7 +239,9 @@ class CoreTables:
 
     def _check_edge(self, edge: EdgeState) -> None:
         if edge.owner is not None:
-            if edge.wanted.by or any(edge.asks) or edge.needs:
+            if edge.owner.vertex.depth > edge.vertex.depth:
+                raise self._error(f"{edge} is less deep than what it has become")
+            if edge.wanted.by or any(edge.asks) or self._works(edge):
                 raise self._error(f"{edge} has been merged and is still at work")
             return
         for i, ask in enumerate(edge.asks):
@@ -214,11 +250,40 @@ class CoreTables:
         for consumer, i in edge.wanted.by:
             if isinstance(consumer, EdgeState) and consumer.asks[i] == INITIAL:
                 raise self._error(f"{edge} is wanted by {consumer}, which does not ask")
-        if edge.want == INITIAL and (any(edge.asks) or edge.needs):
+        if edge.asking != any(edge.asks):
+            raise self._error(f"{edge} does not know whether it asks")
+        if edge.asking and not edge.stale and edge.handle is None and edge.failure is None:
+            self._check_known(edge)
+        if edge.want == INITIAL and (any(edge.asks) or self._works(edge)):
             raise self._error(f"{edge} is not wanted and still at work")
         if edge.want <= edge.status or edge.failure is not None:
             return
-        waits = edge.queries or any(work in edge.vertex.pending for work in edge.needs)
+        waits = edge.queries or any(work in edge.vertex.pending for work in self._works(edge))
         waits = waits or any(edge.dep(i).status < ask for i, ask in enumerate(edge.asks))
         if not waits:
             raise self._error(f"{edge} waits for nothing")
+
+    def _check_known(self, edge: EdgeState) -> None:
+        """What has been counted news by news is what there is."""
+        known, fresh = edge.known, Inputs(len(edge.inputs))
+        for i in range(len(edge.inputs)):
+            if i in edge.news:
+                fresh.replace(edge, i, fresh.seen[i], known.seen[i])
+            else:
+                fresh.look(edge, i)
+        slow = [found for found, seen in zip(edge.found, fresh.seen, strict=True) if seen.level == CACHE_SLOW]
+        for key in (key for found in edge.found for key in found):
+            fresh.open[key] = sum(key in found for found in slow)
+        for counted in (fresh, known):
+            counted.open = {key: count for key, count in counted.open.items() if key not in edge.keys}
+        for name in ("seen", "at", "unmatched", "behind", "results", "open"):
+            if getattr(known, name) != getattr(fresh, name):
+                raise self._error(f"{edge}: {name} is {getattr(known, name)}, not {getattr(fresh, name)}")
+        if set(known.digesting) | set(known.undigested) != set(fresh.undigested):
+            raise self._error(f"{edge} does not know which inputs it has to read")
+
+    @staticmethod
+    def _works(edge: EdgeState) -> list[Work]:
+        """All work that an edge waits for."""
+        digests: list[Work] = [("digest", i) for i in edge.known.digesting]
+        return digests if edge.need is None else [*digests, edge.need]

@@ -1,7 +1,7 @@
 """The state of edges and vertices in the core, and every question about it that has one answer.
 
-State is what has been told; what follows from it is computed when asked for (`level`, `hopeless`, `settled_status`,
-`wishes`), never stored. Only `scheduler.SchedulerCore` changes state.
+State is what has been told, and what `inputs.Inputs` counts of it; what follows is computed when asked for (`hopeless`,
+`settled_status`, `wish`), never stored. Only `scheduler.SchedulerCore` changes state.
 
 How far an edge has got is its status:
 
@@ -18,40 +18,35 @@ that do match; and only when nothing can match any more, the results of all inpu
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import IntEnum
 
 from dockc.solver.core.cachekey import root_key
 from dockc.solver.core.events import CacheMapSpec, Failure, Output, Record, VertexSpec
+from dockc.solver.core.inputs import Inputs
+from dockc.solver.core.status import CACHE_FAST, CACHE_SLOW, COMPLETE, INITIAL, EdgeStatus
 from dockc.solver.vertex import EdgeId
-
-
-class EdgeStatus(IntEnum):
-    """How far an edge has got, or is wanted to get (`INITIAL`: not wanted)."""
-
-    INITIAL = 0
-    CACHE_FAST = 1
-    CACHE_SLOW = 2
-    COMPLETE = 3
-
-    @property
-    def label(self) -> str:
-        """The name in texts: `cache-fast`."""
-        return self.name.lower().replace("_", "-")
-
-
-TRANSITIONS: dict[EdgeStatus, frozenset[EdgeStatus]] = {
-    EdgeStatus.INITIAL: frozenset({EdgeStatus.CACHE_FAST, EdgeStatus.CACHE_SLOW, EdgeStatus.COMPLETE}),
-    EdgeStatus.CACHE_FAST: frozenset({EdgeStatus.CACHE_SLOW, EdgeStatus.COMPLETE}),
-    EdgeStatus.CACHE_SLOW: frozenset({EdgeStatus.COMPLETE}),
-    EdgeStatus.COMPLETE: frozenset(),
-}
-
-INITIAL, CACHE_FAST, CACHE_SLOW, COMPLETE = EdgeStatus
 
 Work = tuple[str, int]
 """Names work of a vertex: ("map", nth), ("digest", input), ("exec", 0), ("load", output), ("save", output)."""
 
 EXEC: Work = ("exec", 0)
+
+Mode = int
+"""A rule by which an edge wants something of its inputs."""
+
+NOTHING: Mode = 0
+"""It has what it needs."""
+WAIT: Mode = 1
+"""Definitions: enough to go on with. What has been asked for is not taken back for a moment's doubt."""
+RESULTS: Mode = 2
+"""All results, to execute."""
+DEFINITIONS: Mode = 3
+"""All definitions."""
+UNMATCHED: Mode = 4
+"""The next step of every input that leads to no key yet."""
+CHEAPEST: Mode = 5
+"""This plus a status: the next step of the inputs of that status. Every input matches something, but nothing in common;
+the cheapest step of all is enough.
+"""
 
 
 class VertexState:
@@ -68,10 +63,12 @@ class VertexState:
         pending: tickets of work that goes on.
         failure: why nothing more can be had from it.
         share: whether an execution shall first look for equal work of other processes.
+        depth: more than that of every vertex it reads, and no less than that of one that an edge of it has become.
+        users: the active vertices that read it.
     """
 
     __slots__ = (
-        "contents", "edges", "failure", "id", "jobs", "maps", "outputs", "pending", "share", "spec",
+        "contents", "depth", "edges", "failure", "id", "jobs", "maps", "outputs", "pending", "share", "spec", "users",
     )  # fmt: skip
 
     def __init__(self, vertex_id: str, spec: VertexSpec) -> None:
@@ -85,6 +82,8 @@ class VertexState:
         self.pending: dict[Work, int] = {}
         self.failure: Failure | None = None
         self.share = True
+        self.depth = 0
+        self.users: dict[VertexState, None] = {}
 
     @property
     def maps_complete(self) -> bool:
@@ -159,13 +158,19 @@ class EdgeState:
         result_keys: the keys of the result.
         owner: the edge this one has been merged into.
         absorbed: edges merged into this one.
-        tokens: its names in the index of equal keys; `placed` tells what was known when they were looked up.
+        tokens: its names in the index of equal keys; `rivals` are those of edges that must run which it shares;
+            `witness` says up to which input it has been compared with those of other edges.
+        placed: how many maps were known when it was placed in that index.
+        known: what it has seen of its inputs.
+        news: inputs that have changed since; `stale`: all may have.
+        mode: by which rule it has asked its inputs last; `asking`: whether it wants anything of them.
+        need: the work of its vertex that it waits for, beside contents that are being computed.
     """
 
     __slots__ = (
-        "absorbed", "asks", "failure", "found", "handle", "id", "inputs", "keys", "loaded", "loading", "needs",
-        "owner", "placed", "probed", "queries", "records", "result_keys", "spent", "status", "tokens", "vertex",
-        "wanted",
+        "absorbed", "asking", "asks", "failure", "found", "handle", "id", "inputs", "keys", "known", "loaded", "loading",
+        "mode", "need", "news", "owner", "placed", "probed", "queries", "records", "result_keys", "rivals", "spent",
+        "stale", "status", "tokens", "vertex", "wanted", "witness",
     )  # fmt: skip
 
     def __init__(self, vertex: VertexState, index: int, inputs: list[EdgeState]) -> None:
@@ -190,8 +195,15 @@ class EdgeState:
         self.owner: EdgeState | None = None
         self.absorbed: dict[EdgeState, None] = {}
         self.tokens: set[str] = set()
-        self.placed: list[int] = []
-        self.needs: frozenset[Work] = frozenset()
+        self.rivals: dict[str, None] = {}
+        self.witness: dict[str, int] = {}
+        self.placed = 0
+        self.known = Inputs(n)
+        self.news: dict[int, None] = {}
+        self.stale = True
+        self.mode = NOTHING
+        self.asking = False
+        self.need: Work | None = None
 
     def forget_lookups(self) -> None:
         """Let everything be looked up once more."""
@@ -200,6 +212,8 @@ class EdgeState:
             found.clear()
         for probed in self.probed:
             probed.clear()
+        self.known.forget()
+        self.stale = True
 
     # ------------------------------------------------------------ derived facts
 
@@ -230,10 +244,6 @@ class EdgeState:
         """Whether the vertex must run in any case."""
         return self.vertex.spec.ignore_cache
 
-    def deps(self) -> list[EdgeState]:
-        """The edges that stand for all inputs now."""
-        return [edge if edge.owner is None else edge.live for edge in self.inputs]
-
     def offered_keys(self) -> Iterable[str]:
         """Keys by which users of this edge may find their own results.
 
@@ -249,24 +259,9 @@ class EdgeState:
             offered = [key for key in offered if key not in doubtful]
         return dict.fromkeys((*self.result_keys, *offered))
 
-    def levels(self) -> list[EdgeStatus]:
-        """How far the lookups through each input have got: at most cache-slow, and then they are finished."""
-        contents = self.vertex.contents
-        found = []
-        for i, (dep, spec) in enumerate(zip(self.deps(), self.vertex.maps[0].deps, strict=True)):
-            status = dep.status
-            if spec.content:
-                status = CACHE_SLOW if i in contents else status if status < CACHE_FAST else CACHE_FAST
-            found.append(status if status < CACHE_SLOW else CACHE_SLOW)
-        return found
-
     def hopeless(self) -> bool:
         """Whether no lookup can find a result of this edge any more, whatever else becomes known."""
-        if self.ignores_cache:
-            return True
-        if all(self.found):
-            return False
-        return any(not found and level == CACHE_SLOW for found, level in zip(self.found, self.levels(), strict=True))
+        return self.ignores_cache or self.known.unmatched[CACHE_SLOW] > 0
 
     def must_execute(self) -> bool:
         """Whether only running the operation can give the result."""
@@ -274,7 +269,7 @@ class EdgeState:
             return False
         if not self.inputs:
             return self.vertex.maps_complete
-        return self.hopeless() or all(level == CACHE_SLOW for level in self.levels())
+        return self.hopeless() or self.known.lowest() == CACHE_SLOW
 
     def best_record(self) -> Record | None:
         """The record to load: the newest, of equally new ones that of the first cache source."""
@@ -292,49 +287,45 @@ class EdgeState:
             return CACHE_SLOW if self.keys or self.vertex.maps_complete else self.status
         if self.hopeless():
             return CACHE_SLOW
-        levels = self.levels()
-        status = min(levels)
         # A level that an input has reached without a match cannot bring a key of this edge, so this edge has
         # reached it as well, however far the other inputs are.
-        for level, found in zip(levels, self.found, strict=True):
-            if not found:
-                status = max(status, level)
-        if self.records and not self._keys_can_come(levels):
+        status = max(self.known.lowest(), self.known.highest_unmatched())
+        if self.records and not self.known.keys_can_come(self):
             status = CACHE_SLOW
         return max(self.status, status)
 
-    def _keys_can_come(self, levels: list[EdgeStatus]) -> bool:
-        """Whether a key that some input leads to might still be confirmed by the others."""
-        known = {key for found in self.found for key in found if key not in self.keys}
-        return any(
-            all(key in found or level < CACHE_SLOW for found, level in zip(self.found, levels, strict=True))
-            for key in known
-        )
-
-    def wishes(self, want: EdgeStatus) -> list[EdgeStatus]:
-        """What this edge, itself wanted as far as `want`, wants of each input."""
-        n = len(self.inputs)
+    def mode_for(self, want: EdgeStatus) -> Mode:
+        """By which rule this edge, itself wanted as far as `want`, wants something of its inputs."""
         ready = self.records or self.vertex.outputs is not None
-        if n == 0 or want <= self.status or (want == COMPLETE and ready):
-            return [INITIAL] * n
+        if not self.inputs or want <= self.status or (want == COMPLETE and ready):
+            return NOTHING
         if not self.vertex.maps or self.queries:
-            # Enough to go on with; what has already been asked for is not taken back for a moment's doubt.
-            return [max(CACHE_FAST, ask) for ask in self.asks]
+            return WAIT
         if self.must_execute():
-            return [COMPLETE if want == COMPLETE else INITIAL] * n
+            return RESULTS if want == COMPLETE else NOTHING
         if want == CACHE_FAST:
-            return [CACHE_FAST] * n
-        levels = self.levels()
-        behind = [i for i in range(n) if levels[i] < CACHE_SLOW and not self.found[i]]
-        if not behind:
-            # Every input matches something, but nothing in common: the cheapest next step of all is enough.
-            behind = [i for i in range(n) if levels[i] < CACHE_SLOW]
-            least = min(self.dep(i).status for i in behind)
-            behind = [i for i in behind if self.dep(i).status == least]
-        wishes = [CACHE_FAST] * n
-        for i in behind:
-            wishes[i] = EdgeStatus(min(self.dep(i).status + 1, COMPLETE))
-        return wishes
+            return DEFINITIONS
+        if self.known.unmatched[INITIAL] or self.known.unmatched[CACHE_FAST]:
+            return UNMATCHED
+        return CHEAPEST + self.known.least()
+
+    def wish(self, mode: Mode, i: int) -> EdgeStatus:
+        """What this edge wants of input `i` by the rule `mode`."""
+        if mode == NOTHING:
+            return INITIAL
+        if mode == WAIT:
+            return max(CACHE_FAST, self.asks[i])
+        if mode == RESULTS:
+            return COMPLETE
+        seen = self.known.seen[i]
+        if mode == DEFINITIONS or seen.level == CACHE_SLOW:
+            return CACHE_FAST
+        next_one = not seen.matched if mode == UNMATCHED else seen.status == mode - CHEAPEST
+        return EdgeStatus(min(seen.status + 1, COMPLETE)) if next_one else CACHE_FAST
+
+    def needs(self, work: Work) -> bool:
+        """Whether this edge has a use for a piece of work of its vertex."""
+        return work == self.need or (work[0] == "digest" and work[1] in self.known.digesting)
 
     def __repr__(self) -> str:
         return f"EdgeState({self.id} {self.status.label}, wanted {self.want.label})"

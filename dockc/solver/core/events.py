@@ -223,7 +223,7 @@ class QueryKeys(lean.Record):
 
 
 class LinkKeys(lean.Record):
-    """Let all `names` of each input lead to `keys` of `edge`, which were found through every input. Not answered.
+    """Let all `names` of inputs, by their numbers, lead to `keys` of `edge`, which all inputs lead to. Not answered.
 
     Only what all inputs lead to is linked: through one input alone a key may fit that is quite another step's result.
     """
@@ -231,7 +231,7 @@ class LinkKeys(lean.Record):
     edge: EdgeId
     digest: str
     keys: tuple[str, ...]
-    names: tuple[tuple[KeyRef, ...], ...]
+    names: tuple[tuple[int, tuple[KeyRef, ...]], ...]
 
 
 class QueryRecords(lean.Record):

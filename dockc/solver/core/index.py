@@ -33,49 +33,94 @@ class EdgeIndex:
         self._made: dict[str, set[_Link]] = {}
         self._count = 0
 
-    def place(self, edge: EdgeState, digests: Sequence[str], inputs: Sequence[Collection[Atom]]) -> EdgeState | None:
+    def place(
+        self,
+        edge: EdgeState,
+        digests: Sequence[str],
+        inputs: Sequence[Collection[Atom]],
+        news: Collection[int] | None = None,
+    ) -> EdgeState | None:
         """Give `edge` its tokens and return the edge that holds one of them already, if there is another.
 
         Args:
             edge: an edge whose cache map is known.
             digests: the operation's names; several only for an operation without inputs.
-            inputs: the alternatives of each input, none empty.
+            inputs: the alternatives of each input, none empty; they only ever become more.
+            news: inputs with alternatives that they had not at the last call for this edge; None for all.
         """
-        tokens: list[str] = []
-        for fresh in (True,) if edge.ignores_cache else (True, False):
-            for digest in digests:
-                if inputs:
-                    tokens += self._common(edge, digest, fresh, inputs)
-                else:
-                    tokens.append(f"{digest}@{edge.index}{'!' if fresh else ''}")
-        holder = next((h for t in tokens if (h := self._holder.get(t)) is not None and h is not edge), None)
         own = edge.ignores_cache
+        changed = range(len(inputs)) if news is None or not edge.tokens else news
+        if not inputs:
+            tokens = [
+                f"{digest}@{edge.index}{'!' if fresh else ''}"
+                for fresh in ((True,) if own else (True, False))
+                for digest in digests
+            ]
+        else:
+            shared = [*edge.rivals, *edge.tokens, *self._common(edge, digests[0], inputs, changed)]
+            tokens = sorted(shared, key=lambda token: not token.endswith("!"))
+        holder = next((h for t in tokens if (h := self._holder.get(t)) is not None and h is not edge), None)
         mine = [t for t in tokens if t.endswith("!") == own]
+        edge.rivals.update(dict.fromkeys(t for t in tokens if inputs and t.endswith("!") != own))
         if not mine:
             self._count += 1
             mine = [f"#{self._count}{'!' if own else ''}"]
         for token in mine:
+            known = token in edge.tokens and token in self._holder
             edge.tokens.add(token)
             self._holder.setdefault(token, edge)
             made = self._made.setdefault(token, set())
-            for i, atoms in enumerate(inputs):
-                for atom in atoms:
+            for i in changed if known else range(len(inputs)):
+                for atom in inputs[i]:
                     link: _Link = (i, digests[0], edge.index, own, atom)
                     self._links.setdefault(link, {})[token] = None
                     made.add(link)
         return holder
 
-    def _common(self, edge: EdgeState, digest: str, fresh: bool, inputs: Sequence[Collection[Atom]]) -> list[str]:
-        """Tokens that every input leads to."""
-        common: dict[str, None] | None = None
+    def _common(
+        self, edge: EdgeState, digest: str, inputs: Sequence[Collection[Atom]], news: Collection[int]
+    ) -> list[str]:
+        """Tokens of other edges that every input leads to, and did not at the last call.
+
+        Through at least one of its new alternatives, or of the other edge's, which looks for this one then.
+        """
+        found = []
+        for fresh in (True,) if edge.ignores_cache else (True, False):
+            candidates: dict[str, None] = {}
+            if len(news) < len(inputs):
+                for i in news:
+                    for atom in inputs[i]:
+                        tokens = self._links.get((i, digest, edge.index, fresh, atom), {})
+                        if not any(token in tokens for token in edge.tokens):  # else it is no new alternative
+                            candidates.update(tokens)
+            if len(news) == len(inputs) or len(candidates) > len(inputs):
+                candidates = self._fewest(edge, digest, fresh, inputs)
+            for token in candidates:
+                if token in edge.tokens or token in edge.rivals:
+                    continue
+                # What was equal remains equal: each input is compared once with each other edge.
+                at = edge.witness.get(token, 0)
+                while at < len(inputs) and self._leads(edge, digest, fresh, at, inputs[at], token):
+                    at += 1
+                if at == len(inputs):
+                    found.append(token)
+                elif at:
+                    edge.witness[token] = at
+        return found
+
+    def _leads(self, edge: EdgeState, digest: str, fresh: bool, i: int, atoms: Collection[Atom], token: str) -> bool:
+        return any(token in self._links.get((i, digest, edge.index, fresh, atom), ()) for atom in atoms)
+
+    def _fewest(self, edge: EdgeState, digest: str, fresh: bool, inputs: Sequence[Collection[Atom]]) -> dict[str, None]:
+        """The tokens that the input leads to which leads to the fewest."""
+        best, least = 0, -1
         for i, atoms in enumerate(inputs):
-            here: dict[str, None] = {}
-            for atom in atoms:
-                here.update(self._links.get((i, digest, edge.index, fresh, atom), {}))
-            common = here if common is None else {t: None for t in common if t in here}
-            if not common:
-                return []
-        return list(common or {})
+            count = sum(len(self._links.get((i, digest, edge.index, fresh, atom), ())) for atom in atoms)
+            if least < 0 or count < least:
+                best, least = i, count
+            if not count:
+                break
+        return {t: None for atom in inputs[best] for t in self._links.get((best, digest, edge.index, fresh, atom), ())}
 
     def transfer(self, source: EdgeState, target: EdgeState) -> None:
         """`source` becomes `target`: its tokens name `target` from now on."""

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from dockc.solver.core.advance import Advancing
 from dockc.solver.core.coretables import SchedulerError, Ticket
-from dockc.solver.core.edge import COMPLETE, INITIAL, EdgeState, VertexState
+from dockc.solver.core.edge import NOTHING, EdgeState, VertexState
 from dockc.solver.core.events import (
     CacheMapReady,
     Cancelled,
@@ -40,6 +40,7 @@ from dockc.solver.core.events import (
     VertexSpec,
     Withdrawn,
 )
+from dockc.solver.core.status import COMPLETE, INITIAL
 from dockc.solver.vertex import EdgeId
 
 __all__ = ["SchedulerCore", "SchedulerError"]
@@ -102,6 +103,9 @@ class SchedulerCore(Advancing):
             if vertex is None:
                 vertex = VertexState(active, VertexSpec(spec.digest, inputs, spec.ignore_cache, spec.private))
                 self.vertices[active] = vertex
+                for below in inputs:
+                    self.vertices[below.vertex].users[vertex] = None
+                self._deepen(vertex)
             self._attach(vertex, event.job)
 
     def _choose_id(self, job: str, spec: VertexSpec, inputs: tuple[EdgeId, ...]) -> str:
@@ -154,6 +158,7 @@ class SchedulerCore(Advancing):
                 dep.wanted.set((edge, i), INITIAL)
                 self._wake(dep)
                 edge.asks[i] = INITIAL
+        edge.asking, edge.mode = False, NOTHING
         if edge.owner is not None:
             edge.owner.absorbed.pop(edge, None)
 
@@ -173,7 +178,9 @@ class SchedulerCore(Advancing):
         for output in vertex.outputs or ():
             if output is not None:
                 self._commands.append(Release(output.handle))
-        self._touched.pop(vertex, None)
+        for below in vertex.spec.inputs:
+            if below.vertex in self.vertices:
+                self.vertices[below.vertex].users.pop(vertex, None)
         del self.vertices[vertex.id]
 
     def _orphan(self, ticket_id: int) -> None:
@@ -191,6 +198,8 @@ class SchedulerCore(Advancing):
             message = f"cache map speaks of {len(event.spec.deps)} inputs, the vertex has {len(vertex.spec.inputs)}"
             vertex.failure = Failure(event.ticket, vertex.spec.digest, message)
         vertex.maps.append(event.spec)
+        for edge in vertex.edges.values():
+            edge.stale = True
         self._wake_all(vertex)
 
     def _on_keys_found(self, event: KeysFound) -> None:
@@ -200,8 +209,10 @@ class SchedulerCore(Advancing):
             return
         edge.queries.discard(event.ticket)
         if ticket.input >= 0:
-            edge.found[ticket.input].update(dict.fromkeys(event.keys))
-        new = [k for k in event.keys if k not in edge.keys and all(k in found for found in edge.found)]
+            new = edge.known.lead(edge, ticket.input, event.keys)
+            edge.news[ticket.input] = None
+        else:
+            new = [key for key in event.keys if key not in edge.keys]
         if ticket.input >= 0 and edge.owner is None:
             self._link(edge, list(edge.keys), (ticket.input,))
             self._link(edge, new, range(len(edge.inputs)))
@@ -227,6 +238,8 @@ class SchedulerCore(Advancing):
         ticket = self._close(event.ticket, "digest")
         if ticket.vertex is not None:
             ticket.vertex.contents[ticket.input] = event.digest
+            for edge in ticket.vertex.edges.values():
+                edge.news[ticket.input] = None
             self._wake_all(ticket.vertex)
 
     def _on_result_loaded(self, event: ResultLoaded) -> None:
@@ -310,6 +323,9 @@ class SchedulerCore(Advancing):
         if ticket.edge is not None:
             ticket.edge.loading = None
         if ticket.vertex is not None:
+            if ticket.work[0] == "digest":
+                for edge in ticket.vertex.edges.values():
+                    self._restart(edge, (ticket.input,))
             self._wake_all(ticket.vertex)
 
     _HANDLERS: ClassVar[dict[type[Any], Callable[[SchedulerCore, Any], None]]] = {

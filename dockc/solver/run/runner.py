@@ -622,15 +622,16 @@ class Runner:
         for n, spec in enumerate(specs):
             about = Provenance(vertex.digest, vertex.name, active.maps[n].preimage, active.contents)
             keys.append(self.cache.save(spec, result, now, about))
-            names = tuple(tuple(self._proven_by_now(refs)) for refs in spec.deps)
-            if any(names):
+            proven = ((i, tuple(self._proven_by_now(refs))) for i, refs in enumerate(spec.deps if self.claims else ()))
+            names = [(i, refs) for i, refs in proven if refs]
+            if names:
                 self.cache.link(spec.digest, spec.output, keys[-1:], names)
         return tuple(keys)
 
     def _proven_by_now(self, refs: Sequence[KeyRef]) -> Iterator[KeyRef]:
         """Names of an input that were mere claims when it was looked up: whoever read its files has proved them."""
         claims = self.claims
-        for ref in refs if claims else ():
+        for ref in refs:
             claim = None if ref.content else claims.get(ref.key)
             if claim is not None and claim.proven():
                 yield KeyRef(claim.key, ref.selector)
