@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SOCKET = "daemon.sock"
 """Name of the socket in a store."""
+LOCK = "daemon.lock"
+"""Name of the file in a store that its resident holds locked."""
 LIMIT = 16 << 20
 """Bytes of a request at most; the kernel's own limit for arguments and environment is lower."""
 STREAMS = 3

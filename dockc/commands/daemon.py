@@ -57,7 +57,7 @@ def run(options: DaemonOptions, out: Output) -> int:
         from dockc.engine import settings
 
         settings.forget_registries()  # builds have their users' own
-        return resident.serve(Path(made.store), idle=made.idle, tied=made.tied, grace=made.grace)
+        return resident.serve(Path(made.store), idle=made.idle, tied=made.tied, grace=made.grace, lock=made.lock)
     for quiet in ("hpack", "asyncio", "urllib3"):
         logging.getLogger(quiet).setLevel(logging.WARNING)
     from dockc.daemon.server import serve

@@ -158,6 +158,7 @@ class Config(Record, kw_only=True):
         resident: be that resident builder and nothing else.
         tied: as a resident, end with whoever holds the other end of standard input.
         idle: as a resident, end after so many seconds without a build; 0 for never.
+        lock: as a resident, the descriptor of the lock that it was started with; -1 for none.
         history: which builds are remembered; None for the usual.
         log_level, log_format: of the log: a level of `logging`, and text or json.
         otel: path of a socket that takes spans, and that steps find; "" for none.
@@ -186,6 +187,7 @@ class Config(Record, kw_only=True):
     resident: bool = False
     tied: bool = False
     idle: float = 0.0
+    lock: int = -1
     history: Keep | None = None
     log_level: int = logging.INFO
     log_format: str = "text"
@@ -302,6 +304,7 @@ def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
         "--idle", type=float, default=0.0, metavar="SECONDS", help="end a resident that nobody has used for so long"
     )
     parser.add_argument("--tied", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--lock", type=int, default=-1, help=argparse.SUPPRESS)
     parser.add_argument("--log-level", default="", metavar="LEVEL", help="error, warn, info or debug (default: info)")
     parser.add_argument("--log-format", default="", metavar="FORM", help="text or json (default: text)")
     for name in (
@@ -437,6 +440,7 @@ def _config(options: argparse.Namespace, file: Mapping[str, Any], prog: str, tol
         resident=options.resident,
         tied=options.tied,
         idle=max(0.0, options.idle),
+        lock=options.lock,
         history=read_keep(_table(file, "history"), options.config, Keep(age=48 * 3600.0)),
         log_level=_level(options, file),
         log_format=_format(options, file),

@@ -10,9 +10,35 @@ from pathlib import Path
 _log = logging.getLogger("dockc.daemon")
 
 
-def hold(file: Path, folder: Path) -> tuple[int, ...]:
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
+def take(file: Path) -> int | None:
+    """Lock a file, made where it is missing, for a process that is to be started: it inherits what this returns. None
+    where somebody holds it.
+
+    Raises:
+        OSError: it cannot be locked.
+    """
+    handle = os.open(file, _FLAGS, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        if isinstance(error, BlockingIOError):
+            return None
+        raise
+    return handle
+
+
+def hold(file: Path, folder: Path, taken: int = -1) -> tuple[int, ...]:
     """Lock a file, made where it is missing, and a directory beside it: the file may be removed while its holder runs,
     and another one of the same name be locked. To be held as long as what this returns is open.
+
+    Args:
+        file: what is locked, and made where it is missing.
+        folder: the directory.
+        taken: the file as whoever started this process has locked it (`take`); -1 where nobody has.
 
     Raises:
         BlockingIOError: somebody else holds one of them.
@@ -20,7 +46,11 @@ def hold(file: Path, folder: Path) -> tuple[int, ...]:
     """
     held: list[int] = []
     try:
-        held.append(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        if taken >= 0 and os.path.samestat(os.fstat(taken), os.lstat(file)):
+            os.set_inheritable(taken, False)
+            held.append(taken)
+        else:
+            held.append(os.open(file, _FLAGS, 0o600))
         fcntl.flock(held[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
         held.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW))
         try:

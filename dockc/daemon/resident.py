@@ -135,9 +135,11 @@ class Resident:
         idle: seconds without a build after which it ends; 0 for never.
         tied: end when standard input does: whoever started this holds the other end.
         grace: seconds that running builds get at the end.
+        lock: the lock that whoever started this has taken for it; -1 where it is to be taken.
     """
 
-    def __init__(self, store: Path, *, idle: float = 0, tied: bool = False, grace: float = 0) -> None:
+    def __init__(self, store: Path, *, idle: float = 0, tied: bool = False, grace: float = 0, lock: int = -1) -> None:
+        self._taken = lock
         self._store, self._idle, self._tied, self._grace = store, idle, tied, grace
         self._clients: dict[int, _Client] = {}
         self._processes: dict[int, _Process] = {}  # by the descriptor of the link
@@ -159,7 +161,7 @@ class Resident:
         try:
             self._store.mkdir(mode=0o700, parents=True, exist_ok=True)
             leases.mkdir(mode=0o700, exist_ok=True)
-            self._locks = hold(self._store / "daemon.lock", leases)
+            self._locks = hold(self._store / resident.LOCK, leases, self._taken)
         except BlockingIOError:
             raise DockcError(f"the store {self._store} has a resident builder already") from None
         except OSError as exc:
@@ -539,10 +541,10 @@ def _rehearse() -> None:
             dockc.compile(_PIECE, answers="made-up")
 
 
-def serve(store: Path, *, idle: float = 0, tied: bool = False, grace: float = 0) -> int:
-    """Be the resident builder of a store until told to end.
+def serve(store: Path, *, idle: float = 0, tied: bool = False, grace: float = 0, lock: int = -1) -> int:
+    """Be the resident builder of a store until told to end; see `Resident`.
 
     Raises:
         DockcError: the store has one, or cannot hold its socket.
     """
-    return Resident(store, idle=idle, tied=tied, grace=grace).run()
+    return Resident(store, idle=idle, tied=tied, grace=grace, lock=lock).run()

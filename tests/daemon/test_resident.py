@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from dockc.base.resident import Request
+from dockc.daemon import start
+from dockc.daemon.lock import take
 from dockc.engine import settings
 from dockc.errors import UsageError
 from tests.daemon.test_daemon import Daemon, answers, until
@@ -332,6 +334,37 @@ def test_it_ends_when_nobody_comes_and_starts_by_itself(store: Store) -> None:
     assert store.process is not None
     store.process.send_signal(signal.SIGCHLD)
     assert store.process.wait(90) == 0
+
+
+def test_of_many_that_build_at_once_one_starts_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And when that one has ended, another one can be started."""
+    came = store.folder / "came"
+    real = start.command
+
+    def counted(place: str, *options: str) -> list[str]:
+        with came.open("a") as file:
+            file.write("x")
+        return real(place, *options)
+
+    monkeypatch.setattr(start, "command", counted)
+    for count in (1, 2):
+        for _ in range(20):
+            start.start(str(store.folder / "store"), 600, store.environment)
+        until(lambda: answers(store.socket))
+        assert came.read_text() == "x" * count
+        said = store.build().stderr
+        assert SAYS in said
+        os.kill(int(said.partition(f"{SAYS} (process ")[2].partition(")")[0]), signal.SIGTERM)
+        until(lambda: not store.socket.exists())
+        until(lambda: is_free(store.folder / "store" / "daemon.lock"))
+
+
+def is_free(file: Path) -> bool:
+    lock = take(file)
+    if lock is None:
+        return False
+    os.close(lock)
+    return True
 
 
 @pytest.mark.parametrize("text", ["autostart = 1", "idle = true", "idle = -1", "unknown = 1"])
