@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 from weakref import WeakValueDictionary
 
 from dockc.base.record import Mutable, Record, replace
@@ -27,7 +27,7 @@ from dockc.runtime.refs.types import RecordType
 from dockc.runtime.registry.transport import NOT_ASKED
 from dockc.runtime.session.secrets import LentAgents, LentSecrets
 from dockc.runtime.snapshot.removal import remove_tree
-from dockc.runtime.source import gitbundle
+from dockc.runtime.source import gitbundle, gitsign
 from dockc.runtime.source.base import SourceKey, registry_of
 from dockc.runtime.source.blob import Blobs
 from dockc.runtime.source.found import FoundGit
@@ -37,15 +37,17 @@ from dockc.runtime.source.memory import Memory
 from dockc.runtime.source.seen import SEEN, Seen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from dockc.oci.platform import Platform
     from dockc.runtime.refs.manager import RefManager
     from dockc.runtime.refs.ref import ImmutableRef, MutableRef
     from dockc.runtime.session.secrets import SecretStore
     from dockc.runtime.source.base import Backing
+    from dockc.runtime.source.gitsign import Demand
     from dockc.solver.op import OpContext
 
+T = TypeVar("T")
 _SUBMODULES_DEEP = 32
 _BRANCH = re.compile(r"refs/heads/(\S+)")
 _META_REMOTE = "git.remote"
@@ -196,9 +198,27 @@ class GitSource(Mutable):
                 found = look_up(
                     self.options, git, self.memory, offline=registry_of(ctx).transport.offline, seen=SEEN.of(ctx)
                 )
+            if self.options.signed is not None:
+                self._check_signatures(ctx, git, found, self.options.signed)
         self._commit = found
         text = self._cache_key(found)
         return SourceKey(text, found.hash, {"commit": found.hash, "ref": found.ref, "checkout": text})
+
+    def _check_signatures(self, ctx: OpContext, git: Git, found: Commit, demand: Demand) -> None:
+        options = self.options
+        known = _remembered_objects(options, self.memory, found)
+        if known is None:
+            if registry_of(ctx).transport.offline and options.bundle is None and not options.remote.startswith("file:"):
+                raise not_asked(options)
+            origin = "origin" if options.bundle is None else self._unpack(ctx, git)
+            known = self._started_over(lambda fresh: self._fetch_objects(git, found, origin, fresh=fresh))
+            _remember_objects(options, self.memory, found, *known)
+        _check_signed(options, demand, found, *known)
+
+    def _fetch_objects(self, git: Git, found: Commit, origin: str, *, fresh: bool) -> tuple[bytes, bytes]:
+        with _shared_repository(self.refs, self.options, git, found, fresh=fresh) as folder:
+            repository = git.at(git_dir=folder)
+            return _raw(repository, fetch(self.options, repository, found, origin), found)
 
     def _look_up_in_bundle(self, ctx: OpContext, git: Git) -> Commit:
         options = self.options
@@ -271,12 +291,17 @@ class GitSource(Mutable):
             yield git
 
     def _make(self, git: Git, found: Commit, origin: str) -> ImmutableRef:
+        return self._started_over(lambda fresh: self._fetch_and_check_out(git, found, origin, fresh=fresh))
+
+    @staticmethod
+    def _started_over(work: Callable[[bool], T]) -> T:
+        """Work on the shared repository, and on a new one where what the old one holds is in the way."""
         try:
-            return self._fetch_and_check_out(git, found, origin, fresh=False)
+            return work(False)
         except GitError as error:
             if not _must_start_over(error.stderr):
                 raise
-        return self._fetch_and_check_out(git, found, origin, fresh=True)
+        return work(True)
 
     def _fetch_and_check_out(self, git: Git, found: Commit, origin: str, *, fresh: bool) -> ImmutableRef:
         with _shared_repository(self.refs, self.options, git, found, fresh=fresh) as folder:
@@ -575,18 +600,13 @@ def find_commit(
         if options.bundle is not None:
             return _find_in_bundle(options, git, Path(place), blobs)
         found = look_up(options, git, memory, offline=offline, seen=seen)
-        question = f"{options.repository_key}#{found.hash}"
-        known = memory.get("git commit", question) if offline else None
-        peeled = "" if options.keep_git_dir else found.peeled
-        if known is not None:
-            return FoundGit(found.hash, known, found.ref, peeled, memory.get("git tag", question) or b"")
-        if offline and not options.remote.startswith("file:"):
-            raise not_asked(options)
-        answer = _objects(options, git, Path(place), found, "origin")
-        memory.put("git commit", question, answer.commit_object)
-        if answer.tag_object:
-            memory.put("git tag", question, answer.tag_object)
-        return answer
+        known = _remembered_objects(options, memory, found) if offline else None
+        if known is None:
+            if offline and not options.remote.startswith("file:"):
+                raise not_asked(options)
+            known = _objects(options, git, Path(place), found, "origin")
+            _remember_objects(options, memory, found, *known)
+        return _answer(options, found, *known)
 
 
 def _find_in_bundle(options: GitOptions, git: Git, place: Path, blobs: Blobs | None) -> FoundGit:
@@ -595,17 +615,52 @@ def _find_in_bundle(options: GitOptions, git: Git, place: Path, blobs: Blobs | N
     with gitbundle.unpacked(options, git, blobs) as url:
         ref = options.ref or options.checksum
         found = Commit(ref, ref) if is_commit(ref) else look_up_in(url, options, git)
-        return _objects(options, git, place, found, url)
+        return _answer(options, found, *_objects(options, git, place, found, url))
 
 
-def _objects(options: GitOptions, git: Git, place: Path, found: Commit, origin: str) -> FoundGit:
-    """The raw objects of a commit, by way of a repository in `place`."""
+def _answer(options: GitOptions, found: Commit, commit: bytes, tag: bytes) -> FoundGit:
+    if options.signed is not None:
+        _check_signed(options, options.signed, found, commit, tag)
+    return FoundGit(found.hash, commit, found.ref, "" if options.keep_git_dir else found.peeled, tag)
+
+
+def _objects(options: GitOptions, git: Git, place: Path, found: Commit, origin: str) -> tuple[bytes, bytes]:
+    """The raw objects of a commit and of its tag, by way of a repository in `place`."""
     init(git, place, found, options.shown)
     repository = git.at(git_dir=place)
-    ref = fetch(options, repository, found, origin)
+    return _raw(repository, fetch(options, repository, found, origin), found)
+
+
+def _raw(repository: Git, ref: str, found: Commit) -> tuple[bytes, bytes]:
+    """The raw objects of a commit that has been fetched and, b"" where there is none, of the tag that names it."""
     commit = repository.run("cat-file", "commit", repository.text("rev-parse", f"{ref}^{{commit}}"))
-    tag = repository.run("cat-file", "tag", found.hash) if found.peeled else b""
-    return FoundGit(found.hash, commit, found.ref, "" if options.keep_git_dir else found.peeled, tag)
+    return commit, repository.run("cat-file", "tag", found.hash) if found.peeled else b""
+
+
+def _remembered_objects(options: GitOptions, memory: Memory, found: Commit) -> tuple[bytes, bytes] | None:
+    question = f"{options.repository_key}#{found.hash}"
+    commit = memory.get("git commit", question)
+    tag = memory.get("git tag", question) or b""
+    return None if commit is None or (found.peeled and not tag) else (commit, tag)
+
+
+def _remember_objects(options: GitOptions, memory: Memory, found: Commit, commit: bytes, tag: bytes) -> None:
+    question = f"{options.repository_key}#{found.hash}"
+    memory.put("git commit", question, commit)
+    if tag:
+        memory.put("git tag", question, tag)
+
+
+def _check_signed(options: GitOptions, demand: Demand, found: Commit, commit: bytes, tag: bytes) -> None:
+    """Who has signed the objects that the look-up has named.
+
+    Raises:
+        SolveError: nobody who may, or the objects are others.
+    """
+    try:
+        gitsign.check(demand, commit, found.peeled or found.hash, tag, found.hash if found.peeled else "")
+    except SolveError as error:
+        raise type(error)(f"{options.shown}#{options.ref or found.ref}: {error.message}", hint=error.hint) from None
 
 
 def make(identifier: str, attributes: Mapping[str, str], platform: Platform, backing: Backing) -> GitSource:

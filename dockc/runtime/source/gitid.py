@@ -12,14 +12,11 @@ from dockc.golang.text import quote
 from dockc.llb import attrs, giturl
 from dockc.oci import digest as digests
 from dockc.runtime.source.blob import Locator, parse_locator
+from dockc.runtime.source.gitsign import Demand, demand_of
 
 _COMMIT = re.compile(r"[a-f0-9]{40}|[a-f0-9]{64}")
 _HEX = re.compile(r"[a-fA-F0-9]+")
 _GITHUB = ("https://github.com/", "https://www.github.com/")
-_UNSUPPORTED = {
-    attrs.GIT_SIGNATURE_PUBKEY: "verifying signatures",
-    attrs.GIT_SIGNATURE_REQUIRE_SIGNED_TAG: "verifying signatures",
-}
 
 
 class GitOptions(Record):
@@ -42,6 +39,7 @@ class GitOptions(Record):
             remote itself.
         bundle_store: name of the OCI layout that has the blob, "" for the one that the locator names.
         as_bundle: the checkout is a file `bundle` with the commit and what leads to it, and no work tree.
+        signed: who must have signed the commit or its tag; None for nobody.
     """
 
     remote: str
@@ -59,6 +57,7 @@ class GitOptions(Record):
     bundle: Locator | None = None
     bundle_store: str = ""
     as_bundle: bool = False
+    signed: Demand | None = None
 
     @property
     def shown(self) -> str:
@@ -127,12 +126,9 @@ def parse_options(identifier: str, attributes: Mapping[str, str]) -> GitOptions:
     """Read a source operation's identifier and attributes.
 
     Raises:
-        SolveError: a value that makes no sense, or a feature that is not supported.
+        SolveError: a value that makes no sense.
         DockcError: the URL is broken.
     """
-    for key, what in _UNSUPPORTED.items():
-        if attributes.get(key):
-            raise SolveError(f"{identifier}: {what} is not supported for git sources")
     text = _with_scheme(identifier.removeprefix(attrs.SCHEME_GIT))
     url = giturl.parse(text)
     options = GitOptions(url.remote, url.ref, url.subdir)
@@ -161,6 +157,7 @@ def parse_options(identifier: str, attributes: Mapping[str, str]) -> GitOptions:
         bundle=parse_locator(attributes[attrs.GIT_BUNDLE]) if attributes.get(attrs.GIT_BUNDLE) else None,
         bundle_store=attributes.get(attrs.OCI_STORE, ""),
         as_bundle=attributes.get(attrs.GIT_CHECKOUT_BUNDLE) == "true",
+        signed=demand_of(attributes),
     )
     _check_bundles(options)
     return _by_commit(options) if options.by_commit else options

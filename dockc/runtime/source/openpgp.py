@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
-from dockc.base import ed25519
+from dockc.base import ed25519, rsa
 from dockc.base.record import Record
 from dockc.errors import SolveError
 
@@ -22,16 +22,9 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 _RSA, _RSA_SIGN, _EDDSA, _ED25519 = 1, 3, 22, 27
-#: Hashes by their number, with the prefix of a DigestInfo.
-_HASHES = {
-    8: ("sha256", "3031300d060960864801650304020105000420"),
-    9: ("sha384", "3041300d060960864801650304020205000430"),
-    10: ("sha512", "3051300d060960864801650304020305000440"),
-    11: ("sha224", "302d300d06096086480165030402040500041c"),
-}
+_HASHES = {8: "sha256", 9: "sha384", 10: "sha512", 11: "sha224"}
 _ED25519_OID = bytes.fromhex("2b06010401da470f01")
 _SIGN = 0x02
-_LEAST_BITS = 2048
 _CHUNK = 1 << 20
 _MOST = 1 << 20
 _SKEW = 24 * 3600
@@ -75,8 +68,10 @@ class _Key(Record):
         return hashlib.sha1(self.hashed, usedforsecurity=False).digest()[-8:]
 
 
-def verify(data: BinaryIO, signature: bytes, keys: bytes) -> None:
+def verify(data: BinaryIO, signature: bytes, keys: bytes, *, reject_expired: bool = False) -> None:
     """Check an armored detached signature against armored public keys.
+
+    `reject_expired`: keys must be good today, and not only when they signed.
 
     Raises:
         SignatureRefused: none of the keys has made it, or it cannot be understood.
@@ -90,7 +85,8 @@ def verify(data: BinaryIO, signature: bytes, keys: bytes) -> None:
     if found.created > time.time() + _SKEW:
         raise SignatureRefused("the signature is from the future")
     hasher = _hash(found)
-    usable = [key for block in _armored(keys, b"PUBLIC KEY BLOCK") for key in _signing_keys(block, found.created)]
+    times = (found.created, int(time.time())) if reject_expired else (found.created,)
+    usable = [key for block in _key_blocks(keys) for key in _signing_keys(block, times)]
     fitting = [key for key in usable if not found.issuer or key.id == found.issuer]
     if not fitting:
         raise SignatureRefused(f"signature made by unknown key {found.issuer.hex().upper()}")
@@ -105,8 +101,15 @@ def verify(data: BinaryIO, signature: bytes, keys: bytes) -> None:
 # --- keys -----------------------------------------------------------------------------------------------
 
 
-def _signing_keys(block: bytes, when: int) -> Iterator[_Key]:
-    """The keys of a block that could sign at a time."""
+def _key_blocks(keys: bytes) -> list[bytes]:
+    try:
+        return list(_armored(keys, b"PUBLIC KEY BLOCK"))
+    except SignatureRefused as error:
+        raise SignatureRefused(f"failed to read armored public key: {error.message}") from None
+
+
+def _signing_keys(block: bytes, times: tuple[int, ...]) -> Iterator[_Key]:
+    """The keys of a block that could sign at each of some times."""
     entities: list[list[tuple[int, bytes]]] = []
     for tag, body in _packets(block):
         if tag == 6:
@@ -116,7 +119,8 @@ def _signing_keys(block: bytes, when: int) -> Iterator[_Key]:
     if not entities:
         raise SignatureRefused("failed to read armored public key: no key in it")
     for packets in entities:
-        yield from _of_entity(packets, when)
+        first, *others = ({key.id: key for key in _of_entity(packets, when)} for when in times)
+        yield from (key for name, key in first.items() if all(name in other for other in others))
 
 
 _About = tuple["_Key | bytes | None", list[_Signature]]
@@ -204,7 +208,7 @@ def _expired(key: _Key, signature: _Signature, when: int) -> bool:
 def _hash(signature: _Signature) -> _Hash:
     if signature.hash not in _HASHES:
         raise SignatureRefused(f"hash algorithm {signature.hash} is not trusted")
-    return hashlib.new(_HASHES[signature.hash][0])
+    return hashlib.new(_HASHES[signature.hash])
 
 
 def _proves(key: _Key, signature: _Signature, digest: bytes) -> bool:
@@ -213,7 +217,7 @@ def _proves(key: _Key, signature: _Signature, digest: bytes) -> bool:
     try:
         if key.algorithm in (_RSA, _RSA_SIGN) and signature.algorithm in (_RSA, _RSA_SIGN):
             (modulus, exponent), (value,) = _mpis(key.numbers, 2), _mpis(signature.numbers, 1)
-            return _rsa(modulus, exponent, value, signature.hash, digest)
+            return rsa.verify(modulus, exponent, value, _HASHES[signature.hash], digest)
         if key.algorithm == _EDDSA and signature.algorithm == _EDDSA:
             size = key.numbers[0]
             (point,) = _mpis(key.numbers[1 + size :], 1)
@@ -239,15 +243,6 @@ def _mpis(data: bytes, count: int) -> list[int]:
         found.append(int.from_bytes(data[2 : 2 + size], "big"))
         data = data[2 + size :]
     return found
-
-
-def _rsa(modulus: int, exponent: int, value: int, kind: int, digest: bytes) -> bool:
-    size = (modulus.bit_length() + 7) // 8
-    if modulus.bit_length() < _LEAST_BITS or not 0 <= value < modulus or exponent < 3 or not exponent & 1:
-        return False
-    info = bytes.fromhex(_HASHES[kind][1]) + digest
-    wanted = b"\x00\x01" + b"\xff" * (size - 3 - len(info)) + b"\x00" + info
-    return pow(value, exponent, modulus).to_bytes(size, "big") == wanted
 
 
 # --- forms ----------------------------------------------------------------------------------------------
