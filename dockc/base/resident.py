@@ -7,7 +7,7 @@ a process that goes on as the command would have. This module and its client loa
     client -> resident    8 bytes: length of the rest; texts joined by NUL (`Request`)
     resident -> client    a line: `G` (go on), or `R` and why not
     client -> resident    a byte with four descriptors; then one byte each: the number of a signal
-    resident -> client    a line: `S` (it builds); then `E` and the status, as waitpid has it
+    resident -> client    a line: `S` and the process that builds; then `E` and the status, as waitpid has it
 """
 
 from __future__ import annotations

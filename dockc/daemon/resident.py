@@ -483,9 +483,10 @@ class Resident:
         self._begun(one)
 
     def _begun(self, one: _Client) -> None:
+        assert one.process is not None
         one.forget_request()
         with suppress(OSError):
-            one.link.send(b"S\n")
+            one.link.send(b"S%d\n" % one.process.pid)
 
     def _problem(self, one: _Client, request: resident.Request) -> str:
         """Why this request must be the client's own affair, or ""."""

@@ -89,6 +89,37 @@ def _connected(store: str) -> Any:
     return link
 
 
+def _process(text: bytes) -> int:
+    """A descriptor of the process that builds; -1 where the system has none."""
+    try:
+        return os.pidfd_open(int(text))
+    except (AttributeError, OSError, ValueError):
+        return -1
+
+
+def _has_ended(process: int) -> bool:
+    """Whether a process has ended; one that lost its resident is told to, and does so soon."""
+    import select
+
+    if process < 0:
+        return False
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(_PATIENCE * 1000))
+
+
+def _can_be_repeated(arguments: Sequence[str]) -> bool:
+    """Whether a build that was cut off has neither read anything from a stream nor written a result to one."""
+    return not any(
+        text.rpartition("=")[2] == "-"
+        or (text[:1] == "-" and text[1:2] != "-" and (text.endswith("-") or "q" in text))
+        or text == "--quiet"
+        or "/dev/std" in text
+        or ("type=" in text and "dest=" not in text)
+        for text in arguments
+    )
+
+
 class _Asked:
     """A build that somebody else runs. State: what has come of an unfinished line, and how many signals have come."""
 
@@ -109,6 +140,7 @@ class _Asked:
                 log(f"the daemon of this store is not used: {line[1:].decode('utf-8', 'replace')}\n")
             return None
         self._link.settimeout(None)
+        process = _process(line[1:])
         before = {number: signal.getsignal(number) for number in _CARRIED}
         for number, handler in before.items():
             if handler != signal.SIG_IGN:
@@ -119,6 +151,9 @@ class _Asked:
             for number, handler in before.items():
                 signal.signal(number, handler)
         if not line.startswith(b"E"):
+            if not self._carried and _can_be_repeated(self._arguments) and _has_ended(process):
+                log("the daemon of this store has ended in the middle of the build, which is begun again without it\n")
+                return None
             raise DockcError(
                 "the daemon of this store has ended in the middle of the build",
                 hint="Build again; without a daemon, dockc builds by itself.",

@@ -21,6 +21,7 @@ from dockc.daemon import start
 from dockc.daemon.lock import take
 from dockc.engine import settings
 from dockc.errors import UsageError
+from dockc.line import resident as way
 from tests.daemon.test_daemon import Daemon, answers, until
 from tests.tools import shell_context
 
@@ -195,9 +196,9 @@ def test_what_a_shell_hands_over_stays_here(store: Store) -> None:
         assert (SAYS in done.stderr) is served
 
 
-def sleeping(store: Store) -> subprocess.Popen[bytes]:
+def sleeping(store: Store, *options: str) -> subprocess.Popen[bytes]:
     (store.context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\nCOPY busybox /bin/sleep\nRUN sleep " + _LONG + "\n")
-    building = store.start()
+    building = store.start(*options)
     assert building.stderr is not None
     for line in building.stderr:
         if b"RUN sleep" in line:
@@ -227,15 +228,31 @@ def test_a_client_that_ends_ends_its_build(store: Store, number: int, status: in
     assert SAYS in store.build().stderr
 
 
-def test_a_resident_that_dies_is_told(store: Store) -> None:
+def test_when_a_resident_dies_its_builds_are_begun_again(store: Store) -> None:
     store.begin()
     building = sleeping(store)
     assert store.process is not None
     store.process.kill()
     store.process.wait()
+    assert building.stderr is not None
+    for line in building.stderr:
+        if b"begun again without it" in line:
+            break
+    assert sleepers() == 0
+    assert any(b"RUN sleep" in line for line in building.stderr)
+    until(lambda: sleepers() > 0)
+    building.send_signal(signal.SIGINT)
+    _, err = building.communicate(timeout=60)
+    assert (building.returncode, b"interrupted" in err) == (130, True)
+    until(lambda: sleepers() == 0)
+    # Not one that may have written something.
+    store.begin()
+    building = sleeping(store, "-o-")
+    store.process.kill()
+    store.process.wait()
     _, err = building.communicate(timeout=60)
     assert building.returncode == 1
-    assert b"has ended in the middle of the build" in err
+    assert b"has ended in the middle of the build\n" in err
     until(lambda: sleepers() == 0)
     (store.context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\n")
     done = store.build()  # its socket is still there
@@ -365,6 +382,15 @@ def is_free(file: Path) -> bool:
         return False
     os.close(lock)
     return True
+
+
+@pytest.mark.parametrize(
+    ("words", "can"),
+    [(". -t x --push", True), ("-", False), ("-f- .", False), ("-f - .", False), ("--file=- .", False), (". -o-", False), (". --output=type=tar", False),
+     (". --output type=oci", False), (". -otype=local,dest=out", True), (". -otype=tar,dest=-", False), (". --secret id=x,src=/dev/stdin", False), (". -q", False)],
+)  # fmt: skip
+def test_what_has_read_or_written_a_stream_is_not_begun_again(words: str, can: bool) -> None:
+    assert way._can_be_repeated(words.split()) is can
 
 
 @pytest.mark.parametrize("text", ["autostart = 1", "idle = true", "idle = -1", "unknown = 1"])
