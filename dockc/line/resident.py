@@ -28,6 +28,8 @@ _ENOUGH = 3
 _PATIENCE = 5.0
 """Seconds that the resident may take to begin: one that is stopped, or that the machine cannot run, is none."""
 
+_SILENT = b"Rit does not answer"
+
 
 def ask(arguments: Sequence[str]) -> int | None:
     """Let the resident builder run a `dockc build`; its exit status, or None where there is no such builder."""
@@ -170,7 +172,7 @@ class _Asked:
         try:
             self._link.sendall(self._request().encode())
         except TimeoutError:
-            return b""
+            return _SILENT
         except OSError:  # it may have said no by now, and gone
             pass
         line = self._line()
@@ -225,7 +227,9 @@ class _Asked:
         while b"\n" not in self._buffer:
             try:
                 data = self._link.recv(4096)
-            except OSError:  # it has gone, or says nothing
+            except TimeoutError:
+                return _SILENT
+            except OSError:  # it has gone
                 data = b""
             if not data:
                 return b""
