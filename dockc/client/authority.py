@@ -16,11 +16,12 @@ import json
 import os
 import secrets
 import threading
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dockc.base import ed25519
+from dockc.base.alone import alone
 from dockc.base.record import replace
 from dockc.errors import UsageError
 from dockc.rpc.status import UNAVAILABLE, RpcError
@@ -162,7 +163,7 @@ def _kept(folder: Path, name: str) -> bytes:
     """The number in the file of the user's configuration, put there if it is not."""
     from base64 import b64encode
 
-    with _alone(folder):
+    with alone(folder / f"{_SEEDS}.lock"):
         known = dict(_read(folder))
         if name in known:
             return known[name]
@@ -174,20 +175,6 @@ def _kept(folder: Path, name: str) -> bytes:
                 file.write(text)
             temporary.replace(folder / _SEEDS)
         return fresh
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """No other client adds a number meanwhile, where the system and the folder let us keep it off."""
-    with ExitStack() as stack:
-        with suppress(OSError, ImportError):
-            import fcntl
-
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = os.open(folder / f"{_SEEDS}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            stack.callback(os.close, lock)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _read(folder: Path) -> Iterator[tuple[str, bytes]]:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from dockc.base.files import builders_file
+from dockc.base.alone import alone
+from dockc.base.files import builders_file, open_regular
 from dockc.base.record import Record, made, replace
 from dockc.client import address
 from dockc.errors import DockcError, UsageError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LIMIT = 1 << 20
+_LOCAL = "default"
+"""What this machine is called among the builders."""
+MAX_WEIGHT = 1000
+_SHOWN = 80
 
 
 class Node(Record):
@@ -66,7 +72,7 @@ def load() -> Builders:
     """
     file = path()
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             data = stream.read(_LIMIT + 1)
     except (FileNotFoundError, NotADirectoryError):
         return Builders()
@@ -81,10 +87,21 @@ def load() -> Builders:
             if not nodes[str(name)]:
                 raise ValueError(f"the builder {name} has no nodes")
         return Builders(nodes, str(found.get("current", "")))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as exc:
         raise DockcError(
-            f"{file} is no list of builders: {exc!r}", hint="Move it away and create the builders anew."
+            f"{file} is no list of builders: {_reason(exc, len(data))}",
+            hint="Move it away and create the builders anew.",
         ) from None
+
+
+def _reason(error: Exception, size: int) -> str:
+    if size > _LIMIT:
+        return f"it is larger than {_LIMIT} bytes"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is no text"
+    if isinstance(error, ValueError):
+        return str(error)
+    return "it does not have the form in which dockc writes it"
 
 
 _TLS = ("ca", "cert", "key", "server_name")
@@ -97,7 +114,7 @@ def _node(entry: Mapping[str, Any]) -> Node:
         address.Tls(**tls),
         name=str(entry.get("name", "")),
         platforms=tuple(str(one) for one in entry.get("platforms", ())),
-        weight=max(0, int(entry.get("weight", 1))),
+        weight=min(max(0, int(entry.get("weight", 1))), MAX_WEIGHT),
     )
 
 
@@ -124,8 +141,17 @@ def _save(builders: Builders) -> None:
         temporary.write_text(text)
         temporary.replace(file)
     except OSError as exc:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise DockcError(f"cannot write {file}: {exc.strerror}") from exc
+
+
+@contextmanager
+def _changing() -> Iterator[Builders]:
+    """What is known, while nobody else changes it."""
+    file = path()
+    with alone(file.with_name(f"{file.name}.lock")):
+        yield load()
 
 
 def create(name: str, node: Node, *, use: bool = False) -> None:
@@ -136,16 +162,23 @@ def create(name: str, node: Node, *, use: bool = False) -> None:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"invalid name of a builder: {name!r}", hint="Letters, digits, dots, dashes and underscores; 64 at most."
+            f"invalid name of a builder: {_short(name)}",
+            hint="Letters, digits, dots, dashes and underscores; 64 at most.",
         )
+    if name == _LOCAL:
+        raise UsageError(f"{name} is this machine's own builder", hint="Give the builder another name.")
     _check(node)
-    known = load()
-    if name in known.nodes:
-        raise UsageError(
-            f"there is a builder {name} already",
-            hint=f"Remove it first (dockc builder rm {name}), or add a node to it with --append.",
-        )
-    _save(replace(known, nodes={**known.nodes, name: (node,)}, current=name if use else known.current))
+    with _changing() as known:
+        if name in known.nodes:
+            raise UsageError(
+                f"there is a builder {name} already",
+                hint=f"Remove it first (dockc builder rm {name}), or add a node to it with --append.",
+            )
+        _save(replace(known, nodes={**known.nodes, name: (node,)}, current=name if use else known.current))
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) <= _SHOWN else name[:_SHOWN] + "...")
 
 
 def append(name: str, node: Node, *, use: bool = False) -> Node:
@@ -154,18 +187,19 @@ def append(name: str, node: Node, *, use: bool = False) -> Node:
     Raises:
         UsageError: there is no such builder, or the node cannot be.
     """
-    known = load()
-    nodes = find(name, known)
-    if not node.name:
-        taken = {one.name for one in nodes}
-        node = replace(node, name=next(text for n in range(len(nodes), 10**6) if (text := f"{name}{n}") not in taken))
-    _check(node)
-    if any(one.addr == node.addr and one.name != node.name for one in nodes):
-        raise UsageError(f"the builder {name} has a node at {node.addr} already")
-    kept = [node if one.name == node.name else one for one in nodes]
-    if node not in kept:
-        kept.append(node)
-    _save(replace(known, nodes={**known.nodes, name: tuple(kept)}, current=name if use else known.current))
+    with _changing() as known:
+        nodes = find(name, known)
+        if not node.name:
+            taken = {one.name for one in nodes}
+            free = next(text for n in range(len(nodes), 10**6) if (text := f"{name}{n}") not in taken)
+            node = replace(node, name=free)
+        _check(node)
+        if any(one.addr == node.addr and one.name != node.name for one in nodes):
+            raise UsageError(f"the builder {name} has a node at {node.addr} already")
+        kept = [node if one.name == node.name else one for one in nodes]
+        if node not in kept:
+            kept.append(node)
+        _save(replace(known, nodes={**known.nodes, name: tuple(kept)}, current=name if use else known.current))
     return node
 
 
@@ -175,16 +209,16 @@ def leave(name: str, node: str) -> None:
     Raises:
         UsageError: there is no such builder or node, or it is the last.
     """
-    known = load()
-    nodes = find(name, known)
-    kept = tuple(one for one in nodes if node not in {one.name, one.addr})
-    if len(kept) == len(nodes):
-        raise UsageError(
-            f"the builder {name} has no node {node}", hint=f"It has: {', '.join(one.shown for one in nodes)}."
-        )
-    if not kept:
-        raise UsageError(f"{node} is the last node of {name}", hint=f"Forget the builder: dockc builder rm {name}")
-    _save(replace(known, nodes={**known.nodes, name: kept}))
+    with _changing() as known:
+        nodes = find(name, known)
+        kept = tuple(one for one in nodes if node not in {one.name, one.addr})
+        if len(kept) == len(nodes):
+            raise UsageError(
+                f"the builder {name} has no node {node}", hint=f"It has: {', '.join(one.shown for one in nodes)}."
+            )
+        if not kept:
+            raise UsageError(f"{node} is the last node of {name}", hint=f"Forget the builder: dockc builder rm {name}")
+        _save(replace(known, nodes={**known.nodes, name: kept}))
 
 
 def _check(node: Node) -> None:
@@ -193,7 +227,8 @@ def _check(node: Node) -> None:
     address.parse(node.addr)
     if node.name and not _NAME.fullmatch(node.name):
         raise UsageError(
-            f"invalid name of a node: {node.name!r}", hint="Letters, digits, dots, dashes and underscores; 64 at most."
+            f"invalid name of a node: {_short(node.name)}",
+            hint="Letters, digits, dots, dashes and underscores; 64 at most.",
         )
     for text in node.platforms:
         try:
@@ -208,10 +243,10 @@ def remove(name: str) -> None:
     Raises:
         UsageError: there is none of that name.
     """
-    known = load()
-    find(name, known)
-    nodes = {key: node for key, node in known.nodes.items() if key != name}
-    _save(Builders(nodes, "" if known.current == name else known.current))
+    with _changing() as known:
+        find(name, known)
+        nodes = {key: node for key, node in known.nodes.items() if key != name}
+        _save(Builders(nodes, "" if known.current == name else known.current))
 
 
 def use(name: str) -> None:
@@ -220,10 +255,10 @@ def use(name: str) -> None:
     Raises:
         UsageError: there is none of that name.
     """
-    known = load()
-    if name:
-        find(name, known)
-    _save(replace(known, current=name))
+    with _changing() as known:
+        if name:
+            find(name, known)
+        _save(replace(known, current=name))
 
 
 def find(name: str, known: Builders | None = None) -> tuple[Node, ...]:
@@ -235,5 +270,8 @@ def find(name: str, known: Builders | None = None) -> tuple[Node, ...]:
     known = known or load()
     if name not in known.nodes:
         names = ", ".join(sorted(known.nodes)) or "none yet"
-        raise UsageError(f"no builder {name}", hint=f"There are: {names}. Make one with `dockc builder create`.")
+        raise UsageError(
+            f"no builder {name if name.isprintable() and len(name) <= _SHOWN else _short(name)}",
+            hint=f"There are: {names}. Make one with `dockc builder create`.",
+        )
     return known.nodes[name]

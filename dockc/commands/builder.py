@@ -137,6 +137,9 @@ class RemoveOptions(Options):
     """Forget builders; their daemons are left alone."""
 
     names: tuple[str, ...] = argument(metavar="NAME", help="Builders to forget.")
+    force: bool = option("--force", "-f", help="As without: nobody is asked.", hidden=True)
+    keep_daemon: bool = option("--keep-daemon", help="As without: it is not dockc's.", hidden=True)
+    keep_state: bool = option("--keep-state", help="As without.", hidden=True)
     examples = ("dockc builder rm far",)
 
 
@@ -161,6 +164,10 @@ class UseOptions(Options):
     """Choose the builder of `dockc build` where it names none and no store."""
 
     name: str = argument(required=True, help="The builder's name; `default` is this machine.")
+    default: bool = option(
+        "--default", help="As without: there is one choice for all directories and contexts.", hidden=True
+    )
+    everywhere: bool = option("--global", help="As without.", hidden=True)
     examples = ("dockc builder use far", "dockc builder use default")
 
 
@@ -234,6 +241,9 @@ class InspectOptions(Options):
     """Show one builder, with its version and platforms."""
 
     name: str = argument(help="The builder's name; the chosen one where none is given.")
+    bootstrap: bool = option(
+        "--bootstrap", help="As without: the builder is asked, and it is an error if it does not answer."
+    )
     json: bool = option("--json", help="Print JSON, as `dockc builder ls` has it.")
     examples = ("dockc builder inspect far",)
 

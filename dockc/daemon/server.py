@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from dockc.rpc.calls import Channel
 
 _log = logging.getLogger("dockc.daemon")
-_BACKLOG = 1024
 _LOCK = "dockcd.lock"
 _ID_LIMIT = 100
 """Bytes of a worker's id."""
