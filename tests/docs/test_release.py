@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.util
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -63,3 +64,15 @@ def test_nothing_is_tagged_or_sent(release: ModuleType) -> None:
     text = (REPO / "tools/release.py").read_text()
     commands = [part.split(")")[0] for part in text.split("_run(")[1:]]
     assert not any(word in command for command in commands for word in ("tag", "push", "commit", "twine", "upload"))
+
+
+def test_no_page_takes_dockc_from_an_index_that_has_it_not() -> None:
+    places = [REPO / "README.md", *(REPO / "docs").rglob("*.md"), *(path for path in (REPO / "examples").rglob("*") if path.is_file())]
+    wrong = {
+        f"{path.relative_to(REPO)}: {line.strip()}"
+        for path in [*places, *(REPO / "editors").rglob("README.md")]
+        if "node_modules" not in path.parts
+        for line in path.read_text(errors="replace").splitlines()
+        if re.search(r"\b(?:pip|pipx|uv pip) install(?: -[-\w=/]+)* '?dockc(?![-\w/])", line) and " @ git+" not in line
+    }
+    assert wrong == set()

@@ -257,6 +257,7 @@ def apply(folder: Path, lines: list[str], attrs: dict[str, str], change: tuple[s
 @settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(CHANGES)
 @example([("chmod", "a", "755"), ("write", "d/c", "1"), ("chmod", "a", "644")])
+@example([("argument", "Y", "2"), ("chmod", "d/b", "755"), ("write", "a", "2"), ("line", "WORKDIR /w", ""), ("write", "d/c", "2"), ("chmod", "d/b", "644")])
 @example([("line", "COPY a /1", ""), ("write", "a", "1"), ("argument", "Y", "2"), ("write", "a", "0")])  # both were there, not together
 def test_what_is_told_is_empty_exactly_where_a_step_was_cached_and_plans_come_true(changes: list[tuple[str, str, str]]) -> None:
     top = Path(tempfile.mkdtemp(prefix="dockc-misses-")).resolve()
