@@ -10,9 +10,13 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+from google.protobuf.message import DecodeError
 
 from dockc.base.record import replace
 from dockc.errors import DockcError
@@ -33,6 +37,13 @@ MAX_LIST = 256 << 20
 """Bytes of all names, links and extended attributes together."""
 MAX_OPEN = 256
 """Files whose content may come at the same time."""
+_NONE: Mapping[str, bytes] = MappingProxyType({})
+_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+_MANY = 100
+_GATHER = 0.002
+"""Seconds to let content gather where more than that many files are still to come: each time it is written a thread
+has to be woken, which takes longer than to write a small file.
+"""
 _SLICE = 1000
 """Packets that are handled before the loop has its turn."""
 
@@ -62,20 +73,22 @@ class Listing:
         Raises:
             BadTree: it cannot be.
         """
-        path, linkname = os.fsdecode(told.path), os.fsdecode(told.linkname)
-        parts = path.split("/")
-        if path.startswith("/") or any(part in {"", ".", ".."} for part in parts) or "\0" in path:
+        raw, raw_link, xattrs = told.path, told.linkname, told.xattrs
+        path, linkname = raw.decode(_ENCODING, _ERRORS), raw_link.decode(_ENCODING, _ERRORS) if raw_link else ""
+        parts = raw.split(b"/")
+        if b"" in parts or b"." in parts or b".." in parts or b"\0" in raw:
             raise BadTree(f"invalid path {path[:MAX_PATH]!r} from the sender")
-        if len(told.path) > MAX_PATH or len(told.linkname) > MAX_PATH:
+        if len(raw) > MAX_PATH or len(raw_link) > MAX_PATH:
             raise BadTree(f"the sender has a path of more than {MAX_PATH} bytes: {path[:80]!r}...")
-        xattrs = dict(told.xattrs)
-        if "\0" in linkname or any("\0" in key for key in xattrs):
+        attributes = dict(xattrs) if xattrs else _NONE
+        if b"\0" in raw_link or any("\0" in key for key in attributes):
             raise BadTree(f"{path!r} has a link or an attribute with a zero byte in its name")
-        self._bytes += len(told.path) + len(told.linkname) + sum(len(key) + len(one) for key, one in xattrs.items())
+        self._bytes += len(raw) + len(raw_link)
+        if attributes:
+            self._bytes += sum(len(key) + len(one) for key, one in attributes.items())
         if self._bytes > MAX_LIST:
             raise BadTree(f"the names and attributes of the sender's files are larger than {MAX_LIST} bytes")
-        ordered = [os.fsencode(part) for part in parts]
-        if ordered <= self._last:
+        if parts <= self._last:
             raise BadTree(f"the sender's files are out of order at {path!r}")
         if len(self.items) >= self._limit:
             raise BadTree(f"the sender has more than {self._limit} files")
@@ -83,30 +96,33 @@ class Listing:
         if not self._kinds.get(parent, False):
             raise BadTree(f"the sender has {path!r} in something that is no directory")
         mode = from_go(told.mode)
+        kind = stat.S_IFMT(mode)
         if not mode:
             raise BadTree(f"{path!r} is of an unknown type")
         link = same_as = ""
         if linkname:
-            if stat.S_ISLNK(mode):
+            if kind == stat.S_IFLNK:
                 link = linkname
             else:
                 same_as = linkname.lstrip("/")
                 if same_as not in self._files:
                     raise BadTree(f"{path!r} is a link to {linkname!r}, which is not there")
-        if stat.S_ISLNK(mode) and not link:
+        elif kind == stat.S_IFLNK:
             raise BadTree(f"{path!r} is a link to nothing")
-        device = 0
-        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-            if not (0 <= told.devmajor < 1 << 12 and 0 <= told.devminor < 1 << 20):
-                raise BadTree(f"{path!r} has a device number that there is not: {told.devmajor}:{told.devminor}")
-            device = os.makedev(told.devmajor, told.devminor)
-        item = Item(path, mode, told.uid, told.gid, told.size, told.modTime, link, same_as, device, xattrs)
-        self._last = ordered
-        self._kinds[path] = item.is_dir
-        if not item.is_dir and not stat.S_ISLNK(mode):
+        device = _device_of(told, path) if kind in (stat.S_IFCHR, stat.S_IFBLK) else 0
+        item = Item(path, mode, told.uid, told.gid, told.size, told.modTime, link, same_as, device, attributes)
+        self._last = parts
+        self._kinds[path] = kind == stat.S_IFDIR
+        if kind not in (stat.S_IFDIR, stat.S_IFLNK):
             self._files.add(path)
         self.items.append(item)
         return item
+
+
+def _device_of(told: session_pb2.Stat, path: str) -> int:
+    if not (0 <= told.devmajor < 1 << 12 and 0 <= told.devminor < 1 << 20):
+        raise BadTree(f"{path!r} has a device number that there is not: {told.devmajor}:{told.devminor}")
+    return os.makedev(told.devmajor, told.devminor)
 
 
 Choose = Callable[[list[Item]], tuple[list[int], Target]]
@@ -143,6 +159,8 @@ async def receive(
     exchange = _Exchange(call, listing, choose, report)
     try:
         while not exchange.finished:
+            if exchange.wanting > _MANY:
+                await asyncio.sleep(_GATHER)
             messages = await call.receive_all()
             if messages is None:
                 raise RpcError("the sender ended before its files had come", code=INTERNAL)
@@ -171,10 +189,16 @@ class _Exchange:
         self.finished = False
         self._said_fin = False
 
+    @property
+    def wanting(self) -> int:
+        """How many files are still to come."""
+        return len(self._open)
+
     async def take(self, messages: list[bytes]) -> None:
         """Take some packets: names on the loop, content in a thread."""
         contents: list[tuple[int, bytes]] = []
         self.bytes += sum(map(len, messages))
+        listing = self._listing
         for message in messages:
             found = data_of(message)
             if found is not None:
@@ -186,7 +210,7 @@ class _Exchange:
                     if self._target is not None:
                         raise BadTree("the sender names files after the end of its list")
                     if packet.HasField("stat"):
-                        self._listing.add(packet.stat)
+                        listing.add(packet.stat)
                     else:
                         await self._listed()
                 case 3:  # FIN, which answers ours
@@ -219,26 +243,40 @@ class _Exchange:
         target = self._target
         if target is None:
             raise BadTree("the sender sends content before the end of its list")
+        wanted, begun = self._open, self._begun
+        firsts: dict[int, bytes] = {}  # of files that have not begun and may be whole before these packets end
         for number, data in contents:
-            item = self._open.get(number)
+            item = wanted.get(number)
             if item is None:
                 raise BadTree(f"the sender sends content of file {number}, which was not asked for")
-            if number not in self._begun:
-                if len(self._begun) >= MAX_OPEN:
-                    raise BadTree(f"the sender sends more than {MAX_OPEN} files at once")
-                self._begun.add(number)
-                target.begin(item)
-            if data:
-                target.write(item, data)
+            if number in begun:
+                if data:
+                    target.write(item, data)
+                else:
+                    target.end(item)
+                    begun.remove(number)
+                    del wanted[number]
+            elif not data:
+                target.whole(item, firsts.pop(number, b""))
+                del wanted[number]
+            elif number in firsts:
+                self._begin(target, number, firsts.pop(number), data)
+            elif len(begun) + len(firsts) >= MAX_OPEN:
+                raise BadTree(f"the sender sends more than {MAX_OPEN} files at once")
             else:
-                target.end(item)
-                self._begun.remove(number)
-                del self._open[number]
+                firsts[number] = data
+        for number, data in firsts.items():
+            self._begin(target, number, data)
+
+    def _begin(self, target: Target, number: int, *pieces: bytes) -> None:
+        item = self._open[number]
+        self._begun.add(number)
+        target.begin(item)
+        for data in pieces:
+            target.write(item, data)
 
 
 def _packet(message: bytes) -> session_pb2.Packet:
-    from google.protobuf.message import DecodeError
-
     try:
         return session_pb2.Packet.FromString(message)
     except DecodeError as exc:

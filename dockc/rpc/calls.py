@@ -157,8 +157,7 @@ class Call(Stream):
             return None
         messages = list(self._messages)
         self._messages.clear()
-        for message in messages:
-            self.taken(len(message))
+        self.taken_all(messages)
         return messages
 
     async def headers_received(self) -> None:

@@ -54,6 +54,7 @@ _MAX_CONTINUATIONS = 4096
 _frame = struct.Struct(">HBBBI").pack
 _data_start = struct.Struct(">HBBBIBI").pack
 _number = struct.Struct(">HBBBII").pack
+_prefix = struct.Struct(">BI").unpack_from  # of a message: whether it is compressed, and its bytes
 
 
 class Stream:
@@ -117,6 +118,19 @@ class Stream:
         if self._needed > _HALF:
             self._prepay()
 
+    def taken_all(self, messages: Sequence[bytes]) -> None:
+        """The same for everything that has arrived."""
+        if self._debts:
+            for message in messages:
+                self.taken(len(message))
+            return
+        size = sum(map(len, messages))
+        self.untaken -= size
+        self.connection.hold(self, -size)
+        self.credit(size + 5 * len(messages))
+        if self._needed > _HALF:
+            self._prepay()
+
     def credit(self, size: int) -> None:
         """Let the peer send this many bytes more, told half a window at a time."""
         self._credit += size
@@ -136,8 +150,15 @@ class Stream:
         self._inbound -= flow
         if self._inbound < 0:
             raise _FlowControl("more data than the window of the stream")
-        if flow > len(data):
-            self.credit(flow - len(data))
+        size = len(data)
+        if flow > size:
+            self.credit(flow - size)
+        if not self._buffer and 5 <= size <= _HALF:  # nearly always: one frame is one message
+            compressed, length = _prefix(data)
+            if not compressed and length == size - 5 <= self.connection.max_message:
+                self.untaken += length
+                self.arrived(data[5:])
+                return
         if self._buffer:
             self._buffer += data
             if len(self._buffer) < self._needed:
@@ -525,7 +546,9 @@ class Connection:
             except RpcError as exc:
                 self._refuse(stream, exc)
                 return
-            self.hold(stream, stream.in_memory - stream.held)
+            grown = stream.in_memory - stream.held
+            if grown:
+                self.hold(stream, grown)
             if self._held > MAX_HELD:
                 raise _Flood("more than anybody takes")
         elif not flags & _END_STREAM:

@@ -26,6 +26,7 @@ from dockc.rpc.transports import Wire
 from dockc.runtime.fsutil.arriving import Item, Target
 from dockc.runtime.fsutil.outline import Here, Outline
 from dockc.runtime.fsutil.walk import Filter, walk
+from tests.tools import calls
 
 P = session_pb2.Packet
 
@@ -437,3 +438,90 @@ def test_whatever_is_listed_is_refused_or_can_be_made(tmp_path_factory: pytest.T
         writer.close()
         assert [path.name for path in dest.iterdir()] == ["inside"]
     assert {item.path for item in items} == {str(path.relative_to(dest / "inside")) for path in (dest / "inside").rglob("*")}
+
+
+class Notes(Target):
+    """What is told of files: how they came, and how many were open at most."""
+
+    def __init__(self) -> None:
+        self.open: dict[str, bytes] = {}
+        self.done: dict[str, bytes] = {}
+        self.at_once: list[str] = []
+        self.most = 0
+
+    def begin(self, item: Item) -> None:
+        assert item.path not in self.open
+        self.open[item.path] = b""
+        self.most = max(self.most, len(self.open))
+
+    def write(self, item: Item, data: bytes) -> None:
+        self.open[item.path] += data
+
+    def end(self, item: Item) -> None:
+        self.done[item.path] = self.open.pop(item.path)
+
+    def whole(self, item: Item, data: bytes) -> None:
+        assert item.path not in self.open
+        self.at_once.append(item.path)
+        self.done[item.path] = data
+
+
+def _exchange(count: int) -> tuple[receiving._Exchange, Notes]:
+    """One that has asked for so many files."""
+    notes = Notes()
+    exchange = receiving._Exchange(None, Listing(), lambda _: ([], notes), None)  # type: ignore[arg-type]
+    exchange._target = notes
+    exchange._open.update((number, Item(str(number), stat.S_IFREG | 0o644)) for number in range(count))
+    return exchange, notes
+
+
+@given(st.lists(st.lists(st.binary(min_size=1, max_size=4), max_size=3), max_size=8), st.randoms(use_true_random=False))
+def test_pieces_of_files_come_in_any_mixture(files: list[list[bytes]], dice: object) -> None:
+    import random
+
+    assert isinstance(dice, random.Random)
+    left = {number: [*pieces, b""] for number, pieces in enumerate(files)}
+    packets: list[tuple[int, bytes]] = []
+    while left:
+        number = dice.choice(sorted(left))
+        packets.append((number, left[number].pop(0)))
+        if not left[number]:
+            del left[number]
+    exchange, notes = _exchange(len(files))
+    while packets:
+        size = dice.randint(1, len(packets))
+        exchange._write(packets[:size])
+        del packets[:size]
+    assert notes.done == {str(number): b"".join(pieces) for number, pieces in enumerate(files)}
+    assert not notes.open
+    assert not exchange.wanting
+
+
+def test_small_files_come_at_once() -> None:
+    exchange, notes = _exchange(500)
+    exchange._write([packet for number in range(500) for packet in ((number, b"x"), (number, b""))])
+    assert len(notes.at_once) == 500
+    assert notes.most == 0
+
+
+def test_too_many_files_at_once_whether_begun_or_not() -> None:
+    exchange, _ = _exchange(receiving.MAX_OPEN + 1)
+    exchange._write([(number, b"x") for number in range(200)])
+    with pytest.raises(BadTree, match="at once"):
+        exchange._write([(number, b"x") for number in range(200, receiving.MAX_OPEN + 1)])
+
+
+def test_content_of_a_file_twice() -> None:
+    exchange, _ = _exchange(1)
+    with pytest.raises(BadTree, match="not asked for"):
+        exchange._write([(0, b"x"), (0, b""), (0, b"y")])
+
+
+def test_an_entry_of_a_list_takes_a_few_calls() -> None:
+    def listed(count: int) -> int:
+        told = [session_pb2.Stat(path=b"f%06d" % n, mode=0o644, size=5) for n in range(count)]
+        listing = Listing()
+        return calls(lambda: [listing.add(one) for one in told] and None)
+
+    listed(10)
+    assert listed(1010) - listed(10) <= 6 * 1000

@@ -59,6 +59,13 @@ class Target:
         """It is whole."""
         raise NotImplementedError
 
+    def whole(self, item: Item, data: bytes) -> None:
+        """All of a file that has not begun."""
+        self.begin(item)
+        if data:
+            self.write(item, data)
+        self.end(item)
+
 
 class Taker(Target):
     """One that says itself what it wants."""

@@ -72,13 +72,19 @@ class Node:
         import msgspec
 
         rows: list[_Row] = []
-        pending: list[tuple[int, str, Node]] = [(0, "", self)]
-        while pending:
-            depth, name, node = pending.pop()
-            known = node.children is not None
-            rows.append((depth, to_utf8(name), node.kind, to_utf8(node.link), node.own, node.tree, known, node.seen))
-            below = list((node.children or {}).items())
-            pending.extend((depth + 1, key, child) for key, child in reversed(below))
+        ways: list[Iterator[tuple[str, Node]]] = [iter([("", self)])]
+        while ways:
+            depth = len(ways) - 1
+            for name, node in ways[-1]:
+                below, link = node.children, node.link
+                name = name if name.isascii() else to_utf8(name)
+                link = link and to_utf8(link)
+                rows.append((depth, name, node.kind, link, node.own, node.tree, below is not None, node.seen))
+                if below:
+                    ways.append(iter(below.items()))
+                    break
+            else:
+                ways.pop()
         return msgspec.msgpack.encode(rows)
 
     @classmethod
@@ -128,6 +134,7 @@ class HashTree:
     Use as a context manager, from one thread at a time.
 
     Attributes:
+        nodes: what is known.
         changed: something was learned that is worth keeping.
     """
 
@@ -139,7 +146,7 @@ class HashTree:
         cancelled: threading.Event | None = None,
     ) -> None:
         self._mount = mount
-        self._nodes = root or Node.directory()
+        self.nodes = root or Node.directory()
         self._cancelled = cancelled
         self._stack = ExitStack()
         self._opened: Root | None = None
@@ -177,7 +184,7 @@ class HashTree:
         todo = [part for part in path.split("/") if part]
         todo.reverse()
         here: list[str] = []
-        node: Node | None = self._nodes
+        node: Node | None = self.nodes
         links = 0
         while todo:
             part = todo.pop()
@@ -203,7 +210,7 @@ class HashTree:
         return None if node is None else ("/" + "/".join(here), node)
 
     def _get(self, parts: list[str]) -> Node | None:
-        node: Node | None = self._nodes
+        node: Node | None = self.nodes
         for number, part in enumerate(parts):
             if node is None:
                 return None

@@ -44,6 +44,11 @@ class Client:
         for number in target.choose(items):
             item = items[number]
             self.asked.append(item.path)
+            if self.spoil is None and item.size < 7000 and number % 3:
+                data = (self.root / item.path).read_bytes()
+                target.whole(item, data)
+                size += len(data)
+                continue
             target.begin(item)
             if self.spoil is not None:
                 self.spoil(target, item)
