@@ -31,8 +31,8 @@ class Contents:
         self._cancelled = cancelled
         self._shares: bool | None = None
 
-    def copy(self, source: int, target: int, status: os.stat_result) -> None:
-        """Copy all of `source` into the empty file `target`.
+    def copy(self, source: int, target: int, status: os.stat_result) -> bytes | None:
+        """Copy all of `source` into the empty file `target`; what is in both now, where that has passed through here.
 
         Args:
             source: open for reading, at its start.
@@ -48,12 +48,14 @@ class Contents:
             if self._shares is None:
                 self._shares = _cloned(source, target)
                 if self._shares:
-                    return
-            _through(source, target, size)
-        elif size:
+                    return None
+            return _through(source, target, size)
+        if size:
             sparse = status.st_blocks * 512 < size and size > _SMALL
             if not (sparse and _copy_sparse(source, target, size, self._cancelled)):
                 _copy_range(source, target, 0, size, self._cancelled)
+            return None
+        return b""
 
 
 def _cloned(source: int, target: int) -> bool:
@@ -65,7 +67,7 @@ def _cloned(source: int, target: int) -> bool:
     return True
 
 
-def _through(source: int, target: int, size: int) -> None:
+def _through(source: int, target: int, size: int) -> bytes:
     """Copy a few bytes by way of the interpreter; fewer where the file has become shorter."""
     data = os.read(source, size)
     while len(data) < size and (more := os.read(source, size - len(data))):
@@ -73,6 +75,7 @@ def _through(source: int, target: int, size: int) -> None:
     done = os.write(target, data) if data else 0
     while done < len(data):
         done += os.write(target, memoryview(data)[done:])
+    return data
 
 
 def _copy_range(source: int, target: int, start: int, end: int, cancelled: threading.Event | None) -> None:

@@ -304,7 +304,7 @@ class _Run:
                 self._reading.callback(ref.release)
             else:
                 ref = self._committed(place)
-            mounted = self._reading.enter_context(ref.mount(cancelled=self._cancelled))
+            mounted = self._reading.enter_context(ref.reading(cancelled=self._cancelled))
             self._mounts[place] = self._reading.enter_context(Root(mounted))
         return self._mounts[place]
 

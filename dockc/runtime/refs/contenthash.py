@@ -171,22 +171,42 @@ def checksum_directory(root: Path, selector: Selector, *, cancelled: threading.E
         return _checksum(tree, path, selector)
 
 
-def load_tree(ref: ImmutableRef) -> Node | None:
-    """What is remembered of a ref's content; for a source that makes the next version of it."""
-    data = ref.get_meta(META_KEY)
-    return Node.decode(data) if data else None
+def next_tree(ref: ImmutableRef, make: Callable[[Node], Node]) -> Node:
+    """What a source makes of what is known of a ref's content, which it only reads: the tree of the next version."""
+    return _TREES.use(ref, None, lambda tree: make(tree.nodes))
 
 
 def store_tree(ref: ImmutableRef, root: Node) -> None:
-    """Remember `root` as the content of a new ref; entries without digests are computed when asked for."""
-    _TREES.forget(ref.id)
-    ref.set_meta(META_KEY, root.encode())
+    """Take `root` for the content of a new ref. Entries without digests are computed when the first digest is asked for;
+    only then it is written down, once for both.
+    """
+    _TREES.put(ref.id, root)
+
+
+def _load_tree(ref: ImmutableRef) -> Node | None:
+    data = ref.get_meta(META_KEY)
+    return Node.decode(data) if data else None
 
 
 def _open_path(root: Path) -> Callable[[], AbstractContextManager[Path]]:
     from contextlib import nullcontext
 
     return lambda: nullcontext(root)
+
+
+class _Slot:
+    """The tree of one ref; both fields under the lock.
+
+    Attributes:
+        root: None until somebody asks.
+        unsaved: it is not in the store as it is here.
+    """
+
+    __slots__ = ("lock", "root", "unsaved")
+
+    def __init__(self, root: Node | None = None) -> None:
+        self.lock = threading.Lock()
+        self.root, self.unsaved = root, root is not None
 
 
 class _Trees:
@@ -197,13 +217,15 @@ class _Trees:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: OrderedDict[str, tuple[threading.Lock, list[Node]]] = OrderedDict()
+        self._known: OrderedDict[str, _Slot] = OrderedDict()
         self._sizes: dict[str, int] = {}
 
-    def forget(self, ref_id: str) -> None:
+    def put(self, ref_id: str, root: Node) -> None:
+        """Take a tree for that of a new ref."""
         with self._lock:
-            self._known.pop(ref_id, None)
             self._sizes.pop(ref_id, None)
+            self._known[ref_id] = _Slot(root)
+            self._known.move_to_end(ref_id)
 
     def _measure(self, ref_id: str, root: Node) -> None:
         """Note how large a tree is now, and let go of others where all are too large together."""
@@ -222,22 +244,22 @@ class _Trees:
     def use(self, ref: ImmutableRef, cancelled: threading.Event | None, do: Callable[[HashTree], T]) -> T:
         """Do something with the tree of a ref; what it learns is kept."""
         with self._lock:
-            lock, slot = self._known.setdefault(ref.id, (threading.Lock(), []))
+            slot = self._known.setdefault(ref.id, _Slot())
             self._known.move_to_end(ref.id)
             while len(self._known) > _TREES_IN_MEMORY:
                 self._sizes.pop(self._known.popitem(last=False)[0], None)
-        with lock:
-            loaded = not slot
-            if loaded:
-                slot.append(load_tree(ref) or Node.directory())
-            with HashTree(ref.mount, slot[0], cancelled=cancelled) as tree:
+        with slot.lock:
+            news = slot.root is None or slot.unsaved
+            root = slot.root = slot.root or _load_tree(ref) or Node.directory()
+            with HashTree(ref.reading, root, cancelled=cancelled) as tree:
                 try:
                     return do(tree)
                 finally:
-                    if tree.changed:
-                        ref.set_meta(META_KEY, slot[0].encode())
-                    if tree.changed or loaded:
-                        self._measure(ref.id, slot[0])
+                    if tree.changed or slot.unsaved:
+                        ref.set_meta(META_KEY, root.encode())
+                        slot.unsaved = False
+                    if tree.changed or news:
+                        self._measure(ref.id, root)
 
 
 _TREES = _Trees()

@@ -91,6 +91,7 @@ def write(core: Core, layer: str, place: Path, proven: str = "") -> None:
             rows, whole = _rows(place / "fs")
             head = {
                 "version": _VERSION,
+                "plain": whole and not any(_may_hide(row) for row in rows),
                 "about": {**describe(core, layer), "proven": proven},
                 "whole": whole,
                 "ids": _mapping(),
@@ -116,6 +117,24 @@ def read(place: Path) -> Inventory | None:
         return Inventory(dict(head["about"]), items, bool(head["whole"]), str(head["ids"]))
     except (OSError, ValueError, KeyError, TypeError, StopIteration, EOFError, zlib.error):
         return None
+
+
+def is_plain(place: Path) -> bool:
+    """Whether a layer was finished without anything that hides what is below it, so that its directory alone is what
+    programs would see of it; False where that is not known.
+    """
+    try:
+        with open_regular(place / NAME) as packed, gzip.open(packed, "rb") as lines:
+            head = json.loads(next(lines))
+    except (OSError, ValueError, StopIteration, EOFError, zlib.error):
+        return False
+    return isinstance(head, dict) and head.get("plain") is True
+
+
+def _may_hide(row: _Row) -> bool:
+    """Whether an entry has the form of a whiteout: a device without a number, or an empty file that nobody may use."""
+    mode, size, device = row[1], row[4], row[6]
+    return (mode & _KIND == stat.S_IFCHR and device == 0) or (mode == stat.S_IFREG and size == 0)
 
 
 def describe(core: Core, layer: str) -> dict[str, Any]:

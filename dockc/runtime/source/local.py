@@ -37,6 +37,7 @@ from dockc.runtime.source.base import SourceKey
 
 if TYPE_CHECKING:
     from dockc.oci.platform import Platform
+    from dockc.runtime.fsutil.hashtree import Node
     from dockc.runtime.refs.manager import RefManager
     from dockc.runtime.refs.ref import ImmutableRef, MutableRef
     from dockc.runtime.session.files import Directory, Sender
@@ -339,8 +340,11 @@ def _committed(
 ) -> ImmutableRef:
     """A finished snapshot with what is to be known of it."""
     made = mutable.commit()
-    tree = contenthash.load_tree(last) if last is not None else None
-    contenthash.store_tree(made, localsync.digest_tree(manifest, changes, tree, known))
+
+    def tree_after(before: Node | None) -> Node:
+        return localsync.digest_tree(manifest, changes, before, known)
+
+    contenthash.store_tree(made, tree_after(None) if last is None else contenthash.next_tree(last, tree_after))
     made.set_meta(_MANIFEST, localsync.encode(manifest))
     made.set_meta(_TIMES, localsync.digest_times(manifest))
     for key, value in keys:
@@ -442,7 +446,7 @@ class _Maker:
             with mutable.mount() as mounted, Root(self._directory) as source, Root(mounted) as target:
                 copier = localsync.Copier(source, target, manifest, self._progress, self._cancelled, held=self._held)
                 copier.run(todo, old if base is not None else {})
-            made = _committed(mutable, manifest, changes, last, self._keys)
+            made = _committed(mutable, manifest, changes, last, self._keys, copier.known)
         if self._report is not None:
             self._report(self._copied, True)
         return made

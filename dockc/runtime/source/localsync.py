@@ -9,14 +9,14 @@ import posixpath
 import stat
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 from dockc.base.record import Record, replace
 from dockc.errors import UnsafePath
-from dockc.runtime.fsutil import marks, meta
+from dockc.runtime.fsutil import filehash, marks, meta
 from dockc.runtime.fsutil.data import Contents
 from dockc.runtime.fsutil.dirs import make_dir
 from dockc.runtime.fsutil.failure import FileError, check, explain, failed
@@ -31,6 +31,7 @@ _RACY_NS = 50_000_000
 """A file changed so shortly before it was read may change again within one tick of the file system's clock."""
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_ROOT = Owner(0, 0)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Report = Callable[[int], None]
@@ -237,7 +238,11 @@ class Holder:
 
 
 class Copier:
-    """Writes the changes of a user's directory into a snapshot of it."""
+    """Writes the changes of a user's directory into a snapshot of it.
+
+    Attributes:
+        known: digests of the files that have passed through here; others are computed when asked for.
+    """
 
     def __init__(
         self,
@@ -267,6 +272,7 @@ class Copier:
         self._report = report
         self._cancelled = cancelled
         self._copied = 0
+        self.known: dict[str, Known] = {}
         self._contents = Contents(cancelled)
         self._own = os.geteuid() == 0 and os.getegid() == 0
 
@@ -357,21 +363,30 @@ class Copier:
         self._metadata(row, fd, name)
 
     def _file(self, row: Row, source_fd: int, source_name: str, fd: int, name: str) -> None:
-        source = self._open(row, source_fd, source_name)
-        if source is None:
+        opened = self._open(row, source_fd, source_name)
+        if opened is None:
             del self._manifest[row.path]
             return
-        with source:
+        source, status = opened
+        try:
+            target = os.open(name, _CREATE, 0o600, dir_fd=fd)
             try:
-                with os.fdopen(os.open(name, _CREATE, 0o600, dir_fd=fd), "wb", 0) as target:
-                    row = self._data(row, source.fileno(), target.fileno())
-                    settled = self._settled(row, source.fileno(), target.fileno())
-            except OSError as error:
-                raise failed("write", row.path, error) from error
+                row, data = self._data(row, status, source, target)
+                settled = self._settled(row, source, target)
+            finally:
+                os.close(target)
+        except OSError as error:
+            raise failed("write", row.path, error) from error
+        finally:
+            os.close(source)
         self._manifest[row.path] = row
         if not settled:
             self._attributes(source_fd, source_name, fd, name)
             self._metadata(row, fd, name)
+        elif data is not None and len(data) == row.size:  # nothing but data and mode tells it from another
+            digest = filehash.begin(stat.S_IFREG, row.mode & 0o7777, _ROOT, row.size, {})
+            digest.update(data)
+            self.known[row.path] = digest.digest(), Seen(row.mode, 0, 0, zlib.crc32(data))
 
     def _settled(self, row: Row, source: int, target: int) -> bool:
         """Give an open file its metadata, without a walk to it, where nothing about it is special."""
@@ -384,29 +399,31 @@ class Copier:
             return False
         return True
 
-    def _open(self, row: Row, fd: int, name: str) -> BinaryIO | None:
-        """The user's file for reading; a socket counts as an empty file. None if it is gone meanwhile, or no file any
-        more.
+    def _open(self, row: Row, fd: int, name: str) -> tuple[int, os.stat_result] | None:
+        """The user's file for reading, and its status; a socket counts as an empty file. None if it is gone meanwhile, or
+        no file any more.
         """
         try:
             opened = os.open(name, _READ, dir_fd=fd)
         except OSError as error:
             if error.errno == errno.ENXIO:
-                return Path(os.devnull).open("rb", 0)
+                opened = os.open(os.devnull, _READ)
+                return opened, os.fstat(opened)
             if error.errno in _GONE:
                 return None
             raise failed("open", row.path, error, wrap="error from sender") from error
-        if not stat.S_ISREG(os.fstat(opened).st_mode):
+        status = os.fstat(opened)
+        if not stat.S_ISREG(status.st_mode):
             os.close(opened)
             return None
-        return os.fdopen(opened, "rb", 0)
+        return opened, status
 
-    def _data(self, row: Row, source: int, target: int) -> Row:
-        status = os.fstat(source)
+    def _data(self, row: Row, status: os.stat_result, source: int, target: int) -> tuple[Row, bytes | None]:
+        """Copy the data; the row as it is then, and the data where it has passed through here."""
         if stat.S_ISCHR(status.st_mode):  # the empty file that stands for a socket
-            return row
+            return row, b""
         started = time.time_ns()
-        self._contents.copy(source, target, status)
+        data = self._contents.copy(source, target, status)
         self._copied += status.st_size
         self._report(self._copied)
         after = os.fstat(source)
@@ -415,8 +432,10 @@ class Copier:
             status.st_ctime_ns,
             status.st_size,
         ) or max(status.st_mtime_ns, status.st_ctime_ns) > started - _RACY_NS
-        seen = Entry(row.path, status, same_as=row.same_as)
-        return replace(Row.of(seen), racy=racy)
+        found = (status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        if not racy and found == (row.mode, row.size, row.mtime, row.ctime, row.inode):
+            return row, data
+        return replace(Row.of(Entry(row.path, status, same_as=row.same_as)), racy=racy), data
 
     @staticmethod
     def _attributes(source_fd: int, source_name: str, fd: int, name: str) -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from dockc.runtime.refs import inventory
-from tests.tools import calls
+from tests.tools import calls, need_root
 
 if TYPE_CHECKING:
     from dockc.runtime.refs.core import Core
+    from dockc.runtime.refs.manager import RefManager
+    from dockc.runtime.refs.ref import ImmutableRef
 
 ABOUT = {"kind": "layer"}
 
@@ -81,3 +85,59 @@ def test_an_entry_more_is_a_few_calls_more(layer: Path, monkeypatch: pytest.Monk
     for number in range(1000):
         (layer / "fs" / "a" / str(number)).touch()
     assert calls(lambda: write(layer)) - few < 5 * 1000
+
+
+# --- reading a layer where it lies ------------------------------------------------------------------
+
+
+def names(root: Path) -> set[str]:
+    return {path.name for path in root.iterdir()}
+
+
+def made(refs: RefManager, parent: ImmutableRef | None, fill: Callable[[Path], object]) -> ImmutableRef:
+    ref = refs.new_mutable(parent, description="made")
+    with ref.mount() as root:
+        fill(root)
+    return ref.commit()
+
+
+def test_a_layer_that_stands_alone_is_read_where_it_lies(refs: RefManager, tmp_path: Path) -> None:
+    with made(refs, None, lambda root: (root / "file").write_text("one")) as ref:
+        with ref.reading() as root:
+            assert root == tmp_path / "store" / "snapshots" / ref.id / "fs"
+            assert (root / "file").read_text() == "one"
+        (tmp_path / "store" / "snapshots" / ref.id / "inventory").unlink()
+        with ref.reading() as root:
+            assert root != tmp_path / "store" / "snapshots" / ref.id / "fs", "nothing is known of it"
+            assert (root / "file").read_text() == "one"
+
+
+def test_layers_on_top_of_others_are_read_together(refs: RefManager) -> None:
+    with made(refs, None, lambda root: (root / "file").write_text("one")) as below, made(refs, below, lambda root: (root / "file").unlink()) as above:
+        with above.reading() as root:
+            assert names(root) == set()
+        with below.reading() as root:
+            assert names(root) == {"file"}
+
+
+@pytest.mark.parametrize("form", ["device", "mark"])
+def test_what_hides_something_is_never_read_as_a_file(refs: RefManager, form: str) -> None:
+    """A step may make a device without a number, which overlayfs takes for a removal."""
+    need_root()
+
+    def fill(root: Path) -> None:
+        (root / "file").write_text("one")
+        if form == "device":
+            os.mknod(root / "gone", stat.S_IFCHR | 0o600, 0)
+        else:
+            (root / "gone").touch(0)
+            (root / "gone").chmod(0)
+            os.setxattr(root / "gone", "trusted.dockc.whiteout", b"y")
+
+    with made(refs, None, fill) as ref:
+        with ref.mount() as root:
+            seen = names(root)
+        with ref.reading() as root:
+            assert names(root) == seen
+        if form == "device":
+            assert seen == {"file"}
