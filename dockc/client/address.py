@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from dockc.rpc.calls import Channel
 
 _NAME = re.compile(r"[-a-z0-9.]+")
+_CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_CONTAINERS = ("docker-container", "podman-container")
+_NOTHING_ELSE = ("tcp", *_CONTAINERS, "kube-pod")
+"""Addresses that are a name, perhaps with a port and a query."""
 SCHEMES = ("unix", "tcp", "docker-container", "podman-container", "kube-pod", "ssh")
 
 
@@ -121,7 +126,11 @@ def parse(text: str) -> Address:
     host = url.hostname or ""
     if not host:
         raise UsageError(f"invalid address {text}: no host")
+    if scheme in _NOTHING_ELSE and (url.username is not None or url.path not in {"", "/"} or url.fragment):
+        raise UsageError(f"invalid address {_without_user(text)}: nothing may stand beside the name")
     if scheme == "tcp":
+        if url.query:
+            raise UsageError(f"invalid address {text}: nothing may follow the port")
         if port is None:
             raise UsageError(f"invalid address {text}: no port", hint="For example tcp://builder.example:1234.")
         return Address(text, scheme, host=host, port=port)
@@ -130,6 +139,10 @@ def parse(text: str) -> Address:
     exact = exact.rpartition(":")[0] if port is not None else exact
     if exact.startswith("-"):
         raise UsageError(f"invalid address {text}: a name cannot begin with a dash")
+    if scheme != "ssh" and port is not None:
+        raise UsageError(f"invalid address {text}: a {scheme} has no port")
+    if scheme in _CONTAINERS and not _CONTAINER.fullmatch(exact):
+        raise UsageError(f"invalid address {text}: {exact!r} is no name of a container")
     query = {key: values[-1] for key, values in parse_qs(url.query).items()}
     return Address(
         text, scheme, command=_command(text, scheme, exact, port, query, url.username, url.password, url.path)
@@ -165,6 +178,8 @@ def _command(
             return ("kubectl", *flags, "exec", f"--container={query.get('container', '')}", "-i", host, "--", *dial)
     if password is not None:
         raise UsageError(f"invalid address {scheme}://{host}: a password in plain text is not supported")
+    if user and user.startswith("-"):
+        raise UsageError(f"invalid address {text}: a user cannot begin with a dash")
     if "?" in text or "#" in text:
         raise UsageError(f"invalid address {text}: nothing may follow the path")
     words = [
@@ -175,7 +190,14 @@ def _command(
         host,
         "buildctl",
     ]
-    return (*words, *(("--addr", f"unix://{path}") if path else ()), "dial-stdio")
+    # ssh hands the words to the shell of the other machine as one line.
+    return (*words, *(("--addr", shlex.quote(f"unix://{path}")) if path else ()), "dial-stdio")
+
+
+def _without_user(text: str) -> str:
+    """An address without what may be a password."""
+    scheme, _, rest = text.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 class Link:

@@ -285,6 +285,15 @@ class _Flood(ProtocolError):
     error_code = ErrorCodes.ENHANCE_YOUR_CALM
 
 
+def _otherwise(begin: bytes) -> str:
+    """What is spoken instead, by bytes that are no frame; "" where that is not known."""
+    if begin.startswith(b"HTTP/1"):
+        return "it speaks HTTP/1.1, so it is no builder"
+    if begin[:2] in {b"\x15\x03", b"\x16\x03"}:
+        return "it speaks TLS, for which there are certificates to be given"
+    return ""
+
+
 class Connection:
     """One end of a connection.
 
@@ -498,7 +507,7 @@ class Connection:
         while size - at >= 9:
             length = number_of(data[at : at + 3], "big")
             if length > MAX_FRAME:
-                raise _TooLarge(f"a frame of {length} bytes")
+                raise _TooLarge(_otherwise(data[at : at + 9]) or f"a frame of {length} bytes")
             end = at + 9 + length
             if end > size:
                 break

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import socket
 import struct
 import sys
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 _HIGH = 1 << 20
 _GREETING = 60.0
 """Seconds that a client may take to say that it speaks HTTP/2."""
+_ANSWER = 20.0
+"""Seconds that whoever was connected to may take at least to say anything: as much as gRPC's libraries give."""
+_HELPER = 60.0
+"""The same for a helper command, which may have to ask its user something."""
 _SILENCE = 30
 """Seconds after which a peer whose machine or cable is gone counts as gone: nothing closes its connections."""
 _NOBODY = 65534  # stands for every user that this namespace has no number for
@@ -66,6 +71,8 @@ class Wire(asyncio.Protocol):
     ) -> None:
         self._handlers, self._made, self._explain, self._max = handlers, made, explain, max_message
         self._greeting: asyncio.TimerHandle | None = None
+        self.way = "the connection"
+        """What it is called when it breaks."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to speak."""
@@ -85,6 +92,14 @@ class Wire(asyncio.Protocol):
         if self._made is not None:
             self._made(self.channel)
 
+    def expect(self, place: str, seconds: float) -> None:
+        """As a client: fail all calls if nothing comes for so long."""
+
+        def late() -> None:
+            self.channel.lost(RpcError(f"cannot connect to {place}: no answer within {seconds:g} s", code=UNAVAILABLE))
+
+        self._greeting = self.channel.loop.call_later(seconds, late)
+
     def _late(self) -> None:
         if not self.channel.greeted:
             self.channel.lost(RpcError("the client says nothing", code=UNAVAILABLE))
@@ -92,7 +107,7 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of the peer."""
         self.channel.feed(data)
-        if self._greeting is not None and self.channel.greeted:
+        if self._greeting is not None and self.channel.greeted:  # a client's channel always has
             self._greeting.cancel()
             self._greeting = None
 
@@ -109,8 +124,19 @@ class Wire(asyncio.Protocol):
         if self._greeting is not None:
             self._greeting.cancel()
         self.channel.lost(
-            RpcError(f"the connection broke: {exc}" if exc else "the connection was closed", code=UNAVAILABLE)
+            RpcError(f"{self.way} broke: {_reason(exc)}" if exc else f"{self.way} was closed", code=UNAVAILABLE)
         )
+
+
+def _reason(error: BaseException) -> str:
+    """What the system has said, without Python's words around it."""
+    if isinstance(error, UnicodeError):  # the name is encoded by the rules for hosts
+        return "it is no name of a host"
+    number = getattr(error, "errno", None)
+    if isinstance(error, OSError) and "Connect call failed" in str(error):
+        numbers = [number] if number else map(int, re.findall(r"\[Errno (\d+)\]", str(error)))
+        return ", ".join(dict.fromkeys(map(os.strerror, numbers))) or "nobody answers"
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _watch(sock: socket.socket | None) -> None:
@@ -159,6 +185,8 @@ async def connect_unix(path: str, handlers: Mapping[str, Handler] | None = None)
             sock.close()
             raise CannotConnect(f"cannot connect to unix://{path}: {exc.strerror or exc}") from exc
         else:
+            if handlers is None:
+                wire.expect(f"unix://{path}", _ANSWER)
             return wire.channel
     raise CannotConnect(f"cannot connect to unix://{path}: too many clients wait")
 
@@ -172,18 +200,20 @@ async def connect_tcp(
         CannotConnect: nobody listens, or the certificates are not accepted.
     """
     loop = asyncio.get_running_loop()
+    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         async with asyncio.timeout(limit):
             _, wire = await loop.create_connection(
                 Wire, host, port, ssl=tls, server_hostname=(server_name or host) if tls is not None else None
             )
     except TimeoutError as exc:
-        raise CannotConnect(f"cannot connect to tcp://{host}:{port}: no answer within {limit:g} s") from exc
+        raise CannotConnect(f"cannot connect to tcp://{shown}: no answer within {limit:g} s") from exc
     except (OSError, ValueError) as exc:
-        raise CannotConnect(f"cannot connect to tcp://{host}:{port}: {getattr(exc, 'strerror', '') or exc}") from exc
+        raise CannotConnect(f"cannot connect to tcp://{shown}: {_reason(exc)}") from exc
     if tls is not None:
         wire.channel.scheme = "https"
-    wire.channel.authority = server_name or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    wire.channel.authority = server_name or shown
+    wire.expect(f"tcp://{shown}", max(limit, _ANSWER))
     return wire.channel
 
 
@@ -208,6 +238,8 @@ async def connect_command(command: Sequence[str]) -> tuple[Channel, asyncio.subp
         raise CannotConnect(f"cannot run {command[0]}: {exc.strerror}") from exc
     ours.setblocking(False)
     _, wire = await asyncio.get_running_loop().create_connection(Wire, sock=ours)
+    wire.way = f"the connection by {command[0]}"
+    wire.expect(f"the builder by {command[0]}", _HELPER)
     return wire.channel, process
 
 

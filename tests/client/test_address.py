@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,9 @@ def test_sockets() -> None:
     [
         "", "host", "http://x", "unix://", "tcp://host", "tcp://:1", "tcp://host:x", "tcp://host:99999999", "docker-container://", "ssh://",
         "ssh://a:secret@host", "ssh://host/x?y", "ssh://host/x#y", "kube-pod://p?namespace=a;b", "kube-pod://-x", "docker-container://--privileged",
-        "ssh://-oProxyCommand=x", "kube-pod://p?container=UPPER",
+        "ssh://-oProxyCommand=x", "kube-pod://p?container=UPPER", "ssh://%2DoProxyCommand=x", "ssh://-lroot@host", "docker-container://u@-x", "docker-container://a b",
+        "docker-container://a/b", "docker-container://a:5", "docker-container://x;id", "docker-container://.a", "podman-container://%2dx", "podman-container://a#b",
+        "kube-pod://p/x", "kube-pod://p:1", "kube-pod://u@p", "tcp://h:1/x", "tcp://h:1?x", "tcp://h:1#x", "tcp://me:secret@h:1",
     ],
 )  # fmt: skip
 def test_what_is_no_address(text: str) -> None:
@@ -52,6 +55,17 @@ def test_a_password_is_not_repeated() -> None:
     with pytest.raises(UsageError) as caught:
         address.parse("ssh://me:topsecret@host")
     assert "topsecret" not in caught.value.message
+    with pytest.raises(UsageError) as caught:
+        address.parse("tcp://me:topsecret@host:1")
+    assert "topsecret" not in caught.value.message
+
+
+@pytest.mark.parametrize("path", ["/a b", "/$(id)", "/a;id", "/`id`", "/a'b", "/a&b|c"])
+def test_the_shell_of_the_other_machine_reads_a_path_as_it_is(path: str) -> None:
+    command = address.parse(f"ssh://host{path}").command
+    line = " ".join(command[command.index("host") + 1 :])  # as ssh hands it over
+    done = subprocess.run(["sh", "-c", line.replace("buildctl", "printf '%s\\n'", 1)], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["--addr", f"unix://{path}", "dial-stdio"]
 
 
 def test_directories_of_certificates(tmp_path: Path) -> None:

@@ -6,14 +6,23 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dockc.client.address import Tls, connect, parse
+from dockc.client.builders import Node
+from dockc.client.control import Remote
+from dockc.client.nodes import ask
+from dockc.errors import DockcError
+from dockc.rpc import transports
 from dockc.rpc.calls import Call, Handler
 from dockc.rpc.pb import common_pb2, control_pb2, gateway_pb2
 from dockc.rpc.transports import Tunnel, Wire
@@ -126,3 +135,64 @@ def test_a_client_ends_when_it_is_told_to(tmp_path: Path, progress: Serve, numbe
     code, _, err = client(tmp_path, served, *words, until=CONTROL + "Status", number=number)
     assert (code, "Traceback" in err) == (status, False), err
     assert word in err
+
+
+# --- what is no daemon ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("nobody", "cannot connect to tcp://HERE: Connection refused"),
+        ("silent", "cannot connect to tcp://HERE: no answer within"),
+        ("web", "it speaks HTTP/1.1"),
+        ("tls", "it speaks TLS"),
+        ("closes", "connection was closed"),
+        ("resets", "connection broke: Connection reset by peer"),
+    ],
+)
+@pytest.mark.parametrize("secured", [False, True])
+def test_who_listens_is_no_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, words: str, secured: bool) -> None:
+    monkeypatch.setattr(transports, "_ANSWER", 0.3)
+    over = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        if kind == "web":
+            writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        elif kind == "tls":
+            writer.write(b"\x15\x03\x01\x00\x02\x02\x50" + bytes(10))
+        elif kind == "silent":
+            await over.wait()
+        elif kind == "resets":
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+    async def go() -> str:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        if kind == "nobody":
+            server.close()
+            await server.wait_closed()
+        node = Node(f"tcp://127.0.0.1:{port}", Tls(server_name="x") if secured else Tls())
+        with pytest.raises(DockcError) as caught:
+            async with asyncio.timeout(60):
+                link = await connect(parse(node.addr), node.tls or None, limit=0.3)
+                try:
+                    await Remote(link).info()
+                finally:
+                    await link.close()
+        assert "Errno" not in caught.value.message
+        assert (await ask(node)).problem  # one node of several: no error, and no wait for ever
+        over.set()
+        server.close()
+        await asyncio.sleep(0.05)
+        return caught.value.message.replace(f"127.0.0.1:{port}", "HERE")
+
+    said = asyncio.run(go())
+    if not secured or kind == "nobody":
+        assert words in said
+    elif kind != "closes":  # in the middle of a handshake
+        assert "cannot connect to tcp://HERE" in said
