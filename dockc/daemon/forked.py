@@ -68,6 +68,7 @@ class Forked:
             syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGTERM)  # a build without anybody who can tell its end
             signal.set_wakeup_fd(-1)
             self._take(request, descriptors, first=True)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the resident has held them back
             opened = _opened()
             for number in count(1):
                 status = 1

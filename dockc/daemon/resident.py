@@ -48,6 +48,7 @@ _REST = 300.0
 """Seconds that a process may rest."""
 _RESTING = 2
 """Processes that may rest at once."""
+_HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
 _STATUS = ("Uid:", "Gid:", "CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:", "NoNewPrivs:", "Seccomp:")
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 #: Packages of which a build may load modules that are loaded here for the next one.
@@ -314,7 +315,8 @@ class Resident:
                 self._end(one)
             for number in data:
                 if number in {signal.SIGINT, signal.SIGTERM}:
-                    if one.process.answers:  # nobody else shall begin for it
+                    # Nobody else shall begin for it; and who does not heed that it is told to end is ended.
+                    if not one.process.ends and (one.process.answers or number == signal.SIGTERM):
                         one.process.ends = time.monotonic() + _PATIENCE
                     os.kill(one.process.pid, number)
             return
@@ -471,9 +473,11 @@ class Resident:
     def _fork(self, one: _Client) -> None:
         mine, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         mounts = self._mounts_now()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)  # until the process has handlers of its own
         pid = os.fork()
         if not pid:
             self._build(one, its, mine)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
         its.close()
         mine.setblocking(False)
         one.process = process = _Process(pid, mine, mounts)

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,24 @@ def test_a_client_that_ends_ends_its_build(store: Store, number: int, status: in
     until(lambda: sleepers() == 0)
     (store.context / "Dockerfile").write_text("FROM scratch\nCOPY busybox /bin/sh\n")
     assert SAYS in store.build().stderr
+
+
+def test_an_interrupt_right_after_the_fork_is_not_lost(store: Store) -> None:
+    """Before the process has handlers of its own, it is held back."""
+    store.begin(
+        code="import time\nfrom dockc.daemon.resident import Resident\nbuild = Resident._build\n"
+        "def late(self, *more):\n    time.sleep(2)\n    build(self, *more)\nResident._build = late\nfrom dockc.__main__ import main\nmain()"
+    )
+    assert store.process is not None
+    children = Path(f"/proc/{store.process.pid}/task/{store.process.pid}/children")
+    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        building = store.start()
+        until(lambda: children.read_text() != "")
+        time.sleep(0.3)  # the client hears that it is begun
+        building.send_signal(number)
+        _, err = building.communicate(timeout=60)
+        assert (building.returncode, b"steps run" in err) == (status, False)
+        until(lambda: children.read_text() == "")
 
 
 def test_when_a_resident_dies_its_builds_are_begun_again(store: Store) -> None:
