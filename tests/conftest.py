@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import tarfile
+import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,10 @@ settings.register_profile(
     derandomize=bool(os.environ.get("DOCKC_TESTS_NO_SKIP")),
 )
 settings.load_profile("dockc")
+
+# Tests interrupt what they start, and what is started ignores what its starter does, as jobs in the background do.
+if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: What no package registry has: peers, recorded cases beside the checkout, processors. Where they are at hand their tests
 #: run.

@@ -76,9 +76,7 @@ def client(folder: Path, served: dict[str, Serve], *words: str, until: str = "",
         server = await asyncio.get_running_loop().create_unix_server(lambda: Wire(handlers), str(folder / "s"))
         address = f"unix://{folder}/s"
         command = [sys.executable, "-m", "dockc", *(word.replace("ADDR", address) for word in words)]
-        # Whoever runs the tests in the background may ignore interrupts, and hand that down.
-        heeding: Any = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, text=True, **heeding) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, text=True) as process:
             try:
                 if until:
                     async with asyncio.timeout(60):

@@ -118,10 +118,13 @@ def test_a_push_that_is_ended(root: Dockc, context: MakeContext, number: int, st
     with Script(answer) as silent:
         name = f"{silent.address}/app:1"
         root.build(context("FROM scratch\nCOPY x y /\n", x="1", y="2"), "-t", name, "-o", "type=image,store=true")
-        pushing = root.start("image", "push", name, "--progress=plain")
-        assert asked.wait(60)
-        pushing.send_signal(number)
-        _, said = pushing.communicate(timeout=60)
+        with root.start("image", "push", name, "--progress=plain") as pushing:
+            try:
+                assert asked.wait(60)
+                pushing.send_signal(number)
+                _, said = pushing.communicate(timeout=60)
+            finally:
+                pushing.kill()
     assert pushing.returncode == status, said
     assert ("terminated" if number == signal.SIGTERM else "interrupted") in said
     assert "Traceback" not in said

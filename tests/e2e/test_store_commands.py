@@ -54,8 +54,7 @@ def test_run_is_ended_by_signals_that_the_program_does_not_take(root: Dockc, con
     root.build(context('FROM base\nCMD ["sleep", "161803"]\n'), *with_base, "-t", "app")
     # The first process of a container has no default action: the program does not end, and the third signal ends it.
     for sent in (signal.SIGTERM, signal.SIGINT):
-        # Whoever runs the tests in the background may ignore interrupts, and hand that down.
-        process = root.start("run", "app", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+        process = root.start("run", "app")
         deadline = time.monotonic() + 30
         while not running("161803") and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -116,6 +116,7 @@ def test_control_groups_of_a_killed_build_are_swept(
         assert not groups()
     finally:
         process.kill()
+        process.communicate()
         for top in hierarchies():
             for path in (*(top / name / "dockc").glob("run-*"), top / name / "dockc", top / name):
                 if path.exists():
