@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dockc.base.concealing import SECRET
 from dockc.base.record import Record, replace
 from dockc.engine.history import FOLDER, RESULT, TAIL, VERSION, collect, create, earlier, file_ref
 from dockc.engine.keep import KEEP_BYTES, Keep
-from dockc.engine.told import SECRET, Told, arguments, hider
+from dockc.engine.told import Told, arguments, hider
 from dockc.errors import HIDDEN, DockcError, without_credentials
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from dockc.base.concealing import SECRET, without_secret
 from dockc.base.hashing import sha256
 from dockc.base.record import Record, made, replace
 from dockc.errors import HIDDEN, without_credentials
@@ -28,10 +29,6 @@ _SHORTEST_SECRET = 6
 STEPS = 20_000
 """Steps of one build that are kept."""
 _CHUNK = 256 << 10
-SECRET = re.compile(
-    r"(?i)token|secret|passw(?:or)?d|pword|credential|(?:^|[_\-.:])(?:auth|key|sig)(?:$|[_\-.])|api[_\-]?key"
-)
-"""Names of options, arguments and variables whose values are no one's business."""
 _ARG = re.compile(r"(?im)^[ \t]*ARG[ \t]+(.+)$")
 _WORD = re.compile(r"""([A-Za-z_]\w*)(?:=("[^"]*"|'[^']*'|\S*))?""")
 _PLACE = re.compile(r"\[(?P<stage>[^\]]*?) *(?P<at>[0-9]+)/[0-9]+\] ")
@@ -180,10 +177,7 @@ def _bounded(value: Any, hide: Callable[[str], str]) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _bounded(one, hide) for key, one in value.items()}
     if isinstance(value, str):
-        name, equals, _ = value.partition("=")
-        if equals and len(name) < 100 and SECRET.search(name) and re.fullmatch(r"\w+", name):
-            return f"{name}={HIDDEN}"
-        return cut(hide(value))
+        return cut(hide(without_secret(value)))
     if isinstance(value, Sequence) and not isinstance(value, bytes):
         return [_bounded(one, hide) for one in value]
     return value if isinstance(value, int | float | bool | None) else cut(hide(str(value)))

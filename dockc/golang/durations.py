@@ -6,6 +6,7 @@ Source: Go's time.ParseDuration; the messages are its own.
 from __future__ import annotations
 
 from dockc.base.pattern import pattern
+from dockc.errors import DockcError
 
 _UNITS = {
     "ns": 1,
@@ -21,7 +22,7 @@ _PART = pattern(r"([0-9]*)(?:(\.)([0-9]*))?([^.0-9]*)")
 _LIMIT = 1 << 63
 
 
-class DurationError(ValueError):
+class DurationError(DockcError, ValueError):
     """A text that is no duration."""
 
 

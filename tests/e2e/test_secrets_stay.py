@@ -10,6 +10,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.e2e import cache_servers
 from tests.e2e.conftest import Dockc, MakeContext
 from tests.e2e.test_cache_faults import Between, Fault, status
@@ -108,6 +110,45 @@ def test_nothing_stays(root: Dockc, context: MakeContext, with_base: tuple[str, 
         (tmp_path / "service" / str(number)).write_bytes(data)
     assert server.entries
     assert found([*places, tmp_path / "service"], shown) == []
+
+
+def test_arguments_addresses_and_proxies_stay_in_no_cache(
+    root: Dockc, context: MakeContext, with_base: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What BuildKit's images tell of arguments in their history is not told by caches, records and reports, nor by the messages of failures."""
+    names = ("argument", "default", "proxy-of-steps", "proxy-of-builder", "sas", "azure", "s3-variable", "s3-address", "github-api", "git")
+    hidden = {name: f"{name}-hunter2" for name in names}
+    monkeypatch.setenv("HTTPS_PROXY", f"http://me:{hidden['proxy-of-builder']}@127.0.0.1:9")
+    for name, value in (("AWS_ACCESS_KEY_ID", "k"), ("AWS_SECRET_ACCESS_KEY", hidden["s3-variable"]), ("GIT_AUTH_TOKEN", hidden["git"])):
+        monkeypatch.setenv(name, value)
+    files = context(
+        f"FROM base\nARG NPM_TOKEN\nARG MIRROR=https://me:{hidden['default']}@mirror/x\nARG HTTP_PROXY\nRUN echo $NPM_TOKEN | cat > /dev/null; echo used\n",
+    )
+    azure = f"type=azblob,account_name=a,account_url=https://a.blob.core.windows.net/?sig={hidden['sas']}"
+    token = cache_servers.github_token()
+    caches = [
+        f"type=s3,bucket=b,region=r,endpoint_url=http://me:{hidden['s3-address']}@127.0.0.1:9,retry_max_attempts=1",
+        azure, f"type=azblob,account_url=http://127.0.0.1:9/a,account_name=a,secret_access_key={base64.b64encode(hidden['azure'].encode()).decode()}",
+        f"type=gha,url_v2=http://127.0.0.1:9/,token={token},ghtoken={hidden['github-api']},repository=o/r,timeout=1s",
+    ]  # fmt: skip
+    more = [
+        *with_base, "-o", "type=cacheonly", f"--cache-to=type=local,dest={tmp_path}/cache,mode=max", "--secret", "id=GIT_AUTH_TOKEN",
+        "--build-arg", f"NPM_TOKEN={hidden['argument']}", "--build-arg", f"HTTP_PROXY=http://me:{hidden['proxy-of-steps']}@proxy:1",
+        *(f"--cache-from={one}" for one in caches), *(f"--cache-to={one}" for one in caches),
+        "--report", tmp_path / "page.html", "--record", tmp_path / "record.json", "--metadata-file", tmp_path / "meta.json",
+    ]  # fmt: skip
+    shown = []
+    for text in ("", "RUN exit 3\n", "ADD https://me:git-hunter2@127.0.0.1:9/r.git /r\n"):
+        (files / "Dockerfile").write_text((files / "Dockerfile").read_text() + text)
+        done = root.run("build", files, "--progress=plain", *more, status=None)
+        shown += [done.stdout, done.stderr]
+        assert done.returncode == bool(text), done.stderr
+        shown += [root.run("explain", "--miss").stdout, root.run("history", "inspect", "--json").stdout, root.run("history", "logs", "--progress=rawjson").stdout]
+    assert "used" in shown[1] and shown[1].count("is not used") == 4 and shown[1].count("was not written") == 4
+    parts = [*hidden.values(), cache_servers.GITHUB_SIGNATURE, *(base64.b64encode(f"me:{one}".encode()).decode()[:12] for one in hidden.values())]
+    kept = [(str(path), part) for path in sorted(tmp_path.rglob("*")) if path.is_file() and files not in path.parents for part in unpacked(path.read_bytes())]
+    kept += [("what was shown", text.encode()) for text in shown]
+    assert [(part, where) for where, data in kept for part in parts if part.encode() in data] == []
 
 
 def test_the_scan_finds_what_is_there(tmp_path: Path) -> None:

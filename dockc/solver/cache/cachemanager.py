@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from dockc.base import record as lean
+from dockc.base.concealing import concealed
 from dockc.solver.cache.storage.base import CacheKeyStorage, CacheLink, CacheResult, CacheResultStorage, KeyRecord
 from dockc.solver.core.cachekey import derived_key, is_ephemeral, root_key
 from dockc.solver.core.events import KeyRef, KeySpec, Record
@@ -13,7 +14,7 @@ from dockc.solver.result import Result
 
 
 class Provenance(lean.Record):
-    """What to remember about a key when a result is saved under it."""
+    """What to remember about a key when a result is saved under it: for explanations, so without secrets."""
 
     vertex: str
     name: str
@@ -29,7 +30,8 @@ class Provenance(lean.Record):
             }
             for i, refs in enumerate(spec.deps)
         )
-        return KeyRecord(key, spec.digest, spec.output, self.vertex, self.name, self.preimage, inputs, created_at)
+        preimage = concealed(self.preimage)
+        return KeyRecord(key, spec.digest, spec.output, self.vertex, self.name, preimage, inputs, created_at)
 
 
 class CacheManager(Protocol):

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dockc.base.record import replace
 from dockc.client import caches
+from dockc.errors import DockcError, UsageError
 from dockc.golang.text import dump_json
 from dockc.oci import digest as digests
 from dockc.oci.descriptor import Descriptor
@@ -19,8 +22,8 @@ from dockc.runtime.content.store import ContentStore
 from dockc.runtime.refs.types import LayerDescriptor
 from dockc.runtime.registry.client import Client
 from dockc.runtime.registry.transport import Limits
-from dockc.runtime.remotecache import azblob, gha
-from dockc.runtime.remotecache.base import CacheFailed, Place, parse_entry
+from dockc.runtime.remotecache import azblob, gha, manifest, s3, table
+from dockc.runtime.remotecache.base import CacheEntry, CacheFailed, Place, parse_entry
 from dockc.runtime.remotecache.chains import Chains
 from dockc.runtime.remotecache.config import CacheConfig, CacheLayer, CacheRecord, CacheResult
 from dockc.runtime.remotecache.local import LocalTarget
@@ -45,6 +48,33 @@ def _chains(*contents: bytes) -> Chains:
     layers = {name: LayerDescriptor(name, Descriptor("a/b", name, len(data))) for name, data in zip(names, contents, strict=True)}
     records = tuple(CacheRecord(digests.from_bytes(f"key {name}".encode()), (), (CacheResult((at,), 1),)) for at, name in enumerate(names))
     return Chains(CacheConfig(tuple(CacheLayer(name, -1, "a/b", name, 1) for name in names), records), layers)
+
+
+# --- options ------------------------------------------------------------------------------------------
+
+NAMED = {"s3": s3.OPTIONS, "azblob": azblob.OPTIONS, "gha": gha.OPTIONS, "registry": manifest.OPTIONS, "local": manifest.OPTIONS}
+COMMON = ("mode", "ignore-error", "mounts", "compression", "compression-level", "force-compression", "ref", "src", "dest", "tag", "digest", "gc", "reset")
+ODD = st.one_of(st.text(max_size=9), st.sampled_from(["soon", "1d", "-1s", "1h", "true", "si", "-1", "10", "1e9", "sha256:12", "http://[", "https://a.b/?sig=1", "a/b:c", "%%%"]))
+
+
+@given(st.sampled_from(sorted(NAMED)), st.data())
+def test_any_option_is_understood_or_refused(kind: str, data: st.DataObject) -> None:
+    """Whatever stands behind an option: the cache can be asked, or one sentence says what is wrong."""
+    good = {"bucket": "b", "region": "r", "account_url": "https://a.blob.core.windows.net", "token": cache_servers.github_token(), "url": "http://x", "ref": "a/b"}
+    good |= {"src": "/x", "dest": "/x"}
+    wanted = {"s3": ("bucket", "region"), "azblob": ("account_url",), "gha": ("token", "url"), "registry": ("ref",), "local": ("src", "dest")}[kind]
+    attrs = {name: good[name] for name in wanted} | data.draw(st.dictionaries(st.sampled_from([*NAMED[kind], *COMMON]), ODD, max_size=3))
+    for make, not_his in ((table.source_of, "dest"), (table.target_of, "src")):
+        try:
+            make(CacheEntry(kind, {name: value for name, value in attrs.items() if name != not_his or kind != "local"}), {})
+        except DockcError as error:
+            assert error.message
+
+
+@pytest.mark.parametrize(("entry", "said"), [("type=s3,bucket=b,region=r,touch_refresh=1d", "invalid touch_refresh '1d'"), ("type=gha,url=http://x,timeout=soon", "failed to parse timeout")])
+def test_durations_that_are_none(entry: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        table.source_of(parse_entry(entry), {"ACTIONS_RUNTIME_TOKEN": cache_servers.github_token()})
 
 
 # --- directories --------------------------------------------------------------------------------------

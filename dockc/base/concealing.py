@@ -1,0 +1,34 @@
+"""What is not written down of what builds are given: values whose names say that they are secret, and logins of URLs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dockc.base.pattern import IGNORECASE, pattern
+from dockc.errors import HIDDEN, without_credentials
+
+SECRET = pattern(
+    r"token|secret|passw(?:or)?d|pword|credential|(?:^|[_\-.:])(?:auth|key|sig)(?:$|[_\-.])|api[_\-]?key",
+    IGNORECASE,
+)
+"""Names of options, arguments and variables whose values are no one's business."""
+
+
+def without_secret(text: str) -> str:
+    """A text without the value, where it is `NAME=VALUE` and the name a secret's; and without what its URLs carry to log in."""
+    name, equals, _ = text.partition("=")
+    if equals and len(name) < 100 and SECRET.search(name) and name.replace("_", "a").isalnum():
+        return f"{name}={HIDDEN}"
+    return without_credentials(text)
+
+
+def concealed(value: Any) -> Any:
+    """JSON values whose texts are all `without_secret`."""
+    if isinstance(value, str):
+        return without_secret(value)
+    if isinstance(value, Mapping):
+        return {key: concealed(one) for key, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        return [concealed(one) for one in value]
+    return value
