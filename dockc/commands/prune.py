@@ -85,9 +85,9 @@ def run(options: PruneOptions, out: Output) -> int:
         rules = (_rule(options, Disk.of(root)),)
     _check(options)
     if options.plan:
-        out.write(_planned(options, rules))
+        out.write(_planned(options, rules, out.style().width))
         return 0
-    out.write(_shown(options, prune(options.store, rules), time.time_ns()))
+    out.write(_shown(options, prune(options.store, rules), time.time_ns(), out.style().width))
     return 0
 
 
@@ -110,7 +110,7 @@ def run_remote(options: RemotePruneOptions, out: Output) -> int:
 
     records = until_told(prune(builder.nodes, request))
     pruned = Pruned(tuple(records), sum(one.size for one in records))
-    out.write(_shown(options, pruned, time.time_ns()))
+    out.write(_shown(options, pruned, time.time_ns(), out.style().width))
     return 0
 
 
@@ -166,7 +166,7 @@ def _check(options: PruneOptions | RemotePruneOptions) -> None:
         raise UsageError(f"{' and '.join('--' + name for name in asked)} cannot be used together")
 
 
-def _planned(options: PruneOptions, rules: Sequence[Rule]) -> str:
+def _planned(options: PruneOptions, rules: Sequence[Rule], width: int) -> str:
     from dockc.commands.store import opened
     from dockc.console import storage
     from dockc.runtime.refs.plan import plan
@@ -185,14 +185,15 @@ def _planned(options: PruneOptions, rules: Sequence[Rule]) -> str:
     if options.format not in {"", "table", "pretty"}:
         going = [census.items[one.id].usage for one in found.taken]
         return storage.formatted(going, options.format, census.at, storage.fates(found, rules))
-    return storage.planned_table(found, census, rules)
+    return storage.planned_table(found, census, rules, width=width)
 
 
-def _shown(options: PruneOptions | RemotePruneOptions, pruned: Pruned, now: int) -> str:
+def _shown(options: PruneOptions | RemotePruneOptions, pruned: Pruned, now: int, width: int) -> str:
     from dockc.console import storage
 
     if options.json:
         return storage.json_lines(pruned.records)
     if options.format not in {"", "table", "pretty"}:
         return storage.formatted(pruned.records, options.format, now)
-    return storage.pruned_text(pruned, now, verbose=options.verbose or options.format == "pretty")
+    verbose = options.verbose or options.format == "pretty"
+    return storage.pruned_text(pruned, now, verbose=verbose, width=width)

@@ -76,7 +76,7 @@ def run(options: UsageOptions, out: Output) -> int:
         from dockc.console.storage import fates
 
         said = fates(plan, rules)
-    out.write(_shown(options, found, census.at, said, None if options.filters else census))
+    out.write(_shown(options, found, census.at, said, None if options.filters else census, out.style().width))
     return 0
 
 
@@ -97,7 +97,7 @@ def run_remote(options: RemoteUsageOptions, out: Output) -> int:
     filters, age = read(options.filters)
 
     found = until_told(usage(builder.nodes, filters, age))
-    text = _shown(options, found, time.time_ns(), {}, None)
+    text = _shown(options, found, time.time_ns(), {}, None, out.style().width)
     if not options.filters and not options.json and options.format in {"", "table", "pretty"}:
         from dockc.console.storage import sums
 
@@ -127,6 +127,7 @@ def _shown(
     now: int,
     said: dict[str, str],
     census: Census | None,
+    width: int,
 ) -> str:
     from dockc.console import storage
 
@@ -135,11 +136,11 @@ def _shown(
     if options.format not in {"", "table", "pretty"}:
         return storage.formatted(found, options.format, now, said)
     if options.tree:
-        text = storage.usage_tree(found, now)
+        text = storage.usage_tree(found, now, width=width)
     elif options.verbose or options.format == "pretty":
         text = storage.usage_details(found, now, said)
     else:
-        text = storage.usage_table(found, now)
+        text = storage.usage_table(found, now, width=width)
     return text + (storage.sums(found, census) if census is not None else "")
 
 

@@ -31,8 +31,8 @@ _COLUMNS = {
 # --- du -------------------------------------------------------------------------------------------------
 
 
-def usage_table(records: Sequence[UsageRecord], now: int) -> str:
-    """One line a record, the largest first; times in nanoseconds since the epoch."""
+def usage_table(records: Sequence[UsageRecord], now: int, *, width: int = 0) -> str:
+    """One line a record, the largest first; times in nanoseconds since the epoch. `width`: see `table`."""
     rows = [
         (
             record.id + "*" * record.mutable,
@@ -44,7 +44,7 @@ def usage_table(records: Sequence[UsageRecord], now: int) -> str:
         )
         for record in _largest(records)
     ]
-    return table(_HEADERS, rows, right=(3,)) if rows else ""
+    return table(_HEADERS, rows, right=(3,), width=width)
 
 
 def _largest(records: Iterable[UsageRecord]) -> list[UsageRecord]:
@@ -76,7 +76,7 @@ def _details(record: UsageRecord, now: int, fate: str) -> str:
     return "".join(f"{name + ':':<13}{clean_text(value)}\n" for name, value in fields if value) + "\n"
 
 
-def usage_tree(records: Sequence[UsageRecord], now: int) -> str:
+def usage_tree(records: Sequence[UsageRecord], now: int, *, width: int = 0) -> str:
     """Each record below the one that it stands on, below the first of several; the oldest first."""
     known = {record.id for record in records}
     below: dict[str, list[UsageRecord]] = {}
@@ -98,11 +98,8 @@ def usage_tree(records: Sequence[UsageRecord], now: int) -> str:
             (child, lead, "└─ " if number == len(under) - 1 else "├─ ")
             for number, child in reversed(list(enumerate(under)))
         ]
-    return (
-        table(("ID", "TYPE", "SIZE", "LAST USED", "USES", "HELD BY", "DESCRIPTION"), lines, right=(2, 4))
-        if lines
-        else ""
-    )
+    headers = ("ID", "TYPE", "SIZE", "LAST USED", "USES", "HELD BY", "DESCRIPTION")
+    return table(headers, lines, right=(2, 4), width=width)
 
 
 def _leaf(record: UsageRecord, lead: str, now: int) -> tuple[str, ...]:
@@ -151,14 +148,14 @@ def fates(plan: Plan, rules: Sequence[Rule]) -> dict[str, str]:
     return {**{name: f"not now: {why}" for name, why in plan.kept.items()}, **found}
 
 
-def planned_table(plan: Plan, census: Census, rules: Sequence[Rule]) -> str:
+def planned_table(plan: Plan, census: Census, rules: Sequence[Rule], *, width: int = 0) -> str:
     """What a run would take, in its order, then why the rest stays."""
     rows = [(*_planned_row(census, one.id, one.size), f"rule {one.rule + 1}") for one in plan.taken]
     staying = _largest(census.items[name].usage for name in plan.kept)
     rows += [(*_planned_row(census, one.id, one.size), f"stays: {plan.kept[one.id]}") for one in staying]
     text = "".join(f"rule {number}: {rule}\n" for number, rule in enumerate(rules, 1))
     headers = ("ID", "TYPE", "SIZE", "LAST USED", "USES", "DESCRIPTION", "WHAT HAPPENS")
-    text += table(headers, rows, right=(2, 4)) if rows else ""
+    text += table(headers, rows, right=(2, 4), width=width) if rows else ""
     left = census.in_records - plan.size
     return f"{text}Would free:  {size_text(plan.size)} of {len(plan.taken)} records\nWould stay:  {size_text(left)}\n"
 
@@ -176,13 +173,13 @@ def _planned_row(census: Census, name: str, size: int) -> tuple[str, ...]:
     )
 
 
-def pruned_text(pruned: Pruned, now: int, *, verbose: bool = False) -> str:
+def pruned_text(pruned: Pruned, now: int, *, verbose: bool = False, width: int = 0) -> str:
     """What was removed, and all that it freed, loose blobs and unfinished downloads included."""
     if verbose:
         text = "".join(_details(record, now, "") for record in pruned.records)
     else:
         rows = [(r.id, str(r.record_type), size_text(r.size), r.description[:60]) for r in pruned.records]
-        text = table(("ID", "TYPE", "SIZE", "DESCRIPTION"), rows, right=(2,)) if rows else ""
+        text = table(("ID", "TYPE", "SIZE", "DESCRIPTION"), rows, right=(2,), width=width) if rows else ""
     return f"{text}Total: {size_text(pruned.size)}\n"
 
 

@@ -60,7 +60,15 @@ def test_usage() -> None:
 
 
 def test_usage_of_an_empty_store() -> None:
-    assert usage_table([], NOW) + sums([]) == "Reclaimable: 0B\nTotal:       0B\n"
+    headers = "ID   TYPE   RECLAIMABLE   SIZE   LAST USED   DESCRIPTION\n"
+    assert usage_table([], NOW) + sums([]) == headers + "Reclaimable: 0B\nTotal:       0B\n"
+
+
+def test_usage_fits_the_terminal() -> None:
+    one = record("a" * 25, 10_000_000, description="[stage 3/4] RUN make all of it and then a little more of it")
+    for shown in (usage_table([one], NOW, width=80), usage_tree([one], NOW, width=80)):
+        assert max(map(len, shown.splitlines())) <= 80
+        assert "[stage 3/4] RUN make all of it" in shown
 
 
 def test_usage_in_full() -> None:
@@ -105,7 +113,7 @@ def test_a_tree() -> None:
     lines = [line.rstrip().split("   ")[0] for line in usage_tree(records, NOW).splitlines()]
     assert lines == ["ID", "base", "├─ left", "│  └─ top*", "└─ right", "alone"]
     assert "process 7" in usage_tree(records, NOW)
-    assert usage_tree([], NOW) == ""
+    assert usage_tree([], NOW) == "ID   TYPE   SIZE   LAST USED   USES   HELD BY   DESCRIPTION\n"
     chain = [record(f"r{n}", 1, parents=(f"r{n - 1}",)) for n in range(3000)]
     assert usage_tree(chain, NOW).count("\n") == 3001
     assert max(map(len, usage_tree(chain, NOW).splitlines())) < 200
