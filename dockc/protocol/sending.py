@@ -100,8 +100,8 @@ class Sender:
         where: Callable[[str], Path] | None = None,
         time: int | None = None,
     ) -> None:
-        self._call, self._root, self._entries, self._root_owned, self._xattrs = call, root, entries, root_owned, xattrs
-        self._where = where or root.joinpath
+        self._call, self._entries, self._root_owned, self._xattrs = call, entries, root_owned, xattrs
+        self._where, self._start = where, f"{root}{os.sep}"
         self._time = time
         self._files: dict[int, str] = {}
         self._wanted: deque[int] = deque()
@@ -201,7 +201,7 @@ class Sender:
     def _attributes(self, entry: Entry) -> dict[str, bytes]:
         if sys.platform != "linux":  # those of other systems mean nothing to a builder
             return {}
-        path = self._where(entry.path)
+        path = self._place(entry.path)
         try:
             names = os.listxattr(path, follow_symlinks=False)
             return {
@@ -243,19 +243,31 @@ class Sender:
             yield packets
 
     def _content(self, path: str) -> Iterator[bytes]:
-        shown = self._where(path)
+        place = self._place(path)
         try:
-            fd = os.open(shown, _READ)
+            fd = os.open(place, _READ)
         except OSError as exc:
             if exc.errno == 6:  # a socket
                 return
-            raise DockcError(f"open {shown}: {(exc.strerror or str(exc)).lower()}") from exc
+            raise DockcError(f"open {Path(place)}: {(exc.strerror or str(exc)).lower()}") from exc
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
                 return
-            while data := os.read(fd, _PIECE):
+            # One byte more than there is: where less comes that is the end, and a small file is read with one call.
+            left = status.st_size
+            wanted = min(left + 1, _PIECE)
+            while data := os.read(fd, wanted):
                 yield data
+                left -= len(data)
+                if not left and len(data) < wanted:
+                    return
+                wanted = _PIECE
         except OSError as exc:
-            raise DockcError(f"read {shown}: {(exc.strerror or str(exc)).lower()}") from exc
+            raise DockcError(f"read {Path(place)}: {(exc.strerror or str(exc)).lower()}") from exc
         finally:
             os.close(fd)
+
+    def _place(self, path: str) -> str:
+        """Where an entry's file is."""
+        return self._start + path if self._where is None else str(self._where(path))

@@ -525,3 +525,35 @@ def test_an_entry_of_a_list_takes_a_few_calls() -> None:
 
     listed(10)
     assert listed(1010) - listed(10) <= 6 * 1000
+
+
+def test_a_small_file_is_read_with_one_call_and_one_that_changes_as_far_as_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    real = os.read
+
+    def spy(fd: int, size: int) -> bytes:
+        sizes.append(size)
+        return real(fd, size)
+
+    monkeypatch.setattr(os, "read", spy)
+    sender = Sender(None, tmp_path, lambda: iter(()), root_owned=True)  # type: ignore[arg-type]
+    (tmp_path / "small").write_bytes(b"small")
+    assert list(sender._content("small")) == [b"small"]
+    assert sizes == [6]
+    (tmp_path / "large").write_bytes(bytes(300_000))
+    assert b"".join(sender._content("large")) == bytes(300_000)
+    content = sender._content("small")
+    (tmp_path / "small").write_bytes(b"larger than it was")
+    assert b"".join(content) == b"larger than it was"
+    content = sender._content("large")
+    assert len(next(content)) == 128 << 10
+    os.truncate(tmp_path / "large", 200_000)
+    assert sum(map(len, content)) == 200_000 - (128 << 10)
+
+
+def test_a_file_that_is_handed_out_in_less_than_was_asked_for_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"0123456789")
+    real = os.read
+    monkeypatch.setattr(os, "read", lambda fd, size: real(fd, min(size, 3)))
+    sender = Sender(None, tmp_path, lambda: iter(()), root_owned=True)  # type: ignore[arg-type]
+    assert b"".join(sender._content("file")) == b"0123456789"
