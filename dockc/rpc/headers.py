@@ -92,7 +92,9 @@ class BlockEncoder:
 
     @header_table_size.setter
     def header_table_size(self, value: int) -> None:
-        self._inner.header_table_size = min(value, _TABLE)
+        # Not a second time: hpack would forget that the peer has not been told yet of the first.
+        if min(value, _TABLE) != self._inner.header_table_size:
+            self._inner.header_table_size = min(value, _TABLE)
 
 
 class Block:
