@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from posixpath import normpath
 from typing import BinaryIO
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from dockc.base.record import Record
 from dockc.errors import UsageError
@@ -55,11 +55,11 @@ def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
     base.check_options(entry, *OPTIONS)
     attrs = entry.attrs
     url = attrs.get("account_url") or environment.get("BUILDKIT_AZURE_STORAGE_ACCOUNT_URL", "")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
+    if not url:
         raise UsageError(
             "either ${BUILDKIT_AZURE_STORAGE_ACCOUNT_URL} or account_url attribute is required for azblob cache"
         )
+    parts = _web_address(url)
     account = (
         attrs.get("account_name")
         or environment.get("BUILDKIT_AZURE_STORAGE_ACCOUNT_NAME")
@@ -83,6 +83,24 @@ def settings(entry: CacheEntry, environment: Mapping[str, str]) -> Settings:
         _folder(prefix, attrs.get("manifests_prefix", "manifests")),
         key,
         parts.query,
+    )
+
+
+def _web_address(url: str) -> SplitResult:
+    """The parts of an account's address.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname:
+            return parts
+    except ValueError:
+        pass
+    raise UsageError(
+        f"account_url of an azblob cache is no web address: {url.partition('?')[0]}",
+        hint="Write it as https://ACCOUNT.blob.core.windows.net.",
     )
 
 

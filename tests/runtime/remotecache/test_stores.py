@@ -77,6 +77,12 @@ def test_durations_that_are_none(entry: str, said: str) -> None:
         table.source_of(parse_entry(entry), {"ACTIONS_RUNTIME_TOKEN": cache_servers.github_token()})
 
 
+@pytest.mark.parametrize("url", ["a.blob.core.windows.net", "ftp://a", "https://", "https://[/"])
+def test_addresses_that_are_none(url: str) -> None:
+    with pytest.raises(UsageError, match="account_url of an azblob cache is no web address"):
+        table.source_of(CacheEntry("azblob", {"account_url": url}), {})
+
+
 # --- directories --------------------------------------------------------------------------------------
 
 
