@@ -180,7 +180,8 @@ def _unheard(text: str) -> object:
     return None
 
 
-_PLACE = re.compile(r"(.+):([0-9]{1,9})")
+#: As lint writes places (with a column), and as explain itself does (with the last line of an instruction).
+_PLACE = re.compile(r"(.+?):([1-9][0-9]{0,8})(?:[:-][0-9]{1,9})?")
 _SOME_FILES = 200
 
 
@@ -188,7 +189,9 @@ _SOME_FILES = 200
 
 
 def split_place(text: str) -> tuple[str, int]:
-    """`FILE:LINE` to its parts; line 0 where there is none. A file whose name ends so wins."""
+    """`FILE:LINE`, `FILE:LINE:COLUMN` or `FILE:FIRST-LAST` to the file and the line; line 0 where there is none. A file
+    whose name ends so wins.
+    """
     match = _PLACE.fullmatch(text)
     if match is None or Path(text).exists():
         return text, 0
@@ -197,8 +200,9 @@ def split_place(text: str) -> tuple[str, int]:
 
 def dockerfile_of(directory: str) -> str:
     """The Dockerfile that a build of a directory takes."""
-    names = ("Dockerfile", "dockerfile")
-    found = next((name for name in names if (Path(directory) / name).exists()), names[0])
+    from dockc.engine.request import NAMES
+
+    found = next((name for name in NAMES if (Path(directory) / name).exists()), NAMES[0])
     return str(Path(directory) / found)
 
 
@@ -225,9 +229,8 @@ def page(topic: str) -> str:
     try:
         return explain.rule_page(find_rule(folded))
     except UsageError as error:
-        raise UsageError(
-            f"nothing is called {topic}", hint=error.hint or "`dockc explain rules` lists the rules."
-        ) from None
+        hint = "A line is named FILE:LINE, from 1 on." if ":" in topic else error.hint
+        raise UsageError(f"nothing is called {topic}", hint=hint) from None
 
 
 def _rules() -> Sequence[type[Rule]]:

@@ -106,8 +106,16 @@ _TRUST = "There is no content trust here: leave it out, and name an image by its
 _TAGS = "One tag at a time."
 _FILTER = "`dockc images NAME` lists one name's images, and `--json` gives lines for `jq`."
 _ALONE = "One program runs here, in this terminal, until it ends, on the host's network; nothing of it is kept."
-#: Options of docker's commands that are none here, by the command's last word; what does it instead, in one line.
+_LISTED = "`dockc explain rules` lists them, with what each is about."
+_WRITTEN = "Files are written without it; `--check` and `--diff` write nothing."
+_ONE_STYLE = "There is one style, and nothing to choose in it."
+#: Options of docker's commands, and of other linters and formatters, that are none here, by the command's last word; what does it instead, in one line.
 OPTIONS: dict[str, dict[str, str]] = {
+    "fmt": {
+        **dict.fromkeys(("--write", "-w", "--in-place", "-i", "--fix"), _WRITTEN),
+        **dict.fromkeys(("--list", "-l"), "`--check` names the files that would change."),
+        **dict.fromkeys(("--indent", "-n", "--newline", "--space-redirects", "-s"), _ONE_STYLE),
+    },
     "history": {
         **dict.fromkeys(("--quiet", "-q"), "`dockc image layers --json` has the layers' digests."),
         **dict.fromkeys(("--human", "-H"), "Sizes are for people, and in bytes with `--json`."),
@@ -121,6 +129,16 @@ OPTIONS: dict[str, dict[str, str]] = {
     "inspect": {
         **dict.fromkeys(("--size", "-s"), "The size is there without it."),
         "--type": "There are images alone: leave it out.",
+    },
+    "lint": {
+        **dict.fromkeys(("--disable", "--disable-rule", "--skip"), "`--ignore CODE`."),
+        **dict.fromkeys(("--enable", "--rule", "-r"), "`--extend CODE` adds a rule, `--select CODE` takes that alone."),
+        **dict.fromkeys(("--list-rules", "--rules"), _LISTED),
+        **dict.fromkeys(
+            ("--quiet", "-q"), "`--format=concise` is a line for each finding; the exit status says the rest."
+        ),
+        **dict.fromkeys(("--reporter", "--output-format"), "`--format FORM`."),
+        "--exclude": "Name the files: `dockc lint 'services/**/Dockerfile'`.",
     },
     "load": {"--platform": "All platforms that the archive has are loaded."},
     "pull": {**dict.fromkeys(("--all-tags", "-a"), _TAGS), "--disable-content-trust": _TRUST},

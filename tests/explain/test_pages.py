@@ -151,3 +151,18 @@ def test_the_names_of_automatic_arguments_are_those_that_builds_have() -> None:
     from dockc.oci.platform import parse
 
     assert default_args(parse("linux/amd64"), parse("linux/arm64"), {}, "").keys() == AUTOMATIC
+
+
+def test_a_place_is_named_as_lint_and_explain_write_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "Containerfile"
+    file.write_text("FROM scratch\nCOPY a \\\n  /a\n")
+    shown = set()
+    for place in ("2", "3", "2:6", "2-3"):
+        assert run(["explain", f"{file}:{place}"]) == 0
+        shown.add(capsys.readouterr().out)
+    assert len(shown) == 1 and f"{file}:2-3 " in shown.pop()
+    assert run(["explain", str(tmp_path)]) == 0
+    assert "COPY a /a" in capsys.readouterr().out
+    for place in ("0", "x", "1-"):
+        assert run(["explain", f"{file}:{place}"]) == 2
+        assert "help: A line is named FILE:LINE, from 1 on." in capsys.readouterr().err
