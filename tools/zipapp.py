@@ -36,8 +36,11 @@ def unpacked():
     top = os.path.join(cache, "dockc")
     place = os.path.join(top, "app-" + DIGEST)
     if not os.path.isdir(place):
-        os.makedirs(top, mode=0o700, exist_ok=True)
-        new = tempfile.mkdtemp(prefix=".app-", dir=top)
+        try:
+            os.makedirs(top, mode=0o700, exist_ok=True)
+            new = tempfile.mkdtemp(prefix=".app-", dir=top)
+        except OSError as error:
+            fail("cannot unpack dockc to %s: %s\\n  help: $XDG_CACHE_HOME names another place." % (top, error.strerror))
         try:
             with zipfile.ZipFile(archive) as file:
                 for name in file.namelist():
@@ -48,7 +51,7 @@ def unpacked():
             shutil.rmtree(new, ignore_errors=True)
             if not os.path.isdir(place):  # else another process was first
                 if isinstance(error, OSError):
-                    fail("cannot unpack dockc to %s: %s" % (top, error.strerror))
+                    fail("cannot unpack dockc to %s: %s\\n  help: $XDG_CACHE_HOME names another place." % (top, error.strerror))
                 raise
     found = os.lstat(place)
     if found.st_uid != os.geteuid() or found.st_mode & 0o022:

@@ -67,6 +67,19 @@ def test_one_file_runs_on_a_bare_python(zipapp: ModuleType, tmp_path: Path) -> N
     place.chmod(0o700)
 
 
+def test_a_place_that_cannot_be_written_is_told(zipapp: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "packages").mkdir()
+    zipapp.write(tmp_path / "dockc.pyz", tmp_path / "packages")
+    (tmp_path / "home").write_text("no directory")
+    done = subprocess.run(
+        [sys.executable, tmp_path / "dockc.pyz"], env={"HOME": str(tmp_path / "home")}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: cannot unpack dockc to {tmp_path}/home/.cache/dockc: Not a directory\n  help: $XDG_CACHE_HOME names another place.\n"
+    )
+
+
 def test_another_python_is_told(zipapp: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "packages").mkdir()
     monkeypatch.setattr(zipapp.sysconfig, "get_platform", lambda: "vax")
