@@ -103,8 +103,9 @@ def test_a_build_elsewhere_is_one_trace(context: Path, collector: Collector, tmp
         assert json.loads(get("/debug/vars"))["dockc_sessions"] == 0
         assert "thread MainThread" in get("/debug/stacks")
         assert get("/debug/gc").endswith(" objects\n")
-        with pytest.raises(urllib.error.HTTPError, match="404"):
+        with pytest.raises(urllib.error.HTTPError, match="404") as refused:
             get("/debug/pprof/profile")
+        refused.value.close()
         for rubbish in (b"", b"\n\n", b"GET\n\n", b"POST /metrics HTTP/1.1\r\n\r\n", b"G" * 100_000 + b"\n\n", b"\xff\r\n\r\n"):
             with socket.create_connection(("127.0.0.1", port)) as sock:
                 sock.sendall(rubbish)

@@ -45,10 +45,7 @@ def served(tmp_path: Path) -> Iterator[str]:
 
 def start(*args: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "dockc", "playground", "--port=0", *map(str, args)]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def address(process: subprocess.Popen[str]) -> str:
@@ -83,6 +80,7 @@ def test_what_a_browser_has_it_need_not_fetch_again(served: str) -> None:
         urllib.request.urlopen(asked)
     assert (caught.value.code, caught.value.read()) == (304, b"")
     assert caught.value.headers["Content-Security-Policy"]
+    caught.value.close()
     with urllib.request.urlopen(urllib.request.Request(served + "app.js", headers={"If-None-Match": '"other"'})) as answer:
         assert answer.read() == b"1"
 
