@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from dockc.base.pattern import IGNORECASE, pattern
 from dockc.errors import HIDDEN, without_credentials
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 SECRET = pattern(
     r"token|secret|passw(?:or)?d|pword|credential|(?:^|[_\-.:])(?:auth|key|sig)(?:$|[_\-.])|api[_\-]?key",
@@ -25,6 +26,8 @@ def without_secret(text: str) -> str:
 
 def concealed(value: Any) -> Any:
     """JSON values whose texts are all `without_secret`."""
+    from collections.abc import Mapping, Sequence  # who compiles needs nothing but the pattern
+
     if isinstance(value, str):
         return without_secret(value)
     if isinstance(value, Mapping):
