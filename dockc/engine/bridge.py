@@ -23,6 +23,8 @@ from dockc.errors import DockcError, SolveError
 from dockc.solver.progress import SolveStatus, SourceRange, VertexWarning
 
 if TYPE_CHECKING:
+    import threading
+
     from dockc.compiler.questions import Answers
     from dockc.engine.progress import Steps
     from dockc.engine.work import Work
@@ -291,6 +293,13 @@ class Bridge:
         assert ref.built is not None
         return ref_of(ref.built.result)
 
+    def fetch(self, *systems: ImmutableRef, cancelled: threading.Event | None = None) -> None:
+        """Have the files of file systems here, with the build's own credentials; blocks."""
+        from dockc.runtime.refs.result import PROVIDERS
+
+        for system in systems:
+            system.prefetch(cancelled=cancelled, instead=self.lends.lent(PROVIDERS))
+
     def close(self) -> None:
         """Let go of all refs; the job waits for it."""
         for ref in self._refs:
@@ -349,6 +358,7 @@ class Bridge:
         system = self.file_system(ref)
 
         def work() -> T:
+            self.fetch(system)
             with system.mount() as root:
                 return read(root)
 

@@ -174,6 +174,7 @@ async def _join(
             refs.offer_mounts(offered[-1])
     for one in map(_cautious, found):
         layers += [layer.descriptor.digest for layer in one.layers if layer is not None]
+        refs.renew(layer for layer in one.layers if layer is not None)
         # its own layers
         keys = ImportedKeys(one.config, lambda at, layers=one.layers: layers[at] is not None)  # type: ignore[misc]
         bridge.imports.append((keys, one))
@@ -336,6 +337,7 @@ def gather(
     """
     from dockc.runtime.ops.source import proven_name
     from dockc.runtime.refs.manager import RefNotFound
+    from dockc.runtime.refs.result import PROVIDERS
     from dockc.runtime.refs.types import Remote, RemoteOptions
     from dockc.runtime.remotecache.keys import WithImported
 
@@ -374,7 +376,7 @@ def gather(
         try:
             new = tuple(layer for layer in remote.layers if layer.descriptor.digest not in sound)
             if fetched and new:
-                refs_.ensure_blobs(Remote(new), cancelled=cancelled)
+                refs_.ensure_blobs(Remote(new), cancelled=cancelled, instead=bridge.lends.lent(PROVIDERS))
                 sound.update(layer.descriptor.digest for layer in new)
         except DockcError as error:
             if not is_of_a_cache(error):

@@ -89,7 +89,10 @@ class Container:
                 used.append(ref)
             self.op.mounts.append(mount)
         await bridge.evaluate(*used)
-        mounts = ExecMounts(self.op, [bridge.file_system(ref) for ref in used], bridge.work.worker.refs, self.context)
+        systems = [bridge.file_system(ref) for ref in used]
+        cancelled = self.context.cancelled
+        await bridge.work.blocking(partial(bridge.fetch, *systems, cancelled=cancelled), cancelled=cancelled)
+        mounts = ExecMounts(self.op, systems, bridge.work.worker.refs, self.context)
         await bridge.work.blocking(mounts.__enter__, cancelled=self.context.cancelled)
         self._mounts = mounts
 

@@ -280,6 +280,7 @@ class Engine:
     async def _export(self, bridge: Bridge, result: Result) -> tuple[tuple[Exported, ...], Mapping[str, str]]:
         from dockc.runtime.exporter.export import Exported, Exporters, export
         from dockc.runtime.exporter.options import Output
+        from dockc.runtime.refs.result import PROVIDERS
 
         request, session, steps = bridge.request, bridge.session, bridge.steps
         source = await caches.inlined(bridge, result, export_source(bridge, result))
@@ -308,6 +309,7 @@ class Engine:
                     cancelled=cancelled,
                     sinks=session.sinks,
                     number=number,
+                    instead=bridge.lends.lent(PROVIDERS),
                 )
                 made.append(
                     await bridge.work.blocking(

@@ -594,6 +594,7 @@ async def _run(gateway: Gateway, ref: Ref, spec: ExecSpec, mounts: tuple[Resolve
     def run() -> int:
         refs = work.worker.refs
         base = bridge.file_system(ref)
+        bridge.fetch(base, cancelled=cancelled)
         mutable = refs.new_mutable(base, description="frontend")
         try:
             with mutable.mount() as rootfs:

@@ -25,8 +25,8 @@ from dockc.runtime.exporter.writer import ImageWriter, Written
 
 if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
-    from dockc.runtime.refs.manager import RefManager
-    from dockc.runtime.refs.types import Progress
+    from dockc.runtime.refs.manager import ProviderFactory, RefManager
+    from dockc.runtime.refs.types import Progress, Remote
     from dockc.runtime.registry.client import Client
     from dockc.runtime.session.sinks import Sinks, Tree
 
@@ -52,6 +52,7 @@ class Exporters(Record):
         cancelled: the build's cancel event.
         sinks: where files go that leave this machine; None: to their destinations.
         number: which output this is, from 0.
+        instead: fetch layers with the build's own credentials, where whoever named them cannot any more.
     """
 
     content: ContentStore
@@ -62,6 +63,7 @@ class Exporters(Record):
     cancelled: threading.Event | None = None
     sinks: Sinks | None = None
     number: int = 0
+    instead: Sequence[ProviderFactory] = ()
 
     def archive(self, output: Output, metadata: Mapping[str, str]) -> AbstractContextManager[BinaryIO]:
         """A stream for the archive that an output is."""
@@ -201,6 +203,7 @@ def _mounted(source: ExportSource, output: Output, *, split: bool, using: Export
                 held = stack.enter_context(using.refs.scratch())
                 root = stack.enter_context(held.mount())
             else:
+                result.ref.prefetch(cancelled=using.cancelled, progress=using.progress, instead=using.instead)
                 root = stack.enter_context(result.ref.mount())
             epoch = result.epoch if output.epoch is None else output.epoch
             folder = result.id.replace("/", "_") if split else ""
@@ -229,6 +232,10 @@ def _write(source: ExportSource, output: Output, using: Exporters) -> tuple[Writ
     return written, metadata
 
 
+def _bring(remote: Remote, using: Exporters) -> None:
+    using.refs.ensure_blobs(remote, cancelled=using.cancelled, progress=using.progress, instead=using.instead)
+
+
 def _encoded(descriptor: Descriptor) -> str:
     return base64.b64encode(dump_json(descriptor.to_json())).decode()
 
@@ -246,7 +253,7 @@ def export_archive(source: ExportSource, output: Output, using: Exporters) -> Ex
     metadata[DESCRIPTOR] = _encoded(root)
     if names:
         metadata[IMAGE_NAME] = ",".join(str(name) for name in names)
-    using.refs.ensure_blobs(written.remote, cancelled=using.cancelled, progress=using.progress)
+    _bring(written.remote, using)
     using.tell("sending tarball")
     if output.archive:
         with using.archive(output, metadata) as out:
@@ -329,7 +336,7 @@ def export_image(source: ExportSource, output: Output, using: Exporters) -> Expo
     # all.
     later = push and "store" not in output.attrs
     if keep and not later:
-        using.refs.ensure_blobs(written.remote, cancelled=using.cancelled, progress=using.progress)
+        _bring(written.remote, using)
         _name(names, written, using)
     if push:
         if not names:
@@ -340,7 +347,7 @@ def export_image(source: ExportSource, output: Output, using: Exporters) -> Expo
         from dockc.runtime.registry.push import Push
 
         client = using.client(output.flag("registry.insecure"))
-        job = Push(client, using.content, written.layers, using.progress, using.cancelled)
+        job = Push(client, using.content, written.layers, using.progress, using.cancelled, instead=using.instead)
         for name in names:
             try:
                 using.tell("pushing layers")

@@ -540,14 +540,24 @@ class RefManager:
         *,
         cancelled: threading.Event | None = None,
         progress: Progress | None = None,
+        instead: Sequence[ProviderFactory] = (),
     ) -> None:
-        """Fetch every blob of `remote` that is not in the content store, or is damaged there."""
+        """Fetch every blob of `remote` that is not in the content store, or is damaged there; see `fetching`."""
         for layer in remote.layers:
             if layer.provider is not None:
                 with self._core.db.lock:
                     self._core.providers.setdefault(layer.descriptor.digest, layer.provider)
         blobs = [Blob("", AS_CAME, layer.descriptor, layer.diff_id, layer.origin) for layer in remote.layers]
-        fetch_sound(self._core, blobs, cancelled=cancelled, progress=progress)
+        fetch_sound(self._core, blobs, cancelled=cancelled, progress=progress, instead=instead)
+
+    def renew(self, layers: Iterable[LayerDescriptor]) -> None:
+        """Layers that are known and have not come are fetched from where it is said here, from now on."""
+        core = self._core
+        with core.db.lock:
+            for layer in layers:
+                digest = layer.descriptor.digest
+                if layer.provider is not None and (digest in core.providers or digest in core.remembered):
+                    core.providers[digest] = layer.provider
 
     def bring(
         self,

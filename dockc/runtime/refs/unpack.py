@@ -12,17 +12,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dockc.errors import DockcError, StoreError, UnsafePath
+from dockc.errors import StoreError, UnsafePath
 from dockc.oci import digest as digests
 from dockc.oci.digest import VerifyingReader
 from dockc.runtime.archive.compress import Decompressor
-from dockc.runtime.cancel import Cancelled, check_cancelled
+from dockc.runtime.cancel import check_cancelled
 from dockc.runtime.content.errors import store_error
 from dockc.runtime.content.locks import locked
 from dockc.runtime.fsutil import marks
 from dockc.runtime.refs import inventory
 from dockc.runtime.refs.arrival import Extracting, arriving
 from dockc.runtime.refs.database import PROVEN
+from dockc.runtime.refs.fetching import fetch_by
 from dockc.runtime.several import TRANSFERS, one_by_one, several, workers
 from dockc.runtime.snapshot.files import copy_attributes
 from dockc.runtime.snapshot.tarread import apply_layer
@@ -124,6 +125,7 @@ def fetch_sound(
     *,
     cancelled: threading.Event | None = None,
     progress: Progress | None = None,
+    instead: Sequence[ProviderFactory] = (),
 ) -> None:
     """`fetch` for blobs that are handed on as they are: those that were damaged on disk are fetched anew."""
     unsure = {b.descriptor.digest: b for b in blobs if not core.content.is_known(b.descriptor.digest)}
@@ -135,49 +137,30 @@ def fetch_sound(
     wanted = {digest: blob for (digest, blob), here in zip(unsure.items(), found, strict=True) if not here}
     if wanted:
         with arriving(core, wanted.values(), progress) as report:
-            _fetch(core, wanted, cancelled, report)
+            _fetch(core, wanted, cancelled, report, instead)
 
 
 def _fetch(
-    core: Core, wanted: Mapping[str, Blob], cancelled: threading.Event | None, progress: Progress | None
+    core: Core,
+    wanted: Mapping[str, Blob],
+    cancelled: threading.Event | None,
+    progress: Progress | None,
+    instead: Sequence[ProviderFactory] = (),
 ) -> None:
-    several(partial(_bring, core, progress, ()), wanted.values(), TRANSFERS, cancelled=cancelled, name="fetch")
+    several(partial(_bring, core, progress, instead), wanted.values(), TRANSFERS, cancelled=cancelled, name="fetch")
 
 
 def _bring(
     core: Core, progress: Progress | None, instead: Sequence[ProviderFactory], blob: Blob, stop: threading.Event
 ) -> str:
-    """Fetch a blob by the provider that was named with it, which may be that of a build that has ended, and by those of
-    whoever needs it now where that one fails; if all do, the first failure counts.
-    """
     digest = blob.descriptor.digest
     provider = core.provider(blob)
     if provider is None:
         raise StoreError(f"blob {digest} is not in the store, and nothing is known that has it")
-    try:
-        provider.fetch(blob.descriptor, core.content, cancelled=stop, progress=progress)
-    except DockcError as error:
-        if isinstance(error, Cancelled) or not _fetched_instead(core, progress, instead, blob, stop):
-            raise
+    fetch_by(provider, instead, blob.descriptor, blob.origin, core.content, cancelled=stop, progress=progress)
     if not core.content.has(digest):
         raise StoreError(f"blob {digest} was not delivered")
     return digest
-
-
-def _fetched_instead(
-    core: Core, progress: Progress | None, instead: Sequence[ProviderFactory], blob: Blob, stop: threading.Event
-) -> bool:
-    for find in instead:
-        other = find(blob.origin) if blob.origin else None
-        if other is not None:
-            try:
-                other.fetch(blob.descriptor, core.content, cancelled=stop, progress=progress)
-            except DockcError as error:
-                if isinstance(error, Cancelled):
-                    raise
-            else:
-                return True
-    return False
 
 
 @contextmanager

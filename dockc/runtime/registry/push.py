@@ -18,12 +18,14 @@ from dockc.oci.descriptor import Descriptor
 from dockc.oci.manifest import Index
 from dockc.oci.reference import InvalidReference, Reference, parse_normalized
 from dockc.runtime.cancel import Cancelled
+from dockc.runtime.refs.fetching import fetch_by
 from dockc.runtime.registry.client import AccessDenied, Busy, NotFound
 from dockc.runtime.registry.transport import Unreachable, pause
 from dockc.runtime.several import TRANSFERS, several
 
 if TYPE_CHECKING:
     from dockc.runtime.content.store import ContentStore
+    from dockc.runtime.refs.manager import ProviderFactory
     from dockc.runtime.refs.types import LayerDescriptor, Progress
     from dockc.runtime.registry.client import Client, Upload
 
@@ -46,6 +48,7 @@ class Push(Mutable):
         progress: told of every blob.
         cancelled: the build's cancel event.
         chunk: send blobs in parts of this many bytes; 0 sends each in one request.
+        instead: fetch as whoever pushes, where a layer's provider cannot (`refs.fetching`).
 
     Mutable state: `_sent`, the repository of each registry that the last image went to, changed by `run` alone.
     """
@@ -56,6 +59,7 @@ class Push(Mutable):
     progress: Progress | None = None
     cancelled: threading.Event | None = None
     chunk: int = 0
+    instead: Sequence[ProviderFactory] = ()
     _sent: dict[str, str] = made(dict)
 
     def run(self, ref: Reference, root: Descriptor, *, by_digest: bool = False) -> None:
@@ -140,7 +144,15 @@ class Push(Mutable):
         if not self.content.has_sound(blob.digest, self.cancelled):
             if layer is None or layer.provider is None:
                 raise RegistryError(f"{ref}: blob {blob.digest} is not in the store")
-            layer.provider.fetch(layer.descriptor, self.content, cancelled=self.cancelled, progress=self.progress)
+            fetch_by(
+                layer.provider,
+                self.instead,
+                layer.descriptor,
+                layer.origin,
+                self.content,
+                cancelled=self.cancelled,
+                progress=self.progress,
+            )
         with self.content.open(blob.digest) as file:
             if not self.chunk or blob.size <= self.chunk:
                 body = _Watched(file, self, blob)
