@@ -308,8 +308,9 @@ class Transport:
         trust: Trust,
         cancelled: threading.Event | None,
     ) -> Response:
-        from urllib3.exceptions import HTTPError
-        from urllib3.util import Timeout
+        # Whole: a thread that asks for a part of a package first, while another one loads the package, waits for that
+        # one, which waits for the part; Python then lets one of them fail.
+        import urllib3
 
         check_cancelled(cancelled)
         parts = urlsplit(url)
@@ -330,14 +331,14 @@ class Transport:
                 preload_content=False,
                 redirect=False,
                 retries=False,
-                timeout=Timeout(connect=self.limits.connect, read=self.limits.read),
+                timeout=urllib3.Timeout(connect=self.limits.connect, read=self.limits.read),
             )
 
         longest = self.limits.connect + self.limits.read + _length(body, sent) / self.limits.floor
         try:
             # From outside: a server may send its headers one byte at a time.
             inner = abandonable(ask, cancelled or threading.Event(), longest, lambda late: late.close())
-        except (HTTPError, OSError, ValueError) as error:
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise Unreachable(f"{_shown(url)}: {_reason(error)}") from error
         return Response(inner, url, cancelled, self._watch, self.limits)
 
@@ -419,14 +420,13 @@ def _proxy_for(scheme: str, host: str) -> str:
 
 def _proxy_pool(proxy: str, context: ssl.SSLContext) -> urllib3.PoolManager:
     import urllib3
-    from urllib3.util import make_headers
 
     parts = urlsplit(proxy)
     if parts.scheme not in ("http", "https"):
         raise RegistryError(f"proxy {_shown(proxy)}: only http and https proxies are supported")
     headers = None
     if parts.username:
-        headers = make_headers(proxy_basic_auth=f"{parts.username}:{parts.password or ''}")
+        headers = urllib3.make_headers(proxy_basic_auth=f"{parts.username}:{parts.password or ''}")
     return urllib3.ProxyManager(proxy, proxy_headers=headers, maxsize=16, ssl_context=context)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import socketserver
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -314,6 +316,33 @@ def test_what_mirrors_said_is_told_where_the_registry_says_nothing() -> None:
     both = failure(dead, gone)
     assert isinstance(both, Unreachable) and both.message.count(f"{dead}/app:latest:") == 1
     assert f"(mirror {gone}); cannot reach the registry: " in both.message
+
+
+_FIRST_ASKED_FOR = """
+import builtins
+from dockc.errors import RegistryError
+from dockc.runtime.registry.transport import Transport
+
+asked, load = [], builtins.__import__
+
+def told(name, globals=None, *more, **named):
+    if name.partition(".")[0] == "urllib3" and (globals or {}).get("__name__", "").startswith("dockc."):
+        asked.append(name)
+    return load(name, globals, *more, **named)
+
+builtins.__import__ = told
+try:
+    Transport().request("GET", "http://127.0.0.1:1/")
+except RegistryError:
+    print(asked[0])
+"""
+
+
+def test_threads_ask_for_a_package_before_its_parts() -> None:
+    """Two that do not may wait for each other, and Python lets one of them fail."""
+    command = [sys.executable, "-c", _FIRST_ASKED_FOR]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    assert (done.stdout, done.stderr) == ("urllib3\n", "")
 
 
 def test_error_body_is_read_only_so_far(client: Client) -> None:
