@@ -531,6 +531,15 @@ def _misses(options: ExplainOptions, out: Output) -> int:
     )
     found = missed.misses(options.store or default_root(), options.of, step=step, against=options.against)
     out.write((misses_json if options.form == "json" else misses_text)(found.misses, found.filename), options.output)
+    if not found.misses and options.form == "text":
+        from dockc.base.output import log
+
+        build = f"of the build {found.record.ref}"
+        log(
+            f"note: step {options.topic} {build} did not miss the cache\n"
+            if step
+            else f"note: no step {build} missed the cache\n"
+        )
     return 0
 
 

@@ -82,6 +82,7 @@ WORDS = {
     "validate": "`dockc build --check` gives BuildKit's findings, `dockc lint` more.",
     "verify": "`dockc doctor` checks the store, `dockc build --check` a Dockerfile; nothing here checks signatures.",
     "volume": _VOLUMES,
+    "why": "`dockc explain --miss` says why steps of a build ran, `dockc explain --plan` why they would.",
     "wait": _CONTAINERS,
 }
 

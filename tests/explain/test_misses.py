@@ -289,7 +289,9 @@ def test_a_step_by_name_line_or_number_and_as_json(root: Dockc, context: MakeCon
     root.build(folder)
     (folder / "b").write_text("2")
     root.build(folder)
-    assert root.run("explain", "--miss", "COPY a").stdout == ""
+    (last, _) = history.records(root.store)
+    cached = root.run("explain", "--miss", "COPY a")
+    assert (cached.stdout, cached.stderr) == ("", f"note: step COPY a of the build {last.ref} did not miss the cache\n")
     assert root.run("explain", "--miss", "line:2", "--format=json").stdout == "[]\n"
     assert root.run("explain", "--miss", folder).stdout == root.run("explain", "--miss").stdout != ""
     found = json.loads(root.run("explain", "--miss", "Dockerfile:3", "--format=json").stdout)
