@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from dockc.base.folders import Folders
 from dockc.runtime.kernel.rootpath import root_path
 
 ALWAYS = (("/etc/resolv.conf", False), ("/etc/hosts", False))
@@ -36,8 +37,8 @@ class MountStubs:
         """
         self._root = str(rootfs).rstrip("/")
         self._make: list[tuple[str, bool]] = []
-        self._missing: list[str] = []
-        inner = [dest.rstrip("/") + "/" for dest, _ in dests]
+        inner = Folders(dest for dest, _ in dests)
+        missing: dict[str, None] = {}
         for dest, is_dir in (*ALWAYS, *dests):
             if dest.strip("/") == "":
                 continue
@@ -45,16 +46,15 @@ class MountStubs:
                 real = root_path(self._root, dest)
             except OSError:
                 continue
-            if not any(dest.startswith(prefix) for prefix in inner):
+            if dest not in inner:
                 self._make.append((real, is_dir))
-            while real != self._root and not os.path.lexists(real):
-                if real not in self._missing:
-                    self._missing.append(real)
+            while real != self._root and real not in missing and not os.path.lexists(real):
+                missing[real] = None
                 if not recursive:
                     break
                 real = os.path.dirname(real)  # noqa: PTH120 - plain text, as root_path gave it
         # Children before parents, whatever order the mounts came in.
-        self._missing.sort(key=lambda path: path.count("/"), reverse=True)
+        self._missing = sorted(missing, key=lambda path: path.count("/"), reverse=True)
 
     def make(self) -> None:
         """Make the mount points that lie in the rootfs itself; what fails here is reported by the run."""

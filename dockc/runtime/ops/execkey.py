@@ -12,6 +12,7 @@ import posixpath
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from dockc.base import folders
 from dockc.base.record import Record
 from dockc.errors import DockcError
 from dockc.golang.text import dump_json
@@ -52,12 +53,7 @@ def outermost(paths: Sequence[str]) -> tuple[str, ...]:
     """The paths that lie in no other one, sorted; a single one is left as it is."""
     if len(paths) <= 1:
         return tuple(paths)
-    unique = set(paths)
-
-    def inside(path: str) -> bool:
-        return any(path != other and path.startswith(other.rstrip("/") + "/") for other in unique)
-
-    return tuple(sorted(path for path in unique if not inside(path)))
+    return tuple(sorted(folders.outermost(paths)))
 
 
 def preimage(op: ops_pb2.Op) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import base64
 import posixpath
 from typing import TYPE_CHECKING, Any
 
+from dockc.base import folders
 from dockc.base.record import Record
 from dockc.errors import InvalidDefinition
 from dockc.golang.text import dump_json
@@ -172,11 +173,7 @@ def outermost(selectors: tuple[Selector, ...]) -> tuple[Selector, ...]:
     plain: list[Selector] = []
     for follow in (False, True):
         paths = {s.path for s in selectors if not s.filtered and s.follow_links == follow}
-        plain += [
-            Selector(path, follow_links=follow)
-            for path in sorted(paths)
-            if not any(path != other and path.startswith(other.removesuffix("/") + "/") for other in paths)
-        ]
+        plain += [Selector(path, follow_links=follow) for path in folders.outermost(paths)]
     plain += [s for s in selectors if s.filtered]
     return tuple(sorted(plain, key=lambda s: s.path.encode("utf-8", "surrogateescape")))
 
