@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
 from dockc.solver.cache.cachemanager import LocalCache
 from dockc.solver.cache.storage.memory import MemoryKeyStorage, MemoryResultStorage
 from dockc.solver.core.advance import Advancing
-from dockc.solver.core.events import Command, ComputeDigest, ContentDigestReady, Event
+from dockc.solver.core.events import (
+    Command,
+    ComputeDigest,
+    ContentDigestReady,
+    Event,
+    GraphLoaded,
+    JobClosed,
+    Requested,
+)
+from dockc.solver.core.scheduler import SchedulerCore
+from dockc.solver.run import runner
+from dockc.solver.vertex import Edge, EdgeId
 from tests.solver.simulator import Graph, Simulator, Step
+from tests.solver.world import make_solver, vtx
 from tests.tools import calls
 
 
@@ -234,3 +248,52 @@ def leave_halfway(simulator: Simulator, graph: Graph) -> None:
             simulator.advance()
     simulator.close("j")
     simulator.run()
+
+
+def test_no_step_grows_with_the_graph() -> None:
+    """What is done in one piece, while all others wait, is one vertex."""
+    most = []
+    for n in (100, 400):
+        core, graph = SchedulerCore(), chain(n)
+        wanted = Requested(1, "j", EdgeId(graph.digests[-1], 0))
+        pieces = []
+        for event in (GraphLoaded("j", graph.specs()), wanted, JobClosed("j")):
+            steps = core.handling(event)
+            pieces += [calls(partial(next, steps, None)) for _ in range(3 * n)]
+        assert not core.vertices
+        most.append(max(pieces))
+    assert most[1] <= 1.2 * most[0]
+
+
+def test_a_build_does_not_wait_for_all_that_a_large_one_has_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "_SLICE_SECONDS", 0.0)  # every piece of work gives way
+
+    async def work() -> None:
+        async with make_solver() as solver:
+            handled: Counter[str] = Counter()
+            step = solver.runner._step
+
+            def counted(event: Event) -> object:
+                handled[str(solver.runner._handled)] += 1
+                return step(event)
+
+            monkeypatch.setattr(solver.runner, "_step", counted)
+            monkeypatch.setattr(solver.runner.core, "check", lambda: None)
+            large, small = solver.job("large"), solver.job("small")
+            inputs: list[Edge] = [vtx(f"s{i}", value=i) for i in range(1500)]
+            building = asyncio.ensure_future(large.build(vtx("top", value=0, inputs=inputs)))
+            while handled[large.name] < 300:
+                await asyncio.sleep(0)
+            before = handled[large.name]
+            (built,) = await small.build(vtx("b", value=2, inputs=[vtx("a", value=1)]))
+            small.let_go(built)
+            await small.close()
+            assert handled[large.name] - before < 50 * handled[small.name]
+            assert not building.done()
+            building.cancel()
+            await asyncio.gather(building, return_exceptions=True)
+            await large.close()
+            assert not solver.runner.core.vertices
+            assert not solver.runner.active
+
+    asyncio.run(work())

@@ -145,15 +145,17 @@ async def test_single_cancel_cache() -> None:
 async def test_single_cancel_exec() -> None:
     async with make_solver() as solver:
         ended = []
+        started = asyncio.Event()
 
         async def hang(ctx: OpContext) -> None:
+            started.set()
             try:
                 await asyncio.Event().wait()
             finally:
                 ended.append(ctx.cancelled.is_set())
 
         task = asyncio.ensure_future(build(solver, vtx("v0", inputs=[vtx("v1", value=1)], on_exec=hang)))
-        await asyncio.sleep(0.05)
+        await started.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -102,23 +102,17 @@ class Inputs:
             self.failed.discard(i)
         if not vertex.maps:
             return
-        spec, status, content = vertex.maps[0].deps[i], dep.status, vertex.contents.get(i)
-        level = status if status < CACHE_SLOW else CACHE_SLOW
-        if spec.content:
-            level = CACHE_SLOW if content is not None else level if level < CACHE_FAST else CACHE_FAST
-        result = dep.handle is not None
-        unread = result and content is None and (spec.content or spec.preprocess)
-        seen = (status, level, bool(edge.found[i]), result, unread)
+        content = vertex.contents.get(i)
+        seen = _seen(edge, dep, i)
         if seen != self.seen[i]:
-            self.replace(edge, i, self.seen[i], Seen._make(seen))
+            self._replace(edge, i, self.seen[i], Seen._make(seen))
         names = (id(dep), len(dep.tokens), content is not None, bool(dep.tokens or content))
         if names != self._names[i]:
             self.nameless += self._names[i].known - names[3]
             self._names[i] = Names._make(names)
             self.renamed[i] = None
 
-    def replace(self, edge: EdgeState, i: int, before: Seen, now: Seen) -> None:
-        """Count input `i` of `edge` as what it is now, and no more as what it was."""
+    def _replace(self, edge: EdgeState, i: int, before: Seen, now: Seen) -> None:
         for seen, by in ((before, -1), (now, 1)):
             self.at[seen.level] += by
             self.unmatched[seen.level] += 0 if seen.matched else by
@@ -179,3 +173,35 @@ class Inputs:
     def least(self) -> EdgeStatus:
         """The least status of those below cache-slow."""
         return next(status for status in EdgeStatus if self.behind[status])
+
+    def wrong(self, edge: EdgeState) -> str:
+        """What of all this is not what there is, for checks; linear in the inputs."""
+        for i, seen in enumerate(self.seen):
+            if i not in edge.news and seen != (now := _seen(edge, edge.dep(i), i)):
+                return f"input {i} is {now}, not {seen}"
+        for level in (INITIAL, CACHE_FAST, CACHE_SLOW):
+            there = [seen for seen in self.seen if seen.level == level]
+            if (self.at[level], self.unmatched[level]) != (len(there), sum(not seen.matched for seen in there)):
+                return f"{len(there)} inputs are at {level.label}, not {self.at[level]}"
+        if self.results != sum(seen.result for seen in self.seen):
+            return f"{self.results} inputs do not have results"
+        behind = [seen.status for seen in self.seen if seen.level < CACHE_SLOW]
+        if self.behind != [behind.count(status) for status in EdgeStatus]:
+            return f"the statuses {behind} are not {self.behind}"
+        slow = [found for found, seen in zip(edge.found, self.seen, strict=True) if seen.level == CACHE_SLOW]
+        for key in {key for found in edge.found for key in found if key not in edge.keys}:
+            if self.open[key] != sum(key in found for found in slow):
+                return f"not {self.open[key]} inputs lead to {key}"
+        asked = {i for i, seen in enumerate(self.seen) if seen.unread and edge.asks[i] == COMPLETE}
+        return "" if asked == {*self.digesting, *self.undigested} else f"the inputs to be read are {asked}"
+
+
+def _seen(edge: EdgeState, dep: EdgeState, i: int) -> tuple[EdgeStatus, EdgeStatus, bool, bool, bool]:
+    """What input `i` is like now, which `dep` stands for: a `Seen`, or what is equal to it."""
+    vertex = edge.vertex
+    spec, status, content = vertex.maps[0].deps[i], dep.status, vertex.contents.get(i)
+    level = status if status < CACHE_SLOW else CACHE_SLOW
+    if spec.content:
+        level = CACHE_SLOW if content is not None else level if level < CACHE_FAST else CACHE_FAST
+    result = dep.handle is not None
+    return status, level, bool(edge.found[i]), result, result and content is None and (spec.content or spec.preprocess)

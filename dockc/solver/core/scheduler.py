@@ -12,7 +12,7 @@ Invariant (`check`): an edge that is wanted further than it has got waits for a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from dockc.solver.core.advance import Advancing
@@ -67,18 +67,41 @@ class SchedulerCore(Advancing):
         Raises:
             SchedulerError: an event for a ticket that is not open or does not fit, or a bug.
         """
+        for _ in self.handling(event):
+            pass
+        return self.taken()
+
+    def handling(self, event: Event) -> Iterator[None]:
+        """Take one event in small steps: one that concerns a large graph leaves time for something else in between.
+
+        No other event may come before the last step. What is to be done is `taken()` after it.
+
+        Raises:
+            SchedulerError: see `handle`.
+        """
         self.history.append(event)
         handler = self._HANDLERS.get(type(event))
         if handler is None:
             raise SchedulerError(f"not an event: {event!r}")
-        handler(self, event)
+        steps = handler(self, event)
+        if steps is not None:
+            yield from steps
         while self._dirty or self._lowered:
             edge, _ = (self._dirty or self._lowered).popitem(last=False)
             self._lowered.pop(edge, None)
             self._advance(edge)
+            yield
         self._sweep()
+
+    def taken(self) -> list[Command]:
+        """What is to be done after an event, once."""
         commands, self._commands = self._commands, []
         return commands
+
+    def taken_leave(self) -> list[str]:
+        """The ids of vertices that have been dropped, once."""
+        dropped, self._dropped = self._dropped, []
+        return dropped
 
     @property
     def open_tickets(self) -> int:
@@ -89,9 +112,14 @@ class SchedulerCore(Advancing):
         """The id of the active vertex that stands for `digest` in `job`."""
         return self._bindings[job][digest]
 
+    def job_of(self, vertex_id: str) -> str:
+        """A build that holds an active vertex; "" for one that nobody holds."""
+        vertex = self.vertices.get(vertex_id)
+        return "" if vertex is None else next(iter(vertex.jobs), "")
+
     # ------------------------------------------------------------ builds come and go
 
-    def _on_graph_loaded(self, event: GraphLoaded) -> None:
+    def _on_graph_loaded(self, event: GraphLoaded) -> Iterator[None]:
         bound = self._bindings.setdefault(event.job, {})
         for spec in event.vertices:
             if spec.digest in bound:
@@ -105,8 +133,10 @@ class SchedulerCore(Advancing):
                 self.vertices[active] = vertex
                 for below in inputs:
                     self.vertices[below.vertex].users[vertex] = None
+                    self._edge(below)
                 self._deepen(vertex)
             self._attach(vertex, event.job)
+            yield
 
     def _choose_id(self, job: str, spec: VertexSpec, inputs: tuple[EdgeId, ...]) -> str:
         plain = f"{spec.digest}+{job}" if spec.private else spec.digest
@@ -134,21 +164,23 @@ class SchedulerCore(Advancing):
             edge.wanted.set((event.request, 0), INITIAL)
             self._wake(edge)
 
-    def _on_job_closed(self, event: JobClosed) -> None:
+    def _on_job_closed(self, event: JobClosed) -> Iterator[None]:
         for request, (_, job, _) in list(self.requests.items()):
             if job == event.job:
                 self._on_withdrawn(Withdrawn(request))
         self._bindings.pop(event.job, None)
         dropped = []
-        for vertex in self.vertices.values():
+        for vertex in self._held.pop(event.job, {}):
             vertex.jobs.discard(event.job)
             if not vertex.jobs:
                 dropped.append(vertex)
         for vertex in dropped:
             for edge in vertex.edges.values():
                 self._retire(edge)
+            yield
         for vertex in dropped:
             self._drop(vertex)
+            yield
 
     def _retire(self, edge: EdgeState) -> None:
         """Take back whatever `edge` wants of others."""
@@ -182,6 +214,7 @@ class SchedulerCore(Advancing):
             if below.vertex in self.vertices:
                 self.vertices[below.vertex].users.pop(vertex, None)
         del self.vertices[vertex.id]
+        self._dropped.append(vertex.id)
 
     def _orphan(self, ticket_id: int) -> None:
         ticket = self._tickets[ticket_id]
@@ -328,7 +361,7 @@ class SchedulerCore(Advancing):
                     self._restart(edge, (ticket.input,))
             self._wake_all(ticket.vertex)
 
-    _HANDLERS: ClassVar[dict[type[Any], Callable[[SchedulerCore, Any], None]]] = {
+    _HANDLERS: ClassVar[dict[type[Any], Callable[[SchedulerCore, Any], Iterator[None] | None]]] = {
         GraphLoaded: _on_graph_loaded,
         Requested: _on_requested,
         Withdrawn: _on_withdrawn,

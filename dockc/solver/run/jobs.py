@@ -24,6 +24,7 @@ from dockc.solver.run.trace import ENVIRONMENT, TraceWriter
 from dockc.solver.vertex import Edge, Vertex, walk
 
 _CANCELED = "context canceled"
+_PART = 500  # vertices
 
 
 class BuildResult(Record):
@@ -155,7 +156,7 @@ class Job:
             raise RuntimeError(f"build {self.name} has been closed")
         if self._runner.broken is not None:
             raise self._runner.broken
-        self._load(edges)
+        await self._load(edges)
         loop = asyncio.get_running_loop()
         requests = {next(Job._requests): edge for edge in edges}
         futures = []
@@ -163,7 +164,7 @@ class Job:
             self._waiting[request] = loop.create_future()
             futures.append(self._waiting[request])
         for request, edge in requests.items():
-            self._runner.feed(Requested(request, self.name, edge.id))
+            self._runner.feed(Requested(request, self.name, edge.id), self.name)
         try:
             results = tuple(await asyncio.gather(*futures))
             self._runner.post()
@@ -171,23 +172,35 @@ class Job:
             return results
         except BaseException:
             for request, future in zip(requests, futures, strict=True):
-                self._runner.feed(Withdrawn(request))
+                self._runner.feed(Withdrawn(request), self.name)
                 self._waiting.pop(request, None)
                 if future.done() and not future.cancelled() and future.exception() is None:
                     self._runner.let_go(future.result().result)
             await self._settle()
             raise
 
-    def _load(self, edges: Sequence[Edge]) -> None:
-        new = [vertex for vertex in walk(*edges) if vertex.digest not in self._vertices]
-        self._vertices |= {vertex.digest: vertex for vertex in new}
-        self._order |= {vertex.digest: len(self._order) + n for n, vertex in enumerate(new)}
+    async def _load(self, edges: Sequence[Edge]) -> None:
+        """Make the vertices below `edges` known; a large graph in parts, between which others get their turn."""
+        new: list[Vertex] = []
+        for vertex in walk(*edges):
+            if vertex.digest in self._vertices:
+                continue
+            self._vertices[vertex.digest] = vertex
+            self._order[vertex.digest] = len(self._order)
+            new.append(vertex)
+            if len(new) == _PART:
+                self._load_part(new)
+                new = []
+                await asyncio.sleep(0)
+        if new:
+            self._load_part(new)
+
+    def _load_part(self, new: Sequence[Vertex]) -> None:
         specs = tuple(
             VertexSpec(v.digest, tuple(edge.id for edge in v.inputs), v.options.ignore_cache, v.private) for v in new
         )
-        if specs:
-            self._runner.feed(GraphLoaded(self.name, specs))
-            self.notify(SolveStatus(vertexes=tuple(announce(vertex) for vertex in new)))
+        self._runner.feed(GraphLoaded(self.name, specs), self.name)
+        self.notify(SolveStatus(vertexes=tuple(announce(vertex) for vertex in new)))
 
     def let_go(self, built: BuildResult) -> None:
         """Release a result, in a thread if that may block; `close` waits for it."""
@@ -207,7 +220,7 @@ class Job:
             return
         self._open = False
         self._runner.post()
-        self._runner.feed(JobClosed(self.name))
+        self._runner.feed(JobClosed(self.name), self.name)
         try:
             await self._settle()
         finally:  # also when this task is cancelled meanwhile
@@ -217,7 +230,7 @@ class Job:
 
     async def _settle(self) -> None:
         """Wait for cancelled work to end, even if this task is cancelled meanwhile; then pass that on."""
-        idle = asyncio.ensure_future(self._runner.idle())
+        idle = asyncio.ensure_future(self._runner.idle(self.name))
         cancelled: asyncio.CancelledError | None = None
         while not idle.done():
             try:

@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -70,7 +70,7 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-_SLICE_SECONDS = 0.02
+_SLICE_SECONDS = 0.005
 _THREADS = 64
 _GC_THRESHOLD = 50_000
 
@@ -176,7 +176,9 @@ class Runner:
     """Carries out the core's commands.
 
     Mutable state, all of it changed on the loop's thread: `core`, `active` (by the core's vertex id), `claims` (by the
-    key that is beyond doubt), `handles` (results the core holds), `_tasks` (by ticket), `_outbox` (progress on its way; any thread appends).
+    key that is beyond doubt), `handles` (results the core holds), `_queues` (events on their way to the core, by build),
+    `_tasks` (by ticket), `_stopping` (those that were cancelled, and for which build), `_outbox` (progress on its way; any
+    thread appends).
     """
 
     def __init__(self, resolver: OpResolver, cache: CacheManager, options: RunnerOptions) -> None:
@@ -194,8 +196,11 @@ class Runner:
         self._resolver = resolver
         self._loop = asyncio.get_running_loop()
         self._slots = Slots(slots, strict=bool(options.parallelism))
-        self._queue: deque[Event] = deque()
+        self._queues: OrderedDict[str, deque[Event]] = OrderedDict()
+        self._handling = self._handle_all()
+        self._handled: str | None = None
         self._pumping = False
+        self._stopping: dict[asyncio.Task[Event], str] = {}
         self._tasks: dict[int, tuple[asyncio.Task[Event], RunContext]] = {}
         self._releases: set[asyncio.Future[None]] = set()
         self._last_handle = 0
@@ -210,31 +215,51 @@ class Runner:
 
     # ------------------------------------------------------------ the loop around the core
 
-    def feed(self, event: Event) -> None:
-        """Tell the core something, and do what it then commands (perhaps a little later)."""
-        self._queue.append(event)
+    def feed(self, event: Event, job: str = "") -> None:
+        """Tell the core something that concerns this build, and do what it then commands (perhaps a little later).
+
+        Events of one build keep their order; builds take turns, so that none waits for all that a large one has to tell.
+        """
+        queue = self._queues.get(job)
+        if queue is None:
+            queue = self._queues[job] = deque()
+        queue.append(event)
         if not self._pumping:
             self._pump()
+
+    def _answer(self, event: Event, vertex_id: str) -> None:
+        self._queues.setdefault(self.core.job_of(vertex_id), deque()).append(event)
 
     def _pump(self) -> None:
         """Handle waiting events; yield to the loop now and then, so that others get their turn."""
         self._pumping = True
         deadline = time.monotonic() + _SLICE_SECONDS
-        while self._queue:
-            event = self._queue.popleft()
-            try:
-                self._step(event)
-            except Exception as error:  # A bug: the core's tables cannot be trusted any more.
-                self._crash(error)
-            if time.monotonic() > deadline and self._queue:
+        for _ in self._handling:
+            if time.monotonic() > deadline:
                 self._loop.call_soon(self._pump)
                 return
+        self._handling = self._handle_all()
         self._pumping = False
 
-    def _step(self, event: Event) -> None:
+    def _handle_all(self) -> Iterator[None]:
+        while self._queues:
+            job, queue = self._queues.popitem(last=False)
+            event = queue.popleft()
+            if queue:
+                self._queues[job] = queue  # as the last
+            self._handled = job
+            try:
+                yield from self._step(event)
+            except Exception as error:  # A bug: the core's tables cannot be trusted any more.
+                self._crash(error)
+            self._handled = None
+            yield
+
+    def _step(self, event: Event) -> Iterator[None]:
         if self.broken is not None:
             return
-        commands = self.core.handle(event)
+        yield from self.core.handling(event)
+        commands = self.core.taken()
         if self.options.check:
             self.core.check()
         if self.options.trace is not None:
@@ -246,16 +271,20 @@ class Runner:
                     self.active[active] = ActiveVertex(self.watchers[event.job].vertex(spec.digest))
         for command in commands:
             self._PERFORM[type(command)](self, command)
+            yield
         if isinstance(event, JobClosed):
-            gone = [active for active in self.active if active not in self.core.vertices]
-            for active in gone:
-                del self.active[active]
-            if gone and self.claims:
-                for claim in self.claims.values():
-                    claim.vertices.difference_update(gone)
-                self.claims = {key: claim for key, claim in self.claims.items() if claim.vertices}
-            if gone and self.errors:
-                self.errors = {ticket: error for ticket, error in self.errors.items() if error[0] in self.active}
+            self._forget(self.core.taken_leave())
+
+    def _forget(self, gone: Sequence[str]) -> None:
+        """Forget vertices that no build holds any more."""
+        for active in gone:
+            self.active.pop(active, None)
+        if gone and self.claims:
+            for claim in self.claims.values():
+                claim.vertices = {vertex for vertex in claim.vertices if vertex in self.active}
+            self.claims = {key: claim for key, claim in self.claims.items() if claim.vertices}
+        if gone and self.errors:
+            self.errors = {ticket: error for ticket, error in self.errors.items() if error[0] in self.active}
 
     def _crash(self, error: Exception) -> None:
         """Nothing can go on: stop all work and tell every build."""
@@ -267,21 +296,22 @@ class Runner:
             if (watcher := self.watchers.get(job)) is not None:
                 watcher.finished(request, None, (), error)
 
-    async def idle(self) -> None:
-        """Wait until everything that was cancelled has ended and everything released is gone."""
-        while True:
-            waiting: set[asyncio.Future[Any]] = {
-                task for ticket, (task, _) in self._tasks.items() if self._is_cancelled(ticket)
-            }
-            waiting |= self._releases
-            if not waiting and not self._pumping:
-                return
-            if waiting:
-                await asyncio.wait(waiting)
-            await asyncio.sleep(0)
+    async def idle(self, job: str | None = None) -> None:
+        """Wait until everything that was cancelled has ended, everything released is gone and every event handled.
 
-    def _is_cancelled(self, ticket: int) -> bool:
-        return self._tasks[ticket][1].cancelled.is_set()
+        With `job`: what this build has cancelled, and its events; what others do is not waited for.
+        """
+        while True:
+            if waiting := [task for task, of in self._stopping.items() if job is None or of == job]:
+                await asyncio.wait(waiting)
+            elif self._pumping if job is None else self._queues.get(job) or self._handled == job:
+                await asyncio.sleep(0)
+            elif job is not None or not self._releases:
+                break
+            else:
+                await asyncio.wait(tuple(self._releases))
+        if self._releases:  # those up to now
+            await asyncio.wait(tuple(self._releases))
 
     async def close(self) -> None:
         """End the thread pool; every build must have been closed before."""
@@ -375,7 +405,7 @@ class Runner:
         except DockcError as error:
             self._fail(command.ticket, command.edge.vertex, error)
         else:
-            self._queue.append(KeysFound(command.ticket, keys))
+            self._answer(KeysFound(command.ticket, keys), command.edge.vertex)
 
     def _link_keys(self, command: LinkKeys) -> None:
         try:
@@ -389,16 +419,17 @@ class Runner:
         except DockcError as error:
             self._fail(command.ticket, command.edge.vertex, error)
         else:
-            self._queue.append(RecordsFound(command.ticket, records))
+            self._answer(RecordsFound(command.ticket, records), command.edge.vertex)
 
     def _fail(self, ticket: int, vertex_id: str, error: BaseException) -> None:
         self.errors[ticket] = (vertex_id, error)
-        self._queue.append(Failed(ticket, str(error)))
+        self._answer(Failed(ticket, str(error)), vertex_id)
 
     def _cancel(self, command: Cancel) -> None:
         entry = self._tasks.get(command.ticket)
         if entry is not None:
             entry[1].cancelled.set()
+            self._stopping[entry[0]] = self._handled or ""
             entry[0].cancel()
 
     def _release(self, command: Release) -> None:
@@ -446,21 +477,24 @@ class Runner:
 
     def _ended(self, ticket: int, vertex_id: str, task: asyncio.Task[Event], holds: Sequence[HeldResult]) -> None:
         _, context = self._tasks.pop(ticket)
+        job = self._stopping.pop(task, None)
+        if job is None:
+            job = self.core.job_of(vertex_id)
         for hold in holds:
             self.let_go(hold)
         if task.cancelled():
             if context.cancelled.is_set():
-                self.feed(Cancelled(ticket))
+                self.feed(Cancelled(ticket), job)
                 return
             error: BaseException | None = SolveError("the operation was cancelled from outside")
         else:
             error = task.exception()
         if error is None:
-            self.feed(task.result())
+            self.feed(task.result(), job)
             return
         told = readable(error, context.vertex)
         self.errors[ticket] = (vertex_id, told)
-        self.feed(Failed(ticket, str(told)))
+        self.feed(Failed(ticket, str(told)), job)
 
     def _op(self, vertex_id: str) -> Op:
         active = self.active[vertex_id]
