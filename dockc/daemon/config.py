@@ -19,6 +19,7 @@ from dockc.base.files import open_regular, store_root
 from dockc.base.record import Record, made, replace
 from dockc.daemon import keys
 from dockc.engine.keep import Keep, read_keep
+from dockc.engine.request import ENTITLEMENTS
 from dockc.errors import UsageError
 from dockc.golang.durations import DurationError, parse_duration
 from dockc.runtime.refs.policy import Policy, Space, read_policy
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("dockc.daemon")
 #: A configuration is no larger than this, bytes.
 _FILE_LIMIT = 1 << 20
-_ENTITLEMENTS = ("network.host", "security.insecure", "device")
 _LEVELS = {
     "panic": logging.CRITICAL,
     "fatal": logging.CRITICAL,
@@ -407,8 +407,8 @@ def _config(options: argparse.Namespace, file: Mapping[str, Any], prog: str, tol
         raise UsageError(f"invalid max-parallelism {parallel}")
     addresses = options.addr or list(grpc.get("address", ())) or [default_address()]
     allowed = {*file.get("insecure-entitlements", ()), *options.allow_insecure_entitlement}
-    for one in sorted(allowed.difference(_ENTITLEMENTS)):
-        raise UsageError(f"unknown entitlement {one}", hint=f"Known: {', '.join(_ENTITLEMENTS)}.")
+    for one in sorted(allowed.difference(ENTITLEMENTS)):
+        raise UsageError(f"unknown entitlement {one}", hint=f"Known: {', '.join(ENTITLEMENTS)}.")
     snapshotter = options.oci_worker_snapshotter or str(worker.get("snapshotter", "auto"))
     system = _table(file, "system")
     if system.get("maxRegistryConcurrency", 1) <= 0:
@@ -444,10 +444,14 @@ def _config(options: argparse.Namespace, file: Mapping[str, Any], prog: str, tol
         history=read_keep(_table(file, "history"), options.config, Keep(age=48 * 3600.0)),
         log_level=_level(options, file),
         log_format=_format(options, file),
-        otel=options.otel_socket_path or str(_table(file, "otel").get("socketPath", "")),
+        otel=_place(options.otel_socket_path or str(_table(file, "otel").get("socketPath", ""))),
         platforms_age=_age(options, system),
         told=tuple(told),
     )
+
+
+def _place(path: str) -> str:
+    return os.path.abspath(path) if path else ""  # noqa: PTH100
 
 
 def _level(options: argparse.Namespace, file: Mapping[str, Any]) -> int:

@@ -27,7 +27,7 @@ from dockc.daemon.policy import SessionPolicy
 from dockc.daemon.sessions import HEALTH, Sessions
 from dockc.daemon.tracing import Tracing
 from dockc.engine.gateway import Gateway, to_policy, without_default_provenance
-from dockc.engine.request import BuildRequest
+from dockc.engine.request import BuildRequest, entitlement_of
 from dockc.errors import DockcError
 from dockc.golang.filters import FilterError, match, parse
 from dockc.protocol.errors import to_rpc
@@ -54,7 +54,6 @@ BUILDKIT_VERSION = f"v{BUILDKIT}.0+dockc.{VERSION}"
 _TRIM = 25
 """Builds after which memory that they had is given back, once none runs."""
 _CLIENT = frozenset(("local", "tar", "oci", "docker"))
-_ENTITLEMENTS = frozenset(("network.host", "security.insecure", "device"))
 _EPOCH = "build-arg:SOURCE_DATE_EPOCH"
 
 
@@ -388,10 +387,7 @@ def _check(request: control_pb2.SolveRequest, allowed: frozenset[str]) -> None:
     if request.ProxyNetwork:
         raise RpcError("the proxy network is not supported yet", code=UNIMPLEMENTED)
     for name in request.Entitlements:
-        kind = name.partition("=")[0]
-        if kind not in _ENTITLEMENTS:
-            raise RpcError(f"unknown entitlement {name[:80]}", code=INVALID_ARGUMENT)
-        if kind not in allowed:
+        if entitlement_of(name) not in allowed:
             raise RpcError(
                 f"granting entitlement {name} is not allowed by build daemon configuration", code=INVALID_ARGUMENT
             )

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("dockc.daemon")
 _BACKLOG = 1024
+_SPANS = 4 << 20
+"""Bytes of a message of spans from whoever reaches their socket: as many as gRPC's own servers take."""
 _FIRST = 3
 """The first of systemd's descriptors (sd_listen_fds(3))."""
 _NOBODY = 0xFFFFFFFF
@@ -41,14 +43,16 @@ async def listening(
         channels.add(channel)
         channel.ended.add_done_callback(lambda _: channels.discard(channel))
 
-    def wire(served: dict[str, Handler] = handlers) -> Wire:
-        return Wire(served, made=made, explain=to_rpc)
+    def wire() -> Wire:
+        return Wire(handlers, made=made, explain=to_rpc)
 
-    def tls(one: Listener) -> ssl.SSLContext | None:
-        if config.tls is not None:
-            return config.tls.context()
-        _log.warning("%s has no TLS: whoever reaches it can build as this user", one.text)
-        return None
+    def wire_of_spans() -> Wire:
+        return Wire(spans, made=made, explain=to_rpc, max_message=_SPANS)
+
+    async def inherited(one: Listener, sock: socket.socket) -> asyncio.Server:
+        if sock.family == socket.AF_UNIX:
+            return await loop.create_unix_server(wire, sock=sock, backlog=_BACKLOG)
+        return await loop.create_server(wire, sock=sock, ssl=_tls(config, one), backlog=_BACKLOG)
 
     loop = asyncio.get_running_loop()
     servers: list[asyncio.Server] = []
@@ -62,19 +66,15 @@ async def listening(
                 if not one.path.startswith("@"):
                     paths.append((Path(one.path), _identity(Path(one.path))))
             elif one.scheme == "fd":
-                for sock in _inherited(one.host):
-                    if sock.family == socket.AF_UNIX:
-                        servers.append(await loop.create_unix_server(wire, sock=sock, backlog=_BACKLOG))
-                    else:
-                        servers.append(await loop.create_server(wire, sock=sock, ssl=tls(one), backlog=_BACKLOG))
+                servers += [await inherited(one, sock) for sock in _inherited(one.host)]
             else:
-                servers.append(await loop.create_server(wire, one.host, one.port, ssl=tls(one), backlog=_BACKLOG))
+                servers.append(
+                    await loop.create_server(wire, one.host, one.port, ssl=_tls(config, one), backlog=_BACKLOG)
+                )
         if config.otel:
             one = Listener(f"unix://{config.otel}", "unix", path=config.otel)
             place = one.text
-            servers.append(
-                await loop.create_unix_server(lambda: wire(spans), sock=_unix(one, config), backlog=_BACKLOG)
-            )
+            servers.append(await loop.create_unix_server(wire_of_spans, sock=_unix(one, config), backlog=_BACKLOG))
             paths.append((Path(config.otel), _identity(Path(config.otel))))
             _log.info("taking spans on %s", config.otel)
         yield
@@ -87,6 +87,13 @@ async def listening(
             with contextlib.suppress(OSError):
                 if _identity(path) == own:  # not another daemon's, which has taken the place
                     path.unlink()
+
+
+def _tls(config: Config, one: Listener) -> ssl.SSLContext | None:
+    if config.tls is not None:
+        return config.tls.context()
+    _log.warning("%s has no TLS: whoever reaches it can build as this user", one.text)
+    return None
 
 
 def _identity(path: Path) -> tuple[int, int]:

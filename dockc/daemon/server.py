@@ -121,6 +121,7 @@ async def _run(config: Config, root: Path) -> None:
         snapshotter=config.snapshotter,
         parallelism=config.parallelism,
         network=config.network,
+        collector=Path(config.otel) if config.otel else None,
         gc=config.gc,
         tells_limits=False,  # clients can do nothing about them
     )

@@ -8,8 +8,8 @@ Source: BuildKit, frontend/gateway/pb/gateway.proto.
 from __future__ import annotations
 
 from asyncio import gather
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
@@ -90,6 +90,33 @@ class Result(Record):
     metadata: Mapping[str, bytes] = made(dict)
 
 
+class Nested:
+    """How many frontends of one build run as processes, those that frontends call included. Mutable: the number."""
+
+    MOST = 64
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """One more, while the block runs.
+
+        Raises:
+            DockcError: there are as many as may be: none can be waited for, as those that run may wait for it.
+        """
+        if self._count >= self.MOST:
+            raise DockcError(
+                f"{self.MOST} frontends run in this build, as many as may",
+                hint="A frontend that calls itself never comes to an end.",
+            )
+        self._count += 1
+        try:
+            yield
+        finally:
+            self._count -= 1
+
+
 class Bridge:
     """One build as its frontend sees it.
 
@@ -102,6 +129,7 @@ class Bridge:
         client: speaks to registries for this build.
         answers: what a compiler was told, for the record.
         imports: the caches that it reads, each with its keys.
+        nested: counts the frontends that run in the build.
         join_cache: lets it read one more from now on; None outside of `caches.imported`.
     """
 
@@ -126,6 +154,7 @@ class Bridge:
         self.imports: list[tuple[ImportedKeys, Imported]] = []
         self.join_cache: Callable[[CacheEntry], Awaitable[None]] | None = None
         self._refs: list[Ref] = []
+        self.nested = Nested()
 
     # --- solve ----------------------------------------------------------------------------------------
 
@@ -158,7 +187,7 @@ class Bridge:
     def asked(self, request: BuildRequest) -> Bridge:
         """The same build, asked for something else."""
         other = Bridge(self.work, request, self.session, self._job, self.steps, self.client, self._find)
-        other._refs = self._refs
+        other._refs, other.nested = self._refs, self.nested
         return other
 
     @asynccontextmanager
@@ -173,6 +202,7 @@ class Bridge:
             request, session = replace(request, policies=()), replace(session, policy=None)
         async with self.work.solver.job("apart", lends=self._job.lends) as job:
             other = Bridge(self.work, request, session, job, self.steps, self.client, self._find)
+            other.nested = self.nested
             try:
                 yield other
             finally:

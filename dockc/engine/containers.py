@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from dockc.base.record import replace
+from dockc.base.threads import waiting
 from dockc.errors import DockcError
 from dockc.llb.pb import ops_pb2
 from dockc.protocol.errors import to_rpc
@@ -178,7 +179,8 @@ class Container:
         mounts = self._mounts
         if mounts is None or mounts.root is None:
             raise RpcError("the container is released", code=NOT_FOUND)
-        return self.bridge.work.worker.executor.run(spec, mounts.root.path, mounts.mounts, io, cancelled)
+        with waiting():
+            return self.bridge.work.worker.executor.run(spec, mounts.root.path, mounts.mounts, io, cancelled)
 
 
 class Process:

@@ -33,7 +33,7 @@ from dockc.engine.settings import collection
 from dockc.engine.verify import unexpected_platforms
 from dockc.engine.work import Work
 from dockc.errors import DockcError, UsageError
-from dockc.runtime.ops.exec import SAID
+from dockc.runtime.ops.exec import COLLECTOR, SAID, Collector
 from dockc.runtime.refs.contenthash import LISTINGS
 from dockc.runtime.refs.failed import FAILURES, Failures
 from dockc.runtime.source.seen import SEEN, Seen
@@ -71,6 +71,7 @@ class EngineOptions(Record, kw_only=True):
         insecure: registries are spoken to by plain HTTP or with any certificate, where layers are fetched late.
         offline: nobody is asked for layers that are fetched late.
         network: of steps that ask for none in particular; None is the host's.
+        collector: a socket that takes the spans of steps; None for none.
         gc: how the store is collected; None goes by the settings.
         tells_limits: builds are told of limits that are lower than elsewhere; where clients build, who runs the engine
             is to be told instead.
@@ -84,6 +85,7 @@ class EngineOptions(Record, kw_only=True):
     insecure: bool = False
     offline: bool = False
     network: NetworkOptions | None = None
+    collector: Path | None = None
     gc: Policy | None = None
     tells_limits: bool = True
 
@@ -235,6 +237,11 @@ class Engine:
             lends = lent_by(request, session, client).put(SEEN, seen)
             if self.options.tells_limits:
                 lends.put(SAID, set())
+            if self.options.collector is not None:
+                from dockc.engine.tracing import Trace
+
+                if isinstance(sink, Trace):
+                    lends.put(COLLECTOR, Collector(self.options.collector, sink.context.parent))
             if session.keeps_failures:
                 lends.put(FAILURES, failures)
             if recording is not None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dockc.base.record import replace
+from dockc.base.threads import waiting
 from dockc.engine.bridge import LeftRef, Result
 from dockc.engine.reading import Stat, read_dir, read_file, stat_file
 from dockc.errors import DockcError, SolveError
@@ -500,6 +501,7 @@ async def frontend(bridge: Bridge) -> Result:
     _check_caps(dict(config.labels or {}), attrs, bool(bridge.request.inputs))
     gateway = Gateway(bridge, await bridge.work.blocking(own_workers))
     with (
+        bridge.nested.one(),
         bridge.steps.step(f"[internal] run frontend {name}"),
         tempfile.TemporaryDirectory(prefix="dockc-frontend-") as folder,
     ):
@@ -599,7 +601,8 @@ async def _run(gateway: Gateway, ref: Ref, spec: ExecSpec, mounts: tuple[Resolve
         try:
             with mutable.mount() as rootfs:
                 io = ExecIO(stdout=partial(_all_of, from_write), stderr=lambda data: _keep(said, data), stdin=to_read)
-                return work.worker.executor.run(spec, rootfs, mounts, io, cancelled)
+                with waiting():
+                    return work.worker.executor.run(spec, rootfs, mounts, io, cancelled)
         finally:
             with suppress(OSError):
                 os.close(from_write)

@@ -36,7 +36,7 @@ DOCKERFILE = "dockerfile"
 NAMES = ("Dockerfile", "dockerfile", "Containerfile")
 #: The name of the built-in frontend.
 FRONTEND = "dockerfile.v0"
-ENTITLEMENTS = frozenset(("network.host", "security.insecure"))
+ENTITLEMENTS = ("network.host", "security.insecure", "device")
 """What a build may be allowed besides the usual."""
 #: Frontend images that the built-in compiler stands for.
 BUILT_IN = (
@@ -258,8 +258,21 @@ def check_entitlements(allow: frozenset[str]) -> None:
     Raises:
         UsageError: which one.
     """
-    for name in sorted(allow - ENTITLEMENTS):
-        raise UsageError(f"unknown entitlement {name}", hint=f"Known are {' and '.join(sorted(ENTITLEMENTS))}.")
+    for name in sorted(allow):
+        entitlement_of(name)
+
+
+def entitlement_of(name: str) -> str:
+    """The entitlement that a build asks for; `device` may say which (`device=vendor.example/kind=name`).
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    kind, which, _ = name.partition("=")
+    if kind not in ENTITLEMENTS or (which and kind != "device"):
+        *some, last = ENTITLEMENTS
+        raise UsageError(f"unknown entitlement {name[:80]}", hint=f"Known are {', '.join(some)} and {last}.")
+    return kind
 
 
 class Found:

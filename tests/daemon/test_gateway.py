@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -10,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from dockc.rpc.calls import Call, Channel
+from dockc.rpc.pb import gateway_pb2
 from tests.tools import busybox, shell_context
 
 REGISTRY = shutil.which("docker-registry")
+SOLVE = "/moby.buildkit.v1.frontend.LLBBridge/Solve"
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root"),
@@ -30,9 +34,10 @@ def dockc(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "dockc", *arguments], input=stdin, capture_output=True, text=True, check=False, timeout=120)
 
 
-def frontend(registry: str, folder: Path, name: str, script: str, *more: str) -> str:
-    """Push a frontend that is a shell script."""
+def frontend(registry: str, folder: Path, name: str, script: str, *more: str, said: bytes = b"") -> str:
+    """Push a frontend that is a shell script, with a file beside it."""
     context = shell_context(folder / name)
+    (context / "said").write_bytes(said)
     (context / "run").write_text("#!/bin/sh\n" + script)
     (context / "run").chmod(0o755)
     links = "".join(f"COPY busybox /bin/{one}\n" for one in ("sh", "cat", "env", "grep", "head"))
@@ -41,6 +46,51 @@ def frontend(registry: str, folder: Path, name: str, script: str, *more: str) ->
     done = dockc("build", str(context), "-o", f"type=image,name={image},push=true", "--progress=none")
     assert done.returncode == 0, done.stderr
     return image
+
+
+def calling(image: str, times: int) -> tuple[bytes, int]:
+    """What a frontend says that calls frontends, itself for one, and how many bytes it is told before it is answered."""
+
+    async def go() -> tuple[bytes, int]:
+        there, back = bytearray(), bytearray()
+        asked = 0
+
+        async def silent(call: Call) -> None:
+            nonlocal asked
+            asked += 1
+            await asyncio.sleep(3600)
+
+        client = Channel(there.extend)
+        server = Channel(back.extend, handlers={SOLVE: silent})
+        request = gateway_pb2.SolveRequest(Frontend="gateway.v0", FrontendOpt={"source": image, "cmdline": image}, allowResultReturn=True)
+        for _ in range(times):
+            call = client.call(SOLVE)
+            await call.send(request.SerializeToString())
+            call.end()
+        await asyncio.sleep(0.1)
+        server.feed(bytes(there))
+        await asyncio.sleep(0.1)
+        assert asked == times
+        client.shut()
+        server.shut()
+        await asyncio.sleep(0)
+        return bytes(there), len(back)
+
+    return asyncio.run(go())
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_frontend_that_calls_itself_without_end(registry: str, store: Path, times: int) -> None:
+    name = f"mirror{times}"
+    said, told = calling(f"{registry}/{name}:1", times)
+    script = f"cat /said\nhead -c {told + 40} > /dev/null\nexit 5\n"
+    image = frontend(registry, store, name, script, "COPY said /said", said=said)
+    done = asked(image, store)
+    assert done.returncode == 1
+    assert "the frontend ended with exit code 5" in done.stderr
+    assert "Traceback" not in done.stderr
+    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert "/frontend" not in running
 
 
 def asked(image: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:

@@ -349,6 +349,8 @@ def test_containers_that_make_no_sense(daemon: Daemon) -> None:
         ({}, ("security.insecure",), "granting entitlement security.insecure is not allowed"),
         ({}, ("device",), "granting entitlement device is not allowed"),
         ({}, ("nonsense",), "unknown entitlement nonsense"),
+        ({}, ("network.host=x",), "unknown entitlement network.host=x"),
+        ({}, ("device=vendor.example/x=all",), "granting entitlement device=vendor.example/x=all is not allowed"),
     ],
 )
 def test_what_a_step_may_be_allowed(daemon: Daemon, wanted: dict[str, Any], granted: tuple[str, ...], words: str) -> None:

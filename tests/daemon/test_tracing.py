@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from dockc.engine.wirehistory import TRACE as TRACE_KIND
 from dockc.rpc.pb import content_pb2, control_pb2, trace_pb2
 from dockc.rpc.status import RpcError
 from dockc.rpc.transports import connect_unix
-from tests.daemon.test_daemon import Daemon, until
+from tests.daemon.test_daemon import Daemon, dockc, until
 from tests.engine.test_tracing import PARENT, Collector
 from tests.tools import shell_context
 
@@ -255,6 +256,14 @@ def test_a_socket_that_takes_nothing_but_spans(tmp_path: Path) -> None:
         await channel.unary(EXPORT, trace_pb2.ExportTraceServiceRequest().SerializeToString())
         with pytest.raises(RpcError, match="unknown method"):
             await channel.unary("/moby.buildkit.v1.Control/Info", b"")
+        large = trace_pb2.ExportTraceServiceRequest()
+        large.resource_spans.add().scope_spans.add().spans.add(name="x" * (5 << 20), trace_id=bytes(16))
+        for spans in (large.SerializeToString(), b"\xff" * 100, b"\x0a\xff\xff\xff\xff\x0f"):
+            with pytest.raises(RpcError, match=r"larger than|broken"):
+                await channel.unary(EXPORT, spans)
+        many = trace_pb2.ExportTraceServiceRequest()
+        many.resource_spans.add().scope_spans.add().spans.extend([trace_pb2.Span(trace_id=b"short", span_id=bytes(99))] * 10_000)
+        await channel.unary(EXPORT, many.SerializeToString())
         channel.shut()
 
     try:
@@ -263,3 +272,31 @@ def test_a_socket_that_takes_nothing_but_spans(tmp_path: Path) -> None:
         assert made.stop() == 0
     assert not (tmp_path / "otel").exists()
     assert {"level": "info", "msg": f"taking spans on {tmp_path}/otel"}.items() <= json.loads(made.said().splitlines()[-2]).items()
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_step_finds_the_socket_that_takes_its_spans(tmp_path: Path) -> None:
+    made = Daemon(tmp_path, "--otel-socket-path", str(tmp_path / "otel"))
+    context = shell_context(tmp_path / "context")
+    # The very socket is there; what the build itself says of its spans stays.
+    (context / "Dockerfile").write_text(
+        "FROM scratch AS one\nCOPY busybox /bin/sh\nCOPY busybox /bin/stat\nCOPY busybox /bin/env\nRUN stat -c %i /dev/otel-grpc.sock > /inode && env > /env\n"
+        "FROM one AS two\nENV OTEL_TRACES_EXPORTER=none\nRUN env > /env2\n"
+    )
+    inode = (tmp_path / "otel").stat().st_ino
+    try:
+        words = ("build", str(context), "--addr", made.address, "--progress=plain", "-o", str(tmp_path / "out"))
+        done = dockc(*words)
+        assert done.returncode == 0, done.stderr
+        done = dockc(*words)  # it is in no key
+    finally:
+        assert made.stop() == 0
+    assert done.stderr.count("CACHED") >= 2
+    assert int((tmp_path / "out" / "inode").read_text()) == inode
+    told = dict(line.split("=", 1) for line in (tmp_path / "out" / "env").read_text().splitlines())
+    assert told["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] == "unix:///dev/otel-grpc.sock"
+    assert (told["OTEL_TRACES_EXPORTER"], told["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"]) == ("otlp", "grpc")
+    assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]", told["TRACEPARENT"])
+    assert "OTEL_TRACES_EXPORTER=none" in (tmp_path / "out" / "env2").read_text().splitlines()
+    assert not (tmp_path / "out" / "dev" / "otel-grpc.sock").exists()

@@ -110,7 +110,7 @@ def test_wrong_options_are_refused_before_anything_runs(root: Dockc, context: Ma
         (("--secret=foo",), "invalid field 'foo' must be a key=value pair"),
         (("--secret=id=a,src=/none/such",), "/none/such"),
         (("--ssh=a=/none/such",), "/none/such"),
-        (("--allow=everything",), "unknown entitlement everything\n  help: Known are network.host and security.insecure."),
+        (("--allow=everything",), "unknown entitlement everything\n  help: Known are network.host, security.insecure and device."),
         (("-o", "type=oci,dest=/"), "destination file / is a directory"),
         (("-t", "Bad Name"), "invalid reference format"),
         (("--push",), "name"),

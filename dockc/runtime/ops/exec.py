@@ -6,9 +6,11 @@ import ipaddress
 import os
 import threading
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dockc.base.record import replace
+from dockc.base.record import Record, replace
+from dockc.base.threads import waiting
 from dockc.errors import DockcError, ExecError, InvalidDefinition, SolveError, StoreError
 from dockc.golang.text import dump_json, quote
 from dockc.oci import digest as digests
@@ -20,6 +22,7 @@ from dockc.runtime.executor.base import (
     ExecutorError,
     HostEntry,
     NetworkMode,
+    ResolvedMount,
     Rlimit,
     SecurityMode,
 )
@@ -116,8 +119,13 @@ class ExecOp:
         )
         spec = _with_root(spec, readonly=root.readonly)
         self._tell_limits(spec, ctx)
+        beside = list(mounts.mounts)
+        if (collector := COLLECTOR.of(ctx)) is not None:
+            spec = _told_of(spec, collector)
+            beside.append(ResolvedMount(dest=_COLLECTOR, source=collector.socket, readonly=True))
         try:
-            status = self._worker.executor.run(spec, root.path, mounts.mounts, io, ctx.cancelled)
+            with waiting():
+                status = self._worker.executor.run(spec, root.path, beside, io, ctx.cancelled)
         except ExecutorError as exc:
             if ctx.cancelled.is_set():
                 raise
@@ -240,6 +248,35 @@ def _check_devices(op: ops_pb2.ExecOp, ctx: OpContext) -> None:
                 f"CDI device {device.name} is not available", hint="This builder has no CDI devices to give."
             )
         ctx.log(STDERR, f"optional CDI device {device.name} is not available\n".encode())
+
+
+class Collector(Record):
+    """Who takes the spans that a step makes itself.
+
+    Attributes:
+        socket: speaks OTLP over gRPC.
+        parent: the span that they belong below, as `TRACEPARENT` has it.
+    """
+
+    socket: Path
+    parent: str
+
+
+COLLECTOR: Key[Collector] = Key("collector of spans")
+_COLLECTOR = "/dev/otel-grpc.sock"
+"""Where steps find it (BuildKit, executor/oci)."""
+
+
+def _told_of(spec: ExecSpec, collector: Collector) -> ExecSpec:
+    """A process that is told where its spans go, unless the build has said that itself."""
+    wanted = {
+        "OTEL_TRACES_EXPORTER": "otlp",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"unix://{_COLLECTOR}",
+        "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc",
+        "TRACEPARENT": collector.parent,
+    }
+    given = {entry.partition("=")[0] for entry in spec.env}
+    return replace(spec, env=(*spec.env, *(f"{key}={value}" for key, value in wanted.items() if key not in given)))
 
 
 SAID: Key[set[str]] = Key("what is said once")
