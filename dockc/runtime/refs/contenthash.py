@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import threading
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -482,6 +483,8 @@ def _item_digest(tree: HashTree, item: _Item) -> bytes:
 
 
 def _require(selector: Selector, selected: Sequence[_Item]) -> None:
+    paths = sorted(item.path for item in selected) if selector.required else []
     for required in selector.required:
-        if not any(item.path.startswith(required) for item in selected):
+        at = bisect_left(paths, required)  # the first that could start with it
+        if at == len(paths) or not paths[at].startswith(required):
             raise FileError(f"{quote(required)}: not found")

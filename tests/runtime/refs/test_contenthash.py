@@ -17,6 +17,7 @@ from dockc.runtime.refs import contenthash
 from dockc.runtime.refs.contenthash import EMPTY, Selector, checksum_directory
 from tests.golden.collect import recorded
 from tests.runtime import file_trees
+from tests.tools import calls
 
 RECORDED = recorded("runtime/files", "checksums")
 
@@ -89,6 +90,19 @@ def test_links_stay_inside_the_root(tree: Path) -> None:
     assert checksum_directory(tree, Selector("link")) != checksum_directory(tree, Selector("dir/file"))
     with pytest.raises(FileError, match=r'^"/away": not found$'):
         checksum_directory(tree, Selector("away", follow_links=True))
+
+
+def test_required_paths_are_found_without_asking_each_file(tmp_path: Path) -> None:
+    def work(n: int) -> None:
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        for k in range(n):
+            (folder / f"f{k:04}").touch()
+        required = tuple(f"/f{k:04}" for k in range(n))
+        assert calls(lambda: checksum_directory(folder, Selector("/", include=("*",), required=required))) <= 60 * n
+
+    work(100)
+    work(400)
 
 
 def test_what_is_not_there(tree: Path) -> None:
