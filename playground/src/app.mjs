@@ -67,7 +67,7 @@ function fresh(name, text) {
     highlightSelectionMatches(),
     theme,
     EditorView.lineWrapping,
-    EditorView.contentAttributes.of({ "aria-label": DOCUMENTS.find(([id]) => id === name)[1] }),
+    EditorView.contentAttributes.of({ "aria-label": DOCUMENTS.find(([id]) => id === name)[1], "aria-describedby": "leave" }),
     EditorState.tabSize.of(4),
     // Escape, then Tab leaves the editor, as CodeMirror has it; a Tab inside indents.
     keymap.of([...defaultKeymap, ...historyKeymap, ...searchKeymap, ...lintKeymap, indentWithTab]),

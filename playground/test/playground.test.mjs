@@ -327,6 +327,8 @@ test("the keyboard is enough", async (t) => {
   assert.equal(await page.evaluate(() => document.activeElement.id), "tab-image");
   await page.keyboard.press("ArrowRight");
   assert.equal(await page.evaluate(() => document.activeElement.id), "tab-findings");
+  const told = await page.getAttribute("#editor .cm-content", "aria-describedby");
+  assert.match(await page.textContent(`#${told}`), /Escape, then Tab leaves it/);
   await page.keyboard.press("Tab");
   await page.keyboard.press("Tab");
   await page.keyboard.press("Tab");
