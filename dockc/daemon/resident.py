@@ -1,7 +1,7 @@
 """The resident builder of a store: one process that has loaded all that a build needs and is in no namespace yet.
 
 A `dockc build` of the same user hands over its command line (`base.resident`), and a fork of this process goes on as
-that command: in its directory, with its environment, streams, umask and niceness, its own namespaces and its own engine
+that command: in its directory, with its environment, streams, umask, niceness and resource limits, its own namespaces and its own engine
 on the same store. So a build is the same as without it, but for the time that loading takes.
 
 Who may ask is not what they say but what the kernel says of them: only a process with exactly this process's rights
@@ -26,12 +26,16 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from dockc.base import resident
 from dockc.daemon.forked import LARGEST, Forked
+from dockc.daemon.limits import counts_time, limit, limits_of, rise
 from dockc.daemon.lock import hold
 from dockc.errors import DockcError
+
+if TYPE_CHECKING:
+    from dockc.daemon.limits import Limits
 
 _log = logging.getLogger("dockc.daemon")
 _BACKLOG = 128
@@ -50,6 +54,7 @@ _RESTING = 2
 """Processes that may rest at once."""
 _HELD = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
 _STATUS = ("Uid:", "Gid:", "CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:", "NoNewPrivs:", "Seccomp:")
+_SYS_RESOURCE = 24  # CAP_SYS_RESOURCE of capabilities(7)
 _NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
 #: Packages of which a build may load modules that are loaded here for the next one.
 _OURS = frozenset(("dockc", "google", "h2", "hpack", "hyperframe", "isal", "msgspec", "urllib3", "rich", "backports"))
@@ -83,7 +88,9 @@ def _label(place: Path) -> str:
 
 
 class _Client:
-    """A connection. State: what has come, whether it was told to go on, and the process that builds for it."""
+    """A connection. State: what has come, whether it was told to go on, the process that builds for it, and the resource
+    limits of whoever asks.
+    """
 
     def __init__(self, link: socket.socket) -> None:
         self.link = link
@@ -92,6 +99,7 @@ class _Client:
         self.descriptors: list[int] = []
         self.since = time.monotonic()
         self.process: _Process | None = None
+        self.limits: Limits = {}
 
     def forget_request(self) -> None:
         """Somebody has taken what was asked for."""
@@ -148,6 +156,7 @@ class Resident:
         self._ending = False
         self._code = resident.code()
         self._rights = rights("self")
+        self._limits, self._raises = limits_of(0), _may_raise_limits(self._rights)
         self._used = time.monotonic()
         self._poll = select.poll()
 
@@ -452,15 +461,16 @@ class Resident:
             self._drop(one)
             return
         data = bytes(one.data[8:])
-        process = self._resting() if len(data) <= LARGEST else None
+        process = self._resting() if len(data) <= LARGEST and not counts_time(one.limits) else None
         if process is None:
             self._fork(one)
             return
         one.process, process.client = process, one
         process.answers = time.monotonic() + _ANSWER
         try:
+            limit(process.pid, one.limits)
             socket.send_fds(process.link, [data], one.descriptors)
-        except OSError:  # it is about to end
+        except OSError:  # it is about to end, or was limited more than this one may be
             process.client, process.answers = None, 0.0
             self._part(process)
             self._fork(one)
@@ -502,8 +512,11 @@ class Resident:
         try:
             if rights(pid) != self._rights:
                 return "it has other rights than this process (user, groups, capabilities, namespaces)"
+            one.limits = limits_of(pid)
         except OSError:
             return "it cannot tell the rights of this process"
+        if not self._raises and rise(one.limits, self._limits):
+            return "it has lower resource limits (ulimit) than this process"
         return ""
 
     def _build(self, one: _Client, link: socket.socket, resident_end: socket.socket) -> NoReturn:
@@ -511,6 +524,7 @@ class Resident:
         try:
             request, descriptors = resident.Request.decode(bytes(one.data[8:])), list(one.descriptors)
             one.descriptors.clear()
+            limit(0, one.limits)
             for client in self._clients.values():
                 client.close()
             for other in (resident_end, *(process.link for process in self._processes.values())):
@@ -522,6 +536,13 @@ class Resident:
             os.write(2, f"error: the resident builder failed: {exc!r}\n".encode("utf-8", "replace"))
             os._exit(1)
         Forked(link, self._learn).run(request, descriptors)
+
+
+def _may_raise_limits(of: tuple[object, ...]) -> bool:
+    """Whether whoever has these `rights` may raise a hard limit."""
+    status = of[0]
+    assert isinstance(status, tuple)
+    return any(line.startswith("CapEff:") and int(line.split()[1], 16) >> _SYS_RESOURCE & 1 for line in status)
 
 
 def _has_gone(link: socket.socket) -> bool:

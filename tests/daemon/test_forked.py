@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dockc.daemon.limits import limits_of, rise
+from dockc.daemon.resident import _may_raise_limits
 from dockc.runtime.kernel import syscalls
 from tests.daemon.test_daemon import until
 from tests.daemon.test_resident import SAYS, Store
@@ -87,6 +91,33 @@ def state(pid: int, key: str) -> str:
     return next(
         line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith(key + ":")
     )
+
+
+def test_limits_are_those_of_the_command(store: Resting) -> None:
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in ((300, 400), (256, 512), usual):
+        pid = store.again(preexec_fn=partial(resource.setrlimit, resource.RLIMIT_NOFILE, wanted))
+        assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == wanted
+    # Time that another command has used is not this one's.
+    resting = store.again()
+    store.nothing(preexec_fn=partial(resource.setrlimit, resource.RLIMIT_CPU, (600, 600)))
+    assert [pid for pid in store.children() if resource.prlimit(pid, resource.RLIMIT_CPU) == (600, 600)] != [resting]
+    # A file larger than one may be is not written.
+    too_large = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+    done = store.build("-o", "type=oci,dest=../i.tar", preexec_fn=too_large)
+    assert done.returncode == 1
+    assert "File too large" in done.stderr
+
+
+def test_who_may_not_raise_limits_leaves_the_command_alone() -> None:
+    here = limits_of(0)
+    lower = {**here, resource.RLIMIT_NOFILE: (16, 32)}
+    assert rise(here, lower)
+    assert not rise(lower, here)
+    assert not rise(here, here)
+    assert rise({**here, resource.RLIMIT_CORE: (0, resource.RLIM_INFINITY)}, {**here, resource.RLIMIT_CORE: (0, 0)})
+    assert _may_raise_limits((("Uid:\t0", "CapEff:\t0000000001000000"), ()))
+    assert not _may_raise_limits((("CapEff:\t0000000000ffffff",), ()))
 
 
 def test_the_next_command_finds_it_as_new(store: Resting, tmp_path: Path) -> None:
