@@ -5,14 +5,40 @@ It is told of one input at a time, so that news of one cost what one costs, howe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from dockc.base.record import NamedTuple
 from dockc.solver.core.status import CACHE_FAST, CACHE_SLOW, COMPLETE, INITIAL, EdgeStatus
 
 if TYPE_CHECKING:
-    from dockc.solver.core.edge import EdgeState
+    from dockc.solver.core.events import CacheMapSpec, Failure
+
+    class _Vertex(Protocol):
+        maps: list[CacheMapSpec]
+        contents: dict[int, str]
+
+    class _Edge(Protocol):
+        """What is read of an edge (`edge.EdgeState`) and of those that it reads."""
+
+        status: EdgeStatus
+        handle: int | None
+        failure: Failure | None
+        tokens: set[str]
+        found: list[dict[str, None]]
+        keys: dict[str, None]
+        asks: list[EdgeStatus]
+        news: dict[int, None]
+
+        @property
+        def vertex(self) -> _Vertex: ...
+        @property
+        def inputs(self) -> Sequence[_Edge]: ...
+        @property
+        def owner(self) -> _Edge | None: ...
+        @property
+        def live(self) -> _Edge: ...
+        def dep(self, i: int) -> _Edge: ...
 
 
 class Seen(NamedTuple):
@@ -90,7 +116,7 @@ class Inputs:
 
     # ------------------------------------------------------------ being told
 
-    def look(self, edge: EdgeState, i: int) -> None:
+    def look(self, edge: _Edge, i: int) -> None:
         """Take up what is known of input `i` of `edge` by now."""
         dep = edge.inputs[i]
         if dep.owner is not None:
@@ -112,7 +138,7 @@ class Inputs:
             self._names[i] = Names._make(names)
             self.renamed[i] = None
 
-    def _replace(self, edge: EdgeState, i: int, before: Seen, now: Seen) -> None:
+    def _replace(self, edge: _Edge, i: int, before: Seen, now: Seen) -> None:
         for seen, by in ((before, -1), (now, 1)):
             self.at[seen.level] += by
             self.unmatched[seen.level] += 0 if seen.matched else by
@@ -126,7 +152,7 @@ class Inputs:
         self.changed[i] = None
         self.asked(edge, i)
 
-    def asked(self, edge: EdgeState, i: int) -> bool:
+    def asked(self, edge: _Edge, i: int) -> bool:
         """Take up what the edge wants of input `i`; whether it lets go of a content that is being computed."""
         if edge.asks[i] == COMPLETE and self.seen[i].unread:
             if i not in self.digesting:
@@ -135,7 +161,7 @@ class Inputs:
         self.undigested.pop(i, None)
         return self.digesting.pop(i, 0) is None
 
-    def lead(self, edge: EdgeState, i: int, keys: Iterable[str]) -> list[str]:
+    def lead(self, edge: _Edge, i: int, keys: Iterable[str]) -> list[str]:
         """Take up that input `i` leads to these keys; those of them that all inputs lead to by now and that are new."""
         found, slow = edge.found[i], self.seen[i].level == CACHE_SLOW
         new = []
@@ -165,7 +191,7 @@ class Inputs:
         """The highest level of those that lead to no key."""
         return CACHE_SLOW if self.unmatched[CACHE_SLOW] else CACHE_FAST if self.unmatched[CACHE_FAST] else INITIAL
 
-    def keys_can_come(self, edge: EdgeState) -> bool:
+    def keys_can_come(self, edge: _Edge) -> bool:
         """Whether a key that some lead to might still be confirmed by the others."""
         slow = self.at[CACHE_SLOW]
         return any(count == slow and key not in edge.keys for key, count in self.open.items())
@@ -174,7 +200,7 @@ class Inputs:
         """The least status of those below cache-slow."""
         return next(status for status in EdgeStatus if self.behind[status])
 
-    def wrong(self, edge: EdgeState) -> str:
+    def wrong(self, edge: _Edge) -> str:
         """What of all this is not what there is, for checks; linear in the inputs."""
         for i, seen in enumerate(self.seen):
             if i not in edge.news and seen != (now := _seen(edge, edge.dep(i), i)):
@@ -196,7 +222,7 @@ class Inputs:
         return "" if asked == {*self.digesting, *self.undigested} else f"the inputs to be read are {asked}"
 
 
-def _seen(edge: EdgeState, dep: EdgeState, i: int) -> tuple[EdgeStatus, EdgeStatus, bool, bool, bool]:
+def _seen(edge: _Edge, dep: _Edge, i: int) -> tuple[EdgeStatus, EdgeStatus, bool, bool, bool]:
     """What input `i` is like now, which `dep` stands for: a `Seen`, or what is equal to it."""
     vertex = edge.vertex
     spec, status, content = vertex.maps[0].deps[i], dep.status, vertex.contents.get(i)
