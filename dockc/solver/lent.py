@@ -46,7 +46,12 @@ class Key(Generic[T]):
             DockcError: a build could not answer, and no other could.
         """
         failure: DockcError | None = None
-        for one in ctx.lent(self):
+        asked: list[T] = []
+        # Looked at anew each time: while one was asked, which may take long, other builds may have come to wait, too.
+        while (
+            one := next((one for one in ctx.lent(self) if all(one is not other for other in asked)), None)
+        ) is not None:
+            asked.append(one)
             try:
                 found = question(one)
             except DockcError as error:
