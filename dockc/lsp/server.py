@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lsprotocol import types as lsp
-from pygls.exceptions import JsonRpcException
+from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 from pygls.lsp.server import LanguageServer
 from pygls.uris import to_fs_path
 
@@ -137,8 +137,17 @@ class Server(LanguageServer):
         self.build_args = {str(name): str(value) for name, value in (given or {}).items()}
 
     def file(self, uri: str) -> File:
-        """A file as the client has it now."""
+        """A file as the client has it now.
+
+        Raises:
+            JsonRpcInvalidParams: the client has not opened it, and it cannot be read either.
+        """
         text = self.workspace.get_text_document(uri)
+        if uri not in self.workspace.text_documents:  # the client never opened it: what is on the disk counts
+            try:
+                text.source  # noqa: B018 - it is read here
+            except (OSError, ValueError) as exc:
+                raise JsonRpcInvalidParams(f"{uri} is not open and cannot be read: {exc}") from None
         known = self.files.get(uri)
         if known is None or known.version != text.version or text.version is None:
             units = str(getattr(self.workspace.position_encoding, "value", self.workspace.position_encoding) or UTF16)

@@ -310,3 +310,20 @@ def test_without_pygls_the_command_says_what_to_install(tmp_path: Path) -> None:
 def test_other_commands_do_not_load_it() -> None:
     code = "import sys; from dockc.line.main import run; run(['explain', 'COPY']); sys.exit(any(m.startswith(('pygls', 'lsprotocol')) for m in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, check=False).returncode == 0
+
+
+def test_a_document_that_was_never_opened(tmp_path: Path) -> None:
+    """One that can be read is; for another the error says so, and no trace of the program."""
+    (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY a /b\n")
+
+    async def work(editing: Session, done: lsp.InitializeResult) -> None:
+        ask = editing.editor.text_document_document_symbol_async
+        assert await asyncio.wait_for(ask(lsp.DocumentSymbolParams(editing.id)), 60)
+        (tmp_path / "binary").write_bytes(b"\xff\xfe\xfa")
+        for name in ("none", "binary", "a/b"):
+            with pytest.raises(JsonRpcException, match="is not open and cannot be read") as told:
+                await asyncio.wait_for(ask(lsp.DocumentSymbolParams(lsp.TextDocumentIdentifier((tmp_path / name).as_uri()))), 60)
+            assert told.value.code == -32602
+            assert "Traceback" not in str(told.value.data)
+
+    session(tmp_path, work)

@@ -78,9 +78,9 @@ def test_what_a_browser_has_it_need_not_fetch_again(served: str) -> None:
     asked = urllib.request.Request(served + "app.js", headers={"If-None-Match": tag})
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(asked)
-    assert (caught.value.code, caught.value.read()) == (304, b"")
-    assert caught.value.headers["Content-Security-Policy"]
-    caught.value.close()
+    with caught.value as told:
+        assert (told.code, told.read()) == (304, b"")
+        assert told.headers["Content-Security-Policy"]
     with urllib.request.urlopen(urllib.request.Request(served + "app.js", headers={"If-None-Match": '"other"'})) as answer:
         assert answer.read() == b"1"
 
