@@ -467,7 +467,7 @@ def build_and_show(
     view = make_view(mode, sys.stderr, color)
     tracing = traced(view, "dockc build")
     below = tracing.trace if tracing is not None else view
-    recorder = _recorder(below) if record is not None or report is not None else None
+    recorder = _recorder(below, asked) if record is not None or report is not None else None
     history = recording(recorder or below, asked, held=True)
     try:
         built = build(asked, history, recorder)
@@ -607,7 +607,9 @@ def _is_piped(output: ExportOutput) -> bool:
     return output.dest == "-" or (not output.dest and output.type in {"oci", "tar"})
 
 
-def _recorder(view: StatusSink) -> Recorder:
+def _recorder(view: StatusSink, asked: Asked) -> Recorder:
     from dockc.engine.record import Recorder
+    from dockc.engine.recording import describe
+    from dockc.engine.told import hider
 
-    return Recorder(view)
+    return Recorder(view, hider(describe(asked).attrs))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ class VertexRecord(Record):
 
     Attributes:
         digest: of the LLB vertex.
-        name: as it was shown.
+        name: as it was shown, but for secrets.
         started, completed: nanoseconds since the epoch, or None.
         cached: its result was there.
         error: why it failed, or "".
@@ -52,21 +52,27 @@ class Recorder:
     Mutable state: the steps so far, in the order in which they were announced.
     """
 
-    def __init__(self, inner: StatusSink) -> None:
-        self._inner = inner
+    def __init__(self, inner: StatusSink, hide: Callable[[str], str]) -> None:
+        """Remember nothing yet.
+
+        Args:
+            inner: what everything is handed on to.
+            hide: takes secrets out of what is remembered.
+        """
+        self._inner, self._hide = inner, hide
         self._steps: dict[str, VertexRecord] = {}
 
     def __call__(self, status: SolveStatus, /) -> None:
         """Take one batch."""
         for event in status.vertexes:
-            old = self._steps.get(event.digest, VertexRecord(event.digest, event.name))
+            old = self._steps.get(event.digest, VertexRecord(event.digest, self._hide(event.name)))
             # A step may start twice: its key is looked up, later it runs. The last run counts.
             self._steps[event.digest] = replace(
                 old,
                 started=old.started if event.started is None else event.started,
                 completed=event.completed,
                 cached=old.cached or event.cached,
-                error=event.error or old.error,
+                error=self._hide(event.error) or old.error,
             )
         self._inner(status)
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dockc.base.concealing import SECRET, without_secret
+from dockc.base.concealing import SECRET, SHORTEST, without_secret, without_values
 from dockc.base.hashing import sha256
 from dockc.base.record import Record, made, replace
 from dockc.errors import HIDDEN, without_credentials
@@ -25,7 +25,6 @@ TEXT = 2048
 """Characters of one text of a preimage or an instruction."""
 PREIMAGE = 32 << 10
 """Characters of one preimage as JSON."""
-_SHORTEST_SECRET = 6
 STEPS = 20_000
 """Steps of one build that are kept."""
 _CHUNK = 256 << 10
@@ -142,13 +141,11 @@ def _shown(key: str, value: str) -> str:
 
 def hider(attrs: Mapping[str, str]) -> Callable[[str], str]:
     """What takes logins of URLs and values of secret arguments out of a text."""
-    # The compiler puts values of arguments into names of steps. Shorter ones would take harmless words along.
-    hidden = sorted({v for k, v in attrs.items() if SECRET.search(k) and len(v) >= _SHORTEST_SECRET}, key=len)
+    # The compiler puts values of arguments into names of steps, as BuildKit does.
+    hidden = {value for key, value in attrs.items() if SECRET.search(key) and len(value) >= SHORTEST}
 
     def hide(text: str) -> str:
-        for secret in reversed(hidden):
-            text = text.replace(secret, HIDDEN)
-        return without_credentials(text)
+        return without_credentials(without_values(text, hidden))
 
     return hide
 

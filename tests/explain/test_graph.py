@@ -37,7 +37,7 @@ def looked(context: Path) -> Looked:
 @pytest.fixture
 def record(tmp_path: Path) -> Path:
     """A record of a build: times for all steps, a size for one."""
-    recorder = Recorder(lambda status: None)
+    recorder = Recorder(lambda status: None, str)
     names = ["[tools 1/2] FROM", "[build 2/5] WORKDIR /src", "[build 3/5] COPY --chown=1000:1000 go.mod *.sum ./"]
     for n, name in enumerate(names):
         recorder(SolveStatus(vertexes=(VertexEvent(f"sha256:{n}", name, started=0, completed=1_500_000_000 * n, cached=n == 1),)))

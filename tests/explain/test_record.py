@@ -16,7 +16,7 @@ from dockc.solver.vertex import Vertex
 
 def test_what_is_recorded_is_read_back(tmp_path: Path) -> None:
     seen: list[SolveStatus] = []
-    recorder = Recorder(seen.append)
+    recorder = Recorder(seen.append, str)
     recorder(SolveStatus(vertexes=(VertexEvent("sha256:a", "one"), VertexEvent("sha256:b", "two", cached=True, started=1, completed=2))))
     recorder(SolveStatus(vertexes=(VertexEvent("sha256:a", "one", started=5),)))
     recorder(SolveStatus(vertexes=(VertexEvent("sha256:a", "one", started=5, completed=2_000_000_005),)))

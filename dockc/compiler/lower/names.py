@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dockc.base.concealing import SECRET
 from dockc.golang.strings import upper
 from dockc.grammar.word import WordError
 from dockc.oci import platform as platforms
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from dockc.compiler.lower.context import Lowering
     from dockc.compiler.lower.stages import StageState
     from dockc.grammar.word import Lex
-
-_STARS = "****"
 
 
 def step_name(state: Lowering, stage: StageState, text: str, platform: Platform | None, env: Mapping[str, str]) -> str:
@@ -50,14 +47,9 @@ def _decorated(state: Lowering, stage: StageState, text: str, platform: Platform
 
 
 def command_text(code: str, lex: Lex, env: Mapping[str, str]) -> str:
-    """The instruction with its variables expanded where that works, and its keyword in upper case.
-
-    Variables whose names say that they are secret are stars, as BuildKit has those of secret mounts: names are seen by
-    everybody, and kept.
-    """
-    hidden = {name: _STARS for name, value in env.items() if value and SECRET.search(name)} if "$" in code else {}
+    """The instruction with its variables expanded where that works, and its keyword in upper case."""
     try:
-        code = lex.word(code, {**env, **hidden} if hidden else env)
+        code = lex.word(code, env)
     except WordError:
         pass
     keyword, space, rest = code.partition(" ")

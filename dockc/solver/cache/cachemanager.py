@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from dockc.base import record as lean
-from dockc.base.concealing import concealed
+from dockc.base.concealing import concealed, secret_values, without_values
 from dockc.solver.cache.storage.base import CacheKeyStorage, CacheLink, CacheResult, CacheResultStorage, KeyRecord
 from dockc.solver.core.cachekey import derived_key, is_ephemeral, root_key
 from dockc.solver.core.events import KeyRef, KeySpec, Record
@@ -21,6 +21,11 @@ class Provenance(lean.Record):
     preimage: Mapping[str, object] = lean.made(dict)
     contents: Mapping[int, str] = lean.made(dict)
 
+    @property
+    def shown(self) -> str:
+        """The name, without the values of secret variables that the compiler has put into it."""
+        return without_values(self.name, secret_values(self.preimage))
+
     def record(self, key: str, spec: KeySpec, created_at: int) -> KeyRecord:
         """What to remember about `key`, made as `spec`."""
         inputs = tuple(
@@ -31,7 +36,7 @@ class Provenance(lean.Record):
             for i, refs in enumerate(spec.deps)
         )
         preimage = concealed(self.preimage)
-        return KeyRecord(key, spec.digest, spec.output, self.vertex, self.name, preimage, inputs, created_at)
+        return KeyRecord(key, spec.digest, spec.output, self.vertex, self.shown, preimage, inputs, created_at)
 
 
 class CacheManager(Protocol):

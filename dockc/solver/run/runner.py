@@ -597,7 +597,7 @@ class Runner:
         vertex = active.vertex
         about = Provenance(vertex.digest, vertex.name, active.maps[0].preimage, active.contents)
         try:
-            earlier = self.cache.similar(vertex.name, spec.digest)
+            earlier = self.cache.similar(about.shown, spec.digest)
         except DockcError as error:  # the step runs all the same
             log.debug("looking for keys like that of %s: %s", vertex.name, error)
             earlier = ()
