@@ -83,7 +83,7 @@ class BuildOptions(Options):
     allow: tuple[str, ...] = option(
         "--allow",
         metavar="ENTITLEMENT",
-        help="Allow network.host or security.insecure; buildx.local.delete for an output with mode=delete that is not "
+        help="Allow network.host, security.insecure or device; buildx.local.delete for an output with mode=delete that is not "
         "below the current directory.",
         group=_STEPS,
         completes="network.host|security.insecure|buildx.local.delete",

@@ -126,13 +126,13 @@ async def ended(daemon: Daemon) -> None:
 def test_a_build_that_is_given_up_waits_for_nobody(daemon: Daemon, registry: str, name: str) -> None:
     """The client goes on living: it takes back its wish to build and nothing else."""
     method, request = SILENT[name]
+    wish = request(registry)
 
     async def go() -> None:
         link = await connect(parse(daemon.address))
         asked = asyncio.Event()
         session = serving(method, asked)
         served = session.open(link.channel)
-        wish = request(registry)
         wish.Ref, wish.Session = session.id, session.id
         building = asyncio.create_task(Remote(link).unary(CONTROL + "Solve", wish, control_pb2.SolveResponse))
         await asyncio.wait(
@@ -155,16 +155,17 @@ def test_a_build_that_is_given_up_waits_for_nobody(daemon: Daemon, registry: str
 def test_as_many_clients_as_may_come_keep_nobody_waiting(daemon: Daemon) -> None:
     """More of them than there are threads and steps at once, of all kinds."""
 
+    names = ("an archive", "a secret", "a Dockerfile", "a directory", "blobs") * 20
+    wishes = [(SILENT[name][0], SILENT[name][1]("")) for name in names]
+
     async def go() -> None:
         link = await connect(parse(daemon.address))
         building = []
         all_served = []
-        for name in ("an archive", "a secret", "a Dockerfile", "a directory", "blobs") * 20:
-            method, request = SILENT[name]
+        for method, wish in wishes:
             asked = asyncio.Event()
             session = serving(method, asked)
             all_served.append(session.open(link.channel))
-            wish = request("")
             wish.Ref, wish.Session = session.id, session.id
             building.append(asyncio.create_task(Remote(link).unary(CONTROL + "Solve", wish, control_pb2.SolveResponse)))
         try:
@@ -262,16 +263,15 @@ def test_a_step_sees_that_the_agent_has_gone(tmp_path: Path, ending: str) -> Non
 
 def test_the_word_to_end_comes_while_a_client_says_nothing(tmp_path: Path) -> None:
     need_root()
+    wishes = [(SILENT[name][0], SILENT[name][1]("")) for name in ("an archive", "a secret", "a Dockerfile")]
     daemon = Daemon(tmp_path, "--grace=1")
 
     async def go() -> None:
         link = await connect(parse(daemon.address))
         asked, building = [asyncio.Event() for _ in range(3)], []
-        for name, event in zip(("an archive", "a secret", "a Dockerfile"), asked, strict=True):
-            method, request = SILENT[name]
+        for (method, wish), event in zip(wishes, asked, strict=True):
             session = serving(method, event)
             session.open(link.channel)
-            wish = request("")
             wish.Ref, wish.Session = session.id, session.id
             building.append(
                 asyncio.ensure_future(Remote(link).unary(CONTROL + "Solve", wish, control_pb2.SolveResponse))

@@ -277,8 +277,8 @@ def test_a_socket_that_takes_nothing_but_spans(tmp_path: Path) -> None:
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_a_step_finds_the_socket_that_takes_its_spans(tmp_path: Path) -> None:
-    made = Daemon(tmp_path, "--otel-socket-path", str(tmp_path / "otel"))
     context = shell_context(tmp_path / "context")
+    made = Daemon(tmp_path, "--otel-socket-path", str(tmp_path / "otel"))
     # The very socket is there; what the build itself says of its spans stays.
     (context / "Dockerfile").write_text(
         "FROM scratch AS one\nCOPY busybox /bin/sh\nCOPY busybox /bin/stat\nCOPY busybox /bin/env\nRUN stat -c %i /dev/otel-grpc.sock > /inode && env > /env\n"
