@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,6 +32,8 @@ SERVICE = "/containerd.services.content.v1.Content/"
 _STORE = "buildkit-attachable-store-id"
 _DIGEST = re.compile(r"(sha256):([0-9a-f]{64})|(sha384):([0-9a-f]{96})|(sha512):([0-9a-f]{128})")
 _PIECE = 1 << 20
+_TRIES = 100
+"""How often the folder of what is not whole may be taken away before a blob has its file there."""
 
 
 class Store:
@@ -179,14 +182,19 @@ class _Ingest:
 
     def _write(self, data: bytes) -> None:
         try:
-            if self._file is None:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self._path.open("xb")
+            self._file = self._file or self._opened()
             self._file.write(data)
         except OSError as exc:
             raise StoreError(f"cannot write {self._path}: {exc.strerror}") from exc
         self._hash.update(data)
         self._offset += len(data)
+
+    def _opened(self) -> BinaryIO:
+        for _ in range(_TRIES):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # another one has ended in between, and taken the empty folder away
+                return self._path.open("xb")
+        return self._path.open("xb")
 
     def _commit(self, action: content_pb2.WriteAction) -> content_pb2.WriteContentResponse:
         digest = f"sha256:{self._hash.hexdigest()}"
