@@ -68,22 +68,25 @@ def create(folder: Path, name: str) -> int:
     place = os.open(folder, os.O_RDONLY | DIRECTORY | NOFOLLOW)
     try:
         os.fchmod(place, 0o700)
-        file = os.open(name, flags, 0o600, dir_fd=place)
+        while True:
+            file = os.open(name, flags, 0o600, dir_fd=place)
+            os.fchmod(file, 0o600)  # whatever the umask
+            _lock(file, wait=True)  # whoever reads it has it for a moment, to see whether the build runs
+            if os.fstat(file).st_nlink:
+                return file
+            os.close(file)  # collected before it was locked
     finally:
         os.close(place)
-    os.fchmod(file, 0o600)  # whatever the umask
-    _lock(file)
-    return file
 
 
-def _lock(file: int, *, shared: bool = False) -> bool:
+def _lock(file: int, *, shared: bool = False, wait: bool = False) -> bool:
     """Whether the lock could be had; a system or file system without such locks has them all free."""
     if sys.platform == "win32":
         return True
     import fcntl
 
     try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     except OSError:

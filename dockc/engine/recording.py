@@ -149,14 +149,15 @@ class Recording:
                 self._began = time.time_ns()
             if self._thread is None and not self._held:
                 self._begin()
-            size = _logged(status)
+            kept = _without_sources(status)
+            size = _text_of(kept)
             with self._counts:
                 full = self._pending + size > PENDING
                 if full:
-                    self._left_out += size
+                    self._left_out += sum(len(log.data) for log in kept.logs)
                 else:
                     self._pending += size
-            self._put(replace(status, logs=()) if full else status)
+            self._put(replace(kept, logs=(), warnings=()) if full else kept)
         self._inner(status)
 
     def end(
@@ -235,14 +236,14 @@ class Recording:
                 lines.append(what)
             else:
                 lines += _lines_of(what, self.hide, self._seen)
-                taken += _logged(what)
+                taken += _text_of(what)
         self._append(file, lines)
         with self._counts:
             self._pending -= taken
         return more
 
     def _append(self, file: int, lines: list[dict[str, Any]]) -> None:
-        """Write lines whole; of logs only what there is room for."""
+        """Write lines whole; of logs and warnings only what there is room for."""
         out = []
         for line in lines:
             log = line.get("log")
@@ -251,9 +252,10 @@ class Recording:
             if "end" in line:
                 line["end"] |= {"left_out": self._left_out, "keys_at": self._keys_at}
             data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
-            if log is not None and self._size + len(data) > KEEP_BYTES - TAIL:
-                with self._counts:
-                    self._left_out += len(log[1].encode("utf-8", "surrogateescape"))
+            if (log is not None or "warning" in line) and self._size + len(data) > KEEP_BYTES - TAIL:
+                if log is not None:
+                    with self._counts:
+                        self._left_out += len(log[1].encode("utf-8", "surrogateescape"))
                 continue
             self._size += len(data)
             out.append(data)
@@ -270,9 +272,16 @@ def recording_of(sink: StatusSink) -> Recording | None:
     return found
 
 
-def _logged(status: SolveStatus) -> int:
-    """Bytes of logs in a batch."""
-    return sum(len(log.data) for log in status.logs)
+def _without_sources(status: SolveStatus) -> SolveStatus:
+    """A batch as it is kept: of a warning what it says in short, not the file that it speaks of."""
+    if not status.warnings:
+        return status
+    return replace(status, warnings=tuple(replace(one, source=b"", detail=()) for one in status.warnings))
+
+
+def _text_of(status: SolveStatus) -> int:
+    """Bytes in a batch that a frontend or a step may make any number of: logs and warnings."""
+    return sum(len(log.data) for log in status.logs) + sum(len(one.short) + len(one.url) for one in status.warnings)
 
 
 def _lines_of(status: SolveStatus, hide: Callable[[str], str], seen: set[str]) -> Iterator[dict[str, Any]]:

@@ -23,7 +23,7 @@ from dockc.engine.request import Asked, Built, CompileRequest
 from dockc.errors import DockcError, UsageError
 from dockc.runtime.exporter.options import Output
 from dockc.runtime.remotecache.base import CacheEntry
-from dockc.solver.progress import SolveStatus, VertexEvent, VertexLog
+from dockc.solver.progress import SolveStatus, VertexEvent, VertexLog, VertexWarning
 from tests.tools import calls
 
 ASKED = Asked(compile=CompileRequest("."))
@@ -222,6 +222,29 @@ def test_a_build_that_runs_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     history.remove(history.find(tmp_path, running.ref))
 
 
+def test_a_record_is_locked_whoever_looks_at_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader has the lock for a moment, and so has somebody who takes the new file for an old one."""
+    name = f"{1:020d}-61.jsonl"
+    lock, met = history._lock, []
+
+    def meanwhile(file: int, **how: bool) -> bool:
+        if how.get("wait") and not met:
+            met.append(name)
+            (tmp_path / name).unlink()
+        elif how.get("wait"):
+            reading = os.open(tmp_path / name, os.O_RDONLY)
+            assert lock(reading, shared=True)
+            threading.Timer(0.2, os.close, (reading,)).start()
+        return lock(file, **how)
+
+    monkeypatch.setattr(history, "_lock", meanwhile)
+    file = history.create(tmp_path, name)
+    assert os.fstat(file).st_ino == (tmp_path / name).stat().st_ino
+    with (tmp_path / name).open() as reading:
+        assert not lock(reading.fileno(), shared=True)
+    os.close(file)
+
+
 def test_logs_beyond_all_bounds_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recordings, "KEEP_BYTES", history.TAIL + 2000)
     recorded(tmp_path, *(log("one", b"x" * 500) for _ in range(10)), event("one", started=1, completed=2))
@@ -236,6 +259,31 @@ def test_logs_that_wait_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     recorded(tmp_path, log("one", b"x" * 1001), log("one", b"y" * 10))
     (record,) = history.records(tmp_path)
     assert (record.left_out, logged(record)) == (1001, b"y" * 10)
+
+
+def warned(text: str) -> SolveStatus:
+    return SolveStatus(warnings=(VertexWarning("sha256:one", 1, text, ("detail",), "u", "Dockerfile", b"s" * 5000),))
+
+
+def test_warnings_are_bounded_as_logs_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recordings, "PENDING", 1000)
+    told: list[SolveStatus] = []
+    recording = recordings.Recording(told.append, tmp_path, ASKED, held=True)  # nothing is written before it begins
+    for number in range(10):
+        recording(warned(f"{number}" * 300))
+    recording.begin()
+    recording.end(Built())
+    assert [one.warnings[0].source for one in told] == [b"s" * 5000] * 10
+    (record,) = history.records(tmp_path)
+    assert [line for line in record.path.read_text().splitlines() if '"warning"' in line] == [
+        json.dumps({"warning": {"step": "sha256:one", "short": f"{number}" * 300, "url": "u"}}, separators=(",", ":")) for number in range(3)
+    ]
+    assert record.left_out == 0
+
+    monkeypatch.setattr(recordings, "KEEP_BYTES", history.TAIL + 2000)
+    last = recorded(tmp_path, *(warned("x" * 300) for _ in range(3)), *(warned("y" * 900) for _ in range(3)), event("one", started=1, completed=2))
+    assert last.path.read_text().count('"warning"') == 3
+    assert history.steps_of(last)[0].step.completed == 2
 
 
 KILLED = """
