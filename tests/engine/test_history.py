@@ -225,7 +225,8 @@ def test_a_build_that_runs_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_record_is_locked_whoever_looks_at_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader has the lock for a moment, and so has somebody who takes the new file for an old one."""
     name = f"{1:020d}-61.jsonl"
-    lock, met = history._lock, []
+    lock = history._lock
+    met: list[str] = []
 
     def meanwhile(file: int, **how: bool) -> bool:
         if how.get("wait") and not met:
@@ -281,7 +282,8 @@ def test_warnings_are_bounded_as_logs_are(tmp_path: Path, monkeypatch: pytest.Mo
     assert record.left_out == 0
 
     monkeypatch.setattr(recordings, "KEEP_BYTES", history.TAIL + 2000)
-    last = recorded(tmp_path, *(warned("x" * 300) for _ in range(3)), *(warned("y" * 900) for _ in range(3)), event("one", started=1, completed=2))
+    recorded(tmp_path, *(warned("x" * 300) for _ in range(3)), *(warned("y" * 900) for _ in range(3)), event("one", started=1, completed=2))
+    last = history.find(tmp_path, "last")
     assert last.path.read_text().count('"warning"') == 3
     assert history.steps_of(last)[0].step.completed == 2
 
