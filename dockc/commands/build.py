@@ -86,7 +86,7 @@ class BuildOptions(Options):
         help="Allow network.host, security.insecure or device; buildx.local.delete for an output with mode=delete that is not "
         "below the current directory.",
         group=_STEPS,
-        completes="network.host|security.insecure|buildx.local.delete",
+        completes="network.host|security.insecure|device|buildx.local.delete",
     )
     network: str = option(
         "--network",
