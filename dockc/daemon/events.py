@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TypeVar
 
 from dockc.base.record import replace
 from dockc.solver.progress import SolveStatus, VertexEvent, VertexLog, VertexStatus, VertexWarning
+
+T = TypeVar("T")
 
 PAUSE = 0.1
 """Seconds between two messages to one watcher."""
@@ -63,20 +66,28 @@ class Watcher:
         self.lost += gone
 
     def take(self) -> list[SolveStatus]:
-        """Everything, in messages whose logs are not too long."""
-        first = SolveStatus(tuple(self.vertexes), tuple(self.statuses.values()), (), tuple(self.warnings))
-        parts: list[list[VertexLog]] = [[]]
-        size = 0
-        for log in self.logs:
-            if size + len(log.data) > _MAX_MESSAGE and parts[-1]:
-                parts.append([])
-                size = 0
-            parts[-1].append(log)
-            size += len(log.data)
+        """Everything, in messages of which neither logs nor warnings make one that is too long."""
+        logs = _parts(self.logs, lambda log: len(log.data))
+        warnings = _parts(self.warnings, _size)
+        first = SolveStatus(tuple(self.vertexes), tuple(self.statuses.values()), logs[0], warnings[0])
         self.vertexes, self.statuses, self.logs, self.warnings, self.size = [], {}, [], [], 0
         self.news.clear()
-        messages = [replace(first, logs=tuple(parts[0])), *(SolveStatus(logs=tuple(part)) for part in parts[1:])]
+        messages = [first, *(SolveStatus(logs=part) for part in logs[1:])]
+        messages += [SolveStatus(warnings=part) for part in warnings[1:]]
         return [one for one in messages if one.vertexes or one.statuses or one.logs or one.warnings]
+
+
+def _parts(found: Sequence[T], size_of: Callable[[T], int]) -> list[tuple[T, ...]]:
+    """What was found, so much together as fits into a message; at least one part."""
+    parts: list[list[T]] = [[]]
+    size = 0
+    for one in found:
+        if size + size_of(one) > _MAX_MESSAGE and parts[-1]:
+            parts.append([])
+            size = 0
+        parts[-1].append(one)
+        size += size_of(one)
+    return [tuple(part) for part in parts]
 
 
 def _size(warning: VertexWarning) -> int:

@@ -6,7 +6,7 @@ import asyncio
 
 from dockc.daemon import events
 from dockc.daemon.events import Progress, Watcher
-from dockc.solver.progress import SolveStatus, VertexEvent, VertexLog, VertexStatus
+from dockc.solver.progress import SolveStatus, VertexEvent, VertexLog, VertexStatus, VertexWarning
 
 
 def step(digest: str, *, started: int | None = 1, completed: int | None = None, cached: bool = False) -> SolveStatus:
@@ -76,6 +76,17 @@ def test_a_slow_reader_gets_the_last_states_and_bounded_logs() -> None:
         assert watcher.take() == []
 
     asyncio.run(run())
+
+
+def test_a_message_is_no_longer_than_clients_take() -> None:
+    watcher = Watcher()
+    for number in range(10):
+        warning = VertexWarning("a", 1, f"{number}", source=bytes(400 << 10))
+        watcher.put(SolveStatus(logs=(VertexLog("a", 1, bytes(400 << 10)),), warnings=(warning,)))
+    messages = watcher.take()
+    assert [one.short for message in messages for one in message.warnings] == [f"{number}" for number in range(10)]
+    assert {sum(len(one.source) for one in message.warnings) for message in messages} <= {0, 800 << 10}
+    assert {sum(len(one.data) for one in message.logs) for message in messages} <= {0, 800 << 10}
 
 
 def test_counts() -> None:
