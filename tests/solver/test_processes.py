@@ -178,3 +178,16 @@ def test_a_killed_process_gives_its_flight_back(tmp_path: Path) -> None:
     asyncio.run(main())
     process.wait()
     process.stdout.close()
+
+
+def test_few_descriptors_stay_open_however_many_there_were_at_once(tmp_path: Path) -> None:
+    async def go() -> None:
+        flights = Flights(tmp_path / "flights.lock")
+        for flight in [await flights.take(f"{number}") for number in range(40)]:
+            flight.land()
+        assert len(flights._free) <= 4
+        again = await flights.take("1")  # nobody holds what has landed
+        again.land()
+        flights.close()
+
+    asyncio.run(go())

@@ -25,6 +25,8 @@ _FLOCK = "hhqqi4x"
 
 
 _MOMENT = 0.5
+_SPARE = 4
+"""Descriptors that are kept open for the next ones, however many there were at once."""
 
 
 class Flights:
@@ -88,6 +90,9 @@ class Flights:
 
     def give_back(self, fd: int, offset: int) -> None:
         """Take a descriptor back, and end the lock that it holds."""
+        if len(self._free) >= _SPARE:
+            os.close(fd)  # which ends the lock too
+            return
         request = struct.pack(_FLOCK, fcntl.F_UNLCK, os.SEEK_SET, offset, 1, 0)
         try:
             fcntl.fcntl(fd, fcntl.F_OFD_SETLK, request)
