@@ -98,15 +98,3 @@ def code() -> str:
             sys.getfilesystemencoding(),
         )
     )
-
-
-def socket_name(store: str) -> tuple[str, int]:
-    """The name by which a store's socket can be bound or connected to, and a descriptor to close then (-1: none).
-
-    Names of sockets are 107 bytes at most; in a store that lies deeper it is reached by the open directory.
-    """
-    path = os.path.join(store, SOCKET)
-    if len(os.fsencode(path)) <= 107:
-        return path, -1
-    folder = os.open(store, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    return f"/proc/self/fd/{folder}/{SOCKET}", folder

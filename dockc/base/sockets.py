@@ -1,28 +1,34 @@
-"""Sockets at paths that are longer than a socket's address."""
+"""Sockets at paths that are longer than a socket's address. Loads nothing: commands begin with it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 _LONGEST = 107
 """Bytes of a path that a socket's address holds."""
 
 
-@contextmanager
-def address(path: str | os.PathLike[str]) -> Iterator[str]:
+class Address:
     """What to bind or connect a socket of a path to, while the block runs; for other processes of this machine it is there.
 
+    A longer path is reached by its open directory.
+
     Raises:
-        OSError: the directory is not there.
+        OSError: on entry; the directory is not there.
     """
-    text = os.fspath(path)
-    if len(os.fsencode(text)) <= _LONGEST:
-        yield text
-        return
-    folder = os.open(os.path.dirname(text), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)  # noqa: PTH120
-    try:
-        yield f"/proc/self/fd/{folder}/{os.path.basename(text)}"  # noqa: PTH119
-    finally:
-        os.close(folder)
+
+    __slots__ = ("_folder", "_path")
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path, self._folder = os.fspath(path), -1
+
+    def __enter__(self) -> str:
+        if len(os.fsencode(self._path)) <= _LONGEST:
+            return self._path
+        folder, name = os.path.split(self._path)
+        self._folder = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return f"/proc/self/fd/{self._folder}/{name}"
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder >= 0:
+            os.close(self._folder)

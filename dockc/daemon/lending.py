@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from dockc.base.sockets import address
+from dockc.base.sockets import Address
 from dockc.daemon.directories import FILE_SYNC, ClientDirectory
 from dockc.daemon.layouts import CONTENT, Caches, ClientLayout
 from dockc.daemon.mirrors import Mirrors
@@ -143,7 +143,7 @@ class _Agents:
             return None  # the client has no such agent
         path = self._folder / f"ssh-{len(self._sources)}.sock"
         sock = socket.socket(socket.AF_UNIX)
-        with address(path) as place:
+        with Address(path) as place:
             sock.bind(place)
         path.chmod(0o600)
 

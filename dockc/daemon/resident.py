@@ -1,8 +1,8 @@
 """The resident builder of a store: one process that has loaded all that a build needs and is in no namespace yet.
 
 A `dockc build` of the same user hands over its command line (`base.resident`), and a fork of this process goes on as
-that command: in its directory, with its environment, streams, umask, niceness and resource limits, its own namespaces and its own engine
-on the same store. So a build is the same as without it, but for the time that loading takes.
+that command: in its directory, with its environment, streams, umask, niceness and resource limits, its own namespaces
+and its own engine on the same store. So a build is the same as without it, but for the time that loading takes.
 
 Who may ask is not what they say but what the kernel says of them: only a process with exactly this process's rights
 (ids, groups, capabilities, filters, namespaces, root directory) gets a fork of it. All others are told to build by
@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from dockc.base import resident
+from dockc.base.sockets import Address
 from dockc.daemon.forked import LARGEST, Forked
 from dockc.daemon.limits import counts_time, limit, limits_of, rise
 from dockc.daemon.lock import hold
@@ -196,21 +197,20 @@ class Resident:
 
     def _listen(self) -> socket.socket:
         made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        name, folder = resident.socket_name(str(self._store))
+        path = self._store / resident.SOCKET
         before = os.umask(0o177)
         try:
-            (self._store / resident.SOCKET).unlink(missing_ok=True)  # of one that was killed: the lock is ours
-            made.bind(name)
+            path.unlink(missing_ok=True)  # of one that was killed: the lock is ours
+            with Address(path) as name:
+                made.bind(name)
             made.listen(_BACKLOG)
         except OSError as exc:
             made.close()
             raise DockcError(f"cannot listen in {self._store}: {exc.strerror or exc}") from exc
         finally:
             os.umask(before)
-            if folder >= 0:
-                os.close(folder)
         made.setblocking(False)
-        self._own = (self._store / resident.SOCKET).stat().st_ino
+        self._own = path.stat().st_ino
         return made
 
     def _close(self) -> None:

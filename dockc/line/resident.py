@@ -14,6 +14,7 @@ import sys
 from dockc.base import resident
 from dockc.base.files import store_root
 from dockc.base.output import log
+from dockc.base.sockets import Address
 from dockc.errors import DockcError
 
 TYPE_CHECKING = False
@@ -75,16 +76,13 @@ def _connected(store: str) -> Any:
 
     link = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     link.settimeout(_PATIENCE)
-    name, folder = resident.socket_name(store)
     try:
-        link.connect(name)
+        with Address(os.path.join(store, resident.SOCKET)) as name:
+            link.connect(name)
         told = link.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
     except OSError:
         link.close()
         return None
-    finally:
-        if folder >= 0:
-            os.close(folder)
     if int.from_bytes(told[4:8], sys.byteorder) != os.geteuid():  # somebody else's could read what we hand over
         link.close()
         return None

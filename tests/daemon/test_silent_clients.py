@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dockc import llb
-from dockc.base.sockets import address
+from dockc.base.sockets import Address
 from dockc.client.address import connect, parse
 from dockc.client.control import CONTROL, Remote
 from dockc.client.session import AUTH, FILE_SEND, FILE_SYNC, SECRETS, SSH, UPLOAD, Session
@@ -244,7 +244,7 @@ def test_a_step_sees_that_the_agent_has_gone(tmp_path: Path, ending: str) -> Non
         source = await asyncio.to_thread(agents.find, "x")
         assert source is not None
         assert source.socket is not None
-        with address(source.socket) as place:
+        with Address(source.socket) as place:
             reader, writer = await asyncio.open_unix_connection(place)
         assert await reader.readexactly(5) == b"first"
         if ending == "with its session":

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dockc.base import children
 from dockc.base.children import Child, ChildLost
-from dockc.base.sockets import address
+from dockc.base.sockets import Address
 from dockc.errors import DockcError
 from dockc.runtime.session.secrets import SshSource, read_key
 
@@ -50,7 +50,7 @@ def forward(source: SshSource, directory: Path, *, uid: int, gid: int, mode: int
         path = directory / f"ssh-{len(os.listdir(directory))}.sock"  # noqa: PTH208
         listener = stack.enter_context(contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)))
         try:
-            with address(path) as place:
+            with Address(path) as place:
                 listener.bind(place)
             os.chown(path, uid, gid)
             path.chmod(mode & 0o777)
@@ -117,7 +117,7 @@ class _Server:
 
     def _carry(self, client: socket.socket, upstream: socket.socket) -> None:
         upstream.settimeout(_TIMEOUT)
-        with address(self._agent) as place:
+        with Address(self._agent) as place:
             upstream.connect(place)
         with self._lock:
             if self._ended:
