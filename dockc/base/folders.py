@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def outermost(paths: Iterable[str]) -> list[str]:
-    """The paths that lie in no other one, each once. Paths are text: `..` and links are not looked at."""
+    """The paths that lie in no other one, each once, in order. Paths are text: `..` and links are not looked at."""
     kept: list[str] = []
     outer = ""
     for folder, path in sorted({(path.removesuffix("/") + "/", path) for path in paths}):
@@ -21,10 +21,7 @@ class Folders:
     """Folders that are asked whether paths lie in one of them."""
 
     def __init__(self, paths: Iterable[str]) -> None:
-        self._folders: list[str] = []
-        for folder in sorted({path.rstrip("/") + "/" for path in paths}):
-            if not self._folders or not folder.startswith(self._folders[-1]):
-                self._folders.append(folder)
+        self._folders = outermost(path.rstrip("/") + "/" for path in paths)
 
     def __contains__(self, path: str) -> bool:
         at = bisect_right(self._folders, path)

@@ -1,8 +1,7 @@
 """The daemon as a process: one engine, its sockets, and a good end.
 
-The process enters the builder's namespaces first, while it has one thread. SIGTERM, SIGINT and SIGHUP drain it: no new calls,
-what runs may finish within
-the grace time, then it is cancelled; a second signal does not wait.
+The process enters the builder's namespaces first, while it has one thread. SIGTERM, SIGINT and SIGHUP drain it: no new
+calls, what runs may finish within the grace time, then it is cancelled; a second signal does not wait.
 """
 
 from __future__ import annotations

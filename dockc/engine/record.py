@@ -65,7 +65,7 @@ class Recorder:
     def __call__(self, status: SolveStatus, /) -> None:
         """Take one batch."""
         for event in status.vertexes:
-            old = self._steps.get(event.digest, VertexRecord(event.digest, self._hide(event.name)))
+            old = self._steps.get(event.digest) or VertexRecord(event.digest, self._hide(event.name))
             # A step may start twice: its key is looked up, later it runs. The last run counts.
             self._steps[event.digest] = replace(
                 old,
