@@ -72,10 +72,19 @@ def _through(source: int, target: int, size: int) -> bytes:
     data = os.read(source, size)
     while len(data) < size and (more := os.read(source, size - len(data))):
         data += more
-    done = os.write(target, data) if data else 0
-    while done < len(data):
-        done += os.write(target, memoryview(data)[done:])
+    write_all(target, data)
     return data
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of it, however many turns the system takes.
+
+    Raises:
+        OSError: as the system says.
+    """
+    done = os.write(descriptor, data) if data else 0
+    while done < len(data):
+        done += os.write(descriptor, memoryview(data)[done:])
 
 
 def _copy_range(source: int, target: int, start: int, end: int, cancelled: threading.Event | None) -> None:

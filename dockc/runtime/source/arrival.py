@@ -19,6 +19,7 @@ from dockc.base.record import replace
 from dockc.runtime.cancel import Cancelled
 from dockc.runtime.fsutil import filehash, marks, meta
 from dockc.runtime.fsutil.arriving import Item, Taker
+from dockc.runtime.fsutil.data import write_all
 from dockc.runtime.fsutil.dirs import make_dir
 from dockc.runtime.fsutil.failure import FileError, check, explain, failed
 from dockc.runtime.fsutil.filehash import Seen
@@ -68,12 +69,6 @@ class _File:
     def __init__(self, descriptor: int, digest: hashlib._Hash) -> None:
         self.descriptor, self.digest = descriptor, digest
         self.check = self.size = 0
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    count = os.write(descriptor, data)
-    while count < len(data):
-        count += os.write(descriptor, memoryview(data)[count:])
 
 
 class Arrival(Taker):
@@ -267,7 +262,7 @@ class Arrival(Taker):
             self._check()
             file = self._open[item.path]
             try:
-                _write_all(file.descriptor, data)
+                write_all(file.descriptor, data)
             except OSError as error:
                 raise failed("write", item.path, error) from error
             file.size += len(data)
@@ -312,7 +307,7 @@ class Arrival(Taker):
             descriptor = self._create(row)
             try:
                 if data:
-                    _write_all(descriptor, data)
+                    write_all(descriptor, data)
                 os.fchmod(descriptor, mode)
                 os.utime(descriptor, ns=(row.mtime, row.mtime))
             except OSError as error:
