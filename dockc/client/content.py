@@ -191,9 +191,12 @@ class _Ingest:
 
     def _opened(self) -> BinaryIO:
         for _ in range(_TRIES):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):  # another one has ended in between, and taken the empty folder away
+            # Another one may end at any moment and take the empty folder away: before the file is opened it is not
+            # found then, and while it is made it is neither new nor there, which `mkdir` calls "exists".
+            with suppress(FileNotFoundError, FileExistsError):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
                 return self._path.open("xb")
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         return self._path.open("xb")
 
     def _commit(self, action: content_pb2.WriteAction) -> content_pb2.WriteContentResponse:

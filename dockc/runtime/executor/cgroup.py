@@ -132,6 +132,14 @@ def _base() -> str:
 
 
 def _make(top: Path, path: str, *, with_limits: bool) -> Path:
+    for _ in range(_TRIES):
+        # Another run may end at any moment and take the folder they share away, between its making and its use.
+        with contextlib.suppress(FileNotFoundError, FileExistsError):
+            return _make_once(top, path, with_limits=with_limits)
+    return _make_once(top, path, with_limits=with_limits)
+
+
+def _make_once(top: Path, path: str, *, with_limits: bool) -> Path:
     at = top
     unified = (top / "cgroup.controllers").exists()
     for part in path.strip("/").split("/"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,18 @@ def test_a_group_that_is_in_use_is_said(top: Path, tmp_path: Path, monkeypatch: 
     (top / "cpu/parent/dockc/run-1/file").touch()
     assert not cgroup.sweep(tmp_path / "executor")
     assert not (top / "memory/parent/dockc/run-1").exists()
+
+
+def test_many_begin_and_end_at_once(top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each that has ended takes the folder away that the others are about to use."""
+    monkeypatch.setattr(cgroup, "_base", lambda: "/")
+
+    def run(number: int) -> int:
+        record = tmp_path / f"record-{number}"
+        record.mkdir()
+        with cgroup.group("new", f"run-{number}", record) as made:
+            return sum(Path(file).parent.is_dir() for file in made.files)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(run, range(400))) == [2] * 400
+    assert not (top / "cpu/new/dockc").exists()
