@@ -16,6 +16,8 @@ from one that was killed, and keeps it from being collected. Nothing is ever rew
 
 What may change later lies beside it, `history/<begun>-<ref>.about`: whether it is pinned, and what BuildKit calls its
 logs and its trace, which is `<begun>-<ref>.trace`; `<begun>-<ref>.error` is the status that a failed call ended with.
+Who changes what lies beside a record has the directory locked: what others have changed stays, and of a record that was
+collected meanwhile nothing is left.
 Records are written by `engine.recording`; the daemon's history calls are served from the same files
 (`engine.wirehistory`).
 """
@@ -29,6 +31,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +56,8 @@ TAIL = 64 << 10
 _NAME = re.compile(r"([0-9]{20})-([0-9A-Za-z]{1,64})\.jsonl")
 _BESIDE = (".about", ".status", ".trace", ".error", ".html")
 """Ends of the names of what lies beside a record, and goes with it."""
+_PART = ".new"
+"""End of the name of a file beside a record that is not whole yet."""
 _EARLIER = 8
 """Builds that a build is compared with."""
 _EARLIER_BYTES = 32 << 20
@@ -217,13 +222,44 @@ def about(path: Path) -> dict[str, Any]:
         return {}
 
 
+@contextmanager
+def beside(record: BuildRecord, suffix: str) -> Iterator[Path]:
+    """The place of a file beside a record, with which it goes; no other process or thread changes what lies beside
+    records meanwhile.
+
+    Raises:
+        StoreError: it cannot be written, or the record has gone.
+    """
+    path = record.path.with_suffix(suffix)
+    try:
+        with _alone(path.parent):
+            record.path.lstat()
+            yield path
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}") from error
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    if sys.platform == "win32":  # no directory can be open
+        yield
+        return
+    place = os.open(folder, os.O_RDONLY | DIRECTORY | NOFOLLOW | CLOEXEC)
+    try:
+        _lock(place, wait=True)
+        yield
+    finally:
+        os.close(place)
+
+
 def change(record: BuildRecord, **facts: Any) -> None:
     """Note what has changed of a build: `pinned`, `logs`, `trace`, `failure`.
 
     Raises:
         StoreError: it cannot be written.
     """
-    _write_beside(record, ".about", json.dumps(about(record.path) | facts).encode())
+    with beside(record, ".about") as path:
+        _write(path, json.dumps(about(record.path) | facts).encode())
 
 
 def keep_trace(record: BuildRecord, text: bytes, digest: str, size: int) -> None:
@@ -237,13 +273,10 @@ def keep_trace(record: BuildRecord, text: bytes, digest: str, size: int) -> None
     Raises:
         StoreError: it cannot be written.
     """
-    path = record.path.with_suffix(".trace")
-    try:
+    with beside(record, ".trace") as path:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(path, flags, 0o600), "ab") as file:
             file.write(text)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}") from error
     change(record, trace=[digest, size])
 
 
@@ -253,7 +286,9 @@ def keep_page(record: BuildRecord, page: str) -> Path:
     Raises:
         StoreError: it cannot be written.
     """
-    return _write_beside(record, ".html", page.encode())
+    with beside(record, ".html") as path:
+        _write(path, page.encode())
+    return path
 
 
 def keep_error(record: BuildRecord, status: bytes, digest: str) -> Path:
@@ -267,23 +302,23 @@ def keep_error(record: BuildRecord, status: bytes, digest: str) -> Path:
     Raises:
         StoreError: it cannot be written.
     """
-    path = _write_beside(record, ".error", status)
+    with beside(record, ".error") as path:
+        _write(path, status)
     change(record, failure=[digest, len(status)])
     return path
 
 
-def _write_beside(record: BuildRecord, suffix: str, data: bytes) -> Path:
-    path = record.path.with_suffix(suffix)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+def _write(path: Path, data: bytes) -> None:
+    """Write a file beside a record, whole or not at all; to be called `beside`, as nobody else may write it."""
+    part = path.with_name(path.name + _PART)
     try:
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NOFOLLOW | CLOEXEC, 0o600)
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | NOFOLLOW | CLOEXEC | BINARY, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
         part.replace(path)
-    except OSError as error:
+    except OSError:
         part.unlink(missing_ok=True)
-        raise StoreError(f"cannot write {path}: {error.strerror}") from error
-    return path
+        raise
 
 
 def _remove(path: Path) -> bool:
@@ -295,8 +330,10 @@ def _remove(path: Path) -> bool:
     try:
         if not _lock(file):
             return False
-        for suffix in (*_BESIDE, ".jsonl"):  # the record itself at last: what is left has a name
-            path.with_suffix(suffix).unlink(missing_ok=True)
+        with _alone(path.parent):
+            for suffix in (*_BESIDE, ".jsonl"):  # the record itself at last: what is left has a name
+                path.with_suffix(suffix).unlink(missing_ok=True)
+                path.with_suffix(suffix + _PART).unlink(missing_ok=True)  # of a process that was killed
     finally:
         os.close(file)
     return True
@@ -507,10 +544,15 @@ def earlier(root: Path, options: Mapping[str, Any], *, but: str = "", before: in
     chosen: list[Told] = []
     room = _EARLIER_BYTES
     for one in known[:_EARLIER]:
-        room -= one.path.stat().st_size - one.keys_at if one.path.exists() else 0
-        if chosen and room < 0:
-            break
-        told = told_of(one)
+        try:
+            room -= one.path.stat().st_size - one.keys_at
+            if chosen and room < 0:
+                break
+            told = told_of(one)
+        except (OSError, StoreError):
+            if one.path.exists():
+                raise
+            continue  # collected meanwhile
         if told.steps:
             chosen.append(told)
     return chosen

@@ -199,16 +199,16 @@ def keep_status(record: BuildRecord) -> Blob | None:
     Raises:
         StoreError: it cannot be written.
     """
-    path = record.path.with_suffix(".status")
-    try:
+    with history.beside(record, ".status") as path:
         if record.path.stat().st_size > _LARGEST:
             return None
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
-            digest, size = write_status(record, file)
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise StoreError(f"cannot write {path}: {error.strerror}") from error
+        try:
+            with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+                digest, size = write_status(record, file)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
     history.change(record, logs=[digest, size])
     return Blob(path, digest, size)
 

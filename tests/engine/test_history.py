@@ -12,15 +12,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from dockc.engine import history
+from dockc.engine import history, wirehistory
 from dockc.engine import recording as recordings
 from dockc.engine.keep import Keep
 from dockc.engine.request import Asked, Built, CompileRequest
-from dockc.errors import DockcError, UsageError
+from dockc.errors import DockcError, StoreError, UsageError
 from dockc.runtime.exporter.options import Output
 from dockc.runtime.remotecache.base import CacheEntry
 from dockc.solver.progress import SolveStatus, VertexEvent, VertexLog, VertexWarning
@@ -345,6 +346,50 @@ def test_two_processes_at_once(tmp_path: Path) -> None:
     assert [one.wait(60) for one in running] == [0, 0]
     assert len(history.records(tmp_path)) in {20, 21}
     assert {one.status for one in history.records(tmp_path)} == {"completed"}
+
+
+def test_what_many_change_of_a_build_at_once_stays(tmp_path: Path) -> None:
+    """Pins, logs and traces come from threads and processes of their own."""
+    recorded(tmp_path, event("one"))
+    (record,) = history.records(tmp_path)
+    code = """if True:
+        import sys
+        from tests.engine.test_history import Path, history
+        (record,) = history.records(Path(sys.argv[1]))
+        for number in range(100):
+            history.change(record, elsewhere=number)
+    """
+    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=Path(__file__).parents[2])
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: history.change(record, **{f"fact-{number}": number}), range(100)))
+    assert other.wait(60) == 0
+    assert history.about(record.path) == {"elsewhere": 99} | {f"fact-{number}": number for number in range(100)}
+
+
+def test_nothing_is_left_of_a_build_that_is_collected_while_something_of_it_changes(tmp_path: Path) -> None:
+    recorded(tmp_path, event("one"))
+    (record,) = history.records(tmp_path)
+    history.change(record, pinned=True)
+    history.remove(record)
+    with pytest.raises(StoreError, match="No such file"):
+        history.change(record, pinned=False)
+    with pytest.raises(StoreError, match="No such file"):
+        history.keep_trace(record, b"{}", "sha256:0", 2)
+    with pytest.raises(StoreError, match="No such file"):
+        wirehistory.keep_status(record)
+    assert os.listdir(record.path.parent) == []
+
+
+def test_a_build_to_compare_with_may_be_collected_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = recordings.Recording(quiet, tmp_path, ASKED)
+    recording(event("one"))
+    recording.keys([[]])
+    recording.end(Built())
+    known = history.records(tmp_path)
+    assert known[0].keys_at
+    history.remove(known[0])
+    monkeypatch.setattr(history, "records", lambda _: known)
+    assert history.earlier(tmp_path, {}) == []
 
 
 def test_finding(tmp_path: Path) -> None:
