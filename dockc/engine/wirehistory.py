@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from dockc.base.record import Record
 from dockc.engine import history
-from dockc.errors import StoreError, UsageError
+from dockc.errors import UsageError
 from dockc.oci import digest as digests
 from dockc.protocol.status import from_wire, to_time, to_wire
 from dockc.rpc.pb import common_pb2, control_pb2

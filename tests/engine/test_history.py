@@ -377,7 +377,7 @@ def test_nothing_is_left_of_a_build_that_is_collected_while_something_of_it_chan
         history.keep_trace(record, b"{}", "sha256:0", 2)
     with pytest.raises(StoreError, match="No such file"):
         wirehistory.keep_status(record)
-    assert os.listdir(record.path.parent) == []
+    assert list(record.path.parent.iterdir()) == []
 
 
 def test_a_build_to_compare_with_may_be_collected_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
