@@ -137,172 +137,22 @@ class Builder:
 
     def source(
         self,
-        identifier: str,
-        attrs: Mapping[str, str] | None = None,
+        spec: sources.SourceSpec,
         *,
-        caps: Sequence[str] | None = None,
         platform: Platform | None = None,
         filters: tuple[str, ...] = (),
         meta: OpMeta = NO_META,
     ) -> Value:
-        """Any source by its identifier and attributes; the methods below are the usual ones.
-
-        `caps` are derived from the attributes where they are None.
-        """
-        given = attrs or {}
+        """A source, as the functions of `llb.sources` describe it."""
         op = SourceOp(
-            identifier,
-            tuple(sorted(given.items())),
-            platform=(platform or self.platform) if A.is_platform_specific(identifier) else None,
+            spec.identifier,
+            tuple(sorted(spec.attrs.items())),
+            platform=(platform or self.platform) if A.is_platform_specific(spec.identifier) else None,
             meta=meta,
             filters=filters,
-            caps=tuple(sources.caps(identifier, given) if caps is None else caps),
+            caps=spec.caps,
         )
         return self._intern(op)
-
-    def _source(self, spec: sources.SourceSpec, platform: Platform | None, meta: OpMeta) -> Value:
-        return self.source(spec.identifier, spec.attrs, caps=spec.caps, platform=platform, meta=meta)
-
-    def image(
-        self,
-        ref: str,
-        *,
-        platform: Platform | None = None,
-        resolve_mode: str = "",
-        record_type: str = "",
-        layer_limit: int | None = None,
-        checksum: str = "",
-        meta: OpMeta = NO_META,
-    ) -> Value:
-        """An image of a registry; see `llb.sources.image`."""
-        spec = sources.image(
-            ref,
-            resolve_mode=resolve_mode,
-            record_type=record_type,
-            layer_limit=layer_limit,
-            checksum=checksum,
-        )
-        return self._source(spec, platform, meta)
-
-    def oci_layout(
-        self,
-        ref: str,
-        *,
-        platform: Platform | None = None,
-        session: str = "",
-        store: str = "",
-        layer_limit: int | None = None,
-        meta: OpMeta = NO_META,
-    ) -> Value:
-        """An image of an OCI layout; see `llb.sources.oci_layout`."""
-        spec = sources.oci_layout(ref, session=session, store=store, layer_limit=layer_limit)
-        return self._source(spec, platform, meta)
-
-    def local(
-        self,
-        name: str,
-        *,
-        session: str = "",
-        unique: str = "",
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
-        follow: Sequence[str] = (),
-        shared_key_hint: str = "",
-        differ: str = "",
-        differ_required: bool = False,
-        metadata_only: bool = False,
-        metadata_exceptions: Sequence[str] = (),
-        meta: OpMeta = NO_META,
-    ) -> Value:
-        """A directory of the client; see `llb.sources.local`."""
-        spec = sources.local(
-            name,
-            session=session,
-            unique=unique,
-            include=include,
-            exclude=exclude,
-            follow=follow,
-            shared_key_hint=shared_key_hint,
-            differ=differ,
-            differ_required=differ_required,
-            metadata_only=metadata_only,
-            metadata_exceptions=metadata_exceptions,
-        )
-        return self._source(spec, None, meta)
-
-    def git(
-        self,
-        url: str,
-        *,
-        ref: str = "",
-        subdir: str = "",
-        keep_git_dir: bool = False,
-        auth_token_secret: str = "",
-        auth_header_secret: str = "",
-        known_ssh_hosts: str = "",
-        mount_ssh_sock: str = "",
-        checksum: str = "",
-        skip_submodules: bool = False,
-        mtime: str = "",
-        fetch_by_commit: bool = False,
-        bundle: str = "",
-        bundle_session: str = "",
-        bundle_store: str = "",
-        checkout_bundle: bool = False,
-        meta: OpMeta = NO_META,
-    ) -> Value:
-        """A checkout of a git repository; see `llb.sources.git`."""
-        spec = sources.git(
-            url,
-            ref=ref,
-            subdir=subdir,
-            keep_git_dir=keep_git_dir,
-            auth_token_secret=auth_token_secret,
-            auth_header_secret=auth_header_secret,
-            known_ssh_hosts=known_ssh_hosts,
-            mount_ssh_sock=mount_ssh_sock,
-            checksum=checksum,
-            skip_submodules=skip_submodules,
-            mtime=mtime,
-            fetch_by_commit=fetch_by_commit,
-            bundle=bundle,
-            bundle_session=bundle_session,
-            bundle_store=bundle_store,
-            checkout_bundle=checkout_bundle,
-        )
-        return self._source(spec, None, meta)
-
-    def http(
-        self,
-        url: str,
-        *,
-        checksum: str = "",
-        filename: str = "",
-        perm: int = 0,
-        uid: int = 0,
-        gid: int = 0,
-        auth_header_secret: str = "",
-        accept: str = "",
-        user_agent: str = "",
-        signature_pubkey: str = "",
-        signature: str = "",
-        meta: OpMeta = NO_META,
-    ) -> Value:
-        """A file fetched over HTTP; see `llb.sources.http`."""
-        spec = sources.http(
-            url,
-            checksum=checksum,
-            filename=filename,
-            perm=perm,
-            uid=uid,
-            gid=gid,
-            auth_header_secret=auth_header_secret,
-            accept=accept,
-            user_agent=user_agent,
-            signature_pubkey=signature_pubkey,
-            signature=signature,
-        )
-        return self._source(spec, None, meta)
 
     # --- operations -----------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from dockc.compiler.questions import ImageRequest
 from dockc.compiler.suggest import nearest
 from dockc.errors import CompileError, DockcError, Fault
 from dockc.golang.text import quote
+from dockc.llb import sources
 from dockc.oci import platform as platforms
 from dockc.oci import reference as references
 
@@ -120,9 +121,8 @@ def _resolve(state: Lowering, stage: StageState, *, needed: bool) -> None:
             description=command_meta(stage.from_code),
             locations=state.locations(stage.lines),
         )
-        stage.value = state.builder.image(
-            stage.base_name, platform=platform, resolve_mode=state.options.resolve_mode, meta=meta
-        )
+        spec = sources.image(stage.base_name, resolve_mode=state.options.resolve_mode)
+        stage.value = state.builder.source(spec, platform=platform, meta=meta)
         stage.exec_platform = platforms.normalize(platform)
         if needed:
             _check_platform(state, stage, written, platform)

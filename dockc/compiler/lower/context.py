@@ -9,6 +9,7 @@ from dockc.compiler.lower.stages import StageTable
 from dockc.compiler.questions import ContextRequest, Unanswered
 from dockc.errors import CompileError
 from dockc.grammar.word import Lex
+from dockc.llb import sources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -211,14 +212,14 @@ class LocalSource:
 
     def value(self, builder: Builder, used: set[str]) -> Value:
         """The source, cut down to the paths that are used."""
-        return builder.local(
+        spec = sources.local(
             self.name,
             session=self.session,
             exclude=self.exclude,
             follow=follow_paths(used),
             shared_key_hint=self.shared_key_hint,
-            meta=OpMeta(self.shown_name),
         )
+        return builder.source(spec, meta=OpMeta(self.shown_name))
 
 
 def follow_paths(used: set[str]) -> list[str]:

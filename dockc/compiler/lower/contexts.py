@@ -13,6 +13,7 @@ from dockc.golang.ospaths import join
 from dockc.golang.strings import fold
 from dockc.golang.text import quote
 from dockc.llb import attrs as A  # noqa: N812
+from dockc.llb import sources
 from dockc.oci import platform as platforms
 from dockc.oci import reference as references
 from dockc.oci.platform import Platform
@@ -191,7 +192,7 @@ def _load_image(state: Lowering, context: NamedContext, rest: str) -> LoadedCont
     image = _config(state, answer)
     image.created = ""
     full, problem = _full_ref(answer.ref)
-    value = state.builder.image(full, platform=context.platform, meta=_shown(context, ref))
+    value = state.builder.source(sources.image(full), platform=context.platform, meta=_shown(context, ref))
     if problem:
         state.invalid[value.op] = CompileError(problem, fault=Fault("bad-image"))
     return LoadedContext(value, image, _normal(context.platform))
@@ -220,13 +221,9 @@ def _layout_request(state: Lowering, context: NamedContext, rest: str) -> ImageR
 def _load_layout(state: Lowering, context: NamedContext, rest: str) -> LoadedContext:
     request = _layout_request(state, context, rest)
     image = _config(state, state.image(request))
-    value = state.builder.oci_layout(
-        request.ref,
-        platform=context.platform,
-        session=state.options.session,
-        store=request.store,
-        meta=_shown(context, "OCI load from client"),
-    )
+    spec = sources.oci_layout(request.ref, session=state.options.session, store=request.store)
+    meta = _shown(context, "OCI load from client")
+    value = state.builder.source(spec, platform=context.platform, meta=meta)
     return LoadedContext(value, image, _normal(context.platform))
 
 
@@ -302,7 +299,7 @@ def git_value(
     fetch_by_commit: bool = False,
 ) -> Value:
     """A checkout of what the reference names."""
-    return builder.git(
+    spec = sources.git(
         git.remote,
         ref=git.ref,
         subdir=git.subdir,
@@ -311,8 +308,8 @@ def git_value(
         skip_submodules=git.submodules is False,
         mtime=mtime,
         fetch_by_commit=fetch_by_commit,
-        meta=meta,
     )
+    return builder.source(spec, meta=meta)
 
 
 def _parse_git(text: str) -> GitRef | None:
@@ -345,7 +342,7 @@ def _load_http(state: Lowering, context: NamedContext) -> LoadedContext:
     if _parse_git(context.spec) is not None:
         return LoadedContext(_git_value(state.builder, context.spec))
     meta = _shown(context, context.spec)
-    return LoadedContext(state.builder.http(context.spec, filename=HTTP_CONTEXT_FILE, meta=meta))
+    return LoadedContext(state.builder.source(sources.http(context.spec, filename=HTTP_CONTEXT_FILE), meta=meta))
 
 
 # --- local directories --------------------------------------------------------------------------------
@@ -416,11 +413,8 @@ def open_main(state: Lowering) -> Asking[MainContext]:
         mtime = "commit" if options.build_args.get("SOURCE_DATE_EPOCH") else ""
         remote = _git_value(builder, options.context, keep_git_dir=options.keep_git_dir, mtime=mtime)
     elif options.context.startswith(("http://", "https://")):
-        remote = builder.http(
-            options.context,
-            filename=HTTP_CONTEXT_FILE,
-            meta=OpMeta(internal_name("load remote build context")),
-        )
+        spec = sources.http(options.context, filename=HTTP_CONTEXT_FILE)
+        remote = builder.source(spec, meta=OpMeta(internal_name("load remote build context")))
     else:
         return _open_given(state)
     identifier, attrs = remote.op.identifier, remote.op.attrs  # type: ignore[attr-defined]
@@ -467,14 +461,14 @@ def _local_dockerfile(state: Lowering, filename: str) -> Value:
     wanted = [filename, f"{filename}{DOCKERIGNORE}"]
     if base_name(filename) == DEFAULT_NAME:
         wanted.append(join(filename.rpartition("/")[0], DEFAULT_NAME.lower()))
-    return state.builder.local(
+    spec = sources.local(
         name,
         session=options.local_sessions.get(name, options.session),
         follow=wanted,
         shared_key_hint=name,
         differ=A.DIFFER_NONE,
-        meta=OpMeta(internal_name(f"load build definition from {filename}")),
     )
+    return state.builder.source(spec, meta=OpMeta(internal_name(f"load build definition from {filename}")))
 
 
 def ignore_patterns(state: Lowering, main: MainContext) -> list[str]:

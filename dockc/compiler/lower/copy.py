@@ -18,6 +18,7 @@ from dockc.golang.numbers import NumberError, parse_uint
 from dockc.golang.text import quote
 from dockc.grammar.source import encode
 from dockc.llb import caps as C  # noqa: N812
+from dockc.llb import sources as llb_sources
 from dockc.oci import digest as digests
 
 TYPE_CHECKING = False
@@ -317,9 +318,8 @@ def _http_source(job: _Job, url: str, filename: str) -> Value:
             checksum = digests.validate(job.checksum)
         except DockcError as error:
             raise CompileError(error.message, fault=Fault("bad-checksum/digest", job.checksum_word)) from None
-    return job.state.builder.http(
-        url, filename=filename, checksum=checksum, meta=OpMeta(job.name, description=command_meta(""))
-    )
+    spec = llb_sources.http(url, filename=filename, checksum=checksum)
+    return job.state.builder.source(spec, meta=OpMeta(job.name, description=command_meta("")))
 
 
 def _path_copy(job: _Job, source: str, word: Word) -> Copy:

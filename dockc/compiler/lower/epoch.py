@@ -19,6 +19,7 @@ from dockc.errors import CompileError, DockcError, Fault
 from dockc.golang.numbers import NumberError, parse_int
 from dockc.golang.strings import fold
 from dockc.golang.times import Time
+from dockc.llb import sources as llb_sources
 from dockc.oci import digest as digests
 
 TYPE_CHECKING = False
@@ -142,7 +143,7 @@ def _add_source(state: Lowering, add: Add, env: dict[str, str]) -> Value:
                 checksum = digests.validate(checksum)
             except DockcError as error:
                 raise CompileError(error.message, fault=Fault("bad-checksum/digest", add.checksum)) from None
-        return state.builder.http(source, filename=http_filename(source), checksum=checksum)
+        return state.builder.source(llb_sources.http(source, filename=http_filename(source), checksum=checksum))
     try:
         git = parse_git_ref(source)
     except CompileError as error:

@@ -29,6 +29,7 @@ from dockc.compiler.ir.rewrite import Applied, Rewrite, rewrite
 from dockc.compiler.ir.verifier import verify
 from dockc.errors import CompileError
 from dockc.llb import caps, ops
+from dockc.llb.sources import image, local
 from dockc.oci.platform import Platform
 from tests.compiler.conftest import op_of
 
@@ -41,18 +42,18 @@ def b() -> Builder:
 
 
 def test_equal_operations_are_one_object(b: Builder) -> None:
-    assert b.image("x:1").op is b.image("x:1").op
-    assert b.image("x:1").op is not b.image("x:2").op
-    assert b.image("x:1", meta=OpMeta("a")).op is not b.image("x:1", meta=OpMeta("b")).op
-    first = b.file(b.image("x:1"), [Mkdir("/a", 0o755)])
-    assert first.op is b.file(b.image("x:1"), [Mkdir("/a", 0o755)]).op
-    assert first.op is not b.file(b.image("x:1"), [Mkdir("/a", 0o700)]).op
+    assert b.source(image("x:1")).op is b.source(image("x:1")).op
+    assert b.source(image("x:1")).op is not b.source(image("x:2")).op
+    assert b.source(image("x:1"), meta=OpMeta("a")).op is not b.source(image("x:1"), meta=OpMeta("b")).op
+    first = b.file(b.source(image("x:1")), [Mkdir("/a", 0o755)])
+    assert first.op is b.file(b.source(image("x:1")), [Mkdir("/a", 0o755)]).op
+    assert first.op is not b.file(b.source(image("x:1")), [Mkdir("/a", 0o700)]).op
 
 
 def test_operations_with_a_place_stay_themselves(b: Builder) -> None:
     file = SourceMap("Dockerfile", "Dockerfile", b"")
     meta = OpMeta("a", locations=[Location(file, ((1, 0, 1, 0),))])
-    one, two = b.image("x:1", meta=meta), b.image("x:1", meta=meta)
+    one, two = b.source(image("x:1"), meta=meta), b.source(image("x:1"), meta=meta)
     assert one.op is not two.op
     definition = emit(Module({"": b.merge([one, two])}, AMD64))
     assert len(definition.ops) == 3
@@ -61,8 +62,8 @@ def test_operations_with_a_place_stay_themselves(b: Builder) -> None:
 
 
 def test_later_metadata_wins_and_wishes_add_up(b: Builder) -> None:
-    one = b.image("x:1", meta=OpMeta("one", description={"k": "1"}, export_cache=True))
-    two = b.image("x:1", meta=OpMeta("two", ignore_cache=True))
+    one = b.source(image("x:1"), meta=OpMeta("one", description={"k": "1"}, export_cache=True))
+    two = b.source(image("x:1"), meta=OpMeta("two", ignore_cache=True))
     said = emit(Module({"": b.merge([one, two])}, AMD64))
     meta = said.metadata[said.digests[0]]
     assert meta.description == {"llb.customname": "two", "k": "1"}
@@ -75,10 +76,10 @@ def test_holes(b: Builder) -> None:
     copied = b.file(None, [Copy(hole, "/a", "/a")])
     with pytest.raises(CompileError, match="value 'context' was never defined"):
         emit(Module({"": copied}, AMD64))
-    b.fill(hole, b.local("context", session="s"))
+    b.fill(hole, b.source(local("context", session="s")))
     assert len(emit(Module({"": copied}, AMD64)).ops) == 3
     with pytest.raises(CompileError, match="defined twice"):
-        b.fill(hole, b.local("other", session="s"))
+        b.fill(hole, b.source(local("other", session="s")))
 
 
 def test_cycles_are_found(b: Builder) -> None:
@@ -90,14 +91,14 @@ def test_cycles_are_found(b: Builder) -> None:
 
 
 def test_long_chains_need_no_recursion(b: Builder) -> None:
-    value: Value | None = b.image("x:1")
+    value: Value | None = b.source(image("x:1"))
     for n in range(5000):
         value = b.exec(value, ["run", str(n)])
     assert len(emit(Module({"": value}, AMD64)).ops) == 5002
 
 
 def test_exec_outputs_are_numbered_by_target(b: Builder) -> None:
-    value = b.exec(b.image("x:1"), ["a"], mounts=[Mount("/out"), Mount("."), Mount("/tmp", tmpfs=True)])
+    value = b.exec(b.source(image("x:1")), ["a"], mounts=[Mount("/out"), Mount("."), Mount("/tmp", tmpfs=True)])
     assert value is not None
     assert value.index == 1  # "." sorts before "/"
     assert b.mount_output(op_of(value, ExecOp), "/out").index == 2
@@ -106,7 +107,7 @@ def test_exec_outputs_are_numbered_by_target(b: Builder) -> None:
 
 
 def test_readonly_root_gives_the_root_back(b: Builder) -> None:
-    base = b.image("x:1")
+    base = b.source(image("x:1"))
     assert b.exec(base, ["a"], readonly_root=True) is base
 
 
@@ -126,9 +127,9 @@ def test_ssh_and_path(b: Builder) -> None:
     [
         (lambda b: b.exec(None, []), "arguments are required"),
         (lambda b: b.exec(None, ["a"], cwd=""), "working directory is required"),
-        (lambda b: b.exec(None, ["a"], mounts=[Mount("/t", b.image("x:1"), tmpfs=True)]), "must use scratch"),
+        (lambda b: b.exec(None, ["a"], mounts=[Mount("/t", b.source(image("x:1")), tmpfs=True)]), "must use scratch"),
         (lambda b: b.file(None, []), "action is required"),
-        (lambda b: emit(Module({"": b.image("\udcff")}, AMD64)), "invalid UTF-8"),
+        (lambda b: emit(Module({"": b.source(image("\udcff"))}, AMD64)), "invalid UTF-8"),
     ],
 )
 def test_misuse(b: Builder, call: Callable[[Builder], object], message: str) -> None:
@@ -137,7 +138,7 @@ def test_misuse(b: Builder, call: Callable[[Builder], object], message: str) -> 
 
 
 def test_merge_and_diff_of_little(b: Builder) -> None:
-    base = b.image("x:1")
+    base = b.source(image("x:1"))
     assert b.merge([None, base, None]) is base
     assert b.merge([None]) is None
     assert b.diff(None, base) is base
@@ -192,14 +193,14 @@ def test_progress_groups_are_numbered_in_order(b: Builder) -> None:
 )
 def test_illegal_modules(b: Builder, make: Callable[[Builder, Value], Value], message: str) -> None:
     with pytest.raises(CompileError, match=message):
-        verify(Module({"": make(b, b.image("x:1"))}, AMD64))
+        verify(Module({"": make(b, b.source(image("x:1")))}, AMD64))
 
 
 # --- rewriting ------------------------------------------------------------------------------------------
 
 
 def test_rewrites_are_recorded_and_the_input_stays(b: Builder) -> None:
-    value = b.file(b.image("x:1"), [Mkdir("/a", 0o755), Rm("/b")])
+    value = b.file(b.source(image("x:1")), [Mkdir("/a", 0o755), Rm("/b")])
     module = Module({"": value}, AMD64)
 
     def drop_last(op: Op, facts: object) -> FileOp | None:
@@ -232,7 +233,7 @@ def test_a_node_has_only_its_fields() -> None:
 
 
 def test_the_wire_form_is_kept_when_only_words_change(b: Builder) -> None:
-    value = b.image("x:1")
+    value = b.source(image("x:1"))
     emit(Module({"": value}, AMD64))
     assert replaced(value.op, meta=OpMeta("y")).wire is value.op.wire is not None
     assert replaced(value.op, identifier="docker-image://y").wire is None
