@@ -409,7 +409,7 @@ def test_the_end(tmp_path: Path, context: Path) -> None:
     )
     until(lambda: b"sleep\x0062" in b"".join(_command_lines()))
     assert made.stop() == 0
-    _, said = client.communicate(timeout=30)
+    _, said = client.communicate(timeout=120)
     assert client.returncode == 1
     assert b"error" in said
     assert not (tmp_path / "s").exists()

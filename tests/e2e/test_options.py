@@ -175,7 +175,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([program, "serve", str(folder / "config.yml")], stdout=log, stderr=log)
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while True:
                 with socket.socket() as probe:
                     if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -265,14 +265,14 @@ def test_ssh(root: Dockc, context: MakeContext, with_base: tuple[str, str], tmp_
     agent = need("ssh-agent")
     process = subprocess.Popen([agent, "-D", "-a", str(tmp_path / "agent")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not (tmp_path / "agent").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         shown = root.build(folder, *with_base, "--ssh", f"default={tmp_path / 'agent'}")
         assert "/run/buildkit/ssh_agent.0" in shown
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def test_network_and_hosts(dockc: Dockc, context: MakeContext, with_base: tuple[str, str], tmp_path: Path) -> None:

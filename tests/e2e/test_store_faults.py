@@ -18,7 +18,7 @@ from dockc.runtime.executor.cgroup import hierarchies
 from tests.e2e.conftest import Dockc, MakeContext
 
 
-def until(what: object, seconds: float = 30.0) -> bool:
+def until(what: object, seconds: float = 60.0) -> bool:
     """Wait until a condition holds; whether it does."""
     assert callable(what)
     deadline = time.monotonic() + seconds

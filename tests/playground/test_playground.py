@@ -39,7 +39,7 @@ def served(tmp_path: Path) -> Iterator[str]:
     process = start("--folder", folder)
     yield address(process)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=120)
     assert (process.returncode, said) == (130, "")
 
 

@@ -89,7 +89,7 @@ def real_registry(folder: Path, *, auth: str = "") -> Iterator[str]:
             yield f"127.0.0.1:{port}"
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 # --- images -------------------------------------------------------------------------------------------

@@ -161,18 +161,18 @@ def test_a_killed_process_gives_its_flight_back(tmp_path: Path) -> None:
 
     async def main() -> None:
         flights = Flights(path)
-        other = await asyncio.wait_for(flights.take("other work"), 5)
+        other = await asyncio.wait_for(flights.take("other work"), 60)
         waited: list[str] = []
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(flights.take("work", lambda: waited.append("once")), 1.2)
         assert waited == ["once"]
         os.kill(process.pid, signal.SIGKILL)
-        mine = await asyncio.wait_for(flights.take("work"), 5)
+        mine = await asyncio.wait_for(flights.take("work"), 60)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(flights.take("work"), 0.1)  # in this process too
         mine.land()
         mine.land()
-        (await asyncio.wait_for(flights.take("work"), 5)).land()
+        (await asyncio.wait_for(flights.take("work"), 60)).land()
         other.land()
 
     asyncio.run(main())

@@ -173,7 +173,7 @@ async def test_cancel_waits_for_threads() -> None:
         async def in_thread(ctx: OpContext) -> None:
             def work() -> None:
                 state.append("started")
-                ctx.cancelled.wait(10)
+                ctx.cancelled.wait(60)
                 state.append("ended")
 
             await ctx.run_blocking(work)

@@ -202,7 +202,7 @@ def meeting(n: int) -> Hook:
         left -= 1
         if left == 0:
             event.set()
-        await asyncio.wait_for(event.wait(), 10)
+        await asyncio.wait_for(event.wait(), 60)
 
     return hook
 

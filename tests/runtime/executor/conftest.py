@@ -42,7 +42,6 @@ class Answer:
     err: str
     error: str
     cancelled: bool
-    seconds: float
 
 
 class Builder:
@@ -77,13 +76,22 @@ class Builder:
         return answer
 
     def run(
-        self, script: str | None = None, *, mounts: Any = (), cancel_after: float | None = None, **spec: Any
+        self,
+        script: str | None = None,
+        *,
+        mounts: Any = (),
+        cancel_after: float | None = None,
+        cancel_at: str = "",
+        **spec: Any,
     ) -> Answer:
+        """What a step does; it is cancelled after some seconds, or when it has written `cancel_at`."""
         fields: dict[str, Any] = {"spec": spec, "mounts": list(mounts)}
         if script is not None:
             fields["script"] = script
         if cancel_after is not None:
             fields["cancel_after"] = cancel_after
+        if cancel_at:
+            fields["cancel_at"] = cancel_at
         raw = self.ask("run", **fields)
         return Answer(
             status=raw.get("status"),
@@ -91,7 +99,6 @@ class Builder:
             err=base64.b64decode(raw["err"]).decode(errors="surrogateescape"),
             error=raw.get("error", ""),
             cancelled=raw.get("cancelled", False),
-            seconds=raw["seconds"],
         )
 
     def sh(self, script: str) -> None:

@@ -15,7 +15,6 @@ import sys
 import tarfile
 import tempfile
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -90,17 +89,22 @@ class Driver:
         cancelled = threading.Event()
         if "cancel_after" in request:
             threading.Timer(request["cancel_after"], cancelled.set).start()
+        ready = request.get("cancel_at", "").encode()
+
+        def note(data: bytes) -> None:
+            out[1].extend(data)
+            if ready and ready in out[1]:
+                cancelled.set()
+
         answer: dict[str, Any] = {}
-        start = time.monotonic()
         try:
             answer["status"] = self.executor.run(
-                ExecSpec(**kwargs), self.rootfs, mounts, ExecIO(out[1].extend, out[2].extend), cancelled
+                ExecSpec(**kwargs), self.rootfs, mounts, ExecIO(note, out[2].extend), cancelled
             )
         except ExecCancelled:
             answer["cancelled"] = True
         except DockcError as exc:
             answer.update(error=exc.message, status=getattr(exc, "exit_status", None))
-        answer["seconds"] = time.monotonic() - start
         answer["out"] = base64.b64encode(out[1]).decode()
         answer["err"] = base64.b64encode(out[2]).decode()
         return answer
