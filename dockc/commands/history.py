@@ -287,7 +287,7 @@ def run_export(options: ExportOptions, out: Output) -> int:
         if not records:
             raise UsageError("there are no builds in the history")
     else:
-        records = [history.find(root, ref) for ref in options.refs or ("last",)]
+        records = history.find_all(root, options.refs or ("last",))
     terminal = options.output is None and sys.stdout is not None and sys.stdout.isatty()
     if form == "dockerbuild" and terminal:
         raise UsageError("a bundle is nothing for a terminal", hint="-o FILE writes it to a file.")
@@ -321,16 +321,18 @@ def run_import(options: ImportOptions, out: Output) -> int:
     """`dockc history import`: prints the refs of the builds that are new, and says which were here already.
 
     Raises:
-        UsageError: a file cannot be read, or holds no builds.
+        UsageError: a file cannot be read, or holds no builds; or the settings cannot be understood.
         StoreError: the history cannot be written.
     """
     import sys
     from pathlib import Path
 
     from dockc.engine.bundle import read_in
+    from dockc.engine.settings import remembered
     from dockc.errors import UsageError
 
     root = _root(options.store)
+    keep = remembered(root)
     files = (*options.files, *options.named)
     if not files:
         if sys.stdin is None or sys.stdin.isatty():
@@ -340,11 +342,11 @@ def run_import(options: ImportOptions, out: Output) -> int:
         files = ("-",)
     for name in files:
         if name == "-":
-            found, known = read_in(root, sys.stdin.buffer, "standard input")
+            found, known = read_in(root, sys.stdin.buffer, "standard input", keep)
         else:
             try:
                 with Path(name).open("rb") as stream:
-                    found, known = read_in(root, stream, name)
+                    found, known = read_in(root, stream, name, keep)
             except OSError as error:
                 raise UsageError(f"cannot read {name}: {error.strerror}") from error
         for one in found:
@@ -421,7 +423,7 @@ def run_remove(options: RemoveOptions, out: Output) -> int:
     if options.everything:
         chosen = [one for one in history.records(root) if one.status != "running"]
     else:
-        chosen = [history.find(root, ref) for ref in options.refs]
+        chosen = history.find_all(root, options.refs)
     for one in chosen:
         history.remove(one)
         out.write(one.ref + "\n")

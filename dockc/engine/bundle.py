@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from dockc.base.pattern import pattern
 from dockc.engine import history, recording, wirehistory
 from dockc.engine.told import hider, shown
 from dockc.errors import DockcError, StoreError, UsageError, without_credentials
@@ -21,7 +22,10 @@ from dockc.oci import digest as digests
 from dockc.rpc.status import CANCELLED
 
 if TYPE_CHECKING:
+    import re
+
     from dockc.engine.history import BuildRecord
+    from dockc.engine.keep import Keep
     from dockc.oci.digest import Reader
     from dockc.runtime.archive.tarheader import TarReader
 
@@ -36,6 +40,10 @@ _LINE = 16 << 20
 _TOTAL = 1 << 30
 """Bytes of a bundle, unpacked."""
 _ENTRIES = 100_000
+_HALVES = pattern("[\ud800-\udfff]")
+"""Halves of characters that stand alone."""
+_NO_TEXT = pattern("[\ud800-\udc7f\udd00-\udfff]")
+"""The same but for those by which bytes are written (PEP 383)."""
 _KNOWN = ("dockerfile", "step", "log", "warning", "sizes", "args", "keys")
 _SECOND = 1_000_000_000
 
@@ -131,13 +139,15 @@ def _json_record(record: BuildRecord, digest: str, size: int) -> dict[str, Any]:
 # --- reading ------------------------------------------------------------------------------------------
 
 
-def read_in(root: Path, stream: BinaryIO, name: str) -> tuple[list[BuildRecord], list[str]]:
-    """Take the builds of a file into the history of a store: records of dockc, or a bundle; which, its bytes tell.
+def read_in(root: Path, stream: BinaryIO, name: str, keep: Keep | None = None) -> tuple[list[BuildRecord], list[str]]:
+    """Take the builds of a file into the history of a store: records of dockc, or a bundle; which, its bytes tell. When all
+    are there, the oldest builds of the store go as after a build.
 
     Args:
         root: the store.
         stream: the file, which need not be seekable.
         name: what it is called in errors.
+        keep: how many builds the store remembers; None for the usual number.
 
     Returns:
         What was new, and the refs of the builds that were in the history already.
@@ -153,11 +163,13 @@ def read_in(root: Path, stream: BinaryIO, name: str) -> tuple[list[BuildRecord],
     try:
         whole = _Again(head, plain)
         if head != b"{":
-            return _bundle(root, whole)
+            return _bundle(root, whole, keep)
         try:
-            return [_record(root, whole)], []
+            found = _record(root, whole)
         except history.KnownAlready as known:
             return [], [known.ref]
+        _collect(root, [found], keep)
+        return [found], []
     except (UsageError, StoreError) as error:
         raise type(error)(f"{name}: {error.message}", hint=error.hint) from error
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
@@ -234,10 +246,47 @@ def _lines(stream: Reader) -> Iterator[dict[str, Any]]:
         if len(rest) > _LINE:
             raise UsageError("a line is too long")
         for line in whole:
-            found = json.loads(line)
+            found = _loads(line)
             if not isinstance(found, dict):
                 raise UsageError("a line is no object")
             yield found
+
+
+def _loads(data: bytes) -> Any:
+    """What a foreign document says: numbers that 64 bits hold, and text that is UTF-8; in logs it may stand for bytes."""
+    found = json.loads(data, parse_int=_integer, parse_float=_float, parse_constant=_constant)
+    if b"\\u" not in data:
+        return found
+    return _text_of(found, _NO_TEXT if isinstance(found, dict) and "log" in found else _HALVES)
+
+
+def _integer(text: str) -> int:
+    value = int(text)
+    if not -(1 << 63) <= value < 1 << 63:
+        raise UsageError("a number that is none")
+    return value
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if value - value != 0:  # without an end
+        raise UsageError("a number that is none")
+    return value
+
+
+def _constant(text: str) -> float:
+    raise UsageError("a number that is none")
+
+
+def _text_of(value: Any, wrong: re.Pattern[str]) -> Any:
+    """The same with a mark in the place of what is no character."""
+    if isinstance(value, str):
+        return wrong.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_text_of(one, wrong) for one in value]
+    if isinstance(value, dict):
+        return {_text_of(key, wrong): _text_of(one, wrong) for key, one in value.items()}
+    return value
 
 
 def _begin(ref: str, began: int, platform: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -252,20 +301,31 @@ def _time(value: object) -> int:
     return value
 
 
-def _bundle(root: Path, stream: Reader) -> tuple[list[BuildRecord], list[str]]:
+def _collect(root: Path, new: Sequence[BuildRecord], keep: Keep | None) -> None:
+    """What is more than the store remembers goes; a build that came alone stays, however old it is: it is to be looked at."""
+    try:
+        history.collect(root / history.FOLDER, but=new[0].ref if len(new) == 1 else "", keep=keep)
+    except OSError as error:
+        raise StoreError(f"cannot read the history in {root / history.FOLDER}: {error.strerror}") from error
+
+
+def _bundle(root: Path, stream: Reader, keep: Keep | None) -> tuple[list[BuildRecord], list[str]]:
     with tempfile.TemporaryDirectory(prefix="dockc-bundle-") as folder:
         blobs = _Blobs(Path(folder))
         blobs.fill(stream)
-        manifests = [one for top in blobs.index for one in blobs.manifests(top, nested=False)]
-        if not manifests:
-            raise UsageError("no builds are in it")
         new: list[BuildRecord] = []
         known: list[str] = []
-        for one in manifests:
-            try:
-                new.append(_build(root, blobs, one))
-            except history.KnownAlready as already:
-                known.append(already.ref)
+        try:
+            for one in blobs.manifests():
+                try:
+                    new.append(_build(root, blobs, one))
+                except history.KnownAlready as already:
+                    known.append(already.ref)
+        finally:
+            if new:
+                _collect(root, new, keep)
+        if not new and not known:
+            raise UsageError("no builds are in it")
         return new, known
 
 
@@ -287,7 +347,7 @@ class _Blobs:
                     raise UsageError("it is too large")
                 name = member.name.removeprefix("./")
                 if name == "index.json" and member.size <= _JSON:
-                    self.index = list(json.loads(_all(reader))["manifests"])
+                    self.index = list(_loads(_all(reader))["manifests"])
                 elif name.startswith("blobs/sha256/") and member.kind in {"0", "\0"}:
                     self._take(name.removeprefix("blobs/sha256/"), reader)
         except InvalidTar as error:
@@ -318,13 +378,26 @@ class _Blobs:
             data = file.read(_JSON + 1)
         if len(data) > _JSON:
             raise UsageError("a document is too large")
-        return dict(json.loads(data))
+        return dict(_loads(data))
 
-    def manifests(self, one: Mapping[str, Any], *, nested: bool) -> list[dict[str, Any]]:
-        found = self.document(one["digest"])
-        if "manifests" in found and not nested:
-            return [inner for below in found["manifests"] for inner in self.manifests(below, nested=True)]
-        return [found]
+    def manifests(self) -> Iterator[dict[str, Any]]:
+        """The manifests that the index names, or an index that it names. None is read twice: each of two small lists that
+        say one thing a thousand times would make a million of it.
+        """
+        seen: set[str] = set()
+        for top in self.index:
+            for found in self._once(top, seen):
+                if "manifests" not in found:
+                    yield found
+                    continue
+                for below in found["manifests"]:
+                    yield from self._once(below, seen)
+
+    def _once(self, one: Mapping[str, Any], seen: set[str]) -> Iterator[dict[str, Any]]:
+        digest = str(one["digest"])
+        if digest not in seen:
+            seen.add(digest)
+            yield self.document(digest)
 
 
 def _all(reader: TarReader) -> bytes:

@@ -30,6 +30,7 @@ import os
 import re
 import sys
 import time
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,7 +111,8 @@ class KnownAlready(UsageError):
 def write_record(
     root: Path, begin: Mapping[str, Any], told: Iterable[Mapping[str, Any]], end: Mapping[str, Any]
 ) -> BuildRecord:
-    """Write the record of a build that was made elsewhere, as much of its logs as there is room for.
+    """Write the record of a build that was made elsewhere, as much of its logs as there is room for. Nothing is collected:
+    that is for who has written the last of them.
 
     Args:
         root: the store.
@@ -147,7 +149,6 @@ def write_record(
         finally:
             os.close(file)
         found = read(path)
-        collect(folder, but=begin["ref"])
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}") from error
     assert found is not None
@@ -417,16 +418,31 @@ def find(root: Path, ref: str) -> BuildRecord:
         UsageError: there is none, or several begin so.
         StoreError: the history cannot be read.
     """
+    return find_all(root, (ref,))[0]
+
+
+def find_all(root: Path, refs: Iterable[str]) -> list[BuildRecord]:
+    """The builds of these names, each as `find` takes it; the history is read once for all.
+
+    Raises:
+        UsageError: there is none for one of them, or several begin so.
+        StoreError: the history cannot be read.
+    """
     known = records(root)
-    back = "0" if ref == "last" else ref.removeprefix("^") if ref.startswith("^") else ""
-    if back.isdecimal() and back.isascii() and len(back) < 10:
-        found = known[int(back) : int(back) + 1]
-    else:
-        found = [one for one in known if ref and one.ref.startswith(ref)]
-    if len(found) != 1:
-        what = "several builds begin with" if found else "no build"
-        raise UsageError(f"{what} {ref} in the history", hint="`dockc history ls` shows them all.")
-    return found[0]
+    by_ref = sorted(known, key=lambda one: one.ref)
+    found: list[BuildRecord] = []
+    for ref in refs:
+        back = "0" if ref == "last" else ref.removeprefix("^") if ref.startswith("^") else ""
+        if back.isdecimal() and back.isascii() and len(back) < 10:
+            fits = known[int(back) : int(back) + 1]
+        else:
+            at = bisect_left(by_ref, ref, key=lambda one: one.ref)
+            fits = [one for one in by_ref[at : at + 2] if ref and one.ref.startswith(ref)]
+        if len(fits) != 1:
+            what = "several builds begin with" if fits else "no build"
+            raise UsageError(f"{what} {ref} in the history", hint="`dockc history ls` shows them all.")
+        found += fits
+    return found
 
 
 def remove(record: BuildRecord) -> None:

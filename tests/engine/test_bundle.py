@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from dockc.engine import bundle, history, wirehistory
 from dockc.engine import recording as recordings
 from dockc.engine.bundle import read_in, write_bundle
+from dockc.engine.keep import Keep
 from dockc.engine.request import Asked, Built, CompileRequest
 from dockc.errors import DockcError, StoreError, UsageError
 from dockc.rpc.pb import common_pb2
@@ -134,7 +135,7 @@ def test_what_buildx_leaves_out(tmp_path: Path) -> None:
         (gzip.compress(b"no archive" * 1000), "no bundle"),
         (layout({"Ref": "x"}), "neither a record"),
         (layout([]), "neither a record"),
-        (layout({**CONFIG, "CreatedAt": {"seconds": 10**30}}), "a time that is none"),
+        (layout({**CONFIG, "CreatedAt": {"seconds": 10**11}}), "a time that is none"),
         (layout(CONFIG, status=b"\x04\0\0\0abcd"), "no progress"),
         (layout(CONFIG, status=b"\xff\xff\xff\xffabcd"), "cut off"),
         (layout(CONFIG, blobs__sha256__x=b"1"), "a digest that is none"),
@@ -167,3 +168,77 @@ def test_damage_anywhere_is_no_crash(tmp_path_factory: pytest.TempPathFactory, a
         read_in(root, io.BytesIO(plain[:at] + damage + plain[at + len(damage) :]), "x")
     except DockcError as error:
         assert error.message.startswith("x: ")
+
+
+def test_an_index_that_says_one_build_a_million_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two small lists, the first of the second and the second of a build, a thousand times each: every document is read once."""
+    plain = gzip.decompress(layout(CONFIG))
+    with tarfile.open(fileobj=io.BytesIO(plain)) as tar:
+        files = {member.name: (tar.extractfile(member) or io.BytesIO()).read() for member in tar}
+    (manifest,) = json.loads(files["index.json"])["manifests"]
+    inner = json.dumps({"manifests": [manifest] * 1000}).encode()
+    digest = hashlib.sha256(inner).hexdigest()
+    files |= {f"blobs/sha256/{digest}": inner, "index.json": json.dumps({"manifests": [{"digest": f"sha256:{digest}"}] * 1000}).encode()}
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    asked: list[object] = []
+    real = bundle._Blobs.document
+
+    def document(self: bundle._Blobs, digest: object) -> dict[str, Any]:
+        asked.append(digest)
+        return real(self, digest)
+
+    monkeypatch.setattr(bundle._Blobs, "document", document)
+    ((found,), known) = read_in(tmp_path, io.BytesIO(out.getvalue()), "x")
+    assert (found.ref, known, len(asked)) == ("abc", [], 3)
+
+
+def test_how_many_stay_of_those_that_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as the store remembers, looked at once; one that comes alone stays to be looked at."""
+    data = packed(*(built(tmp_path / "a") for _ in range(8)))
+    looked: list[Path] = []
+    real = history.collect
+
+    def collect(folder: Path, **more: Any) -> list[str]:
+        looked.append(folder)
+        return real(folder, **more)
+
+    monkeypatch.setattr(history, "collect", collect)
+    for number, kept in ((5, 5), (20, 8)):
+        root = tmp_path / str(number)
+        assert len(read_in(root, io.BytesIO(data), "x", Keep(entries=number))[0]) == 8
+        assert len(history.records(root)) == kept
+    old = b'{"begin": {"version": 1, "ref": "old", "began": 1, "options": {}}}\n'
+    read_in(tmp_path / "20", io.BytesIO(old), "x", Keep(entries=8))
+    assert len(looked) == 3
+    assert history.find(tmp_path / "20", "old").began == 1
+
+
+@pytest.mark.parametrize("number", ["1e999", "NaN", "-Infinity", "1" + "0" * 30, "-" + "9" * 19])
+def test_numbers_that_are_none_are_refused(tmp_path: Path, number: str) -> None:
+    line = '{"step": {"digest": "sha256:a", "name": "a", "started": ' + number + "}}\n"
+    begin = '{"begin": {"version": 1, "ref": "x", "began": 1, "options": {}}}\n'
+    with pytest.raises(UsageError, match="a number that is none"):
+        read_in(tmp_path, io.BytesIO((begin + line).encode()), "x")
+    assert history.records(tmp_path) == []
+
+
+def test_text_that_is_none_is_marked(tmp_path: Path) -> None:
+    """What comes in can go out again, in every form; the bytes of logs are those that were printed."""
+    lines = (
+        {"begin": {"version": 1, "ref": "\ud800x", "began": 1, "options": {"context": "\udcff", "\ud800": ["\udfff"]}}},
+        {"step": {"digest": "sha256:a", "name": "RUN \ud83d", "started": 1, "completed": 2}},
+        {"log": ["sha256:a", "\ud800 \udcff\n", 1, 3]},
+        {"end": {"status": "failed", "error": "\udc80", "results": {}, "ended": 4}},
+    )
+    data = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    ((found,), _) = read_in(tmp_path, io.BytesIO(data), "x")
+    assert (found.ref, found.options["context"], found.error) == ("\ufffdx", "\ufffd", "\ufffd")
+    assert [one.step.name for one in history.steps_of(found)] == ["RUN \ufffd"]
+    assert b"".join(data for _, data in history.logs(found)) == "\ufffd ".encode() + b"\xff\n"
+    ((again,), _) = read_in(tmp_path / "other", io.BytesIO(packed(found)), "x")
+    assert told(again) == told(found)

@@ -407,6 +407,16 @@ def test_finding(tmp_path: Path) -> None:
         history.find_step(record, "3")
 
 
+def test_many_are_found_as_fast_as_one(tmp_path: Path) -> None:
+    for _ in range(30):
+        recorded(tmp_path, event("one"))
+    refs = [one.ref for one in history.records(tmp_path)]
+    assert [one.ref for one in history.find_all(tmp_path, [*refs, "last", "^1"])] == [*refs, refs[0], refs[1]]
+    assert calls(lambda: history.find_all(tmp_path, refs)) < 2 * calls(lambda: history.find(tmp_path, refs[0]))
+    with pytest.raises(UsageError, match="several builds begin with"):
+        history.find_all(tmp_path, [*refs, *{ref[:1] for ref in refs}])
+
+
 def test_what_is_no_record_is_left_out(tmp_path: Path) -> None:
     folder = tmp_path / "history"
     folder.mkdir()
