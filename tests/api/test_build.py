@@ -127,7 +127,7 @@ def test_a_caller_that_goes_takes_its_build_along(context: Path, tmp_path: Path,
     caller.send_signal(how)
     caller.communicate(timeout=60)
     left: list[Path] = []
-    for _ in range(200):
+    for _ in range(1200):
         left = [one for one in Path("/proc").glob("[0-9]*/cmdline") if _says(one, mark)]
         if not left:
             return

@@ -30,7 +30,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         daemon = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        for _ in range(200):
+        for _ in range(1200):
             if (folder / "s").exists() or daemon.poll() is not None:
                 break
             time.sleep(0.1)

@@ -24,7 +24,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (folder / "c.yml").write_text(f"version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {folder}/data\nhttp:\n  addr: 127.0.0.1:{port}\n")
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen([REGISTRY, "serve", str(folder / "c.yml")], stdout=log, stderr=log)
-    for _ in range(200):
+    for _ in range(1200):
         with socket.socket() as sock:
             if sock.connect_ex(("127.0.0.1", port)) == 0:
                 break
