@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tarfile
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.test_daemon import Daemon
+from tests.runtime.registry_servers import free_port
 
 SYSTEMS = ("darwin", "win32")
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -24,9 +24,7 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="module")
 def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        where = f"tcp://127.0.0.1:{sock.getsockname()[1]}"
+    where = f"tcp://127.0.0.1:{free_port()}"
     daemon = Daemon(tmp_path_factory.mktemp("builder"), "--addr", where)
     assert daemon.process.poll() is None, daemon.said()
     yield where

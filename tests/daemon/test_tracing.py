@@ -26,6 +26,7 @@ from dockc.rpc.status import RpcError
 from dockc.rpc.transports import connect_unix
 from tests.daemon.test_daemon import Daemon, dockc, until
 from tests.engine.test_tracing import PARENT, Collector
+from tests.runtime.registry_servers import free_port
 from tests.tools import shell_context
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
@@ -83,9 +84,7 @@ def test_a_build_here_is_traced(context: Path, collector: Collector, tmp_path: P
 
 def test_a_build_elsewhere_is_one_trace(context: Path, collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+    port = free_port()
     daemon = Daemon(tmp_path, f"--debugaddr=127.0.0.1:{port}")
     try:
         done = build(context, f"--addr={daemon.address}", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, TRACEPARENT=PARENT)

@@ -11,7 +11,6 @@ import json
 import os
 import pty
 import re
-import shutil
 import struct
 import subprocess
 import tarfile
@@ -26,13 +25,7 @@ import pytest
 
 from tests.conftest import member
 from tests.e2e.conftest import Dockc, MakeContext
-
-
-def need(program: str) -> str:
-    found = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
-    if found is None:
-        pytest.skip(f"{program} is not installed")
-    return found
+from tests.runtime.registry_servers import need, real_registry
 
 
 def steps(shown: str) -> str:
@@ -162,30 +155,8 @@ def test_push_to_a_registry_and_build_on_it(root: Dockc, context: MakeContext, w
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Debian's docker-registry on loopback."""
-    import socket
-
-    program = need("docker-registry")
-    folder = tmp_path_factory.mktemp("registry")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    (folder / "config.yml").write_text(
-        f"version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {folder / 'data'}\nhttp:\n  addr: 127.0.0.1:{port}\n"
-    )
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([program, "serve", str(folder / "config.yml")], stdout=log, stderr=log)
-        try:
-            deadline = time.monotonic() + 60
-            while True:
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                assert time.monotonic() < deadline, (folder / "log").read_text()
-                time.sleep(0.1)
-            yield f"127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(30)
+    with real_registry(tmp_path_factory.mktemp("registry")) as address:
+        yield address
 
 
 def test_a_locked_build_needs_no_network(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import socket
 import ssl
 import subprocess
 import sys
@@ -42,6 +41,7 @@ from dockc.rpc.transports import (
     packed,
     payload,
 )
+from tests.runtime.registry_servers import free_port
 
 State = dict[str, int]
 
@@ -470,9 +470,7 @@ def test_nobody_there(tmp_path: Path) -> None:
         (tmp_path / "old").touch()
         with pytest.raises(CannotConnect, match="refused"):
             await connect_unix(str(tmp_path / "old"))
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            port = sock.getsockname()[1]
+        port = free_port()
         with pytest.raises(CannotConnect, match=r"cannot connect to tcp://127\.0\.0\.1"):
             await connect_tcp("127.0.0.1", port)
 

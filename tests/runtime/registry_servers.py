@@ -7,6 +7,8 @@ import gzip
 import http.server
 import io
 import json
+import os
+import random
 import shutil
 import socket
 import subprocess
@@ -14,7 +16,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,20 +36,27 @@ from dockc.runtime.content.store import ContentStore
 USER, PASSWORD = "ali", "open sesame"
 _BCRYPT = "$2b$05$abcdefghijklmnopqrstuupx2xBUC4954936wVIjyyPHmUBFu0wCW"
 AMD64 = Platform("linux", "amd64")
+#: From this port on the kernel chooses by itself.
+_EPHEMERAL = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
 
 
 def need(program: str) -> str:
-    """Path of a program, or the test is skipped."""
-    found = shutil.which(program)
+    """Path of a program, also where an ordinary user does not look, or the test is skipped."""
+    found = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if found is None:
         pytest.skip(f"{program} is not installed")
     return found
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of loopback that nobody listens on, and that the kernel gives to nobody else meanwhile: connections and
+    sockets without a number get theirs above.
+    """
+    while True:
+        port = random.randrange(10_000, _EPHEMERAL)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
