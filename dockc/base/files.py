@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 import sys
@@ -14,7 +15,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from os import PathLike
-    from typing import BinaryIO
+    from typing import BinaryIO, TypeVar
+
+    from _typeshed import WriteableBuffer
+
+    T = TypeVar("T")
 
 _GIVEN = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 #: So many entries of a directory are looked at for what else may have been meant.
@@ -106,12 +111,76 @@ def open_regular(path: str | PathLike[str], *, follow: bool = True) -> BinaryIO:
     given = os.fspath(path).startswith(_GIVEN)
     flags = os.O_RDONLY | CLOEXEC | BINARY | (0 if given else NONBLOCK) | (0 if follow else NOFOLLOW)
     handle = os.open(path, flags)
-    if not given and not stat.S_ISREG(mode := os.fstat(handle).st_mode):
+    status = os.fstat(handle)
+    if given:
+        return open(handle, "rb")
+    if not stat.S_ISREG(status.st_mode):
         os.close(handle)
-        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        number = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
         text = os.strerror(number) if number == errno.EISDIR else "not a regular file"
         raise OSError(number, text, os.fspath(path))
-    return open(handle, "rb")
+    # What the kernel makes up as one reads has no size, and may have nothing to say yet.
+    return open(handle, "rb") if status.st_size else io.BufferedReader(_Ready(handle, "rb"))
+
+
+class _Ready(io.FileIO):
+    """A file that is read as far as there is something: where there is nothing, it is said, and nobody waits."""
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        count: int | None = super().readinto(buffer)
+        return self._said(count)
+
+    def readall(self) -> bytes:
+        return self._said(super().readall())
+
+    def _said(self, what: T | None) -> T:
+        if what is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return what
+
+
+def open_stream(path: str | PathLike[str]) -> BinaryIO:
+    """Open what is read from its beginning to its end: a file or a pipe, for whose writer one waits. Not a device,
+    which may never end.
+
+    Raises:
+        OSError: it cannot be opened, or is neither (EINVAL).
+    """
+    file = open(path, "rb")  # noqa: SIM115  the caller closes it
+    mode = os.fstat(file.fileno()).st_mode
+    if stat.S_ISREG(mode) or stat.S_ISFIFO(mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "neither a file nor a pipe", os.fspath(path))
+
+
+def read_regular(path: str | PathLike[str], limit: int) -> bytes:
+    """All of a file that somebody has named, as `open_regular` opens it.
+
+    Raises:
+        OSError: as of `open_regular`, or it is larger than `limit` bytes (EFBIG).
+    """
+    with open_regular(path) as file:
+        data = _read(file, limit)
+    if len(data) > limit:
+        raise _too_large(path, limit)
+    return data
+
+
+def need_regular(path: str | PathLike[str], limit: int) -> None:
+    """Look at a file before somebody else reads it (a library of C) who would wait for a pipe, and read a device for
+    ever.
+
+    Raises:
+        OSError: as of `read_regular`.
+    """
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > limit:
+            raise _too_large(path, limit)
+
+
+def _too_large(path: str | PathLike[str], limit: int) -> OSError:
+    return OSError(errno.EFBIG, f"larger than {limit} bytes", os.fspath(path))
 
 
 def is_given(path: str | PathLike[str]) -> bool:
@@ -167,10 +236,10 @@ def builders_file() -> str:
     )
 
 
-def _read(file: BinaryIO) -> bytes:
+def _read(file: BinaryIO, limit: int = FILE_LIMIT) -> bytes:
     """All of a file, a byte more than it may have at most; what is read at once is set aside beforehand."""
     parts: list[bytes] = []
-    left = FILE_LIMIT + 1
+    left = limit + 1
     while left and (part := file.read(min(left, 1 << 20))):
         parts.append(part)
         left -= len(part)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 
+from dockc.base.files import need_regular
 from dockc.errors import UsageError
+
+LIMIT = 64 << 20
+"""Bytes of a file of certificates at most; the largest bundles have less than one."""
 
 
 def context(purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH, *, ca: str = "") -> ssl.SSLContext:
@@ -19,8 +24,17 @@ def context(purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH, *, ca: str = "") -> 
 
     Raises:
         OSError: the file cannot be read.
+        UsageError: that of the environment (`SSL_CERT_FILE`) is there and cannot be read.
         ssl.SSLError: it has no certificates.
     """
+    # OpenSSL opens what it is told of by itself, and would wait for a pipe and read a device for ever.
+    if ca:
+        need_regular(ca, LIMIT)
+    elif (own := os.environ.get("SSL_CERT_FILE")) and os.path.exists(own):  # noqa: PTH110  lean
+        try:
+            need_regular(own, LIMIT)
+        except OSError as exc:
+            raise UsageError(f"cannot read SSL_CERT_FILE={own}: {exc.strerror}") from exc
     made = ssl.create_default_context(purpose, cafile=ca or None)
     # Python's own default leaves it to how OpenSSL was built and configured, and some builds have no limit.
     made.minimum_version = max(made.minimum_version, ssl.TLSVersion.TLSv1_2)
@@ -40,4 +54,6 @@ def show(context: ssl.SSLContext, cert: str, key: str) -> None:
     def password() -> str:
         raise UsageError(f"the key {key} has a password", hint="Write it without one: openssl pkey -in KEY -out PLAIN.")
 
+    for file in (cert, key):
+        need_regular(file, LIMIT)
     context.load_cert_chain(cert, key, password)

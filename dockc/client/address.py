@@ -75,7 +75,7 @@ class Tls(Record):
             if self.cert:
                 tls.show(made, self.cert, self.key)
         except (OSError, ssl.SSLError) as exc:
-            named = next(
+            named = exc.filename or next(
                 (one for one in (self.ca, self.cert, self.key) if one and not os.access(one, os.R_OK)),
                 "the certificates",
             )

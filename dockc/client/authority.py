@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from dockc.base import ed25519
 from dockc.base.alone import alone
+from dockc.base.files import read_regular
 from dockc.base.record import replace
 from dockc.errors import UsageError
 from dockc.rpc.status import UNAVAILABLE, RpcError
@@ -182,8 +183,7 @@ def _read(folder: Path) -> Iterator[tuple[str, bytes]]:
     from base64 import b64decode
 
     try:
-        with (folder / _SEEDS).open("rb") as file:
-            table = json.loads(file.read(_LIMIT))
+        table = json.loads(read_regular(folder / _SEEDS, _LIMIT))
         for name, entry in table.items():
             yield str(name), b64decode(entry["Seed"], validate=True)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from dockc.base.files import read_regular
 from dockc.base.options import Options, argument
 from dockc.client import address, caches
 from dockc.client.control import BuildSpec, Export, Remote, metadata_of, through_frontend
@@ -27,6 +28,8 @@ from dockc.errors import DockcError, UsageError
 if TYPE_CHECKING:
     from dockc.base.output import Output
 
+_LIMIT = 256 << 20
+"""Bytes of a file of LLB or of a policy at most."""
 _JSON = "{{json .}}"
 
 
@@ -456,7 +459,7 @@ def _read(name: str) -> bytes:
     if name == "-":
         return sys.stdin.buffer.read()
     try:
-        return Path(name).read_bytes()
+        return read_regular(name, _LIMIT)
     except OSError as exc:
         raise UsageError(f"cannot read {name}: {exc.strerror}") from exc
 

@@ -325,8 +325,8 @@ def run_import(options: ImportOptions, out: Output) -> int:
         StoreError: the history cannot be written.
     """
     import sys
-    from pathlib import Path
 
+    from dockc.base.files import open_regular
     from dockc.engine.bundle import read_in
     from dockc.engine.settings import remembered
     from dockc.errors import UsageError
@@ -345,7 +345,7 @@ def run_import(options: ImportOptions, out: Output) -> int:
             found, known = read_in(root, sys.stdin.buffer, "standard input", keep)
         else:
             try:
-                with Path(name).open("rb") as stream:
+                with open_regular(name) as stream:
                     found, known = read_in(root, stream, name, keep)
             except OSError as error:
                 raise UsageError(f"cannot read {name}: {error.strerror}") from error

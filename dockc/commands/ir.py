@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from dockc.base.output import Output
     from dockc.engine.request import CompileRequest
 
+_LIMIT = 256 << 20
+"""Bytes of a file of IR or LLB at most."""
+
 OPT_FORMS = ("ir", "llb", "dot", "json", "pb")
 
 
@@ -113,12 +116,13 @@ def _config_of(name: str, store: Path | None) -> bytes:
 
 def _read(file: str) -> bytes:
     import sys
-    from pathlib import Path
+
+    from dockc.base.files import read_regular
 
     if file == "-":
         return sys.stdin.buffer.read()
     try:
-        return Path(file).read_bytes()
+        return read_regular(file, _LIMIT)
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}") from error
 

@@ -245,8 +245,10 @@ def _import_tar(options: ImportOptions, out: Output) -> int:
 
 
 def _open(path: Path) -> BinaryIO:
+    from dockc.base.files import open_stream
+
     try:
-        return path.open("rb")
+        return open_stream(path)
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
 

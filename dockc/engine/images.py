@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from dockc.base.files import open_regular
 from dockc.errors import DockcError, RegistryError, UsageError
 
 if TYPE_CHECKING:
@@ -110,8 +111,11 @@ def _of_archive(name: str, value: str, content: ContentStore, showing: Showing |
 
 
 def _is_archive(path: str) -> bool:
-    with open(path, "rb") as file:  # noqa: PTH123
-        return is_archive(file.read(512))
+    try:
+        with open_regular(path) as file:
+            return is_archive(file.read(512))
+    except OSError:
+        return False
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dockc.base.files import read_regular
 from dockc.base.record import Record, as_dict, replace
 from dockc.errors import DockcError, UsageError
 
@@ -107,9 +108,7 @@ def read_record(path: Path) -> tuple[VertexRecord, ...]:
         UsageError: the file cannot be read or is no build record.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(_LIMIT + 1)
-        document = json.loads(data) if len(data) <= _LIMIT else None
+        document = json.loads(read_regular(path, _LIMIT))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

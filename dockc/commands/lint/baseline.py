@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dockc.base.files import read_regular
 from dockc.base.record import replace
 from dockc.errors import DockcError, UsageError
 from dockc.grammar.source import Source
@@ -54,9 +55,7 @@ class Baseline:
             UsageError: it cannot be read, or is no baseline.
         """
         try:
-            if path.stat().st_size > _LIMIT:
-                raise UsageError(f"{path} is larger than {_LIMIT} bytes")
-            data: Any = json.loads(path.read_bytes())
+            data: Any = json.loads(read_regular(path, _LIMIT))
             if data["version"] != _VERSION:
                 raise UsageError(f"{path}: version {data['version']} of baselines is not known")
             counts: Counter[Key] = Counter()

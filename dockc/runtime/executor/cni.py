@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dockc.base import children
+from dockc.base.files import read_regular
 from dockc.base.record import Record, replace
 from dockc.errors import DockcError, UsageError
 from dockc.runtime.executor.base import Dns, ExecSpec, ExecutorError, NetworkMode
@@ -31,6 +32,7 @@ PLUGINS = Path("/opt/cni/bin")
 MODES = ("auto", "host", "cni", "bridge")
 _INTERFACE = "eth0"
 _PATIENCE = 60.0
+_LIMIT = 4 << 20
 
 
 class NetworkOptions(Record, kw_only=True):
@@ -132,7 +134,7 @@ class Cni:
             UsageError: it cannot be read or makes no sense, or a plugin is missing.
         """
         try:
-            read = json.loads(config.read_text())
+            read = json.loads(read_regular(config, _LIMIT))
         except (OSError, ValueError) as exc:
             raise UsageError(f"cannot read the network configuration {config}: {exc}") from exc
         many = config.suffix == ".conflist"

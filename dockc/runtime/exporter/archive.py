@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from dockc.base.files import read_regular
 from dockc.base.record import replace
 from dockc.errors import DigestMismatch, DockcError, StoreError
 from dockc.golang.text import dump_json
@@ -272,8 +273,7 @@ def _replace(target: Path, pieces: Iterable[bytes], mode: int) -> None:
 def _other_entries(path: Path, new: Sequence[Descriptor]) -> list[Descriptor]:
     """Entries of an index on disk that the new ones do not replace."""
     try:
-        with path.open("rb") as file:
-            old = manifests.parse(file.read(manifests.SIZE_LIMIT + 1), mt.OCI_INDEX)
+        old = manifests.parse(read_regular(path, manifests.SIZE_LIMIT), mt.OCI_INDEX)
     except FileNotFoundError:
         return []
     except (InvalidDocument, json.JSONDecodeError) as error:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dockc.base import children
-from dockc.base.files import docker_folder
+from dockc.base.files import docker_folder, read_regular
 from dockc.base.pattern import pattern
 from dockc.errors import RegistryError
 from dockc.oci.fields import Fields, InvalidDocument, decode
@@ -63,14 +63,11 @@ class DockerConfig:
         env = os.environ if environ is None else environ
         path = Path(docker_folder(env), "config.json")
         try:
-            with path.open("rb") as file:
-                data = file.read(_FILE_LIMIT + 1)
+            data = read_regular(path, _FILE_LIMIT)
         except (FileNotFoundError, NotADirectoryError):
             return cls(folder=path.parent)
         except OSError as error:
             raise RegistryError(f"{path}: {error.strerror}") from error
-        if len(data) > _FILE_LIMIT:
-            raise RegistryError(f"{path}: larger than {_FILE_LIMIT} bytes")
         try:
             return cls.parse(data, path.parent)
         except InvalidDocument as error:

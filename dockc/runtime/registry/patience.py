@@ -21,7 +21,12 @@ _PAUSE = 0.1
 
 
 def abandonable(
-    action: Callable[[], T], cancelled: threading.Event, seconds: float, dispose: Callable[[T], object]
+    action: Callable[[], T],
+    cancelled: threading.Event,
+    seconds: float,
+    dispose: Callable[[T], object],
+    *,
+    end: Callable[[], object] = lambda: None,
 ) -> T:
     """What an action gives that may take forever.
 
@@ -30,6 +35,7 @@ def abandonable(
         cancelled: looked at meanwhile.
         seconds: how long it may take at most, 0 for as long as it likes.
         dispose: takes what an action gives that nobody waits for any more.
+        end: called when nobody waits for the action any more, so that it ends soon.
 
     Raises:
         Cancelled: `cancelled` was set.
@@ -62,6 +68,7 @@ def abandonable(
         with lock:
             abandoned = not results
         if abandoned:
+            end()
             raise TimeoutError("timed out") if late else Cancelled("cancelled")
     if errors:
         raise errors[0]

@@ -312,6 +312,8 @@ class Transport:
         # one, which waits for the part; Python then lets one of them fail.
         import urllib3
 
+        from dockc.runtime.registry.connections import Heard
+
         check_cancelled(cancelled)
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -322,28 +324,33 @@ class Transport:
         if login and not any(name.lower() == "authorization" for name in sent):
             sent["Authorization"] = login
 
+        heard = Heard()
+
         def ask() -> urllib3.BaseHTTPResponse:
-            return pool.request(
-                method,
-                url,
-                headers=sent,
-                body=cast("bytes | IO[bytes] | None", body),
-                preload_content=False,
-                redirect=False,
-                retries=False,
-                timeout=urllib3.Timeout(connect=self.limits.connect, read=self.limits.read),
-            )
+            with heard.noting():
+                return pool.request(
+                    method,
+                    url,
+                    headers=sent,
+                    body=cast("bytes | IO[bytes] | None", body),
+                    preload_content=False,
+                    redirect=False,
+                    retries=False,
+                    timeout=urllib3.Timeout(connect=self.limits.connect, read=self.limits.read),
+                )
 
         longest = self.limits.connect + self.limits.read + _length(body, sent) / self.limits.floor
         try:
             # From outside: a server may send its headers one byte at a time.
-            inner = abandonable(ask, cancelled or threading.Event(), longest, lambda late: late.close())
+            inner = abandonable(ask, cancelled or threading.Event(), longest, lambda late: late.close(), end=heard.shut)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise Unreachable(f"{_shown(url)}: {_reason(error)}") from error
         return Response(inner, url, cancelled, self._watch, self.limits)
 
     def _pool(self, trust: Trust, proxy: str) -> urllib3.PoolManager:
         import urllib3
+
+        from dockc.runtime.registry.connections import POOLS
 
         key = (trust, proxy)
         with self._lock:
@@ -354,6 +361,7 @@ class Transport:
                     pool = _proxy_pool(proxy, context)
                 else:
                     pool = urllib3.PoolManager(num_pools=32, maxsize=16, ssl_context=context)
+                pool.pool_classes_by_scheme = dict(POOLS)
                 self._pools[key] = pool
             return pool
 
@@ -387,10 +395,12 @@ def _tls(trust: Trust) -> ssl.SSLContext:
     import ssl
 
     from dockc.base import tls
+    from dockc.base.files import need_regular
 
     context = tls.context()
     for file in trust.ca_files:
         try:
+            need_regular(file, tls.LIMIT)
             context.load_verify_locations(cafile=file)
         except (OSError, ssl.SSLError) as error:
             raise RegistryError(f"{file}: cannot load certificates: {error}") from error

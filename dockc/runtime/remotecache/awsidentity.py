@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from dockc.base.files import read_regular
 from dockc.base.record import Record, replace
 from dockc.errors import RegistryError
 from dockc.runtime.registry.hosts import is_loopback
@@ -34,6 +35,7 @@ _METADATA = "http://169.254.169.254"
 _CONTAINER = "http://169.254.170.2"
 _NEAR = ("169.254.170.2", "169.254.170.23", "fd00:ec2::23")
 _ANSWER = 1 << 20
+_FILE_LIMIT = 1 << 20
 _PROGRAM_SECONDS = 60
 _DEEP = 5
 _EARLY = 300.0
@@ -122,7 +124,7 @@ def read_profiles(environment: Mapping[str, str]) -> dict[str, dict[str, str]]:
     ):
         parser = configparser.ConfigParser(interpolation=None, strict=False, default_section="\0")
         try:
-            parser.read_string(Path(environment.get(variable) or home / name).read_text("utf-8"))
+            parser.read_string(read_regular(environment.get(variable) or home / name, _FILE_LIMIT).decode())
         except (OSError, ValueError, configparser.Error):
             continue
         for section in parser.sections():
@@ -202,7 +204,7 @@ def _by_token(asker: Asker, role: Mapping[str, str]) -> AwsKeys:
     """Keys for a role by a token that somebody else vouches for."""
     file = role["web_identity_token_file"]
     try:
-        token = Path(file).read_text("utf-8").strip()
+        token = read_regular(file, _FILE_LIMIT).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
         raise CacheFailed(f"cannot read {file}: {error}") from None
     return _assumed(asker, "AssumeRoleWithWebIdentity", {**_role(role), "WebIdentityToken": token}, None)
@@ -262,7 +264,7 @@ def _of_container(asker: Asker) -> AwsKeys | None:
     token = environment.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")
     if file := environment.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"):
         try:
-            token = Path(file).read_text("utf-8").strip()
+            token = read_regular(file, _FILE_LIMIT).decode().strip()
         except (OSError, UnicodeDecodeError) as error:
             raise CacheFailed(f"cannot read {file}: {error}") from None
     headers = {"authorization": token} if token else {}

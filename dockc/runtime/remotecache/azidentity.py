@@ -13,10 +13,10 @@ import json
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from dockc.base.files import read_regular
 from dockc.errors import DockcError
 from dockc.runtime.cancel import Cancelled
 from dockc.runtime.registry.transport import Limits, Transport
@@ -27,6 +27,7 @@ _AUTHORITY = "https://login.microsoftonline.com/"
 _METADATA = "http://169.254.169.254"
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _ANSWER = 1 << 20
+_FILE_LIMIT = 1 << 20
 _CLI_SECONDS = 30
 
 Event = threading.Event
@@ -64,7 +65,10 @@ def _service(environment: Mapping[str, str], cancelled: Event | None) -> str:
     if secret:
         asked["client_secret"] = secret
     else:
-        asked |= {"client_assertion_type": _ASSERTION, "client_assertion": Path(file).read_text("utf-8").strip()}
+        asked |= {
+            "client_assertion_type": _ASSERTION,
+            "client_assertion": read_regular(file, _FILE_LIMIT).decode().strip(),
+        }
     address = environment.get("AZURE_AUTHORITY_HOST", _AUTHORITY).rstrip("/")
     headers = {"content-type": "application/x-www-form-urlencoded"}
     url = f"{address}/{tenant}/oauth2/v2.0/token"

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from dockc.base.files import open_stream
 from dockc.base.record import Record
 from dockc.errors import DigestMismatch, DockcError, RegistryError, StoreError
 from dockc.oci import config as configs
@@ -196,16 +197,10 @@ def _plain(content: ContentStore, source: Path | BinaryIO, shown: str, report: P
 
 
 def _opened(path: Path, shown: str) -> BinaryIO:
-    """A file or a FIFO; a device never ends."""
     try:
-        file = path.open("rb")
+        return open_stream(path)
     except OSError as error:
         raise RegistryError(f"{shown}: {error.strerror}") from None
-    mode = os.fstat(file.fileno()).st_mode
-    if stat.S_ISREG(mode) or stat.S_ISFIFO(mode):
-        return file
-    file.close()
-    raise RegistryError(f"{shown}: neither a file, nor a directory, nor a pipe")
 
 
 @contextmanager

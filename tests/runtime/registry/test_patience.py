@@ -168,3 +168,36 @@ def test_a_date_to_come_back_at() -> None:
     headers = {"Retry-After": "Wed, 21 Oct 2115 07:28:00 GMT"}
     with Script(lambda seen: Answer(200, headers=headers)) as server, Transport(FAST).request("GET", server.url) as answer:
         assert retry_after(answer) > LONG
+
+
+@pytest.mark.parametrize("piece", [b"HTTP/1.1 100 Continue\r\n\r\n", b"x"])
+@pytest.mark.parametrize("cancel", [False, True])
+def test_whoever_begins_an_answer_for_ever_keeps_no_thread(piece: bytes, cancel: bool) -> None:
+    gone = threading.Event()
+
+    def endless(server: socket.socket) -> None:
+        with server, server.accept()[0] as peer:
+            peer.recv(1 << 16)
+            try:
+                while not gone.wait(0.02):
+                    peer.sendall(piece)
+            except OSError:
+                gone.set()
+
+    before = set(threading.enumerate())
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/x"
+    serving = threading.Thread(target=endless, args=(listener,))
+    serving.start()
+    transport = Transport(replace(FAST, connect=0.2, read=LONG if cancel else 0.2, attempts=1))
+    cancelled = threading.Event()
+    if cancel:
+        threading.Timer(0.2, cancelled.set).start()
+    with pytest.raises(Cancelled if cancel else Unreachable):
+        transport.request("GET", url, cancelled=cancelled)
+    assert gone.wait(60), "the connection is still open"
+    serving.join()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(60)
+    assert set(threading.enumerate()) <= before
+    transport.close()
