@@ -172,11 +172,14 @@ def need_regular(path: str | PathLike[str], limit: int) -> None:
     ever.
 
     Raises:
-        OSError: as of `read_regular`.
+        OSError: as of `read_regular`, or it is empty (EINVAL).
     """
     with open_regular(path) as file:
-        if os.fstat(file.fileno()).st_size > limit:
-            raise _too_large(path, limit)
+        size = os.fstat(file.fileno()).st_size
+    if size > limit:
+        raise _too_large(path, limit)
+    if not size and not is_given(path):  # what the kernel makes up has none either, and may keep its reader waiting
+        raise OSError(errno.EINVAL, "the file is empty", os.fspath(path))
 
 
 def _too_large(path: str | PathLike[str], limit: int) -> OSError:

@@ -51,6 +51,11 @@ def test_certificates_are_files(odd: Path, tmp_path: Path, monkeypatch: pytest.M
         tls.context()
 
 
+def test_certificates_that_the_kernel_makes_up_are_none() -> None:
+    with pytest.raises(OSError, match="the file is empty"):
+        tls.context(ca="/proc/self/status")
+
+
 def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"x" * _LIMIT)
