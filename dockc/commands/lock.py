@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dockc.base.files import open_regular
+from dockc.base.files import FILE_LIMIT, read_regular
 from dockc.base.options import Options, option
 from dockc.commands import shared
 from dockc.compiler.questions import Answers
@@ -95,8 +94,7 @@ def lock_command(
     answers = find_out(request, log)
     if check:
         try:
-            with TextIOWrapper(open_regular(path), "utf-8") as file:
-                text = file.read()
+            text = read_regular(path, FILE_LIMIT).decode()
         except OSError as exc:
             raise UsageError(f"cannot read {path}: {exc.strerror}", hint="Make it with `dockc lock`.") from exc
         except UnicodeDecodeError as exc:

@@ -9,9 +9,8 @@ No network and no asyncio unless an image, URL or repository must be asked.
 
 from __future__ import annotations
 
-from io import TextIOWrapper
 
-from dockc.base.files import open_regular, read_inside
+from dockc.base.files import FILE_LIMIT, read_regular, read_inside
 from dockc.errors import CompileError, DockcError, UsageError
 
 TYPE_CHECKING = False
@@ -81,8 +80,7 @@ def initial_answers(request: CompileRequest) -> Answers:
     if path is None:
         return Answers()
     try:
-        with TextIOWrapper(open_regular(path), "utf-8") as file:
-            text = file.read()
+        text = read_regular(path, FILE_LIMIT).decode()
     except OSError as exc:
         raise UsageError(f"cannot read {path}: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:
