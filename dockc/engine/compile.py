@@ -9,8 +9,7 @@ No network and no asyncio unless an image, URL or repository must be asked.
 
 from __future__ import annotations
 
-
-from dockc.base.files import FILE_LIMIT, read_regular, read_inside
+from dockc.base.files import FILE_LIMIT, read_inside, read_regular
 from dockc.errors import CompileError, DockcError, UsageError
 
 TYPE_CHECKING = False
