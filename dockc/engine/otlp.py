@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ from dockc.rpc.pb import trace_pb2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import urllib3
 
 _PREFIX = "OTEL_EXPORTER_OTLP_"
 _DEFAULT = "http://localhost:4318"
@@ -113,8 +116,14 @@ def _headers(text: str) -> dict[str, str]:
 
 
 def send(way: Way, spans: Sequence[trace_pb2.ResourceSpans]) -> str:
-    """Send spans; why they could not be sent, or "". Blocks, for the timeout at most."""
+    """Send spans; why they could not be sent, or "". Blocks, for the timeout at most, whatever the collector does: of its
+    answer the status alone is read.
+    """
     import urllib3
+
+    from dockc.base import tls
+    from dockc.base.files import need_regular
+    from dockc.runtime.registry.connections import POOLS
 
     request = trace_pb2.ExportTraceServiceRequest(resource_spans=spans)
     body = json.dumps(as_json(request)).encode() if way.json else request.SerializeToString()
@@ -127,16 +136,22 @@ def send(way: Way, spans: Sequence[trace_pb2.ResourceSpans]) -> str:
         body, headers["Content-Encoding"] = gzip.compress(body, 6), "gzip"
     ends = time.monotonic() + way.timeout
     secured = {"ca_certs": way.ca or None, "cert_file": way.cert or None, "key_file": way.key or None}
-    tls: dict[str, Any] = {key: one for key, one in secured.items() if one is not None}
+    files: dict[str, Any] = {key: one for key, one in secured.items() if one is not None}
+    for file in files.values():
+        try:
+            need_regular(file, tls.LIMIT)
+        except OSError as exc:
+            return f"{way.url}: {file}: {exc.strerror}"
     problem = ""
-    with urllib3.PoolManager(retries=False, **tls) as pool:
+    with urllib3.PoolManager(retries=False, **files) as pool:
+        pool.pool_classes_by_scheme = dict(POOLS)
         for attempt in range(_TRIES):
             left = ends - time.monotonic()
             if left <= 0:
                 break
             try:
-                answer = pool.request("POST", way.url, body=body, headers=headers, timeout=left, redirect=False)
-            except (urllib3.exceptions.HTTPError, OSError) as exc:
+                answer = _post(pool, way.url, body, headers, left)
+            except (urllib3.exceptions.HTTPError, OSError, ValueError) as exc:
                 return f"{way.url}: {getattr(exc, 'strerror', None) or exc}"
             if 200 <= answer.status < 300:
                 return ""
@@ -149,6 +164,26 @@ def send(way: Way, spans: Sequence[trace_pb2.ResourceSpans]) -> str:
                 break
             time.sleep(pause)
     return problem or f"{way.url} did not answer in time"
+
+
+def _post(
+    pool: urllib3.PoolManager, url: str, body: bytes, headers: Mapping[str, str], seconds: float
+) -> urllib3.BaseHTTPResponse:
+    """The answer to a request, of which nobody reads the body."""
+    from dockc.runtime.registry.connections import Heard
+    from dockc.runtime.registry.patience import abandonable
+
+    heard = Heard()
+
+    def ask() -> urllib3.BaseHTTPResponse:
+        with heard.noting():
+            return pool.request(
+                "POST", url, body=body, headers=headers, timeout=seconds, redirect=False, preload_content=False
+            )
+
+    answer = abandonable(ask, threading.Event(), seconds, lambda late: late.close(), end=heard.shut)
+    answer.close()
+    return answer
 
 
 def as_json(request: trace_pb2.ExportTraceServiceRequest) -> dict[str, Any]:

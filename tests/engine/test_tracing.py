@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -191,6 +192,43 @@ def test_a_collector_that_does_not_take_them(collector: Collector) -> None:
     assert "answered 503" in otlp.send(otlp.Way(collector.url), made())
     assert len(collector.paths) == 7
     assert "127.0.0.1:1" in otlp.send(otlp.Way("http://127.0.0.1:1/v1/traces"), made())
+
+
+_ENDLESS = {
+    "body": (b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n", b"x" * 65536, ""),
+    "chunk": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7fffffffffffffff\r\n", b"x" * 65536, ""),
+    "length": (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n", b"x", ""),
+    "refusal": (b"HTTP/1.1 400 No\r\n\r\n", b"x" * 65536, "answered 400"),
+    "head": (b"HTTP/1.1 200 OK\r\nX: ", b"x", "timed out"),
+    "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n", "timed out"),
+}
+
+
+@pytest.mark.parametrize("kind", list(_ENDLESS))
+def test_an_answer_without_end_is_not_read(kind: str) -> None:
+    """A collector neither fills memory nor keeps a build waiting, and no thread is left with it."""
+    beginning, piece, problem = _ENDLESS[kind]
+    gone = threading.Event()
+
+    def serve(server: socket.socket) -> None:
+        with server, server.accept()[0] as peer:
+            peer.recv(1 << 16)
+            try:
+                peer.sendall(beginning)
+                while not gone.wait(0.01):
+                    peer.sendall(piece)
+            except OSError:
+                gone.set()
+
+    server = socket.create_server(("127.0.0.1", 0))
+    address = f"http://127.0.0.1:{server.getsockname()[1]}"
+    serving = threading.Thread(target=serve, args=(server,))
+    serving.start()
+    told = otlp.send(otlp.Way(address, timeout=1.0), made())
+    assert problem in told
+    assert bool(told) is bool(problem)
+    assert gone.wait(60), "the connection is still open"
+    serving.join()
 
 
 def test_the_form_of_the_history() -> None:
