@@ -104,6 +104,11 @@ def log(text: str) -> None:
             pass
 
 
+def counted(number: int, thing: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
 def abandon() -> None:
     """Let what is still buffered for standard output go nowhere, and not fail again when the interpreter ends."""
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)

@@ -12,7 +12,7 @@ from functools import partial
 from dockc.base import resident
 from dockc.base.files import builders_file
 from dockc.base.options import Options, option
-from dockc.base.output import log
+from dockc.base.output import counted, log
 from dockc.base.record import replace
 from dockc.commands import shared, transfer
 from dockc.commands.traced import traced
@@ -285,7 +285,9 @@ def run(options: BuildOptions, out: Output) -> int:
         raise UsageError("--pull and --local-images", hint="Only one of them can say where base images come from.")
     mode = "quiet" if options.quiet else options.progress
     place = None
-    if options.addr or options.builder or options.tlsdir or (options.store is None and os.path.exists(builders_file())):  # noqa: PTH110
+    # Whoever types a store means to build in it; a store in the environment says where stores are, and chooses nothing.
+    here = options.store is not None and str(options.store) != os.environ.get("DOCKC_STORE", "")
+    if options.addr or options.builder or options.tlsdir or (not here and os.path.exists(builders_file())):  # noqa: PTH110
         from dockc.commands.remote import chosen
 
         place = chosen(options.builder, options.addr, options.tlsdir)
@@ -500,7 +502,7 @@ def build_and_show(
     elif mode not in ("rawjson", "none"):
         if not asked.outputs and not asked.names:
             sys.stderr.write("the image has no name: `-t NAME` gives it one, for `dockc images` and `dockc run`\n")
-        sys.stderr.write(f"{built.executed} steps run, {built.cached} cached\n")
+        sys.stderr.write(f"{counted(built.executed, 'step')} run, {built.cached} cached\n")
     return built
 
 

@@ -408,10 +408,11 @@ def graph(
 def _strange(made: Graph, records: Sequence[tuple[str, str, Fact]], matched: int, record: Path) -> str:
     """What is said of a record that is of another build, wholly or in part; "" where it fits."""
     from dockc.console.errors import visible
+    from dockc.console.graph import step_name
 
-    digests, names = {node.digest for node in made.nodes}, {node.name for node in made.nodes}
+    digests, names = {node.digest for node in made.nodes}, {step_name(node.name) for node in made.nodes}
     steps = [(digest, name) for digest, name, _ in records if not name.startswith(_AROUND)]
-    strange = [name or digest for digest, name in steps if digest not in digests and name not in names]
+    strange = [name or digest for digest, name in steps if digest not in digests and step_name(name) not in names]
     if not strange and (matched or not steps):
         return ""
     which = f"{len(strange)} of its {len(steps)} steps are not" if matched else f"none of its {len(steps)} steps is"

@@ -7,6 +7,7 @@ import os
 import sys
 
 from dockc.base.options import Options, option
+from dockc.base.output import counted
 from dockc.base.style import PLAIN, Style
 from dockc.commands import shared
 from dockc.commands.discover import STDIN, find_some
@@ -131,7 +132,7 @@ def format_command(
             log(f"reformatted {path}\n")
     if check or (paths != [STDIN] and not diff):
         log(
-            f"{changed} file{'s' * (changed != 1)} {'would be ' if check else ''}reformatted, "
+            f"{counted(changed, 'file')} {'would be ' if check else ''}reformatted, "
             f"{len(paths) - changed - failed} unchanged\n"
         )
     return 1 if failed or (changed and (check or diff)) else 0

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from dockc.base.files import FILE_LIMIT, read_regular
 from dockc.base.options import Options, option
+from dockc.base.output import counted
 from dockc.commands import shared
 from dockc.compiler.questions import Answers
 from dockc.engine.lock import differences, find_out, pins, source_policy
@@ -109,7 +110,8 @@ def lock_command(
     if as_json is not None:
         as_json(json.dumps({"file": str(path), "pins": pins(answers)}) + "\n")
     else:
-        log(f"{path}: {len(answers.images)} images, {len(answers.git)} git commits, {len(answers.http)} downloads\n")
+        found = (len(answers.images), "image"), (len(answers.git), "git commit"), (len(answers.http), "download")
+        log(f"{path}: {', '.join(counted(number, word) for number, word in found)}\n")
     if policy is not None:
         _write(policy, json.dumps(source_policy(answers), indent=1) + "\n")
     return 0

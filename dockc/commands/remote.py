@@ -10,6 +10,7 @@ import threading
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dockc.base.output import counted
 from dockc.base.record import Record
 from dockc.client import address, builders, caches
 from dockc.client.control import metadata_of
@@ -187,7 +188,7 @@ def _build_there(builder: Chosen, request: Asked, wishes: Wishes, out: Output, t
         if digest:
             out.write(digest + "\n")
     elif mode not in ("rawjson", "none"):
-        out.log(f"{sink.executed} steps run, {sink.cached} cached\n")
+        out.log(f"{counted(sink.executed, 'step')} run, {sink.cached} cached\n")
     return 0
 
 

@@ -102,7 +102,8 @@ def facts_of(record: BuildRecord) -> Iterator[tuple[str, str]]:
         if value not in ("", [], {}, False):
             yield f"Option {key}", text_of(value)
     for key, value in record.results.items():
-        yield f"Result {key}", value
+        if key != "containerimage.descriptor":  # base64 of JSON, in which the digest stands once more
+            yield f"Result {key}", value
     if record.left_out:
         yield "Left out", f"{record.left_out} bytes of logs"
 

@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from dockc.base.pattern import pattern
 from dockc.base.record import Record
 from dockc.base.units import size_text
 from dockc.console.clean import clean_text
@@ -525,8 +526,18 @@ def _table(graph: Graph, facts: Facts) -> str:
     return f"<table><thead><tr><th>Step</th><th>Time</th><th>Size</th></tr></thead>\n<tbody>\n{''.join(rows)}</tbody></table>\n"
 
 
+_BASE = pattern(r"^\[[^]]*] (FROM \S+?)(?:@sha256:[0-9a-f]{64})?$")
+
+
+def step_name(name: str) -> str:
+    """What a step is found by: its name, but of a base image neither the stage, of which there may be several, nor
+    the digest: a tag is now this image, now that, and one that was made up is neither.
+    """
+    return _BASE.sub(r"\1", name)
+
+
 def match_facts(graph: Graph, records: Sequence[tuple[str, str, Fact]]) -> dict[int, Fact]:
-    """Facts of a record for the nodes, found by digest, else by name where exactly one step has it.
+    """Facts of a record for the nodes, found by digest, else by name (`step_name`) where exactly one step has it.
 
     Args:
         graph: the graph.
@@ -535,10 +546,10 @@ def match_facts(graph: Graph, records: Sequence[tuple[str, str, Fact]]) -> dict[
     by_digest = {digest: fact for digest, _, fact in records}
     by_name: dict[str, list[Fact]] = {}
     for _, name, fact in records:
-        by_name.setdefault(name, []).append(fact)
+        by_name.setdefault(step_name(name), []).append(fact)
     found = {}
     for i, node in enumerate(graph.nodes):
-        named = by_name.get(node.name, []) if node.name else []
+        named = by_name.get(step_name(node.name), []) if node.name else []
         known = by_digest.get(node.digest) or (named[0] if len(named) == 1 else None)
         if known is not None:
             found[i] = known

@@ -94,18 +94,23 @@ class Places:
         self._lines: dict[int, list[str]] = {}
 
     def find(self, vertex: str) -> tuple[int, str]:
-        """Line and text of the instruction that a step is written in; 0 and "" where no definition says so."""
+        """Line and text of the instruction that a step is written in; 0 and "" where no definition says so.
+
+        Of a step that is written in several places, such as a base image of two stages, it is the first: its name is
+        of that one.
+        """
         for source in self._sources:
             found = source.locations.get(vertex, ())
             if not found:
                 continue
-            info = source.file(found[0])
+            place = min(found, key=lambda one: one.lines)
+            info = source.file(place)
             if info is None:
                 continue
             rows = self._lines.get(id(info))
             if rows is None:
                 rows = self._lines[id(info)] = info.data.decode("utf-8", "replace").splitlines()
-            first, last = found[0].lines
+            first, last = place.lines
             return first, without_credentials("\n".join(rows[max(0, first - 1) : last]).strip())
         return 0, ""
 

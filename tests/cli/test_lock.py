@@ -123,7 +123,7 @@ def everything(folder: Path, registry: str, web: tuple[str, Path], tmp_path: Pat
 
 def test_a_lock_holds_every_source(cli: Cli, folder: Path, everything: dict[str, str], tmp_path: Path) -> None:
     ended = cli("lock", "--platform=linux/amd64", "--policy=policy.json")
-    assert ended.stderr == "Dockerfile.lock: 1 images, 1 git commits, 1 downloads\n"
+    assert ended.stderr == "Dockerfile.lock: 1 image, 1 git commit, 1 download\n"
     text = (folder / "Dockerfile.lock").read_text()
     known = json.loads(text)
     assert known["images"][0]["ref"] == everything["image"]

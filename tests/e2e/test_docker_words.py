@@ -76,7 +76,7 @@ def test_what_steps_are_given(dockc: Dockc, context: MakeContext, with_base: tup
 def test_pull_does_not_do_with_what_the_store_has(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
     root.build(context("FROM base\nRUN echo hi > /hi\n"), *with_base, "-t", "localhost:1/app:1")
     folder = context("FROM localhost:1/app:1\nRUN cat /hi\n")
-    assert "1 steps run" in root.build(folder)
+    assert "1 step run" in root.build(folder)
     assert "cannot reach the registry" in root.build(folder, "--pull", status=1)
 
 

@@ -218,7 +218,7 @@ def test_a_full_disk_is_said_and_leaves_a_store_that_works(root: Dockc, context:
         assert "Traceback" not in shown
         (folder / "Dockerfile").write_text("FROM base\nRUN echo fine\n")
         full.run("prune", "--all")
-        assert "1 steps run" in full.build(folder, *with_base, "-o", "type=cacheonly")
+        assert "1 step run" in full.build(folder, *with_base, "-o", "type=cacheonly")
         assert full.run("doctor").stdout.rstrip().endswith("healthy")
     finally:
         subprocess.run(["umount", "-l", small], check=True)
@@ -240,7 +240,7 @@ def test_kill_9_in_the_middle_leaves_nothing_running_and_a_good_store(dockc: Doc
     assert not _running("271828"), "the step outlived its builder"
     (folder / "Dockerfile").write_text("FROM base\nRUN echo first > /first\nRUN echo second\n")
     shown = dockc.build(folder, *with_base)
-    assert shown.strip().splitlines()[-1] == "1 steps run, 1 cached"
+    assert shown.strip().splitlines()[-1] == "1 step run, 1 cached"
     assert dockc.run("doctor").stdout.rstrip().endswith("healthy")
 
 

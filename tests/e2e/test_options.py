@@ -177,7 +177,7 @@ def test_a_locked_build_needs_no_network(
     root.build(folder, "--locked", folder / "Dockerfile.lock", "-o", "type=cacheonly")
     next(serving, None)  # ends the registry
     shown = root.build(folder, "--locked", folder / "Dockerfile.lock", "--no-cache", "-o", tmp_path / "out")
-    assert "1 steps run" in shown
+    assert "1 step run" in shown
     assert (tmp_path / "out" / "more").read_text() == "more\n"
 
 

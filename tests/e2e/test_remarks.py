@@ -53,6 +53,6 @@ def test_a_link_in_the_way_is_named(root: Dockc, context: MakeContext, with_base
 def test_an_image_that_gets_no_name_is_told(root: Dockc, context: MakeContext) -> None:
     folder = context("FROM scratch\nCOPY f /\n", f="")
     note = "the image has no name: `-t NAME` gives it one, for `dockc images` and `dockc run`"
-    assert f"{note}\n1 steps run, 0 cached\n" in root.build(folder)
+    assert f"{note}\n1 step run, 0 cached\n" in root.build(folder)
     for more in (["-t", "app"], ["-o", "out"], ["-q"]):
         assert note not in root.build(folder, *more)

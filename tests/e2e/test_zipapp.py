@@ -57,7 +57,7 @@ def test_one_file_runs_on_a_bare_python(zipapp: ModuleType, tmp_path: Path) -> N
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
     built = run("build", ".", "--progress=plain")
     assert built.returncode == 0, built.stderr
-    assert "1 steps run" in built.stderr
+    assert "1 step run" in built.stderr
     assert place.stat().st_mtime_ns == before, "unpacked once"
 
     place.chmod(0o777)

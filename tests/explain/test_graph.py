@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from dockc.commands import explain as explaincmd
 from dockc.commands.attrs import frontend_attrs
 from dockc.compiler.explain.graph import Graph, Lane, Node
-from dockc.console.graph import FORMATS, Fact, coloured, dot, match_facts, mermaid, page, render_graph, svg
+from dockc.console.graph import FORMATS, Fact, coloured, dot, match_facts, mermaid, page, render_graph, step_name, svg
 from dockc.console.graph_layout import Box, Layout, fitting, layout, wrapped
 from dockc.engine.plan import Looked
 from dockc.engine.record import Recorder
@@ -62,6 +62,19 @@ def test_steps_of_another_build_are_found_by_their_names() -> None:
     fact = Fact(1.0)
     assert match_facts(graph, [("sha256:old", "[1/1] RUN x", fact)]) == {0: fact}
     assert match_facts(graph, [("sha256:old", "[1/1] RUN x", fact), ("sha256:older", "[1/1] RUN x", fact)]) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "found_by"),
+    [
+        (f"[one 1/2] FROM docker.io/library/alpine:3@sha256:{'a' * 64}", "FROM docker.io/library/alpine:3"),
+        ("[stage-1 1/2] FROM docker.io/library/alpine:3", "FROM docker.io/library/alpine:3"),
+        (f"[2/2] RUN echo FROM a@sha256:{'a' * 64}", f"[2/2] RUN echo FROM a@sha256:{'a' * 64}"),
+        ("[one 1/2] WORKDIR /", "[one 1/2] WORKDIR /"),
+    ],
+)
+def test_a_base_image_is_one_step_in_whichever_stage(name: str, found_by: str) -> None:
+    assert step_name(name) == found_by
 
 
 @st.composite

@@ -174,7 +174,7 @@ def test_docker_build_is_dockc(docker: dict[str, str], tmp_path: Path, words: tu
     (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /d\n")
     done = run(docker, *words, ".", "-t", "x:1", "--progress=plain", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "1 steps run, 0 cached" in done.stderr
+    assert "1 step run, 0 cached" in done.stderr
     assert "exporting to docker image format" in done.stderr
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,11 @@ def test_the_packaged_extension_shows_findings(tmp_path: Path) -> None:
     answer = json.loads(ran.stdout)
     assert [(one["line"], one["code"]) for one in answer["published"]] == [(0, "DL3006"), (1, "DL3020")]
     assert answer["errors"] == []
+    argv[3] = tmp_path / "none"
+    ran = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120, env=os.environ)
+    told = [words for words in json.loads(ran.stdout)["errors"] if "|" in words]
+    assert len(told) == 1, "one message, which stays until somebody reads it"
+    assert re.fullmatch(r"dockc: `.*/none lsp` does not start \(.*ENOENT.*\)\. Install dockc with .*dockc\.path.* \| Open Settings", told[0])
 
 
 def test_nothing_of_the_extension_says_where_packages_came_from() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dockc.base.output import counted
 from dockc.base.pattern import pattern
 from dockc.grammar.diagnostic import Severity
 from dockc.linter.finding import FileReport, Finding
@@ -67,7 +68,7 @@ def without_shellcheck(plans: Sequence[Plan]) -> str:
 def summary(reports: Sequence[FileReport], *, shortened: bool = False) -> str:
     """One line, for people. `shortened` says that findings were a line each, and how to see more."""
     findings = [f for r in reports for f in r.findings]
-    files = f"{len(reports)} file{'s' * (len(reports) != 1)}"
+    files = counted(len(reports), "file")
     if not findings:
         return f"Nothing found in {files}.\n"
     counts = {s: sum(f.severity is s for f in findings) for s in Severity}

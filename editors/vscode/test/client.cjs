@@ -12,8 +12,11 @@ Module._load = (name, ...rest) => (name === "vscode" ? vscode.module : load(name
 async function main() {
   const { activate, deactivate } = require(path.resolve(extension));
   await activate({ subscriptions: [] });
-  await vscode.open("FROM debian\nADD a /a\n");
-  const published = await vscode.published();
+  let published = [];
+  if (!vscode.errors.length) {
+    await vscode.open("FROM debian\nADD a /a\n");
+    published = await vscode.published();
+  }
   await deactivate();
   process.stdout.write(JSON.stringify({ published, errors: vscode.errors }) + "\n");
   process.exit(0);

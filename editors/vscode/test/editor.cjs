@@ -112,7 +112,7 @@ module.exports = (command, folder) => {
       activeTextEditor: undefined,
       tabGroups: { all: [], onDidChangeTabs: nothing, onDidChangeTabGroups: nothing },
       createOutputChannel: () => ({ append: () => {}, appendLine: (text) => void errors.push(text), show: () => {}, replace: () => {}, clear: () => {}, dispose: () => {}, info: () => {}, error: (text) => void errors.push(text), warn: () => {}, debug: () => {}, trace: () => {}, onDidChangeLogLevel: nothing, logLevel: 3 }),
-      showErrorMessage: async (message) => void errors.push(message),
+      showErrorMessage: async (message, ...buttons) => void errors.push([message, ...buttons].join(" | ")),
       showWarningMessage: async (message) => void errors.push(message),
       showInformationMessage: async () => undefined,
     }),
