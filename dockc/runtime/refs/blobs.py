@@ -16,7 +16,7 @@ from dockc.runtime.cancel import check_cancelled
 from dockc.runtime.content.errors import store_error
 from dockc.runtime.content.locks import locked
 from dockc.runtime.refs.database import AS_CAME, Blob
-from dockc.runtime.refs.moved import tree_of
+from dockc.runtime.refs.moved import tree, tree_of
 from dockc.runtime.refs.types import LayerDescriptor
 from dockc.runtime.refs.unpack import ensure_directories, fetch_sound
 from dockc.runtime.snapshot.changes import layer_changes
@@ -96,13 +96,13 @@ def _variant(compression: Compression, epoch: int | None) -> str:
 
 def _pack(core: Core, layer: str, options: RemoteOptions, cancelled: threading.Event | None) -> LayerDescriptor:
     """The tar of a layer's change directory."""
-    below = tree_of(core, core.db.parents(layer), cancelled=cancelled)
+    parents = core.db.parents(layer)
+    below = tree_of(core, parents, cancelled=cancelled)
     ensure_directories(core, (layer,), cancelled=cancelled)
-    (own,) = core.directories((layer,))
     with ExitStack() as stack:
         # Against what is below, entries that overlayfs copied up and nobody changed are left out.
-        lower = stack.enter_context(core.snapshotter.view(below)) if below else None
-        changes = layer_changes(own, lower)
+        lower = stack.enter_context(tree(core, parents, cancelled=cancelled)) if below else None
+        changes = layer_changes(core.changes_dir(layer), lower)
 
         def write(out: Callable[[bytes], object]) -> None:
             write_layer(changes, out, rewrite_timestamp=options.rewrite_timestamp, cancelled=cancelled)

@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -17,6 +18,7 @@ from dockc.errors import StoreError
 from dockc.runtime.archive.limits import Limits
 from dockc.runtime.fsutil import marks
 from dockc.runtime.refs import database
+from dockc.runtime.refs.chains import Chains
 from dockc.runtime.refs.database import Blob, Database, Record
 from dockc.runtime.snapshot.removal import remove_tree
 
@@ -56,7 +58,8 @@ def new_id() -> str:
 class Core(Mutable):
     """Shared state of one process's view of a store.
 
-    Mutable state: `holds`, `providers`, `remembered`, `stacks`, `away` and `ready`, under `db.lock`; `rule` and `guests`.
+    Mutable state: `holds`, `providers`, `remembered`, `stacks`, `away`, `ready` and `trees`, under `db.lock`; `rule` and
+    `guests`.
 
     Attributes:
         holds: how often this process holds each record; the database knows only whether.
@@ -67,6 +70,7 @@ class Core(Mutable):
         away: for those that have any, the positions in the stack of layers that stand elsewhere than where they were
             made, each with the combination that has put it there and its position in that one.
         ready: layers whose directories this process has seen to be finished.
+        trees: the directories of records without layers that stand elsewhere, as this process has seen them last.
         on_removed: told the id of every record that is removed, before it is, and `rule`.
         rule: by which rule records are removed at the moment, in words; for explanations.
         mounts_offered: who may have the files of a cache mount that is to be made (`Offered`).
@@ -87,9 +91,10 @@ class Core(Mutable):
     providers: dict[str, Provider] = made(dict)
     remembered: dict[str, Provider] = made(dict)
     laters: WeakValueDictionary[str, Later] = made(WeakValueDictionary)
-    stacks: dict[str, tuple[str, ...]] = made(dict)
+    stacks: Chains = made(Chains)
     away: dict[str, dict[int, tuple[str, int]]] = made(dict)
     ready: set[str] = made(set)
+    trees: Chains = made(Chains)
     rule: str = ""
     mounts_offered: list[Offered] = made(list)
     guests: Guests | None = None
@@ -163,26 +168,29 @@ class Core(Mutable):
                 if current in self.stacks:
                     todo.pop()
                     continue
-                chain, record, parents = self._chain(current)
+                above, record, parents = self._chain(current)
                 missing = [parent for parent in parents if parent not in self.stacks]
                 if missing:
                     todo.extend(missing)
                     continue
                 below = self._combine(record, [self.stacks[p] for p in parents])
-                self.stacks[current] = (*below, *reversed(chain))
+                self.stacks[current] = (*below, *reversed(above))
                 if away := self._away(record, parents):
                     self.away[current] = away
                 todo.pop()
-            return self.stacks[record_id]
+            found = self.stacks[record_id]
+            for forgotten in self.stacks.trim():
+                self.away.pop(forgotten, None)
+            return found
 
     def _chain(self, record_id: str) -> tuple[list[str], Record, tuple[str, ...]]:
         """Layers that stand one on the other from a record down, then the record below them with its parents."""
-        chain: list[str] = []
+        above: list[str] = []
         while True:
             record, parents = self.record(record_id), self.db.parents(record_id)
             if record.kind != database.LAYER or len(parents) != 1 or parents[0] in self.stacks:
-                return chain, record, parents
-            chain.append(record_id)
+                return above, record, parents
+            above.append(record_id)
             (record_id,) = parents
 
     @staticmethod
@@ -190,7 +198,7 @@ class Core(Mutable):
         if record.kind == database.DIFF:
             lower, upper = parents
             return upper[len(lower) :]
-        below = tuple(layer for parent in parents for layer in parent)
+        below = tuple(chain.from_iterable(parents))
         return (*below, record.id) if record.kind == database.LAYER else below
 
     def moved(self, record_id: str) -> Mapping[int, tuple[str, int]]:
@@ -216,7 +224,7 @@ class Core(Mutable):
         """The layers on which a layer was made."""
         return tuple(layer for parent in self.db.parents(layer_id) for layer in self.stack(parent))
 
-    def directories(self, layers: Sequence[str], instead: Mapping[int, Path] | None = None) -> list[Path]:
+    def directories(self, layers: Sequence[str], instead: Mapping[int, str] | None = None) -> list[str]:
         """Change directories of layers, lowest first. What an opaque root hides is left out.
 
         Args:
@@ -228,7 +236,7 @@ class Core(Mutable):
         """
         top = str(self.root / "snapshots")
         instead = instead or {}
-        found: list[Path] = []
+        found: list[str] = []
         for index in reversed(range(len(layers))):
             if index in instead:
                 found.append(instead[index])
@@ -239,7 +247,7 @@ class Core(Mutable):
                     f"the directory of layer {layers[index]} is missing from the store",
                     hint="`dockc doctor --fix` forgets what cannot be used any more.",
                 )
-            found.append(Path(path))
+            found.append(path)
             if marks.is_opaque(path):
                 break
         found.reverse()
@@ -295,7 +303,8 @@ class Core(Mutable):
             if self.on_removed is not None:
                 self.on_removed(record_id, self.rule)
             self.db.delete(record_id)
-            self.stacks.pop(record_id, None)
+            self.stacks.drop(record_id)
+            self.trees.drop(record_id)
             self.away.pop(record_id, None)
             self.ready.discard(record_id)
         # The record goes first: killed in between, we leave blobs that nobody names, never names without blobs.

@@ -413,7 +413,7 @@ class RefManager:
             ):
                 with made.mount() as target, telling("computing a difference", core.root):
                     gather(tree_changes(old_tree, new_tree, times=False), target)
-                    inherit_root(target, [new_tree])
+                    inherit_root(target, [str(new_tree)])
                 return made.commit()
         finally:
             if upper is None:

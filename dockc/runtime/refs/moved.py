@@ -15,21 +15,22 @@ from __future__ import annotations
 import os
 import stat
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.errors import StoreError
 from dockc.runtime.cancel import check_cancelled
 from dockc.runtime.content.errors import telling
 from dockc.runtime.content.locks import locked
 from dockc.runtime.fsutil import marks
 from dockc.runtime.refs.database import LAYER
 from dockc.runtime.refs.difference import gather
-from dockc.runtime.refs.unpack import ensure_directories, inherit_root
+from dockc.runtime.refs.unpack import ensure_record, inherit_root
 from dockc.runtime.snapshot.changes import Change, Kind, layer_changes
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dockc.runtime.refs.core import Core
     from dockc.runtime.refs.types import Progress
 
@@ -40,20 +41,20 @@ def tree_of(
     *,
     cancelled: threading.Event | None = None,
     progress: Progress | None = None,
-) -> list[Path]:
+) -> Sequence[str]:
     """The directories that make up a record (of at most one, as a layer has parents), lowest first, made as needed.
 
     Raises:
         StoreError, Cancelled: as `unpack.ensure_directories`.
     """
     if not record_ids:
-        return []
+        return ()
     (record_id,) = record_ids
+    unmoved = ensure_record(core, record_id, cancelled=cancelled, progress=progress)
+    if unmoved is not None:
+        return unmoved
     layers, moved = core.stack(record_id), core.moved(record_id)
-    ensure_directories(core, layers, cancelled=cancelled, progress=progress)
-    if not moved:
-        return core.directories(layers)
-    found: dict[int, Path] = {}
+    found: dict[int, str] = {}
     for position in sorted(moved):
         combination, index = moved[position]
         place = core.snapshot_dir(combination) / "moved" / str(index)
@@ -66,8 +67,49 @@ def tree_of(
                     check_cancelled(cancelled)
                     _make(core, core.changes_dir(layers[position]), made_on, here, place)
         if place.is_dir():
-            found[position] = place
+            found[position] = str(place)
     return core.directories(layers, found)
+
+
+@contextmanager
+def tree(
+    core: Core,
+    record_ids: Sequence[str],
+    *,
+    cancelled: threading.Event | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Path]:
+    """What `tree_of` gives as one directory for reading.
+
+    Raises:
+        StoreError, Cancelled: as `tree_of`, or it cannot be mounted.
+    """
+    with ExitStack() as stack:
+        yield mounted(
+            core,
+            stack,
+            lambda: tree_of(core, record_ids, cancelled=cancelled, progress=progress),
+            core.snapshotter.view,
+        )
+
+
+def mounted(
+    core: Core,
+    stack: ExitStack,
+    directories: Callable[[], Sequence[str]],
+    use: Callable[[Sequence[str]], AbstractContextManager[Path]],
+) -> Path:
+    """Enter what is made of directories that `tree_of` gives. Where one of them has gone since this process looked, all
+    are looked for once more: those that can be are made again, and the error names what cannot.
+    """
+    try:
+        return stack.enter_context(use(directories()))
+    except (StoreError, FileNotFoundError) as error:
+        if not isinstance(error, FileNotFoundError) and not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        with core.db.lock:
+            core.trees.clear()
+    return stack.enter_context(use(directories()))
 
 
 def forget(core: Core) -> None:
@@ -81,7 +123,7 @@ def _is_made(place: Path) -> bool:
     return place.is_dir() or place.with_suffix(".plain").exists()
 
 
-def _make(core: Core, own: Path, made_on: Sequence[Path], here: Sequence[Path], place: Path) -> None:
+def _make(core: Core, own: Path, made_on: Sequence[str], here: Sequence[str], place: Path) -> None:
     """Make a layer's directory for another place, or write down that its own will do.
 
     Args:
@@ -101,7 +143,7 @@ def _make(core: Core, own: Path, made_on: Sequence[Path], here: Sequence[Path], 
                     made = folder / "new"
                     made.mkdir()
                     gather(changes, made, link=True)
-                    inherit_root(made, [own])
+                    inherit_root(made, [str(own)])
                     made.rename(place)
                 return
         place.with_suffix(".plain").touch()
@@ -126,7 +168,7 @@ def _is_all(own: Path, changes: Sequence[Change]) -> bool:
     return found == len(told)
 
 
-def _without_vain(core: Core, changes: Sequence[Change], here: Sequence[Path]) -> list[Change]:
+def _without_vain(core: Core, changes: Sequence[Change], here: Sequence[str]) -> list[Change]:
     """The changes without removals of what is not there."""
     if all(change.kind is Kind.SET for change in changes):
         return list(changes)

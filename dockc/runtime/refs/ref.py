@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -16,10 +16,10 @@ from dockc.runtime.content.errors import telling
 from dockc.runtime.refs import database, inventory
 from dockc.runtime.refs.blobs import known_blob, layer_descriptor
 from dockc.runtime.refs.core import now
-from dockc.runtime.refs.moved import tree_of
+from dockc.runtime.refs.moved import mounted, tree, tree_of
 from dockc.runtime.refs.packing import Packing
 from dockc.runtime.refs.types import LayerDescriptor, Progress, Remote, RemoteOptions
-from dockc.runtime.refs.unpack import ensure_directories, inherit_root, settle
+from dockc.runtime.refs.unpack import ensure_record, inherit_root, settle
 from dockc.runtime.snapshot.files import drop_marks
 
 if TYPE_CHECKING:
@@ -75,9 +75,7 @@ class ImmutableRef:
     def mount(self, *, cancelled: threading.Event | None = None, progress: Progress | None = None) -> Iterator[Path]:
         """A directory with the whole file system, for reading only, fetched and unpacked as needed."""
         self._check()
-        core = self._core
-        directories = tree_of(core, (self._id,), cancelled=cancelled, progress=progress)
-        with core.snapshotter.view(directories) as path:
+        with tree(self._core, (self._id,), cancelled=cancelled, progress=progress) as path:
             yield path
 
     @contextmanager
@@ -88,10 +86,11 @@ class ImmutableRef:
         self._check()
         core = self._core
         directories = tree_of(core, (self._id,), cancelled=cancelled)
-        if len(directories) == 1 and inventory.is_plain(directories[0].parent):
-            yield directories[0]
+        alone = Path(directories[0]) if len(directories) == 1 else None
+        if alone is not None and inventory.is_plain(alone.parent):
+            yield alone
         else:
-            with core.snapshotter.view(directories) as path:
+            with tree(core, (self._id,), cancelled=cancelled) as path:
                 yield path
 
     def prefetch(
@@ -101,10 +100,9 @@ class ImmutableRef:
         progress: Progress | None = None,
         instead: Sequence[ProviderFactory] = (),
     ) -> None:
-        """Fetch and unpack now what `mount` would need; see `ensure_directories`."""
+        """Fetch and unpack now what `mount` would need; see `ensure_record`."""
         self._check()
-        core = self._core
-        ensure_directories(core, core.stack(self._id), cancelled=cancelled, progress=progress, instead=instead)
+        ensure_record(self._core, self._id, cancelled=cancelled, progress=progress, instead=instead)
 
     def layers(self) -> tuple[LayerDescriptor | None, ...]:
         """Each layer, lowest first; None for one that has not been made a blob yet."""
@@ -196,12 +194,21 @@ class MutableRef:
                 raise StoreError(f"ref {self._id} is mounted already")
             self._mounted = True
         try:
-            lowers = tree_of(core, core.db.parents(self._id), cancelled=cancelled, progress=progress)
-            self._prepare(lowers)
+            parents = core.db.parents(self._id)
             folder = core.snapshot_dir(self._id)
-            with core.snapshotter.writable(lowers, folder / "fs", folder / "work") as path:
+
+            def directories() -> Sequence[str]:
+                lowers = tree_of(core, parents, cancelled=cancelled, progress=progress)
+                self._prepare(lowers)
+                return lowers
+
+            def writable(lowers: Sequence[str]) -> AbstractContextManager[Path]:
+                return core.snapshotter.writable(lowers, folder / "fs", folder / "work")
+
+            with ExitStack() as stack:
+                path = mounted(core, stack, directories, writable)
                 yield path
-                if to_step and not lowers:
+                if to_step and path == folder / "fs":  # nothing is below
                     drop_marks(path)
         finally:
             self._mounted = False
@@ -253,7 +260,7 @@ class MutableRef:
         self._check()
         self._core.db.set_meta(self._id, key, value)
 
-    def _prepare(self, lowers: list[Path]) -> None:
+    def _prepare(self, lowers: Sequence[str]) -> None:
         """Make the change directory, once."""
         core = self._core
         if core.record(self._id).snapshot:

@@ -22,7 +22,7 @@ from dockc.runtime.content.locks import locked
 from dockc.runtime.fsutil import marks
 from dockc.runtime.refs import inventory
 from dockc.runtime.refs.arrival import Extracting, arriving
-from dockc.runtime.refs.database import PROVEN
+from dockc.runtime.refs.database import LAYER, PROVEN
 from dockc.runtime.refs.fetching import fetch_by
 from dockc.runtime.several import TRANSFERS, one_by_one, several, workers
 from dockc.runtime.snapshot.files import copy_attributes
@@ -69,20 +69,65 @@ def ensure_directories(
                     _unpack_or_mend(core, layer, below.of(layer), blobs[layer], cancelled, report)
 
 
+def ensure_record(
+    core: Core,
+    record_id: str,
+    *,
+    cancelled: threading.Event | None = None,
+    progress: Progress | None = None,
+    instead: Sequence[ProviderFactory] = (),
+) -> Sequence[str] | None:
+    """`ensure_directories` for all layers of a record.
+
+    A step of a long chain costs as much as one of a short chain: what this process has seen of the record below is not
+    looked at again, but for its topmost directory (`moved.mounted` finds out about the others).
+
+    Returns:
+        The directories, lowest first; None where some layer stands elsewhere than where it was made (see `refs.moved`).
+    """
+    ensure = partial(ensure_directories, core, cancelled=cancelled, progress=progress, instead=instead)
+    with core.db.lock:
+        known = core.trees.get(record_id)
+    if known is not None and (not known or os.path.isdir(known[-1])):  # noqa: PTH112 - one string a step
+        return known
+    if core.moved(record_id):
+        ensure(core.stack(record_id))
+        return None
+    below = _seen_below(core, record_id)
+    own = core.stack(record_id) if below is None else (record_id,)
+    ensure(own)
+    found = core.directories(own)
+    if below and not marks.is_opaque(found[0]):
+        found = [*below, *found]
+    with core.db.lock:
+        core.trees[record_id] = found
+        core.trees.trim()
+        return core.trees[record_id]
+
+
+def _seen_below(core: Core, layer: str) -> tuple[str, ...] | None:
+    """The directories below a layer that stands on one other record, if this process has seen them lately."""
+    with core.db.lock:
+        parents = core.db.parents(layer)
+        one = core.record(layer).kind == LAYER and len(parents) == 1
+        known = core.trees.get(parents[0]) if one else None
+    return known if known is not None and (not known or os.path.isdir(known[-1])) else None  # noqa: PTH112
+
+
 class _Below:
     """The directories below each of a run of layers: for one that stands on the one before, that one's and itself."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._last = ""
-        self._directories: list[Path] = []
+        self._directories: list[str] = []
 
-    def of(self, layer: str) -> Sequence[Path]:
+    def of(self, layer: str) -> Sequence[str]:
         """Change directories below `layer`, lowest first; good until the next call."""
         core = self._core
         if self._last and core.db.parents(layer) == (self._last,):
             added = core.directories((self._last,))
-            if marks.is_opaque(str(added[0])):
+            if marks.is_opaque(added[0]):
                 self._directories = []
             self._directories += added
         else:
@@ -205,7 +250,7 @@ def mend(core: Core, blob: Blob, cancelled: threading.Event | None = None, progr
 def _unpack_or_mend(
     core: Core,
     layer: str,
-    lowers: Sequence[Path],
+    lowers: Sequence[str],
     blob: Blob,
     cancelled: threading.Event | None,
     progress: Progress,
@@ -226,7 +271,7 @@ def _unpack_or_mend(
 def _unpack(
     core: Core,
     layer: str,
-    lowers: Sequence[Path],
+    lowers: Sequence[str],
     blob: Blob,
     cancelled: threading.Event | None,
     progress: Progress,
@@ -268,10 +313,10 @@ def _proof(core: Core, layer: str, blob: Blob) -> str:
     return chain
 
 
-def inherit_root(target: Path, lowers: Sequence[Path]) -> None:
+def inherit_root(target: Path, lowers: Sequence[str]) -> None:
     """Let a new change directory's root look like the one below it (0755 of root where there is none)."""
     if lowers:
-        below = str(lowers[-1])
+        below = lowers[-1]
         copy_attributes(below, os.lstat(below), str(target))
     else:
         target.chmod(stat.S_IRWXU | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)

@@ -22,11 +22,11 @@ class Snapshotter(Protocol):
         """`overlay` or `native`."""
         ...
 
-    def view(self, lowers: Sequence[Path]) -> AbstractContextManager[Path]:
+    def view(self, lowers: Sequence[Path | str]) -> AbstractContextManager[Path]:
         """The stack (lowest first) as one directory for reading."""
         ...
 
-    def writable(self, lowers: Sequence[Path], upper: Path, work: Path) -> AbstractContextManager[Path]:
+    def writable(self, lowers: Sequence[Path | str], upper: Path, work: Path) -> AbstractContextManager[Path]:
         """The stack as one directory for writing.
 
         When the block ends, what was changed is in the change directory `upper`. `work` is a directory beside

@@ -56,13 +56,13 @@ class AutoSnapshotter:
         return self._current.name
 
     @contextmanager
-    def view(self, lowers: Sequence[Path]) -> Iterator[Path]:
+    def view(self, lowers: Sequence[Path | str]) -> Iterator[Path]:
         """As `Snapshotter.view`."""
         with ExitStack() as stack:
             yield self._enter(stack, lambda inner: inner.view(lowers))
 
     @contextmanager
-    def writable(self, lowers: Sequence[Path], upper: Path, work: Path) -> Iterator[Path]:
+    def writable(self, lowers: Sequence[Path | str], upper: Path, work: Path) -> Iterator[Path]:
         """As `Snapshotter.writable`."""
         with ExitStack() as stack:
             yield self._enter(stack, lambda inner: inner.writable(lowers, upper, work))

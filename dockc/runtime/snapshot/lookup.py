@@ -29,7 +29,7 @@ class Stack:
         top: one more change directory above them.
     """
 
-    def __init__(self, layers: Sequence[Path], top: Path | None = None) -> None:
+    def __init__(self, layers: Sequence[Path | str], top: Path | None = None) -> None:
         self._layers = layers
         self._top = top
 

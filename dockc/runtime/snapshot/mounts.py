@@ -17,8 +17,10 @@ from pathlib import Path
 
 from dockc.runtime.kernel import syscalls
 
-MAX_LOWERS = 200
-"""Lower directories of one mount: within mount(2)'s page of options, and below the kernel's own 500."""
+MAX_LOWERS = 150
+"""Lower directories of one mount: all that an image has (127), within mount(2)'s page of options, and below the kernel's
+own 500.
+"""
 
 MountPoint = AbstractContextManager[Path]
 
@@ -38,7 +40,12 @@ _OPTION_SETS = ((*_PLAIN, "volatile"), _PLAIN, ())
 
 
 def mount_overlay(
-    lowers: Sequence[Path], target: Path, *, upper: Path | None = None, work: Path | None = None, user: bool = False
+    lowers: Sequence[Path | str],
+    target: Path,
+    *,
+    upper: Path | None = None,
+    work: Path | None = None,
+    user: bool = False,
 ) -> None:
     """Mount a stack of directories (lowest first) on `target`.
 
@@ -68,7 +75,7 @@ def mount_overlay(
                     raise
 
 
-def _descriptor(opened: ExitStack, path: Path) -> str:
+def _descriptor(opened: ExitStack, path: Path | str) -> str:
     descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     opened.callback(os.close, descriptor)
     return f"/proc/self/fd/{descriptor}"

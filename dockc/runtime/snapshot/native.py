@@ -28,13 +28,13 @@ class NativeSnapshotter:
         self._squashed = squashed
 
     @contextmanager
-    def view(self, lowers: Sequence[Path]) -> Iterator[Path]:
+    def view(self, lowers: Sequence[Path | str]) -> Iterator[Path]:
         """The stack as a plain tree. It shares files with the layers: do not write."""
         with self._squashed.squashed(lowers, plain=True) as tree:
             yield tree
 
     @contextmanager
-    def writable(self, lowers: Sequence[Path], upper: Path, work: Path) -> Iterator[Path]:
+    def writable(self, lowers: Sequence[Path | str], upper: Path, work: Path) -> Iterator[Path]:
         """A copy of the stack; at the end, its differences become `upper`. Without lower layers, `upper` itself.
 
         The differences are taken also when the block raises: the caller throws `upper` away then.

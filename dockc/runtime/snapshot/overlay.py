@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from dockc.runtime.snapshot import mounts
 from dockc.runtime.snapshot.removal import remove_tree
 from dockc.runtime.snapshot.squash import SquashCache
 
-_CHUNK = 100
+_RUN = 32
 _UNUSABLE = frozenset(
     {errno.EPERM, errno.EACCES, errno.ENODEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP}
 )
@@ -41,7 +42,7 @@ class OverlaySnapshotter:
         self._user = user
 
     @contextmanager
-    def view(self, lowers: Sequence[Path]) -> Iterator[Path]:
+    def view(self, lowers: Sequence[Path | str]) -> Iterator[Path]:
         """The stack as one read-only directory."""
         with ExitStack() as stack:
             layers = self._within_limit(lowers, stack)
@@ -54,7 +55,7 @@ class OverlaySnapshotter:
             yield target
 
     @contextmanager
-    def writable(self, lowers: Sequence[Path], upper: Path, work: Path) -> Iterator[Path]:
+    def writable(self, lowers: Sequence[Path | str], upper: Path, work: Path) -> Iterator[Path]:
         """The stack as one writable directory; without lower layers, `upper` itself."""
         if not lowers:
             yield upper
@@ -75,7 +76,9 @@ class OverlaySnapshotter:
     def _mount_point(self) -> mounts.MountPoint:
         return mounts.mount_point(self._staging, f"mnt-{secrets.token_hex(6)}")
 
-    def _mount(self, layers: Sequence[Path], target: Path, upper: Path | None = None, work: Path | None = None) -> None:
+    def _mount(
+        self, layers: Sequence[Path | str], target: Path, upper: Path | None = None, work: Path | None = None
+    ) -> None:
         try:
             mounts.mount_overlay(layers, target, upper=upper, work=work, user=self._user)
         except OSError as error:
@@ -83,23 +86,42 @@ class OverlaySnapshotter:
                 raise OverlayUnavailable(f"overlayfs cannot be mounted: {error.strerror}") from error
             raise store_error(error, "mounting layers", self._staging) from error
 
-    def _within_limit(self, lowers: Sequence[Path], stack: ExitStack) -> list[Path]:
-        """The stack, with runs of its lowest layers squashed into one where there are too many.
+    def _within_limit(self, lowers: Sequence[Path | str], stack: ExitStack) -> Sequence[Path | str]:
+        """The stack, with runs of its lowest layers squashed into one where there are too many, and runs of those.
 
-        Runs have a fixed length, so that a growing stack uses the same ones again.
+        Runs have a fixed length, so that a growing stack uses the same ones again; and they are short, so that each of
+        its mounts is of few directories.
         """
-        layers = _each_once(lowers)
-        if len(layers) <= mounts.MAX_LOWERS:
-            return layers
-        runs = (len(layers) - 1) // _CHUNK
-        chunks = [layers[i * _CHUNK : (i + 1) * _CHUNK] for i in range(runs)]
-        squashed = [stack.enter_context(self._squashed.squashed(chunk, plain=False)) for chunk in chunks]
-        return self._within_limit([*squashed, *layers[runs * _CHUNK :]], stack)
+        low, high = _each_once(lowers), list[Path | str]()
+        runs: dict[Path | str, Sequence[Path | str]] = {}
+        while len(low) + len(high) > mounts.MAX_LOWERS and len(low) > _RUN:
+            made: list[Path | str] = []
+            for at in range(0, len(low) - _RUN, _RUN):
+                run = low[at : at + _RUN]
+                made.append(self._squashed.place(run, plain=False))
+                runs[made[-1]] = run
+            low, high = made, [*low[len(made) * _RUN :], *high]
+        return [self._present(layer, runs, stack) for layer in (*low, *high)]
+
+    def _present(
+        self, layer: Path | str, runs: Mapping[Path | str, Sequence[Path | str]], stack: ExitStack
+    ) -> Path | str:
+        """A layer as it is, or the run that stands for some, in use as long as `stack` is."""
+        run = runs.get(layer)
+        if run is None:
+            return layer
+        with ExitStack() as parts:
+            if not os.path.isdir(layer):  # noqa: PTH112 - one of many
+                for part in run:
+                    self._present(part, runs, parts)
+            return stack.enter_context(self._squashed.squashed(run, plain=False))
 
 
-def _each_once(lowers: Sequence[Path]) -> list[Path]:
+def _each_once(lowers: Sequence[Path | str]) -> Sequence[Path | str]:
     """The stack with each layer at its highest place only: overlayfs refuses one that is there twice.
 
     Whatever a layer sets, hides or removes, it does again where it comes again, so its lower places show nowhere.
     """
+    if len(set(lowers)) == len(lowers):
+        return lowers
     return list(dict.fromkeys(reversed(lowers)))[::-1]

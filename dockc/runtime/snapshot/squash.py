@@ -16,13 +16,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from dockc.base.memo import remembered
 from dockc.runtime.content.locks import lock_file, try_lock
 from dockc.runtime.fsutil import marks
 from dockc.runtime.snapshot.files import copy_attributes, copy_file
 from dockc.runtime.snapshot.removal import remove_tree
 
 
-def apply_changes(layer: Path, target: Path, *, link: bool, opaque: str | None = None) -> None:
+def apply_changes(layer: Path | str, target: Path, *, link: bool, opaque: str | None = None) -> None:
     """Apply a change directory on top of what is in `target`.
 
     Args:
@@ -98,7 +99,7 @@ def _place_directory(source: str, place: str, was: os.stat_result | None, opaque
         marks.set_opaque(place, opaque)
 
 
-def _directory_attributes(layer: Path, target: Path, place: str, status: os.stat_result) -> None:
+def _directory_attributes(layer: Path | str, target: Path, place: str, status: os.stat_result) -> None:
     copy_attributes(f"{layer}{place[len(str(target)) :]}", status, place)
 
 
@@ -124,6 +125,12 @@ def _remove(path: str, status: os.stat_result) -> None:
         os.unlink(path)  # noqa: PTH108
 
 
+@remembered(1024)
+def _name(said: tuple[str, ...]) -> str:
+    """Where what is made of layers lies; a long stack asks for the same again and again."""
+    return hashlib.sha256("\0".join(said).encode(errors="surrogateescape")).hexdigest()[:40]
+
+
 class SquashCache:
     """Read-only squashed stacks under one directory of the store, found by the layers that they hold."""
 
@@ -131,18 +138,21 @@ class SquashCache:
         self._root = root
         self._opaque = opaque
 
+    def place(self, layers: Sequence[Path | str], *, plain: bool) -> str:
+        """Where `squashed` makes the directory."""
+        return f"{self._root}/{_name((str(plain), *map(str, layers)))}"
+
     @contextmanager
-    def squashed(self, layers: Sequence[Path], *, plain: bool) -> Iterator[Path]:
+    def squashed(self, layers: Sequence[Path | str], *, plain: bool) -> Iterator[Path]:
         """One directory for the layers, lowest first; made on first use, in use until the block ends.
 
         Args:
             layers: change directories of the store.
             plain: a plain tree, for reading as it is; else a change directory.
         """
-        key = hashlib.sha256("\0".join([str(plain), *map(str, layers)]).encode(errors="surrogateescape"))
-        name = key.hexdigest()[:40]
         self._root.mkdir(exist_ok=True)
-        place, lock = self._root / name, self._root / f"{name}.lock"
+        place = Path(self.place(layers, plain=plain))
+        lock = place.with_suffix(".lock")
         while True:
             descriptor = lock_file(lock, shared=True)
             if place.is_dir():
@@ -154,7 +164,7 @@ class SquashCache:
         finally:
             os.close(descriptor)
 
-    def _make(self, layers: Sequence[Path], place: Path, lock: Path, *, plain: bool) -> None:
+    def _make(self, layers: Sequence[Path | str], place: Path, lock: Path, *, plain: bool) -> None:
         descriptor = lock_file(lock)
         try:
             if place.is_dir():
@@ -174,6 +184,12 @@ class SquashCache:
 
         Hard links keep the data of removed layers on the disk: call it after layers were removed.
         """
+        total = 0
+        while removed := self._clean(everything=everything):  # some are made of others
+            total += removed
+        return total
+
+    def _clean(self, *, everything: bool) -> int:
         removed = 0
         if not self._root.is_dir():
             return 0
@@ -183,12 +199,13 @@ class SquashCache:
                 continue
             try:
                 place, listing = lock.with_suffix(""), lock.with_suffix(".layers")
-                if not everything and place.is_dir() and self._is_current(listing):
+                there = place.is_dir()
+                if there and not everything and self._is_current(listing):
                     continue
                 remove_tree(place)
                 remove_tree(lock.with_suffix(".new"))
                 listing.unlink(missing_ok=True)
-                removed += 1
+                removed += there
             finally:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
                 os.close(descriptor)

@@ -58,7 +58,7 @@ def apply_layer(
     stream: Reader,
     target: Path,
     *,
-    lowers: Sequence[Path] = (),
+    lowers: Sequence[Path | str] = (),
     opaque: str = "trusted.overlay.opaque",
     limits: Limits | None = None,
     cancelled: threading.Event | None = None,
@@ -97,7 +97,7 @@ class _Applier:
     def __init__(
         self,
         target: Path,
-        lowers: Sequence[Path],
+        lowers: Sequence[Path | str],
         opaque: str,
         limits: Limits,
         cancelled: threading.Event | None,

@@ -317,6 +317,7 @@ class _Doctor:
                 core.db.update(record.id, snapshot=0, size=-1)
                 core.db.set_meta(record.id, database.PROVEN, None)
                 core.ready.discard(record.id)
+                core.trees.clear()
         if not can:
             return self._remove_with_children([record.id])
         core.discard(core.snapshot_dir(record.id))

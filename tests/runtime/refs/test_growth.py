@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dockc.errors import StoreError
 from dockc.runtime.cancel import Cancelled
 from dockc.runtime.fsutil import inroot
 from dockc.runtime.fsutil.inroot import Root
 from dockc.runtime.kernel.openat2 import openat2
+from dockc.runtime.refs.blobs import blob_of
+from dockc.runtime.refs.chains import Chains
 from dockc.runtime.refs.core import Core
 from dockc.runtime.refs.database import Database
 from dockc.runtime.refs.manager import RefManager
-from dockc.runtime.snapshot import lookup, tarread
+from dockc.runtime.refs.types import RemoteOptions
+from dockc.runtime.snapshot import lookup, mounts, overlay, tarread
 from dockc.runtime.snapshot.rooted import open_directory
-from tests.runtime.refs.test_refs import names
-from tests.runtime.store_helpers import Row, folder, layer, make_tar, names_in
+from tests.runtime.refs.test_refs import names, step
+from tests.runtime.store_helpers import Row, folder, layer, make_tar, names_in, write
+from tests.tools import calls
 
 
 class Counter:
@@ -66,7 +72,7 @@ def test_the_memory_of_stacks_does_not_hold_a_tuple_for_each_layer(refs: RefMana
     chain = [layer(refs, make_tar([Row("f", str(n).encode())])) for n in range(40)]
     image = refs.from_layers(chain)
     assert len(image.layers()) == 40
-    assert sum(map(len, refs.core.stacks.values())) <= 41
+    assert refs.core.stacks.size <= 41
 
 
 def test_stacks_of_layers_on_merges(refs: RefManager) -> None:
@@ -169,3 +175,75 @@ def test_missing_parents_are_found_by_halving(tmp_path: Path, monkeypatch: pytes
     assert looks.calls <= 4, "where a directory is not there below, nothing in it is"
     assert len(names_in(Path("/proc/self/fd"))) == before
     assert (target / "/".join(["b"] * depth) / "f").exists() and (target / "a/a/x/y/z").exists()
+
+
+def steps_on_steps(refs: RefManager, counts: tuple[int, ...]) -> list[int]:
+    """What eight steps more on a chain of so many cost, each time: fetched, mounted, written, committed and packed."""
+    spent: list[int] = []
+    top, height = step(refs, None, write(f="0")), 1
+
+    def next_step() -> None:
+        nonlocal top, height
+        top.prefetch()
+        below, top, height = top, step(refs, top, write(f=str(height))), height + 1
+        blob_of(refs.core, top.id, RemoteOptions(), None)
+        below.release()
+
+    def eight_steps() -> None:
+        for _ in range(8):
+            next_step()
+
+    for count in counts:
+        while height < count:
+            next_step()
+        spent.append(calls(eight_steps))
+    top.release()
+    return spent
+
+
+def test_a_step_on_many_costs_as_much_as_one_on_few(store: RefManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlay, "_RUN", 8)
+    monkeypatch.setattr(mounts, "MAX_LOWERS", 24)
+    few, many = steps_on_steps(store, (32, 256))
+    assert many <= 2 * few, "eight times as many below"
+    assert len(list((store.root / "squashed").glob("*.layers"))) <= 264 / 8 + 264 / 64
+
+
+def test_a_directory_that_goes_while_the_store_is_open(refs: RefManager) -> None:
+    """What a process has seen once it does not look at again, but where it is missed: then it is made again."""
+    tars = [make_tar([Row(f"f{n}", str(n).encode())]) for n in range(4)]
+    image = refs.from_layers([layer(refs, tar) for tar in tars])
+    top = step(refs, image, write(top="x"))
+    assert names(top) == ["f0", "f1", "f2", "f3", "top"]
+    for lost in refs.core.stack(image.id):
+        shutil.rmtree(refs.root / "snapshots" / lost)
+        if refs.snapshotter.name == "native":
+            refs.core.squashed.clean(everything=True)
+        assert names(top) == ["f0", "f1", "f2", "f3", "top"]
+        with step(refs, top, write(more="y")) as more:
+            assert names(more) == ["f0", "f1", "f2", "f3", "more", "top"]
+    shutil.rmtree(refs.root / "snapshots" / top.id)
+    if refs.snapshotter.name == "native":
+        refs.core.squashed.clean(everything=True)
+    with pytest.raises(StoreError, match="nothing is known that has it"):
+        step(refs, top, write(more="y"))
+
+
+def test_what_is_known_of_records_is_bounded() -> None:
+    chains = Chains(most=10)
+    for n in range(8):
+        chains[str(n)] = [f"layer {i}" for i in range(n)]
+        chains.trim()
+        assert chains.get(str(n)) == tuple(f"layer {i}" for i in range(n)), "never the latest"
+        assert chains.size <= 10
+    chains["long"] = ["x"] * 20
+    assert chains.trim() == ["7"]
+    assert "long" in chains and chains.get("6") is None
+
+    chains.clear()
+    chains["a"], chains["b"], chains["c"] = "x" * 4, "y" * 4, "z"
+    assert chains["a"] == tuple("xxxx")
+    chains["d"] = "1234"
+    assert chains.trim() == ["b"], "the one that was used least lately"
+    chains.drop("a")
+    assert "a" not in chains and chains.size == 5
