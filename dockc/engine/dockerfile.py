@@ -30,6 +30,8 @@ _CAPABILITIES = frozenset(
     f"moby.buildkit.frontend.{one}" for one in ("inputs", "subrequests", "contexts", "gitquerystring")
 )
 _TRUE = frozenset(("1", "t", "true"))
+#: Options that say what named contexts are.
+_OF_CONTEXTS = ("context:", "input-metadata:", "local-sessionid:", "image-resolve-mode")
 
 
 async def dockerfile(bridge: Bridge) -> Result:
@@ -90,6 +92,22 @@ def _check_caps(wanted: str) -> None:
     for one in filter(None, wanted.split(",")):
         if one.removesuffix("+forward") not in _CAPABILITIES:
             raise UnknownCapability(one.removesuffix("+forward"))
+
+
+async def named(bridge: Bridge, image: str) -> Result:
+    """What a named context of the request has in the place of an image, with a config as if it was one.
+
+    Raises:
+        DockcError: it cannot be had.
+    """
+    given = await bridge.work.blocking(bridge.inputs) if bridge.request.inputs else {}
+    attrs = {key: value for key, value in bridge.request.attrs.items() if key.startswith(_OF_CONTEXTS)}
+    file = f"FROM {image}\n".encode()
+    inputs = await bridge.work.compiling(
+        lambda: inputs_of(attrs, file, stores=bridge.session.stores, check_syntax=False, given=given)
+    )
+    (compiled,), _ = await _compile(bridge, inputs)
+    return Result({"": await bridge.load(compiled.definition)}, {CONFIG: compiled.image_json})
 
 
 async def _by_another(bridge: Bridge, attrs: dict[str, str], inputs: Inputs, wanted: str) -> Result:

@@ -19,7 +19,7 @@ FRONTENDS = Table(
     {
         "": "dockc.engine.bridge:given",
         "dockerfile.v0": "dockc.engine.dockerfile:dockerfile",
-        "gateway.v0": "dockc.engine.gateway:frontend",
+        "gateway.v0": "dockc.engine.imagefrontend:frontend",
     },
 )
 

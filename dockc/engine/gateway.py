@@ -1,5 +1,4 @@
-"""The gateway: `LLBBridge`'s messages to the bridge of a build, and frontends from images, which speak it over their
-standard streams.
+"""The gateway: `LLBBridge`'s messages to the bridge of a build.
 
 Loaded when a frontend image or a daemon's client asks for it.
 """
@@ -10,24 +9,19 @@ import asyncio
 import json
 import os
 import stat
-import tempfile
-import threading
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dockc.base.record import replace
-from dockc.base.threads import waiting
 from dockc.engine.bridge import LeftRef, Result
 from dockc.engine.reading import Stat, read_dir, read_file, stat_file
 from dockc.errors import DockcError, SolveError
 from dockc.golang.modes import to_go
 from dockc.llb import caps
 from dockc.oci.platform import Platform
-from dockc.protocol.errors import SOLVE, RemoteError, from_rpc, to_rpc
-from dockc.rpc.calls import Call, Channel, Handler, only, unary
+from dockc.protocol.errors import SOLVE, from_rpc, to_rpc
+from dockc.rpc.calls import Call, Handler, only
 from dockc.rpc.pb import common_pb2, gateway_pb2, session_pb2
 from dockc.rpc.status import ALREADY_EXISTS, CANCELLED, INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, RpcError
 from dockc.runtime.remotecache.base import CacheEntry
@@ -40,8 +34,6 @@ if TYPE_CHECKING:
     from dockc.engine.containers import Container
     from dockc.engine.policy import Policy
     from dockc.llb.definition import Definition
-    from dockc.oci.config import ContainerConfig
-    from dockc.runtime.executor.base import ExecSpec, ResolvedMount
     from dockc.runtime.refs.ref import ImmutableRef
 
     Q = TypeVar("Q", bound=Message)
@@ -246,7 +238,7 @@ class Gateway:
                 code=request.error.code,
                 details=[(one.type_url, one.value) for one in request.error.details],
             )
-            self.returned.set_exception(_returned(told))
+            self.returned.set_exception(from_rpc(told))
         else:
             self.returned.set_result(self._from_wire(request.result))
         return gateway_pb2.ReturnResponse()
@@ -454,213 +446,6 @@ def answers(gateway: Callable[[Call], Awaitable[Gateway]]) -> dict[str, Handler]
         "StatFileContainer": of(gateway_pb2.StatFileRequest, Gateway.stat_file_in_container),
     }
     return {SERVICE + name: handler for name, handler in found.items()}
-
-
-def _returned(error: RpcError) -> RemoteError:
-    return from_rpc(error)
-
-
-# --- frontends from images --------------------------------------------------------------------------------
-
-_METADATA = "/run/config/buildkit/metadata"
-_SAID = 8192
-
-
-async def frontend(bridge: Bridge) -> Result:
-    """`gateway.v0`: run a frontend from an image (option `source`), which asks over its standard streams.
-
-    Raises:
-        DockcError: the image cannot be had or run, or the frontend says that the build failed.
-    """
-    from dockc.llb.author import state
-    from dockc.oci.config import ImageConfig
-    from dockc.oci.reference import parse_normalized
-    from dockc.runtime.source.found import FoundImage
-
-    attrs = bridge.request.attrs
-    source = attrs.get("source", "")
-    if not source:
-        raise DockcError("gateway.v0 needs the option source", hint="--opt source=IMAGE names the frontend's image.")
-    if source == "dockerfile.v0":
-        return await bridge.solve(frontend=source, attrs={"cmdline": source, **attrs}, inputs=bridge.request.inputs)
-    if attrs.get("gateway-devel") or f"context:{source}" in attrs:
-        raise DockcError(
-            "frontends from a build or a named context are not supported yet", hint="Name an image of a registry."
-        )
-    name = str(parse_normalized(source).tag_name_only())
-    found = await bridge.resolve_source_meta(f"docker-image://{name}", name=f"resolve image config for {name}")
-    if not isinstance(found, FoundImage):
-        raise DockcError(f"{source} is no image")
-    pinned = name if "@" in name or not found.digest else f"{name}@{found.digest}"
-    definition = state.image(pinned).marshal()
-    ref = await bridge.load(definition)
-    if ref is None:
-        raise DockcError(f"the frontend image {source} is empty")
-    await bridge.evaluate(ref)
-    config = ImageConfig.parse(found.config).config
-    _check_caps(dict(config.labels or {}), attrs, bool(bridge.request.inputs))
-    gateway = Gateway(bridge, await bridge.work.blocking(own_workers))
-    with (
-        bridge.nested.one(),
-        bridge.steps.step(f"[internal] run frontend {name}"),
-        tempfile.TemporaryDirectory(prefix="dockc-frontend-") as folder,
-    ):
-        spec, mounts = _container(gateway, config, folder, definition)
-        try:
-            said = await _run(gateway, ref, spec, mounts)
-        finally:
-            await gateway.close()
-    if gateway.returned.done():
-        return gateway.returned.result()
-    raise DockcError(f"the frontend {source} ended without a result{said}")
-
-
-def _check_caps(labels: dict[str, str], attrs: object, inputs: bool) -> None:
-    """Refuse a frontend that cannot do what is asked of it.
-
-    Raises:
-        RpcError: which capability it lacks, so that a client may try another way.
-    """
-    has = set(filter(None, labels.get("moby.buildkit.frontend.caps", "").split(",")))
-    wanted = set(filter(None, dict(attrs).get("frontend.caps", "").split(",")))  # type: ignore[call-overload]
-    if inputs:
-        wanted.add("moby.buildkit.frontend.inputs")
-    for one in sorted({cap.removesuffix("+forward") for cap in wanted} - has):
-        detail = json.dumps({"name": one}).encode()
-        raise from_rpc(
-            RpcError(
-                f"unsupported frontend capability {one}",
-                code=UNIMPLEMENTED,
-                details=[("github.com/moby/buildkit/errdefs.FrontendCap+json", detail)],
-            )
-        )
-
-
-def _container(
-    gateway: Gateway, config: ContainerConfig, folder: str, definition: Definition
-) -> tuple[ExecSpec, tuple[ResolvedMount, ...]]:
-    """The process of a frontend and what it finds beside its image."""
-    from dockc.runtime.executor.base import ExecSpec, NetworkMode, ResolvedMount
-
-    attrs = gateway.bridge.request.attrs
-    labels = dict(config.labels or {})
-    options = [
-        f"BUILDKIT_FRONTEND_OPT_{number}={key}={value}" for number, (key, value) in enumerate(sorted(attrs.items()))
-    ]
-    workers = [
-        {
-            "ID": one.ID,
-            "Labels": dict(one.Labels),
-            "Platforms": [
-                {"architecture": p.Architecture, "os": p.OS, **({"variant": p.Variant} if p.Variant else {})}
-                for p in one.platforms
-            ],
-        }
-        for one in gateway.workers
-    ]
-    env = [
-        *(config.env or ()),
-        *options,
-        f"BUILDKIT_SESSION_ID={gateway.bridge.session.id}",
-        f"BUILDKIT_WORKERS={json.dumps(workers)}",
-        "BUILDKIT_EXPORTEDPRODUCT=buildkit",
-    ]
-    (Path(folder) / "frontend.bin").write_bytes(definition.to_bytes())
-    isolated = labels.get("moby.buildkit.frontend.network.none", "").lower() in {"1", "t", "true"}
-    spec = ExecSpec(
-        args=tuple(config.entrypoint or ()) or ("/run",),
-        env=tuple(env),
-        cwd=config.working_dir or "/",
-        network=NetworkMode.NONE if isolated else NetworkMode.UNSET,
-        remove_mount_stubs_recursive=True,
-    )
-    return spec, (ResolvedMount(dest=_METADATA, source=Path(folder), readonly=True),)
-
-
-async def _run(gateway: Gateway, ref: Ref, spec: ExecSpec, mounts: tuple[ResolvedMount, ...]) -> str:
-    """Run the frontend until it ends; what it said beside the protocol, for an error."""
-    from dockc.rpc.transports import on_descriptors
-    from dockc.runtime.executor.base import ExecIO
-
-    bridge = gateway.bridge
-    work = bridge.work
-    cancelled = threading.Event()
-    said = bytearray()
-    to_read, to_write = os.pipe()
-    from_read, from_write = os.pipe()
-    channel: Channel | None = None
-
-    async def mine(_: Call) -> Gateway:
-        return gateway
-
-    def run() -> int:
-        refs = work.worker.refs
-        base = bridge.file_system(ref)
-        bridge.fetch(base, cancelled=cancelled)
-        mutable = refs.new_mutable(base, description="frontend")
-        try:
-            with mutable.mount() as rootfs:
-                io = ExecIO(stdout=partial(_all_of, from_write), stderr=lambda data: _keep(said, data), stdin=to_read)
-                with waiting():
-                    return work.worker.executor.run(spec, rootfs, mounts, io, cancelled)
-        finally:
-            with suppress(OSError):
-                os.close(from_write)
-            mutable.release()
-
-    health = unary(session_pb2.HealthCheckRequest, _healthy)
-    handlers = answers(mine) | {"/grpc.health.v1.Health/Check": health}
-    running = asyncio.ensure_future(work.blocking(run, cancelled=cancelled))
-    try:
-        channel = await on_descriptors(from_read, to_write, handlers, explain=to_rpc)
-        watching = asyncio.ensure_future(asyncio.shield(gateway.returned))
-        first: set[asyncio.Future[Any]] = {running, watching}
-        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
-        if not running.done() and gateway.returned.exception() is None:
-            # It has said what it had to say: it gets a moment to end well.
-            await asyncio.wait({running}, timeout=10)
-        watching.cancel()
-        cancelled.set()
-        status = await running if running.done() else await _ended(running)
-    finally:
-        cancelled.set()
-        if channel is not None:
-            channel.shut()
-        os.close(to_read)
-        if not running.done():
-            await asyncio.gather(running, return_exceptions=True)
-    if gateway.returned.done() and gateway.returned.exception() is not None:
-        gateway.returned.result()
-    text = said.decode("utf-8", "replace").strip()
-    words = f": {text}" if text else ""
-    if status and not gateway.returned.done():
-        raise DockcError(f"the frontend ended with exit code {status}{words}")
-    return words
-
-
-async def _ended(running: asyncio.Future[int]) -> int:
-    from dockc.runtime.executor.base import ExecCancelled
-
-    try:
-        return await running
-    except ExecCancelled:
-        return 0
-
-
-async def _healthy(request: session_pb2.HealthCheckRequest, _: Call) -> session_pb2.HealthCheckResponse:
-    return session_pb2.HealthCheckResponse(status=session_pb2.HealthCheckResponse.SERVING)
-
-
-def _all_of(descriptor: int, data: bytes) -> None:
-    with suppress(BrokenPipeError):
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-
-
-def _keep(said: bytearray, data: bytes) -> None:
-    said += data
-    del said[:-_SAID]
 
 
 def own_workers() -> list[common_pb2.WorkerRecord]:

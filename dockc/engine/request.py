@@ -517,17 +517,34 @@ def _store_name(name: str) -> str:
 
 
 def foreign_syntax(front: Front, attrs: Mapping[str, str]) -> str:
-    """The frontend that a file, or a build argument for it, asks for, where it is not the one that is built in; ""
-    otherwise.
+    """The frontend that a file, or a build argument for it, asks for, where it is not the one that is built in, or where a
+    named context stands for its image; "" otherwise.
     """
     wanted = attrs.get("build-arg:BUILDKIT_SYNTAX", "")
     if not wanted:
         directive = next((d for d in front.parsed.file.directives if d.name == "syntax"), None)
         wanted = directive.value if directive is not None else ""
-    name = wanted.split(" ", 1)[0].split("@", 1)[0]
+    image = wanted.split(" ", 1)[0]
+    if image and image != FRONTEND and stands_in(attrs, image):
+        return wanted
+    name = image.split("@", 1)[0]
     slash = name.rfind("/")
     name = name[: name.find(":", slash)] if ":" in name[slash + 1 :] else name
     return wanted if name and name not in BUILT_IN and wanted != FRONTEND else ""
+
+
+def stands_in(attrs: Mapping[str, str], image: str) -> bool:
+    """Whether one of the named contexts stands for an image of this machine's platform.
+
+    Raises:
+        CompileError: the name is no reference.
+    """
+    from dockc.compiler.lower.contexts import stands_for
+    from dockc.oci import platform as platforms
+
+    prefix = "context:"
+    named = {key.removeprefix(prefix): value for key, value in attrs.items() if key.startswith(prefix)}
+    return bool(named) and bool(stands_for(named, image, platforms.default()))
 
 
 def _check_syntax(front: Front, attrs: Mapping[str, str]) -> None:

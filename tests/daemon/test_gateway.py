@@ -114,6 +114,32 @@ def test_a_frontend_finds_its_options_and_its_own_graph(registry: str, store: Pa
     assert f"   1 | >>> # syntax={image}" in done.stderr
 
 
+@pytest.mark.parametrize("name", ["frontends.invalid/x:1", "docker/dockerfile:1", "docker.io/docker/dockerfile"])
+def test_a_named_context_stands_for_a_frontends_image(registry: str, store: Path, name: str) -> None:
+    image = frontend(registry, store, "instead", "env | grep _OPT_ >&2; exit 3\n")
+    short = name.removeprefix("docker.io/")
+    done = asked(name, store, "--build-context", f"{short}=docker-image://{image}")
+    assert done.returncode == 1
+    assert "the frontend ended with exit code 3" in done.stderr, done.stderr
+    assert f"=source={name}" in done.stderr
+
+
+def test_a_layout_stands_for_a_frontends_image(registry: str, store: Path) -> None:
+    frontend(registry, store, "layout", "exit 4\n")
+    layout = store / "oci"
+    done = dockc("build", str(store / "layout"), "-o", f"type=oci,tar=false,dest={layout}", "--progress=none")
+    assert done.returncode == 0, done.stderr
+    done = asked("frontends.invalid/x:1", store, "--build-context", f"frontends.invalid/x:1=oci-layout://{layout}")
+    assert done.returncode == 1
+    assert "the frontend ended with exit code 4" in done.stderr, done.stderr
+
+
+def test_the_development_gateway_is_gone_as_in_buildkit(registry: str, store: Path) -> None:
+    done = asked(f"{registry}/none:1", store, "--opt", "gateway-devel=true")
+    assert done.returncode == 1
+    assert "development gateway is no longer supported" in done.stderr
+
+
 def test_a_frontend_that_says_nothing(registry: str, store: Path) -> None:
     done = asked(frontend(registry, store, "silent", "exit 0\n"), store)
     assert done.returncode == 1

@@ -20,6 +20,7 @@ from dockc.oci.platform import Platform
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Final
 
     from dockc.compiler.image.config import ImageConfig
@@ -85,18 +86,26 @@ def find(state: Lowering, name: str, platform: Platform | None) -> NamedContext 
 
 def lookup(state: Lowering, name: str, platform: Platform | None) -> NamedContext | None:
     """As `find`, for any name; a context for exactly this platform wins."""
-    contexts = state.options.contexts
+    full = stands_for(state.options.contexts, name, platform or state.options.host)
+    if not full:
+        return None
+    return NamedContext(state.options.contexts[full], full.partition("::")[0], full, platform)
+
+
+def stands_for(contexts: Mapping[str, str], name: str, platform: Platform) -> str:
+    """Which of the named contexts stands for an image or stage on a platform; "" where none does.
+
+    Raises:
+        CompileError: the name is no reference.
+    """
     try:
         short = references.parse_normalized(name).familiar().removesuffix(":latest")
     except DockcError as error:
         raise CompileError(f"invalid context name {name}: {error.message}", fault=Fault("bad-context")) from None
     if not contexts:
-        return None
-    wanted = platforms.normalize(platform or state.options.host)
-    for full in (f"{short}::{platforms.format_all(wanted)}", short):
-        if full in contexts:
-            return NamedContext(contexts[full], short, full, platform)
-    return None
+        return ""
+    named = (f"{short}::{platforms.format_all(platforms.normalize(platform))}", short)
+    return next((full for full in named if full in contexts), "")
 
 
 def wants(state: Lowering, context: NamedContext) -> None:
