@@ -20,7 +20,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dockc.base import ed25519
+from dockc.base import ed25519, jsontext
 from dockc.base.alone import alone
 from dockc.base.files import read_regular
 from dockc.base.record import replace
@@ -183,7 +183,7 @@ def _read(folder: Path) -> Iterator[tuple[str, bytes]]:
     from base64 import b64decode
 
     try:
-        table = json.loads(read_regular(folder / _SEEDS, _LIMIT))
+        table = jsontext.parsed(read_regular(folder / _SEEDS, _LIMIT))
         for name, entry in table.items():
             yield str(name), b64decode(entry["Seed"], validate=True)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

@@ -4,7 +4,6 @@ lends.
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Mapping, Sequence
@@ -12,11 +11,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from dockc.base.files import open_regular
+from dockc.base import jsontext
+from dockc.base.files import open_regular, read_regular
 from dockc.base.record import replace
 from dockc.errors import DockcError, UsageError
 from dockc.runtime.remotecache.base import CacheEntry, parse_entry
-from dockc.runtime.remotecache.writing import Writing, collects
+from dockc.runtime.remotecache.writing import INDEX_LIMIT, Writing, collects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,8 +94,7 @@ def exports(texts: Sequence[str], *, forgiving: bool = False) -> tuple[list[Cach
 def _digest(folder: Path, tag: str) -> str:
     """What a tag names in the index of a directory, or ""."""
     try:
-        with open_regular(folder / "index.json") as file:
-            entries = json.loads(file.read())["manifests"]
+        entries = jsontext.parsed(read_regular(folder / "index.json", INDEX_LIMIT))["manifests"]
     except (OSError, ValueError, KeyError, TypeError):
         return ""
     for entry in entries:

@@ -371,7 +371,7 @@ def policy_of(text: str) -> common_pb2.Policy:
 
     try:
         return json_format.Parse(text, common_pb2.Policy())
-    except json_format.ParseError as exc:
+    except (json_format.ParseError, RecursionError) as exc:
         raise DockcError(f"cannot read the source policy: {exc}") from None
 
 

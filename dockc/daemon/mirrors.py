@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from dockc.base import jsontext
 from dockc.base.record import Record, replace
 from dockc.base.threads import given_up, waiting
 from dockc.runtime.cancel import Cancelled
@@ -138,7 +139,7 @@ class Mirrors:
     def _about(self, name: str) -> _About:
         """What is known of a copy."""
         try:
-            found = json.loads((self._root / f"{name}.json").read_bytes())
+            found = jsontext.parsed((self._root / f"{name}.json").read_bytes())
             return _About(str(found["what"]), int(found["created"]), int(found["last"]), int(found["count"]))
         except (OSError, ValueError, KeyError, TypeError):
             return _About()

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from dockc.base import jsontext
 from dockc.errors import CompileError, DockcError, ExecError, SolveError, UsageError
 from dockc.protocol.stacks import STACK, stacks_of
 from dockc.rpc.status import (
@@ -56,7 +57,7 @@ def from_rpc(error: RpcError) -> RemoteError:
         if kind not in {"errdefs.Source+json", "errdefs.Vertex+json"}:
             continue
         try:
-            told = json.loads(value)
+            told = jsontext.parsed(value)
         except ValueError:
             continue
         if not isinstance(told, dict):

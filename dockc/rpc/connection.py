@@ -312,6 +312,7 @@ class Connection:
     ) -> None:
         self.server, self.max_message = server, max_message
         self.closed = self.draining = False
+        self._why = ""  # no new calls, as the peer or what it did has told
         self.streams: dict[int, Stream] = {}
         self._clock = clock
         self._tokens, self._counted = float(_BURST), clock()
@@ -404,7 +405,7 @@ class Connection:
             RpcError: the connection is closed or the peer takes no new calls.
         """
         if self.closed or self.draining:
-            raise RpcError("the connection is closing", code=UNAVAILABLE)
+            raise RpcError(self._why or "the connection is closing", code=UNAVAILABLE)
         number = self.library.get_next_available_stream_id()
         self.put_headers(number, headers)
         self._tokens = min(self._tokens + 4, _BURST)
@@ -743,6 +744,7 @@ class Connection:
             return
         told = words.decode("utf-8", "replace")
         error = RpcError("the peer closes the connection" + (f": {told}" if told else ""), code=UNAVAILABLE)
+        self._why = self._why or error.message
         for stream in list(self.streams.values()):
             if stream.id > last:
                 self._drop(stream)
@@ -765,6 +767,7 @@ class Connection:
         self._block = None
         self._rest.clear()
         error = error or RpcError("the connection was closed", code=UNAVAILABLE)
+        self._why = self._why or error.message
         streams, self.streams = list(self.streams.values()), {}
         for stream in streams:
             if not (stream.ended and stream.ended_here):

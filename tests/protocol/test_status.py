@@ -125,7 +125,7 @@ def test_codes(error: Exception, code: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"", b"{", b"[]", b"null", b'{"info": 3}', b'{"info": {"data": 5}, "ranges": [1]}', b'{"info": {"data": "!"}, "ranges": [{"start": {"line": "x"}}]}']
+    "value", [b"", b"{", b"[" * 100_000, b"[]", b"null", b'{"info": 3}', b'{"info": {"data": 5}, "ranges": [1]}', b'{"info": {"data": "!"}, "ranges": [{"start": {"line": "x"}}]}']
 )
 def test_details_that_are_nonsense_do_no_harm(value: bytes) -> None:
     kinds = ("github.com/moby/buildkit/errdefs.Source+json", "github.com/moby/buildkit/errdefs.Vertex+json", "unknown")

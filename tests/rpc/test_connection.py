@@ -560,7 +560,7 @@ def test_going_away_lets_running_calls_finish() -> None:
     assert second.error is not None
     assert "restart" in second.error.message
     assert first.error is None
-    with pytest.raises(RpcError, match="closing"):
+    with pytest.raises(RpcError, match="closes the connection: restart"):
         client.request()
     server.put_headers(first.id, [(":status", "200"), ("content-type", "application/grpc")])
     server.all[0].put_message(b"last words")
@@ -589,6 +589,14 @@ def test_a_lost_connection_fails_what_runs() -> None:
     server.lost()
     assert call.error is not None
     assert server.all[0].error is not None
+
+
+def test_a_call_after_the_end_is_told_how_that_came() -> None:
+    client, _ = pair()
+    client.feed(frame(0x41, 0, 0, b"") + b"\xff" * 64)
+    assert client.closed
+    with pytest.raises(RpcError, match="the peer breaks the protocol: "):
+        client.request()
 
 
 def test_a_cancelled_call_reaches_the_server() -> None:

@@ -282,11 +282,12 @@ def _load_input(state: Lowering, context: NamedContext, name: str) -> LoadedCont
 
 
 def _image_config(metadata: str) -> bytes | None:
-    import json
     from base64 import b64decode
 
+    from dockc.base import jsontext
+
     try:
-        found = json.loads(metadata)["containerimage.config"]
+        found = jsontext.parsed(metadata)["containerimage.config"]
         return b64decode(found, validate=True)
     except KeyError:
         return None

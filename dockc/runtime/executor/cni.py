@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dockc.base import children
+from dockc.base import children, jsontext
 from dockc.base.files import read_regular
 from dockc.base.record import Record, replace
 from dockc.errors import DockcError, UsageError
@@ -134,7 +134,7 @@ class Cni:
             UsageError: it cannot be read or makes no sense, or a plugin is missing.
         """
         try:
-            read = json.loads(read_regular(config, _LIMIT))
+            read = jsontext.parsed(read_regular(config, _LIMIT))
         except (OSError, ValueError) as exc:
             raise UsageError(f"cannot read the network configuration {config}: {exc}") from exc
         many = config.suffix == ".conflist"
@@ -245,7 +245,7 @@ class Cni:
         except (OSError, subprocess.TimeoutExpired) as exc:
             raise ExecutorError(f"network plugin {program.name}: {exc}") from exc
         try:
-            said = json.loads(done.stdout) if done.stdout.strip() else None
+            said = jsontext.parsed(done.stdout) if done.stdout.strip() else None
         except ValueError:
             said = None
         if done.returncode:

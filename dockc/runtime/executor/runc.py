@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from dockc.base import children
+from dockc.base import children, jsontext
 from dockc.errors import DockcError
 from dockc.runtime.executor import cgroup, policy, rootless
 from dockc.runtime.executor.base import ExecIO, ExecSpec, ExecutorError, ResolvedMount
@@ -222,7 +222,7 @@ def read_trouble(log: Path) -> str:
         return ""
     for line in reversed(lines):
         try:
-            row: Any = json.loads(line)
+            row: Any = jsontext.parsed(line)
         except ValueError:
             continue
         if isinstance(row, dict) and row.get("level") in ("error", "fatal") and isinstance(row.get("msg"), str):

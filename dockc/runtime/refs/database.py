@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dockc.base import jsontext
 from dockc.base import record as lean
 from dockc.base.record import fields_of
 from dockc.errors import StoreError
@@ -473,7 +474,7 @@ class Database:
 def _blob(row: tuple[Any, ...]) -> Blob:
     record, variant, digest, media_type, size, annotations, diff_id, origin = row
     try:
-        noted = json.loads(str(annotations))
+        noted = jsontext.parsed(str(annotations))
     except ValueError:
         raise StoreError(
             f"the database of the store is damaged: what it says of the blob {digest} is none",

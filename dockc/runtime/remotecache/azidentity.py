@@ -9,13 +9,13 @@ Source: Microsoft identity platform, "OAuth 2.0 client credentials flow"; "How t
 
 from __future__ import annotations
 
-import json
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+from dockc.base import jsontext
 from dockc.base.files import read_regular
 from dockc.errors import DockcError
 from dockc.runtime.cancel import Cancelled
@@ -103,13 +103,13 @@ def _asked(
         data = answer.read_all(_ANSWER)
         if answer.status != 200:
             raise CacheFailed(f"{answer.status} from {url.partition('?')[0]}{_reason(data)}")
-    return _token_of(json.loads(data), "access_token")
+    return _token_of(jsontext.parsed(data), "access_token")
 
 
 def _reason(data: bytes) -> str:
     """What an identity service says of a refusal."""
     try:
-        text = str(json.loads(data)["error_description"])
+        text = str(jsontext.parsed(data)["error_description"])
     except (ValueError, KeyError, TypeError):
         return ""
     return f": {' '.join(text.split())[:200]}"
@@ -135,7 +135,7 @@ def _logged_in(environment: Mapping[str, str], cancelled: Event | None) -> str:
     )  # fmt: skip
     if done.returncode:
         raise CacheFailed(" ".join(done.stderr.decode("utf-8", "replace").split())[:200] or "az failed")
-    return _token_of(json.loads(done.stdout), "accessToken")
+    return _token_of(jsontext.parsed(done.stdout), "accessToken")
 
 
 _WAYS: dict[str, Way] = {"service": _service, "managed identity": _machine, "az": _logged_in}

@@ -5,7 +5,6 @@ The shared repository of a remote stays in the store, so that a later commit cos
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets as random
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 from weakref import WeakValueDictionary
 
+from dockc.base import jsontext
 from dockc.base.record import Mutable, Record, replace
 from dockc.errors import SolveError, StoreError, without_credentials
 from dockc.golang.text import dump_json, quote
@@ -129,7 +129,7 @@ def _ask(options: GitOptions, git: Git) -> Commit:
 def _remembered(memory: Memory, question: str, options: GitOptions) -> Commit:
     known = memory.get("git", question)
     try:
-        fields = json.loads(known or b"null")
+        fields = jsontext.parsed(known or b"null")
     except ValueError:
         fields = None
     if not isinstance(fields, list) or len(fields) != 3 or not all(isinstance(one, str) for one in fields):

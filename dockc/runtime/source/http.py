@@ -6,7 +6,6 @@ copy in the store is still good.
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import threading
@@ -16,6 +15,7 @@ from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import urlsplit
 
+from dockc.base import jsontext
 from dockc.base.record import Mutable, Record
 from dockc.base.version import BUILDKIT
 from dockc.errors import DigestMismatch, DockcError, RegistryError, SolveError, StoreError, without_credentials
@@ -464,7 +464,7 @@ def probe(
 
 def _told(answer: bytes | None) -> FoundHttp | None:
     try:
-        digest, last_modified, newest, archive, name = json.loads(answer or b"null")
+        digest, last_modified, newest, archive, name = jsontext.parsed(answer or b"null")
     except (ValueError, TypeError):
         return None
     return FoundHttp(str(digest), str(last_modified), str(newest), bool(archive), str(name))

@@ -20,6 +20,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.base import jsontext
 from dockc.base.record import Record
 from dockc.errors import DockcError, SolveError
 from dockc.golang.numbers import NumberError, parse_bool
@@ -111,7 +112,7 @@ def _strings(attributes: Mapping[str, str], key: str) -> tuple[str, ...] | None:
     if text is None:
         return None
     try:
-        values = json.loads(text)
+        values = jsontext.parsed(text)
     except ValueError as error:
         raise SolveError(f"invalid value for {key}: {error}") from error
     if values is None:

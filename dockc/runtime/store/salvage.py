@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import os
 import shutil
 import sqlite3
@@ -22,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dockc.base import jsontext
 from dockc.base.record import fields_of
 from dockc.errors import StoreError
 from dockc.oci import digest as digests
@@ -208,7 +208,7 @@ def _unsound(database: sqlite3.Connection) -> str:
     for row in _dicts(database, "blob"):
         try:
             good = digests.is_valid(row["digest"]) and isinstance(row["size"], int)
-            good = good and isinstance(json.loads(row["annotations"]), dict)
+            good = good and isinstance(jsontext.parsed(row["annotations"]), dict)
         except (TypeError, ValueError):
             good = False
         if not good:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from dockc.base import jsontext
 from dockc.errors import DockcError
 from dockc.solver.core import events
 from dockc.solver.core.events import Command, Event
@@ -38,7 +39,7 @@ def decode(text: str) -> Event | Command:
     import msgspec
 
     try:
-        ((name, fields),) = json.loads(text).items()
+        ((name, fields),) = jsontext.parsed(text).items()
         message: Event | Command = msgspec.convert(fields, _TYPES[name])
     except (ValueError, KeyError, AttributeError, msgspec.ValidationError) as error:
         raise TraceError(f"not a line of a solver trace: {text[:200]!r}") from error

@@ -362,6 +362,7 @@ def test_a_directory_that_is_not_there(refs: RefManager, tmp_path: Path) -> None
     ("attributes", "message"),
     [
         ({attrs.LOCAL_INCLUDE: "["}, r"^invalid value for local\.includepattern: "),
+        ({attrs.LOCAL_FOLLOW: "[" * 100_000}, r"^invalid value for local\.followpaths: nested too deeply$"),
         ({attrs.LOCAL_EXCLUDE: '{"a": 1}'}, r"^invalid value for local\.excludepatterns: not a list of strings$"),
         (
             {attrs.LOCAL_METADATA_TRANSFER: "yes"},

@@ -45,6 +45,11 @@ class _Identities(BaseHTTPRequestHandler):
             return self._answer(200, {"access_token": "by machine"})
         if parts.path == "/app" and self.headers["x-identity-header"] == "header":
             return self._answer(200, {"access_token": "by app"})
+        if parts.path == "/deep/metadata/identity/oauth2/token":
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"[" * 100_000)
+            return None
         return self._answer(404, {})
 
 
@@ -81,6 +86,11 @@ def test_nobody_gives_one(here: str, tmp_path: Path) -> None:
     assert "hunter2" not in caught.value.message
     az.write_text("""#!/bin/sh\necho '{"accessToken": "by login"}'\n""")
     assert azidentity.token({**me, "AZURE_POD_IDENTITY_AUTHORITY_HOST": f"{here}/nothing", "PATH": str(tmp_path)}) == "by login"
+
+
+def test_an_answer_that_is_nested_too_deeply_is_none(here: str) -> None:
+    with pytest.raises(CacheFailed, match="managed identity: nested too deeply"):
+        azidentity.token({"AZURE_POD_IDENTITY_AUTHORITY_HOST": f"{here}/deep", "PATH": ""})
 
 
 def test_a_token_is_not_sent_for_all_to_read() -> None:

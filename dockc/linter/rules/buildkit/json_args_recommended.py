@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from dockc.base import jsontext
 from dockc.base.pattern import pattern
 from dockc.compiler.syntax import ast
 from dockc.grammar.source import Span
@@ -68,7 +69,7 @@ def _with_quotes(context: Context, entry: Entry, instruction: ast.ShellDependent
     message = f"{message}: this is no JSON array, and runs as a shell command"
     tried = _TRAILING.sub("]", _CURLY.sub('"', text).replace("'", '"'))
     try:
-        words = json.loads(tried)
+        words = jsontext.parsed(tried)
     except ValueError:
         words = None
     fix = None
