@@ -275,8 +275,10 @@ def run_inspect(options: InspectOptions, out: Output) -> int:
 
 
 def _tell(row: dict[str, Any], out: Output) -> None:
+    from dockc.console.clean import clean_text
+
     def say(key: str, value: str, indent: str = "") -> None:
-        out.write(f"{indent}{key + ':':<{12 - len(indent)}} {value}\n")
+        out.write(f"{indent}{key + ':':<{12 - len(indent)}} {clean_text(value)}\n")  # as whoever answers has it
 
     say("Name", row["name"])
     say("Current", "yes" if row["current"] else "no")

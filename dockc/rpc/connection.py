@@ -27,7 +27,7 @@ from h2.settings import SettingCodes, Settings
 from h2.stream import H2Stream
 
 from dockc.rpc.headers import LATER, REQUEST, RESPONSE, TRAILERS, BlockDecoder, BlockEncoder
-from dockc.rpc.status import RESOURCE_EXHAUSTED, UNAVAILABLE, UNIMPLEMENTED, RpcError
+from dockc.rpc.status import RESOURCE_EXHAUSTED, UNAVAILABLE, UNIMPLEMENTED, RpcError, no_answer
 
 Headers = Sequence[tuple[str, str]]
 
@@ -695,6 +695,9 @@ class Connection:
         stream = self.streams.get(event.stream_id or 0)
         if stream is not None:
             stream.headers = headers
+            if (problem := no_answer(headers)) is not None:
+                self._refuse(stream, problem)
+                return
             stream.changed()
 
     def _on_information(self, _: events.InformationalResponseReceived) -> None:

@@ -86,17 +86,31 @@ def trailers_of(code: int, message: str = "", details: Iterable[tuple[str, bytes
     return found
 
 
+def no_answer(headers: Iterable[tuple[str, str]]) -> RpcError | None:
+    """The error of an answer that is none of gRPC, such as a proxy's page; None where the headers are as they should be.
+    What follows them are no messages.
+    """
+    found = dict(headers)
+    if "grpc-status" in found:
+        return None
+    http, kind = found.get(":status", "200"), found.get("content-type", "application/grpc")
+    if http != "200":
+        return RpcError(
+            f"the peer answered with HTTP status {http}",
+            code=_OF_HTTP.get(int(http) if http.isdecimal() and len(http) < 10 else 0, UNKNOWN),
+        )
+    if not kind.startswith("application/grpc"):
+        return RpcError(f"the peer answered with {kind[:100]}, not with gRPC", code=UNKNOWN)
+    return None
+
+
 def error_of(trailers: Iterable[tuple[str, str]]) -> RpcError | None:
     """The error that trailers or the headers of an answer without messages tell; None if all is well."""
     found = dict(trailers)
     text = found.get("grpc-status", "")
     if not text:
-        http = found.get(":status", "200")
-        if http != "200":
-            return RpcError(
-                f"the peer answered with HTTP status {http}",
-                code=_OF_HTTP.get(int(http) if http.isdecimal() and len(http) < 10 else 0, UNKNOWN),
-            )
+        if (other := no_answer(found.items())) is not None:
+            return other
         return RpcError("the peer ended the call without a status", code=INTERNAL)
     code = int(text) if text.isdecimal() and len(text) < 10 else UNKNOWN
     if code == OK:

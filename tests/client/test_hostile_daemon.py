@@ -17,10 +17,12 @@ from typing import Any
 
 import pytest
 
+from dockc.base.output import Output
 from dockc.client.address import Tls, connect, parse
 from dockc.client.builders import Node
 from dockc.client.control import Remote
 from dockc.client.nodes import ask
+from dockc.commands import builder
 from dockc.errors import DockcError
 from dockc.rpc import transports
 from dockc.rpc.calls import Call, Handler
@@ -194,3 +196,11 @@ def test_who_listens_is_no_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert words in said
     elif kind != "closes":  # in the middle of a handshake
         assert "cannot connect to tcp://HERE" in said
+
+
+def test_what_a_node_says_of_itself_is_shown_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    said = {"name": "far", "addr": "tcp://far:1", "status": ESCAPES, "version": ESCAPES, "given": [], "platforms": [ESCAPES], "weight": 1}
+    builder._tell({"name": "far", "current": True, "status": ESCAPES, "nodes": [said, {**said, "name": ""}]}, Output())
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert shown.count("Status:") == 3

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from dockc.rpc import connection as wire
 from dockc.rpc.connection import PREFACE, Connection, Stream
-from dockc.rpc.status import CANCELLED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, RpcError, error_of, trailers_of
+from dockc.rpc.status import CANCELLED, RESOURCE_EXHAUSTED, UNAVAILABLE, UNIMPLEMENTED, UNKNOWN, RpcError, error_of, trailers_of
 
 REQUEST = [(":method", "POST"), (":scheme", "http"), (":path", "/t/Echo"), (":authority", "x"), ("content-type", "application/grpc"), ("te", "trailers")]
 
@@ -356,6 +356,29 @@ def test_a_message_that_cannot_be_taken_fails_its_call_and_no_other(start: bytes
     assert error.code == code
     assert server.all[1].messages == [b"fine"]
     assert not server.closed
+
+
+@pytest.mark.parametrize(
+    ("headers", "code", "words"),
+    [
+        ([(":status", "502"), ("content-type", "text/html")], UNAVAILABLE, "the peer answered with HTTP status 502"),
+        ([(":status", "404")], UNIMPLEMENTED, "the peer answered with HTTP status 404"),
+        ([(":status", "200"), ("content-type", "text/html")], UNKNOWN, "the peer answered with text/html, not with gRPC"),
+    ],
+)
+def test_a_page_of_a_proxy_is_no_answer(headers: list[tuple[str, str]], code: int, words: str) -> None:
+    client, server = pair()
+    bad, good = client.request(), client.request()
+    meet(client, server)
+    server.put_headers(bad.id, headers)
+    server.all[0].put_message(b"")
+    server.put_headers(good.id, [(":status", "200"), ("content-type", "application/grpc")])
+    assert server.all[1].put_message(b"fine")
+    meet(client, server)
+    assert bad.error is not None
+    assert (bad.error.code, bad.error.message) == (code, words)
+    assert bad.messages == []
+    assert good.messages == [b"fine"]
 
 
 # --- hostile peers ---------------------------------------------------------------------------------------
