@@ -375,7 +375,7 @@ def test_draining_waits_for_what_runs(tmp_path: Path) -> None:
         await until(lambda: bool(made and made[0].tasks))
         draining = asyncio.create_task(made[0].drained(10))
         await until(lambda: channel.draining)
-        with pytest.raises(RpcError, match="closing"):
+        with pytest.raises(RpcError, match="closes the connection"):
             channel.call("/t/Echo")
         call.end()
         assert await call.receive() == b"5"

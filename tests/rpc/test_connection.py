@@ -19,7 +19,16 @@ from hypothesis import strategies as st
 
 from dockc.rpc import connection as wire
 from dockc.rpc.connection import PREFACE, Connection, Stream
-from dockc.rpc.status import CANCELLED, RESOURCE_EXHAUSTED, UNAVAILABLE, UNIMPLEMENTED, UNKNOWN, RpcError, error_of, trailers_of
+from dockc.rpc.status import (
+    CANCELLED,
+    RESOURCE_EXHAUSTED,
+    UNAVAILABLE,
+    UNIMPLEMENTED,
+    UNKNOWN,
+    RpcError,
+    error_of,
+    trailers_of,
+)
 
 REQUEST = [(":method", "POST"), (":scheme", "http"), (":path", "/t/Echo"), (":authority", "x"), ("content-type", "application/grpc"), ("te", "trailers")]
 
