@@ -70,7 +70,7 @@ def run(options: UsageOptions, out: Output) -> int:
     filters, age = read(options.filters)
     census, plan, rules = looked(options.store)
     fits = matcher(filters)
-    found = [one for one in census.records if fits(one) and census.at - last_use(one) >= age]
+    found = [one for one in census.records if fits(one) and max(0, census.at - last_use(one)) >= age]
     said = {}
     if options.verbose or options.format or options.json:
         from dockc.console.storage import fates

@@ -219,8 +219,8 @@ class Mirrors:
 
     def forget(self, *, older: float = _KEEP_CONTEXTS) -> None:
         """Remove copies that nobody has used for a while (seconds)."""
-        for name in self._names():
-            self._remove(name, unless=lambda path: time.time() - path.stat().st_mtime < older)
+        for name in self._names():  # what a clock has put far into the future would never be old
+            self._remove(name, unless=lambda path: abs(time.time() - path.stat().st_mtime) < older)
 
 
 def _name(key: str) -> str:

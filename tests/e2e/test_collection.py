@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -50,6 +51,16 @@ def test_the_total_is_what_is_on_the_disk(dockc: Dockc, context: MakeContext, wi
     assert "Usage count: 1\n" in details
     assert "Total:" not in details, "of some there is no sum"
     assert dockc.run("du", "--format", "{{.Type}} {{.UsageCount}}", "--filter", "mutable").stdout == "exec.cachemount 1\n"
+
+
+def test_what_a_clock_has_put_into_the_future_is_shown(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
+    """The clock was a year ahead when it was built, and has been put right since."""
+    root.build(context("FROM base\nRUN echo x > /x\n"), *with_base, "-o", "type=cacheonly")
+    known = {str(one["id"]) for one in records(root)}
+    with contextlib.closing(sqlite3.connect(root.store / "store.db")) as database, database:
+        database.execute("UPDATE record SET created_at = created_at + ?1, last_used_at = last_used_at + ?1", (365 * 86400 * 10**9,))
+    assert {str(one["id"]) for one in records(root)} == known
+    assert records(root, "--filter", "until=1h") == []
 
 
 def test_what_pruning_says_it_freed_is_what_came_free(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -189,6 +190,17 @@ def test_a_killed_writer_leaves_what_can_be_taken_up(store: ContentStore) -> Non
     with store.writer(digests.from_bytes(b"never")) as writer:
         writer.write(b"part")
     assert store.clean(partial_older_than=0) == 4
+
+
+def test_what_a_clock_has_put_into_the_future_is_not_kept_for_ever(store: ContentStore) -> None:
+    for seconds, freed in ((60, 0), (365 * 86400, 4)):
+        with store.writer(digests.from_bytes(b"never")) as writer:
+            writer.write(b"part")
+        (partial,) = (store.root / "ingest").iterdir()
+        ahead = time.time() + seconds
+        os.utime(partial, (ahead, ahead))
+        assert store.clean() == freed
+        partial.unlink(missing_ok=True)
 
 
 @pytest.fixture
