@@ -103,6 +103,17 @@ class Conformance:
         storage.release("x")
         assert list(storage.keys()) == []
 
+    def test_one_key_that_leads_to_many(self, storage: CacheKeyStorage) -> None:
+        for i in range(300):
+            storage.add_link("base", CacheLink(0, 0, f"sha256:op{i % 100}"), f"t{i}")
+            storage.add_result(f"t{i}", CacheResult(f"r{i}", i))
+        for i in range(300):
+            assert storage.backlinks(f"t{i}") == (("base", CacheLink(0, 0, f"sha256:op{i % 100}")),)
+            assert storage.exists("base")
+            storage.release(f"r{i}")
+            assert storage.backlinks(f"t{i}") == ()
+        assert list(storage.keys()) == []
+
     def test_records(self, storage: CacheKeyStorage) -> None:
         assert storage.recall("k") is None
         for i in range(12):
@@ -112,6 +123,9 @@ class Conformance:
         assert storage.recall("k3") == record("k3", "RUN make", 50)
         similar = storage.recall_similar("RUN make", "sha256:other", 4)
         assert [r.key for r in similar] == ["other", "k3", "k11", "k10"]
+        storage.remember(record("k11", "COPY", 11))
+        assert [r.key for r in storage.recall_similar("RUN make", "", 3)] == ["k3", "k10", "k9"]
+        assert storage.recall_similar("RUN", "sha256") == ()
 
     def test_threads(self, storage: CacheKeyStorage) -> None:
         def work(n: int) -> None:

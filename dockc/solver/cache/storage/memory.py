@@ -1,8 +1,9 @@
-"""A key graph and results in memory: for tests, for imported manifests, and for builds without a store."""
+"""A key graph and results in memory: for solvers without a store."""
 
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 
 from dockc.solver.cache.storage.base import CacheLink, CacheResult, KeyRecord, NotFound
@@ -15,9 +16,10 @@ class MemoryKeyStorage:
     def __init__(self) -> None:
         self._results: dict[str, dict[str, CacheResult]] = {}
         self._links: dict[str, dict[CacheLink, dict[str, None]]] = {}
-        self._back: dict[str, dict[str, None]] = {}
+        self._back: dict[str, dict[tuple[str, CacheLink], None]] = {}
         self._by_result: dict[str, dict[str, None]] = {}
         self._records: dict[str, KeyRecord] = {}
+        self._alike: dict[str, list[tuple[int, str]]] = {}  # by name and by digest: when made and key, oldest first
         self._lock = threading.RLock()
 
     def exists(self, key: str) -> bool:
@@ -60,13 +62,12 @@ class MemoryKeyStorage:
                 key = empty.pop()
                 if key in self._results or key in self._links:
                     continue
-                self._records.pop(key, None)
-                for parent in self._back.pop(key, {}):
+                self._forget(key)
+                for parent, link in self._back.pop(key, {}):
                     links = self._links[parent]
-                    for link in [link for link, targets in links.items() if key in targets]:
-                        del links[link][key]
-                        if not links[link]:
-                            del links[link]
+                    del links[link][key]
+                    if not links[link]:
+                        del links[link]
                     if not links:
                         del self._links[parent]
                         empty.append(parent)
@@ -85,7 +86,7 @@ class MemoryKeyStorage:
         """Let `key` lead to `target`."""
         with self._lock:
             self._links.setdefault(key, {}).setdefault(link, {})[target] = None
-            self._back.setdefault(target, {})[key] = None
+            self._back.setdefault(target, {})[key, link] = None
 
     def links(self, key: str, link: CacheLink) -> tuple[str, ...]:
         """Where `key` leads by `link`."""
@@ -99,17 +100,25 @@ class MemoryKeyStorage:
     def backlinks(self, key: str) -> tuple[tuple[str, CacheLink], ...]:
         """Which keys lead to `key`, and how."""
         with self._lock:
-            return tuple(
-                (parent, link)
-                for parent in self._back.get(key, {})
-                for link, targets in self._links[parent].items()
-                if key in targets
-            )
+            return tuple(self._back.get(key, {}))
 
     def remember(self, record: KeyRecord) -> None:
         """Keep what is known about a key."""
         with self._lock:
+            self._forget(record.key)
             self._records[record.key] = record
+            for what in _what(record):
+                insort(self._alike.setdefault(what, []), (record.created_at, record.key))
+
+    def _forget(self, key: str) -> None:
+        record = self._records.pop(key, None)
+        if record is None:
+            return
+        for what in _what(record):
+            alike, entry = self._alike[what], (record.created_at, key)
+            del alike[bisect_left(alike, entry)]
+            if not alike:
+                del self._alike[what]
 
     def recall(self, key: str) -> KeyRecord | None:
         """What was remembered about a key."""
@@ -118,14 +127,18 @@ class MemoryKeyStorage:
     def recall_similar(self, name: str, digest: str, limit: int = 8) -> tuple[KeyRecord, ...]:
         """Records with the same name or digest, newest first."""
         with self._lock:
-            records = [r for r in self._records.values() if r.name == name or r.digest == digest]
-        return tuple(sorted(records, key=lambda r: -r.created_at)[:limit])
+            newest = [*self._alike.get(f"name {name}", ())[-limit:], *self._alike.get(f"digest {digest}", ())[-limit:]]
+            return tuple(self._records[key] for _, key in sorted(set(newest), reverse=True)[:limit])
 
     def flush(self) -> None:
         """Nothing to do: no other process sees this."""
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+def _what(record: KeyRecord) -> tuple[str, str]:
+    return f"name {record.name}", f"digest {record.digest}"
 
 
 class MemoryResultStorage:
