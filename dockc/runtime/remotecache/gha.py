@@ -38,6 +38,8 @@ _PATIENCE = 15.0
 _RESULTS = "results-receiver.actions.githubusercontent.com"  # speaks version 2 whatever option names it
 _BLOB = "buildkit-blob-1-"
 _MOST_PAGES = 1000
+_MOST_LOCKED = 100
+"""Numbers of the index that are tried: each that others have begun and not finished is passed over."""
 _LONGEST_PAUSE = 90.0
 
 
@@ -303,18 +305,18 @@ class Actions:
         key = self._index(scope)
         entry = self._find(f"{key}#", place.cancelled)
         last = entry[0].rpartition("#")[2] if entry is not None else "0"
-        number = int(last) if last.isdecimal() and len(last) < 10 else 0
+        first = int(last) if last.isdecimal() and len(last) < 10 else 0
         waited = 0.0
-        while True:
-            number += 1
+        for number in range(first + 1, first + 1 + _MOST_LOCKED):
             if url := self._reserve(f"{key}#{number}", place.cancelled):
                 self._upload(f"{key}#{number}", url, len(data), io.BytesIO(data), place.cancelled)
                 return
-            if number > 1_000_000:
-                raise CacheFailed("github actions cache: no place for the index")
             if waited <= _PATIENCE:
                 waited += 2.0
                 pause(2.0, place.cancelled)
+        raise CacheFailed(
+            f"github actions cache: no place for the index: {_MOST_LOCKED} numbers after {first} are taken"
+        )
 
 
 class FirstVersion(Actions):

@@ -211,6 +211,17 @@ def test_a_blob_that_somebody_has_begun_and_left(place: Place, monkeypatch: pyte
     assert sorted(named) == sorted(digests.from_bytes(data) for data in (ready, mine))
 
 
+@pytest.mark.parametrize("first", [False, True])
+def test_a_service_where_every_number_is_taken_is_not_asked_for_ever(place: Place, monkeypatch: pytest.MonkeyPatch, first: bool) -> None:
+    monkeypatch.setattr(gha, "pause", lambda seconds, cancelled: None)
+    answer = Answer(409, b"{}") if first else Answer(200, dump_json({"ok": False}))
+    with Script(lambda seen: Answer(204) if seen.method == "GET" else answer) as server:
+        settings = gha.settings(parse_entry(cache_servers.github_entry(server.url, first=first)), {})
+        with pytest.raises(CacheFailed, match="no place for the index: 100 numbers after 0 are taken"):
+            gha.connect(settings, place).put_config(b"{}", place)
+        assert len(server.seen) < 110
+
+
 def test_github_is_left_alone_for_as_long_as_it_wants(monkeypatch: pytest.MonkeyPatch) -> None:
     """`timeout` is about one call, however old the build is by then; a call that would wait longer ends with what the service says."""
     pauses: list[float] = []
