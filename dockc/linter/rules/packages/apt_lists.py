@@ -25,7 +25,8 @@ class AptLists(Rule):
 
     ## Known problems
 
-    hadolint takes any `rm -rf` for a clean-up; dockc's own profile wants the lists' path, or `apt-get dist-clean`.
+    hadolint takes any `rm -rf` for a clean-up; dockc's own profile wants the lists' path, `apt-get dist-clean`, or
+    `clean-install`, which base images for Kubernetes have: it installs packages and removes the lists.
     """
 
     code = "DL3009"
@@ -84,6 +85,8 @@ def _cleans(command: Command, script: Script, context: Context) -> bool:
         return command.name == "rm" and command.has_argument("-rf", "/var/lib/apt/lists/*")
     if command.name in {"apt", "apt-get"}:
         return command.has_argument("dist-clean", "distclean")
+    if command.name == "clean-install":
+        return True
     # As written: `/var/lib/{apt,cache}` has no text of its own.
     return command.name in {"rm", "find"} and any(
         _LISTS.match(script.shell.text[a.start : a.end]) for a in command.arguments

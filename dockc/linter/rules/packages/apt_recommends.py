@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dockc.base.pattern import pattern
 from dockc.linter.context import Context, Script
 from dockc.linter.families import CommandRule, insert_word, position
 from dockc.linter.rule import Fix, Severity
 from dockc.linter.shell.commands import Command
+
+_VARIABLE = pattern(r"\$\{(\w+)[^}]*\}")
+_SET = pattern(r"\b(\w+)=|^\s*ENV\s+(\w+)\s")
 
 
 class AptRecommends(CommandRule):
@@ -18,6 +22,12 @@ class AptRecommends(CommandRule):
     ## Fix
 
     Adds `--no-install-recommends`. It changes what is installed, so it has to be asked for.
+
+    ## Known problems
+
+    Where a variable among the words is set to the option somewhere in the file (`$opts` after
+    `opts="--no-install-recommends"`, in one branch of an `if` perhaps), dockc's own profile leaves the command to the
+    set `strict`.
     """
 
     code = "DL3015"
@@ -34,6 +44,7 @@ class AptRecommends(CommandRule):
 
     local = False  # apt's configuration may be in an earlier step
     _settled: tuple[Context, int] | None = None
+    _setters: tuple[Context, frozenset[str]] | None = None
 
     def offends(self, command: Command, script: Script) -> bool:
         """See the class."""
@@ -55,8 +66,18 @@ class AptRecommends(CommandRule):
         return script.entry.index >= self._settled[1]
 
     def minor(self, command: Command, script: Script, context: Context) -> bool:
-        """In a stage whose files no image has."""
-        return not context.left_behind(script)
+        """In a stage whose files no image has, and where a variable may bring the option."""
+        return not context.left_behind(script) or any(
+            (name := _VARIABLE.fullmatch(word.text)) is not None and name[1] in self._bringing(context)
+            for word in command.arguments
+        )
+
+    def _bringing(self, context: Context) -> frozenset[str]:
+        """Variables that a line with the option sets."""
+        if self._setters is None or self._setters[0] is not context:
+            lines = [line for line in context.source.text.splitlines() if "-install-recommends" in line]
+            self._setters = (context, frozenset(a or b for line in lines for a, b in _SET.findall(line)))
+        return self._setters[1]
 
     def mend(self, command: Command, script: Script) -> Fix | None:
         """Adds the flag after `install`."""
