@@ -56,15 +56,24 @@ def read_file(path: str | PathLike[str]) -> bytes:
     return data
 
 
+def dockerfiles_beside(path: str) -> list[str]:
+    """Dockerfiles in the directory of one that is not there, in order.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
+    folder = os.path.dirname(path)
+    with os.scandir(folder or os.curdir) as entries:
+        names = [entry.name for _, entry in zip(range(_LOOKED_AT), entries, strict=False) if entry.is_file()]
+    return sorted(os.path.join(folder, name) for name in names if _is_dockerfile(name))
+
+
 def _instead_of(path: str) -> str:
     """What may have been meant by a Dockerfile that is not there."""
-    folder = os.path.dirname(path)
     try:
-        with os.scandir(folder or os.curdir) as entries:
-            names = [entry.name for _, entry in zip(range(_LOOKED_AT), entries, strict=False) if entry.is_file()]
+        found = dockerfiles_beside(path)
     except OSError:
-        return f"There is no directory {folder}."
-    found = sorted(os.path.join(folder, name) for name in names if _is_dockerfile(name))
+        return f"There is no directory {os.path.dirname(path)}."
     if not found:
         return "The argument is the directory; `-f FILE` names a Dockerfile that is called otherwise."
     return (

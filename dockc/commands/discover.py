@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dockc.base.files import need_directory
+from dockc.base.files import dockerfiles_beside, need_directory
 from dockc.errors import UsageError
 
 TYPE_CHECKING = False
@@ -62,7 +62,7 @@ def find(arguments: Iterable[str], closed: Callable[[OSError], object] | None = 
         elif any(c in text for c in "*?["):
             found.update(dict.fromkeys(_matches(text, closed)))
         else:
-            raise UsageError(f"{text} does not exist")
+            raise UsageError(f"{text} does not exist", hint=_near(text))
     return list(found)
 
 
@@ -94,6 +94,16 @@ def find_some(arguments: Iterable[str], if_none: str, log: Callable[[str], objec
             raise UsageError(message, hint=hint)
         log(f"warning: {_named(message)}\n  help: {hint}\n")
     return found
+
+
+def _near(path: str) -> str:
+    """What may have been meant by a file that is not there."""
+    from contextlib import suppress
+
+    with suppress(OSError):
+        if found := dockerfiles_beside(path)[:3]:
+            return f"There is {' and '.join(found)}."
+    return ""
 
 
 def _named(text: str) -> str:

@@ -229,7 +229,11 @@ def page(topic: str) -> str:
     try:
         return explain.rule_page(find_rule(folded))
     except UsageError as error:
+        if folded[:2].upper() == "SC" and folded[2:].isdecimal():
+            raise
         hint = "A line is named FILE:LINE, from 1 on." if ":" in topic else error.hint
+        if folded.isdecimal():
+            hint = f"A line is named with its file: `dockc explain {dockerfile_of('.')}:{folded}`."
         raise UsageError(f"nothing is called {topic}", hint=hint) from None
 
 

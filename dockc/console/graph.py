@@ -367,7 +367,12 @@ const result = document.querySelector('.node.output') || document.querySelector(
 if (result) {
   const [box, frame] = [result.getBoundingClientRect(), main.getBoundingClientRect()];
   main.scrollTop += Math.max(0, box.bottom + 24 - frame.bottom);
-  if (box.right > frame.right - 12 || box.left < frame.left) main.scrollLeft += box.left + box.width / 2 - frame.left - frame.width / 2;
+  // Of what stands beside and above the result as much as there is room for.
+  const near = [...document.querySelectorAll('.lane:not(.unneeded)')].map(lane => lane.getBoundingClientRect())
+    .filter(lane => lane.bottom > frame.top && lane.top < frame.bottom);
+  const [left, right] = [Math.min(box.left, ...near.map(lane => lane.left)), Math.max(box.right, ...near.map(lane => lane.right))];
+  const middle = right - left < frame.width ? (left + right) / 2 : box.left + box.width / 2;
+  main.scrollLeft += Math.min(Math.max(middle - frame.width / 2, left - 12), Math.max(left - 12, right + 12 - frame.width)) - frame.left;
 }
 const covers = (node, line) => node.dataset.first && +node.dataset.first <= line && line <= +node.dataset.last;
 function show(chosen, from) {

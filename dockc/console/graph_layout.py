@@ -33,6 +33,7 @@ LABEL, TITLE = 32, 32
 """Letters in a line of a node's label and, for one node's width, of a lane's title; letters of middle width."""
 LABEL_LINES, TITLE_LINES = 2, 4
 _TITLE_LEAST = 14  # characters in a line of a title that makes room for the lines that come in from above
+_WORD_LEAST = 6  # likewise, where no word is broken
 
 Point = tuple[float, float]
 
@@ -110,6 +111,11 @@ def wrapped(text: str, width: float, most: int) -> tuple[str, ...]:
         lines.append(rest[:cut])
         rest = rest[cut:].lstrip()
     return tuple(lines) or ("",)
+
+
+def _is_whole(title: str, width: float) -> bool:
+    """Whether a title fits in lines of so many letters with every word in one piece."""
+    return width >= _WORD_LEAST and " ".join(wrapped(title, width, TITLE_LINES)) == " ".join(title.split())
 
 
 def layout(graph: Graph) -> Layout:
@@ -358,16 +364,17 @@ class _Placing:
         for number, lane in enumerate(self.graph.lanes):
             c = self.column_of.get(number)
             boxes = 1 if c is None else self.wide[c]
+            title = f"{lane.title} · result" if lane.result else lane.title
             at, most = float(_LANE_PAD), TITLE * boxes + (boxes - 1) * 4
             if c is not None and number in through:
                 left = starts[c] + self._gutter_width(c)
                 before = min(through[number]) - left - _LANE_PAD
                 after = left + self._lane_width(c) - _LANE_PAD - max(through[number])
                 room = int((max(before, after) - _TRACK) // _LETTER)
-                if room >= _TITLE_LEAST:
+                if room >= _TITLE_LEAST or _is_whole(title, room):
                     most = min(most, room)
                     at = at if before >= after else max(through[number]) + _TRACK - left
-            self.titles[number] = wrapped(f"{lane.title} · result" if lane.result else lane.title, most, TITLE_LINES)
+            self.titles[number] = wrapped(title, most, TITLE_LINES)
             self.titles_at[number] = at
 
     # --- rows -------------------------------------------------------------------------------------------

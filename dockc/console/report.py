@@ -202,9 +202,13 @@ def _header(report: Report) -> str:
     shown = "".join(
         f'<div class="tile {css}"><dt>{name}</dt><dd>{xml(value)}</dd></div>' for name, value, css in tiles if value
     )
+    reason = next((value.partition(": ")[2] for key, value in report.facts if key == "Status"), "")
+    failed = next((one for one in report.steps if one.error), None)
+    where = f'<a href="#log-{failed.number}">#{failed.number} {xml(failed.name)}</a><br>' if failed is not None else ""
+    why = f'<p class="error">{where}{xml(reason)}</p>\n' if reason else ""
     facts = "".join(f"<tr><th>{xml(key)}</th><td>{xml(value)}</td></tr>\n" for key, value in report.facts)
     return (
-        f"<header><h1>{xml(report.name or report.ref)}</h1><dl>{shown}</dl>\n"
+        f"<header><h1>{xml(report.name or report.ref)}</h1><dl>{shown}</dl>\n{why}"
         f'<details><summary>What was asked for, and what came of it</summary><table class="facts">{facts}</table></details></header>\n'
     )
 
@@ -396,7 +400,7 @@ _STYLE = """
 *{box-sizing:border-box}html{scroll-padding-top:3.2rem}
 body{margin:0;font:14px/1.5 system-ui,sans-serif}
 header,main{max-width:82rem;margin:0 auto;padding:0 1.2rem}h1{font-size:1.35rem;margin:1.1rem 0 .6rem;overflow-wrap:anywhere}
-h2{font-size:1.05rem;margin:0 0 .6rem}section{padding:1.3rem 0;border-top:1px solid var(--line)}
+h2{font-size:1.05rem;margin:0 0 .6rem}section{padding:1.3rem 0}section+section{border-top:1px solid var(--line)}main>:first-child{padding-top:.9rem}header details{border:0}
 dl{display:flex;flex-wrap:wrap;gap:.6rem;margin:0 0 .8rem}.tile{border:1px solid var(--line);border-radius:6px;padding:.35rem .8rem}
 dt{font-size:12px;color:var(--soft)}dd{margin:0;font-weight:600;font-variant-numeric:tabular-nums}
 .status.completed dd{color:var(--hit)}.status.failed dd,.status.canceled dd,.status.interrupted dd{color:var(--failed)}

@@ -93,7 +93,7 @@ def find(record: BuildRecord, told: Told, wanted: str) -> list[Step]:
         found = [one for one in steps if one.key.vertex == digest]
     if not found:
         raise UsageError(
-            f"{wanted} is no step that has a key in the build {record.ref}",
+            f"{f'line {number}' if number != wanted else wanted} is no step that has a key in the build {record.ref}",
             hint="`dockc history inspect` shows all steps.",
         )
     return found

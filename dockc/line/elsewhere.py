@@ -202,6 +202,11 @@ def refuse(argv: Sequence[str]) -> None:
 
         known = dict(members(group))
         meant = known.get(_MEANT.get(rest[0], "")) or known.get(nearest(rest[0], known))
+        if group == "history" and not meant:  # docker's takes an image
+            raise UsageError(
+                f"no such command: history {rest[0]}",
+                hint=f"`dockc image history {rest[0]}` shows an image's layers, `dockc history ls` lists builds.",
+            )
         raise UsageError(
             f"no such command: {group} {rest[0]}",
             hint=f"Did you mean `dockc {meant}`?"

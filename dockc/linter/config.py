@@ -166,6 +166,11 @@ def hadolint_file(text: str, name: str) -> Config:
         raise NoYaml(f"{name} cannot be read: PyYAML is not installed", hint="`pip install pyyaml`") from None
     try:
         data = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
+        words = ": ".join(filter(None, (error.context, error.problem))) or "it cannot be read"
+        raise UsageError(f"{name}{place} is not valid YAML: {words}") from None
     except (yaml.YAMLError, RecursionError) as error:
         raise UsageError(f"{name} is not valid YAML: {' '.join(str(error).split())}") from None
     table = _Table({} if data is None else data, name, text=text)

@@ -72,6 +72,20 @@ def test_what_pruning_says_it_freed_is_what_came_free(root: Dockc, context: Make
     assert float(said[0]) * _UNITS[said[1]] == pytest.approx(before - du(root.store), rel=0.01)
 
 
+def test_layers_of_a_build_whose_name_is_taken_go(dockc: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
+    """Both images have the same empty layer on top: it holds what the image with the name stands on, and no more."""
+    folder = context("FROM base\nCOPY a /a\nRUN cat /a\n", a="first" * 9999)
+    dockc.build(folder, *with_base, "-t", "app")
+    (folder / "a").write_text("second" * 9999)
+    dockc.build(folder, *with_base, "-t", "app")
+    held = dockc.run("du", "-v").stdout
+    dockc.run("prune", "--all")
+    assert sum("COPY a /a" in str(one["description"]) for one in records(dockc)) == 1, held
+    assert dockc.run("run", "app", "cat", "/a").stdout == "second" * 9999
+    assert "healthy" in dockc.run("doctor", "--full").stdout
+    assert dockc.build(folder, *with_base, "-t", "app").rstrip().endswith("0 steps run, 2 cached")
+
+
 def test_what_a_plan_says_is_done(root: Dockc, context: MakeContext, with_base: tuple[str, str]) -> None:
     folder = context("FROM base\nRUN head -c 400000 /dev/urandom > /a\nRUN head -c 500000 /dev/urandom > /b\nRUN head -c 600000 /dev/urandom > /c\n")
     root.build(folder, *with_base, "-o", "type=cacheonly")

@@ -51,6 +51,11 @@ def test_every_pass_has_a_page(name: str) -> None:
 
 
 def test_what_nobody_knows() -> None:
+    with pytest.raises(UsageError, match="nothing is called 3") as caught:
+        explaincmd.page("3")
+    assert caught.value.hint == "A line is named with its file: `dockc explain Dockerfile:3`."
+    with pytest.raises(UsageError, match="SC2086 is ShellCheck's own"):
+        explaincmd.page("SC2086")
     with pytest.raises(UsageError, match="nothing is called DL30008") as caught:
         explaincmd.page("DL30008")
     assert "DL3008" in caught.value.hint

@@ -226,7 +226,7 @@ def test_wrong_usage(capfd: pytest.CaptureFixture[str], argv: list[str], said: s
         ("history show", "no such command: history show", "Did you mean `dockc history inspect`?"),
         ("image lst", "no such command: image lst", "Did you mean `dockc image ls`?"),
         ("cache mounts lss", "no such command: cache mounts lss", "Did you mean `dockc cache mounts ls`?"),
-        ("history app", "no such command: history app", "`dockc image history`"),
+        ("history app", "no such command: history app", "`dockc image history app` shows"),
         ("history --store x", "which command of `dockc history`? An option comes after it", "`dockc history --help`"),
         ("cache mounts --json", "which command of `dockc cache mounts`?", "`dockc cache mounts --help`"),
     ],

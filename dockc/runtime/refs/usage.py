@@ -199,11 +199,18 @@ def _holders(
         used.add(record_id)
         said.setdefault(record_id, {})[f"process {lease.partition('-')[0]}"] = None
     shared: set[str] = set()
+    owners: dict[str, list[str]] = {}
     for record_id, blobs in own.items():
         for digest in blobs:
             if digest in keep:
-                shared.add(record_id)
-                said.setdefault(record_id, {})[keep[digest]] = None
+                owners.setdefault(digest, []).append(record_id)
+    apart = _apart(parents, own, keep) if owners else set()
+    for digest, found in owners.items():
+        # Equal layers, empty ones above all, are records on many others. The images' are those that stand on nothing
+        # else; and somebody has every blob.
+        for record_id in [one for one in found if one not in apart] or found:
+            shared.add(record_id)
+            said.setdefault(record_id, {})[keep[digest]] = None
     for marked, word in ((used, "a record in use stands on it"), (shared, "an image's record stands on it")):
         todo = list(marked)
         while todo:
@@ -217,6 +224,22 @@ def _holders(
         for record in records
         if record.id in said
     }
+
+
+def _apart(parents: Mapping[str, list[str]], own: Mapping[str, list[str]], keep: Keep) -> set[str]:
+    """Records that are, or stand on, a layer that no image with a name has: all of its blobs are others."""
+    children: dict[str, list[str]] = {}
+    for child, below in parents.items():
+        for parent in below:
+            children.setdefault(parent, []).append(child)
+    found = {record_id for record_id, blobs in own.items() if not any(digest in keep for digest in blobs)}
+    todo = list(found)
+    while todo:
+        for child in children.get(todo.pop(), ()):
+            if child not in found:
+                found.add(child)
+                todo.append(child)
+    return found
 
 
 def _directories(core: Seen, records: list[Record], used: set[str], *, note: bool = True) -> dict[str, int]:

@@ -61,8 +61,10 @@ def test_wrong_values_name_file_and_key(text: str, message: str) -> None:
 
 
 def test_broken_yaml_is_a_usage_error_and_an_empty_file_is_none() -> None:
-    with pytest.raises(UsageError, match="is not valid YAML"):
-        hadolint_file("a: [", "c.yaml")
+    with pytest.raises(UsageError, match=r"^c\.yaml:2:1 is not valid YAML: while parsing a flow sequence: expected "):
+        hadolint_file("ignored: [DL3008\n", "c.yaml")
+    with pytest.raises(UsageError, match=r"^c\.yaml is not valid YAML: unacceptable character"):
+        hadolint_file("a: \x00", "c.yaml")
     assert hadolint_file("", "c.yaml") == Config()
 
 
