@@ -245,7 +245,7 @@ def is_of_a_cache(error: BaseException) -> bool:
 
 def lost_in(error: BaseException) -> tuple[str, ...] | None:
     """The layers of caches that could not be had, by digest, where that is why a build failed; else None."""
-    from dockc.runtime.remotecache.keys import CacheLayerFailed
+    from dockc.runtime.refs.types import CacheLayerFailed
 
     seen: set[int] = set()
     at: BaseException | None = error

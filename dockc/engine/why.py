@@ -199,7 +199,8 @@ class Comparison:
             found = _mounts(old.key, step.key)
             return self._diff(step, MissReason.MOUNT, changes=found or changes, ref=told.ref)
         if any(one.path.startswith("Exec.secretenv") for one in changes):
-            return self._diff(step, MissReason.MOUNT, changes=changes, ref=told.ref)
+            found = _secret_variables(old.key, step.key)
+            return self._diff(step, MissReason.MOUNT, changes=found or changes, ref=told.ref)
         if said is not None and any(one.path == "digest" for one in changes):
             return self._diff(step, MissReason.INSTRUCTION, changes=[said], ref=told.ref)
         return self._diff(step, MissReason.OPERATION, changes=_worded(changes, old.key, step.key), ref=told.ref)
@@ -353,6 +354,19 @@ def _mounts(old: StepKey, new: StepKey) -> list[Change]:
     return found[:_CHANGES]
 
 
+def _secret_variables(old: StepKey, new: StepKey) -> list[Change]:
+    """In which way secrets differ that come as variables, in the words of mounts."""
+    before, after = (_rows(key, "secretenv") for key in (old, new))
+    found: list[Change] = []
+    nothing: Mapping[str, Any] = {}
+    for i in range(max(len(before), len(after))):
+        one, other = (rows[i] if i < len(rows) else nothing for rows in (before, after))
+        for name, word in (("ID", "id"), ("name", "env"), ("optional", "optional")):
+            if one.get(name) != other.get(name):
+                found.append(Change(f"secret {word}", one.get(name), other.get(name)))
+    return found[:_CHANGES]
+
+
 def _has_agent(key: StepKey) -> bool:
     return any(_mount_kind(mount) == "ssh" for mount in _by_target(key).values())
 
@@ -392,9 +406,13 @@ def _mode(names: Sequence[str], value: object) -> str:
 
 
 def _by_target(key: StepKey) -> dict[str, Mapping[str, Any]]:
-    mounts = _at(key.preimage, "Exec", "mounts")
-    rows = [one for one in mounts if isinstance(one, Mapping)] if isinstance(mounts, list) else []
-    return {str(one.get("dest", "")): one for one in rows if one.get("dest") != "/"}
+    return {str(one.get("dest", "")): one for one in _rows(key, "mounts") if one.get("dest") != "/"}
+
+
+def _rows(key: StepKey, name: str) -> list[Mapping[str, Any]]:
+    """A list of messages of an exec."""
+    rows = _at(key.preimage, "Exec", name)
+    return [one for one in rows if isinstance(one, Mapping)] if isinstance(rows, list) else []
 
 
 def _mount_kind(mount: Mapping[str, Any]) -> str:

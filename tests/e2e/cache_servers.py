@@ -186,7 +186,7 @@ class _Answers(BaseHTTPRequestHandler):
             if not matches:
                 return self._say(204)
             found = max(matches, key=lambda one: entries[one][0])
-            return self._say(200, {"cacheKey": found, "archiveLocation": f"{self.server.url}/{found.replace('#', '%23')}?sig=1"})
+            return self._say(200, {"cacheKey": found, "archiveLocation": f"http://{self.headers['host']}/{found.replace('#', '%23')}?sig=1"})
         if asked == "POST caches":
             key = json.loads(data)["key"]
             if key in entries or key in opened:

@@ -349,7 +349,7 @@ RUN --mount=type=bind,source=dir,target=/in echo b > b
 RUN --mount=type=bind,from=other,target=/o echo o > o
 RUN --mount=type=cache,id=c,target=/c,sharing=shared,mode=0755 echo c > c
 RUN --mount=type=tmpfs,target=/t,size=1m echo t > t
-RUN --mount=type=secret,id=s,target=/s,mode=0400 echo s > s
+RUN --mount=type=secret,id=s,target=/s,mode=0400 --mount=type=secret,id=v,env=V echo s > s
 RUN <<EOF
 echo h > h
 EOF
@@ -359,6 +359,17 @@ ADD http://SERVER/file /f
 COPY deep /deep/
 EXPOSE 1
 """
+
+
+def can_have_attributes(folder: Path) -> bool:
+    """Whether files there take extended attributes of users."""
+    probe = folder / "probe"
+    probe.touch()
+    try:
+        os.setxattr(probe, "user.x", b"1")
+    except OSError:
+        return False
+    return True
 
 
 def test_mounts_contexts_and_what_is_in_no_key(build: Builder, context: MakeContext, base: Path, tmp_path: Path) -> None:
@@ -382,6 +393,14 @@ def test_mounts_contexts_and_what_is_in_no_key(build: Builder, context: MakeCont
         def nothing() -> None:
             pass
 
+        def attributes() -> None:
+            if can_have_attributes(tmp_path):
+                os.setxattr(folder / "a.txt", "user.x", b"1")
+
+        def hard_link() -> None:
+            (folder / "dir2/kept").unlink()
+            (folder / "dir2/kept").hardlink_to(folder / "dir/kept")
+
         def linked() -> None:
             (folder / "deep/one/two").unlink()
             (folder / "deep/one/two").symlink_to("/w/b")
@@ -397,6 +416,12 @@ def test_mounts_contexts_and_what_is_in_no_key(build: Builder, context: MakeCont
             ("size of a tmpfs", rewrite("size=1m", "size=2m"), {}, [("mount", 7)], "mount "),
             ("target of a secret", rewrite("target=/s,", "target=/s2,"), {}, [("mount", 8)], "mount "),
             ("mode of a secret", rewrite("mode=0400", "mode=0440"), {}, [("mount", 8)], "mount "),
+            ("id of a variable's secret", rewrite("id=v,", "id=w,"), {}, [("mount", 8)], "mount secret id: v -> w"),
+            ("variable of a secret", rewrite("env=V ", "env=W "), {}, [("mount", 8)], "mount secret env: V -> W"),
+            ("group of the control group", nothing, {"cgroup-parent": "/x"}, [("operation", 4)], "option "),
+            ("network of all", nothing, {"force-network-mode": "none"}, [("operation", 4)], "option network: "),
+            ("attributes of a file", attributes, {}, [("content", 13)] * can_have_attributes(tmp_path), "file a.txt: attributes"),
+            ("a hard link in the place of a copy", hard_link, {}, [], ""),
             ("another word around a script", rewrite("<<EOF\necho h > h\nEOF", "<<END\necho h > h\nEND"), {}, [], ""),
             ("a context by name", lambda: (other / "x").write_text("y\n"), {}, [("content", 5)], "file "),
             ("another name of a file", rewrite("COPY a.txt", "COPY Dockerfile"), {}, [("instruction", 13)], "instruction: "),

@@ -18,7 +18,7 @@ from dockc.runtime.content.locks import locked
 from dockc.runtime.refs.database import AS_CAME, Blob
 from dockc.runtime.refs.moved import tree, tree_of
 from dockc.runtime.refs.types import LayerDescriptor
-from dockc.runtime.refs.unpack import ensure_directories, fetch_sound
+from dockc.runtime.refs.unpack import blamed, ensure_directories, fetch_sound
 from dockc.runtime.snapshot.changes import layer_changes
 from dockc.runtime.snapshot.tarwrite import write_layer
 
@@ -116,8 +116,15 @@ def _convert(core: Core, blob: Blob, compression: Compression, cancelled: thread
     with core.content.open(blob.descriptor.digest) as stream:
         plain = VerifyingReader(Decompressor(stream, cancelled=cancelled), blob.diff_id)
 
+        def read() -> bytes:
+            try:
+                return plain.read(_BLOCK)
+            except StoreError as error:
+                core.db.forget_blob(blob.record, blob.variant)
+                raise blamed(core, blob, error) from error
+
         def write(out: Callable[[bytes], object]) -> None:
-            while data := plain.read(_BLOCK):
+            while data := read():
                 check_cancelled(cancelled)
                 out(data)
 

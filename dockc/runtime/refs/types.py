@@ -9,9 +9,10 @@ import enum
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from dockc.base.record import Record, made
+from dockc.errors import DockcError
 from dockc.oci import digest as digests
 from dockc.oci.descriptor import Descriptor
 from dockc.runtime.archive.compress import Compression
@@ -38,6 +39,25 @@ class Provider(Protocol):
 
         Called from several threads at once for different blobs. Raises DockcError when it cannot.
         """
+        ...
+
+
+class CacheLayerFailed(DockcError):
+    """A layer that was found in a cache, by this build or an earlier one, cannot be had, or is none: the build goes without.
+
+    Attributes:
+        layers: digests of what cannot be had with it.
+    """
+
+    layers: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class DoubtfulProvider(Provider, Protocol):
+    """Where layers come from that a build can do without, as it can make them itself: a cache's."""
+
+    def unusable(self, descriptor: Descriptor, why: str) -> CacheLayerFailed:
+        """What a blob that came whole, and is no layer or another one than was said, means to the build."""
         ...
 
 

@@ -24,11 +24,13 @@ from dockc.runtime.refs import inventory
 from dockc.runtime.refs.arrival import Extracting, arriving
 from dockc.runtime.refs.database import LAYER, PROVEN
 from dockc.runtime.refs.fetching import fetch_by
+from dockc.runtime.refs.types import CacheLayerFailed, DoubtfulProvider
 from dockc.runtime.several import TRANSFERS, one_by_one, several, workers
 from dockc.runtime.snapshot.files import copy_attributes
 from dockc.runtime.snapshot.tarread import apply_layer
 
 if TYPE_CHECKING:
+    from dockc.errors import DockcError
     from dockc.runtime.refs.core import Core, ProviderFactory
     from dockc.runtime.refs.database import Blob
     from dockc.runtime.refs.types import Progress
@@ -265,7 +267,21 @@ def _unpack_or_mend(
             _unpack(core, layer, lowers, blob, cancelled, progress)
             return
         core.db.forget_blob(layer, blob.variant)  # the next build that meets this layer begins anew
-        raise
+        raise blamed(core, blob, error) from error
+
+
+def blamed(core: Core, blob: Blob, error: DockcError) -> DockcError:
+    """What it means that a whole blob is no layer, or another than was said: its own fault; or that of the cache which has
+    it, or of an earlier build that had it from somewhere which is no more: the build can do without.
+    """
+    provider = core.provider(blob)
+    if isinstance(provider, DoubtfulProvider):
+        return provider.unusable(blob.descriptor, error.message)
+    if provider is not None or not blob.origin:
+        return error
+    lost = CacheLayerFailed(error.message, hint=error.hint)
+    lost.layers = (blob.descriptor.digest,)
+    return lost
 
 
 def _unpack(

@@ -10,13 +10,12 @@ import threading
 from typing import TYPE_CHECKING
 
 from dockc.errors import DigestMismatch
-from dockc.oci import digest as digests
 from dockc.oci.descriptor import Descriptor
 from dockc.oci.reference import Reference
-from dockc.runtime.registry.resume import fill
+from dockc.runtime.registry.resume import bring
 
 if TYPE_CHECKING:
-    from dockc.runtime.content.store import ContentStore, Writer
+    from dockc.runtime.content.store import ContentStore
     from dockc.runtime.refs.types import Progress
     from dockc.runtime.registry.client import Client
     from dockc.runtime.registry.transport import Response
@@ -53,29 +52,20 @@ class RegistryProvider:
         """
         if content.has(descriptor.digest):
             return
-        try:
-            with content.writer(descriptor.digest, descriptor.size, cancelled=cancelled) as writer:
-                if not writer.complete:
-                    self._fill(descriptor, writer, cancelled, progress)
-                    writer.commit()
-        except DigestMismatch as error:
-            raise DigestMismatch(f"{self.ref}: blob {descriptor.digest}: {error.message}") from error
-        if progress is not None:
-            progress(descriptor.digest, descriptor.size, descriptor.size, True)
-
-    def _fill(
-        self,
-        descriptor: Descriptor,
-        writer: Writer,
-        cancelled: threading.Event | None,
-        progress: Progress | None,
-    ) -> None:
-        if descriptor.data and digests.from_bytes(descriptor.data) == descriptor.digest:
-            writer.restart()
-            writer.write(descriptor.data)
-            return
 
         def open_at(place: int) -> Response:
             return self._client.open_blob(self.ref, descriptor, offset=place, cancelled=cancelled)
 
-        fill(f"{self.ref}: blob {descriptor.digest}", descriptor, writer, open_at, progress)
+        try:
+            bring(
+                f"{self.ref}: blob {descriptor.digest}",
+                descriptor,
+                content,
+                open_at,
+                cancelled=cancelled,
+                progress=progress,
+            )
+        except DigestMismatch as error:
+            raise DigestMismatch(f"{self.ref}: blob {descriptor.digest}: {error.message}") from error
+        if progress is not None:
+            progress(descriptor.digest, descriptor.size, descriptor.size, True)

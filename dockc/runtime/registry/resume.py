@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dockc.base.pattern import pattern
-from dockc.errors import RegistryError
+from dockc.errors import DigestMismatch, RegistryError
+from dockc.oci import digest as digests
 from dockc.runtime.registry.transport import CHUNK, Response, Unreachable
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable
 
     from dockc.oci.descriptor import Descriptor
-    from dockc.runtime.content.store import Writer
+    from dockc.runtime.content.store import ContentStore, Writer
     from dockc.runtime.refs.types import Progress
 
 _STALLS = 4
@@ -20,6 +22,40 @@ _STALLS = 4
 _WORTH_IT = 64 << 10
 """Bytes that make a connection worth another one; a sixteenth of what is missing does so too."""
 _CONTENT_RANGE = pattern(r"bytes (\d{1,18})-\d{1,18}/(?:\d{1,18}|\*)")
+
+
+def bring(
+    name: str,
+    descriptor: Descriptor,
+    content: ContentStore,
+    open_at: Callable[[int], Response],
+    *,
+    cancelled: threading.Event | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Bring a blob into the store. Where an earlier writer left bytes of something else, which only the end tells, it is
+    fetched once more from its beginning.
+
+    Raises:
+        RegistryError: it cannot be had.
+        DigestMismatch: what comes is another blob.
+    """
+    for last in (False, True):
+        with content.writer(descriptor.digest, descriptor.size, cancelled=cancelled) as writer:
+            if writer.complete:
+                return
+            left = writer.offset
+            try:
+                if descriptor.data and digests.from_bytes(descriptor.data) == descriptor.digest:
+                    writer.restart()
+                    writer.write(descriptor.data)
+                else:
+                    fill(name, descriptor, writer, open_at, progress)
+                writer.commit()
+                return
+            except DigestMismatch:
+                if last or not left:
+                    raise
 
 
 def fill(

@@ -345,6 +345,10 @@ class Transport:
             inner = abandonable(ask, cancelled or threading.Event(), longest, lambda late: late.close(), end=heard.shut)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise Unreachable(f"{_shown(url)}: {_reason(error)}") from error
+        told = inner.headers.get("content-length", "0").strip()
+        if method != "HEAD" and not (told.isascii() and told.isdecimal()):
+            inner.close()  # nobody could say where the body ends: it would be waited for (RFC 9112, 6.3)
+            raise Unreachable(f"{_shown(url)}: the length of the answer is no number: {printable(told[:40])}")
         return Response(inner, url, cancelled, self._watch, self.limits)
 
     def _pool(self, trust: Trust, proxy: str) -> urllib3.PoolManager:

@@ -16,7 +16,7 @@ from dockc.base.record import Record
 from dockc.errors import DockcError
 from dockc.runtime.cancel import Cancelled
 from dockc.runtime.refs.result import RefResult
-from dockc.runtime.refs.types import LayerDescriptor, Provider
+from dockc.runtime.refs.types import CacheLayerFailed, LayerDescriptor, Provider
 from dockc.runtime.registry.transport import Unreachable
 from dockc.runtime.remotecache.config import CacheConfig, CacheRecord
 from dockc.solver.cache.export import ROOT
@@ -37,18 +37,8 @@ _Link = tuple[int, str, str]  # input, key of operation and output, selector
 _NUMBERS = itertools.count()
 
 
-class CacheLayerFailed(DockcError):
-    """A layer that was found in a cache, by this build or an earlier one, cannot be had: the build goes without.
-
-    Attributes:
-        layers: digests of what cannot be had with it.
-    """
-
-    layers: tuple[str, ...] = ()
-
-
 class CautiousProvider:
-    """Fetches a cache's layers; whatever goes wrong is the cache's fault (`Provider`). A layer that has failed once is
+    """Fetches a cache's layers; whatever goes wrong is the cache's fault (`DoubtfulProvider`). A layer that has failed once is
     not asked for again, and nothing is once the cache could not be reached.
     """
 
@@ -87,6 +77,10 @@ class CautiousProvider:
         except DockcError as error:
             self._failed["" if isinstance(error, Unreachable) else descriptor.digest] = error.message
             raise self._lost(descriptor, error.message) from error
+
+    def unusable(self, descriptor: Descriptor, why: str) -> CacheLayerFailed:
+        """See `DoubtfulProvider`."""
+        return self._lost(descriptor, why)
 
     def _lost(self, descriptor: Descriptor, why: str) -> CacheLayerFailed:
         error = CacheLayerFailed(f"{self._name}: {why}")

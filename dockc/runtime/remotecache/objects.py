@@ -14,7 +14,7 @@ from dockc.oci.descriptor import CREATED_AT, UNCOMPRESSED, Descriptor
 from dockc.runtime.archive.compress import Compression
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.refs.types import LayerDescriptor
-from dockc.runtime.registry.resume import fill
+from dockc.runtime.registry.resume import bring
 from dockc.runtime.registry.transport import Response, document
 from dockc.runtime.remotecache import config as configs
 from dockc.runtime.remotecache.base import CacheFailed, Place
@@ -172,10 +172,7 @@ class ObjectProvider:
         def open_at(place: int) -> Response:
             return self._store.open_blob(descriptor.digest, place, cancelled)
 
-        with content.writer(descriptor.digest, descriptor.size, cancelled=cancelled) as writer:
-            if not writer.complete:
-                fill(f"blob {descriptor.digest}", descriptor, writer, open_at, progress)
-                writer.commit()
+        bring(f"blob {descriptor.digest}", descriptor, content, open_at, cancelled=cancelled, progress=progress)
         if progress is not None:
             progress(descriptor.digest, descriptor.size, descriptor.size, True)
 
