@@ -142,6 +142,25 @@ def test_nor_is_it_by_a_build_that_comes_later(case: Case, earlier: str, gone: b
     case.sound(other)
 
 
+@pytest.mark.parametrize("kind", ["", "x/y\r\nX: 1", "application/vnd.oci.image.manifest.v1+json", "application/vnd.in-toto+json"])
+def test_what_does_not_say_that_it_is_a_layer_is_none(case: Case, kind: str) -> None:
+    """It would stand so in the image, and an export would take it for a manifest."""
+    folder = Path(shutil.copytree(case.top / "cache", case.top / "poisoned"))
+    index = json.loads((folder / "index.json").read_text())
+    manifest = json.loads((folder / "blobs" / index["manifests"][0]["digest"].replace(":", "/")).read_bytes())
+    for layer in manifest["layers"]:
+        layer["mediaType"] = kind
+    data = json.dumps(manifest).encode()
+    digest = hashlib.sha256(data).hexdigest()
+    (folder / "blobs/sha256" / digest).write_bytes(data)
+    index["manifests"][0] |= {"digest": f"sha256:{digest}", "size": len(data)}
+    (folder / "index.json").write_text(json.dumps(index))
+    other = Dockc(case.top / "other", case.top)
+    shown = case.build(other, f"--cache-from=type=local,src={folder}", "-o", f"type=oci,dest={case.top}/image.tar")
+    assert _ran(shown) == (STEPS, 0), shown
+    case.sound(other)
+
+
 def test_nor_is_it_packed_otherwise(case: Case) -> None:
     other = Dockc(case.top / "other", case.top)
     entry = f"--cache-from=type=local,src={case.poisoned('another diff id')}"

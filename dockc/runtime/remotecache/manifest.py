@@ -111,9 +111,11 @@ def read_document(
 
 
 def _layer(blob: Descriptor | None, provider: Provider, origin: str) -> LayerDescriptor | None:
-    """A layer that can be unpacked: one whose uncompressed digest is known."""
+    """A layer that can be unpacked: one that says so, and whose uncompressed digest is known."""
     diff_id = blob.annotations.get(UNCOMPRESSED, "") if blob is not None else ""
-    if blob is None or not digests.is_valid(diff_id) or not digests.is_valid(blob.digest):
+    if blob is None or not mt.is_layer(blob.media_type):
+        return None
+    if not digests.is_valid(diff_id) or not digests.is_valid(blob.digest):
         return None
     return LayerDescriptor(diff_id, blob, provider, origin)
 
@@ -160,7 +162,7 @@ def _inline(name: str, images: Sequence[Manifest], read: Read, provider: Provide
                 provider,
                 origin,
             )
-            if digests.is_valid(diff_id)
+            if digests.is_valid(diff_id) and mt.is_layer(layer.media_type)
             else None
             for diff_id, layer, notes in zip(diff_ids, image.layers, _told(config), strict=True)
         )

@@ -10,6 +10,7 @@ from typing import BinaryIO, Protocol
 
 from dockc.errors import RegistryError
 from dockc.oci import digest as digests
+from dockc.oci import mediatypes as mt
 from dockc.oci.descriptor import CREATED_AT, UNCOMPRESSED, Descriptor
 from dockc.runtime.archive.compress import Compression
 from dockc.runtime.content.store import ContentStore
@@ -140,8 +141,8 @@ class ObjectSource:
 
 
 def _layer(layer: CacheLayer, provider: ObjectProvider) -> LayerDescriptor | None:
-    """A layer with all that the config says of it; without its uncompressed digest or size it cannot be used."""
-    if not layer.blob or not layer.diff_id or not layer.media_type:
+    """A layer with all that the config says of it; without its uncompressed digest, and if it is none, it cannot be used."""
+    if not layer.blob or not layer.diff_id or not mt.is_layer(layer.media_type):
         return None
     notes = {UNCOMPRESSED: layer.diff_id}
     if layer.created_at and not layer.created_at.startswith("0001-"):

@@ -23,6 +23,7 @@ import pytest
 
 from dockc.errors import DockcError
 from dockc.oci import digest as digests
+from dockc.oci import mediatypes as mt
 from dockc.oci.descriptor import Descriptor
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.refs.types import LayerDescriptor
@@ -132,9 +133,9 @@ ROLES = {
 def chains(*contents: bytes) -> Chains:
     """A cache of layers on top of each other, each with a key."""
     names = [digests.from_bytes(data) for data in contents]
-    layers = {name: LayerDescriptor(name, Descriptor("a/b", name, len(data))) for name, data in zip(names, contents, strict=True)}
+    layers = {name: LayerDescriptor(name, Descriptor(mt.OCI_LAYER, name, len(data))) for name, data in zip(names, contents, strict=True)}
     config = CacheConfig(
-        tuple(CacheLayer(name, at - 1, "a/b", name, len(data)) for at, (name, data) in enumerate(zip(names, contents, strict=True))),
+        tuple(CacheLayer(name, at - 1, mt.OCI_LAYER, name, len(data)) for at, (name, data) in enumerate(zip(names, contents, strict=True))),
         tuple(CacheRecord(digests.from_bytes(f"key {name}".encode()), (), (CacheResult(tuple(range(at + 1)), 1),)) for at, name in enumerate(names)),
     )
     return Chains(config, layers)
@@ -439,3 +440,46 @@ def test_writing(quiet: Backend, tmp_path: Path, name: str) -> None:
     assert sorted(found) in ([], sorted(mine))
     if outcome == "fine":
         assert found
+
+
+class Short:
+    """A registry whose first two tokens are good for a few requests; it counts who asks for new ones, and with what.
+
+    Not more of them: an upload is begun three times.
+    """
+
+    def __init__(self, between: Between, uses: int) -> None:
+        self._between, self._uses = between, uses
+        self._left: dict[str, int] = {}
+        self.asked: list[str] = []
+        self.refused = 0
+
+    def __call__(self, seen: Seen) -> Answer:
+        if seen.path == "/token":
+            self.asked.append(seen.headers.get("authorization", ""))
+            name = f"token-{len(self.asked)}"
+            self._left[name] = self._uses if len(self.asked) <= 2 else MOST
+            return Answer(200, json.dumps({"token": name, "expires_in": 300}).encode())
+        token = seen.headers.pop("authorization", "").removeprefix("Bearer ")
+        if self._left.get(token, 0) > 0:
+            self._left[token] -= 1
+            return self._between(seen)
+        self.refused += 1
+        realm = f'Bearer realm="http://{seen.headers["host"]}/token",service="tests",scope="repository:app/cache:pull,push",error="invalid_token"'
+        return Answer(401, b"{}", {"WWW-Authenticate": realm})
+
+
+@pytest.mark.parametrize("uses", [1, 3, 6])
+def test_tokens_that_run_out_in_the_middle(tmp_path: Path, uses: int) -> None:
+    """Another is got, with the credentials, for as long as each brings something."""
+    (tmp_path / "registry").mkdir()
+    with real_registry(tmp_path / "registry") as upstream:
+        gate = Short(Between(upstream), uses)
+        with Script(gate) as proxy, Script(lambda seen: Answer(404)) as stranger:
+            backend = Backend("registry", gate._between, proxy, stranger)
+            backend.write("ok", backend.place(tmp_path / "content"))
+            assert sorted(backend.read("ok", tmp_path / "store")) == sorted(CONTENTS)
+    assert len(gate.asked) >= 3
+    assert gate.refused > 1
+    assert {b64encode(f"{USER}:{PASSWORD}".encode()).decode() in one for one in gate.asked} == {True}
+    assert len(proxy.seen) < MOST

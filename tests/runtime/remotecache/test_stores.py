@@ -17,6 +17,7 @@ from dockc.client import caches
 from dockc.errors import DockcError, UsageError
 from dockc.golang.text import dump_json
 from dockc.oci import digest as digests
+from dockc.oci import mediatypes as mt
 from dockc.oci.descriptor import Descriptor
 from dockc.runtime.content.store import ContentStore
 from dockc.runtime.refs.types import LayerDescriptor
@@ -45,9 +46,9 @@ def place(tmp_path: Path) -> Place:
 def _chains(*contents: bytes) -> Chains:
     """A cache of a layer for each content, and a key with a result on each."""
     names = [digests.from_bytes(data) for data in contents]
-    layers = {name: LayerDescriptor(name, Descriptor("a/b", name, len(data))) for name, data in zip(names, contents, strict=True)}
+    layers = {name: LayerDescriptor(name, Descriptor(mt.OCI_LAYER, name, len(data))) for name, data in zip(names, contents, strict=True)}
     records = tuple(CacheRecord(digests.from_bytes(f"key {name}".encode()), (), (CacheResult((at,), 1),)) for at, name in enumerate(names))
-    return Chains(CacheConfig(tuple(CacheLayer(name, -1, "a/b", name, 1) for name in names), records), layers)
+    return Chains(CacheConfig(tuple(CacheLayer(name, -1, mt.OCI_LAYER, name, 1) for name in names), records), layers)
 
 
 # --- options ------------------------------------------------------------------------------------------
