@@ -87,12 +87,13 @@ def too_short(seen: Seen, forward: Forward) -> Answer:
 
 @dataclass
 class Made:
-    """A cache in a registry, and the store and context that it was made of."""
+    """A cache in a registry, and the store and context that it was made of; the layers of its image, where they are asked for."""
 
     registry: str
     dockc: Dockc
     files: Path
     base: Path
+    layers: tuple[str, ...] = ()
 
     def build(self, dockc: Dockc, *args: str, code: int = 0) -> str:
         return dockc.build(self.files, "--build-context", f"base=oci-layout://{self.base}", *args, status=code)
@@ -211,7 +212,9 @@ def test_a_backend_that_dies_for_good(made: Made, tmp_path: Path) -> None:
         shown = made.build(
             Dockc(tmp_path / "store", tmp_path), f"--cache-from=type=registry,ref={server.address}/app/cache:ok", f"--output=type=oci,dest={tmp_path}/i.tar"
         )
-        assert _ran(shown)[0] == STEPS
+        run, cached = _ran(shown)
+        assert run + cached == STEPS, shown
+        assert run >= STEPS - 1, "one of the blobs that are fetched together came, and that may be the first step's"
     assert (tmp_path / "i.tar").stat().st_size > 300_000
 
 

@@ -38,7 +38,6 @@ from tests.e2e import cache_servers
 from tests.e2e.test_cache_fault_tables import (
     Elsewhere,
     body,
-    gone_once,
     longer,
     one_byte,
     other_range,
@@ -180,6 +179,17 @@ def quiet(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Iterator[Backend
 def cut_at(count: int) -> Do:
     """So many bytes of the body, and the connection is gone."""
     return lambda seen, forward: replace(forward(), cut=count)
+
+
+def gone_once() -> Do:
+    """The first blob is not there, the others are."""
+    gone: list[str] = []
+
+    def do(seen: Seen, forward: Forward) -> Answer:
+        gone.append(seen.path) if not gone else None
+        return Answer(404, b"{}") if seen.path == gone[0] else forward()
+
+    return do
 
 
 def headers(**more: str) -> Do:
