@@ -32,3 +32,21 @@ def test_configuration_and_comment(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "dockc", "lint", "--no-shellcheck", "--format=tty"]
     result = subprocess.run(argv, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True, capture_output=True, check=False)
     assert result.stdout == "Dockerfile:1 DK0201 warning: debian:12 is not pinned by digest\n"
+
+
+def test_the_other_commands(tmp_path: Path) -> None:
+    """In their order: what is mended, and what a baseline leaves."""
+    (tmp_path / "Dockerfile").write_text("FROM debian:12\nADD app /app\nRUN apt-get install curl=1\n")
+    text = PAGE.read_text()
+    shown = re.findall(r"^\$ dockc ([^\n#]*)(?: +#[^\n]*)?\n((?:[^$`\n][^\n]*\n)*)", "".join(re.findall(r"```console\n(.*?)```", text, re.S)), re.M)
+    assert [words.strip() for words, _ in shown] == [
+        "lint", "lint --diff", "lint --fix", "lint --baseline=.dockc-baseline.json --write-baseline", "lint --baseline=.dockc-baseline.json",
+    ]  # fmt: skip
+    statuses = []
+    for words, said in shown[1:]:
+        argv = [sys.executable, "-m", "dockc", *words.split(), "--no-shellcheck"]
+        done = subprocess.run(argv, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True, capture_output=True, check=False)
+        assert said in done.stdout + done.stderr
+        statuses.append(done.returncode)
+    assert statuses == [1, 0, 0, 0]
+    assert (tmp_path / "Dockerfile").read_text() == "FROM debian:12\nCOPY app /app\nRUN apt-get install -y curl=1\n"
