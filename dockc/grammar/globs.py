@@ -9,7 +9,8 @@ Two languages that look alike and differ:
 
 Paths are relative, with slashes, as `str`; bytes that are not UTF-8 are surrogate escapes, as `os.fsdecode`
 gives. Everything here is pure, and linear or quadratic in the sizes of pattern and path whatever the
-pattern.
+pattern; a list of many patterns is asked about many paths in the time of both, not of their product, as long as the
+patterns have letters in which they differ.
 
 Sources: documentation of Go's path/filepath.Match; github.com/moby/patternmatcher (behaviour).
 """
@@ -18,7 +19,9 @@ from __future__ import annotations
 
 import functools
 import posixpath
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from dockc.base.record import Record
 from dockc.errors import DockcError
@@ -369,11 +372,74 @@ def _expression(text: str) -> tuple[str, str]:
     return kind, "".join(out)
 
 
-MatchInfo = tuple[bool, ...]
-"""For each pattern, whether it matched a directory; handed down to the entries of that directory."""
+MatchInfo = frozenset[int] | None
+"""Which patterns matched a directory, by number; handed down to the entries of that directory."""
 
-NO_PARENT: MatchInfo = ()
+NO_PARENT: MatchInfo = None
 """Nothing is known of the parent directories."""
+
+_UNSURE = frozenset("\\[]{}|^\ufeff\ufffd")
+"""Characters with which a pattern may match paths that have its letters in other places, or others in theirs."""
+
+
+class _Index:
+    """The patterns of a list by letters that every path which they match begins or ends with, so that a path is held only
+    against those that it may match: time grows with the patterns or with the paths, not with their product.
+    """
+
+    __slots__ = ("_ends", "_starts", "always")
+
+    def __init__(self, patterns: Sequence[Pattern]) -> None:
+        letters = [_letters(pattern.text) for pattern in patterns]
+        alike = Counter(letter for letter in chain.from_iterable(letters) if letter)
+        starts: dict[str, list[int]] = {}
+        ends: dict[str, list[int]] = {}
+        always: list[int] = []
+        for number, (start, end) in enumerate(letters):
+            if not start and not end:
+                always.append(number)
+            elif end and (not start or alike[end] < alike[start]):
+                ends.setdefault(end, []).append(number)
+            else:
+                starts.setdefault(start, []).append(number)
+        self.always = tuple(always)
+        self._starts = _by_length(starts)
+        self._ends = _by_length(ends)
+
+    def find(self, path: str) -> list[int]:
+        """Numbers of patterns that may match the path, besides `always`; in no order."""
+        found: list[int] = []
+        size = len(path)
+        for length, table in self._starts:
+            if length > size:
+                break
+            found += table.get(path[:length], ())
+        for length, table in self._ends:
+            if length > size:
+                break
+            found += table.get(path[size - length :], ())
+        return found
+
+
+def _letters(text: str) -> tuple[str, str]:
+    """What every path begins and ends with that a pattern matches; "" where that is not sure."""
+    if not _UNSURE.isdisjoint(text):
+        return "", ""
+    first = min((at for at in (text.find("*"), text.find("?")) if at >= 0), default=-1)
+    if first < 0:
+        return text, text
+    last = max(text.rfind("*"), text.rfind("?"))
+    end = text[last + 1 :]
+    if text[: last + 1].endswith("**"):
+        end = end.removeprefix("/")  # `**/` may stand for nothing at all
+    return text[:first], end
+
+
+def _by_length(letters: Mapping[str, list[int]]) -> list[tuple[int, dict[str, list[int]]]]:
+    tables: dict[int, dict[str, list[int]]] = {}
+    for letter, numbers in letters.items():
+        tables.setdefault(len(letter), {})[letter] = numbers
+    return sorted(tables.items())
 
 
 class PatternMatcher:
@@ -384,7 +450,7 @@ class PatternMatcher:
         exclusions: whether any begins with `!`.
     """
 
-    __slots__ = ("exclusions", "patterns")
+    __slots__ = ("_index", "exclusions", "patterns")
 
     def __init__(self, patterns: Iterable[str]) -> None:
         """Read the patterns.
@@ -407,6 +473,7 @@ class PatternMatcher:
             found.append(Pattern(text, exclusion=exclusion))
         self.patterns: Sequence[Pattern] = tuple(found)
         self.exclusions = any(pattern.exclusion for pattern in found)
+        self._index = _Index(self.patterns)
 
     def matches(self, path: str) -> bool:
         """Whether the list selects `path`, by itself or through a directory above it.
@@ -431,23 +498,24 @@ class PatternMatcher:
             BadPattern: a pattern turns out to be unreadable.
         """
         selected = False
-        info = [False] * len(self.patterns)
-        above: list[str] | None = None
-        for number, pattern in enumerate(self.patterns):
-            hit = bool(parent) and parent[number]
-            if not hit:
+        above = _directories(path) if parent is None else []
+        may = self._index.find(path)
+        for directory in above:
+            may += self._index.find(directory)
+        if parent:
+            may += parent
+        hits: list[int] = []
+        for number in sorted({*may, *self._index.always}) if may else self._index.always:
+            pattern = self.patterns[number]
+            if not parent or number not in parent:
                 # Only a pattern that could turn the answer round is looked at.
                 if pattern.exclusion != selected:
                     continue
-                hit = pattern.match(path)
-                if not hit and not parent:
-                    if above is None:
-                        above = _directories(path)
-                    hit = any(pattern.match(directory) for directory in above)
-            info[number] = hit
-            if hit:
-                selected = not pattern.exclusion
-        return selected, tuple(info)
+                if not pattern.match(path) and not any(map(pattern.match, above)):
+                    continue
+            hits.append(number)
+            selected = not pattern.exclusion
+        return selected, frozenset(hits)
 
 
 def _directories(path: str) -> list[str]:

@@ -6,8 +6,10 @@ Strings in it are bytes, one code point each.
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dockc.golang.regex import BadExpression, Expression
@@ -21,6 +23,7 @@ from dockc.grammar.globs import (
     split_wildcards,
 )
 from tests.golden.collect import recorded
+from tests.tools import calls
 
 RECORDED = recorded("grammar/recorded", "patterns")
 
@@ -160,3 +163,64 @@ def test_the_table_of_an_automaton_stays_bounded() -> None:
         automaton.match("".join(map(chr, range(start, start + 0x400))).encode("utf-8", "replace").decode())
     assert automaton.match("abxc")
     assert not automaton.match("ab/xc/")
+
+
+def held_against_each(matcher: PatternMatcher, path: str, parent: frozenset[int] | None) -> tuple[bool, frozenset[int]]:
+    """What the patterns of a list say one after the other."""
+    parts = path.split("/")
+    above = ["/".join(parts[:n]) for n in range(1, len(parts))]
+    selected, hits = False, set()
+    for number, pattern in enumerate(matcher.patterns):
+        hit = parent is not None and number in parent
+        if not hit and pattern.exclusion == selected:
+            hit = pattern.match(path) or (parent is None and any(map(pattern.match, above)))
+        if hit:
+            hits.add(number)
+            selected = not pattern.exclusion
+    return selected, frozenset(hits)
+
+
+ALIKE = st.text(alphabet="ab*?/.!", max_size=8) | st.text(alphabet="ab*?/.![]\\|^{}\ufeff\ufffdé", max_size=8)
+PLACE = st.lists(st.text(alphabet="ab.é\ufffd", min_size=1, max_size=3), min_size=1, max_size=4).map("/".join)
+
+
+@settings(max_examples=1000)
+@given(st.lists(ALIKE, max_size=8), st.lists(PLACE, min_size=1, max_size=4))
+def test_a_list_says_what_its_patterns_say(patterns: list[str], paths: list[str]) -> None:
+    try:
+        matcher = PatternMatcher(patterns)
+    except BadPattern:
+        return
+    for path in filter(lambda path: clean(path) == path and not path.startswith(".."), paths):
+        info: frozenset[int] | None = None
+        parts = path.split("/")
+        for length in range(1, len(parts) + 1):
+            at = "/".join(parts[:length])
+            answers: list[object] = []
+            for ask in (matcher.matches_under, partial(held_against_each, matcher)):
+                for parent in (info, None):
+                    try:
+                        answers.append(ask(at, parent))
+                    except BadPattern as error:
+                        answers.append(error.message)
+            assert answers[:2] == answers[2:]
+            if isinstance(answers[0], str):
+                return
+            info = matcher.matches_under(at, info)[1]
+
+
+def test_many_patterns_for_many_paths() -> None:
+    """Time grows with the patterns and with the paths, not with their product."""
+
+    def ask(n: int) -> int:
+        forms = ("d{}/f", "**/g{}", "*.s{}", "d{}/*.x", "d{}/**", "src/*.t{}", "src/u{}*")
+        matcher = PatternMatcher(form.format(i) for i in range(n) for form in forms)
+        paths = [f"d{i}/{name}" for i in range(n) for name in ("f", "a/g3", f"a.s{i}", "b.x")]
+        paths += [f"{folder}/{name}" for i in range(n) for folder in ("src", "e") for name in (f"a.t{i}", f"u{i}.y")]
+        found: list[bool] = []
+        spent = calls(lambda: found.extend(map(matcher.matches, paths)))
+        assert sum(found) == 6 * n
+        return spent
+
+    few, many = ask(50), ask(200)
+    assert many <= 4.2 * few

@@ -22,7 +22,7 @@ from dockc.runtime.content.locks import locked
 from dockc.runtime.fsutil import marks
 from dockc.runtime.refs import inventory
 from dockc.runtime.refs.arrival import Extracting, arriving
-from dockc.runtime.refs.database import LAYER, PROVEN
+from dockc.runtime.refs.database import PROVEN
 from dockc.runtime.refs.fetching import fetch_by
 from dockc.runtime.refs.types import CacheLayerFailed, DoubtfulProvider
 from dockc.runtime.several import TRANSFERS, one_by_one, several, workers
@@ -95,25 +95,29 @@ def ensure_record(
     if core.moved(record_id):
         ensure(core.stack(record_id))
         return None
-    below = _seen_below(core, record_id)
-    own = core.stack(record_id) if below is None else (record_id,)
-    ensure(own)
-    found = core.directories(own)
+    layers = core.stack(record_id)
+    below, height = _seen_below(core, layers)
+    ensure(layers[height:])
+    found: Sequence[str] = core.directories(layers[height:])
     if below and not marks.is_opaque(found[0]):
-        found = [*below, *found]
+        found = (*below, *found)
     with core.db.lock:
         core.trees[record_id] = found
         core.trees.trim()
         return core.trees[record_id]
 
 
-def _seen_below(core: Core, layer: str) -> tuple[str, ...] | None:
-    """The directories below a layer that stands on one other record, if this process has seen them lately."""
-    with core.db.lock:
-        parents = core.db.parents(layer)
-        one = core.record(layer).kind == LAYER and len(parents) == 1
-        known = core.trees.get(parents[0]) if one else None
-    return known if known is not None and (not known or os.path.isdir(known[-1])) else None  # noqa: PTH112
+def _seen_below(core: Core, layers: Sequence[str]) -> tuple[Sequence[str], int]:
+    """The directories of the highest record below the topmost layer that this process has seen lately, and of how many
+    layers that record is.
+    """
+    for height in range(len(layers) - 1, 0, -1):
+        below = layers[height - 1]
+        with core.db.lock:
+            known = core.trees.get(below)
+        if known and os.path.isdir(known[-1]) and core.stack(below) == layers[:height]:  # noqa: PTH112
+            return known, height
+    return (), 0
 
 
 class _Below:
