@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dockc.oci.platform import Platform
     from dockc.runtime.refs.failed import Failed
     from dockc.runtime.refs.ref import ImmutableRef
+    from dockc.runtime.refs.result import RefResult
     from dockc.runtime.registry.client import Client
     from dockc.runtime.remotecache.base import CacheEntry
     from dockc.runtime.remotecache.keys import Imported, ImportedKeys
@@ -205,6 +206,30 @@ class Bridge:
             other.nested = self.nested
             try:
                 yield other
+            finally:
+                other.close()
+
+    async def graph(self, vertex: str, definition: Definition) -> RefResult:
+        """What a graph makes that a step of the build builds (`runtime.ops.build`); the caller's to release.
+
+        Raises:
+            InvalidDefinition: it is none.
+            DockcError: it contains the step, or a step of it failed.
+        """
+        from dockc.errors import InvalidDefinition
+        from dockc.runtime.refs.result import RefResult
+        from dockc.solver.vertex import walk
+
+        # A job of its own: this one's may wait for the step, which waits here.
+        async with self.work.solver.job("graph", sink=self._job.sink, lends=self._job.lends) as job:
+            other = Bridge(self.work, self.request, self.session, job, self.steps, self.client, self._find)
+            try:
+                ref = await other.load(definition)
+                if ref is None:
+                    raise InvalidDefinition("invalid empty definition")
+                with self.work.graph_of(vertex, frozenset(one.digest for one in walk(ref.edge))):
+                    await other.evaluate(ref)
+                return RefResult(other.file_system(ref).clone())
             finally:
                 other.close()
 

@@ -33,6 +33,7 @@ from dockc.engine.settings import collection
 from dockc.engine.verify import unexpected_platforms
 from dockc.engine.work import Work
 from dockc.errors import DockcError, UsageError
+from dockc.runtime.ops.build import GRAPHS
 from dockc.runtime.ops.exec import COLLECTOR, SAID, Collector
 from dockc.runtime.refs.contenthash import LISTINGS
 from dockc.runtime.refs.failed import FAILURES, Failures
@@ -254,6 +255,7 @@ class Engine:
                 if misses is not None:
                     misses.watch(job)
                 bridge = Bridge(work, request, session, job, steps, client, frontends.find)
+                lends.put(GRAPHS, bridge.graph)
                 try:
                     async with caches.imported(bridge):
                         result = await frontend(bridge)

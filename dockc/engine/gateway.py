@@ -100,7 +100,7 @@ class Gateway:
         if not key:
             return None
         if key not in self._refs:
-            raise RpcError(f"no such ref: {key}", code=NOT_FOUND)
+            raise RpcError(f"no such ref: {key[:100]}", code=NOT_FOUND)
         return self._refs[key]
 
     async def ping(self, request: gateway_pb2.PingRequest) -> Message:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from dockc.base.threads import Threads
+from dockc.errors import DockcError
 from dockc.solver.run.context import in_thread
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ _BLOCKING = 64
 class Work:
     """A store and threads. The loop's own thread never waits for a disk, a registry or the compiler.
 
+    Mutable: `_graphs`, what vertices wait for that build graphs.
+
     Attributes:
         worker: the store.
         solver: runs its operations, for all builds.
@@ -34,6 +38,7 @@ class Work:
         self.worker = worker
         self.solver = solver
         self.cache = cache
+        self._graphs: dict[str, frozenset[str]] = {}
         self._blocking = Threads(_BLOCKING, "dockc-engine")
         # Compiling holds the interpreter's lock: more threads than cores only make every build wait longer.
         self._compiling = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="dockc-compile")
@@ -43,6 +48,31 @@ class Work:
         awaited.
         """
         return await in_thread(self._blocking, cancelled or threading.Event(), fn)
+
+    @contextmanager
+    def graph_of(self, vertex: str, graph: frozenset[str]) -> Iterator[None]:
+        """A vertex waits for the graph that it builds, as long as the block runs.
+
+        Args:
+            vertex: its digest.
+            graph: digests of all vertices of the graph.
+
+        Raises:
+            DockcError: one of them waits for the vertex in its turn.
+        """
+        todo, seen = list(graph), set(graph)
+        while todo:
+            one = todo.pop()
+            if one == vertex:
+                raise DockcError("a build inside of a build contains itself")
+            for inner in self._graphs.get(one, frozenset()) - seen:
+                seen.add(inner)
+                todo.append(inner)
+        self._graphs[vertex] = graph
+        try:
+            yield
+        finally:
+            del self._graphs[vertex]
 
     async def compiling(self, fn: Callable[[], T]) -> T:
         """Run in a thread what computes; it must not wait for anything."""

@@ -144,7 +144,11 @@ class CacheMap(Record):
 
 
 class Op(Protocol):
-    """One operation. An instance lives as long as its vertex is of interest to some build."""
+    """One operation. An instance lives as long as its vertex is of interest to some build.
+
+    One whose `exec` waits for other operations has an attribute `waits_for_others` that is true: it takes no place of
+    those that run at once, or none might be left for them.
+    """
 
     async def cache_map(self, ctx: OpContext) -> CacheMap:
         """Describe how the operation is cached. Must give the same answer for the same vertex and world."""

@@ -210,6 +210,14 @@ GRAPHS: dict[str, Callable[[], bytes]] = {
     "a zero byte in a path": lambda: graph(action(mkfile=ops.FileActionMkFile(path="/a\0b"))),
     "a zero byte in a link": lambda: graph(action(symlink=ops.FileActionSymlink(oldpath="a\0", newpath="/x"))),
     "a difference of nothing": lambda: graph(ops.Op(diff=ops.DiffOp(lower=ops.LowerDiffInput(input=4), upper=ops.UpperDiffInput(input=-5)))),
+    "a build by nobody": lambda: graph(FILE, ops.Op(inputs=[ops.Input(digest=F)], build=ops.BuildOp(builder=0))),
+    "a build of nothing": lambda: graph(FILE, ops.Op(inputs=[ops.Input(digest=F)], build=ops.BuildOp(builder=-1))),
+    "a build of an input that there is not": lambda: graph(
+        FILE, ops.Op(inputs=[ops.Input(digest=F)], build=ops.BuildOp(builder=-1, inputs={"buildkit.llb.definition": ops.BuildInput(input=3)}))
+    ),
+    "a build of a file that is no graph": lambda: graph(
+        FILE, ops.Op(inputs=[ops.Input(digest=F)], build=ops.BuildOp(builder=-1, inputs={"buildkit.llb.definition": ops.BuildInput(input=0)}, attrs={"llbbuild.filename": "f"}))
+    ),
     "a source of no kind": lambda: graph(ops.Op(source=ops.SourceOp(identifier="nope://x"))),
     "a command in place of a repository": lambda: graph(ops.Op(source=ops.SourceOp(identifier="git://--upload-pack=touch /tmp/p"))),
     "a step of nothing": lambda: graph(ops.Op(exec=ops.ExecOp())),

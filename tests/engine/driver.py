@@ -6,6 +6,7 @@ Prints what was seen as JSON.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import random
 import sys
@@ -394,6 +395,68 @@ async def bare(engine: Engine) -> dict[str, Any]:
     return {"metadata": sorted(built.metadata), "executed": built.executed, "empty": empty.executed}
 
 
+def inner(name: str) -> bytes:
+    """A graph that builds the graph in a file of the directory `graphs`."""
+    from dockc import llb
+    from dockc.llb.pb import ops_pb2 as ops
+
+    *base, last = getattr(ops.Definition.FromString(llb.local("graphs").marshal().to_bytes()), "def")
+    fields = ops.BuildOp(builder=-1, inputs={"buildkit.llb.definition": ops.BuildInput(input=0)}, attrs={"llbbuild.filename": name})
+    step = ops.Op(inputs=ops.Op.FromString(last).inputs, build=fields).SerializeToString(deterministic=True)
+    digest = f"sha256:{hashlib.sha256(step).hexdigest()}"
+    made = ops.Definition()
+    getattr(made, "def").extend([*base, step, ops.Op(inputs=[ops.Input(digest=digest)]).SerializeToString()])
+    return made.SerializeToString()
+
+
+async def graphs(_: Engine) -> dict[str, Any]:
+    """Builds inside of builds, one operation at a time: each waits for those that it is made of, and for itself nobody waits."""
+    from dockc import llb
+    from dockc.llb import attrs as A
+    from dockc.llb.author import state
+    from dockc.llb.sources import SourceSpec
+
+    folder = context("graphs")
+    base = state.source(SourceSpec(f"oci-layout://base@{DIGEST}", {A.OCI_STORE: "base"}))
+    files = {
+        "file": llb.scratch().file(llb.mkfile("/f", "f")).marshal().to_bytes(),
+        "again": inner("file"),
+        "self": inner("self"), "one": inner("two"), "two": inner("one"),
+        "garbage": b"\xff", "empty": b"", "slow": base.run("sleep 1000").marshal().to_bytes(), "waits": inner("slow"),
+    }  # fmt: skip
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    (folder / "away").symlink_to("/etc/passwd")
+    (folder / "folder").mkdir()
+    said: dict[str, str] = {}
+
+    def asked(name: str) -> BuildRequest:
+        return BuildRequest(frontend="", definition=inner(name), outputs=(Output("local", str(ROOT / f"out-{name}")),))
+
+    lent = Session(directories={"graphs": HostDirectory(folder)}, stores={"base": BASE})
+    running = asyncio.Event()
+
+    def sink(status: SolveStatus) -> None:
+        if any(event.started and "sleep" in event.name for event in status.vertexes):
+            running.set()
+
+    async with Engine(EngineOptions(root=ROOT / "other", parallelism=1)) as engine:
+        for name in ("again", "self", "one", "garbage", "empty", "away", "folder", "missing"):
+            try:
+                async with asyncio.timeout(60):
+                    await engine.build(asked(name), lent, silent)
+                said[name] = (ROOT / f"out-{name}" / "f").read_text()
+            except DockcError as error:
+                said[name] = error.message
+        slow = asyncio.ensure_future(engine.build(asked("waits"), lent, sink))
+        await asyncio.wait_for(running.wait(), 60)
+        slow.cancel()
+        await asyncio.wait((slow,), timeout=60)
+        said["waits"] = str(slow.cancelled())
+        left = rest(engine)
+    return {"said": said, "rest": left}
+
+
 class Login:
     """One user's credentials, which are gone when the user is. Mutable: `here`."""
 
@@ -436,7 +499,7 @@ async def strangers(_: Engine) -> dict[str, Any]:
 
 
 SCENARIOS: Mapping[str, Callable[[Engine], Any]] = {
-    one.__name__: one for one in (fifty, failing, cancelled, directories, secrets, blocking, garbage, bridge, bare, strangers, lifetime, closing)
+    one.__name__: one for one in (fifty, failing, cancelled, directories, secrets, blocking, garbage, bridge, bare, graphs, strangers, lifetime, closing)
 }
 
 

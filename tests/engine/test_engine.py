@@ -117,6 +117,20 @@ def test_a_frontend_may_ask_for_all_that_the_gateway_knows(run: Run) -> None:
     assert not any(found["rest"].values()), str(found["rest"])
 
 
+def test_a_build_inside_of_a_build(run: Run) -> None:
+    found = run("graphs")
+    said = found["said"]
+    assert said.pop("again") == "f"
+    assert said.pop("waits") == "True", "cancelled, with the step that it waits for"
+    assert said.pop("self") == said.pop("one") == "a build inside of a build contains itself"
+    assert said.pop("folder") == "folder is not a regular file"
+    assert said.pop("away") == "failed to open away: no such file or directory"
+    assert said.pop("missing") == "failed to open missing: no such file or directory"
+    assert said.pop("empty") == "invalid empty definition"
+    assert list(said) == ["garbage"]
+    assert not any(found["rest"].values()), str(found["rest"])
+
+
 def test_a_definition_needs_no_frontend(run: Run) -> None:
     found = run("bare")
     assert found["executed"] == 1

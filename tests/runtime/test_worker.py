@@ -179,8 +179,8 @@ def test_results_by_id(worker: Worker) -> None:
 
 def test_kinds_that_are_not_supported(worker: Worker) -> None:
     op = ops_pb2.Op()
-    op.build.builder = -1
-    with pytest.raises(SolveError, match="operations of kind build are not supported by this worker"):
+    op.build.builder = 0
+    with pytest.raises(InvalidDefinition, match="only LLB builder is currently allowed"):
         worker.resolve_op(Vertex("sha256:x", op))
     with pytest.raises(SolveError, match="operations of kind none are not supported"):
         worker.resolve_op(Vertex("sha256:x", ops_pb2.Op()))

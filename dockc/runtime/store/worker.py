@@ -52,6 +52,7 @@ OPERATIONS = Table(
         "source": "dockc.runtime.ops.source:SourceOp",
         "merge": "dockc.runtime.ops.merge:MergeOp",
         "diff": "dockc.runtime.ops.diff:DiffOp",
+        "build": "dockc.runtime.ops.build:BuildOp",
         "passthrough": "dockc.runtime.ops.passthrough:PassthroughOp",
     },
 )

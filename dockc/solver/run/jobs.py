@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from dockc.base.record import Record, replace
+from dockc.errors import SolveError
 from dockc.solver.cache.cachemanager import CacheManager, LocalCache
 from dockc.solver.cache.storage.base import CacheKeyStorage, CacheResultStorage
 from dockc.solver.core.events import GraphLoaded, JobClosed, Requested, VertexSpec, Withdrawn
@@ -135,7 +136,7 @@ class Job:
         self._told = explains if callable(explains) else None
         self._misses: dict[str, Miss] = {}
         self._runner = runner
-        self._sink = sink
+        self.sink = sink
         self._vertices: dict[str, Vertex] = {}
         self._waiting: dict[int, asyncio.Future[BuildResult]] = {}
         self._seen: dict[str, VertexEvent] = {}
@@ -153,7 +154,7 @@ class Job:
                 edges has ended by then.
         """
         if not self._open:
-            raise RuntimeError(f"build {self.name} has been closed")
+            raise SolveError("the build is over")
         if self._runner.broken is not None:
             raise self._runner.broken
         await self._load(edges)
@@ -285,7 +286,7 @@ class Job:
 
     def notify(self, status: SolveStatus) -> None:
         """See `runner.Watcher`: pass progress on, with the inputs that a starting vertex did not need marked."""
-        if self._sink is None:
+        if self.sink is None:
             return
         events: list[VertexEvent] = []
         for event in status.vertexes:
@@ -293,15 +294,15 @@ class Job:
             if event.started is not None and not event.coming:
                 self._mark_unneeded(event, events)
             events.append(event)
-        self._sink(replace(status, vertexes=tuple(events)))
+        self.sink(replace(status, vertexes=tuple(events)))
 
     def _mark_served(self, edges: Sequence[Edge]) -> None:
         """A step that never started, though its result is there, was served by an equal one of another build."""
         now = time.time_ns()
         served: list[VertexEvent] = []
         self._mark(dict.fromkeys(edge.vertex.digest for edge in edges), now, served)
-        if served and self._sink is not None:
-            self._sink(SolveStatus(vertexes=tuple(served)))
+        if served and self.sink is not None:
+            self.sink(SolveStatus(vertexes=tuple(served)))
 
     def _mark_unneeded(self, event: VertexEvent, events: list[VertexEvent]) -> None:
         """An input that has not begun when its user starts was not needed: it counts as cached."""
@@ -330,5 +331,5 @@ class Job:
             for event in self._seen.values()
             if event.started is not None and event.completed is None
         )
-        if left and self._sink is not None:
-            self._sink(SolveStatus(vertexes=left))
+        if left and self.sink is not None:
+            self.sink(SolveStatus(vertexes=left))

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from dockc.base.record import Mutable, Record, made, replace
@@ -571,7 +572,7 @@ class Runner:
     async def _exec(self, command: Execute, context: RunContext, inputs: list[HeldResult]) -> Event:
         flight = None
         try:
-            async with self._slots.of(self._first_of(command.vertex)):
+            async with self._place(command.vertex):
                 if command.share and self.options.flights is not None:
                     flight = await self.options.flights.take(
                         flight_name(command), lambda: self._tell_waiting(command.vertex, context)
@@ -586,6 +587,12 @@ class Runner:
         finally:
             if flight is not None:
                 flight.land()
+
+    def _place(self, vertex: str) -> AbstractAsyncContextManager[None]:
+        """A place among the operations that run at once."""
+        if getattr(self._op(vertex), "waits_for_others", False):
+            return nullcontext()
+        return self._slots.of(self._first_of(vertex))
 
     def _tell_missed(self, command: Execute) -> None:
         """Tell those that want to know why an operation runs what is known of earlier ones."""
