@@ -327,7 +327,7 @@ class Resident:
                     # Nobody else shall begin for it; and who does not heed that it is told to end is ended.
                     if not one.process.ends and (one.process.answers or number == signal.SIGTERM):
                         one.process.ends = time.monotonic() + _PATIENCE
-                    os.kill(one.process.pid, number)
+                    _tell(one.process.pid, number)
             return
         if not data or len(one.descriptors) > resident.DESCRIPTORS:
             self._drop(one)
@@ -345,7 +345,7 @@ class Resident:
     def _end(self, one: _Client) -> None:
         if one.process is not None and not one.process.ends:
             one.process.ends = time.monotonic() + _PATIENCE
-            os.kill(one.process.pid, signal.SIGTERM)
+            _tell(one.process.pid, signal.SIGTERM)
 
     def _reap(self) -> None:
         """Take leave of processes that have ended. Those of others, such as what a step left, are none of ours."""
@@ -543,6 +543,12 @@ def _may_raise_limits(of: tuple[object, ...]) -> bool:
     status = of[0]
     assert isinstance(status, tuple)
     return any(line.startswith("CapEff:") and int(line.split()[1], 16) >> _SYS_RESOURCE & 1 for line in status)
+
+
+def _tell(pid: int, number: int) -> None:
+    """Let a process end. One that somebody has stopped goes on, so that it can: its client is not stopped with it."""
+    os.kill(pid, number)
+    os.kill(pid, signal.SIGCONT)
 
 
 def _has_gone(link: socket.socket) -> bool:

@@ -229,6 +229,22 @@ def test_a_client_that_ends_ends_its_build(store: Store, number: int, status: in
     assert SAYS in store.build().stderr
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_build_that_somebody_has_stopped_ends_when_its_client_is_told_to(store: Store, number: int, status: int) -> None:
+    """At the first signal, by itself: it is neither killed nor waited for."""
+    store.begin()
+    building = sleeping(store)
+    until(lambda: sleepers() > 0)
+    assert store.process is not None
+    (build,) = Path(f"/proc/{store.process.pid}/task/{store.process.pid}/children").read_text().split()
+    os.kill(int(build), signal.SIGSTOP)
+    building.send_signal(number)
+    _, err = building.communicate(timeout=60)
+    assert building.returncode == status
+    assert (b"interrupted" if number == signal.SIGINT else b"terminated") in err
+    until(lambda: sleepers() == 0)
+
+
 def test_an_interrupt_right_after_the_fork_is_not_lost(store: Store) -> None:
     """Before the process has handlers of its own, it is held back."""
     store.begin(
