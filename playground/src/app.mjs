@@ -72,7 +72,10 @@ function fresh(name, text) {
     // Escape, then Tab leaves the editor, as CodeMirror has it; a Tab inside indents.
     keymap.of([...defaultKeymap, ...historyKeymap, ...searchKeymap, ...lintKeymap, indentWithTab]),
     EditorView.updateListener.of((update) => {
-      if (update.docChanged) changed();
+      if (update.docChanged) {
+        if (document_ === "text" && replaced(update)) leaveExample();
+        changed();
+      }
       else if (update.selectionSet && pane === "explain" && document_ === "text") changed();
     }),
   ];
@@ -103,6 +106,21 @@ function setText(name, text) {
     return;
   }
   view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: text } });
+}
+
+// Whether a file was pasted over all that there was.
+function replaced({ transactions, startState }) {
+  return transactions.some((one) => {
+    let all = false;
+    one.changes.iterChangedRanges((from, to) => (all ||= from === 0 && to === startState.doc.length && to > 0));
+    return all && one.isUserEvent("input.paste");
+  });
+}
+
+// The example's files are none of another Dockerfile's, whose COPYs would all be wrong.
+function leaveExample() {
+  for (const name of ["ignore", "files"]) if (textOf(name) !== EXAMPLE[name]) return;
+  for (const name of ["ignore", "files"]) setText(name, "");
 }
 
 function fill(state) {

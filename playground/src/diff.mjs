@@ -1,6 +1,6 @@
 // A line diff for people: what left, what came, three lines around it.
 
-import { presentableDiff } from "@codemirror/merge";
+import { diff } from "@codemirror/merge";
 
 const AROUND = 3;
 
@@ -14,7 +14,7 @@ export function rows(before, after) {
   if (known.size > 0xd700 - 0x100) return b.map((line) => ["new", line]);
   const out = [];
   let [i, j] = [0, 0];
-  for (const change of presentableDiff(x, y)) {
+  for (const change of diff(x, y)) {
     while (i < change.fromA) out.push(["same", a[i++]]), j++;
     while (i < change.toA) out.push(["gone", a[i++]]);
     while (j < change.toB) out.push(["new", b[j++]]);

@@ -318,6 +318,39 @@ test("target, arguments and the context's files count", async (t) => {
   assert.ok(found.some((one) => one.includes("no file of the context is /package.json")), found.join());
 });
 
+test("a file pasted over the example is not judged by the example's files", async (t) => {
+  const { page } = await visit(t);
+  const paste = (value) =>
+    after(page, () =>
+      page.evaluate((words) => {
+        const { view } = window.playground;
+        const clipboardData = new DataTransfer();
+        clipboardData.setData("text/plain", words);
+        view.dispatch({ selection: { anchor: 0, head: view.state.doc.length } });
+        view.contentDOM.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+      }, value),
+    );
+  const files = () => page.evaluate(() => window.playground.whole().files);
+  await paste("FROM scratch\nCOPY mine /mine\n");
+  assert.equal(await files(), "");
+  assert.ok(!(await codes(page)).includes("context"));
+  await page.click("#document-files");
+  await after(page, () => type(page, "other\n"));
+  await page.click("#document-text");
+  await paste("FROM scratch\nCOPY yours /yours\n");
+  assert.equal(await files(), "other\n", "what was typed stays");
+  assert.ok((await codes(page)).includes("context"));
+});
+
+test("a diff has the lines that differ and no others", async (t) => {
+  const { page } = await visit(t);
+  await after(page, () => type(page, "FROM debian:12\nENTRYPOINT [ \"a\" ]\n\nWORKDIR /data\nENV A=b\n"));
+  await open(page, "formatted");
+  await page.waitForSelector("#take");
+  const lines = await page.$$eval("#pane .diff del, #pane .diff ins", (all) => all.map((one) => one.textContent));
+  assert.deepEqual(lines, ['ENTRYPOINT [ "a" ]', 'ENTRYPOINT ["a"]']);
+});
+
 test("the keyboard is enough", async (t) => {
   const { page } = await visit(t);
   await page.focus("#tab-findings");
