@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -145,7 +146,7 @@ def prune(store: Path | None, rules: Sequence[Rule]) -> Pruned:
         pruned = make_room(root, rules, named_blobs(root))
         try:
             with Worker(WorkerOptions(root=root)) as worker:
-                pruned = joined(pruned, worker.prune(rules, named_blobs(root)))
+                pruned = joined(pruned, worker.prune(rules, partial(named_blobs, root)))
         except DiskFull:
             pruned = joined(pruned, make_room(root, rules, named_blobs(root), everything=True))
     finally:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dockc.protocol.status import to_time
@@ -73,7 +74,7 @@ async def prune(work: Work, call: Call) -> None:
 
     def go() -> Pruned:
         try:
-            done = worker.prune((rule,), {} if everything else reachable(worker.content), told)
+            done = worker.prune((rule,), {} if everything else partial(reachable, worker.content), told)
             if everything:
                 _forget_names(worker.content)
             return done

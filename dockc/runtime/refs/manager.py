@@ -55,7 +55,7 @@ from dockc.runtime.refs.types import (
     blob_chains,
 )
 from dockc.runtime.refs.unpack import fetch, fetch_sound, inherit_root
-from dockc.runtime.refs.usage import Keep, census, usage
+from dockc.runtime.refs.usage import Keep, Keeper, census, usage
 from dockc.runtime.snapshot.changes import tree_changes
 from dockc.runtime.snapshot.choose import snapshotter
 from dockc.runtime.snapshot.squash import SquashCache
@@ -608,11 +608,13 @@ class RefManager:
         """What `prune` would do now."""
         return planned(self._core, rules, keep)
 
-    def prune(self, rules: Sequence[Rule] = (Rule(),), keep: Keep | None = None, told: Told | None = None) -> Pruned:
+    def prune(
+        self, rules: Sequence[Rule] = (Rule(),), keep: Keep | Keeper | None = None, told: Told | None = None
+    ) -> Pruned:
         """Remove what nobody needs, as the rules say; what is held, and what that stands on, stays."""
         return prune(self._core, rules, keep, told)
 
-    def collect(self, rules: Sequence[Rule], keep: Callable[[], Keep] = dict) -> Pruned:
+    def collect(self, rules: Sequence[Rule], keep: Keeper = dict) -> Pruned:
         """Keep the store within its rules; for the end of a build. See `prune.collect`."""
         return collect(self._core, rules, keep)
 

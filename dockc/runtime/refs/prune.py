@@ -22,7 +22,7 @@ from dockc.runtime.refs.plan import Plan, last_use, plan
 from dockc.runtime.refs.policy import Disk, Rule
 from dockc.runtime.refs.recovery import recover
 from dockc.runtime.refs.types import RecordType, UsageRecord
-from dockc.runtime.refs.usage import Keep, census, measured
+from dockc.runtime.refs.usage import Keep, Keeper, census, kept_now, measured
 
 if TYPE_CHECKING:
     from dockc.runtime.refs.core import Core
@@ -63,23 +63,24 @@ def planned(core: Core, rules: Sequence[Rule], keep: Keep | None = None) -> Plan
     return plan(census(core, keep, guests=core.guests), rules)
 
 
-def prune(core: Core, rules: Sequence[Rule], keep: Keep | None = None, told: Told | None = None) -> Pruned:
+def prune(core: Core, rules: Sequence[Rule], keep: Keep | Keeper | None = None, told: Told | None = None) -> Pruned:
     """Remove what the rules say, one process at a time.
 
     Args:
         core: the store.
         rules: applied one after the other.
-        keep: blobs of images with a name: the records that have them stay.
+        keep: blobs of images with a name: the records that have them stay. Builds that end meanwhile name more: where it is
+            a function, theirs stay, too.
         told: is told of each record as it goes.
     """
     lock = lock_file(_lock(core))
     try:
-        return _prune(core, rules, keep or {}, told, "dockc prune")
+        return _prune(core, rules, keep, told, "dockc prune")
     finally:
         os.close(lock)
 
 
-def collect(core: Core, rules: Sequence[Rule], keep: Callable[[], Keep]) -> Pruned:
+def collect(core: Core, rules: Sequence[Rule], keep: Keeper) -> Pruned:
     """Keep the store within its rules; meant for the end of a build, and quick when there is nothing to do.
 
     Another process that is at it already is left to it.
@@ -90,7 +91,7 @@ def collect(core: Core, rules: Sequence[Rule], keep: Callable[[], Keep]) -> Prun
     if lock is None:
         return Pruned()
     try:
-        return _prune(core, rules, keep(), None, "collection")
+        return _prune(core, rules, keep, None, "collection")
     finally:
         os.close(lock)
 
@@ -129,7 +130,7 @@ def _types(rule: Rule) -> frozenset[str]:
     return frozenset(RecordType)
 
 
-def _prune(core: Core, rules: Sequence[Rule], keep: Keep, told: Told | None, who: str) -> Pruned:
+def _prune(core: Core, rules: Sequence[Rule], keep: Keep | Keeper | None, told: Told | None, who: str) -> Pruned:
     recover(core)  # what dead processes held is nobody's
     core.db.no_later(now())
     removed: list[UsageRecord] = []
@@ -166,9 +167,14 @@ def _prune(core: Core, rules: Sequence[Rule], keep: Keep, told: Told | None, who
 
 
 def _remove(core: Core, record: UsageRecord) -> int:
-    """The bytes that came free; -1 where somebody needs the record."""
-    if core.db.find(record.id) is None and core.guests is not None:
+    """The bytes that came free; -1 where somebody needs the record, or has used it since it was counted: his image may have
+    a name by now.
+    """
+    found = core.db.find(record.id)
+    if found is None and core.guests is not None:
         return core.guests.remove(record.id)
+    if found is not None and found.usage_count != record.usage_count:
+        return -1
     return core.remove(record.id) if _unlocked(core, record) else -1
 
 
@@ -189,17 +195,19 @@ def _unlocked(core: Core, record: UsageRecord) -> bool:
     return True
 
 
-def _remove_loose_blobs(core: Core, keep: Keep, younger: float) -> int:
+def _remove_loose_blobs(core: Core, keep: Keep | Keeper | None, younger: float) -> int:
     """Blobs that no record has (manifests, configs, interrupted exports) and nobody has touched for some seconds.
 
     While other processes work, only those that nobody has touched for a day before the oldest of them began, nor for
-    the last day: they may be about to be used, and a clock that has jumped makes anything look old.
+    the last day: they may be about to be used, and a clock that has jumped makes anything look old. What a process that
+    has ended by then has named is looked up last.
     """
+    here = list(core.content.digests())
     others = living(core.root) - {core.lease.id}
     oldest = min(map(partial(begun, core.root), others), default=0.0)
-    named = {blob.descriptor.digest for blob in core.db.blobs()} | set(keep)
+    named = {blob.descriptor.digest for blob in core.db.blobs()} | set(kept_now(keep))
     freed = 0
-    for digest in list(core.content.digests()):
+    for digest in here:
         if digest in named or (younger and core.content.age(digest) < younger):
             continue
         if not others or (core.content.age(digest) > _DAY and core.content.touched(digest) < oldest - _DAY):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _BLOCK = 512  # what `st_blocks` counts in (stat(2))
 Keep = Mapping[str, str]
 """Digests of blobs that must stay, and who wants them, in words."""
+Keeper = Callable[[], Keep]
+"""Looks which blobs must stay now: images get names while somebody looks at the rest of the store."""
 
 
 def blocks(status: os.stat_result) -> int:
@@ -88,6 +90,11 @@ class Seen(Protocol):
         ...
 
 
+def kept_now(keep: Keep | Keeper | None) -> Keep:
+    """The blobs that must stay, looked up now where they can be."""
+    return keep() if callable(keep) else keep or {}
+
+
 def usage(core: Core, keep: Keep | None = None) -> list[UsageRecord]:
     """Every record, oldest first; see `census`."""
     return census(core, keep, guests=core.guests).records
@@ -95,7 +102,7 @@ def usage(core: Core, keep: Keep | None = None) -> list[UsageRecord]:
 
 def census(
     core: Seen,
-    keep: Keep | None = None,
+    keep: Keep | Keeper | None = None,
     *,
     whole: bool = False,
     alive: Collection[str] | None = None,
@@ -106,13 +113,13 @@ def census(
 
     Args:
         core: the store.
-        keep: blobs of images with a name.
+        keep: blobs of images with a name; looked up when it is known what builds hold: one that has ended by then has
+            named its image.
         whole: with everything that is no record, which takes a walk through it.
         alive: only these leases hold what they hold; None: all.
         note: write down what was measured.
         guests: what is counted with it.
     """
-    keep = keep or {}
     here = dict(_blobs(_blob_folder(core)))
     records = core.db.records()
     parents: dict[str, list[str]] = {}
@@ -127,7 +134,7 @@ def census(
             own.setdefault(record_id, []).append(digest)
             users[digest] = users.get(digest, 0) + 1
     holds = [(lease, held) for lease, held in core.db.holds() if alive is None or lease in alive]
-    holders = _holders(holds, records, parents, own, keep)
+    holders = _holders(holds, records, parents, own, kept_now(keep))
     sizes = _directories(core, records, {name for name, (used, _, _) in holders.items() if used}, note=note)
     items: dict[str, Item] = {}
     for record in records:

@@ -165,8 +165,10 @@ class _Doctor:
         for file in names.damaged():
             message = "nobody can tell which image had this name"
             self._found(Problem.NAME_DAMAGED, file.name, message, partial(_unlink, file))
-        for ref, target in names.built():
-            if not self._core.content.has(target.digest):
+        gone = [(ref, target) for ref, target in names.built() if not self._core.content.has(target.digest)]
+        still = list(names.built()) if gone else []
+        for ref, target in gone:
+            if (ref, target) in still:  # nobody has given the name to another image, or taken it away, meanwhile
                 self._found(
                     Problem.IMAGE_MISSING,
                     ref.familiar(),

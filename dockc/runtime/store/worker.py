@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from dockc.runtime.refs.policy import Rule
     from dockc.runtime.refs.prune import Told
     from dockc.runtime.refs.types import UsageRecord
-    from dockc.runtime.refs.usage import Keep
+    from dockc.runtime.refs.usage import Keep, Keeper
     from dockc.solver.cache.storage.base import CacheResultStorage
     from dockc.solver.cache.storage.sqlite import SqliteKeyStorage
     from dockc.solver.op import Op
@@ -184,7 +184,7 @@ class Worker:
         made: Op = make(vertex, self)
         return made
 
-    def prune(self, rules: Sequence[Rule], keep: Keep | None = None, told: Told | None = None) -> Pruned:
+    def prune(self, rules: Sequence[Rule], keep: Keep | Keeper | None = None, told: Told | None = None) -> Pruned:
         """Remove what nobody needs, as the rules say; both databases give the space of what was forgotten back.
 
         On a disk where not even that can be written down, files go first and records later (`store.room`).
@@ -210,10 +210,11 @@ class Worker:
                 freed += self.keys.compact()
         return replace(pruned, size=pruned.size + freed)
 
-    def _make_room(self, rules: Sequence[Rule], keep: Keep | None, told: Told | None) -> Pruned:
+    def _make_room(self, rules: Sequence[Rule], keep: Keep | Keeper | None, told: Told | None) -> Pruned:
+        from dockc.runtime.refs.usage import kept_now
         from dockc.runtime.store.room import make_room
 
-        gone = make_room(self._root, rules, keep or {}, everything=True)
+        gone = make_room(self._root, rules, kept_now(keep), everything=True)
         for record in gone.records:
             if told is not None:
                 told(record)

@@ -176,6 +176,43 @@ def test_images_keep_their_records(refs: RefManager) -> None:
     assert len(refs.prune([Rule()]).records) == 2
 
 
+def test_images_that_get_their_names_while_a_store_is_pruned_keep_what_they_have(refs: RefManager) -> None:
+    """A build that uses what it finds, names its image and ends, all between the plan and the removal."""
+    made = [step(refs, None, filled(100_000 + number), name=str(number)) for number in range(3)]
+    layers = [one.remote().descriptors[0].digest for one in made]
+    names = [one.id for one in made]
+    for one in made:
+        one.release()
+    document = refs.core.content.put(b"the manifest of an image")
+    named: dict[str, str] = {}
+
+    def told(record: UsageRecord) -> None:
+        """By now the plan is made; the other build works as fast as that."""
+        if not named:
+            used = next(name for name in names if name != record.id)
+            refs.get(used).release()
+            named.update({layers[names.index(used)]: "image app:latest", document: "image app:latest"})
+
+    gone = [one.id for one in refs.prune([Rule(all=True)], lambda: dict(named), told).records]
+    (left,) = set(names) - set(gone)
+    assert layers[names.index(left)] in named
+    assert refs.core.content.has(document)
+    assert refs.prune([Rule(all=True)], lambda: dict(named)).records == ()
+
+
+def test_what_a_build_that_has_ended_has_named_is_looked_up_last(refs: RefManager) -> None:
+    """Its document was there when the blobs were counted, and nobody works any more: only the name tells."""
+    documents = [refs.core.content.put(b"one"), refs.core.content.put(b"two")]
+    asked: list[int] = []
+
+    def keep() -> dict[str, str]:
+        asked.append(len(asked))
+        return {documents[0]: "image app:latest"} if len(asked) > 1 else {}
+
+    refs.prune([Rule()], keep)
+    assert [refs.core.content.has(one) for one in documents] == [True, False]
+
+
 def test_collection_is_quick_where_there_is_nothing_to_do(store: RefManager, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(4):
         step(store, None, filled(200_000), name=str(number)).release()
