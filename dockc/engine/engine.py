@@ -226,6 +226,7 @@ class Engine:
 
     async def _run(self, frontend: Frontend, request: BuildRequest, session: Session, sink: StatusSink) -> Built:
         work = self.work
+        await work.blocking(work.worker.refs.need)
         await work.blocking(partial(check, request, session))
         counting = Counting(sink)
         recording = recording_of(sink)
@@ -358,11 +359,14 @@ class Engine:
         worker = self.work.worker
 
         def work() -> None:
+            from dockc.runtime.content.errors import telling
             from dockc.runtime.refs.policy import Disk
             from dockc.runtime.store.images import reachable
 
             assert self._gc is not None
-            worker.refs.collect(self._gc.on(Disk.of(worker.refs.root)), lambda: reachable(worker.content))
+            worker.refs.need()
+            with telling("collecting what nobody needs", worker.refs.root):
+                worker.refs.collect(self._gc.on(Disk.of(worker.refs.root)), lambda: reachable(worker.content))
 
         await self.work.blocking(work)
 

@@ -384,6 +384,25 @@ async def bridge(engine: Engine) -> dict[str, Any]:
     return {"seen": seen, "warned": warned, "outputs": len(built.exported), "rest": rest(engine)}
 
 
+async def removed(_: Engine) -> dict[str, Any]:
+    """Somebody removes the store under an engine, which says so, to the end."""
+    import shutil
+
+    said = []
+    asked = BuildRequest(frontend="", outputs=(Output("cacheonly"),))
+    try:
+        async with Engine(EngineOptions(root=ROOT / "other")) as other:
+            await other.build(asked, Session(), silent)
+            shutil.rmtree(ROOT / "other")
+            try:
+                await other.build(asked, Session(), silent)
+            except DockcError as error:
+                said.append(error.message)
+    except DockcError as error:
+        said.append(error.message)
+    return {"said": said}
+
+
 async def bare(engine: Engine) -> dict[str, Any]:
     """A definition without a frontend, exported as an image that has no config of its own."""
     from dockc import llb
@@ -499,7 +518,7 @@ async def strangers(_: Engine) -> dict[str, Any]:
 
 
 SCENARIOS: Mapping[str, Callable[[Engine], Any]] = {
-    one.__name__: one for one in (fifty, failing, cancelled, directories, secrets, blocking, garbage, bridge, bare, graphs, strangers, lifetime, closing)
+    one.__name__: one for one in (fifty, failing, cancelled, directories, secrets, blocking, garbage, bridge, bare, removed, graphs, strangers, lifetime, closing)
 }
 
 

@@ -117,6 +117,10 @@ def test_a_frontend_may_ask_for_all_that_the_gateway_knows(run: Run) -> None:
     assert not any(found["rest"].values()), str(found["rest"])
 
 
+def test_a_store_that_is_removed_is_told_as_that(run: Run, tmp_path: Path) -> None:
+    assert run("removed")["said"] == [f"the store {tmp_path}/other has been removed while this process uses it"] * 2
+
+
 def test_a_build_inside_of_a_build(run: Run) -> None:
     found = run("graphs")
     said = found["said"]

@@ -169,6 +169,18 @@ class RefManager:
         """A directory of this process inside the store, removed at `close` and after a crash."""
         return self._core.lease.staging
 
+    def need(self) -> None:
+        """See that the store is still the one that was opened, as who begins something that takes long wants to know.
+
+        Raises:
+            StoreError: somebody has removed it meanwhile, and perhaps another one stands in its place.
+        """
+        if not self.staging.is_dir():
+            raise StoreError(
+                f"the store {self.root} has been removed while this process uses it",
+                hint="Start the daemon or the build again: it makes a new one.",
+            )
+
     def close(self) -> None:
         """Let go of everything this process holds; a second time does nothing."""
         core = self._core
