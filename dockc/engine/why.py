@@ -391,9 +391,17 @@ def _worded(changes: Sequence[Change], old: StepKey, new: StepKey) -> list[Chang
             out += [] if change in out else [change]
         elif one.path in _MODES:
             out.append(Change(one.path, *(_mode(_MODES[one.path], value) for value in (one.old, one.new))))
+        elif one.path.endswith(".extraHosts"):
+            out.append(Change(one.path, _hosts(one.old), _hosts(one.new)))
         else:
             out.append(one)
     return out
+
+
+def _hosts(value: object) -> str | None:
+    """Names of hosts that a step knows besides; addresses are in no key."""
+    rows = [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+    return ", ".join(str(one.get("Host", "")) for one in rows) or None
 
 
 def _platform(key: StepKey) -> str:

@@ -432,7 +432,7 @@ def test_mounts_contexts_and_what_is_in_no_key(build: Builder, context: MakeCont
             ("set user", lambda: (folder / "a.txt").chmod(0o4644), {}, [("content", 13)], "file a.txt: mode 0644 -> 4644"),
             ("directory of work", rewrite("WORKDIR /w", "WORKDIR /v"), {}, [("instruction", 3)], "instruction: "),
             ("limits", nothing, {"ulimit": "nofile=99"}, [("operation", 4)], "option "),
-            ("hosts", nothing, {"add-hosts": "far=10.0.0.1"}, [("operation", 4)], "option "),
+            ("hosts", nothing, {"add-hosts": "far=10.0.0.1,farther=10.0.0.2"}, [("operation", 4)], "option extraHosts: (none) -> far, farther"),
             ("names of cache mounts", nothing, {"build-arg:BUILDKIT_CACHE_MOUNT_NS": "n"}, [], ""),
             ("owner", lambda: os.chown(folder / "a.txt", *((7, 7) if os.geteuid() == 0 else (-1, -1))), {}, [], ""),
             ("syntax", rewrite("dockerfile:1\n", "dockerfile:1.7\n"), {}, [], ""),
