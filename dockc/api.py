@@ -84,7 +84,13 @@ def _source(text: Text, name: str) -> Source:
 
     if isinstance(text, Source):
         return text
-    return Source.from_text(text, name) if isinstance(text, str) else Source(name, text)
+    if isinstance(text, str):
+        return Source.from_text(text, name)
+    if not isinstance(text, bytes | bytearray):  # a path or an open file, which people try first
+        raise TypeError(
+            f"the content of a Dockerfile is str or bytes, not {type(text).__name__}; Path.read_text() reads it"
+        )
+    return Source(name, bytes(text))
 
 
 def parse(text: Text, *, name: str = "Dockerfile") -> Dockerfile:

@@ -118,6 +118,9 @@ class Compiled:
         self.target: Final = lowered.target.name
         self._definition: Definition | None = None
 
+    def __repr__(self) -> str:
+        return f"<Compiled {self.front.source.name} for {self.platform}>"
+
     @property
     def dockerfile(self) -> Dockerfile:
         """The AST."""

@@ -135,6 +135,7 @@ OPTIONS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("--disable", "--disable-rule", "--skip"), "`--ignore CODE`."),
         **dict.fromkeys(("--enable", "--rule", "-r"), "`--extend CODE` adds a rule, `--select CODE` takes that alone."),
         **dict.fromkeys(("--list-rules", "--rules"), _LISTED),
+        **dict.fromkeys(("--exit-zero", "--no-error"), "`--no-fail` ends with 0 whatever is found."),
         **dict.fromkeys(
             ("--quiet", "-q"), "`--format=concise` is a line for each finding; the exit status says the rest."
         ),

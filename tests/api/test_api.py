@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +46,16 @@ def test_llb_is_authored_in_python() -> None:
     definition = dockc.llb.image("docker.io/library/debian:12").run("echo hi").marshal()
     assert len(definition.ops) == 3
     assert definition.to_bytes() == dockc.llb.image("docker.io/library/debian:12").run("echo hi").marshal().to_bytes()
+
+
+@pytest.mark.parametrize("use", [dockc.parse, dockc.lint, dockc.format, dockc.fix, dockc.compile])
+def test_a_path_is_no_text(use: Callable[[Any], object]) -> None:
+    with pytest.raises(TypeError, match=r"is str or bytes, not PosixPath; Path\.read_text\(\) reads it"):
+        use(Path("Dockerfile"))
+
+
+def test_what_is_compiled_says_what_it_is() -> None:
+    assert repr(dockc.compile("FROM debian\n", answers="made-up", attrs={"platform": "linux/arm64"})) == "<Compiled Dockerfile for linux/arm64>"
 
 
 def test_bytes_text_and_source_are_alike() -> None:

@@ -5,6 +5,7 @@ it is told to.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import struct
@@ -78,7 +79,8 @@ def client(folder: Path, served: dict[str, Serve], *words: str, until: str = "",
         server = await asyncio.get_running_loop().create_unix_server(lambda: Wire(handlers), str(folder / "s"))
         address = f"unix://{folder}/s"
         command = [sys.executable, "-m", "dockc", *(word.replace("ADDR", address) for word in words)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, text=True) as process:
+        environment = os.environ | {"DOCKC_STORE": str(folder / "store")}  # its history remembers the build
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, text=True) as process:
             try:
                 if until:
                     async with asyncio.timeout(60):
