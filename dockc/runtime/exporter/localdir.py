@@ -21,6 +21,7 @@ from dockc.errors import DockcError, StoreError
 from dockc.runtime.cancel import Cancelled
 from dockc.runtime.exporter.walk import Entry, walk
 from dockc.runtime.fsutil.inroot import entries, remove_tree
+from dockc.runtime.fsutil.levels import Levels
 from dockc.runtime.session.sinks import Tree
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -108,27 +109,24 @@ class LocalWriter(Mutable):
 
     def _sweep(self, top: int) -> None:
         """Remove what no tree wanted."""
-        stack = [(os.dup(top), "", entries(top))]
         try:
-            while stack:
-                folder, prefix, names = stack[-1]
-                if not names:
-                    os.close(folder)
-                    stack.pop()
-                    continue
-                name = names.pop()
-                path = prefix + name
-                if path not in self._wanted:
-                    _remove(folder, name)
-                    continue
-                if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-                    inner = os.open(name, _DIRECTORY, dir_fd=folder)
-                    stack.append((inner, f"{path}/", entries(inner)))
+            with Levels[tuple[str, list[str]]]() as levels:
+                levels.enter(os.dup(top), ("", entries(top)))
+                while levels:
+                    folder, (prefix, names) = levels.here
+                    if not names:
+                        os.close(levels.leave()[0])
+                        continue
+                    name = names.pop()
+                    path = prefix + name
+                    if path not in self._wanted:
+                        _remove(folder, name)
+                        continue
+                    if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+                        inner = os.open(name, _DIRECTORY, dir_fd=folder)
+                        levels.enter(inner, (f"{path}/", entries(inner)))
         except OSError as error:
             raise StoreError(f"cannot clean {self.dest}: {error.strerror}") from error
-        finally:
-            for folder, _, _ in stack:
-                os.close(folder)
 
 
 class _Copy:
@@ -139,12 +137,13 @@ class _Copy:
         self._tree = tree
         self._prefix = f"{tree.folder}/" if tree.folder else ""
         # Open destination directories from the base down to where the walk stands, with what to set on leaving.
-        self._open: list[tuple[str, int, os.stat_result | None]] = [("", os.dup(base), None)]
+        self._open = Levels[tuple[str, os.stat_result | None]]()
+        self._open.enter(os.dup(base), ("", None))
         self._links: dict[tuple[int, int], str] = {}
         self._base = base
 
     def run(self) -> None:
-        try:
+        with self._open:
             for entry in walk(self._tree.root):
                 self._writer.check()
                 try:
@@ -153,20 +152,17 @@ class _Copy:
                     place = self._writer.dest / self._prefix / entry.path
                     raise StoreError(f"cannot write {place}: {error.strerror}") from error
             self._leave_until("")
-        finally:
-            for _, folder, _ in self._open:
-                os.close(folder)
 
     def _entry(self, entry: Entry) -> None:
         parent = entry.path.rpartition("/")[0]
         self._leave_until(parent)
-        folder = self._open[-1][1]
+        folder, _ = self._open.here
         full = self._prefix + entry.path
         self._writer.want(full)
         if entry.is_dir:
             inner = self._writer.open_directory(folder, entry.name)
             os.fchmod(inner, 0o700)
-            self._open.append((entry.path, inner, entry.status))
+            self._open.enter(inner, (entry.path, entry.status))
             return
         self._writer.claim(self._tree, full)
         key = (entry.status.st_dev, entry.status.st_ino)
@@ -180,14 +176,16 @@ class _Copy:
     def _leave_until(self, path: str) -> None:
         """Close directories that are not on the way to `path`, setting their modes and times."""
         while True:
-            here, folder, status = self._open[-1]
+            _, (here, status) = self._open.here
             if here in ("", path) or path.startswith(f"{here}/"):
                 return
-            self._open.pop()
-            if status is not None:
-                os.fchmod(folder, stat.S_IMODE(status.st_mode))
-                _touch(folder, self._tree.epoch, status)
-            os.close(folder)
+            folder, _ = self._open.leave()
+            try:
+                if status is not None:
+                    os.fchmod(folder, stat.S_IMODE(status.st_mode))
+                    _touch(folder, self._tree.epoch, status)
+            finally:
+                os.close(folder)
 
     def _other(self, folder: int, entry: Entry) -> None:
         """A file, link, or device: made under a new name, then moved into place."""

@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from dockc.base.record import Record
 from dockc.errors import StoreError
 from dockc.runtime.fsutil import marks
+from dockc.runtime.fsutil.levels import Levels
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-_DEPTH_MAX = 900
-"""Directories below each other; each holds one open descriptor while the walk is inside."""
 
 
 class Entry(Record):
@@ -74,44 +72,31 @@ class Entry(Record):
         return marks.node_of(self.place, self.status)
 
 
-@contextmanager
-def _closing(stack: list[tuple[int, str, list[str]]]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for descriptor, _, _ in stack:
-            os.close(descriptor)
-
-
 def walk(root: Path) -> Iterator[Entry]:
     """Every entry below `root`, parents before children, names in byte order.
 
     Raises:
-        StoreError: it cannot be read, or is nested more than 900 deep.
+        StoreError: it cannot be read.
     """
-    stack: list[tuple[int, str, list[str]]] = []
     try:
         top = os.open(root, _DIRECTORY)
     except OSError as error:
         raise StoreError(f"cannot read the result: {error.strerror}") from error
-    stack.append((top, "", _names(top)))
-    with _closing(stack):
-        while stack:
-            folder, prefix, names = stack[-1]
-            if not names:
-                os.close(folder)
-                stack.pop()
-                continue
-            name = names.pop()
+    with Levels[tuple[str, list[str]]]() as levels:
+        levels.enter(top, ("", _names(top)))
+        while levels:
+            folder, (prefix, names) = levels.here
+            name = names.pop() if names else ""
             path = prefix + name
             try:
+                if not name:
+                    os.close(levels.leave()[0])
+                    continue
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)
                 yield Entry(path, status, folder, name)
                 if stat.S_ISDIR(status.st_mode):
-                    if len(stack) > _DEPTH_MAX:
-                        raise StoreError(f"/{path[:200]}...: directories nested more than {_DEPTH_MAX} deep")
                     inner = os.open(name, _DIRECTORY, dir_fd=folder)
-                    stack.append((inner, f"{path}/", _names(inner)))
+                    levels.enter(inner, (f"{path}/", _names(inner)))
             except OSError as error:
                 raise StoreError(f"cannot read /{path}: {error.strerror}") from error
 

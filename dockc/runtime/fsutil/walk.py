@@ -14,6 +14,7 @@ import os
 import posixpath
 import stat
 import threading
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -213,7 +214,7 @@ def _matcher(patterns: Sequence[str], label: str) -> PatternMatcher | None:
 
 
 def _prefixes(matcher: PatternMatcher | None, *, exclusions: bool) -> tuple[str, ...] | None:
-    """The literal patterns with a slash at the end, or None if one of them has wildcards in the middle.
+    """The literal patterns with a slash at the end, sorted, or None if one of them has wildcards in the middle.
 
     With them it can be told that nothing below a directory can match. A trailing `/*` or `/**` does not
     count.
@@ -228,7 +229,7 @@ def _prefixes(matcher: PatternMatcher | None, *, exclusions: bool) -> tuple[str,
         if _SPECIAL.intersection(text):
             return None
         found.append(text + "/")
-    return tuple(found)
+    return tuple(sorted(found))
 
 
 def _without_trailing_glob(pattern: Pattern) -> str:
@@ -237,7 +238,10 @@ def _without_trailing_glob(pattern: Pattern) -> str:
 
 def _may_hold(prefixes: tuple[str, ...] | None, path: str) -> bool:
     """Whether a pattern with one of these beginnings could match something below `path`."""
-    return prefixes is None or any(prefix.startswith(path + "/") for prefix in prefixes)
+    if prefixes is None:
+        return True
+    at = bisect_left(prefixes, path + "/")  # the first that could start with it
+    return at < len(prefixes) and prefixes[at].startswith(path + "/")
 
 
 # --- followed paths -------------------------------------------------------------------------------
