@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from dockc.base import jsontext
 from dockc.base.record import Record, replace
@@ -20,6 +20,7 @@ from dockc.runtime.fsutil.failure import check
 from dockc.runtime.refs.plan import Item
 from dockc.runtime.refs.types import RecordType, UsageRecord
 from dockc.runtime.refs.usage import disk_usage
+from dockc.runtime.snapshot.removal import remove_tree
 
 _TURN = 0.2
 """Seconds between two looks whether a build that waits for its turn has been given up."""
@@ -49,7 +50,8 @@ class Mirrors:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._locks: dict[str, threading.Lock] = {}
+        # Each lives as long as somebody has it or waits for it: there is one of a name at a time, and none for ever.
+        self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._owned: dict[str, set[str]] = {}
         self._sizes: dict[str, tuple[int, int]] = {}
         self._turns: dict[str, tuple[threading.Lock, int]] = {}
@@ -198,7 +200,7 @@ class Mirrors:
             if unless(path):
                 return -1
             size = disk_usage(path)
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path)  # a client's files, however deep they lie
             (self._root / f"{name}.json").unlink(missing_ok=True)
             self._sizes.pop(name, None)
             return size
@@ -213,9 +215,6 @@ class Mirrors:
             names = self._owned.pop(owner, set())
         for name in names:
             self._remove(name, wait=True)
-        with self._guard:
-            for name in names:
-                self._locks.pop(name, None)
 
     def forget(self, *, older: float = _KEEP_CONTEXTS) -> None:
         """Remove copies that nobody has used for a while (seconds)."""

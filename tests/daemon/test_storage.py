@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -313,3 +314,55 @@ def test_blobs_go_to_a_client_several_at_once(tmp_path: Path, monkeypatch: pytes
     caches = layouts.Caches(caller, tmp_path)
     caches.write("cache", {f"sha256:{n}": n for n in range(4)}, ContentStore(tmp_path / "content"), cancelled=None)
     assert sorted(sent) == [("local:cache", f"sha256:{n}", n) for n in range(4)]
+
+
+def test_turns_at_copies_take_no_memory_for_ever(tmp_path: Path) -> None:
+    mirrors = Mirrors(tmp_path)
+    for number in range(100):
+        with mirrors.locked(f"key-{number}", "session" if number % 2 else ""):
+            assert len(mirrors._locks) == 1
+    with mirrors.unless_busy("key-0") as mine, mirrors.unless_busy("key-0") as another:
+        assert (mine is None, another is None) == (False, True)
+    mirrors.drop("session")
+    assert len(mirrors._locks) == 0
+
+
+def test_a_copy_goes_however_deep_its_files_lie(tmp_path: Path) -> None:
+    mirrors = Mirrors(tmp_path)
+    with mirrors.locked("key", "session") as copy:
+        at = os.open(copy, os.O_RDONLY)
+        for _ in range(3000):
+            os.mkdir("d", dir_fd=at)
+            inner = os.open("d", os.O_RDONLY, dir_fd=at)
+            os.close(at)
+            at = inner
+        os.close(at)
+    assert len(mirrors.items()) == 1
+    mirrors.drop("session")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_session_that_ends_while_others_wait_lets_nobody_in_beside_them(tmp_path: Path) -> None:
+    mirrors = Mirrors(tmp_path)
+    inside: list[int] = []
+    most: list[int] = []
+    dropped = threading.Event()
+
+    def work(number: int) -> None:
+        for _ in range(20):
+            with mirrors.locked("key", "session"):
+                inside.append(number)
+                most.append(len(inside))
+                inside.remove(number)
+
+    def drop() -> None:
+        while not dropped.wait(0.001):
+            mirrors.drop("session")
+
+    dropping = threading.Thread(target=drop)
+    dropping.start()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    dropped.set()
+    dropping.join()
+    assert max(most) == 1
