@@ -192,7 +192,7 @@ def _header(report: Report) -> str:
     ran = [one for one in report.steps if one.completed is not None and not one.cached]
     work = sum(one.took for one in ran)
     tiles = [
-        ("Status", report.status, f"status {report.status}"),
+        ("Status", report.status, attribute(f"status {report.status}")),
         ("Time", _duration(None if report.ended is None else report.ended - report.began), ""),
         ("Work of all steps", _duration(work), ""),
         ("Steps run", str(report.executed), ""),

@@ -54,6 +54,8 @@ RESULT = 4096
 """Characters of one result that are kept."""
 TAIL = 64 << 10
 """Bytes at the end of a record in which its last line lies."""
+ENDS = ("completed", "failed", "canceled", "interrupted")
+"""What becomes of a build."""
 _NAME = re.compile(r"([0-9]{20})-([0-9A-Za-z]{1,64})\.jsonl")
 _BESIDE = (".about", ".status", ".trace", ".error", ".html")
 """Ends of the names of what lies beside a record, and goes with it."""
@@ -648,7 +650,7 @@ def read(path: Path) -> BuildRecord | None:
         path=path,
         ref=str(begin.get("ref") or match[2]),
         began=int(match[1]),
-        status=str(end.get("status") or ("running" if runs else "interrupted")),
+        status=end["status"] if end.get("status") in ENDS else "running" if runs else "interrupted",
         ended=_number(end.get("ended")),
         error=str(end.get("error") or ""),
         platform=str(begin.get("platform") or ""),

@@ -40,7 +40,7 @@ def report(*steps: ReportStep, **more: object) -> Report:
     return Report(ref="3f2", began=0, ended=10 * SECOND, executed=2, cached=1, steps=steps, **asked)  # type: ignore[arg-type]
 
 
-def hostile() -> Report:
+def hostile(status: str = "failed") -> Report:
     diff = KeyDiff("a", HOSTILE, MissReason.ARGUMENT, changes=(Change(HOSTILE, HOSTILE, None),))
     files = KeyDiff("b", HOSTILE, MissReason.CONTENT, files=(FileChange(HOSTILE, "content"),), more=3)
     steps = (
@@ -50,7 +50,7 @@ def hostile() -> Report:
     )
     nodes = (Node(HOSTILE, "exec", HOSTILE, HOSTILE, 0, (1, 1), ()), Node("b", "file", "COPY", "COPY", 0, (2, 2), (0,), output=True))
     graph = Graph("Dockerfile", "", (Lane(HOSTILE, 1),), nodes)
-    return report(*steps, name=HOSTILE, dockerfile=f"RUN {HOSTILE}\nCOPY a b\n", facts=((HOSTILE, HOSTILE),), graph=graph, status="failed")
+    return report(*steps, name=HOSTILE, dockerfile=f"RUN {HOSTILE}\nCOPY a b\n", facts=((HOSTILE, HOSTILE),), graph=graph, status=status)
 
 
 class Elements(HTMLParser):
@@ -66,12 +66,14 @@ class Elements(HTMLParser):
         self.bad += [(name, value) for name, value in attrs if name.startswith("on") or (name in {"src", "href"} and not (value or "").startswith(("#", "data:")))]
 
 
-def test_what_is_foreign_stays_text() -> None:
-    text = report_page(hostile())
+@pytest.mark.parametrize("status", ["failed", HOSTILE, '"><meta http-equiv=refresh content="0;url=//x">'])
+def test_what_is_foreign_stays_text(status: str) -> None:
+    text = report_page(hostile(status))
     seen = Elements()
     seen.feed(text)
     assert seen.tags.count("script") == 1
     assert "img" not in seen.tags
+    assert seen.tags.count("meta") == text.split("<body>")[0].count("<meta")
     assert seen.bad == []
     assert not re.search("[\x00-\x08\x0b-\x1f\u202e]", text)
     assert "script-src 'sha256-" in text

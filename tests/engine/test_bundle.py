@@ -242,3 +242,11 @@ def test_text_that_is_none_is_marked(tmp_path: Path) -> None:
     assert b"".join(data for _, data in history.logs(found)) == "\ufffd ".encode() + b"\xff\n"
     ((again,), _) = read_in(tmp_path / "other", io.BytesIO(packed(found)), "x")
     assert told(again) == told(found)
+
+
+@pytest.mark.parametrize("status", ["running", '"><script>', "\x1b[31m", 7, ["failed"], {}])
+def test_a_build_ends_in_one_of_four_ways(tmp_path: Path, status: object) -> None:
+    """Whatever a record says: it does not run here, and its word stands in pages and tables."""
+    lines = ({"begin": {"version": 1, "ref": "x", "began": 1, "options": {}}}, {"end": {"status": status, "results": {}}})
+    ((found,), _) = read_in(tmp_path, io.BytesIO(b"".join(json.dumps(line).encode() + b"\n" for line in lines)), "x")
+    assert (found.status, history.records(tmp_path)[0].status) == ("interrupted", "interrupted")
