@@ -183,8 +183,9 @@ def test_what_was_submitted_is_done_before_the_interpreter_ends() -> None:
 def test_a_forked_process_begins_with_nothing() -> None:
     said = script(
         """
-        import os, threading, time
+        import os, threading, time, warnings
         from dockc.base.threads import Threads
+        warnings.simplefilter("ignore", DeprecationWarning)    # since Python 3.12: forking with threads is what this is about
         threads = Threads(2, "a", idle=3600)
         go, held = threading.Event(), threading.Event()
         threads.submit(lambda: None).result()                  # one is idle

@@ -56,7 +56,7 @@ class Backend:
     between: Between
     proxy: Script
     stranger: Script
-    layers: tuple[str, ...]
+    layers: tuple[str, ...] = ()
     config: str = ""
     made: dict[str, Any] = field(default_factory=dict)
 
@@ -93,10 +93,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Made:
     (files / "Dockerfile").write_text(DOCKERFILE)
     (files / "a.txt").write_text("A\n")
     found = Made("", Dockc(top / "store", top), files, base)
-    found.build(found.dockc, f"--output=type=oci,dest={top}/image.tar")
-    index, blobs = read_oci(top / "image.tar")
-    manifest = json.loads(blobs[index["manifests"][0]["digest"]])
-    return replace(found, layers=tuple(layer["digest"].removeprefix("sha256:") for layer in manifest["layers"]))
+    found.build(found.dockc, "-o", "type=cacheonly")
+    return found
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -111,12 +109,18 @@ def backend(request: pytest.FixtureRequest, made: Made, tmp_path_factory: pytest
             upstream = stack.enter_context(cache_servers.actions()).url.removeprefix("http://")
         between = Between(upstream)
         stranger = stack.enter_context(Script(lambda seen: Answer(403, b"{}")))
-        found = Backend(kind, between, stack.enter_context(Script(between)), stranger, made.layers)
-        shown = made.build(found.dockc(made.dockc.home), f"--cache-to={found.entry('ok')},mode=max,ignore-error=false", "-o", "type=cacheonly")
+        found = Backend(kind, between, stack.enter_context(Script(between)), stranger)
+        image = folder / "image.tar"
+        shown = made.build(
+            found.dockc(made.dockc.home), f"--cache-to={found.entry('ok')},mode=max,ignore-error=false", f"--output=type=oci,dest={image}"
+        )
+        index, blobs = read_oci(image)
+        manifest = json.loads(blobs[index["manifests"][0]["digest"]])
+        found.layers = tuple(layer["digest"].removeprefix("sha256:") for layer in manifest["layers"])
         if kind == "registry":
             config = re.search(r"writing config (sha256:[0-9a-f]{64})", shown)
-            manifest = next(seen for seen in found.proxy.seen if seen.method == "PUT" and "/manifests/" in seen.path)
-            found.config = json.loads(manifest.body)["config"]["digest"]
+            put = next(seen for seen in found.proxy.seen if seen.method == "PUT" and "/manifests/" in seen.path)
+            found.config = json.loads(put.body)["config"]["digest"]
             assert config is None or config[1] == found.config
         yield found
 

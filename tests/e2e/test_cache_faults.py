@@ -87,13 +87,12 @@ def too_short(seen: Seen, forward: Forward) -> Answer:
 
 @dataclass
 class Made:
-    """A cache in a registry, and the store and context that it was made of; the layers of its image, where they are asked for."""
+    """A cache in a registry, and the store and context that it was made of."""
 
     registry: str
     dockc: Dockc
     files: Path
     base: Path
-    layers: tuple[str, ...] = ()
 
     def build(self, dockc: Dockc, *args: str, code: int = 0) -> str:
         return dockc.build(self.files, "--build-context", f"base=oci-layout://{self.base}", *args, status=code)
