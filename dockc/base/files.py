@@ -76,11 +76,16 @@ def _instead_of(path: str) -> str:
         return f"There is no directory {os.path.dirname(path)}."
     if not found:
         return "The argument is the directory; `-f FILE` names a Dockerfile that is called otherwise."
-    return (
-        f"There is {' and '.join(found[:3])}: `-f` names it."
-        if len(found) < 4
-        else f"There are {len(found)} others, such as {found[0]}: `-f` names one."
-    )
+    return f"{there_are(found)}: `-f` names {'it' if len(found) == 1 else 'one'}."
+
+
+def there_are(names: list[str]) -> str:
+    """A few of what is there instead, without the end of the sentence; at least one."""
+    if len(names) == 1:
+        return f"There is {names[0]}"
+    if len(names) < 4:
+        return f"There are {', '.join(names[:-1])} and {names[-1]}"
+    return f"There are {len(names)} others, such as {names[0]}"
 
 
 def _is_dockerfile(name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from dockc.base.files import dockerfiles_beside, need_directory
+from dockc.base.files import dockerfiles_beside, need_directory, there_are
 from dockc.errors import UsageError
 
 TYPE_CHECKING = False
@@ -101,8 +101,8 @@ def _near(path: str) -> str:
     from contextlib import suppress
 
     with suppress(OSError):
-        if found := dockerfiles_beside(path)[:3]:
-            return f"There is {' and '.join(found)}."
+        if found := dockerfiles_beside(path):
+            return f"{there_are(found)}."
     return ""
 
 

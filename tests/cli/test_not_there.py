@@ -18,7 +18,7 @@ from dockc.errors import DockcError
         ((), "The argument is the directory; `-f FILE` names a Dockerfile that is called otherwise."),
         (("Dockerfile.dockerignore", "main.go"), "The argument is the directory; `-f FILE` names a Dockerfile that is called otherwise."),
         (("Dockerfile.dev",), "There is {0}/Dockerfile.dev: `-f` names it."),
-        (("web.dockerfile", "Dockerfile.dev"), "There is {0}/Dockerfile.dev and {0}/web.dockerfile: `-f` names it."),
+        (("web.dockerfile", "Dockerfile.dev"), "There are {0}/Dockerfile.dev and {0}/web.dockerfile: `-f` names one."),
         (("a.dockerfile", "b.dockerfile", "c.dockerfile", "d.dockerfile"), "There are 4 others, such as {0}/a.dockerfile: `-f` names one."),
         (None, "There is no directory {0}."),
     ],
