@@ -29,6 +29,14 @@ def lock_file(path: Path, cancelled: threading.Event | None = None, *, shared: b
     return descriptor
 
 
+def is_at(descriptor: int, path: Path) -> bool:
+    """Whether what was opened still lies there: who removes files with their locks may have been quicker."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
 def _wait(descriptor: int, cancelled: threading.Event | None, kind: int) -> None:
     pause = _FIRST_PAUSE
     while True:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dockc.base.memo import remembered
-from dockc.runtime.content.locks import lock_file, try_lock
+from dockc.runtime.content.locks import is_at, lock_file, try_lock
 from dockc.runtime.fsutil import marks
 from dockc.runtime.snapshot.files import copy_attributes, copy_file
 from dockc.runtime.snapshot.removal import remove_tree
@@ -155,7 +155,7 @@ class SquashCache:
         lock = place.with_suffix(".lock")
         while True:
             descriptor = lock_file(lock, shared=True)
-            if place.is_dir():
+            if place.is_dir() and is_at(descriptor, lock):
                 break
             os.close(descriptor)
             self._make(layers, place, lock, plain=plain)
@@ -167,7 +167,7 @@ class SquashCache:
     def _make(self, layers: Sequence[Path | str], place: Path, lock: Path, *, plain: bool) -> None:
         descriptor = lock_file(lock)
         try:
-            if place.is_dir():
+            if place.is_dir() or not is_at(descriptor, lock):
                 return
             temporary = place.with_suffix(".new")
             remove_tree(temporary)
@@ -205,6 +205,7 @@ class SquashCache:
                 remove_tree(place)
                 remove_tree(lock.with_suffix(".new"))
                 listing.unlink(missing_ok=True)
+                lock.unlink(missing_ok=True)  # last: who waits for it sees that it is another one
                 removed += there
             finally:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
