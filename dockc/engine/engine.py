@@ -5,14 +5,14 @@
                 files, registries, other definitions
 
 Equal steps of several builds run once. Progress goes sideways as `SolveStatus` to each build's sink, from the first
-file read to
-the last byte pushed. What a client lends (directories, secrets, credentials) comes by its session, and only while its
-build runs.
+file read to the last byte pushed. What a client lends (directories, secrets, credentials) comes by its session, and
+only while its build runs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Mapping
 from functools import partial
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from dockc.runtime.session.base import Session
     from dockc.solver.progress import StatusSink
 
+_log = logging.getLogger(__name__)
 _SOON = 1.0
 
 
@@ -342,9 +343,7 @@ class Engine:
             try:
                 await self.collect()
             except DockcError as error:  # the next look will tell; builds go on
-                asyncio.get_running_loop().call_exception_handler(
-                    {"message": "collecting garbage failed", "exception": error}
-                )
+                _log.warning("collecting garbage failed: %s", error.message)
 
     async def collect(self) -> None:
         """Keep the store within the rules of its collection, where anything was built since the last look; what is in
