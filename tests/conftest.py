@@ -38,6 +38,12 @@ REPO = Path(__file__).resolve().parent.parent
 SHARED = REPO.parent / "shared"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nobodys_store(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What tests build is not found in the store and the history of whoever runs them, also where a test names none."""
+    os.environ["DOCKC_STORE"] = str(tmp_path_factory.mktemp("nobodys") / "store")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """With DOCKC_TESTS_NO_SKIP set, a run that skipped anything ends with status 1."""

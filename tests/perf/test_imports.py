@@ -69,7 +69,8 @@ def test_help() -> None:
 
 
 @pytest.mark.parametrize("form", ["pb", "llb", "ir", "image", "cst"])
-def test_compile(dockerfile: Path, form: str) -> None:
+def test_compile(dockerfile: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    monkeypatch.delenv("DOCKC_STORE", raising=False)
     loaded = _command("compile", str(dockerfile.parent), f"--emit={form}")
     assert "dockc.compiler.lower" in loaded or form == "cst"
     assert _forbidden(loaded, (*HEAVY, *LIBRARY, *STANDARD)) == []
