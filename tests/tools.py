@@ -55,3 +55,16 @@ def calls(work: Callable[[], object]) -> int:
     finally:
         sys.setprofile(before)
     return count
+
+
+def deepen(top: Path, depth: int, *, name: str = "d", mode: int = 0o777) -> int:
+    """Make directories, each in the one before, deeper than paths may be long; a descriptor of the innermost, which is the
+    caller's to close.
+    """
+    here = os.open(top, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir(name, mode, dir_fd=here)
+        inner = os.open(name, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    return here

@@ -227,8 +227,12 @@ class Engine:
 
     async def _run(self, frontend: Frontend, request: BuildRequest, session: Session, sink: StatusSink) -> Built:
         work = self.work
-        await work.blocking(work.worker.refs.need)
-        await work.blocking(partial(check, request, session))
+
+        def begin() -> None:
+            work.worker.refs.need()
+            check(request, session)
+
+        await work.blocking(begin)
         counting = Counting(sink)
         recording = recording_of(sink)
         steps = Steps(counting, dockerfile=recording.dockerfile if recording is not None else None)

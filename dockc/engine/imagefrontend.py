@@ -26,6 +26,8 @@ from dockc.rpc.pb import session_pb2
 from dockc.rpc.status import UNIMPLEMENTED, RpcError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dockc.engine.bridge import Bridge, Ref
     from dockc.llb.definition import Definition
     from dockc.oci.config import ContainerConfig
@@ -93,14 +95,14 @@ async def _image(bridge: Bridge, source: str) -> tuple[str, Ref | None, bytes]:
     return name, await bridge.load(state.image(pinned).marshal()), found.config
 
 
-def _check_caps(labels: dict[str, str], attrs: object, inputs: bool) -> None:
+def _check_caps(labels: Mapping[str, str], attrs: Mapping[str, str], inputs: bool) -> None:
     """Refuse a frontend that cannot do what is asked of it.
 
     Raises:
         RpcError: which capability it lacks, so that a client may try another way.
     """
     has = set(filter(None, labels.get("moby.buildkit.frontend.caps", "").split(",")))
-    wanted = set(filter(None, dict(attrs).get("frontend.caps", "").split(",")))  # type: ignore[call-overload]
+    wanted = set(filter(None, attrs.get("frontend.caps", "").split(",")))
     if inputs:
         wanted.add("moby.buildkit.frontend.inputs")
     for one in sorted({cap.removesuffix("+forward") for cap in wanted} - has):

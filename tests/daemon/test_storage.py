@@ -25,7 +25,7 @@ from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.refs.policy import Rule
 from dockc.runtime.refs.types import RecordType
 from tests.daemon.test_daemon import Daemon, dockc, until
-from tests.tools import shell_context
+from tests.tools import deepen, shell_context
 
 
 @pytest.fixture
@@ -330,13 +330,7 @@ def test_turns_at_copies_take_no_memory_for_ever(tmp_path: Path) -> None:
 def test_a_copy_goes_however_deep_its_files_lie(tmp_path: Path) -> None:
     mirrors = Mirrors(tmp_path)
     with mirrors.locked("key", "session") as copy:
-        at = os.open(copy, os.O_RDONLY)
-        for _ in range(3000):
-            os.mkdir("d", dir_fd=at)
-            inner = os.open("d", os.O_RDONLY, dir_fd=at)
-            os.close(at)
-            at = inner
-        os.close(at)
+        os.close(deepen(copy, 3000))
     assert len(mirrors.items()) == 1
     mirrors.drop("session")
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.runtime.registry_servers import free_port, wait_for_port
+from tests.runtime.registry_servers import free_port, real_registry, wait_for_port
 
 S3_SECRET = "s3-secret-of-nobody"
 GITHUB_SIGNATURE = "gha-signature-of-nobody"
@@ -225,3 +225,15 @@ class _Answers(BaseHTTPRequestHandler):
                 return self._say(401, {})
             return self._say(200, {"actions_caches": [{"key": key, "ref": "refs/heads/main"} for key in found[100 * page - 100 : 100 * page]]})
         return self._say(200, data=self.server.entries[self._key()][1])
+
+
+@contextmanager
+def upstream(kind: str, folder: Path) -> Iterator[str]:
+    """The host and port of a server for `registry` (which wants a password), `azblob` or one of GitHub's kind."""
+    with ExitStack() as stack:
+        if kind == "registry":
+            yield stack.enter_context(real_registry(folder, auth="htpasswd"))
+        elif kind == "azblob":
+            yield stack.enter_context(azurite(folder)).removeprefix("http://").partition("/")[0]
+        else:
+            yield stack.enter_context(actions()).url.removeprefix("http://")

@@ -34,7 +34,7 @@ from tests.e2e.test_cache_faults import (
 )
 from tests.e2e.test_caches import _ran
 from tests.e2e.test_options import read_oci
-from tests.runtime.registry_servers import PASSWORD, USER, Answer, Script, Seen, real_registry
+from tests.runtime.registry_servers import PASSWORD, USER, Answer, Script, Seen
 
 SECRETS = (*cache_servers.SECRETS, PASSWORD, b64encode(f"{USER}:{PASSWORD}".encode()).decode())
 PATHS = {
@@ -101,13 +101,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Made:
 def backend(request: pytest.FixtureRequest, made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     kind, folder = request.param, tmp_path_factory.mktemp(request.param)
     with ExitStack() as stack:
-        if kind == "registry":
-            upstream = stack.enter_context(real_registry(folder, auth="htpasswd"))
-        elif kind == "azblob":
-            upstream = stack.enter_context(cache_servers.azurite(folder)).removeprefix("http://").partition("/")[0]
-        else:
-            upstream = stack.enter_context(cache_servers.actions()).url.removeprefix("http://")
-        between = Between(upstream)
+        between = Between(stack.enter_context(cache_servers.upstream(kind, folder)))
         stranger = stack.enter_context(Script(lambda seen: Answer(403, b"{}")))
         found = Backend(kind, between, stack.enter_context(Script(between)), stranger)
         image = folder / "image.tar"

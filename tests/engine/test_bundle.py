@@ -8,7 +8,7 @@ import io
 import json
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -92,6 +92,17 @@ def test_a_record_comes_back_whole(tmp_path: Path) -> None:
     assert found.options["imported"] is True
 
 
+def archive(files: dict[str, bytes], mode: Literal["w", "w:gz"] = "w:gz") -> bytes:
+    """An archive of these files, packed or not."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=mode) as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
 def layout(config: object, *, status: bytes = b"", **more: bytes) -> bytes:
     """A bundle made by hand."""
     blobs: dict[str, bytes] = {}
@@ -104,13 +115,7 @@ def layout(config: object, *, status: bytes = b"", **more: bytes) -> bytes:
     layers = [blob(status, "application/vnd.buildkit.status.v0")] if status else []
     manifest = blob(json.dumps({"config": blob(json.dumps(config).encode(), bundle.RECORD), "layers": layers}).encode(), bundle.MANIFEST)
     files = {"index.json": json.dumps({"manifests": [manifest]}).encode(), **blobs, **{name.replace("__", "/"): data for name, data in more.items()}}
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as tar:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-    return out.getvalue()
+    return archive(files)
 
 
 CONFIG = {"Ref": "abc", "CreatedAt": {"seconds": 5}, "CompletedAt": {"seconds": 7, "nanos": 1}}
@@ -179,12 +184,6 @@ def test_an_index_that_says_one_build_a_million_times(tmp_path: Path, monkeypatc
     inner = json.dumps({"manifests": [manifest] * 1000}).encode()
     digest = hashlib.sha256(inner).hexdigest()
     files |= {f"blobs/sha256/{digest}": inner, "index.json": json.dumps({"manifests": [{"digest": f"sha256:{digest}"}] * 1000}).encode()}
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
     asked: list[object] = []
     real = bundle._Blobs.document
 
@@ -193,7 +192,7 @@ def test_an_index_that_says_one_build_a_million_times(tmp_path: Path, monkeypatc
         return real(self, digest)
 
     monkeypatch.setattr(bundle._Blobs, "document", document)
-    ((found,), known) = read_in(tmp_path, io.BytesIO(out.getvalue()), "x")
+    ((found,), known) = read_in(tmp_path, io.BytesIO(archive(files, "w")), "x")
     assert (found.ref, known, len(asked)) == ("abc", [], 3)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,26 +16,18 @@ from dockc.runtime.exporter.walk import walk
 from dockc.runtime.fsutil.levels import Levels
 from dockc.runtime.session.sinks import Tree
 from dockc.runtime.snapshot.removal import remove_tree
+from tests.tools import deepen
 
 DEPTH = 1500
 
 
-def deepen(top: Path, depth: int, then: Callable[[int], None]) -> None:
-    here = os.open(top, os.O_RDONLY)
-    for _ in range(depth):
-        os.mkdir("d", 0o751, dir_fd=here)
-        inner = os.open("d", os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = inner
-    then(here)
-    os.close(here)
-
-
 def fill(folder: int) -> None:
+    """What the innermost directory has; its descriptor is closed then."""
     descriptor = os.open("f", os.O_CREAT | os.O_WRONLY, 0o640, dir_fd=folder)
     os.write(descriptor, b"deep")
     os.close(descriptor)
     os.symlink("f", "link", dir_fd=folder)
+    os.close(folder)
 
 
 @pytest.fixture
@@ -64,7 +56,7 @@ def place(tmp_path: Path) -> Iterator[Path]:
 def test_a_deep_tree_is_walked_and_written(place: Path, few_open: list[int]) -> None:
     source, dest = place / "s", place / "t"
     source.mkdir()
-    deepen(source, DEPTH, fill)
+    fill(deepen(source, DEPTH, mode=0o751))
     (source / "z").write_text("last")
     paths = [entry.path for entry in walk(source)]
     deepest = "/".join(["d"] * DEPTH)
@@ -86,7 +78,7 @@ def test_a_deep_tree_is_walked_and_written(place: Path, few_open: list[int]) -> 
 
 
 def test_a_directory_that_is_moved_meanwhile_is_not_left_for_another(place: Path) -> None:
-    deepen(place, 300, fill)
+    fill(deepen(place, 300, mode=0o751))
     with Levels[int]() as levels:
         here = place
         levels.enter(os.open(here, os.O_RDONLY), 0)

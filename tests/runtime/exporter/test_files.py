@@ -20,6 +20,7 @@ from dockc.runtime.refs.manager import RefManager
 from dockc.runtime.refs.ref import ImmutableRef
 from tests.runtime.exporter.conftest import Maker, source_of
 from tests.runtime.registry_servers import AMD64
+from tests.tools import deepen
 
 ARM = Platform("linux", "arm64")
 
@@ -157,13 +158,7 @@ def test_empty_result(exporters: Exporters, tmp_path: Path) -> None:
 def test_deep_tree(exporters: Exporters, refs: RefManager, tmp_path: Path) -> None:
     mutable = refs.new_mutable()
     with mutable.mount() as root:
-        folder = os.open(root, os.O_RDONLY)
-        for _ in range(300):
-            os.mkdir("d", dir_fd=folder)
-            inner = os.open("d", os.O_RDONLY, dir_fd=folder)
-            os.close(folder)
-            folder = inner
-        os.close(folder)
+        os.close(deepen(root, 300))
     ref = mutable.commit()
     export(source_of(ref), parse_output(str(tmp_path / "o")), exporters)
     assert (tmp_path / "o" / "/".join(["d"] * 300)).is_dir()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dockc.runtime.fsutil import marks
+from tests.tools import deepen
 
 
 @pytest.fixture
@@ -128,12 +129,7 @@ def test_a_tree_may_be_deeper_than_paths_are_long(tmp_path: Path) -> None:
 
     top = tmp_path / "tree"
     top.mkdir()
-    here = os.open(top, os.O_RDONLY)
-    for _ in range(3000):
-        os.mkdir("d", dir_fd=here)
-        inner = os.open("d", os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = inner
+    here = deepen(top, 3000)
     try:
         os.setxattr(here, "user.overlay.opaque", b"y")
         drop_marks(top)

@@ -16,6 +16,7 @@ from dockc.runtime.fsutil.copy import copy
 from dockc.runtime.fsutil.copyentry import CopyOptions
 from dockc.runtime.fsutil.failure import FileError
 from dockc.runtime.fsutil.inroot import Root, remove_tree
+from tests.tools import deepen
 
 
 @pytest.fixture
@@ -152,19 +153,10 @@ def test_link_loops_end(inside: Path) -> None:
                 root.resolve(path)
 
 
-def deep(top: Path, depth: int) -> None:
-    fd = os.open(top, os.O_RDONLY)
-    for _ in range(depth):
-        os.mkdir("d", dir_fd=fd)
-        inner = os.open("d", os.O_RDONLY, dir_fd=fd)
-        os.close(fd)
-        fd = inner
-    os.close(os.open("leaf", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
-    os.close(fd)
-
-
 def test_any_depth_with_few_descriptors(inside: Path, source: Path) -> None:
-    deep(source / "dir", 2500)  # deeper than any path can name, and than descriptors last
+    innermost = deepen(source / "dir", 2500)  # deeper than any path can name, and than descriptors last
+    os.close(os.open("leaf", os.O_CREAT | os.O_WRONLY, dir_fd=innermost))
+    os.close(innermost)
     before = len(list(Path("/proc/self/fd").iterdir()))
     with Root(source) as src, Root(inside) as root:
         copy(src, "/dir", root, "/copy", CopyOptions())

@@ -17,7 +17,7 @@ from dockc.runtime.refs import contenthash
 from dockc.runtime.refs.contenthash import EMPTY, Selector, checksum_directory
 from tests.golden.collect import recorded
 from tests.runtime import file_trees
-from tests.tools import calls
+from tests.tools import calls, deepen
 
 RECORDED = recorded("runtime/files", "checksums")
 
@@ -169,13 +169,7 @@ def test_damaged_memory_is_no_memory(data: bytes) -> None:
 
 
 def test_a_tree_of_great_depth(tmp_path: Path) -> None:
-    fd = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(300):
-        os.mkdir("d", dir_fd=fd)
-        inner = os.open("d", os.O_RDONLY, dir_fd=fd)
-        os.close(fd)
-        fd = inner
-    os.close(fd)
+    os.close(deepen(tmp_path, 300))
     assert checksum_directory(tmp_path, Selector("/")).startswith("sha256:")
 
 

@@ -26,7 +26,7 @@ from dockc.runtime.snapshot import lookup, mounts, overlay, tarread
 from dockc.runtime.snapshot.rooted import open_directory
 from tests.runtime.refs.test_refs import names, step
 from tests.runtime.store_helpers import Row, folder, layer, make_tar, names_in, write
-from tests.tools import calls
+from tests.tools import calls, deepen
 
 
 class Counter:
@@ -113,13 +113,7 @@ def test_deep_directories_are_walked_in_one_call_each(
     monkeypatch.setattr(inroot, "_openat2_works", [way == "openat2"])
     opened = Counter()
     monkeypatch.setattr(inroot, "openat2", opened.around(openat2))
-    here = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(80):
-        os.mkdir("d" * 60, dir_fd=here)
-        inner = os.open("d" * 60, os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = inner
-    os.close(here)
+    os.close(deepen(tmp_path, 80, name="d" * 60))
     deep = "/".join(["d" * 60] * 80)
     assert len(deep) > 4096, "longer than the kernel takes at once"
     with Root(tmp_path) as root:

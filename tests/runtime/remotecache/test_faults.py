@@ -144,13 +144,7 @@ def chains(*contents: bytes) -> Chains:
 def backend(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
     kind, folder = request.param, tmp_path_factory.mktemp("server")
     with ExitStack() as stack:
-        if kind == "registry":
-            upstream = stack.enter_context(real_registry(folder, auth="htpasswd"))
-        elif kind == "azblob":
-            upstream = stack.enter_context(cache_servers.azurite(folder)).removeprefix("http://").partition("/")[0]
-        else:
-            upstream = stack.enter_context(cache_servers.actions()).url.removeprefix("http://")
-        between = Between(upstream)
+        between = Between(stack.enter_context(cache_servers.upstream(kind, folder)))
         stranger = stack.enter_context(Script(lambda seen: Answer(200, b"{}")))
         found = Backend(kind, between, stack.enter_context(Script(between)), stranger)
         found.write("ok", found.place(folder / "content"))

@@ -28,6 +28,7 @@ from dockc.runtime.snapshot.squash import SquashCache
 from dockc.runtime.snapshot.tarread import apply_layer
 from dockc.runtime.snapshot.tarwrite import write_layer
 from tests.runtime.store_helpers import Entry, need_mounts, tree
+from tests.tools import deepen
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owners, devices and mounts need uid 0")
 
@@ -321,13 +322,7 @@ def test_gnu_tar_and_python_read_what_we_write(fresh: Path) -> None:
 def test_a_tree_of_great_depth_is_removed(fresh: Path) -> None:
     top = fresh / "deep"
     top.mkdir()
-    here = os.open(top, os.O_DIRECTORY)
-    for _ in range(3000):
-        os.mkdir("d" * 10, dir_fd=here)
-        below = os.open("d" * 10, os.O_DIRECTORY, dir_fd=here)
-        os.close(here)
-        here = below
-    os.close(here)
+    os.close(deepen(top, 3000, name="d" * 10))
     remove_tree(top)
     assert not top.exists()
 
