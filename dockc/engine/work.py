@@ -38,7 +38,7 @@ class Work:
         self.worker = worker
         self.solver = solver
         self.cache = cache
-        self._graphs: dict[str, frozenset[str]] = {}
+        self._graphs: dict[str, list[frozenset[str]]] = {}  # several where a step also runs without the cache
         self._blocking = Threads(_BLOCKING, "dockc-engine")
         # Compiling holds the interpreter's lock: more threads than cores only make every build wait longer.
         self._compiling = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="dockc-compile")
@@ -65,14 +65,17 @@ class Work:
             one = todo.pop()
             if one == vertex:
                 raise DockcError("a build inside of a build contains itself")
-            for inner in self._graphs.get(one, frozenset()) - seen:
+            for inner in frozenset[str]().union(*self._graphs.get(one, ())) - seen:
                 seen.add(inner)
                 todo.append(inner)
-        self._graphs[vertex] = graph
+        waited = self._graphs.setdefault(vertex, [])
+        waited.append(graph)
         try:
             yield
         finally:
-            del self._graphs[vertex]
+            waited.remove(graph)
+            if not waited:
+                del self._graphs[vertex]
 
     async def compiling(self, fn: Callable[[], T]) -> T:
         """Run in a thread what computes; it must not wait for anything."""

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 import pytest
 
+from dockc.engine.work import Work
+from dockc.errors import DockcError
 from tests.e2e.test_cache_faults import Between, Fault
 from tests.runtime.registry_servers import Answer, Script, Seen, real_registry
 
@@ -171,3 +173,15 @@ def test_layers_that_another_user_s_build_has_found_are_fetched_as_oneself(run: 
     assert found == {"step": [0, 1], "local": [0, 0], "archive": [0, 0], "push": [0, 0]}
     assert (tmp_path / "files" / "b").read_text() == "A"
     assert readers.count("other") >= 6
+
+
+def test_one_step_builds_its_graph_twice_at_once() -> None:
+    """With the cache and without it: what the other one waits for is still known when one ends."""
+    work = object.__new__(Work)
+    work._graphs = {}
+    with work.graph_of("one", frozenset({"inner"})):
+        with work.graph_of("one", frozenset({"inner"})):
+            pass
+        with pytest.raises(DockcError, match="contains itself"), work.graph_of("inner", frozenset({"one"})):
+            pass
+    assert work._graphs == {}
