@@ -220,18 +220,25 @@ class Bridge:
         from dockc.runtime.refs.result import RefResult
         from dockc.solver.vertex import walk
 
-        # A job of its own: this one's may wait for the step, which waits here.
-        async with self.work.solver.job("graph", sink=self._job.sink, lends=self._job.lends) as job:
-            other = Bridge(self.work, self.request, self.session, job, self.steps, self.client, self._find)
-            try:
-                ref = await other.load(definition)
-                if ref is None:
-                    raise InvalidDefinition("invalid empty definition")
-                with self.work.graph_of(vertex, frozenset(one.digest for one in walk(ref.edge))):
-                    await other.evaluate(ref)
-                return RefResult(other.file_system(ref).clone())
-            finally:
-                other.close()
+        made: RefResult | None = None
+        try:
+            # A job of its own: this one's may wait for the step, which waits here.
+            async with self.work.solver.job("graph", sink=self._job.sink, lends=self._job.lends) as job:
+                other = Bridge(self.work, self.request, self.session, job, self.steps, self.client, self._find)
+                try:
+                    ref = await other.load(definition)
+                    if ref is None:
+                        raise InvalidDefinition("invalid empty definition")
+                    with self.work.graph_of(vertex, frozenset(one.digest for one in walk(ref.edge))):
+                        await other.evaluate(ref)
+                    made = RefResult(other.file_system(ref).clone())
+                finally:
+                    other.close()
+        except BaseException:
+            if made is not None:  # cancelled while the job ended
+                await self.work.blocking(made.release)
+            raise
+        return made
 
     async def load(self, definition: Definition) -> Ref | None:
         """The file system that a definition will make; None for the definition of nothing.

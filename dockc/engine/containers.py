@@ -73,6 +73,7 @@ class Container:
         self.processes: set[Process] = set()
         self._first: Process | None = None
         self._mounts: ExecMounts | None = None
+        self._closed = False
 
     async def open(self) -> None:
         """Make what is mounted, and mount it.
@@ -94,7 +95,13 @@ class Container:
         cancelled = self.context.cancelled
         await bridge.work.blocking(partial(bridge.fetch, *systems, cancelled=cancelled), cancelled=cancelled)
         mounts = ExecMounts(self.op, systems, bridge.work.worker.refs, self.context)
-        await bridge.work.blocking(mounts.__enter__, cancelled=self.context.cancelled)
+        try:
+            await bridge.work.blocking(mounts.__enter__, cancelled=self.context.cancelled)
+            if self._closed:
+                raise DockcError("the container was released while it was made")
+        except BaseException:  # also when cancelled just as they are there
+            await bridge.work.blocking(mounts.close)
+            raise
         self._mounts = mounts
 
     def began(self, process: Process) -> None:
@@ -112,6 +119,7 @@ class Container:
 
     async def close(self) -> None:
         """End the processes and give the file systems up; may be called again."""
+        self._closed = True
         for process in self.processes:
             process.cancel()
         await asyncio.gather(*(process.over.wait() for process in self.processes))

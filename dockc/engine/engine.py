@@ -236,7 +236,7 @@ class Engine:
         counting = Counting(sink)
         recording = recording_of(sink)
         steps = Steps(counting, dockerfile=recording.dockerfile if recording is not None else None)
-        client = await work.blocking(partial(connect, request, session))
+        client = await work.blocking(partial(connect, request, session), lost=lambda made: made.close())
         bridge: Bridge | None = None
         misses = None
         seen, failures = Seen(), Failures()

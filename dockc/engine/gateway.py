@@ -265,7 +265,8 @@ class Gateway:
         try:
             await made.open()
         except BaseException:
-            self._containers.pop(request.ContainerID, None)
+            if self._containers.get(request.ContainerID) is made:
+                del self._containers[request.ContainerID]
             raise
         return gateway_pb2.NewContainerResponse()
 

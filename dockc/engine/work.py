@@ -43,11 +43,17 @@ class Work:
         # Compiling holds the interpreter's lock: more threads than cores only make every build wait longer.
         self._compiling = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="dockc-compile")
 
-    async def blocking(self, fn: Callable[[], T], *, cancelled: threading.Event | None = None) -> T:
-        """Run in a thread what may wait for the outside. When this is cancelled, `cancelled` is set and the thread
-        awaited.
+    async def blocking(
+        self,
+        fn: Callable[[], T],
+        *,
+        cancelled: threading.Event | None = None,
+        lost: Callable[[T], object] | None = None,
+    ) -> T:
+        """Run in a thread what may wait for the outside. When this is cancelled, `cancelled` is set, the thread awaited
+        and what it made all the same given to `lost`, on the loop's thread.
         """
-        return await in_thread(self._blocking, cancelled or threading.Event(), fn)
+        return await in_thread(self._blocking, cancelled or threading.Event(), fn, lost=lost)
 
     @contextmanager
     def graph_of(self, vertex: str, graph: frozenset[str]) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from dockc.rpc.pb import gateway_pb2
 from dockc.rpc.status import INVALID_ARGUMENT, NOT_FOUND, RpcError
 from dockc.rpc.transports import on_descriptors
 from dockc.runtime.exporter.options import Output
+from dockc.runtime.ops.execmounts import ExecMounts
 from dockc.runtime.session.base import Session
 from tests.tools import busybox, need_root
 
@@ -230,3 +232,45 @@ def test_files(tmp_path: Path) -> None:
             await read("/made", ref="d")
 
     run(tmp_path, story)
+
+
+@pytest.mark.parametrize("end", ["released", "cancelled"])
+def test_a_container_that_ends_while_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    """Nobody would unmount what comes after its end."""
+    enter, close, mounted, go = ExecMounts.__enter__, ExecMounts.close, threading.Event(), threading.Event()
+    known: list[ExecMounts] = []
+    closed: list[ExecMounts] = []
+
+    def late(mounts: ExecMounts) -> ExecMounts:
+        entered = enter(mounts)
+        known.append(mounts)
+        mounted.set()
+        assert go.wait(60)
+        return entered
+
+    def counted(mounts: ExecMounts) -> None:
+        close(mounts)
+        closed.append(mounts)
+
+    monkeypatch.setattr(ExecMounts, "__enter__", late)
+    monkeypatch.setattr(ExecMounts, "close", counted)
+
+    async def story(client: Channel) -> None:
+        making = asyncio.ensure_future(container(client))
+        await asyncio.to_thread(mounted.wait, 60)
+        assert known[0].root is not None and known[0].root.path.exists()
+        if end == "released":
+            asked = gateway_pb2.ReleaseContainerRequest(ContainerID="c")
+            await client.unary(SERVICE + "ReleaseContainer", asked.SerializeToString())
+            go.set()
+            with pytest.raises(RpcError, match="released while it was made"):
+                await making
+        else:
+            making.cancel()
+            await asyncio.wait((making,))
+            await asyncio.sleep(0.05)  # the other end hears of it
+            go.set()
+
+    run(tmp_path, story)
+    assert closed == known
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text(), "nothing is mounted any more"

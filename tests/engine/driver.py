@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dockc.base.record import replace
+from dockc.engine.bridge import Bridge, Result
 from dockc.engine.engine import Engine, EngineOptions
 from dockc.engine.request import BuildRequest, Built
 from dockc.errors import DockcError
@@ -333,7 +334,6 @@ async def garbage(engine: Engine) -> dict[str, Any]:
 async def bridge(engine: Engine) -> dict[str, Any]:
     """A frontend asks for everything that there is."""
     from dockc import llb
-    from dockc.engine.bridge import Bridge, Result
     from dockc.errors import DockcError
 
     folder = context(f="one")
@@ -434,6 +434,8 @@ async def graphs(_: Engine) -> dict[str, Any]:
     from dockc.llb import attrs as A
     from dockc.llb.author import state
     from dockc.llb.sources import SourceSpec
+    from dockc.runtime.refs.ref import ImmutableRef
+    from dockc.solver.run.jobs import Job
 
     folder = context("graphs")
     base = state.source(SourceSpec(f"oci-layout://base@{DIGEST}", {A.OCI_STORE: "base"}))
@@ -473,7 +475,39 @@ async def graphs(_: Engine) -> dict[str, Any]:
         await asyncio.wait((slow,), timeout=60)
         said["waits"] = str(slow.cancelled())
         left = rest(engine)
-    return {"said": said, "rest": left}
+
+        given: list[str] = []
+        close, clone = Job.close, ImmutableRef.clone
+
+        async def late(job: Job) -> None:
+            await close(job)
+            if job.name.startswith("graph"):
+                raise asyncio.CancelledError
+
+        def noted(ref: ImmutableRef) -> ImmutableRef:
+            made = clone(ref)
+            release = made.release
+            given.append("clone")
+
+            def released() -> None:
+                given.append("release")
+                release()
+
+            made.release = released  # type: ignore[method-assign]
+            return made
+
+        async def asks(bridge: Bridge) -> Result:
+            Job.close, ImmutableRef.clone = late, noted  # type: ignore[assignment,method-assign]
+            try:
+                await bridge.graph("sha256:one", llb.scratch().file(llb.mkfile("/late", "late")).marshal())
+            except asyncio.CancelledError:
+                given.append("cancelled")
+            finally:
+                Job.close, ImmutableRef.clone = close, clone  # type: ignore[method-assign]
+            return Result({"": None})
+
+        await engine.run(asks, BuildRequest(outputs=(Output("cacheonly"),)), Session(), silent)
+    return {"said": said, "rest": left, "given": given}
 
 
 class Login:

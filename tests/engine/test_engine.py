@@ -135,6 +135,9 @@ def test_a_build_inside_of_a_build(run: Run) -> None:
     assert said.pop("empty") == "invalid empty definition"
     assert list(said) == ["garbage"]
     assert not any(found["rest"].values()), str(found["rest"])
+    given = found["given"]
+    assert given.count("clone") == given.count("release") > 0, "cancelled as the inner build ends: nobody else gives it up"
+    assert given[-1] == "cancelled"
 
 
 def test_a_definition_needs_no_frontend(run: Run) -> None:

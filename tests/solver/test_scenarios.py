@@ -15,6 +15,7 @@ import pytest
 
 from dockc.errors import SolveError
 from dockc.solver.cache.combined import CombinedCache
+from dockc.solver.cache.storage.memory import MemoryResultStorage
 from dockc.solver.op import OpContext
 from dockc.solver.run.jobs import Job, Solver
 from dockc.solver.vertex import Edge
@@ -185,6 +186,60 @@ async def test_cancel_waits_for_threads() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         assert state == ["started", "ended"]
+
+
+@scenario
+async def test_what_a_thread_makes_for_a_cancelled_step_is_released() -> None:
+    """The thread of a step that is cancelled may end with a result: nobody else could give that up."""
+    one, two, alone = (Value("lost") for _ in range(3))
+    async with make_solver() as solver:
+        loop = asyncio.get_running_loop()
+        begun = asyncio.Semaphore(0)
+
+        async def in_threads(ctx: OpContext) -> None:
+            def work(given: object) -> object:
+                loop.call_soon_threadsafe(begun.release)
+                ctx.cancelled.wait(60)
+                return given
+
+            works = (ctx.run_blocking(work, given) for given in ([one, None, two], alone, "nothing held"))
+            await asyncio.gather(*works, return_exceptions=True)
+
+        task = asyncio.ensure_future(build(solver, vtx("v0", on_exec=in_threads)))
+        for _ in range(3):
+            await begun.acquire()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert [made.released for made in (one, two, alone)] == [1, 1, 1]
+
+
+@scenario
+async def test_results_of_a_build_that_is_cancelled_as_it_ends_are_released() -> None:
+    """They are there, and the build waits for what else it began: nobody gets them any more."""
+    kept = MemoryResultStorage()
+    async with make_solver(CountingCache(results=kept)) as solver:
+        edge = vtx("v0", "seed0", "result0")
+        idle, closing = solver.runner.idle, asyncio.Event()
+        go = asyncio.Event()
+
+        async def late(job: str | None = None) -> None:
+            closing.set()
+            await go.wait()
+            await idle(job)
+
+        solver.runner.idle = late  # type: ignore[method-assign]
+        task = asyncio.ensure_future(solver.solve(edge))
+        await closing.wait()
+        task.cancel()
+        await asyncio.sleep(0)
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        solver.runner.idle = idle  # type: ignore[method-assign]
+    kept.close()
+    (made,) = op_of(edge).results
+    assert made.released == 1
 
 
 @scenario

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from dockc.base.threads import Threads, working_for
 from dockc.errors import DockcError, SolveError, in_words
@@ -19,6 +19,15 @@ from dockc.solver.vertex import Vertex
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+@runtime_checkable
+class Releasable(Protocol):
+    """A hold on something, such as a `solver.result.Result` or a ref of the store."""
+
+    def release(self) -> None:
+        """Give it up. Any thread, once; may block."""
+        ...
 
 
 class Host(Protocol):
@@ -40,6 +49,10 @@ class Host(Protocol):
 
     def waits(self, vertex_id: str, waiting: bool, /) -> None:
         """Whether the vertex is to do a part of its work later."""
+        ...
+
+    def let_go(self, hold: Releasable, /) -> None:
+        """Give up a hold; in a thread if that may block."""
         ...
 
     def tell(self, vertex_id: str, started: int, *, done: bool = False, error: str = "", coming: bool = False) -> None:
@@ -124,7 +137,13 @@ class RunContext:
 
     async def run_blocking(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """See `OpContext.run_blocking`."""
-        return await in_thread(self._host.pool, self.cancelled, lambda: fn(*args, **kwargs))
+        return await in_thread(self._host.pool, self.cancelled, lambda: fn(*args, **kwargs), lost=self._lost)
+
+    def _lost(self, made: object) -> None:
+        """A thread has made something for a step that was cancelled meanwhile: holds in it are nobody's."""
+        for one in made if isinstance(made, (list, tuple)) else (made,):
+            if isinstance(one, Releasable):
+                self._host.let_go(one)
 
 
 class Submits(Protocol):
@@ -135,9 +154,11 @@ class Submits(Protocol):
         ...
 
 
-async def in_thread(pool: Submits, cancelled: threading.Event, fn: Callable[[], T]) -> T:
+async def in_thread(
+    pool: Submits, cancelled: threading.Event, fn: Callable[[], T], *, lost: Callable[[T], object] | None = None
+) -> T:
     """Run `fn` in a thread, which works for whoever sets `cancelled`. On cancellation set it, wait for the thread to
-    end, then be cancelled.
+    end, then be cancelled; `lost` takes what the thread gave all the same.
     """
 
     def work() -> T:
@@ -152,8 +173,8 @@ async def in_thread(pool: Submits, cancelled: threading.Event, fn: Callable[[], 
         cancelled.set()
         if not job.cancel():  # it has begun
             await _outlast(future)
-            if not future.cancelled():
-                future.exception()
+            if not future.cancelled() and future.exception() is None and lost is not None:
+                lost(future.result())
         raise
 
 

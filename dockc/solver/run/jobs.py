@@ -94,8 +94,15 @@ class Solver:
         self, *edges: Edge, sink: StatusSink | None = None, lends: Lent | None = None
     ) -> tuple[BuildResult, ...]:
         """Solve `edges` in a build of their own; the results stay the caller's after it."""
-        async with self.job(sink=sink, lends=lends) as job:
-            return await job.build(*edges)
+        results: tuple[BuildResult, ...] = ()
+        try:
+            async with self.job(sink=sink, lends=lends) as job:
+                results = await job.build(*edges)
+        except BaseException:  # cancelled while the job ended
+            for one in results:
+                self.runner.let_go(one.result)
+            raise
+        return results
 
     async def close(self) -> None:
         """Let go of everything; builds must have been closed."""

@@ -61,7 +61,7 @@ from dockc.solver.lent import Key, Lent
 from dockc.solver.op import STDERR, CacheMap, Op, OpResolver
 from dockc.solver.progress import SolveStatus, announce
 from dockc.solver.result import HeldResult, Result, SharedResult
-from dockc.solver.run.context import RunContext, in_thread, readable
+from dockc.solver.run.context import Releasable, RunContext, in_thread, readable
 from dockc.solver.run.flights import Flights, flight_name
 from dockc.solver.run.slots import Slots
 from dockc.solver.run.trace import TraceWriter
@@ -436,9 +436,9 @@ class Runner:
     def _release(self, command: Release) -> None:
         self.let_go(self.handles.pop(command.handle))
 
-    def let_go(self, result: Result) -> None:
-        """Release a result; in a thread if that may block."""
-        last: Result | None = result.give_up() if isinstance(result, HeldResult) else result
+    def let_go(self, hold: Releasable, /) -> None:
+        """Give up a result or another hold; in a thread if that may block."""
+        last = hold.give_up() if isinstance(hold, HeldResult) else hold
         if last is None:
             return
         future = asyncio.ensure_future(in_thread(self.pool, threading.Event(), last.release))
@@ -704,18 +704,7 @@ class Runner:
 
     async def _owned(self, context: RunContext, make: Callable[[], Result]) -> Result:
         """Run `make` in a thread; if this task is cancelled meanwhile, release what it made."""
-        made: list[Result] = []
-
-        def work() -> None:
-            made.append(make())
-
-        try:
-            await in_thread(self.pool, context.cancelled, work)
-            return made[0]
-        except BaseException:
-            for result in made:
-                self.let_go(result)
-            raise
+        return await in_thread(self.pool, context.cancelled, make, lost=self.let_go)
 
     _PERFORM: ClassVar[Mapping[type[Command], Callable[[Runner, Any], object]]] = {
         LoadCacheMap: _load_cache_map,
