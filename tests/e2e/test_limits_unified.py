@@ -19,6 +19,7 @@ from tests.e2e.conftest import PYTHON_PATH
 
 DOCKERFILE = "FROM base\nRUN cat /proc/self/cgroup; touch /began; sleep 2\n"
 GREEDY = "FROM base\nRUN head -c 100000000 /dev/zero | sort > /dev/null\n"
+OWN = "FROM base\nRUN --security=insecure cd /sys/fs/cgroup && mkdir inner && echo 0 > inner/cgroup.procs && echo m''ade\n"
 ENDLESS = "FROM base\nRUN cat /proc/self/cgroup; sleep 1000\n"
 #: The first process: no more than what a build needs. /mnt is the only place to write to.
 INIT = """\
@@ -37,6 +38,8 @@ done
 for file in memory.max memory.swap.max cpu.max cpu.weight; do echo "$file=$(cat /sys/fs/cgroup/mine/dockc/run-*/$file)"; done
 wait; echo "one=$?"; cat one
 build Greedy --memory 24000000; echo "greedy done"
+build Own --allow security.insecure; build Own --allow security.insecure --no-cache
+echo "inner=$(find /sys/fs/cgroup -name inner)"
 build Dockerfile --cpuset-cpus 0
 build Endless --memory 64m > three &
 for i in $(seq 300); do grep -q "0::" three && break; sleep 0.1; done
@@ -55,7 +58,7 @@ def test_limits_under_version_2(base: Path, tmp_path: Path) -> None:
         pytest.skip("needs root, whose files the guest's root reads")
     context = tmp_path / "context"
     context.mkdir()
-    for name, text in (("Dockerfile", DOCKERFILE), ("Greedy", GREEDY), ("Endless", ENDLESS)):
+    for name, text in (("Dockerfile", DOCKERFILE), ("Greedy", GREEDY), ("Endless", ENDLESS), ("Own", OWN)):
         (context / name).write_text(text)
     init = tmp_path / "init"
     words = {"path": PYTHON_PATH, "python": sys.executable, "base": str(base), "context": str(context)}
@@ -83,5 +86,7 @@ def test_limits_under_version_2(base: Path, tmp_path: Path) -> None:
     assert " 0::/\n" in said, "a step sees its own group as the top"
     assert "exit code: 137: a process was killed for memory, of which the step may have 24000000 bytes\n" in said
     assert "so the limits of the step (cpuset_cpus=0) cannot be kept: cpuset.cpus: No such file or directory\n" in said
+    assert said.count(" made\n") == 2, said
+    assert "inner=\n" in said, "groups that a step makes go with it"
     assert "healthy" in said
     assert "left=\n" in said, "what a killed build left is swept"

@@ -1,7 +1,7 @@
-"""Control groups of a step, made only where one was asked for: by a parent, or by limits.
+"""Control groups of a step, made where one is needed: for a parent or limits that were asked for, or to be written to.
 
 A step needs no group of its own to be ended (its pid namespace does that); a group is for those who want
-their steps limited or counted. Both versions of control groups are understood. Sources: cgroups(7), and the kernel's
+their steps limited or counted, and for the step that may write to the groups that it sees (`own_group`). Both versions of control groups are understood. Sources: cgroups(7), and the kernel's
 cgroup-v1/memory.rst, cgroup-v2.rst.
 """
 
@@ -19,6 +19,7 @@ from dockc.base.record import fields_of
 from dockc.llb.definition import LinuxResources
 from dockc.runtime.executor.base import ExecutorError
 from dockc.runtime.executor.rootless import in_user_namespace
+from dockc.runtime.executor.sandbox import own_groups
 
 _TOP = Path("/sys/fs/cgroup")
 _OURS = "dockc"
@@ -105,11 +106,45 @@ def group(parent: str, name: str, record: Path, resources: LinuxResources | None
             ) from exc
         yield Group(path, made)
     finally:
-        for directory in made:
-            if not _remove_one(directory):
-                continue
+        _remove_all(made)
+
+
+@contextlib.contextmanager
+def own_group(name: str, record: Path) -> Iterator[list[str]]:
+    """Make a group below that of this process in each hierarchy, for a step that may write to the groups it sees.
+
+    What the step makes in it (a builder of containers makes groups for them) is gone when it ends, and its
+    processes are not this process's neighbours. All limits of this process's group hold for it. Where none can be
+    made or joined, there is none: such a step can make none either.
+
+    Yields:
+        What a process writes itself to, one file for each group.
+    """
+    homes = [*own_groups("cgroup"), *own_groups("cgroup2")]
+    note(record, *sorted({home.removeprefix(top) + path_of("", name) for top, home in homes}))
+    made: list[Path] = []
+    try:
+        for home in (Path(home) for _, home in homes):
             with contextlib.suppress(OSError):
-                directory.parent.rmdir()  # `dockc`, unless another run has one below it
+                if os.access(home / "cgroup.procs", os.W_OK):  # who moves a process writes to the nearest common group
+                    made.append(_make(home, path_of("", name), with_limits=False))
+        yield [str(place / "cgroup.procs") for place in made if _takes_processes(place)]
+    finally:
+        _remove_all(made)
+
+
+def _takes_processes(place: Path) -> bool:
+    """Whether a group is no part of a version 2 tree for threads, which takes none of another's processes."""
+    kind = place / "cgroup.type"
+    return not kind.exists() or kind.read_text().strip() == "domain"
+
+
+def _remove_all(made: list[Path]) -> None:
+    for directory in made:
+        if not _remove_one(directory):
+            continue
+        with contextlib.suppress(OSError):
+            directory.parent.rmdir()  # `dockc`, unless another run has one below it
 
 
 def _purpose(parent: str, resources: LinuxResources | None) -> str:
@@ -149,7 +184,7 @@ def _make_once(top: Path, path: str, *, with_limits: bool) -> Path:
         at.mkdir(exist_ok=True)
         # A version 1 cpuset begins without processors, and takes no process in that state.
         for file in ("cpuset.cpus", "cpuset.mems"):
-            if (top.name == "cpuset" or "cpuset" in top.name.split(",")) and not (at / file).read_text().strip():
+            if not unified and (at / file).exists() and not (at / file).read_text().strip():
                 (at / file).write_text((above / file).read_text())
     return at
 
@@ -226,9 +261,9 @@ def _unified_rows(r: LinuxResources) -> list[tuple[str, str]]:
     ]
 
 
-def note(record: Path, path: str) -> None:
-    """Write into a run's directory where its group is going to be."""
-    (record / _NOTE).write_text(path)
+def note(record: Path, *paths: str) -> None:
+    """Write into a run's directory where its group is going to be, in any of the hierarchies."""
+    (record / _NOTE).write_text("\n".join(paths))
 
 
 def remove(path: str) -> bool:
@@ -278,10 +313,11 @@ def sweep(state: Path) -> bool:
     gone = True
     for file in state.glob(f"*/{_NOTE}"):
         try:
-            path = file.read_text()
+            paths = file.read_text().split("\n")
         except OSError:
             continue
-        # Only ever a run's own group: whatever else the file says is left alone.
-        if path.rpartition("/")[0].endswith(f"/{_OURS}") and ".." not in path.split("/") and not remove(path):
-            gone = False
+        for path in paths:
+            # Only ever a run's own group: whatever else the file says is left alone.
+            if path.rpartition("/")[0].endswith(f"/{_OURS}") and ".." not in path.split("/") and not remove(path):
+                gone = False
     return gone

@@ -28,7 +28,7 @@ from dockc.runtime.executor.base import (
     ExecutorError,
     ResolvedMount,
 )
-from dockc.runtime.executor.cgroup import group, killed_for_memory
+from dockc.runtime.executor.cgroup import group, killed_for_memory, own_group
 from dockc.runtime.executor.plan import Plan
 from dockc.runtime.executor.prepare import Prepared, prepare
 from dockc.runtime.kernel import proc, syscalls
@@ -79,6 +79,8 @@ class EmbeddedExecutor:
                     group(spec.cgroup_parent, prepared.directory.name, prepared.directory, spec.resources)
                 )
                 plan["cgroups"] = of_run.files
+            elif policy.is_insecure(spec):
+                plan["cgroups"] = stack.enter_context(own_group(prepared.directory.name, prepared.directory))
             status = run_helper(marshal.dumps(cast(Any, plan)), io, cancelled)
             if status and of_run is not None and spec.resources is not None and of_run.killed_for_memory():
                 io.noticed(killed_for_memory(spec.resources))

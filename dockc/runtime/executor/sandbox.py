@@ -220,24 +220,29 @@ def _cgroup(root: int, target: int, destination: str, options: list[str]) -> Non
 
 
 def _fill_cgroup_v1(top: int, options: list[str]) -> None:
-    for name, source in _own_cgroups():
+    for point, source in own_groups("cgroup"):
+        name = point.rsplit("/", 1)[1]
         os.mkdir(name, 0o755, dir_fd=top)
-        point = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
+        place = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=top)
         try:
             group = os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                attach(group, point, options, recursive=True)
+                attach(group, place, options, recursive=True)
             finally:
                 os.close(group)
         finally:
-            os.close(point)
+            os.close(place)
         for alias in name.split(",") if "," in name else ():
             os.symlink(name, alias, dir_fd=top)
     restrict(top, options, recursive=True)
 
 
-def _own_cgroups() -> list[tuple[str, str]]:
-    """`(directory name, path of this process's group)` for each version 1 hierarchy that is mounted."""
+def own_groups(kind: str) -> list[tuple[str, str]]:
+    """`(mount point, directory of this process's group)` for each hierarchy that is mounted.
+
+    Args:
+        kind: type of the file system: `cgroup` (version 1) or `cgroup2`.
+    """
     own: dict[str, str] = {}
     with open("/proc/self/cgroup") as stream:  # noqa: PTH123
         for line in stream:
@@ -249,12 +254,13 @@ def _own_cgroups() -> list[tuple[str, str]]:
             left, _, right = line.partition(" - ")
             fields, fstype = left.split(" "), right.split(" ")[0]
             root, point = fields[3], fields[4]
-            name = point.rsplit("/", 1)[1]
-            if fstype != "cgroup" or not point.startswith("/sys/fs/cgroup/"):
+            if fstype != kind or not (point + "/").startswith("/sys/fs/cgroup/"):
                 continue
-            path = next((p for c, p in own.items() if set(c.split(",")) & {*name.split(","), f"name={name}"}), "/")
+            name = point.rsplit("/", 1)[1]
+            words = {*name.split(","), f"name={name}"} if kind == "cgroup" else {""}
+            path = next((p for c, p in own.items() if set(c.split(",")) & words), "/")
             below = path[len(root) :] if root != "/" and path.startswith(root) else path
-            found.append((name, point + below.rstrip("/")))
+            found.append((point, point + below.rstrip("/")))
     return found
 
 

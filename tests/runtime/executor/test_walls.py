@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dockc.runtime.executor.cgroup import hierarchies
 from tests.tiny_programs import i386_call
 
 if TYPE_CHECKING:
@@ -163,6 +164,25 @@ def small_group() -> Iterator[str]:
         for directory in (place / name / "dockc", place / name):
             if directory.is_dir():
                 directory.rmdir()
+
+
+@pytest.mark.parametrize("executor", ["embedded", "crun", "runc"])
+def test_groups_that_an_insecure_step_makes_go_with_it(builders: Builders, executor: str) -> None:
+    """It may write to the groups that it sees; they are its own, below those of its builder."""
+    if not hierarchies():
+        pytest.skip("no control groups are mounted")
+    builder = builders.get(executor, "root")
+    name = f"dockc-test-inner-{os.getpid()}"
+    script = f"cd /sys/fs/cgroup; for top in $([ -e cgroup.procs ] && echo . || echo *); do mkdir $top/{name} && echo $top; done"
+    first = builder.run(script, security=1)
+    if "Read-only file system" in first.err:
+        pytest.skip("the control groups of this machine cannot be written")
+    assert first.out, first
+    assert builder.run(script, security=1) == first, "nothing is there already"
+    left = [str(path) for top in hierarchies() for path in top.rglob(name)]
+    for path in left:
+        Path(path).rmdir()
+    assert left == []
 
 
 @pytest.mark.parametrize("executor", ["embedded", "crun", "runc"])
