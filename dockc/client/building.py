@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.base.aside import aside
 from dockc.client.address import Address, Tls, connect
 from dockc.client.compiling import Compiling
 from dockc.client.control import BuildSpec, Export, Remote, through_frontend
@@ -119,7 +120,7 @@ async def build(
         await link.close()
     for one in exports:
         if one.store:
-            await asyncio.to_thread(index, one, response)
+            await aside(index, one, response)
     return response
 
 

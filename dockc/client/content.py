@@ -6,7 +6,6 @@ Which directory is meant says the metadata of each call. Source: containerd, `ap
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import re
@@ -16,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from dockc.base.aside import aside, opened
 from dockc.errors import StoreError
 from dockc.rpc.calls import Call, Handler, only, parsed, unary
 from dockc.rpc.pb import content_pb2
@@ -65,6 +65,14 @@ class Store:
         except OSError as exc:
             raise RpcError(f"content {digest}: not found", code=NOT_FOUND) from exc
 
+    def blobs(self) -> list[tuple[str, int]]:
+        """Digests of all blobs, sorted, and their bytes."""
+        found = []
+        for path in sorted(self.root.glob("blobs/*/*")):
+            with suppress(OSError):  # one that has gone meanwhile
+                found.append((f"{path.parent.name}:{path.name}", path.stat().st_size))
+        return found
+
 
 def handlers(stores: Mapping[str, Path]) -> dict[str, Handler]:
     """What is served, by path."""
@@ -78,21 +86,21 @@ def handlers(stores: Mapping[str, Path]) -> dict[str, Handler]:
         return found
 
     async def info(request: content_pb2.InfoRequest, call: Call) -> content_pb2.InfoResponse:
-        size = await asyncio.to_thread(store(call).size, request.digest)
+        size = await aside(store(call).size, request.digest)
         return content_pb2.InfoResponse(info=content_pb2.Info(digest=request.digest, size=size))
 
     async def read(call: Call) -> None:
         request = await only(call, content_pb2.ReadContentRequest)
         found = store(call)
-        size = await asyncio.to_thread(found.size, request.digest)
+        size = await aside(found.size, request.digest)
         if not 0 <= request.offset <= size:
             raise RpcError(f"read past the end of {request.digest}", code=OUT_OF_RANGE)
         left = min(request.size or size, size - request.offset)
-        with await asyncio.to_thread(found.path(request.digest).open, "rb") as file:
+        async with opened(lambda: found.path(request.digest).open("rb")) as file:
             file.seek(request.offset)
             at = request.offset
             while left > 0:
-                data = await asyncio.to_thread(file.read, min(left, _PIECE))
+                data = await aside(file.read, min(left, _PIECE))
                 if not data:
                     break
                 await call.send(content_pb2.ReadContentResponse(offset=at, data=data).SerializeToString())
@@ -102,8 +110,8 @@ def handlers(stores: Mapping[str, Path]) -> dict[str, Handler]:
     async def list_(call: Call) -> None:
         await only(call, content_pb2.ListContentRequest)
         answer = content_pb2.ListContentResponse()
-        for path in sorted(store(call).root.glob("blobs/*/*")):
-            answer.info.add(digest=f"{path.parent.name}:{path.name}", size=path.stat().st_size)
+        for digest, size in await aside(store(call).blobs):
+            answer.info.add(digest=digest, size=size)
         await call.send(answer.SerializeToString())
 
     async def status(request: content_pb2.StatusRequest, call: Call) -> content_pb2.StatusResponse:
@@ -116,7 +124,7 @@ def handlers(stores: Mapping[str, Path]) -> dict[str, Handler]:
         return content_pb2.AbortRequest()  # what was not committed is gone already; an empty message has no type
 
     async def update(request: content_pb2.UpdateRequest, call: Call) -> content_pb2.UpdateResponse:
-        size = await asyncio.to_thread(store(call).size, request.info.digest)
+        size = await aside(store(call).size, request.info.digest)
         return content_pb2.UpdateResponse(info=content_pb2.Info(digest=request.info.digest, size=size))
 
     async def write(call: Call) -> None:
@@ -124,10 +132,10 @@ def handlers(stores: Mapping[str, Path]) -> dict[str, Handler]:
         ingest = _Ingest(store(call))
         try:
             while (data := await call.receive()) is not None:
-                answer = await asyncio.to_thread(ingest.take, parsed(data, content_pb2.WriteContentRequest))
+                answer = await aside(ingest.take, parsed(data, content_pb2.WriteContentRequest))
                 await call.send(answer.SerializeToString())
         finally:
-            await asyncio.to_thread(ingest.close)
+            await aside(ingest.close)
 
     return {
         SERVICE + "Info": unary(content_pb2.InfoRequest, info),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from dockc.base.aside import aside, entered
 from dockc.errors import DockcError, StoreError
 from dockc.protocol.receiving import receive
 from dockc.protocol.trees import TreeWriter
@@ -63,15 +63,10 @@ class FileReceiver(Receiver):
         self._told(call)
         call.start()
         output = open_output(self._dest) if self._dest else docker_load()
-        file = await asyncio.to_thread(output.__enter__)
-        try:
+        async with entered(output) as file:
             while (messages := await call.receive_all()) is not None:
                 self.spent = self._dest in {"", "-"}
-                await asyncio.to_thread(_write, file, messages)
-        except BaseException as exc:
-            await asyncio.to_thread(output.__exit__, type(exc), exc, exc.__traceback__)
-            raise
-        await asyncio.to_thread(output.__exit__, None, None, None)
+                await aside(_write, file, messages)
         self.done = True
 
 
@@ -103,7 +98,7 @@ class DirectoryReceiver(Receiver):
         writer = TreeWriter(self._dest, delete=self._delete)
         try:
             await receive(call, writer.choose)
-            await asyncio.to_thread(writer.finish)
+            await aside(writer.finish)
         finally:
-            writer.close()
+            await aside(writer.close)
         self.done = True

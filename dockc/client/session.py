@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from dockc.base.aside import aside, entered, opened
 from dockc.errors import StoreError
 from dockc.protocol.errors import to_rpc
 from dockc.rpc.calls import Call, Channel, Handler, only, unary
@@ -171,8 +172,8 @@ class Session:
             if path is None:
                 raise RpcError(f"no http response from session for {call.get('urlpath')}", code=NOT_FOUND)
             call.start()
-            with await asyncio.to_thread(path.open, "rb") as file:
-                while data := await asyncio.to_thread(file.read, _PIECE):
+            async with opened(lambda: path.open("rb")) as file:
+                while data := await aside(file.read, _PIECE):
                     await call.send(packed(data))
 
         if uploads:
@@ -263,7 +264,6 @@ async def _health(call: Call) -> None:
 async def _forward(call: Call, agents: ClientSsh) -> None:
     """Carry bytes between a step of the builder and an agent here."""
     import tempfile
-    from contextlib import ExitStack
 
     from dockc.runtime.session.ssh import forward
 
@@ -276,11 +276,10 @@ async def _forward(call: Call, agents: ClientSsh) -> None:
 
     if sys.platform == "win32":
         raise RpcError("ssh agents cannot be lent from Windows yet", code=UNIMPLEMENTED)
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dockc-ssh-"))
-        path = await asyncio.to_thread(
-            stack.enter_context, forward(source, Path(folder), uid=os.getuid(), gid=os.getgid(), mode=0o600)
-        )
+    async with (
+        entered(tempfile.TemporaryDirectory(prefix="dockc-ssh-")) as folder,
+        entered(forward(source, Path(folder), uid=os.getuid(), gid=os.getgid(), mode=0o600)) as path,
+    ):
         try:
             reader, writer = await asyncio.open_unix_connection(str(path))
         except OSError as exc:

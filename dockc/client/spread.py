@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.base.aside import aside
 from dockc.base.record import Record, made, replace
 from dockc.client import address, building, joining, nodes
 from dockc.engine.progress import Steps
@@ -131,7 +132,7 @@ class _Spread:
                 await asyncio.gather(*work, return_exceptions=True)
                 raise
             join = partial(joining.join, self._request, shares, answers, self._steps)
-            return await asyncio.to_thread(join)
+            return await aside(join)
 
     def _choices(self, platform: Platform | None) -> tuple[Node, ...]:
         """Nodes for a platform, the best first. Without one it is this machine's, as it would be in a build here.

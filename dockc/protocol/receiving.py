@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
+from dockc.base.aside import aside
 from dockc.base.record import replace
 from dockc.errors import DockcError
 from dockc.golang.modes import from_go
@@ -222,7 +223,7 @@ class _Exchange:
                 case _:
                     raise BadTree(f"unexpected packet {packet.type} from the sender")
         if contents:
-            await asyncio.to_thread(self._write, contents)
+            await aside(self._write, contents)
         if self._report is not None:
             self._report(self.bytes, False)
         if self._target is not None and not self._open and not self._said_fin:
@@ -230,7 +231,7 @@ class _Exchange:
             await self._call.send(b"\x08\x03")
 
     async def _listed(self) -> None:
-        wanted, self._target = await asyncio.to_thread(self._choose, self._listing.items)
+        wanted, self._target = await aside(self._choose, self._listing.items)
         self._open.update((number, self._listing.items[number]) for number in wanted)
         for count, number in enumerate(wanted, 1):
             if not count % _SLICE:

@@ -12,12 +12,13 @@ import os
 import stat
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dockc.base.aside import aside
 from dockc.base.openflags import BINARY, CLOEXEC, NOFOLLOW, NONBLOCK
 from dockc.errors import DockcError
 from dockc.golang.modes import to_go
@@ -173,7 +174,7 @@ class Sender:
     async def _walk(self) -> None:
         try:
             entries = self._entries()
-            while batch := await asyncio.to_thread(self._batch, entries):
+            while batch := await aside(self._batch, entries):
                 for packet, path in batch:
                     if path is not None:
                         self._files[self.named] = path
@@ -220,12 +221,13 @@ class Sender:
                 raise RpcError(f"invalid file id {number}", code=INTERNAL)
             paths.append((number, path))
         reader = self._read(paths)
-        while packets := await asyncio.to_thread(next, reader, None):
-            for packet in packets:
-                if not self._call.send_now(packet):
-                    await self._call.send(packet)
+        with closing(reader):
+            while packets := await aside(next, reader, None):
+                for packet in packets:
+                    if not self._call.send_now(packet):
+                        await self._call.send(packet)
 
-    def _read(self, paths: list[tuple[int, str]]) -> Iterator[list[bytes]]:
+    def _read(self, paths: list[tuple[int, str]]) -> Generator[list[bytes]]:
         """Packets of these files, about a megabyte at a time."""
         packets: list[bytes] = []
         size = 0

@@ -27,7 +27,12 @@ def test_a_pattern_comes_back_as_it_was(text: str, flags: int, tmp_path: Path) -
     assert code is not None
     found, wanted = restored(text, code), re.compile(text, flags)
     assert found == wanted
-    assert (found.pattern, found.flags, found.groups, found.groupindex) == (wanted.pattern, wanted.flags, wanted.groups, wanted.groupindex)
+    assert (found.pattern, found.flags, found.groups, found.groupindex) == (
+        wanted.pattern,
+        wanted.flags,
+        wanted.groups,
+        wanted.groupindex,
+    )
     first = Patterns(str(tmp_path / "cache"))
     assert first.compile(text, flags) == wanted
     first.save()

@@ -18,7 +18,9 @@ from dockc.runtime.source.table import SOURCES
 from dockc.runtime.store.worker import OPERATIONS
 
 
-@pytest.mark.parametrize("table", [SOURCES, OPERATIONS, choose.EXECUTORS, frontends.FRONTENDS], ids=lambda table: table.group)
+@pytest.mark.parametrize(
+    "table", [SOURCES, OPERATIONS, choose.EXECUTORS, frontends.FRONTENDS], ids=lambda table: table.group
+)
 def test_what_a_table_names_is_there(table: Table) -> None:
     assert table.names
     for name in table.names:
@@ -47,7 +49,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "async def frontend(bridge): return 'made'\n"
     )
     (tmp_path / "more_kinds-1.dist-info").mkdir()
-    (tmp_path / "more_kinds-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: more-kinds\nVersion: 1\n")
+    (tmp_path / "more_kinds-1.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: more-kinds\nVersion: 1\n"
+    )
     (tmp_path / "more_kinds-1.dist-info" / "entry_points.txt").write_text(
         "[dockc.exporters]\npaper = more_kinds:KIND\n[dockc.sources]\npaper = more_kinds:source\n"
         "[dockc.executors]\npaper = more_kinds:executor\nrunc = more_kinds:executor\n[dockc.frontends]\npaper.v0 = more_kinds:frontend\n"

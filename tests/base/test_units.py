@@ -13,13 +13,24 @@ from dockc.errors import UsageError
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("0", 0), ("512", 512), ("10kB", 10_000), ("1KiB", 1024), ("1k", 1024), ("2.5GB", 2_500_000_000), ("1TiB", 1 << 40)]
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("512", 512),
+        ("10kB", 10_000),
+        ("1KiB", 1024),
+        ("1k", 1024),
+        ("2.5GB", 2_500_000_000),
+        ("1TiB", 1 << 40),
+    ],
 )
 def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "GB", "1XB", "-1", "1 000", "1e3", "\u0663GB", "9" * 19, "9" * 400, "9" * 5000, "8388608TiB"])
+@pytest.mark.parametrize(
+    "text", ["", "GB", "1XB", "-1", "1 000", "1e3", "\u0663GB", "9" * 19, "9" * 400, "9" * 5000, "8388608TiB"]
+)
 @pytest.mark.parametrize("read", [parse_size, parse_memory])
 def test_what_is_no_size(read: Callable[[str], int], text: str) -> None:
     with pytest.raises(UsageError, match="invalid size"):
@@ -38,7 +49,9 @@ def test_durations() -> None:
 POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 
 
-@given(st.integers(0, 10**9), st.from_regex("[0-9]{0,6}", fullmatch=True), st.sampled_from(sorted(POWERS)), st.booleans())
+@given(
+    st.integers(0, 10**9), st.from_regex("[0-9]{0,6}", fullmatch=True), st.sampled_from(sorted(POWERS)), st.booleans()
+)
 @example(9007199254740993, "", "k", True)
 def test_sizes_are_not_rounded(whole: int, fraction: str, unit: str, thousands: bool) -> None:
     text = f"{whole}.{fraction}" if fraction else str(whole)

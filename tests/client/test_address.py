@@ -21,8 +21,14 @@ DIAL = ("buildctl", "dial-stdio")
         ("docker-container://buildkitd", ("docker", "exec", "-i", "buildkitd", *DIAL)),
         ("docker-container://BuildKit_1?context=far", ("docker", "--context=far", "exec", "-i", "BuildKit_1", *DIAL)),
         ("podman-container://b", ("podman", "exec", "-i", "b", *DIAL)),
-        ("kube-pod://p?namespace=n&container=c&context=x", ("kubectl", "--context=x", "--namespace=n", "exec", "--container=c", "-i", "p", "--", *DIAL)),
-        ("ssh://me@host:2222/run/b.sock", ("ssh", "-l", "me", "-p", "2222", "--", "host", "buildctl", "--addr", "unix:///run/b.sock", "dial-stdio")),
+        (
+            "kube-pod://p?namespace=n&container=c&context=x",
+            ("kubectl", "--context=x", "--namespace=n", "exec", "--container=c", "-i", "p", "--", *DIAL),
+        ),
+        (
+            "ssh://me@host:2222/run/b.sock",
+            ("ssh", "-l", "me", "-p", "2222", "--", "host", "buildctl", "--addr", "unix:///run/b.sock", "dial-stdio"),
+        ),
         ("ssh://host", ("ssh", "--", "host", *DIAL)),
     ],
 )
@@ -64,7 +70,9 @@ def test_a_password_is_not_repeated() -> None:
 def test_the_shell_of_the_other_machine_reads_a_path_as_it_is(path: str) -> None:
     command = address.parse(f"ssh://host{path}").command
     line = " ".join(command[command.index("host") + 1 :])  # as ssh hands it over
-    done = subprocess.run(["sh", "-c", line.replace("buildctl", "printf '%s\\n'", 1)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["sh", "-c", line.replace("buildctl", "printf '%s\\n'", 1)], capture_output=True, text=True, check=True
+    )
     assert done.stdout.splitlines() == ["--addr", f"unix://{path}", "dial-stdio"]
 
 

@@ -23,9 +23,16 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "config" / "dockc" / "builders.json"
 
 
-@pytest.mark.parametrize("name", ["", " ", ".", "..", "../x", "a/b", "/abs", "n" * 65, "n" * 10_000, "-x", "a\nb", "a\x1b[2Jb", "\udcff", "default"])
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", ".", "..", "../x", "a/b", "/abs", "n" * 65, "n" * 10_000, "-x", "a\nb", "a\x1b[2Jb", "\udcff", "default"],
+)
 def test_what_is_no_name(name: str) -> None:
-    for make in (lambda: builders.create(name, NOWHERE), lambda: builders.append(name, NOWHERE), lambda: builders.remove(name)):
+    for make in (
+        lambda: builders.create(name, NOWHERE),
+        lambda: builders.append(name, NOWHERE),
+        lambda: builders.remove(name),
+    ):
         with pytest.raises(UsageError) as caught:
             make()
         assert len(caught.value.message) < 200
@@ -85,17 +92,30 @@ def test_several_at_once_lose_nothing(file: Path) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [("use", "a", "--default"), ("use", "a", "--global"), ("rm", "-f", "a"), ("rm", "--force", "--keep-state", "--keep-daemon", "a")],
+    [
+        ("use", "a", "--default"),
+        ("use", "a", "--global"),
+        ("rm", "-f", "a"),
+        ("rm", "--force", "--keep-state", "--keep-daemon", "a"),
+    ],
 )
 def test_words_of_buildx_that_ask_for_what_is_anyway(file: Path, words: tuple[str, ...]) -> None:
     builders.create("a", NOWHERE)
-    done = subprocess.run([sys.executable, "-m", "dockc", "builder", *words], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "dockc", "builder", *words], capture_output=True, text=True, check=False, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     assert builders.load().current == ("a" if words[0] == "use" else "")
 
 
 def test_a_builder_that_is_to_be_ready(file: Path) -> None:
     builders.create("a", NOWHERE)
-    done = subprocess.run([sys.executable, "-m", "dockc", "builder", "inspect", "--bootstrap", "a"], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-m", "dockc", "builder", "inspect", "--bootstrap", "a"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     assert done.returncode == 1
     assert "the builder a does not answer" in done.stderr

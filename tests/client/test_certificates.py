@@ -144,7 +144,12 @@ def test_a_clients_certificate(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("pair", "words"),
-    [(("good", "client"), "key values mismatch"), (("good", "locked"), "has a password"), (("good", "none"), "No such file"), (("config", "good"), "cannot load")],
+    [
+        (("good", "client"), "key values mismatch"),
+        (("good", "locked"), "has a password"),
+        (("good", "none"), "No such file"),
+        (("config", "good"), "cannot load"),
+    ],
 )
 def test_files_that_do_not_fit(folder: Path, pair: tuple[str, str], words: str) -> None:
     cert = str(folder / (pair[0] if pair[0] == "config" else f"{pair[0]}.pem"))
@@ -154,7 +159,9 @@ def test_files_that_do_not_fit(folder: Path, pair: tuple[str, str], words: str) 
             made.context()
 
 
-def test_certificates_that_are_replaced_while_they_are_used(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_certificates_that_are_replaced_while_they_are_used(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in ("cert", "key"):
         (tmp_path / name).write_bytes((folder / f"expired.{'pem' if name == 'cert' else 'key'}").read_bytes())
     shutil.copy(folder / "other.pem", tmp_path / "ca")
@@ -167,7 +174,9 @@ def test_certificates_that_are_replaced_while_they_are_used(folder: Path, tmp_pa
         talk(server, client)
     assert "the old ones are still used" in caplog.text
     shutil.copy(folder / "good.key", tmp_path / "key")
-    with pytest.raises(DockcError, match=r"certificate|connection|handshake"):  # of the client, whom the old authority does not know
+    with pytest.raises(
+        DockcError, match=r"certificate|connection|handshake"
+    ):  # of the client, whom the old authority does not know
         talk(server, client)
     shutil.copy(folder / "ca.pem", tmp_path / "ca")
     talk(server, client)
@@ -186,8 +195,18 @@ def test_old_tls_is_not_spoken(folder: Path, version: ssl.TLSVersion) -> None:
 def test_certificates_for_token_servers(folder: Path) -> None:
     cert, key = files(folder, "client")
     ca = str(folder / "ca.pem")
-    found = trusts([f"host=https://r.example:1,ca={ca}", f"host=r.example:1,cert={cert},key={key}", "host=registry-1.docker.io,insecure=true"])
-    assert (found["r.example:1"].ca_files, found["r.example:1"].pairs, found["r.example:1"].verify) == ((ca,), ((cert, key),), True)
+    found = trusts(
+        [
+            f"host=https://r.example:1,ca={ca}",
+            f"host=r.example:1,cert={cert},key={key}",
+            "host=registry-1.docker.io,insecure=true",
+        ]
+    )
+    assert (found["r.example:1"].ca_files, found["r.example:1"].pairs, found["r.example:1"].verify) == (
+        (ca,),
+        ((cert, key),),
+        True,
+    )
     assert not found["docker.io"].verify
     for text, words in (
         ("ca=x", "requires host"),

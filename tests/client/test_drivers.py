@@ -31,8 +31,14 @@ def test_certificates_of_the_remote_driver() -> None:
         ("tcp://h:1", "", "default-load=true", "default-load is not supported"),
         ("tcp://h:1", "", "x", "invalid --driver-opt x"),
         ("kube-pod://p", "", "nonsense=1", "invalid driver option nonsense for kubernetes driver"),
-        *(("docker-container://x", "", f"{key}=1", f"--driver-opt {key} is not supported") for key in (*sorted(drivers.KNOWN["docker-container"]), "env.X")),
-        *(("kube-pod://p", "", f"{key}=1", f"--driver-opt {key} is not supported") for key in (*sorted(drivers.KNOWN["kubernetes"]), "env.X")),
+        *(
+            ("docker-container://x", "", f"{key}=1", f"--driver-opt {key} is not supported")
+            for key in (*sorted(drivers.KNOWN["docker-container"]), "env.X")
+        ),
+        *(
+            ("kube-pod://p", "", f"{key}=1", f"--driver-opt {key} is not supported")
+            for key in (*sorted(drivers.KNOWN["kubernetes"]), "env.X")
+        ),
     ],
 )
 def test_what_is_refused_says_what_there_is_instead(addr: str, driver: str, text: str, words: str) -> None:

@@ -54,14 +54,18 @@ async def held(call: Call) -> None:
 async def endless(call: Call) -> None:
     call.start()
     while True:
-        await call.send(control_pb2.StatusResponse(logs=[control_pb2.VertexLog(vertex="v", msg=bytes(10_000))]).SerializeToString())
+        await call.send(
+            control_pb2.StatusResponse(logs=[control_pb2.VertexLog(vertex="v", msg=bytes(10_000))]).SerializeToString()
+        )
 
 
 async def silent(call: Call) -> None:
     await asyncio.sleep(3600)
 
 
-def client(folder: Path, served: dict[str, Serve], *words: str, until: str = "", number: int = 0) -> tuple[int, str, str]:
+def client(
+    folder: Path, served: dict[str, Serve], *words: str, until: str = "", number: int = 0
+) -> tuple[int, str, str]:
     """What the command says to a daemon; it gets a signal as soon as the daemon is asked for something."""
 
     async def go() -> tuple[int, str, str]:
@@ -80,7 +84,9 @@ def client(folder: Path, served: dict[str, Serve], *words: str, until: str = "",
         address = f"unix://{folder}/s"
         command = [sys.executable, "-m", "dockc", *(word.replace("ADDR", address) for word in words)]
         environment = os.environ | {"DOCKC_STORE": str(folder / "store")}  # its history remembers the build
-        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, text=True) as process:
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder, text=True
+        ) as process:
             try:
                 if until:
                     async with asyncio.timeout(60):
@@ -116,7 +122,9 @@ def client(folder: Path, served: dict[str, Serve], *words: str, until: str = "",
         ),
     ],
 )  # fmt: skip
-def test_answers_that_make_no_sense(tmp_path: Path, method: str, answer: bytes, words: tuple[str, ...], status: int) -> None:
+def test_answers_that_make_no_sense(
+    tmp_path: Path, method: str, answer: bytes, words: tuple[str, ...], status: int
+) -> None:
     code, out, err = client(tmp_path, {CONTROL + method: answers(answer)}, "buildctl", "--addr", "ADDR", *words)
     assert code == status, err
     assert "Traceback" not in err
@@ -124,11 +132,15 @@ def test_answers_that_make_no_sense(tmp_path: Path, method: str, answer: bytes, 
     assert status == 0 or err.count("\n") == 1
 
 
-@pytest.mark.parametrize(("number", "status", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")])
+@pytest.mark.parametrize(
+    ("number", "status", "word"), [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")]
+)
 @pytest.mark.parametrize("progress", [endless, silent])
 def test_a_client_ends_when_it_is_told_to(tmp_path: Path, progress: Serve, number: int, status: int, word: str) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
-    caps = gateway_pb2.PongResponse(FrontendAPICaps=[common_pb2.APICap(ID="solve.base", Enabled=True)]).SerializeToString()
+    caps = gateway_pb2.PongResponse(
+        FrontendAPICaps=[common_pb2.APICap(ID="solve.base", Enabled=True)]
+    ).SerializeToString()
     served = {
         CONTROL + "Session": held, CONTROL + "Solve": silent, CONTROL + "Status": progress, BRIDGE + "Ping": answers(caps), BRIDGE + "Solve": silent,
         CONTROL + "ListWorkers": answers(b""), CONTROL + "Info": answers(b""),
@@ -154,7 +166,9 @@ def test_a_client_ends_when_it_is_told_to(tmp_path: Path, progress: Serve, numbe
     ],
 )
 @pytest.mark.parametrize("secured", [False, True])
-def test_who_listens_is_no_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, words: str, secured: bool) -> None:
+def test_who_listens_is_no_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, words: str, secured: bool
+) -> None:
     monkeypatch.setattr(transports, "_ANSWER", 0.3)
     over = asyncio.Event()
 
@@ -201,7 +215,15 @@ def test_who_listens_is_no_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_a_node_says_of_itself_is_shown_as_text(capsys: pytest.CaptureFixture[str]) -> None:
-    said = {"name": "far", "addr": "tcp://far:1", "status": ESCAPES, "version": ESCAPES, "given": [], "platforms": [ESCAPES], "weight": 1}
+    said = {
+        "name": "far",
+        "addr": "tcp://far:1",
+        "status": ESCAPES,
+        "version": ESCAPES,
+        "given": [],
+        "platforms": [ESCAPES],
+        "weight": 1,
+    }
     builder._tell({"name": "far", "current": True, "status": ESCAPES, "nodes": [said, {**said, "name": ""}]}, Output())
     shown = capsys.readouterr().out
     assert "\x1b" not in shown

@@ -84,7 +84,9 @@ def test_what_makes_a_context_the_same(tmp_path: Path) -> None:
         folder = tmp_path / name
         (folder / "sub").mkdir(parents=True)
         subprocess.run(["git", "init", "-q", folder], check=True)
-        subprocess.run(["git", "-C", folder, "remote", "add", "origin", "https://u:secret@example.com/x.git"], check=True)
+        subprocess.run(
+            ["git", "-C", folder, "remote", "add", "origin", "https://u:secret@example.com/x.git"], check=True
+        )
         return folder / "sub"
 
     one, two = clone("one"), clone("two")
@@ -99,12 +101,14 @@ def test_what_makes_a_context_the_same(tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.mkdir()
     (tmp_path / "link").symlink_to(plain)
-    assert nodes.identity_of(str(plain)) == nodes.identity_of(str(tmp_path / "link")) != nodes.identity_of(str(tmp_path))
+    assert (
+        nodes.identity_of(str(plain)) == nodes.identity_of(str(tmp_path / "link")) != nodes.identity_of(str(tmp_path))
+    )
     remote = "https://example.com/x.git"
     assert nodes.identity_of(f"{remote}#main:sub") == nodes.identity_of(f"{remote}#v1") == nodes.identity_of(remote)
 
 
-@pytest.mark.parametrize("text", ["[remote", "[remote \"origin\"]\nurl", "\x00\xff", "", "[remote \"origin\"]\n"])
+@pytest.mark.parametrize("text", ["[remote", '[remote "origin"]\nurl', "\x00\xff", "", '[remote "origin"]\n'])
 def test_a_broken_clone_is_a_directory(tmp_path: Path, text: str) -> None:
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "config").write_text(text)
@@ -173,7 +177,9 @@ def test_who_builds(
 
 def test_a_file_of_before_is_read() -> None:
     builders.path().parent.mkdir(parents=True)
-    builders.path().write_text(json.dumps({"builders": {"a": {"addr": "tcp://h:1", "tls": {"ca": "/c"}}}, "current": "a"}))
+    builders.path().write_text(
+        json.dumps({"builders": {"a": {"addr": "tcp://h:1", "tls": {"ca": "/c"}}}, "current": "a"})
+    )
     (node,) = builders.find("a")
     assert (node.addr, node.tls.ca, node.weight) == ("tcp://h:1", "/c", 1)
     builders.path().write_text(json.dumps({"builders": {"a": {"nodes": []}}}))
@@ -201,7 +207,9 @@ def test_what_one_node_alone_can_make(text: str, word: str) -> None:
 
 def test_indexes_are_joined() -> None:
     def part(*names: str, **notes: str) -> tuple[Descriptor, bytes]:
-        entries = tuple(Descriptor("application/vnd.oci.image.manifest.v1+json", f"sha256:{name * 64}", 1) for name in names)
+        entries = tuple(
+            Descriptor("application/vnd.oci.image.manifest.v1+json", f"sha256:{name * 64}", 1) for name in names
+        )
         data = Index("application/vnd.oci.image.index.v1+json", entries, annotations=notes).marshal()
         return Descriptor("application/vnd.oci.image.index.v1+json", manifests_digest(data), len(data)), data
 
@@ -212,7 +220,9 @@ def test_indexes_are_joined() -> None:
     assert [one.digest[7] for one in found.manifests] == ["a", "b", "c"]
     assert found.annotations == {"k": "1", "more": "x"}
     with pytest.raises(DockcError, match="where an index was asked for"):
-        joining.merged([(Descriptor("application/vnd.oci.image.manifest.v1+json", "sha256:" + "a" * 64, 1), lambda _: _manifest())])
+        joining.merged(
+            [(Descriptor("application/vnd.oci.image.manifest.v1+json", "sha256:" + "a" * 64, 1), lambda _: _manifest())]
+        )
 
 
 def manifests_digest(data: bytes) -> str:

@@ -46,10 +46,24 @@ def there(system: str, tmp_path: Path) -> Run:
     (context / "left-out").write_text("no")
     (context / ".dockerignore").write_text("left-out\n")
     (context / "Dockerfile").write_text("FROM scratch\nCOPY . /all/\nCOPY d/link /followed\n")
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).with_name("other_systems")), "DOCKC_TESTS_SYSTEM": system, "DOCKC_STORE": str(tmp_path / "store"), "HOME": str(tmp_path)}
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).with_name("other_systems")),
+        "DOCKC_TESTS_SYSTEM": system,
+        "DOCKC_STORE": str(tmp_path / "store"),
+        "HOME": str(tmp_path),
+    }
 
     def run(*words: str, status: int = 0, path: str = "") -> subprocess.CompletedProcess[str]:
-        found = subprocess.run([sys.executable, "-m", "dockc", *words], cwd=tmp_path, env={**env, "PATH": f"{path}:{env['PATH']}"}, capture_output=True, text=True, check=False, timeout=120)
+        found = subprocess.run(
+            [sys.executable, "-m", "dockc", *words],
+            cwd=tmp_path,
+            env={**env, "PATH": f"{path}:{env['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
         assert "Traceback" not in found.stderr, found.stderr
         assert found.returncode == status, found.stderr
         return found
@@ -66,7 +80,11 @@ def test_what_needs_no_linux(there: Run, words: tuple[str, ...]) -> None:
     there(*words)
 
 
-@pytest.mark.parametrize("words", [("build", "context"), ("run", "x"), ("image", "layers", "x"), ("doctor",), ("du",), ("prune",), ("daemon",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [("build", "context"), ("run", "x"), ("image", "layers", "x"), ("doctor",), ("du",), ("prune",), ("daemon",)],
+    ids=" ".join,
+)
 def test_what_needs_linux_says_so(there: Run, system: str, words: tuple[str, ...]) -> None:
     told = there(*words, status=1).stderr
     assert f"need Linux, and this is {system}" in told
@@ -82,12 +100,34 @@ def test_a_build_elsewhere(there: Run, system: str, builder: str, tmp_path: Path
     assert files["all/d/link"].linkname == "inner/file"
     assert files["followed"].size == 300_000
     assert files["all/d/inner/file"].mode == (0o755 if system == "win32" else 0o644)
-    again = there("build", "context", "--addr", builder, "-o", "type=oci,tar=false,dest=layout", "--metadata-file", "facts.json", "--cache-to", "type=local,dest=cache")
+    again = there(
+        "build",
+        "context",
+        "--addr",
+        builder,
+        "-o",
+        "type=oci,tar=false,dest=layout",
+        "--metadata-file",
+        "facts.json",
+        "--cache-to",
+        "type=local,dest=cache",
+    )
     assert "0 steps run" in again.stderr
     assert json.loads((tmp_path / "facts.json").read_text())["containerimage.digest"].startswith("sha256:")
     assert (tmp_path / "layout/index.json").is_file()
     assert (tmp_path / "cache/index.json").is_file()
-    there("buildctl", "--addr", builder, "build", "--frontend", "dockerfile.v0", "--local", "context=context", "--local", "dockerfile=context")
+    there(
+        "buildctl",
+        "--addr",
+        builder,
+        "build",
+        "--frontend",
+        "dockerfile.v0",
+        "--local",
+        "context=context",
+        "--local",
+        "dockerfile=context",
+    )
     assert "context" in there("history", "ls").stdout
 
 
@@ -104,7 +144,9 @@ def test_a_builder_behind_a_command(there: Run, builder: str, tmp_path: Path) ->
     """`ssh://`: the helper's standard streams carry the bytes."""
     helper = tmp_path / "bin/ssh"
     helper.parent.mkdir()
-    helper.write_text(f"#!/bin/sh\nunset PYTHONPATH DOCKC_TESTS_SYSTEM\nexec {sys.executable} -m dockc buildctl --addr {builder} dial-stdio\n")
+    helper.write_text(
+        f"#!/bin/sh\nunset PYTHONPATH DOCKC_TESTS_SYSTEM\nexec {sys.executable} -m dockc buildctl --addr {builder} dial-stdio\n"
+    )
     helper.chmod(0o755)
     there("build", "context", "--addr", "ssh://me@far", "-o", "type=tar,dest=out.tar", path=str(helper.parent))
     assert tarfile.is_tarfile(tmp_path / "out.tar")
@@ -121,7 +163,21 @@ def test_the_client_loads_no_room_of_linux(builder: str, tmp_path: Path) -> None
     )
     words = ["build", str(tmp_path), "--addr", builder, "-o", f"type=tar,dest={tmp_path}/out.tar"]
     env = {**os.environ, "DOCKC_STORE": str(tmp_path / "store")}
-    found = subprocess.run([sys.executable, "-c", code, *words], env=env, capture_output=True, text=True, check=True, timeout=60)
+    found = subprocess.run(
+        [sys.executable, "-c", code, *words], env=env, capture_output=True, text=True, check=True, timeout=60
+    )
     loaded = found.stderr.splitlines()[-1].split()
     assert "dockc.client.building" in loaded
-    assert not [name for name in loaded if name.startswith(("dockc.runtime.executor", "dockc.runtime.snapshot", "dockc.runtime.ops", "dockc.runtime.kernel.syscalls", "dockc.engine.engine"))]
+    assert not [
+        name
+        for name in loaded
+        if name.startswith(
+            (
+                "dockc.runtime.executor",
+                "dockc.runtime.snapshot",
+                "dockc.runtime.ops",
+                "dockc.runtime.kernel.syscalls",
+                "dockc.engine.engine",
+            )
+        )
+    ]

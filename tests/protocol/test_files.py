@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import stat
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,10 +22,10 @@ from dockc.protocol.trees import TreeWriter
 from dockc.rpc.calls import Call, Handler
 from dockc.rpc.pb import session_pb2
 from dockc.rpc.status import RpcError
-from dockc.rpc.transports import Wire
 from dockc.runtime.fsutil.arriving import Item, Target
 from dockc.runtime.fsutil.outline import Here, Outline
-from dockc.runtime.fsutil.walk import Filter, walk
+from dockc.runtime.fsutil.walk import Entry, Filter, walk
+from tests.rpc.pairs import pair
 from tests.tools import calls
 
 P = session_pb2.Packet
@@ -33,22 +33,13 @@ P = session_pb2.Packet
 
 async def _talk(handler: Handler, client: Callable[[Call], object]) -> object:
     """One call over a socket pair."""
-    loop = asyncio.get_running_loop()
-    here, there = socket.socketpair()
-    here.setblocking(False)
-    there.setblocking(False)
-    _, server = await loop.create_connection(lambda: Wire({"/t/x": handler}), sock=there)
-    _, wire = await loop.create_connection(Wire, sock=here)
-    call = wire.channel.call("/t/x")
-    try:
-        async with asyncio.timeout(60):
+    async with pair({"/t/x": handler}) as (channel, _):
+        call = channel.call("/t/x")
+        try:
             result = client(call)
             return await result if asyncio.iscoroutine(result) else result
-    finally:
-        call.cancel()
-        wire.channel.shut()
-        server.channel.shut()
-        await asyncio.sleep(0.01)
+        finally:
+            call.cancel()
 
 
 def transfer(
@@ -398,10 +389,15 @@ def test_modes_are_gos() -> None:
 WORDS = st.sampled_from(["a", "a/b", "a/b/c", "b", "../a", "/a", "a\0", "a\udcff", ".", ""])
 NUMBERS = st.one_of(st.integers(0, 300), st.integers(-(1 << 63), (1 << 63) - 1))
 STATS = st.builds(
-    lambda path, link, xattrs, **rest: session_pb2.Stat(path=os.fsencode(path), linkname=os.fsencode(link), xattrs=xattrs, **rest),
+    lambda path, link, xattrs, **rest: session_pb2.Stat(
+        path=os.fsencode(path), linkname=os.fsencode(link), xattrs=xattrs, **rest
+    ),
     path=WORDS,
     link=WORDS,
-    mode=st.one_of(st.sampled_from([stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO]).map(to_go), st.integers(0, 2**32 - 1)),
+    mode=st.one_of(
+        st.sampled_from([stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO]).map(to_go),
+        st.integers(0, 2**32 - 1),
+    ),
     size=NUMBERS,
     modTime=NUMBERS,
     devmajor=NUMBERS,
@@ -416,7 +412,9 @@ STATS = st.builds(
 @example([session_pb2.Stat(path=b"a", mode=to_go(stat.S_IFREG), size=-1)])
 @example([session_pb2.Stat(path=b"a", mode=to_go(stat.S_IFLNK), linkname=b"b\0c")])
 @example([session_pb2.Stat(path=b"a", mode=to_go(stat.S_IFREG), xattrs={"user.\0": b""})])
-def test_whatever_is_listed_is_refused_or_can_be_made(tmp_path_factory: pytest.TempPathFactory, told: list[session_pb2.Stat]) -> None:
+def test_whatever_is_listed_is_refused_or_can_be_made(
+    tmp_path_factory: pytest.TempPathFactory, told: list[session_pb2.Stat]
+) -> None:
     listing = Listing()
     for one in told:
         try:
@@ -425,7 +423,9 @@ def test_whatever_is_listed_is_refused_or_can_be_made(tmp_path_factory: pytest.T
             return
     dest = tmp_path_factory.mktemp("listed")
     writer = TreeWriter(dest / "inside")
-    items = [item for item in listing.items if os.geteuid() == 0 or not (stat.S_ISCHR(item.mode) or stat.S_ISBLK(item.mode))]
+    items = [
+        item for item in listing.items if os.geteuid() == 0 or not (stat.S_ISCHR(item.mode) or stat.S_ISBLK(item.mode))
+    ]
     try:
         wanted, target = writer.choose(items)
         for number in wanted:
@@ -437,7 +437,9 @@ def test_whatever_is_listed_is_refused_or_can_be_made(tmp_path_factory: pytest.T
     finally:
         writer.close()
         assert [path.name for path in dest.iterdir()] == ["inside"]
-    assert {item.path for item in items} == {str(path.relative_to(dest / "inside")) for path in (dest / "inside").rglob("*")}
+    assert {item.path for item in items} == {
+        str(path.relative_to(dest / "inside")) for path in (dest / "inside").rglob("*")
+    }
 
 
 class Notes(Target):
@@ -527,7 +529,9 @@ def test_an_entry_of_a_list_takes_a_few_calls() -> None:
     assert listed(1010) - listed(10) <= 6 * 1000
 
 
-def test_a_small_file_is_read_with_one_call_and_one_that_changes_as_far_as_it_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_file_is_read_with_one_call_and_one_that_changes_as_far_as_it_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sizes: list[int] = []
     real = os.read
 
@@ -551,9 +555,80 @@ def test_a_small_file_is_read_with_one_call_and_one_that_changes_as_far_as_it_go
     assert sum(map(len, content)) == 200_000 - (128 << 10)
 
 
-def test_a_file_that_is_handed_out_in_less_than_was_asked_for_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_handed_out_in_less_than_was_asked_for_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_bytes(b"0123456789")
     real = os.read
     monkeypatch.setattr(os, "read", lambda fd, size: real(fd, min(size, 3)))
     sender = Sender(None, tmp_path, lambda: iter(()), root_owned=True)  # type: ignore[arg-type]
     assert b"".join(sender._content("file")) == b"0123456789"
+
+
+def test_nothing_is_written_once_receiving_was_cancelled(tmp_path: Path, source: Path) -> None:
+    """Who closes the files when this has ended closes them all, and no number of theirs is written to afterwards."""
+    begun, let = threading.Event(), threading.Event()
+
+    class Slow(TreeWriter):
+        def begin(self, item: Item) -> None:
+            begun.set()
+            assert let.wait(10)
+            super().begin(item)
+
+        def whole(self, item: Item, data: bytes) -> None:
+            self.begin(item)
+            self.write(item, data)
+            self.end(item)
+
+    async def serve(call: Call) -> None:
+        await Sender(call, source, lambda: walk(source, Filter()), root_owned=False).run()
+
+    async def take(call: Call) -> None:
+        writer = Slow(tmp_path / "dest")
+        taking = asyncio.ensure_future(receive(call, writer.choose))
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+        taking.cancel()
+        await asyncio.sleep(0.01)
+        assert not taking.done()
+        let.set()
+        with pytest.raises(asyncio.CancelledError):
+            await taking
+        writer.close()
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    asyncio.run(_talk(serve, take))
+    assert not list((tmp_path / "dest").rglob(".*.new"))
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+def test_a_sender_that_was_cancelled_reads_no_more(tmp_path: Path, source: Path) -> None:
+    """What is below it may be unmounted then."""
+    begun, let = threading.Event(), threading.Event()
+    read: list[str] = []
+
+    def slow() -> Iterator[Entry]:
+        for entry in walk(source, Filter()):
+            begun.set()
+            assert let.wait(10)
+            read.append(entry.path)
+            yield entry
+
+    async def serve(call: Call) -> None:
+        sending = asyncio.ensure_future(Sender(call, source, slow, root_owned=False).run())
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+        sending.cancel()
+        await asyncio.sleep(0.01)
+        assert not sending.done()
+        let.set()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        before = len(read)
+        await asyncio.sleep(0.01)
+        assert len(read) == before
+
+    async def take(call: Call) -> None:
+        await call.drained()
+
+    asyncio.run(_talk(serve, take))

@@ -20,11 +20,34 @@ from dockc.solver.vertex import ProgressGroup
 STATUS = SolveStatus(
     vertexes=(
         VertexEvent("sha256:a", "first"),
-        VertexEvent("sha256:b", "second", ("sha256:a",), 1_700_000_000_123_456_789, 0, True, "went wrong", ProgressGroup("g", "group", True)),
+        VertexEvent(
+            "sha256:b",
+            "second",
+            ("sha256:a",),
+            1_700_000_000_123_456_789,
+            0,
+            True,
+            "went wrong",
+            ProgressGroup("g", "group", True),
+        ),
     ),
-    statuses=(VertexStatus("layer", "sha256:a", "name", 5, 10, 7, 1, None), VertexStatus("other", "sha256:a", completed=3)),
+    statuses=(
+        VertexStatus("layer", "sha256:a", "name", 5, 10, 7, 1, None),
+        VertexStatus("other", "sha256:a", completed=3),
+    ),
     logs=(VertexLog("sha256:a", 2, b"\xff\x00bytes", 9),),
-    warnings=(VertexWarning("sha256:a", 1, "short", ("detail", "more"), "https://x", "Dockerfile", b"FROM", (SourceRange((1, 0), (2, 3)),)),),
+    warnings=(
+        VertexWarning(
+            "sha256:a",
+            1,
+            "short",
+            ("detail", "more"),
+            "https://x",
+            "Dockerfile",
+            b"FROM",
+            (SourceRange((1, 0), (2, 3)),),
+        ),
+    ),
 )
 
 
@@ -52,7 +75,11 @@ def test_an_error_brings_its_lines_and_its_step() -> None:
     told = to_rpc(error)
     assert told.code == UNKNOWN
     back = from_rpc(told)
-    assert (back.message, back.vertex, back.places) == ("process failed", "sha256:a", (("Dockerfile", "FROM a\nRUN b\n", ((2, 2),)),))
+    assert (back.message, back.vertex, back.places) == (
+        "process failed",
+        "sha256:a",
+        (("Dockerfile", "FROM a\nRUN b\n", ((2, 2),)),),
+    )
     # Passed on, it is what it was.
     assert to_rpc(back).details == told.details
 
@@ -117,7 +144,9 @@ def deep(levels: int, cause: Exception) -> None:
     raise DockcError("deep") from cause
 
 
-@pytest.mark.parametrize(("error", "code"), [(UsageError("x"), INVALID_ARGUMENT), (DockcError("x"), UNKNOWN), (KeyError("secret"), INTERNAL)])
+@pytest.mark.parametrize(
+    ("error", "code"), [(UsageError("x"), INVALID_ARGUMENT), (DockcError("x"), UNKNOWN), (KeyError("secret"), INTERNAL)]
+)
 def test_codes(error: Exception, code: int) -> None:
     told = to_rpc(error)
     assert told.code == code
@@ -125,7 +154,17 @@ def test_codes(error: Exception, code: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"", b"{", b"[" * 100_000, b"[]", b"null", b'{"info": 3}', b'{"info": {"data": 5}, "ranges": [1]}', b'{"info": {"data": "!"}, "ranges": [{"start": {"line": "x"}}]}']
+    "value",
+    [
+        b"",
+        b"{",
+        b"[" * 100_000,
+        b"[]",
+        b"null",
+        b'{"info": 3}',
+        b'{"info": {"data": 5}, "ranges": [1]}',
+        b'{"info": {"data": "!"}, "ranges": [{"start": {"line": "x"}}]}',
+    ],
 )
 def test_details_that_are_nonsense_do_no_harm(value: bytes) -> None:
     kinds = ("github.com/moby/buildkit/errdefs.Source+json", "github.com/moby/buildkit/errdefs.Vertex+json", "unknown")

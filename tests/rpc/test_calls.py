@@ -106,7 +106,17 @@ def handlers(state: State) -> dict[str, Handler]:
         finally:
             inner.channel.lost()
 
-    found: dict[str, Handler] = {"Echo": echo, "Each": each, "Early": early, "Fail": fail, "Slip": slip, "Ours": ours, "Hang": hang, "Sink": sink, "Told": told}
+    found: dict[str, Handler] = {
+        "Echo": echo,
+        "Each": each,
+        "Early": early,
+        "Fail": fail,
+        "Slip": slip,
+        "Ours": ours,
+        "Hang": hang,
+        "Sink": sink,
+        "Told": told,
+    }
     found |= {"Refuse": refuse, "Secret": unary(session_pb2.GetSecretRequest, secret), "Tunnel": tunnel}
     return {f"/t/{name}": handler for name, handler in found.items()}
 
@@ -117,7 +127,9 @@ async def serving(folder: Path, state: State | None = None) -> AsyncIterator[Cha
     path = str(folder / "s")
     loop = asyncio.get_running_loop()
     made: list[Channel] = []
-    server = await loop.create_unix_server(lambda: Wire(handlers(state if state is not None else {}), made=made.append), path, backlog=1024)
+    server = await loop.create_unix_server(
+        lambda: Wire(handlers(state if state is not None else {}), made=made.append), path, backlog=1024
+    )
     channel = await connect_unix(path)
     try:
         yield channel
@@ -152,7 +164,10 @@ def test_one_message_each_way(tmp_path: Path) -> None:
         assert await channel.unary("/t/Echo", b"hi") == b"hi"
         assert await channel.unary("/t/Echo", b"") == b""
         request = session_pb2.GetSecretRequest(ID="known")
-        assert session_pb2.GetSecretResponse.FromString(await channel.unary("/t/Secret", request.SerializeToString())).data == b"s3cret"
+        assert (
+            session_pb2.GetSecretResponse.FromString(await channel.unary("/t/Secret", request.SerializeToString())).data
+            == b"s3cret"
+        )
         with pytest.raises(RpcError, match="secret other: not found") as caught:
             await channel.unary("/t/Secret", session_pb2.GetSecretRequest(ID="other").SerializeToString())
         assert caught.value.code == NOT_FOUND
@@ -222,7 +237,11 @@ def test_errors(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         assert (caught.value.code, caught.value.message) == (UNIMPLEMENTED, "unknown method None for service t")
         with pytest.raises(RpcError) as caught:
             await channel.unary("/t/Fail", b"")
-        assert (caught.value.code, caught.value.message, caught.value.details) == (9, "pré-condition\nfailed", (("t/x+json", b"{}"),))
+        assert (caught.value.code, caught.value.message, caught.value.details) == (
+            9,
+            "pré-condition\nfailed",
+            (("t/x+json", b"{}"),),
+        )
         with pytest.raises(RpcError) as caught:
             await channel.unary("/t/Ours", b"")
         assert (caught.value.code, caught.value.message) == (UNKNOWN, "no such step")
@@ -486,11 +505,56 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
         subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
 
     for ca in ("ca", "other"):
-        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{ca}.key", "-out", f"{ca}.pem", "-subj", f"/CN={ca}", "-days", "2")
+        openssl(
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-keyout",
+            f"{ca}.key",
+            "-out",
+            f"{ca}.pem",
+            "-subj",
+            f"/CN={ca}",
+            "-days",
+            "2",
+        )
     for name, ca in (("server", "ca"), ("client", "ca"), ("stranger", "other")):
         (folder / f"{name}.ext").write_text("subjectAltName=DNS:builder.example,IP:127.0.0.1\n")
-        openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.pem", "-CAkey", f"{ca}.key", "-CAcreateserial", "-out", f"{name}.pem", "-days", "2", "-extfile", f"{name}.ext")
+        openssl(
+            "req",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-keyout",
+            f"{name}.key",
+            "-out",
+            f"{name}.csr",
+            "-subj",
+            f"/CN={name}",
+        )
+        openssl(
+            "x509",
+            "-req",
+            "-in",
+            f"{name}.csr",
+            "-CA",
+            f"{ca}.pem",
+            "-CAkey",
+            f"{ca}.key",
+            "-CAcreateserial",
+            "-out",
+            f"{name}.pem",
+            "-days",
+            "2",
+            "-extfile",
+            f"{name}.ext",
+        )
     return folder
 
 

@@ -30,7 +30,14 @@ from dockc.rpc.status import (
     trailers_of,
 )
 
-REQUEST = [(":method", "POST"), (":scheme", "http"), (":path", "/t/Echo"), (":authority", "x"), ("content-type", "application/grpc"), ("te", "trailers")]
+REQUEST = [
+    (":method", "POST"),
+    (":scheme", "http"),
+    (":path", "/t/Echo"),
+    (":authority", "x"),
+    ("content-type", "application/grpc"),
+    ("te", "trailers"),
+]
 
 
 class Told(Stream):
@@ -68,7 +75,9 @@ class End(Connection):
         return stream
 
     def refused(self, stream: Stream, error: RpcError) -> None:
-        self.finish(stream, [(":status", "200"), ("content-type", "application/grpc"), *trailers_of(error.code, error.message)])
+        self.finish(
+            stream, [(":status", "200"), ("content-type", "application/grpc"), *trailers_of(error.code, error.message)]
+        )
 
     def gone(self, error: RpcError) -> None:
         self.error = error
@@ -97,7 +106,9 @@ def pair() -> tuple[End, End]:
 
 
 def happened(end: End) -> list[object]:
-    return [(s.id, s.headers, s.messages, s.trailers, s.ended, s.error and (s.error.code, s.error.message)) for s in end.all] + [
+    return [
+        (s.id, s.headers, s.messages, s.trailers, s.ended, s.error and (s.error.code, s.error.message)) for s in end.all
+    ] + [
         end.closed,
         end.error and end.error.message,
     ]
@@ -350,7 +361,11 @@ def test_header_blocks_are_not_huffman_coded() -> None:
 
 @pytest.mark.parametrize(
     ("start", "code"),
-    [(struct.pack(">BI", 0, 1001), RESOURCE_EXHAUSTED), (struct.pack(">BI", 1, 3) + b"abc", UNIMPLEMENTED), (b"\xff\xff\xff\xff\xff", UNIMPLEMENTED)],
+    [
+        (struct.pack(">BI", 0, 1001), RESOURCE_EXHAUSTED),
+        (struct.pack(">BI", 1, 3) + b"abc", UNIMPLEMENTED),
+        (b"\xff\xff\xff\xff\xff", UNIMPLEMENTED),
+    ],
 )
 def test_a_message_that_cannot_be_taken_fails_its_call_and_no_other(start: bytes, code: int) -> None:
     client, server = End(server=False), End(server=True, max_message=1000)
@@ -372,7 +387,11 @@ def test_a_message_that_cannot_be_taken_fails_its_call_and_no_other(start: bytes
     [
         ([(":status", "502"), ("content-type", "text/html")], UNAVAILABLE, "the peer answered with HTTP status 502"),
         ([(":status", "404")], UNIMPLEMENTED, "the peer answered with HTTP status 404"),
-        ([(":status", "200"), ("content-type", "text/html")], UNKNOWN, "the peer answered with text/html, not with gRPC"),
+        (
+            [(":status", "200"), ("content-type", "text/html")],
+            UNKNOWN,
+            "the peer answered with text/html, not with gRPC",
+        ),
     ],
 )
 def test_a_page_of_a_proxy_is_no_answer(headers: list[tuple[str, str]], code: int, words: str) -> None:
@@ -402,7 +421,10 @@ def _hostile() -> Iterator[tuple[str, bytes]]:
     yield "DATA on the connection", HELLO + frame(0, 0, 0, b"x")
     yield "HEADERS on the connection", HELLO + frame(1, 4, 0, BLOCK)
     yield "HEADERS on an even stream", HELLO + frame(1, 4, 2, BLOCK)
-    yield "stream numbers that go back", OPEN.replace(frame(1, 4, 1, BLOCK), frame(1, 4, 5, BLOCK) + frame(1, 4, 3, BLOCK))
+    yield (
+        "stream numbers that go back",
+        OPEN.replace(frame(1, 4, 1, BLOCK), frame(1, 4, 5, BLOCK) + frame(1, 4, 3, BLOCK)),
+    )
     yield "a header block that is no HPACK", HELLO + frame(1, 4, 1, b"\xff\xff\xff\xff\xff\xff")
     yield "a table index that is not there", HELLO + frame(1, 4, 1, b"\xbf\x90")
     yield "CONTINUATION alone", HELLO + frame(9, 4, 1, BLOCK)
@@ -432,12 +454,22 @@ def _hostile() -> Iterator[tuple[str, bytes]]:
     yield "empty DATA for ever", OPEN + frame(0, 0, 1, b"") * 3000
     yield "unknown frames for ever", HELLO + frame(200, 0, 0, b"") * 3000
     yield "priorities for ever", OPEN + frame(2, 0, 1, struct.pack(">IB", 3, 1)) * 3000
-    yield "calls that are reset at once", HELLO + b"".join(frame(1, 4, n, BLOCK) + frame(3, 0, n, struct.pack(">I", 8)) for n in range(1, 6001, 2))
+    yield (
+        "calls that are reset at once",
+        HELLO + b"".join(frame(1, 4, n, BLOCK) + frame(3, 0, n, struct.pack(">I", 8)) for n in range(1, 6001, 2)),
+    )
     yield "too many calls", HELLO + b"".join(frame(1, 4, n, BLOCK) for n in range(1, 2 * wire.MAX_STREAMS + 3, 2))
-    yield "more than the window", OPEN + frame(0, 0, 1, bytes(wire.MAX_FRAME)) * (wire.STREAM_WINDOW // wire.MAX_FRAME + 1)
-    block = Encoder().encode([(b":method", b"POST"), (b":path", b"/"), (b":path", b"/"), (b":scheme", b"http"), (b":authority", b"x")])
+    yield (
+        "more than the window",
+        OPEN + frame(0, 0, 1, bytes(wire.MAX_FRAME)) * (wire.STREAM_WINDOW // wire.MAX_FRAME + 1),
+    )
+    block = Encoder().encode(
+        [(b":method", b"POST"), (b":path", b"/"), (b":path", b"/"), (b":scheme", b"http"), (b":authority", b"x")]
+    )
     yield "a pseudo header twice", HELLO + frame(1, 4, 1, block)
-    block = Encoder().encode([(b":method", b"POST"), (b"a", b"b"), (b":path", b"/"), (b":scheme", b"http"), (b":authority", b"x")])
+    block = Encoder().encode(
+        [(b":method", b"POST"), (b"a", b"b"), (b":path", b"/"), (b":scheme", b"http"), (b":authority", b"x")]
+    )
     yield "a pseudo header late", HELLO + frame(1, 4, 1, block)
     block = Encoder().encode([*((k.encode(), v.encode()) for k, v in REQUEST), (b"Upper", b"x")])
     yield "a key in capitals", HELLO + frame(1, 4, 1, block)
@@ -545,7 +577,9 @@ def test_window_in_crumbs_is_a_flood() -> None:
 
 def test_frames_that_are_odd_but_right_are_taken() -> None:
     server = End(server=True)
-    server.feed(OPEN + frame(200, 0, 0, b"later standard") + frame(6, 1, 0, bytes(8)) + frame(2, 0, 1, struct.pack(">IB", 0, 1)))
+    server.feed(
+        OPEN + frame(200, 0, 0, b"later standard") + frame(6, 1, 0, bytes(8)) + frame(2, 0, 1, struct.pack(">IB", 0, 1))
+    )
     padded = b"\x03" + struct.pack(">BI", 0, 2) + b"hi" + bytes(3)
     server.feed(frame(0, 8, 1, padded) + frame(0, 9, 1, b"\x00"))
     (call,) = server.all

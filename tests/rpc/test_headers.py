@@ -21,7 +21,9 @@ STEPS = st.lists(st.one_of(LISTS, st.integers(0, 6000)), max_size=40)
 
 
 @given(st.lists(LISTS, min_size=1, max_size=4), STEPS, st.lists(st.integers(0, 50), max_size=60))
-def test_blocks_are_those_of_the_library(few: list[list[tuple[bytes, bytes]]], steps: list[list[tuple[bytes, bytes]] | int], again: list[int]) -> None:
+def test_blocks_are_those_of_the_library(
+    few: list[list[tuple[bytes, bytes]]], steps: list[list[tuple[bytes, bytes]] | int], again: list[int]
+) -> None:
     """Any order of headers, some of which come often, and of sizes of the table; bytes and headers are hpack's own."""
     ours, plain = BlockEncoder(), Encoder()
     reads, library = BlockDecoder(1 << 20), Decoder(1 << 20)

@@ -56,7 +56,9 @@ def test_tcp_without_a_certificate_is_nobody() -> None:
         (ssl.CERT_NONE, b"der", ""),
     ],
 )
-def test_only_a_certificate_that_was_verified_names_anybody(mode: ssl.VerifyMode, shown: bytes | None, expected: str) -> None:
+def test_only_a_certificate_that_was_verified_names_anybody(
+    mode: ssl.VerifyMode, shown: bytes | None, expected: str
+) -> None:
     def getpeercert(binary_form: bool = False) -> Any:
         assert binary_form
         return shown

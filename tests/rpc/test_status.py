@@ -9,7 +9,10 @@ from dockc.rpc.status import RpcError, error_of, trailers_of
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 NAMES = st.sampled_from(["grpc-status", "grpc-message", "grpc-status-details-bin", ":status", "x"])
-HEARD = st.one_of(st.text(st.characters(max_codepoint=300), max_size=12), st.sampled_from(["0", "5", "16", "200", "503", "%e2%82%ac", "%zz", "AAAA", "CAUSAWE=", "\u0663", "9" * 5000]))
+HEARD = st.one_of(
+    st.text(st.characters(max_codepoint=300), max_size=12),
+    st.sampled_from(["0", "5", "16", "200", "503", "%e2%82%ac", "%zz", "AAAA", "CAUSAWE=", "\u0663", "9" * 5000]),
+)
 
 
 @given(st.integers(1, 16), TEXTS, st.lists(st.tuples(TEXTS, st.binary()), max_size=3))
