@@ -433,7 +433,7 @@ def _config(options: argparse.Namespace, file: Mapping[str, Any], prog: str, tol
         network=_network(options, worker, _table(file, "dns")),
         grace=options.grace,
         builds=max(0, options.max_builds),
-        debug=options.debugaddr or str(grpc.get("debugAddress", "")),
+        debug=options.debugaddr or os.environ.get("BUILDKITD_DEBUGADDR", "") or str(grpc.get("debugAddress", "")),
         gc=_collection(options, worker),
         # A store in a root of its own is nobody's for `dockc build`, unless it was named.
         serves_builds=bool(options.store or not (options.root or file.get("root"))) and prog != "buildkitd",

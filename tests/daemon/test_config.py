@@ -323,8 +323,10 @@ def test_where_it_builds(
     assert (found.root, found.store, found.serves_builds) == (root, store, served)
 
 
-def test_the_debug_address(tmp_path: Path) -> None:
+def test_the_debug_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "buildkitd.toml"
     file.write_text('[grpc]\ndebugAddress = "127.0.0.1:6060"\n')
     assert config.read(["--config", str(file)]).debug == "127.0.0.1:6060"
+    monkeypatch.setenv("BUILDKITD_DEBUGADDR", "unix:///e")
+    assert config.read(["--config", str(file)]).debug == "unix:///e"
     assert config.read(["--config", str(file), "--debugaddr", "unix:///d"]).debug == "unix:///d"
