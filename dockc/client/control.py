@@ -66,6 +66,7 @@ class BuildSpec(Record, kw_only=True):
         entitlements: what is allowed beyond the sandbox.
         cache_exports, cache_imports: caches.
         policy: JSON of a source policy, or "".
+        proxy_network: the network of steps leads through the builder's proxy.
         ref: name of the build; "" makes one.
         internal: leaves no trace in the history.
         metadata: of the call that builds.
@@ -81,6 +82,7 @@ class BuildSpec(Record, kw_only=True):
     cache_exports: tuple[CacheEntry, ...] = ()
     cache_imports: tuple[CacheEntry, ...] = ()
     policy: str = ""
+    proxy_network: bool = False
     ref: str = ""
     internal: bool = False
     metadata: tuple[tuple[str, str], ...] = ()
@@ -292,6 +294,7 @@ class _Build:
             Entitlements=self._spec.entitlements,
             FrontendAttrs=self._spec.frontend_attrs,
             Internal=self._spec.internal,
+            ProxyNetwork=self._spec.proxy_network,
             Cache=control_pb2.CacheOptions(
                 Exports=[
                     common_pb2.CacheOptionsEntry(Type=one.type, Attrs=one.attrs) for one in self._spec.cache_exports

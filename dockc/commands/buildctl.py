@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import secrets
 import stat
@@ -16,21 +15,22 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from dockc.base.files import read_regular
 from dockc.base.options import Options, argument
+from dockc.base.version import VERSION
 from dockc.client import address, caches
 from dockc.client.control import BuildSpec, Export, Remote, metadata_of, through_frontend
 from dockc.commands.remote import until_told
 from dockc.errors import DockcError, UsageError
+from dockc.golang.flags import Flags
 
 if TYPE_CHECKING:
     from dockc.base.output import Output
 
 _LIMIT = 256 << 20
 """Bytes of a file of LLB or of a policy at most."""
-_JSON = "{{json .}}"
 
 
 class BuildctlOptions(Options):
@@ -55,11 +55,6 @@ def run(options: BuildctlOptions, out: Output) -> int:
 _MEGABYTE = 1_000_000
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"buildctl: {message}", hint=f"See `{self.prog} --help`.")
-
-
 class _Shown:
     """Where results go; a daemon's words that are none, such as those that move a terminal's cursor, are made visible."""
 
@@ -79,18 +74,17 @@ def main(arguments: Sequence[str], out: Output) -> int:
     Raises:
         DockcError: whatever goes wrong on purpose.
     """
-    options = _parser().parse_args(list(arguments), argparse.Namespace(out=_Shown(out)))
-    if not getattr(options, "action", None):
-        _parser().print_help()
-        return 0
+    options = _parser().read(arguments, argparse.Namespace(out=_Shown(out)))
     if options.log_format not in {"text", "json"}:
         raise UsageError(f"unsupported log format {options.log_format}")
     result = options.action(options)
     return result if isinstance(result, int) else until_told(result)
 
 
-def _parser() -> _Parser:
-    parser = _Parser("dockc buildctl", description="What BuildKit's buildctl does, in its words.", allow_abbrev=False)
+def _parser() -> Flags:
+    parser = Flags("dockc buildctl", description="What BuildKit's buildctl does, in its words.")
+    parser.set_defaults(action=_help(parser))
+    parser.add_argument("--version", "-v", action="version", version=f"buildctl of dockc {VERSION}")
     parser.add_argument("--debug", action="store_true", help="accepted for scripts; errors are always whole")
     default = os.environ.get("BUILDKIT_HOST") or "unix:///run/buildkit/buildkitd.sock"
     parser.add_argument("--addr", default=default, metavar="URL", help=f"the daemon's address (default: {default})")
@@ -104,9 +98,7 @@ def _parser() -> _Parser:
     parser.add_argument("--wait", action="store_true", help="wait until the daemon answers")
     words = parser.add_subparsers(metavar="COMMAND")
     _build_words(words)
-    for name in ("du", "disk-usage"):
-        du = _sub(words, name, _du, "disk usage" if name == "du" else None)
-        _listing(du)
+    _listing(_sub(words, "du", _du, "disk usage"))
     prune = _sub(words, "prune", _prune, "remove cached data")
     _listing(prune)
     prune.add_argument("--keep-duration", default="0", metavar="DURATION")
@@ -116,10 +108,16 @@ def _parser() -> _Parser:
     histories = _sub(words, "prune-histories", _prune_histories, "forget finished builds")
     histories.add_argument("--format", default="")
     _sub(words, "dial-stdio", _dial, "carry bytes between the standard streams and the daemon")
-    debug = words.add_parser("debug", help="look inside", allow_abbrev=False).add_subparsers(metavar="WHAT")
+    inside = words.add_parser("debug", help="look inside")
+    inside.set_defaults(action=_help(inside))
+    debug = inside.add_subparsers(metavar="WHAT")
     _listing(_sub(debug, "workers", _workers, "list workers"))
     _sub(debug, "info", _info, "version of the daemon").add_argument("--format", default="")
-    _sub(debug, "dump-llb", _dump_llb, "print LLB as JSON").add_argument("file", nargs="?", default="-")
+    dump = _sub(debug, "dump-llb", _dump_llb, "print LLB as JSON, or as a graph of Graphviz")
+    dump.add_argument("--dot", action="store_true")
+    dump.add_argument("file", nargs="?", default="-")
+    metadata = _sub(debug, "dump-metadata", _dump_metadata, None)
+    metadata.add_argument("--root", default="")
     monitor = _sub(debug, "monitor", _monitor, "print what builds there are as they come")
     monitor.add_argument("--completed", action="store_true")
     monitor.add_argument("--ref", default="")
@@ -137,15 +135,21 @@ def _parser() -> _Parser:
     return parser
 
 
-def _sub(
-    words: Any, name: str, action: Callable[[argparse.Namespace], Any], text: str | None
-) -> argparse.ArgumentParser:
-    made: argparse.ArgumentParser = words.add_parser(name, allow_abbrev=False, **({"help": text} if text else {}))
+def _sub(words: Any, name: str, action: Callable[[argparse.Namespace], Any], text: str | None) -> Flags:
+    made: Flags = words.add_parser(name, **({"help": text} if text else {}))
     made.set_defaults(action=action)
     return made
 
 
-def _listing(parser: argparse.ArgumentParser) -> None:
+def _help(parser: Flags) -> Callable[[argparse.Namespace], int]:
+    def show(_: argparse.Namespace) -> int:
+        parser.print_help()
+        return 0
+
+    return show
+
+
+def _listing(parser: Flags) -> None:
     parser.add_argument("--filter", "-f", action="append", default=[])
     parser.add_argument("--verbose", "-v", action="store_true")
     parser.add_argument("--format", default="")
@@ -171,9 +175,14 @@ def _build_words(words: Any) -> None:
         build.add_argument("--no-cache", action="store_true")
         for flag in ("--metadata-file", "--source-policy-file", "--ref-file"):
             build.add_argument(flag, default="", metavar="FILE")
-        for flag in ("--trace", "--debug-json-cache-metrics"):
-            build.add_argument(flag, default="", help=argparse.SUPPRESS)
-        build.add_argument("--proxy-network", action="store_true", help=argparse.SUPPRESS)
+        build.add_argument("--trace", default="", metavar="FILE", help="file that gets the progress, a status a line")
+        build.add_argument(
+            "--debug-json-cache-metrics",
+            default="",
+            metavar="FILE",
+            help="file that is told what came from the cache; stdout or stderr for those",
+        )
+        build.add_argument("--proxy-network", action="store_true", help="the network of steps leads through a proxy")
         build.add_argument(
             "--registry-auth-tlscontext",
             action="append",
@@ -219,35 +228,6 @@ async def _remote(options: argparse.Namespace) -> AsyncIterator[Remote]:
         await link.close()
 
 
-def _as_json(options: argparse.Namespace) -> bool:
-    if options.format and options.format.replace(" ", "") != _JSON.replace(" ", ""):
-        raise UsageError(f"--format {options.format} is not supported", hint=f"Only '{_JSON}' is.")
-    return bool(options.format)
-
-
-def _plain(message: Any) -> Any:
-    """A message as JSON data; numbers of 64 bits stay numbers."""
-    found: dict[str, Any] = {}
-    for field, value in message.ListFields():
-        if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            found[field.name] = dict(value)
-        elif field.message_type is not None and field.message_type.name == "Time":
-            found[field.name] = _moment(value)
-        elif field.message_type is not None:
-            found[field.name] = [_plain(one) for one in value] if field.is_repeated else _plain(value)
-        elif field.is_repeated:
-            found[field.name] = list(value)
-        else:
-            found[field.name] = value
-    return found
-
-
-def _moment(value: Any) -> str:
-    from dockc.golang.times import Time
-
-    return str(Time(value.seconds, value.nanos))
-
-
 # --- what can be asked ----------------------------------------------------------------------------------
 
 
@@ -265,26 +245,24 @@ async def _workers(options: argparse.Namespace) -> int:
 
 
 async def _info(options: argparse.Namespace) -> int:
-    as_json = _as_json(options)
+    from dockc.commands import buildctltext as text
+
+    form = text.template(options.format)
     async with _remote(options) as remote:
         version = await remote.info()
-    if as_json:
-        options.out.write(json.dumps({"buildkitVersion": _plain(version)}) + "\n")
-    else:
-        options.out.write(f"BuildKit: {version.package} {version.version} {version.revision}\n")
-        if version.dockerfileVersion:
-            options.out.write(f"Dockerfile: {version.dockerfileVersion}\n")
+    options.out.write(text.info(version) if form is None else text.rendered(form, text.info_value(version)))
     return 0
 
 
 async def _du(options: argparse.Namespace) -> int:
     from dockc.commands import buildctltext as text
+    from dockc.golang.template import NoList
 
     form = text.template(options.format)
     async with _remote(options) as remote:
         records = text.ordered(await remote.usage(options.filter))
     if form is not None:
-        options.out.write(text.rendered(form, [text.record(one) for one in records]))
+        options.out.write(text.rendered(form, [text.record(one) for one in records] or NoList()))
         return 0
     if options.verbose:
         options.out.write("".join(map(text.verbose, records)))
@@ -333,58 +311,24 @@ async def _prune(options: argparse.Namespace) -> int:
 
 
 async def _prune_histories(options: argparse.Namespace) -> int:
-    from dockc.rpc.pb import control_pb2
+    from dockc.commands import buildctlhistory
 
-    as_json = _as_json(options)
-    if not as_json:
-        options.out.write("TYPE\tREF\tCREATED\tCOMPLETED\tGENERATION\n")
     async with _remote(options) as remote:
-        async for event in remote.history(control_pb2.BuildHistoryRequest(EarlyExit=True)):
-            record = event.record
-            if record.pinned or event.type == control_pb2.STARTED:
-                continue
-            await remote.update_history(control_pb2.UpdateBuildHistoryRequest(Ref=record.Ref, Delete=True))
-            options.out.write(json.dumps(_plain(event)) + "\n" if as_json else _history_row(event))
-    return 0
+        return await buildctlhistory.prune(remote, options.format, options.out.write)
 
 
 async def _histories(options: argparse.Namespace) -> int:
-    from dockc.rpc.pb import control_pb2
+    from dockc.commands import buildctlhistory
 
-    as_json = _as_json(options)
-    if not as_json:
-        options.out.write("TYPE\tREF\tCREATED\tCOMPLETED\tGENERATION\tPINNED\n")
     async with _remote(options) as remote:
-        async for event in remote.history(control_pb2.BuildHistoryRequest(EarlyExit=True)):
-            options.out.write(json.dumps(_plain(event)) + "\n" if as_json else _history_row(event, pinned=True))
-    return 0
+        return await buildctlhistory.listed(remote, options.format, options.out.write)
 
 
 async def _monitor(options: argparse.Namespace) -> int:
-    from dockc.rpc.pb import control_pb2
+    from dockc.commands import buildctlhistory
 
-    request = control_pb2.BuildHistoryRequest(ActiveOnly=not options.completed, Ref=options.ref)
     async with _remote(options) as remote:
-        async for event in remote.history(request):
-            options.out.write(json.dumps(_plain(event)) + "\n")
-    return 0
-
-
-def _history_row(event: Any, *, pinned: bool = False) -> str:
-    from dockc.rpc.pb import control_pb2
-
-    record = event.record
-    known = dict(control_pb2.BuildHistoryEventType.items())
-    kind = next((name for name, number in known.items() if number == event.type), str(event.type))
-    words = [kind, record.Ref]
-    words += [
-        _moment(one) if record.HasField(name) else ""
-        for name, one in (("CreatedAt", record.CreatedAt), ("CompletedAt", record.CompletedAt))
-    ]
-    words.append(str(record.Generation))
-    if pinned:
-        words.append("*" if record.pinned else "")
-    return "\t".join(words) + "\n"
+        return await buildctlhistory.watch(remote, options.ref, options.out.write, completed=options.completed)
 
 
 async def _ctl(options: argparse.Namespace) -> int:
@@ -449,10 +393,17 @@ def _dial(options: argparse.Namespace) -> int:
 
 def _dump_llb(options: argparse.Namespace) -> int:
     from dockc.llb.definition import Definition
-    from dockc.llb.text import json_lines
+    from dockc.llb.text import dot, json_lines
 
-    options.out.write(json_lines(Definition.parse(_read(options.file))))
+    options.out.write((dot if options.dot else json_lines)(Definition.parse(_read(options.file))))
     return 0
+
+
+def _dump_metadata(options: argparse.Namespace) -> int:
+    raise UsageError(
+        "buildctl debug dump-metadata is not supported: it opens the database that buildkitd keeps in its root",
+        hint="`dockc store` and `dockc buildctl du --verbose` show what a store of dockc has.",
+    )
 
 
 def _read(name: str) -> bytes:
@@ -468,9 +419,6 @@ def _read(name: str) -> bytes:
 
 
 def _build(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
-    for flag in ("trace", "debug_json_cache_metrics", "proxy_network"):
-        if getattr(options, flag):
-            raise UsageError(f"buildctl build --{flag.replace('_', '-')} is not supported")
     from dockc.client.authority import trusts
 
     trusts(options.registry_auth_tlscontext)  # what is wrong with it is said before anything is read
@@ -489,8 +437,10 @@ def _build(options: argparse.Namespace) -> Coroutine[Any, Any, int]:
 def _without_cache(definition: bytes) -> bytes:
     import hashlib
 
+    from dockc.llb.definition import Definition
     from dockc.llb.pb import ops_pb2
 
+    Definition.parse(definition)  # what is wrong with it is said
     found = ops_pb2.Definition.FromString(definition)
     for op in getattr(found, "def"):
         found.metadata["sha256:" + hashlib.sha256(op).hexdigest()].ignore_cache = True
@@ -508,12 +458,27 @@ def _pairs(texts: Sequence[str], what: str) -> dict[str, str]:
     return found
 
 
+def _frontend_options(texts: Sequence[str]) -> dict[str, str]:
+    """Options of the frontend. A build argument without a value has that of the environment, or is none."""
+    found = {"build-arg:SOURCE_DATE_EPOCH": epoch} if (epoch := os.environ.get("SOURCE_DATE_EPOCH")) is not None else {}
+    given = []
+    for text in texts:
+        name = text.removeprefix("build-arg:")
+        if name in {text, ""} or "=" in name:
+            given.append(text)
+        elif name in os.environ:
+            given.append(f"{text}={os.environ[name]}")
+    return found | _pairs(given, "opt")
+
+
 def _exports(texts: Sequence[str]) -> tuple[Export, ...]:
     from dockc.client.building import exported
     from dockc.runtime.exporter.options import Output, split_output
 
     found = []
     for text in texts:
+        if "=" not in text.partition(",")[0]:
+            raise UsageError(f"invalid value {text}", hint="-o type=TYPE,NAME=VALUE,...")
         kind, dest, attrs = split_output(text)
         if kind in {"local", "tar", "oci", "docker"}:
             output = Output(kind, dest, attrs)
@@ -537,6 +502,7 @@ async def _with_turns(options: argparse.Namespace, definition: bytes) -> int:
 async def _build_there(options: argparse.Namespace, definition: bytes, turns: caches.Turns) -> int:
     from dockc.client.authority import trusts
     from dockc.client.session import Session, shared_key
+    from dockc.commands import buildctlviews
     from dockc.commands.ending import FAILED
     from dockc.commands.traced import traced
     from dockc.console.view import make_view
@@ -544,7 +510,7 @@ async def _build_there(options: argparse.Namespace, definition: bytes, turns: ca
     from dockc.runtime.session.secrets import ClientSecrets, ClientSsh, parse_secret
 
     exports = _exports(options.output)
-    attrs = _pairs(options.opt, "opt")
+    attrs = _frontend_options(options.opt)
     if options.no_cache:
         attrs["no-cache"] = ""
     session = Session(shared_key=shared_key([one.partition("=")[2] for one in sorted(options.local)]))
@@ -562,7 +528,8 @@ async def _build_there(options: argparse.Namespace, definition: bytes, turns: ca
         {**lent, **places, **layouts, **dict([("export", Path(one.store)) for one in exports if one.store][-1:])}
     )
     ref = secrets.token_hex(12)
-    view = make_view(options.progress, sys.stderr)
+    beside = buildctlviews.Beside(options.trace, options.debug_json_cache_metrics)
+    view = beside.joined(make_view(options.progress, sys.stderr))
     # As buildctl does: the daemon is told, too, and keeps it with the build.
     tracing = traced(view, "build", for_builder=True)
     spec = BuildSpec(
@@ -574,6 +541,7 @@ async def _build_there(options: argparse.Namespace, definition: bytes, turns: ca
         cache_imports=tuple(imports),
         cache_exports=tuple(cache_exports),
         policy=_read(options.source_policy_file).decode("utf-8", "replace") if options.source_policy_file else "",
+        proxy_network=options.proxy_network,
         ref=ref,
         metadata=tracing.metadata if tracing is not None else (),
         spans=tracing.own if tracing is not None else None,
@@ -610,6 +578,7 @@ async def _build_there(options: argparse.Namespace, definition: bytes, turns: ca
         options.out.write(answered["result.txt"].decode("utf-8", "replace"))
     elif "result.json" in answered:
         options.out.write(answered["result.json"].decode("utf-8", "replace"))
+    beside.finish(options.out.write)
     status = answered.get("result.statuscode", b"0")
     return int(status) if status.isdigit() else 0
 

@@ -198,10 +198,6 @@ def worker(one: common_pb2.WorkerRecord) -> Struct:
         )
         for rule in one.GCPolicy
     ]
-    version = one.BuildkitVersion
-    said = {"Package": version.package, "Version": version.version, "Revision": version.revision}
-    if version.dockerfileVersion:
-        said["DockerfileVersion"] = version.dockerfileVersion
     platforms = [
         {key: value for key, value in (("architecture", p.Architecture), ("os", p.OS), ("variant", p.Variant)) if value}
         for p in one.platforms
@@ -212,11 +208,35 @@ def worker(one: common_pb2.WorkerRecord) -> Struct:
             "Labels": dict(one.Labels),
             "Platforms": platforms,
             "GCPolicy": rules,
-            "BuildkitVersion": Struct(said, _VERSION),
+            "BuildkitVersion": _version(one.BuildkitVersion),
             "CDIDevices": NoList(),
         },
         _WORKER,
     )
+
+
+# --- the daemon ------------------------------------------------------------------------------------------
+
+
+def info(version: common_pb2.BuildkitVersion) -> str:
+    """What the daemon is."""
+    lines = [("BuildKit:", f"{version.package} {version.version} {version.revision}")]
+    if version.dockerfileVersion:
+        lines.append(("Dockerfile:", version.dockerfileVersion))
+    width = max(len(name) for name, _ in lines)
+    return "".join(f"{name:<{width}} {value}\n" for name, value in lines)
+
+
+def info_value(version: common_pb2.BuildkitVersion) -> Struct:
+    """The same for a template."""
+    return Struct({"BuildkitVersion": _version(version)}, {"BuildkitVersion": "buildkitVersion"})
+
+
+def _version(version: common_pb2.BuildkitVersion) -> Struct:
+    said = {"Package": version.package, "Version": version.version, "Revision": version.revision}
+    if version.dockerfileVersion:
+        said["DockerfileVersion"] = version.dockerfileVersion
+    return Struct(said, _VERSION)
 
 
 # --- words ----------------------------------------------------------------------------------------------

@@ -11,17 +11,19 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from dockc.base import tls
 from dockc.base.files import open_regular, store_root
 from dockc.base.record import Record, made, replace
+from dockc.base.version import VERSION
 from dockc.daemon import keys
 from dockc.engine.keep import Keep, read_keep
 from dockc.engine.request import ENTITLEMENTS
 from dockc.errors import UsageError
 from dockc.golang.durations import DurationError, parse_duration
+from dockc.golang.flags import Flags, parse_bool
 from dockc.runtime.refs.policy import Policy, Space, read_policy
 
 if TYPE_CHECKING:
@@ -40,6 +42,55 @@ _LEVELS = {
     "debug": logging.DEBUG,
     "trace": logging.DEBUG,
 }
+# Options of BuildKit's daemon that are read without being in the help: with a value, repeated, and without one.
+_CONTAINERD = [
+    "worker-addr",
+    "worker-net",
+    "cni-config-path",
+    "cni-binary-dir",
+    "cni-pool-size",
+    "worker-snapshotter",
+    "worker-apparmor-profile",
+    "max-parallelism",
+    "worker-gc-keepstorage",
+]
+_WITH_VALUES = (
+    *[
+        "oci-worker",
+        "oci-worker-apparmor-profile",
+        "oci-worker-snapshotter",
+        "oci-worker-net",
+        "oci-cni-config-path",
+        "oci-cni-binary-dir",
+        "oci-cni-pool-size",
+        "oci-worker-binary",
+        "oci-max-parallelism",
+        "oci-worker-proxy-snapshotter-path",
+        "containerd-worker",
+    ],
+    *(f"containerd-{name}" for name in _CONTAINERD),
+)
+_REPEATED = ("oci-worker-labels", "oci-worker-platform", "cdi-spec-dir", "containerd-worker-labels")
+_BARE = [
+    "rootless",
+    "oci-worker-rootless",
+    "oci-worker-selinux",
+    "oci-worker-no-process-sandbox",
+    "save-cache-debug",
+    "proxy-network",
+    "containerd-worker-selinux",
+    "containerd-worker-rootless",
+    "containerd-worker-gc",
+]
+_REFUSED = ("oci-worker-apparmor-profile", "oci-worker-selinux", "proxy-network", "oci-worker-proxy-snapshotter-path")
+_IDLE = [
+    "rootless",
+    "oci-worker-rootless",
+    "oci-worker-no-process-sandbox",
+    "oci-cni-pool-size",
+    "cdi-spec-dir",
+    "save-cache-debug",
+]
 _PLATFORMS_AGE = 20.0
 """Seconds for which it is believed what the machine can run."""
 
@@ -217,11 +268,6 @@ def listener(text: str) -> Listener:
     raise UsageError(f"invalid address {text}", hint="unix://PATH, tcp://HOST:PORT, fd:// or fd://NAME")
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{self.prog}: {message}", hint=f"See `{self.prog} --help`.")
-
-
 def default_address() -> str:
     """Where the daemon listens unless it is told."""
     if os.geteuid() == 0:
@@ -235,9 +281,8 @@ def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
     Raises:
         UsageError: something that cannot be understood, or is not there.
     """
-    parser = _Parser(
-        prog, description="Build for clients of BuildKit's protocol: dockc, buildctl, buildx.", allow_abbrev=False
-    )
+    parser = Flags(prog, description="Build for clients of BuildKit's protocol: dockc, buildctl, buildx.")
+    parser.add_argument("--version", "-v", action="version", version=f"buildkitd of dockc {VERSION}")
     parser.add_argument(
         "--root",
         default="",
@@ -262,9 +307,12 @@ def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
     parser.add_argument("--group", default="", metavar="GROUP", help="group of the Unix sockets")
     parser.add_argument("--debug", action="store_true", help="say more")
     parser.add_argument(
-        "--debugaddr", default="", metavar="ADDRESS", help="HOST:PORT or unix://PATH for /metrics and /debug"
+        "--debugaddr",
+        default=os.environ.get("BUILDKITD_DEBUGADDR", ""),
+        metavar="ADDRESS",
+        help="HOST:PORT or unix://PATH for /metrics and /debug (also from $BUILDKITD_DEBUGADDR)",
     )
-    parser.add_argument("--trace", action="store_const", const="true", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--trace", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--tlscert", default="", metavar="FILE", help="certificate for TCP")
     parser.add_argument("--tlskey", default="", metavar="FILE", help="its key")
     parser.add_argument("--tlscacert", default="", metavar="FILE", help="authority of the clients' certificates")
@@ -307,52 +355,29 @@ def read(arguments: Sequence[str], prog: str = "dockc daemon") -> Config:
     parser.add_argument("--lock", type=int, default=-1, help=argparse.SUPPRESS)
     parser.add_argument("--log-level", default="", metavar="LEVEL", help="error, warn, info or debug (default: info)")
     parser.add_argument("--log-format", default="", metavar="FORM", help="text or json (default: text)")
-    for name in (
-        "--oci-worker",
-        "--containerd-worker",
-        "--rootless",
-        "--oci-worker-rootless",
-        "--oci-worker-selinux",
-        "--oci-worker-no-process-sandbox",
-        "--save-cache-debug",
-        "--proxy-network",
-    ):
-        parser.add_argument(name, default="", nargs="?", const="true", help=argparse.SUPPRESS)
-    parser.add_argument("--oci-worker-apparmor-profile", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--oci-worker-snapshotter", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--oci-worker-labels", action="append", default=[], help=argparse.SUPPRESS)
-    parser.add_argument("--oci-worker-platform", action="append", default=[], help=argparse.SUPPRESS)
-    parser.add_argument("--oci-worker-net", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--oci-cni-config-path", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--oci-cni-binary-dir", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--oci-cni-pool-size", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--oci-worker-binary", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--oci-max-parallelism", default="", help=argparse.SUPPRESS)
+    for name in _WITH_VALUES:
+        parser.add_argument(f"--{name}", default="", help=argparse.SUPPRESS)
+    for name in _REPEATED:
+        parser.add_argument(f"--{name}", action="append", default=[], help=argparse.SUPPRESS)
+    for name in _BARE:
+        parser.add_argument(f"--{name}", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--otel-socket-path", default="", metavar="PATH", help="socket that takes spans of builds")
-    parser.add_argument("--oci-worker-proxy-snapshotter-path", default="", help=argparse.SUPPRESS)
-    parser.add_argument("--cdi-spec-dir", action="append", default=[], help=argparse.SUPPRESS)
     parser.add_argument("--cdi-disabled", default="", nargs="?", const="true", help=argparse.SUPPRESS)
-    options = parser.parse_args(list(arguments))
-    if _true(options.containerd_worker):
+    options = parser.read(arguments)
+    if options.containerd_worker not in {"", "auto"} and _true(options.containerd_worker, "--containerd-worker"):
         raise UsageError("the containerd worker is not supported", hint="dockc has a worker of its own.")
-    if options.oci_worker and not _true(options.oci_worker):
+    if options.oci_worker not in {"", "auto"} and not _true(options.oci_worker, "--oci-worker"):
         raise UsageError("--oci-worker=false leaves no worker")
-    if options.oci_worker_apparmor_profile or _true(options.oci_worker_selinux):
-        name = "apparmor-profile" if options.oci_worker_apparmor_profile else "selinux"
-        raise UsageError(f"--oci-worker-{name} is not supported")
-    for name in ("proxy_network", "oci_worker_proxy_snapshotter_path"):
-        if getattr(options, name) and getattr(options, name) != "false":
-            raise UsageError(f"--{name.replace('_', '-')} is not supported")
-    idle = (
-        "rootless",
-        "oci_worker_rootless",
-        "oci_worker_no_process_sandbox",
-        "oci_cni_pool_size",
-        "cdi_spec_dir",
-        "save_cache_debug",
-    )
-    told = [f"--{name.replace('_', '-')} has no effect" for name in idle if getattr(options, name)]
-    if options.cdi_disabled and not _true(options.cdi_disabled):
+    for name in _REFUSED:
+        if getattr(options, name.replace("-", "_")):
+            raise UsageError(f"--{name} is not supported")
+    told = [f"--{name} has no effect" for name in _IDLE if getattr(options, name.replace("-", "_"))]
+    told += [
+        f"--{name} has no effect: the containerd worker is not supported"
+        for name in (*_WITH_VALUES, *_REPEATED, *_BARE)
+        if name.startswith("containerd-") and name != "containerd-worker" and getattr(options, name.replace("-", "_"))
+    ]
+    if options.cdi_disabled == "false":
         told.append("--cdi-disabled=false has no effect: this builder has no CDI devices to give")
     if not options.config and prog in {"dockcd", "buildkitd"}:
         options.config = default_file() if os.path.exists(default_file()) else ""  # noqa: PTH110
@@ -367,8 +392,11 @@ def default_file() -> str:
     return os.path.join(home or os.path.expanduser("~/.config"), "buildkit", "buildkitd.toml")  # noqa: PTH111, PTH118
 
 
-def _true(text: str) -> bool:
-    return text.lower() in {"1", "t", "true"}
+def _true(text: str, name: str) -> bool:
+    try:
+        return parse_bool(text)
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}") from None
 
 
 def _file(name: str) -> Mapping[str, Any]:
@@ -397,18 +425,23 @@ def _config(options: argparse.Namespace, file: Mapping[str, Any], prog: str, tol
     _registries(_table(file, "registry"))
     labels = {str(key): str(value) for key, value in _table(worker, "labels").items()}
     for text in options.oci_worker_labels:
-        for part in text.split(","):
-            key, _, value = part.partition("=")
-            labels[key] = value
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(
+                f"--oci-worker-labels: invalid value {text}", hint="NAME=VALUE; the option may be repeated."
+            )
+        labels[key] = value
     parallel = options.oci_max_parallelism or str(worker.get("max-parallelism", 0) or 0)
     if parallel == "num-cpu":
         parallel = str(os.cpu_count() or 1)
     if not parallel.isdecimal() or len(parallel) > 9:
         raise UsageError(f"invalid max-parallelism {parallel}")
     addresses = options.addr or list(grpc.get("address", ())) or [default_address()]
-    allowed = {*file.get("insecure-entitlements", ()), *options.allow_insecure_entitlement}
+    allowed = set(options.allow_insecure_entitlement or file.get("insecure-entitlements", ()))
     for one in sorted(allowed.difference(ENTITLEMENTS)):
         raise UsageError(f"unknown entitlement {one}", hint=f"Known: {', '.join(ENTITLEMENTS)}.")
+    if options.cdi_disabled != "true" and not _table(file, "cdi").get("disabled"):
+        allowed.add("device")  # as BuildKit's daemon does; steps that can do without the device are built
     snapshotter = options.oci_worker_snapshotter or str(worker.get("snapshotter", "auto"))
     system = _table(file, "system")
     if system.get("maxRegistryConcurrency", 1) <= 0:
@@ -458,7 +491,7 @@ def _level(options: argparse.Namespace, file: Mapping[str, Any]) -> int:
     text = options.log_level or os.environ.get("BUILDKITD_LOG_LEVEL", "") or str(_table(file, "log").get("level", ""))
     if text and text.lower() not in _LEVELS:
         raise UsageError(f"unsupported log level {text}", hint="error, warn, info or debug")
-    if not text and (options.debug or _true(options.trace) or file.get("debug") or file.get("trace")):
+    if not text and (options.debug or options.trace or file.get("debug") or file.get("trace")):
         text = "debug"
     return _LEVELS[text.lower() or "info"]
 
@@ -501,7 +534,7 @@ def _owner(options: argparse.Namespace, grpc: Mapping[str, Any]) -> int | None:
 def _collection(options: argparse.Namespace, worker: Mapping[str, Any]) -> Policy:
     found = read_policy(worker, "worker.oci")
     if options.oci_worker_gc:
-        found = replace(found, enabled=_true(options.oci_worker_gc))
+        found = replace(found, enabled=options.oci_worker_gc == "true")
     if options.oci_worker_gc_keepstorage:
         parts = options.oci_worker_gc_keepstorage.split(",")
         if len(parts) > 3 or not all(part.isdecimal() for part in parts):

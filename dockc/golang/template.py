@@ -12,6 +12,7 @@ Source: https://pkg.go.dev/text/template, and docker/cli's templates package for
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -37,10 +38,14 @@ class Struct(Record):
     Attributes:
         fields: by name.
         tags: names in JSON, where they are others.
+        brief: JSON leaves out what is empty.
+        text: how it prints, or "" for its fields in braces.
     """
 
     fields: Mapping[str, Any]
     tags: Mapping[str, str] | None = None
+    brief: bool = False
+    text: str = ""
 
 
 class NoList(tuple[Any, ...]):
@@ -52,9 +57,12 @@ class NoList(tuple[Any, ...]):
 def _json(value: Any) -> Any:
     if isinstance(value, NoList):
         return None
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
     if isinstance(value, Struct):
         tags = value.tags or {}
-        return {tags.get(name, name): _json(inner) for name, inner in value.fields.items()}
+        fields = value.fields.items()
+        return {tags.get(name, name): _json(inner) for name, inner in fields if inner or not value.brief}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_json(inner) for inner in value]
     if isinstance(value, Mapping):
@@ -80,7 +88,7 @@ def shown(value: Any) -> str:
     if isinstance(value, Moment):
         return value.text
     if isinstance(value, Struct):
-        return "{" + " ".join(shown(inner) for inner in value.fields.values()) + "}"
+        return value.text or "{" + " ".join(shown(inner) for inner in value.fields.values()) + "}"
     if isinstance(value, Mapping):
         return "map[" + " ".join(f"{name}:{shown(value[name])}" for name in sorted(value)) + "]"
     if isinstance(value, Sequence) and not isinstance(value, str):

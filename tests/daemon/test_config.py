@@ -45,7 +45,7 @@ def test_what_buildkits_test_suite_passes(tmp_path: Path) -> None:
     assert found.listeners == (config.Listener(f"unix://{tmp_path}/s", "unix", path=f"{tmp_path}/s"),)
     assert found.labels == {"org.mobyproject.buildkit.worker.sandbox": "true"}
     assert found.parallelism == 3
-    assert found.entitlements == {"network.host"}
+    assert found.entitlements == {"network.host", "device"}
     assert settings.registries({})["docker.io"] == {"mirrors": ["http://localhost:5000", "http://mirror.example"]}
 
 
@@ -54,7 +54,13 @@ def test_what_buildkits_test_suite_passes(tmp_path: Path) -> None:
     [
         (["--containerd-worker=true"], "containerd worker is not supported"),
         (["--oci-worker=false"], "leaves no worker"),
-        (["--nonsense"], "unrecognized arguments: --nonsense"),
+        (["--nonsense"], "there is no option --nonsense"),
+        (["nonsense"], "unrecognized arguments: nonsense"),
+        (["--oci-worker=perhaps"], "--oci-worker: 'perhaps' is neither true nor false"),
+        (["-oci-worker", "false"], "leaves no worker"),
+        (["--oci-worker-gc=perhaps"], "--oci-worker-gc: 'perhaps' is neither true nor false"),
+        (["--oci-worker-labels=one"], "--oci-worker-labels: invalid value one"),
+        (["--root"], "--root needs a value"),
         (["--addr", "http://x"], "invalid address http://x"),
         (["--addr", "tcp://host"], "invalid address tcp://host"),
         (["--tlscert", "x"], "certificate and its key"),
@@ -75,6 +81,35 @@ def test_what_buildkits_test_suite_passes(tmp_path: Path) -> None:
 def test_flags_that_are_refused(words: list[str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         config.read(words)
+
+
+def test_every_flag_of_buildkits_daemon_is_known_and_counts_or_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own help, v0.33; a stand-in for each kind of value."""
+    place = f"--root={tmp_path}"
+    for word in ["rootless", "oci-worker-rootless", "oci-worker-no-process-sandbox", "save-cache-debug", "cdi-disabled=false", "cdi-spec-dir=/x", "oci-cni-pool-size=3", "containerd-worker-addr=/x", "containerd-worker-labels=a=b", "containerd-worker-net=host", "containerd-cni-config-path=/x", "containerd-cni-binary-dir=/x", "containerd-cni-pool-size=2", "containerd-worker-snapshotter=native", "containerd-worker-apparmor-profile=x", "containerd-worker-selinux", "containerd-max-parallelism=3", "containerd-worker-rootless", "containerd-worker-gc", "containerd-worker-gc-keepstorage=1,2,3"]:
+        (told,) = config.read([f"--{word}", place]).told
+        assert f"--{word.partition('=')[0]}" in told
+        assert "has no effect" in told
+    for word in ["debug=false", "addr=unix:///x", "log-format=json", "log-level=warn", "group=0", "debugaddr=x:1", "otel-socket-path=/x", "cdi-disabled", "containerd-worker=false", "containerd-worker=auto", "oci-worker=auto", "oci-worker=1", "oci-worker-labels=a=b,c=d", "oci-worker-snapshotter=native", "oci-worker-platform=linux/386", "oci-worker-net=host", "oci-cni-config-path=/x", "oci-cni-binary-dir=/x", "oci-worker-binary=runc", "oci-worker-selinux=false", "oci-max-parallelism=3", "oci-worker-gc=false", "oci-worker-gc-keepstorage=1,2,3", "proxy-network=false", "rootless=false", "allow-insecure-entitlement=network.host"]:
+        name, equals, value = word.partition("=")
+        assert config.read([f"-{word}", place]).told == ()
+        if equals and value not in {"false"}:
+            assert config.read([f"--{name}", value, place]) == config.read([f"--{word}", place])
+    assert config.read(["--oci-worker-labels=a=b,c=d", place]).labels == {"a": "b,c=d"}
+    monkeypatch.setenv("BUILDKITD_DEBUGADDR", "there:7")
+    assert config.read([place]).debug == "there:7"
+    assert config.read([place, "--debugaddr=here:7"]).debug == "here:7"
+
+
+def test_entitlements_that_are_typed_are_all_that_there_are(tmp_path: Path) -> None:
+    file = tmp_path / "buildkitd.toml"
+    file.write_text('insecure-entitlements = ["network.host"]\n')
+    words = [f"--config={file}", f"--root={tmp_path}"]
+    assert config.read(words).entitlements == {"network.host", "device"}
+    assert config.read([*words, "--allow-insecure-entitlement=security.insecure"]).entitlements == {"security.insecure", "device"}
+    assert config.read([*words, "--cdi-disabled"]).entitlements == {"network.host"}
+    file.write_text("[cdi]\ndisabled = true\n")
+    assert config.read(words).entitlements == frozenset()
 
 
 @pytest.mark.parametrize(

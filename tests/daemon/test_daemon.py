@@ -271,6 +271,15 @@ def test_questions(daemon: Daemon, context: Path) -> None:
     assert "mount / from exec" in ask("du", "-v")
     refs = [row.split("\t")[1] for row in ask("debug", "histories").splitlines()[1:]]
     assert refs
+    record = json.loads(ask("debug", "histories", "--format={{json .}}").splitlines()[-1])
+    assert record["type"] == 1
+    assert record["record"]["Ref"] == refs[-1]
+    assert record["record"]["CreatedAt"]["seconds"] > 0
+    assert record["record"]["logs"]["digest"].startswith("sha256:")
+    assert ask("debug", "histories", "--format", "{{.Type}} {{.Record.Ref}} {{.Record.Pinned}} {{.Record.Error}}").splitlines()[-1] == f"COMPLETE {refs[-1]} false <nil>"
+    assert ask("debug", "info", "-format", "{{.BuildkitVersion.Package}}") == "dockc\n"
+    assert json.loads(ask("debug", "info", "--format=json"))["buildkitVersion"]["package"] == "dockc"
+    assert ask("debug", "--addr", daemon.address, "workers") == ask("debug", "workers") == ask("debug", "workers", "--verbose=false")
     ask("debug", "ctl", "--pin", refs[-1])
     ask("prune-histories")
     left = ask("debug", "histories").splitlines()[1:]
@@ -279,6 +288,47 @@ def test_questions(daemon: Daemon, context: Path) -> None:
     ask("debug", "ctl", "--delete", refs[-1])
     assert ask("prune", "--all").splitlines()[-1].startswith("Total:")
     assert ask("du").splitlines()[-1] == "Total:\t\t0B"
+
+
+def test_what_buildctl_writes_beside_a_build(daemon: Daemon, context: Path, tmp_path: Path) -> None:
+    (context / "Dockerfile").write_text("FROM scratch\nARG A=none\nARG B=none\nENV A=$A B=$B\nCOPY busybox /\n")
+    words = ["buildctl", "--addr", daemon.address, "build", "--frontend=dockerfile.v0", f"--local=context={context}", f"--local=dockerfile={context}"]
+    env = {**os.environ, "A": "of the environment", "SOURCE_DATE_EPOCH": "5"}
+    env.pop("B", None)
+
+    def build(*more: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run([sys.executable, "-m", "dockc", *words, *more], env=env, capture_output=True, text=True, check=False, timeout=120)
+        assert "Traceback" not in done.stderr
+        return done
+
+    said = json.loads(build("--no-cache", "--debug-json-cache-metrics=stdout").stdout.splitlines()[-1])
+    assert said["total"] == said["completed"] > said["user_total"] == said["miss"] == 1
+    done = build("--trace", str(tmp_path / "trace"), "--debug-json-cache-metrics", str(tmp_path / "metrics"))
+    assert done.returncode == 0, done.stderr
+    assert any("COPY busybox" in line for line in (tmp_path / "trace").read_text().splitlines() if json.loads(line))
+    said = json.loads((tmp_path / "metrics").read_text())
+    assert (said["user_cached"], said["miss"]) == (1, 0)
+    assert build("--trace", str(tmp_path)).returncode == 2
+    assert build("--allow=device").returncode == 0
+    assert build("--opt=build-arg:A", "--opt=build-arg:B", f"--output=type=oci,tar=false,dest={tmp_path}/oci").returncode == 0
+    config = next(data for path in (tmp_path / "oci/blobs/sha256").iterdir() if b'"rootfs"' in (data := path.read_bytes()))
+    assert {"A=of the environment", "B=none"} <= set(json.loads(config)["config"]["Env"])
+    assert json.loads(config)["created"].startswith("1970-01-01T00:00:05")
+    for words_of_it, told in (
+        (("--proxy-network",), "the proxy network is not supported"),
+        (("-o", "nowhere"), "invalid value nowhere"),
+        (("--nope",), "there is no option --nope"),
+    ):
+        done = build(*words_of_it)
+        assert done.returncode in {1, 2}
+        assert told in done.stderr
+    assert not Path("nowhere").exists()
+    done = subprocess.run(
+        [sys.executable, "-m", "dockc", "buildctl", "--addr", daemon.address, "build", "--no-cache"],
+        input="no LLB", capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
 
 
 def test_many_builds_at_once_with_some_that_are_cancelled(daemon: Daemon, context: Path) -> None:

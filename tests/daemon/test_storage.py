@@ -93,7 +93,7 @@ def test_a_daemon_s_space(tmp_path: Path, context: Path) -> None:
 def test_a_daemon_collects_by_itself(tmp_path: Path, context: Path) -> None:
     (tmp_path / "config").write_text("[[worker.oci.gcpolicy]]\nall = true\nmaxUsedSpace = 3000000\n")
     def size(daemon: Daemon) -> int:
-        return sum(one["size"] for one in json.loads(control(daemon, "du", "--format", "json")))
+        return sum(one["size"] for one in json.loads(control(daemon, "du", "--format", "json")) or [])
 
     sizes: list[int] = []
     for more in (("--config", str(tmp_path / "config"), "--oci-worker-gc=false"), ("--config", str(tmp_path / "config"))):
@@ -140,7 +140,7 @@ def test_images_of_a_daemon_go_with_everything(tmp_path: Path, context: Path) ->
         left = json.loads(control(daemon, "du", "--format", "json"))
         assert left and all(one["shared"] for one in left)
         control(daemon, "prune", "--all")
-        assert json.loads(control(daemon, "du", "--format", "json")) == []
+        assert json.loads(control(daemon, "du", "--format", "json")) is None  # as buildctl has it
         assert list((tmp_path / "root/store/content/blobs/sha256").iterdir()) == []
         assert list((tmp_path / "root/store/content/images").glob("[0-9a-f]*")) == []
     finally:

@@ -14,6 +14,7 @@ THING = Struct(
         "ID": "abc", "Size": 12, "Parents": ["p", "q"], "Shared": True, "Never": None, "None": NoList(),
         "At": Moment("2026-01-02 03:04:05 +0000 UTC", "2026-01-02T03:04:05Z"), "Inner": Struct({"Name": "n<&>"}, {"Name": "name"}),
         "Labels": {"b": "2", "a": "1"},
+        "Brief": Struct({"Name": "n", "Data": b"\0\xff", "No": 0, "None": NoList(), "Of": {}}, {"Name": "name"}, brief=True, text="its text"),
     },
     {"ID": "id", "Size": "size"},
 )  # fmt: skip
@@ -37,6 +38,7 @@ THING = Struct(
         ("{{json .ID}}{{println .ID}}", '"abc"abc\n'),
         ("{{`raw \\n`}}{{\"tab\\t\"}}", "raw \\ntab\t"),
         ("{{true}} {{3}}", "true 3"),
+        ("{{json .Brief}} {{.Brief}}", '{"name":"n","Data":"AP8="} its text'),
     ],
 )  # fmt: skip
 def test_templates(text: str, shown: str) -> None:
