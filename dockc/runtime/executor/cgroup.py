@@ -310,14 +310,15 @@ def _end_processes(group_path: Path) -> None:
 
 def sweep(state: Path) -> bool:
     """Remove the groups of all runs that a dead process has left in its state directory; whether all are gone."""
-    gone = True
-    for file in state.glob(f"*/{_NOTE}"):
-        try:
-            paths = file.read_text().split("\n")
-        except OSError:
-            continue
-        for path in paths:
-            # Only ever a run's own group: whatever else the file says is left alone.
-            if path.rpartition("/")[0].endswith(f"/{_OURS}") and ".." not in path.split("/") and not remove(path):
-                gone = False
-    return gone
+    return all([swept(file.parent) for file in state.glob(f"*/{_NOTE}")])
+
+
+def swept(run: Path) -> bool:
+    """Remove the groups of a dead process's run, by its directory; whether all are gone."""
+    try:
+        paths = (run / _NOTE).read_text().split("\n")
+    except OSError:
+        return True
+    # Only ever a run's own group: whatever else the file says is left alone.
+    ours = [path for path in paths if path.rpartition("/")[0].endswith(f"/{_OURS}") and ".." not in path.split("/")]
+    return all([remove(path) for path in ours])

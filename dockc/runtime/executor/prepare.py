@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dockc.base.record import Record
 from dockc.errors import DockcError
-from dockc.runtime.executor import netfiles, policy, users
+from dockc.runtime.executor import cgroup, netfiles, policy, users
 from dockc.runtime.executor.base import ExecSpec, ExecutorError, ResolvedMount
 from dockc.runtime.executor.policy import MountEntry
 from dockc.runtime.executor.stubs import MountStubs
@@ -150,7 +150,8 @@ def _sweep(state_dir: Path) -> None:
             continue  # just being made, or just being removed
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(directory, ignore_errors=True)
+            if cgroup.swept(directory):
+                shutil.rmtree(directory, ignore_errors=True)
         except OSError:
             continue
         finally:

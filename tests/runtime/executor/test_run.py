@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dockc.runtime.executor import cgroup
 from dockc.runtime.executor.cgroup import hierarchies
 
 if TYPE_CHECKING:
@@ -614,16 +616,20 @@ def test_killed_builder_leaves_no_process(builders: Builders, executor: str, ide
     builder.process.stdout.close()
     builder.process.stdin.close()
     assert _gone(marker)
-    _remove(builder.top)
-
-
-def _remove(top: Path) -> None:
-    import shutil
-
-    shutil.rmtree(top, ignore_errors=True)
+    runs = [path.name for path in (builder.top / "state").iterdir()]
+    assert cgroup.sweep(builder.top / "state"), "the groups of a runtime that was killed with its builder"
+    assert [path for name in runs for top in hierarchies() for path in top.glob(f"dockc/{name}")] == []
+    shutil.rmtree(builder.top, ignore_errors=True)
 
 
 def test_state_of_a_killed_run_is_swept(embedded: Builder) -> None:
     embedded.sh("mkdir -p state/run-stale; echo x > state/run-stale/lock; echo x > state/run-stale/hosts")
+    parent = f"dockc-test-stale-{os.getpid()}"
+    groups = [top / parent for top in hierarchies()] if embedded.identity == "root" else []
+    for group in groups:
+        (group / "dockc/run-stale/inner").mkdir(parents=True)
+    embedded.sh(f"printf /{parent}/dockc/run-stale > state/run-stale/cgroup")
     embedded.run("true")
     embedded.sh('test ! -e state/run-stale; test -z "$(ls state)"')
+    for group in groups:
+        group.rmdir()  # and nothing is in it
