@@ -310,7 +310,8 @@ def _end_processes(group_path: Path) -> None:
 
 def sweep(state: Path) -> bool:
     """Remove the groups of all runs that a dead process has left in its state directory; whether all are gone."""
-    return all([swept(file.parent) for file in state.glob(f"*/{_NOTE}")])
+    gone = {swept(file.parent) for file in state.glob(f"*/{_NOTE}")}
+    return False not in gone
 
 
 def swept(run: Path) -> bool:
@@ -321,4 +322,5 @@ def swept(run: Path) -> bool:
         return True
     # Only ever a run's own group: whatever else the file says is left alone.
     ours = [path for path in paths if path.rpartition("/")[0].endswith(f"/{_OURS}") and ".." not in path.split("/")]
-    return all([remove(path) for path in ours])
+    gone = {remove(path) for path in ours}
+    return False not in gone
