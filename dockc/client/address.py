@@ -14,6 +14,7 @@ from dockc.base.record import Record
 from dockc.errors import DockcError, UsageError
 
 if TYPE_CHECKING:
+    import asyncio
     import ssl
 
     from dockc.rpc.calls import Channel
@@ -23,6 +24,8 @@ _CONTAINER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _CONTAINERS = ("docker-container", "podman-container")
 _NOTHING_ELSE = ("tcp", *_CONTAINERS, "kube-pod")
 """Addresses that are a name, perhaps with a port and a query."""
+_PATIENCE = 5.0
+"""Seconds that a helper command may take to end by itself, and when it is told to."""
 SCHEMES = ("unix", "tcp", "docker-container", "podman-container", "kube-pod", "ssh")
 
 
@@ -212,21 +215,31 @@ class Link:
         self._process = process
 
     async def close(self) -> None:
-        """Close it, and wait for a helper command to end."""
+        """Close it, and wait for a helper command to end; one that does not is ended."""
         import asyncio
-        from contextlib import suppress
 
         self.channel.shut()
-        await self.channel.ended
-        process = self._process
-        if isinstance(process, asyncio.subprocess.Process):
-            try:
-                await asyncio.wait_for(process.wait(), 5)
-            except TimeoutError:
-                with suppress(ProcessLookupError):
-                    process.terminate()
-                await process.wait()
+        if isinstance(self._process, asyncio.subprocess.Process):
+            await _until_ended(self._process)
         await asyncio.sleep(0)  # lets the transport close
+
+
+async def _until_ended(process: asyncio.subprocess.Process) -> None:
+    import asyncio
+    from contextlib import suppress
+
+    try:
+        for end in (None, process.terminate, process.kill):
+            if end is not None:
+                with suppress(ProcessLookupError):
+                    end()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), _PATIENCE)
+                return
+    except asyncio.CancelledError:
+        with suppress(ProcessLookupError):
+            process.kill()
+        raise
 
 
 async def connect(address: Address, tls: Tls | None = None, *, limit: float = 20) -> Link:

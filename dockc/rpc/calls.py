@@ -17,6 +17,7 @@ from dockc.rpc.status import (
     CANCELLED,
     DEADLINE_EXCEEDED,
     INTERNAL,
+    RESOURCE_EXHAUSTED,
     UNAVAILABLE,
     UNIMPLEMENTED,
     UNKNOWN,
@@ -35,6 +36,8 @@ Sink = Callable[[bytes | None], None]
 
 _log = logging.getLogger(__name__)
 _FLUSH = 1 << 20
+_UNREAD = 32 << 20
+"""Bytes that are sent on top of what a peer does not read; these are answers to what it goes on to ask for."""
 _ANSWER = ((":status", "200"), ("content-type", "application/grpc"), ("grpc-accept-encoding", "identity"))
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
@@ -89,6 +92,15 @@ class Call(Stream):
 
     def changed(self) -> None:
         """Headers, the end, an error or room to send."""
+        self._wake_all()
+        if self.error is not None:
+            if self.deadline is not None:
+                self.deadline.cancel()
+            if self.task is not None:
+                self.task.cancel()
+
+    def _wake_all(self) -> None:
+        """Let whoever waits for the peer look again."""
         _wake(self._reader)
         if self._writers:
             writers, self._writers = self._writers, []
@@ -97,8 +109,6 @@ class Call(Stream):
         if self.ended and self._sink is not None:
             sink, self._sink = self._sink, None
             sink(None)
-        if self.error is not None and self.task is not None:
-            self.task.cancel()
 
     def waiting(self) -> bool:
         """Whether messages wait to be read."""
@@ -221,7 +231,8 @@ class Call(Stream):
         return self.put_message(message, last=True)
 
     async def send(self, message: bytes) -> None:
-        """Send a message, waiting for windows and for the transport.
+        """Send a message, waiting for windows and for the transport. Where that is cancelled in the middle of a message
+        the call is broken off: nothing could follow.
 
         Raises:
             RpcError: the call has ended: the peer's status if it sent one.
@@ -233,19 +244,30 @@ class Call(Stream):
         async with self._lock:
             if self.connection.server and not self._started:
                 self.start()
-            view, at, whole = memoryview(message), 0, len(message) + 5
+            await self._send_parts(memoryview(message))
+
+    async def _send_parts(self, message: memoryview) -> None:
+        at, whole = 0, len(message) + 5
+        try:
             while at < whole:
                 if self.ended_here or (self.ended and not self.connection.server):
                     raise self._over()
                 if self.channel.paused:
                     await self.channel.resumed()
                     continue
-                sent = self.put_part(view, at)
+                sent = self.put_part(message, at)
                 at += sent
                 if not sent:
                     waiter = self.channel.loop.create_future()
                     self._writers.append(waiter)
                     await waiter
+        except asyncio.CancelledError:
+            if at and not self.ended_here:
+                self.connection.reset(self, ErrorCodes.CANCEL)
+                self.error = RpcError("the call was broken off in the middle of a message", code=CANCELLED)
+                self.ended = self.ended_here = True
+                self._wake_all()  # but no task of a handler, which goes on as whoever cancelled this wants it
+            raise
 
     def _over(self) -> RpcError:
         if self.error is not None:
@@ -325,6 +347,7 @@ class Channel(Connection):
         self.ended: asyncio.Future[RpcError] = self.loop.create_future()
         self._write, self._close, self._explain = write, close, explain or explained
         self._flushing = False
+        self._unread = 0  # bytes that were written since the transport has had enough
         self._resumers: list[asyncio.Future[None]] = []
         self._queue: deque[asyncio.Future[None]] = deque()
         super().__init__(server=handlers is not None, max_message=max_message)
@@ -344,8 +367,13 @@ class Channel(Connection):
         self._flushing = False
         if self._output:
             data = self.take_output()
-            if not self.ended.done():
-                self._write(data)
+            if self.ended.done():
+                return
+            self._write(data)
+            if self.paused:
+                self._unread += len(data)
+                if self._unread > _UNREAD and not self.closed:
+                    self.lost(RpcError("the peer reads no answers", code=RESOURCE_EXHAUSTED))
 
     def pause(self) -> None:
         """The transport has enough."""
@@ -354,6 +382,7 @@ class Channel(Connection):
     def resume(self) -> None:
         """The transport takes more."""
         self.paused = False
+        self._unread = 0
         waiting, self._resumers = self._resumers, []
         for one in waiting:
             _wake(one)
@@ -422,10 +451,12 @@ class Channel(Connection):
         Raises:
             RpcError: the call failed.
         """
-        while self.full and not self.closed:
-            waiter = self.loop.create_future()
-            self._queue.append(waiter)
-            await waiter
+        if self.full:
+            try:
+                async with asyncio.timeout(limit):
+                    await self._room()
+            except TimeoutError:
+                raise _deadline() from None
         call = self.call(path, metadata, limit=limit)
         try:
             if not call.send_last(message):
@@ -438,6 +469,18 @@ class Channel(Connection):
         if answer is None:
             raise RpcError("the peer sent no message", code=INTERNAL)
         return answer
+
+    async def _room(self) -> None:
+        """Wait until the peer takes one more call."""
+        while self.full and not self.closed:
+            waiter = self.loop.create_future()
+            self._queue.append(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter.done() and not waiter.cancelled():  # the place was this one's, and is the next one's
+                    self.freed()
+                raise
 
     # --- server -----------------------------------------------------------------------------------------
 
@@ -482,14 +525,21 @@ class Channel(Connection):
         stream.finish(error.code, error.message, error.details)
 
 
+def _deadline() -> RpcError:
+    return RpcError("context deadline exceeded", code=DEADLINE_EXCEEDED)
+
+
 def _late(call: Call) -> None:
     if not (call.ended and call.ended_here):
         call.connection.reset(call, ErrorCodes.CANCEL)
-        call.fail(RpcError("context deadline exceeded", code=DEADLINE_EXCEEDED))
+        call.fail(_deadline())
 
 
 def _too_late(call: Call) -> None:
-    call.finish(DEADLINE_EXCEEDED, "context deadline exceeded")
+    if call.ended_here:  # what the handler still does it does undisturbed
+        return
+    error = _deadline()
+    call.finish(error.code, error.message)
     if call.task is not None:
         call.task.cancel()
 

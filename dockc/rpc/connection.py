@@ -402,12 +402,15 @@ class Connection:
         """Open a stream (client).
 
         Raises:
-            RpcError: the connection is closed or the peer takes no new calls.
+            RpcError: the connection is closed or the peer takes no new calls, or no more at once.
         """
         if self.closed or self.draining:
             raise RpcError(self._why or "the connection is closing", code=UNAVAILABLE)
-        number = self.library.get_next_available_stream_id()
-        self.put_headers(number, headers)
+        try:
+            number = self.library.get_next_available_stream_id()
+            self.put_headers(number, headers)
+        except ProtocolError as exc:  # too many at once, or all numbers are used up
+            raise RpcError(f"the connection takes no more calls: {exc}", code=UNAVAILABLE) from None
         self._tokens = min(self._tokens + 4, _BURST)
         stream = self.streams[number] = make(self, number)
         self._highest = number

@@ -31,6 +31,8 @@ _HELPER = 60.0
 """The same for a helper command, which may have to ask its user something."""
 _SILENCE = 30
 """Seconds after which a peer whose machine or cable is gone counts as gone: nothing closes its connections."""
+_LINGER = 30.0
+"""Seconds that a peer may take to read what was sent before its connection was closed."""
 _NOBODY = 65534  # stands for every user that this namespace has no number for
 Explain = Callable[[BaseException], RpcError]
 
@@ -71,6 +73,7 @@ class Wire(asyncio.Protocol):
     ) -> None:
         self._handlers, self._made, self._explain, self._max = handlers, made, explain, max_message
         self._greeting: asyncio.TimerHandle | None = None
+        self._lingering: asyncio.TimerHandle | None = None
         self.way = "the connection"
         """What it is called when it breaks."""
 
@@ -79,10 +82,15 @@ class Wire(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         transport.set_write_buffer_limits(_HIGH)
         _watch(transport.get_extra_info("socket"))
+
+        def close() -> None:
+            transport.close()
+            self._lingering = self.channel.loop.call_later(_LINGER, transport.abort)
+
         self.channel = Channel(
             transport.write,
             handlers=self._handlers,
-            close=transport.close,
+            close=close,
             explain=self._explain,
             max_message=self._max,
         )
@@ -121,11 +129,12 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone."""
-        if self._greeting is not None:
-            self._greeting.cancel()
         self.channel.lost(
             RpcError(f"{self.way} broke: {_reason(exc)}" if exc else f"{self.way} was closed", code=UNAVAILABLE)
         )
+        for timer in (self._greeting, self._lingering):
+            if timer is not None:
+                timer.cancel()
 
 
 def _reason(error: BaseException) -> str:
@@ -181,9 +190,12 @@ async def connect_unix(path: str, handlers: Mapping[str, Handler] | None = None)
         except BlockingIOError:
             sock.close()
             await asyncio.sleep(0.05 * 2**attempt)
-        except OSError as exc:
+        except (OSError, ValueError) as exc:
             sock.close()
-            raise CannotConnect(f"cannot connect to unix://{path}: {exc.strerror or exc}") from exc
+            raise CannotConnect(f"cannot connect to unix://{path}: {_reason(exc)}") from exc
+        except BaseException:
+            sock.close()
+            raise
         else:
             if handlers is None:
                 wire.expect(f"unix://{path}", _ANSWER)
@@ -236,8 +248,17 @@ async def connect_command(command: Sequence[str]) -> tuple[Channel, asyncio.subp
     except OSError as exc:
         ours.close()
         raise CannotConnect(f"cannot run {command[0]}: {exc.strerror}") from exc
+    except BaseException:
+        ours.close()
+        raise
     ours.setblocking(False)
-    _, wire = await asyncio.get_running_loop().create_connection(Wire, sock=ours)
+    try:
+        _, wire = await asyncio.get_running_loop().create_connection(Wire, sock=ours)
+    except BaseException:
+        ours.close()
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        raise
     wire.way = f"the connection by {command[0]}"
     wire.expect(f"the builder by {command[0]}", _HELPER)
     return wire.channel, process
@@ -271,11 +292,16 @@ async def on_descriptors(
 ) -> Channel:
     """A channel on two descriptors of pipes, sockets or terminals, which it owns from now on."""
     loop = asyncio.get_running_loop()
-    out, flow = await loop.connect_write_pipe(_Flow, os.fdopen(write, "wb", 0))
-    out.set_write_buffer_limits(_HIGH)
-    channel = Channel(out.write, handlers=handlers, close=out.close, explain=explain)
-    flow.channel = channel
-    incoming, _ = await loop.connect_read_pipe(lambda: _Reader(channel), os.fdopen(read, "rb", 0))
+    with contextlib.ExitStack() as stack:
+        reading = stack.enter_context(os.fdopen(read, "rb", 0))
+        writing = stack.enter_context(os.fdopen(write, "wb", 0))
+        out, flow = await loop.connect_write_pipe(_Flow, writing)
+        stack.callback(out.abort)
+        out.set_write_buffer_limits(_HIGH)
+        channel = Channel(out.write, handlers=handlers, close=out.close, explain=explain)
+        flow.channel = channel
+        incoming, _ = await loop.connect_read_pipe(lambda: _Reader(channel), reading)
+        stack.pop_all()
     channel.ended.add_done_callback(lambda _: incoming.close())
     return channel
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import signal
 import subprocess
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from dockc.client import address, builders, caches
 from dockc.errors import DockcError, UsageError
+from dockc.rpc.transports import connect_command
 from dockc.runtime.remotecache.base import CacheEntry
 
 DIAL = ("buildctl", "dial-stdio")
@@ -34,6 +37,29 @@ DIAL = ("buildctl", "dial-stdio")
 )
 def test_helper_commands(text: str, command: tuple[str, ...]) -> None:
     assert address.parse(text).command == command
+
+
+def test_a_helper_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the end of its input nor a friendly word ends it."""
+    monkeypatch.setattr(address, "_PATIENCE", 0.05)
+
+    async def close(*, cancelled: bool) -> int | None:
+        ready = tmp_path / f"{cancelled}"
+        channel, process = await connect_command(["sh", "-c", f"trap '' TERM; : > {ready}; exec sleep 1000"])
+        while not ready.exists():
+            await asyncio.sleep(0.001)
+        closing = asyncio.ensure_future(address.Link(channel, process).close())
+        if cancelled:
+            await asyncio.sleep(0.01)
+            closing.cancel()
+            await asyncio.wait((closing,))
+            await process.wait()
+        else:
+            await closing
+        return process.returncode
+
+    assert asyncio.run(close(cancelled=False)) == -signal.SIGKILL
+    assert asyncio.run(close(cancelled=True)) == -signal.SIGKILL
 
 
 def test_sockets() -> None:

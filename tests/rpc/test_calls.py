@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import socket
 import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
 
 from dockc.base import tls
 from dockc.errors import DockcError
@@ -41,6 +44,7 @@ from dockc.rpc.transports import (
     packed,
     payload,
 )
+from tests.rpc.pairs import pair
 from tests.runtime.registry_servers import free_port
 
 State = dict[str, int]
@@ -337,6 +341,122 @@ def test_deadlines_hold_at_both_ends(tmp_path: Path) -> None:
         await until(lambda: state["running"] == 0)
 
     play(tmp_path, script, state)
+
+
+def test_a_handler_that_cleans_up_is_not_disturbed_by_its_deadline(tmp_path: Path) -> None:
+    """The client has gone, so the handler was cancelled: what it does then it does to its end."""
+    state: State = {}
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    async def clean(call: Call) -> None:
+        call.start()
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            try:
+                await asyncio.sleep(0.2)  # beyond the deadline
+                state["cleaned"] = 1
+            finally:
+                over.set()
+
+    async def run() -> None:
+        async with pair({"/t/Clean": clean}) as (client, _):
+            call = client.call("/t/Clean", [("grpc-timeout", "100m")])
+            await begun.wait()
+            call.cancel()
+            await over.wait()
+
+    asyncio.run(run())
+    assert state == {"cleaned": 1}
+
+
+def test_a_message_that_is_broken_off_ends_its_call() -> None:
+    """Nothing that follows is taken for the rest of it."""
+    got: list[bytes] = []
+
+    async def break_off(call: Call) -> None:
+        sending = asyncio.ensure_future(call.send(bytes(20 << 20)))
+        while not call._writers:  # until it waits for the peer to take what was sent
+            await asyncio.sleep(0)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        with pytest.raises(RpcError, match="middle of a message"):
+            await call.send(b"more")
+
+    async def take(call: Call) -> None:
+        call.start()
+        with suppress(RpcError):
+            while (message := await call.receive()) is not None:
+                got.append(message)
+
+    async def run() -> None:
+        async with pair({"/t/BreakOff": break_off, "/t/Take": take}) as (client, server):
+            with pytest.raises(RpcError) as caught:
+                await client.call("/t/BreakOff").receive()
+            assert caught.value.code == CANCELLED
+            await break_off(client.call("/t/Take"))
+            await until(lambda: not server.tasks)
+            assert got == []
+
+    asyncio.run(run())
+
+
+def test_a_place_that_is_not_taken_goes_to_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever was given the place of a call that has ended, and is cancelled at that moment, passes it on."""
+    monkeypatch.setattr(wire, "MAX_STREAMS", 1)
+
+    async def run() -> None:
+        async with pair(handlers({})) as (client, _):
+            await client.unary("/t/Echo", b"settings have come")
+            holding = client.call("/t/Hang")
+            with pytest.raises(RpcError, match="no more calls") as caught:
+                client.call("/t/Hang")
+            assert caught.value.code == UNAVAILABLE
+            first, second = (asyncio.ensure_future(client.unary("/t/Echo", text)) for text in (b"1", b"2"))
+            await asyncio.sleep(0)
+            with pytest.raises(RpcError, match="deadline exceeded"):
+                await client.unary("/t/Echo", b"", limit=0.01)
+            holding.cancel()
+            first.cancel()
+            assert await second == b"2"
+            with pytest.raises(asyncio.CancelledError):
+                await first
+
+    asyncio.run(run())
+
+
+def test_who_asks_and_never_reads_the_answers_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it asks for costs it nothing, and every answer would be kept for it."""
+    monkeypatch.setattr("dockc.rpc.calls._UNREAD", 200_000)
+    monkeypatch.setattr("dockc.rpc.transports._LINGER", 0.05)
+    monkeypatch.setattr("dockc.rpc.transports._HIGH", 1 << 16)
+    asking = H2Connection(H2Configuration(client_side=True))
+    asking.initiate_connection()
+    headers = [(":method", "POST"), (":scheme", "http"), (":authority", "x"), ("content-type", "application/grpc")]
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        here, there = socket.socketpair()
+        here.setblocking(False)
+        there.setblocking(False)
+        transport, server = await loop.create_connection(lambda: Wire({}), sock=there)
+        number = 1
+        with suppress(ConnectionError):
+            while not server.channel.closed:
+                asking.send_headers(number, [(":path", f"/t/{number:x>300}"), *headers], end_stream=True)
+                asking.streams.clear()
+                await loop.sock_sendall(here, asking.data_to_send())
+                number += 2
+                assert number < 20_000
+        assert "reads no answers" in (await asyncio.shield(server.channel.ended)).message
+        size = transport.get_write_buffer_size()
+        assert size < 4 << 20
+        await until(lambda: not transport.get_write_buffer_size())
+        here.close()
+
+    asyncio.run(run())
 
 
 def test_loss_of_the_connection_ends_handlers_and_calls(tmp_path: Path) -> None:
